@@ -1,0 +1,1 @@
+"""The API, and everything that both sides agree on; never imports torch."""
