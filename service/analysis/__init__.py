@@ -1,0 +1,1 @@
+"""Analysis: pure functions over arrays; no rows, no requests, no clocks."""

@@ -1,0 +1,146 @@
+"""What several seeds say together: moments, order statistics and the 95 % confidence interval of the mean.
+
+Non-finite values are left out of every figure and counted as `diverged`: a seed that diverged must neither
+poison the mean nor vanish from the answer. Values are scaled by a power of two first, so that 1e308 and
+1e-308 are as exact as 1.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from service.analysis.arrays import Counts, Mask, Values, series
+from service.analysis.student import t_quantile
+
+Direction = Literal["min", "max"]  # which way is better
+UPPER_TAIL = 0.975  # of a two-sided interval of 95 %
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Of one value per seed; None where too few are finite."""
+
+    n: int  # finite values
+    diverged: int  # the others
+    mean: float | None
+    sd: float | None  # with n - 1; None below two values; infinite where it exceeds float64
+    median: float | None
+    min: float | None
+    max: float | None
+    low: float | None  # of the confidence interval; None below two values
+    high: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """The same per grid point, each (G,); NaN where Aggregate has None."""
+
+    n: Counts
+    diverged: Counts
+    mean: Values
+    sd: Values
+    median: Values
+    min: Values
+    max: Values
+    low: Values
+    high: Values
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a series."""
+
+    step: int
+    value: float
+
+
+def aggregate(values: npt.ArrayLike) -> Aggregate:
+    """One value per seed -> their statistics."""
+    column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
+    band = aggregate_curves(column)
+    return Aggregate(
+        n=int(band.n[0]),
+        diverged=int(band.diverged[0]),
+        mean=_or_none(band.mean),
+        sd=_or_none(band.sd),
+        median=_or_none(band.median),
+        min=_or_none(band.min),
+        max=_or_none(band.max),
+        low=_or_none(band.low),
+        high=_or_none(band.high),
+    )
+
+
+def aggregate_curves(y: Values, present: Mask | None = None) -> Band:
+    """Curves y (R, G) on one grid -> statistics per grid point; an absent value has not diverged."""
+    if not len(y):
+        y = np.full((1, y.shape[1]), np.nan)
+        present = np.zeros(y.shape, dtype=np.bool_)
+    finite = np.isfinite(y) if present is None else np.isfinite(y) & present
+    n = finite.sum(axis=0)
+    exponent = np.frexp(np.where(finite, np.abs(y), 0.0).max(axis=0))[1]
+    scaled = np.ldexp(np.where(finite, y, np.nan), -exponent)  # within -1 and 1
+    ordered = np.sort(scaled, axis=0)  # NaN last
+    least, most = ordered[0], _row(ordered, n - 1)
+    mean = np.clip(_mean(scaled, finite, n), least, most)  # so equal values are their mean, without spread
+    sd = _deviation(scaled, finite, n, mean)
+    half = sd * _t_over_root(n)
+    with np.errstate(over="ignore"):
+        return Band(
+            n=n,
+            diverged=(len(y) if present is None else present.sum(axis=0)) - n,
+            mean=np.ldexp(mean, exponent),
+            sd=np.ldexp(sd, exponent),
+            median=np.ldexp((_row(ordered, (n - 1) // 2) + _row(ordered, n // 2)) / 2, exponent),
+            min=np.ldexp(least, exponent),
+            max=np.ldexp(most, exponent),
+            low=np.ldexp(mean - half, exponent),
+            high=np.ldexp(mean + half, exponent),
+        )
+
+
+def best(steps: npt.ArrayLike, values: npt.ArrayLike, direction: Direction) -> Point | None:
+    """The best finite value and the first step that has it; None where there is none."""
+    at, what = series(steps, values)
+    finite = np.isfinite(what)
+    at, what = at[finite], what[finite]
+    if not len(at):
+        return None
+    where = what.argmin() if direction == "min" else what.argmax()
+    return Point(int(at[where]), float(what[where]))
+
+
+def last(steps: npt.ArrayLike, values: npt.ArrayLike) -> Point | None:
+    """The last value exactly, finite or not; None for an empty series."""
+    at, what = series(steps, values)
+    return Point(int(at[-1]), float(what[-1])) if len(at) else None
+
+
+def _mean(values: Values, finite: Mask, n: Counts) -> Values:
+    return np.where(n > 0, np.where(finite, values, 0.0).sum(axis=0) / np.maximum(n, 1), np.nan)
+
+
+def _deviation(values: Values, finite: Mask, n: Counts, mean: Values) -> Values:
+    """The standard deviation with n - 1, in a second pass; NaN below two values."""
+    squares = (np.where(finite, values - mean, 0.0) ** 2).sum(axis=0)
+    return np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), np.nan)
+
+
+def _t_over_root(n: Counts) -> Values:
+    """Half the interval's width in standard deviations: t(n - 1) / sqrt(n)."""
+    known, where = np.unique(n, return_inverse=True)
+    factors = (t_quantile(UPPER_TAIL, int(k) - 1) / np.sqrt(k) if k > 1 else np.nan for k in known)
+    return np.take(np.fromiter(factors, dtype=np.float64), where)
+
+
+def _row(ordered: Values, row: Counts) -> Values:
+    """Of each column the value in its row; below row 0 the first, which is NaN where nothing is finite."""
+    found: Values = np.take_along_axis(ordered, row[None, :].clip(0, len(ordered) - 1), axis=0)[0]
+    return found
+
+
+def _or_none(column: Values) -> float | None:
+    value = float(column[0])
+    return None if np.isnan(value) else value
