@@ -1,0 +1,134 @@
+"""Experiments and their runs: added, listed, read; always within one project."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from service.db import events
+from service.db.projects import Principal
+from service.db.tables import experiment, member, run
+from service.errors import Conflict, NotFound
+from service.ids import new_id
+from service.lifecycle import State
+from service.spec.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class StoredExperiment:
+    """A posted spec as stored."""
+
+    id: str
+    name: str
+    owner: str
+    spec: dict[str, Any]
+    spec_hash: str
+    created_at: datetime
+
+
+def add(
+    connection: Connection,
+    principal: Principal,
+    spec: Experiment,
+    pool: str,
+    idempotency_key: str | None = None,
+    request_hash: str | None = None,
+) -> tuple[str, bool]:
+    """Store an experiment with a queued run per seed: its id, and whether it is new.
+
+    With an idempotency key seen before in this project the stored one is returned; `Conflict` if its request differed.
+    """
+    experiment_id = new_id("exp")
+    row = {
+        "id": experiment_id,
+        "project_id": principal.project_id,
+        "owner_id": principal.member_id,
+        "name": spec.name,
+        "spec": spec.normalised(),
+        "spec_hash": spec.hash,
+        "idempotency_key": idempotency_key,
+        "request_hash": request_hash,
+    }
+    added = connection.execute(upsert(experiment).values(row).on_conflict_do_nothing().returning(experiment.c.id))
+    if added.one_or_none() is None:
+        return _earlier(connection, principal, idempotency_key, request_hash), False
+    runs = [
+        {
+            "id": new_id("run"),
+            "experiment_id": experiment_id,
+            "project_id": principal.project_id,
+            "seed": seed,
+            "total_steps": spec.total_steps,
+            "pool": pool,
+        }
+        for seed in spec.seeds
+    ]
+    connection.execute(insert(run), runs)
+    for made in runs:
+        events.add(connection, str(made["id"]), "state", {"state": State.QUEUED.value})
+    return experiment_id, True
+
+
+def _earlier(connection: Connection, principal: Principal, key: str | None, request_hash: str | None) -> str:
+    """The experiment that was posted with this idempotency key."""
+    query = select(experiment.c.id, experiment.c.request_hash).where(
+        experiment.c.project_id == principal.project_id, experiment.c.idempotency_key == key
+    )
+    row = connection.execute(query).one()
+    if row.request_hash != request_hash:
+        raise Conflict("This Idempotency-Key was used for another request: send a new key with a new request.")
+    return str(row.id)
+
+
+def _query(principal: Principal) -> Any:
+    """Experiments this principal may see."""
+    return (
+        select(experiment, member.c.name.label("owner"))
+        .join(member, member.c.id == experiment.c.owner_id)
+        .where(experiment.c.project_id == principal.project_id)
+    )
+
+
+def _stored(row: RowMapping) -> StoredExperiment:
+    return StoredExperiment(row["id"], row["name"], row["owner"], row["spec"], row["spec_hash"], row["created_at"])
+
+
+def get(connection: Connection, principal: Principal, experiment_id: str) -> StoredExperiment:
+    """One experiment, or `NotFound`, which is also the answer for another project's."""
+    row = connection.execute(_query(principal).where(experiment.c.id == experiment_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"There is no experiment {experiment_id}.")
+    return _stored(row)
+
+
+def some(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredExperiment]:
+    """These experiments in this order, or `NotFound` for the first that is not there."""
+    rows = connection.execute(_query(principal).where(experiment.c.id.in_(ids))).mappings()
+    found = {row["id"]: _stored(row) for row in rows}
+    for experiment_id in ids:
+        if experiment_id not in found:
+            raise NotFound(f"There is no experiment {experiment_id}.")
+    return [found[experiment_id] for experiment_id in ids]
+
+
+def page(connection: Connection, principal: Principal, limit: int, before: str | None = None) -> list[StoredExperiment]:
+    """The newest `limit` experiments whose id sorts before `before`."""
+    query = _query(principal).order_by(experiment.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(experiment.c.id < before)
+    return [_stored(row) for row in connection.execute(query).mappings()]
+
+
+def state_counts(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How many runs of each experiment are in each state."""
+    rows = connection.execute(
+        text("SELECT experiment_id, state, count(*) AS n FROM run WHERE experiment_id = ANY(:ids) GROUP BY 1, 2"),
+        {"ids": list(experiment_ids)},
+    )
+    counts: dict[str, dict[str, int]] = {experiment_id: {} for experiment_id in experiment_ids}
+    for row in rows:
+        counts[row.experiment_id][row.state] = row.n
+    return counts

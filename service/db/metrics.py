@@ -1,0 +1,203 @@
+"""Points of series: packed chunks written under a run's fence, and read back as arrays.
+
+A flush holds all points of the steps since the flush before, of every series: so one step is a reader's whole position.
+A chunk never spans a checkpoint that a later attempt may start from: so a cut drops whole chunks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from service.db.chunks import Chunk, merge, unpack
+from service.db.tables import metric_chunk, series
+
+MERGED = 4096  # points at which a merged chunk is closed
+
+FIELDS = [
+    "first_step",
+    "last_step",
+    "every",
+    "n",
+    "min",
+    "min_step",
+    "max",
+    "max_step",
+    "mean",
+    "last",
+    "nonfinite",
+    "values",
+    "steps",
+]
+
+SUMMARISE = text(
+    """
+    UPDATE series SET n = series.n + :n, nonfinite = series.nonfinite + :nonfinite,
+        last = :last, last_step = :last_step,
+        min_step = CASE WHEN series.min IS NULL OR :min < series.min THEN :min_step ELSE series.min_step END,
+        max_step = CASE WHEN series.max IS NULL OR :max > series.max THEN :max_step ELSE series.max_step END,
+        min = LEAST(series.min, :min), max = GREATEST(series.max, :max)
+    WHERE id = :id
+    """
+).bindparams(*(bindparam(name, type_=series.c[name].type) for name in ("min", "max", "min_step", "max_step", "last")))
+
+RESUMMARISE = text(
+    """
+    UPDATE series s SET n = c.n, nonfinite = c.nonfinite, last = c.last, last_step = c.last_step,
+        min = c.min, min_step = c.min_step, max = c.max, max_step = c.max_step
+    FROM (
+        SELECT s.id, coalesce(sum(v.n), 0) AS n, coalesce(sum(v.nonfinite), 0) AS nonfinite,
+            max(v.last_step) AS last_step, (array_agg(v.last ORDER BY v.last_step DESC))[1] AS last,
+            min(v.min) AS min, max(v.max) AS max,
+            (array_agg(v.min_step ORDER BY v.min, v.min_step) FILTER (WHERE v.min IS NOT NULL))[1] AS min_step,
+            (array_agg(v.max_step ORDER BY v.max DESC, v.max_step) FILTER (WHERE v.max IS NOT NULL))[1] AS max_step
+        FROM series s
+        LEFT JOIN (
+            SELECT m.* FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
+            WHERE m.run_id = :run_id AND (a.cut_step IS NULL OR m.last_step <= a.cut_step)
+        ) v ON v.series_id = s.id
+        WHERE s.run_id = :run_id GROUP BY s.id
+    ) c
+    WHERE s.id = c.id
+    """
+)
+
+VISIBLE = """
+    SELECT s.name, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
+    FROM series s JOIN metric_chunk m ON m.run_id = s.run_id AND m.series_id = s.id
+    JOIN attempt a ON a.run_id = m.run_id AND a.attempt = m.attempt
+    WHERE s.run_id = %(run_id)s AND s.name = ANY(%(names)s) AND m.last_step >= %(first)s AND m.first_step <= %(last)s
+      AND (a.cut_step IS NULL OR m.last_step <= a.cut_step)
+    ORDER BY s.name, m.first_step
+"""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One series of one run: steps (n,) and values (n,)."""
+
+    steps: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What lists show of a series, without its points; min and max are over the finite values."""
+
+    name: str
+    n: int
+    last_step: int | None
+    last: float | None
+    min: float | None
+    min_step: int | None
+    max: float | None
+    max_step: int | None
+    nonfinite: int
+
+
+def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, int]:
+    """The ids of a run's series, new ones made."""
+    query = select(series.c.name, series.c.id).where(series.c.run_id == run_id)
+    known = {row.name: row.id for row in connection.execute(query)}
+    for name in names:
+        if name not in known:
+            made = insert(series).values(run_id=run_id, name=name).returning(series.c.id)
+            known[name] = connection.execute(made).scalar_one()
+    return known
+
+
+def append(connection: Connection, run_id: str, attempt: int, chunks: Mapping[int, Chunk]) -> None:
+    """Write one chunk per series id; call it behind the fence. A chunk that is there already is left alone."""
+    if not chunks:
+        return
+    rows = [{"run_id": run_id, "attempt": attempt, "series_id": key} | _fields(chunk) for key, chunk in chunks.items()]
+    statement = insert(metric_chunk).values(rows).on_conflict_do_nothing().returning(metric_chunk.c.series_id)
+    written = set(connection.execute(statement).scalars())
+    summaries = [{"id": row["series_id"]} | row for row in rows if row["series_id"] in written]
+    if summaries:
+        connection.execute(SUMMARISE, [_only(row, SUMMARISE) for row in summaries])
+
+
+def _fields(chunk: Chunk) -> dict[str, Any]:
+    return {name: getattr(chunk, name) for name in FIELDS}
+
+
+def _only(row: dict[str, Any], statement: Any) -> dict[str, Any]:
+    names = ("id", "n", "nonfinite", "last", "last_step", "min", "min_step", "max", "max_step")
+    return {name: row[name] for name in names}
+
+
+def resummarise(connection: Connection, run_id: str) -> None:
+    """Make the summaries anew from the chunks that are visible; after a cut."""
+    connection.execute(RESUMMARISE, {"run_id": run_id})
+
+
+def compact(connection: Connection, run_id: str, attempt: int, upto: int) -> None:
+    """Join this attempt's neighbouring small chunks that end at or before `upto`; content stays equal. Behind the fence."""
+    chunk = metric_chunk.c
+    mine = (chunk.run_id == run_id) & (chunk.attempt == attempt)
+    sizes = (
+        select(chunk.series_id, chunk.first_step, chunk.n)
+        .where(mine, chunk.last_step <= upto)
+        .order_by(chunk.series_id, chunk.first_step)
+    )
+    for series_id, starts in _small_neighbours(list(connection.execute(sizes))):
+        group = mine & (chunk.series_id == series_id) & chunk.first_step.in_(starts)
+        parts = connection.execute(select(metric_chunk).where(group).order_by(chunk.first_step)).all()
+        connection.execute(metric_chunk.delete().where(group))
+        row = {"run_id": run_id, "attempt": attempt, "series_id": series_id} | _fields(merge(parts))
+        connection.execute(insert(metric_chunk).values(row))
+
+
+def _small_neighbours(sizes: Sequence[Any]) -> list[tuple[int, list[int]]]:
+    """Runs of chunks side by side that together make one of MERGED points: (series id, their first steps)."""
+    groups: list[tuple[int, list[int]]] = []
+    filled = MERGED  # how full the open group is; at MERGED the next chunk opens another
+    for series_id, first_step, n in sizes:
+        if n >= MERGED:
+            filled = MERGED
+        elif filled < MERGED and groups[-1][0] == series_id:
+            groups[-1][1].append(first_step)
+            filled += n
+        else:
+            groups.append((series_id, [first_step]))
+            filled = n
+    return [group for group in groups if len(group[1]) > 1]
+
+
+def read(
+    connection: Connection, run_id: str, names: Sequence[str], first: int = 0, last: int = 2**62
+) -> dict[str, Curve]:
+    """The visible points with first <= step <= last of each named series that the run has. Exact."""
+    parts: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]] = {}
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with driver.cursor(binary=True) as cursor:  # the driver's own binary form: text would double the bytes
+        cursor.execute(VISIBLE, {"run_id": run_id, "names": list(names), "first": first, "last": last})
+        for name, *fields in cursor:
+            parts.setdefault(name, []).append(unpack(*fields))
+    curves = {}
+    for name, found in parts.items():
+        steps, values = zip(*found, strict=True)
+        curves[name] = _trim(np.concatenate(steps), np.concatenate(values), first, last)
+    return curves
+
+
+def _trim(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64], first: int, last: int) -> Curve:
+    low, high = np.searchsorted(steps, first, "left"), np.searchsorted(steps, last, "right")
+    return Curve(steps[low:high], values[low:high])
+
+
+def summaries(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Summary]]:
+    """The summaries of every series of these runs, by run."""
+    query = select(series).where(series.c.run_id.in_(run_ids)).order_by(series.c.run_id, series.c.name)
+    found: dict[str, list[Summary]] = {run_id: [] for run_id in run_ids}
+    for r in connection.execute(query):
+        found[r.run_id].append(
+            Summary(r.name, r.n, r.last_step, r.last, r.min, r.min_step, r.max, r.max_step, r.nonfinite)
+        )
+    return found

@@ -1,0 +1,79 @@
+"""Projects, their members and API keys. A key is `id.secret`; only the secret's SHA-256 is stored."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+
+from service.db.tables import api_key, member, project
+from service.ids import new_id
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks: every query is built from the project this one may see."""
+
+    key_id: str
+    member_id: str
+    member: str
+    project_id: str
+    project: str
+    role: str
+
+
+def new_key(connection: Connection, project_name: str, member_name: str) -> str:
+    """A new key for a member of a project, both made where they are missing. 256 random bits, shown only here."""
+    connection.execute(
+        insert(project).values(id=new_id("prj"), name=project_name).on_conflict_do_nothing(index_elements=["name"])
+    )
+    project_id = connection.execute(select(project.c.id).where(project.c.name == project_name)).scalar_one()
+    connection.execute(
+        insert(member)
+        .values(id=new_id("mem"), project_id=project_id, name=member_name)
+        .on_conflict_do_nothing(index_elements=["project_id", "name"])
+    )
+    chosen = (member.c.project_id == project_id) & (member.c.name == member_name)
+    member_id = connection.execute(select(member.c.id).where(chosen)).scalar_one()
+    key_id, secret = new_id("key"), secrets.token_urlsafe(32)
+    connection.execute(insert(api_key).values(id=key_id, member_id=member_id, secret_sha256=_digest(secret)))
+    return f"{key_id}.{secret}"
+
+
+def revoke_key(connection: Connection, key_id: str) -> bool:
+    """End a key; False where there is none that still opens."""
+    chosen = (api_key.c.id == key_id) & api_key.c.revoked_at.is_(None)
+    return connection.execute(api_key.update().where(chosen).values(revoked_at=func.clock_timestamp())).rowcount == 1
+
+
+def find_principal(connection: Connection, key: str) -> Principal | None:
+    """Whose key this is, or None; the same work is done for an unknown id as for a wrong secret."""
+    key_id, _, secret = key.partition(".")
+    open_ = api_key.c.revoked_at.is_(None) & or_(
+        api_key.c.expires_at.is_(None), api_key.c.expires_at > func.clock_timestamp()
+    )
+    query = (
+        select(
+            api_key.c.secret_sha256,
+            member.c.id.label("member_id"),
+            member.c.name.label("member"),
+            member.c.role,
+            project.c.id.label("project_id"),
+            project.c.name.label("project"),
+        )
+        .join(member, member.c.id == api_key.c.member_id)
+        .join(project, project.c.id == member.c.project_id)
+        .where(api_key.c.id == key_id, open_)
+    )
+    row = connection.execute(query).one_or_none()
+    stored = row.secret_sha256 if row else bytes(32)
+    if not hmac.compare_digest(stored, _digest(secret)) or row is None:
+        return None
+    return Principal(key_id, row.member_id, row.member, row.project_id, row.project, row.role)
+
+
+def _digest(secret: str) -> bytes:
+    """SHA-256 is right for 256 random bits; slow hashes are for passwords."""
+    return hashlib.sha256(secret.encode()).digest()

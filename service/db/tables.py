@@ -1,0 +1,226 @@
+"""The tables. Times are timestamptz; `_s` columns are seconds; text is compared byte by byte (collation C)."""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _word(name: str, *rest: Any, **options: Any) -> Column[str]:
+    """A text column ordered by bytes, so that ids sort the same in every database."""
+    return Column(name, Text(collation="C"), *rest, nullable=options.pop("nullable", False), **options)
+
+
+def _now(name: str) -> Column[Any]:
+    return Column(name, DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp())
+
+
+project = Table("project", metadata, _word("id", primary_key=True), _word("name", unique=True), _now("created_at"))
+
+member = Table(
+    "member",
+    metadata,
+    _word("id", primary_key=True),
+    _word("project_id", ForeignKey("project.id")),
+    _word("name"),
+    _word("role", server_default="admin"),
+    _now("created_at"),
+    Index("member_project_id_name_key", "project_id", "name", unique=True),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    _word("id", primary_key=True),
+    _word("member_id", ForeignKey("member.id")),
+    Column("secret_sha256", LargeBinary, nullable=False),
+    _now("created_at"),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("revoked_at", DateTime(timezone=True)),
+)
+
+experiment = Table(
+    "experiment",
+    metadata,
+    _word("id", primary_key=True),
+    _word("project_id", ForeignKey("project.id")),
+    _word("owner_id", ForeignKey("member.id")),
+    Column("name", Text, nullable=False),
+    Column("spec", JSONB, nullable=False),
+    _word("spec_hash"),
+    _word("idempotency_key", nullable=True),
+    _word("request_hash", nullable=True),
+    _now("created_at"),
+    Index("experiment_project_id_id_idx", "project_id", "id"),
+    Index(
+        "experiment_project_id_idempotency_key_key",
+        "project_id",
+        "idempotency_key",
+        unique=True,
+        postgresql_where=text("idempotency_key IS NOT NULL"),
+    ),
+)
+
+run = Table(
+    "run",
+    metadata,
+    _word("id", primary_key=True),
+    _word("experiment_id", ForeignKey("experiment.id")),
+    _word("project_id", ForeignKey("project.id")),
+    Column("seed", BigInteger, nullable=False),
+    Column("total_steps", BigInteger, nullable=False),
+    _word("state", server_default="queued"),
+    _word("desired", server_default="run"),
+    _word("pool"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    _now("queued_at"),
+    _now("not_before"),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    _word("lease", nullable=True),
+    Column("beat", BigInteger, nullable=False, server_default="0"),
+    _word("worker", nullable=True),
+    Column("checkpoint_step", BigInteger, nullable=False, server_default="0"),
+    Column("step", BigInteger, nullable=False, server_default="0"),
+    Column("crash_count", Integer, nullable=False, server_default="0"),
+    Column("lost_count", Integer, nullable=False, server_default="0"),
+    Column("failure", JSONB),
+    _now("created_at"),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    CheckConstraint("(state = 'running') = (lease IS NOT NULL)", name="lease_held_while_running"),
+    CheckConstraint("state IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')", name="state_known"),
+    CheckConstraint("desired IN ('run', 'pause', 'cancel')", name="desired_known"),
+    CheckConstraint("(state = 'failed') = (failure IS NOT NULL)", name="failure_told"),
+    Index("run_experiment_id_idx", "experiment_id"),
+    Index("run_project_id_id_idx", "project_id", "id"),
+    Index(
+        "run_waiting_idx",
+        "pool",
+        text("priority DESC"),
+        "queued_at",
+        "id",
+        postgresql_where=text("state = 'queued'"),
+    ),
+    Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    _word("run_id", ForeignKey("run.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    _word("lease"),
+    _word("worker"),
+    Column("start_step", BigInteger, nullable=False),
+    Column("cut_step", BigInteger),  # rows beyond it are superseded; null: none are
+    Column("environment", JSONB),
+    _now("started_at"),
+    Column("ended_at", DateTime(timezone=True)),
+    _word("ending", nullable=True),
+    Column("detail", Text),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _word("run_id", ForeignKey("run.id")),
+    _word("name"),
+    # the summary that lists read; kept in the transaction that writes points
+    Column("n", BigInteger, nullable=False, server_default="0"),
+    Column("last_step", BigInteger),
+    Column("last", Double),
+    Column("min", Double),
+    Column("min_step", BigInteger),
+    Column("max", Double),
+    Column("max_step", BigInteger),
+    Column("nonfinite", BigInteger, nullable=False, server_default="0"),
+    Index("series_run_id_name_key", "run_id", "name", unique=True),
+)
+
+metric_chunk = Table(
+    "metric_chunk",
+    metadata,
+    _word("run_id", primary_key=True),
+    Column("series_id", BigInteger, ForeignKey("series.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("first_step", BigInteger, primary_key=True),
+    Column("last_step", BigInteger, nullable=False),
+    Column("every", Integer, nullable=False),  # distance between steps; 0: see steps
+    Column("n", Integer, nullable=False),
+    Column("min", Double),
+    Column("min_step", BigInteger),
+    Column("max", Double),
+    Column("max_step", BigInteger),
+    Column("mean", Double),
+    Column("last", Double, nullable=False),
+    Column("nonfinite", Integer, nullable=False),
+    Column("values", LargeBinary, nullable=False),
+    Column("steps", LargeBinary),
+    ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    _word("run_id", primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("step", BigInteger, primary_key=True),
+    Column("folder", Text, nullable=False),
+    _word("sha256"),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("damaged", Boolean, nullable=False, server_default="false"),
+    Column("removed_at", DateTime(timezone=True)),
+    _now("created_at"),
+    ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _word("project_id", ForeignKey("project.id")),
+    _word("run_id", ForeignKey("run.id")),
+    _word("kind"),
+    Column("data", JSONB, nullable=False, server_default="{}"),
+    _now("at"),
+    Index("event_run_id_id_idx", "run_id", "id"),
+)
+
+comparison = Table(
+    "comparison",
+    metadata,
+    _word("id", primary_key=True),
+    _word("project_id", ForeignKey("project.id")),
+    _word("owner_id", ForeignKey("member.id")),
+    Column("question", JSONB, nullable=False),
+    _now("created_at"),
+)

@@ -1,0 +1,133 @@
+"""The error family: each class is a stable code and an HTTP status; raised where known, translated once at the edge.
+
+SaddleError
+├── Invalid            422 invalid            the document breaks rules; carries every problem at once
+├── Malformed          400 malformed          the body is no acceptable JSON
+├── Unauthorized       401 unauthorized
+├── Forbidden          403 forbidden
+├── NotFound           404 not_found
+├── Conflict           409 conflict           the state does not allow it
+├── TooLarge           413 too_large
+├── UnsupportedMedia   415 unsupported_media
+├── Unavailable        503 unavailable        a server behind us does not answer
+├── Fenced             (never sent)           the lease is gone: stop, write nothing
+└── RunFailure         (stored in the row)    why a training ended badly
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a document: where (RFC 6901 pointer), what, and what would be right."""
+
+    pointer: str
+    code: str
+    detail: str
+    limit: Any = None
+    did_you_mean: str | None = None
+
+    def under(self, prefix: str) -> "Problem":
+        """The same problem seen from the document that holds this one at `prefix`."""
+        return Problem(prefix + self.pointer, self.code, self.detail, self.limit, self.did_you_mean)
+
+    def as_json(self) -> dict[str, Any]:
+        """The problem as sent: keys without a value are left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+class SaddleError(Exception):
+    """Base of everything Saddle raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Something went wrong here"
+
+    def __init__(self, detail: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.problems = tuple(problems)
+
+
+class Invalid(SaddleError):
+    """A well-formed document that breaks rules."""
+
+    code, status, title = "invalid", 422, "The document breaks rules"
+
+    @classmethod
+    def of(cls, problems: Sequence[Problem]) -> "Invalid":
+        """An error for all `problems` (at least one)."""
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        return cls(f"{count}; see errors.", problems)
+
+
+class Malformed(SaddleError):
+    """A body that is not acceptable JSON."""
+
+    code, status, title = "malformed", 400, "The body is not acceptable JSON"
+
+
+class Unauthorized(SaddleError):
+    """No key, or one that is unknown, expired or revoked."""
+
+    code, status, title = "unauthorized", 401, "A valid API key is needed"
+
+
+class Forbidden(SaddleError):
+    """The key is good but may not do this."""
+
+    code, status, title = "forbidden", 403, "Not allowed"
+
+
+class NotFound(SaddleError):
+    """Nothing there, or nothing this key may see."""
+
+    code, status, title = "not_found", 404, "Not found"
+
+
+class Conflict(SaddleError):
+    """The thing is in a state that does not allow this."""
+
+    code, status, title = "conflict", 409, "The state does not allow this"
+
+
+class TooLarge(SaddleError):
+    """The body is longer than the limit."""
+
+    code, status, title = "too_large", 413, "Too large"
+
+
+class UnsupportedMedia(SaddleError):
+    """The body is not declared as JSON."""
+
+    code, status, title = "unsupported_media", 415, "Send application/json"
+
+
+class Unavailable(SaddleError):
+    """A server behind this one does not answer; worth another try."""
+
+    code, status, title = "unavailable", 503, "Not available right now"
+
+
+class SchemaMismatch(SaddleError):
+    """The database is at another schema than this program expects."""
+
+    code, status, title = "schema_mismatch", 503, "The database needs its migration"
+
+
+class Fenced(SaddleError):
+    """The lease is gone: another attempt owns the run, so nothing more may be written."""
+
+    code = "fenced"
+
+
+class RunFailure(SaddleError):
+    """Why a training ended badly; stored with the run."""
+
+    code = "run_failure"
+
+    def __init__(self, kind: str, detail: str, step: int | None = None, evidence: dict[str, Any] | None = None):
+        super().__init__(detail)
+        self.kind, self.step, self.evidence = kind, step, evidence or {}

@@ -1,0 +1,69 @@
+"""The doorbell: a Celery message without content that makes an idle worker look into Postgres.
+
+Losing, doubling, delaying or forging it changes only latency. Never used, each for a measured failure of it: acks_late,
+ETA and countdown, retry, revoke, beat, autoscale, a result backend.
+"""
+
+import logging
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+TASK = "saddle.wake"
+log = logging.getLogger(__name__)
+
+
+def make_app(broker_url: str | None) -> Celery:
+    """The Celery app both sides use; without a broker it can be made but nothing rings."""
+    app = Celery("saddle", broker=broker_url or "memory://", set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_create_missing_queues=True,
+        task_default_queue="saddle.cpu",
+        accept_content=["json"],
+        task_serializer="json",
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=1,
+        broker_transport_options={
+            "visibility_timeout": 3600,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 1,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+    )
+    return app
+
+
+def queue_name(pool: str) -> str:
+    """The queue that the workers of a pool listen to."""
+    return f"saddle.{pool}"
+
+
+class Bell:
+    """Rings for a pool; a broker that is away is logged once and costs the caller nothing."""
+
+    def __init__(self, broker_url: str | None) -> None:
+        self._app = make_app(broker_url) if broker_url else None
+        self._away = False
+
+    def ring(self, pool: str, times: int = 1) -> bool:
+        """Wake `times` idle workers of `pool`; False where the broker did not take it."""
+        if self._app is None:
+            return False
+        try:
+            for _ in range(times):
+                self._app.send_task(TASK, queue=queue_name(pool), expires=30, ignore_result=True, retry=False)
+        except (OperationalError, OSError) as error:
+            if not self._away:
+                log.warning("the broker does not answer (%s); runs start by polling", type(error).__name__)
+            self._away = True
+            return False
+        self._away = False
+        return True

@@ -1,0 +1,49 @@
+"""Every environment variable Saddle reads, with unit and default; each starts with SADDLE_."""
+
+import socket
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once a process; a wrong value stops the start with a sentence that names it."""
+
+    model_config = SettingsConfigDict(env_prefix="SADDLE_", frozen=True)
+
+    database_url: str = Field(description="postgresql+psycopg://user:password@host/name")
+    broker_url: str | None = Field(
+        None, description="redis://host or redis+socket:///path; without it workers only poll"
+    )
+    data_dir: Path = Field(Path(".saddle"), description="checkpoints live in its folder `checkpoints`")
+    pool: str = Field("cpu", description="the pool a worker serves and a run waits in")
+    device: str = Field("cpu", description="torch device of this worker: cpu or cuda:0")
+    worker_name: str = Field(default_factory=socket.gethostname, description="stable over restarts, one worker each")
+    threads: int = Field(1, ge=1, le=256, description="CPU threads of a trainer; part of what makes a run repeatable")
+    allowed_hosts: str = Field("*", description="comma-separated Host names the API answers to; * for all")
+    flush_s: float = Field(0.2, gt=0, le=10, description="seconds between writes of metrics while there are any")
+    checkpoint_s: float = Field(60.0, gt=0, description="seconds between checkpoints where the spec sets no steps")
+    beat_s: float = Field(5.0, gt=0, description="seconds between two signs of life of a worker")
+    lease_window_s: float = Field(30.0, gt=0, description="seconds without a sign of life until a run is taken back")
+    reap_s: float = Field(5.0, gt=0, description="seconds between two looks of the reaper, and of the dispatcher")
+    poll_s: float = Field(15.0, gt=0, description="seconds between two looks of an idle worker when no bell rings")
+    drain_s: float = Field(90.0, gt=0, description="seconds a trainer has for its last checkpoint before it is killed")
+    sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """The folder every worker of a pool must share."""
+        return self.data_dir / "checkpoints"
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process; a sentence and exit status 2 where one is missing or wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"SADDLE_{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in error.errors())
+        sys.exit(f"saddle: {wrong}")

@@ -1,0 +1,1 @@
+"""What an experiment is: pydantic and the standard library, nothing else."""

@@ -1,0 +1,43 @@
+"""A component: one choosable part, a member of a union told apart by `kind`."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.errors import Problem
+
+Rate = Annotated[float, Field(gt=0, le=10)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Decay = Annotated[float, Field(ge=0, le=1)]
+Epsilon = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1, le=10**8)]
+Width = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class Part(BaseModel):
+    """A frozen piece of a spec: unknown fields, coercions and non-finite numbers are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    def problems(self) -> Iterator[Problem]:
+        """What contradicts itself although every field is right alone; pointers start at this part."""
+        yield from ()
+
+
+class Component(Part):
+    """A part whose fields are keyword arguments of the callable that `target` names.
+
+    `target` is "module:name", a string so that the API needs no torch, and a class attribute so that no request sets it.
+    `left_out` names the callable's other arguments, each with the reason why a spec does not choose it.
+    """
+
+    target: ClassVar[str]
+    left_out: ClassVar[dict[str, str]] = {}
+    formula: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+
+    def kwargs(self) -> dict[str, Any]:
+        """The fields as keyword arguments, `kind` left out."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}

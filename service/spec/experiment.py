@@ -1,0 +1,132 @@
+"""The experiment: the one document that is posted, stored normalised, and trained."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from service.errors import Problem
+from service.spec.component import Count, Part
+from service.spec.datasets import Dataset
+from service.spec.losses import Loss
+from service.spec.models import Model
+from service.spec.optimizers import Optimizer
+from service.spec.schedules import Constant, Schedule
+
+HIDDEN = {
+    "Cc",
+    "Cf",
+    "Cs",
+    "Co",
+    "Cn",
+    "Zl",
+    "Zp",
+}  # control, format (bidi, zero width), surrogate, private, unassigned
+
+
+def plain_text(text: str) -> str:
+    """NFC, without characters that cannot be seen."""
+    bad = sorted({f"U+{ord(c):04X}" for c in text if unicodedata.category(c) in HIDDEN})
+    if bad:
+        raise ValueError(f"has characters that cannot be seen ({', '.join(bad[:5])}): remove them")
+    return unicodedata.normalize("NFC", text)
+
+
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_text)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Evaluation(Part):
+    """When the validation part is measured; always at the last step too."""
+
+    every_steps: Count | None = Field(None, description="updates between two evaluations; null: once an epoch")
+
+
+class Clip(Part):
+    """Gradient clipping before the update; the norm before clipping is recorded as grad_norm."""
+
+    norm: Annotated[float, Field(gt=0, le=1e9)] | None = Field(None, description="largest total 2-norm")
+    value: Annotated[float, Field(gt=0, le=1e9)] | None = Field(None, description="largest absolute entry")
+
+    def problems(self) -> Iterator[Problem]:
+        """One of the two, not both, not neither."""
+        if (self.norm is None) == (self.value is None):
+            yield Problem("", "contradiction", "give exactly one of norm and value.")
+
+
+class Checkpointing(Part):
+    """When the state is written so that another attempt can go on from there; always at the end too."""
+
+    every_steps: Count | None = Field(
+        None, description="updates between two checkpoints; null: by time (the worker's setting)"
+    )
+
+
+class Experiment(Part):
+    """A training, once per seed. `steps` or `epochs` says how long."""
+
+    name: Name = "experiment"
+    tags: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
+    notes: Annotated[str, Field(max_length=4096)] = ""
+    dataset: Dataset
+    model: Model
+    loss: Loss
+    optimizer: Optimizer
+    schedule: Schedule = Constant()
+    schedule_unit: Literal["step", "epoch"] = Field("step", description="what the schedule counts")
+    batch_size: Annotated[int, Field(ge=1, le=10**7)] | Literal["full"] = 32
+    steps: Count | None = None
+    epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    shuffle: bool = True
+    clip: Clip | None = None
+    evaluate: Evaluation = Evaluation()
+    checkpoint: Checkpointing = Checkpointing()
+    nonfinite: Literal["fail", "continue"] = Field("fail", description="what a NaN or infinite loss does")
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000)] = (0,)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model gives per row."""
+        return 1 if self.loss.binary or not self.dataset.facts.classes else self.dataset.facts.classes
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows in a full batch."""
+        train = self.dataset.counts[0]
+        return train if self.batch_size == "full" else min(self.batch_size, train)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates until every training row was seen once; the last batch may be smaller."""
+        return -(-self.dataset.counts[0] // self.rows_per_step)
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of the whole run."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * self.steps_per_epoch
+
+    @property
+    def parameters(self) -> int:
+        """Trainable numbers of the model."""
+        return self.model.parameters(self.dataset.facts.shape, self.outputs)
+
+    def rate(self, step: int) -> float:
+        """The planned learning rate of update `step`, which counts from 1."""
+        if self.schedule_unit == "step":
+            return self.schedule.rate(self.optimizer.lr, step - 1, self.total_steps)
+        epochs = -(-self.total_steps // self.steps_per_epoch)
+        return self.schedule.rate(self.optimizer.lr, (step - 1) // self.steps_per_epoch, epochs)
+
+    def normalised(self) -> dict[str, Any]:
+        """The document with every default filled in, as JSON."""
+        return self.model_dump(mode="json")
+
+    @property
+    def hash(self) -> str:
+        """sha256 of everything that decides the training: name, tags and notes do not."""
+        document = self.model_dump(mode="json", exclude={"name", "tags", "notes"})
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,26 @@
+"""Tables and migrations tell the same story, and nothing starts on another schema."""
+
+import pytest
+from alembic import command
+from sqlalchemy import Engine, text
+
+from service.db.session import alembic_config, check_schema, transaction
+from service.errors import SchemaMismatch
+
+
+def test_alembic_sees_no_difference_between_tables_and_migrations(engine: Engine, database_url: str) -> None:
+    command.check(alembic_config(database_url))
+
+
+def test_the_newest_schema_is_accepted_and_another_refused_with_the_remedy(engine: Engine) -> None:
+    check_schema(engine)
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with pytest.raises(SchemaMismatch, match="service.db upgrade"):
+        check_schema(engine)
+
+
+def test_every_migration_can_be_undone(engine: Engine, database_url: str) -> None:
+    command.downgrade(alembic_config(database_url), "base")
+    command.upgrade(alembic_config(database_url), "head")
+    check_schema(engine)

@@ -1,0 +1,1 @@
+"""Celery and torch: a worker claims runs and supervises trainers; a trainer trains."""

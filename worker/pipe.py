@@ -1,0 +1,47 @@
+"""The pipe between a supervisor and its trainer: frames of a JSON header and raw bytes.
+
+A frame is four bytes (big-endian length of the header), the header, and `header["bytes"]` bytes of payload.
+
+Supervisor to trainer
+    train    run, attempt, lease, spec, seed, threads, flush_s, checkpoint_s, folder (of this run's checkpoints),
+             resume ({folder, sha256} as a `checkpoint` frame said them, or null)
+    wish     wish: "pause" | "cancel" | "drain"; obeyed at the next step boundary
+Trainer to supervisor
+    ready    device, environment (versions, thread count): imported, warmed up, waiting
+    started  from_step, total_steps, environment
+    points   series: [{name, first, every, n}] ; payload: n little-endian float64 each, in this order
+             (every 0: the steps come first, n little-endian int64)
+    checkpoint   step, folder, sha256, size_bytes; all points up to `step` were sent before it
+    end      outcome: "succeeded" | "paused" | "cancelled" | "drained"; step
+    failed   kind, detail, step, evidence
+"""
+
+import json
+import struct
+from typing import IO, Any
+
+LENGTH = struct.Struct(">I")
+MAX_HEADER = 16 * 2**20
+
+
+def write_frame(stream: IO[bytes], header: dict[str, Any], payload: bytes = b"") -> None:
+    """Send one frame in one write; BrokenPipeError where the other side is gone."""
+    text = json.dumps(header | {"bytes": len(payload)}).encode()
+    stream.write(LENGTH.pack(len(text)) + text + payload)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
+    """The next frame, or None at the end of the stream, also where it ends within a frame."""
+    prefix = stream.read(LENGTH.size)
+    if len(prefix) < LENGTH.size:
+        return None
+    (size,) = LENGTH.unpack(prefix)
+    if size > MAX_HEADER:
+        raise ValueError(f"a frame's header of {size} bytes; at most {MAX_HEADER}")
+    text = stream.read(size)
+    if len(text) < size:
+        return None
+    header = json.loads(text)
+    payload = stream.read(header["bytes"])
+    return (header, payload) if len(payload) == header["bytes"] else None
