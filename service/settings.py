@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     reap_s: float = Field(5.0, gt=0, description="seconds between two looks of the reaper, and of the dispatcher")
     poll_s: float = Field(15.0, gt=0, description="seconds between two looks of an idle worker when no bell rings")
     drain_s: float = Field(90.0, gt=0, description="seconds a trainer has for its last checkpoint before it is killed")
+    alive_file: Path | None = Field(None, description="a worker touches it after every answer from Postgres")
     sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
 
     @property

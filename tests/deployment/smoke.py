@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""One pass through a deployment that is up: a key, two experiments trained by its workers, a comparison.
+
+    docker compose up -d --build --scale worker=2 && tests/deployment/smoke.py
+
+Run it again after a restart or a power cut: it then also checks that the curves of the passes before are still there,
+number by number, and that the same spec and seed give them again. Standard library only.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+URL = os.environ.get("SADDLE_SMOKE_URL", "http://127.0.0.1:8000")
+PRESETS = ("digits-sgd-momentum", "digits-adam")
+PATIENCE_S = float(os.environ.get("SADDLE_SMOKE_S", "300"))
+OVER = ("succeeded", "failed", "cancelled")
+http = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the deployment is here, not behind a proxy
+
+
+def docker(*arguments: str) -> str:
+    """What `docker compose ...` prints; its own words where it fails."""
+    done = subprocess.run(["docker", "compose", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"smoke: docker compose {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def wait_until_ready() -> None:
+    """Return once the API says that it can serve."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            http.open(f"{URL}/v1/readyz", timeout=5).close()
+            return
+        time.sleep(0.5)
+    sys.exit(f"smoke: {URL}/v1/readyz was not good within {PATIENCE_S:.0f} s")
+
+
+class Api:
+    """The deployment, asked with one key."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def ask(self, path: str, body: Any = None) -> Any:
+        """GET, or POST where there is a body; every answer must be good."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            with http.open(urllib.request.Request(URL + path, data, headers), timeout=30) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            sys.exit(f"smoke: {path} answered {error.code}: {error.read().decode(errors='replace')[:2000]}")
+
+    def ended(self, run_id: str) -> Any:
+        """The run when it has ended, as a success."""
+        end = time.monotonic() + PATIENCE_S
+        while (run := self.ask(f"/v1/runs/{run_id}"))["state"] not in OVER:
+            if time.monotonic() > end:
+                sys.exit(f"smoke: {run_id} is {run['state']} at step {run.get('step')} after {PATIENCE_S:.0f} s")
+            time.sleep(0.5)
+        if run["state"] != "succeeded":
+            sys.exit(f"smoke: {run_id} ended as {run['state']}: {run.get('failure')}")
+        return run
+
+    def curve(self, run_id: str) -> str:
+        """A digest of every number of the loss, after checking that no step is missing or doubled."""
+        series = self.ask(f"/v1/runs/{run_id}/series?names=loss&points=all")["series"]["loss"]
+        steps = series["step"]
+        if not steps or steps != list(range(1, len(steps) + 1)):
+            sys.exit(f"smoke: the curve of {run_id} has gaps or doubles: {len(steps)} steps, last {steps[-1:]}")
+        return hashlib.sha256(json.dumps(series["value"]).encode()).hexdigest()
+
+
+def one_pass(api: Api) -> dict[str, str]:
+    """Train each preset, compare them; the digest of each run's curve."""
+    made = [api.ask("/v1/experiments", api.ask(f"/v1/presets/{preset}")) for preset in PRESETS]
+    runs = [[api.ended(run["id"]) for run in experiment["runs"]] for experiment in made]
+    workers = {run.get("worker") for group in runs for run in group} - {None}
+    compared = api.ask("/v1/comparisons", {"experiments": [experiment["id"] for experiment in made]})
+    again = api.ask(f"/v1/comparisons/{compared['id']}")
+    if len(compared["groups"]) != len(PRESETS) or again["groups"] != compared["groups"]:
+        sys.exit(f"smoke: the comparison is not one of {len(PRESETS)} experiments: {json.dumps(compared)[:2000]}")
+    digests = {run["id"]: api.curve(run["id"]) for group in runs for run in group}
+    print(f"smoke: {len(digests)} runs of {', '.join(PRESETS)} trained and compared; workers: {sorted(workers) or '?'}")
+    return digests
+
+
+def main() -> int:
+    """A pass, and a look at the passes before; they are remembered for as long as the database's container lives."""
+    wait_until_ready()
+    memory = Path(tempfile.gettempdir()) / f"saddle-smoke-{docker('ps', '-q', 'db')[:12]}.json"
+    before: dict[str, str] = json.loads(memory.read_text()) if memory.exists() else {}
+    api = Api(
+        docker("exec", "-T", "api", "python", "-m", "service.db", "key", "--project", "team", "--member", "smoke")
+    )
+    for run_id, digest in before.items():
+        if api.curve(run_id) != digest:
+            sys.exit(f"smoke: the curve of {run_id} is not the one that was read before")
+    now = one_pass(api)
+    if before:
+        print(f"smoke: {len(before)} curves of before are still there, number by number")
+        if set(now.values()) != set(before.values()):
+            sys.exit("smoke: the same spec and seed gave another curve than before")
+    memory.write_text(json.dumps(before | now))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
