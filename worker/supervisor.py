@@ -52,6 +52,7 @@ class Supervisor:
         try:
             check_schema(self.engine)
             self._take_back()
+            self.answered()
             self.trainer = TrainerProcess.start(self.settings)
             self.ready.set()
             while not self.draining.is_set():
@@ -62,6 +63,11 @@ class Supervisor:
             if self.trainer is not None:
                 self.trainer.kill()
             self.engine.dispose()
+
+    def answered(self) -> None:
+        """Postgres has just answered: leave the sign of life that `worker.health` looks for."""
+        if self.settings.alive_file is not None:
+            self.settings.alive_file.touch()
 
     def wake(self) -> None:
         """Look for work now."""
@@ -89,6 +95,7 @@ class Supervisor:
             except Unavailable:
                 log.warning("the database does not answer; looking again in %s s", self.settings.poll_s)
                 return
+            self.answered()
             if held is None:
                 return
             RunSupervision(self, held).run()
@@ -274,6 +281,7 @@ class RunSupervision:
                 with transaction(self.slot.engine) as connection:
                     result = write(connection)
                 self.last_write = time.monotonic()
+                self.slot.answered()
                 return result
             except Unavailable:
                 self.log.warning("the database does not answer; %s goes on, its points wait", self.held.run_id)
