@@ -9,6 +9,9 @@ SaddleError
 ├── Conflict           409 conflict           the state does not allow it
 ├── TooLarge           413 too_large
 ├── UnsupportedMedia   415 unsupported_media
+├── MethodNotAllowed   405 method_not_allowed
+├── Misdirected        421 misdirected        the Host header names no server of ours
+├── TooMany            429 too_many           more at once than one key may have
 ├── Unavailable        503 unavailable        a server behind us does not answer
 ├── Fenced             (never sent)           the lease is gone: stop, write nothing
 └── RunFailure         (stored in the row)    why a training ended badly
@@ -103,6 +106,24 @@ class UnsupportedMedia(SaddleError):
     """The body is not declared as JSON."""
 
     code, status, title = "unsupported_media", 415, "Send application/json"
+
+
+class MethodNotAllowed(SaddleError):
+    """The path is there; it does not take this method."""
+
+    code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+
+class Misdirected(SaddleError):
+    """The Host header names no server of ours: a rebound name, or a proxy that was not told."""
+
+    code, status, title = "misdirected", 421, "This server does not answer to that name"
+
+
+class TooMany(SaddleError):
+    """More at once than one key may have."""
+
+    code, status, title = "too_many", 429, "Too many at once"
 
 
 class Unavailable(SaddleError):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from service.db.tables import event, run
 
@@ -34,3 +34,8 @@ def after(connection: Connection, run_ids: Sequence[str], last: int, limit: int 
     """Events of these runs with an id beyond `last`, oldest first."""
     query = select(event).where(event.c.run_id.in_(run_ids), event.c.id > last).order_by(event.c.id).limit(limit)
     return [Event(r.id, r.run_id, r.kind, r.data, r.at) for r in connection.execute(query)]
+
+
+def last_id(connection: Connection, run_id: str) -> int:
+    """The id of the newest event of a run; 0 where there is none."""
+    return connection.execute(select(func.max(event.c.id)).where(event.c.run_id == run_id)).scalar_one() or 0

@@ -51,6 +51,16 @@ def get(connection: Connection, principal: Principal, run_id: str, lock: bool = 
     return _stored(row)
 
 
+def some(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
+    """These runs in this order, or `NotFound` for the first that is not there."""
+    query = select(*COLUMNS).where(run.c.id.in_(ids), run.c.project_id == principal.project_id)
+    found = {row["id"]: _stored(row) for row in connection.execute(query).mappings()}
+    for run_id in ids:
+        if run_id not in found:
+            raise NotFound(f"There is no run {run_id}.")
+    return [found[run_id] for run_id in ids]
+
+
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
     """All runs of these experiments, by seed order of creation; the caller has checked that they may be seen."""
     query = select(*COLUMNS).where(run.c.experiment_id.in_(experiment_ids)).order_by(run.c.experiment_id, run.c.id)

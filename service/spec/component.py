@@ -29,7 +29,7 @@ class Part(BaseModel):
 class Component(Part):
     """A part whose fields are keyword arguments of the callable that `target` names.
 
-    `target` is "module:name", a string so that the API needs no torch, and a class attribute so that no request sets it.
+    `target` is "module:name": a string, so that the API needs no torch; a class attribute, so that no request sets it.
     `left_out` names the callable's other arguments, each with the reason why a spec does not choose it.
     """
 
@@ -37,6 +37,8 @@ class Component(Part):
     left_out: ClassVar[dict[str, str]] = {}
     formula: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+
+    kind: str  # each member narrows it to its own word; declared here, so that it comes first in the JSON
 
     def kwargs(self) -> dict[str, Any]:
         """The fields as keyword arguments, `kind` left out."""

@@ -1,0 +1,137 @@
+"""From a validation error to problems a person can act on: the pointer, the allowed range, and what was probably meant.
+
+pydantic's locations also hold union tags and names of types, which are not in the document: so a location is walked
+along the model's own annotations, and what is no field and no position is left out of the pointer.
+"""
+
+import difflib
+import re
+import types
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from service.errors import Problem
+
+MAX_PROBLEMS = 50
+LIMITS = ("gt", "ge", "lt", "le", "min_length", "max_length")
+WRONG_TYPE = ("_type", "_parsing", "literal_error", "_from_float", "none_required")  # says only: not this member
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an error is: its pointer, the fields of the object around it, and whether several types were tried."""
+
+    pointer: str
+    fields: tuple[str, ...]
+    tried: bool
+
+
+def safe(text: str) -> str:
+    """Text that can be sent whatever it held, and not much of it."""
+    return text.encode("utf-8", "replace").decode().replace("\x00", "?")[:200]
+
+
+def escape(key: str) -> str:
+    """A key as a part of a JSON Pointer (RFC 6901)."""
+    return safe(key.replace("~", "~0").replace("/", "~1"))
+
+
+def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """What pydantic found, in the words of the API; at most `MAX_PROBLEMS`."""
+    found: dict[str, list[tuple[Any, Place]]] = {}
+    for item in error.errors(include_url=False, include_input=False)[: 2 * MAX_PROBLEMS]:
+        place = locate(model, item["loc"])
+        found.setdefault(place.pointer, []).append((item, place))
+    return [problem for items in found.values() for problem in _at_one_place(items)][:MAX_PROBLEMS]
+
+
+def locate(model: Any, location: Iterable[int | str]) -> Place:
+    """Follow pydantic's location through the annotations of `model`."""
+    pointer, tried = "", False
+    around: tuple[str, ...] = ()
+    here: Any = model
+    for part in location:
+        members = _members(here)
+        if len(members) > 1:
+            tried = not any(_is_model(member) for member in members)
+            here = next((member for member in members if _tag(member) == part), None)
+            continue
+        here = members[0]
+        if not (_is_model(here) or get_origin(here) in (tuple, list)):
+            continue
+        pointer += "/" + escape(str(part))
+        if _is_model(here):
+            around = tuple(here.model_fields)
+            here = here.model_fields[part].annotation if part in here.model_fields else None
+        else:
+            here = _item(get_args(here), part)
+    return Place(safe(pointer), around, tried)
+
+
+def _members(annotation: Any) -> list[Any]:
+    """The types an annotation allows, `None` left out."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [m for each in get_args(annotation) if each is not type(None) for m in _members(each)]
+    return [annotation]
+
+
+def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _tag(member: Any) -> str | None:
+    """The `kind` of a union's member."""
+    if not _is_model(member) or "kind" not in member.model_fields:
+        return None
+    return str(get_args(member.model_fields["kind"].annotation)[0])
+
+
+def _item(arguments: tuple[Any, ...], position: int | str) -> Any:
+    """The type of one position of a tuple or list."""
+    if len(arguments) == 1 or arguments[-1:] == (...,):
+        return arguments[0]
+    return arguments[position] if isinstance(position, int) and position < len(arguments) else None
+
+
+def _at_one_place(items: list[tuple[Any, Place]]) -> list[Problem]:
+    """A plain union reports once for each type it tried: keep what fits the value's type, or join what was possible."""
+    if len(items) == 1 or not items[0][1].tried:
+        return [_problem(item, place) for item, place in items]
+    fitting = [pair for pair in items if not pair[0]["type"].endswith(WRONG_TYPE)]
+    if fitting:
+        return [_problem(*fitting[0])]
+    expected = " or ".join(dict.fromkeys(_expected(item) for item, _ in items))
+    return [Problem(items[0][1].pointer, "wrong_type", f"should be {expected}.")]
+
+
+def _expected(item: Any) -> str:
+    return str(item["msg"]).removeprefix("Input should be ")
+
+
+def _problem(item: Any, place: Place) -> Problem:
+    kind, context, pointer = item["type"], item.get("ctx", {}), place.pointer
+    if kind == "extra_forbidden":
+        name = str(item["loc"][-1])
+        return Problem(pointer, "unknown_field", "there is no such field.", None, closest(name, place.fields))
+    if kind == "union_tag_not_found":
+        return Problem(pointer + "/kind", "missing", "say which kind.")
+    if kind == "union_tag_invalid":
+        allowed = re.findall(r"'([^']*)'", context["expected_tags"])
+        detail = f"choose one of: {', '.join(allowed)}."
+        return Problem(pointer + "/kind", "unknown_kind", detail, allowed, closest(context["tag"], allowed))
+    limit: Any = {key: value for key, value in context.items() if key in LIMITS}
+    if kind == "literal_error":
+        limit = re.findall(r"'([^']*)'", context["expected"])
+    message = re.sub(r"^(Value error,|Input) ", "", item["msg"])
+    return Problem(pointer, kind, safe(message[0].lower() + message[1:]) + ".", limit or None)
+
+
+def closest(name: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name that was probably meant."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6) if len(name) <= 64 else []
+    return close[0] if close else None
