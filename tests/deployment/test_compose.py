@@ -1,12 +1,15 @@
 """What docker-compose.yml promises: nothing reachable but the API, no rights that are not needed, no lost work."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.settings import Settings
 
+ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ["db", "broker", "migrate", "api", "worker", "worker-gpu"]
 ONE_SHOT = {"migrate"}
 PUBLISHED = {"api"}
@@ -35,7 +38,14 @@ def test_without_a_secret_nothing_starts(read_compose: Callable[[dict[str, str]]
         read_compose(others | {secret: ""})
 
 
-def test_no_secret_has_a_default(read_compose: Callable[[dict[str, str]], Compose]) -> None:
+def test_every_use_of_a_secret_insists_on_it() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    uses = re.findall(r"\$\{SADDLE_\w+_PASSWORD(..)", text)
+    assert uses
+    assert set(uses) == {":?"}
+
+
+def test_the_secrets_reach_those_who_need_them(read_compose: Callable[[dict[str, str]], Compose]) -> None:
     given = {name: f"given-{name}" for name in SECRETS}
     services = read_compose(given)["services"]
     assert services["db"]["environment"]["POSTGRES_PASSWORD"] == given["SADDLE_DB_PASSWORD"]

@@ -3,8 +3,15 @@
 import os
 import subprocess
 import sys
+import tempfile
+import threading
+import time
 from pathlib import Path
 
+from alembic import command
+
+from service.db.session import alembic_config
+from service.local.postgres import EmbeddedPostgres
 from service.settings import Settings
 from worker.health import OLDEST_S, problem
 from worker.supervisor import Supervisor
@@ -59,3 +66,32 @@ def test_an_answer_from_postgres_renews_the_sign_of_life(tmp_path: Path) -> None
         assert alive.stat().st_mtime > OLDEST_S
     finally:
         slot.engine.dispose()
+
+
+def test_an_idle_worker_renews_it_at_every_look_that_postgres_answers(tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    with tempfile.TemporaryDirectory(prefix="saddle-health-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        with EmbeddedPostgres(Path(name) / "postgres") as postgres:
+            command.upgrade(alembic_config(postgres.url), "head")
+            slot = Supervisor(Settings(database_url=postgres.url, alive_file=alive, poll_s=0.1, data_dir=tmp_path))
+            thread = threading.Thread(target=slot.run)
+            thread.start()
+            try:
+                assert renewed(alive)
+                assert renewed(alive)
+            finally:
+                slot.drain()
+                thread.join()
+
+
+def renewed(alive: Path) -> bool:
+    """Make the sign of life old; whether it is fresh again within 20 s."""
+    end = time.monotonic() + 20
+    if alive.exists():
+        os.utime(alive, (0, 0))
+    while time.monotonic() < end:
+        if alive.exists() and alive.stat().st_mtime > 0:
+            return True
+        time.sleep(0.02)
+    return False
