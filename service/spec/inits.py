@@ -1,6 +1,6 @@
 """One class per initialisation of weight matrices and kernels (biases become 0), then the union."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,7 +15,7 @@ Nonlinearity = Literal["linear", "relu", "leaky_relu", "tanh", "sigmoid", "selu"
 class Init_(Component):
     """An initialisation; its target fills a tensor in place."""
 
-    left_out = {"tensor": "the weight", "generator": "the run's own random state"}
+    left_out = {"generator": "the run's own random state"}
 
 
 class TorchDefault(Init_):
@@ -104,6 +104,7 @@ class Constant(Init_):
     """Every weight the same: no unit ever differs from its neighbour."""
 
     target = "torch.nn.init:constant_"
+    left_out: ClassVar[dict[str, str]] = {}
 
     kind: Literal["constant"] = "constant"
     val: Number

@@ -50,7 +50,6 @@ class MSE(Loss_):
     """Mean squared error."""
 
     target = "torch.nn:MSELoss"
-    left_out = MEAN | {"weight": "not offered yet"}
     tasks = ("regression",)
     formula = "(prediction - y)^2"
 
@@ -61,7 +60,6 @@ class MAE(Loss_):
     """Mean absolute error; its gradient is a sign, so a constant rate never settles."""
 
     target = "torch.nn:L1Loss"
-    left_out = MEAN | {"weight": "not offered yet"}
     tasks = ("regression",)
     formula = "|prediction - y|"
 
@@ -72,7 +70,7 @@ class Huber(Loss_):
     """Squared near zero, absolute beyond delta."""
 
     target = "torch.nn:HuberLoss"
-    left_out = MEAN | {"weight": "not offered yet"}
+    left_out = {"reduction": MEAN["reduction"]}
     tasks = ("regression",)
     formula = "0.5 d^2 if |d| <= delta, else delta (|d| - 0.5 delta)"
     paper = "Huber 1964, Annals of Mathematical Statistics 35"

@@ -8,16 +8,20 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Beta, Component, Decay, Epsilon, Rate
 
-POLICY = dict.fromkeys(
-    ("foreach", "fused", "capturable", "differentiable"),
-    "an implementation switch: the worker's policy, recorded with the attempt",
-) | {"maximize": "losses are minimised here"}
+
+def policy(*switches: str) -> dict[str, str]:
+    """What no spec chooses of an optimizer: its direction, and how torch computes it (`switches`)."""
+    reason = "an implementation switch: the worker's policy, recorded with the attempt"
+    return {"maximize": "losses are minimised here"} | dict.fromkeys(switches, reason)
+
+
+EVERY = policy("foreach", "fused", "capturable", "differentiable")
 
 
 class Optimizer_(Component):
     """What every optimizer has: a base rate that the schedule scales."""
 
-    left_out = POLICY
+    left_out = EVERY
 
     lr: Rate = 1e-3
 
@@ -26,6 +30,7 @@ class SGD(Optimizer_):
     """Stochastic gradient descent with heavy-ball or Nesterov momentum; weight decay enters the gradient (L2)."""
 
     target = "torch.optim:SGD"
+    left_out = policy("foreach", "fused", "differentiable")
     formula = "buf = momentum*buf + (1-dampening)*g;  p -= lr*buf"
     paper = "Sutskever et al. 2013, On the importance of initialization and momentum in deep learning"
 
@@ -55,7 +60,7 @@ class Adam(Optimizer_):
     """Adaptive moments; weight decay enters the gradient (L2). amsgrad keeps the largest second moment."""
 
     target = "torch.optim:Adam"
-    left_out = POLICY | {"decoupled_weight_decay": "choose adamw, which is the same thing by its own name"}
+    left_out = EVERY | {"decoupled_weight_decay": "choose adamw, which is the same thing by its own name"}
     formula = "p -= lr * m_hat / (sqrt(v_hat) + eps)"
     paper = "Kingma & Ba 2015, arXiv:1412.6980; Reddi et al. 2018, arXiv:1904.09237 (amsgrad)"
 
@@ -84,6 +89,7 @@ class RMSprop(Optimizer_):
     """Step divided by a running root mean square of gradients, seeded with zero as torch does."""
 
     target = "torch.optim:RMSprop"
+    left_out = policy("foreach", "capturable", "differentiable")
     formula = "v = alpha*v + (1-alpha)*g^2;  p -= lr * g / (sqrt(v) + eps)"
     paper = "Tieleman & Hinton 2012, Coursera lecture 6.5"
 
@@ -100,6 +106,7 @@ class Adagrad(Optimizer_):
     """Step divided by the root of the sum of all squared gradients so far."""
 
     target = "torch.optim:Adagrad"
+    left_out = policy("foreach", "fused", "differentiable")
     formula = "G += g^2;  p -= lr / (1 + (t-1)*lr_decay) * g / (sqrt(G) + eps)"
     paper = "Duchi et al. 2011, JMLR 12"
 

@@ -1,0 +1,132 @@
+"""Every choosable part against the callable it names: a new torch release shows its differences here, by name."""
+
+import inspect
+from types import ModuleType
+from typing import Any, get_args
+
+import pytest
+import torch
+from pydantic_core import PydanticUndefined
+
+from service.spec import datasets, inits, losses, models, optimizers, schedules
+from service.spec.component import Component
+from service.spec.experiment import Experiment
+from service.spec.models import model_kwargs
+from worker.build import resolve
+from worker.loop import prepare, train
+
+UNIONS: dict[str, tuple[ModuleType, Any]] = {
+    "dataset": (datasets, datasets.Dataset),
+    "model": (models, models.Model),
+    "init": (inits, inits.Init),
+    "loss": (losses, losses.Loss),
+    "optimizer": (optimizers, optimizers.Optimizer),
+    "schedule": (schedules, schedules.Schedule),
+}
+CALLED_WITH = {"dataset": 0, "model": 2, "init": 1, "loss": 0, "optimizer": 1}  # arguments that are not fields
+
+
+def members(family: str) -> tuple[type[Component], ...]:
+    found: tuple[type[Component], ...] = get_args(get_args(UNIONS[family][1])[0])
+    return found
+
+
+TARGETED = [(family, member) for family in CALLED_WITH for member in members(family) if member.target]
+ids = {"ids": lambda value: value if isinstance(value, str) else value.__name__}
+
+
+def chosen(member: type[Component]) -> dict[str, Any]:
+    """The arguments that the spec sets by name, with their defaults."""
+    required = {name: 1 for name, field in member.model_fields.items() if field.is_required()}
+    made = member.model_construct(**required)
+    names = model_kwargs(made) if isinstance(made, models.Model_) else made.kwargs()
+    return {name: member.model_fields[name].get_default(call_default_factory=True) for name in names}
+
+
+def parameters(family: str, member: type[Component]) -> dict[str, inspect.Parameter]:
+    """Those of the target, without what the worker passes by position."""
+    everything = list(inspect.signature(resolve(member.target)).parameters.values())
+    return {parameter.name: parameter for parameter in everything[CALLED_WITH[family] :]}
+
+
+@pytest.mark.parametrize(("family", "member"), TARGETED, **ids)
+def test_fields_are_arguments_of_the_target_with_its_defaults(family: str, member: type[Component]) -> None:
+    arguments = parameters(family, member)
+    for name, default in chosen(member).items():
+        assert name in arguments, f"{member.target} has no argument {name}"
+        theirs = arguments[name].default
+        if default is PydanticUndefined:
+            assert theirs is inspect.Parameter.empty, f"{name} has the default {theirs} there and none here"
+        else:
+            assert theirs == default, f"{name} is {theirs} there and {default} here"
+
+
+@pytest.mark.parametrize(("family", "member"), TARGETED, **ids)
+def test_what_a_spec_does_not_choose_is_left_out_with_a_reason(family: str, member: type[Component]) -> None:
+    rest = set(parameters(family, member)) - set(chosen(member))
+    assert rest == set(member.left_out), (
+        "arguments of the target that are neither a field nor in left_out, or the reverse"
+    )
+    assert all(reason.strip() for reason in member.left_out.values())
+
+
+@pytest.mark.parametrize("family", UNIONS)
+def test_no_component_is_left_out_of_its_union(family: str) -> None:
+    module, _ = UNIONS[family]
+    written = {
+        value
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and issubclass(value, Component)
+        and value.__module__ == module.__name__
+        and not name.endswith("_")
+    }
+    assert written == set(members(family))
+
+
+@pytest.mark.parametrize("family", UNIONS)
+def test_kinds_are_unique_and_every_member_says_what_it_is(family: str) -> None:
+    kinds = [member.model_fields["kind"].default for member in members(family)]
+    assert len(set(kinds)) == len(kinds)
+    for member in members(family):
+        assert get_args(member.model_fields["kind"].annotation) == (member.model_fields["kind"].default,)
+        assert (member.__doc__ or "").strip().endswith(".")
+
+
+REQUIRED = {
+    "step": {"step_size": 2},
+    "multistep": {"milestones": (1, 3)},
+    "exponential": {"gamma": 0.9},
+    "warmup": {"steps": 2},
+    "constant_init": {"val": 0.1},
+}
+BASE: dict[str, Any] = {
+    "dataset": {"kind": "digits"},
+    "model": {"kind": "mlp", "hidden": (8,)},
+    "loss": {"kind": "cross_entropy"},
+    "optimizer": {"kind": "sgd"},
+    "steps": 4,
+}
+
+
+def document(family: str, member: type[Component]) -> dict[str, Any]:
+    """An experiment with this member in it, its required fields filled."""
+    kind = member.model_fields["kind"].default
+    if family == "init":
+        more = REQUIRED["constant_init"] if kind == "constant" else {}
+        return BASE | {"model": {"kind": "mlp", "init": {"kind": kind} | more}}
+    made = BASE | {family: {"kind": kind} | (REQUIRED.get(kind, {}) if family == "schedule" else {})}
+    facts = getattr(member, "facts", None)
+    if (family == "loss" and "regression" in getattr(member, "tasks", ())) or (facts and facts.task == "regression"):
+        made |= {"dataset": {"kind": "diabetes"}, "loss": made["loss"] if family == "loss" else {"kind": "mse"}}
+    if getattr(member, "binary", False):
+        made |= {"dataset": {"kind": "breast_cancer"}}
+    return made
+
+
+@pytest.mark.parametrize(("family", "member"), [(f, m) for f in UNIONS for m in members(f)], **ids)
+def test_four_steps_with_it_stay_finite(family: str, member: type[Component]) -> None:
+    spec = Experiment.model_validate(document(family, member))
+    steps = list(train(prepare(spec, 0, torch.device("cpu"))))
+    assert [step.step for step in steps] == [1, 2, 3, 4]
+    assert all(torch.isfinite(step.loss) for step in steps)

@@ -1,0 +1,165 @@
+"""Splits without leakage, scaling from the training part alone, and batches that need no replay."""
+
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from service.spec.datasets import Dataset, Diabetes, Digits, Iris, Wine
+from worker.data.batches import Batches, order
+from worker.data.split import Arrays, indices, load, scale_of, shares, split
+
+DATASETS = get_args(get_args(Dataset)[0])
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_dataset_is_what_its_facts_say(dataset: Any) -> None:
+    x, y = load(dataset())
+    assert (x.shape, x.dtype) == ((dataset.facts.rows, *dataset.facts.shape), np.float32)
+    assert np.isfinite(x).all()
+    if dataset.facts.task == "classification":
+        assert y.dtype == np.int64
+        assert set(y.tolist()) == set(range(dataset.facts.classes))
+    else:
+        assert y.dtype == np.float32
+        assert y.std() > 10  # as measured, not scaled
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize("shares_", [(0.2, 0.0), (0.1, 0.3), (0.5, 0.37), (0.0, 0.0)])
+def test_parts_have_the_exact_sizes_and_share_no_row(dataset: Any, shares_: tuple[float, float]) -> None:
+    spec = dataset(validation=shares_[0], test=shares_[1])
+    _, y = load(spec)
+    parts = indices(y, spec.counts, 0, spec.facts.classes)
+    assert tuple(len(part) for part in parts) == spec.counts
+    assert sorted(np.concatenate(parts).tolist()) == list(range(spec.facts.rows))
+    assert tuple(len(rows.x) for rows in split(spec)) == spec.counts
+
+
+@pytest.mark.parametrize("dataset", [d for d in DATASETS if d.facts.classes])
+def test_a_classification_split_keeps_the_classes_in_proportion(dataset: Any) -> None:
+    spec = dataset(validation=0.2, test=0.1)
+    _, y = load(spec)
+    overall = np.bincount(y) / len(y)
+    for part in indices(y, spec.counts, 3, spec.facts.classes):
+        assert np.abs(np.bincount(y[part]) - overall * len(part)).max() < 2
+
+
+def test_the_smallest_parts_still_hold_each_class() -> None:
+    _, y = load(Wine())
+    for part in indices(y, (172, 3, 3), 0, 3)[1:]:
+        assert sorted(y[part].tolist()) == [0, 1, 2]
+
+
+def test_the_split_seed_alone_decides_the_split() -> None:
+    _, y = load(Iris())
+    torch.manual_seed(1)
+    first = indices(y, (90, 30, 30), 5, 3)
+    np.random.default_rng(0).random(10)
+    again, other = indices(y, (90, 30, 30), 5, 3), indices(y, (90, 30, 30), 6, 3)
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+    assert first[1].tolist()[:5] == indices(y, (90, 30, 30), 5, 3)[1].tolist()[:5]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "total"), [([5, 5, 5], 7), ([100, 1, 1], 3), ([59, 71, 48], 36), ([3], 2), ([4, 9], 0)]
+)
+def test_shares_add_up_and_never_exceed_a_class(sizes: list[int], total: int) -> None:
+    given = shares(sizes, total)
+    assert sum(given) == total
+    assert all(0 <= has <= size for has, size in zip(given, sizes, strict=True))
+
+
+def test_scaling_is_fitted_on_the_training_part_only() -> None:
+    raw, scaled = split(Wine(standardize=False, test=0.2)), split(Wine(test=0.2))
+    mean, deviation = raw.train.x.astype(np.float64).mean(0), raw.train.x.astype(np.float64).std(0)
+    assert np.abs(scaled.train.x.mean(0)).max() < 1e-5
+    assert np.abs(scaled.train.x.std(0) - 1).max() < 1e-5
+    for ours, theirs in zip(scaled, raw, strict=True):
+        np.testing.assert_allclose(ours.x, (theirs.x - mean) / deviation, rtol=1e-5, atol=1e-6)
+    assert np.abs(scaled.validation.x.mean(0)).max() > 1e-3  # it has a mean of its own
+
+
+def test_a_constant_column_is_divided_by_one() -> None:
+    parts = split(Digits())
+    assert np.isfinite(parts.train.x).all()
+    assert (parts.train.x[:, 0, 0, 0] == 0).all()  # the corner pixel never changes
+    mean, deviation = scale_of(np.full((3, 1), 0.1, np.float32))
+    assert deviation.tolist() == [1.0]
+    assert mean[0] == pytest.approx(0.1)
+
+
+def test_a_regression_target_is_scaled_where_the_dataset_says_so() -> None:
+    scaled, raw = split(Diabetes()), split(Diabetes(standardize_target=False))
+    assert abs(scaled.train.y.mean()) < 1e-5
+    assert abs(scaled.train.y.std() - 1) < 1e-5
+    np.testing.assert_allclose(
+        scaled.validation.y, (raw.validation.y - raw.train.y.mean()) / raw.train.y.std(), rtol=1e-4, atol=1e-5
+    )
+    assert raw.train.y.max() > 100
+
+
+def test_shared_arrays_cannot_be_changed_by_a_run() -> None:
+    x, _ = load(Iris())
+    with pytest.raises(ValueError, match="read-only"):
+        x[0] = 0
+    parts = split(Iris(standardize=False))
+    parts.train.x[0] = 99  # a run's own copy
+    assert load(Iris())[0].max() < 99
+
+
+def test_a_loader_that_contradicts_its_facts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short() -> Arrays:
+        return np.zeros((3, 4), np.float32), np.zeros(3, np.int64)
+
+    monkeypatch.setattr("worker.data.split.build", lambda dataset: short())
+    monkeypatch.setattr("worker.data.split._loaded", {})
+    with pytest.raises(ValueError, match="not as its facts say"):
+        load(Iris())
+
+
+def batches(rows: int = 3, n: int = 10, **more: Any) -> Batches:
+    return Batches(torch.arange(n).float().reshape(n, 1), torch.arange(n), rows, seed=4, **more)
+
+
+def test_an_epoch_sees_each_row_once_and_its_last_batch_may_be_smaller() -> None:
+    made = batches()
+    for epoch in range(3):
+        pieces = [made.batch(epoch * 4 + k)[1] for k in (1, 2, 3, 4)]
+        assert [len(piece) for piece in pieces] == [3, 3, 3, 1]
+        assert torch.equal(torch.cat(pieces), order(4, epoch, 10))
+        assert sorted(torch.cat(pieces).tolist()) == list(range(10))
+
+
+def test_a_batch_is_a_function_of_seed_and_step_whatever_was_asked_before() -> None:
+    forward, made = [batches().batch(step)[1] for step in range(1, 30)], batches()
+    torch.manual_seed(99)
+    for step in np.random.default_rng(0).permutation(29):
+        x, y = made.batch(int(step) + 1)
+        assert torch.equal(y, forward[step])
+        assert torch.equal(x[:, 0], y.float())
+
+
+def test_orders_differ_between_epochs_and_seeds() -> None:
+    orders = {tuple(order(seed, epoch, 50).tolist()) for seed in (0, 1, 2**63 - 1) for epoch in range(3)}
+    assert len(orders) == 9
+    assert order(0, 0, 8).tolist() == order(0, 0, 8).tolist()
+
+
+def test_drawing_an_order_leaves_torchs_own_state_alone() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    order(0, 0, 1000)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_unshuffled_batches_keep_the_order_of_the_rows() -> None:
+    made = batches(shuffle=False)
+    assert torch.cat([made.batch(step)[1] for step in (1, 2, 3, 4)]).tolist() == list(range(10))
+
+
+def test_a_full_batch_is_the_same_memory_at_every_step() -> None:
+    made = batches(rows=10, whole=True)
+    assert {made.batch(step)[0].data_ptr() for step in (1, 2, 50)} == {made.x.data_ptr()}

@@ -1,0 +1,374 @@
+"""The trainer as a process of its own, over a real pipe: every outcome, and what its death leaves."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from service.spec.experiment import Experiment
+from worker.channel import PARENT_GONE
+from worker.loop import prepare, train
+from worker.pipe import read_frame, write_frame
+
+COMMAND = [sys.executable, "-m", "worker.trainer", "--device", "cpu", "--threads", "1"]
+Frame = dict[str, Any]
+
+
+class Trainer:
+    """A trainer process, and what it says."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.ready: Frame | None = None
+
+    def send(self, **header: Any) -> None:
+        assert self.process.stdin is not None
+        write_frame(self.process.stdin, header)
+
+    def read(self) -> Frame:
+        """The next frame; a `points` frame's series with steps and values."""
+        assert self.process.stdout is not None
+        frame = read_frame(self.process.stdout)
+        assert frame is not None, f"the trainer ended with {self.process.wait()}"
+        header, payload = frame
+        at = 0
+        for entry in header.get("series", ()):
+            n, every = entry["n"], entry["every"]
+            entry["steps"] = list(range(entry["first"], entry["first"] + n * every, every)) if every else None
+            if not every:
+                entry["steps"] = np.frombuffer(payload, "<i8", n, at).tolist()
+                at += 8 * n
+            entry["values"] = np.frombuffer(payload, "<f8", n, at).tolist()
+            at += 8 * n
+        assert at == len(payload)
+        return header
+
+    def train(self, spec: Experiment, folder: Path, **more: Any) -> None:
+        order = {"run": "run_1", "attempt": 1, "seed": 0, "threads": 1, "flush_s": 0.02, "checkpoint_s": 60.0}
+        self.send(type="train", spec=spec.normalised(), folder=str(folder), **(order | {"resume": None} | more))
+
+    def until(self, *kinds: str) -> list[Frame]:
+        """Frames up to the first of these kinds."""
+        frames = [self.read()]
+        while frames[-1]["type"] not in kinds:
+            frames.append(self.read())
+        return frames
+
+    def run(self, spec: Experiment, folder: Path, **more: Any) -> list[Frame]:
+        self.train(spec, folder, **more)
+        return self.until("end", "failed")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+
+def series(frames: list[Frame], name: str) -> dict[int, float]:
+    """One series by step over all frames; each step once."""
+    found: dict[int, float] = {}
+    for frame in frames:
+        for entry in frame.get("series", ()):
+            if entry["name"] == name:
+                assert not found.keys() & set(entry["steps"])
+                found |= dict(zip(entry["steps"], entry["values"], strict=True))
+    return found
+
+
+def checkpoints(frames: list[Frame]) -> list[int]:
+    """Steps of the checkpoints; every loss up to each was sent before it."""
+    steps = []
+    for position, frame in enumerate(frames):
+        if frame["type"] == "checkpoint":
+            sent = series(frames[:position], "loss")
+            assert max(sent) == frame["step"]
+            assert Path(frame["folder"]).name == f"step-{frame['step']}"
+            assert frame["size_bytes"] > 0
+            steps.append(frame["step"])
+    return steps
+
+
+def resumable(frames: list[Frame]) -> dict[str, str]:
+    (last,) = [frame for frame in frames if frame["type"] == "checkpoint"][-1:]
+    return {"folder": last["folder"], "sha256": last["sha256"]}
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[Trainer, Trainer]]:
+    """Two warm trainers, started side by side because each needs seconds to import torch."""
+    both = Trainer(), Trainer()
+    try:
+        for trainer in both:
+            trainer.ready = trainer.until("ready")[0]
+        yield both
+    finally:
+        for trainer in both:
+            trainer.close()
+
+
+@pytest.fixture
+def trainer(pair: tuple[Trainer, Trainer]) -> Trainer:
+    return pair[0]
+
+
+@pytest.fixture
+def noisy(experiment: Any) -> Experiment:
+    """Dropout, batch normalisation, clipping, evaluation: everything that could differ."""
+    made: Experiment = experiment(
+        model={"kind": "mlp", "hidden": (8,), "norm": "batch", "dropout": 0.3},
+        optimizer={"kind": "adamw"},
+        schedule={"kind": "cosine"},
+        clip={"norm": 1.0},
+        evaluate={"every_steps": 7},
+        steps=60,
+    )
+    return made
+
+
+@pytest.fixture
+def endless(experiment: Any) -> Experiment:
+    made: Experiment = experiment(steps=10**6, evaluate={"every_steps": 10**6})
+    return made
+
+
+def test_it_says_what_it_is_once_it_is_warm(trainer: Trainer) -> None:
+    assert trainer.ready is not None
+    assert trainer.ready["device"] == "cpu"
+    assert trainer.ready["environment"]["threads"] == 1
+    assert trainer.ready["environment"]["torch"] == torch.__version__
+    assert trainer.ready["environment"]["deterministic"] is True
+
+
+def test_a_full_run_sends_the_very_curve_that_the_loop_gives(
+    trainer: Trainer, noisy: Experiment, tmp_path: Path
+) -> None:
+    frames = trainer.run(noisy, tmp_path, seed=5)
+    started, end = frames[0], frames[-1]
+    assert (started["type"], started["from_step"], started["total_steps"]) == ("started", 0, 60)
+    assert started["environment"]["optimizer"] == {"fused": True}
+    assert (end["outcome"], end["step"]) == ("succeeded", 60)
+    assert checkpoints(frames) == [60]
+    steps = list(train(prepare(noisy, 5, torch.device("cpu"))))
+    assert series(frames, "loss") == {s.step: s.loss.item() for s in steps}
+    assert series(frames, "lr") == {s.step: s.lr for s in steps}
+    for name in ("grad_norm", "val/loss", "val/accuracy"):
+        expected = {s.step: float(s.readings[name]) for s in steps if s.readings and name in s.readings}
+        assert series(frames, name) == expected
+        assert len(expected) >= 9
+
+
+def test_a_used_trainer_gives_the_same_bits_as_a_fresh_one(
+    pair: tuple[Trainer, Trainer], noisy: Experiment, tmp_path: Path
+) -> None:
+    used, fresh = pair
+    for seed in (1, 2):
+        used.run(noisy, tmp_path / str(seed), seed=seed)
+    curves = [series(t.run(noisy, tmp_path / str(i), seed=9), "loss") for i, t in enumerate((used, fresh), 10)]
+    assert curves[0] == curves[1]
+
+
+def test_the_first_step_is_sent_at_once(trainer: Trainer, endless: Experiment, tmp_path: Path) -> None:
+    begin = time.monotonic()
+    trainer.train(endless, tmp_path, flush_s=5.0)
+    frames = trainer.until("points")
+    assert time.monotonic() - begin < 2.5
+    assert list(series(frames, "loss")) == [1]
+    trainer.send(type="wish", wish="cancel")
+    assert trainer.until("end")[-1]["outcome"] == "cancelled"
+
+
+def test_cancel_keeps_the_points_and_writes_no_checkpoint(
+    trainer: Trainer, endless: Experiment, tmp_path: Path
+) -> None:
+    trainer.train(endless, tmp_path)
+    frames = trainer.until("points")
+    trainer.send(type="wish", wish="cancel")
+    frames += trainer.until("end")
+    assert frames[-1]["outcome"] == "cancelled"
+    assert checkpoints(frames) == []
+    assert list(series(frames, "loss")) == list(range(1, frames[-1]["step"] + 1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("wish", "outcome"), [("pause", "paused"), ("drain", "drained")])
+def test_a_stopped_run_goes_on_in_another_process_as_if_nothing_had_been(
+    wish: str, outcome: str, pair: tuple[Trainer, Trainer], noisy: Experiment, tmp_path: Path
+) -> None:
+    one, two = pair
+    spec = noisy.model_copy(update={"steps": 3000})
+    one.train(spec, tmp_path / "a", seed=3)
+    first = one.until("points")
+    one.send(type="wish", wish=wish)
+    first += one.until("end")
+    stopped = first[-1]["step"]
+    assert first[-1]["outcome"] == outcome
+    assert 1 <= stopped < 3000
+    assert checkpoints(first) == [stopped]
+    second = two.run(spec, tmp_path / "b", seed=3, resume=resumable(first))
+    assert (second[0]["from_step"], second[-1]["outcome"]) == (stopped, "succeeded")
+    assert second[0]["environment"]["reproducible"] is True
+    whole = list(train(prepare(spec, 3, torch.device("cpu"))))
+    assert series(first, "loss") | series(second, "loss") == {s.step: s.loss.item() for s in whole}
+    assert min(series(second, "loss")) == stopped + 1
+
+
+def test_checkpoints_come_by_steps_where_the_spec_says_so(trainer: Trainer, experiment: Any, tmp_path: Path) -> None:
+    spec = experiment(checkpoint={"every_steps": 15})
+    assert checkpoints(trainer.run(spec, tmp_path, checkpoint_s=1e-9)) == [15, 30, 40]
+
+
+def test_checkpoints_come_by_time_otherwise(trainer: Trainer, experiment: Any, tmp_path: Path) -> None:
+    assert checkpoints(trainer.run(experiment(steps=5), tmp_path / "now", checkpoint_s=1e-9)) == [1, 2, 3, 4, 5]
+    assert checkpoints(trainer.run(experiment(steps=5), tmp_path / "end", checkpoint_s=1e9)) == [5]
+
+
+def test_a_wish_for_the_run_before_does_not_stop_the_next(trainer: Trainer, noisy: Experiment, tmp_path: Path) -> None:
+    trainer.send(type="wish", wish="cancel")
+    assert trainer.run(noisy, tmp_path)[-1]["outcome"] == "succeeded"
+
+
+def test_a_diverging_run_fails_with_its_last_losses_and_the_trainer_stays(
+    trainer: Trainer, experiment: Any, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {
+        "dataset": {"kind": "diabetes"},
+        "model": {"kind": "linear"},
+        "loss": {"kind": "mse"},
+        "optimizer": {"kind": "sgd", "lr": 10.0},
+        "steps": 500,
+    }
+    frames = trainer.run(experiment(**changes), tmp_path)
+    failed, losses = frames[-1], series(frames, "loss")
+    assert (failed["type"], failed["kind"]) == ("failed", "diverged")
+    assert failed["step"] == max(losses) < 500
+    assert not np.isfinite(losses[failed["step"]])
+    assert np.isfinite([losses[step] for step in range(1, failed["step"])]).all()
+    assert failed["evidence"]["last_finite_losses"] == [
+        losses[s] for s in range(max(1, failed["step"] - 16), failed["step"])
+    ]
+    assert checkpoints(frames) == []
+    goes_on = trainer.run(experiment(**changes, nonfinite="continue"), tmp_path)
+    assert goes_on[-1]["outcome"] == "succeeded"
+    assert np.isnan(series(goes_on, "loss")[500])
+
+
+def test_a_spec_that_cannot_be_built_is_said_and_the_trainer_stays(
+    trainer: Trainer, experiment: Any, tmp_path: Path
+) -> None:
+    trainer.send(
+        type="train",
+        spec={"name": "x"},
+        seed=0,
+        threads=1,
+        flush_s=1,
+        checkpoint_s=1,
+        folder=str(tmp_path),
+        resume=None,
+    )
+    assert trainer.until("failed")[-1]["kind"] == "spec_cannot_build"
+    failed = trainer.run(experiment(model={"kind": "cnn"}), tmp_path)[-1]  # a row of iris is no image
+    assert (failed["kind"], failed["step"]) == ("spec_cannot_build", None)
+    assert failed["detail"].startswith("ValueError")
+    assert trainer.process.poll() is None
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_trainer_stays(
+    trainer: Trainer, noisy: Experiment, tmp_path: Path
+) -> None:
+    resume = resumable(trainer.run(noisy, tmp_path / "a"))
+    with (Path(resume["folder"]) / "tensors.safetensors").open("r+b") as file:
+        file.truncate(100)
+    failed = trainer.run(noisy, tmp_path / "b", resume=resume)[-1]
+    assert (failed["type"], failed["kind"]) == ("failed", "checkpoint_damaged")
+    assert trainer.run(noisy, tmp_path / "b")[-1]["outcome"] == "succeeded"
+
+
+def test_terminating_it_is_the_supervisors_business(trainer: Trainer, noisy: Experiment, tmp_path: Path) -> None:
+    trainer.process.send_signal(signal.SIGTERM)
+    trainer.process.send_signal(signal.SIGINT)
+    assert trainer.run(noisy, tmp_path)[-1]["outcome"] == "succeeded"
+
+
+def test_anything_else_is_a_crash_that_ends_the_process(
+    pair: tuple[Trainer, Trainer], noisy: Experiment, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    _, trainer = pair
+    frames = trainer.run(noisy, tmp_path / "file" / "below")
+    failed = frames[-1]
+    assert (failed["kind"], failed["step"]) == ("crashed", 60)
+    assert failed["detail"].startswith("NotADirectoryError")
+    assert max(series(frames, "loss")) == 60
+    assert trainer.process.wait(timeout=10) == 1
+
+
+def test_an_end_of_the_pipe_ends_it_at_once_even_while_it_trains(
+    trainer: Trainer, endless: Experiment, tmp_path: Path
+) -> None:
+    trainer.train(endless, tmp_path)
+    trainer.until("points")
+    assert trainer.process.stdin is not None
+    trainer.process.stdin.close()
+    assert trainer.process.wait(timeout=5) == PARENT_GONE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the death signal is Linux's; elsewhere the closed pipe must do")
+def test_the_kernel_kills_it_with_its_parent_although_the_pipe_stays_open() -> None:
+    inward, held = os.pipe()  # the test holds the writing end: there is no end of file
+    script = f"import subprocess as s; p = s.Popen({COMMAND!r}, stdin={inward}); print(p.pid, flush=True); p.wait()"
+    parent = subprocess.Popen([sys.executable, "-c", script], pass_fds=[inward], stdout=subprocess.PIPE)
+    os.close(inward)
+    try:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        deadline = time.monotonic() + 20
+        while not _ignores_sigterm(child) and time.monotonic() < deadline:  # set right after the death signal
+            time.sleep(0.01)
+        parent.kill()
+        parent.wait()
+        while _alive(child) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not _alive(child)
+    finally:
+        os.close(held)
+        parent.kill()
+        parent.wait()
+        if parent.stdout is not None:
+            parent.stdout.close()
+
+
+def _status(pid: int) -> dict[str, str]:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    return dict(line.split(":", 1) for line in text.splitlines())
+
+
+def _ignores_sigterm(pid: int) -> bool:
+    return bool(int(_status(pid).get("SigIgn", "0").strip(), 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def _alive(pid: int) -> bool:
+    return _status(pid).get("State", "\tZ").strip()[0] != "Z"
+
+
+def test_a_stray_print_does_not_reach_the_pipe() -> None:
+    script = (
+        "import os, sys; from worker.channel import take_over; i, o = take_over();"
+        "print('stray', flush=True); os.write(o, b'frame'); sys.exit(len(sys.stdin.read()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], input=b"order", capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"frame", b"stray\n")

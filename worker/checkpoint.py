@@ -1,0 +1,174 @@
+"""Checkpoints: a folder with all that later steps depend on; written once, never changed, believed only by its hash.
+
+    step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name>, random/cpu, random/cuda:<index>
+    step-120/state.json            step, seed, spec hash, environment, the optimizer's plain values
+
+Python's and numpy's own generators are not here because nothing that trains draws from them.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from service.errors import RunFailure
+from worker.loop import Training
+
+TENSORS, STATE = "tensors.safetensors", "state.json"
+Tensors = dict[str, Tensor]
+
+
+class Saved(NamedTuple):
+    """A checkpoint that is on the disk, not only on its way there."""
+
+    folder: Path
+    sha256: str  # of state.json and the tensors, in this order
+    size_bytes: int
+
+
+def save(folder: Path, training: Training, extra: dict[str, Any]) -> Saved:
+    """Write the state of `training` into a new folder inside `folder`; whoever is killed here leaves no half of it.
+
+    The name appears only once the files are on the disk, and is on the disk itself when this returns.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = _free_name(folder, training.step)
+    partial = folder / f".{final.name}.{os.getpid()}"
+    partial.mkdir()
+    try:
+        tensors, document = snapshot(training)
+        save_file(tensors, partial / TENSORS)
+        (partial / STATE).write_text(json.dumps(document | extra, allow_nan=False, sort_keys=True))
+        for path in (partial / TENSORS, partial / STATE, partial):
+            _sync(path)
+        saved = Saved(final, _hash(partial), sum(path.stat().st_size for path in partial.iterdir()))
+        partial.rename(final)
+        _sync(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return saved
+
+
+def _free_name(folder: Path, step: int) -> Path:
+    """step-<n>; with a number behind it where that exists, because a row may name the older one."""
+    path, again = folder / f"step-{step}", 1
+    while path.exists():
+        again += 1
+        path = folder / f"step-{step}-{again}"
+    return path
+
+
+def load(folder: Path, sha256: str, training: Training) -> dict[str, Any]:
+    """Put `training` where the checkpoint left it, random states last; returns its state.json.
+
+    `RunFailure` checkpoint_damaged where anything is missing, cut short, changed, or another run's.
+    """
+    try:
+        found = _hash(folder)
+    except OSError as error:
+        raise _damaged(folder, f"cannot be read ({error.strerror})") from error
+    if found != sha256:
+        raise _damaged(folder, "is not what was written: its sha256 differs")
+    try:
+        document = json.loads((folder / STATE).read_bytes())
+        tensors = load_file(folder / TENSORS)
+    except (OSError, ValueError, SafetensorError) as error:  # it changed since it was hashed
+        raise _damaged(folder, f"cannot be read ({type(error).__name__})") from error
+    if (document["spec_hash"], document["seed"]) != (training.spec.hash, training.seed):
+        raise _damaged(folder, "belongs to another spec or seed")
+    restore(training, tensors, document)
+    return dict(document)
+
+
+def _damaged(folder: Path, what: str) -> RunFailure:
+    return RunFailure("checkpoint_damaged", f"the checkpoint {folder.name} {what}", evidence={"folder": str(folder)})
+
+
+def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
+    """The state as tensors by name, and the rest as JSON."""
+    state = training.state()
+    tensors = {f"model/{name}": tensor for name, tensor in state["model"].items()}
+    plain: dict[str, dict[str, Any]] = {}
+    for parameter, values in state["optimizer"]["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer/{parameter}/{name}"] = value
+            else:
+                plain.setdefault(str(parameter), {})[name] = value
+    document = {
+        "step": state["step"],
+        "seed": training.seed,
+        "spec_hash": training.spec.hash,
+        "optimizer": {"state": plain, "param_groups": state["optimizer"]["param_groups"]},
+    }
+    tensors |= random_states(training.device)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, document
+
+
+def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> None:
+    """The reverse of `snapshot`."""
+    state: dict[int, dict[str, Any]] = {int(k): dict(v) for k, v in document["optimizer"]["state"].items()}
+    for key in _under("optimizer/", tensors):
+        parameter, name = key.split("/", 1)
+        state.setdefault(int(parameter), {})[name] = tensors[f"optimizer/{key}"]
+    model = {name: tensors[f"model/{name}"] for name in _under("model/", tensors)}
+    groups = [{k: _tupled(v) for k, v in group.items()} for group in document["optimizer"]["param_groups"]]
+    optimizer = {"state": state, "param_groups": groups}
+    training.load({"step": document["step"], "model": model, "optimizer": optimizer})
+    set_random_states({name: tensors[f"random/{name}"] for name in _under("random/", tensors)})
+
+
+def _under(prefix: str, names: Iterable[str]) -> list[str]:
+    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+
+def _tupled(value: Any) -> Any:
+    """betas were a tuple before they were JSON; `params` stays a list in torch's own state too."""
+    return tuple(value) if isinstance(value, list) and value and isinstance(value[0], float) else value
+
+
+def random_states(device: torch.device) -> Tensors:
+    """Every generator that torch draws from by itself."""
+    states = {"random/cpu": torch.get_rng_state()}
+    if device.type == "cuda":  # asking on a CPU run would start CUDA
+        states |= {f"random/cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def set_random_states(states: Tensors) -> None:
+    """Set each generator that this machine has too."""
+    for name, state in states.items():
+        if name == "cpu":
+            torch.set_rng_state(state)
+        elif int(name.removeprefix("cuda:")) < torch.cuda.device_count():
+            torch.cuda.set_rng_state(state, name)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold what was written to a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _hash(folder: Path) -> str:
+    """sha256 over state.json and the tensors, each with its length in front so that nothing can move between them."""
+    digest = hashlib.sha256()
+    for name in (STATE, TENSORS):
+        path = folder / name
+        digest.update(f"{name} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    return digest.hexdigest()

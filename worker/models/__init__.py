@@ -1,0 +1,1 @@
+"""The models of the spec, in torch: one module per family."""
