@@ -1,7 +1,7 @@
-"""The supervisor of one slot: claims a run, hands it to a trainer, writes what the trainer says, passes wishes on.
+"""The supervisor of one slot: claims a run, hands it to a trainer, writes what it says, passes wishes on.
 
-It owns the only database connection of its slot. Every transaction starts with the fence; a transaction whose answer was
-lost is repeated with the same content, which is harmless. It imports no torch.
+It owns the only database connection of its slot. Every transaction starts with the fence; one whose answer was lost is
+repeated with the same content, which is harmless. It imports no torch.
 """
 
 import contextlib
@@ -12,14 +12,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
-
-from sqlalchemy import Connection, Engine
 
 from service.db import leases, reaping
 from service.db.leases import Claim, SavedCheckpoint
-from service.db.session import check_schema, make_engine, transaction
+from service.db.session import Connection, Engine, check_schema, make_engine, transaction
 from service.errors import Fenced, SaddleError, Unavailable
 from service.lifecycle import State, Wish
 from service.settings import Settings
@@ -41,7 +38,6 @@ class Supervisor:
         self.settings = settings
         self.bell = threading.Event()
         self.draining = threading.Event()
-        self.ready = threading.Event()
         self.engine: Engine = make_engine(
             settings.database_url, pool_size=1, name=f"saddle-worker {settings.worker_name}"
         )
@@ -54,7 +50,7 @@ class Supervisor:
             self._take_back()
             self.answered()
             self.trainer = TrainerProcess.start(self.settings)
-            self.ready.set()
+            self.bell.set()  # look once at the start
             while not self.draining.is_set():
                 self.bell.wait(self.settings.poll_s)
                 self.bell.clear()

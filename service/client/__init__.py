@@ -1,0 +1,1 @@
+"""The third reader of the spec, over HTTP: a client and the `saddle` command."""

@@ -1,0 +1,162 @@
+"""What recording costs: `python -m tests.benchmarks.recording`.
+
+Hot: the loop's own time with the recorder, its flusher and a real pipe, over the same loop that reads nothing.
+Durable: claim to last commit of the real worker on a real Postgres (fsync on), over the same raw loop; building the
+model, the first flush and the last checkpoint are inside. Subject and yardstick take turns; medians of the rounds.
+"""
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from sqlalchemy import text
+
+from service.db import experiments, projects
+from service.db.session import make_engine, transaction
+from service.local.postgres import EmbeddedPostgres
+from service.spec.experiment import Experiment
+from worker.channel import Channel
+from worker.loop import prepare, train
+from worker.session import Session
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE: dict[str, Any] = {
+    "dataset": {"kind": "digits", "validation": 0},
+    "loss": {"kind": "cross_entropy"},
+    "optimizer": {"kind": "sgd", "lr": 0.01},
+    "batch_size": 64,
+}
+SUBJECTS = {
+    "mlp": {"model": {"kind": "mlp", "hidden": [128]}, "optimizer": {"kind": "adam"}},
+    "cnn": {"model": {"kind": "cnn", "channels": [16, 32]}},
+}
+
+
+def spec_of(name: str, steps: int) -> Experiment:
+    """The subject as a spec of `steps` updates."""
+    return Experiment.model_validate_json(json.dumps(BASE | SUBJECTS[name] | {"steps": steps}))
+
+
+def raw(spec: Experiment) -> tuple[float, float]:
+    """Wall and thread seconds of the loop that reads no loss."""
+    training = prepare(spec, 0, torch.device("cpu"))
+    return _timed(lambda: sum(1 for _ in train(training)))
+
+
+def hot(spec: Experiment, folder: str) -> tuple[float, float]:
+    """Wall and thread seconds of the loop with its recorder, flusher and pipe, as the trainer runs it."""
+    inward, _ = os.pipe()  # nobody wishes anything
+    drain = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert drain.stdin is not None
+    channel = Channel(inward, os.dup(drain.stdin.fileno()))
+    order = {
+        "threads": 1,
+        "flush_s": 0.2,
+        "checkpoint_s": 1e9,
+        "folder": folder,
+        "resume": None,
+    }
+    session = Session(order, prepare(spec, 0, torch.device("cpu")), channel)
+
+    def loop() -> None:
+        with session._flusher():
+            session._train()
+
+    spent = _timed(loop)
+    drain.kill()
+    drain.wait()
+    return spent
+
+
+def _timed(work: Any) -> tuple[float, float]:
+    wall, thread = time.perf_counter(), time.thread_time()
+    work()
+    return time.perf_counter() - wall, time.thread_time() - thread
+
+
+@contextmanager
+def product(home: Path) -> Iterator[Any]:
+    """A worker on a database of its own; yields a function from a spec to seconds from claim to last commit."""
+    with EmbeddedPostgres(home / "postgres") as postgres:
+        environment = os.environ | {"SADDLE_DATABASE_URL": postgres.url, "SADDLE_DATA_DIR": str(home / "data")}
+        environment["SADDLE_POLL_S"] = "0.05"
+        subprocess.run([sys.executable, "-m", "service.db", "upgrade"], cwd=ROOT, env=environment, check=True)
+        engine = make_engine(postgres.url)
+        with transaction(engine) as connection:
+            principal = projects.find_principal(connection, projects.new_key(connection, "bench", "bench"))
+        assert principal is not None
+        worker = subprocess.Popen([sys.executable, "-m", "worker"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+
+        def durable(spec: Experiment) -> float:
+            with transaction(engine) as connection:
+                key = uuid.uuid4().hex
+                experiments.add(connection, principal, spec, "cpu", key, key)
+            while True:
+                time.sleep(0.05)
+                with transaction(engine) as connection:
+                    row = connection.execute(
+                        text("SELECT state, extract(epoch FROM finished_at - started_at) AS s FROM run ORDER BY id DESC LIMIT 1")
+                    ).one()
+                if row.state in ("succeeded", "failed"):
+                    assert row.state == "succeeded", row
+                    return float(row.s)
+
+        durable(spec_of("mlp", 50))  # the trainer warms up
+        try:
+            yield durable
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            worker.wait()
+            engine.dispose()
+
+
+def main() -> None:
+    """Print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="saddle-bench-") as name:
+        Path(name).chmod(0o755)
+        with product(Path(name)) as durable:
+            for subject, steps in (("mlp", 12_000), ("cnn", 1_500)):
+                report(subject, spec_of(subject, steps), arguments.rounds, durable, name)
+
+
+def report(subject: str, spec: Experiment, rounds: int, durable: Any, folder: str) -> None:
+    """One line a measure: the median over rounds of subject / yardstick."""
+    raw(spec_of(subject, 200))
+    rows = []
+    for _ in range(rounds):
+        base, base_thread = raw(spec)
+        with_recorder, with_thread = hot(spec, folder)
+        again, again_thread = raw(spec)
+        rows.append(
+            {
+                "raw again wall": again / base,
+                "raw again thread": again_thread / base_thread,
+                "hot wall": with_recorder / base,
+                "hot thread": with_thread / base_thread,
+                "durable wall": durable(spec) / base,
+                "us a step": base / spec.total_steps * 1e6,
+            }
+        )
+    for measure in rows[0]:
+        values = [row[measure] for row in rows]
+        print(f"{subject:4} {measure:18} median {statistics.median(values):8.3f}  least {min(values):8.3f}  most {max(values):8.3f}")
+
+
+if __name__ == "__main__":
+    main()

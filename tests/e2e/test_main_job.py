@@ -1,0 +1,117 @@
+"""POST a spec, a worker trains it, the curves stream into Postgres, two experiments are compared."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+
+def test_a_posted_spec_trains_and_its_curve_is_complete(stack: Any, spec: Callable[..., dict[str, Any]]) -> None:
+    made = stack.post("/v1/experiments", spec(name="complete"))
+    (run,) = made["runs"]
+    done = stack.ended(run["id"])
+    assert done["state"] == "succeeded", done
+    total = made["derived"]["total_steps"]
+    steps, loss = stack.exact(run["id"])
+    assert steps == list(range(1, total + 1))
+    assert sum(loss[-45:]) / 45 < 0.2 < 1.5 < loss[0]
+    _, rates = stack.exact(run["id"], "lr")
+    assert rates == [0.05] * total
+    accuracy = done["series"]["val/accuracy"]
+    assert accuracy["n"] == 4
+    assert accuracy["last"] > 0.9
+
+
+def test_the_same_spec_gives_the_same_curve_bit_for_bit(stack: Any, spec: Callable[..., dict[str, Any]]) -> None:
+    runs = [stack.post("/v1/experiments", spec(name="twin", epochs=1, seeds=[5]))["runs"][0]["id"] for _ in range(2)]
+    for run in runs:
+        assert stack.ended(run)["state"] == "succeeded"
+    assert stack.exact(runs[0]) == stack.exact(runs[1])
+
+
+def test_two_experiments_over_seeds_are_compared(stack: Any, spec: Callable[..., dict[str, Any]]) -> None:
+    slow = stack.post(
+        "/v1/experiments", spec(name="slow", epochs=2, seeds=[0, 1], optimizer={"kind": "sgd", "lr": 1e-4})
+    )
+    fast = stack.post("/v1/experiments", spec(name="fast", epochs=2, seeds=[0, 1]))
+    for run in [*slow["runs"], *fast["runs"]]:
+        assert stack.ended(run["id"])["state"] == "succeeded"
+    answer = stack.post("/v1/comparisons", {"experiments": [slow["id"], fast["id"]], "series": ["val/loss", "loss"]})
+    assert stack.get(f"/v1/comparisons/{answer['id']}")["groups"] == answer["groups"]
+    best = {group["label"]: group["series"]["val/loss"]["best"] for group in answer["groups"]}
+    assert best["fast"]["mean"] < best["slow"]["mean"]
+    assert best["fast"]["n"] == 2
+    assert answer["difference"]["/optimizer/lr"]["values"] == [1e-4, 0.05]
+
+
+def test_points_and_states_arrive_live_and_a_broken_stream_resumes(
+    stack: Any, spec: Callable[..., dict[str, Any]]
+) -> None:
+    run = stack.post("/v1/experiments", spec(name="live", epochs=6))["runs"][0]["id"]
+    seen: list[int] = []
+    last_id = ""
+    rounds = 0
+    ended = False
+    while not ended:
+        rounds += 1
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        with stack.http.stream("GET", f"/v1/runs/{run}/events", headers=headers) as stream:
+            kind, taken = "", 0
+            for line in stream.iter_lines():
+                if line.startswith("event:"):
+                    kind = line[6:].strip()
+                elif line.startswith("id:"):
+                    last_id = line[3:].strip()
+                elif line.startswith("data:") and kind == "points":
+                    seen += json.loads(line[5:])["series"].get("loss", {"step": []})["step"]
+                    taken += 1
+                elif not line and kind == "end":
+                    ended = True
+                elif not line and taken == 3:
+                    break  # hang up in the middle and come back
+    assert seen == list(range(1, 6 * 45 + 1))
+    assert rounds > 1
+
+
+def test_a_running_run_is_cancelled_within_two_seconds(stack: Any, spec: Callable[..., dict[str, Any]]) -> None:
+    run = stack.post("/v1/experiments", spec(name="long", epochs=100_000))["runs"][0]["id"]
+    stack.reached(run, 10)
+    stack.post(f"/v1/runs/{run}/cancel", {}, status=202)
+    done = stack.ended(run, seconds=2)
+    assert done["state"] == "cancelled"
+    steps, _ = stack.exact(run)
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_a_diverging_run_fails_with_its_reason_and_its_last_number(
+    stack: Any, spec: Callable[..., dict[str, Any]]
+) -> None:
+    bad = spec(name="diverges", dataset={"kind": "diabetes", "standardize_target": False}, loss={"kind": "mse"})
+    run = stack.post("/v1/experiments", bad | {"optimizer": {"kind": "sgd", "lr": 10.0}})["runs"][0]["id"]
+    done = stack.ended(run)
+    assert done["state"] == "failed"
+    assert done["failure"]["code"] == "diverged"
+    _, loss = stack.exact(run)
+    assert loss[-1] in ("NaN", "Infinity")
+    assert done["series"]["loss"]["nonfinite"] == 1
+
+
+def test_anybody_with_sql_sees_plain_rows(stack: Any, spec: Callable[..., dict[str, Any]]) -> None:
+    run = stack.post("/v1/experiments", spec(name="sql", epochs=1))["runs"][0]["id"]
+    stack.ended(run)
+    engine = create_engine(stack.environment["SADDLE_DATABASE_URL"])
+    with engine.connect() as connection:
+        query = text("SELECT step, value FROM metric_point WHERE run = :run AND name = 'loss' ORDER BY step")
+        rows = [tuple(row) for row in connection.execute(query, {"run": run})]
+    engine.dispose()
+    steps, loss = stack.exact(run)
+    assert rows == list(zip(steps, loss, strict=True))
+
+
+def test_the_trainer_has_no_credentials(stack: Any, trainer_of: Callable[..., int]) -> None:
+    worker = next(p for p in stack.processes if p.args[2] == "worker")
+    environment = open(f"/proc/{trainer_of(worker)}/environ", "rb").read()  # noqa: SIM115, PTH123
+    assert b"SADDLE_DEVICE" in environment
+    assert b"DATABASE_URL" not in environment
+    assert b"BROKER_URL" not in environment

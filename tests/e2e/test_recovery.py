@@ -1,0 +1,126 @@
+"""Trainers and workers die, the broker is away: every step is still there, once, with the same value."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+CHECKPOINTED = {"epochs": 40, "checkpoint": {"every_steps": 50}, "seeds": [3]}
+TOTAL = 40 * 45
+
+
+def reference(stack: Any, spec: Callable[..., dict[str, Any]]) -> tuple[list[int], list[float]]:
+    """The curve of the same spec when nothing goes wrong."""
+    run = stack.post("/v1/experiments", spec(name="reference", **CHECKPOINTED))["runs"][0]["id"]
+    assert stack.ended(run)["state"] == "succeeded"
+    return stack.exact(run)  # type: ignore[no-any-return]
+
+
+def test_a_killed_trainer_goes_on_from_its_checkpoint_within_three_seconds(
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], trainer_of: Callable[..., int]
+) -> None:
+    stack = own_stack()
+    stack.start_api()
+    worker = stack.start_worker()
+    whole = reference(stack, spec)
+    run = stack.post("/v1/experiments", spec(name="killed", **CHECKPOINTED))["runs"][0]["id"]
+    stack.reached(run, 120)
+    os.kill(trainer_of(worker), signal.SIGKILL)
+    killed = time.monotonic()
+    while stack.run(run)["attempt"] == 1:
+        time.sleep(0.02)
+    assert time.monotonic() - killed < 3
+    done = stack.ended(run)
+    assert (done["state"], done["attempt"]) == ("succeeded", 2)
+    attempts = stack.get(f"/v1/runs/{run}/attempts")["items"]
+    assert attempts[0]["ending"] == "trainer_died"
+    assert attempts[1]["start_step"] >= 100
+    assert stack.exact(run) == whole
+
+
+def test_a_killed_worker_is_reaped_and_another_takes_over(
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], trainer_of: Callable[..., int]
+) -> None:
+    stack = own_stack()
+    stack.start_api()
+    first = stack.start_worker("w1")
+    whole = reference(stack, spec)
+    run = stack.post("/v1/experiments", spec(name="orphaned", **CHECKPOINTED))["runs"][0]["id"]
+    stack.reached(run, 120)
+    trainer = trainer_of(first)
+    first.kill()
+    first.wait()
+    stack.start_worker("w2")
+    done = stack.ended(run)
+    assert (done["state"], done["attempt"], done["worker"]) == ("succeeded", 2, "w2")
+    assert stack.exact(run) == whole
+    try:
+        state = open(f"/proc/{trainer}/stat").read().rsplit(")", 1)[1].split()[0]  # noqa: SIM115, PTH123
+    except OSError:
+        state = "gone"
+    assert state in ("gone", "Z")
+
+
+def test_a_restarted_worker_takes_its_own_run_back_at_once(
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]]
+) -> None:
+    stack = own_stack()
+    stack.environment["SADDLE_LEASE_WINDOW_S"] = "600"
+    stack.start_api()
+    worker = stack.start_worker("w1")
+    run = stack.post("/v1/experiments", spec(name="restarted", **CHECKPOINTED))["runs"][0]["id"]
+    stack.reached(run, 120)
+    worker.kill()
+    worker.wait()
+    stack.start_worker("w1")
+    assert stack.ended(run)["attempt"] == 2
+    assert stack.exact(run)[0] == list(range(1, TOTAL + 1))
+
+
+def test_a_worker_told_to_stop_drains_and_no_step_is_done_twice(
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]]
+) -> None:
+    stack = own_stack()
+    stack.start_api()
+    worker = stack.start_worker("w1")
+    whole = reference(stack, spec)
+    run = stack.post("/v1/experiments", spec(name="drained", **CHECKPOINTED))["runs"][0]["id"]
+    stack.reached(run, 120)
+    assert stack.stop(worker) == 0
+    waiting = stack.run(run)
+    assert waiting["state"] == "queued"
+    assert waiting["checkpoint_step"] == waiting["step"]
+    stack.start_worker("w2")
+    assert stack.ended(run)["state"] == "succeeded"
+    first, second = stack.get(f"/v1/runs/{run}/attempts")["items"]
+    assert (first["ending"], second["start_step"]) == ("drained", waiting["step"])
+    assert stack.exact(run) == whole
+
+
+def test_without_a_broker_runs_still_happen(own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]]) -> None:
+    stack = own_stack(broker=False)
+    stack.environment["SADDLE_BROKER_URL"] = "redis+socket:///nowhere/valkey.sock"
+    stack.start_api()
+    worker = stack.start_worker()
+    runs = [stack.post("/v1/experiments", spec(name="no broker", epochs=1))["runs"][0]["id"] for _ in range(3)]
+    for run in runs:
+        assert stack.ended(run)["state"] == "succeeded"
+    assert stack.stop(worker) == 0
+
+
+def test_a_database_that_restarts_loses_nothing(
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], servers: Any
+) -> None:
+    stack = own_stack()
+    stack.start_api()
+    stack.start_worker()
+    whole = reference(stack, spec)
+    run = stack.post("/v1/experiments", spec(name="restart", **CHECKPOINTED))["runs"][0]["id"]
+    stack.reached(run, 120)
+    servers[0].stop()
+    time.sleep(1)
+    servers[0].start()
+    done = stack.ended(run)
+    assert (done["state"], done["attempt"]) == ("succeeded", 1)
+    assert stack.exact(run) == whole
