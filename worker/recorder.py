@@ -95,11 +95,11 @@ class HostRecorder(Recorder):
         self._readings: Readings = []
 
     def record(self, step: Step) -> None:
-        """Two floats at the end of a list."""
-        loss = step.loss.item()
-        self._flat.extend((loss, step.lr))
+        """Two floats at the end of a list; a step's readings come first, so that they are there once its loss is."""
         if step.readings is not None:
             self._readings.append((step.step, step.readings))
+        loss = step.loss.item()
+        self._flat.extend((loss, step.lr))
         if not math.isfinite(loss) and self._fails:
             raise self._diverged(step.step, loss, step.lr)
 
@@ -110,8 +110,9 @@ class HostRecorder(Recorder):
         return self.failure
 
     def _take(self, wait: bool) -> tuple[Floats, Readings]:
-        readings = _cut(self._readings)  # before the losses: a reading never comes out ahead of its step
-        return np.array(_cut(self._flat), np.float64).reshape(-1, 2), readings
+        """The losses first, then the readings of just those steps: a drain holds all points up to one step."""
+        rows = np.array(_cut(self._flat), np.float64).reshape(-1, 2)
+        return rows, _cut_before(self._readings, self._next + len(rows))
 
 
 class Event(Protocol):
@@ -228,6 +229,13 @@ def _cut(items: list[T]) -> list[T]:
     copy = items[:]
     del items[: len(copy)]
     return copy
+
+
+def _cut_before(readings: Readings, step: int) -> Readings:
+    """Take what was read before `step`; the loop appends in the order of steps."""
+    due = [reading for reading in readings[:] if reading[0] < step]
+    del readings[: len(due)]
+    return due
 
 
 def _series(readings: Readings) -> list[Points]:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from service.local.postgres import EmbeddedPostgres
@@ -58,9 +60,9 @@ class Stack:
 
     def start(self, *arguments: str, **extra: str) -> subprocess.Popen[bytes]:
         """A Python process of the product, its output in a log beside the data."""
-        log = (self.home / f"{arguments[0]}-{len(self.processes)}.log").open("wb")
         command = [sys.executable, "-m", *arguments]
-        process = subprocess.Popen(command, cwd=ROOT, env=self.environment | extra, stdout=log, stderr=log)
+        with (self.home / f"{arguments[0]}-{len(self.processes)}.log").open("wb") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=self.environment | extra, stdout=log, stderr=log)
         self.processes.append(process)
         return process
 
@@ -129,6 +131,18 @@ def servers() -> Iterator[tuple[EmbeddedPostgres, EmbeddedValkey]]:
         home.chmod(0o755)
         with EmbeddedPostgres(home / "postgres") as postgres, EmbeddedValkey(home / "valkey") as valkey:
             yield postgres, valkey
+
+
+@pytest.fixture
+def database_url(servers: tuple[EmbeddedPostgres, EmbeddedValkey]) -> Iterator[str]:
+    """A database of its own on the durable server, so that a test may break what it likes."""
+    postgres, _ = servers
+    name = f"e2e_{secrets.token_hex(4)}"
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
+        session.execute(f"CREATE DATABASE {name}")
+    yield postgres.url.replace("/saddle?", f"/{name}?")
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
+        session.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def stack_on(database_url: str, broker_url: str | None, home: Path) -> Stack:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, text
@@ -111,7 +112,7 @@ def test_anybody_with_sql_sees_plain_rows(stack: Any, spec: Callable[..., dict[s
 
 def test_the_trainer_has_no_credentials(stack: Any, trainer_of: Callable[..., int]) -> None:
     worker = next(p for p in stack.processes if p.args[2] == "worker")
-    environment = open(f"/proc/{trainer_of(worker)}/environ", "rb").read()  # noqa: SIM115, PTH123
+    environment = Path(f"/proc/{trainer_of(worker)}/environ").read_bytes()
     assert b"SADDLE_DEVICE" in environment
     assert b"DATABASE_URL" not in environment
     assert b"BROKER_URL" not in environment

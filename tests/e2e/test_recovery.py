@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 CHECKPOINTED = {"epochs": 40, "checkpoint": {"every_steps": 50}, "seeds": [3]}
@@ -56,7 +57,7 @@ def test_a_killed_worker_is_reaped_and_another_takes_over(
     assert (done["state"], done["attempt"], done["worker"]) == ("succeeded", 2, "w2")
     assert stack.exact(run) == whole
     try:
-        state = open(f"/proc/{trainer}/stat").read().rsplit(")", 1)[1].split()[0]  # noqa: SIM115, PTH123
+        state = Path(f"/proc/{trainer}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
         state = "gone"
     assert state in ("gone", "Z")
