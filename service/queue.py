@@ -29,6 +29,7 @@ def make_app(broker_url: str | None) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # an absent broker costs latency, never the worker
         broker_connection_timeout=1,
         broker_transport_options={
             "visibility_timeout": 3600,
