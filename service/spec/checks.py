@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from service.errors import Problem
 from service.spec.experiment import Experiment
-from service.spec.schedules import Cosine, MultiStep, Schedule_, Warmup
+from service.spec.schedules import plateau_of
 
 MAX_PARAMETERS = 2 * 10**9
 MAX_STEPS = 5 * 10**7
@@ -12,7 +12,7 @@ MAX_STEPS = 5 * 10**7
 
 def problems(experiment: Experiment) -> list[Problem]:
     """Every contradiction, each with both fields named."""
-    return [*_parts(experiment), *_length(experiment), *_fit(experiment), *_seeds(experiment)]
+    return [*_parts(experiment), *_length(experiment), *_schedule(experiment), *_fit(experiment), *_seeds(experiment)]
 
 
 def _parts(experiment: Experiment) -> Iterator[Problem]:
@@ -33,14 +33,24 @@ def _length(experiment: Experiment) -> Iterator[Problem]:
             f"{experiment.total_steps} updates; at most {MAX_STEPS}.",
             limit=MAX_STEPS,
         )
-    schedule = experiment.schedule
-    if isinstance(schedule, Warmup) and experiment.schedule_unit == "step" and schedule.steps > experiment.total_steps:
-        yield Problem(
-            "/schedule/steps",
-            "contradiction",
-            f"the warmup is longer ({schedule.steps}) than the run (steps or epochs give {experiment.total_steps} updates).",
-            limit=experiment.total_steps,
-        )
+    yield from (problem.under("/schedule") for problem in experiment.schedule.misfits(experiment.schedule_total))
+
+
+def _schedule(experiment: Experiment) -> Iterator[Problem]:
+    """What a schedule needs of the optimizer and of the evaluations."""
+    schedule, optimizer = experiment.schedule, experiment.optimizer
+    if schedule.cycles and not {"momentum", "betas"} & set(type(optimizer).model_fields):
+        detail = f"/optimizer/kind {optimizer.kind} has neither momentum nor betas to cycle: set this to false."
+        yield Problem(f"/schedule{schedule.cycles}", "contradiction", detail)
+    if not schedule.watches:
+        return
+    pointer = f"/schedule{schedule.watching}"
+    if experiment.dataset.validation == 0:
+        detail = f"{schedule.watches} is never measured: /dataset/validation is 0, and must be above it."
+        yield Problem(pointer, "contradiction", detail)
+    if schedule.watches == "val/accuracy" and experiment.dataset.facts.task != "classification":
+        detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: watch val/loss."
+        yield Problem(pointer, "contradiction", detail)
 
 
 def _fit(experiment: Experiment) -> Iterator[Problem]:
@@ -100,7 +110,7 @@ def _seeds(experiment: Experiment) -> Iterator[Problem]:
 
 def warnings(experiment: Experiment) -> list[Problem]:
     """What is allowed and probably not meant."""
-    return [*_late(experiment), *_schedule(experiment.schedule, experiment.total_steps, experiment)]
+    return [*_late(experiment), *_odd(experiment)]
 
 
 def _late(experiment: Experiment) -> Iterator[Problem]:
@@ -119,20 +129,19 @@ def _late(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def _schedule(schedule: Schedule_, total: int, experiment: Experiment) -> Iterator[Problem]:
-    if experiment.schedule_unit == "epoch":
-        total = -(-total // experiment.steps_per_epoch)
-    if isinstance(schedule, Warmup):
-        total, schedule = total - schedule.steps, schedule.after
-    if isinstance(schedule, Cosine) and schedule.T_max is not None and schedule.T_max < total:
-        yield Problem("/schedule/T_max", "rises_again", f"past T_max the rate rises again; the run is {total} long.")
-    if isinstance(schedule, Cosine) and schedule.eta_min > experiment.optimizer.lr:
-        yield Problem(
-            "/schedule/eta_min", "rises", "eta_min is above /optimizer/lr: the rate rises instead of falling."
-        )
-    if isinstance(schedule, MultiStep) and schedule.milestones[0] >= total:
-        yield Problem(
-            "/schedule/milestones",
-            "never_due",
-            f"every milestone lies beyond the run, which is {total} long.",
-        )
+def _odd(experiment: Experiment) -> Iterator[Problem]:
+    """What is probably not meant with the schedule."""
+    schedule = experiment.schedule
+    odd = schedule.oddities(experiment.optimizer.lr, experiment.schedule_total)
+    yield from (problem.under("/schedule") for problem in odd)
+    if schedule.cycles and getattr(experiment.optimizer, "momentum", None) == 0:
+        detail = f"/optimizer/momentum is 0, and /schedule{schedule.cycles} puts a cycling one in its place."
+        yield Problem("/optimizer/momentum", "ignored", detail)
+    found = plateau_of(schedule)
+    if found is None or experiment.dataset.validation == 0:
+        return
+    every = experiment.evaluate.every_steps or experiment.steps_per_epoch
+    evaluations = -(-experiment.total_steps // every)
+    if found[0].patience + 3 > evaluations:  # the first only sets the mark, and nothing follows the last
+        detail = f"the run has {evaluations} evaluations, too few for a reduction: evaluate more often, or wait less."
+        yield Problem(f"/schedule{schedule.watching.removesuffix('watch')}patience", "never_due", detail)

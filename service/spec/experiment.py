@@ -114,11 +114,21 @@ class Experiment(Part):
         return self.model.parameters(self.dataset.facts.shape, self.outputs)
 
     def rate(self, step: int) -> float:
-        """The planned learning rate of update `step`, which counts from 1."""
-        if self.schedule_unit == "step":
-            return self.schedule.rate(self.optimizer.lr, step - 1, self.total_steps)
-        epochs = -(-self.total_steps // self.steps_per_epoch)
-        return self.schedule.rate(self.optimizer.lr, (step - 1) // self.steps_per_epoch, epochs)
+        """The planned learning rate of update `step`, which counts from 1; a plateau may lower it."""
+        return self.schedule.rate(self.optimizer.lr, self.schedule_passed(step), self.schedule_total)
+
+    def momentum(self, step: int) -> float | None:
+        """The planned momentum (or first beta) of update `step`; None: the optimizer's own."""
+        return self.schedule.momentum(self.schedule_passed(step), self.schedule_total)
+
+    def schedule_passed(self, step: int) -> int:
+        """How many steps or epochs, whichever the schedule counts, lie before update `step`."""
+        return step - 1 if self.schedule_unit == "step" else (step - 1) // self.steps_per_epoch
+
+    @property
+    def schedule_total(self) -> int:
+        """How long the run is in what the schedule counts."""
+        return self.total_steps if self.schedule_unit == "step" else -(-self.total_steps // self.steps_per_epoch)
 
     def normalised(self) -> dict[str, Any]:
         """The document with every default filled in, as JSON."""

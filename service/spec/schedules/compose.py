@@ -1,0 +1,207 @@
+"""Schedules made of schedules: one after the other, multiplied, and behind a warmup."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Count
+from service.spec.schedules.base import FactorOrZero, Schedule_
+from service.spec.schedules.cosine import SWA, Cosine, CosineRestarts
+from service.spec.schedules.cyclic import Cyclic, OneCycle
+from service.spec.schedules.decay import Exponential, InverseTime, Linear, Polynomial
+from service.spec.schedules.feedback import Plateau
+from service.spec.schedules.stepwise import Constant, ConstantFactor, MultiStep, Step, increasing
+from service.spec.schedules.warmed import WSD, InverseSqrt
+
+Scaling = (
+    Constant
+    | ConstantFactor
+    | Step
+    | MultiStep
+    | Exponential
+    | Linear
+    | Polynomial
+    | InverseTime
+    | InverseSqrt
+    | WSD
+    | Cosine
+    | CosineRestarts
+)
+Plain = Scaling | Cyclic | OneCycle | SWA
+
+
+class Chained(Schedule_):
+    """The product of several schedules' factors."""
+
+    twin = "ChainedScheduler"
+    formula = "product of the factors"
+
+    kind: Literal["chained"] = "chained"
+    schedules: Annotated[
+        tuple[Annotated[Scaling, Field(discriminator="kind")], ...],
+        Field(min_length=1, max_length=20, description="kinds that only scale the base rate"),
+    ]
+
+    def problems(self) -> Iterator[Problem]:
+        """Theirs, and a rate where only a factor can be multiplied."""
+        for number, part in enumerate(self.schedules):
+            yield from (problem.under(f"/schedules/{number}") for problem in part.problems())
+            if part.absolute:
+                detail = f"{part.absolute} is a rate, and only factors can be multiplied: set it to 0."
+                yield Problem(f"/schedules/{number}/{part.absolute}", "not_a_factor", detail, limit=0)
+
+    def scale(self, s: int, total: int) -> float:
+        """1 where each of them is."""
+        return math.prod(part.rate(1.0, s, total) for part in self.schedules)
+
+    def misfits(self, total: int) -> Iterator[Problem]:
+        """Theirs."""
+        for number, part in enumerate(self.schedules):
+            yield from (problem.under(f"/schedules/{number}") for problem in part.misfits(total))
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """Theirs."""
+        for number, part in enumerate(self.schedules):
+            yield from (problem.under(f"/schedules/{number}") for problem in part.oddities(base, total))
+
+
+class Sequential(Schedule_):
+    """One schedule after the other; each counts from its own milestone and has the base rate as its base."""
+
+    twin = "SequentialLR"
+    formula = "schedules[i](s - milestones[i - 1]) for milestones[i - 1] <= s < milestones[i]"
+
+    kind: Literal["sequential"] = "sequential"
+    schedules: Annotated[
+        tuple[Annotated[Plain | Chained, Field(discriminator="kind")], ...], Field(min_length=2, max_length=20)
+    ]
+    milestones: Annotated[tuple[Count, ...], Field(min_length=1, max_length=19)] = Field(
+        description="where the second, third, ... schedule begins"
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Theirs, and milestones that torch accepts and then skips a schedule for."""
+        for number, part in enumerate(self.schedules):
+            yield from (problem.under(f"/schedules/{number}") for problem in part.problems())
+        needed = len(self.schedules) - 1
+        if len(self.milestones) != needed:
+            detail = f"{len(self.schedules)} schedules need {needed} milestones, one between each two."
+            yield Problem("/milestones", "contradiction", detail, limit=needed)
+        yield from increasing(self.milestones)
+
+    def _at(self, s: int, total: int) -> tuple[Schedule_, int, int]:
+        """The schedule of update `s`, how many updates it has had, and how many it gets."""
+        number = bisect_right(self.milestones, s)
+        start = self.milestones[number - 1] if number else 0
+        end = self.milestones[number] if number < len(self.milestones) else total
+        return self.schedules[number], s - start, end - start
+
+    def rate(self, base: float, s: int, total: int) -> float:
+        """The first rate of the next schedule at each milestone."""
+        part, passed, length = self._at(s, total)
+        return part.rate(base, passed, length)
+
+    def momentum(self, s: int, total: int) -> float | None:
+        """Of the schedule that has its turn."""
+        part, passed, length = self._at(s, total)
+        return part.momentum(passed, length)
+
+    @property
+    def absolute(self) -> str:
+        """Whether one of them is."""
+        return "schedules" if any(part.absolute for part in self.schedules) else ""
+
+    @property
+    def cycles(self) -> str:
+        """The first that was asked to."""
+        parts = enumerate(self.schedules)
+        return next((f"/schedules/{number}{part.cycles}" for number, part in parts if part.cycles), "")
+
+    def _turns(self, total: int) -> Iterator[tuple[str, Schedule_, int]]:
+        """Each schedule that has a turn in the run: its pointer, itself, how long it gets."""
+        starts, ends = (0, *self.milestones), (*self.milestones, total)
+        for number, (part, start, end) in enumerate(zip(self.schedules, starts, ends, strict=False)):
+            if start < min(end, total):
+                yield f"/schedules/{number}", part, min(end, total) - start
+
+    def misfits(self, total: int) -> Iterator[Problem]:
+        """Theirs, for the turn that each gets."""
+        for pointer, part, length in self._turns(total):
+            yield from (problem.under(pointer) for problem in part.misfits(length))
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """Theirs, and schedules that never have a turn."""
+        for pointer, part, length in self._turns(total):
+            yield from (problem.under(pointer) for problem in part.oddities(base, length))
+        if self.milestones[-1] >= total:
+            detail = f"the run is {total} long: what begins at {self.milestones[-1]} never has its turn."
+            yield Problem("/milestones", "never_due", detail, limit=total)
+
+
+class Warmup(Schedule_):
+    """A straight rise over the first `steps` updates, then another schedule that starts counting there."""
+
+    twin = "LinearLR"
+    formula = "start + (1 - start) * s / steps for s < steps, then after(s - steps)"
+    paper = "Goyal et al. 2017, arXiv:1706.02677"
+
+    kind: Literal["warmup"] = "warmup"
+    steps: Count
+    start_factor: FactorOrZero | None = Field(
+        None,
+        description="factor of the first update; null: 1/steps, so that update k of the warmup has k/steps",
+    )
+    after: Annotated[Plain | Chained | Sequential | Plateau, Field(discriminator="kind")] = Constant()
+
+    def problems(self) -> Iterator[Problem]:
+        """Those of the schedule behind the warmup."""
+        yield from (problem.under("/after") for problem in self.after.problems())
+
+    def rate(self, base: float, s: int, total: int) -> float:
+        """`base` at s = steps (at s = steps - 1 by the default convention)."""
+        if s >= self.steps:
+            return self.after.rate(base, s - self.steps, total - self.steps)
+        if self.start_factor is None:
+            return base * ((s + 1) / self.steps)
+        return base * (self.start_factor + (1 - self.start_factor) * s / self.steps)
+
+    def momentum(self, s: int, total: int) -> float | None:
+        """Until the rise is over that of the next schedule's first update."""
+        return self.after.momentum(max(0, s - self.steps), total - self.steps)
+
+    @property
+    def absolute(self) -> str:
+        """Whether the schedule behind it is."""
+        return "after" if self.after.absolute else ""
+
+    @property
+    def cycles(self) -> str:
+        """Whether the schedule behind it does."""
+        return f"/after{self.after.cycles}" if self.after.cycles else ""
+
+    @property
+    def watches(self) -> str:
+        """What the schedule behind it watches."""
+        return self.after.watches
+
+    @property
+    def watching(self) -> str:
+        """Where it is named there."""
+        return f"/after{self.after.watching}" if self.after.watching else ""
+
+    def misfits(self, total: int) -> Iterator[Problem]:
+        """A rise that is longer than the run."""
+        if self.steps > total:
+            detail = f"the warmup is longer ({self.steps}) than the run, whose /steps or /epochs give {total}."
+            yield Problem("/steps", "contradiction", detail, limit=total)
+        elif self.steps < total:
+            yield from (problem.under("/after") for problem in self.after.misfits(total - self.steps))
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """Those of the schedule behind the warmup."""
+        if self.steps < total:
+            yield from (problem.under("/after") for problem in self.after.oddities(base, total - self.steps))

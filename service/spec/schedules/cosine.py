@@ -1,0 +1,110 @@
+"""Schedules along half a cosine: once, with restarts, and towards the rate of weight averaging."""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Count, Rate
+from service.spec.schedules.base import Floor, Schedule_, Strategy, anneal, cut_short
+
+
+class Cosine(Schedule_):
+    """Half a cosine from the base rate down to `eta_min`; past T_max it rises again, as torch's does."""
+
+    twin = "CosineAnnealingLR"
+    formula = "eta_min + (base - eta_min) * (1 + cos(pi * s / T_max)) / 2"
+    paper = "Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5"
+
+    kind: Literal["cosine"] = "cosine"
+    T_max: Count | None = Field(None, description="updates until eta_min; null: the whole run")
+    eta_min: Floor = 0.0
+
+    def rate(self, base: float, s: int, total: int) -> float:
+        """`base` at s = 0, `eta_min` at s = T_max."""
+        span = self.T_max or max(total, 1)
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * s / span)) / 2
+
+    @property
+    def absolute(self) -> str:
+        """A lowest rate above 0 does not scale with the base."""
+        return "eta_min" if self.eta_min else ""
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """A rate that rises, or an end that is not reached."""
+        if self.T_max is not None and self.T_max < total:
+            yield Problem("/T_max", "rises_again", f"past T_max the rate rises again; the run is {total} long.")
+        if self.T_max is not None and self.T_max > total:
+            yield cut_short("T_max", self.T_max, total)
+        yield from _above(self.eta_min, base)
+
+
+class CosineRestarts(Schedule_):
+    """Half a cosine down to `eta_min`, then again from the base rate, each time `T_mult` times as long."""
+
+    twin = "CosineAnnealingWarmRestarts"
+    formula = "eta_min + (base - eta_min) * (1 + cos(pi * T_cur / T_i)) / 2"
+    paper = "Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5"
+
+    kind: Literal["cosine_restarts"] = "cosine_restarts"
+    T_0: Count
+    T_mult: Annotated[int, Field(ge=1, le=1000)] = 1
+    eta_min: Floor = 0.0
+
+    def rate(self, base: float, s: int, total: int) -> float:
+        """`base` at s = 0 and at every restart; never quite `eta_min`, because the restart comes there."""
+        passed, span = s, self.T_0
+        if self.T_mult == 1:
+            passed = s % span
+        while passed >= span:
+            passed, span = passed - span, span * self.T_mult
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * passed / span)) / 2
+
+    @property
+    def absolute(self) -> str:
+        """A lowest rate above 0 does not scale with the base."""
+        return "eta_min" if self.eta_min else ""
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """A rate that rises, or a restart that does not come."""
+        if total <= self.T_0:
+            yield Problem("/T_0", "never_due", f"the first restart lies beyond the run, which is {total} long.")
+        yield from _above(self.eta_min, base)
+
+
+class SWA(Schedule_):
+    """From the base rate to `swa_lr`, which then stays: the rate while weights are averaged."""
+
+    twin = "SWALR"
+    formula = "swa_lr * a + base * (1 - a), a = (1 - cos(pi * min(1, s / anneal_epochs))) / 2"
+    paper = "Izmailov et al. 2018, arXiv:1803.05407"
+
+    kind: Literal["swa"] = "swa"
+    swa_lr: Rate
+    anneal_epochs: Annotated[int, Field(ge=0, le=10**8)] = Field(
+        10, description="in what the schedule counts (/schedule_unit); 0: swa_lr at once"
+    )
+    anneal_strategy: Strategy = "cos"
+
+    def rate(self, base: float, s: int, total: int) -> float:
+        """`base` at s = 0, `swa_lr` from s = anneal_epochs on."""
+        if s >= self.anneal_epochs:
+            return self.swa_lr
+        return anneal(base, self.swa_lr, s / self.anneal_epochs, self.anneal_strategy)
+
+    @property
+    def absolute(self) -> str:
+        """`swa_lr` is a rate."""
+        return "swa_lr"
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """An annealing that the run does not finish."""
+        if self.anneal_epochs > total:
+            yield cut_short("anneal_epochs", self.anneal_epochs, total)
+
+
+def _above(eta_min: float, base: float) -> Iterator[Problem]:
+    if eta_min > base:
+        yield Problem("/eta_min", "rises", "eta_min is above /optimizer/lr: the rate rises instead of falling.")

@@ -1,0 +1,95 @@
+"""Schedules that move along a straight line, a power or an exponential."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Count
+from service.spec.schedules.base import Factor, FactorOrZero, Schedule_, cut_short, stops
+
+
+class Exponential(Schedule_):
+    """Multiplied by gamma at every update."""
+
+    twin = "ExponentialLR"
+    formula = "gamma ** s"
+
+    kind: Literal["exponential"] = "exponential"
+    gamma: Factor
+
+    def scale(self, s: int, total: int) -> float:
+        """1 at the first update."""
+        return float(self.gamma**s)
+
+
+class Linear(Schedule_):
+    """A straight line between two factors, then the second of them."""
+
+    twin = "LinearLR"
+    formula = "start_factor + (end_factor - start_factor) * min(1, s / total_iters)"
+
+    kind: Literal["linear"] = "linear"
+    start_factor: Factor = 1 / 3
+    end_factor: FactorOrZero = 1.0
+    total_iters: Count | None = Field(5, description="updates until end_factor; null: the whole run")
+
+    def scale(self, s: int, total: int) -> float:
+        """`start_factor` at s = 0, `end_factor` from s = total_iters on."""
+        span = self.total_iters or max(total, 1)
+        if s >= span:
+            return self.end_factor
+        return self.start_factor + (self.end_factor - self.start_factor) * s / span
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """An end that is not reached, or a rate of 0 before the run's end."""
+        if self.total_iters is not None and self.total_iters > total:
+            yield cut_short("total_iters", self.total_iters, total)
+        if self.end_factor == 0 and self.total_iters is not None and self.total_iters < total:
+            yield stops("total_iters", self.total_iters, total)
+
+
+class Polynomial(Schedule_):
+    """A power of the share that is left of the first `total_iters` updates, then 0."""
+
+    twin = "PolynomialLR"
+    formula = "(1 - min(1, s / total_iters)) ** power"
+
+    kind: Literal["polynomial"] = "polynomial"
+    total_iters: Count | None = Field(5, description="updates until 0; null: the whole run")
+    power: Annotated[float, Field(ge=0, le=100)] = 1.0
+
+    def scale(self, s: int, total: int) -> float:
+        """1 at s = 0, 0 from s = total_iters on (with power 0 always 1)."""
+        span = self.total_iters or max(total, 1)
+        return float((1.0 - min(s, span) / span) ** self.power)
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """An end that is not reached, or a rate of 0 before the run's end."""
+        if self.total_iters is not None and self.total_iters > total:
+            yield cut_short("total_iters", self.total_iters, total)
+        if self.power > 0 and self.total_iters is not None and self.total_iters < total:
+            yield stops("total_iters", self.total_iters, total)
+
+
+class InverseTime(Schedule_):
+    """Divided by a straight line; with `staircase` only every `decay_steps` updates."""
+
+    formula = "1 / (1 + decay_rate * s / decay_steps)"
+    paper = "Robbins & Monro 1951, doi:10.1214/aoms/1177729586; Keras' InverseTimeDecay"
+
+    kind: Literal["inverse_time"] = "inverse_time"
+    decay_steps: Count
+    decay_rate: Annotated[float, Field(gt=0, le=1e6)]
+    staircase: bool = False
+
+    def scale(self, s: int, total: int) -> float:
+        """1 at s = 0, 1 / (1 + decay_rate) at s = decay_steps."""
+        passed = s // self.decay_steps if self.staircase else s / self.decay_steps
+        return 1 / (1 + self.decay_rate * passed)
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """A staircase whose first stair lies beyond the run."""
+        if self.staircase and self.decay_steps >= total:
+            yield Problem("/decay_steps", "never_due", f"the first change lies beyond the run, which is {total} long.")

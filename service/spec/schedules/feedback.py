@@ -1,0 +1,111 @@
+"""The one schedule with feedback: the rate falls when a metric stops improving. Its state is small and explicit."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.schedules.base import Floor, Schedule_
+
+Evaluations = Annotated[int, Field(ge=0, le=10**6)]
+
+
+@dataclass(frozen=True)
+class PlateauState:
+    """What a plateau remembers between two evaluations."""
+
+    best: float | None = None  # None: nothing yet; infinite values are kept apart from that
+    bad: int = 0  # evaluations without improvement, one after the other
+    cooling: int = 0  # evaluations that do not count yet
+    reductions: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """As JSON can hold it, exactly: a best value may be infinite."""
+        best = None if self.best is None else self.best.hex()
+        return {"best": best, "bad": self.bad, "cooling": self.cooling, "reductions": self.reductions}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> "PlateauState":
+        """The reverse of `document`."""
+        best = None if document["best"] is None else float.fromhex(document["best"])
+        return cls(best, document["bad"], document["cooling"], document["reductions"])
+
+
+class Plateau(Schedule_):
+    """The rate is multiplied by `factor` when `watch` has not improved for more than `patience` evaluations.
+
+    NaN never improves. The threshold is torch's: with `rel` a negative best value asks for less than nothing.
+    """
+
+    twin = "ReduceLROnPlateau"
+    formula = "rate -> max(rate * factor, min_lr) after more than patience evaluations without improvement"
+
+    kind: Literal["plateau"] = "plateau"
+    watch: Literal["val/loss", "val/accuracy"] = Field("val/loss", description="the series, read at each evaluation")
+    mode: Literal["min", "max"] = "min"
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: Evaluations = 10
+    threshold: Annotated[float, Field(ge=0, le=1e9)] = 1e-4
+    threshold_mode: Literal["rel", "abs"] = "rel"
+    cooldown: Evaluations = 0
+    min_lr: Floor = 0.0
+    eps: Annotated[float, Field(ge=0, le=1)] = Field(1e-8, description="a smaller reduction is not made")
+
+    @property
+    def watches(self) -> str:
+        """The rate depends on it."""
+        return self.watch
+
+    @property
+    def absolute(self) -> str:
+        """A lowest rate, and a lowest change of rate, are given as rates."""
+        return "min_lr"
+
+    def problems(self) -> Iterator[Problem]:
+        """With such a threshold nothing improves, whatever the values."""
+        if self.threshold_mode == "rel" and self.mode == "min" and self.threshold >= 1:
+            detail = "a relative threshold must be below 1: no value would be an improvement."
+            yield Problem("/threshold", "contradiction", detail, limit=1)
+
+    def rate(self, base: float, s: int, total: int) -> float:
+        """The rate while the metric improves: what the run really has is `rate_of` its state."""
+        return base
+
+    def advance(self, state: PlateauState, metric: float) -> PlateauState:
+        """The state after one more evaluation."""
+        best, bad = (metric, 0) if self._improves(metric, state.best) else (state.best, state.bad + 1)
+        cooling, reductions = state.cooling, state.reductions
+        if cooling > 0:
+            cooling, bad = cooling - 1, 0
+        if bad > self.patience:
+            cooling, bad, reductions = self.cooldown, 0, reductions + 1
+        return PlateauState(best, bad, cooling, reductions)
+
+    def _improves(self, metric: float, best: float | None) -> bool:
+        sign = 1 if self.mode == "min" else -1
+        best = sign * math.inf if best is None else best
+        if self.threshold_mode == "rel":
+            best *= 1 - sign * self.threshold
+        else:
+            best -= sign * self.threshold
+        return metric < best if self.mode == "min" else metric > best
+
+    def rate_of(self, state: PlateauState, base: float) -> float:
+        """The rate after the reductions so far of a group whose base rate is `base`."""
+        rate = base
+        for _ in range(state.reductions):
+            lower = max(rate * self.factor, self.min_lr)
+            if rate - lower <= self.eps:
+                break  # nor will any later one be large enough
+            rate = lower
+        return rate
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """Bounds that leave nothing to reduce, and an accuracy that is to be small."""
+        if self.min_lr >= base:
+            yield Problem("/min_lr", "no_effect", "min_lr is not below /optimizer/lr: the rate never falls.")
+        if (self.mode == "min") != (self.watch == "val/loss"):
+            yield Problem("/mode", "probably_reversed", f"{self.watch} is better the other way round.")

@@ -1,0 +1,93 @@
+"""Schedules that hold the rate and change it at once: constant, in steps, at milestones."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Count
+from service.spec.schedules.base import Factor, Schedule_, cut_short
+
+
+class Constant(Schedule_):
+    """The base rate throughout."""
+
+    formula = "1"
+
+    kind: Literal["constant"] = "constant"
+
+    def scale(self, s: int, total: int) -> float:
+        """Always 1."""
+        return 1.0
+
+
+class ConstantFactor(Schedule_):
+    """A smaller rate for the first `total_iters` updates, then the base rate."""
+
+    twin = "ConstantLR"
+    formula = "factor for s < total_iters, then 1"
+
+    kind: Literal["constant_factor"] = "constant_factor"
+    factor: Factor = 1 / 3  # 0 would be undone by a division in torch
+    total_iters: Count = 5
+
+    def scale(self, s: int, total: int) -> float:
+        """1 from s = total_iters on."""
+        return 1.0 if s >= self.total_iters else self.factor
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """A run that never sees its base rate."""
+        if self.total_iters > total:
+            yield cut_short("total_iters", self.total_iters, total)
+
+
+class Step(Schedule_):
+    """Multiplied by gamma every `step_size` updates."""
+
+    twin = "StepLR"
+    formula = "gamma ** floor(s / step_size)"
+
+    kind: Literal["step"] = "step"
+    step_size: Count
+    gamma: Factor = 0.1
+
+    def scale(self, s: int, total: int) -> float:
+        """1 for the first `step_size` updates."""
+        return float(self.gamma ** (s // self.step_size))
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """A run too short for the first step."""
+        if self.step_size >= total:
+            yield Problem("/step_size", "never_due", f"the first change lies beyond the run, which is {total} long.")
+
+
+class MultiStep(Schedule_):
+    """Multiplied by gamma at each milestone."""
+
+    twin = "MultiStepLR"
+    formula = "gamma ** (number of milestones <= s)"
+
+    kind: Literal["multistep"] = "multistep"
+    milestones: Annotated[tuple[Count, ...], Field(min_length=1, max_length=100)]
+    gamma: Factor = 0.1
+
+    def problems(self) -> Iterator[Problem]:
+        """torch accepts unsorted milestones and silently skips some."""
+        yield from increasing(self.milestones)
+
+    def scale(self, s: int, total: int) -> float:
+        """1 before the first milestone."""
+        return float(self.gamma ** sum(milestone <= s for milestone in self.milestones))
+
+    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+        """A run too short for the first milestone."""
+        if self.milestones[0] >= total:
+            yield Problem("/milestones", "never_due", f"every milestone lies beyond the run, which is {total} long.")
+
+
+def increasing(milestones: tuple[int, ...]) -> Iterator[Problem]:
+    """Milestones must be sorted, each once."""
+    if any(later <= earlier for earlier, later in pairwise(milestones)):
+        yield Problem("/milestones", "not_increasing", "milestones must increase: sort them and drop repeats.")
