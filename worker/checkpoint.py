@@ -1,7 +1,7 @@
 """Checkpoints: a folder with all that later steps depend on; written once, never changed, believed only by its hash.
 
     step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name>, random/cpu, random/cuda:<index>
-    step-120/state.json            step, seed, spec hash, environment, the optimizer's plain values
+    step-120/state.json            step, seed, spec hash, environment, the optimizer's plain values, a plateau's state
 
 Python's and numpy's own generators are not here because nothing that trains draws from them.
 """
@@ -109,6 +109,7 @@ def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
         "seed": training.seed,
         "spec_hash": training.spec.hash,
         "optimizer": {"state": plain, "param_groups": state["optimizer"]["param_groups"]},
+        "schedule": state["schedule"],
     }
     tensors |= random_states(training.device)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, document
@@ -123,7 +124,8 @@ def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> N
     model = {name: tensors[f"model/{name}"] for name in _under("model/", tensors)}
     groups = [{k: _tupled(v) for k, v in group.items()} for group in document["optimizer"]["param_groups"]]
     optimizer = {"state": state, "param_groups": groups}
-    training.load({"step": document["step"], "model": model, "optimizer": optimizer})
+    parts = {"model": model, "optimizer": optimizer, "schedule": document.get("schedule")}
+    training.load({"step": document["step"]} | parts)
     set_random_states({name: tensors[f"random/{name}"] for name in _under("random/", tensors)})
 
 

@@ -13,6 +13,7 @@ from worker.data.batches import Batches
 from worker.data.split import split
 from worker.device import make_deterministic, optimizer_policy
 from worker.evaluate import Validation, targets
+from worker.rates import Rates
 
 
 class Step(NamedTuple):
@@ -36,16 +37,19 @@ class Training:
         self.optimizer: Optimizer = build(spec.optimizer, self.model.parameters(), **policy)
         x, y = torch.from_numpy(parts.train.x).to(device), targets(parts.train.y, spec.loss).to(device)
         self.batches = Batches.of(spec, x, y, seed)
+        self.rates = Rates(spec)
         self.validation = Validation.of(spec, parts.validation, device)
 
     def state(self) -> dict[str, Any]:
         """All that later steps depend on, random states aside."""
-        return {"step": self.step, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
+        optimizer, schedule = self.optimizer.state_dict(), self.rates.document()
+        return {"step": self.step, "model": self.model.state_dict(), "optimizer": optimizer, "schedule": schedule}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a `state()` of the same spec and seed."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.rates.load(state["schedule"])
         self.step = state["step"]
 
 
@@ -59,13 +63,10 @@ def prepare(spec: Experiment, seed: int, device: torch.device) -> Training:
 def train(training: Training) -> Iterator[Step]:
     """Train to the end of the spec, yielding one `Step` per update; to stop, stop asking."""
     spec, model, criterion, optimizer = training.spec, training.model, training.criterion, training.optimizer
-    validation, total, rate = training.validation, spec.total_steps, spec.rate
+    validation, total, rates = training.validation, spec.total_steps, training.rates
     model.train()
     for step in range(training.step + 1, total + 1):
-        lr = rate(step)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
-
+        lr = rates.apply(optimizer, step)
         x, y = training.batches.batch(step)  # (B, *shape), (B,) or (B, 1)
         optimizer.zero_grad(set_to_none=True)
         loss = criterion(model(x), y)
@@ -75,7 +76,9 @@ def train(training: Training) -> Iterator[Step]:
         training.step = step
 
         if validation is not None and (step % validation.every == 0 or step == total):
-            readings = (readings or {}) | validation.measure(model, criterion)
+            measured = validation.measure(model, criterion)
+            rates.listen(step, measured)
+            readings = (readings or {}) | measured
         yield Step(step, lr, loss.detach(), readings)
 
 

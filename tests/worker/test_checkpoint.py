@@ -29,6 +29,8 @@ SCHEDULES: list[dict[str, Any]] = [
     {"kind": "exponential", "gamma": 0.95},
     {"kind": "cosine"},
     {"kind": "warmup", "steps": 9, "after": {"kind": "cosine"}},
+    {"kind": "one_cycle", "cycle_momentum": True},
+    {"kind": "warmup", "steps": 9, "after": {"kind": "plateau", "patience": 0, "threshold": 0.5, "factor": 0.5}},
 ]
 
 
