@@ -78,11 +78,12 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
         )
     shape_problems = list(experiment.model.shape_problems(facts.shape))
     yield from (problem.under("/model") for problem in shape_problems)
-    if not shape_problems and experiment.parameters > MAX_PARAMETERS:
+    parameters = None if shape_problems else experiment.parameters
+    if parameters is not None and parameters > MAX_PARAMETERS:
         yield Problem(
             "/model",
             "too_large",
-            f"{experiment.parameters} parameters; at most {MAX_PARAMETERS}.",
+            f"{parameters} parameters; at most {MAX_PARAMETERS}.",
             limit=MAX_PARAMETERS,
         )
     yield from _batch_norm(experiment)

@@ -109,8 +109,8 @@ class Experiment(Part):
         return self.steps if self.steps is not None else (self.epochs or 0) * self.steps_per_epoch
 
     @property
-    def parameters(self) -> int:
-        """Trainable numbers of the model."""
+    def parameters(self) -> int | None:
+        """Trainable numbers of the model; None: only the library that has the model knows."""
         return self.model.parameters(self.dataset.facts.shape, self.outputs)
 
     def rate(self, step: int) -> float:

@@ -121,6 +121,8 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
     if family == "init":
         more = REQUIRED["constant_init"] if kind == "constant" else {}
         return BASE | {"model": {"kind": "mlp", "init": {"kind": kind} | more}}
+    if kind == "cnn1d":
+        return BASE | {"dataset": {"kind": "iris"}, "model": {"kind": kind}}
     made = BASE | {family: {"kind": kind} | (REQUIRED.get(kind, {}) if family == "schedule" else {})}
     facts = getattr(member, "facts", None)
     if (family == "loss" and "regression" in getattr(member, "tasks", ())) or (facts and facts.task == "regression"):

@@ -2,12 +2,6 @@
 
 from torch import nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,  # slope 0.01 below zero
-    "gelu": nn.GELU,  # exact, not the tanh approximation
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "identity": nn.Identity,
-}
+from service.spec.models.leaf import ACTIVATIONS as NAMES
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {word: getattr(nn, name) for word, name in NAMES.items()}

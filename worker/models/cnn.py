@@ -1,4 +1,4 @@
-"""A small convolutional network: convolutions with pooling, then fully connected layers."""
+"""Small convolutional networks: convolutions with pooling, then fully connected layers."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,10 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from worker.models.activations import ACTIVATIONS
+from worker.models.norms import normalisation
+
+CONV = {1: nn.Conv1d, 2: nn.Conv2d}
+POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
 
 
 class CNN(nn.Module):
@@ -21,31 +25,58 @@ class CNN(nn.Module):
         hidden: Sequence[int] = (),
         activation: str = "relu",
         norm: str = "none",
+        groups: int = 4,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        planes, height, width = shape
+        planes, *size = shape
+        if (rank := len(size)) not in CONV:
+            raise ValueError(f"rows of shape {shape} are neither images nor sequences with channels")
         blocks: list[nn.Module] = []
         for count in channels:
-            blocks += _block(planes, count, kernel_size, pool, activation, norm)
+            blocks.append(CONV[rank](planes, count, kernel_size, padding=kernel_size // 2))
+            blocks += _after(count, rank, pool, activation, norm, groups)
             grown = 1 - kernel_size % 2  # an even kernel padded by half of it adds one
-            planes, height, width = count, (height + grown) // pool, (width + grown) // pool
+            planes, size = count, [(n + grown) // pool for n in size]
         self.features = nn.Sequential(*blocks)
-        self.head = nn.Sequential(*_head(math.prod((planes, height, width)), hidden, outputs, activation, dropout))
+        self.head = nn.Sequential(*_head(planes * math.prod(size), hidden, outputs, activation, dropout))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, H, W) -> features (B, C', H', W') -> (B, outputs)."""
+        """x (B, C, H, W) or (B, C, L) -> features (B, C', ...) -> (B, outputs)."""
         logits: Tensor = self.head(self.features(x).flatten(1))
         return logits
 
 
-def _block(planes: int, count: int, kernel_size: int, pool: int, activation: str, norm: str) -> Iterator[nn.Module]:
-    yield nn.Conv2d(planes, count, kernel_size, padding=kernel_size // 2)
-    if norm == "batch":
-        yield nn.BatchNorm2d(count)
+class CNN1d(CNN):
+    """The same along a sequence."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        outputs: int,
+        channels: Sequence[int] = (16, 32),
+        kernel_size: int = 3,
+        pool: int = 2,
+        hidden: Sequence[int] = (),
+        activation: str = "relu",
+        norm: str = "none",
+        groups: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        images = shape if len(shape) == 2 else (1, *shape)
+        super().__init__(images, outputs, channels, kernel_size, pool, hidden, activation, norm, groups, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, L), or (B, L) as one channel -> (B, outputs)."""
+        return super().forward(x if x.dim() == 3 else x.unsqueeze(1))
+
+
+def _after(count: int, rank: int, pool: int, activation: str, norm: str, groups: int) -> Iterator[nn.Module]:
+    if norm != "none":
+        yield normalisation(norm, count, rank, groups)
     yield ACTIVATIONS[activation]()
     if pool > 1:
-        yield nn.MaxPool2d(pool)
+        yield POOL[rank](pool)
 
 
 def _head(width: int, hidden: Sequence[int], outputs: int, activation: str, dropout: float) -> Iterator[nn.Module]:

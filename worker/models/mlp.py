@@ -7,7 +7,11 @@ from torch import Tensor, nn
 
 from worker.models.activations import ACTIVATIONS
 
-NORMS: dict[str, type[nn.BatchNorm1d] | type[nn.LayerNorm]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+NORMS: dict[str, type[nn.BatchNorm1d] | type[nn.LayerNorm] | type[nn.RMSNorm]] = {
+    "batch": nn.BatchNorm1d,
+    "layer": nn.LayerNorm,
+    "rms": nn.RMSNorm,
+}
 
 
 class MLP(nn.Module):

@@ -1,0 +1,126 @@
+"""Convolutional models of images (C, H, W) and of sequences (C, L): channels first."""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Share, Width
+from service.spec.models.base import Model_
+from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, dropout, scaling
+
+Groups = Annotated[int, Field(ge=1, le=1024, description="of norm group; divides every channel count")]
+
+
+class CNN_(Model_):
+    """Convolutions with normalisation, activation and max pooling, then fully connected layers, in any dimension."""
+
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=20)] = (16, 32)
+    kernel_size: Annotated[int, Field(ge=1, le=15)] = 3
+    pool: Annotated[int, Field(ge=1, le=8, description="pooling window after each convolution; 1: none")] = 2
+    hidden: Annotated[tuple[Width, ...], Field(max_length=20)] = ()
+    activation: Activation = "relu"
+    norm: Literal["none", "batch", "group", "instance", "layer"] = "none"
+    groups: Groups = 4
+    dropout: Share = 0.0
+
+    def images(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """A row as channels and positions."""
+        return shape
+
+    def problems(self) -> Iterator[Problem]:
+        """Groups are of equal size."""
+        yield from super().problems()
+        if self.norm == "group" and (odd := [c for c in self.channels if c % self.groups]):
+            detail = f"{self.groups} groups do not divide {odd[0]} of /channels: choose a divisor of every entry."
+            yield Problem("/groups", "contradiction", detail)
+
+    def sizes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Positions after each convolution, then after its pooling (padding is kernel_size // 2)."""
+        grow = 1 - self.kernel_size % 2  # an even kernel padded by half of it adds one
+        found, size = [], self.images(shape)[1:]
+        for _ in self.channels:
+            size = tuple(n + grow for n in size)
+            found.append(size)
+            size = tuple(n // self.pool for n in size)
+            found.append(size)
+        return found
+
+    def shape_problems(self, shape: tuple[int, ...]) -> Iterator[Problem]:
+        """Each pooling divides the image; nothing may be left of it."""
+        yield from super().shape_problems(shape)
+        if len(shape) not in self.ranks:
+            return
+        sizes = self.sizes(shape)
+        if min(sizes[-1]) < 1:
+            size = " x ".join(str(n) for n in self.images(shape)[1:])
+            detail = f"{len(self.channels)} poolings by {self.pool} leave nothing of {size}: fewer channels or pool 1."
+            yield Problem("/channels", "image_too_small", detail)
+        elif self.norm == "instance" and any(math.prod(size) < 2 for size in sizes[::2]):
+            detail = "instance normalisation needs at least 2 positions, and pooling leaves 1: use layer, or pool less."
+            yield Problem("/norm", "image_too_small", detail)
+
+    def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
+        """Two nn.Sequential: `features` and `head`."""
+        planes, sizes = self.images(shape)[0], self.sizes(shape)
+        at = 0
+        for depth, count in enumerate(self.channels):
+            full, pooled = sizes[2 * depth : 2 * depth + 2]
+            block = list(self._block(planes, count, full, pooled, depth))
+            for leaf in block:
+                yield Leaf(f"features.{at}", leaf.module, leaf.out, leaf.own, leaf.depth, leaf.extra)
+                at += 1
+            planes = count
+        yield from self._head(planes * math.prod(sizes[-1]), outputs)
+
+    def _block(
+        self, planes: int, count: int, full: tuple[int, ...], pooled: tuple[int, ...], depth: int
+    ) -> Iterator[Leaf]:
+        rank = len(full)
+        yield convolution("", planes, count, (self.kernel_size,) * rank, full, depth)
+        if self.norm != "none":
+            yield scaling("", norm_class(self.norm, rank), count, (count, *full), depth)
+        yield Leaf("", ACTIVATIONS[self.activation], (count, *full))
+        if self.pool > 1:
+            pooled = (count, *pooled)
+            yield Leaf("", f"MaxPool{rank}d", pooled, extra=2 * math.prod(pooled))  # which entry won, int64
+
+    def _head(self, width: int, outputs: int) -> Iterator[Leaf]:
+        at = 0
+        for depth, units in enumerate((*self.hidden, outputs), len(self.channels)):
+            if self.dropout:
+                yield dropout(f"head.{at}", (width,))
+                at += 1
+            yield affine(f"head.{at}", width, units, True, depth)
+            if depth < len(self.channels) + len(self.hidden):
+                yield Leaf(f"head.{at + 1}", ACTIVATIONS[self.activation], (units,))
+            width, at = units, at + 2
+
+
+def norm_class(norm: str, rank: int) -> str:
+    """Torch's class; a layer normalisation over channels and positions is a group normalisation with one group."""
+    return {"batch": f"BatchNorm{rank}d", "instance": f"InstanceNorm{rank}d"}.get(norm, "GroupNorm")
+
+
+class CNN(CNN_):
+    """Convolutions with normalisation, activation and 2 x 2 max pooling, then fully connected layers."""
+
+    target = "worker.models.cnn:CNN"
+    ranks = (3,)
+
+    kind: Literal["cnn"] = "cnn"
+
+
+class CNN1d(CNN_):
+    """Convolutions along a sequence (C, L), or (L,) as one channel, with pooling; then fully connected layers."""
+
+    target = "worker.models.cnn:CNN1d"
+    ranks = (1, 2)
+
+    kind: Literal["cnn1d"] = "cnn1d"
+
+    def images(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """One channel where the row names none."""
+        return shape if len(shape) == 2 else (1, *shape)

@@ -1,0 +1,57 @@
+"""Fully connected models; rows of any shape are flattened first."""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.spec.component import Share, Width
+from service.spec.models.base import Model_
+from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, dropout, scaling
+
+NORMS = {"batch": "BatchNorm1d", "layer": "LayerNorm", "rms": "RMSNorm"}
+
+
+class Linear(Model_):
+    """One affine map: linear regression, or softmax regression under cross-entropy."""
+
+    target = "worker.models.mlp:linear"
+    ranks = (1, 2, 3)
+    formula = "W x + b"
+
+    kind: Literal["linear"] = "linear"
+    bias: bool = True
+
+    def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
+        """An mlp without hidden layers."""
+        yield affine("layers.0", math.prod(shape), outputs, self.bias, 0)
+
+
+class MLP(Model_):
+    """Fully connected layers: affine, normalisation, activation, dropout; then an affine output."""
+
+    target = "worker.models.mlp:MLP"
+    ranks = (1, 2, 3)
+
+    kind: Literal["mlp"] = "mlp"
+    hidden: Annotated[tuple[Width, ...], Field(max_length=100)] = (64,)
+    activation: Activation = "relu"
+    norm: Literal["none", "batch", "layer", "rms"] = "none"
+    dropout: Share = 0.0
+    bias: bool = True
+
+    def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
+        """One nn.Sequential named `layers`."""
+        width, at = math.prod(shape), 0
+        for depth, units in enumerate(self.hidden):
+            yield affine(f"layers.{at}", width, units, self.bias, depth)
+            if self.norm != "none":
+                at += 1
+                yield scaling(f"layers.{at}", NORMS[self.norm], units, (units,), depth)
+            yield Leaf(f"layers.{at + 1}", ACTIVATIONS[self.activation], (units,))
+            if self.dropout:
+                at += 1
+                yield dropout(f"layers.{at + 1}", (units,))
+            width, at = units, at + 2
+        yield affine(f"layers.{at}", width, outputs, self.bias, len(self.hidden))

@@ -1,0 +1,99 @@
+"""A leaf: one torch module without children, as far as it is known without torch: its parameters and what it gives."""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from service.spec.layout import Parameter
+
+Activation = Literal[
+    "relu",
+    "leaky_relu",
+    "gelu",
+    "silu",
+    "tanh",
+    "sigmoid",
+    "identity",
+    "elu",
+    "selu",
+    "softplus",
+    "mish",
+    "hardsigmoid",
+    "hardtanh",
+]
+ACTIVATIONS: dict[str, str] = {  # the word of a spec, and torch's class
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",  # slope 0.01 below zero
+    "gelu": "GELU",  # exact, not the tanh approximation
+    "silu": "SiLU",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "identity": "Identity",
+    "elu": "ELU",
+    "selu": "SELU",
+    "softplus": "Softplus",
+    "mish": "Mish",
+    "hardsigmoid": "Hardsigmoid",  # clamp(x/6 + 1/2, 0, 1)
+    "hardtanh": "Hardtanh",  # clamp(x, -1, 1)
+}
+# Which of its two tensors a module keeps for the backward pass (autograd keeps both only where it needs both).
+KEEPS_OUTPUT = {"ReLU", "Tanh", "Sigmoid", "Softmax"}
+KEEPS_NOTHING = {"Identity", "Flatten", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d"}
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A module: `own` are its trainable tensors in torch's order, `out` the shape it gives per row of the batch."""
+
+    name: str
+    module: str
+    out: tuple[int, ...]
+    own: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    depth: int = 0
+    extra: int = 0  # numbers per row it keeps for the backward pass beside its input or output
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Its tensors under their full names."""
+        for name, shape in self.own:
+            yield Parameter(f"{self.name}.{name}" if self.name else name, shape, self.module, self.depth)
+
+
+def affine(name: str, inputs: int, outputs: int, bias: bool, depth: int, lead: tuple[int, ...] = ()) -> Leaf:
+    """Linear over the last dimension; `lead` are the dimensions before it."""
+    own = [("weight", (outputs, inputs)), *([("bias", (outputs,))] if bias else [])]
+    return Leaf(name, "Linear", (*lead, outputs), tuple(own), depth)
+
+
+def convolution(
+    name: str, planes: int, count: int, kernel: Sequence[int], size: Sequence[int], depth: int, bias: bool = True
+) -> Leaf:
+    """Conv1d or Conv2d, by the length of `kernel`; `size` is what it gives."""
+    own = [("weight", (count, planes, *kernel)), *([("bias", (count,))] if bias else [])]
+    return Leaf(name, f"Conv{len(kernel)}d", (count, *size), tuple(own), depth)
+
+
+def scaling(name: str, module: str, features: int, out: tuple[int, ...], depth: int) -> Leaf:
+    """A normalisation with a scale per feature, and a shift unless it is RMSNorm."""
+    names = ("weight",) if module == "RMSNorm" else ("weight", "bias")
+    return Leaf(name, module, out, tuple((each, (features,)) for each in names), depth)
+
+
+def dropout(name: str, out: tuple[int, ...]) -> Leaf:
+    """Dropout keeps which entries it left."""
+    return Leaf(name, "Dropout", out, extra=math.prod(out))
+
+
+def kept(leaves: Iterable[Leaf], inputs: int) -> int:
+    """Numbers per row that a chain of `leaves` keeps for the backward pass; the row itself (`inputs`) is the data's."""
+    total, size, counted = 0, inputs, True
+    for leaf in leaves:
+        keeps_output = leaf.module in KEEPS_OUTPUT
+        if not (counted or keeps_output or leaf.module in KEEPS_NOTHING):
+            total += size
+        if leaf.module not in KEEPS_NOTHING:
+            size, counted = math.prod(leaf.out), keeps_output
+            total += leaf.extra + (size if keeps_output else 0)
+        else:
+            size = math.prod(leaf.out)
+    return total
