@@ -1,7 +1,9 @@
 """Checkpoints: a folder with all that later steps depend on; written once, never changed, believed only by its hash.
 
-    step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name>, random/cpu, random/cuda:<index>
-    step-120/state.json            step, seed, spec hash, environment, the optimizer's plain values, a plateau's state
+    step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name>, random/cpu, random/cuda:<index>,
+                                   mechanics/clipped, mechanics/average/<name>
+    step-120/state.json            step, seed, spec hash, environment, the optimizer's plain values, a plateau's state,
+                                   what precision and stop rules remember
 
 Python's and numpy's own generators are not here because nothing that trains draws from them.
 """
@@ -97,6 +99,7 @@ def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
     """The state as tensors by name, and the rest as JSON."""
     state = training.state()
     tensors = {f"model/{name}": tensor for name, tensor in state["model"].items()}
+    tensors |= {f"mechanics/{name}": tensor for name, tensor in state["mechanics"]["tensors"].items()}
     plain: dict[str, dict[str, Any]] = {}
     for parameter, values in state["optimizer"]["state"].items():
         for name, value in values.items():
@@ -110,6 +113,7 @@ def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
         "spec_hash": training.spec.hash,
         "optimizer": {"state": plain, "param_groups": state["optimizer"]["param_groups"]},
         "schedule": state["schedule"],
+        "mechanics": state["mechanics"]["document"],
     }
     tensors |= random_states(training.device)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, document
@@ -121,10 +125,13 @@ def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> N
     for key in _under("optimizer/", tensors):
         parameter, name = key.split("/", 1)
         state.setdefault(int(parameter), {})[name] = tensors[f"optimizer/{key}"]
-    model = {name: tensors[f"model/{name}"] for name in _under("model/", tensors)}
+    model, mechanics = (
+        {name: tensors[f"{part}/{name}"] for name in _under(f"{part}/", tensors)} for part in ("model", "mechanics")
+    )
     groups = [{k: _tupled(v) for k, v in group.items()} for group in document["optimizer"]["param_groups"]]
     optimizer = {"state": state, "param_groups": groups}
     parts = {"model": model, "optimizer": optimizer, "schedule": document.get("schedule")}
+    parts["mechanics"] = {"tensors": mechanics, "document": document.get("mechanics")}
     training.load({"step": document["step"]} | parts)
     set_random_states({name: tensors[f"random/{name}"] for name in _under("random/", tensors)})
 

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from service.spec.experiment import Clip, Experiment
+from service.spec.experiment import Experiment
 from worker.build import build
 from worker.data.batches import Batches
 from worker.data.split import split
 from worker.device import make_deterministic, optimizer_policy
 from worker.evaluate import Validation, targets
+from worker.mechanics import Mechanics
 from worker.rates import Rates
 
 
@@ -38,18 +39,27 @@ class Training:
         x, y = torch.from_numpy(parts.train.x).to(device), targets(parts.train.y, spec.loss).to(device)
         self.batches = Batches.of(spec, x, y, seed)
         self.rates = Rates(spec)
+        self.mechanics = Mechanics(spec, self.model, self.criterion, self.batches, device)
         self.validation = Validation.of(spec, parts.validation, device)
+
+    @property
+    def ended(self) -> dict[str, Any] | None:
+        """The stop rule that ended it before the spec's last step."""
+        return self.mechanics.stopping.ended
 
     def state(self) -> dict[str, Any]:
         """All that later steps depend on, random states aside."""
         optimizer, schedule = self.optimizer.state_dict(), self.rates.document()
-        return {"step": self.step, "model": self.model.state_dict(), "optimizer": optimizer, "schedule": schedule}
+        mechanics = {"tensors": self.mechanics.tensors(), "document": self.mechanics.document()}
+        parts = {"optimizer": optimizer, "schedule": schedule, "mechanics": mechanics}
+        return {"step": self.step, "model": self.model.state_dict()} | parts
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a `state()` of the same spec and seed."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.rates.load(state["schedule"])
+        self.mechanics.load(**state["mechanics"])
         self.step = state["step"]
 
 
@@ -62,31 +72,29 @@ def prepare(spec: Experiment, seed: int, device: torch.device) -> Training:
 
 def train(training: Training) -> Iterator[Step]:
     """Train to the end of the spec, yielding one `Step` per update; to stop, stop asking."""
-    spec, model, criterion, optimizer = training.spec, training.model, training.criterion, training.optimizer
-    validation, total, rates = training.validation, spec.total_steps, training.rates
+    model, optimizer, rates, mechanics = training.model, training.optimizer, training.rates, training.mechanics
+    precision, averaging, stopping = mechanics.precision, mechanics.averaging, mechanics.stopping
+    total, every = training.spec.total_steps, training.spec.evaluation_every
     model.train()
+    stopping.begin()
     for step in range(training.step + 1, total + 1):
-        lr = rates.apply(optimizer, step)
-        x, y = training.batches.batch(step)  # (B, *shape), (B,) or (B, 1)
-        optimizer.zero_grad(set_to_none=True)
-        loss = criterion(model(x), y)
-        loss.backward()
-        readings = clip(model, spec.clip) if spec.clip is not None else None
-        optimizer.step()
+        if training.ended:
+            return
+        update = step - precision.skipped  # schedules count updates that changed the weights
+        lr = rates.apply(optimizer, update)
+        loss = mechanics.gradients.compute(step)
+        finite = precision.unscale([optimizer])
+        readings = mechanics.clipping.apply()
+        if finite:
+            optimizer.step()
+            if averaging is not None:
+                averaging.update(step, model)
         training.step = step
 
-        if validation is not None and (step % validation.every == 0 or step == total):
-            measured = validation.measure(model, criterion)
-            rates.listen(step, measured)
+        stopping.after_step(step, readings or {})
+        if step % every == 0 or step == total or training.ended:
+            measured = mechanics.measure(step, training.validation)
+            rates.listen(update, measured)
+            stopping.after_evaluation(step, measured | {"loss": loss})
             readings = (readings or {}) | measured
-        yield Step(step, lr, loss.detach(), readings)
-
-
-def clip(model: nn.Module, by: Clip) -> dict[str, float | Tensor]:
-    """Clip the gradients in place; the reading is their total 2-norm before."""
-    parameters = list(model.parameters())
-    if by.norm is not None:
-        return {"grad_norm": nn.utils.clip_grad_norm_(parameters, by.norm)}
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    nn.utils.clip_grad_value_(parameters, by.value or 0.0)
-    return {"grad_norm": norm}
+        yield Step(step, lr, loss, readings or None)

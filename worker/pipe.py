@@ -12,7 +12,7 @@ Trainer to supervisor
     points   series: [{name, first, every, n}] ; payload: n little-endian float64 each, in this order
              (every 0: the steps come first, n little-endian int64)
     checkpoint   step, folder, sha256, size_bytes; all points up to `step` were sent before it
-    end      outcome: "succeeded" | "paused" | "cancelled" | "drained"; step
+    end      outcome: "succeeded" | "paused" | "cancelled" | "drained"; step; note: which stop rule ended it, or null
     failed   kind, detail, step, evidence
 """
 

@@ -14,7 +14,7 @@ import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,6 @@ from torch import Tensor
 from service.errors import RunFailure
 from worker.loop import Step
 
-Policy = Literal["fail", "continue"]
 Floats = npt.NDArray[np.float64]
 Readings = list[tuple[int, dict[str, float | Tensor]]]
 T = TypeVar("T")
@@ -45,9 +44,10 @@ class Points(NamedTuple):
 class Recorder(ABC):
     """Takes steps in order from `first` on; gives each out once."""
 
-    def __init__(self, first: int, nonfinite: Policy = "fail") -> None:
+    def __init__(self, first: int, tolerated: int | None = 0) -> None:
         self._next = first  # the first step that no drain has given out
-        self._fails = nonfinite == "fail"
+        self._tolerated = tolerated  # losses in a row that may be no numbers; None: any
+        self._streak = 0  # of those, up to the last loss looked at
         self._recent: list[float] = []  # finite losses given out last
         self.failure: RunFailure | None = None  # set once a loss was not finite and the run is to fail
         self._lock = threading.Lock()  # drains only; the loop never takes it
@@ -73,11 +73,11 @@ class Recorder(ABC):
         return names + _series(readings)
 
 
-def make_recorder(device: torch.device, first: int, nonfinite: Policy = "fail") -> Recorder:
+def make_recorder(device: torch.device, first: int, tolerated: int | None = 0) -> Recorder:
     """The recorder that costs least on `device`."""
     if device.type == "cpu":
-        return HostRecorder(first, nonfinite)
-    return DeviceRecorder(first, nonfinite, device)
+        return HostRecorder(first, tolerated)
+    return DeviceRecorder(first, tolerated, device)
 
 
 def diverged(step: int, loss: float, lr: float, finite: Iterable[float]) -> RunFailure:
@@ -89,8 +89,8 @@ def diverged(step: int, loss: float, lr: float, finite: Iterable[float]) -> RunF
 class HostRecorder(Recorder):
     """Reads each loss at once."""
 
-    def __init__(self, first: int, nonfinite: Policy = "fail") -> None:
-        super().__init__(first, nonfinite)
+    def __init__(self, first: int, tolerated: int | None = 0) -> None:
+        super().__init__(first, tolerated)
         self._flat: list[float] = []  # loss, rate, loss, rate, ...
         self._readings: Readings = []
 
@@ -100,8 +100,12 @@ class HostRecorder(Recorder):
             self._readings.append((step.step, step.readings))
         loss = step.loss.item()
         self._flat.extend((loss, step.lr))
-        if not math.isfinite(loss) and self._fails:
-            raise self._diverged(step.step, loss, step.lr)
+        if math.isfinite(loss):
+            self._streak = 0
+        elif self._tolerated is not None:
+            self._streak += 1
+            if self._streak > self._tolerated:
+                raise self._diverged(step.step, loss, step.lr)
 
     def _diverged(self, step: int, loss: float, lr: float) -> RunFailure:
         with self._lock:
@@ -147,12 +151,12 @@ class DeviceRecorder(Recorder):
     def __init__(
         self,
         first: int,
-        nonfinite: Policy,
+        tolerated: int | None,
         device: torch.device,
         slots: int = 128,
         event: Callable[[], Event] = torch.cuda.Event,
     ) -> None:
-        super().__init__(first, nonfinite)
+        super().__init__(first, tolerated)
         self._ring = torch.zeros(slots, device=device)
         self._slots = self._ring.unbind()  # a view each, made once
         self._event, self._pinned = event, device.type == "cuda"
@@ -206,13 +210,23 @@ class DeviceRecorder(Recorder):
         """Rows (n, 2) of loss and rate, up to the first loss that ends the run."""
         losses = shipment.values[: len(shipment.rates)].numpy()
         rows = np.column_stack([losses, shipment.rates]).astype(np.float64)
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if not self._fails or not len(bad):
+        end = self._last_straw(np.isfinite(losses))
+        if end is None:
             return rows
-        end = int(bad[0])
         finite = [*self._recent, *np.concatenate([*before, rows[:end]])[:, 0].tolist()]
         self.failure = diverged(first + end, float(losses[end]), shipment.rates[end], finite)
         return rows[: end + 1]
+
+    def _last_straw(self, finite: npt.NDArray[np.bool_]) -> int | None:
+        """The position of the loss that is one too many; None: there is none, and the streak goes on from here."""
+        if self._tolerated is None or (finite.all() and len(finite)):
+            self._streak = 0
+            return None
+        for position, good in enumerate(finite.tolist()):
+            self._streak = 0 if good else self._streak + 1
+            if self._streak > self._tolerated:
+                return position
+        return None
 
 
 def _landed(shipment: Shipment) -> Readings:

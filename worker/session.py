@@ -11,11 +11,13 @@ from typing import Any, Protocol
 import torch
 
 from service.spec.experiment import Experiment
+from service.spec.mechanics import tolerated
 from worker import checkpoint
 from worker.device import environment, optimizer_policy
 from worker.failures import failure_of
 from worker.loop import Training, prepare, train
 from worker.recorder import Points, Recorder, make_recorder
+from worker.stopping import described
 
 OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
 
@@ -60,7 +62,7 @@ class Session:
         self.conditions["optimizer"] = optimizer_policy(training.spec.optimizer.kind, training.device)
         started = self.conditions | self._resume()
         self.total = training.spec.total_steps
-        self.recorder: Recorder = make_recorder(training.device, training.step + 1, training.spec.nonfinite)
+        self.recorder: Recorder = make_recorder(training.device, training.step + 1, tolerated(training.spec.nonfinite))
         self._saved_at = time.monotonic()
         self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
         self._broken: Exception | None = None  # what ended the flusher
@@ -80,7 +82,8 @@ class Session:
         self._settle()
         if outcome != "cancelled":
             self._checkpoint()
-        self.supervisor.send("end", outcome=outcome, step=self.training.step)
+        note = described(self.training.ended) if self.training.ended and outcome == "succeeded" else None
+        self.supervisor.send("end", outcome=outcome, step=self.training.step, note=note)
 
     def _train(self) -> str:
         """Step by step; the outcome."""
@@ -89,7 +92,7 @@ class Session:
             record(step)
             if step.step == first:
                 self.flush()  # a reader sees life at once
-            if step.step == total:
+            if step.step == total or self.training.ended:
                 break
             if supervisor.wish is not None:
                 return OUTCOMES[supervisor.wish]

@@ -194,7 +194,7 @@ class RunSupervision:
         elif kind == "checkpoint":
             self._checkpoint(header)
         elif kind == "end":
-            self._end(header["outcome"])
+            self._end(header["outcome"], header.get("note"))
             return True
         elif kind == "failed":
             self._failed(header)
@@ -237,12 +237,12 @@ class RunSupervision:
         for folder in retired:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _end(self, outcome: str) -> None:
+    def _end(self, outcome: str, note: str | None) -> None:
         chunks = self.pending.take()
         if outcome == "drained":
             self._commit(lambda c: leases.give_back(c, self.held, chunks), last=True)
         else:
-            self._commit(lambda c: leases.finish(c, self.held, OUTCOMES[outcome], chunks), last=True)
+            self._commit(lambda c: leases.finish(c, self.held, OUTCOMES[outcome], chunks, detail=note), last=True)
 
     def _failed(self, header: dict[str, Any]) -> None:
         kind, detail = header["kind"], header["detail"]

@@ -245,12 +245,16 @@ def finish(
     state: State,
     chunks: Mapping[str, Chunk],
     failure: Mapping[str, Any] | None = None,
+    detail: str | None = None,
 ) -> None:
-    """End the run, with its last points: succeeded, cancelled, paused, or failed for good (`failure` says why)."""
+    """End the run, with its last points: succeeded, cancelled, paused, or failed for good (`failure` says why).
+
+    `detail` goes with the attempt: which stop rule ended it before its last step.
+    """
     flush(connection, held, chunks)
     if state in (State.SUCCEEDED, State.FAILED, State.CANCELLED):
         metrics.compact(connection, held.run_id, held.attempt, 2**62)
-    _leave(connection, held, state, state.value, failure=failure)
+    _leave(connection, held, state, state.value, detail, failure)
 
 
 def give_back(connection: Connection, held: Claim, chunks: Mapping[str, Chunk]) -> None:
@@ -296,7 +300,7 @@ def _leave(
         | {"failure": None if failure is None else dumps(failure)},
     )
     connection.execute(CLOSE_ATTEMPT, run | {"attempt": held.attempt, "ending": ending, "detail": detail})
-    data: dict[str, Any] = {"attempt": held.attempt, "ending": ending}
+    data: dict[str, Any] = {"attempt": held.attempt, "ending": ending} | ({"detail": detail} if detail else {})
     tell_state(connection, held.run_id, state, data | ({"failure": dict(failure)} if failure else {}))
 
 

@@ -3,15 +3,14 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from service.errors import Problem
 from service.spec.component import Count, Part
 from service.spec.datasets import Dataset
 from service.spec.losses import Loss
+from service.spec.mechanics import Average, Clip, Nonfinite, Precision, Stop
 from service.spec.models import Model
 from service.spec.optimizers import Optimizer
 from service.spec.schedules import Constant, Schedule
@@ -37,24 +36,13 @@ def plain_text(text: str) -> str:
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_text)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+LATER = {"accumulate", "precision", "average", "stop"}  # not hashed at their default: a spec from before keeps its hash
 
 
 class Evaluation(Part):
     """When the validation part is measured; always at the last step too."""
 
     every_steps: Count | None = Field(None, description="updates between two evaluations; null: once an epoch")
-
-
-class Clip(Part):
-    """Gradient clipping before the update; the norm before clipping is recorded as grad_norm."""
-
-    norm: Annotated[float, Field(gt=0, le=1e9)] | None = Field(None, description="largest total 2-norm")
-    value: Annotated[float, Field(gt=0, le=1e9)] | None = Field(None, description="largest absolute entry")
-
-    def problems(self) -> Iterator[Problem]:
-        """One of the two, not both, not neither."""
-        if (self.norm is None) == (self.value is None):
-            yield Problem("", "contradiction", "give exactly one of norm and value.")
 
 
 class Checkpointing(Part):
@@ -84,8 +72,19 @@ class Experiment(Part):
     clip: Clip | None = None
     evaluate: Evaluation = Evaluation()
     checkpoint: Checkpointing = Checkpointing()
-    nonfinite: Literal["fail", "continue"] = Field("fail", description="what a NaN or infinite loss does")
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000)] = (0,)
+    accumulate: Count = Field(
+        1,
+        description="pieces that a batch is computed in; batch_size is still the rows of an update",
+    )
+    precision: Precision = Field("fp32", description="of the forward pass; the weights stay fp32")
+    average: Average | None = Field(None, description="weights measured beside the model's own, as average/val/...")
+    stop: Stop | None = Field(None, description="what ends the run before its last step")
+    nonfinite: Nonfinite = Field("fail", description="what a NaN or infinite loss does")
+    restarts: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="short for the seeds 0, 1, 2, ...")
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000)] = Field(
+        default_factory=lambda given: tuple(range(given.get("restarts") or 1)),
+        description="by default 0, or `restarts`",
+    )
 
     @property
     def outputs(self) -> int:
@@ -102,6 +101,11 @@ class Experiment(Part):
     def steps_per_epoch(self) -> int:
         """Updates until every training row was seen once; the last batch may be smaller."""
         return -(-self.dataset.counts[0] // self.rows_per_step)
+
+    @property
+    def evaluation_every(self) -> int:
+        """Updates between two evaluations."""
+        return self.evaluate.every_steps or self.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
@@ -136,7 +140,8 @@ class Experiment(Part):
 
     @property
     def hash(self) -> str:
-        """sha256 of everything that decides the training: name, tags and notes do not."""
-        document = self.model_dump(mode="json", exclude={"name", "tags", "notes"})
+        """sha256 of everything that decides the training: name, tags and notes do not, restarts only names seeds."""
+        unused = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
+        document = self.model_dump(mode="json", exclude={"name", "tags", "notes", "restarts"} | unused)
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

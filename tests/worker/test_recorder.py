@@ -38,10 +38,10 @@ def _passed() -> None:
     Mark.passed = True
 
 
-def recorder(kind: str, first: int = 1, nonfinite: Any = "continue", slots: int = 7) -> Recorder:
+def recorder(kind: str, first: int = 1, tolerated: int | None = None, slots: int = 7) -> Recorder:
     if kind == "host":
-        return HostRecorder(first, nonfinite)
-    return DeviceRecorder(first, nonfinite, CPU, slots, Mark)
+        return HostRecorder(first, tolerated)
+    return DeviceRecorder(first, tolerated, CPU, slots, Mark)
 
 
 def step(number: int, loss: float | None = None, readings: Any = None) -> Step:
@@ -137,7 +137,7 @@ def test_nan_and_infinities_are_kept_exactly_where_the_run_goes_on(kind: str) ->
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize("bad", [1, 2, 7, 8, 30])
 def test_the_first_loss_that_is_not_finite_fails_the_run_with_evidence(kind: str, value: float, bad: int) -> None:
-    made, points = recorder(kind, nonfinite="fail"), []
+    made, points = recorder(kind, tolerated=0), []
 
     def go() -> None:
         for number in range(1, 60):
@@ -181,7 +181,7 @@ def test_a_devices_first_step_is_under_way_at_once_and_then_blocks_are() -> None
 
 
 def test_a_device_failing_is_known_after_the_last_drain_at_the_latest() -> None:
-    made = DeviceRecorder(1, "fail", CPU, 100, Mark)
+    made = DeviceRecorder(1, 0, CPU, 100, Mark)
     for number in range(1, 11):
         made.record(step(number, math.nan if number == 9 else None))
     assert list(joined(made.drain(wait=True), "loss")) == list(range(1, 10))

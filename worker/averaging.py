@@ -1,0 +1,91 @@
+"""Averaged weights beside the model's own: they are measured, and change nothing of the training."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel
+
+from service.spec.experiment import Experiment
+from service.spec.mechanics import EMA
+from worker.evaluate import Validation
+
+
+def ema(rate: float, average: Tensor, weight: Tensor, taken: Tensor | int) -> Tensor:
+    """The average after one more weight."""
+    return average.lerp(weight, rate)
+
+
+def mean(average: Tensor, weight: Tensor, taken: Tensor | int) -> Tensor:
+    """The mean of one more weight than the `taken` so far."""
+    return average + (weight - average) / (taken + 1)
+
+
+class Averaging:
+    """A second set of weights: an exponential average after every update, or a plain mean from one on."""
+
+    def __init__(self, spec: Experiment, model: nn.Module, x: Tensor) -> None:
+        average = spec.average
+        update: Callable[[Tensor, Tensor, Tensor | int], Tensor]
+        assert average is not None
+        self.x, self.rows = x, spec.rows_per_step
+        self.anew = not isinstance(average, EMA)  # whether statistics of batch normalisations are measured anew
+        if isinstance(average, EMA):
+            self.first, self.every, update = 1, 1, partial(ema, 1 - average.decay)
+        else:
+            self.first, self.every = average.first(spec.total_steps), average.every_steps or spec.steps_per_epoch
+            update = mean
+        self.model = AveragedModel(model, avg_fn=update)
+
+    @classmethod
+    def of(cls, spec: Experiment, model: nn.Module, x: Tensor) -> "Averaging | None":
+        """None where the spec averages nothing; `x` is the training part."""
+        return None if spec.average is None else cls(spec, model, x)
+
+    def update(self, step: int, model: nn.Module) -> None:
+        """Take in the weights after update `step`, where that is due; the first are copied."""
+        if step >= self.first and (step - self.first) % self.every == 0:
+            self.model.update_parameters(model)
+
+    def measure(self, validation: Validation, criterion: nn.Module) -> dict[str, float | Tensor]:
+        """The validation series of the averaged weights; nothing before the first were taken in."""
+        if not int(self.model.n_averaged):
+            return {}
+        if self.anew:
+            measure_statistics(self.model.module, self.x, self.rows)
+        measured = validation.measure(self.model.module, criterion)
+        return {f"average/{name}": value for name, value in measured.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Weights, buffers, and how many were taken in."""
+        return self.model.state_dict()
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The reverse of `state`."""
+        self.model.load_state_dict(state)
+
+
+def measure_statistics(model: nn.Module, x: Tensor, rows: int) -> None:
+    """Running statistics of every batch normalisation as the mean over x in batches of `rows`, as torch's update_bn.
+
+    Only those layers are in training mode: unlike there, dropout draws nothing.
+    """
+    norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all batches
+        norm.train()
+    with torch.no_grad():
+        for batch in torch.split(x, rows):
+            if len(batch) > 1 or x.dim() > 2:  # one number a channel has no variance
+                model(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.eval()

@@ -1,0 +1,59 @@
+"""How a run makes its steps: the parts that a spec may add to the plain loop, and their state in one place."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from service.spec.experiment import Experiment
+from worker.averaging import Averaging
+from worker.clipping import Clipping
+from worker.data.batches import Batches
+from worker.evaluate import Validation
+from worker.gradients import Gradients
+from worker.precision import Precision
+from worker.stopping import Stopping
+
+
+class Mechanics:
+    """Gradients, clipping, precision, averaged weights and stop rules of one run."""
+
+    def __init__(
+        self, spec: Experiment, model: nn.Module, criterion: nn.Module, batches: Batches, device: torch.device
+    ) -> None:
+        self.precision = Precision(spec.precision, device)
+        self.precision.try_out(model, batches.x)
+        self.gradients = Gradients(model, criterion, batches, self.precision, spec.accumulate)
+        self.stopping = Stopping(spec.stop)
+        self.clipping = Clipping(spec.clip, list(model.parameters()), device, self.stopping.needs_norm)
+        self.averaging = Averaging.of(spec, model, batches.x)
+        self.model, self.criterion = model, criterion
+
+    def measure(self, step: int, validation: Validation | None) -> dict[str, float | Tensor]:
+        """Everything that is measured at an evaluation."""
+        measured = self.clipping.share(step) | self.precision.readings()
+        if validation is not None:
+            measured |= validation.measure(self.model, self.criterion)
+            if self.averaging is not None:
+                measured |= self.averaging.measure(validation, self.criterion)
+        return measured
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The part of the state that is tensors."""
+        found = {f"average/{name}": value for name, value in self.averaging.state().items()} if self.averaging else {}
+        return found | {"clipped": self.clipping.clipped}
+
+    def document(self) -> dict[str, Any]:
+        """The rest of the state, as JSON can hold it."""
+        return {"precision": self.precision.document(), "stopping": self.stopping.document()}
+
+    def load(self, tensors: dict[str, Tensor], document: dict[str, Any] | None) -> None:
+        """The reverse of `tensors` and `document`; None: a checkpoint from before there was any of this."""
+        if document is None:
+            return
+        if self.averaging is not None:
+            prefix = "average/"
+            self.averaging.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        self.clipping.clipped.copy_(tensors["clipped"])
+        self.precision.load(document["precision"])
+        self.stopping.load(document["stopping"])
