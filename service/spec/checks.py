@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from service.errors import Problem
+from service.spec import running
 from service.spec.experiment import Experiment
 from service.spec.schedules import plateau_of
 
@@ -12,11 +13,18 @@ MAX_STEPS = 5 * 10**7
 
 def problems(experiment: Experiment) -> list[Problem]:
     """Every contradiction, each with both fields named."""
-    return [*_parts(experiment), *_length(experiment), *_schedule(experiment), *_fit(experiment), *_seeds(experiment)]
+    return [
+        *_parts(experiment),
+        *_length(experiment),
+        *_schedule(experiment),
+        *_fit(experiment),
+        *_seeds(experiment),
+        *running.problems(experiment),
+    ]
 
 
 def _parts(experiment: Experiment) -> Iterator[Problem]:
-    for name in ("dataset", "model", "loss", "optimizer", "schedule", "clip"):
+    for name in ("dataset", "model", "loss", "optimizer", "schedule", "clip", "stop"):
         part = getattr(experiment, name)
         if part is not None:
             yield from (problem.under(f"/{name}") for problem in part.problems())
@@ -94,7 +102,11 @@ def _batch_norm(experiment: Experiment) -> Iterator[Problem]:
     if getattr(experiment.model, "norm", "none") != "batch":
         return
     rest = experiment.dataset.counts[0] % experiment.rows_per_step
-    if experiment.rows_per_step == 1 or rest == 1:
+    pieces = experiment.accumulate
+    if pieces > 1 and (experiment.rows_per_step < 2 * pieces or 0 < rest < 2 * pieces):
+        detail = "/model/norm batch needs at least 2 rows in every piece of every batch: take fewer pieces."
+        yield Problem("/accumulate", "contradiction", detail)
+    elif experiment.rows_per_step == 1 or rest == 1:
         yield Problem(
             "/batch_size",
             "contradiction",
@@ -111,7 +123,7 @@ def _seeds(experiment: Experiment) -> Iterator[Problem]:
 
 def warnings(experiment: Experiment) -> list[Problem]:
     """What is allowed and probably not meant."""
-    return [*_late(experiment), *_odd(experiment)]
+    return [*_late(experiment), *_odd(experiment), *running.warnings(experiment)]
 
 
 def _late(experiment: Experiment) -> Iterator[Problem]:

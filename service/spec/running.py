@@ -1,0 +1,83 @@
+"""What contradicts itself in how a run is made and ended: accumulation, precision, averages, stop rules, restarts."""
+
+from collections.abc import Iterator
+
+from service.errors import Problem
+from service.spec.experiment import Experiment
+from service.spec.mechanics import SWA
+
+
+def problems(experiment: Experiment) -> Iterator[Problem]:
+    """Each with both fields named."""
+    yield from _accumulation(experiment)
+    yield from _average(experiment)
+    yield from _stop(experiment)
+    yield from _restarts(experiment)
+
+
+def _accumulation(experiment: Experiment) -> Iterator[Problem]:
+    pieces, rows = experiment.accumulate, experiment.rows_per_step
+    optimizer: str = experiment.optimizer.kind
+    if pieces > rows:
+        detail = f"/batch_size gives {rows} rows to an update: at most that many pieces."
+        yield Problem("/accumulate", "contradiction", detail, limit=rows)
+    if optimizer == "lbfgs" and experiment.precision == "fp16":
+        detail = (
+            "/optimizer/kind lbfgs compares losses within an update, which a loss scale would disturb: bf16 or fp32."
+        )
+        yield Problem("/precision", "contradiction", detail, limit=["fp32", "bf16"])
+
+
+def _average(experiment: Experiment) -> Iterator[Problem]:
+    average, total = experiment.average, experiment.total_steps
+    if average is None:
+        return
+    if experiment.dataset.validation == 0:
+        detail = "averaged weights are only measured, and /dataset/validation is 0: set it above, or average to null."
+        yield Problem("/average", "contradiction", detail)
+    if isinstance(average, SWA) and average.first(total) > total > 0:
+        detail = f"the run, by /steps or /epochs, ends before, at {total}."
+        yield Problem("/average/start", "contradiction", detail, limit=total)
+
+
+def _stop(experiment: Experiment) -> Iterator[Problem]:
+    if experiment.stop is None:
+        return
+    for pointer, series in experiment.stop.watched.items():
+        if series.startswith("average/") and experiment.average is None:
+            detail = f"{series} is never measured: /average is null."
+            yield Problem(f"/stop{pointer}", "contradiction", detail)
+        if series != "loss" and experiment.dataset.validation == 0:
+            detail = f"{series} is never measured: /dataset/validation is 0, and must be above it."
+            yield Problem(f"/stop{pointer}", "contradiction", detail)
+        if series.endswith("accuracy") and experiment.dataset.facts.task != "classification":
+            detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: take a loss."
+            yield Problem(f"/stop{pointer}", "contradiction", detail)
+
+
+def _restarts(experiment: Experiment) -> Iterator[Problem]:
+    restarts = experiment.restarts
+    if restarts is not None and experiment.seeds != tuple(range(restarts)):
+        detail = (
+            f"/seeds already says which seeds; restarts {restarts} stands for 0 to {restarts - 1}: give one of them."
+        )
+        yield Problem("/restarts", "contradiction", detail)
+
+
+def warnings(experiment: Experiment) -> Iterator[Problem]:
+    """What is allowed and probably not meant."""
+    stop, evaluations = experiment.stop, -(-experiment.total_steps // experiment.evaluation_every)
+    if experiment.accumulate > 1 and getattr(experiment.model, "norm", "none") == "batch":
+        detail = "/model/norm batch normalises each piece by itself: the step is not that of the whole batch."
+        yield Problem("/accumulate", "not_the_same_step", detail)
+    if stop is not None and stop.patience is not None and stop.patience.evaluations >= evaluations:
+        detail = f"the run has {evaluations} evaluations: too few for this rule to hold."
+        yield Problem("/stop/patience/evaluations", "never_due", detail, limit=evaluations)
+    if stop is not None and stop.seconds is not None:
+        detail = "the length of the run depends on the machine: two runs of one seed may end at different steps."
+        yield Problem("/stop/seconds", "not_reproducible", detail)
+    if experiment.average is not None and experiment.average.kind == "ema":
+        memory = round(1 / (1 - experiment.average.decay))
+        if memory > experiment.total_steps:
+            detail = f"the average remembers about {memory} updates, more than the run has ({experiment.total_steps})."
+            yield Problem("/average/decay", "starts_too_near", detail, limit=experiment.total_steps)
