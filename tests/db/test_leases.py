@@ -311,6 +311,19 @@ def test_a_run_that_succeeded_cannot_be_cancelled(
         assert leases.already_ended(connection, held)
 
 
+def test_why_a_run_ended_before_its_last_step_is_told_with_its_attempt(
+    engine: Engine, submit: Callable[..., list[str]], principal: Principal
+) -> None:
+    (run_id,) = submit()
+    held = must_take(engine)
+    with transaction(engine) as connection:
+        leases.finish(connection, held, State.SUCCEEDED, points(1, 3), detail="stopped at step 3 by patience")
+    with transaction(engine) as connection:
+        (attempt,) = runs.attempts(connection, run_id)
+        assert runs.get(connection, principal, run_id).state is State.SUCCEEDED
+    assert (attempt.ending, attempt.detail) == ("succeeded", "stopped at step 3 by patience")
+
+
 def test_the_failure_of_a_run_may_hold_numbers_that_are_not_finite(
     engine: Engine, submit: Callable[..., list[str]], principal: Principal
 ) -> None:

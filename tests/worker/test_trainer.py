@@ -264,6 +264,30 @@ def test_a_diverging_run_fails_with_its_last_losses_and_the_trainer_stays(
     assert np.isnan(series(goes_on, "loss")[500])
 
 
+def test_a_run_may_bear_some_losses_in_a_row_that_are_no_numbers(
+    trainer: Trainer, experiment: Any, tmp_path: Path
+) -> None:
+    data: dict[str, Any] = {"dataset": {"kind": "diabetes"}, "model": {"kind": "linear"}, "loss": {"kind": "mse"}}
+    changes = data | {"optimizer": {"kind": "sgd", "lr": 10.0}, "steps": 500}
+    frames = trainer.run(experiment(**changes, nonfinite={"stop_after": 4}), tmp_path)
+    losses = series(frames, "loss")
+    assert (frames[-1]["kind"], frames[-1]["step"]) == ("diverged", max(losses))
+    assert [np.isfinite(losses[max(losses) - back]) for back in range(5)] == [False] * 4 + [True]
+
+
+def test_a_run_that_a_stop_rule_ends_has_succeeded_and_says_which(
+    trainer: Trainer, experiment: Any, tmp_path: Path
+) -> None:
+    stop = {"target": {"series": "val/loss", "below": 100.0}}
+    frames = trainer.run(experiment(stop=stop, evaluate={"every_steps": 7}), tmp_path)
+    end = frames[-1]
+    assert (end["type"], end["outcome"], end["step"]) == ("end", "succeeded", 7)
+    assert end["note"].startswith("stopped at step 7 by target: val/loss ")
+    assert max(series(frames, "loss")) == 7
+    assert checkpoints(frames) == [7]
+    assert trainer.run(experiment(), tmp_path / "free")[-1]["note"] is None
+
+
 def test_a_spec_that_cannot_be_built_is_said_and_the_trainer_stays(
     trainer: Trainer, experiment: Any, tmp_path: Path
 ) -> None:
