@@ -9,6 +9,9 @@ from service.spec.schedules import plateau_of
 
 MAX_PARAMETERS = 2 * 10**9
 MAX_STEPS = 5 * 10**7
+FITTING = {"regression": "mse, mae or huber", "objective": "objective"} | dict.fromkeys(
+    ("classification", "language"), "cross_entropy"
+)
 
 
 def problems(experiment: Experiment) -> list[Problem]:
@@ -64,7 +67,7 @@ def _schedule(experiment: Experiment) -> Iterator[Problem]:
 def _fit(experiment: Experiment) -> Iterator[Problem]:
     facts, loss = experiment.dataset.facts, experiment.loss
     if facts.task not in loss.tasks:
-        fitting = "cross_entropy" if facts.task == "classification" else "mse, mae or huber"
+        fitting = FITTING[facts.task]
         yield Problem(
             "/loss/kind",
             "contradiction",
@@ -84,7 +87,9 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
             f'the training part of /dataset has {train} rows: use at most that, or "full".',
             limit=train,
         )
-    shape_problems = list(experiment.model.shape_problems(facts.shape))
+    task_problems = experiment.model.task_problems(facts.task, facts.vocabulary)
+    yield from (problem.under("/model") for problem in task_problems)
+    shape_problems = list(experiment.model.shape_problems(facts.shape, experiment.outputs))
     yield from (problem.under("/model") for problem in shape_problems)
     parameters = None if shape_problems else experiment.parameters
     if parameters is not None and parameters > MAX_PARAMETERS:
@@ -134,7 +139,7 @@ def _late(experiment: Experiment) -> Iterator[Problem]:
             "never_due",
             "longer than the run: validation is measured at the last step only.",
         )
-    if experiment.dataset.validation == 0:
+    if experiment.dataset.validation == 0 and experiment.dataset.facts.task != "objective":
         yield Problem(
             "/dataset/validation",
             "no_validation",

@@ -43,6 +43,8 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]
     """What pydantic found, in the words of the API; at most `MAX_PROBLEMS`."""
     found: dict[str, list[tuple[Any, Place]]] = {}
     for item in error.errors(include_url=False, include_input=False)[: 2 * MAX_PROBLEMS]:
+        if item["type"] == "default_factory_not_called":  # a default that another field decides, which is wrong itself
+            continue
         place = locate(model, item["loc"])
         found.setdefault(place.pointer, []).append((item, place))
     return [problem for items in found.values() for problem in _at_one_place(items)][:MAX_PROBLEMS]
@@ -57,7 +59,7 @@ def locate(model: Any, location: Iterable[int | str]) -> Place:
         members = _members(here)
         if len(members) > 1:
             tried = not any(_is_model(member) for member in members)
-            here = next((member for member in members if _tag(member) == part), None)
+            here = next((member for member in members if part in _tags(member)), None)
             continue
         here = members[0]
         if not (_is_model(here) or get_origin(here) in (tuple, list)):
@@ -84,11 +86,10 @@ def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _tag(member: Any) -> str | None:
-    """The `kind` of a union's member."""
-    if not _is_model(member) or "kind" not in member.model_fields:
-        return None
-    return str(get_args(member.model_fields["kind"].annotation)[0])
+def _tags(member: Any) -> tuple[Any, ...]:
+    """The words that a union's member answers to: its `kind`, or in a list of layers its `layer`."""
+    fields = member.model_fields if _is_model(member) else {}
+    return next((get_args(fields[name].annotation) for name in ("kind", "layer") if name in fields), ())
 
 
 def _item(arguments: tuple[Any, ...], position: int | str) -> Any:
@@ -119,11 +120,13 @@ def _problem(item: Any, place: Place) -> Problem:
         name = str(item["loc"][-1])
         return Problem(pointer, "unknown_field", "there is no such field.", None, closest(name, place.fields))
     if kind == "union_tag_not_found":
-        return Problem(pointer + "/kind", "missing", "say which kind.")
+        tag = context["discriminator"].strip("'")
+        return Problem(f"{pointer}/{tag}", "missing", f"say which {tag}.")
     if kind == "union_tag_invalid":
         allowed = re.findall(r"'([^']*)'", context["expected_tags"])
         detail = f"choose one of: {', '.join(allowed)}."
-        return Problem(pointer + "/kind", "unknown_kind", detail, allowed, closest(context["tag"], allowed))
+        tag = context["discriminator"].strip("'")
+        return Problem(f"{pointer}/{tag}", f"unknown_{tag}", detail, allowed, closest(context["tag"], allowed))
     limit: Any = {key: value for key, value in context.items() if key in LIMITS}
     if kind == "literal_error":
         limit = re.findall(r"'([^']*)'", context["expected"])

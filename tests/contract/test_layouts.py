@@ -41,8 +41,124 @@ CASES: list[Case] = [
 ]
 
 
+TOKENS: dict[str, Any] = {"vocabulary": 11}
+EVERY: dict[str, Any] = TOKENS | {"outputs_at": "every"}
+RECURRENT: list[Case] = [
+    ({"kind": kind, "hidden": 5, "layers": layers, "bidirectional": both} | more, shape, 3)
+    for kind in ("rnn", "gru", "lstm")
+    for layers in (1, 2)
+    for both in (False, True)
+    for more, shape in (
+        ({}, (6,)),
+        ({"outputs_at": "mean"}, (2, 6)),
+        ({}, (3, 4, 5)),
+        (TOKENS | {"embedding": 4}, (6,)),
+        (EVERY, (6,)),
+    )
+]
+TRANSFORMERS: list[Case] = [
+    ({"kind": "transformer", "width": 8, "heads": 2, "layers": layers, "norm": norm, "dropout": dropout} | more, *rest)
+    for layers in (1, 3)
+    for norm in ("layer", "rms")
+    for dropout in (0.0, 0.1)
+    for more, *rest in (
+        ({}, (6,), 3),
+        ({"outputs_at": "last"}, (2, 6), 3),
+        ({}, (3, 4, 5), 3),
+        (TOKENS, (6,), 3),
+        (EVERY | {"causal": True}, (6,), 11),
+        (EVERY | {"causal": True, "tied": True}, (6,), 11),
+    )
+]
+RESNETS: list[Case] = [
+    ({"kind": "resnet", "blocks": blocks, "stages": stages, "width": 4, "norm": norm}, shape, 3)
+    for blocks in (1, 2)
+    for stages in (1, 3)
+    for norm in ("batch", "group", "none")
+    for shape in ((1, 8, 8), (3, 9, 7))
+]
+LISTS: list[Case] = [
+    ({"kind": "sequential", "layers": layers}, shape, 3)
+    for shape, layers in (
+        ((4,), ({"layer": "Linear", "out_features": 3, "bias": False},)),
+        (
+            (4,),
+            (
+                {"layer": "Linear", "out_features": 6},
+                {"layer": "BatchNorm1d"},
+                {"layer": "PReLU"},
+                {"layer": "Unflatten", "unflattened_size": (2, 3)},
+                {"layer": "LayerNorm"},
+                {"layer": "Conv1d", "out_channels": 4, "kernel_size": 2, "padding": 1, "groups": 2},
+                {"layer": "GroupNorm", "num_groups": 2},
+                {"layer": "AvgPool1d", "kernel_size": 2},
+                {"layer": "AdaptiveAvgPool1d"},
+                {"layer": "Flatten"},
+                {"layer": "RMSNorm"},
+                {"layer": "Linear", "out_features": 3},
+            ),
+        ),
+        (
+            (1, 9, 11),
+            (
+                {"layer": "Conv2d", "out_channels": 4, "kernel_size": 3, "stride": 2, "dilation": 2, "padding": 3},
+                {"layer": "BatchNorm2d"},
+                {"layer": "Softplus"},
+                {"layer": "MaxPool2d", "kernel_size": 3, "stride": 2, "padding": 1},
+                {"layer": "InstanceNorm2d"},
+                {"layer": "AvgPool2d", "kernel_size": 2, "stride": 1},
+                {"layer": "Dropout"},
+                {"layer": "AdaptiveAvgPool2d"},
+                {"layer": "Flatten"},
+                {"layer": "Linear", "out_features": 3},
+            ),
+        ),
+        (
+            (2, 9),
+            (
+                {"layer": "Conv1d", "out_channels": 4, "kernel_size": 3, "bias": False},
+                {"layer": "InstanceNorm1d", "affine": False},
+                {"layer": "MaxPool1d", "kernel_size": 2},
+                {"layer": "Linear", "out_features": 5},
+                {"layer": "Hardswish"},
+                {"layer": "Flatten"},
+                {"layer": "Linear", "out_features": 3},
+            ),
+        ),
+    )
+]
+LISTS.append(
+    (
+        {
+            "kind": "sequential",
+            "layers": (
+                {"layer": "Embedding", "num_embeddings": 11, "embedding_dim": 4},
+                {"layer": "Flatten"},
+                {"layer": "Linear", "out_features": 3},
+            ),
+        },
+        (6,),
+        3,
+    )
+)
+OBJECTIVES: list[Case] = [
+    ({"kind": "quadratic", "eigenvalues": (1.0, -2.0, 3.0), "start": (1.0, 1.0, 1.0)}, (), 1),
+    *(({"kind": kind}, (), 1) for kind in ("rosenbrock", "beale", "double_well", "monkey_saddle", "toy_linear_net")),
+    ({"kind": "rastrigin", "start": (1.0,) * 7, "spread": 0.1}, (), 1),
+]
+CASES += [*RECURRENT, *TRANSFORMERS, *RESNETS, *LISTS, *OBJECTIVES]
+CASES += [({"kind": "sum_of_units", "units": 5, "unit": unit}, (3,), 2) for unit in ("sigmoid", "hardsigmoid", "relu")]
+
+
 def name_of(case: Any) -> str | None:
-    return "-".join(str(v) for v in case.values()) if isinstance(case, dict) else None
+    return "-".join(str(v) for v in case.values() if not isinstance(v, dict)) if isinstance(case, dict) else None
+
+
+def rows(document: dict[str, Any], shape: tuple[int, ...]) -> torch.Tensor:
+    """Three rows: token ids where the model embeds its input."""
+    if document.get("vocabulary") or "Embedding" in str(document):
+        return torch.randint(0, 11, (3, *shape))
+    return torch.randn(3, *shape)
 
 
 def calls(module: nn.Module) -> list[tuple[str, str, tuple[int, ...]]]:
@@ -50,10 +166,15 @@ def calls(module: nn.Module) -> list[tuple[str, str, tuple[int, ...]]]:
     seen: list[tuple[str, str, tuple[int, ...]]] = []
 
     def note(path: str, leaf: nn.Module) -> None:
-        leaf.register_forward_hook(lambda m, _, out: seen.append((path, type(m).__name__, tuple(out.shape[1:]))))
+        def hook(module: nn.Module, _: Any, out: Any) -> None:
+            out = out[0] if isinstance(out, tuple) else out
+            shape = out.shape[1:] if path != "positions" else out.shape  # those are the same for every row
+            seen.append((path, type(module).__name__, tuple(shape)))
+
+        leaf.register_forward_hook(hook)
 
     for path, leaf in module.named_modules():
-        if not list(leaf.children()):
+        if path and not list(leaf.children()):
             note(path, leaf)
     return seen
 
@@ -61,7 +182,7 @@ def calls(module: nn.Module) -> list[tuple[str, str, tuple[int, ...]]]:
 @pytest.mark.parametrize(("document", "shape", "outputs"), CASES, ids=name_of)
 def test_a_layout_and_its_leaves_are_torchs(document: dict[str, Any], shape: tuple[int, ...], outputs: int) -> None:
     model: Any = TypeAdapter(Model).validate_python(document)
-    assert list(model.shape_problems(shape)) == []
+    assert list(model.shape_problems(shape, outputs)) == []
     module: nn.Module = build(model, shape, outputs)
     owners = {
         f"{path}.{name}" if path else name: type(owner).__name__ if path else ""
@@ -69,8 +190,13 @@ def test_a_layout_and_its_leaves_are_torchs(document: dict[str, Any], shape: tup
         for name, _ in owner.named_parameters(recurse=False)
     }
     seen = calls(module)
-    assert module(torch.randn(3, *shape)).shape == (3, outputs)
-    assert [(leaf.name, leaf.module, leaf.out) for leaf in model.leaves(shape, outputs) if leaf.name] == seen
+    given = module(rows(document, shape)).shape
+    if document.get("outputs_at") == "every":
+        assert given == (3, *shape, outputs)
+    else:
+        assert given == ((3, outputs) if shape else ())
+    leaves = [(leaf.name, leaf.module, leaf.out) for leaf in model.leaves(shape, outputs) if leaf.name]
+    assert list(dict.fromkeys(leaves)) == seen  # torch has all recurrent layers in one module
     layout = model.layout(shape, outputs)
     theirs = [(name, tuple(p.shape), owners[name]) for name, p in module.named_parameters()]
     assert [(p.name, p.shape, p.module) for p in layout] == theirs

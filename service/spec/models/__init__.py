@@ -7,7 +7,71 @@ from pydantic import Field
 from service.spec.models.base import Model_, model_kwargs
 from service.spec.models.convolutional import CNN, CNN1d
 from service.spec.models.feedforward import MLP, Linear
+from service.spec.models.library import Library_, Timm, Torchvision
+from service.spec.models.objectives import (
+    Beale,
+    DoubleWell,
+    MonkeySaddle,
+    Objective_,
+    Quadratic,
+    Rastrigin,
+    Rosenbrock,
+    ToyLinearNet,
+)
+from service.spec.models.recurrent import GRU, LSTM, RNN
+from service.spec.models.residual import ResNet
+from service.spec.models.sequential import Sequential
+from service.spec.models.sums import SumOfUnits
+from service.spec.models.transformer import Transformer
 
-Model = Annotated[Linear | MLP | CNN | CNN1d, Field(discriminator="kind")]
+Model = Annotated[
+    Linear
+    | SumOfUnits
+    | MLP
+    | CNN
+    | CNN1d
+    | ResNet
+    | RNN
+    | GRU
+    | LSTM
+    | Transformer
+    | Sequential
+    | Torchvision
+    | Timm
+    | Quadratic
+    | Rosenbrock
+    | Beale
+    | DoubleWell
+    | MonkeySaddle
+    | ToyLinearNet
+    | Rastrigin,
+    Field(discriminator="kind"),
+]
 
-__all__ = ["CNN", "MLP", "CNN1d", "Linear", "Model", "Model_", "model_kwargs"]
+__all__ = [
+    "CNN",
+    "GRU",
+    "LSTM",
+    "MLP",
+    "RNN",
+    "Beale",
+    "CNN1d",
+    "DoubleWell",
+    "Library_",
+    "Linear",
+    "Model",
+    "Model_",
+    "MonkeySaddle",
+    "Objective_",
+    "Quadratic",
+    "Rastrigin",
+    "ResNet",
+    "Rosenbrock",
+    "Sequential",
+    "SumOfUnits",
+    "Timm",
+    "Torchvision",
+    "ToyLinearNet",
+    "Transformer",
+    "model_kwargs",
+]

@@ -40,9 +40,20 @@ class Model_(Component):
         """Those of the initialisation."""
         yield from (problem.under("/init") for problem in self.init.problems())
 
-    def shape_problems(self, shape: tuple[int, ...]) -> Iterator[Problem]:
-        """What does not fit rows of this shape."""
-        if len(shape) not in self.ranks:
+    def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
+        """What does not fit what is asked of the rows; `vocabulary` is above 0 where they are token ids."""
+        if task == "objective":
+            detail = f"/dataset/kind none has no rows to fit {self.kind} to: choose an objective, as quadratic."
+            yield Problem("/kind", "contradiction", detail)
+        elif task == "language" or vocabulary:
+            detail = (
+                f"rows of /dataset are token ids, which {self.kind} does not embed: choose transformer, gru or lstm."
+            )
+            yield Problem("/kind", "contradiction", detail)
+
+    def shape_problems(self, shape: tuple[int, ...], outputs: int) -> Iterator[Problem]:
+        """What does not fit rows of this shape, or this number of outputs."""
+        if shape and len(shape) not in self.ranks:  # no shape: no data, which `task_problems` is about
             wanted = " or ".join(str(rank) for rank in self.ranks)
             yield Problem(
                 "",

@@ -9,7 +9,7 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Share, Width
 from service.spec.models.base import Model_
-from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, dropout, scaling
+from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, dropout, numbered, scaling
 
 Groups = Annotated[int, Field(ge=1, le=1024, description="of norm group; divides every channel count")]
 
@@ -48,9 +48,9 @@ class CNN_(Model_):
             found.append(size)
         return found
 
-    def shape_problems(self, shape: tuple[int, ...]) -> Iterator[Problem]:
+    def shape_problems(self, shape: tuple[int, ...], outputs: int) -> Iterator[Problem]:
         """Each pooling divides the image; nothing may be left of it."""
-        yield from super().shape_problems(shape)
+        yield from super().shape_problems(shape, outputs)
         if len(shape) not in self.ranks:
             return
         sizes = self.sizes(shape)
@@ -65,14 +65,12 @@ class CNN_(Model_):
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
         """Two nn.Sequential: `features` and `head`."""
         planes, sizes = self.images(shape)[0], self.sizes(shape)
-        at = 0
+        blocks: list[Leaf] = []
         for depth, count in enumerate(self.channels):
             full, pooled = sizes[2 * depth : 2 * depth + 2]
-            block = list(self._block(planes, count, full, pooled, depth))
-            for leaf in block:
-                yield Leaf(f"features.{at}", leaf.module, leaf.out, leaf.own, leaf.depth, leaf.extra)
-                at += 1
+            blocks += self._block(planes, count, full, pooled, depth)
             planes = count
+        yield from numbered("features", blocks)
         yield from self._head(planes * math.prod(sizes[-1]), outputs)
 
     def _block(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from service.spec.layout import Parameter
@@ -51,12 +51,13 @@ class Leaf:
     out: tuple[int, ...]
     own: tuple[tuple[str, tuple[int, ...]], ...] = ()
     depth: int = 0
+    sparse: bool = False  # its gradient has only the rows that were looked up
     extra: int = 0  # numbers per row it keeps for the backward pass beside its input or output
 
     def parameters(self) -> Iterator[Parameter]:
         """Its tensors under their full names."""
         for name, shape in self.own:
-            yield Parameter(f"{self.name}.{name}" if self.name else name, shape, self.module, self.depth)
+            yield Parameter(f"{self.name}.{name}" if self.name else name, shape, self.module, self.depth, self.sparse)
 
 
 def affine(name: str, inputs: int, outputs: int, bias: bool, depth: int, lead: tuple[int, ...] = ()) -> Leaf:
@@ -82,6 +83,12 @@ def scaling(name: str, module: str, features: int, out: tuple[int, ...], depth: 
 def dropout(name: str, out: tuple[int, ...]) -> Leaf:
     """Dropout keeps which entries it left."""
     return Leaf(name, "Dropout", out, extra=math.prod(out))
+
+
+def numbered(prefix: str, leaves: Iterable[Leaf], first: int = 0) -> Iterator[Leaf]:
+    """As an nn.Sequential names them: by position."""
+    for at, leaf in enumerate(leaves, first):
+        yield replace(leaf, name=f"{prefix}.{at}")
 
 
 def kept(leaves: Iterable[Leaf], inputs: int) -> int:

@@ -1,0 +1,26 @@
+"""No data: for objectives, which are functions of their parameters alone."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.datasets.base import Dataset_, Facts
+
+Zero = Annotated[float, Field(ge=0, le=0)]
+
+
+class Nothing(Dataset_):
+    """No rows: each step evaluates an objective once."""
+
+    target = "worker.data.nothing:nothing"
+    known = Facts(1, (), "objective")
+
+    kind: Literal["none"] = "none"
+    validation: Zero = 0.0
+    test: Zero = 0.0
+
+    def problems(self) -> Iterator[Problem]:
+        """A split of nothing has none."""
+        yield from ()

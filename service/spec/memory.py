@@ -1,0 +1,83 @@
+"""How much memory a training needs, estimated before anything is built: right within a factor of two."""
+
+import math
+from dataclasses import dataclass
+
+from service.spec.assign import assign
+from service.spec.experiment import Experiment
+from service.spec.optimizers import Optimizer_
+
+FLOAT, INTEGER = 4, 8  # bytes
+# Numbers per parameter that an optimizer keeps; what is not here keeps two, as Adam does.
+KEPT: dict[str, float] = {"asgd": 1, "muon": 1, "adagrad": 1, "lecture_adagrad": 1, "lecture_rmsprop": 1}
+KEPT |= {"adafactor": 0.1, "schedule_free_sgd": 1}  # Adafactor: a row and a column for a matrix
+EVALUATED_AT_ONCE = 4096  # rows of the validation part, at most
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes by what they are for. Rows are on the device with the model."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int  # of one batch, or of a chunk of the validation part where that needs more
+    data: int
+
+    @property
+    def total(self) -> int:
+        """All of them, which are there at once at the end of a forward pass."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.data
+
+
+def memory_bytes(experiment: Experiment) -> Memory | None:
+    """None where only the library that has the model knows how large it is."""
+    shape, outputs, model = experiment.dataset.facts.shape, experiment.outputs, experiment.model
+    layout, per_row = model.layout(shape, outputs), model.activations(shape, outputs)
+    if layout is None or per_row is None:
+        return None
+    counts = {parameter.name: parameter.count for parameter in layout}
+    trained = [(group.optimizer, sum(counts[name] for name in group.names)) for group in assign(experiment)]
+    averaged = 1 if experiment.average is None else 2
+    return Memory(
+        weights=averaged * FLOAT * sum(counts.values()),
+        gradients=FLOAT * sum(count for optimizer, count in trained if optimizer is not None),
+        optimizer=int(FLOAT * sum(state_per_parameter(o) * count for o, count in trained if o is not None)),
+        activations=FLOAT * max(_training(experiment, per_row), _evaluation(experiment)),
+        data=_data(experiment),
+    )
+
+
+def state_per_parameter(optimizer: Optimizer_) -> float:
+    """Numbers that an optimizer keeps for each parameter, by its settings."""
+    has = optimizer.kwargs().get
+    if optimizer.kind == "sgd":
+        return 1 if has("momentum") else 0
+    if optimizer.kind == "rmsprop":
+        return 1 + bool(has("momentum")) + bool(has("centered"))
+    if optimizer.kind == "lbfgs":
+        return 2 * min(int(has("history_size", 0)), int(has("max_iter", 0))) + 3
+    return KEPT.get(optimizer.kind, 2 + bool(has("amsgrad")))
+
+
+def _training(experiment: Experiment, per_row: int) -> int:
+    """Numbers that a piece of a batch keeps for the backward pass."""
+    return per_row * -(-experiment.rows_per_step // experiment.accumulate)
+
+
+def _evaluation(experiment: Experiment) -> int:
+    """Numbers of the two largest tensors that are alive together when nothing is kept."""
+    facts = experiment.dataset.facts
+    leaves = experiment.model.leaves(facts.shape, experiment.outputs)
+    sizes = [math.prod(leaf.out) for leaf in leaves or ()]
+    at_once = EVALUATED_AT_ONCE // (facts.shape[0] if facts.task == "language" else 1)
+    rows = min(experiment.dataset.counts[1], max(at_once, 1))
+    return rows * max((a + b for a, b in zip([0, *sizes], sizes, strict=False)), default=0)
+
+
+def _data(experiment: Experiment) -> int:
+    """The training and the validation part with their targets."""
+    facts, (train, validation, _) = experiment.dataset.facts, experiment.dataset.counts
+    row = math.prod(facts.shape) * (INTEGER if facts.vocabulary else FLOAT)
+    target = row if facts.task == "language" else INTEGER if facts.task == "classification" else FLOAT
+    return (train + validation) * (row + target)

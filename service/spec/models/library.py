@@ -1,0 +1,38 @@
+"""Models of other libraries by name, untrained; only a worker on which the library is installed can build them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.spec.models.base import Model_
+
+# A name is looked up in the library's own registry; no name leads outside it.
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}(\.[a-z0-9_]{1,63})?$")]
+
+
+class Library_(Model_):
+    """A model that torch must build before its layout is known."""
+
+    ranks = (3,)
+
+    def leaves(self, shape: tuple[int, ...], outputs: int) -> None:
+        """Unknown here."""
+        return
+
+
+class Torchvision(Library_):
+    """A classification model of torchvision, with random weights and as many outputs as the dataset has classes."""
+
+    target = "worker.models.library:torchvision_model"
+
+    kind: Literal["torchvision"] = "torchvision"
+    name: ModelName = Field(description='as torchvision.models.list_models() has it: "resnet18"')
+
+
+class Timm(Library_):
+    """An image model of timm, with random weights, as many outputs as classes, and as many channels as the images."""
+
+    target = "worker.models.library:timm_model"
+
+    kind: Literal["timm"] = "timm"
+    name: ModelName = Field(description='as timm.list_models() has it: "resnet18"')

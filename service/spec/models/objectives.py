@@ -1,0 +1,131 @@
+"""Analytic objectives: the model's only parameter is the point `x`, and its output is the loss there."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.inits import TorchDefault
+from service.spec.models.base import Model_
+from service.spec.models.leaf import Leaf
+
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
+Pair = tuple[Coordinate, Coordinate]
+Point = Annotated[tuple[Coordinate, ...], Field(min_length=1, max_length=10_000)]
+Points = Annotated[tuple[Coordinate, ...], Field(min_length=2, max_length=10_000)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class Objective_(Model_):
+    """A function of a point. Its dataset is `none` and its loss `objective`; the point is recorded as x/0, x/1, ..."""
+
+    ranks = (0,)
+
+    init: TorchDefault = TorchDefault()  # `start` says where the point is at first
+    start: Point
+    spread: Annotated[
+        float, Field(ge=0, le=1e6, description="standard deviation of the start around `start`, by the seed")
+    ] = 0.0
+    noise: Annotated[
+        float, Field(ge=0, le=1e6, description="standard deviation of what is added to each gradient entry")
+    ] = 0.0
+
+    def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
+        """The point, which no layer owns."""
+        yield Leaf("", "", (), (("x", (len(self.start),)),))
+
+    def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
+        """There is nothing to fit."""
+        if task != "objective":
+            yield Problem("/kind", "contradiction", f'{self.kind} fits no rows: set /dataset to {{"kind": "none"}}.')
+
+    def shape_problems(self, shape: tuple[int, ...], outputs: int) -> Iterator[Problem]:
+        """Rows have no meaning here, which `task_problems` says."""
+        yield from ()
+
+
+class Quadratic(Objective_):
+    """A quadratic form with given eigenvalues along the axes: a bowl, a valley, or a saddle where signs differ."""
+
+    target = "worker.models.objectives:Quadratic"
+    formula = "1/2 sum_i eigenvalues_i x_i^2"
+
+    kind: Literal["quadratic"] = "quadratic"
+    eigenvalues: Point = (1.0, 10.0)
+    start: Point = (1.0, 1.0)
+
+    def problems(self) -> Iterator[Problem]:
+        """As many as the point has coordinates."""
+        yield from super().problems()
+        if len(self.eigenvalues) != len(self.start):
+            detail = f"{len(self.start)} coordinates for {len(self.eigenvalues)} of /eigenvalues: give as many."
+            yield Problem("/start", "contradiction", detail)
+
+
+class Rosenbrock(Objective_):
+    """A curved valley with a flat floor; minimum 0 where every coordinate is 1."""
+
+    target = "worker.models.objectives:Rosenbrock"
+    formula = "sum_i b (x_{i+1} - x_i^2)^2 + (1 - x_i)^2"
+    paper = "Rosenbrock 1960, The Computer Journal 3"
+
+    kind: Literal["rosenbrock"] = "rosenbrock"
+    start: Points = (-1.2, 1.0)
+    b: Positive = 100.0
+
+
+class Beale(Objective_):
+    """A flat plateau with steep walls; minimum 0 at (3, 1/2)."""
+
+    target = "worker.models.objectives:Beale"
+    formula = "(1.5 - x + xy)^2 + (2.25 - x + xy^2)^2 + (2.625 - x + xy^3)^2"
+    paper = "Beale 1958, On an iterative method for finding a local minimum of a function of more than one variable"
+
+    kind: Literal["beale"] = "beale"
+    start: Pair = (1.0, 1.0)
+
+
+class DoubleWell(Objective_):
+    """Two minima a coordinate, at -1 and 1 where tilt is 0, and a maximum between them at 0."""
+
+    target = "worker.models.objectives:DoubleWell"
+    formula = "sum_i barrier (x_i^2 - 1)^2 + tilt x_i"
+
+    kind: Literal["double_well"] = "double_well"
+    start: Point = (0.1,)
+    barrier: Positive = 1.0
+    tilt: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
+
+
+class MonkeySaddle(Objective_):
+    """A critical point at 0 whose Hessian is zero and which is still no minimum; unbounded below."""
+
+    target = "worker.models.objectives:MonkeySaddle"
+    formula = "x^3 - 3 x y^2"
+
+    kind: Literal["monkey_saddle"] = "monkey_saddle"
+    start: Pair = (0.1, 0.01)
+
+
+class ToyLinearNet(Objective_):
+    """A linear network of scalars on one row with input 1: a saddle at 0, minima where the product is the goal."""
+
+    target = "worker.models.objectives:ToyLinearNet"
+    formula = "(goal - x_1 x_2 ... x_n)^2"
+
+    kind: Literal["toy_linear_net"] = "toy_linear_net"
+    start: Point = (0.1, -0.1)
+    goal: Coordinate = Field(1.0, description="what the product should be")
+
+
+class Rastrigin(Objective_):
+    """A bowl under a regular pattern of local minima; minimum 0 at 0."""
+
+    target = "worker.models.objectives:Rastrigin"
+    formula = "sum_i amplitude (1 - cos 2 pi x_i) + x_i^2"
+    paper = "Rastrigin 1974, Systems of extremal control"
+
+    kind: Literal["rastrigin"] = "rastrigin"
+    start: Point = (2.2, -1.8)
+    amplitude: Annotated[float, Field(ge=0, le=1e6)] = 10.0

@@ -1,0 +1,71 @@
+"""A small residual network for images, as for CIFAR."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.models.base import Model_
+from service.spec.models.convolutional import Groups, norm_class
+from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, numbered, scaling
+
+Size = tuple[int, ...]
+
+
+class ResNet(Model_):
+    """A 3 x 3 stem and stages of residual blocks; each further stage halves the image and doubles the width."""
+
+    target = "worker.models.resnet:ResNet"
+    ranks = (3,)
+    formula = "x <- act(norm(conv(act(norm(conv(x))))) + shortcut(x))"
+    paper = "He et al. 2016, arXiv:1512.03385, section 4.2; shortcuts of changed size are 1 x 1 convolutions (option B)"
+
+    kind: Literal["resnet"] = "resnet"
+    blocks: Annotated[int, Field(ge=1, le=50, description="a stage")] = 1
+    stages: Annotated[int, Field(ge=1, le=6)] = 3
+    width: Annotated[int, Field(ge=1, le=2048, description="channels of the first stage")] = 16
+    activation: Activation = "relu"
+    norm: Literal["batch", "group", "none"] = "batch"
+    groups: Groups = 4
+
+    def problems(self) -> Iterator[Problem]:
+        """Groups are of equal size."""
+        yield from super().problems()
+        if self.norm == "group" and self.width % self.groups:
+            detail = f"{self.groups} groups do not divide /width {self.width}: choose a divisor of it."
+            yield Problem("/groups", "contradiction", detail)
+
+    def plan(self) -> list[tuple[int, int]]:
+        """Channels and stride of every block."""
+        first = [1 if stage == 0 else 2 for stage in range(self.stages)]
+        return [
+            (self.width * 2**stage, first[stage] if block == 0 else 1)
+            for stage in range(self.stages)
+            for block in range(self.blocks)
+        ]
+
+    def leaves(self, shape: Size, outputs: int) -> Iterator[Leaf]:
+        """`stem`, `blocks` and `head`; the mean over positions has no module."""
+        planes, size = self.width, shape[1:]
+        activation = Leaf("", ACTIVATIONS[self.activation], (planes, *size))
+        yield from numbered("stem", [*self._convolved(shape[0], planes, 3, size, 0), activation])
+        for at, (count, stride) in enumerate(self.plan()):
+            size = tuple((n - 1) // stride + 1 for n in size)
+            yield from self._block(f"blocks.{at}", planes, count, stride, size, at + 1)
+            planes = count
+        yield affine("head", planes, outputs, True, self.stages * self.blocks + 1)
+
+    def _block(self, name: str, planes: int, count: int, stride: int, size: Size, depth: int) -> Iterator[Leaf]:
+        activation = Leaf(f"{name}.outer", ACTIVATIONS[self.activation], (count, *size))
+        first, second = (self._convolved(i, count, 3, size, depth) for i in (planes, count))
+        yield from numbered(f"{name}.inner", [*first, activation, *second])
+        if stride > 1 or planes != count:
+            yield from numbered(f"{name}.shortcut", self._convolved(planes, count, 1, size, depth))
+        yield activation
+
+    def _convolved(self, planes: int, count: int, kernel: int, size: Size, depth: int) -> Iterator[Leaf]:
+        """A convolution and its normalisation, whose shift stands for the convolution's bias."""
+        yield convolution("", planes, count, (kernel, kernel), size, depth, bias=self.norm == "none")
+        if self.norm != "none":
+            yield scaling("", norm_class(self.norm, 2), count, (count, *size), depth)

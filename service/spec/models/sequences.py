@@ -1,0 +1,56 @@
+"""What models of sequences share: rows as steps in time, tokens, and at which position the answer is read."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Width
+from service.spec.models.base import Model_
+
+Vocabulary = Annotated[
+    Width | None, Field(description="rows are token ids below this, which are embedded; null: rows are numbers")
+]
+
+
+def steps_of(shape: tuple[int, ...]) -> tuple[int, int]:
+    """A row as (length, features): L numbers, C channels of L, or an image whose rows of pixels are the steps."""
+    if len(shape) == 1:
+        return shape[0], 1
+    if len(shape) == 2:
+        return shape[1], shape[0]
+    return shape[1], shape[0] * shape[2]
+
+
+class SequenceModel_(Model_):
+    """Reads a row step by step. `outputs_at` says where it answers: once a row, or at every position (language)."""
+
+    ranks = (1, 2, 3)
+
+    vocabulary: Vocabulary = None
+    outputs_at: Literal["last", "mean", "every"] = "last"
+    ahead: ClassVar[tuple[str, bool]]  # the field that decides whether a position sees later ones, and its value if so
+
+    def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
+        """Tokens are embedded, numbers are not; a language is predicted at every position, from what came before."""
+        if vocabulary > (self.vocabulary or 0):
+            detail = f"rows of /dataset are token ids below {vocabulary}: set this to {vocabulary}."
+            yield Problem("/vocabulary", "contradiction", detail)
+        elif self.vocabulary and not vocabulary:
+            yield Problem(
+                "/vocabulary", "contradiction", "rows of /dataset are numbers, not token ids: set this to null."
+            )
+        if (task == "language") != (self.outputs_at == "every"):
+            wanted = "set this to every" if task == "language" else "set this to last or mean"
+            yield Problem("/outputs_at", "contradiction", f"/dataset is a {task} task: {wanted}.")
+        name, value = self.ahead
+        if self.outputs_at == "every" and getattr(self, name) is value:
+            detail = f"a position would see the token that it has to predict: set this to {str(not value).lower()}."
+            yield Problem(f"/{name}", "contradiction", detail)
+
+    def shape_problems(self, shape: tuple[int, ...], outputs: int) -> Iterator[Problem]:
+        """Token ids come as one row of them."""
+        yield from super().shape_problems(shape, outputs)
+        if self.vocabulary and len(shape) != 1:
+            yield Problem("/vocabulary", "shape_mismatch", f"token ids are rows of one dimension, not {list(shape)}.")

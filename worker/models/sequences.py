@@ -1,0 +1,19 @@
+"""Rows as steps in time, and where the answer is read."""
+
+from torch import Tensor
+
+
+def steps(x: Tensor) -> Tensor:
+    """Numbers (B, L), (B, C, L) or (B, C, H, W) -> (B, length, features); an image's rows of pixels are the steps."""
+    if x.dim() == 2:
+        return x.unsqueeze(2)
+    if x.dim() == 3:
+        return x.transpose(1, 2)
+    return x.transpose(1, 2).flatten(2)
+
+
+def read(x: Tensor, outputs_at: str) -> Tensor:
+    """States (B, L, W) -> (B, W) of the last step or their mean; `every`: as they are."""
+    if outputs_at == "every":
+        return x
+    return x[:, -1] if outputs_at == "last" else x.mean(1)
