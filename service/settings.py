@@ -18,7 +18,7 @@ class Settings(BaseSettings):
     broker_url: str | None = Field(
         None, description="redis://host or redis+socket:///path; without it workers only poll"
     )
-    data_dir: Path = Field(Path(".saddle"), description="checkpoints live in its folder `checkpoints`")
+    data_dir: Path = Field(Path(".saddle"), description="its folders `checkpoints` and `datasets` hold what is no row")
     pool: str = Field("cpu", description="the pool a worker serves and a run waits in")
     device: str = Field("cpu", description="torch device of this worker: cpu or cuda:0")
     worker_name: str = Field(default_factory=socket.gethostname, description="stable over restarts, one worker each")
@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     reap_s: float = Field(5.0, gt=0, description="seconds between two looks of the reaper, and of the dispatcher")
     poll_s: float = Field(15.0, gt=0, description="seconds between two looks of an idle worker when no bell rings")
     drain_s: float = Field(90.0, gt=0, description="seconds a trainer has for its last checkpoint before it is killed")
+    upload_bytes: int = Field(256 * 2**20, ge=1, description="largest file that can be uploaded as a dataset")
+    project_bytes: int = Field(20 * 2**30, ge=1, description="all uploads of one project together")
+    resident_bytes: int = Field(2 * 2**30, ge=0, description="rows of an upload that take more stay on disk in training")
     alive_file: Path | None = Field(None, description="a worker touches it after every answer from Postgres")
     sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
 
@@ -38,6 +41,11 @@ class Settings(BaseSettings):
     def checkpoint_dir(self) -> Path:
         """The folder every worker of a pool must share."""
         return self.data_dir / "checkpoints"
+
+    @property
+    def dataset_dir(self) -> Path:
+        """The folder of uploads, one folder a hash, which the API and every worker must share."""
+        return self.data_dir / "datasets"
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from service.spec.experiment import Experiment
 from service.spec.mechanics import EMA
+from worker.data.mapped import Table
 from worker.evaluate import Validation
 
 
@@ -27,7 +28,7 @@ def mean(average: Tensor, weight: Tensor, taken: Tensor | int) -> Tensor:
 class Averaging:
     """A second set of weights: an exponential average after every update, or a plain mean from one on."""
 
-    def __init__(self, spec: Experiment, model: nn.Module, x: Tensor) -> None:
+    def __init__(self, spec: Experiment, model: nn.Module, x: Table) -> None:
         average = spec.average
         update: Callable[[Tensor, Tensor, Tensor | int], Tensor]
         assert average is not None
@@ -41,7 +42,7 @@ class Averaging:
         self.model = AveragedModel(model, avg_fn=update)
 
     @classmethod
-    def of(cls, spec: Experiment, model: nn.Module, x: Tensor) -> "Averaging | None":
+    def of(cls, spec: Experiment, model: nn.Module, x: Table) -> "Averaging | None":
         """None where the spec averages nothing; `x` is the training part."""
         return None if spec.average is None else cls(spec, model, x)
 
@@ -68,7 +69,7 @@ class Averaging:
         self.model.load_state_dict(state)
 
 
-def measure_statistics(model: nn.Module, x: Tensor, rows: int) -> None:
+def measure_statistics(model: nn.Module, x: Table, rows: int) -> None:
     """Running statistics of every batch normalisation as the mean over x in batches of `rows`, as torch's update_bn.
 
     Only those layers are in training mode: unlike there, dropout draws nothing.
@@ -83,7 +84,7 @@ def measure_statistics(model: nn.Module, x: Tensor, rows: int) -> None:
         norm.momentum = None  # the mean of all batches
         norm.train()
     with torch.no_grad():
-        for batch in torch.split(x, rows):
+        for batch in x.split(rows):
             if len(batch) > 1 or x.dim() > 2:  # one number a channel has no variance
                 model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -6,7 +6,8 @@ from service.errors import RunFailure
 
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # torch's CPU allocator says so in a RuntimeError
 DETAIL = 500  # characters
-STAYS_USABLE = {"diverged", "spec_cannot_build", "checkpoint_damaged"}  # after these the process is as clean as before
+# After these the process is as clean as before.
+STAYS_USABLE = {"diverged", "spec_cannot_build", "checkpoint_damaged", "dataset_missing", "dataset_changed"}
 
 
 def failure_of(error: Exception, step: int | None, building: bool = False) -> RunFailure:

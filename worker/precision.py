@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from service.spec.mechanics import Precision as Word
+from worker.data.mapped import Table
 
 DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -34,7 +35,7 @@ class Precision:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
-    def try_out(self, model: nn.Module, x: Tensor) -> None:
+    def try_out(self, model: nn.Module, x: Table) -> None:
         """Raise now, while the spec is built, where this machine lacks a layer in this precision."""
         if self.dtype is not None:
             training = model.training

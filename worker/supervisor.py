@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 OUTCOMES = {"succeeded": State.SUCCEEDED, "paused": State.PAUSED, "cancelled": State.CANCELLED}
-PERMANENT = {"spec_cannot_build", "diverged", "cuda_oom", "out_of_memory"}
+PERMANENT = {"spec_cannot_build", "dataset_missing", "dataset_changed", "diverged", "cuda_oom", "out_of_memory"}
 RETRY_S = 0.5  # between two tries of a transaction while the database is away
 
 
@@ -164,6 +164,8 @@ class RunSupervision:
                 "flush_s": self.settings.flush_s,
                 "checkpoint_s": self.settings.checkpoint_s,
                 "folder": str(self.folder.resolve()),
+                "datasets": str(self.settings.dataset_dir.resolve()),
+                "resident_bytes": self.settings.resident_bytes,
                 "resume": None if saved is None else {"folder": saved.folder, "sha256": saved.sha256},
             }
         )

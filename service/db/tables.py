@@ -215,6 +215,21 @@ event = Table(
     Index("event_run_id_id_idx", "run_id", "id"),
 )
 
+dataset = Table(
+    "dataset",
+    metadata,
+    _word("id", primary_key=True),
+    _word("project_id", ForeignKey("project.id")),
+    _word("owner_id", ForeignKey("member.id")),
+    Column("name", Text, nullable=False),
+    _word("sha256"),
+    _word("format"),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("report", JSONB, nullable=False),
+    _now("created_at"),
+    Index("dataset_project_id_id_idx", "project_id", "id"),
+)
+
 comparison = Table(
     "comparison",
     metadata,

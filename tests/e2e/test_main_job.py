@@ -88,7 +88,7 @@ def test_a_running_run_is_cancelled_within_two_seconds(stack: Any, spec: Callabl
 def test_a_diverging_run_fails_with_its_reason_and_its_last_number(
     stack: Any, spec: Callable[..., dict[str, Any]]
 ) -> None:
-    bad = spec(name="diverges", dataset={"kind": "diabetes", "standardize_target": False}, loss={"kind": "mse"})
+    bad = spec(name="diverges", dataset={"kind": "diabetes", "target_scaling": "none"}, loss={"kind": "mse"})
     run = stack.post("/v1/experiments", bad | {"optimizer": {"kind": "sgd", "lr": 10.0}})["runs"][0]["id"]
     done = stack.ended(run)
     assert done["state"] == "failed"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from service.spec.experiment import Experiment
+from worker.data.mapped import Mapped, Table
 
 Batch = tuple[Tensor, Tensor]
 
@@ -18,9 +19,9 @@ def order(seed: int, epoch: int, n: int) -> Tensor:
 
 
 class Batches:
-    """The training part on the device, x (N, *shape) and y (N, ...), given out by the step."""
+    """The training part, x (N, *shape) and y (N, ...), on the device or mapped, given out by the step."""
 
-    def __init__(self, x: Tensor, y: Tensor, rows: int, seed: int, shuffle: bool = True, whole: bool = False) -> None:
+    def __init__(self, x: Table, y: Table, rows: int, seed: int, shuffle: bool = True, whole: bool = False) -> None:
         self.x, self.y = x, y
         self.rows, self.seed, self.shuffle = rows, seed, shuffle
         self.whole = whole  # every update sees the same tensors: nothing is drawn, nothing copied
@@ -29,13 +30,14 @@ class Batches:
         self._cut: tuple[Tensor, ...] = ()  # the epoch's order, one piece a batch
 
     @classmethod
-    def of(cls, spec: Experiment, x: Tensor, y: Tensor, seed: int) -> "Batches":
+    def of(cls, spec: Experiment, x: Table, y: Table, seed: int) -> "Batches":
         """The batches of one run of `spec`."""
         return cls(x, y, spec.rows_per_step, seed, spec.shuffle, spec.batch_size == "full")
 
     def batch(self, step: int) -> Batch:
         """The rows of update `step`, which counts from 1; the last batch of an epoch may be smaller."""
         if self.whole:
+            self.x, self.y = _read(self.x), _read(self.y)
             return self.x, self.y
         epoch, position = divmod(step - 1, self.per_epoch)
         if epoch != self._epoch:
@@ -46,3 +48,8 @@ class Batches:
 
     def _order(self, epoch: int) -> Tensor:
         return order(self.seed, epoch, len(self.x)) if self.shuffle else torch.arange(len(self.x))
+
+
+def _read(table: Table) -> Tensor:
+    """All of it: a full batch must fit in memory whatever stays on disk otherwise."""
+    return table[:] if isinstance(table, Mapped) else table

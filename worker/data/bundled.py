@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_linnerud, load_wine
 
 from worker.data.split import Arrays
+
+MEASURES = ("weight", "waist", "pulse")
 
 
 def digits() -> Arrays:
@@ -38,6 +40,12 @@ def diabetes() -> Arrays:
     """x (442, 10) as measured, not as scikit-learn scales it by default; progression 25 to 346."""
     x, values = load_diabetes(return_X_y=True, scaled=False)
     return x.astype(np.float32), values.astype(np.float32)
+
+
+def linnerud(measure: str = "weight") -> Arrays:
+    """x (20, 3): chin-ups, sit-ups, jumps; weight in pounds, waist in inches, or pulse."""
+    x, measures = load_linnerud(return_X_y=True)
+    return x.astype(np.float32), measures[:, MEASURES.index(measure)].astype(np.float32)
 
 
 def _labelled(load: Callable[..., Any]) -> Arrays:

@@ -8,55 +8,101 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.spec.datasets import Dataset_
+from service.spec.datasets import Dataset_, Regression_, Scaling, Table_
 from worker.build import build
+from worker.data.files import Files
+from worker.data.mapped import Mapped
+from worker.data.scale import Scale, fit
 
 Floats = npt.NDArray[np.float32]
-Arrays = tuple[Floats, npt.NDArray[Any]]  # what a dataset's target gives: x (N, *shape), y (N,)
+Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target gives: x (N, *shape), y (N, ...)
 Indices = npt.NDArray[np.intp]
+Values = npt.NDArray[Any] | Mapped
+KEPT = 8  # datasets in memory, so that a worker that has seen many does not fill up
 
 
 class Rows(NamedTuple):
-    """x (N, *shape) float32 and y (N,): int64 labels or float32 values."""
+    """x (N, *shape) float32 and y (N,): int64 labels or float32 values; of a language both are int64 tokens (N, T)."""
 
-    x: Floats
-    y: npt.NDArray[Any]
+    x: Values
+    y: Values
 
 
 class Parts(NamedTuple):
-    """The three parts; no row is in two of them."""
+    """The three parts, of which no two share a row, and what was fitted on the first."""
 
     train: Rows
     validation: Rows
     test: Rows
+    scales: dict[str, Scale]  # "features", "target": only those that are scaled
 
 
 _loaded: dict[tuple[Any, ...], Arrays] = {}
 
 
-def load(dataset: Dataset_) -> Arrays:
-    """The dataset's rows as its source gives them, read once a process: a reused trainer starts in milliseconds."""
+def load(dataset: Dataset_, files: Files = Files()) -> Arrays:  # noqa: B008  an immutable value
+    """The dataset's rows as its source gives them, read once a process: a reused trainer starts in milliseconds.
+
+    An uploaded file is read and checked anew each time. An array of more than `files.resident_bytes` stays on disk.
+    """
+    if dataset.stored:
+        return _checked(dataset, build(dataset, files))
     key = (dataset.target, *sorted(dataset.kwargs().items()))
     if key not in _loaded:
-        x, y = build(dataset)
-        if x.shape != (dataset.facts.rows, *dataset.facts.shape):
-            raise ValueError(f"{dataset.target} gave rows of shape {x.shape}, not as its facts say")
+        x, y = _checked(dataset, build(dataset))
         x.flags.writeable = y.flags.writeable = False  # shared by every run of this process
+        while len(_loaded) >= KEPT:
+            del _loaded[next(iter(_loaded))]
         _loaded[key] = x, y
     return _loaded[key]
 
 
-def split(dataset: Dataset_) -> Parts:
+def _checked(dataset: Dataset_, arrays: Arrays) -> Arrays:
+    if arrays[0].shape != (dataset.facts.rows, *dataset.facts.shape) or len(arrays[0]) != len(arrays[1]):
+        raise ValueError(f"{dataset.target} gave rows of shape {arrays[0].shape}, not as its facts say")
+    return arrays
+
+
+def split(dataset: Dataset_, files: Files = Files()) -> Parts:  # noqa: B008  an immutable value
     """Exactly `dataset.counts` rows in each part, classes in proportion, scaled by what the training part says."""
-    x, y = load(dataset)
-    parts = [Rows(x[rows], y[rows]) for rows in indices(y, dataset.counts, dataset.split_seed, dataset.facts.classes)]
-    if dataset.standardize:
-        mean, deviation = scale_of(parts[0].x)
-        parts = [Rows(_scaled(part.x, mean, deviation), part.y) for part in parts]
-    if getattr(dataset, "standardize_target", False):
-        mean, deviation = scale_of(parts[0].y)
-        parts = [Rows(part.x, _scaled(part.y, mean, deviation)) for part in parts]
-    return Parts(*parts)
+    x, y = load(dataset, files)
+    if isinstance(dataset, Table_):
+        chosen = indices(y, dataset.counts, dataset.split_seed, dataset.facts.classes)
+    else:
+        chosen = by_position(dataset.counts)
+    parts = [Rows(_part(x, rows), _part(y, rows)) for rows in chosen]
+    scales: dict[str, Scale] = {}
+    if isinstance(dataset, Table_):
+        parts = _scale(parts, "x", dataset.scaling, scales)
+    if isinstance(dataset, Regression_) and dataset.facts.task == "regression":
+        parts = _scale(parts, "y", dataset.target_scaling, scales)
+    train, validation, test = parts
+    return Parts(train, validation, test, scales)
+
+
+def _part(values: npt.NDArray[Any], rows: Indices) -> Values:
+    return Mapped(values, rows) if isinstance(values, np.memmap) else values[rows]
+
+
+def _scale(parts: list[Rows], name: str, scaling: Scaling, scales: dict[str, Scale]) -> list[Rows]:
+    """Scale x or y of every part by what the first one says."""
+    train: Values = getattr(parts[0], name)
+    take = train.raw if isinstance(train, Mapped) else train.__getitem__
+    scale = fit(scaling, take, len(train))
+    if scale is None:
+        return parts
+    scales[{"x": "features", "y": "target"}[name]] = scale
+    return [part._replace(**{name: _applied(scale, getattr(part, name))}) for part in parts]
+
+
+def _applied(scale: Scale, values: Values) -> Values:
+    return values.scaled(scale) if isinstance(values, Mapped) else scale.apply(values)
+
+
+def by_position(counts: tuple[int, int, int]) -> tuple[Indices, ...]:
+    """The first rows train, then validation, then test: of a text, what comes later is never trained on."""
+    train, validation, test = counts
+    return tuple(np.split(np.arange(train + validation + test), [train, train + validation]))
 
 
 def indices(y: npt.NDArray[Any], counts: tuple[int, int, int], seed: int, classes: int) -> tuple[Indices, ...]:
@@ -89,14 +135,3 @@ def shares(sizes: list[int], total: int) -> list[int]:
 
 def _argmax(values: list[float]) -> int:
     return values.index(max(values))
-
-
-def scale_of(rows: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean and standard deviation (divisor N) per column in float64; a constant column is divided by 1."""
-    wide = rows.astype(np.float64)
-    constant = rows.max(axis=0) == rows.min(axis=0)
-    return wide.mean(axis=0), np.where(constant, 1.0, wide.std(axis=0))
-
-
-def _scaled(rows: npt.NDArray[Any], mean: npt.NDArray[np.float64], deviation: npt.NDArray[np.float64]) -> Floats:
-    return ((rows - mean) / deviation).astype(np.float32)

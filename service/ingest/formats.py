@@ -1,0 +1,72 @@
+"""Which format a file has: by its content, with a hint from its name or the request."""
+
+import codecs
+from pathlib import Path
+
+from service.ingest.refusing import refused
+from service.spec.datasets.report import Format
+
+MAGIC: dict[bytes, Format] = {b"PAR1": "parquet", b"PK\x03\x04": "npz"}
+REFUSED = {
+    b"\x80\x02": "a pickle, which runs code when it is read: save numbers, as NPZ or Parquet",
+    b"\x80\x03": "a pickle, which runs code when it is read: save numbers, as NPZ or Parquet",
+    b"\x80\x04": "a pickle, which runs code when it is read: save numbers, as NPZ or Parquet",
+    b"\x80\x05": "a pickle, which runs code when it is read: save numbers, as NPZ or Parquet",
+    b"\x93NUMPY": "a single array: save it and its targets together with numpy.savez",
+    b"\x1f\x8b": "compressed with gzip: send it unpacked",
+    b"BZh": "compressed with bzip2: send it unpacked",
+    b"\xfd7zXZ": "compressed with xz: send it unpacked",
+    b"\x28\xb5\x2f\xfd": "compressed with zstandard: send it unpacked",
+    b"ARROW1": "an Arrow file: save it as Parquet",
+    b"\xff\xfe": "in UTF-16: save it in UTF-8",
+    b"\xfe\xff": "in UTF-16: save it in UTF-8",
+}
+PIECE = 2**20
+BOM = codecs.BOM_UTF8
+
+
+def format_of(path: Path, declared: Format | None, name: str = "") -> Format:
+    """The file's format; `Invalid` where it is none of ours, or not the declared one."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if not head:
+        raise refused("empty", "the file is empty.")
+    for magic, what in REFUSED.items():
+        if head.startswith(magic):
+            raise refused("wrong_format", f"the file is {what}.")
+    found = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), None)
+    if found is None:
+        if declared in ("parquet", "npz"):
+            raise refused("wrong_format", f"the file does not begin as {declared} does.")
+        check_text(path)
+        found = declared or _guessed(head, name)
+    if declared not in (None, found):
+        raise refused("wrong_format", f"the file is {found}, not {declared}.")
+    return found
+
+
+def _guessed(head: bytes, name: str) -> Format:
+    """Among texts: JSON lines begin with a brace; a plain text says so by its name."""
+    if head.removeprefix(BOM).lstrip().startswith(b"{"):
+        return "jsonl"
+    return "text" if name.lower().endswith((".txt", ".md")) else "csv"
+
+
+def check_text(path: Path) -> None:
+    """UTF-8 to the end, without NUL."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        while True:
+            start = file.tell()
+            piece = file.read(PIECE)
+            if (at := piece.find(b"\x00")) >= 0:
+                raise refused(
+                    "not_text", f"byte {start + at} is NUL: the file is no text, nor of a binary format we read."
+                )
+            try:
+                decoder.decode(piece, final=not piece)
+            except UnicodeDecodeError as error:
+                at = max(start - len(error.object) + len(piece) + error.start, 0)
+                raise refused("not_utf8", f"byte {at} is not UTF-8: save the file in UTF-8.") from None
+            if not piece:
+                return

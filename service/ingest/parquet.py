@@ -1,0 +1,69 @@
+"""Parquet, a bounded number of rows at a time; numbers, booleans and texts only."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from service.ingest.csv import Batch
+from service.ingest.refusing import check_names, check_rows, refused
+
+CELLS = 500_000  # in a batch
+GROUP_BYTES = 2**30  # of a row group once it is unpacked
+MAX_THRIFT = 2**26
+
+
+def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+    """The rows as arrays of doubles, booleans or texts."""
+    import pyarrow as pa  # noqa: PLC0415  half a second, and most processes never read a file
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        with pq.ParquetFile(
+            path, thrift_string_size_limit=MAX_THRIFT, thrift_container_size_limit=MAX_THRIFT, memory_map=False
+        ) as file:
+            names = _checked(file)
+            chosen = list(columns or names)
+            for batch in file.iter_batches(max(1, CELLS // len(chosen)), columns=chosen, use_threads=False):
+                yield {name: _plain(batch.column(name)) for name in chosen}
+    except (pa.ArrowException, OSError, ValueError, OverflowError):
+        raise refused(
+            "unreadable", "the file cannot be read as Parquet: it is damaged, or of a kind we do not read."
+        ) from None
+
+
+def _checked(file: Any) -> list[str]:
+    """The column names of a file that we can read in bounded memory."""
+    schema, metadata = file.schema_arrow, file.metadata
+    names: list[str] = list(schema.names)
+    check_names(names)
+    check_rows(metadata.num_rows)
+    for group in range(metadata.num_row_groups):
+        if metadata.row_group(group).total_byte_size > GROUP_BYTES:
+            raise refused("row_group_too_large", "a row group is larger than 1 GiB: write smaller ones.", GROUP_BYTES)
+    for field in schema:
+        if not _readable(field.type):
+            detail = f"the column {field.name} is {field.type}: only numbers, booleans and texts are read."
+            raise refused("wrong_type", detail)
+    return names
+
+
+def _readable(kind: Any) -> bool:
+    from pyarrow import types  # noqa: PLC0415
+
+    if types.is_dictionary(kind):
+        return _readable(kind.value_type)
+    numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    return bool(numbers or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind))
+
+
+def _plain(array: Any) -> Any:
+    """Dictionaries unpacked, every number a double, every text a plain one."""
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import types  # noqa: PLC0415
+
+    if types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if types.is_boolean(array.type):
+        return array
+    text = types.is_string(array.type) or types.is_large_string(array.type)
+    return array.cast(pa.string() if text else pa.float64(), safe=False)

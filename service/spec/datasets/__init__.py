@@ -1,0 +1,83 @@
+"""One class per dataset, in files by where the rows come from; then the union."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from service.spec.datasets.base import Dataset_, Facts, Regression_, Scaling, Table_
+from service.spec.datasets.bundled import BreastCancer, Diabetes, Digits, Iris, Linnerud, Wine
+from service.spec.datasets.drawn import (
+    Absolute,
+    Mnist1d,
+    NoisyQuadratic,
+    Sine,
+    Sinusoids,
+    Spirals,
+    StepFunction,
+    Teacher,
+    Xor,
+)
+from service.spec.datasets.generated import (
+    Blobs,
+    Circles,
+    Classification,
+    Friedman1,
+    Friedman2,
+    Friedman3,
+    Moons,
+    Regression,
+    SCurve,
+    SwissRoll,
+)
+from service.spec.datasets.nothing import Nothing
+from service.spec.datasets.uploaded import Resolved, Stored_, Text, Upload
+from service.spec.plugins import extended
+
+Bundled = Digits | BreastCancer | Wine | Iris | Diabetes | Linnerud
+Generated = (
+    Moons | Circles | Blobs | Classification | Regression | Friedman1 | Friedman2 | Friedman3 | SwissRoll | SCurve
+)
+Drawn = Absolute | StepFunction | Sine | Sinusoids | Xor | Spirals | Teacher | NoisyQuadratic | Mnist1d
+Dataset = Annotated[Bundled | Generated | Drawn | Upload | Text | Nothing, Field(discriminator="kind")]
+
+if not TYPE_CHECKING:
+    Dataset = extended("dataset", Dataset, Dataset_)
+
+__all__ = [
+    "Absolute",
+    "Blobs",
+    "BreastCancer",
+    "Circles",
+    "Classification",
+    "Dataset",
+    "Dataset_",
+    "Diabetes",
+    "Digits",
+    "Facts",
+    "Friedman1",
+    "Friedman2",
+    "Friedman3",
+    "Iris",
+    "Linnerud",
+    "Mnist1d",
+    "Moons",
+    "NoisyQuadratic",
+    "Nothing",
+    "Regression",
+    "Regression_",
+    "Resolved",
+    "SCurve",
+    "Scaling",
+    "Sine",
+    "Sinusoids",
+    "Spirals",
+    "StepFunction",
+    "Stored_",
+    "SwissRoll",
+    "Table_",
+    "Teacher",
+    "Text",
+    "Upload",
+    "Wine",
+    "Xor",
+]

@@ -1,0 +1,89 @@
+"""What every dataset has: the facts a check needs before any data are read, and how its rows are split and scaled."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Component
+from service.spec.losses import Task
+
+Scaling = Literal["standardise", "minmax", "none"]
+SCALING = "fitted on the training part: mean 0 and standard deviation 1, or 0 to 1; a constant column is only shifted"
+MAX_CELLS = 2 * 10**8  # numbers that a generated dataset may have
+Rows = Annotated[int, Field(ge=10, le=10**7, description="rows made, before they are split")]
+Noise = Annotated[float, Field(ge=0, le=1e3)]
+DataSeed = Annotated[int, Field(ge=0, lt=2**32, description="of the data, not of the training")]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a dataset without reading it. `shape` is one row's, channels first."""
+
+    rows: int
+    shape: tuple[int, ...]
+    task: Task
+    classes: int = 0  # 0 for regression
+    unit: str = ""
+    vocabulary: int = 0  # how many tokens there are; above 0 a row is (length,) token numbers
+
+
+class Dataset_(Component):
+    """What every dataset has: a training part, and what is kept apart from it."""
+
+    known: ClassVar[Facts]  # where no field changes them
+    source: ClassVar[str] = ""
+    stored: ClassVar[bool] = False  # the target takes the folder of uploads before the fields
+
+    validation: Annotated[float, Field(ge=0, le=0.5, description="share of rows")] = 0.2
+    test: Annotated[float, Field(ge=0, le=0.5, description="share of rows, kept apart until the end")] = 0.0
+
+    @property
+    def facts(self) -> Facts:
+        """What is known before any row is read."""
+        return self.known
+
+    def kwargs(self) -> dict[str, Any]:
+        """The split and scaling are done for every dataset alike; a loader gets only what is its own."""
+        return {k: v for k, v in super().kwargs().items() if k not in Regression_.model_fields}
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Rows for training, validation and test."""
+        rows = self.facts.rows
+        validation, test = round(rows * self.validation), round(rows * self.test)
+        return rows - validation - test, validation, test
+
+    def problems(self) -> Iterator[Problem]:
+        """A stratified split needs a row of each class in each part."""
+        train, *held_out = self.counts
+        classes = self.facts.classes
+        if classes and any(0 < count < classes for count in held_out):
+            yield Problem(
+                "/validation", "split_too_small", f"each part needs at least {classes} rows, one of each class."
+            )
+        if train < max(classes, 2):
+            detail = f"validation and test leave fewer than {max(classes, 2)} rows to train on."
+            yield Problem("/validation", "split_too_large", detail)
+
+
+class Table_(Dataset_):
+    """Rows of numbers, in no order: split at random, classes in proportion."""
+
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    scaling: Scaling = Field("standardise", description=f"of the features, {SCALING}")
+
+
+class Regression_(Table_):
+    """Rows with a value to predict."""
+
+    target_scaling: Scaling = Field("standardise", description=f"of the value to predict, {SCALING}")
+
+
+def too_many_cells(rows: int, features: int) -> Iterator[Problem]:
+    """A dataset that is made in memory must fit there."""
+    if rows * features > MAX_CELLS:
+        detail = f"{rows} rows of {features} numbers; at most {MAX_CELLS} numbers: fewer rows or /features."
+        yield Problem("/rows", "too_large", detail, MAX_CELLS // features)

@@ -1,0 +1,242 @@
+"""Datasets that scikit-learn makes: as many rows as asked for, the same for the same `seed`."""
+
+import math
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.datasets.base import (
+    DataSeed,
+    Facts,
+    Noise,
+    Regression_,
+    Rows,
+    Table_,
+    too_many_cells,
+)
+
+Features = Annotated[int, Field(ge=1, le=10_000)]
+Classes = Annotated[int, Field(ge=2, le=1_000)]
+SOURCE = "scikit-learn's generator"
+
+
+class Moons(Table_):
+    """Two interleaving half circles in the plane."""
+
+    target = "worker.data.generated:moons"
+    source = SOURCE
+
+    kind: Literal["moons"] = "moons"
+    rows: Rows = 1000
+    noise: Noise = 0.1
+    seed: DataSeed = 0
+
+    @property
+    def facts(self) -> Facts:
+        """Half of the rows each."""
+        return Facts(self.rows, (2,), "classification", 2)
+
+
+class Circles(Table_):
+    """A circle inside another one."""
+
+    target = "worker.data.generated:circles"
+    source = SOURCE
+
+    kind: Literal["circles"] = "circles"
+    rows: Rows = 1000
+    noise: Noise = 0.05
+    factor: Annotated[float, Field(ge=0, lt=1, description="inner radius over outer radius")] = 0.5
+    seed: DataSeed = 0
+
+    @property
+    def facts(self) -> Facts:
+        """Half of the rows each."""
+        return Facts(self.rows, (2,), "classification", 2)
+
+
+class Blobs(Table_):
+    """Round Gaussian clouds around random centres, one a class."""
+
+    target = "worker.data.generated:blobs"
+    source = SOURCE
+
+    kind: Literal["blobs"] = "blobs"
+    rows: Rows = 1000
+    features: Features = 2
+    classes: Classes = 3
+    spread: Annotated[float, Field(ge=0, le=1e3, description="standard deviation of a cloud; centres: -10 to 10")] = 1.0
+    seed: DataSeed = 0
+
+    @property
+    def facts(self) -> Facts:
+        """Rows in equal shares."""
+        return Facts(self.rows, (self.features,), "classification", self.classes)
+
+    def problems(self) -> Iterator[Problem]:
+        """Three rows of each class, and what fits in memory."""
+        yield from super().problems()
+        yield from too_many_cells(self.rows, self.features)
+        yield from _too_few(self.rows, self.classes)
+
+
+class Classification(Table_):
+    """Gaussian clusters on the corners of a hypercube, with correlated, repeated and useless features (Guyon 2003)."""
+
+    target = "worker.data.generated:classification"
+    source = SOURCE
+
+    kind: Literal["classification"] = "classification"
+    rows: Rows = 1000
+    features: Features = 20
+    informative: Features = 5
+    redundant: Annotated[int, Field(ge=0, le=10_000, description="linear mixtures of the informative ones")] = 2
+    classes: Classes = 2
+    clusters: Annotated[int, Field(ge=1, le=100, description="of each class")] = 2
+    separation: Annotated[float, Field(gt=0, le=1e3, description="half the edge of the hypercube")] = 1.0
+    wrong: Annotated[float, Field(ge=0, le=0.5, description="share of rows whose label is drawn anew")] = 0.01
+    seed: DataSeed = 0
+
+    @property
+    def facts(self) -> Facts:
+        """Classes in about equal shares."""
+        return Facts(self.rows, (self.features,), "classification", self.classes)
+
+    def problems(self) -> Iterator[Problem]:
+        """Features must add up, and each cluster needs a corner of its own."""
+        yield from super().problems()
+        yield from too_many_cells(self.rows, self.features)
+        yield from _too_few(self.rows, 2 * self.classes * self.clusters)
+        if self.informative + self.redundant > self.features:
+            detail = f"/informative {self.informative} and /redundant {self.redundant} need more /features."
+            yield Problem("/features", "contradiction", detail, self.informative + self.redundant)
+        if math.log2(self.classes * self.clusters) > self.informative:
+            detail = f"2^informative corners must hold /classes x /clusters = {self.classes * self.clusters}."
+            yield Problem("/informative", "contradiction", detail)
+
+
+class Regression(Regression_):
+    """A random linear function of some of the features, with Gaussian noise."""
+
+    target = "worker.data.generated:regression"
+    source = SOURCE
+
+    kind: Literal["regression"] = "regression"
+    rows: Rows = 1000
+    features: Features = 20
+    informative: Features = 10
+    rank: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="directions that hold most of the variance; null: all alike, a well-conditioned problem"
+    )
+    noise: Noise = 1.0
+    seed: DataSeed = 0
+
+    @property
+    def facts(self) -> Facts:
+        """One value a row."""
+        return Facts(self.rows, (self.features,), "regression")
+
+    def problems(self) -> Iterator[Problem]:
+        """No more informative features or directions than features."""
+        yield from super().problems()
+        yield from too_many_cells(self.rows, self.features)
+        for name in ("informative", "rank"):
+            if (getattr(self, name) or 0) > self.features:
+                yield Problem(f"/{name}", "contradiction", f"at most /features, {self.features}.", self.features)
+
+
+class Friedman_(Regression_):
+    """What the three functions of Friedman 1991 have in common."""
+
+    source = SOURCE
+    paper = "Friedman 1991, Multivariate adaptive regression splines, Annals of Statistics 19"
+
+    rows: Rows = 1000
+    noise: Noise = 1.0
+    seed: DataSeed = 0
+
+    @property
+    def facts(self) -> Facts:
+        """Four features."""
+        return Facts(self.rows, (4,), "regression")
+
+
+class Friedman1(Friedman_):
+    """A smooth function of five of the features, which are uniform in 0 to 1."""
+
+    target = "worker.data.generated:friedman1"
+    formula = "10 sin(pi x0 x1) + 20 (x2 - 0.5)^2 + 10 x3 + 5 x4 + noise"
+
+    kind: Literal["friedman1"] = "friedman1"
+    features: Annotated[int, Field(ge=5, le=10_000)] = 10
+
+    @property
+    def facts(self) -> Facts:
+        """Those beyond the fifth mean nothing."""
+        return Facts(self.rows, (self.features,), "regression")
+
+    def problems(self) -> Iterator[Problem]:
+        """What fits in memory."""
+        yield from super().problems()
+        yield from too_many_cells(self.rows, self.features)
+
+
+class Friedman2(Friedman_):
+    """The impedance of a circuit; features on very different scales."""
+
+    target = "worker.data.generated:friedman2"
+    formula = "sqrt(x0^2 + (x1 x2 - 1 / (x1 x3))^2) + noise"
+
+    kind: Literal["friedman2"] = "friedman2"
+
+
+class Friedman3(Friedman_):
+    """The phase of a circuit; features on very different scales."""
+
+    target = "worker.data.generated:friedman3"
+    formula = "atan((x1 x2 - 1 / (x1 x3)) / x0) + noise"
+
+    kind: Literal["friedman3"] = "friedman3"
+    noise: Noise = 0.1
+
+
+class SwissRoll(Regression_):
+    """A rolled-up sheet in space; the place along the sheet is to be predicted."""
+
+    target = "worker.data.generated:swiss_roll"
+    source = SOURCE
+
+    kind: Literal["swiss_roll"] = "swiss_roll"
+    rows: Rows = 1000
+    noise: Noise = 0.1
+    seed: DataSeed = 0
+
+    @property
+    def facts(self) -> Facts:
+        """Points of space."""
+        return Facts(self.rows, (3,), "regression")
+
+
+class SCurve(Regression_):
+    """A sheet bent to an S in space; the place along the sheet is to be predicted."""
+
+    target = "worker.data.generated:s_curve"
+    source = SOURCE
+
+    kind: Literal["s_curve"] = "s_curve"
+    rows: Rows = 1000
+    noise: Noise = 0.1
+    seed: DataSeed = 0
+
+    @property
+    def facts(self) -> Facts:
+        """Points of space."""
+        return Facts(self.rows, (3,), "regression")
+
+
+def _too_few(rows: int, groups: int) -> Iterator[Problem]:
+    """Three rows a group, so that each part can have one."""
+    if rows < 3 * groups:
+        yield Problem("/rows", "too_small", f"{groups} groups need at least {3 * groups} rows.", 3 * groups)

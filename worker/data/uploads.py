@@ -1,0 +1,166 @@
+"""Rows of uploaded files, found and checked by hash; what does not fit in memory is unpacked once, beside the file.
+
+<sha256>/content          as it was uploaded
+<sha256>/rows-<key>/      x.npy, y.npy for one choice of columns; the folder appears once both are on the disk
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import Invalid, RunFailure
+from service.ingest.inspect import batches, characters
+from service.ingest.tally import canonical
+from service.ingest.values import is_text, label, numbers
+from service.spec.datasets import Resolved
+from worker.data.files import Files
+from worker.data.split import Arrays
+
+Block = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # x (n, *shape), y (n, ...)
+
+
+def table(
+    files: Files,
+    predict: str,
+    task: Literal["classification", "regression"],
+    features: Sequence[str] | None = None,
+    resolved: Resolved | None = None,
+) -> Arrays:
+    """x (N, *shape) float32; labels as the places in `resolved.classes`, or values."""
+    assert resolved is not None, "the server resolves an upload before it is queued"
+    content = checked(files, resolved.sha256)
+    y_type = np.int64 if task == "classification" else np.float32
+    shapes = (resolved.rows, *resolved.shape), (resolved.rows,)
+    key = json.dumps([features, predict, task, resolved.model_dump(mode="json")])
+    return _gathered(files, content, key, _rows(content, resolved, predict, features), shapes, (np.float32, y_type))
+
+
+def text(files: Files, context: int = 64, resolved: Resolved | None = None) -> Arrays:
+    """x (N, context) token numbers, and y the tokens that follow each; both are views of one array."""
+    assert resolved is not None, "the server resolves an upload before it is queued"
+    content = checked(files, resolved.sha256)
+    used = resolved.rows * context + 1
+    key = json.dumps(["text", used, resolved.characters])
+    blocks = _tokens(content, resolved.characters, used)
+    tokens, _ = _gathered(files, content, key, blocks, ((used,), (0,)), (np.int64, np.int64))
+    return tokens[:-1].reshape(-1, context), tokens[1:].reshape(-1, context)
+
+
+def checked(files: Files, sha256: str) -> Path:
+    """The file of this hash, or the permanent failure that it is gone or another."""
+    if files.folder is None or not (content := files.folder / sha256 / "content").is_file():
+        raise RunFailure("dataset_missing", f"the uploaded file {sha256[:12]} is not in this worker's data folder")
+    with content.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise RunFailure("dataset_changed", f"the uploaded file {sha256[:12]} is not what it was: its sha256 differs")
+    return content
+
+
+def _gathered(
+    files: Files,
+    content: Path,
+    key: str,
+    blocks: Iterator[Block],
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    types: tuple[type[np.generic], type[np.generic]],
+) -> Arrays:
+    """All blocks in two arrays: in memory where x fits, else on disk."""
+    size = math.prod(shapes[0]) * np.dtype(types[0]).itemsize
+    if size <= files.resident_bytes:
+        arrays = np.empty(shapes[0], types[0]), np.empty(shapes[1], types[1])
+        _fill(arrays, blocks)
+        return arrays
+    folder = content.parent / f"rows-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    if not folder.exists():
+        _unpack(folder, blocks, shapes, types)
+    x = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
+    return x, np.load(folder / "y.npy", allow_pickle=False)
+
+
+def _unpack(
+    folder: Path,
+    blocks: Iterator[Block],
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    types: tuple[type[np.generic], type[np.generic]],
+) -> None:
+    """Write x.npy and y.npy; another worker may do the same at the same time, and one of the two stays."""
+    partial = folder.with_name(f".{folder.name}.{uuid4().hex}")
+    partial.mkdir()
+    try:
+        x = np.lib.format.open_memmap(partial / "x.npy", "w+", types[0], shapes[0])
+        y = np.empty(shapes[1], types[1])
+        _fill((x, y), blocks)
+        x.flush()
+        np.save(partial / "y.npy", y, allow_pickle=False)
+        if not folder.exists():
+            partial.rename(folder)
+    except OSError as error:
+        if not folder.exists():  # else the other one was first
+            raise RunFailure("out_of_disk", f"the upload could not be unpacked ({error.strerror})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fill(arrays: Block, blocks: Iterator[Block]) -> None:
+    filled = [0, 0]
+    for block in blocks:
+        for place, (array, piece) in enumerate(zip(arrays, block, strict=True)):
+            array[filled[place] : filled[place] + len(piece)] = piece
+            filled[place] += len(piece)
+    if filled != [len(array) for array in arrays]:
+        raise ValueError(f"the file has {filled} rows, not {[len(array) for array in arrays]} as its report says")
+
+
+def _rows(content: Path, resolved: Resolved, predict: str, features: Sequence[str] | None) -> Iterator[Block]:
+    """Blocks of a table; the report has shown that every cell can be read."""
+    columns = [*features, predict] if features else None
+    try:
+        for batch in batches(content, resolved.format, columns):
+            y = batch.pop(predict)
+            found = [_numbers(batch[name]) for name in features or batch]
+            x = found[0] if len(found) == 1 and found[0].ndim > 1 else np.stack(found, axis=1)
+            yield x.astype(np.float32), _labels(y, resolved.classes) if resolved.classes else _numbers(y)
+    except Invalid as error:
+        raise ValueError(f"the file cannot be read as its report says: {error.problems[0].detail}") from error
+
+
+def _numbers(array: Any) -> npt.NDArray[np.float64]:
+    found = numbers(array)
+    if found is None:
+        raise ValueError("a column of numbers holds a text")
+    return found
+
+
+def _labels(array: Any, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Class numbers: a cell is a class as it stands, or as the number it spells."""
+    places = {name: place for place, name in enumerate(classes)}
+    if is_text(array):
+        cells: list[str] = array.to_pylist()
+        spelt = {cell: places[cell] if cell in places else places[canonical(cell)] for cell in set(cells)}
+        return np.array([spelt[cell] for cell in cells], np.int64)
+    values, inverse = np.unique(_numbers(array), return_inverse=True)
+    boolean = set(classes) <= {"true", "false"}
+    names = ["true" if value else "false" for value in values] if boolean else [label(v) for v in values.tolist()]
+    found: npt.NDArray[np.int64] = np.array([places[name] for name in names], np.int64)[inverse]
+    return found
+
+
+def _tokens(content: Path, vocabulary: str, used: int) -> Iterator[Block]:
+    """Token numbers of the first `used` characters."""
+    known = np.array([ord(character) for character in vocabulary], np.uint32)  # in order, as the report lists them
+    left = used
+    for piece in characters(content):
+        points = np.frombuffer(piece[:left].encode("utf-32-le"), "<u4")
+        left -= len(points)
+        yield np.searchsorted(known, points), np.empty(0, np.int64)
+        if not left:
+            return
