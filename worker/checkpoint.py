@@ -1,9 +1,10 @@
 """Checkpoints: a folder with all that later steps depend on; written once, never changed, believed only by its hash.
 
-    step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name>, random/cpu, random/cuda:<index>,
+    step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name> (further ones: optimizer-1/...),
+                                   random/cpu, random/cuda:<index>,
                                    mechanics/clipped, mechanics/average/<name>
     step-120/state.json            step, seed, spec hash, environment, the optimizer's plain values, a plateau's state,
-                                   what precision and stop rules remember
+                                   what precision and stop rules remember, gradients computed by a line search
 
 Python's and numpy's own generators are not here because nothing that trains draws from them.
 """
@@ -22,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from service.errors import RunFailure
+from worker import optimizer_state
 from worker.loop import Training
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
@@ -100,37 +102,29 @@ def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
     state = training.state()
     tensors = {f"model/{name}": tensor for name, tensor in state["model"].items()}
     tensors |= {f"mechanics/{name}": tensor for name, tensor in state["mechanics"]["tensors"].items()}
-    plain: dict[str, dict[str, Any]] = {}
-    for parameter, values in state["optimizer"]["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer/{parameter}/{name}"] = value
-            else:
-                plain.setdefault(str(parameter), {})[name] = value
+    optimizers = {_part(at): each for at, each in enumerate(state["optimizers"])}
     document = {
         "step": state["step"],
         "seed": training.seed,
         "spec_hash": training.spec.hash,
-        "optimizer": {"state": plain, "param_groups": state["optimizer"]["param_groups"]},
         "schedule": state["schedule"],
         "mechanics": state["mechanics"]["document"],
+        "evaluations": state["evaluations"],
     }
+    document |= {part: optimizer_state.taken_apart(each, part, tensors) for part, each in optimizers.items()}
     tensors |= random_states(training.device)
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, document
 
 
 def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> None:
     """The reverse of `snapshot`."""
-    state: dict[int, dict[str, Any]] = {int(k): dict(v) for k, v in document["optimizer"]["state"].items()}
-    for key in _under("optimizer/", tensors):
-        parameter, name = key.split("/", 1)
-        state.setdefault(int(parameter), {})[name] = tensors[f"optimizer/{key}"]
     model, mechanics = (
         {name: tensors[f"{part}/{name}"] for name in _under(f"{part}/", tensors)} for part in ("model", "mechanics")
     )
-    groups = [{k: _tupled(v) for k, v in group.items()} for group in document["optimizer"]["param_groups"]]
-    optimizer = {"state": state, "param_groups": groups}
-    parts = {"model": model, "optimizer": optimizer, "schedule": document.get("schedule")}
+    names = [_part(at) for at in range(len(training.optimizers))]
+    optimizers = [optimizer_state.put_together(document[name], name, tensors) for name in names]
+    parts = {"model": model, "optimizers": optimizers, "schedule": document.get("schedule")}
+    parts["evaluations"] = document.get("evaluations", 0)
     parts["mechanics"] = {"tensors": mechanics, "document": document.get("mechanics")}
     training.load({"step": document["step"]} | parts)
     set_random_states({name: tensors[f"random/{name}"] for name in _under("random/", tensors)})
@@ -140,9 +134,9 @@ def _under(prefix: str, names: Iterable[str]) -> list[str]:
     return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
 
 
-def _tupled(value: Any) -> Any:
-    """betas were a tuple before they were JSON; `params` stays a list in torch's own state too."""
-    return tuple(value) if isinstance(value, list) and value and isinstance(value[0], float) else value
+def _part(at: int) -> str:
+    """What optimizer `at` is called in both files; the first as when there was only one."""
+    return f"optimizer-{at}" if at else "optimizer"
 
 
 def random_states(device: torch.device) -> Tensors:

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 import torch.utils.deterministic
 
+from service.spec.optimizers import Optimizer_
+
 FILL = "fill_uninitialized_memory"  # a property torch's own types leave out
 FUSED_ON_CPU = {"adam", "adamw"}
 FUSED_ON_CUDA = {"sgd", "adam", "adamw", "adagrad"}
@@ -20,7 +22,7 @@ def devices() -> list[str]:
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
 
 
-def optimizer_policy(kind: str, device: torch.device) -> dict[str, bool]:
+def optimizer_policy(optimizer: Optimizer_, device: torch.device) -> dict[str, bool]:
     """The implementation switches of an optimizer; recorded with the attempt, because they decide the last bit.
 
     On the CPU (MLP of 8.9k parameters, batch 128, one thread, us a step with default | plain loop | foreach | fused):
@@ -28,9 +30,10 @@ def optimizer_policy(kind: str, device: torch.device) -> dict[str, bool]:
     The plain loop equals torch's default bit for bit. Fused differs from it in the last bit (it is as deterministic),
     so it is taken only where it saves a quarter of the step.
     """
-    if device.type == "cpu":
-        return {"fused": True} if kind in FUSED_ON_CPU else {"foreach": False}
-    return {"fused": True} if kind in FUSED_ON_CUDA else {"foreach": True}
+    on_cpu = device.type == "cpu"
+    if optimizer.kind in (FUSED_ON_CPU if on_cpu else FUSED_ON_CUDA):
+        return {"fused": True}
+    return {"foreach": not on_cpu} if "foreach" in optimizer.left_out else {}
 
 
 def make_deterministic() -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.data.batches import Batch, Batches
+from worker.losses import mass
 from worker.precision import Precision
 
 
@@ -24,15 +25,16 @@ class Gradients:
         self.model.zero_grad(set_to_none=True)
         if self.pieces == 1:
             return self._backward(batch, 1.0)
-        losses = [self._backward(piece, len(piece[0]) / len(batch[0])) for piece in cut(batch, self.pieces)]
+        whole = mass(self.criterion, batch[1])
+        losses = [self._backward(piece, mass(self.criterion, piece[1]) / whole) for piece in cut(batch, self.pieces)]
         return torch.stack(losses).sum()
 
-    def _backward(self, batch: Batch, share: float) -> Tensor:
+    def _backward(self, batch: Batch, share: Tensor | float) -> Tensor:
         """Add the gradient of these rows; `share` is theirs of the batch, so that the mean stays over all rows."""
         x, y = batch
         with self.precision.forward():
             loss: Tensor = self.criterion(self.model(x), y)
-        if share != 1.0:
+        if isinstance(share, Tensor) or share != 1.0:
             loss = loss * share
         torch.autograd.backward(self.precision.scaled(loss))
         return loss.detach()

@@ -5,16 +5,19 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from service.spec.experiment import Experiment
-from worker.build import build
+from worker.build import build, build_optimizers
 from worker.data.batches import Batches
+from worker.data.files import Files
 from worker.data.split import split
-from worker.device import make_deterministic, optimizer_policy
-from worker.evaluate import Validation, targets
+from worker.device import make_deterministic
+from worker.evaluate import Validation, criterion_of, on_device
 from worker.mechanics import Mechanics
+from worker.optim.modes import measured_weights, train_mode
 from worker.rates import Rates
+
+Readings = dict[str, float | Tensor]
 
 
 class Step(NamedTuple):
@@ -23,22 +26,22 @@ class Step(NamedTuple):
     step: int  # counts from 1
     lr: float
     loss: Tensor  # batch mean before the update, detached, still on the device
-    readings: dict[str, float | Tensor] | None  # series that are not measured at every step
+    readings: Readings | None  # series that are not measured at every step
 
 
 class Training:
     """One run as far as it got: after `step` updates."""
 
-    def __init__(self, spec: Experiment, seed: int, device: torch.device) -> None:
-        parts = split(spec.dataset)
+    def __init__(self, spec: Experiment, seed: int, device: torch.device, files: Files) -> None:
+        parts = split(spec.dataset, files)
+        self.scales = {name: scale.as_json() for name, scale in parts.scales.items()}
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
         self.model: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs).to(device)
-        self.criterion: nn.Module = build(spec.loss).to(device)
-        policy = optimizer_policy(spec.optimizer.kind, device)
-        self.optimizer: Optimizer = build(spec.optimizer, self.model.parameters(), **policy)
-        x, y = torch.from_numpy(parts.train.x).to(device), targets(parts.train.y, spec.loss).to(device)
-        self.batches = Batches.of(spec, x, y, seed)
-        self.rates = Rates(spec)
+        self.criterion: nn.Module = criterion_of(spec, device)
+        self.optimizers = build_optimizers(spec, self.model, device)
+        self.evaluations = 0  # gradients computed so far by an optimizer that asks for several an update
+        self.batches = Batches.of(spec, *on_device(parts.train, spec.loss, device), seed)
+        self.rates = Rates(spec, self.optimizers)
         self.mechanics = Mechanics(spec, self.model, self.criterion, self.batches, device)
         self.validation = Validation.of(spec, parts.validation, device)
 
@@ -49,52 +52,84 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """All that later steps depend on, random states aside."""
-        optimizer, schedule = self.optimizer.state_dict(), self.rates.document()
+        optimizers, schedule = [each.state_dict() for each in self.optimizers], self.rates.document()
         mechanics = {"tensors": self.mechanics.tensors(), "document": self.mechanics.document()}
-        parts = {"optimizer": optimizer, "schedule": schedule, "mechanics": mechanics}
-        return {"step": self.step, "model": self.model.state_dict()} | parts
+        parts = {"optimizers": optimizers, "schedule": schedule, "mechanics": mechanics}
+        return {"step": self.step, "model": self.model.state_dict(), "evaluations": self.evaluations} | parts
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a `state()` of the same spec and seed."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.evaluations = state["evaluations"]
         self.rates.load(state["schedule"])
         self.mechanics.load(**state["mechanics"])
         self.step = state["step"]
 
 
-def prepare(spec: Experiment, seed: int, device: torch.device) -> Training:
-    """A training at step 0; nothing that ran before in this process changes it."""
+def prepare(spec: Experiment, seed: int, device: torch.device, files: Files = Files()) -> Training:  # noqa: B008
+    """A training at step 0; nothing that ran before in this process changes it. `files`: where uploads lie."""
     make_deterministic()
     torch.manual_seed(seed)
-    return Training(spec, seed, device)
+    return Training(spec, seed, device, files)
 
 
 def train(training: Training) -> Iterator[Step]:
     """Train to the end of the spec, yielding one `Step` per update; to stop, stop asking."""
-    model, optimizer, rates, mechanics = training.model, training.optimizer, training.rates, training.mechanics
+    model, optimizers, rates, mechanics = training.model, training.optimizers, training.rates, training.mechanics
     precision, averaging, stopping = mechanics.precision, mechanics.averaging, mechanics.stopping
     total, every = training.spec.total_steps, training.spec.evaluation_every
+    searches = training.spec.optimizer.searches
     model.train()
+    train_mode(optimizers)
     stopping.begin()
     for step in range(training.step + 1, total + 1):
         if training.ended:
             return
         update = step - precision.skipped  # schedules count updates that changed the weights
-        lr = rates.apply(optimizer, update)
-        loss = mechanics.gradients.compute(step)
-        finite = precision.unscale([optimizer])
-        readings = mechanics.clipping.apply()
-        if finite:
-            optimizer.step()
-            if averaging is not None:
-                averaging.update(step, model)
+        lr = rates.apply(update)
+        readings: Readings | None
+        if searches:
+            (loss, readings), finite = search(training, step), True
+        else:
+            loss = mechanics.gradients.compute(step)
+            finite = precision.unscale(optimizers)
+            readings = mechanics.clipping.apply()
+            if finite:
+                for optimizer in optimizers:
+                    optimizer.step()
+        if finite and averaging is not None:
+            averaging.update(step, model)
         training.step = step
+        if rates.apart:
+            readings = (readings or {}) | rates.readings()
 
         stopping.after_step(step, readings or {})
         if step % every == 0 or step == total or training.ended:
-            measured = mechanics.measure(step, training.validation)
+            with measured_weights(optimizers):
+                measured = mechanics.measure(step, training.validation)
             rates.listen(update, measured)
             stopping.after_evaluation(step, measured | {"loss": loss})
             readings = (readings or {}) | measured
         yield Step(step, lr, loss, readings or None)
+
+
+def search(training: Training, step: int) -> tuple[Tensor, Readings]:
+    """An update by an optimizer that asks for gradients itself, each clipped; its loss and norm are those of the first."""
+    gradients, clipping = training.mechanics.gradients, training.mechanics.clipping
+    seen: list[tuple[Tensor, Readings]] = []
+
+    def closure() -> Any:
+        clipped = clipping.clipped.clone()
+        loss, readings = gradients.compute(step), clipping.apply() or {}
+        if seen:
+            clipping.clipped.copy_(clipped)  # an update is clipped once at most
+        seen.append((loss, readings))
+        return loss
+
+    (optimizer,) = training.optimizers
+    optimizer.step(closure)
+    training.evaluations += len(seen)
+    loss, readings = seen[0]
+    return loss, readings | {"gradient_evaluations": float(training.evaluations)}

@@ -1,7 +1,7 @@
 """The rate and the momentum of each update: planned by the step alone, or lowered by what was measured."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -10,11 +10,35 @@ from service.spec.experiment import Experiment
 from service.spec.schedules import Plateau, PlateauState, plateau_of
 
 
+class Own(NamedTuple):
+    """What a parameter group has by itself, before any schedule: torch's own group loses it at the first update."""
+
+    optimizer: Optimizer
+    at: int
+    label: str
+    lr: float
+    momentum: float
+
+    @classmethod
+    def of(cls, optimizer: Optimizer, at: int) -> "Own":
+        """Of a new optimizer."""
+        group = optimizer.param_groups[at]
+        momentum = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
+        return cls(optimizer, at, group.get("label", "default"), group["lr"], momentum)
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """torch's group; a new object after a checkpoint is loaded."""
+        return self.optimizer.param_groups[self.at]
+
+
 class Rates:
     """A run's schedule at work. Only a plateau has a state, and it changes at evaluations alone."""
 
-    def __init__(self, spec: Experiment) -> None:
+    def __init__(self, spec: Experiment, optimizers: Sequence[Optimizer]) -> None:
         self.spec, self.cycles = spec, bool(spec.schedule.cycles)
+        self.groups = [Own.of(optimizer, at) for optimizer in optimizers for at in range(len(optimizer.param_groups))]
+        self.apart = len({own.lr for own in self.groups}) > 1
         found = plateau_of(spec.schedule)
         self.plateau: Plateau | None = found[0] if found else None
         self.begins = found[1] if found else 0
@@ -22,31 +46,41 @@ class Rates:
 
     def _set(self, state: PlateauState) -> None:
         self.state = state
-        base = self.spec.optimizer.lr
-        self.lowered = base if self.plateau is None else self.plateau.rate_of(state, base)
+        self.lowered = self._lowered(self.spec.optimizer.lr)
 
-    def apply(self, optimizer: Optimizer, step: int) -> float:
-        """Set the rate, and a cycling momentum, of update `step`; returns the rate."""
-        lr = self.lowered if self._listens(step) else self.spec.rate(step)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+    def _lowered(self, base: float) -> float:
+        return base if self.plateau is None else self.plateau.rate_of(self.state, base)
+
+    def apply(self, step: int) -> float:
+        """Set each group's rate, and a cycling momentum, of update `step`; returns the rate of /optimizer/lr."""
+        listens, base = self._listens(step), self.spec.optimizer.lr
+        lr = self.lowered if listens else self.spec.rate(step)
+        for own in self.groups:
+            rate = lr
+            if own.lr != base:
+                rate = self._lowered(own.lr) if listens else self.spec.rate(step, own.lr)
+            own.group["lr"] = rate
         if self.cycles:
-            self._momentum(optimizer, step)
+            self._momentum(step)
         return lr
+
+    def readings(self) -> dict[str, float | Tensor]:
+        """The rate of each group."""
+        return {f"lr/{own.label}": own.group["lr"] for own in self.groups}
 
     def _listens(self, step: int) -> bool:
         """Whether update `step` has its rate from the plateau: not while a warmup in front of it rises."""
         return self.plateau is not None and self.spec.schedule_passed(step) >= self.begins
 
-    def _momentum(self, optimizer: Optimizer, step: int) -> None:
-        """Where the schedule of the moment does not cycle it, the optimizer's own comes back."""
-        momentum, own = self.spec.momentum(step), self.spec.optimizer
-        for group in optimizer.param_groups:
+    def _momentum(self, step: int) -> None:
+        """Where the schedule of the moment does not cycle it, the group's own comes back."""
+        momentum = self.spec.momentum(step)
+        for own in self.groups:
+            group, chosen = own.group, own.momentum if momentum is None else momentum
             if "betas" in group:
-                first = getattr(own, "betas", group["betas"])[0] if momentum is None else momentum
-                group["betas"] = (first, *group["betas"][1:])
+                group["betas"] = (chosen, *group["betas"][1:])
             elif "momentum" in group:
-                group["momentum"] = getattr(own, "momentum", group["momentum"]) if momentum is None else momentum
+                group["momentum"] = chosen
 
     def listen(self, step: int, measured: Mapping[str, float | Tensor]) -> None:
         """Hear what was measured after update `step`; the rate of later ones may fall."""

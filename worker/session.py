@@ -13,7 +13,9 @@ import torch
 from service.spec.experiment import Experiment
 from service.spec.mechanics import tolerated
 from worker import checkpoint
-from worker.device import environment, optimizer_policy
+from worker.build import optimizer_policies
+from worker.device import environment
+from worker.data.files import Files
 from worker.failures import failure_of
 from worker.loop import Training, prepare, train
 from worker.recorder import Points, Recorder, make_recorder
@@ -50,7 +52,8 @@ def conduct(order: dict[str, Any], device: torch.device, supervisor: Supervisor)
 
 def _prepared(order: dict[str, Any], device: torch.device) -> Training:
     spec = Experiment.model_validate_json(json.dumps(order["spec"]))  # JSON mode: strict, yet arrays are tuples
-    return prepare(spec, order["seed"], device)
+    files = Files(Path(order["datasets"]), order["resident_bytes"]) if "datasets" in order else Files()
+    return prepare(spec, order["seed"], device, files)
 
 
 class Session:
@@ -59,7 +62,7 @@ class Session:
     def __init__(self, order: dict[str, Any], training: Training, supervisor: Supervisor) -> None:
         self.order, self.training, self.supervisor = order, training, supervisor
         self.conditions = environment(training.device, order["threads"])
-        self.conditions["optimizer"] = optimizer_policy(training.spec.optimizer.kind, training.device)
+        self.conditions["optimizer"] = optimizer_policies(training.spec, training.device)
         started = self.conditions | self._resume()
         self.total = training.spec.total_steps
         self.recorder: Recorder = make_recorder(training.device, training.step + 1, tolerated(training.spec.nonfinite))
@@ -117,7 +120,8 @@ class Session:
 
     def _checkpoint(self) -> None:
         """Call `_settle` before: the supervisor commits a checkpoint and the points up to it together."""
-        saved = checkpoint.save(Path(self.order["folder"]), self.training, {"environment": self.conditions})
+        extra = {"environment": self.conditions, "scales": self.training.scales}
+        saved = checkpoint.save(Path(self.order["folder"]), self.training, extra)
         self._saved_at = time.monotonic()
         facts: dict[str, Any] = {"folder": str(saved.folder), "sha256": saved.sha256, "size_bytes": saved.size_bytes}
         self.supervisor.send("checkpoint", step=self.training.step, **facts)

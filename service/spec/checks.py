@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from service.errors import Problem
-from service.spec import running
+from service.spec import grouping, running
 from service.spec.experiment import Experiment
 from service.spec.schedules import plateau_of
 
@@ -79,6 +79,11 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
             "contradiction",
             f"{loss.kind} is for two classes; /dataset/kind {experiment.dataset.kind} has {facts.classes}: use cross_entropy.",
         )
+    else:
+        yield from (problem.under("/loss") for problem in loss.misfits(facts.task, facts.classes))
+    if loss.counts and getattr(experiment.dataset, "target_scaling", "none") == "standardise":
+        detail = f"/loss/kind {loss.kind} is for counts, and standardised values are negative: set this to none."
+        yield Problem("/dataset/target_scaling", "contradiction", detail)
     train = experiment.dataset.counts[0]
     if experiment.batch_size != "full" and experiment.batch_size > train:
         yield Problem(
@@ -91,6 +96,9 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
     yield from (problem.under("/model") for problem in task_problems)
     shape_problems = list(experiment.model.shape_problems(facts.shape, experiment.outputs))
     yield from (problem.under("/model") for problem in shape_problems)
+    yield from grouping.problems(experiment, None if shape_problems else experiment.layout)
+    if not shape_problems:
+        yield from _ends(experiment)
     parameters = None if shape_problems else experiment.parameters
     if parameters is not None and parameters > MAX_PARAMETERS:
         yield Problem(
@@ -100,6 +108,15 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
             limit=MAX_PARAMETERS,
         )
     yield from _batch_norm(experiment)
+
+
+def _ends(experiment: Experiment) -> Iterator[Problem]:
+    """Whether the loss takes what the model's last layer gives."""
+    shape, outputs = experiment.dataset.facts.shape, experiment.outputs
+    leaves = list(experiment.model.leaves(shape, outputs) or ())
+    if leaves:
+        found = experiment.loss.end_misfits(leaves[-1].module, outputs)
+        yield from (problem.under("/loss") for problem in found)
 
 
 def _batch_norm(experiment: Experiment) -> Iterator[Problem]:
@@ -128,7 +145,7 @@ def _seeds(experiment: Experiment) -> Iterator[Problem]:
 
 def warnings(experiment: Experiment) -> list[Problem]:
     """What is allowed and probably not meant."""
-    return [*_late(experiment), *_odd(experiment), *running.warnings(experiment)]
+    return [*_late(experiment), *_odd(experiment), *running.warnings(experiment), *grouping.warnings(experiment)]
 
 
 def _late(experiment: Experiment) -> Iterator[Problem]:

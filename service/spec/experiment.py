@@ -9,6 +9,8 @@ from pydantic import AfterValidator, Field
 
 from service.spec.component import Count, Part
 from service.spec.datasets import Dataset
+from service.spec.groups import Rule
+from service.spec.layout import Parameter
 from service.spec.losses import Loss
 from service.spec.mechanics import Average, Clip, Nonfinite, Precision, Stop
 from service.spec.models import Model
@@ -63,6 +65,13 @@ class Experiment(Part):
     model: Model
     loss: Loss
     optimizer: Optimizer
+    groups: Annotated[tuple[Rule, ...], Field(max_length=50)] = Field(
+        (), description="parameters with settings of their own; the first rule that matches one has it"
+    )
+    no_decay: bool = Field(False, description='short for a last rule {"match": {"dim_lt": 2}, "weight_decay": 0}')
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="each layer's rate is this share of that of the layer behind it; the last one's stays"
+    )
     schedule: Schedule = Constant()
     schedule_unit: Literal["step", "epoch"] = Field("step", description="what the schedule counts")
     batch_size: Annotated[int, Field(ge=1, le=10**7)] | Literal["full"] = 32
@@ -88,8 +97,9 @@ class Experiment(Part):
 
     @property
     def outputs(self) -> int:
-        """How many numbers the model gives per row."""
-        return 1 if self.loss.binary or not self.dataset.facts.classes else self.dataset.facts.classes
+        """How many numbers the model gives per row, or at each position of a language's row."""
+        facts = self.dataset.facts
+        return 1 if self.loss.binary else facts.classes or facts.vocabulary or self.loss.per_value
 
     @property
     def rows_per_step(self) -> int:
@@ -117,9 +127,18 @@ class Experiment(Part):
         """Trainable numbers of the model; None: only the library that has the model knows."""
         return self.model.parameters(self.dataset.facts.shape, self.outputs)
 
-    def rate(self, step: int) -> float:
-        """The planned learning rate of update `step`, which counts from 1; a plateau may lower it."""
-        return self.schedule.rate(self.optimizer.lr, self.schedule_passed(step), self.schedule_total)
+    @property
+    def layout(self) -> tuple[Parameter, ...] | None:
+        """Every trainable parameter of the model; None: only the worker knows."""
+        return self.model.layout(self.dataset.facts.shape, self.outputs)
+
+    def rate(self, step: int, base: float | None = None) -> float:
+        """The planned learning rate of update `step`, which counts from 1, of a group whose base rate is `base`.
+
+        None: the optimizer's. A plateau may lower it.
+        """
+        base = self.optimizer.lr if base is None else base
+        return self.schedule.rate(base, self.schedule_passed(step), self.schedule_total)
 
     def momentum(self, step: int) -> float | None:
         """The planned momentum (or first beta) of update `step`; None: the optimizer's own."""

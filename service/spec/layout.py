@@ -12,6 +12,7 @@ class Parameter:
     shape: tuple[int, ...]
     module: str  # the torch.nn class that owns it: "Linear", "BatchNorm1d"; "" for a bare Parameter
     depth: int  # 0 is nearest the input
+    sparse: bool = False  # its gradient is: an Embedding(sparse=True)'s weight
 
     @property
     def count(self) -> int:

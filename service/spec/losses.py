@@ -1,12 +1,15 @@
 """One class per loss, then the union. Each is the mean over the batch; nats where it is a likelihood."""
 
+import math
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from service.errors import Problem
 from service.spec.component import Component, Share
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "language", "objective"]
 MEAN = {
     "reduction": "the mean over the batch, always",
     "reduce": "torch's old name of reduction",
@@ -20,30 +23,165 @@ class Loss_(Component):
     left_out = MEAN
     tasks: ClassVar[tuple[Task, ...]]
     binary: ClassVar[bool] = False  # one output, for exactly two classes
+    per_value: ClassVar[int] = 1  # outputs for each value of a regression
+    counts: ClassVar[bool] = False  # the values to predict must not be negative
+    tensors: ClassVar[tuple[str, ...]] = ()  # fields that its target takes as tensors
+    ends: ClassVar[dict[str, str]] = {}  # torch's class that a model may end in -> why it must not
+    needs_end: ClassVar[str] = ""  # torch's class that a model must end in
+
+    def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
+        """What does not fit the data although the task does; pointers start at this part."""
+        weight = getattr(self, "weight", None)
+        wanted = classes if task == "classification" else 0
+        if weight is not None and len(weight) != wanted:
+            if wanted:
+                detail = f"{len(weight)} weights for {wanted} classes: give one for each."
+                yield Problem("/weight", "wrong_length", detail, limit=wanted)
+            else:
+                yield Problem(
+                    "/weight", "contradiction", f"weights are for classes, and the task is {task}: remove them."
+                )
+
+    def end_misfits(self, end: str, classes: int) -> Iterator[Problem]:
+        """What does not fit a model whose last layer is torch's class `end`; pointers start at this part."""
+        if end in self.ends:
+            yield Problem("/kind", "contradiction", self.ends[end].format(floor=math.log(1 + (classes - 1) / math.e)))
+        elif self.needs_end and end != self.needs_end:
+            fix = f'end /model (kind "sequential") with {self.needs_end}, or use cross_entropy'
+            yield Problem("/kind", "contradiction", f"{self.kind} takes what {self.needs_end} gives: {fix}.")
+
+
+Weight = Annotated[float, Field(gt=0, le=1e6)]
+Weights = Annotated[tuple[Weight, ...], Field(min_length=2, max_length=100_000)]
+SOFTMAX_TWICE = (
+    "cross_entropy has the softmax inside, and /model ends in one: the loss could not fall below {floor:.3f}; "
+    "drop the model's last layer."
+)
 
 
 class CrossEntropy(Loss_):
     """Softmax and negative log-likelihood in one: takes logits."""
 
     target = "torch.nn:CrossEntropyLoss"
-    left_out = MEAN | {"weight": "not offered yet", "ignore_index": "no label is ignored here"}
-    tasks = ("classification",)
-    formula = "-log softmax(logits)[target]"
+    left_out = MEAN
+    tasks = ("classification", "language")
+    tensors = ("weight",)
+    ends = {"Softmax": SOFTMAX_TWICE}
+    formula = "-log softmax(logits)[target]; with weights the mean is weighted too"
 
     kind: Literal["cross_entropy"] = "cross_entropy"
+    weight: Weights | None = Field(None, description="one for each class")
+    ignore_index: Annotated[int, Field(ge=-100, le=10**6)] = Field(
+        -100, description="the token whose positions do not count, such as padding; -100: none; for a language only"
+    )
     label_smoothing: Share = 0.0
+
+    def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
+        """Every row has a class; only positions of a text may have none."""
+        yield from super().misfits(task, classes)
+        if self.ignore_index != -100 and task != "language":
+            detail = f"every row of a {task} task counts: leave it at -100."
+            yield Problem("/ignore_index", "contradiction", detail)
+
+
+class NLL(Loss_):
+    """Negative log-likelihood of log-probabilities: cross_entropy in two parts, for a model that ends in LogSoftmax."""
+
+    target = "torch.nn:NLLLoss"
+    left_out = MEAN | {"ignore_index": "every row counts"}
+    tasks = ("classification",)
+    tensors = ("weight",)
+    needs_end = "LogSoftmax"
+    formula = "-outputs[target]"
+
+    kind: Literal["nll"] = "nll"
+    weight: Weights | None = Field(None, description="one for each class")
+
+
+class SoftmaxMSE(Loss_):
+    """Squared error of softmax's probabilities against the one-hot class: the classical mistake, kept to be looked at.
+
+    Far from the answer the softmax is flat, and so is this loss: at logits (-10, 10, -1000) and class 0 its gradient
+    has the norm 1.17e-8, cross-entropy's 1.41.
+    """
+
+    target = "worker.losses:SoftmaxMSE"
+    left_out = {}
+    tasks = ("classification",)
+    ends = {"Softmax": "softmax_mse has the softmax inside, and /model ends in one: drop the model's last layer."}
+    formula = "sum over classes of (softmax(logits)[k] - [k = target])^2"
+    paper = "Brier 1950, Monthly Weather Review 78"
+
+    kind: Literal["softmax_mse"] = "softmax_mse"
+
+
+class MultiMargin(Loss_):
+    """Hinge loss for several classes: the right logit shall exceed each other one by `margin`."""
+
+    target = "torch.nn:MultiMarginLoss"
+    left_out = MEAN
+    tasks = ("classification",)
+    tensors = ("weight",)
+    formula = "sum over k != target of max(0, margin - z[target] + z[k])^p / classes"
+    paper = "Crammer & Singer 2001, JMLR 2 (which takes the largest in place of the sum)"
+
+    kind: Literal["multi_margin"] = "multi_margin"
+    p: Literal[1, 2] = 1
+    margin: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    weight: Weights | None = Field(None, description="one for each class")
 
 
 class BCEWithLogits(Loss_):
     """Sigmoid and binary cross-entropy in one: takes one logit; for two classes."""
 
     target = "torch.nn:BCEWithLogitsLoss"
-    left_out = MEAN | {"weight": "not offered yet", "pos_weight": "not offered yet"}
+    left_out = MEAN | {"weight": "it weighs rows by their place in the batch; to weigh classes there is pos_weight"}
     tasks = ("classification",)
     binary = True
-    formula = "-(y log sigmoid(z) + (1-y) log(1 - sigmoid(z)))"
+    tensors = ("pos_weight",)
+    ends = {"Sigmoid": "bce_with_logits has the sigmoid inside, and /model ends in one: drop the model's last layer."}
+    formula = "-(pos_weight y log sigmoid(z) + (1-y) log(1 - sigmoid(z)))"
 
     kind: Literal["bce_with_logits"] = "bce_with_logits"
+    pos_weight: Weight | None = Field(None, description="of class 1, as against 1 of class 0")
+
+
+class Hinge(Loss_):
+    """The support vector machine's loss: one logit, beyond `margin` on the right side; for two classes."""
+
+    target = "worker.losses:Hinge"
+    left_out = {}
+    tasks = ("classification",)
+    binary = True
+    formula = "max(0, margin - s z)^p with s = 2y - 1"
+    paper = "Cortes & Vapnik 1995, Machine Learning 20"
+
+    kind: Literal["hinge"] = "hinge"
+    p: Literal[1, 2] = 1
+    margin: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+
+
+class SoftMargin(Loss_):
+    """The logistic loss with classes -1 and 1: equal to bce_with_logits, by its other name; for two classes."""
+
+    target = "worker.losses:SoftMargin"
+    left_out = {}
+    tasks = ("classification",)
+    binary = True
+    ends = {"Sigmoid": "soft_margin has the sigmoid inside, and /model ends in one: drop the model's last layer."}
+    formula = "log(1 + exp(-s z)) with s = 2y - 1"
+
+    kind: Literal["soft_margin"] = "soft_margin"
+
+
+class Objective(Loss_):
+    """The model's output itself, where the model is a function to minimise."""
+
+    target = "worker.models.value:Value"
+    left_out = {}
+    tasks = ("objective",)
+
+    kind: Literal["objective"] = "objective"
 
 
 class MSE(Loss_):
@@ -79,4 +217,78 @@ class Huber(Loss_):
     delta: Annotated[float, Field(gt=0, le=1e6)] = 1.0
 
 
-Loss = Annotated[CrossEntropy | BCEWithLogits | MSE | MAE | Huber, Field(discriminator="kind")]
+class SmoothL1(Loss_):
+    """Huber's loss over beta: its slope far away is 1 whatever beta is; beta 0 is mae."""
+
+    target = "torch.nn:SmoothL1Loss"
+    tasks = ("regression",)
+    formula = "0.5 d^2 / beta if |d| < beta, else |d| - 0.5 beta"
+    paper = "Girshick 2015, arXiv:1504.08083"
+
+    kind: Literal["smooth_l1"] = "smooth_l1"
+    beta: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+
+
+class PoissonNLL(Loss_):
+    """For counts: the model gives the logarithm of their mean."""
+
+    target = "torch.nn:PoissonNLLLoss"
+    left_out = MEAN | {
+        "log_input": "a model's outputs may be negative, so they are logarithms, always",
+        "eps": "used without logarithms only",
+    }
+    tasks = ("regression",)
+    counts = True
+    formula = "exp(z) - y z; with full also Stirling's y log y - y + 0.5 log(2 pi y) where y > 1"
+
+    kind: Literal["poisson_nll"] = "poisson_nll"
+    full: bool = False
+
+
+class GaussianNLL(Loss_):
+    """The model gives a mean and the logarithm of a variance for each value: how far off it expects to be."""
+
+    target = "worker.losses:GaussianNLL"
+    left_out = {}
+    tasks = ("regression",)
+    per_value = 2
+    formula = "0.5 (log v + (y - m)^2 / v) with v = max(exp(s), eps); with full also 0.5 log(2 pi)"
+    paper = "Nix & Weigend 1994, IEEE ICNN; the logarithm: Kendall & Gal 2017, arXiv:1703.04977"
+
+    kind: Literal["gaussian_nll"] = "gaussian_nll"
+    full: bool = False
+    eps: Annotated[float, Field(gt=0, le=1)] = 1e-6
+
+
+LEFT_OUT = {  # torch's other losses, and why
+    "AdaptiveLogSoftmaxWithLoss": "it is a last layer with parameters of its own",
+    "BCELoss": "bce_with_logits is the same from the logit, and cannot overflow",
+    "CTCLoss": "it needs label sequences without alignment",
+    "CosineEmbeddingLoss": "it needs pairs of rows",
+    "HingeEmbeddingLoss": "it needs distances of pairs; hinge and multi_margin classify",
+    "KLDivLoss": "it needs distributions; to a class it is cross_entropy, to a smoothed one its label_smoothing",
+    "LinearCrossEntropyLoss": "it is a last layer with parameters of its own",
+    "MarginRankingLoss": "it needs pairs of rows",
+    "MultiLabelMarginLoss": "it needs several labels a row",
+    "MultiLabelSoftMarginLoss": "it needs several labels a row",
+    "TripletMarginLoss": "it needs triples of rows",
+    "TripletMarginWithDistanceLoss": "it needs triples of rows, and code",
+}
+
+Loss = Annotated[
+    CrossEntropy
+    | NLL
+    | SoftmaxMSE
+    | MultiMargin
+    | BCEWithLogits
+    | Hinge
+    | SoftMargin
+    | MSE
+    | MAE
+    | Huber
+    | SmoothL1
+    | PoissonNLL
+    | GaussianNLL
+    | Objective,
+    Field(discriminator="kind"),
+]

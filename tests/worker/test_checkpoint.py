@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from service.errors import RunFailure
-from worker import checkpoint
+from worker import checkpoint, optimizer_state
 from worker.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
@@ -22,6 +22,28 @@ OPTIMIZERS: list[dict[str, Any]] = [
     {"kind": "rmsprop", "momentum": 0.9, "centered": True},
     {"kind": "adagrad", "lr_decay": 0.01, "initial_accumulator_value": 0.1},
 ]
+FURTHER: dict[str, dict[str, Any]] = {  # what an experiment has beside NOISY
+    **{
+        kind: {"optimizer": {"kind": kind}}
+        for kind in ("adamax", "nadam", "radam", "adadelta", "rprop", "asgd", "adafactor", "adabound", "lbfgs")
+    },
+    "lbfgs with a line search": {"optimizer": {"kind": "lbfgs", "line_search_fn": "strong_wolfe", "history_size": 3}},
+    "amsbound": {"optimizer": {"kind": "adabound", "amsbound": True}},
+    "lecture_adagrad": {"optimizer": {"kind": "lecture_adagrad"}},
+    "lecture_rmsprop": {"optimizer": {"kind": "lecture_rmsprop"}},
+    "schedule_free_sgd": {"optimizer": {"kind": "schedule_free_sgd", "lr": 0.1}},
+    "schedule_free_adamw": {"optimizer": {"kind": "schedule_free_adamw"}},
+    "muon and adamw": {
+        "optimizer": {"kind": "adamw"},
+        "groups": ({"match": {"dim": 2}, "optimizer": {"kind": "muon"}},),
+    },
+    "groups": {
+        "optimizer": {"kind": "sgd", "momentum": 0.9, "weight_decay": 0.01},
+        "groups": ({"match": {"name": "layers.0.*"}, "lr": 0.01}, {"match": {"module": "BatchNorm1d"}, "freeze": True}),
+        "no_decay": True,
+        "layer_decay": 0.7,
+    },
+}
 SCHEDULES: list[dict[str, Any]] = [
     {"kind": "constant"},
     {"kind": "step", "step_size": 7},
@@ -80,6 +102,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     same_curve_with_cuts(spec, sorted(draw.sample(range(1, 30), draw.randint(1, 3))), tmp_path)
 
 
+@pytest.mark.parametrize("name", FURTHER)
+def test_every_optimizer_and_several_resume(name: str, experiment: Any, tmp_path: Path) -> None:
+    schedule = {"kind": "one_cycle", "max_lr": 0.01} if name == "groups" else {"kind": "cosine"}
+    spec = experiment(model=NOISY, schedule=schedule, clip={"norm": 1.0}, steps=30, **FURTHER[name])
+    same_curve_with_cuts(spec, [1, 8, 22], tmp_path)
+
+
 @pytest.mark.parametrize("cut", [1, 45, 46, 90])
 def test_a_convolutional_run_resumes_at_the_edge_of_an_epoch_too(cut: int, experiment: Any, tmp_path: Path) -> None:
     spec = experiment(
@@ -97,14 +126,16 @@ def test_a_convolutional_run_resumes_at_the_edge_of_an_epoch_too(cut: int, exper
 def test_leaving_a_part_out_is_noticed(experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison has teeth: without the random state, or the optimizer's, the curves differ."""
     spec = experiment(model=NOISY, optimizer={"kind": "adamw"})
-    under = checkpoint._under
+    together = optimizer_state.put_together
     without = {
-        "set_random_states": lambda states: None,
-        "_under": lambda prefix, names: [] if prefix == "optimizer/" else under(prefix, names),
+        "checkpoint.set_random_states": lambda states: None,
+        "optimizer_state.put_together": lambda document, part, tensors: (
+            together(document, part, tensors) | {"state": {}}
+        ),
     }
     for name, replacement in without.items():
         with monkeypatch.context() as patch:
-            patch.setattr(f"worker.checkpoint.{name}", replacement)
+            patch.setattr(f"worker.{name}", replacement)
             with pytest.raises(AssertionError):
                 same_curve_with_cuts(spec, [13], tmp_path)
 

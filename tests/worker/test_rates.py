@@ -18,7 +18,7 @@ def seen(spec: Experiment) -> tuple[Training, list[tuple[float, float | None]], 
     training = prepare(spec, 3, CPU)
     had, losses = [], []
     for step in train(training):
-        group = training.optimizer.param_groups[0]
+        group = training.optimizers[0].param_groups[0]
         had.append((step.lr, group["betas"][0] if "betas" in group else group.get("momentum")))
         assert group["lr"] == step.lr
         losses += [float(step.readings["val/loss"])] if step.readings else []
@@ -60,8 +60,8 @@ def test_a_momentum_cycles_where_it_was_asked_for(optimizer: dict[str, Any], exp
     training, had, _ = seen(spec)
     assert [momentum for _, momentum in had] == [spec.momentum(step) for step in range(1, 41)]
     assert min(momentum or 0 for _, momentum in had) == pytest.approx(0.85, abs=1e-3)
-    if "betas" in training.optimizer.param_groups[0]:
-        assert training.optimizer.param_groups[0]["betas"][1] == 0.999
+    if "betas" in training.optimizers[0].param_groups[0]:
+        assert training.optimizers[0].param_groups[0]["betas"][1] == 0.999
 
 
 def test_the_optimizers_own_momentum_comes_back_where_the_next_schedule_does_not_cycle_it(experiment: Any) -> None:

@@ -1,0 +1,96 @@
+"""Which parameter belongs to which group, known before anything is built."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from service.spec.experiment import Experiment
+from service.spec.groups import Match, Rule
+from service.spec.layout import Parameter
+from service.spec.optimizers import Optimizer_
+
+Layout = Sequence[Parameter]
+NO_DECAY = Rule(match=Match(dim_lt=2), name=None, weight_decay=0.0)  # what the field no_decay is short for
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share an optimizer and its settings."""
+
+    label: str
+    optimizer: Optimizer_ | None  # with the group's own settings; None: frozen
+    names: tuple[str, ...]
+    owner: int = 0  # which optimizer of the experiment: 0 is /optimizer, i + 1 that of /groups/i
+
+    def document(self) -> dict[str, Any]:
+        """As an answer shows it."""
+        settings = None if self.optimizer is None else self.optimizer.model_dump(mode="json")
+        return {"label": self.label, "optimizer": settings, "frozen": settings is None, "parameters": list(self.names)}
+
+
+def assign(experiment: Experiment, layout: Layout | None = None) -> list[Group]:
+    """Every parameter in exactly one group, the default group first; groups without a parameter are left out.
+
+    `layout` is for models that only the worker knows; the experiment must have no problems.
+    """
+    layout = layout if layout is not None else experiment.layout or ()
+    deepest = max((parameter.depth for parameter in layout), default=0)
+    found: list[Group] = []
+    for at, members in enumerate(members_of(experiment, layout)):
+        label, optimizer, owner = _settings(experiment, at)
+        if experiment.layer_decay is None or optimizer is None:
+            found.append(Group(label, optimizer, tuple(member.name for member in members), owner))
+            continue
+        for depth in sorted({member.depth for member in members}):
+            lr = optimizer.lr * experiment.layer_decay ** (deepest - depth)
+            names = tuple(member.name for member in members if member.depth == depth)
+            found.append(Group(f"{label}@{depth}", optimizer.model_copy(update={"lr": lr}), names, owner))
+    return [group for group in found if group.names]
+
+
+def rules(experiment: Experiment) -> tuple[Rule, ...]:
+    """Those of the document, and what no_decay is short for behind them."""
+    return (*experiment.groups, NO_DECAY) if experiment.no_decay else experiment.groups
+
+
+def members_of(experiment: Experiment, layout: Layout) -> list[list[Parameter]]:
+    """The parameters of the default group, then of each rule."""
+    found: list[list[Parameter]] = [[] for _ in range(len(rules(experiment)) + 1)]
+    for parameter in layout:
+        first = next((at for at, rule in enumerate(rules(experiment)) if matches(rule.match, parameter)), -1)
+        found[first + 1].append(parameter)
+    return found
+
+
+def matches(match: Match, parameter: Parameter) -> bool:
+    """Whether all that `match` says holds."""
+    return (
+        (match.name is None or fnmatchcase(parameter.name, match.name))
+        and (match.module is None or parameter.module == match.module)
+        and (match.dim is None or len(parameter.shape) == match.dim)
+        and (match.dim_lt is None or len(parameter.shape) < match.dim_lt)
+    )
+
+
+def _settings(experiment: Experiment, at: int) -> tuple[str, Optimizer_ | None, int]:
+    """Label, optimizer and owner of group `at`: 0 is the default group, then the rules'."""
+    if at == 0:
+        return "default", experiment.optimizer, 0
+    rule = rules(experiment)[at - 1]
+    label = rule.name or ("no_decay" if at > len(experiment.groups) else f"group{at - 1}")
+    if rule.freeze:
+        return label, None, 0
+    if rule.optimizer is not None:
+        return label, rule.optimizer, at
+    return label, overridden(experiment.optimizer, rule), 0
+
+
+def overridden(optimizer: Optimizer_, rule: Rule) -> Optimizer_:
+    """The optimizer as the rule changes it; ValidationError where it cannot be so."""
+    if not rule.overrides:
+        return optimizer
+    document = optimizer.model_dump(mode="json") | rule.model_dump(mode="json", include={"set"})["set"]
+    document |= {name: value for name, value in rule.overrides.items() if name in ("lr", "weight_decay")}
+    return type(optimizer).model_validate_json(json.dumps(document))

@@ -1,0 +1,82 @@
+"""Rules that give some parameters settings, or an optimizer, of their own."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Decay, Part, Rate
+from service.spec.optimizers import Optimizer
+
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
+FieldName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+Value = bool | int | float | Annotated[str, Field(max_length=64)] | tuple[float | None, ...] | None
+RESERVED = ("default", "no_decay")
+
+
+class Match(Part):
+    """Which parameters a rule is for: all that is given must hold."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="pattern of torch's name, where * stands for anything, dots too: layers.0.*"
+    )
+    module: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="torch's class that owns the parameter: Linear, BatchNorm1d"
+    )
+    dim: Annotated[int, Field(ge=0, le=8)] | None = Field(None, description="how many dimensions it has")
+    dim_lt: Annotated[int, Field(ge=1, le=9)] | None = Field(None, description="it has fewer dimensions than that")
+
+    def problems(self) -> Iterator[Problem]:
+        """At least one condition."""
+        if all(getattr(self, name) is None for name in type(self).model_fields):
+            yield Problem("", "missing", 'say which parameters: for all, {"name": "*"}.')
+
+
+class Rule(Part):
+    """What some parameters have of their own. The first rule that matches a parameter has it.
+
+    A rule with nothing but a match keeps the parameters from later rules.
+    """
+
+    match: Match
+    name: Label | None = Field(
+        None, description="label of the group, as in the series lr/<label>; null: group<position>"
+    )
+    lr: Rate | None = Field(None, description="base rate, scaled by the schedule as every group's is")
+    weight_decay: Decay | None = None
+    set: Annotated[dict[FieldName, Value], Field(max_length=20)] = Field(
+        {}, description="other fields of the optimizer"
+    )
+    freeze: bool = Field(False, description="not trained: no gradient, no optimizer; running statistics still move")
+    optimizer: Optimizer | None = Field(None, description="steps these parameters in place of /optimizer")
+
+    @property
+    def overrides(self) -> dict[str, Value]:
+        """What it changes of the optimizer's fields."""
+        own = {"lr": self.lr, "weight_decay": self.weight_decay}
+        return {name: value for name, value in own.items() if value is not None} | self.set
+
+    def pointer(self, field: str) -> str:
+        """Where it says what `field` of the optimizer is."""
+        return f"/{field}" if field in ("lr", "weight_decay") and field not in self.set else f"/set/{field}"
+
+    def problems(self) -> Iterator[Problem]:
+        """What says two things at once."""
+        yield from (problem.under("/match") for problem in self.match.problems())
+        if self.name in RESERVED:
+            yield Problem(
+                "/name", "reserved", f"{' and '.join(RESERVED)} are groups that are there anyway: choose another."
+            )
+        for field in ("lr", "weight_decay", "kind"):
+            if field in self.set:
+                detail = "say it in /optimizer of the rule." if field == "kind" else f"say it in {field} of the rule."
+                yield Problem(f"/set/{field}", "misplaced", detail)
+        if self.freeze and (self.overrides or self.optimizer is not None):
+            yield Problem("/freeze", "contradiction", "a frozen parameter has no settings: remove them, or freeze.")
+        if self.optimizer is not None:
+            yield from (problem.under("/optimizer") for problem in self.optimizer.problems())
+            if self.overrides:
+                yield Problem(
+                    "/optimizer", "contradiction", "an optimizer of the rule's own has its settings inside it."
+                )

@@ -1,0 +1,67 @@
+"""Losses that torch does not have, or has for other inputs; each is the mean over the batch."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+NONE_IGNORED = -100  # torch's default
+
+
+class SoftmaxMSE(nn.Module):
+    """Squared distance of softmax(logits) from the one-hot class."""
+
+    def forward(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """logits (B, K), classes (B,) -> their mean, between 0 and 2."""
+        wanted = functional.one_hot(classes, logits.shape[1])
+        return (logits.softmax(1) - wanted).square().sum(1).mean()
+
+
+class Hinge(nn.Module):
+    """max(0, margin - s z)^p for a logit z and a side s."""
+
+    def __init__(self, p: int = 1, margin: float = 1.0) -> None:
+        super().__init__()
+        self.p, self.margin = p, margin
+
+    def forward(self, logits: Tensor, y: Tensor) -> Tensor:
+        """logits (B, 1), y (B, 1) of 0 and 1."""
+        return (self.margin - sides(y) * logits).clamp(min=0).pow(self.p).mean()
+
+
+class SoftMargin(nn.Module):
+    """log(1 + exp(-s z)) for a logit z and a side s."""
+
+    def forward(self, logits: Tensor, y: Tensor) -> Tensor:
+        """logits (B, 1), y (B, 1) of 0 and 1."""
+        return functional.softplus(-sides(y) * logits).mean()  # torch's soft_margin_loss overflows at z = -89
+
+
+def sides(y: Tensor) -> Tensor:
+    """-1 for class 0, 1 for class 1."""
+    return 2 * y - 1
+
+
+class GaussianNLL(nn.Module):
+    """Negative log-likelihood of a normal distribution whose mean and log-variance the model gives."""
+
+    def __init__(self, full: bool = False, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.full, self.eps = full, eps
+
+    def forward(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """outputs (B, 2): mean and log-variance; y (B, 1)."""
+        mean, variance = outputs[:, :1], outputs[:, 1:].exp()
+        return functional.gaussian_nll_loss(mean, y, variance, full=self.full, eps=self.eps)
+
+
+def mass(criterion: nn.Module, y: Tensor) -> Tensor | int:
+    """What `criterion` divides the sum over these answers by: how many there are, or their classes' weights.
+
+    Means over parts of a batch add up to the mean over all of it in these proportions.
+    """
+    inner = getattr(criterion, "criterion", criterion)  # a language's is applied at every position
+    if not isinstance(inner, nn.CrossEntropyLoss | nn.NLLLoss):
+        return y.shape[0]
+    if inner.weight is not None:
+        return torch.where(y != inner.ignore_index, inner.weight[y.clamp(min=0)], 0).sum()
+    return y.shape[0] if inner.ignore_index == NONE_IGNORED else (y != inner.ignore_index).sum()

@@ -1,0 +1,28 @@
+"""Optimizers of the package pytorch-optimizer, by name; it is imported only when one is asked for."""
+
+import inspect
+from importlib import import_module
+from typing import Any
+
+from torch.optim import Optimizer
+
+from service.errors import RunFailure
+from worker.optim.plain import Params
+
+NOT_SETTINGS = ("params", "lr", "foreach", "maximize", "kwargs")
+
+
+def pytorch_optimizer(params: Params, name: str, settings: dict[str, Any], lr: float) -> Optimizer:
+    """`settings` are the further arguments of the package's class."""
+    try:
+        package = import_module("pytorch_optimizer")
+    except ModuleNotFoundError as error:
+        detail = "this worker lacks the package pytorch-optimizer: install saddle with the extra optim"
+        raise RunFailure("spec_cannot_build", detail) from error
+    made: type[Optimizer] = package.load_optimizer(name)
+    known = [each for each in inspect.signature(made).parameters if each not in NOT_SETTINGS]
+    unknown = sorted(set(settings) - set(known))  # most of them would swallow it
+    if unknown:
+        detail = f"/optimizer/settings of {name} has no {', '.join(unknown)}; it has {', '.join(known)}"
+        raise RunFailure("spec_cannot_build", detail)
+    return made(params, lr=lr, **settings)  # type: ignore[call-arg]
