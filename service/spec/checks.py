@@ -99,6 +99,7 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
     yield from grouping.problems(experiment, None if shape_problems else experiment.layout)
     if not shape_problems:
         yield from _ends(experiment)
+        yield from (problem.under("/model") for problem in experiment.model.init.misfits(experiment.layout))
     parameters = None if shape_problems else experiment.parameters
     if parameters is not None and parameters > MAX_PARAMETERS:
         yield Problem(

@@ -1,10 +1,14 @@
 """One class per initialisation of weight matrices and kernels (biases become 0), then the union."""
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from service.errors import Problem
 from service.spec.component import Component
+from service.spec.layout import Parameter
+from service.spec.plugins import extended
 
 Gain = Annotated[float, Field(gt=0, le=1e3)]
 Number = Annotated[float, Field(ge=-1e3, le=1e3)]
@@ -16,6 +20,17 @@ class Init_(Component):
     """An initialisation; its target fills a tensor in place."""
 
     left_out = {"generator": "the run's own random state"}
+    dims: ClassVar[tuple[int, ...]] = (2, 3, 4)  # of a weight; matrices have 2, kernels more
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether it can fill a weight of this shape; one that it cannot keeps torch's own values."""
+        return len(shape) in self.dims
+
+    def misfits(self, layout: Iterable[Parameter] | None) -> Iterator[Problem]:
+        """That it has nothing to fill in this model; None: nobody knows yet."""
+        if self.target and layout is not None and not any(self.fits(parameter.shape) for parameter in layout):
+            detail = f"{self.kind} fits no weight of this model: choose another one."
+            yield Problem("/init/kind", "no_effect", detail)
 
 
 class TorchDefault(Init_):
@@ -100,6 +115,78 @@ class Uniform(Init_):
     b: Number = 1.0
 
 
+class TruncatedNormal(Init_):
+    """Normal, drawn again outside a and b."""
+
+    target = "torch.nn.init:trunc_normal_"
+
+    kind: Literal["trunc_normal"] = "trunc_normal"
+    mean: Number = 0.0
+    std: Annotated[float, Field(gt=0, le=1e3)] = 1.0
+    a: Number = Field(-2.0, description="smallest value, not in standard deviations")
+    b: Number = Field(2.0, description="largest value")
+
+    def problems(self) -> Iterator[Problem]:
+        """There is something between them."""
+        if self.a >= self.b:
+            yield Problem("/a", "contradiction", f"/b is {self.b}: a must be below it.")
+
+
+class Zeros(Init_):
+    """Every weight 0: behind one hidden layer of such, no gradient arrives."""
+
+    target = "torch.nn.init:zeros_"
+    left_out: ClassVar[dict[str, str]] = {}
+
+    kind: Literal["zeros"] = "zeros"
+
+
+class Ones(Init_):
+    """Every weight 1."""
+
+    target = "torch.nn.init:ones_"
+    left_out: ClassVar[dict[str, str]] = {}
+
+    kind: Literal["ones"] = "ones"
+
+
+class Eye(Init_):
+    """Ones on the diagonal of a matrix, so that it passes on what it gets; kernels keep torch's own values."""
+
+    target = "torch.nn.init:eye_"
+    left_out: ClassVar[dict[str, str]] = {}
+    dims = (2,)
+
+    kind: Literal["eye"] = "eye"
+
+
+class Dirac(Init_):
+    """Kernels that pass on the channels they get; matrices keep torch's own values."""
+
+    target = "torch.nn.init:dirac_"
+    left_out: ClassVar[dict[str, str]] = {}
+    dims = (3, 4)
+
+    kind: Literal["dirac"] = "dirac"
+    groups: Annotated[int, Field(ge=1, le=65_536, description="kernels they do not divide keep torch's values")] = 1
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Groups of output channels are of equal size."""
+        return super().fits(shape) and shape[0] % self.groups == 0
+
+
+class Sparse(Init_):
+    """Normal, with a share of each column set to 0; kernels keep torch's own values."""
+
+    target = "torch.nn.init:sparse_"
+    paper = "Martens 2010, Deep learning via Hessian-free optimization"
+    dims = (2,)
+
+    kind: Literal["sparse"] = "sparse"
+    sparsity: Annotated[float, Field(ge=0, le=1, description="share of zeros in each column")]
+    std: Annotated[float, Field(gt=0, le=1e3)] = 0.01
+
+
 class Constant(Init_):
     """Every weight the same: no unit ever differs from its neighbour."""
 
@@ -119,6 +206,15 @@ Init = Annotated[
     | Orthogonal
     | Normal
     | Uniform
-    | Constant,
+    | TruncatedNormal
+    | Constant
+    | Zeros
+    | Ones
+    | Eye
+    | Dirac
+    | Sparse,
     Field(discriminator="kind"),
 ]
+
+if not TYPE_CHECKING:
+    Init = extended("init", Init, Init_)

@@ -102,6 +102,8 @@ def test_a_wrong_layer_or_field_is_pointed_at_in_its_place() -> None:
         ({"kind": "cnn", "norm": "instance", "channels": (4, 4, 4), "pool": 3}, {}, "/model/channels"),
         ({"kind": "resnet", "norm": "group", "groups": 5}, {}, "/model/groups"),
         ({"kind": "cnn1d"}, {}, "/model"),
+        ({"kind": "mlp", "init": {"kind": "dirac"}}, {}, "/model/init/kind"),
+        ({"kind": "mlp", "init": {"kind": "trunc_normal", "a": 1.0, "b": 0.5}}, {}, "/model/init/a"),
     ],
 )
 def test_what_contradicts_is_refused_with_its_pointer(model: Any, changes: dict[str, Any], pointer: str) -> None:

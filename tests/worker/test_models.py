@@ -74,6 +74,9 @@ INITS: list[dict[str, Any]] = [
     {"kind": "normal", "std": 0.02},
     {"kind": "uniform", "a": -0.5, "b": 0.5},
     {"kind": "constant", "val": 0.25},
+    {"kind": "trunc_normal", "std": 0.5, "a": -0.25, "b": 1.0},
+    {"kind": "zeros"},
+    {"kind": "ones"},
 ]
 
 
@@ -105,3 +108,27 @@ def test_the_default_init_is_torchs_own() -> None:
     theirs = nn.Linear(4, 2)
     assert torch.equal(module.layers[0].weight, theirs.weight)  # type: ignore[index, union-attr]
     assert torch.equal(module.layers[0].bias, theirs.bias)  # type: ignore[index, union-attr]
+
+
+@pytest.mark.parametrize(("init", "filled"), [("eye", nn.Linear), ("sparse", nn.Linear), ("dirac", nn.Conv2d)])
+def test_an_init_for_matrices_or_kernels_leaves_the_others_alone(init: str, filled: type[nn.Module]) -> None:
+    document = {"kind": init} | ({"sparsity": 0.5} if init == "sparse" else {})
+    modules = []
+    for chosen in (document, {"kind": "default"}):
+        torch.manual_seed(5)
+        modules.append(made({"kind": "cnn", "init": chosen}, (1, 8, 8), 3)[1])
+    for ours, theirs in zip(modules[0].modules(), modules[1].modules(), strict=True):
+        if isinstance(ours, nn.Linear | nn.Conv2d):
+            assert torch.equal(ours.weight, theirs.weight) == (not isinstance(ours, filled))  # type: ignore[arg-type]
+    if init == "sparse":
+        assert (modules[0].head[0].weight == 0).float().mean().item() == pytest.approx(0.5, abs=0.2)  # type: ignore[index, union-attr]
+
+
+def test_an_init_fills_a_recurrent_cells_matrices_and_zeroes_its_biases() -> None:
+    _, module = made({"kind": "lstm", "layers": 2, "init": {"kind": "orthogonal"}}, (6,), 3)
+    for name, tensor in module.cell.named_parameters():  # type: ignore[union-attr, operator]
+        if name.startswith("bias"):
+            assert not tensor.any()
+        else:
+            product = tensor.T @ tensor  # more rows than columns: the columns are orthonormal
+            assert torch.allclose(product, torch.eye(len(product)), atol=1e-5)

@@ -1,6 +1,6 @@
 """One class per model, then the union; each knows its layout in closed form."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -23,6 +23,7 @@ from service.spec.models.residual import ResNet
 from service.spec.models.sequential import Sequential
 from service.spec.models.sums import SumOfUnits
 from service.spec.models.transformer import Transformer
+from service.spec.plugins import extended
 
 Model = Annotated[
     Linear
@@ -47,6 +48,9 @@ Model = Annotated[
     | Rastrigin,
     Field(discriminator="kind"),
 ]
+
+if not TYPE_CHECKING:
+    Model = extended("model", Model, Model_)
 
 __all__ = [
     "CNN",

@@ -38,7 +38,7 @@ ACTIVATIONS: dict[str, str] = {  # the word of a spec, and torch's class
     "hardtanh": "Hardtanh",  # clamp(x, -1, 1)
 }
 # Which of its two tensors a module keeps for the backward pass (autograd keeps both only where it needs both).
-KEEPS_OUTPUT = {"ReLU", "Tanh", "Sigmoid", "Softmax"}
+KEEPS_OUTPUT = {"ReLU", "Tanh", "Sigmoid", "Softmax", "LogSoftmax"}
 KEEPS_NOTHING = {"Identity", "Flatten", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d"}
 
 

@@ -3,10 +3,11 @@
 One, the plateau, listens to a metric instead; `Schedule_.watches` says so.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from service.spec.plugins import extended
 from service.spec.schedules.base import Schedule_
 from service.spec.schedules.compose import Chained, Sequential, Warmup
 from service.spec.schedules.cosine import SWA, Cosine, CosineRestarts
@@ -65,6 +66,9 @@ Schedule = Annotated[
     | Chained,
     Field(discriminator="kind"),
 ]
+
+if not TYPE_CHECKING:
+    Schedule = extended("schedule", Schedule, Schedule_)
 
 
 def curve(schedule: Schedule_, base: float, steps: list[int], total: int) -> list[float]:

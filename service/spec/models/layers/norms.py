@@ -1,0 +1,109 @@
+"""Normalisations."""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from service.spec.models.layers.base import Layer_, Misfit, Own, Shape
+
+
+class Norm_(Layer_):
+    """A normalisation with a trained scale and shift a channel."""
+
+    eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    affine: bool = True
+
+    def arguments(self, shape: Shape) -> dict[str, Any]:
+        """num_features is the number of channels."""
+        return super().arguments(shape) | {"num_features": shape[0]}
+
+    def own(self, shape: Shape) -> Own:
+        """weight, bias."""
+        return (("weight", (shape[0],)), ("bias", (shape[0],))) if self.affine else ()
+
+
+class BatchNorm1d(Norm_):
+    """Each channel over the rows of a batch (and its positions)."""
+
+    ranks = (1, 2)
+    layer: Literal["BatchNorm1d"]
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class BatchNorm2d(Norm_):
+    """Each channel over the rows of a batch and its positions."""
+
+    ranks = (3,)
+    layer: Literal["BatchNorm2d"]
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class InstanceNorm_(Norm_):
+    """Each channel of each row over its positions."""
+
+    def result(self, shape: Shape) -> Shape:
+        """A single position has no spread."""
+        if math.prod(shape[1:]) < 2:
+            raise Misfit(f"needs at least 2 positions to normalise over, and gets {list(shape)}")
+        return shape
+
+
+class InstanceNorm1d(InstanceNorm_):
+    """Along a sequence."""
+
+    ranks = (2,)
+    layer: Literal["InstanceNorm1d"]
+
+
+class InstanceNorm2d(InstanceNorm_):
+    """Over an image."""
+
+    ranks = (3,)
+    layer: Literal["InstanceNorm2d"]
+
+
+class GroupNorm(Norm_):
+    """Groups of channels of each row, over their positions."""
+
+    layer: Literal["GroupNorm"]
+    num_groups: Annotated[int, Field(ge=1, le=65_536)]
+
+    def result(self, shape: Shape) -> Shape:
+        """Groups are of equal size."""
+        if shape[0] % self.num_groups:
+            raise Misfit(f"has {self.num_groups} groups, which do not divide {shape[0]} channels")
+        return shape
+
+    def arguments(self, shape: Shape) -> dict[str, Any]:
+        """num_channels is the number of channels."""
+        return Layer_.arguments(self, shape) | {"num_channels": shape[0]}
+
+
+class LastNorm_(Layer_):
+    """Over the last dimension of each row."""
+
+    def arguments(self, shape: Shape) -> dict[str, Any]:
+        """normalized_shape is the last dimension."""
+        return super().arguments(shape) | {"normalized_shape": shape[-1]}
+
+
+class LayerNorm(LastNorm_):
+    """To mean 0 and variance 1, then scaled and shifted."""
+
+    layer: Literal["LayerNorm"]
+    eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
+
+    def own(self, shape: Shape) -> Own:
+        """weight, bias."""
+        return (("weight", shape[-1:]), ("bias", shape[-1:]))
+
+
+class RMSNorm(LastNorm_):
+    """To root mean square 1, then scaled."""
+
+    layer: Literal["RMSNorm"]
+
+    def own(self, shape: Shape) -> Own:
+        """weight."""
+        return (("weight", shape[-1:]),)

@@ -1,0 +1,112 @@
+"""Layers that look at no neighbourhood: affine maps, activations, dropout, embeddings, and changes of shape."""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from service.spec.component import Share, Width
+from service.spec.models.layers.base import Layer_, Misfit, Own, Shape
+
+
+class LinearLayer(Layer_):
+    """Affine over the last dimension; put a Flatten before it to mix all of an image."""
+
+    layer: Literal["Linear"]
+    out_features: Width
+    bias: bool = True
+
+    def result(self, shape: Shape) -> Shape:
+        """The last dimension becomes out_features."""
+        return (*shape[:-1], self.out_features)
+
+    def arguments(self, shape: Shape) -> dict[str, Any]:
+        """in_features is the last dimension."""
+        return super().arguments(shape) | {"in_features": shape[-1]}
+
+    def own(self, shape: Shape) -> Own:
+        """weight, bias."""
+        bias: Own = (("bias", (self.out_features,)),) if self.bias else ()
+        return (("weight", (self.out_features, shape[-1])), *bias)
+
+
+class ActivationLayer(Layer_):
+    """A function of each entry, as torch's class does it by default."""
+
+    layer: Literal[
+        "ReLU", "LeakyReLU", "GELU", "SiLU", "Tanh", "Sigmoid", "Identity", "ELU", "SELU", "Softplus", "Mish",
+        "Hardsigmoid", "Hardtanh", "ReLU6", "Hardswish", "CELU", "Softsign", "LogSigmoid", "Tanhshrink",
+    ]  # fmt: skip
+
+
+class SoftmaxLayer(Layer_):
+    """Probabilities over the last dimension, or their logarithms; most losses have it inside."""
+
+    layer: Literal["Softmax", "LogSoftmax"]
+
+    def arguments(self, shape: Shape) -> dict[str, Any]:
+        """The last dimension."""
+        return {"dim": -1}
+
+
+class PReLU(Layer_):
+    """ReLU with one trained slope below zero."""
+
+    layer: Literal["PReLU"]
+
+    def own(self, shape: Shape) -> Own:
+        """weight."""
+        return (("weight", (1,)),)
+
+
+class Dropout(Layer_):
+    """Entries set to zero at random in training, the rest scaled up."""
+
+    layer: Literal["Dropout"]
+    p: Share = 0.5
+
+
+class Flatten(Layer_):
+    """All of a row in one dimension."""
+
+    layer: Literal["Flatten"]
+
+    def result(self, shape: Shape) -> Shape:
+        """One dimension."""
+        return (math.prod(shape),)
+
+
+class Unflatten(Layer_):
+    """A flat row as channels and positions."""
+
+    ranks = (1,)
+    layer: Literal["Unflatten"]
+    unflattened_size: Annotated[tuple[Width, ...], Field(min_length=2, max_length=3)]
+
+    def result(self, shape: Shape) -> Shape:
+        """As many numbers as before."""
+        if math.prod(self.unflattened_size) != shape[0]:
+            raise Misfit(f"makes {list(self.unflattened_size)}, which is not {shape[0]} numbers")
+        return self.unflattened_size
+
+    def arguments(self, shape: Shape) -> dict[str, Any]:
+        """The dimension after the batch's is unfolded."""
+        return super().arguments(shape) | {"dim": 1}
+
+
+class EmbeddingLayer(Layer_):
+    """A trained vector for each token id; the first layer where rows are tokens."""
+
+    ranks = (1,)
+    layer: Literal["Embedding"]
+    num_embeddings: Width
+    embedding_dim: Width
+    sparse: bool = Field(False, description="gradients of the looked up rows only, which few optimizers take")
+
+    def result(self, shape: Shape) -> Shape:
+        """(length, embedding_dim)."""
+        return (*shape, self.embedding_dim)
+
+    def own(self, shape: Shape) -> Own:
+        """weight."""
+        return (("weight", (self.num_embeddings, self.embedding_dim)),)

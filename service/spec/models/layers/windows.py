@@ -1,0 +1,117 @@
+"""Layers that slide a window over positions: convolutions and poolings."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from service.spec.component import Width
+from service.spec.models.layers.base import Layer_, Misfit, Own, Shape
+
+Kernel = Annotated[int, Field(ge=1, le=255)]
+Padding = Annotated[int, Field(ge=0, le=255)]
+
+
+class Window_(Layer_):
+    """What slides a window over the positions."""
+
+    kernel_size: Kernel
+    padding: Padding = 0
+
+    def slid(self, shape: Shape, stride: int) -> Shape:
+        """Positions that the window takes, as torch counts them."""
+        reach = getattr(self, "dilation", 1) * (self.kernel_size - 1) + 1
+        sizes = tuple((n + 2 * self.padding - reach) // stride + 1 for n in shape[1:])
+        if min(sizes) < 1:
+            room = " x ".join(str(n + 2 * self.padding) for n in shape[1:])
+            raise Misfit(f"needs {reach} positions each way, and has {room} with its padding")
+        return sizes
+
+
+class Conv_(Window_):
+    """A convolution; in_channels is inferred."""
+
+    out_channels: Width
+    stride: Kernel = 1
+    dilation: Kernel = 1
+    groups: Annotated[int, Field(ge=1, le=65_536)] = 1
+    bias: bool = True
+
+    def result(self, shape: Shape) -> Shape:
+        """Channels become out_channels."""
+        if shape[0] % self.groups or self.out_channels % self.groups:
+            raise Misfit(f"has {self.groups} groups, which divide not both {shape[0]} channels and {self.out_channels}")
+        return (self.out_channels, *self.slid(shape, self.stride))
+
+    def arguments(self, shape: Shape) -> dict[str, Any]:
+        """in_channels is the first dimension."""
+        return super().arguments(shape) | {"in_channels": shape[0]}
+
+    def own(self, shape: Shape) -> Own:
+        """weight, bias."""
+        kernel = (self.kernel_size,) * (len(shape) - 1)
+        bias: Own = (("bias", (self.out_channels,)),) if self.bias else ()
+        return (("weight", (self.out_channels, shape[0] // self.groups, *kernel)), *bias)
+
+
+class Conv1d(Conv_):
+    """Convolution along a sequence."""
+
+    ranks = (2,)
+    layer: Literal["Conv1d"]
+
+
+class Conv2d(Conv_):
+    """Convolution over an image."""
+
+    ranks = (3,)
+    layer: Literal["Conv2d"]
+
+
+class Pool_(Window_):
+    """A pooling window."""
+
+    stride: Annotated[Kernel | None, Field(description="null: kernel_size")] = None
+
+    def result(self, shape: Shape) -> Shape:
+        """Channels stay."""
+        if 2 * self.padding > self.kernel_size:
+            raise Misfit(f"pads by {self.padding}; at most half of kernel_size {self.kernel_size}")
+        return (shape[0], *self.slid(shape, self.stride or self.kernel_size))
+
+
+class Pool1d(Pool_):
+    """Largest or mean entry of a window along a sequence."""
+
+    ranks = (2,)
+    layer: Literal["MaxPool1d", "AvgPool1d"]
+
+
+class Pool2d(Pool_):
+    """Largest or mean entry of a window over an image."""
+
+    ranks = (3,)
+    layer: Literal["MaxPool2d", "AvgPool2d"]
+
+
+class GlobalPool_(Layer_):
+    """The mean over all positions. Other output sizes have no deterministic gradient on a GPU."""
+
+    output_size: Literal[1] = 1
+
+    def result(self, shape: Shape) -> Shape:
+        """One position is left."""
+        return (shape[0], *(1 for _ in shape[1:]))
+
+
+class GlobalPool1d(GlobalPool_):
+    """The mean along a sequence."""
+
+    ranks = (2,)
+    layer: Literal["AdaptiveAvgPool1d"]
+
+
+class GlobalPool2d(GlobalPool_):
+    """The mean over an image."""
+
+    ranks = (3,)
+    layer: Literal["AdaptiveAvgPool2d"]
