@@ -1,4 +1,4 @@
-"""What is wrong or odd with an experiment although every field is right alone: problems refuse it, warnings go with it."""
+"""What is wrong or odd with an experiment although every field is right alone: problems refuse it, warnings do not."""
 
 from collections.abc import Iterator
 
@@ -67,18 +67,12 @@ def _schedule(experiment: Experiment) -> Iterator[Problem]:
 def _fit(experiment: Experiment) -> Iterator[Problem]:
     facts, loss = experiment.dataset.facts, experiment.loss
     if facts.task not in loss.tasks:
-        fitting = FITTING[facts.task]
-        yield Problem(
-            "/loss/kind",
-            "contradiction",
-            f"/dataset/kind {experiment.dataset.kind} is a {facts.task} task, which {loss.kind} does not fit: use {fitting}.",
-        )
+        named = f"/dataset/kind {experiment.dataset.kind} is a {facts.task} task"
+        detail = f"{named}, which {loss.kind} does not fit: use {FITTING[facts.task]}."
+        yield Problem("/loss/kind", "contradiction", detail)
     elif loss.binary and facts.classes != 2:
-        yield Problem(
-            "/loss/kind",
-            "contradiction",
-            f"{loss.kind} is for two classes; /dataset/kind {experiment.dataset.kind} has {facts.classes}: use cross_entropy.",
-        )
+        named = f"/dataset/kind {experiment.dataset.kind} has {facts.classes}"
+        yield Problem("/loss/kind", "contradiction", f"{loss.kind} is for two classes; {named}: use cross_entropy.")
     else:
         yield from (problem.under("/loss") for problem in loss.misfits(facts.task, facts.classes))
     if loss.counts and getattr(experiment.dataset, "target_scaling", "none") == "standardise":

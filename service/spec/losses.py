@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Component, Share
+from service.spec.plugins import extended
 
 Task = Literal["classification", "regression", "language", "objective"]
 MEAN = {
@@ -292,3 +293,6 @@ Loss = Annotated[
     | Objective,
     Field(discriminator="kind"),
 ]
+
+if not TYPE_CHECKING:
+    Loss = extended("loss", Loss, Loss_)

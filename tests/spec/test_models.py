@@ -124,9 +124,7 @@ def test_a_library_model_has_no_layout_and_is_not_refused_for_that() -> None:
     assert problems(spec) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["../x", "hf-hub:me/evil", "hf_hub:me/evil", "A", "", "a" * 70, "__init__"]
-)
+@pytest.mark.parametrize("name", ["../x", "hf-hub:me/evil", "hf_hub:me/evil", "A", "", "a" * 70, "__init__"])
 def test_a_library_models_name_is_a_plain_word(name: str) -> None:
     from pydantic import ValidationError
 
