@@ -38,7 +38,10 @@ def plain_text(text: str) -> str:
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_text)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-LATER = {"accumulate", "precision", "average", "stop"}  # not hashed at their default: a spec from before keeps its hash
+LATER = {  # not hashed at their default: a spec from before there were these keeps its hash
+    *("accumulate", "precision", "average", "stop"),
+    *("groups", "no_decay", "layer_decay"),
+}
 
 
 class Evaluation(Part):

@@ -17,14 +17,11 @@ def problems(experiment: Experiment) -> Iterator[Problem]:
 
 def _accumulation(experiment: Experiment) -> Iterator[Problem]:
     pieces, rows = experiment.accumulate, experiment.rows_per_step
-    optimizer: str = experiment.optimizer.kind
     if pieces > rows:
         detail = f"/batch_size gives {rows} rows to an update: at most that many pieces."
         yield Problem("/accumulate", "contradiction", detail, limit=rows)
-    if optimizer == "lbfgs" and experiment.precision == "fp16":
-        detail = (
-            "/optimizer/kind lbfgs compares losses within an update, which a loss scale would disturb: bf16 or fp32."
-        )
+    if experiment.optimizer.searches and experiment.precision == "fp16":
+        detail = f"/optimizer/kind {experiment.optimizer.kind} compares losses within an update, which a loss scale would disturb: bf16 or fp32."
         yield Problem("/precision", "contradiction", detail, limit=["fp32", "bf16"])
 
 
@@ -69,6 +66,9 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     stop, evaluations = experiment.stop, -(-experiment.total_steps // experiment.evaluation_every)
     if experiment.accumulate > 1 and getattr(experiment.model, "norm", "none") == "batch":
         detail = "/model/norm batch normalises each piece by itself: the step is not that of the whole batch."
+        yield Problem("/accumulate", "not_the_same_step", detail)
+    if experiment.accumulate > 1 and getattr(experiment.loss, "weight", None) is not None:
+        detail = "/loss/weight makes a mean that is not over rows: the step is not exactly that of the whole batch."
         yield Problem("/accumulate", "not_the_same_step", detail)
     if stop is not None and stop.patience is not None and stop.patience.evaluations >= evaluations:
         detail = f"the run has {evaluations} evaluations: too few for this rule to hold."

@@ -1,0 +1,107 @@
+"""What a spec comes to: numbers that follow from several of its fields together, computed before anything runs."""
+
+from typing import Any
+
+from service.spec.experiment import Experiment
+from service.spec.mechanics import SWA
+from service.spec.optimizers import Optimizer_
+from service.spec.schedules import plateau_of
+
+DECOUPLED = {"adamw", "muon", "adafactor", "schedule_free_adamw"}
+SAMPLES = 2_000  # steps looked at for the largest rate of a long run
+
+
+def effective(experiment: Experiment) -> dict[str, Any]:
+    """Rates, momentum, memory, decay and rows as they act; values that only the run decides are null, with the reason."""
+    return {
+        "lr": _rate(experiment),
+        "momentum": _momentum(experiment),
+        "memory": _memory(experiment.optimizer),
+        "weight_decay": _decay(experiment),
+        "rows": _rows(experiment),
+        "evaluations": -(-experiment.total_steps // experiment.evaluation_every),
+        "average": _average(experiment),
+        "seeds": len(experiment.seeds),
+    }
+
+
+def _rate(experiment: Experiment) -> dict[str, Any]:
+    """The rate at the first and last update, and its extremes."""
+    total = experiment.total_steps
+    found = plateau_of(experiment.schedule)
+    steps = sorted({*range(1, total + 1, max(1, total // SAMPLES)), total})
+    rates = [experiment.rate(step) for step in steps]
+    known: dict[str, Any] = {"base": experiment.optimizer.lr, "first": rates[0], "largest": max(rates)}
+    if found is None:
+        return known | {"smallest": min(rates), "last": rates[-1]}
+    plateau, begins = found
+    why = (
+        f"falls by {plateau.factor:g} whenever {plateau.watch} stops improving, from {begins} on: known only as it runs"
+    )
+    return known | {"smallest": None, "last": None, "unpredictable": why}
+
+
+def _momentum(experiment: Experiment) -> dict[str, Any] | None:
+    """The momentum, or first beta, that the updates really have; None: the optimizer has none."""
+    own = _own_momentum(experiment.optimizer)
+    if own is None:
+        return None
+    if not experiment.schedule.cycles:
+        return {"own": own, "smallest": own, "largest": own}
+    total = experiment.total_steps
+    steps = sorted({*range(1, total + 1, max(1, total // SAMPLES)), total})
+    cycled = [own if (at := experiment.momentum(step)) is None else at for step in steps]
+    by = f"/schedule{experiment.schedule.cycles}"
+    return {"own": own, "smallest": min(cycled), "largest": max(cycled), "changed_by": by}
+
+
+def _own_momentum(optimizer: Optimizer_) -> float | None:
+    betas = getattr(optimizer, "betas", None)
+    momentum: float | None = betas[0] if betas else getattr(optimizer, "momentum", None)
+    return momentum
+
+
+def _memory(optimizer: Optimizer_) -> dict[str, float]:
+    """How many updates back each running mean reaches: 1 / (1 - its factor)."""
+    factors: dict[str, float | None] = {"momentum": getattr(optimizer, "momentum", None)}
+    betas = getattr(optimizer, "betas", None)
+    if betas:
+        factors |= {"betas/0": betas[0], "betas/1": betas[1]}
+    factors |= {name: getattr(optimizer, name, None) for name in ("alpha", "rho") if optimizer.kind != "asgd"}
+    return {name: 1 / (1 - factor) for name, factor in factors.items() if factor is not None and factor < 1}
+
+
+def _decay(experiment: Experiment) -> dict[str, Any] | None:
+    """What weight decay does to a weight that has no gradient; None: there is none."""
+    optimizer = experiment.optimizer
+    decay = getattr(optimizer, "weight_decay", 0.0)
+    if not decay:
+        return None
+    decoupled = optimizer.kind in DECOUPLED or getattr(optimizer, "decoupled_weight_decay", False)
+    if not decoupled:
+        enters = "enters the gradient"
+        if _own_momentum(optimizer):
+            enters += ", and so the momentum"
+        return {"value": decay, "form": "l2", "acts": enters, "per_step": optimizer.lr * decay}
+    per_step = optimizer.lr * decay
+    acts = "weights are multiplied by 1 - lr * weight_decay before the step"
+    return {"value": decay, "form": "decoupled", "acts": acts, "per_step": per_step, "steps_to_1/e": 1 / per_step}
+
+
+def _rows(experiment: Experiment) -> dict[str, Any]:
+    """Rows of an update, of a piece of it, and of the last batch of an epoch."""
+    rows, train = experiment.rows_per_step, experiment.dataset.counts[0]
+    largest_piece = -(-rows // min(experiment.accumulate, rows))
+    return {"update": rows, "piece": largest_piece, "last_update_of_epoch": train % rows or rows}
+
+
+def _average(experiment: Experiment) -> dict[str, Any] | None:
+    """Which updates the averaged weights come from."""
+    average = experiment.average
+    if average is None:
+        return None
+    if isinstance(average, SWA):
+        every = average.every_steps or experiment.steps_per_epoch
+        first = average.first(experiment.total_steps)
+        return {"first": first, "every": every, "taken": (experiment.total_steps - first) // every + 1}
+    return {"first": 1, "every": 1, "memory": 1 / (1 - average.decay)}

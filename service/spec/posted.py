@@ -1,0 +1,38 @@
+"""From a posted document to an experiment: its preset merged in, foreign words taken, everything wrong said at once."""
+
+from typing import Any, NamedTuple
+
+from service.errors import Invalid, Problem
+from service.spec import checks
+from service.spec.aliases import translate
+from service.spec.document import validate
+from service.spec.experiment import Experiment
+from service.spec.preset_merge import merge, taken_from
+
+
+class Posted(NamedTuple):
+    """An experiment without contradictions, and what is to be said about how it was understood."""
+
+    spec: Experiment
+    notes: list[Problem]
+
+
+def read(document: Any) -> Posted:
+    """`document` as an experiment, or `Invalid` with every problem at the pointer that was sent."""
+    base, own = taken_from(document)
+    under = base.get("optimizer", {})
+    translation = translate(own, under)
+    found = list(translation.problems)
+    try:
+        spec = validate(Experiment, merge(base, translation.document) if base else translation.document)
+        found += map(translation.point_back, checks.problems(spec))
+    except Invalid as error:
+        raise Invalid.of([*found, *map(translation.point_back, error.problems)]) from None
+    if found:
+        raise Invalid.of(found)
+    return Posted(spec, translation.notes)
+
+
+def warnings(posted: Posted) -> list[Problem]:
+    """What is allowed and probably not meant, and how foreign words were taken."""
+    return [*posted.notes, *checks.warnings(posted.spec)]
