@@ -10,6 +10,9 @@ NONE_IGNORED = -100  # torch's default
 class SoftmaxMSE(nn.Module):
     """Squared distance of softmax(logits) from the one-hot class."""
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def forward(self, logits: Tensor, classes: Tensor) -> Tensor:
         """logits (B, K), classes (B,) -> their mean, between 0 and 2."""
         wanted = functional.one_hot(classes, logits.shape[1])
@@ -30,6 +33,9 @@ class Hinge(nn.Module):
 
 class SoftMargin(nn.Module):
     """log(1 + exp(-s z)) for a logit z and a side s."""
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def forward(self, logits: Tensor, y: Tensor) -> Tensor:
         """logits (B, 1), y (B, 1) of 0 and 1."""

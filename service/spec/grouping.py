@@ -81,9 +81,6 @@ def _searching(experiment: Experiment) -> Iterator[Problem]:
     if experiment.optimizer.searches and experiment.layer_decay is not None:
         detail = f"/optimizer/kind {experiment.optimizer.kind} takes all parameters in one group: leave this out."
         yield Problem("/layer_decay", "contradiction", detail)
-    if experiment.optimizer.searches and experiment.precision == "fp16":
-        detail = f"/optimizer/kind {experiment.optimizer.kind} cannot leave out an update that overflowed: use bf16."
-        yield Problem("/precision", "contradiction", detail)
 
 
 def _unmatched(experiment: Experiment, layout: Layout) -> Iterator[Problem]:

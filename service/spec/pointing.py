@@ -62,14 +62,14 @@ def locate(model: Any, location: Iterable[int | str]) -> Place:
             here = next((member for member in members if part in _tags(member)), None)
             continue
         here = members[0]
-        if not (_is_model(here) or get_origin(here) in (tuple, list)):
+        if not (_is_model(here) or get_origin(here) in (tuple, list, dict)):
             continue
         pointer += "/" + escape(str(part))
         if _is_model(here):
             around = tuple(here.model_fields)
             here = here.model_fields[part].annotation if part in here.model_fields else None
         else:
-            here = _item(get_args(here), part)
+            here = get_args(here)[1] if get_origin(here) is dict else _item(get_args(here), part)
     return Place(safe(pointer), around, tried)
 
 

@@ -31,7 +31,7 @@ def test_a_trainer_loads_neither_the_database_nor_the_broker() -> None:
     assert not {"sqlalchemy", "psycopg", "celery", "redis", "fastapi"} & loaded_by("worker.trainer")
 
 
-@pytest.mark.parametrize("word", ["pickle", r"\beval\(", r"shell=True", r"torch\.load"])
+@pytest.mark.parametrize("word", ["pickle", r"(?<!\.)\beval\(", r"shell=True", r"torch\.load"])
 def test_no_code_of_ours_uses_what_turns_data_into_code(word: str) -> None:
     sources = [path for part in ("service", "worker") for path in (ROOT / part).rglob("*.py")]
     assert len(sources) > 30
@@ -39,7 +39,6 @@ def test_no_code_of_ours_uses_what_turns_data_into_code(word: str) -> None:
         path.name
         for path in sources
         if re.search(rf"^\s*(import|from)\s+{word}\b" if word == "pickle" else word, path.read_text(), re.MULTILINE)
-        and not (word == r"\beval\(" and "model.eval(" in path.read_text())
     ]
     assert using == []
 

@@ -46,7 +46,8 @@ def chosen(member: type[Component]) -> dict[str, Any]:
 def parameters(family: str, member: type[Component]) -> dict[str, inspect.Parameter]:
     """Those of the target, without what the worker passes by position."""
     everything = list(inspect.signature(resolve(member.target)).parameters.values())
-    return {parameter.name: parameter for parameter in everything[CALLED_WITH[family] :]}
+    passed = CALLED_WITH[family] + getattr(member, "stored", False)  # an uploaded dataset's takes the folder of files
+    return {parameter.name: parameter for parameter in everything[passed:]}
 
 
 @pytest.mark.parametrize(("family", "member"), TARGETED, **ids)
@@ -103,6 +104,7 @@ REQUIRED = {
     "swa": {"swa_lr": 0.01},
     "cyclic": {"base_lr": 0.001, "max_lr": 0.01, "step_size_up": 2},
     "sequential": {"schedules": ({"kind": "constant"}, {"kind": "cosine"}), "milestones": (2,)},
+    "pytorch_optimizer": {"name": "lion"},
     "chained": {"schedules": ({"kind": "constant"}, {"kind": "exponential", "gamma": 0.9})},
 }
 BASE: dict[str, Any] = {
@@ -129,16 +131,22 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
         model = {"kind": kind} if family == "model" else {"kind": "rosenbrock"}
         none = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}, "batch_size": "full"}
         return BASE | none | {"model": model, "optimizer": {"kind": "sgd", "lr": 1e-3}}
-    made = BASE | {family: {"kind": kind} | (REQUIRED.get(kind, {}) if family == "schedule" else {})}
-    facts = getattr(member, "known", None)
-    if (family == "loss" and "regression" in getattr(member, "tasks", ())) or (facts and facts.task == "regression"):
-        made |= {"dataset": {"kind": "diabetes"}, "loss": made["loss"] if family == "loss" else {"kind": "mse"}}
+    required = REQUIRED.get(kind, {}) if family in ("schedule", "optimizer") else {}
+    made = BASE | {family: {"kind": kind} | required}
+    if kind == "muon":
+        made |= {"groups": ({"match": {"dim_lt": 2}, "optimizer": {"kind": "adamw"}},)}
+    if issubclass(member, datasets.Regression_):
+        made |= {"loss": {"kind": "mse"}, "optimizer": {"kind": "sgd", "lr": 1e-4}}
+    if family == "loss" and "regression" in getattr(member, "tasks", ()):
+        scaling = "none" if getattr(member, "counts", False) else "standardise"
+        made |= {"dataset": {"kind": "diabetes", "target_scaling": scaling}}
     if getattr(member, "binary", False):
         made |= {"dataset": {"kind": "breast_cancer"}}
     return made
 
 
-HERE = [(f, m) for f in UNIONS for m in members(f) if not issubclass(m, models.Library_)]  # those need a library
+AWAY = models.Library_ | datasets.Stored_ | optimizers.SparseAdam  # a library, a file, or tokens from a file
+HERE = [(f, m) for f in UNIONS for m in members(f) if not issubclass(m, AWAY)]
 
 
 @pytest.mark.parametrize(("family", "member"), HERE, **ids)

@@ -230,6 +230,15 @@ def test_every_name_of_the_library_trains_and_its_state_can_be_kept(name: str, e
     assert len({float(loss) for loss in losses}) == 5
 
 
+def test_every_optimizer_of_torch_is_a_kind() -> None:
+    theirs = {
+        f"torch.optim:{name}"
+        for name, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+    }
+    assert theirs == {member.target for member in MEMBERS if member.target.startswith("torch.optim:")}
+
+
 def test_settings_the_library_does_not_know_fail_the_building(experiment: Any) -> None:
     optimizer = {"kind": "pytorch_optimizer", "name": "lion", "settings": {"lookbehind": 3}}
     with pytest.raises(RunFailure, match="has no lookbehind; it has betas, weight_decay"):

@@ -1,7 +1,9 @@
 """Optimizers of the package pytorch-optimizer, by name; it is imported only when one is asked for."""
 
 import inspect
+from collections.abc import Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any
 
 from torch.optim import Optimizer
@@ -9,10 +11,13 @@ from torch.optim import Optimizer
 from service.errors import RunFailure
 from worker.optim.plain import Params
 
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 NOT_SETTINGS = ("params", "lr", "foreach", "maximize", "kwargs")
 
 
-def pytorch_optimizer(params: Params, name: str, settings: dict[str, Any], lr: float) -> Optimizer:
+def pytorch_optimizer(
+    params: Params, name: str, settings: Mapping[str, Any] = NO_SETTINGS, lr: float = 1e-3
+) -> Optimizer:
     """`settings` are the further arguments of the package's class."""
     try:
         package = import_module("pytorch_optimizer")
