@@ -1,0 +1,150 @@
+"""Datasets over HTTP: uploaded, reported on, refused, and trained on by a real worker's session."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, text
+
+from service.api.app import create_app
+from service.db.session import transaction
+from service.settings import Settings
+from service.spec.experiment import Experiment
+from worker.data.files import Files
+from worker.loop import prepare, train
+
+CSV = ("size,weight,kind\n" + "".join(f"{i % 7},{i * 0.5},{'ab'[i % 2]}\n" for i in range(60))).encode()
+SPEC: dict[str, Any] = {
+    "model": {"kind": "linear"},
+    "loss": {"kind": "cross_entropy"},
+    "optimizer": {"kind": "sgd", "lr": 0.1},
+    "steps": 5,
+}
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings(database_url=database_url, data_dir=tmp_path / "data", upload_bytes=100_000, reap_s=0.1)
+
+
+@pytest.fixture
+def client(settings: Settings, key: str) -> Iterator[TestClient]:
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        client.headers["Authorization"] = f"Bearer {key}"
+        yield client
+
+
+def upload(client: TestClient, content: bytes = CSV, query: str = "name=table.csv") -> Any:
+    return client.post(f"/v1/datasets?{query}", content=content)
+
+
+def on_disk(settings: Settings) -> set[str]:
+    return {str(p.relative_to(settings.dataset_dir)) for p in settings.dataset_dir.rglob("*") if p.is_file()}
+
+
+def test_an_uploaded_file_is_stored_by_its_hash_and_reported_on(client: TestClient, settings: Settings) -> None:
+    answer = upload(client)
+    view = answer.json()
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["Location"] == f"/v1/datasets/{view['id']}"
+    assert view["sha256"] == hashlib.sha256(CSV).hexdigest()
+    assert (view["format"], view["rows"], view["size_bytes"], view["name"]) == ("csv", 60, len(CSV), "table.csv")
+    assert [column["type"] for column in view["report"]["columns"]] == ["integer", "number", "text"]
+    assert view["report"]["columns"][2]["classes"] == {"a": 30, "b": 30}
+    assert on_disk(settings) == {f"{view['sha256']}/content"}
+    assert (settings.dataset_dir / view["sha256"] / "content").read_bytes() == CSV
+    assert client.get(answer.headers["Location"]).json() == view
+    (listed,) = client.get("/v1/datasets").json()["items"]
+    assert listed == {name: value for name, value in view.items() if name != "report"}
+
+
+def test_the_same_content_twice_is_one_file_under_two_names(client: TestClient, settings: Settings) -> None:
+    first, second = upload(client).json(), upload(client, query="name=again").json()
+    assert first["id"] != second["id"]
+    assert len(on_disk(settings)) == 1
+    page = client.get("/v1/datasets?limit=1").json()
+    assert [page["items"][0]["id"], page["next_cursor"]] == [second["id"], second["id"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "query", "status", "code"),
+    [
+        (b"a,b\n1\n", "name=x", 422, "ragged_row"),
+        (b"\x80\x04abc", "name=x", 422, "wrong_format"),
+        (b"", "name=x", 422, "empty"),
+        (CSV, "name=x&format=parquet", 422, "wrong_format"),
+        (CSV, "name=x&format=excel", 422, "literal_error"),
+        (CSV, "", 422, "missing"),
+        (CSV, "name=%07", 422, "value_error"),
+        (CSV, "name=x&path=/etc", 422, "unknown_parameter"),
+    ],
+)
+def test_what_cannot_be_read_leaves_nothing_behind(
+    content: bytes, query: str, status: int, code: str, client: TestClient, settings: Settings, engine: Engine
+) -> None:
+    answer = upload(client, content, query)
+    assert answer.status_code == status
+    assert answer.json()["errors"][0]["code"] == code
+    assert on_disk(settings) == set()
+    with transaction(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM dataset")).scalar_one() == 0
+
+
+def test_a_file_beyond_the_limit_is_refused_whatever_its_headers_say(client: TestClient, settings: Settings) -> None:
+    long = b"a,b\n" + b"1,2\n" * 30_000
+
+    def pieces() -> Iterator[bytes]:
+        yield long
+
+    assert upload(client, long).status_code == 413
+    assert client.post("/v1/datasets?name=x", content=pieces()).status_code == 413
+    assert on_disk(settings) == set()
+
+
+def test_a_form_is_refused_with_what_to_send(client: TestClient) -> None:
+    answer = client.post("/v1/datasets?name=x", files={"file": ("x.csv", CSV)})
+    assert answer.status_code == 415
+    assert "the file itself" in answer.json()["detail"]
+
+
+def test_another_project_sees_nothing_of_it(client: TestClient, engine: Engine) -> None:
+    from service.db.projects import new_key
+
+    view = upload(client).json()
+    with transaction(engine) as connection:
+        stranger = {"Authorization": f"Bearer {new_key(connection, 'elsewhere', 'eve')}"}
+    assert client.get(f"/v1/datasets/{view['id']}", headers=stranger).status_code == 404
+    assert client.get("/v1/datasets", headers=stranger).json()["items"] == []
+    answer = client.post("/v1/experiments", json=SPEC | {"dataset": chosen(view)}, headers=stranger)
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["/dataset/upload"]
+
+
+def chosen(view: Any, **more: Any) -> dict[str, Any]:
+    return {"kind": "upload", "upload": view["id"], "predict": "kind", "task": "classification"} | more
+
+
+def test_an_experiment_on_an_upload_is_resolved_and_trains(client: TestClient, settings: Settings) -> None:
+    answer = client.post("/v1/experiments", json=SPEC | {"dataset": chosen(upload(client).json())})
+    posted = answer.json()
+    assert answer.status_code == 201, answer.text
+    assert posted["spec"]["dataset"]["resolved"]["classes"] == ["a", "b"]
+    assert posted["derived"]["parameters"] == 6
+    again = client.post("/v1/experiments", json=posted["spec"])
+    assert again.json()["hash"] == posted["hash"]
+    spec = Experiment.model_validate_json(json.dumps(posted["spec"]))
+    steps = list(train(prepare(spec, 0, torch.device("cpu"), Files(settings.dataset_dir))))
+    assert len(steps) == 5
+
+
+def test_problems_of_the_upload_point_into_the_spec(client: TestClient) -> None:
+    view = upload(client, CSV + b"3,,a\n").json()
+    answer = client.post("/v1/experiments", json=SPEC | {"dataset": chosen(view, features=["size", "weight"])})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/dataset/features/1", "missing_values")
+    assert "weight has 1 rows without a value" in error["detail"]

@@ -1,0 +1,103 @@
+"""What a spec may ask of an upload, judged from its report alone."""
+
+from typing import Any
+
+import pytest
+
+from service.errors import Invalid
+from service.spec.datasets import Text, Upload
+from service.spec.datasets.report import Column, Report
+
+ID = "dat_" + "0" * 26
+SHA = "ab" * 32
+REPORT = Report(
+    format="csv",
+    rows=100,
+    columns=(
+        Column(name="size", type="number", missing=0, min=0.0, max=2.0),
+        Column(name="count", type="integer", missing=0, min=0.0, max=9.0, classes={"10": 50, "9": 50}),
+        Column(name="gappy", type="number", missing=3, min=0.0, max=2.0),
+        Column(name="far", type="number", missing=0, infinite=1, min=0.0, max=2.0),
+        Column(name="huge", type="number", missing=0, min=0.0, max=1e300),
+        Column(name="word", type="text", missing=0, classes={"b": 60, "a": 40}),
+        Column(name="rare", type="text", missing=0, classes={"b": 98, "a": 2}),
+        Column(name="one", type="text", missing=0, constant=True, classes={"b": 100}),
+        Column(name="image", type="number", shape=(1, 8, 8), missing=0, min=0.0, max=1.0),
+    ),
+)
+
+
+def upload(**fields: Any) -> Upload:
+    return Upload.model_validate({"upload": ID, "predict": "word", "task": "classification"} | fields)
+
+
+def told(**fields: Any) -> list[tuple[str, str]]:
+    resolved, problems = upload(**fields).resolve(REPORT, SHA)
+    assert (resolved is None) == bool(problems)
+    return [(problem.pointer, problem.code) for problem in problems]
+
+
+def test_facts_follow_from_what_was_found() -> None:
+    dataset = upload(features=("size", "count"))
+    resolved, _ = dataset.resolve(REPORT, SHA)
+    facts = dataset.model_copy(update={"resolved": resolved}).facts
+    assert (facts.rows, facts.shape, facts.task, facts.classes) == (100, (2,), "classification", 2)
+    assert resolved is not None
+    assert (resolved.classes, resolved.sha256) == (("a", "b"), SHA)
+
+
+def test_number_classes_are_sorted_by_size_and_an_array_keeps_its_shape() -> None:
+    resolved, _ = upload(predict="count", features=("image",)).resolve(REPORT, SHA)
+    assert resolved is not None
+    assert (resolved.classes, resolved.shape) == (("9", "10"), (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"predict": "wrod", "features": ("size",)}, [("/predict", "no_such_column")]),
+        ({"features": ("size", "siz")}, [("/features/1", "no_such_column")]),
+        ({"features": ("size", "size")}, [("/features/1", "repeated")]),
+        ({"features": ("size", "word")}, [("/features/1", "contradiction")]),
+        ({"features": ("size", "gappy")}, [("/features/1", "missing_values")]),
+        ({"features": ("far",)}, [("/features/0", "missing_values")]),
+        ({"features": ("huge",)}, [("/features/0", "too_large")]),
+        ({"features": ("rare",)}, [("/features/0", "not_a_number")]),
+        ({"features": ("size", "image")}, [("/features", "wrong_shape")]),
+        ({"features": ("size",), "predict": "rare"}, [("/predict", "class_too_small")]),
+        ({"features": ("size",), "predict": "one"}, [("/predict", "too_few_classes")]),
+        ({"features": ("count",), "predict": "size"}, [("/predict", "too_many_classes")]),
+        ({"features": ("size",), "predict": "image"}, [("/predict", "wrong_shape")]),
+        ({"features": ("size",), "task": "regression"}, [("/predict", "not_a_number")]),
+        ({"features": ("size",), "predict": "gappy", "task": "regression"}, [("/predict", "missing_values")]),
+    ],
+)
+def test_what_does_not_fit_is_named_by_field(fields: Any, expected: list[tuple[str, str]]) -> None:
+    assert told(**fields) == expected
+
+
+def test_without_chosen_features_every_unusable_column_is_told() -> None:
+    codes = [code for _, code in told()]
+    assert codes == ["missing_values", "missing_values", "too_large", "not_a_number", "not_a_number", "wrong_shape"]
+
+
+def test_a_close_name_is_suggested() -> None:
+    _, (problem,) = upload(predict="wrod", features=("size",)).resolve(REPORT, SHA)
+    assert problem.did_you_mean == "word"
+
+
+def test_nothing_is_known_of_an_upload_that_nobody_looked_up() -> None:
+    with pytest.raises(Invalid) as caught:
+        _ = upload().facts
+    assert caught.value.problems[0].pointer == "/dataset/upload"
+
+
+def test_a_text_and_a_table_are_not_taken_for_each_other() -> None:
+    text = Text.model_validate({"upload": ID, "context": 8})
+    report = Report(format="text", rows=101, characters="ab")
+    resolved, _ = text.resolve(report, SHA)
+    facts = text.model_copy(update={"resolved": resolved}).facts
+    assert (facts.rows, facts.shape, facts.task, facts.vocabulary, facts.classes) == (12, (8,), "language", 2, 0)
+    assert text.resolve(REPORT, SHA)[1][0].code == "wrong_format"
+    assert upload().resolve(report, SHA)[1][0].code == "wrong_format"
+    assert Text.model_validate({"upload": ID, "context": 64}).resolve(report, SHA)[1][0].pointer == "/context"

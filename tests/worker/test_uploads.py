@@ -1,0 +1,328 @@
+"""Uploaded rows: what a worker trains on is what was uploaded, from memory and from disk alike, or it says why not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.errors import RunFailure
+from service.ingest.inspect import inspect
+from service.ingest.storage import Incoming
+from service.spec.datasets import Text, Upload
+from service.spec.experiment import Experiment
+from worker import checkpoint
+from worker.data.files import Files
+from worker.data.mapped import Mapped
+from worker.data.scale import fit
+from worker.data.split import Rows, load, split
+from worker.failures import STAYS_USABLE
+from worker.loop import prepare, train
+from worker.session import conduct
+from worker.supervisor import PERMANENT
+
+ID = "dat_" + "0" * 26
+CPU = torch.device("cpu")
+Keep = Callable[..., Any]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path / "datasets")
+
+
+@pytest.fixture
+def keep(files: Files) -> Keep:
+    """Store a file as the API does, and resolve a dataset on it as the server does."""
+
+    def kept(content: bytes, dataset: dict[str, Any], declared: Any = None) -> Any:
+        assert files.folder is not None
+        incoming = Incoming(files.folder)
+        incoming.write(content)
+        incoming.close()
+        report = inspect(incoming.path, declared)
+        incoming.keep()
+        kind = Text if dataset["kind"] == "text" else Upload
+        made = kind.model_validate(dataset | {"upload": ID})
+        resolved, problems = made.resolve(report, incoming.sha256)
+        assert problems == []
+        return made.model_copy(update={"resolved": resolved})
+
+    return kept
+
+
+def numbers(rows: int = 200, columns: int = 5) -> Any:
+    """A table of doubles whose float32 text is exact, and a class and a value to predict."""
+    draw = np.random.RandomState(0)
+    x = (draw.standard_normal((rows, columns)) * np.arange(1, columns + 1)).astype(np.float32)
+    return x, np.array(["no", "yes", "maybe"])[draw.randint(3, size=rows)], x.sum(axis=1)
+
+
+def as_csv(x: Any, word: Any, value: Any) -> bytes:
+    lines = [",".join([*(f"x{i}" for i in range(x.shape[1])), "word", "value"])]
+    for row, label, total in zip(x, word, value, strict=True):
+        lines.append(",".join([*(repr(float(v)) for v in row), str(label), repr(float(total))]))
+    return "\n".join(lines).encode()
+
+
+def as_parquet(x: Any, word: Any, value: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    columns = {f"x{i}": x[:, i] for i in range(x.shape[1])} | {"word": word, "value": value}
+    pq.write_table(pa.table(columns), sink, row_group_size=50)
+    found: bytes = sink.getvalue().to_pybytes()
+    return found
+
+
+FEATURES = tuple(f"x{i}" for i in range(5))
+CLASSES = {"kind": "upload", "predict": "word", "features": FEATURES, "task": "classification"}
+VALUES = {"kind": "upload", "predict": "value", "features": FEATURES, "task": "regression"}
+
+
+@pytest.mark.parametrize("write", [as_csv, as_parquet])
+def test_a_table_comes_back_to_the_last_bit(write: Any, keep: Keep, files: Files) -> None:
+    x, word, value = numbers()
+    classified, regressed = keep(write(x, word, value), CLASSES), keep(write(x, word, value), VALUES)
+    found, labels = load(classified, files)
+    assert (found.dtype, labels.dtype) == (np.float32, np.int64)
+    assert (found == x).all()
+    assert [classified.resolved.classes[label] for label in labels] == word.tolist()
+    assert classified.facts.classes == 3
+    assert (load(regressed, files)[1] == value).all()
+
+
+def test_classes_that_are_numbers_are_in_order_however_they_are_spelt(keep: Keep, files: Files) -> None:
+    cells = ["10", "2", "2.0", "10.00", " 1", "1e0", "02"] * 3
+    dataset = keep(
+        ("a,y\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))).encode(),
+        {"kind": "upload", "predict": "y", "task": "classification"},
+    )
+    assert dataset.resolved.classes == ("1", "2", "10")
+    assert load(dataset, files)[1].tolist() == [2, 1, 1, 2, 0, 0, 1] * 3
+
+
+def test_booleans_are_features_and_classes(keep: Keep, files: Files) -> None:
+    rows = "".join(f'{{"yes": {str(i % 3 == 0).lower()}, "x": {i}}}\n' for i in range(12)).encode()
+    dataset = keep(rows, {"kind": "upload", "predict": "yes", "task": "classification"})
+    assert dataset.resolved.classes == ("false", "true")
+    assert load(dataset, files)[1].tolist() == [1, 0, 0] * 4
+    other = keep(rows, {"kind": "upload", "predict": "x", "task": "regression"})
+    assert load(other, files)[0][:4, 0].tolist() == [1.0, 0.0, 0.0, 1.0]
+
+
+def test_an_array_of_images_keeps_its_shape(keep: Keep, files: Files, tmp_path: Path) -> None:
+    x = np.random.RandomState(0).standard_normal((30, 1, 4, 4)).astype(np.float32)
+    path = tmp_path / "images.npz"
+    np.savez(path, x=x, y=np.arange(30) % 3)
+    dataset = keep(path.read_bytes(), {"kind": "upload", "predict": "y", "task": "classification"})
+    assert dataset.facts.shape == (1, 4, 4)
+    assert (load(dataset, files)[0] == x).all()
+
+
+@pytest.mark.parametrize("scaling", ["standardise", "minmax", "none"])
+@pytest.mark.parametrize("write", [as_csv, as_parquet])
+def test_rows_on_disk_train_to_the_same_bits_as_rows_in_memory(
+    write: Any, scaling: str, keep: Keep, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.data.scale.BLOCK", 37)  # several blocks, for both
+    dataset = keep(write(*numbers()), VALUES | {"scaling": scaling, "test": 0.1})
+    model = {"kind": "mlp", "hidden": (8,), "dropout": 0.2, "norm": "batch"}
+    spec = Experiment.model_validate(
+        {"dataset": dataset.model_dump(), "model": model, "loss": {"kind": "mse"}, "optimizer": {"kind": "adam"}}
+        | {"steps": 30}
+    )
+    on_disk = Files(files.folder, resident_bytes=100)
+    assert isinstance(split(spec.dataset, on_disk).train.x, Mapped)
+    resident = prepare(spec, 3, CPU, files)
+    in_memory = list(train(resident))
+    mapped = prepare(spec, 3, CPU, on_disk)  # only now: both draw their dropout from the one generator
+    assert resident.scales == mapped.scales
+    for ours, theirs in zip(in_memory, train(mapped), strict=True):
+        assert torch.equal(ours.loss, theirs.loss)
+        assert {k: float(v) for k, v in (ours.readings or {}).items()} == {
+            k: float(v) for k, v in (theirs.readings or {}).items()
+        }
+    for name, parameter in resident.model.state_dict().items():
+        assert torch.equal(parameter, mapped.model.state_dict()[name])
+
+
+def test_a_full_batch_of_rows_on_disk_is_all_of_them(keep: Keep, files: Files) -> None:
+    dataset = keep(as_csv(*numbers()), VALUES)
+    document = {"dataset": dataset.model_dump(), "model": {"kind": "linear"}, "loss": {"kind": "mse"}, "steps": 3}
+    spec = Experiment.model_validate(document | {"optimizer": {"kind": "sgd"}, "batch_size": "full"})
+    runs = [train(prepare(spec, 0, CPU, each)) for each in (files, Files(files.folder, 0))]
+    assert [s.loss.item() for s in runs[0]] == [s.loss.item() for s in runs[1]]
+
+
+def test_the_unpacked_rows_are_written_once_and_leave_nothing_half_done(keep: Keep, files: Files) -> None:
+    dataset, on_disk = keep(as_csv(*numbers()), VALUES), Files(files.folder, 0)
+    load(dataset, on_disk)
+    (folder,) = (files.folder / dataset.resolved.sha256).glob("rows-*")  # type: ignore[operator]
+    written = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert {path.name for path in written} == {"x.npy", "y.npy"}
+    load(dataset, on_disk)
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == written
+    assert not list(folder.parent.glob(".rows-*"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+@pytest.mark.parametrize("scaling", ["standardise", "minmax"])
+def test_scaling_knows_the_training_rows_alone(scaling: Any, data: Any) -> None:
+    rows = data.draw(st.integers(2, 40))
+    finite = st.floats(-1e6, 1e6, width=32)
+    train_x = np.array(data.draw(st.lists(finite, min_size=rows, max_size=rows)), np.float32)[:, None]
+    scale = fit(scaling, train_x.__getitem__, rows)
+    assert scale is not None
+    scaled = scale.apply(train_x)
+    if scaling == "minmax":
+        assert (scaled >= 0).all()
+        assert (scaled <= 1).all()
+    wide = train_x.astype(np.float64)
+    centre = wide.mean() if scaling == "standardise" else wide.min()
+    spread = wide.std() if scaling == "standardise" else np.ptp(wide)
+    expected = (wide - centre) / (spread if np.ptp(wide) else 1.0)
+    np.testing.assert_allclose(scaled, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_other_rows_than_the_training_ones_do_not_change_the_scale(keep: Keep, files: Files) -> None:
+    x, word, value = numbers()
+    plain = keep(as_csv(x, word, value), VALUES | {"test": 0.2})
+    held_out = np.setdiff1d(np.arange(200), split_rows(plain, files))
+    x[held_out] *= 1000
+    changed = keep(as_csv(x, word, value), VALUES | {"test": 0.2})
+    before, after = split(plain, files).scales["features"], split(changed, files).scales["features"]
+    assert before.as_json() == after.as_json()
+
+
+def split_rows(dataset: Any, files: Files) -> Any:
+    """Which rows train, found again by their values."""
+    raw = split(dataset.model_copy(update={"scaling": "none", "target_scaling": "none"}), files).train.y
+    return np.flatnonzero(np.isin(load(dataset, files)[1], raw))
+
+
+def test_the_scales_are_kept_with_the_checkpoint(keep: Keep, files: Files, tmp_path: Path) -> None:
+    dataset = keep(as_csv(*numbers()), VALUES)
+    document = {"dataset": dataset.model_dump(), "model": {"kind": "linear"}, "loss": {"kind": "mse"}, "steps": 1}
+    training = prepare(Experiment.model_validate(document | {"optimizer": {"kind": "sgd"}}), 0, CPU, files)
+    saved = checkpoint.save(tmp_path / "run", training, {"environment": {}, "scales": training.scales})
+    found = checkpoint.load(saved.folder, saved.sha256, training)
+    parts = split(dataset, files)
+    assert found["scales"] == {name: scale.as_json() for name, scale in parts.scales.items()}
+    assert set(found["scales"]) == {"features", "target"}
+
+
+def test_a_file_that_is_gone_or_changed_is_a_failure_of_its_own(keep: Keep, files: Files) -> None:
+    dataset = keep(as_csv(*numbers()), VALUES)
+    assert files.folder is not None
+    content = files.folder / dataset.resolved.sha256 / "content"
+    content.write_bytes(content.read_bytes() + b"\n")
+    with pytest.raises(RunFailure) as changed:
+        load(dataset, files)
+    content.unlink()
+    with pytest.raises(RunFailure) as gone:
+        load(dataset, files)
+    with pytest.raises(RunFailure) as nowhere:
+        load(dataset, Files())
+    assert [error.value.kind for error in (changed, gone, nowhere)] == ["dataset_changed", *["dataset_missing"] * 2]
+
+
+POEM = "the cat sat on the mat, and the rat sat on the cat. " * 40
+
+
+@pytest.mark.parametrize("resident_bytes", [2**30, 0])
+def test_a_text_is_windows_of_characters_and_their_successors(resident_bytes: int, keep: Keep, files: Files) -> None:
+    dataset = keep(POEM.encode(), {"kind": "text", "context": 16}, "text")
+    x, y = load(dataset, Files(files.folder, resident_bytes))
+    characters = dataset.resolved.characters
+    rows = (len(POEM) - 1) // 16
+    assert x.shape == y.shape == (rows, 16) == (dataset.facts.rows, *dataset.facts.shape)
+    assert "".join(characters[token] for token in x.flatten()) == POEM[: rows * 16]
+    assert "".join(characters[token] for token in y.flatten()) == POEM[1 : rows * 16 + 1]
+    parts = split(dataset, Files(files.folder, resident_bytes))
+    assert tuple(len(part.x) for part in (parts.train, parts.validation, parts.test)) == dataset.counts
+    assert first(parts.train) == x[0].tolist()  # by position: the end is kept apart
+    assert first(parts.validation) == x[dataset.counts[0]].tolist()
+
+
+def first(rows: Rows) -> Any:
+    return (rows.x[:1] if isinstance(rows.x, Mapped) else torch.from_numpy(rows.x))[0].tolist()
+
+
+@pytest.mark.parametrize("kind", ["transformer", "gru"])
+def test_a_language_model_learns_a_text_and_is_measured_at_every_position(kind: str, keep: Keep, files: Files) -> None:
+    dataset = keep(POEM.encode(), {"kind": "text", "context": 16}, "text")
+    vocabulary = len(dataset.resolved.characters)
+    model: dict[str, Any] = {"kind": kind, "vocabulary": vocabulary, "outputs_at": "every"}
+    if kind == "transformer":
+        model |= {"causal": True, "width": 32, "layers": 1, "heads": 2}
+    spec = Experiment.model_validate(
+        {
+            "dataset": dataset.model_dump(),
+            "model": model,
+            "loss": {"kind": "cross_entropy"},
+            "optimizer": {"kind": "adam", "lr": 0.01},
+            "batch_size": 16,
+            "steps": 120,
+        }
+    )
+    assert spec.outputs == vocabulary
+    training = prepare(spec, 0, CPU, files)
+    steps = list(train(training))
+    assert steps[0].loss.item() == pytest.approx(np.log(vocabulary), rel=0.25)
+    readings = steps[-1].readings or {}
+    assert steps[-1].loss.item() < 1.0
+    assert float(readings["val/accuracy"]) > 0.6
+    rows = split(spec.dataset, files).validation
+    assert isinstance(rows.x, np.ndarray)
+    assert isinstance(rows.y, np.ndarray)
+    logits = training.model.eval()(torch.from_numpy(rows.x))  # (B, T, V)
+    tokens = torch.from_numpy(rows.y)
+    loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), tokens)  # torch's own layout: (B, V, T)
+    assert float(readings["val/loss"]) == pytest.approx(loss.item(), rel=1e-5)
+    assert float(readings["val/accuracy"]) == pytest.approx((logits.argmax(2) == tokens).float().mean().item())
+    on_disk = list(train(prepare(spec, 0, CPU, Files(files.folder, 0))))
+    assert [step.loss.item() for step in on_disk] == [step.loss.item() for step in steps]
+
+
+class Listening:
+    """The other side of a session: keeps what it is told."""
+
+    wish: str | None = None
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def send(self, kind: str, payload: bytes = b"", /, **fields: Any) -> None:
+        self.told.append((kind, fields))
+
+
+def test_a_session_finds_uploads_where_its_order_says_and_fails_for_good_without(
+    keep: Keep, files: Files, tmp_path: Path
+) -> None:
+    dataset = keep(as_csv(*numbers()), CLASSES)
+    document = {"dataset": dataset.model_dump(mode="json"), "model": {"kind": "linear"}, "steps": 4}
+    loss, optimizer = {"kind": "cross_entropy"}, {"kind": "sgd", "lr": 0.1}
+    spec = document | {"loss": loss, "optimizer": optimizer}
+    order = {
+        "spec": spec,
+        "seed": 0,
+        "threads": 1,
+        "flush_s": 1.0,
+        "checkpoint_s": 60.0,
+        "folder": str(tmp_path / "run"),
+    }
+    found, lost = order | {"datasets": str(files.folder)}, order | {"datasets": str(tmp_path / "elsewhere")}
+    for resident_bytes in (2**30, 0):
+        listening = Listening()
+        conduct(found | {"resident_bytes": resident_bytes}, CPU, listening)
+        assert listening.told[-1][1]["outcome"] == "succeeded"
+    with pytest.raises(RunFailure) as failed:
+        conduct(lost | {"resident_bytes": 0}, CPU, Listening())
+    assert failed.value.kind == "dataset_missing"
+    assert {"dataset_missing", "dataset_changed"} <= PERMANENT & STAYS_USABLE
