@@ -9,6 +9,7 @@ from service.spec.schedules import plateau_of
 
 MAX_PARAMETERS = 2 * 10**9
 MAX_STEPS = 5 * 10**7
+REFUSED = {"rises"}  # oddities of a schedule that no experiment can mean
 FITTING = {"regression": "mse, mae or huber", "objective": "objective"} | dict.fromkeys(
     ("classification", "language"), "cross_entropy"
 )
@@ -50,6 +51,8 @@ def _length(experiment: Experiment) -> Iterator[Problem]:
 def _schedule(experiment: Experiment) -> Iterator[Problem]:
     """What a schedule needs of the optimizer and of the evaluations."""
     schedule, optimizer = experiment.schedule, experiment.optimizer
+    odd = schedule.oddities(optimizer.lr, experiment.schedule_total)
+    yield from (problem.under("/schedule") for problem in odd if problem.code in REFUSED)
     if schedule.cycles and not {"momentum", "betas"} & set(type(optimizer).model_fields):
         detail = f"/optimizer/kind {optimizer.kind} has neither momentum nor betas to cycle: set this to false."
         yield Problem(f"/schedule{schedule.cycles}", "contradiction", detail)
@@ -163,7 +166,7 @@ def _odd(experiment: Experiment) -> Iterator[Problem]:
     """What is probably not meant with the schedule."""
     schedule = experiment.schedule
     odd = schedule.oddities(experiment.optimizer.lr, experiment.schedule_total)
-    yield from (problem.under("/schedule") for problem in odd)
+    yield from (problem.under("/schedule") for problem in odd if problem.code not in REFUSED)
     if schedule.cycles and getattr(experiment.optimizer, "momentum", None) == 0:
         detail = f"/optimizer/momentum is 0, and /schedule{schedule.cycles} puts a cycling one in its place."
         yield Problem("/optimizer/momentum", "ignored", detail)

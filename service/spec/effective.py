@@ -12,7 +12,7 @@ SAMPLES = 2_000  # steps looked at for the largest rate of a long run
 
 
 def effective(experiment: Experiment) -> dict[str, Any]:
-    """Rates, momentum, memory, decay and rows as they act; values that only the run decides are null, with the reason."""
+    """Rates, momentum, memory, decay and rows as they act; what only the run decides is null, with the reason."""
     return {
         "lr": _rate(experiment),
         "momentum": _momentum(experiment),

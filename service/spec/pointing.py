@@ -47,7 +47,15 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]
             continue
         place = locate(model, item["loc"])
         found.setdefault(place.pointer, []).append((item, place))
-    return [problem for items in found.values() for problem in _at_one_place(items)][:MAX_PROBLEMS]
+    told = [items for pointer, items in found.items() if not _shadowed(pointer, items, found)]
+    return [problem for items in told for problem in _at_one_place(items)][:MAX_PROBLEMS]
+
+
+def _shadowed(pointer: str, items: list[tuple[Any, Place]], found: Iterable[str]) -> bool:
+    """Whether another member of a plain union got further than the ones that say here what they would have taken."""
+    if not all(place.tried and item["type"].endswith(WRONG_TYPE) for item, place in items):
+        return False
+    return any(other.startswith(f"{pointer}/") for other in found)
 
 
 def locate(model: Any, location: Iterable[int | str]) -> Place:
@@ -58,8 +66,8 @@ def locate(model: Any, location: Iterable[int | str]) -> Place:
     for part in location:
         members = _members(here)
         if len(members) > 1:
-            tried = not any(_is_model(member) for member in members)
-            here = next((member for member in members if part in _tags(member)), None)
+            tried = not any(_tags(member) for member in members)
+            here = next((each for each in members if part in (*_tags(each), getattr(each, "__name__", None))), None)
             continue
         here = members[0]
         if not (_is_model(here) or get_origin(here) in (tuple, list, dict)):

@@ -21,7 +21,8 @@ def _accumulation(experiment: Experiment) -> Iterator[Problem]:
         detail = f"/batch_size gives {rows} rows to an update: at most that many pieces."
         yield Problem("/accumulate", "contradiction", detail, limit=rows)
     if experiment.optimizer.searches and experiment.precision == "fp16":
-        detail = f"/optimizer/kind {experiment.optimizer.kind} compares losses within an update, which a loss scale would disturb: bf16 or fp32."
+        kind = experiment.optimizer.kind
+        detail = f"/optimizer/kind {kind} compares losses within an update, which fp16's scale disturbs: bf16 or fp32."
         yield Problem("/precision", "contradiction", detail, limit=["fp32", "bf16"])
 
 

@@ -107,4 +107,5 @@ class SWA(Schedule_):
 
 def _above(eta_min: float, base: float) -> Iterator[Problem]:
     if eta_min > base:
-        yield Problem("/eta_min", "rises", "eta_min is above /optimizer/lr: the rate rises instead of falling.")
+        detail = f"eta_min is above /optimizer/lr ({base:g}): the rate would rise instead of falling."
+        yield Problem("/eta_min", "rises", detail, limit=base)
