@@ -1,4 +1,7 @@
-"""What is wrong or odd with an experiment although every field is right alone: problems refuse it, warnings go with it."""
+"""What is wrong or odd with an experiment although every field is right alone.
+
+Problems refuse it; warnings go with the answer.
+"""
 
 from collections.abc import Iterator
 
@@ -38,7 +41,7 @@ def _length(experiment: Experiment) -> Iterator[Problem]:
         yield Problem(
             "/schedule/steps",
             "contradiction",
-            f"the warmup is longer ({schedule.steps}) than the run (steps or epochs give {experiment.total_steps} updates).",
+            f"the warmup is longer ({schedule.steps}) than the run, whose /steps or /epochs give {experiment.total_steps}.",
             limit=experiment.total_steps,
         )
 
@@ -50,13 +53,14 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
         yield Problem(
             "/loss/kind",
             "contradiction",
-            f"/dataset/kind {experiment.dataset.kind} is a {facts.task} task, which {loss.kind} does not fit: use {fitting}.",
+            f"/dataset/kind {experiment.dataset.kind} is {facts.task}, which {loss.kind} does not fit: use {fitting}.",
         )
     elif loss.binary and facts.classes != 2:
         yield Problem(
             "/loss/kind",
             "contradiction",
-            f"{loss.kind} is for two classes; /dataset/kind {experiment.dataset.kind} has {facts.classes}: use cross_entropy.",
+            f"{loss.kind} is for two classes; /dataset/kind {experiment.dataset.kind} has {facts.classes}: "
+            "use cross_entropy.",
         )
     train = experiment.dataset.counts[0]
     if experiment.batch_size != "full" and experiment.batch_size > train:

@@ -23,7 +23,7 @@ class Facts:
 
 
 class Dataset_(Component):
-    """What every dataset has: how its rows are split, and how features are scaled (fitted on the training part only)."""
+    """What every dataset has: how rows are split, and how features are scaled (fitted on the training part only)."""
 
     facts: ClassVar[Facts]
     source: ClassVar[str] = ""

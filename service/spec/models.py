@@ -15,7 +15,7 @@ Norm = Literal["none", "batch", "layer"]
 
 
 class Model_(Component):
-    """What every model has. Its target is called with the shape of one row and the number of outputs, then the fields."""
+    """What every model has. Its target takes the shape of one row and the number of outputs, then the fields."""
 
     ranks: ClassVar[tuple[int, ...]]  # how many dimensions one row may have
     init: Init = TorchDefault()
@@ -109,7 +109,8 @@ class CNN(Model_):
             yield Problem(
                 "/channels",
                 "image_too_small",
-                f"{len(self.channels)} poolings by {self.pool} leave nothing of {shape[1]} x {shape[2]}: fewer channels or pool 1.",
+                f"{len(self.channels)} poolings by {self.pool} leave nothing of {shape[1]} x {shape[2]}: "
+                "fewer channels or pool 1.",
             )
 
     def parameters(self, shape: tuple[int, ...], outputs: int) -> int:
