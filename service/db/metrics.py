@@ -137,7 +137,7 @@ def resummarise(connection: Connection, run_id: str) -> None:
 
 
 def compact(connection: Connection, run_id: str, attempt: int, upto: int) -> None:
-    """Join this attempt's neighbouring small chunks that end at or before `upto`; content stays equal. Behind the fence."""
+    """Join this attempt's neighbouring small chunks up to `upto`; the points stay equal. Behind the fence."""
     chunk = metric_chunk.c
     mine = (chunk.run_id == run_id) & (chunk.attempt == attempt)
     sizes = (
