@@ -10,6 +10,9 @@ from fastapi.testclient import TestClient
 
 from service.api.body import MAX_BYTES
 from service.db import runs
+from service.errors import Invalid, Malformed
+from service.spec.document import read_json, validate
+from service.spec.experiment import Experiment
 
 from .conftest import SPEC
 
@@ -120,7 +123,7 @@ def test_the_limit_holds_whatever_the_headers_say(shared: TestClient) -> None:
     check(shared.post("/v1/experiments", content=b"{}", headers=huge), 413)
 
 
-def test_the_worst_body_is_refused_in_little_time(shared: TestClient) -> None:
+def test_the_worst_body_is_refused_in_little_time() -> None:
     worst = [
         b"[" + b"1," * (MAX_BYTES // 2 - 2) + b"1]",
         b"[]" * (MAX_BYTES // 2),
@@ -132,11 +135,11 @@ def test_the_worst_body_is_refused_in_little_time(shared: TestClient) -> None:
     for body in worst:
         took = []
         for _ in range(3):
-            begin = time.perf_counter()
-            answer = shared.post("/v1/experiments", content=body, headers=JSON)
-            took.append(time.perf_counter() - begin)
-            assert answer.status_code in (400, 422)
-        assert min(took) < 0.15, f"{body[:20]!r}: {min(took)}"  # a busy machine; alone it is a tenth
+            begin = time.thread_time()  # of a processor: others on this machine do not count
+            with pytest.raises((Malformed, Invalid)):
+                validate(Experiment, read_json(body))
+            took.append(time.thread_time() - begin)
+        assert min(took) < 0.06, f"{body[:20]!r}: {min(took)}"
 
 
 @pytest.mark.parametrize(
