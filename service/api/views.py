@@ -11,6 +11,7 @@ from service.db.experiments import StoredExperiment
 from service.db.metrics import Summary
 from service.db.runs import Attempt, StoredRun
 from service.lifecycle import State, displayed
+from service.nonfinite import dumps
 from service.spec.experiment import Experiment
 
 T = TypeVar("T")
@@ -158,7 +159,7 @@ class ExperimentView(View):
             owner=stored.owner,
             hash=stored.spec_hash,
             created_at=stored.created_at,
-            spec=stored.spec,
+            spec=Experiment.model_validate_json(dumps(stored.spec)).normalised(),
             runs=runs,
         )
 
