@@ -41,7 +41,8 @@ def _length(experiment: Experiment) -> Iterator[Problem]:
         yield Problem(
             "/schedule/steps",
             "contradiction",
-            f"the warmup is longer ({schedule.steps}) than the run, whose /steps or /epochs give {experiment.total_steps}.",
+            f"the warmup is longer ({schedule.steps}) than the run, whose /steps or /epochs give "
+            f"{experiment.total_steps}.",
             limit=experiment.total_steps,
         )
 
