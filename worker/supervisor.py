@@ -100,15 +100,15 @@ class Supervisor:
         """Claim with a lease made here: if the answer to the COMMIT is lost, asking again finds the same run."""
         lease = uuid.uuid4().hex
 
-        def take(connection: Connection) -> Claim | None:
-            return leases.claim(connection, [self.settings.pool], self.settings.worker_name, lease)
+        def take(again: bool) -> Claim | None:
+            with transaction(self.engine) as connection:
+                return leases.claim(connection, [self.settings.pool], self.settings.worker_name, lease, again)
 
-        for _ in range(3):
-            with contextlib.suppress(Unavailable), transaction(self.engine) as connection:
-                return take(connection)
+        for attempt in range(3):
+            with contextlib.suppress(Unavailable):
+                return take(again=attempt > 0)
             time.sleep(RETRY_S)
-        with transaction(self.engine) as connection:
-            return take(connection)
+        return take(again=True)
 
     def usable_trainer(self) -> TrainerProcess:
         """The warm trainer, or a new one in place of one that died."""

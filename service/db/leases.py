@@ -92,10 +92,9 @@ FENCE = text(
 )
 
 
-def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str) -> Claim | None:
-    """Take the first waiting run of these pools. Asked again with the same lease it finds the run it already holds."""
-    held = _held(connection, lease)
-    if held:
+def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str, again: bool = False) -> Claim | None:
+    """Take the first waiting run of these pools. Asked `again` with the same lease it finds what it may already hold."""
+    if again and (held := _held(connection, lease)):
         return held
     if connection.execute(CLAIM, {"pools": list(pools), "lease": lease, "worker": worker}).one_or_none() is None:
         return None
