@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -171,9 +172,11 @@ def make_environment() -> None:
     if not works(PYTHON, "import sys"):
         before = ["--clear"] if VENV.exists() else []
         status, output = run("making .venv", [sys.executable, "-m", "venv", *before, str(VENV)])
-        if status != 0:
+        if status != 0 and not works(PYTHON, "import sys"):
             stop(why_no_environment(output))
-    if not works(PYTHON, "import pip"):
+    if not works(
+        PYTHON, "import pip._internal.cli.main; import pip._vendor.packaging.version"
+    ):  # also where `venv` could not, because it hides the reason
         status, output = run("adding pip to .venv", [str(PYTHON), "-m", "ensurepip", "--upgrade"])
         if status != 0:
             stop(why_no_environment(output))
@@ -194,15 +197,13 @@ def check_writable() -> None:
         with tempfile.TemporaryFile(dir=place) as probe:
             probe.write(bytes(65536))
     except OSError as error:
-        stop(why_not(error, place))
+        stop(why_not(OSError(error.errno, error.strerror), place))  # without the name of the probe
 
 
 def why_no_environment(output: str) -> str:
     """What is wrong when `python -m venv` fails."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if any(sign in output for sign in ("ensurepip", "No module named venv")) and not any(
-        sign in output for sign in (*FULL, *CLOSED)
-    ):
+    if not is_full(output) and re.search("ensurepip is not available|No module named '?(ensurepip|venv)", output):
         return (
             f"this Python {version} cannot make a virtual environment; "
             f"on Debian and Ubuntu install it with: apt install python{version}-venv"
@@ -215,7 +216,7 @@ def have_uv() -> bool:
     if works(PYTHON, "import uv"):
         return True
     status, output = run("getting uv, a faster installer", [*pip(), "uv"])
-    if status != 0 and any(sign in output for sign in (*OFFLINE, *FULL, *CLOSED)):
+    if status != 0 and (is_full(output) or any(sign in output for sign in (*OFFLINE, *CLOSED))):
         stop(explain("getting uv", output))
     return status == 0
 
@@ -225,7 +226,7 @@ def install_with_uv(requirement: str) -> bool:
     environment = uv_environment(pip_settings(), os.environ)
     command = [str(PYTHON), "-m", "uv", "pip", "install", "--python", str(PYTHON), "-e", requirement]
     status, output = run("installing with uv", command, environment)
-    if status != 0 and any(sign in output for sign in FULL):
+    if status != 0 and is_full(output):
         stop(explain("installing", output))
     if status != 0:
         say(f"uv could not ({last_line(output)}); trying pip")
@@ -279,15 +280,14 @@ def uv_environment(settings: Mapping[str, str], environment: Mapping[str, str]) 
 def run(what: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Exit status and output of a long step, with a line every few seconds that shows where it is."""
     say(what)
-    step = subprocess.Popen(
+    with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    try:
-        output = follow(what, step)
-    finally:
-        if step.poll() is None:
+    ) as step:
+        try:
+            output = follow(what, step)
+        except BaseException:
             step.terminate()
-        step.wait()
+            raise
     if step.returncode != 0:
         keep_log(what, output)
     return step.returncode, output
@@ -323,7 +323,7 @@ def keep_log(what: str, output: str) -> None:
 
 def explain(what: str, output: str) -> str:
     """One sentence for a step that failed."""
-    if any(sign in output for sign in FULL):
+    if is_full(output):
         return why_not(OSError(errno.ENOSPC, ""), ROOT)
     if any(sign in output for sign in CLOSED):
         return f"{what} failed: {blamed(output, CLOSED)}"
@@ -335,10 +335,16 @@ def explain(what: str, output: str) -> str:
     return f"{what} failed: {blamed(output, ('ERROR', 'error', 'Error'))} (all of it: {LOG})"
 
 
+def is_full(output: str) -> bool:
+    """Whether a step failed for want of room; tools that lost half a file give odd reasons instead."""
+    return any(sign in output for sign in FULL) or shutil.disk_usage(ROOT).free < 20_000_000  # bytes
+
+
 def blamed(output: str, signs: Sequence[str]) -> str:
-    """The line that tells why, else the last one."""
-    lines = [line.strip() for line in output.splitlines() if any(sign in line for sign in signs)]
-    return lines[-1][:300] if lines else last_line(output)
+    """The last line with the first sign that occurs, else the last line."""
+    lines = [line.strip() for line in output.splitlines()]
+    telling = [[line for line in lines if sign in line] for sign in signs]
+    return next((found[-1][:300] for found in telling if found), last_line(output))
 
 
 def why_not(error: OSError, place: Path) -> str:

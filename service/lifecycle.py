@@ -73,5 +73,5 @@ ATTEMPT_BUDGET = 50  # attempts of any kind
 
 
 def backoff_s(failures: int) -> float:
-    """Seconds to wait before the attempt after `failures` crashes in a row: 0 for the first, then 10, 20, 40, ... 600."""
+    """Seconds until the attempt after `failures` crashes in a row: 0 for the first, then 10, 20, 40, ... 600."""
     return 0.0 if failures <= 1 else min(10.0 * 2 ** (failures - 2), 600.0)

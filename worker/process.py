@@ -17,7 +17,7 @@ Frame = tuple[dict[str, Any] | None, bytes]
 
 
 class TrainerProcess:
-    """A fresh interpreter that trains. It dies with its supervisor: by signal on Linux, by the closed pipe everywhere."""
+    """A fresh interpreter that trains; dies with its supervisor: by signal on Linux, by the closed pipe everywhere."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process

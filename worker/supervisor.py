@@ -100,15 +100,15 @@ class Supervisor:
         """Claim with a lease made here: if the answer to the COMMIT is lost, asking again finds the same run."""
         lease = uuid.uuid4().hex
 
-        def take(connection: Connection) -> Claim | None:
-            return leases.claim(connection, [self.settings.pool], self.settings.worker_name, lease)
+        def take(again: bool) -> Claim | None:
+            with transaction(self.engine) as connection:
+                return leases.claim(connection, [self.settings.pool], self.settings.worker_name, lease, again)
 
-        for _ in range(3):
-            with contextlib.suppress(Unavailable), transaction(self.engine) as connection:
-                return take(connection)
+        for attempt in range(3):
+            with contextlib.suppress(Unavailable):
+                return take(again=attempt > 0)
             time.sleep(RETRY_S)
-        with transaction(self.engine) as connection:
-            return take(connection)
+        return take(again=True)
 
     def usable_trainer(self) -> TrainerProcess:
         """The warm trainer, or a new one in place of one that died."""
@@ -132,6 +132,7 @@ class RunSupervision:
         self.slot, self.held, self.settings = slot, held, slot.settings
         self.pending = Pending()
         self.wish = Wish.RUN
+        self.environment: dict[str, Any] | None = None  # said by the trainer and not yet written
         self.told: str | None = None
         self.told_at = 0.0
         self.last_write = time.monotonic()
@@ -188,12 +189,16 @@ class RunSupervision:
     def _handle(self, header: dict[str, Any], payload: bytes) -> bool:
         kind = header["type"]
         if kind == "started":
-            self._commit(lambda c: self._started(c, header["environment"]))
-        elif kind == "points":
+            self.environment = header["environment"]  # written with the first points, which follow at once
+            return False
+        if kind == "points":
             self.pending.add(header["series"], payload)
             if self.trainer.frames.empty() or self.pending.count > 100_000:
                 self._flush()
-        elif kind == "checkpoint":
+            return False
+        if self.environment is not None:  # a run so short that no points were written yet
+            self._flush()
+        if kind == "checkpoint":
             self._checkpoint(header)
         elif kind == "end":
             self._end(header["outcome"], header.get("note"))
@@ -223,14 +228,10 @@ class RunSupervision:
             return self.wish.value
         return "drain" if self.slot.draining.is_set() else None
 
-    def _started(self, connection: Connection, environment: dict[str, Any]) -> Wish:
-        wish = leases.fence(connection, self.held)
-        leases.note_environment(connection, self.held, environment)
-        return wish
-
     def _flush(self) -> None:
-        chunks = self.pending.take()
-        self.wish = self._commit(lambda c: leases.flush(c, self.held, chunks))
+        chunks, environment = self.pending.take(), self.environment
+        self.wish = self._commit(lambda c: leases.flush(c, self.held, chunks, environment))
+        self.environment = None
 
     def _checkpoint(self, header: dict[str, Any]) -> None:
         saved = SavedCheckpoint(header["step"], header["folder"], header["sha256"], header["size_bytes"])

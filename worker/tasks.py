@@ -1,4 +1,4 @@
-"""The Celery side of a worker: the bell rings, the slot's own thread looks. The only Celery code here; imports no torch."""
+"""The Celery side of a worker: the bell rings, the slot's own thread looks. Imports no torch."""
 
 import logging
 import os

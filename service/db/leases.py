@@ -92,10 +92,9 @@ FENCE = text(
 )
 
 
-def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str) -> Claim | None:
-    """Take the first waiting run of these pools. Asked again with the same lease it finds the run it already holds."""
-    held = _held(connection, lease)
-    if held:
+def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str, again: bool = False) -> Claim | None:
+    """Take the first waiting run of these pools. Asked `again` with the same lease it finds what it may already hold."""
+    if again and (held := _held(connection, lease)):
         return held
     if connection.execute(CLAIM, {"pools": list(pools), "lease": lease, "worker": worker}).one_or_none() is None:
         return None
@@ -135,19 +134,22 @@ def fence(connection: Connection, held: Claim, step: int = 0) -> Wish:
     return Wish(row.desired)
 
 
-def note_environment(connection: Connection, held: Claim, environment: Mapping[str, Any]) -> None:
-    """Record what the attempt runs on."""
-    connection.execute(
-        text(
-            "UPDATE attempt SET environment = cast(:environment AS jsonb) WHERE run_id = :run_id AND attempt = :attempt"
-        ),
-        {"environment": dumps(environment), "run_id": held.run_id, "attempt": held.attempt},
-    )
+NOTE = text(
+    "UPDATE attempt SET environment = cast(:environment AS jsonb) WHERE run_id = :run_id AND attempt = :attempt"
+)
 
 
-def flush(connection: Connection, held: Claim, chunks: Mapping[str, Chunk]) -> Wish:
-    """Write points; safe to repeat with the same chunks."""
+def flush(
+    connection: Connection,
+    held: Claim,
+    chunks: Mapping[str, Chunk],
+    environment: Mapping[str, Any] | None = None,
+) -> Wish:
+    """Write points, and once what the attempt runs on; safe to repeat with the same arguments."""
     wish = fence(connection, held, max((chunk.last_step for chunk in chunks.values()), default=0))
+    if environment is not None:
+        row = {"environment": dumps(environment), "run_id": held.run_id, "attempt": held.attempt}
+        connection.execute(NOTE, row)
     if chunks:
         ids = metrics.series_ids(connection, held.run_id, list(chunks))
         metrics.append(connection, held.run_id, held.attempt, {ids[name]: chunk for name, chunk in chunks.items()})

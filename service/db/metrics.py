@@ -103,10 +103,10 @@ def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dic
     """The ids of a run's series, new ones made."""
     query = select(series.c.name, series.c.id).where(series.c.run_id == run_id)
     known = {row.name: row.id for row in connection.execute(query)}
-    for name in names:
-        if name not in known:
-            made = insert(series).values(run_id=run_id, name=name).returning(series.c.id)
-            known[name] = connection.execute(made).scalar_one()
+    missing = [{"run_id": run_id, "name": name} for name in names if name not in known]
+    if missing:
+        made = insert(series).values(missing).returning(series.c.name, series.c.id)
+        known |= {row.name: row.id for row in connection.execute(made)}
     return known
 
 
@@ -137,7 +137,7 @@ def resummarise(connection: Connection, run_id: str) -> None:
 
 
 def compact(connection: Connection, run_id: str, attempt: int, upto: int) -> None:
-    """Join this attempt's neighbouring small chunks that end at or before `upto`; content stays equal. Behind the fence."""
+    """Join this attempt's neighbouring small chunks up to `upto`; the points stay equal. Behind the fence."""
     chunk = metric_chunk.c
     mine = (chunk.run_id == run_id) & (chunk.attempt == attempt)
     sizes = (

@@ -48,12 +48,19 @@ def revoke_key(connection: Connection, key_id: str) -> bool:
     return connection.execute(api_key.update().where(chosen).values(revoked_at=func.clock_timestamp())).rowcount == 1
 
 
+OPEN = api_key.c.revoked_at.is_(None) & or_(
+    api_key.c.expires_at.is_(None), api_key.c.expires_at > func.clock_timestamp()
+)
+
+
+def key_opens(connection: Connection, key_id: str) -> bool:
+    """Whether a key that was checked before still opens."""
+    return connection.execute(select(api_key.c.id).where(api_key.c.id == key_id, OPEN)).one_or_none() is not None
+
+
 def find_principal(connection: Connection, key: str) -> Principal | None:
     """Whose key this is, or None; the same work is done for an unknown id as for a wrong secret."""
     key_id, _, secret = key.partition(".")
-    open_ = api_key.c.revoked_at.is_(None) & or_(
-        api_key.c.expires_at.is_(None), api_key.c.expires_at > func.clock_timestamp()
-    )
     query = (
         select(
             api_key.c.secret_sha256,
@@ -65,7 +72,7 @@ def find_principal(connection: Connection, key: str) -> Principal | None:
         )
         .join(member, member.c.id == api_key.c.member_id)
         .join(project, project.c.id == member.c.project_id)
-        .where(api_key.c.id == key_id, open_)
+        .where(api_key.c.id == key_id, OPEN)
     )
     row = connection.execute(query).one_or_none()
     stored = row.secret_sha256 if row else bytes(32)

@@ -78,7 +78,7 @@ def waiting(connection: Connection) -> dict[str, int]:
     """How many runs could start now, by pool."""
     rows = connection.execute(
         text(
-            "SELECT pool, count(*) AS n FROM run WHERE state = 'queued' AND not_before <= clock_timestamp() GROUP BY pool"
+            "SELECT pool, count(*) AS n FROM run WHERE state = 'queued' AND not_before <= clock_timestamp() GROUP BY 1"
         )
     )
     return {row.pool: row.n for row in rows}

@@ -62,8 +62,8 @@ def some(connection: Connection, principal: Principal, ids: Sequence[str]) -> li
 
 
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
-    """All runs of these experiments, by seed order of creation; the caller has checked that they may be seen."""
-    query = select(*COLUMNS).where(run.c.experiment_id.in_(experiment_ids)).order_by(run.c.experiment_id, run.c.id)
+    """All runs of these experiments, by seed; the caller has checked that they may be seen."""
+    query = select(*COLUMNS).where(run.c.experiment_id.in_(experiment_ids)).order_by(run.c.experiment_id, run.c.seed)
     return [_stored(row) for row in connection.execute(query).mappings()]
 
 

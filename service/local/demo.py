@@ -6,7 +6,7 @@ from typing import Any
 from service.local import http
 from service.local.processes import Say
 
-PAIR = ("digits-sgd", "digits-adamw")  # presets that differ in the optimizer alone
+PAIR = ("digits-sgd-momentum", "digits-adam")  # presets that differ in the optimizer alone
 LOOK_S = 1.0
 DONE = ("succeeded", "failed", "cancelled")
 
@@ -54,23 +54,24 @@ def progress(experiment: dict[str, Any]) -> str:
     steps = sum(run.get("step") or 0 for run in runs)
     total = sum(run.get("total_steps") or 0 for run in runs)
     states = ", ".join(sorted({run["state"] for run in runs}))
-    return f"{states} {steps}/{total}, loss {number(loss(runs, 'last'))}"
+    return f"{states} {steps}/{total}, loss {number(mean_last(runs, 'loss'))}"
 
 
 def table(experiments: list[dict[str, Any]]) -> list[str]:
     """One line for each experiment, ready to print in columns."""
-    rows = [("preset", "runs", "state", "last loss", "least loss")]
+    rows: list[tuple[str, ...]] = [("preset", "runs", "state", "last loss", "validation loss", "validation accuracy")]
     for name, experiment in zip(PAIR, experiments, strict=True):
         runs = experiment["runs"]
         states = ", ".join(sorted({run["state"] for run in runs}))
-        rows.append((name, str(len(runs)), states, number(loss(runs, "last")), number(loss(runs, "min"))))
+        figures = [number(mean_last(runs, series)) for series in ("loss", "val/loss", "val/accuracy")]
+        rows.append((name, str(len(runs)), states, *figures))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def loss(runs: list[dict[str, Any]], which: str) -> float | None:
-    """The mean over the runs of one figure of the loss; None before there is one that is finite."""
-    figures = [run.get("series", {}).get("loss", {}).get(which) for run in runs]
+def mean_last(runs: list[dict[str, Any]], series: str) -> float | None:
+    """The mean over the runs of the last value of a series; None before there is one that is finite."""
+    figures = [run.get("series", {}).get(series, {}).get("last") for run in runs]
     finite = [figure for figure in figures if isinstance(figure, int | float)]  # NaN comes as a string
     return sum(finite) / len(finite) if finite else None
 

@@ -40,7 +40,7 @@ def words_of(body: bytes) -> str:
     try:
         problem = json.loads(body)
         parts = [problem.get("detail") or problem.get("title") or ""]
-        parts += [f"{each.get('pointer', '')}: {each.get('detail', '')}" for each in problem.get("problems", [])]
+        parts += [f"{each.get('pointer', '')}: {each.get('detail', '')}" for each in problem.get("errors", [])]
     except (ValueError, AttributeError):
         return body.decode(errors="replace")[:500]
     return "; ".join(part for part in parts if part)

@@ -250,9 +250,9 @@ class Start:
         else:
             say(f"API key: the one of the first start, kept in {self.folder.key}")
         say(
-            f"\nTo train something, paste:\n\n  curl -sS {self.url}/v1/experiments \\\n"
-            "    -H 'Content-Type: application/json' \\\n"
-            f'    -H "Authorization: Bearer $(cat {key_file})" \\\n    -d {shlex.quote(FIRST_SPEC)}\n\n'
+            f"\nTo train something, paste:\n\n  export SADDLE_URL={self.url}\n  export SADDLE_KEY=$(cat {key_file})\n"
+            "  curl -sS $SADDLE_URL/v1/experiments -H 'Content-Type: application/json' \\\n"
+            f'    -H "Authorization: Bearer $SADDLE_KEY" -d {shlex.quote(FIRST_SPEC)}\n\n'
             "Ctrl-C ends it; runs go on with the next start."
         )
 

@@ -38,6 +38,7 @@ BASE: dict[str, Any] = {
     "optimizer": {"kind": "sgd", "lr": 0.01},
     "batch_size": 64,
 }
+LAST_RUN = text("SELECT state, extract(epoch FROM finished_at - started_at) AS s FROM run ORDER BY id DESC LIMIT 1")
 SUBJECTS = {
     "mlp": {"model": {"kind": "mlp", "hidden": [128]}, "optimizer": {"kind": "adam"}},
     "cnn": {"model": {"kind": "cnn", "channels": [16, 32]}},
@@ -97,7 +98,9 @@ def product(home: Path) -> Iterator[Any]:
         with transaction(engine) as connection:
             principal = projects.find_principal(connection, projects.new_key(connection, "bench", "bench"))
         assert principal is not None
-        worker = subprocess.Popen([sys.executable, "-m", "worker"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "worker"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+        )
 
         def durable(spec: Experiment) -> float:
             with transaction(engine) as connection:
@@ -106,9 +109,7 @@ def product(home: Path) -> Iterator[Any]:
             while True:
                 time.sleep(0.05)
                 with transaction(engine) as connection:
-                    row = connection.execute(
-                        text("SELECT state, extract(epoch FROM finished_at - started_at) AS s FROM run ORDER BY id DESC LIMIT 1")
-                    ).one()
+                    row = connection.execute(LAST_RUN).one()
                 if row.state in ("succeeded", "failed"):
                     assert row.state == "succeeded", row
                     return float(row.s)
@@ -125,37 +126,45 @@ def product(home: Path) -> Iterator[Any]:
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix="saddle-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="saddle-bench-", ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         with product(Path(name)) as durable:
-            for subject, steps in (("mlp", 12_000), ("cnn", 1_500)):
-                report(subject, spec_of(subject, steps), arguments.rounds, durable, name)
+            for subject, short, long in (("mlp", 3_000, 24_000), ("cnn", 400, 3_000)):
+                report(f"{subject} hot", [hot_round(spec_of(subject, short), name) for _ in range(arguments.rounds)])
+                long_spec = spec_of(subject, long)
+                report(f"{subject} durable", [durable_round(long_spec, durable) for _ in range(arguments.rounds // 3)])
 
 
-def report(subject: str, spec: Experiment, rounds: int, durable: Any, folder: str) -> None:
-    """One line a measure: the median over rounds of subject / yardstick."""
-    raw(spec_of(subject, 200))
-    rows = []
-    for _ in range(rounds):
-        base, base_thread = raw(spec)
-        with_recorder, with_thread = hot(spec, folder)
-        again, again_thread = raw(spec)
-        rows.append(
-            {
-                "raw again wall": again / base,
-                "raw again thread": again_thread / base_thread,
-                "hot wall": with_recorder / base,
-                "hot thread": with_thread / base_thread,
-                "durable wall": durable(spec) / base,
-                "us a step": base / spec.total_steps * 1e6,
-            }
-        )
+def hot_round(spec: Experiment, folder: str) -> dict[str, float]:
+    """Raw, recorded, raw again, each of a second or so, so that what the machine does besides meets all alike."""
+    before, before_thread = raw(spec)
+    recorded, recorded_thread = hot(spec, folder)
+    after, after_thread = raw(spec)
+    return {
+        "wall": 2 * recorded / (before + after),
+        "thread": 2 * recorded_thread / (before_thread + after_thread),
+        "raw again, thread": after_thread / before_thread,
+        "us a step": before / spec.total_steps * 1e6,
+    }
+
+
+def durable_round(spec: Experiment, durable: Any) -> dict[str, float]:
+    """The raw loop on both sides of the real one."""
+    before, _ = raw(spec)
+    spent = durable(spec)
+    after, _ = raw(spec)
+    return {"wall": 2 * spent / (before + after), "raw again": after / before}
+
+
+def report(subject: str, rows: list[dict[str, float]]) -> None:
+    """One line a measure: the median over rounds of subject / yardstick, and how far the rounds lay apart."""
     for measure in rows[0]:
         values = [row[measure] for row in rows]
-        print(f"{subject:4} {measure:18} median {statistics.median(values):8.3f}  least {min(values):8.3f}  most {max(values):8.3f}")
+        middle = f"median {statistics.median(values):8.3f}"
+        print(f"{subject:12} {measure:18} {middle}   least {min(values):8.3f}   most {max(values):8.3f}", flush=True)
 
 
 if __name__ == "__main__":

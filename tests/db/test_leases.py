@@ -99,8 +99,8 @@ def test_a_claim_whose_answer_was_lost_is_found_again_by_its_lease(
 ) -> None:
     submit(2)
     first = take(engine, "mine")
-    again = take(engine, "mine")
-    assert first == again
+    with transaction(engine) as connection:
+        assert leases.claim(connection, ["cpu"], "w1", "mine", again=True) == first
 
 
 def test_a_late_worker_is_fenced_from_every_kind_of_write(engine: Engine, submit: Callable[..., list[str]]) -> None:
@@ -183,7 +183,8 @@ def test_compaction_keeps_every_point_and_stops_at_the_oldest_kept_checkpoint(
     with transaction(engine) as connection:
         rows = connection.execute(
             text(
-                "SELECT first_step, m.last_step FROM metric_chunk m JOIN series s ON s.id = series_id WHERE name = 'loss' ORDER BY 1"
+                "SELECT first_step, m.last_step FROM metric_chunk m JOIN series s ON s.id = series_id "
+                "WHERE name = 'loss' ORDER BY 1"
             )
         ).all()
         assert tuple(rows[0]) == (1, 100)

@@ -16,7 +16,7 @@ def test_the_newest_schema_is_accepted_and_another_refused_with_the_remedy(engin
     check_schema(engine)
     with transaction(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-    with pytest.raises(SchemaMismatch, match="service.db upgrade"):
+    with pytest.raises(SchemaMismatch, match=r"service\.db upgrade"):
         check_schema(engine)
 
 

@@ -49,7 +49,7 @@ def test_two_experiments_over_seeds_are_compared(stack: Any, spec: Callable[...,
 def test_points_and_states_arrive_live_and_a_broken_stream_resumes(
     stack: Any, spec: Callable[..., dict[str, Any]]
 ) -> None:
-    run = stack.post("/v1/experiments", spec(name="live", epochs=6))["runs"][0]["id"]
+    run = stack.post("/v1/experiments", spec(name="live", epochs=100))["runs"][0]["id"]
     seen: list[int] = []
     last_id = ""
     rounds = 0
@@ -71,7 +71,7 @@ def test_points_and_states_arrive_live_and_a_broken_stream_resumes(
                     ended = True
                 elif not line and taken == 3:
                     break  # hang up in the middle and come back
-    assert seen == list(range(1, 6 * 45 + 1))
+    assert seen == list(range(1, 100 * 45 + 1))
     assert rounds > 1
 
 

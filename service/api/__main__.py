@@ -1,0 +1,35 @@
+"""`python -m service.api`: serve the API.  `python -m service.api openapi`: print its OpenAPI document."""
+
+import argparse
+import json
+import sys
+
+from service.api.app import openapi_document
+from service.api.server import listen, serve
+from service.db.session import check_schema, make_engine
+from service.errors import SaddleError
+from service.settings import settings
+
+
+def main() -> int:
+    """Serve until ended; 1 and a sentence where that cannot be."""
+    parser = argparse.ArgumentParser(prog="python -m service.api", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["serve", "openapi"], default="serve")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    arguments = parser.parse_args()
+    if arguments.what == "openapi":
+        print(json.dumps(openapi_document(), indent=2))
+        return 0
+    try:
+        check_schema(make_engine(settings().database_url, pool_size=1))
+        listener = listen(arguments.host, arguments.port)
+    except (SaddleError, OSError) as error:
+        print(f"saddle: {error}", file=sys.stderr)
+        return 1
+    return serve(listener, arguments.workers)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

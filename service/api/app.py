@@ -1,0 +1,65 @@
+"""The application: layers, routes and errors put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Depends, FastAPI
+
+from service.api import catalog, comparisons, events, experiments, problems, runs, series, service
+from service.api.deps import known_parameters
+from service.api.guard import Authenticated, Envelope, KnownHost
+from service.api.openapi import RESPONSES, describe
+from service.api.runtime import Runtime, running
+from service.settings import Settings
+from service.settings import settings as read_settings
+
+ROUTERS = (service.router, experiments.router, runs.router, series.router, events.router, comparisons.router)
+DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
+
+
+class Api(FastAPI):
+    """FastAPI with our own OpenAPI document."""
+
+    def openapi(self) -> dict[str, Any]:
+        """What routes, bodies and errors look like."""
+        return describe(self)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The API for these settings; its connections and threads live as long as its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Runtime]]:
+        async with running(settings) as runtime:
+            yield {"runtime": runtime}
+
+    app = Api(
+        title="Saddle",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        dependencies=[Depends(known_parameters)],
+        responses=RESPONSES,
+        openapi_url=None,  # our own route serves it, made by `describe`
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for router in (*ROUTERS, catalog.router):
+        app.include_router(router)
+    problems.install(app)
+    app.add_middleware(Authenticated)
+    app.add_middleware(KnownHost, allowed=settings.allowed_hosts)
+    app.add_middleware(Envelope)  # added last: the outermost
+    return app
+
+
+def from_settings() -> FastAPI:
+    """The API of this process's environment."""
+    return create_app(read_settings())
+
+
+def openapi_document() -> dict[str, Any]:
+    """The document alone; asks no database."""
+    return create_app(Settings(database_url="postgresql+psycopg://")).openapi()

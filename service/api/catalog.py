@@ -1,0 +1,146 @@
+"""Routes of what can be chosen: the catalogue, presets, and a schedule drawn before anything runs."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+
+from service.api.deps import body, takes
+from service.api.views import Json, View
+from service.errors import Invalid, NotFound, Problem
+from service.spec.catalog import CATALOG
+from service.spec.checks import MAX_STEPS
+from service.spec.component import Component, Part, Rate
+from service.spec.preset_loader import presets
+from service.spec.schedules import Schedule, Warmup, curve
+
+router = APIRouter(prefix="/v1", tags=["catalog"])
+MAX_POINTS = 100_000
+
+
+class Kind(View):
+    """One choosable part."""
+
+    family: str
+    kind: str
+    summary: str
+    formula: str
+    paper: str
+
+    @classmethod
+    def of(cls, family: str, kind: str, member: type[Component]) -> "Kind":
+        """Read off the class."""
+        summary = (member.__doc__ or "").strip()
+        return cls(family=family, kind=kind, summary=summary, formula=member.formula, paper=member.paper)
+
+
+class KindDetail(Kind):
+    """One choosable part with its fields."""
+
+    json_schema: Json = Field(description="JSON Schema: fields with defaults and ranges")
+
+
+class Family(View):
+    """The parts of one family."""
+
+    family: str
+    items: list[Kind]
+
+
+class Catalog(View):
+    """All families."""
+
+    items: list[Family]
+
+
+@router.get("/catalog", operation_id="get_catalog")
+def get_catalog() -> Catalog:
+    """Everything that can be chosen."""
+    return Catalog(items=[get_family(family) for family in CATALOG])
+
+
+@router.get("/catalog/{family}", operation_id="get_family")
+def get_family(family: str) -> Family:
+    """One family: datasets, models, losses, optimizers, schedules, inits."""
+    if family not in CATALOG:
+        raise NotFound(f"There is no such family; there are: {', '.join(CATALOG)}.")
+    return Family(family=family, items=[Kind.of(family, kind, member) for kind, member in CATALOG[family].items()])
+
+
+@router.get("/catalog/{family}/{kind}", operation_id="get_kind")
+def get_kind(family: str, kind: str) -> KindDetail:
+    """One part: what it is, and the JSON Schema of its fields."""
+    members = CATALOG.get(family, {})
+    if kind not in members:
+        listed = f"in {family} there are: {', '.join(members)}" if members else f"families are: {', '.join(CATALOG)}"
+        raise NotFound(f"There is no such kind; {listed}.")
+    known = Kind.of(family, kind, members[kind])
+    return KindDetail(**known.model_dump(), json_schema=members[kind].model_json_schema())
+
+
+class PresetItem(View):
+    """A preset in the list."""
+
+    name: str
+    notes: str
+
+
+class Presets(View):
+    """All presets."""
+
+    items: list[PresetItem]
+
+
+@router.get("/presets", operation_id="list_presets")
+def list_presets() -> Presets:
+    """Experiments to start from."""
+    return Presets(items=[PresetItem(name=name, notes=spec.notes) for name, spec in presets().items()])
+
+
+@router.get("/presets/{name}", operation_id="get_preset")
+def get_preset(name: str) -> Json:
+    """One preset's spec, ready to be posted."""
+    if name not in presets():
+        raise NotFound(f"There is no such preset; there are: {', '.join(presets())}.")
+    return presets()[name].normalised()
+
+
+class SchedulePreview(Part):
+    """A schedule to draw."""
+
+    schedule: Schedule
+    lr: Rate
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    points: Annotated[int, Field(ge=2, le=10_000)] | Literal["exact"] = 200
+
+
+class Rates(View):
+    """The rate at some steps, which count from 1; nothing is interpolated."""
+
+    steps: list[int]
+    rates: list[float]
+
+
+def checked(preview: Annotated[SchedulePreview, Depends(body(SchedulePreview))]) -> SchedulePreview:
+    """Without contradictions."""
+    schedule = preview.schedule
+    found = [problem.under("/schedule") for problem in schedule.problems()]
+    if isinstance(schedule, Warmup) and schedule.steps > preview.steps:
+        detail = f"the warmup is longer than /steps, which are {preview.steps}."
+        found.append(Problem("/schedule/steps", "contradiction", detail, preview.steps))
+    if preview.points == "exact" and preview.steps > MAX_POINTS:
+        found.append(Problem("/points", "too_many_points", "exact is for fewer steps: give a number.", MAX_POINTS))
+    if found:
+        raise Invalid.of(found)
+    return preview
+
+
+@router.post("/schedules/preview", operation_id="preview_schedule", openapi_extra=takes(SchedulePreview))
+def preview_schedule(preview: Annotated[SchedulePreview, Depends(checked)]) -> Rates:
+    """The exact rate at evenly spread steps, the first and the last among them."""
+    total, points = preview.steps, preview.points
+    if points == "exact" or points >= total:
+        steps = list(range(1, total + 1))
+    else:
+        steps = [1 + round(i * (total - 1) / (points - 1)) for i in range(points)]
+    return Rates(steps=steps, rates=curve(preview.schedule, preview.lr, steps, total))

@@ -1,0 +1,100 @@
+"""What routes ask for by type: the principal, a transaction, a body, ids."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, TypeVar
+
+import anyio
+from fastapi import Depends, Path, Request
+from fastapi.concurrency import contextmanager_in_threadpool
+from pydantic import BaseModel
+
+from service.api.body import raw_body
+from service.api.runtime import Runtime
+from service.db.projects import Principal
+from service.db.session import Connection, transaction
+from service.errors import Invalid, Problem, Unavailable
+from service.spec import document
+from service.spec.pointing import closest, escape
+
+M = TypeVar("M", bound=BaseModel)
+WAIT_S = 5.0  # for a turn at the database
+
+
+def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.state.runtime
+    return runtime
+
+
+def _principal(request: Request) -> Principal:
+    """The one that the guard found."""
+    principal: Principal = request.state.principal
+    return principal
+
+
+RuntimeDep = Annotated[Runtime, Depends(_runtime)]
+PrincipalDep = Annotated[Principal, Depends(_principal)]
+
+
+async def _connection(runtime: RuntimeDep) -> AsyncIterator[Connection]:
+    """A transaction. Its turn is awaited outside of threads, of which those that hold one need another to go on."""
+    try:
+        with anyio.fail_after(WAIT_S):
+            await runtime.route_slots.acquire()
+    except TimeoutError:
+        raise Unavailable("Too many requests wait for the database.") from None
+    try:
+        async with contextmanager_in_threadpool(transaction(runtime.engine)) as connection:
+            yield connection
+    finally:
+        runtime.route_slots.release()
+
+
+# Function scope: the commit comes before the response, so nobody holds a 201 for a row that was never there.
+ConnectionDep = Annotated[Connection, Depends(_connection, scope="function")]
+
+
+def body(model: type[M]) -> Callable[[bytes], M]:
+    """A dependency that reads the body as `model`; plain `def`, so that parsing stays off the event loop."""
+
+    def parsed(raw: Annotated[bytes, Depends(raw_body)]) -> M:
+        return document.validate(model, document.read_json(raw))
+
+    return parsed
+
+
+def takes(model: type[BaseModel]) -> dict[str, Any]:
+    """What the OpenAPI document says of a route that reads `model`."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def known_parameters(request: Request) -> None:
+    """Refuse query parameters that the route does not document, and repeated ones."""
+    if not request.query_params:
+        return
+    path = request.scope["route"].path_format
+    operation = request.app.openapi()["paths"][path][request.method.lower()]
+    known = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+    given = [name for name, _ in request.query_params.multi_items()]
+    found = []
+    for name in dict.fromkeys(given):
+        pointer = f"/query/{escape(name)}"
+        if name not in known:
+            found.append(
+                Problem(
+                    pointer, "unknown_parameter", "there is no such parameter.", known or None, closest(name, known)
+                )
+            )
+        elif given.count(name) > 1:
+            found.append(Problem(pointer, "repeated", "give it once."))
+    if found:
+        raise Invalid.of(found)
+
+
+def _id(prefix: str) -> Any:
+    return Path(pattern=f"^{prefix}_[0-9a-hjkmnp-tv-z]{{26}}$")
+
+
+ExperimentId = Annotated[str, _id("exp")]
+RunId = Annotated[str, _id("run")]
+ComparisonId = Annotated[str, _id("cmp")]

@@ -1,0 +1,119 @@
+"""Routes of experiments: post one, list them, read one, cancel its runs."""
+
+import hashlib
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request, Response
+
+from service.api.deps import ConnectionDep, ExperimentId, PrincipalDep, RuntimeDep, body, takes
+from service.api.paging import Cursor, Limit, cut
+from service.api.problems import ProblemItem
+from service.api.views import Derived, ExperimentItem, ExperimentView, Page, PostedExperiment, RunView, run_views
+from service.db import experiments, metrics, runs
+from service.db.projects import Principal
+from service.db.session import Connection
+from service.errors import Conflict, Invalid
+from service.lifecycle import TERMINAL
+from service.nonfinite import dumps
+from service.spec import checks
+from service.spec.experiment import Experiment
+
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+read_spec = body(Experiment)
+IdempotencyKey = Annotated[
+    str | None,
+    Header(pattern=r"^[\x21-\x7e]{1,128}$", description="the same key and body again give the first answer again"),
+]
+
+
+def checked(spec: Annotated[Experiment, Depends(read_spec)]) -> Experiment:
+    """The posted spec, without contradictions."""
+    found = checks.problems(spec)
+    if found:
+        raise Invalid.of(found)
+    return spec
+
+
+@router.post("", operation_id="post_experiment", status_code=201, openapi_extra=takes(Experiment))
+def post_experiment(
+    spec: Annotated[Experiment, Depends(checked)],
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    connection: ConnectionDep,
+    response: Response,
+    tasks: BackgroundTasks,
+    dry_run: Annotated[bool, Query(description="check and normalise only; nothing is stored")] = False,
+    idempotency_key: IdempotencyKey = None,
+) -> PostedExperiment:
+    """Store a spec and queue a run for each seed. Workers are rung after the answer."""
+    if dry_run:
+        response.status_code = 200
+        return posted(spec, principal)
+    request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
+    pool = runtime.settings.pool
+    experiment_id, new = experiments.add(connection, principal, spec, pool, idempotency_key, request_hash)
+    if new:
+        tasks.add_task(runtime.dispatcher.ring, pool, len(spec.seeds))
+    else:
+        response.headers["Idempotent-Replayed"] = "true"
+    response.headers["Location"] = f"/v1/experiments/{experiment_id}"
+    return posted(spec, principal, read(connection, principal, experiment_id))
+
+
+def posted(spec: Experiment, principal: Principal, stored: ExperimentView | None = None) -> PostedExperiment:
+    """The answer to a spec, stored or not."""
+    return PostedExperiment(
+        id=stored.id if stored else None,
+        name=spec.name,
+        owner=stored.owner if stored else principal.member,
+        hash=spec.hash,
+        created_at=stored.created_at if stored else None,
+        spec=spec.normalised(),
+        runs=stored.runs if stored else [],
+        warnings=[ProblemItem(**problem.as_json()) for problem in checks.warnings(spec)],
+        derived=Derived.of(spec),
+    )
+
+
+@router.get("", operation_id="list_experiments")
+def list_experiments(
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    request: Request,
+    response: Response,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[ExperimentItem]:
+    """The project's experiments, newest first."""
+    found, following = cut(experiments.page(connection, principal, limit + 1, cursor), limit, request, response)
+    counts = experiments.state_counts(connection, [each.id for each in found])
+    return Page(items=[ExperimentItem.of(each, counts[each.id]) for each in found], next_cursor=following)
+
+
+@router.get("/{experiment_id}", operation_id="get_experiment")
+def get_experiment(experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep) -> ExperimentView:
+    """One experiment, with its runs and the summaries of their series."""
+    return read(connection, principal, experiment_id)
+
+
+@router.post("/{experiment_id}/cancel", operation_id="cancel_experiment", status_code=202)
+def cancel_experiment(
+    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep
+) -> ExperimentView:
+    """Cancel every run that has not ended; those that train stop after their step."""
+    experiments.get(connection, principal, experiment_id)
+    for run in runs.of_experiments(connection, [experiment_id]):
+        if run.state not in TERMINAL:
+            try:
+                runs.cancel(connection, principal, run.id)
+            except Conflict:  # it ended just now
+                continue
+    return read(connection, principal, experiment_id)
+
+
+def read(connection: Connection, principal: Principal, experiment_id: str) -> ExperimentView:
+    """An experiment and its runs, or `NotFound`."""
+    stored = experiments.get(connection, principal, experiment_id)
+    found = runs.of_experiments(connection, [experiment_id])
+    views: list[RunView] = run_views(found, metrics.summaries(connection, [run.id for run in found]))
+    return ExperimentView.of(stored, views)

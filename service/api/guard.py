@@ -1,0 +1,112 @@
+"""The layers around every route: an id for each request, known host names, and a key for all but the open routes.
+
+They are plain ASGI, so that nothing that is mounted, streamed or not found can be reached past them.
+"""
+
+import logging
+import re
+
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api import problems
+from service.api.runtime import Runtime
+from service.db import projects
+from service.db.projects import Principal
+from service.db.session import transaction
+from service.errors import Misdirected, SaddleError, Unauthorized
+from service.ids import new_id
+
+OPEN = ("/", "/v1/livez", "/v1/readyz", "/v1/openapi.json")  # the routes that need no key
+KEY = re.compile(r"Bearer (key_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100})")
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+}
+log = logging.getLogger(__name__)
+
+
+class Envelope:
+    """The outermost layer: names each request, and answers what nobody else did."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every answer leaves with an id, an error as a problem document."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":  # no route speaks anything else
+            return await send({"type": "websocket.close", "code": 1008})
+        request_id = new_id("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def named(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message).update({"X-Request-Id": request_id, **HEADERS})
+            await send(message)
+
+        try:
+            await self.app(scope, receive, named)
+        except ClientDisconnect:
+            return None
+        except SaddleError as error:
+            await problems.answer(error, request_id)(scope, receive, named)
+        except Exception:
+            log.exception("request %s failed: %s %r", request_id, scope["method"], scope["path"])
+            if started:
+                raise  # the server can only drop the connection
+            failure = SaddleError("The server failed on this request; its log has the rest under the instance.")
+            await problems.answer(failure, request_id)(scope, receive, named)
+        return None
+
+
+class KnownHost:
+    """Answers only to its own names, so that a page elsewhere cannot rebind one to this server."""
+
+    def __init__(self, app: ASGIApp, allowed: str) -> None:
+        self.app = app
+        self._names = {name.strip().lower() for name in allowed.split(",")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`Misdirected` for a name that is not ours."""
+        if scope["type"] == "http" and "*" not in self._names:
+            host = Headers(scope=scope).get("host", "").lower()
+            if re.sub(r":\d+$", "", host) not in self._names:
+                raise Misdirected("The Host header names another server: set SADDLE_ALLOWED_HOSTS to allow it.")
+        await self.app(scope, receive, send)
+
+
+class Authenticated:
+    """Denies by default: whatever is not named in OPEN needs a key, whether there is a route or not."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """`Unauthorized` without a key that opens; the principal goes with the request."""
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            scope["state"]["principal"] = await self._principal(scope)
+        await self.app(scope, receive, send)
+
+    async def _principal(self, scope: Scope) -> Principal:
+        given = KEY.fullmatch(Headers(scope=scope).get("authorization", ""))
+        runtime: Runtime = scope["state"]["runtime"]
+        found = None
+        if given:
+            found = await anyio.to_thread.run_sync(find, runtime, given[1], limiter=runtime.key_threads)
+        if found is None:
+            raise Unauthorized("Send a valid key as `Authorization: Bearer key_....secret`.")
+        return found
+
+
+def find(runtime: Runtime, key: str) -> Principal | None:
+    """Asked anew for each request, so that a revoked key stops at once."""
+    with transaction(runtime.engine) as connection:
+        return projects.find_principal(connection, key)

@@ -1,0 +1,41 @@
+"""The OpenAPI document: what FastAPI reads off the routes, and the bodies and errors that we handle ourselves."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from service.api.catalog import SchedulePreview
+from service.api.comparison_views import Question
+from service.api.guard import OPEN
+from service.api.problems import MEDIA_TYPE, ProblemDocument
+from service.spec.experiment import Experiment
+
+PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "The request was refused; `errors` say where and why."} | PROBLEM,
+    "5XX": {"description": "The server could not answer; `instance` names the request in its log."} | PROBLEM,
+}
+OURS: tuple[type[BaseModel], ...] = (Experiment, SchedulePreview, Question, ProblemDocument)
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The document; made once."""
+    if not app.openapi_schema:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+        )
+        definitions = models_json_schema(
+            [(model, "validation") for model in OURS], ref_template="#/components/schemas/{model}"
+        )[1]["$defs"]
+        components = document.setdefault("components", {})
+        components["schemas"] = dict(sorted({**components.get("schemas", {}), **definitions}.items()))
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "key_id.secret"}}
+        document["security"] = [{"key": []}]
+        for path in OPEN:
+            for operation in document["paths"][path].values():
+                operation["security"] = []
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,144 @@
+"""Errors as they are sent: RFC 9457 problem documents, always small, never an echo of what came in."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
+
+from service.errors import (
+    Invalid,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    SaddleError,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+)
+from service.spec.pointing import safe
+
+MEDIA_TYPE = "application/problem+json"
+LISTED_BYTES = 3000  # of all problems together, so that an answer stays below 4 KiB
+RETRY_S = "2"
+
+
+class ProblemItem(BaseModel):
+    """One thing wrong with a request."""
+
+    pointer: str = Field(description="RFC 6901, into the body; parameters are below /query, /path and /header")
+    code: str
+    detail: str
+    limit: Any = None
+    did_you_mean: str | None = None
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457, with a stable `code`, and every problem at once."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="the request's id, also in X-Request-Id: name it when you ask for help")
+    code: str
+    errors: list[ProblemItem]
+
+
+def answer(error: SaddleError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The response that tells `error`."""
+    listed = _listed(error.problems)
+    more = len(error.problems) - len(listed)
+    document = {
+        "type": f"urn:saddle:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": safe(error.detail) + (f" The first {len(listed)} are listed." if more else ""),
+        "instance": request_id,
+        "code": error.code,
+        "errors": listed,
+    }
+    return Response(
+        json.dumps(document, allow_nan=False), error.status, {**_headers(error), **(headers or {})}, MEDIA_TYPE
+    )
+
+
+def _listed(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = []
+    left = LISTED_BYTES
+    for problem in problems:
+        item = problem.as_json()
+        left -= len(json.dumps(item))
+        if left < 0 and listed:
+            break
+        listed.append(item)
+    return listed
+
+
+def _headers(error: SaddleError) -> dict[str, str]:
+    if isinstance(error, Unauthorized):
+        return {"WWW-Authenticate": "Bearer"}
+    return {"Retry-After": RETRY_S} if isinstance(error, TooMany | Unavailable) else {}
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of a route become a problem document."""
+    methods = _Methods(app)
+
+    @app.exception_handler(SaddleError)
+    async def ours(request: Request, error: SaddleError) -> Response:
+        return answer(error, request.state.request_id)
+
+    @app.exception_handler(RequestValidationError)
+    async def parameters(request: Request, error: RequestValidationError) -> Response:
+        return answer(_parameters(error), request.state.request_id)
+
+    @app.exception_handler(HTTPException)
+    async def framework(request: Request, error: HTTPException) -> Response:
+        request_id = request.state.request_id
+        if error.status_code == 404:
+            return answer(NotFound("There is nothing at this path."), request_id)
+        if error.status_code == 405:
+            allowed = ", ".join(methods.at(request.url.path))
+            return answer(MethodNotAllowed(f"Use {allowed} here."), request_id, {"Allow": allowed})
+        return answer(Malformed("The request cannot be read."), request_id)
+
+
+class _Methods:
+    """Which methods each path takes, read from the OpenAPI document."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._paths: list[tuple[Any, list[str]]] = []
+
+    def at(self, path: str) -> list[str]:
+        """The methods of `path`, for the header Allow."""
+        if not self._paths:
+            documented = self._app.openapi()["paths"].items()
+            self._paths = [(compile_path(each)[0], [m.upper() for m in methods]) for each, methods in documented]
+        return sorted({method for pattern, methods in self._paths if pattern.match(path) for method in methods})
+
+
+def _parameters(error: RequestValidationError) -> SaddleError:
+    """A path that no id fits is not there; anything else is told by name."""
+    items = error.errors()
+    if any(item["loc"][0] == "path" for item in items):
+        return NotFound("There is nothing at this path.")
+    found: dict[str, Problem] = {}
+    for item in items:
+        where, name = str(item["loc"][0]), str(item["loc"][1]) if len(item["loc"]) > 1 else ""
+        pointer = f"/{where}/{name}"
+        limits = {key: value for key, value in item.get("ctx", {}).items() if isinstance(value, int | float | str)}
+        message = str(item["msg"]).removeprefix("Input ").removeprefix("Value error, ")
+        told = Problem(pointer, item["type"], message[0].lower() + message[1:] + ".", limits or None)
+        earlier = found.get(pointer)
+        if earlier:  # a union reports once for each type it tried
+            detail = f"{earlier.detail[:-1]}, or {told.detail.removeprefix('should be ')}"
+            told = Problem(pointer, earlier.code, detail, earlier.limit)
+        found[pointer] = told
+    return Invalid.of(list(found.values()))

@@ -1,0 +1,56 @@
+"""What a running API holds: made when it starts, given back when it ends."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+from anyio import CapacityLimiter
+
+from service.api.background import Dispatcher, Reaper
+from service.api.ending import told_to_end
+from service.api.slots import StreamSlots
+from service.db.session import Engine, check_schema, make_engine
+from service.settings import Settings
+
+ROUTES, KEYS, STREAMS = 16, 4, 4  # connections that may be in use at once; the engine has twice ROUTES
+
+
+@dataclass
+class Runtime:
+    """One per process. Each limit is on who may hold a connection, so that nobody ever waits for one in a thread."""
+
+    settings: Settings
+    engine: Engine
+    dispatcher: Dispatcher
+    closing: anyio.Event = field(default_factory=anyio.Event)  # set when the process shall end: streams end too
+    route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTES))
+    key_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEYS))
+    stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAMS))
+    streams: StreamSlots = field(default_factory=StreamSlots)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Runtime]:
+    """A runtime with its threads; `SchemaMismatch` where the database is not at this program's schema."""
+    engine = make_engine(settings.database_url, pool_size=ROUTES, name="saddle-api")
+    try:
+        await anyio.to_thread.run_sync(check_schema, engine)
+        ending = threading.Event()
+        dispatcher = Dispatcher(engine, settings, ending)
+        threads = [dispatcher, Reaper(engine, settings, ending)]
+        for thread in threads:
+            thread.start()
+        runtime = Runtime(settings, engine, dispatcher)
+        try:
+            with told_to_end(runtime.closing):
+                yield runtime
+        finally:
+            runtime.closing.set()
+            ending.set()
+            dispatcher.wake_up()
+            for thread in threads:
+                await anyio.to_thread.run_sync(thread.join, 1.0)
+    finally:
+        engine.dispose()

@@ -1,0 +1,79 @@
+"""Routes of the service itself: its health, who is asking, its own description, and the page."""
+
+from pathlib import Path
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from service.api.deps import PrincipalDep, RuntimeDep
+from service.api.views import Json, View
+from service.db.session import check_schema, newest_migration
+from service.errors import Unavailable
+
+router = APIRouter(tags=["service"])
+PAGE = Path(__file__).resolve().parents[1] / "web" / "index.html"
+
+
+class Live(View):
+    """The process runs."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(View):
+    """Requests can be served."""
+
+    status: Literal["ready"] = "ready"
+    migration: str
+    broker: str = "none"
+
+
+class Me(View):
+    """Whose key this is."""
+
+    key_id: str
+    member: str
+    role: str
+    project: str
+    project_id: str
+
+
+@router.get("/", operation_id="get_page", response_class=HTMLResponse)
+def get_page() -> HTMLResponse:
+    """The page."""
+    return HTMLResponse(PAGE.read_bytes())
+
+
+@router.get("/v1/openapi.json", operation_id="get_openapi")
+def get_openapi(request: Request) -> Json:
+    """This document."""
+    document: Json = request.app.openapi()
+    return document
+
+
+@router.get("/v1/livez", operation_id="get_livez")
+async def get_livez() -> Live:
+    """Whether the process runs; asks nobody."""
+    return Live()
+
+
+@router.get("/v1/readyz", operation_id="get_readyz")
+def get_readyz(runtime: RuntimeDep) -> Ready:
+    """Whether the database answers and stands at this program's schema. The broker is told, not needed."""
+    if runtime.closing.is_set():
+        raise Unavailable("The server is ending.")
+    check_schema(runtime.engine)
+    return Ready(migration=newest_migration(), broker=runtime.dispatcher.broker)
+
+
+@router.get("/v1/me", operation_id="get_me")
+def get_me(principal: PrincipalDep) -> Me:
+    """The project and member of the key that asks."""
+    return Me(
+        key_id=principal.key_id,
+        member=principal.member,
+        role=principal.role,
+        project=principal.project,
+        project_id=principal.project_id,
+    )

@@ -1,0 +1,191 @@
+"""What answers look like: runs, experiments and their pages. No stored object is ever sent as it is."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from service.api.problems import ProblemItem
+from service.db.experiments import StoredExperiment
+from service.db.metrics import Summary
+from service.db.runs import Attempt, StoredRun
+from service.lifecycle import State, displayed
+from service.nonfinite import dumps
+from service.spec.experiment import Experiment
+
+T = TypeVar("T")
+NUMBER = {"anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
+Number = Annotated[float, WithJsonSchema(NUMBER)]  # JSON has no NaN: it and the infinities are sent as texts
+Utc = Annotated[datetime, AfterValidator(lambda time: time.astimezone(UTC))]
+Json = dict[str, Any]
+
+
+class View(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings", frozen=True)
+
+
+class Page(View, Generic[T]):
+    """Some items, newest first, and where the next ones begin."""
+
+    items: list[T]
+    next_cursor: str | None = Field(description="give it as `cursor` for the next page; null: this was the last")
+
+
+class SummaryView(View):
+    """A series without its points; min and max are over the finite values."""
+
+    n: int
+    last: Number | None
+    last_step: int | None
+    min: Number | None
+    min_step: int | None
+    max: Number | None
+    max_step: int | None
+    nonfinite: int
+
+    @classmethod
+    def of(cls, summary: Summary) -> "SummaryView":
+        """From what is stored."""
+        return cls(**{name: getattr(summary, name) for name in cls.model_fields})
+
+
+class RunView(View):
+    """One training."""
+
+    id: str
+    experiment_id: str
+    seed: int
+    state: State
+    displayed: str = Field(description="state, or where it is going: pausing, cancelling")
+    desired: str
+    step: int = Field(description="the last step whose points can be read")
+    total_steps: int
+    progress: float = Field(description="0 to 1")
+    attempt: int
+    checkpoint_step: int
+    pool: str
+    worker: str | None
+    failure: Json | None = Field(description="why it failed: code, detail, step, evidence")
+    created_at: Utc
+    started_at: Utc | None
+    finished_at: Utc | None
+    series: dict[str, SummaryView]
+
+    @classmethod
+    def of(cls, run: StoredRun, summaries: Sequence[Summary] = ()) -> "RunView":
+        """From what is stored."""
+        return cls(
+            **{name: value for name, value in run.__dict__.items() if name in cls.model_fields and name != "desired"},
+            desired=run.desired.value,
+            displayed=displayed(run.state, run.desired),
+            progress=min(run.step / run.total_steps, 1.0) if run.total_steps else 0.0,
+            series={summary.name: SummaryView.of(summary) for summary in summaries},
+        )
+
+
+def run_views(runs: Sequence[StoredRun], summaries: Mapping[str, Sequence[Summary]]) -> list[RunView]:
+    """Several runs, each with its series."""
+    return [RunView.of(run, summaries[run.id]) for run in runs]
+
+
+class AttemptView(View):
+    """One execution of a run by one worker; points beyond `cut_step` are superseded by a later attempt."""
+
+    attempt: int
+    worker: str
+    start_step: int
+    cut_step: int | None
+    environment: Json | None
+    started_at: Utc
+    ended_at: Utc | None
+    ending: str | None
+    detail: str | None
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> "AttemptView":
+        """From what is stored."""
+        return cls(**attempt.__dict__)
+
+
+class AttemptsView(View):
+    """A run's history, oldest first."""
+
+    items: list[AttemptView]
+
+
+class ExperimentItem(View):
+    """An experiment in a list."""
+
+    id: str
+    name: str
+    owner: str
+    hash: str = Field(description="of everything that decides the training: equal hashes train equally")
+    created_at: Utc
+    runs: dict[str, int] = Field(description="how many runs are in each state")
+
+    @classmethod
+    def of(cls, stored: StoredExperiment, counts: dict[str, int]) -> "ExperimentItem":
+        """From what is stored."""
+        return cls(
+            id=stored.id,
+            name=stored.name,
+            owner=stored.owner,
+            hash=stored.spec_hash,
+            created_at=stored.created_at,
+            runs=counts,
+        )
+
+
+class ExperimentView(View):
+    """An experiment with its runs."""
+
+    id: str
+    name: str
+    owner: str
+    hash: str
+    created_at: Utc
+    spec: Json = Field(description="normalised: with every default filled in")
+    runs: list[RunView]
+
+    @classmethod
+    def of(cls, stored: StoredExperiment, runs: list[RunView]) -> "ExperimentView":
+        """From what is stored."""
+        return cls(
+            id=stored.id,
+            name=stored.name,
+            owner=stored.owner,
+            hash=stored.spec_hash,
+            created_at=stored.created_at,
+            spec=Experiment.model_validate_json(dumps(stored.spec)).normalised(),
+            runs=runs,
+        )
+
+
+class Derived(View):
+    """What follows from a spec."""
+
+    parameters: int = Field(description="trainable numbers of the model")
+    steps_per_epoch: int
+    total_steps: int
+
+    @classmethod
+    def of(cls, spec: Experiment) -> "Derived":
+        """Computed, nothing is read."""
+        return cls(parameters=spec.parameters, steps_per_epoch=spec.steps_per_epoch, total_steps=spec.total_steps)
+
+
+class PostedExperiment(View):
+    """The answer to a posted spec; a dry run has neither id nor runs."""
+
+    id: str | None
+    name: str
+    owner: str
+    hash: str
+    created_at: Utc | None
+    spec: Json = Field(description="normalised: with every default filled in")
+    runs: list[RunView]
+    warnings: list[ProblemItem] = Field(description="what is allowed and probably not meant")
+    derived: Derived

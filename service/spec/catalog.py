@@ -1,0 +1,26 @@
+"""What can be chosen, read off the unions: family -> kind -> class."""
+
+from typing import Any, get_args
+
+from service.spec.component import Component
+from service.spec.datasets import Dataset
+from service.spec.inits import Init
+from service.spec.losses import Loss
+from service.spec.models import Model
+from service.spec.optimizers import Optimizer
+from service.spec.schedules import Schedule
+
+
+def _members(union: Any) -> dict[str, type[Component]]:
+    """Kind -> class of an `Annotated[A | B, Field(discriminator="kind")]`."""
+    return {member.model_fields["kind"].default: member for member in get_args(get_args(union)[0])}
+
+
+CATALOG: dict[str, dict[str, type[Component]]] = {
+    "datasets": _members(Dataset),
+    "models": _members(Model),
+    "losses": _members(Loss),
+    "optimizers": _members(Optimizer),
+    "schedules": _members(Schedule),
+    "inits": _members(Init),
+}

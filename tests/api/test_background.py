@@ -1,0 +1,109 @@
+"""The reaper and the dispatcher of an API process."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from service.api.app import create_app
+from service.api.background import Dispatcher, Reaper, StandingStill
+from service.db import leases
+from service.db.reaping import Beat
+from service.db.session import make_engine, transaction
+from service.settings import Settings
+
+from .conftest import SPEC, Worker
+
+A, A_LATER, B = Beat("run_a", "l", 1), Beat("run_a", "l", 2), Beat("run_b", "m", 1)
+
+
+@pytest.fixture
+def memory() -> StandingStill:
+    return StandingStill(window_s=30, gap_s=16)
+
+
+def test_a_beat_that_stands_still_for_the_window_is_overdue(memory: StandingStill) -> None:
+    assert [memory.overdue([A, B], now) for now in (0, 10, 20, 29.9)] == [[], [], [], []]
+    assert memory.overdue([A], 30) == [A]
+
+
+def test_a_beat_that_moves_begins_anew(memory: StandingStill) -> None:
+    for now in (0, 10, 20):
+        memory.overdue([A], now)
+    assert memory.overdue([A_LATER], 30) == []
+    assert memory.overdue([A_LATER], 45) == []
+    assert memory.overdue([A_LATER], 60) == [A_LATER]
+
+
+def test_a_reaper_that_was_away_accuses_nobody(memory: StandingStill) -> None:
+    memory.overdue([A], 0)
+    assert memory.overdue([A], 100) == [], "nobody looked in between"
+    memory.overdue([A], 110)
+    memory.forget()
+    assert memory.overdue([A], 120) == []
+
+
+def test_a_lost_run_is_taken_back_and_one_that_beats_is_not(
+    settings: Settings, key: str, worker: Worker, engine: Engine
+) -> None:
+    settings = settings.model_copy(update={"lease_window_s": 0.6, "reap_s": 0.05})
+    headers = {"Authorization": f"Bearer {key}"}
+    with TestClient(create_app(settings), headers=headers) as client:
+        client.post("/v1/experiments", json=SPEC | {"seeds": [0, 1]})
+        lost, alive = worker.claim(), worker.claim()
+        deadline = time.monotonic() + 10
+        while client.get(f"/v1/runs/{lost.run_id}").json()["state"] != "queued":
+            with transaction(engine) as connection:
+                leases.fence(connection, alive)
+            time.sleep(0.05)
+            assert time.monotonic() < deadline
+        assert client.get(f"/v1/runs/{alive.run_id}").json()["state"] == "running"
+        (attempt,) = client.get(f"/v1/runs/{lost.run_id}/attempts").json()["items"]
+        assert attempt["ending"] == "lost"
+
+
+def test_a_reaper_that_cannot_read_lives_on_and_forgets(
+    settings: Settings, worker: Worker, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings.model_copy(update={"reap_s": 0.02})
+    away = make_engine("postgresql+psycopg://nobody@/none?host=/nowhere", pool_size=1)
+    ending = threading.Event()
+    reaper = Reaper(away, settings, ending)
+    forgotten = threading.Event()
+    monkeypatch.setattr(reaper._memory, "forget", forgotten.set)
+    reaper.start()
+    assert forgotten.wait(5)
+    assert reaper.is_alive()
+    ending.set()
+    reaper.join(5)
+    assert not reaper.is_alive()
+
+
+class Ringer:
+    """Stands for the broker, which is not ours."""
+
+    def __init__(self, answers: bool = True) -> None:
+        self.rung: list[tuple[str, int]] = []
+        self.answers = answers
+
+    def ring(self, pool: str, times: int = 1) -> bool:
+        self.rung.append((pool, times))
+        return self.answers
+
+
+def test_the_dispatcher_rings_for_what_waits_and_at_most_eight_times(
+    settings: Settings, engine: Engine, submit: Callable[..., dict[str, Any]]
+) -> None:
+    dispatcher = Dispatcher(engine, settings, threading.Event())
+    bell: Any = Ringer()
+    dispatcher._look(bell)
+    assert bell.rung == []
+    submit(seeds=[0, 1])
+    dispatcher._look(bell)
+    submit(seeds=list(range(20)))
+    dispatcher._look(bell)
+    assert bell.rung == [("cpu", 2), ("cpu", 8)]

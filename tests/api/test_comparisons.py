@@ -1,0 +1,143 @@
+"""Comparisons over HTTP: groups of seeds on one grid, with honest statistics and warnings."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from service.db.chunks import pack
+from service.lifecycle import State
+
+from .conftest import Worker
+
+Submit = Callable[..., dict[str, Any]]
+SEEDS = [0, 1, 2]
+
+
+@pytest.fixture
+def train(submit: Submit, worker: Worker) -> Callable[..., str]:
+    """Train an experiment: the loss of seed i falls from 1 to `least[i]` over the run."""
+
+    def trained(least: Sequence[float], **changes: Any) -> str:
+        steps = int(changes.pop("steps", 100))
+        posted = submit(seeds=list(range(len(least))), steps=steps, **changes)
+        for _ in least:
+            held = worker.claim()
+            loss = np.linspace(1.0, least[held.seed], steps)
+            worker.finish(held, {"loss": pack(np.arange(1, steps + 1), loss)})
+        return str(posted["id"])
+
+    return trained
+
+
+def test_two_groups_are_summed_up_over_their_seeds(client: TestClient, train: Callable[..., str]) -> None:
+    low = train([0.1, 0.11, 0.12], name="low")
+    high = train([0.5, 0.52, 0.51], name="high", optimizer={"kind": "sgd", "lr": 0.01})
+    answer = client.post("/v1/comparisons", json={"experiments": [high, low], "series": ["loss"], "points": 10})
+    view = answer.json()
+    assert answer.status_code == 201
+    assert [group["label"] for group in view["groups"]] == ["high", "low"]
+    best = view["groups"][1]["series"]["loss"]["best"]
+    assert (best["n"], best["diverged"]) == (3, 0)
+    assert best["mean"] == pytest.approx(0.11)
+    assert best["sd"] == pytest.approx(statistics.stdev([0.1, 0.11, 0.12]))
+    half = 4.302652729911275 * best["sd"] / 3**0.5  # t with 2 degrees of freedom
+    assert (best["ci_low"], best["ci_high"]) == pytest.approx((best["mean"] - half, best["mean"] + half))
+    curve = view["groups"][0]["series"]["loss"]["curve"]
+    assert (curve["x"][0], curve["x"][-1], len(curve["x"])) == (1.0, 100.0, 10)
+    assert (curve["n"], curve["mean"][0], curve["sd"][0]) == ([3] * 10, 1.0, 0.0)
+    assert view["difference"] == {"/optimizer/lr": {"values": [0.01, 0.1], "missing": []}}
+    assert view["ranking"]["verdict"] == "distinguishable"
+    assert [item["label"] for item in view["ranking"]["items"]] == ["low", "high"]
+    assert view["warnings"] == []
+    assert client.get(answer.headers["Location"]).json() == view
+
+
+def test_overlapping_intervals_are_called_indistinguishable(client: TestClient, train: Callable[..., str]) -> None:
+    ids = [train([0.1, 0.3, 0.2]), train([0.12, 0.33, 0.21], batch_size=16)]
+    view = client.post("/v1/comparisons", json={"experiments": ids, "series": ["loss"]}).json()
+    assert view["ranking"]["verdict"] == "indistinguishable"
+    assert "overlap" in view["ranking"]["note"]
+    labels = [group["label"] for group in view["groups"]]
+    assert len(set(labels)) == 2, "equal names are told apart"
+
+
+def test_one_seed_each_proves_nothing(client: TestClient, train: Callable[..., str]) -> None:
+    view = client.post("/v1/comparisons", json={"experiments": [train([0.1]), train([0.9])]}).json()
+    assert view["ranking"]["verdict"] == "unknown"
+
+
+def test_a_diverged_seed_is_counted_and_in_no_mean(client: TestClient, submit: Submit, worker: Worker) -> None:
+    posted = submit(seeds=[0, 1], steps=3)
+    good, bad = worker.claim(), worker.claim()
+    worker.finish(good, {"loss": pack([1, 2, 3], [3.0, 2.0, 1.0])})
+    failure = {"code": "diverged", "detail": "NaN"}
+    worker.finish(bad, {"loss": pack([1, 2, 3], [3.0, 4.0, float("nan")])}, State.FAILED, failure)
+    view = client.post("/v1/comparisons", json={"experiments": [posted["id"]], "series": ["loss"]}).json()
+    (group,) = view["groups"]
+    assert group["diverged"] == 1
+    assert (group["series"]["loss"]["last"]["n"], group["series"]["loss"]["last"]["diverged"]) == (1, 1)
+    assert group["series"]["loss"]["last"]["mean"] == 1.0
+    assert group["series"]["loss"]["curve"]["mean"] == [3.0, 3.0, 1.0]
+    assert group["series"]["loss"]["curve"]["n"] == [2, 2, 1]
+
+
+def test_an_unfair_comparison_is_warned_about(client: TestClient, train: Callable[..., str], submit: Submit) -> None:
+    ids = [train([0.1, 0.2]), train([0.1], dataset={"kind": "iris", "split_seed": 1}, steps=50), submit(steps=50)["id"]]
+    told = " ".join(client.post("/v1/comparisons", json={"experiments": ids}).json()["warnings"])
+    for words in ("same data and split", "same seeds", "equally long", "not ended", "Without any val/loss"):
+        assert words in told
+
+
+def test_single_runs_can_be_compared_on_the_axis_of_epochs(client: TestClient, train: Callable[..., str]) -> None:
+    experiment = client.get(f"/v1/experiments/{train([0.1, 0.2])}").json()
+    ids = [run["id"] for run in experiment["runs"]]
+    question = {"runs": ids, "group": "run", "series": ["loss"], "x": "epoch"}
+    view = client.post("/v1/comparisons", json=question).json()
+    assert [group["runs"] for group in view["groups"]] == [[run_id] for run_id in ids]
+    assert view["groups"][0]["series"]["loss"]["curve"]["x"][-1] == 25.0  # 100 steps of 4 an epoch
+
+
+def test_accuracies_are_better_when_higher(client: TestClient, submit: Submit, worker: Worker) -> None:
+    ids = [submit(name="worse")["id"], submit(name="better", batch_size=16)["id"]]
+    for value in (0.5, 0.9):
+        worker.finish(worker.claim(), {"val/accuracy": pack([1, 2], [value, value - 0.1])})
+    view = client.post("/v1/comparisons", json={"experiments": ids, "series": ["val/accuracy"]}).json()
+    assert view["ranking"]["direction"] == "max"
+    assert [item["best"]["mean"] for item in view["ranking"]["items"]] == [0.9, 0.5]
+
+
+def test_a_stored_comparison_is_answered_with_what_is_there_by_then(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    posted = submit(steps=2)
+    asked = client.post("/v1/comparisons", json={"experiments": [posted["id"]]})
+    assert asked.json()["groups"][0]["series"]["loss"]["last"]["n"] == 0
+    worker.finish(worker.claim(), {"loss": pack([1, 2], [2.0, 1.0])})
+    later = client.get(asked.headers["Location"]).json()
+    assert later["groups"][0]["series"]["loss"]["last"]["mean"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("question", "pointer"),
+    [
+        ({}, "/experiments"),
+        ({"experiments": ["exp_" + "0" * 26], "runs": ["run_" + "0" * 26]}, "/experiments"),
+        ({"experiments": ["run_" + "0" * 26]}, "/experiments"),
+        ({"runs": ["run_" + "0" * 26] * 2}, "/runs"),
+        ({"experiments": []}, "/experiments"),
+        ({"runs": ["nonsense"]}, "/runs/0"),
+        ({"runs": ["run_" + "0" * 26], "points": 1}, "/points"),
+        ({"runs": ["run_" + "0" * 26], "x": "hour"}, "/x"),
+    ],
+)
+def test_a_question_without_sense_is_refused(client: TestClient, question: dict[str, Any], pointer: str) -> None:
+    answer = client.post("/v1/comparisons", json=question)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+def test_a_comparison_of_what_is_not_there_is_not_found(client: TestClient) -> None:
+    assert client.post("/v1/comparisons", json={"runs": ["run_" + "0" * 26]}).status_code == 404

@@ -1,0 +1,111 @@
+"""The process `python -m service.api`: starts, serves, ends in time, and refuses with one sentence."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from sqlalchemy import Engine, text
+
+from service.db.session import ROOT, transaction
+
+from .conftest import SPEC
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def command(port: int, *more: str) -> list[str]:
+    return [sys.executable, "-m", "service.api", "--port", str(port), *more]
+
+
+def environment(url: str) -> dict[str, str]:
+    return {**os.environ, "SADDLE_DATABASE_URL": url, "SADDLE_SSE_POLL_S": "0.05"}
+
+
+@contextmanager
+def served(url: str, log: Path, *more: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    port = free_port()
+    with log.open("wb") as out:
+        process = subprocess.Popen(command(port, *more), cwd=ROOT, env=environment(url), stderr=out)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if httpx.get(f"{address}/v1/readyz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield process, address
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_server_ends_within_six_seconds_although_somebody_listens(
+    database_url: str, key: str, tmp_path: Path, workers: str
+) -> None:
+    log = tmp_path / "log"
+    headers = {"Authorization": f"Bearer {key}"}
+    with served(database_url, log, "--workers", workers) as (process, address), httpx.Client(headers=headers) as client:
+        run_id = client.post(f"{address}/v1/experiments", json=SPEC).json()["runs"][0]["id"]
+        with client.stream("GET", f"{address}/v1/runs/{run_id}/events", timeout=20) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            process.send_signal(signal.SIGTERM)
+            begin = time.monotonic()
+            for _ in lines:
+                pass
+            told = time.monotonic() - begin
+        process.wait(10)
+        took = time.monotonic() - begin
+    assert told < 3, "the stream ends by itself"
+    assert took < 6
+    assert process.returncode in (0, -signal.SIGTERM)
+    assert "Traceback" not in log.read_text()
+
+
+def refusal(url: str, port: int) -> str:
+    done = subprocess.run(command(port), cwd=ROOT, env=environment(url), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_a_taken_port_is_one_sentence(database_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"127.0.0.1:{port}" in refusal(database_url, port)
+
+
+def test_another_schema_is_one_sentence_with_the_remedy(database_url: str, engine: Engine) -> None:
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert "service.db upgrade" in refusal(database_url, free_port())
+
+
+def test_a_database_that_is_away_is_one_sentence() -> None:
+    assert "database" in refusal("postgresql+psycopg://x@/x?host=/nowhere", free_port())
+
+
+def test_importing_the_api_loads_neither_torch_nor_celery_nor_alembic() -> None:
+    code = "import sys, service.api.app; print(*({'torch','celery','alembic','sklearn','pyarrow'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

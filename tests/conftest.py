@@ -1,0 +1,94 @@
+"""A real Postgres for every test that asks for one: a fresh copy of a migrated database, never a fake."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic import command
+from psycopg import sql
+from sqlalchemy import Engine
+
+from service.db.projects import Principal, find_principal, new_key
+from service.db.session import alembic_config, make_engine, transaction
+from service.local.postgres import DATABASE, EmbeddedPostgres
+
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+TEMPLATE = "migrated"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A server in a short folder of its own, which unprivileged accounts can reach."""
+    home = Path(tempfile.mkdtemp(prefix="saddle-test-"))
+    server = EmbeddedPostgres(home / "pg", conf=FAST)
+    home.chmod(0o711)
+    try:
+        with server:
+            yield server
+    finally:
+        shutil.rmtree(home)
+
+
+def url_of(server: EmbeddedPostgres, database: str) -> str:
+    return server.url.replace(f"/{DATABASE}?", f"/{database}?")
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: EmbeddedPostgres) -> str:
+    """The database that all others are copied from; nobody connects to it."""
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
+        session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    command.upgrade(alembic_config(url_of(postgres, TEMPLATE)), "head")
+    return TEMPLATE
+
+
+@contextmanager
+def copied(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """The URL of a new copy, gone afterwards."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as session:
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+        session.execute(copy.format(sql.Identifier(name), sql.Identifier(template)))
+        yield url_of(server, name)
+        session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
+    """A database of this test's own, at the newest schema."""
+    with copied(postgres, migrated) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def shared_url(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
+    """A database for all tests that neither write nor mind what others wrote."""
+    with copied(postgres, migrated) as url:
+        yield url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    made = make_engine(database_url, name="test")
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def key(engine: Engine) -> str:
+    with transaction(engine) as connection:
+        return new_key(connection, "default", "ada")
+
+
+@pytest.fixture
+def principal(engine: Engine, key: str) -> Principal:
+    with transaction(engine) as connection:
+        found = find_principal(connection, key)
+    assert found is not None
+    return found

@@ -1,0 +1,44 @@
+"""The README's own lines, run as they stand there."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_readme_walks_from_post_to_comparison(stack: Any, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```bash\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 4
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
+        cwd=tmp_path,
+        env=stack.environment
+        | {"SADDLE_URL": str(stack.http.base_url).rstrip("/"), "SADDLE_KEY": stack.http.headers["Authorization"][7:]},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "event: end" in done.stdout
+    assert '"ranking"' in done.stdout
+    comparison = json.loads((tmp_path / "comparison.json").read_text())
+    assert comparison["difference"]["/optimizer/momentum"]["values"] == [0.9, 0.0]
+    assert [group["label"] for group in comparison["groups"]] == ["momentum", "plain"]
+
+
+def test_the_first_two_commands_are_those_of_run_py() -> None:
+    commands = re.findall(r"^python3 run.py (\w+)", README, re.MULTILINE)
+    assert commands[:2] == ["up", "test"]
+    listed = subprocess.run(["python3", "run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert all(word in listed.stdout + listed.stderr for word in ("up", "test", "down", "status"))
+
+
+def test_the_map_names_only_what_is_there() -> None:
+    tree = README.split("## The map")[1].split("```")[1]
+    named = re.findall(r"^(\S+)", tree, re.MULTILINE)
+    assert len(named) > 8
+    assert [name for name in named if not (ROOT / name).exists()] == []
