@@ -50,7 +50,7 @@ def _table(path: Path, kind: Format) -> Report:
     rows = 0
     for batch in batches(path, kind):
         for name, array in batch.items():
-            tallies.setdefault(name, Tally(name)).add(array)
+            tallies.setdefault(name, Tally(name, len(batch))).add(array)
         rows += len(next(iter(batch.values())))
         check_rows(rows)
     if not rows:

@@ -5,7 +5,7 @@ from service.spec.pointing import safe
 
 MAX_COLUMNS = 10_000
 MAX_ROWS = 10**8
-MAX_ROW_BYTES = 4 * 2**20
+MAX_ROW_BYTES = 2**24
 MAX_NAME = 200
 
 

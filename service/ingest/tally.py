@@ -9,13 +9,14 @@ from service.ingest.values import Doubles, is_text, label, numbers
 from service.spec.datasets.report import MAX_CLASSES, Column, ColumnType
 
 MAX_LABEL = 200  # characters
+WIDE, FEW = 200, 30  # columns of a wide table; different values that one of them may begin with
 
 
 class Tally:
     """Counts of one column."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, among: int = 1) -> None:
+        self.name, self.wide = name, among > WIDE
         self.shape: tuple[int, ...] = ()
         self.rows = self.missing = self.infinite = self.finite = 0
         self.mean = self.squares = 0.0  # of the finite values; `squares` is the sum of squared distances from the mean
@@ -66,8 +67,8 @@ class Tally:
                 self.counts = None
                 return
             self.counts[value] = self.counts.get(value, 0) + rows
-        if len(self.counts) > MAX_CLASSES:
-            self.counts = None
+        if len(self.counts) > MAX_CLASSES or (self.wide and len(self.counts) > max(FEW, self.rows // 3)):
+            self.counts = None  # a class has 3 rows; thousands of columns of single values would fill the memory
 
     def column(self) -> Column:
         """What was found, once every batch was added."""
@@ -119,8 +120,8 @@ def _distinct(array: Any, found: Doubles | None) -> list[tuple[str, int]]:
     if is_text(array):
         import pyarrow.compute as pc  # noqa: PLC0415
 
-        pairs = pc.value_counts(array.drop_null())
-        return [(pair["values"].as_py(), pair["counts"].as_py()) for pair in pairs[: MAX_CLASSES + 1]]
+        pairs = pc.value_counts(array.drop_null())[: MAX_CLASSES + 1]
+        return list(zip(pairs.field("values").to_pylist(), pairs.field("counts").to_pylist(), strict=True))
     assert found is not None
     values, rows = np.unique(found[np.isfinite(found)], return_counts=True)
     names = [_name(array, value) for value in values[: MAX_CLASSES + 1].tolist()]

@@ -175,7 +175,7 @@ def test_a_damaged_binary_file_is_reported_on_or_refused(tmp_path_factory: Any, 
         ('{"a": 1}\n[1]\n', "unreadable", "line 2"),
         ('{"a": "\\ud800"}\n', "bad_character", "line 1"),
         ('{"a": ' + "[" * 100_000 + "\n", "unreadable", "line 1"),
-        ("a,b\n" + chr(34) + "x" * 20_000_000 + chr(34) + ",2\n", "row_too_long", "4194304"),
+        ("a,b\n" + chr(34) + "x" * 60_000_000 + chr(34) + ",2\n", "row_too_long", "16777216"),
         (",".join(f"c{i}" for i in range(10_001)) + "\n", "too_many_columns", "10000"),
     ],
 )
