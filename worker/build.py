@@ -70,7 +70,7 @@ def initialise(model: nn.Module, init: Init_) -> None:
 
 
 def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.device) -> list[Optimizer]:
-    """Every optimizer of the experiment with its groups, that of /optimizer first; frozen parameters need no gradient."""
+    """Every optimizer of the experiment with its groups, that of /optimizer first; what is frozen needs no gradient."""
     groups = _groups(experiment, model)
     parameters = dict(model.named_parameters())
     for name in (name for group in groups if group.optimizer is None for name in group.names):

@@ -116,7 +116,7 @@ def train(training: Training) -> Iterator[Step]:
 
 
 def search(training: Training, step: int) -> tuple[Tensor, Readings]:
-    """An update by an optimizer that asks for gradients itself, each clipped; its loss and norm are those of the first."""
+    """An update by an optimizer that asks for gradients itself, each clipped; loss and norm are those of the first."""
     gradients, clipping = training.mechanics.gradients, training.mechanics.clipping
     seen: list[tuple[Tensor, Readings]] = []
 

@@ -37,7 +37,7 @@ def _apart(value: Any, key: str, tensors: Tensors) -> Any:
 def put_together(document: dict[str, Any], part: str, tensors: Tensors) -> dict[str, Any]:
     """The reverse of `taken_apart`.
 
-    Cloned: a tensor that was read from a file is not aligned as a new one is, and a sum over it may differ in the last bit.
+    Cloned: a tensor read from a file is not aligned as a new one is, and a sum over it may differ in the last bit.
     """
     tensors = {key: value.clone() for key, value in tensors.items() if key.startswith(f"{part}/")}
     state: dict[int, dict[str, Any]] = {}

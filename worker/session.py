@@ -14,8 +14,8 @@ from service.spec.experiment import Experiment
 from service.spec.mechanics import tolerated
 from worker import checkpoint
 from worker.build import optimizer_policies
-from worker.device import environment
 from worker.data.files import Files
+from worker.device import environment
 from worker.failures import failure_of
 from worker.loop import Training, prepare, train
 from worker.recorder import Points, Recorder, make_recorder

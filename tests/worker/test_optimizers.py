@@ -181,6 +181,13 @@ def test_lbfgs_is_torchs_with_a_closure_written_by_hand(search: Any, clip: Any, 
     assert evaluations > 6
 
 
+def test_an_update_that_searches_is_clipped_once(experiment: Any) -> None:
+    spec = experiment(optimizer={"kind": "lbfgs"}, batch_size="full", steps=3, clip={"norm": 1e-3})
+    last = list(train(prepare(spec, 0, CPU)))[-1].readings or {}
+    assert last["gradient_evaluations"] > 3
+    assert float(last["clipped_share"]) == 1
+
+
 def rosenbrock(p: Any) -> Any:
     return (1 - p[0]) ** 2 + 100 * (p[1] - p[0] ** 2) ** 2
 
