@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from service.api import catalog, comparisons, events, experiments, problems, runs, series, service
+from service.api import catalog, comparisons, datasets, events, experiments, problems, runs, series, service
 from service.api.deps import known_parameters
 from service.api.guard import Authenticated, Envelope, KnownHost
 from service.api.openapi import RESPONSES, describe
@@ -14,7 +14,7 @@ from service.api.runtime import Runtime, running
 from service.settings import Settings
 from service.settings import settings as read_settings
 
-ROUTERS = (service.router, experiments.router, runs.router, series.router, events.router, comparisons.router)
+NOUNS = (service, datasets, experiments, runs, series, events, comparisons, catalog)
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 
 
@@ -46,8 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    for router in (*ROUTERS, catalog.router):
-        app.include_router(router)
+    for noun in NOUNS:
+        app.include_router(noun.router)
     problems.install(app)
     app.add_middleware(Authenticated)
     app.add_middleware(KnownHost, allowed=settings.allowed_hosts)

@@ -12,7 +12,7 @@ from service.spec.catalog import CATALOG
 from service.spec.checks import MAX_STEPS
 from service.spec.component import Component, Part, Rate
 from service.spec.preset_loader import presets
-from service.spec.schedules import Schedule, Warmup, curve
+from service.spec.schedules import Schedule, curve
 
 router = APIRouter(prefix="/v1", tags=["catalog"])
 MAX_POINTS = 100_000
@@ -125,9 +125,10 @@ def checked(preview: Annotated[SchedulePreview, Depends(body(SchedulePreview))])
     """Without contradictions."""
     schedule = preview.schedule
     found = [problem.under("/schedule") for problem in schedule.problems()]
-    if isinstance(schedule, Warmup) and schedule.steps > preview.steps:
-        detail = f"the warmup is longer than /steps, which are {preview.steps}."
-        found.append(Problem("/schedule/steps", "contradiction", detail, preview.steps))
+    found += [problem.under("/schedule") for problem in schedule.misfits(preview.steps)]
+    if not schedule.pure:
+        detail = f"its rate depends on {schedule.watches}, which is known only while a run trains."
+        found.append(Problem("/schedule/kind", "not_previewable", detail))
     if preview.points == "exact" and preview.steps > MAX_POINTS:
         found.append(Problem("/points", "too_many_points", "exact is for fewer steps: give a number.", MAX_POINTS))
     if found:

@@ -15,6 +15,7 @@ from service.db.session import Connection, transaction
 from service.errors import Invalid, Problem, Unavailable
 from service.spec import document
 from service.spec.pointing import closest, escape
+from service.spec.preset_merge import written
 
 M = TypeVar("M", bound=BaseModel)
 WAIT_S = 5.0  # for a turn at the database
@@ -62,9 +63,24 @@ def body(model: type[M]) -> Callable[[bytes], M]:
     return parsed
 
 
-def takes(model: type[BaseModel]) -> dict[str, Any]:
-    """What the OpenAPI document says of a route that reads `model`."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+def _document(raw: Annotated[bytes, Depends(raw_body)]) -> Any:
+    return document.read_json(raw)
+
+
+Document = Annotated[Any, Depends(_document)]  # the body as JSON, not yet looked at
+
+
+def preset_taken() -> dict[str, Any]:
+    """The schema of a document that starts from a preset."""
+    names = {"type": "string", "enum": sorted(written()), "description": "start from it; the rest says what differs"}
+    return {"type": "object", "required": ["preset"], "properties": {"preset": names}}
+
+
+def takes(model: type[BaseModel], *others: dict[str, Any]) -> dict[str, Any]:
+    """What the OpenAPI document says of a route that reads `model`, or what one of the other schemas describes."""
+    schema: dict[str, Any] = {"$ref": f"#/components/schemas/{model.__name__}"}
+    if others:
+        schema = {"anyOf": [schema, *others]}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 

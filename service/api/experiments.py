@@ -1,42 +1,41 @@
 """Routes of experiments: post one, list them, read one, cancel its runs."""
 
 import hashlib
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 
-from service.api.deps import ConnectionDep, ExperimentId, PrincipalDep, RuntimeDep, body, takes
+from service.api.deps import ConnectionDep, Document, ExperimentId, PrincipalDep, RuntimeDep, preset_taken, takes
 from service.api.paging import Cursor, Limit, cut
 from service.api.problems import ProblemItem
 from service.api.views import Derived, ExperimentItem, ExperimentView, Page, PostedExperiment, RunView, run_views
-from service.db import experiments, metrics, runs
+from service.db import datasets, experiments, metrics, runs
 from service.db.projects import Principal
 from service.db.session import Connection
-from service.errors import Conflict, Invalid
+from service.errors import Conflict
 from service.lifecycle import TERMINAL
 from service.nonfinite import dumps
-from service.spec import checks
+from service.spec import posted
 from service.spec.experiment import Experiment
+from service.spec.posted import Posted
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
-read_spec = body(Experiment)
 IdempotencyKey = Annotated[
     str | None,
     Header(pattern=r"^[\x21-\x7e]{1,128}$", description="the same key and body again give the first answer again"),
 ]
 
 
-def checked(spec: Annotated[Experiment, Depends(read_spec)]) -> Experiment:
-    """The posted spec, without contradictions."""
-    found = checks.problems(spec)
-    if found:
-        raise Invalid.of(found)
-    return spec
-
-
-@router.post("", operation_id="post_experiment", status_code=201, openapi_extra=takes(Experiment))
+@router.post(
+    "",
+    operation_id="post_experiment",
+    status_code=201,
+    responses={200: {"model": PostedExperiment, "description": "A dry run: nothing was stored."}},
+    openapi_extra=takes(Experiment, preset_taken()),
+)
 def post_experiment(
-    spec: Annotated[Experiment, Depends(checked)],
+    document: Document,
     principal: PrincipalDep,
     runtime: RuntimeDep,
     connection: ConnectionDep,
@@ -45,10 +44,15 @@ def post_experiment(
     dry_run: Annotated[bool, Query(description="check and normalise only; nothing is stored")] = False,
     idempotency_key: IdempotencyKey = None,
 ) -> PostedExperiment:
-    """Store a spec and queue a run for each seed. Workers are rung after the answer."""
+    """Store a spec and queue a run for each seed. Workers are rung after the answer.
+
+    A document may name a `preset` and say only what differs from it.
+    """
+    understood = posted.read(document, partial(datasets.resolve, connection, principal))
+    spec = understood.spec
     if dry_run:
         response.status_code = 200
-        return posted(spec, principal)
+        return answer(understood, principal)
     request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
     pool = runtime.settings.pool
     experiment_id, new = experiments.add(connection, principal, spec, pool, idempotency_key, request_hash)
@@ -57,11 +61,12 @@ def post_experiment(
     else:
         response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/experiments/{experiment_id}"
-    return posted(spec, principal, read(connection, principal, experiment_id))
+    return answer(understood, principal, read(connection, principal, experiment_id))
 
 
-def posted(spec: Experiment, principal: Principal, stored: ExperimentView | None = None) -> PostedExperiment:
+def answer(understood: Posted, principal: Principal, stored: ExperimentView | None = None) -> PostedExperiment:
     """The answer to a spec, stored or not."""
+    spec = understood.spec
     return PostedExperiment(
         id=stored.id if stored else None,
         name=spec.name,
@@ -70,7 +75,7 @@ def posted(spec: Experiment, principal: Principal, stored: ExperimentView | None
         created_at=stored.created_at if stored else None,
         spec=spec.normalised(),
         runs=stored.runs if stored else [],
-        warnings=[ProblemItem(**problem.as_json()) for problem in checks.warnings(spec)],
+        warnings=[ProblemItem(**problem.as_json()) for problem in posted.warnings(understood)],
         derived=Derived.of(spec),
     )
 

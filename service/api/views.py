@@ -12,7 +12,10 @@ from service.db.metrics import Summary
 from service.db.runs import Attempt, StoredRun
 from service.lifecycle import State, displayed
 from service.nonfinite import dumps
+from service.spec.assign import assign
+from service.spec.effective import effective
 from service.spec.experiment import Experiment
+from service.spec.memory import memory_bytes
 
 T = TypeVar("T")
 NUMBER = {"anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
@@ -167,14 +170,25 @@ class ExperimentView(View):
 class Derived(View):
     """What follows from a spec."""
 
-    parameters: int = Field(description="trainable numbers of the model")
+    parameters: int | None = Field(description="trainable numbers of the model; null: only its library knows")
+    memory_bytes: int | None = Field(description="estimated within a factor of two; null: only its library knows")
+    groups: list[Json] | None = Field(description="which settings each parameter gets; null: only its library knows")
+    effective: Json = Field(description="what the settings come to together")
     steps_per_epoch: int
     total_steps: int
 
     @classmethod
     def of(cls, spec: Experiment) -> "Derived":
         """Computed, nothing is read."""
-        return cls(parameters=spec.parameters, steps_per_epoch=spec.steps_per_epoch, total_steps=spec.total_steps)
+        memory = memory_bytes(spec)
+        return cls(
+            parameters=spec.parameters,
+            memory_bytes=memory and memory.total,
+            groups=None if spec.layout is None else [group.document() for group in assign(spec)],
+            effective=effective(spec),
+            steps_per_epoch=spec.steps_per_epoch,
+            total_steps=spec.total_steps,
+        )
 
 
 class PostedExperiment(View):

@@ -1,5 +1,6 @@
 """From a posted document to an experiment: its preset merged in, foreign words taken, everything wrong said at once."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from service.errors import Invalid, Problem
@@ -17,14 +18,22 @@ class Posted(NamedTuple):
     notes: list[Problem]
 
 
-def read(document: Any) -> Posted:
-    """`document` as an experiment, or `Invalid` with every problem at the pointer that was sent."""
+def as_it_is(spec: Experiment) -> Experiment:
+    """Nothing to look up."""
+    return spec
+
+
+def read(document: Any, resolve: Callable[[Experiment], Experiment] = as_it_is) -> Posted:
+    """`document` as an experiment, or `Invalid` with every problem at the pointer that was sent.
+
+    `resolve` writes in what only the server knows: what an upload holds.
+    """
     base, own = taken_from(document)
     under = base.get("optimizer", {})
     translation = translate(own, under)
     found = list(translation.problems)
     try:
-        spec = validate(Experiment, merge(base, translation.document) if base else translation.document)
+        spec = resolve(validate(Experiment, merge(base, translation.document) if base else translation.document))
         found += map(translation.point_back, checks.problems(spec))
     except Invalid as error:
         raise Invalid.of([*found, *map(translation.point_back, error.problems)]) from None

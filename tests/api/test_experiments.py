@@ -34,7 +34,11 @@ def test_a_posted_spec_comes_back_normalised_with_a_run_for_each_seed(client: Te
     assert next(iter(posted["spec"]["optimizer"])) == "kind"
     assert [run["seed"] for run in posted["runs"]] == [1, 3]
     assert {run["state"] for run in posted["runs"]} == {"queued"}
-    assert posted["derived"] == {"parameters": 15, "steps_per_epoch": 4, "total_steps": 1000}
+    derived = posted["derived"]
+    assert (derived["parameters"], derived["steps_per_epoch"], derived["total_steps"]) == (15, 4, 1000)
+    assert [group["label"] for group in derived["groups"]] == ["default"]
+    assert derived["effective"]["lr"]["first"] == 0.1
+    assert derived["memory_bytes"] > 15 * 4
     assert posted["owner"] == "ada"
     read = client.get(answer.headers["Location"]).json()
     assert read["spec"] == posted["spec"]
