@@ -68,9 +68,6 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     if experiment.accumulate > 1 and getattr(experiment.model, "norm", "none") == "batch":
         detail = "/model/norm batch normalises each piece by itself: the step is not that of the whole batch."
         yield Problem("/accumulate", "not_the_same_step", detail)
-    if experiment.accumulate > 1 and getattr(experiment.loss, "weight", None) is not None:
-        detail = "/loss/weight makes a mean that is not over rows: the step is not exactly that of the whole batch."
-        yield Problem("/accumulate", "not_the_same_step", detail)
     if stop is not None and stop.patience is not None and stop.patience.evaluations >= evaluations:
         detail = f"the run has {evaluations} evaluations: too few for this rule to hold."
         yield Problem("/stop/patience/evaluations", "never_due", detail, limit=evaluations)

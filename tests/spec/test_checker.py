@@ -232,7 +232,6 @@ def test_the_mechanics_have_their_ranges(changes: dict[str, Any], pointer: str) 
     ("changes", "pointer"),
     [
         ({"accumulate": 2, "model": {"kind": "mlp", "norm": "batch"}}, "/accumulate"),
-        ({"accumulate": 2, "loss": {"kind": "cross_entropy", "weight": [1, 2, 3]}}, "/accumulate"),
         ({"average": {"kind": "ema", "decay": 0.999}}, "/average/decay"),
         ({"stop": {"patience": {"evaluations": 50}}}, "/stop/patience/evaluations"),
         ({"stop": {"seconds": 5}}, "/stop/seconds"),

@@ -55,6 +55,12 @@ def test_pieces_give_the_step_of_the_whole_batch(pieces: int, experiment: Any) -
     assert [s.loss.item() for s in cut_up] != [s.loss.item() for s in whole]  # it was another way to compute it
 
 
+def test_pieces_of_a_weighted_loss_count_by_their_weights(experiment: Any) -> None:
+    loss = {"kind": "cross_entropy", "weight": (1.0, 5.0, 20.0)}
+    whole, cut_up = (curve(experiment(batch_size=50, accumulate=pieces, loss=loss)) for pieces in (1, 7))
+    assert [s.loss.item() for s in cut_up] == pytest.approx([s.loss.item() for s in whole], rel=1e-4)
+
+
 def test_a_piece_counts_by_its_rows() -> None:
     x = torch.arange(11.0)
     assert [len(piece) for piece, _ in cut((x, x), 4)] == [3, 3, 3, 2]

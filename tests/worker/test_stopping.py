@@ -67,6 +67,16 @@ def test_a_gain_of_min_delta_is_none() -> None:
     assert stopping.ended is not None
 
 
+def test_patience_goes_on_over_a_checkpoint() -> None:
+    rules = Stop(patience=Patience(series="val/loss", evaluations=3))
+    first, second = Stopping(rules), Stopping(rules)
+    for step, value in ((1, 1.0), (2, 2.0), (3, 2.0)):
+        first.after_evaluation(step, {"val/loss": value})
+    second.load(first.document())
+    second.after_evaluation(4, {"val/loss": 1.5})  # no new best, and the third in a row
+    assert (second.ended or {})["step"] == 4
+
+
 def test_seconds_are_of_training_and_add_up_over_attempts() -> None:
     clock = Clock()
     first = Stopping(Stop(seconds=10), clock)
