@@ -33,7 +33,9 @@ class Settings(BaseSettings):
     drain_s: float = Field(90.0, gt=0, description="seconds a trainer has for its last checkpoint before it is killed")
     upload_bytes: int = Field(256 * 2**20, ge=1, description="largest file that can be uploaded as a dataset")
     project_bytes: int = Field(20 * 2**30, ge=1, description="all uploads of one project together")
-    resident_bytes: int = Field(2 * 2**30, ge=0, description="rows of an upload that take more stay on disk in training")
+    resident_bytes: int = Field(
+        2 * 2**30, ge=0, description="rows of an upload that take more stay on disk in training"
+    )
     alive_file: Path | None = Field(None, description="a worker touches it after every answer from Postgres")
     sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
 
