@@ -93,7 +93,7 @@ FENCE = text(
 
 
 def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str, again: bool = False) -> Claim | None:
-    """Take the first waiting run of these pools. Asked `again` with the same lease it finds what it may already hold."""
+    """Take the first waiting run of these pools; `again` with the same lease finds what it may already hold."""
     if again and (held := _held(connection, lease)):
         return held
     if connection.execute(CLAIM, {"pools": list(pools), "lease": lease, "worker": worker}).one_or_none() is None:
