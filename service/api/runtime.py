@@ -13,6 +13,7 @@ from service.api.ending import told_to_end
 from service.api.slots import StreamSlots
 from service.db.session import Engine, check_schema, make_engine
 from service.settings import Settings
+from service.spec.preset_loader import presets
 
 ROUTES, KEYS, STREAMS = 16, 4, 4  # connections that may be in use at once; the engine has twice ROUTES
 
@@ -37,6 +38,7 @@ async def running(settings: Settings) -> AsyncIterator[Runtime]:
     engine = make_engine(settings.database_url, pool_size=ROUTES, name="saddle-api")
     try:
         await anyio.to_thread.run_sync(check_schema, engine)
+        presets()  # reads real specs once, so that pydantic's validators are built before the first request
         ending = threading.Event()
         dispatcher = Dispatcher(engine, settings, ending)
         threads = [dispatcher, Reaper(engine, settings, ending)]

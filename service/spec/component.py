@@ -19,7 +19,8 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 class Part(BaseModel):
     """A frozen piece of a spec: unknown fields, coercions and non-finite numbers are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # validators are built on first use: the catalogue's would take a fifth of a second of every import
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     def problems(self) -> Iterator[Problem]:
         """What contradicts itself although every field is right alone; pointers start at this part."""
