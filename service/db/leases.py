@@ -177,6 +177,7 @@ RETIRE = text(
     RETURNING folder
     """
 )
+RETIRED = text("SELECT folder FROM checkpoint WHERE run_id = :run_id AND removed_at IS NOT NULL")
 OLDEST_KEPT = text(
     "SELECT coalesce(min(step), 0) FROM checkpoint WHERE run_id = :run_id AND removed_at IS NULL AND NOT damaged"
 )
@@ -186,9 +187,11 @@ def save_checkpoint(
     connection: Connection, held: Claim, saved: SavedCheckpoint, chunks: Mapping[str, Chunk]
 ) -> tuple[Wish, list[str]]:
     """Make a checkpoint real with all points up to its step. Returns folders that may go once this is committed."""
-    wish = flush(connection, held, chunks)
+    wish = fence(connection, held, saved.step)
     run = {"run_id": held.run_id}
-    connection.execute(SAVE, run | {"attempt": held.attempt} | saved.__dict__)
+    if connection.execute(SAVE, run | {"attempt": held.attempt} | saved.__dict__).rowcount == 0:
+        return wish, list(connection.execute(RETIRED, run).scalars())  # all of it was committed, the answer was lost
+    flush(connection, held, chunks)
     connection.execute(ADVANCE, run | {"step": saved.step})
     retired = list(connection.execute(RETIRE, run | {"kept": KEPT}).scalars())
     safe_step = connection.execute(OLDEST_KEPT, run).scalar_one()

@@ -153,6 +153,8 @@ def test_what_is_read_belongs_to_the_reader() -> None:
         steps, read = opened(pack([1, 5], values))
         steps += 1
         read += 1
+        assert steps.tolist() == [2, 6]
+        assert read.tolist() == [values[0] + 1, values[1] + 1]
 
 
 @pytest.mark.parametrize(

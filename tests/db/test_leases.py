@@ -164,6 +164,24 @@ def test_a_flush_repeated_after_a_lost_answer_changes_nothing(engine: Engine, su
     assert len(curve(engine, run_id).steps) == 10
 
 
+def test_a_checkpoint_repeated_after_a_lost_answer_changes_nothing(
+    engine: Engine, submit: Callable[..., list[str]]
+) -> None:
+    (run_id,) = submit()
+    held = must_take(engine)
+    flush(engine, held, points(1, 40))
+    first = checkpoint(engine, held, 100, points(41, 100))
+    assert checkpoint(engine, held, 100, points(41, 100)) == first
+    assert curve(engine, run_id).steps.tolist() == list(range(1, 101))
+    with transaction(engine) as connection:
+        assert summary(connection, run_id, "loss").n == 100
+        kinds = [event.kind for event in events.after(connection, [run_id], 0)]
+    assert kinds.count("checkpoint") == 1
+    checkpoint(engine, held, 200, points(101, 200))
+    gone = checkpoint(engine, held, 300, points(201, 300))
+    assert checkpoint(engine, held, 300, points(201, 300)) == gone == [f"/nowhere/a{held.attempt}/step-100"]
+
+
 def test_compaction_keeps_every_point_and_stops_at_the_oldest_kept_checkpoint(
     engine: Engine, submit: Callable[..., list[str]]
 ) -> None:

@@ -43,6 +43,7 @@ def test_it_serves_the_url_that_celery_takes_and_no_port(folder: Path) -> None:
 def test_any_path_will_do(folder: Path, name: str) -> None:
     with EmbeddedValkey(folder / name / "v") as server, Connection(server.url) as connection:
         connection.ensure_connection(max_retries=1)
+        assert connection.connected
     if server.socket_folder.parent == Path("/tmp"):
         server.socket_folder.rmdir()
 
