@@ -68,6 +68,7 @@ def displayed(state: State, wish: Wish) -> str:
 
 
 CRASH_BUDGET = 3  # trainer deaths without a new checkpoint, then failed: crash_loop
+DEVICE_BUDGET = 2  # workers whose device failed under it without a new checkpoint, then failed: device_loop
 LOST_BUDGET = 10  # lost leases without a new checkpoint, then failed: lost_loop
 ATTEMPT_BUDGET = 50  # attempts of any kind
 

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from service.db import leases, reaping
+from service.db import endings, leases, reaping
 from service.db.leases import Claim, SavedCheckpoint
 from service.db.session import Connection, Engine, check_schema, make_engine, transaction
 from service.errors import Fenced, SaddleError, Unavailable
@@ -243,23 +243,23 @@ class RunSupervision:
     def _end(self, outcome: str, note: str | None) -> None:
         chunks = self.pending.take()
         if outcome == "drained":
-            self._commit(lambda c: leases.give_back(c, self.held, chunks), last=True)
+            self._commit(lambda c: endings.give_back(c, self.held, chunks), last=True)
         else:
-            self._commit(lambda c: leases.finish(c, self.held, OUTCOMES[outcome], chunks, detail=note), last=True)
+            self._commit(lambda c: endings.finish(c, self.held, OUTCOMES[outcome], chunks, detail=note), last=True)
 
     def _failed(self, header: dict[str, Any]) -> None:
         kind, detail = header["kind"], header["detail"]
         evidence = {"step": header.get("step"), **header.get("evidence", {})}
         if kind == "checkpoint_damaged" and self.held.checkpoint is not None:
             folder = self.held.checkpoint.folder
-            self._commit(lambda c: leases.quarantine(c, self.held, folder), last=True)
+            self._commit(lambda c: endings.quarantine(c, self.held, folder), last=True)
         elif kind in PERMANENT:
             chunks = self.pending.take()
             failure = {"code": kind, "detail": detail, "evidence": evidence}
-            self._commit(lambda c: leases.finish(c, self.held, State.FAILED, chunks, failure), last=True)
+            self._commit(lambda c: endings.finish(c, self.held, State.FAILED, chunks, failure), last=True)
         else:
             self._flush()
-            self._commit(lambda c: leases.crashed(c, self.held, kind, detail, evidence), last=True)
+            self._commit(lambda c: endings.crashed(c, self.held, kind, detail, evidence), last=True)
         if not self.trainer.alive(patience_s=0.2):
             self.slot.discard_trainer()
 
@@ -270,7 +270,7 @@ class RunSupervision:
         with contextlib.suppress(Fenced):
             self._flush()
             evidence = {"step": self.pending.last_step}
-            state = self._commit(lambda c: leases.crashed(c, self.held, "trainer_died", detail, evidence), last=True)
+            state = self._commit(lambda c: endings.crashed(c, self.held, "trainer_died", detail, evidence), last=True)
             self.log.warning("the trainer of %s died (%s): now %s", self.held.run_id, detail, state)
 
     def _commit(self, write: Callable[[Connection], T], last: bool = False) -> T:
@@ -294,6 +294,6 @@ class RunSupervision:
         """Whether the end was committed although its answer was lost."""
         try:
             with transaction(self.slot.engine) as connection:
-                return leases.already_ended(connection, self.held)
+                return endings.already_ended(connection, self.held)
         except SaddleError:
             return False

@@ -1,4 +1,4 @@
-"""The run protocol as a worker sees it: claim, fence, flush, checkpoint, end.
+"""The run protocol while a worker holds a run: claim, fence, flush, checkpoint. How it ends is in endings.
 
 One transaction each; READ COMMITTED is enough.
 
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from service.db import events, metrics
 from service.db.chunks import Chunk
 from service.errors import Fenced
-from service.lifecycle import ATTEMPT_BUDGET, CRASH_BUDGET, State, Wish, backoff_s
+from service.lifecycle import State, Wish
 from service.nonfinite import dumps
 
 KEPT = 2  # checkpoints kept of a run: a damaged newest one leaves the one before
@@ -29,6 +29,8 @@ class SavedCheckpoint:
     folder: str
     sha256: str
     size_bytes: int
+    reason: str = "due"  # due, best, end or wish
+    value: float | None = None  # of the watched series, where it is the best
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,10 @@ class Claim:
     seed: int
     spec: dict[str, Any]
     total_steps: int
-    checkpoint: SavedCheckpoint | None
+    checkpoint: SavedCheckpoint | None  # its own, or the one of its parent that it starts from
+    forked: bool = False  # whether `checkpoint` is of another run, whose spec was another
+    trained_s: float = 0.0  # in the attempts before
+    limit_s: float | None = None  # longest training time
 
     @property
     def start_step(self) -> int:
@@ -63,11 +68,22 @@ CLAIM = text(
 )
 HELD = text(
     """
-    SELECT r.id, r.attempt, r.seed, r.total_steps, e.spec, c.step, c.folder, c.sha256, c.size_bytes
+    WITH RECURSIVE line AS (
+        SELECT r.parent_run_id, r.relation, r.origin_attempt, r.origin_step
+        FROM run r WHERE r.lease = :lease AND r.state = 'running'
+        UNION ALL
+        SELECT p.parent_run_id, p.relation, p.origin_attempt, p.origin_step
+        FROM line l JOIN run p ON p.id = l.parent_run_id
+        WHERE l.origin_attempt IS NULL AND l.origin_step > 0),
+    origin AS (SELECT * FROM line WHERE origin_attempt IS NOT NULL)
+    SELECT r.id, r.attempt, r.seed, r.total_steps, r.checkpoint_step, r.trained_s, r.limit_s, e.spec,
+        c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value, c.run_id <> r.id AND c.relation = 'fork' AS forked
     FROM run r JOIN experiment e ON e.id = r.experiment_id
-    LEFT JOIN checkpoint c ON c.run_id = r.id AND c.step = r.checkpoint_step AND NOT c.damaged
-        AND c.attempt = (SELECT max(attempt) FROM checkpoint
-                         WHERE run_id = r.id AND step = r.checkpoint_step AND NOT damaged)
+    LEFT JOIN LATERAL (
+        SELECT c.*, o.relation FROM checkpoint c LEFT JOIN origin o
+            ON c.run_id = o.parent_run_id AND c.attempt = o.origin_attempt AND c.step = o.origin_step
+        WHERE (c.run_id = r.id AND NOT c.damaged OR o.origin_step IS NOT NULL) AND c.step = r.checkpoint_step
+        ORDER BY c.run_id = r.id DESC, c.attempt DESC LIMIT 1) c ON true
     WHERE r.lease = :lease AND r.state = 'running'
     """
 )
@@ -122,8 +138,21 @@ def _held(connection: Connection, lease: str) -> Claim | None:
     row = connection.execute(HELD, {"lease": lease}).one_or_none()
     if row is None:
         return None
-    saved = None if row.step is None else SavedCheckpoint(row.step, row.folder, row.sha256, row.size_bytes)
-    return Claim(row.id, row.attempt, lease, row.seed, row.spec, row.total_steps, saved)
+    saved = None
+    if row.step is not None:
+        saved = SavedCheckpoint(row.step, row.folder, row.sha256, row.size_bytes, row.reason, row.value)
+    return Claim(
+        run_id=row.id,
+        attempt=row.attempt,
+        lease=lease,
+        seed=row.seed,
+        spec=row.spec,
+        total_steps=row.total_steps,
+        checkpoint=saved,
+        forked=bool(row.forked),
+        trained_s=row.trained_s,
+        limit_s=row.limit_s,
+    )
 
 
 def fence(connection: Connection, held: Claim, step: int = 0) -> Wish:
@@ -158,13 +187,14 @@ def flush(
 
 SAVE = text(
     """
-    INSERT INTO checkpoint (run_id, attempt, step, folder, sha256, size_bytes)
-    VALUES (:run_id, :attempt, :step, :folder, :sha256, :size_bytes) ON CONFLICT DO NOTHING
+    INSERT INTO checkpoint (run_id, attempt, step, folder, sha256, size_bytes, reason, value)
+    VALUES (:run_id, :attempt, :step, :folder, :sha256, :size_bytes, :reason, :value) ON CONFLICT DO NOTHING
     """
 )
 ADVANCE = text(
     """
-    UPDATE run SET checkpoint_step = :step, crash_count = 0, lost_count = 0
+    UPDATE run SET checkpoint_step = :step, crash_count = 0, lost_count = 0,
+        device_count = 0, device_worker = NULL
     WHERE id = :run_id AND checkpoint_step <= :step
     """
 )
@@ -174,6 +204,12 @@ RETIRE = text(
     WHERE run_id = :run_id AND removed_at IS NULL AND (attempt, step) NOT IN (
         SELECT attempt, step FROM checkpoint WHERE run_id = :run_id AND NOT damaged AND removed_at IS NULL
         ORDER BY step DESC, attempt DESC LIMIT :kept)
+    AND (damaged OR (attempt, step) NOT IN (
+            SELECT attempt, step FROM checkpoint WHERE run_id = :run_id AND NOT damaged AND reason = 'best'
+            ORDER BY created_at DESC LIMIT 1)
+        AND (cast(:keep_every AS bigint) IS NULL OR step % cast(:keep_every AS bigint) <> 0)
+        AND NOT EXISTS (SELECT 1 FROM run child WHERE child.parent_run_id = checkpoint.run_id
+            AND child.origin_attempt = checkpoint.attempt AND child.origin_step = checkpoint.step))
     RETURNING folder
     """
 )
@@ -193,120 +229,17 @@ def save_checkpoint(
         return wish, list(connection.execute(RETIRED, run).scalars())  # all of it was committed, the answer was lost
     flush(connection, held, chunks)
     connection.execute(ADVANCE, run | {"step": saved.step})
-    retired = list(connection.execute(RETIRE, run | {"kept": KEPT}).scalars())
+    retired = list(connection.execute(RETIRE, run | {"kept": KEPT, "keep_every": _keep_every(held)}).scalars())
     safe_step = connection.execute(OLDEST_KEPT, run).scalar_one()
     metrics.compact(connection, held.run_id, held.attempt, safe_step)
     events.add(connection, held.run_id, "checkpoint", {"step": saved.step, "attempt": held.attempt})
     return wish, retired
 
 
-DAMAGED = text("UPDATE checkpoint SET damaged = true WHERE run_id = :run_id AND folder = :folder AND NOT damaged")
-FALL_BACK = text(
-    """
-    UPDATE run SET checkpoint_step = coalesce((SELECT max(step) FROM checkpoint
-        WHERE run_id = :run_id AND NOT damaged AND removed_at IS NULL), 0)
-    WHERE id = :run_id
-    """
-)
-
-
-def quarantine(connection: Connection, held: Claim, folder: str) -> None:
-    """Mark a checkpoint that cannot be read; the run goes back to the good one before, and queues again."""
-    fence(connection, held)
-    connection.execute(DAMAGED, {"run_id": held.run_id, "folder": folder})
-    connection.execute(FALL_BACK, {"run_id": held.run_id})
-    events.add(connection, held.run_id, "checkpoint_damaged", {"folder_name": folder.rsplit("/", 1)[-1]})
-    _leave(connection, held, State.QUEUED, "checkpoint_damaged")
-
-
-END = text(
-    """
-    UPDATE run SET state = :state, lease = NULL, desired = CASE WHEN :state = 'queued' THEN desired ELSE 'run' END,
-        crash_count = crash_count + :crashes, failure = cast(:failure AS jsonb),
-        not_before = clock_timestamp() + make_interval(secs => :wait_s),
-        queued_at = CASE WHEN :state = 'queued' THEN clock_timestamp() ELSE queued_at END,
-        finished_at = CASE WHEN :state IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END
-    WHERE id = :run_id AND lease = :lease AND state = 'running'
-    """
-)
-CLOSE_ATTEMPT = text(
-    """
-    UPDATE attempt SET ended_at = clock_timestamp(), ending = :ending, detail = :detail
-    WHERE run_id = :run_id AND attempt = :attempt AND ended_at IS NULL
-    """
-)
-ENDED = text("SELECT ending FROM attempt WHERE run_id = :run_id AND attempt = :attempt AND lease = :lease")
-
-
-def already_ended(connection: Connection, held: Claim) -> bool:
-    """Whether this attempt's end is recorded: asked when the answer to a COMMIT was lost."""
-    run = {"run_id": held.run_id, "attempt": held.attempt, "lease": held.lease}
-    return connection.execute(ENDED, run).scalar_one_or_none() is not None
-
-
-def finish(
-    connection: Connection,
-    held: Claim,
-    state: State,
-    chunks: Mapping[str, Chunk],
-    failure: Mapping[str, Any] | None = None,
-    detail: str | None = None,
-) -> None:
-    """End the run, with its last points: succeeded, cancelled, paused, or failed for good (`failure` says why).
-
-    `detail` goes with the attempt: which stop rule ended it before its last step.
-    """
-    flush(connection, held, chunks)
-    if state in (State.SUCCEEDED, State.FAILED, State.CANCELLED):
-        metrics.compact(connection, held.run_id, held.attempt, 2**62)
-    _leave(connection, held, state, state.value, detail, failure)
-
-
-def give_back(connection: Connection, held: Claim, chunks: Mapping[str, Chunk]) -> None:
-    """Queue the run again without counting a failure: the worker drains."""
-    flush(connection, held, chunks)
-    _leave(connection, held, State.QUEUED, "drained")
-
-
-def crashed(connection: Connection, held: Claim, kind: str, detail: str, evidence: Mapping[str, Any]) -> State:
-    """The trainer died: queue again, or fail once the budget is spent; a wished cancel or pause is granted."""
-    wish = fence(connection, held)
-    row = connection.execute(
-        text("SELECT crash_count + 1 AS crashes, attempt FROM run WHERE id = :id"), {"id": held.run_id}
-    ).one()
-    state = {Wish.CANCEL: State.CANCELLED, Wish.PAUSE: State.PAUSED, Wish.RUN: State.QUEUED}[wish]
-    failure = None
-    if state is State.QUEUED and (row.crashes >= CRASH_BUDGET or row.attempt >= ATTEMPT_BUDGET):
-        state = State.FAILED
-        failure = {
-            "code": "crash_loop",
-            "detail": f"The trainer died {row.crashes} times without a new checkpoint; the last time: {detail}",
-            "evidence": {"last_kind": kind, **evidence},
-        }
-    _leave(connection, held, state, kind, detail, failure, crashes=1, wait_s=backoff_s(row.crashes))
-    return state
-
-
-def _leave(
-    connection: Connection,
-    held: Claim,
-    state: State,
-    ending: str,
-    detail: str | None = None,
-    failure: Mapping[str, Any] | None = None,
-    crashes: int = 0,
-    wait_s: float = 0.0,
-) -> None:
-    run = {"run_id": held.run_id}
-    connection.execute(
-        END,
-        run
-        | {"lease": held.lease, "state": state.value, "crashes": crashes, "wait_s": wait_s}
-        | {"failure": None if failure is None else dumps(failure)},
-    )
-    connection.execute(CLOSE_ATTEMPT, run | {"attempt": held.attempt, "ending": ending, "detail": detail})
-    data: dict[str, Any] = {"attempt": held.attempt, "ending": ending} | ({"detail": detail} if detail else {})
-    tell_state(connection, held.run_id, state, data | ({"failure": dict(failure)} if failure else {}))
+def _keep_every(held: Claim) -> int | None:
+    """Every how many steps a checkpoint is kept for good, where the spec says so."""
+    found: int | None = (held.spec.get("checkpoint") or {}).get("keep_every")
+    return found
 
 
 def tell_state(connection: Connection, run_id: str, state: State, data: dict[str, Any]) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from service.db.leases import CLOSE_ATTEMPT, tell_state
+from service.db.endings import CLOSE_ATTEMPT
+from service.db.leases import tell_state
 from service.lifecycle import ATTEMPT_BUDGET, LOST_BUDGET, State
 
 
@@ -30,6 +31,8 @@ def beats(connection: Connection) -> list[Beat]:
 REAP = text(
     """
     UPDATE run SET lease = NULL, lost_count = lost_count + 1, desired = 'run', not_before = clock_timestamp(),
+        trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at)) FROM attempt a
+            WHERE a.run_id = run.id AND a.attempt = run.attempt),
         state = CASE WHEN desired = 'cancel' THEN 'cancelled' WHEN desired = 'pause' THEN 'paused'
             WHEN lost_count + 1 >= :budget OR attempt >= :attempts THEN 'failed' ELSE 'queued' END,
         failure = CASE WHEN desired = 'run' AND (lost_count + 1 >= :budget OR attempt >= :attempts)

@@ -102,6 +102,7 @@ run = Table(
     _word("pool"),
     Column("priority", Integer, nullable=False, server_default="0"),
     _now("queued_at"),
+    _now("rank_at"),  # place in the queue: queued_at less ten minutes for each point of priority
     _now("not_before"),
     Column("attempt", Integer, nullable=False, server_default="0"),
     _word("lease", nullable=True),
@@ -111,6 +112,14 @@ run = Table(
     Column("step", BigInteger, nullable=False, server_default="0"),
     Column("crash_count", Integer, nullable=False, server_default="0"),
     Column("lost_count", Integer, nullable=False, server_default="0"),
+    Column("device_count", Integer, nullable=False, server_default="0"),
+    _word("device_worker", nullable=True),  # where the last device failure was
+    Column("trained_s", Double, nullable=False, server_default="0"),  # of ended attempts
+    Column("limit_s", Double),  # longest training time; null: none
+    _word("parent_run_id", ForeignKey("run.id"), nullable=True),
+    _word("relation", nullable=True),
+    Column("origin_attempt", Integer),  # with origin_step: the parent's checkpoint this run starts from
+    Column("origin_step", BigInteger, nullable=False, server_default="0"),
     Column("failure", JSONB),
     _now("created_at"),
     Column("started_at", DateTime(timezone=True)),
@@ -119,13 +128,22 @@ run = Table(
     CheckConstraint("state IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')", name="state_known"),
     CheckConstraint("desired IN ('run', 'pause', 'cancel')", name="desired_known"),
     CheckConstraint("(state = 'failed') = (failure IS NOT NULL)", name="failure_told"),
+    CheckConstraint("relation IN ('retry', 'fork', 'replay')", name="relation_known"),
+    CheckConstraint("(relation IS NULL) = (parent_run_id IS NULL)", name="parent_has_relation"),
+    ForeignKeyConstraint(
+        ["parent_run_id", "origin_attempt", "origin_step"],
+        ["checkpoint.run_id", "checkpoint.attempt", "checkpoint.step"],
+        name="run_origin_fkey",
+        use_alter=True,
+    ),
     Index("run_experiment_id_idx", "experiment_id"),
+    Index("run_parent_run_id_idx", "parent_run_id"),
     Index("run_project_id_id_idx", "project_id", "id"),
     Index(
         "run_waiting_idx",
         "pool",
-        text("priority DESC"),
-        "queued_at",
+        "project_id",
+        "rank_at",
         "id",
         postgresql_where=text("state = 'queued'"),
     ),
@@ -199,8 +217,31 @@ checkpoint = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("damaged", Boolean, nullable=False, server_default="false"),
     Column("removed_at", DateTime(timezone=True)),
+    _word("reason", server_default="due"),
+    Column("value", Double),  # of the watched series, where the reason is 'best'
     _now("created_at"),
+    CheckConstraint("reason IN ('due', 'best', 'end', 'wish')", name="reason_known"),
     ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    _word("name", primary_key=True),
+    _word("pool"),
+    _word("host"),
+    Column("pid", Integer, nullable=False),
+    _word("version"),
+    Column("device", JSONB, nullable=False),
+    _word("state", server_default="starting"),
+    Column("detail", Text),
+    _word("run_id", ForeignKey("run.id"), nullable=True),
+    _now("started_at"),
+    _now("beat_at"),
+    CheckConstraint(
+        "state IN ('starting', 'idle', 'busy', 'draining', 'unhealthy', 'gone')",
+        name="state_known",
+    ),
 )
 
 event = Table(

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from service.api.app import create_app
 from service.api.server import listen
-from service.db import leases
+from service.db import endings, leases
 from service.db.chunks import Chunk, pack
 from service.db.leases import Claim, SavedCheckpoint
 from service.db.projects import new_key
@@ -57,7 +57,7 @@ class Worker:
         self, held: Claim, chunks: dict[str, Chunk] | None = None, state: State = State.SUCCEEDED, failure: Any = None
     ) -> None:
         with transaction(self.engine) as connection:
-            leases.finish(connection, held, state, chunks or {}, failure)
+            endings.finish(connection, held, state, chunks or {}, failure)
 
 
 def points(first: int, last: int, scale: float = 1.0) -> dict[str, Chunk]:

@@ -43,7 +43,7 @@ def test_no_code_of_ours_uses_what_turns_data_into_code(word: str) -> None:
     assert using == []
 
 
-@pytest.mark.parametrize("module", ["leases.py", "reaping.py"])
+@pytest.mark.parametrize("module", ["leases.py", "endings.py", "reaping.py"])
 def test_the_lease_never_asks_a_wall_clock_of_this_machine(module: str) -> None:
     source = (ROOT / "service" / "db" / module).read_text()
     assert not re.search(r"time\.time\(|datetime\.now|utcnow", source)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from service.db import events, experiments, leases, metrics, reaping, runs
+from service.db import endings, events, experiments, leases, metrics, reaping, runs
 from service.db.chunks import Chunk, pack
 from service.db.leases import Claim, SavedCheckpoint
 from service.db.projects import Principal
@@ -111,10 +111,10 @@ def test_a_late_worker_is_fenced_from_every_kind_of_write(engine: Engine, submit
     for write in (
         lambda c: leases.flush(c, old, points(1, 5)),
         lambda c: leases.save_checkpoint(c, old, SavedCheckpoint(5, "/x", "", 1), points(1, 5)),
-        lambda c: leases.finish(c, old, State.SUCCEEDED, {}),
-        lambda c: leases.crashed(c, old, "trainer_died", "", {}),
-        lambda c: leases.give_back(c, old, {}),
-        lambda c: leases.quarantine(c, old, "/x"),
+        lambda c: endings.finish(c, old, State.SUCCEEDED, {}),
+        lambda c: endings.crashed(c, old, "trainer_died", "", {}),
+        lambda c: endings.give_back(c, old, {}),
+        lambda c: endings.quarantine(c, old, "/x"),
     ):
         with pytest.raises(Fenced), transaction(engine) as connection:
             write(connection)
@@ -220,7 +220,7 @@ def test_compaction_never_joins_small_chunks_across_a_large_one(
         flush(engine, held, points(first, last))
     before = curve(engine, run_id)
     with transaction(engine) as connection:
-        leases.finish(connection, held, State.SUCCEEDED, {})
+        endings.finish(connection, held, State.SUCCEEDED, {})
         rows = connection.execute(text("SELECT DISTINCT first_step, last_step FROM metric_chunk ORDER BY 1")).all()
     assert [tuple(row) for row in rows] == [(1, 20), (21, 20 + metrics.MERGED), (5001, 5020)]
     after = curve(engine, run_id)
@@ -240,7 +240,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_good_one_before(
     assert second.checkpoint is not None
     assert second.start_step == 200
     with transaction(engine) as connection:
-        leases.quarantine(connection, second, second.checkpoint.folder)
+        endings.quarantine(connection, second, second.checkpoint.folder)
     third = must_take(engine)
     assert third.start_step == 100
     assert curve(engine, run_id).steps.tolist() == list(range(1, 101))
@@ -254,7 +254,7 @@ def test_a_run_that_kills_its_trainer_fails_once_the_budget_is_spent(
     for _ in range(CRASH_BUDGET):
         held = must_take(engine)
         with transaction(engine) as connection:
-            states.append(leases.crashed(connection, held, "trainer_died", "signal SIGSEGV", {"step": 3}))
+            states.append(endings.crashed(connection, held, "trainer_died", "signal SIGSEGV", {"step": 3}))
             connection.execute(text("UPDATE run SET not_before = clock_timestamp() WHERE state = 'queued'"))
     assert states == [State.QUEUED] * (CRASH_BUDGET - 1) + [State.FAILED]
     with transaction(engine) as connection:
@@ -267,7 +267,7 @@ def test_a_checkpoint_resets_the_budgets(engine: Engine, submit: Callable[..., l
     submit()
     held = must_take(engine)
     with transaction(engine) as connection:
-        leases.crashed(connection, held, "trainer_died", "", {})
+        endings.crashed(connection, held, "trainer_died", "", {})
     held = must_take(engine)
     checkpoint(engine, held, 10, points(1, 10))
     with transaction(engine) as connection:
@@ -312,7 +312,7 @@ def test_cancel_is_at_once_for_what_waits_and_a_wish_for_what_runs(
     assert (asked.state, asked.desired) == (State.RUNNING, Wish.CANCEL)
     assert flush(engine, held, points(1, 3)) is Wish.CANCEL
     with transaction(engine) as connection:
-        leases.finish(connection, held, State.CANCELLED, {})
+        endings.finish(connection, held, State.CANCELLED, {})
     with transaction(engine) as connection:
         assert runs.get(connection, principal, running).state is State.CANCELLED
 
@@ -323,11 +323,11 @@ def test_a_run_that_succeeded_cannot_be_cancelled(
     (run_id,) = submit()
     held = must_take(engine)
     with transaction(engine) as connection:
-        leases.finish(connection, held, State.SUCCEEDED, points(1, 3))
+        endings.finish(connection, held, State.SUCCEEDED, points(1, 3))
     with pytest.raises(Conflict, match="already succeeded"), transaction(engine) as connection:
         runs.cancel(connection, principal, run_id)
     with transaction(engine) as connection:
-        assert leases.already_ended(connection, held)
+        assert endings.already_ended(connection, held)
 
 
 def test_why_a_run_ended_before_its_last_step_is_told_with_its_attempt(
@@ -336,7 +336,7 @@ def test_why_a_run_ended_before_its_last_step_is_told_with_its_attempt(
     (run_id,) = submit()
     held = must_take(engine)
     with transaction(engine) as connection:
-        leases.finish(connection, held, State.SUCCEEDED, points(1, 3), detail="stopped at step 3 by patience")
+        endings.finish(connection, held, State.SUCCEEDED, points(1, 3), detail="stopped at step 3 by patience")
     with transaction(engine) as connection:
         (attempt,) = runs.attempts(connection, run_id)
         assert runs.get(connection, principal, run_id).state is State.SUCCEEDED
@@ -350,7 +350,7 @@ def test_the_failure_of_a_run_may_hold_numbers_that_are_not_finite(
     held = must_take(engine)
     failure = {"code": "diverged", "detail": "", "evidence": {"losses": [1.0, float("inf"), float("nan")]}}
     with transaction(engine) as connection:
-        leases.finish(connection, held, State.FAILED, {}, failure)
+        endings.finish(connection, held, State.FAILED, {}, failure)
     with transaction(engine) as connection:
         found = runs.get(connection, principal, run_id).failure
     assert found is not None

@@ -1,0 +1,74 @@
+"""Workers as they say they are: announced at the start, beating, gone. People read this; no decision rests on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from service.nonfinite import dumps
+
+
+@dataclass(frozen=True)
+class StoredWorker:
+    """One slot of a worker; `beat_s` is how long ago it last said something, by Postgres's clock."""
+
+    name: str
+    pool: str
+    host: str
+    pid: int
+    version: str
+    device: dict[str, Any]
+    state: str
+    detail: str | None
+    run_id: str | None
+    started_at: datetime
+    beat_s: float
+
+
+ANNOUNCE = text(
+    """
+    INSERT INTO worker (name, pool, host, pid, version, device)
+    VALUES (:name, :pool, :host, :pid, :version, cast(:device AS jsonb))
+    ON CONFLICT (name) DO UPDATE SET pool = excluded.pool, host = excluded.host, pid = excluded.pid,
+        version = excluded.version, device = excluded.device, state = 'starting', detail = NULL, run_id = NULL,
+        started_at = clock_timestamp(), beat_at = clock_timestamp()
+    """
+)
+BEAT = text(
+    """
+    UPDATE worker SET state = :state, run_id = :run_id, detail = :detail, beat_at = clock_timestamp()
+    WHERE name = :name
+    """
+)
+LISTING = text(
+    """
+    SELECT name, pool, host, pid, version, device, state, detail, run_id, started_at,
+        greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8 AS beat_s
+    FROM worker ORDER BY pool, name
+    """
+)
+
+
+def announce(
+    connection: Connection, name: str, pool: str, host: str, pid: int, version: str, device: Mapping[str, Any]
+) -> None:
+    """A worker starts: device is {kind, name, memory_bytes, threads}."""
+    row = {"name": name, "pool": pool, "host": host, "pid": pid, "version": version, "device": dumps(dict(device))}
+    connection.execute(ANNOUNCE, row)
+
+
+def beat(connection: Connection, name: str, state: str, run_id: str | None = None, detail: str | None = None) -> None:
+    """What it does now: starting, idle, busy (with a run), draining or unhealthy (with why)."""
+    connection.execute(BEAT, {"name": name, "state": state, "run_id": run_id, "detail": detail})
+
+
+def gone(connection: Connection, name: str) -> None:
+    """It has ended in good order."""
+    beat(connection, name, "gone")
+
+
+def listing(connection: Connection) -> list[StoredWorker]:
+    """Every worker that ever announced itself, by pool and name."""
+    return [StoredWorker(**row) for row in connection.execute(LISTING).mappings()]
