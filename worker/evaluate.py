@@ -1,4 +1,4 @@
-"""Measuring the validation part, without any effect on the training."""
+"""Measuring the validation and the test part, without any effect on the training."""
 
 from typing import Any
 
@@ -8,22 +8,36 @@ from torch import Tensor, nn
 
 from service.errors import RunFailure
 from service.spec.experiment import Experiment
-from service.spec.losses import Loss_
+from service.spec.losses import CLASSES, Loss_, Task
 from worker.build import build
 from worker.data.mapped import Mapped, Table
 from worker.data.split import Rows
-from worker.losses import mass
+from worker.losses import mass, portion
 
 CHUNK = 4096  # rows at once, positions where each has an answer: bounds the memory, and covers small sets in one
 
 
 def targets(y: npt.NDArray[Any], loss: Loss_) -> Tensor:
-    """y (N,) as the loss wants it: class numbers (N,) int64, or one float column (N, 1); tokens (N, T) as they are."""
+    """y as the loss wants it: class numbers (N,) int64, or one float column (N, 1).
+
+    Tokens (N, T) and distributions (N, K) stay as they are.
+    """
     if loss.counts and len(y) and y.min() < 0:
         raise RunFailure("spec_cannot_build", f"{loss.kind} is for counts, and a value to predict is {y.min():g}")
+    if y.ndim == 2 and y.dtype.kind == "f" and len(y):
+        _check_form(y, getattr(loss, "log_target", False))
     if loss.binary or "regression" in loss.tasks:
         return torch.from_numpy(y).to(torch.float32).unsqueeze(1)
     return torch.from_numpy(y)
+
+
+def _check_form(y: npt.NDArray[Any], logarithms: bool) -> None:
+    """Distributions (N, K) are probabilities, or their logarithms where the loss takes those."""
+    if logarithms and y.max() > 0:
+        raise RunFailure("spec_cannot_build", f"/loss/log_target is true, and a column to predict has {y.max():g}")
+    if not logarithms and y.min() < 0:
+        fix = "upload probabilities, or take kl_div with log_target"
+        raise RunFailure("spec_cannot_build", f"a probability to predict is {y.min():g}: {fix}")
 
 
 def on_device(rows: Rows, loss: Loss_, device: torch.device) -> tuple[Table, Table]:
@@ -53,22 +67,21 @@ def criterion_of(spec: Experiment, device: torch.device) -> nn.Module:
 
 
 class Validation:
-    """The validation part on the device, measured after every `every` updates."""
+    """A part that is not trained on, on the device: its series are `val/...`, or those of another `name`."""
 
-    def __init__(self, x: Table, y: Table, every: int, classification: bool) -> None:
-        self.x, self.y, self.every, self.classification = x, y, every, classification
-        self.positions = y.shape[1] if y.dim() == 2 and classification else 1  # answers a row
+    def __init__(self, x: Table, y: Table, task: Task, name: str = "val") -> None:
+        self.x, self.y, self.name = x, y, name
+        self.classification = task in ("language", *CLASSES)
+        self.positions = y.shape[1] if task == "language" else 1  # answers a row
 
     @classmethod
-    def of(cls, spec: Experiment, rows: Rows, device: torch.device) -> "Validation | None":
-        """None where the spec keeps no validation part."""
-        if spec.dataset.facts.task == "objective":
-            return Point(*on_device(rows, spec.loss, device), spec.evaluate.every_steps or 1, False)
-        if not len(rows.x):
+    def of(cls, spec: Experiment, rows: Rows, device: torch.device, name: str = "val") -> "Validation | None":
+        """None where the spec keeps no such part."""
+        task = spec.dataset.facts.task
+        if not len(rows.x) and task != "objective":
             return None
-        every = spec.evaluate.every_steps or spec.steps_per_epoch
-        x, y = on_device(rows, spec.loss, device)
-        return cls(x, y, every, spec.dataset.facts.task in ("classification", "language"))
+        made = Point if task == "objective" else cls
+        return made(*on_device(rows, spec.loss, device), task, name)
 
     def measure(self, model: nn.Module, criterion: nn.Module) -> dict[str, float | Tensor]:
         """Mean loss, and the share of right classes; left on the device, so that nobody waits for them here."""
@@ -80,13 +93,14 @@ class Validation:
         with torch.no_grad():
             for x, y in zip(self.x.split(rows), self.y.split(rows), strict=True):
                 outputs = model(x)  # (B, K), or (B, T, V)
-                share = mass(criterion, y)
-                loss, counted = loss + criterion(outputs, y) * share, counted + share
+                loss, counted = loss + portion(criterion, outputs, y, 1), counted + mass(criterion, y)
                 if self.classification:
                     right += _right(outputs, y)
         model.train(training)
-        readings: dict[str, float | Tensor] = {"val/loss": loss / counted}
-        return readings | {"val/accuracy": right / (len(self.x) * self.positions)} if self.classification else readings
+        readings: dict[str, float | Tensor] = {f"{self.name}/loss": loss / counted}
+        if self.classification:
+            readings[f"{self.name}/accuracy"] = right / (len(self.x) * self.positions)
+        return readings
 
 
 class Point(Validation):
@@ -103,7 +117,10 @@ class Point(Validation):
 
 
 def _right(outputs: Tensor, y: Tensor) -> Tensor:
-    """How many answers are right: by the largest logit, or by the sign of the only one."""
+    """How many answers are right: by the largest logit, or by the sign of the only one.
+
+    Where a row has a distribution, its likeliest class is the answer.
+    """
     if outputs.shape[-1] == 1:
         return ((outputs > 0) == (y > 0.5)).sum()
-    return (outputs.argmax(-1) == y).sum()
+    return (outputs.argmax(-1) == (y.argmax(-1) if y.is_floating_point() else y)).sum()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.data.batches import Batch, Batches
-from worker.losses import mass
+from worker.losses import mass, portion
 from worker.precision import Precision
 
 
@@ -24,18 +24,17 @@ class Gradients:
         batch = self.batches.batch(step)  # (B, *shape), (B,) or (B, 1)
         self.model.zero_grad(set_to_none=True)
         if self.pieces == 1:
-            return self._backward(batch, 1.0)
+            return self._backward(batch, None)
         whole = mass(self.criterion, batch[1])
-        losses = [self._backward(piece, mass(self.criterion, piece[1]) / whole) for piece in cut(batch, self.pieces)]
+        losses = [self._backward(piece, whole) for piece in cut(batch, self.pieces)]
         return torch.stack(losses).sum()
 
-    def _backward(self, batch: Batch, share: Tensor | float) -> Tensor:
-        """Add the gradient of these rows; `share` is theirs of the batch, so that the mean stays over all rows."""
+    def _backward(self, batch: Batch, whole: Tensor | int | None) -> Tensor:
+        """Add the gradient of these rows, as their part of a batch of mass `whole`; None: they are the batch."""
         x, y = batch
         with self.precision.forward():
-            loss: Tensor = self.criterion(self.model(x), y)
-        if isinstance(share, Tensor) or share != 1.0:
-            loss = loss * share
+            outputs = self.model(x)
+            loss = self.criterion(outputs, y) if whole is None else portion(self.criterion, outputs, y, whole)
         torch.autograd.backward(self.precision.scaled(loss))
         return loss.detach()
 

@@ -44,6 +44,7 @@ class Training:
         self.rates = Rates(spec, self.optimizers)
         self.mechanics = Mechanics(spec, self.model, self.criterion, self.batches, device)
         self.validation = Validation.of(spec, parts.validation, device)
+        self.test = parts.test  # rows as they were read: looked at once, at the end
 
     @property
     def ended(self) -> dict[str, Any] | None:
@@ -111,6 +112,9 @@ def train(training: Training) -> Iterator[Step]:
                 measured = mechanics.measure(step, training.validation)
             rates.listen(update, measured)
             stopping.after_evaluation(step, measured | {"loss": loss})
+            if step == total or training.ended:
+                with measured_weights(optimizers):
+                    measured |= mechanics.finally_measure(training.spec, training.test)
             readings = (readings or {}) | measured
         yield Step(step, lr, loss, readings or None)
 

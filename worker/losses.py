@@ -1,5 +1,7 @@
 """Losses that torch does not have, or has for other inputs; each is the mean over the batch."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,6 +19,22 @@ class SoftmaxMSE(nn.Module):
         """logits (B, K), classes (B,) -> their mean, between 0 and 2."""
         wanted = functional.one_hot(classes, logits.shape[1])
         return (logits.softmax(1) - wanted).square().sum(1).mean()
+
+
+class KLDiv(nn.Module):
+    """Kullback and Leibler's divergence of softmax(logits) from the rows' distributions, in nats."""
+
+    def __init__(self, log_target: bool = False, smoothing: float | None = None) -> None:
+        super().__init__()
+        self.log_target, self.smoothing = log_target, smoothing
+
+    def forward(self, logits: Tensor, y: Tensor) -> Tensor:
+        """logits (B, K), y (B, K) distributions or (B,) classes."""
+        if not y.is_floating_point():
+            smoothing = self.smoothing or 0.0
+            y = functional.one_hot(y, logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
+        found = logits.log_softmax(1)  # of log-probabilities: themselves
+        return functional.kl_div(found, y, reduction="batchmean", log_target=self.log_target)
 
 
 class Hinge(nn.Module):
@@ -65,9 +83,29 @@ def mass(criterion: nn.Module, y: Tensor) -> Tensor | int:
 
     Means over parts of a batch add up to the mean over all of it in these proportions.
     """
-    inner = getattr(criterion, "criterion", criterion)  # a language's is applied at every position
-    if not isinstance(inner, nn.CrossEntropyLoss | nn.NLLLoss):
+    inner = _inner(criterion)
+    if not isinstance(inner, nn.CrossEntropyLoss | nn.NLLLoss) or y.is_floating_point():
         return y.shape[0]
     if inner.weight is not None:
         return torch.where(y != inner.ignore_index, inner.weight[y.clamp(min=0)], 0).sum()
     return y.shape[0] if inner.ignore_index == NONE_IGNORED else (y != inner.ignore_index).sum()
+
+
+def portion(criterion: nn.Module, outputs: Tensor, y: Tensor, whole: Tensor | int) -> Tensor:
+    """What these answers add to the mean loss over answers of the mass `whole`; 0 where none of them counts."""
+    share = mass(criterion, y)
+    if not isinstance(share, Tensor):
+        found: Tensor = criterion(outputs, y)
+        return found if share == whole else found * (share / whole)
+    inner = _inner(criterion)
+    inner.reduction = "sum"  # a mean over answers that are all ignored would be 0 / 0, and its share of 0 no help
+    try:
+        total: Tensor = criterion(outputs, y)
+    finally:
+        inner.reduction = "mean"
+    return total / whole
+
+
+def _inner(criterion: nn.Module) -> Any:
+    """torch's loss: a language's is applied at every position."""
+    return getattr(criterion, "criterion", criterion)

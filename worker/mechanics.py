@@ -9,6 +9,7 @@ from service.spec.experiment import Experiment
 from worker.averaging import Averaging
 from worker.clipping import Clipping
 from worker.data.batches import Batches
+from worker.data.split import Rows
 from worker.evaluate import Validation
 from worker.gradients import Gradients
 from worker.precision import Precision
@@ -27,7 +28,7 @@ class Mechanics:
         self.stopping = Stopping(spec.stop)
         self.clipping = Clipping(spec.clip, list(model.parameters()), device, self.stopping.needs_norm)
         self.averaging = Averaging.of(spec, model, batches.x)
-        self.model, self.criterion = model, criterion
+        self.model, self.criterion, self.device = model, criterion, device
 
     def measure(self, step: int, validation: Validation | None) -> dict[str, float | Tensor]:
         """Everything that is measured at an evaluation."""
@@ -37,6 +38,13 @@ class Mechanics:
             if self.averaging is not None:
                 measured |= self.averaging.measure(validation, self.criterion)
         return measured
+
+    def finally_measure(self, spec: Experiment, test: Rows) -> dict[str, float | Tensor]:
+        """The test part, once a run has ended: test/loss, test/accuracy, and the same of the averaged weights."""
+        if spec.dataset.facts.task == "objective" or (part := Validation.of(spec, test, self.device, "test")) is None:
+            return {}
+        measured = part.measure(self.model, self.criterion)
+        return measured | (self.averaging.measure(part, self.criterion) if self.averaging is not None else {})
 
     def tensors(self) -> dict[str, Tensor]:
         """The part of the state that is tensors."""

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from service.errors import Problem
 from service.spec import grouping, running
 from service.spec.experiment import Experiment
+from service.spec.losses import CLASSES
 from service.spec.schedules import plateau_of
 
 MAX_PARAMETERS = 2 * 10**9
 MAX_STEPS = 5 * 10**7
 REFUSED = {"rises"}  # oddities of a schedule that no experiment can mean
-FITTING = {"regression": "mse, mae or huber", "objective": "objective"} | dict.fromkeys(
-    ("classification", "language"), "cross_entropy"
-)
+FITTING = {"regression": "mse, mae or huber", "objective": "objective", "distribution": "kl_div or cross_entropy"}
+FITTING |= dict.fromkeys(("classification", "language"), "cross_entropy")
 
 
 def problems(experiment: Experiment) -> list[Problem]:
@@ -62,7 +62,7 @@ def _schedule(experiment: Experiment) -> Iterator[Problem]:
     if experiment.dataset.validation == 0:
         detail = f"{schedule.watches} is never measured: /dataset/validation is 0, and must be above it."
         yield Problem(pointer, "contradiction", detail)
-    if schedule.watches == "val/accuracy" and experiment.dataset.facts.task != "classification":
+    if schedule.watches == "val/accuracy" and experiment.dataset.facts.task not in CLASSES:
         detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: watch val/loss."
         yield Problem(pointer, "contradiction", detail)
 

@@ -10,7 +10,11 @@ from service.errors import Problem
 from service.spec.component import Component, Share
 from service.spec.plugins import extended
 
-Task = Literal["classification", "regression", "language", "objective"]
+Task = Literal["classification", "distribution", "regression", "language", "objective"]
+CLASSES: tuple[Task, ...] = (
+    "classification",
+    "distribution",
+)  # one output a class: a row has one class, or a share of each
 MEAN = {
     "reduction": "the mean over the batch, always",
     "reduce": "torch's old name of reduction",
@@ -33,7 +37,7 @@ class Loss_(Component):
     def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
         """What does not fit the data although the task does; pointers start at this part."""
         weight = getattr(self, "weight", None)
-        wanted = classes if task == "classification" else 0
+        wanted = classes if task in CLASSES else 0
         if weight is not None and len(weight) != wanted:
             if wanted:
                 detail = f"{len(weight)} weights for {wanted} classes: give one for each."
@@ -61,14 +65,14 @@ SOFTMAX_TWICE = (
 
 
 class CrossEntropy(Loss_):
-    """Softmax and negative log-likelihood in one: takes logits."""
+    """Softmax and negative log-likelihood in one: takes logits; a row's answer is a class, or a share of each."""
 
     target = "torch.nn:CrossEntropyLoss"
     left_out = MEAN
-    tasks = ("classification", "language")
+    tasks = ("classification", "distribution", "language")
     tensors = ("weight",)
     ends = {"Softmax": SOFTMAX_TWICE}
-    formula = "-log softmax(logits)[target]; with weights the mean is weighted too"
+    formula = "-log softmax(logits)[target]; with weights the mean is weighted too, where targets are classes"
 
     kind: Literal["cross_entropy"] = "cross_entropy"
     weight: Weights | None = Field(None, description="one for each class")
@@ -83,6 +87,41 @@ class CrossEntropy(Loss_):
         if self.ignore_index != -100 and task != "language":
             detail = f"every row of a {task} task counts: leave it at -100."
             yield Problem("/ignore_index", "contradiction", detail)
+
+
+class KLDiv(Loss_):
+    """How far the model's distribution is from a row's own: takes logits, or LogSoftmax's log-probabilities.
+
+    Rows have distributions where a table's columns hold one, or where `smoothing` makes one of a class. It differs from
+    cross_entropy by the entropy of the targets, so its gradient is the same and its least value is 0.
+    """
+
+    target = "worker.losses:KLDiv"
+    left_out = {}
+    tasks = CLASSES
+    ends = {"Softmax": "kl_div has the softmax inside, and /model ends in one: drop it, or end in LogSoftmax."}
+    formula = "sum over classes of q (log q - log softmax(logits)), 0 where q is 0; the mean over rows (batchmean)"
+    paper = "Kullback & Leibler 1951, Annals of Mathematical Statistics 22; smoothing: Szegedy et al. 2016, eq. 5"
+
+    kind: Literal["kl_div"] = "kl_div"
+    log_target: bool = Field(False, description="whether the columns hold logarithms of probabilities")
+    smoothing: Share | None = Field(
+        None, description="of a row's class: q = 1 - smoothing, and smoothing / classes in all; 0 is cross_entropy"
+    )
+
+    def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
+        """A class becomes a distribution by smoothing, which a distribution does not need."""
+        yield from super().misfits(task, classes)
+        if task == "classification" and self.smoothing is None:
+            detail = (
+                "/dataset has classes and no distributions: set this (0.1 is usual) to make one of each class, take a "
+                "dataset of the task distribution, or use cross_entropy."
+            )
+            yield Problem("/smoothing", "missing", detail)
+        elif task == "distribution" and self.smoothing is not None:
+            yield Problem("/smoothing", "contradiction", "/dataset has distributions already: leave it out.")
+        if task == "classification" and self.log_target:
+            yield Problem("/log_target", "contradiction", "/dataset has classes, not logarithms: leave it false.")
 
 
 class NLL(Loss_):
@@ -267,7 +306,6 @@ LEFT_OUT = {  # torch's other losses, and why
     "CTCLoss": "it needs label sequences without alignment",
     "CosineEmbeddingLoss": "it needs pairs of rows",
     "HingeEmbeddingLoss": "it needs distances of pairs; hinge and multi_margin classify",
-    "KLDivLoss": "it needs distributions; to a class it is cross_entropy, to a smoothed one its label_smoothing",
     "LinearCrossEntropyLoss": "it is a last layer with parameters of its own",
     "MarginRankingLoss": "it needs pairs of rows",
     "MultiLabelMarginLoss": "it needs several labels a row",
@@ -278,6 +316,7 @@ LEFT_OUT = {  # torch's other losses, and why
 
 Loss = Annotated[
     CrossEntropy
+    | KLDiv
     | NLL
     | SoftmaxMSE
     | MultiMargin

@@ -79,5 +79,5 @@ def _data(experiment: Experiment) -> int:
     """The training and the validation part with their targets."""
     facts, (train, validation, _) = experiment.dataset.facts, experiment.dataset.counts
     row = math.prod(facts.shape) * (INTEGER if facts.vocabulary else FLOAT)
-    target = row if facts.task == "language" else INTEGER if facts.task == "classification" else FLOAT
-    return (train + validation) * (row + target)
+    targets = {"language": row, "classification": INTEGER, "distribution": FLOAT * facts.classes}
+    return (train + validation) * (row + targets.get(facts.task, FLOAT))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from service.errors import Problem
 from service.spec.experiment import Experiment
+from service.spec.losses import CLASSES
 from service.spec.mechanics import SWA
 
 
@@ -48,7 +49,7 @@ def _stop(experiment: Experiment) -> Iterator[Problem]:
         if series != "loss" and experiment.dataset.validation == 0:
             detail = f"{series} is never measured: /dataset/validation is 0, and must be above it."
             yield Problem(f"/stop{pointer}", "contradiction", detail)
-        if series.endswith("accuracy") and experiment.dataset.facts.task != "classification":
+        if series.endswith("accuracy") and experiment.dataset.facts.task not in CLASSES:
             detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: take a loss."
             yield Problem(f"/stop{pointer}", "contradiction", detail)
 

@@ -105,6 +105,7 @@ REQUIRED = {
     "cyclic": {"base_lr": 0.001, "max_lr": 0.01, "step_size_up": 2},
     "sequential": {"schedules": ({"kind": "constant"}, {"kind": "cosine"}), "milestones": (2,)},
     "pytorch_optimizer": {"name": "lion"},
+    "kl_div": {"smoothing": 0.1},
     "chained": {"schedules": ({"kind": "constant"}, {"kind": "exponential", "gamma": 0.9})},
 }
 BASE: dict[str, Any] = {
@@ -131,7 +132,7 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
         model = {"kind": kind} if family == "model" else {"kind": "rosenbrock"}
         none = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}, "batch_size": "full"}
         return BASE | none | {"model": model, "optimizer": {"kind": "sgd", "lr": 1e-3}}
-    required = REQUIRED.get(kind, {}) if family in ("schedule", "optimizer") else {}
+    required = REQUIRED.get(kind, {}) if family in ("schedule", "optimizer", "loss") else {}
     made = BASE | {family: {"kind": kind} | required}
     if kind == "muon":
         made |= {"groups": ({"match": {"dim_lt": 2}, "optimizer": {"kind": "adamw"}},)}

@@ -67,7 +67,7 @@ def split(dataset: Dataset_, files: Files = Files()) -> Parts:  # noqa: B008  an
     """Exactly `dataset.counts` rows in each part, classes in proportion, scaled by what the training part says."""
     x, y = load(dataset, files)
     if isinstance(dataset, Table_):
-        chosen = indices(y, dataset.counts, dataset.split_seed, dataset.facts.classes)
+        chosen = indices(y, dataset.counts, dataset.split_seed, dataset.strata)
     else:
         chosen = by_position(dataset.counts)
     parts = [Rows(_part(x, rows), _part(y, rows)) for rows in chosen]

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -24,23 +24,30 @@ from service.spec.datasets import Resolved
 from worker.data.files import Files
 from worker.data.split import Arrays
 
+Doubles = npt.NDArray[np.float64]
 Block = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # x (n, *shape), y (n, ...)
+Answers = Callable[[Sequence[Any], tuple[str, ...]], npt.NDArray[Any]]  # columns to predict, classes -> y (n, ...)
+TOLERANCE = 1e-3  # of a row's sum of probabilities, which may have been rounded when they were written
 
 
 def table(
     files: Files,
-    predict: str,
-    task: Literal["classification", "regression"],
+    predict: str | Sequence[str],
+    task: Literal["classification", "distribution", "regression"],
     features: Sequence[str] | None = None,
     resolved: Resolved | None = None,
 ) -> Arrays:
-    """x (N, *shape) float32; labels as the places in `resolved.classes`, or values."""
+    """x (N, *shape) float32; labels as the places in `resolved.classes`, values, or distributions (N, K)."""
     assert resolved is not None, "the server resolves an upload before it is queued"
     content = checked(files, resolved.sha256)
     y_type = np.int64 if task == "classification" else np.float32
-    shapes = (resolved.rows, *resolved.shape), (resolved.rows,)
+    answer = (len(resolved.classes),) if task == "distribution" else ()
+    shapes = (resolved.rows, *resolved.shape), (resolved.rows, *answer)
     key = json.dumps([features, predict, task, resolved.model_dump(mode="json")])
-    return _gathered(files, content, key, _rows(content, resolved, predict, features), shapes, (np.float32, y_type))
+    predicted = [predict] if isinstance(predict, str) else list(predict)
+    read = _labels if task == "classification" else _distributions if task == "distribution" else _values
+    blocks = _rows(content, resolved, predicted, features, read)
+    return _gathered(files, content, key, blocks, shapes, (np.float32, y_type))
 
 
 def text(files: Files, context: int = 64, resolved: Resolved | None = None) -> Arrays:
@@ -120,28 +127,51 @@ def _fill(arrays: Block, blocks: Iterator[Block]) -> None:
         raise ValueError(f"the file has {filled} rows, not {[len(array) for array in arrays]} as its report says")
 
 
-def _rows(content: Path, resolved: Resolved, predict: str, features: Sequence[str] | None) -> Iterator[Block]:
+def _rows(
+    content: Path, resolved: Resolved, predict: list[str], features: Sequence[str] | None, answers: Answers
+) -> Iterator[Block]:
     """Blocks of a table; the report has shown that every cell can be read."""
-    columns = [*features, predict] if features else None
+    columns = [*features, *predict] if features else None
     try:
         for batch in batches(content, resolved.format, columns):
-            y = batch.pop(predict)
-            found = [_numbers(batch[name]) for name in features or batch]
-            x = found[0] if len(found) == 1 and found[0].ndim > 1 else np.stack(found, axis=1)
-            yield x.astype(np.float32), _labels(y, resolved.classes) if resolved.classes else _numbers(y)
+            y = [batch.pop(name) for name in predict]
+            x = _beside([batch[name] for name in features or batch])
+            yield x.astype(np.float32), answers(y, resolved.classes)
     except Invalid as error:
         raise ValueError(f"the file cannot be read as its report says: {error.problems[0].detail}") from error
 
 
-def _numbers(array: Any) -> npt.NDArray[np.float64]:
+def _beside(arrays: Sequence[Any]) -> Doubles:
+    """Columns of single values side by side, or one array of several."""
+    found = [_numbers(array) for array in arrays]
+    return found[0] if len(found) == 1 and found[0].ndim > 1 else np.stack(found, axis=1)
+
+
+def _values(arrays: Sequence[Any], classes: tuple[str, ...]) -> Doubles:
+    (array,) = arrays
+    return _numbers(array)
+
+
+def _distributions(arrays: Sequence[Any], classes: tuple[str, ...]) -> Doubles:
+    """Probabilities that sum to 1, or logarithms of such, (n, K); each loss takes one of the two."""
+    found = _beside(arrays)
+    sums = (np.exp(found) if (found < 0).any() else found).sum(axis=1)
+    if (wrong := np.abs(sums - 1) > TOLERANCE).any():
+        detail = f"the columns to predict are no distribution: the probabilities of a row sum to {sums[wrong][0]:.6g}"
+        raise RunFailure("spec_cannot_build", detail)
+    return found
+
+
+def _numbers(array: Any) -> Doubles:
     found = numbers(array)
     if found is None:
         raise ValueError("a column of numbers holds a text")
     return found
 
 
-def _labels(array: Any, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+def _labels(arrays: Sequence[Any], classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
     """Class numbers: a cell is a class as it stands, or as the number it spells."""
+    (array,) = arrays
     places = {name: place for place, name in enumerate(classes)}
     if is_text(array):
         cells: list[str] = array.to_pylist()

@@ -38,7 +38,14 @@ class Dataset_(Component):
     stored: ClassVar[bool] = False  # the target takes the folder of uploads before the fields
 
     validation: Annotated[float, Field(ge=0, le=0.5, description="share of rows")] = 0.2
-    test: Annotated[float, Field(ge=0, le=0.5, description="share of rows, kept apart until the end")] = 0.0
+    test: Annotated[
+        float, Field(ge=0, le=0.5, description="share of rows, measured once, at the end: test/loss, test/accuracy")
+    ] = 0.0
+
+    @property
+    def strata(self) -> int:
+        """Classes that each part has in proportion; 0: rows are dealt out without a look at them."""
+        return self.facts.classes if self.facts.task == "classification" else 0
 
     @property
     def facts(self) -> Facts:
@@ -59,7 +66,7 @@ class Dataset_(Component):
     def problems(self) -> Iterator[Problem]:
         """A stratified split needs a row of each class in each part."""
         train, *held_out = self.counts
-        classes = self.facts.classes
+        classes = self.strata
         if classes and any(0 < count < classes for count in held_out):
             yield Problem(
                 "/validation", "split_too_small", f"each part needs at least {classes} rows, one of each class."

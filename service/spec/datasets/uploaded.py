@@ -59,11 +59,15 @@ class Upload(Regression_, Stored_):
     target = "worker.data.uploads:table"
 
     kind: Literal["upload"] = "upload"
-    predict: ColumnName = Field(description="the column to predict")
+    predict: ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=2, max_length=MAX_CLASSES)] = Field(
+        description="the column to predict; of a distribution the columns of its probabilities, or one array of them"
+    )
     features: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=10_000)] | None = Field(
         None, description="columns to predict from, or one array of any shape; null: all but the one to predict"
     )
-    task: Literal["classification", "regression"]
+    task: Literal["classification", "distribution", "regression"] = Field(
+        description="a class, a value, or a probability for each class (or their logarithms: kl_div's log_target)"
+    )
 
     @property
     def facts(self) -> Facts:
@@ -77,8 +81,8 @@ class Upload(Regression_, Stored_):
             return None, [Problem("/upload", "wrong_format", "is a text: use the dataset kind text.")]
         problems = [*self._names(report)]
         chosen = [column for name in self._chosen(report) if (column := report.column(name))]
-        predicted = report.column(self.predict)
-        if problems or predicted is None:
+        predicted = [column for name in self.predicted if (column := report.column(name))]
+        if problems:
             return None, problems
         problems = [*_unusable(chosen, self.features), *self._predicted(predicted), *_shapes(chosen)]
         if report.rows < 10:
@@ -86,35 +90,47 @@ class Upload(Regression_, Stored_):
         if problems:
             return None, problems
         shape = chosen[0].shape if len(chosen) == 1 and chosen[0].shape else (len(chosen),)
-        classes = _sorted(predicted) if self.task == "classification" else ()
+        classes = {"classification": _sorted, "distribution": _shares, "regression": _none}[self.task](predicted)
         rows, kind = report.rows, report.format
         return Resolved(sha256=sha256, format=kind, rows=rows, shape=shape, classes=classes), []
 
     def _chosen(self, report: Report) -> list[str]:
         """The names of the features."""
-        return [name for name in self.features or report.names if self.features or name != self.predict]
+        return [name for name in self.features or report.names if self.features or name not in self.predicted]
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The names of what is to be predicted."""
+        return (self.predict,) if isinstance(self.predict, str) else self.predict
 
     def _names(self, report: Report) -> Iterator[Problem]:
         """Columns that are not there, given twice, or on both sides."""
         known = report.names
-        if self.predict not in known:
-            yield Problem(
-                "/predict", "no_such_column", "the upload has no such column.", None, closest(self.predict, known)
-            )
+        for index, name in enumerate(self.predicted):
+            pointer = "/predict" if isinstance(self.predict, str) else f"/predict/{index}"
+            if name not in known:
+                yield Problem(pointer, "no_such_column", "the upload has no such column.", None, closest(name, known))
+            elif name in self.predicted[:index]:
+                yield Problem(pointer, "repeated", "give each column once.")
         for index, name in enumerate(self.features or ()):
             pointer = f"/features/{index}"
             if name not in known:
                 yield Problem(pointer, "no_such_column", "the upload has no such column.", None, closest(name, known))
-            elif name == self.predict:
+            elif name in self.predicted:
                 yield Problem(pointer, "contradiction", "is the column to predict, /predict.")
             elif self.features and name in self.features[:index]:
                 yield Problem(pointer, "repeated", "give each column once.")
         if not self._chosen(report):
             yield Problem("/upload", "too_small", "has no column beside the one to predict.")
 
-    def _predicted(self, column: Column) -> Iterator[Problem]:
+    def _predicted(self, columns: list[Column]) -> Iterator[Problem]:
         """What does not fit the task."""
-        if column.shape:
+        column = columns[0]
+        if self.task == "distribution":
+            yield from _distribution(columns)
+        elif len(columns) > 1:
+            yield Problem("/predict", "wrong_shape", "several columns are a distribution: set /task, or name one.")
+        elif column.shape:
             yield Problem("/predict", "wrong_shape", f"has {list(column.shape)} values a row: it must be one value.")
         elif column.missing or column.infinite:
             yield Problem("/predict", "missing_values", _gaps(column))
@@ -191,7 +207,38 @@ def _shapes(columns: list[Column]) -> Iterator[Problem]:
         yield Problem("/features", "wrong_shape", detail)
 
 
-def _sorted(column: Column) -> tuple[str, ...]:
+def _distribution(columns: list[Column]) -> Iterator[Problem]:
+    """Probabilities, or their logarithms: which of the two, and that they sum to 1, the worker sees."""
+    if len(columns) == 1 and (len(columns[0].shape) != 1 or columns[0].shape[0] < 2):
+        detail = "a distribution is several columns, or one array with a probability for each class."
+        yield Problem("/predict", "wrong_shape", detail)
+        return
+    for column in columns:
+        if len(columns) > 1 and column.shape:
+            yield Problem("/predict", "wrong_shape", f"{column.name} has several values a row: name it alone.")
+        elif column.missing or column.infinite:
+            yield Problem("/predict", "missing_values", _gaps(column))
+        elif column.type == "text":
+            yield Problem("/predict", "not_a_number", f"the column {column.name} is text: upload probabilities.")
+        elif (column.max or 0.0) > 1 or ((column.min or 0.0) < 0 < (column.max or 0.0)):
+            detail = f"the column {column.name} goes from {column.min:g} to {column.max:g}: no probability does."
+            yield Problem("/predict", "out_of_range", detail)
+
+
+def _none(columns: list[Column]) -> tuple[str, ...]:
+    """Values have no classes."""
+    return ()
+
+
+def _shares(columns: list[Column]) -> tuple[str, ...]:
+    """The classes of a distribution: its columns' names, or an array's positions."""
+    if len(columns) == 1:
+        return tuple(map(str, range(columns[0].shape[0])))
+    return tuple(column.name for column in columns)
+
+
+def _sorted(columns: list[Column]) -> tuple[str, ...]:
     """The values of a class column: numbers by size, words by character."""
+    (column,) = columns
     values = list(column.classes or ())
     return tuple(sorted(values) if column.type in ("text", "boolean") else sorted(values, key=float))
