@@ -5,7 +5,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -15,6 +15,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SADDLE_", frozen=True)
 
     database_url: str = Field(description="postgresql+psycopg://user:password@host/name")
+    api_db_password: SecretStr | None = Field(None, description="of saddle_api; an upgrade sets it where it is given")
+    worker_db_password: SecretStr | None = Field(None, description="of saddle_worker, likewise")
+    reader_db_password: SecretStr | None = Field(None, description="of saddle_reader, likewise")
     broker_url: str | None = Field(
         None, description="redis://host or redis+socket:///path; without it workers only poll"
     )

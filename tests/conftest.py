@@ -13,9 +13,11 @@ from alembic import command
 from psycopg import sql
 from sqlalchemy import Engine
 
+from service.db import rights
 from service.db.projects import Principal, find_principal, new_key
 from service.db.session import alembic_config, make_engine, transaction
 from service.local.postgres import DATABASE, EmbeddedPostgres
+from service.settings import Settings
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 TEMPLATE = "migrated"
@@ -44,7 +46,12 @@ def migrated(postgres: EmbeddedPostgres) -> str:
     """The database that all others are copied from; nobody connects to it."""
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
         session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-    command.upgrade(alembic_config(url_of(postgres, TEMPLATE)), "head")
+    url = url_of(postgres, TEMPLATE)
+    command.upgrade(alembic_config(url), "head")
+    owner = make_engine(url)
+    with transaction(owner) as connection:
+        rights.grant(connection, Settings(database_url=url))
+    owner.dispose()
     return TEMPLATE
 
 

@@ -1,4 +1,4 @@
-"""`python -m service.db upgrade`: bring the schema to head.  `... key`: make a project, a member and an API key."""
+"""`python -m service.db upgrade`: bring the schema to head, and grant each role its rights.  `... key`: make a project, a member and an API key."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ import sys
 from alembic import command
 from sqlalchemy.exc import OperationalError
 
-from service.db import projects
+from service.db import projects, rights
 from service.db.session import alembic_config, make_engine, transaction
 from service.errors import SaddleError
 from service.settings import settings
@@ -22,11 +22,14 @@ def main() -> int:
     key.add_argument("--member", default="admin")
     arguments = parser.parse_args()
     url = settings().database_url
+    engine = make_engine(url, pool_size=1)
     try:
         if arguments.command == "upgrade":
             command.upgrade(alembic_config(url), "head")
+            with transaction(engine) as connection:
+                rights.grant(connection, settings())
         else:
-            with transaction(make_engine(url, pool_size=1)) as connection:
+            with transaction(engine) as connection:
                 print(projects.new_key(connection, arguments.project, arguments.member))
     except (SaddleError, OperationalError) as error:
         print(f"saddle: {str(error).splitlines()[0]}", file=sys.stderr)

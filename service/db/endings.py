@@ -50,7 +50,7 @@ def quarantine(connection: Connection, held: Claim, folder: str) -> State:
 
 END = text(
     """
-    UPDATE run SET state = :state, lease = NULL, desired = CASE WHEN :state = 'queued' THEN desired ELSE 'run' END,
+    UPDATE run SET state = :state, lease = NULL,
         crash_count = crash_count + :crashes, failure = cast(:failure AS jsonb),
         trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at)) FROM attempt a
             WHERE a.run_id = run.id AND a.attempt = run.attempt),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from service.db import rights
 from service.db.endings import CLOSE_ATTEMPT
 from service.db.leases import tell_state
 from service.lifecycle import ATTEMPT_BUDGET, LOST_BUDGET, State
@@ -48,6 +49,7 @@ REAP = text(
 
 def reap(connection: Connection, seen: Beat) -> State | None:
     """Take a run back whose beat stood still since it was `seen`; None where it moved after all."""
+    rights.act_as(connection, "saddle_reaper")
     row = connection.execute(REAP, seen.__dict__ | {"budget": LOST_BUDGET, "attempts": ATTEMPT_BUDGET}).one_or_none()
     if row is None:
         return None

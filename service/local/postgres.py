@@ -61,6 +61,10 @@ class EmbeddedPostgres(EmbeddedServer):
         """The URL that SQLAlchemy takes; the socket's folder needs no quoting by construction."""
         return f"postgresql+psycopg://{USER}@/{DATABASE}?host={self.socket_folder}"
 
+    def url_as(self, role: str) -> str:
+        """The same for another role than the owner of the tables; the socket's folder keeps strangers out."""
+        return self.url.replace(f"//{USER}@", f"//{role}@", 1)
+
     def dsn(self, database: str = DATABASE) -> str:
         """The connection string that psycopg and psql take."""
         return f"host={self.socket_folder} port=5432 user={USER} dbname={database}"

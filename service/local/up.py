@@ -22,6 +22,7 @@ from service.local.server import EmbeddedServer
 from service.local.valkey import EmbeddedValkey
 from service.local.wishes import Interrupted, Wishes
 
+API, WORKER = "saddle_api", "saddle_worker"  # what each may do in Postgres: service.db.rights
 READY_S = 120.0  # the API's first start compiles its modules
 GIVE_UP_DEATHS = 4  # of the API before it ever was ready
 FIRST_SPEC = (
@@ -98,6 +99,7 @@ class Start:
         self._servers: list[EmbeddedServer] = []
         self._children = Children(self.folder.logs, PROJECT, say)
         self._environment = {**os.environ, "SADDLE_DATA_DIR": str(self.folder.path)}
+        self._logins: dict[str, dict[str, str]] = {}  # what differs for a role, where the database is our own
         self._detection: subprocess.Popen[str] | None = None
 
     def begin(self) -> None:
@@ -109,14 +111,14 @@ class Start:
         self._serve()
         self._migrate()
         made = self._find_key()
-        environment = self._environment
-        api = self._children.start([api_program(self.options.commands, self.options.port, environment)])[0]
+        environment = {role: self._environment | self._logins.get(role, {}) for role in (API, WORKER)}
+        api = self._children.start([api_program(self.options.commands, self.options.port, environment[API])])[0]
         self._await(lambda: api.deaths < GIVE_UP_DEATHS, api.log)
         if not made and not http.accepted(self.url, self.key):
             self._new_key()  # the database is another one than the key was made for
             made = True
         devices = self._devices()
-        workers = worker_programs(self.options.commands, devices, self.options.workers, environment)
+        workers = worker_programs(self.options.commands, devices, self.options.workers, environment[WORKER])
         self._children.start(workers)
         self._report("ready")
         self._welcome(made, f"{len(workers)} worker(s) on {', '.join(devices)}", time.monotonic() - began)
@@ -180,6 +182,7 @@ class Start:
             log = self.folder.logs / "postgres.log"
             postgres = EmbeddedPostgres(self.folder.postgres, binaries=Path(binaries) if binaries else None, log=log)
             self._environment["SADDLE_DATABASE_URL"] = postgres.url
+            self._logins = {role: {"SADDLE_DATABASE_URL": postgres.url_as(role)} for role in (API, WORKER)}
             self._start(postgres)
         if not os.environ.get("SADDLE_BROKER_URL"):
             valkey = EmbeddedValkey(self.folder.valkey, log=self.folder.logs / "valkey.log")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-SECRETS = {"SADDLE_DB_PASSWORD": "d" * 24, "SADDLE_BROKER_PASSWORD": "b" * 24}
+SECRETS = {f"SADDLE_{name}_PASSWORD": name[0] * 24 for name in ("DB", "API_DB", "WORKER_DB", "BROKER")}
 VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<name>\w+)(?P<operator>:-|:\?)?(?P<rest>[^}]*)\})")
 Compose = dict[str, Any]
 

@@ -102,7 +102,20 @@ def main() -> int:
     memory = Path(tempfile.gettempdir()) / f"saddle-smoke-{docker('ps', '-q', 'db')[:12]}.json"
     before: dict[str, str] = json.loads(memory.read_text()) if memory.exists() else {}
     api = Api(
-        docker("exec", "-T", "api", "python", "-m", "service.db", "key", "--project", "team", "--member", "smoke")
+        docker(
+            "run",
+            "--rm",
+            "-T",
+            "migrate",
+            "python",
+            "-m",
+            "service.db",
+            "key",
+            "--project",
+            "team",
+            "--member",
+            "smoke",
+        )
     )
     for run_id, digest in before.items():
         if api.curve(run_id) != digest:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ["db", "broker", "migrate", "api", "worker", "worker-gpu"]
 ONE_SHOT = {"migrate"}
 PUBLISHED = {"api"}
-SECRETS = ("SADDLE_DB_PASSWORD", "SADDLE_BROKER_PASSWORD")
+SECRETS = ("SADDLE_DB_PASSWORD", "SADDLE_API_DB_PASSWORD", "SADDLE_WORKER_DB_PASSWORD", "SADDLE_BROKER_PASSWORD")
 KNOWN = {f"SADDLE_{name.upper()}" for name in Settings.model_fields}
 DRAIN_MARGIN_S = 20  # to notice the signal, write the last rows and end
 
@@ -40,7 +40,7 @@ def test_without_a_secret_nothing_starts(read_compose: Callable[[dict[str, str]]
 
 def test_every_use_of_a_secret_insists_on_it() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    uses = re.findall(r"\$\{SADDLE_\w+_PASSWORD(..)", text)
+    uses = re.findall(r"\$\{SADDLE_(?!READER)\w+_PASSWORD(..)", text)  # a reader is optional
     assert uses
     assert set(uses) == {":?"}
 
@@ -50,9 +50,19 @@ def test_the_secrets_reach_those_who_need_them(read_compose: Callable[[dict[str,
     services = read_compose(given)["services"]
     assert services["db"]["environment"]["POSTGRES_PASSWORD"] == given["SADDLE_DB_PASSWORD"]
     assert services["broker"]["environment"]["REDISCLI_AUTH"] == given["SADDLE_BROKER_PASSWORD"]
-    for name in ("migrate", "api", "worker", "worker-gpu"):
-        assert f":{given['SADDLE_DB_PASSWORD']}@db" in services[name]["environment"]["SADDLE_DATABASE_URL"]
+    logins = {"migrate": "saddle:{SADDLE_DB_PASSWORD}", "api": "saddle_api:{SADDLE_API_DB_PASSWORD}"}
+    logins |= dict.fromkeys(("worker", "worker-gpu"), "saddle_worker:{SADDLE_WORKER_DB_PASSWORD}")
+    for name, login in logins.items():
+        assert f"//{login.format(**given)}@db" in services[name]["environment"]["SADDLE_DATABASE_URL"]
+    for name in ("api", "worker", "worker-gpu"):
         assert f":{given['SADDLE_BROKER_PASSWORD']}@broker" in services[name]["environment"]["SADDLE_BROKER_URL"]
+
+
+def test_only_the_migration_knows_the_owners_password(read_compose: Callable[[dict[str, str]], Compose]) -> None:
+    given = {name: f"given-{name}" for name in SECRETS}
+    told = read_compose(given)["services"].items()
+    owners = {name for name, service in told if given["SADDLE_DB_PASSWORD"] in str(service.get("environment"))}
+    assert owners == {"db", "migrate"}
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -62,9 +62,15 @@ class Stack:
         """A Python process of the product, its output in a log beside the data."""
         command = [sys.executable, "-m", *arguments]
         with (self.home / f"{arguments[0]}-{len(self.processes)}.log").open("wb") as log:
-            process = subprocess.Popen(command, cwd=ROOT, env=self.environment | extra, stdout=log, stderr=log)
+            environment = self.environment | self.login(arguments[0]) | extra
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         self.processes.append(process)
         return process
+
+    def login(self, program: str) -> dict[str, str]:
+        """The API and the workers have the rights of their roles, as in a deployment."""
+        role = {"service.api": "saddle_api", "worker": "saddle_worker"}.get(program, "saddle")
+        return {"SADDLE_DATABASE_URL": self.environment["SADDLE_DATABASE_URL"].replace("//saddle@", f"//{role}@", 1)}
 
     def start_api(self) -> subprocess.Popen[bytes]:
         port = free_port()

@@ -1,0 +1,144 @@
+"""Who may do what in Postgres: one table of roles, granted anew at every upgrade.
+
+A bug in the API cannot take a run from its worker, and one in a worker cannot change what was asked for: the server
+refuses. The tables belong to whoever upgrades; none of these roles does, and none may delete what people wrote.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from psycopg import sql
+from sqlalchemy import Connection, text
+
+from service.errors import SaddleError
+from service.settings import Settings
+
+SECRET = ("api_key",)  # only the API reads it
+PEOPLE = ("project", "member")
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What a role may do, beside reading: `update` names the columns of each table."""
+
+    hidden: tuple[str, ...] = ()
+    insert: tuple[str, ...] = ()
+    update: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    delete: tuple[str, ...] = ()
+    acts_as: tuple[str, ...] = ()  # roles it may take on for one transaction
+
+
+ROLES: dict[str, Rights] = {
+    "saddle_reaper": Rights(  # takes a lost worker's run back; nobody logs in as it
+        hidden=SECRET,
+        insert=("event",),
+        update={
+            "run": ("state", "lease", "desired", "lost_count", "failure", "not_before", "finished_at", "trained_s"),
+            "attempt": ("ended_at", "ending", "detail"),
+        },
+    ),
+    "saddle_api": Rights(
+        insert=("experiment", "run", "event", "comparison", "dataset"),
+        update={"run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at")},
+        acts_as=("saddle_reaper",),
+    ),
+    "saddle_worker": Rights(
+        hidden=(*SECRET, *PEOPLE, "comparison", "dataset"),
+        insert=("attempt", "series", "metric_chunk", "checkpoint", "event", "worker"),
+        update={
+            "run": (
+                *("state", "lease", "beat", "worker", "attempt", "step", "checkpoint_step"),
+                *("crash_count", "lost_count", "failure", "queued_at", "not_before", "started_at", "finished_at"),
+                *("device_count", "device_worker", "trained_s"),
+            ),
+            "attempt": ("cut_step", "environment", "ended_at", "ending", "detail"),
+            "series": ("n", "last_step", "last", "min", "min_step", "max", "max_step", "nonfinite"),
+            "checkpoint": ("damaged", "removed_at"),
+            "worker": ("pool", "host", "pid", "version", "device", "state", "detail", "run_id", "started_at", "beat_at"),
+        },
+        delete=("metric_chunk",),  # compaction puts one chunk of equal content in the place of several
+        acts_as=("saddle_reaper",),  # for what its own former life held
+    ),
+    "saddle_reader": Rights(hidden=SECRET),
+}
+
+
+class CannotGrant(SaddleError):
+    """The user that upgrades may not make roles."""
+
+
+def grant(connection: Connection, settings: Settings) -> None:
+    """Make the roles that are missing, and let each do what its row says and nothing else."""
+    make(connection, list(ROLES))
+    tables = set(connection.execute(text(TABLES)).scalars())
+    for role, rights in ROLES.items():
+        for statement in _statements(role, rights, tables):
+            _run(connection, statement)
+    for role, password in passwords(settings).items():
+        _run(connection, sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))
+
+
+TABLES = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+
+
+def passwords(settings: Settings) -> dict[str, str]:
+    """The passwords that the operator gave; a role without one can log in only where the server asks for none."""
+    given = {role: getattr(settings, f"{role.removeprefix('saddle_')}_db_password", None) for role in ROLES}
+    return {role: secret.get_secret_value() for role, secret in given.items() if secret}
+
+
+def make(connection: Connection, roles: Sequence[str]) -> None:
+    """Make those of `roles` that the server does not have yet; `CannotGrant` where this user may not."""
+    there = set(connection.execute(text("SELECT rolname FROM pg_roles")).scalars())
+    missing = [role for role in roles if role not in there]
+    may = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
+    if missing and not connection.execute(text(may)).scalar_one():
+        wanted = " ".join(f"CREATE ROLE {role} LOGIN;" for role in missing)
+        raise CannotGrant(f"This database user may not make roles. Have an administrator run: {wanted}")
+    for role in missing:
+        login = sql.SQL("NOLOGIN" if role == "saddle_reaper" else "LOGIN")
+        # two databases of one server may be upgraded at once
+        _run(connection, sql.SQL(CREATE).format(role=sql.Identifier(role), login=login))
+
+
+CREATE = """
+DO $$ BEGIN CREATE ROLE {role} {login};
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$
+"""
+
+
+def _statements(role: str, rights: Rights, tables: set[str]) -> list[sql.Composable]:
+    """Everything taken away, then given back."""
+    to = sql.Identifier(role)
+    readable = sorted(tables - set(rights.hidden))
+    made: list[sql.Composable] = [
+        sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {}").format(to),
+        sql.SQL("REVOKE CREATE ON SCHEMA public FROM PUBLIC, {}").format(to),
+        sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(to),
+        sql.SQL("GRANT SELECT ON {} TO {}").format(_names(readable), to),
+    ]
+    for word, names in (("INSERT", rights.insert), ("DELETE", rights.delete)):
+        if names:
+            made.append(sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(word), _names(names), to))
+    for table, columns in rights.update.items():
+        given = sql.SQL("GRANT UPDATE ({}) ON {} TO {}")
+        made.append(given.format(_names(columns), sql.Identifier(table), to))
+    for other in rights.acts_as:
+        made.append(sql.SQL("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE").format(sql.Identifier(other), to))
+    return made
+
+
+def _names(names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+def _run(connection: Connection, statement: sql.Composable) -> None:
+    """Roles and passwords cannot be bound as parameters: the driver quotes them."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute(statement)
+
+
+def act_as(connection: Connection, role: str) -> None:
+    """Have this transaction's later statements run with the rights of `role`."""
+    _run(connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
