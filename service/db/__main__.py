@@ -1,4 +1,4 @@
-"""`python -m service.db upgrade`: bring the schema to head, and grant each role its rights.  `... key`: make a project, a member and an API key."""
+"""`python -m service.db upgrade`: bring the schema to head and grant the roles their rights. `... key`: make an API key."""
 
 import argparse
 import sys
