@@ -54,7 +54,18 @@ ROLES: dict[str, Rights] = {
             "attempt": ("cut_step", "environment", "ended_at", "ending", "detail"),
             "series": ("n", "last_step", "last", "min", "min_step", "max", "max_step", "nonfinite"),
             "checkpoint": ("damaged", "removed_at"),
-            "worker": ("pool", "host", "pid", "version", "device", "state", "detail", "run_id", "started_at", "beat_at"),
+            "worker": (
+                "pool",
+                "host",
+                "pid",
+                "version",
+                "device",
+                "state",
+                "detail",
+                "run_id",
+                "started_at",
+                "beat_at",
+            ),
         },
         delete=("metric_chunk",),  # compaction puts one chunk of equal content in the place of several
         acts_as=("saddle_reaper",),  # for what its own former life held

@@ -130,7 +130,7 @@ def test_from_latest_leaves_the_past_out(client: TestClient, submit: Submit, wor
     submit(steps=200)
     held = worker.claim()
     worker.flush(held, points(1, 100))
-    ending = threading.Timer(0.3, worker.finish, (held, points(101, 200)))
+    ending = threading.Timer(1.5, worker.finish, (held, points(101, 200)))
     ending.start()
     messages = parse(client.get(f"/v1/runs/{held.run_id}/events?from=latest").text)
     ending.join()
