@@ -1,4 +1,4 @@
-"""`python -m service.db upgrade`: bring schema and rights to this release.  `... key`: make a project, member and key."""
+"""`python -m service.db upgrade`: bring schema and rights to this release.  `... key`: project, member and key."""
 
 import argparse
 import sys
