@@ -7,7 +7,6 @@ from service.spec.mechanics import SWA
 from service.spec.optimizers import Optimizer_
 from service.spec.schedules import plateau_of
 
-DECOUPLED = {"adamw", "muon", "adafactor", "schedule_free_adamw"}
 SAMPLES = 2_000  # steps looked at for the largest rate of a long run
 
 
@@ -77,7 +76,7 @@ def _decay(experiment: Experiment) -> dict[str, Any] | None:
     decay = getattr(optimizer, "weight_decay", 0.0)
     if not decay:
         return None
-    decoupled = optimizer.kind in DECOUPLED or getattr(optimizer, "decoupled_weight_decay", False)
+    decoupled = optimizer.decoupled or getattr(optimizer, "decoupled_weight_decay", False)
     if not decoupled:
         enters = "enters the gradient"
         if _own_momentum(optimizer):

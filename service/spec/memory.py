@@ -8,9 +8,6 @@ from service.spec.experiment import Experiment
 from service.spec.optimizers import Optimizer_
 
 FLOAT, INTEGER = 4, 8  # bytes
-# Numbers per parameter that an optimizer keeps; what is not here keeps two, as Adam does.
-KEPT: dict[str, float] = {"asgd": 1, "muon": 1, "adagrad": 1, "lecture_adagrad": 1, "lecture_rmsprop": 1}
-KEPT |= {"adafactor": 0.1, "schedule_free_sgd": 1}  # Adafactor: a row and a column for a matrix
 EVALUATED_AT_ONCE = 4096  # rows of the validation part, at most
 
 
@@ -57,7 +54,7 @@ def state_per_parameter(optimizer: Optimizer_) -> float:
         return 1 + bool(has("momentum")) + bool(has("centered"))
     if optimizer.kind == "lbfgs":
         return 2 * min(int(has("history_size", 0)), int(has("max_iter", 0))) + 3
-    return KEPT.get(optimizer.kind, 2 + bool(has("amsgrad")))
+    return optimizer.keeps + bool(has("amsgrad"))
 
 
 def _training(experiment: Experiment, per_row: int) -> int:

@@ -11,6 +11,7 @@ while that family is.
 """
 
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Annotated, Any, Union, get_args
 
 from pydantic import Field
@@ -29,6 +30,18 @@ def extended(family: str, union: Any, base: type[Component]) -> Any:
         _check(point.name, added, base, members)
         members.append(added)
     return Annotated[Union[tuple(members)], Field(discriminator="kind")] if found else union  # noqa: UP007
+
+
+def gathered(base: type[Component], *modules: ModuleType) -> Any:
+    """The union of every class of the family that `modules` hold, in their order; what ends in _ is a base."""
+    found = [
+        each
+        for module in modules
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, base) and each.__module__ == module.__name__
+    ]
+    members = tuple(each for each in found if not each.__name__.endswith("_"))
+    return Annotated[Union[members], Field(discriminator="kind")]  # noqa: UP007  it is known at run time only
 
 
 def _check(name: str, added: Any, base: type[Component], members: list[type[Component]]) -> None:

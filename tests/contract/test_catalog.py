@@ -1,6 +1,7 @@
 """Every choosable part against the callable it names: a new torch release shows its differences here, by name."""
 
 import inspect
+import sys
 from types import ModuleType
 from typing import Any, get_args
 
@@ -71,12 +72,18 @@ def test_what_a_spec_does_not_choose_is_left_out_with_a_reason(family: str, memb
     assert all(reason.strip() for reason in member.left_out.values())
 
 
+def everything(module: ModuleType) -> dict[str, Any]:
+    """What a module and the files of its folder hold."""
+    inner = [each for name, each in sys.modules.items() if name.startswith(module.__name__ + ".")]
+    return {name: value for each in (module, *inner) for name, value in vars(each).items()}
+
+
 @pytest.mark.parametrize("family", UNIONS)
 def test_no_component_is_left_out_of_its_union(family: str) -> None:
     module, _ = UNIONS[family]
     written = {
         value
-        for name, value in vars(module).items()
+        for name, value in everything(module).items()
         if inspect.isclass(value)
         and issubclass(value, Component)
         and (value.__module__ + ".").startswith(module.__name__ + ".")

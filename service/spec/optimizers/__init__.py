@@ -1,56 +1,21 @@
-"""One class per optimizer, then the union. Defaults are torch's, or the package's that the target names."""
+"""The optimizers: every class that the files of this folder hold. Defaults are torch's, or the package's of the target.
 
-from typing import TYPE_CHECKING, Annotated
+A new one is a class in one of these files and nothing else: the union, the catalogue, the API's description and the
+tests, which are parametrised over the union, find it there.
+"""
 
-from pydantic import Field
+from typing import TYPE_CHECKING
 
-from service.spec.optimizers.adaptive import (
-    AdaBound,
-    Adadelta,
-    Adafactor,
-    Adagrad,
-    LectureAdagrad,
-    LectureRMSprop,
-    RMSprop,
-)
+from service.spec.optimizers import adaptive, gradient, library, moments
 from service.spec.optimizers.base import Optimizer_
-from service.spec.optimizers.gradient import ASGD, LBFGS, SGD, Muon, Rprop
-from service.spec.optimizers.library import PytorchOptimizer, ScheduleFreeAdamW, ScheduleFreeSGD
-from service.spec.optimizers.moments import Adam, Adamax, AdamW, NAdam, RAdam, SparseAdam
-from service.spec.plugins import extended
+from service.spec.optimizers.gradient import SGD
+from service.spec.optimizers.library import PytorchOptimizer, ScheduleFreeSGD
+from service.spec.optimizers.moments import AdamW, SparseAdam
+from service.spec.plugins import extended, gathered
 
-Optimizer = Annotated[
-    SGD | Adam | AdamW | Adamax | NAdam | RAdam | Adagrad | Adadelta | RMSprop | Rprop | ASGD | LBFGS | SparseAdam
-    | Adafactor | Muon | LectureAdagrad | LectureRMSprop | AdaBound
-    | ScheduleFreeSGD | ScheduleFreeAdamW | PytorchOptimizer,
-    Field(discriminator="kind"),
-]  # fmt: skip
+if TYPE_CHECKING:
+    Optimizer = Optimizer_
+else:
+    Optimizer = extended("optimizer", gathered(Optimizer_, gradient, moments, adaptive, library), Optimizer_)
 
-if not TYPE_CHECKING:
-    Optimizer = extended("optimizer", Optimizer, Optimizer_)
-
-__all__ = [
-    "ASGD",
-    "LBFGS",
-    "SGD",
-    "AdaBound",
-    "Adadelta",
-    "Adafactor",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "LectureAdagrad",
-    "LectureRMSprop",
-    "Muon",
-    "NAdam",
-    "Optimizer",
-    "Optimizer_",
-    "PytorchOptimizer",
-    "RAdam",
-    "RMSprop",
-    "Rprop",
-    "ScheduleFreeAdamW",
-    "ScheduleFreeSGD",
-    "SparseAdam",
-]
+__all__ = ["SGD", "AdamW", "Optimizer", "Optimizer_", "PytorchOptimizer", "ScheduleFreeSGD", "SparseAdam"]

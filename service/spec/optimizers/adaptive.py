@@ -16,6 +16,7 @@ class Adagrad(Optimizer_):
     target = "torch.optim:Adagrad"
     left_out = policy("foreach", "fused", "differentiable")
     sparse = True
+    keeps = 1
     formula = "G += g^2;  p -= lr / (1 + (t-1)*lr_decay) * g / (sqrt(G) + eps)"
     paper = "Duchi et al. 2011, JMLR 12"
 
@@ -73,6 +74,8 @@ class Adafactor(Optimizer_):
 
     target = "torch.optim:Adafactor"
     left_out = policy("foreach")
+    keeps = 0.1  # a row and a column for a matrix
+    decoupled = True
     formula = "p -= max(eps[1], rms(p)) * min(lr, 1/sqrt(t)) * u / max(1, rms(u)/d),  u = g / sqrt(v)"
     paper = "Shazeer & Stern 2018, arXiv:1804.04235"
 
@@ -91,6 +94,7 @@ class LectureAdagrad(Optimizer_):
 
     target = "worker.optim.lecture:LectureAdagrad"
     left_out = {}
+    keeps = 1
     formula = "sigma_t = sqrt(mean of g_0^2 ... g_t^2);  p -= lr * g / sigma_t;  no step where every g was 0"
     paper = "Hung-yi Lee 2021, Machine Learning, When gradient is small; after Duchi et al. 2011"
 
@@ -103,6 +107,7 @@ class LectureRMSprop(Optimizer_):
 
     target = "worker.optim.lecture:LectureRMSprop"
     left_out = {}
+    keeps = 1
     formula = "sigma_0 = |g_0|;  sigma_t = sqrt(alpha*sigma^2 + (1-alpha)*g^2);  p -= lr * g / sigma_t"
     paper = "Hung-yi Lee 2021, Machine Learning, When gradient is small; after Tieleman & Hinton 2012"
 

@@ -27,6 +27,9 @@ class Optimizer_(Component):
     whole_batches: ClassVar[str] = ""  # what goes wrong with a part of the rows at a time
     keeps_rate: ClassVar[str] = ""  # why a schedule of the rate is probably not meant
 
+    keeps: ClassVar[float] = 2  # numbers for each parameter
+    decoupled: ClassVar[bool] = False  # weight decay shrinks the weights themselves, not by way of the gradient
+
     lr: Rate = 1e-3
 
     def refusal(self, parameter: Parameter) -> str:

@@ -53,6 +53,7 @@ class ASGD(Optimizer_):
 
     target = "torch.optim:ASGD"
     left_out = SLOW
+    keeps = 1
     formula = "p = p*(1 - lambd*eta) - eta*g;  eta = lr / (1 + lambd*lr*t)^alpha"
     paper = "Polyak & Juditsky 1992, SIAM J. Control Optim. 30"
 
@@ -122,6 +123,8 @@ class Muon(Optimizer_):
 
     target = "torch.optim:Muon"
     left_out = {}
+    keeps = 1
+    decoupled = True
     formula = "M = momentum*M + (1-momentum)*g;  p -= lr*weight_decay*p;  p -= lr*scale*orthogonal(M)"
     paper = "Jordan et al. 2024, Muon; Liu et al. 2025, arXiv:2502.16982 (match_rms_adamw)"
 

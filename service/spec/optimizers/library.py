@@ -24,6 +24,7 @@ class ScheduleFreeSGD(Optimizer_):
     target = "schedulefree:SGDScheduleFree"
     left_out = SCHEDULE_FREE
     keeps_rate = "it is made for a constant rate, with warmup_steps of its own"
+    keeps = 1
     formula = "y = (1-momentum)*z + momentum*x;  z -= lr*g(y);  x = mean of z, weighted"
     paper = "Defazio et al. 2024, arXiv:2405.15682"
 
@@ -44,6 +45,7 @@ class ScheduleFreeAdamW(Optimizer_):
     target = "schedulefree:AdamWScheduleFree"
     left_out = SCHEDULE_FREE
     keeps_rate = ScheduleFreeSGD.keeps_rate
+    decoupled = True
     formula = (
         "y = (1-beta1)*z + beta1*x;  z -= lr*(g(y) / (sqrt(v_hat) + eps) + weight_decay*y);  x = mean of z, weighted"
     )

@@ -30,6 +30,7 @@ class AdamW(Optimizer_):
     """Adam with decoupled weight decay: p *= 1 - lr*weight_decay before the step."""
 
     target = "torch.optim:AdamW"
+    decoupled = True
     formula = "p -= lr * weight_decay * p;  p -= lr * m_hat / (sqrt(v_hat) + eps)"
     paper = "Loshchilov & Hutter 2019, arXiv:1711.05101"
 
