@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Beta, Decay, Epsilon, Rate
-from service.spec.optimizers.base import Optimizer_
+from service.spec.optimizers.base import Optimizer_, policy
 
 Setting = bool | int | float | Annotated[str, Field(max_length=64)] | None
 Settings = Annotated[
@@ -61,6 +61,22 @@ class ScheduleFreeAdamW(Optimizer_):
     weight_lr_power: Annotated[
         float, Field(ge=0, le=100, description="and by the largest rate so far to this power")
     ] = 2.0
+
+
+class Lion(Optimizer_):
+    """The sign of the momentum, so every entry moves by the whole rate: take a third to a tenth of AdamW's."""
+
+    target = "pytorch_optimizer:Lion"
+    left_out = policy("foreach", "kwargs") | dict.fromkeys(("weight_decouple", "fixed_decay"), "decay is the paper's")
+    keeps = 1
+    decoupled = True
+    formula = "p -= lr*weight_decay*p;  p -= lr*sign(beta1*m + (1-beta1)*g);  m = beta2*m + (1-beta2)*g"
+    paper = "Chen et al. 2023, arXiv:2302.06675"
+
+    kind: Literal["lion"] = "lion"
+    lr: Rate = 1e-4
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    weight_decay: Decay = 0.0
 
 
 class PytorchOptimizer(Optimizer_):
