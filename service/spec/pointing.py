@@ -16,6 +16,56 @@ from pydantic import BaseModel, ValidationError
 from service.errors import Problem
 
 MAX_PROBLEMS = 50
+OTHER_WORDS = {  # of Keras, scikit-learn, torch and habit
+    "learning_rate": "lr",
+    "epsilon": "eps",
+    "beta_1": "betas",
+    "beta_2": "betas",
+    "beta1": "betas",
+    "beta2": "betas",
+    "schedule_decay": "momentum_decay",
+    "l2_penalty": "weight_decay",
+    "rho": "alpha",
+    "lr_scheduler": "schedule",
+    "scheduler": "schedule",
+    "learning_rate_schedule": "schedule",
+    "criterion": "loss",
+    "loss_function": "loss",
+    "network": "model",
+    "architecture": "model",
+    "data": "dataset",
+    "num_epochs": "epochs",
+    "n_epochs": "epochs",
+    "max_epochs": "epochs",
+    "num_steps": "steps",
+    "max_steps": "steps",
+    "iterations": "steps",
+    "max_iter": "steps",
+    "minibatch_size": "batch_size",
+    "random_state": "seeds",
+    "gradient_clipping": "clip",
+    "max_grad_norm": "clip",
+    "clip_grad_norm": "clip",
+    "gradient_accumulation_steps": "accumulate",
+    "early_stopping": "stop",
+    "ema": "average",
+    "swa": "average",
+    "mixed_precision": "precision",
+    "amp": "precision",
+    "hidden_sizes": "hidden",
+    "hidden_layer_sizes": "hidden",
+    "hidden_size": "hidden",
+    "n_heads": "heads",
+    "num_heads": "heads",
+    "num_layers": "layers",
+    "n_layers": "layers",
+    "d_model": "width",
+    "vocab_size": "vocabulary",
+    "context_length": "context",
+    "target": "predict",
+    "label": "predict",
+    "random_seed": "seed",
+}
 LIMITS = ("gt", "ge", "lt", "le", "min_length", "max_length")
 WRONG_TYPE = ("_type", "_parsing", "literal_error", "_from_float", "none_required")  # says only: not this member
 
@@ -126,7 +176,7 @@ def _problem(item: Any, place: Place) -> Problem:
     kind, context, pointer = item["type"], item.get("ctx", {}), place.pointer
     if kind == "extra_forbidden":
         name = str(item["loc"][-1])
-        return Problem(pointer, "unknown_field", "there is no such field.", None, closest(name, place.fields))
+        return Problem(pointer, "unknown_field", "there is no such field.", None, meant(name, place.fields))
     if kind == "union_tag_not_found":
         tag = context["discriminator"].strip("'")
         return Problem(f"{pointer}/{tag}", "missing", f"say which {tag}.")
@@ -140,6 +190,14 @@ def _problem(item: Any, place: Place) -> Problem:
         limit = re.findall(r"'([^']*)'", context["expected"])
     message = re.sub(r"^(Value error,|Input) ", "", item["msg"])
     return Problem(pointer, kind, safe(message[0].lower() + message[1:]) + ".", limit or None)
+
+
+def meant(name: str, fields: Iterable[str]) -> str | None:
+    """The field that was probably meant: by a word that others use for it, or by a slip in either."""
+    here = list(fields)
+    words = {word: ours for word, ours in OTHER_WORDS.items() if ours in here}
+    found = closest(name, [*here, *words])
+    return words.get(found, found) if found is not None else None
 
 
 def closest(name: str, allowed: Iterable[str]) -> str | None:

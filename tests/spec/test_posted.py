@@ -199,3 +199,48 @@ def test_restarts_are_the_first_seeds() -> None:
     (found,) = problems(restarts=3, seeds=[5, 6])
     assert (found.pointer, found.code) == ("/restarts", "contradiction")
     assert "/seeds" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "meant"),
+    [
+        ({"optimizer": {"kind": "sgd", "learning_rte": 0.1}}, "/optimizer/learning_rte", "lr"),
+        ({"optimizer": {"kind": "sgd", "momentun": 0.9}}, "/optimizer/momentun", "momentum"),
+        ({"optimizer": adam(espilon=1e-8)}, "/optimizer/espilon", "eps"),
+        ({"optimizer": adam(beta1=0.9)}, "/optimizer/beta1", "betas"),
+        ({"optimizer": {"kind": "sgd", "epsilon_": 1e-8}}, "/optimizer/epsilon_", None),  # sgd has no eps
+        ({"num_epoch": 3}, "/num_epoch", "epochs"),
+        ({"lr_schedular": {"kind": "cosine"}}, "/lr_schedular", "schedule"),
+        ({"batchsize": 3}, "/batchsize", "batch_size"),
+        ({"model": {"kind": "mlp", "hidden_layer_sizes": [8]}}, "/model/hidden_layer_sizes", "hidden"),
+        ({"zebra": 1}, "/zebra", None),
+    ],
+)
+def test_a_misspelt_field_is_answered_with_the_one_meant(changes: dict[str, Any], pointer: str, meant: Any) -> None:
+    (found,) = problems(**changes)
+    assert (found.pointer, found.code, found.did_you_mean) == (pointer, "unknown_field", meant)
+
+
+TEXT: dict[str, Any] = {
+    "kind": "text",
+    "upload": "dat_" + "0" * 26,
+    "context": 8,
+    "resolved": {"sha256": "0" * 64, "format": "text", "rows": 100, "shape": [8], "characters": "abcde"},
+}
+
+
+@pytest.mark.parametrize("kind", ["transformer", "rnn", "gru", "lstm"])
+def test_the_vocabulary_of_a_text_need_not_be_given_twice(kind: str) -> None:
+    own = {"causal": True} if kind == "transformer" else {}
+    model = {"kind": kind, "outputs_at": "every"} | own
+    taken = read(dataset=TEXT, model=model)
+    assert getattr(taken.spec.model, "vocabulary", None) == 5
+    assert [(note.pointer, note.code) for note in taken.notes] == [("/model/vocabulary", "filled")]
+    given = read(dataset=TEXT, model=model | {"vocabulary": 5})
+    assert (given.spec, given.notes) == (taken.spec, [])
+    (found,) = problems(dataset=TEXT, model=model | {"vocabulary": 4})
+    assert found.pointer == "/model/vocabulary"
+
+
+def test_a_table_fills_in_no_vocabulary() -> None:
+    assert getattr(read(model={"kind": "rnn"}).spec.model, "vocabulary", 1) is None
