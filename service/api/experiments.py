@@ -9,6 +9,7 @@ from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from service.api.deps import ConnectionDep, Document, ExperimentId, PrincipalDep, RuntimeDep, preset_taken, takes
 from service.api.paging import Cursor, Limit, cut
 from service.api.problems import ProblemItem
+from service.api.restarts import restarts_of
 from service.api.views import Derived, ExperimentItem, ExperimentView, Page, PostedExperiment, RunView, run_views
 from service.db import datasets, experiments, metrics, runs
 from service.db.projects import Principal
@@ -121,4 +122,4 @@ def read(connection: Connection, principal: Principal, experiment_id: str) -> Ex
     stored = experiments.get(connection, principal, experiment_id)
     found = runs.of_experiments(connection, [experiment_id])
     views: list[RunView] = run_views(found, metrics.summaries(connection, [run.id for run in found]))
-    return ExperimentView.of(stored, views)
+    return ExperimentView.of(stored, views, restarts_of(views))

@@ -142,6 +142,27 @@ class ExperimentItem(View):
         )
 
 
+class RestartView(View):
+    """One run's final value."""
+
+    run: str
+    seed: int
+    value: Number | None = Field(description="null: it failed")
+
+
+class RestartsView(View):
+    """The final values of an experiment's seeds, of which less is better; those that diverged are counted apart."""
+
+    series: str = Field(description="val/loss, or loss where nothing is validated")
+    n: int = Field(description="finite values")
+    diverged: int
+    best: Number | None
+    median: Number | None
+    quartiles: tuple[Number, Number] | None
+    expected_best: tuple[Number, ...] = Field(description="of k of these runs, for k = 1, 2, ... n")
+    values: list[RestartView]
+
+
 class ExperimentView(View):
     """An experiment with its runs."""
 
@@ -152,9 +173,12 @@ class ExperimentView(View):
     created_at: Utc
     spec: Json = Field(description="normalised: with every default filled in")
     runs: list[RunView]
+    restarts: RestartsView | None = Field(description="what the seeds came to; null until two of them have ended")
 
     @classmethod
-    def of(cls, stored: StoredExperiment, runs: list[RunView]) -> "ExperimentView":
+    def of(
+        cls, stored: StoredExperiment, runs: list[RunView], restarts: RestartsView | None = None
+    ) -> "ExperimentView":
         """From what is stored."""
         return cls(
             id=stored.id,
@@ -164,6 +188,7 @@ class ExperimentView(View):
             created_at=stored.created_at,
             spec=Experiment.model_validate_json(dumps(stored.spec)).normalised(),
             runs=runs,
+            restarts=restarts,
         )
 
 
