@@ -3,8 +3,9 @@
     step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name> (further ones: optimizer-1/...),
                                    random/cpu, random/cuda:<index>,
                                    mechanics/clipped, mechanics/average/<name>
-    step-120/state.json            step, seed, spec hash, environment, the optimizer's plain values, a plateau's state,
-                                   what precision and stop rules remember, gradients computed by a line search
+    step-120/state.json            step, seed, spec and its hash, environment, which optimizer steps what, its plain
+                                   values, a plateau's state, what precision, stop rules and the best so far remember,
+                                   gradients computed by a line search
 
 Python's and numpy's own generators are not here because nothing that trains draws from them.
 """
@@ -13,7 +14,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from service.errors import RunFailure
 from worker import optimizer_state
+from worker.forking import inherit, layout, part_of, under
 from worker.loop import Training
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
@@ -41,7 +42,8 @@ class Saved(NamedTuple):
 def save(folder: Path, training: Training, extra: dict[str, Any]) -> Saved:
     """Write the state of `training` into a new folder inside `folder`; whoever is killed here leaves no half of it.
 
-    The name appears only once the files are on the disk, and is on the disk itself when this returns.
+    The name appears only once the files are on the disk, and is on the disk itself when this returns. OSError where
+    the disk is full or broken.
     """
     folder.mkdir(parents=True, exist_ok=True)
     final = _free_name(folder, training.step)
@@ -56,8 +58,10 @@ def save(folder: Path, training: Training, extra: dict[str, Any]) -> Saved:
         saved = Saved(final, _hash(partial), sum(path.stat().st_size for path in partial.iterdir()))
         partial.rename(final)
         _sync(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, SafetensorError):  # what its own writer makes of an OSError
+            raise OSError(str(error)) from error
         raise
     return saved
 
@@ -76,6 +80,25 @@ def load(folder: Path, sha256: str, training: Training) -> dict[str, Any]:
 
     `RunFailure` checkpoint_damaged where anything is missing, cut short, changed, or another run's.
     """
+    tensors, document = read(folder, sha256)
+    if (document["spec_hash"], document["seed"]) != (training.spec.hash, training.seed):
+        raise _damaged(folder, "belongs to another spec or seed")
+    restore(training, tensors, document)
+    return document
+
+
+def load_fork(folder: Path, sha256: str, training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Start `training`, whose spec may be another, from its parent's checkpoint: (state.json, what was taken over)."""
+    tensors, document = read(folder, sha256)
+    taken = inherit(training, tensors, document)
+    taken["random"] = document["seed"] == training.seed or "the seed was changed"
+    if taken["random"] is True:
+        set_random_states(under("random", tensors))
+    return document, taken
+
+
+def read(folder: Path, sha256: str) -> tuple[Tensors, dict[str, Any]]:
+    """The tensors and state.json of a checkpoint that is exactly what was written."""
     try:
         found = _hash(folder)
     except OSError as error:
@@ -87,10 +110,7 @@ def load(folder: Path, sha256: str, training: Training) -> dict[str, Any]:
         tensors = load_file(folder / TENSORS)
     except (OSError, ValueError, SafetensorError) as error:  # it changed since it was hashed
         raise _damaged(folder, f"cannot be read ({type(error).__name__})") from error
-    if (document["spec_hash"], document["seed"]) != (training.spec.hash, training.seed):
-        raise _damaged(folder, "belongs to another spec or seed")
-    restore(training, tensors, document)
-    return dict(document)
+    return tensors, dict(document)
 
 
 def _damaged(folder: Path, what: str) -> RunFailure:
@@ -102,11 +122,13 @@ def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
     state = training.state()
     tensors = {f"model/{name}": tensor for name, tensor in state["model"].items()}
     tensors |= {f"mechanics/{name}": tensor for name, tensor in state["mechanics"]["tensors"].items()}
-    optimizers = {_part(at): each for at, each in enumerate(state["optimizers"])}
-    document = {
+    optimizers = {part_of(at): each for at, each in enumerate(state["optimizers"])}
+    document: dict[str, Any] = {
         "step": state["step"],
         "seed": training.seed,
+        "spec": training.spec.normalised(),
         "spec_hash": training.spec.hash,
+        "layout": layout(training),
         "schedule": state["schedule"],
         "mechanics": state["mechanics"]["document"],
         "evaluations": state["evaluations"],
@@ -118,25 +140,14 @@ def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
 
 def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> None:
     """The reverse of `snapshot`."""
-    model, mechanics = (
-        {name: tensors[f"{part}/{name}"] for name in _under(f"{part}/", tensors)} for part in ("model", "mechanics")
-    )
-    names = [_part(at) for at in range(len(training.optimizers))]
+    model, mechanics = under("model", tensors), under("mechanics", tensors)
+    names = [part_of(at) for at in range(len(training.optimizers))]
     optimizers = [optimizer_state.put_together(document[name], name, tensors) for name in names]
     parts = {"model": model, "optimizers": optimizers, "schedule": document.get("schedule")}
     parts["evaluations"] = document.get("evaluations", 0)
     parts["mechanics"] = {"tensors": mechanics, "document": document.get("mechanics")}
     training.load({"step": document["step"]} | parts)
-    set_random_states({name: tensors[f"random/{name}"] for name in _under("random/", tensors)})
-
-
-def _under(prefix: str, names: Iterable[str]) -> list[str]:
-    return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-
-
-def _part(at: int) -> str:
-    """What optimizer `at` is called in both files; the first as when there was only one."""
-    return f"optimizer-{at}" if at else "optimizer"
+    set_random_states(under("random", tensors))
 
 
 def random_states(device: torch.device) -> Tensors:

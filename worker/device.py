@@ -13,6 +13,7 @@ import torch.utils.deterministic
 from service.spec.optimizers import Optimizer_
 
 FILL = "fill_uninitialized_memory"  # a property torch's own types leave out
+PACKAGES = ("schedulefree", "pytorch-optimizer", "torchvision", "timm", "scikit-learn")  # whose code or data train
 FUSED_ON_CPU = {"adam", "adamw"}
 FUSED_ON_CUDA = {"sgd", "adam", "adamw", "adagrad"}
 
@@ -53,11 +54,18 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        "saddle": _saddle(),
+        "saddle": _version("saddle") or "unknown",  # run from a checkout that is not installed
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
     }
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
+    """What of an `environment` is another: name -> [before, now]; the last bit may differ with any of it."""
+    both = sorted(before.keys() & now.keys())  # an older release may have noted less
+    return {name: [before[name], now[name]] for name in both if before[name] != now[name]}
 
 
 def device_name(device: torch.device) -> str:
@@ -67,11 +75,11 @@ def device_name(device: torch.device) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"  # the instruction set picks the kernels
 
 
-def _saddle() -> str:
+def _version(package: str) -> str | None:
     try:
-        return version("saddle")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 if __name__ == "__main__":

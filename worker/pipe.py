@@ -4,14 +4,16 @@ A frame is four bytes (big-endian length of the header), the header, and `header
 
 Supervisor to trainer
     train    run, attempt, lease, spec, seed, threads, flush_s, checkpoint_s, folder (of this run's checkpoints),
-             resume ({folder, sha256} as a `checkpoint` frame said them, or null)
+             resume ({folder, sha256} as a `checkpoint` frame said them, or null), fork (true: `resume` is the
+             parent's, under another spec), until (a replay's last step, or null: the spec's)
     wish     wish: "pause" | "cancel" | "drain"; obeyed at the next step boundary
 Trainer to supervisor
     ready    device, environment (versions, thread count): imported, warmed up, waiting
     started  from_step, total_steps, environment
     points   series: [{name, first, every, n}] ; payload: n little-endian float64 each, in this order
              (every 0: the steps come first, n little-endian int64)
-    checkpoint   step, folder, sha256, size_bytes; all points up to `step` were sent before it
+    checkpoint   step, folder, sha256, size_bytes, reason, value; all points up to `step` were sent before it
+    checkpoint_failed   step, reason, detail: it could not be written; the run goes on
     end      outcome: "succeeded" | "paused" | "cancelled" | "drained"; step; note: which stop rule ended it, or null
     failed   kind, detail, step, evidence
 """

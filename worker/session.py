@@ -3,7 +3,6 @@
 import contextlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,10 +14,12 @@ from service.spec.mechanics import tolerated
 from worker import checkpoint
 from worker.build import optimizer_policies
 from worker.data.files import Files
-from worker.device import environment
+from worker.device import differences, environment
+from worker.failures import described as described_error
 from worker.failures import failure_of
 from worker.loop import Training, prepare, train
 from worker.recorder import Points, Recorder, make_recorder
+from worker.saving import Reason, Saving
 from worker.stopping import described
 
 OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
@@ -57,60 +58,70 @@ def _prepared(order: dict[str, Any], device: torch.device) -> Training:
 
 
 class Session:
-    """The state of one attempt: a training, its recorder, and when its last checkpoint was."""
+    """The state of one attempt: a training, its recorder, and when its state is written."""
 
     def __init__(self, order: dict[str, Any], training: Training, supervisor: Supervisor) -> None:
         self.order, self.training, self.supervisor = order, training, supervisor
         self.conditions = environment(training.device, order["threads"])
         self.conditions["optimizer"] = optimizer_policies(training.spec, training.device)
+        self.saving = Saving(training.spec, float(order["checkpoint_s"]))
         started = self.conditions | self._resume()
-        self.total = training.spec.total_steps
+        self.total = min(order.get("until") or training.spec.total_steps, training.spec.total_steps)
         self.recorder: Recorder = make_recorder(training.device, training.step + 1, tolerated(training.spec.nonfinite))
-        self._saved_at = time.monotonic()
         self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
         self._broken: Exception | None = None  # what ended the flusher
         supervisor.send("started", from_step=training.step, total_steps=self.total, environment=started)
 
-    def _resume(self) -> dict[str, bool]:
-        """Go on from the checkpoint of the order; `reproducible`: whether the last bits will agree from there on."""
+    def _resume(self) -> dict[str, Any]:
+        """Go on from the checkpoint of the order, and say what of the machine differs from where it was written.
+
+        `reproducible`: whether the last bits will agree from there on. A fork also says what it took over.
+        """
         if not (resume := self.order.get("resume")):
             return {}
-        document = checkpoint.load(Path(resume["folder"]), resume["sha256"], self.training)
-        return {"reproducible": document["environment"] == self.conditions}
+        folder, sha256 = Path(resume["folder"]), resume["sha256"]
+        said: dict[str, Any] = {}
+        if self.order.get("fork"):
+            document, said["taken_over"] = checkpoint.load_fork(folder, sha256, self.training)
+        else:
+            document = checkpoint.load(folder, sha256, self.training)
+            self.saving.load(document)
+        differs = differences(document["environment"], self.conditions)
+        if self.order.get("fork"):
+            differs.pop("optimizer", None)  # that is the fork's own choice
+        return said | {"reproducible": not differs} | ({"differs": differs} if differs else {})
 
     def run(self) -> None:
         """Train, and say how it ended once everything before that was said."""
         with self._flusher():
-            outcome = self._train()
+            outcome, last = self._train()
         self._settle()
         if outcome != "cancelled":
-            self._checkpoint()
+            self._checkpoint(last or Reason("end" if outcome == "succeeded" else "wish"))
         note = described(self.training.ended) if self.training.ended and outcome == "succeeded" else None
         self.supervisor.send("end", outcome=outcome, step=self.training.step, note=note)
 
-    def _train(self) -> str:
-        """Step by step; the outcome."""
+    def _train(self) -> tuple[str, Reason | None]:
+        """Step by step; the outcome, and why the last state is worth keeping beside that."""
         first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
+        if first > total:
+            return "succeeded", None
         for step in train(self.training):
             record(step)
             if step.step == first:
                 self.flush()  # a reader sees life at once
+            reason = self.saving.after(step.step, step.readings)
+            best = reason if reason is not None and reason.word == "best" else None
             if step.step == total or self.training.ended:
-                break
+                return "succeeded", best
             if supervisor.wish is not None:
-                return OUTCOMES[supervisor.wish]
+                return OUTCOMES[supervisor.wish], best
             if self._broken is not None:
                 raise self._broken
-            if self._checkpoint_is_due(step.step):
+            if reason is not None:
                 self._settle()
-                self._checkpoint()
-        return "succeeded"
-
-    def _checkpoint_is_due(self, step: int) -> bool:
-        every = self.training.spec.checkpoint.every_steps
-        if every is not None:
-            return step % every == 0
-        return time.monotonic() - self._saved_at >= float(self.order["checkpoint_s"])
+                self._checkpoint(reason)
+        return "succeeded", None
 
     def _settle(self) -> None:
         """Send every point up to here; a GPU's losses are only now known to be finite."""
@@ -118,13 +129,22 @@ class Session:
         if self.recorder.failure is not None:
             raise self.recorder.failure
 
-    def _checkpoint(self) -> None:
-        """Call `_settle` before: the supervisor commits a checkpoint and the points up to it together."""
-        extra = {"environment": self.conditions, "scales": self.training.scales}
-        saved = checkpoint.save(Path(self.order["folder"]), self.training, extra)
-        self._saved_at = time.monotonic()
+    def _checkpoint(self, reason: Reason) -> None:
+        """Call `_settle` before: the supervisor commits a checkpoint and the points up to it together.
+
+        A disk that is full or broken does not end the run: what was saved before is still good.
+        """
+        extra = {"environment": self.conditions, "scales": self.training.scales} | self.saving.document(reason)
+        step = self.training.step
+        try:
+            saved = checkpoint.save(Path(self.order["folder"]), self.training, extra)
+        except OSError as error:
+            self.saving.tried(reason, saved=False)
+            self.supervisor.send("checkpoint_failed", step=step, reason=reason.word, detail=described_error(error))
+            return
+        self.saving.tried(reason, saved=True)
         facts: dict[str, Any] = {"folder": str(saved.folder), "sha256": saved.sha256, "size_bytes": saved.size_bytes}
-        self.supervisor.send("checkpoint", step=self.training.step, **facts)
+        self.supervisor.send("checkpoint", step=step, reason=reason.word, value=reason.value, **facts)
 
     def flush(self, wait: bool = False) -> None:
         """Send what the recorder gives out; nothing where that is nothing."""

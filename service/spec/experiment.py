@@ -38,6 +38,7 @@ def plain_text(text: str) -> str:
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_text)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+KEEPING = ("keep_every", "best")
 LATER = {  # not hashed at their default: a spec from before there were these keeps its hash
     *("accumulate", "precision", "average", "stop"),
     *("groups", "no_decay", "layer_decay"),
@@ -50,12 +51,28 @@ class Evaluation(Part):
     every_steps: Count | None = Field(None, description="updates between two evaluations; null: once an epoch")
 
 
+class Best(Part):
+    """Which evaluation is the best: every one whose value nothing before reached."""
+
+    series: Literal["val/loss", "val/accuracy", "average/val/loss", "average/val/accuracy"] = "val/loss"
+    mode: Literal["min", "max"] = "min"
+
+    @property
+    def sign(self) -> int:
+        """1 where less is better, -1 where more is."""
+        return 1 if self.mode == "min" else -1
+
+
 class Checkpointing(Part):
     """When the state is written so that another attempt can go on from there; always at the end too."""
 
     every_steps: Count | None = Field(
         None, description="updates between two checkpoints; null: by time (the worker's setting)"
     )
+    keep_every: Count | None = Field(
+        None, description="one is written, and kept, at each multiple of so many updates; null: the last two are kept"
+    )
+    best: Best | None = Field(None, description="one is also written, and the newest kept, at each best evaluation")
 
 
 class Experiment(Part):
@@ -165,5 +182,7 @@ class Experiment(Part):
         """sha256 of everything that decides the training: name, tags and notes do not, restarts only names seeds."""
         unused = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
         document = self.model_dump(mode="json", exclude={"name", "tags", "notes", "restarts"} | unused)
+        for name in KEEPING:  # which checkpoints are kept decides nothing of the training
+            del document["checkpoint"][name]
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

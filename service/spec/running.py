@@ -13,6 +13,7 @@ def problems(experiment: Experiment) -> Iterator[Problem]:
     yield from _accumulation(experiment)
     yield from _average(experiment)
     yield from _stop(experiment)
+    yield from _best(experiment)
     yield from _restarts(experiment)
 
 
@@ -43,15 +44,24 @@ def _stop(experiment: Experiment) -> Iterator[Problem]:
     if experiment.stop is None:
         return
     for pointer, series in experiment.stop.watched.items():
-        if series.startswith("average/") and experiment.average is None:
-            detail = f"{series} is never measured: /average is null."
-            yield Problem(f"/stop{pointer}", "contradiction", detail)
-        if series != "loss" and experiment.dataset.validation == 0:
-            detail = f"{series} is never measured: /dataset/validation is 0, and must be above it."
-            yield Problem(f"/stop{pointer}", "contradiction", detail)
-        if series.endswith("accuracy") and experiment.dataset.facts.task not in CLASSES:
-            detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: take a loss."
-            yield Problem(f"/stop{pointer}", "contradiction", detail)
+        yield from _measured(experiment, f"/stop{pointer}", series)
+
+
+def _best(experiment: Experiment) -> Iterator[Problem]:
+    if (best := experiment.checkpoint.best) is not None:
+        yield from _measured(experiment, "/checkpoint/best/series", best.series)
+
+
+def _measured(experiment: Experiment, pointer: str, series: str) -> Iterator[Problem]:
+    """A series that somebody watches must come about."""
+    if series.startswith("average/") and experiment.average is None:
+        yield Problem(pointer, "contradiction", f"{series} is never measured: /average is null.")
+    if series != "loss" and experiment.dataset.validation == 0:
+        detail = f"{series} is never measured: /dataset/validation is 0, and must be above it."
+        yield Problem(pointer, "contradiction", detail)
+    if series.endswith("accuracy") and experiment.dataset.facts.task not in CLASSES:
+        detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: take a loss."
+        yield Problem(pointer, "contradiction", detail)
 
 
 def _restarts(experiment: Experiment) -> Iterator[Problem]:
@@ -75,6 +85,9 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     if stop is not None and stop.seconds is not None:
         detail = "the length of the run depends on the machine: two runs of one seed may end at different steps."
         yield Problem("/stop/seconds", "not_reproducible", detail)
+    best = experiment.checkpoint.best
+    if best is not None and (best.mode == "min") != best.series.endswith("loss"):
+        yield Problem("/checkpoint/best/mode", "probably_reversed", f"{best.series} is better the other way round.")
     if experiment.average is not None and experiment.average.kind == "ema":
         memory = round(1 / (1 - experiment.average.decay))
         if memory > experiment.total_steps:

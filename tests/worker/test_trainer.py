@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from service.spec.experiment import Experiment
+from service.spec.experiment import Checkpointing, Experiment
 from worker.channel import PARENT_GONE
 from worker.loop import prepare, train
 from worker.pipe import read_frame, write_frame
@@ -234,6 +235,72 @@ def test_checkpoints_come_by_time_otherwise(trainer: Trainer, experiment: Any, t
     assert checkpoints(trainer.run(experiment(steps=5), tmp_path / "end", checkpoint_s=1e9)) == [5]
 
 
+def test_a_checkpoint_that_cannot_be_written_is_said_and_the_run_goes_on(
+    trainer: Trainer, noisy: Experiment, tmp_path: Path
+) -> None:
+    """A limit on file sizes is as real as a full disk: the kernel refuses the bytes beyond it."""
+    spec = noisy.model_copy(update={"checkpoint": Checkpointing(every_steps=20)})
+    pid, (_, hard) = trainer.process.pid, resource.prlimit(trainer.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        frames = trainer.run(spec, tmp_path)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+    failed = [frame for frame in frames if frame["type"] == "checkpoint_failed"]
+    assert [(frame["step"], frame["reason"]) for frame in failed] == [(20, "due"), (40, "due"), (60, "end")]
+    assert all("File too large" in frame["detail"] for frame in failed)
+    assert (frames[-1]["type"], frames[-1]["outcome"]) == ("end", "succeeded")
+    assert list(tmp_path.iterdir()) == []  # no half of one is left
+    assert checkpoints(trainer.run(spec, tmp_path)) == [20, 40, 60]
+
+
+def test_the_best_evaluation_and_each_kth_step_are_kept_and_say_why(
+    trainer: Trainer, experiment: Any, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {"optimizer": {"kind": "sgd", "lr": 3.0}, "evaluate": {"every_steps": 3}, "steps": 31}
+    spec = experiment(**changes, checkpoint={"keep_every": 14, "best": {"series": "val/loss"}})
+    frames = trainer.run(spec, tmp_path)
+    values = series(frames, "val/loss")
+    best = [step for step in values if all(values[step] < v for s, v in values.items() if s < step)]
+    assert 1 < len(best) < len(values)
+    said = {frame["step"]: (frame["reason"], frame["value"]) for frame in frames if frame["type"] == "checkpoint"}
+    expected = {14: ("due", None), 28: ("due", None), 31: ("end", None)}
+    assert said == expected | {step: ("best", values[step]) for step in best}
+    at = next(frame for frame in frames if frame["type"] == "checkpoint" and frame["step"] == best[0])
+    resume = {"folder": at["folder"], "sha256": at["sha256"]}
+    again = trainer.run(spec, tmp_path / "again", resume=resume)
+    rest = {frame["step"]: (frame["reason"], frame["value"]) for frame in again if frame["type"] == "checkpoint"}
+    assert rest == {step: what for step, what in said.items() if step > best[0]}  # it remembers the best
+
+
+def test_a_replay_stops_at_its_last_step_on_the_whole_runs_schedule(
+    trainer: Trainer, noisy: Experiment, tmp_path: Path
+) -> None:
+    whole, part = (trainer.run(noisy, tmp_path / str(until), until=until) for until in (60, 25))
+    assert (part[-1]["outcome"], part[-1]["step"], part[0]["total_steps"]) == ("succeeded", 25, 25)
+    for name in ("loss", "lr"):
+        assert series(part, name) == {step: v for step, v in series(whole, name).items() if step <= 25}
+    again = trainer.run(noisy, tmp_path / "again", until=25, resume=resumable(part))
+    assert (series(again, "loss"), again[-1]["outcome"]) == ({}, "succeeded")
+
+
+def test_another_machine_on_resume_is_said_with_what_differs(
+    trainer: Trainer, noisy: Experiment, tmp_path: Path
+) -> None:
+    resume = resumable(trainer.run(noisy, tmp_path / "a", until=20))
+    told = trainer.run(noisy, tmp_path / "b", resume=resume, threads=2)[0]["environment"]
+    assert (told["reproducible"], told["differs"]) == (False, {"threads": [1, 2]})
+
+
+def test_a_fork_says_what_it_took_over(trainer: Trainer, noisy: Experiment, tmp_path: Path) -> None:
+    resume = resumable(trainer.run(noisy, tmp_path / "a", until=20))
+    frames = trainer.run(noisy, tmp_path / "b", resume=resume, fork=True)
+    assert frames[0]["from_step"] == 20
+    assert frames[0]["environment"]["taken_over"] == {"model": True, "optimizer": True, "random": True}
+    whole = series(trainer.run(noisy, tmp_path / "c"), "loss")
+    assert series(frames, "loss") == {step: loss for step, loss in whole.items() if step > 20}
+
+
 def test_a_wish_for_the_run_before_does_not_stop_the_next(trainer: Trainer, noisy: Experiment, tmp_path: Path) -> None:
     trainer.send(type="wish", wish="cancel")
     assert trainer.run(noisy, tmp_path)[-1]["outcome"] == "succeeded"
@@ -328,12 +395,11 @@ def test_terminating_it_is_the_supervisors_business(trainer: Trainer, noisy: Exp
 def test_anything_else_is_a_crash_that_ends_the_process(
     pair: tuple[Trainer, Trainer], noisy: Experiment, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("in the way")
     _, trainer = pair
-    frames = trainer.run(noisy, tmp_path / "file" / "below")
+    frames = trainer.run(noisy, tmp_path / "no\0name")
     failed = frames[-1]
     assert (failed["kind"], failed["step"]) == ("crashed", 60)
-    assert failed["detail"].startswith("NotADirectoryError")
+    assert failed["detail"].startswith("ValueError")
     assert max(series(frames, "loss")) == 60
     assert trainer.process.wait(timeout=10) == 1
 
