@@ -4,6 +4,7 @@ import socket
 import sys
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,6 +23,11 @@ class Settings(BaseSettings):
         None, description="redis://host or redis+socket:///path; without it workers only poll"
     )
     data_dir: Path = Field(Path(".saddle"), description="its folders `checkpoints` and `datasets` hold what is no row")
+    checkpoint_url: str | None = Field(
+        None,
+        pattern="^(file:///|s3://[a-z0-9])",
+        description="file:///path or s3://bucket/prefix (AWS_ variables say the rest); the folder in data_dir without",
+    )
     pool: str = Field("cpu", description="the pool a worker serves and a run waits in")
     device: str = Field("cpu", description="torch device of this worker: cpu or cuda:0")
     worker_name: str = Field(default_factory=socket.gethostname, description="stable over restarts, one worker each")
@@ -44,8 +50,14 @@ class Settings(BaseSettings):
 
     @property
     def checkpoint_dir(self) -> Path:
-        """The folder every worker of a pool must share."""
-        return self.data_dir / "checkpoints"
+        """Where checkpoints are kept, which all workers and the API must share; unless that is a bucket."""
+        url = self.checkpoint_url or ""
+        return Path(unquote(urlsplit(url).path)) if url.startswith("file:") else self.data_dir / "checkpoints"
+
+    @property
+    def checkpoint_cache(self) -> Path:
+        """This worker's own folder of checkpoints on their way to a bucket or from it."""
+        return self.data_dir / "checkpoint-cache" / self.worker_name
 
     @property
     def dataset_dir(self) -> Path:

@@ -10,7 +10,6 @@
 Python's and numpy's own generators are not here because nothing that trains draws from them.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -23,11 +22,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from service.errors import RunFailure
+from service.storage.files import STATE, TENSORS, sha256_of_folder
 from worker import optimizer_state
 from worker.forking import inherit, layout, part_of, under
 from worker.loop import Training
 
-TENSORS, STATE = "tensors.safetensors", "state.json"
 Tensors = dict[str, Tensor]
 
 
@@ -55,7 +54,7 @@ def save(folder: Path, training: Training, extra: dict[str, Any]) -> Saved:
         (partial / STATE).write_text(json.dumps(document | extra, allow_nan=False, sort_keys=True))
         for path in (partial / TENSORS, partial / STATE, partial):
             _sync(path)
-        saved = Saved(final, _hash(partial), sum(path.stat().st_size for path in partial.iterdir()))
+        saved = Saved(final, sha256_of_folder(partial), sum(path.stat().st_size for path in partial.iterdir()))
         partial.rename(final)
         _sync(folder)
     except BaseException as error:
@@ -100,7 +99,7 @@ def load_fork(folder: Path, sha256: str, training: Training) -> tuple[dict[str, 
 def read(folder: Path, sha256: str) -> tuple[Tensors, dict[str, Any]]:
     """The tensors and state.json of a checkpoint that is exactly what was written."""
     try:
-        found = _hash(folder)
+        found = sha256_of_folder(folder)
     except OSError as error:
         raise _damaged(folder, f"cannot be read ({error.strerror})") from error
     if found != sha256:
@@ -174,15 +173,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _hash(folder: Path) -> str:
-    """sha256 over state.json and the tensors, each with its length in front so that nothing can move between them."""
-    digest = hashlib.sha256()
-    for name in (STATE, TENSORS):
-        path = folder / name
-        digest.update(f"{name} {path.stat().st_size}\n".encode())
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-    return digest.hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 from service.settings import Settings
 from worker.pipe import read_frame, write_frame
 
-HIDDEN = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL")  # a trainer gets no credentials
+HIDDEN = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL", "AWS_")  # a trainer gets no credentials
 Frame = tuple[dict[str, Any] | None, bytes]
 
 
@@ -28,7 +28,7 @@ class TrainerProcess:
     @classmethod
     def start(cls, settings: Settings) -> "TrainerProcess":
         """Start one; it warms itself up and then waits. Call it from a thread that lives as long as the worker."""
-        environment = {key: value for key, value in os.environ.items() if key not in HIDDEN}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(HIDDEN)}
         environment |= {"SADDLE_DEVICE": settings.device, "OMP_NUM_THREADS": str(settings.threads)}
         arguments = [
             sys.executable,

@@ -18,7 +18,7 @@ from typing import Any
 from service.errors import RunFailure
 from worker.channel import PARENT_GONE, Channel, take_over
 
-SECRETS = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL")
+SECRETS = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL", "AWS_")
 PR_SET_PDEATHSIG = 1
 
 
@@ -28,8 +28,8 @@ def main() -> None:
     die_with_parent()
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, signal.SIG_IGN)  # the supervisor decides, with a wish
-    for secret in SECRETS:
-        os.environ.pop(secret, None)
+    for secret in [name for name in os.environ if name.startswith(SECRETS)]:
+        del os.environ[secret]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     channel = Channel(*take_over())
     faulthandler.enable()  # a segmentation fault leaves its stack on stderr

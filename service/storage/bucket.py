@@ -1,0 +1,97 @@
+"""Checkpoints in an S3-compatible bucket, by obstore: what was sent is read back before it is believed."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from service.storage.files import FILES, PIECE, key_of
+from service.storage.places import Store
+
+RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}  # of one request
+
+
+class Bucket(Store):
+    """A prefix of a bucket; a location is s3://bucket/prefix/<key>."""
+
+    in_place = False
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        options: Any = {"allow_http": plain, "connect_timeout": "5s", "timeout": "600s"}
+        self._store = S3Store.from_url(self.url, client_options=options, retry_config=RETRIES)
+
+    def keep(self, folder: Path, sha256: str) -> str:
+        """Send both files and read them back: servers differ in which checksums they look at."""
+        key = key_of(str(folder))
+        assert key is not None, folder
+        with _answers():
+            for name in FILES:
+                obstore.put(self._store, f"{key}/{name}", folder / name)
+        location = f"{self.url}/{key}"
+        if self.sha256(location) != sha256:
+            raise OSError(f"what the bucket holds of {key} is not what was sent: its sha256 differs")
+        return location
+
+    def fetch(self, location: str, into: Path) -> Path:
+        """A copy, whole or not there at all."""
+        key = self._key(location)
+        final, partial = into / key, into / f"{key}.partial"
+        if final.is_dir():
+            return final
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name in FILES:
+            with (partial / name).open("xb") as file:
+                for piece in self.pieces(location, name):
+                    file.write(piece)
+        return partial.rename(final)
+
+    def _key(self, location: str) -> str:
+        key = key_of(location)
+        if key is None:
+            raise FileNotFoundError(f"{location} is no checkpoint's place")
+        return key
+
+    def size(self, location: str, name: str) -> int:
+        """Bytes of one file."""
+        with _answers():
+            return obstore.head(self._store, f"{self._key(location)}/{name}")["size"]
+
+    def pieces(self, location: str, name: str) -> Iterator[bytes]:
+        """One file's bytes."""
+        with _answers():
+            for piece in obstore.get(self._store, f"{self._key(location)}/{name}").stream(min_chunk_size=PIECE):
+                yield bytes(piece)
+
+    def remove(self, location: str) -> None:
+        """Both files; the bucket does not mind what is not there."""
+        with _answers():
+            obstore.delete(self._store, [f"{self._key(location)}/{name}" for name in FILES])
+
+    def keys(self, run_id: str | None = None) -> Iterator[str]:
+        """By the names of the files."""
+        found = set()
+        with _answers():
+            for page in obstore.list(self._store, run_id):
+                found |= {str(each["path"]).rpartition("/")[0] for each in page}
+        yield from sorted(found)
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    """Whatever the library raises, as an OSError of one line; what is not there stays a FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(str(error).splitlines()[0]) from None
+    except BaseError as error:
+        raise OSError(str(error).splitlines()[0]) from error

@@ -1,0 +1,39 @@
+"""The two files of a checkpoint, its name in every kind of storage, and its hash."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+TENSORS, STATE = "tensors.safetensors", "state.json"
+FILES = (STATE, TENSORS)
+PIECE = 1 << 20  # bytes read at once
+KEY = re.compile(r"run_[0-9a-z]{1,64}/a[0-9]+-[0-9a-f]{8}/step-[0-9]+(?:-[0-9]+)?")
+
+
+def key_of(location: str) -> str | None:
+    """<run>/a<attempt>-<lease>/step-<n>, which ends every location; None: the location is none of ours."""
+    key = "/".join(location.rstrip("/").split("/")[-3:])
+    return key if KEY.fullmatch(key) else None
+
+
+def sha256(sizes: Callable[[str], int], pieces: Callable[[str], Iterable[bytes]]) -> str:
+    """Over state.json and the tensors, each with its length in front so that nothing can move between them."""
+    digest = hashlib.sha256()
+    for name in FILES:
+        digest.update(f"{name} {sizes(name)}\n".encode())
+        for piece in pieces(name):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def sha256_of_folder(folder: Path) -> str:
+    """Of a checkpoint on this machine's disk; OSError where a file is missing or cannot be read."""
+    return sha256(lambda name: (folder / name).stat().st_size, lambda name: pieces_of(folder / name))
+
+
+def pieces_of(path: Path) -> Iterable[bytes]:
+    """A file's bytes."""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
