@@ -15,20 +15,21 @@ from typing import Any
 
 from service.db.leases import SavedCheckpoint
 from service.storage.files import sha256_of_folder
-from service.storage.places import Store
+from service.storage.store import Store
 from worker.process import Frame
 
 log = logging.getLogger(__name__)
 AGAIN_S = 2.0  # between two tries to fetch what does not come
-WAITS = {"end", "failed", None}  # what comes after a checkpoint that is on its way; None: the trainer is gone
+DIED: dict[str, Any] = {"type": "died"}  # what stands for the end of the trainer's stream
 
 
 class Keeper:
-    """Of one attempt. `back` takes a frame into the supervision's queue."""
+    """Of one attempt, whose lease marks every frame that comes back. `back` takes one into the supervision's queue."""
 
-    def __init__(self, store: Store, cache: Path, back: Callable[[Frame], None]) -> None:
-        self.store, self.cache, self.back = store, cache, back
+    def __init__(self, store: Store, cache: Path, lease: str, back: Callable[[Frame], None]) -> None:
+        self.store, self.cache, self.lease, self.back = store, cache, lease, back
         self.fetching = False  # the trainer waits for the checkpoint to start from
+        self.ending = False  # the trainer has ended the run; what it wrote last is on its way
         self._under_way = 0  # checkpoints
         self._closed = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -72,20 +73,21 @@ class Keeper:
                 self._closed.wait(AGAIN_S)
                 continue
             detail = f"the checkpoint {saved.folder.rsplit('/', 1)[-1]} {damage}"
-            self._return({"type": "failed", "kind": "checkpoint_damaged", "detail": detail, "kept": True})
+            self._return({"type": "failed", "kind": "checkpoint_damaged", "detail": detail})
             return
 
     def takes(self, header: dict[str, Any] | None) -> bool:
-        """Whether this frame waits here and comes back later."""
-        if self.store.in_place or (header is not None and "kept" in header):
+        """Whether this frame waits here and comes back later; None is the end of the trainer's stream."""
+        if self.store.in_place or (header is not None and "lease" in header):
             return False
-        kind = None if header is None else header["type"]
-        if kind == "checkpoint" and header is not None:
+        header = header or DIED
+        if header["type"] == "checkpoint":
             self._under_way += 1
             self._do(lambda: self._upload(header))
             return True
-        if kind in WAITS and self._under_way:
-            self._do(lambda: self._return(None if header is None else header | {"kept": True}))
+        if header["type"] in ("end", "failed", "died") and header.get("outcome") != "cancelled" and self._under_way:
+            self.ending = True
+            self._do(lambda: self._return(header))
             return True
         return False
 
@@ -100,7 +102,7 @@ class Keeper:
             answer |= {"detail": f"it could not be stored: {error}"}
         shutil.rmtree(folder, ignore_errors=True)
         self._under_way -= 1
-        self._return(answer | {"kept": True})
+        self._return(answer)
 
     def remove(self, locations: list[str]) -> None:
         """Forget checkpoints that no row needs; what cannot be removed now is left to the next sweep."""
@@ -116,9 +118,9 @@ class Keeper:
             except OSError as error:
                 log.warning("%s could not be removed: %s", location, error)
 
-    def _return(self, header: dict[str, Any] | None) -> None:
+    def _return(self, header: dict[str, Any]) -> None:
         if not self._closed.is_set():
-            self.back((header, b""))
+            self.back((header | {"lease": self.lease}, b""))
 
     def _do(self, job: Callable[[], None]) -> None:
         if self._thread is None:

@@ -6,23 +6,26 @@ Every transaction starts with the fence; one whose answer was lost is repeated (
 import contextlib
 import logging
 import queue
-import shutil
 import time
 from typing import Any, Protocol
 
-from service.db import endings, leases
+from service.db import endings, events, leases
 from service.db.leases import Claim, SavedCheckpoint
-from service.db.session import Engine
-from service.errors import Fenced
+from service.db.session import Connection, Engine
+from service.errors import Fenced, Unavailable
 from service.lifecycle import State, Wish
 from service.settings import Settings
+from service.storage.places import store_of
+from worker.keeping import Keeper
 from worker.points import Pending
 from worker.process import TrainerProcess
+from worker.sweeping import sweep
 from worker.writer import Writer
 
 log = logging.getLogger(__name__)
 
 OUTCOMES = {"succeeded": State.SUCCEEDED, "paused": State.PAUSED, "cancelled": State.CANCELLED}
+NOT_SAVED = 3  # checkpoints in a row that could not be saved, until the run is paused
 PERMANENT = {"spec_cannot_build", "dataset_missing", "dataset_changed", "diverged", "cuda_oom", "out_of_memory"}
 
 
@@ -57,14 +60,16 @@ class RunSupervision:
         self.told: str | None = None
         self.told_at = 0.0
         self.writer = Writer(slot.engine, held, slot.answered, lambda: None)
-        self.folder = self.settings.checkpoint_dir / held.run_id / f"a{held.attempt}-{held.lease[:8]}"
+        self.not_saved = 0  # checkpoints in a row
         self.log = logging.LoggerAdapter(log, {"run": held.run_id, "attempt": held.attempt})
 
     def run(self) -> None:
         """Supervise to the end; a lost lease kills the trainer and writes nothing more."""
         self.trainer = self.slot.usable_trainer()
+        store, cache = store_of(self.settings), self.settings.checkpoint_cache.resolve()
+        self.keeper = Keeper(store, cache, self.held.lease, self.trainer.frames.put)
         try:
-            self._send_train()
+            self._begin()
             while not self._step():
                 pass
         except Fenced:
@@ -72,9 +77,19 @@ class RunSupervision:
             self.slot.discard_trainer()
         except BrokenPipeError:
             self._trainer_died()
+        finally:
+            self.keeper.close()
 
-    def _send_train(self) -> None:
+    def _begin(self) -> None:
+        """Train, at once or when the checkpoint to start from is on this machine."""
         saved = self.held.checkpoint
+        if saved is None:
+            self._send_train(None)
+        elif (folder := self.keeper.fetch(saved)) is not None:
+            self._send_train({"folder": str(folder), "sha256": saved.sha256})
+
+    def _send_train(self, resume: dict[str, str] | None) -> None:
+        own = self.settings.checkpoint_dir / self.held.run_id / f"a{self.held.attempt}-{self.held.lease[:8]}"
         self.trainer.send(
             {
                 "type": "train",
@@ -85,10 +100,12 @@ class RunSupervision:
                 "threads": self.settings.threads,
                 "flush_s": self.settings.flush_s,
                 "checkpoint_s": self.settings.checkpoint_s,
-                "folder": str(self.folder.resolve()),
+                "folder": str(self.keeper.folder(own).resolve()),
                 "datasets": str(self.settings.dataset_dir.resolve()),
                 "resident_bytes": self.settings.resident_bytes,
-                "resume": None if saved is None else {"folder": saved.folder, "sha256": saved.sha256},
+                "resume": resume,
+                "fork": self.held.forked,
+                "until": self.held.total_steps,
             }
         )
 
@@ -98,9 +115,15 @@ class RunSupervision:
             header, payload = self.trainer.frames.get(timeout=self._patience_s())
         except queue.Empty:
             return self._tick()
-        if header is None:
+        if self.keeper.takes(header):
+            if header is not None and header["type"] == "checkpoint":
+                self._flush()  # a chunk of points ends at a checkpoint's step
+            return self._tick()
+        if header is None or header["type"] == "died":
             self._trainer_died()
             return True
+        if header.get("lease", self.held.lease) != self.held.lease:
+            return False  # of the run before
         return self._handle(header, payload) or self._tick()
 
     def _patience_s(self) -> float:
@@ -114,6 +137,10 @@ class RunSupervision:
         if kind == "started":
             self.environment = header["environment"]  # written with the first points, which follow at once
             return False
+        if kind == "fetched" and self.held.checkpoint is not None:
+            self.keeper.fetching = False
+            self._send_train({"folder": header["folder"], "sha256": self.held.checkpoint.sha256})
+            return False
         if kind == "points":
             self.pending.add(header["series"], payload)
             if self.trainer.frames.empty() or self.pending.count > 100_000:
@@ -123,6 +150,8 @@ class RunSupervision:
             self._flush()
         if kind == "checkpoint":
             self._checkpoint(header)
+        elif kind == "checkpoint_failed":
+            return self._checkpoint_failed(header)
         elif kind == "end":
             self._end(header["outcome"], header.get("note"))
             return True
@@ -136,11 +165,14 @@ class RunSupervision:
         if time.monotonic() - self.writer.last_write >= self.settings.beat_s:
             self._flush()
         wanted = self._wanted()
+        if wanted and self.keeper.fetching:  # the trainer has not begun
+            self._end({"pause": "paused", "cancel": "cancelled", "drain": "drained"}[wanted], None)
+            return True
         if wanted and wanted != self.told:
             self.trainer.send({"type": "wish", "wish": wanted})
             self.told, self.told_at = wanted, time.monotonic()
         limit = 30.0 if self.told == "cancel" else self.settings.drain_s
-        if self.told and time.monotonic() - self.told_at > limit:
+        if self.told and not self.keeper.ending and time.monotonic() - self.told_at > limit:
             self.log.warning("the trainer of %s did not obey %s within %s s", self.held.run_id, self.told, limit)
             self._trainer_died()
             return True
@@ -153,15 +185,48 @@ class RunSupervision:
 
     def _flush(self) -> None:
         chunks, environment = self.pending.take(), self.environment
-        self.wish = self.writer.commit(lambda c: leases.flush(c, self.held, chunks, environment))
+
+        def write(connection: Connection) -> Wish:
+            wish = leases.flush(connection, self.held, chunks, environment)
+            if environment is not None and environment.get("reproducible") is False:
+                data = {"attempt": self.held.attempt, "differs": environment.get("differs")}
+                events.add(connection, self.held.run_id, "not_reproducible", data)
+            return wish
+
+        self.wish = self.writer.commit(write)
         self.environment = None
 
     def _checkpoint(self, header: dict[str, Any]) -> None:
-        saved = SavedCheckpoint(header["step"], header["folder"], header["sha256"], header["size_bytes"])
+        named = ("step", "folder", "sha256", "size_bytes", "reason", "value")
+        saved = SavedCheckpoint(**{name: header[name] for name in named})
         chunks = self.pending.take()
         self.wish, retired = self.writer.commit(lambda c: leases.save_checkpoint(c, self.held, saved, chunks))
-        for folder in retired:
-            shutil.rmtree(folder, ignore_errors=True)
+        self.not_saved = 0
+        self.keeper.remove(retired)
+        if self.keeper.store.in_place:  # of a bucket only at the start: to list one takes its time
+            with contextlib.suppress(OSError, Unavailable):
+                sweep(self.slot.engine, self.keeper.store, self.held.run_id)
+
+    def _checkpoint_failed(self, header: dict[str, Any]) -> bool:
+        """What was saved before is still good, so the run goes on; but not for ever. True once it is paused."""
+        self.not_saved += 1
+        step, reason, detail = header["step"], header["reason"], header["detail"]
+        self.log.warning("the checkpoint of %s at step %s was not saved: %s", self.held.run_id, step, detail)
+        data = {"step": step, "attempt": self.held.attempt, "reason": reason, "detail": detail}
+        chunks = self.pending.take()
+
+        def write(connection: Connection) -> Wish:
+            wish = leases.flush(connection, self.held, chunks)
+            events.add(connection, self.held.run_id, "checkpoint_failed", data | {"in_a_row": self.not_saved})
+            return wish
+
+        self.wish = self.writer.commit(write)
+        if self.not_saved < NOT_SAVED or reason in ("end", "wish"):
+            return False
+        why = f"{self.not_saved} checkpoints in a row could not be saved; the last time: {detail}"
+        self.writer.end(lambda c: endings.paused_by(c, self.held, {}, "checkpoint_failed", why))
+        self.slot.discard_trainer()
+        return True
 
     def _end(self, outcome: str, note: str | None) -> None:
         chunks = self.pending.take()

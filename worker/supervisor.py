@@ -16,6 +16,7 @@ from service.errors import Unavailable
 from service.settings import Settings
 from worker.process import TrainerProcess
 from worker.supervision import RunSupervision
+from worker.sweeping import sweep_at_start
 from worker.writer import RETRY_S
 
 log = logging.getLogger(__name__)
@@ -72,11 +73,14 @@ class Supervisor:
     def _take_back(self) -> None:
         """Reap what a former life of this worker held; its name is its own while the connection lives."""
         with transaction(self.engine) as connection:
-            if reaping.own_name(connection, self.settings.worker_name):
+            mine = reaping.own_name(connection, self.settings.worker_name)
+            if mine:
                 for seen in reaping.held_by(connection, self.settings.worker_name):
                     reaping.reap(connection, seen)
             else:
                 log.warning("another worker is called %s; its runs are left to it", self.settings.worker_name)
+        if mine:
+            sweep_at_start(self.engine, self.settings)
 
     def _work(self) -> None:
         """Train what waits, one run after the other."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from service.db import checkpoints
 from service.db.session import Engine, transaction
 from service.settings import Settings
-from service.storage.places import Store, store_of
+from service.storage.places import store_of
+from service.storage.store import Store
 
 log = logging.getLogger(__name__)
 DAY_S = 86_400.0

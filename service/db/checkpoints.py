@@ -84,10 +84,7 @@ def orphans(connection: Connection, keys: Iterable[str]) -> list[str]:
         over = set(connection.execute(OVER, {"run_ids": run_ids}).scalars())
         named = _ends(connection.execute(NAMED, {"run_ids": run_ids}).scalars().all())
         found += [
-            key
-            for run_id in run_ids
-            for key in by_run[run_id]
-            if key not in named and key.rpartition("/")[0] in over
+            key for run_id in run_ids for key in by_run[run_id] if key not in named and key.rpartition("/")[0] in over
         ]
     return found
 

@@ -1,1 +1,1 @@
-"""Where checkpoints are kept: a folder that all share, or a bucket. Only `places` knows which; nobody else asks."""
+"""Where checkpoints are kept: a folder that all share, or a bucket. Who asks `places` need not know which."""

@@ -13,7 +13,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from service.storage.files import FILES, PIECE, key_of
-from service.storage.places import Store
+from service.storage.store import Store
 
 RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}  # of one request
 

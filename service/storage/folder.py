@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from service.storage.files import key_of, pieces_of
-from service.storage.places import Store
+from service.storage.store import Store
 
 
 class Folder(Store):
