@@ -1,0 +1,75 @@
+"""`python -m tests.faults --faults N --seed S`: hurt the whole product N times, and say what came of it.
+
+`--mutants` runs the protocol's mutants instead, each of which must be caught, and the same faults on the real protocol.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.faults.drive import KINDS, Drive, Plan, Session
+from tests.faults.mutants import MUTANTS
+from tests.faults.report import complaints, table
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--faults", type=int, default=50, help="that must land")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kinds", help="comma-separated; all by default")
+    parser.add_argument("--runs", type=int, default=0, help="to post at least")
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--trainer", choices=["toy", "real"], default="toy", help="real: torch")
+    parser.add_argument("--mutant", choices=sorted(MUTANTS))
+    parser.add_argument("--mutants", nargs="?", const=",".join(MUTANTS), help="all, or comma-separated ones")
+    parser.add_argument("--list", action="store_true", help="name the kinds and end")
+    parser.add_argument("--keep", action="store_true", help="leave the folder with the logs")
+    given = parser.parse_args()
+    if given.list:
+        for each in KINDS.values():
+            print(f"{each.name:28} {(each.inject.__doc__ or '').strip()}")
+        return 0
+    if given.mutants:
+        return mutants(given.mutants.split(","), given.seed)
+    kinds = tuple(given.kinds.split(",")) if given.kinds else tuple(KINDS)
+    if unknown := set(kinds) - set(KINDS):
+        parser.error(f"no such kinds: {', '.join(sorted(unknown))}; --list names them")
+    plan = Plan(given.faults, given.seed, kinds, given.runs, given.workers, trainer=given.trainer, mutant=given.mutant)
+    session = conduct(plan, given.keep)
+    print(table(session))
+    print(complaints(session))
+    return 1 if session.verdict.violations or len(session.landed) < plan.faults else 0
+
+
+def conduct(plan: Plan, keep: bool = False) -> Session:
+    """One session in a folder of its own, which stays where something was wrong."""
+    home = Path(tempfile.mkdtemp(prefix="saddle-faults-"))
+    print(f"{plan.replay}  (logs: {home})", flush=True)
+    session = Drive(plan, home, lambda line: print(line, flush=True)).run()
+    if not keep and not session.verdict.violations:
+        shutil.rmtree(home, ignore_errors=True)
+    return session
+
+
+def mutants(names: list[str], seed: int) -> int:
+    """Each mutant is caught, and the protocol itself is not blamed for the same faults."""
+    rows, wrong = [], 0
+    for name in names:
+        mutant = MUTANTS[name]
+        found = conduct(Plan(mutant.faults, seed, mutant.kinds, mutant=name)).verdict.violations
+        control = conduct(Plan(mutant.faults, seed, mutant.kinds)).verdict.violations
+        for kind, sentence in control:
+            print(f"control: {kind}: {sentence}")
+        wrong += (not found) + bool(control)
+        first = f"{found[0][0]}: {found[0][1]}".split(": run")[0] if found else "nothing"
+        rows.append(f"| {name} | {mutant.sentence} | {len(found)} | {first} | {len(control)} |")
+        print(rows[-1], flush=True)
+    print("\n| mutant | what is taken out | violations | the first | control |\n|---|---|---|---|---|")
+    print("\n".join(rows))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Starts a process of the product under test conditions: a wall clock that can be set, a toy trainer, a mutant.
+
+    python -m tests.faults.launch worker|service.api [its arguments]
+
+Nothing in the product knows of this: each condition replaces a name in the process before the product's own `main` runs.
+
+    FAULTS_CLOCK    a file with seconds to add to `time.time()`; read every 50 ms
+    FAULTS_TRAINER  toy: trainers are tests.faults.toy
+    FAULTS_MUTANT   a name in tests.faults.mutants
+"""
+
+import contextlib
+import os
+import runpy
+import subprocess
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+Popen = subprocess.Popen
+
+
+def main() -> None:
+    if clock := os.environ.get("FAULTS_CLOCK"):
+        follow(Path(clock))
+    target, sys.argv = sys.argv[1], sys.argv[1:]
+    if os.environ.get("FAULTS_TRAINER") == "toy" and target == "worker":
+        use_toys()
+    if mutant := os.environ.get("FAULTS_MUTANT"):
+        from tests.faults.mutants import MUTANTS
+
+        MUTANTS[mutant].apply(target)
+    runpy.run_module(target, run_name="__main__", alter_sys=True)
+
+
+def follow(file: Path) -> None:
+    """Let `time.time` jump as the file says. The monotonic clock stays what it is, as in a real jump."""
+    real, ahead = time.time, [0.0]
+
+    def look() -> None:
+        while True:
+            with contextlib.suppress(OSError, ValueError):
+                ahead[0] = float(file.read_text())
+            time.sleep(0.05)
+
+    threading.Thread(target=look, name="clock", daemon=True).start()
+    time.time = lambda: real() + ahead[0]
+
+
+def use_toys() -> None:
+    """Whatever the worker's process module starts as a trainer is a toy."""
+    from worker import process
+
+    def start(arguments: list[str], *rest: Any, **options: Any) -> Any:
+        toys = ["tests.faults.toy" if each == "worker.trainer" else each for each in arguments]
+        return Popen(toys, *rest, **options)
+
+    changed = types.ModuleType("subprocess")
+    changed.__dict__.update(subprocess.__dict__)
+    changed.Popen = start  # type: ignore[attr-defined]
+    process.subprocess = changed  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""A trainer that speaks the real pipe and writes real files, and whose training is a recurrence: ready in 0.1 s.
+
+Each loss depends on every step before it, so a resume from the wrong place, or twice from the same, shows in the values.
+It imports neither torch nor numpy; what dies with its supervisor, and how, is the product's own code.
+"""
+
+import array
+import hashlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+from worker.channel import Channel, take_over
+from worker.trainer import die_with_parent
+
+STEP_S = float(os.environ.get("FAULTS_STEP_S", "0.0025"))
+OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
+TWO_64 = 2**64
+
+
+class Toy:
+    """One attempt."""
+
+    def __init__(self, order: dict[str, Any], channel: Channel) -> None:
+        self.order, self.channel = order, channel
+        spec = order["spec"]
+        self.total = spec["steps"]
+        self.until = order.get("until") or self.total
+        self.every = spec["checkpoint"]["every_steps"]
+        self.rate = float(spec["optimizer"]["lr"])
+        self.step, self.state = 0, (order["seed"] * 2654435761 + round(self.rate * 1e6)) % TWO_64
+        self.losses = array.array("d")
+        self.flushed_at = time.monotonic()
+
+    def run(self) -> None:
+        """Train to the end or to a wish."""
+        resumed = self.order.get("resume")
+        if resumed and not self.resume(resumed):
+            facts = {"kind": "checkpoint_damaged", "detail": "it is not what was written", "step": 0, "evidence": {}}
+            self.channel.send("failed", **facts)
+            return
+        environment = {"device": "cpu", "threads": self.order["threads"], "trainer": "toy"}
+        self.channel.send("started", from_step=self.step, total_steps=self.total, environment=environment)
+        outcome = self.train()
+        self.flush()
+        if outcome != "cancelled":
+            self.checkpoint("end")
+        self.channel.send("end", outcome=outcome, step=self.step, note=None)
+
+    def train(self) -> str:
+        while self.step < self.until:
+            self.step += 1
+            self.state = (self.state * 6364136223846793005 + 1442695040888963407) % TWO_64
+            self.losses.append(self.state / TWO_64)
+            time.sleep(STEP_S)
+            if self.step == self.until:
+                break
+            if self.channel.wish is not None:
+                return OUTCOMES.get(self.channel.wish, "drained")
+            if self.step % self.every == 0:
+                self.flush()
+                self.checkpoint("due")
+            elif time.monotonic() - self.flushed_at >= self.order["flush_s"]:
+                self.flush()
+        return "succeeded"
+
+    def flush(self) -> None:
+        self.flushed_at = time.monotonic()
+        if n := len(self.losses):
+            rates = array.array("d", [self.rate] * n)
+            series = [
+                {"name": name, "first": self.step - n + 1, "every": 1, "n": n} for name in ("loss", "lr")
+            ]
+            self.channel.send("points", self.losses.tobytes() + rates.tobytes(), series=series)
+            self.losses = array.array("d")
+
+    def checkpoint(self, reason: str) -> None:
+        """A folder of its own, under a temporary name until it is whole."""
+        place = Path(self.order["folder"])
+        place.mkdir(parents=True, exist_ok=True)
+        final, again = place / f"step-{self.step}", 1
+        while final.exists():
+            again += 1
+            final = place / f"step-{self.step}-{again}"
+        partial = place / f".{final.name}.{os.getpid()}"
+        partial.mkdir()
+        text = json.dumps({"step": self.step, "state": self.state}).encode()
+        (partial / "state.json").write_bytes(text)
+        partial.rename(final)
+        facts = {"folder": str(final), "sha256": hashlib.sha256(text).hexdigest(), "size_bytes": len(text)}
+        self.channel.send("checkpoint", step=self.step, reason=reason, **facts)
+
+    def resume(self, saved: dict[str, Any]) -> bool:
+        """Go on from a checkpoint; False where that is not what was written."""
+        try:
+            text = (Path(saved["folder"]) / "state.json").read_bytes()
+        except OSError:
+            return False
+        if hashlib.sha256(text).hexdigest() != saved["sha256"]:
+            return False
+        document = json.loads(text)
+        self.step, self.state = document["step"], document["state"]
+        return True
+
+
+def main() -> None:
+    die_with_parent()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    channel = Channel(*take_over())
+    channel.send("ready", device="cpu", environment={"device": "cpu", "trainer": "toy"})
+    while True:
+        Toy(channel.next_order(), channel).run()
+
+
+if __name__ == "__main__":
+    main()
