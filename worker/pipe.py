@@ -34,7 +34,10 @@ def write_frame(stream: IO[bytes], header: dict[str, Any], payload: bytes = b"")
 
 
 def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
-    """The next frame, or None at the end of the stream, also where it ends within a frame."""
+    """The next frame, or None at the end of the stream, also where it ends within a frame.
+
+    ValueError where the bytes are no frame: something else wrote into the pipe, and where the next one begins is unknown.
+    """
     prefix = stream.read(LENGTH.size)
     if len(prefix) < LENGTH.size:
         return None
@@ -45,5 +48,9 @@ def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     if len(text) < size:
         return None
     header = json.loads(text)
+    if not isinstance(header, dict) or not isinstance(header.get("type"), str):
+        raise ValueError("a frame's header without a type")
+    if not isinstance(header.get("bytes"), int) or header["bytes"] < 0:
+        raise ValueError("a frame's header without the size of its payload")
     payload = stream.read(header["bytes"])
     return (header, payload) if len(payload) == header["bytes"] else None

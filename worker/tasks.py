@@ -13,6 +13,7 @@ from service.queue import TASK, make_app, queue_name
 from service.settings import Settings
 from worker.supervisor import Supervisor
 
+GRACE_S = 5.0  # for the broker's side, once the slot has ended; nothing of ours is left to lose then
 log = logging.getLogger(__name__)
 
 
@@ -20,6 +21,7 @@ def serve(settings: Settings) -> int:
     """Work until SIGTERM or SIGINT; then drain. The exit status: 0 unless the slot broke."""
     slot = Supervisor(settings)
     broken: list[BaseException] = []
+    heard = threading.Event()  # the broker's side has ended too
 
     def body() -> None:
         try:
@@ -28,12 +30,15 @@ def serve(settings: Settings) -> int:
             broken.append(error)
             log.error("the worker stops: %s", error, exc_info=None if isinstance(error, SaddleError) else error)
             os.kill(os.getpid(), signal.SIGTERM)
+        if not heard.wait(GRACE_S):  # the signal came before Celery listened for it, or it waits for a broker
+            os._exit(1 if broken else 0)
 
     thread = threading.Thread(target=body, name="slot")
     thread.start()  # lives as long as the process: trainers are tied to the thread that started them
     try:
         _listen(settings, slot)
     finally:
+        heard.set()
         slot.drain()
         thread.join()
     return 1 if broken else 0

@@ -2,11 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINTED = {"epochs": 40, "checkpoint": {"every_steps": 50}, "seeds": [3]}
 TOTAL = 40 * 45
 
@@ -97,6 +100,29 @@ def test_a_worker_told_to_stop_drains_and_no_step_is_done_twice(
     first, second = stack.get(f"/v1/runs/{run}/attempts")["items"]
     assert (first["ending"], second["start_step"]) == ("drained", waiting["step"])
     assert stack.exact(run) == whole
+
+
+EARLY = """
+import os, signal, sys
+from service.settings import settings
+from worker import tasks
+
+make_app = tasks.make_app
+
+def told_to_stop(url):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return make_app(url)
+
+tasks.make_app = told_to_stop
+sys.exit(tasks.serve(settings()))
+"""
+
+
+def test_a_worker_told_to_stop_before_celery_listens_ends(own_stack: Callable[..., Any]) -> None:
+    stack = own_stack()
+    worker = subprocess.Popen([sys.executable, "-c", EARLY], cwd=ROOT, env=stack.environment)
+    stack.processes.append(worker)
+    assert worker.wait(30) == 0
 
 
 def test_without_a_broker_runs_still_happen(own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]]) -> None:

@@ -72,28 +72,29 @@ def bells_tenfold(scene: Scene, fault: Fault) -> None:
     over, copies = threading.Event(), [0]
 
     def copy() -> None:
-        with contextlib.suppress(redis.RedisError, OSError), redis.Redis(
-            unix_socket_path=str(scene.stack.valkey.socket), socket_timeout=0.3
-        ).monitor() as watch:
-            line = broker(scene)
+        line = broker(scene)
+        watched = redis.Redis(unix_socket_path=str(scene.stack.valkey.socket))
+        with contextlib.suppress(redis.RedisError, OSError, AttributeError), watched.monitor() as watch:
             while not over.is_set():
-                with contextlib.suppress(redis.TimeoutError):
-                    command = watch.next_command()["command"]
-                    found = re.match(rf'"?LPUSH"? "?{QUEUE}"? "?(.*?)"?$', command)
-                    if found and "copied" not in found[1]:
-                        message = found[1].replace('\\"', '"').replace("\\\\", "\\")
-                        for _ in range(9):
-                            line.lpush(QUEUE, message.replace('"headers": {', '"headers": {"copied": 1, ', 1))
-                            copies[0] += 1
+                found = re.match(rf'"?LPUSH"? "?{QUEUE}"? "?(.*?)"?$', watch.next_command()["command"])
+                if found and "copied" not in found[1]:
+                    message = found[1].replace('\\"', '"').replace("\\\\", "\\")
+                    for _ in range(9):
+                        line.lpush(QUEUE, message.replace('"headers": {', '"headers": {"copied": 1, ', 1))
+                        copies[0] += 1
 
     thread = threading.Thread(target=copy, daemon=True)
     thread.start()
     for _ in range(2):
-        scene.people.post(fault.rng.choice(sorted(scene.people.specs)), patience_s=8)
+        scene.people.post(fault.rng.choice(sorted(scene.people.specs)))
     scene.sleep(0.3, 1.0, fault)
     over.set()
+    with contextlib.suppress(redis.RedisError):
+        broker(scene).ping()  # something to watch, so that the watch ends
     thread.join(3)
     fault.note = f"{copies[0]} copies"
+    if not copies[0]:
+        raise Missed("no bell rang")
 
 
 @kind("broker")

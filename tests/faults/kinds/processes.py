@@ -168,8 +168,8 @@ def both_reapers_paused(scene: Scene, fault: Fault) -> None:
 
 @kind("none")
 def processor_starved(scene: Scene, fault: Fault) -> None:
-    """Eight processes that compute nothing, for a while."""
-    idle = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(8)]
+    """Six processes that compute nothing, for a while."""
+    idle = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
     scene.sleep(0.5, 1.0, fault)
     for process in idle:
         process.kill()
