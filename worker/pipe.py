@@ -36,7 +36,7 @@ def write_frame(stream: IO[bytes], header: dict[str, Any], payload: bytes = b"")
 def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     """The next frame, or None at the end of the stream, also where it ends within a frame.
 
-    ValueError where the bytes are no frame: something else wrote into the pipe, and where the next one begins is unknown.
+    ValueError where the bytes are no frame: something else wrote into the pipe; where the next begins is unknown.
     """
     prefix = stream.read(LENGTH.size)
     if len(prefix) < LENGTH.size:

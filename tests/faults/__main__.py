@@ -33,7 +33,8 @@ def main() -> int:
         return 0
     if given.mutants:
         return mutants(given.mutants.split(","), given.seed)
-    kinds = tuple(given.kinds.split(",")) if given.kinds else tuple(KINDS)
+    kinds = MUTANTS[given.mutant].kinds if given.mutant else tuple(KINDS)
+    kinds = tuple(given.kinds.split(",")) if given.kinds else kinds
     if unknown := set(kinds) - set(KINDS):
         parser.error(f"no such kinds: {', '.join(sorted(unknown))}; --list names them")
     plan = Plan(given.faults, given.seed, kinds, given.runs, given.workers, trainer=given.trainer, mutant=given.mutant)
@@ -58,17 +59,20 @@ def mutants(names: list[str], seed: int) -> int:
     rows, wrong = [], 0
     for name in names:
         mutant = MUTANTS[name]
-        found = conduct(Plan(mutant.faults, seed, mutant.kinds, mutant=name)).verdict.violations
-        control = conduct(Plan(mutant.faults, seed, mutant.kinds)).verdict.violations
-        for kind, sentence in control:
-            print(f"control: {kind}: {sentence}")
-        wrong += (not found) + bool(control)
+        session = conduct(Plan(mutant.faults, seed, mutant.kinds, mutant=name))
+        found = session.verdict.violations
+        wrong += not found
         first = f"{found[0][0]}: {found[0][1]}".split(": run")[0] if found else "nothing"
-        rows.append(f"| {name} | {mutant.sentence} | {len(found)} | {first} | {len(control)} |")
+        rows.append(f"| {name} | {mutant.sentence} | {len(session.landed)} | {len(found)} | {first} |")
         print(rows[-1], flush=True)
-    print("\n| mutant | what is taken out | violations | the first | control |\n|---|---|---|---|---|")
+    kinds = tuple(dict.fromkeys(kind for name in names for kind in MUTANTS[name].kinds))
+    control = conduct(Plan(3 * len(kinds), seed, kinds))
+    found = control.verdict.violations
+    rows.append(f"| - | nothing: the control | {len(control.landed)} | {len(found)} | {found[0] if found else ''} |")
+    print("\n| mutant | what is taken out | faults | violations | the first |\n|---|---|---|---|---|")
     print("\n".join(rows))
-    return 1 if wrong else 0
+    print(f"caught {len(names) - wrong}/{len(names)}")
+    return 1 if wrong or found else 0
 
 
 if __name__ == "__main__":

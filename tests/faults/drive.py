@@ -1,5 +1,6 @@
-"""One session: the stack starts, undisturbed runs give the references, faults fall, everything heals, the oracle judges."""
+"""One session: the stack starts, calm runs give the references, faults fall, everything heals, the oracle judges."""
 
+import contextlib
 import random
 import threading
 import time
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from tests.faults import oracle
 from tests.faults.fault import KINDS, Fault, Scene
@@ -111,10 +114,23 @@ class Drive:
         rng, number = random.Random(self.plan.seed), 0
         while True:
             for name in rng.sample(self._kinds, len(self._kinds)):
-                if len(self.session.landed) >= self.plan.faults or number >= 4 * self.plan.faults + 20:
+                if (
+                    self._caught()
+                    or len(self.session.landed) >= self.plan.faults
+                    or number >= 4 * self.plan.faults + 20
+                ):
                     return
                 number += 1
                 yield Fault(number, KINDS[name], random.Random(rng.getrandbits(64)))
+
+    def _caught(self) -> bool:
+        """A mutant needs no more faults once it has done what is forbidden."""
+        if self.plan.mutant is None:
+            return False
+        with contextlib.suppress(psycopg.Error), self.stack.connect() as session:
+            row = session.execute("SELECT count(*) FROM oracle.forbidden").fetchone()
+            return bool(row and row[0])
+        return False
 
     def _inject(self) -> None:
         while True:

@@ -2,7 +2,7 @@
 
     python -m tests.faults.launch worker|service.api [its arguments]
 
-Nothing in the product knows of this: each condition replaces a name in the process before the product's own `main` runs.
+Nothing in the product knows of it: each condition replaces a name in the process before the product's own `main` runs.
 
     FAULTS_CLOCK    a file with seconds to add to `time.time()`; read every 50 ms
     FAULTS_TRAINER  toy: trainers are tests.faults.toy

@@ -70,7 +70,8 @@ def judge(
     ):
         verdict.blame("forbidden", f"{what}: run {run_id} attempt {attempt} by {writer} {detail}")
     stored = {
-        row[0]: row for row in session.execute("SELECT id, state, total_steps, checkpoint_step, failure, attempt FROM run")
+        row[0]: row
+        for row in session.execute("SELECT id, state, total_steps, checkpoint_step, failure, attempt FROM run")
     }
     for run_id in accepted.keys() - stored.keys():
         verdict.blame("lost", f"run {run_id} was answered 201 and is not stored")
@@ -106,17 +107,21 @@ def _judge_run(session: psycopg.Connection[Any], verdict: Verdict, row: Any, ref
         verdict.blame("lost", f"run {run_id} ({state}) has a gap: {len(steps)} steps up to {steps[-1]}")
     if len(steps) < (total if state == "succeeded" else kept):
         verdict.blame("lost", f"run {run_id} ({state}) shows {len(steps)} steps of {total}, checkpoint at {kept}")
-    if state == "succeeded" and {n: len(s) for n, (s, _) in seen.items()} != {n: len(s) for n, (s, _) in reference.items()}:
+    if state == "succeeded" and {n: len(s) for n, (s, _) in seen.items()} != {
+        n: len(s) for n, (s, _) in reference.items()
+    }:
         verdict.blame("lost", f"run {run_id} lacks points of a series")
     for name, n, last in session.execute("SELECT name, n, last_step FROM series WHERE run_id = %s", [run_id]):
         there = seen.get(name, (np.empty(0), None))[0]
         if n != len(there) or (n and last != there[-1]):
-            verdict.blame("wrong", f"run {run_id}: the summary of {name} says {n} points up to {last}, not {len(there)}")
+            verdict.blame(
+                "wrong", f"run {run_id}: the summary of {name} says {n} points up to {last}, not {len(there)}"
+            )
 
 
 def _compare(verdict: Verdict, run_id: str, name: str, steps: Any, values: Any, reference: Curves) -> None:
     """Every written value, superseded or not, is the undisturbed run's, bit for bit."""
-    expected_steps, expected = reference[name.split(" ")[0]]
+    expected_steps, expected = reference[name.split(" ", maxsplit=1)[0]]
     at = np.minimum(np.searchsorted(expected_steps, steps), len(expected) - 1)
     same = (expected_steps[at] == steps) & (expected[at].view(np.int64) == np.ascontiguousarray(values).view(np.int64))
     if not same.all():

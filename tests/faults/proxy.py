@@ -1,6 +1,6 @@
-"""A gate in front of Postgres, one for each process: it knows enough of the wire protocol to lose the answer to a COMMIT.
+"""A gate in front of Postgres, one for each process: it knows enough of the protocol to lose the answer to a COMMIT.
 
-What a transaction is about is read from its statements, so that the answer of a claim, a flush, a checkpoint, an end or a
+What a transaction does is read from its statements, so that the answer of a claim, a flush, a checkpoint, an end or a
 post can be lost on purpose. The database has committed by then; only the news of it never arrives.
 """
 

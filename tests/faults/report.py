@@ -26,7 +26,10 @@ def table(session: Session) -> str:
         ("trainer", plan.trainer),
         ("mutant", plan.mutant or "none"),
         ("seconds", f"{session.seconds:.0f}"),
-        ("faults landed", f"{len(session.landed)} of {len(kinds)} kinds (found nothing to hit: {sum(missed.values())})"),
+        (
+            "faults landed",
+            f"{len(session.landed)} of {len(kinds)} kinds (found nothing to hit: {sum(missed.values())})",
+        ),
         ("runs", f"{counts['runs']} ({', '.join(f'{counts[s]} {s}' for s in ('succeeded', 'cancelled', 'failed'))})"),
         ("attempts", counts["attempts"]),
         ("rows written / visible / superseded", f"{counts['written']} / {counts['visible']} / {counts['superseded']}"),
@@ -37,7 +40,10 @@ def table(session: Session) -> str:
         ("dead trainer to the next claim", spread(resumed(session, ("trainer_killed",)), "s")),
         ("steps repeated after a kill", spread(repeated(session, ("lost", "trainer_died")), "steps")),
         ("steps repeated after a drain", spread(repeated(session, ("drained",)), "steps")),
-        ("processes that ended by themselves", ", ".join(f"{k} {v}x" for k, v in session.ended_badly.items()) or "none"),
+        (
+            "processes that ended by themselves",
+            ", ".join(f"{k} {v}x" for k, v in session.ended_badly.items()) or "none",
+        ),
     ]
     classes = ("lost", "doubled", "wrong", "stuck", "forbidden", "unexplained")
     rows += [(f"**{name}**", f"**{verdict.count(name)}**") for name in classes]
@@ -51,6 +57,8 @@ def complaints(session: Session, most: int = 20) -> str:
     found = session.verdict.violations
     lines = [f"{kind}: {sentence}"[:600] for kind, sentence in found[:most]]
     lines += [f"... and {len(found) - most} more"] if len(found) > most else []
-    notes = [f"{f.kind.name} {f.target}: {f.note}" for f in session.landed if f.note.startswith(("ended with", "did not"))]
+    notes = [
+        f"{f.kind.name} {f.target}: {f.note}" for f in session.landed if f.note.startswith(("ended with", "did not"))
+    ]
     lines += notes
     return "\n".join([*lines, f"replay: {session.plan.replay}"]) if found or notes else ""

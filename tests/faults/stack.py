@@ -1,4 +1,4 @@
-"""The product as processes that may be hurt: each with a gate to Postgres of its own, and started again when it ends."""
+"""The product as processes that may be hurt: each with its own gate to Postgres, and started again when it ends."""
 
 import contextlib
 import os

@@ -1,6 +1,6 @@
 """A trainer that speaks the real pipe and writes real files, and whose training is a recurrence: ready in 0.1 s.
 
-Each loss depends on every step before it, so a resume from the wrong place, or twice from the same, shows in the values.
+Each loss depends on every step before it, so a resume from the wrong place shows in the values.
 It imports neither torch nor numpy; what dies with its supervisor, and how, is the product's own code.
 """
 
@@ -71,9 +71,7 @@ class Toy:
         self.flushed_at = time.monotonic()
         if n := len(self.losses):
             rates = array.array("d", [self.rate] * n)
-            series = [
-                {"name": name, "first": self.step - n + 1, "every": 1, "n": n} for name in ("loss", "lr")
-            ]
+            series = [{"name": name, "first": self.step - n + 1, "every": 1, "n": n} for name in ("loss", "lr")]
             self.channel.send("points", self.losses.tobytes() + rates.tobytes(), series=series)
             self.losses = array.array("d")
 

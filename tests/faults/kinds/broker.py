@@ -107,7 +107,8 @@ def bells_without_end(scene: Scene, fault: Fault) -> None:
 def messages_forged(scene: Scene, fault: Fault) -> None:
     """What somebody pushes who found the broker open: no JSON, a pickle, unknown tasks, arguments, no headers."""
     body = '{"body": "W10=", "content-encoding": "utf-8", "content-type": "%s", "headers": {"task": "%s", "id": "x"}, '
-    body += '"properties": {"delivery_tag": "t", "delivery_info": {"exchange": "", "routing_key": "q"}, "body_encoding": "base64"}}'
+    body += '"properties": {"delivery_tag": "t", "delivery_info": {"exchange": "", "routing_key": "q"}, '
+    body += '"body_encoding": "base64"}}'
     forged = [
         b"no JSON at all \xff\xfe",
         b"{}",

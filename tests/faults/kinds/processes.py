@@ -180,7 +180,9 @@ def processor_starved(scene: Scene, fault: Fault) -> None:
 def trainer_spoke_garbage(scene: Scene, fault: Fault) -> None:
     """Bytes that are no frame arrive in the pipe between a trainer and its worker."""
     pid = trainer_of(scene.training(fault))
-    garbage = fault.rng.choice([b"\xff" * 64, b"\0\0\0\2{}", b"\0\0\0\2[]", b"\0\0\0\x0cnot JSON 1234", b"hello world\n"])
+    garbage = fault.rng.choice(
+        [b"\xff" * 64, b"\0\0\0\2{}", b"\0\0\0\2[]", b"\0\0\0\x0cnot JSON 1234", b"hello world\n"]
+    )
     _write(pid, garbage)
     fault.note = repr(garbage[:12])
 
