@@ -1,16 +1,18 @@
 """Averaged weights beside the model's own: they are measured, and change nothing of the training."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from service.spec.experiment import Experiment
-from service.spec.mechanics import EMA
+from service.spec.mechanics import EMA, SWA, Own
 from worker.data.mapped import Table
 from worker.evaluate import Validation
 
@@ -31,7 +33,7 @@ class Averaging:
     def __init__(self, spec: Experiment, model: nn.Module, x: Table) -> None:
         average = spec.average
         update: Callable[[Tensor, Tensor, Tensor | int], Tensor]
-        assert average is not None
+        assert isinstance(average, EMA | SWA)
         self.x, self.rows = x, spec.rows_per_step
         self.anew = not isinstance(average, EMA)  # whether statistics of batch normalisations are measured anew
         if isinstance(average, EMA):
@@ -40,11 +42,6 @@ class Averaging:
             self.first, self.every = average.first(spec.total_steps), average.every_steps or spec.steps_per_epoch
             update = mean
         self.model = AveragedModel(model, avg_fn=update)
-
-    @classmethod
-    def of(cls, spec: Experiment, model: nn.Module, x: Table) -> "Averaging | None":
-        """None where the spec averages nothing; `x` is the training part."""
-        return None if spec.average is None else cls(spec, model, x)
 
     def update(self, step: int, model: nn.Module) -> None:
         """Take in the weights after update `step`, where that is due; the first are copied."""
@@ -67,6 +64,41 @@ class Averaging:
     def load(self, state: dict[str, Any]) -> None:
         """The reverse of `state`."""
         self.model.load_state_dict(state)
+
+
+class Kept:
+    """The mean that the optimizer keeps in its own state, from which it is resumed."""
+
+    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+        self.source, self.model, self.optimizers = model, copy.deepcopy(model), optimizers
+
+    def update(self, step: int, model: nn.Module) -> None:
+        """The optimizer has done it."""
+
+    def measure(self, validation: Validation, criterion: nn.Module) -> dict[str, float | Tensor]:
+        """The validation series of the mean."""
+        self.model.load_state_dict(self.source.state_dict())
+        kept = {p: state["ax"] for each in self.optimizers for p, state in each.state.items() if "ax" in state}
+        with torch.no_grad():
+            for ours, p in zip(self.model.parameters(), self.source.parameters(), strict=True):
+                ours.copy_(kept.get(p, p))
+        return {f"average/{name}": value for name, value in validation.measure(self.model, criterion).items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing beside the optimizer's."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The reverse of `state`."""
+
+
+def averaging_of(
+    spec: Experiment, model: nn.Module, optimizers: Sequence[Optimizer], x: Table
+) -> Averaging | Kept | None:
+    """None where the spec averages nothing; `x` is the training part."""
+    if spec.average is None:
+        return None
+    return Kept(model, optimizers) if isinstance(spec.average, Own) else Averaging(spec, model, x)
 
 
 def measure_statistics(model: nn.Module, x: Table, rows: int) -> None:

@@ -42,7 +42,7 @@ class Training:
         self.evaluations = 0  # gradients computed so far by an optimizer that asks for several an update
         self.batches = Batches.of(spec, *on_device(parts.train, spec.loss, device), seed)
         self.rates = Rates(spec, self.optimizers)
-        self.mechanics = Mechanics(spec, self.model, self.criterion, self.batches, device)
+        self.mechanics = Mechanics(spec, self.model, self.criterion, self.optimizers, self.batches, device)
         self.validation = Validation.of(spec, parts.validation, device)
         self.test = parts.test  # rows as they were read: looked at once, at the end
 

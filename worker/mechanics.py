@@ -1,12 +1,14 @@
 """How a run makes its steps: the parts that a spec may add to the plain loop, and their state in one place."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from service.spec.experiment import Experiment
-from worker.averaging import Averaging
+from worker.averaging import averaging_of
 from worker.clipping import Clipping
 from worker.data.batches import Batches
 from worker.data.split import Rows
@@ -20,14 +22,20 @@ class Mechanics:
     """Gradients, clipping, precision, averaged weights and stop rules of one run."""
 
     def __init__(
-        self, spec: Experiment, model: nn.Module, criterion: nn.Module, batches: Batches, device: torch.device
+        self,
+        spec: Experiment,
+        model: nn.Module,
+        criterion: nn.Module,
+        optimizers: Sequence[Optimizer],
+        batches: Batches,
+        device: torch.device,
     ) -> None:
         self.precision = Precision(spec.precision, device)
         self.precision.try_out(model, batches.x)
         self.gradients = Gradients(model, criterion, batches, self.precision, spec.accumulate)
         self.stopping = Stopping(spec.stop)
         self.clipping = Clipping(spec.clip, list(model.parameters()), device, self.stopping.needs_norm)
-        self.averaging = Averaging.of(spec, model, batches.x)
+        self.averaging = averaging_of(spec, model, optimizers, batches.x)
         self.model, self.criterion, self.device = model, criterion, device
 
     def measure(self, step: int, validation: Validation | None) -> dict[str, float | Tensor]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.spec.experiment import Experiment
-from service.spec.mechanics import SWA
+from service.spec.mechanics import EMA, SWA
 from service.spec.optimizers import Optimizer_
 from service.spec.schedules import plateau_of
 
@@ -103,4 +103,6 @@ def _average(experiment: Experiment) -> dict[str, Any] | None:
         every = average.every_steps or experiment.steps_per_epoch
         first = average.first(experiment.total_steps)
         return {"first": first, "every": every, "taken": (experiment.total_steps - first) // every + 1}
-    return {"first": 1, "every": 1, "memory": 1 / (1 - average.decay)}
+    if isinstance(average, EMA):
+        return {"first": 1, "every": 1, "memory": 1 / (1 - average.decay)}
+    return {"by": "the optimizer asgd, after its update t0"}

@@ -56,7 +56,16 @@ class SWA(Part):
         return self.start if isinstance(self.start, int) else max(1, round(self.start * total))
 
 
-Average = Annotated[EMA | SWA, Field(discriminator="kind")]
+class Own(Part):
+    """The mean that the optimizer asgd keeps by itself, of its weights after update `t0` (Polyak & Juditsky 1992).
+
+    Parameters that another optimizer steps are the model's own, and so are statistics of a batch normalisation.
+    """
+
+    kind: Literal["asgd"] = "asgd"
+
+
+Average = Annotated[EMA | SWA | Own, Field(discriminator="kind")]
 
 
 class Target(Part):

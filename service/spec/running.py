@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from service.errors import Problem
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASSES
-from service.spec.mechanics import SWA
+from service.spec.mechanics import SWA, Own
+from service.spec.optimizers.gradient import ASGD
 
 
 def problems(experiment: Experiment) -> Iterator[Problem]:
@@ -35,9 +36,18 @@ def _average(experiment: Experiment) -> Iterator[Problem]:
     if experiment.dataset.validation == 0:
         detail = "averaged weights are only measured, and /dataset/validation is 0: set it above, or average to null."
         yield Problem("/average", "contradiction", detail)
+    if isinstance(average, Own) and not _asgd(experiment):
+        detail = "no optimizer of this run is asgd, which keeps the mean: take ema or swa, or /optimizer/kind asgd."
+        yield Problem("/average/kind", "contradiction", detail, limit=["ema", "swa"])
     if isinstance(average, SWA) and average.first(total) > total > 0:
         detail = f"the run, by /steps or /epochs, ends before, at {total}."
         yield Problem("/average/start", "contradiction", detail, limit=total)
+
+
+def _asgd(experiment: Experiment) -> list[ASGD]:
+    """Every asgd of the run."""
+    optimizers = [experiment.optimizer, *(rule.optimizer for rule in experiment.groups)]
+    return [each for each in optimizers if isinstance(each, ASGD)]
 
 
 def _stop(experiment: Experiment) -> Iterator[Problem]:
@@ -88,6 +98,10 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     best = experiment.checkpoint.best
     if best is not None and (best.mode == "min") != best.series.endswith("loss"):
         yield Problem("/checkpoint/best/mode", "probably_reversed", f"{best.series} is better the other way round.")
+    late = [each.t0 for each in _asgd(experiment) if each.t0 >= experiment.total_steps]
+    if isinstance(experiment.average, Own) and late:
+        detail = f"the mean begins after update /optimizer/t0, {late[0]:g}, and the run ends before: it is no mean."
+        yield Problem("/average", "never_due", detail, limit=experiment.total_steps)
     if experiment.average is not None and experiment.average.kind == "ema":
         memory = round(1 / (1 - experiment.average.decay))
         if memory > experiment.total_steps:

@@ -1,7 +1,7 @@
 """A model as a list of torch's layers: declared, not programmed."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -9,6 +9,8 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.models.base import Model_
 from service.spec.models.layers import EmbeddingLayer, Layer, Layer_, Misfit, Shape
+from service.spec.models.layers.norms import LastNorm_
+from service.spec.models.layers.plain import ActivationLayer, Dropout, LinearLayer, PReLU, SoftmaxLayer
 from service.spec.models.leaf import Leaf
 
 
@@ -32,11 +34,11 @@ class Sequential(Model_):
             yield Leaf(str(at), layer.layer, shape, own, max(depth, 0), getattr(layer, "sparse", False), extra)
 
     def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
-        """Token ids are embedded first, and nothing else is."""
-        if task in ("objective", "language"):
+        """Token ids are embedded first, and nothing else is; a language is predicted at each position by itself."""
+        if task == "objective":
             yield from super().task_problems(task, vocabulary)
             return
-        first = self.layers[0]
+        first, mixing = self.layers[0], _mixing(self.layers)
         if vocabulary and not (isinstance(first, EmbeddingLayer) and first.num_embeddings >= vocabulary):
             detail = f"rows of /dataset are token ids: begin with an Embedding of num_embeddings {vocabulary}."
             yield Problem("/layers/0", "contradiction", detail)
@@ -45,23 +47,43 @@ class Sequential(Model_):
                 detail = f"layer {at} (Embedding) takes token ids, and gets numbers: use Linear."
                 yield Problem(f"/layers/{at}", "contradiction", detail)
 
+        if task == "language" and mixing is not None:
+            named = self.layers[mixing].layer
+            detail = f"layer {mixing} ({named}) mixes positions, of which each predicts its next: choose transformer."
+            yield Problem(f"/layers/{mixing}", "contradiction", detail)
+        elif task != "language" and vocabulary and mixing is None:
+            detail = f"/dataset is a {task} task with one answer a row, not one a position: add a Flatten."
+            yield Problem("/layers", "contradiction", detail)
+
     def shape_problems(self, shape: Shape, outputs: int) -> Iterator[Problem]:
         """The first layer that does not fit, by its position, and why; then whether the outputs come out."""
-        at = 0
+        at, wanted = 0, answers(self.layers, shape, outputs)
         try:
             for at, layer in enumerate(self.layers):  # noqa: B007  # `at` is where it stopped
                 shape = layer.gives(shape)
         except Misfit as misfit:
             yield Problem(f"/layers/{at}", "shape_mismatch", f"layer {at} ({self.layers[at].layer}) {misfit}.")
             return
-        if shape != (outputs,):
-            fix = _fix(self.layers[-1], shape, outputs)
-            detail = f"the last layer ({layer.layer}) gives {list(shape)} a row, and [{outputs}] is needed: {fix}."
+        if shape != wanted:
+            fix = _fix(self.layers[-1], shape, outputs, len(wanted))
+            detail = f"the last layer ({layer.layer}) gives {list(shape)} a row, and {list(wanted)} is needed: {fix}."
             yield Problem(f"/layers/{at}", "shape_mismatch", detail)
 
 
-def _fix(last: Layer_, shape: Shape, outputs: int) -> str:
-    if len(shape) > 1:
+def answers(layers: Sequence[Layer_], shape: Shape, outputs: int) -> Shape:
+    """What the last layer is to give a row: the outputs, or those at every position of a row of tokens."""
+    each = isinstance(layers[0], EmbeddingLayer) and _mixing(layers) is None
+    return (*shape, outputs) if each else (outputs,)
+
+
+def _mixing(layers: Sequence[Layer_]) -> int | None:
+    """The first layer behind an embedding that looks at more than one position; None: none does."""
+    alone = (EmbeddingLayer, LinearLayer, ActivationLayer, SoftmaxLayer, PReLU, Dropout, LastNorm_)
+    return next((at for at, layer in enumerate(layers) if not isinstance(layer, alone)), None)
+
+
+def _fix(last: Layer_, shape: Shape, outputs: int, rank: int) -> str:
+    if len(shape) > rank:
         return f"end with Flatten and Linear with out_features {outputs}"
     if last.layer == "Linear":
         return f"set out_features to {outputs}"

@@ -46,7 +46,7 @@ class SGD(Optimizer_):
 
 
 class ASGD(Optimizer_):
-    """SGD whose rate falls by itself; torch also keeps the mean of the weights, which nothing here reads.
+    """SGD whose rate falls by itself; the mean of the weights that it keeps is measured by /average kind asgd.
 
     As torch computes it, a rate that a schedule sets acts one update later.
     """
