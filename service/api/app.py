@@ -6,7 +6,19 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from service.api import catalog, comparisons, datasets, events, experiments, problems, runs, series, service
+from service.api import (
+    catalog,
+    comparisons,
+    datasets,
+    events,
+    experiments,
+    page,
+    problems,
+    runs,
+    series,
+    service,
+    session,
+)
 from service.api.deps import known_parameters
 from service.api.guard import Authenticated, Envelope, KnownHost
 from service.api.openapi import RESPONSES, describe
@@ -14,7 +26,7 @@ from service.api.runtime import Runtime, running
 from service.settings import Settings
 from service.settings import settings as read_settings
 
-NOUNS = (service, datasets, experiments, runs, series, events, comparisons, catalog)
+NOUNS = (page, service, session, datasets, experiments, runs, series, events, comparisons, catalog)
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 
 

@@ -5,10 +5,11 @@ They are plain ASGI, so that nothing that is mounted, streamed or not found can 
 
 import logging
 import re
+from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api import problems
@@ -16,10 +17,14 @@ from service.api.runtime import Runtime
 from service.db import projects
 from service.db.projects import Principal
 from service.db.session import transaction
-from service.errors import Misdirected, SaddleError, Unauthorized
+from service.errors import Forbidden, Misdirected, SaddleError, Unauthorized
 from service.ids import new_id
 
 OPEN = ("/", "/v1/livez", "/v1/readyz", "/v1/openapi.json")  # the routes that need no key
+PAGE = "/page/"  # and what lies below it, which is the same for everybody
+SIGN_IN = ("POST", "/v1/session")  # and this, whose key is in its body
+COOKIE = "saddle_key"
+SAFE = ("GET", "HEAD", "OPTIONS")
 KEY = re.compile(r"Bearer (key_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100})")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -84,19 +89,25 @@ class KnownHost:
 
 
 class Authenticated:
-    """Denies by default: whatever is not named in OPEN needs a key, whether there is a route or not."""
+    """Denies by default: whatever is not named as open needs a key, whether there is a route or not.
+
+    A browser sends its cookie along whoever asks it to: whatever changes something must come from our own page.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`Unauthorized` without a key that opens; the principal goes with the request."""
-        if scope["type"] == "http" and scope["path"] not in OPEN:
-            scope["state"]["principal"] = await self._principal(scope)
+        if scope["type"] == "http":
+            if scope["method"] not in SAFE:
+                _check_origin(Headers(scope=scope))
+            if not is_open(scope["method"], scope["path"]):
+                scope["state"]["principal"] = await self._principal(scope)
         await self.app(scope, receive, send)
 
     async def _principal(self, scope: Scope) -> Principal:
-        given = KEY.fullmatch(Headers(scope=scope).get("authorization", ""))
+        given = KEY.fullmatch(_shown(Headers(scope=scope)))
         runtime: Runtime = scope["state"]["runtime"]
         found = None
         if given:
@@ -104,6 +115,27 @@ class Authenticated:
         if found is None:
             raise Unauthorized("Send a valid key as `Authorization: Bearer key_....secret`.")
         return found
+
+
+def is_open(method: str, path: str) -> bool:
+    """Whether a request needs no key."""
+    return path in OPEN or path.startswith(PAGE) or (method, path) == SIGN_IN
+
+
+def _shown(headers: Headers) -> str:
+    """The key of a program, or else that of the page's cookie."""
+    if "authorization" in headers:
+        return headers["authorization"]
+    return f"Bearer {cookie_parser(headers.get('cookie', '')).get(COOKIE, '')}"
+
+
+def _check_origin(headers: Headers) -> None:
+    """`Forbidden` where another site's page sends this, or where a cookie comes without saying from which page."""
+    origin = headers.get("origin")
+    if origin is None and ("authorization" in headers or "cookie" not in headers):
+        return  # a program
+    if urlsplit(origin or "").netloc.lower() != headers.get("host", "").lower():
+        raise Forbidden("Only the page of this server may do this with the key of its cookie.")
 
 
 def find(runtime: Runtime, key: str) -> Principal | None:

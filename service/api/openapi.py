@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.api.catalog import SchedulePreview
 from service.api.comparison_views import Question
-from service.api.guard import OPEN
+from service.api.guard import is_open
 from service.api.problems import MEDIA_TYPE, ProblemDocument
 from service.spec.experiment import Experiment
 
@@ -34,8 +34,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         components["schemas"] = dict(sorted({**components.get("schemas", {}), **definitions}.items()))
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "key_id.secret"}}
         document["security"] = [{"key": []}]
-        for path in OPEN:
-            for operation in document["paths"][path].values():
-                operation["security"] = []
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                if is_open(method.upper(), path):
+                    operation["security"] = []
         app.openapi_schema = document
     return app.openapi_schema

@@ -1,18 +1,16 @@
-"""Routes of the service itself: its health, who is asking, its own description, and the page."""
+"""Routes of the service itself: its health, who is asking, its own description."""
 
-from pathlib import Path
 from typing import Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
 
 from service.api.deps import PrincipalDep, RuntimeDep
 from service.api.views import Json, View
+from service.db.projects import Principal
 from service.db.session import check_schema, newest_migration
 from service.errors import Unavailable
 
 router = APIRouter(tags=["service"])
-PAGE = Path(__file__).resolve().parents[1] / "web" / "index.html"
 
 
 class Live(View):
@@ -38,11 +36,10 @@ class Me(View):
     project: str
     project_id: str
 
-
-@router.get("/", operation_id="get_page", response_class=HTMLResponse)
-def get_page() -> HTMLResponse:
-    """The page."""
-    return HTMLResponse(PAGE.read_bytes())
+    @classmethod
+    def of(cls, principal: Principal) -> "Me":
+        """From the key's owner."""
+        return cls(**{name: getattr(principal, name) for name in cls.model_fields})
 
 
 @router.get("/v1/openapi.json", operation_id="get_openapi")
@@ -70,10 +67,4 @@ def get_readyz(runtime: RuntimeDep) -> Ready:
 @router.get("/v1/me", operation_id="get_me")
 def get_me(principal: PrincipalDep) -> Me:
     """The project and member of the key that asks."""
-    return Me(
-        key_id=principal.key_id,
-        member=principal.member,
-        role=principal.role,
-        project=principal.project,
-        project_id=principal.project_id,
-    )
+    return Me.of(principal)

@@ -1,0 +1,48 @@
+"""Signing in on the page: the key goes into a cookie that scripts cannot read."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api.deps import RuntimeDep, body
+from service.api.guard import COOKIE, find
+from service.api.service import Me
+from service.api.views import View
+from service.errors import Unauthorized
+
+router = APIRouter(prefix="/v1/session", tags=["service"])
+
+
+class SignIn(BaseModel):
+    """Who wants to come in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    key: str = Field(min_length=1, max_length=200, description="an API key, `key_....secret`")
+
+
+@router.post("", operation_id="sign_in")
+def sign_in(
+    given: Annotated[SignIn, Depends(body(SignIn))], runtime: RuntimeDep, request: Request, response: Response
+) -> Me:
+    """Keep a key in this browser until it signs out or is closed. 401 where the key opens nothing."""
+    principal = find(runtime, given.key)
+    if principal is None:
+        raise Unauthorized("This key opens nothing: it is mistyped, revoked or expired.")
+    secure = request.headers.get("origin", "").startswith("https:")
+    response.set_cookie(COOKIE, given.key, httponly=True, samesite="strict", secure=secure, path="/")
+    return Me.of(principal)
+
+
+class SignedOut(View):
+    """The browser has no key any more."""
+
+    status: Literal["signed_out"] = "signed_out"
+
+
+@router.delete("", operation_id="sign_out")
+def sign_out(response: Response) -> SignedOut:
+    """Forget the key in this browser; the key itself stays good."""
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict", path="/")
+    return SignedOut()

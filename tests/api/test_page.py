@@ -1,0 +1,108 @@
+"""The page's files, signing in, and what a browser may be made to do."""
+
+import gzip
+import hashlib
+import re
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from service.api.page import FOLDER
+
+VENDOR = FOLDER / "vendor"
+
+
+def test_the_page_asks_nobody_else(open_house: TestClient) -> None:
+    page = open_house.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    asked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert asked
+    for path in asked:
+        assert path.startswith("/page/")
+        assert open_house.get(path).status_code == 200
+    assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=", page.text), "the policy forbids anything inline"
+
+
+def test_every_module_imports_what_is_there() -> None:
+    for path in FOLDER.rglob("*.js"):
+        if path.parent != VENDOR:
+            for imported in re.findall(r'from "([^"]+)"', path.read_text()):
+                assert imported.startswith("."), f"{path.name} asks for {imported}"
+                assert (path.parent / imported).resolve().is_file(), f"{path.name}: {imported}"
+
+
+def test_what_others_wrote_is_as_they_wrote_it_and_has_its_licence() -> None:
+    listed = dict(line.split("  ")[::-1] for line in (VENDOR / "SHA256SUMS").read_text().splitlines())
+    assert set(listed) == {path.name for path in VENDOR.iterdir()} - {"SHA256SUMS"}
+    for name, digest in listed.items():
+        assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest, name
+    assert {"htm.LICENSE", "preact.LICENSE", "uplot.LICENSE"} <= set(listed)
+
+
+def test_all_scripts_together_stay_small() -> None:
+    assert sum(len(gzip.compress(path.read_bytes())) for path in FOLDER.rglob("*.js")) <= 150_000
+
+
+def test_a_part_is_packed_and_not_sent_again_to_whoever_has_it(open_house: TestClient) -> None:
+    first = open_house.get("/page/vendor/uplot.js")
+    assert first.headers["content-encoding"] == "gzip"
+    assert first.content == (VENDOR / "uplot.js").read_bytes()
+    again = open_house.get("/page/vendor/uplot.js", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    plain = open_house.get("/page/vendor/uplot.js", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize(
+    "name", ["../__init__.py", "%2e%2e/__init__.py", "__init__.py", "vendor", "", "vendor/SHA256SUMS"]
+)
+def test_nothing_else_is_served(open_house: TestClient, name: str) -> None:
+    assert open_house.get(f"/page/{name}").status_code in (401, 404)
+
+
+@pytest.fixture
+def browser(open_house: TestClient) -> Iterator[TestClient]:
+    """A client with a cookie jar of its own."""
+    with TestClient(open_house.app, raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_signing_in_keeps_the_key_where_no_script_reads_it(browser: TestClient, shared_key: str) -> None:
+    answer = browser.post("/v1/session", json={"key": shared_key})
+    assert answer.json()["member"]
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert "Secure" not in cookie
+    assert browser.get("/v1/me").json() == answer.json()
+    assert browser.delete("/v1/session", headers={"Origin": "http://testserver"}).status_code == 200
+    assert browser.get("/v1/me").status_code == 401
+
+
+def test_behind_tls_the_cookie_never_travels_in_the_open(browser: TestClient, shared_key: str) -> None:
+    headers = {"Origin": "https://testserver"}
+    assert "Secure" in browser.post("/v1/session", json={"key": shared_key}, headers=headers).headers["set-cookie"]
+
+
+def test_a_wrong_key_signs_nobody_in(browser: TestClient) -> None:
+    answer = browser.post("/v1/session", json={"key": "key_00000000000000000000000000.x"})
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", None, "http://testserver.evil.example"])
+def test_another_sites_page_changes_nothing_with_our_cookie(
+    open_house: TestClient, shared_key: str, origin: str | None
+) -> None:
+    headers = {"Cookie": f"saddle_key={shared_key}"} | ({"Origin": origin} if origin else {})
+    for method, path in (("POST", "/v1/experiments"), ("DELETE", "/v1/session"), ("PATCH", "/v1/runs/x")):
+        answer = open_house.request(method, path, headers=headers, json={})
+        assert answer.status_code == 403, path
+        assert answer.json()["code"] == "forbidden"
+
+
+def test_our_own_page_may(open_house: TestClient, shared_key: str) -> None:
+    headers = {"Cookie": f"saddle_key={shared_key}", "Origin": "http://testserver"}
+    assert open_house.post("/v1/experiments", json={}, headers=headers).status_code == 422
