@@ -1,0 +1,55 @@
+// The page: who is here, where they are, and the view that belongs there.
+import { html, render, useEffect, useState } from "./lib/html.js";
+import { ask, get, onSignedOut } from "./lib/api.js";
+import { href, useAddress } from "./lib/address.js";
+import { visible } from "./lib/format.js";
+import { useKeys } from "./lib/keys.js";
+import { LANGUAGES, speak, spoken, t } from "./lib/words.js";
+import { Compare } from "./views/compare.js";
+import { Experiment } from "./views/experiment.js";
+import { Experiments } from "./views/experiments.js";
+import { New } from "./views/new.js";
+import { Run } from "./views/run.js";
+import { SignIn } from "./views/signin.js";
+import { Workers } from "./views/workers.js";
+
+const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers };
+const PLACES = ["experiments", "compare", "new", "workers"];
+
+// `up` prints an address with the key behind the "#", which no server sees: it is used once and taken out again.
+async function enter() {
+  const given = /^#key=(.+)$/.exec(window.location.hash);
+  if (given) {
+    window.history.replaceState(null, "", "#/");
+    await ask("POST", "/v1/session", { key: decodeURIComponent(given[1]) });
+  }
+  return get("/v1/me");
+}
+
+function App() {
+  const [me, setMe] = useState(undefined); // undefined: not known yet; null: nobody
+  const [, redraw] = useState(0);
+  const { path, search } = useAddress();
+  useEffect(() => {
+    onSignedOut(() => setMe(null));
+    enter().then(setMe, () => setMe(null));
+  }, []);
+  useKeys(me);
+  if (me === undefined) return null;
+  if (me === null) return html`<${SignIn} done=${setMe}/>`;
+  const place = path[0] || "experiments";
+  const View = VIEWS[place];
+  return html`<header>
+    <a class="brand" href=${href([])}>Saddle</a>
+    <nav aria-label=${t("places")}>${PLACES.map((each) => html`<a key=${each} href=${href([each])}
+      aria-current=${place === each ? "page" : null}>${t(`place.${each}`)}</a>`)}</nav>
+    <span class="who">${visible(me.member)} · ${visible(me.project)}</span>
+    <select aria-label=${t("language")} value=${spoken()} onChange=${(event) => { speak(event.target.value); redraw((n) => n + 1); }}>
+      ${Object.entries(LANGUAGES).map(([word, name]) => html`<option value=${word}>${name}</option>`)}</select>
+    <button type="button" onClick=${async () => { await ask("DELETE", "/v1/session"); setMe(null); }}>${t("sign.out")}</button>
+  </header>
+  <main id="main" tabindex="-1">${View ? html`<${View} key=${path.slice(0, 2).join("/")} path=${path.slice(1)} search=${search} me=${me}/>`
+    : html`<p class="empty">${t("nowhere")} <a href=${href([])}>${t("place.experiments")}</a></p>`}</main>`;
+}
+
+render(html`<${App}/>`, document.getElementById("app"));

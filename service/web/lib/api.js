@@ -1,0 +1,53 @@
+// Talking to the server: JSON in and out, every refusal as a Refusal with all its problems.
+
+export class Refusal extends Error {
+  constructor(status, document) {
+    super(document.detail || document.title || `The server answered ${status}.`);
+    this.status = status;
+    this.code = document.code || "";
+    this.instance = document.instance || "";
+    this.problems = document.errors || [];
+    this.column = document.column;
+  }
+}
+
+let signedOut = () => {};
+
+// Called whenever the server does not know us any more.
+export function onSignedOut(callback) {
+  signedOut = callback;
+}
+
+export async function ask(method, path, body, { signal, headers = {} } = {}) {
+  const options = { method, signal, headers: { ...headers }, credentials: "same-origin" };
+  if (body instanceof Blob) {
+    options.body = body;
+  } else if (body !== undefined) {
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+  }
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal(0, { code: "unreachable", detail: "The server does not answer. Is it running?" });
+  }
+  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  const document = await answer.json().catch(() => ({}));
+  if (answer.status === 401 && path !== "/v1/session") signedOut();
+  throw new Refusal(answer.status, document);
+}
+
+export const get = (path, options) => ask("GET", path, undefined, options);
+export const post = (path, body = {}, options) => ask("POST", path, body, options);
+export const patch = (path, body, options) => ask("PATCH", path, body, options);
+
+export function query(parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return given.length ? `?${new URLSearchParams(given)}` : "";
+}
+
+// JSON has no NaN: the server sends it and the infinities as words.
+const WORDS = { NaN, Infinity, "-Infinity": -Infinity };
+export const number = (value) => (typeof value === "string" ? WORDS[value] : value);

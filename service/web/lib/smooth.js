@@ -1,0 +1,16 @@
+// The bias-corrected exponential mean, as the server computes it; what is not finite leaves it as it was.
+export function smooth(values, weight) {
+  if (!weight) return values;
+  const out = new Array(values.length);
+  let sum = 0;
+  let mass = 0;
+  for (let i = 0; i < values.length; i += 1) {
+    const value = values[i];
+    if (value !== null && Number.isFinite(value)) {
+      sum = weight * sum + (1 - weight) * value;
+      mass = weight * mass + (1 - weight);
+    }
+    out[i] = mass ? sum / mass : null;
+  }
+  return out;
+}

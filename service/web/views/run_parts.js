@@ -1,0 +1,36 @@
+// Beside a run's curves: who executed it, what is kept of it, what happened.
+import { html } from "../lib/html.js";
+import { get } from "../lib/api.js";
+import { href } from "../lib/address.js";
+import { age, bytes, count, figure, visible } from "../lib/format.js";
+import { useAsked } from "../lib/parts.js";
+import { t } from "../lib/words.js";
+
+export function Attempts({ id, attempt, state }) {
+  const { value } = useAsked((signal) => get(`/v1/runs/${id}/attempts`, { signal }), [id, attempt, state]);
+  const items = value?.items || [];
+  return html`<section><h2>${t("attempts")}</h2>${items.length ? html`<table class="list"><thead><tr>
+    ${["attempt", "worker", "from", "ending"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>
+    ${items.map((each) => html`<tr key=${each.attempt} class=${each.cut_step === null ? "" : "superseded"}><td class="number">${each.attempt}</td>
+      <td>${visible(each.worker)}</td><td class="number">${count(each.start_step)}${each.cut_step === null ? "" : html` <small>${t("cut.at", { step: count(each.cut_step) })}</small>`}</td>
+      <td>${visible(each.ending || t("state.running"))}${each.detail ? html`<br/><small>${visible(each.detail)}</small>` : null}</td></tr>`)}</tbody></table>`
+    : html`<p class="hint">${t("attempts.none")}</p>`}</section>`;
+}
+
+export function Checkpoints({ run }) {
+  const { value } = useAsked((signal) => get(`/v1/runs/${run.id}/checkpoints`, { signal }), [run.id, run.checkpoint_step, run.state]);
+  const items = (value?.items || []).filter((each) => !each.removed_at);
+  return html`<section><h2>${t("checkpoints")}</h2>${items.length ? html`<table class="list"><thead><tr>
+    ${["step", "reason", "size", "actions"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>
+    ${items.map((each) => html`<tr key=${`${each.attempt}-${each.step}`} class=${each.damaged ? "superseded" : ""}><td class="number">${count(each.step)}</td>
+      <td>${visible(each.reason)}${each.value === null || each.value === undefined ? "" : ` ${figure(each.value)}`}</td><td class="number">${bytes(each.size_bytes)}</td>
+      <td><a href=${`/v1/runs/${run.id}/checkpoints/${each.step}/tensors.safetensors`} download>${t("download")}</a>
+        ${each.damaged ? null : html` <a href=${href(["new"], { fork: run.id, step: each.step })}>${t("fork")}</a>`}</td></tr>`)}</tbody></table>`
+    : html`<p class="hint">${t("checkpoints.none")}</p>`}</section>`;
+}
+
+export function History({ items }) {
+  return html`<section><h2>${t("history")}</h2><ol class="history">${items.filter(({ kind }) => kind !== "checkpoint").map((event) => html`<li key=${event.id}>
+    <time datetime=${event.at} title=${event.at}>${t("ago", { age: age(event.at) })}</time> <strong>${visible(event.data.state || event.kind)}</strong>
+    ${Object.entries(event.data).filter(([name, value]) => name !== "state" && typeof value !== "object").map(([name, value]) => html` <small>${visible(name)} ${visible(value)}</small>`)}</li>`)}</ol></section>`;
+}
