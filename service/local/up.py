@@ -250,6 +250,7 @@ class Start:
         say(f"\nSaddle is ready after {seconds:.1f} s: {self.url}  ({workers}; data in {self.folder.path})")
         if made:
             say(f"API key, shown this once and kept in {self.folder.key}: {self.key}")
+            say(f"The page, signed in: {self.url}/#key={self.key}")
         else:
             say(f"API key: the one of the first start, kept in {self.folder.key}")
         say(

@@ -21,6 +21,7 @@ async function enter() {
   const given = /^#key=(.+)$/.exec(window.location.hash);
   if (given) {
     window.history.replaceState(null, "", "#/");
+    window.dispatchEvent(new HashChangeEvent("hashchange"));
     await ask("POST", "/v1/session", { key: decodeURIComponent(given[1]) });
   }
   return get("/v1/me");
@@ -52,4 +53,6 @@ function App() {
     : html`<p class="empty">${t("nowhere")} <a href=${href([])}>${t("place.experiments")}</a></p>`}</main>`;
 }
 
-render(html`<${App}/>`, document.getElementById("app"));
+const root = document.getElementById("app");
+root.replaceChildren(); // what was there while this loaded
+render(html`<${App}/>`, root);

@@ -63,21 +63,25 @@ function Overlay({ name, groups, search }) {
   const [x, ...ys] = pick(centre);
   const [, ...lows] = spread ? pick(spread[0]) : [];
   const [, ...highs] = spread ? pick(spread[1]) : [];
+  const positive = ys.every((column) => column.every((value) => value === null || value === undefined || value > 0));
+  const log = search.get("log") !== "0" && positive && name.endsWith("loss");
   const lines = shown.map((line, index) => ({
-    label: line.group.label, colour: line.colour, dash: line.dash, y: ys[index], lo: spread ? lows[index] : null, hi: spread ? highs[index] : null,
+    label: line.group.label, colour: line.colour, dash: line.dash, y: ys[index], lo: spread ? (log ? above(lows[index], ys[index]) : lows[index]) : null, hi: spread ? highs[index] : null,
     points: x.length < 3,
   }));
-  const positive = [...ys, ...lows].every((column) => column.every((value) => value === null || value === undefined || value > 0));
   const toggle = (label) => setHidden((before) => {
     const after = new Set(before);
     if (!after.delete(label)) after.add(label);
     return after;
   });
   return html`<section class="panel"><h2>${visible(name)}</h2>
-    <${Chart} x=${x} lines=${lines} logY=${search.get("log") !== "0" && positive && name.endsWith("loss")} xLabel=${t(`choice.${search.get("x") || "step"}`)}
+    <${Chart} x=${x} lines=${lines} logY=${log} xLabel=${t(`choice.${search.get("x") || "step"}`)}
       height=${300} label=${t("chart.of", { name: visible(name) })}/>
     <${Legend} lines=${all.map(({ group, ...style }) => ({ label: group.label, ...style }))} hidden=${hidden} onToggle=${toggle}/></section>`;
 }
+
+// An interval of a small mean may reach below zero, where a logarithmic axis has no place: its band ends at a tenth.
+const above = (lows, centres) => lows.map((value, index) => (value > 0 ? value : centres[index] ? centres[index] / 10 : value));
 
 const finite = (value) => (Number.isFinite(value) ? value : null);
 
