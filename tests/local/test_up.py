@@ -151,7 +151,8 @@ def test_up_prints_address_key_and_a_line_to_paste_and_ends_in_order(machine: Ma
     assert f"shown this once and kept in {machine.data / 'key'}: {key}" in printed
     assert f"export SADDLE_URL={machine.url}\n" in printed
     assert "curl -sS $SADDLE_URL/v1/experiments" in printed
-    assert printed.count(key) == 1
+    assert f"The page, signed in: {machine.url}/#key={key}\n" in printed
+    assert printed.count(key) == 2
     assert (machine.data / "key").stat().st_mode & 0o777 == 0o600
     notes = machine.notes().splitlines()
     assert notes[0] == "key --project default"
