@@ -11,7 +11,7 @@ ATTEMPTS = """
         (SELECT max(last_step) FROM metric_chunk m WHERE m.run_id = a.run_id AND m.attempt = a.attempt)
     FROM attempt a ORDER BY run_id, attempt
 """
-QUIET = ("succeeded", "cancelled", "paused", "drained", "checkpoint_damaged")
+QUIET = ("succeeded", "cancelled", "paused", "drained", "checkpoint_damaged", "checkpoint_failed")
 
 
 def unexplained(session: "Session") -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from service.local.server import own_folder
 from tests.faults import oracle
 from tests.faults.fault import KINDS, Fault, Scene
 from tests.faults.kinds import broker, database, files, processes, wishes  # noqa: F401  they register their kinds
@@ -92,11 +93,22 @@ class Drive:
         """Every variant once, before anything happens."""
         with self.stack.connect() as session:
             oracle.install(session, WINDOW_S)
+            self._move_points(session)
         first = {variant: self.people.post(variant)[0] for variant in self.people.specs}
         self._wait(lambda: all(self.people.states()[run] == "succeeded" for run in first.values()), 240)
         self.people.repeats = 0  # those from before the API was there
         with self.stack.connect() as session:
             return {variant: oracle.curves(session, run)[0] for variant, run in first.items()}
+
+    def _move_points(self, session: Any) -> None:
+        """The table of points lies on a small disk of its own."""
+        disk = self.stack.disks["small"]
+        if disk.limited:
+            self.stack.postgres.account.take(disk.folder)
+            own_folder(disk.folder / "points", self.stack.postgres.account)
+            session.execute(f"CREATE TABLESPACE small LOCATION '{disk.folder / 'points'}'")
+            session.execute("ALTER TABLE metric_chunk SET TABLESPACE small")
+            session.execute("ALTER INDEX metric_chunk_pkey SET TABLESPACE small")
 
     def _disturb(self) -> None:
         self._kinds = [name for name in self.plan.kinds if name not in PAUSES or self.people.can("pause")]
@@ -171,12 +183,14 @@ class Drive:
         if not self.stack.valkey.running:
             self.stack.valkey.start()
 
+        ended = ENDED if self.people.can("resume") else (*ENDED, "paused")
+
         def quiet() -> bool:
             states = self.people.states()
             for run, state in states.items():
-                if state == "paused":
+                if state == "paused" and state not in ended:
                     self.people.wish(run, "resume")
-            return all(state in ENDED for state in states.values())
+            return all(state in ended for state in states.values())
 
         self._wait(quiet, SETTLED_S[self.plan.trainer], fails=False)
 

@@ -48,7 +48,10 @@ def table(session: Session) -> str:
     classes = ("lost", "doubled", "wrong", "stuck", "forbidden", "unexplained")
     rows += [(f"**{name}**", f"**{verdict.count(name)}**") for name in classes]
     lines = ["| | |", "|---|---|"] + [f"| {name} | {value} |" for name, value in rows]
-    lines += ["", "| fault | landed |", "|---|---|"] + [f"| {name} | {n} |" for name, n in sorted(kinds.items())]
+    lines += ["", "| fault | landed | missed | mean s |", "|---|---|---|---|"]
+    for name in sorted(kinds.keys() | missed.keys()):
+        lasted = [fault.ended - fault.began for fault in session.faults if fault.kind.name == name]
+        lines.append(f"| {name} | {kinds[name]} | {missed[name]} | {sum(lasted) / len(lasted):.1f} |")
     return "\n".join(lines)
 
 
