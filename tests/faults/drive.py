@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import subprocess
 import threading
 import time
 import traceback
@@ -21,7 +22,14 @@ from tests.faults.people import ENDED, People
 from tests.faults.specs import specs
 from tests.faults.stack import WINDOW_S, Stack
 
-PAUSES = ("run_paused", "run_paused_and_resumed", "run_paused_and_cancelled")
+NEED = {  # what the API must know for these kinds
+    "run_paused": "pause",
+    "run_paused_and_resumed": "pause",
+    "run_paused_and_cancelled": "pause",
+    "run_retried": "retry",
+    "run_forked": "forks",
+    "run_replayed": "replay",
+}
 SETTLED_S = {"toy": 60.0, "real": 240.0}
 
 
@@ -59,6 +67,7 @@ class Session:
     repeats: int = 0
     ended_badly: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    starved: list[tuple[float, float]] = field(default_factory=list)  # when the machine itself stood still
 
     @property
     def landed(self) -> list[Fault]:
@@ -111,10 +120,11 @@ class Drive:
             session.execute("ALTER INDEX metric_chunk_pkey SET TABLESPACE small")
 
     def _disturb(self) -> None:
-        self._kinds = [name for name in self.plan.kinds if name not in PAUSES or self.people.can("pause")]
+        self._kinds = [name for name in self.plan.kinds if name not in NEED or self.people.can(NEED[name])]
         injectors = [threading.Thread(target=self._inject, daemon=True) for _ in range(self.plan.injectors)]
         users = threading.Thread(target=self._use, daemon=True)
-        for thread in (*injectors, users):
+        watch = threading.Thread(target=self._watch, daemon=True)
+        for thread in (*injectors, users, watch):
             thread.start()
         for thread in injectors:
             thread.join()
@@ -174,6 +184,19 @@ class Drive:
                 if isinstance(error, AssertionError):
                     self.session.verdict.blame("wrong", f"a POST was refused: {error}")
             time.sleep(0.1)
+
+    def _watch(self) -> None:
+        """Note when even this process was not given the processor for a good part of the lease's window.
+
+        A worker that shares the machine was not either, and may have lost its run for it.
+        """
+        while True:
+            before = time.monotonic()
+            subprocess.run(["true"], check=False)  # a process of its own: it waits in the queue as others do
+            time.sleep(0.1)
+            late = time.monotonic() - before - 0.1
+            if late > 0.3 * WINDOW_S:
+                self.session.starved.append((time.time() - late, time.time()))
 
     def _settle(self) -> None:
         """Heal everything and wait for every run to end; who was paused is resumed."""

@@ -83,17 +83,19 @@ def judge(
             verdict.blame("doubled", f"{name} was posted once and is stored {names[name]} times")
     for run_id, variant in accepted.items():
         if run_id in stored:
-            _judge_run(session, verdict, stored[run_id], references[variant])
+            _judge_run(session, verdict, stored[run_id], references[variant], broken)
     _judge_files(session, verdict, broken)
     return verdict
 
 
-def _judge_run(session: psycopg.Connection[Any], verdict: Verdict, row: Any, reference: Curves) -> None:
+def _judge_run(
+    session: psycopg.Connection[Any], verdict: Verdict, row: Any, reference: Curves, broken: set[str]
+) -> None:
     run_id, state, total, kept, failure, attempts, origin = row
     verdict.counts.update({"runs": 1, state: 1, "attempts": attempts})
     if state in ("queued", "running"):
         verdict.blame("stuck", f"run {run_id} is still {state}")
-    if failure is not None:
+    if failure is not None and not (failure["code"] == "no_good_checkpoint" and broken):
         _judge_failure(session, verdict, run_id, failure)
     seen, gone = curves(session, run_id)
     for name, (steps, values) in seen.items():

@@ -34,6 +34,7 @@ def table(session: Session) -> str:
         ("attempts", counts["attempts"]),
         ("rows written / visible / superseded", f"{counts['written']} / {counts['visible']} / {counts['superseded']}"),
         ("posts asked again with their key", session.repeats),
+        ("times the machine stood still for 0.6 s or more", len(session.starved)),
         ("fenced zombies", session.fenced),
         ("dead worker to requeued, p50 / p99 / max", spread(noticed(session, DEAD, "lost"), "s")),
         ("dead trainer to requeued", spread(noticed(session, ("trainer_killed",), "trainer_died"), "s")),
