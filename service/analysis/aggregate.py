@@ -27,6 +27,8 @@ class Aggregate:
     mean: float | None
     sd: float | None  # with n - 1; None below two values; infinite where it exceeds float64
     median: float | None
+    q1: float | None  # quartiles, linear between values (Hyndman and Fan 1996, type 7)
+    q3: float | None
     min: float | None
     max: float | None
     low: float | None  # of the confidence interval; None below two values
@@ -42,6 +44,8 @@ class Band:
     mean: Values
     sd: Values
     median: Values
+    q1: Values
+    q3: Values
     min: Values
     max: Values
     low: Values
@@ -66,6 +70,8 @@ def aggregate(values: npt.ArrayLike) -> Aggregate:
         mean=_or_none(band.mean),
         sd=_or_none(band.sd),
         median=_or_none(band.median),
+        q1=_or_none(band.q1),
+        q3=_or_none(band.q3),
         min=_or_none(band.min),
         max=_or_none(band.max),
         low=_or_none(band.low),
@@ -94,6 +100,8 @@ def aggregate_curves(y: Values, present: Mask | None = None) -> Band:
             mean=np.ldexp(mean, exponent),
             sd=np.ldexp(sd, exponent),
             median=np.ldexp((_row(ordered, (n - 1) // 2) + _row(ordered, n // 2)) / 2, exponent),
+            q1=np.ldexp(_quantile(ordered, n, 0.25), exponent),
+            q3=np.ldexp(_quantile(ordered, n, 0.75), exponent),
             min=np.ldexp(least, exponent),
             max=np.ldexp(most, exponent),
             low=np.ldexp(mean - half, exponent),
@@ -133,6 +141,14 @@ def _t_over_root(n: Counts) -> Values:
     known, where = np.unique(n, return_inverse=True)
     factors = (t_quantile(UPPER_TAIL, int(k) - 1) / np.sqrt(k) if k > 1 else np.nan for k in known)
     return np.take(np.fromiter(factors, dtype=np.float64), where)
+
+
+def _quantile(ordered: Values, n: Counts, share: float) -> Values:
+    place = (n - 1).clip(0) * share
+    low = np.floor(place).astype(np.int64)
+    below, above = _row(ordered, low), _row(ordered, np.minimum(low + 1, n - 1))
+    found: Values = below + (place - low) * (above - below)
+    return found
 
 
 def _row(ordered: Values, row: Counts) -> Values:
