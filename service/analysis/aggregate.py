@@ -5,6 +5,7 @@ poison the mean nor vanish from the answer. Values are scaled by a power of two 
 1e-308 are as exact as 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,21 +63,18 @@ class Point:
 
 def aggregate(values: npt.ArrayLike) -> Aggregate:
     """One value per seed -> their statistics."""
-    column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
-    band = aggregate_curves(column)
-    return Aggregate(
-        n=int(band.n[0]),
-        diverged=int(band.diverged[0]),
-        mean=_or_none(band.mean),
-        sd=_or_none(band.sd),
-        median=_or_none(band.median),
-        q1=_or_none(band.q1),
-        q3=_or_none(band.q3),
-        min=_or_none(band.min),
-        max=_or_none(band.max),
-        low=_or_none(band.low),
-        high=_or_none(band.high),
-    )
+    return aggregate_many([np.asarray(values, dtype=np.float64)])[0]
+
+
+def aggregate_many(samples: Sequence[npt.ArrayLike]) -> list[Aggregate]:
+    """The same of many samples at once."""
+    rows = [np.asarray(sample, dtype=np.float64) for sample in samples]
+    present = np.arange(max((len(row) for row in rows), default=0))[:, None] < [len(row) for row in rows]
+    y = np.full(present.shape, np.nan)
+    y.T[present.T] = np.concatenate(rows) if rows else []
+    band = aggregate_curves(y, present)
+    figures = [getattr(band, name).tolist() for name in Aggregate.__dataclass_fields__]
+    return [Aggregate(n, d, *map(_or_none, rest)) for n, d, *rest in zip(*figures, strict=True)]
 
 
 def aggregate_curves(y: Values, present: Mask | None = None) -> Band:
@@ -157,6 +155,5 @@ def _row(ordered: Values, row: Counts) -> Values:
     return found
 
 
-def _or_none(column: Values) -> float | None:
-    value = float(column[0])
+def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value

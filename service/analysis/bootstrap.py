@@ -27,7 +27,7 @@ def bootstrap_mean(values: npt.ArrayLike, level: float = 0.95) -> Interval | Non
     return bootstrap_means([np.asarray(values, dtype=np.float64)], level)[0]
 
 
-def bootstrap_means(samples: Sequence[Values], level: float = 0.95) -> list[Interval | None]:
+def bootstrap_means(samples: Sequence[Values | Sequence[float]], level: float = 0.95) -> list[Interval | None]:
     """The same of many samples; those of one size share their resamples."""
     if not 0 < level < 1:
         raise ValueError(f"level must be within 0 and 1; it is {level}.")

@@ -6,7 +6,7 @@ interval excludes 0, the paired t test holds after Holm's correction, and the be
 With few seeds the bootstrap alone promises too much; the t test alone trusts that differences are normal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +16,7 @@ from service.analysis.aggregate import Direction, aggregate
 from service.analysis.arrays import Mask, Values
 from service.analysis.bootstrap import Interval, bootstrap_means
 from service.analysis.power import LEVEL, more_seeds
-from service.analysis.significance import fisher, holm, mean_and_deviation, t_test
+from service.analysis.significance import fisher, holm, mean_and_deviation, t_tests
 
 Verdict = Literal["better", "worse", "indistinguishable", "not_comparable"]
 Pair = tuple[int, int]
@@ -39,6 +39,19 @@ class Contrast:
     more_seeds: int | None  # to be told apart with a power of 0.8; None: told apart, or no number is known
 
 
+def contrasts_by_seed(
+    samples: Sequence[Mapping[int, float]], pairs: Sequence[Pair], family: Sequence[Pair], direction: Direction
+) -> list[Contrast]:
+    """The same from each group's value by seed."""
+    column = {seed: place for place, seed in enumerate(sorted({seed for sample in samples for seed in sample}))}
+    values = np.full((len(samples), len(column)), np.nan)
+    present = np.zeros(values.shape, dtype=np.bool_)
+    for row, sample in enumerate(samples):
+        at = [column[seed] for seed in sample]
+        values[row, at], present[row, at] = list(sample.values()), True
+    return contrasts(values, present, pairs, family, direction)
+
+
 def contrasts(
     values: Values, present: Mask, pairs: Sequence[Pair], family: Sequence[Pair], direction: Direction
 ) -> list[Contrast]:
@@ -47,15 +60,21 @@ def contrasts(
     `family` are all pairs that were looked at to choose these: what Holm's correction counts.
     """
     finite = np.isfinite(values) & present
-    tests = {pair: _p(values, finite, present, pair) for pair in {*family, *pairs}}
+    asked = list(dict.fromkeys(map(_either, [*family, *pairs])))
+    tests = dict(zip(asked, _p_values(values, finite, present, asked), strict=True))
     known = {pair: p for pair, p in tests.items() if p is not None}
     adjusted = dict(zip(known, holm(list(known.values())), strict=True))
     apart = [_differences(values, finite, pair) for pair in pairs]
     boots = bootstrap_means(apart)
     return [
-        _contrast(pair, each, boot, present, finite, tests[pair], adjusted.get(pair), direction)
+        _contrast(pair, each, boot, present, finite, tests[_either(pair)], adjusted.get(_either(pair)), direction)
         for pair, each, boot in zip(pairs, apart, boots, strict=True)
     ]
+
+
+def _either(pair: Pair) -> Pair:
+    """A test has no direction."""
+    return min(pair), max(pair)
 
 
 def _differences(values: Values, finite: Mask, pair: Pair) -> Values:
@@ -64,11 +83,19 @@ def _differences(values: Values, finite: Mask, pair: Pair) -> Values:
     return difference
 
 
-def _p(values: Values, finite: Mask, present: Mask, pair: Pair) -> float | None:
-    p = t_test(_differences(values, finite, pair))
-    a, b = pair
-    lost, shared = _lost(present, finite, pair), int((present[a] & present[b]).sum())
-    return fisher(lost[0], shared, lost[1], shared) if p is None and any(lost) else p
+def _p_values(values: Values, finite: Mask, present: Mask, pairs: Sequence[Pair]) -> list[float | None]:
+    """The paired t test of each pair; where fewer than two seeds are finite, Fisher's of how often they diverged."""
+    if not pairs:
+        return []
+    a, b = np.array(pairs).T
+    both = finite[a] & finite[b]
+    differences = np.where(both, values[a], 0.0) - np.where(both, values[b], 0.0)
+    found = t_tests(differences, both)
+    for place in [place for place, p in enumerate(found) if p is None]:
+        lost, shared = _lost(present, finite, pairs[place]), int((present[a[place]] & present[b[place]]).sum())
+        if any(lost):
+            found[place] = fisher(lost[0], shared, lost[1], shared)
+    return found
 
 
 def _lost(present: Mask, finite: Mask, pair: Pair) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from service.analysis.arrays import Values
+from service.analysis.arrays import Mask, Values
 from service.analysis.student import t_both_tails
 
 ROUNDING = 1e-14  # of the values' size: a spread below it is none
@@ -26,12 +26,21 @@ def mean_and_deviation(values: Values) -> tuple[float, float]:
 def t_test(values: npt.ArrayLike, expected: float = 0.0) -> float | None:
     """Two-sided p of a mean that is `expected`; of paired differences it is the paired test. None below two values."""
     x = np.asarray(values, dtype=np.float64) - expected
-    if len(x) < 2:
-        return None
-    mean, sd = mean_and_deviation(x)
-    if sd == 0:
-        return 1.0 if mean == 0 else 0.0
-    return t_both_tails(mean / (sd / math.sqrt(len(x))), len(x) - 1)
+    return t_tests(x[None, :], np.ones((1, len(x)), dtype=np.bool_))[0]
+
+
+def t_tests(x: Values, there: Mask) -> list[float | None]:
+    """The same for each row of x (R, N), over what is there; 0 elsewhere."""
+    n = there.sum(axis=1)
+    mean = x.sum(axis=1) / np.maximum(n, 1)
+    sd = np.sqrt((np.where(there, x - mean[:, None], 0.0) ** 2).sum(axis=1) / np.maximum(n - 1, 1))
+    sd = np.where(sd <= ROUNDING * np.abs(x).max(axis=1, initial=0.0), 0.0, sd)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(mean == 0, 0.0, mean / (sd / np.sqrt(n)))  # without spread: certain, or no difference at all
+    return [
+        None if count < 2 else 0.0 if math.isinf(each) else t_both_tails(each, count - 1)
+        for each, count in zip(t.tolist(), n.tolist(), strict=True)
+    ]
 
 
 def t_test_below(values: npt.ArrayLike, target: float) -> float | None:
