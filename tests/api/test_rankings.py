@@ -229,8 +229,8 @@ def test_seconds_are_those_of_attempts_and_checkpoints(
             "UPDATE attempt SET started_at = r.started_at, ended_at = r.started_at + interval '15 s' "
             "FROM run r WHERE r.id = run_id AND attempt.attempt = 1",
             "UPDATE checkpoint SET created_at = r.started_at + interval '10 s' FROM run r WHERE r.id = run_id",
-            "UPDATE attempt SET started_at = r.started_at + interval '115 s', ended_at = r.started_at + interval '145 s' "
-            "FROM run r WHERE r.id = run_id AND attempt.attempt = 2",
+            "UPDATE attempt SET started_at = r.started_at + interval '115 s', "
+            "ended_at = r.started_at + interval '145 s' FROM run r WHERE r.id = run_id AND attempt.attempt = 2",
         ):
             connection.execute(text(statement))
     for x, last in (("wall_s", 145.0), ("device_s", 45.0)):

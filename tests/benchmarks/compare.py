@@ -21,7 +21,7 @@ from product import Product, product
 
 from service.db import endings, experiments, leases
 from service.db.chunks import pack
-from service.db.projects import Principal
+from service.db.projects import find_principal
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment
@@ -37,15 +37,11 @@ QUESTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def fill(engine: Engine, http: Any) -> list[str]:
+def fill(engine: Engine, key: str) -> list[str]:
     """The experiments, trained in name only."""
-    posted = http.get("/v1/experiments?limit=1")
-    assert posted.status_code == 200
-    with engine.connect() as connection:
-        from sqlalchemy import text
-
-        row = connection.execute(text("SELECT id, project_id, name FROM member LIMIT 1")).one()
-    principal = Principal(project_id=row.project_id, member_id=row.id, member=row.name, project="default")
+    with transaction(engine) as connection:
+        principal = find_principal(connection, key)
+    assert principal is not None
     ids = []
     for number in range(EXPERIMENTS):
         kind = ("sgd", "adam", "adamw", "rmsprop")[number % 4]
@@ -100,4 +96,4 @@ def measure(served: Product, ids: list[str]) -> None:
 
 if __name__ == "__main__":
     with product() as served:
-        measure(served, fill(served.engine, served.http))
+        measure(served, fill(served.engine, served.http.headers["Authorization"].split()[1]))
