@@ -1,4 +1,7 @@
-"""A run's life: its states, the wishes people have for it, and the one table of allowed moves."""
+"""A run's life: its states, the wishes people have for it, the one table of allowed moves, and what failures may cost.
+
+Statements carry these rules in their conditions; `tests/db/test_moves.py` tries every move from every state.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,34 +26,60 @@ class Wish(StrEnum):
     CANCEL = "cancel"
 
 
+class Relation(StrEnum):
+    """What a run is to the one it was made from."""
+
+    RETRY = "retry"  # of one that failed or was cancelled: same spec, same seed
+    FORK = "fork"  # goes on from a checkpoint with a changed spec, as an experiment of its own
+    REPLAY = "replay"  # the same once more, to be compared with; never part of a result
+
+
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+
+
+class Writer(StrEnum):
+    """Who makes a move, and by what right."""
+
+    API = "api"  # the row locked, its state as read
+    WORKER = "worker"  # a waiting row, locked and nobody else's
+    HOLDER = "holder"  # the worker whose lease the row has, while it is running
+    REAPER = "reaper"  # lease and beat still as they were seen
 
 
 @dataclass(frozen=True)
 class Move:
-    """One allowed change of state: who makes it, from where to where."""
+    """One allowed change of state: who makes it, from where to where. No origin: the run is made by it."""
 
-    writer: str
+    writer: Writer
     origins: frozenset[State]
     targets: frozenset[State]
 
 
-def _move(writer: str, origins: set[State], targets: set[State]) -> Move:
+def _move(writer: Writer, origins: set[State], targets: set[State]) -> Move:
     return Move(writer, frozenset(origins), frozenset(targets))
 
 
+_WAITS, _RUNS, _RESTS = State.QUEUED, State.RUNNING, State.PAUSED
+_GRANTED = {State.PAUSED, State.CANCELLED}  # what breaks off grants the wish it finds
 MOVES: dict[str, Move] = {
-    "claim": _move("worker", {State.QUEUED}, {State.RUNNING}),
-    "succeed": _move("worker", {State.RUNNING}, {State.SUCCEEDED}),
-    "fail": _move("worker", {State.RUNNING}, {State.FAILED}),
-    "requeue": _move("worker", {State.RUNNING}, {State.QUEUED, State.FAILED}),  # failed once the budget is spent
-    "yield": _move("worker", {State.RUNNING}, {State.QUEUED}),
-    "paused": _move("worker", {State.RUNNING}, {State.PAUSED}),
-    "cancelled": _move("worker", {State.RUNNING}, {State.CANCELLED}),
-    "cancel": _move("api", {State.QUEUED, State.PAUSED}, {State.CANCELLED}),
-    "pause": _move("api", {State.QUEUED}, {State.PAUSED}),
-    "resume": _move("api", {State.PAUSED}, {State.QUEUED}),
-    "reap": _move("reaper", {State.RUNNING}, {State.QUEUED, State.PAUSED, State.CANCELLED, State.FAILED}),
+    "submit": _move(Writer.API, set(), {_WAITS}),  # retry, fork and replay submit too
+    "claim": _move(Writer.WORKER, {_WAITS}, {_RUNS}),
+    "flush": _move(Writer.HOLDER, {_RUNS}, {_RUNS}),
+    "checkpoint": _move(Writer.HOLDER, {_RUNS}, {_RUNS}),
+    "succeed": _move(Writer.HOLDER, {_RUNS}, {State.SUCCEEDED}),
+    "fail": _move(Writer.HOLDER, {_RUNS}, {State.FAILED}),
+    "crash": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),  # failed once the budget is spent
+    "device_fail": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
+    "yield": _move(Writer.HOLDER, {_RUNS}, {_WAITS, *_GRANTED}),
+    "paused": _move(Writer.HOLDER, {_RUNS}, {_WAITS, *_GRANTED}),  # queued: the wish was taken back meanwhile
+    "pause_by_server": _move(Writer.HOLDER, {_RUNS}, _GRANTED),
+    "cancelled": _move(Writer.HOLDER, {_RUNS}, {State.CANCELLED}),
+    "cancel": _move(Writer.API, {_WAITS, _RESTS}, {State.CANCELLED}),  # of what runs it is wished
+    "pause": _move(Writer.API, {_WAITS}, {_RESTS}),  # likewise
+    "resume": _move(Writer.API, {_RESTS}, {_WAITS}),  # takes back a wished pause
+    "reap": _move(Writer.REAPER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
+    # the one that may lower checkpoint_step; failed where the checkpoint is the parent's
+    "quarantine": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
 }
 
 
@@ -67,12 +96,54 @@ def displayed(state: State, wish: Wish) -> str:
     return state.value
 
 
-CRASH_BUDGET = 3  # trainer deaths without a new checkpoint, then failed: crash_loop
-DEVICE_BUDGET = 2  # workers whose device failed under it without a new checkpoint, then failed: device_loop
-LOST_BUDGET = 10  # lost leases without a new checkpoint, then failed: lost_loop
+class FailureClass(StrEnum):
+    """What a failure says about trying again."""
+
+    PERMANENT = "permanent"  # it would fail again: no further attempt
+    CRASH = "crash"  # the trainer died or was ended: a few attempts
+    DEVICE = "device"  # the device broke, not the run: another worker
+    LOST = "lost"  # host or worker vanished: many attempts
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many failures of a class in a row, without a new checkpoint, end the run, and the code it then fails with."""
+
+    failures: int
+    code: str
+
+
+BUDGETS = {
+    FailureClass.CRASH: Budget(3, "crash_loop"),
+    FailureClass.DEVICE: Budget(2, "device_loop"),  # counted by workers: one that broke twice counts once
+    FailureClass.LOST: Budget(10, "lost_loop"),
+}
+CRASH_BUDGET = BUDGETS[FailureClass.CRASH].failures
+DEVICE_BUDGET = BUDGETS[FailureClass.DEVICE].failures
+LOST_BUDGET = BUDGETS[FailureClass.LOST].failures
 ATTEMPT_BUDGET = 50  # attempts of any kind
+PERMANENT = frozenset(
+    {
+        *("diverged", "cuda_oom", "out_of_memory", "time_limit", "no_good_checkpoint"),
+        *("spec_cannot_build", "dataset_missing", "dataset_changed"),
+    }
+)
+DEVICE = frozenset({"device_failed"})
+
+
+def failure_class(kind: str) -> FailureClass:
+    """The class of what a trainer or its supervisor says; what nobody listed is a crash."""
+    if kind in PERMANENT:
+        return FailureClass.PERMANENT
+    return FailureClass.DEVICE if kind in DEVICE else FailureClass.CRASH
+
+
+BACKOFF_SPREAD = 0.2  # of the wait, either way: what failed together does not come back together
 
 
 def backoff_s(failures: int) -> float:
     """Seconds until the attempt after `failures` crashes in a row: 0 for the first, then 10, 20, 40, ... 600."""
     return 0.0 if failures <= 1 else min(10.0 * 2 ** (failures - 2), 600.0)
+
+
+PRIORITY_S = 600.0  # a point of priority is worth this much waiting: so waiting makes up for any priority

@@ -40,10 +40,8 @@ class Settings(BaseSettings):
     reap_s: float = Field(5.0, gt=0, description="seconds between two looks of the reaper, and of the dispatcher")
     poll_s: float = Field(15.0, gt=0, description="seconds between two looks of an idle worker when no bell rings")
     drain_s: float = Field(90.0, gt=0, description="seconds a trainer has for its last checkpoint before it is killed")
+    max_run_s: float | None = Field(None, gt=0, description="seconds a run may train in all its attempts; unset: any")
     upload_bytes: int = Field(256 * 2**20, ge=1, description="largest file that can be uploaded as a dataset")
-    dataset_folder: Path | None = Field(
-        None, description="a mounted folder of torchvision's and Hugging Face's datasets, read where they lie"
-    )
     project_bytes: int = Field(20 * 2**30, ge=1, description="all uploads of one project together")
     resident_bytes: int = Field(
         2 * 2**30, ge=0, description="rows of an upload that take more stay on disk in training"

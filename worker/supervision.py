@@ -102,7 +102,6 @@ class RunSupervision:
                 "checkpoint_s": self.settings.checkpoint_s,
                 "folder": str(self.keeper.folder(own).resolve()),
                 "datasets": str(self.settings.dataset_dir.resolve()),
-                "mounted": str(self.settings.dataset_folder.resolve()) if self.settings.dataset_folder else None,
                 "resident_bytes": self.settings.resident_bytes,
                 "resume": resume,
                 "fork": self.held.forked,
@@ -191,7 +190,8 @@ class RunSupervision:
             wish = leases.flush(connection, self.held, chunks, environment)
             if environment is not None and environment.get("reproducible") is False:
                 data = {"attempt": self.held.attempt, "differs": environment.get("differs")}
-                events.add(connection, self.held.run_id, "not_reproducible", data)
+                why = "it runs on something else than the attempt before"
+                events.add(connection, self.held.run_id, "not_reproducible", data, by=self.held.who, why=why)
             return wish
 
         self.wish = self.writer.commit(write)
@@ -218,7 +218,8 @@ class RunSupervision:
 
         def write(connection: Connection) -> Wish:
             wish = leases.flush(connection, self.held, chunks)
-            events.add(connection, self.held.run_id, "checkpoint_failed", data | {"in_a_row": self.not_saved})
+            told = data | {"in_a_row": self.not_saved}
+            events.add(connection, self.held.run_id, "checkpoint_failed", told, by=self.held.who, why=detail)
             return wish
 
         self.wish = self.writer.commit(write)

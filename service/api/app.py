@@ -12,12 +12,14 @@ from service.api import (
     datasets,
     events,
     experiments,
+    offspring,
     page,
     problems,
     runs,
     series,
     service,
     session,
+    workers,
 )
 from service.api.deps import known_parameters
 from service.api.guard import Authenticated, Envelope, KnownHost
@@ -26,7 +28,10 @@ from service.api.runtime import Runtime, running
 from service.settings import Settings
 from service.settings import settings as read_settings
 
-NOUNS = (page, service, session, datasets, experiments, runs, series, events, comparisons, catalog)
+NOUNS = (
+    *(page, service, session, datasets, experiments, runs, offspring, series, events, workers),
+    *(comparisons, catalog),
+)
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 
 

@@ -3,7 +3,7 @@
 What only looks something up is `async`: FastAPI sends every plain function to a thread, half a millisecond each.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -66,6 +66,19 @@ def body(model: type[M]) -> Callable[[bytes], M]:
     return parsed
 
 
+def optional_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
+    """Like `body`, for a model whose every field has a default: no body at all is an empty one."""
+
+    async def parsed(request: Request) -> M:
+        headers = request.headers
+        if "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
+            return model()
+        raw = await raw_body(request)
+        return await anyio.to_thread.run_sync(lambda: document.validate(model, document.read_json(raw)))
+
+    return parsed
+
+
 def _document(raw: Annotated[bytes, Depends(raw_body)]) -> Any:
     return document.read_json(raw)
 
@@ -79,12 +92,12 @@ def preset_taken() -> dict[str, Any]:
     return {"type": "object", "required": ["preset"], "properties": {"preset": names}}
 
 
-def takes(model: type[BaseModel], *others: dict[str, Any]) -> dict[str, Any]:
+def takes(model: type[BaseModel], *others: dict[str, Any], required: bool = True) -> dict[str, Any]:
     """What the OpenAPI document says of a route that reads `model`, or what one of the other schemas describes."""
     schema: dict[str, Any] = {"$ref": f"#/components/schemas/{model.__name__}"}
     if others:
         schema = {"anyOf": [schema, *others]}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
 async def known_parameters(request: Request) -> None:

@@ -1,8 +1,9 @@
-"""Routes of experiments: post one, list them, read one, cancel its runs."""
+"""Routes of experiments: post one, list them, read one, cancel, pause or resume its runs."""
 
 import hashlib
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
@@ -11,12 +12,12 @@ from service.api.deps import ConnectionDep, Document, ExperimentId, PrincipalDep
 from service.api.paging import Cursor, Limit, cut
 from service.api.problems import ProblemItem
 from service.api.restarts import restarts_of
-from service.api.views import Derived, ExperimentItem, ExperimentView, Page, PostedExperiment, RunView, run_views
-from service.db import datasets, experiments, metrics, runs
+from service.api.views import Derived, ExperimentItem, ExperimentView, Page, PostedExperiment, run_views
+from service.db import datasets, experiments, metrics, queueing, runs, wishes
 from service.db.projects import Principal
+from service.db.runs import StoredRun
 from service.db.session import Connection
 from service.errors import Conflict
-from service.ingest import mounted
 from service.lifecycle import TERMINAL
 from service.nonfinite import dumps
 from service.spec import posted
@@ -51,25 +52,22 @@ def post_experiment(
 
     A document may name a `preset` and say only what differs from it.
     """
-    understood = posted.read(document, partial(looked_up, connection, principal, runtime.settings.dataset_folder))
+    understood = posted.read(document, partial(datasets.resolve, connection, principal))
     spec = understood.spec
     if dry_run:
         response.status_code = 200
         return answer(understood, principal)
     request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
     pool = runtime.settings.pool
-    experiment_id, new = experiments.add(connection, principal, spec, pool, idempotency_key, request_hash)
+    experiment_id, new = experiments.add(
+        connection, principal, spec, pool, idempotency_key, request_hash, runtime.settings.max_run_s
+    )
     if new:
         tasks.add_task(runtime.dispatcher.ring, pool, len(spec.seeds))
     else:
         response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/experiments/{experiment_id}"
     return answer(understood, principal, read(connection, principal, experiment_id))
-
-
-def looked_up(connection: Connection, principal: Principal, folder: Path | None, spec: Experiment) -> Experiment:
-    """The spec with what its upload, or the mounted folder, holds."""
-    return mounted.resolve(folder, datasets.resolve(connection, principal, spec))
 
 
 def answer(understood: Posted, principal: Principal, stored: ExperimentView | None = None) -> PostedExperiment:
@@ -106,7 +104,7 @@ def list_experiments(
 @router.get("/{experiment_id}", operation_id="get_experiment")
 def get_experiment(experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep) -> ExperimentView:
     """One experiment, with its runs and the summaries of their series."""
-    return read(connection, principal, experiment_id)
+    return read(connection, principal, experiment_id, with_places=True)
 
 
 @router.post("/{experiment_id}/cancel", operation_id="cancel_experiment", status_code=202)
@@ -114,19 +112,49 @@ def cancel_experiment(
     experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep
 ) -> ExperimentView:
     """Cancel every run that has not ended; those that train stop after their step."""
+    return _ask(connection, principal, experiment_id, wishes.cancel)
+
+
+@router.post("/{experiment_id}/pause", operation_id="pause_experiment", status_code=202)
+def pause_experiment(experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep) -> ExperimentView:
+    """Pause every run that has not ended; those that train write a checkpoint first."""
+    return _ask(connection, principal, experiment_id, wishes.pause)
+
+
+@router.post("/{experiment_id}/resume", operation_id="resume_experiment", status_code=202)
+def resume_experiment(
+    experiment_id: ExperimentId,
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    connection: ConnectionDep,
+    tasks: BackgroundTasks,
+) -> ExperimentView:
+    """Queue every paused run again."""
+    tasks.add_task(runtime.dispatcher.ring, runtime.settings.pool, 1)
+    return _ask(connection, principal, experiment_id, wishes.resume)
+
+
+def _ask(
+    connection: Connection,
+    principal: Principal,
+    experiment_id: str,
+    wish: Callable[[Connection, Principal, str], StoredRun],
+) -> ExperimentView:
+    """Ask it of every run that has not ended."""
     experiments.get(connection, principal, experiment_id)
-    for run in runs.of_experiments(connection, [experiment_id]):
+    for run in runs.all_of_experiments(connection, [experiment_id]):
         if run.state not in TERMINAL:
-            try:
-                runs.cancel(connection, principal, run.id)
-            except Conflict:  # it ended just now
-                continue
+            with suppress(Conflict):  # it ended just now, or is being cancelled
+                wish(connection, principal, run.id)
     return read(connection, principal, experiment_id)
 
 
-def read(connection: Connection, principal: Principal, experiment_id: str) -> ExperimentView:
-    """An experiment and its runs, or `NotFound`."""
+def read(connection: Connection, principal: Principal, experiment_id: str, with_places: bool = False) -> ExperimentView:
+    """An experiment and its runs, or `NotFound`; where waiting runs stand takes a look at the whole queue."""
     stored = experiments.get(connection, principal, experiment_id)
-    found = runs.of_experiments(connection, [experiment_id])
-    views: list[RunView] = run_views(found, metrics.summaries(connection, [run.id for run in found]))
-    return ExperimentView.of(stored, views, restarts_of(views))
+    found = runs.all_of_experiments(connection, [experiment_id])
+    summaries = metrics.summaries(connection, [run.id for run in found])
+    places = queueing.places(connection, [run.id for run in found]) if with_places else {}
+    views = run_views(found, summaries, places)
+    counting = {run.id for run in runs.counting(found)}
+    return ExperimentView.of(stored, views, counting, restarts_of([run for run in views if run.id in counting]))

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from service.api.catalog import SchedulePreview
 from service.api.comparison_views import Question
 from service.api.guard import is_open
+from service.api.orders import ForkOrder, Priority, ReplayOrder, RetryOrder
 from service.api.problems import MEDIA_TYPE, ProblemDocument
 from service.spec.experiment import Experiment
 
@@ -18,7 +19,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "The request was refused; `errors` say where and why."} | PROBLEM,
     "5XX": {"description": "The server could not answer; `instance` names the request in its log."} | PROBLEM,
 }
-OURS: tuple[type[BaseModel], ...] = (Experiment, SchedulePreview, Question, ProblemDocument)
+OURS: tuple[type[BaseModel], ...] = (
+    *(Experiment, SchedulePreview, Question, ProblemDocument),
+    *(Priority, RetryOrder, ForkOrder, ReplayOrder),
+)
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class Identified(Protocol):
     """Anything with an id that sorts by the time of making."""
 
     @property
-    def id(self) -> str:
+    def id(self) -> str | int:
         """Its id."""
 
 
@@ -28,7 +28,7 @@ def cut(found: Sequence[Item], limit: int, request: Request, response: Response)
     """Of `limit` + 1 items asked for, those of this page and the next cursor; the header Link says the same."""
     if len(found) <= limit:
         return found, None
-    cursor = found[limit - 1].id
+    cursor = str(found[limit - 1].id)
     parameters = {**request.query_params, "cursor": cursor}
     response.headers["Link"] = f'<{request.url.path}?{urlencode(parameters)}>; rel="next"'
     return found[:limit], cursor

@@ -1,13 +1,14 @@
-"""Routes of runs: list them, read one, its attempts, cancel it."""
+"""Routes of runs: list them, read one, what happened to it; cancel, pause, resume it, move it in the queue."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 
-from service.api.deps import ConnectionDep, PrincipalDep, RunId
+from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, body, takes
+from service.api.orders import Priority
 from service.api.paging import Cursor, Limit, cut
-from service.api.views import AttemptsView, AttemptView, Page, RunView, run_views
-from service.db import metrics, runs
+from service.api.views import AttemptsView, AttemptView, EventView, HistoryView, Page, RunView, run_views
+from service.db import events, metrics, queueing, runs, wishes
 from service.db.runs import StoredRun
 from service.db.session import Connection
 from service.lifecycle import State
@@ -28,7 +29,8 @@ def list_runs(
     """The project's runs, newest first."""
     found, following = cut(runs.page(connection, principal, limit + 1, cursor, state), limit, request, response)
     summaries = metrics.summaries(connection, [run.id for run in found])
-    return Page(items=run_views(found, summaries), next_cursor=following)
+    places = queueing.places(connection, [run.id for run in found if run.state is State.QUEUED])
+    return Page(items=run_views(found, summaries, places), next_cursor=following)
 
 
 @router.get("/{run_id}", operation_id="get_run")
@@ -44,12 +46,62 @@ def list_attempts(run_id: RunId, principal: PrincipalDep, connection: Connection
     return AttemptsView(items=[AttemptView.of(each) for each in runs.attempts(connection, run.id)])
 
 
+@router.get("/{run_id}/history", operation_id="get_history")
+def get_history(
+    run_id: RunId,
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    request: Request,
+    response: Response,
+    limit: Limit = 50,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="next_cursor of the page before")] = None,
+) -> HistoryView:
+    """What happened to the run, oldest first: each event says who caused it, and why."""
+    run = runs.get(connection, principal, run_id)
+    found = events.after(connection, [run.id], int(cursor or 0), limit + 1)
+    items, following = cut(found, limit, request, response)
+    return HistoryView(items=[EventView.of(each) for each in items], next_cursor=following)
+
+
 @router.post("/{run_id}/cancel", operation_id="cancel_run", status_code=202)
 def cancel_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> RunView:
     """Cancel what waits at once; what trains stops after its step. 409 once it has ended otherwise."""
-    return view(connection, runs.cancel(connection, principal, run_id))
+    return view(connection, wishes.cancel(connection, principal, run_id))
+
+
+@router.post("/{run_id}/pause", operation_id="pause_run", status_code=202)
+def pause_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> RunView:
+    """Pause what waits at once; what trains writes a checkpoint after its step and frees its device."""
+    return view(connection, wishes.pause(connection, principal, run_id))
+
+
+@router.post("/{run_id}/resume", operation_id="resume_run", status_code=202)
+def resume_run(
+    run_id: RunId,
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    connection: ConnectionDep,
+    tasks: BackgroundTasks,
+) -> RunView:
+    """Queue a paused run again; it goes on from its checkpoint. Takes back a pause that has not happened yet."""
+    run = wishes.resume(connection, principal, run_id)
+    if run.state is State.QUEUED:
+        tasks.add_task(runtime.dispatcher.ring, run.pool, 1)
+    return view(connection, run)
+
+
+@router.patch("/{run_id}", operation_id="change_run", openapi_extra=takes(Priority))
+def change_run(
+    run_id: RunId,
+    wanted: Annotated[Priority, Depends(body(Priority))],
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+) -> RunView:
+    """Give the run another priority; of what runs it counts once it waits again."""
+    return view(connection, wishes.prioritise(connection, principal, run_id, wanted.priority))
 
 
 def view(connection: Connection, run: StoredRun) -> RunView:
-    """A run with its series."""
-    return RunView.of(run, metrics.summaries(connection, [run.id])[run.id])
+    """A run with its series, and where it stands in the queue."""
+    places = queueing.places(connection, [run.id]) if run.state is State.QUEUED else {}
+    return RunView.of(run, metrics.summaries(connection, [run.id])[run.id], places.get(run.id))

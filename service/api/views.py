@@ -1,16 +1,19 @@
 """What answers look like: runs, experiments and their pages. No stored object is ever sent as it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from service.api.problems import ProblemItem
+from service.db.events import Event
 from service.db.experiments import StoredExperiment
 from service.db.metrics import Summary
+from service.db.queueing import Place
 from service.db.runs import Attempt, StoredRun
-from service.lifecycle import State, displayed
+from service.db.workers import StoredWorker
+from service.lifecycle import Relation, State, displayed
 from service.nonfinite import dumps
 from service.spec.assign import assign
 from service.spec.effective import effective
@@ -55,11 +58,21 @@ class SummaryView(View):
         return cls(**{name: getattr(summary, name) for name in cls.model_fields})
 
 
+class PlaceView(View):
+    """Where a waiting run stands."""
+
+    before: int = Field(description="runs of its pool that are before it; with several projects each has its turn")
+    reason: str = Field(description="why it has not started")
+
+
 class RunView(View):
     """One training."""
 
     id: str
     experiment_id: str
+    parent_run_id: str | None = Field(description="the run it was made from")
+    relation: Relation | None = Field(description="what it is to its parent")
+    origin_step: int = Field(description="it starts from its parent's state at this step; 0: from the beginning")
     seed: int
     state: State
     displayed: str = Field(description="state, or where it is going: pausing, cancelling")
@@ -70,6 +83,10 @@ class RunView(View):
     attempt: int
     checkpoint_step: int
     pool: str
+    priority: int
+    waiting: PlaceView | None = Field(description="null: it does not wait, or this answer does not say")
+    trained_s: float = Field(description="seconds of the attempts that have ended")
+    limit_s: float | None = Field(description="longest training time; null: none")
     worker: str | None
     failure: Json | None = Field(description="why it failed: code, detail, step, evidence")
     created_at: Utc
@@ -78,20 +95,23 @@ class RunView(View):
     series: dict[str, SummaryView]
 
     @classmethod
-    def of(cls, run: StoredRun, summaries: Sequence[Summary] = ()) -> "RunView":
+    def of(cls, run: StoredRun, summaries: Sequence[Summary] = (), place: Place | None = None) -> "RunView":
         """From what is stored."""
         return cls(
             **{name: value for name, value in run.__dict__.items() if name in cls.model_fields and name != "desired"},
             desired=run.desired.value,
             displayed=displayed(run.state, run.desired),
+            waiting=place and PlaceView(before=place.before, reason=place.reason),
             progress=min(run.step / run.total_steps, 1.0) if run.total_steps else 0.0,
             series={summary.name: SummaryView.of(summary) for summary in summaries},
         )
 
 
-def run_views(runs: Sequence[StoredRun], summaries: Mapping[str, Sequence[Summary]]) -> list[RunView]:
-    """Several runs, each with its series."""
-    return [RunView.of(run, summaries[run.id]) for run in runs]
+def run_views(
+    runs: Sequence[StoredRun], summaries: Mapping[str, Sequence[Summary]], places: Mapping[str, Place]
+) -> list[RunView]:
+    """Several runs, each with its series and its place in the queue."""
+    return [RunView.of(run, summaries[run.id], places.get(run.id)) for run in runs]
 
 
 class AttemptView(View):
@@ -117,6 +137,54 @@ class AttemptsView(View):
     """A run's history, oldest first."""
 
     items: list[AttemptView]
+
+
+class EventView(View):
+    """One thing that happened to a run; `data` says by whom and why, and what belongs to the kind."""
+
+    id: int
+    kind: str
+    data: Json
+    at: Utc
+
+    @classmethod
+    def of(cls, event: Event) -> "EventView":
+        """From what is stored."""
+        return cls(id=event.id, kind=event.kind, data=event.data, at=event.at)
+
+
+class HistoryView(View):
+    """Events of a run, oldest first, and where the next ones begin."""
+
+    items: list[EventView]
+    next_cursor: str | None = Field(description="give it as `cursor` for the next page; null: this was the last")
+
+
+class WorkerView(View):
+    """One slot of a worker."""
+
+    name: str
+    pool: str
+    host: str
+    pid: int
+    version: str
+    device: Json = Field(description="kind, name, memory_bytes, threads")
+    state: str = Field(description="starting, idle, busy, draining, unhealthy or gone")
+    detail: str | None
+    run_id: str | None = Field(description="what it trains")
+    started_at: Utc
+    beat_s: float = Field(description="seconds since it last said something, by the database's clock")
+
+    @classmethod
+    def of(cls, worker: StoredWorker) -> "WorkerView":
+        """From what is stored."""
+        return cls(**worker.__dict__)
+
+
+class WorkersView(View):
+    """The workers, by pool and name."""
+
+    items: list[WorkerView]
 
 
 class ExperimentItem(View):
@@ -173,11 +241,16 @@ class ExperimentView(View):
     created_at: Utc
     spec: Json = Field(description="normalised: with every default filled in")
     runs: list[RunView]
+    superseded: list[str] = Field(description="of the runs, those that count in no comparison: retried ones, replays")
     restarts: RestartsView | None = Field(description="what the seeds came to; null until two of them have ended")
 
     @classmethod
     def of(
-        cls, stored: StoredExperiment, runs: list[RunView], restarts: RestartsView | None = None
+        cls,
+        stored: StoredExperiment,
+        runs: list[RunView],
+        counting: Collection[str],
+        restarts: RestartsView | None = None,
     ) -> "ExperimentView":
         """From what is stored."""
         return cls(
@@ -188,6 +261,7 @@ class ExperimentView(View):
             created_at=stored.created_at,
             spec=Experiment.model_validate_json(dumps(stored.spec)).normalised(),
             runs=runs,
+            superseded=[run.id for run in runs if run.id not in counting],
             restarts=restarts,
         )
 

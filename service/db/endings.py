@@ -11,7 +11,16 @@ from sqlalchemy import Connection, text
 from service.db import events, metrics
 from service.db.chunks import Chunk
 from service.db.leases import Claim, fence, flush, tell_state
-from service.lifecycle import ATTEMPT_BUDGET, CRASH_BUDGET, DEVICE_BUDGET, State, Wish, backoff_s
+from service.lifecycle import (
+    ATTEMPT_BUDGET,
+    BACKOFF_SPREAD,
+    CRASH_BUDGET,
+    DEVICE_BUDGET,
+    TERMINAL,
+    State,
+    Wish,
+    backoff_s,
+)
 from service.nonfinite import dumps
 
 DAMAGED = text("UPDATE checkpoint SET damaged = true WHERE folder = :folder AND run_id = ANY(:run_ids) AND NOT damaged")
@@ -30,11 +39,12 @@ def quarantine(connection: Connection, held: Claim, folder: str) -> State:
 
     Where it was the parent's there is none before: the run fails.
     """
-    fence(connection, held)
+    state = _granted(fence(connection, held))
     owner = connection.execute(ORIGINAL, {"folder": folder, "run_id": held.run_id}).scalar_one_or_none()
     connection.execute(DAMAGED, {"run_ids": [owner or held.run_id], "folder": folder})
     name = folder.rstrip("/").rsplit("/", 1)[-1]
-    events.add(connection, held.run_id, "checkpoint_damaged", {"folder_name": name})
+    data = {"folder_name": name, "step": held.start_step}
+    events.add(connection, held.run_id, "checkpoint_damaged", data, by=held.who, why="it cannot be read")
     if owner is not None:
         failure = {
             "code": "no_good_checkpoint",
@@ -44,8 +54,8 @@ def quarantine(connection: Connection, held: Claim, folder: str) -> State:
         _leave(connection, held, State.FAILED, "checkpoint_damaged", None, failure)
         return State.FAILED
     connection.execute(FALL_BACK, {"run_id": held.run_id})
-    _leave(connection, held, State.QUEUED, "checkpoint_damaged")
-    return State.QUEUED
+    _leave(connection, held, state, "checkpoint_damaged")
+    return state
 
 
 END = text(
@@ -54,7 +64,7 @@ END = text(
         crash_count = crash_count + :crashes, failure = cast(:failure AS jsonb),
         trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at)) FROM attempt a
             WHERE a.run_id = run.id AND a.attempt = run.attempt),
-        not_before = clock_timestamp() + make_interval(secs => :wait_s),
+        not_before = clock_timestamp() + make_interval(secs => :wait_s * (1 + :spread * (2 * random() - 1))),
         queued_at = CASE WHEN :state = 'queued' THEN clock_timestamp() ELSE queued_at END,
         finished_at = CASE WHEN :state IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END
     WHERE id = :run_id AND lease = :lease AND state = 'running'
@@ -82,21 +92,26 @@ def finish(
     chunks: Mapping[str, Chunk],
     failure: Mapping[str, Any] | None = None,
     detail: str | None = None,
-) -> None:
+) -> State:
     """End the run, with its last points: succeeded, cancelled, paused, or failed for good (`failure` says why).
 
+    A pause that was meanwhile taken back queues the run again, and one that became a cancel cancels it.
     `detail` goes with the attempt: which stop rule ended it before its last step.
     """
-    flush(connection, held, chunks)
-    if state in (State.SUCCEEDED, State.FAILED, State.CANCELLED):
+    wish = flush(connection, held, chunks)
+    if state is State.PAUSED:
+        state = _granted(wish)
+    if state in TERMINAL:
         metrics.compact(connection, held.run_id, held.attempt, 2**62)
     _leave(connection, held, state, state.value, detail, failure)
+    return state
 
 
-def give_back(connection: Connection, held: Claim, chunks: Mapping[str, Chunk]) -> None:
-    """Queue the run again without counting a failure: the worker drains."""
-    flush(connection, held, chunks)
-    _leave(connection, held, State.QUEUED, "drained")
+def give_back(connection: Connection, held: Claim, chunks: Mapping[str, Chunk]) -> State:
+    """Queue the run again without counting a failure: the worker drains. A wished cancel or pause is granted."""
+    state = _granted(flush(connection, held, chunks))
+    _leave(connection, held, state, "drained")
+    return state
 
 
 def crashed(connection: Connection, held: Claim, kind: str, detail: str, evidence: Mapping[str, Any]) -> State:
@@ -143,10 +158,12 @@ def device_failed(connection: Connection, held: Claim, detail: str, evidence: Ma
     return state
 
 
-def paused_by(connection: Connection, held: Claim, chunks: Mapping[str, Chunk], code: str, detail: str) -> None:
+def paused_by(connection: Connection, held: Claim, chunks: Mapping[str, Chunk], code: str, detail: str) -> State:
     """Pause the run because the server cannot go on with it; `code` and `detail` tell people what to mend."""
-    flush(connection, held, chunks)
-    _leave(connection, held, State.PAUSED, code, detail)
+    wish = flush(connection, held, chunks)
+    state = State.CANCELLED if wish is Wish.CANCEL else State.PAUSED
+    _leave(connection, held, state, code, detail)
+    return state
 
 
 def _granted(wish: Wish) -> State:
@@ -168,9 +185,10 @@ def _leave(
     connection.execute(
         END,
         run
-        | {"lease": held.lease, "state": state.value, "crashes": crashes, "wait_s": wait_s}
+        | {"lease": held.lease, "state": state.value, "crashes": crashes, "wait_s": wait_s, "spread": BACKOFF_SPREAD}
         | {"failure": None if failure is None else dumps(failure)},
     )
     connection.execute(CLOSE_ATTEMPT, run | {"attempt": held.attempt, "ending": ending, "detail": detail})
     data: dict[str, Any] = {"attempt": held.attempt, "ending": ending} | ({"detail": detail} if detail else {})
-    tell_state(connection, held.run_id, state, data | ({"failure": dict(failure)} if failure else {}))
+    data |= {"failure": dict(failure)} if failure else {}
+    tell_state(connection, held.run_id, state, data, by=held.who, why=ending)

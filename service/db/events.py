@@ -24,8 +24,9 @@ class Event:
     at: datetime
 
 
-def add(connection: Connection, run_id: str, kind: str, data: dict[str, Any]) -> None:
-    """Record an event in the transaction that makes it true."""
+def add(connection: Connection, run_id: str, kind: str, data: dict[str, Any], *, by: str, why: str) -> None:
+    """Record an event in the transaction that makes it true: `by` whom (a member, a worker, the reaper), and `why`."""
+    data = {**data, "by": by, "why": why}
     owner = select(run.c.project_id).where(run.c.id == run_id).scalar_subquery()
     connection.execute(insert(event).values(project_id=owner, run_id=run_id, kind=kind, data=data))
 

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, text
+from sqlalchemy import Connection, RowMapping, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from service.db import events
 from service.db.projects import Principal
-from service.db.tables import experiment, member, run
+from service.db.queueing import NewRun, Origin, enqueue
+from service.db.tables import experiment, member
 from service.errors import Conflict, NotFound
 from service.ids import new_id
-from service.lifecycle import State
 from service.spec.experiment import Experiment
 
 
@@ -36,8 +35,12 @@ def add(
     pool: str,
     idempotency_key: str | None = None,
     request_hash: str | None = None,
+    max_run_s: float | None = None,
+    origin: Origin | None = None,
 ) -> tuple[str, bool]:
     """Store an experiment with a queued run per seed: its id, and whether it is new.
+
+    No run may train longer than `max_run_s`, nor than its spec says. A fork has an `origin`.
 
     With an idempotency key seen before in this project the stored one is returned; `Conflict` if its request differed.
     """
@@ -55,20 +58,12 @@ def add(
     added = connection.execute(upsert(experiment).values(row).on_conflict_do_nothing().returning(experiment.c.id))
     if added.one_or_none() is None:
         return _earlier(connection, principal, idempotency_key, request_hash), False
-    runs = [
-        {
-            "id": new_id("run"),
-            "experiment_id": experiment_id,
-            "project_id": principal.project_id,
-            "seed": seed,
-            "total_steps": spec.total_steps,
-            "pool": pool,
-        }
+    limits = [limit for limit in (spec.max_seconds, max_run_s) if limit is not None]
+    made = [
+        NewRun(experiment_id, seed, spec.total_steps, pool, spec.priority, min(limits, default=None), origin)
         for seed in spec.seeds
     ]
-    connection.execute(insert(run), runs)
-    for made in runs:
-        events.add(connection, str(made["id"]), "state", {"state": State.QUEUED.value})
+    enqueue(connection, principal, made)
     return experiment_id, True
 
 

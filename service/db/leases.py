@@ -47,11 +47,17 @@ class Claim:
     forked: bool = False  # whether `checkpoint` is of another run, whose spec was another
     trained_s: float = 0.0  # in the attempts before
     limit_s: float | None = None  # longest training time
+    worker: str = ""
 
     @property
     def start_step(self) -> int:
         """The step of the state the attempt starts from; 0: from the beginning."""
         return self.checkpoint.step if self.checkpoint else 0
+
+    @property
+    def who(self) -> str:
+        """How events name the holder."""
+        return f"worker {self.worker}"
 
 
 CLAIM = text(
@@ -69,14 +75,14 @@ CLAIM = text(
 HELD = text(
     """
     WITH RECURSIVE line AS (
-        SELECT r.parent_run_id, r.relation, r.origin_attempt, r.origin_step
+        SELECT r.parent_run_id, r.relation, r.origin_attempt, r.origin_step, r.origin_step AS start
         FROM run r WHERE r.lease = :lease AND r.state = 'running'
         UNION ALL
-        SELECT p.parent_run_id, p.relation, p.origin_attempt, p.origin_step
+        SELECT p.parent_run_id, p.relation, p.origin_attempt, p.origin_step, l.start
         FROM line l JOIN run p ON p.id = l.parent_run_id
-        WHERE l.origin_attempt IS NULL AND l.origin_step > 0),
-    origin AS (SELECT * FROM line WHERE origin_attempt IS NOT NULL)
-    SELECT r.id, r.attempt, r.seed, r.total_steps, r.checkpoint_step, r.trained_s, r.limit_s, e.spec,
+        WHERE l.start > 0 AND (l.origin_attempt IS NULL OR l.origin_step <> l.start)),
+    origin AS (SELECT * FROM line WHERE origin_attempt IS NOT NULL AND origin_step = start)
+    SELECT r.id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s, r.limit_s, e.spec,
         c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value, c.run_id <> r.id AND c.relation = 'fork' AS forked
     FROM run r JOIN experiment e ON e.id = r.experiment_id
     LEFT JOIN LATERAL (
@@ -119,7 +125,14 @@ def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str,
     if taken.attempt > 1:
         connection.execute(CUT, {"run_id": taken.run_id, "attempt": taken.attempt, "step": taken.start_step})
         metrics.resummarise(connection, taken.run_id)
-        events.add(connection, taken.run_id, "cut", {"from_step": taken.start_step, "attempt": taken.attempt})
+        events.add(
+            connection,
+            taken.run_id,
+            "cut",
+            {"from_step": taken.start_step, "attempt": taken.attempt},
+            by=taken.who,
+            why=f"attempt {taken.attempt} starts from step {taken.start_step}",
+        )
     connection.execute(
         OPEN_ATTEMPT,
         {
@@ -130,7 +143,8 @@ def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str,
             "step": taken.start_step,
         },
     )
-    tell_state(connection, taken.run_id, State.RUNNING, {"attempt": taken.attempt, "worker": worker})
+    data = {"attempt": taken.attempt, "worker": worker}
+    tell_state(connection, taken.run_id, State.RUNNING, data, by=taken.who, why="claimed")
     return taken
 
 
@@ -152,6 +166,7 @@ def _held(connection: Connection, lease: str) -> Claim | None:
         forked=bool(row.forked),
         trained_s=row.trained_s,
         limit_s=row.limit_s,
+        worker=row.worker,
     )
 
 
@@ -232,7 +247,8 @@ def save_checkpoint(
     retired = list(connection.execute(RETIRE, run | {"kept": KEPT, "keep_every": _keep_every(held)}).scalars())
     safe_step = connection.execute(OLDEST_KEPT, run).scalar_one()
     metrics.compact(connection, held.run_id, held.attempt, safe_step)
-    events.add(connection, held.run_id, "checkpoint", {"step": saved.step, "attempt": held.attempt})
+    data = {"step": saved.step, "attempt": held.attempt}
+    events.add(connection, held.run_id, "checkpoint", data, by=held.who, why=saved.reason)
     return wish, retired
 
 
@@ -242,6 +258,6 @@ def _keep_every(held: Claim) -> int | None:
     return found
 
 
-def tell_state(connection: Connection, run_id: str, state: State, data: dict[str, Any]) -> None:
+def tell_state(connection: Connection, run_id: str, state: State, data: dict[str, Any], *, by: str, why: str) -> None:
     """Record a change of state in the transaction that makes it."""
-    events.add(connection, run_id, "state", {"state": state.value, **data})
+    events.add(connection, run_id, "state", {"state": state.value, **data}, by=by, why=why)

@@ -57,7 +57,8 @@ def reap(connection: Connection, seen: Beat) -> State | None:
         CLOSE_ATTEMPT,
         {"run_id": seen.run_id, "attempt": row.attempt, "ending": "lost", "detail": "no sign of life"},
     )
-    tell_state(connection, seen.run_id, State(row.state), {"attempt": row.attempt, "ending": "lost"})
+    data = {"attempt": row.attempt, "ending": "lost"}
+    tell_state(connection, seen.run_id, State(row.state), data, by="reaper", why="no sign of life")
     return State(row.state)
 
 

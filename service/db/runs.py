@@ -1,17 +1,16 @@
-"""Runs as people see them: read, listed, cancelled. What workers write is in leases."""
+"""Runs as people see them: read, listed, and which of an experiment count. What people ask of them is in wishes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, text
+from sqlalchemy import Connection, RowMapping, select
 
-from service.db import events
 from service.db.projects import Principal
 from service.db.tables import attempt, run
-from service.errors import Conflict, NotFound
-from service.lifecycle import MOVES, TERMINAL, State, Wish
+from service.errors import NotFound
+from service.lifecycle import Relation, State, Wish
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,12 @@ class StoredRun:
     checkpoint_step: int
     worker: str | None
     pool: str
+    priority: int
+    parent_run_id: str | None
+    relation: Relation | None
+    origin_step: int
+    trained_s: float
+    limit_s: float | None
     failure: dict[str, Any] | None
     created_at: datetime
     started_at: datetime | None
@@ -38,9 +43,9 @@ class StoredRun:
 COLUMNS = [run.c[name] for name in StoredRun.__dataclass_fields__]
 
 
-def stored(row: RowMapping) -> StoredRun:
-    """A row of COLUMNS."""
-    return StoredRun(**{**row, "state": State(row["state"]), "desired": Wish(row["desired"])})
+def _stored(row: RowMapping) -> StoredRun:
+    relation = None if row["relation"] is None else Relation(row["relation"])
+    return StoredRun(**{**row, "state": State(row["state"]), "desired": Wish(row["desired"]), "relation": relation})
 
 
 def get(connection: Connection, principal: Principal, run_id: str, lock: bool = False) -> StoredRun:
@@ -49,23 +54,48 @@ def get(connection: Connection, principal: Principal, run_id: str, lock: bool = 
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no run {run_id}.")
-    return stored(row)
+    return _stored(row)
 
 
 def some(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
     """These runs in this order, or `NotFound` for the first that is not there."""
     query = select(*COLUMNS).where(run.c.id.in_(ids), run.c.project_id == principal.project_id)
-    found = {row["id"]: stored(row) for row in connection.execute(query).mappings()}
+    found = {row["id"]: _stored(row) for row in connection.execute(query).mappings()}
     for run_id in ids:
         if run_id not in found:
             raise NotFound(f"There is no run {run_id}.")
     return [found[run_id] for run_id in ids]
 
 
+def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
+    """Every run of these experiments, by seed; the caller has checked that they may be seen."""
+    query = (
+        select(*COLUMNS)
+        .where(run.c.experiment_id.in_(experiment_ids))
+        .order_by(run.c.experiment_id, run.c.seed, run.c.id)
+    )
+    return [_stored(row) for row in connection.execute(query).mappings()]
+
+
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
-    """All runs of these experiments, by seed; the caller has checked that they may be seen."""
-    query = select(*COLUMNS).where(run.c.experiment_id.in_(experiment_ids)).order_by(run.c.experiment_id, run.c.seed)
-    return [stored(row) for row in connection.execute(query).mappings()]
+    """The runs that count, by seed: of each seed the newest that is no replay."""
+    return counting(all_of_experiments(connection, experiment_ids))
+
+
+def counting(found: Sequence[StoredRun]) -> list[StoredRun]:
+    """Of each experiment and seed the newest run that is no replay; the order stays."""
+    newest: dict[tuple[str, int], str] = {}
+    for each in found:
+        if each.relation is not Relation.REPLAY:
+            seed = (each.experiment_id, each.seed)
+            newest[seed] = max(each.id, newest.get(seed, ""))
+    return [each for each in found if newest.get((each.experiment_id, each.seed)) == each.id]
+
+
+def replays(connection: Connection, run_id: str) -> list[StoredRun]:
+    """The replays of a run, oldest first; the caller has checked that it may be seen."""
+    query = select(*COLUMNS).where(run.c.parent_run_id == run_id, run.c.relation == Relation.REPLAY.value)
+    return [_stored(row) for row in connection.execute(query.order_by(run.c.id)).mappings()]
 
 
 def page(
@@ -81,35 +111,7 @@ def page(
         query = query.where(run.c.id < before)
     if state is not None:
         query = query.where(run.c.state == state.value)
-    return [stored(row) for row in connection.execute(query).mappings()]
-
-
-CANCEL = text(
-    """
-    UPDATE run SET state = 'cancelled', finished_at = clock_timestamp(), desired = 'run'
-    WHERE id = :id AND state = ANY(:origins)
-    """
-)
-WISH = text("UPDATE run SET desired = :wish WHERE id = :id AND state = 'running'")
-
-
-def cancel(connection: Connection, principal: Principal, run_id: str) -> StoredRun:
-    """Cancel at once what waits; wish it of what runs. Asking twice is harmless; `Conflict` once the run has ended."""
-    found = get(connection, principal, run_id, lock=True)
-    if found.state in TERMINAL:
-        if found.state is State.CANCELLED:
-            return found
-        raise Conflict(
-            f"The run has already {found.state.value}: only a run that waits, runs or is paused can be cancelled."
-        )
-    if found.state is State.RUNNING:
-        connection.execute(WISH, {"id": run_id, "wish": Wish.CANCEL.value})
-        if found.desired is not Wish.CANCEL:
-            events.add(connection, run_id, "wish", {"wish": "cancel", "by": principal.member})
-    else:
-        connection.execute(CANCEL, {"id": run_id, "origins": [state.value for state in MOVES["cancel"].origins]})
-        events.add(connection, run_id, "state", {"state": "cancelled", "by": principal.member})
-    return get(connection, principal, run_id)
+    return [_stored(row) for row in connection.execute(query).mappings()]
 
 
 @dataclass(frozen=True)

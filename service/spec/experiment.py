@@ -39,6 +39,7 @@ def plain_text(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_text)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 KEEPING = ("keep_every", "best")
+UNHASHED = {"name", "tags", "notes", "priority", "max_seconds", "restarts"}  # the last only names seeds
 LATER = {  # not hashed at their default: a spec from before there were these keeps its hash
     *("accumulate", "precision", "average", "stop"),
     *("groups", "no_decay", "layer_decay"),
@@ -109,6 +110,15 @@ class Experiment(Part):
     average: Average | None = Field(None, description="weights measured beside the model's own, as average/val/...")
     stop: Stop | None = Field(None, description="what ends the run before its last step")
     nonfinite: Nonfinite = Field("fail", description="what a NaN or infinite loss does")
+    priority: int = Field(
+        0,
+        ge=-100,
+        le=100,
+        description="in the queue; a point is worth ten minutes of waiting, so that none waits for ever",
+    )
+    max_seconds: Annotated[float, Field(gt=0, le=10**9)] | None = Field(
+        None, description="longest training time of a run; beyond it the run fails as time_limit. null: the server's"
+    )
     restarts: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="short for the seeds 0, 1, 2, ...")
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000)] = Field(
         default_factory=lambda given: tuple(range(given.get("restarts") or 1)),
@@ -179,9 +189,9 @@ class Experiment(Part):
 
     @property
     def hash(self) -> str:
-        """sha256 of everything that decides the training: name, tags and notes do not, restarts only names seeds."""
+        """sha256 of everything that decides the training; `UNHASHED` does not."""
         unused = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
-        document = self.model_dump(mode="json", exclude={"name", "tags", "notes", "restarts"} | unused)
+        document = self.model_dump(mode="json", exclude=UNHASHED | unused)
         for name in KEEPING:  # which checkpoints are kept decides nothing of the training
             del document["checkpoint"][name]
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -23,12 +23,15 @@ def as_it_is(spec: Experiment) -> Experiment:
     return spec
 
 
-def read(document: Any, resolve: Callable[[Experiment], Experiment] = as_it_is) -> Posted:
+def read(
+    document: Any, resolve: Callable[[Experiment], Experiment] = as_it_is, parent: dict[str, Any] | None = None
+) -> Posted:
     """`document` as an experiment, or `Invalid` with every problem at the pointer that was sent.
 
-    `resolve` writes in what only the server knows: what an upload holds.
+    `resolve` writes in what only the server knows: what an upload holds. A fork's document says what differs from
+    its `parent`; any other may say what differs from a preset.
     """
-    base, own = taken_from(document)
+    base, own = taken_from(document) if parent is None else (parent, document)
     under = base.get("optimizer", {})
     translation = translate(own, under)
     found = list(translation.problems)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from service.db import endings, events, experiments, leases, metrics, reaping, runs
+from service.db import endings, events, experiments, leases, metrics, reaping, runs, wishes
 from service.db.chunks import Chunk, pack
 from service.db.leases import Claim, SavedCheckpoint
 from service.db.projects import Principal
@@ -286,7 +286,7 @@ def test_a_lost_run_fails_after_many_losses_and_grants_a_wish_before(
     (other,) = submit()
     must_take(engine)
     with transaction(engine) as connection:
-        runs.cancel(connection, principal, other)
+        wishes.cancel(connection, principal, other)
     assert lose(engine, other) is State.CANCELLED
 
 
@@ -307,8 +307,8 @@ def test_cancel_is_at_once_for_what_waits_and_a_wish_for_what_runs(
     held = must_take(engine)
     (waiting,) = submit()
     with transaction(engine) as connection:
-        assert runs.cancel(connection, principal, waiting).state is State.CANCELLED
-        asked = runs.cancel(connection, principal, running)
+        assert wishes.cancel(connection, principal, waiting).state is State.CANCELLED
+        asked = wishes.cancel(connection, principal, running)
     assert (asked.state, asked.desired) == (State.RUNNING, Wish.CANCEL)
     assert flush(engine, held, points(1, 3)) is Wish.CANCEL
     with transaction(engine) as connection:
@@ -325,7 +325,7 @@ def test_a_run_that_succeeded_cannot_be_cancelled(
     with transaction(engine) as connection:
         endings.finish(connection, held, State.SUCCEEDED, points(1, 3))
     with pytest.raises(Conflict, match="already succeeded"), transaction(engine) as connection:
-        runs.cancel(connection, principal, run_id)
+        wishes.cancel(connection, principal, run_id)
     with transaction(engine) as connection:
         assert endings.already_ended(connection, held)
 

@@ -1,0 +1,38 @@
+"""What is sent to runs: another priority, and orders for runs made from them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from service.spec.component import Count, Part
+from service.spec.experiment import Name
+
+
+class Priority(Part):
+    """A new place in the queue."""
+
+    priority: int = Field(ge=-100, le=100, description="a point is worth ten minutes of waiting")
+
+
+class RetryOrder(Part):
+    """How a run that ended badly is tried again."""
+
+    beginning: Literal["checkpoint", "start"] | None = Field(
+        None, alias="from", description="by default its latest good checkpoint, where there is one"
+    )
+
+
+class ForkOrder(Part):
+    """Where a run is forked, and what shall be different from there on."""
+
+    step: Annotated[int, Field(ge=0, le=10**8)] | None = Field(
+        None, description="of a kept checkpoint; null: the latest; 0: from the beginning"
+    )
+    changes: dict[str, Any] = Field(default_factory=dict, description="of the spec, merged over it as RFC 7396 says")
+    name: Name | None = Field(None, description="of the new experiment")
+
+
+class ReplayOrder(Part):
+    """How much of a run is trained once more."""
+
+    steps: Count | None = Field(None, description="the first so many; null: all that the run trained")

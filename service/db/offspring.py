@@ -1,0 +1,147 @@
+"""Runs made from runs: a retry of one that ended badly, a fork from a checkpoint, a replay of what was trained.
+
+The parent's row is locked meanwhile: its holder retires checkpoints behind the same lock, so an origin stays.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import Connection, text
+
+from service.db import runs
+from service.db.projects import Principal
+from service.db.queueing import Asked, NewRun, Origin, enqueue
+from service.db.runs import StoredRun
+from service.errors import Conflict, Invalid, Problem
+from service.lifecycle import Relation, State
+
+Beginning = Literal["checkpoint", "start"]
+KEPT = text(
+    """
+    SELECT DISTINCT ON (step) attempt, step FROM checkpoint
+    WHERE run_id = :run_id AND NOT damaged AND removed_at IS NULL ORDER BY step DESC, attempt DESC
+    """
+)
+EARLIER = text(
+    """
+    SELECT r.id, e.data ->> 'request' AS request FROM run r
+    JOIN LATERAL (SELECT data FROM event WHERE run_id = r.id ORDER BY id LIMIT 1) e ON true
+    WHERE r.parent_run_id = :run_id AND e.data ->> 'idempotency_key' = :key
+    """
+)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A checkpoint that can be started from."""
+
+    attempt: int
+    step: int
+
+
+def kept(connection: Connection, run_id: str) -> list[Kept]:
+    """The good checkpoints of a run that are still there, newest first."""
+    return [Kept(row.attempt, row.step) for row in connection.execute(KEPT, {"run_id": run_id})]
+
+
+def fork_origin(
+    connection: Connection, principal: Principal, run_id: str, step: int | None
+) -> tuple[StoredRun, Origin]:
+    """The parent, locked, and where a fork of it starts: at `step`, or at its latest checkpoint. 0: the beginning."""
+    parent = runs.get(connection, principal, run_id, lock=True)
+    if step == 0:
+        return parent, Origin(run_id, Relation.FORK)
+    found = kept(connection, run_id)
+    if step is None and not found:
+        raise Conflict("The run has no checkpoint yet: wait for one, or fork it from step 0.")
+    chosen = next((each for each in found if step in (None, each.step)), None)
+    if chosen is None:
+        steps = sorted({0, *(each.step for each in found)})
+        detail = f"there is no checkpoint at this step: choose one of {', '.join(map(str, steps))}."
+        raise Invalid.of([Problem("/step", "no_checkpoint", detail, steps)])
+    return parent, Origin(run_id, Relation.FORK, chosen.attempt, chosen.step)
+
+
+def retry(
+    connection: Connection, principal: Principal, run_id: str, beginning: Beginning | None, key: str | None = None
+) -> tuple[str, bool]:
+    """Queue a run that ended badly once more, with its spec and seed: the new run's id, and whether it is new."""
+    parent = runs.get(connection, principal, run_id, lock=True)
+    asked = Asked(key, f"retry {beginning}") if key else None
+    if earlier := _earlier(connection, parent, asked):
+        return earlier, False
+    if parent.relation is Relation.REPLAY:
+        raise Conflict(f"The run is a replay: replay {parent.parent_run_id} again instead.")
+    if parent.state not in (State.FAILED, State.CANCELLED):
+        instead = "replay or fork it" if parent.state is State.SUCCEEDED else "it goes on by itself or is resumed"
+        raise Conflict(f"The run is {parent.state.value}: only one that failed or was cancelled is retried; {instead}.")
+    found = kept(connection, run_id)
+    if beginning == "checkpoint" and not found and parent.origin_step == 0:
+        raise Conflict("The run has no good checkpoint: retry it from the start.")
+    if beginning == "start":
+        origin = Origin(run_id, Relation.RETRY, None, _began(connection, principal, parent))
+    elif found:
+        origin = Origin(run_id, Relation.RETRY, found[0].attempt, found[0].step)
+    else:
+        origin = Origin(run_id, Relation.RETRY, None, parent.origin_step)
+    return _once_more(connection, principal, parent, origin, parent.total_steps, asked), True
+
+
+def replay(
+    connection: Connection, principal: Principal, run_id: str, steps: int | None, key: str | None = None
+) -> tuple[str, bool]:
+    """Train the first `steps` steps of a run once more, or all it did: the new run's id, and whether it is new."""
+    parent = runs.get(connection, principal, run_id, lock=True)
+    asked = Asked(key, f"replay {steps}") if key else None
+    if earlier := _earlier(connection, parent, asked):
+        return earlier, False
+    if parent.relation is Relation.REPLAY:
+        raise Conflict(f"The run is a replay itself: replay {parent.parent_run_id} instead.")
+    if parent.step <= parent.origin_step:
+        raise Conflict("The run has not trained a step yet: there is nothing to compare a replay with.")
+    last = steps or parent.step
+    if not parent.origin_step < last <= parent.step:
+        detail = f"the run has the steps {parent.origin_step + 1} to {parent.step}: replay up to one of them."
+        raise Invalid.of([Problem("/steps", "out_of_range", detail, [parent.origin_step + 1, parent.step])])
+    origin = Origin(run_id, Relation.REPLAY, None, parent.origin_step)
+    return _once_more(connection, principal, parent, origin, last, asked), True
+
+
+def _once_more(
+    connection: Connection,
+    principal: Principal,
+    parent: StoredRun,
+    origin: Origin,
+    total_steps: int,
+    asked: Asked | None,
+) -> str:
+    """A run in the parent's own experiment."""
+    made = NewRun(
+        experiment_id=parent.experiment_id,
+        seed=parent.seed,
+        total_steps=total_steps,
+        pool=parent.pool,
+        priority=parent.priority,
+        limit_s=parent.limit_s,
+        origin=origin,
+    )
+    return enqueue(connection, principal, [made], asked)[0]
+
+
+def _began(connection: Connection, principal: Principal, run: StoredRun) -> int:
+    """The step before the first of the whole line of retries that `run` is the last of."""
+    while run.relation is Relation.RETRY and run.parent_run_id is not None:
+        run = runs.get(connection, principal, run.parent_run_id)
+    return run.origin_step
+
+
+def _earlier(connection: Connection, parent: StoredRun, asked: Asked | None) -> str | None:
+    """The run that was made of `parent` with this idempotency key; the parent's lock keeps two requests apart."""
+    if asked is None:
+        return None
+    row = connection.execute(EARLIER, {"run_id": parent.id, "key": asked.key}).one_or_none()
+    if row is None:
+        return None
+    if row.request != asked.request:
+        raise Conflict("This Idempotency-Key was used for another request: send a new key with a new request.")
+    return str(row.id)
