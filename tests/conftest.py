@@ -1,8 +1,13 @@
 """A real Postgres for every test that asks for one: a fresh copy of a migrated database, never a fake."""
 
 import itertools
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,3 +104,24 @@ def principal(engine: Engine, key: str) -> Principal:
         found = find_principal(connection, key)
     assert found is not None
     return found
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """The AWS_ variables of a server that speaks S3, with a bucket called saddle: a stand-in for what we do not own."""
+    command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            for _ in range(300):
+                said = os.pread(log.fileno(), 65536, 0).decode()
+                if "Running on" in said or process.poll() is not None:
+                    break
+                time.sleep(0.1)
+            url = said.split("Running on ", 1)[1].split()[0]
+            urllib.request.urlopen(urllib.request.Request(f"{url}/saddle", method="PUT")).close()
+            names = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
+            yield names | {"AWS_ENDPOINT_URL": url}
+        finally:
+            process.kill()
+            process.wait()

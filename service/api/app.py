@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 
 from service.api import (
     catalog,
+    checkpoints,
     comparisons,
     datasets,
     events,
@@ -29,7 +30,7 @@ from service.settings import Settings
 from service.settings import settings as read_settings
 
 NOUNS = (
-    *(page, service, session, datasets, experiments, runs, offspring, series, events, workers),
+    *(page, service, session, datasets, experiments, runs, offspring, checkpoints, series, events, workers),
     *(comparisons, catalog),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."

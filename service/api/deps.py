@@ -4,6 +4,7 @@ What only looks something up is `async`: FastAPI sends every plain function to a
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -52,6 +53,8 @@ async def _connection(runtime: RuntimeDep) -> AsyncIterator[Connection]:
     finally:
         runtime.route_slots.release()
 
+
+connected = asynccontextmanager(_connection)  # for what has long work to do once it has read
 
 # Function scope: the commit comes before the response, so nobody holds a 201 for a row that was never there.
 ConnectionDep = Annotated[Connection, Depends(_connection, scope="function")]

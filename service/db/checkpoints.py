@@ -32,15 +32,18 @@ class StoredCheckpoint:
 COLUMNS = [checkpoint.c[name] for name in StoredCheckpoint.__dataclass_fields__]
 
 
+LISTED = 1000  # checkpoints of one run
+
+
 def _stored(row: RowMapping) -> StoredCheckpoint:
     return StoredCheckpoint(**row)
 
 
 def of_run(connection: Connection, principal: Principal, run_id: str) -> list[StoredCheckpoint]:
-    """Every checkpoint a run ever had, newest first."""
+    """The checkpoints a run has or had, newest first."""
     runs.get(connection, principal, run_id)
     query = select(*COLUMNS).where(checkpoint.c.run_id == run_id)
-    query = query.order_by(checkpoint.c.step.desc(), checkpoint.c.attempt.desc())
+    query = query.order_by(checkpoint.c.step.desc(), checkpoint.c.attempt.desc()).limit(LISTED)
     return [_stored(row) for row in connection.execute(query).mappings()]
 
 
@@ -51,12 +54,13 @@ def at(connection: Connection, principal: Principal, run_id: str, step: int) -> 
     for each in kept:
         if each.step == step:
             return each
-    why = "There is none"
-    if any(each.step == step for each in found):
-        damaged = any(each.step == step and each.damaged for each in found)
-        why = "The one there was found damaged" if damaged else "The one there is no longer kept"
+    there = [each for each in found if each.step == step]
+    what = f"There is none at step {step}"
+    if there:
+        damaged = any(each.damaged for each in there)
+        what = f"The one at step {step} " + ("was found damaged" if damaged else "is no longer kept")
     steps = ", ".join(str(number) for number in sorted({each.step for each in kept})) or "none"
-    raise NotFound(f"{why} at step {step}; kept are those at: {steps}.")
+    raise NotFound(f"{what}; kept are those at: {steps}.")
 
 
 OVER = text(

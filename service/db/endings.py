@@ -29,7 +29,7 @@ FALL_BACK = text(
     """
     UPDATE run SET checkpoint_step = coalesce((SELECT max(step) FROM checkpoint
         WHERE run_id = :run_id AND NOT damaged AND removed_at IS NULL), origin_step)
-    WHERE id = :run_id
+    WHERE id = :run_id RETURNING checkpoint_step
     """
 )
 
@@ -44,8 +44,9 @@ def quarantine(connection: Connection, held: Claim, folder: str) -> State:
     connection.execute(DAMAGED, {"run_ids": [owner or held.run_id], "folder": folder})
     name = folder.rstrip("/").rsplit("/", 1)[-1]
     data = {"folder_name": name, "step": held.start_step}
-    events.add(connection, held.run_id, "checkpoint_damaged", data, by=held.who, why="it cannot be read")
+    why = "it cannot be read"
     if owner is not None:
+        events.add(connection, held.run_id, "checkpoint_damaged", data, by=held.who, why=why)
         failure = {
             "code": "no_good_checkpoint",
             "detail": f"The checkpoint of {owner} that this run starts from cannot be read: start from another step.",
@@ -53,7 +54,8 @@ def quarantine(connection: Connection, held: Claim, folder: str) -> State:
         }
         _leave(connection, held, State.FAILED, "checkpoint_damaged", None, failure)
         return State.FAILED
-    connection.execute(FALL_BACK, {"run_id": held.run_id})
+    data["goes_on_from"] = connection.execute(FALL_BACK, {"run_id": held.run_id}).scalar_one()
+    events.add(connection, held.run_id, "checkpoint_damaged", data, by=held.who, why=why)
     _leave(connection, held, state, "checkpoint_damaged")
     return state
 

@@ -1,0 +1,96 @@
+"""Routes of a run's checkpoints: list them, and take one home."""
+
+import threading
+from typing import Annotated, Literal
+
+import anyio
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import Field
+
+from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, connected
+from service.api.views import Number, Utc, View
+from service.db import checkpoints
+from service.db.checkpoints import StoredCheckpoint
+from service.errors import Conflict, Unavailable
+from service.storage.places import store_of
+
+router = APIRouter(prefix="/v1/runs", tags=["checkpoints"])
+READERS = threading.BoundedSemaphore(4)  # checkpoints that are looked through at once
+PATIENCE_S = 30.0  # for a turn
+TYPES = {"tensors.safetensors": "application/octet-stream", "state.json": "application/json"}
+FileName = Literal["tensors.safetensors", "state.json"]
+Step = Annotated[int, Path(ge=0, le=2**53)]
+BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+class CheckpointView(View):
+    """The state of a run after an update; `kept` says whether its files are still there."""
+
+    step: int
+    attempt: int
+    reason: str = Field(description="due, best (of the watched series), end, or wish (paused or drained)")
+    value: Number | None = Field(description="of the watched series, where it was the best so far")
+    size_bytes: int
+    sha256: str = Field(description="of state.json and tensors.safetensors, each after a line with name and length")
+    created_at: Utc
+    damaged: bool
+    kept: bool
+    removed_at: Utc | None
+
+    @classmethod
+    def of(cls, stored: StoredCheckpoint) -> "CheckpointView":
+        """From what is stored."""
+        fields = {name: getattr(stored, name) for name in cls.model_fields if name != "kept"}
+        return cls(**fields, kept=stored.removed_at is None and not stored.damaged)
+
+
+class CheckpointsView(View):
+    """A run's checkpoints, newest first; at most a thousand."""
+
+    items: list[CheckpointView]
+
+
+@router.get("/{run_id}/checkpoints", operation_id="list_checkpoints")
+def list_checkpoints(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> CheckpointsView:
+    """What was saved of a run, and what of it is kept: the last two, the best, every k-th, and origins of forks."""
+    found = checkpoints.of_run(connection, principal, run_id)
+    return CheckpointsView(items=[CheckpointView.of(each) for each in found])
+
+
+async def _stored(run_id: RunId, step: Step, principal: PrincipalDep, runtime: RuntimeDep) -> StoredCheckpoint:
+    """The row; its connection is given back before the files are read."""
+    async with connected(runtime) as connection:
+        return await anyio.to_thread.run_sync(checkpoints.at, connection, principal, run_id, step)
+
+
+@router.get(
+    "/{run_id}/checkpoints/{step}/{file}",
+    operation_id="get_checkpoint_file",
+    response_class=Response,
+    responses={200: {"description": "The file.", "content": BYTES}, 304: {"description": "You have it."}},
+)
+def get_checkpoint_file(
+    stored: Annotated[StoredCheckpoint, Depends(_stored)], file: FileName, runtime: RuntimeDep, request: Request
+) -> Response:
+    """One of a checkpoint's two files, once both were looked through and are what was written. 409 where not."""
+    headers = {"ETag": f'"{stored.sha256}"', "Cache-Control": "private, no-cache"}
+    if stored.sha256 in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    store = store_of(runtime.settings)
+    if not READERS.acquire(timeout=PATIENCE_S):
+        raise Unavailable("Too many checkpoints are being read.")
+    try:
+        found = store.sha256(stored.folder)
+        size = store.size(stored.folder, file)
+    except FileNotFoundError:
+        raise Conflict(f"The checkpoint at step {stored.step} is damaged: a file is missing.") from None
+    except OSError as error:
+        raise Unavailable("The storage of checkpoints does not answer.") from error
+    finally:
+        READERS.release()
+    if found != stored.sha256:
+        raise Conflict(f"The checkpoint at step {stored.step} is damaged: it is not what was written.")
+    name = f"{stored.run_id}-step-{stored.step}-{file}"
+    headers |= {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
+    return StreamingResponse(store.pieces(stored.folder, file), media_type=TYPES[file], headers=headers)

@@ -1,0 +1,133 @@
+"""Checkpoints of real runs: damaged ones are passed over, full disks end nothing, left-overs go, buckets serve."""
+
+import os
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .conftest import until
+
+SLOW = {"batch_size": 2, "epochs": 4, "checkpoint": {"every_steps": 100}, "seeds": [3]}
+TOTAL = 4 * 719
+
+
+def reference(stack: Any, spec: Callable[..., dict[str, Any]]) -> Any:
+    run = stack.post("/v1/experiments", spec(name="reference", **SLOW))["runs"][0]["id"]
+    assert stack.ended(run)["state"] == "succeeded"
+    return stack.exact(run)
+
+
+def events(stack: Any, run: str, kind: str) -> list[dict[str, Any]]:
+    """What was said of a run; the stream of a run that has ended ends."""
+    import json
+
+    text = stack.http.get(f"/v1/runs/{run}/events", headers={"Last-Event-ID": "0"}).text
+    found = [block.splitlines() for block in text.split("\n\n") if f"event: {kind}" in block.splitlines()]
+    return [json.loads(line[5:]) for block in found for line in block if line.startswith("data:")]
+
+
+def steps(stack: Any, run: str) -> dict[int, dict[str, Any]]:
+    return {each["step"]: each for each in stack.get(f"/v1/runs/{run}/checkpoints")["items"] if each["kept"]}
+
+
+def test_damaged_ones_are_passed_over_and_without_any_the_run_begins_anew(
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]]
+) -> None:
+    stack = own_stack()
+    stack.start_api()
+    worker = stack.start_worker()
+    whole = reference(stack, spec)
+    root = stack.home / "data" / "checkpoints"
+    run = stack.post("/v1/experiments", spec(name="hurt", **SLOW))["runs"][0]["id"]
+    until(lambda: len(steps(stack, run)) == 2)
+    worker.kill()
+    worker.wait()
+    newest, before = sorted(steps(stack, run), reverse=True)
+    with next(root.glob(f"{run}/a1-*/step-{newest}/tensors.safetensors")).open("r+b") as file:
+        file.truncate(1000)
+    attempt = next(root.glob(f"{run}/a1-*"))
+    for left in (f"step-{newest + 1}", ".step-7.4711"):  # written, and died before the row; half-written
+        (attempt / left).mkdir()
+        (attempt / left / "state.json").write_text("{}")
+    foreign = root / "run_of_another_database" / "a1-00000000" / "step-1"
+    foreign.mkdir(parents=True)
+    worker = stack.start_worker()
+    until(lambda: stack.run(run)["attempt"] == 3 and len(steps(stack, run)) == 2 and stack.run(run)["step"] > newest)
+    attempts = stack.get(f"/v1/runs/{run}/attempts")["items"]
+    assert [each["ending"] for each in attempts[:2]] == ["lost", "checkpoint_damaged"]
+    assert attempts[2]["start_step"] == before
+    assert not (attempt / f"step-{newest + 1}").exists()
+    assert not (attempt / ".step-7.4711").exists()
+    assert foreign.exists()
+    worker.kill()
+    worker.wait()
+    for path in root.glob(f"{run}/*/step-*/state.json"):
+        path.unlink()
+    stack.start_worker()
+    done = stack.ended(run)
+    assert done["state"] == "succeeded"
+    attempts = stack.get(f"/v1/runs/{run}/attempts")["items"]
+    assert [each["ending"] for each in attempts[3:]] == ["checkpoint_damaged"] * 2 + ["succeeded"]
+    assert attempts[-1]["start_step"] == 0
+    assert stack.exact(run) == whole
+    told = events(stack, run, "checkpoint_damaged")
+    assert [each["goes_on_from"] for each in told][-1] == 0
+
+
+def test_a_disk_that_is_full_pauses_the_run_after_three_and_the_old_checkpoint_is_good(
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], trainer_of: Callable[..., int]
+) -> None:
+    stack = own_stack()
+    stack.start_api()
+    worker = stack.start_worker()
+    run = stack.post("/v1/experiments", spec(name="full", **SLOW))["runs"][0]["id"]
+    until(lambda: steps(stack, run))
+    trainer = trainer_of(worker)
+    resource.prlimit(trainer, resource.RLIMIT_FSIZE, (1000, resource.prlimit(trainer, resource.RLIMIT_FSIZE)[1]))
+    paused = until(lambda: found if (found := stack.run(run))["state"] == "paused" else None)
+    assert paused["step"] >= paused["checkpoint_step"] + 300
+    ending = stack.get(f"/v1/runs/{run}/attempts")["items"][-1]
+    assert ending["ending"] == "checkpoint_failed"
+    assert "3 checkpoints in a row could not be saved" in ending["detail"]
+    assert "File too large" in ending["detail"]
+    newest = max(steps(stack, run))
+    assert newest == paused["checkpoint_step"] >= 100
+    assert stack.http.get(f"/v1/runs/{run}/checkpoints/{newest}/state.json").json()["step"] == newest
+
+
+def test_a_bucket_keeps_what_another_worker_goes_on_from(
+    own_stack: Callable[..., Any],
+    spec: Callable[..., dict[str, Any]],
+    trainer_of: Callable[..., int],
+    s3: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    stack = own_stack()
+    stack.environment |= s3 | {"SADDLE_CHECKPOINT_URL": f"s3://saddle/{tmp_path.name}"}
+    stack.start_api()
+    worker = stack.start_worker("w1")
+    whole = reference(stack, spec)
+    run = stack.post("/v1/experiments", spec(name="bucket", **SLOW))["runs"][0]["id"]
+    until(lambda: len(steps(stack, run)) == 2)
+    environ = Path(f"/proc/{trainer_of(worker)}/environ").read_bytes()
+    assert b"AWS_" not in environ  # a trainer has no credentials
+    worker.kill()
+    worker.wait()
+    other = stack.start_worker("w2", SADDLE_DATA_DIR=str(tmp_path / "another-disk"))
+    done = stack.ended(run)
+    assert (done["state"], done["attempt"], done["worker"]) == ("succeeded", 2, "w2")
+    assert stack.get(f"/v1/runs/{run}/attempts")["items"][1]["start_step"] >= 200
+    assert stack.exact(run) == whole
+    assert max(steps(stack, run)) == TOTAL
+    assert stack.http.get(f"/v1/runs/{run}/checkpoints/{TOTAL}/state.json").json()["step"] == TOTAL
+    left = [path for path in (tmp_path / "another-disk").rglob("tensors.safetensors")]
+    assert len(left) <= 1  # at most what it began with: the rest was sent away
+    drained = stack.post("/v1/experiments", spec(name="drained", **SLOW | {"epochs": 100}))["runs"][0]["id"]
+    stack.reached(drained, 150)
+    other.send_signal(signal.SIGTERM)
+    assert other.wait(60) == 0
+    waiting = stack.run(drained)
+    assert (waiting["state"], waiting["checkpoint_step"]) == ("queued", waiting["step"])  # its last one arrived
+    assert os.listdir(tmp_path / "another-disk")
