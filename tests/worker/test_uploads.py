@@ -25,7 +25,7 @@ from worker.data.split import Rows, load, split
 from worker.failures import STAYS_USABLE
 from worker.loop import prepare, train
 from worker.session import conduct
-from worker.supervisor import PERMANENT
+from worker.supervision import PERMANENT
 
 ID = "dat_" + "0" * 26
 CPU = torch.device("cpu")
