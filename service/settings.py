@@ -40,7 +40,14 @@ class Settings(BaseSettings):
     reap_s: float = Field(5.0, gt=0, description="seconds between two looks of the reaper, and of the dispatcher")
     poll_s: float = Field(15.0, gt=0, description="seconds between two looks of an idle worker when no bell rings")
     drain_s: float = Field(90.0, gt=0, description="seconds a trainer has for its last checkpoint before it is killed")
+    wish_s: float = Field(1.0, gt=0, description="seconds until a pause or cancel reaches a run that is in a long step")
+    stall_s: float = Field(600.0, gt=0, description="seconds without a step or a move until a trainer is ended")
+    first_step_s: float = Field(1800.0, gt=0, description="the same before the first step, and at most between two")
     max_run_s: float | None = Field(None, gt=0, description="seconds a run may train in all its attempts; unset: any")
+    fence_s: float = Field(
+        660.0, gt=0, description="seconds without Postgres until a trainer saves its state and stops"
+    )
+    spares: int = Field(1, ge=0, le=4, description="trainers kept warm beside the one that trains")
     upload_bytes: int = Field(256 * 2**20, ge=1, description="largest file that can be uploaded as a dataset")
     project_bytes: int = Field(20 * 2**30, ge=1, description="all uploads of one project together")
     resident_bytes: int = Field(

@@ -1,6 +1,7 @@
 """This machine's devices, and what of them decides a run's numbers. `python -m worker.device` prints their list."""
 
 import json
+import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -66,6 +67,16 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[A
     """What of an `environment` is another: name -> [before, now]; the last bit may differ with any of it."""
     both = sorted(before.keys() & now.keys())  # an older release may have noted less
     return {name: [before[name], now[name]] for name in both if before[name] != now[name]}
+
+
+def facts(device: torch.device, threads: int) -> dict[str, Any]:
+    """What people read of a worker's device."""
+    cuda = device.type == "cuda"
+    if cuda:
+        memory = torch.cuda.get_device_properties(device).total_memory
+    else:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"kind": device.type, "name": device_name(device), "memory_bytes": memory, "threads": threads}
 
 
 def device_name(device: torch.device) -> str:

@@ -1,10 +1,17 @@
 """From an exception in a training to the failure that is stored with the run."""
 
+import json
+from typing import Any
+
 import torch
 
 from service.errors import RunFailure
+from service.spec.experiment import Experiment
+from service.spec.memory import memory_bytes
 
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # torch's CPU allocator says so in a RuntimeError
+# CUDA's libraries say so in a RuntimeError; torch itself in an AcceleratorError
+BROKEN_DEVICE = ("CUDA error", "CUBLAS_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_EXECUTION_FAILED", "NCCL error")
 DETAIL = 500  # characters
 # After these the process is as clean as before.
 STAYS_USABLE = {"diverged", "spec_cannot_build", "checkpoint_damaged", "dataset_missing", "dataset_changed"}
@@ -18,13 +25,20 @@ def failure_of(error: Exception, step: int | None, building: bool = False) -> Ru
 
 
 def _kind(error: Exception, building: bool) -> str:
+    words = str(error)
     if isinstance(error, torch.OutOfMemoryError):
         return "cuda_oom"
-    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+    if isinstance(error, torch.AcceleratorError) or any(broken in words for broken in BROKEN_DEVICE):
+        return "cuda_oom" if "out of memory" in words else "device_failed"
+    if isinstance(error, MemoryError) or any(refusal in words for refusal in NO_MEMORY):
         return "out_of_memory"
-    if building and not isinstance(error, torch.AcceleratorError):  # a broken device is not the spec's fault
-        return "spec_cannot_build"
-    return "crashed"
+    return "spec_cannot_build" if building else "crashed"
+
+
+def memory_of(spec: dict[str, Any], facts: dict[str, Any]) -> dict[str, int | None]:
+    """What a training was estimated to need, beside what the device has; bytes."""
+    estimate = memory_bytes(Experiment.model_validate_json(json.dumps(spec)))
+    return {"estimate_bytes": None if estimate is None else estimate.total, "limit_bytes": facts.get("memory_bytes")}
 
 
 def described(error: Exception) -> str:

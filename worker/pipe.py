@@ -8,7 +8,8 @@ Supervisor to trainer
              parent's, under another spec), until (a replay's last step, or null: the spec's)
     wish     wish: "pause" | "cancel" | "drain"; obeyed at the next step boundary
 Trainer to supervisor
-    ready    device, environment (versions, thread count): imported, warmed up, waiting
+    ready    device, environment (versions, thread count), facts (kind, name, memory_bytes, threads): warm, waiting
+    pulse    while no step ends: the loop's thread stands elsewhere than a second ago
     started  from_step, total_steps, environment
     points   series: [{name, first, every, n}] ; payload: n little-endian float64 each, in this order
              (every 0: the steps come first, n little-endian int64)

@@ -1,32 +1,42 @@
-"""One attempt of one run: hands it to the trainer, writes what that says, passes wishes on.
+"""One attempt of one run: hands it to the trainer, writes what that says, passes wishes on, ends what hangs.
 
 Every transaction starts with the fence; one whose answer was lost is repeated (worker.writer).
 """
 
-import contextlib
 import logging
 import queue
 import time
+from collections.abc import MutableMapping
 from typing import Any, Protocol
 
-from service.db import endings, events, leases
-from service.db.leases import Claim, SavedCheckpoint
+from service.db.leases import Claim
 from service.db.session import Connection, Engine
 from service.errors import Fenced, Unavailable
-from service.lifecycle import State, Wish
+from service.lifecycle import Wish
 from service.settings import Settings
 from service.storage.places import store_of
+from worker.ending import Ending
+from worker.journal import Journal
 from worker.keeping import Keeper
 from worker.points import Pending
+from worker.presence import Presence
 from worker.process import TrainerProcess
-from worker.sweeping import sweep
+from worker.watch import Watch
 from worker.writer import Writer
 
 log = logging.getLogger(__name__)
+BUSY_S = 2.0  # a run has stepped for so long: time to warm a spare trainer beside it
+OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
+WAITING = 100_000  # points that are written even while more arrive
 
-OUTCOMES = {"succeeded": State.SUCCEEDED, "paused": State.PAUSED, "cancelled": State.CANCELLED}
-NOT_SAVED = 3  # checkpoints in a row that could not be saved, until the run is paused
-PERMANENT = {"spec_cannot_build", "dataset_missing", "dataset_changed", "diverged", "cuda_oom", "out_of_memory"}
+
+class RunLog(logging.LoggerAdapter[logging.Logger]):
+    """Every line says which run and attempt it is about."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        """Put them in front."""
+        extra = self.extra or {}
+        return f"[{extra['run']} attempt {extra['attempt']}] {msg}", kwargs
 
 
 class Slot(Protocol):
@@ -34,49 +44,55 @@ class Slot(Protocol):
 
     settings: Settings
     engine: Engine
+    presence: Presence
 
     @property
-    def drains(self) -> bool:
-        """Whether what trains is to be checkpointed and given back."""
+    def draining_s(self) -> float | None:
+        """For how long the worker has been about to stop; None: it is not."""
 
     def answered(self) -> None:
         """Postgres has just answered."""
 
-    def usable_trainer(self) -> TrainerProcess:
-        """The warm trainer."""
+    def warm_spare(self) -> None:
+        """A run trains: have another trainer ready for when this one dies."""
 
-    def discard_trainer(self) -> None:
-        """End it at once."""
+    def discard(self, trainer: TrainerProcess) -> None:
+        """End this trainer at once."""
+
+    def unfit(self, why: str) -> None:
+        """The device is broken: take nothing new."""
 
 
 class RunSupervision:
     """One attempt of one run, from the claim to its end."""
 
-    def __init__(self, slot: Slot, held: Claim) -> None:
-        self.slot, self.held, self.settings = slot, held, slot.settings
+    def __init__(self, slot: Slot, held: Claim, trainer: TrainerProcess) -> None:
+        self.slot, self.held, self.trainer, self.settings = slot, held, trainer, slot.settings
+        self.log = RunLog(log, {"run": held.run_id, "attempt": held.attempt})
         self.pending = Pending()
-        self.wish = Wish.RUN
-        self.environment: dict[str, Any] | None = None  # said by the trainer and not yet written
-        self.told: str | None = None
-        self.told_at = 0.0
-        self.writer = Writer(slot.engine, held, slot.answered, lambda: None)
-        self.not_saved = 0  # checkpoints in a row
-        self.log = logging.LoggerAdapter(log, {"run": held.run_id, "attempt": held.attempt})
+        limits = [limit for limit in (held.limit_s, self.settings.max_run_s) if limit is not None]
+        budget_s = max(0.0, min(limits) - held.trained_s) if limits else None
+        self.watch = Watch(self.settings, budget_s, time.monotonic())
+        self.writer = Writer(slot.engine, held, slot.answered, self._away, self.log)
+        store, cache = store_of(self.settings), self.settings.checkpoint_cache.resolve()
+        self.keeper = Keeper(store, cache, held.lease, trainer.frames.put)
+        self.journal = Journal(held, self.writer, self.pending, self.keeper, self._beat)
+        self.ending = Ending(held, self.journal, self.watch)
 
     def run(self) -> None:
         """Supervise to the end; a lost lease kills the trainer and writes nothing more."""
-        self.trainer = self.slot.usable_trainer()
-        store, cache = store_of(self.settings), self.settings.checkpoint_cache.resolve()
-        self.keeper = Keeper(store, cache, self.held.lease, self.trainer.frames.put)
+        self.trainer.begin(self.log)
+        self.slot.presence.soon()
         try:
             self._begin()
             while not self._step():
                 pass
         except Fenced:
-            self.log.warning("lost the lease of %s (attempt %s): stopping", self.held.run_id, self.held.attempt)
-            self.slot.discard_trainer()
-        except BrokenPipeError:
-            self._trainer_died()
+            self.log.warning("the lease is lost: stopping")
+            self.slot.discard(self.trainer)
+        except Unavailable:
+            self.log.error("given up: the worker stops, and the database does not answer")
+            self.slot.discard(self.trainer)
         finally:
             self.keeper.close()
 
@@ -117,43 +133,56 @@ class RunSupervision:
             return self._tick()
         if self.keeper.takes(header):
             if header is not None and header["type"] == "checkpoint":
-                self._flush()  # a chunk of points ends at a checkpoint's step
+                self.journal.flush()  # a chunk of points ends at a checkpoint's step
             return self._tick()
         if header is None or header["type"] == "died":
-            self._trainer_died()
+            self._died()
             return True
         if header.get("lease", self.held.lease) != self.held.lease:
             return False  # of the run before
         return self._handle(header, payload) or self._tick()
 
+    @property
+    def _beat_s(self) -> float:
+        """Seconds between two writes: a beat also brings people's wishes, which a slow step must not keep waiting."""
+        return min(self.settings.beat_s, self.settings.wish_s)
+
     def _patience_s(self) -> float:
         """How long to wait for the trainer before the next sign of life is due."""
-        return max(
-            0.01, min(self.settings.beat_s / 4, self.writer.last_write + self.settings.beat_s - time.monotonic())
-        )
+        return max(0.01, min(self._beat_s / 4, self.writer.last_write + self._beat_s - time.monotonic()))
 
     def _handle(self, header: dict[str, Any], payload: bytes) -> bool:
         kind = header["type"]
         if kind == "started":
-            self.environment = header["environment"]  # written with the first points, which follow at once
-            return False
-        if kind == "fetched" and self.held.checkpoint is not None:
+            self.journal.environment = header["environment"]  # written with the first points, which follow at once
+        elif kind == "fetched" and self.held.checkpoint is not None:
             self.keeper.fetching = False
             self._send_train({"folder": header["folder"], "sha256": self.held.checkpoint.sha256})
-            return False
-        if kind == "points":
-            self.pending.add(header["series"], payload)
-            if self.trainer.frames.empty() or self.pending.count > 100_000:
-                self._flush()
-            return False
-        if self.environment is not None:  # a run so short that no points were written yet
-            self._flush()
+        elif kind == "points":
+            self._points(header, payload)
+        else:
+            self.journal.note()
+            return self._milestone(header)
+        return False
+
+    def _points(self, header: dict[str, Any], payload: bytes) -> None:
+        self.pending.add(header["series"], payload)
+        self.watch.stepped(self.pending.last_step, time.monotonic())
+        if self.trainer.frames.empty() or self.pending.count > WAITING:
+            self.journal.flush()
+
+    def _milestone(self, header: dict[str, Any]) -> bool:
+        """A checkpoint, or the end; True where that is the attempt's."""
+        kind = header["type"]
         if kind == "checkpoint":
-            self._checkpoint(header)
+            self.journal.checkpoint(header)
         elif kind == "checkpoint_failed":
-            return self._checkpoint_failed(header)
+            if not self.journal.checkpoint_failed(header):
+                return False
+            self.slot.discard(self.trainer)
+            return True
         elif kind == "end":
-            self._end(header["outcome"], header.get("note"))
+            self.ending.said(header["outcome"], header.get("note"))
             return True
         elif kind == "failed":
             self._failed(header)
@@ -161,104 +190,85 @@ class RunSupervision:
         return False
 
     def _tick(self) -> bool:
-        """Beat when one is due; pass a new wish on; end a trainer that does not obey."""
-        if time.monotonic() - self.writer.last_write >= self.settings.beat_s:
-            self._flush()
-        wanted = self._wanted()
-        if wanted and self.keeper.fetching:  # the trainer has not begun
-            self._end({"pause": "paused", "cancel": "cancelled", "drain": "drained"}[wanted], None)
-            return True
-        if wanted and wanted != self.told:
-            self.trainer.send({"type": "wish", "wish": wanted})
-            self.told, self.told_at = wanted, time.monotonic()
-        limit = 30.0 if self.told == "cancel" else self.settings.drain_s
-        if self.told and not self.keeper.ending and time.monotonic() - self.told_at > limit:
-            self.log.warning("the trainer of %s did not obey %s within %s s", self.held.run_id, self.told, limit)
-            self._trainer_died()
-            return True
-        return False
-
-    def _wanted(self) -> str | None:
-        if self.wish is not Wish.RUN:
-            return self.wish.value
-        return "drain" if self.slot.drains else None
-
-    def _flush(self) -> None:
-        chunks, environment = self.pending.take(), self.environment
-
-        def write(connection: Connection) -> Wish:
-            wish = leases.flush(connection, self.held, chunks, environment)
-            if environment is not None and environment.get("reproducible") is False:
-                data = {"attempt": self.held.attempt, "differs": environment.get("differs")}
-                why = "it runs on something else than the attempt before"
-                events.add(connection, self.held.run_id, "not_reproducible", data, by=self.held.who, why=why)
-            return wish
-
-        self.wish = self.writer.commit(write)
-        self.environment = None
-
-    def _checkpoint(self, header: dict[str, Any]) -> None:
-        named = ("step", "folder", "sha256", "size_bytes", "reason", "value")
-        saved = SavedCheckpoint(**{name: header[name] for name in named})
-        chunks = self.pending.take()
-        self.wish, retired = self.writer.commit(lambda c: leases.save_checkpoint(c, self.held, saved, chunks))
-        self.not_saved = 0
-        self.keeper.remove(retired)
-        if self.keeper.store.in_place:  # of a bucket only at the start: to list one takes its time
-            with contextlib.suppress(OSError, Unavailable):
-                sweep(self.slot.engine, self.keeper.store, self.held.run_id)
-
-    def _checkpoint_failed(self, header: dict[str, Any]) -> bool:
-        """What was saved before is still good, so the run goes on; but not for ever. True once it is paused."""
-        self.not_saved += 1
-        step, reason, detail = header["step"], header["reason"], header["detail"]
-        self.log.warning("the checkpoint of %s at step %s was not saved: %s", self.held.run_id, step, detail)
-        data = {"step": step, "attempt": self.held.attempt, "reason": reason, "detail": detail}
-        chunks = self.pending.take()
-
-        def write(connection: Connection) -> Wish:
-            wish = leases.flush(connection, self.held, chunks)
-            told = data | {"in_a_row": self.not_saved}
-            events.add(connection, self.held.run_id, "checkpoint_failed", told, by=self.held.who, why=detail)
-            return wish
-
-        self.wish = self.writer.commit(write)
-        if self.not_saved < NOT_SAVED or reason in ("end", "wish"):
+        """Beat when one is due; pass wishes on; end a trainer that does not obey or does not move."""
+        now = time.monotonic()
+        if now - self.writer.last_write >= self._beat_s:
+            self.journal.flush()
+        if (wanted := self._wanted()) is not None:
+            if self.keeper.fetching:  # the trainer has not begun
+                self.ending.said(OUTCOMES[wanted], None)
+                return True
+            self._tell(wanted)
+        if self.watch.stepping_s(now) > BUSY_S:
+            self.slot.warm_spare()
+        verdict = self.watch.look(time.monotonic(), self.trainer.moved_at)
+        if verdict is None or self.keeper.ending or not self.trainer.frames.empty():  # what it said comes first
             return False
-        why = f"{self.not_saved} checkpoints in a row could not be saved; the last time: {detail}"
-        self.writer.end(lambda c: endings.paused_by(c, self.held, {}, "checkpoint_failed", why))
-        self.slot.discard_trainer()
+        if verdict == "stalled":
+            self._stalled()
+        else:
+            self.log.warning("the trainer did not obey %s within %g s", self.watch.told, self.watch.obey_s)
+            self.slot.discard(self.trainer)
+            self.ending.disobeyed()
         return True
 
-    def _end(self, outcome: str, note: str | None) -> None:
-        chunks = self.pending.take()
-        if outcome == "drained":
-            self.writer.end(lambda c: endings.give_back(c, self.held, chunks))
-        else:
-            self.writer.end(lambda c: endings.finish(c, self.held, OUTCOMES[outcome], chunks, detail=note))
+    def _wanted(self) -> str | None:
+        """What the trainer is to be told, if anything."""
+        if self.watch.used_up(time.monotonic()):
+            self.ending.out_of_time = True
+        if self.journal.wish is Wish.CANCEL:
+            return "cancel"
+        if self.ending.out_of_time or (self.journal.wish is Wish.RUN and self.slot.draining_s is not None):
+            return "drain"
+        return "pause" if self.journal.wish is Wish.PAUSE else None
+
+    def _tell(self, wish: str) -> None:
+        if self.watch.tell(wish, time.monotonic()):
+            self.trainer.send({"type": "wish", "wish": wish})
+
+    def _away(self) -> None:
+        """The database does not answer: after a while the trainer saves its state and stops, and its words wait here.
+
+        Whoever has no lease for long may not be the only one who trains this run. A worker that stops tries for
+        `drain_s` to write; what it then leaves is taken back when its lease runs out.
+        """
+        stopping_s = self.slot.draining_s
+        if stopping_s is not None or time.monotonic() - self.writer.last_write > self.settings.fence_s:
+            self._tell("drain")
+        if stopping_s is not None and stopping_s > self.settings.drain_s:
+            raise Unavailable("The worker stops, and the database does not answer.")
+
+    def _beat(self, connection: Connection) -> None:
+        """The worker's own word goes along with the run's."""
+        state = "busy" if self.slot.draining_s is None else "draining"
+        self.slot.presence.beat_if_due(connection, state, self.held.run_id)
 
     def _failed(self, header: dict[str, Any]) -> None:
+        """The trainer said why."""
         kind, detail = header["kind"], header["detail"]
         evidence = {"step": header.get("step"), **header.get("evidence", {})}
-        if kind == "checkpoint_damaged" and self.held.checkpoint is not None:
-            folder = self.held.checkpoint.folder
-            self.writer.end(lambda c: endings.quarantine(c, self.held, folder))
-        elif kind in PERMANENT:
-            chunks = self.pending.take()
-            failure = {"code": kind, "detail": detail, "evidence": evidence}
-            self.writer.end(lambda c: endings.finish(c, self.held, State.FAILED, chunks, failure))
-        else:
-            self._flush()
-            self.writer.end(lambda c: endings.crashed(c, self.held, kind, detail, evidence))
+        state = self.ending.failed(kind, detail, evidence)
+        self.log.warning("failed (%s: %s): now %s", kind, detail, state)
+        if kind == "device_failed":
+            self.slot.unfit(detail)
         if not self.trainer.alive(patience_s=0.2):
-            self.slot.discard_trainer()
+            self.slot.discard(self.trainer)
 
-    def _trainer_died(self) -> None:
-        """Its process is gone or hangs: count it, and start another."""
-        detail = self.trainer.obituary()
-        self.slot.discard_trainer()
-        with contextlib.suppress(Fenced):
-            self._flush()
-            evidence = {"step": self.pending.last_step}
-            state = self.writer.end(lambda c: endings.crashed(c, self.held, "trainer_died", detail, evidence))
-            self.log.warning("the trainer of %s died (%s): now %s", self.held.run_id, detail, state)
+    def _stalled(self) -> None:
+        """It hangs: keep where it stood, and end it."""
+        seconds = round(self.watch.quiet_s(time.monotonic()), 1)
+        stack = self.trainer.stack()
+        detail = f"no step for {seconds:g} s"
+        self._ended_badly("stalled", detail, {"seconds": seconds, "stack": stack})
+
+    def _died(self) -> None:
+        """Its process is gone."""
+        kind, detail = self.trainer.obituary()
+        self._ended_badly(kind, detail, {"stderr": self.trainer.last_words()})
+
+    def _ended_badly(self, kind: str, detail: str, evidence: dict[str, Any]) -> None:
+        self.slot.discard(self.trainer)
+        self.journal.note()
+        evidence = {"step": max(self.pending.last_step, self.held.start_step)} | evidence
+        state = self.ending.died(kind, detail, evidence)
+        self.log.warning("the trainer's end (%s: %s): now %s", kind, detail, state)

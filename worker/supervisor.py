@@ -1,4 +1,4 @@
-"""The supervisor of one slot: claims runs, has each supervised to its end (worker.supervision), keeps a trainer warm.
+"""The supervisor of one slot: claims runs, has each supervised to its end (worker.supervision), keeps trainers warm.
 
 It owns the only database connection of its slot. It imports no torch.
 """
@@ -12,14 +12,17 @@ import uuid
 from service.db import leases, reaping
 from service.db.leases import Claim
 from service.db.session import Engine, check_schema, make_engine, transaction
-from service.errors import Unavailable
+from service.errors import SaddleError, Unavailable
 from service.settings import Settings
+from worker.presence import Presence
 from worker.process import TrainerProcess
 from worker.supervision import RunSupervision
 from worker.sweeping import sweep_at_start
+from worker.trainers import Trainers
 from worker.writer import RETRY_S
 
 log = logging.getLogger(__name__)
+WARMING_S = 0.05  # between two looks whether a trainer is warm by now
 
 
 class Supervisor:
@@ -32,7 +35,10 @@ class Supervisor:
         self.engine: Engine = make_engine(
             settings.database_url, pool_size=1, name=f"saddle-worker {settings.worker_name}"
         )
-        self.trainer: TrainerProcess | None = None
+        self.trainers = Trainers(settings)
+        self.presence = Presence(settings)
+        self.unhealthy: str | None = None  # why this worker takes nothing new and ends badly
+        self._drained_at = 0.0
 
     def run(self) -> None:
         """Claim and train until drained; the body of the slot's own thread."""
@@ -40,15 +46,16 @@ class Supervisor:
             check_schema(self.engine)
             self._take_back()
             self.answered()
-            self.trainer = TrainerProcess.start(self.settings)
+            self.trainers.current()  # starts to warm up
             self.bell.set()  # look once at the start
             while not self.draining.is_set():
-                self.bell.wait(self.settings.poll_s)
+                rung = self.bell.wait(self.settings.poll_s)
                 self.bell.clear()
-                self._work()
+                if not self._work() and not rung:
+                    self.trainers.rest()
         finally:
-            if self.trainer is not None:
-                self.trainer.kill()
+            self.trainers.end()
+            self._leave()
             self.engine.dispose()
 
     def answered(self) -> None:
@@ -56,19 +63,36 @@ class Supervisor:
         if self.settings.alive_file is not None:
             self.settings.alive_file.touch()
 
-    @property
-    def drains(self) -> bool:
-        """Whether what trains is to be checkpointed and given back."""
-        return self.draining.is_set()
-
     def wake(self) -> None:
         """Look for work now."""
         self.bell.set()
 
     def drain(self) -> None:
         """Take nothing new; what trains is checkpointed and goes back to the queue."""
+        if not self.draining.is_set():
+            self._drained_at = time.monotonic()
         self.draining.set()
         self.bell.set()
+
+    @property
+    def draining_s(self) -> float | None:
+        """For how long the worker has been about to stop; None: it is not."""
+        return time.monotonic() - self._drained_at if self.draining.is_set() else None
+
+    def unfit(self, why: str) -> None:
+        """The device is broken: take nothing new and end, so that whoever watches starts another."""
+        log.error("this worker is unfit and stops: %s", why)
+        self.unhealthy = why
+        self.drain()
+
+    def warm_spare(self) -> None:
+        """A run trains: have another trainer ready for when this one dies."""
+        if not self.draining.is_set():
+            self.trainers.warm_spare()
+
+    def discard(self, trainer: TrainerProcess) -> None:
+        """End this trainer at once; another takes its place."""
+        self.trainers.discard(trainer)
 
     def _take_back(self) -> None:
         """Reap what a former life of this worker held; its name is its own while the connection lives."""
@@ -79,29 +103,47 @@ class Supervisor:
                     reaping.reap(connection, seen)
             else:
                 log.warning("another worker is called %s; its runs are left to it", self.settings.worker_name)
+            self.presence.announce(connection, {})
         if mine:
             sweep_at_start(self.engine, self.settings)
 
-    def _work(self) -> None:
-        """Train what waits, one run after the other."""
-        while not self.draining.is_set():
+    def _work(self) -> bool:
+        """Train what waits, one run after the other; whether there was any."""
+        worked = False
+        while (trainer := self._warm_trainer()) is not None:
             try:
-                held = self._claim()
+                held = self._claim(trainer)
             except Unavailable:
                 log.warning("the database does not answer; looking again in %s s", self.settings.poll_s)
-                return
+                break
             self.answered()
             if held is None:
-                return
-            RunSupervision(self, held).run()
+                break
+            worked = True
+            RunSupervision(self, held, trainer).run()
+        return worked
 
-    def _claim(self) -> Claim | None:
+    def _warm_trainer(self) -> TrainerProcess | None:
+        """The trainer for the next run, once it is warm; a run is not claimed to wait for one. None: drained."""
+        while not self.draining.is_set():
+            if (trainer := self.trainers.current()) is not None:
+                return trainer
+            if self.trainers.cannot_start:
+                self.unfit("no trainer gets ready: one after the other ends before its first step; see the log")
+            self.draining.wait(WARMING_S)
+        return None
+
+    def _claim(self, trainer: TrainerProcess) -> Claim | None:
         """Claim with a lease made here: if the answer to the COMMIT is lost, asking again finds the same run."""
         lease = uuid.uuid4().hex
 
         def take(again: bool) -> Claim | None:
             with transaction(self.engine) as connection:
-                return leases.claim(connection, [self.settings.pool], self.settings.worker_name, lease, again)
+                held = leases.claim(connection, [self.settings.pool], self.settings.worker_name, lease, again)
+                if held is None:
+                    self.presence.announce(connection, trainer.device)
+                    self.presence.beat(connection, "idle")
+                return held
 
         for attempt in range(3):
             with contextlib.suppress(Unavailable):
@@ -109,16 +151,10 @@ class Supervisor:
             time.sleep(RETRY_S)
         return take(again=True)
 
-    def usable_trainer(self) -> TrainerProcess:
-        """The warm trainer, or a new one in place of one that died."""
-        if self.trainer is None or not self.trainer.alive():
-            if self.trainer is not None:
-                self.trainer.kill()
-            self.trainer = TrainerProcess.start(self.settings)
-        return self.trainer
-
-    def discard_trainer(self) -> None:
-        """End the trainer at once and start warming another."""
-        if self.trainer is not None:
-            self.trainer.kill()
-        self.trainer = None if self.draining.is_set() else TrainerProcess.start(self.settings)
+    def _leave(self) -> None:
+        """Say that the worker ends, where somebody listens."""
+        try:
+            with transaction(self.engine) as connection:
+                self.presence.leave(connection, self.unhealthy)
+        except SaddleError:
+            log.warning("the worker ends unsaid: the database does not answer")

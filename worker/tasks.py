@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from types import FrameType
 
 from celery import signals
@@ -13,15 +14,20 @@ from service.queue import TASK, make_app, queue_name
 from service.settings import Settings
 from worker.supervisor import Supervisor
 
-GRACE_S = 5.0  # for the broker's side, once the slot has ended; nothing of ours is left to lose then
 log = logging.getLogger(__name__)
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # all mean: save what trains, give it back, end
+NUDGE_S = 0.5  # between two signals to a listener that overheard the first
+GRACE_S = 5.0  # for the broker's side, once the slot has ended; nothing of ours is left to lose then
+
+
 def serve(settings: Settings) -> int:
-    """Work until SIGTERM or SIGINT; then drain. The exit status: 0 unless the slot broke."""
+    """Work until a signal; then drain. The exit status: 0 unless the slot broke or its device did."""
     slot = Supervisor(settings)
     broken: list[BaseException] = []
-    heard = threading.Event()  # the broker's side has ended too
+    listening = threading.Event()
+    listening.set()
 
     def body() -> None:
         try:
@@ -29,29 +35,40 @@ def serve(settings: Settings) -> int:
         except BaseException as error:  # the slot's outermost frame: the process must end with it
             broken.append(error)
             log.error("the worker stops: %s", error, exc_info=None if isinstance(error, SaddleError) else error)
+        slot.drain()
+        end = time.monotonic() + GRACE_S
+        while listening.is_set():  # a signal before the broker's own handlers stood was ours alone
+            if time.monotonic() > end:
+                os._exit(1 if broken or slot.unhealthy else 0)
             os.kill(os.getpid(), signal.SIGTERM)
-        if not heard.wait(GRACE_S):  # the signal came before Celery listened for it, or it waits for a broker
-            os._exit(1 if broken else 0)
+            time.sleep(NUDGE_S)
 
+    _drain_on_signals(slot)
     thread = threading.Thread(target=body, name="slot")
     thread.start()  # lives as long as the process: trainers are tied to the thread that started them
     try:
         _listen(settings, slot)
     finally:
-        heard.set()
+        _drain_on_signals(slot)  # a second signal changes nothing: the checkpoint is still being written
+        listening.clear()
         slot.drain()
         thread.join()
-    return 1 if broken else 0
+    return 1 if broken or slot.unhealthy else 0
+
+
+def _drain_on_signals(slot: Supervisor) -> None:
+    """Each signal, however often it comes, asks for the same."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        # A thread, because this one may stand inside the very lock that an event takes.
+        threading.Thread(target=slot.drain, name="drain").start()
+
+    for number in SIGNALS:
+        signal.signal(number, stop)
 
 
 def _listen(settings: Settings, slot: Supervisor) -> None:
     """Pass the bell's rings on until a signal ends it; without a broker just wait for the signal."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        slot.drain()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
     if settings.broker_url is None:
         slot.draining.wait()
         return

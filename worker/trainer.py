@@ -13,13 +13,20 @@ import gc
 import os
 import signal
 import sys
-from typing import Any
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 from service.errors import RunFailure
+from worker import pulse
 from worker.channel import PARENT_GONE, Channel, take_over
+
+if TYPE_CHECKING:
+    import torch
 
 SECRETS = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL", "AWS_")
 PR_SET_PDEATHSIG = 1
+LOWEST = 19  # the priority of what runs only when nothing else wants to
 
 
 def main() -> None:
@@ -33,8 +40,10 @@ def main() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     channel = Channel(*take_over())
     faulthandler.enable()  # a segmentation fault leaves its stack on stderr
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR1)  # and the supervisor asks for it before it ends what hangs
     try:
-        serve(channel, arguments.device, arguments.threads)
+        serve(channel, arguments.device, arguments.threads, arguments.gently)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     os._exit(1)  # not sys.exit: the reading thread holds its stream, and a broken CUDA context may hang
@@ -44,6 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="torch device: cpu or cuda:0")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of one operation")
+    parser.add_argument("--gently", action="store_true", help="warm up at low priority: another trains meanwhile")
     return parser.parse_args()
 
 
@@ -58,13 +68,38 @@ def die_with_parent() -> None:
         os._exit(PARENT_GONE)
 
 
-def serve(channel: Channel, device_name: str, threads: int) -> None:
+def serve(channel: Channel, device_name: str, threads: int, gently: bool = False) -> None:
     """Warm up, then one training after the other; returns after a failure that this process should not outlive."""
-    import torch  # noqa: PLC0415  # only now: an import that prints would have broken the pipe before take_over
-
-    from worker.device import environment, make_deterministic  # noqa: PLC0415
-    from worker.failures import STAYS_USABLE  # noqa: PLC0415
+    if gently and device_name == "cpu":
+        with ThreadPoolExecutor(1, initializer=_step_back) as aside:
+            device = aside.submit(_load, device_name, threads).result()
+    else:  # CUDA's own threads would keep the priority of the one that started them
+        device = _load(device_name, threads)
+    gc.freeze()  # what is loaded stays: collections look at the runs' own objects only
+    from worker.device import environment, facts  # noqa: PLC0415
+    from worker.failures import STAYS_USABLE, memory_of  # noqa: PLC0415
     from worker.session import conduct  # noqa: PLC0415
+
+    said = facts(device, threads)
+    channel.send("ready", device=str(device), environment=environment(device, threads), facts=said)
+    pulse.start(threading.get_ident(), lambda: channel.send("pulse"))
+    while True:
+        order: dict[str, Any] = channel.next_order()
+        gc.collect()  # the run before may still hold memory of the device in a cycle
+        try:
+            conduct(order, device, channel)
+        except RunFailure as failure:
+            evidence = failure.evidence | (memory_of(order["spec"], said) if failure.kind == "cuda_oom" else {})
+            channel.send("failed", kind=failure.kind, detail=failure.detail, step=failure.step, evidence=evidence)
+            if failure.kind not in STAYS_USABLE:
+                return
+
+
+def _load(device_name: str, threads: int) -> "torch.device":
+    """Import torch and take real steps; only now: an import that prints would have broken the pipe before take_over."""
+    import torch  # noqa: PLC0415
+
+    from worker.device import make_deterministic  # noqa: PLC0415
     from worker.warm import warm_up  # noqa: PLC0415
 
     device = torch.device(device_name)
@@ -73,18 +108,13 @@ def serve(channel: Channel, device_name: str, threads: int) -> None:
     torch.set_num_threads(threads)
     make_deterministic()
     warm_up(device)
-    gc.freeze()  # what is loaded stays: collections look at the runs' own objects only
-    channel.send("ready", device=str(device), environment=environment(device, threads))
-    while True:
-        order: dict[str, Any] = channel.next_order()
-        gc.collect()  # the run before may still hold memory of the device in a cycle
-        try:
-            conduct(order, device, channel)
-        except RunFailure as failure:
-            facts: dict[str, Any] = {"kind": failure.kind, "detail": failure.detail, "step": failure.step}
-            channel.send("failed", **facts, evidence=failure.evidence)
-            if failure.kind not in STAYS_USABLE:
-                return
+    return device
+
+
+def _step_back() -> None:
+    """Lower this thread's priority, which on Linux is its own; it could not be raised again without rights."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from service.db.leases import Claim
 from service.db.session import Connection, Engine, transaction
 from service.errors import Fenced, SaddleError, Unavailable
 
-log = logging.getLogger(__name__)
+Log = logging.LoggerAdapter[logging.Logger]
 T = TypeVar("T")
 RETRY_S = 0.5  # between two tries of a transaction while the database is away
 
@@ -18,8 +18,10 @@ RETRY_S = 0.5  # between two tries of a transaction while the database is away
 class Writer:
     """Writes for one attempt; a repeated transaction is harmless, one of a lost lease is refused by `Fenced`."""
 
-    def __init__(self, engine: Engine, held: Claim, answered: Callable[[], None], away: Callable[[], None]) -> None:
-        self.engine, self.held = engine, held
+    def __init__(
+        self, engine: Engine, held: Claim, answered: Callable[[], None], away: Callable[[], None], log: Log
+    ) -> None:
+        self.engine, self.held, self.log = engine, held, log
         self.answered = answered  # called after every answer of the database
         self.away = away  # called before every repetition; whatever it raises ends the tries
         self.last_write = time.monotonic()
@@ -34,7 +36,7 @@ class Writer:
                 self.answered()
                 return result
             except Unavailable:
-                log.warning("the database does not answer; %s goes on, its points wait", self.held.run_id)
+                self.log.warning("the database does not answer; the run goes on, its points wait")
                 self.away()
                 time.sleep(RETRY_S)
 

@@ -23,6 +23,8 @@ from service.lifecycle import (
 )
 from service.nonfinite import dumps
 
+NOTHING: Mapping[str, Chunk] = {}
+
 DAMAGED = text("UPDATE checkpoint SET damaged = true WHERE folder = :folder AND run_id = ANY(:run_ids) AND NOT damaged")
 ORIGINAL = text("SELECT run_id FROM checkpoint WHERE folder = :folder AND run_id <> :run_id")
 FALL_BACK = text(
@@ -109,16 +111,23 @@ def finish(
     return state
 
 
-def give_back(connection: Connection, held: Claim, chunks: Mapping[str, Chunk]) -> State:
+def give_back(connection: Connection, held: Claim, chunks: Mapping[str, Chunk], detail: str | None = None) -> State:
     """Queue the run again without counting a failure: the worker drains. A wished cancel or pause is granted."""
     state = _granted(flush(connection, held, chunks))
-    _leave(connection, held, state, "drained")
+    _leave(connection, held, state, "drained", detail)
     return state
 
 
-def crashed(connection: Connection, held: Claim, kind: str, detail: str, evidence: Mapping[str, Any]) -> State:
+def crashed(
+    connection: Connection,
+    held: Claim,
+    kind: str,
+    detail: str,
+    evidence: Mapping[str, Any],
+    chunks: Mapping[str, Chunk] = NOTHING,
+) -> State:
     """The trainer died: queue again, or fail once the budget is spent; a wished cancel or pause is granted."""
-    wish = fence(connection, held)
+    wish = flush(connection, held, chunks)
     row = connection.execute(
         text("SELECT crash_count + 1 AS crashes, attempt FROM run WHERE id = :id"), {"id": held.run_id}
     ).one()
@@ -130,8 +139,33 @@ def crashed(connection: Connection, held: Claim, kind: str, detail: str, evidenc
             "detail": f"The trainer died {row.crashes} times without a new checkpoint; the last time: {detail}",
             "evidence": {"last_kind": kind, **evidence},
         }
-    _leave(connection, held, state, kind, detail, failure, crashes=1, wait_s=backoff_s(row.crashes))
+    wait_s = backoff_s(row.crashes)
+    _leave(connection, held, state, kind, detail, failure, crashes=1, wait_s=wait_s, evidence=evidence)
     return state
+
+
+FULL_BEFORE = text(
+    """
+    SELECT data->'evidence'->>'step' FROM event
+    WHERE run_id = :run_id AND kind = 'state' AND data->>'ending' = 'cuda_oom' ORDER BY id DESC LIMIT 1
+    """
+)
+
+
+def device_full(
+    connection: Connection, held: Claim, chunks: Mapping[str, Chunk], detail: str, evidence: Mapping[str, Any]
+) -> State:
+    """The device had no memory left: once more, others may have used it; at the same step again the run fails."""
+    step = connection.execute(FULL_BEFORE, {"run_id": held.run_id}).scalar_one_or_none()
+    if step is None or step != str(evidence.get("step")):
+        return crashed(connection, held, "cuda_oom", detail, evidence, chunks)
+    wish = flush(connection, held, chunks)
+    if wish is not Wish.RUN:
+        _leave(connection, held, _granted(wish), "cuda_oom", detail)
+        return _granted(wish)
+    failure = {"code": "cuda_oom", "detail": detail, "evidence": dict(evidence)}
+    _leave(connection, held, State.FAILED, "cuda_oom", detail, failure, crashes=1)
+    return State.FAILED
 
 
 DEVICE = text(
@@ -144,9 +178,15 @@ DEVICE = text(
 )
 
 
-def device_failed(connection: Connection, held: Claim, detail: str, evidence: Mapping[str, Any]) -> State:
+def device_failed(
+    connection: Connection,
+    held: Claim,
+    detail: str,
+    evidence: Mapping[str, Any],
+    chunks: Mapping[str, Chunk] = NOTHING,
+) -> State:
     """The device broke, not the run: queue again; fail once it broke on two workers without a new checkpoint."""
-    wish = fence(connection, held)
+    wish = flush(connection, held, chunks)
     row = connection.execute(DEVICE, {"run_id": held.run_id}).one()
     state, failure = _granted(wish), None
     if state is State.QUEUED and (row.device_count >= DEVICE_BUDGET or row.attempt >= ATTEMPT_BUDGET):
@@ -156,7 +196,7 @@ def device_failed(connection: Connection, held: Claim, detail: str, evidence: Ma
             "detail": f"The device failed on {row.device_count} workers without a new checkpoint; the last: {detail}",
             "evidence": dict(evidence),
         }
-    _leave(connection, held, state, "device_failed", detail, failure)
+    _leave(connection, held, state, "device_failed", detail, failure, evidence=evidence)
     return state
 
 
@@ -182,6 +222,7 @@ def _leave(
     failure: Mapping[str, Any] | None = None,
     crashes: int = 0,
     wait_s: float = 0.0,
+    evidence: Mapping[str, Any] | None = None,
 ) -> None:
     run = {"run_id": held.run_id}
     connection.execute(
@@ -192,5 +233,6 @@ def _leave(
     )
     connection.execute(CLOSE_ATTEMPT, run | {"attempt": held.attempt, "ending": ending, "detail": detail})
     data: dict[str, Any] = {"attempt": held.attempt, "ending": ending} | ({"detail": detail} if detail else {})
+    data |= {"evidence": dict(evidence)} if evidence else {}
     data |= {"failure": dict(failure)} if failure else {}
     tell_state(connection, held.run_id, state, data, by=held.who, why=ending)

@@ -21,7 +21,9 @@ def _too_much() -> Exception:
         (MemoryError(), False, "out_of_memory"),
         (ValueError("bad"), True, "spec_cannot_build"),
         (ValueError("bad"), False, "crashed"),
-        (torch.AcceleratorError("device-side assert"), True, "crashed"),
+        (torch.AcceleratorError("device-side assert"), True, "device_failed"),
+        (torch.AcceleratorError("CUDA error: out of memory"), False, "cuda_oom"),
+        (RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED when calling x"), False, "device_failed"),
     ],
 )
 def test_each_error_has_its_kind(error: Exception, building: bool, kind: str) -> None:

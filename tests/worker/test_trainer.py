@@ -39,6 +39,8 @@ class Trainer:
         """The next frame; a `points` frame's series with steps and values."""
         assert self.process.stdout is not None
         frame = read_frame(self.process.stdout)
+        while frame is not None and frame[0]["type"] == "pulse":
+            frame = read_frame(self.process.stdout)
         assert frame is not None, f"the trainer ended with {self.process.wait()}"
         header, payload = frame
         at = 0

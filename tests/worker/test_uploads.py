@@ -22,10 +22,10 @@ from worker.data.files import Files
 from worker.data.mapped import Mapped
 from worker.data.scale import fit
 from worker.data.split import Rows, load, split
+from worker.ending import PERMANENT
 from worker.failures import STAYS_USABLE
 from worker.loop import prepare, train
 from worker.session import conduct
-from worker.supervision import PERMANENT
 
 ID = "dat_" + "0" * 26
 CPU = torch.device("cpu")
