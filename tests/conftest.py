@@ -78,6 +78,13 @@ def database_url(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def module_url(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
+    """A database for the tests of one file, where each would be slow to set up."""
+    with copied(postgres, migrated) as url:
+        yield url
+
+
 @pytest.fixture(scope="session")
 def shared_url(postgres: EmbeddedPostgres, migrated: str) -> Iterator[str]:
     """A database for all tests that neither write nor mind what others wrote."""

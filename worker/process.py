@@ -58,6 +58,11 @@ class TrainerProcess:
         )
         return cls(process)
 
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
     def _read(self) -> None:
         """Queue every frame that needs an answer; at the end of the stream a None."""
         stream = self._process.stdout

@@ -10,28 +10,41 @@ import time
 from collections.abc import Callable
 
 EVERY_S = 1.0
+RUNNING = 0.05  # share of a processor from which on a thread that stands in one place is at work there
+Place = list[tuple[int, int]]
 
 
-def start(thread_id: int, moved: Callable[[], None], every_s: float = EVERY_S) -> None:
-    """Call `moved` whenever the thread stands elsewhere than at the look before."""
-    threading.Thread(target=_watch, args=(thread_id, moved, every_s), name="pulse", daemon=True).start()
+def start(thread_id: int, moved: Callable[[], None], computes: bool, every_s: float = EVERY_S) -> None:
+    """Call `moved` when the thread stands elsewhere than at the look before, or `computes` and has done so.
+
+    On a GPU the processor's time says nothing: waiting for a kernel that never ends takes all of it.
+    """
+    arguments = (thread_id, moved, computes, every_s)
+    threading.Thread(target=_watch, args=arguments, name="pulse", daemon=True).start()
 
 
-def _watch(thread_id: int, moved: Callable[[], None], every_s: float) -> None:
-    last = place(thread_id)
+def _watch(thread_id: int, moved: Callable[[], None], computes: bool, every_s: float) -> None:
+    last, used_s = place(thread_id), cpu_s(thread_id)
     while True:
         time.sleep(every_s)
-        now = place(thread_id)
-        if now != last:
+        before, used_before_s = last, used_s
+        last, used_s = place(thread_id), cpu_s(thread_id)
+        if last != before or (computes and used_s - used_before_s > RUNNING * every_s):
             moved()
-        last = now
 
 
-def place(thread_id: int) -> list[tuple[int, int]]:
+def place(thread_id: int) -> Place:
     """Every frame of a thread and the instruction it stands at, innermost first."""
     frame = sys._current_frames().get(thread_id)
-    found: list[tuple[int, int]] = []
+    found: Place = []
     while frame is not None:
         found.append((id(frame), frame.f_lasti))
         frame = frame.f_back
     return found
+
+
+def cpu_s(thread_id: int) -> float:
+    """Processor seconds of a thread; 0 where the system does not tell."""
+    if sys.platform != "linux":
+        return 0.0
+    return time.clock_gettime(time.pthread_getcpuclockid(thread_id))

@@ -82,7 +82,7 @@ def serve(channel: Channel, device_name: str, threads: int, gently: bool = False
 
     said = facts(device, threads)
     channel.send("ready", device=str(device), environment=environment(device, threads), facts=said)
-    pulse.start(threading.get_ident(), lambda: channel.send("pulse"))
+    pulse.start(threading.get_ident(), lambda: channel.send("pulse"), computes=device.type == "cpu")
     while True:
         order: dict[str, Any] = channel.next_order()
         gc.collect()  # the run before may still hold memory of the device in a cycle

@@ -23,21 +23,21 @@ class Trainers:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._first: TrainerProcess | None = None
-        self._spares: list[TrainerProcess] = []
+        self.first: TrainerProcess | None = None
+        self.spares: list[TrainerProcess] = []
         self._cold_deaths = 0
         self._not_before = 0.0  # monotonic
 
     def current(self) -> TrainerProcess | None:
         """The one to train with, in place of one that died if need be; None while none is warm."""
-        if self._first is not None and not self._first.alive():
-            self.discard(self._first)
-        if self._first is None:
+        if self.first is not None and not self.first.alive():
+            self.discard(self.first)
+        if self.first is None:
             self._promote()
-        if self._first is None or not self._first.ready.is_set():
+        if self.first is None or not self.first.ready.is_set():
             return None
         self._cold_deaths = 0
-        return self._first
+        return self.first
 
     @property
     def cannot_start(self) -> bool:
@@ -46,32 +46,32 @@ class Trainers:
 
     def discard(self, trainer: TrainerProcess) -> None:
         """End the one that trains at once; a spare takes its place."""
-        if self._first is not trainer:
+        if self.first is not trainer:
             return
-        if not self._first.ready.is_set():
+        if not self.first.ready.is_set():
             self._cold_deaths += 1
             self._not_before = time.monotonic() + PAUSE_S
-            log.error("a trainer ended before it was ready: %s", self._first.obituary()[1])
-        self._first.kill()
-        self._first = None
+            log.error("a trainer ended before it was ready: %s", self.first.obituary()[1])
+        self.first.kill()
+        self.first = None
         self._promote()
 
     def _promote(self) -> None:
         """Let the warmest spare take the place, or start a new one."""
         self._drop_dead()
-        self._spares.sort(key=lambda spare: not spare.ready.is_set())
-        self._first = self._spares.pop(0) if self._spares else self._start(gently=False)
+        self.spares.sort(key=lambda spare: not spare.ready.is_set())
+        self.first = self.spares.pop(0) if self.spares else self._start(gently=False)
 
     def warm_spare(self) -> None:
         """Start a spare where one is wanted and there is room."""
-        if len(self._spares) >= self.settings.spares or time.monotonic() < self._not_before:
+        if len(self.spares) >= self.settings.spares or time.monotonic() < self._not_before:
             return
         free = available_bytes()
         if free is not None and free < ROOM:
             self._not_before = time.monotonic() + 60
             log.info("no spare trainer: only %d MiB of memory are free", free >> 20)
         elif spare := self._start(gently=True):
-            self._spares.append(spare)
+            self.spares.append(spare)
 
     def _start(self, gently: bool) -> TrainerProcess | None:
         if time.monotonic() < self._not_before:
@@ -84,20 +84,20 @@ class Trainers:
             return None
 
     def _drop_dead(self) -> None:
-        for spare in [spare for spare in self._spares if not spare.alive()]:
+        for spare in [spare for spare in self.spares if not spare.alive()]:
             log.warning("a spare trainer died: %s", spare.obituary()[1])
-            self._spares.remove(spare)
+            self.spares.remove(spare)
             spare.kill()
 
     def rest(self) -> None:
         """There is no work: keep one trainer, and give the memory of the others back."""
-        while self._spares:
-            self._spares.pop().kill()
+        while self.spares:
+            self.spares.pop().kill()
 
     def end(self) -> None:
         """End them all."""
         self.rest()
-        if self._first is not None:
+        if self.first is not None:
             with contextlib.suppress(OSError):
-                self._first.kill()
-        self._first = None
+                self.first.kill()
+        self.first = None

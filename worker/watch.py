@@ -59,8 +59,8 @@ class Watch:
         if blind_s > BLIND_S:
             self.progress_at += blind_s
             self.told_at += blind_s
-        if self.told is not None and now - self.told_at > self.obey_s:
-            return "disobedient"
+        if self.told is not None:
+            return "disobedient" if now - self.told_at > self.obey_s else None
         stands_s = now - max(self.progress_at, moved_at)
         if self.first_step_at is not None and stands_s > self.settings.stall_s:
             return "stalled"

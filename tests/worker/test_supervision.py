@@ -1,0 +1,273 @@
+"""A slot with real trainers and a real Postgres: what hangs, crashes or is told to stop ends as it should, in time."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from service.db import experiments, runs
+from service.db.projects import Principal, find_principal, new_key
+from service.db.session import make_engine, transaction
+from service.nonfinite import dumps
+from service.settings import Settings
+from service.spec.experiment import Experiment
+from worker import watch
+from worker.supervisor import Supervisor
+
+STOPPED = ("succeeded", "failed", "cancelled", "paused")
+Row = dict[str, Any]
+
+
+def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """The first true value of `condition`; fails after `seconds`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"not within {seconds} s")
+
+
+class Desk:
+    """Submits runs of the troubled model, and looks at what became of them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        with transaction(engine) as connection:
+            found = find_principal(connection, new_key(connection, "default", "ada"))
+        assert found is not None
+        self.principal: Principal = found
+
+    def sql(self, statement: str, **values: Any) -> list[Row]:
+        with transaction(self.engine) as connection:
+            found = connection.execute(text(statement), values)
+            return [dict(row) for row in found.mappings()] if found.returns_rows else []
+
+    def submit(self, trouble: str = "none", *, steps: int = 20, limit_s: float | None = None, **more: Any) -> str:
+        parts: Row = {"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"}}
+        parts |= {"optimizer": {"kind": "sgd"}, "steps": steps, "seeds": (0,)}
+        spec = Experiment.model_validate(parts | {"evaluate": {"every_steps": 5}})
+        with transaction(self.engine) as connection:
+            experiment_id, _ = experiments.add(connection, self.principal, spec, "nobody")
+            (run,) = runs.of_experiments(connection, [experiment_id])
+            model = {"kind": "troubled", "trouble": trouble, **more}
+            known = connection.execute(text("SELECT spec FROM experiment WHERE id = :id"), {"id": experiment_id})
+            changed = {"spec": dumps(known.scalar_one() | {"model": model}), "id": experiment_id}
+            connection.execute(text("UPDATE experiment SET spec = cast(:spec AS jsonb) WHERE id = :id"), changed)
+            ready = {"id": run.id, "limit_s": limit_s}
+            connection.execute(text("UPDATE run SET pool = 'cpu', limit_s = :limit_s WHERE id = :id"), ready)
+        return run.id
+
+    def wish(self, run_id: str, wish: str) -> None:
+        self.sql("UPDATE run SET desired = :wish WHERE id = :id AND state = 'running'", wish=wish, id=run_id)
+
+    def run(self, run_id: str) -> Row:
+        return self.sql("SELECT * FROM run WHERE id = :id", id=run_id)[0]
+
+    def stopped(self, run_id: str, seconds: float = 30.0) -> Row:
+        return until(lambda: row if (row := self.run(run_id))["state"] in STOPPED else None, seconds)  # type: ignore[no-any-return]
+
+    def stepping(self, run_id: str, step: int = 2) -> Row:
+        return until(lambda: row if (row := self.run(run_id))["step"] >= step else None)  # type: ignore[no-any-return]
+
+    def attempts(self, run_id: str) -> list[Row]:
+        return self.sql("SELECT * FROM attempt WHERE run_id = :id ORDER BY attempt", id=run_id)
+
+    def evidence(self, run_id: str, attempt: int = 1) -> Row:
+        """What the end of an attempt left to look at."""
+        found = self.sql(
+            "SELECT data FROM event WHERE run_id = :id AND data->>'attempt' = :attempt AND data ? 'evidence'",
+            id=run_id,
+            attempt=str(attempt),
+        )
+        return dict(found[0]["data"]["evidence"])
+
+    def worker(self, name: str) -> Row:
+        return self.sql("SELECT * FROM worker WHERE name = :name", name=name)[0]
+
+    def now(self, run_id: str) -> None:
+        """Spend the wait before the next attempt."""
+        self.sql("UPDATE run SET not_before = clock_timestamp() WHERE id = :id", id=run_id)
+
+
+@pytest.fixture(scope="module")
+def desk(module_url: str) -> Iterator[Desk]:
+    engine = make_engine(module_url, name="test")
+    yield Desk(engine)
+    engine.dispose()
+
+
+def settings(url: str, folder: Path, name: str, **more: Any) -> Settings:
+    quick = {"poll_s": 0.1, "beat_s": 0.5, "wish_s": 0.3, "flush_s": 0.05, "stall_s": 1.5, "drain_s": 2.0}
+    return Settings(database_url=url, data_dir=folder, worker_name=name, **(quick | {"first_step_s": 8.0} | more))
+
+
+@pytest.fixture(scope="module")
+def start(
+    module_url: str, troubled: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Supervisor]]:
+    """Start a slot in a thread of its own; it is drained at the end."""
+    threads: list[tuple[Supervisor, threading.Thread]] = []
+
+    def started(name: str, **more: Any) -> Supervisor:
+        slot = Supervisor(settings(module_url, tmp_path_factory.mktemp("data"), name, **more))
+        threads.append((slot, threading.Thread(target=slot.run, name=name)))
+        threads[-1][1].start()
+        return slot
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(troubled))
+        patch.setattr(watch, "CANCEL_S", 2.0)
+        yield started
+        for slot, thread in threads:
+            slot.drain()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def slot(start: Callable[..., Supervisor]) -> Supervisor:
+    """The worker that most tests share: what one run does to it is not the next one's business."""
+    start("w2", spares=0, pool="elsewhere")
+    return start("w1")
+
+
+def trainer_pid(slot: Supervisor) -> int:
+    assert slot.trainers.first is not None
+    return slot.trainers.first.pid
+
+
+def spare(slot: Supervisor) -> bool:
+    return any(spare.ready.is_set() for spare in slot.trainers.spares)
+
+
+def test_a_dead_trainer_is_replaced_by_the_spare_within_three_seconds(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("slow", steps=10_000, seconds=0.05)
+    desk.stepping(run)
+    until(lambda: spare(slot))
+    os.kill(trainer_pid(slot), signal.SIGKILL)
+    killed = time.monotonic()
+    until(lambda: desk.run(run)["attempt"] == 2)
+    assert time.monotonic() - killed < 2
+    until(lambda: desk.sql("SELECT 1 FROM metric_chunk WHERE run_id = :id AND attempt = 2", id=run))
+    assert time.monotonic() - killed < 3
+    assert desk.attempts(run)[0]["ending"] == "trainer_died"
+    assert desk.evidence(run).keys() == {"step", "stderr"}
+    desk.wish(run, "cancel")
+    desk.stopped(run)
+
+
+def test_a_worker_says_what_it_runs_on_and_does(slot: Supervisor, desk: Desk) -> None:
+    until(lambda: desk.worker("w1")["state"] == "idle")
+    assert desk.worker("w1")["device"].keys() == {"kind", "name", "memory_bytes", "threads"}
+    run = desk.submit("slow", steps=10_000, seconds=0.05)
+    until(lambda: desk.worker("w1")["state"] == "busy")
+    assert desk.worker("w1")["run_id"] == run
+    desk.wish(run, "cancel")
+    desk.stopped(run)
+
+
+def test_a_wish_reaches_a_run_between_two_slow_steps(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("slow", steps=100, seconds=0.7)
+    desk.stepping(run)
+    for wish, state in (("pause", "paused"), ("cancel", "cancelled")):
+        wished = time.monotonic()
+        desk.wish(run, wish)
+        assert desk.stopped(run)["state"] == state
+        assert time.monotonic() - wished < 2 + 0.7
+        if state == "paused":
+            desk.sql("UPDATE run SET state = 'queued' WHERE id = :id", id=run)
+            desk.stepping(run, desk.run(run)["step"] + 1)
+
+
+def test_a_pause_taken_back_too_late_for_the_trainer_queues_the_run_again(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("slow", steps=12, seconds=0.7)
+    desk.stepping(run)
+    desk.wish(run, "pause")
+    time.sleep(0.5)  # it has heard by now, and is within a step
+    desk.wish(run, "run")
+    assert desk.stopped(run)["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(("wish", "state"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_a_stopped_trainer_is_ended_and_the_wish_granted(slot: Supervisor, desk: Desk, wish: str, state: str) -> None:
+    run = desk.submit("slow", steps=10_000, seconds=0.05)
+    desk.stepping(run)
+    os.kill(trainer_pid(slot), signal.SIGSTOP)
+    desk.wish(run, wish)
+    ended = desk.stopped(run)
+    assert (ended["state"], ended["crash_count"]) == (state, 0)
+    assert "did not obey" in desk.attempts(run)[0]["detail"]
+
+
+def test_a_trainer_that_hangs_is_ended_and_leaves_its_stack(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("hang", at=4)
+    until(lambda: desk.run(run)["crash_count"] == 1)
+    (attempt, *_) = desk.attempts(run)
+    assert attempt["ending"] == "stalled"
+    found = desk.evidence(run)
+    assert (found["step"], 1.5 < found["seconds"] < 6) == (3, True)
+    assert "get_into_it" in found["stack"]
+    desk.sql("UPDATE run SET state = 'cancelled', lease = NULL WHERE id = :id", id=run)
+
+
+def test_a_long_evaluation_is_no_stall(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("long_evaluation", steps=5, seconds=4.0)
+    assert desk.stopped(run)["state"] == "succeeded"
+    assert len(desk.attempts(run)) == 1
+
+
+def test_a_run_that_had_its_time_fails_with_a_checkpoint_to_go_on_from(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("slow", steps=1000, limit_s=1.5, seconds=0.1)
+    ended = desk.stopped(run)
+    assert (ended["state"], ended["failure"]["code"]) == ("failed", "time_limit")
+    evidence = ended["failure"]["evidence"]
+    assert evidence["checkpoint_step"] == ended["checkpoint_step"] == evidence["step"] > 3
+    assert (evidence["limit_s"], 1.5 <= evidence["seconds"] < 4) == (1.5, True)
+
+
+def test_a_full_gpu_is_tried_once_more_and_fails_at_the_same_step(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("cuda_oom", at=3)
+    failure = desk.stopped(run)["failure"]
+    assert [attempt["ending"] for attempt in desk.attempts(run)] == ["cuda_oom", "cuda_oom"]
+    assert (failure["code"], failure["evidence"]["step"]) == ("cuda_oom", 2)
+    assert 0 < failure["evidence"]["estimate_bytes"] < failure["evidence"]["limit_bytes"]
+
+
+def test_a_run_that_crashes_its_trainer_fails_after_three_and_hurts_no_other(slot: Supervisor, desk: Desk) -> None:
+    poison, other = desk.submit("segfault", at=1), desk.submit(steps=20)
+    until(lambda: (desk.now(poison), desk.run(poison)["state"] == "failed")[1], 60)
+    failure = desk.run(poison)["failure"]
+    assert failure["code"] == "crash_loop"
+    assert [attempt["detail"] for attempt in desk.attempts(poison)] == ["ended by signal SIGSEGV"] * 3
+    assert "Segmentation fault" in failure["evidence"]["stderr"]
+    assert desk.stopped(other)["state"] == "succeeded"
+
+
+def test_what_a_trainer_writes_is_capped_and_its_end_kept(
+    slot: Supervisor, desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = desk.submit("chatter")
+    until(lambda: desk.run(run)["crash_count"] == 1)
+    desk.sql("UPDATE run SET state = 'cancelled', lease = NULL WHERE id = :id AND state <> 'running'", id=run)
+    assert desk.evidence(run)["stderr"].endswith("the last words\n")
+    assert desk.attempts(run)[0]["detail"] == "ended with exit status 3"
+    said = [record.getMessage() for record in caplog.records if f"[{run} attempt 1]" in record.getMessage()]
+    assert 0 < sum(len(message) for message in said) < 600_000
+    assert all(message.isprintable() for message in said)
+
+
+def test_a_broken_device_makes_its_worker_stop_and_the_run_move(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("device")
+    until(lambda: slot.unhealthy)
+    until(lambda: desk.worker("w1")["state"] == "unhealthy")
+    assert "illegal memory access" in desk.worker("w1")["detail"]
+    assert desk.run(run)["state"] == "queued"
+    desk.sql("UPDATE run SET pool = 'elsewhere' WHERE id = :id", id=run)
+    assert desk.stopped(run)["failure"]["code"] == "device_loop"
+    assert [attempt["worker"] for attempt in desk.attempts(run)] == ["w1", "w2"]
