@@ -26,8 +26,7 @@ def serve(settings: Settings) -> int:
     """Work until a signal; then drain. The exit status: 0 unless the slot broke or its device did."""
     slot = Supervisor(settings)
     broken: list[BaseException] = []
-    listening = threading.Event()
-    listening.set()
+    ended = threading.Event()  # the broker's side, too
 
     def body() -> None:
         try:
@@ -37,20 +36,21 @@ def serve(settings: Settings) -> int:
             log.error("the worker stops: %s", error, exc_info=None if isinstance(error, SaddleError) else error)
         slot.drain()
         end = time.monotonic() + GRACE_S
-        while listening.is_set():  # a signal before the broker's own handlers stood was ours alone
+        while not ended.wait(NUDGE_S):  # a signal before the broker's own handlers stood was ours alone
             if time.monotonic() > end:
                 os._exit(1 if broken or slot.unhealthy else 0)
             os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(NUDGE_S)
 
     _drain_on_signals(slot)
     thread = threading.Thread(target=body, name="slot")
     thread.start()  # lives as long as the process: trainers are tied to the thread that started them
     try:
         _listen(settings, slot)
+    except SystemExit:
+        log.info("the broker side of the worker has ended")
     finally:
         _drain_on_signals(slot)  # a second signal changes nothing: the checkpoint is still being written
-        listening.clear()
+        ended.set()
         slot.drain()
         thread.join()
     return 1 if broken or slot.unhealthy else 0
@@ -78,7 +78,4 @@ def _listen(settings: Settings, slot: Supervisor) -> None:
     signals.worker_shutting_down.connect(lambda **_: slot.drain(), weak=False)
     arguments = ["worker", "--pool=threads", "-c", "1", "-Q", queue_name(settings.pool), "-l", "WARNING"]
     arguments += ["-n", f"{settings.worker_name}@%h", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-    try:
-        app.worker_main(arguments)
-    except SystemExit:
-        log.info("the broker side of the worker has ended")
+    app.worker_main(arguments)

@@ -24,7 +24,7 @@ STOPPED = ("succeeded", "failed", "cancelled", "paused")
 Row = dict[str, Any]
 
 
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
     """The first true value of `condition`; fails after `seconds`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -70,7 +70,7 @@ class Desk:
     def run(self, run_id: str) -> Row:
         return self.sql("SELECT * FROM run WHERE id = :id", id=run_id)[0]
 
-    def stopped(self, run_id: str, seconds: float = 30.0) -> Row:
+    def stopped(self, run_id: str, seconds: float = 90.0) -> Row:
         return until(lambda: row if (row := self.run(run_id))["state"] in STOPPED else None, seconds)  # type: ignore[no-any-return]
 
     def stepping(self, run_id: str, step: int = 2) -> Row:
@@ -241,7 +241,7 @@ def test_a_full_gpu_is_tried_once_more_and_fails_at_the_same_step(slot: Supervis
 
 def test_a_run_that_crashes_its_trainer_fails_after_three_and_hurts_no_other(slot: Supervisor, desk: Desk) -> None:
     poison, other = desk.submit("segfault", at=1), desk.submit(steps=20)
-    until(lambda: (desk.now(poison), desk.run(poison)["state"] == "failed")[1], 60)
+    until(lambda: (desk.now(poison), desk.run(poison)["state"] == "failed")[1], 120)
     failure = desk.run(poison)["failure"]
     assert failure["code"] == "crash_loop"
     assert [attempt["detail"] for attempt in desk.attempts(poison)] == ["ended by signal SIGSEGV"] * 3
