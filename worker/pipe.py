@@ -16,7 +16,7 @@ Trainer to supervisor
     checkpoint   step, folder, sha256, size_bytes, reason, value; all points up to `step` were sent before it
     checkpoint_failed   step, reason, detail: it could not be written; the run goes on
     end      outcome: "succeeded" | "paused" | "cancelled" | "drained"; step; note: which stop rule ended it, or null
-    failed   kind, detail, step, evidence
+    failed   kind, detail, step, evidence; stays: whether the trainer takes another run, or ends itself
 """
 
 import json

@@ -251,7 +251,7 @@ class RunSupervision:
         self.log.warning("failed (%s: %s): now %s", kind, detail, state)
         if kind == "device_failed":
             self.slot.unfit(detail)
-        if not self.trainer.alive(patience_s=0.2):
+        if not header.get("stays", kind == "checkpoint_damaged"):  # found before the trainer had begun
             self.slot.discard(self.trainer)
 
     def _stalled(self) -> None:

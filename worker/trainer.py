@@ -90,8 +90,10 @@ def serve(channel: Channel, device_name: str, threads: int, gently: bool = False
             conduct(order, device, channel)
         except RunFailure as failure:
             evidence = failure.evidence | (memory_of(order["spec"], said) if failure.kind == "cuda_oom" else {})
-            channel.send("failed", kind=failure.kind, detail=failure.detail, step=failure.step, evidence=evidence)
-            if failure.kind not in STAYS_USABLE:
+            why = {"kind": failure.kind, "detail": failure.detail, "step": failure.step, "evidence": evidence}
+            stays = failure.kind in STAYS_USABLE
+            channel.send("failed", stays=stays, **why)
+            if not stays:
                 return
 
 
