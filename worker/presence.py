@@ -42,10 +42,6 @@ class Presence:
         """A run begins: its first step is to be readable before anything is said of the worker."""
         self._due = time.monotonic() + min(0.5, self.settings.beat_s)
 
-    def leave(self, connection: Connection, unhealthy: str | None) -> None:
-        """It ends: gone, or with what makes it unfit."""
-        self.beat(connection, "unhealthy" if unhealthy else "gone", detail=unhealthy)
-
 
 def saddle_version() -> str:
     """The installed release; `unknown` in a checkout that is not installed."""

@@ -55,7 +55,7 @@ class Supervisor:
                     self.trainers.rest()
         finally:
             self.trainers.end()
-            self._leave()
+            self._say("unhealthy" if self.unhealthy else "gone", self.unhealthy)
             self.engine.dispose()
 
     def answered(self) -> None:
@@ -125,9 +125,13 @@ class Supervisor:
 
     def _warm_trainer(self) -> TrainerProcess | None:
         """The trainer for the next run, once it is warm; a run is not claimed to wait for one. None: drained."""
+        said_at = time.monotonic()
         while not self.draining.is_set():
             if (trainer := self.trainers.current()) is not None:
                 return trainer
+            if time.monotonic() - said_at > self.settings.poll_s:
+                self._say("starting")
+                said_at = time.monotonic()
             if self.trainers.cannot_start:
                 self.unfit("no trainer gets ready: one after the other ends before its first step; see the log")
             self.draining.wait(WARMING_S)
@@ -151,10 +155,11 @@ class Supervisor:
             time.sleep(RETRY_S)
         return take(again=True)
 
-    def _leave(self) -> None:
-        """Say that the worker ends, where somebody listens."""
+    def _say(self, state: str, detail: str | None = None) -> None:
+        """Say what the worker does, where somebody listens."""
         try:
             with transaction(self.engine) as connection:
-                self.presence.leave(connection, self.unhealthy)
+                self.presence.beat(connection, state, detail=detail)
+            self.answered()
         except SaddleError:
-            log.warning("the worker ends unsaid: the database does not answer")
+            log.warning("the database does not answer: nobody hears that this worker is %s", state)
