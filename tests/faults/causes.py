@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from tests.faults.stack import WINDOW_S
+
 if TYPE_CHECKING:
     from tests.faults.drive import Session
 
@@ -11,7 +13,7 @@ ATTEMPTS = """
         (SELECT max(last_step) FROM metric_chunk m WHERE m.run_id = a.run_id AND m.attempt = a.attempt)
     FROM attempt a ORDER BY run_id, attempt
 """
-QUIET = ("succeeded", "cancelled", "paused", "drained", "checkpoint_damaged")
+QUIET = ("succeeded", "cancelled", "paused", "drained", "checkpoint_damaged", "checkpoint_failed")
 
 
 def unexplained(session: "Session") -> None:
@@ -25,7 +27,8 @@ def unexplained(session: "Session") -> None:
             for fault in session.faults  # those that missed their moment may have hurt too
             if (fault.kind.loses if lost else fault.kind.crashes) and fault.covers(worker, began, ended)
         ]
-        if not causes:
+        starved = lost and any(low < ended and began < high + WINDOW_S for low, high in session.starved)
+        if not causes and not starved:
             what = f"run {run_id} attempt {attempt} on {worker}: {ending} ({detail}), and no fault explains it"
             session.verdict.blame("unexplained", what)
 

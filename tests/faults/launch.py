@@ -20,10 +20,13 @@ import types
 from pathlib import Path
 from typing import Any
 
+from worker.trainer import die_with_parent
+
 Popen = subprocess.Popen
 
 
 def main() -> None:
+    die_with_parent()  # a harness that is killed leaves nothing running
     if clock := os.environ.get("FAULTS_CLOCK"):
         follow(Path(clock))
     target, sys.argv = sys.argv[1], sys.argv[1:]

@@ -71,7 +71,9 @@ def judge(
         verdict.blame("forbidden", f"{what}: run {run_id} attempt {attempt} by {writer} {detail}")
     stored = {
         row[0]: row
-        for row in session.execute("SELECT id, state, total_steps, checkpoint_step, failure, attempt FROM run")
+        for row in session.execute(
+            "SELECT id, state, total_steps, checkpoint_step, failure, attempt, origin_step FROM run"
+        )
     }
     for run_id in accepted.keys() - stored.keys():
         verdict.blame("lost", f"run {run_id} was answered 201 and is not stored")
@@ -81,17 +83,19 @@ def judge(
             verdict.blame("doubled", f"{name} was posted once and is stored {names[name]} times")
     for run_id, variant in accepted.items():
         if run_id in stored:
-            _judge_run(session, verdict, stored[run_id], references[variant])
+            _judge_run(session, verdict, stored[run_id], references[variant], broken)
     _judge_files(session, verdict, broken)
     return verdict
 
 
-def _judge_run(session: psycopg.Connection[Any], verdict: Verdict, row: Any, reference: Curves) -> None:
-    run_id, state, total, kept, failure, attempts = row
+def _judge_run(
+    session: psycopg.Connection[Any], verdict: Verdict, row: Any, reference: Curves, broken: set[str]
+) -> None:
+    run_id, state, total, kept, failure, attempts, origin = row
     verdict.counts.update({"runs": 1, state: 1, "attempts": attempts})
     if state in ("queued", "running"):
         verdict.blame("stuck", f"run {run_id} is still {state}")
-    if failure is not None:
+    if failure is not None and not (failure["code"] == "no_good_checkpoint" and broken):
         _judge_failure(session, verdict, run_id, failure)
     seen, gone = curves(session, run_id)
     for name, (steps, values) in seen.items():
@@ -103,14 +107,15 @@ def _judge_run(session: psycopg.Connection[Any], verdict: Verdict, row: Any, ref
         verdict.counts.update({"written": len(steps), "superseded": len(steps)})
         _compare(verdict, run_id, f"{name} (superseded)", steps, values, reference)
     steps = np.unique(seen["loss"][0]) if "loss" in seen else np.empty(0, np.int64)
-    if not np.array_equal(steps, np.arange(1, len(steps) + 1)):
-        verdict.blame("lost", f"run {run_id} ({state}) has a gap: {len(steps)} steps up to {steps[-1]}")
-    if len(steps) < (total if state == "succeeded" else kept):
+    if not np.array_equal(steps, np.arange(origin + 1, origin + len(steps) + 1)):
+        verdict.blame("lost", f"run {run_id} ({state}) has a gap: {len(steps)} steps from {origin} to {steps[-1]}")
+    if len(steps) < (total if state == "succeeded" else kept) - origin:
         verdict.blame("lost", f"run {run_id} ({state}) shows {len(steps)} steps of {total}, checkpoint at {kept}")
-    if state == "succeeded" and {n: len(s) for n, (s, _) in seen.items()} != {
-        n: len(s) for n, (s, _) in reference.items()
-    }:
-        verdict.blame("lost", f"run {run_id} lacks points of a series")
+    if state == "succeeded":
+        for name, (at, _) in reference.items():
+            wanted, there = int(((at > origin) & (at <= total)).sum()), len(seen.get(name, ((),))[0])
+            if there != wanted:
+                verdict.blame("lost", f"run {run_id} shows {there} points of {name}, not {wanted}")
     for name, n, last in session.execute("SELECT name, n, last_step FROM series WHERE run_id = %s", [run_id]):
         there = seen.get(name, (np.empty(0), None))[0]
         if n != len(there) or (n and last != there[-1]):

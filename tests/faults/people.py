@@ -56,6 +56,26 @@ class People:
             time.sleep(0.2)
         raise TimeoutError(f"{name} was not answered within {patience_s} s")
 
+    def make(self, parent: str, action: str, order: dict[str, Any], key: str) -> list[str] | None:
+        """A retry, fork or replay, until it is answered, and then once more; None where the answer is no."""
+        made: set[str] = set()
+        for _ in range(40):
+            headers = {"Idempotency-Key": f"{self.seed}-{key}"}
+            answer = self.ask("POST", f"/v1/runs/{parent}/{action}", order, **headers)
+            if answer is None:
+                time.sleep(0.2)
+                continue
+            if answer.status_code != 201:
+                return None
+            found = answer.json()
+            ids = [run["id"] for run in found["runs"]] if "runs" in found else [found["id"]]
+            made.update(ids)
+            self.accepted.update(dict.fromkeys(ids, self.accepted[parent]))
+            if "Idempotent-Replayed" in answer.headers:
+                break
+        assert len(made) == 1, f"one {action} of {parent} made {made}"
+        return sorted(made)
+
     def promised(self, experiment: dict[str, Any], variant: str) -> list[str]:
         """What a 201 said."""
         ids = [run["id"] for run in experiment["runs"]]

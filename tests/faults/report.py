@@ -34,6 +34,7 @@ def table(session: Session) -> str:
         ("attempts", counts["attempts"]),
         ("rows written / visible / superseded", f"{counts['written']} / {counts['visible']} / {counts['superseded']}"),
         ("posts asked again with their key", session.repeats),
+        ("times the machine stood still for 0.6 s or more", len(session.starved)),
         ("fenced zombies", session.fenced),
         ("dead worker to requeued, p50 / p99 / max", spread(noticed(session, DEAD, "lost"), "s")),
         ("dead trainer to requeued", spread(noticed(session, ("trainer_killed",), "trainer_died"), "s")),
@@ -48,7 +49,10 @@ def table(session: Session) -> str:
     classes = ("lost", "doubled", "wrong", "stuck", "forbidden", "unexplained")
     rows += [(f"**{name}**", f"**{verdict.count(name)}**") for name in classes]
     lines = ["| | |", "|---|---|"] + [f"| {name} | {value} |" for name, value in rows]
-    lines += ["", "| fault | landed |", "|---|---|"] + [f"| {name} | {n} |" for name, n in sorted(kinds.items())]
+    lines += ["", "| fault | landed | missed | mean s |", "|---|---|---|---|"]
+    for name in sorted(kinds.keys() | missed.keys()):
+        lasted = [fault.ended - fault.began for fault in session.faults if fault.kind.name == name]
+        lines.append(f"| {name} | {kinds[name]} | {missed[name]} | {sum(lasted) / len(lasted):.1f} |")
     return "\n".join(lines)
 
 

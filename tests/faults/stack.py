@@ -17,6 +17,7 @@ import psycopg
 
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
+from tests.faults.disk import Disk
 from tests.faults.proxy import Gate, Gates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,7 @@ CLOCK = {  # the protocol's clock, fifteen times as fast as in a deployment
     "SADDLE_FLUSH_S": "0.1",
 }
 WINDOW_S = 2.0
+DISKS = {"small": 48, "data": 64}  # MB: of the points' tablespace, and of the checkpoints
 DURABLE = {  # a stopped server loses nothing that it answered; only a loss of power is not played
     "fsync": "off",
     "synchronous_commit": "on",
@@ -102,11 +104,13 @@ class Stack:
         self.postgres = EmbeddedPostgres(home / "pg", conf=DURABLE)
         self.valkey = EmbeddedValkey(home / "valkey", conf={"appendonly": "no"})
         self._workers, self._ending = workers, threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self.apis: list[Process] = []
         self.workers: list[Process] = []
         self.key = ""
 
     def start(self) -> None:
+        self.disks = {name: Disk(self.home / name, megabytes) for name, megabytes in DISKS.items()}
         self.postgres.start()
         self.valkey.start()
         self.gates = Gates(str(self.postgres.socket))
@@ -116,10 +120,12 @@ class Stack:
         self.workers = [self._process(f"w{n}", "worker") for n in range(self._workers)]
         for process in self.processes:
             process.start()
-        threading.Thread(target=self._keep, name="keeper", daemon=True).start()
+        self._keeper.start()
 
     def end(self) -> None:
         self._ending.set()
+        if self._keeper.is_alive():
+            self._keeper.join()
         for process in self.processes:
             process.signal(signal.SIGCONT)
             process.kill()
@@ -127,6 +133,8 @@ class Stack:
             os.kill(int((self.valkey.home / "pid").read_text()), signal.SIGCONT)
         self.valkey.stop()
         self.postgres.stop()
+        for disk in self.disks.values():
+            disk.gone()
 
     @property
     def processes(self) -> list[Process]:
@@ -149,6 +157,8 @@ class Stack:
             process.clock.write_text("0")
             process.signal(signal.SIGCONT)
             process.held = False
+        for disk in self.disks.values():
+            disk.free()
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("SADDLE_", "FAULTS_"))}

@@ -5,9 +5,11 @@ It imports neither torch nor numpy; what dies with its supervisor, and how, is t
 """
 
 import array
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -47,7 +49,7 @@ class Toy:
         outcome = self.train()
         self.flush()
         if outcome != "cancelled":
-            self.checkpoint("end")
+            self.checkpoint("end" if outcome == "succeeded" else "wish")
         self.channel.send("end", outcome=outcome, step=self.step, note=None)
 
     def train(self) -> str:
@@ -78,18 +80,24 @@ class Toy:
     def checkpoint(self, reason: str) -> None:
         """A folder of its own, under a temporary name until it is whole."""
         place = Path(self.order["folder"])
-        place.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            place.mkdir(parents=True, exist_ok=True)
         final, again = place / f"step-{self.step}", 1
         while final.exists():
             again += 1
             final = place / f"step-{self.step}-{again}"
         partial = place / f".{final.name}.{os.getpid()}"
-        partial.mkdir()
         text = json.dumps({"step": self.step, "state": self.state}).encode()
-        (partial / "state.json").write_bytes(text)
-        partial.rename(final)
+        try:
+            partial.mkdir()
+            (partial / "state.json").write_bytes(text)
+            partial.rename(final)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            self.channel.send("checkpoint_failed", step=self.step, reason=reason, detail=str(error))
+            return
         facts = {"folder": str(final), "sha256": hashlib.sha256(text).hexdigest(), "size_bytes": len(text)}
-        self.channel.send("checkpoint", step=self.step, reason=reason, **facts)
+        self.channel.send("checkpoint", step=self.step, reason=reason, value=None, **facts)
 
     def resume(self, saved: dict[str, Any]) -> bool:
         """Go on from a checkpoint; False where that is not what was written."""

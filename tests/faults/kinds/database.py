@@ -207,3 +207,18 @@ def connections_exhausted(scene: Scene, fault: Fault) -> None:
         for each in held:
             with contextlib.suppress(psycopg.Error):
                 each.close()
+
+
+@kind("postgres", loses=True)
+def postgres_disk_full(scene: Scene, fault: Fault) -> None:
+    """No page can be added to the table of points; the log still has room."""
+    disk = scene.stack.disks["small"]
+    if not disk.limited:
+        raise Missed("this account may not mount a small disk")
+    log = scene.stack.postgres.log
+    before = log.read_bytes().count(b"No space left")
+    disk.fill()
+    scene.sleep(0.5, WINDOW_S + 0.5, fault)
+    disk.free()
+    if log.read_bytes().count(b"No space left") == before:
+        raise Missed("nobody wanted another page")

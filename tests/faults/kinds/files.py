@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,3 +65,19 @@ def checkpoint_flipped(scene: Scene, fault: Fault) -> None:
 def checkpoint_removed(scene: Scene, fault: Fault) -> None:
     """Its folder is gone."""
     damage(scene, fault, lambda folder: shutil.rmtree(folder))
+
+
+@kind("files")
+def checkpoint_disk_full(scene: Scene, fault: Fault) -> None:
+    """No checkpoint can be written: the run goes on, and is paused after three in a row."""
+    disk = scene.stack.disks["data"]
+    if not disk.limited:
+        raise Missed("this account may not mount a small disk")
+    failures = "SELECT count(*) FROM event WHERE kind = 'checkpoint_failed'"
+    before = scene.one(failures)
+    disk.fill()
+    scene.sleep(0.2, 1.0, fault)
+    disk.free()
+    time.sleep(0.2)
+    if scene.one(failures) == before:
+        raise Missed("nobody wanted to save")

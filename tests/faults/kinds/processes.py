@@ -104,7 +104,8 @@ def _told(scene: Scene, fault: Fault, *numbers: int) -> None:
             worker.kill()
             fault.note = "did not end within 30 s of being told"
         else:
-            fault.note = "" if status == 0 else f"ended with status {status}"
+            early = status in (-signal.SIGTERM, -signal.SIGINT)  # a young process that had no handler yet
+            fault.note = "" if status == 0 or early else f"ended with status {status}"
     finally:
         worker.held = False
 
@@ -235,3 +236,18 @@ def worker_clock_jumped(scene: Scene, fault: Fault) -> None:
 def api_clock_jumped(scene: Scene, fault: Fault) -> None:
     """The wall clock of an API process."""
     _jump(scene, fault)
+
+
+@kind("worker")
+def clocks_jumped_in_silence(scene: Scene, fault: Fault) -> None:
+    """A worker is stopped for half its lease, and in this moment every API process finds itself an hour later."""
+    worker = scene.training(fault)
+    worker.signal(signal.SIGSTOP)
+    time.sleep(0.3 * WINDOW_S)
+    for api in scene.stack.apis:
+        api.clock.write_text("3600")
+    time.sleep(0.25 * WINDOW_S)
+    worker.signal(signal.SIGCONT)
+    time.sleep(0.1)
+    for api in scene.stack.apis:
+        api.clock.write_text("0")

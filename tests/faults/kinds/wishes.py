@@ -7,7 +7,7 @@ import time
 from tests.faults.fault import Fault, Missed, Scene, kind
 
 
-def _some(scene: Scene, fault: Fault, among: int = 1) -> str:
+def _some(scene: Scene, fault: Fault) -> str:
     run = scene.people.some_run(fault.rng)
     if run is None:
         raise Missed("no run is left")
@@ -121,3 +121,32 @@ def post_doubled(scene: Scene, fault: Fault) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def _offspring(scene: Scene, fault: Fault, states: tuple[str, ...], action: str, order: dict[str, object]) -> None:
+    """A run made of a run, asked for until it is answered, and twice with the same key."""
+    _needs(scene, action)
+    parents = sorted(run for run, state in scene.people.states().items() if state in states)
+    if not parents:
+        raise Missed(f"no run is {' or '.join(states)}")
+    made = scene.people.make(fault.rng.choice(parents), action, order, f"{action}-{fault.number}")
+    if made is None:
+        raise Missed("the API says that this run has none")
+
+
+@kind("none")
+def run_retried(scene: Scene, fault: Fault) -> None:
+    """A cancelled run is tried again, from its checkpoint where it has one."""
+    _offspring(scene, fault, ("cancelled",), "retry", {})
+
+
+@kind("none")
+def run_forked(scene: Scene, fault: Fault) -> None:
+    """A fork without changes: it must go on as its parent does, bit for bit."""
+    _offspring(scene, fault, ("running", "paused", "succeeded", "cancelled"), "forks", {})
+
+
+@kind("none")
+def run_replayed(scene: Scene, fault: Fault) -> None:
+    """The first steps of a run once more."""
+    _offspring(scene, fault, ("succeeded",), "replay", {"steps": fault.rng.randrange(50, 400)})
