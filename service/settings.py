@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     )
     spares: int = Field(1, ge=0, le=4, description="trainers kept warm beside the one that trains")
     upload_bytes: int = Field(256 * 2**20, ge=1, description="largest file that can be uploaded as a dataset")
+    dataset_folder: Path | None = Field(
+        None, description="a mounted folder of torchvision's and Hugging Face's datasets, read where they lie"
+    )
     project_bytes: int = Field(20 * 2**30, ge=1, description="all uploads of one project together")
     resident_bytes: int = Field(
         2 * 2**30, ge=0, description="rows of an upload that take more stay on disk in training"

@@ -53,7 +53,8 @@ def conduct(order: dict[str, Any], device: torch.device, supervisor: Supervisor)
 
 def _prepared(order: dict[str, Any], device: torch.device) -> Training:
     spec = Experiment.model_validate_json(json.dumps(order["spec"]))  # JSON mode: strict, yet arrays are tuples
-    files = Files(Path(order["datasets"]), order["resident_bytes"]) if "datasets" in order else Files()
+    mounted = Path(order["mounted"]) if order.get("mounted") else None
+    files = Files(Path(order["datasets"]), order["resident_bytes"], mounted) if "datasets" in order else Files()
     return prepare(spec, order["seed"], device, files)
 
 

@@ -118,6 +118,7 @@ class RunSupervision:
                 "checkpoint_s": self.settings.checkpoint_s,
                 "folder": str(self.keeper.folder(own).resolve()),
                 "datasets": str(self.settings.dataset_dir.resolve()),
+                "mounted": str(self.settings.dataset_folder.resolve()) if self.settings.dataset_folder else None,
                 "resident_bytes": self.settings.resident_bytes,
                 "resume": resume,
                 "fork": self.held.forked,

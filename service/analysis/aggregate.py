@@ -5,6 +5,7 @@ poison the mean nor vanish from the answer. Values are scaled by a power of two 
 1e-308 are as exact as 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,8 @@ class Aggregate:
     mean: float | None
     sd: float | None  # with n - 1; None below two values; infinite where it exceeds float64
     median: float | None
+    q1: float | None  # quartiles, linear between values (Hyndman and Fan 1996, type 7)
+    q3: float | None
     min: float | None
     max: float | None
     low: float | None  # of the confidence interval; None below two values
@@ -42,6 +45,8 @@ class Band:
     mean: Values
     sd: Values
     median: Values
+    q1: Values
+    q3: Values
     min: Values
     max: Values
     low: Values
@@ -58,19 +63,18 @@ class Point:
 
 def aggregate(values: npt.ArrayLike) -> Aggregate:
     """One value per seed -> their statistics."""
-    column = np.asarray(values, dtype=np.float64).reshape(-1, 1)
-    band = aggregate_curves(column)
-    return Aggregate(
-        n=int(band.n[0]),
-        diverged=int(band.diverged[0]),
-        mean=_or_none(band.mean),
-        sd=_or_none(band.sd),
-        median=_or_none(band.median),
-        min=_or_none(band.min),
-        max=_or_none(band.max),
-        low=_or_none(band.low),
-        high=_or_none(band.high),
-    )
+    return aggregate_many([np.asarray(values, dtype=np.float64)])[0]
+
+
+def aggregate_many(samples: Sequence[npt.ArrayLike]) -> list[Aggregate]:
+    """The same of many samples at once."""
+    rows = [np.asarray(sample, dtype=np.float64) for sample in samples]
+    present = np.arange(max((len(row) for row in rows), default=0))[:, None] < [len(row) for row in rows]
+    y = np.full(present.shape, np.nan)
+    y.T[present.T] = np.concatenate(rows) if rows else []
+    band = aggregate_curves(y, present)
+    figures = [getattr(band, name).tolist() for name in Aggregate.__dataclass_fields__]
+    return [Aggregate(n, d, *map(_or_none, rest)) for n, d, *rest in zip(*figures, strict=True)]
 
 
 def aggregate_curves(y: Values, present: Mask | None = None) -> Band:
@@ -94,6 +98,8 @@ def aggregate_curves(y: Values, present: Mask | None = None) -> Band:
             mean=np.ldexp(mean, exponent),
             sd=np.ldexp(sd, exponent),
             median=np.ldexp((_row(ordered, (n - 1) // 2) + _row(ordered, n // 2)) / 2, exponent),
+            q1=np.ldexp(_quantile(ordered, n, 0.25), exponent),
+            q3=np.ldexp(_quantile(ordered, n, 0.75), exponent),
             min=np.ldexp(least, exponent),
             max=np.ldexp(most, exponent),
             low=np.ldexp(mean - half, exponent),
@@ -135,12 +141,19 @@ def _t_over_root(n: Counts) -> Values:
     return np.take(np.fromiter(factors, dtype=np.float64), where)
 
 
+def _quantile(ordered: Values, n: Counts, share: float) -> Values:
+    place = (n - 1).clip(0) * share
+    low = np.floor(place).astype(np.int64)
+    below, above = _row(ordered, low), _row(ordered, np.minimum(low + 1, n - 1))
+    found: Values = below + (place - low) * (above - below)
+    return found
+
+
 def _row(ordered: Values, row: Counts) -> Values:
     """Of each column the value in its row; below row 0 the first, which is NaN where nothing is finite."""
     found: Values = np.take_along_axis(ordered, row[None, :].clip(0, len(ordered) - 1), axis=0)[0]
     return found
 
 
-def _or_none(column: Values) -> float | None:
-    value = float(column[0])
+def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else value

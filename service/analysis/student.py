@@ -1,21 +1,22 @@
-"""The quantile of Student's t distribution for whole degrees of freedom."""
+"""Student's t distribution for whole degrees of freedom: its quantile, and the p value of a test."""
 
 import math
 from functools import lru_cache
 from statistics import NormalDist
 
+MOST = 1 - 1e-9
 SERIES_LIMIT = 400  # degrees of freedom summed exactly; above, the expansion is as exact
 
 
 @lru_cache(maxsize=1024)
 def t_quantile(probability: float, freedom: int) -> float:
-    """t with P(T <= t) = probability, for 0.5 <= probability <= 0.9999; relative error below 1e-10.
+    """t with P(T <= t) = probability; relative error below 1e-10 up to 0.9999, then 1e-14 / (1 - probability).
 
     Newton's method from the normal quantile: the distribution is concave for t > 0, and the normal quantile
     lies below the wanted one, so that each step approaches it from the same side.
     """
-    if not 0.5 <= probability <= 0.9999:
-        raise ValueError(f"probability must be within 0.5 and 0.9999; it is {probability}.")
+    if not 0.5 <= probability <= MOST:
+        raise ValueError(f"probability must be within 0.5 and {MOST}; it is {probability}.")
     if freedom < 1:
         raise ValueError(f"freedom must be at least 1; it is {freedom}.")
     normal = NormalDist().inv_cdf(probability)
@@ -28,6 +29,13 @@ def t_quantile(probability: float, freedom: int) -> float:
         if abs(step) <= 1e-14 * t:
             break
     return t
+
+
+def t_both_tails(t: float, freedom: int) -> float:
+    """P(|T| >= |t|): the p value of a two-sided test; absolute error below 1e-13."""
+    if freedom < 1:
+        raise ValueError(f"freedom must be at least 1; it is {freedom}.")
+    return max(0.0, 2 * (1 - _distribution(abs(t), freedom)))
 
 
 def _distribution(t: float, freedom: int) -> float:

@@ -1,133 +1,76 @@
-"""Answering a comparison: groups of runs on one grid, summed up over seeds."""
+"""Answering a comparison: what is stored of its runs, and each group's curves and figures."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.analysis import aggregate, align
-from service.analysis.aggregate import Aggregate, Band
-from service.api.comparison_views import CurveBand, Direction, Group, GroupSeries, Question, Statistics
-from service.api.series import steps_per_epoch
-from service.api.views import Json
-from service.db import experiments, metrics, runs
-from service.db.experiments import StoredExperiment
+from service.analysis import align, axes
+from service.analysis.aggregate import aggregate_curves, aggregate_many
+from service.analysis.arrays import Values
+from service.analysis.bootstrap import bootstrap_means
+from service.analysis.smooth import smooth
+from service.api import specs
+from service.api.comparison_views import GroupSeries, Question
+from service.api.grouping import Member, Trial
+from service.api.statistics_views import CurveBand, Direction, Statistics
+from service.db import conditions, curves, metrics
+from service.db.conditions import Conditions
 from service.db.metrics import Curve, Summary
-from service.db.projects import Principal
 from service.db.runs import StoredRun
 from service.db.session import Connection
-from service.errors import Invalid, Problem
+from service.errors import Conflict
 
-MAX_RUNS = 200
-IGNORED = ("name", "tags", "notes", "seeds")  # of a spec: they do not decide what is trained
+COUNTED = "gradient_evaluations"  # the series of optimizers that search
+CLOCKS = ("wall_s", "device_s")
 
 
 @dataclass(frozen=True)
-class Member:
-    """A group before it is summed up."""
+class Evidence:
+    """What is stored of all runs of a question, read at once."""
 
-    label: str
-    experiment: StoredExperiment
-    runs: list[StoredRun]
+    question: Question
+    members: list[Member]
+    summaries: Mapping[str, Mapping[str, Summary]]
+    conditions: Mapping[str, Conditions]
+    curves: Mapping[str, Mapping[str, Curve]]
 
-    @property
-    def spec(self) -> Json:
-        """What the group trains."""
-        return {key: value for key, value in self.experiment.spec.items() if key not in IGNORED}
+    def value(self, run: StoredRun, series: str, figure: str) -> float | None:
+        """The best or last value of a run; NaN where it diverged, None where there is none."""
+        summary = self.summaries[run.id].get(series)
+        if summary is None or not summary.n:
+            return None
+        if ended_diverged(run):
+            return math.nan
+        found = summary.last if figure == "last" else summary.min if better(series) == "min" else summary.max
+        return math.nan if found is None else found
 
+    def diverged(self, run: StoredRun) -> bool:
+        """Failed as such, or some value is not finite."""
+        return ended_diverged(run) or any(summary.nonfinite for summary in self.summaries[run.id].values())
 
-def check(question: Question) -> None:
-    """`Invalid` unless the question names what to compare, once."""
-    if (question.experiments is None) == (question.runs is None):
-        raise Invalid.of([Problem("/experiments", "contradiction", "give exactly one of experiments and runs.")])
-    for name, prefix in (("experiments", "exp_"), ("runs", "run_")):
-        ids = getattr(question, name) or ()
-        if any(not each.startswith(prefix) for each in ids):
-            raise Invalid.of([Problem(f"/{name}", "wrong_id", f"every id here starts with {prefix}.")])
-        if len(set(ids)) < len(ids):
-            raise Invalid.of([Problem(f"/{name}", "repeated", "give each id once.")])
+    def curve(self, run: StoredRun, trial: Trial, series: str) -> align.Curve | None:
+        """A series on the axis of the question."""
+        found = self.curves[run.id].get(series)
+        return None if found is None else align.Curve(self._x(run, trial, found), found.values)
 
-
-def members(connection: Connection, principal: Principal, question: Question) -> list[Member]:
-    """The groups, in the order of the question; `NotFound` for what this principal may not see."""
-    if question.experiments:
-        found = runs.of_experiments(
-            connection, [e.id for e in experiments.some(connection, principal, question.experiments)]
-        )
-    else:
-        found = runs.some(connection, principal, question.runs or ())
-    if len(found) > MAX_RUNS:
-        raise Invalid.of([Problem("/experiments", "too_many_runs", f"they have {len(found)} runs.", MAX_RUNS)])
-    owners = question.experiments or tuple(dict.fromkeys(run.experiment_id for run in found))
-    stored = experiments.some(connection, principal, owners)
-    names = [each.name for each in stored]
-    labels = [e.name if names.count(e.name) == 1 else f"{e.name} ({e.id[-6:]})" for e in stored]
-    groups = [
-        Member(label, experiment, [run for run in found if run.experiment_id == experiment.id])
-        for label, experiment in zip(labels, stored, strict=True)
-    ]
-    if question.group == "experiment":
-        return groups
-    return [Member(f"{g.label} seed {run.seed}", g.experiment, [run]) for g in groups for run in g.runs]
+    def _x(self, run: StoredRun, trial: Trial, found: Curve) -> Values:
+        spec, x, known = trial.experiment.spec, self.question.x, self.conditions.get(run.id)
+        if x == "epoch":
+            return axes.epochs(found.steps, specs.facts(spec).steps_per_epoch)
+        if x == "samples":
+            return axes.samples(found.steps, specs.facts(spec).rows_per_step, specs.facts(spec).train_rows)
+        if x == "gradient_evaluations":
+            counted = self.curves[run.id].get(COUNTED)
+            return axes.gradient_evaluations(found.steps, (counted.steps, counted.values) if counted else None)
+        if x in CLOCKS:
+            segments = [] if known is None else known.wall if x == "wall_s" else known.device
+            return axes.seconds(found.steps, segments)
+        return found.steps.astype("float64")
 
 
-def answer(connection: Connection, question: Question, found: Sequence[Member]) -> list[Group]:
-    """Every group with its curves and figures."""
-    everyone = [run for member in found for run in member.runs]
-    summaries = {
-        run_id: {summary.name: summary for summary in each}
-        for run_id, each in metrics.summaries(connection, [run.id for run in everyone]).items()
-    }
-    curves = {run.id: metrics.read(connection, run.id, question.series) for run in everyone}
-    series = {name: _series(name, question, found, curves, summaries) for name in question.series}
-    return [
-        Group(
-            label=member.label,
-            experiment_id=member.experiment.id,
-            runs=[run.id for run in member.runs],
-            diverged=sum(_diverged(run, summaries[run.id]) for run in member.runs),
-            series={name: series[name][position] for name in question.series},
-        )
-        for position, member in enumerate(found)
-    ]
-
-
-def _diverged(run: StoredRun, summaries: Mapping[str, Summary]) -> bool:
-    failed = run.failure is not None and run.failure.get("code") == "diverged"
-    return failed or any(summary.nonfinite for summary in summaries.values())
-
-
-def _series(
-    name: str,
-    question: Question,
-    found: Sequence[Member],
-    curves: Mapping[str, Mapping[str, Curve]],
-    summaries: Mapping[str, Mapping[str, Summary]],
-) -> list[GroupSeries]:
-    """One series of every group, all runs on one grid."""
-    rows: list[align.Curve] = []
-    groups: list[list[int]] = []  # which rows are whose
-    for member in found:
-        per_epoch = steps_per_epoch(member.experiment.spec) if question.x == "epoch" else None
-        there = [curves[run.id][name] for run in member.runs if name in curves[run.id]]
-        groups.append(list(range(len(rows), len(rows) + len(there))))
-        rows += [align.curve(each.steps, each.values, question.x, per_epoch) for each in there]
-    aligned = align.resample(rows, question.points)
-    direction = better(name)
-    views = []
-    for member, mine in zip(found, groups, strict=True):
-        band = aggregate.aggregate_curves(aligned.y[mine], aligned.present[mine])
-        figures = [summaries[run.id][name] for run in member.runs if name in summaries[run.id]]
-        views.append(
-            GroupSeries(
-                direction=direction,
-                curve=_band(aligned.x.tolist(), band),
-                last=_statistics([f.last for f in figures if f.last is not None]),
-                best=_statistics(
-                    [math.nan if v is None else v for f in figures if f.n for v in (_best(f, direction),)]
-                ),
-            )
-        )
-    return views
+def ended_diverged(run: StoredRun) -> bool:
+    """Whether the run failed because it diverged."""
+    return run.failure is not None and run.failure.get("code") == "diverged"
 
 
 def better(name: str) -> Direction:
@@ -135,37 +78,82 @@ def better(name: str) -> Direction:
     return "max" if "accuracy" in name else "min"
 
 
-def _best(summary: Summary, direction: Direction) -> float | None:
-    return summary.min if direction == "min" else summary.max
-
-
-def _statistics(values: Sequence[float]) -> Statistics:
-    found: Aggregate = aggregate.aggregate(values)
-    return Statistics(
-        n=found.n,
-        diverged=found.diverged,
-        mean=found.mean,
-        sd=found.sd,
-        median=found.median,
-        min=found.min,
-        max=found.max,
-        ci_low=found.low,
-        ci_high=found.high,
+def gather(connection: Connection, question: Question, members: list[Member]) -> Evidence:
+    """Three statements, and one more where curves are wanted; `Conflict` for clocks of different hardware."""
+    ids = [run.id for member in members for run in member.runs]
+    known = conditions.read(connection, ids)
+    if question.x in CLOCKS and len(kinds := {hardware(each) for each in known.values()} - {""}) > 1:
+        raise Conflict(
+            f"Times on different hardware cannot be compared ({'; '.join(sorted(kinds))}): "
+            "ask for x step, epoch, samples or gradient_evaluations."
+        )
+    names = list(question.series) if question.points is not None else []
+    if question.target is not None:
+        names.append(question.target.series or question.series[0])
+    if names and question.x == "gradient_evaluations":
+        names.append(COUNTED)
+    return Evidence(
+        question,
+        members,
+        {run: {each.name: each for each in found} for run, found in metrics.summaries(connection, ids).items()},
+        known,
+        curves.read(connection, ids, names) if names else {run_id: {} for run_id in ids},
     )
 
 
-def _band(x: list[float], band: Band) -> CurveBand:
-    def column(values: list[float]) -> list[float | None]:
-        return [None if math.isnan(value) else value for value in values]
+def hardware(known: Conditions) -> str:
+    """The kind of device all attempts of a run had; several where they did not agree."""
+    kinds = {
+        f"{e.get('device_name')}" + (f", {e.get('threads')} threads" if str(e.get("device")) == "cpu" else "")
+        for e in known.environments
+    }
+    return " and ".join(sorted(kinds))
 
-    return CurveBand(
-        x=x,
-        n=band.n.tolist(),
-        mean=column(band.mean.tolist()),
-        sd=column(band.sd.tolist()),
-        median=column(band.median.tolist()),
-        min=column(band.min.tolist()),
-        max=column(band.max.tolist()),
-        ci_low=column(band.low.tolist()),
-        ci_high=column(band.high.tolist()),
-    )
+
+def series_of(evidence: Evidence, name: str) -> list[GroupSeries]:
+    """One series of every group, all runs on one grid."""
+    members = evidence.members
+    last = statistics([_values(evidence, member.runs, name, "last") for member in members])
+    best = statistics([_values(evidence, member.runs, name, "best") for member in members])
+    bands = _bands(evidence, name)
+    return [
+        GroupSeries(direction=better(name), curve=raw, smoothed=smoothed, last=last[place], best=best[place])
+        for place, (raw, smoothed) in enumerate(bands)
+    ]
+
+
+def _values(evidence: Evidence, found: Sequence[StoredRun], name: str, figure: str) -> list[float]:
+    values = (evidence.value(run, name, figure) for run in found)
+    return [value for value in values if value is not None]
+
+
+def statistics(samples: Sequence[Sequence[float]]) -> list[Statistics]:
+    """One value per run, group by group -> the groups' figures."""
+    finite = [[value for value in sample if math.isfinite(value)] for sample in samples]
+    pairs = zip(aggregate_many(samples), bootstrap_means(finite), strict=True)
+    return [Statistics.of(figures, interval) for figures, interval in pairs]
+
+
+def _bands(evidence: Evidence, name: str) -> list[tuple[CurveBand | None, CurveBand | None]]:
+    """Of each group the raw curves put together, and the smoothed ones where that is asked."""
+    question = evidence.question
+    if question.points is None:
+        return [(None, None)] * len(evidence.members)
+    rows: list[align.Curve] = []
+    owned: list[list[int]] = []  # which rows are whose
+    for member in evidence.members:
+        found = [evidence.curve(run, trial, name) for trial in member.trials for run in trial.runs]
+        there = [each for each in found if each is not None]
+        owned.append(list(range(len(rows), len(rows) + len(there))))
+        rows += there
+    raw = _grouped(rows, owned, question.points)
+    if not question.smoothing:
+        return [(band, None) for band in raw]
+    smoothed = [align.Curve(row.x, smooth(row.y, question.smoothing)) for row in rows]
+    return list(zip(raw, _grouped(smoothed, owned, question.points), strict=True))
+
+
+def _grouped(rows: Sequence[align.Curve], owned: Sequence[Sequence[int]], points: int) -> list[CurveBand]:
+    aligned = align.resample(rows, points)
+    x = aligned.x.tolist()
+    return [CurveBand.of(x, aggregate_curves(aligned.y[list(mine)], aligned.present[list(mine)])) for mine in owned]

@@ -1,99 +1,117 @@
 """What a comparison asks and what it answers."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from service.api.views import Json, Number, Utc, View
+from service.api.ranking_views import EffortView, Ranking, TargetView
+from service.api.statistics_views import CurveBand, Direction, Statistics
+from service.api.views import Json, Utc, View
+from service.errors import Problem
 from service.spec.component import Part
 from service.spec.experiment import Name
 
 Id = Annotated[str, Field(pattern="^(exp|run)_[0-9a-hjkmnp-tv-z]{26}$")]
-Direction = Literal["min", "max"]
-Verdict = Literal["distinguishable", "indistinguishable", "unknown"]
+Axis = Literal["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"]
+FieldPath = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Target(Part):
+    """How good is good enough. Give `value` or `share`."""
+
+    series: Name | None = Field(None, description="null: the question's first series")
+    value: float | None = None
+    share: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
+        description="of the way from the median first value to the best trial's median over seeds, on each workload",
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """One of the two."""
+        if (self.value is None) == (self.share is None):
+            yield Problem("", "contradiction", "give exactly one of value and share.")
 
 
 class Question(Part):
-    """Which curves to compare. Give `experiments` or `runs`."""
+    """Which curves to compare. Give `experiments` or `runs`.
 
-    experiments: Annotated[tuple[Id, ...], Field(min_length=1, max_length=50)] | None = None
-    runs: Annotated[tuple[Id, ...], Field(min_length=1, max_length=200)] | None = None
-    series: Annotated[tuple[Name, ...], Field(min_length=1, max_length=20)] = ("loss", "val/loss")
-    x: Literal["step", "epoch"] = "step"
-    points: Annotated[int, Field(ge=2, le=2_000)] = 200
-    group: Literal["experiment", "run"] = "experiment"
+    Of an experiment the newest run of each seed speaks; replays do not.
+    """
 
-
-class Statistics(View):
-    """Of one value per run; null where too few are finite. The interval is for the mean, at 95 %."""
-
-    n: int = Field(description="finite values")
-    diverged: int = Field(description="values that are not finite; in no other figure")
-    mean: Number | None
-    sd: Number | None
-    median: Number | None
-    min: Number | None
-    max: Number | None
-    ci_low: Number | None
-    ci_high: Number | None
-
-
-class CurveBand(View):
-    """The same at each x; null where no run of the group has a finite value."""
-
-    x: list[float]
-    n: list[int]
-    mean: list[Number | None]
-    sd: list[Number | None]
-    median: list[Number | None]
-    min: list[Number | None]
-    max: list[Number | None]
-    ci_low: list[Number | None]
-    ci_high: list[Number | None]
+    experiments: Annotated[tuple[Id, ...], Field(min_length=1, max_length=200)] | None = None
+    runs: Annotated[tuple[Id, ...], Field(min_length=1, max_length=1000)] | None = None
+    series: Annotated[tuple[Name, ...], Field(min_length=1, max_length=20)] = Field(
+        ("loss", "val/loss"), description="the first one is ranked"
+    )
+    x: Axis = Field(
+        "step",
+        description="wall_s counts from the first start, device_s leaves out the time between attempts; both are exact "
+        "at starts, checkpoints and ends, and in proportion to the steps between",
+    )
+    points: Annotated[int, Field(ge=2, le=2_000)] | None = Field(200, description="of a curve; null: no curves")
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="weight of a bias-corrected exponential average, beside the raw curve; 0: none"
+    )
+    group: FieldPath | Annotated[tuple[FieldPath, ...], Field(min_length=1, max_length=5)] = Field(
+        "experiment",
+        description="experiment, run, or fields of the spec by dotted path: optimizer.kind. A group of several "
+        "experiments is ranked by the one that did best",
+    )
+    figure: Literal["best", "last"] = Field("best", description="which value of a run is ranked")
+    baseline: Annotated[str, Field(max_length=300)] | None = Field(
+        None, description="label of the group to hold the others against; null: the first of the ranking"
+    )
+    target: Target | None = None
 
 
 class GroupSeries(View):
-    """One series of a group."""
+    """One series of a group, over all of its runs."""
 
     direction: Direction = Field(description="which way is better")
-    curve: CurveBand
+    curve: CurveBand | None
+    smoothed: CurveBand | None
     last: Statistics
     best: Statistics
 
 
 class Group(View):
-    """Runs that differ in nothing but the seed, or a single one."""
+    """Runs that differ in nothing but the seed, a single one, or all with the same value of some fields."""
 
     label: str
-    experiment_id: str
+    experiment_id: str = Field(description="of its first trial")
+    trials: list[str] = Field(description="its experiments")
     runs: list[str]
     diverged: int = Field(description="runs that failed as diverged, or recorded a value that is not finite")
+    unfinished: int = Field(description="runs whose schedule has not come to its end")
+    effort: EffortView
     series: dict[str, GroupSeries]
 
 
-class Rank(View):
-    """A group's place."""
-
-    rank: int
-    label: str
-    best: Statistics
-
-
-class Ranking(View):
-    """Groups by their best value of the first series."""
-
-    series: str
-    direction: Direction
-    verdict: Verdict = Field(description="whether the first can be told from the second")
-    note: str
-    items: list[Rank]
-
-
 class Differing(View):
-    """A place at which the groups' specs are not all equal."""
+    """A place at which the specs are not all equal."""
 
-    values: list[Any] = Field(description="one per group, in their order")
-    missing: list[int] = Field(description="positions of groups whose spec has nothing there")
+    values: list[Any] = Field(description="one per experiment, in the order of the groups and of their trials")
+    missing: list[int] = Field(description="positions of experiments whose spec has nothing there")
+
+
+class Mismatch(View):
+    """Something that is not the same for all."""
+
+    aspect: str
+    severity: Literal["fatal", "unfair", "noted"] = Field(
+        description="fatal: figures have no common scale; unfair: one side may be favoured; noted: maybe the question"
+    )
+    detail: str
+    values: list[Any] = Field(description="one per group, in their order; several where a group is not of one kind")
+
+
+class Comparability(View):
+    """What makes the comparison fair, or not."""
+
+    comparable: bool = Field(description="nothing fatal")
+    fair: bool = Field(description="nothing fatal or unfair")
+    mismatches: list[Mismatch]
 
 
 class ComparisonView(View):
@@ -103,6 +121,8 @@ class ComparisonView(View):
     created_at: Utc
     question: Json
     groups: list[Group]
-    difference: dict[str, Differing] = Field(description="JSON Pointer -> what the groups have there")
+    difference: dict[str, Differing] = Field(description="JSON Pointer -> what the experiments have there")
+    comparability: Comparability
     ranking: Ranking
+    target: TargetView | None
     warnings: list[str]

@@ -5,10 +5,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from service.analysis.difference import difference
-from service.api.comparing import answer, check, members
-from service.api.comparison_views import ComparisonView, Differing, Question
+from service.api.comparability import comparability, is_unfinished, warnings
+from service.api.comparing import Evidence, gather, series_of
+from service.api.comparison_views import ComparisonView, Differing, Group, Question
 from service.api.deps import ComparisonId, ConnectionDep, PrincipalDep, body, takes
-from service.api.ranking import rank, warnings
+from service.api.effort import efforts
+from service.api.grouping import check, members
+from service.api.ranking import contestants, rank
+from service.api.ranking_views import EffortView
+from service.api.targeting import target_view
 from service.db import comparisons
 from service.db.projects import Principal
 from service.db.session import Connection
@@ -47,15 +52,34 @@ def evaluate(connection: Connection, principal: Principal, comparison_id: str) -
     """The answer to a stored question."""
     stored = comparisons.get(connection, principal, comparison_id)
     question = Question.model_validate_json(dumps(stored.question))
-    found = members(connection, principal, question)
-    groups = answer(connection, question, found)
-    differing = difference([member.spec for member in found])
+    evidence = gather(connection, question, members(connection, principal, question))
+    chosen, report = contestants(evidence), comparability(evidence)
+    specs = [trial.spec for member in evidence.members for trial in member.trials]
     return ComparisonView(
         id=stored.id,
         created_at=stored.created_at,
         question=stored.question,
-        groups=groups,
-        difference={pointer: Differing(**row.as_json()) for pointer, row in differing.items()},
-        ranking=rank(groups, question.series[0]),
-        warnings=warnings(found, groups, question.series),
+        groups=_groups(evidence, efforts(connection, evidence, chosen)),
+        difference={pointer: Differing(**row.as_json()) for pointer, row in difference(specs).items()},
+        comparability=report,
+        ranking=rank(evidence, chosen),
+        target=target_view(evidence),
+        warnings=warnings(evidence, report),
     )
+
+
+def _groups(evidence: Evidence, spent: list[EffortView]) -> list[Group]:
+    series = {name: series_of(evidence, name) for name in evidence.question.series}
+    return [
+        Group(
+            label=member.label,
+            experiment_id=member.trials[0].experiment.id,
+            trials=[trial.experiment.id for trial in member.trials],
+            runs=[run.id for run in member.runs],
+            diverged=sum(map(evidence.diverged, member.runs)),
+            unfinished=sum(map(is_unfinished, member.runs)),
+            effort=spent[place],
+            series={name: series[name][place] for name in evidence.question.series},
+        )
+        for place, member in enumerate(evidence.members)
+    ]

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
@@ -18,6 +19,7 @@ from service.db.projects import Principal
 from service.db.runs import StoredRun
 from service.db.session import Connection
 from service.errors import Conflict
+from service.ingest import mounted
 from service.lifecycle import TERMINAL
 from service.nonfinite import dumps
 from service.spec import posted
@@ -52,7 +54,7 @@ def post_experiment(
 
     A document may name a `preset` and say only what differs from it.
     """
-    understood = posted.read(document, partial(datasets.resolve, connection, principal))
+    understood = posted.read(document, partial(looked_up, connection, principal, runtime.settings.dataset_folder))
     spec = understood.spec
     if dry_run:
         response.status_code = 200
@@ -68,6 +70,11 @@ def post_experiment(
         response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/experiments/{experiment_id}"
     return answer(understood, principal, read(connection, principal, experiment_id))
+
+
+def looked_up(connection: Connection, principal: Principal, folder: Path | None, spec: Experiment) -> Experiment:
+    """The spec with what its upload, or the mounted folder, holds."""
+    return mounted.resolve(folder, datasets.resolve(connection, principal, spec))
 
 
 def answer(understood: Posted, principal: Principal, stored: ExperimentView | None = None) -> PostedExperiment:

@@ -1,64 +1,136 @@
-"""Who is better, how sure that is, and what makes a comparison unfair."""
+"""Who is better, and how sure that is."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from service.api.comparing import Member, better
-from service.api.comparison_views import Group, Rank, Ranking, Statistics, Verdict
-from service.lifecycle import TERMINAL
-
-
-def rank(groups: Sequence[Group], series: str) -> Ranking:
-    """Groups by the mean of their best values of `series`; those without any come last."""
-    direction = better(series)
-    sign = 1 if direction == "min" else -1
-
-    def key(group: Group) -> float:
-        mean = group.series[series].best.mean
-        return math.inf if mean is None else sign * mean
-
-    ordered = sorted(groups, key=key)
-    items = [Rank(rank=i, label=g.label, best=g.series[series].best) for i, g in enumerate(ordered, 1)]
-    verdict, note = _verdict(items)
-    return Ranking(series=series, direction=direction, verdict=verdict, note=note, items=items)
+from service.analysis.contrast import Contrast, contrasts_by_seed
+from service.api.comparability import fatal_for, is_unfinished
+from service.api.comparing import Evidence, better, statistics
+from service.api.grouping import Member, Trial
+from service.api.ranking_views import ContrastView, Rank, Ranking
+from service.api.statistics_views import Statistics
 
 
-def _verdict(items: Sequence[Rank]) -> tuple[Verdict, str]:
-    """Whether the first can be told from the second."""
-    if len(items) < 2:
-        return "unknown", "There is one group: nothing to compare it with."
-    first, second = items[0], items[1]
-    one, other = _interval(first.best), _interval(second.best)
-    if one is None or other is None:
-        return "unknown", f"{first.label} and {second.label} need at least two finite seeds each to be told apart."
-    if one[1] < other[0] or other[1] < one[0]:
-        return "distinguishable", f"The 95 % intervals of {first.label} and {second.label} do not overlap."
-    return (
-        "indistinguishable",
-        f"The 95 % intervals of {first.label} and {second.label} overlap: more seeds would tell.",
+@dataclass(frozen=True)
+class Contestant:
+    """A group as it is ranked: by its best trial."""
+
+    member: Member
+    trial: Trial
+    values: dict[int, float]  # by seed, NaN where it diverged
+    figures: Statistics
+
+    @property
+    def label(self) -> str:
+        """The group's."""
+        return self.member.label
+
+
+def contestants(evidence: Evidence) -> list[Contestant]:
+    """One a group, in the order of the groups."""
+    trials = [(member, trial) for member in evidence.members for trial in member.trials]
+    values = [_by_seed(evidence, trial) for _, trial in trials]
+    figures = statistics([list(each.values()) for each in values])
+    known = [Contestant(m, t, v, f) for (m, t), v, f in zip(trials, values, figures, strict=True)]
+    chosen: dict[str, Contestant] = {}
+    for each in known:
+        held = chosen.get(each.label)
+        if held is None or _key(evidence, each) < _key(evidence, held):
+            chosen[each.label] = each
+    return list(chosen.values())
+
+
+def _by_seed(evidence: Evidence, trial: Trial) -> dict[int, float]:
+    series, figure = evidence.question.series[0], evidence.question.figure
+    found = ((run.seed, evidence.value(run, series, figure)) for run in trial.runs)
+    return {seed: value for seed, value in found if value is not None}
+
+
+def _key(evidence: Evidence, each: Contestant) -> tuple[bool, float]:
+    """Less is better; a mean of survivors counts only where most survived."""
+    mean = each.figures.mean
+    sign = 1 if better(evidence.question.series[0]) == "min" else -1
+    return each.figures.diverged > each.figures.n, math.inf if mean is None else sign * mean
+
+
+def rank(evidence: Evidence, found: Sequence[Contestant]) -> Ranking:
+    """Groups by the mean of the ranked figure of the first series."""
+    question, series = evidence.question, evidence.question.series[0]
+    ordered = sorted(found, key=lambda each: _key(evidence, each))
+    places = range(len(ordered))
+    base = next((place for place in places if ordered[place].label == question.baseline), 0)
+    against = [(place, base) for place in places if place != base]
+    every = [(i, j) for i in places for j in places if i < j]
+    family = against if question.baseline is not None else every  # chosen by its result: all pairs were looked at
+    values = [each.values for each in ordered]
+    made = contrasts_by_seed(values, against, family, better(series))
+    views = {pair[0]: _view(series, ordered, pair, each) for pair, each in zip(against, made, strict=True)}
+    top = (
+        [_view(series, ordered, (0, 1), contrasts_by_seed(values, [(0, 1)], every, better(series))[0])] if every else []
+    )
+    return Ranking(
+        series=series,
+        figure=question.figure,
+        direction=better(series),
+        baseline=ordered[base].label if ordered else None,
+        tests=len(family),
+        verdict=top[0].verdict if top else "not_comparable",
+        note=top[0].note if top else "There is one group: nothing to compare it with.",
+        items=[
+            Rank(
+                rank=place + 1,
+                label=each.label,
+                experiment_id=each.trial.experiment.id,
+                trials=len(each.member.trials),
+                best=each.figures,
+                contrast=views.get(place),
+            )
+            for place, each in enumerate(ordered)
+        ],
     )
 
 
-def _interval(best: Statistics) -> tuple[float, float] | None:
-    return None if best.ci_low is None or best.ci_high is None else (best.ci_low, best.ci_high)
+def _view(series: str, ordered: Sequence[Contestant], pair: tuple[int, int], contrast: Contrast) -> ContrastView:
+    one, other = ordered[pair[0]], ordered[pair[1]]
+    fatal = fatal_for(series, [one.member, other.member])
+    verdict = "not_comparable" if fatal else contrast.verdict
+    return ContrastView(
+        against=other.label,
+        verdict=verdict,
+        provisional=any(is_unfinished(run) for each in (one, other) for run in each.trial.runs),
+        seeds=contrast.n,
+        diverged=contrast.diverged,
+        difference=contrast.difference,
+        sd=contrast.sd,
+        ci_low=contrast.interval and contrast.interval[0],
+        ci_high=contrast.interval and contrast.interval[1],
+        bootstrap_low=contrast.bootstrap and contrast.bootstrap[0],
+        bootstrap_high=contrast.bootstrap and contrast.bootstrap[1],
+        wins=contrast.wins,
+        p=contrast.p,
+        p_adjusted=contrast.p_adjusted,
+        more_seeds=None if fatal else contrast.more_seeds,
+        note=fatal or _note(one.label, other.label, contrast),
+    )
 
 
-def warnings(found: Sequence[Member], groups: Sequence[Group], series: Sequence[str]) -> list[str]:
-    """What a reader should know before believing the ranking."""
-    told = []
-    if len({str(member.spec.get("dataset")) for member in found}) > 1:
-        told.append("The groups do not train on the same data and split: see difference.")
-    if len({tuple(sorted(run.seed for run in member.runs)) for member in found}) > 1:
-        told.append("The groups do not have the same seeds.")
-    if len({run.total_steps for member in found for run in member.runs}) > 1:
-        told.append("The runs are not equally long.")
-    unfinished = sum(run.state not in TERMINAL for member in found for run in member.runs)
-    if unfinished:
-        told.append(f"{unfinished} of the runs have not ended: figures will change.")
-    for name in series:
-        without = [
-            group.label for group in groups if not group.series[name].last.n and not group.series[name].last.diverged
-        ]
-        if without:
-            told.append(f"Without any {name}: {', '.join(without[:10])}.")
-    return told
+def _note(one: str, other: str, contrast: Contrast) -> str:
+    """The verdict in a sentence."""
+    n, lost = contrast.n, contrast.diverged
+    if contrast.verdict == "not_comparable":
+        return f"{one} and {other} share no seed that has a value: train both with the same seeds."
+    if contrast.verdict in ("better", "worse"):
+        if n < 2:
+            return (
+                f"{one} diverged on {lost[0]} of the shared seeds, {other} on {lost[1]}: {one} is {contrast.verdict}."
+            )
+        return f"{one} is {contrast.verdict} than {other}, paired over {n} seeds."
+    said = f"{one} and {other} cannot be told apart over {n} shared seed{'' if n == 1 else 's'}"
+    if lost[0] != lost[1]:
+        return f"{said}, of which {lost[0]} and {lost[1]} more diverged."
+    if n < 2:
+        return f"{said}: at least two are needed."
+    if contrast.more_seeds is None:
+        return f"{said}, and up to 1,000 would not tell."
+    return f"{said}; about {contrast.more_seeds} more would tell."

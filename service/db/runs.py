@@ -43,7 +43,8 @@ class StoredRun:
 COLUMNS = [run.c[name] for name in StoredRun.__dataclass_fields__]
 
 
-def _stored(row: RowMapping) -> StoredRun:
+def stored(row: RowMapping) -> StoredRun:
+    """A row of COLUMNS."""
     relation = None if row["relation"] is None else Relation(row["relation"])
     return StoredRun(**{**row, "state": State(row["state"]), "desired": Wish(row["desired"]), "relation": relation})
 
@@ -54,13 +55,13 @@ def get(connection: Connection, principal: Principal, run_id: str, lock: bool = 
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no run {run_id}.")
-    return _stored(row)
+    return stored(row)
 
 
 def some(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
     """These runs in this order, or `NotFound` for the first that is not there."""
     query = select(*COLUMNS).where(run.c.id.in_(ids), run.c.project_id == principal.project_id)
-    found = {row["id"]: _stored(row) for row in connection.execute(query).mappings()}
+    found = {row["id"]: stored(row) for row in connection.execute(query).mappings()}
     for run_id in ids:
         if run_id not in found:
             raise NotFound(f"There is no run {run_id}.")
@@ -74,7 +75,7 @@ def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) ->
         .where(run.c.experiment_id.in_(experiment_ids))
         .order_by(run.c.experiment_id, run.c.seed, run.c.id)
     )
-    return [_stored(row) for row in connection.execute(query).mappings()]
+    return [stored(row) for row in connection.execute(query).mappings()]
 
 
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
@@ -95,7 +96,7 @@ def counting(found: Sequence[StoredRun]) -> list[StoredRun]:
 def replays(connection: Connection, run_id: str) -> list[StoredRun]:
     """The replays of a run, oldest first; the caller has checked that it may be seen."""
     query = select(*COLUMNS).where(run.c.parent_run_id == run_id, run.c.relation == Relation.REPLAY.value)
-    return [_stored(row) for row in connection.execute(query.order_by(run.c.id)).mappings()]
+    return [stored(row) for row in connection.execute(query.order_by(run.c.id)).mappings()]
 
 
 def page(
@@ -111,7 +112,7 @@ def page(
         query = query.where(run.c.id < before)
     if state is not None:
         query = query.where(run.c.state == state.value)
-    return [_stored(row) for row in connection.execute(query).mappings()]
+    return [stored(row) for row in connection.execute(query).mappings()]
 
 
 @dataclass(frozen=True)

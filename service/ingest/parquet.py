@@ -24,7 +24,7 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]
             names = _checked(file)
             chosen = list(columns or names)
             for batch in file.iter_batches(max(1, CELLS // len(chosen)), columns=chosen, use_threads=False):
-                yield {name: _plain(batch.column(name)) for name in chosen}
+                yield {name: plain(batch.column(name)) for name in chosen}
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise refused(
             "unreadable", "the file cannot be read as Parquet: it is damaged, or of a kind we do not read."
@@ -56,7 +56,7 @@ def _readable(kind: Any) -> bool:
     return bool(numbers or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind))
 
 
-def _plain(array: Any) -> Any:
+def plain(array: Any) -> Any:
     """Dictionaries unpacked, every number a double, every text a plain one."""
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import types  # noqa: PLC0415

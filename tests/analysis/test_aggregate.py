@@ -22,13 +22,14 @@ def slowly(values: list[float]) -> Aggregate:
     finite = [value for value in values if math.isfinite(value)]
     n, diverged = len(finite), len(values) - len(finite)
     if not n:
-        return Aggregate(0, diverged, *(None,) * 7)
+        return Aggregate(0, diverged, *(None,) * 9)
     mean, median = statistics.fmean(finite), statistics.median(finite)
     if n == 1:
-        return Aggregate(1, diverged, mean, None, median, mean, mean, None, None)
+        return Aggregate(1, diverged, mean, None, median, mean, mean, mean, mean, None, None)
     sd = statistics.stdev(finite)
     half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
-    return Aggregate(n, diverged, mean, sd, median, min(finite), max(finite), mean - half, mean + half)
+    q1, _, q3 = statistics.quantiles(finite, method="inclusive")
+    return Aggregate(n, diverged, mean, sd, median, q1, q3, min(finite), max(finite), mean - half, mean + half)
 
 
 def assert_close(found: Aggregate, expected: Aggregate) -> None:
@@ -60,7 +61,7 @@ def test_each_grid_point_is_an_aggregate_of_the_runs_present(runs: int, points: 
 
 
 def test_no_runs_have_no_statistics() -> None:
-    assert aggregate([]) == Aggregate(0, 0, *(None,) * 7)
+    assert aggregate([]) == Aggregate(0, 0, *(None,) * 9)
     band = aggregate_curves(np.empty((0, 3)))
     assert band.n.tolist() == band.diverged.tolist() == [0, 0, 0]
     assert np.isnan(band.mean).all()

@@ -50,7 +50,7 @@ def test_two_groups_are_summed_up_over_their_seeds(client: TestClient, train: Ca
     assert (curve["x"][0], curve["x"][-1], len(curve["x"])) == (1.0, 100.0, 10)
     assert (curve["n"], curve["mean"][0], curve["sd"][0]) == ([3] * 10, 1.0, 0.0)
     assert view["difference"] == {"/optimizer/lr": {"values": [0.01, 0.1], "missing": []}}
-    assert view["ranking"]["verdict"] == "distinguishable"
+    assert view["ranking"]["verdict"] == "better"
     assert [item["label"] for item in view["ranking"]["items"]] == ["low", "high"]
     assert view["warnings"] == []
     assert client.get(answer.headers["Location"]).json() == view
@@ -60,14 +60,15 @@ def test_overlapping_intervals_are_called_indistinguishable(client: TestClient, 
     ids = [train([0.1, 0.3, 0.2]), train([0.12, 0.33, 0.21], batch_size=16)]
     view = client.post("/v1/comparisons", json={"experiments": ids, "series": ["loss"]}).json()
     assert view["ranking"]["verdict"] == "indistinguishable"
-    assert "overlap" in view["ranking"]["note"]
+    assert "cannot be told apart" in view["ranking"]["note"]
     labels = [group["label"] for group in view["groups"]]
     assert len(set(labels)) == 2, "equal names are told apart"
 
 
 def test_one_seed_each_proves_nothing(client: TestClient, train: Callable[..., str]) -> None:
     view = client.post("/v1/comparisons", json={"experiments": [train([0.1]), train([0.9])]}).json()
-    assert view["ranking"]["verdict"] == "unknown"
+    assert view["ranking"]["verdict"] == "indistinguishable"
+    assert "at least two" in view["ranking"]["note"]
 
 
 def test_a_diverged_seed_is_counted_and_in_no_mean(client: TestClient, submit: Submit, worker: Worker) -> None:
@@ -134,8 +135,8 @@ def test_a_stored_comparison_is_answered_with_what_is_there_by_then(
         ({"runs": ["run_" + "0" * 26], "x": "hour"}, "/x"),
     ],
 )
-def test_a_question_without_sense_is_refused(client: TestClient, question: dict[str, Any], pointer: str) -> None:
-    answer = client.post("/v1/comparisons", json=question)
+def test_a_question_without_sense_is_refused(shared: TestClient, question: dict[str, Any], pointer: str) -> None:
+    answer = shared.post("/v1/comparisons", json=question)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
 
 

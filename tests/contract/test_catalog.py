@@ -153,7 +153,9 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
     return made
 
 
-AWAY = models.Library_ | datasets.Stored_ | optimizers.SparseAdam  # a library, a file, or tokens from a file
+AWAY = (
+    models.Library_ | datasets.Stored_ | datasets.Mounted_ | optimizers.SparseAdam
+)  # a library, a file, or tokens from a file
 HERE = [(f, m) for f in UNIONS for m in members(f) if not issubclass(m, AWAY)]
 
 

@@ -1,4 +1,4 @@
-"""Where uploaded files lie on this machine, and how much of one may be held in memory."""
+"""Where uploaded and mounted files lie on this machine, and how much of one may be held in memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,3 +12,4 @@ class Files:
 
     folder: Path | None = None
     resident_bytes: int = RESIDENT_BYTES  # rows that take more than this stay on disk and are read batch by batch
+    mounted: Path | None = None  # the operator's folder of standard sets and of Hugging Face's

@@ -66,10 +66,7 @@ def _checked(dataset: Dataset_, arrays: Arrays) -> Arrays:
 def split(dataset: Dataset_, files: Files = Files()) -> Parts:  # noqa: B008  an immutable value
     """Exactly `dataset.counts` rows in each part, classes in proportion, scaled by what the training part says."""
     x, y = load(dataset, files)
-    if isinstance(dataset, Table_):
-        chosen = indices(y, dataset.counts, dataset.split_seed, dataset.strata)
-    else:
-        chosen = by_position(dataset.counts)
+    chosen = _with_own_test(y, dataset) if isinstance(dataset, Table_) else by_position(dataset.counts)
     parts = [Rows(_part(x, rows), _part(y, rows)) for rows in chosen]
     scales: dict[str, Scale] = {}
     if isinstance(dataset, Table_):
@@ -78,6 +75,13 @@ def split(dataset: Dataset_, files: Files = Files()) -> Parts:  # noqa: B008  an
         parts = _scale(parts, "y", dataset.target_scaling, scales)
     train, validation, test = parts
     return Parts(train, validation, test, scales)
+
+
+def _with_own_test(y: npt.NDArray[Any], dataset: Table_) -> tuple[Indices, ...]:
+    """Split at random, but for the rows at the end that the set itself keeps for the test part."""
+    (train, validation, test), own = dataset.counts, dataset.apart
+    chosen = indices(y[: len(y) - own], (train, validation, test - own), dataset.split_seed, dataset.strata)
+    return (*chosen[:2], np.concatenate((chosen[2], np.arange(len(y) - own, len(y)))))
 
 
 def _part(values: npt.NDArray[Any], rows: Indices) -> Values:

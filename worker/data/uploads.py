@@ -45,9 +45,9 @@ def table(
     shapes = (resolved.rows, *resolved.shape), (resolved.rows, *answer)
     key = json.dumps([features, predict, task, resolved.model_dump(mode="json")])
     predicted = [predict] if isinstance(predict, str) else list(predict)
-    read = _labels if task == "classification" else _distributions if task == "distribution" else _values
+    read = labels if task == "classification" else _distributions if task == "distribution" else _values
     blocks = _rows(content, resolved, predicted, features, read)
-    return _gathered(files, content, key, blocks, shapes, (np.float32, y_type))
+    return gathered(files, content, key, blocks, shapes, (np.float32, y_type))
 
 
 def text(files: Files, context: int = 64, resolved: Resolved | None = None) -> Arrays:
@@ -57,7 +57,7 @@ def text(files: Files, context: int = 64, resolved: Resolved | None = None) -> A
     used = resolved.rows * context + 1
     key = json.dumps(["text", used, resolved.characters])
     blocks = _tokens(content, resolved.characters, used)
-    tokens, _ = _gathered(files, content, key, blocks, ((used,), (0,)), (np.int64, np.int64))
+    tokens, _ = gathered(files, content, key, blocks, ((used,), (0,)), (np.int64, np.int64))
     return tokens[:-1].reshape(-1, context), tokens[1:].reshape(-1, context)
 
 
@@ -72,7 +72,7 @@ def checked(files: Files, sha256: str) -> Path:
     return content
 
 
-def _gathered(
+def gathered(
     files: Files,
     content: Path,
     key: str,
@@ -80,7 +80,7 @@ def _gathered(
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
     types: tuple[type[np.generic], type[np.generic]],
 ) -> Arrays:
-    """All blocks in two arrays: in memory where x fits, else on disk."""
+    """All blocks in two arrays: in memory where x fits, else on disk, beside `content`."""
     size = math.prod(shapes[0]) * np.dtype(types[0]).itemsize
     if size <= files.resident_bytes:
         arrays = np.empty(shapes[0], types[0]), np.empty(shapes[1], types[1])
@@ -101,7 +101,7 @@ def _unpack(
 ) -> None:
     """Write x.npy and y.npy; another worker may do the same at the same time, and one of the two stays."""
     partial = folder.with_name(f".{folder.name}.{uuid4().hex}")
-    partial.mkdir()
+    partial.mkdir(parents=True)
     try:
         x = np.lib.format.open_memmap(partial / "x.npy", "w+", types[0], shapes[0])
         y = np.empty(shapes[1], types[1])
@@ -169,7 +169,7 @@ def _numbers(array: Any) -> Doubles:
     return found
 
 
-def _labels(arrays: Sequence[Any], classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+def labels(arrays: Sequence[Any], classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
     """Class numbers: a cell is a class as it stands, or as the number it spells."""
     (array,) = arrays
     places = {name: place for place, name in enumerate(classes)}

@@ -29,6 +29,7 @@ from service.spec.datasets.generated import (
     SCurve,
     SwissRoll,
 )
+from service.spec.datasets.mounted import HuggingFace, Mounted_, TorchvisionSet
 from service.spec.datasets.nothing import Nothing
 from service.spec.datasets.uploaded import Resolved, Stored_, Text, Upload
 from service.spec.plugins import extended
@@ -38,7 +39,9 @@ Generated = (
     Moons | Circles | Blobs | Classification | Regression | Friedman1 | Friedman2 | Friedman3 | SwissRoll | SCurve
 )
 Drawn = Absolute | StepFunction | Sine | Sinusoids | Xor | Spirals | Teacher | NoisyQuadratic | Mnist1d
-Dataset = Annotated[Bundled | Generated | Drawn | Upload | Text | Nothing, Field(discriminator="kind")]
+Dataset = Annotated[
+    Bundled | Generated | Drawn | Upload | Text | TorchvisionSet | HuggingFace | Nothing, Field(discriminator="kind")
+]
 
 if not TYPE_CHECKING:
     Dataset = extended("dataset", Dataset, Dataset_)
@@ -57,10 +60,12 @@ __all__ = [
     "Friedman1",
     "Friedman2",
     "Friedman3",
+    "HuggingFace",
     "Iris",
     "Linnerud",
     "Mnist1d",
     "Moons",
+    "Mounted_",
     "NoisyQuadratic",
     "Nothing",
     "Regression",
@@ -77,6 +82,7 @@ __all__ = [
     "Table_",
     "Teacher",
     "Text",
+    "TorchvisionSet",
     "Upload",
     "Wine",
     "Xor",

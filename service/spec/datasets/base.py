@@ -35,7 +35,7 @@ class Dataset_(Component):
 
     known: ClassVar[Facts]  # where no field changes them
     source: ClassVar[str] = ""
-    stored: ClassVar[bool] = False  # the target takes the folder of uploads before the fields
+    stored: ClassVar[bool] = False  # the target takes the folders of files before the fields
 
     validation: Annotated[float, Field(ge=0, le=0.5, description="share of rows")] = 0.2
     test: Annotated[
@@ -57,15 +57,21 @@ class Dataset_(Component):
         return {k: v for k, v in super().kwargs().items() if k not in Regression_.model_fields}
 
     @property
+    def apart(self) -> int:
+        """The last rows, where the set itself keeps them for the test part."""
+        return 0
+
+    @property
     def counts(self) -> tuple[int, int, int]:
         """Rows for training, validation and test."""
-        rows = self.facts.rows
+        rows = self.facts.rows - self.apart
         validation, test = round(rows * self.validation), round(rows * self.test)
-        return rows - validation - test, validation, test
+        return rows - validation - test, validation, test + self.apart
 
     def problems(self) -> Iterator[Problem]:
         """A stratified split needs a row of each class in each part."""
-        train, *held_out = self.counts
+        train, validation, test = self.counts
+        held_out = (validation, test - self.apart)
         classes = self.strata
         if classes and any(0 < count < classes for count in held_out):
             yield Problem(

@@ -1,0 +1,33 @@
+"""How many more seeds would tell two groups apart."""
+
+import math
+
+from service.analysis.student import t_quantile
+
+LEVEL = 0.05  # two-sided
+FINEST = 1e-8
+POWER = 0.8  # how often the test then finds the difference, if it is the one seen so far
+MOST = 1000  # seeds an experiment may have
+
+
+def more_seeds(difference: float, sd: float, n: int, level: float = LEVEL) -> int | None:
+    """Pairs beyond the n there are, for a paired t test of `difference` with standard deviation `sd`.
+
+    The usual normal-theory size, with t quantiles in place of normal ones; None where `MOST` would not do. It is asked
+    where the pairs there are did not tell, so 0 is never the answer.
+    """
+    if difference == 0 or not math.isfinite(difference) or not math.isfinite(sd):
+        return None
+    ratio = sd / abs(difference)
+
+    def enough(size: int) -> bool:
+        quantiles = t_quantile(1 - max(level, FINEST) / 2, size - 1) + t_quantile(POWER, size - 1)
+        return math.sqrt(size) >= quantiles * ratio
+
+    low, high = max(n, 1), MOST
+    if not enough(high):
+        return None
+    while high - low > 1:  # the need falls as seeds are added
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return max(high - n, 1)

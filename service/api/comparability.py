@@ -1,0 +1,182 @@
+"""What is not the same for all groups, and how much that matters."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from service.api import specs
+from service.api.comparing import Evidence, better, ended_diverged, hardware
+from service.api.comparison_views import Comparability, Mismatch
+from service.api.grouping import Member, Trial
+from service.api.views import Json
+from service.db.runs import StoredRun
+from service.lifecycle import TERMINAL
+from service.nonfinite import dumps
+
+Severity = Literal["fatal", "unfair", "noted"]
+SPLIT = ("validation", "test", "split_seed")
+SCALING = ("scaling", "target_scaling")
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """Something that should be the same, as each trial has it."""
+
+    name: str
+    severity: Severity
+    detail: str
+    of: Callable[[Trial], Any]
+
+
+def part(*path: str) -> Callable[[Trial], Any]:
+    """What the spec has at a path."""
+
+    def read(trial: Trial) -> Any:
+        here: Any = trial.experiment.spec
+        for name in path:
+            here = here.get(name) if isinstance(here, dict) else None
+        return here
+
+    return read
+
+
+def _dataset(trial: Trial) -> Json:
+    found: Json = trial.experiment.spec.get("dataset", {})
+    return {key: value for key, value in found.items() if key not in (*SPLIT, *SCALING)}
+
+
+def _split(trial: Trial) -> Json:
+    found: Json = trial.experiment.spec.get("dataset", {})
+    return {key: found.get(key) for key in SPLIT}
+
+
+def _length(trial: Trial) -> list[int]:
+    return sorted({run.total_steps for run in trial.runs})
+
+
+def _batch(trial: Trial) -> int:
+    return specs.facts(trial.experiment.spec).rows_per_step
+
+
+def _cadence(trial: Trial) -> int:
+    return specs.facts(trial.experiment.spec).evaluation_every
+
+
+def aspects(series: str) -> list[Aspect]:
+    """In the order in which they matter for a comparison by `series`."""
+    of_loss: Severity = "noted" if better(series) == "max" else "fatal"
+    measured: Severity = "unfair" if "/" in series else "noted"
+    return [
+        Aspect("data", "fatal", "The groups do not train on the same data and split: see difference.", _dataset),
+        Aspect(
+            "split",
+            "fatal",
+            "The groups do not have the same data and split, other rows are held out: see difference.",
+            _split,
+        ),
+        Aspect("loss", of_loss, "The groups do not have the same loss: its values have no common scale.", part("loss")),
+        Aspect(
+            "target_scaling",
+            of_loss,
+            "The values to predict are not scaled alike: losses have no common scale.",
+            part("dataset", "target_scaling"),
+        ),
+        Aspect("preprocessing", "noted", "The features are not scaled alike.", part("dataset", "scaling")),
+        Aspect("model", "noted", "The groups do not have the same model.", part("model")),
+        Aspect("precision", "noted", "The groups do not compute in the same precision.", part("precision")),
+        Aspect("batch", "noted", "The groups do not have the same batch: a step is not the same work.", _batch),
+        Aspect(
+            "cadence", measured, "The groups are not evaluated equally often: more looks find better bests.", _cadence
+        ),
+        Aspect("budget", "unfair", "The runs are not equally long.", _length),
+    ]
+
+
+def comparability(evidence: Evidence) -> Comparability:
+    """All that differs; noted what may be the very question."""
+    members = evidence.members
+    found = [
+        Mismatch(aspect=each.name, severity=each.severity, detail=each.detail, values=values)
+        for each in aspects(evidence.question.series[0])
+        if (values := _values(members, each)) is not None
+    ]
+    found += _of_runs(evidence)
+    return Comparability(
+        comparable=all(each.severity != "fatal" for each in found),
+        fair=all(each.severity == "noted" for each in found),
+        mismatches=found,
+    )
+
+
+def fatal_for(series: str, members: Sequence[Member]) -> str | None:
+    """Why figures of `series` of these members have no common scale; None: they have."""
+    for aspect in aspects(series):
+        if aspect.severity == "fatal" and _values(members, aspect) is not None:
+            return aspect.detail
+    return None
+
+
+def _values(members: Sequence[Member], aspect: Aspect) -> list[Any] | None:
+    """One entry a group, a list of them where the group is not of one kind; None where all are equal."""
+    by_group = [{dumps(value): value for value in map(aspect.of, member.trials)} for member in members]
+    if len({text for values in by_group for text in values}) < 2:
+        return None
+    return [next(iter(values.values())) if len(values) == 1 else list(values.values()) for values in by_group]
+
+
+def _of_runs(evidence: Evidence) -> list[Mismatch]:
+    members = evidence.members
+    found = []
+    seeds = [sorted({run.seed for run in member.runs}) for member in members]
+    if len({tuple(each) for each in seeds}) > 1:
+        found.append(_mismatch("seeds", "unfair", "The groups do not have the same seeds.", seeds))
+    trials = [len(member.trials) for member in members]
+    if len(set(trials)) > 1:
+        detail = "The groups were not tuned equally: more trials find better values by luck alone."
+        found.append(_mismatch("tuning", "unfair", detail, trials))
+    unfinished = [sum(is_unfinished(run) for run in member.runs) for member in members]
+    if any(unfinished):
+        detail = f"{sum(unfinished)} of the runs have not come to the end of their schedule: the order may still turn."
+        found.append(_mismatch("schedule", "unfair", detail, unfinished))
+    for name, detail, read in (
+        ("hardware", "The runs were not on the same hardware.", _hardware),
+        ("software", "The runs were not trained by the same release of torch.", _software),
+    ):
+        kinds = [sorted({kind for run in member.runs if (kind := read(evidence, run))}) for member in members]
+        if len({kind for each in kinds for kind in each}) > 1:
+            found.append(_mismatch(name, "noted", detail, kinds))
+    return found
+
+
+def _mismatch(aspect: str, severity: Severity, detail: str, values: list[Any]) -> Mismatch:
+    return Mismatch(aspect=aspect, severity=severity, detail=detail, values=values)
+
+
+def _hardware(evidence: Evidence, run: StoredRun) -> str:
+    known = evidence.conditions.get(run.id)
+    return hardware(known) if known else ""
+
+
+def _software(evidence: Evidence, run: StoredRun) -> str:
+    known = evidence.conditions.get(run.id)
+    return " and ".join(sorted({str(e.get("torch")) for e in known.environments})) if known else ""
+
+
+def is_unfinished(run: StoredRun) -> bool:
+    """Whether its schedule has not come to its end; a run that diverged will not, and is counted as such."""
+    return run.step < run.total_steps and not ended_diverged(run)
+
+
+def warnings(evidence: Evidence, report: Comparability) -> list[str]:
+    """What a reader should know before believing the ranking."""
+    told = [each.detail for each in report.mismatches if each.severity != "noted"]
+    runs = [run for member in evidence.members for run in member.runs]
+    if open_runs := sum(run.state not in TERMINAL for run in runs):
+        told.append(f"{open_runs} of the runs have not ended: figures will change.")
+    if diverged := sum(map(ended_diverged, runs)):
+        told.append(f"{diverged} of the runs diverged: they are counted, and in no mean.")
+    for name in evidence.question.series:
+        without = [m.label for m in evidence.members if not any(name in evidence.summaries[run.id] for run in m.runs)]
+        if without:
+            told.append(f"Without any {name}: {', '.join(without[:10])}.")
+    return told

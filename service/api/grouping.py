@@ -1,0 +1,140 @@
+"""Which runs a question is about, and which of them belong together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.api.comparison_views import Question
+from service.api.views import Json
+from service.db import comparisons, experiments, runs
+from service.db.experiments import StoredExperiment
+from service.db.projects import Principal
+from service.db.runs import StoredRun
+from service.db.session import Connection
+from service.errors import Invalid, Problem
+from service.nonfinite import dumps
+from service.spec.pointing import closest
+
+MAX_RUNS = 1000
+IGNORED = ("name", "tags", "notes", "seeds", "restarts")  # of a spec: they do not decide what is trained
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An experiment with those of its runs that are compared."""
+
+    experiment: StoredExperiment
+    runs: list[StoredRun]
+
+    @property
+    def spec(self) -> Json:
+        """What it trains."""
+        return {key: value for key, value in self.experiment.spec.items() if key not in IGNORED}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A group before it is summed up."""
+
+    label: str
+    trials: list[Trial]
+
+    @property
+    def runs(self) -> list[StoredRun]:
+        """Of all trials."""
+        return [run for trial in self.trials for run in trial.runs]
+
+
+def check(question: Question) -> None:
+    """`Invalid` unless the question names what to compare, once."""
+    if (question.experiments is None) == (question.runs is None):
+        raise Invalid.of([Problem("/experiments", "contradiction", "give exactly one of experiments and runs.")])
+    for name, prefix in (("experiments", "exp_"), ("runs", "run_")):
+        ids = getattr(question, name) or ()
+        if any(not each.startswith(prefix) for each in ids):
+            raise Invalid.of([Problem(f"/{name}", "wrong_id", f"every id here starts with {prefix}.")])
+        if len(set(ids)) < len(ids):
+            raise Invalid.of([Problem(f"/{name}", "repeated", "give each id once.")])
+    if question.target is not None:
+        found = [problem.under("/target") for problem in question.target.problems()]
+        if found:
+            raise Invalid.of(found)
+
+
+def members(connection: Connection, principal: Principal, question: Question) -> list[Member]:
+    """The groups, in the order of the question; `NotFound` for what this principal may not see."""
+    trials = _trials(connection, principal, question)
+    names = [trial.experiment.name for trial in trials]
+    labels = [
+        name if names.count(name) == 1 else f"{name} ({trial.experiment.id[-6:]})"
+        for name, trial in zip(names, trials, strict=True)
+    ]
+    if question.group == "experiment":
+        groups = [Member(label, [trial]) for label, trial in zip(labels, trials, strict=True)]
+    elif question.group == "run":
+        groups = [
+            Member(f"{label} seed {run.seed}", [Trial(trial.experiment, [run])])
+            for label, trial in zip(labels, trials, strict=True)
+            for run in trial.runs
+        ]
+    else:
+        groups = by_fields(trials, (question.group,) if isinstance(question.group, str) else question.group)
+    if question.baseline is not None and question.baseline not in [group.label for group in groups]:
+        known = [group.label for group in groups]
+        near = closest(question.baseline, known)
+        raise Invalid.of([Problem("/baseline", "unknown_group", "no group has this label.", known[:50], near)])
+    return groups
+
+
+def _trials(connection: Connection, principal: Principal, question: Question) -> list[Trial]:
+    if question.experiments:
+        stored = experiments.some(connection, principal, question.experiments)
+        found = comparisons.newest_runs(connection, question.experiments)
+    else:
+        found = runs.some(connection, principal, question.runs or ())
+        stored = experiments.some(connection, principal, tuple(dict.fromkeys(run.experiment_id for run in found)))
+    if len(found) > MAX_RUNS:
+        raise Invalid.of([Problem("/experiments", "too_many_runs", f"they have {len(found)} runs.", MAX_RUNS)])
+    mine: dict[str, list[StoredRun]] = {experiment.id: [] for experiment in stored}
+    for run in found:
+        mine[run.experiment_id].append(run)
+    return [Trial(experiment, mine[experiment.id]) for experiment in stored]
+
+
+def by_fields(trials: Sequence[Trial], paths: Sequence[str]) -> list[Member]:
+    """Trials with the same values at these dotted paths, in the order of their first one."""
+    groups: dict[str, list[Trial]] = {}
+    for position, path in enumerate(paths):
+        if all(value_at(trial.experiment.spec, path) is MISSING for trial in trials):
+            known = sorted({place for trial in trials for place in _paths(trial.experiment.spec)})
+            pointer = "/group" if len(paths) == 1 else f"/group/{position}"
+            detail = "none of the experiments has this field."
+            raise Invalid.of([Problem(pointer, "unknown_field", detail, did_you_mean=closest(path, known))])
+    for trial in trials:
+        values = [(path, value_at(trial.experiment.spec, path)) for path in paths]
+        label = ", ".join(f"{path} {'-' if value is MISSING else _word(value)}" for path, value in values)
+        groups.setdefault(label, []).append(trial)
+    return [Member(label, mine) for label, mine in groups.items()]
+
+
+def value_at(spec: Json, path: str) -> object:
+    """What a spec has at a dotted path, or MISSING."""
+    here: object = spec
+    for part in path.split("."):
+        if isinstance(here, dict) and part in here:
+            here = here[part]
+        elif isinstance(here, list) and part.isdecimal() and int(part) < len(here):
+            here = here[int(part)]
+        else:
+            return MISSING
+    return here
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else dumps(value)[:100]
+
+
+def _paths(spec: Json) -> list[str]:
+    """Dotted paths of a spec's fields, two levels deep."""
+    inner = [f"{key}.{name}" for key, value in spec.items() if isinstance(value, dict) for name in value]
+    return [*spec, *inner]

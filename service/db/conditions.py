@@ -1,0 +1,54 @@
+"""What runs ran on and when: their hardware, the time they took, and moments at which both step and time are known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from service.analysis.axes import Segment
+
+READ = text(
+    """
+    SELECT a.run_id, a.start_step, a.cut_step, a.environment, r.step,
+        extract(epoch FROM a.started_at - r.started_at)::float8 AS began_s,
+        extract(epoch FROM coalesce(a.ended_at, clock_timestamp()) - r.started_at)::float8 AS ended_s,
+        c.steps, c.seconds
+    FROM run r JOIN attempt a ON a.run_id = r.id
+    LEFT JOIN LATERAL (
+        SELECT array_agg(c.step ORDER BY c.step) AS steps,
+            array_agg(extract(epoch FROM c.created_at - r.started_at)::float8 ORDER BY c.step) AS seconds
+        FROM checkpoint c WHERE c.run_id = a.run_id AND c.attempt = a.attempt AND c.step > a.start_step
+            AND (a.cut_step IS NULL OR c.step <= a.cut_step)) c ON true
+    WHERE r.id = ANY(:ids) ORDER BY a.run_id, a.attempt
+    """
+)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Of one run. Seconds count from its first start; those of the device leave out what lies between attempts."""
+
+    environments: list[dict[str, Any]]  # one an attempt that told
+    wall: list[Segment]
+    device: list[Segment]
+    device_s: float  # of all attempts, superseded ones too
+
+
+def read(connection: Connection, run_ids: Sequence[str]) -> dict[str, Conditions]:
+    """Of every run that has started; a run that still trains is timed up to now."""
+    found: dict[str, Conditions] = {}
+    for row in connection.execute(READ, {"ids": list(run_ids)}):
+        known = found.setdefault(row.run_id, Conditions([], [], [], 0.0))
+        steps, seconds = [row.start_step, *(row.steps or ())], [row.began_s, *(row.seconds or ())]
+        if row.cut_step is None and row.step > steps[-1]:
+            steps.append(row.step)
+            seconds.append(row.ended_s)
+        idle = row.began_s - known.device_s  # before and between attempts
+        found[row.run_id] = Conditions(
+            known.environments + ([row.environment] if row.environment else []),
+            [*known.wall, Segment(steps, seconds)],
+            [*known.device, Segment(steps, [each - idle for each in seconds])],
+            known.device_s + row.ended_s - row.began_s,
+        )
+    return found

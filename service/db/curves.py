@@ -1,0 +1,56 @@
+"""The visible points of several runs' series, exact, in one statement."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection
+
+from service.db.chunks import unpack
+from service.db.metrics import Curve
+
+READ = """
+    SELECT s.run_id, s.name, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
+    FROM series s JOIN metric_chunk m ON m.run_id = s.run_id AND m.series_id = s.id
+    JOIN attempt a ON a.run_id = m.run_id AND a.attempt = m.attempt
+    WHERE s.run_id = ANY(%(runs)s) AND s.name = ANY(%(names)s)
+      AND (a.cut_step IS NULL OR m.last_step <= a.cut_step)
+    ORDER BY s.run_id, s.name, m.first_step
+"""
+FIRST = """
+    SELECT s.run_id, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
+    FROM series s JOIN LATERAL (
+        SELECT m.* FROM metric_chunk m JOIN attempt a ON a.run_id = m.run_id AND a.attempt = m.attempt
+        WHERE m.run_id = s.run_id AND m.series_id = s.id AND (a.cut_step IS NULL OR m.last_step <= a.cut_step)
+        ORDER BY m.first_step LIMIT 1) m ON true
+    WHERE s.run_id = ANY(%(runs)s) AND s.name = %(name)s
+"""
+Parts = list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
+
+
+def read(connection: Connection, run_ids: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Curve]]:
+    """By run and name; what a run has not recorded is not there."""
+    parts: dict[str, dict[str, Parts]] = {run_id: {} for run_id in run_ids}
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with driver.cursor(binary=True) as cursor:
+        cursor.execute(READ, {"runs": list(run_ids), "names": list(names)})
+        for run_id, name, *fields in cursor:
+            parts[run_id].setdefault(name, []).append(unpack(*fields))
+    return {run: {name: _joined(found) for name, found in series.items()} for run, series in parts.items()}
+
+
+def first_values(connection: Connection, run_ids: Sequence[str], name: str) -> dict[str, float]:
+    """The first visible value of a series, by run."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    with driver.cursor(binary=True) as cursor:
+        cursor.execute(FIRST, {"runs": list(run_ids), "name": name})
+        return {run_id: float(unpack(*fields)[1][0]) for run_id, *fields in cursor}
+
+
+def _joined(parts: Parts) -> Curve:
+    if len(parts) == 1:
+        return Curve(*parts[0])
+    steps, values = zip(*parts, strict=True)
+    return Curve(np.concatenate(steps), np.concatenate(values))

@@ -1,0 +1,30 @@
+"""The block `resolved` of a dataset in a mounted folder, for a server that does not mount it itself.
+
+python -m service.ingest FOLDER '{"kind": "torchvision", "name": "MNIST"}'
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from service.errors import Invalid
+from service.ingest.mounted import look
+from service.spec.datasets import HuggingFace, Mounted_, TorchvisionSet
+from service.spec.document import validate
+
+KINDS: dict[Any, type[Mounted_]] = {"torchvision": TorchvisionSet, "huggingface": HuggingFace}
+
+
+def main() -> None:
+    """Print it, or say what is wrong."""
+    folder, document = Path(sys.argv[1]), json.loads(sys.argv[2])
+    try:
+        found = look(folder, validate(KINDS[document.get("kind")], document))
+    except Invalid as error:
+        sys.exit("\n".join(f"saddle: {problem.pointer}: {problem.detail}" for problem in error.problems))
+    sys.stdout.write(found.model_dump_json(indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

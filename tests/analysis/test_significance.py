@@ -1,0 +1,73 @@
+"""Tests of differences against scipy and published values; how many seeds would tell."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from service.analysis.power import more_seeds
+from service.analysis.significance import fisher, holm, t_test, t_test_below
+from service.analysis.student import t_both_tails
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 29, 200, 999])
+@pytest.mark.parametrize("t", [0.0, 0.3, 1.0, 2.776, 12.7, -3.0])
+def test_both_tails_are_those_of_scipy(t: float, freedom: int) -> None:
+    assert t_both_tails(t, freedom) == pytest.approx(2 * stats.t.sf(abs(t), freedom), abs=1e-13)
+
+
+@pytest.mark.parametrize("n", [2, 5, 40])
+def test_the_paired_test_is_that_of_scipy(n: int) -> None:
+    drawn = np.random.default_rng(n)
+    a, b = drawn.normal(size=n), drawn.normal(0.5, size=n)
+    assert t_test(a - b) == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert t_test_below(a, 0.2) == pytest.approx(stats.ttest_1samp(a, 0.2, alternative="less").pvalue)
+
+
+def test_the_records_of_nanogpt() -> None:
+    """The published examples: the first is below 3.28 at the level 0.01, the second is not."""
+    assert t_test_below([3.2785, 3.2791, 3.2780, 3.2795, 3.2788], 3.28) == pytest.approx(0.00442, abs=1e-5)
+    assert t_test_below([3.2785, 3.2812, 3.2780, 3.2795, 3.2806], 3.28) == pytest.approx(0.254, abs=1e-3)
+
+
+def test_one_value_tests_nothing_and_equal_ones_are_certain() -> None:
+    assert t_test([0.3]) is None
+    assert t_test_below([], 1.0) is None
+    assert t_test([0.1, 0.1, 0.1]) == 0.0
+    assert t_test([0.0, 0.0]) == 1.0
+
+
+@pytest.mark.parametrize("table", [(5, 5, 0, 5), (3, 3, 0, 3), (1, 5, 2, 7), (4, 10, 4, 10), (0, 5, 0, 5)])
+def test_fisher_is_that_of_scipy(table: tuple[int, int, int, int]) -> None:
+    a, of_a, b, of_b = table
+    expected = stats.fisher_exact([[a, of_a - a], [b, of_b - b]]).pvalue
+    assert fisher(a, of_a, b, of_b) == pytest.approx(expected)
+
+
+def test_fishers_lady_tasting_tea() -> None:
+    assert fisher(4, 4, 0, 4) == pytest.approx(2 / 70)
+
+
+def test_holm_is_the_worked_example() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_as_many_seeds_as_are_asked_for_do_tell() -> None:
+    """The size is that of the noncentral t, to a pair or two; and fewer would not do."""
+    for difference, sd, n in ((0.5, 1.0, 5), (1.0, 1.0, 3), (0.2, 1.0, 10)):
+        more = more_seeds(difference, sd, n)
+        assert more is not None
+        power = [_power(difference / sd, size) for size in (n + more - 3, n + more, n + more + 2)]
+        assert power[0] < 0.8 <= power[2]
+
+
+def _power(effect: float, n: int) -> float:
+    limit = stats.t.ppf(0.975, n - 1)
+    return float(1 - stats.nct.cdf(limit, n - 1, effect * n**0.5))
+
+
+def test_no_number_of_seeds_tells_what_is_not_there() -> None:
+    assert more_seeds(0.0, 1.0, 5) is None
+    assert more_seeds(1e-6, 1.0, 5) is None
+    assert more_seeds(0.5, 1.0, 5, level=0.001) > (more_seeds(0.5, 1.0, 5) or 0)
