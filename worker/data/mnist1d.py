@@ -1,14 +1,14 @@
 """MNIST-1D: one-dimensional figures, transformed as Greydanus and Kobak describe (arXiv:2011.14439, section 2).
 
-What agrees with the authors' package (mnist1d 0.0.2.post1): every transformation and its order (pad by 36 to 60, stretch
-to 72, scale, roll, correlated noise where there is no figure, independent noise, shear, down to 40), all defaults, and
-how a figure is centred and spread. Given its figures and its random draws, a row here is its row to 1.2e-8, which is the
-1e-8 it adds to tell figure from padding; with other draws, 20,000 rows of each agree in mean, spread and correlations of
-the points to within sampling error.
-What differs: the ten figures are drawn by us (correlation with theirs 0.97 to 0.997, each), so rows and published
+What agrees with the authors' package (mnist1d 0.0.2.post1): every transformation and its order (pad by 36 to 60,
+stretch to 72, scale, roll, correlated noise where there is no figure, independent noise, shear, down to 40), all
+defaults, and how a figure is centred and spread. Given its figures and its random draws, a row here is its row to
+1.2e-8, which is the 1e-8 it adds to tell figure from padding; with other draws, 20,000 rows of each agree in mean,
+spread and correlations of the points to within sampling error.
+What differs: the ten figures are drawn by us (each correlates with theirs by 0.97 to 0.997), so rows and published
 accuracies differ; draws come from a generator of this call, not from numpy's global one; classes alternate in place of
-being shuffled; and the split is stratified and each point scaled by the training part, where theirs takes the last fifth
-for testing and scales all points by one mean and deviation of all rows.
+being shuffled; and the split is stratified and each point scaled by the training part, where theirs takes the last
+fifth for testing and scales all points by one mean and deviation of all rows.
 """
 
 import numpy as np
