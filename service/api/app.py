@@ -16,6 +16,7 @@ from service.api import (
     offspring,
     page,
     problems,
+    replays,
     runs,
     series,
     service,
@@ -30,7 +31,7 @@ from service.settings import Settings
 from service.settings import settings as read_settings
 
 NOUNS = (
-    *(page, service, session, datasets, experiments, runs, offspring, checkpoints, series, events, workers),
+    *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
     *(comparisons, catalog),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."

@@ -1,0 +1,125 @@
+"""Whether a run that was trained again came out the same to the last bit, and if not where first and why probably."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Environment = Mapping[str, Any]
+CAUSES = {  # what decides the last bit, the likeliest first, and how
+    "device_name": "another device computes in another order",
+    "device": "another device computes in another order",
+    "threads": "another count of CPU threads sums in another order",
+    "torch": "another release of torch may compute in another order",
+    "cuda": "another release of CUDA may compute in another order",
+    "packages": "another release of a package may train or read data differently",
+    "numpy": "another release of numpy may make other data",
+    "optimizer": "another implementation of the optimizer rounds differently",
+    "deterministic": "operations whose order is left to chance were allowed once",
+    "cudnn_benchmark": "algorithms were chosen by stopwatch once",
+    "float32_matmul_precision": "matrices were multiplied in another precision",
+    "saddle": "another release of Saddle may have changed the numbers",
+    "python": "another release of Python may read the spec's numbers differently",
+}
+
+
+class Points(Protocol):
+    """A series: values (N,) at rising steps (N,)."""
+
+    @property
+    def steps(self) -> npt.NDArray[np.int64]:
+        """Updates."""
+
+    @property
+    def values(self) -> npt.NDArray[np.float64]:
+        """What was recorded, exactly."""
+
+
+@dataclass(frozen=True)
+class FirstDifference:
+    """The first step at which a series is another; None: there is no value at that step."""
+
+    series: str
+    step: int
+    was: float | None
+    now: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`identical` is None while there is nothing to compare; `cause` is a sentence where it is not."""
+
+    identical: bool | None
+    compared_steps: int
+    first_difference: FirstDifference | None = None
+    cause: str | None = None
+
+
+def verdict(
+    was: Mapping[str, Points], now: Mapping[str, Points], was_on: Environment | None, now_on: Environment | None
+) -> Verdict:
+    """Compare each series that both runs have, where both have come; a NaN equals the same NaN."""
+    found: list[FirstDifference] = []
+    compared = 0
+    for name in sorted(was.keys() & now.keys()):
+        steps, difference = _compared(name, was[name], now[name])
+        compared = max(compared, steps)
+        if difference is not None:
+            found.append(difference)
+    if found:
+        first = min(found, key=lambda each: (each.step, each.series != "loss"))
+        return Verdict(False, compared, first, cause(was_on, now_on))
+    return Verdict(True if compared else None, compared)
+
+
+def _compared(name: str, was: Points, now: Points) -> tuple[int, FirstDifference | None]:
+    """How many steps were compared, and the first that differs."""
+    if not len(was.steps) or not len(now.steps):
+        return 0, None
+    low, high = max(was.steps[0], now.steps[0]), min(was.steps[-1], now.steps[-1])
+    if low > high:
+        return 0, None
+    (steps, values), (others, again) = (_within(each, low, high) for each in (was, now))
+    together = np.union1d(steps, others)
+    before, after = _at(together, steps, values), _at(together, others, again)
+    there, here = np.isin(together, steps), np.isin(together, others)
+    differs = np.flatnonzero((before.view(np.int64) != after.view(np.int64)) | (there != here))
+    if not len(differs):
+        return len(together), None
+    at = int(differs[0])
+    value = float(before[at]) if there[at] else None
+    return len(together), FirstDifference(name, int(together[at]), value, float(after[at]) if here[at] else None)
+
+
+def _within(points: Points, low: int, high: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    chosen = slice(np.searchsorted(points.steps, low, "left"), np.searchsorted(points.steps, high, "right"))
+    return points.steps[chosen], np.asarray(points.values[chosen], np.float64)
+
+
+def _at(
+    grid: npt.NDArray[np.int64], steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """The values on the grid, 0 where there is none."""
+    placed = np.zeros(len(grid))
+    placed[np.searchsorted(grid, steps)] = values
+    return placed
+
+
+def cause(was_on: Environment | None, now_on: Environment | None) -> str:
+    """The likeliest reason, from what the two machines said of themselves."""
+    if was_on is None or now_on is None:
+        return "Unknown: one of the two did not say what it ran on."
+    differing = list(_differing(was_on, now_on))
+    if not differing:
+        return "Unknown: device, thread count and versions are the same."
+    name = differing[0]
+    others = f" Also different: {', '.join(differing[1:])}." if differing[1:] else ""
+    return f"{name} was {was_on[name]} and is {now_on[name]}: {CAUSES[name]}.{others}"
+
+
+def _differing(was_on: Environment, now_on: Environment) -> Iterator[str]:
+    for name in CAUSES:
+        if name in was_on and name in now_on and was_on[name] != now_on[name]:
+            yield name

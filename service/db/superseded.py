@@ -1,0 +1,57 @@
+"""Whether what a resumed attempt computed again equals what it replaced: to the last bit, or something is wrong."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, text
+
+from service.db import metrics
+from service.db.chunks import unpack
+
+SUPERSEDED = text(
+    """
+    SELECT s.name, m.attempt, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
+    FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
+    JOIN series s ON s.id = m.series_id
+    WHERE m.run_id = :run_id AND a.cut_step IS NOT NULL AND m.last_step > a.cut_step
+    ORDER BY s.name, m.attempt, m.first_step
+    """
+)
+
+
+class Differing(NamedTuple):
+    """A superseded point whose replacement is another number."""
+
+    series: str
+    step: int
+    attempt: int  # that computed it first
+    was: float
+    now: float
+
+
+def compare(connection: Connection, run_id: str) -> tuple[int, list[Differing]]:
+    """How many superseded points have a replacement, and those that differ from it, by series and step."""
+    compared, found = 0, list[Differing]()
+    visible: dict[str, metrics.Curve] = {}
+    for name, attempt, *fields in connection.execute(SUPERSEDED, {"run_id": run_id}):
+        steps, values = unpack(*fields)
+        if name not in visible:
+            visible[name] = metrics.read(connection, run_id, [name]).get(name) or _nothing()
+        curve = visible[name]
+        common, ours, theirs = np.intersect1d(steps, curve.steps, assume_unique=True, return_indices=True)
+        compared += len(common)
+        was, now = _bits(values[ours]), _bits(curve.values[theirs])
+        for at in np.flatnonzero(was != now):
+            old, new = float(values[ours[at]]), float(curve.values[theirs[at]])
+            found.append(Differing(name, int(common[at]), attempt, old, new))
+    return compared, found
+
+
+def _bits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """So that a NaN equals itself and -0 is not 0."""
+    return np.ascontiguousarray(values, np.float64).view(np.int64)
+
+
+def _nothing() -> metrics.Curve:
+    return metrics.Curve(np.empty(0, np.int64), np.empty(0))
