@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from service.analysis.aggregate import Direction, aggregate
+from service.analysis.aggregate import Aggregate, Direction, aggregate_many
 from service.analysis.arrays import Mask, Values
 from service.analysis.bootstrap import Interval, bootstrap_means
 from service.analysis.power import LEVEL, more_seeds
@@ -65,10 +65,12 @@ def contrasts(
     known = {pair: p for pair, p in tests.items() if p is not None}
     adjusted = dict(zip(known, holm(list(known.values())), strict=True))
     apart = [_differences(values, finite, pair) for pair in pairs]
-    boots = bootstrap_means(apart)
+    figures = zip(aggregate_many(apart), bootstrap_means(apart), strict=True)
     return [
-        _contrast(pair, each, boot, present, finite, tests[_either(pair)], adjusted.get(_either(pair)), direction)
-        for pair, each, boot in zip(pairs, apart, boots, strict=True)
+        _contrast(
+            pair, each, figure, boot, present, finite, tests[_either(pair)], adjusted.get(_either(pair)), direction
+        )
+        for pair, each, (figure, boot) in zip(pairs, apart, figures, strict=True)
     ]
 
 
@@ -107,6 +109,7 @@ def _lost(present: Mask, finite: Mask, pair: Pair) -> tuple[int, int]:
 def _contrast(
     pair: Pair,
     differences: Values,
+    figures: Aggregate,
     bootstrap: Interval | None,
     present: Mask,
     finite: Mask,
@@ -117,7 +120,6 @@ def _contrast(
     lost, n = _lost(present, finite, pair), len(differences)
     better = differences > 0 if direction == "max" else differences < 0
     mean, sd = mean_and_deviation(differences) if n > 1 else (float(differences.mean()) if n else None, None)
-    figures = aggregate(differences)
     verdict: Verdict = "not_comparable"
     if (present[pair[0]] & present[pair[1]]).any():
         verdict = _verdict(differences, bootstrap, lost, adjusted, direction)

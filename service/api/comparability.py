@@ -11,7 +11,6 @@ from service.api.grouping import Member, Trial
 from service.api.views import Json
 from service.db.runs import StoredRun
 from service.lifecycle import TERMINAL
-from service.nonfinite import dumps
 
 Severity = Literal["fatal", "unfair", "noted"]
 SPLIT = ("validation", "test", "split_seed")
@@ -55,11 +54,11 @@ def _length(trial: Trial) -> list[int]:
 
 
 def _batch(trial: Trial) -> int:
-    return specs.facts(trial.experiment.spec).rows_per_step
+    return specs.facts(trial.experiment).rows_per_step
 
 
 def _cadence(trial: Trial) -> int:
-    return specs.facts(trial.experiment.spec).evaluation_every
+    return specs.facts(trial.experiment).evaluation_every
 
 
 def aspects(series: str) -> list[Aspect]:
@@ -108,17 +107,23 @@ def comparability(evidence: Evidence) -> Comparability:
     )
 
 
-def fatal_for(series: str, members: Sequence[Member]) -> str | None:
-    """Why figures of `series` of these members have no common scale; None: they have."""
-    for aspect in aspects(series):
-        if aspect.severity == "fatal" and _values(members, aspect) is not None:
-            return aspect.detail
-    return None
+Scale = dict[str, frozenset[str]]  # what decides the scale of a group's figures: why it matters -> what the group has
+
+
+def scale_of(series: str, member: Member) -> Scale:
+    """What must be equal for figures of `series` to be compared."""
+    fatal = [aspect for aspect in aspects(series) if aspect.severity == "fatal"]
+    return {aspect.detail: frozenset(repr(aspect.of(trial)) for trial in member.trials) for aspect in fatal}
+
+
+def apart(one: Scale, other: Scale) -> str | None:
+    """Why two groups' figures have no common scale; None: they have."""
+    return next((detail for detail, values in one.items() if len(values | other[detail]) > 1), None)
 
 
 def _values(members: Sequence[Member], aspect: Aspect) -> list[Any] | None:
     """One entry a group, a list of them where the group is not of one kind; None where all are equal."""
-    by_group = [{dumps(value): value for value in map(aspect.of, member.trials)} for member in members]
+    by_group = [{repr(value): value for value in map(aspect.of, member.trials)} for member in members]
     if len({text for values in by_group for text in values}) < 2:
         return None
     return [next(iter(values.values())) if len(values) == 1 else list(values.values()) for values in by_group]

@@ -54,7 +54,7 @@ class Evidence:
         return None if found is None else align.Curve(self._x(run, trial, found), found.values)
 
     def _x(self, run: StoredRun, trial: Trial, found: Curve) -> Values:
-        spec, x, known = trial.experiment.spec, self.question.x, self.conditions.get(run.id)
+        spec, x, known = trial.experiment, self.question.x, self.conditions.get(run.id)
         if x == "epoch":
             return axes.epochs(found.steps, specs.facts(spec).steps_per_epoch)
         if x == "samples":

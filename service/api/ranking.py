@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.analysis.contrast import Contrast, contrasts_by_seed
-from service.api.comparability import fatal_for, is_unfinished
+from service.api.comparability import Scale, apart, is_unfinished, scale_of
 from service.api.comparing import Evidence, better, statistics
 from service.api.grouping import Member, Trial
 from service.api.ranking_views import ContrastView, Rank, Ranking
@@ -64,19 +64,21 @@ def rank(evidence: Evidence, found: Sequence[Contestant]) -> Ranking:
     every = [(i, j) for i in places for j in places if i < j]
     family = against if question.baseline is not None else every  # chosen by its result: all pairs were looked at
     values = [each.values for each in ordered]
-    made = contrasts_by_seed(values, against, family, better(series))
-    views = {pair[0]: _view(series, ordered, pair, each) for pair, each in zip(against, made, strict=True)}
-    top = (
-        [_view(series, ordered, (0, 1), contrasts_by_seed(values, [(0, 1)], every, better(series))[0])] if every else []
-    )
+    scales = [scale_of(series, each.member) for each in ordered]
+    # first against second in a call of its own where a baseline makes another family of tests
+    first = every[:1] if question.baseline is None else []
+    made = contrasts_by_seed(values, [*against, *first], family, better(series))
+    views = {pair[0]: _view(scales, ordered, pair, each) for pair, each in zip(against, made, strict=False)}
+    made = made if first else contrasts_by_seed(values, every[:1], every, better(series))
+    top = _view(scales, ordered, (0, 1), made[-1]) if every else None
     return Ranking(
         series=series,
         figure=question.figure,
         direction=better(series),
         baseline=ordered[base].label if ordered else None,
         tests=len(family),
-        verdict=top[0].verdict if top else "not_comparable",
-        note=top[0].note if top else "There is one group: nothing to compare it with.",
+        verdict=top.verdict if top else "not_comparable",
+        note=top.note if top else "There is one group: nothing to compare it with.",
         items=[
             Rank(
                 rank=place + 1,
@@ -91,9 +93,11 @@ def rank(evidence: Evidence, found: Sequence[Contestant]) -> Ranking:
     )
 
 
-def _view(series: str, ordered: Sequence[Contestant], pair: tuple[int, int], contrast: Contrast) -> ContrastView:
+def _view(
+    scales: Sequence[Scale], ordered: Sequence[Contestant], pair: tuple[int, int], contrast: Contrast
+) -> ContrastView:
     one, other = ordered[pair[0]], ordered[pair[1]]
-    fatal = fatal_for(series, [one.member, other.member])
+    fatal = apart(scales[pair[0]], scales[pair[1]])
     verdict = "not_comparable" if fatal else contrast.verdict
     return ContrastView(
         against=other.label,

@@ -1,10 +1,11 @@
 """What follows from a stored spec, computed once for each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from service.db.experiments import StoredExperiment
 from service.nonfinite import dumps
 from service.spec.experiment import Experiment
 
@@ -19,12 +20,20 @@ class SpecFacts:
     evaluation_every: int  # updates
 
 
-def facts(spec: Mapping[str, Any]) -> SpecFacts:
+@dataclass(frozen=True)
+class _Known:
+    """A spec that its hash speaks for."""
+
+    spec_hash: str
+    spec: Mapping[str, Any] = field(compare=False)
+
+
+def facts(stored: StoredExperiment) -> SpecFacts:
     """Of a stored spec."""
-    return _facts(dumps(spec))
+    return _facts(_Known(stored.spec_hash, stored.spec))
 
 
 @lru_cache(maxsize=4096)
-def _facts(text: str) -> SpecFacts:
-    spec = Experiment.model_validate_json(text)
+def _facts(known: _Known) -> SpecFacts:
+    spec = Experiment.model_validate_json(dumps(known.spec))
     return SpecFacts(spec.dataset.counts[0], spec.rows_per_step, spec.steps_per_epoch, spec.evaluation_every)
