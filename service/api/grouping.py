@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from service.api.comparison_views import Question
 from service.api.views import Json
-from service.db import comparisons, experiments, runs
+from service.db import experiments, runs
 from service.db.experiments import StoredExperiment
 from service.db.projects import Principal
 from service.db.runs import StoredRun
@@ -89,7 +89,7 @@ def members(connection: Connection, principal: Principal, question: Question) ->
 def _trials(connection: Connection, principal: Principal, question: Question) -> list[Trial]:
     if question.experiments:
         stored = experiments.some(connection, principal, question.experiments)
-        found = comparisons.newest_runs(connection, question.experiments)
+        found = runs.of_experiments(connection, question.experiments)
     else:
         found = runs.some(connection, principal, question.runs or ())
         stored = experiments.some(connection, principal, tuple(dict.fromkeys(run.experiment_id for run in found)))

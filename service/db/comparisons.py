@@ -1,16 +1,13 @@
-"""Comparisons: stored questions, answered anew each time they are read; and the runs that speak for an experiment."""
+"""Comparisons: stored questions, answered anew each time they are read."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.dialects.postgresql import distinct_on
 
 from service.db.projects import Principal
-from service.db.runs import COLUMNS, StoredRun, stored
-from service.db.tables import comparison, run
+from service.db.tables import comparison
 from service.errors import NotFound
 from service.ids import new_id
 
@@ -44,14 +41,3 @@ def get(connection: Connection, principal: Principal, comparison_id: str) -> Sto
     if row is None:
         raise NotFound(f"There is no comparison {comparison_id}.")
     return StoredComparison(row.id, row.question, row.created_at)
-
-
-def newest_runs(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
-    """Of each experiment and seed the newest run that is no replay; the caller has checked that they may be seen."""
-    query = (
-        select(*COLUMNS)
-        .ext(distinct_on(run.c.experiment_id, run.c.seed))
-        .where(run.c.experiment_id.in_(experiment_ids), run.c.relation.is_distinct_from("replay"))
-        .order_by(run.c.experiment_id, run.c.seed, run.c.id.desc())
-    )
-    return [stored(row) for row in connection.execute(query).mappings()]
