@@ -1,5 +1,6 @@
 """What a model refuses before it is built, and what the refusal tells."""
 
+import json
 from typing import Any
 
 import pytest
@@ -130,3 +131,32 @@ def test_a_library_models_name_is_a_plain_word(name: str) -> None:
 
     with pytest.raises(ValidationError, match=r"pattern"):
         Experiment.model_validate(PLAIN | {"model": {"kind": "timm", "name": name}})
+
+
+CONVOLUTIONS = [
+    {"layer": "Unflatten", "unflattened_size": [1, 40]},
+    {"layer": "Conv1d", "out_channels": 25, "kernel_size": 5, "stride": 2, "padding": 1},
+    {"layer": "ReLU"},
+    {"layer": "Conv1d", "out_channels": 25, "kernel_size": 3, "stride": 2, "padding": 1},
+    {"layer": "ReLU"},
+    {"layer": "Conv1d", "out_channels": 25, "kernel_size": 3, "stride": 2, "padding": 1},
+    {"layer": "ReLU"},
+    {"layer": "Flatten"},
+    {"layer": "Linear", "out_features": 10},
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters"),
+    [
+        ({"kind": "linear"}, 410),
+        ({"kind": "mlp", "hidden": [100, 100]}, 15_210),
+        ({"kind": "sequential", "layers": CONVOLUTIONS}, 5_210),
+    ],
+    ids=["linear", "mlp", "convolutions"],
+)
+def test_the_models_of_the_mnist1d_paper_have_its_parameter_counts(model: dict[str, Any], parameters: int) -> None:
+    document = {"dataset": {"kind": "mnist1d"}, "model": model, "loss": {"kind": "cross_entropy"}}
+    spec = Experiment.model_validate_json(json.dumps(document | {"optimizer": {"kind": "adam"}, "steps": 1}))
+    assert problems(spec) == []
+    assert spec.parameters == parameters

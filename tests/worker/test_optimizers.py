@@ -31,6 +31,7 @@ FIRST = {  # the first update of p = 1 under the gradient 1, at the defaults, we
     "adafactor": -0.01,
     "lecture_adagrad": -0.01,
     "lecture_rmsprop": -0.01,
+    "lion": -1e-4,
 }
 
 
