@@ -1,0 +1,257 @@
+"""`Client`: everything the API offers, as typed Python; nothing is printed and nothing waits longer than it says."""
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol
+
+from service.client import address, checkpoints, documents, following, frames, reading
+from service.client.curves import Curve
+from service.client.errors import Unusable
+from service.client.following import Event
+from service.client.http import Http, Json
+from service.client.views import Checkpoint, Comparison, Dataset, Experiment, ExperimentItem, Kind, Run, Worker
+
+PAGE = 200
+
+
+class Normalised(Protocol):
+    """A spec as an object of `service.spec`, which this package need not import."""
+
+    def normalised(self) -> Json:
+        """The document."""
+
+
+Spec = Mapping[str, Any] | str | Path | Normalised
+
+
+class Client:
+    """One server. Address and key: given, else SADDLE_URL and SADDLE_KEY, else those of a server on this machine."""
+
+    def __init__(self, url: str | None = None, key: str | None = None) -> None:
+        self.http = Http(address.find(url, key))
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection; what was submitted goes on."""
+        self.http.close()
+
+    # Experiments
+
+    def submit(
+        self,
+        spec: Spec,
+        *,
+        seeds: Iterable[int] | None = None,
+        changes: Sequence[str] = (),
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Experiment:
+        """Post a spec: a mapping, a path, "preset:NAME", or an Experiment; `changes` like "optimizer.lr=0.1".
+
+        An answer that was lost is asked for again under the same idempotency key: nothing is trained twice.
+        """
+        document = documents.changed(_document(spec), changes)
+        if seeds is not None:
+            document |= {"seeds": list(seeds)}
+            document.pop("restarts", None)
+        query = {"dry_run": "true"} if dry_run else None
+        key = idempotency_key or secrets.token_hex(16)
+        return Experiment.of(self.http.post("/v1/experiments", document, query, key))
+
+    def experiments(self, limit: int = 50) -> Iterator[ExperimentItem]:
+        """The newest experiments, fetched as they are asked for."""
+        return map(ExperimentItem.of, self._pages("/v1/experiments", limit))
+
+    def experiment(self, experiment_id: str) -> Experiment:
+        """One experiment with its runs."""
+        return Experiment.of(self.http.get(f"/v1/experiments/{_part(experiment_id)}"))
+
+    def cancel_experiment(self, experiment_id: str) -> Experiment:
+        """Cancel every run of it that has not ended."""
+        return Experiment.of(self.http.post(f"/v1/experiments/{_part(experiment_id)}/cancel"))
+
+    # Runs
+
+    def runs(self, limit: int = 50, state: str | None = None) -> Iterator[Run]:
+        """The newest runs, or the newest in one state."""
+        return map(Run.of, self._pages("/v1/runs", limit, {"state": state} if state else {}))
+
+    def run(self, run_id: str) -> Run:
+        """One run with the summaries of its series."""
+        return Run.of(self.http.get(f"/v1/runs/{_part(run_id)}"))
+
+    def attempts(self, run_id: str) -> list[Json]:
+        """Who executed the run, from which step, and how it ended."""
+        return list(self.http.get(f"/v1/runs/{_part(run_id)}/attempts")["items"])
+
+    def series(
+        self,
+        run_id: str,
+        names: Sequence[str] | None = None,
+        *,
+        points: int | Literal["all"] = "all",
+        x: Literal["step", "epoch"] = "step",
+        first: float | None = None,
+        last: float | None = None,
+    ) -> dict[str, Curve]:
+        """Curves as numpy arrays: every point, or at most `points` buckets that keep each minimum and maximum."""
+        asked: Json = {"names": None if names is None else ",".join(names), "points": points, "x": x}
+        return reading.series(self.http, _part(run_id), asked | {"from": first, "to": last})
+
+    def frame(self, runs: str | Sequence[str], names: Sequence[str] | None = None) -> Any:
+        """Every point of the runs as a pandas frame: run, seed, series, step, value, ...; `Unusable` without pandas."""
+        pandas = frames.library("pandas")
+        ids = [runs] if isinstance(runs, str) else list(runs)
+        known: dict[str, str] = {}
+        return pandas.DataFrame(frames.joined(frames.columns(self, run_id, names, known) for run_id in ids))
+
+    def watch(self, run_id: str, *, since: str = "", begin: Literal["start", "latest"] = "start") -> Iterator[Event]:
+        """Events until the run ends; a broken connection or a restarted server is gone over, nothing is missed."""
+        return following.follow(self.http, _part(run_id), since, begin)
+
+    # What people wish of a run
+
+    def cancel(self, run_id: str) -> Run:
+        """Stop it for good, after the step it is at."""
+        return self._wish(run_id, "cancel")
+
+    def pause(self, run_id: str) -> Run:
+        """Save a checkpoint and free the worker."""
+        return self._wish(run_id, "pause")
+
+    def resume(self, run_id: str) -> Run:
+        """Queue a paused run again; it goes on from its checkpoint."""
+        return self._wish(run_id, "resume")
+
+    def retry(self, run_id: str, start: Literal["checkpoint", "start"] | None = None) -> Run:
+        """A new run in place of a failed or cancelled one, from its last checkpoint or from the start."""
+        return self._wish(run_id, "retry", {"from": start} if start else {})
+
+    def fork(
+        self,
+        run_id: str,
+        step: int | None = None,
+        changes: Sequence[str] | Mapping[str, Any] = (),
+        name: str | None = None,
+    ) -> Experiment:
+        """A new experiment that goes on from a checkpoint (the newest, or that of `step`) with a changed spec."""
+        changed = dict(changes) if isinstance(changes, Mapping) else documents.changed({}, changes)
+        body: Json = {"changes": changed} | ({} if step is None else {"step": step}) | ({"name": name} if name else {})
+        key = secrets.token_hex(16)
+        return Experiment.of(self.http.post(f"/v1/runs/{_part(run_id)}/forks", body, idempotency_key=key))
+
+    def replay(self, run_id: str, steps: int | None = None) -> Run:
+        """Train it again, whole or its first steps, to see whether the numbers are the same bit for bit."""
+        return self._wish(run_id, "replay", {} if steps is None else {"steps": steps})
+
+    def _wish(self, run_id: str, wish: str, body: Json | None = None) -> Run:
+        key = None if body is None else secrets.token_hex(16)  # with a body it makes a run: once, however often asked
+        return Run.of(self.http.post(f"/v1/runs/{_part(run_id)}/{wish}", body, idempotency_key=key))
+
+    # Comparisons
+
+    def compare(
+        self, experiments: Sequence[str], series: Sequence[str] = ("val/loss", "loss"), **question: Any
+    ) -> Comparison:
+        """Groups of runs against each other; `question` is whatever else a comparison can be asked."""
+        named = {"runs" if all(each.startswith("run_") for each in experiments) else "experiments": list(experiments)}
+        return Comparison.of(self.http.post("/v1/comparisons", {**named, "series": list(series), **question}))
+
+    def comparison(self, comparison_id: str) -> Comparison:
+        """A stored comparison, answered with what is known now."""
+        return Comparison.of(self.http.get(f"/v1/comparisons/{_part(comparison_id)}"))
+
+    # What can be chosen
+
+    def catalog(self) -> dict[str, list[Kind]]:
+        """Family -> its parts."""
+        found = self.http.get("/v1/catalog")["items"]
+        return {each["family"]: [Kind.of(kind) for kind in each["items"]] for each in found}
+
+    def kind(self, family: str, kind: str) -> Kind:
+        """One part with its fields."""
+        return Kind.of(self.http.get(f"/v1/catalog/{_part(family)}/{_part(kind)}"))
+
+    def family(self, family: str) -> list[Kind]:
+        """The parts of one family."""
+        return [Kind.of(kind) for kind in self.http.get(f"/v1/catalog/{_part(family)}")["items"]]
+
+    def preset(self, name: str) -> Json:
+        """The spec of a preset, ready to be changed and posted."""
+        found: Json = self.http.get(f"/v1/presets/{_part(name)}")
+        return found
+
+    def presets(self) -> dict[str, str]:
+        """Name -> what it shows."""
+        return {each["name"]: each["notes"] for each in self.http.get("/v1/presets")["items"]}
+
+    def preview(
+        self, schedule: str | Mapping[str, Any], lr: float, steps: int, points: int | Literal["exact"] = 200
+    ) -> Curve:
+        """The exact rate at evenly spread steps, before anything runs."""
+        chosen = {"kind": schedule} if isinstance(schedule, str) else dict(schedule)
+        body = {"schedule": chosen, "lr": lr, "steps": steps, "points": points}
+        found = self.http.post("/v1/schedules/preview", body)
+        return Curve.of({"step": found["steps"], "value": found["rates"]})
+
+    # The rest
+
+    def upload(self, file: str | Path, name: str | None = None, format: str | None = None) -> Dataset:
+        """Store a CSV, JSON lines, Parquet, NPZ or text file, to be trained on by the id of the answer."""
+        path = Path(file)
+        try:
+            return Dataset.of(self.http.put_file("/v1/datasets", path, {"name": name or path.name, "format": format}))
+        except FileNotFoundError:
+            raise Unusable(f"there is no file {path}") from None
+        except OSError as error:
+            raise Unusable(f"{path} cannot be read ({error.strerror})") from None
+
+    def datasets(self, limit: int = 50) -> Iterator[Dataset]:
+        """The newest uploads."""
+        return map(Dataset.of, self._pages("/v1/datasets", limit))
+
+    def workers(self) -> list[Worker]:
+        """Who trains, on what device, and what."""
+        return [Worker.of(each) for each in self.http.get("/v1/workers")["items"]]
+
+    def checkpoints(self, run_id: str) -> list[Checkpoint]:
+        """The kept states of a run, as the server lists them."""
+        return [Checkpoint.of(each) for each in self.http.get(f"/v1/runs/{_part(run_id)}/checkpoints")["items"]]
+
+    def download(self, run_id: str, step: int, target: str | Path) -> Path:
+        """One kept state as a file, checked against its hash; never half of one."""
+        return checkpoints.download(self.http, _part(run_id), self.checkpoints(run_id), step, Path(target))
+
+    def _pages(self, path: str, limit: int, query: Mapping[str, str] | None = None) -> Iterator[Json]:
+        cursor: str | None = None
+        while limit > 0:
+            page = self.http.get(path, {**(query or {}), "limit": min(limit, PAGE), "cursor": cursor})
+            yield from page["items"]
+            limit -= len(page["items"])
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+
+def _document(spec: Spec) -> Json:
+    if isinstance(spec, str):
+        return documents.read(spec)
+    if isinstance(spec, Path):
+        return documents.read_file(spec)
+    return dict(spec) if isinstance(spec, Mapping) else spec.normalised()
+
+
+def _part(text: str) -> str:
+    """A piece of a path; anything that would leave its place is refused here."""
+    if not text or any(not (c.isascii() and (c.isalnum() or c in "_-.")) for c in text) or text in (".", ".."):
+        raise Unusable(f"{text!r} is no id or name of Saddle's")
+    return text

@@ -1,0 +1,117 @@
+"""A spec as given on the command line: a file, standard input or a preset, with single values changed."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from service.client.errors import Unusable
+from service.client.yaml import read_yaml
+
+Json = dict[str, Any]
+PRESET = "preset:"
+MAX_SEEDS = 1000
+
+
+def read(source: str) -> Json:
+    """The spec that `source` names: FILE.yaml, FILE.json, `-` for standard input, preset:NAME, or JSON itself."""
+    if source.startswith(PRESET):
+        return {"preset": source.removeprefix(PRESET)}
+    if source.lstrip().startswith("{"):
+        return _object(_json(source, "the JSON given"), "the JSON given")
+    if source == "-":
+        return parse(sys.stdin.read(), "standard input")
+    return read_file(Path(source))
+
+
+def read_file(path: Path) -> Json:
+    """The spec in a YAML or JSON file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise Unusable(f"{path} is not UTF-8 text") from None
+    except OSError as error:
+        hint = "; a preset is named preset:NAME" if not path.suffix else ""
+        raise Unusable(f"{path} cannot be read ({error.strerror}){hint}") from None
+    return parse(text, str(path), as_json=path.suffix.lower() == ".json")
+
+
+def parse(text: str, name: str, as_json: bool = False) -> Json:
+    """JSON where it begins like JSON, else YAML."""
+    if as_json or text.lstrip().startswith("{"):
+        return _object(_json(text, name), name)
+    return _object(read_yaml(text, name), name)
+
+
+def _object(document: Any, name: str) -> Json:
+    """A mapping of what JSON can hold."""
+    if not isinstance(document, dict):
+        raise Unusable(f"{name} holds no mapping of names to values: a spec begins like `dataset: {{kind: digits}}`")
+    try:
+        json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError):
+        raise Unusable(f"{name} holds something that JSON has not (a date, a set, not a number): quote it") from None
+    return document
+
+
+def _json(text: str, name: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise Unusable(f"{name} line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise Unusable(f"{name}: nested too deep") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Json:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise Unusable(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is repeated")
+    return made
+
+
+def changed(document: Json, changes: Sequence[str]) -> Json:
+    """The document with each `path.to.field=value` put in; a value is read as YAML, so 1e-3 is a number."""
+    made: Json = json.loads(json.dumps(document))
+    for change in changes:
+        path, sign, text = change.partition("=")
+        parts = path.split(".")
+        if not sign or not all(parts):
+            raise Unusable(f"--set {change!r}: write it as path.to.field=value, like optimizer.lr=0.1")
+        _put(made, parts, read_yaml(text, f"--set {path}"), path)
+    return made
+
+
+def _put(holder: Any, parts: Sequence[str], value: Any, path: str) -> None:
+    for part in parts[:-1]:
+        key = _key(holder, part, path)
+        if isinstance(holder, dict) and not isinstance(holder.get(key), dict | list):
+            holder[key] = {}
+        holder = holder[key]
+    holder[_key(holder, parts[-1], path)] = value
+
+
+def _key(holder: Any, part: str, path: str) -> Any:
+    """The part as a name, or as a position in a list that has one there."""
+    if isinstance(holder, dict):
+        return part
+    if isinstance(holder, list) and part.isdecimal() and int(part) < len(holder):
+        return int(part)
+    raise Unusable(f"--set {path}: there is nothing at {part!r}")
+
+
+def seeds(text: str) -> list[int]:
+    """0-4 and 0,1,7 and 0-4,7 as a list."""
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,19})(?:-(\d{1,19}))?\s*", part)
+        if match is None:
+            raise Unusable(f"seeds {text!r}: write them like 0-4 or 0,1,7")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first >= MAX_SEEDS:
+            raise Unusable(f"seeds {text!r}: a range goes up, over at most {MAX_SEEDS} seeds")
+        found += range(first, last + 1)
+    return list(dict.fromkeys(found))

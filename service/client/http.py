@@ -1,0 +1,146 @@
+"""Requests to one server: JSON both ways, tried again where that can do no harm, every error as one of ours."""
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+
+from service.client.address import Address
+from service.client.errors import Refused, Unreachable
+
+Json = dict[str, Any]
+Query = Mapping[str, str | int | float | bool | None]
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+STREAM = httpx.Timeout(35.0, connect=5.0)  # between two lines: a live stream has a heartbeat every 10 s
+TRIES = 4
+BUSY = (429, 502, 503, 504)  # worth another try
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+
+
+class Http:
+    """A kept connection to one server; a redirect is never followed, so the key goes nowhere else."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._client = httpx.Client(
+            base_url=address.url,
+            headers={"Authorization": f"Bearer {address.key}", "User-Agent": "saddle-client"},
+            timeout=TIMEOUT,
+            trust_env=not address.local,
+        )
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()
+
+    def get(self, path: str, query: Query | None = None) -> Any:
+        """The document at `path`."""
+        return _document(self._send("GET", path, query=query, harmless=True))
+
+    def post(self, path: str, body: Any = None, query: Query | None = None, idempotency_key: str | None = None) -> Any:
+        """The answer to a posted document; one with an idempotency key is posted again when the answer was lost."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        content = None if body is None else json.dumps(body).encode()
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        kept = idempotency_key is not None
+        return _document(self._send("POST", path, query=query, content=content, headers=headers, harmless=kept))
+
+    def put_file(self, path: str, file: Path, query: Query) -> Any:
+        """The answer to a file sent as it is, read while it is sent."""
+        with file.open("rb") as content:
+            return _document(self._send("POST", path, query=query, content=content, headers=_BYTES, harmless=False))
+
+    @contextmanager
+    def stream(
+        self, path: str, query: Query | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[httpx.Response]:
+        """An answer that is read piece by piece."""
+        try:
+            with self._client.stream(
+                "GET", path, params=_given(query), headers=dict(headers or {}), timeout=STREAM
+            ) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    raise _refusal(answer)
+                yield answer
+        except httpx.RequestError as error:
+            raise self._away(error) from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        harmless: bool,
+        query: Query | None = None,
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """One answer. `harmless`: the same request may arrive twice."""
+        for attempt in range(TRIES):
+            last = attempt == TRIES - 1
+            try:
+                answer = self._client.request(
+                    method, path, params=_given(query), content=content, headers=dict(headers or {})
+                )
+            except httpx.RequestError as error:
+                unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and isinstance(
+                    content, bytes | None
+                )
+                if last or not (harmless or unsent):
+                    raise self._away(error) from error
+                time.sleep(wait_s(attempt))
+                continue
+            if answer.status_code not in BUSY or not harmless or last:
+                return answer
+            time.sleep(wait_s(attempt, answer.headers.get("Retry-After")))
+        raise AssertionError("the last try returns or raises")
+
+    def _away(self, error: httpx.RequestError) -> Unreachable:
+        words = str(error) or type(error).__name__
+        return Unreachable(f"{self.address.url} does not answer ({words})")
+
+
+_BYTES = {"Content-Type": "application/octet-stream"}
+
+
+def wait_s(attempt: int, asked: str | None = None) -> float:
+    """Seconds before the next try: what the server asked for, else doubling, never all readers at once."""
+    if asked and asked.isascii() and asked.isdecimal():
+        return min(float(asked[:6]), LONGEST_WAIT_S)
+    longest = min(FIRST_WAIT_S * 2.0**attempt, LONGEST_WAIT_S)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
+
+
+def _given(query: Query | None) -> dict[str, Any]:
+    return {name: value for name, value in (query or {}).items() if value is not None}
+
+
+def _document(answer: httpx.Response) -> Any:
+    """The JSON of a good answer; `Refused` for a problem document, `Unreachable` for anything else."""
+    if not answer.is_success:
+        raise _refusal(answer)
+    try:
+        return answer.json()
+    except ValueError:
+        raise Unreachable(f"{answer.url.host} answers with something that is not Saddle's: check SADDLE_URL") from None
+
+
+def _refusal(answer: httpx.Response) -> Refused | Unreachable:
+    kind = answer.headers.get("Content-Type", "").partition(";")[0]
+    try:
+        document = answer.json() if kind == "application/problem+json" else None
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        host, status = answer.url.host, answer.status_code
+        return Unreachable(f"{host} answers {status} without Saddle's reason: check SADDLE_URL, or a proxy in between")
+    if answer.status_code in BUSY[1:]:
+        return Unreachable(str(document.get("detail") or "the server cannot serve right now"))
+    return Refused(answer.status_code, document)
