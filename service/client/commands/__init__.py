@@ -1,0 +1,18 @@
+"""The commands of `saddle`, in the order its help shows them."""
+
+from types import ModuleType
+
+from service.client.commands import act, catalog, checkpoints, compare, export, look, preview, submit, upload, watch
+
+COMMANDS: tuple[ModuleType, ...] = (
+    submit,
+    look,
+    watch,
+    compare,
+    export,
+    act,
+    checkpoints,
+    catalog,
+    preview,
+    upload,
+)

@@ -1,0 +1,92 @@
+"""`saddle catalog`: what can be chosen, and every field of it."""
+
+import argparse
+import json
+from typing import Any
+
+from service.client.commands.context import Commands, Context, command
+from service.client.errors import SIGNS
+from service.client.table import Row
+from service.client.views import Kind
+
+BOUNDS = {"exclusiveMinimum": "gt", "minimum": "ge", "exclusiveMaximum": "lt", "maximum": "le"}
+
+
+def add(commands: Commands) -> None:
+    """Declare it."""
+    summary = "what can be chosen: families, their kinds, and a kind's fields"
+    parser = command(commands, "catalog", do, summary, "saddle catalog optimizers adamw")
+    parser.add_argument("family", nargs="?", help="datasets, models, losses, optimizers, schedules, inits, or presets")
+    parser.add_argument("kind", nargs="?", help="one of its kinds")
+
+
+def do(asked: argparse.Namespace, context: Context) -> int:
+    """As deep as asked."""
+    if asked.family == "presets":
+        return _presets(asked, context)
+    if asked.kind:
+        kind = context.client.kind(asked.family, asked.kind)
+        context.emit(kind.raw) if context.json else show(context, kind)
+    elif asked.family:
+        kinds = context.client.family(asked.family)
+        if context.json:
+            context.emit([each.raw for each in kinds])
+        else:
+            context.table(["kind", "what it is"], [[each.kind, _first(each.summary)] for each in kinds])
+    else:
+        found = context.client.catalog()
+        if context.json:
+            context.emit({family: [each.kind for each in kinds] for family, kinds in found.items()})
+        else:
+            context.table(["family", "kinds"], [[f, ", ".join(k.kind for k in kinds)] for f, kinds in found.items()])
+            context.say("presets are at: saddle catalog presets", "dim")
+    return 0
+
+
+def _presets(asked: argparse.Namespace, context: Context) -> int:
+    if asked.kind:
+        context.emit(context.client.preset(asked.kind))
+        return 0
+    found = context.client.presets()
+    if context.json:
+        context.emit(found)
+    else:
+        context.table(["preset", "what it shows"], [[name, _first(notes)] for name, notes in found.items()])
+    return 0
+
+
+def _first(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+def show(context: Context, kind: Kind) -> None:
+    """Summary, formula, paper and fields of a part."""
+    context.say(f"{kind.family} / {kind.kind}", "bold")
+    for text in (kind.summary, kind.formula, kind.paper):
+        for line in text.splitlines():
+            context.say(f"  {line}")
+    fields = kind.json_schema.get("properties", {})
+    needed = kind.json_schema.get("required", [])
+    rows: list[Row] = [
+        [name, _default(name, each, needed), _allowed(each), each.get("description", "")]
+        for name, each in fields.items()
+        if name != "kind"
+    ]
+    if rows:
+        context.say()
+        context.table(["field", "default", "allowed", ""], rows)
+
+
+def _default(name: str, schema: dict[str, Any], needed: list[str]) -> str:
+    return "(needed)" if name in needed else json.dumps(schema.get("default"))
+
+
+def _allowed(schema: dict[str, Any]) -> str:
+    """A field's type, range or choices, in short."""
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_allowed(each) for each in schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(json.dumps(each) for each in schema.get("enum", [schema.get("const")]))
+    bounds = [f"{SIGNS[sign]} {schema[name]:g}" for name, sign in BOUNDS.items() if name in schema]
+    kind = schema.get("type") or str(schema.get("$ref", "object")).rpartition("/")[2]
+    return " ".join([str(kind), ", ".join(bounds)]).strip()

@@ -1,0 +1,57 @@
+"""`saddle compare`: which is better, by how much, and how sure that is."""
+
+import argparse
+from typing import Any
+
+from service.client import naming
+from service.client.commands import answers
+from service.client.commands.context import Commands, Context, command
+from service.client.errors import Unusable
+
+
+def add(commands: Commands) -> None:
+    """Declare it."""
+    example = "saddle compare sgd momentum adam --series val/loss"
+    parser = command(commands, "compare", do, "groups of runs over their seeds: figures, intervals, verdict", example)
+    parser.add_argument("what", nargs="+", help="experiments (ids, ends of ids, names), runs, or one stored comparison")
+    parser.add_argument("--series", default="val/loss,loss", help="which, ranked by the first (default val/loss,loss)")
+    parser.add_argument("--x", help="align on step, epoch, samples, wall_s, ... (default step)")
+    parser.add_argument("--points", type=int, help="of a curve (default 200)")
+    parser.add_argument("--group", help="experiment, run, or a field of the spec like optimizer.kind")
+    parser.add_argument("--figure", choices=("best", "last"), help="which value of a run counts (default best)")
+    parser.add_argument("--baseline", help="hold the others against the group of this label")
+    parser.add_argument("--smoothing", type=float, help="0 to 1: an exponential average beside the raw curve")
+    parser.add_argument("--target", help="time to this value, or to this share of the way: 0.2 or 90%%")
+    parser.add_argument("--no-chart", action="store_true", help="only the tables")
+
+
+def do(asked: argparse.Namespace, context: Context) -> int:
+    """Ask, or read again what was asked."""
+    client, what = context.client, asked.what
+    if len(what) == 1 and naming.is_id(what[0], "cmp"):
+        found = client.comparison(what[0])
+    else:
+        ids = [each if naming.is_id(each, "run") else naming.experiment_id(client, each) for each in what]
+        found = client.compare(ids, [name.strip() for name in asked.series.split(",")], **question(asked))
+    if context.json:
+        context.emit(found.raw)
+    else:
+        answers.show(context, found, with_chart=not asked.no_chart)
+    return 0
+
+
+def question(asked: argparse.Namespace) -> dict[str, Any]:
+    """What is asked besides experiments and series; what is not said is the server's to choose."""
+    names = ("x", "points", "group", "figure", "baseline", "smoothing")
+    said = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
+    return said | ({"target": target(asked.target)} if asked.target else {})
+
+
+def target(text: str) -> dict[str, float]:
+    """0.2 is a value of the series, 90% a share of the way there."""
+    try:
+        if text.endswith("%"):
+            return {"share": float(text[:-1]) / 100}
+        return {"value": float(text)}
+    except ValueError:
+        raise Unusable(f"--target {text!r}: a number like 0.2, or a share like 90%") from None

@@ -1,0 +1,42 @@
+"""`saddle export`: every point of runs in a file that other tools read."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from service.client import naming
+from service.client.commands.context import Commands, Context, command
+from service.client.errors import Unusable
+from service.client.export import FORMATS, format_of, write
+from service.client.frames import columns
+
+TEXTS = ("csv", "ndjson")
+
+
+def add(commands: Commands) -> None:
+    """Declare it."""
+    example = "saddle export sgd adam --series loss,val/loss --output curves.parquet"
+    parser = command(commands, "export", do, "every point of runs as CSV, JSON lines, Parquet or Arrow", example)
+    parser.add_argument("what", nargs="+", help="experiments or runs: ids, names, NAME:SEED")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the ending of the file, else csv")
+    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="default: standard output")
+    parser.add_argument("--series", help="only these, separated by commas")
+
+
+def do(asked: argparse.Namespace, context: Context) -> int:
+    """Write it."""
+    client, target = context.client, asked.output
+    form = asked.format or (format_of(target) if target else "csv")
+    if target is None and form not in TEXTS and sys.stdout.isatty():
+        raise Unusable(f"{form} is not for a terminal: give --output FILE")
+    if target is None and context.json:
+        raise Unusable("with --json, give --output FILE: standard output is for the summary; or use --format ndjson")
+    names = [name.strip() for name in asked.series.split(",")] if asked.series else None
+    known: dict[str, str] = {}
+    run_ids = list(dict.fromkeys(run_id for each in asked.what for run_id in naming.run_ids(client, each)))
+    rows = write((columns(client, run_id, names, known) for run_id in run_ids), form, target)
+    if context.json:
+        context.emit({"file": str(target), "format": form, "rows": rows, "runs": len(run_ids)})
+    elif target is not None:
+        context.say(f"{rows} rows of {len(run_ids)} runs in {target}")
+    return 0

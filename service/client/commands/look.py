@@ -1,0 +1,151 @@
+"""`saddle list`, `show` and `workers`: what there is."""
+
+import argparse
+import json
+
+from service.client import naming
+from service.client.commands.context import Commands, Context, command
+from service.client.commands.shown import age, failure, show_runs, state
+from service.client.table import Row, number
+from service.client.views import Experiment, Run, Worker
+
+PARTS = ("dataset", "model", "loss", "optimizer", "schedule", "batch_size", "epochs", "steps")
+
+
+def add(commands: Commands) -> None:
+    """Declare them."""
+    parser = command(commands, "list", do_list, "the newest experiments, or runs", "saddle list --runs --state failed")
+    parser.add_argument("--limit", type=int, default=20, help="how many (default 20)")
+    parser.add_argument("--runs", action="store_true", help="runs instead of experiments")
+    parser.add_argument(
+        "--state", choices=("queued", "running", "paused", "succeeded", "failed", "cancelled"), help="only such runs"
+    )
+    parser = command(commands, "show", do_show, "one experiment or run in full", "saddle show momentum:3")
+    parser.add_argument("what", help="an id, the end of one, a name, NAME:SEED, or latest")
+    parser.add_argument("--spec", action="store_true", help="the whole spec, to be changed and submitted again")
+    command(commands, "workers", do_workers, "who trains, on what, and what", "saddle workers")
+
+
+def do_list(asked: argparse.Namespace, context: Context) -> int:
+    """Newest first."""
+    if asked.runs or asked.state:
+        runs = list(context.client.runs(asked.limit, asked.state))
+        context.emit([run.raw for run in runs]) if context.json else show_runs(context, runs)
+        return 0
+    items = list(context.client.experiments(asked.limit))
+    if context.json:
+        context.emit([item.raw for item in items])
+    elif not items:
+        context.say("nothing here yet; begin with: saddle submit preset:digits-adam --watch")
+    else:
+        rows: list[Row] = [
+            [
+                item.id,
+                item.name,
+                ", ".join(f"{n} {s}" for s, n in item.runs.items() if n),
+                age(item.created_at),
+                item.owner,
+            ]
+            for item in items
+        ]
+        context.table(["experiment", "name", "runs", "age", "owner"], rows)
+    return 0
+
+
+def do_show(asked: argparse.Namespace, context: Context) -> int:
+    """A run where one is named, else an experiment."""
+    client, what = context.client, asked.what
+    name, colon, seed = what.rpartition(":")
+    if naming.is_id(what, "run") or (colon and name and seed.isdecimal()):
+        run = client.run(naming.run_id(client, what))
+        attempts = client.attempts(run.id)
+        context.emit(run.raw | {"attempts": attempts}) if context.json else show_run(context, run, attempts)
+        return 0
+    found = client.experiment(naming.experiment_id(client, what))
+    if context.json or asked.spec:
+        context.emit(found.spec if asked.spec else found.raw)
+    else:
+        show_experiment(context, found)
+    return 0
+
+
+def show_experiment(context: Context, found: Experiment) -> None:
+    """What it trains, and its runs."""
+    context.say(f"{found.id}  {found.name}  by {found.owner}, {age(found.created_at)} ago", "bold")
+    for part in PARTS:
+        if found.spec.get(part) is not None:
+            context.say(f"  {part:<10} {_brief(found.spec[part])}")
+    context.say()
+    show_runs(context, found.runs)
+
+
+def _brief(part: object) -> str:
+    """A part of a spec in a line: its kind, then what else it says."""
+    if not isinstance(part, dict):
+        return json.dumps(part)
+    rest = [f"{key}={json.dumps(value)}" for key, value in part.items() if key != "kind" and value is not None]
+    return " ".join([str(part.get("kind", "")), *rest])
+
+
+def show_run(context: Context, run: Run, attempts: list[dict[str, object]]) -> None:
+    """State, series and attempts of a run."""
+    context.say(f"{run.id}  seed {run.seed}  of {run.experiment_id}", "bold")
+    on = f" on {run.worker}" if run.worker else ""
+    context.say(
+        f"  {run.displayed or run.state}{on}, step {run.step} of {run.total_steps}, checkpoint at {run.checkpoint_step}"
+    )
+    if run.relation:
+        context.say(f"  {run.relation} of {run.parent_run_id}")
+    if run.failure:
+        context.say(f"  {failure(run)}", "red")
+    rows: list[Row] = [
+        [
+            name,
+            each.n,
+            number(each.last),
+            number(each.min),
+            each.min_step,
+            number(each.max),
+            each.max_step,
+            each.nonfinite,
+        ]
+        for name, each in run.series.items()
+    ]
+    if rows:
+        head = ["series", "points", "last", "min", "at", "max", "at ", "non-finite"]
+        context.say()
+        context.table(head, rows, head[1:])
+    if attempts:
+        context.say()
+        keys = ("attempt", "worker", "start_step", "ending", "detail")
+        context.table(
+            ["attempt", "worker", "from step", "ending", ""],
+            [["-" if a.get(k) is None else str(a[k]) for k in keys] for a in attempts],
+        )
+
+
+def do_workers(asked: argparse.Namespace, context: Context) -> int:
+    """Who trains."""
+    workers = context.client.workers()
+    if context.json:
+        context.emit([worker.raw for worker in workers])
+    else:
+        rows: list[Row] = [
+            [
+                each.name,
+                state(each.state, "running" if each.state == "busy" else None),
+                _device(each),
+                each.run_id or "-",
+            ]
+            for each in workers
+        ]
+        context.table(["worker", "state", "device", "run"], rows)
+    return 0
+
+
+def _device(worker: Worker) -> str:
+    device = worker.device or {}
+    memory = device.get("memory_bytes")
+    return f"{device.get('name') or device.get('kind') or worker.pool}" + (
+        f" {memory / 2**30:.0f} GiB" if memory else ""
+    )

@@ -1,0 +1,242 @@
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.client import Client
+from service.client.__main__ import parser
+from service.client.terminal import width_of
+
+Saddle = Callable[..., int]
+ROOT = Path(__file__).resolve().parents[2]
+KINDS = {"sgd": 0.05, "momentum": 0.05, "adam": 3e-3, "adamw": 3e-3, "rmsprop": 3e-3}
+YAML = """
+name: from yaml
+dataset: {kind: digits}
+model: {kind: mlp, hidden: [16]}
+loss: {kind: cross_entropy}
+optimizer: {kind: adamw, lr: 1e-3}
+steps: 20
+"""
+
+
+def test_every_command_explains_itself_with_an_example(capsys: pytest.CaptureFixture[str], saddle: Saddle) -> None:
+    names = re.search(r"\{(.*?)\}", parser().format_usage().replace("\n", "")) or parser().format_help()
+    commands = next(a for a in parser()._actions if a.choices).choices or {}
+    assert names
+    assert len(commands) >= 15
+    for name in commands:
+        assert saddle(name, "--help") == 0
+        said = capsys.readouterr().out
+        assert f"example:\n  saddle {name} " in said + " " or f"example:\n  saddle {name}\n" in said
+        assert "--json" in said
+    assert saddle("lst") == 2
+
+
+def test_a_yaml_spec_is_checked_submitted_and_watched(
+    saddle: Saddle, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(YAML)
+    assert saddle("submit", file, "--dry-run") == 0
+    assert "nothing stored" in capsys.readouterr().out
+    assert saddle("submit", file, "--set", "batch_size=16", "--seeds", "0-1", "--watch") == 0
+    said = capsys.readouterr().out
+    assert "2 succeeded" in said
+    assert said.count("20/20") == 2
+    assert saddle("list", "--json") == 0
+    made = json.loads(capsys.readouterr().out)[0]
+    assert made["name"] == "from yaml"
+    assert saddle("show", "latest", "--spec") == 0
+    spec = json.loads(capsys.readouterr().out)
+    assert (spec["batch_size"], spec["optimizer"]["lr"], spec["seeds"]) == (16, 1e-3, [0, 1])
+    assert saddle("show", f"{made['id'][-8:]}:1") == 0
+    assert "succeeded" in capsys.readouterr().out
+    assert saddle("watch", f"{made['id']}:0", "--json") == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert events[-1]["event"] == "end"
+
+
+def test_what_is_wrong_is_said_and_the_exit_status_tells_the_kind(
+    saddle: Saddle, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert saddle("submit", "preset:digits-adm") == 2
+    assert "Did you mean 'digits-adam'?" in capsys.readouterr().err
+    assert saddle("submit", "preset:digits-adam", "--set", "optimizer.lr=-1", "--set", "epocs=3") == 2
+    said = capsys.readouterr().err
+    assert "/optimizer/lr" in said
+    assert "Did you mean 'epochs'?" in said
+    assert saddle("submit", tmp_path / "nothing.yaml") == 2
+    assert saddle("show", "no such name") == 2
+    monkeypatch.setenv("SADDLE_KEY", "key_wrong")
+    assert saddle("list") == 2
+    assert "SADDLE_KEY" in capsys.readouterr().err
+    monkeypatch.setenv("SADDLE_URL", "http://127.0.0.1:1")
+    assert saddle("list") == 3
+    assert "does not answer" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_told_with_its_reason(
+    saddle: Saddle, spec: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bad = spec(name="diverges", dataset={"kind": "diabetes", "target_scaling": "none"}, loss={"kind": "mse"})
+    (tmp_path / "bad.json").write_text(json.dumps(bad | {"optimizer": {"kind": "sgd", "lr": 10.0}}))
+    assert saddle("submit", tmp_path / "bad.json", "--watch") == 1
+    assert "diverged: the loss is inf at step" in capsys.readouterr().out
+    assert saddle("export", "diverges", "--series", "loss") == 0
+    assert re.search(r",(NaN|Infinity)$", capsys.readouterr().out.strip())
+
+
+def test_five_optimizers_are_compared_and_exported(
+    saddle: Saddle, spec: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for name, rate in KINDS.items():
+        optimizer = {"kind": "sgd", "lr": rate, "momentum": 0.9} if name == "momentum" else {"kind": name, "lr": rate}
+        (tmp_path / "spec.json").write_text(json.dumps(spec(name=f"five {name}", optimizer=optimizer)))
+        assert saddle("submit", tmp_path / "spec.json", "--seeds", "0-2") == 0
+    names = [f"five {name}" for name in KINDS]
+    for name in names:
+        assert saddle("watch", name) == 0
+    capsys.readouterr()
+    assert saddle("compare", *names) == 0
+    said = capsys.readouterr().out
+    assert "best val/loss of each run; lower is better" in said
+    assert "95 % interval" in said
+    assert "●" in said
+    assert "/optimizer/lr" in said
+    assert saddle("compare", *names, "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    places = re.findall(r"^\s*(\d)\s+five (\w+)\s+(\d)", said, re.MULTILINE)
+    assert places == [(str(i["rank"]), i["label"].removeprefix("five "), "3") for i in answer["ranking"]["items"]]
+    assert saddle("compare", answer["id"]) == 0
+    for form in ("parquet", "arrow", "csv", "ndjson"):
+        assert saddle("export", *names, "-o", tmp_path / f"curves.{form}") == 0
+    frames = read_back(tmp_path)
+    for frame in frames.values():
+        assert len(frame) == 5 * 3 * (2 * 40 + 2 * 2)
+        assert frame.equals(frames["parquet"])
+
+
+def read_back(folder: Path) -> dict[str, Any]:
+    """What pandas makes of the four files."""
+    import pandas
+
+    frames = {
+        "parquet": pandas.read_parquet(folder / "curves.parquet"),
+        "arrow": pandas.read_feather(folder / "curves.arrow"),
+        "csv": pandas.read_csv(folder / "curves.csv"),
+        "ndjson": pandas.read_json(folder / "curves.ndjson", lines=True, precise_float=True),
+    }
+    return {name: frame.astype({"value": "float64"}) for name, frame in frames.items()}
+
+
+def test_names_of_others_cannot_command_the_terminal(
+    server: Any, client: Client, saddle: Saddle, spec: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = client.submit(spec(name="harmless", steps=1, optimizer={"kind": "sgd", "lr": 0.01}))
+    server.sql("UPDATE experiment SET name = %s WHERE id = %s", "\x1b]0;owned\x07\x1b[2J\u202egnp.exe", made.id)
+    try:
+        for command in (["list"], ["show", made.id], ["compare", made.id, made.runs[0].id][:2], ["watch", made.id]):
+            assert saddle(*command) in (0, 2)
+            said = capsys.readouterr()
+            assert [c for c in said.out + said.err if unicodedata.category(c) in ("Cc", "Cf") and c != "\n"] == []
+            if command[0] == "list":
+                assert "\\x1b]0;owned" in said.out
+    finally:
+        server.sql("UPDATE experiment SET name = 'harmless' WHERE id = %s", made.id)
+
+
+def test_catalogue_preview_and_upload(saddle: Saddle, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert saddle("catalog") == 0
+    assert saddle("catalog", "optimizers") == 0
+    assert saddle("catalog", "optimizers", "adamw") == 0
+    assert re.search(r"lr\s+0\.001\s+number > 0", capsys.readouterr().out)
+    assert saddle("catalog", "presets", "--json") == 0
+    assert "digits-adam" in json.loads(capsys.readouterr().out)
+    assert saddle("preview", "cosine", "--lr", "0.1", "--steps", "10", "--json") == 0
+    rates = json.loads(capsys.readouterr().out)["rates"]
+    assert rates[0] == 0.1
+    assert rates == sorted(rates, reverse=True)
+    assert saddle("preview", "warmup", "--set", "steps=100", "--set", "after.kind=cosine") == 0
+    assert saddle("preview", "cosin") == 2
+    (tmp_path / "mine.csv").write_text("a,b\n1,2\n3,4\n")
+    capsys.readouterr()
+    assert saddle("upload", tmp_path / "mine.csv") == 0
+    assert re.match(r"dat_\w{26}  mine.csv: csv, 2 rows", capsys.readouterr().out)
+    assert saddle("upload", tmp_path / "none.csv") == 2
+
+
+def in_terminal(server: Any, columns: int, command: list[str]) -> tuple[int, str]:
+    """`saddle` in a terminal that wide, interrupted once it is seen to run: exit status and all that it drew."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, columns))
+    own = {"SADDLE_URL": server.url, "SADDLE_KEY": server.key, "TERM": "xterm", "NO_COLOR": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.client", *command],
+        cwd=ROOT,
+        env=server.environment | own,
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    os.close(slave)
+    said, end = b"", time.monotonic() + 60
+    try:
+        while time.monotonic() < end:
+            if not select.select([master], [], [], 1)[0]:
+                continue
+            try:
+                said += os.read(master, 65536)
+            except OSError:  # the other end is closed
+                break
+            if said.count(b" running") > 3:
+                process.send_signal(signal.SIGINT)
+    finally:
+        process.kill() if time.monotonic() >= end else None
+        status = process.wait()
+        os.close(master)
+    return status, said.decode()
+
+
+@pytest.fixture
+def long_run(client: Client, spec: Callable[..., dict[str, Any]]) -> Iterator[str]:
+    """A run that trains for minutes, unless it is ended, as it is in the end."""
+    run = client.submit(spec(name="long", steps=1_000_000)).runs[0].id
+    yield run
+    client.cancel(run)
+    for _ in client.watch(run):
+        pass
+    assert client.run(run).state == "cancelled"
+
+
+def test_watching_stays_within_the_terminal_and_ctrl_c_leaves_the_run_alone(
+    server: Any, client: Client, long_run: str
+) -> None:
+    for columns in (24, 60):
+        status, text = in_terminal(server, columns, ["watch", long_run])
+        assert status == 130, text
+        assert f"saddle cancel {long_run}" in text
+        drawn = re.sub(r"\x1b\[[0-9;]*[AJK]", "", text).replace("\r", "").split("\n")
+        assert [line for line in drawn if width_of(line) > columns and "saddle cancel" not in line] == []
+        assert "\x1b[3" not in text  # NO_COLOR
+        assert "*" in text  # two curves without colours are told apart by letters
+    assert client.run(long_run).state == "running"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(server: Any) -> None:
+    environment = server.environment | {"SADDLE_URL": server.url, "SADDLE_KEY": server.key}
+    line = f"{sys.executable} -m service.client catalog optimizers | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
