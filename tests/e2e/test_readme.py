@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,25 @@ def test_the_readme_walks_from_post_to_comparison(stack: Any, tmp_path: Path) ->
     comparison = json.loads((tmp_path / "comparison.json").read_text())
     assert comparison["difference"]["/optimizer/momentum"]["values"] == [0.9, 0.0]
     assert [group["label"] for group in comparison["groups"]] == ["momentum", "plain"]
+
+
+def test_the_commands_and_the_python_of_the_readme_run(stack: Any, tmp_path: Path) -> None:
+    (commands,) = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    (python,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    saddle = f'saddle() {{ "{sys.executable}" -m service.client "$@"; }}'
+    server = {"SADDLE_URL": str(stack.http.base_url).rstrip("/"), "SADDLE_KEY": stack.http.headers["Authorization"][7:]}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f'{saddle}\n{commands}\n"{sys.executable}" -c "$0"', python],
+        cwd=tmp_path,
+        env=stack.environment | server | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 succeeded" in done.stdout
+    assert "95 % interval" in done.stdout
+    assert (tmp_path / "curves.parquet").stat().st_size > 10_000
 
 
 def test_the_first_two_commands_are_those_of_run_py() -> None:
