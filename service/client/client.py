@@ -111,8 +111,16 @@ class Client:
         """Every point of the runs as a pandas frame: run, seed, series, step, value, ...; `Unusable` without pandas."""
         pandas = frames.library("pandas")
         ids = [runs] if isinstance(runs, str) else list(runs)
+        return pandas.DataFrame(frames.joined(self.columns(ids, names)))
+
+    def columns(self, run_ids: Iterable[str], names: Sequence[str] | None = None) -> Iterator[frames.Columns]:
+        """Every point of one run after the other, as plain columns of equal length."""
         known: dict[str, str] = {}
-        return pandas.DataFrame(frames.joined(frames.columns(self, run_id, names, known) for run_id in ids))
+        for run in map(self.run, run_ids):
+            if run.experiment_id not in known:
+                known[run.experiment_id] = self.experiment(run.experiment_id).name
+            there = [name for name in names or run.series if name in run.series]
+            yield frames.columns(run, known[run.experiment_id], self.series(run.id, there) if there else {})
 
     def watch(self, run_id: str, *, since: str = "", begin: Literal["start", "latest"] = "start") -> Iterator[Event]:
         """Events until the run ends; a broken connection or a restarted server is gone over, nothing is missed."""

@@ -8,7 +8,6 @@ from service.client import naming
 from service.client.commands.context import Commands, Context, command
 from service.client.errors import Unusable
 from service.client.export import FORMATS, format_of, write
-from service.client.frames import columns
 
 TEXTS = ("csv", "ndjson")
 
@@ -32,9 +31,8 @@ def do(asked: argparse.Namespace, context: Context) -> int:
     if target is None and context.json:
         raise Unusable("with --json, give --output FILE: standard output is for the summary; or use --format ndjson")
     names = [name.strip() for name in asked.series.split(",")] if asked.series else None
-    known: dict[str, str] = {}
     run_ids = list(dict.fromkeys(run_id for each in asked.what for run_id in naming.run_ids(client, each)))
-    rows = write((columns(client, run_id, names, known) for run_id in run_ids), form, target)
+    rows = write(client.columns(run_ids, names), form, target)
     if context.json:
         context.emit({"file": str(target), "format": form, "rows": rows, "runs": len(run_ids)})
     elif target is not None:
