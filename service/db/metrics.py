@@ -13,6 +13,7 @@ import numpy.typing as npt
 from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from service.db import tiles
 from service.db.chunks import Chunk, merge, unpack
 from service.db.tables import metric_chunk, series
 
@@ -32,26 +33,34 @@ FIELDS = [
     "nonfinite",
     "values",
     "steps",
+    "buckets",
 ]
 
 SUMMARISE = text(
     """
     UPDATE series SET n = series.n + :n, nonfinite = series.nonfinite + :nonfinite,
-        last = :last, last_step = :last_step,
+        last = :last, last_step = :last_step, first_step = LEAST(series.first_step, :first_step),
         min_step = CASE WHEN series.min IS NULL OR :min < series.min THEN :min_step ELSE series.min_step END,
         max_step = CASE WHEN series.max IS NULL OR :max > series.max THEN :max_step ELSE series.max_step END,
         min = LEAST(series.min, :min), max = GREATEST(series.max, :max)
     WHERE id = :id
     """
-).bindparams(*(bindparam(name, type_=series.c[name].type) for name in ("min", "max", "min_step", "max_step", "last")))
+).bindparams(
+    *(
+        bindparam(name, type_=series.c[name].type)
+        for name in ("min", "max", "min_step", "max_step", "last", "first_step")
+    )
+)
 
 RESUMMARISE = text(
     """
-    UPDATE series s SET n = c.n, nonfinite = c.nonfinite, last = c.last, last_step = c.last_step,
+    UPDATE series s SET n = c.n, nonfinite = c.nonfinite, last = c.last,
+        first_step = c.first_step, last_step = c.last_step,
         min = c.min, min_step = c.min_step, max = c.max, max_step = c.max_step
     FROM (
         SELECT s.id, coalesce(sum(v.n), 0) AS n, coalesce(sum(v.nonfinite), 0) AS nonfinite,
-            max(v.last_step) AS last_step, (array_agg(v.last ORDER BY v.last_step DESC))[1] AS last,
+            min(v.first_step) AS first_step, max(v.last_step) AS last_step,
+            (array_agg(v.last ORDER BY v.last_step DESC))[1] AS last,
             min(v.min) AS min, max(v.max) AS max,
             (array_agg(v.min_step ORDER BY v.min, v.min_step) FILTER (WHERE v.min IS NOT NULL))[1] AS min_step,
             (array_agg(v.max_step ORDER BY v.max DESC, v.max_step) FILTER (WHERE v.max IS NOT NULL))[1] AS max_step
@@ -71,6 +80,10 @@ VISIBLE = """
     FROM series s JOIN metric_chunk m ON m.run_id = s.run_id AND m.series_id = s.id
     JOIN attempt a ON a.run_id = m.run_id AND a.attempt = m.attempt
     WHERE s.run_id = %(run_id)s AND s.name = ANY(%(names)s) AND m.last_step >= %(first)s AND m.first_step <= %(last)s
+      AND m.first_step >= coalesce((  -- the chunk that holds `first`: the index is entered there, not at the beginning
+        SELECT b.first_step FROM metric_chunk b
+        WHERE b.run_id = s.run_id AND b.series_id = s.id AND b.attempt = a.attempt AND b.first_step <= %(first)s
+        ORDER BY b.first_step DESC LIMIT 1), 0)
       AND (a.cut_step IS NULL OR m.last_step <= a.cut_step)
     ORDER BY s.name, m.first_step
 """
@@ -127,7 +140,7 @@ def _fields(chunk: Chunk) -> dict[str, Any]:
 
 
 def _only(row: dict[str, Any], statement: Any) -> dict[str, Any]:
-    names = ("id", "n", "nonfinite", "last", "last_step", "min", "min_step", "max", "max_step")
+    names = ("id", "n", "nonfinite", "last", "first_step", "last_step", "min", "min_step", "max", "max_step")
     return {name: row[name] for name in names}
 
 
@@ -137,23 +150,23 @@ def resummarise(connection: Connection, run_id: str) -> None:
 
 
 def compact(connection: Connection, run_id: str, attempt: int, upto: int) -> None:
-    """Join this attempt's neighbouring small chunks up to `upto`; the points stay equal. Behind the fence."""
+    """Join this attempt's neighbouring small chunks up to `upto`, the points stay equal; then grow the pyramid.
+
+    Behind the fence. `upto` is a step no later attempt starts before, unless from the very beginning.
+    """
     chunk = metric_chunk.c
     mine = (chunk.run_id == run_id) & (chunk.attempt == attempt)
-    sizes = (
-        select(chunk.series_id, chunk.first_step, chunk.n)
-        .where(mine, chunk.last_step <= upto)
-        .order_by(chunk.series_id, chunk.first_step)
-    )
-    for series_id, starts in _small_neighbours(list(connection.execute(sizes))):
+    found = tiles.uncovered(connection, run_id, attempt, upto)
+    for series_id, starts in _small_neighbours([(piece.series_id, piece.first_step, piece.n) for piece in found]):
         group = mine & (chunk.series_id == series_id) & chunk.first_step.in_(starts)
         parts = connection.execute(select(metric_chunk).where(group).order_by(chunk.first_step)).all()
         connection.execute(metric_chunk.delete().where(group))
         row = {"run_id": run_id, "attempt": attempt, "series_id": series_id} | _fields(merge(parts))
         connection.execute(insert(metric_chunk).values(row))
+    tiles.grow(connection, run_id, attempt, upto, settled=MERGED)
 
 
-def _small_neighbours(sizes: Sequence[Any]) -> list[tuple[int, list[int]]]:
+def _small_neighbours(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, list[int]]]:
     """Runs of chunks side by side that together make one of MERGED points: (series id, their first steps)."""
     groups: list[tuple[int, list[int]]] = []
     filled = MERGED  # how full the open group is; at MERGED the next chunk opens another
