@@ -110,6 +110,8 @@ class Summary:
     max: float | None
     max_step: int | None
     nonfinite: int
+    first_step: int | None = None
+    id: int = 0
 
 
 def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, int]:
@@ -211,6 +213,10 @@ def summaries(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[
     found: dict[str, list[Summary]] = {run_id: [] for run_id in run_ids}
     for r in connection.execute(query):
         found[r.run_id].append(
-            Summary(r.name, r.n, r.last_step, r.last, r.min, r.min_step, r.max, r.max_step, r.nonfinite)
+            Summary(
+                *(r.name, r.n, r.last_step, r.last, r.min, r.min_step, r.max, r.max_step, r.nonfinite),
+                first_step=r.first_step,
+                id=r.id,
+            )
         )
     return found

@@ -106,6 +106,24 @@ def points(connection: Connection, asked: Sequence[Asked], first: int, last: int
     return Points(steps, values, _bounds(owner, len(asked)))
 
 
+NEXT = f"""
+    SELECT max(x.last_step) FROM (
+        SELECT c.last_step FROM attempt a JOIN metric_chunk c ON c.run_id = a.run_id AND c.attempt = a.attempt
+        WHERE a.run_id = %(run)s AND c.series_id = %(series)s AND c.last_step >= %(first)s
+            AND c.first_step <= %(last)s AND {VISIBLE.format(x="c")}
+        ORDER BY c.first_step LIMIT %(rows)s) x
+"""
+
+
+def reach(connection: Connection, asked: Asked, first: int, last: int, rows: int) -> int | None:
+    """The last step of the next `rows` chunks from `first` on; None where there are none."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    given = {"run": asked.run_id, "series": asked.series_id, "first": first, "last": last, "rows": rows}
+    found: int | None = driver.execute(NEXT, given).fetchone()[0]
+    return None if found is None else min(found, last)
+
+
 def buckets(connection: Connection, asked: Sequence[Asked], level: int, first: int, last: int) -> Buckets:
     """Every bucket of `level` that a step between `first` and `last` lies in, whole."""
     first, last = (first >> level) << level, (((last >> level) + 1) << level) - 1

@@ -269,7 +269,9 @@ event = Table(
     _word("kind"),
     Column("data", JSONB, nullable=False, server_default="{}"),
     _now("at"),
+    Column("xid", BigInteger, nullable=False, server_default=text("(pg_current_xact_id()::text)::bigint")),
     Index("event_run_id_id_idx", "run_id", "id"),
+    Index("event_project_id_xid_id_idx", "project_id", "xid", "id"),
 )
 
 dataset = Table(

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Engine
 
-from service.db import experiments, leases, projects, runs
+from service.db import endings, experiments, leases, projects, runs
 from service.db.chunks import pack
 from service.db.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
@@ -57,4 +57,4 @@ def fill(engine: Engine, held: Claim, steps: int, seed: int, flush: int = 1000, 
             else:
                 leases.flush(connection, held, chunks)
     with transaction(engine) as connection:
-        leases.finish(connection, held, State.SUCCEEDED, {})
+        endings.finish(connection, held, State.SUCCEEDED, {})

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from service.analysis.reduce import Reduced, bucketed
-from service.db import experiments, leases, metrics, pyramid, reaping, tiles
+from service.analysis.reduce import Reduced, bucketed, regroup
+from service.db import endings, experiments, leases, metrics, pyramid, reaping, tiles
 from service.db.buckets import CONSTANT, DOUBLE, GENERAL, SINGLE, Row, pack_buckets, together, unpack_buckets
 from service.db.chunks import pack
 from service.db.leases import Claim, SavedCheckpoint
@@ -134,7 +134,7 @@ class Training:
 
     def finish(self) -> None:
         with transaction(self.engine) as connection:
-            leases.finish(connection, self.held, State.SUCCEEDED, {})
+            endings.finish(connection, self.held, State.SUCCEEDED, {})
 
     def check(self, level: int, first: int, last: int) -> None:
         known = asked(self.engine, self.held.run_id)
@@ -147,9 +147,9 @@ class Training:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Chunks of 64 points and tiles of 4 buckets, so that a short run has every tier."""
+    """Chunks of 64 points and tiles of 2 buckets, so that a short run has every tier."""
     monkeypatch.setattr(metrics, "MERGED", 64)
-    monkeypatch.setattr(tiles, "WIDE", 4)
+    monkeypatch.setattr(tiles, "WIDE", 2)
     return
 
 
@@ -170,7 +170,7 @@ WINDOWS = st.lists(st.tuples(st.integers(0, 18), st.integers(0, 8000), st.intege
 
 
 @pytest.mark.usefixtures("small")
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deeds=STEPS, windows=WINDOWS, every=st.integers(1, 40), ended=st.booleans())
 def test_any_window_at_any_level_equals_the_slow_twin(
     engine: Engine,
@@ -191,3 +191,109 @@ def test_any_window_at_any_level_equals_the_slow_twin(
     training.check(windows[0][0], windows[0][1], windows[0][1] + windows[0][2])
     if ended:
         training.check(4, 0, 2**40)
+
+
+def tile_levels(engine: Engine) -> dict[int, int]:
+    with transaction(engine) as connection:
+        rows = connection.execute(text("SELECT level, count(*) AS count FROM metric_tile GROUP BY level"))
+        return {row.level: row[1] for row in rows}
+
+
+@pytest.mark.usefixtures("small")
+def test_a_cut_hides_of_every_tier_exactly_what_the_later_attempt_replaces(
+    engine: Engine, begin: Callable[[], Claim]
+) -> None:
+    training = Training(engine, begin(), awkward, every=3)
+    for _ in range(12):
+        training.flush(1000, save=True)
+    assert min(tile_levels(engine).values()) > 0
+    assert set(tile_levels(engine)) >= {8, 12}
+    training.flush(700)
+    training.lose()
+    training.values = lambda steps: steps * 2.0
+    for _ in range(6):
+        training.flush(1000, save=True)
+    training.finish()
+    for level in (0, 3, 4, 6, 8, 9, 12, 13, 16, 20):
+        training.check(level, 0, 20_000)
+        training.check(level, 11_500, 12_700)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_cut_to_the_very_beginning_hides_the_tiles_too(engine: Engine, begin: Callable[[], Claim]) -> None:
+    training = Training(engine, begin(), awkward, every=3)
+    for _ in range(6):
+        training.flush(1000, save=True)
+    with transaction(engine) as connection:  # as where both checkpoints that are kept cannot be read
+        connection.execute(text("UPDATE checkpoint SET damaged = true"))
+        connection.execute(text("UPDATE run SET checkpoint_step = 0"))
+    training.lose()
+    assert training.step == 0
+    training.values = lambda steps: steps * 2.0
+    training.flush(5000, save=True)
+    for level in (0, 4, 8, 9, 12, 20):
+        training.check(level, 0, 20_000)
+
+
+def test_rows_read_do_not_grow_with_the_run(engine: Engine, begin: Callable[[], Claim]) -> None:
+    training = Training(engine, begin(), lambda steps: np.float32(np.sin(steps / 9)), every=10_000)
+    rows: list[int] = []
+    read = pyramid._rows
+
+    def counted(*given: Any, **window: int) -> list[Any]:
+        found = read(*given, **window)
+        rows.append(len(found))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyramid, "_rows", counted)
+        for upto in (300_000, 1_200_000):
+            while training.step < upto:
+                training.flush(10_000, save=training.step % 100_000 == 90_000)
+            for level, width in ((4, 16_000), (8, 256_000), (10, 10**6), (12, 2**40)):
+                rows.clear()
+                seen(engine, [asked(engine, training.held.run_id)["loss"]], level, upto - width, upto)
+                assert sum(rows) < 90, (upto, level)
+    assert set(tile_levels(engine)) == {8, 12}
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        (np.full(300, 0.1), CONSTANT),
+        (np.float32(np.arange(300) / 7), SINGLE),
+        (np.arange(300) / 7, DOUBLE),
+        (np.where(np.arange(300) == 50, np.nan, 1.0), GENERAL),
+        (np.where(np.arange(300) % 2 == 0, 0.0, -0.0), SINGLE),
+    ],
+)
+def test_each_packed_form_comes_back(values: Any, code: int) -> None:
+    steps = np.arange(5, 305)
+    reduced = bucketed(steps, values.astype(np.float64), 4)[0]
+    packed = pack_buckets(reduced)
+    assert packed[0] == code
+    back, owner = together(unpack_buckets([Row(7, 4, 5, 304, packed)]))
+    assert set(owner.tolist()) == {7}
+    for name in (*COLUMNS, "mean"):
+        wanted = getattr(reduced, name)
+        assert getattr(back, name).tobytes() == wanted.tobytes() or np.isnan(wanted).any(), name
+
+
+def test_rows_of_several_series_and_forms_are_put_in_order() -> None:
+    rows = []
+    for owner, first, values in (
+        (1, 0, np.ones(64)),
+        (0, 64, np.arange(64.0)),
+        (0, 0, np.ones(64)),
+        (1, 64, np.ones(64)),
+    ):
+        steps = np.arange(first, first + 64)
+        rows.append(Row(owner, 4, first, first + 63, pack_buckets(bucketed(steps, values, 4)[0])))
+    found, owner = regroup(together(unpack_buckets(rows))[0], 4)[0], together(unpack_buckets(rows))[1]
+    assert owner.tolist() == [0] * 8 + [1] * 8
+    assert found.first_step.tolist() == list(range(0, 128, 16)) * 2
+
+
+def test_a_code_that_nobody_wrote_is_refused() -> None:
+    with pytest.raises(ValueError, match="format code 9"):
+        unpack_buckets([Row(0, 4, 0, 15, bytes([9]) + bytes(8))])

@@ -1,4 +1,4 @@
-"""The pyramid: stored buckets of chunks, tiles of wider buckets above them, and where a series begins."""
+"""Stored buckets of chunks, tiles of wider ones above them, where a series begins, and who wrote an event."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -19,6 +19,10 @@ def upgrade() -> None:
         """
     )
     op.add_column("metric_chunk", sa.Column("buckets", sa.LargeBinary(), nullable=True))
+    # which transaction wrote an event: old ones count as written before all others
+    op.add_column("event", sa.Column("xid", sa.BigInteger(), server_default="0", nullable=False))
+    op.alter_column("event", "xid", server_default=sa.text("(pg_current_xact_id()::text)::bigint"))
+    op.create_index("event_project_id_xid_id_idx", "event", ["project_id", "xid", "id"], unique=False)
     op.create_table(
         "metric_tile",
         sa.Column("run_id", sa.Text(collation="C"), nullable=False),
@@ -42,5 +46,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("metric_tile")
+    op.drop_index("event_project_id_xid_id_idx", table_name="event")
+    op.drop_column("event", "xid")
     op.drop_column("metric_chunk", "buckets")
     op.drop_column("series", "first_step")
