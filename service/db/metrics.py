@@ -13,8 +13,9 @@ import numpy.typing as npt
 from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from service.db import tiles
-from service.db.chunks import Chunk, merge, unpack
+from service.db import pyramid, tiles
+from service.db.chunks import Chunk, merge
+from service.db.pyramid import Asked
 from service.db.tables import metric_chunk, series
 
 MERGED = 4096  # points at which a merged chunk is closed
@@ -74,19 +75,6 @@ RESUMMARISE = text(
     WHERE s.id = c.id
     """
 )
-
-VISIBLE = """
-    SELECT s.name, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
-    FROM series s JOIN metric_chunk m ON m.run_id = s.run_id AND m.series_id = s.id
-    JOIN attempt a ON a.run_id = m.run_id AND a.attempt = m.attempt
-    WHERE s.run_id = %(run_id)s AND s.name = ANY(%(names)s) AND m.last_step >= %(first)s AND m.first_step <= %(last)s
-      AND m.first_step >= coalesce((  -- the chunk that holds `first`: the index is entered there, not at the beginning
-        SELECT b.first_step FROM metric_chunk b
-        WHERE b.run_id = s.run_id AND b.series_id = s.id AND b.attempt = a.attempt AND b.first_step <= %(first)s
-        ORDER BY b.first_step DESC LIMIT 1), 0)
-      AND (a.cut_step IS NULL OR m.last_step <= a.cut_step)
-    ORDER BY s.name, m.first_step
-"""
 
 
 @dataclass(frozen=True)
@@ -187,24 +175,22 @@ def _small_neighbours(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, 
 def read(
     connection: Connection, run_id: str, names: Sequence[str], first: int = 0, last: int = 2**62
 ) -> dict[str, Curve]:
-    """The visible points with first <= step <= last of each named series that the run has. Exact."""
-    parts: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]] = {}
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    with driver.cursor(binary=True) as cursor:  # the driver's own binary form: text would double the bytes
-        cursor.execute(VISIBLE, {"run_id": run_id, "names": list(names), "first": first, "last": last})
-        for name, *fields in cursor:
-            parts.setdefault(name, []).append(unpack(*fields))
-    curves = {}
-    for name, found in parts.items():
-        steps, values = zip(*found, strict=True)
-        curves[name] = _trim(np.concatenate(steps), np.concatenate(values), first, last)
+    """The visible points with first <= step <= last of each named series that has any there. Exact."""
+    return read_many(connection, [run_id], names, first, last)[run_id]
+
+
+def read_many(
+    connection: Connection, run_ids: Sequence[str], names: Sequence[str], first: int = 0, last: int = 2**62
+) -> dict[str, dict[str, Curve]]:
+    """The same of several runs at once, by run."""
+    chosen = series.c.run_id.in_(run_ids) & series.c.name.in_(names)
+    known = connection.execute(select(series.c.run_id, series.c.name, series.c.id).where(chosen)).all()
+    found = pyramid.points(connection, [Asked(row.run_id, row.id) for row in known], first, last)
+    curves: dict[str, dict[str, Curve]] = {run_id: {} for run_id in run_ids}
+    for row, begin, end in zip(known, found.bounds, found.bounds[1:], strict=False):
+        if begin < end:
+            curves[row.run_id][row.name] = Curve(found.steps[begin:end], found.values[begin:end])
     return curves
-
-
-def _trim(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64], first: int, last: int) -> Curve:
-    low, high = np.searchsorted(steps, first, "left"), np.searchsorted(steps, last, "right")
-    return Curve(steps[low:high], values[low:high])
 
 
 def summaries(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Summary]]:

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from service.api import streams
+from service.api.runtime import Runtime
 from service.db import projects, reaping
 from service.db.session import transaction
 
@@ -129,7 +130,14 @@ def test_from_latest_leaves_the_past_out(client: TestClient, submit: Submit, wor
     submit(steps=200)
     held = worker.claim()
     worker.flush(held, points(1, 100))
-    ending = threading.Timer(1.5, worker.finish, (held, points(101, 200)))
+    runtime: Runtime = client.app_state["runtime"]
+
+    def end_once_somebody_listens() -> None:
+        while not runtime.streams.total:
+            time.sleep(0.01)
+        worker.finish(held, points(101, 200))
+
+    ending = threading.Thread(target=end_once_somebody_listens)
     ending.start()
     messages = parse(client.get(f"/v1/runs/{held.run_id}/events?from=latest").text)
     ending.join()
