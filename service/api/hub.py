@@ -24,6 +24,7 @@ from service.nonfinite import dumps
 
 WAITING = 64  # portions a reader may be behind before it is dropped
 LET_GO_S = 5.0  # a reader that does not even take the reason is cut off
+PATIENCE_S = 2.0  # for the look that is under way when the process ends
 KEYS_S = 0.5  # between two looks which keys still open
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Hub:
 
     def __init__(self, engine: Engine, every_s: float) -> None:
         self._engine, self._every_s = engine, every_s
-        self._thread = anyio.CapacityLimiter(1)
+        self._looking = anyio.Lock()
         self._runs: dict[str, Channel] = {}
         self._projects: dict[str, Channel] = {}
         self._keys_asked = 0.0
@@ -119,6 +120,8 @@ class Hub:
             self._over = True
             for reader in self._everyone():
                 self._drop(reader, "ending")
+            with anyio.move_on_after(PATIENCE_S):  # a look under way gives its connection back
+                await self._looking.acquire()
             tasks.cancel_scope.cancel()
 
     async def _poll(self) -> None:
@@ -136,9 +139,8 @@ class Hub:
         projects = {name: channel.at for name, channel in self._projects.items()}
         keys = {reader.key_id for reader in self._everyone()} if self._keys_due() else set()
         try:
-            found = await anyio.to_thread.run_sync(
-                self._look, runs, projects, keys, limiter=self._thread, abandon_on_cancel=True
-            )
+            async with self._looking:
+                found = await anyio.to_thread.run_sync(self._look, runs, projects, keys, abandon_on_cancel=True)
         except SaddleError as error:
             log.warning("the poller could not look: %s", error)
             return
