@@ -1,1 +1,0 @@
-"""Curves as they leave the house: JSON, raw arrays, Arrow, Parquet, CSV, NDJSON."""

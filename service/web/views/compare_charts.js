@@ -1,0 +1,71 @@
+// A comparison in pictures beside the curves: rate against result, all fields against result, time to a target.
+import { html } from "../lib/html.js";
+import { number } from "../lib/api.js";
+import { Chart, Legend, colour, dash } from "../lib/chart.js";
+import { figure, visible } from "../lib/format.js";
+import { t } from "../lib/words.js";
+
+const result = (group, series) => {
+  const value = number(group.series[series]?.best.mean);
+  return Number.isFinite(value) ? value : null;
+};
+
+// One experiment a group: only then is a differing field the group's own.
+const plain = (groups) => groups.every((group) => group.trials.length === 1);
+
+// A field that differs and is a positive number against the result: the rate on a log axis first of all.
+export function Scatter({ difference, groups, series }) {
+  const numeric = Object.entries(difference).filter(([, { values }]) => values.every((value) => typeof value === "number" && value > 0));
+  if (!numeric.length || groups.length < 3 || !plain(groups)) return null;
+  const [pointer, { values }] = numeric.find(([name]) => name.endsWith("/lr")) || numeric[0];
+  const points = values.map((value, index) => ({ x: value, y: result(groups[index], series) })).sort((one, other) => one.x - other.x);
+  const lines = [{ label: series, colour: colour(0), dash: [], points: true, y: points.map(({ y }) => y) }];
+  return html`<section class="panel"><h2>${visible(pointer)} → ${visible(series)}</h2>
+    <${Chart} x=${points.map(({ x }) => x)} lines=${lines} logX=${true} xLabel=${visible(pointer)} height=${220} label=${t("chart.of", { name: visible(pointer) })}/></section>`;
+}
+
+const WIDTH = 1000;
+const HEIGHT = 240;
+
+// Every field that differs is an upright, the result the last one; each group is a line across them.
+export function Parallel({ difference, groups, series }) {
+  const fields = Object.entries(difference).filter(([, { missing }]) => missing.length === 0).slice(0, 9);
+  if (fields.length < 2 || groups.length < 2 || !plain(groups)) return null;
+  const axes = [...fields.map(([name, { values }]) => ({ name, values })), { name: series, values: groups.map((group) => result(group, series)) }].map(scaled);
+  const x = (index) => 60 + (index * (WIDTH - 120)) / (axes.length - 1);
+  const lines = groups.map((group, at) => ({ label: group.label, colour: colour(at), dash: dash(at) }));
+  return html`<section class="panel"><h2>${t("parallel")}</h2><svg class="parallel" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${t("parallel")}>
+    ${axes.map((axis, index) => html`<g key=${axis.name}><line class="upright" x1=${x(index)} x2=${x(index)} y1="30" y2=${HEIGHT - 30}/>
+      <text x=${x(index)} y="14" text-anchor="middle">${visible(axis.name).replace(/^\//, "")}</text>
+      ${axis.ticks.map(({ at, label }) => html`<text class="tick" x=${x(index) + 5} y=${30 + (1 - at) * (HEIGHT - 60) + 4}>${label}</text>`)}</g>`)}
+    ${lines.map((line, at) => html`<polyline key=${line.label} fill="none" stroke=${line.colour} stroke-width="2" stroke-dasharray=${line.dash.join(" ")}
+      points=${axes.map((axis, index) => (axis.places[at] === null ? "" : `${x(index)},${30 + (1 - axis.places[at]) * (HEIGHT - 60)}`)).join(" ")}/>`)}</svg>
+    <${Legend} lines=${lines}/></section>`;
+}
+
+// Numbers lie by size (by magnitude where they span more than a hundredfold), all else by its words.
+function scaled({ name, values }) {
+  const numbers = values.every((value) => value === null || typeof value === "number");
+  if (!numbers) {
+    const words = [...new Set(values.map((value) => JSON.stringify(value)))].sort();
+    const place = (word) => (words.length < 2 ? 0.5 : words.indexOf(word) / (words.length - 1));
+    return { name, places: values.map((value) => place(JSON.stringify(value))), ticks: words.map((word) => ({ at: place(word), label: visible(word).slice(0, 16) })) };
+  }
+  const known = values.filter((value) => value !== null);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const scale = low > 0 && high / low > 100 ? Math.log : (value) => value;
+  const place = (value) => (value === null ? null : high === low ? 0.5 : (scale(value) - scale(low)) / (scale(high) - scale(low)));
+  return { name, places: values.map(place), ticks: [...new Set([low, high])].map((value) => ({ at: place(value), label: figure(value, 3) })) };
+}
+
+export function Target({ target, groups, axis }) {
+  if (!target) return null;
+  const infinite = (value) => (Number.isFinite(value) ? figure(value, 3) : t("never"));
+  const profile = target.profiles.map((y, index) => ({ label: groups[index].label, y, colour: colour(index), dash: dash(index) }));
+  return html`<section class="panel"><h2>${t("target", { axis: t(`choice.${axis}`) })}</h2>
+    <div class="scroll"><table class="list"><thead><tr><th scope="col">${t("column.name")}</th>
+      ${target.workloads.map((each) => html`<th scope="col">${visible(each.label)} <small>≤ ${figure(number(each.target))}</small></th>`)}<th scope="col">${t("column.score")}</th></tr></thead>
+    <tbody>${groups.map((group, row) => html`<tr key=${group.label}><td>${visible(group.label)}</td>
+      ${target.times[row].map((value) => html`<td class="number">${infinite(number(value))}</td>`)}<td class="number">${figure(target.scores[row], 3)}</td></tr>`)}</tbody></table></div>
+    ${target.tau.length > 1 ? html`<${Chart} x=${target.tau} lines=${profile} xLabel=${t("profile.tau")} height=${200} label=${t("profile")}/><${Legend} lines=${profile}/>` : null}</section>`;
+}

@@ -1,0 +1,56 @@
+"""Whoever looks, on whatever: accessible, narrow, dark, in another language."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+See = Callable[[str], Page]
+PLACES = [
+    "experiments",
+    "experiment/{fast}",
+    "run/{run}",
+    "compare?experiments={fast},{slow}",
+    "new?preset=digits-adam",
+    "workers",
+]
+
+
+@pytest.fixture
+def place(trained: dict[str, Any]) -> Callable[[str], str]:
+    ids = {"fast": trained["fast"]["id"], "slow": trained["slow"]["id"], "run": trained["fast"]["runs"][0]["id"]}
+    return lambda template: template.format(**ids)
+
+
+@pytest.mark.parametrize("template", PLACES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_serious_stands_in_anybodys_way(
+    see: See, place: Callable[[str], str], template: str, scheme: Any
+) -> None:
+    page = see(place(template))
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_timeout(300)
+    found = Axe().run(page).response["violations"]
+    serious = [
+        f"{each['id']}: {each['nodes'][0]['html'][:120]}" for each in found if each["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+@pytest.mark.parametrize("template", PLACES)
+def test_a_phone_needs_no_sideways_scrolling(see: See, place: Callable[[str], str], template: str) -> None:
+    page = see(place(template))
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_another_language_is_spoken_and_remembered(see: See) -> None:
+    page = see("experiments")
+    page.get_by_label("Language").select_option("zh")
+    expect(page.get_by_role("link", name="实验")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("link", name="实验")).to_be_visible()
+    assert page.evaluate("document.documentElement.lang") == "zh"

@@ -1,0 +1,178 @@
+"""The page as a person uses it: signing in, looking, comparing, submitting, acting."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.conftest import SPEC, Stack, until
+
+from .conftest import HOSTILE
+
+See = Callable[[str], Page]
+Trained = dict[str, Any]
+
+
+def test_a_wrong_key_is_told_and_the_right_one_opens(stranger: Page, address: str, key: str, trained: Trained) -> None:
+    stranger.goto(address)
+    field = stranger.get_by_label("API key")
+    field.fill("key_00000000000000000000000000.x")
+    stranger.get_by_role("button", name="Sign in").click()
+    expect(stranger.get_by_role("alert")).to_contain_text("mistyped")
+    field.fill(key)
+    stranger.get_by_role("button", name="Sign in").click()
+    expect(stranger.get_by_role("link", name="fast", exact=True)).to_be_visible()
+    assert stranger.evaluate("document.cookie") == ""
+    stranger.get_by_role("button", name="Sign out").click()
+    expect(stranger.get_by_label("API key")).to_be_visible()
+
+
+def test_the_key_behind_the_address_is_taken_out_of_it(page: Page, key: str) -> None:
+    assert key not in page.url
+
+
+def test_the_table_shows_what_there_is_and_hostile_names_stay_text(see: See, trained: Trained) -> None:
+    page = see("experiments")
+    for name in HOSTILE:
+        expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
+    assert page.locator("main img, main iframe, main script").count() == 0
+    for name in HOSTILE[:3]:
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text(name)
+        page.go_back()
+
+
+def test_the_keyboard_alone_finds_marks_compares_and_opens(see: See, trained: Trained) -> None:
+    page = see("experiments")
+    page.get_by_role("link", name="fast", exact=True).wait_for()
+    page.keyboard.press("j")
+    first = page.evaluate("document.activeElement.dataset.row")
+    assert first.startswith("experiment/")
+    page.keyboard.press("x")
+    expect(page.get_by_text("1 chosen")).to_be_visible()
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(re.escape(first)))
+    page.keyboard.press("w")
+    expect(page.get_by_role("heading", name="Workers")).to_be_visible()
+    page.keyboard.press("e")
+    page.get_by_role("link", name="fast", exact=True).wait_for()
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.type") == "search"
+
+
+def test_a_run_is_seen_live_and_paused_resumed_and_cancelled(see: See, stack: Stack) -> None:
+    run = stack.post("/v1/experiments", SPEC | {"name": "long", "epochs": 5000})["runs"][0]["id"]
+    page = see(f"run/{run}")
+    expect(page.get_by_role("status")).to_have_text("live")
+    step = page.get_by_text(re.compile(r"step [\d,]+ of"))
+    late = []
+    for _ in range(5):
+        reached = stack.run(run)["step"] + 1
+        began = time.monotonic()
+        until(lambda at=reached: shown(step) >= at, 10)
+        late.append(time.monotonic() - began)
+    assert sorted(late)[2] < 1.5, f"a point was seen {late} s after it was there"
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("paused").first).to_be_visible()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("running").first).to_be_visible()
+    stack.post(f"/v1/runs/{run}/cancel", {}, 202)
+    expect(page.get_by_text("cancelled").first).to_be_visible()
+
+
+def shown(step: Any) -> int:
+    return int(re.sub(r"\D", "", step.inner_text().split("of")[0]))
+
+
+def test_a_broken_run_says_why_and_the_axis_marks_what_is_not_finite(see: See, trained: Trained) -> None:
+    page = see(f"run/{trained['broken']['runs'][0]['id']}")
+    expect(page.get_by_role("alert")).to_contain_text("diverged")
+    expect(page.get_by_role("img", name="Chart of loss")).to_be_visible()
+    assert page.locator(".chart canvas").count() >= 2
+    page.get_by_role("button", name="YAML").click()
+    expect(page.locator("pre.code")).to_contain_text("kind: digits")
+
+
+def test_zooming_asks_for_the_window_and_the_address_keeps_it(see: See, trained: Trained) -> None:
+    page = see(f"run/{trained['fast']['runs'][0]['id']}")
+    chart = page.locator(".chart .u-over").first
+    chart.wait_for()
+    box = chart.bounding_box()
+    assert box is not None
+    with page.expect_request(re.compile(r"/series\?.*from=\d+&to=\d+")):
+        page.mouse.move(box["x"] + 100, box["y"] + 50)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 400, box["y"] + 60, steps=5)
+        page.mouse.up()
+    assert re.search(r"from=\d+&to=\d+", page.url)
+    page.get_by_role("button", name="Whole run").click()
+    assert "from=" not in page.url
+
+
+def test_a_comparison_ranks_with_a_verdict_and_its_address_is_enough(
+    see: See, trained: Trained, browser: Browser, address: str, key: str
+) -> None:
+    page = see(f"compare?experiments={trained['slow']['id']},{trained['fast']['id']}&series=val/loss,loss&share=0.5")
+    verdict = page.locator("p.verdict").first
+    expect(verdict).to_contain_text("better")
+    first = page.locator("tbody tr").first.inner_text()
+    assert "fast" in first
+    expect(page.get_by_role("img", name="Chart of val/loss")).to_be_visible()
+    expect(page.get_by_role("heading", name="Time to the target (step)")).to_be_visible()
+    expect(page.get_by_text("/optimizer/lr").first).to_be_visible()
+    other = browser.new_page()
+    other.goto(f"{address}/#key={key}")
+    other.get_by_role("link", name="Saddle").wait_for()
+    other.goto(page.url)
+    expect(other.locator("p.verdict").first).to_have_text(verdict.inner_text())
+    assert other.locator("tbody tr").first.inner_text() == first
+    other.close()
+
+
+def test_form_and_document_edit_each_other_and_a_mistake_is_told_at_its_field(see: See, trained: Trained) -> None:
+    page = see("new?preset=digits-adam")
+    document = page.get_by_label("What will be sent")
+    rate = page.locator("fieldset", has_text="optimizer").get_by_label(re.compile(r"^lr"))
+    rate.fill("0.02")
+    rate.press("Tab")
+    assert json.loads(document.input_value())["optimizer"]["lr"] == 0.02
+    spec = json.loads(document.input_value())
+    document.fill(json.dumps(spec | {"name": "by hand", "epochs": 1, "seeds": [7]}))
+    expect(page.get_by_label(re.compile("^name"))).to_have_value("by hand")
+    rate.fill("-1")
+    rate.press("Tab")
+    expect(page.locator("label.wrong", has_text="lr")).to_be_visible()
+    expect(page.get_by_role("button", name="Train it")).to_be_disabled()
+    rate.fill("0.001")
+    rate.press("Tab")
+    send = page.get_by_role("button", name="Train it")
+    expect(send).to_be_enabled()
+    send.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("by hand")
+
+
+def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained) -> None:
+    run = trained["fast"]["runs"][0]
+    page = see(f"run/{run['id']}")
+    page.get_by_role("link", name="Fork").first.click()
+    rate = page.locator("fieldset", has_text="optimizer").get_by_label(re.compile(r"^lr"))
+    rate.fill("0.005")
+    rate.press("Tab")
+    length = page.get_by_label(re.compile("^epochs"))
+    length.fill("3")
+    length.press("Tab")
+    send = page.get_by_role("button", name="Train it")
+    expect(send).to_be_enabled()
+    send.click()
+    page.wait_for_url(re.compile("#/experiment/"))
+
+
+def test_workers_are_listed_with_what_they_run_on(see: See, trained: Trained) -> None:
+    page = see("workers")
+    expect(page.get_by_role("cell", name="w1")).to_be_visible()
+    expect(page.get_by_text("Nothing waits.")).to_be_visible()
