@@ -30,7 +30,7 @@ class Keeper:
         self.store, self.cache, self.lease, self.back = store, cache, lease, back
         self.fetching = False  # the trainer waits for the checkpoint to start from
         self.ending = False  # the trainer has ended the run; what it wrote last is on its way
-        self._under_way = 0  # checkpoints
+        self._under_way = 0  # checkpoints taken that have not come back
         self._closed = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -78,7 +78,10 @@ class Keeper:
 
     def takes(self, header: dict[str, Any] | None) -> bool:
         """Whether this frame waits here and comes back later; None is the end of the trainer's stream."""
-        if self.store.in_place or (header is not None and "lease" in header):
+        if self.store.in_place:
+            return False
+        if header is not None and "lease" in header:  # come back; only now may an end overtake it no more
+            self._under_way -= header["lease"] == self.lease and header["type"] in ("checkpoint", "checkpoint_failed")
             return False
         header = header or DIED
         if header["type"] == "checkpoint":
@@ -101,7 +104,6 @@ class Keeper:
             answer = {"type": "checkpoint_failed", "step": header["step"], "reason": header["reason"]}
             answer |= {"detail": f"it could not be stored: {error}"}
         shutil.rmtree(folder, ignore_errors=True)
-        self._under_way -= 1
         self._return(answer)
 
     def remove(self, locations: list[str]) -> None:
