@@ -9,6 +9,7 @@ SaddleError
 ├── Conflict           409 conflict           the state does not allow it
 ├── TooLarge           413 too_large
 ├── UnsupportedMedia   415 unsupported_media
+├── NotAcceptable      406 not_acceptable     no form that the Accept header takes
 ├── MethodNotAllowed   405 method_not_allowed
 ├── Misdirected        421 misdirected        the Host header names no server of ours
 ├── TooMany            429 too_many           more at once than one key may have
@@ -106,6 +107,12 @@ class UnsupportedMedia(SaddleError):
     """The body is not declared as JSON."""
 
     code, status, title = "unsupported_media", 415, "Send application/json"
+
+
+class NotAcceptable(SaddleError):
+    """The answer has none of the forms that were asked for."""
+
+    code, status, title = "not_acceptable", 406, "Not to be had in that form"
 
 
 class MethodNotAllowed(SaddleError):

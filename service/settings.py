@@ -57,6 +57,7 @@ class Settings(BaseSettings):
         2 * 2**30, ge=0, description="rows of an upload that take more stay on disk in training"
     )
     alive_file: Path | None = Field(None, description="a worker touches it after every answer from Postgres")
+    streams_per_key: int = Field(20, ge=1, description="streams one key may have open at once in a process of the API")
     sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
 
     @property

@@ -53,8 +53,8 @@ class Journal:
 
     def checkpoint(self, header: dict[str, Any]) -> None:
         """Make a checkpoint real, with all points up to it, and forget those that are no longer needed."""
-        named = ("step", "folder", "sha256", "size_bytes", "reason", "value")
-        saved = SavedCheckpoint(**{name: header[name] for name in named})
+        facts = {name: header[name] for name in ("step", "folder", "sha256", "size_bytes")}
+        saved = SavedCheckpoint(**facts, reason=header.get("reason", "due"), value=header.get("value"))
         chunks = self.pending.take()
         self.wish, retired = self.writer.commit(lambda c: leases.save_checkpoint(c, self.held, saved, chunks))
         self.checkpoint_step, self.not_saved = saved.step, 0

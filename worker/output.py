@@ -40,9 +40,9 @@ class Output:
         except (OSError, ValueError):  # the stream was closed
             return
         finally:
-            self.ended.set()
             if self._line:
                 self._log.info("trainer: %s", escaped(self._line))
+            self.ended.set()
 
     def _pass_on(self, piece: bytes) -> None:
         *lines, rest = (self._line + piece[: self._left]).split(b"\n")

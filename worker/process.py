@@ -71,7 +71,7 @@ class TrainerProcess:
             while (frame := read_frame(stream)) is not None:
                 kind = frame[0]["type"]
                 if kind == "ready":
-                    self.device = frame[0]["facts"]
+                    self.device = frame[0].get("facts", {})
                     self.ready.set()
                 elif kind == "pulse":
                     self.moved_at = time.monotonic()

@@ -24,13 +24,14 @@ def start(thread_id: int, moved: Callable[[], None], computes: bool, every_s: fl
 
 
 def _watch(thread_id: int, moved: Callable[[], None], computes: bool, every_s: float) -> None:
-    last, used_s = place(thread_id), cpu_s(thread_id)
-    while True:
-        time.sleep(every_s)
-        before, used_before_s = last, used_s
-        last, used_s = place(thread_id), cpu_s(thread_id)
-        if last != before or (computes and used_s - used_before_s > RUNNING * every_s):
+    before: Place = []
+    used_before_s = 0.0
+    while now := place(thread_id):  # nowhere: it has ended
+        used_s = cpu_s(thread_id)
+        if before and (now != before or (computes and used_s - used_before_s > RUNNING * every_s)):
             moved()
+        before, used_before_s = now, used_s
+        time.sleep(every_s)
 
 
 def place(thread_id: int) -> Place:
@@ -47,4 +48,7 @@ def cpu_s(thread_id: int) -> float:
     """Processor seconds of a thread; 0 where the system does not tell."""
     if sys.platform != "linux":
         return 0.0
-    return time.clock_gettime(time.pthread_getcpuclockid(thread_id))
+    try:
+        return time.clock_gettime(time.pthread_getcpuclockid(thread_id))
+    except OSError:  # it has just ended
+        return 0.0

@@ -5,7 +5,8 @@ the window, so appending points never changes a complete bucket as long as the l
 of level k make one of level k + 1. Only the two buckets at the window's edges may be partial.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from service.analysis.arrays import Counts, Mask, Steps, Values, series
 
 Number = TypeVar("Number", np.float64, np.int64)
+COLUMNS = ("first_step", "last_step", "min", "max", "mean", "last", "count", "nonfinite")
 Starts = npt.NDArray[np.intp]  # where each bucket begins
 
 
@@ -54,24 +56,29 @@ def reduce(
     last = last if last is not None else max(int(at[-1]), first) if at.size else first
     level = level_for(first, last, points)
     low, high = np.searchsorted(at, first, side="left"), np.searchsorted(at, last, side="right")
-    at, what = at[low:high], what[low:high]
-    starts = _starts(at, level)
-    finite = np.isfinite(what)
-    ends = _ends(starts, len(at))
+    return bucketed(at[low:high], what[low:high], level)[0]
+
+
+def bucketed(steps: Steps, values: Values, level: int, owner: Counts | None = None) -> tuple[Reduced, Counts]:
+    """Points in buckets of `level`, and whose each bucket is; see `regroup` for `owner`."""
+    whose = np.zeros(len(steps), np.int64) if owner is None else owner
+    starts = _starts(steps, level, owner)
+    finite = np.isfinite(values)
+    ends = _ends(starts, len(steps))
     nonfinite = _total((~finite).astype(np.int64), starts)
     count = ends - starts
-    least, most = _least(what, finite, starts), _most(what, finite, starts)
+    least, most = _least(values, finite, starts), _most(values, finite, starts)
     return Reduced(
         level=level,
-        first_step=at[starts],
-        last_step=at[ends - 1],
+        first_step=steps[starts],
+        last_step=steps[ends - 1],
         min=least,
         max=most,
-        mean=np.clip(_mean(what, finite, starts, count - nonfinite), least, most),
-        last=what[ends - 1],
+        mean=np.clip(_mean(values, finite, starts, count - nonfinite), least, most),
+        last=values[ends - 1],
         count=count,
         nonfinite=nonfinite,
-    )
+    ), whose[starts]
 
 
 def level_for(first: int, last: int, points: int) -> int:
@@ -88,32 +95,91 @@ def level_for(first: int, last: int, points: int) -> int:
 
 def merge_buckets(reduced: Reduced) -> Reduced:
     """The same points one level up: equal to reducing them directly, the mean to rounding."""
-    starts = _starts(reduced.first_step, reduced.level + 1)
+    return regroup(reduced, reduced.level + 1)[0]
+
+
+def singles(steps: Steps, values: Values) -> Reduced:
+    """Points as buckets of one, so that they can be put together with stored buckets."""
+    finite = np.isfinite(values)
+    what = values if finite.all() else np.where(finite, values, np.nan)
+    ones = np.ones(len(steps), np.int64)
+    return Reduced(0, steps, steps, what, what, what, values, ones, (~finite).astype(np.int64))
+
+
+def joined(parts: Sequence[Reduced]) -> Reduced:
+    """Buckets of several sources behind each other; the level is the widest one's."""
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
+    return Reduced(level=max(part.level for part in parts), **columns)
+
+
+def taken(reduced: Reduced, rows: Mask | Starts) -> Reduced:
+    """Some of the buckets: those of a mask, or in the order of the positions."""
+    return replace(reduced, **{name: getattr(reduced, name)[rows] for name in COLUMNS})
+
+
+def regroup(reduced: Reduced, level: int, owner: Counts | None = None) -> tuple[Reduced, Counts]:
+    """Finer buckets put together to buckets of `level`, and whose each one is.
+
+    `owner` (N,) numbers the series that each bucket belongs to; they lie by owner and then by step.
+    """
+    whose = np.zeros(len(reduced.count), np.int64) if owner is None else owner
+    starts = _starts(reduced.first_step, level, whose)
+    if len(starts) == len(whose):
+        return replace(reduced, level=level), whose
+    ends = _ends(starts, len(whose))
+    several = ends - starts > 1
+    if 2 * int(several.sum()) < len(starts):  # mostly there already: only neighbours at the seams are put together
+        found = replace(taken(reduced, starts), level=level)
+        inside = np.repeat(several, ends - starts)
+        seams = _put_together(taken(reduced, inside), _seams((ends - starts)[several]), level)
+        for name in COLUMNS:
+            getattr(found, name)[several] = getattr(seams, name)
+        return found, whose[starts]
+    return _put_together(reduced, starts, level), whose[starts]
+
+
+def _seams(sizes: Counts) -> Starts:
+    return np.cumsum(sizes) - sizes
+
+
+def _put_together(reduced: Reduced, starts: Starts, level: int) -> Reduced:
     ends = _ends(starts, len(reduced.count))
-    usable = reduced.count - reduced.nonfinite
-    finite = usable > 0
+    finite = ~np.isnan(reduced.min)
     least, most = _least(reduced.min, finite, starts), _most(reduced.max, finite, starts)
-    total = np.repeat(_total(usable, starts), ends - starts)
-    share = usable / np.maximum(total, 1)  # weights first: w1 m1 + w2 m2 stays in range, a sum of sums may not
-    with np.errstate(over="ignore"):  # rounding past the largest float, which clipping takes back
-        mean = _total(np.where(finite, reduced.mean, 0.0) * share, starts)
+    count, nonfinite = _total(reduced.count, starts), _total(reduced.nonfinite, starts)
     return Reduced(
-        level=reduced.level + 1,
+        level=level,
         first_step=reduced.first_step[starts],
         last_step=reduced.last_step[ends - 1],
         min=least,
         max=most,
-        mean=np.clip(mean, least, most),  # NaN where the extremes are: clipping carries it over
+        mean=np.clip(_mean_of_means(reduced, starts, count - nonfinite), least, most),  # NaN where the extremes are
         last=reduced.last[ends - 1],
-        count=_total(reduced.count, starts),
-        nonfinite=_total(reduced.nonfinite, starts),
+        count=count,
+        nonfinite=nonfinite,
     )
 
 
-def _starts(steps: Steps, level: int) -> Starts:
-    """Where each bucket of the level begins in `steps`."""
+def _mean_of_means(reduced: Reduced, starts: Starts, usable: Counts) -> Values:
+    """Of sums; where one overflows, of weights that come first: w1 m1 + w2 m2 stays in range."""
+    weights = reduced.count - reduced.nonfinite
+    means = _filled(reduced.mean, weights > 0, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = _total(means * weights, starts) / np.maximum(usable, 1)
+        over = ~np.isfinite(mean)
+        if over.any():
+            share = weights / np.maximum(np.repeat(usable, _ends(starts, len(weights)) - starts), 1)
+            mean[over] = np.nan_to_num(_total(means * share, starts))[over]  # past the largest float: clipping
+    return mean
+
+
+def _starts(steps: Steps, level: int, owner: Counts | None = None) -> Starts:
+    """Where each bucket of the level begins in `steps`, and where each owner does."""
     bucket = steps >> level
-    changes = np.flatnonzero(bucket[1:] != bucket[:-1]) + 1
+    new = bucket[1:] != bucket[:-1]
+    if owner is not None:
+        new |= owner[1:] != owner[:-1]
+    changes = np.flatnonzero(new) + 1
     return np.append(0, changes) if len(steps) else changes
 
 

@@ -1,8 +1,7 @@
-"""The route of a run's events: a stream that ends with the run, and that a reader can take up again anywhere."""
+"""The routes of streams: of one run, from any position to its end, and of all that happens in a project."""
 
-import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi import APIRouter, Header, Query
@@ -10,19 +9,21 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from service.api.deps import PrincipalDep, RunId, RuntimeDep
-from service.api.following import Look, News, Position, look, newest
+from service.api.following import Position, newest
+from service.api.hub import Reader
+from service.api.messages import ProjectPosition
 from service.api.runtime import Runtime
-from service.db import projects, runs
+from service.api.streams import ProjectStream, RunStream
+from service.db import news, runs
 from service.db.projects import Principal
 from service.db.session import snapshot
-from service.errors import Invalid, NotFound, Problem, Unavailable
-from service.nonfinite import dumps
+from service.errors import Invalid, Problem
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
-HEARTBEAT_S = 10.0  # a comment, so that proxies and readers know the stream is alive
-KEY_S = 0.5  # between two looks whether the key still opens
-RETRY_MS = 1000  # how long readers wait before they connect again
+router = APIRouter(prefix="/v1", tags=["runs"])
 ID = {"description": "the id of the last message that was read; the stream goes on behind it"}
+Begin = Annotated[Literal["start", "latest"], Query(alias="from", description="without a position")]
+LastId = Annotated[str | None, Query(max_length=40, **ID)]
+LastIdHeader = Annotated[str | None, Header(alias="Last-Event-ID", max_length=40, **ID)]
 
 
 class EventStream(StreamingResponse):
@@ -31,99 +32,97 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
-@router.get(
-    "/{run_id}/events",
-    operation_id="stream_events",
-    response_class=EventStream,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
-)
-def stream_events(
+STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+
+
+@router.get("/runs/{run_id}/events", operation_id="stream_events", response_class=EventStream, responses=STREAM)
+async def stream_events(
     run_id: RunId,
     principal: PrincipalDep,
     runtime: RuntimeDep,
-    begin: Annotated[Literal["start", "latest"], Query(alias="from", description="without a position")] = "start",
-    last_event_id: Annotated[str | None, Query(max_length=40, **ID)] = None,
-    header: Annotated[str | None, Header(alias="Last-Event-ID", max_length=40, **ID)] = None,
+    begin: Begin = "start",
+    last_event_id: LastId = None,
+    header: LastIdHeader = None,
 ) -> EventStream:
     """Messages `state`, `points`, `cut`, `checkpoint`, `wish`, `end`, each with an id to resume from.
 
     `points` holds {series: {name: {step, value}}, upto}: every point up to that step is sent. After `cut`, drop what
-    lies beyond its `from_step`: the run goes on from there. `end` is the last one; close then.
+    lies beyond its `from_step`: the run goes on from there. `end` is the last one; close then. `dropped` tells why the
+    server closes before: connect again with the last id.
     """
-    position = _given(last_event_id, "/query/last_event_id") or _given(header, "/header/Last-Event-ID")
-    with snapshot(runtime.engine) as connection:
-        runs.get(connection, principal, run_id)
-        if position is None:
-            position = newest(connection, principal, run_id) if begin == "latest" else Position()
+    given = _one_of(last_event_id, header)
+    position = None if given is None else Position.parse(given[0])
+    if given is not None and position is None:
+        raise _no_position(given[1])
+
+    def start() -> Position:
+        with snapshot(runtime.engine) as connection:
+            runs.get(connection, principal, run_id)
+            if position is None and begin == "latest":
+                return newest(connection, principal, run_id)
+        return position or Position()
+
+    at = await anyio.to_thread.run_sync(start, limiter=runtime.stream_threads)
     runtime.streams.take(principal.key_id)
-    return _Counted(_Stream(runtime, principal, run_id, position), runtime, principal)
+    reader = runtime.hub.follow(run_id, principal.key_id)
+    return _Counted(RunStream(runtime, principal, run_id, at, reader).messages(), runtime, principal, reader)
 
 
-def _given(text: str | None, pointer: str) -> Position | None:
-    """The position in `text`; an empty one is none, as a fresh reader may send it."""
-    if not text:
-        return None
-    position = Position.parse(text)
-    if position is None:
-        raise Invalid.of([Problem(pointer, "bad_position", "give an id of this stream, as it was sent.")])
-    return position
+@router.get("/events", operation_id="stream_project", response_class=EventStream, responses=STREAM)
+async def stream_project(
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    begin: Begin = "latest",
+    last_event_id: LastId = None,
+    header: LastIdHeader = None,
+) -> EventStream:
+    """What happens to all runs of the project: their events, each with its run_id and an id to resume from.
+
+    Between them `runs`, without an id: {runs: [{run_id, state, step, total_steps, last}]} of those running runs that
+    have moved since the message before; all of them at the beginning. `reset` says that the id given is not of this
+    database: read the list of runs anew.
+    """
+    given = _one_of(last_event_id, header)
+    position = None if given is None else ProjectPosition.parse(given[0])
+    if given is not None and position is None:
+        raise _no_position(given[1])
+
+    def start() -> tuple[ProjectPosition, bool]:
+        with snapshot(runtime.engine) as connection:
+            now = ProjectPosition(news.horizon(connection), 0)
+        if position is None:
+            return (now if begin == "latest" else ProjectPosition()), False
+        return (now, True) if position.xid > now.xid else (position, False)
+
+    at, reset = await anyio.to_thread.run_sync(start, limiter=runtime.stream_threads)
+    runtime.streams.take(principal.key_id)
+    reader = runtime.hub.follow_project(principal.project_id, principal.key_id)
+    stream = ProjectStream(runtime, principal.project_id, at, reader, reset)
+    return _Counted(stream.messages(), runtime, principal, reader)
+
+
+def _one_of(query: str | None, header: str | None) -> tuple[str, str] | None:
+    """The position given and where; an empty one is none, as a fresh reader may send it."""
+    if query:
+        return query, "/query/last_event_id"
+    return (header, "/header/Last-Event-ID") if header else None
+
+
+def _no_position(pointer: str) -> Invalid:
+    return Invalid.of([Problem(pointer, "bad_position", "give an id of this stream, as it was sent.")])
 
 
 class _Counted(EventStream):
-    """Gives its slot back however it ends."""
+    """Gives its slot and its place in the hub back however it ends."""
 
-    def __init__(self, stream: "_Stream", runtime: Runtime, principal: Principal) -> None:
-        super().__init__(stream.messages(), headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._runtime, self._key_id = runtime, principal.key_id
+    def __init__(self, messages: AsyncIterator[str], runtime: Runtime, principal: Principal, reader: Reader) -> None:
+        super().__init__(messages, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._runtime, self._key_id, self._reader = runtime, principal.key_id, reader
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            with self._reader.scope:  # cancelled where a dropped reader does not even take the reason
+                await super().__call__(scope, receive, send)
         finally:
+            self._runtime.hub.leave(self._reader)
             self._runtime.streams.give_back(self._key_id)
-
-
-class _Stream:
-    """One reader. It looks by itself; a poller that all readers share would take the place of `_look`."""
-
-    def __init__(self, runtime: Runtime, principal: Principal, run_id: str, position: Position) -> None:
-        self._runtime, self._principal, self._run_id = runtime, principal, run_id
-        self._position = position
-        self._key_asked = time.monotonic()
-
-    async def messages(self) -> AsyncIterator[str]:
-        """Until the run ends, the process ends, or the key does."""
-        yield f"retry: {RETRY_MS}\n\n"
-        spoken = time.monotonic()
-        while not self._runtime.closing.is_set():
-            try:
-                found = await anyio.to_thread.run_sync(self._look, limiter=self._runtime.stream_threads)
-            except Unavailable:  # the reader is better off waiting here than connecting again
-                found = Look([], self._position, more=False, ended=False)
-            except NotFound:  # the key is gone
-                return
-            self._position = found.position
-            if found.news:
-                yield "".join(map(_message, found.news))
-                spoken = time.monotonic()
-            elif time.monotonic() - spoken >= HEARTBEAT_S:
-                yield ": alive\n\n"
-                spoken = time.monotonic()
-            if found.ended:
-                return
-            if not found.more:
-                with anyio.move_on_after(self._runtime.settings.sse_poll_s):
-                    await self._runtime.closing.wait()
-
-    def _look(self) -> Look:
-        with snapshot(self._runtime.engine) as connection:
-            if time.monotonic() - self._key_asked >= KEY_S:
-                self._key_asked = time.monotonic()
-                if not projects.key_opens(connection, self._principal.key_id):
-                    raise NotFound("The key is revoked.")
-            return look(connection, self._principal, self._run_id, self._position)
-
-
-def _message(news: News) -> str:
-    """As the HTML standard writes a message; JSON has no line breaks."""
-    return f"id: {news.position}\nevent: {news.kind}\ndata: {dumps(news.data)}\n\n"

@@ -6,12 +6,13 @@ what a cut took back is either told before the cut or not at all.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from service.db import events, metrics, runs
+from service.db import events, news, runs
 from service.db.events import Event
+from service.db.metrics import Curve
 from service.db.projects import Principal
 from service.db.session import Connection
 from service.lifecycle import TERMINAL
@@ -49,7 +50,7 @@ class News:
 class Look:
     """What one look found; `more` where another look would find more at once."""
 
-    news: list[News]
+    told: list[News]
     position: Position
     more: bool
     ended: bool
@@ -64,24 +65,24 @@ def look(connection: Connection, principal: Principal, run_id: str, position: Po
     """All that is new, from one snapshot: events, then points, then the end."""
     run = runs.get(connection, principal, run_id)
     found = events.after(connection, [run_id], position.event, EVENTS)
-    news = list(_told(found, position))
-    if news:
-        position = news[-1].position
+    told = list(news_of(found, position))
+    if told:
+        position = told[-1].position
     if len(found) == EVENTS:  # a cut may be among those that are left: no points before it is known
-        return Look(news, position, more=True, ended=False)
+        return Look(told, position, more=True, ended=False)
     if run.step > position.step:
         upto = min(run.step, position.step + STEPS)
         points = _points(connection, run_id, position.step + 1, upto)
         position = replace(position, step=upto)
         if points:
-            news.append(News("points", {"series": points, "upto": upto}, position))
+            told.append(News("points", {"series": points, "upto": upto}, position))
     ended = run.state in TERMINAL and position.step >= run.step
     if ended:
-        news.append(News("end", {"state": run.state.value}, position))
-    return Look(news, position, more=position.step < run.step, ended=ended)
+        told.append(News("end", {"state": run.state.value}, position))
+    return Look(told, position, more=position.step < run.step, ended=ended)
 
 
-def _told(found: Sequence[Event], position: Position) -> Iterator[News]:
+def news_of(found: Sequence[Event], position: Position) -> Iterator[News]:
     """Events as messages; a cut takes the reader back."""
     for event in found:
         step = position.step
@@ -93,10 +94,9 @@ def _told(found: Sequence[Event], position: Position) -> Iterator[News]:
 
 def _points(connection: Connection, run_id: str, first: int, last: int) -> dict[str, dict[str, list[Any]]]:
     """Steps and values of every series that has points there."""
-    names = [summary.name for summary in metrics.summaries(connection, [run_id])[run_id]]
-    curves = metrics.read(connection, run_id, names, first, last)
-    return {
-        name: {"step": curve.steps.tolist(), "value": curve.values.tolist()}
-        for name, curve in curves.items()
-        if len(curve.steps)
-    }
+    return columns(news.points(connection, [(run_id, first, last)]).get(run_id, {}))
+
+
+def columns(curves: Mapping[str, Curve]) -> dict[str, dict[str, list[Any]]]:
+    """As they are sent."""
+    return {name: {"step": curve.steps.tolist(), "value": curve.values.tolist()} for name, curve in curves.items()}

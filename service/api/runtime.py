@@ -10,6 +10,7 @@ from anyio import CapacityLimiter
 
 from service.api.background import Dispatcher, Reaper
 from service.api.ending import told_to_end
+from service.api.hub import Hub
 from service.api.slots import StreamSlots
 from service.db.session import Engine, check_schema, make_engine
 from service.settings import Settings
@@ -25,11 +26,12 @@ class Runtime:
     settings: Settings
     engine: Engine
     dispatcher: Dispatcher
+    hub: Hub
+    streams: StreamSlots
     closing: anyio.Event = field(default_factory=anyio.Event)  # set when the process shall end: streams end too
     route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTES))
     key_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEYS))
-    stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAMS))
-    streams: StreamSlots = field(default_factory=StreamSlots)
+    stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAMS))  # readers who look alone
 
 
 @asynccontextmanager
@@ -44,10 +46,14 @@ async def running(settings: Settings) -> AsyncIterator[Runtime]:
         threads = [dispatcher, Reaper(engine, settings, ending)]
         for thread in threads:
             thread.start()
-        runtime = Runtime(settings, engine, dispatcher)
+        hub = Hub(engine, settings.sse_poll_s)
+        runtime = Runtime(settings, engine, dispatcher, hub, StreamSlots(settings.streams_per_key))
         try:
-            with told_to_end(runtime.closing):
-                yield runtime
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(hub.run, runtime.closing)
+                with told_to_end(runtime.closing):
+                    yield runtime
+                runtime.closing.set()
         finally:
             runtime.closing.set()
             ending.set()

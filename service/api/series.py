@@ -1,25 +1,29 @@
-"""The route of a run's curves: exact where they fit, else in buckets that keep every extreme."""
+"""The routes of curves: exact where they fit, else in buckets that keep every extreme."""
 
-import math
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import Field
 
-from service.analysis.reduce import Reduced, level_for, reduce
-from service.api.deps import ConnectionDep, PrincipalDep, RunId
+from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep
+from service.api.reading import FORMS, JSON, Axis, Chosen, Wanted, answer, columns_of, steps_per_epoch, window
 from service.api.views import Number, View
 from service.db import experiments, metrics, runs
-from service.db.metrics import Curve, Summary
+from service.db.metrics import Summary
+from service.db.projects import Principal
+from service.db.runs import StoredRun
+from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
-from service.nonfinite import dumps
-from service.spec.experiment import Experiment
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
-LAST = 2**62
-Axis = Literal["step", "epoch"]
-Points = Annotated[int, Query(ge=1, le=10_000)] | Literal["all"]
+__all__ = ["get_many_series", "get_series", "router", "steps_per_epoch", "window"]
+router = APIRouter(prefix="/v1", tags=["runs"])
+MOST_RUNS = 200
+RAW: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media: RAW for media in FORMS if media != JSON}},
+    304: {"description": "what If-None-Match named is still right"},
+}
 
 
 class SeriesView(View):
@@ -42,7 +46,9 @@ class Reduction(View):
     """How the curves were reduced."""
 
     method: Literal["none", "buckets"]
-    bucket_steps: int = Field(description="steps a bucket spans, counted from step 0; 1: the exact points")
+    bucket_steps: int = Field(
+        description="steps a bucket spans, counted from step 0, whole at the window's ends too; 1: the exact points"
+    )
     points: int = Field(description="entries of the longest series")
 
 
@@ -55,99 +61,113 @@ class RunSeries(View):
     reduction: Reduction
 
 
-@router.get("/{run_id}/series", operation_id="get_series", response_model_exclude_none=True)
+class RunOfMany(View):
+    """One run's part of an answer for several."""
+
+    run_id: str
+    series: dict[str, SeriesView]
+
+
+class ManySeries(View):
+    """Curves of several runs, all with one bucket width."""
+
+    x: Axis
+    runs: list[RunOfMany]
+    reduction: Reduction
+
+
+def _wanted(
+    x: Annotated[Axis, Query(description="the unit of from and to, and whether epochs are added")] = "step",
+    first: Annotated[float | None, Query(alias="from", ge=0, allow_inf_nan=False)] = None,
+    last: Annotated[float | None, Query(alias="to", ge=0, allow_inf_nan=False)] = None,
+    points: Annotated[
+        Annotated[int, Query(ge=1, le=10_000)] | Literal["all"],
+        Query(description="most points of a series; all: the exact series"),
+    ] = 1000,
+    columns: Annotated[
+        str | None, Query(max_length=200, description="comma-separated; of reduced curves only these")
+    ] = None,
+    accept: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
+    if_none_match: Annotated[str | None, Header(alias="If-None-Match", max_length=4000)] = None,
+) -> Wanted:
+    window(first, last, 1)
+    return Wanted(x, first, last, points, columns_of(columns), accept, if_none_match)
+
+
+WantedDep = Annotated[Wanted, Depends(_wanted)]
+
+
+@router.get(
+    "/runs/{run_id}/series",
+    operation_id="get_series",
+    response_model=RunSeries,
+    response_model_exclude_none=True,
+    responses=RESPONSES,
+)
 def get_series(
     run_id: RunId,
     principal: PrincipalDep,
     connection: ConnectionDep,
+    runtime: RuntimeDep,
+    wanted: WantedDep,
     names: Annotated[str | None, Query(max_length=4096, description="comma-separated; without it, all")] = None,
-    x: Annotated[Axis, Query(description="the unit of from and to, and whether epochs are added")] = "step",
-    first: Annotated[float | None, Query(alias="from", ge=0, allow_inf_nan=False)] = None,
-    last: Annotated[float | None, Query(alias="to", ge=0, allow_inf_nan=False)] = None,
-    points: Annotated[Points, Query(description="most points of a series; all: the exact series")] = 1000,
-) -> RunSeries:
-    """The visible points of a run between `from` and `to`, both included."""
+) -> Response:
+    """The visible points of a run between `from` and `to`, both included; as JSON, arrays or a table by `Accept`."""
     run = runs.get(connection, principal, run_id)
-    per_epoch = 1 if x == "step" else steps_per_epoch(experiments.get(connection, principal, run.experiment_id).spec)
-    low, high = window(first, last, per_epoch)
-    chosen = choose(metrics.summaries(connection, [run_id])[run_id], names)
-    curves = metrics.read(connection, run_id, chosen, low, high)
-    bucket_steps = 1 if points == "all" else _bucket_steps(list(curves.values()), points)
-    epochs = per_epoch if x == "epoch" else None
-    views = {name: _view(curves.get(name), bucket_steps, epochs) for name in chosen}
-    longest = max((len(view.step or view.first_step or ()) for view in views.values()), default=0)
-    method: Literal["none", "buckets"] = "none" if bucket_steps == 1 else "buckets"
-    reduction = Reduction(method=method, bucket_steps=bucket_steps, points=longest)
-    return RunSeries(run_id=run_id, x=x, series=views, reduction=reduction)
+    units = _units(connection, principal, [run], wanted.x)
+    known = metrics.summaries(connection, [run_id])[run_id]
+    series = [Chosen(run, summary, units[run.id]) for summary in choose(known, names)]
+    return answer(runtime, connection, principal, series, wanted, run_id)
 
 
-def steps_per_epoch(spec: dict[str, object]) -> int:
-    """Of a stored spec."""
-    return Experiment.model_validate_json(dumps(spec)).steps_per_epoch
+@router.get(
+    "/series",
+    operation_id="get_many_series",
+    response_model=ManySeries,
+    response_model_exclude_none=True,
+    responses=RESPONSES,
+)
+def get_many_series(
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    runtime: RuntimeDep,
+    wanted: WantedDep,
+    ids: Annotated[str, Query(alias="runs", max_length=32 * MOST_RUNS, description="comma-separated, each once")],
+    names: Annotated[
+        str, Query(max_length=4096, description="comma-separated; a run without one is left out")
+    ] = "loss",
+) -> Response:
+    """Curves of several runs in one answer, all with one bucket width; otherwise as for one run."""
+    given = [each.strip() for each in ids.split(",")]
+    if len(given) > MOST_RUNS:
+        raise Invalid.of([Problem("/query/runs", "too_many_runs", f"these are {len(given)} runs.", {"le": MOST_RUNS})])
+    if len(set(given)) < len(given):
+        raise Invalid.of([Problem("/query/runs", "repeated", "give each id once.")])
+    found = runs.some(connection, principal, given)
+    units = _units(connection, principal, found, wanted.x)
+    known = metrics.summaries(connection, given)
+    asked = {name.strip() for name in names.split(",")}
+    series = [Chosen(run, s, units[run.id]) for run in found for s in known[run.id] if s.name in asked]
+    return answer(runtime, connection, principal, series, wanted, None)
 
 
-def window(first: float | None, last: float | None, per_epoch: int) -> tuple[int, int]:
-    """The steps within `first` and `last`, given in epochs of `per_epoch` steps."""
-    if first is not None and last is not None and first > last:
-        raise Invalid.of([Problem("/query/from", "empty_window", "from lies behind to: swap them.")])
-    low = 0 if first is None else min(math.ceil(first * per_epoch), LAST)
-    return low, LAST if last is None else min(math.floor(last * per_epoch), LAST)
+def _units(connection: Connection, principal: Principal, found: Sequence[StoredRun], x: Axis) -> Mapping[str, int]:
+    """Steps in a unit of the axis, by run."""
+    if x == "step":
+        return {run.id: 1 for run in found}
+    owners = list(dict.fromkeys(run.experiment_id for run in found))
+    specs = {each.id: each.spec for each in experiments.some(connection, principal, owners)}
+    units = {owner: steps_per_epoch(spec) for owner, spec in specs.items()}
+    return {run.id: units[run.experiment_id] for run in found}
 
 
-def choose(known: Sequence[Summary], names: str | None) -> list[str]:
+def choose(known: Sequence[Summary], names: str | None) -> list[Summary]:
     """The series asked for, or `NotFound` with those that there are."""
-    there = [summary.name for summary in known]
+    there = {summary.name: summary for summary in known}
     if names is None:
-        return there
+        return list(known)
     chosen = list(dict.fromkeys(name.strip() for name in names.split(",")))
     if any(name not in there for name in chosen):
-        listed = ", ".join(there[:50]) or "none yet"
+        listed = ", ".join(list(there)[:50]) or "none yet"
         raise NotFound(f"The run has no such series; it has: {listed}.")
-    return chosen
-
-
-def _bucket_steps(curves: Sequence[Curve], points: int) -> int:
-    """One bucket width for all curves of an answer: 1 where the longest fits."""
-    filled = [curve for curve in curves if len(curve.steps)]
-    if all(len(curve.steps) <= points for curve in filled):
-        return 1
-    first, last = min(int(c.steps[0]) for c in filled), max(int(c.steps[-1]) for c in filled)
-    return int(2 ** level_for(first, last, points))
-
-
-def _view(curve: Curve | None, bucket_steps: int, per_epoch: int | None) -> SeriesView:
-    if bucket_steps == 1 or curve is None or not len(curve.steps):
-        steps: list[int] = curve.steps.tolist() if curve else []
-        values: list[float] = curve.values.tolist() if curve else []
-        return SeriesView(step=steps, value=values, epoch=_epochs(steps, per_epoch))
-    return _buckets(reduce_to(curve, bucket_steps), per_epoch)
-
-
-def reduce_to(curve: Curve, bucket_steps: int) -> Reduced:
-    """The curve in buckets of this width, a power of two."""
-    first, last = int(curve.steps[0]), int(curve.steps[-1])
-    return reduce(curve.steps, curve.values, last // bucket_steps - first // bucket_steps + 1, first, last)
-
-
-def _buckets(reduced: Reduced, per_epoch: int | None) -> SeriesView:
-    last_step = reduced.last_step.tolist()
-    return SeriesView(
-        epoch=_epochs(last_step, per_epoch),
-        first_step=reduced.first_step.tolist(),
-        last_step=last_step,
-        min=_or_null(reduced.min.tolist()),
-        max=_or_null(reduced.max.tolist()),
-        mean=_or_null(reduced.mean.tolist()),
-        last=reduced.last.tolist(),
-        count=reduced.count.tolist(),
-        nonfinite=reduced.nonfinite.tolist(),
-    )
-
-
-def _epochs(steps: Sequence[int], per_epoch: int | None) -> list[float] | None:
-    return [step / per_epoch for step in steps] if per_epoch else None
-
-
-def _or_null(values: Sequence[float]) -> list[float | None]:
-    """Null where there is nothing finite to take a minimum, maximum or mean of."""
-    return [None if math.isnan(value) else value for value in values]
+    return [there[name] for name in chosen]

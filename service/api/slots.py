@@ -5,21 +5,20 @@ from collections import Counter
 
 from service.errors import TooMany
 
-LIMIT = 20
-
 
 class StreamSlots:
     """Counts open streams by key; a taken slot must be given back."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._open: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def take(self, key_id: str) -> None:
         """`TooMany` beyond the limit."""
         with self._lock:
-            if self._open[key_id] >= LIMIT:
-                raise TooMany(f"This key has {LIMIT} streams open: close one, or use another key.")
+            if self._open[key_id] >= self._limit:
+                raise TooMany(f"This key has {self._limit} streams open: close one, or use another key.")
             self._open[key_id] += 1
 
     def give_back(self, key_id: str) -> None:

@@ -19,7 +19,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from service.analysis.reduce import bucketed
+from service.db.buckets import pack_buckets
+
 CONSTANT, SINGLE, DOUBLE = 0, 1, 2
+BASE = 4  # the level of a chunk's own buckets: 16 steps each
+WORTH = 64  # values; a shorter chunk is read as it is
 WIDEST = 2**31 - 1  # steps between neighbours: `every` is an int4 column; wider even spacing is listed like uneven
 
 Steps = npt.NDArray[np.int64]
@@ -43,6 +48,7 @@ class Chunk:
     nonfinite: int
     values: bytes
     steps: bytes | None
+    buckets: bytes | None = None  # of 2^BASE steps; None where they would save nothing
 
 
 class Packed(Protocol):
@@ -103,7 +109,16 @@ def pack(steps: npt.ArrayLike, values: npt.ArrayLike) -> Chunk:
         nonfinite=len(at) - int(np.count_nonzero(finite)),
         values=_encode(what),
         steps=None if every else at.astype("<i8").tobytes(),
+        buckets=_buckets(at, what),
     )
+
+
+def _buckets(steps: Steps, values: Values) -> bytes | None:
+    """The lowest level of the pyramid, where it is a fourth of the values or less."""
+    spans = (int(steps[-1]) >> BASE) - (int(steps[0]) >> BASE) + 1
+    if len(steps) < WORTH or spans > len(steps) // 4:
+        return None
+    return pack_buckets(bucketed(steps, values, BASE)[0])
 
 
 def unpack(

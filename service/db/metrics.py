@@ -13,7 +13,9 @@ import numpy.typing as npt
 from sqlalchemy import Connection, bindparam, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from service.db.chunks import Chunk, merge, unpack
+from service.db import pyramid, tiles
+from service.db.chunks import Chunk, merge
+from service.db.pyramid import Asked
 from service.db.tables import metric_chunk, series
 
 MERGED = 4096  # points at which a merged chunk is closed
@@ -32,26 +34,34 @@ FIELDS = [
     "nonfinite",
     "values",
     "steps",
+    "buckets",
 ]
 
 SUMMARISE = text(
     """
     UPDATE series SET n = series.n + :n, nonfinite = series.nonfinite + :nonfinite,
-        last = :last, last_step = :last_step,
+        last = :last, last_step = :last_step, first_step = LEAST(series.first_step, :first_step),
         min_step = CASE WHEN series.min IS NULL OR :min < series.min THEN :min_step ELSE series.min_step END,
         max_step = CASE WHEN series.max IS NULL OR :max > series.max THEN :max_step ELSE series.max_step END,
         min = LEAST(series.min, :min), max = GREATEST(series.max, :max)
     WHERE id = :id
     """
-).bindparams(*(bindparam(name, type_=series.c[name].type) for name in ("min", "max", "min_step", "max_step", "last")))
+).bindparams(
+    *(
+        bindparam(name, type_=series.c[name].type)
+        for name in ("min", "max", "min_step", "max_step", "last", "first_step")
+    )
+)
 
 RESUMMARISE = text(
     """
-    UPDATE series s SET n = c.n, nonfinite = c.nonfinite, last = c.last, last_step = c.last_step,
+    UPDATE series s SET n = c.n, nonfinite = c.nonfinite, last = c.last,
+        first_step = c.first_step, last_step = c.last_step,
         min = c.min, min_step = c.min_step, max = c.max, max_step = c.max_step
     FROM (
         SELECT s.id, coalesce(sum(v.n), 0) AS n, coalesce(sum(v.nonfinite), 0) AS nonfinite,
-            max(v.last_step) AS last_step, (array_agg(v.last ORDER BY v.last_step DESC))[1] AS last,
+            min(v.first_step) AS first_step, max(v.last_step) AS last_step,
+            (array_agg(v.last ORDER BY v.last_step DESC))[1] AS last,
             min(v.min) AS min, max(v.max) AS max,
             (array_agg(v.min_step ORDER BY v.min, v.min_step) FILTER (WHERE v.min IS NOT NULL))[1] AS min_step,
             (array_agg(v.max_step ORDER BY v.max DESC, v.max_step) FILTER (WHERE v.max IS NOT NULL))[1] AS max_step
@@ -65,15 +75,6 @@ RESUMMARISE = text(
     WHERE s.id = c.id
     """
 )
-
-VISIBLE = """
-    SELECT s.name, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
-    FROM series s JOIN metric_chunk m ON m.run_id = s.run_id AND m.series_id = s.id
-    JOIN attempt a ON a.run_id = m.run_id AND a.attempt = m.attempt
-    WHERE s.run_id = %(run_id)s AND s.name = ANY(%(names)s) AND m.last_step >= %(first)s AND m.first_step <= %(last)s
-      AND (a.cut_step IS NULL OR m.last_step <= a.cut_step)
-    ORDER BY s.name, m.first_step
-"""
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ class Summary:
     max: float | None
     max_step: int | None
     nonfinite: int
+    first_step: int | None = None
+    id: int = 0
 
 
 def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, int]:
@@ -127,7 +130,7 @@ def _fields(chunk: Chunk) -> dict[str, Any]:
 
 
 def _only(row: dict[str, Any], statement: Any) -> dict[str, Any]:
-    names = ("id", "n", "nonfinite", "last", "last_step", "min", "min_step", "max", "max_step")
+    names = ("id", "n", "nonfinite", "last", "first_step", "last_step", "min", "min_step", "max", "max_step")
     return {name: row[name] for name in names}
 
 
@@ -137,23 +140,23 @@ def resummarise(connection: Connection, run_id: str) -> None:
 
 
 def compact(connection: Connection, run_id: str, attempt: int, upto: int) -> None:
-    """Join this attempt's neighbouring small chunks up to `upto`; the points stay equal. Behind the fence."""
+    """Join this attempt's neighbouring small chunks up to `upto`, the points stay equal; then grow the pyramid.
+
+    Behind the fence. `upto` is a step no later attempt starts before, unless from the very beginning.
+    """
     chunk = metric_chunk.c
     mine = (chunk.run_id == run_id) & (chunk.attempt == attempt)
-    sizes = (
-        select(chunk.series_id, chunk.first_step, chunk.n)
-        .where(mine, chunk.last_step <= upto)
-        .order_by(chunk.series_id, chunk.first_step)
-    )
-    for series_id, starts in _small_neighbours(list(connection.execute(sizes))):
+    found = tiles.uncovered(connection, run_id, attempt, upto)
+    for series_id, starts in _small_neighbours([(piece.series_id, piece.first_step, piece.n) for piece in found]):
         group = mine & (chunk.series_id == series_id) & chunk.first_step.in_(starts)
         parts = connection.execute(select(metric_chunk).where(group).order_by(chunk.first_step)).all()
         connection.execute(metric_chunk.delete().where(group))
         row = {"run_id": run_id, "attempt": attempt, "series_id": series_id} | _fields(merge(parts))
         connection.execute(insert(metric_chunk).values(row))
+    tiles.grow(connection, run_id, attempt, upto, settled=MERGED)
 
 
-def _small_neighbours(sizes: Sequence[Any]) -> list[tuple[int, list[int]]]:
+def _small_neighbours(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, list[int]]]:
     """Runs of chunks side by side that together make one of MERGED points: (series id, their first steps)."""
     groups: list[tuple[int, list[int]]] = []
     filled = MERGED  # how full the open group is; at MERGED the next chunk opens another
@@ -172,24 +175,22 @@ def _small_neighbours(sizes: Sequence[Any]) -> list[tuple[int, list[int]]]:
 def read(
     connection: Connection, run_id: str, names: Sequence[str], first: int = 0, last: int = 2**62
 ) -> dict[str, Curve]:
-    """The visible points with first <= step <= last of each named series that the run has. Exact."""
-    parts: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]] = {}
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    with driver.cursor(binary=True) as cursor:  # the driver's own binary form: text would double the bytes
-        cursor.execute(VISIBLE, {"run_id": run_id, "names": list(names), "first": first, "last": last})
-        for name, *fields in cursor:
-            parts.setdefault(name, []).append(unpack(*fields))
-    curves = {}
-    for name, found in parts.items():
-        steps, values = zip(*found, strict=True)
-        curves[name] = _trim(np.concatenate(steps), np.concatenate(values), first, last)
+    """The visible points with first <= step <= last of each named series that has any there. Exact."""
+    return read_many(connection, [run_id], names, first, last)[run_id]
+
+
+def read_many(
+    connection: Connection, run_ids: Sequence[str], names: Sequence[str], first: int = 0, last: int = 2**62
+) -> dict[str, dict[str, Curve]]:
+    """The same of several runs at once, by run."""
+    chosen = series.c.run_id.in_(run_ids) & series.c.name.in_(names)
+    known = connection.execute(select(series.c.run_id, series.c.name, series.c.id).where(chosen)).all()
+    found = pyramid.points(connection, [Asked(row.run_id, row.id) for row in known], first, last)
+    curves: dict[str, dict[str, Curve]] = {run_id: {} for run_id in run_ids}
+    for row, begin, end in zip(known, found.bounds, found.bounds[1:], strict=False):
+        if begin < end:
+            curves[row.run_id][row.name] = Curve(found.steps[begin:end], found.values[begin:end])
     return curves
-
-
-def _trim(steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64], first: int, last: int) -> Curve:
-    low, high = np.searchsorted(steps, first, "left"), np.searchsorted(steps, last, "right")
-    return Curve(steps[low:high], values[low:high])
 
 
 def summaries(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Summary]]:
@@ -198,6 +199,10 @@ def summaries(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[
     found: dict[str, list[Summary]] = {run_id: [] for run_id in run_ids}
     for r in connection.execute(query):
         found[r.run_id].append(
-            Summary(r.name, r.n, r.last_step, r.last, r.min, r.min_step, r.max, r.max_step, r.nonfinite)
+            Summary(
+                *(r.name, r.n, r.last_step, r.last, r.min, r.min_step, r.max, r.max_step, r.nonfinite),
+                first_step=r.first_step,
+                id=r.id,
+            )
         )
     return found

@@ -44,7 +44,7 @@ ROLES: dict[str, Rights] = {
     ),
     "saddle_worker": Rights(
         hidden=(*SECRET, *PEOPLE, "comparison", "dataset"),
-        insert=("attempt", "series", "metric_chunk", "checkpoint", "event", "worker"),
+        insert=("attempt", "series", "metric_chunk", "metric_tile", "checkpoint", "event", "worker"),
         update={
             "run": (
                 *("state", "lease", "beat", "worker", "attempt", "step", "checkpoint_step"),
@@ -52,7 +52,7 @@ ROLES: dict[str, Rights] = {
                 *("device_count", "device_worker", "trained_s"),
             ),
             "attempt": ("cut_step", "environment", "ended_at", "ending", "detail"),
-            "series": ("n", "last_step", "last", "min", "min_step", "max", "max_step", "nonfinite"),
+            "series": ("n", "first_step", "last_step", "last", "min", "min_step", "max", "max_step", "nonfinite"),
             "checkpoint": ("damaged", "removed_at"),
             "worker": (
                 "pool",

@@ -174,6 +174,7 @@ series = Table(
     _word("name"),
     # the summary that lists read; kept in the transaction that writes points
     Column("n", BigInteger, nullable=False, server_default="0"),
+    Column("first_step", BigInteger),
     Column("last_step", BigInteger),
     Column("last", Double),
     Column("min", Double),
@@ -203,6 +204,21 @@ metric_chunk = Table(
     Column("nonfinite", Integer, nullable=False),
     Column("values", LargeBinary, nullable=False),
     Column("steps", LargeBinary),
+    Column("buckets", LargeBinary),  # of 16 steps, see service.db.buckets; null: read the values
+    ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
+)
+
+metric_tile = Table(
+    "metric_tile",
+    metadata,
+    _word("run_id", primary_key=True),
+    Column("series_id", BigInteger, ForeignKey("series.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("level", Integer, primary_key=True),  # its buckets span 2^level steps
+    Column("first_step", BigInteger, primary_key=True),
+    Column("last_step", BigInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),  # points
+    Column("buckets", LargeBinary, nullable=False),
     ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
 )
 
@@ -253,7 +269,9 @@ event = Table(
     _word("kind"),
     Column("data", JSONB, nullable=False, server_default="{}"),
     _now("at"),
+    Column("xid", BigInteger, nullable=False, server_default=text("(pg_current_xact_id()::text)::bigint")),
     Index("event_run_id_id_idx", "run_id", "id"),
+    Index("event_project_id_xid_id_idx", "project_id", "xid", "id"),
 )
 
 dataset = Table(

@@ -12,8 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.api import events as stream
-from service.api.slots import LIMIT
+from service.api import streams
+from service.api.runtime import Runtime
 from service.db import projects, reaping
 from service.db.session import transaction
 
@@ -130,7 +130,14 @@ def test_from_latest_leaves_the_past_out(client: TestClient, submit: Submit, wor
     submit(steps=200)
     held = worker.claim()
     worker.flush(held, points(1, 100))
-    ending = threading.Timer(1.5, worker.finish, (held, points(101, 200)))
+    runtime: Runtime = client.app_state["runtime"]
+
+    def end_once_somebody_listens() -> None:
+        while not runtime.streams.total:
+            time.sleep(0.01)
+        worker.finish(held, points(101, 200))
+
+    ending = threading.Thread(target=end_once_somebody_listens)
     ending.start()
     messages = parse(client.get(f"/v1/runs/{held.run_id}/events?from=latest").text)
     ending.join()
@@ -207,7 +214,7 @@ def waiting_run(http: httpx.Client) -> str:
 
 def test_a_key_has_so_many_streams_and_no_more_until_one_ends(http: httpx.Client) -> None:
     path = f"/v1/runs/{waiting_run(http)}/events"
-    opened = [http.send(http.build_request("GET", path), stream=True) for _ in range(LIMIT)]
+    opened = [http.send(http.build_request("GET", path), stream=True) for _ in range(20)]
     assert {answer.status_code for answer in opened} == {200}
     refused = http.get(path)
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many")
@@ -235,7 +242,7 @@ def test_a_stream_of_a_revoked_key_ends_within_a_second(http: httpx.Client, key:
 
 
 def test_a_quiet_stream_shows_that_it_is_alive(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(streams, "HEARTBEAT_S", 0.1)
     with http.stream("GET", f"/v1/runs/{waiting_run(http)}/events") as answer:
         heard = 0
         for line in answer.iter_lines():

@@ -32,8 +32,8 @@ def test_every_operation_declares_its_answer_and_its_refusals() -> None:
         responses: dict[str, Any] = each["responses"]
         assert {"4XX", "5XX"} <= set(responses), path
         good = next(responses[status] for status in sorted(responses, reverse=True) if status.startswith("2"))
-        (content,) = good["content"].values()
-        assert content["schema"], f"{method} {path} declares no answer"
+        for content in good["content"].values():
+            assert content["schema"], f"{method} {path} declares no answer"
 
 
 def test_every_reference_leads_somewhere() -> None:

@@ -1,14 +1,25 @@
 """A run's curves over HTTP: exact while they fit, then buckets that hide nothing."""
 
+import csv
+import io
+import json
 import math
 from collections.abc import Callable
 from typing import Any
 
+import httpx2 as httpx
 import numpy as np
+import pyarrow.ipc
+import pyarrow.parquet
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import Engine
 
+from service.api import reading
+from service.db import pyramid, reaping
 from service.db.chunks import pack
+from service.db.session import transaction
+from service.export import binary, tables
 
 from .conftest import Worker, points
 
@@ -115,3 +126,187 @@ def test_a_wrong_parameter_is_named_with_its_range(
     assert (answer.status_code, error["pointer"]) == (422, pointer)
     if limit:
         assert error["limit"] == limit
+
+
+def test_several_runs_come_in_one_answer_with_one_bucket_width(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    posted = submit(steps=3000, seeds=[0, 1])
+    ids = [run["id"] for run in posted["runs"]]
+    held = [worker.claim(), worker.claim()]
+    worker.finish(held[0], points(1, 3000))
+    worker.flush(held[1], points(1, 1500))
+    path = f"/v1/series?runs={','.join(ids)}&points=100"
+    answer = client.get(f"{path}&names=loss,lr").json()
+    assert [run["run_id"] for run in answer["runs"]] == ids
+    assert answer["reduction"] == {"method": "buckets", "bucket_steps": 32, "points": 94}
+    for run in answer["runs"]:
+        alone = client.get(
+            f"/v1/runs/{run['run_id']}/series?points={'100' if run == answer['runs'][0] else '50'}"
+        ).json()
+        assert run["series"] == alone["series"]
+    assert set(client.get(path).json()["runs"][0]["series"]) == {"loss"}
+    only = client.get(f"{path}&columns=last_step,max").json()["runs"][0]["series"]["loss"]
+    assert set(only) == {"last_step", "max"}
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("runs=" + ",".join(["run_" + "0" * 26] * 201), "/query/runs"),
+        ("runs=a,a", "/query/runs"),
+        ("runs=a&columns=maximum", "/query/columns"),
+        ("names=loss", "/query/runs"),
+    ],
+)
+def test_a_wrong_question_about_several_runs_is_refused(client: TestClient, query: str, pointer: str) -> None:
+    answer = client.get(f"/v1/series?{query}")
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+def test_another_projects_run_is_not_found_among_several(
+    client: TestClient, trained: str, stranger: dict[str, str]
+) -> None:
+    assert client.get(f"/v1/series?runs={trained}", headers=stranger).status_code == 404
+
+
+def test_more_than_an_answer_holds_is_refused_with_the_limit(
+    client: TestClient, trained: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "ENTRIES", 1100)
+    answer = client.get(f"/v1/runs/{trained}/series?points=1000")
+    assert answer.json()["errors"][0]["limit"] == {"le": 550}
+    assert client.get(f"/v1/runs/{trained}/series?points=all&names=loss").status_code == 200
+    refused = client.get(f"/v1/runs/{trained}/series?points=all&names=loss,val/loss").json()["errors"][0]
+    assert refused["limit"] == {"le": 1100}
+    assert "text/csv" in refused["detail"]
+    streamed = client.get(f"/v1/runs/{trained}/series?points=all", headers={"Accept": "text/csv"})
+    assert len(streamed.text.splitlines()) == 1251
+
+
+def numbers(column: list[Any]) -> list[float]:
+    return [math.nan if value is None else float(value) for value in column]
+
+
+@pytest.mark.parametrize("query", ["points=20", "points=1000", "points=all", "points=20&x=epoch", "from=2000"])
+def test_raw_arrays_hold_what_the_json_holds(client: TestClient, trained: str, query: str) -> None:
+    path = f"/v1/runs/{trained}/series?{query}"
+    said = client.get(path).json()
+    raw = client.get(path, headers={"Accept": binary.MEDIA_TYPE})
+    assert raw.headers["Content-Type"] == binary.MEDIA_TYPE
+    size = int.from_bytes(raw.content[:4], "little")
+    assert (4 + size) % 8 == 0
+    header = json.loads(raw.content[4 : 4 + size])
+    assert (header["reduction"], header["x"]) == (said["reduction"], said["x"])
+    assert {each["name"] for each in header["series"]} == set(said["series"])
+    for each in header["series"]:
+        columns = said["series"][each["name"]]
+        assert {column["name"] for column in header["columns"]} == set(columns)
+        for column in header["columns"]:
+            assert column["at"] % 8 == 0
+            array = np.frombuffer(raw.content, "<" + column["dtype"], column["length"], column["at"])
+            mine = array[each["begin"] : each["begin"] + each["count"]].astype(float)
+            assert np.array_equal(mine, numbers(columns[column["name"]]), equal_nan=True)
+
+
+def rows_of(media: str, content: bytes) -> list[dict[str, Any]]:
+    if media == tables.NDJSON:
+        return [json.loads(line) for line in content.splitlines()]
+    if media == tables.ARROW:
+        return list(pyarrow.ipc.open_stream(content).read_all().to_pylist())
+    if media == tables.PARQUET:
+        return list(pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist())
+    return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+
+
+@pytest.mark.parametrize("media", [tables.ARROW, tables.PARQUET, tables.CSV, tables.NDJSON])
+@pytest.mark.parametrize("query", ["points=all", "points=20", "points=all&from=500&to=700", "points=all&x=epoch"])
+def test_each_table_holds_what_the_json_holds(
+    client: TestClient, trained: str, media: str, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "ROWS", 1)
+    path = f"/v1/runs/{trained}/series?{query}"
+    answer = client.get(path, headers={"Accept": media})
+    assert answer.headers["Content-Type"].split(";")[0] == media
+    rows = rows_of(media, answer.content)
+    for name, columns in client.get(path).json()["series"].items():
+        mine = [row for row in rows if row["series"] == name]
+        assert {row["run_id"] for row in mine} == {trained}
+        for column, values in columns.items():
+            found = [math.nan if row[column] in ("", None) else float(row[column]) for row in mine]
+            assert np.array_equal(found, numbers(values), equal_nan=True), column
+
+
+def test_no_cell_of_a_csv_is_a_formula(client: TestClient, submit: Submit, worker: Worker) -> None:
+    submit()
+    held = worker.claim()
+    worker.finish(held, {'=cmd("x")': pack([1, 2], [1.0, -2.0])})
+    lines = client.get(f"/v1/runs/{held.run_id}/series?points=all", headers={"Accept": "text/csv"}).text.splitlines()
+    assert lines[2] == f'"{held.run_id}","\'=cmd(""x"")",2,-2'
+
+
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        ("*/*", "application/json"),
+        ("text/html, application/xhtml+xml, */*;q=0.8", "application/json"),
+        ("text/csv;q=0.5, application/json;q=0.4", "text/csv"),
+        ("application/*;q=0.1, application/vnd.apache.parquet", "application/vnd.apache.parquet"),
+        ("application/json;q=0, */*;q=0.1", binary.MEDIA_TYPE),
+    ],
+)
+def test_the_form_follows_the_accept_header(client: TestClient, trained: str, accept: str, media: str) -> None:
+    answer = client.get(f"/v1/runs/{trained}/series", headers={"Accept": accept})
+    assert answer.headers["Content-Type"].split(";")[0] == media
+    assert answer.headers["Vary"] == "Accept"
+
+
+def test_a_form_that_there_is_not_is_refused_with_those_that_there_are(client: TestClient, trained: str) -> None:
+    answer = client.get(f"/v1/runs/{trained}/series", headers={"Accept": "image/png"})
+    assert (answer.status_code, answer.json()["code"]) == (406, "not_acceptable")
+    assert "text/csv" in answer.json()["detail"]
+
+
+def test_what_a_client_has_already_is_not_sent_again(client: TestClient, submit: Submit, worker: Worker) -> None:
+    submit()
+    held = worker.claim()
+    worker.flush(held, points(1, 500))
+    path = f"/v1/runs/{held.run_id}/series?names=loss"
+    first = client.get(path)
+    assert first.headers["Cache-Control"] == "private, no-cache"
+    again = client.get(path, headers={"If-None-Match": f'"other", {first.headers["ETag"]}'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get(f"{path}&points=5", headers={"If-None-Match": first.headers["ETag"]}).status_code == 200
+    worker.flush(held, points(501, 600))
+    changed = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert changed.status_code == 200
+    worker.finish(held)
+    done = client.get(path)
+    assert "immutable" in done.headers["Cache-Control"]
+    assert client.get(path, headers={"If-None-Match": done.headers["ETag"]}).status_code == 304
+
+
+def test_an_export_breaks_off_rather_than_mixing_attempts(
+    live: str, key: str, submit: Submit, worker: Worker, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "ROWS", 1)
+    submit()
+    held = worker.claim()
+    worker.flush(held, points(1, 100))
+    worker.flush(held, points(101, 200))
+    reach, looks = pyramid.reach, []
+
+    def reached(*given: Any) -> int | None:
+        if len(looks) == 1:
+            with transaction(engine) as connection:
+                (beat,) = reaping.beats(connection)
+                reaping.reap(connection, beat)
+            worker.claim()
+        looks.append(given)
+        return reach(*given)
+
+    monkeypatch.setattr(pyramid, "reach", reached)
+    headers = {"Accept": tables.NDJSON, "Authorization": f"Bearer {key}"}
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(f"{live}/v1/runs/{held.run_id}/series?points=all", headers=headers)
+    assert len(looks) == 2  # both chunks of the first series; the second one's look found another attempt

@@ -29,11 +29,13 @@ class Product:
     http: httpx.Client
     engine: Engine
     processes: list[subprocess.Popen[bytes]]
+    database_url: str
+    key: str
 
 
 @contextmanager
-def product() -> Iterator[Product]:
-    """Everything up, with the settings of a deployment; all of it ended afterwards."""
+def product(worker: bool = True, **variables: str) -> Iterator[Product]:
+    """Everything up, with the settings of a deployment; all of it ended afterwards. `variables` set more of them."""
     with tempfile.TemporaryDirectory(prefix="saddle-bench-", ignore_cleanup_errors=True) as name:
         home = Path(name)
         home.chmod(0o755)
@@ -42,11 +44,12 @@ def product() -> Iterator[Product]:
                 "SADDLE_DATABASE_URL": postgres.url,
                 "SADDLE_BROKER_URL": valkey.url,
                 "SADDLE_DATA_DIR": str(home / "data"),
+                **variables,
             }
-            yield from _run(environment, postgres.url)
+            yield from _run(environment, postgres.url, worker)
 
 
-def _run(environment: dict[str, str], database_url: str) -> Iterator[Product]:
+def _run(environment: dict[str, str], database_url: str, worker: bool) -> Iterator[Product]:
     def python(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=environment, **options)
 
@@ -57,13 +60,15 @@ def _run(environment: dict[str, str], database_url: str) -> Iterator[Product]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    processes = [python("service.api", "--port", str(port), **quiet), python("worker", **quiet)]
+    processes = [python("service.api", "--port", str(port), **quiet)]
+    if worker:
+        processes.append(python("worker", **quiet))
     headers = {"Authorization": f"Bearer {key}"}
     engine = make_engine(database_url)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as http:
             wait_until(lambda: _ready(http))
-            yield Product(http, engine, processes)
+            yield Product(http, engine, processes, database_url, key)
     finally:
         for process in reversed(processes):
             process.terminate()

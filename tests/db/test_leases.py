@@ -201,7 +201,7 @@ def test_compaction_keeps_every_point_and_stops_at_the_oldest_kept_checkpoint(
     with transaction(engine) as connection:
         rows = connection.execute(
             text(
-                "SELECT first_step, m.last_step FROM metric_chunk m JOIN series s ON s.id = series_id "
+                "SELECT m.first_step, m.last_step FROM metric_chunk m JOIN series s ON s.id = series_id "
                 "WHERE name = 'loss' ORDER BY 1"
             )
         ).all()

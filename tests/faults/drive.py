@@ -103,7 +103,7 @@ class Drive:
         with self.stack.connect() as session:
             oracle.install(session, WINDOW_S)
             self._move_points(session)
-        first = {variant: self.people.post(variant)[0] for variant in self.people.specs}
+        first = {variant: self.people.post(variant, patience_s=240)[0] for variant in self.people.specs}
         self._wait(lambda: all(self.people.states()[run] == "succeeded" for run in first.values()), 240)
         self.people.repeats = 0  # those from before the API was there
         with self.stack.connect() as session:

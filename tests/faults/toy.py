@@ -6,6 +6,7 @@ It imports neither torch nor numpy; what dies with its supervisor, and how, is t
 
 import array
 import contextlib
+import faulthandler
 import hashlib
 import json
 import os
@@ -42,7 +43,7 @@ class Toy:
         resumed = self.order.get("resume")
         if resumed and not self.resume(resumed):
             facts = {"kind": "checkpoint_damaged", "detail": "it is not what was written", "step": 0, "evidence": {}}
-            self.channel.send("failed", **facts)
+            self.channel.send("failed", stays=True, **facts)
             return
         environment = {"device": "cpu", "threads": self.order["threads"], "trainer": "toy"}
         self.channel.send("started", from_step=self.step, total_steps=self.total, environment=environment)
@@ -117,7 +118,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     channel = Channel(*take_over())
-    channel.send("ready", device="cpu", environment={"device": "cpu", "trainer": "toy"})
+    faulthandler.register(signal.SIGUSR1)
+    facts = {"kind": "cpu", "name": "toy", "memory_bytes": None, "threads": 1}
+    channel.send("ready", device="cpu", environment={"device": "cpu", "trainer": "toy"}, facts=facts)
     while True:
         Toy(channel.next_order(), channel).run()
 

@@ -1,0 +1,1 @@
+"""Curves as they leave the house: JSON, raw arrays, Arrow, Parquet, CSV, NDJSON."""
