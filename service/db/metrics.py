@@ -193,9 +193,13 @@ def read_many(
     return curves
 
 
-def summaries(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[Summary]]:
-    """The summaries of every series of these runs, by run."""
+def summaries(
+    connection: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None
+) -> dict[str, list[Summary]]:
+    """The summaries of every series of these runs, or of those with one of these names, by run."""
     query = select(series).where(series.c.run_id.in_(run_ids)).order_by(series.c.run_id, series.c.name)
+    if names is not None:
+        query = query.where(series.c.name.in_(names))
     found: dict[str, list[Summary]] = {run_id: [] for run_id in run_ids}
     for r in connection.execute(query):
         found[r.run_id].append(
