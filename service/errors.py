@@ -32,10 +32,11 @@ class Problem:
     detail: str
     limit: Any = None
     did_you_mean: str | None = None
+    column: int | None = None  # of a filter, from 1
 
     def under(self, prefix: str) -> "Problem":
         """The same problem seen from the document that holds this one at `prefix`."""
-        return Problem(prefix + self.pointer, self.code, self.detail, self.limit, self.did_you_mean)
+        return Problem(prefix + self.pointer, self.code, self.detail, self.limit, self.did_you_mean, self.column)
 
     def as_json(self) -> dict[str, Any]:
         """The problem as sent: keys without a value are left out."""

@@ -5,16 +5,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 
 from service.api.deps import ConnectionDep, Document, ExperimentId, PrincipalDep, RuntimeDep, preset_taken, takes
-from service.api.paging import Cursor, Limit, cut
+from service.api.listing import Fields, Filter, Seek, Sort, cursor_of, only, order_of, place_of
+from service.api.paging import Limit, cut
 from service.api.problems import ProblemItem
 from service.api.restarts import restarts_of
 from service.api.views import Derived, ExperimentItem, ExperimentView, Page, PostedExperiment, run_views
-from service.db import datasets, experiments, metrics, queueing, runs, wishes
+from service.db import datasets, experiments, lists, metrics, queueing, runs, wishes
 from service.db.projects import Principal
 from service.db.runs import StoredRun
 from service.db.session import Connection
@@ -24,6 +25,7 @@ from service.lifecycle import TERMINAL
 from service.nonfinite import dumps
 from service.spec import posted
 from service.spec.experiment import Experiment
+from service.spec.filter_language import parse
 from service.spec.posted import Posted
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
@@ -93,19 +95,28 @@ def answer(understood: Posted, principal: Principal, stored: ExperimentView | No
     )
 
 
-@router.get("", operation_id="list_experiments")
+@router.get("", operation_id="list_experiments", response_model=Page[ExperimentItem])
 def list_experiments(
     principal: PrincipalDep,
     connection: ConnectionDep,
     request: Request,
     response: Response,
+    where: Filter = None,
+    sort: Sort = None,
+    fields: Fields = None,
     limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Page[ExperimentItem]:
-    """The project's experiments, newest first."""
-    found, following = cut(experiments.page(connection, principal, limit + 1, cursor), limit, request, response)
-    counts = experiments.state_counts(connection, [each.id for each in found])
-    return Page(items=[ExperimentItem.of(each, counts[each.id]) for each in found], next_cursor=following)
+    cursor: Seek = None,
+) -> Any:
+    """The project's experiments, newest first. Of a figure counts the mean over the seeds."""
+    order = order_of(sort, "experiments")
+    keep = parse(where, "experiments") if where else None
+    found = lists.experiments(connection, principal, limit + 1, keep, order, place_of(cursor, order))
+    items, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
+    counts = experiments.state_counts(connection, [each.id for each in items])
+    page = Page[ExperimentItem](
+        items=[ExperimentItem.of(each, counts[each.id]) for each in items], next_cursor=following
+    )
+    return only(page, fields, list(ExperimentItem.model_fields), response)
 
 
 @router.get("/{experiment_id}", operation_id="get_experiment")

@@ -1,6 +1,6 @@
 """Keyset pages: newest first, the cursor is the last id seen."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Protocol, TypeVar
 from urllib.parse import urlencode
 
@@ -24,11 +24,17 @@ class Identified(Protocol):
 Item = TypeVar("Item", bound=Identified)
 
 
-def cut(found: Sequence[Item], limit: int, request: Request, response: Response) -> tuple[Sequence[Item], str | None]:
+def cut(
+    found: Sequence[Item],
+    limit: int,
+    request: Request,
+    response: Response,
+    cursor_of: Callable[[Item], str] = lambda item: str(item.id),
+) -> tuple[Sequence[Item], str | None]:
     """Of `limit` + 1 items asked for, those of this page and the next cursor; the header Link says the same."""
     if len(found) <= limit:
         return found, None
-    cursor = str(found[limit - 1].id)
+    cursor = cursor_of(found[limit - 1])
     parameters = {**request.query_params, "cursor": cursor}
     response.headers["Link"] = f'<{request.url.path}?{urlencode(parameters)}>; rel="next"'
     return found[:limit], cursor

@@ -36,6 +36,7 @@ class ProblemItem(BaseModel):
     detail: str
     limit: Any = None
     did_you_mean: str | None = None
+    column: int | None = Field(None, description="where in a filter, from 1")
 
 
 class ProblemDocument(BaseModel):

@@ -1,36 +1,50 @@
 """Routes of runs: list them, read one, what happened to it; cancel, pause, resume it, move it in the queue."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 
 from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, body, takes
+from service.api.listing import Fields, Filter, Seek, Sort, cursor_of, only, order_of, place_of
 from service.api.orders import Priority
-from service.api.paging import Cursor, Limit, cut
+from service.api.paging import Limit, cut
 from service.api.views import AttemptsView, AttemptView, EventView, HistoryView, Page, RunView, run_views
-from service.db import events, metrics, queueing, runs, wishes
+from service.db import events, lists, metrics, queueing, runs, wishes
 from service.db.runs import StoredRun
 from service.db.session import Connection
 from service.lifecycle import State
+from service.spec.filter_language import All, Fact, Term, parse
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 
-@router.get("", operation_id="list_runs")
+@router.get("", operation_id="list_runs", response_model=Page[RunView])
 def list_runs(
     principal: PrincipalDep,
     connection: ConnectionDep,
     request: Request,
     response: Response,
     state: Annotated[State | None, Query(description="only runs in this state")] = None,
+    where: Filter = None,
+    sort: Sort = None,
+    fields: Fields = None,
     limit: Limit = 50,
-    cursor: Cursor = None,
-) -> Page[RunView]:
+    cursor: Seek = None,
+) -> Any:
     """The project's runs, newest first."""
-    found, following = cut(runs.page(connection, principal, limit + 1, cursor, state), limit, request, response)
-    summaries = metrics.summaries(connection, [run.id for run in found])
-    places = queueing.places(connection, [run.id for run in found if run.state is State.QUEUED])
-    return Page(items=run_views(found, summaries, places), next_cursor=following)
+    order = order_of(sort, "runs")
+    terms = [parse(where, "runs")] if where else []
+    if state is not None:
+        terms.append(Term(Fact("state", "state"), "=", (state.value,)))
+    found = lists.runs(
+        connection, principal, limit + 1, All(tuple(terms)) if terms else None, order, place_of(cursor, order)
+    )
+    listed, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
+    items = [each.run for each in listed]
+    summaries = metrics.summaries(connection, [run.id for run in items])
+    places = queueing.places(connection, [run.id for run in items if run.state is State.QUEUED])
+    page = Page[RunView](items=run_views(items, summaries, places), next_cursor=following)
+    return only(page, fields, list(RunView.model_fields), response)
 
 
 @router.get("/{run_id}", operation_id="get_run")

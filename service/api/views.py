@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from service.api.problems import ProblemItem
 from service.db.events import Event
 from service.db.experiments import StoredExperiment
+from service.db.lists import ListedExperiment
 from service.db.metrics import Summary
 from service.db.queueing import Place
 from service.db.runs import Attempt, StoredRun
@@ -194,17 +195,19 @@ class ExperimentItem(View):
     name: str
     owner: str
     hash: str = Field(description="of everything that decides the training: equal hashes train equally")
+    tags: tuple[str, ...]
     created_at: Utc
     runs: dict[str, int] = Field(description="how many runs are in each state")
 
     @classmethod
-    def of(cls, stored: StoredExperiment, counts: dict[str, int]) -> "ExperimentItem":
+    def of(cls, stored: ListedExperiment, counts: dict[str, int]) -> "ExperimentItem":
         """From what is stored."""
         return cls(
             id=stored.id,
             name=stored.name,
             owner=stored.owner,
             hash=stored.spec_hash,
+            tags=stored.tags,
             created_at=stored.created_at,
             runs=counts,
         )

@@ -1,11 +1,11 @@
 """Runs as people see them: read, listed, and which of an experiment count. What people ask of them is in wishes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, select
 
 from service.db.projects import Principal
 from service.db.tables import attempt, run
@@ -43,7 +43,7 @@ class StoredRun:
 COLUMNS = [run.c[name] for name in StoredRun.__dataclass_fields__]
 
 
-def stored(row: RowMapping) -> StoredRun:
+def stored(row: Mapping[Any, Any]) -> StoredRun:
     """A row of COLUMNS."""
     relation = None if row["relation"] is None else Relation(row["relation"])
     return StoredRun(**{**row, "state": State(row["state"]), "desired": Wish(row["desired"]), "relation": relation})

@@ -1,0 +1,200 @@
+"""Filters and sort orders as SQL: every value is bound, every column is one of these."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    FromClause,
+    Select,
+    and_,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+)
+from sqlalchemy import case as when
+from sqlalchemy.types import Numeric
+
+from service.db.tables import experiment, member, run, series
+from service.spec.filter_fields import Noun
+from service.spec.filter_language import All, Fact, Field, Figure, Node, Not, Some, SpecField, Term, Value
+
+COLUMNS: dict[Noun, dict[str, ColumnElement[Any]]] = {
+    "experiments": {
+        "id": experiment.c.id,
+        "name": experiment.c.name,
+        "owner": member.c.name,
+        "notes": experiment.c.spec["notes"].astext,
+        "hash": experiment.c.spec_hash,
+        "created": experiment.c.created_at,
+    },
+    "runs": {
+        "id": run.c.id,
+        "experiment": run.c.experiment_id,
+        "name": experiment.c.name,
+        "owner": member.c.name,
+        "notes": experiment.c.spec["notes"].astext,
+        "hash": experiment.c.spec_hash,
+        "state": run.c.state,
+        "pool": run.c.pool,
+        "worker": run.c.worker,
+        "failure": run.c.failure["code"].astext,
+        "seed": run.c.seed,
+        "step": run.c.step,
+        "created": run.c.created_at,
+        "started": run.c.started_at,
+        "finished": run.c.finished_at,
+    },
+}
+
+ORDERS: dict[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class Compiler:
+    """One list's filter and order. Figures are joined once each, however often they are asked for."""
+
+    def __init__(self, noun: Noun, project_id: str) -> None:
+        self.noun, self.project_id = noun, project_id
+        self.joined: dict[Figure, tuple[FromClause, ColumnElement[bool], ColumnElement[Any]]] = {}
+
+    def joins(self, query: Select[Any]) -> Select[Any]:
+        """The query with what its filter and order look at."""
+        for table, on, _ in self.joined.values():
+            query = query.outerjoin(table, on)
+        return query
+
+    def holds(self, node: Node) -> ColumnElement[bool]:
+        """True or false for every row, never null."""
+        match node:
+            case All(parts):
+                return and_(*map(self.holds, parts))
+            case Some(parts):
+                return or_(*map(self.holds, parts))
+            case Not(inner):
+                return not_(self.holds(inner))
+            case Term():
+                return func.coalesce(self.term(node), false())
+
+    def term(self, term: Term) -> ColumnElement[bool]:
+        """A field against its values; null where there is nothing."""
+        match term.field:
+            case Fact("tag"):
+                return _tags(term)
+            case Fact("state") if self.noun == "experiments":
+                states = [value for value in term.values if isinstance(value, str)]
+                return exists().where(run.c.experiment_id == experiment.c.id, run.c.state.in_(states))
+            case SpecField(path):
+                return _spec(path, term)
+        column = self.column(term.field)
+        if term.operator == "null":
+            return column.is_(None)
+        return _against(column, term)
+
+    def column(self, field: Field) -> ColumnElement[Any]:
+        """What the field is in a row; null where it is not, and for NaN."""
+        if isinstance(field, Figure):
+            return self._figure(field)
+        if isinstance(field, SpecField):
+            return _number(experiment.c.spec[field.path])
+        return COLUMNS[self.noun][field.name]
+
+    def _figure(self, field: Figure) -> ColumnElement[Any]:
+        if field not in self.joined:
+            self.joined[field] = self._of_run(field) if self.noun == "runs" else self._of_experiment(field)
+        return self.joined[field][2]
+
+    def _of_run(self, field: Figure) -> tuple[FromClause, ColumnElement[bool], ColumnElement[Any]]:
+        own = series.alias(f"figure_{len(self.joined)}")
+        return own, and_(own.c.run_id == run.c.id, own.c.name == field.series), _finite_or_infinite(own.c[_name(field)])
+
+    def _of_experiment(self, field: Figure) -> tuple[FromClause, ColumnElement[bool], ColumnElement[Any]]:
+        """The mean over the newest runs of the seeds, in decimals: the same whatever the order of the rows."""
+        newest = (
+            select(run.c.id, run.c.experiment_id)
+            .where(run.c.project_id == self.project_id, run.c.relation.is_distinct_from("replay"))
+            .order_by(run.c.experiment_id, run.c.seed, run.c.id.desc())
+        )
+        later = run.alias("later")
+        superseded = exists().where(
+            later.c.experiment_id == run.c.experiment_id,
+            later.c.seed == run.c.seed,
+            later.c.id > run.c.id,
+            later.c.relation.is_distinct_from("replay"),
+        )
+        counting = newest.order_by(None).where(not_(superseded)).subquery()
+        value = series.c[_name(field)]
+        finite = func.abs(value) < literal(float("inf"), Double)  # NaN is above infinity here
+        mean = func.avg(when((finite, cast(value, Numeric)), else_=null()))
+        found = (
+            select(counting.c.experiment_id, cast(mean, Double).label("value"))
+            .join(series, and_(series.c.run_id == counting.c.id, series.c.name == field.series))
+            .group_by(counting.c.experiment_id)
+            .subquery(f"figure_{len(self.joined)}")
+        )
+        return found, found.c.experiment_id == experiment.c.id, found.c.value
+
+
+def _name(field: Figure) -> str:
+    if field.figure == "best":
+        return "max" if "accuracy" in field.series else "min"
+    return field.figure
+
+
+def _finite_or_infinite(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.nullif(column, literal(float("nan"), Double))
+
+
+def _against(column: ColumnElement[Any], term: Term) -> ColumnElement[bool]:
+    if term.operator == "in":
+        return column.in_(term.values)
+    if term.operator == "~":
+        return column.icontains(str(term.values[0]), autoescape=True)
+    found: ColumnElement[bool] = ORDERS[term.operator](column, term.values[0])
+    return found
+
+
+def _tags(term: Term) -> ColumnElement[bool]:
+    tags = experiment.c.spec["tags"]
+    if term.operator == "null":
+        return func.jsonb_array_length(tags) == 0
+    each = func.jsonb_array_elements_text(tags).table_valued("value")
+    return exists(select(literal(1)).select_from(each).where(_against(each.c.value, term)))
+
+
+def _spec(path: tuple[str, ...], term: Term) -> ColumnElement[bool]:
+    place = experiment.c.spec[path]
+    kind = func.jsonb_typeof(place)
+    if term.operator == "null":
+        return func.coalesce(kind, "null") == "null"
+    return or_(*(_spec_value(place, kind, Term(term.field, _single(term), (value,)), value) for value in term.values))
+
+
+def _single(term: Term) -> Any:
+    return "=" if term.operator == "in" else term.operator
+
+
+def _spec_value(place: Any, kind: Any, term: Term, value: Value) -> ColumnElement[bool]:
+    if isinstance(value, bool):
+        return and_(kind == "boolean", place.astext == ("true" if value else "false"))
+    if isinstance(value, float):
+        return _against(_number(place), term)
+    return and_(kind == "string", _against(place.astext, term))
+
+
+def _number(place: Any) -> ColumnElement[Any]:
+    """A number of a spec; null for what is none. CASE keeps other kinds from the cast."""
+    return when((func.jsonb_typeof(place) == "number", cast(place.astext, Double)), else_=null())

@@ -1,0 +1,54 @@
+"""The words of a filter, with the column of each: names, numbers, quoted texts, operators."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from service.errors import Invalid, Problem
+
+Kind = Literal["word", "text", "operator", "end"]
+PATTERN = re.compile(
+    r"""\s*(?:(?P<word>[^\W\d][\w.:/+%-]*|[-+]?[\d.][\w.:+-]*)
+    |"(?P<double>[^"]*)"|'(?P<single>[^']*)'
+    |(?P<operator><=|>=|!=|[=<>~(),]))""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """One word. `column` counts characters from 1."""
+
+    kind: Kind
+    text: str
+    column: int
+
+    def keyword(self) -> str:
+        """The word in capitals where it may be a keyword: quoted ones never are."""
+        return self.text.upper() if self.kind == "word" else self.text if self.kind == "operator" else ""
+
+
+def problem(
+    column: int, detail: str, expected: list[str], near: str | None = None, parameter: str = "filter"
+) -> Invalid:
+    """A filter that cannot be read, with its place."""
+    told = f"column {column}: {detail}"
+    return Invalid.of([Problem(f"/query/{parameter}", "filter", told, expected or None, near, column=column)])
+
+
+def tokens(source: str) -> list[Token]:
+    """All words of a filter and its end."""
+    found, at = [], 0
+    while at < len(source.rstrip()):
+        match = PATTERN.match(source, at)
+        if match is None:
+            column = at + len(source[at:]) - len(source[at:].lstrip()) + 1
+            quote = source[column - 1] in "\"'"
+            detail = "this quotation has no end." if quote else "this character has no meaning here."
+            raise problem(column, detail, ["a name", "a value", "(", "NOT"])
+        group = match.lastgroup or ""
+        kind: Kind = "text" if group in ("double", "single") else "operator" if group == "operator" else "word"
+        start = match.start(group) + (0 if kind != "text" else -1)
+        found.append(Token(kind, match[group], start + 1))
+        at = match.end()
+    return [*found, Token("end", "", len(source) + 1)]
