@@ -123,19 +123,15 @@ class Compiler:
 
     def _of_experiment(self, field: Figure) -> tuple[FromClause, ColumnElement[bool], ColumnElement[Any]]:
         """The mean over the newest runs of the seeds, in decimals: the same whatever the order of the rows."""
-        newest = (
-            select(run.c.id, run.c.experiment_id)
-            .where(run.c.project_id == self.project_id, run.c.relation.is_distinct_from("replay"))
-            .order_by(run.c.experiment_id, run.c.seed, run.c.id.desc())
-        )
         later = run.alias("later")
         superseded = exists().where(
             later.c.experiment_id == run.c.experiment_id,
             later.c.seed == run.c.seed,
             later.c.id > run.c.id,
-            later.c.relation.is_distinct_from("replay"),
+            later.c.relation == "retry",  # a fork is of another experiment
         )
-        counting = newest.order_by(None).where(not_(superseded)).subquery()
+        mine = and_(run.c.project_id == self.project_id, run.c.relation.is_distinct_from("replay"))
+        counting = select(run.c.id, run.c.experiment_id).where(mine, not_(superseded)).subquery()
         value = series.c[_name(field)]
         finite = func.abs(value) < literal(float("inf"), Double)  # NaN is above infinity here
         mean = func.avg(when((finite, cast(value, Numeric)), else_=null()))
