@@ -62,11 +62,27 @@ class Claim:
 
 CLAIM = text(
     """
-    WITH chosen AS (
-        SELECT id FROM run
-        WHERE state = 'queued' AND pool = ANY(:pools) AND not_before <= clock_timestamp()
-        ORDER BY priority DESC, queued_at, id
-        FOR UPDATE SKIP LOCKED LIMIT 1)
+    WITH RECURSIVE contender AS (
+        SELECT p.pool, (SELECT min(project_id) FROM run WHERE state = 'queued' AND pool = p.pool) AS project_id
+        FROM unnest(cast(:pools AS text[])) AS p(pool)
+        UNION ALL
+        SELECT c.pool, (SELECT min(project_id) FROM run
+            WHERE state = 'queued' AND pool = c.pool AND project_id > c.project_id)
+        FROM contender c WHERE c.project_id IS NOT NULL),
+    share AS (SELECT pool, project_id, count(*) AS runs FROM run WHERE state = 'running' GROUP BY pool, project_id),
+    turn AS MATERIALIZED (
+        SELECT c.pool, c.project_id FROM contender c
+        CROSS JOIN LATERAL (SELECT rank_at FROM run
+            WHERE state = 'queued' AND pool = c.pool AND project_id = c.project_id AND not_before <= clock_timestamp()
+            ORDER BY rank_at, id LIMIT 1) head
+        LEFT JOIN share s ON s.pool = c.pool AND s.project_id = c.project_id
+        ORDER BY coalesce(s.runs, 0), head.rank_at, c.project_id),
+    chosen AS (
+        SELECT next.id FROM turn t
+        CROSS JOIN LATERAL (SELECT id FROM run
+            WHERE state = 'queued' AND pool = t.pool AND project_id = t.project_id AND not_before <= clock_timestamp()
+            ORDER BY rank_at, id FOR UPDATE SKIP LOCKED LIMIT 1) next
+        LIMIT 1)
     UPDATE run r SET state = 'running', attempt = r.attempt + 1, lease = :lease, beat = 0, worker = :worker,
         step = r.checkpoint_step, started_at = coalesce(r.started_at, clock_timestamp())
     FROM chosen WHERE r.id = chosen.id RETURNING r.id
@@ -115,7 +131,10 @@ FENCE = text(
 
 
 def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str, again: bool = False) -> Claim | None:
-    """Take the first waiting run of these pools; `again` with the same lease finds what it may already hold."""
+    """Take the next waiting run of these pools; `again` with the same lease finds what it may already hold.
+
+    Projects take turns: the one with the fewest running runs in the pool is next, with the first of its own queue.
+    """
     if again and (held := _held(connection, lease)):
         return held
     if connection.execute(CLAIM, {"pools": list(pools), "lease": lease, "worker": worker}).one_or_none() is None:

@@ -1,0 +1,94 @@
+"""What a claim costs while many runs wait: `python -m tests.benchmarks.claim`.
+
+A real Postgres with fsync on, 10,000 waiting runs of some projects and 8 workers that claim at once, each with a
+connection of its own. Measured is the whole transaction; each run must be claimed once.
+"""
+
+import argparse
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import numpy as np
+from alembic import command
+from sqlalchemy import Engine
+
+from service.db import endings, experiments, leases, projects
+from service.db.session import alembic_config, make_engine, transaction
+from service.lifecycle import State
+from service.local.postgres import EmbeddedPostgres
+from service.spec.experiment import Experiment
+
+SPEC = Experiment.model_validate_json(
+    """{"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"},
+    "optimizer": {"kind": "sgd"}, "steps": 10}"""
+)
+
+
+def submit(engine: Engine, runs: int, owners: int) -> None:
+    """That many waiting runs, a thousand an experiment."""
+    for number in range(-(-runs // 1000)):
+        seeds = tuple(range(min(1000, runs - 1000 * number)))
+        with transaction(engine) as connection:
+            key = projects.new_key(connection, f"project {number % owners}", "ada")
+            principal = projects.find_principal(connection, key)
+            assert principal is not None
+            experiments.add(connection, principal, SPEC.model_copy(update={"seeds": seeds}), "cpu")
+
+
+def claim_all(url: str, workers: int, claims: int) -> tuple[list[float], list[str]]:
+    """Milliseconds of each claim, and the runs claimed, by that many workers at once."""
+    spent: list[float] = []
+    claimed: list[str] = []
+    together = threading.Barrier(workers)
+
+    def work(name: str) -> None:
+        engine = make_engine(url, pool_size=1)
+        with transaction(engine):
+            together.wait()
+        for _ in range(claims // workers):
+            start = time.perf_counter()
+            with transaction(engine) as connection:
+                held = leases.claim(connection, ["cpu"], name, uuid.uuid4().hex)
+            spent.append(1000 * (time.perf_counter() - start))
+            assert held is not None
+            claimed.append(held.run_id)
+            with transaction(engine) as connection:  # a worker holds one run at a time
+                endings.finish(connection, held, State.SUCCEEDED, {})
+        engine.dispose()
+
+    threads = [threading.Thread(target=work, args=(f"w{number}",)) for number in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return spent, claimed
+
+
+def main() -> None:
+    """Measure and print one line for each number of projects."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=8)
+    parser.add_argument("--claims", type=int, default=2000)
+    options = parser.parse_args()
+    for owners in (1, 10):
+        with tempfile.TemporaryDirectory(prefix="saddle-") as folder:
+            Path(folder).chmod(0o711)  # the server runs as another user where this one is root
+            with EmbeddedPostgres(Path(folder) / "pg") as server:
+                command.upgrade(alembic_config(server.url), "head")
+                engine = make_engine(server.url)
+                submit(engine, options.runs, owners)
+                engine.dispose()
+                spent, claimed = claim_all(server.url, options.workers, options.claims)
+        p50, p99 = np.percentile(spent, [50, 99])
+        print(
+            f"{options.runs} waiting, {owners} projects, {options.workers} workers: {len(claimed)} claims, "
+            f"{len(set(claimed))} runs; p50 {p50:.1f} ms, p99 {p99:.1f} ms, worst {max(spent):.1f} ms"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The run protocol as it should be, small enough to be obvious: what a Postgres full of leases is compared with."""
+
+from dataclasses import dataclass, field
+
+from service.lifecycle import BUDGETS, TERMINAL, FailureClass, State, Wish, allowed
+
+KEPT = 2  # good checkpoints kept of a run
+CRASHES, DEVICES, LOSSES = (
+    BUDGETS[kind].failures for kind in (FailureClass.CRASH, FailureClass.DEVICE, FailureClass.LOST)
+)
+
+
+@dataclass
+class Run:
+    """One run; `visible` is the last of its steps 1, 2, ... that readers see."""
+
+    rank: int
+    state: State = State.QUEUED
+    wish: Wish = Wish.RUN
+    attempt: int = 0
+    lease: str | None = None
+    good: list[int] = field(default_factory=list)  # steps of its checkpoints that can be started from, rising
+    visible: int = 0
+    crashes: int = 0
+    losses: int = 0
+    devices: int = 0
+    broken: str | None = None  # the worker whose device failed last
+
+    @property
+    def checkpoint(self) -> int:
+        """The step the next attempt starts from."""
+        return self.good[-1] if self.good else 0
+
+
+@dataclass
+class Holding:
+    """What a worker believes it holds: true until somebody else took it."""
+
+    run: int
+    lease: str
+    worker: str
+    step: int  # how far its trainer is
+    first: int  # where it started
+
+
+class Reference:
+    """Runs of one pool and one project. Every operation of a worker says whether it was let in."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+        self.clock = 0
+
+    def move(self, run: Run, name: str, state: State) -> None:
+        """Change the state; only as the table allows."""
+        assert allowed(name, run.state, state), f"{name} must not lead from {run.state} to {state}"
+        run.state = state
+        if state is not State.RUNNING:
+            run.lease = None
+
+    def submit(self) -> None:
+        self.clock += 1
+        self.runs.append(Run(self.clock))
+
+    def next(self) -> int | None:
+        """The waiting run whose turn it is."""
+        waiting = [(run.rank, number) for number, run in enumerate(self.runs) if run.state is State.QUEUED]
+        return min(waiting)[1] if waiting else None
+
+    def claim(self, worker: str, lease: str) -> Holding | None:
+        number = self.next()
+        if number is None:
+            return None
+        run = self.runs[number]
+        self.move(run, "claim", State.RUNNING)
+        run.attempt, run.lease, run.visible = run.attempt + 1, lease, run.checkpoint
+        return Holding(number, lease, worker, run.checkpoint, run.checkpoint)
+
+    def held(self, mine: Holding) -> Run | None:
+        """The run, if it is still this one's."""
+        run = self.runs[mine.run]
+        return run if run.state is State.RUNNING and run.lease == mine.lease else None
+
+    def flush(self, mine: Holding, steps: int) -> bool:
+        if not (run := self.held(mine)):
+            return False
+        mine.step += steps
+        run.visible = mine.step
+        return True
+
+    def checkpoint(self, mine: Holding, steps: int) -> bool:
+        if not (run := self.held(mine)):
+            return False
+        mine.step += steps
+        run.visible = mine.step
+        run.good = [*run.good, mine.step][-KEPT:] if run.checkpoint < mine.step else run.good
+        run.crashes = run.losses = run.devices = 0
+        run.broken = None
+        return True
+
+    def quarantine(self, mine: Holding) -> bool:
+        if not (run := self.held(mine)):
+            return False
+        run.good = [step for step in run.good if step != mine.first]
+        self.move(run, "quarantine", granted(run))
+        return True
+
+    def end(self, mine: Holding, move: str, state: State | None = None) -> bool:
+        """The end of an attempt; without a state the wish decides."""
+        if not (run := self.held(mine)):
+            return False
+        self.move(run, move, state or granted(run))
+        return True
+
+    def crash(self, mine: Holding) -> bool:
+        if not (run := self.held(mine)):
+            return False
+        run.crashes += 1
+        self.move(run, "crash", granted(run, run.crashes >= CRASHES))
+        return True
+
+    def device_fail(self, mine: Holding) -> bool:
+        if not (run := self.held(mine)):
+            return False
+        run.devices += run.broken != mine.worker
+        run.broken = mine.worker
+        self.move(run, "device_fail", granted(run, run.devices >= DEVICES))
+        return True
+
+    def reap(self, number: int) -> bool:
+        run = self.runs[number]
+        if run.state is not State.RUNNING:
+            return False
+        run.losses += 1
+        self.move(run, "reap", granted(run, run.losses >= LOSSES))
+        return True
+
+    def cancel(self, number: int) -> bool:
+        """False: a conflict."""
+        run = self.runs[number]
+        if run.state in (State.QUEUED, State.PAUSED):
+            self.move(run, "cancel", State.CANCELLED)
+        elif run.state is State.RUNNING:
+            run.wish = Wish.CANCEL
+        return run.state not in TERMINAL or run.state is State.CANCELLED
+
+    def pause(self, number: int) -> bool:
+        run = self.runs[number]
+        if run.state in TERMINAL or (run.state is State.RUNNING and run.wish is Wish.CANCEL):
+            return False
+        if run.state is State.QUEUED:
+            self.move(run, "pause", State.PAUSED)
+        elif run.state is State.RUNNING:
+            run.wish = Wish.PAUSE
+        return True
+
+    def resume(self, number: int) -> bool:
+        run = self.runs[number]
+        if run.state in TERMINAL or (run.state is State.RUNNING and run.wish is Wish.CANCEL):
+            return False
+        if run.state is State.PAUSED:
+            self.clock += 1
+            run.rank = self.clock  # a new place in the queue; every other return keeps the old one
+            self.move(run, "resume", State.QUEUED)
+        run.wish = Wish.RUN
+        return True
+
+
+def granted(run: Run, spent: bool = False) -> State:
+    """Where an attempt that broke off leaves its run."""
+    if run.wish is Wish.RUN:
+        return State.FAILED if spent else State.QUEUED
+    return State.CANCELLED if run.wish is Wish.CANCEL else State.PAUSED
