@@ -78,7 +78,7 @@ def main() -> None:
         for writers in (1, 4):
             found: dict[str, list[float]] = {}
             for _ in range(rounds):
-                submit(at.engine, at.key, 3 * writers, 10**9)
+                submit(at.engine, at.key, 3 * writers, 10**8)
                 found.setdefault("COPY", []).append(together(copies, at.database_url, 5000, writers))
                 for steps in (100, 1000, 10_000):
                     found.setdefault(f"{steps} steps", []).append(together(flushes, at.database_url, steps, writers))
