@@ -32,6 +32,7 @@ class TrainerProcess:
         self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.output = Output(process.stderr, log)
         self.ready = threading.Event()
+        self._silent = threading.Event()  # nothing can be heard from it any more
         self.device: dict[str, Any] = {}  # kind, name, memory_bytes, threads; said with `ready`
         self.moved_at = time.monotonic()  # when its loop was last seen to move
         self._oom_kills = oom_kills()
@@ -77,6 +78,7 @@ class TrainerProcess:
                     self.moved_at = time.monotonic()
                 else:
                     self.frames.put(frame)
+        self._silent.set()
         self.frames.put((None, b""))
 
     def send(self, header: dict[str, Any]) -> None:
@@ -100,6 +102,10 @@ class TrainerProcess:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(patience_s)
         return self._process.poll() is None
+
+    def usable(self) -> bool:
+        """Whether a run may be handed to it: one that cannot be heard is as good as dead, and no run's crash."""
+        return self.alive() and not self._silent.is_set()
 
     def stack(self) -> str:
         """Where its threads stand, innermost first; empty for a process that does not run."""

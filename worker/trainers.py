@@ -30,7 +30,7 @@ class Trainers:
 
     def current(self) -> TrainerProcess | None:
         """The one to train with, in place of one that died if need be; None while none is warm."""
-        if self.first is not None and not self.first.alive():
+        if self.first is not None and not self.first.usable():
             self.discard(self.first)
         if self.first is None:
             self._promote()
@@ -84,7 +84,7 @@ class Trainers:
             return None
 
     def _drop_dead(self) -> None:
-        for spare in [spare for spare in self.spares if not spare.alive()]:
+        for spare in [spare for spare in self.spares if not spare.usable()]:
             log.warning("a spare trainer died: %s", spare.obituary()[1])
             self.spares.remove(spare)
             spare.kill()

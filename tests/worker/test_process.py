@@ -1,0 +1,35 @@
+"""A trainer as its supervisor sees it: usable only while it lives and can be heard."""
+
+import subprocess
+import sys
+import time
+
+from worker.process import TrainerProcess
+
+
+def started(program: str) -> TrainerProcess:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return TrainerProcess(subprocess.Popen([sys.executable, "-c", program], start_new_session=True, **pipes))
+
+
+def test_a_trainer_that_cannot_be_heard_is_given_no_run() -> None:
+    trainer = started("import os, sys; sys.stdin.readline(); os.close(1); sys.stdin.readline()")
+    try:
+        assert trainer.usable()
+        trainer._process.stdin.write(b"\n")  # type: ignore[union-attr]
+        trainer._process.stdin.flush()  # type: ignore[union-attr]
+        assert trainer.frames.get(timeout=20) == (None, b"")
+        assert trainer.alive()
+        assert not trainer.usable()
+    finally:
+        trainer.kill()
+
+
+def test_a_trainer_that_ended_is_not_usable() -> None:
+    trainer = started("pass")
+    end = time.monotonic() + 20
+    while trainer.usable() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not trainer.usable()
+    assert trainer.obituary() == ("trainer_died", "ended with exit status 0")
+    trainer.kill()
