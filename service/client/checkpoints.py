@@ -1,7 +1,9 @@
-"""Downloading a kept state: whole and hashed, or no file at all."""
+"""Downloading a kept state: both of its files, whole and hashed, or no folder at all."""
 
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,28 +11,48 @@ from service.client.errors import Unreachable, Unusable
 from service.client.http import Http
 from service.client.views import Checkpoint
 
+FILES = ("state.json", "tensors.safetensors")  # in the order they are hashed
 
-def download(http: Http, run_id: str, kept: Sequence[Checkpoint], step: int, target: Path) -> Path:
-    """The newest checkpoint of `step` in the file `target`."""
-    found = [each for each in kept if each.step == step]
-    if not found:
-        listed = ", ".join(str(each.step) for each in kept) or "none"
-        raise Unusable(f"no checkpoint of step {step} is kept; kept are: {listed}")
-    chosen = max(found, key=lambda each: each.attempt)
-    part = target.with_name(f".{target.name}.part")
-    digest = hashlib.sha256()
+
+def download(http: Http, run_id: str, listed: Sequence[Checkpoint], step: int, folder: Path) -> Path:
+    """The checkpoint of `step` as a new folder."""
+    chosen = next((each for each in listed if each.step == step and each.kept), None)
+    if chosen is None:
+        there = ", ".join(str(each.step) for each in listed if each.kept) or "none"
+        raise Unusable(f"no checkpoint of step {step} is kept; kept are: {there}")
+    if folder.exists():
+        raise Unusable(f"{folder} is there already; choose another one")
     try:
-        with http.stream(f"/v1/runs/{run_id}/checkpoints/{chosen.step}/file") as answer, part.open("wb") as file:
-            for piece in answer.iter_raw():
-                digest.update(piece)
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        if chosen.sha256 and digest.hexdigest() != chosen.sha256:
-            raise Unreachable("what arrived is not what the server stored: try again")
-        part.replace(target)
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            for name in FILES:
+                _fetch(http, f"/v1/runs/{run_id}/checkpoints/{step}/{name}", made / name)
+            if digest(made) != chosen.sha256:
+                raise Unreachable("what arrived is not what the server stored: try again")
+            made.chmod(0o755)
+            made.rename(folder)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
-        raise Unusable(f"{target} cannot be written ({error.strerror})") from None
-    finally:
-        part.unlink(missing_ok=True)
-    return target
+        raise Unusable(f"{folder} cannot be written ({error.strerror})") from None
+    return folder
+
+
+def _fetch(http: Http, path: str, target: Path) -> None:
+    with http.stream(path) as answer, target.open("wb") as file:
+        for piece in answer.iter_bytes():
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def digest(folder: Path) -> str:
+    """sha256 over both files, each after a line with its name and length."""
+    total = hashlib.sha256()
+    for name in FILES:
+        path = folder / name
+        total.update(f"{name} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                total.update(piece)
+    return total.hexdigest()

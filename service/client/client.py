@@ -11,7 +11,7 @@ from service.client.curves import Curve
 from service.client.errors import Unusable
 from service.client.following import Event
 from service.client.http import Http, Json
-from service.client.views import Checkpoint, Comparison, Dataset, Experiment, ExperimentItem, Kind, Run, Worker
+from service.client.views import Checkpoint, Comparison, Dataset, Experiment, ExperimentItem, Kind, Replay, Run, Worker
 
 PAGE = 200
 
@@ -161,6 +161,10 @@ class Client:
         """Train it again, whole or its first steps, to see whether the numbers are the same bit for bit."""
         return self._wish(run_id, "replay", {} if steps is None else {"steps": steps})
 
+    def replays(self, run_id: str) -> list[Replay]:
+        """The run's replays, and whether each came out the same."""
+        return [Replay.of(each) for each in self.http.get(f"/v1/runs/{_part(run_id)}/replays")["items"]]
+
     def _wish(self, run_id: str, wish: str, body: Json | None = None) -> Run:
         key = None if body is None else secrets.token_hex(16)  # with a body it makes a run: once, however often asked
         return Run.of(self.http.post(f"/v1/runs/{_part(run_id)}/{wish}", body, idempotency_key=key))
@@ -236,7 +240,7 @@ class Client:
         return [Checkpoint.of(each) for each in self.http.get(f"/v1/runs/{_part(run_id)}/checkpoints")["items"]]
 
     def download(self, run_id: str, step: int, target: str | Path) -> Path:
-        """One kept state as a file, checked against its hash; never half of one."""
+        """One kept state as a new folder (tensors.safetensors, state.json), checked against its hash."""
         return checkpoints.download(self.http, _part(run_id), self.checkpoints(run_id), step, Path(target))
 
     def _pages(self, path: str, limit: int, query: Mapping[str, str] | None = None) -> Iterator[Json]:

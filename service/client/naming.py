@@ -1,10 +1,11 @@
 """What people call things: a whole id, the end of one, an experiment's name, or NAME:SEED for one of its runs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from service.client.errors import Unusable
+from service.client.views import Run
 from service.ids import PATTERN
 
 if TYPE_CHECKING:
@@ -38,10 +39,19 @@ def run_ids(client: "Client", text: str) -> list[str]:
         return [text]
     name, colon, seed = text.rpartition(":")
     if colon and seed.isdecimal():
-        runs = client.experiment(experiment_id(client, name)).runs
+        runs = _speaking(client.experiment(experiment_id(client, name)).runs)
         found = [run.id for run in runs if run.seed == int(seed)]
-        return found[-1:] or _nothing(f"{name} has no run with seed {seed}; it has {_listed(r.seed for r in runs)}")
-    return [run.id for run in client.experiment(experiment_id(client, text)).runs]
+        return found or _nothing(f"{name} has no run with seed {seed}; it has {_listed(r.seed for r in runs)}")
+    return [run.id for run in _speaking(client.experiment(experiment_id(client, text)).runs)]
+
+
+def _speaking(runs: Sequence[Run]) -> list[Run]:
+    """Of each seed the newest run that is no replay: retries take the place of what they retry."""
+    newest: dict[int, Run] = {}
+    for run in sorted(runs, key=lambda run: run.id):  # ids sort by the time of making
+        if run.relation != "replay":
+            newest[run.seed] = run
+    return [newest[seed] for seed in dict.fromkeys(run.seed for run in runs) if seed in newest]
 
 
 def run_id(client: "Client", text: str) -> str:

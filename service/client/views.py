@@ -181,7 +181,22 @@ class Checkpoint(View):
     value: Number = None
     size_bytes: int | None = None
     sha256: str | None = None
+    kept: bool = True
+    damaged: bool = False
     created_at: When = None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Replay(View):
+    """A run trained once more, and whether it came out the same; None: nothing to compare yet."""
+
+    run: Annotated[Run, Read(Run.of)]
+    complete: bool
+    identical: bool | None
+    compared_steps: int
+    first_difference: Json | None = None
+    cause: str | None = None
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -195,4 +210,5 @@ class Worker(View):
     run_id: str | None = None
     detail: str | None = None
     device: Json | None = None
+    beat_s: Number = None
     raw: Json = field(default_factory=dict, repr=False, compare=False)

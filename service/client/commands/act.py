@@ -11,7 +11,7 @@ from service.client.commands.context import Commands, Context, command
 from service.client.commands.submit import told
 from service.client.errors import Refused
 from service.client.terminal import plain
-from service.client.views import Run
+from service.client.views import Replay, Run
 
 WISHES: dict[str, tuple[str, str, Callable[[Client, str], Run]]] = {
     "cancel": ("stop runs for good, after the step they are at", "saddle cancel adam:3", Client.cancel),
@@ -83,8 +83,26 @@ def do_retry(asked: argparse.Namespace, context: Context) -> int:
 
 
 def do_replay(asked: argparse.Namespace, context: Context) -> int:
-    """In the same experiment, with the same seed."""
-    return _made(asked, context, context.client.replay(naming.run_id(context.client, asked.what), asked.steps))
+    """In the same experiment, with the same seed; watched, the exit status says whether it is identical."""
+    client = context.client
+    parent = naming.run_id(client, asked.what)
+    run = client.replay(parent, asked.steps)
+    status = _made(asked, context, run)
+    if not asked.watch or status == watch.INTERRUPTED:
+        return status
+    found = next(each for each in client.replays(parent) if each.run.id == run.id)
+    context.emit_line(found.raw) if context.json else verdict(context, found)
+    return 0 if found.identical else 1
+
+
+def verdict(context: Context, found: Replay) -> None:
+    """Whether a replay is the same, and if not, where it first differs and why."""
+    if found.identical:
+        context.say(f"identical to the last bit over {found.compared_steps} steps", "green")
+        return
+    first = found.first_difference
+    where = f"{first['series']} at step {first['step']} was {first['was']}, is {first['now']}" if first else "no values"
+    context.say(f"not identical: {where}. {found.cause or ''}", "red")
 
 
 def _made(asked: argparse.Namespace, context: Context, run: Run) -> int:
