@@ -121,6 +121,12 @@ def test_five_optimizers_are_compared_and_exported(
     places = re.findall(r"^\s*(\d)\s+five (\w+)\s+(\d)", said, re.MULTILINE)
     assert places == [(str(i["rank"]), i["label"].removeprefix("five "), "3") for i in answer["ranking"]["items"]]
     assert saddle("compare", answer["id"]) == 0
+    capsys.readouterr()
+    assert saddle("compare", *names, "--target", "50%", "--baseline", "five sgd", "--no-chart") == 0
+    said = capsys.readouterr().out
+    assert "against five sgd, paired by seed" in said
+    assert re.search(r"^five adam +(better|worse|indistinguishable) ", said, re.MULTILINE)
+    assert re.search(r"step until val/loss reaches the target.*speed-up over five sgd", said)
     for form in ("parquet", "arrow", "csv", "ndjson"):
         assert saddle("export", *names, "-o", tmp_path / f"curves.{form}") == 0
     frames = read_back(tmp_path)
@@ -192,7 +198,7 @@ def in_terminal(server: Any, columns: int, command: list[str]) -> tuple[int, str
         stderr=slave,
     )
     os.close(slave)
-    said, end = b"", time.monotonic() + 60
+    said, end, interrupted = b"", time.monotonic() + 60, False
     try:
         while time.monotonic() < end:
             if not select.select([master], [], [], 1)[0]:
@@ -201,8 +207,9 @@ def in_terminal(server: Any, columns: int, command: list[str]) -> tuple[int, str
                 said += os.read(master, 65536)
             except OSError:  # the other end is closed
                 break
-            if said.count(b" running") > 3:
+            if not interrupted and said.count(b" running") > 3:
                 process.send_signal(signal.SIGINT)
+                interrupted = True
     finally:
         process.kill() if time.monotonic() >= end else None
         status = process.wait()

@@ -135,8 +135,12 @@ def targets(context: Context, found: Comparison) -> None:
         ]
         for i, group in enumerate(found.groups)
     ]
+    first = found.ranking.get("baseline") or found.groups[0]["label"]
     context.say()
-    context.say(f"{asked['x']} until {asked['series']} reaches the target, median over seeds; speed-up; AlgoPerf score")
+    context.say(
+        f"{asked['x']} until {asked['series']} reaches the target, median over seeds; "
+        f"speed-up over {first}; AlgoPerf score"
+    )
     head = ["experiment", *names, "speed-up", "score"]
     context.table(head, rows, head[1:])
     for left in asked.get("left_out", ()):

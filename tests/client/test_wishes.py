@@ -1,0 +1,72 @@
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.client import Client
+
+
+def until(client: Client, run: str, state: str) -> None:
+    end = time.monotonic() + 60
+    while client.run(run).state != state:
+        assert time.monotonic() < end, client.run(run)
+        time.sleep(0.05)
+
+
+def test_a_run_is_paused_resumed_cancelled_and_retried(
+    client: Client, saddle: Callable[..., int], spec: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = client.submit(spec(name="wished", steps=1_000_000)).runs[0].id
+    until(client, run, "running")
+    assert saddle("pause", "wished") == 0
+    until(client, run, "paused")
+    assert saddle("resume", "wished:0") == 0
+    assert saddle("cancel", run) == 0
+    until(client, run, "cancelled")
+    assert saddle("pause", run) == 2
+    assert run in capsys.readouterr().err
+    assert saddle("watch", run) == 1
+    capsys.readouterr()
+    assert saddle("retry", "wished", "--from", "start", "--json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["relation"], again["parent_run_id"]) == ("retry", run)
+    assert saddle("cancel", "wished", "--json") == 0  # the name now means the retry, not what it takes the place of
+    assert [each["id"] for each in json.loads(capsys.readouterr().out)] == [again["id"]]
+    until(client, again["id"], "cancelled")
+
+
+def test_a_run_is_replayed_forked_and_its_weights_taken_home(
+    client: Client,
+    saddle: Callable[..., int],
+    spec: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    made = client.submit(spec(name="parent"))
+    assert saddle("watch", "parent") == 0
+    assert saddle("replay", "parent", "--steps", "10", "--watch") == 0
+    assert "identical to the last bit over 10 steps" in capsys.readouterr().out
+    assert (
+        saddle("fork", "parent", "--set", "steps=60", "--set", "optimizer.lr=1e-3", "--name", "child", "--watch") == 0
+    )
+    child = client.series(next(client.runs(limit=1)).id, ["loss", "lr"])
+    assert child["loss"].step.tolist() == list(range(41, 61))
+    assert set(child["lr"].value.tolist()) == {1e-3}
+    folder = tmp_path / "weights"
+    assert saddle("checkpoints", "parent", "--download", "40", "-o", folder) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["state.json", "tensors.safetensors"]
+    total = hashlib.sha256()
+    for name in ("state.json", "tensors.safetensors"):
+        content = (folder / name).read_bytes()
+        total.update(f"{name} {len(content)}\n".encode() + content)
+    assert total.hexdigest() == client.checkpoints(made.runs[0].id)[0].sha256
+    assert saddle("checkpoints", "parent", "--download", "40", "-o", folder) == 2
+    assert saddle("checkpoints", "parent", "--download", "7", "-o", tmp_path / "other") == 2
+    assert "kept are: 40" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [folder]
+    assert saddle("workers") == 0
+    assert "idle" in capsys.readouterr().out
