@@ -44,13 +44,14 @@ class Ending:
 
     def failed(self, kind: str, detail: str, evidence: dict[str, Any]) -> State | None:
         """The trainer said why it failed."""
-        held, chunks = self.held, self.pending.take()
+        held = self.held
         if kind == "checkpoint_damaged" and held.checkpoint is not None:
             folder = held.checkpoint.folder
             return self.writer.end(lambda c: endings.quarantine(c, held, folder))
         if kind in PERMANENT:
             self._finish(State.FAILED, {"code": kind, "detail": detail, "evidence": evidence})
             return State.FAILED
+        chunks = self.pending.take()
         if kind == "cuda_oom":
             return self.writer.end(lambda c: endings.device_full(c, held, chunks, detail, evidence))
         if kind == "device_failed":
