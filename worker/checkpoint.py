@@ -5,7 +5,7 @@
                                    mechanics/clipped, mechanics/average/<name>
     step-120/state.json            step, seed, spec and its hash, environment, which optimizer steps what, its plain
                                    values, a plateau's state, what precision, stop rules and the best so far remember,
-                                   gradients computed by a line search
+                                   gradients computed by a line search, strides of what lay in another order
 
 Python's and numpy's own generators are not here because nothing that trains draws from them.
 """
@@ -109,7 +109,7 @@ def read(folder: Path, sha256: str) -> tuple[Tensors, dict[str, Any]]:
         tensors = load_file(folder / TENSORS)
     except (OSError, ValueError, SafetensorError) as error:  # it changed since it was hashed
         raise _damaged(folder, f"cannot be read ({type(error).__name__})") from error
-    return tensors, dict(document)
+    return _as_they_lay(tensors, document.get("strides", {})), dict(document)
 
 
 def _damaged(folder: Path, what: str) -> RunFailure:
@@ -134,7 +134,21 @@ def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
     }
     document |= {part: optimizer_state.taken_apart(each, part, tensors) for part, each in optimizers.items()}
     tensors |= random_states(training.device)
+    document["strides"] = {name: list(tensor.stride()) for name, tensor in tensors.items() if _permuted(tensor)}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, document
+
+
+def _permuted(tensor: Tensor) -> bool:
+    """Whether its numbers lie in another order than a file's: a product with it sums in that order."""
+    if tensor.is_contiguous():
+        return False
+    return torch.empty_like(tensor, device="meta").stride() == tensor.stride()  # else it has gaps, and is a view
+
+
+def _as_they_lay(tensors: Tensors, strides: dict[str, list[int]]) -> Tensors:
+    """The tensors of a file, in the order of memory that they had."""
+    laid = {name: torch.empty_strided(tensors[name].shape, s, dtype=tensors[name].dtype) for name, s in strides.items()}
+    return tensors | {name: tensor.copy_(tensors[name]) for name, tensor in laid.items()}
 
 
 def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> None:
