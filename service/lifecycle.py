@@ -70,6 +70,7 @@ MOVES: dict[str, Move] = {
     "fail": _move(Writer.HOLDER, {_RUNS}, {State.FAILED}),
     "crash": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),  # failed once the budget is spent
     "device_fail": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
+    "device_full": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
     "yield": _move(Writer.HOLDER, {_RUNS}, {_WAITS, *_GRANTED}),
     "paused": _move(Writer.HOLDER, {_RUNS}, {_WAITS, *_GRANTED}),  # queued: the wish was taken back meanwhile
     "pause_by_server": _move(Writer.HOLDER, {_RUNS}, _GRANTED),
@@ -124,7 +125,7 @@ LOST_BUDGET = BUDGETS[FailureClass.LOST].failures
 ATTEMPT_BUDGET = 50  # attempts of any kind
 PERMANENT = frozenset(
     {
-        *("diverged", "cuda_oom", "out_of_memory", "time_limit", "no_good_checkpoint"),
+        *("diverged", "out_of_memory", "time_limit", "no_good_checkpoint"),
         *("spec_cannot_build", "dataset_missing", "dataset_changed"),
     }
 )
@@ -132,7 +133,10 @@ DEVICE = frozenset({"device_failed"})
 
 
 def failure_class(kind: str) -> FailureClass:
-    """The class of what a trainer or its supervisor says; what nobody listed is a crash."""
+    """The class of what a trainer or its supervisor says; what nobody listed is a crash.
+
+    cuda_oom is one at first; at the same step again it fails the run.
+    """
     if kind in PERMANENT:
         return FailureClass.PERMANENT
     return FailureClass.DEVICE if kind in DEVICE else FailureClass.CRASH

@@ -5,12 +5,11 @@ from typing import Any
 
 from service.db import endings
 from service.db.leases import Claim
-from service.lifecycle import State
+from service.lifecycle import FailureClass, State, failure_class
 from worker.journal import Journal
 from worker.watch import Watch
 
 OUTCOMES = {"succeeded": State.SUCCEEDED, "paused": State.PAUSED, "cancelled": State.CANCELLED}
-PERMANENT = {"spec_cannot_build", "dataset_missing", "dataset_changed", "diverged", "out_of_memory"}
 
 
 class Ending:
@@ -48,7 +47,7 @@ class Ending:
         if kind == "checkpoint_damaged" and held.checkpoint is not None:
             folder = held.checkpoint.folder
             return self.writer.end(lambda c: endings.quarantine(c, held, folder))
-        if kind in PERMANENT:
+        if failure_class(kind) is FailureClass.PERMANENT:
             self._finish(State.FAILED, {"code": kind, "detail": detail, "evidence": evidence})
             return State.FAILED
         chunks = self.pending.take()

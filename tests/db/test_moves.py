@@ -57,6 +57,7 @@ TRIES: dict[str, Try] = {
     "fail": lambda s: endings.finish(s.connection, s.held, State.FAILED, {}, FAILURE),
     "crash": lambda s: endings.crashed(s.connection, s.held, "trainer_died", "", {}),
     "device_fail": lambda s: endings.device_failed(s.connection, s.held, "", {}),
+    "device_full": lambda s: endings.device_full(s.connection, s.held, {}, "", {"step": 3}),
     "yield": lambda s: endings.give_back(s.connection, s.held, {}),
     "paused": lambda s: endings.finish(s.connection, s.held, State.PAUSED, {}),
     "pause_by_server": lambda s: endings.paused_by(s.connection, s.held, {}, "disk_full", ""),
@@ -135,7 +136,7 @@ def _try(scene: Scene, attempt: Try, origin: State, wish: Wish, spent: bool) -> 
 def test_permanent_failures_are_told_from_those_that_are_tried_again() -> None:
     assert {failure_class(kind) for kind in PERMANENT} == {FailureClass.PERMANENT}
     assert failure_class("device_failed") is FailureClass.DEVICE
-    for kind in ("trainer_died", "stalled", "what nobody listed"):
+    for kind in ("trainer_died", "stalled", "cuda_oom", "what nobody listed"):
         assert failure_class(kind) is FailureClass.CRASH
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from service.errors import RunFailure
 from service.ingest.inspect import inspect
 from service.ingest.storage import Incoming
+from service.lifecycle import PERMANENT
 from service.spec.datasets import Text, Upload
 from service.spec.experiment import Experiment
 from worker import checkpoint
@@ -22,7 +23,6 @@ from worker.data.files import Files
 from worker.data.mapped import Mapped
 from worker.data.scale import fit
 from worker.data.split import Rows, load, split
-from worker.ending import PERMANENT
 from worker.failures import STAYS_USABLE
 from worker.loop import prepare, train
 from worker.session import conduct
