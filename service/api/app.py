@@ -13,6 +13,7 @@ from service.api import (
     datasets,
     events,
     experiments,
+    labels,
     offspring,
     page,
     problems,
@@ -21,6 +22,7 @@ from service.api import (
     series,
     service,
     session,
+    storage,
     workers,
 )
 from service.api.deps import known_parameters
@@ -32,7 +34,7 @@ from service.settings import settings as read_settings
 
 NOUNS = (
     *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
-    *(comparisons, catalog),
+    *(comparisons, catalog, labels, storage),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

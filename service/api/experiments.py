@@ -25,7 +25,7 @@ from service.lifecycle import TERMINAL
 from service.nonfinite import dumps
 from service.spec import posted
 from service.spec.experiment import Experiment
-from service.spec.filter_language import parse
+from service.spec.filter_language import All, Fact, Term, parse
 from service.spec.posted import Posted
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
@@ -104,13 +104,18 @@ def list_experiments(
     where: Filter = None,
     sort: Sort = None,
     fields: Fields = None,
+    archived: Annotated[bool, Query(description="those that were put away too")] = False,
     limit: Limit = 50,
     cursor: Seek = None,
 ) -> Any:
     """The project's experiments, newest first. Of a figure counts the mean over the seeds."""
     order = order_of(sort, "experiments")
-    keep = parse(where, "experiments") if where else None
-    found = lists.experiments(connection, principal, limit + 1, keep, order, place_of(cursor, order))
+    terms = [parse(where, "experiments")] if where else []
+    if not archived:
+        terms.append(Term(Fact("archived", "date"), "null"))
+    found = lists.experiments(
+        connection, principal, limit + 1, All(tuple(terms)) if terms else None, order, place_of(cursor, order)
+    )
     items, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
     counts = experiments.state_counts(connection, [each.id for each in items])
     page = Page[ExperimentItem](

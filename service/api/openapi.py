@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from service.api.catalog import SchedulePreview
 from service.api.comparison_views import Question
 from service.api.guard import is_open
+from service.api.labels import Labels
 from service.api.orders import ForkOrder, Priority, ReplayOrder, RetryOrder
 from service.api.problems import MEDIA_TYPE, ProblemDocument
 from service.spec.experiment import Experiment
@@ -21,7 +22,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 OURS: tuple[type[BaseModel], ...] = (
     *(Experiment, SchedulePreview, Question, ProblemDocument),
-    *(Priority, RetryOrder, ForkOrder, ReplayOrder),
+    *(Priority, RetryOrder, ForkOrder, ReplayOrder, Labels),
 )
 
 

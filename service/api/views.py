@@ -241,8 +241,13 @@ class ExperimentView(View):
     name: str
     owner: str
     hash: str
+    tags: tuple[str, ...]
+    notes: str
+    archived_at: Utc | None = Field(description="since when lists leave it out")
     created_at: Utc
-    spec: Json = Field(description="normalised: with every default filled in")
+    spec: Json = Field(
+        description="normalised: with every default filled in, as posted; labels may say otherwise since"
+    )
     runs: list[RunView]
     superseded: list[str] = Field(description="of the runs, those that count in no comparison: retried ones, replays")
     restarts: RestartsView | None = Field(description="what the seeds came to; null until two of them have ended")
@@ -261,6 +266,9 @@ class ExperimentView(View):
             name=stored.name,
             owner=stored.owner,
             hash=stored.spec_hash,
+            tags=stored.tags,
+            notes=stored.notes,
+            archived_at=stored.archived_at,
             created_at=stored.created_at,
             spec=Experiment.model_validate_json(dumps(stored.spec)).normalised(),
             runs=runs,

@@ -25,6 +25,9 @@ class StoredExperiment:
     owner: str
     spec: dict[str, Any]
     spec_hash: str
+    tags: tuple[str, ...]
+    notes: str
+    archived_at: datetime | None
     created_at: datetime
 
 
@@ -50,6 +53,8 @@ def add(
         "project_id": principal.project_id,
         "owner_id": principal.member_id,
         "name": spec.name,
+        "tags": list(spec.tags),
+        "notes": spec.notes,
         "spec": spec.normalised(),
         "spec_hash": spec.hash,
         "idempotency_key": idempotency_key,
@@ -88,7 +93,8 @@ def _query(principal: Principal) -> Any:
 
 
 def _stored(row: RowMapping) -> StoredExperiment:
-    return StoredExperiment(row["id"], row["name"], row["owner"], row["spec"], row["spec_hash"], row["created_at"])
+    known = {name: row[name] for name in StoredExperiment.__dataclass_fields__}
+    return StoredExperiment(**(known | {"tags": tuple(row["tags"])}))
 
 
 def get(connection: Connection, principal: Principal, experiment_id: str) -> StoredExperiment:

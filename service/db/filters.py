@@ -32,16 +32,17 @@ COLUMNS: dict[Noun, dict[str, ColumnElement[Any]]] = {
         "id": experiment.c.id,
         "name": experiment.c.name,
         "owner": member.c.name,
-        "notes": experiment.c.spec["notes"].astext,
+        "notes": experiment.c.notes,
         "hash": experiment.c.spec_hash,
         "created": experiment.c.created_at,
+        "archived": experiment.c.archived_at,
     },
     "runs": {
         "id": run.c.id,
         "experiment": run.c.experiment_id,
         "name": experiment.c.name,
         "owner": member.c.name,
-        "notes": experiment.c.spec["notes"].astext,
+        "notes": experiment.c.notes,
         "hash": experiment.c.spec_hash,
         "state": run.c.state,
         "pool": run.c.pool,
@@ -164,7 +165,7 @@ def _against(column: ColumnElement[Any], term: Term) -> ColumnElement[bool]:
 
 
 def _tags(term: Term) -> ColumnElement[bool]:
-    tags = experiment.c.spec["tags"]
+    tags = experiment.c.tags
     if term.operator == "null":
         return func.jsonb_array_length(tags) == 0
     each = func.jsonb_array_elements_text(tags).table_valued("value")

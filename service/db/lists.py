@@ -71,7 +71,7 @@ def experiments(
     value = compiler.column(order.field)
     columns = (experiment.c.id, experiment.c.name, member.c.name.label("owner"), experiment.c.spec_hash)
     query = (
-        select(*columns, experiment.c.created_at, experiment.c.spec["tags"].label("tags"), value.label("sorted_by"))
+        select(*columns, experiment.c.created_at, experiment.c.tags, value.label("sorted_by"))
         .join(member, member.c.id == experiment.c.owner_id)
         .where(experiment.c.project_id == principal.project_id)
     )

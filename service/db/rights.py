@@ -39,7 +39,10 @@ ROLES: dict[str, Rights] = {
     ),
     "saddle_api": Rights(
         insert=("experiment", "run", "event", "comparison", "dataset"),
-        update={"run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at")},
+        update={
+            "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),
+            "experiment": ("name", "tags", "notes", "archived_at"),  # never its spec
+        },
         acts_as=("saddle_reaper",),
     ),
     "saddle_worker": Rights(

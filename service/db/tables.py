@@ -78,6 +78,9 @@ experiment = Table(
     _word("spec_hash"),
     _word("idempotency_key", nullable=True),
     _word("request_hash", nullable=True),
+    Column("tags", JSONB, nullable=False, server_default="[]"),  # name, tags and notes may change; spec never does
+    Column("notes", Text, nullable=False, server_default=""),
+    Column("archived_at", DateTime(timezone=True)),
     _now("created_at"),
     Index("experiment_project_id_id_idx", "project_id", "id"),
     Index(

@@ -23,6 +23,7 @@ FACTS: dict[Noun, dict[str, Type]] = {
         "hash": "text",
         "state": "state",
         "created": "date",
+        "archived": "date",
     },
     "runs": {
         "id": "text",

@@ -1,0 +1,53 @@
+"""Routes of what people write on an experiment: its name, tags and notes; putting it away and bringing it back."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+
+from service.api.deps import ConnectionDep, ExperimentId, PrincipalDep, body, takes
+from service.api.experiments import read
+from service.api.views import ExperimentView
+from service.db import labels
+from service.spec.component import Part
+from service.spec.experiment import Name
+
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+
+
+class Labels(Part):
+    """What to write; what is left out stays. The posted spec is never changed."""
+
+    name: Name | None = None
+    tags: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
+    notes: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")] | None = None
+
+
+@router.patch("/{experiment_id}", operation_id="patch_experiment", openapi_extra=takes(Labels))
+def patch_experiment(
+    experiment_id: ExperimentId,
+    written: Annotated[Labels, Depends(body(Labels))],
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+) -> ExperimentView:
+    """Write name, tags or notes."""
+    labels.write(connection, principal, experiment_id, written.model_dump(mode="json", exclude_none=True))
+    return read(connection, principal, experiment_id)
+
+
+@router.post("/{experiment_id}/archive", operation_id="archive_experiment", status_code=202)
+def archive_experiment(
+    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep
+) -> ExperimentView:
+    """Put it away: lists leave it out unless asked. Its runs, curves and comparisons stay."""
+    labels.archive(connection, principal, experiment_id, away=True)
+    return read(connection, principal, experiment_id)
+
+
+@router.post("/{experiment_id}/unarchive", operation_id="unarchive_experiment", status_code=202)
+def unarchive_experiment(
+    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep
+) -> ExperimentView:
+    """Bring it back."""
+    labels.archive(connection, principal, experiment_id, away=False)
+    return read(connection, principal, experiment_id)
