@@ -65,8 +65,9 @@ def fill(engine: Engine) -> None:
 
 if __name__ == "__main__":
     with product() as served:
-        served.processes[-1].terminate()  # nothing is to be trained
+        served.processes[-1].terminate()  # the worker: nothing is to be trained
         fill(served.engine)
+        served.http.get("/v1/experiments?limit=1")  # the first request with a parameter builds the API's description
         print(f"{EXPERIMENTS} experiments x {SEEDS} seeds, pages of 50, {ASKED} times each, ms")
         for name, asked in LISTS.items():
             spent = []
