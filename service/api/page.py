@@ -5,13 +5,15 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi import Path as PathParameter
 
 from service.errors import NotFound
 
 router = APIRouter(tags=["service"])
+Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_./-]{1,100}$", description="within the page's folder")]
 FOLDER = Path(__file__).resolve().parents[1] / "web"
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -61,7 +63,7 @@ def get_page(request: Request) -> Response:
     response_class=Response,
     responses=_answers("text/plain", "The file; its type says what it is."),
 )
-def get_page_part(request: Request, name: str) -> Response:
+def get_page_part(request: Request, name: Name) -> Response:
     """A script, a style sheet or a licence that belongs to the page."""
     return _sent(request, name)
 
