@@ -13,6 +13,7 @@ from service.api.guard import is_open
 from service.api.labels import Labels
 from service.api.orders import ForkOrder, Priority, ReplayOrder, RetryOrder
 from service.api.problems import MEDIA_TYPE, ProblemDocument
+from service.api.session import SignIn
 from service.spec.experiment import Experiment
 
 PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}
@@ -21,7 +22,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     "5XX": {"description": "The server could not answer; `instance` names the request in its log."} | PROBLEM,
 }
 OURS: tuple[type[BaseModel], ...] = (
-    *(Experiment, SchedulePreview, Question, ProblemDocument),
+    *(Experiment, SchedulePreview, Question, ProblemDocument, SignIn),
     *(Priority, RetryOrder, ForkOrder, ReplayOrder, Labels),
 )
 

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.deps import RuntimeDep, body
+from service.api.deps import RuntimeDep, body, takes
 from service.api.guard import COOKIE, find
 from service.api.service import Me
 from service.api.views import View
-from service.errors import Unauthorized
+from service.errors import Invalid, Problem
 
 router = APIRouter(prefix="/v1/session", tags=["service"])
 
@@ -22,14 +22,14 @@ class SignIn(BaseModel):
     key: str = Field(min_length=1, max_length=200, description="an API key, `key_....secret`")
 
 
-@router.post("", operation_id="sign_in")
+@router.post("", operation_id="sign_in", openapi_extra=takes(SignIn))
 def sign_in(
     given: Annotated[SignIn, Depends(body(SignIn))], runtime: RuntimeDep, request: Request, response: Response
 ) -> Me:
-    """Keep a key in this browser until it signs out or is closed. 401 where the key opens nothing."""
+    """Keep a key in this browser until it signs out or is closed."""
     principal = find(runtime, given.key)
     if principal is None:
-        raise Unauthorized("This key opens nothing: it is mistyped, revoked or expired.")
+        raise Invalid.of([Problem("/key", "opens_nothing", "it is mistyped, revoked or expired.")])
     secure = request.headers.get("origin", "").startswith("https:")
     response.set_cookie(COOKIE, given.key, httponly=True, samesite="strict", secure=secure, path="/")
     return Me.of(principal)

@@ -88,7 +88,8 @@ def test_behind_tls_the_cookie_never_travels_in_the_open(browser: TestClient, sh
 
 def test_a_wrong_key_signs_nobody_in(browser: TestClient) -> None:
     answer = browser.post("/v1/session", json={"key": "key_00000000000000000000000000.x"})
-    assert answer.status_code == 401
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/key"
     assert "set-cookie" not in answer.headers
 
 
