@@ -34,13 +34,16 @@ class Target(Part):
 
 
 class Question(Part):
-    """Which curves to compare. Give `experiments` or `runs`.
+    """Which curves to compare. Give `experiments`, `runs` or `filter`.
 
     Of an experiment the newest run of each seed speaks; replays do not.
     """
 
     experiments: Annotated[tuple[Id, ...], Field(min_length=1, max_length=200)] | None = None
     runs: Annotated[tuple[Id, ...], Field(min_length=1, max_length=1000)] | None = None
+    filter: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        None, description="of experiments, in the filter language; asked anew at every reading, at most 200 then"
+    )
     series: Annotated[tuple[Name, ...], Field(min_length=1, max_length=20)] = Field(
         ("loss", "val/loss"), description="the first one is ranked"
     )

@@ -1,20 +1,23 @@
 """Which runs a question is about, and which of them belong together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.api.comparison_views import Question
 from service.api.views import Json
-from service.db import experiments, runs
+from service.db import experiments, lists, runs
 from service.db.experiments import StoredExperiment
+from service.db.lists import Order
 from service.db.projects import Principal
 from service.db.runs import StoredRun
 from service.db.session import Connection
-from service.errors import Invalid, Problem
+from service.errors import Invalid, NotFound, Problem
 from service.nonfinite import dumps
+from service.spec.filter_language import All, Fact, Term, parse
 from service.spec.pointing import closest
 
 MAX_RUNS = 1000
+MAX_EXPERIMENTS = 200
 IGNORED = ("name", "tags", "notes", "seeds", "restarts")  # of a spec: they do not decide what is trained
 MISSING = object()
 
@@ -47,8 +50,10 @@ class Member:
 
 def check(question: Question) -> None:
     """`Invalid` unless the question names what to compare, once."""
-    if (question.experiments is None) == (question.runs is None):
-        raise Invalid.of([Problem("/experiments", "contradiction", "give exactly one of experiments and runs.")])
+    given = [each for each in (question.experiments, question.runs, question.filter) if each is not None]
+    if len(given) != 1:
+        detail = "give exactly one of experiments, runs and filter."
+        raise Invalid.of([Problem("/experiments", "contradiction", detail)])
     for name, prefix in (("experiments", "exp_"), ("runs", "run_")):
         ids = getattr(question, name) or ()
         if any(not each.startswith(prefix) for each in ids):
@@ -86,10 +91,27 @@ def members(connection: Connection, principal: Principal, question: Question) ->
     return groups
 
 
+def filtered(connection: Connection, principal: Principal, source: str) -> list[str]:
+    """The experiments that a filter keeps, oldest first; those put away are left out."""
+    try:
+        kept = parse(source, "experiments")
+    except Invalid as error:
+        told = [replace(each, pointer=each.pointer.removeprefix("/query")) for each in error.problems]
+        raise Invalid.of(told) from None
+    present = All((kept, Term(Fact("archived", "date"), "null")))
+    found = lists.experiments(connection, principal, MAX_EXPERIMENTS + 1, present, Order(descending=False), None)
+    if not found:
+        raise NotFound("No experiment is left by this filter.")
+    if len(found) > MAX_EXPERIMENTS:
+        raise Invalid.of([Problem("/filter", "too_many", "more experiments than a comparison takes.", MAX_EXPERIMENTS)])
+    return [each.id for each in found]
+
+
 def _trials(connection: Connection, principal: Principal, question: Question) -> list[Trial]:
-    if question.experiments:
-        stored = experiments.some(connection, principal, question.experiments)
-        found = runs.of_experiments(connection, question.experiments)
+    asked = question.experiments or (filtered(connection, principal, question.filter) if question.filter else None)
+    if asked:
+        stored = experiments.some(connection, principal, asked)
+        found = runs.of_experiments(connection, asked)
     else:
         found = runs.some(connection, principal, question.runs or ())
         stored = experiments.some(connection, principal, tuple(dict.fromkeys(run.experiment_id for run in found)))

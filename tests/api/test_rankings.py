@@ -92,6 +92,20 @@ def test_a_named_baseline_is_held_against_all_others(train: Train, compare: Comp
     assert [item["contrast"] and item["contrast"]["verdict"] for item in ranking["items"]] == ["better", None, "worse"]
 
 
+def test_a_filter_chooses_the_experiments_anew_at_every_reading(train: Train, client: TestClient) -> None:
+    first = rates(train, {0.1: [0.1, 0.2], 2.0: [0.3, 0.4]})
+    question = {"filter": "optimizer.lr < 1", "series": ["loss"], "points": None}
+    asked = client.post("/v1/comparisons", json=question)
+    assert [group["experiment_id"] for group in asked.json()["groups"]] == first[:1]
+    later = rates(train, {0.5: [0.5, 0.6]})
+    view = client.get(asked.headers["Location"]).json()
+    assert [group["experiment_id"] for group in view["groups"]] == [first[0], *later]
+    wrong = client.post("/v1/comparisons", json={"filter": "optimiser.lr < 1"})
+    problem = wrong.json()["errors"][0]
+    assert (problem["pointer"], problem["column"], problem["did_you_mean"]) == ("/filter", 1, "optimizer.lr")
+    assert client.post("/v1/comparisons", json={"filter": "name = nobody"}).status_code == 404
+
+
 def test_a_baseline_that_is_no_group_is_refused_with_a_guess(train: Train, client: TestClient) -> None:
     ids = rates(train, {0.1: [0.1]})
     answer = client.post("/v1/comparisons", json={"experiments": ids, "baseline": "sgd 0,1"})
