@@ -12,6 +12,7 @@ from service.spec.optimizers.gradient import ASGD
 def problems(experiment: Experiment) -> Iterator[Problem]:
     """Each with both fields named."""
     yield from _accumulation(experiment)
+    yield from _sparse(experiment)
     yield from _average(experiment)
     yield from _stop(experiment)
     yield from _best(experiment)
@@ -27,6 +28,14 @@ def _accumulation(experiment: Experiment) -> Iterator[Problem]:
         kind = experiment.optimizer.kind
         detail = f"/optimizer/kind {kind} compares losses within an update, which fp16's scale disturbs: bf16 or fp32."
         yield Problem("/precision", "contradiction", detail, limit=["fp32", "bf16"])
+
+
+def _sparse(experiment: Experiment) -> Iterator[Problem]:
+    if experiment.clip is not None and any(parameter.sparse for parameter in experiment.layout or ()):
+        detail = (
+            "/model has an Embedding(sparse=True), and torch can clip no sparse gradient: leave one of the two out."
+        )
+        yield Problem("/clip", "contradiction", detail)
 
 
 def _average(experiment: Experiment) -> Iterator[Problem]:

@@ -138,9 +138,12 @@ def test_a_stopped_worker_has_time_for_its_last_checkpoint(services: Compose, na
 
 @pytest.mark.parametrize("name", ["worker", "worker-gpu"])
 def test_workers_share_the_checkpoints_and_are_not_tied_to_a_name(services: Compose, name: str) -> None:
-    assert services[name]["volumes"] == ["checkpoints:/var/lib/saddle", "datasets:/var/lib/saddle/datasets"]
-    api = services["api"]
-    assert api["volumes"] == ["datasets:/var/lib/saddle/datasets", "checkpoints:/var/lib/kept:ro"]  # it only shows them
+    mounted = "mounted:/var/lib/mounted:ro"
+    assert services[name]["volumes"] == ["checkpoints:/var/lib/saddle", "datasets:/var/lib/saddle/datasets", mounted]
+    api = services["api"]  # it only shows the checkpoints
+    assert api["volumes"] == ["datasets:/var/lib/saddle/datasets", "checkpoints:/var/lib/kept:ro", mounted]
+    for each in (services[name], api):
+        assert each["environment"]["SADDLE_DATASET_FOLDER"] == "/var/lib/mounted"
     assert api["environment"]["SADDLE_CHECKPOINT_URL"] == "file:///var/lib/kept/checkpoints"
     assert "container_name" not in services[name]  # or it could not be scaled
     assert "SADDLE_WORKER_NAME" not in services[name]["environment"]  # each container has its own host name

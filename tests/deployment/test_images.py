@@ -108,4 +108,5 @@ def test_the_databases_and_brokers_containers_do_not_run_as_root(services: dict[
 def test_celery_is_asked_for_with_what_its_redis_transport_imports() -> None:
     """kombu's Redis transport imports `packaging`, which only the extra brings; a development environment hides it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert any(line.startswith("celery[redis]") for line in project["dependencies"])
+    assert any(line.startswith("celery[redis]") for line in project["optional-dependencies"]["server"])
+    assert all("saddle[server]" in project["optional-dependencies"][side] for side in ("api", "worker"))

@@ -14,6 +14,7 @@ from service.ingest.storage import Incoming
 from service.spec import checks
 from service.spec.datasets import Text
 from service.spec.experiment import Experiment
+from service.spec.mechanics import Clip
 from worker.data.files import Files
 from worker.loop import prepare, train
 
@@ -42,6 +43,8 @@ def test_a_whole_run_with_sparse_gradients_is_a_plain_loop_of_torchs(tmp_path: P
         )
     )
     assert checks.problems(spec) == []
+    clipped = checks.problems(spec.model_copy(update={"clip": Clip(norm=1.0)}))
+    assert [problem.pointer for problem in clipped] == ["/clip"], "torch has no norm of a sparse gradient"
     training = prepare(spec, 0, CPU, Files(tmp_path))
     table, head = nn.Embedding(6, 4, sparse=True), nn.Linear(4, 6)
     model = nn.Sequential(table, head)
