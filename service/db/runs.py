@@ -99,22 +99,6 @@ def replays(connection: Connection, run_id: str) -> list[StoredRun]:
     return [stored(row) for row in connection.execute(query.order_by(run.c.id)).mappings()]
 
 
-def page(
-    connection: Connection,
-    principal: Principal,
-    limit: int,
-    before: str | None = None,
-    state: State | None = None,
-) -> list[StoredRun]:
-    """The newest `limit` runs whose id sorts before `before`, of one state where asked."""
-    query = select(*COLUMNS).where(run.c.project_id == principal.project_id).order_by(run.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(run.c.id < before)
-    if state is not None:
-        query = query.where(run.c.state == state.value)
-    return [stored(row) for row in connection.execute(query).mappings()]
-
-
 @dataclass(frozen=True)
 class Attempt:
     """One execution of a run by one worker. Points beyond `cut_step` are superseded by a later attempt."""

@@ -107,7 +107,7 @@ def test_another_project_finds_nothing_of_this_one(
     run_id = posted["runs"][0]["id"]
     ids = {"experiment_id": posted["id"], "run_id": run_id, "comparison_id": asked["id"]}
     for method, path in WITH_ID:
-        body = {"priority": 1} if method == "PATCH" else {}
+        body = {"priority": 1} if (method, path) == ("PATCH", "/v1/runs/{run_id}") else {}
         answer = client.request(method, fill(path, ids), headers=stranger, json=body)
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
     for question in ({"experiments": [posted["id"]]}, {"runs": [run_id]}):

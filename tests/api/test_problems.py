@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.api.body import MAX_BYTES
-from service.db import runs
+from service.db import lists
 from service.errors import Invalid, Malformed
 from service.spec.document import read_json, validate
 from service.spec.experiment import Experiment
@@ -174,10 +174,10 @@ def test_a_method_that_is_not_taken_names_those_that_are(shared: TestClient) -> 
 def test_a_bug_is_answered_with_an_id_and_logged_with_its_stack(
     shared: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("the secret of the house")
 
-    monkeypatch.setattr(runs, "page", broken)
+    monkeypatch.setattr(lists, "runs", broken)
     with caplog.at_level(logging.ERROR):
         document = check(shared.get("/v1/runs"), 500)
     assert "secret" not in json.dumps(document)
