@@ -32,7 +32,17 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
-STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+MESSAGE = {
+    "type": "object",
+    "description": "one message of the stream; data is JSON",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer"},
+    },
+}
+STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": MESSAGE}}}}
 
 
 @router.get("/runs/{run_id}/events", operation_id="stream_events", response_class=EventStream, responses=STREAM)
