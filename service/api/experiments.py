@@ -117,9 +117,10 @@ def list_experiments(
         connection, principal, limit + 1, All(tuple(terms)) if terms else None, order, place_of(cursor, order)
     )
     items, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
-    counts = experiments.state_counts(connection, [each.id for each in items])
+    ids = [each.id for each in items]
+    counts, figures = experiments.state_counts(connection, ids), experiments.figures(connection, ids)
     page = Page[ExperimentItem](
-        items=[ExperimentItem.of(each, counts[each.id]) for each in items], next_cursor=following
+        items=[ExperimentItem.of(each, counts[each.id], figures.get(each.id)) for each in items], next_cursor=following
     )
     return only(page, fields, list(ExperimentItem.model_fields), response)
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from service.api.problems import ProblemItem
 from service.db.events import Event
-from service.db.experiments import StoredExperiment
+from service.db.experiments import Figures, StoredExperiment
 from service.db.lists import ListedExperiment
 from service.db.metrics import Summary
 from service.db.queueing import Place
@@ -188,6 +188,16 @@ class WorkersView(View):
     items: list[WorkerView]
 
 
+class FiguresView(View):
+    """The mean over the runs that count, one for each seed, of one series."""
+
+    series: str = Field(description="val/loss, or loss where nothing is validated yet")
+    run_id: str = Field(description="of the first seed: its curve stands for the others'")
+    n: int
+    last: Number | None
+    best: Number | None = Field(description="of the least finite value of each run")
+
+
 class ExperimentItem(View):
     """An experiment in a list."""
 
@@ -198,9 +208,10 @@ class ExperimentItem(View):
     tags: tuple[str, ...]
     created_at: Utc
     runs: dict[str, int] = Field(description="how many runs are in each state")
+    main: FiguresView | None = Field(description="null: there are no points yet")
 
     @classmethod
-    def of(cls, stored: ListedExperiment, counts: dict[str, int]) -> "ExperimentItem":
+    def of(cls, stored: ListedExperiment, counts: dict[str, int], main: Figures | None) -> "ExperimentItem":
         """From what is stored."""
         return cls(
             id=stored.id,
@@ -210,6 +221,7 @@ class ExperimentItem(View):
             tags=stored.tags,
             created_at=stored.created_at,
             runs=counts,
+            main=main and FiguresView(**main.__dict__),
         )
 
 

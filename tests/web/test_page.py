@@ -45,6 +45,29 @@ def test_the_table_shows_what_there_is_and_hostile_names_stay_text(see: See, tra
         page.go_back()
 
 
+def test_the_list_has_figures_and_pictures_and_is_filtered_and_sorted(see: See, trained: Trained) -> None:
+    page = see("experiments")
+    row = page.get_by_role("row", name=re.compile("slow"))
+    expect(row.locator("svg.spark")).to_be_visible()
+    assert float(row.locator("td").nth(5).inner_text()) > 0
+    box = page.get_by_role("searchbox")
+    box.fill("optimizer.lr < 0.001 AND name = slow")
+    box.press("Enter")
+    expect(page.get_by_role("link", name="fast", exact=True)).to_have_count(0)
+    expect(page.get_by_role("link", name="slow", exact=True)).to_be_visible()
+    box.fill("optimizer.lr << 3")
+    box.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.locator("pre.place")).to_be_visible()
+    box.fill("name IN (fast, slow)")
+    box.press("Enter")
+    page.get_by_role("button", name="Best").click()
+    expect(page.locator("tbody tr").first).to_contain_text("fast")
+    page.get_by_role("button", name="Best").click()
+    expect(page.locator("tbody tr").first).to_contain_text("slow")
+    assert "sort=" in page.url
+
+
 def test_the_keyboard_alone_finds_marks_compares_and_opens(see: See, trained: Trained) -> None:
     page = see("experiments")
     page.get_by_role("link", name="fast", exact=True).wait_for()

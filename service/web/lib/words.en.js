@@ -1,6 +1,6 @@
 // English.
 export const en = {
-  "again": "Run again, changed", "ago": "{age} ago", "as.code": "As code", "attempts": "Attempts", "attempts.none": "No worker has taken it yet.",
+  "archive": "Archive", "again": "Run again, changed", "ago": "{age} ago", "as.code": "As code", "attempts": "Attempts", "attempts.none": "No worker has taken it yet.",
   "axis": "Across", "axis.epoch": "epoch", "axis.log": "logarithmic", "axis.step": "step",
   "cancel": "Cancel", "cancel.sure": "Cancel {n} and end its training?", "centre": "Line", "chart.of": "Chart of {name}",
   "checkpoints": "Checkpoints", "checkpoints.none": "None is kept yet.",

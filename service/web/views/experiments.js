@@ -1,13 +1,17 @@
 // The table of experiments, live: filtered, sorted, marked and compared.
 import { html, useEffect, useState } from "../lib/html.js";
-import { get, post, query } from "../lib/api.js";
+import { get, number, post, query } from "../lib/api.js";
 import { adjust, go, href } from "../lib/address.js";
 import { Spark } from "../lib/chart.js";
+import { curveOf } from "../lib/curves.js";
 import { age, figure, visible } from "../lib/format.js";
 import { Action, Empty, Problems, State, useEvery } from "../lib/parts.js";
 import { t } from "../lib/words.js";
 
 const PAGE = 100;
+const MOST_SPARKS = 100;
+const COLUMNS = ["name", "state", "runs", "last", "best", "curve", "owner", "age"];
+const SORTS = { name: "name", last: "last(val/loss)", best: "best(val/loss)", owner: "owner", age: "created" };
 const OVER = new Set(["succeeded", "failed", "cancelled"]);
 
 // The one word for an experiment's runs: what still moves comes first.
@@ -16,6 +20,22 @@ export function standing(counts) {
     if (counts[state]) return state;
   }
   return "queued";
+}
+
+// Small pictures of what is listed, all in one answer; asked for again only while something moves.
+function useSparks(items) {
+  const [sparks, set] = useState({});
+  const shown = (items || []).filter((item) => item.main).slice(0, MOST_SPARKS);
+  const key = shown.map((item) => `${item.main.run_id}:${item.runs.running ? item.main.last : ""}`).join();
+  useEffect(() => {
+    if (!key) return undefined;
+    const control = new AbortController();
+    const runs = shown.map((item) => item.main.run_id).join(",");
+    get(`/v1/series${query({ runs, names: "loss", points: 40 })}`, { signal: control.signal })
+      .then((answer) => set(Object.fromEntries(answer.runs.map((each) => [each.run_id, each.series.loss ? curveOf(each.series.loss).y : null]))), () => {});
+    return () => control.abort();
+  }, [key]);
+  return sparks;
 }
 
 function useExperiments(filter, sort) {
@@ -35,6 +55,7 @@ function useExperiments(filter, sort) {
 
 function Filter({ value, error }) {
   const [text, setText] = useState(value);
+  const column = error?.problems?.find((each) => each.column)?.column; // from 1: where the grammar stopped
   useEffect(() => setText(value), [value]);
   const submit = (event) => {
     event.preventDefault();
@@ -44,11 +65,11 @@ function Filter({ value, error }) {
     <input data-search type="search" value=${text} onInput=${(event) => setText(event.target.value)} spellcheck="false"
       aria-label=${t("filter")} aria-invalid=${Boolean(error)} placeholder='optimizer.kind = adamw AND best(val/loss) < 0.3'/>
     <button>${t("filter.apply")}</button>
-    ${error && error.column ? html`<pre class="place" aria-hidden="true">${" ".repeat(Math.max(error.column - 1, 0))}↑</pre>` : null}
+    ${column ? html`<pre class="place" aria-hidden="true">${" ".repeat(column - 1)}↑</pre>` : null}
   </form>`;
 }
 
-function Row({ item, marked, mark }) {
+function Row({ item, spark, marked, mark }) {
   const total = Object.values(item.runs).reduce((sum, n) => sum + n, 0);
   const over = Object.entries(item.runs).reduce((sum, [state, n]) => sum + (OVER.has(state) ? n : 0), 0);
   const summary = item.main || {};
@@ -58,9 +79,9 @@ function Row({ item, marked, mark }) {
     <td class="name"><a href=${href(["experiment", item.id])}>${visible(item.name)}</a></td>
     <td><${State} state=${standing(item.runs)}/></td>
     <td class="number">${over}/${total}</td>
-    <td class="number">${figure(summary.last)}</td>
-    <td class="number">${figure(summary.best)}</td>
-    <td>${item.spark ? html`<${Spark} values=${item.spark} label=${t("spark", { name: visible(item.name) })}/>` : null}</td>
+    <td class="number" title=${summary.series}>${figure(number(summary.last))}</td>
+    <td class="number" title=${summary.series}>${figure(number(summary.best))}</td>
+    <td>${spark ? html`<${Spark} values=${spark} label=${t("spark", { name: visible(item.name) })}/>` : null}</td>
     <td>${visible(item.owner)}</td>
     <td class="number"><time datetime=${item.created_at} title=${item.created_at}>${age(item.created_at)}</time></td>
   </tr>`;
@@ -69,6 +90,7 @@ function Row({ item, marked, mark }) {
 export function Experiments({ search }) {
   const filter = search.get("filter") || "";
   const { items, next, error, more } = useExperiments(filter, search.get("sort") || "");
+  const sparks = useSparks(items);
   const [marked, setMarked] = useState(new Set());
   const mark = (id) => setMarked((before) => {
     const after = new Set(before);
@@ -84,14 +106,28 @@ export function Experiments({ search }) {
       <button type="button" data-compare disabled=${!chosen.length} onClick=${() => go(["compare"], { experiments: chosen.join(",") })}>${t("compare")}</button>
       <${Action} label=${t("cancel")} disabled=${!chosen.length} confirm=${t("cancel.sure", { n: chosen.length })}
         act=${async () => { for (const id of chosen) await post(`/v1/experiments/${id}/cancel`); }}/>
+      <${Action} label=${t("archive")} disabled=${!chosen.length} act=${async () => {
+    for (const id of chosen) await post(`/v1/experiments/${id}/archive`);
+    setMarked(new Set());
+  }}/>
     </div>
     <${Problems} error=${error}/>
-    <div class="scroll"><table class="list"><thead><tr><th></th>${["name", "state", "runs", "last", "best", "curve", "owner", "age"]
-      .map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
-      <tbody>${items.map((item) => html`<${Row} key=${item.id} item=${item} marked=${marked.has(item.id)} mark=${mark}/>`)}</tbody>
+    <div class="scroll"><table class="list"><thead><tr><td></td>${COLUMNS.map((word) => html`<${Head} key=${word} word=${word} sort=${search.get("sort") || ""}/>`)}</tr></thead>
+      <tbody>${items.map((item) => html`<${Row} key=${item.id} item=${item} spark=${sparks[item.main?.run_id]} marked=${marked.has(item.id)} mark=${mark}/>`)}</tbody>
     </table></div>
     ${items.length ? null : html`<p class="empty">${t("filter.nothing")}</p>`}
     ${next ? html`<p><button type="button" onClick=${more}>${t("more")}</button></p>` : null}`;
+}
+
+// A second click turns the order around, a third one goes back to the newest first.
+function Head({ word, sort }) {
+  const field = SORTS[word];
+  if (!field) return html`<th scope="col">${t(`column.${word}`)}</th>`;
+  const up = sort === field;
+  const down = sort === `-${field}`;
+  const next = up ? `-${field}` : down ? "" : field;
+  return html`<th scope="col" aria-sort=${up ? "ascending" : down ? "descending" : "none"}>
+    <button type="button" class="plain" onClick=${() => adjust({ sort: next })}>${t(`column.${word}`)} ${up ? "▲" : down ? "▼" : ""}</button></th>`;
 }
 
 function First() {
