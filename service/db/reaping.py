@@ -49,7 +49,11 @@ REAP = text(
 
 def reap(connection: Connection, seen: Beat) -> State | None:
     """Take a run back whose beat stood still since it was `seen`; None where it moved after all."""
-    rights.act_as(connection, "saddle_reaper")
+    with rights.acting_as(connection, "saddle_reaper"):
+        return _reap(connection, seen)
+
+
+def _reap(connection: Connection, seen: Beat) -> State | None:
     row = connection.execute(REAP, seen.__dict__ | {"budget": LOST_BUDGET, "attempts": ATTEMPT_BUDGET}).one_or_none()
     if row is None:
         return None

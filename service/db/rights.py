@@ -4,7 +4,8 @@ A bug in the API cannot take a run from its worker, and one in a worker cannot c
 refuses. The tables belong to whoever upgrades; none of these roles does, and none may delete what people wrote.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from psycopg import sql
@@ -153,6 +154,9 @@ def _run(connection: Connection, statement: sql.Composable) -> None:
     driver.execute(statement)
 
 
-def act_as(connection: Connection, role: str) -> None:
-    """Have this transaction's later statements run with the rights of `role`."""
+@contextmanager
+def acting_as(connection: Connection, role: str) -> Iterator[None]:
+    """Have statements run with the rights of `role`; an error leaves the transaction broken, and so without rights."""
     _run(connection, sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+    yield
+    _run(connection, sql.SQL("SET LOCAL ROLE NONE"))

@@ -127,13 +127,14 @@ def test_a_password_given_to_the_upgrade_is_the_roles_own(engine: Engine, databa
 
 
 @pytest.mark.parametrize("role", ["saddle_api", "saddle_worker"])
-def test_taking_a_run_back_takes_on_another_role_for_one_transaction(database_url: str, role: str) -> None:
+def test_taking_a_run_back_takes_on_another_role_and_gives_it_back(database_url: str, role: str) -> None:
     engine = make_engine(database_url.replace("//saddle@", f"//{role}@"), pool_size=1)
     try:
         with transaction(engine) as connection:
             assert reaping.reap(connection, reaping.Beat("run_nobody", "x", 0)) is None
-            assert connection.execute(text("SELECT current_user")).scalar_one() == "saddle_reaper"
-        with transaction(engine) as connection:
+            assert connection.execute(text("SELECT current_user")).scalar_one() == role
+            with rights.acting_as(connection, "saddle_reaper"):
+                assert connection.execute(text("SELECT current_user")).scalar_one() == "saddle_reaper"
             assert connection.execute(text("SELECT current_user")).scalar_one() == role
     finally:
         engine.dispose()
