@@ -77,6 +77,9 @@ OFFLINE = (
 )
 
 
+TWO_AT_ONCE = ("-n", "2", "--dist", "loadfile")  # tests mostly wait for servers and trainers; a later -n wins
+
+
 def say(text: str) -> None:
     """Progress goes to stderr: stdout belongs to what is started."""
     print(f"saddle: {text}", file=sys.stderr, flush=True)
@@ -99,7 +102,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     install(EXTRAS[command])
     if command == "test":
         os.chdir(ROOT)
-        become("-m", "pytest", *rest)
+        become("-m", "pytest", *TWO_AT_ONCE, *rest)
     become("-P", "-m", "service.local", command, *rest)  # -P: a folder `service` where we stand is not ours
 
 
