@@ -47,6 +47,10 @@ class Settings(BaseSettings):
     fence_s: float = Field(
         660.0, gt=0, description="seconds without Postgres until a trainer saves its state and stops"
     )
+    spool_bytes: int = Field(
+        64 * 2**20, ge=0, description="points that wait for Postgres in memory; more wait in a file in data_dir"
+    )
+    system_s: float = Field(10.0, gt=0, description="seconds between two points of the series system/*")
     spares: int = Field(1, ge=0, le=4, description="trainers kept warm beside the one that trains")
     upload_bytes: int = Field(256 * 2**20, ge=1, description="largest file that can be uploaded as a dataset")
     dataset_folder: Path | None = Field(

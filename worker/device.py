@@ -1,9 +1,11 @@
 """This machine's devices, and what of them decides a run's numbers. `python -m worker.device` prints their list."""
 
+import contextlib
 import json
 import os
 import platform
 import sys
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -77,6 +79,21 @@ def facts(device: torch.device, threads: int) -> dict[str, Any]:
     else:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {"kind": device.type, "name": device_name(device), "memory_bytes": memory, "threads": threads}
+
+
+def usage(device: torch.device) -> dict[str, float]:
+    """What this process takes of a GPU, and how busy that is in percent where NVIDIA's library can be asked.
+
+    Neither waits for the device.
+    """
+    said = {"device_memory_bytes": float(torch.cuda.memory_allocated(device))}
+    try:
+        library = import_module("pynvml")
+    except ImportError:
+        return said
+    with contextlib.suppress(RuntimeError, library.NVMLError):  # no driver, no right to ask
+        said["device_utilisation"] = float(torch.cuda.utilization(device))
+    return said
 
 
 def device_name(device: torch.device) -> str:

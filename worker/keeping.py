@@ -16,7 +16,7 @@ from typing import Any
 from service.db.leases import SavedCheckpoint
 from service.storage.files import sha256_of_folder
 from service.storage.store import Store
-from worker.process import Frame
+from worker.frames import Frame
 
 log = logging.getLogger(__name__)
 AGAIN_S = 2.0  # between two tries to fetch what does not come

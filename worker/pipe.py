@@ -10,7 +10,8 @@ Supervisor to trainer
 Trainer to supervisor
     ready    device, environment (versions, thread count), facts (kind, name, memory_bytes, threads): warm, waiting
     pulse    while no step ends: the loop's thread stands elsewhere than a second ago
-    started  from_step, total_steps, environment
+    usage    device: {device_memory_bytes, device_utilisation (percent)} of a GPU; once a second
+    started  from_step, total_steps, rows_per_step, environment
     points   series: [{name, first, every, n}] ; payload: n little-endian float64 each, in this order
              (every 0: the steps come first, n little-endian int64)
     checkpoint   step, folder, sha256, size_bytes, reason, value; all points up to `step` were sent before it

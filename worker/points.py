@@ -1,6 +1,6 @@
 """Points that a trainer sent and that are not yet in the database, gathered into one chunk a series."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,12 @@ class Pending:
             self._series.setdefault(entry["name"], []).append((steps, values))
             self.count += n
             self.last_step = max(self.last_step, int(steps[-1]))
+
+    def note(self, step: int, values: Mapping[str, float]) -> None:
+        """One point of each of these series, beside those that a frame brought up to the same step."""
+        for name, value in values.items():
+            self._series.setdefault(name, []).append((np.array([step], np.int64), np.array([value], np.float64)))
+            self.count += 1
 
     def take(self) -> dict[str, Chunk]:
         """Everything gathered, one chunk a series."""

@@ -12,23 +12,25 @@ import time
 from typing import Any
 
 from service.settings import Settings
+from worker.frames import Frames
 from worker.memory import oom_kills
 from worker.output import Output
 from worker.pipe import read_frame, write_frame
+from worker.usage import Usage
 
 log = logging.getLogger(__name__)
 HIDDEN = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL", "AWS_")  # a trainer gets no credentials
 STACK_S = 0.5  # a healthy process writes its stack within milliseconds
-Frame = tuple[dict[str, Any] | None, bytes]
 
 
 class TrainerProcess:
     """A fresh interpreter that trains; dies with its supervisor: by signal on Linux, by the closed pipe everywhere."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], settings: Settings) -> None:
         assert process.stderr is not None
         self._process = process
-        self.frames: queue.Queue[Frame] = queue.Queue()
+        self.frames = Frames(settings.data_dir, settings.spool_bytes)
+        self._usage = Usage(process.pid, settings.system_s)
         self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.output = Output(process.stderr, log)
         self.ready = threading.Event()
@@ -57,7 +59,7 @@ class TrainerProcess:
             env=environment,
             start_new_session=True,
         )
-        return cls(process)
+        return cls(process, settings)
 
     @property
     def pid(self) -> int:
@@ -70,16 +72,26 @@ class TrainerProcess:
         assert stream is not None
         with contextlib.suppress(ValueError, OSError):
             while (frame := read_frame(stream)) is not None:
-                kind = frame[0]["type"]
-                if kind == "ready":
-                    self.device = frame[0].get("facts", {})
-                    self.ready.set()
-                elif kind == "pulse":
-                    self.moved_at = time.monotonic()
-                else:
+                if not self._takes(frame[0]):
                     self.frames.put(frame)
         self._silent.set()
         self.frames.put((None, b""))
+
+    def _takes(self, header: dict[str, Any]) -> bool:
+        """Whether this frame needs no answer; a `points` frame is given what there is to say of the machine."""
+        kind = header["type"]
+        if kind == "ready":
+            self.device = header.get("facts", {})
+            self.ready.set()
+        elif kind == "pulse":
+            self.moved_at = time.monotonic()
+        elif kind == "usage":
+            self._usage.device(header["device"])
+        elif kind == "started":
+            self._usage.begin(header.get("rows_per_step", 0))
+        elif kind == "points":
+            header["usage"] = self._usage.look(header["series"])
+        return kind in ("ready", "pulse", "usage")
 
     def send(self, header: dict[str, Any]) -> None:
         """Tell the trainer something. Never waits: a stopped process reads nothing, and beats must go on."""
@@ -130,6 +142,7 @@ class TrainerProcess:
             with contextlib.suppress(OSError, ValueError):
                 assert stream is not None
                 stream.close()
+        self.frames.close()
 
     def obituary(self) -> tuple[str, str]:
         """How it ended, as a kind and in words; it is given a moment to do so."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from service.spec.mechanics import tolerated
 from worker import checkpoint
 from worker.build import optimizer_policies
 from worker.data.files import Files
-from worker.device import differences, environment
+from worker.device import differences, environment, usage
 from worker.failures import described as described_error
 from worker.failures import failure_of
 from worker.loop import Training, prepare, train
@@ -23,6 +24,7 @@ from worker.saving import Reason, Saving
 from worker.stopping import described
 
 OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
+USAGE_S = 1.0  # between two words about a GPU
 
 
 class Supervisor(Protocol):
@@ -71,7 +73,8 @@ class Session:
         self.recorder: Recorder = make_recorder(training.device, training.step + 1, tolerated(training.spec.nonfinite))
         self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
         self._broken: Exception | None = None  # what ended the flusher
-        supervisor.send("started", from_step=training.step, total_steps=self.total, environment=started)
+        facts = {"total_steps": self.total, "rows_per_step": training.spec.rows_per_step}
+        supervisor.send("started", from_step=training.step, **facts, environment=started)
 
     def _resume(self) -> dict[str, Any]:
         """Go on from the checkpoint of the order, and say what of the machine differs from where it was written.
@@ -173,7 +176,11 @@ class Session:
 
     def _flush_until(self, over: threading.Event) -> None:
         try:
+            due = time.monotonic() + USAGE_S
             while not over.wait(self.order["flush_s"]):
+                if self.training.device.type == "cuda" and time.monotonic() >= due:
+                    self.supervisor.send("usage", device=usage(self.training.device))
+                    due = time.monotonic() + USAGE_S
                 self.flush()
         except Exception as error:
             self._broken = error  # raised by the loop's thread

@@ -168,6 +168,8 @@ class RunSupervision:
 
     def _points(self, header: dict[str, Any], payload: bytes) -> None:
         self.pending.add(header["series"], payload)
+        if usage := header.get("usage"):
+            self.pending.note(usage["step"], usage["values"])
         self.watch.stepped(self.pending.last_step, time.monotonic())
         if self.trainer.frames.empty() or self.pending.count > WAITING:
             self.journal.flush()

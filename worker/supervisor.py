@@ -22,6 +22,7 @@ from worker.trainers import Trainers
 from worker.writer import RETRY_S
 
 log = logging.getLogger(__name__)
+START_S = 2.0  # between two tries to begin while the database is away
 WARMING_S = 0.05  # between two looks whether a trainer is warm by now
 
 
@@ -43,8 +44,8 @@ class Supervisor:
     def run(self) -> None:
         """Claim and train until drained; the body of the slot's own thread."""
         try:
-            check_schema(self.engine)
-            self._take_back()
+            if not self._ready():
+                return
             self.answered()
             self.trainers.current()  # starts to warm up
             self.bell.set()  # look once at the start
@@ -57,6 +58,19 @@ class Supervisor:
             self.trainers.end()
             self._say("unhealthy" if self.unhealthy else "gone", self.unhealthy)
             self.engine.dispose()
+
+    def _ready(self) -> bool:
+        """Wait for a Postgres that answers and has this program's schema; False: drained before."""
+        while not self.draining.is_set():
+            try:
+                check_schema(self.engine)
+                self._take_back()
+                return True
+            except Unavailable as error:
+                why = str(error.__cause__).partition("\n")[0]
+                log.warning("the database does not answer, the worker starts when it does: %s", why)
+                self.draining.wait(START_S)
+        return False
 
     def answered(self) -> None:
         """Postgres has just answered: leave the sign of life that `worker.health` looks for."""

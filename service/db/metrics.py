@@ -19,6 +19,7 @@ from service.db.pyramid import Asked
 from service.db.tables import metric_chunk, series
 
 MERGED = 4096  # points at which a merged chunk is closed
+SYSTEM = "system/"  # begins the names of series about the machine: no two trainings agree in them
 
 FIELDS = [
     "first_step",

@@ -15,6 +15,7 @@ SUPERSEDED = text(
     FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
     JOIN series s ON s.id = m.series_id
     WHERE m.run_id = :run_id AND a.cut_step IS NOT NULL AND m.last_step > a.cut_step
+        AND NOT starts_with(s.name, :system)
     ORDER BY s.name, m.attempt, m.first_step
     """
 )
@@ -34,7 +35,7 @@ def compare(connection: Connection, run_id: str) -> tuple[int, list[Differing]]:
     """How many superseded points have a replacement, and those that differ from it, by series and step."""
     compared, found = 0, list[Differing]()
     visible: dict[str, metrics.Curve] = {}
-    for name, attempt, *fields in connection.execute(SUPERSEDED, {"run_id": run_id}):
+    for name, attempt, *fields in connection.execute(SUPERSEDED, {"run_id": run_id, "system": metrics.SYSTEM}):
         steps, values = unpack(*fields)
         if name not in visible:
             visible[name] = metrics.read(connection, run_id, [name]).get(name) or _nothing()

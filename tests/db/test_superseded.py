@@ -43,7 +43,7 @@ def cut(engine: Engine, principal: Principal) -> Claim:
         saved = SavedCheckpoint(10, "/nowhere/a1/step-10", "0" * 64, 10)
         leases.save_checkpoint(connection, first, saved, points(1, 10))
     with transaction(engine) as connection:
-        leases.flush(connection, first, points(11, 30))
+        leases.flush(connection, first, points(11, 30) | {"system/cpu_percent": pack([15], [50.0])})
     with transaction(engine) as connection:
         (seen,) = reaping.held_by(connection, "w1")
         reaping.reap(connection, seen)
@@ -54,9 +54,9 @@ def test_equal_replacements_are_counted_and_a_changed_bit_is_found(engine: Engin
     held = cut(engine, principal)
     with transaction(engine) as connection:
         assert superseded.compare(connection, held.run_id) == (0, [])
-        leases.flush(connection, held, points(11, 20))
+        leases.flush(connection, held, points(11, 20) | {"system/cpu_percent": pack([15], [60.0])})
     with transaction(engine) as connection:
-        assert superseded.compare(connection, held.run_id) == (20, [])  # ten steps of two series
+        assert superseded.compare(connection, held.run_id) == (20, [])  # ten steps of two series; no machine's
         steps = np.arange(21, 26)
         values = 1 / steps
         values[2] = np.nextafter(values[2], 1)

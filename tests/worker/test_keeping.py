@@ -12,8 +12,8 @@ from service.db.leases import SavedCheckpoint
 from service.storage.bucket import Bucket
 from service.storage.files import STATE, TENSORS, sha256_of_folder
 from service.storage.folder import Folder
+from worker.frames import Frame
 from worker.keeping import Keeper
-from worker.process import Frame
 
 RUN = "run_01hzzzzzzzzzzzzzzzzzzzzzzz/a1-0123abcd"
 

@@ -4,12 +4,14 @@ import subprocess
 import sys
 import time
 
+from service.settings import Settings
 from worker.process import TrainerProcess
 
 
 def started(program: str) -> TrainerProcess:
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return TrainerProcess(subprocess.Popen([sys.executable, "-c", program], start_new_session=True, **pipes))
+    process = subprocess.Popen([sys.executable, "-c", program], start_new_session=True, **pipes)
+    return TrainerProcess(process, Settings(database_url="postgresql+psycopg://nobody@nowhere/nothing"))
 
 
 def test_a_trainer_that_cannot_be_heard_is_given_no_run() -> None:

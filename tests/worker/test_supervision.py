@@ -5,15 +5,20 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psycopg
 import pytest
+from psycopg import sql
 from sqlalchemy import Engine, text
 
-from service.db import experiments, runs
+from service.db import experiments, metrics, runs
 from service.db.projects import Principal, find_principal, new_key
 from service.db.session import make_engine, transaction
+from service.local.postgres import EmbeddedPostgres
 from service.nonfinite import dumps
 from service.settings import Settings
 from service.spec.experiment import Experiment
@@ -105,7 +110,8 @@ def desk(module_url: str) -> Iterator[Desk]:
 
 def settings(url: str, folder: Path, name: str, **more: Any) -> Settings:
     quick = {"poll_s": 0.1, "beat_s": 0.5, "wish_s": 0.3, "flush_s": 0.05, "stall_s": 1.5, "drain_s": 2.0}
-    return Settings(database_url=url, data_dir=folder, worker_name=name, **(quick | {"first_step_s": 8.0} | more))
+    quick |= {"first_step_s": 8.0, "spool_bytes": 20_000, "system_s": 0.5}
+    return Settings(database_url=url, data_dir=folder, worker_name=name, **(quick | more))
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +266,66 @@ def test_what_a_trainer_writes_is_capped_and_its_end_kept(
     said = [record.getMessage() for record in caplog.records if f"[{run} attempt 1]" in record.getMessage()]
     assert 0 < sum(len(message) for message in said) < 600_000
     assert all(message.isprintable() for message in said)
+
+
+@contextmanager
+def away(server: EmbeddedPostgres, url: str) -> Iterator[None]:
+    """A database that ends every connection and takes no new one."""
+    name = url.partition("?")[0].rsplit("/", 1)[1]
+    allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as session:
+        session.execute(allow.format(sql.Identifier(name), sql.SQL("false")))
+        session.execute(end, [name])
+        yield
+        session.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
+
+
+def points(desk: Desk, run_id: str) -> dict[str, metrics.Curve]:
+    with transaction(desk.engine) as connection:
+        names = [summary.name for summary in metrics.summaries(connection, [run_id])[run_id]]
+        return metrics.read(connection, run_id, names)
+
+
+def test_points_wait_on_disk_while_postgres_is_away_and_none_is_lost(
+    slot: Supervisor, desk: Desk, postgres: EmbeddedPostgres, module_url: str
+) -> None:
+    run = desk.submit(steps=4000)
+    desk.stepping(run, 300)
+    assert slot.trainers.first is not None
+    frames = slot.trainers.first.frames
+    with away(postgres, module_url):
+        until(lambda: frames.spooled > 50_000)
+        assert frames.held <= 20_000
+    assert desk.stopped(run)["state"] == "succeeded"
+    assert (frames.spooled, frames.held, len(desk.attempts(run))) == (0, 0, 1)
+    found = points(desk, run)
+    for name, every in (("loss", 1), ("lr", 1), ("val/loss", 5)):
+        assert found[name].steps.tolist() == list(range(every, 4001, every))
+
+
+def test_a_worker_that_starts_while_postgres_is_away_waits_for_it(
+    start: Callable[..., Supervisor],
+    desk: Desk,
+    postgres: EmbeddedPostgres,
+    module_url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with away(postgres, module_url):
+        start("w4", spares=0, pool="nowhere")
+        until(lambda: "the worker starts when it does" in caplog.text)
+    until(lambda: desk.sql("SELECT 1 FROM worker WHERE name = 'w4'"))
+
+
+def test_a_run_says_what_it_takes_of_the_machine(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("slow", steps=30, seconds=0.05)
+    assert desk.stopped(run)["state"] == "succeeded"
+    found = {name.removeprefix("system/"): curve for name, curve in points(desk, run).items() if "system/" in name}
+    assert found.keys() == {"host_memory_bytes", "cpu_percent", "steps_per_s", "samples_per_s"}
+    assert all(len(curve.steps) >= 2 and (np.diff(curve.steps) > 0).all() for curve in found.values())
+    assert (found["host_memory_bytes"].values > 100e6).all()  # torch alone
+    assert (found["steps_per_s"].values < 20).all()
+    np.testing.assert_allclose(found["samples_per_s"].values, 32 * found["steps_per_s"].values)
 
 
 def test_a_broken_device_makes_its_worker_stop_and_the_run_move(slot: Supervisor, desk: Desk) -> None:

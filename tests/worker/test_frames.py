@@ -1,0 +1,138 @@
+"""Frames that wait: in order, once, in little memory; and what a full or a broken disk makes of it."""
+
+import logging
+import os
+import queue
+import resource
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from worker.frames import BESIDE, Frame, Frames
+
+LAYOUT = {"type": "points", "series": [{"name": "loss", "first": 1, "every": 1, "n": 1000}]}
+
+
+def frame(number: int, n: int = 1000) -> Frame:
+    return LAYOUT | {"number": number}, np.full(n, number / 7, "<f8").tobytes()
+
+
+def files(folder: Path) -> int:
+    """Open files in `folder`, with a name or without."""
+    paths = []
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the listing's own
+            paths.append(str(each.readlink()))
+    return sum(path.startswith(str(folder)) for path in paths)
+
+
+def rest(frames: Frames) -> list[Frame]:
+    found = []
+    while not frames.empty():
+        found.append(frames.get(timeout=0))
+    return found
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """As a disk that is full from there on."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_waits_takes_bounded_memory_and_comes_out_in_order_once(tmp_path: Path) -> None:
+    frames, bound = Frames(tmp_path, 2**20), 2**20
+    frames.put(frame(0))
+    frames.get()  # json's own tables
+    tracemalloc.start()
+    for number in range(3000):  # 24 MB
+        frames.put(frame(number))
+    assert frames.spooled > 20e6
+    assert not any(tmp_path.iterdir())  # nothing to clean up after a worker that was killed
+    for number in range(3000):
+        assert frames.get() == frame(number)
+        if number == 1500:  # more comes while it is read
+            frames.put((None, b""))
+    assert frames.get() == (None, b"")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < bound + 300_000
+    assert (frames.empty(), frames.held, frames.spooled, files(tmp_path)) == (True, 0, 0, 0)
+    with pytest.raises(queue.Empty):
+        frames.get(timeout=0.01)
+
+
+@pytest.mark.parametrize("bound", [0, 20_000, 10**9])
+def test_a_slow_reader_gets_every_frame_whatever_the_bound(tmp_path: Path, bound: int) -> None:
+    frames, found = Frames(tmp_path, bound), list[Any]()
+
+    def read() -> None:
+        while (got := frames.get(timeout=20))[0] is not None:
+            found.append(got)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(2000):
+        frames.put(frame(number, n=number % 300))
+    frames.put((None, b""))
+    reader.join()
+    assert found == [frame(number, n=number % 300) for number in range(2000)]
+    assert (frames.held, files(tmp_path)) == (0, 0)
+
+
+@pytest.mark.parametrize("room", [0, 100_000])
+def test_on_a_full_disk_they_wait_in_memory_and_that_is_said_once(
+    tmp_path: Path, room: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = Frames(tmp_path, 50_000)
+    with largest_file(room), caplog.at_level(logging.WARNING):
+        for number in range(100):
+            frames.put(frame(number))
+    assert frames.spooled <= room
+    assert len(caplog.records) == 1
+    assert rest(frames) == [frame(number) for number in range(100)]
+    for number in range(100):  # there is room again
+        frames.put(frame(number))
+    assert frames.spooled > 500_000
+    assert rest(frames) == [frame(number) for number in range(100)]
+    assert (frames.held, files(tmp_path)) == (0, 0)
+
+
+@pytest.mark.parametrize("harm", ["other bytes", "cut off"])
+def test_a_file_that_is_not_what_was_written_ends_the_attempt_before_the_gap(tmp_path: Path, harm: str) -> None:
+    frames = Frames(tmp_path, 3 * (8000 + BESIDE))
+    for number in range(10):
+        frames.put(frame(number))
+    assert frames._spool is not None
+    number = frames._spool._file.fileno()
+    if harm == "cut off":
+        os.ftruncate(number, 4 * 8200)
+    else:
+        os.pwrite(number, b"\x01", 4 * 8200)
+    before, ((header, _), *more) = [frames.get() for _ in range(7)], rest(frames)
+    assert (before, more) == ([frame(number) for number in range(7)], [])
+    assert header is not None
+    assert (header["type"], header["kind"]) == ("failed", "spool_damaged")
+    frames.put(frame(11))  # what its trainer still says is not wanted, what comes back from the keeper is
+    frames.put(({"type": "failed", "lease": "l"}, b""))
+    assert rest(frames) == [({"type": "failed", "lease": "l"}, b"")]
+    assert files(tmp_path) == 0
+
+
+def test_a_closed_queue_keeps_no_file(tmp_path: Path) -> None:
+    frames = Frames(tmp_path, 0)
+    frames.put(frame(1))
+    assert files(tmp_path) == 1
+    frames.close()
+    frames.put(frame(2))
+    assert (frames.empty(), files(tmp_path)) == (True, 0)
