@@ -91,7 +91,7 @@ def usage(device: torch.device) -> dict[str, float]:
         library = import_module("pynvml")
     except ImportError:
         return said
-    with contextlib.suppress(RuntimeError, library.NVMLError):  # no driver, no right to ask
+    with contextlib.suppress(ImportError, RuntimeError, library.NVMLError):  # no driver, no right to ask
         said["device_utilisation"] = float(torch.cuda.utilization(device))
     return said
 
