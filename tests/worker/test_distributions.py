@@ -108,7 +108,7 @@ LOSSES: list[tuple[dict[str, Any], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("loss", "theirs"), LOSSES, ids=str)
+@pytest.mark.parametrize(("loss", "theirs"), LOSSES, ids=lambda each: getattr(each, "__name__", str(each)))
 def test_a_run_on_distributions_is_a_plain_loop_of_torch(
     loss: dict[str, Any], theirs: Any, experiment: Any, tmp_path: Path
 ) -> None:

@@ -62,19 +62,19 @@ VALUES: list[tuple[dict[str, Any], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("document", "theirs"), CLASSES, ids=str)
+@pytest.mark.parametrize(("document", "theirs"), CLASSES, ids=lambda each: getattr(each, "__name__", str(each)))
 def test_a_loss_for_classes_is_the_formula(document: dict[str, Any], theirs: Any) -> None:
     z, y = rows(columns=3)
     assert made(**document)(z, y).item() == pytest.approx(theirs(z, y).item(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("document", "theirs"), BINARY, ids=str)
+@pytest.mark.parametrize(("document", "theirs"), BINARY, ids=lambda each: getattr(each, "__name__", str(each)))
 def test_a_loss_for_two_classes_is_the_formula(document: dict[str, Any], theirs: Any) -> None:
     z, y = rows(binary=True)
     assert made(**document)(z, y).item() == pytest.approx(theirs(z, y).item(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("document", "theirs"), VALUES, ids=str)
+@pytest.mark.parametrize(("document", "theirs"), VALUES, ids=lambda each: getattr(each, "__name__", str(each)))
 def test_a_loss_for_values_is_the_formula(document: dict[str, Any], theirs: Any) -> None:
     z, y = rows(columns=1)[0] / 3, torch.arange(20.0).unsqueeze(1) / 4
     assert made(**document)(z, y).item() == pytest.approx(theirs(z, y).item(), rel=1e-6)

@@ -1,0 +1,79 @@
+"""The pictures in docs/page, made anew: `python -m tests.web.screenshots`."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from service.local.postgres import EmbeddedPostgres
+from service.local.valkey import EmbeddedValkey
+from tests.e2e.conftest import SPEC, Stack, stack_on
+
+from .conftest import FLAGS
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "page"
+OPTIMIZERS = {
+    "sgd": {"kind": "sgd", "lr": 0.02},
+    "momentum": {"kind": "sgd", "lr": 0.05, "momentum": 0.9},
+    "adamw": {"kind": "adamw", "lr": 1e-3},
+    "rate-too-high": {"kind": "sgd", "lr": 3.0},
+}
+SEEDS = [0, 1, 2, 3, 4]
+
+
+def main() -> int:
+    """Train, look, and keep the pictures."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        sys.stderr.write("a Chromium is needed\n")
+        return 1
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="saddle-shots-", ignore_cleanup_errors=True) as name:
+        home = Path(name)
+        home.chmod(0o755)
+        with EmbeddedPostgres(home / "postgres") as postgres, EmbeddedValkey(home / "valkey") as valkey:
+            stack = stack_on(postgres.url, valkey.url, home)
+            try:
+                stack.start_api()
+                stack.start_worker("worker-1")
+                with sync_playwright() as playwright:
+                    page = playwright.chromium.launch(executable_path=program, args=FLAGS).new_page(
+                        viewport={"width": 1280, "height": 860}
+                    )
+                    pictures(stack, page)
+            finally:
+                stack.end()
+    return 0
+
+
+def pictures(stack: Stack, page: Page) -> None:
+    """The table, a run, a comparison, the form, the workers."""
+    address = str(stack.http.base_url).rstrip("/")
+    made = {
+        name: stack.post("/v1/experiments", SPEC | {"name": name, "optimizer": each, "epochs": 8, "seeds": SEEDS})
+        for name, each in OPTIMIZERS.items()
+    }
+    for experiment in made.values():
+        for run in experiment["runs"]:
+            stack.ended(run["id"], 300)
+    key = stack.http.headers["Authorization"].removeprefix("Bearer ")
+    page.goto(f"{address}/#key={key}")
+    page.get_by_role("link", name="Saddle").wait_for()
+    ids = ",".join(made[name]["id"] for name in ("sgd", "momentum", "adamw"))
+    places = {
+        "experiments": "experiments",
+        "run": f"run/{made['momentum']['runs'][0]['id']}?smooth=0.8",
+        "compare": f"compare?experiments={ids}&series=val/loss,loss&share=0.9",
+        "new": "new?preset=digits-adam",
+    }
+    for name, place in places.items():
+        page.goto(f"{address}/#/{place}")
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(800)
+        page.screenshot(path=FOLDER / f"{name}.png", full_page=name in ("run", "compare"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
