@@ -17,7 +17,7 @@ from service.settings import Settings
 from worker.presence import Presence
 from worker.process import TrainerProcess
 from worker.supervision import RunSupervision
-from worker.sweeping import sweep_at_start
+from worker.sweeping import Sweeper, sweep_at_start
 from worker.trainers import Trainers
 from worker.writer import RETRY_S
 
@@ -36,6 +36,7 @@ class Supervisor:
         self.engine: Engine = make_engine(
             settings.database_url, pool_size=1, name=f"saddle-worker {settings.worker_name}"
         )
+        self.sweeper = Sweeper(self.engine, settings)
         self.trainers = Trainers(settings)
         self.presence = Presence(settings)
         self.unhealthy: str | None = None  # why this worker takes nothing new and ends badly
@@ -120,6 +121,7 @@ class Supervisor:
             self.presence.announce(connection, {})
         if mine:
             sweep_at_start(self.engine, self.settings)
+        self.sweeper.look()  # from this moment on
 
     def _work(self) -> bool:
         """Train what waits, one run after the other; whether there was any."""
@@ -132,9 +134,11 @@ class Supervisor:
                 break
             self.answered()
             if held is None:
+                self.sweeper.look()
                 break
             worked = True
             RunSupervision(self, held, trainer).run()
+            self.sweeper.look()
         return worked
 
     def _warm_trainer(self) -> TrainerProcess | None:

@@ -3,16 +3,20 @@
 import contextlib
 import logging
 import shutil
+import time
+from datetime import datetime
 from pathlib import Path
 
-from service.db import checkpoints
+from service.db import checkpoints, erasing
 from service.db.session import Engine, transaction
+from service.errors import SaddleError
 from service.settings import Settings
 from service.storage.places import store_of
 from service.storage.store import Store
 
 log = logging.getLogger(__name__)
 DAY_S = 86_400.0
+LOOK_S = 60.0
 
 
 def sweep(engine: Engine, store: Store, run_id: str | None = None) -> list[str]:
@@ -36,6 +40,30 @@ def sweep_at_start(engine: Engine, settings: Settings) -> None:
         sweep(engine, store_of(settings))
     except OSError as error:
         log.warning("left-over checkpoints stay: %s", error)
+
+
+class Sweeper:
+    """Removes the checkpoints of experiments that were deleted since the start; several workers may do so at once."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine, self._settings = engine, settings
+        self._since: datetime | None = None  # by Postgres's clock
+        self._due = 0.0  # by our own
+
+    def look(self) -> None:
+        """Once a minute at most; what could not be removed is tried again with the next look."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + LOOK_S
+        try:
+            with transaction(self._engine) as connection:
+                run_ids, now = erasing.erased_since(connection, self._since)
+            for run_id in run_ids:
+                sweep(self._engine, store_of(self._settings), run_id)
+        except (OSError, SaddleError) as error:
+            log.warning("checkpoints of deleted experiments stay for now: %s", error)
+        else:
+            self._since = now
 
 
 def sweep_uploads(incoming: Path) -> None:

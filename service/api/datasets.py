@@ -5,17 +5,19 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import anyio
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator, Field
 
 from service.api.deps import ConnectionDep, PrincipalDep, RuntimeDep
 from service.api.paging import Cursor, Limit, cut
+from service.api.runtime import Runtime
 from service.api.views import Page, Utc, View
 from service.db import datasets
 from service.db.datasets import StoredDataset
+from service.db.session import transaction
 from service.errors import Malformed, TooLarge, Unavailable, UnsupportedMedia
 from service.ingest.inspect import inspect
-from service.ingest.storage import Incoming
+from service.ingest.storage import Incoming, remove
 from service.spec.datasets.report import Format, Report
 from service.spec.experiment import plain_text
 
@@ -146,3 +148,22 @@ def list_datasets(
 def get_dataset(dataset_id: DatasetId, principal: PrincipalDep, connection: ConnectionDep) -> DatasetView:
     """One dataset, with the report on its columns."""
     return DatasetView.of(datasets.get(connection, principal, dataset_id))
+
+
+@router.delete("/{dataset_id}", operation_id="delete_dataset", status_code=204)
+def delete_dataset(
+    dataset_id: DatasetId,
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    connection: ConnectionDep,
+    tasks: BackgroundTasks,
+) -> None:
+    """Delete a dataset, and its file unless another has the same. 409 while an experiment trains on it."""
+    sha256 = datasets.remove(connection, principal, dataset_id)
+    tasks.add_task(_remove_file, runtime, sha256)  # after the commit: a row never names a file that is not there
+
+
+def _remove_file(runtime: Runtime, sha256: str) -> None:
+    with transaction(runtime.engine) as connection:
+        if datasets.unnamed(connection, sha256):
+            remove(runtime.settings.dataset_dir, sha256)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import anyio
 from fastapi import Depends, Path, Request
 from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
 
 from service.api.body import raw_body
@@ -103,13 +104,17 @@ def takes(model: type[BaseModel], *others: dict[str, Any], required: bool = True
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
+def query_names(asked: Dependant) -> list[str]:
+    """The query parameters of a route and of all that it depends on: as the OpenAPI document has them, without it."""
+    names = [str(each.alias) for each in asked.query_params]
+    return list(dict.fromkeys([*names, *(name for each in asked.dependencies for name in query_names(each))]))
+
+
 async def known_parameters(request: Request) -> None:
     """Refuse query parameters that the route does not document, and repeated ones."""
     if not request.query_params:
         return
-    path = request.scope["route"].path_format
-    operation = request.app.openapi()["paths"][path][request.method.lower()]
-    known = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+    known = query_names(request.scope["route"].dependant)
     given = [name for name, _ in request.query_params.multi_items()]
     found = []
     for name in dict.fromkeys(given):

@@ -1,4 +1,4 @@
-"""Routes of what people write on an experiment: its name, tags and notes; putting it away and bringing it back."""
+"""Routes of what people write on an experiment: its name, tags and notes; putting it away, deleting it."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from pydantic import Field
 from service.api.deps import ConnectionDep, ExperimentId, PrincipalDep, body, takes
 from service.api.experiments import read
 from service.api.views import ExperimentView
-from service.db import labels
+from service.db import erasing, labels
 from service.spec.component import Part
 from service.spec.experiment import Name
 
@@ -51,3 +51,12 @@ def unarchive_experiment(
     """Bring it back."""
     labels.archive(connection, principal, experiment_id, away=False)
     return read(connection, principal, experiment_id)
+
+
+@router.delete("/{experiment_id}", operation_id="delete_experiment", status_code=204)
+def delete_experiment(experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep) -> None:
+    """Delete it for good, with its runs, curves and checkpoints. 409 while one of its runs has not ended.
+
+    Also 409 while a fork that starts from one of its checkpoints has not ended. Files of checkpoints go within minutes.
+    """
+    erasing.erase(connection, principal, experiment_id)

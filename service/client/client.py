@@ -79,6 +79,10 @@ class Client:
         """Cancel every run of it that has not ended."""
         return Experiment.of(self.http.post(f"/v1/experiments/{_part(experiment_id)}/cancel"))
 
+    def delete(self, experiment_id: str) -> None:
+        """Delete it for good, with its runs, curves and checkpoints; refused while one of its runs has not ended."""
+        self.http.delete(f"/v1/experiments/{_part(experiment_id)}")
+
     # Runs
 
     def runs(self, limit: int = 50, state: str | None = None) -> Iterator[Run]:
@@ -230,6 +234,10 @@ class Client:
     def datasets(self, limit: int = 50) -> Iterator[Dataset]:
         """The newest uploads."""
         return map(Dataset.of, self._pages("/v1/datasets", limit))
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Delete an upload and its file; refused while an experiment trains on it."""
+        self.http.delete(f"/v1/datasets/{_part(dataset_id)}")
 
     def workers(self) -> list[Worker]:
         """Who trains, on what device, and what."""

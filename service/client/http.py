@@ -51,6 +51,12 @@ class Http:
         kept = idempotency_key is not None
         return _document(self._send("POST", path, query=query, content=content, headers=headers, harmless=kept))
 
+    def delete(self, path: str) -> None:
+        """Have what is at `path` deleted; asked once, for a second answer would say that it is not there."""
+        answer = self._send("DELETE", path, harmless=False)
+        if not answer.is_success:
+            raise _refusal(answer)
+
     def put_file(self, path: str, file: Path, query: Query) -> Any:
         """The answer to a file sent as it is, read while it is sent."""
         with file.open("rb") as content:

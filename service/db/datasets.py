@@ -1,15 +1,20 @@
-"""Uploaded datasets: rows that name a file by its hash; always within one project."""
+"""Uploaded datasets: rows that name a file by its hash; always within one project.
+
+Who stores a row, or a spec that names one, and who deletes one wait for each other: advisory locks on the hash and on
+the id, because a role that may only read cannot lock a row.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text
 
+from service.db import rights
 from service.db.projects import Principal
 from service.db.tables import dataset, member
-from service.errors import Invalid, NotFound, Problem, TooLarge
+from service.errors import Conflict, Invalid, NotFound, Problem, TooLarge
 from service.ids import new_id
 from service.nonfinite import dumps
 from service.spec.datasets import Stored_
@@ -54,8 +59,41 @@ def add(
         "size_bytes": size_bytes,
         "report": report.model_dump(mode="json"),
     }
+    connection.execute(SHARED, {"what": sha256})
     connection.execute(insert(dataset).values(row))
     return str(row["id"])
+
+
+SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:what, 1))")
+ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 1))")
+USER = text(
+    """
+    SELECT id FROM experiment WHERE project_id = :project_id AND spec -> 'dataset' ->> 'upload' = :dataset_id
+    ORDER BY id LIMIT 1
+    """
+)
+
+
+def remove(connection: Connection, principal: Principal, dataset_id: str) -> str:
+    """Delete a dataset that no experiment trains on, else `Conflict`: the hash of its file, which may go if unnamed.
+
+    Nothing else can be done in this transaction afterwards: it goes on with the rights of the eraser.
+    """
+    connection.execute(ALONE, {"what": dataset_id})
+    found = get(connection, principal, dataset_id)
+    asked = {"project_id": principal.project_id, "dataset_id": dataset_id}
+    user = connection.execute(USER, asked).scalar_one_or_none()
+    if user is not None:
+        raise Conflict(f"Experiment {user} trains on the dataset: delete that one first.")
+    rights.act_as(connection, "saddle_eraser")
+    connection.execute(delete(dataset).where(dataset.c.id == dataset_id))
+    return found.sha256
+
+
+def unnamed(connection: Connection, sha256: str) -> bool:
+    """Whether no row names the file; until this transaction ends nobody stores one that does."""
+    connection.execute(ALONE, {"what": sha256})
+    return connection.execute(select(dataset.c.id).where(dataset.c.sha256 == sha256).limit(1)).one_or_none() is None
 
 
 def _query(principal: Principal) -> Any:
@@ -100,6 +138,7 @@ def resolve(connection: Connection, principal: Principal, spec: Experiment) -> E
     wanted = spec.dataset
     if not isinstance(wanted, Stored_):
         return spec
+    connection.execute(SHARED, {"what": wanted.upload})
     try:
         stored = get(connection, principal, wanted.upload)
     except NotFound:

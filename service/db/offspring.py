@@ -31,6 +31,20 @@ EARLIER = text(
 )
 
 
+GONE = text(
+    """
+    WITH RECURSIVE line AS (
+        SELECT parent_run_id, origin_attempt, origin_step FROM run WHERE id = :run_id
+        UNION ALL
+        SELECT p.parent_run_id, p.origin_attempt, p.origin_step FROM line l JOIN run p ON p.id = l.parent_run_id
+        WHERE l.origin_attempt IS NULL OR l.origin_step <> :step)
+    SELECT c.removed_at IS NOT NULL FROM line l JOIN checkpoint c
+        ON c.run_id = l.parent_run_id AND c.attempt = l.origin_attempt AND c.step = l.origin_step
+    WHERE l.origin_step = :step
+    """
+)
+
+
 @dataclass(frozen=True)
 class Kept:
     """A checkpoint that can be started from."""
@@ -116,6 +130,11 @@ def _once_more(
     asked: Asked | None,
 ) -> str:
     """A run in the parent's own experiment."""
+    begins_elsewhere = origin.attempt is None and origin.step > 0
+    if begins_elsewhere and connection.execute(GONE, {"run_id": parent.id, "step": origin.step}).scalar():
+        raise Conflict(
+            f"The checkpoint of step {origin.step} that the run started from was deleted with its experiment."
+        )
     made = NewRun(
         experiment_id=parent.experiment_id,
         seed=parent.seed,

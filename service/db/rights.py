@@ -1,7 +1,7 @@
 """Who may do what in Postgres: one table of roles, granted anew at every upgrade.
 
 A bug in the API cannot take a run from its worker, and one in a worker cannot change what was asked for: the server
-refuses. The tables belong to whoever upgrades; none of these roles does, and none may delete what people wrote.
+refuses. The tables belong to whoever upgrades, to none of these roles. None that logs in may delete what people wrote.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +16,7 @@ from service.settings import Settings
 
 SECRET = ("api_key",)  # only the API reads it
 PEOPLE = ("project", "member")
+NOBODY = ("saddle_reaper", "saddle_eraser")  # taken on for one transaction
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,27 @@ ROLES: dict[str, Rights] = {
             "attempt": ("ended_at", "ending", "detail"),
         },
     ),
+    "saddle_eraser": Rights(  # deletes what its people no longer want; nobody logs in as it
+        hidden=SECRET,
+        update={
+            "experiment": (
+                *("project_id", "name", "spec", "spec_hash", "tags", "notes"),
+                *("idempotency_key", "request_hash", "erased_at"),
+            ),
+            "run": ("project_id", "failure"),
+            "attempt": ("environment", "detail", "ended_at"),
+            "checkpoint": ("removed_at", "value"),
+            "worker": ("run_id",),
+        },
+        delete=("metric_chunk", "metric_tile", "series", "event", "dataset"),
+    ),
     "saddle_api": Rights(
         insert=("experiment", "run", "event", "comparison", "dataset"),
         update={
             "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),
             "experiment": ("name", "tags", "notes", "archived_at"),  # never its spec
         },
-        acts_as=("saddle_reaper",),
+        acts_as=("saddle_reaper", "saddle_eraser"),
     ),
     "saddle_worker": Rights(
         hidden=(*SECRET, *PEOPLE, "comparison", "dataset"),
@@ -108,10 +123,10 @@ def make(connection: Connection, roles: Sequence[str]) -> None:
     missing = [role for role in roles if role not in there]
     may = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
     if missing and not connection.execute(text(may)).scalar_one():
-        wanted = " ".join(f"CREATE ROLE {role} LOGIN;" for role in missing)
+        wanted = " ".join(f"CREATE ROLE {role} {'NOLOGIN' if role in NOBODY else 'LOGIN'};" for role in missing)
         raise CannotGrant(f"This database user may not make roles. Have an administrator run: {wanted}")
     for role in missing:
-        login = sql.SQL("NOLOGIN" if role == "saddle_reaper" else "LOGIN")
+        login = sql.SQL("NOLOGIN") if role in NOBODY else sql.SQL("LOGIN")
         # two databases of one server may be upgraded at once
         _run(connection, sql.SQL(CREATE).format(role=sql.Identifier(role), login=login))
 

@@ -71,7 +71,7 @@ experiment = Table(
     "experiment",
     metadata,
     _word("id", primary_key=True),
-    _word("project_id", ForeignKey("project.id")),
+    _word("project_id", ForeignKey("project.id"), nullable=True),  # null once it is erased: nobody's, so nobody sees it
     _word("owner_id", ForeignKey("member.id")),
     Column("name", Text, nullable=False),
     Column("spec", JSONB, nullable=False),
@@ -81,8 +81,11 @@ experiment = Table(
     Column("tags", JSONB, nullable=False, server_default="[]"),  # name, tags and notes may change; spec never does
     Column("notes", Text, nullable=False, server_default=""),
     Column("archived_at", DateTime(timezone=True)),
+    Column("erased_at", DateTime(timezone=True)),
     _now("created_at"),
+    CheckConstraint("(erased_at IS NULL) = (project_id IS NOT NULL)", name="owned_until_erased"),
     Index("experiment_project_id_id_idx", "project_id", "id"),
+    Index("experiment_erased_at_idx", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
     Index(
         "experiment_project_id_idempotency_key_key",
         "project_id",
@@ -97,7 +100,7 @@ run = Table(
     metadata,
     _word("id", primary_key=True),
     _word("experiment_id", ForeignKey("experiment.id")),
-    _word("project_id", ForeignKey("project.id")),
+    _word("project_id", ForeignKey("project.id"), nullable=True),  # null once its experiment is erased
     Column("seed", BigInteger, nullable=False),
     Column("total_steps", BigInteger, nullable=False),
     _word("state", server_default="queued"),
@@ -130,6 +133,9 @@ run = Table(
     CheckConstraint("(state = 'running') = (lease IS NOT NULL)", name="lease_held_while_running"),
     CheckConstraint("state IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')", name="state_known"),
     CheckConstraint("desired IN ('run', 'pause', 'cancel')", name="desired_known"),
+    CheckConstraint(
+        "project_id IS NOT NULL OR state IN ('succeeded', 'failed', 'cancelled')", name="owned_until_ended"
+    ),
     CheckConstraint("(state = 'failed') = (failure IS NOT NULL)", name="failure_told"),
     CheckConstraint("relation IN ('retry', 'fork', 'replay')", name="relation_known"),
     CheckConstraint("(relation IS NULL) = (parent_run_id IS NULL)", name="parent_has_relation"),
@@ -186,13 +192,14 @@ series = Table(
     Column("max_step", BigInteger),
     Column("nonfinite", BigInteger, nullable=False, server_default="0"),
     Index("series_run_id_name_key", "run_id", "name", unique=True),
+    Index("series_run_id_id_key", "run_id", "id", unique=True),  # what points name: so deleting one needs no scan
 )
 
 metric_chunk = Table(
     "metric_chunk",
     metadata,
     _word("run_id", primary_key=True),
-    Column("series_id", BigInteger, ForeignKey("series.id"), primary_key=True),
+    Column("series_id", BigInteger, primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("first_step", BigInteger, primary_key=True),
     Column("last_step", BigInteger, nullable=False),
@@ -208,6 +215,7 @@ metric_chunk = Table(
     Column("values", LargeBinary, nullable=False),
     Column("steps", LargeBinary),
     Column("buckets", LargeBinary),  # of 16 steps, see service.db.buckets; null: read the values
+    ForeignKeyConstraint(["run_id", "series_id"], ["series.run_id", "series.id"]),
     ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
 )
 
@@ -215,13 +223,14 @@ metric_tile = Table(
     "metric_tile",
     metadata,
     _word("run_id", primary_key=True),
-    Column("series_id", BigInteger, ForeignKey("series.id"), primary_key=True),
+    Column("series_id", BigInteger, primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("level", Integer, primary_key=True),  # its buckets span 2^level steps
     Column("first_step", BigInteger, primary_key=True),
     Column("last_step", BigInteger, nullable=False),
     Column("n", BigInteger, nullable=False),  # points
     Column("buckets", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["run_id", "series_id"], ["series.run_id", "series.id"]),
     ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
 )
 

@@ -4,6 +4,7 @@ datasets/.incoming/<random>    on its way; in no folder that is served
 datasets/<sha256>/content      complete and on the disk; never changed, the same file for everyone who has it
 """
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -49,6 +50,14 @@ class Incoming:
         """Close it, and remove what was not kept."""
         self._file.close()
         self.path.unlink(missing_ok=True)
+
+
+def remove(folder: Path, sha256: str) -> None:
+    """Remove a kept file; the caller holds that nobody keeps the same one meanwhile."""
+    place = folder / sha256
+    (place / "content").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # gone, or a reader has made something there
+        place.rmdir()
 
 
 def _sync(folder: Path) -> None:

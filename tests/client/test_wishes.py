@@ -70,3 +70,30 @@ def test_a_run_is_replayed_forked_and_its_weights_taken_home(
     assert list(tmp_path.iterdir()) == [folder]
     assert saddle("workers") == 0
     assert "idle" in capsys.readouterr().out
+
+
+def test_what_is_deleted_is_named_first_and_gone_after(
+    client: Client,
+    saddle: Callable[..., int],
+    spec: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    made = client.submit(spec(name="unloved"))
+    assert saddle("watch", "unloved") == 0
+    assert saddle("delete", "unloved") == 2
+    assert f"would delete {made.id}  unloved: 1 runs" in capsys.readouterr().err
+    assert next(client.experiments(limit=1)).name == "unloved"
+    assert saddle("delete", "unloved", "--yes", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == [{"id": made.id}]
+    assert saddle("show", made.id) == 2
+    going = client.submit(spec(name="going", steps=1_000_000))
+    assert saddle("delete", "going", "--yes") == 2
+    assert "cancel the experiment first" in capsys.readouterr().err
+    client.cancel(going.runs[0].id)
+    until(client, going.runs[0].id, "cancelled")
+    table = tmp_path / "table.csv"
+    table.write_text("size,kind\n" + "1,a\n2,b\n" * 20)
+    upload = client.upload(table)
+    assert saddle("delete", "going", upload.id, "--yes") == 0
+    assert upload.id not in [each.id for each in client.datasets()]

@@ -42,6 +42,13 @@ FORBIDDEN = [
     ("saddle_reader", "DELETE FROM event"),
     *((role, "DELETE FROM run") for role in LOGINS),
     *((role, "DELETE FROM experiment") for role in LOGINS),
+    *((role, f"DELETE FROM {table}") for role in LOGINS for table in ("metric_tile", "series", "event", "dataset")),
+    *((role, "UPDATE experiment SET project_id = NULL") for role in LOGINS),
+    *((role, "UPDATE run SET project_id = NULL") for role in LOGINS),
+    ("saddle_api", "SET LOCAL ROLE saddle_eraser; DELETE FROM run"),
+    ("saddle_api", "SET LOCAL ROLE saddle_eraser; DELETE FROM comparison"),
+    ("saddle_api", "SET LOCAL ROLE saddle_eraser; UPDATE run SET state = 'queued'"),
+    ("saddle_api", "SET LOCAL ROLE saddle_eraser; SELECT secret_sha256 FROM api_key"),
     *((role, "UPDATE event SET data = '{}'") for role in LOGINS),
     *((role, "TRUNCATE metric_chunk") for role in LOGINS),
     *((role, "ALTER TABLE run DISABLE TRIGGER ALL") for role in LOGINS),
@@ -50,11 +57,14 @@ FORBIDDEN = [
     *((role, "UPDATE alembic_version SET version_num = '0001'") for role in LOGINS),
     *((role, "SET ROLE saddle") for role in LOGINS),
     ("saddle_reader", "SET ROLE saddle_reaper"),
+    ("saddle_reader", "SET ROLE saddle_eraser"),
+    ("saddle_worker", "SET ROLE saddle_eraser"),
 ]
 ALLOWED = [
     ("saddle_reader", "SELECT * FROM metric_point"),
     ("saddle_reader", "SELECT name, spec FROM experiment"),
     ("saddle_api", "UPDATE run SET desired = 'cancel'"),
+    ("saddle_api", "SET LOCAL ROLE saddle_eraser; DELETE FROM metric_chunk"),
     ("saddle_worker", "UPDATE run SET beat = beat + 1"),
     *((role, "SELECT version_num FROM alembic_version") for role in LOGINS),
 ]

@@ -4,8 +4,12 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, text
 
+from service.db import erasing, experiments, wishes
+from service.db.projects import Principal
+from service.db.runs import all_of_experiments
 from service.db.session import alembic_config, check_schema, transaction
 from service.errors import SchemaMismatch
+from service.spec.preset_loader import presets
 
 
 def test_alembic_sees_no_difference_between_tables_and_migrations(engine: Engine, database_url: str) -> None:
@@ -20,7 +24,13 @@ def test_the_newest_schema_is_accepted_and_another_refused_with_the_remedy(engin
         check_schema(engine)
 
 
-def test_every_migration_can_be_undone(engine: Engine, database_url: str) -> None:
+def test_every_migration_can_be_undone(engine: Engine, database_url: str, principal: Principal) -> None:
+    spec = next(iter(presets().values()))
+    with transaction(engine) as connection:
+        erased, _ = experiments.add(connection, principal, spec, "cpu")
+        for run in all_of_experiments(connection, [erased]):
+            wishes.cancel(connection, principal, run.id)
+        erasing.erase(connection, principal, erased)
     command.downgrade(alembic_config(database_url), "base")
     command.upgrade(alembic_config(database_url), "head")
     check_schema(engine)

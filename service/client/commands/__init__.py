@@ -2,7 +2,19 @@
 
 from types import ModuleType
 
-from service.client.commands import act, catalog, checkpoints, compare, export, look, preview, submit, upload, watch
+from service.client.commands import (
+    act,
+    catalog,
+    checkpoints,
+    compare,
+    delete,
+    export,
+    look,
+    preview,
+    submit,
+    upload,
+    watch,
+)
 
 COMMANDS: tuple[ModuleType, ...] = (
     submit,
@@ -15,4 +27,5 @@ COMMANDS: tuple[ModuleType, ...] = (
     catalog,
     preview,
     upload,
+    delete,
 )

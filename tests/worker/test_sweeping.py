@@ -1,0 +1,86 @@
+"""What a deleted experiment leaves in the storage is removed: in a folder and in a bucket, at a start and soon after."""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from service.db import endings, erasing, experiments, leases
+from service.db.leases import Claim, SavedCheckpoint
+from service.db.projects import Principal
+from service.db.session import make_engine, transaction
+from service.lifecycle import State
+from service.settings import Settings
+from service.spec.preset_loader import presets
+from service.storage.files import STATE, TENSORS, sha256_of_folder
+from service.storage.places import store_of
+from service.storage.store import Store
+from worker.sweeping import Sweeper, sweep_at_start
+
+Trained = Callable[[Store], tuple[str, Claim]]
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def settings(
+    request: pytest.FixtureRequest, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    url = None
+    if request.param == "bucket":
+        for name, value in request.getfixturevalue("s3").items():
+            monkeypatch.setenv(name, value)
+        url = f"s3://saddle/{uuid.uuid4().hex}"
+    database_url = database_url.replace("//saddle@", "//saddle_worker@", 1)
+    return Settings(database_url=database_url, data_dir=tmp_path / "data", checkpoint_url=url)
+
+
+@pytest.fixture
+def trained(engine: Engine, principal: Principal, settings: Settings, tmp_path: Path) -> Trained:
+    """Stores an experiment of one run that has ended with a checkpoint: its id, and the claim."""
+
+    def made(store: Store) -> tuple[str, Claim]:
+        spec = presets()["digits-adam"].model_copy(update={"seeds": (0,)})
+        with transaction(engine) as connection:
+            experiment_id, _ = experiments.add(connection, principal, spec, "cpu")
+            held = leases.claim(connection, ["cpu"], "w", uuid.uuid4().hex)
+        assert held is not None
+        root = settings.checkpoint_dir if store.in_place else tmp_path
+        folder = root / held.run_id / f"a{held.attempt}-{held.lease[:8]}" / "step-5"
+        folder.mkdir(parents=True)
+        (folder / STATE).write_text("{}")
+        (folder / TENSORS).write_bytes(b"weights")
+        sha256 = sha256_of_folder(folder)
+        with transaction(engine) as connection:
+            leases.save_checkpoint(connection, held, SavedCheckpoint(5, store.keep(folder, sha256), sha256, 9), {})
+        with transaction(engine) as connection:
+            endings.finish(connection, held, State.SUCCEEDED, {}, None)
+        return experiment_id, held
+
+    return made
+
+
+@pytest.mark.parametrize("when", ["at a start", "soon after"])
+def test_the_checkpoints_of_a_deleted_experiment_go_and_no_others(
+    settings: Settings, engine: Engine, principal: Principal, trained: Trained, when: str
+) -> None:
+    own = make_engine(settings.database_url, pool_size=1)
+    store = store_of(settings)
+    (gone, mine), (_, other) = trained(store), trained(store)
+    sweeper = Sweeper(own, settings)
+    try:
+        sweeper.look()
+        assert len(list(store.keys())) == 2
+        with transaction(engine) as connection:
+            erasing.erase(connection, principal, gone)
+        sweeper.look()
+        assert len(list(store.keys(mine.run_id))) == 1  # it has just looked
+        if when == "at a start":
+            sweep_at_start(own, settings)
+        else:
+            sweeper._due = 0.0
+            sweeper.look()
+    finally:
+        own.dispose()
+    kept = list(store.keys())
+    assert [key.partition("/")[0] for key in kept] == [other.run_id]
