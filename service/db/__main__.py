@@ -19,9 +19,13 @@ from service.settings import settings
 
 def main() -> int:
     """Run one command; 0 when done."""
-    parser = argparse.ArgumentParser(prog="python -m service.db", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m service.db",
+        description="The database of Saddle, as its owner; SADDLE_DATABASE_URL says which.",
+        epilog="Experiments and uploads are deleted through the API: `saddle delete NAME --yes`.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("upgrade", help="migrate the database to the newest schema")
+    commands.add_parser("upgrade", help="migrate to the newest schema, and grant each role its rights")
     key = commands.add_parser("key", help="print a new API key; it is shown this once")
     key.add_argument("--project", default="default")
     key.add_argument("--member", default="admin")

@@ -1,4 +1,4 @@
-"""What a deleted experiment leaves in the storage is removed: in a folder and in a bucket, at a start and soon after."""
+"""What a deleted experiment leaves in the storage is removed: in a folder and in a bucket, at a start or soon after."""
 
 import uuid
 from collections.abc import Callable
@@ -82,5 +82,5 @@ def test_the_checkpoints_of_a_deleted_experiment_go_and_no_others(
             sweeper.look()
     finally:
         own.dispose()
-    kept = list(store.keys())
+    kept = list(store.keys(None))
     assert [key.partition("/")[0] for key in kept] == [other.run_id]
