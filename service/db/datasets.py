@@ -75,18 +75,15 @@ USER = text(
 
 
 def remove(connection: Connection, principal: Principal, dataset_id: str) -> str:
-    """Delete a dataset that no experiment trains on, else `Conflict`: the hash of its file, which may go if unnamed.
-
-    Nothing else can be done in this transaction afterwards: it goes on with the rights of the eraser.
-    """
+    """Delete a dataset that no experiment trains on, else `Conflict`: the hash of its file, which may go if unnamed."""
     connection.execute(ALONE, {"what": dataset_id})
     found = get(connection, principal, dataset_id)
     asked = {"project_id": principal.project_id, "dataset_id": dataset_id}
     user = connection.execute(USER, asked).scalar_one_or_none()
     if user is not None:
         raise Conflict(f"Experiment {user} trains on the dataset: delete that one first.")
-    rights.act_as(connection, "saddle_eraser")
-    connection.execute(delete(dataset).where(dataset.c.id == dataset_id))
+    with rights.acting_as(connection, "saddle_eraser"):
+        connection.execute(delete(dataset).where(dataset.c.id == dataset_id))
     return found.sha256
 
 

@@ -75,21 +75,18 @@ MARGIN_S = 60.0  # an experiment is erased a little before others see it
 
 
 def erase(connection: Connection, principal: Principal, experiment_id: str) -> None:
-    """Delete an experiment that has ended; `Conflict` while a run of it, or a fork that starts from one, has not.
-
-    Nothing else can be done in this transaction afterwards: it goes on with the rights of the eraser.
-    """
+    """Delete an experiment that has ended; `Conflict` while a run of it, or a fork that starts from one, has not."""
     known = {"id": experiment_id, "project_id": principal.project_id}
     if connection.execute(OWN, known).one_or_none() is None:
         raise NotFound(f"There is no experiment {experiment_id}.")
     run_ids = list(connection.execute(RUNS, known).scalars())  # locked: nobody makes a run of one meanwhile
     _check(connection, experiment_id, run_ids)
-    rights.act_as(connection, "saddle_eraser")
-    for run_id in run_ids:  # one by one: no statement takes longer than the greatest run needs
-        for statement in POINTS:
-            connection.execute(statement, {"run_id": run_id})
-    for statement in REST:
-        connection.execute(statement, {"id": experiment_id, "run_ids": run_ids})
+    with rights.acting_as(connection, "saddle_eraser"):
+        for run_id in run_ids:  # one by one: no statement takes longer than the greatest run needs
+            for statement in POINTS:
+                connection.execute(statement, {"run_id": run_id})
+        for statement in REST:
+            connection.execute(statement, {"id": experiment_id, "run_ids": run_ids})
 
 
 def _check(connection: Connection, experiment_id: str, run_ids: list[str]) -> None:
