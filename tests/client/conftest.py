@@ -115,6 +115,7 @@ def saddle(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int
     """`saddle` with these arguments, in this process: its exit status."""
     monkeypatch.setenv("SADDLE_URL", server.url)
     monkeypatch.setenv("SADDLE_KEY", server.key)
+    monkeypatch.setenv("COLUMNS", "120")  # names are cut where a terminal is narrow
 
     def run(*arguments: object) -> int:
         try:

@@ -184,15 +184,23 @@ def test_catalogue_preview_and_upload(saddle: Saddle, capsys: pytest.CaptureFixt
     assert saddle("upload", tmp_path / "none.csv") == 2
 
 
+# Whoever runs tests in the background has them ignore Ctrl-C, and that is inherited.
+HEEDFUL = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('service.client', run_name='__main__', alter_sys=True)"
+)
+
+
 def in_terminal(server: Any, columns: int, command: list[str]) -> tuple[int, str]:
     """`saddle` in a terminal that wide, interrupted once it is seen to run: exit status and all that it drew."""
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, columns))
     own = {"SADDLE_URL": server.url, "SADDLE_KEY": server.key, "TERM": "xterm", "NO_COLOR": "1"}
+    ours = {name: value for name, value in server.environment.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.client", *command],
+        [sys.executable, "-c", HEEDFUL, *command],
         cwd=ROOT,
-        env=server.environment | own,
+        env=ours | own,  # the width is the terminal's own
         stdin=slave,
         stdout=slave,
         stderr=slave,
