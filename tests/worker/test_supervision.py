@@ -187,7 +187,7 @@ def test_a_wish_reaches_a_run_between_two_slow_steps(slot: Supervisor, desk: Des
         assert desk.stopped(run)["state"] == state
         assert time.monotonic() - wished < 2 + 0.7
         if state == "paused":
-            desk.sql("UPDATE run SET state = 'queued' WHERE id = :id", id=run)
+            desk.sql("UPDATE run SET state = 'queued', desired = 'run' WHERE id = :id", id=run)  # as resume does
             desk.stepping(run, desk.run(run)["step"] + 1)
 
 
