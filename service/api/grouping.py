@@ -18,7 +18,8 @@ from service.spec.pointing import closest
 
 MAX_RUNS = 1000
 MAX_EXPERIMENTS = 200
-IGNORED = ("name", "tags", "notes", "seeds", "restarts")  # of a spec: they do not decide what is trained
+# of a spec: they do not decide what is trained
+IGNORED = ("name", "tags", "notes", "seeds", "restarts", "priority", "max_seconds")
 MISSING = object()
 
 

@@ -179,7 +179,7 @@ def test_form_and_document_edit_each_other_and_a_mistake_is_told_at_its_field(se
     expect(page.get_by_role("heading", level=1)).to_contain_text("by hand")
 
 
-def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained) -> None:
+def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: Stack) -> None:
     run = trained["fast"]["runs"][0]
     page = see(f"run/{run['id']}")
     page.get_by_role("link", name="Fork").first.click()
@@ -193,6 +193,15 @@ def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained) -> None
     expect(send).to_be_enabled()
     send.click()
     page.wait_for_url(re.compile("#/experiment/"))
+    made = stack.get(f"/v1/experiments/{page.url.rpartition('/')[2]}")
+    (forked,) = made["runs"]
+    assert (forked["relation"], forked["parent_run_id"]) == ("fork", run["id"])
+    assert forked["origin_step"] == stack.run(run["id"])["checkpoint_step"]
+    assert (made["spec"]["optimizer"]["lr"], made["spec"]["optimizer"]["momentum"], made["spec"]["epochs"]) == (
+        0.005,
+        0.9,
+        3,
+    )
 
 
 def test_workers_are_listed_with_what_they_run_on(see: See, trained: Trained) -> None:

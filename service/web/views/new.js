@@ -1,5 +1,5 @@
 // A new experiment: a form and the JSON that will be sent, each editing the other, checked by the server as one types.
-import { html, useEffect, useState } from "../lib/html.js";
+import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { get, post } from "../lib/api.js";
 import { go } from "../lib/address.js";
 import { bytes, count, visible } from "../lib/format.js";
@@ -43,11 +43,11 @@ function useCheck(text, send) {
     const timer = setTimeout(async () => {
       try {
         const spec = JSON.parse(text);
-        set({ spec, answer: await send(spec, true, control.signal) });
+        set({ answer: await send(spec, true, control.signal) });
       } catch (error) {
         if (error.name === "AbortError") return;
         const known = error instanceof SyntaxError ? { message: t("json.broken", { why: error.message }), problems: [] } : error;
-        set((before) => ({ spec: error instanceof SyntaxError ? before.spec : JSON.parse(text), error: known }));
+        set({ error: known });
       }
     }, CHECK_MS);
     return () => { clearTimeout(timer); control.abort(); };
@@ -62,6 +62,18 @@ export function New({ search }) {
   return html`<${Editor} key=${search.toString()} start=${start} search=${search}/>`;
 }
 
+// What the text says now, or while it is no JSON what it said before.
+function useParsed(text, start) {
+  const last = useRef(start);
+  try {
+    const value = JSON.parse(text);
+    if (value && typeof value === "object" && !Array.isArray(value)) last.current = value;
+  } catch {
+    // somebody is typing
+  }
+  return last.current;
+}
+
 function Editor({ start, search }) {
   const fork = search.get("fork");
   const step = search.get("step");
@@ -71,8 +83,8 @@ function Editor({ start, search }) {
     const body = fork ? { ...(step ? { step: Number(step) } : {}), changes: patchOf(start, spec) } : spec;
     return post(`${path}${dry ? "?dry_run=true" : ""}`, body, { signal });
   };
-  const { spec, answer, error } = useCheck(text, send);
-  const draft = spec || start;
+  const { answer, error } = useCheck(text, send);
+  const draft = useParsed(text, start); // not the checked one, which is behind: the next field would undo the last
   const problems = (error?.problems || []).map((each) => ({ ...each, pointer: (each.pointer || "").replace(/^\/changes/, "") }));
   const change = (changed) => setText(JSON.stringify(changed, null, 2));
   const submit = async () => {
