@@ -16,6 +16,7 @@ from service.api import (
     labels,
     offspring,
     page,
+    planned,
     problems,
     replays,
     runs,
@@ -34,7 +35,7 @@ from service.settings import settings as read_settings
 
 NOUNS = (
     *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
-    *(comparisons, catalog, labels, storage),
+    *(comparisons, catalog, labels, storage, planned),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

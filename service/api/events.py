@@ -86,11 +86,12 @@ async def stream_project(
     last_event_id: LastId = None,
     header: LastIdHeader = None,
 ) -> EventStream:
-    """What happens to all runs of the project: their events, each with its run_id and an id to resume from.
+    """What happens to all runs of the project: their events, each with its run_id, its
+    experiment_id and an id to resume from.
 
-    Between them `runs`, without an id: {runs: [{run_id, state, step, total_steps, last}]} of those running runs that
-    have moved since the message before; all of them at the beginning. `reset` says that the id given is not of this
-    database: read the list of runs anew.
+    Between them `runs`, without an id: {runs: [{run_id, experiment_id, state, step, total_steps, last}]} of those
+    running runs that have moved since the message before; all of them at the beginning. `reset` says that the id given
+    is not of this database: read the list of runs anew.
     """
     given = _one_of(last_event_id, header)
     position = None if given is None else ProjectPosition.parse(given[0])

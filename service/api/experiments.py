@@ -10,12 +10,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 
 from service.api.deps import ConnectionDep, Document, ExperimentId, PrincipalDep, RuntimeDep, preset_taken, takes
-from service.api.listing import Fields, Filter, Seek, Sort, cursor_of, only, order_of, place_of
+from service.api.listing import Columns, Fields, Filter, Seek, Sort, columns_of, cursor_of, only, order_of, place_of
 from service.api.paging import Limit, cut
 from service.api.problems import ProblemItem
 from service.api.restarts import restarts_of
-from service.api.views import Derived, ExperimentItem, ExperimentView, Page, PostedExperiment, run_views
-from service.db import datasets, experiments, lists, metrics, queueing, runs, wishes
+from service.api.views import Derived, DurationView, ExperimentItem, ExperimentView, Page, PostedExperiment, run_views
+from service.db import datasets, experiments, lists, metrics, pace, queueing, runs, wishes
 from service.db.projects import Principal
 from service.db.runs import StoredRun
 from service.db.session import Connection
@@ -60,7 +60,8 @@ def post_experiment(
     spec = understood.spec
     if dry_run:
         response.status_code = 200
-        return answer(understood, principal)
+        duration = DurationView.of(pace.pace(connection, principal, spec), spec.total_steps)
+        return answer(understood, principal).model_copy(update={"duration": duration})
     request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
     pool = runtime.settings.pool
     experiment_id, new = experiments.add(
@@ -104,24 +105,23 @@ def list_experiments(
     where: Filter = None,
     sort: Sort = None,
     fields: Fields = None,
+    columns: Columns = None,
     archived: Annotated[bool, Query(description="those that were put away too")] = False,
     limit: Limit = 50,
     cursor: Seek = None,
 ) -> Any:
     """The project's experiments, newest first. Of a figure counts the mean over the seeds."""
-    order = order_of(sort, "experiments")
+    order, also = order_of(sort, "experiments"), columns_of(columns)
     terms = [parse(where, "experiments")] if where else []
     if not archived:
         terms.append(Term(Fact("archived", "date"), "null"))
-    found = lists.experiments(
-        connection, principal, limit + 1, All(tuple(terms)) if terms else None, order, place_of(cursor, order)
-    )
+    keep, after = All(tuple(terms)) if terms else None, place_of(cursor, order)
+    found = lists.experiments(connection, principal, limit + 1, keep, order, after, list(also.values()))
     items, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
     ids = [each.id for each in items]
-    counts, figures = experiments.state_counts(connection, ids), experiments.figures(connection, ids)
-    page = Page[ExperimentItem](
-        items=[ExperimentItem.of(each, counts[each.id], figures.get(each.id)) for each in items], next_cursor=following
-    )
+    standings, figures = experiments.standings(connection, ids), experiments.figures(connection, ids)
+    views = [ExperimentItem.of(each, standings[each.id], figures.get(each.id), list(also)) for each in items]
+    page = Page[ExperimentItem](items=views, next_cursor=following)
     return only(page, fields, list(ExperimentItem.model_fields), response)
 
 

@@ -268,5 +268,10 @@ def _portion(head: Head, position: Position, told: list[News], points: dict[str,
 def project_told(each: ProjectEvent) -> Told:
     """An event of a project as its message."""
     position = ProjectPosition(each.xid, each.event.id)
-    data = {"run_id": each.event.run_id, **each.event.data, "at": each.event.at.isoformat()}
+    data = {
+        "run_id": each.event.run_id,
+        "experiment_id": each.experiment_id,
+        **each.event.data,
+        "at": each.event.at.isoformat(),
+    }
     return Told(None, position, written(each.event.kind, data, position))

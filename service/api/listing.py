@@ -17,7 +17,7 @@ from service.db.lists import NEWEST, Order, Place
 from service.errors import Invalid, Problem
 from service.nonfinite import spell
 from service.spec.filter_fields import Noun
-from service.spec.filter_language import Fact, parse_field
+from service.spec.filter_language import Fact, Field, parse_field
 from service.spec.pointing import closest
 
 Filter = Annotated[
@@ -39,12 +39,21 @@ Sort = Annotated[
 Fields = Annotated[
     str | None, Query(max_length=500, description="comma-separated: only these of each item, and its id")
 ]
+Columns = Annotated[
+    str | None,
+    Query(
+        max_length=500,
+        description="comma-separated fields of the spec (optimizer.lr) and figures (best(loss)): what each item has "
+        "there, under `values`; at most 12",
+    ),
+]
 Seek = Annotated[
     str | None,
     Query(pattern="^[A-Za-z0-9_=-]{1,1200}$", description="next_cursor of the page before, same filter and sort"),
 ]
 ID = re.compile("^[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}$")
 NO_CURSOR = "this is no cursor of a list in this order: take next_cursor as it is."
+MOST_COLUMNS = 12
 UNSORTABLE = ("tag", "notes", "state")
 Item = TypeVar("Item", bound=BaseModel)
 
@@ -58,6 +67,19 @@ def order_of(sort: str | None, noun: Noun) -> Order:
     if isinstance(field, Fact) and field.name in UNSORTABLE:
         raise Invalid.of([Problem("/query/sort", "unsortable", "a list cannot be sorted by this.")])
     return Order(NEWEST if field == Fact("created", "date") else field, descending)
+
+
+def columns_of(text: str | None) -> dict[str, Field]:
+    """The fields that `columns` names, by these names."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if len(names) > MOST_COLUMNS:
+        raise Invalid.of([Problem("/query/columns", "too_many_columns", f"these are {len(names)}.", MOST_COLUMNS)])
+    found = {name: parse_field(name, "experiments", "columns") for name in names}
+    for name, field in found.items():
+        if isinstance(field, Fact):
+            detail = f"{name[:40]} stands in every item: name fields of the spec, or figures."
+            raise Invalid.of([Problem("/query/columns", "no_column", detail)])
+    return found
 
 
 def place_of(cursor: str | None, order: Order) -> Place | None:

@@ -1,16 +1,19 @@
 """What answers look like: runs, experiments and their pages. No stored object is ever sent as it is."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from service.analysis.student import t_quantile
 from service.api.problems import ProblemItem
 from service.db.events import Event
-from service.db.experiments import Figures, StoredExperiment
+from service.db.experiments import Figures, Standing, StoredExperiment
 from service.db.lists import ListedExperiment
 from service.db.metrics import Summary
+from service.db.pace import Pace
 from service.db.queueing import Place
 from service.db.runs import Attempt, StoredRun
 from service.db.workers import StoredWorker
@@ -196,6 +199,24 @@ class FiguresView(View):
     n: int
     last: Number | None
     best: Number | None = Field(description="of the least finite value of each run")
+    last_interval: tuple[Number, Number] | None = Field(description="95 %, Student's t; null: fewer than two seeds")
+    best_interval: tuple[Number, Number] | None
+
+    @classmethod
+    def of(cls, figures: Figures) -> "FiguresView":
+        """From what is stored."""
+        return cls(
+            **{name: getattr(figures, name) for name in ("series", "run_id", "n", "last", "best")},
+            last_interval=_interval(figures.last, figures.last_spread, figures.n),
+            best_interval=_interval(figures.best, figures.best_spread, figures.best_n),
+        )
+
+
+def _interval(mean: float | None, spread: float | None, n: int) -> tuple[float, float] | None:
+    if mean is None or spread is None or not math.isfinite(mean) or not math.isfinite(spread):
+        return None
+    half = t_quantile(0.975, n - 1) * spread / math.sqrt(n)
+    return mean - half, mean + half
 
 
 class ExperimentItem(View):
@@ -208,10 +229,14 @@ class ExperimentItem(View):
     tags: tuple[str, ...]
     created_at: Utc
     runs: dict[str, int] = Field(description="how many runs are in each state")
+    progress: float = Field(description="0 to 1, over all runs")
     main: FiguresView | None = Field(description="null: there are no points yet")
+    values: Json = Field(description="of the fields that `columns` names; null: it has no such field")
 
     @classmethod
-    def of(cls, stored: ListedExperiment, counts: dict[str, int], main: Figures | None) -> "ExperimentItem":
+    def of(
+        cls, stored: ListedExperiment, standing: Standing, main: Figures | None, also: Sequence[str] = ()
+    ) -> "ExperimentItem":
         """From what is stored."""
         return cls(
             id=stored.id,
@@ -220,8 +245,10 @@ class ExperimentItem(View):
             hash=stored.spec_hash,
             tags=stored.tags,
             created_at=stored.created_at,
-            runs=counts,
-            main=main and FiguresView(**main.__dict__),
+            runs=standing.counts,
+            progress=standing.progress,
+            main=main and FiguresView.of(main),
+            values=dict(zip(also, stored.columns, strict=True)),
         )
 
 
@@ -313,6 +340,22 @@ class Derived(View):
         )
 
 
+class DurationView(View):
+    """Training seconds of one run, from the pace of earlier ones with the same data, model and batch."""
+
+    seconds: float
+    low: float = Field(description="eight in ten of the earlier runs would lie between low and high")
+    high: float
+    runs: int = Field(description="that it rests on")
+
+    @classmethod
+    def of(cls, pace: Pace | None, steps: int) -> "DurationView | None":
+        """None: nothing like it has been trained here yet."""
+        if pace is None:
+            return None
+        return cls(seconds=pace.middle * steps, low=pace.low * steps, high=pace.high * steps, runs=pace.runs)
+
+
 class PostedExperiment(View):
     """The answer to a posted spec; a dry run has neither id nor runs."""
 
@@ -325,3 +368,6 @@ class PostedExperiment(View):
     runs: list[RunView]
     warnings: list[ProblemItem] = Field(description="what is allowed and probably not meant")
     derived: Derived
+    duration: DurationView | None = Field(
+        None, description="of a dry run; null: nothing like it has been trained here yet"
+    )

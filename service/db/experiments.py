@@ -1,7 +1,7 @@
 """Experiments and their runs: added, listed, read; always within one project."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -123,16 +123,38 @@ def page(connection: Connection, principal: Principal, limit: int, before: str |
     return [_stored(row) for row in connection.execute(query).mappings()]
 
 
-def state_counts(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    """How many runs of each experiment are in each state."""
-    rows = connection.execute(
-        text("SELECT experiment_id, state, count(*) AS n FROM run WHERE experiment_id = ANY(:ids) GROUP BY 1, 2"),
-        {"ids": list(experiment_ids)},
-    )
-    counts: dict[str, dict[str, int]] = {experiment_id: {} for experiment_id in experiment_ids}
-    for row in rows:
-        counts[row.experiment_id][row.state] = row.n
-    return counts
+@dataclass
+class Standing:
+    """How many runs are in each state, and how many of all their steps are done."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    steps: int = 0
+    total: int = 0
+
+    @property
+    def progress(self) -> float:
+        """0 to 1; what a stop rule ended early is whole."""
+        return min(self.steps / self.total, 1.0) if self.total else 0.0
+
+
+STANDINGS = text(
+    """
+    SELECT experiment_id, state, count(*) AS n, sum(total_steps) AS total,
+        sum(CASE WHEN state = 'succeeded' THEN total_steps ELSE least(step, total_steps) END) AS steps
+    FROM run WHERE experiment_id = ANY(:ids) GROUP BY 1, 2
+    """
+)
+
+
+def standings(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, Standing]:
+    """How far each experiment is."""
+    found = {experiment_id: Standing() for experiment_id in experiment_ids}
+    for row in connection.execute(STANDINGS, {"ids": list(experiment_ids)}):
+        standing = found[row.experiment_id]
+        standing.counts[row.state] = row.n
+        standing.steps += int(row.steps)
+        standing.total += int(row.total)
+    return found
 
 
 @dataclass(frozen=True)
@@ -144,6 +166,9 @@ class Figures:
     n: int
     last: float | None
     best: float | None
+    last_spread: float | None  # standard deviation between the seeds; None with one
+    best_spread: float | None
+    best_n: int  # runs with a finite value
 
 
 FIGURES = text(
@@ -152,7 +177,9 @@ FIGURES = text(
         SELECT DISTINCT ON (experiment_id, seed) id, experiment_id, seed FROM run
         WHERE experiment_id = ANY(:ids) AND relation IS DISTINCT FROM 'replay' ORDER BY experiment_id, seed, id DESC)
     SELECT DISTINCT ON (c.experiment_id) c.experiment_id, s.name, (array_agg(c.id ORDER BY c.seed))[1] AS run_id,
-        count(*) AS n, avg(s.last) AS last, avg(s.min) AS best
+        count(*) AS n, avg(s.last) AS last, avg(s.min) AS best,
+        stddev_samp(s.last) AS last_spread, stddev_samp(s.min) AS best_spread,
+        count(s.min) AS best_n
     FROM counting c JOIN series s ON s.run_id = c.id AND s.name IN ('loss', 'val/loss') AND s.n > 0
     GROUP BY c.experiment_id, s.name ORDER BY c.experiment_id, s.name DESC
     """
@@ -162,4 +189,4 @@ FIGURES = text(
 def figures(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, Figures]:
     """Of val/loss, or of loss where nothing is validated yet; nothing of an experiment without points."""
     rows = connection.execute(FIGURES, {"ids": list(experiment_ids)})
-    return {row.experiment_id: Figures(row.name, row.run_id, row.n, row.last, row.best) for row in rows}
+    return {row.experiment_id: Figures(*row[1:]) for row in rows}

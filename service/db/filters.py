@@ -113,6 +113,10 @@ class Compiler:
             return _number(experiment.c.spec[field.path])
         return COLUMNS[self.noun][field.name]
 
+    def shown(self, field: Field) -> ColumnElement[Any]:
+        """What a reader sees of the field: of a spec the value as it stands there, whatever its kind."""
+        return experiment.c.spec[field.path] if isinstance(field, SpecField) else self.column(field)
+
     def _figure(self, field: Figure) -> ColumnElement[Any]:
         if field not in self.joined:
             self.joined[field] = self._of_run(field) if self.noun == "runs" else self._of_experiment(field)

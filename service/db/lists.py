@@ -48,6 +48,7 @@ class ListedExperiment:
     tags: tuple[str, ...]
     created_at: datetime
     value: Any  # that it was sorted by
+    columns: tuple[Any, ...] = ()  # what else was asked for
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,19 @@ class ListedRun:
 
 
 def experiments(
-    connection: Connection, principal: Principal, limit: int, keep: Node | None, order: Order, after: Place | None
+    connection: Connection,
+    principal: Principal,
+    limit: int,
+    keep: Node | None,
+    order: Order,
+    after: Place | None,
+    also: Sequence[Field] = (),
 ) -> list[ListedExperiment]:
-    """The next `limit` experiments of a list."""
+    """The next `limit` experiments of a list, each with the values of the fields in `also`."""
     compiler = Compiler("experiments", principal.project_id)
     value = compiler.column(order.field)
-    columns = (experiment.c.id, experiment.c.name, member.c.name.label("owner"), experiment.c.spec_hash)
+    more = [compiler.shown(field).label(f"also_{at}") for at, field in enumerate(also)]
+    columns = (*more, experiment.c.id, experiment.c.name, member.c.name.label("owner"), experiment.c.spec_hash)
     query = (
         select(*columns, experiment.c.created_at, experiment.c.tags, value.label("sorted_by"))
         .join(member, member.c.id == experiment.c.owner_id)
@@ -77,7 +85,9 @@ def experiments(
     )
     query = _page(query, compiler, experiment.c.id, value, keep, order, after).limit(limit)
     return [
-        ListedExperiment(r.id, r.name, r.owner, r.spec_hash, tuple(r.tags or ()), r.created_at, r.sorted_by)
+        ListedExperiment(
+            r.id, r.name, r.owner, r.spec_hash, tuple(r.tags or ()), r.created_at, r.sorted_by, tuple(r[: len(more)])
+        )
         for r in connection.execute(query)
     ]
 

@@ -34,6 +34,7 @@ class ProjectEvent:
 
     xid: int
     event: Event
+    experiment_id: str
 
 
 HEADS = text(
@@ -68,7 +69,8 @@ POINTS = """
 HORIZON = text("SELECT (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint")
 OF_PROJECTS = text(
     """
-    SELECT e.xid, e.id, e.run_id, e.kind, e.data, e.at, e.project_id
+    SELECT e.xid, e.id, e.run_id, e.kind, e.data, e.at, e.project_id,
+        (SELECT r.experiment_id FROM run r WHERE r.id = e.run_id) AS experiment_id
     FROM unnest(cast(:ids AS text[]), cast(:xids AS bigint[]), cast(:known AS bigint[])) AS u(project_id, xid, known)
     CROSS JOIN LATERAL (SELECT * FROM event e WHERE e.project_id = u.project_id
         AND (e.xid, e.id) > (u.xid, u.known) AND e.xid < :horizon ORDER BY e.xid, e.id LIMIT :most OFFSET 0) e
@@ -136,7 +138,7 @@ def of_projects(
     found: dict[str, list[ProjectEvent]] = {}
     for row in connection.execute(OF_PROJECTS, given):
         event = Event(row.id, row.run_id, row.kind, row.data, row.at)
-        found.setdefault(row.project_id, []).append(ProjectEvent(row.xid, event))
+        found.setdefault(row.project_id, []).append(ProjectEvent(row.xid, event, row.experiment_id))
     return found
 
 
@@ -147,7 +149,7 @@ def open_keys(connection: Connection, key_ids: Sequence[str]) -> set[str]:
 
 RUNNING = text(
     """
-    SELECT r.project_id, r.id, r.state, r.step, r.total_steps, s.name, s.last
+    SELECT r.project_id, r.id, r.experiment_id, r.state, r.step, r.total_steps, s.name, s.last
     FROM run r LEFT JOIN series s ON s.run_id = r.id AND s.name IN ('loss', 'val/loss', 'val/accuracy')
     WHERE r.project_id = ANY(:ids) AND r.state = 'running'
     ORDER BY r.id
@@ -159,7 +161,8 @@ def running(connection: Connection, project_ids: Sequence[str]) -> dict[str, dic
     """By project and run how far each running run is, with its last values."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for row in connection.execute(RUNNING, {"ids": list(project_ids)}):
-        fresh = {"run_id": row.id, "state": row.state, "step": row.step, "total_steps": row.total_steps, "last": {}}
+        told = {"run_id": row.id, "experiment_id": row.experiment_id, "state": row.state, "step": row.step}
+        fresh = {**told, "total_steps": row.total_steps, "last": {}}
         run = found.setdefault(row.project_id, {}).setdefault(row.id, fresh)
         if row.name is not None:
             run["last"][row.name] = row.last

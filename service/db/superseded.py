@@ -56,3 +56,35 @@ def _bits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 def _nothing() -> metrics.Curve:
     return metrics.Curve(np.empty(0, np.int64), np.empty(0))
+
+
+TAILS = text(
+    """
+    SELECT s.name, m.attempt, a.cut_step, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
+    FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
+    JOIN series s ON s.id = m.series_id
+    WHERE m.run_id = :run_id AND a.cut_step IS NOT NULL AND m.last_step > a.cut_step AND s.name = ANY(:names)
+    ORDER BY s.name, m.attempt, m.first_step
+    """
+)
+
+
+class Tail(NamedTuple):
+    """What an attempt computed beyond the step that the next one went on from."""
+
+    name: str
+    attempt: int
+    curve: metrics.Curve
+
+
+def tails(connection: Connection, run_id: str, names: list[str]) -> list[Tail]:
+    """Of each attempt that was cut, by series."""
+    parts: dict[tuple[str, int], list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]] = {}
+    for name, attempt, cut, *fields in connection.execute(TAILS, {"run_id": run_id, "names": names}):
+        steps, values = unpack(*fields)
+        parts.setdefault((name, attempt), []).append((steps[steps > cut], values[steps > cut]))
+    found = []
+    for (name, attempt), some in parts.items():
+        steps, values = (np.concatenate(column) for column in zip(*some, strict=True))
+        found.append(Tail(name, attempt, metrics.Curve(steps, values)))
+    return found

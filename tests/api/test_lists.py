@@ -124,3 +124,28 @@ def test_what_cannot_be_read_is_refused_with_its_place(shared: TestClient, asked
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
     if "filter" in asked:
         assert answer.json()["errors"][0]["column"] == 9
+
+
+def test_an_item_has_the_fields_asked_for_its_progress_and_intervals_over_seeds(
+    client: TestClient, shelf: dict[str, str]
+) -> None:
+    columns = "optimizer.kind,optimizer.lr,optimizer.momentum,best(val/loss)"
+    found = client.get("/v1/experiments", params={"columns": columns}).json()["items"]
+    items = {item["name"]: item for item in found}
+    assert items["same"]["values"] == {
+        "optimizer.kind": "sgd",
+        "optimizer.lr": 0.5,
+        "optimizer.momentum": 0.9,
+        "best(val/loss)": 0.2,
+    }
+    assert items["single 50%"]["values"]["optimizer.momentum"] is None
+    low, high = items["pair"]["main"]["last_interval"]
+    assert (low, high) == pytest.approx((0.2 - 12.7062 * 0.1, 0.2 + 12.7062 * 0.1), rel=1e-4)
+    assert items["same"]["main"]["best_interval"] is None
+    assert items["diverged"]["main"]["last_interval"] is None
+    assert (items["pair"]["progress"], items["waiting"]["progress"]) == (1.0, 0.0)
+    assert client.get("/v1/experiments").json()["items"][0]["values"] == {}
+    for wrong in ("name", "optimizer.learning_rte", ",".join(f"model.hidden.{at}" for at in range(13))):
+        answer = client.get("/v1/experiments", params={"columns": wrong})
+        assert answer.status_code == 422, wrong
+        assert answer.json()["errors"][0]["pointer"] == "/query/columns"
