@@ -44,6 +44,7 @@ LATER = {  # not hashed at their default: a spec from before there were these ke
     *("accumulate", "precision", "average", "stop"),
     *("groups", "no_decay", "layer_decay"),
 }
+LATER_OF_DATASETS = {"shuffled_targets": 0.0}  # the same, of a part
 
 
 class Evaluation(Part):
@@ -194,5 +195,8 @@ class Experiment(Part):
         document = self.model_dump(mode="json", exclude=UNHASHED | unused)
         for name in KEEPING:  # which checkpoints are kept decides nothing of the training
             del document["checkpoint"][name]
+        for name, default in LATER_OF_DATASETS.items():
+            if document["dataset"].get(name) == default:
+                del document["dataset"][name]
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()

@@ -9,7 +9,7 @@ import torch
 from service.spec.datasets import Bundled, Diabetes, Digits, Iris, Wine
 from worker.data.batches import Batches, order
 from worker.data.scale import fit
-from worker.data.split import Arrays, indices, load, shares, split
+from worker.data.split import Arrays, dealt_anew, indices, load, shares, split
 
 DATASETS = get_args(Bundled)
 
@@ -165,3 +165,23 @@ def test_unshuffled_batches_keep_the_order_of_the_rows() -> None:
 def test_a_full_batch_is_the_same_memory_at_every_step() -> None:
     made = batches(rows=10, whole=True)
     assert {made.batch(step)[0].data_ptr() for step in (1, 2, 50)} == {made.x.data_ptr()}
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_answers_dealt_out_anew_are_the_same_answers_on_other_rows(share: float) -> None:
+    rows = np.arange(2000)
+    dealt = dealt_anew(rows, share, 5)
+    assert sorted(dealt) == rows.tolist()
+    assert np.mean(dealt != rows) == pytest.approx(share, abs=0.005)  # by chance a row keeps its own
+    assert (dealt == dealt_anew(rows, share, 5)).all()
+
+
+def test_shuffled_targets_leave_the_rows_and_how_many_there_are_of_each_class() -> None:
+    plain, shuffled = split(Digits(scaling="none")), split(Digits(scaling="none", shuffled_targets=1.0))
+    x, y = (
+        [np.concatenate([getattr(part, name) for part in parts[:3]]) for parts in (plain, shuffled)] for name in "xy"
+    )
+    assert sorted(map(bytes, x[0])) == sorted(map(bytes, x[1]))
+    assert np.bincount(y[0]).tolist() == np.bincount(y[1]).tolist()
+    answer = {bytes(row): label for row, label in zip(x[0], y[0], strict=True)}
+    assert np.mean([answer[bytes(row)] == label for row, label in zip(x[1], y[1], strict=True)]) < 0.15

@@ -66,8 +66,14 @@ def _checked(dataset: Dataset_, arrays: Arrays) -> Arrays:
 def split(dataset: Dataset_, files: Files = Files()) -> Parts:  # noqa: B008  an immutable value
     """Exactly `dataset.counts` rows in each part, classes in proportion, scaled by what the training part says."""
     x, y = load(dataset, files)
-    chosen = _with_own_test(y, dataset) if isinstance(dataset, Table_) else by_position(dataset.counts)
-    parts = [Rows(_part(x, rows), _part(y, rows)) for rows in chosen]
+    answers = np.arange(len(y))  # the row whose answer each row has
+    if isinstance(dataset, Table_):
+        if dataset.shuffled_targets:
+            answers = dealt_anew(answers, dataset.shuffled_targets, dataset.split_seed)
+        chosen = _with_own_test(y[answers] if dataset.shuffled_targets else y, dataset)
+    else:
+        chosen = by_position(dataset.counts)
+    parts = [Rows(_part(x, rows), _part(y, answers[rows])) for rows in chosen]
     scales: dict[str, Scale] = {}
     if isinstance(dataset, Table_):
         parts = _scale(parts, "x", dataset.scaling, scales)
@@ -75,6 +81,14 @@ def split(dataset: Dataset_, files: Files = Files()) -> Parts:  # noqa: B008  an
         parts = _scale(parts, "y", dataset.target_scaling, scales)
     train, validation, test = parts
     return Parts(train, validation, test, scales)
+
+
+def dealt_anew(answers: Indices, share: float, seed: int) -> Indices:
+    """`answers` with a share of them, drawn at random, in a random order."""
+    draw, dealt = np.random.RandomState(seed), answers.copy()
+    places = draw.permutation(len(answers))[: round(share * len(answers))]
+    dealt[places] = answers[draw.permutation(places)]
+    return dealt
 
 
 def _with_own_test(y: npt.NDArray[Any], dataset: Table_) -> tuple[Indices, ...]:

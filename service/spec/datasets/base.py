@@ -87,6 +87,9 @@ class Table_(Dataset_):
 
     split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     scaling: Scaling = Field("standardise", description=f"of the features, {SCALING}")
+    shuffled_targets: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="share of the rows whose answers are dealt out anew among these rows, so that they say nothing"
+    )
 
 
 class Regression_(Table_):
