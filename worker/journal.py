@@ -1,6 +1,7 @@
 """What is written of an attempt while it lasts: points, what it runs on, checkpoints. Each answer brings a wish."""
 
 import contextlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,12 @@ class Journal:
         if self.keeper.store.in_place:  # of a bucket only at the start: to list one takes its time
             with contextlib.suppress(OSError, Unavailable):
                 sweep(self.writer.engine, self.keeper.store, self.held.run_id)
+
+    def reading(self, header: dict[str, Any], payload: bytes) -> None:
+        """Write what a probe found."""
+        chunks, data = self.pending.take(), json.loads(payload)
+        step, kind = header["step"], header["name"]
+        self.wish = self.writer.commit(lambda c: leases.save_reading(c, self.held, step, kind, data, chunks))
 
     def checkpoint_failed(self, header: dict[str, Any]) -> bool:
         """What was saved before is still good, so the run goes on; but not for ever. True once it is paused."""

@@ -14,6 +14,7 @@ Trainer to supervisor
     started  from_step, total_steps, rows_per_step, environment
     points   series: [{name, first, every, n}] ; payload: n little-endian float64 each, in this order
              (every 0: the steps come first, n little-endian int64)
+    reading  step, name (the probe's kind); payload: what it found, as JSON; once a step and name
     checkpoint   step, folder, sha256, size_bytes, reason, value; all points up to `step` were sent before it
     checkpoint_failed   step, reason, detail: it could not be written; the run goes on
     end      outcome: "succeeded" | "paused" | "cancelled" | "drained"; step; note: which stop rule ended it, or null

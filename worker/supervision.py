@@ -163,7 +163,7 @@ class RunSupervision:
             self._points(header, payload)
         else:
             self.journal.note()
-            return self._milestone(header)
+            return self._milestone(header, payload)
         return False
 
     def _points(self, header: dict[str, Any], payload: bytes) -> None:
@@ -174,10 +174,12 @@ class RunSupervision:
         if self.trainer.frames.empty() or self.pending.count > WAITING:
             self.journal.flush()
 
-    def _milestone(self, header: dict[str, Any]) -> bool:
-        """A checkpoint, or the end; True where that is the attempt's."""
+    def _milestone(self, header: dict[str, Any], payload: bytes) -> bool:
+        """A reading, a checkpoint, or the end; True where that is the attempt's."""
         kind = header["type"]
-        if kind == "checkpoint":
+        if kind == "reading":
+            self.journal.reading(header, payload)
+        elif kind == "checkpoint":
             self.journal.checkpoint(header)
         elif kind == "checkpoint_failed":
             if not self.journal.checkpoint_failed(header):

@@ -18,6 +18,7 @@ from service.api import (
     page,
     planned,
     problems,
+    readings,
     replays,
     runs,
     series,
@@ -35,7 +36,7 @@ from service.settings import settings as read_settings
 
 NOUNS = (
     *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
-    *(comparisons, catalog, labels, storage, planned),
+    *(comparisons, catalog, labels, storage, planned, readings),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

@@ -61,7 +61,7 @@ def get_catalog() -> Catalog:
 
 @router.get("/catalog/{family}", operation_id="get_family")
 def get_family(family: str) -> Family:
-    """One family: datasets, models, losses, optimizers, schedules, inits."""
+    """One family: datasets, models, losses, optimizers, schedules, inits, probes."""
     if family not in CATALOG:
         raise NotFound(f"There is no such family; there are: {', '.join(CATALOG)}.")
     return Family(family=family, items=[Kind.of(family, kind, member) for kind, member in CATALOG[family].items()])

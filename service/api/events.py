@@ -54,7 +54,7 @@ async def stream_events(
     last_event_id: LastId = None,
     header: LastIdHeader = None,
 ) -> EventStream:
-    """Messages `state`, `points`, `cut`, `checkpoint`, `wish`, `end`, each with an id to resume from.
+    """Messages `state`, `points`, `cut`, `checkpoint`, `reading`, `wish`, `end`, each with an id to resume from.
 
     `points` holds {series: {name: {step, value}}, upto}: every point up to that step is sent. After `cut`, drop what
     lies beyond its `from_step`: the run goes on from there. `end` is the last one; close then. `dropped` tells why the

@@ -11,7 +11,18 @@ from service.client.curves import Curve
 from service.client.errors import Unusable
 from service.client.following import Event
 from service.client.http import Http, Json
-from service.client.views import Checkpoint, Comparison, Dataset, Experiment, ExperimentItem, Kind, Replay, Run, Worker
+from service.client.views import (
+    Checkpoint,
+    Comparison,
+    Dataset,
+    Experiment,
+    ExperimentItem,
+    Kind,
+    Reading,
+    Replay,
+    Run,
+    Worker,
+)
 
 PAGE = 200
 
@@ -110,6 +121,11 @@ class Client:
         """Curves as numpy arrays: every point, or at most `points` buckets that keep each minimum and maximum."""
         asked: Json = {"names": None if names is None else ",".join(names), "points": points, "x": x}
         return reading.series(self.http, _part(run_id), asked | {"from": first, "to": last})
+
+    def readings(self, run_id: str, kind: str | None = None, limit: int = 1000) -> Iterator[Reading]:
+        """What its probes found beside their series, oldest first; only those of one `kind`, where it is given."""
+        path, query = f"/v1/runs/{_part(run_id)}/readings", {"kind": kind} if kind else {}
+        return map(Reading.of, self._pages(path, limit, query))
 
     def frame(self, runs: str | Sequence[str], names: Sequence[str] | None = None) -> Any:
         """Every point of the runs as a pandas frame: run, seed, series, step, value, ...; `Unusable` without pandas."""

@@ -212,3 +212,17 @@ class Worker(View):
     device: Json | None = None
     beat_s: Number = None
     raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Reading(View):
+    """What one look of a probe found; `data` depends on the kind."""
+
+    id: int
+    run_id: str
+    attempt: int
+    step: int
+    kind: str
+    data: Json = field(default_factory=dict, repr=False)
+    at: When = None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)

@@ -35,6 +35,7 @@ POINTS = (
     text("DELETE FROM metric_tile WHERE run_id = :run_id"),
     text("DELETE FROM series WHERE run_id = :run_id"),
     text("DELETE FROM event WHERE run_id = :run_id"),
+    text("DELETE FROM reading WHERE run_id = :run_id"),
 )
 REST = (
     text(

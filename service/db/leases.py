@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from service.db import events, metrics
+from service.db import events, metrics, readings
 from service.db.chunks import Chunk
 from service.errors import Fenced
 from service.lifecycle import State, Wish
@@ -216,6 +216,18 @@ def flush(
     if chunks:
         ids = metrics.series_ids(connection, held.run_id, list(chunks))
         metrics.append(connection, held.run_id, held.attempt, {ids[name]: chunk for name, chunk in chunks.items()})
+    return wish
+
+
+def save_reading(
+    connection: Connection, held: Claim, step: int, kind: str, data: Mapping[str, Any], chunks: Mapping[str, Chunk]
+) -> Wish:
+    """Write what a probe found, with the points up to there, and tell its readers; safe to repeat."""
+    wish = flush(connection, held, chunks)
+    added = readings.add(connection, held.run_id, held.attempt, step, kind, data)
+    if added is not None:
+        told = {"id": added, "kind": kind, "step": step}
+        events.add(connection, held.run_id, "reading", told, by=held.who, why=f"the probe {kind} has looked")
     return wish
 
 

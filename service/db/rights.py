@@ -51,7 +51,7 @@ ROLES: dict[str, Rights] = {
             "checkpoint": ("removed_at", "value"),
             "worker": ("run_id",),
         },
-        delete=("metric_chunk", "metric_tile", "series", "event", "dataset"),
+        delete=("metric_chunk", "metric_tile", "series", "event", "reading", "dataset"),
     ),
     "saddle_api": Rights(
         insert=("experiment", "run", "event", "comparison", "dataset"),
@@ -63,7 +63,7 @@ ROLES: dict[str, Rights] = {
     ),
     "saddle_worker": Rights(
         hidden=(*SECRET, *PEOPLE, "comparison", "dataset"),
-        insert=("attempt", "series", "metric_chunk", "metric_tile", "checkpoint", "event", "worker"),
+        insert=("attempt", "series", "metric_chunk", "metric_tile", "checkpoint", "reading", "event", "worker"),
         update={
             "run": (
                 *("state", "lease", "beat", "worker", "attempt", "step", "checkpoint_step"),

@@ -252,6 +252,21 @@ checkpoint = Table(
     ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
 )
 
+reading = Table(
+    "reading",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _word("run_id"),
+    Column("attempt", Integer, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    _word("kind"),
+    Column("data", JSONB, nullable=False),
+    _now("at"),
+    ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
+    Index("reading_run_id_attempt_step_kind_key", "run_id", "attempt", "step", "kind", unique=True),
+    Index("reading_run_id_id_idx", "run_id", "id"),
+)
+
 worker = Table(
     "worker",
     metadata,

@@ -8,6 +8,7 @@ from service.spec.inits import Init
 from service.spec.losses import Loss
 from service.spec.models import Model
 from service.spec.optimizers import Optimizer
+from service.spec.probes import Probe
 from service.spec.schedules import Schedule
 
 
@@ -23,4 +24,5 @@ CATALOG: dict[str, dict[str, type[Component]]] = {
     "optimizers": _members(Optimizer),
     "schedules": _members(Schedule),
     "inits": _members(Init),
+    "probes": _members(Probe),
 }

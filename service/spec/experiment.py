@@ -15,6 +15,7 @@ from service.spec.losses import Loss
 from service.spec.mechanics import Average, Clip, Nonfinite, Precision, Stop
 from service.spec.models import Model
 from service.spec.optimizers import Optimizer
+from service.spec.probes import DEFAULT, Probes
 from service.spec.schedules import Constant, Schedule
 
 HIDDEN = {
@@ -39,7 +40,11 @@ def plain_text(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_text)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 KEEPING = ("keep_every", "best")
-UNHASHED = {"name", "tags", "notes", "priority", "max_seconds", "restarts"}  # the last only names seeds
+UNHASHED = {
+    *("name", "tags", "notes", "priority", "max_seconds"),
+    "restarts",  # only names seeds
+    "probes",  # they watch
+}
 LATER = {  # not hashed at their default: a spec from before there were these keeps its hash
     *("accumulate", "precision", "average", "stop"),
     *("groups", "no_decay", "layer_decay"),
@@ -111,6 +116,9 @@ class Experiment(Part):
     average: Average | None = Field(None, description="weights measured beside the model's own, as average/val/...")
     stop: Stop | None = Field(None, description="what ends the run before its last step")
     nonfinite: Nonfinite = Field("fail", description="what a NaN or infinite loss does")
+    probes: Probes = Field(
+        DEFAULT, description="what watches the training without changing it; [] for nothing, which saves a few percent"
+    )
     priority: int = Field(
         0,
         ge=-100,

@@ -7,6 +7,9 @@ from service.spec.experiment import Experiment
 from service.spec.losses import CLASSES
 from service.spec.mechanics import SWA, Own
 from service.spec.optimizers.gradient import ASGD
+from service.spec.probes import DEFAULT
+
+UNSCALED = {"sgd", "asgd", "lbfgs", "muon", "schedule_free_sgd", "lion"}  # one rate for all parameters
 
 
 def problems(experiment: Experiment) -> Iterator[Problem]:
@@ -17,6 +20,7 @@ def problems(experiment: Experiment) -> Iterator[Problem]:
     yield from _stop(experiment)
     yield from _best(experiment)
     yield from _restarts(experiment)
+    yield from _probes(experiment)
 
 
 def _accumulation(experiment: Experiment) -> Iterator[Problem]:
@@ -92,6 +96,13 @@ def _restarts(experiment: Experiment) -> Iterator[Problem]:
         yield Problem("/restarts", "contradiction", detail)
 
 
+def _probes(experiment: Experiment) -> Iterator[Problem]:
+    kinds = [probe.kind for probe in experiment.probes]
+    for at, kind in enumerate(kinds):
+        if kind in kinds[:at]:
+            yield Problem(f"/probes/{at}/kind", "repeated", f"there is a probe {kind} already: each once.")
+
+
 def warnings(experiment: Experiment) -> Iterator[Problem]:
     """What is allowed and probably not meant."""
     stop, evaluations = experiment.stop, -(-experiment.total_steps // experiment.evaluation_every)
@@ -116,3 +127,21 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
         if memory > experiment.total_steps:
             detail = f"the average remembers about {memory} updates, more than the run has ({experiment.total_steps})."
             yield Problem("/average/decay", "starts_too_near", detail, limit=experiment.total_steps)
+    yield from _idle_probes(experiment)
+
+
+def _idle_probes(experiment: Experiment) -> Iterator[Problem]:
+    """What was asked for and will have nothing to say; the default set asks for nothing in particular."""
+    if experiment.probes == DEFAULT:
+        return
+    optimizers = [experiment.optimizer, *(rule.optimizer for rule in experiment.groups if rule.optimizer)]
+    for at, probe in enumerate(experiment.probes):
+        if probe.kind == "rates" and all(each.kind in UNSCALED for each in optimizers):
+            detail = f"/optimizer/kind {experiment.optimizer.kind} has one rate for all parameters: nothing to show."
+            yield Problem(f"/probes/{at}", "ignored", detail)
+        if probe.kind == "norm_modes" and getattr(experiment.model, "norm", "batch") != "batch":
+            detail = "/model/norm is not batch: there is nothing whose two modes could differ."
+            yield Problem(f"/probes/{at}", "ignored", detail)
+        if probe.every_steps is not None and probe.every_steps > experiment.total_steps:
+            detail = "longer than the run: it looks at the last step only."
+            yield Problem(f"/probes/{at}/every_steps", "never_due", detail, limit=experiment.total_steps)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 
 from service.api.app import create_app
 from service.api.deps import query_names
+from service.db import leases
 from service.db.session import transaction
 from service.lifecycle import State
 from service.settings import Settings
@@ -18,7 +19,7 @@ from service.settings import Settings
 from .conftest import SPEC, Worker, points
 
 Submit = Callable[..., dict[str, Any]]
-HELD = ("metric_chunk", "metric_tile", "series", "event")
+HELD = ("metric_chunk", "metric_tile", "series", "event", "reading")
 
 
 @pytest.fixture
@@ -37,6 +38,8 @@ def trained(submit: Submit, worker: Worker, state: State = State.SUCCEEDED, **ch
     posted = submit(steps=50, **changes)
     held = worker.claim()
     worker.save(held, 20, points(1, 20))
+    with transaction(worker.engine) as connection:
+        leases.save_reading(connection, held, 20, "sharpness", {"value": "a secret"}, {})
     failure = {"code": "crashed", "detail": "a secret"} if state is State.FAILED else None
     worker.finish(held, points(21, 50), state, failure)
     return posted
@@ -56,7 +59,7 @@ def test_a_deleted_experiment_is_gone_for_every_reader(
     assert client.delete(at, headers=stranger).status_code == 404
     answer = client.delete(at)
     assert (answer.status_code, answer.content) == (204, b"")
-    parts = ("", "/attempts", "/history", "/series", "/checkpoints", "/replays", "/events")
+    parts = ("", "/attempts", "/history", "/series", "/readings", "/checkpoints", "/replays", "/events")
     for path in (at, comparison, *(f"/v1/runs/{run}{part}" for part in parts)):
         assert client.get(path).status_code == 404, path
     assert [each["id"] for each in client.get("/v1/experiments?archived=true").json()["items"]] == [stays["id"]]

@@ -2,6 +2,7 @@
 
 import inspect
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
@@ -9,13 +10,14 @@ import pytest
 import torch
 from pydantic_core import PydanticUndefined
 
-from service.spec import datasets, inits, losses, models, optimizers, schedules
+from service.spec import datasets, inits, losses, models, optimizers, probes, schedules
 from service.spec.component import Component
 from service.spec.experiment import Experiment
 from service.spec.models import model_kwargs
 from worker.build import resolve
 from worker.loop import prepare, train
 
+ROOT = Path(__file__).resolve().parents[2]
 UNIONS: dict[str, tuple[ModuleType, Any]] = {
     "dataset": (datasets, datasets.Dataset),
     "model": (models, models.Model),
@@ -23,6 +25,7 @@ UNIONS: dict[str, tuple[ModuleType, Any]] = {
     "loss": (losses, losses.Loss),
     "optimizer": (optimizers, optimizers.Optimizer),
     "schedule": (schedules, schedules.Schedule),
+    "probe": (probes, probes.Probe),
 }
 CALLED_WITH = {"dataset": 0, "model": 2, "init": 1, "loss": 0, "optimizer": 1}  # arguments that are not fields
 
@@ -139,6 +142,8 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
         model = {"kind": kind} if family == "model" else {"kind": "rosenbrock"}
         none = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}, "batch_size": "full"}
         return BASE | none | {"model": model, "optimizer": {"kind": "sgd", "lr": 1e-3}}
+    if family == "probe":
+        return BASE | {"probes": ({"kind": kind},)}
     required = REQUIRED.get(kind, {}) if family in ("schedule", "optimizer", "loss") else {}
     made = BASE | {family: {"kind": kind} | required}
     if kind == "muon":
@@ -156,7 +161,12 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
 AWAY = (
     models.Library_ | datasets.Stored_ | datasets.Mounted_ | optimizers.SparseAdam
 )  # a library, a file, or tokens from a file
-HERE = [(f, m) for f in UNIONS for m in members(f) if not issubclass(m, AWAY)]
+PENDING = {
+    m
+    for m in members("probe")
+    if not (ROOT / "worker" / "probes" / f"{m.target.split('.')[-1].split(':')[0]}.py").exists()
+}
+HERE = [(f, m) for f in UNIONS for m in members(f) if not issubclass(m, AWAY) and m not in PENDING]
 
 
 @pytest.mark.parametrize(("family", "member"), HERE, **ids)
@@ -165,3 +175,10 @@ def test_four_steps_with_it_stay_finite(family: str, member: type[Component]) ->
     steps = list(train(prepare(spec, 0, torch.device("cpu"))))
     assert [step.step for step in steps] == [1, 2, 3, 4]
     assert all(torch.isfinite(step.loss) for step in steps)
+
+
+@pytest.mark.parametrize("member", [m for m in members("probe") if m not in PENDING], ids=lambda m: m.__name__)
+def test_a_probe_names_a_class_and_says_what_a_look_costs(member: type[probes.Probe_]) -> None:
+    assert inspect.isclass(resolve(member.target))
+    assert member.costs
+    assert member.formula

@@ -111,6 +111,7 @@ def test_a_late_worker_is_fenced_from_every_kind_of_write(engine: Engine, submit
     for write in (
         lambda c: leases.flush(c, old, points(1, 5)),
         lambda c: leases.save_checkpoint(c, old, SavedCheckpoint(5, "/x", "", 1), points(1, 5)),
+        lambda c: leases.save_reading(c, old, 5, "start", {}, {}),
         lambda c: endings.finish(c, old, State.SUCCEEDED, {}),
         lambda c: endings.crashed(c, old, "trainer_died", "", {}),
         lambda c: endings.give_back(c, old, {}),

@@ -22,6 +22,8 @@ FORBIDDEN = [
     ("saddle_api", "UPDATE series SET n = 0"),
     ("saddle_api", "UPDATE checkpoint SET damaged = true"),
     ("saddle_api", "DELETE FROM metric_chunk"),
+    ("saddle_api", "INSERT INTO reading (run_id, attempt, step, kind, data) VALUES ('r', 1, 0, 'start', '{}')"),
+    ("saddle_worker", "UPDATE reading SET data = '{}'"),
     ("saddle_api", "INSERT INTO api_key (id, member_id, secret_sha256) VALUES ('k', 'm', '')"),
     ("saddle_api", "UPDATE api_key SET revoked_at = NULL"),
     ("saddle_api", "UPDATE member SET role = 'admin'"),
@@ -42,7 +44,11 @@ FORBIDDEN = [
     ("saddle_reader", "DELETE FROM event"),
     *((role, "DELETE FROM run") for role in LOGINS),
     *((role, "DELETE FROM experiment") for role in LOGINS),
-    *((role, f"DELETE FROM {table}") for role in LOGINS for table in ("metric_tile", "series", "event", "dataset")),
+    *(
+        (role, f"DELETE FROM {table}")
+        for role in LOGINS
+        for table in ("metric_tile", "series", "event", "reading", "dataset")
+    ),
     *((role, "UPDATE experiment SET project_id = NULL") for role in LOGINS),
     *((role, "UPDATE run SET project_id = NULL") for role in LOGINS),
     ("saddle_api", "SET LOCAL ROLE saddle_eraser; DELETE FROM run"),

@@ -1,0 +1,181 @@
+"""The probes that compute on a copy: by a cadence of their own while it trains, or at a kept checkpoint on demand."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.spec.component import Count
+from service.spec.probes.base import Looker_
+
+Products = Annotated[int, Field(ge=2, le=10_000, description="Hessian-vector products at most")]
+Points = Annotated[int, Field(ge=3, le=201, description="along each direction")]
+
+
+class Sharpness(Looker_):
+    """Largest eigenvalue of the Hessian against the limit that the rate allows."""
+
+    target = "worker.probes.sharpness:Sharpness"
+    formula = "lambda_max lr / 2; of Adam: lambda_max(D^-1/2 H D^-1/2) lr (1 - beta1) / (2 + 2 beta1)"
+    paper = "Cohen et al. 2021, arXiv:2103.00065; 2022, arXiv:2207.14484"
+    cost = 20
+    costs = "10 to 20 Hessian-vector products"
+    kind: Literal["sharpness"] = "sharpness"
+    products: Products = 40
+
+
+class CriticalSharpness(Looker_):
+    """The same from forward passes: two over the smallest step along the update that raises the loss."""
+
+    target = "worker.probes.critical_sharpness:CriticalSharpness"
+    formula = "2 / eta_c"
+    paper = "Kalra et al. 2026"
+    cost = 4
+    costs = "5 to 10 forward passes"
+    kind: Literal["critical_sharpness"] = "critical_sharpness"
+
+
+class NoiseScale(Looker_):
+    """Gradient noise scale: the batch size at which noise and signal are alike."""
+
+    target = "worker.probes.noise_scale:NoiseScale"
+    formula = "tr(Sigma) / |G|^2"
+    paper = "McCandlish et al. 2018, arXiv:1812.06162, appendix A.1"
+    cost = 2
+    costs = "a few gradients"
+    kind: Literal["noise_scale"] = "noise_scale"
+
+
+class CriticalPoint(Looker_):
+    """Whether the run stands at a minimum, a saddle or on a plain, with the way out and the drop measured along it."""
+
+    target = "worker.probes.critical_point:CriticalPoint"
+    formula = "|g|, lambda_min, lambda_max, L(theta + a v_min) - L(theta)"
+    paper = "Dauphin et al. 2014, arXiv:1406.2572"
+    cost = 60
+    costs = "20 to 60 Hessian-vector products"
+    kind: Literal["critical_point"] = "critical_point"
+    products: Products = 120
+
+
+class Spectrum(Looker_):
+    """All eigenvalues of a small model's Hessian."""
+
+    target = "worker.probes.spectrum:Spectrum"
+    formula = "eig(H)"
+    paper = "Sagun et al. 2017, arXiv:1706.04454"
+    cost = 1000
+    costs = "one Hessian-vector product a parameter"
+    kind: Literal["spectrum"] = "spectrum"
+
+
+class SpectralDensity(Looker_):
+    """Density of the Hessian's eigenvalues by stochastic Lanczos quadrature."""
+
+    target = "worker.probes.spectral_density:SpectralDensity"
+    formula = "sum_i w_i N(lambda_i, sigma^2)"
+    paper = "Ghorbani et al. 2019, arXiv:1901.10159"
+    cost = 300
+    costs = "iterations times vectors Hessian-vector products"
+    kind: Literal["spectral_density"] = "spectral_density"
+    iterations: Annotated[int, Field(ge=2, le=1000)] = 30
+    vectors: Annotated[int, Field(ge=1, le=100)] = 10
+
+
+class Slice(Looker_):
+    """Loss along one direction through the weights."""
+
+    target = "worker.probes.slice:Slice"
+    formula = "L(theta + a d)"
+    paper = "Li et al. 2018, arXiv:1712.09913"
+    cost = 16
+    costs = "a forward pass a point"
+    kind: Literal["slice"] = "slice"
+    points: Points = 41
+    direction: Literal["gradient", "update", "escape", "random"] = "gradient"
+
+
+class Plane(Looker_):
+    """Loss on a filter-normalised plane through the weights; valleys it shows need not exist in full."""
+
+    target = "worker.probes.plane:Plane"
+    formula = "L(theta + a d_1 + b d_2), |d_f| = |theta_f|"
+    paper = "Li et al. 2018, arXiv:1712.09913, section 4"
+    cost = 250
+    costs = "a forward pass a point of the grid"
+    kind: Literal["plane"] = "plane"
+    points: Points = 25
+
+
+class Trajectory(Looker_):
+    """The kept checkpoints on their principal plane, with the loss there."""
+
+    target = "worker.probes.trajectory:Trajectory"
+    formula = "PCA(theta_t - theta_T)"
+    paper = "Li et al. 2018, arXiv:1712.09913, section 7"
+    cost = 250
+    costs = "a forward pass a point of the grid"
+    kind: Literal["trajectory"] = "trajectory"
+    points: Points = 25
+
+
+class Line(Looker_):
+    """Loss on the straight line from these weights to another run's."""
+
+    target = "worker.probes.line:Line"
+    formula = "max_a L((1 - a) theta + a theta') - max(L(theta), L(theta'))"
+    paper = "Frankle et al. 2020, arXiv:1912.05671"
+    cost = 10
+    costs = "a forward pass a point"
+    kind: Literal["line"] = "line"
+    run: Annotated[str, Field(max_length=64)] | None = Field(None, description="whose kept checkpoint it leads to")
+    step: Count | None = Field(None, description="of that checkpoint; null: the newest")
+    points: Points = 25
+
+
+class RangeTest(Looker_):
+    """Learning rate range test on a throw-away copy."""
+
+    target = "worker.probes.range_test:RangeTest"
+    formula = "lr_i = lowest (highest / lowest)^(i / steps)"
+    paper = "Smith 2017, arXiv:1506.01186"
+    cost = 100
+    costs = "a training step each"
+    kind: Literal["range_test"] = "range_test"
+    lowest: Annotated[float, Field(gt=0, le=10)] = 1e-7
+    highest: Annotated[float, Field(gt=0, le=1e3)] = 10.0
+    steps: Annotated[int, Field(ge=10, le=10_000)] = 100
+
+
+class OverfitBatch(Looker_):
+    """Whether a copy can learn one batch by heart: where not, the pipeline or the model is wrong."""
+
+    target = "worker.probes.overfit_batch:OverfitBatch"
+    formula = "L(theta_500) / L(theta_0) on one batch"
+    paper = "Karpathy 2019, A recipe for training neural networks"
+    cost = 500
+    costs = "a training step each"
+    kind: Literal["overfit_batch"] = "overfit_batch"
+    steps: Annotated[int, Field(ge=10, le=10_000)] = 500
+
+
+class GradientCheck(Looker_):
+    """The gradient against finite differences along random directions."""
+
+    target = "worker.probes.gradient_check:GradientCheck"
+    formula = "(L(theta + h d) - L(theta - h d)) / 2h against g d"
+    paper = ""
+    cost = 6
+    costs = "two forward passes a direction"
+    kind: Literal["gradient_check"] = "gradient_check"
+    directions: Annotated[int, Field(ge=1, le=100)] = 5
+
+
+class Autopsy(Looker_):
+    """The step whose loss or gradient was no number, made again to find where it began."""
+
+    target = "worker.probes.autopsy:Autopsy"
+    formula = ""
+    paper = ""
+    cost = 2
+    costs = "the steps since the last checkpoint, and one more"
+    kind: Literal["autopsy"] = "autopsy"

@@ -1,0 +1,85 @@
+"""When probes look, and what the checker says of them."""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from service.errors import Invalid
+from service.spec import checks, posted
+from service.spec.experiment import Experiment
+from service.spec.probes import DEFAULT, Probe_
+from service.spec.probes.base import STRIDE
+from service.spec.probes.lookers import Sharpness
+from service.spec.probes.watchers import Rates
+
+SPEC: dict[str, Any] = {
+    "dataset": {"kind": "iris"},
+    "model": {"kind": "mlp"},
+    "loss": {"kind": "cross_entropy"},
+    "optimizer": {"kind": "sgd"},
+    "steps": 100,
+}
+
+
+def looks(probe: Probe_, total: int, step: int = 0) -> list[int]:
+    found = []
+    while (step := probe.next_look(step, total)) <= total:
+        found.append(step)
+    return found
+
+
+def of(probes: list[dict[str, Any]], **more: Any) -> Experiment:
+    return posted.read(SPEC | {"probes": probes} | more).spec
+
+
+def codes(spec: Experiment) -> list[tuple[str, str]]:
+    return [(each.pointer, each.code) for each in checks.warnings(spec)]
+
+
+def test_a_short_run_is_looked_at_from_its_first_step_to_its_last() -> None:
+    assert looks(Rates(), 5) == [1, 2, 3, 4, 5]
+    assert looks(Rates(), 45) == [*range(1, 17), *range(18, 33, 2), 36, 40, 44, 45]
+    assert 45 <= len(looks(Rates(), 300)) <= 55
+
+
+def test_a_long_run_is_looked_at_a_hundred_to_three_hundred_times_and_evenly() -> None:
+    for total in (10_000, 30_000, 123_456, 50_000_000):
+        found = looks(Rates(), total)
+        gaps = [later - earlier for earlier, later in itertools.pairwise(found)]
+        assert 100 <= len(found) <= 300
+        assert gaps[:-1] == sorted(gaps[:-1])
+        assert max(gaps) >= STRIDE
+        assert found[-1] == total
+
+
+@pytest.mark.parametrize("probe", [Rates(), Rates(every_steps=7), Sharpness(), Sharpness(every_steps=3)])
+@pytest.mark.parametrize("total", [1, 16, 20, 100, 1000])
+def test_a_resumed_run_is_looked_at_where_an_unbroken_one_is(probe: Probe_, total: int) -> None:
+    whole = looks(probe, total)
+    for begun in range(total + 1):
+        assert looks(probe, total, begun) == [step for step in whole if step > begun]
+
+
+def test_a_cadence_that_is_given_is_kept() -> None:
+    assert looks(Rates(every_steps=30), 100) == [30, 60, 90, 100]
+    assert len(looks(Sharpness(), 10_000)) in (12, 13)
+
+
+def test_probes_decide_nothing_of_a_training() -> None:
+    assert of([]).hash == of([{"kind": "rates", "every_steps": 3}]).hash == Experiment.model_validate(SPEC).hash
+    assert Experiment.model_validate(SPEC).probes == DEFAULT
+
+
+def test_a_probe_twice_is_refused() -> None:
+    with pytest.raises(Invalid) as refused:
+        of([{"kind": "rates"}, {"kind": "start"}, {"kind": "rates", "every_steps": 3}])
+    assert [(each.pointer, each.code) for each in refused.value.problems] == [("/probes/2/kind", "repeated")]
+
+
+def test_a_probe_that_will_have_nothing_to_say_is_warned_of() -> None:
+    found = codes(of([{"kind": "rates"}, {"kind": "norm_modes"}, {"kind": "updates", "every_steps": 101}]))
+    assert found == [("/probes/0", "ignored"), ("/probes/1", "ignored"), ("/probes/2/every_steps", "never_due")]
+    assert codes(of([{"kind": "rates"}], optimizer={"kind": "adam"})) == []
+    assert codes(of([{"kind": "norm_modes"}], model={"kind": "mlp", "norm": "batch"}, batch_size=20)) == []
+    assert codes(of([each.model_dump() for each in DEFAULT])) == []
