@@ -21,7 +21,7 @@ from service.analysis.reduce import Reduced, bucketed, joined, regroup, taken
 from service.db.buckets import Row, together, unpack_buckets
 from service.db.chunks import BASE, unpack
 from service.db.rows import ChunkRow, chunk_pieces
-from service.db.tiles import FANOUT, FIRST
+from service.db.tiles import FIRST, SIDE, tiers
 
 ASKED = """
     FROM unnest(%(runs)s::text[], %(series)s::bigint[]) WITH ORDINALITY AS u(run_id, series_id, owner)
@@ -60,10 +60,10 @@ PLAIN = f"""
 TILES = f"""
     SELECT u.owner - 1, c.level, c.first_step, c.last_step, c.buckets
     {ASKED}
-    CROSS JOIN generate_series({FIRST}, %(top)s, {FANOUT}) AS tier(level)
+    CROSS JOIN unnest(%(tiers)s::int[], %(above)s::int[]) AS tier(level, above)
     CROSS JOIN LATERAL (SELECT greatest(
         {ENTRY.format(table="metric_tile", tier="AND b.level = tier.level")},
-        CASE WHEN tier.level < %(top)s THEN {COVERED.format(level=f"tier.level + {FANOUT}")} ELSE 0 END
+        CASE WHEN tier.above > 0 THEN {COVERED.format(level="tier.above")} ELSE 0 END
     ) AS low OFFSET 0) e
     CROSS JOIN LATERAL (SELECT * FROM metric_tile c WHERE {OWN.format(x="c")} AND c.level = tier.level
         AND c.first_step BETWEEN e.low AND %(last)s AND c.last_step >= %(first)s
@@ -71,7 +71,7 @@ TILES = f"""
     ORDER BY u.owner
 """
 PORTION = 16_384  # numbers worked on at once
-FREE, UNDER_TILES = {"covered": "0"}, {"covered": COVERED.format(level=FIRST)}
+UNDER = {level: COVERED.format(level=level) for level in (BASE + SIDE, FIRST)} | {0: "0"}  # what tiles leave of chunks
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,11 @@ def _points(rows: Sequence[Any], first: int, last: int) -> tuple[Steps, Values, 
 
 def _from_stored(connection: Connection, asked: Sequence[Asked], level: int, first: int, last: int) -> Found:
     window = {"first": first, "last": last, "level": level}
-    tiles, under = [], FREE
-    if level >= FIRST:
-        top = level - (level - BASE) % FANOUT
-        tiles, under = _rows(connection, TILES, asked, top=top, **window), UNDER_TILES
-    stored = _rows(connection, STORED.format(**under), asked, **window)
-    plain = _rows(connection, PLAIN.format(**under), asked, **window)
+    used = tiers(level)
+    tiles = _rows(connection, TILES, asked, tiers=used, above=[*used[1:], 0], **window) if used else []
+    covered = UNDER[used[0] if used else 0]
+    stored = _rows(connection, STORED.format(covered=covered), asked, **window)
+    plain = _rows(connection, PLAIN.format(covered=covered), asked, **window)
     sizes = [(row[0], len(row[-1]) // 16) for row in (*tiles, *stored)] + [(row[0], row[4]) for row in plain]
     found: Found = []
     for portion in _portions(sorted(sizes)):
@@ -217,7 +216,7 @@ def _portions(sizes: Sequence[tuple[int, int]]) -> Iterator[Portion]:
         yield Portion(begin, sizes[-1][0] + 1)
 
 
-def _rows(connection: Connection, query: str, asked: Sequence[Asked], **window: int) -> list[Any]:
+def _rows(connection: Connection, query: str, asked: Sequence[Asked], **window: int | list[int]) -> list[Any]:
     """Through the driver itself, in its binary form: text would double the bytes."""
     driver = connection.connection.driver_connection
     assert driver is not None

@@ -207,14 +207,14 @@ def test_a_cut_hides_of_every_tier_exactly_what_the_later_attempt_replaces(
     for _ in range(12):
         training.flush(1000, save=True)
     assert min(tile_levels(engine).values()) > 0
-    assert set(tile_levels(engine)) >= {8, 12}
+    assert set(tile_levels(engine)) >= {6, 8, 10, 12}
     training.flush(700)
     training.lose()
     training.values = lambda steps: steps * 2.0
     for _ in range(6):
         training.flush(1000, save=True)
     training.finish()
-    for level in (0, 3, 4, 6, 8, 9, 12, 13, 16, 20):
+    for level in (0, 3, 4, 6, 7, 8, 9, 11, 12, 13, 16, 20):
         training.check(level, 0, 20_000)
         training.check(level, 11_500, 12_700)
 
@@ -250,11 +250,11 @@ def test_rows_read_do_not_grow_with_the_run(engine: Engine, begin: Callable[[], 
         for upto in (300_000, 1_200_000):
             while training.step < upto:
                 training.flush(10_000, save=training.step % 100_000 == 90_000)
-            for level, width in ((4, 16_000), (8, 256_000), (10, 10**6), (12, 2**40)):
+            for level, width in ((4, 16_000), (6, 64_000), (8, 256_000), (10, 10**6), (12, 2**40)):
                 rows.clear()
                 seen(engine, [asked(engine, training.held.run_id)["loss"]], level, upto - width, upto)
                 assert sum(rows) < 90, (upto, level)
-    assert set(tile_levels(engine)) == {8, 12}
+    assert set(tile_levels(engine)) == {6, 8, 10, 12}
 
 
 @pytest.mark.parametrize(
