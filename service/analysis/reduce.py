@@ -108,6 +108,8 @@ def singles(steps: Steps, values: Values) -> Reduced:
 
 def joined(parts: Sequence[Reduced]) -> Reduced:
     """Buckets of several sources behind each other; the level is the widest one's."""
+    if len(parts) == 1:
+        return parts[0]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
     return Reduced(level=max(part.level for part in parts), **columns)
 

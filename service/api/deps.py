@@ -16,13 +16,14 @@ from pydantic import BaseModel
 from service.api.body import raw_body
 from service.api.runtime import Runtime
 from service.db.projects import Principal
-from service.db.session import Connection, transaction
+from service.db.session import Connection, looking, transaction
 from service.errors import Invalid, Problem, Unavailable
 from service.spec import document
 from service.spec.pointing import closest, escape
 from service.spec.preset_merge import written
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 WAIT_S = 5.0  # for a turn at the database
 
 
@@ -41,18 +42,35 @@ RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 
-async def _connection(runtime: RuntimeDep) -> AsyncIterator[Connection]:
-    """A transaction. Its turn is awaited outside of threads, of which those that hold one need another to go on."""
+@asynccontextmanager
+async def _turn(runtime: Runtime) -> AsyncIterator[None]:
+    """A turn at the database, awaited outside of threads, of which those that hold one need another to go on."""
     try:
         with anyio.fail_after(WAIT_S):
             await runtime.route_slots.acquire()
     except TimeoutError:
         raise Unavailable("Too many requests wait for the database.") from None
     try:
-        async with contextmanager_in_threadpool(transaction(runtime.engine)) as connection:
-            yield connection
+        yield
     finally:
         runtime.route_slots.release()
+
+
+async def _connection(runtime: RuntimeDep) -> AsyncIterator[Connection]:
+    """A transaction."""
+    async with _turn(runtime), contextmanager_in_threadpool(transaction(runtime.engine)) as connection:
+        yield connection
+
+
+async def apart(runtime: Runtime, work: Callable[[Connection], T]) -> T:
+    """`work` in one thread that only reads: a dependency of its own would take three turns of a thread for it."""
+
+    def look() -> T:
+        with looking(runtime.engine) as connection:
+            return work(connection)
+
+    async with _turn(runtime):
+        return await anyio.to_thread.run_sync(look)
 
 
 connected = asynccontextmanager(_connection)  # for what has long work to do once it has read

@@ -16,7 +16,7 @@ from service.api import problems
 from service.api.runtime import Runtime
 from service.db import projects
 from service.db.projects import Principal
-from service.db.session import transaction
+from service.db.session import looking
 from service.errors import Forbidden, Misdirected, SaddleError, Unauthorized
 from service.ids import new_id
 
@@ -140,5 +140,5 @@ def _check_origin(headers: Headers) -> None:
 
 def find(runtime: Runtime, key: str) -> Principal | None:
     """Asked anew for each request, so that a revoked key stops at once."""
-    with transaction(runtime.engine) as connection:
+    with looking(runtime.engine) as connection:
         return projects.find_principal(connection, key)

@@ -14,14 +14,13 @@ from service.analysis.reduce import level_for
 from service.api.accepting import ASKED_AGAIN, KEPT, chosen, has, tag
 from service.api.runtime import Runtime
 from service.db import pyramid, runs
-from service.db.metrics import Summary
+from service.db.heads import SeriesHead
 from service.db.projects import Principal
 from service.db.pyramid import Asked
-from service.db.runs import StoredRun
 from service.db.session import Connection, snapshot
 from service.errors import Invalid, Problem, Unavailable
 from service.export import binary, json, tables
-from service.export.curves import REDUCED, Curves, Key, behind, of_buckets, of_points
+from service.export.curves import REDUCED, Curves, Key, behind, needed, of_buckets, of_points
 from service.lifecycle import State
 from service.nonfinite import dumps
 from service.spec.experiment import Experiment
@@ -58,20 +57,24 @@ class Wanted:
     columns: tuple[str, ...] | None
     accept: str | None
     if_none_match: str | None
+    fresh: bool = False  # not from what is kept in memory
 
 
 @dataclass(frozen=True)
 class Chosen:
     """A series of a run that belongs into the answer."""
 
-    run: StoredRun
-    summary: Summary
-    per_epoch: int  # steps in a unit of the axis: 1 for steps
+    head: SeriesHead
+    per_epoch: int = 1  # steps in a unit of the axis
 
     @property
     def asked(self) -> Asked:
         """As the pyramid knows it."""
-        return Asked(self.run.id, self.summary.id)
+        return Asked(self.head.run_id, self.head.id)
+
+    def key(self, x: Axis) -> Key:
+        """As an export names it."""
+        return Key(self.head.run_id, self.head.name, self.per_epoch if x == "epoch" else None)
 
 
 def answer(
@@ -90,25 +93,31 @@ def answer(
     if has(wanted.if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
     if media in TABLES and wanted.points == "all":
-        pieces = _pieces(runtime, principal, series, windows, wanted.x == "epoch")
+        pieces = _pieces(runtime, principal, series, windows, wanted.x)
         exact = ["epoch", "step", "value"] if wanted.x == "epoch" else ["step", "value"]
-        body = _apart(runtime, tables.write(media, exact, pieces))
-        return StreamingResponse(body, media_type=media, headers=headers)
-    _check_size(series, windows, wanted.points)
-    curves = _curves(connection, series, windows, wanted)
+        parts = _apart(runtime, tables.write(media, exact, pieces))
+        return StreamingResponse(parts, media_type=media, headers=headers)
+    body = None if wanted.fresh else runtime.answers.get(headers["ETag"])
+    if body is None:
+        _check_size(series, windows, wanted.points)
+        body = _body(_curves(connection, series, windows, wanted), wanted, media, run_id)
+        if headers["Cache-Control"] == KEPT:
+            runtime.answers.keep(headers["ETag"], body)
+    return Response(body, media_type=media, headers=headers)
+
+
+def _body(curves: Curves, wanted: Wanted, media: str, run_id: str | None) -> bytes:
     if media in TABLES:
-        parts = tables.write(media, list(curves.columns), tables.pieces(curves))
-        return Response(b"".join(parts), media_type=media, headers=headers)
+        return b"".join(tables.write(media, list(curves.columns), tables.pieces(curves)))
     if media == binary.MEDIA_TYPE:
-        return Response(binary.write(curves, wanted.x), media_type=media, headers=headers)
-    text = json.one_run(curves, run_id, wanted.x) if run_id else json.many_runs(curves, wanted.x)
-    return Response(text, media_type=JSON, headers=headers)
+        return binary.write(curves, wanted.x)
+    return json.one_run(curves, run_id, wanted.x) if run_id else json.many_runs(curves, wanted.x)
 
 
 def _headers(series: Sequence[Chosen], wanted: Wanted, media: str) -> dict[str, str]:
-    state = [(s.run.id, s.run.attempt, s.run.state.value, s.summary) for s in series]
+    state = [tuple(each.head) for each in series]
     query = (wanted.x, wanted.first, wanted.last, wanted.points, wanted.columns)
-    done = all(each.run.state is State.SUCCEEDED for each in series)  # the others may be taken up again
+    done = all(each.head.state == State.SUCCEEDED for each in series)  # the others may be taken up again
     return {"ETag": tag(media, query, state), "Cache-Control": KEPT if done else ASKED_AGAIN, "Vary": "Accept"}
 
 
@@ -142,7 +151,7 @@ def _check_size(series: Sequence[Chosen], windows: dict[int, Window], points: in
             detail = f"{len(series)} series of so many points are more than {ENTRIES} entries."
             raise Invalid.of([Problem("/query/points", "too_many_points", detail, {"le": ENTRIES // len(series)})])
         return
-    values = sum(min(s.summary.n, windows[s.per_epoch].steps) for s in series)
+    values = sum(min(s.head.n, windows[s.per_epoch].steps) for s in series)
     if values > ENTRIES:
         detail = f"these are up to {values} values: narrow the window, or accept one of {', '.join(TABLES)}."
         raise Invalid.of([Problem("/query/points", "too_many_points", detail, {"le": ENTRIES})])
@@ -163,9 +172,9 @@ def _curves(connection: Connection, series: Sequence[Chosen], windows: dict[int,
 def _level(series: Sequence[Chosen], asked: Window, points: int) -> int:
     """The least one at which nobody has more than `points` buckets; 0: all points."""
     ends = [
-        (max(asked.first, s.summary.first_step or 0), min(asked.last, s.summary.last_step or 0))
+        (max(asked.first, s.head.first_step or 0), min(asked.last, s.head.last_step or 0))
         for s in series
-        if s.summary.n > points
+        if s.head.n > points
     ]
     ends = [(low, high) for low, high in ends if low <= high]
     return max((level_for(low, high, points) for low, high in ends), default=0)
@@ -174,32 +183,31 @@ def _level(series: Sequence[Chosen], asked: Window, points: int) -> int:
 def _group(
     connection: Connection, series: Sequence[Chosen], asked: Window, level: int, wanted: Wanted, keep: bool = False
 ) -> Curves:
-    keys = [Key(s.run.id, s.summary.name, s.per_epoch if wanted.x == "epoch" else None) for s in series]
+    keys = [each.key(wanted.x) for each in series]
     ids = [s.asked for s in series]
     if level == 0:
         return of_points(keys, pyramid.points(connection, ids, asked.first, asked.last), wanted.columns)
-    last = min(asked.last, max((s.summary.last_step or 0 for s in series), default=0))
-    found = pyramid.buckets(connection, ids, level, min(asked.first, last), last)
+    last = min(asked.last, max((s.head.last_step or 0 for s in series), default=0))
+    found = pyramid.buckets(connection, ids, level, min(asked.first, last), last, needed(wanted.columns))
     return of_buckets(keys, found, wanted.columns, keep)
 
 
 def _pieces(
-    runtime: Runtime, principal: Principal, series: Sequence[Chosen], windows: dict[int, Window], epochs: bool
+    runtime: Runtime, principal: Principal, series: Sequence[Chosen], windows: dict[int, Window], x: Axis
 ) -> Iterator[tables.Piece]:
     """Every point, some chunks at a time; breaks off where a run is cut meanwhile: no answer mixes attempts."""
     for each in series:
         first, last = windows[each.per_epoch]
-        last = min(last, each.summary.last_step or 0)
+        last = min(last, each.head.last_step or 0)
         while first <= last:
             with snapshot(runtime.engine) as connection:
-                if runs.get(connection, principal, each.run.id).attempt != each.run.attempt:
+                if runs.get(connection, principal, each.head.run_id).attempt != each.head.attempt:
                     raise Unavailable("The run has been taken up anew while it was read: ask again.")
                 upto = pyramid.reach(connection, each.asked, first, last, ROWS)
                 if upto is None:
                     break
                 found = pyramid.points(connection, [each.asked], first, upto)
-            key = Key(each.run.id, each.summary.name, each.per_epoch if epochs else None)
-            yield from tables.pieces(of_points([key], found))
+            yield from tables.pieces(of_points([each.key(x)], found))
             first = upto + 1
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import anyio
 from anyio import CapacityLimiter
 
+from service.api.answers import Answers
 from service.api.background import Dispatcher, Reaper
 from service.api.ending import told_to_end
 from service.api.hub import Hub
+from service.api.memory import keep_pages
 from service.api.slots import StreamSlots
 from service.db.session import Engine, check_schema, make_engine
 from service.settings import Settings
@@ -28,6 +30,7 @@ class Runtime:
     dispatcher: Dispatcher
     hub: Hub
     streams: StreamSlots
+    answers: Answers = field(default_factory=Answers)
     closing: anyio.Event = field(default_factory=anyio.Event)  # set when the process shall end: streams end too
     route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTES))
     key_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEYS))
@@ -37,6 +40,7 @@ class Runtime:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Runtime]:
     """A runtime with its threads; `SchemaMismatch` where the database is not at this program's schema."""
+    keep_pages()
     engine = make_engine(settings.database_url, pool_size=ROUTES, name="saddle-api")
     try:
         await anyio.to_thread.run_sync(check_schema, engine)

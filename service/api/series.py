@@ -1,18 +1,17 @@
 """The routes of curves: exact where they fit, else in buckets that keep every extreme."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import Field
 
-from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep
+from service.api.deps import PrincipalDep, RunId, RuntimeDep, apart
 from service.api.reading import FORMS, JSON, Axis, Chosen, Wanted, answer, columns_of, steps_per_epoch, window
 from service.api.views import Number, View
-from service.db import experiments, metrics, runs
-from service.db.metrics import Summary
+from service.db import experiments
+from service.db.heads import SeriesHead, heads
 from service.db.projects import Principal
-from service.db.runs import StoredRun
 from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
 
@@ -76,7 +75,7 @@ class ManySeries(View):
     reduction: Reduction
 
 
-def _wanted(
+async def _wanted(
     x: Annotated[Axis, Query(description="the unit of from and to, and whether epochs are added")] = "step",
     first: Annotated[float | None, Query(alias="from", ge=0, allow_inf_nan=False)] = None,
     last: Annotated[float | None, Query(alias="to", ge=0, allow_inf_nan=False)] = None,
@@ -89,9 +88,11 @@ def _wanted(
     ] = None,
     accept: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match", max_length=4000)] = None,
+    cache_control: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
 ) -> Wanted:
     window(first, last, 1)
-    return Wanted(x, first, last, points, columns_of(columns), accept, if_none_match)
+    fresh = "no-cache" in (cache_control or "")
+    return Wanted(x, first, last, points, columns_of(columns), accept, if_none_match, fresh)
 
 
 WantedDep = Annotated[Wanted, Depends(_wanted)]
@@ -104,20 +105,21 @@ WantedDep = Annotated[Wanted, Depends(_wanted)]
     response_model_exclude_none=True,
     responses=RESPONSES,
 )
-def get_series(
+async def get_series(
     run_id: RunId,
     principal: PrincipalDep,
-    connection: ConnectionDep,
     runtime: RuntimeDep,
     wanted: WantedDep,
     names: Annotated[str | None, Query(max_length=4096, description="comma-separated; without it, all")] = None,
 ) -> Response:
     """The visible points of a run between `from` and `to`, both included; as JSON, arrays or a table by `Accept`."""
-    run = runs.get(connection, principal, run_id)
-    units = _units(connection, principal, [run], wanted.x)
-    known = metrics.summaries(connection, [run_id])[run_id]
-    series = [Chosen(run, summary, units[run.id]) for summary in choose(known, names)]
-    return answer(runtime, connection, principal, series, wanted, run_id)
+
+    def work(connection: Connection) -> Response:
+        known = heads(connection, principal, [run_id])
+        series = _chosen(connection, principal, choose(known, names), wanted.x)
+        return answer(runtime, connection, principal, series, wanted, run_id)
+
+    return await apart(runtime, work)
 
 
 @router.get(
@@ -127,9 +129,8 @@ def get_series(
     response_model_exclude_none=True,
     responses=RESPONSES,
 )
-def get_many_series(
+async def get_many_series(
     principal: PrincipalDep,
-    connection: ConnectionDep,
     runtime: RuntimeDep,
     wanted: WantedDep,
     ids: Annotated[str, Query(alias="runs", max_length=32 * MOST_RUNS, description="comma-separated, each once")],
@@ -143,27 +144,27 @@ def get_many_series(
         raise Invalid.of([Problem("/query/runs", "too_many_runs", f"these are {len(given)} runs.", {"le": MOST_RUNS})])
     if len(set(given)) < len(given):
         raise Invalid.of([Problem("/query/runs", "repeated", "give each id once.")])
-    found = runs.some(connection, principal, given)
-    units = _units(connection, principal, found, wanted.x)
-    known = metrics.summaries(connection, given)
-    asked = {name.strip() for name in names.split(",")}
-    series = [Chosen(run, s, units[run.id]) for run in found for s in known[run.id] if s.name in asked]
-    return answer(runtime, connection, principal, series, wanted, None)
+    asked = [name.strip() for name in names.split(",")]
+
+    def work(connection: Connection) -> Response:
+        series = _chosen(connection, principal, heads(connection, principal, given, asked), wanted.x)
+        return answer(runtime, connection, principal, series, wanted, None)
+
+    return await apart(runtime, work)
 
 
-def _units(connection: Connection, principal: Principal, found: Sequence[StoredRun], x: Axis) -> Mapping[str, int]:
-    """Steps in a unit of the axis, by run."""
+def _chosen(connection: Connection, principal: Principal, found: Sequence[SeriesHead], x: Axis) -> list[Chosen]:
+    """With the steps in a unit of the axis."""
     if x == "step":
-        return {run.id: 1 for run in found}
-    owners = list(dict.fromkeys(run.experiment_id for run in found))
-    specs = {each.id: each.spec for each in experiments.some(connection, principal, owners)}
-    units = {owner: steps_per_epoch(spec) for owner, spec in specs.items()}
-    return {run.id: units[run.experiment_id] for run in found}
+        return [Chosen(head) for head in found]
+    owners = list(dict.fromkeys(head.experiment_id for head in found))
+    units = {each.id: steps_per_epoch(each.spec) for each in experiments.some(connection, principal, owners)}
+    return [Chosen(head, units[head.experiment_id]) for head in found]
 
 
-def choose(known: Sequence[Summary], names: str | None) -> list[Summary]:
+def choose(known: Sequence[SeriesHead], names: str | None) -> list[SeriesHead]:
     """The series asked for, or `NotFound` with those that there are."""
-    there = {summary.name: summary for summary in known}
+    there = {head.name: head for head in known}
     if names is None:
         return list(known)
     chosen = list(dict.fromkeys(name.strip() for name in names.split(",")))

@@ -86,7 +86,7 @@ class Pieces:
 def together(parts: Sequence[Pieces]) -> tuple[Reduced, Counts]:
     """All buckets by owner, then by step. Rows share no step, so whole rows are put in order, not buckets."""
     buckets = joined([part.buckets for part in parts])
-    owner = np.concatenate([part.owner for part in parts])
+    owner = parts[0].owner if len(parts) == 1 else np.concatenate([part.owner for part in parts])
     sizes = np.concatenate([part.sizes for part in parts])
     heads = np.cumsum(sizes) - sizes
     order = np.lexsort((buckets.first_step[heads], owner[heads]))

@@ -130,6 +130,18 @@ def unpack(
     return _unpack_steps(first_step, last_step, every, n, steps), _decode(values, n)
 
 
+def unpack_between(
+    first: int, last: int, first_step: int, last_step: int, every: int, n: int, values: bytes, steps: bytes | None
+) -> tuple[Steps, Values]:
+    """Those with first <= step <= last, of the fields that `unpack` takes; of even steps no other is touched."""
+    if not every or n < 1 or (first <= first_step and last_step <= last):
+        at, what = unpack(first_step, last_step, every, n, values, steps)
+        low, high = np.searchsorted(at, first, "left"), np.searchsorted(at, last, "right")
+        return at[low:high], what[low:high]
+    begin, end = max(-((first_step - first) // every), 0), min((last - first_step) // every + 1, n)
+    return first_step + every * np.arange(begin, end, dtype=np.int64), _decode(values, n, begin, max(begin, end))
+
+
 def merge(chunks: Iterable[Packed]) -> Chunk:
     """One chunk with the content of several, given in the order of their steps and without overlap."""
     parts = [unpack(c.first_step, c.last_step, c.every, c.n, c.values, c.steps) for c in chunks]
@@ -192,15 +204,16 @@ def _encode(values: Values) -> bytes:
     return bytes([DOUBLE]) + values.astype("<f8", copy=False).tobytes()
 
 
-def _decode(values: bytes, n: int) -> Values:
+def _decode(values: bytes, n: int, begin: int = 0, end: int | None = None) -> Values:
+    """Of n values those from `begin` up to `end`, all without."""
     if not values:
         raise ValueError("The values of this chunk are empty: not even a format byte is there.")
     code = values[0]
     if code == CONSTANT:
-        return np.full(n, _numbers(values, 1, "<f8")[0], dtype=np.float64)
+        return np.full((n if end is None else end) - begin, _numbers(values, 1, "<f8")[0], dtype=np.float64)
     if code not in (SINGLE, DOUBLE):
         raise ValueError(f"The values of this chunk have format code {code}; known are 0, 1 and 2.")
-    return _numbers(values, n, "<f4" if code == SINGLE else "<f8").astype(np.float64)
+    return _numbers(values, n, "<f4" if code == SINGLE else "<f8")[begin:end].astype(np.float64)
 
 
 def _numbers(values: bytes, n: int, kind: str) -> npt.NDArray[np.floating]:

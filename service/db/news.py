@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, text
 
-from service.db.chunks import unpack
+from service.db.chunks import unpack_between
 from service.db.events import Event
 from service.db.metrics import Curve
 from service.lifecycle import State
@@ -108,10 +108,8 @@ def points(connection: Connection, spans: Sequence[tuple[str, int, int]]) -> dic
     parts: dict[str, dict[str, list[Curve]]] = {}
     with driver.cursor(binary=True) as cursor:
         for run_id, name, *chunk, low, high in cursor.execute(POINTS, {"runs": runs, "first": first, "last": last}):
-            steps, values = unpack(*chunk)
-            begin, end = np.searchsorted(steps, low, "left"), np.searchsorted(steps, high, "right")
-            if begin < end:
-                part = Curve(steps[begin:end], values[begin:end])
+            part = Curve(*unpack_between(low, high, *chunk))
+            if len(part.steps):
                 parts.setdefault(run_id, {}).setdefault(name, []).append(part)
     return {run_id: {name: _joined(some) for name, some in named.items()} for run_id, named in parts.items()}
 

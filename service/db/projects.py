@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
+from service.db.session import rows
 from service.db.tables import api_key, member, project
 from service.ids import new_id
 
@@ -58,27 +59,21 @@ def key_opens(connection: Connection, key_id: str) -> bool:
     return connection.execute(select(api_key.c.id).where(api_key.c.id == key_id, OPEN)).one_or_none() is not None
 
 
+WHOSE = """
+    SELECT k.secret_sha256, m.id, m.name, p.id, p.name, m.role
+    FROM api_key k JOIN member m ON m.id = k.member_id JOIN project p ON p.id = m.project_id
+    WHERE k.id = %(id)s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
+"""
+
+
 def find_principal(connection: Connection, key: str) -> Principal | None:
     """Whose key this is, or None; the same work is done for an unknown id as for a wrong secret."""
     key_id, _, secret = key.partition(".")
-    query = (
-        select(
-            api_key.c.secret_sha256,
-            member.c.id.label("member_id"),
-            member.c.name.label("member"),
-            member.c.role,
-            project.c.id.label("project_id"),
-            project.c.name.label("project"),
-        )
-        .join(member, member.c.id == api_key.c.member_id)
-        .join(project, project.c.id == member.c.project_id)
-        .where(api_key.c.id == key_id, OPEN)
-    )
-    row = connection.execute(query).one_or_none()
-    stored = row.secret_sha256 if row else bytes(32)
-    if not hmac.compare_digest(stored, _digest(secret)) or row is None:
+    found = rows(connection, WHOSE, {"id": key_id})
+    stored, *whose = found[0] if found else (bytes(32), "", "", "", "", "")
+    if not hmac.compare_digest(stored, _digest(secret)) or not found:
         return None
-    return Principal(key_id, row.member_id, row.member, row.project_id, row.project, row.role)
+    return Principal(key_id, *whose)
 
 
 def _digest(secret: str) -> bytes:

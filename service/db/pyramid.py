@@ -7,20 +7,21 @@ newest part of an attempt) is read a level below. A cut hides rows of every leve
 
 # ruff: noqa: S608  (statements are put together from pieces of this file; every value is bound)
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection
 
 from service.analysis.arrays import Counts, Steps, Values
-from service.analysis.reduce import Reduced, bucketed, joined, regroup, taken
+from service.analysis.reduce import COLUMNS, Reduced, bucketed, regroup, taken
 from service.db.buckets import Row, together, unpack_buckets
-from service.db.chunks import BASE, unpack
+from service.db.chunks import BASE, unpack_between
 from service.db.rows import ChunkRow, chunk_pieces
+from service.db.session import Connection, rows
 from service.db.tiles import FIRST, SIDE, tiers
 
 ASKED = """
@@ -70,6 +71,7 @@ TILES = f"""
         AND {VISIBLE.format(x="c")} ORDER BY c.first_step OFFSET 0) c
     ORDER BY u.owner
 """
+Column = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 PORTION = 16_384  # numbers worked on at once
 UNDER = {level: COVERED.format(level=level) for level in (BASE + SIDE, FIRST)} | {0: "0"}  # what tiles leave of chunks
 
@@ -93,10 +95,12 @@ class Points:
 
 @dataclass(frozen=True, eq=False)
 class Buckets:
-    """Buckets of many series; those of series i lie between bounds[i] and bounds[i + 1]."""
+    """Some columns of the buckets of many series; those of series i lie between bounds[i] and bounds[i + 1]."""
 
-    reduced: Reduced
+    level: int
+    columns: Mapping[str, Column]
     bounds: Counts
+    exact: bool  # each bucket is one point
 
 
 def points(connection: Connection, asked: Sequence[Asked], first: int, last: int) -> Points:
@@ -124,39 +128,37 @@ def reach(connection: Connection, asked: Asked, first: int, last: int, rows: int
     return None if found is None else min(found, last)
 
 
-def buckets(connection: Connection, asked: Sequence[Asked], level: int, first: int, last: int) -> Buckets:
+def buckets(
+    connection: Connection, asked: Sequence[Asked], level: int, first: int, last: int, wanted: Sequence[str] = COLUMNS
+) -> Buckets:
     """Every bucket of `level` that a step between `first` and `last` lies in, whole."""
     first, last = (first >> level) << level, (((last >> level) + 1) << level) - 1
     look = _from_points if level < BASE else _from_stored
-    found = look(connection, asked, level, first, last)
-    if not found:
-        nothing = np.empty(0, np.int64)
-        found = [bucketed(nothing, np.empty(0), level, nothing)]
-    reduced, owners = zip(*found, strict=True)
-    return Buckets(joined(reduced), _bounds(np.concatenate(owners), len(asked)))
+    nothing = np.empty(0, np.int64)
+    sizes, columns = np.zeros(len(asked) + 1, np.int64), list[dict[str, Column]]()
+    exact = True
+    none = bucketed(nothing, np.empty(0), level, nothing)
+    for reduced, owner in chain(look(connection, asked, level, first, last), [none]):
+        sizes[1:] += np.bincount(owner, minlength=len(asked))
+        columns.append({name: getattr(reduced, name) for name in wanted})
+        exact = exact and reduced.exact
+    found = {name: np.concatenate([each[name] for each in columns]) for name in wanted}
+    return Buckets(level, found, np.cumsum(sizes), exact)
 
 
-Found = list[tuple[Reduced, Counts]]  # by owner, in portions
+Found = Iterator[tuple[Reduced, Counts]]  # by owner, in portions
 
 
 def _from_points(connection: Connection, asked: Sequence[Asked], level: int, first: int, last: int) -> Found:
     rows = _rows(connection, POINTS, asked, first=first, last=last)
-    found: Found = []
     for portion in _portions([(row[0], row[4]) for row in rows]):
         (some,) = portion.of([rows])
         steps, values, owner = _points(some, first, last)
-        found.append(bucketed(steps, values, level, owner))
-    return found
+        yield bucketed(steps, values, level, owner)
 
 
 def _points(rows: Sequence[Any], first: int, last: int) -> tuple[Steps, Values, Counts]:
-    read = []
-    for owner, *fields in rows:
-        steps, values = unpack(*fields)
-        if steps[0] < first or steps[-1] > last:
-            low, high = np.searchsorted(steps, first, "left"), np.searchsorted(steps, last, "right")
-            steps, values = steps[low:high], values[low:high]
-        read.append((owner, steps, values))
+    read = [(owner, *unpack_between(first, last, *fields)) for owner, *fields in rows]
     if not read:
         return np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)
     owners, at, what = zip(*read, strict=True)
@@ -176,7 +178,6 @@ def _from_stored(connection: Connection, asked: Sequence[Asked], level: int, fir
     stored = _rows(connection, STORED.format(covered=covered), asked, **window)
     plain = _rows(connection, PLAIN.format(covered=covered), asked, **window)
     sizes = [(row[0], len(row[-1]) // 16) for row in (*tiles, *stored)] + [(row[0], row[4]) for row in plain]
-    found: Found = []
     for portion in _portions(sorted(sizes)):
         some_tiles, some_stored, some_plain = portion.of([tiles, stored, plain])
         rows = [Row(*row) for row in some_tiles] + [Row(row[0], BASE, *row[1:]) for row in some_stored]
@@ -185,8 +186,7 @@ def _from_stored(connection: Connection, asked: Sequence[Asked], level: int, fir
         inside = (reduced.first_step >= first) & (reduced.last_step <= last)
         if not inside.all():
             reduced, owner = taken(reduced, inside), owner[inside]
-        found.append(regroup(reduced, level, owner))
-    return found
+        yield regroup(reduced, level, owner)
 
 
 @dataclass(frozen=True)
@@ -217,13 +217,8 @@ def _portions(sizes: Sequence[tuple[int, int]]) -> Iterator[Portion]:
 
 
 def _rows(connection: Connection, query: str, asked: Sequence[Asked], **window: int | list[int]) -> list[Any]:
-    """Through the driver itself, in its binary form: text would double the bytes."""
-    driver = connection.connection.driver_connection
-    assert driver is not None
     given = window | {"runs": [each.run_id for each in asked], "series": [each.series_id for each in asked]}
-    with driver.cursor(binary=True) as cursor:
-        found: list[Any] = cursor.execute(query, given).fetchall()
-    return found
+    return rows(connection, query, given)
 
 
 def _bounds(owner: npt.NDArray[np.int64], series: int) -> Counts:

@@ -1,10 +1,11 @@
 """Engines and transactions from a URL, and whether the schema is the one this program expects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError, TimeoutError
 
@@ -19,8 +20,10 @@ __all__ = [
     "Engine",
     "alembic_config",
     "check_schema",
+    "looking",
     "make_engine",
     "newest_migration",
+    "rows",
     "snapshot",
     "transaction",
 ]
@@ -63,6 +66,29 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             yield connection
     except LOST as error:
         raise Unavailable("The database does not answer; nothing was changed unless a later look shows it.") from error
+
+
+@contextmanager
+def looking(engine: Engine) -> Iterator[Connection]:
+    """For statements that only read and need no common moment: no BEGIN and no COMMIT are sent, two trips fewer."""
+    try:
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            yield connection
+    except LOST as error:
+        raise Unavailable("The database does not answer.") from error
+
+
+def rows(connection: Connection, query: str, given: Mapping[str, Any]) -> list[Any]:
+    """Through the driver itself, in its binary form: arrays and bytes at half the size, no objects around a row."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        with driver.cursor(binary=True) as cursor:
+            found: list[Any] = cursor.execute(query, given).fetchall()
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if driver.closed:
+            connection.invalidate(error)  # so that the pool does not hand it out again
+        raise Unavailable("The database does not answer.") from error
+    return found
 
 
 @contextmanager

@@ -53,12 +53,16 @@ def of_points(keys: Sequence[Key], found: Points, wanted: Sequence[str] | None =
 
 def of_buckets(keys: Sequence[Key], found: Buckets, wanted: Sequence[str] | None = None, keep: bool = False) -> Curves:
     """The reduced curves; exact ones where every bucket turns out to hold one point, unless they are to be kept."""
-    reduced = found.reduced
-    if reduced.exact and not keep:
-        return of_points(keys, Points(reduced.first_step, reduced.last, found.bounds), wanted)
-    columns: dict[str, Column] = {name: getattr(reduced, name) for name in REDUCED}
-    columns = _with_epochs(keys, found.bounds, columns, "last_step")
-    return Curves(keys, found.bounds, _chosen(columns, wanted), "buckets", 2**reduced.level)
+    if found.exact and not keep:
+        steps, values = found.columns["last_step"], found.columns["last"]
+        return of_points(keys, Points(steps.astype(np.int64), values.astype(np.float64), found.bounds), wanted)
+    columns = _with_epochs(keys, found.bounds, dict(found.columns), "last_step")
+    return Curves(keys, found.bounds, _chosen(columns, wanted), "buckets", 2**found.level)
+
+
+def needed(wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """The columns to read: those wanted, in their order here, and what an exact curve is made of."""
+    return tuple(name for name in REDUCED if wanted is None or name in (*wanted, "last_step", "last"))
 
 
 def _with_epochs(

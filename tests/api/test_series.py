@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from service.api import reading
+from service.api.answers import Answers
 from service.db import pyramid, reaping
 from service.db.chunks import pack
 from service.db.session import transaction
@@ -310,3 +311,29 @@ def test_an_export_breaks_off_rather_than_mixing_attempts(
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.get(f"{live}/v1/runs/{held.run_id}/series?points=all", headers=headers)
     assert len(looks) == 2  # both chunks of the first series; the second one's look found another attempt
+
+
+def test_the_answer_of_ended_runs_is_made_once_and_anew_for_whoever_wants_it_fresh(
+    client: TestClient, trained: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, real = [], reading._body
+    monkeypatch.setattr(reading, "_body", lambda *given: made.append(given) or real(*given))
+    path = f"/v1/runs/{trained}/series?names=loss&points=50"
+    first = client.get(path)
+    assert client.get(path).content == first.content
+    assert len(made) == 1
+    assert client.get(f"{path}&to=100").content != first.content
+    assert client.get(path, headers={"Accept": tables.CSV}).headers["Content-Type"].startswith(tables.CSV)
+    assert client.get(path, headers={"Cache-Control": "no-cache"}).content == first.content
+    assert len(made) == 4
+
+
+def test_kept_answers_are_bounded_and_the_least_asked_goes_first() -> None:
+    kept = Answers(most=100)
+    for name in "abcd":
+        kept.keep(name, bytes(25))
+    assert kept.get("a") is not None
+    kept.keep("e", bytes(20))
+    assert [name for name in "abcde" if kept.get(name) is None] == ["b"]
+    kept.keep("large", bytes(26))
+    assert (kept.get("large"), kept.size) == (None, 95)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.db.chunks import Chunk, merge, pack, unpack
+from service.db.chunks import Chunk, merge, pack, unpack, unpack_between
 
 Series = tuple[list[int], list[float]]
 modest = settings(deadline=None, max_examples=100)
@@ -209,3 +209,14 @@ def test_merging_nothing_or_overlapping_chunks_is_refused() -> None:
         merge([])
     with pytest.raises(ValueError, match="strictly increasing"):
         merge([EVEN, UNEVEN])
+
+
+@given(st.integers(0, 50), st.integers(1, 7), st.integers(1, 60), st.integers(-5, 600), st.integers(-5, 600))
+def test_a_window_of_a_chunk_is_what_lies_between(begin: int, every: int, n: int, first: int, last: int) -> None:
+    steps = begin + every * np.arange(n)
+    for at, what in ((steps, steps / 7), (steps, np.full(n, 0.1)), (np.cumsum(np.arange(1, n + 1)), steps / 2)):
+        chunk = pack(at, what)
+        fields = (chunk.first_step, chunk.last_step, chunk.every, chunk.n, chunk.values, chunk.steps)
+        inside = (at >= first) & (at <= last)
+        found = unpack_between(first, last, *fields)
+        assert (found[0].tolist(), found[1].tolist()) == (at[inside].tolist(), what[inside].tolist())

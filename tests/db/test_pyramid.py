@@ -86,7 +86,7 @@ def seen(engine: Engine, each: list[Asked], level: int, first: int, last: int) -
         found = pyramid.buckets(connection, each, level, first, last)
     names = (*COLUMNS, "mean")
     return [
-        Reduced(level=level, **{name: getattr(found.reduced, name)[low:high] for name in names})
+        Reduced(level=level, **{name: found.columns[name][low:high] for name in names})
         for low, high in zip(found.bounds, found.bounds[1:], strict=False)
     ]
 
