@@ -32,6 +32,10 @@ class Relation(StrEnum):
     RETRY = "retry"  # of one that failed or was cancelled: same spec, same seed
     FORK = "fork"  # goes on from a checkpoint with a changed spec, as an experiment of its own
     REPLAY = "replay"  # the same once more, to be compared with; never part of a result
+    PROBE = "probe"  # looks at one state of it with instruments, and trains nothing; never part of a result
+
+
+ASIDE = frozenset({Relation.REPLAY, Relation.PROBE})  # of the same experiment, and count in no comparison
 
 
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
@@ -62,7 +66,7 @@ def _move(writer: Writer, origins: set[State], targets: set[State]) -> Move:
 _WAITS, _RUNS, _RESTS = State.QUEUED, State.RUNNING, State.PAUSED
 _GRANTED = {State.PAUSED, State.CANCELLED}  # what breaks off grants the wish it finds
 MOVES: dict[str, Move] = {
-    "submit": _move(Writer.API, set(), {_WAITS}),  # retry, fork and replay submit too
+    "submit": _move(Writer.API, set(), {_WAITS}),  # retry, fork, replay and probe submit too
     "claim": _move(Writer.WORKER, {_WAITS}, {_RUNS}),
     "flush": _move(Writer.HOLDER, {_RUNS}, {_RUNS}),
     "checkpoint": _move(Writer.HOLDER, {_RUNS}, {_RUNS}),

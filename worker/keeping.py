@@ -9,7 +9,8 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Keeper:
         self.store, self.cache, self.lease, self.back = store, cache, lease, back
         self.fetching = False  # the trainer waits for the checkpoint to start from
         self.ending = False  # the trainer has ended the run; what it wrote last is on its way
+        self._brought: dict[str, Path] = {}  # by location
         self._under_way = 0  # checkpoints taken that have not come back
         self._closed = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -75,6 +77,25 @@ class Keeper:
             detail = f"the checkpoint {saved.folder.rsplit('/', 1)[-1]} {damage}"
             self._return({"type": "failed", "kind": "checkpoint_damaged", "detail": detail})
             return
+
+    def bring(self, saved: Sequence[SavedCheckpoint]) -> None:
+        """Begin to fetch these; ask `place` once the checkpoint to start from is there, which comes behind them."""
+        if not self.store.in_place:
+            for each in saved:
+                self._do(partial(self._bring, each))
+
+    def _bring(self, saved: SavedCheckpoint) -> None:
+        try:
+            self._brought[saved.folder] = self.store.fetch(saved.folder, self.cache)
+        except OSError as error:  # whoever wants to read it says so
+            log.warning("a checkpoint to compare with does not come (%s)", error)
+
+    def place(self, saved: SavedCheckpoint) -> Path:
+        """The folder on this machine, whether it is there or not."""
+        try:
+            return self.store.fetch(saved.folder, self.cache) if self.store.in_place else self._brought[saved.folder]
+        except (KeyError, FileNotFoundError):
+            return Path(saved.folder)
 
     def takes(self, header: dict[str, Any] | None) -> bool:
         """Whether this frame waits here and comes back later; None is the end of the trainer's stream."""

@@ -5,7 +5,8 @@ A frame is four bytes (big-endian length of the header), the header, and `header
 Supervisor to trainer
     train    run, attempt, lease, spec, seed, threads, flush_s, checkpoint_s, folder (of this run's checkpoints),
              resume ({folder, sha256} as a `checkpoint` frame said them, or null), fork (true: `resume` is the
-             parent's, under another spec), until (a replay's last step, or null: the spec's)
+             parent's, under another spec), until (a replay's last step, or null: the spec's),
+             task (of a probe job, or null), beside ({name: [{folder, sha256}]} of other states it asks for)
     wish     wish: "pause" | "cancel" | "drain"; obeyed at the next step boundary
 Trainer to supervisor
     ready    device, environment (versions, thread count), facts (kind, name, memory_bytes, threads): warm, waiting

@@ -19,6 +19,7 @@ from worker.device import differences, environment, usage
 from worker.failures import described as described_error
 from worker.failures import failure_of
 from worker.loop import Training, prepare, train
+from worker.probing import Job
 from worker.recorder import Points, Recorder, make_recorder
 from worker.saving import Reason, Saving
 from worker.stopping import described
@@ -37,7 +38,7 @@ class Supervisor(Protocol):
 
 
 def conduct(order: dict[str, Any], device: torch.device, supervisor: Supervisor) -> None:
-    """Train as a `train` frame says, to the end or to a wish; `RunFailure` says why it ended badly."""
+    """Train, or look, as a `train` frame says, to the end or to a wish; `RunFailure` says why it ended badly."""
     torch.set_num_threads(order["threads"])
     try:
         training = _prepared(order, device)
@@ -45,6 +46,9 @@ def conduct(order: dict[str, Any], device: torch.device, supervisor: Supervisor)
         raise failure_of(error, None, building=True) from error
     session = None
     try:
+        if order.get("task"):
+            Job(order, training, supervisor).run()
+            return
         session = Session(order, training, supervisor)
         session.run()
     except Exception as error:

@@ -6,10 +6,10 @@ Every transaction starts with the fence; one whose answer was lost is repeated (
 import logging
 import queue
 import time
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from typing import Any, Protocol
 
-from service.db.leases import Claim
+from service.db.leases import Claim, SavedCheckpoint
 from service.db.session import Connection, Engine
 from service.errors import Fenced, Unavailable
 from service.lifecycle import Wish
@@ -99,6 +99,8 @@ class RunSupervision:
     def _begin(self) -> None:
         """Train, at once or when the checkpoint to start from is on this machine."""
         saved = self.held.checkpoint
+        for each in self.held.beside.values():
+            self.keeper.bring(each)
         if saved is None:
             self._send_train(None)
         elif (folder := self.keeper.fetch(saved)) is not None:
@@ -123,8 +125,13 @@ class RunSupervision:
                 "resume": resume,
                 "fork": self.held.forked,
                 "until": self.held.total_steps,
+                "task": self.held.task,
+                "beside": {name: self._folders(saved) for name, saved in self.held.beside.items()},
             }
         )
+
+    def _folders(self, saved: Sequence[SavedCheckpoint]) -> list[dict[str, str]]:
+        return [{"folder": str(self.keeper.place(each)), "sha256": each.sha256} for each in saved]
 
     def _step(self) -> bool:
         """Handle what the trainer said, or the time that passed; True once the attempt has ended."""

@@ -17,6 +17,7 @@ from service.api import (
     offspring,
     page,
     planned,
+    probes,
     problems,
     readings,
     replays,
@@ -36,7 +37,7 @@ from service.settings import settings as read_settings
 
 NOUNS = (
     *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
-    *(comparisons, catalog, labels, storage, planned, readings),
+    *(comparisons, catalog, labels, storage, planned, readings, probes),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

@@ -29,7 +29,9 @@ class CheckpointView(View):
 
     step: int
     attempt: int
-    reason: str = Field(description="due, best (of the watched series), end, or wish (paused or drained)")
+    reason: str = Field(
+        description="due, best (of the watched series), end, wish (paused or drained), or escape (a probe job's)"
+    )
     value: Number | None = Field(description="of the watched series, where it was the best so far")
     size_bytes: int
     sha256: str = Field(description="of state.json and tensors.safetensors, each after a line with name and length")

@@ -42,7 +42,7 @@ def retry_run(
     """Queue a run that failed or was cancelled once more: a new run of the same experiment and seed."""
     made, new = offspring.retry(connection, principal, run_id, order.beginning, idempotency_key)
     found = view(connection, runs.get(connection, principal, made))
-    _told(response, f"/v1/runs/{made}", new)
+    told(response, f"/v1/runs/{made}", new)
     if new:
         tasks.add_task(runtime.dispatcher.ring, found.pool, 1)
     return found
@@ -67,7 +67,7 @@ def replay_run(
     """Train a run, or its first steps, once more, to see whether it comes out the same. It counts in no comparison."""
     made, new = offspring.replay(connection, principal, run_id, order.steps, idempotency_key)
     found = view(connection, runs.get(connection, principal, made))
-    _told(response, f"/v1/runs/{made}", new)
+    told(response, f"/v1/runs/{made}", new)
     if new:
         tasks.add_task(runtime.dispatcher.ring, found.pool, 1)
     return found
@@ -100,6 +100,7 @@ def fork_run(
         order.changes,
         order.name,
         partial(datasets.resolve, connection, principal),
+        loads=origin.attempt is not None,
     )
     if dry_run:
         response.status_code = 200
@@ -115,7 +116,7 @@ def fork_run(
         runtime.settings.max_run_s,
         origin,
     )
-    _told(response, f"/v1/experiments/{made}", new)
+    told(response, f"/v1/experiments/{made}", new)
     if new:
         tasks.add_task(runtime.dispatcher.ring, parent.pool, 1)
     return answer(understood, principal, read(connection, principal, made))
@@ -125,7 +126,7 @@ def _spec(connection: Connection, principal: Principal, experiment_id: str) -> E
     return validate(Experiment, experiments.get(connection, principal, experiment_id).spec)
 
 
-def _told(response: Response, location: str, new: bool) -> None:
+def told(response: Response, location: str, new: bool) -> None:
     """The headers of what was made, now or by an earlier request with the same key."""
     response.headers["Location"] = location
     if not new:

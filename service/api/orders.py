@@ -6,6 +6,7 @@ from pydantic import Field
 
 from service.spec.component import Count, Part
 from service.spec.experiment import Name
+from service.spec.jobs import Task
 
 
 class Priority(Part):
@@ -30,6 +31,14 @@ class ForkOrder(Part):
     )
     changes: dict[str, Any] = Field(default_factory=dict, description="of the spec, merged over it as RFC 7396 says")
     name: Name | None = Field(None, description="of the new experiment")
+
+
+class ProbeOrder(Task):
+    """Instruments, and which state of the run they look at."""
+
+    step: Annotated[int, Field(ge=0, le=10**8)] | None = Field(
+        None, description="of a kept checkpoint, or where the run began; null: the newest there is"
+    )
 
 
 class ReplayOrder(Part):

@@ -9,7 +9,7 @@ from service.api.runs import view as run_view
 from service.api.views import Number, RunView, View
 from service.db import metrics, runs
 from service.db.session import Connection
-from service.lifecycle import TERMINAL
+from service.lifecycle import TERMINAL, Relation
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -45,7 +45,7 @@ def list_replays(run_id: RunId, principal: PrincipalDep, connection: ConnectionD
     """Every time the run was trained again to see whether it comes out the same, and whether it did."""
     runs.get(connection, principal, run_id)
     items = []
-    for replay in runs.replays(connection, run_id):
+    for replay in runs.made_of(connection, run_id, Relation.REPLAY):
         judged = _verdict(connection, run_id, replay.id, replay.total_steps)
         first = judged.first_difference
         items.append(

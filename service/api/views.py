@@ -77,6 +77,7 @@ class RunView(View):
     parent_run_id: str | None = Field(description="the run it was made from")
     relation: Relation | None = Field(description="what it is to its parent")
     origin_step: int = Field(description="it starts from its parent's state at this step; 0: from the beginning")
+    task: Json | None = Field(description="of a probe job: the instruments it looks with; null: it trains")
     seed: int
     state: State
     displayed: str = Field(description="state, or where it is going: pausing, cancelling")
@@ -106,9 +107,16 @@ class RunView(View):
             desired=run.desired.value,
             displayed=displayed(run.state, run.desired),
             waiting=place and PlaceView(before=place.before, reason=place.reason),
-            progress=min(run.step / run.total_steps, 1.0) if run.total_steps else 0.0,
+            progress=_progress(run),
             series={summary.name: SummaryView.of(summary) for summary in summaries},
         )
+
+
+def _progress(run: StoredRun) -> float:
+    """A probe job trains no step, so it has looked or not."""
+    if run.task is not None:
+        return float(run.state is State.SUCCEEDED)
+    return min(run.step / run.total_steps, 1.0) if run.total_steps else 0.0
 
 
 def run_views(
@@ -288,7 +296,9 @@ class ExperimentView(View):
         description="normalised: with every default filled in, as posted; labels may say otherwise since"
     )
     runs: list[RunView]
-    superseded: list[str] = Field(description="of the runs, those that count in no comparison: retried ones, replays")
+    superseded: list[str] = Field(
+        description="of the runs, those that count in no comparison: retried ones, replays, probe jobs"
+    )
     restarts: RestartsView | None = Field(description="what the seeds came to; null until two of them have ended")
 
     @classmethod

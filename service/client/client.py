@@ -185,6 +185,18 @@ class Client:
         """The run's replays, and whether each came out the same."""
         return [Replay.of(each) for each in self.http.get(f"/v1/runs/{_part(run_id)}/replays")["items"]]
 
+    def probe(self, run_id: str, probes: Sequence[str | Mapping[str, Any]], step: int | None = None) -> Run:
+        """Have instruments look at a kept state of the run (the newest, or that of `step`), as a run of its own.
+
+        An instrument is its kind, or a mapping that has its fields too.
+        """
+        named: list[Json] = [{"kind": each} if isinstance(each, str) else dict(each) for each in probes]
+        return self._wish(run_id, "probes", {"probes": named} | ({} if step is None else {"step": step}))
+
+    def probes(self, run_id: str) -> list[Run]:
+        """The jobs by which instruments looked at the run."""
+        return [Run.of(each) for each in self.http.get(f"/v1/runs/{_part(run_id)}/probes")["items"]]
+
     def _wish(self, run_id: str, wish: str, body: Json | None = None) -> Run:
         key = None if body is None else secrets.token_hex(16)  # with a body it makes a run: once, however often asked
         return Run.of(self.http.post(f"/v1/runs/{_part(run_id)}/{wish}", body, idempotency_key=key))

@@ -46,10 +46,10 @@ def run_ids(client: "Client", text: str) -> list[str]:
 
 
 def _speaking(runs: Sequence[Run]) -> list[Run]:
-    """Of each seed the newest run that is no replay: retries take the place of what they retry."""
+    """Of each seed the newest run that is neither replay nor probe job: retries take the place of what they retry."""
     newest: dict[int, Run] = {}
     for run in sorted(runs, key=lambda run: run.id):  # ids sort by the time of making
-        if run.relation != "replay":
+        if run.relation not in ("replay", "probe"):
             newest[run.seed] = run
     return [newest[seed] for seed in dict.fromkeys(run.seed for run in runs) if seed in newest]
 

@@ -18,10 +18,12 @@ OWN = text("SELECT id FROM experiment WHERE id = :id AND project_id = :project_i
 RUNS = text("SELECT id FROM run WHERE experiment_id = :id ORDER BY id FOR UPDATE")
 HEIR = """
     WITH RECURSIVE heir AS (
-        SELECT id, experiment_id, state, origin_step FROM run WHERE parent_run_id = ANY(:run_ids) AND origin_step > 0
+        SELECT id, experiment_id, state, origin_step FROM run
+        WHERE parent_run_id = ANY(:run_ids) AND (origin_attempt IS NOT NULL OR origin_step > 0)
         UNION
         SELECT r.id, r.experiment_id, r.state, r.origin_step FROM heir h JOIN run r ON r.parent_run_id = h.id
-        WHERE r.origin_attempt IS NULL AND r.origin_step = h.origin_step)
+        WHERE r.origin_attempt IS NULL AND r.origin_step = h.origin_step
+            AND (r.origin_step > 0 OR r.relation <> 'fork'))
 """
 LOCKED = text(f"{HEIR} SELECT id FROM run WHERE id IN (SELECT id FROM heir) ORDER BY id FOR UPDATE")  # noqa: S608
 OPEN = text(
@@ -50,10 +52,12 @@ REST = (
         WHERE run_id = ANY(:run_ids)
         """
     ),
+    text("DELETE FROM verification WHERE run_id = ANY(:run_ids)"),
     text("UPDATE worker SET run_id = NULL WHERE run_id = ANY(:run_ids)"),
     text(
         """
-        UPDATE run SET project_id = NULL, failure = CASE WHEN failure IS NOT NULL THEN cast('{}' AS jsonb) END
+        UPDATE run SET project_id = NULL, failure = CASE WHEN failure IS NOT NULL THEN cast('{}' AS jsonb) END,
+            task = CASE WHEN task IS NOT NULL THEN cast('{}' AS jsonb) END
         WHERE id = ANY(:run_ids)
         """
     ),

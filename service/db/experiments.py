@@ -175,7 +175,8 @@ FIGURES = text(
     """
     WITH counting AS (
         SELECT DISTINCT ON (experiment_id, seed) id, experiment_id, seed FROM run
-        WHERE experiment_id = ANY(:ids) AND relation IS DISTINCT FROM 'replay' ORDER BY experiment_id, seed, id DESC)
+        WHERE experiment_id = ANY(:ids) AND coalesce(relation, '') NOT IN ('replay', 'probe')
+        ORDER BY experiment_id, seed, id DESC)
     SELECT DISTINCT ON (c.experiment_id) c.experiment_id, s.name, (array_agg(c.id ORDER BY c.seed))[1] AS run_id,
         count(*) AS n, avg(s.last) AS last, avg(s.min) AS best,
         stddev_samp(s.last) AS last_spread, stddev_samp(s.min) AS best_spread,

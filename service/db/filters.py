@@ -24,6 +24,7 @@ from sqlalchemy import case as when
 from sqlalchemy.types import Numeric
 
 from service.db.tables import experiment, member, run, series
+from service.lifecycle import ASIDE
 from service.spec.filter_fields import Noun
 from service.spec.filter_language import All, Fact, Field, Figure, Node, Not, Some, SpecField, Term, Value
 
@@ -56,6 +57,7 @@ COLUMNS: dict[Noun, dict[str, ColumnElement[Any]]] = {
     },
 }
 
+NOT_COUNTING = [relation.value for relation in sorted(ASIDE)]
 ORDERS: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     "<": operator.lt,
@@ -135,7 +137,9 @@ class Compiler:
             later.c.id > run.c.id,
             later.c.relation == "retry",  # a fork is of another experiment
         )
-        mine = and_(run.c.project_id == self.project_id, run.c.relation.is_distinct_from("replay"))
+        mine = and_(
+            run.c.project_id == self.project_id, or_(run.c.relation.is_(None), run.c.relation.not_in(NOT_COUNTING))
+        )
         counting = select(run.c.id, run.c.experiment_id).where(mine, not_(superseded)).subquery()
         value = series.c[_name(field)]
         finite = func.abs(value) < literal(float("inf"), Double)  # NaN is above infinity here

@@ -7,12 +7,12 @@ A worker makes its lease (a random id) before it claims; every later write of th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from service.db import events, metrics, readings
+from service.db import events, jobs, metrics, readings
 from service.db.chunks import Chunk
 from service.errors import Fenced
 from service.lifecycle import State, Wish
@@ -29,7 +29,7 @@ class SavedCheckpoint:
     folder: str
     sha256: str
     size_bytes: int
-    reason: str = "due"  # due, best, end or wish
+    reason: str = "due"  # due, best, end, wish or escape
     value: float | None = None  # of the watched series, where it is the best
 
 
@@ -48,6 +48,8 @@ class Claim:
     trained_s: float = 0.0  # in the attempts before
     limit_s: float | None = None  # longest training time
     worker: str = ""
+    task: dict[str, Any] | None = None  # what to do with the state instead of training on from it
+    beside: Mapping[str, tuple[SavedCheckpoint, ...]] = field(default_factory=dict)  # see service.db.jobs
 
     @property
     def start_step(self) -> int:
@@ -96,15 +98,17 @@ HELD = text(
         UNION ALL
         SELECT p.parent_run_id, p.relation, p.origin_attempt, p.origin_step, l.start
         FROM line l JOIN run p ON p.id = l.parent_run_id
-        WHERE l.start > 0 AND (l.origin_attempt IS NULL OR l.origin_step <> l.start)),
+        WHERE (l.start > 0 OR l.relation <> 'fork') AND (l.origin_attempt IS NULL OR l.origin_step <> l.start)),
     origin AS (SELECT * FROM line WHERE origin_attempt IS NOT NULL AND origin_step = start)
-    SELECT r.id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s, r.limit_s, e.spec,
-        c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value, c.run_id <> r.id AND c.relation = 'fork' AS forked
+    SELECT r.id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s, r.limit_s, r.task, e.spec,
+        c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value,
+        c.run_id <> r.id AND EXISTS (SELECT 1 FROM line WHERE relation = 'fork') AS forked
     FROM run r JOIN experiment e ON e.id = r.experiment_id
     LEFT JOIN LATERAL (
-        SELECT c.*, o.relation FROM checkpoint c LEFT JOIN origin o
+        SELECT c.* FROM checkpoint c LEFT JOIN origin o
             ON c.run_id = o.parent_run_id AND c.attempt = o.origin_attempt AND c.step = o.origin_step
-        WHERE (c.run_id = r.id AND NOT c.damaged OR o.origin_step IS NOT NULL) AND c.step = r.checkpoint_step
+        WHERE c.step = r.checkpoint_step
+            AND (c.run_id = r.id AND r.task IS NULL AND NOT c.damaged OR o.origin_step IS NOT NULL)
         ORDER BY c.run_id = r.id DESC, c.attempt DESC LIMIT 1) c ON true
     WHERE r.lease = :lease AND r.state = 'running'
     """
@@ -142,13 +146,14 @@ def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str,
     taken = _held(connection, lease)
     assert taken is not None
     if taken.attempt > 1:
-        connection.execute(CUT, {"run_id": taken.run_id, "attempt": taken.attempt, "step": taken.start_step})
+        cut = taken.start_step if taken.task is None else taken.start_step - 1  # what it looked at, it looks at again
+        connection.execute(CUT, {"run_id": taken.run_id, "attempt": taken.attempt, "step": cut})
         metrics.resummarise(connection, taken.run_id)
         events.add(
             connection,
             taken.run_id,
             "cut",
-            {"from_step": taken.start_step, "attempt": taken.attempt},
+            {"from_step": max(cut, 0), "attempt": taken.attempt},
             by=taken.who,
             why=f"attempt {taken.attempt} starts from step {taken.start_step}",
         )
@@ -173,7 +178,8 @@ def _held(connection: Connection, lease: str) -> Claim | None:
         return None
     saved = None
     if row.step is not None:
-        saved = SavedCheckpoint(row.step, row.folder, row.sha256, row.size_bytes, row.reason, row.value)
+        saved = _saved(row)
+    beside = jobs.beside(connection, row.id, row.task) if row.task else {}
     return Claim(
         run_id=row.id,
         attempt=row.attempt,
@@ -186,7 +192,13 @@ def _held(connection: Connection, lease: str) -> Claim | None:
         trained_s=row.trained_s,
         limit_s=row.limit_s,
         worker=row.worker,
+        task=row.task,
+        beside={name: tuple(map(_saved, rows)) for name, rows in beside.items()},
     )
+
+
+def _saved(row: Any) -> SavedCheckpoint:
+    return SavedCheckpoint(row.step, row.folder, row.sha256, row.size_bytes, row.reason, row.value)
 
 
 def fence(connection: Connection, held: Claim, step: int = 0) -> Wish:
@@ -255,7 +267,8 @@ RETIRE = text(
             ORDER BY created_at DESC LIMIT 1)
         AND (cast(:keep_every AS bigint) IS NULL OR step % cast(:keep_every AS bigint) <> 0)
         AND NOT EXISTS (SELECT 1 FROM run child WHERE child.parent_run_id = checkpoint.run_id
-            AND child.origin_attempt = checkpoint.attempt AND child.origin_step = checkpoint.step))
+            AND child.origin_attempt = checkpoint.attempt AND child.origin_step = checkpoint.step
+            AND NOT (child.relation = 'probe' AND child.state IN ('succeeded', 'failed', 'cancelled'))))
     RETURNING folder
     """
 )

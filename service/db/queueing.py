@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, text
+from sqlalchemy import Connection, func, insert, null, text
 
 from service.db import events
 from service.db.projects import Principal
@@ -42,6 +42,7 @@ class NewRun:
     priority: int = 0
     limit_s: float | None = None
     origin: Origin | None = None
+    task: dict[str, Any] | None = None  # of a probe job
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def _columns(made: NewRun) -> dict[str, object]:
         "origin_step": origin.step if origin else 0,
         "checkpoint_step": origin.step if origin else 0,
         "step": origin.step if origin else 0,
+        "task": made.task if made.task is not None else null(),
     }
 
 

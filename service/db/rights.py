@@ -46,23 +46,24 @@ ROLES: dict[str, Rights] = {
                 *("project_id", "name", "spec", "spec_hash", "tags", "notes"),
                 *("idempotency_key", "request_hash", "erased_at"),
             ),
-            "run": ("project_id", "failure"),
+            "run": ("project_id", "failure", "task"),
             "attempt": ("environment", "detail", "ended_at"),
             "checkpoint": ("removed_at", "value"),
             "worker": ("run_id",),
         },
-        delete=("metric_chunk", "metric_tile", "series", "event", "reading", "dataset"),
+        delete=("metric_chunk", "metric_tile", "series", "event", "reading", "dataset", "verification"),
     ),
     "saddle_api": Rights(
-        insert=("experiment", "run", "event", "comparison", "dataset"),
+        insert=("experiment", "run", "event", "comparison", "dataset", "verification"),
         update={
             "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),
             "experiment": ("name", "tags", "notes", "archived_at"),  # never its spec
+            "verification": ("patched_id", "failure"),
         },
         acts_as=("saddle_reaper", "saddle_eraser"),
     ),
     "saddle_worker": Rights(
-        hidden=(*SECRET, *PEOPLE, "comparison", "dataset"),
+        hidden=(*SECRET, *PEOPLE, "comparison", "dataset", "verification"),
         insert=("attempt", "series", "metric_chunk", "metric_tile", "checkpoint", "reading", "event", "worker"),
         update={
             "run": (

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from service.db.projects import Principal
 from service.db.tables import attempt, run
 from service.errors import NotFound
-from service.lifecycle import Relation, State, Wish
+from service.lifecycle import ASIDE, Relation, State, Wish
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class StoredRun:
     parent_run_id: str | None
     relation: Relation | None
     origin_step: int
+    task: dict[str, Any] | None  # what a probe job does instead of training
     trained_s: float
     limit_s: float | None
     failure: dict[str, Any] | None
@@ -79,23 +80,23 @@ def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) ->
 
 
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
-    """The runs that count, by seed: of each seed the newest that is no replay."""
+    """The runs that count, by seed: of each seed the newest that is neither replay nor probe job."""
     return counting(all_of_experiments(connection, experiment_ids))
 
 
 def counting(found: Sequence[StoredRun]) -> list[StoredRun]:
-    """Of each experiment and seed the newest run that is no replay; the order stays."""
+    """Of each experiment and seed the newest run that is neither replay nor probe job; the order stays."""
     newest: dict[tuple[str, int], str] = {}
     for each in found:
-        if each.relation is not Relation.REPLAY:
+        if each.relation not in ASIDE:
             seed = (each.experiment_id, each.seed)
             newest[seed] = max(each.id, newest.get(seed, ""))
     return [each for each in found if newest.get((each.experiment_id, each.seed)) == each.id]
 
 
-def replays(connection: Connection, run_id: str) -> list[StoredRun]:
-    """The replays of a run, oldest first; the caller has checked that it may be seen."""
-    query = select(*COLUMNS).where(run.c.parent_run_id == run_id, run.c.relation == Relation.REPLAY.value)
+def made_of(connection: Connection, run_id: str, relation: Relation) -> list[StoredRun]:
+    """The runs that are this to a run, oldest first; the caller has checked that it may be seen."""
+    query = select(*COLUMNS).where(run.c.parent_run_id == run_id, run.c.relation == relation.value)
     return [stored(row) for row in connection.execute(query.order_by(run.c.id)).mappings()]
 
 

@@ -126,6 +126,7 @@ run = Table(
     _word("relation", nullable=True),
     Column("origin_attempt", Integer),  # with origin_step: the parent's checkpoint this run starts from
     Column("origin_step", BigInteger, nullable=False, server_default="0"),
+    Column("task", JSONB),  # what a probe job does instead of training
     Column("failure", JSONB),
     _now("created_at"),
     Column("started_at", DateTime(timezone=True)),
@@ -137,7 +138,8 @@ run = Table(
         "project_id IS NOT NULL OR state IN ('succeeded', 'failed', 'cancelled')", name="owned_until_ended"
     ),
     CheckConstraint("(state = 'failed') = (failure IS NOT NULL)", name="failure_told"),
-    CheckConstraint("relation IN ('retry', 'fork', 'replay')", name="relation_known"),
+    CheckConstraint("relation IN ('retry', 'fork', 'replay', 'probe')", name="relation_known"),
+    CheckConstraint("(relation IS NOT DISTINCT FROM 'probe') = (task IS NOT NULL)", name="probe_has_task"),
     CheckConstraint("(relation IS NULL) = (parent_run_id IS NULL)", name="parent_has_relation"),
     ForeignKeyConstraint(
         ["parent_run_id", "origin_attempt", "origin_step"],
@@ -248,7 +250,7 @@ checkpoint = Table(
     _word("reason", server_default="due"),
     Column("value", Double),  # of the watched series, where the reason is 'best'
     _now("created_at"),
-    CheckConstraint("reason IN ('due', 'best', 'end', 'wish')", name="reason_known"),
+    CheckConstraint("reason IN ('due', 'best', 'end', 'wish', 'escape')", name="reason_known"),
     ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
 )
 
@@ -314,6 +316,27 @@ dataset = Table(
     Column("report", JSONB, nullable=False),
     _now("created_at"),
     Index("dataset_project_id_id_idx", "project_id", "id"),
+)
+
+verification = Table(
+    "verification",
+    metadata,
+    _word("id", primary_key=True),
+    _word("project_id", ForeignKey("project.id")),
+    _word("owner_id", ForeignKey("member.id")),
+    _word("run_id", ForeignKey("run.id")),
+    _word("finding"),
+    Column("found", JSONB, nullable=False),  # the finding as it was
+    Column("seeds", JSONB, nullable=False),
+    Column("from_step", BigInteger, nullable=False),
+    _word("control_id", ForeignKey("experiment.id")),
+    _word("job_id", ForeignKey("run.id"), nullable=True),  # the probe job whose changed state the remedy starts from
+    _word("patched_id", ForeignKey("experiment.id"), nullable=True),  # null: waits for the job
+    Column("failure", Text),  # why the remedy could not be tried
+    _word("idempotency_key", nullable=True),
+    _now("created_at"),
+    Index("verification_run_id_idx", "run_id"),
+    Index("verification_job_id_idx", "job_id", postgresql_where=text("patched_id IS NULL AND failure IS NULL")),
 )
 
 comparison = Table(

@@ -12,7 +12,7 @@ from service.db import events, runs
 from service.db.projects import Principal
 from service.db.runs import StoredRun
 from service.errors import Conflict
-from service.lifecycle import MOVES, PRIORITY_S, TERMINAL, Relation, State, Wish
+from service.lifecycle import ASIDE, MOVES, PRIORITY_S, TERMINAL, State, Wish
 
 ASKED = "asked for"
 WISH = text("UPDATE run SET desired = :wish WHERE id = :id AND state = 'running'")
@@ -100,8 +100,8 @@ def _ended(found: StoredRun) -> str:
 
 def _instead(found: StoredRun) -> str:
     """What is possible with a run that has ended."""
-    if found.relation is Relation.REPLAY:
-        return "replay its run again instead"
+    if found.relation in ASIDE:
+        return f"{found.relation.value} its run again instead"
     return "fork it instead" if found.state is State.SUCCEEDED else "retry or fork it instead"
 
 

@@ -19,13 +19,17 @@ def forked(
     changes: dict[str, Any],
     name: str | None = None,
     resolve: Callable[[Experiment], Experiment] = as_it_is,
+    loads: bool = False,
 ) -> Posted:
-    """The parent's spec with `changes` merged over it, for one run from `step` on; `Invalid` points into `changes`."""
+    """The parent's spec with `changes` merged over it, for one run from `step` on; `Invalid` points into `changes`.
+
+    `loads`: its weights are those of a checkpoint, which is so beyond step 0 and may be so at it.
+    """
     try:
         made = posted.read(_named(parent, step, changes, name), resolve, _base(parent, seed))
     except Invalid as error:
         raise Invalid.of([problem.under(UNDER) for problem in error.problems]) from None
-    found = list(_problems(parent, made.spec, step))
+    found = list(problems(parent, made.spec, step, loads or step > 0))
     if found:
         raise Invalid.of([problem.under(UNDER) for problem in found])
     return made
@@ -46,10 +50,11 @@ def _named(parent: Experiment, step: int, changes: dict[str, Any], name: str | N
     return changes | {"name": name or parent.name[: LONGEST_NAME - len(ending)] + ending}
 
 
-def _problems(parent: Experiment, spec: Experiment, step: int) -> Iterator[Problem]:
+def problems(parent: Experiment, spec: Experiment, step: int, loads: bool) -> Iterator[Problem]:
+    """What keeps a spec from going on from its parent's state at `step`."""
     if len(spec.seeds) != 1:
         yield Problem("/seeds", "too_many", f"a fork is one run; these are {len(spec.seeds)} seeds: give one.", 1)
-    if step == 0:
+    if not loads:
         return
     if spec.total_steps <= step:
         pointer = "/steps" if spec.steps is not None else "/epochs"

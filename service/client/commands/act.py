@@ -1,10 +1,10 @@
-"""`saddle cancel | pause | resume | retry | fork | replay`: what people wish of runs."""
+"""`saddle cancel | pause | resume | retry | fork | replay | probe`: what people wish of runs."""
 
 import argparse
 import sys
 from collections.abc import Callable
 
-from service.client import naming
+from service.client import documents, naming
 from service.client.client import Client
 from service.client.commands import watch
 from service.client.commands.context import Commands, Context, command
@@ -37,6 +37,11 @@ def add(commands: Commands) -> None:
     summary = "train a run again to see whether its numbers come out the same"
     parser = _for_one_run(commands, "replay", do_replay, summary, "saddle replay adam:3 --steps 100 --watch")
     parser.add_argument("--steps", type=int, help="only the first ones (default: all)")
+    summary = "have instruments look at a kept state of a run"
+    parser = _for_one_run(commands, "probe", do_probe, summary, "saddle probe adam:3 --kind critical_point --watch")
+    parser.add_argument("--kind", action="append", required=True, metavar="KIND", help="saddle catalog probes has them")
+    parser.add_argument("--step", type=int, help="which kept checkpoint (default: the newest)")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of each instrument")
 
 
 def _for_one_run(
@@ -93,6 +98,19 @@ def do_replay(asked: argparse.Namespace, context: Context) -> int:
     found = next(each for each in client.replays(parent) if each.run.id == run.id)
     context.emit_line(found.raw) if context.json else verdict(context, found)
     return 0 if found.identical else 1
+
+
+def do_probe(asked: argparse.Namespace, context: Context) -> int:
+    """A job of its own; watched, what it found is told at its end."""
+    client = context.client
+    fields = documents.changed({}, asked.set)
+    probes = [{"kind": kind} | fields for kind in asked.kind]
+    run = client.probe(naming.run_id(client, asked.what), probes, asked.step)
+    status = _made(asked, context, run)
+    if asked.watch and status != watch.INTERRUPTED:
+        for reading in client.readings(run.id):
+            context.emit_line(reading)
+    return status
 
 
 def verdict(context: Context, found: Replay) -> None:

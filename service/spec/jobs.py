@@ -1,0 +1,29 @@
+"""What a probe job does: a list of instruments that look at one state of a run."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Part
+from service.spec.probes import Probe
+
+MOST = 10  # instruments of one job: each has its reading, and a wish is heard between two
+
+
+class Task(Part):
+    """The instruments, in the order in which they look."""
+
+    probes: Annotated[tuple[Probe, ...], Field(max_length=MOST)]
+
+    def problems(self) -> Iterator[Problem]:
+        """What watches the steps of a training has nothing to see here."""
+        if not self.probes:  # not by its schema, which would say so of a list of unknown kinds too
+            yield Problem("/probes", "too_short", "name one instrument at least.", 1)
+        for at, probe in enumerate(self.probes):
+            if any(probe.kind == other.kind for other in self.probes[:at]):
+                yield Problem(f"/probes/{at}/kind", "repeated", f"{probe.kind} is named before: ask for another job.")
+            if not probe.on_demand:
+                detail = f"{probe.kind} watches a training's own steps: declare it under /probes of a spec."
+                yield Problem(f"/probes/{at}/kind", "not_on_demand", detail)

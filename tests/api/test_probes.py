@@ -1,0 +1,222 @@
+"""Probe jobs over HTTP and in the protocol: what may be asked, what is claimed, what an escape leaves."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import text
+
+from service.db import endings, leases
+from service.db.chunks import pack
+from service.db.leases import Claim, SavedCheckpoint
+from service.db.session import transaction
+from service.lifecycle import State
+
+from .conftest import Worker, points
+from .test_lifecycle import refused, trained
+
+Submit = Callable[..., dict[str, Any]]
+SHARPNESS = {"probes": [{"kind": "sharpness"}]}
+
+
+def probed(client: TestClient, run: str, **order: Any) -> dict[str, Any]:
+    answer = client.post(f"/v1/runs/{run}/probes", json=SHARPNESS | order)
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["Location"] == f"/v1/runs/{answer.json()['id']}"
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def escaped(worker: Worker, held: Claim, step: int) -> None:
+    saved = SavedCheckpoint(step, f"/nowhere/{held.run_id}/a{held.attempt}/{step}", "1" * 64, 10, "escape")
+    with transaction(worker.engine) as connection:
+        leases.save_checkpoint(connection, held, saved, {})
+
+
+def test_a_probe_job_is_a_run_that_trains_nothing_from_the_newest_checkpoint_of_one_that_still_trains(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    submit()
+    run = trained(worker, 10, 20)
+    job = probed(client, run)
+    assert (job["relation"], job["parent_run_id"], job["origin_step"]) == ("probe", run, 20)
+    assert job["task"]["probes"][0]["kind"] == "sharpness"
+    assert job["task"]["probes"][0]["rows"] == 2048, "with every default filled in"
+    assert (job["step"], job["total_steps"], job["progress"]) == (20, 20, 0)
+    held = worker.claim()
+    assert (held.run_id, held.task, held.checkpoint and held.checkpoint.step) == (job["id"], job["task"], 20)
+    assert not held.forked
+    worker.finish(held, {"sharpness": pack([20], [1.5])})
+    (listed,) = client.get(f"/v1/runs/{run}/probes").json()["items"]
+    assert (listed["state"], listed["progress"], listed["series"]["sharpness"]["last"]) == ("succeeded", 1, 1.5)
+    assert client.get(f"/v1/runs/{run}").json()["state"] == "running"
+
+
+def test_a_probe_job_counts_in_no_result_of_its_experiment(client: TestClient, submit: Submit, worker: Worker) -> None:
+    made = submit()
+    held = worker.claim()
+    worker.save(held, 10, points(1, 10))
+    worker.finish(held)
+    job = probed(client, held.run_id)
+    worker.finish(worker.claim(), {"loss": pack([10], [0.01])})
+    experiment = client.get(f"/v1/experiments/{made['id']}").json()
+    assert experiment["superseded"] == [job["id"]]
+    below = client.get("/v1/experiments", params={"filter": "best(loss) < 0.05"}).json()
+    assert below["items"] == []
+    (listed,) = client.get("/v1/experiments").json()["items"]
+    assert (listed["main"]["n"], listed["main"]["best"]) == (1, 0.1)
+    compared = client.post("/v1/comparisons", json={"experiments": [made["id"]], "series": ["loss"]}).json()
+    assert [run["id"] for run in compared["groups"][0]["runs"]] == [held.run_id]
+
+
+def test_a_run_is_looked_at_where_it_began_or_at_a_kept_checkpoint_and_nowhere_else(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    run = submit()["runs"][0]["id"]
+    assert probed(client, run)["origin_step"] == 0, "nothing is kept yet"
+    assert trained(worker, 10, 20, 30) == run
+    assert probed(client, run, step=0)["origin_step"] == 0
+    assert probed(client, run, step=20)["origin_step"] == 20
+    answer = client.post(f"/v1/runs/{run}/probes", json=SHARPNESS | {"step": 10})
+    (problem,) = answer.json()["errors"]
+    assert (problem["pointer"], problem["limit"]) == ("/step", [0, 20, 30])
+
+
+def test_an_order_is_checked_by_the_specs_own_rules(client: TestClient, submit: Submit, worker: Worker) -> None:
+    run = submit()["runs"][0]["id"]
+
+    def problems(*probes: dict[str, Any]) -> list[tuple[str, str]]:
+        answer = client.post(f"/v1/runs/{run}/probes", json={"probes": list(probes)})
+        assert answer.status_code == 422
+        return [(each["pointer"], each["code"]) for each in answer.json()["errors"]]
+
+    assert [pointer for pointer, _ in problems()] == ["/probes"]
+    assert [pointer for pointer, _ in problems({"kind": "sharpnes"})] == ["/probes/0/kind"]
+    assert [pointer for pointer, _ in problems({"kind": "sharpness", "products": 1})] == ["/probes/0/products"]
+    assert problems({"kind": "sharpness"}, {"kind": "gradients"}) == [("/probes/1/kind", "not_on_demand")]
+    assert problems({"kind": "line", "run": "run_nobodys"}) == [("/probes/0/run", "no_checkpoint")]
+    assert client.get(f"/v1/runs/{run}/probes").json() == {"items": []}
+
+
+def test_the_same_key_asks_for_one_job(client: TestClient, submit: Submit) -> None:
+    run = submit()["runs"][0]["id"]
+    key = {"Idempotency-Key": "once"}
+    first, second = (client.post(f"/v1/runs/{run}/probes", json=SHARPNESS, headers=key) for _ in range(2))
+    assert first.json()["id"] == second.json()["id"]
+    assert second.headers["Idempotent-Replayed"] == "true"
+    other = {"probes": [{"kind": "noise_scale"}]}
+    assert client.post(f"/v1/runs/{run}/probes", json=other, headers=key).status_code == 409
+
+
+def test_a_strangers_run_is_not_looked_at(client: TestClient, submit: Submit, stranger: dict[str, str]) -> None:
+    run = submit()["runs"][0]["id"]
+    assert client.post(f"/v1/runs/{run}/probes", json=SHARPNESS, headers=stranger).status_code == 404
+    assert client.get(f"/v1/runs/{run}/probes", headers=stranger).status_code == 404
+
+
+def test_a_probe_job_is_neither_probed_nor_replayed_nor_retried_itself(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    run = submit()["runs"][0]["id"]
+    worker.finish(worker.claim(), points(1, 5))
+    job = probed(client, run)["id"]
+    assert "probe job itself" in refused(client.post(f"/v1/runs/{job}/probes", json=SHARPNESS))
+    assert "is a probe" in refused(client.post(f"/v1/runs/{job}/replay"))
+    worker.finish(worker.claim(), state=State.FAILED, failure={"code": "crash_loop", "detail": ""})
+    assert f"a probe of {run}" in refused(client.post(f"/v1/runs/{job}/retry"))
+
+
+@pytest.mark.parametrize("step", [0, 20])
+def test_a_job_that_is_broken_off_looks_again_from_where_its_parent_was_and_its_first_words_are_superseded(
+    client: TestClient, submit: Submit, worker: Worker, step: int
+) -> None:
+    submit()
+    trained(worker, 10, 20)
+    job = probed(client, client.get("/v1/runs").json()["items"][0]["id"], step=step)
+    first = worker.claim()
+    worker.flush(first, {"sharpness": pack([step], [1.0])})
+    escaped(worker, first, step)
+    with transaction(worker.engine) as connection:
+        endings.crashed(connection, first, "trainer_died", "", {})
+    second = worker.claim()
+    assert (second.run_id, second.attempt, second.start_step) == (job["id"], 2, step)
+    assert second.checkpoint == first.checkpoint, "not what it wrote itself"
+    worker.finish(second, {"sharpness": pack([step], [2.0])})
+    curve = client.get(f"/v1/runs/{job['id']}/series", params={"names": "sharpness"}).json()["series"]["sharpness"]
+    assert (curve["step"], curve["value"]) == ([step], [2.0])
+    assert client.get(f"/v1/runs/{job['id']}").json()["series"]["sharpness"]["n"] == 1
+
+
+@pytest.mark.parametrize("step", [0, 20])
+def test_a_fork_goes_on_from_the_state_that_a_job_left_and_so_does_its_retry_from_the_start(
+    client: TestClient, submit: Submit, worker: Worker, step: int
+) -> None:
+    submit()
+    parent = trained(worker, 10, 20)
+    job = probed(client, parent, step=step)["id"]
+    held = worker.claim()
+    escaped(worker, held, step)
+    worker.finish(held)
+    kept = client.get(f"/v1/runs/{job}/checkpoints").json()["items"]
+    assert [(each["step"], each["reason"], each["kept"]) for each in kept] == [(step, "escape", True)]
+    changes = {"model": {"kind": "mlp", "hidden": [4]}}
+    answer = client.post(f"/v1/runs/{job}/forks", json={"step": step, "changes": changes})
+    assert answer.json()["errors"][0]["pointer"].startswith("/changes/model"), "its weights are loaded"
+    answer = client.post(f"/v1/runs/{job}/forks", json={"step": step})
+    assert answer.status_code == 201, answer.text
+    fork = worker.claim()
+    assert fork.checkpoint is not None
+    assert (fork.checkpoint.step, fork.checkpoint.sha256, fork.forked) == (step, "1" * 64, True)
+    worker.finish(fork, state=State.FAILED, failure={"code": "diverged", "detail": ""})
+    client.post(f"/v1/runs/{fork.run_id}/retry", json={"from": "start"})
+    again = worker.claim()
+    assert (again.checkpoint, again.forked) == (fork.checkpoint, True)
+
+
+def test_a_fork_from_the_start_of_one_that_began_from_an_escape_begins_anew(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    run = submit()["runs"][0]["id"]
+    worker.finish(worker.claim(), points(1, 5))
+    job = probed(client, run, step=0)["id"]
+    held = worker.claim()
+    escaped(worker, held, 0)
+    worker.finish(held)
+    client.post(f"/v1/runs/{job}/forks", json={"step": 0})
+    worker.finish(fork := worker.claim(), points(1, 5))
+    client.post(f"/v1/runs/{fork.run_id}/forks", json={"step": 0})
+    assert worker.claim().checkpoint is None
+
+
+def test_a_job_that_compares_is_given_the_other_states(client: TestClient, submit: Submit, worker: Worker) -> None:
+    submit(seeds=[0, 1], checkpoint={"keep_every": 10})
+    first, second = trained(worker, 10, 20, 30), trained(worker, 10)
+    probes = [{"kind": "trajectory"}, {"kind": "line", "run": second}]
+    assert client.post(f"/v1/runs/{first}/probes", json={"probes": probes}).status_code == 201
+    beside = worker.claim().beside
+    assert {name: [each.step for each in saved] for name, saved in beside.items()} == {
+        "kept": [10, 20, 30],
+        "other": [10],
+    }
+
+
+def test_an_origin_is_kept_while_its_job_has_not_ended_and_no_longer(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    submit()
+    parent = worker.claim()
+    worker.save(parent, 10, points(1, 10))
+    probed(client, parent.run_id)
+    for step in (20, 30, 40):
+        worker.save(parent, step, points(step - 9, step))
+    assert kept_steps(worker, parent.run_id) == [10, 30, 40]
+    worker.finish(worker.claim())
+    worker.save(parent, 50, points(41, 50))
+    assert kept_steps(worker, parent.run_id) == [40, 50]
+
+
+def kept_steps(worker: Worker, run_id: str) -> list[int]:
+    query = text("SELECT step FROM checkpoint WHERE run_id = :id AND removed_at IS NULL ORDER BY step")
+    with transaction(worker.engine) as connection:
+        return list(connection.execute(query, {"id": run_id}).scalars())
