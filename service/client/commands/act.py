@@ -109,7 +109,7 @@ def do_probe(asked: argparse.Namespace, context: Context) -> int:
     status = _made(asked, context, run)
     if asked.watch and status != watch.INTERRUPTED:
         for reading in client.readings(run.id):
-            context.emit_line(reading)
+            context.emit_line(reading.raw)
     return status
 
 
