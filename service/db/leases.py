@@ -253,7 +253,7 @@ ADVANCE = text(
     """
     UPDATE run SET checkpoint_step = :step, crash_count = 0, lost_count = 0,
         device_count = 0, device_worker = NULL
-    WHERE id = :run_id AND checkpoint_step <= :step
+    WHERE id = :run_id AND checkpoint_step <= :step AND task IS NULL
     """
 )
 RETIRE = text(

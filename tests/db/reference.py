@@ -25,10 +25,15 @@ class Run:
     losses: int = 0
     devices: int = 0
     broken: str | None = None  # the worker whose device failed last
+    parent: int | None = None  # of a probe job
+    looks_at: int = 0  # the parent's checkpoint; 0: its beginning
+    keeps: bool = True  # that checkpoint, which was not found damaged
 
     @property
     def checkpoint(self) -> int:
         """The step the next attempt starts from."""
+        if self.parent is not None:
+            return self.looks_at
         return self.good[-1] if self.good else 0
 
 
@@ -61,6 +66,16 @@ class Reference:
         self.clock += 1
         self.runs.append(Run(self.clock))
 
+    def probe(self, number: int) -> None:
+        """A job that looks at the newest state of a run; it trains nothing."""
+        self.clock += 1
+        self.runs.append(Run(self.clock, parent=number, looks_at=self.runs[number].checkpoint))
+
+    def kept(self, number: int, good: list[int]) -> list[int]:
+        """The newest, and what an open job looks at."""
+        jobs = [run for run in self.runs if run.parent == number and run.state not in TERMINAL]
+        return [step for step in good[:-KEPT] if any(job.keeps and job.looks_at == step for job in jobs)] + good[-KEPT:]
+
     def next(self) -> int | None:
         """The waiting run whose turn it is."""
         waiting = [(run.rank, number) for number, run in enumerate(self.runs) if run.state is State.QUEUED]
@@ -72,7 +87,8 @@ class Reference:
             return None
         run = self.runs[number]
         self.move(run, "claim", State.RUNNING)
-        run.attempt, run.lease, run.visible = run.attempt + 1, lease, run.checkpoint
+        run.attempt, run.lease = run.attempt + 1, lease
+        run.visible = run.checkpoint if run.parent is None else 0
         return Holding(number, lease, worker, run.checkpoint, run.checkpoint)
 
     def held(self, mine: Holding) -> Run | None:
@@ -84,15 +100,17 @@ class Reference:
         if not (run := self.held(mine)):
             return False
         mine.step += steps
-        run.visible = mine.step
+        run.visible = mine.step if run.parent is None else 0
         return True
 
     def checkpoint(self, mine: Holding, steps: int) -> bool:
         if not (run := self.held(mine)):
             return False
+        if run.parent is not None:  # a state it leaves is for others: it has got no further itself
+            return True
         mine.step += steps
         run.visible = mine.step
-        run.good = [*run.good, mine.step][-KEPT:] if run.checkpoint < mine.step else run.good
+        run.good = self.kept(mine.run, [*run.good, mine.step]) if run.checkpoint < mine.step else run.good
         run.crashes = run.losses = run.devices = 0
         run.broken = None
         return True
@@ -101,6 +119,8 @@ class Reference:
         if not (run := self.held(mine)):
             return False
         run.good = [step for step in run.good if step != mine.first]
+        for job in self.runs:
+            job.keeps = job.keeps and not (job.parent == mine.run and job.looks_at == mine.first)
         self.move(run, "quarantine", granted(run))
         return True
 

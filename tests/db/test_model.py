@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, Engine, text
 
-from service.db import endings, experiments, leases, metrics, reaping, runs, wishes
+from service.db import endings, experiments, leases, metrics, offspring, reaping, runs, wishes
 from service.db.chunks import Chunk, pack
 from service.db.leases import Claim, SavedCheckpoint
 from service.db.projects import Principal, find_principal, new_key
@@ -41,6 +41,7 @@ SPEC = Experiment.model_validate_json(
 )
 WORKERS = ("w1", "w2", "w3")
 FAILURE = {"code": "diverged", "detail": ""}
+TASK = {"probes": [{"kind": "sharpness"}]}
 BLOWS = ["checkpoint", "checkpoint", "crash", "crash", "device_fail", "reap", "quarantine"]
 worker = st.sampled_from(WORKERS)
 steps = st.integers(1, 3)
@@ -75,6 +76,14 @@ class Story(RuleBasedStateMachine):
         self.reference.submit()
         self.told("submit", True)
 
+    @precondition(lambda self: len(self.reference.runs) < 6)
+    @rule(which=number)
+    def probe(self, which: int) -> None:
+        which = self.some(which)
+        if self.reference.runs[which].parent is None:
+            self.reference.probe(which)
+            self.told("probe", True, which)
+
     @rule(name=worker)
     def claim(self, name: str) -> None:
         """A worker holds one run at a time, so it claims once it knows that it holds none."""
@@ -90,15 +99,16 @@ class Story(RuleBasedStateMachine):
     @rule(data=st.data(), count=steps, again=st.booleans())
     def flush(self, data: Any, count: int, again: bool) -> None:
         mine = self._one(data)
-        first = mine.step + 1
+        first, count = mine.step + 1, 0 if self.is_job(mine) else count
         self.told("flush", self.reference.flush(mine, count), mine, first, first + count - 1, again)
 
     @precondition(lambda self: self.holdings)
     @rule(data=st.data(), count=st.integers(0, 3), again=st.booleans())
     def checkpoint(self, data: Any, count: int, again: bool) -> None:
         mine = self._one(data)
-        if mine.step + count == mine.first:
-            return  # a trainer saves nothing before its first step
+        count = 0 if self.is_job(mine) else count
+        if mine.step + count == mine.first and not self.is_job(mine):
+            return  # a trainer saves nothing before its first step; a job leaves a state where it looked
         first = mine.step + 1
         self.told("checkpoint", self.reference.checkpoint(mine, count), mine, first, first + count - 1, again)
 
@@ -106,7 +116,7 @@ class Story(RuleBasedStateMachine):
     @rule(data=st.data())
     def quarantine(self, data: Any) -> None:
         mine = self._one(data)
-        if mine.first and mine.step == mine.first:
+        if mine.first and mine.step == mine.first and not self.is_job(mine):
             self.told("quarantine", self.reference.quarantine(mine), mine)
 
     @precondition(lambda self: self.holdings)
@@ -143,13 +153,13 @@ class Story(RuleBasedStateMachine):
             if mine is None or self.reference.held(mine) is None:
                 return
             if blow == "checkpoint":
-                first = mine.step + 1
-                self.told("checkpoint", self.reference.checkpoint(mine, 2), mine, first, first + 1, False)
+                first, count = mine.step + 1, 0 if self.is_job(mine) else 2
+                self.told("checkpoint", self.reference.checkpoint(mine, count), mine, first, first + count - 1, False)
             elif blow == "reap":
                 self.told("reap", self.reference.reap(mine.run), mine.run)
             elif blow != "quarantine":
                 self.told(blow, getattr(self.reference, blow)(mine), mine)
-            elif mine.first and mine.step == mine.first:
+            elif mine.first and mine.step == mine.first and not self.is_job(mine):
                 self.told("quarantine", self.reference.quarantine(mine), mine)
 
     @rule(which=number, wish=st.sampled_from(["cancel", "pause", "pause", "pause", "resume", "resume", "resume"]))
@@ -161,6 +171,9 @@ class Story(RuleBasedStateMachine):
     def reap(self, which: int) -> None:
         which = self.some(which)
         self.told("reap", self.reference.reap(which), which)
+
+    def is_job(self, mine: Holding) -> bool:
+        return self.reference.runs[mine.run].parent is not None
 
     def _one(self, data: Any) -> Holding:
         return self.holdings[data.draw(st.sampled_from(sorted(self.holdings)))]
@@ -203,6 +216,11 @@ class Postgres:
         with transaction(self.engine) as connection:
             experiment_id, _ = experiments.add(connection, self.principal, SPEC, self.pool)
             self.ids += [run.id for run in runs.of_experiments(connection, [experiment_id])]
+        return True
+
+    def probe(self, which: int) -> bool:
+        with transaction(self.engine) as connection:
+            self.ids.append(offspring.probe(connection, self.principal, self.ids[which], TASK, None)[0])
         return True
 
     def claim(self, name: str, lease: str) -> bool:
