@@ -11,6 +11,7 @@ from service.api import (
     checkpoints,
     comparisons,
     datasets,
+    diagnosis,
     events,
     experiments,
     labels,
@@ -37,7 +38,7 @@ from service.settings import settings as read_settings
 
 NOUNS = (
     *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
-    *(comparisons, catalog, labels, storage, planned, readings, probes),
+    *(comparisons, catalog, labels, storage, planned, readings, probes, diagnosis),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

@@ -1,0 +1,149 @@
+"""R22, R24: a rate that is not what was meant, and settings that change nothing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from service.analysis.diagnosis import remedies
+from service.analysis.diagnosis.facts import Facts
+from service.analysis.diagnosis.finding import Clear, Expect, Found, Operation, Outcome, early, evidence, fact
+from service.analysis.diagnosis.progress import learned
+from service.analysis.diagnosis.thresholds import limit
+from service.analysis.diagnosis.trend import median, window
+from service.spec.assign import assign
+
+LOOKED_AT = 400  # steps whose planned rate is computed
+WITHOUT_EFFECT = {"ignored", "no_effect", "never_due"}
+CUT = {"cut_short", "rises_again", "stops_learning"}
+
+
+def schedule(facts: Facts) -> Outcome:
+    """R22: the recorded rates against the planned ones, and a plan that spends much of the run hardly moving."""
+    plan, rates = facts.plan, facts.get("lr")
+    if rates is None or facts.step < window(facts):
+        return early(facts, window(facts))
+    if (other := _other_than_planned(facts)) is not None:
+        return other
+    steps = np.unique(np.linspace(1, plan.total_steps, min(LOOKED_AT, plan.total_steps)).astype(np.int64))
+    if not plan.predictable:
+        return Clear("the rate follows what is measured, which no plan knows before.")
+    planned = plan.planned(steps)
+    largest = float(planned.max())
+    tiny = planned < limit("R22.tiny") * largest
+    share = float(tiny.mean())
+    below_base = largest < limit("R22.tiny") * plan.spec.optimizer.lr
+    if share <= limit("R22.wasted") and not below_base:
+        return Clear("the rates are the planned ones, and the plan uses most of the run.")
+    came = learned(facts)
+    return Found(
+        level="warning" if came is not None and came > limit("any.learned_poorly") else "fault",
+        verdict="schedule_mismatch",
+        text=f"For {share:.0%} of the run the planned rate is below a thousandth of its largest: nothing is learned "
+        f"there. The schedule counts {plan.spec.schedule_unit}s; was the other unit meant?",
+        confidence=0.85,
+        steps=(int(steps[tiny][0]) if tiny.any() else 1, plan.total_steps),
+        evidence=[
+            evidence("share of the run with hardly any rate", share, ">", "R22.wasted", series="lr"),
+            *(fact(f"/schedule{each.pointer}", each.detail) for each in plan.oddities if each.code in CUT),
+        ],
+        patch=_mended(facts, share),
+        remedy="Count the schedule in the other unit, or fit its length to the run.",
+        expect=Expect("the loss goes on falling to the end", "it stops where it did"),
+        explains=("R3", "R9", "R10", "R25"),
+    )
+
+
+def _other_than_planned(facts: Facts) -> Found | None:
+    """A recorded rate that the plan does not give."""
+    plan, rates = facts.plan, facts.series["lr"]
+    if not plan.predictable or plan.spec.precision == "fp16":  # a step that fp16 skips does not count for a schedule
+        return None
+    single = rates.low == rates.high  # buckets within which it changes say nothing of a single step
+    steps, values = rates.steps[single], rates.values[single]
+    if not len(steps):
+        return None
+    chosen = np.unique(np.linspace(0, len(steps) - 1, min(LOOKED_AT, len(steps))).astype(np.int64))
+    planned, recorded, at = plan.planned(steps[chosen]), values[chosen], steps[chosen]
+    apart = np.abs(recorded - planned) / np.maximum(np.abs(planned), 1e-300)
+    apart[np.abs(recorded - planned) < 1e-15] = 0
+    if float(apart.max()) <= limit("R22.apart"):
+        return None
+    place = int(np.argmax(apart > limit("R22.apart")))
+    return Found(
+        level="fault",
+        verdict="schedule_mismatch",
+        text=f"At step {at[place]} the rate was {recorded[place]:.4g}, and {planned[place]:.4g} is planned.",
+        confidence=0.95,
+        steps=(int(at[place]), facts.step),
+        evidence=[evidence("distance from the plan", float(apart[place]), ">", "R22.apart", series="lr")],
+        remedy="Report it: recorded and planned rates should always agree.",
+        expect=Expect("a replay shows the same", "a replay follows the plan"),
+    )
+
+
+def _mended(facts: Facts, share: float) -> remedies.Patch:
+    """The other unit where that uses the run, else half a cosine over all of it."""
+    other = "epoch" if facts.plan.spec.schedule_unit == "step" else "step"
+    patch = [remedies.replace("/schedule_unit", other)]
+    spec = remedies.submittable(facts.plan, patch)
+    if spec is not None:
+        steps = np.unique(np.linspace(1, spec.total_steps, min(LOOKED_AT, spec.total_steps)).astype(np.int64))
+        planned = np.array([spec.rate(int(step)) for step in steps])
+        if float((planned < limit("R22.tiny") * planned.max()).mean()) < share / 2:
+            return patch
+    return remedies.part("schedule", {"kind": "cosine"})
+
+
+def without_effect(facts: Facts) -> Outcome:
+    """R24: parameters that are not trained, layers that never change, and settings that something overrides."""
+    plan = facts.plan
+    frozen = (
+        [] if plan.spec.layout is None else [name for g in assign(plan.spec) if g.optimizer is None for name in g.names]
+    )
+    names = [] if plan.spec.layout is None else [each.name for each in plan.spec.layout]
+    rules = [number for number, rule in enumerate(plan.spec.groups) if rule.freeze]
+    if names and len(frozen) == len(names):
+        patch = [{"op": "remove", "path": f"/groups/{number}"} for number in reversed(rules)]
+        return _effectless(facts, "Every parameter is frozen: nothing is trained.", "fault", 0.99, patch, len(frozen))
+    if still := _still(facts):
+        said = f"{still} gets no update at any step, though it is not frozen."
+        return _effectless(facts, said, "warning", 0.7, [], 1)
+    odd = [each for each in plan.oddities if each.code in WITHOUT_EFFECT]
+    if odd:
+        return _effectless(facts, f"{odd[0].pointer}: {odd[0].detail}", "info", 0.9, [], len(odd))
+    if frozen and len(frozen) > len(names) / 2:
+        patch = [{"op": "remove", "path": f"/groups/{number}"} for number in reversed(rules)]
+        said = f"{len(frozen)} of {len(names)} parameters are frozen."
+        return _effectless(facts, said, "info", 0.9, patch, len(frozen))
+    return Clear("every group has parameters, and what is not frozen is updated.")
+
+
+def _still(facts: Facts) -> str | None:
+    """A layer that is to be trained and whose weights never moved."""
+    if facts.step < window(facts):
+        return None
+    trained = (
+        {name.rpartition(".")[0] for g in assign(facts.plan.spec) if g.optimizer for name in g.names}
+        if (facts.plan.spec.layout is not None)
+        else set()
+    )
+    ratios = facts.layers("update_ratio")
+    moving = any(median(curve) > 0 for curve in ratios.values())
+    return next((path for path, c in ratios.items() if path in trained and moving and float(c.high.max()) == 0), None)
+
+
+def _effectless(
+    facts: Facts, text: str, level: str, confidence: float, patch: Sequence[Operation], count: int
+) -> Found:
+    return Found(
+        level="fault" if level == "fault" else "warning" if level == "warning" else "info",
+        verdict="setting_had_no_effect",
+        text=text,
+        confidence=confidence,
+        steps=(1, max(1, facts.step)),
+        evidence=[fact("settings or parameters concerned", count)],
+        patch=patch,
+        remedy="Unfreeze what is to be trained." if patch else "Remove the setting, or what overrides it.",
+        expect=Expect("without it the curve is another", "the curve stays the same, bit for bit"),
+        explains=("R3", "R9", "R10", "R11") if level == "fault" else (),
+    )

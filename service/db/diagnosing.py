@@ -1,0 +1,65 @@
+"""Everything recorded of a run, small enough to be judged at once: curves exact or in buckets, readings, seeds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import Connection
+
+from service.analysis.diagnosis.facts import Reading, Series, Sibling
+from service.analysis.reduce import level_for, taken
+from service.db import metrics, pyramid, readings, runs
+from service.db.metrics import SYSTEM, Summary
+from service.db.projects import Principal
+from service.db.pyramid import Asked
+from service.db.runs import StoredRun
+from service.lifecycle import State
+
+POINTS = 2048  # most of a series
+ENDED = (State.SUCCEEDED, State.FAILED)  # a cancelled run tells nothing
+
+
+def curves(connection: Connection, run_id: str) -> dict[str, Series]:
+    """Every series of a run that is not about the machine: exact up to 2,048 points, else in buckets with extremes."""
+    known = [each for each in metrics.summaries(connection, [run_id])[run_id] if not each.name.startswith(SYSTEM)]
+    short = [each for each in known if 0 < each.n <= POINTS]
+    long = [each for each in known if each.n > POINTS]
+    return _exact(connection, run_id, short) | _reduced(connection, run_id, long)
+
+
+def _exact(connection: Connection, run_id: str, known: Sequence[Summary]) -> dict[str, Series]:
+    found = pyramid.points(connection, [Asked(run_id, each.id) for each in known], 0, 2**62)
+    ends = zip(known, found.bounds, found.bounds[1:], strict=False)
+    return {each.name: Series.exact(found.steps[a:b], found.values[a:b]) for each, a, b in ends if a < b}
+
+
+def _reduced(connection: Connection, run_id: str, known: Sequence[Summary]) -> dict[str, Series]:
+    if not known:
+        return {}
+    first, last = min(each.first_step or 0 for each in known), max(each.last_step or 0 for each in known)
+    level = level_for(first, last, POINTS)
+    found = pyramid.buckets(connection, [Asked(run_id, each.id) for each in known], level, first, last)
+    ends = zip(known, found.bounds, found.bounds[1:], strict=False)
+    return {each.name: Series.reduced(taken(found.reduced, np.arange(a, b))) for each, a, b in ends if a < b}
+
+
+def read_by_instruments(connection: Connection, principal: Principal, run_id: str) -> list[Reading]:
+    """The visible readings of a run and of its probes, oldest first."""
+    found = readings.of_run(connection, principal, run_id, None, 0, readings.MOST)
+    ordered = sorted(found, key=lambda each: (each.step, each.id))
+    return [Reading(each.id, each.step, each.kind, each.data) for each in ordered]
+
+
+def siblings(connection: Connection, run: StoredRun) -> tuple[list[Sibling], str]:
+    """What the seeds of its experiment that have ended came to, and the series that is: val/loss, else loss."""
+    ended = [each for each in runs.of_experiments(connection, [run.experiment_id]) if each.state in ENDED]
+    known = metrics.summaries(connection, [each.id for each in ended], ["val/loss", "loss"])
+    by_name = {each.id: {summary.name: summary for summary in known[each.id]} for each in ended}
+    name = "val/loss" if any("val/loss" in series for series in by_name.values()) else "loss"
+    return [Sibling(each.id, each.seed, _final(each, by_name[each.id].get(name))) for each in ended], name
+
+
+def _final(run: StoredRun, summary: Summary | None) -> float:
+    """NaN where it failed: its last value is not what it would have come to."""
+    if run.state is not State.SUCCEEDED or summary is None or summary.last is None:
+        return float("nan")
+    return summary.last
