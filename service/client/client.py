@@ -15,6 +15,7 @@ from service.client.views import (
     Checkpoint,
     Comparison,
     Dataset,
+    Diagnosis,
     Experiment,
     ExperimentItem,
     Kind,
@@ -200,6 +201,14 @@ class Client:
     def _wish(self, run_id: str, wish: str, body: Json | None = None) -> Run:
         key = None if body is None else secrets.token_hex(16)  # with a body it makes a run: once, however often asked
         return Run.of(self.http.post(f"/v1/runs/{_part(run_id)}/{wish}", body, idempotency_key=key))
+
+    def diagnosis(self, run_id: str) -> Diagnosis:
+        """Why it learned or did not, also while it trains: findings with evidence, and patches of the spec."""
+        return Diagnosis.of(self.http.get(f"/v1/runs/{_part(run_id)}/diagnosis"))
+
+    def diagnosis_text(self, run_id: str) -> str:
+        """The same as a short text."""
+        return self.http.text(f"/v1/runs/{_part(run_id)}/diagnosis")
 
     # Comparisons
 

@@ -42,6 +42,13 @@ class Http:
         """The document at `path`."""
         return _document(self._send("GET", path, query=query, harmless=True))
 
+    def text(self, path: str) -> str:
+        """What is at `path` as a text for people."""
+        answer = self._send("GET", path, headers={"Accept": "text/plain"}, harmless=True)
+        if not answer.is_success:
+            raise _refusal(answer)
+        return answer.text
+
     def post(self, path: str, body: Any = None, query: Query | None = None, idempotency_key: str | None = None) -> Any:
         """The answer to a posted document; one with an idempotency key is posted again when the answer was lost."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}

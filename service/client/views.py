@@ -226,3 +226,18 @@ class Reading(View):
     data: Json = field(default_factory=dict, repr=False)
     at: When = None
     raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Diagnosis(View):
+    """Why a run learned or did not. `findings` begin with the gravest; `checked` has what each rule came to."""
+
+    run_id: str
+    state: str
+    step: int
+    level: str
+    headline: str
+    complete: bool = False
+    findings: Annotated[tuple[Json, ...], Read(tuple)] = ()
+    checked: Annotated[tuple[Json, ...], Read(tuple)] = field(default=(), repr=False)
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
