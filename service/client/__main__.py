@@ -1,7 +1,7 @@
 """`saddle`, also `python3 -m service.client`: Saddle from the terminal.
 
-Exit status: 0 done, 1 a watched run failed or was cancelled, or has a fault, 2 the command or the spec is wrong, 3 the server does not
-answer, 130 Ctrl-C.
+Exit status: 0 done, 1 a watched run failed or was cancelled, or a diagnosed one has a fault, 2 the command or the spec
+is wrong, 3 the server does not answer, 130 Ctrl-C.
 """
 
 import argparse

@@ -6,7 +6,7 @@ import numpy as np
 
 from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.facts import Facts
-from service.analysis.diagnosis.finding import Clear, Expect, Found, Operation, Outcome, early, evidence, fact
+from service.analysis.diagnosis.finding import Clear, Expect, Found, Level, Operation, Outcome, early, evidence, fact
 from service.analysis.diagnosis.progress import learned
 from service.analysis.diagnosis.thresholds import limit
 from service.analysis.diagnosis.trend import median, window
@@ -101,20 +101,21 @@ def without_effect(facts: Facts) -> Outcome:
         [] if plan.spec.layout is None else [name for g in assign(plan.spec) if g.optimizer is None for name in g.names]
     )
     names = [] if plan.spec.layout is None else [each.name for each in plan.spec.layout]
-    rules = [number for number, rule in enumerate(plan.spec.groups) if rule.freeze]
-    if names and len(frozen) == len(names):
-        patch = [{"op": "remove", "path": f"/groups/{number}"} for number in reversed(rules)]
-        return _effectless(facts, "Every parameter is frozen: nothing is trained.", "fault", 0.99, patch, len(frozen))
     if still := _still(facts):
-        said = f"{still} gets no update at any step, though it is not frozen."
+        said = f"The layer {still} gets no update at any step, though it is not frozen."
         return _effectless(facts, said, "warning", 0.7, [], 1)
+    if frozen and len(frozen) > limit("R24.frozen") * len(names):
+        rules = [number for number, rule in enumerate(plan.spec.groups) if rule.freeze]
+        patch = [{"op": "remove", "path": f"/groups/{number}"} for number in reversed(rules)]
+        came = learned(facts)
+        poor = came is not None and came < limit("any.learned_poorly")
+        said = f"Most parameters are frozen: {len(frozen)} of {len(names)} tensors are not trained."
+        return _effectless(facts, said, "fault" if poor else "info", 0.9, patch, len(frozen))
     odd = [each for each in plan.oddities if each.code in WITHOUT_EFFECT]
     if odd:
-        return _effectless(facts, f"{odd[0].pointer}: {odd[0].detail}", "info", 0.9, [], len(odd))
-    if frozen and len(frozen) > len(names) / 2:
-        patch = [{"op": "remove", "path": f"/groups/{number}"} for number in reversed(rules)]
-        said = f"{len(frozen)} of {len(names)} parameters are frozen."
-        return _effectless(facts, said, "info", 0.9, patch, len(frozen))
+        return _effectless(
+            facts, f"A setting has no effect: {odd[0].pointer}: {odd[0].detail}", "info", 0.9, [], len(odd)
+        )
     return Clear("every group has parameters, and what is not frozen is updated.")
 
 
@@ -133,10 +134,10 @@ def _still(facts: Facts) -> str | None:
 
 
 def _effectless(
-    facts: Facts, text: str, level: str, confidence: float, patch: Sequence[Operation], count: int
+    facts: Facts, text: str, level: Level, confidence: float, patch: Sequence[Operation], count: int
 ) -> Found:
     return Found(
-        level="fault" if level == "fault" else "warning" if level == "warning" else "info",
+        level=level,
         verdict="setting_had_no_effect",
         text=text,
         confidence=confidence,

@@ -93,6 +93,7 @@ TABLE = (
     _t("R22.wasted", 0.4, "share of the run", "spent with such a rate"),
     _t("R23.gap", 2, "times", "loss with a batch's own statistics over that with running ones", THUMB),
     _t("R23.matters", 0.1, "share of the trivial loss", "by which the two losses differ"),
+    _t("R24.frozen", 0.5, "share of tensors", "that are not trained"),
     _t("R25.lost", 0.5, "share of entries", "whose update is too small to change the weight"),
     _t("R26.runs", 3, "seeds", "fewer say nothing of a spread", THUMB),
     _t("R26.spread", 0.25, "share of what was learned", "standard deviation of the final values over the seeds"),

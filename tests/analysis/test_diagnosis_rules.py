@@ -1,0 +1,358 @@
+"""Each rule against a drawn run that must set it off and one that nearly does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.analysis import diagnosis
+from service.analysis.diagnosis.facts import Facts
+from service.analysis.diagnosis.finding import Clear, Found, Unknown
+from service.analysis.diagnosis.rules import RULES
+from service.analysis.diagnosis.thresholds import TABLE
+from service.spec import posted
+from service.spec.patching import patched
+
+from .drawn import AT, FIRST, LAST, LN10, STEPS, drawn, evaluated, falling, flat, noise, reading, seeds
+
+BY_ID = {rule.id: rule for rule in RULES}
+ADAM = {"optimizer": {"kind": "adam", "lr": 1e-3}}
+DEEP_SIGMOID = {"model": {"kind": "mlp", "hidden": [16, 16, 16], "activation": "sigmoid"}}
+ENDS_IN_SIGMOID = {
+    "model": {
+        "kind": "sequential",
+        "layers": [{"layer": "Flatten"}, {"layer": "Linear", "out_features": 10}, {"layer": "Sigmoid"}],
+    }
+}
+WIDE = {"model": {"kind": "mlp", "hidden": [32], "init": {"kind": "normal", "std": 1.0}}}
+ZEROS = {"model": {"kind": "mlp", "hidden": [32], "init": {"kind": "zeros"}}}
+RAW = {"dataset": {"kind": "diabetes", "target_scaling": "none"}, "loss": {"kind": "mse"}}
+UNSCALED = {"dataset": {"kind": "wine", "scaling": "none"}, "batch_size": 16}
+FULL = {"batch_size": "full"}
+BATCH_NORM = {"model": {"kind": "mlp", "hidden": [32], "norm": "batch"}, "batch_size": 4}
+RAW_START = reading("start", 0, trivial_loss=5900, initial_loss=29_000, target_variance=5900)
+SCALED_START = reading("start", 0, trivial_loss=1.0, initial_loss=1.1)
+ESCAPE = {"measured_drop": 0.4}
+SADDLE = reading("critical_point", verdict="strict_saddle", lambda_min=-0.3, loss=2.0, escape=ESCAPE)
+SADDLE_BEFORE = reading("critical_point", 400, verdict="strict_saddle", lambda_min=-0.3)
+FROZEN = {"groups": [{"match": {"name": each}, "freeze": True} for each in ("layers.0.*", "*.bias")]}
+FLAT = flat(LN10, 0.005)
+TO_AND_FRO = flat(1.0, 0.001)
+JUMP = np.where((AT > 700) & (AT < 705), 40.0, falling(0.05, time=50))
+
+
+def climbing() -> Facts:
+    return drawn(np.where(AT < 300, falling(), 0.2 * np.exp((AT - 300) / 100)))
+
+
+def broken(at: int, loss: object) -> Facts:
+    values = np.asarray(loss, dtype=np.float64).copy()[:at]
+    values[-1] = np.nan
+    return drawn(values, state="failed", step=at, failure={"code": "diverged", "step": at})
+
+
+def norms(first: float, last: float) -> dict[str, object]:
+    return {f"grad_norm/{FIRST}": flat(first), f"grad_norm/{LAST}": flat(last), "grad_norm": flat(max(first, last))}
+
+
+@dataclass(frozen=True)
+class Case:
+    """`hit` sets the rule off with this verdict and level; `miss` nearly does."""
+
+    rule: str
+    verdict: str
+    level: str
+    hit: Callable[[], Facts]
+    miss: Callable[[], Facts]
+
+
+CASES = [
+    Case("R1", "nonfinite:overflow", "fault", lambda: broken(400, 1.01**AT), lambda: drawn(1.001**AT)),
+    Case("R1", "nonfinite:input", "fault", lambda: broken(1, [2.0]), drawn),
+    Case(
+        "R2",
+        "bad_init_or_scale",
+        "fault",
+        lambda: drawn(flat(9.0), ZEROS),
+        lambda: drawn(falling(start=LN10 * 1.25)),
+    ),
+    Case(
+        "R2",
+        "bad_init_or_scale",
+        "fault",
+        lambda: drawn(flat(25_000.0), RAW, readings=RAW_START),
+        lambda: drawn(flat(1.0), {**RAW, "dataset": {"kind": "diabetes"}}, readings=SCALED_START),
+    ),
+    Case("R2", "bad_init_or_scale", "warning", lambda: drawn(falling(start=9.0), WIDE), drawn),
+    Case(
+        "R3",
+        "zero_or_symmetric_init",
+        "fault",
+        lambda: drawn(FLAT, ZEROS, series=norms(0.0, 0.05)),
+        lambda: drawn(flat(LN10 * 0.97, 0.005), series=norms(0.1, 0.1)),
+    ),
+    Case(
+        "R3",
+        "dead",
+        "fault",
+        lambda: drawn(FLAT, series=norms(0.0, 0.05)),
+        lambda: drawn(np.where(AT < 180, FLAT, falling())),
+    ),
+    Case("R3", "labels_unrelated", "fault", lambda: drawn(FLAT, series=norms(0.1, 0.1)), lambda: drawn(FLAT[:150])),
+    Case(
+        "R3",
+        "labels_unrelated",
+        "fault",
+        lambda: drawn(
+            falling(0.5), series={"val/loss": evaluated(np.linspace(2.3, 4, 20)), "val/accuracy": evaluated([0.1] * 20)}
+        ),
+        lambda: drawn(falling(0.5), series={"val/loss": evaluated(np.linspace(2.2, 4, 20))}),
+    ),
+    Case(
+        "R4",
+        "pipeline_or_capacity",
+        "fault",
+        lambda: drawn(readings=reading("overfit_batch", first_loss=2.3, last_loss=1.2)),
+        lambda: drawn(readings=reading("overfit_batch", first_loss=2.3, last_loss=0.2)),
+    ),
+    Case("R5", "softmax_applied_twice", "fault", lambda: drawn(falling(1.6), ENDS_IN_SIGMOID), drawn),
+    Case("R6", "lr_above_stability", "fault", climbing, lambda: drawn(falling(1e-4, time=80) * np.exp(noise(1.0)))),
+    Case(
+        "R6",
+        "lr_above_stability",
+        "fault",
+        lambda: drawn(np.concatenate([[2.3, 40, 90], flat(3.2, 0.2)[3:]])),
+        lambda: drawn(flat(LN10 * 1.1, 0.3)),
+    ),
+    Case(
+        "R6",
+        "outlier_gradient",
+        "fault",
+        lambda: drawn(
+            np.where(AT < 800, falling(), 3.0), series={"grad_norm": np.where((AT > 795) & (AT < 800), 500.0, 1.0)}
+        ),
+        lambda: drawn(JUMP, series={"grad_norm": np.where((AT > 700) & (AT < 705), 500.0, 1.0)}),
+    ),
+    Case(
+        "R7",
+        "bouncing_not_critical",
+        "fault",
+        lambda: drawn(flat(1.5, 0.001), FULL, series={"cosine/gradient": flat(-0.9), "grad_norm": flat(3.0)}),
+        lambda: drawn(
+            np.linspace(2.3, 1.0, STEPS), FULL, series={"cosine/gradient": flat(-0.9), "grad_norm": flat(3.0)}
+        ),
+    ),
+    Case(
+        "R8",
+        "edge_of_stability",
+        "info",
+        lambda: drawn(np.linspace(2.3, 0.3, STEPS), FULL, series={"sharpness/ratio": flat(1.02)}),
+        lambda: drawn(np.linspace(2.3, 0.3, STEPS), FULL, series={"sharpness/ratio": flat(0.6)}),
+    ),
+    Case(
+        "R9",
+        "lr_too_small",
+        "fault",
+        lambda: drawn(np.linspace(2.3, 2.25, STEPS), series={"update_ratio": flat(3e-6)}),
+        lambda: drawn(np.linspace(2.3, 2.25, STEPS), series={"update_ratio": flat(3e-5)}),
+    ),
+    Case(
+        "R10",
+        "strict_saddle",
+        "fault",
+        lambda: drawn(flat(2.0), FULL, readings=SADDLE),
+        lambda: drawn(np.where(AT < 500, 2.0, 0.4), FULL, readings=SADDLE_BEFORE),
+    ),
+    Case(
+        "R10",
+        "minimum",
+        "info",
+        lambda: drawn(flat(0.2), FULL, readings=reading("critical_point", verdict="minimum")),
+        lambda: drawn(readings=reading("critical_point", verdict="not_critical")),
+    ),
+    Case(
+        "R11",
+        "vanishing_gradient",
+        "fault",
+        lambda: drawn(FLAT, DEEP_SIGMOID, series={"grad_norm/layers.0": flat(1e-7), "grad_norm/layers.6": flat(0.1)}),
+        lambda: drawn(FLAT, DEEP_SIGMOID, series={"grad_norm/layers.0": flat(5e-4), "grad_norm/layers.6": flat(0.1)}),
+    ),
+    Case(
+        "R12",
+        "exploding_gradient",
+        "fault",
+        lambda: drawn(flat(2.0, 0.3), series={"grad_norm": np.where(AT % 100 == 0, 900.0, 1.0)}),
+        lambda: drawn(flat(2.0, 0.3), series={"grad_norm": np.where(AT % 100 == 0, 40.0, 1.0)}),
+    ),
+    Case(
+        "R13",
+        "dying_relu",
+        "fault",
+        lambda: drawn(flat(2.0, 0.1), series={"dead_share/layers.1": np.minimum(0.95, AT / 300)}),
+        lambda: drawn(flat(2.0, 0.1), series={"dead_share/layers.1": flat(0.4)}),
+    ),
+    Case(
+        "R14",
+        "saturated_output",
+        "fault",
+        lambda: drawn(flat(2.0, 0.1), DEEP_SIGMOID, series={"saturated_share/layers.1": flat(0.8)}),
+        lambda: drawn(falling(), DEEP_SIGMOID, series={"saturated_share/layers.1": flat(0.8)}),
+    ),
+    Case(
+        "R14",
+        "saturated_output",
+        "fault",
+        lambda: drawn(flat(1.2, 0.05), {"loss": {"kind": "softmax_mse"}}),
+        lambda: drawn(falling(0.05, 0.9), {"loss": {"kind": "softmax_mse"}}),
+    ),
+    Case(
+        "R15",
+        "ill_conditioned_inputs",
+        "fault",
+        lambda: drawn(flat(1.0), UNSCALED, readings=reading("start", 0, feature_std_ratio=2500.0)),
+        lambda: drawn(flat(1.0), UNSCALED, readings=reading("start", 0, feature_std_ratio=80.0)),
+    ),
+    Case(
+        "R16",
+        "stale_second_moment",
+        "warning",
+        lambda: drawn(JUMP, ADAM, series={"sharpness/ratio": np.where(abs(AT - 702) < 10, 2.5, 0.5)}),
+        lambda: drawn(falling(0.05, time=50), ADAM, series={"sharpness/ratio": flat(2.5)}),
+    ),
+    Case(
+        "R17",
+        "eps_dominated_parameters",
+        "info",
+        lambda: drawn(None, ADAM, series={"rate/q50": flat(1e-2), "rate/q99": flat(50.0), "rate/unused": flat(0.0)}),
+        lambda: drawn(None, ADAM, series={"rate/q50": flat(1e-2), "rate/q99": flat(5.0), "rate/unused": flat(0.005)}),
+    ),
+    Case(
+        "R18",
+        "accumulator_exhausted",
+        "fault",
+        lambda: drawn(np.linspace(2.3, 2.0, STEPS), {"optimizer": {"kind": "adagrad"}}, series={"rate/q50": 0.1 / AT}),
+        lambda: drawn(
+            np.linspace(2.3, 2.0, STEPS), {"optimizer": {"kind": "adagrad"}}, series={"rate/q50": 0.1 / np.sqrt(AT)}
+        ),
+    ),
+    Case(
+        "R19",
+        "needs_warmup",
+        "warning",
+        lambda: drawn(falling() + 12 * np.exp(-(((AT - 20) / 10.0) ** 2))),
+        lambda: drawn(falling() + 1 * np.exp(-(((AT - 20) / 10.0) ** 2))),
+    ),
+    Case(
+        "R20",
+        "noise_dominated",
+        "info",
+        lambda: drawn(series={"noise_scale": flat(900.0)}),
+        lambda: drawn(series={"noise_scale": flat(200.0)}),
+    ),
+    Case(
+        "R20",
+        "wasteful_batch",
+        "info",
+        lambda: drawn(series={"noise_scale": flat(2.0)}),
+        lambda: drawn(series={"noise_scale": flat(4.0)}),
+    ),
+    Case(
+        "R21",
+        "overfitting",
+        "warning",
+        lambda: drawn(falling(0.01), series={"val/loss": evaluated([2, 1, 0.5, 0.3, *np.linspace(0.3, 0.9, 16)])}),
+        lambda: drawn(falling(0.2), series={"val/loss": evaluated([2, 1, 0.5, 0.3, *np.full(16, 0.31)])}),
+    ),
+    Case(
+        "R22",
+        "schedule_mismatch",
+        "fault",
+        lambda: drawn(flat(2.0, 0.01), {"schedule": {"kind": "step", "step_size": 10}}),
+        lambda: drawn(flat(2.0, 0.01), {"schedule": {"kind": "cosine"}}),
+    ),
+    Case(
+        "R22",
+        "schedule_mismatch",
+        "fault",
+        lambda: drawn(series={"lr": np.where(AT < 500, 0.05, 0.06)}),
+        lambda: drawn(series={"lr": np.full(STEPS, 0.05 * (1 + 1e-7))}),
+    ),
+    Case(
+        "R23",
+        "bn_statistics",
+        "warning",
+        lambda: drawn(flat(1.0), BATCH_NORM, series={"bn_gap": evaluated([0.2] * 10)}),
+        lambda: drawn(flat(1.0), BATCH_NORM, series={"bn_gap": evaluated([0.7] * 10)}),
+    ),
+    Case(
+        "R24",
+        "setting_had_no_effect",
+        "fault",
+        lambda: drawn(flat(2.0), FROZEN),
+        lambda: drawn(None, {"groups": [{"match": {"name": "layers.0.*"}, "lr": 0.01}]}),
+    ),
+    Case(
+        "R25",
+        "update_underflow",
+        "fault",
+        lambda: drawn(FLAT, series={"underflow_share": flat(0.8)}),
+        lambda: drawn(FLAT, series={"underflow_share": flat(0.3)}),
+    ),
+    Case(
+        "R26",
+        "within_noise",
+        "warning",
+        lambda: drawn(siblings=seeds(0.1, 0.2, 2.2, 1.9)),
+        lambda: drawn(siblings=seeds(0.1, 0.12, 0.15)),
+    ),
+]
+NAMES = [f"{case.rule}-{number}" for number, case in enumerate(CASES)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_rule_finds_what_it_is_for(case: Case) -> None:
+    found = BY_ID[case.rule].judge(case.hit())
+    assert isinstance(found, Found), found
+    assert (found.verdict, found.level) == (case.verdict, case.level)
+    assert found.verdict in BY_ID[case.rule].verdicts
+    assert found.evidence
+    assert not found.text[0].islower()
+    assert 0 < found.confidence <= 1
+    assert found.steps[0] <= found.steps[1]
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_rule_lets_a_near_miss_pass(case: Case) -> None:
+    outcome = BY_ID[case.rule].judge(case.miss())
+    assert isinstance(outcome, Clear | Unknown), outcome
+    assert outcome.why
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_patch_leads_to_another_spec_that_can_be_posted(case: Case) -> None:
+    facts = case.hit()
+    found = BY_ID[case.rule].judge(facts)
+    assert isinstance(found, Found)
+    if not found.patch:
+        assert case.rule in WITHOUT_PATCH or case.verdict in WITHOUT_PATCH
+        return
+    changed = posted.read(patched(facts.plan.document, found.patch)).spec
+    assert changed.hash != facts.plan.spec.hash
+
+
+WITHOUT_PATCH = {"nonfinite:input", "labels_unrelated", "R4", "minimum", "schedule_mismatch"}
+
+
+def test_there_is_a_case_for_every_verdict_that_needs_no_other_run() -> None:
+    named = {verdict for rule in RULES for verdict in rule.verdicts}
+    assert named - {case.verdict for case in CASES} == {"nonfinite:amp", "nonfinite:log0", "flat"}
+
+
+def test_every_threshold_is_used_and_has_a_source() -> None:
+    folder = Path(diagnosis.__path__[0])
+    text = "\n".join(path.read_text() for path in folder.glob("*.py") if path.name != "thresholds.py")
+    assert [each.key for each in TABLE if f'"{each.key}"' not in text] == []
+    assert all(each.source and each.unit and each.meaning for each in TABLE)
+    assert len({each.key for each in TABLE}) == len(TABLE)
