@@ -35,7 +35,7 @@ BATCH_NORM = {"model": {"kind": "mlp", "hidden": [32], "norm": "batch"}, "batch_
 RAW_START = reading("start", 0, trivial_loss=5900, initial_loss=29_000, target_variance=5900)
 SCALED_START = reading("start", 0, trivial_loss=1.0, initial_loss=1.1)
 ESCAPE = {"measured_drop": 0.4}
-SADDLE = reading("critical_point", verdict="strict_saddle", lambda_min=-0.3, loss=2.0, escape=ESCAPE)
+SADDLE = reading("critical_point", verdict="strict_saddle", lambda_min=-0.3, nearness={"loss": 2.0}, escape=ESCAPE)
 SADDLE_BEFORE = reading("critical_point", 400, verdict="strict_saddle", lambda_min=-0.3)
 FROZEN = {"groups": [{"match": {"name": each}, "freeze": True} for each in ("layers.0.*", "*.bias")]}
 FLAT = flat(LN10, 0.005)
@@ -114,8 +114,8 @@ CASES = [
         "R4",
         "pipeline_or_capacity",
         "fault",
-        lambda: drawn(readings=reading("overfit_batch", first_loss=2.3, last_loss=1.2)),
-        lambda: drawn(readings=reading("overfit_batch", first_loss=2.3, last_loss=0.2)),
+        lambda: drawn(readings=reading("overfit_batch", share=0.5)),
+        lambda: drawn(readings=reading("overfit_batch", share=0.08)),
     ),
     Case("R5", "softmax_applied_twice", "fault", lambda: drawn(falling(1.6), ENDS_IN_SIGMOID), drawn),
     Case("R6", "lr_above_stability", "fault", climbing, lambda: drawn(falling(1e-4, time=80) * np.exp(noise(1.0)))),
@@ -156,7 +156,7 @@ CASES = [
         "lr_too_small",
         "fault",
         lambda: drawn(np.linspace(2.3, 2.25, STEPS), series={"update_ratio": flat(3e-6)}),
-        lambda: drawn(np.linspace(2.3, 2.25, STEPS), series={"update_ratio": flat(3e-5)}),
+        lambda: drawn(np.linspace(2.3, 2.25, STEPS), series={"update_ratio": flat(6e-5)}),
     ),
     Case(
         "R10",

@@ -1,5 +1,6 @@
 """R8, R10: where the curvature puts the training, and what kind of point it came to rest at."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from service.analysis.diagnosis import remedies
@@ -82,13 +83,13 @@ def _without(facts: Facts, reading: Reading | None) -> Outcome:
 
 def _saddle(facts: Facts, reading: Reading) -> Outcome:
     data = reading.data
-    least, drop = _number(data, "lambda_min"), _drop(data)
+    least, drop = reading.number("lambda_min"), _within(data, "escape", "measured_drop")
     seen: list[Evidence] = [
         fact("verdict", str(data.get("verdict")), "Hessian's extreme eigenvalues", reading=reading.id)
     ]
     if least is not None:
         seen.append(fact("smallest eigenvalue", least, "Lanczos or dense", reading=reading.id))
-    loss, now = facts.get("loss"), _number(data, "loss")
+    loss, now = facts.get("loss"), _within(data, "nearness", "loss")
     size = abs(now) if now else 1.0
     if drop is not None:
         at = limit("R10.escape") * size
@@ -156,14 +157,8 @@ def _rest(facts: Facts, reading: Reading, verdict: str) -> Outcome:
     )
 
 
-def _number(data: Any, key: str) -> float | None:
-    found = data.get(key)
+def _within(data: Mapping[str, Any], part: str, key: str) -> float | None:
+    """A number in a part of a reading."""
+    inner = data.get(part)
+    found = inner.get(key) if isinstance(inner, Mapping) else None
     return float(found) if isinstance(found, int | float) else None
-
-
-def _drop(data: Any) -> float | None:
-    escape = data.get("escape")
-    found = _number(escape, "measured_drop") if isinstance(escape, dict) else None
-    if found is None and isinstance(escape, dict):
-        found = _number(escape, "measured")
-    return found

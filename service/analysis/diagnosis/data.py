@@ -44,7 +44,8 @@ def ill_conditioned(facts: Facts) -> Outcome:
         patch=patch,
         remedy="Standardise the features.",
         expect=Expect("the loss falls faster at the same rate", "it falls as before"),
-        explains=("R2", "R3", "R7", "R9", "R13", "R14"),
+        explains=("R1", "R2", "R3", "R6", "R7", "R9", "R11", "R12", "R13", "R14", "R19", "R26") if poor else (),
+        rank=-2,
     )
 
 

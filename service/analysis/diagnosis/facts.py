@@ -1,5 +1,6 @@
 """What a diagnosis is drawn from: the plan, the recorded series, readings of instruments, and how the run stands."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,6 +65,13 @@ class Reading:
     step: int
     kind: str
     data: Mapping[str, Any]
+
+    def number(self, key: str) -> float | None:
+        """A finite number of it; None where there is none."""
+        found = self.data.get(key)
+        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+            return None
+        return float(found)
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,9 @@ class Found:
     expect: Expect | None = None
     probes: Sequence[str] = ()
     explains: Sequence[str] = ()
-    rank: int = 0  # 0: a cause; 1: what several causes look like; 2: a description, left where nothing says more
+    rank: int = (
+        0  # -2, -1: what a plan or its data make sure of; 0: a cause; 1: what several causes look like; 2: a sign
+    )
 
 
 @dataclass(frozen=True)

@@ -165,17 +165,16 @@ def _better_than_chance(facts: Facts) -> bool:
 def one_batch(facts: Facts) -> Outcome:
     """R4: whether one batch can be learned by heart, and the gradient is right."""
     check, batch = facts.reading("gradient_check"), facts.reading("overfit_batch")
-    error = None if check is None else check.data.get("relative_error", check.data.get("max_relative_error"))
-    if check is not None and isinstance(error, int | float) and error > limit("R4.gradient"):
-        seen = evidence("relative error of the gradient", error, ">", "R4.gradient", reading=check.id)
+    error = None if check is None else check.number("largest")
+    if check is not None and error is not None and check.data.get("passed") is False:
+        at = check.number("tolerance")
+        seen = evidence("relative error of the gradient", error, ">", "R4.gradient", reading=check.id, at=at)
         return _pipeline("The gradient is not that of the loss.", 0.95, [seen], check.step)
     if batch is None:
         return Unknown("nobody tried to overfit one batch: the probe overfit_batch does.", ("overfit_batch",))
-    first, last = batch.data.get("first_loss"), batch.data.get("last_loss", batch.data.get("loss"))
-    if not (isinstance(first, int | float) and isinstance(last, int | float)) or first <= 0:
+    left = batch.number("share")
+    if left is None:
         return Unknown("the reading of overfit_batch holds no losses.")
-    floor = facts.plan.floor or 0.0
-    left = (last - floor) / (first - floor) if first > floor else 0.0
     if left <= limit("R4.left"):
         return Clear(f"one batch alone is learned to {left:.1%} of its first loss.")
     seen = evidence("share of the loss left on one batch", left, ">", "R4.left", reading=batch.id)
@@ -234,4 +233,5 @@ def softmax_twice(facts: Facts) -> Outcome:
         remedy="Let the model end in its last Linear layer.",
         expect=Expect(f"the loss falls below {floor:.4g}", "it does not"),
         explains=("R2", "R3", "R7", "R9", "R10", "R11", "R14"),
+        rank=-1,
     )

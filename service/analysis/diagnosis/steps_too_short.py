@@ -70,8 +70,13 @@ def creeping(facts: Facts) -> Outcome:
         return missing("update_ratio")
     steps = (int(loss.steps[0]), int(loss.steps[-1]))
     seen: list[Evidence] = []
+    crept = None if small is None else small * facts.step
     if small is not None and small < limit("R9.ratio"):
         seen.append(evidence("median update over weight", small, "<", "R9.ratio", series="update_ratio", steps=steps))
+    if small is not None and crept is not None and small < limit("R9.slow") and crept < limit("R9.moved"):
+        seen.append(
+            evidence("sum of all updates over weight", crept, "<", "R9.moved", series="update_ratio", steps=steps)
+        )
     if below is not None and below < limit("R9.sharpness"):
         seen.append(
             evidence("sharpness over its limit", below, "<", "R9.sharpness", series="sharpness/ratio", steps=steps)

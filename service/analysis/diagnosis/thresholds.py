@@ -59,6 +59,8 @@ TABLE = (
     _t("R8.low", 0.9, "of the limit", "sharpness over its limit", "Cohen et al. 2021, arXiv:2103.00065"),
     _t("R8.high", 1.2, "of the limit", "sharpness over its limit", "Cohen et al. 2021, arXiv:2103.00065"),
     _t("R9.ratio", 1e-5, "update / weight", "median norm of an update over that of the weights", THUMB),
+    _t("R9.slow", 1e-4, "update / weight", "median, where all updates together hardly move the weights either"),
+    _t("R9.moved", 0.05, "of the weights", "by which all updates together can have moved them"),
     _t("R9.cosine", 0.9, "cosine", "median between successive gradients: every step finds the same slope"),
     _t("R9.sharpness", 0.01, "of the limit", "sharpness over its limit"),
     _t("R9.good_ratio", 1e-3, "update / weight", "what a healthy update is near", THUMB),

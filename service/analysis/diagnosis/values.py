@@ -81,6 +81,9 @@ def _kind(facts: Facts, step: int, grown: bool) -> tuple[str, str, float]:
         return "amp", "half precision has no numbers beyond 65,504.", 0.7
     if grown:
         return "overflow", "it had grown before, so the steps were too long.", 0.9
+    reading = facts.reading("start")
+    if reading is not None and (reading.number("nonfinite_features") or reading.number("nonfinite_targets")):
+        return "input", "the training rows hold values that are none.", 0.95
     if step == 1:
         return "input", "it broke before any update, so the data or the initial weights did it.", 0.6
     if facts.plan.loss in TAKES_LOGARITHMS:
@@ -124,6 +127,8 @@ def start(facts: Facts) -> Outcome:
         patch=patch,
         remedy="Scale features and targets to standard deviation 1, and initialise by a usual scheme.",
         expect=Expect("the first loss comes near the trivial one", "it stays as far away"),
+        explains=("R1", *EXPLAINED) if bad else (),
+        rank=-1 if bad else 1,
     )
 
 
