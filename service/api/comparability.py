@@ -180,8 +180,27 @@ def warnings(evidence: Evidence, report: Comparability) -> list[str]:
         told.append(f"{open_runs} of the runs have not ended: figures will change.")
     if diverged := sum(map(ended_diverged, runs)):
         told.append(f"{diverged} of the runs diverged: they are counted, and in no mean.")
+    told += without_effect(evidence)
     for name in evidence.question.series:
         without = [m.label for m in evidence.members if not any(name in evidence.summaries[run.id] for run in m.runs)]
         if without:
             told.append(f"Without any {name}: {', '.join(without[:10])}.")
     return told
+
+
+def without_effect(evidence: Evidence) -> list[str]:
+    """Groups whose runs of one seed came out the same to the last bit: what differs between them did nothing."""
+    seen: dict[tuple[object, ...], str] = {}
+    told: dict[str, None] = {}
+    for member in evidence.members:
+        for run in member.runs:
+            loss = evidence.summaries[run.id].get("loss")
+            if loss is None or loss.n < 2:
+                continue
+            same = (run.seed, loss.n, loss.last, loss.min, loss.min_step, loss.max, loss.max_step)
+            other = seen.setdefault(same, member.label)
+            if other != member.label:
+                told[f"{other} and {member.label} have the same losses: what differs between them had no effect."] = (
+                    None
+                )
+    return list(told)

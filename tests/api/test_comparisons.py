@@ -65,6 +65,15 @@ def test_overlapping_intervals_are_called_indistinguishable(client: TestClient, 
     assert len(set(labels)) == 2, "equal names are told apart"
 
 
+def test_settings_that_changed_nothing_are_told(client: TestClient, train: Callable[..., str]) -> None:
+    same = [train([0.1, 0.2], name="one"), train([0.1, 0.3], name="other", optimizer={"kind": "sgd", "lr": 0.2})]
+    view = client.post("/v1/comparisons", json={"experiments": same, "series": ["loss"]}).json()
+    assert "one and other have the same losses: what differs between them had no effect." in view["warnings"]
+    apart = [train([0.1], name="one"), train([0.2], name="other")]
+    view = client.post("/v1/comparisons", json={"experiments": apart, "series": ["loss"]}).json()
+    assert not any("had no effect" in told for told in view["warnings"])
+
+
 def test_one_seed_each_proves_nothing(client: TestClient, train: Callable[..., str]) -> None:
     view = client.post("/v1/comparisons", json={"experiments": [train([0.1]), train([0.9])]}).json()
     assert view["ranking"]["verdict"] == "indistinguishable"

@@ -7,11 +7,13 @@ import numpy as np
 from service.analysis.diagnosis import remedies
 from service.analysis.diagnosis.facts import Facts
 from service.analysis.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Relation, early, evidence
-from service.analysis.diagnosis.progress import first_loss, learned, scale
+from service.analysis.diagnosis.progress import first_loss, learned, scale, trivial
 from service.analysis.diagnosis.thresholds import limit
 from service.analysis.diagnosis.trend import longest, smoothed, tail, window
 
 EXPLAINED = ("R3", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23")
+
+SETTLED = 4  # points until a moving average is one
 
 
 @dataclass(frozen=True)
@@ -162,9 +164,11 @@ def early_instability(facts: Facts) -> Outcome:
     if loss is None or facts.step < 2 * span:
         return early(facts, 2 * span)
     start = loss.between(0, span)
-    if before is None or much is None or len(start) < 3:
+    if before is None or much is None or len(start) <= SETTLED:
         return Clear("the first steps are too few to look at.")
-    peak, at = float(smoothed(start).max()), before.value + (limit("R19.rise") - 1) * much
+    reference = trivial(facts)
+    base = before.value if reference is None else max(before.value, reference.value)  # a first batch may be an easy one
+    peak, at = float(smoothed(start)[SETTLED:].max()), base + (limit("R19.rise") - 1) * much
     if peak <= at:
         return Clear("the loss does not rise in the first twentieth of the run.")
     steps = (int(start.steps[0]), int(start.steps[-1]))

@@ -137,7 +137,7 @@ def _off(facts: Facts, before: float, reference: float) -> tuple[Evidence, str |
     reading = facts.reading("start")
     seen: dict[str, object] = {} if reading is None else dict(reading.data)
     if facts.plan.classes > 1:
-        at = limit("R2.classes") * reference
+        at = limit("R2.classes") * reference * (1 if reading is not None else 2)  # one batch alone may be easy or hard
         apart = evidence(
             "distance from equal guesses", abs(before - reference), ">", "R2.classes", series="loss", at=at
         )

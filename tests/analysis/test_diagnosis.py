@@ -1,0 +1,152 @@
+"""A whole diagnosis: what explains what, what stays unknown, the overall level, and the text."""
+
+import numpy as np
+import pytest
+
+from service.analysis.diagnosis import remedies
+from service.analysis.diagnosis.facts import Series
+from service.analysis.diagnosis.judge import Diagnosis, diagnose
+from service.analysis.diagnosis.plan import Plan
+from service.analysis.diagnosis.text import readable
+from service.analysis.diagnosis.trend import log_slope, longest, theil_sen
+from service.analysis.reduce import reduce
+from service.errors import Invalid
+from service.spec.patching import patched
+
+from .drawn import AT, FIRST, LAST, LN10, STEPS, drawn, falling, flat, reading, spec_of
+
+
+def state(told: Diagnosis, rule: str) -> str:
+    return next(each.state for each in told.checked if each.rule.id == rule)
+
+
+def test_a_healthy_run_is_healthy_and_all_rules_were_asked() -> None:
+    told = diagnose(drawn())
+    assert (told.level, told.findings) == ("healthy", ())
+    assert len(told.checked) == 26
+    assert told.headline.startswith("No fault found: 9")
+
+
+def test_what_a_cause_explains_is_left_out_and_said() -> None:
+    spec = {"model": {"kind": "mlp", "hidden": [32], "init": {"kind": "zeros"}}}
+    norms = {f"grad_norm/{FIRST}": flat(0.0), f"grad_norm/{LAST}": flat(0.01), "dead_share/layers.1": flat(1.0)}
+    told = diagnose(drawn(flat(LN10, 0.005), spec, series=norms))
+    assert [each.rule.id for each in told.findings] == ["R3"]
+    assert "R13" in told.findings[0].suppressed
+    assert state(told, "R13") == "suppressed"
+    assert any("explained by R3" in each.why for each in told.checked)
+
+
+def test_a_description_gives_way_to_a_later_cause() -> None:
+    creeping = drawn(flat(LN10, 0.005), series={"update_ratio": flat(1e-7), f"grad_norm/{FIRST}": flat(0.1)})
+    told = diagnose(creeping)
+    assert [each.found.verdict for each in told.findings] == ["lr_too_small"]
+    assert told.findings[0].suppressed == ("R3",)
+
+
+def test_unknown_stays_unknown_and_names_the_instrument_that_would_tell() -> None:
+    told = diagnose(drawn())
+    unknown = {each.rule.id: each for each in told.checked if each.state == "unknown"}
+    assert unknown["R4"].probes == ("overfit_batch",)
+    assert unknown["R8"].probes == ("sharpness",)
+    assert "dead_share" in unknown["R13"].why
+
+
+def test_a_plateau_without_curvature_is_not_called_healthy() -> None:
+    norms = {"grad_norm": np.where(AT < 50, 1.0, 1e-6)}
+    told = diagnose(drawn(np.where(AT < 50, falling(), 1.2), series=norms))
+    assert told.level == "unknown"
+    assert "critical_point" in told.headline
+
+
+def test_a_run_of_few_steps_is_not_judged() -> None:
+    told = diagnose(drawn(falling()[:8]))
+    assert told.level == "unknown"
+    assert told.findings == ()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_noise_of_batches_is_no_fault(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    loss = (0.02 + 2.28 * np.exp(-AT / 60)) * np.exp(generator.normal(0, 0.7, STEPS))  # some batches ten times others
+    norms = np.exp(generator.normal(0, 1.0, STEPS))
+    seen = {"grad_norm": norms, "cosine/gradient": generator.normal(0, 0.2, STEPS), "update_ratio": 3e-3 * norms}
+    before = reading("start", 0, initial_loss=2.35, trivial_loss=LN10)
+    told = diagnose(drawn(loss, series=seen, readings=before))
+    assert told.level == "healthy", readable(told)
+
+
+def test_the_text_tells_what_to_try_and_why() -> None:
+    text = readable(diagnose(drawn(np.concatenate([[2.3, 40, 90], flat(3.2, 0.2)[3:]]))))
+    assert text.startswith("FAULT: The loss is higher than before the first step")
+    assert "replace /optimizer/lr = 0.005" in text
+    assert "Right if: the loss falls" in text
+    assert "Not known:" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_buckets_and_points_lead_to_the_same_verdict() -> None:
+    facts = drawn(np.where(AT < 500, falling(), 5.0))
+    facts.series["loss"] = Series.reduced(reduce(AT, np.where(AT < 500, falling(), 5.0), 100))  # type: ignore[index]
+    assert diagnose(facts).findings[0].found.verdict == "lr_above_stability"
+
+
+def test_slopes_are_exact_on_an_exponential_and_mind_no_outliers() -> None:
+    x = np.arange(50.0)
+    y = 3 - 0.5 * x
+    y[::5] = 1e6
+    assert theil_sen(x, y) == pytest.approx(-0.5)
+    curve = Series.exact(AT, 0.4 + np.exp(-AT / 200))
+    late = curve.between(900, STEPS)  # the smoothed curve lags, and its slope in the logarithm is the same
+    found = log_slope(late, 0.4)
+    assert found == pytest.approx(-1 / 200, rel=0.1)
+
+
+def test_the_longest_stretch_is_told_by_its_steps() -> None:
+    held = np.array([True, False, True, True, True, False, True])
+    assert longest(held, np.arange(10, 17)) == (12, 14)
+    assert longest(np.zeros(3, bool), np.arange(3)) is None
+
+
+def test_every_rate_of_a_spec_is_scaled() -> None:
+    rules = [{"match": {"name": "layers.0.*"}, "lr": 0.2}, {"match": {"dim_lt": 2}, "optimizer": {"kind": "adam"}}]
+    cycle = {"kind": "cyclic", "base_lr": 0.01, "max_lr": 1.0, "step_size_up": 20}
+    plan = Plan(spec_of(groups=rules, schedule=cycle))
+    changed = patched(plan.document, remedies.rate(plan, 0.1))
+    assert changed["optimizer"]["lr"] == 0.005
+    assert changed["groups"][0]["lr"] == 0.02
+    assert changed["groups"][1]["optimizer"]["lr"] == 1e-4
+    assert (changed["schedule"]["base_lr"], changed["schedule"]["max_lr"]) == (0.001, 0.1)
+
+
+def test_a_patch_that_no_spec_can_take_is_none() -> None:
+    plan = Plan(spec_of())
+    assert remedies.submittable(plan, [remedies.replace("/batch_size", 10**7)]) is None
+    assert remedies.submittable(plan, [remedies.replace("/batch_size", 32)]) is None  # it is that already
+    assert remedies.submittable(plan, [remedies.replace("/batch_size", 16)]) is not None
+
+
+def test_operations_add_replace_and_remove_as_rfc_6902_says() -> None:
+    document = {"a": [1, 2], "b/c": {"d": None}}
+    assert patched(document, [{"op": "add", "path": "/a/1", "value": 9}])["a"] == [1, 9, 2]
+    assert patched(document, [{"op": "add", "path": "/a/-", "value": 9}])["a"] == [1, 2, 9]
+    assert patched(document, [{"op": "remove", "path": "/b~1c/d"}])["b/c"] == {}
+    assert patched(document, [{"op": "replace", "path": "", "value": 1}]) == 1
+    assert document == {"a": [1, 2], "b/c": {"d": None}}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "replace", "path": "/x", "value": 1},
+        {"op": "remove", "path": "/a/2"},
+        {"op": "add", "path": "/a/4", "value": 1},
+        {"op": "replace", "path": "/a/-1", "value": 1},
+        {"op": "move", "path": "/a/0", "from": "/a/1"},
+        {"op": "add", "path": "a", "value": 1},
+        {"op": "add", "path": "/a"},
+    ],
+)
+def test_an_operation_that_does_not_fit_is_refused(operation: dict[str, object]) -> None:
+    with pytest.raises(Invalid):
+        patched({"a": [1, 2]}, [operation])
