@@ -83,7 +83,7 @@ TABLE = (
     _t("R17.unused", 0.01, "share of parameters", "whose second moment is 0"),
     _t("R18.left", 0.01, "share of the first", "median rate of single parameters"),
     _t("R19.early", 0.05, "share of the run", "what counts as its beginning", "tuning playbook (Google 2023)"),
-    _t("R19.rise", 2, "times", "highest early loss over the first one"),
+    _t("R19.rise", 2.5, "times", "highest early loss over the first one"),
     _t("R20.small", 0.1, "times", "batch over noise scale", "McCandlish et al. 2018, arXiv:1812.06162"),
     _t("R20.large", 10, "times", "batch over noise scale", "McCandlish et al. 2018, arXiv:1812.06162"),
     _t("R21.rise", 0.1, "share", "of the validation loss above its least value"),
