@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 from sqlalchemy import Connection
 
 from service.analysis.diagnosis.facts import Reading, Series, Sibling
-from service.analysis.reduce import level_for, taken
+from service.analysis.reduce import level_for
 from service.db import metrics, pyramid, readings, runs
 from service.db.metrics import SYSTEM, Summary
 from service.db.projects import Principal
@@ -15,6 +14,7 @@ from service.db.runs import StoredRun
 from service.lifecycle import State
 
 POINTS = 2048  # most of a series
+COLUMNS = ("last_step", "mean", "min", "max", "nonfinite")  # as Series has them
 ENDED = (State.SUCCEEDED, State.FAILED)  # a cancelled run tells nothing
 
 
@@ -37,9 +37,10 @@ def _reduced(connection: Connection, run_id: str, known: Sequence[Summary]) -> d
         return {}
     first, last = min(each.first_step or 0 for each in known), max(each.last_step or 0 for each in known)
     level = level_for(first, last, POINTS)
-    found = pyramid.buckets(connection, [Asked(run_id, each.id) for each in known], level, first, last)
+    found = pyramid.buckets(connection, [Asked(run_id, each.id) for each in known], level, first, last, COLUMNS)
+    columns = [found.columns[name] for name in COLUMNS]
     ends = zip(known, found.bounds, found.bounds[1:], strict=False)
-    return {each.name: Series.reduced(taken(found.reduced, np.arange(a, b))) for each, a, b in ends if a < b}
+    return {each.name: Series.of_columns([column[a:b] for column in columns]) for each, a, b in ends if a < b}
 
 
 def read_by_instruments(connection: Connection, principal: Principal, run_id: str) -> list[Reading]:

@@ -34,9 +34,15 @@ class Series:
         return cls(at, known, known, known, (~finite).astype(np.int64))
 
     @classmethod
+    def of_columns(cls, columns: Sequence[Any]) -> "Series":
+        """Buckets that keep extremes: last step, mean, least, largest, how many were no numbers."""
+        steps, mean, least, most, nonfinite = columns
+        return cls(steps, mean, least, most, nonfinite)
+
+    @classmethod
     def reduced(cls, found: Reduced) -> "Series":
-        """Buckets that keep extremes."""
-        return cls(found.last_step, found.mean, found.min, found.max, found.nonfinite)
+        """The same from a reduced curve."""
+        return cls.of_columns((found.last_step, found.mean, found.min, found.max, found.nonfinite))
 
     def __len__(self) -> int:
         return len(self.steps)
