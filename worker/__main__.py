@@ -1,17 +1,23 @@
 """`python -m worker`: one worker for one device; everything it needs to know is in the environment."""
 
-import logging
 import sys
 
-from service.settings import settings
-from worker.tasks import serve
+from worker import signals
 
 
 def main() -> int:
     """Serve until told to stop."""
+    signals.end_at_once()
+    import logging  # noqa: PLC0415  this and what follows takes seconds, in which a signal must already be heard
+
+    from service.settings import settings  # noqa: PLC0415
+    from worker.tasks import serve  # noqa: PLC0415
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    return serve(settings())
+    status = serve(settings())
+    signals.ignore()
+    return status
 
 
 if __name__ == "__main__":

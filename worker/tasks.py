@@ -12,12 +12,12 @@ from celery import signals
 from service.errors import SaddleError
 from service.queue import TASK, make_app, queue_name
 from service.settings import Settings
+from worker.signals import SIGNALS
 from worker.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # all mean: save what trains, give it back, end
 NUDGE_S = 0.5  # between two signals to a listener that overheard the first
 GRACE_S = 5.0  # for the broker's side, once the slot has ended; nothing of ours is left to lose then
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .conftest import until
+
 LONG = {"epochs": 4000, "seeds": [3], "checkpoint": {"every_steps": 100_000}}
 
 
@@ -44,8 +46,10 @@ def test_an_idle_worker_stops_at_once_even_with_a_log_that_is_full(own_stack: Ca
         command = stack.start("worker", SADDLE_WORKER_NAME="w1").args
         quiet = subprocess.Popen(command, env=stack.environment | {"SADDLE_WORKER_NAME": "w2"}, stderr=full)
     stack.processes.append(quiet)
-    time.sleep(3)
-    assert [stack.stop(process, signal.SIGQUIT, 20) for process in stack.processes[-2:]] == [0, 0]
+    stack.start_api()
+    until(lambda: [each["state"] for each in stack.get("/v1/workers")["items"]] == ["idle", "idle"])
+    idle = [process for process in stack.processes if "worker" in process.args]  # type: ignore[operator]
+    assert [stack.stop(process, signal.SIGQUIT, 20) for process in idle] == [0, 0]
 
 
 def test_a_worker_without_its_database_saves_stops_and_goes_on_later(
@@ -58,7 +62,7 @@ def test_a_worker_without_its_database_saves_stops_and_goes_on_later(
     run = stack.post("/v1/experiments", spec(name="alone", **LONG))["runs"][0]["id"]
     stack.reached(run, 120)
     servers[0].stop()
-    time.sleep(3)
+    until(lambda: list(stack.home.glob("data/checkpoints/run_*/a1-*/step-*/state.json")))
     servers[0].start()
     stack.http.post(f"/v1/runs/{run}/cancel")
     done = stack.ended(run)

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -259,7 +260,7 @@ def test_a_long_step_shows_signs_of_life(
     monkeypatch.setattr(run_py, "TELL_S", 0.2)
     code = "import time; print('fetching torch', flush=True); time.sleep(1)"
     assert run_py.run("installing", [sys.executable, "-c", code]) == (0, "fetching torch\n")
-    assert "saddle: installing: 0 s  fetching torch" in capsys.readouterr().err
+    assert re.search(r"saddle: installing: \d+ s  fetching torch", capsys.readouterr().err)
 
 
 def test_the_stamp_keeps_what_else_was_installed(
