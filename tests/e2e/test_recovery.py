@@ -118,7 +118,7 @@ def test_a_worker_told_to_stop_before_celery_listens_ends(own_stack: Callable[..
     stack = own_stack()
     worker = subprocess.Popen([sys.executable, "-c", EARLY], cwd=ROOT, env=stack.environment)
     stack.processes.append(worker)
-    assert worker.wait(30) == 0
+    assert worker.wait(120) == 0
 
 
 def test_without_a_broker_runs_still_happen(own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]]) -> None:
