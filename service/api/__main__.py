@@ -3,11 +3,12 @@
 import argparse
 import json
 import sys
+from contextlib import suppress
 
 from service.api.app import openapi_document
 from service.api.server import listen, serve
 from service.db.session import check_schema, make_engine
-from service.errors import SaddleError
+from service.errors import SaddleError, Unavailable
 from service.settings import settings
 
 
@@ -23,7 +24,8 @@ def main() -> int:
         print(json.dumps(openapi_document(), indent=2))
         return 0
     try:
-        check_schema(make_engine(settings().database_url, pool_size=1))
+        with suppress(Unavailable):  # it comes later: the server waits for it, and says so
+            check_schema(make_engine(settings().database_url, pool_size=1))
         listener = listen(arguments.host, arguments.port)
     except (SaddleError, OSError) as error:
         print(f"saddle: {error}", file=sys.stderr)

@@ -102,6 +102,8 @@ class Authenticated:
         if scope["type"] == "http":
             if scope["method"] not in SAFE:
                 _check_origin(Headers(scope=scope))
+            if not asks_nobody(scope["path"]):
+                scope["state"]["runtime"].beginning.check()
             if not is_open(scope["method"], scope["path"]):
                 scope["state"]["principal"] = await self._principal(scope)
         await self.app(scope, receive, send)
@@ -119,7 +121,12 @@ class Authenticated:
 
 def is_open(method: str, path: str) -> bool:
     """Whether a request needs no key."""
-    return path in OPEN or path.startswith(PAGE) or (method, path) == SIGN_IN
+    return asks_nobody(path) or (method, path) == SIGN_IN
+
+
+def asks_nobody(path: str) -> bool:
+    """Whether it is answered without the database, or says itself how that is."""
+    return path in OPEN or path.startswith(PAGE)
 
 
 def _shown(headers: Headers) -> str:

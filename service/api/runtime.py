@@ -10,11 +10,12 @@ from anyio import CapacityLimiter
 
 from service.api.answers import Answers
 from service.api.background import Dispatcher, Reaper
+from service.api.beginning import Beginning
 from service.api.ending import told_to_end
 from service.api.hub import Hub
 from service.api.memory import keep_pages
 from service.api.slots import StreamSlots
-from service.db.session import Engine, check_schema, make_engine
+from service.db.session import Engine, make_engine
 from service.settings import Settings
 from service.spec.preset_loader import presets
 
@@ -27,6 +28,7 @@ class Runtime:
 
     settings: Settings
     engine: Engine
+    beginning: Beginning
     dispatcher: Dispatcher
     hub: Hub
     streams: StreamSlots
@@ -39,19 +41,18 @@ class Runtime:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Runtime]:
-    """A runtime with its threads; `SchemaMismatch` where the database is not at this program's schema."""
+    """A runtime with its threads; `SchemaMismatch` where the database answers and is not at this program's schema."""
     keep_pages()
     engine = make_engine(settings.database_url, pool_size=ROUTES, name="saddle-api")
     try:
-        await anyio.to_thread.run_sync(check_schema, engine)
         presets()  # reads real specs once, so that pydantic's validators are built before the first request
         ending = threading.Event()
         dispatcher = Dispatcher(engine, settings, ending)
         threads = [dispatcher, Reaper(engine, settings, ending)]
-        for thread in threads:
-            thread.start()
+        beginning = Beginning(engine, ending, threads)
+        await anyio.to_thread.run_sync(beginning.begin)
         hub = Hub(engine, settings.sse_poll_s)
-        runtime = Runtime(settings, engine, dispatcher, hub, StreamSlots(settings.streams_per_key))
+        runtime = Runtime(settings, engine, beginning, dispatcher, hub, StreamSlots(settings.streams_per_key))
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(hub.run, runtime.closing)
@@ -62,7 +63,8 @@ async def running(settings: Settings) -> AsyncIterator[Runtime]:
             runtime.closing.set()
             ending.set()
             dispatcher.wake_up()
-            for thread in threads:
-                await anyio.to_thread.run_sync(thread.join, 1.0)
+            for thread in (beginning, *threads):
+                if thread.is_alive():
+                    await anyio.to_thread.run_sync(thread.join, 1.0)
     finally:
         engine.dispose()

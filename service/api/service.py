@@ -60,6 +60,7 @@ def get_readyz(runtime: RuntimeDep) -> Ready:
     """Whether the database answers and stands at this program's schema. The broker is told, not needed."""
     if runtime.closing.is_set():
         raise Unavailable("The server is ending.")
+    runtime.beginning.check()
     check_schema(runtime.engine)
     return Ready(migration=newest_migration(), broker=runtime.dispatcher.broker)
 

@@ -1,20 +1,24 @@
 """The process `python -m service.api`: starts, serves, ends in time, and refuses with one sentence."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2 as httpx
+import psycopg
 import pytest
+from alembic import command as migration
 from sqlalchemy import Engine, text
 
-from service.db.session import ROOT, transaction
+from service.db.session import ROOT, alembic_config, transaction
+from service.local.postgres import EmbeddedPostgres
 
 from .conftest import SPEC
 
@@ -101,8 +105,52 @@ def test_another_schema_is_one_sentence_with_the_remedy(database_url: str, engin
     assert "service.db upgrade" in refusal(database_url, free_port())
 
 
-def test_a_database_that_is_away_is_one_sentence() -> None:
-    assert "database" in refusal("postgresql+psycopg://x@/x?host=/nowhere", free_port())
+@contextmanager
+def waiting(url: str) -> Iterator[httpx.Client]:
+    """A server that has begun before its database was there."""
+    port = free_port()
+    process = subprocess.Popen(command(port), cwd=ROOT, env=environment(url))
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            until(lambda: answers(client))
+            yield client
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers(client: httpx.Client) -> bool:
+    with suppress(httpx.TransportError):
+        return client.get("/v1/livez").status_code == 200
+    return False
+
+
+def until(fact: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not fact():
+        assert time.monotonic() < deadline, "it did not become true in time"
+        time.sleep(0.05)
+
+
+def test_an_api_that_starts_before_its_database_says_so_and_serves_once_it_is_there(postgres: EmbeddedPostgres) -> None:
+    name = f"later_{secrets.token_hex(4)}"
+    url = postgres.url.replace("/saddle?", f"/{name}?")
+    with waiting(url) as client:
+        not_ready = client.get("/v1/readyz")
+        assert (not_ready.status_code, not_ready.json()["code"]) == (503, "unavailable")
+        assert "database does not answer" in not_ready.json()["detail"]
+        for path in ("/v1/me", "/v1/experiments", "/v1/nowhere"):
+            assert client.get(path).json()["code"] == "unavailable"
+        assert client.post("/v1/session", json={"key": "key_x"}).status_code == 503
+        with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
+            session.execute(f"CREATE DATABASE {name}")
+        until(lambda: client.get("/v1/readyz").json()["code"] == "schema_mismatch")
+        assert "service.db upgrade" in client.get("/v1/me").json()["detail"]
+        migration.upgrade(alembic_config(url), "head")
+        until(lambda: client.get("/v1/readyz").status_code == 200)
+        assert client.get("/v1/me").status_code == 401
 
 
 def test_importing_the_api_loads_neither_torch_nor_celery_nor_alembic() -> None:
