@@ -136,8 +136,7 @@ class Scene:
 
     def one(self, query: str, *values: Any) -> Any:
         """One row of the harness's own look past every gate."""
-        with self.stack.connect() as session:
-            return session.execute(query, values).fetchone()  # type: ignore[arg-type]
+        return next(iter(self.stack.look(query, values)), None)
 
     def sleep(self, low: float, high: float, fault: Fault) -> None:
         """Let the fault last for a seeded while."""

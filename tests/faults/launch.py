@@ -1,6 +1,6 @@
 """Starts a process of the product under test conditions: a wall clock that can be set, a toy trainer, a mutant.
 
-    python -m tests.faults.launch worker|service.api [its arguments]
+Started by tests.faults.nursery with the module and its arguments in `sys.argv`.
 
 Nothing in the product knows of it: each condition replaces a name in the process before the product's own `main` runs.
 
@@ -65,7 +65,3 @@ def use_toys() -> None:
     changed.__dict__.update(subprocess.__dict__)
     changed.Popen = start  # type: ignore[attr-defined]
     process.subprocess = changed  # type: ignore[attr-defined]
-
-
-if __name__ == "__main__":
-    main()

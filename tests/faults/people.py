@@ -98,8 +98,7 @@ class People:
 
     def states(self) -> dict[str, str]:
         """The state of every promised run, as stored."""
-        with self.stack.connect() as session:
-            rows = session.execute("SELECT id, state FROM run").fetchall()
+        rows = self.stack.look("SELECT id, state FROM run")
         return {run_id: state for run_id, state in rows if run_id in self.accepted}
 
     def unfinished(self) -> list[str]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import psycopg
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
 from tests.faults.disk import Disk
+from tests.faults.nursery import Child, Nursery
 from tests.faults.proxy import Gate, Gates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,12 +53,13 @@ class Process:
     name: str
     arguments: list[str]
     environment: dict[str, str]
+    nursery: Nursery
     gate: Gate
     log: Path
     clock: Path
     port: int = 0
     held: bool = False
-    popen: subprocess.Popen[bytes] | None = None
+    popen: Child | None = None
     starts: int = 0
     ended_badly: list[int] = field(default_factory=list)  # statuses nobody asked for
 
@@ -65,9 +67,7 @@ class Process:
         self.starts += 1
         with self.log.open("ab") as log:
             log.write(f"--- {time.time():.3f} start {self.starts}\n".encode())
-            self.popen = subprocess.Popen(
-                self.arguments, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        self.popen = self.nursery.start(self.arguments, self.environment, self.log)
 
     @property
     def pid(self) -> int:
@@ -105,6 +105,7 @@ class Stack:
         self.valkey = EmbeddedValkey(home / "valkey", conf={"appendonly": "no"})
         self._workers, self._ending = workers, threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._kept = threading.local()
         self.apis: list[Process] = []
         self.workers: list[Process] = []
         self.key = ""
@@ -114,6 +115,7 @@ class Stack:
         self.postgres.start()
         self.valkey.start()
         self.gates = Gates(str(self.postgres.socket))
+        self.nursery = Nursery(self.environment(), self.home / "nursery.log")
         self._product("service.db", "upgrade")
         self.key = self._product("service.db", "key", "--project", "faults").strip()
         self.apis = [self._process(f"api{n}", "service.api", free_port()) for n in range(2)]
@@ -129,6 +131,8 @@ class Stack:
         for process in self.processes:
             process.signal(signal.SIGCONT)
             process.kill()
+        if hasattr(self, "nursery"):
+            self.nursery.end()
         with contextlib.suppress(Exception):
             os.kill(int((self.valkey.home / "pid").read_text()), signal.SIGCONT)
         self.valkey.stop()
@@ -149,6 +153,16 @@ class Stack:
         return psycopg.connect(
             self.postgres.dsn(), autocommit=True, application_name="faults", connect_timeout=3, **options
         )
+
+    def look(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Rows of the harness's own look, on a session that each thread keeps while it lasts."""
+        kept: psycopg.Connection[Any] | None = getattr(self._kept, "session", None)
+        if kept is not None:
+            with contextlib.suppress(psycopg.Error):
+                return kept.execute(query, values).fetchall()  # type: ignore[arg-type]
+            kept.close()
+        self._kept.session = self.connect()
+        return self._kept.session.execute(query, values).fetchall()  # type: ignore[no-any-return]
 
     def heal(self) -> None:
         """Everything passes, everything runs."""
@@ -177,10 +191,10 @@ class Stack:
         url = f"postgresql+psycopg://saddle@127.0.0.1:{gate.port}/saddle?sslmode=disable&gssencmode=disable"
         environment = self.environment() | {"SADDLE_DATABASE_URL": url, "FAULTS_CLOCK": str(clock)}
         environment |= {"SADDLE_WORKER_NAME": name}
-        arguments = [sys.executable, "-m", "tests.faults.launch", module]
+        arguments = [module]
         if port:
             arguments += ["--host", "127.0.0.1", "--port", str(port)]
-        return Process(name, arguments, environment, gate, self.home / f"{name}.log", clock, port)
+        return Process(name, arguments, environment, self.nursery, gate, self.home / f"{name}.log", clock, port)
 
     def _keep(self) -> None:
         """What a supervisor of a host does: whatever ended is started again a moment later."""

@@ -104,8 +104,7 @@ def _told(scene: Scene, fault: Fault, *numbers: int) -> None:
             worker.kill()
             fault.note = "did not end within 30 s of being told"
         else:
-            early = status in (-signal.SIGTERM, -signal.SIGINT)  # a young process that had no handler yet
-            fault.note = "" if status == 0 or early else f"ended with status {status}"
+            fault.note = "" if status == 0 else f"ended with status {status}"
     finally:
         worker.held = False
 
