@@ -34,7 +34,7 @@ class Supervisor:
         self.bell = threading.Event()
         self.draining = threading.Event()
         self.engine: Engine = make_engine(
-            settings.database_url, pool_size=1, name=f"saddle-worker {settings.worker_name}"
+            settings.database_url, pool_size=1, name=f"saddle-worker {settings.worker_name}", plan_once=True
         )
         self.sweeper = Sweeper(self.engine, settings)
         self.trainers = Trainers(settings)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from service.db import events, jobs, metrics, readings
 from service.db.chunks import Chunk
@@ -84,10 +84,20 @@ CLAIM = text(
         CROSS JOIN LATERAL (SELECT id FROM run
             WHERE state = 'queued' AND pool = t.pool AND project_id = t.project_id AND not_before <= clock_timestamp()
             ORDER BY rank_at, id FOR UPDATE SKIP LOCKED LIMIT 1) next
-        LIMIT 1)
-    UPDATE run r SET state = 'running', attempt = r.attempt + 1, lease = :lease, beat = 0, worker = :worker,
-        step = r.checkpoint_step, started_at = coalesce(r.started_at, clock_timestamp())
-    FROM chosen WHERE r.id = chosen.id RETURNING r.id
+        LIMIT 1),
+    taken AS (
+        UPDATE run r SET state = 'running', attempt = r.attempt + 1, lease = :lease, beat = 0, worker = :worker,
+            step = r.checkpoint_step, started_at = coalesce(r.started_at, clock_timestamp())
+        FROM chosen WHERE r.id = chosen.id
+        RETURNING r.id, r.experiment_id, r.project_id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s,
+            r.limit_s, r.task, r.attempt = 1 AND r.parent_run_id IS NULL AS fresh),
+    told AS (
+        INSERT INTO event (project_id, run_id, kind, data) SELECT project_id, id, 'state', jsonb_build_object(
+            'state', 'running', 'attempt', attempt, 'worker', worker, 'by', 'worker ' || worker, 'why', 'claimed')
+        FROM taken WHERE fresh)
+    SELECT t.id, t.attempt, t.seed, t.total_steps, t.worker, t.trained_s, t.limit_s, t.task, t.fresh, e.spec,
+        NULL AS step, NULL AS forked
+    FROM taken t JOIN experiment e ON e.id = t.experiment_id
     """
 )
 HELD = text(
@@ -141,10 +151,21 @@ def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str,
     """
     if again and (held := _held(connection, lease)):
         return held
-    if connection.execute(CLAIM, {"pools": list(pools), "lease": lease, "worker": worker}).one_or_none() is None:
+    row = connection.execute(CLAIM, {"pools": list(pools), "lease": lease, "worker": worker}).one_or_none()
+    if row is None:
         return None
-    taken = _held(connection, lease)
-    assert taken is not None
+    if row.fresh:  # nothing was before: that it was claimed is told by the same statement
+        taken = _claim(connection, row, lease)
+        _open_attempt(connection, taken)
+        return taken
+    held = _held(connection, lease)
+    assert held is not None
+    _go_on(connection, held)
+    return held
+
+
+def _go_on(connection: Connection, taken: Claim) -> None:
+    """Cut what earlier attempts did beyond the state that this one starts from; open it, and tell."""
     if taken.attempt > 1:
         cut = taken.start_step if taken.task is None else taken.start_step - 1  # what it looked at, it looks at again
         connection.execute(CUT, {"run_id": taken.run_id, "attempt": taken.attempt, "step": cut})
@@ -157,25 +178,22 @@ def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str,
             by=taken.who,
             why=f"attempt {taken.attempt} starts from step {taken.start_step}",
         )
-    connection.execute(
-        OPEN_ATTEMPT,
-        {
-            "run_id": taken.run_id,
-            "attempt": taken.attempt,
-            "lease": lease,
-            "worker": worker,
-            "step": taken.start_step,
-        },
-    )
-    data = {"attempt": taken.attempt, "worker": worker}
+    _open_attempt(connection, taken)
+    data = {"attempt": taken.attempt, "worker": taken.worker}
     tell_state(connection, taken.run_id, State.RUNNING, data, by=taken.who, why="claimed")
-    return taken
+
+
+def _open_attempt(connection: Connection, taken: Claim) -> None:
+    row = {"run_id": taken.run_id, "attempt": taken.attempt, "lease": taken.lease, "worker": taken.worker}
+    connection.execute(OPEN_ATTEMPT, row | {"step": taken.start_step})
 
 
 def _held(connection: Connection, lease: str) -> Claim | None:
     row = connection.execute(HELD, {"lease": lease}).one_or_none()
-    if row is None:
-        return None
+    return _claim(connection, row, lease) if row is not None else None
+
+
+def _claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
     saved = None
     if row.step is not None:
         saved = _saved(row)

@@ -31,14 +31,21 @@ ROOT = Path(__file__).resolve().parents[2]
 LOST = (OperationalError, InterfaceError, TimeoutError)  # the server went away, a time-out, no free connection
 
 
-def make_engine(url: str, *, pool_size: int = 10, name: str = "saddle", statement_s: float = 30) -> Engine:
-    """An engine whose statements give up after `statement_s`, and whose dead connections are noticed within 20 s."""
-    limits = {
+def make_engine(
+    url: str, *, pool_size: int = 10, name: str = "saddle", statement_s: float = 30, plan_once: bool = False
+) -> Engine:
+    """An engine whose statements give up after `statement_s`, and whose dead connections are noticed within 20 s.
+
+    `plan_once`: for statements by key, a plan that is kept is as good as one made for each set of values.
+    """
+    limits: dict[str, object] = {
         "statement_timeout": int(statement_s * 1000),
         "lock_timeout": 10_000,
         "idle_in_transaction_session_timeout": 60_000,
     }
-    options = " ".join(f"-c {name}={milliseconds}" for name, milliseconds in limits.items())
+    if plan_once:
+        limits["plan_cache_mode"] = "force_generic_plan"
+    options = " ".join(f"-c {name}={value}" for name, value in limits.items())
     return create_engine(
         url,
         pool_size=pool_size,
