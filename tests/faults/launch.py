@@ -10,8 +10,10 @@ Nothing in the product knows of it: each condition replaces a name in the proces
 """
 
 import contextlib
+import faulthandler
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +29,7 @@ Popen = subprocess.Popen
 
 def main() -> None:
     die_with_parent()  # a harness that is killed leaves nothing running
+    faulthandler.register(signal.SIGUSR2)  # where its threads stand, when it does not end as it should
     if clock := os.environ.get("FAULTS_CLOCK"):
         follow(Path(clock))
     target, sys.argv = sys.argv[1], sys.argv[1:]

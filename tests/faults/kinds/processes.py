@@ -101,6 +101,8 @@ def _told(scene: Scene, fault: Fault, *numbers: int) -> None:
         try:
             status = worker.popen.wait(30)  # type: ignore[union-attr]
         except subprocess.TimeoutExpired:
+            worker.signal(signal.SIGUSR2)  # its log has where it stood
+            time.sleep(0.5)
             worker.kill()
             fault.note = "did not end within 30 s of being told"
         else:
