@@ -27,6 +27,7 @@ from service.api import (
     service,
     session,
     storage,
+    verifications,
     workers,
 )
 from service.api.deps import known_parameters
@@ -38,7 +39,7 @@ from service.settings import settings as read_settings
 
 NOUNS = (
     *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
-    *(comparisons, catalog, labels, storage, planned, readings, probes, diagnosis),
+    *(comparisons, catalog, labels, storage, planned, readings, probes, diagnosis, verifications),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from service.api import remedies
 from service.db import reaping
 from service.db.reaping import Beat
 from service.db.session import Engine, transaction
@@ -120,6 +121,17 @@ class Dispatcher(threading.Thread):
             return
         for pool, runs in waiting.items():
             self._ring(bell, pool, runs)
+        self._advance(bell)
+
+    def _advance(self, bell: "Bell") -> None:
+        """Remedies that waited for a probe job."""
+        try:
+            for pool, runs in remedies.advance(self._engine, self._settings):
+                self._ring(bell, pool, runs)
+        except SaddleError as error:
+            log.warning("the dispatcher could not go on with a remedy: %s", error)
+        except Exception:
+            log.exception("going on with a remedy failed")
 
     def _ring(self, bell: "Bell", pool: str, runs: int) -> None:
         rung = bell.ring(pool, min(runs, BELLS))

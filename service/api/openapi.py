@@ -11,7 +11,7 @@ from service.api.catalog import SchedulePreview
 from service.api.comparison_views import Question
 from service.api.guard import is_open
 from service.api.labels import Labels
-from service.api.orders import ForkOrder, Priority, ProbeOrder, ReplayOrder, RetryOrder
+from service.api.orders import ForkOrder, Priority, ProbeOrder, ReplayOrder, RetryOrder, VerifyOrder
 from service.api.problems import MEDIA_TYPE, ProblemDocument
 from service.api.session import SignIn
 from service.spec.experiment import Experiment
@@ -23,7 +23,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 OURS: tuple[type[BaseModel], ...] = (
     *(Experiment, SchedulePreview, Question, ProblemDocument, SignIn),
-    *(Priority, RetryOrder, ForkOrder, ReplayOrder, ProbeOrder, Labels),
+    *(Priority, RetryOrder, ForkOrder, ReplayOrder, ProbeOrder, VerifyOrder, Labels),
 )
 
 

@@ -41,6 +41,14 @@ class ProbeOrder(Task):
     )
 
 
+class VerifyOrder(Part):
+    """How surely the remedy of a finding is tried."""
+
+    seeds: Annotated[int, Field(ge=1, le=5)] = Field(
+        1, description="so many with the remedy and as many without: the run's own seed and the next ones"
+    )
+
+
 class ReplayOrder(Part):
     """How much of a run is trained once more."""
 

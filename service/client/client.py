@@ -22,6 +22,7 @@ from service.client.views import (
     Reading,
     Replay,
     Run,
+    Verification,
     Worker,
 )
 
@@ -197,6 +198,16 @@ class Client:
     def probes(self, run_id: str) -> list[Run]:
         """The jobs by which instruments looked at the run."""
         return [Run.of(each) for each in self.http.get(f"/v1/runs/{_part(run_id)}/probes")["items"]]
+
+    def verify(self, run_id: str, finding: str, seeds: int = 1) -> Verification:
+        """Try the remedy of a finding of the run's diagnosis: with it and without, each for so many seeds."""
+        path, key = f"/v1/runs/{_part(run_id)}/diagnosis/{_part(finding)}/verify", secrets.token_hex(16)
+        return Verification.of(self.http.post(path, {"seeds": seeds}, idempotency_key=key))
+
+    def verifications(self, run_id: str, finding: str) -> list[Verification]:
+        """Each time that remedy was tried, and whether it helped."""
+        found = self.http.get(f"/v1/runs/{_part(run_id)}/diagnosis/{_part(finding)}/verify")
+        return [Verification.of(each) for each in found["items"]]
 
     def _wish(self, run_id: str, wish: str, body: Json | None = None) -> Run:
         key = None if body is None else secrets.token_hex(16)  # with a body it makes a run: once, however often asked

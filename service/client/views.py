@@ -201,6 +201,30 @@ class Replay(View):
 
 
 @dataclass(frozen=True)
+class Verification(View):
+    """A remedy that is tried; outcome and measured are None until all its runs have ended."""
+
+    id: str
+    run_id: str
+    finding: str
+    verdict: str
+    state: str
+    from_step: int
+    outcome: str | None = None
+    why: str | None = None
+    control: Annotated[Run | None, Read(Run.of)] = None
+    patched: Annotated[Run | None, Read(Run.of)] = None
+    pairs: Annotated[tuple[Json, ...], Read(tuple)] = ()
+    measured: Json | None = None
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def over(self) -> bool:
+        """Whether it is known, or will never be."""
+        return self.state in ("done", "failed")
+
+
+@dataclass(frozen=True)
 class Worker(View):
     """Somebody who trains."""
 

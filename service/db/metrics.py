@@ -86,6 +86,11 @@ class Curve:
     values: npt.NDArray[np.float64]
 
 
+def nothing() -> Curve:
+    """A series without a point."""
+    return Curve(np.empty(0, np.int64), np.empty(0))
+
+
 @dataclass(frozen=True)
 class Summary:
     """What lists show of a series, without its points; min and max are over the finite values."""

@@ -43,6 +43,15 @@ def new_key(connection: Connection, project_name: str, member_name: str) -> str:
     return f"{key_id}.{secret}"
 
 
+def of_member(connection: Connection, member_id: str) -> Principal:
+    """Who a member is, for what is done later on their behalf; without a key."""
+    query = select(member.c.name, member.c.role, project.c.id, project.c.name.label("project"))
+    row = connection.execute(
+        query.join(project, project.c.id == member.c.project_id).where(member.c.id == member_id)
+    ).one()
+    return Principal("", member_id, row.name, row.id, row.project, row.role)
+
+
 def revoke_key(connection: Connection, key_id: str) -> bool:
     """End a key; False where there is none that still opens."""
     chosen = (api_key.c.id == key_id) & api_key.c.revoked_at.is_(None)

@@ -38,7 +38,7 @@ def compare(connection: Connection, run_id: str) -> tuple[int, list[Differing]]:
     for name, attempt, *fields in connection.execute(SUPERSEDED, {"run_id": run_id, "system": metrics.SYSTEM}):
         steps, values = unpack(*fields)
         if name not in visible:
-            visible[name] = metrics.read(connection, run_id, [name]).get(name) or _nothing()
+            visible[name] = metrics.read(connection, run_id, [name]).get(name) or metrics.nothing()
         curve = visible[name]
         common, ours, theirs = np.intersect1d(steps, curve.steps, assume_unique=True, return_indices=True)
         compared += len(common)
@@ -52,10 +52,6 @@ def compare(connection: Connection, run_id: str) -> tuple[int, list[Differing]]:
 def _bits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """So that a NaN equals itself and -0 is not 0."""
     return np.ascontiguousarray(values, np.float64).view(np.int64)
-
-
-def _nothing() -> metrics.Curve:
-    return metrics.Curve(np.empty(0, np.int64), np.empty(0))
 
 
 TAILS = text(

@@ -14,6 +14,7 @@ from service.client.commands import (
     preview,
     submit,
     upload,
+    verify,
     watch,
 )
 
@@ -23,6 +24,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     watch,
     compare,
     diagnose,
+    verify,
     export,
     act,
     checkpoints,

@@ -1,0 +1,67 @@
+"""Whether a remedy helped, by figures, by divergence, by the symptom where figures do not tell, and over seeds."""
+
+import numpy as np
+import pytest
+
+from service.analysis.verifying import Judged, Result, Trained, judge, level, together
+
+GENERATOR = np.random.default_rng(0)
+
+
+def flat(at: float, noise: float = 0.0, **more: object) -> Trained:
+    return Trained(at + noise * GENERATOR.standard_normal(200), **more)  # type: ignore[arg-type]
+
+
+def test_the_level_is_the_mean_of_the_last_tenth_of_what_is_finite() -> None:
+    values = np.array([*range(18), np.nan, np.inf, 20.0, 22.0])
+    found = level(values, less=True)
+    assert found is not None
+    assert (found.last, found.best, found.error) == (21.0, 0.0, pytest.approx(1.0))
+    assert level(np.array([np.nan]), less=True) is None
+
+
+@pytest.mark.parametrize(
+    ("control", "patched", "result"),
+    [
+        (flat(1.0, 0.1), flat(0.5, 0.1), "helped"),
+        (flat(0.5, 0.1), flat(1.0, 0.1), "did_not_help"),
+        (flat(1.0), flat(0.99), "undecided"),
+        (flat(1.0), flat(0.97), "helped"),
+        (flat(1.0, 1.0), flat(0.9, 1.0), "undecided"),
+        (flat(1.0, symptom=True), flat(1.0, symptom=False), "helped"),
+        (flat(1.0, symptom=True), flat(1.0, symptom=True), "did_not_help"),
+        (flat(1.0, symptom=False), flat(1.0, symptom=False), "undecided"),
+        (flat(1.0, diverged=True), flat(5.0), "helped"),
+        (flat(1.0), flat(0.1, diverged=True), "did_not_help"),
+        (flat(1.0, diverged=True), flat(1.0, diverged=True), "did_not_help"),
+        (flat(1.0), flat(0.1, ended=False), "undecided"),
+        (flat(0.0), flat(-1.0), "helped"),
+    ],
+)
+def test_one_seed_is_judged_by_its_level_its_end_and_then_its_symptom(
+    control: Trained, patched: Trained, result: Result
+) -> None:
+    assert judge(control, patched, "loss", less=True).result == result
+
+
+def test_more_is_better_of_an_accuracy() -> None:
+    assert judge(flat(0.5), flat(0.9), "val/accuracy", less=False).result == "helped"
+    assert judge(flat(0.9), flat(0.5), "val/accuracy", less=False).result == "did_not_help"
+
+
+def test_where_the_loss_means_another_thing_only_the_symptom_tells() -> None:
+    nothing = np.empty(0)
+    gone = judge(Trained(nothing, symptom=True), Trained(nothing, symptom=False), None, less=True)
+    assert (gone.result, gone.control) == ("helped", None)
+    assert judge(Trained(nothing), Trained(nothing), None, less=True).result == "undecided"
+
+
+def test_two_thirds_of_the_seeds_must_agree_and_the_sentence_counts_them() -> None:
+    def of(result: Result) -> Judged:
+        return Judged(result, "because", None, None, None)
+
+    assert together([of("helped")]) == ("helped", "because.")
+    assert together([of("helped"), of("helped"), of("did_not_help")])[0] == "helped"
+    result, why = together([of("helped"), of("did_not_help")])
+    assert (result, why) == ("undecided", "Of 2 seeds: 1 were helped, 1 were not; two thirds must agree.")
+    assert together([of("did_not_help"), of("did_not_help"), of("undecided")])[0] == "did_not_help"
