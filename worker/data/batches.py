@@ -46,6 +46,13 @@ class Batches:
         chosen = self._cut[position]
         return self.x.index_select(0, chosen), self.y.index_select(0, chosen)
 
+    def numbers(self, step: int) -> Tensor:
+        """Which rows of the training part update `step` sees, in their order."""
+        if self.whole:
+            return torch.arange(len(self.x))
+        epoch, position = divmod(step - 1, self.per_epoch)
+        return torch.split(self._order(epoch), self.rows)[position]
+
     def _order(self, epoch: int) -> Tensor:
         return order(self.seed, epoch, len(self.x)) if self.shuffle else torch.arange(len(self.x))
 

@@ -1,0 +1,161 @@
+"""The twin against dense derivatives and finite differences, and what it must not touch."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.autograd.functional import hessian
+from torch.func import functional_call
+
+from worker.loop import train
+from worker.probes import twin as twins
+from worker.probes.copying import advance, copy_of, next_update
+from worker.probes.twin import Twin, flat, norm
+
+DIGITS = {"kind": "digits", "validation": 0.0}
+
+
+def dense(twin: Twin) -> Tensor:
+    """The Hessian by torch's own function of a vector."""
+
+    def loss(theta: Tensor) -> Tensor:
+        at = dict(zip(twin.names, twin.cut(theta), strict=True))
+        found: Tensor = twin.criterion(functional_call(twin.model, at, (twin.x,)), twin.y)
+        return found
+
+    found: Tensor = hessian(loss, twin.theta())
+    return found
+
+
+@pytest.mark.parametrize("at", [0, 30])
+def test_gradient_and_hessian_are_those_of_a_dense_computation(trained: Any, at: int) -> None:
+    twin = Twin(trained(at))
+    assert twin.dtype == torch.float64
+    assert len(twin.x) == len(twin.training.batches.x)
+    matrix = dense(twin)
+    assert torch.allclose(twin.hessian(), matrix, atol=1e-12)
+    v = torch.randn(twin.n, dtype=torch.float64)
+    assert torch.allclose(twin.product(v), matrix @ v, atol=1e-12)
+    h = 1e-6
+    ahead, behind = twin.along(v, (h, -h))
+    assert (ahead - behind) / (2 * h) == pytest.approx(float(twin.gradient() @ v), rel=1e-6)
+
+
+def test_pieces_add_up_to_the_whole(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = {"kind": "cross_entropy", "weight": (1.0, 2.0, 5.0)}
+    training = trained(5, loss=weights)
+    whole = Twin(training)
+    v = torch.randn(whole.n, dtype=torch.float64)
+    expected = whole.value(), whole.gradient(), whole.product(v)
+    monkeypatch.setattr(twins, "PIECE", 70)
+    parts = Twin(training)
+    assert len(list(parts.pieces())) > 3
+    assert parts.value() == pytest.approx(expected[0], rel=1e-12)
+    assert torch.allclose(parts.gradient(), expected[1], atol=1e-14)
+    assert torch.allclose(parts.product(v), expected[2], atol=1e-13)
+
+
+MODELS: list[dict[str, Any]] = [
+    {"kind": "transformer", "width": 8, "heads": 2, "layers": 1, "dropout": 0.3},
+    {"kind": "lstm", "hidden": 4, "dropout": 0.2, "layers": 2},
+    {"kind": "cnn", "channels": (3,), "norm": "batch"},
+    {"kind": "mlp", "hidden": (6,), "norm": "batch", "dropout": 0.5},
+]
+
+
+@pytest.mark.parametrize("norms", ["train", "eval"])
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model["kind"]))
+def test_models_with_fused_kernels_and_normalisation_have_products(
+    trained: Any, model: dict[str, Any], norms: Any
+) -> None:
+    training = trained(3, model=model, dataset=DIGITS, batch_size=32)
+    twin = Twin(training, rows=64, norms=norms)
+    v = torch.randn(twin.n, dtype=twin.dtype)
+    found = twin.product(v)
+    assert not twin.differences
+    assert torch.allclose(found, twin._difference(v), rtol=1e-5, atol=1e-6 * norm(found))
+
+
+class Once(torch.autograd.Function):
+    """A tanh whose author wrote no second derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x.tanh())
+        return x.tanh()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return g * (1 - y**2)
+
+
+class OnceTanh(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = Once.apply(x)
+        return found
+
+
+def test_a_model_without_a_second_derivative_gets_differences_of_gradients_and_says_so(trained: Any) -> None:
+    training = trained(10, model={"kind": "mlp", "hidden": (8,), "activation": "tanh"})
+    plain, twin = Twin(training), Twin(training)
+    twin.model.layers[1] = OnceTanh()
+    v = torch.randn(twin.n, dtype=torch.float64)
+    assert torch.allclose(twin.product(v), plain.product(v), atol=1e-8)
+    assert twin.differences
+    assert "no second backward" in twin.described()["notes"][0]
+
+
+def test_weight_decay_that_enters_the_gradient_is_part_of_the_loss(trained: Any) -> None:
+    sgd = {"kind": "sgd", "lr": 0.1, "weight_decay": 0.3}
+    training = trained(5, optimizer=sgd)
+    plain, twin = Twin(training), Twin(training, penalty=True)
+    here = plain.theta()
+    assert twin.value() == pytest.approx(plain.value() + 0.15 * float(here @ here), rel=1e-12)
+    assert torch.allclose(twin.gradient(), plain.gradient() + 0.3 * here)
+    assert torch.allclose(twin.product(here), plain.product(here) + 0.3 * here)
+    decoupled = trained(5, optimizer={"kind": "adamw", "weight_decay": 0.3})
+    assert Twin(decoupled, penalty=True).described()["weight_decay"] is False
+
+
+def test_frozen_parameters_are_no_direction(trained: Any) -> None:
+    groups = ({"match": {"name": "layers.0.*"}, "freeze": True},)
+    training = trained(2, groups=groups)
+    twin = Twin(training)
+    assert twin.names == ["layers.2.weight", "layers.2.bias"]
+    assert len(next_update(training, twin)[0]) == twin.n
+
+
+def test_the_first_weights_are_those_of_spec_and_seed(trained: Any) -> None:
+    later, start = Twin(trained(20, seed=7)), Twin(trained(0, seed=7))
+    assert torch.equal(later.initial(), start.theta())
+    assert not torch.equal(later.theta(), start.theta())
+
+
+@pytest.mark.parametrize(
+    "optimizer", [{"kind": "sgd", "momentum": 0.9}, {"kind": "adam"}, {"kind": "lbfgs"}, {"kind": "schedule_free_sgd"}]
+)
+def test_a_copy_goes_on_exactly_as_the_training_would(trained: Any, optimizer: dict[str, Any]) -> None:
+    changes: dict[str, Any] = {"optimizer": optimizer, "model": {"kind": "mlp", "hidden": (8,), "dropout": 0.3}}
+    training = trained(10, **changes)
+    copy = copy_of(training)
+    state = torch.get_rng_state()
+    losses = [float(advance(copy, step)) for step in range(11, 21)]
+    torch.set_rng_state(state)
+    rest = [float(step.loss) for step in train(training)]
+    assert losses == rest[:10]
+
+
+def test_looking_moves_no_generator_and_no_weight(trained: Any) -> None:
+    training = trained(10, model={"kind": "mlp", "hidden": (8,), "dropout": 0.3})
+    state, weights = torch.get_rng_state(), flat([p.detach().clone() for p in training.model.parameters()])
+    twin = Twin(training)
+    twin.product(twin.gradient())
+    next_update(training, twin)
+    twin.initial()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(flat(list(training.model.parameters())), weights)
+    assert training.model.training
