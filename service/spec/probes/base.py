@@ -1,7 +1,7 @@
 """What every probe says of itself: when it looks, what a look costs, whose definition it is."""
 
 import math
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -44,15 +44,23 @@ class Probe_(Component):
 
 
 class Looker_(Probe_):
-    """Computes on a twin of the model and the first rows of a frozen order of the training part."""
+    """Computes on a copy, on its cadence or at a kept checkpoint."""
 
     on_demand = True
     looks = 12
 
-    rows: Rows = Field(2048, description="training rows it computes on, or all where there are fewer")
-
     def _gap(self, step: int, total: int) -> int:
         return max(1, total // self.looks)
+
+
+class OnTwin_(Looker_):
+    """Computes on a twin of the model and the first rows of a frozen order of the training part, dropout off."""
+
+    rows: Rows = Field(2048, description="training rows it computes on, or all where there are fewer")
+    batch_norm: Literal["train", "eval"] = Field(
+        "train",
+        description="whose statistics normalise: the batch's, in batches of the run's size, or the running ones",
+    )
 
 
 def stride(total: int, looks: int) -> int:

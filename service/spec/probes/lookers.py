@@ -5,70 +5,80 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.spec.component import Count
-from service.spec.probes.base import Looker_
+from service.spec.probes.base import Looker_, OnTwin_
 
 Products = Annotated[int, Field(ge=2, le=10_000, description="Hessian-vector products at most")]
+Tolerance = Annotated[float, Field(gt=0, lt=1)]
+Reach = Annotated[float, Field(gt=0, le=1000)]
 Points = Annotated[int, Field(ge=3, le=201, description="along each direction")]
 
 
-class Sharpness(Looker_):
+class Sharpness(OnTwin_):
     """Largest eigenvalue of the Hessian against the limit that the rate allows."""
 
     target = "worker.probes.sharpness:Sharpness"
-    formula = "lambda_max lr / 2; of Adam: lambda_max(D^-1/2 H D^-1/2) lr (1 - beta1) / (2 + 2 beta1)"
+    formula = (
+        "lambda_max(H) against 2/lr, 2(1+mu)/lr, 2(1+mu)/((1+2mu) lr) (Nesterov); "
+        "of Adam lambda_max(D^-1/2 H D^-1/2) against (2+2 beta1)/((1-beta1) lr), D = sqrt(v_hat) + eps"
+    )
     paper = "Cohen et al. 2021, arXiv:2103.00065; 2022, arXiv:2207.14484"
     cost = 20
     costs = "10 to 20 Hessian-vector products"
     kind: Literal["sharpness"] = "sharpness"
     products: Products = 40
+    tolerance: Tolerance = Field(1e-4, description="of the eigenvalue: the residual at which it is believed")
 
 
-class CriticalSharpness(Looker_):
+class CriticalSharpness(OnTwin_):
     """The same from forward passes: two over the smallest step along the update that raises the loss."""
 
     target = "worker.probes.critical_sharpness:CriticalSharpness"
     formula = "2 / eta_c"
-    paper = "Kalra et al. 2026"
-    cost = 4
-    costs = "5 to 10 forward passes"
+    paper = "Kalra et al. 2026, arXiv:2601.16979"
+    cost = 5
+    costs = "one update and 5 to 15 forward passes"
     kind: Literal["critical_sharpness"] = "critical_sharpness"
+    tolerance: Tolerance = Field(0.02, description="of eta_c: how far the search narrows it")
 
 
-class NoiseScale(Looker_):
+class NoiseScale(OnTwin_):
     """Gradient noise scale: the batch size at which noise and signal are alike."""
 
     target = "worker.probes.noise_scale:NoiseScale"
     formula = "tr(Sigma) / |G|^2"
     paper = "McCandlish et al. 2018, arXiv:1812.06162, appendix A.1"
-    cost = 2
-    costs = "a few gradients"
+    cost = 4
+    costs = "one gradient a draw"
     kind: Literal["noise_scale"] = "noise_scale"
+    pieces: Annotated[int, Field(ge=2, le=1024)] = Field(32, description="that each draw's rows are cut into")
+    draws: Annotated[int, Field(ge=1, le=100)] = Field(4, description="of rows; one where they are all rows there are")
 
 
-class CriticalPoint(Looker_):
+class CriticalPoint(OnTwin_):
     """Whether the run stands at a minimum, a saddle or on a plain, with the way out and the drop measured along it."""
 
     target = "worker.probes.critical_point:CriticalPoint"
     formula = "|g|, lambda_min, lambda_max, L(theta + a v_min) - L(theta)"
     paper = "Dauphin et al. 2014, arXiv:1406.2572"
-    cost = 60
-    costs = "20 to 60 Hessian-vector products"
+    cost = 150
+    costs = "two gradients and an update; near a critical point 60 to 200 products of 1.5 and 30 forward passes"
     kind: Literal["critical_point"] = "critical_point"
-    products: Products = 120
+    products: Products = 200
+    anyway: bool = Field(False, description="look at the curvature even where the gradient says: not critical")
 
 
-class Spectrum(Looker_):
+class Spectrum(OnTwin_):
     """All eigenvalues of a small model's Hessian."""
 
     target = "worker.probes.spectrum:Spectrum"
-    formula = "eig(H)"
+    formula = "eig(H); minimum ratio = #(lambda > 1e-6 lambda_max) / n"
     paper = "Sagun et al. 2017, arXiv:1706.04454"
     cost = 1000
     costs = "one Hessian-vector product a parameter"
     kind: Literal["spectrum"] = "spectrum"
 
 
-class SpectralDensity(Looker_):
+class SpectralDensity(OnTwin_):
     """Density of the Hessian's eigenvalues by stochastic Lanczos quadrature."""
 
     target = "worker.probes.spectral_density:SpectralDensity"
@@ -81,20 +91,26 @@ class SpectralDensity(Looker_):
     vectors: Annotated[int, Field(ge=1, le=100)] = 10
 
 
-class Slice(Looker_):
+class Slice(OnTwin_):
     """Loss along one direction through the weights."""
 
     target = "worker.probes.slice:Slice"
     formula = "L(theta + a d)"
-    paper = "Li et al. 2018, arXiv:1712.09913"
+    paper = "Goodfellow et al. 2015, arXiv:1412.6544"
     cost = 16
-    costs = "a forward pass a point"
+    costs = "a forward pass a point, and up to 100 products where the direction is one of curvature"
     kind: Literal["slice"] = "slice"
     points: Points = 41
-    direction: Literal["gradient", "update", "escape", "random"] = "gradient"
+    direction: Literal["gradient", "update", "escape", "sharpest", "initial", "random"] = Field(
+        "gradient",
+        description="escape and sharpest: least and largest curvature; initial: the way from the first weights",
+    )
+    reach: Reach | None = Field(
+        None, description="either side, in updates, or in lengths of the weights; null: what suits the direction"
+    )
 
 
-class Plane(Looker_):
+class Plane(OnTwin_):
     """Loss on a filter-normalised plane through the weights; valleys it shows need not exist in full."""
 
     target = "worker.probes.plane:Plane"
@@ -103,10 +119,13 @@ class Plane(Looker_):
     cost = 250
     costs = "a forward pass a point of the grid"
     kind: Literal["plane"] = "plane"
-    points: Points = 25
+    points: Annotated[int, Field(ge=3, le=101)] = 25
+    directions: Literal["random", "curvature"] = "random"
+    reach: Reach = Field(1.0, description="either side, in lengths of the weights")
+    chance: Annotated[int, Field(ge=0, le=10**6)] = Field(0, description="which of the random pairs")
 
 
-class Trajectory(Looker_):
+class Trajectory(OnTwin_):
     """The kept checkpoints on their principal plane, with the loss there."""
 
     target = "worker.probes.trajectory:Trajectory"
@@ -115,10 +134,10 @@ class Trajectory(Looker_):
     cost = 250
     costs = "a forward pass a point of the grid"
     kind: Literal["trajectory"] = "trajectory"
-    points: Points = 25
+    points: Annotated[int, Field(ge=3, le=101)] = 25
 
 
-class Line(Looker_):
+class Line(OnTwin_):
     """Loss on the straight line from these weights to another run's."""
 
     target = "worker.probes.line:Line"
@@ -127,7 +146,9 @@ class Line(Looker_):
     cost = 10
     costs = "a forward pass a point"
     kind: Literal["line"] = "line"
-    run: Annotated[str, Field(max_length=64)] | None = Field(None, description="whose kept checkpoint it leads to")
+    run: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="whose kept checkpoint it leads to; null: to this run's first weights"
+    )
     step: Count | None = Field(None, description="of that checkpoint; null: the newest")
     points: Points = 25
 
@@ -158,7 +179,7 @@ class OverfitBatch(Looker_):
     steps: Annotated[int, Field(ge=10, le=10_000)] = 500
 
 
-class GradientCheck(Looker_):
+class GradientCheck(OnTwin_):
     """The gradient against finite differences along random directions."""
 
     target = "worker.probes.gradient_check:GradientCheck"
@@ -171,11 +192,12 @@ class GradientCheck(Looker_):
 
 
 class Autopsy(Looker_):
-    """The step whose loss or gradient was no number, made again to find where it began."""
+    """The steps from a checkpoint made again, to find the first value that is no number and where it began."""
 
     target = "worker.probes.autopsy:Autopsy"
-    formula = ""
+    formula = "first of: input, output of a module, loss, gradient, optimizer state, weight"
     paper = ""
-    cost = 2
-    costs = "the steps since the last checkpoint, and one more"
+    cost = 1000
+    costs = "the training steps since the checkpoint"
     kind: Literal["autopsy"] = "autopsy"
+    steps: Annotated[int, Field(ge=1, le=100_000)] = Field(1000, description="to make again at most")

@@ -15,7 +15,7 @@ from worker.probes.twin import Twin
 
 Made = Callable[[list[Tensor], float], Optimizer]
 CURVATURE = 3.0
-HUGE = 1e8  # an eps beside which every second moment is nothing: the preconditioner stands still
+HUGE = 1e20  # an eps beside which every second moment is nothing: the preconditioner stands still
 SETTINGS: dict[str, Made] = {
     "plain": lambda p, lr: torch.optim.SGD(p, lr),
     "heavy ball": lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9),

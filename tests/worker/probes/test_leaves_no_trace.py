@@ -1,0 +1,60 @@
+"""A training that is looked at is the training that is not, to the last bit, whatever looks."""
+
+import json
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from service.nonfinite import dumps
+from service.spec.probes import Looker_, Probe
+from worker.build import resolve
+from worker.loop import train
+from worker.probes.look import Look
+
+LOOKERS: list[type[Looker_]] = [m for m in get_args(get_args(Probe)[0]) if issubclass(m, Looker_)]
+LEAST: dict[str, Any] = {  # what makes one quick
+    "overfit_batch": {"steps": 10},
+    "range_test": {"steps": 10},
+    "autopsy": {"steps": 5},
+    "trajectory": {"points": 3},
+    "plane": {"points": 3},
+    "spectral_density": {"vectors": 2, "iterations": 5},
+    "critical_point": {"anyway": True, "products": 20},
+}
+TROUBLESOME: dict[str, Any] = {  # draws at every step, and keeps statistics
+    "model": {"kind": "mlp", "hidden": (6,), "norm": "batch", "dropout": 0.3},
+    "optimizer": {"kind": "adam", "lr": 0.01},
+    "steps": 12,
+    "probes": (),
+}
+
+
+def component_of(kind: type[Looker_]) -> Looker_:
+    name = kind.model_fields["kind"].default
+    return kind.model_validate(LEAST.get(name, {}) | {"every_steps": 5})
+
+
+@pytest.mark.parametrize("kind", LOOKERS, ids=lambda kind: str(kind.__name__))
+def test_a_look_between_two_steps_changes_no_later_bit(trained: Any, kind: type[Looker_]) -> None:
+    plain, watched = trained(0, **TROUBLESOME), trained(0, **TROUBLESOME)
+    looker = resolve(kind.target)(component_of(kind))
+    expected = [float(step.loss) for step in train(plain)]
+    losses = []
+    for step in train(watched):
+        losses.append(float(step.loss))
+        if step.step in (1, 6, 12):
+            found: Look = looker.look(watched)
+            assert len(dumps(found.data)) < 256 * 1024
+            assert all(isinstance(value, float) for value in found.values.values())
+            assert json.loads(dumps(found.data)) is not None
+    assert losses == expected
+    for name, value in plain.model.state_dict().items():
+        assert torch.equal(watched.model.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("kind", LOOKERS, ids=lambda kind: str(kind.__name__))
+def test_an_objective_can_be_looked_at_too_or_the_reading_says_why_not(objective: Any, kind: type[Looker_]) -> None:
+    training = objective("rosenbrock", (-1.2, 1.0), lr=1e-3)
+    found: Look = resolve(kind.target)(component_of(kind)).look(training)
+    assert found.values or found.data
