@@ -37,10 +37,10 @@ def component_of(kind: type[Looker_]) -> Looker_:
 
 @pytest.mark.parametrize("kind", LOOKERS, ids=lambda kind: str(kind.__name__))
 def test_a_look_between_two_steps_changes_no_later_bit(trained: Any, kind: type[Looker_]) -> None:
-    plain, watched = trained(0, **TROUBLESOME), trained(0, **TROUBLESOME)
-    looker = resolve(kind.target)(component_of(kind))
+    plain = trained(0, **TROUBLESOME)
     expected = [float(step.loss) for step in train(plain)]
-    losses = []
+    watched, losses = trained(0, **TROUBLESOME), []  # seeds the generators anew
+    looker = resolve(kind.target)(component_of(kind))
     for step in train(watched):
         losses.append(float(step.loss))
         if step.step in (1, 6, 12):
