@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     spool_bytes: int = Field(
         64 * 2**20, ge=0, description="points that wait for Postgres in memory; more wait in a file in data_dir"
     )
+    autopsy_s: float = Field(
+        60.0, ge=0, le=600, description="seconds a run that diverged may train again to find where it began; 0: none"
+    )
     system_s: float = Field(10.0, gt=0, description="seconds between two points of the series system/*")
     spares: int = Field(1, ge=0, le=4, description="trainers kept warm beside the one that trains")
     upload_bytes: int = Field(256 * 2**20, ge=1, description="largest file that can be uploaded as a dataset")

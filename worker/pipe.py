@@ -6,6 +6,7 @@ Supervisor to trainer
     train    run, attempt, lease, spec, seed, threads, flush_s, checkpoint_s, folder (of this run's checkpoints),
              resume ({folder, sha256} as a `checkpoint` frame said them, or null), fork (true: `resume` is the
              parent's, under another spec), until (a replay's last step, or null: the spec's),
+             autopsy_s (seconds to look for the cause of a divergence; 0: do not),
              task (of a probe job, or null), beside ({name: [{folder, sha256}]} of other states it asks for)
     wish     wish: "pause" | "cancel" | "drain"; obeyed at the next step boundary
 Trainer to supervisor
@@ -19,6 +20,7 @@ Trainer to supervisor
     checkpoint   step, folder, sha256, size_bytes, reason, value; all points up to `step` were sent before it
     checkpoint_failed   step, reason, detail: it could not be written; the run goes on
     end      outcome: "succeeded" | "paused" | "cancelled" | "drained"; step; note: which stop rule ended it, or null
+    failing  kind, detail, step, evidence: it will be said again as `failed`, once its causes were looked for
     failed   kind, detail, step, evidence; stays: whether the trainer takes another run, or ends itself
 """
 

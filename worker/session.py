@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,12 +20,14 @@ from worker.device import differences, environment, usage
 from worker.failures import described as described_error
 from worker.failures import failure_of
 from worker.loop import Training, prepare, train
+from worker.postmortem import Past, Place, examine
 from worker.probing import Job
 from worker.recorder import Points, Recorder, make_recorder
 from worker.saving import Reason, Saving
 from worker.stopping import described
 
 OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
+PLACES = 3  # checkpoints remembered: as many as are kept, and the one it began from
 USAGE_S = 1.0  # between two words about a GPU
 
 
@@ -52,9 +55,14 @@ def conduct(order: dict[str, Any], device: torch.device, supervisor: Supervisor)
         session = Session(order, training, supervisor)
         session.run()
     except Exception as error:
+        failure = failure_of(error, training.step)
         if session is not None:
             session.flush_what_is_left()
-        raise failure_of(error, training.step) from error
+            if failure.kind == "diverged":
+                limit_s = float(order.get("autopsy_s", 0.0))
+                unwatched = order | {"spec": order["spec"] | {"probes": []}}
+                examine(partial(_prepared, unwatched, device), session.past(), failure, limit_s, supervisor)
+        raise failure from error
 
 
 def _prepared(order: dict[str, Any], device: torch.device) -> Training:
@@ -72,7 +80,9 @@ class Session:
         self.conditions = environment(training.device, order["threads"])
         self.conditions["optimizer"] = optimizer_policies(training.spec, training.device)
         self.saving = Saving(training.spec, float(order["checkpoint_s"]))
+        self.places: list[Place] = []  # checkpoints of this training that lie on this machine
         started = self.conditions | self._resume()
+        self.began, self.began_at = training.step, time.monotonic()
         self.total = min(order.get("until") or training.spec.total_steps, training.spec.total_steps)
         self.recorder: Recorder = make_recorder(training.device, training.step + 1, tolerated(training.spec.nonfinite))
         self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
@@ -94,6 +104,7 @@ class Session:
         else:
             document = checkpoint.load(folder, sha256, self.training)
             self.saving.load(document)
+        self.places = [Place(document["step"], folder, sha256, bool(self.order.get("fork")))]
         differs = differences(document["environment"], self.conditions)
         if self.order.get("fork"):
             differs.pop("optimizer", None)  # that is the fork's own choice
@@ -151,8 +162,13 @@ class Session:
             self.supervisor.send("checkpoint_failed", step=step, reason=reason.word, detail=described_error(error))
             return
         self.saving.tried(reason, saved=True)
+        self.places = [*self.places, Place(step, saved.folder, saved.sha256)][-PLACES:]
         facts: dict[str, Any] = {"folder": str(saved.folder), "sha256": saved.sha256, "size_bytes": saved.size_bytes}
         self.supervisor.send("checkpoint", step=step, reason=reason.word, value=reason.value, **facts)
+
+    def past(self) -> Past:
+        """Where the steps could be made again from, and how long they took."""
+        return Past(self.places, self.training.step - self.began, time.monotonic() - self.began_at)
 
     def flush(self, wait: bool = False) -> None:
         """Send what the recorder gives out; nothing where that is nothing."""

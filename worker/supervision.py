@@ -78,6 +78,7 @@ class RunSupervision:
         self.keeper = Keeper(store, cache, held.lease, trainer.frames.put)
         self.journal = Journal(held, self.writer, self.pending, self.keeper, self._beat)
         self.ending = Ending(held, self.journal, self.watch)
+        self.announced: dict[str, Any] | None = None  # a failure whose causes the trainer looks for
 
     def run(self) -> None:
         """Supervise to the end; a lost lease kills the trainer and writes nothing more."""
@@ -125,6 +126,7 @@ class RunSupervision:
                 "resume": resume,
                 "fork": self.held.forked,
                 "until": self.held.total_steps,
+                "autopsy_s": self.settings.autopsy_s,
                 "task": self.held.task,
                 "beside": {name: self._folders(saved) for name, saved in self.held.beside.items()},
             }
@@ -188,6 +190,8 @@ class RunSupervision:
             self.journal.reading(header, payload)
         elif kind == "checkpoint":
             self.journal.checkpoint(header)
+        elif kind == "failing":
+            self.announced = header
         elif kind == "checkpoint_failed":
             if not self.journal.checkpoint_failed(header):
                 return False
@@ -266,8 +270,17 @@ class RunSupervision:
         if not header.get("stays", kind == "checkpoint_damaged"):  # found before the trainer had begun
             self.slot.discard(self.trainer)
 
+    def _failed_as_announced(self) -> bool:
+        """What looked for the cause of a failure does not come to its end: the failure is still what it was."""
+        if self.announced is None:
+            return False
+        self._failed(self.announced | {"stays": False})
+        return True
+
     def _stalled(self) -> None:
         """It hangs: keep where it stood, and end it."""
+        if self._failed_as_announced():
+            return
         seconds = round(self.watch.quiet_s(time.monotonic()), 1)
         stack = self.trainer.stack()
         detail = f"no step for {seconds:g} s"
@@ -275,6 +288,8 @@ class RunSupervision:
 
     def _died(self) -> None:
         """Its process is gone."""
+        if self._failed_as_announced():
+            return
         kind, detail = self.trainer.obituary()
         self._ended_badly(kind, detail, {"stderr": self.trainer.last_words()})
 

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from service.api import (
+    autopsies,
     catalog,
     checkpoints,
     comparisons,
@@ -39,7 +40,7 @@ from service.settings import settings as read_settings
 
 NOUNS = (
     *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
-    *(comparisons, catalog, labels, storage, planned, readings, probes, diagnosis, verifications),
+    *(comparisons, catalog, labels, storage, planned, readings, probes, diagnosis, verifications, autopsies),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

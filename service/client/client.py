@@ -209,6 +209,10 @@ class Client:
         found = self.http.get(f"/v1/runs/{_part(run_id)}/diagnosis/{_part(finding)}/verify")
         return [Verification.of(each) for each in found["items"]]
 
+    def autopsy_script(self, run_id: str) -> str:
+        """A Python program that makes the step again in which a diverged run's numbers were first none."""
+        return self.http.text(f"/v1/runs/{_part(run_id)}/autopsy.py")
+
     def _wish(self, run_id: str, wish: str, body: Json | None = None) -> Run:
         key = None if body is None else secrets.token_hex(16)  # with a body it makes a run: once, however often asked
         return Run.of(self.http.post(f"/v1/runs/{_part(run_id)}/{wish}", body, idempotency_key=key))

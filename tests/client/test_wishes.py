@@ -1,5 +1,7 @@
 import hashlib
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +39,55 @@ def test_a_run_is_paused_resumed_cancelled_and_retried(
     assert saddle("cancel", "wished", "--json") == 0  # the name now means the retry, not what it takes the place of
     assert [each["id"] for each in json.loads(capsys.readouterr().out)] == [again["id"]]
     until(client, again["id"], "cancelled")
+
+
+WILD: dict[str, Any] = {
+    "dataset": {"kind": "diabetes"},
+    "model": {"kind": "linear"},
+    "loss": {"kind": "mse"},
+    "optimizer": {"kind": "sgd", "lr": 3.0},
+    "steps": 60,
+}
+
+
+def test_a_run_that_diverged_is_examined_its_end_made_again_and_its_remedy_tried(
+    client: Client,
+    saddle: Callable[..., int],
+    spec: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    run = client.submit(spec(name="wild", **WILD)).runs[0].id
+    assert saddle("watch", "wild") == 1
+    (autopsy,) = client.readings(run, "autopsy")
+    assert autopsy.data["kind"] is not None
+    script = tmp_path / "autopsy.py"
+    script.write_text(client.autopsy_script(run))
+    said = subprocess.run([sys.executable, "-I", script], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert "first not finite: " in said.stdout
+    assert "nothing" not in said.stdout
+    capsys.readouterr()
+    finding = client.diagnosis(run).findings[0]["id"]
+    assert saddle("verify", "wild", finding, "--watch") == 0
+    assert "helped" in capsys.readouterr().out
+    assert [each.outcome for each in client.verifications(run, finding)] == ["helped"]
+
+
+def test_instruments_look_at_a_run_on_demand(
+    client: Client, saddle: Callable[..., int], spec: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = client.submit(spec(name="looked-at")).runs[0].id
+    assert saddle("watch", "looked-at") == 0
+    capsys.readouterr()
+    assert saddle("probe", "looked-at", "--kind", "sharpness", "--kind", "gradient_check", "--watch") == 0
+    (job,) = client.probes(run)
+    assert (job.state, job.relation, job.step) == ("succeeded", "probe", 40)
+    found = {each.kind: each.data for each in client.readings(run) if each.run_id == job.id}
+    assert set(found) == {"sharpness", "gradient_check"}
+    assert not any("error" in data for data in found.values()), found
+    assert saddle("probe", "looked-at", "--kind", "gradients") == 2
+    assert "/probes/0/kind" in capsys.readouterr().err
 
 
 def test_a_run_is_replayed_forked_and_its_weights_taken_home(

@@ -15,7 +15,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Engine, text
 
-from service.db import experiments, metrics, runs
+from service.db import experiments, metrics, offspring, readings, runs
 from service.db.projects import Principal, find_principal, new_key
 from service.db.session import make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
@@ -68,6 +68,14 @@ class Desk:
             ready = {"id": run.id, "limit_s": limit_s}
             connection.execute(text("UPDATE run SET pool = 'cpu', limit_s = :limit_s WHERE id = :id"), ready)
         return run.id
+
+    def probe(self, run_id: str, *probes: Row) -> str:
+        with transaction(self.engine) as connection:
+            return offspring.probe(connection, self.principal, run_id, {"probes": list(probes)}, None)[0]
+
+    def readings(self, run_id: str) -> list[Row]:
+        kinds = ["gradient_check", "autopsy"]
+        return self.sql("SELECT * FROM reading WHERE run_id = :id AND kind = ANY(:kinds)", id=run_id, kinds=kinds)
 
     def wish(self, run_id: str, wish: str) -> None:
         self.sql("UPDATE run SET desired = :wish WHERE id = :id AND state = 'running'", wish=wish, id=run_id)
@@ -220,6 +228,31 @@ def test_a_trainer_that_hangs_is_ended_and_leaves_its_stack(slot: Supervisor, de
     assert (found["step"], 1.5 < found["seconds"] < 6) == (3, True)
     assert "get_into_it" in found["stack"]
     desk.sql("UPDATE run SET state = 'cancelled', lease = NULL WHERE id = :id", id=run)
+
+
+def test_a_probe_job_whose_trainer_dies_looks_again_and_is_read_once(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("slow", steps=3, seconds=0.3)
+    desk.stopped(run)
+    job = desk.probe(run, {"kind": "gradient_check"}, {"kind": "spectral_density"})
+    until(lambda: desk.readings(job))
+    os.kill(trainer_pid(slot), signal.SIGKILL)
+    ended = desk.stopped(job)
+    assert (ended["state"], ended["attempt"], ended["step"]) == ("succeeded", 2, 3)
+    assert desk.attempts(job)[0]["ending"] == "trainer_died"
+    with transaction(desk.engine) as connection:
+        found = readings.of_run(connection, desk.principal, run, None, 0, 100)
+    assert [(each.kind, each.attempt) for each in found if each.run_id == job] == [
+        ("gradient_check", 2),
+        ("spectral_density", 2),
+    ]
+
+
+def test_a_trainer_that_dies_in_an_autopsy_takes_nothing_of_the_failure(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("nan", at=5)
+    ended = desk.stopped(run)
+    assert (ended["state"], ended["failure"]["code"], ended["crash_count"]) == ("failed", "diverged", 0)
+    assert ended["failure"]["evidence"]["step"] == 5
+    assert desk.readings(run) == [], "it died before it found anything"
 
 
 def test_a_long_evaluation_is_no_stall(slot: Supervisor, desk: Desk) -> None:

@@ -89,7 +89,7 @@ class Sentinel:
 
     def _loss(self, _module: nn.Module, _inputs: Any, loss: Tensor) -> None:
         if torch.is_grad_enabled():
-            self.losses.append(float(loss))
+            self.losses.append(float(loss.detach()))
             self._check("loss", None, self.training.criterion, "loss", loss)
 
     def _parameter_gradient(self, name: str, gradient: Tensor) -> None:
@@ -125,7 +125,7 @@ class Sentinel:
             if not bool(bad.any()):
                 return
             by_row = kind in ("input", "output", "gradient") and bad.dim() and len(bad) == self.rows and self.rows > 1
-            rows = bad.flatten(1).any(1) if by_row and bad.dim() > 1 else bad if by_row else bad[:0]
+            rows = bad.flatten(1).any(1) if by_row and bad.dim() > 1 else bad if by_row else bad.flatten()[:0]
             chosen = (rows.nonzero().flatten() + self.seen).tolist() if by_row and what != "weight" else []
             nan = bool(torch.isnan(tensor).any())
             name = type(module).__name__ if module is not None else None
