@@ -15,6 +15,7 @@ from worker.device import make_deterministic
 from worker.evaluate import Validation, criterion_of, on_device
 from worker.mechanics import Mechanics
 from worker.optim.modes import measured_weights, train_mode
+from worker.probes.watching import Probes
 from worker.rates import Rates
 
 Readings = dict[str, float | Tensor]
@@ -44,6 +45,7 @@ class Training:
         self.rates = Rates(spec, self.optimizers)
         self.mechanics = Mechanics(spec, self.model, self.criterion, self.optimizers, self.batches, device)
         self.validation = Validation.of(spec, parts.validation, device)
+        self.probes = Probes(spec)
         self.test = parts.test  # rows as they were read: looked at once, at the end
 
     @property
@@ -80,10 +82,11 @@ def train(training: Training) -> Iterator[Step]:
     """Train to the end of the spec, yielding one `Step` per update; to stop, stop asking."""
     model, optimizers, rates, mechanics = training.model, training.optimizers, training.rates, training.mechanics
     precision, averaging, stopping = mechanics.precision, mechanics.averaging, mechanics.stopping
-    total, every = training.spec.total_steps, training.spec.evaluation_every
+    total, every, probes = training.spec.total_steps, training.spec.evaluation_every, training.probes
     searches = training.spec.optimizer.searches
     model.train()
     train_mode(optimizers)
+    probes.begin(training)
     stopping.begin()
     for step in range(training.step + 1, total + 1):
         if training.ended:
@@ -91,11 +94,16 @@ def train(training: Training) -> Iterator[Step]:
         update = step - precision.skipped  # schedules count updates that changed the weights
         lr = rates.apply(update)
         readings: Readings | None
+        watched = step == probes.next
+        if watched:
+            probes.enter(training, step)
         if searches:
             (loss, readings), finite = search(training, step), True
         else:
             loss = mechanics.gradients.compute(step)
             finite = precision.unscale(optimizers)
+            if watched:
+                probes.before(training, step)
             readings = mechanics.clipping.apply()
             if finite:
                 for optimizer in optimizers:
@@ -103,13 +111,15 @@ def train(training: Training) -> Iterator[Step]:
         if finite and averaging is not None:
             averaging.update(step, model)
         training.step = step
+        if watched:
+            readings = probes.after(training, step, finite) | (readings or {})
         if rates.apart:
             readings = (readings or {}) | rates.readings()
 
         stopping.after_step(step, readings or {})
         if step % every == 0 or step == total or training.ended:
             with measured_weights(optimizers):
-                measured = mechanics.measure(step, training.validation)
+                measured = mechanics.measure(step, training.validation) | probes.evaluated(training, step)
             rates.listen(update, measured)
             stopping.after_evaluation(step, measured | {"loss": loss})
             if step == total or training.ended:
@@ -126,7 +136,10 @@ def search(training: Training, step: int) -> tuple[Tensor, Readings]:
 
     def closure() -> Any:
         clipped = clipping.clipped.clone()
-        loss, readings = gradients.compute(step), clipping.apply() or {}
+        loss = gradients.compute(step)
+        if not seen and step == training.probes.next:
+            training.probes.before(training, step)
+        readings = clipping.apply() or {}
         if seen:
             clipping.clipped.copy_(clipped)  # an update is clipped once at most
         seen.append((loss, readings))

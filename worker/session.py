@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
+from service.nonfinite import dumps
 from service.spec.experiment import Experiment
 from service.spec.mechanics import tolerated
 from worker import checkpoint
@@ -21,6 +22,7 @@ from worker.failures import described as described_error
 from worker.failures import failure_of
 from worker.loop import Training, prepare, train
 from worker.postmortem import Past, Place, examine
+from worker.probes.watching import TOO_MUCH
 from worker.probing import Job
 from worker.recorder import Points, Recorder, make_recorder
 from worker.saving import Reason, Saving
@@ -125,7 +127,10 @@ class Session:
         first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
         if first > total:
             return "succeeded", None
+        told = self.training.probes.told
         for step in train(self.training):
+            if told:
+                self._tell()
             record(step)
             if step.step == first:
                 self.flush()  # a reader sees life at once
@@ -141,6 +146,16 @@ class Session:
                 self._settle()
                 self._checkpoint(reason)
         return "succeeded", None
+
+    def _tell(self) -> None:
+        """Send what probes found; only the loop's thread comes here."""
+        told = self.training.probes.told
+        while told:
+            found = told.pop(0)
+            payload = dumps(found.data).encode()
+            if len(payload) > TOO_MUCH:
+                payload = dumps({"error": f"{len(payload)} bytes; a reading has at most {TOO_MUCH}"}).encode()
+            self.supervisor.send("reading", payload, step=found.step, name=found.kind)
 
     def _settle(self) -> None:
         """Send every point up to here; a GPU's losses are only now known to be finite."""
@@ -179,6 +194,7 @@ class Session:
 
     def flush_what_is_left(self) -> None:
         """A failed run's last points tell most; a broken GPU may refuse to give them."""
+        self._tell()
         with contextlib.suppress(RuntimeError):
             self.flush(wait=True)
 

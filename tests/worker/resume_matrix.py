@@ -187,10 +187,14 @@ def stored_text(folder: Path) -> Document:
 
 
 def trace(training: Training, until: int | None = None) -> Seen:
-    """Everything that is recorded, exactly: NaN too equals itself as text."""
+    """Everything that is recorded, exactly: NaN too equals itself as text.
+
+    But the cosine with the gradient before, which no checkpoint holds: after a cut the first one is left out.
+    """
     seen: Seen = []
     for step in train(training):
-        readings = {name: float(value).hex() for name, value in (step.readings or {}).items()}
+        found = {name: value for name, value in (step.readings or {}).items() if name != "cosine/gradient"}
+        readings = {name: float(value).hex() for name, value in found.items()}
         seen.append((step.step, step.lr.hex(), step.loss.item().hex(), readings))
         if step.step == until:
             break

@@ -1,0 +1,72 @@
+"""What watching costs: `python -m tests.benchmarks.probes [mlp|cnn]`.
+
+The loop as the trainer runs it, its recorder included, without a pipe: with no probes, with those that read only what
+a step has anyway, and with the default set. The three take turns within each round; a figure is the median over the
+rounds of the ratio to the same round's run without. Seconds are the loop's thread's own.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from service.spec.experiment import Experiment
+from service.spec.probes import DEFAULT
+from tests.benchmarks.recording import spec_of
+from worker.loop import prepare, train
+from worker.recorder import make_recorder
+
+STEPS = {"mlp": 6000, "cnn": 600}
+FREE = tuple(probe for probe in DEFAULT if not probe.cost)
+SETS = {"none": (), "free": FREE, "default": DEFAULT}
+
+
+def spent(spec: Experiment) -> float:
+    """Seconds of the thread that trains."""
+    training = prepare(spec, 0, torch.device("cpu"))
+    recorder = make_recorder(training.device, 1)
+    begun = time.thread_time()
+    for step in train(training):
+        recorder.record(step)
+    recorder.drain()
+    return time.thread_time() - begun
+
+
+def main() -> None:
+    """Print the step without probes, and what each set adds to it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("subject", nargs="*", default=["mlp", "cnn"], help="mlp, cnn")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, help="updates of a run")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    for subject in asked.subject:
+        steps = asked.steps or STEPS[subject]
+        specs = {name: spec_of(subject, steps).model_copy(update={"probes": each}) for name, each in SETS.items()}
+        spent(spec_of(subject, 50))
+        found: dict[str, list[float]] = {name: [] for name in SETS}
+        for turn in range(asked.rounds):
+            for name in list(SETS)[turn % 3 :] + list(SETS)[: turn % 3]:
+                found[name].append(spent(specs[name]) / steps * 1e6)
+        plain = statistics.median(found["none"])
+        print(f"{subject}: {plain:.1f} us a step, {steps} steps, {asked.rounds} rounds")
+        for name in ("free", "default"):
+            ratios = [each / base - 1 for each, base in zip(found[name], found["none"], strict=True)]
+            looks = len(looked_at(specs[name]))
+            each = statistics.median(ratios) * plain * steps / looks
+            low, high = min(ratios), max(ratios)
+            share = f"{statistics.median(ratios):+.2%} ({low:+.2%} to {high:+.2%})"
+            print(f"  {name}: {share}, {each:.0f} us a look of {looks}")
+
+
+def looked_at(spec: Experiment) -> list[int]:
+    """The steps at which the first watcher with series looks."""
+    found, step = [], 0
+    while (step := spec.probes[1].next_look(step, spec.total_steps)) <= spec.total_steps:
+        found.append(step)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Norms of the gradient before clipping: a layer that gets none, or far too much, shows here."""
+
+from service.spec.probes import Probe_
+from worker.probes.layers import Layers, squared_norms
+from worker.probes.watching import Observed, Readings, Watcher
+
+
+class GradientNorms(Watcher):
+    """grad_norm and grad_norm/<layer>; where the run clips, its own grad_norm stands at every step."""
+
+    def __init__(self, component: Probe_) -> None:
+        super().__init__(component)
+        self._found: Readings = {}
+
+    def begin(self, training: Observed) -> None:
+        """Once: whose gradients there are."""
+        self._layers = Layers(training.model)
+
+    def before(self, training: Observed, step: int) -> None:
+        """One norm of each gradient."""
+        whole, layers = self._layers.by_layer(squared_norms(self._layers.gradients()))
+        self._found = {"grad_norm": whole} | {f"grad_norm/{name}": norm for name, norm in layers.items()}
+
+    def after(self, training: Observed, step: int) -> Readings:
+        """As measured before."""
+        return self._found
