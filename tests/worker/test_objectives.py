@@ -90,10 +90,10 @@ def test_gradient_descent_on_a_quadratic_is_its_closed_form() -> None:
 
 def test_the_point_is_recorded_at_the_evaluations_cadence_where_it_is_small() -> None:
     quadratic: dict[str, Any] = {"kind": "quadratic", "eigenvalues": (1.0,) * 4, "start": (1.0,) * 4}
-    some = curve(quadratic, evaluate={"every_steps": 12})
+    some = curve(quadratic, evaluate={"every_steps": 12}, probes=())
     assert [step.step for step in some if step.readings] == [12, 24, 30]
     assert set(some[11].readings or {}) == {"x/0", "x/1", "x/2", "x/3"}
-    many = curve(quadratic | {"eigenvalues": (1.0,) * 5, "start": (1.0,) * 5})
+    many = curve(quadratic | {"eigenvalues": (1.0,) * 5, "start": (1.0,) * 5}, probes=())
     assert not any(step.readings for step in many)
 
 
