@@ -22,6 +22,8 @@ from service.local.postgres import EmbeddedPostgres
 
 from .conftest import SPEC
 
+PATIENCE_S = 240  # for a process to start, on a machine that does other things too
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -44,7 +46,7 @@ def served(url: str, log: Path, *more: str) -> Iterator[tuple[subprocess.Popen[b
         process = subprocess.Popen(command(port, *more), cwd=ROOT, env=environment(url), stderr=out)
     try:
         address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 if httpx.get(f"{address}/v1/readyz").status_code == 200:
@@ -128,7 +130,7 @@ def answers(client: httpx.Client) -> bool:
 
 
 def until(fact: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not fact():
         assert time.monotonic() < deadline, "it did not become true in time"
         time.sleep(0.05)
