@@ -24,13 +24,14 @@ class People:
     posted: set[str] = field(default_factory=set)
     wished: dict[str, str] = field(default_factory=dict)  # run id -> the last wish that was accepted
     repeats: int = 0  # posts that had to be asked again
+    _paths: set[str] | None = None
     _turn: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def client(self, at: int) -> httpx.Client:
         api = self.stack.apis[at % len(self.stack.apis)]
         headers = {"Authorization": f"Bearer {self.stack.key}"}
-        return httpx.Client(base_url=f"http://127.0.0.1:{api.port}", headers=headers, timeout=4)
+        return httpx.Client(base_url=f"http://127.0.0.1:{api.port}", headers=headers, timeout=10)
 
     def ask(self, method: str, path: str, document: Any = None, at: int | None = None, **headers: str) -> Any:
         """One request to one API process; None where no answer, or none that counts, came."""
@@ -92,9 +93,11 @@ class People:
         return int(answer.status_code)
 
     def can(self, action: str) -> bool:
-        """Whether the API knows this action."""
-        answer = self.ask("GET", "/v1/openapi.json")
-        return answer is not None and f"/v1/runs/{{run_id}}/{action}" in answer.json()["paths"]
+        """Whether the API knows this action; its document is asked for until it comes, and once."""
+        while self._paths is None:
+            if (answer := self.ask("GET", "/v1/openapi.json")) is not None:
+                self._paths = set(answer.json()["paths"])
+        return f"/v1/runs/{{run_id}}/{action}" in self._paths
 
     def states(self) -> dict[str, str]:
         """The state of every promised run, as stored."""
