@@ -188,6 +188,7 @@ class RunSupervision:
         kind = header["type"]
         if kind == "reading":
             self.journal.reading(header, payload)
+            self.watch.looked(time.monotonic())
         elif kind == "checkpoint":
             self.journal.checkpoint(header)
         elif kind == "failing":

@@ -27,6 +27,10 @@ class Watch:
             self.step, self.progress_at = step, now
             self.first_step_at = self.first_step_at or now
 
+    def looked(self, now: float) -> None:
+        """A probe has looked: a job of instruments has no steps to be told by."""
+        self.progress_at = now
+
     def tell(self, wish: str, now: float) -> bool:
         """Whether the trainer has yet to be told; the time to obey starts with the first word, a cancel's anew."""
         if wish == self.told:

@@ -40,6 +40,12 @@ def test_steps_that_were_heard_of_before_are_no_progress() -> None:
     assert first_verdict(watch) == (611, "stalled")
 
 
+def test_each_instrument_of_a_job_has_as_long_as_a_first_step() -> None:
+    watch = watching()
+    watch.looked(1000.0)
+    assert first_verdict(watch) == (2801, "stalled")
+
+
 def test_a_supervisor_that_was_stopped_itself_blames_nobody() -> None:
     watch = watching()
     watch.stepped(1, 0.5)
