@@ -99,6 +99,26 @@ def test_a_run_that_fails_is_told_with_its_reason(
     assert re.search(r",(NaN|Infinity)$", capsys.readouterr().out.strip())
 
 
+def test_a_diagnosis_is_a_text_with_a_status_or_json(
+    saddle: Saddle, capsys: pytest.CaptureFixture[str], client: Client, spec: Callable[..., dict[str, Any]]
+) -> None:
+    fault = spec(name="far too fast", optimizer={"kind": "sgd", "lr": 10.0}, nonfinite="continue")
+    made = [client.submit(each).runs[0].id for each in (fault, spec(name="as usual", steps=120))]
+    for run in made:
+        list(client.watch(run))
+    capsys.readouterr()
+    assert saddle("diagnose", made[0]) == 1
+    said = capsys.readouterr().out
+    assert "FAULT: " in said
+    assert "/optimizer/lr" in said
+    assert saddle("diagnose", made[1]) == 0
+    capsys.readouterr()
+    assert saddle("diagnose", "far too fast:0", "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["findings"][0]["patch"]
+    assert client.diagnosis(made[0]).headline == told["headline"]
+
+
 def test_five_optimizers_are_compared_and_exported(
     saddle: Saddle, spec: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

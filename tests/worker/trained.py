@@ -47,34 +47,32 @@ def norm(tensors: Any) -> float:
 def trained(spec: Experiment, seed: int = 0, upto: int | None = None, every: int = 1) -> Facts:
     """Train it, as far as `upto`, and give what a diagnosis is drawn from."""
     training = prepare(spec, seed, torch.device("cpu"))
-    points: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    points: dict[str, dict[int, float]] = defaultdict(dict)
     layers, watch = owners(training.model), _Activations(training.model)
     before = _flat(training.model)
     last: torch.Tensor | None = None
     failure = None
     for step in train(training):
         loss = float(step.loss)
-        points["loss"].append((step.step, loss))
-        points["lr"].append((step.step, step.lr))
-        for name, value in (step.readings or {}).items():
-            points[name].append((step.step, float(value)))
+        at = step.step
+        points["loss"][at], points["lr"][at] = loss, step.lr
         after = _flat(training.model)
-        if step.step % every == 0 or step.step == 1:
+        if at % every == 0 or at == 1:
             gradient = torch.cat([p.grad.flatten() for ps in layers.values() for p in ps if p.grad is not None])
             now = {path: norm(p.grad for p in ps if p.grad is not None) for path, ps in layers.items()}
-            points["grad_norm"].append((step.step, norm([gradient])))
+            points["grad_norm"][at] = norm([gradient])
             for path, value in now.items():
-                points[f"grad_norm/{path}"].append((step.step, value))
-            points["update_ratio"].append((step.step, norm([after - before]) / max(norm([before]), 1e-30)))
+                points[f"grad_norm/{path}"][at] = value
+            points["update_ratio"][at] = norm([after - before]) / max(norm([before]), 1e-30)
             moved = gradient != 0 if len(gradient) == len(after) else torch.ones_like(after, dtype=torch.bool)
-            points["underflow_share"].append(
-                (step.step, float(((after == before) & moved).sum() / max(1, moved.sum())))
-            )
+            points["underflow_share"][at] = float(((after == before) & moved).sum() / max(1, int(moved.sum())))
             if last is not None:
-                points["cosine/gradient"].append((step.step, float(torch.cosine_similarity(last, gradient, 0))))
+                points["cosine/gradient"][at] = float(torch.cosine_similarity(last, gradient, 0))
             last = gradient.clone()
             for name, value in watch.taken().items():
-                points[name].append((step.step, value))
+                points[name][at] = value
+        for name, value in (step.readings or {}).items():  # what the training itself recorded is what counts
+            points[name][at] = float(value)
         before = after
         if not np.isfinite(loss) and spec.nonfinite == "fail":
             failure = {"code": "diverged", "step": step.step}
@@ -83,7 +81,7 @@ def trained(spec: Experiment, seed: int = 0, upto: int | None = None, every: int
             break
     done = training.step
     state = "failed" if failure else "running" if upto is not None and done < spec.total_steps else "succeeded"
-    series = {name: Series.exact(*zip(*pairs, strict=True)) for name, pairs in points.items()}
+    series = {name: Series.exact(list(found), list(found.values())) for name, found in points.items()}
     return Facts(Plan(spec), series, _start(spec, seed), state, done, failure)
 
 

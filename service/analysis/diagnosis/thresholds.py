@@ -63,7 +63,7 @@ TABLE = (
     _t("R9.moved", 0.05, "of the weights", "by which all updates together can have moved them"),
     _t("R9.cosine", 0.9, "cosine", "median between successive gradients: every step finds the same slope"),
     _t("R9.sharpness", 0.01, "of the limit", "sharpness over its limit"),
-    _t("R9.good_ratio", 1e-3, "update / weight", "what a healthy update is near", THUMB),
+    _t("R9.good_ratio", 5e-3, "update / weight", "what a healthy update is near early in a run"),
     _t("R10.gradient", 1e-3, "share of the first", "gradient norm below which a point may be critical"),
     _t("R10.escape", 1e-3, "share of the loss", "measured drop along the escape direction that counts"),
     _t("R11.ratio", 1e-3, "times", "first over last layer's gradient norm", AUTOTRAINER),
