@@ -19,6 +19,7 @@ from .drawn import AT, FIRST, LAST, LN10, STEPS, drawn, evaluated, falling, flat
 
 BY_ID = {rule.id: rule for rule in RULES}
 ADAM = {"optimizer": {"kind": "adam", "lr": 1e-3}}
+COARSE = {"optimizer": {"kind": "adam", "lr": 1e-3, "eps": 1.0}}
 DEEP_SIGMOID = {"model": {"kind": "mlp", "hidden": [16, 16, 16], "activation": "sigmoid"}}
 ENDS_IN_SIGMOID = {
     "model": {
@@ -28,6 +29,12 @@ ENDS_IN_SIGMOID = {
 }
 WIDE = {"model": {"kind": "mlp", "hidden": [32], "init": {"kind": "normal", "std": 1.0}}}
 ZEROS = {"model": {"kind": "mlp", "hidden": [32], "init": {"kind": "zeros"}}}
+CLIPPED = {"clip": {"norm": 1e-4}}
+LAYERS = [{"layer": "Flatten"}, {"layer": "Linear", "out_features": 10}]
+ENDINGS = {"once": [{"layer": "LogSoftmax"}], "twice": [{"layer": "Softmax"}, {"layer": "LogSoftmax"}]}
+ONCE, TWICE = (
+    {"model": {"kind": "sequential", "layers": [*LAYERS, *end]}, "loss": {"kind": "nll"}} for end in ENDINGS.values()
+)
 RAW = {"dataset": {"kind": "diabetes", "target_scaling": "none"}, "loss": {"kind": "mse"}}
 UNSCALED = {"dataset": {"kind": "wine", "scaling": "none"}, "batch_size": 16}
 FULL = {"batch_size": "full"}
@@ -229,6 +236,13 @@ CASES = [
         lambda: drawn(None, ADAM, series={"rate/q50": flat(1e-2), "rate/q99": flat(5.0), "rate/unused": flat(0.005)}),
     ),
     Case(
+        "R17",
+        "eps_dominated_parameters",
+        "fault",
+        lambda: drawn(flat(1.8), COARSE, series={"rate/q50": flat(9e-4), "rate/q99": flat(1e-3)}),
+        lambda: drawn(flat(1.8), COARSE, series={"rate/q50": flat(3e-4), "rate/q99": flat(1e-3)}),
+    ),
+    Case(
         "R18",
         "accumulator_exhausted",
         "fault",
@@ -280,6 +294,21 @@ CASES = [
         lambda: drawn(series={"lr": np.full(STEPS, 0.05 * (1 + 1e-7))}),
     ),
     Case(
+        "R22",
+        "schedule_mismatch",
+        "warning",
+        lambda: drawn(None, {"schedule": {"kind": "cosine", "T_max": 400}}),
+        lambda: drawn(None, {"schedule": {"kind": "cosine", "T_max": STEPS}}),
+    ),
+    Case(
+        "R9",
+        "lr_too_small",
+        "fault",
+        lambda: drawn(flat(2.2), CLIPPED, series={"update_ratio": flat(3e-6), "grad_norm": flat(1.0)}),
+        lambda: drawn(flat(2.2), CLIPPED, series={"update_ratio": flat(3e-4), "grad_norm": flat(1.0)}),
+    ),
+    Case("R5", "softmax_applied_twice", "fault", lambda: drawn(falling(1.6), TWICE), lambda: drawn(falling(1.6), ONCE)),
+    Case(
         "R23",
         "bn_statistics",
         "warning",
@@ -303,7 +332,7 @@ CASES = [
     Case(
         "R26",
         "within_noise",
-        "warning",
+        "info",
         lambda: drawn(siblings=seeds(0.1, 0.2, 2.2, 1.9)),
         lambda: drawn(siblings=seeds(0.1, 0.12, 0.15)),
     ),

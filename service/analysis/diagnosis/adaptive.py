@@ -80,6 +80,8 @@ def extreme_rates(facts: Facts) -> Outcome:
     spread = median(top, w) / max(median(middle, w), 1e-300)
     share = 0.0 if unused is None else median(unused, w)
     wide, idle = spread > limit("R17.spread"), share > limit("R17.unused")
+    if (drowned := _drowned(facts, median(middle, w))) is not None:
+        return drowned
     if not (wide or idle):
         return Clear(f"the 99th percentile of the rates is {spread:.3g} times the median.")
     seen = []
@@ -103,6 +105,29 @@ def extreme_rates(facts: Facts) -> Outcome:
     )
 
 
+def _drowned(facts: Facts, middle: float) -> Found | None:
+    """An eps so large that it, and no gradient, decides the rates: the optimizer adapts to nothing."""
+    optimizer, came = facts.plan.document["optimizer"], learned(facts)
+    eps, rates = optimizer.get("eps"), facts.get("lr")
+    if not isinstance(eps, float) or rates is None or came is None or came > 1 - limit("any.learned_little"):
+        return None
+    most = float(rates.values[-1]) / eps
+    if eps < 1e-6 or most <= 0 or middle < limit("R17.eps") * most:
+        return None
+    return Found(
+        level="fault" if came < limit("any.learned_poorly") else "warning",
+        verdict="eps_dominated_parameters",
+        text=f"At eps {eps:g} most parameters have the rate lr / eps, whatever their gradients are: nothing adapts.",
+        confidence=0.85,
+        steps=(1, facts.step),
+        evidence=[evidence("median rate over lr / eps", middle / most, ">", "R17.eps", series="rate/q50")],
+        patch=[remedies.replace("/optimizer/eps", 1e-8)],
+        remedy="Set eps to 1e-8, the default.",
+        expect=Expect("the loss falls faster", "it falls as before"),
+        explains=("R3", "R9"),
+    )
+
+
 def _larger_eps(facts: Facts) -> remedies.Patch:
     eps = facts.plan.document["optimizer"].get("eps")
     return [remedies.replace("/optimizer/eps", min(1e-2, eps * 1e3))] if isinstance(eps, float) else []
@@ -122,7 +147,7 @@ def exhausted(facts: Facts) -> Outcome:
     share, moved = learned(facts), change(loss, max(w, facts.step // 4), plan.floor or 0.0)
     if left > limit("R18.left"):
         return Clear(f"the median rate is still {left:.1%} of the first.")
-    if moved is None or moved > 0 or (share is not None and share > 1 - limit("any.learned_little")):
+    if moved is None or moved > limit("any.flat") or (share is not None and share > 1 - limit("any.learned_little")):
         return Clear("the rate is spent, but so is what there was to learn.")
     return Found(
         level="fault" if share is None or share < limit("any.learned_poorly") else "warning",
@@ -152,6 +177,9 @@ def underflow(facts: Facts) -> Outcome:
     share = median(lost, max(w, facts.step // 2))
     if share <= limit("R25.lost"):
         return Clear(f"{share:.1%} of the updates are too small to be stored.")
+    ratio = facts.get("update_ratio")
+    if ratio is not None and (moving := median(ratio)) > limit("R9.slow"):
+        return Clear(f"{share:.0%} of the updates are too small to be stored, and the others are large ({moving:.1e}).")
     came = learned(facts)
     return Found(
         level="fault" if came is None or came < limit("any.learned_poorly") else "info",
@@ -161,8 +189,8 @@ def underflow(facts: Facts) -> Outcome:
         confidence=0.9,
         steps=(1, facts.step),
         evidence=[evidence("updates that change nothing", share, ">", "R25.lost", series="underflow_share")],
-        patch=remedies.rate(facts.plan, 100),
-        remedy="Train at a higher rate.",
+        patch=remedies.usual_rate(facts.plan),
+        remedy="Train at a rate that is usual for the optimizer.",
         expect=Expect("weights change and the loss falls", "weights change and the loss stays"),
-        explains=("R3",),
+        explains=("R3", "R9"),
     )

@@ -32,6 +32,9 @@ def schedule(facts: Facts) -> Outcome:
     tiny = planned < limit("R22.tiny") * largest
     share = float(tiny.mean())
     below_base = largest < limit("R22.tiny") * plan.spec.optimizer.lr
+    again = next((each for each in plan.oddities if each.code == "rises_again"), None)
+    if again is not None:
+        return _rising(facts, f"/schedule{again.pointer.removeprefix('/schedule')}", again.detail)
     if share <= limit("R22.wasted") and not below_base:
         return Clear("the rates are the planned ones, and the plan uses most of the run.")
     came = learned(facts)
@@ -50,6 +53,21 @@ def schedule(facts: Facts) -> Outcome:
         remedy="Count the schedule in the other unit, or fit its length to the run.",
         expect=Expect("the loss goes on falling to the end", "it stops where it did"),
         explains=("R3", "R9", "R10", "R25"),
+    )
+
+
+def _rising(facts: Facts, pointer: str, detail: str) -> Found:
+    """A fall that ends before the run does, and turns into a rise."""
+    return Found(
+        level="warning",
+        verdict="schedule_mismatch",
+        text=f"The rate falls and rises again before the run ends ({pointer}): {detail}",
+        confidence=0.8,
+        steps=(1, facts.plan.total_steps),
+        evidence=[fact(pointer, detail)],
+        patch=remedies.part("schedule", {"kind": "cosine"}),
+        remedy="Let the schedule be as long as the run.",
+        expect=Expect("the loss ends lower", "the loss ends as it did"),
     )
 
 
@@ -97,19 +115,20 @@ def _mended(facts: Facts, share: float) -> remedies.Patch:
 def without_effect(facts: Facts) -> Outcome:
     """R24: parameters that are not trained, layers that never change, and settings that something overrides."""
     plan = facts.plan
-    frozen = (
-        [] if plan.spec.layout is None else [name for g in assign(plan.spec) if g.optimizer is None for name in g.names]
-    )
-    names = [] if plan.spec.layout is None else [each.name for each in plan.spec.layout]
+    layout = plan.spec.layout or ()
+    groups = assign(plan.spec) if layout else ()
+    frozen = {name for group in groups if group.optimizer is None for name in group.names}
+    trained = sum(each.count for each in layout if each.name not in frozen)
+    share = 1 - trained / sum(each.count for each in layout) if layout else 0.0
     if still := _still(facts):
         said = f"The layer {still} gets no update at any step, though it is not frozen."
         return _effectless(facts, said, "warning", 0.7, [], 1)
-    if frozen and len(frozen) > limit("R24.frozen") * len(names):
+    if share > limit("R24.frozen"):
         rules = [number for number, rule in enumerate(plan.spec.groups) if rule.freeze]
         patch = [{"op": "remove", "path": f"/groups/{number}"} for number in reversed(rules)]
         came = learned(facts)
         poor = came is not None and came < limit("any.learned_poorly")
-        said = f"Most parameters are frozen: {len(frozen)} of {len(names)} tensors are not trained."
+        said = f"Most of the model is frozen: {share:.0%} of its parameters are not trained."
         return _effectless(facts, said, "fault" if poor else "info", 0.9, patch, len(frozen))
     odd = [each for each in plan.oddities if each.code in WITHOUT_EFFECT]
     if odd:

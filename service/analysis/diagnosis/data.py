@@ -44,7 +44,9 @@ def ill_conditioned(facts: Facts) -> Outcome:
         patch=patch,
         remedy="Standardise the features.",
         expect=Expect("the loss falls faster at the same rate", "it falls as before"),
-        explains=("R1", "R2", "R3", "R6", "R7", "R9", "R11", "R12", "R13", "R14", "R19", "R26") if poor else (),
+        explains=(*facts.plan.explains_overflow, "R2", "R3", "R6", "R7", "R9", "R11", "R12", "R13", "R14", "R19", "R26")
+        if poor
+        else (),
         rank=-2,
     )
 
@@ -125,6 +127,7 @@ def overfitting(facts: Facts) -> Outcome:
         patch=_earlier_end(facts, len(values)),
         remedy="Stop at the best validation loss; weight decay, dropout or more rows lower it.",
         expect=Expect("the last validation loss is near the least", "it still rises"),
+        rank=1,
     )
 
 
@@ -181,5 +184,6 @@ def batch_statistics(facts: Facts) -> Outcome:
         patch=patch,
         remedy="Take larger batches, or a normalisation that looks at one row at a time.",
         expect=Expect("the two losses agree", "they still differ"),
-        explains=("R21",),
+        explains=("R3", "R6", "R12", "R21", "R25"),
+        rank=-1,
     )

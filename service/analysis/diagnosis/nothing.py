@@ -138,6 +138,7 @@ def _memorised(facts: Facts, reference: Reference) -> Found | None:
     steps = (int(validation.steps[0]), int(validation.steps[-1]))
     return Found(
         level="fault",
+        rank=1,
         verdict="labels_unrelated",
         text="The training rows are learned by heart, and on others the model never beats a constant answer: "
         "labels and inputs do not belong together.",
@@ -199,13 +200,14 @@ def _pipeline(text: str, confidence: float, seen: list[Evidence], step: int) -> 
 def softmax_twice(facts: Facts) -> Outcome:
     """R5: outputs squashed before a loss that squashes them itself, so that it cannot come near 0."""
     plan = facts.plan
-    if plan.loss not in ("cross_entropy", "bce_with_logits"):
+    if plan.loss not in ("cross_entropy", "bce_with_logits", "nll"):
         return Clear(f"{plan.loss} takes what the model gives.")
     if not plan.leaves:
         return Unknown("the layers of this model are known to its library alone.")
-    if plan.end not in RANGES:
-        return Clear(f"the model ends in {plan.end}, whose values have no limits.")
-    low, high = RANGES[plan.end]
+    end, place = plan.logits
+    if end not in RANGES:
+        return Clear(f"the loss's softmax gets what {end} gives, which has no limits.")
+    low, high = RANGES[end]
     if plan.classes < 2:
         return Clear("no classes.")
     floor = math.log(1 + (plan.classes - 1) * math.exp(low - high))
@@ -215,22 +217,21 @@ def softmax_twice(facts: Facts) -> Outcome:
     now = None if loss is None else tail(loss, w)
     if now is not None and now.value < limit("R5.floor") * floor:
         return Clear(f"the loss lies below {floor:.4g}, which outputs between {low:g} and {high:g} cannot reach.")
-    place = plan.end_place
     patch: remedies.Patch = [] if place is None else [{"op": "remove", "path": f"/model/layers/{place}"}]
-    seen = [fact("last layer", plan.end), fact("least loss that its outputs allow", floor, "arithmetic")]
+    seen = [fact("layer before the softmax", end), fact("least loss that its outputs allow", floor, "arithmetic")]
     if now is not None:
         at = limit("R5.floor") * floor
         seen.append(evidence("loss now", now.value, ">", "R5.floor", series="loss", steps=now.steps, at=at))
     return Found(
         level="fault",
         verdict="softmax_applied_twice",
-        text=f"The model ends in {plan.end}, and {plan.loss} has its own softmax or sigmoid inside: "
+        text=f"{end} squashes what a softmax or sigmoid gets that belongs to {plan.loss}: "
         f"the loss cannot fall below {floor:.4g}.",
         confidence=0.95,
         steps=(1, facts.step),
         evidence=seen,
         patch=patch,
-        remedy="Let the model end in its last Linear layer.",
+        remedy=f"Leave {end} out: the softmax is to get what the last Linear layer gives.",
         expect=Expect(f"the loss falls below {floor:.4g}", "it does not"),
         explains=("R2", "R3", "R7", "R9", "R10", "R11", "R14"),
         rank=-1,

@@ -95,17 +95,18 @@ class Plan:
         return {leaf.name: leaf.module for leaf in self.leaves}
 
     @cached_property
-    def end(self) -> str:
-        """Torch's class of the last layer that changes values; empty where nobody knows."""
-        return next((leaf.module for leaf in reversed(self.leaves) if leaf.module not in PASSING), "")
+    def logits(self) -> tuple[str, int | None]:
+        """The layer that the loss's softmax gets its values from: torch's class, and its place in /model/layers.
 
-    @cached_property
-    def end_place(self) -> int | None:
-        """The position of that layer in /model/layers, where the model is a list of layers."""
-        if self.spec.model.kind != "sequential":
-            return None
+        Where the loss takes logarithms of probabilities, that softmax is the model's own last layer.
+        """
         places = [place for place, leaf in enumerate(self.leaves) if leaf.module not in PASSING]
-        return places[-1] if places else None
+        if places and self.loss == "nll":
+            places.pop()
+        if not places:
+            return "", None
+        listed = self.spec.model.kind == "sequential"
+        return self.leaves[places[-1]].module, places[-1] if listed else None
 
     @property
     def has_relu(self) -> bool:
@@ -157,6 +158,11 @@ class Plan:
         """The momentum, or first beta; 0 where there is none."""
         betas = getattr(self.spec.optimizer, "betas", None)
         return float(betas[0] if betas else getattr(self.spec.optimizer, "momentum", 0.0) or 0.0)
+
+    @property
+    def explains_overflow(self) -> tuple[str, ...]:
+        """R1, unless half precision is a reason of its own."""
+        return () if self.spec.precision == "fp16" else ("R1",)
 
     @property
     def predictable(self) -> bool:

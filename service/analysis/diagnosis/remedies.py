@@ -71,6 +71,12 @@ def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
         yield path, float(value)
 
 
+def usual_rate(plan: Plan) -> Patch:
+    """All rates scaled so that the optimizer's is what is usual for it: 0.01 where steps follow the gradient."""
+    usual = 0.01 if plan.optimizer in ("sgd", "asgd") else 1e-3
+    return rate(plan, max(100.0, usual / plan.spec.optimizer.lr))
+
+
 def warmup(plan: Plan, steps: int) -> Patch:
     """A straight rise before the schedule, or a longer one where there is one already."""
     steps = max(2, min(steps, plan.spec.schedule_total // 2))

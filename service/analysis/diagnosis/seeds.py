@@ -28,7 +28,7 @@ def luck(facts: Facts) -> Outcome:
     more = list(range(max(10, 2 * len(facts.plan.spec.seeds))))
     patch = [remedies.replace("/restarts", None), remedies.replace("/seeds", more)]
     return Found(
-        level="warning",
+        level="info",
         verdict="within_noise",
         text=f"Over {len(finite)} seeds the final {facts.final_of} lies between {finite.min():.3g} and "
         f"{finite.max():.3g} (median {middle:.3g}): what one run reached is luck to a large part.",

@@ -9,7 +9,7 @@ from service.analysis.diagnosis.facts import Facts
 from service.analysis.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Relation, early, evidence
 from service.analysis.diagnosis.progress import first_loss, learned, scale, trivial
 from service.analysis.diagnosis.thresholds import limit
-from service.analysis.diagnosis.trend import longest, smoothed, tail, window
+from service.analysis.diagnosis.trend import blocks, longest, smoothed, tail, window
 
 EXPLAINED = ("R3", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23")
 
@@ -149,12 +149,14 @@ def _erratic(facts: Facts) -> Rise | None:
     assert loss is not None
     if much is None or share is None or share > limit("any.learned_little"):
         return None
-    now = tail(loss, max(window(facts), facts.step // 2))
-    if now.spread <= limit("R6.erratic") * much:
-        return None
+    late = loss.between(facts.step - max(window(facts), facts.step // 2) + 1, facts.step)
+    spread = float(np.std([block.value for block in blocks(late, window(facts) // 2)]))  # not that of single batches
     at = limit("R6.erratic") * much
-    seen = evidence("spread of the late losses", now.spread, ">", "R6.erratic", series="loss", steps=now.steps, at=at)
-    return Rise("The loss jumps about without learning anything", now.steps, [seen], 0.7)
+    if spread <= at:
+        return None
+    steps = (int(late.steps[0]), int(late.steps[-1]))
+    seen = evidence("spread of late means", spread, ">", "R6.erratic", series="loss", steps=steps, at=at)
+    return Rise("The loss jumps about without learning anything", steps, [seen], 0.7)
 
 
 def early_instability(facts: Facts) -> Outcome:

@@ -63,6 +63,9 @@ def creeping(facts: Facts) -> Outcome:
     share = learned(facts)
     if share is not None and share > limit("any.learned_poorly"):
         return Clear(f"{share:.0%} of the way to the least loss is done.")
+    norms = facts.get("grad_norm")
+    if norms is not None and median(norms) <= limit("R3.no_gradient"):
+        return Clear("there is no gradient, so no rate would help.")
     sharp, cosine = facts.get("sharpness/ratio"), facts.get("cosine/gradient")
     small = None if ratio is None else median(ratio)
     below = None if sharp is None else float(sharp.values.max())
@@ -85,7 +88,9 @@ def creeping(facts: Facts) -> Outcome:
         return Clear("the updates are not tiny beside the weights.")
     if cosine is not None and (same := median(cosine)) > limit("R9.cosine"):
         seen.append(evidence("median cosine of successive gradients", same, ">", "R9.cosine", series="cosine/gradient"))
-    factor = _factor(small, below)
+    factor, clip = _factor(small, below), _clipped(facts)
+    if clip is not None:
+        seen.append(evidence("clip over median gradient norm", clip, "<", "R9.clipped", series="grad_norm"))
     now = tail(loss, w)
     return Found(
         level="fault" if facts.ended or facts.step > facts.plan.total_steps // 2 else "warning",
@@ -96,8 +101,10 @@ def creeping(facts: Facts) -> Outcome:
         confidence=min(0.95, 0.7 + 0.1 * len(seen)),
         steps=steps,
         evidence=seen,
-        patch=remedies.rate(facts.plan, factor),
-        remedy=f"Train at {factor:g} times the rate; a range test shows how far it can go.",
+        patch=remedies.rate(facts.plan, factor) if clip is None else [remedies.replace("/clip", None)],
+        remedy=f"Train at {factor:g} times the rate; a range test shows how far it can go."
+        if clip is None
+        else f"Do not clip: every gradient is cut to about {clip:.1e} of itself.",
         expect=Expect("the loss falls faster by about that factor", "it falls as slowly, or climbs"),
         probes=("range_test",),
         explains=("R3", "R10", "R11", "R14", "R17", "R25"),
@@ -105,7 +112,16 @@ def creeping(facts: Facts) -> Outcome:
     )
 
 
+def _clipped(facts: Facts) -> float | None:
+    """The clip over the median gradient norm, where it is far below."""
+    clip, norms = facts.plan.spec.clip, facts.get("grad_norm")
+    if clip is None or clip.norm is None or norms is None:
+        return None
+    share = clip.norm / max(median(norms), 1e-30)
+    return share if share < limit("R9.clipped") else None
+
+
 def _factor(small: float | None, below: float | None) -> float:
     """Towards a usual update, at most to half of the stability limit, by powers of ten."""
-    wanted = 10.0 if small is None else remedies.power_of_ten(limit("R9.good_ratio") / max(small, 1e-30), 10, 1000)
+    wanted = 10.0 if small is None else remedies.power_of_ten(limit("R9.good_ratio") / max(small, 1e-30), 10, 1e4)
     return wanted if not below else min(wanted, max(2.0, remedies.rounded(0.5 / below, 1)))

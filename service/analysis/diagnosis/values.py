@@ -1,7 +1,5 @@
 """R1, R2: numbers that are none, and a first loss that is not what a fresh model gives."""
 
-import math
-
 import numpy as np
 
 from service.analysis.diagnosis import remedies
@@ -127,7 +125,7 @@ def start(facts: Facts) -> Outcome:
         patch=patch,
         remedy="Scale features and targets to standard deviation 1, and initialise by a usual scheme.",
         expect=Expect("the first loss comes near the trivial one", "it stays as far away"),
-        explains=("R1", *EXPLAINED) if bad else (),
+        explains=(*facts.plan.explains_overflow, *EXPLAINED) if bad else (),
         rank=-1 if bad else 1,
     )
 
@@ -143,12 +141,13 @@ def _off(facts: Facts, before: float, reference: float) -> tuple[Evidence, str |
         )
         wrong = before - reference > at or (reference - before > at)
         return apart, f"equal guesses would give {reference:.4g}." if wrong else None
-    ratio = before / reference if reference > 0 else math.inf
+    known = facts.plan.floor is not None and reference > facts.plan.floor
+    ratio = before / reference if known else 1.0  # a loss without a least value has no scale
     times = evidence("first loss over the best constant's", ratio, ">", "R2.values", series="loss")
     if ratio > limit("R2.values"):
         return times, f"the best constant alone would give {reference:.4g}."
     variance = seen.get("target_variance")
-    unscaled = facts.plan.document["dataset"].get("target_scaling") == "none"
+    unscaled = known and facts.plan.document["dataset"].get("target_scaling") == "none"
     if isinstance(variance, int | float) and unscaled and variance > limit("R2.targets"):
         found = evidence(
             "variance of the targets", variance, ">", "R2.targets", reading=reading.id if reading else None
