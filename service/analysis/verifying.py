@@ -1,9 +1,10 @@
 """Whether a remedy helped: runs with it against the same runs without, seed by seed.
 
 The measure is the level a run ends at: the mean of the last tenth of a series' finite values. The remedy helped a seed
-where the run without it diverged and the one with it did not, or where its level is better by more than the margin:
-twice the standard error of the difference of both means, and two percent of the level without it at least. Within the
-margin the symptom decides: gone with the remedy and still there without it. Over seeds two thirds must agree.
+where the run without it diverged (its loss was no number, or ends ten times above where it began) and the one with it
+did not, or where its level is better by more than the margin: twice the standard error of the difference of both means,
+and two percent of the level without it at least. Within the margin the symptom decides: gone with the remedy and still
+there without it. Over seeds two thirds must agree.
 """
 
 import math
@@ -19,6 +20,7 @@ Result = Literal["helped", "did_not_help", "undecided"]
 LAST = 0.1  # share of the values whose mean is the level
 ERRORS = 2.0  # standard errors that a difference must exceed
 LEAST = 0.02  # of the level: a smaller difference is not worth a change
+GROWN = 10.0  # a level so many times its first value is a divergence that had not got to infinity
 AGREE = 2 / 3  # of the seeds
 
 
@@ -65,8 +67,9 @@ def judge(control: Trained, patched: Trained, series: str | None, less: bool) ->
     without, with_it = level(control.values, less), level(patched.values, less)
     if not (control.ended and patched.ended):
         return Judged("undecided", "one of the runs did not come to its end by itself", without, with_it, None)
-    if control.diverged or patched.diverged:
-        return Judged(*_diverged(control.diverged, patched.diverged), without, with_it, None)
+    blown = [each.diverged or grew(each.values, less) for each in (control, patched)]
+    if any(blown):
+        return Judged(*_diverged(*blown), without, with_it, None)
     if series is None or without is None or with_it is None:
         return Judged(*_by_symptom(control, patched, "the remedy changes what the loss means"), without, with_it, None)
     margin = max(ERRORS * math.hypot(without.error, with_it.error), LEAST * abs(without.last))
@@ -79,6 +82,13 @@ def judge(control: Trained, patched: Trained, series: str | None, less: bool) ->
     return Judged(
         result, f"{figures} (margin {margin:.2g}){_rest(patched.symptom, gain > 0)}", without, with_it, margin
     )
+
+
+def grew(values: Values, less: bool) -> bool:
+    """Whether a loss blew up, though it ended before it was no number: ten times where it began."""
+    finite = values[np.isfinite(values)]
+    found = level(values, less)
+    return less and found is not None and len(finite) > 1 and found.last > GROWN * abs(float(finite[0]))
 
 
 def _diverged(control: bool, patched: bool) -> tuple[Result, str]:

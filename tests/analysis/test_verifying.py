@@ -20,6 +20,9 @@ def test_the_level_is_the_mean_of_the_last_tenth_of_what_is_finite() -> None:
     assert level(np.array([np.nan]), less=True) is None
 
 
+CLIMBING = Trained(1.05 ** np.arange(200))  # far from infinity, and on its way
+
+
 @pytest.mark.parametrize(
     ("control", "patched", "result"),
     [
@@ -36,6 +39,9 @@ def test_the_level_is_the_mean_of_the_last_tenth_of_what_is_finite() -> None:
         (flat(1.0, diverged=True), flat(1.0, diverged=True), "did_not_help"),
         (flat(1.0), flat(0.1, ended=False), "undecided"),
         (flat(0.0), flat(-1.0), "helped"),
+        (flat(1.0, diverged=True), CLIMBING, "did_not_help"),
+        (flat(1.0), CLIMBING, "did_not_help"),
+        (CLIMBING, flat(1.0), "helped"),
     ],
 )
 def test_one_seed_is_judged_by_its_level_its_end_and_then_its_symptom(

@@ -45,7 +45,7 @@ WILD: dict[str, Any] = {
     "dataset": {"kind": "diabetes"},
     "model": {"kind": "linear"},
     "loss": {"kind": "mse"},
-    "optimizer": {"kind": "sgd", "lr": 3.0},
+    "optimizer": {"kind": "sgd", "lr": 1.0},
     "steps": 60,
 }
 
