@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from service.db import pyramid, tiles
 from service.db.chunks import Chunk, merge
 from service.db.pyramid import Asked
+from service.db.session import rows
 from service.db.tables import metric_chunk, series
 
 MERGED = 4096  # points at which a merged chunk is closed
@@ -38,21 +39,27 @@ FIELDS = [
     "buckets",
 ]
 
-SUMMARISE = text(
-    """
-    UPDATE series SET n = series.n + :n, nonfinite = series.nonfinite + :nonfinite,
-        last = :last, last_step = :last_step, first_step = LEAST(series.first_step, :first_step),
-        min_step = CASE WHEN series.min IS NULL OR :min < series.min THEN :min_step ELSE series.min_step END,
-        max_step = CASE WHEN series.max IS NULL OR :max > series.max THEN :max_step ELSE series.max_step END,
-        min = LEAST(series.min, :min), max = GREATEST(series.max, :max)
-    WHERE id = :id
-    """
-).bindparams(
-    *(
-        bindparam(name, type_=series.c[name].type)
-        for name in ("min", "max", "min_step", "max_step", "last", "first_step")
-    )
-)
+# one trip for the points of all series and their summaries; a chunk that is there already is not counted twice
+APPEND = """
+    WITH given AS (
+        SELECT * FROM unnest(%(series_id)b::bigint[], %(first_step)b::bigint[], %(last_step)b::bigint[],
+            %(every)b::int[], %(n)b::int[], %(min)b::float8[], %(min_step)b::bigint[], %(max)b::float8[],
+            %(max_step)b::bigint[], %(mean)b::float8[], %(last)b::float8[], %(nonfinite)b::int[],
+            %(values)b::bytea[], %(steps)b::bytea[], %(buckets)b::bytea[])
+        AS g(series_id, first_step, last_step, every, n, min, min_step, max, max_step, mean, last, nonfinite,
+            values, steps, buckets)),
+    written AS (
+        INSERT INTO metric_chunk (run_id, attempt, series_id, first_step, last_step, every, n, min, min_step, max,
+            max_step, mean, last, nonfinite, values, steps, buckets)
+        SELECT %(run_id)s, %(attempt)s::int, g.* FROM given g ON CONFLICT DO NOTHING RETURNING series_id)
+    UPDATE series s SET n = s.n + g.n, nonfinite = s.nonfinite + g.nonfinite,
+        last = g.last, last_step = g.last_step, first_step = LEAST(s.first_step, g.first_step),
+        min_step = CASE WHEN s.min IS NULL OR g.min < s.min THEN g.min_step ELSE s.min_step END,
+        max_step = CASE WHEN s.max IS NULL OR g.max > s.max THEN g.max_step ELSE s.max_step END,
+        min = LEAST(s.min, g.min), max = GREATEST(s.max, g.max)
+    FROM given g JOIN written USING (series_id) WHERE s.id = g.series_id RETURNING s.id
+"""
+KNOWN = "SELECT name, id FROM series WHERE run_id = %(run_id)s"
 
 RESUMMARISE = text(
     """
@@ -110,8 +117,7 @@ class Summary:
 
 def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, int]:
     """The ids of a run's series, new ones made."""
-    query = select(series.c.name, series.c.id).where(series.c.run_id == run_id)
-    known = {row.name: row.id for row in connection.execute(query)}
+    known: dict[str, int] = dict(rows(connection, KNOWN, {"run_id": run_id}))
     missing = [{"run_id": run_id, "name": name} for name in names if name not in known]
     if missing:
         made = insert(series).values(missing).returning(series.c.name, series.c.id)
@@ -123,21 +129,12 @@ def append(connection: Connection, run_id: str, attempt: int, chunks: Mapping[in
     """Write one chunk per series id; call it behind the fence. A chunk that is there already is left alone."""
     if not chunks:
         return
-    rows = [{"run_id": run_id, "attempt": attempt, "series_id": key} | _fields(chunk) for key, chunk in chunks.items()]
-    statement = insert(metric_chunk).values(rows).on_conflict_do_nothing().returning(metric_chunk.c.series_id)
-    written = set(connection.execute(statement).scalars())
-    summaries = [{"id": row["series_id"]} | row for row in rows if row["series_id"] in written]
-    if summaries:
-        connection.execute(SUMMARISE, [_only(row, SUMMARISE) for row in summaries])
+    columns = {name: [getattr(chunk, name) for chunk in chunks.values()] for name in FIELDS}
+    rows(connection, APPEND, {"run_id": run_id, "attempt": attempt, "series_id": list(chunks), **columns})
 
 
 def _fields(chunk: Chunk) -> dict[str, Any]:
     return {name: getattr(chunk, name) for name in FIELDS}
-
-
-def _only(row: dict[str, Any], statement: Any) -> dict[str, Any]:
-    names = ("id", "n", "nonfinite", "last", "first_step", "last_step", "min", "min_step", "max", "max_step")
-    return {name: row[name] for name in names}
 
 
 def resummarise(connection: Connection, run_id: str) -> None:

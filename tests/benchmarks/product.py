@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,16 @@ class Product:
     processes: list[subprocess.Popen[bytes]]
     database_url: str
     key: str
+    start_api: Callable[[], subprocess.Popen[bytes]]
+
+    def restart_api(self) -> float:
+        """End the API as a deployment does and start it on the same port; seconds until it had ended."""
+        began = time.monotonic()
+        self.processes[0].terminate()
+        self.processes[0].wait()
+        spent = time.monotonic() - began
+        self.processes[0] = self.start_api()
+        return spent
 
 
 @contextmanager
@@ -60,7 +70,11 @@ def _run(environment: dict[str, str], database_url: str, worker: bool) -> Iterat
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    processes = [python("service.api", "--port", str(port), **quiet)]
+
+    def api() -> subprocess.Popen[bytes]:
+        return python("service.api", "--port", str(port), **quiet)
+
+    processes = [api()]
     if worker:
         processes.append(python("worker", **quiet))
     headers = {"Authorization": f"Bearer {key}"}
@@ -68,7 +82,7 @@ def _run(environment: dict[str, str], database_url: str, worker: bool) -> Iterat
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as http:
             wait_until(lambda: _ready(http))
-            yield Product(http, engine, processes, database_url, key)
+            yield Product(http, engine, processes, database_url, key, api)
     finally:
         for process in reversed(processes):
             process.terminate()

@@ -16,6 +16,12 @@ from tests.benchmarks.filled import claim, fill, submit
 from tests.benchmarks.product import Product, product
 
 ROUNDS = 15
+# from the stored rows each time, or (kept) as the second reader of ended runs gets it
+FORMS = (
+    ("binary", MEDIA_TYPE, False),
+    ("json", "application/json", False),
+    ("binary kept", MEDIA_TYPE, True),
+)
 DRAWN = "columns=last_step,min,max,mean"  # what a page draws
 SETS = {"20 x 100k": (20, 100_000), "200 x 10k": (200, 10_000), "1 x 10M": (1, 10_000_000)}
 WINDOWS = {
@@ -25,12 +31,12 @@ WINDOWS = {
 }
 
 
-def timed(http: httpx.Client, path: str, accept: str) -> tuple[float, float, int]:
+def timed(http: httpx.Client, path: str, accept: str, kept: bool = False) -> tuple[float, float, int]:
     """Median and least milliseconds, and the answer's bytes."""
     times, size = [], 0
     for _ in range(ROUNDS):
         begin = time.perf_counter()
-        answer = http.get(path, headers={"Accept": accept})
+        answer = http.get(path, headers={"Accept": accept} | ({} if kept else {"Cache-Control": "no-cache"}))
         times.append((time.perf_counter() - begin) * 1e3)
         assert answer.status_code == 200, answer.text
         size = len(answer.content)
@@ -61,15 +67,15 @@ def main() -> None:
     sets = {name: SETS[name] for name in SETS if len(sys.argv) == 1 or name in sys.argv[1:]}
     with product(worker=False) as at:
         filled = stored(at, sets)
-        print(f"{'store':10} {'window':28} {'form':7} {'median':>8} {'least':>8} {'x plain':>8} {'kB':>8}")
+        print(f"{'store':10} {'window':28} {'form':11} {'median':>8} {'least':>8} {'x plain':>8} {'kB':>8}")
         for name, ids in filled.items():
             runs = ",".join(ids)
             for window in ["", *WINDOWS[name]]:
-                for form, accept in (("binary", MEDIA_TYPE), ("json", "application/json")):
+                for form, accept, kept in FORMS:
                     plain = timed(at.http, f"/v1/runs/{ids[0]}", "application/json")[0]
                     path = f"/v1/series?runs={runs}&names=loss&points=1000&{DRAWN}&{window}"
-                    median, least, size = timed(at.http, path, accept)
-                    row = f"{name:10} {window or 'all':28} {form:7} {median:8.1f} {least:8.1f}"
+                    median, least, size = timed(at.http, path, accept, kept)
+                    row = f"{name:10} {window or 'all':28} {form:11} {median:8.1f} {least:8.1f}"
                     print(f"{row} {median / plain:8.1f} {size / 1e3:8.0f}", flush=True)
         plain = timed(at.http, f"/v1/runs/{ids[0]}", "application/json")
         print(f"plain answer of one run: median {plain[0]:.1f} least {plain[1]:.1f}")
