@@ -22,6 +22,7 @@ from service.errors import Conflict
 
 COUNTED = "gradient_evaluations"  # the series of optimizers that search
 CLOCKS = ("wall_s", "device_s")
+LONG = 32  # points of a series for each one that is drawn, from which on a curve is made of stored buckets
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Evidence:
     members: list[Member]
     summaries: Mapping[str, Mapping[str, Summary]]
     conditions: Mapping[str, Conditions]
-    curves: Mapping[str, Mapping[str, Curve]]
+    curves: Mapping[str, Mapping[str, Curve]]  # every point
+    drawn: Mapping[str, Mapping[str, Curve]]  # what bands are made of: of long curves each bucket's last value
 
     def value(self, run: StoredRun, series: str, figure: str) -> float | None:
         """The best or last value of a run; NaN where it diverged, None where there is none."""
@@ -51,6 +53,13 @@ class Evidence:
     def curve(self, run: StoredRun, trial: Trial, series: str) -> align.Curve | None:
         """A series on the axis of the question."""
         found = self.curves[run.id].get(series)
+        return self._on_axis(run, trial, found)
+
+    def band(self, run: StoredRun, trial: Trial, series: str) -> align.Curve | None:
+        """The same as it is drawn."""
+        return self._on_axis(run, trial, self.drawn[run.id].get(series))
+
+    def _on_axis(self, run: StoredRun, trial: Trial, found: Curve | None) -> align.Curve | None:
         return None if found is None else align.Curve(self._x(run, trial, found), found.values)
 
     def _x(self, run: StoredRun, trial: Trial, found: Curve) -> Values:
@@ -87,18 +96,33 @@ def gather(connection: Connection, question: Question, members: list[Member]) ->
             f"Times on different hardware cannot be compared ({'; '.join(sorted(kinds))}): "
             "ask for x step, epoch, samples or gradient_evaluations."
         )
+    summaries = {run: {s.name: s for s in found} for run, found in metrics.summaries(connection, ids).items()}
     names = list(question.series) if question.points is not None else []
+    drawn = _drawn(connection, question, summaries)
+    if drawn is not None:
+        names = []
     if question.target is not None:
         names.append(question.target.series or question.series[0])
     if names and question.x == "gradient_evaluations":
         names.append(COUNTED)
-    return Evidence(
-        question,
-        members,
-        {run: {each.name: each for each in found} for run, found in metrics.summaries(connection, ids).items()},
-        known,
-        curves.read(connection, ids, names) if names else {run_id: {} for run_id in ids},
-    )
+    exact = curves.read(connection, ids, names) if names else {run_id: {} for run_id in ids}
+    return Evidence(question, members, summaries, known, exact, exact if drawn is None else drawn)
+
+
+def _drawn(
+    connection: Connection, question: Question, summaries: Mapping[str, Mapping[str, Summary]]
+) -> Mapping[str, Mapping[str, Curve]] | None:
+    """Long curves from stored buckets, so that the time does not grow with the runs; None where every point is read.
+
+    A smoothed value depends on every point before it, and so does the axis of counted evaluations.
+    """
+    if question.points is None or question.smoothing or question.x == COUNTED:
+        return None
+    wanted = [(run, s) for run, found in summaries.items() for s in found.values() if s.name in question.series and s.n]
+    if max((s.n for _, s in wanted), default=0) < LONG * question.points:
+        return None
+    nothing: dict[str, dict[str, Curve]] = {run: {} for run in summaries}
+    return nothing | curves.thinned(connection, wanted, question.points)
 
 
 def hardware(known: Conditions) -> str:
@@ -142,7 +166,7 @@ def _bands(evidence: Evidence, name: str) -> list[tuple[CurveBand | None, CurveB
     rows: list[align.Curve] = []
     owned: list[list[int]] = []  # which rows are whose
     for member in evidence.members:
-        found = [evidence.curve(run, trial, name) for trial in member.trials for run in trial.runs]
+        found = [evidence.band(run, trial, name) for trial in member.trials for run in trial.runs]
         there = [each for each in found if each is not None]
         owned.append(list(range(len(rows), len(rows) + len(there))))
         rows += there

@@ -52,7 +52,9 @@ class Question(Part):
         description="wall_s counts from the first start, device_s leaves out the time between attempts; both are exact "
         "at starts, checkpoints and ends, and in proportion to the steps between",
     )
-    points: Annotated[int, Field(ge=2, le=2_000)] | None = Field(200, description="of a curve; null: no curves")
+    points: Annotated[int, Field(ge=2, le=2_000)] | None = Field(
+        200, description="of a curve; null: no curves. A long curve is drawn by the last value of each stored bucket"
+    )
     smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="weight of a bias-corrected exponential average, beside the raw curve; 0: none"
     )

@@ -1,4 +1,4 @@
-"""The visible points of several runs' series, exact, in one statement."""
+"""The visible points of several runs' series in one statement: exact, or thinned by their stored buckets."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection
 
+from service.analysis.reduce import level_for
+from service.db import pyramid
 from service.db.chunks import unpack
-from service.db.metrics import Curve
+from service.db.metrics import Curve, Summary
+from service.db.pyramid import Asked
 
 READ = """
     SELECT s.run_id, s.name, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
@@ -38,6 +41,19 @@ def read(connection: Connection, run_ids: Sequence[str], names: Sequence[str]) -
         for run_id, name, *fields in cursor:
             parts[run_id].setdefault(name, []).append(unpack(*fields))
     return {run: {name: _joined(found) for name, found in series.items()} for run, series in parts.items()}
+
+
+def thinned(connection: Connection, wanted: Sequence[tuple[str, Summary]], points: int) -> dict[str, dict[str, Curve]]:
+    """Of each series (run, summary) the last value of every stored bucket, all of one width, at most `points` each."""
+    ends = [(each.first_step or 0, each.last_step or 0) for _, each in wanted]
+    level = max(level_for(first, last, points) for first, last in ends)
+    asked = [Asked(run_id, each.id) for run_id, each in wanted]
+    found = pyramid.buckets(connection, asked, level, 0, max(last for _, last in ends), ("last_step", "last"))
+    steps, values = found.columns["last_step"].astype(np.int64), found.columns["last"].astype(np.float64)
+    curves: dict[str, dict[str, Curve]] = {run_id: {} for run_id, _ in wanted}
+    for (run_id, each), begin, end in zip(wanted, found.bounds, found.bounds[1:], strict=False):
+        curves[run_id][each.name] = Curve(steps[begin:end], values[begin:end])
+    return curves
 
 
 def first_values(connection: Connection, run_ids: Sequence[str], name: str) -> dict[str, float]:

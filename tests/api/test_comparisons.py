@@ -151,3 +151,17 @@ def test_a_question_without_sense_is_refused(shared: TestClient, question: dict[
 
 def test_a_comparison_of_what_is_not_there_is_not_found(client: TestClient) -> None:
     assert client.post("/v1/comparisons", json={"runs": ["run_" + "0" * 26]}).status_code == 404
+
+
+def test_a_long_curve_is_drawn_by_real_points_at_the_ends_of_buckets(
+    client: TestClient, train: Callable[..., str]
+) -> None:
+    ids = [train([0.1, 0.2], name="low", steps=5000), train([0.5], name="high", steps=5000)]
+    question = {"experiments": ids, "series": ["loss"], "points": 100}
+    curve = client.post("/v1/comparisons", json=question).json()["groups"][0]["series"]["loss"]["curve"]
+    assert curve["x"] == [*range(63, 5000, 64), 5000]
+    exact = [np.linspace(1.0, least, 5000)[np.array(curve["x"], int) - 1] for least in (0.1, 0.2)]
+    assert curve["mean"] == pytest.approx(np.mean(exact, axis=0).tolist())
+    assert curve["n"] == [2] * len(curve["x"])
+    smoothed = client.post("/v1/comparisons", json=question | {"smoothing": 0.9}).json()
+    assert len(smoothed["groups"][0]["series"]["loss"]["curve"]["x"]) == 100
