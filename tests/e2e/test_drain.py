@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from .conftest import until
 
 LONG = {"epochs": 4000, "seeds": [3], "checkpoint": {"every_steps": 100_000}}
@@ -46,8 +48,8 @@ def test_an_idle_worker_stops_at_once_even_with_a_log_that_is_full(own_stack: Ca
         command = stack.start("worker", SADDLE_WORKER_NAME="w1").args
         quiet = subprocess.Popen(command, env=stack.environment | {"SADDLE_WORKER_NAME": "w2"}, stderr=full)
     stack.processes.append(quiet)
-    stack.start_api()
-    until(lambda: [each["state"] for each in stack.get("/v1/workers")["items"]] == ["idle", "idle"])
+    with psycopg.connect(stack.environment["SADDLE_DATABASE_URL"].replace("+psycopg", ""), autocommit=True) as session:
+        until(lambda: session.execute("SELECT count(*) FROM worker").fetchone() == (2,))  # they look for work
     idle = [process for process in stack.processes if "worker" in process.args]  # type: ignore[operator]
     assert [stack.stop(process, signal.SIGQUIT, 60) for process in idle] == [0, 0]
 
