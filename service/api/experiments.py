@@ -60,8 +60,7 @@ def post_experiment(
     spec = understood.spec
     if dry_run:
         response.status_code = 200
-        duration = DurationView.of(pace.pace(connection, principal, spec), spec.total_steps)
-        return answer(understood, principal).model_copy(update={"duration": duration})
+        return tried(connection, principal, understood, spec.total_steps)
     request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
     pool = runtime.settings.pool
     experiment_id, new = experiments.add(
@@ -78,6 +77,12 @@ def post_experiment(
 def looked_up(connection: Connection, principal: Principal, folder: Path | None, spec: Experiment) -> Experiment:
     """The spec with what its upload, or the mounted folder, holds."""
     return mounted.resolve(folder, datasets.resolve(connection, principal, spec))
+
+
+def tried(connection: Connection, principal: Principal, understood: Posted, steps: int) -> PostedExperiment:
+    """The answer to a dry run, with how long `steps` of it may take."""
+    duration = DurationView.of(pace.pace(connection, principal, understood.spec), steps)
+    return answer(understood, principal).model_copy(update={"duration": duration})
 
 
 def answer(understood: Posted, principal: Principal, stored: ExperimentView | None = None) -> PostedExperiment:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response
 
 from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, body, optional_body, takes
-from service.api.experiments import IdempotencyKey, answer, read
+from service.api.experiments import IdempotencyKey, answer, read, tried
 from service.api.orders import ForkOrder, ReplayOrder, RetryOrder
 from service.api.runs import view
 from service.api.views import PostedExperiment, RunView
@@ -104,7 +104,7 @@ def fork_run(
     )
     if dry_run:
         response.status_code = 200
-        return answer(understood, principal)
+        return tried(connection, principal, understood, understood.spec.total_steps - origin.step)
     asked = dumps([run_id, order.step, understood.spec.normalised()])
     made, new = experiments.add(
         connection,

@@ -238,6 +238,7 @@ class ExperimentItem(View):
     created_at: Utc
     runs: dict[str, int] = Field(description="how many runs are in each state")
     progress: float = Field(description="0 to 1, over all runs")
+    steps: int = Field(description="of the run that is furthest")
     main: FiguresView | None = Field(description="null: there are no points yet")
     values: Json = Field(description="of the fields that `columns` names; null: it has no such field")
 
@@ -255,6 +256,7 @@ class ExperimentItem(View):
             created_at=stored.created_at,
             runs=standing.counts,
             progress=standing.progress,
+            steps=standing.longest,
             main=main and FiguresView.of(main),
             values=dict(zip(also, stored.columns, strict=True)),
         )

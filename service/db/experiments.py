@@ -125,11 +125,12 @@ def page(connection: Connection, principal: Principal, limit: int, before: str |
 
 @dataclass
 class Standing:
-    """How many runs are in each state, and how many of all their steps are done."""
+    """How many runs are in each state, how many of all their steps are done, and how far the furthest is."""
 
     counts: dict[str, int] = field(default_factory=dict)
     steps: int = 0
     total: int = 0
+    longest: int = 0
 
     @property
     def progress(self) -> float:
@@ -139,7 +140,7 @@ class Standing:
 
 STANDINGS = text(
     """
-    SELECT experiment_id, state, count(*) AS n, sum(total_steps) AS total,
+    SELECT experiment_id, state, count(*) AS n, sum(total_steps) AS total, max(step) AS longest,
         sum(CASE WHEN state = 'succeeded' THEN total_steps ELSE least(step, total_steps) END) AS steps
     FROM run WHERE experiment_id = ANY(:ids) GROUP BY 1, 2
     """
@@ -154,6 +155,7 @@ def standings(connection: Connection, experiment_ids: Sequence[str]) -> dict[str
         standing.counts[row.state] = row.n
         standing.steps += int(row.steps)
         standing.total += int(row.total)
+        standing.longest = max(standing.longest, row.longest)
     return found
 
 
