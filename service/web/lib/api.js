@@ -18,7 +18,8 @@ export function onSignedOut(callback) {
   signedOut = callback;
 }
 
-export async function ask(method, path, body, { signal, headers = {} } = {}) {
+// The answer itself, or a Refusal.
+export async function fetched(method, path, body, { signal, headers = {} } = {}) {
   const options = { method, signal, headers: { ...headers }, credentials: "same-origin" };
   if (body instanceof Blob) {
     options.body = body;
@@ -33,14 +34,20 @@ export async function ask(method, path, body, { signal, headers = {} } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, { code: "unreachable", detail: "The server does not answer. Is it running?" });
   }
-  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  if (answer.ok) return answer;
   const document = await answer.json().catch(() => ({}));
   if (answer.status === 401 && path !== "/v1/session") signedOut();
   throw new Refusal(answer.status, document);
 }
 
+export async function ask(method, path, body, options) {
+  const answer = await fetched(method, path, body, options);
+  return answer.status === 204 ? null : answer.json();
+}
+
 export const get = (path, options) => ask("GET", path, undefined, options);
 export const post = (path, body = {}, options) => ask("POST", path, body, options);
+export const remove = (path, options) => ask("DELETE", path, undefined, options);
 export const patch = (path, body, options) => ask("PATCH", path, body, options);
 
 export function query(parameters) {

@@ -1,5 +1,5 @@
 // Lines over a shared x with bands, marks on the axis and what is not finite; zooming is told to whoever shows the chart.
-import { html, useEffect, useRef } from "./html.js";
+import { html, useEffect, useRef, useState } from "./html.js";
 import { figure } from "./format.js";
 
 // Okabe & Ito 2008: told apart without colour vision, and each line has its own dashes too.
@@ -11,13 +11,19 @@ export const dash = (index) => DASHES[index % DASHES.length];
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // lines: [{label, y, lo?, hi?, bad?, colour, dash, faint?}], each column as long as x.
-function columns(x, lines) {
+function columns(x, lines, logY) {
   const data = [x];
+  const as = logY ? lifted : (values) => values;
   for (const line of lines) {
-    data.push(line.y);
-    if (line.lo) data.push(line.lo, line.hi);
+    data.push(as(line.y));
+    if (line.lo) data.push(as(line.lo), as(line.hi));
   }
   return data;
+}
+
+// A logarithmic y is drawn on a straight axis of exponents: the chart's own one has no ticks beyond 1e17, where what diverges soon is.
+function lifted(values) {
+  return Array.from(values, (value) => (value > 0 ? Math.log10(value) : value === undefined ? undefined : null));
 }
 
 function seriesOf(lines) {
@@ -31,7 +37,8 @@ function seriesOf(lines) {
       alpha: line.faint ? 0.3 : 1,
       dash: line.dash,
       spanGaps: true,
-      points: { show: line.points ?? false, size: 5 },
+      ...(line.dots ? { paths: () => null } : {}),
+      points: { show: line.dots || (line.points ?? false), size: line.dots ? 8 : 5 },
       value: (_, value) => figure(value),
     });
     if (line.lo) {
@@ -43,17 +50,60 @@ function seriesOf(lines) {
   return { series, bands };
 }
 
+// Stretches that are spoken of as shaded uprights, limits as level lines with their names.
+function drawAround(chart, { spans = [], levels = [], logY }) {
+  const { ctx, bbox } = chart;
+  const unit = window.devicePixelRatio || 1;
+  const within = (value, low, high) => Math.min(Math.max(value, low), high);
+  ctx.save();
+  ctx.fillStyle = css("--stretch");
+  for (const [from, to] of spans) {
+    const [left, right] = [from, to].map((x) => within(chart.valToPos(x, "x", true), bbox.left, bbox.left + bbox.width));
+    ctx.fillRect(left, bbox.top, Math.max(right - left, 2 * unit), bbox.height);
+  }
+  ctx.strokeStyle = css("--bad");
+  ctx.fillStyle = css("--bad");
+  ctx.font = `${11 * unit}px sans-serif`;
+  ctx.setLineDash([6 * unit, 4 * unit]);
+  for (const { y, label } of levels) {
+    const at = chart.valToPos(logY ? Math.log10(y) : y, "y", true);
+    if (!(at >= bbox.top && at <= bbox.top + bbox.height)) continue;
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, at);
+    ctx.lineTo(bbox.left + bbox.width, at);
+    ctx.stroke();
+    ctx.fillText(label, bbox.left + 6 * unit, at - 4 * unit);
+  }
+  ctx.restore();
+}
+
+// Intervals of single points, where they have one.
+function drawBars({ ctx, valToPos, scales }, { bars, colour }, logY) {
+  const height = (value) => valToPos(logY ? (value > 0 ? Math.log10(value) : scales.y.min) : value, "y", true);
+  ctx.save();
+  ctx.strokeStyle = colour;
+  for (const { x, lo, hi } of bars) {
+    if (lo === null) continue;
+    const [at, top, bottom] = [valToPos(x, "x", true), height(hi), height(lo)];
+    ctx.beginPath();
+    ctx.moveTo(at, top);
+    ctx.lineTo(at, bottom);
+    ctx.stroke();
+  }
+  ctx.restore();
+}
+
 // Checkpoints, attempts and events as ticks on the axis; what is not finite as red crosses at the bottom.
-function drawMarks(chart, marks, lines) {
+function drawMarks(chart, { marks = [], lines, logY }) {
   const { ctx, bbox } = chart;
   const unit = window.devicePixelRatio || 1;
   ctx.save();
   for (const mark of marks) {
     const x = chart.valToPos(mark.x, "x", true);
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
-    ctx.strokeStyle = css(mark.kind === "cut" ? "--bad" : "--faint");
+    ctx.strokeStyle = css(mark.kind === "checkpoint" ? "--faint" : "--bad");
     ctx.lineWidth = unit;
-    ctx.setLineDash(mark.kind === "checkpoint" ? [] : [4 * unit, 3 * unit]);
+    ctx.setLineDash(mark.kind === "cut" ? [4 * unit, 3 * unit] : []);
     ctx.beginPath();
     ctx.moveTo(x, mark.kind === "checkpoint" ? bbox.top + bbox.height - 7 * unit : bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
@@ -63,6 +113,7 @@ function drawMarks(chart, marks, lines) {
   ctx.strokeStyle = css("--bad");
   ctx.lineWidth = 1.5 * unit;
   for (const line of lines) {
+    if (line.bars) drawBars(chart, line, logY);
     (line.bad || []).forEach((bad, index) => {
       if (!bad) return;
       const x = chart.valToPos(chart.data[0][index], "x", true);
@@ -80,22 +131,41 @@ function drawMarks(chart, marks, lines) {
   ctx.restore();
 }
 
+const MOST_TICKS = 7;
+
+// Exponents between two of them where ticks stand: as many powers of ten as have room; within two of them also twice and five times each.
+export function decades(low, high) {
+  if (!(high > low) || !Number.isFinite(low) || !Number.isFinite(high)) return [];
+  const [first, last] = [Math.floor(low), Math.ceil(high)];
+  const every = Math.max(1, Math.ceil((last - first) / MOST_TICKS));
+  const steps = last - first <= 2 ? [1, 2, 5] : [1];
+  const found = [];
+  for (let power = first; power <= last; power += every) for (const step of steps) found.push(power + Math.log10(step));
+  return found.filter((value) => value >= low && value <= high);
+}
+
+const power10 = (power) => (Number.isInteger(power) && (power > 5 || power < -4) ? `1e${power}` : figure(10 ** power, 3));
+
 function optionsOf(props, node, latest) {
   const { lines, xLabel, logX, logY, height = 280 } = props;
   const { series, bands } = seriesOf(lines);
   const axis = { stroke: css("--ink"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid"), width: 1 } };
   const values = (_, splits) => splits.map((value) => (value === null ? "" : figure(value, 3)));
+  const filter = (_, splits) => splits;
+  const alongX = logX ? { filter, splits: (_, __, low, high) => decades(Math.log10(low), Math.log10(high)).map((power) => 10 ** power) } : {};
+  const alongY = logY ? { filter, splits: (_, __, low, high) => decades(low, high), values: (_, splits) => splits.map(power10) } : {};
   return {
     width: node.clientWidth || 600,
     height,
     series,
     bands,
-    scales: { x: { time: false, distr: logX ? 3 : 1 }, y: { distr: logY ? 3 : 1 } },
-    axes: [{ ...axis, label: xLabel, labelSize: 18, values }, { ...axis, size: 64, values }],
+    scales: { x: { time: false, distr: logX ? 3 : 1 }, y: reaching(props.levels, logY) },
+    axes: [{ ...axis, size: 30, gap: 3, label: xLabel, labelSize: 16, labelGap: 0, labelFont: "12px system-ui, sans-serif", values, ...alongX }, { ...axis, size: 64, values, ...alongY }],
     legend: { show: false },
     cursor: { drag: { x: true, y: false }, points: { size: 6 }, focus: { prox: 24 } },
     hooks: {
-      draw: [(chart) => drawMarks(chart, latest.current.marks || [], latest.current.lines)],
+      drawAxes: [(chart) => drawAround(chart, latest.current)],
+      draw: [(chart) => drawMarks(chart, latest.current)],
       setSelect: [(chart) => chosen(chart, latest.current.onZoom)],
       setCursor: [(chart) => latest.current.onCursor && latest.current.onCursor(chart.cursor.idx)],
     },
@@ -110,19 +180,46 @@ function chosen(chart, onZoom) {
   onZoom(low, high);
 }
 
-// props: {x, lines, xLabel, logX, logY, height, marks, onZoom(low, high), onReset(), label}
+const dark = window.matchMedia("(prefers-color-scheme: dark)");
+
+function useDark() {
+  const [is, set] = useState(dark.matches);
+  useEffect(() => {
+    const changed = () => set(dark.matches);
+    dark.addEventListener("change", changed);
+    return () => dark.removeEventListener("change", changed);
+  }, []);
+  return is;
+}
+
+// A level beyond what was measured would not be seen: the axis reaches it. Exponents have no zero to begin at.
+function reaching(levels = [], logY = false) {
+  if (!levels.length && !logY) return {};
+  const heights = levels.map(({ y }) => (logY ? Math.log10(y) : y)).filter(Number.isFinite);
+  const range = (_, low, high) => {
+    const all = [low, high, ...heights].filter(Number.isFinite);
+    if (!all.length) return [0, 1];
+    const [least, most] = [Math.min(...all), Math.max(...all)];
+    const room = 0.06 * (most - least) || 0.1;
+    return [least - room, most + room];
+  };
+  return { range };
+}
+
+// props: {x, lines, xLabel, logX, logY, height, marks, spans: [[from, to]], levels: [{y, label}], onZoom(low, high), onReset(), label}
 export function Chart(props) {
   const holder = useRef(null);
   const chart = useRef(null);
   const latest = useRef(props);
   latest.current = props;
+  const darkness = useDark();
   const shape = JSON.stringify([
-    props.lines.map((line) => [line.label, line.colour, line.dash, Boolean(line.lo), line.faint, line.points]),
-    props.logX, props.logY, props.xLabel, props.height, props.theme,
+    props.lines.map((line) => [line.label, line.colour, line.dash, Boolean(line.lo), line.faint, line.points, line.dots]),
+    props.logX, props.logY, props.xLabel, props.height, props.levels, darkness,
   ]);
   useEffect(() => {
     const node = holder.current;
-    const made = new window.uPlot(optionsOf(props, node, latest), columns(props.x, props.lines), node);
+    const made = new window.uPlot(optionsOf(props, node, latest), columns(props.x, props.lines, props.logY), node);
     chart.current = made;
     const fit = new ResizeObserver(() => made.setSize({ width: node.clientWidth, height: props.height || 280 }));
     fit.observe(node);
@@ -133,20 +230,19 @@ export function Chart(props) {
     };
   }, [shape]);
   useEffect(() => {
-    if (chart.current) chart.current.setData(columns(props.x, props.lines));
-  });
+    if (chart.current) chart.current.setData(columns(props.x, props.lines, props.logY));
+  }, [props.x, props.lines, props.marks, props.spans]);
   return html`<div class="chart" ref=${holder} role="img" aria-label=${props.label}
     onDblClick=${() => props.onReset && props.onReset()}></div>`;
 }
 
-// The legend is ours: it is read by screen readers, wraps, and shows dashes beside colours.
+// The legend is ours: it is read by screen readers, wraps, and shows dashes beside colours. Without `onToggle` it only tells.
 export function Legend({ lines, onToggle, hidden = new Set() }) {
+  const sample = (line) => html`<svg width="26" height="8" aria-hidden="true"><line x1="0" x2="26" y1="4" y2="4" stroke=${line.colour}
+    stroke-width="2.5" stroke-dasharray=${(line.dash || []).join(" ")}/></svg>`;
   return html`<ul class="legend">${lines.filter((line) => !line.faint).map((line) => html`<li key=${line.label}>
-    <button type="button" class=${hidden.has(line.label) ? "off" : ""} aria-pressed=${!hidden.has(line.label)}
-      onClick=${() => onToggle && onToggle(line.label)}>
-      <svg width="26" height="8" aria-hidden="true"><line x1="0" x2="26" y1="4" y2="4" stroke=${line.colour}
-        stroke-width="2.5" stroke-dasharray=${(line.dash || []).join(" ")}/></svg>
-      ${line.label}</button></li>`)}</ul>`;
+    ${onToggle ? html`<button type="button" class=${hidden.has(line.label) ? "off" : ""} aria-pressed=${!hidden.has(line.label)}
+      onClick=${() => onToggle(line.label)}>${sample(line)}${line.label}</button>` : html`<span class="key">${sample(line)}${line.label}</span>`}</li>`)}</ul>`;
 }
 
 // A row's small picture: values from left to right, no axes.

@@ -1,57 +1,71 @@
 // A run's curves in the browser: columns of numbers, whole from the server and then longer by what is streamed.
 import { number } from "./api.js";
 
-// {x, y, lo, hi, bad}: x ascending; lo and hi are the extremes of a bucket; bad marks points that are not finite.
-export function curveOf(view, axis = "step") {
-  const bucketed = view.last_step !== undefined;
-  const x = axis === "epoch" && view.epoch ? view.epoch : bucketed ? view.last_step : view.step;
-  const values = bucketed ? view.mean : view.value.map(number);
+export const nothing = () => ({ x: new Float64Array(), y: [], lo: null, hi: null, bad: null });
+
+const grown = (column, more) => {
+  if (Array.isArray(column)) return column.concat(more);
+  if (more.includes(null)) return Array.from(column).concat(more);
+  const out = new Float64Array(column.length + more.length);
+  out.set(column);
+  out.set(more, column.length);
+  return out;
+};
+
+// The curve with streamed points {step: [...], value: [...]} behind it; one of buckets gets them as buckets of one.
+export function extended(curve, columns) {
+  const newest = curve.x.length ? curve.x[curve.x.length - 1] : -Infinity;
+  const first = columns.step.findIndex((step) => step > newest); // before it: asked for after this was sent
+  if (first < 0) return curve;
+  const values = columns.value.slice(first).map(number);
+  const fresh = values.map((value) => (Number.isFinite(value) ? value : null));
+  const broken = fresh.includes(null);
+  const flags = () => grown(curve.bad || new Float64Array(curve.x.length), fresh.map((value) => (value === null ? 1 : 0)));
   return {
-    x: Array.from(x),
-    y: values.map((value) => (Number.isFinite(value) ? value : null)),
-    lo: bucketed ? view.min : null,
-    hi: bucketed ? view.max : null,
-    bad: bucketed ? view.nonfinite.map((count) => count > 0) : values.map((value) => !Number.isFinite(value)),
+    x: grown(curve.x, columns.step.slice(first)),
+    y: grown(curve.y, fresh),
+    lo: curve.lo && grown(curve.lo, fresh),
+    hi: curve.hi && grown(curve.hi, fresh),
+    bad: broken || curve.bad ? flags() : null,
   };
 }
 
-// Appends streamed points {step: [...], value: [...]}; a curve of buckets gets them as buckets of one.
-export function extend(curve, columns) {
-  const newest = curve.x.length ? curve.x[curve.x.length - 1] : -Infinity;
-  columns.step.forEach((step, index) => {
-    if (step <= newest) return; // the picture was asked for after this was sent
-    const value = number(columns.value[index]);
-    const finite = Number.isFinite(value) ? value : null;
-    curve.x.push(step);
-    curve.y.push(finite);
-    curve.bad.push(finite === null);
-    if (curve.lo) {
-      curve.lo.push(finite);
-      curve.hi.push(finite);
-    }
-  });
+// What is left of a curve up to a step: the run goes on from there.
+export function cut(curve, last) {
+  let end = curve.x.length;
+  while (end && curve.x[end - 1] > last) end -= 1;
+  const { x, y, lo, hi, bad } = curve;
+  const [cx, cy, cl, ch, cb] = [x, y, lo, hi, bad].map((column) => column && column.slice(0, end));
+  return { x: cx, y: cy, lo: cl, hi: ch, bad: cb };
 }
 
-export function drop(curve, fromStep) {
-  while (curve.x.length && curve.x[curve.x.length - 1] > fromStep) {
-    for (const column of [curve.x, curve.y, curve.bad, curve.lo, curve.hi]) if (column) column.pop();
-  }
-}
+const alike = (one, other) => one === other || (one.length === other.length && one.every((value, index) => value === other[index]));
 
 // One x for several curves, as the chart wants it: [x, y1, y2, ...], undefined where a curve has no point.
 export function aligned(curves, pick = (curve) => curve.y) {
-  const all = new Set();
-  for (const curve of curves) for (const x of curve.x) all.add(x);
-  const x = Float64Array.from(all).sort();
-  return [Array.from(x), ...curves.map((curve) => spread(curve, x, pick(curve)))];
+  if (!curves.length) return [[]];
+  const [first] = curves;
+  if (curves.every((curve) => alike(curve.x, first.x))) return [first.x, ...curves.map(pick)];
+  let size = 0;
+  for (const curve of curves) size += curve.x.length;
+  const all = new Float64Array(size);
+  let at = 0;
+  for (const curve of curves) {
+    all.set(curve.x, at);
+    at += curve.x.length;
+  }
+  all.sort();
+  const x = all.filter((value, index) => index === 0 || value !== all[index - 1]);
+  return [x, ...curves.map((curve) => spread(curve.x, x, pick(curve)))];
 }
 
-function spread(curve, x, values) {
-  if (curve.x.length === x.length) return values;
+// Values at `own` on the wider axis `x`.
+export function spread(own, x, values) {
+  if (own.length === x.length) return values;
   const out = new Array(x.length).fill(undefined);
   let at = 0;
-  for (let i = 0; i < x.length && at < curve.x.length; i += 1) {
-    if (x[i] === curve.x[at]) {
+  for (let i = 0; i < x.length && at < own.length; i += 1) {
+    if (x[i] === own[at]) {
       out[i] = values[at];
       at += 1;
     }

@@ -20,6 +20,17 @@ const press = (selector) => {
   if (found) found.click();
 };
 
+// The keys as a dialog that Escape closes.
+function help() {
+  const dialog = document.createElement("dialog");
+  const text = document.createElement("p");
+  text.textContent = t("keys.help");
+  dialog.append(text);
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
 const KEYS = {
   "/": () => document.querySelector("[data-search]")?.focus(),
   j: () => move(1),
@@ -29,7 +40,7 @@ const KEYS = {
   n: () => go(["new"]),
   e: () => go(["experiments"]),
   w: () => go(["workers"]),
-  "?": () => window.alert(t("keys.help")),
+  "?": () => help(),
 };
 
 export function useKeys(needs) {

@@ -53,10 +53,9 @@ export function useEvery(milliseconds, look, needs = []) {
   }, needs);
 }
 
-export function Action({ label, act, kind = "", disabled = false, confirm }) {
+export function Action({ label, act, kind = "", disabled = false }) {
   const [state, set] = useState({});
   const press = async () => {
-    if (confirm && !window.confirm(confirm)) return;
     set({ busy: true });
     try {
       await act();

@@ -1,8 +1,16 @@
 // English.
+import { findings } from "./words.findings.en.js";
+
 export const en = {
-  "archive": "Archive", "again": "Run again, changed", "ago": "{age} ago", "as.code": "As code", "attempts": "Attempts", "attempts.none": "No worker has taken it yet.",
+  ...findings,
+  "archive": "Archive", "unarchive": "Bring back", "archived": "archived", "archived.too": "archived too", "and.more": "and {n} more", "again": "Run again, changed",
+  "axis.log.x": "steps logarithmic", "labels": "Name, tags, notes", "listed": "{n} listed", "mark.all": "Mark all", "notes": "Notes", "save": "Save", "seeds": "{n} seeds", "series": "Series",
+  "ghost": "{name}, superseded (attempt {attempt})", "planned": "planned", "marks": "On the axis: short ticks are checkpoints, dashed lines where an attempt was lost and the next went on, a full line where it failed.",
+  "tags": "Tags", "tags.title": "Tags of {n}", "tags.more": "add", "tags.less": "take away", "tags.hint": "Several with commas between them.",
+  "duration": "Time a run", "duration.unknown": "not known: nothing like it has been trained here", "duration.range": "{low} to {high}, from {n} runs",
+  "symptom": "See a symptom", "more.fields": "More settings", "field.any": "any field …", "group.by": "Field to group by", "scatter": "Field against the result", "scatter.x": "across", "ago": "{age} ago", "as.code": "As code", "attempts": "Attempts", "attempts.none": "No worker has taken it yet.",
   "axis": "Across", "axis.epoch": "epoch", "axis.log": "logarithmic", "axis.step": "step",
-  "cancel": "Cancel", "cancel.sure": "Cancel {n} and end its training?", "centre": "Line", "chart.of": "Chart of {name}",
+  "cancel": "Cancel", "cancel.title": "Cancel {n}?", "cancel.text": "Runs that have not ended stop after their step. What is recorded stays; they can be tried again.", "cancel.yes": "Cancel them", "leave": "Leave it", "centre": "Line", "chart.of": "Chart of {name}",
   "checkpoints": "Checkpoints", "checkpoints.none": "None is kept yet.",
   "choice.ci": "95 % interval", "choice.epoch": "epoch", "choice.experiment": "experiment", "choice.mean": "mean", "choice.median": "median",
   "choice.none": "none", "choice.range": "min to max", "choice.run": "run", "choice.step": "step",
@@ -15,6 +23,10 @@ export const en = {
   "column.step": "Step", "column.type": "Type", "column.waits": "Waits", "column.why": "Why", "column.worker": "Worker",
   "compare": "Compare", "compare.how": "Mark experiments in the table with x or the box, then press c.", "compare.none": "Nothing to compare yet",
   "copied": "Copied", "copy": "Copy", "copy.json": "Copy JSON", "curves.none": "No points yet.", "cut.at": "superseded after {step}",
+  "columns": "Columns", "columns.add": "Add", "columns.less": "Without the column {name}", "columns.more": "A field of the spec, or a figure",
+  "columns.hint": "Any field of the spec by its path (optimizer.lr, model.hidden), or last(…), best(…), min(…), max(…) of a series.",
+  "delete": "Delete", "delete.title": "Delete {n} for good?", "delete.yes": "Delete {n} for good", "delete.text": "Their runs, curves, checkpoints and files go, and nothing brings them back. Archive puts away and keeps.",
+  "deviates": "The applied rate is not the planned one: at step {step} {planned} was planned and {applied} applied.",
   "difference": "In what they differ", "difference.none": "In nothing but the seed.", "download": "Weights",
   "evidence": "Evidence", "experiment": "Experiment", "filter": "Filter experiments", "filter.apply": "Filter", "filter.nothing": "Nothing fits this filter.",
   "first": "Move up", "first.text": "An experiment is a dataset, a model, a loss, an optimizer and a schedule, trained once for each seed. Start from one that works and change it.",
@@ -73,5 +85,7 @@ export const en = {
   "verdict.worse": "worse",
   "verdict.indistinguishable": "not told apart",
   "verdict.not_comparable": "not comparable",
+  "ranked.by": "Ranked by",
+  "scatter.how": "Each point is a group: the mean of its {figure} {series} with its 95 % interval.", "scatter.none": "{n} without a finite value are not drawn.",
   "ranking": "Who is better: {figure} {series}",
 };

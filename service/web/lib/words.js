@@ -29,6 +29,9 @@ export function speak(chosen) {
   }
 }
 
+// A sentence that may be missing: undefined then.
+export const told = (key) => TABLES[language][key] ?? en[key];
+
 export function t(key, values = {}) {
   const sentence = TABLES[language][key] ?? en[key] ?? key;
   return sentence.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");

@@ -1,25 +1,26 @@
 // Experiments over one another: curves with their spread, who is better and how surely, and in what they differ.
-import { html, useState } from "../lib/html.js";
-import { number, post } from "../lib/api.js";
+import { html, useMemo, useState } from "../lib/html.js";
+import { get, number, post } from "../lib/api.js";
 import { adjust, href } from "../lib/address.js";
 import { Chart, Legend, colour, dash } from "../lib/chart.js";
 import { aligned } from "../lib/curves.js";
 import { visible } from "../lib/format.js";
 import { Empty, Problems, useAsked } from "../lib/parts.js";
-import { t } from "../lib/words.js";
+import { t, told } from "../lib/words.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
 import { Parallel, Scatter, Target } from "./compare_charts.js";
 
 const SPREADS = { ci: ["ci_low", "ci_high"], quartiles: ["q1", "q3"], range: ["min", "max"], none: null };
 const AXES = ["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"];
-const GROUPS = ["experiment", "run", "optimizer.kind", "model.kind", "schedule.kind"];
+const GROUPS = ["experiment", "run", "optimizer.kind", "optimizer.lr", "model.kind", "batch_size", "schedule.kind"];
 
 // The whole question is in the address, so that a link shows the same picture.
 export function questionOf(search) {
   const list = (name) => (search.get(name) || "").split(",").filter(Boolean);
-  const question = { x: search.get("x") || "step", points: 400, group: search.get("group") || "experiment" };
+  const question = { x: search.get("x") || "step", points: 400, group: search.get("group") || "experiment", figure: search.get("figure") || "best" };
   if (list("series").length) question.series = list("series");
   if (list("runs").length) question.runs = list("runs");
+  else if (search.get("filter")) question.filter = search.get("filter");
   else question.experiments = list("experiments");
   if (Number(search.get("smooth"))) question.smoothing = Number(search.get("smooth"));
   if (search.get("share")) question.target = { share: Number(search.get("share")) };
@@ -28,23 +29,30 @@ export function questionOf(search) {
 
 export function Compare({ search }) {
   const question = questionOf(search);
-  const given = (question.runs || question.experiments).length > 0;
+  const given = (question.runs || question.filter || question.experiments).length > 0;
   const { value, error, loading } = useAsked((signal) => (given ? post("/v1/comparisons", question, { signal }) : Promise.resolve(null)), [JSON.stringify(question)]);
+  const there = useNames(value?.groups[0]?.experiment_id);
   if (!given) return html`<${Empty} title=${t("compare.none")}><p>${t("compare.how")}</p><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${Empty}>`;
   if (error && !value) return html`<${Problems} error=${error}/>`;
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
   const names = [...new Set(value.groups.flatMap((group) => Object.keys(group.series)))];
   return html`<h1>${t("place.compare")}</h1>
-    <${Controls} search=${search}/><${Problems} error=${error}/>
+    <${Controls} search=${search} there=${[...new Set([...names, ...there])]} shown=${names}/><${Problems} error=${error}/>
     ${value.warnings.length ? html`<ul class="warnings">${value.warnings.map((warning) => html`<li>${visible(warning)}</li>`)}</ul>` : null}
     <div class=${loading ? "stale" : ""}>
     <${Ranking} ranking=${value.ranking} groups=${value.groups}/>
     ${names.map((name) => html`<${Overlay} key=${name} name=${name} groups=${value.groups} search=${search}/>`)}
     <${Target} target=${value.target} groups=${value.groups} axis=${question.x}/>
-    <${Scatter} difference=${value.difference} groups=${value.groups} series=${value.ranking.series}/>
+    <${Scatter} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${question.figure} across=${search.get("across") || ""}/>
     <${Parallel} difference=${value.difference} groups=${value.groups} series=${value.ranking.series}/>
     <${Comparability} found=${value.comparability}/>
     <${Difference} difference=${value.difference}/></div>`;
+}
+
+// The series that an experiment has: a comparison answers only for those asked for.
+function useNames(id) {
+  const { value } = useAsked((signal) => (id ? get(`/v1/experiments/${id}`, { signal }).catch(() => null) : Promise.resolve(null)), [id]);
+  return [...new Set((value?.runs || []).flatMap((run) => Object.keys(run.series)))].filter((name) => !name.startsWith("system/"));
 }
 
 function Choice({ name, values, chosen, label }) {
@@ -52,17 +60,34 @@ function Choice({ name, values, chosen, label }) {
     ${values.map((each) => html`<option value=${each}>${t(`choice.${each}`)}</option>`)}</select></label>`;
 }
 
-function Controls({ search }) {
+// Any field of the spec groups: the usual ones are in the list, any other is typed.
+function Grouping({ chosen }) {
+  const [typing, type] = useState(!GROUPS.includes(chosen));
+  if (typing) return html`<label>${t("group")} <input type="text" value=${chosen} spellcheck="false" aria-label=${t("group.by")} onChange=${(event) => (event.target.value.trim() ? adjust({ group: event.target.value.trim() }) : type(false))}/></label>`;
+  return html`<label>${t("group")} <select value=${chosen} onChange=${(event) => (event.target.value === "" ? type(true) : adjust({ group: event.target.value }))}>
+    ${GROUPS.map((each) => html`<option value=${each}>${told(`choice.${each}`) ?? each}</option>`)}<option value="">${t("field.any")}</option></select></label>`;
+}
+
+// Which series are drawn, of those that are there.
+function Series({ names, shown }) {
+  return html`<details class="chooser"><summary>${t("series")} (${shown.length})</summary><div class="panel">${names.map((name) => html`<label key=${name}><input type="checkbox" checked=${shown.includes(name)}
+    onChange=${() => adjust({ series: (shown.includes(name) ? shown.filter((each) => each !== name) : [...shown, name]).join(",") })}/> ${visible(name)}</label>`)}</div></details>`;
+}
+
+function Controls({ search, there, shown }) {
   return html`<div class="bar controls">
     <${Choice} name="x" label=${t("axis")} values=${AXES} chosen=${search.get("x") || "step"}/>
+    <${Choice} name="figure" label=${t("ranked.by")} values=${["best", "last"]} chosen=${search.get("figure") || "best"}/>
     <${Choice} name="centre" label=${t("centre")} values=${["mean", "median"]} chosen=${search.get("centre") || "mean"}/>
     <${Choice} name="spread" label=${t("spread")} values=${Object.keys(SPREADS)} chosen=${search.get("spread") || "ci"}/>
-    <${Choice} name="group" label=${t("group")} values=${GROUPS} chosen=${search.get("group") || "experiment"}/>
+    <${Grouping} chosen=${search.get("group") || "experiment"}/>
     <label>${t("smoothing")} <input type="range" min="0" max="0.99" step="0.01" value=${search.get("smooth") || 0}
       onChange=${(event) => adjust({ smooth: Number(event.target.value) ? event.target.value : "" })}/></label>
     <label>${t("target.share")} <select value=${search.get("share") || ""} onChange=${(event) => adjust({ share: event.target.value })}>
       <option value="">–</option>${["0.5", "0.8", "0.9", "0.95", "0.99"].map((each) => html`<option value=${each}>${Number(each) * 100} %</option>`)}</select></label>
-    <label><input type="checkbox" checked=${search.get("log") !== "0"} onChange=${(event) => adjust({ log: event.target.checked ? "" : "0" })}/> ${t("axis.log")}</label></div>`;
+    <label><input type="checkbox" checked=${search.get("log") !== "0"} onChange=${(event) => adjust({ log: event.target.checked ? "" : "0" })}/> ${t("axis.log")}</label>
+    <label><input type="checkbox" checked=${search.get("logx") === "1"} onChange=${(event) => adjust({ logx: event.target.checked ? "1" : "" })}/> ${t("axis.log.x")}</label>
+    <${Series} names=${there} shown=${shown}/></div>`;
 }
 
 const finite = (value) => (Number.isFinite(value) ? value : null);
@@ -97,17 +122,28 @@ function linesOf(shown, name, { centre, spread, log }) {
   return { x, lines, logarithmic };
 }
 
+// What is left out and what is zoomed into stand in the address: a link shows the same picture.
 function Overlay({ name, groups, search }) {
-  const [hidden, setHidden] = useState(new Set());
+  const hidden = new Set((search.get("hide") || "").split("|").filter(Boolean));
   const all = groups.map((group, index) => ({ group, colour: colour(index), dash: dash(index) })).filter(({ group }) => group.series[name]?.curve);
   const shown = all.filter(({ group }) => !hidden.has(group.label));
-  const { x, lines, logarithmic } = linesOf(shown, name, { centre: search.get("centre") || "mean", spread: SPREADS[search.get("spread") || "ci"], log: search.get("log") !== "0" });
-  const toggle = (label) => setHidden((before) => {
-    const after = new Set(before);
-    if (!after.delete(label)) after.add(label);
-    return after;
-  });
+  const options = { centre: search.get("centre") || "mean", spread: SPREADS[search.get("spread") || "ci"], log: search.get("log") !== "0" };
+  const window = [search.get("from"), search.get("to")].map((end) => (end ? Number(end) : null));
+  const { x, lines, logarithmic } = useMemo(() => within(linesOf(shown, name, options), window), [groups, search.toString(), name]);
+  const toggle = (label) => {
+    if (!hidden.delete(label)) hidden.add(label);
+    adjust({ hide: [...hidden].join("|") });
+  };
   return html`<section class="panel"><h2>${visible(name)}</h2>
-    <${Chart} x=${x} lines=${lines} logY=${logarithmic} xLabel=${t(`choice.${search.get("x") || "step"}`)} height=${300} label=${t("chart.of", { name: visible(name) })}/>
+    <${Chart} x=${x} lines=${lines} logY=${logarithmic} logX=${search.get("logx") === "1" && x[0] > 0} xLabel=${t(`choice.${search.get("x") || "step"}`)} height=${300}
+      onZoom=${(low, high) => adjust({ from: low.toPrecision(6), to: high.toPrecision(6) })} onReset=${() => adjust({ from: "", to: "" })} label=${t("chart.of", { name: visible(name) })}/>
     <${Legend} lines=${all.map(({ group, ...style }) => ({ label: group.label, ...style }))} hidden=${hidden} onToggle=${toggle}/></section>`;
+}
+
+function within({ x, lines, logarithmic }, [from, to]) {
+  if (from === null || to === null) return { x, lines, logarithmic };
+  const [first, end] = [x.findIndex((each) => each >= from), x.findLastIndex((each) => each <= to) + 1];
+  if (first < 0 || end <= first) return { x, lines, logarithmic };
+  const part = (column) => column && column.slice(first, end);
+  return { x: part(x), lines: lines.map((line) => ({ ...line, y: part(line.y), lo: part(line.lo), hi: part(line.hi) })), logarithmic };
 }

@@ -1,27 +1,41 @@
 // A comparison in pictures beside the curves: rate against result, all fields against result, time to a target.
 import { html } from "../lib/html.js";
 import { number } from "../lib/api.js";
+import { adjust } from "../lib/address.js";
 import { Chart, Legend, colour, dash } from "../lib/chart.js";
 import { figure, visible } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
-const result = (group, series) => {
-  const value = number(group.series[series]?.best.mean);
+const result = (group, series, figure = "best") => {
+  const value = number(group.series[series]?.[figure].mean);
   return Number.isFinite(value) ? value : null;
 };
 
 // One experiment a group: only then is a differing field the group's own.
 const plain = (groups) => groups.every((group) => group.trials.length === 1);
 
-// A field that differs and is a positive number against the result: the rate on a log axis first of all.
-export function Scatter({ difference, groups, series }) {
-  const numeric = Object.entries(difference).filter(([, { values }]) => values.every((value) => typeof value === "number" && value > 0));
+const positive = ({ values }) => values.every((value) => typeof value === "number" && value > 0);
+
+// A field that differs and is a positive number against the result with its interval, both on log axes: the rate first of all.
+export function Scatter({ difference, groups, series, figure: which, across }) {
+  const numeric = Object.keys(difference).filter((name) => positive(difference[name]));
   if (!numeric.length || groups.length < 3 || !plain(groups)) return null;
-  const [pointer, { values }] = numeric.find(([name]) => name.endsWith("/lr")) || numeric[0];
-  const points = values.map((value, index) => ({ x: value, y: result(groups[index], series) })).sort((one, other) => one.x - other.x);
-  const lines = [{ label: series, colour: colour(0), dash: [], points: true, y: points.map(({ y }) => y) }];
-  return html`<section class="panel"><h2>${visible(pointer)} → ${visible(series)}</h2>
-    <${Chart} x=${points.map(({ x }) => x)} lines=${lines} logX=${true} xLabel=${visible(pointer)} height=${220} label=${t("chart.of", { name: visible(pointer) })}/></section>`;
+  const pointer = numeric.includes(across) ? across : numeric.find((name) => name.endsWith("/lr")) || numeric[0];
+  const points = difference[pointer].values.map((value, index) => placed(value, groups[index], series, which)).sort((one, other) => one.x - other.x);
+  const heights = points.flatMap(({ y, lo }) => [y, lo]).filter((value) => value !== null);
+  const line = { label: series, colour: colour(0), dash: [], dots: true, y: points.map(({ y }) => y), bars: points };
+  const diverged = points.filter(({ y }) => y === null).length;
+  return html`<section class="panel"><h2>${t("scatter")}</h2>
+    <label>${t("scatter.x")} <select value=${pointer} onChange=${(event) => adjust({ across: event.target.value })}>${numeric.map((name) => html`<option value=${name}>${visible(name)}</option>`)}</select></label>
+    <${Chart} x=${points.map(({ x }) => x)} lines=${[line]} logX=${true} logY=${heights.every((value) => value > 0)} xLabel=${visible(pointer)} height=${240} label=${t("chart.of", { name: visible(pointer) })}/>
+    <p class="hint">${t("scatter.how", { figure: t(`choice.${which}`), series: visible(series) })}${diverged ? ` ${t("scatter.none", { n: diverged })}` : ""}</p></section>`;
+}
+
+function placed(x, group, series, which) {
+  const found = group.series[series]?.[which];
+  const ends = found ? [number(found.ci_low), number(found.ci_high)] : [];
+  const [lo, hi] = ends.every(Number.isFinite) && ends.length ? ends : [null, null];
+  return { x, y: result(group, series, which), lo, hi };
 }
 
 const WIDTH = 1000;
@@ -49,7 +63,7 @@ function scaled({ name, values }) {
   if (!numbers) {
     const words = [...new Set(values.map((value) => JSON.stringify(value)))].sort();
     const place = (word) => (words.length < 2 ? 0.5 : words.indexOf(word) / (words.length - 1));
-    return { name, places: values.map((value) => place(JSON.stringify(value))), ticks: words.map((word) => ({ at: place(word), label: visible(word).slice(0, 16) })) };
+    return { name, places: values.map((value) => place(JSON.stringify(value))), ticks: words.map((word) => ({ at: place(word), label: visible(JSON.parse(word)).slice(0, 16) })) };
   }
   const known = values.filter((value) => value !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];

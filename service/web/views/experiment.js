@@ -1,55 +1,92 @@
 // One experiment: its seeds side by side, its spec with what differs from the defaults, and what can be done with it.
-import { html, useState } from "../lib/html.js";
-import { get, post, query } from "../lib/api.js";
-import { href } from "../lib/address.js";
-import { Chart, Legend, colour, dash } from "../lib/chart.js";
-import { aligned, curveOf } from "../lib/curves.js";
+import { html, useEffect, useMemo, useState } from "../lib/html.js";
+import { get, patch, post, query, remove } from "../lib/api.js";
+import { adjust, go, href } from "../lib/address.js";
+import { COLOURS, Chart, Legend, colour, dash } from "../lib/chart.js";
+import { curvesOf, getColumns } from "../lib/columns.js";
+import { aligned } from "../lib/curves.js";
+import { Asking } from "../lib/dialog.js";
 import { age, count, figure, visible } from "../lib/format.js";
-import { Action, Copy, Problems, State, useAsked, useEvery } from "../lib/parts.js";
+import { followProject } from "../lib/live.js";
+import { Action, Copy, Problems, State, useAsked } from "../lib/parts.js";
+import { OVER } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { t } from "../lib/words.js";
 
-const OVER = new Set(["succeeded", "failed", "cancelled"]);
-const SHOWN = 8; // seeds drawn as lines of their own
+const SHOWN = 20; // seeds drawn as lines of their own
+const PATIENCE_MS = 700;
+
+// Grows when the stream tells of one of the experiment's runs, at most once in a while.
+function useNews(id) {
+  const [tick, set] = useState(0);
+  useEffect(() => {
+    let timer = 0;
+    const heard = (event) => {
+      if (event.experiment_id !== id || timer) return;
+      timer = setTimeout(() => { timer = 0; set((n) => n + 1); }, PATIENCE_MS);
+    };
+    const end = followProject({ run: heard, runs: ({ runs }) => runs.forEach(heard), reset: () => set((n) => n + 1) });
+    return () => { end(); clearTimeout(timer); };
+  }, [id]);
+  return [tick, () => set((n) => n + 1)];
+}
 
 export function Experiment({ path, search }) {
-  const [tick, setTick] = useState(0);
+  const [tick, again] = useNews(path[0]);
   const { value: experiment, error } = useAsked((signal) => get(`/v1/experiments/${path[0]}`, { signal }), [path[0], tick]);
-  const moving = !experiment || experiment.runs.some((run) => !OVER.has(run.state));
-  useEvery(2000, () => moving && setTick((n) => n + 1), [moving]);
   if (error && !experiment) return html`<${Problems} error=${error}/>`;
   if (!experiment) return html`<p class="empty">${t("loading")}</p>`;
-  const act = (action) => async () => {
-    await post(`/v1/experiments/${experiment.id}/${action}`);
-    setTick((n) => n + 1);
-  };
-  return html`<h1>${visible(experiment.name)}</h1>
-    <p class="facts">${visible(experiment.owner)} · ${age(experiment.created_at)} · <code>${experiment.hash.slice(0, 12)}</code></p>
-    <div class="bar">
-      <a class="button" href=${href(["compare"], { experiments: experiment.id })}>${t("compare")}</a>
-      <a class="button" href=${href(["new"], { from: experiment.id })}>${t("again")}</a>
-      <${Copy} text=${JSON.stringify(experiment.spec, null, 2)} label=${t("copy.json")}/>
-      <${Action} label=${t("cancel")} disabled=${!moving} confirm=${t("cancel.sure", { n: 1 })} act=${act("cancel")}/>
-    </div>
+  return html`<h1>${visible(experiment.name)} ${experiment.tags.map((tag) => html`<span class="tag">${visible(tag)}</span>`)}</h1>
+    <p class="facts">${visible(experiment.owner)} · ${age(experiment.created_at)} · <code>${experiment.hash.slice(0, 12)}</code>${experiment.archived_at ? ` · ${t("archived")}` : ""}</p>
+    ${experiment.notes ? html`<p class="notes">${visible(experiment.notes)}</p>` : null}
+    <${Actions} experiment=${experiment} again=${again}/>
     <${Seeds} runs=${experiment.runs} series=${search.get("series") || "loss"} tick=${tick}/>
     <${Runs} runs=${experiment.runs}/>
     <${Spec} spec=${experiment.spec}/>`;
 }
 
+function Actions({ experiment, again }) {
+  const place = `/v1/experiments/${experiment.id}`;
+  const moving = experiment.runs.some((run) => !OVER.has(run.state));
+  const act = (action) => async () => { await post(`${place}/${action}`); again(); };
+  const write = async (form) => {
+    const tags = form.get("tags").split(",").map((word) => word.trim()).filter(Boolean);
+    await patch(place, { name: form.get("name"), tags, notes: form.get("notes") });
+    again();
+  };
+  return html`<div class="bar">
+    <a class="button" href=${href(["compare"], { experiments: experiment.id })}>${t("compare")}</a>
+    <a class="button" href=${href(["new"], { from: experiment.id })}>${t("again")}</a>
+    <${Copy} text=${JSON.stringify(experiment.spec, null, 2)} label=${t("copy.json")}/>
+    <${Asking} button=${t("labels")} title=${t("labels")} label=${t("save")} act=${write}>
+      <label>${t("column.name")} <input type="text" name="name" value=${experiment.name} required maxlength="128"/></label>
+      <label>${t("tags")} <input type="text" name="tags" value=${experiment.tags.join(", ")}/></label>
+      <label>${t("notes")} <textarea name="notes" rows="4" maxlength="4096">${experiment.notes}</textarea></label></${Asking}>
+    <${Asking} button=${t("cancel")} disabled=${!moving} kind="danger" title=${t("cancel.title", { n: 1 })} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${Asking}>
+    <${Action} label=${experiment.archived_at ? t("unarchive") : t("archive")} act=${act(experiment.archived_at ? "unarchive" : "archive")}/>
+    <${Asking} button=${t("delete")} kind="danger" title=${t("delete.title", { n: 1 })} label=${t("delete.yes", { n: 1 })}
+      act=${async () => { await remove(place); go(["experiments"]); }}><p>${t("delete.text")}</p><ul><li>${visible(experiment.name)}</li></ul></${Asking}></div>`;
+}
+
 function Seeds({ runs, series, tick }) {
+  const names = [...new Set(runs.flatMap((run) => Object.keys(run.series)))].sort();
   const shown = runs.filter((run) => run.series[series]).slice(0, SHOWN);
   const key = shown.map((run) => run.id).join();
-  const { value: views } = useAsked((signal) => Promise.all(shown.map((run) =>
-    get(`/v1/runs/${run.id}/series${query({ names: series, points: 400 })}`, { signal }))), [key, series, tick]);
-  if (!views || !views.length) return null;
-  const curves = views.map((view) => curveOf(view.series[series]));
-  const [x, ...ys] = aligned(curves);
-  const lines = ys.map((y, index) => ({
-    label: t("seed", { seed: String(shown[index]?.seed) }), y, colour: colour(index), dash: dash(index),
-  }));
-  return html`<section><h2>${visible(series)}</h2>
-    <${Chart} x=${x} lines=${lines} xLabel=${t("axis.step")} height=${240} label=${t("chart.of", { name: visible(series) })}/>
+  const { value: message } = useAsked((signal) => (key ? getColumns(`/v1/series${query({ runs: key, names: series, points: 400 })}`, { signal }) : Promise.resolve(null)), [key, series, tick]);
+  const [x, lines] = useMemo(() => (message ? linesOf(message, shown) : [[], []]), [message]);
+  if (!lines.length) return null;
+  const log = lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0)) && series.endsWith("loss");
+  return html`<section class="panel"><h2><label class="hidden" for="series">${t("series")}</label><select id="series" value=${series} onChange=${(event) => adjust({ series: event.target.value })}>
+    ${names.map((name) => html`<option value=${name}>${visible(name)}</option>`)}</select></h2>
+    <${Chart} x=${x} lines=${lines} logY=${log} xLabel=${t("axis.step")} height=${240} label=${t("chart.of", { name: visible(series) })}/>
     <${Legend} lines=${lines}/></section>`;
+}
+
+function linesOf(message, shown) {
+  const curves = curvesOf(message);
+  const [x, ...ys] = aligned(curves.map(({ curve }) => curve));
+  const seed = (id) => String(shown.find((run) => run.id === id)?.seed);
+  return [x, ys.map((y, index) => ({ label: t("seed", { seed: seed(curves[index].run_id) }), y, points: x.length < 40, colour: colour(index), dash: dash(index + Math.floor(index / COLOURS.length)) }))];
 }
 
 function Runs({ runs }) {
@@ -58,7 +95,7 @@ function Runs({ runs }) {
     <tbody>${runs.map((run) => {
     const loss = run.series["val/loss"] || run.series.loss || {};
     return html`<tr key=${run.id} tabindex="0" data-row=${`run/${run.id}`}>
-      <td><a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a></td><td class="number">${run.seed}</td>
+      <td><a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a>${run.relation ? html` <small>${t(`relation.${run.relation}`)}</small>` : null}</td><td class="number">${run.seed}</td>
       <td><${State} state=${run.displayed}/></td>
       <td class="number"><progress max="1" value=${run.progress} aria-label=${t("column.progress")}></progress> ${count(run.step)}</td>
       <td class="number">${figure(loss.last)}</td><td class="number">${figure(loss.min)}</td><td>${visible(run.worker || "–")}</td></tr>`;

@@ -1,56 +1,92 @@
-// The table of experiments, live: filtered, sorted, marked and compared.
-import { html, useEffect, useState } from "../lib/html.js";
-import { get, number, post, query } from "../lib/api.js";
-import { adjust, go, href } from "../lib/address.js";
-import { Spark } from "../lib/chart.js";
-import { curveOf } from "../lib/curves.js";
-import { age, figure, visible } from "../lib/format.js";
-import { Action, Empty, Problems, State, useEvery } from "../lib/parts.js";
+// The table of experiments, live: filtered, sorted, with columns of any field, marked, compared and put in order.
+import { html, useEffect, useRef, useState } from "../lib/html.js";
+import { adjust, href } from "../lib/address.js";
+import { visible } from "../lib/format.js";
+import { Empty, Problems, useEvery } from "../lib/parts.js";
+import { useShelf } from "../lib/shelf.js";
+import { useWindow } from "../lib/virtual.js";
 import { t } from "../lib/words.js";
+import { Bulk } from "./bulk.js";
+import { Columns } from "./columns.js";
+import { ROW_HEIGHT, Row, useSparks } from "./row.js";
 
-const PAGE = 100;
-const MOST_SPARKS = 100;
-const COLUMNS = ["name", "state", "runs", "last", "best", "curve", "owner", "age"];
+const WIDTHS = { name: "", state: "116px", progress: "128px", last: "150px", best: "150px", curve: "130px", owner: "96px", age: "76px" };
 const SORTS = { name: "name", last: "last(val/loss)", best: "best(val/loss)", owner: "owner", age: "created" };
-const OVER = new Set(["succeeded", "failed", "cancelled"]);
+const BEFORE = ["name", "state", "progress", "last", "best", "curve"];
+const AFTER = ["owner", "age"];
 
-// The one word for an experiment's runs: what still moves comes first.
-export function standing(counts) {
-  for (const state of ["running", "queued", "paused", "failed", "cancelled", "succeeded"]) {
-    if (counts[state]) return state;
-  }
-  return "queued";
+export function Experiments({ search }) {
+  const asked = { filter: search.get("filter") || "", sort: search.get("sort") || "", columns: search.get("columns") || "", archived: search.get("archived") || "" };
+  const shelf = useShelf(asked);
+  const [, grow] = useState(0);
+  useEvery(30_000, () => grow((n) => n + 1)); // ages
+  const marking = useMarks(shelf.items || []);
+  const { items, error } = shelf;
+  if (!items) return html`<p class="empty">${t("loading")}</p>`;
+  if (!items.length && !asked.filter && !asked.archived && !error && !shelf.stale) return html`<${First}/>`;
+  const columns = asked.columns.split(",").map((name) => name.trim()).filter(Boolean);
+  return html`<h1 class="quiet">${t("place.experiments")}</h1>
+    <div class="bar"><${Filter} value=${asked.filter} error=${error}/>
+      <label><input type="checkbox" checked=${Boolean(asked.archived)} onChange=${(event) => adjust({ archived: event.target.checked ? "true" : "" })}/> ${t("archived.too")}</label>
+      <${Columns} columns=${columns}/></div>
+    <div class="bar"><${Bulk} chosen=${items.filter((item) => marking.marked.has(item.id))} shelf=${shelf} clear=${marking.clear}/>
+      <span class="count" role="status">${t("listed", { n: items.length.toLocaleString("en") + (shelf.next ? "+" : "") })}</span></div>
+    <${Problems} error=${error}/>
+    <${Table} shelf=${shelf} columns=${columns} sort=${asked.sort} marking=${marking}/>
+    ${items.length ? null : html`<p class="empty">${t("filter.nothing")}</p>`}`;
 }
 
-// Small pictures of what is listed, all in one answer; asked for again only while something moves.
-function useSparks(items) {
-  const [sparks, set] = useState({});
-  const shown = (items || []).filter((item) => item.main).slice(0, MOST_SPARKS);
-  const key = shown.map((item) => `${item.main.run_id}:${item.runs.running ? item.main.last : ""}`).join();
-  useEffect(() => {
-    if (!key) return undefined;
-    const control = new AbortController();
-    const runs = shown.map((item) => item.main.run_id).join(",");
-    get(`/v1/series${query({ runs, names: "loss", points: 40 })}`, { signal: control.signal })
-      .then((answer) => set(Object.fromEntries(answer.runs.map((each) => [each.run_id, each.series.loss ? curveOf(each.series.loss).y : null]))), () => {});
-    return () => control.abort();
-  }, [key]);
-  return sparks;
-}
-
-function useExperiments(filter, sort) {
-  const [page, set] = useState({ items: null, next: null });
-  const load = async (cursor) => {
-    try {
-      const answer = await get(`/v1/experiments${query({ filter, sort, limit: PAGE, cursor })}`);
-      set((before) => ({ items: cursor ? [...before.items, ...answer.items] : answer.items, next: answer.next_cursor }));
-    } catch (error) {
-      if (error.name !== "AbortError") set((before) => ({ ...before, items: before.items || [], error }));
-    }
+// What is marked; with the shift key everything from the last mark to this one.
+function useMarks(items) {
+  const [marked, set] = useState(new Set());
+  const last = useRef(null);
+  const mark = (id, ranged) => {
+    const places = [last.current, id].map((each) => items.findIndex((item) => item.id === each)).sort((a, b) => a - b);
+    const ids = ranged && places[0] >= 0 ? items.slice(places[0], places[1] + 1).map((item) => item.id) : [id];
+    last.current = id;
+    set((before) => {
+      const after = new Set(before);
+      if (ids.length > 1) ids.forEach((each) => after.add(each));
+      else if (!after.delete(id)) after.add(id);
+      return after;
+    });
   };
-  useEffect(() => { load(); }, [filter, sort]);
-  useEvery(3000, () => page.items && page.items.length <= PAGE && load(), [filter, sort, page.items?.length]);
-  return { ...page, more: () => load(page.next) };
+  const all = () => set((before) => (before.size >= items.length ? new Set() : new Set(items.map((item) => item.id))));
+  return { marked, mark, all, clear: () => set(new Set()) };
+}
+
+function Table({ shelf, columns, sort, marking }) {
+  const holder = useRef(null);
+  const { items } = shelf;
+  const { first, end } = useWindow(holder, ROW_HEIGHT, items.length);
+  const shown = items.slice(first, end);
+  const sparks = useSparks(shown);
+  useEffect(() => {
+    if (shelf.next && items.length && end > items.length - 40 && items.length >= 10_000) shelf.more().catch(() => {});
+  }, [end, items.length]);
+  const width = 760 + columns.length * 120;
+  return html`<div class=${`scroll tall${shelf.stale ? " stale" : ""}`} ref=${holder} tabindex="-1">
+    <table class="list shelf" style=${{ minWidth: `${width}px` }} aria-rowcount=${items.length + 1}>
+    <colgroup><col style=${{ width: "36px" }}/>${BEFORE.map((word) => html`<col key=${word} style=${{ width: WIDTHS[word] }}/>`)}
+      ${columns.map((name) => html`<col key=${name} style=${{ width: "120px" }}/>`)}${AFTER.map((word) => html`<col key=${word} style=${{ width: WIDTHS[word] }}/>`)}</colgroup>
+    <thead><tr aria-rowindex="1"><td><input type="checkbox" aria-label=${t("mark.all")} checked=${items.length > 0 && marking.marked.size >= items.length} onClick=${marking.all}/></td>
+      ${BEFORE.map((word) => html`<${Head} key=${word} field=${SORTS[word]} label=${t(`column.${word}`)} sort=${sort}/>`)}
+      ${columns.map((name) => html`<${Head} key=${name} field=${name} label=${visible(name)} sort=${sort}/>`)}
+      ${AFTER.map((word) => html`<${Head} key=${word} field=${SORTS[word]} label=${t(`column.${word}`)} sort=${sort}/>`)}</tr></thead>
+    <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan="99" style=${{ height: `${first * ROW_HEIGHT}px` }}></td></tr>` : null}
+      ${shown.map((item, index) => html`<${Row} key=${item.id} item=${item} index=${first + index} columns=${columns} spark=${sparks[item.main?.run_id]}
+        marked=${marking.marked.has(item.id)} mark=${marking.mark}/>`)}
+      ${end < items.length ? html`<tr key="below" aria-hidden="true" class="space"><td colspan="99" style=${{ height: `${(items.length - end) * ROW_HEIGHT}px` }}></td></tr>` : null}</tbody></table></div>`;
+}
+
+// A second click turns the order around, a third one goes back to the newest first.
+function Head({ field, label, sort }) {
+  if (!field) return html`<th scope="col">${label}</th>`;
+  const up = sort === field;
+  const down = sort === `-${field}`;
+  const next = up ? `-${field}` : down ? "" : field;
+  return html`<th scope="col" aria-sort=${up ? "ascending" : down ? "descending" : "none"} title=${label}>
+    <button type="button" class="plain" onClick=${() => adjust({ sort: next })}>${label} ${up ? "▲" : down ? "▼" : ""}</button></th>`;
 }
 
 function Filter({ value, error }) {
@@ -67,67 +103,6 @@ function Filter({ value, error }) {
     <button>${t("filter.apply")}</button>
     ${column ? html`<pre class="place" aria-hidden="true">${" ".repeat(column - 1)}↑</pre>` : null}
   </form>`;
-}
-
-function Row({ item, spark, marked, mark }) {
-  const total = Object.values(item.runs).reduce((sum, n) => sum + n, 0);
-  const over = Object.entries(item.runs).reduce((sum, [state, n]) => sum + (OVER.has(state) ? n : 0), 0);
-  const summary = item.main || {};
-  return html`<tr tabindex="0" data-row=${`experiment/${item.id}`} class=${marked ? "marked" : ""}>
-    <td><input type="checkbox" data-mark checked=${marked} onClick=${(event) => mark(item.id, event.shiftKey)}
-      aria-label=${t("mark", { name: visible(item.name) })}/></td>
-    <td class="name"><a href=${href(["experiment", item.id])}>${visible(item.name)}</a></td>
-    <td><${State} state=${standing(item.runs)}/></td>
-    <td class="number">${over}/${total}</td>
-    <td class="number" title=${summary.series}>${figure(number(summary.last))}</td>
-    <td class="number" title=${summary.series}>${figure(number(summary.best))}</td>
-    <td>${spark ? html`<${Spark} values=${spark} label=${t("spark", { name: visible(item.name) })}/>` : null}</td>
-    <td>${visible(item.owner)}</td>
-    <td class="number"><time datetime=${item.created_at} title=${item.created_at}>${age(item.created_at)}</time></td>
-  </tr>`;
-}
-
-export function Experiments({ search }) {
-  const filter = search.get("filter") || "";
-  const { items, next, error, more } = useExperiments(filter, search.get("sort") || "");
-  const sparks = useSparks(items);
-  const [marked, setMarked] = useState(new Set());
-  const mark = (id) => setMarked((before) => {
-    const after = new Set(before);
-    if (!after.delete(id)) after.add(id);
-    return after;
-  });
-  if (!items) return html`<p class="empty">${t("loading")}</p>`;
-  if (!items.length && !filter && !error) return html`<${First}/>`;
-  const chosen = [...marked];
-  return html`<h1 class="quiet">${t("place.experiments")}</h1>
-    <div class="bar"><${Filter} value=${filter} error=${error}/>
-      <span class="count">${t("chosen", { n: chosen.length })}</span>
-      <button type="button" data-compare disabled=${!chosen.length} onClick=${() => go(["compare"], { experiments: chosen.join(",") })}>${t("compare")}</button>
-      <${Action} label=${t("cancel")} disabled=${!chosen.length} confirm=${t("cancel.sure", { n: chosen.length })}
-        act=${async () => { for (const id of chosen) await post(`/v1/experiments/${id}/cancel`); }}/>
-      <${Action} label=${t("archive")} disabled=${!chosen.length} act=${async () => {
-    for (const id of chosen) await post(`/v1/experiments/${id}/archive`);
-    setMarked(new Set());
-  }}/>
-    </div>
-    <${Problems} error=${error}/>
-    <div class="scroll"><table class="list"><thead><tr><td></td>${COLUMNS.map((word) => html`<${Head} key=${word} word=${word} sort=${search.get("sort") || ""}/>`)}</tr></thead>
-      <tbody>${items.map((item) => html`<${Row} key=${item.id} item=${item} spark=${sparks[item.main?.run_id]} marked=${marked.has(item.id)} mark=${mark}/>`)}</tbody>
-    </table></div>
-    ${items.length ? null : html`<p class="empty">${t("filter.nothing")}</p>`}
-    ${next ? html`<p><button type="button" onClick=${more}>${t("more")}</button></p>` : null}`;
-}
-
-// A second click turns the order around, a third one goes back to the newest first.
-function Head({ word, sort }) {
-  const field = SORTS[word];
-  if (!field) return html`<th scope="col">${t(`column.${word}`)}</th>`;
-  const up = sort === field;
-  const down = sort === `-${field}`;
-  const next = up ? `-${field}` : down ? "" : field;
-  return html`<th scope="col" aria-sort=${up ? "ascending" : down ? "descending" : "none"}>
-    <button type="button" class="plain" onClick=${() => adjust({ sort: next })}>${t(`column.${word}`)} ${up ? "▲" : down ? "▼" : ""}</button></th>`;
 }
 
 function First() {

@@ -2,9 +2,10 @@
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { get, post } from "../lib/api.js";
 import { go } from "../lib/address.js";
-import { bytes, count, visible } from "../lib/format.js";
+import { bytes, count, seconds, visible } from "../lib/format.js";
 import { Fields } from "../lib/form.js";
 import { Action, Problems, useAsked } from "../lib/parts.js";
+import { patched } from "../lib/pointer.js";
 import { t } from "../lib/words.js";
 import { Preview } from "./preview.js";
 import { Upload } from "./upload.js";
@@ -20,8 +21,14 @@ async function startOf(search) {
     const { spec } = await get(`/v1/experiments/${run.experiment_id}`);
     return { ...spec, seeds: [run.seed], restarts: null };
   }
-  if (search.get("from")) return (await get(`/v1/experiments/${search.get("from")}`)).spec;
+  if (search.get("from")) return remedied((await get(`/v1/experiments/${search.get("from")}`)).spec, search.get("patch"));
+  if (search.get("symptom")) return (await get("/v1/symptoms")).items.find((each) => each.name === search.get("symptom")).spec;
   return get(`/v1/presets/${search.get("preset") || START}`);
+}
+
+// A diagnosis leads here with its patch: the spec as it would be with the remedy.
+function remedied(spec, operations) {
+  return operations ? patched(spec, JSON.parse(operations)) : spec;
 }
 
 // What must be sent to fork: only what differs, as a merge patch; a part of another kind is sent whole.
@@ -92,7 +99,7 @@ function Editor({ start, search }) {
     go(["experiment", made.id]);
   };
   return html`<h1>${fork ? t("fork.of", { step: step ? count(Number(step)) : t("latest") }) : t("place.new")}</h1>
-    ${fork ? null : html`<${Starts} chosen=${search.get("preset") || ""}/>`}
+    ${fork ? null : html`<${Starts} chosen=${search.get("preset") || ""} symptom=${search.get("symptom") || ""}/>`}
     <div class="editor"><div class="form"><${Parts} spec=${draft} change=${change} problems=${problems}/></div>
     <div class="document"><label>${t("json.sent")}<textarea spellcheck="false" rows="34" value=${text} onInput=${(event) => setText(event.target.value)}></textarea></label>
       <${Problems} error=${error}/><${Warnings} answer=${answer}/><${Estimate} answer=${answer}/>
@@ -100,20 +107,35 @@ function Editor({ start, search }) {
     </div></div>`;
 }
 
-function Starts({ chosen }) {
+function Starts({ chosen, symptom }) {
   const { value } = useAsked((signal) => get("/v1/presets", { signal }), []);
+  const { value: symptoms } = useAsked((signal) => get("/v1/symptoms", { signal }), []);
   return html`<div class="bar"><label>${t("preset")} <select value=${chosen} onChange=${(event) => go(["new"], { preset: event.target.value })}>
     <option value="">–</option>${(value?.items || []).map((each) => html`<option value=${each.name} title=${each.notes}>${each.name}</option>`)}</select></label>
-    <${Upload} done=${() => {}}/></div>`;
+    ${symptoms?.items?.length ? html`<label>${t("symptom")} <select value=${symptom} onChange=${(event) => go(["new"], { symptom: event.target.value })}>
+      <option value="">–</option>${symptoms.items.map((each) => html`<option value=${each.name} title=${visible(each.about)}>${visible(each.name)}</option>`)}</select></label>` : null}
+    <${Upload}/></div>`;
 }
+
+const JSON_FIELD = { anyOf: [{ type: "array" }, { type: "integer" }, { type: "null" }] };
+const MAIN = { name: { type: "string" }, batch_size: JSON_FIELD, steps: JSON_FIELD, epochs: JSON_FIELD, seeds: JSON_FIELD };
+// What most trainings leave as it is; parts of parts are edited as JSON.
+const MORE = {
+  schedule_unit: { enum: ["step", "epoch"] }, precision: { enum: ["fp32", "bf16", "fp16"] }, nonfinite: { type: "string" }, shuffle: { type: "boolean" }, no_decay: { type: "boolean" },
+  accumulate: { type: "integer", minimum: 1 }, priority: { type: "integer", minimum: -100, maximum: 100 },
+  ...Object.fromEntries(["clip", "evaluate", "checkpoint", "average", "stop", "groups", "probes", "tags", "max_seconds"].map((name) => [name, JSON_FIELD])),
+};
 
 function Parts({ spec, change, problems }) {
   const { value: catalog } = useAsked((signal) => get("/v1/catalog", { signal }), []);
-  const simple = ["name", "batch_size", "steps", "epochs", "seeds"];
-  const schema = { properties: Object.fromEntries(simple.map((name) => [name, name === "name" ? { type: "string" } : { anyOf: [{ type: "array" }, { type: "integer" }, { type: "null" }] }])) };
-  return html`<fieldset><legend>${t("spec.run")}</legend><${Fields} schema=${schema} value=${spec} at="" problems=${problems} set=${(name, value) => change({ ...spec, [name]: value })}/></fieldset>
+  const set = (name, value) => change({ ...spec, [name]: value });
+  const more = Object.fromEntries(Object.entries(MORE).filter(([name]) => name in spec));
+  const wrong = problems.some(({ pointer }) => Object.keys(more).some((name) => pointer === `/${name}` || pointer.startsWith(`/${name}/`)));
+  return html`<fieldset><legend>${t("spec.run")}</legend><${Fields} schema=${{ properties: MAIN }} value=${spec} at="" problems=${problems} set=${set}/></fieldset>
     ${FAMILIES.map(([name, family]) => html`<${Part} key=${name} name=${name} family=${family} kinds=${kindsOf(catalog, family)} value=${spec[name] || {}} problems=${problems}
-      set=${(value) => change({ ...spec, [name]: value })}/>`)}
+      set=${(value) => set(name, value)}/>`)}
+    <fieldset><legend>${t("more.fields")}</legend><details open=${wrong}><summary>${Object.keys(more).join(", ")}</summary>
+      <${Fields} schema=${{ properties: more }} value=${spec} at="" problems=${problems} set=${set}/></details></fieldset>
     <${Preview} spec=${spec}/>`;
 }
 
@@ -138,7 +160,8 @@ function Warnings({ answer }) {
 function Estimate({ answer }) {
   if (!answer?.derived) return null;
   const { parameters, memory_bytes: memory, steps_per_epoch: perEpoch, total_steps: total } = answer.derived;
+  const { duration } = answer;
   return html`<dl class="estimate"><div><dt>${t("parameters")}</dt><dd>${count(parameters)}</dd></div><div><dt>${t("memory")}</dt><dd>${bytes(memory)}</dd></div>
-    <div><dt>${t("steps")}</dt><dd>${count(total)}</dd></div><div><dt>${t("steps.epoch")}</dt><dd>${count(perEpoch)}</dd></div></dl>`;
+    <div><dt>${t("steps")}</dt><dd>${count(total)}</dd></div><div><dt>${t("steps.epoch")}</dt><dd>${count(perEpoch)}</dd></div>
+    <div><dt>${t("duration")}</dt><dd>${duration ? html`${seconds(duration.seconds)} <small>${t("duration.range", { low: seconds(duration.low), high: seconds(duration.high), n: duration.runs })}</small>` : html`<small>${t("duration.unknown")}</small>`}</dd></div></dl>`;
 }
-

@@ -1,0 +1,74 @@
+// Instruments that look at a run on demand: which one, at which kept state; and everything they have read.
+import { html, useState } from "../lib/html.js";
+import { get, post, query } from "../lib/api.js";
+import { count, visible } from "../lib/format.js";
+import { Action, State, useAsked } from "../lib/parts.js";
+import { t } from "../lib/words.js";
+import { Reading } from "./reading.js";
+
+const NEWEST = 12; // readings drawn at first
+const PAGES = 5;
+
+// The newest readings of the run and of its probe jobs; nothing where the server knows of none.
+async function allReadings(id, signal) {
+  let items = [];
+  let cursor;
+  for (let page = 0; page < PAGES; page += 1) {
+    const answer = await get(`/v1/runs/${id}/readings${query({ cursor })}`, { signal });
+    items = [...items, ...answer.items];
+    cursor = answer.next_cursor;
+    if (!cursor) break;
+  }
+  return items;
+}
+
+const quietly = (asked, otherwise) => asked.catch((error) => {
+  if (error.name === "AbortError") throw error;
+  return otherwise;
+});
+
+export function useReadings(run, look) {
+  const [asked, ask] = useState(0);
+  const { value } = useAsked((signal) => quietly(Promise.all([
+    allReadings(run.id, signal), get(`/v1/runs/${run.id}/probes`, { signal }).then((found) => found.items),
+  ]), [[], []]), [run.id, run.state, look, asked]);
+  const [items, jobs] = value || [[], []];
+  return { items, jobs, again: () => ask((n) => n + 1) };
+}
+
+function Kinds({ name }) {
+  const { value } = useAsked((signal) => quietly(get("/v1/catalog/probes", { signal }), { items: [] }), []);
+  return html`<select name=${name} aria-label=${t("instrument")}>${(value?.items || []).map((each) => html`<option value=${each.kind} title=${visible(each.summary)}>${each.kind}</option>`)}</select>`;
+}
+
+export function Instruments({ run, readings }) {
+  const [most, more] = useState(NEWEST);
+  const { value } = useAsked((signal) => quietly(get(`/v1/runs/${run.id}/checkpoints`, { signal }), { items: [] }), [run.id, run.checkpoint_step]);
+  const kept = (value?.items || []).filter((each) => !each.removed_at && !each.damaged);
+  const [error, setError] = useState(null);
+  const ask = async (event) => {
+    event.preventDefault();
+    const form = new FormData(event.target);
+    try {
+      setError(null);
+      await post(`/v1/runs/${run.id}/probes`, { probes: [{ kind: form.get("kind") }], step: form.get("step") === "" ? null : Number(form.get("step")) });
+      readings.again();
+    } catch (refusal) {
+      setError(refusal);
+    }
+  };
+  const open = readings.jobs.filter((job) => !["succeeded", "failed", "cancelled"].includes(job.state));
+  return html`<details class="instruments"><summary>${t("instruments")} <small>${t("readings", { n: readings.items.length })}</small></summary>
+    <form class="bar" onSubmit=${ask}><${Kinds} name="kind"/><label>${t("instrument.at")} <select name="step"><option value="">${t("latest")}</option><option value="0">${t("beginning")}</option>
+      ${kept.map((each) => html`<option value=${each.step}>${t("axis.step")} ${count(each.step)}</option>`)}</select></label><button>${t("measure")}</button></form>
+    ${error ? html`<p class="wrong" role="alert">${visible(error.message)} ${error.problems.map((each) => visible(each.detail)).join(" ")}</p>` : null}
+    ${open.map((job) => html`<p key=${job.id}><${State} state=${job.displayed || job.state}/> ${t("measuring", { step: count(job.origin_step) })}</p>`)}
+    <div class="readings">${readings.items.slice(-most).reverse().map((each) => html`<${Reading} key=${each.id} reading=${each}/>`)}</div>
+    ${readings.items.length > most ? html`<button type="button" onClick=${() => more(most + 50)}>${t("more")}</button>` : null}</details>`;
+}
+
+// What a finding asks for to be surer.
+Instruments.Suggested = function Suggested({ probes, run, done }) {
+  return html`<p class="suggested">${t("surer")} ${probes.map((probe) => html`<${Action} key=${JSON.stringify(probe)} label=${t("measure.it", { kind: visible(probe.kind) })}
+    act=${async () => { await post(`/v1/runs/${run.id}/probes`, { probes: [probe], step: null }); done(); }}/> `)}</p>`;
+};

@@ -1,0 +1,50 @@
+// One reading of an instrument, drawn as what it is: a histogram, a line, a surface with a path, or numbers with their names.
+import { html, useMemo } from "../lib/html.js";
+import { number } from "../lib/api.js";
+import { Chart, colour } from "../lib/chart.js";
+import { Contour } from "../lib/contour.js";
+import { count, figure, visible } from "../lib/format.js";
+import { Histogram } from "../lib/histogram.js";
+import { t } from "../lib/words.js";
+
+const numbers = (values) => values.map((value) => (value === null ? null : number(value))).map((value) => (Number.isFinite(value) ? value : null));
+const MOST = 24; // numbers with names
+const LISTED = 6; // of a list
+
+function Line({ x, curves, logX = false, xLabel, spans, label }) {
+  const lines = useMemo(() => Object.entries(curves).map(([name, y], index) => ({ label: name, y: numbers(y), colour: colour(index), dash: index ? [6, 4] : [], points: x.length < 40 })), [x, curves]);
+  return html`<${Chart} x=${numbers(x)} lines=${lines} logX=${logX} spans=${spans} height=${190} xLabel=${xLabel} label=${label}/>`;
+}
+
+const near = (value) => (Number.isFinite(value) ? [[value / 1.02, value * 1.02]] : []);
+
+const DRAWN = {
+  spectrum: ({ histogram }) => histogram && html`<${Histogram} counts=${histogram.counts} edges=${numbers(histogram.edges)} label=${t("reading.spectrum")}/>`,
+  spectral_density: ({ grid, density }) => grid && html`<${Line} x=${grid} curves=${{ density }} xLabel=${t("reading.eigenvalue")} label=${t("reading.spectral_density")}/>`,
+  slice: ({ at, losses, unit }) => at && html`<${Line} x=${at} curves=${{ loss: losses }} xLabel=${visible(unit || "")} label=${t("reading.slice")}/>`,
+  line: ({ at, losses }) => at && html`<${Line} x=${at} curves=${{ loss: losses }} xLabel=${t("reading.way")} label=${t("reading.line")}/>`,
+  range_test: ({ rates, losses, smoothed, steepest }) => rates && html`<${Line} x=${rates} curves=${{ loss: losses, smoothed }} logX=${true} spans=${near(steepest)} xLabel=${t("reading.rate")} label=${t("reading.range_test")}/>`,
+  plane: ({ x, y, losses }) => losses && html`<${Contour} x=${numbers(x)} y=${numbers(y)} values=${losses.map(numbers)} path=${[{ x: 0, y: 0 }]} label=${t("reading.plane")}/>`,
+  trajectory: ({ x, y, steps, grid }) => grid && html`<${Contour} x=${numbers(grid.x)} y=${numbers(grid.y)} values=${grid.losses.map(numbers)}
+    path=${x.map((each, index) => ({ x: each, y: y[index], step: steps[index] }))} label=${t("reading.trajectory")}/>`,
+  overfit_batch: ({ losses }) => losses && html`<${Line} x=${losses.map((_, index) => index + 1)} curves=${{ loss: losses }} xLabel=${t("axis.step")} label=${t("reading.overfit_batch")}/>`,
+};
+
+function said(value) {
+  if (value === null || value === undefined) return "–";
+  if (typeof value === "number") return figure(value);
+  if (typeof value === "boolean") return t(value ? "yes" : "no");
+  if (Array.isArray(value)) return `${value.slice(0, LISTED).map(said).join(", ")}${value.length > LISTED ? ` … (${value.length})` : ""}`;
+  return typeof value === "object" ? Object.entries(value).map(([name, each]) => `${visible(name)} ${said(each)}`).join(", ") : visible(value);
+}
+
+const BULKY = new Set(["at", "losses", "losses_on_plane", "grid", "density", "eigenvalues", "histogram", "nodes", "weights", "x", "y", "rates", "smoothed", "steps"]);
+
+export function Reading({ reading }) {
+  const { kind, data, step } = reading;
+  const draw = DRAWN[kind];
+  const facts = Object.entries(data || {}).filter(([name, value]) => !(BULKY.has(name) && typeof value === "object")).slice(0, MOST);
+  return html`<figure class="reading"><figcaption><strong>${visible(kind)}</strong> <small>${t("axis.step")} ${count(step)}</small></figcaption>
+    ${draw ? draw(data) : null}
+    <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${visible(name)}</dt><dd>${said(value)}</dd></div>`)}</dl></figure>`;
+}

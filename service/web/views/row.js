@@ -1,0 +1,93 @@
+// One experiment in the table, and the small pictures of those that are seen.
+import { html, useEffect, useRef, useState } from "../lib/html.js";
+import { number, query } from "../lib/api.js";
+import { href } from "../lib/address.js";
+import { Spark } from "../lib/chart.js";
+import { curvesOf, getColumns } from "../lib/columns.js";
+import { age, figure, visible } from "../lib/format.js";
+import { State } from "../lib/parts.js";
+import { t } from "../lib/words.js";
+
+export const ROW_HEIGHT = 36; // px, as the sheet says too
+const OVER = new Set(["succeeded", "failed", "cancelled"]);
+const QUIET_MS = 120; // while somebody scrolls nothing is asked for
+const POINTS = 40;
+
+// The one word for an experiment's runs: what still moves comes first.
+export function standing(counts) {
+  for (const state of ["running", "queued", "paused", "failed", "cancelled", "succeeded"]) {
+    if (counts[state]) return state;
+  }
+  return "queued";
+}
+
+const stamp = ({ main, runs }) => `${main.series}:${runs.running ? main.last : ""}`;
+
+// One answer has one width of buckets, so only runs of about one length are asked for together.
+function together(items) {
+  const groups = new Map();
+  for (const item of items) {
+    const size = `${item.main.series} ${Math.round(Math.log2(item.steps + 1))}`;
+    groups.set(size, [...(groups.get(size) || []), item]);
+  }
+  return [...groups.values()];
+}
+
+async function drawnOf(items, signal) {
+  const asked = { runs: items.map((item) => item.main.run_id).join(","), names: items[0].main.series, points: POINTS };
+  return curvesOf(await getColumns(`/v1/series${query(asked)}`, { signal }));
+}
+
+// The series that the figures are of; kept by run, asked for again only where something moves.
+export function useSparks(items) {
+  const [sparks, set] = useState({});
+  const known = useRef(new Map());
+  const missing = items.filter((item) => item.main && known.current.get(item.main.run_id) !== stamp(item));
+  const key = missing.map((item) => `${item.main.run_id}:${stamp(item)}`).join();
+  useEffect(() => {
+    if (!key) return undefined;
+    const control = new AbortController();
+    const timer = setTimeout(async () => {
+      try {
+        const found = (await Promise.all(together(missing).map((some) => drawnOf(some, control.signal)))).flat();
+        for (const item of missing) known.current.set(item.main.run_id, stamp(item));
+        set((before) => ({ ...before, ...Object.fromEntries(found.map(({ run_id: id, curve }) => [id, Array.from(curve.y)])) }));
+      } catch {
+        // the next look asks again
+      }
+    }, QUIET_MS);
+    return () => {
+      clearTimeout(timer);
+      control.abort();
+    };
+  }, [key]);
+  return sparks;
+}
+
+// A mean over seeds with half the width of its 95 % interval; one seed has none.
+function Figure({ value, interval, main }) {
+  const [low, high] = (interval || []).map(number);
+  const title = main ? `${main.series}${interval ? `: ${figure(low)} … ${figure(high)} (95 %, ${t("seeds", { n: main.n })})` : ""}` : "";
+  return html`<td class="number" title=${title}>${figure(number(value))}${interval ? html` <small>±${figure((high - low) / 2, 2)}</small>` : null}</td>`;
+}
+
+const cell = (value) => (value === null || value === undefined ? "–" : typeof value === "number" ? figure(value) : typeof value === "string" ? visible(value) : visible(JSON.stringify(value)));
+
+export function Row({ item, index, columns, spark, marked, mark }) {
+  const total = Object.values(item.runs).reduce((sum, n) => sum + n, 0);
+  const over = Object.entries(item.runs).reduce((sum, [state, n]) => sum + (OVER.has(state) ? n : 0), 0);
+  const main = item.main || {};
+  const name = visible(item.name);
+  return html`<tr tabindex="0" data-row=${`experiment/${item.id}`} aria-rowindex=${index + 2} class=${marked ? "marked" : ""}>
+    <td><input type="checkbox" data-mark checked=${marked} onClick=${(event) => mark(item.id, event.shiftKey)} aria-label=${t("mark", { name })}/></td>
+    <td class="name" title=${name}><a href=${href(["experiment", item.id])}>${name}</a>${item.tags.map((tag) => html` <span class="tag">${visible(tag)}</span>`)}</td>
+    <td><${State} state=${standing(item.runs)}/></td>
+    <td class="number"><progress max="1" value=${item.progress} aria-label=${t("column.progress")}></progress> ${over}/${total}</td>
+    <${Figure} value=${main.last} interval=${main.last_interval} main=${item.main}/>
+    <${Figure} value=${main.best} interval=${main.best_interval} main=${item.main}/>
+    <td>${spark ? html`<${Spark} values=${spark} label=${t("spark", { name })}/>` : null}</td>
+    ${columns.map((column) => html`<td key=${column} class="number" title=${cell(item.values[column])}>${cell(item.values[column])}</td>`)}
+    <td>${visible(item.owner)}</td>
+    <td class="number"><time datetime=${item.created_at} title=${item.created_at}>${age(item.created_at)}</time></td>
+  </tr>`;
+}
