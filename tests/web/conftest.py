@@ -114,5 +114,5 @@ def trained(stack: Stack) -> dict[str, Any]:  # noqa: F811
         made[name] = stack.post("/v1/experiments", short | {"name": name})
     for experiment in made.values():
         for run in experiment["runs"]:
-            stack.ended(run["id"])
+            stack.ended(run["id"], 200)  # one worker trains them all
     return made

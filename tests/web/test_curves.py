@@ -1,0 +1,87 @@
+"""Curves on the page: the binary form is what JSON says, ghosts and the plan lie beside, log axes hold anything."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import Page, Route, expect
+
+See = Callable[[str], Page]
+Trained = dict[str, Any]
+READ = """async (path) => {
+    const { curvesOf, getColumns } = await import("/page/lib/columns.js");
+    const found = curvesOf(await getColumns(path));
+    return found.map(({name, curve}) => ({name, x: [...curve.x], y: [...curve.y], bad: curve.bad && [...curve.bad]}));
+}"""
+GROWN = """async () => {
+    const { aligned, cut, extended, nothing } = await import("/page/lib/curves.js");
+    let curve = extended(nothing(), {step: [1, 2], value: [4, "NaN"]});
+    curve = extended(curve, {step: [2, 3], value: [9, 5]});
+    const short = cut(curve, 2);
+    const [x, one, other] = aligned([curve, extended(nothing(), {step: [2, 4], value: [7, 8]})]);
+    return {curve: {x: [...curve.x], y: [...curve.y], bad: [...curve.bad]}, short: [...short.x],
+        x: [...x], one: [...one].map((each) => each ?? null), other: [...other].map((each) => each ?? null)};
+}"""
+
+
+def test_the_binary_form_holds_what_json_says(see: See, trained: Trained) -> None:
+    page = see("workers")
+    for which, points in (("fast", 1000), ("fast", 7), ("broken", 1000)):
+        run = trained[which]["runs"][0]["id"]
+        path = f"/v1/runs/{run}/series?points={points}"
+        said = page.evaluate("path => fetch(path).then((answer) => answer.json())", path)["series"]
+        for each in page.evaluate(READ, path):
+            exact = said[each["name"]]
+            assert each["x"] == exact.get("step", exact.get("last_step"))
+            values = exact.get("value", exact.get("mean"))
+            assert each["y"] == [None if isinstance(value, str) else value for value in values]
+            if each["bad"]:
+                assert any(each["bad"])
+
+
+def test_what_is_streamed_makes_a_curve_longer_and_a_cut_makes_it_shorter(see: See) -> None:
+    found = see("workers").evaluate(GROWN)
+    assert found["curve"] == {"x": [1, 2, 3], "y": [4, None, 5], "bad": [0, 1, 0]}
+    assert found["short"] == [1, 2]
+    assert (found["x"], found["one"], found["other"]) == ([1, 2, 3, 4], [4, None, 5, None], [None, 7, None, 8])
+
+
+def test_ghosts_of_a_lost_attempt_and_the_planned_rate_lie_beside_the_curves(
+    see: See, page: Page, trained: Trained
+) -> None:
+    cut = {"id": 1, "kind": "cut", "data": {"from_step": 10}, "at": "2026-01-01T00:00:00Z"}
+    ghost = {"items": [{"name": "loss", "attempt": 1, "step": [11, 12], "value": [2.0, 1.9]}]}
+
+    def answers(document: Any) -> Callable[[Route], None]:
+        return lambda route: route.fulfill(json=document)
+
+    page.route("**/history*", answers({"items": [cut], "next_cursor": None}))
+    page.route("**/superseded*", answers(ghost))
+    see(f"run/{trained['fast']['runs'][0]['id']}")
+    expect(page.get_by_text("loss, superseded (attempt 1)")).to_be_visible()
+    expect(page.get_by_text("planned", exact=True)).to_be_visible()
+    expect(page.get_by_text("The applied rate is not the planned one")).to_have_count(0)
+
+
+def test_a_rate_that_is_not_the_planned_one_is_told(page: Page, see: See, trained: Trained) -> None:
+    checked = [{"step": 1, "planned": 0.1, "applied": 0.1}, {"step": 90, "planned": 0.05, "applied": 0.06}]
+    planned = {"steps": [1, 90], "rates": [0.1, 0.05], "watches": "", "checked": checked, "deviates": True}
+    page.route("**/planned*", lambda route: route.fulfill(body=json.dumps(planned), content_type="application/json"))
+    see(f"run/{trained['fast']['runs'][0]['id']}")
+    expect(page.get_by_text("at step 90 0.05 was planned and 0.06 applied")).to_be_visible()
+
+
+def test_ticks_of_a_logarithmic_axis_fit_whatever_the_range(see: See) -> None:
+    ticks = """async ([low, high]) => (await import("/page/lib/chart.js")).decades(low, high)"""
+    page = see("workers")
+    for low, high, most in ((-3.2, 36.0, 8), (-0.5, 0.9, 9), (-7.0, 1.0, 9), (3.0, 3.0, 0)):
+        found = page.evaluate(ticks, [low, high])
+        assert len(found) >= 1 if most else not found, (low, high)
+        assert len(found) <= most
+        assert all(low <= tick <= high for tick in found)
+
+
+def test_a_form_tells_how_long_it_will_take(see: See, trained: Trained) -> None:
+    page = see(f"new?from={trained['fast']['id']}")
+    expect(page.locator(".estimate")).to_contain_text("Time a run")
+    expect(page.locator(".estimate")).to_contain_text("from")

@@ -1,0 +1,153 @@
+"""Findings on a run's page: what is wrong and how surely, its evidence drawn, a remedy to try, instruments to ask."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.e2e.conftest import SPEC, Stack
+
+See = Callable[[str], Page]
+Trained = dict[str, Any]
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+def finding(**changes: Any) -> dict[str, Any]:
+    """One as the contract has it, with names that nobody should be given."""
+    seen = {"name": EVIL, "value": "NaN", "threshold": 2.0, "relation": ">", "series": "loss", "steps": [1, 9]}
+    return {
+        "id": "R6",
+        "rule": "R6",
+        "version": 1,
+        "level": "fault",
+        "symptom": EVIL,
+        "verdict": EVIL,
+        "text": EVIL,
+        "confidence": 0.85,
+        "steps": [1, 9],
+        "evidence": [seen | {"reading": 1, "source": EVIL}],
+        "explains": [EVIL],
+        "patch": [{"op": "replace", "path": "/optimizer/lr", "value": EVIL}],
+        "remedy": EVIL,
+        "expect": {"confirm": EVIL, "refute": EVIL},
+        "probes": [{"kind": "sharpness"}],
+    } | changes
+
+
+def grid(values: list[float]) -> dict[str, Any]:
+    return {"x": values, "y": values, "losses": [[x * x - y * y for x in values] for y in values], "unit": EVIL}
+
+
+READINGS: dict[str, dict[str, Any]] = {
+    "plane": grid([-1.0, -0.5, 0.0, 0.5, 1.0]),
+    "trajectory": {"x": [1.0, 0.2, 0.0], "y": [1.0, -0.1, 0.0], "steps": [0, 5, 9], "grid": grid([-1.0, 0.0, 1.0])},
+    "spectrum": {"histogram": {"counts": [3, 0, 5], "edges": [-1.0, 0.0, 1.0, 2.0]}, "minimum_ratio": 0.6},
+    "slice": {"at": [-1.0, 0.0, 1.0], "losses": [1.0, 0.0, "Infinity"], "unit": EVIL},
+    "range_test": {"rates": [1e-4, 1e-3, 1e-2], "losses": [2.0, 1.0, 3.0], "smoothed": [2, 1.5, 2], "steepest": 1e-3},
+    "an instrument nobody knows": {EVIL: EVIL, "nothing": None},
+}
+
+
+def answers(page: Page, run: str, found: dict[str, Any]) -> None:
+    """What the server would say of the run: its routes have tests of their own."""
+
+    def give(document: Any) -> Callable[[Route], None]:
+        return lambda route: route.fulfill(json=document)
+
+    readings = [
+        {"id": at, "run_id": run, "attempt": 1, "step": 9, "kind": kind, "data": data, "at": "2026-01-01T00:00:00Z"}
+        for at, (kind, data) in enumerate(READINGS.items(), 1)
+    ]
+    page.route("**/diagnosis", give(found))
+    page.route("**/verify", give({"items": []}))
+    page.route("**/readings*", give({"items": readings, "next_cursor": None}))
+    page.route("**/probes", give({"items": []}))
+
+
+def test_findings_and_readings_are_drawn_and_hostile_words_stay_text(see: See, page: Page, trained: Trained) -> None:
+    run = trained["fast"]["runs"][0]["id"]
+    rules = [{"rule": "R1", "symptom": EVIL, "state": state, "why": EVIL} for state in ("clear", "unknown", "found")]
+    told = {"run_id": run, "state": "succeeded", "step": 9, "version": "1", "complete": True, "level": "fault"}
+    answers(page, run, told | {"headline": EVIL, "findings": [finding()], "checked": rules})
+    see(f"run/{run}")
+    expect(page.get_by_role("img", name="Evidence in loss")).to_be_visible()
+    expect(page.locator(".evidence").get_by_text("> 2", exact=True)).to_be_visible()
+    expect(page.locator(".difference del")).to_have_text("− 0.05")
+    expect(page.locator(".difference ins")).to_contain_text(EVIL)
+    page.get_by_text("Instruments").click()
+    page.get_by_text("3 rules checked").click()
+    for kind in READINGS:
+        expect(page.locator(".readings figure", has_text=kind)).to_be_visible()
+    assert page.locator(".readings .contour canvas").count() == 2
+    assert page.locator(".readings .histogram rect.below").count() == 1
+    assert page.locator("main img, main iframe, main script").count() == 0
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_timeout(200)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+PIXELS = """canvas => {
+    const {width, height} = canvas;
+    const at = (x, y) => [...canvas.getContext("2d").getImageData(x * (width - 1), y * (height - 1), 1, 1).data];
+    return {high: at(0.98, 0.5), low: at(0.5, 0.98)};
+}"""
+
+
+def test_a_surface_is_red_where_it_is_high_and_blue_where_it_is_low(see: See, page: Page, trained: Trained) -> None:
+    run = trained["fast"]["runs"][0]["id"]
+    told = {"run_id": run, "state": "succeeded", "step": 9, "version": "1", "complete": True, "level": "healthy"}
+    answers(page, run, told | {"headline": "It learns.", "findings": [], "checked": []})
+    see(f"run/{run}")
+    page.get_by_text("Instruments").click()
+    found = page.locator(".readings figure", has_text="plane").locator("canvas").evaluate(PIXELS)
+    assert found["high"][0] > found["high"][2] + 60
+    assert found["low"][2] > found["low"][0] + 60
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_diagnosed_run_stands_in_nobodys_way(see: See, page: Page, trained: Trained, scheme: Any) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    run = trained["broken"]["runs"][0]["id"]
+    told = {"run_id": run, "state": "failed", "step": 9, "version": "1", "complete": True, "level": "fault"}
+    verdicts = [finding(verdict="lr_above_stability", text="It climbs.", id="R6"), finding(level="warning", id="R7")]
+    answers(page, run, told | {"headline": "It climbs.", "findings": verdicts, "checked": []})
+    page.emulate_media(color_scheme=scheme)
+    see(f"run/{run}")
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    expect(page.get_by_text("The learning rate is too high")).to_be_visible()
+    found = Axe().run(page).response["violations"]
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+
+
+def test_a_run_that_diverged_is_told_why_and_the_remedy_opens_in_the_form(see: See, trained: Trained) -> None:
+    page = see(f"run/{trained['broken']['runs'][0]['id']}")
+    expect(page.locator(".headline.fault")).to_be_visible()
+    first = page.locator(".finding").first
+    expect(first.get_by_role("img")).not_to_have_count(0)
+    expect(first.locator(".difference ins").first).to_be_visible()
+    first.get_by_role("link", name="Open in the form").click()
+    expect(page.get_by_label("What will be sent")).to_be_visible()
+    assert '"lr": 10' not in page.get_by_label("What will be sent").input_value()
+
+
+def test_a_healthy_run_says_so_in_one_line(see: See, trained: Trained) -> None:
+    page = see(f"run/{trained['fast']['runs'][0]['id']}")
+    expect(page.locator(".headline")).to_be_visible()
+    assert page.locator(".finding.fault").count() == 0
+
+
+def test_a_remedy_is_tried_and_an_instrument_asked_from_the_page(see: See, stack: Stack) -> None:
+    made = stack.post("/v1/experiments", SPEC | {"name": "ill", "epochs": 2, "optimizer": {"kind": "sgd", "lr": 10.0}})
+    run = made["runs"][0]["id"]
+    stack.ended(run)
+    page = see(f"run/{run}")
+    page.get_by_role("button", name="Try it").first.click()
+    page.get_by_text("Instruments").click()
+    page.get_by_label("Instrument").select_option("slice")
+    page.get_by_label("at").select_option("0")
+    page.get_by_role("button", name="Measure").click()
+    expect(page.locator(".readings figure", has_text="slice").locator("canvas")).to_be_visible(timeout=60_000)
+    expect(page.locator(".outcome")).to_contain_text("It helped", timeout=90_000)
+    expect(page.locator(".outcome").get_by_role("link", name="with the remedy")).to_be_visible()

@@ -1,0 +1,127 @@
+"""The table: long lists, columns of any field, many at once, alive without asking again and again."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from service.local.postgres import EmbeddedPostgres
+from service.local.valkey import EmbeddedValkey
+from tests.e2e.conftest import ROOT, SPEC, Stack
+
+See = Callable[[str], Page]
+Trained = dict[str, Any]
+MANY = 1_000
+
+
+@pytest.fixture
+def crowded(
+    browser: Browser, stack: Stack, address: str, servers: tuple[EmbeddedPostgres, EmbeddedValkey], trained: Trained
+) -> Iterator[Page]:
+    """The table of another project that has a thousand experiments."""
+    command = [sys.executable, "-m", "service.db", "key", "--project", "crowded"]
+    made = subprocess.run(command, cwd=ROOT, env=stack.environment, capture_output=True, check=True, text=True)
+    with psycopg.connect(servers[0].dsn("saddle"), autocommit=True) as session:
+        session.execute(
+            """INSERT INTO experiment (id, project_id, owner_id, name, spec, spec_hash)
+            SELECT 'exp_' || lpad(i::text, 26, '0'), p.id, m.id, 'trial ' || i, e.spec, md5(i::text)
+            FROM project p JOIN member m ON m.project_id = p.id, generate_series(1, %s) i,
+                (SELECT spec FROM experiment WHERE id = %s) e WHERE p.name = 'crowded'""",
+            (MANY, trained["fast"]["id"]),
+        )
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"{address}/#key={made.stdout.strip()}")
+    yield page
+    page.close()
+    with psycopg.connect(servers[0].dsn("saddle"), autocommit=True) as session:
+        session.execute("DELETE FROM experiment WHERE project_id = (SELECT id FROM project WHERE name = 'crowded')")
+
+
+def test_of_a_long_list_the_document_holds_what_is_seen_and_every_row_is_reached(crowded: Page) -> None:
+    crowded.get_by_text("1,000 listed").wait_for()
+    assert crowded.locator("tr[data-row]").count() < 80
+    expect(crowded.get_by_role("link", name="trial 1000", exact=True)).to_be_visible()
+    crowded.locator(".scroll.tall").evaluate("node => { node.scrollTop = node.scrollHeight; }")
+    expect(crowded.get_by_role("link", name="trial 1", exact=True)).to_be_visible()
+    assert crowded.locator("tr[data-row]").count() < 80
+    for _ in range(30):
+        crowded.keyboard.press("k")
+    assert crowded.evaluate("document.activeElement.dataset.row") is not None
+
+
+def test_columns_of_any_field_stand_in_the_table_and_in_the_address(see: See, trained: Trained) -> None:
+    page = see("experiments?filter=name%20IN%20(fast,%20slow)")
+    page.get_by_text("Columns").click()
+    field = page.get_by_label("A field of the spec, or a figure")
+    for name in ("optimizer.lr", "best(loss)"):
+        field.fill(name)
+        field.press("Enter")
+        expect(page.get_by_role("columnheader", name=name)).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("slow")).get_by_role("cell", name="0.0001")).to_be_visible()
+    page.get_by_role("columnheader", name="optimizer.lr").get_by_role("button").click()
+    expect(page.locator("tr[data-row]").first).to_contain_text("slow")
+    assert "columns=optimizer.lr" in page.url
+    field.fill("optimizer.learning_rte")
+    field.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("/query/columns")
+
+
+def test_an_interval_over_seeds_stands_beside_last_and_best(see: See, trained: Trained) -> None:
+    page = see("experiments?filter=name%20=%20fast")
+    row = page.get_by_role("row", name=re.compile("fast"))
+    expect(row.get_by_text("±")).to_have_count(2)
+    assert re.search(r"95 %, 3 seeds", row.locator("td").nth(4).get_attribute("title") or "")
+
+
+def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_question(see: See, stack: Stack) -> None:
+    ids = [
+        stack.post("/v1/experiments", SPEC | {"name": f"bulk {n}", "steps": 2, "epochs": None})["id"] for n in range(3)
+    ]
+    for each in ids:
+        for run in stack.get(f"/v1/experiments/{each}")["runs"]:
+            stack.ended(run["id"])
+    page = see("experiments?filter=name%20~%20bulk")
+    boxes = page.locator("[data-mark]")
+    boxes.nth(0).click()
+    boxes.nth(2).click(modifiers=["Shift"])
+    expect(page.get_by_text("3 chosen")).to_be_visible()
+    page.get_by_role("button", name="Tags").click()
+    page.get_by_label("add").fill("first, second")
+    page.get_by_role("dialog").get_by_role("button", name="Tags").click()
+    expect(page.locator("tr[data-row]").first).to_contain_text("second")
+    assert stack.get(f"/v1/experiments/{ids[1]}")["tags"] == ["first", "second"]
+    page.get_by_role("button", name="Archive", exact=True).click()
+    expect(page.locator("tr[data-row]")).to_have_count(0)
+    page.get_by_label("archived too").check()
+    expect(page.locator("tr[data-row]")).to_have_count(3)
+    page.get_by_label("Mark all").click()
+    page.get_by_role("button", name="Bring back").click()
+    page.get_by_label("archived too").uncheck()
+    expect(page.locator("tr[data-row]")).to_have_count(3)
+    page.get_by_role("button", name="Delete").click()
+    question = page.get_by_role("dialog")
+    expect(question).to_contain_text("Delete 3 for good?")
+    question.get_by_role("button", name="Leave it").click()
+    assert stack.get(f"/v1/experiments/{ids[0]}")["name"] == "bulk 0"
+    page.get_by_role("button", name="Delete").click()
+    question.get_by_role("button", name="Delete 3 for good").click()
+    expect(page.locator("tr[data-row]")).to_have_count(0)
+    assert stack.http.get(f"/v1/experiments/{ids[0]}").status_code == 404
+
+
+def test_the_table_follows_the_stream_and_asks_nothing_while_nothing_happens(see: See, stack: Stack) -> None:
+    page = see("experiments?filter=name%20=%20'seen%20live'")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2_500)
+    assert [url for url in asked if "/v1/experiments" in url] == []
+    made = stack.post("/v1/experiments", SPEC | {"name": "seen live", "steps": 200, "epochs": None})
+    row = page.get_by_role("row", name=re.compile("seen live"))
+    expect(row).to_be_visible()
+    stack.ended(made["runs"][0]["id"])
+    expect(row).to_contain_text("succeeded")
