@@ -1,5 +1,6 @@
-"""The pictures in docs/page, made anew: `python -m tests.web.screenshots`."""
+"""The pictures in docs/page, made anew: `python -m tests.web.screenshots`; `--dark` and `--phone` for another look."""
 
+import argparse
 import shutil
 import sys
 import tempfile
@@ -25,11 +26,16 @@ SEEDS = [0, 1, 2, 3, 4]
 
 def main() -> int:
     """Train, look, and keep the pictures."""
+    parser = argparse.ArgumentParser(prog="python -m tests.web.screenshots", description=__doc__)
+    parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--phone", action="store_true")
+    parser.add_argument("--to", type=Path, default=FOLDER, help="another folder than docs/page")
+    asked = parser.parse_args()
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         sys.stderr.write("a Chromium is needed\n")
         return 1
-    FOLDER.mkdir(exist_ok=True)
+    asked.to.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="saddle-shots-", ignore_cleanup_errors=True) as name:
         home = Path(name)
         home.chmod(0o755)
@@ -40,16 +46,17 @@ def main() -> int:
                 stack.start_worker("worker-1")
                 with sync_playwright() as playwright:
                     page = playwright.chromium.launch(executable_path=program, args=FLAGS).new_page(
-                        viewport={"width": 1280, "height": 860}
+                        viewport={"width": 390 if asked.phone else 1280, "height": 860},
+                        color_scheme="dark" if asked.dark else "light",
                     )
-                    pictures(stack, page)
+                    pictures(stack, page, asked.to)
             finally:
                 stack.end()
     return 0
 
 
-def pictures(stack: Stack, page: Page) -> None:
-    """The table, a run, a comparison, the form, the workers."""
+def pictures(stack: Stack, page: Page, folder: Path) -> None:
+    """The table, a run, a run that does not learn with what was found, a comparison, the form."""
     address = str(stack.http.base_url).rstrip("/")
     made = {
         name: stack.post("/v1/experiments", SPEC | {"name": name, "optimizer": each, "epochs": 8, "seeds": SEEDS})
@@ -58,13 +65,17 @@ def pictures(stack: Stack, page: Page) -> None:
     for experiment in made.values():
         for run in experiment["runs"]:
             stack.ended(run["id"], 300)
+    ill = made["rate-too-high"]["runs"][0]["id"]
+    asked = [{"kind": "plane", "points": 21}, {"kind": "spectral_density"}]
+    stack.ended(stack.post(f"/v1/runs/{ill}/probes", {"probes": asked, "step": 0})["id"], 300)
     key = stack.http.headers["Authorization"].removeprefix("Bearer ")
     page.goto(f"{address}/#key={key}")
     page.get_by_role("link", name="Saddle").wait_for()
     ids = ",".join(made[name]["id"] for name in ("sgd", "momentum", "adamw"))
     places = {
-        "experiments": "experiments",
+        "experiments": "experiments?columns=optimizer.kind,optimizer.lr",
         "run": f"run/{made['momentum']['runs'][0]['id']}?smooth=0.8",
+        "diagnosis": f"run/{ill}",
         "compare": f"compare?experiments={ids}&series=val/loss,loss&share=0.9",
         "new": "new?preset=digits-adam",
     }
@@ -72,7 +83,10 @@ def pictures(stack: Stack, page: Page) -> None:
         page.goto(f"{address}/#/{place}")
         page.wait_for_load_state("networkidle")
         page.wait_for_timeout(800)
-        page.screenshot(path=FOLDER / f"{name}.png", full_page=name in ("run", "compare"))
+        if name == "diagnosis":
+            page.locator(".instruments > summary").click()
+            page.locator(".contour canvas").wait_for()
+        page.screenshot(path=folder / f"{name}.png", full_page=name in ("run", "compare", "diagnosis"))
 
 
 if __name__ == "__main__":

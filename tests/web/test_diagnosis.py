@@ -1,5 +1,6 @@
 """Findings on a run's page: what is wrong and how surely, its evidence drawn, a remedy to try, instruments to ask."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -151,3 +152,11 @@ def test_a_remedy_is_tried_and_an_instrument_asked_from_the_page(see: See, stack
     expect(page.locator(".readings figure", has_text="slice").locator("canvas")).to_be_visible(timeout=60_000)
     expect(page.locator(".outcome")).to_contain_text("It helped", timeout=90_000)
     expect(page.locator(".outcome").get_by_role("link", name="with the remedy")).to_be_visible()
+
+
+def test_the_form_starts_from_a_symptom_of_the_library(see: See, stack: Stack) -> None:
+    page = see("new")
+    name = stack.get("/v1/symptoms")["items"][0]["name"]
+    page.get_by_label("See a symptom").select_option(name)
+    expect(page.get_by_label("What will be sent")).to_have_value(re.compile('"optimizer"'))
+    expect(page.get_by_role("button", name="Train it")).to_be_enabled()

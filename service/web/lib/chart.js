@@ -72,7 +72,8 @@ function drawAround(chart, { spans = [], levels = [], logY }) {
     ctx.moveTo(bbox.left, at);
     ctx.lineTo(bbox.left + bbox.width, at);
     ctx.stroke();
-    ctx.fillText(label, bbox.left + 6 * unit, at - 4 * unit);
+    ctx.textAlign = "right";
+    ctx.fillText(label, bbox.left + bbox.width - 6 * unit, at - 4 * unit);
   }
   ctx.restore();
 }

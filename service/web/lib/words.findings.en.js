@@ -29,6 +29,7 @@ export const findings = {
   "instruments": "Instruments", "readings": "{n} readings", "beginning": "the beginning",
   "reading.spectrum": "Eigenvalues of the Hessian; heights by the logarithm", "reading.spectral_density": "Density of the Hessian's eigenvalues", "reading.eigenvalue": "eigenvalue",
   "reading.slice": "Loss along a line through the weights", "reading.line": "Loss between two sets of weights", "reading.way": "share of the way", "reading.range_test": "Loss while the rate grows",
+  "reading.autopsy": "One file that makes the last step again",
   "reading.rate": "learning rate", "reading.plane": "Loss around the weights", "reading.trajectory": "The way the weights took", "reading.overfit_batch": "Loss on one batch again and again",
   "yes": "yes", "no": "no",
 };

@@ -22,9 +22,12 @@ async function startOf(search) {
     return { ...spec, seeds: [run.seed], restarts: null };
   }
   if (search.get("from")) return remedied((await get(`/v1/experiments/${search.get("from")}`)).spec, search.get("patch"));
-  if (search.get("symptom")) return (await get("/v1/symptoms")).items.find((each) => each.name === search.get("symptom")).spec;
+  if (search.get("symptom")) return whole((await get(`/v1/symptoms/${search.get("symptom")}`)).document);
   return get(`/v1/presets/${search.get("preset") || START}`);
 }
+
+// A document may name a preset and say only what differs: the server fills it in.
+const whole = async (document) => (await post("/v1/experiments?dry_run=true", document)).spec;
 
 // A diagnosis leads here with its patch: the spec as it would be with the remedy.
 function remedied(spec, operations) {

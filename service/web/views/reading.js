@@ -46,5 +46,6 @@ export function Reading({ reading }) {
   const facts = Object.entries(data || {}).filter(([name, value]) => !(BULKY.has(name) && typeof value === "object")).slice(0, MOST);
   return html`<figure class="reading"><figcaption><strong>${visible(kind)}</strong> <small>${t("axis.step")} ${count(step)}</small></figcaption>
     ${draw ? draw(data) : null}
+    ${kind === "autopsy" ? html`<p><a href=${`/v1/runs/${reading.run_id}/autopsy.py`} download>${t("reading.autopsy")}</a></p>` : null}
     <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${visible(name)}</dt><dd>${said(value)}</dd></div>`)}</dl></figure>`;
 }
