@@ -137,3 +137,14 @@ def test_an_optimizer_that_searches_is_looked_at_at_its_first_gradient() -> None
     seen = names_at(made(optimizer=optimizer, batch_size="full", steps=4))
     assert all({"grad_norm", "update_ratio", "activation/std/layers.1"} <= names for names in seen.values())
     assert "cosine/gradient" in seen[2]
+
+
+CHEAP = ("sharpness", "critical_sharpness", "noise_scale", "critical_point", "slice", "range_test", "gradient_check")
+
+
+def test_instruments_on_a_copy_leave_no_trace_either() -> None:
+    plain = made([], steps=4).spec
+    probes = made([{"kind": kind, "every_steps": 2} for kind in CHEAP], steps=4).spec.probes
+    (curve, weights), (seen, same) = (trained(plain, each) for each in ((), probes))
+    assert seen == curve
+    assert all(torch.equal(weights[name], same[name]) for name in weights)
