@@ -26,7 +26,7 @@ from worker.optim.bounded import bounds
 from worker.probes.layers import FLAT
 from worker.probes.watching import Observed, Readings, Watcher
 
-SAMPLE = 4096  # parameters, evenly spread, whose rates are sorted; the least, the largest and the unused are of all
+SAMPLE = 1024  # parameters, evenly spread, whose rates are sorted; the least, the largest and the unused are of all
 QUANTILES = {"q01": 0.01, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q99": 0.99}
 Group = dict[str, Any]
 State = dict[str, Any]  # of one parameter

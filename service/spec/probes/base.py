@@ -8,7 +8,7 @@ from pydantic import Field
 from service.spec.component import Component, Count
 
 LOOKS = 100  # of a watcher spread over a long run, about, beside those of its beginning
-STRIDE = 64  # steps at least between two looks of a long run; the figure is measured: tests.benchmarks.probes
+STRIDE = 128  # steps at least between two looks of a long run; measured: tests.benchmarks.probes
 DENSE = 16  # the steps before this one are all looked at, then eight of each octave
 Rows = Annotated[int, Field(ge=1, le=10**6)]
 
