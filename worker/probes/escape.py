@@ -68,24 +68,24 @@ class Escape(NamedTuple):
 
 def search(twin: Twin, slope: Tensor, direction: Tensor | None, curvature: float) -> Escape:
     """The best of the lengths along +-direction; None: along random ones, since second order cannot decide."""
+    now, scale = twin.value(), own_length(twin)
     if direction is not None:
-        return _along(twin, slope, direction, curvature)
+        return _along(twin, slope, direction, curvature, now, scale)
     generator = torch.Generator().manual_seed(0)
     best: Escape | None = None
     for _ in range(CHANCES):
         chance = torch.randn(twin.n, generator=generator, dtype=torch.float64).to(slope)
-        found = _along(twin, slope, chance / chance.norm(), None)
+        found = _along(twin, slope, chance / chance.norm(), None, now, scale)
         if best is None or found.drop > best.drop:
             best = found
     assert best is not None
     return best
 
 
-def _along(twin: Twin, slope: Tensor, direction: Tensor, curvature: float | None) -> Escape:
+def _along(twin: Twin, slope: Tensor, direction: Tensor, curvature: float | None, now: float, scale: float) -> Escape:
     """First the side to which the gradient leans; the other where nothing drops there."""
     leaning = float(slope @ direction)
     first = -direction if leaning > 0 else direction
-    here, now, scale = twin.theta(), twin.value(), own_length(twin)
     tried: list[Escape] = []
     for side in (first, -first):
         for lengths in (torch.logspace(-3, 0, LENGTHS, dtype=torch.float64).tolist(), SHORTER):
@@ -97,7 +97,6 @@ def _along(twin: Twin, slope: Tensor, direction: Tensor, curvature: float | None
             drop = max(0.0, drops[best])
             tried.append(Escape(*facts, float(slope @ side), drop, tuple(steps), tuple(losses), now))
             if drop > 0:
-                twin.put(here)
                 return tried[-1]
     return tried[0]
 

@@ -35,7 +35,7 @@ class NoiseScale:
         """The scale, and the batch size in use over it."""
         if training.spec.dataset.facts.task == "objective":
             return not_applicable("an objective has no rows")
-        everything = Twin(training, len(training.batches.x), self.norms)
+        everything = Twin(training, self.rows * self.draws, self.norms)
         if len(everything.x) < 2 * self.pieces:
             return not_applicable(f"{len(everything.x)} training rows cannot be cut into {self.pieces} pieces of two")
         found = [measure(everything, chosen, self.pieces) for chosen in self._drawn(len(everything.x))]
@@ -69,10 +69,11 @@ class NoiseScale:
 def measure(twin: Twin, rows: Tensor, pieces: int) -> Estimate:
     """Cuts the rows evenly, some left over: the gradients of the pieces and their mean have two batch sizes."""
     small = len(rows) // pieces
-    slopes = [twin.gradient(rows[i * small : (i + 1) * small].to(twin.x.device)) for i in range(pieces)]
-    big = small * pieces
-    at_small = sum(float(g @ g) for g in slopes) / pieces
-    whole = torch.stack(slopes).mean(0)
+    big, at_small, whole = small * pieces, 0.0, torch.zeros_like(twin.theta())
+    for i in range(pieces):
+        slope = twin.gradient(rows[i * small : (i + 1) * small].to(twin.x.device))
+        at_small += float(slope @ slope) / pieces
+        whole += slope / pieces
     at_big = float(whole @ whole)
     return Estimate(
         signal=(big * at_big - small * at_small) / (big - small),

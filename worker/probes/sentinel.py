@@ -124,9 +124,10 @@ class Sentinel:
             bad = ~torch.isfinite(tensor.detach())
             if not bool(bad.any()):
                 return
-            by_row = kind in ("input", "output", "gradient") and bad.dim() and len(bad) == self.rows and self.rows > 1
-            rows = bad.flatten(1).any(1) if by_row and bad.dim() > 1 else bad if by_row else bad.flatten()[:0]
-            chosen = (rows.nonzero().flatten() + self.seen).tolist() if by_row and what != "weight" else []
+            chosen: list[int] = []
+            of_rows = kind in ("input", "output") or (kind == "gradient" and what.startswith("output"))
+            if of_rows and bad.dim() and len(bad) == self.rows > 1:
+                chosen = (bad.reshape(len(bad), -1).any(1).nonzero().flatten() + self.seen).tolist()
             nan = bool(torch.isnan(tensor).any())
             name = type(module).__name__ if module is not None else None
             counts = (int(bad.sum()), bad.numel())

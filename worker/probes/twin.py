@@ -21,7 +21,7 @@ from worker.probes.look import Subject, differentiable, undisturbed
 
 Norms = Literal["train", "eval"]
 SMALL = 100_000  # parameters: up to here float64
-PIECE = 2**22  # numbers of input at once; bounds the memory of a second derivative
+PIECE = 2**24  # numbers that a forward pass keeps for its backward, at once; a second derivative keeps about thrice
 
 
 class Twin:
@@ -59,13 +59,25 @@ class Twin:
             self.criterion.to(dtype)
             self.x, self.y = _floats(self.x, dtype), _floats(self.y, dtype)
             try:
-                with differentiable(self.training.device), torch.no_grad():
-                    self.criterion(self.model.eval()(self.x[:2]), self.y[:2])
+                with differentiable(self.training.device):
+                    self.kept_a_row = self._kept_by(2) - self._kept_by(1)
                 return
             except RuntimeError as error:
                 if dtype == torch.float32:
                     raise
                 self.notes.append(f"float32: the model cannot compute in float64 ({_short(error)})")
+
+    def _kept_by(self, rows: int) -> int:
+        """How many numbers a forward pass over so many rows keeps for its backward."""
+        kept = list[int]()
+
+        def pack(tensor: Tensor) -> Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            self.criterion(self.model.eval()(self.x[:rows]), self.y[:rows])
+        return sum(kept)
 
     def _set_modes(self) -> None:
         self.model.eval()
@@ -75,8 +87,7 @@ class Twin:
 
     def pieces(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The probe set in parts that fit in memory; with statistics of batches, in batches as large as training's."""
-        rows = len(self.x)
-        size = max(1, PIECE // max(1, self.x[0].numel())) if self.x.dim() > 1 else rows
+        rows, size = len(self.x), max(1, PIECE // max(1, self.kept_a_row))
         if self.batch_norms and self.norms == "train":
             size = min(size, max(2, self.training.spec.rows_per_step))
         whole = max(1, rows // size if self.batch_norms else -(-rows // size))

@@ -15,7 +15,7 @@ from worker.probes.twin import Twin
 
 Made = Callable[[list[Tensor], float], Optimizer]
 CURVATURE = 3.0
-HUGE = 1e20  # an eps beside which every second moment is nothing: the preconditioner stands still
+HUGE = 1e60  # an eps beside which every second moment is nothing: the preconditioner stands still
 SETTINGS: dict[str, Made] = {
     "plain": lambda p, lr: torch.optim.SGD(p, lr),
     "heavy ball": lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9),
@@ -38,7 +38,7 @@ def last(make: Made, lr: float, steps: int = 3000) -> float:
         optimizer.zero_grad()
         (0.5 * CURVATURE * x**2).sum().backward()
         optimizer.step()
-        if float(x.detach().abs()) > 1e12:
+        if float(x.detach().abs()) > 1e30:
             break
     return float(x.detach().abs())
 
@@ -56,7 +56,7 @@ def test_an_optimizer_settles_below_its_limit_and_leaves_above(make: Made) -> No
     at_limit = 0.1 / share(make, 0.1)
     assert share(make, at_limit) == pytest.approx(1)
     assert last(make, 0.97 * at_limit) < 0.1
-    assert last(make, 1.03 * at_limit) > 1e12
+    assert last(make, 1.03 * at_limit) > 1e30
 
 
 RATES: dict[str, Made] = {
