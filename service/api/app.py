@@ -28,6 +28,7 @@ from service.api import (
     service,
     session,
     storage,
+    symptoms,
     verifications,
     workers,
 )
@@ -41,6 +42,7 @@ from service.settings import settings as read_settings
 NOUNS = (
     *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
     *(comparisons, catalog, labels, storage, planned, readings, probes, diagnosis, verifications, autopsies),
+    symptoms,
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

@@ -13,6 +13,7 @@ from service.client.commands import (
     look,
     preview,
     submit,
+    symptoms,
     upload,
     verify,
     watch,
@@ -30,6 +31,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     checkpoints,
     catalog,
     preview,
+    symptoms,
     upload,
     delete,
 )

@@ -1,0 +1,135 @@
+"""`saddle symptoms`: the library of broken and healthy trainings, run and diagnosed; a table of what was right."""
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+
+from service.client import documents
+from service.client.client import Client
+from service.client.commands.context import Commands, Context, command
+from service.client.errors import Refused, Unusable
+from service.client.table import Cell, Row
+from service.client.views import Run, Verification
+from service.spec.symptom_score import Result, Verified, confusion, summary
+from service.spec.symptoms import Symptom, possible, symptoms, unknown
+
+LOOK_S = 1.0
+PATIENCE_S = 600.0  # without any run making progress
+COLOURS = {"fault": "red", "warning": "yellow", "info": "cyan", "healthy": "green"}
+
+
+def add(commands: Commands) -> None:
+    """Declare it."""
+    example = "saddle symptoms run --seeds 0-4 --verify"
+    parser = command(commands, "symptoms", do, "trainings that are broken on purpose, and their diagnoses", example)
+    parser.add_argument("what", choices=["list", "show", "run"], nargs="?", default="list")
+    parser.add_argument("names", nargs="*", help="which of them; all by default")
+    parser.add_argument("--seeds", default="0", help="like 0-4 (default: 0)")
+    parser.add_argument("--verify", action="store_true", help="also try the remedy of each fault that has one")
+
+
+def do(asked: argparse.Namespace, context: Context) -> int:
+    """What was asked; of a run 1 where a verdict was wrong."""
+    if missing := unknown(asked.names):
+        raise Unusable(f"there is no symptom {missing[0]}; saddle symptoms list has them")
+    chosen = {name: each for name, each in symptoms().items() if not asked.names or name in asked.names}
+    if asked.what == "list":
+        return _list(chosen, context)
+    if asked.what == "show":
+        return _show(chosen, context)
+    seeds = documents.seeds(asked.seeds)
+    results = list(_run(possible(chosen, len(seeds)), seeds, context))
+    checked = list(_verify(results, context)) if asked.verify else []
+    _tell(results, checked, context)
+    return 0 if all(each.right for each in results) else 1
+
+
+def _list(chosen: dict[str, Symptom], context: Context) -> int:
+    if context.json:
+        context.emit({name: each.model_dump(mode="json") for name, each in chosen.items()})
+        return 0
+    rows: list[Row] = [
+        [name, Cell(each.expect.level, COLOURS[each.expect.level]), ", ".join(each.expect.verdicts), each.about]
+        for name, each in chosen.items()
+    ]
+    context.table(["symptom", "level", "right", ""], rows, whole=["symptom"])
+    return 0
+
+
+def _show(chosen: dict[str, Symptom], context: Context) -> int:
+    """The documents, ready to be posted."""
+    for name, each in chosen.items():
+        if not context.json:
+            context.say(f"{name}: {each.about}", "bold")
+        context.emit(each.document(name))
+    return 0
+
+
+def _run(chosen: dict[str, Symptom], seeds: Sequence[int], context: Context) -> Iterator[Result]:
+    """Post them all, then read each diagnosis as its run ends."""
+    waiting: dict[str, tuple[str, Run]] = {}
+    for name, symptom in chosen.items():
+        for run in context.client.submit(symptom.document(name), seeds=seeds).runs:
+            waiting[run.id] = name, run
+    moved = time.monotonic()
+    while waiting:
+        for name, before in list(waiting.values()):
+            run = context.client.run(before.id)
+            if (run.state, run.step) != (before.state, before.step):
+                moved = time.monotonic()
+            waiting[run.id] = name, run
+            if run.over:
+                del waiting[run.id]
+                yield _read(name, chosen[name], run, context.client)
+        if time.monotonic() - moved > PATIENCE_S:
+            raise Unusable(f"no run made progress for {PATIENCE_S:.0f} s: saddle workers says who trains")
+        time.sleep(LOOK_S if waiting else 0)
+
+
+def _read(name: str, symptom: Symptom, run: Run, client: Client) -> Result:
+    found = client.diagnosis(run.id)
+    return Result.of(name, symptom.expect, run.seed, found.level, found.findings, run.id)
+
+
+def _verify(results: Sequence[Result], context: Context) -> Iterator[Verified]:
+    """Try the remedy of the first finding of each fault that has a patch."""
+    for each in results:
+        if each.finding is None:
+            continue
+        try:
+            tried = _tried(each.run_id, each.finding, context.client)
+        except Refused as refusal:
+            yield Verified(each, "refused", str(refusal))
+        else:
+            yield Verified(each, tried.outcome or tried.state, tried.why or "")
+
+
+def _tried(run_id: str, finding: str, client: Client) -> Verification:
+    """A verification, waited for."""
+    made, began = client.verify(run_id, finding), time.monotonic()
+    while not made.over and time.monotonic() - began < PATIENCE_S:
+        time.sleep(LOOK_S)
+        made = next(each for each in client.verifications(run_id, finding) if each.id == made.id)
+    return made
+
+
+def _tell(results: Sequence[Result], checked: Sequence[Verified], context: Context) -> None:
+    """Each result, the confusion table, and the figures."""
+    figures = summary(results, checked)
+    if context.json:
+        runs = [each.as_json() for each in results]
+        context.emit({"runs": runs, "verified": [each.as_json() for each in checked], **figures.as_json()})
+        return
+    rows: list[Row] = [
+        [each.symptom, each.seed, Cell(each.level, COLOURS.get(each.level)), each.first, Cell(*each.mark)]
+        for each in results
+    ]
+    context.table(["symptom", "seed", "level", "first verdict", ""], rows, whole=["symptom"])
+    context.say()
+    head, *body = confusion(results)
+    context.table(head, body)
+    for tried in checked:
+        context.say(f"{tried.result.symptom} seed {tried.result.seed}: {tried.outcome}. {tried.why}")
+    context.say()
+    for line in figures.lines():
+        context.say(line, "bold")

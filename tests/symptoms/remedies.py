@@ -1,0 +1,49 @@
+"""Remedies tried without a server: the patched spec is trained from the start, with the broken one's seed."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from service.analysis.diagnosis.facts import Facts
+from service.analysis.diagnosis.judge import diagnose
+from service.analysis.diagnosis.remedies import submittable
+from service.analysis.verifying import Trained, judge, together
+from service.spec.experiment import Experiment
+from service.spec.symptom_score import Verified
+from tests.symptoms.judging import Judged
+from tests.symptoms.training import facts_of, jobs, trained
+
+SAID = {"found": True, "suppressed": True, "clear": False}
+
+
+def tried(found: Sequence[Judged], folder: Path | None, processes: int) -> Iterator[Verified]:
+    """Each fault that has a patch, judged as the server judges it."""
+    asked = [each for each in found if each.result.finding is not None]
+    wanted = []
+    for each in asked:
+        spec = submittable(each.facts.plan, each.diagnosis.findings[0].found.patch)
+        assert spec is not None
+        wanted += jobs([(each.result.symptom, spec)], [each.result.seed], folder)
+    for each, (job, record) in zip(asked, trained(wanted, processes), strict=True):
+        patched = facts_of(job.spec, record)
+        series = _series(each.facts.plan.spec, job.spec)
+        rule = each.result.finding or ""
+        outcome = judge(_came(each.facts, series, rule), _came(patched, series, rule), series, series != "val/accuracy")
+        yield Verified(each.result, *together([outcome]))
+
+
+def _series(broken: Experiment, patched: Experiment) -> str | None:
+    """The validation loss where both have the same, else the accuracy; as the server chooses."""
+    validated = broken.dataset.validation > 0 and patched.dataset.validation > 0
+    scaled = {getattr(each.dataset, "target_scaling", None) for each in (broken, patched)}
+    if broken.loss == patched.loss and len(scaled) == 1:
+        return "val/loss" if validated else "loss"
+    return "val/accuracy" if validated and broken.dataset.facts.task == "classification" else None
+
+
+def _came(facts: Facts, series: str | None, rule: str) -> Trained:
+    curve = facts.get(series) if series else None
+    checked = {each.rule.id: each.state for each in diagnose(facts).checked}
+    values = np.zeros(0) if curve is None else curve.values
+    return Trained(values, facts.failure is not None, True, SAID.get(checked[rule]))

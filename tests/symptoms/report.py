@@ -1,0 +1,40 @@
+"""The library's results as a page of the documentation."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from service.spec.symptom_score import Result, Verified, confusion, summary
+from service.spec.symptoms import Symptom
+
+HEAD = """# The symptom library, and how it is diagnosed
+
+Written by `python -m tests.symptoms --verify --write docs/symptoms.md` on {date}; {seeds} seeds each, one CPU thread.
+Each line is a training that is broken on purpose, or a healthy one, and the diagnosis that is right. Right means: the
+first finding's verdict is an expected one and its level not below the expected; of a healthy training: neither fault
+nor warning. `saddle symptoms run` does the same on a server.
+
+"""
+
+
+def written(library: Mapping[str, Symptom], results: Sequence[Result], checked: Sequence[Verified]) -> str:
+    """Markdown."""
+    seeds = len({each.seed for each in results})
+    figures = "\n".join(f"- {line}" for line in summary(results, checked).lines())
+    text = HEAD.format(date=datetime.now(UTC).date().isoformat(), seeds=seeds) + figures
+    text += "\n\n## Expected against found\n\n" + table(confusion(results))
+    rows = [["symptom", "expected", "right", "remedies that helped", "what it is"]]
+    for name, symptom in library.items():
+        mine = [each for each in results if each.symptom == name]
+        tried = [each for each in checked if each.result.symptom == name]
+        helped = f"{sum(each.outcome == 'helped' for each in tried)} of {len(tried)}" if tried else ""
+        wanted = " or ".join(symptom.expect.verdicts) or "nothing"
+        right = f"{sum(each.right for each in mine)} of {len(mine)}"
+        rows.append([name, f"{symptom.expect.level}: {wanted}", right, helped, symptom.about])
+    return text + "\n\n## One by one\n\n" + table(rows) + "\n"
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """A head and lines under it."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|" + "---|" * len(rows[0]))
+    return "\n".join(lines)
