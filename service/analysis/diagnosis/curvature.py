@@ -130,12 +130,13 @@ def _saddle(facts: Facts, reading: Reading) -> Outcome:
 
 
 def _left(facts: Facts, reading: Reading) -> bool:
-    """Whether the loss moved since."""
+    """Whether the loss has fallen since, by more than a trifle of what the way out offers."""
     loss = facts.get("loss")
     assert loss is not None
     before, now = loss.between(0, max(reading.step, int(loss.steps[0]))), median(loss, window(facts))
     at = float(before.values[-1])
-    return abs(now - at) > limit("any.flat") * abs(at)
+    drop = _within(reading.data, "escape", "measured_drop") or 0.0
+    return at - now > limit("any.flat") * max(abs(at), drop)
 
 
 def _rest(facts: Facts, reading: Reading, verdict: str) -> Outcome:

@@ -146,10 +146,39 @@ def _earlier_end(facts: Facts, evaluations: int) -> remedies.Patch:
     return [remedies.replace("/optimizer/weight_decay", max(1e-3, 10 * decay))] if decay is not None else []
 
 
+def _few_rows(facts: Facts) -> Found | None:
+    """A normalisation over two or three rows: two become 1 and -1 whatever they were, three hardly more."""
+    spec, came = facts.plan.spec, learned(facts)
+    rows = spec.rows_per_step // spec.accumulate
+    flat = any(leaf.module == "BatchNorm1d" and len(leaf.out) == 1 for leaf in facts.plan.leaves)
+    if not flat or rows >= limit("R23.rows") or came is None or came > limit("any.learned_poorly"):
+        return None
+    bigger = min(32, spec.dataset.counts[0])
+    return Found(
+        level="fault" if facts.ended or facts.step > facts.plan.total_steps // 2 else "warning",
+        verdict="bn_statistics",
+        text=f"Batch normalisation over {rows} rows leaves next to nothing of them: two become 1 and -1 whatever they "
+        "were.",
+        confidence=0.85,
+        steps=(1, max(1, facts.step)),
+        evidence=[
+            evidence("rows that are normalised together", rows, "<", "R23.rows"),
+            evidence("share of the way learned", came, "<", "any.learned_poorly", series="loss"),
+        ],
+        patch=[remedies.replace("/batch_size", bigger)] if spec.accumulate == 1 else [],
+        remedy="Take larger batches, or a normalisation that looks at one row at a time.",
+        expect=Expect("with 32 rows the loss falls", "it falls no faster"),
+        explains=("R3", "R6", "R7", "R9", "R11", "R13", "R21", "R25"),
+        rank=-1,
+    )
+
+
 def batch_statistics(facts: Facts) -> Outcome:
     """R23: a batch's own statistics and the running ones give different losses on the same rows."""
     if facts.plan.leaves and not facts.plan.normalises_batches:
         return Clear("there is no batch normalisation.")
+    if (few := _few_rows(facts)) is not None:
+        return few
     gap = facts.get("bn_gap")
     if gap is None:
         return missing("bn_gap")
@@ -167,6 +196,8 @@ def batch_statistics(facts: Facts) -> Outcome:
     rows, model = facts.plan.spec.rows_per_step, facts.plan.document["model"]
     bigger = min(32, facts.plan.spec.dataset.counts[0])
     patch: remedies.Patch = [remedies.replace("/batch_size", bigger)] if rows < bigger else []
+    if not facts.plan.spec.shuffle:  # rows that lie side by side are alike, and so are the statistics of their batch
+        patch = [remedies.replace("/shuffle", True)]
     if not patch and model.get("norm") == "batch":
         patch = [remedies.replace("/model/norm", "layer" if model["kind"] == "mlp" else "group")]
     high = measured is not None and reference is not None and float(measured.values[-1]) > reference.value

@@ -83,6 +83,7 @@ def vanishing(facts: Facts) -> Outcome:
         remedy="Take relu or gelu with a usual initialisation, a normalisation, residual connections, or a gated cell.",
         expect=Expect("the ratio rises above 1e-3 and the loss falls", "the ratio rises and the loss stays"),
         explains=("R3", "R9", "R10", "R14"),
+        rank=1,  # dead units, saturation and long steps look like it too
     )
 
 

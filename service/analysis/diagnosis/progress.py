@@ -19,6 +19,8 @@ def trivial(facts: Facts) -> Reference | None:
     """The loss of the best constant answer: as measured at the start, else as the spec implies; None: nobody knows."""
     reading = facts.reading("start")
     measured = None if reading is None else reading.data.get("trivial_loss")
+    if facts.plan.loss == "nll" and (implied := _implied(facts)) is not None:
+        return implied  # a constant that is no probability would do better than any model may
     if reading is not None and isinstance(measured, int | float) and math.isfinite(measured):
         said = reading.data.get("trivial") or "best constant"
         return Reference(float(measured), f"loss of the {said} on the training rows", reading.id)

@@ -9,7 +9,7 @@ from service.analysis.diagnosis.facts import Facts
 from service.analysis.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Relation, early, evidence
 from service.analysis.diagnosis.progress import first_loss, learned, scale, trivial
 from service.analysis.diagnosis.thresholds import limit
-from service.analysis.diagnosis.trend import blocks, longest, smoothed, tail, window
+from service.analysis.diagnosis.trend import blocks, change, longest, median, smoothed, tail, window
 
 EXPLAINED = ("R3", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23")
 
@@ -32,7 +32,7 @@ def diverging(facts: Facts) -> Outcome:
     loss, w = facts.get("loss"), window(facts)
     if loss is None or facts.step < min(w, 20):
         return early(facts, min(w, 20))
-    rise = _climbs(facts) or _worse(facts) or _blown_up(facts) or _erratic(facts)
+    rise = _climbs(facts) or _worse(facts) or _blown_up(facts) or _erratic(facts) or _above(facts)
     if rise is None:
         return Clear("the loss never climbs for long, and lies below where it began.")
     sharp = _sharpness(facts)
@@ -157,6 +157,24 @@ def _erratic(facts: Facts) -> Rise | None:
     steps = (int(late.steps[0]), int(late.steps[-1]))
     seen = evidence("spread of late means", spread, ">", "R6.erratic", series="loss", steps=steps, at=at)
     return Rise("The loss jumps about without learning anything", steps, [seen], 0.7)
+
+
+def _above(facts: Facts) -> Rise | None:
+    """Steps of a usual length or longer, and a loss that stands still above what a constant answer gives.
+
+    A constant is what the last layer's bias alone can learn; steps that do not even find it jump over it.
+    """
+    loss, reference, ratio = facts.get("loss"), trivial(facts), facts.get("update_ratio")
+    half = max(window(facts), facts.step // 2)
+    if loss is None or reference is None or ratio is None or facts.plan.loss == "softmax_mse" or facts.step < 2 * half:
+        return None
+    now, at = tail(loss, half), reference.value * (1 + limit("R3.near"))
+    moved = change(loss, half, facts.plan.floor or 0.0)
+    falls = moved is not None and moved < -limit("any.flat")
+    if now.value - 2 * now.error <= at or falls or median(ratio, half) < limit("R9.good_ratio"):
+        return None
+    seen = evidence("late loss", now.value, ">", "R3.near", series="loss", steps=now.steps, at=at)
+    return Rise("The loss stands still above what a constant answer gives", now.steps, [seen], 0.7)
 
 
 def early_instability(facts: Facts) -> Outcome:

@@ -95,6 +95,7 @@ TABLE = (
     _t("R22.apart", 1e-4, "relative", "recorded from planned rate", "arithmetic"),
     _t("R22.tiny", 1e-3, "share of the largest", "a rate that hardly moves anything"),
     _t("R22.wasted", 0.4, "share of the run", "spent with such a rate"),
+    _t("R23.rows", 4, "rows", "fewer that are normalised together say nothing of one", "arithmetic"),
     _t("R23.gap", 2, "times", "loss with a batch's own statistics over that with running ones", THUMB),
     _t("R23.matters", 0.1, "share of the trivial loss", "by which the two losses differ"),
     _t("R24.frozen", 0.5, "share of parameters", "that are not trained"),
