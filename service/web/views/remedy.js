@@ -16,7 +16,7 @@ export function Remedy({ finding, run, experiment }) {
   const [tries, look] = useTries(run.id, finding.id);
   if (!finding.patch?.length) return finding.remedy ? html`<p class="remedy">${visible(finding.remedy)}</p>` : null;
   const place = `/v1/runs/${run.id}/diagnosis/${encodeURIComponent(finding.id)}/verify`;
-  return html`<div class="remedy"><h3>${t("remedy")}</h3>${finding.remedy ? html`<p>${visible(finding.remedy)}</p>` : null}
+  return html`<div class="remedy"><h2>${t("remedy")}</h2>${finding.remedy ? html`<p>${visible(finding.remedy)}</p>` : null}
     ${experiment ? html`<${Difference} changes=${changesOf(experiment.spec, finding.patch)}/>` : null}
     <div class="bar"><${Action} kind="primary" label=${t("try")} act=${async () => { await post(place); look(); }}/>
       ${experiment ? html`<a class="button" href=${href(["new"], { from: experiment.id, patch: JSON.stringify(finding.patch) })}>${t("try.form")}</a>` : null}

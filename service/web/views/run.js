@@ -72,7 +72,7 @@ function Deviation({ checked }) {
 function Failure({ run }) {
   if (!run.failure) return null;
   return html`<div class="refusal" role="alert"><p><strong>${visible(run.failure.code)}</strong> ${visible(run.failure.detail)}</p>
-    ${run.failure.evidence ? html`<details><summary>${t("evidence")}</summary><pre class="quoted">${JSON.stringify(run.failure.evidence, null, 2).split("\n").map(visible).join("\n")}</pre></details>` : null}</div>`;
+    ${run.failure.evidence ? html`<details><summary>${t("evidence")}</summary><pre class="quoted" tabindex="0">${JSON.stringify(run.failure.evidence, null, 2).split("\n").map(visible).join("\n")}</pre></details>` : null}</div>`;
 }
 
 function Actions({ run, experiment, refresh }) {
