@@ -231,9 +231,9 @@ def test_a_trainer_that_hangs_is_ended_and_leaves_its_stack(slot: Supervisor, de
 
 
 def test_a_probe_job_whose_trainer_dies_looks_again_and_is_read_once(slot: Supervisor, desk: Desk) -> None:
-    run = desk.submit("slow", steps=3, seconds=0.3)
+    run = desk.submit("slow", steps=3, seconds=0.05)
     desk.stopped(run)
-    job = desk.probe(run, {"kind": "gradient_check"}, {"kind": "spectral_density", "iterations": 2, "vectors": 1})
+    job = desk.probe(run, {"kind": "gradient_check"}, {"kind": "spectral_density", "iterations": 10, "vectors": 3})
     until(lambda: desk.readings(job))
     os.kill(trainer_pid(slot), signal.SIGKILL)
     ended = desk.stopped(job)
