@@ -147,7 +147,7 @@ def test_a_remedy_is_tried_and_an_instrument_asked_from_the_page(see: See, stack
     page.get_by_role("button", name="Try it").first.click()
     page.get_by_text("Instruments").click()
     page.get_by_label("Instrument", exact=True).select_option("slice")
-    page.get_by_label("at", exact=True).select_option("0")
+    page.locator("select[name=step]").select_option("0")
     page.get_by_role("button", name="Measure").click()
     expect(page.locator(".readings figure", has_text="slice").locator("canvas")).to_be_visible(timeout=60_000)
     expect(page.locator(".outcome")).to_contain_text("It helped", timeout=90_000)

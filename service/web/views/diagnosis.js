@@ -24,8 +24,8 @@ export function Diagnosis({ run, experiment, curves, tick }) {
   const [look, again] = useState(0);
   const over = OVER.has(run.state);
   useEvery(LOOK_MS, () => over || again((n) => n + 1), [over]);
-  const { value: found, error } = useAsked((signal) => get(`/v1/runs/${run.id}/diagnosis`, { signal }), [run.id, run.state, look]);
   const readings = useReadings(run, over ? 0 : look);
+  const { value: found, error } = useAsked((signal) => get(`/v1/runs/${run.id}/diagnosis`, { signal }), [run.id, run.state, look, readings.items.length]);
   if (!found) return error && error.status !== 404 ? html`<p class="hint">${visible(error.message)}</p>` : null;
   const shared = { run, experiment, curves, tick, readings: readings.items };
   return html`<section class="diagnosis" aria-label=${t("diagnosis")}>

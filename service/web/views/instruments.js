@@ -1,13 +1,15 @@
 // Instruments that look at a run on demand: which one, at which kept state; and everything they have read.
-import { html, useState } from "../lib/html.js";
+import { html, useEffect, useState } from "../lib/html.js";
 import { get, post, query } from "../lib/api.js";
 import { count, visible } from "../lib/format.js";
 import { Action, State, useAsked } from "../lib/parts.js";
+import { OVER } from "../lib/run.js";
 import { t } from "../lib/words.js";
 import { Reading } from "./reading.js";
 
 const NEWEST = 12; // readings drawn at first
 const PAGES = 5;
+const LOOK_MS = 2000;
 
 // The newest readings of the run and of its probe jobs; nothing where the server knows of none.
 async function allReadings(id, signal) {
@@ -33,6 +35,12 @@ export function useReadings(run, look) {
     allReadings(run.id, signal), get(`/v1/runs/${run.id}/probes`, { signal }).then((found) => found.items),
   ]), [[], []]), [run.id, run.state, look, asked]);
   const [items, jobs] = value || [[], []];
+  const open = jobs.some((job) => !OVER.has(job.state));
+  useEffect(() => { // an ended run's jobs are followed by asking: its own stream is over
+    if (!open) return undefined;
+    const timer = setTimeout(() => ask((n) => n + 1), LOOK_MS);
+    return () => clearTimeout(timer);
+  }, [open, value]);
   return { items, jobs, again: () => ask((n) => n + 1) };
 }
 
@@ -57,7 +65,7 @@ export function Instruments({ run, readings }) {
       setError(refusal);
     }
   };
-  const open = readings.jobs.filter((job) => !["succeeded", "failed", "cancelled"].includes(job.state));
+  const open = readings.jobs.filter((job) => !OVER.has(job.state));
   return html`<details class="instruments"><summary>${t("instruments")} <small>${t("readings", { n: readings.items.length })}</small></summary>
     <form class="bar" onSubmit=${ask}><${Kinds} name="kind"/><label>${t("instrument.at")} <select name="step"><option value="">${t("latest")}</option><option value="0">${t("beginning")}</option>
       ${kept.map((each) => html`<option value=${each.step}>${t("axis.step")} ${count(each.step)}</option>`)}</select></label><button>${t("measure")}</button></form>
