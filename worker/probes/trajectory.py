@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from worker.probes.directions import axis, grid
-from worker.probes.look import Look, Subject, document, not_applicable, rounded
+from worker.probes.look import Look, Subject, document, rounded
 from worker.probes.twin import Twin, flat
 
 Weights = Mapping[str, Tensor]
@@ -44,9 +44,9 @@ class Trajectory:
         twin = Twin(training, self.rows, self.norms)
         self._pass(training.step, twin)
         steps = sorted(self.passed)
-        if len(steps) < 3:
-            return not_applicable(
-                f"{len(steps)} places: a plane needs three, so keep checkpoints (checkpoint.keep_every)"
+        if len(steps) < 3:  # later looks may have more
+            return Look(
+                {}, {"steps": steps, "why": "a plane needs three places: keep checkpoints (checkpoint.keep_every)"}
             )
         here = twin.theta()
         path = torch.stack([self.passed[step].to(here) for step in steps]) - here

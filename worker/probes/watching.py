@@ -118,17 +118,13 @@ class Probes:
 
     def __init__(self, spec: Experiment) -> None:
         self.told: list[Told] = []  # readings that nobody has taken yet
-        self._watchers = [made for component in spec.probes if (made := self._made(component)) is not None]
+        self._watchers = [self._made(component) for component in spec.probes]
         self._wanting: list[Watcher] = []  # of the step under way
         self._at: dict[Watcher, int] = {}
         self.next = 0
 
-    def _made(self, component: Probe_) -> Watcher | None:
+    def _made(self, component: Probe_) -> Watcher:
         made: Any = resolve(component.target)
-        if getattr(made, "needs", None):
-            why = "it compares kept states with each other: ask for it on demand"
-            self.told.append(Told(0, component.kind, {"not_applicable": why}))
-            return None
         watcher: Watcher = Looking(component, made(component)) if isinstance(component, Looker_) else made(component)
         watcher.tell = lambda step, data: self.told.append(Told(step, component.kind, data))
         return watcher

@@ -161,7 +161,7 @@ def test_a_straight_way_has_all_its_variance_on_one_line(trained: Any, component
 def test_a_way_of_two_places_is_no_plane_and_says_so(trained: Any, component: Any) -> None:
     look = Trajectory(component(points=4)).look(trained(0))
     assert look.data is not None
-    assert "three" in look.data["not_applicable"]
+    assert "three" in look.data["why"]
 
 
 def test_the_line_between_two_minima_of_a_double_well_has_the_barrier_between_them(

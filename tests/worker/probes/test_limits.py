@@ -48,7 +48,7 @@ def share(make: Made, lr: float) -> float:
     x = torch.ones(1, dtype=torch.float64, requires_grad=True)
     optimizer = make([x], lr)
     group, rule = optimizer.param_groups[0], RULES[type(optimizer).__name__]
-    return CURVATURE * float(rule.rate(group, {}, torch.zeros(1))) / rule.momentum(group)[0]
+    return CURVATURE * float(rule.rate(group, {}, torch.zeros_like(x))) / rule.momentum(group)[0]
 
 
 @pytest.mark.parametrize("make", SETTINGS.values(), ids=SETTINGS.keys())
