@@ -275,3 +275,15 @@ def test_a_reader_that_has_seen_enough_is_no_error(server: Any) -> None:
     line = f"{sys.executable} -m service.client catalog optimizers | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], cwd=ROOT, env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_symptom_library_is_shown_run_and_judged(saddle: Saddle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert saddle("symptoms", "list", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["zero-init"]["expect"]["level"] == "fault"
+    assert saddle("symptoms", "show", "zero-init", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["tags"] == ["symptom"]
+    assert saddle("symptoms", "run", "zero-init", "seed-luck", "--seeds", "0-1") == 0  # the last one needs more seeds
+    said = capsys.readouterr().out
+    assert said.count("zero_or_symmetric_init") == 3
+    assert "broken: 2 of 2 right (100.0%)" in said
+    assert saddle("symptoms", "run", "zero-in") == 2

@@ -74,6 +74,7 @@ TABLE = (
     _t("R12.norm", 10, "norm", "of the largest gradient: a smaller one moves nothing far"),
     _t("R13.dead", 0.5, "share of units", "of a layer that are 0 on a whole batch"),
     _t("R13.most", 0.7, "share of units", "from here on the layer is lost", AUTOTRAINER),
+    _t("R13.closed", 0.99, "share of units", "from here on nothing passes the layer", "arithmetic"),
     _t("R13.rows", 16, "rows", "fewer in a batch say little of a unit"),
     _t("R14.saturated", 0.5, "share of outputs", "within 1 % of the limits"),
     _t("R15.features", 100, "times", "largest over smallest standard deviation of the features", THUMB),

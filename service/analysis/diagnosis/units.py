@@ -33,6 +33,7 @@ def dead(facts: Facts) -> Outcome:
     elif facts.plan.document["model"].get("init", {}).get("kind", "default") != "default":
         patch = [*patch, *remedies.default_init()]
     steps = (int(curve.steps[0]), int(curve.steps[-1]))
+    closed = poor and late[worst] > limit("R13.closed") and not facts.plan.starts_alike  # nothing passes the layer
     return Found(
         level="fault" if poor and late[worst] > limit("R13.most") else "warning",
         verdict="dying_relu",
@@ -49,7 +50,8 @@ def dead(facts: Facts) -> Outcome:
         patch=patch,
         remedy="Take leaky_relu" + (" and a usual initialisation." if at_start else " and a lower rate."),
         expect=Expect("units stay alive and the loss falls", "units live and the loss stays"),
-        explains=("R3", "R11", "R17"),
+        explains=("R3", "R11", "R17", *(("R7", "R9", "R10") if closed else ())),
+        rank=-1 if closed else 0,
     )
 
 
