@@ -13,7 +13,7 @@ from worker.data.files import Files
 from worker.data.split import split
 from worker.device import make_deterministic
 from worker.evaluate import Validation, criterion_of, on_device
-from worker.mechanics import Mechanics
+from worker.mechanics import Mechanics, updates_of
 from worker.optim.modes import measured_weights, train_mode
 from worker.probes.watching import Probes
 from worker.rates import Rates
@@ -44,6 +44,7 @@ class Training:
         self.batches = Batches.of(spec, *on_device(parts.train, spec.loss, device), seed)
         self.rates = Rates(spec, self.optimizers)
         self.mechanics = Mechanics(spec, self.model, self.criterion, self.optimizers, self.batches, device)
+        self.updates = updates_of(spec, self.optimizers)
         self.validation = Validation.of(spec, parts.validation, device)
         self.probes = Probes(spec)
         self.test = parts.test  # rows as they were read: looked at once, at the end
@@ -106,8 +107,8 @@ def train(training: Training) -> Iterator[Step]:
                 probes.before(training, step)
             readings = mechanics.clipping.apply()
             if finite:
-                for optimizer in optimizers:
-                    optimizer.step()
+                for update_weights in training.updates:
+                    update_weights()
         if finite and averaging is not None:
             averaging.update(step, model)
         training.step = step

@@ -1,6 +1,6 @@
 """How a run makes its steps: the parts that a spec may add to the plain loop, and their state in one place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from worker.clipping import Clipping
 from worker.data.batches import Batches
 from worker.data.split import Rows
 from worker.evaluate import Validation
-from worker.gradients import Gradients
+from worker.gradients import gradients_of
 from worker.precision import Precision
 from worker.stopping import Stopping
 
@@ -32,7 +32,7 @@ class Mechanics:
     ) -> None:
         self.precision = Precision(spec.precision, device)
         self.precision.try_out(model, batches.x)
-        self.gradients = Gradients(model, criterion, batches, self.precision, spec.accumulate)
+        self.gradients = gradients_of(spec, model, criterion, batches, self.precision)
         self.stopping = Stopping(spec.stop)
         self.clipping = Clipping(spec.clip, list(model.parameters()), device, self.stopping.needs_norm)
         self.averaging = averaging_of(spec, model, optimizers, batches.x)
@@ -73,3 +73,12 @@ class Mechanics:
         self.clipping.clipped.copy_(tensors["clipped"])
         self.precision.load(document["precision"])
         self.stopping.load(document["stopping"])
+
+
+def updates_of(spec: Experiment, optimizers: Sequence[Optimizer]) -> list[Callable[[], Any]]:
+    """What changes the weights once their gradients are there, one for each optimizer."""
+    if not spec.compile:
+        return [optimizer.step for optimizer in optimizers]
+    from worker.compiled import CompiledStep  # noqa: PLC0415  takes a second to load
+
+    return [CompiledStep(optimizer) for optimizer in optimizers]

@@ -49,6 +49,8 @@ class TrainerProcess:
         """
         environment = {key: value for key, value in os.environ.items() if not key.startswith(HIDDEN)}
         environment |= {"SADDLE_DEVICE": settings.device, "OMP_NUM_THREADS": str(settings.threads)}
+        # what `compile` makes is loaded as a library, which a container's /tmp may refuse
+        environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str((settings.data_dir / "compiled").resolve()))
         arguments = [sys.executable, "-m", "worker.trainer"]
         arguments += ["--device", settings.device, "--threads", str(settings.threads)]
         process = subprocess.Popen(

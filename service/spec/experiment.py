@@ -46,7 +46,7 @@ UNHASHED = {
     "probes",  # they watch
 }
 LATER = {  # not hashed at their default: a spec from before there were these keeps its hash
-    *("accumulate", "precision", "average", "stop"),
+    *("accumulate", "precision", "average", "stop", "compile"),
     *("groups", "no_decay", "layer_decay"),
 }
 LATER_OF_DATASETS = {"shuffled_targets": 0.0}  # the same, of a part
@@ -113,6 +113,11 @@ class Experiment(Part):
         description="pieces that a batch is computed in; batch_size is still the rows of an update",
     )
     precision: Precision = Field("fp32", description="of the forward pass; the weights stay fp32")
+    compile: bool = Field(
+        False,
+        description="translate the whole step to machine code (torch.compile): some seconds at the start, then faster;"
+        " the last bits differ from a run without",
+    )
     average: Average | None = Field(None, description="weights measured beside the model's own, as average/val/...")
     stop: Stop | None = Field(None, description="what ends the run before its last step")
     nonfinite: Nonfinite = Field("fail", description="what a NaN or infinite loss does")

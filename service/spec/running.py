@@ -6,6 +6,7 @@ from service.errors import Problem
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASSES
 from service.spec.mechanics import SWA, Own
+from service.spec.optimizers import Optimizer_
 from service.spec.optimizers.gradient import ASGD
 from service.spec.probes import DEFAULT
 
@@ -16,6 +17,7 @@ def problems(experiment: Experiment) -> Iterator[Problem]:
     """Each with both fields named."""
     yield from _accumulation(experiment)
     yield from _sparse(experiment)
+    yield from _compiled(experiment)
     yield from _average(experiment)
     yield from _stop(experiment)
     yield from _best(experiment)
@@ -42,6 +44,29 @@ def _sparse(experiment: Experiment) -> Iterator[Problem]:
         yield Problem("/clip", "contradiction", detail)
 
 
+def _compiled(experiment: Experiment) -> Iterator[Problem]:
+    """What `compile` cannot translate: it takes one whole batch, and numbers that only the rate changes."""
+    if not experiment.compile:
+        return
+    kinds = sorted(each.kind for each in _optimizers(experiment) if not each.compiles)
+    reasons = {
+        "/optimizer/kind": f"{', '.join(kinds)} cannot be translated" if kinds else "",
+        "/precision": "fp16's scale is decided on the host at every step" if experiment.precision == "fp16" else "",
+        "/accumulate": "a batch is translated whole" if experiment.accumulate > 1 else "",
+        "/schedule": "the momentum that it cycles would stand still" if experiment.schedule.cycles else "",
+        "/model": "its sparse gradients cannot be translated" if any(p.sparse for p in experiment.layout or ()) else "",
+        "/dataset": "an objective has no batch" if experiment.dataset.facts.task == "objective" else "",
+    }
+    for pointer, reason in reasons.items():
+        if reason:
+            yield Problem("/compile", "contradiction", f"{reason} ({pointer}): change that, or set compile to false.")
+
+
+def _optimizers(experiment: Experiment) -> list[Optimizer_]:
+    """Every optimizer of the run."""
+    return [experiment.optimizer, *(rule.optimizer for rule in experiment.groups if rule.optimizer is not None)]
+
+
 def _average(experiment: Experiment) -> Iterator[Problem]:
     average, total = experiment.average, experiment.total_steps
     if average is None:
@@ -59,8 +84,7 @@ def _average(experiment: Experiment) -> Iterator[Problem]:
 
 def _asgd(experiment: Experiment) -> list[ASGD]:
     """Every asgd of the run."""
-    optimizers = [experiment.optimizer, *(rule.optimizer for rule in experiment.groups)]
-    return [each for each in optimizers if isinstance(each, ASGD)]
+    return [each for each in _optimizers(experiment) if isinstance(each, ASGD)]
 
 
 def _stop(experiment: Experiment) -> Iterator[Problem]:

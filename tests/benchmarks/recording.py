@@ -3,6 +3,7 @@
 Hot: the loop's own time with the recorder, its flusher and a real pipe, over the same loop that reads nothing.
 Durable: claim to last commit of the real worker on a real Postgres (fsync on), over the same raw loop; building the
 model, the first flush and the last checkpoint are inside. Subject and yardstick take turns; medians of the rounds.
+With `--peers` every tracker that is installed (tests/benchmarks/peers.py) records the same loop in the same rounds.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from service.db import experiments, projects
 from service.db.session import make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
 from service.spec.experiment import Experiment
+from tests.benchmarks.peers import PEERS, importable
 from worker.channel import Channel
 from worker.loop import prepare, train
 from worker.session import Session
@@ -81,6 +83,17 @@ def hot(spec: Experiment, folder: str) -> tuple[float, float]:
     return spent
 
 
+def peer(spec: Experiment, name: str, folder: str) -> tuple[float, float]:
+    """Seconds of the loop that tells a tracker every loss and rate: its own time, and until that has finished."""
+    training, began = prepare(spec, 0, torch.device("cpu")), 0.0
+    with PEERS[name](Path(folder), uuid.uuid4().hex) as log:
+        began = time.perf_counter()
+        for step in train(training):
+            log(step.step, step.loss.item(), step.lr)
+        hot = time.perf_counter() - began
+    return hot, time.perf_counter() - began
+
+
 def _timed(work: Any) -> tuple[float, float]:
     wall, thread = time.perf_counter(), time.thread_time()
     work()
@@ -127,13 +140,21 @@ def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--peers", action="store_true", help="measure the trackers that are installed, too")
     arguments = parser.parse_args()
+    if arguments.peers:
+        print("not installed, so not measured:", sorted(set(PEERS) - set(importable())) or "none", flush=True)
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix="saddle-bench-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o755)
-        with product(Path(name)) as durable:
+    with tempfile.TemporaryDirectory(prefix="saddle-bench-", ignore_cleanup_errors=True) as home:
+        Path(home).chmod(0o755)
+        with product(Path(home)) as durable:
             for subject, short, long in (("mlp", 3_000, 24_000), ("cnn", 400, 3_000)):
-                report(f"{subject} hot", [hot_round(spec_of(subject, short), name) for _ in range(arguments.rounds)])
+                report(f"{subject} hot", [hot_round(spec_of(subject, short), home) for _ in range(arguments.rounds)])
+                for name in importable() if arguments.peers else ():
+                    peer_spec = spec_of(subject, short)
+                    report(
+                        f"{subject} {name}", [peer_round(peer_spec, name, home) for _ in range(arguments.rounds // 3)]
+                    )
                 long_spec = spec_of(subject, long)
                 report(f"{subject} durable", [durable_round(long_spec, durable) for _ in range(arguments.rounds // 3)])
 
@@ -149,6 +170,14 @@ def hot_round(spec: Experiment, folder: str) -> dict[str, float]:
         "raw again, thread": after_thread / before_thread,
         "us a step": before / spec.total_steps * 1e6,
     }
+
+
+def peer_round(spec: Experiment, name: str, folder: str) -> dict[str, float]:
+    """The raw loop on both sides of one that a tracker records."""
+    before, _ = raw(spec)
+    hot_s, durable_s = peer(spec, name, folder)
+    after, _ = raw(spec)
+    return {"wall": 2 * hot_s / (before + after), "until finished": 2 * durable_s / (before + after)}
 
 
 def durable_round(spec: Experiment, durable: Any) -> dict[str, float]:
