@@ -22,6 +22,7 @@ SPEC: dict[str, Any] = {
     "clip": {"norm": 1.0},
 }
 TOLERANCE = 1e-4  # of a loss, relative, over 60 steps; measured 2e-7 to 5e-6 for these sizes
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # what torch's compiler itself loads
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler: apt-get install g++")
 
 
