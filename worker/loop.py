@@ -13,6 +13,7 @@ from worker.data.files import Files
 from worker.data.split import split
 from worker.device import make_deterministic
 from worker.evaluate import Validation, criterion_of, on_device
+from worker.gradients import Gradients
 from worker.mechanics import Mechanics, updates_of
 from worker.optim.modes import measured_weights, train_mode
 from worker.probes.watching import Probes
@@ -48,6 +49,12 @@ class Training:
         self.validation = Validation.of(spec, parts.validation, device)
         self.probes = Probes(spec)
         self.test = parts.test  # rows as they were read: looked at once, at the end
+
+    def plainly(self) -> None:
+        """Go on without translated code, whose insides nobody can look at; the last bits differ from then on."""
+        mechanics = self.mechanics
+        plain = Gradients(self.model, self.criterion, self.batches, mechanics.precision, self.spec.accumulate)
+        mechanics.gradients, self.updates = plain, [optimizer.step for optimizer in self.optimizers]
 
     @property
     def ended(self) -> dict[str, Any] | None:

@@ -72,6 +72,7 @@ def _found(
 ) -> dict[str, Any]:
     """What was first no number; the loss shows it one step late where a gradient was it."""
     training = prepared()
+    training.plainly()
     first = max(1, last - (tolerated(training.spec.nonfinite) or 0))
     came_from = _begin(training, past, first)
     needed_s = (last - training.step) * past.seconds / max(past.steps, 1)

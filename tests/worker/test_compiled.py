@@ -13,7 +13,7 @@ from worker.loop import Training, prepare, train
 
 SPEC: dict[str, Any] = {
     "dataset": {"kind": "digits"},
-    "model": {"kind": "mlp", "hidden": [16], "norm": "batch", "dropout": 0.1},
+    "model": {"kind": "mlp", "hidden": [16], "dropout": 0.1},
     "loss": {"kind": "cross_entropy"},
     "optimizer": {"kind": "adamw", "lr": 0.01},
     "schedule": {"kind": "cosine"},
@@ -21,7 +21,9 @@ SPEC: dict[str, Any] = {
     "steps": 60,
     "clip": {"norm": 1.0},
 }
-TOLERANCE = 1e-4  # of a loss, relative, over 60 steps; measured 2e-7 to 5e-6 for these sizes
+# Of a loss, relative, over 60 steps; measured 2e-7 to 5e-6. Not for Adam in front of batch normalisation: a bias there
+# has no gradient but rounding, which Adam scales up to whole steps (1.4e-3 measured).
+TOLERANCE = 1e-4
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # what torch's compiler itself loads
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler: apt-get install g++")
 
@@ -59,11 +61,20 @@ def test_a_compiled_run_follows_the_eager_one_equals_itself_and_resumes_to_the_l
 
 @needs_compiler
 def test_two_compiled_runs_of_one_process_do_not_take_each_others_code() -> None:
-    slow = {"optimizer": {"kind": "sgd", "lr": 0.001}, "schedule": {"kind": "constant"}, "steps": 12, "compile": True}
-    fast = slow | {"optimizer": {"kind": "sgd", "lr": 0.2, "momentum": 0.9}}
+    model = {"kind": "mlp", "hidden": [16], "norm": "batch", "dropout": 0.1}
+    slow = {"model": model, "optimizer": {"kind": "sgd", "lr": 0.001}, "steps": 12, "compile": True}
+    fast = slow | {"optimizer": {"kind": "sgd", "lr": 0.1, "momentum": 0.9}}
     for changes in (slow, fast):
         translated, plain = curve(fresh(**changes)), curve(fresh(**changes | {"compile": False}))
         assert max(abs(a - b) / a for a, b in zip(plain, translated, strict=True)) < TOLERANCE
+
+
+@needs_compiler
+def test_a_compiled_training_can_go_on_plainly_and_tells_what_it_cannot_show() -> None:
+    training = fresh(compile=True)
+    training.plainly()
+    assert curve(training) == curve(fresh())
+    assert [told.kind for told in training.probes.told if "not_applicable" in told.data] == ["activations"]
 
 
 def test_a_worker_without_a_compiler_says_so_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,8 @@ class Sums:
 class Activations(Watcher):
     """activation/mean, activation/std, dead_share and saturated_share, each /<path of the module>."""
 
+    hooks = True  # it sees what passes through the modules
+
     def __init__(self, component: Probe_) -> None:
         super().__init__(component)
         self._hooks: list[RemovableHandle] = []

@@ -118,13 +118,17 @@ class Probes:
 
     def __init__(self, spec: Experiment) -> None:
         self.told: list[Told] = []  # readings that nobody has taken yet
-        self._watchers = [self._made(component) for component in spec.probes]
+        self._watchers = [made for component in spec.probes if (made := self._made(spec, component)) is not None]
         self._wanting: list[Watcher] = []  # of the step under way
         self._at: dict[Watcher, int] = {}
         self.next = 0
 
-    def _made(self, component: Probe_) -> Watcher:
+    def _made(self, spec: Experiment, component: Probe_) -> Watcher | None:
         made: Any = resolve(component.target)
+        if spec.compile and getattr(made, "hooks", False):
+            why = "a compiled forward pass cannot be looked into: leave compile out of the spec to see it"
+            self.told.append(Told(0, component.kind, {"not_applicable": why}))
+            return None
         watcher: Watcher = Looking(component, made(component)) if isinstance(component, Looker_) else made(component)
         watcher.tell = lambda step, data: self.told.append(Told(step, component.kind, data))
         return watcher
