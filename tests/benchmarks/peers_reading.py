@@ -8,10 +8,13 @@ is read through HTTP, with nothing kept in memory. All of them take turns in one
 
 import argparse
 import json
+import os
+import signal
 import statistics
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2 as httpx
@@ -32,7 +35,7 @@ def report(filled, read):
     print(json.dumps({"fill_s": filled, "ms": statistics.median(times), "least": min(times), "points": points}))
 """
 MLFLOW = """
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 import socket, subprocess, urllib.request
 from mlflow.entities import Metric
 from mlflow.tracking import MlflowClient
@@ -41,7 +44,7 @@ with socket.socket() as probe:
 home = os.getcwd()
 served = subprocess.Popen([sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port),
     "--workers", "1", "--backend-store-uri", f"sqlite:///{home}/mlflow.db"], stdout=subprocess.DEVNULL,
-    stderr=subprocess.DEVNULL, start_new_session=True)
+    stderr=subprocess.DEVNULL)
 try:
     begin = time.time()
     while True:
@@ -69,8 +72,7 @@ try:
         return points
     report(filled, read)
 finally:
-    import signal
-    os.killpg(served.pid, signal.SIGTERM)
+    served.terminate()
 """
 TRACKIO = """
 os.environ["TRACKIO_DIR"] = os.path.join(os.getcwd(), "trackio")
@@ -103,6 +105,7 @@ def read():
     return points
 report(filled, read)
 """
+TIMEOUT_S = 900
 PEERS = {"mlflow": MLFLOW, "trackio": TRACKIO, "aim": AIM}
 
 
@@ -115,10 +118,19 @@ def peer(python: str, name: str, runs: int, steps: int, rounds: int) -> str:
         (home / "values.json").write_text(json.dumps(losses(steps, 0).tolist()))
         (home / "read.py").write_text(COMMON + PEERS[name])
         command = [python, "read.py", str(runs), str(steps), str(rounds), "values.json"]
-        done = subprocess.run(command, cwd=home, capture_output=True, text=True, check=False, timeout=900)
-    if done.returncode:
-        return f"{name:8} failed: {done.stderr.strip().splitlines()[-1][:200]}"
-    found = json.loads(done.stdout.strip().splitlines()[-1])
+        with subprocess.Popen(
+            command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                return f"{name:8} was not done within {TIMEOUT_S} s"
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # its server too
+    if process.returncode:
+        return f"{name:8} failed: {err.strip().splitlines()[-1][:200]}"
+    found = json.loads(out.strip().splitlines()[-1])
     return (
         f"{name:8} median {found['ms']:9.1f} ms  least {found['least']:9.1f}  {found['points']:9d} points  "
         f"filled in {found['fill_s']:.0f} s"
