@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from service.spec.experiment import Experiment
 from worker.data.batches import Batch, Batches
 from worker.losses import mass, portion
 from worker.precision import Precision
@@ -38,17 +37,6 @@ class Gradients:
             loss = self.criterion(outputs, y) if whole is None else portion(self.criterion, outputs, y, whole)
         torch.autograd.backward(self.precision.scaled(loss))
         return loss.detach()
-
-
-def gradients_of(
-    spec: Experiment, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision
-) -> Gradients:
-    """Those of a run; what translates them is loaded only where it is wanted, because it takes a second."""
-    if not spec.compile:
-        return Gradients(model, criterion, batches, precision, spec.accumulate)
-    from worker.compiled import CompiledGradients  # noqa: PLC0415
-
-    return CompiledGradients(model, criterion, batches, precision)
 
 
 def cut(batch: Batch, pieces: int) -> Iterator[Batch]:

@@ -13,7 +13,7 @@ from worker.clipping import Clipping
 from worker.data.batches import Batches
 from worker.data.split import Rows
 from worker.evaluate import Validation
-from worker.gradients import gradients_of
+from worker.gradients import Gradients
 from worker.precision import Precision
 from worker.stopping import Stopping
 
@@ -82,3 +82,14 @@ def updates_of(spec: Experiment, optimizers: Sequence[Optimizer]) -> list[Callab
     from worker.compiled import CompiledStep  # noqa: PLC0415  takes a second to load
 
     return [CompiledStep(optimizer) for optimizer in optimizers]
+
+
+def gradients_of(
+    spec: Experiment, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision
+) -> Gradients:
+    """Those of a run; what translates them is loaded only where it is wanted, because it takes a second."""
+    if not spec.compile:
+        return Gradients(model, criterion, batches, precision, spec.accumulate)
+    from worker.compiled import CompiledGradients  # noqa: PLC0415
+
+    return CompiledGradients(model, criterion, batches, precision)
