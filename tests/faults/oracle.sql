@@ -79,6 +79,7 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER oracle AFTER INSERT ON metric_chunk FOR EACH ROW EXECUTE FUNCTION oracle.held_by_writer();
+CREATE TRIGGER oracle AFTER INSERT ON reading FOR EACH ROW EXECUTE FUNCTION oracle.held_by_writer();
 CREATE TRIGGER oracle AFTER INSERT ON checkpoint FOR EACH ROW EXECUTE FUNCTION oracle.held_by_writer();
 
 CREATE FUNCTION oracle.attempt_opened() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$

@@ -16,6 +16,7 @@ PLAIN: dict[str, Any] = {
     "loss": {"kind": "cross_entropy"},
     "optimizer": {"kind": "sgd", "lr": 0.1},
     "batch_size": 16,
+    "probes": (),  # tests of those who watch choose their own
 }
 
 

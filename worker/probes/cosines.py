@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from service.spec.probes import Probe_
-from worker.probes.layers import Layers, dense, flats
+from worker.probes.layers import flats
 from worker.probes.watching import Observed, Readings, Watcher
 
 BUFFERS = ("momentum_buffer", "exp_avg", "mean")  # what optimizers call their running mean of gradients
@@ -21,10 +21,6 @@ class Cosines(Watcher):
         self._kept: tuple[int, list[Tensor]] = (0, [])  # the step and its gradient
         self._found: Readings = {}
 
-    def begin(self, training: Observed) -> None:
-        """Once: whose gradients there are."""
-        self._layers = Layers(training.model)
-
     def next(self, step: int) -> int:
         """The step before a look, to keep its gradient, and the look."""
         look = super().next(step)
@@ -33,38 +29,38 @@ class Cosines(Watcher):
     def before(self, training: Observed, step: int) -> None:
         """Compare where this step is due, keep where the next one is."""
         looks, keeps = super().next(step - 1) == step, super().next(step) == step + 1
-        gradient = flats(self._layers.gradients())
+        gradient = self.layers.gradient()
         at, kept = self._kept
         self._kept, self._found = (0, []), {}
         if looks and at == step - 1 and kept:
             self._found = {"cosine/gradient": cosine(gradient, kept)}
         if keeps and step < self.total:
-            # one copy is one already; the views of many tensors are not
-            self._kept = (
-                step,
-                gradient if len(gradient) < len(self._layers.parameters) else [g.clone() for g in gradient],
-            )
+            self._kept = (step, gradient)
 
     def after(self, training: Observed, step: int) -> Readings:
         """The momentum holds this step's gradient already."""
         found, self._found = self._found, {}
         if super().next(step - 1) != step:
             return {}
-        pairs = list(buffers(training))
-        if pairs:
-            found["cosine/momentum"] = cosine(flats([m for m, _ in pairs]), flats([g for _, g in pairs]))
+        there = [buffer_of(training, p) for p in self.layers.parameters]
+        buffers = [buffer for buffer in there if buffer is not None]
+        if len(buffers) == len(there):
+            found["cosine/momentum"] = cosine(flats(buffers), self.layers.gradient())
+        elif buffers:
+            pieces = torch.split(torch.cat(self.layers.gradient()), self.layers.sizes)
+            own = [piece for piece, buffer in zip(pieces, there, strict=True) if buffer is not None]
+            found["cosine/momentum"] = cosine(flats(buffers), flats(own))
         return found
 
 
-def buffers(training: Observed) -> "list[tuple[Tensor, Tensor]]":
-    """The momentum and the gradient of each parameter that has both."""
-    found = []
+def buffer_of(training: Observed, p: Tensor) -> Tensor | None:
+    """The momentum of a parameter, where its optimizer keeps one."""
     for optimizer in training.optimizers:
-        for p, state in optimizer.state.items():
-            momentum = next((state[name] for name in BUFFERS if isinstance(state.get(name), Tensor)), None)
-            if momentum is not None and p.grad is not None and momentum.shape == p.shape:
-                found.append((momentum, dense(p.grad)))
-    return found
+        if p in optimizer.state:
+            state = optimizer.state[p]
+            found = next((state[name] for name in BUFFERS if isinstance(state.get(name), Tensor)), None)
+            return found if found is not None and found.shape == p.shape else None
+    return None
 
 
 def cosine(one: list[Tensor], other: list[Tensor]) -> Tensor:

@@ -1,7 +1,6 @@
 """Norms of the gradient before clipping: a layer that gets none, or far too much, shows here."""
 
 from service.spec.probes import Probe_
-from worker.probes.layers import Layers, squared_norms
 from worker.probes.watching import Observed, Readings, Watcher
 
 
@@ -12,13 +11,9 @@ class GradientNorms(Watcher):
         super().__init__(component)
         self._found: Readings = {}
 
-    def begin(self, training: Observed) -> None:
-        """Once: whose gradients there are."""
-        self._layers = Layers(training.model)
-
     def before(self, training: Observed, step: int) -> None:
         """One norm of each gradient."""
-        whole, layers = self._layers.by_layer(squared_norms(self._layers.gradients()))
+        whole, layers = self.layers.norms(self.layers.gradient())
         self._found = {"grad_norm": whole} | {f"grad_norm/{name}": norm for name, norm in layers.items()}
 
     def after(self, training: Observed, step: int) -> Readings:

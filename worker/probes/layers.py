@@ -25,10 +25,28 @@ class Layers:
                 spans.append((path or ROOT, len(self.parameters), len(self.parameters) + len(own)))
                 self.parameters += own
         self.spans = [spans[at] for at in chosen(len(spans))]
+        self.sizes = [p.numel() for p in self.parameters]
+        self._gradient: list[Tensor] = []
 
-    def gradients(self) -> list[Tensor]:
-        """Of each parameter, 0 where it has none, dense."""
-        return [dense(p.grad) if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+    def gradient(self) -> list[Tensor]:
+        """Of the step under way as it was first asked for, flat; 0 where a parameter has none."""
+        if not self._gradient:
+            grads = [dense(p.grad) if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+            self._gradient = copied(grads)
+        return self._gradient
+
+    def forget(self) -> None:
+        """The step is over."""
+        self._gradient = []
+
+    def weights(self) -> list[Tensor]:
+        """A copy of the parameters, flat."""
+        return copied(self.parameters)
+
+    def norms(self, flat: Sequence[Tensor]) -> tuple[float | Tensor, dict[str, float | Tensor]]:
+        """Of something as large as the parameters: in all, and by layer."""
+        pieces = torch.split(flat[0], self.sizes) if len(flat) < len(self.sizes) else flat
+        return self.by_layer(torch.stack(torch._foreach_norm(list(pieces))).double().square())
 
     def by_layer(self, squares: Tensor) -> tuple[float | Tensor, dict[str, float | Tensor]]:
         """From the squared norm of each parameter (n,): the norm of all, and of each layer."""
@@ -46,14 +64,15 @@ def chosen(n: int) -> list[int]:
     return sorted({round(at * (n - 1) / (MOST - 1)) for at in range(MOST)})
 
 
-def squared_norms(tensors: Sequence[Tensor]) -> Tensor:
-    """The squared 2-norm of each tensor, float64 (n,)."""
-    return torch.stack(torch._foreach_norm(list(tensors))).double().square()
-
-
 def dense(tensor: Tensor) -> Tensor:
     """A sparse gradient as the dense one that it stands for."""
     return tensor.to_dense() if tensor.is_sparse else tensor
+
+
+def copied(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """As `flats`, in memory of their own."""
+    flat = flats(tensors)
+    return flat if len(flat) < len(tensors) else [each.clone() for each in flat]
 
 
 def flats(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from service.spec.probes import Probe_
-from worker.probes.layers import Layers, flats, squared_norms
+from worker.probes.layers import flats
 from worker.probes.watching import Observed, Readings, Watcher
 
 
@@ -17,24 +17,21 @@ class Updates(Watcher):
         super().__init__(component)
         self._kept: list[Tensor] = []
 
-    def begin(self, training: Observed) -> None:
-        """Once: whose weights there are."""
-        self._layers = Layers(training.model)
-
     def before(self, training: Observed, step: int) -> None:
         """A copy of the weights, until the update is made."""
-        self._kept = [p.detach().clone() for p in self._layers.parameters]
+        self._kept = self.layers.weights()
+        self.layers.gradient()  # some optimizers change it while they step
 
     def after(self, training: Observed, step: int) -> Readings:
         """Norms of the differences over norms of the weights."""
         kept, self._kept = self._kept, []
-        weights, weight = self._layers.by_layer(squared_norms(kept))
-        moved = list(torch._foreach_sub([p.detach() for p in self._layers.parameters], kept))
-        changes, change = self._layers.by_layer(squared_norms(moved))
+        weights, weight = self.layers.norms(kept)
+        moved = [now - was for now, was in zip(flats(self.layers.parameters), kept, strict=True)]
+        changes, change = self.layers.norms(moved)
         found: Readings = {"update_ratio": ratio(changes, weights)}
         found |= {f"update_ratio/{name}": ratio(change[name], weight[name]) for name in change}
         if any(group["lr"] != 0 for optimizer in training.optimizers for group in optimizer.param_groups):
-            found["underflow_share"] = lost(moved, self._layers.gradients())
+            found["underflow_share"] = lost(moved, self.layers.gradient())
         return found
 
 
@@ -52,7 +49,7 @@ def lost(moved: list[Tensor], gradients: list[Tensor]) -> Tensor:
     """Of the entries with a gradient the share that an update at a rate above 0 left as they were."""
     counts = [
         torch.stack((torch.count_nonzero(g * (d == 0)), torch.count_nonzero(g)))
-        for d, g in zip(flats(moved), flats(gradients), strict=True)
+        for d, g in zip(moved, gradients, strict=True)
     ]
     still, given = torch.stack(counts).sum(0).unbind()
     return still / given.clamp(min=1)

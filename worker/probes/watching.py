@@ -33,6 +33,7 @@ from service.spec.experiment import Experiment
 from service.spec.probes import Looker_, Probe_
 from worker.build import resolve
 from worker.data.batches import Batches
+from worker.probes.layers import Layers
 
 Readings = dict[str, float | Tensor]
 TOO_MUCH = 256 * 1024  # bytes of a reading's JSON
@@ -65,6 +66,7 @@ class Watcher:
     def __init__(self, component: Probe_) -> None:
         self.component, self.kind = component, component.kind
         self.total = 0
+        self.layers: Layers  # the parameters; shared, so that watchers share the step's gradient too
         self.tell: Callable[[int, Mapping[str, Any]], None] = lambda step, data: None
 
     def begin(self, training: Observed) -> None:
@@ -135,8 +137,9 @@ class Probes:
 
     def begin(self, training: Observed) -> None:
         """Before the first step of this process."""
+        self._layers = Layers(training.model)
         for watcher in self._watchers:
-            watcher.total = training.spec.total_steps
+            watcher.total, watcher.layers = training.spec.total_steps, self._layers
         for watcher in list(self._watchers):
             self._safely(watcher, training.step, lambda w: w.begin(training))
         self._at = {watcher: watcher.next(training.step) for watcher in self._watchers}
@@ -163,6 +166,7 @@ class Probes:
             if watcher in self._at:
                 self._at[watcher] = watcher.next(step)
         self._wanting = []
+        self._layers.forget()
         self._plan(training)
         return found
 
