@@ -8,7 +8,7 @@ import { fanOf, isFan } from "./fan.js";
 import { Reading } from "./reading.js";
 
 const DRAWN = 3; // series of one finding
-const DERIVED = / over |ratio|times|share/; // a number made from the series, not one of its values
+const DERIVED = /over|ratio|times|share|below|above|spread|change|drop|fall|rise/i; // a number made from the series, not one of its values
 
 const words = (value) => (typeof value === "string" && number(value) === undefined ? visible(value) : figure(number(value)));
 
@@ -40,7 +40,7 @@ function levelsOf(items, curve, name) {
 function Drawn({ name, items, finding, curves, tick }) {
   const [x, lines, spans, levels] = useMemo(() => {
     const curve = curves[name];
-    const stretches = items.map((each) => each.steps || finding.steps);
+    const stretches = [...new Map(items.map((each) => each.steps || finding.steps).map((steps) => [steps.join(), steps])).values()];
     if (isFan(name)) return [...fanOf(curves), stretches, []];
     const line = { label: name, colour: colour(0), dash: [], y: curve.y, lo: curve.lo, hi: curve.hi, bad: curve.bad, points: curve.x.length < 40 };
     return [curve.x, [line], stretches, levelsOf(items, curve, name)];

@@ -10,7 +10,8 @@ import { Bulk } from "./bulk.js";
 import { Columns } from "./columns.js";
 import { ROW_HEIGHT, Row, useSparks } from "./row.js";
 
-const WIDTHS = { name: "", state: "116px", progress: "128px", last: "150px", best: "150px", curve: "130px", owner: "96px", age: "76px" };
+const WIDTHS = { name: "", state: "116px", progress: "128px", last: "136px", best: "136px", curve: "130px", owner: "96px", age: "76px" };
+const LEAST = 1004; // px: these and 150 for the name
 const SORTS = { name: "name", last: "last(val/loss)", best: "best(val/loss)", owner: "owner", age: "created" };
 const BEFORE = ["name", "state", "progress", "last", "best", "curve"];
 const AFTER = ["owner", "age"];
@@ -64,7 +65,7 @@ function Table({ shelf, columns, sort, marking }) {
   useEffect(() => {
     if (shelf.next && items.length && end > items.length - 40 && items.length >= 10_000) shelf.more().catch(() => {});
   }, [end, items.length]);
-  const width = 760 + columns.length * 120;
+  const width = LEAST + columns.length * 120;
   return html`<div class=${`scroll tall${shelf.stale ? " stale" : ""}`} ref=${holder} tabindex="-1">
     <table class="list shelf" style=${{ minWidth: `${width}px` }} aria-rowcount=${items.length + 1}>
     <colgroup><col style=${{ width: "36px" }}/>${BEFORE.map((word) => html`<col key=${word} style=${{ width: WIDTHS[word] }}/>`)}

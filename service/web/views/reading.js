@@ -10,6 +10,7 @@ import { t } from "../lib/words.js";
 const numbers = (values) => values.map((value) => (value === null ? null : number(value))).map((value) => (Number.isFinite(value) ? value : null));
 const MOST = 24; // numbers with names
 const LISTED = 6; // of a list
+const LONG = 160; // characters; what is longer stands whole behind a fold
 
 function Line({ x, curves, logX = false, xLabel, spans, label }) {
   const lines = useMemo(() => Object.entries(curves).map(([name, y], index) => ({ label: name, y: numbers(y), colour: colour(index), dash: index ? [6, 4] : [], points: x.length < 40 })), [x, curves]);
@@ -43,9 +44,12 @@ const BULKY = new Set(["at", "losses", "losses_on_plane", "grid", "density", "ei
 export function Reading({ reading }) {
   const { kind, data, step } = reading;
   const draw = DRAWN[kind];
-  const facts = Object.entries(data || {}).filter(([name, value]) => !(BULKY.has(name) && typeof value === "object")).slice(0, MOST);
+  const values = Object.entries(data || {}).filter(([name, value]) => !(BULKY.has(name) && typeof value === "object"));
+  const facts = values.filter(([, value]) => said(value).length <= LONG).slice(0, MOST);
+  const folded = values.filter(([, value]) => said(value).length > LONG);
   return html`<figure class="reading"><figcaption><strong>${visible(kind)}</strong> <small>${t("axis.step")} ${count(step)}</small></figcaption>
     ${draw ? draw(data) : null}
     ${kind === "autopsy" ? html`<p><a href=${`/v1/runs/${reading.run_id}/autopsy.py`} download>${t("reading.autopsy")}</a></p>` : null}
-    <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${visible(name)}</dt><dd>${said(value)}</dd></div>`)}</dl></figure>`;
+    <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${visible(name)}</dt><dd>${said(value)}</dd></div>`)}</dl>
+    ${folded.map(([name, value]) => html`<details key=${name}><summary>${visible(name)}</summary><pre class="quoted" tabindex="0">${JSON.stringify(value, null, 1).split("\n").map(visible).join("\n")}</pre></details>`)}</figure>`;
 }

@@ -30,7 +30,7 @@ export function Checkpoints({ run }) {
 }
 
 export function History({ items }) {
-  return html`<section><h2>${t("history")}</h2><ol class="history">${items.filter(({ kind }) => kind !== "checkpoint").map((event) => html`<li key=${event.id}>
+  return html`<section><h2>${t("history")}</h2><ol class="history">${items.filter(({ kind }) => kind !== "checkpoint" && kind !== "reading").map((event) => html`<li key=${event.id}>
     <time datetime=${event.at} title=${event.at}>${t("ago", { age: age(event.at) })}</time> <strong>${visible(event.data.state || event.kind)}</strong>
     ${Object.entries(event.data).filter(([name, value]) => name !== "state" && typeof value !== "object").map(([name, value]) => html` <small>${visible(name)} ${visible(value)}</small>`)}</li>`)}</ol></section>`;
 }
