@@ -114,7 +114,7 @@ class SchedulePreview(Part):
     points: Annotated[int, Field(ge=2, le=10_000)] | Literal["exact"] = 200
 
 
-class Rates(View):
+class PlannedRates(View):
     """The rate at some steps, which count from 1; nothing is interpolated."""
 
     steps: list[int]
@@ -137,11 +137,11 @@ def checked(preview: Annotated[SchedulePreview, Depends(body(SchedulePreview))])
 
 
 @router.post("/schedules/preview", operation_id="preview_schedule", openapi_extra=takes(SchedulePreview))
-def preview_schedule(preview: Annotated[SchedulePreview, Depends(checked)]) -> Rates:
+def preview_schedule(preview: Annotated[SchedulePreview, Depends(checked)]) -> PlannedRates:
     """The exact rate at evenly spread steps, the first and the last among them."""
     total, points = preview.steps, preview.points
     if points == "exact" or points >= total:
         steps = list(range(1, total + 1))
     else:
         steps = [1 + round(i * (total - 1) / (points - 1)) for i in range(points)]
-    return Rates(steps=steps, rates=curve(preview.schedule, preview.lr, steps, total))
+    return PlannedRates(steps=steps, rates=curve(preview.schedule, preview.lr, steps, total))

@@ -99,6 +99,12 @@ def test_a_revoked_or_expired_key_stops_at_once(client: TestClient, key: str, en
     assert client.get("/v1/me").status_code == 401
 
 
+BODIES: dict[tuple[str, str], Any] = {  # where an empty one is refused before anything is looked for
+    ("PATCH", "/v1/runs/{run_id}"): {"priority": 1},
+    ("POST", "/v1/runs/{run_id}/probes"): {"probes": [{"kind": "sharpness"}]},
+}
+
+
 def test_another_project_finds_nothing_of_this_one(
     client: TestClient, submit: Submit, stranger: dict[str, str]
 ) -> None:
@@ -107,8 +113,7 @@ def test_another_project_finds_nothing_of_this_one(
     run_id = posted["runs"][0]["id"]
     ids = {"experiment_id": posted["id"], "run_id": run_id, "comparison_id": asked["id"]}
     for method, path in WITH_ID:
-        body = {"priority": 1} if (method, path) == ("PATCH", "/v1/runs/{run_id}") else {}
-        answer = client.request(method, fill(path, ids), headers=stranger, json=body)
+        answer = client.request(method, fill(path, ids), headers=stranger, json=BODIES.get((method, path), {}))
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found"), path
     for question in ({"experiments": [posted["id"]]}, {"runs": [run_id]}):
         assert client.post("/v1/comparisons", json=question, headers=stranger).status_code == 404
