@@ -124,7 +124,7 @@ def test_five_optimizers_are_compared_and_exported(
 ) -> None:
     for name, rate in KINDS.items():
         optimizer = {"kind": "sgd", "lr": rate, "momentum": 0.9} if name == "momentum" else {"kind": name, "lr": rate}
-        (tmp_path / "spec.json").write_text(json.dumps(spec(name=f"five {name}", optimizer=optimizer)))
+        (tmp_path / "spec.json").write_text(json.dumps(spec(name=f"five {name}", optimizer=optimizer, probes=[])))
         assert saddle("submit", tmp_path / "spec.json", "--seeds", "0-2") == 0
     names = [f"five {name}" for name in KINDS]
     for name in names:
