@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -101,6 +102,10 @@ def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_ques
     expect(page.locator("tr[data-row]")).to_have_count(3)
     page.get_by_label("Mark all").click()
     page.get_by_role("button", name="Bring back").click()
+    deadline = time.monotonic() + 20
+    while len(stack.get("/v1/experiments", filter="name ~ bulk")["items"]) < 3:
+        assert time.monotonic() < deadline, "not all three were brought back"
+        time.sleep(0.05)
     page.get_by_label("archived too").uncheck()
     expect(page.locator("tr[data-row]")).to_have_count(3)
     page.get_by_role("button", name="Delete").click()

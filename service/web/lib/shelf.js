@@ -61,9 +61,10 @@ function useNews(asked, state, put) {
   }, [JSON.stringify(asked)]);
 }
 
-// {items, next, error, more, drop}: `asked` holds filter, sort, columns and archived, as the route takes them.
+// {items, next, error, more, again, drop, replace}: `asked` holds filter, sort, columns and archived, as the route takes them.
 export function useShelf(asked) {
   const [page, set] = useState({ items: null, next: null });
+  const [round, turn] = useState(0);
   const state = useRef(page);
   state.current = page;
   const put = (change) => set((before) => change(before));
@@ -85,9 +86,9 @@ export function useShelf(asked) {
     set((before) => ({ ...before, error: undefined, stale: true }));
     all();
     return () => control.abort();
-  }, [JSON.stringify(asked)]);
+  }, [JSON.stringify(asked), round]);
   useNews(asked, state, put);
   const drop = (ids) => set((before) => ({ ...before, items: before.items.filter((item) => !ids.has(item.id)) }));
   const replace = (items) => set((before) => ({ ...before, items: merged(before.items, items, false) }));
-  return { ...page, more: () => load(page.next, PAGE), drop, replace };
+  return { ...page, more: () => load(page.next, PAGE), again: () => turn((n) => n + 1), drop, replace };
 }

@@ -2,7 +2,7 @@
 import { html, useState } from "../lib/html.js";
 import { patch, post, remove } from "../lib/api.js";
 import { go } from "../lib/address.js";
-import { Asking } from "../lib/dialog.js";
+import { Dialog } from "../lib/dialog.js";
 import { visible } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
@@ -28,36 +28,58 @@ function Names({ items }) {
 }
 
 const words = (text) => text.split(",").map((word) => word.trim()).filter(Boolean);
+const path = (item, what = "") => `/v1/experiments/${item.id}${what}`;
 
 export function Bulk({ chosen, shelf, clear }) {
   const [failed, setFailed] = useState([]);
-  const n = chosen.length;
-  const none = !n;
-  const over = async (act, gone) => {
-    const { done, failed: refused } = await each(chosen, act);
+  const [busy, setBusy] = useState(false);
+  const [question, ask] = useState(null); // {kind, items}: it stays what was asked, whatever the table learns meanwhile
+  const none = !chosen.length || busy;
+  const over = async (items, act) => {
+    setBusy(true);
+    const { done, failed: refused } = await each(items, act);
+    setBusy(false);
     setFailed(refused);
-    if (gone) {
-      shelf.drop(new Set(done.map(({ item }) => item.id)));
-      clear();
-    }
+    return done;
   };
-  const tag = async (form) => {
+  const gone = async (items, act) => {
+    const done = await over(items, act);
+    shelf.drop(new Set(done.map(({ item }) => item.id)));
+    clear();
+  };
+  const back = async () => {
+    await over(chosen, (item) => post(path(item, "/unarchive")));
+    shelf.again(); // the stream tells what runs do, and says nothing of this
+  };
+  const tag = async (items, form) => {
     const [more, less] = [words(form.get("more")), words(form.get("less"))];
     const after = (item) => [...new Set([...item.tags, ...more])].filter((word) => !less.includes(word));
-    const { done, failed: refused } = await each(chosen, (item) => patch(`/v1/experiments/${item.id}`, { tags: after(item) }));
-    setFailed(refused);
+    const done = await over(items, (item) => patch(`/v1/experiments/${item.id}`, { tags: after(item) }));
     shelf.replace(done.map(({ item }) => ({ ...item, tags: after(item) })));
   };
-  return html`<span class="count" role="status">${t("chosen", { n })}</span>
+  const questions = {
+    tags: (items) => ({
+      title: t("tags.title", { n: items.length }), label: t("tags"), act: (form) => tag(items, form),
+      children: html`<label>${t("tags.more")} <input type="text" name="more" autofocus/></label> <label>${t("tags.less")} <input type="text" name="less"/></label>
+        <p class="hint">${t("tags.hint")}</p>`,
+    }),
+    cancel: (items) => ({
+      title: t("cancel.title", { n: items.length }), label: t("cancel.yes"), kind: "danger", act: () => over(items, (item) => post(path(item, "/cancel"))),
+      children: html`<p>${t("cancel.text")}</p><${Names} items=${items}/>`,
+    }),
+    delete: (items) => ({
+      title: t("delete.title", { n: items.length }), label: t("delete.yes", { n: items.length }), kind: "danger", act: () => gone(items, (item) => remove(path(item))),
+      children: html`<p>${t("delete.text")}</p><${Names} items=${items}/>`,
+    }),
+  };
+  const button = (kind, act, look = "") => html`<button type="button" class=${look} disabled=${none} onClick=${act}>${t(kind)}</button>`;
+  const asking = (kind) => button(kind, () => ask({ kind, items: chosen }), questions[kind](chosen).kind);
+  return html`<span class="count" role="status">${t("chosen", { n: chosen.length })}</span>
     <button type="button" data-compare disabled=${none} onClick=${() => go(["compare"], { experiments: chosen.map((item) => item.id).join(",") })}>${t("compare")}</button>
-    <${Asking} button=${t("tags")} disabled=${none} title=${t("tags.title", { n })} label=${t("tags")} act=${tag}>
-      <label>${t("tags.more")} <input type="text" name="more" autofocus/></label> <label>${t("tags.less")} <input type="text" name="less"/></label>
-      <p class="hint">${t("tags.hint")}</p></${Asking}>
-    <${Asking} button=${t("cancel")} disabled=${none} kind="danger" title=${t("cancel.title", { n })} label=${t("cancel.yes")}
-      act=${() => over((item) => post(`/v1/experiments/${item.id}/cancel`))}><p>${t("cancel.text")}</p><${Names} items=${chosen}/></${Asking}>
-    <button type="button" disabled=${none} onClick=${() => over((item) => post(`/v1/experiments/${item.id}/archive`), true)}>${t("archive")}</button>
-    <button type="button" disabled=${none} onClick=${() => over((item) => post(`/v1/experiments/${item.id}/unarchive`))}>${t("unarchive")}</button>
-    <${Asking} button=${t("delete")} disabled=${none} kind="danger" title=${t("delete.title", { n })} label=${t("delete.yes", { n })}
-      act=${() => over((item) => remove(`/v1/experiments/${item.id}`), true)}><p>${t("delete.text")}</p><${Names} items=${chosen}/></${Asking}>
+    ${asking("tags")} ${asking("cancel")}
+    ${button("archive", () => gone(chosen, (item) => post(path(item, "/archive"))))}
+    ${button("unarchive", back)}
+    ${asking("delete")}
+    ${question ? html`<${Dialog} key=${question.kind} ...${questions[question.kind](question.items)} close=${() => ask(null)}/>` : null}
     ${failed.length ? html`<div class="refusal" role="alert"><ul>${failed.map(({ item, error }) => html`<li key=${item.id}><strong>${visible(item.name)}</strong> ${visible(error.message)}</li>`)}</ul></div>` : null}`;
 }
