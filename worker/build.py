@@ -18,6 +18,7 @@ from service.spec.inits import Init_
 from service.spec.layout import Parameter
 from service.spec.models import Model_, model_kwargs
 from worker.device import optimizer_policy
+from worker.optim.stepping import leave_the_compiler_out
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights an initialisation is about
 
@@ -71,6 +72,7 @@ def initialise(model: nn.Module, init: Init_) -> None:
 
 def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.device) -> list[Optimizer]:
     """Every optimizer of the experiment with its groups, that of /optimizer first; what is frozen needs no gradient."""
+    leave_the_compiler_out()
     groups = _groups(experiment, model)
     parameters = dict(model.named_parameters())
     for name in (name for group in groups if group.optimizer is None for name in group.names):

@@ -5,8 +5,6 @@ Guards are skipped: what they would look at (shapes, modes, settings) is fixed b
 took a third of a small one. So what is translated is forgotten when the next training begins.
 """
 
-import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +19,7 @@ from torch.optim import SGD, Optimizer
 from service.errors import RunFailure
 from worker.data.batches import Batches
 from worker.gradients import Gradients
+from worker.optim.stepping import bare
 from worker.precision import Precision
 
 NO_COMPILER = "compile needs a C++ compiler on the worker: install g++, or leave compile out of the spec"
@@ -33,6 +32,7 @@ OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {
 def begin() -> None:
     """Forget what earlier trainings of this process had translated: without guards it would be taken for ours."""
     torch._dynamo.reset()
+    torch._inductor.config.deterministic = True
     try:
         get_cpp_compiler()
     except InvalidCxxCompiler as error:
@@ -80,8 +80,8 @@ class CompiledStep:
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.keeps_nothing = isinstance(optimizer, SGD) and all(g["momentum"] == 0 for g in optimizer.param_groups)
-        self.plain = functools.partial(inspect.unwrap(type(optimizer).step), optimizer)
-        self.translated = translated(torch.no_grad()(self.plain))
+        self.plain = bare(optimizer)
+        self.translated = translated(self.plain)
         self.rates = [torch.tensor(group["lr"], dtype=torch.float64) for group in optimizer.param_groups]
         self.held = [float(group["lr"]) for group in optimizer.param_groups]
 
@@ -89,7 +89,7 @@ class CompiledStep:
         """One update; the rates are tensors meanwhile, or the first one's would be part of the machine code."""
         groups = self.optimizer.param_groups
         if not (self.optimizer.state or self.keeps_nothing):
-            torch.no_grad()(self.plain)()
+            self.plain()
             return
         for at, group in enumerate(groups):
             if group["lr"] != self.held[at]:

@@ -40,9 +40,14 @@ def optimizer_policy(optimizer: Optimizer_, device: torch.device) -> dict[str, b
     return {"foreach": not on_cpu} if "foreach" in optimizer.left_out else {}
 
 
+def refuse_chance(strict: bool) -> None:
+    """What torch.use_deterministic_algorithms does, without the compiler that it imports to set it there, too."""
+    torch.set_deterministic_debug_mode("error" if strict else "default")
+
+
 def make_deterministic() -> None:
     """Refuse operations whose result depends on timing; CUBLAS_WORKSPACE_CONFIG must be set before CUDA starts."""
-    torch.use_deterministic_algorithms(True)
+    refuse_chance(True)
     setattr(torch.utils.deterministic, FILL, False)  # nothing here reads such memory, and filling it costs every step
     torch.backends.cudnn.benchmark = False  # it chooses an algorithm by stopwatch
 

@@ -16,6 +16,7 @@ from worker.evaluate import Validation, criterion_of, on_device
 from worker.gradients import Gradients
 from worker.mechanics import Mechanics, updates_of
 from worker.optim.modes import measured_weights, train_mode
+from worker.optim.stepping import update_of
 from worker.probes.watching import Probes
 from worker.rates import Rates
 
@@ -54,7 +55,7 @@ class Training:
         """Go on without translated code, whose insides nobody can look at; the last bits differ from then on."""
         mechanics = self.mechanics
         plain = Gradients(self.model, self.criterion, self.batches, mechanics.precision, self.spec.accumulate)
-        mechanics.gradients, self.updates = plain, [optimizer.step for optimizer in self.optimizers]
+        mechanics.gradients, self.updates = plain, [update_of(optimizer) for optimizer in self.optimizers]
 
     @property
     def ended(self) -> dict[str, Any] | None:

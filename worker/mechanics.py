@@ -14,6 +14,7 @@ from worker.data.batches import Batches
 from worker.data.split import Rows
 from worker.evaluate import Validation
 from worker.gradients import Gradients
+from worker.optim.stepping import update_of
 from worker.precision import Precision
 from worker.stopping import Stopping
 
@@ -78,7 +79,7 @@ class Mechanics:
 def updates_of(spec: Experiment, optimizers: Sequence[Optimizer]) -> list[Callable[[], Any]]:
     """What changes the weights once their gradients are there, one for each optimizer."""
     if not spec.compile:
-        return [optimizer.step for optimizer in optimizers]
+        return [update_of(optimizer) for optimizer in optimizers]
     from worker.compiled import CompiledStep  # noqa: PLC0415  takes a second to load
 
     return [CompiledStep(optimizer) for optimizer in optimizers]

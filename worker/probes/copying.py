@@ -10,6 +10,7 @@ from worker.data.batches import Batches
 from worker.evaluate import criterion_of
 from worker.mechanics import Mechanics
 from worker.optim.modes import train_mode
+from worker.optim.stepping import update_of
 from worker.probes.look import Subject, undisturbed
 from worker.probes.twin import Twin, flat, rebuilt
 from worker.rates import Rates
@@ -57,7 +58,7 @@ def advance(training: Subject, step: int, lr: float | None = None) -> Tensor:
     clipping.apply()
     if finite:
         for optimizer in training.optimizers:
-            optimizer.step()
+            update_of(optimizer)()
     training.step = step
     return loss
 

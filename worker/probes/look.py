@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from service.nonfinite import spell, spelled
 from service.spec.experiment import Experiment
 from worker.data.batches import Batches
+from worker.device import refuse_chance
 from worker.mechanics import Mechanics
 from worker.models.attention import twice_differentiable
 from worker.rates import Rates
@@ -75,14 +76,14 @@ def undisturbed(device: torch.device) -> Iterator[None]:
 def differentiable(device: torch.device) -> Iterator[None]:
     """The same, with kernels that have a second derivative; on a GPU some of those are not deterministic."""
     strict, fast = torch.are_deterministic_algorithms_enabled(), mha.get_fastpath_enabled()
-    torch.use_deterministic_algorithms(strict and device.type != "cuda")
+    refuse_chance(strict and device.type != "cuda")
     mha.set_fastpath_enabled(False)  # it has no derivative, and other last bits
     try:
         with undisturbed(device), twice_differentiable():
             yield
     finally:
         mha.set_fastpath_enabled(fast)
-        torch.use_deterministic_algorithms(strict)
+        refuse_chance(strict)
 
 
 def rounded(values: Tensor | Sequence[float]) -> list[float | str]:

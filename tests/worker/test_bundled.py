@@ -1,0 +1,60 @@
+"""The files of scikit-learn are read as its own loaders read them, and a trainer gets warm without importing it."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import datasets
+
+from worker.data import bundled
+
+LABELLED = ["digits", "breast_cancer", "wine", "iris"]
+Load = Callable[..., Any]
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_rows_and_classes_are_scikit_learns(name: str) -> None:
+    x, labels = getattr(bundled, name)()
+    expected, classes = getattr(datasets, f"load_{name}")(return_X_y=True)
+    assert x.dtype == np.float32
+    assert labels.dtype == np.int64
+    np.testing.assert_array_equal(x.reshape(len(x), -1), expected.astype(np.float32))
+    np.testing.assert_array_equal(labels, classes)
+
+
+def test_the_grey_values_of_a_digit_lie_where_they_are_seen() -> None:
+    x, _ = bundled.digits()
+    np.testing.assert_array_equal(x[:, 0], datasets.load_digits().images.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("load", "reference", "column"),
+    [
+        (bundled.diabetes, partial(datasets.load_diabetes, scaled=False), None),
+        *(
+            (partial(bundled.linnerud, measure), datasets.load_linnerud, at)
+            for at, measure in enumerate(bundled.MEASURES)
+        ),
+    ],
+)
+def test_rows_and_values_are_scikit_learns(load: Load, reference: Load, column: int | None) -> None:
+    x, values = load()
+    expected, targets = reference(return_X_y=True)
+    assert x.dtype == values.dtype == np.float32
+    np.testing.assert_array_equal(x, expected.astype(np.float32))
+    np.testing.assert_array_equal(values, (targets if column is None else targets[:, column]).astype(np.float32))
+
+
+def test_a_trainer_is_warm_without_what_takes_seconds_to_import() -> None:
+    program = """
+import sys, torch, worker.trainer
+from worker.warm import warm_up
+warm_up(torch.device("cpu"))
+print(*sorted({"torch._dynamo", "torch._inductor", "sympy", "sklearn", "scipy.stats", "pandas"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    assert done.stdout.split() == []
