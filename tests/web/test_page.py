@@ -179,6 +179,21 @@ def test_form_and_document_edit_each_other_and_a_mistake_is_told_at_its_field(se
     expect(page.get_by_role("heading", level=1)).to_contain_text("by hand")
 
 
+def test_what_is_being_typed_stays_when_the_answer_to_something_else_arrives(see: See, trained: Trained) -> None:
+    page = see("new?preset=digits-adam")
+    expect(page.get_by_role("button", name="Train it")).to_be_enabled()
+    rate = page.locator("fieldset", has_text="optimizer").get_by_label(re.compile(r"^lr"))
+    length = page.get_by_label(re.compile("^epochs"))
+    with page.expect_response(lambda answer: "dry_run" in answer.url):
+        length.fill("7")
+        length.press("Tab")
+        rate.fill("0.07")
+    expect(page.get_by_text("Steps315")).to_be_visible()  # the answer is drawn: seven epochs of 45
+    assert rate.input_value() == "0.07"
+    rate.press("Tab")
+    expect(page.get_by_label("What will be sent")).to_have_value(re.compile(r'"lr": 0\.07'))
+
+
 def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: Stack) -> None:
     run = trained["fast"]["runs"][0]
     page = see(f"run/{run['id']}")

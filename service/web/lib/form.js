@@ -1,5 +1,5 @@
 // Fields of one part, drawn from its JSON Schema: what a field is decides how it is asked for.
-import { html } from "./html.js";
+import { html, useState } from "./html.js";
 import { visible } from "./format.js";
 import { t } from "./words.js";
 
@@ -34,6 +34,13 @@ function parsed(text, type, nullable) {
 
 const shown = (value, type) => (value === null || value === undefined ? "" : type === "json" ? JSON.stringify(value) : String(value));
 
+// What is being typed stays, whatever arrives meanwhile; it is said when the field is left.
+export function Typed({ value, say, ...rest }) {
+  const [typed, type] = useState(null);
+  return html`<input type="text" spellcheck="false" ...${rest} value=${typed ?? value} onInput=${(event) => type(event.target.value)}
+    onChange=${(event) => say(event.target.value)} onBlur=${() => type(null)}/>`;
+}
+
 function Field({ name, field, value, set, problem }) {
   const { type, options, nullable, low, high } = kindOf(field);
   if (type === "const" || name === "kind") return null;
@@ -48,8 +55,8 @@ function Field({ name, field, value, set, problem }) {
     control = html`<select ...${common} value=${JSON.stringify(value ?? null)} onChange=${(event) => set(JSON.parse(event.target.value))}>
       ${choices.map((each) => html`<option value=${JSON.stringify(each)}>${each === null ? "–" : visible(each)}</option>`)}</select>`;
   } else {
-    control = html`<input type="text" inputmode=${type === "number" || type === "integer" ? "decimal" : "text"} ...${common} spellcheck="false"
-      value=${shown(value, type)} onChange=${(event) => set(parsed(event.target.value, type, nullable))}/>`;
+    control = html`<${Typed} ...${common} inputmode=${type === "number" || type === "integer" ? "decimal" : "text"}
+      value=${shown(value, type)} say=${(text) => set(parsed(text, type, nullable))}/>`;
   }
   return html`<label class=${problem ? "field wrong" : "field"}><span>${name}</span>${control}
     ${problem ? html`<small class="wrong">${visible(problem.detail)}${problem.did_you_mean ? ` ${t("problem.meant", { word: visible(problem.did_you_mean) })}` : ""}</small>`

@@ -4,6 +4,7 @@ import { get, number, post } from "../lib/api.js";
 import { adjust, href } from "../lib/address.js";
 import { Chart, Legend, colour, dash } from "../lib/chart.js";
 import { aligned } from "../lib/curves.js";
+import { Typed } from "../lib/form.js";
 import { visible } from "../lib/format.js";
 import { Empty, Problems, useAsked } from "../lib/parts.js";
 import { t, told } from "../lib/words.js";
@@ -63,7 +64,7 @@ function Choice({ name, values, chosen, label }) {
 // Any field of the spec groups: the usual ones are in the list, any other is typed.
 function Grouping({ chosen }) {
   const [typing, type] = useState(!GROUPS.includes(chosen));
-  if (typing) return html`<label>${t("group")} <input type="text" value=${chosen} spellcheck="false" aria-label=${t("group.by")} onChange=${(event) => (event.target.value.trim() ? adjust({ group: event.target.value.trim() }) : type(false))}/></label>`;
+  if (typing) return html`<label>${t("group")} <${Typed} value=${chosen} aria-label=${t("group.by")} say=${(text) => (text.trim() ? adjust({ group: text.trim() }) : type(false))}/></label>`;
   return html`<label>${t("group")} <select value=${chosen} onChange=${(event) => (event.target.value === "" ? type(true) : adjust({ group: event.target.value }))}>
     ${GROUPS.map((each) => html`<option value=${each}>${told(`choice.${each}`) ?? each}</option>`)}<option value="">${t("field.any")}</option></select></label>`;
 }
