@@ -57,8 +57,9 @@ async def stream_events(
     """Messages `state`, `points`, `cut`, `checkpoint`, `reading`, `wish`, `end`, each with an id to resume from.
 
     `points` holds {series: {name: {step, value}}, upto}: every point up to that step is sent. After `cut`, drop what
-    lies beyond its `from_step`: the run goes on from there. `end` is the last one; close then. `dropped` tells why the
-    server closes before: connect again with the last id.
+    lies beyond its `from_step`: the run goes on from there. `end` is the last one; close then. Without an id come
+    `diagnosis`, {step, level, headline, findings: [{id, verdict, level}]}, a few seconds after the rules find something
+    else than before, and `dropped`, which tells why the server closes before: connect again with the last id.
     """
     given = _one_of(last_event_id, header)
     position = None if given is None else Position.parse(given[0])
@@ -74,7 +75,7 @@ async def stream_events(
 
     at = await anyio.to_thread.run_sync(start, limiter=runtime.stream_threads)
     runtime.streams.take(principal.key_id)
-    reader = runtime.hub.follow(run_id, principal.key_id)
+    reader = runtime.hub.follow(run_id, principal)
     return _Counted(RunStream(runtime, principal, run_id, at, reader).messages(), runtime, principal, reader)
 
 
@@ -107,7 +108,7 @@ async def stream_project(
 
     at, reset = await anyio.to_thread.run_sync(start, limiter=runtime.stream_threads)
     runtime.streams.take(principal.key_id)
-    reader = runtime.hub.follow_project(principal.project_id, principal.key_id)
+    reader = runtime.hub.follow_project(principal)
     stream = ProjectStream(runtime, principal.project_id, at, reader, reset)
     return _Counted(stream.messages(), runtime, principal, reader)
 

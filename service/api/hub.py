@@ -15,8 +15,10 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from service.api.following import EVENTS, STEPS, News, Position, columns, news_of
 from service.api.messages import ProjectPosition, written
+from service.api.opinions import Opinion, opinion_of
 from service.db import news
 from service.db.news import Head, ProjectEvent
+from service.db.projects import Principal
 from service.db.session import Connection, Engine, snapshot
 from service.errors import SaddleError
 from service.lifecycle import TERMINAL
@@ -25,6 +27,7 @@ from service.nonfinite import dumps
 WAITING = 64  # portions a reader may be behind before it is dropped
 LET_GO_S = 5.0  # a reader that does not even take the reason is cut off
 PATIENCE_S = 2.0  # for the look that is under way when the process ends
+JUDGED_S = 5.0  # between two rounds of asking the rules
 KEYS_S = 0.5  # between two looks which keys still open
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ class Portion:
 class Reader:
     """One open stream."""
 
-    key_id: str
+    principal: Principal
     send: MemoryObjectSendStream[Portion]
     receive: MemoryObjectReceiveStream[Portion]
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -69,6 +72,8 @@ class Channel:
 
     readers: set[Reader] = field(default_factory=set)
     at: Any = None
+    judged: Any = None  # where it was when the rules were asked, and what they said
+    opinion: Opinion | None = None
 
 
 class Hub:
@@ -84,18 +89,22 @@ class Hub:
         self._awake = anyio.Event()
         self._seen: dict[str, dict[str, dict[str, Any]]] = {}  # of projects: what was told of each run
 
-    def follow(self, run_id: str, key_id: str) -> Reader:
-        """A reader of a run; give it back with `leave`."""
-        return self._join(self._runs, run_id, key_id)
+    def follow(self, run_id: str, principal: Principal) -> Reader:
+        """A reader of a run, which it may see; give it back with `leave`."""
+        reader = self._join(self._runs, run_id, principal)
+        channel = self._runs[run_id]
+        if channel.opinion is not None:
+            self._hand_out([reader], Portion([Told(None, None, channel.opinion.text)], channel.at))
+        return reader
 
-    def follow_project(self, project_id: str, key_id: str) -> Reader:
+    def follow_project(self, principal: Principal) -> Reader:
         """A reader of a project."""
-        self._seen.pop(project_id, None)  # so that the newcomer hears of all that runs; the others hear it again
-        return self._join(self._projects, project_id, key_id)
+        self._seen.pop(principal.project_id, None)  # so that it hears of all that runs; the others hear it again
+        return self._join(self._projects, principal.project_id, principal)
 
-    def _join(self, channels: dict[str, Channel], name: str, key_id: str) -> Reader:
+    def _join(self, channels: dict[str, Channel], name: str, principal: Principal) -> Reader:
         send, receive = anyio.create_memory_object_stream[Portion](WAITING)
-        reader = Reader(key_id, send, receive)
+        reader = Reader(principal, send, receive)
         channels.setdefault(name, Channel()).readers.add(reader)
         self._awake.set()
         if self._over:
@@ -116,6 +125,7 @@ class Hub:
         """Until the process ends; then every stream ends, whatever Postgres does."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._poll)
+            tasks.start_soon(self._judge)
             await closing.wait()
             self._over = True
             for reader in self._everyone():
@@ -133,11 +143,40 @@ class Hub:
             await self._once()
             await anyio.sleep(max(self._every_s - (time.monotonic() - began), 0))
 
+    async def _judge(self) -> None:
+        """Round after round, one run at a time, and a tenth of the time at most: what was found is no urgent news."""
+        while True:
+            began = time.monotonic()
+            for run_id, channel in list(self._runs.items()):
+                if channel.readers and channel.at is not None and channel.at != channel.judged:
+                    await self._ask_the_rules(run_id, channel)
+            took = time.monotonic() - began
+            await anyio.sleep(max(JUDGED_S, 9 * took))
+
+    async def _ask_the_rules(self, run_id: str, channel: Channel) -> None:
+        """Its readers hear what was found, unless it is what they heard before."""
+        at, principal = channel.at, next(iter(channel.readers)).principal
+        try:
+            opinion = await anyio.to_thread.run_sync(
+                opinion_of, self._engine, principal, run_id, abandon_on_cancel=True
+            )
+        except SaddleError as error:
+            log.warning("the rules could not be asked: %s", error)
+            return
+        except Exception:  # one run that the rules stumble over leaves the others theirs
+            log.exception("the rules failed")
+            channel.judged = at
+            return
+        told, channel.judged = channel.opinion, at
+        if told is None or told.found != opinion.found:
+            channel.opinion = opinion
+            self._hand_out(channel.readers, Portion([Told(None, None, opinion.text)], at))
+
     async def _once(self) -> None:
         """One look, and its news to everybody; a look that fails is made again later."""
         runs = {run_id: channel.at for run_id, channel in self._runs.items()}
         projects = {name: channel.at for name, channel in self._projects.items()}
-        keys = {reader.key_id for reader in self._everyone()} if self._keys_due() else set()
+        keys = {reader.principal.key_id for reader in self._everyone()} if self._keys_due() else set()
         try:
             async with self._looking:
                 found = await anyio.to_thread.run_sync(self._look, runs, projects, keys, abandon_on_cancel=True)
@@ -153,7 +192,7 @@ class Hub:
                     channels[name].at = portion.head
                     self._hand_out(channels[name].readers, portion)
         for reader in self._everyone():
-            if reader.key_id in found.revoked:
+            if reader.principal.key_id in found.revoked:
                 self._drop(reader, "revoked")
 
     def _keys_due(self) -> bool:

@@ -79,7 +79,9 @@ class RunStream(Stream):
         """The messages that follow on what this reader has; it may have been ahead of them."""
         texts = []
         for told in portion.told:
-            if told.before == self._at and not self._ended:
+            if told.after is None and not self._ended:
+                texts.append(told.text)
+            elif told.before == self._at and not self._ended:
                 texts.append(told.text)
                 self._at, self._ended = told.after, told.last
         return "".join(texts)

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from service.analysis.verifying import Judged, Level, Trained, judge, together
 from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, optional_body, takes
-from service.api.diagnosis import diagnosis_of
 from service.api.diagnosis_views import DiagnosisView
 from service.api.experiments import IdempotencyKey
 from service.api.offspring import told
+from service.api.opinions import diagnosis_of
 from service.api.orders import VerifyOrder
 from service.api.remedies import ESCAPABLE, Desk, begin
 from service.api.views import Json, Number, RunView, Utc, View, run_views

@@ -30,7 +30,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Event:
-    """One message of a run: `state`, `points`, `cut`, `checkpoint`, `wish`, `end`, ... and the id to resume behind."""
+    """One message of a run: `state`, `points`, `cut`, `diagnosis`, `end`, ... and the id to go on behind."""
 
     kind: str
     id: str

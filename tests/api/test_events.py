@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import httpx2 as httpx
@@ -12,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.api import streams
+from service.api import hub, streams
 from service.api.runtime import Runtime
 from service.db import projects, reaping
 from service.db.session import transaction
@@ -30,10 +31,11 @@ class Message:
 
 
 def parse(text: str) -> list[Message]:
+    """The messages that have a place among the run's events."""
     messages = []
     for block in text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.split("\n") if line and not line.startswith(":"))
-        if "event" in fields:
+        if "id" in fields:
             messages.append(Message(fields["id"], fields["event"], json.loads(fields["data"])))
     return messages
 
@@ -191,6 +193,53 @@ def test_non_finite_values_are_spelled(client: TestClient, submit: Submit, worke
     worker.finish(held, points(1, 2, scale=float("nan")))
     messages = parse(client.get(f"/v1/runs/{held.run_id}/events").text)
     assert next(m for m in messages if m.kind == "points").data["series"]["loss"]["value"] == ["NaN", "NaN"]
+
+
+@pytest.fixture
+def quick_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "JUDGED_S", 0.05)
+
+
+def judged(lines: Iterator[str]) -> tuple[list[str], dict[str, Any]]:
+    """The lines in front of the next diagnosis, those of its own message aside, and what it says."""
+    before: list[str] = []
+    for line in lines:
+        if line == "event: diagnosis":
+            return before, json.loads(next(lines).removeprefix("data: "))
+        before.append(line)
+    raise AssertionError("the stream ended without one")
+
+
+def test_what_the_rules_find_is_told_while_it_trains_and_once(
+    quick_to_judge: None, http: httpx.Client, worker: Worker
+) -> None:
+    path = f"/v1/runs/{waiting_run(http)}/events"
+    held = worker.claim()
+    with http.stream("GET", path) as answer:
+        lines = answer.iter_lines()
+        worker.flush(held, points(1, 40))
+        before, first = judged(lines)
+        assert before[-1] == ""  # a message of its own, without an id
+        assert first["level"] != "fault"
+        worker.flush(held, points(41, 50, scale=float("nan")))
+        _, found = judged(lines)
+        assert found["level"] == "fault"
+        assert found["step"] == 50
+        assert found["findings"][0].keys() == {"id", "verdict", "level"}
+        asked = http.get(path.replace("events", "diagnosis")).json()
+        assert (asked["headline"], asked["findings"][0]["verdict"]) == (
+            found["headline"],
+            found["findings"][0]["verdict"],
+        )
+        worker.flush(held, points(51, 60, scale=float("nan")))
+        time.sleep(0.5)  # several rounds, each finding the same
+        with http.stream("GET", f"{path}?from=latest") as late:  # somebody who comes later hears it at once
+            assert judged(late.iter_lines())[1]["findings"] == found["findings"]
+        worker.finish(held, points(61, SPEC["steps"]))
+        rest = list(lines)
+    said = [rest[at + 1] for at, line in enumerate(rest) if line == "event: diagnosis"]
+    told = [found, *(json.loads(line.removeprefix("data: ")) for line in said)]
+    assert all(one["findings"] != next_one["findings"] for one, next_one in pairwise(told))
 
 
 @pytest.mark.parametrize("position", ["x", "1", "-1.2", "1.2.3", "9" * 30 + ".1"])

@@ -20,6 +20,7 @@ from service.api.hub import Hub, Portion, Reader
 from service.api.server import listen
 from service.api.streams import Stream
 from service.db import events
+from service.db.projects import Principal
 from service.db.session import Connection, make_engine, transaction
 from service.settings import Settings
 
@@ -226,8 +227,9 @@ def served(settings: Settings) -> Iterator[str]:
 
 def test_a_reader_that_takes_nothing_is_dropped_and_told_why() -> None:
     async def follow() -> Reader:
+        somebody = Principal("key_1", "mem_1", "somebody", "prj_1", "one", "member")
         hub = Hub(make_engine("postgresql+psycopg://nobody@127.0.0.1:1/none"), 1)
-        slow, quick_one = hub.follow("run_1", "key_1"), hub.follow("run_1", "key_1")
+        slow, quick_one = hub.follow("run_1", somebody), hub.follow("run_1", somebody)
         for _ in range(hubs.WAITING + 1):
             hub._hand_out([slow, quick_one], Portion([], None))
             await quick_one.receive.receive()

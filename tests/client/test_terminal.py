@@ -1,13 +1,19 @@
 import io
 import unicodedata
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from service.client.chart import Line, chart, interval, sparkline
+from service.client.client import Client
+from service.client.commands.context import Context
+from service.client.commands.live import Progress
+from service.client.following import Event
 from service.client.sse import Message, messages
 from service.client.table import Cell, table
 from service.client.terminal import Terminal, fitted, plain, width_of
+from service.client.views import Run
 
 
 def terminal(columns: int = 80, encoding: str = "utf-8", tty: bool = True, **environment: str) -> Terminal:
@@ -52,6 +58,28 @@ def test_no_color_means_none() -> None:
     assert terminal(NO_COLOR="1").colour("x", "red") == "x"
     assert terminal(tty=False).colour("x", "red") == "x"
     assert terminal(TERM="dumb").colour("x", "red") == "x"
+
+
+@pytest.mark.parametrize("tty", [True, False])
+def test_what_the_rules_find_is_told_while_it_is_found(tty: bool) -> None:
+    out = terminal(tty=tty, NO_COLOR="1")
+    raw = cast(io.BytesIO, out.out.buffer)
+    run = Run(id="run_1", experiment_id="exp_1", seed=0, state="running", step=0, total_steps=10)
+    progress = Progress(Context(Client("http://127.0.0.1:1", "key"), terminal=out), run)
+
+    def shown(level: str, headline: str) -> str:
+        at = len(raw.getvalue())
+        progress._drawn = float("-inf")  # as if the last drawing were long ago
+        data: dict[str, Any] = {"step": 5, "level": level, "headline": headline, "findings": []}
+        progress.take(Event("diagnosis", "", data))
+        out.out.flush()
+        return raw.getvalue()[at:].decode()
+
+    told = shown("fault", "the rate is too high\x1b[2J")
+    assert "the rate is too high\\x1b[2J" in told
+    assert told.count("fault") == 1
+    assert "\x1b[2J" not in told
+    assert "fault" not in shown("healthy", "nothing is wrong")
 
 
 def test_a_chart_keeps_spikes_and_its_frame() -> None:

@@ -16,6 +16,7 @@ from service.client.views import OVER, Run
 DRAW_S, TELL_S = 0.1, 5.0  # between two drawings; between two lines in a file
 SHOWN = ("loss", "val/loss", "val/accuracy", "lr")
 WIDEST = 78
+GRAVE = {"fault": "red", "warning": "yellow"}  # findings that are worth a line
 SPEED_S = 3.0  # how far back the speed looks
 
 
@@ -41,6 +42,7 @@ class Progress:
         self._context, self._run, self._live = context, run, Live()
         self._screen = Screen(context.terminal)
         self._state, self._step = run.state, 0
+        self._finding, self._level = "", ""  # what the rules say of it so far
         self._seen: list[tuple[float, int]] = []  # when which step was known
         self._drawn = -math.inf if context.terminal.live else time.monotonic()
 
@@ -55,11 +57,16 @@ class Progress:
             self._seen.append((time.monotonic(), self._step))
         elif event.kind == "cut":
             self._step, self._seen = int(event.data["from_step"]), []
+        elif event.kind == "diagnosis":
+            self._level = str(event.data.get("level"))
+            self._finding = plain(str(event.data.get("headline"))) if self._level in GRAVE else ""
         if self._context.terminal.live:
             if time.monotonic() - self._drawn >= DRAW_S:
                 self._draw()
         elif changed or event.kind == "cut":
             self._context.say(f"{self._state}" + (f", again from step {self._step}" if event.kind == "cut" else ""))
+        elif event.kind == "diagnosis" and self._finding:
+            self._context.say(f"{self._level} at step {event.data.get('step')}: {self._finding}", GRAVE[self._level])
         elif event.kind == "points" and time.monotonic() - self._drawn >= TELL_S:
             self._drawn = time.monotonic()
             self._context.say(self.line())
@@ -85,7 +92,9 @@ class Progress:
         self._drawn = time.monotonic()
         terminal = self._context.terminal
         line = fitted(plain(self.line()), terminal.columns - 1)
-        self._screen.draw([terminal.colour(line, COLOURS.get(self._state)), *self._curves()])
+        found = fitted(f"{self._level}: {self._finding}", terminal.columns - 1) if self._finding else ""
+        lines = [terminal.colour(line, COLOURS.get(self._state)), *self._curves()]
+        self._screen.draw([*lines, terminal.colour(found, GRAVE[self._level])] if found else lines)
 
     def _curves(self) -> list[str]:
         points = {name: self._live.curve(name) for name in ("loss", "val/loss")}
