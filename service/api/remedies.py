@@ -60,6 +60,8 @@ def begin(desk: Desk, run_id: str, finding: Finding, seeds: int, key: str | None
     with_it = plain if escapes else _patched(desk, plain, finding["patch"])
     origin = _origin(connection, parent, finding, None if escapes else with_it, spec)
     offspring.check_beginning(connection, parent, origin)
+    if escapes:
+        plain = _long_enough(plain, origin.step)
     control = _add(desk, _named(plain, finding, "without"), parent, origin)
     tried = Tried(dict(finding), plain.seeds, origin.step, control)
     if escapes:
@@ -76,6 +78,12 @@ def _facts(tried: Tried) -> tuple[dict[str, Any], tuple[int, ...], int, str]:
 
 def _plain(spec: Experiment, seeds: tuple[int, ...]) -> Experiment:
     return spec.model_copy(update={"seeds": seeds, "restarts": None})
+
+
+def _long_enough(spec: Experiment, step: int) -> Experiment:
+    """A run that stood at its saddle to the end has no steps left to show a way out: then as many as it had."""
+    total = spec.total_steps
+    return spec if total - step >= total / 2 else spec.model_copy(update={"steps": step + total, "epochs": None})
 
 
 def _named(spec: Experiment, finding: Finding, word: str) -> Experiment:
@@ -153,7 +161,7 @@ def _goes_on(desk: Desk, found: StoredVerification) -> str | None:
             verifications.settle(connection, found, None, f"The way out of the saddle was not found: {why}.")
             return None
         spec = validate(Experiment, experiments.get(connection, desk.principal, job.experiment_id).spec)
-        with_it = _named(_plain(spec, found.seeds), found.found, "with")
+        with_it = _named(_long_enough(_plain(spec, found.seeds), found.from_step), found.found, "with")
         made = _add(desk, with_it, job, Origin(job.id, Relation.FORK, left[0].attempt, left[0].step))
     except SaddleError as error:  # deleted meanwhile
         verifications.settle(connection, found, None, f"The remedy cannot be tried any more: {error.detail}")

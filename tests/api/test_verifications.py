@@ -145,6 +145,28 @@ def test_the_way_out_of_a_saddle_is_looked_for_first_and_then_forked_from(
     assert listed(client, held.run_id, "R10")[0]["outcome"] == "helped"
 
 
+def test_where_a_run_stood_at_its_saddle_to_the_end_both_train_on_for_as_long_again(
+    client: TestClient, submit: Submit, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(steps=40)
+    held = worker.claim()
+    worker.save(held, 40, curve(1, 40, 1.0))
+    worker.finish(held)
+    finding(monkeypatch)
+    made = verified(client, held.run_id, "R10")
+    assert made["from_step"] == 40
+    claims = {claim.run_id: claim for claim in (worker.claim(), worker.claim())}
+    job, control = claims[made["job"]["id"]], claims[made["control"]["id"]]
+    worker.finish(control, curve(41, 80, 1.0))
+    escaped(worker, job, 40)
+    worker.finish(job)
+    until(lambda: listed(client, held.run_id, "R10")[0]["patched"])
+    worker.finish(worker.claim(), curve(41, 80, 0.5))
+    (found,) = listed(client, held.run_id, "R10")
+    assert [found[side]["total_steps"] for side in ("control", "patched")] == [80, 80]
+    assert found["outcome"] == "helped"
+
+
 def until(condition: Callable[[], Any]) -> Any:
     end = time.monotonic() + 30
     while time.monotonic() < end:
