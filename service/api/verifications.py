@@ -264,13 +264,17 @@ def _trained(
         values=metrics.nothing().values if curve is None else curve.values,
         diverged=diverged,
         ended=run.state is State.SUCCEEDED or diverged,
-        symptom=_symptom(connection, principal, stored.finding, run.id),
+        symptom=_symptom(connection, principal, stored, run.id),
     )
 
 
-def _symptom(connection: Connection, principal: Principal, rule: str, run_id: str) -> bool | None:
-    """Whether the rule fires there; None: it cannot tell."""
-    for each in diagnosis_of(connection, principal, run_id)[1].checked:
-        if each.rule.id == rule:
-            return {"found": True, "suppressed": True, "clear": False}.get(each.state)
+def _symptom(connection: Connection, principal: Principal, stored: StoredVerification, run_id: str) -> bool | None:
+    """Whether the rule comes to the same verdict there; None: it cannot tell."""
+    _, found = diagnosis_of(connection, principal, run_id)
+    for standing in found.findings:
+        if standing.rule.id == stored.finding:
+            return bool(standing.found.verdict == stored.found["verdict"])  # a minimum where a saddle was is a success
+    for each in found.checked:
+        if each.rule.id == stored.finding:
+            return {"suppressed": True, "clear": False}.get(each.state)
     return None
