@@ -142,6 +142,16 @@ CASES = [
         ),
         lambda: drawn(JUMP, series={"grad_norm": np.where((AT > 700) & (AT < 705), 500.0, 1.0)}),
     ),
+    Case(  # the loss climbs out of a good start and every gradient with it: no few batches did that
+        "R6",
+        "lr_above_stability",
+        "fault",
+        lambda: drawn(
+            np.where(AT < 100, falling(), 2.3 * 1.02 ** (AT - 100)),
+            series={"grad_norm": np.where(AT < 100, 1.0, 1.02 ** (AT - 100))},
+        ),
+        lambda: drawn(falling(), series={"grad_norm": flat(1.0)}),
+    ),
     Case(
         "R7",
         "bouncing_not_critical",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.analysis.diagnosis import remedies
-from service.analysis.diagnosis.facts import Facts
+from service.analysis.diagnosis.facts import Facts, Series
 from service.analysis.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Relation, early, evidence
 from service.analysis.diagnosis.progress import first_loss, learned, scale, trivial
 from service.analysis.diagnosis.thresholds import limit
@@ -48,8 +48,18 @@ def diverging(facts: Facts) -> Outcome:
                 "sharpness over its limit", sharp, ">" if sharp > 1 else "<", "R16.ratio", series="sharpness/ratio"
             )
         )
-    outlier = rise.isolated and peak > limit("R6.outlier") and (sharp is None or sharp <= 1)
+    few = norms is not None and _few(norms, rise.steps[0])
+    outlier = rise.isolated and few and peak > limit("R6.outlier") and (sharp is None or sharp <= 1)
     return _outlier(facts, rise, seen) if outlier else _too_high(facts, rise, seen, sharp)
+
+
+def _few(norms: Series, start: int) -> bool:
+    """Whether hardly any gradient is far larger than those of before the rise: with a rate too high they all grow."""
+    before = norms.values[norms.steps < start]
+    if len(before) < SETTLED:
+        return False
+    large = norms.values > limit("R6.outlier") * np.median(before)
+    return float(large.mean()) <= limit("R6.few")
 
 
 def _too_high(facts: Facts, rise: Rise, seen: list[Evidence], sharp: float | None) -> Found:

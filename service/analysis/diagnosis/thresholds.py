@@ -52,6 +52,7 @@ TABLE = (
     _t("R6.worse", 0.2, "share of the first loss", "the loss ends so much above where it began"),
     _t("R6.peak", 10, "times", "highest early loss over the first one, and nothing learned afterwards"),
     _t("R6.outlier", 10, "times", "largest over median gradient norm: a few batches do it", "tuning playbook (2023)"),
+    _t("R6.few", 0.1, "share of gradients", "so many times the median of before: more than a few batches"),
     _t("R6.clipped", 0.5, "share of updates", "clipped already: clipping more is no remedy", "tuning playbook (2023)"),
     _t("R6.erratic", 0.5, "share of the first loss", "spread of the late losses while nothing is learned"),
     _t("R7.cosine", -0.5, "cosine", "median between successive gradients: the steps jump to and fro"),
