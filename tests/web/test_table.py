@@ -47,6 +47,9 @@ def test_of_a_long_list_the_document_holds_what_is_seen_and_every_row_is_reached
     crowded.get_by_text("1,000 listed").wait_for()
     assert crowded.locator("tr[data-row]").count() < 80
     expect(crowded.get_by_role("link", name="trial 1000", exact=True)).to_be_visible()
+    name = crowded.get_by_role("columnheader", name="Name").bounding_box()
+    assert name is not None
+    assert name["width"] >= 150  # rows that are not in the document take no width from it
     crowded.locator(".scroll.tall").evaluate("node => { node.scrollTop = node.scrollHeight; }")
     expect(crowded.get_by_role("link", name="trial 1", exact=True)).to_be_visible()
     assert crowded.locator("tr[data-row]").count() < 80

@@ -66,6 +66,7 @@ function Table({ shelf, columns, sort, marking }) {
     if (shelf.next && items.length && end > items.length - 40 && items.length >= 10_000) shelf.more().catch(() => {});
   }, [end, items.length]);
   const width = LEAST + columns.length * 120;
+  const all = 1 + BEFORE.length + columns.length + AFTER.length; // one more would share what is left for the name
   return html`<div class=${`scroll tall${shelf.stale ? " stale" : ""}`} ref=${holder} tabindex="-1">
     <table class="list shelf" style=${{ minWidth: `${width}px` }} aria-rowcount=${items.length + 1}>
     <colgroup><col style=${{ width: "36px" }}/>${BEFORE.map((word) => html`<col key=${word} style=${{ width: WIDTHS[word] }}/>`)}
@@ -74,10 +75,10 @@ function Table({ shelf, columns, sort, marking }) {
       ${BEFORE.map((word) => html`<${Head} key=${word} field=${SORTS[word]} label=${t(`column.${word}`)} sort=${sort}/>`)}
       ${columns.map((name) => html`<${Head} key=${name} field=${name} label=${visible(name)} sort=${sort}/>`)}
       ${AFTER.map((word) => html`<${Head} key=${word} field=${SORTS[word]} label=${t(`column.${word}`)} sort=${sort}/>`)}</tr></thead>
-    <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan="99" style=${{ height: `${first * ROW_HEIGHT}px` }}></td></tr>` : null}
+    <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${first * ROW_HEIGHT}px` }}></td></tr>` : null}
       ${shown.map((item, index) => html`<${Row} key=${item.id} item=${item} index=${first + index} columns=${columns} spark=${sparks[item.main?.run_id]}
         marked=${marking.marked.has(item.id)} mark=${marking.mark}/>`)}
-      ${end < items.length ? html`<tr key="below" aria-hidden="true" class="space"><td colspan="99" style=${{ height: `${(items.length - end) * ROW_HEIGHT}px` }}></td></tr>` : null}</tbody></table></div>`;
+      ${end < items.length ? html`<tr key="below" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${(items.length - end) * ROW_HEIGHT}px` }}></td></tr>` : null}</tbody></table></div>`;
 }
 
 // A second click turns the order around, a third one goes back to the newest first.
