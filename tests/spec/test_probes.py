@@ -39,15 +39,15 @@ def codes(spec: Experiment) -> list[tuple[str, str]]:
 
 def test_a_short_run_is_looked_at_from_its_first_step_to_its_last() -> None:
     assert looks(Rates(), 5) == [1, 2, 3, 4, 5]
-    assert looks(Rates(), 45) == [*range(1, 17), *range(18, 33, 2), 36, 40, 44, 45]
-    assert 45 <= len(looks(Rates(), 300)) <= 55
+    assert looks(Rates(), 45) == [*range(1, 17), 20, 24, 28, 32, 40, 45]
+    assert 30 <= len(looks(Rates(), 300)) <= 35
 
 
-def test_a_long_run_is_looked_at_a_hundred_to_three_hundred_times_and_evenly() -> None:
+def test_a_long_run_is_looked_at_a_hundred_to_two_hundred_times_and_evenly() -> None:
     for total in (10_000, 30_000, 123_456, 50_000_000):
         found = looks(Rates(), total)
         gaps = [later - earlier for earlier, later in itertools.pairwise(found)]
-        assert 100 <= len(found) <= 300
+        assert 100 <= len(found) <= 200
         assert gaps[:-1] == sorted(gaps[:-1])
         assert max(gaps) >= STRIDE
         assert found[-1] == total

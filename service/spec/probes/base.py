@@ -9,7 +9,7 @@ from service.spec.component import Component, Count
 
 LOOKS = 100  # of a watcher spread over a long run, about, beside those of its beginning
 STRIDE = 128  # steps at least between two looks of a long run; measured: tests.benchmarks.probes
-DENSE = 16  # the steps before this one are all looked at, then eight of each octave
+DENSE = 16  # the steps before this one are all looked at, then four of each octave
 Rows = Annotated[int, Field(ge=1, le=10**6)]
 
 
@@ -39,8 +39,8 @@ class Probe_(Component):
         return min(step - step % every + every, total)
 
     def _gap(self, step: int, total: int) -> int:
-        """A power of two: 1 up to step 15, then an eighth of the step rounded down, up to what `looks` allows."""
-        return min(1 << max(0, (step // DENSE).bit_length()), stride(total, self.looks))
+        """A power of two: 1 up to step 15, then a quarter of the step rounded down, up to what `looks` allows."""
+        return min(1 if step < DENSE else 2 << (step // DENSE).bit_length(), stride(total, self.looks))
 
 
 class Looker_(Probe_):
