@@ -13,7 +13,8 @@ ATTEMPTS = """
         (SELECT max(last_step) FROM metric_chunk m WHERE m.run_id = a.run_id AND m.attempt = a.attempt)
     FROM attempt a ORDER BY run_id, attempt
 """
-QUIET = ("succeeded", "cancelled", "paused", "drained", "checkpoint_damaged", "checkpoint_failed")
+# "queued": a pause that was taken back too late for the trainer; the run goes on from its checkpoint
+QUIET = ("succeeded", "cancelled", "paused", "drained", "checkpoint_damaged", "checkpoint_failed", "queued")
 
 
 def unexplained(session: "Session") -> None:
