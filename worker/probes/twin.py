@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import torch
+import torch.fx.experimental.symbolic_shapes  # autograd would import it within the first product: seconds in a step
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
