@@ -10,17 +10,19 @@ if TYPE_CHECKING:
 ATTEMPTS = """
     SELECT run_id, attempt, worker, start_step, cut_step, extract(epoch FROM started_at)::float8,
         extract(epoch FROM ended_at)::float8, ending, detail,
-        (SELECT max(last_step) FROM metric_chunk m WHERE m.run_id = a.run_id AND m.attempt = a.attempt)
+        (SELECT max(last_step) FROM metric_chunk m WHERE m.run_id = a.run_id AND m.attempt = a.attempt),
+        EXISTS (SELECT FROM event e WHERE e.run_id = a.run_id AND e.kind = 'wish' AND e.data->>'wish' = 'pause'
+            AND e.at BETWEEN a.started_at AND a.ended_at)
     FROM attempt a ORDER BY run_id, attempt
 """
-# "queued": a pause that was taken back too late for the trainer; the run goes on from its checkpoint
-QUIET = ("succeeded", "cancelled", "paused", "drained", "checkpoint_damaged", "checkpoint_failed", "queued")
+QUIET = ("succeeded", "cancelled", "paused", "drained", "checkpoint_damaged", "checkpoint_failed")
 
 
 def unexplained(session: "Session") -> None:
     """A worker that loses its run, or a trainer that dies, without a fault that may be why: a false alarm (R5)."""
-    for run_id, attempt, worker, _, _, began, ended, ending, detail, _ in session.attempts:
-        if ended is None or ending in QUIET:
+    for run_id, attempt, worker, _, _, began, ended, ending, detail, _, asked in session.attempts:
+        taken_back = ending == "queued" and asked  # a pause, too late for the trainer: the run waits and goes on
+        if ended is None or ending in QUIET or taken_back:
             continue
         lost = ending == "lost"
         causes = [
