@@ -4,10 +4,11 @@ import logging
 import queue
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from service.api import remedies
-from service.db import reaping
+from service.db import figures, reaping
 from service.db.reaping import Beat
 from service.db.session import Engine, transaction
 from service.errors import SaddleError
@@ -121,17 +122,29 @@ class Dispatcher(threading.Thread):
             return
         for pool, runs in waiting.items():
             self._ring(bell, pool, runs)
-        self._advance(bell)
+        self._tend("go on with a remedy", lambda: self._advance(bell))
+        self._tend("settle what has ended", self._settle)
+
+    def _tend(self, what: str, work: Callable[[], None]) -> None:
+        """What else is due now and then; it fails alone."""
+        try:
+            work()
+        except SaddleError as error:
+            log.warning("the dispatcher could not %s: %s", what, error)
+        except Exception:
+            log.exception("the dispatcher failed to %s", what)
 
     def _advance(self, bell: "Bell") -> None:
         """Remedies that waited for a probe job."""
-        try:
-            for pool, runs in remedies.advance(self._engine, self._settings):
-                self._ring(bell, pool, runs)
-        except SaddleError as error:
-            log.warning("the dispatcher could not go on with a remedy: %s", error)
-        except Exception:
-            log.exception("going on with a remedy failed")
+        for pool, runs in remedies.advance(self._engine, self._settings):
+            self._ring(bell, pool, runs)
+
+    def _settle(self) -> None:
+        """Experiments that have ended: lists find their figures written down."""
+        settled = figures.AT_ONCE
+        while settled == figures.AT_ONCE and not self._ending.is_set():
+            with transaction(self._engine) as connection:
+                settled = figures.settle(connection)
 
     def _ring(self, bell: "Bell", pool: str, runs: int) -> None:
         rung = bell.ring(pool, min(runs, BELLS))

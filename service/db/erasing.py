@@ -52,6 +52,7 @@ REST = (
         WHERE run_id = ANY(:run_ids)
         """
     ),
+    text("DELETE FROM experiment_figure WHERE experiment_id = :id"),
     text("DELETE FROM verification WHERE run_id = ANY(:run_ids)"),
     text("UPDATE worker SET run_id = NULL WHERE run_id = ANY(:run_ids)"),
     text(

@@ -19,12 +19,12 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
 )
 from sqlalchemy import case as when
-from sqlalchemy.types import Numeric
 
-from service.db.tables import experiment, member, run, series
-from service.lifecycle import ASIDE
+from service.db.figures import counts, mean
+from service.db.tables import experiment, experiment_figure, member, run, series
 from service.spec.filter_fields import Noun
 from service.spec.filter_language import All, Fact, Field, Figure, Node, Not, Some, SpecField, Term, Value
 
@@ -57,7 +57,7 @@ COLUMNS: dict[Noun, dict[str, ColumnElement[Any]]] = {
     },
 }
 
-NOT_COUNTING = [relation.value for relation in sorted(ASIDE)]
+Join = tuple[FromClause, ColumnElement[bool]]
 ORDERS: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     "<": operator.lt,
@@ -72,12 +72,13 @@ class Compiler:
 
     def __init__(self, noun: Noun, project_id: str) -> None:
         self.noun, self.project_id = noun, project_id
-        self.joined: dict[Figure, tuple[FromClause, ColumnElement[bool], ColumnElement[Any]]] = {}
+        self.joined: dict[Figure, tuple[tuple[Join, ...], ColumnElement[Any]]] = {}
 
     def joins(self, query: Select[Any]) -> Select[Any]:
         """The query with what its filter and order look at."""
-        for table, on, _ in self.joined.values():
-            query = query.outerjoin(table, on)
+        for joins, _ in self.joined.values():
+            for table, on in joins:
+                query = query.outerjoin(table, on)
         return query
 
     def holds(self, node: Node) -> ColumnElement[bool]:
@@ -122,35 +123,27 @@ class Compiler:
     def _figure(self, field: Figure) -> ColumnElement[Any]:
         if field not in self.joined:
             self.joined[field] = self._of_run(field) if self.noun == "runs" else self._of_experiment(field)
-        return self.joined[field][2]
+        return self.joined[field][1]
 
-    def _of_run(self, field: Figure) -> tuple[FromClause, ColumnElement[bool], ColumnElement[Any]]:
+    def _of_run(self, field: Figure) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
         own = series.alias(f"figure_{len(self.joined)}")
-        return own, and_(own.c.run_id == run.c.id, own.c.name == field.series), _finite_or_infinite(own.c[_name(field)])
+        on = and_(own.c.run_id == run.c.id, own.c.name == field.series)
+        return ((own, on),), _finite_or_infinite(own.c[_name(field)])
 
-    def _of_experiment(self, field: Figure) -> tuple[FromClause, ColumnElement[bool], ColumnElement[Any]]:
-        """The mean over the newest runs of the seeds, in decimals: the same whatever the order of the rows."""
-        later = run.alias("later")
-        superseded = exists().where(
-            later.c.experiment_id == run.c.experiment_id,
-            later.c.seed == run.c.seed,
-            later.c.id > run.c.id,
-            later.c.relation == "retry",  # a fork is of another experiment
-        )
-        mine = and_(
-            run.c.project_id == self.project_id, or_(run.c.relation.is_(None), run.c.relation.not_in(NOT_COUNTING))
-        )
-        counting = select(run.c.id, run.c.experiment_id).where(mine, not_(superseded)).subquery()
-        value = series.c[_name(field)]
-        finite = func.abs(value) < literal(float("inf"), Double)  # NaN is above infinity here
-        mean = func.avg(when((finite, cast(value, Numeric)), else_=null()))
+    def _of_experiment(self, field: Figure) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
+        """The mean over the newest runs of the seeds: written down where all have ended, else of what there is."""
+        at, name, row = len(self.joined), _name(field), experiment.c.id
+        told = experiment_figure.alias(f"figure_{at}")
+        ours = and_(experiment.c.settled, told.c.experiment_id == row, told.c.name == field.series)
         found = (
-            select(counting.c.experiment_id, cast(mean, Double).label("value"))
-            .join(series, and_(series.c.run_id == counting.c.id, series.c.name == field.series))
-            .group_by(counting.c.experiment_id)
-            .subquery(f"figure_{len(self.joined)}")
+            select(mean(series.c[name]).label("value"))
+            .join(run, run.c.id == series.c.run_id)
+            .where(not_(experiment.c.settled), run.c.experiment_id == row, counts(), series.c.name == field.series)
+            .correlate(experiment)
+            .lateral(f"found_{at}")
         )
-        return found, found.c.experiment_id == experiment.c.id, found.c.value
+        value = when((experiment.c.settled, told.c[name]), else_=found.c.value)
+        return ((told, ours), (found, true())), value
 
 
 def _name(field: Figure) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 
-from service.db import runs
+from service.db import figures, runs
 from service.db.projects import Principal
 from service.db.queueing import Asked, NewRun, Origin, enqueue
 from service.db.runs import StoredRun
@@ -119,7 +119,9 @@ def retry(
         origin = Origin(run_id, Relation.RETRY, found[0].attempt, found[0].step)
     else:
         origin = Origin(run_id, Relation.RETRY, None, parent.origin_step)
-    return _once_more(connection, principal, parent, origin, parent.total_steps, asked), True
+    made = _once_more(connection, principal, parent, origin, parent.total_steps, asked)
+    figures.unsettle(connection, parent.experiment_id)
+    return made, True
 
 
 def replay(

@@ -51,15 +51,19 @@ ROLES: dict[str, Rights] = {
             "checkpoint": ("removed_at", "value"),
             "worker": ("run_id",),
         },
-        delete=("metric_chunk", "metric_tile", "series", "event", "reading", "dataset", "verification"),
+        delete=(
+            *("metric_chunk", "metric_tile", "series", "event", "reading", "dataset", "verification"),
+            "experiment_figure",
+        ),
     ),
     "saddle_api": Rights(
-        insert=("experiment", "run", "event", "comparison", "dataset", "verification"),
+        insert=("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
         update={
             "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),
-            "experiment": ("name", "tags", "notes", "archived_at"),  # never its spec
+            "experiment": ("name", "tags", "notes", "archived_at", "settled"),  # never its spec
             "verification": ("patched_id", "failure"),
         },
+        delete=("experiment_figure",),  # computed from series, and computed anew
         acts_as=("saddle_reaper", "saddle_eraser"),
     ),
     "saddle_worker": Rights(

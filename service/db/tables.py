@@ -82,10 +82,12 @@ experiment = Table(
     Column("notes", Text, nullable=False, server_default=""),
     Column("archived_at", DateTime(timezone=True)),
     Column("erased_at", DateTime(timezone=True)),
+    Column("settled", Boolean, nullable=False, server_default="false"),  # its figures are written down
     _now("created_at"),
     CheckConstraint("(erased_at IS NULL) = (project_id IS NOT NULL)", name="owned_until_erased"),
     Index("experiment_project_id_id_idx", "project_id", "id"),
     Index("experiment_erased_at_idx", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
+    Index("experiment_unsettled_idx", "id", postgresql_where=text("NOT settled")),
     Index(
         "experiment_project_id_idempotency_key_key",
         "project_id",
@@ -195,6 +197,17 @@ series = Table(
     Column("nonfinite", BigInteger, nullable=False, server_default="0"),
     Index("series_run_id_name_key", "run_id", "name", unique=True),
     Index("series_run_id_id_key", "run_id", "id", unique=True),  # what points name: so deleting one needs no scan
+)
+
+experiment_figure = Table(
+    "experiment_figure",
+    metadata,
+    _word("name", primary_key=True),  # of a series; first, because a list asks for one name of all experiments
+    _word("experiment_id", ForeignKey("experiment.id"), primary_key=True),
+    Column("last", Double),
+    Column("min", Double),
+    Column("max", Double),
+    Index("experiment_figure_experiment_id_idx", "experiment_id"),
 )
 
 metric_chunk = Table(

@@ -1,6 +1,7 @@
 """The API over a real database, and somebody who acts as its worker."""
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -58,6 +59,16 @@ class Worker:
     ) -> None:
         with transaction(self.engine) as connection:
             endings.finish(connection, held, state, chunks or {}, failure)
+
+
+def until(fact: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """The first true value; an error where none comes."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := fact():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not within {seconds:g} s")
 
 
 def points(first: int, last: int, scale: float = 1.0) -> dict[str, Chunk]:

@@ -5,19 +5,26 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
+from service.db import figures
 from service.db.chunks import pack
 from service.lifecycle import State
 
-from .conftest import Worker
+from .conftest import Worker, until
 
 Submit = Callable[..., dict[str, Any]]
 FAILED = {"code": "diverged", "detail": "the loss is nan"}
 
 
-@pytest.fixture
-def shelf(submit: Submit, worker: Worker) -> dict[str, str]:
-    """Five experiments: two seeds trained, one seed trained, diverged, empty, waiting."""
+@pytest.fixture(params=["going", "settled"])
+def shelf(
+    submit: Submit, worker: Worker, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Five experiments: two seeds trained, one seed trained, diverged, empty, waiting; figures written down or not."""
+    settled = request.param == "settled"
+    if not settled:
+        monkeypatch.setattr(figures, "settle", lambda _: 0)
 
     def trained(values: list[float], state: State = State.SUCCEEDED, **changes: Any) -> str:
         posted = submit(seeds=list(range(len(values))), steps=2, **changes)
@@ -27,13 +34,20 @@ def shelf(submit: Submit, worker: Worker) -> dict[str, str]:
             worker.finish(held, chunks, state, FAILED if state is State.FAILED else None)
         return str(posted["id"])
 
-    return {
+    found = {
         "pair": trained([0.1, 0.3], name="pair", tags=["old", "two words"]),
         "single": trained([0.15], name="single 50%", optimizer={"kind": "adam", "lr": 0.01}, batch_size="full"),
         "diverged": trained([float("nan")], State.FAILED, name="diverged", optimizer={"kind": "sgd", "lr": 2.0}),
         "same": trained([0.2], name="same", optimizer={"kind": "sgd", "lr": 0.5, "momentum": 0.9}),
         "waiting": submit(name="waiting", notes="for Ada")["id"],
     }
+    until(lambda: settled_ones(worker) == (4 if settled else 0))
+    return found
+
+
+def settled_ones(worker: Worker) -> int:
+    with worker.engine.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM experiment WHERE settled")).scalar_one())
 
 
 def names(client: TestClient, shelf: dict[str, str], noun: str = "experiments", **asked: Any) -> list[str]:
@@ -149,3 +163,29 @@ def test_an_item_has_the_fields_asked_for_its_progress_and_intervals_over_seeds(
         answer = client.get("/v1/experiments", params={"columns": wrong})
         assert answer.status_code == 422, wrong
         assert answer.json()["errors"][0]["pointer"] == "/query/columns"
+
+
+def test_a_retry_takes_the_settling_back(client: TestClient, submit: Submit, worker: Worker) -> None:
+    """The figures are those of the newest run again, and of a series that only the run before had there is none."""
+    submit(steps=2)
+    failed = worker.claim()
+    worker.finish(failed, {"loss": pack([1], [0.5]), "val/loss": pack([1], [0.4])}, State.FAILED, FAILED)
+    until(lambda: settled_ones(worker) == 1)
+
+    def shown() -> dict[str, Any]:
+        asked = {"columns": "last(loss),last(val/loss)"}
+        values: dict[str, Any] = client.get("/v1/experiments", params=asked).json()["items"][0]["values"]
+        return values
+
+    assert shown() == {"last(loss)": 0.5, "last(val/loss)": 0.4}
+    assert client.post(f"/v1/runs/{failed.run_id}/retry").status_code == 201
+    assert settled_ones(worker) == 0
+    assert shown() == {"last(loss)": None, "last(val/loss)": None}, "the run that was retried does not count"
+    held = worker.claim()
+    worker.flush(held, {"loss": pack([1], [0.3])})
+    assert shown() == {"last(loss)": 0.3, "last(val/loss)": None}
+    worker.finish(held, {"loss": pack([2], [0.2])})
+    until(lambda: settled_ones(worker) == 1)
+    assert shown() == {"last(loss)": 0.2, "last(val/loss)": None}
+    assert client.post(f"/v1/runs/{held.run_id}/replay").status_code == 201
+    assert settled_ones(worker) == 1, "a replay counts in no figure"

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from sqlalchemy import Engine, text
 from service.db.session import ROOT, alembic_config, transaction
 from service.local.postgres import EmbeddedPostgres
 
-from .conftest import SPEC
+from .conftest import SPEC, until
 
 PATIENCE_S = 240  # for a process to start, on a machine that does other things too
 
@@ -114,7 +114,7 @@ def waiting(url: str) -> Iterator[httpx.Client]:
     process = subprocess.Popen(command(port), cwd=ROOT, env=environment(url))
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            until(lambda: answers(client))
+            until(lambda: answers(client), PATIENCE_S)
             yield client
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) in (0, -signal.SIGTERM)
@@ -129,13 +129,6 @@ def answers(client: httpx.Client) -> bool:
     return False
 
 
-def until(fact: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not fact():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.05)
-
-
 def test_an_api_that_starts_before_its_database_says_so_and_serves_once_it_is_there(postgres: EmbeddedPostgres) -> None:
     name = f"later_{secrets.token_hex(4)}"
     url = postgres.url.replace("/saddle?", f"/{name}?")
@@ -148,10 +141,10 @@ def test_an_api_that_starts_before_its_database_says_so_and_serves_once_it_is_th
         assert client.post("/v1/session", json={"key": "key_x"}).status_code == 503
         with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
             session.execute(f"CREATE DATABASE {name}")
-        until(lambda: client.get("/v1/readyz").json()["code"] == "schema_mismatch")
+        until(lambda: client.get("/v1/readyz").json()["code"] == "schema_mismatch", PATIENCE_S)
         assert "service.db upgrade" in client.get("/v1/me").json()["detail"]
         migration.upgrade(alembic_config(url), "head")
-        until(lambda: client.get("/v1/readyz").status_code == 200)
+        until(lambda: client.get("/v1/readyz").status_code == 200, PATIENCE_S)
         assert client.get("/v1/me").status_code == 401
 
 

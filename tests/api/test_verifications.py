@@ -1,6 +1,5 @@
 """Trying a remedy over HTTP: from where, with what, and what is made of the runs once they have ended."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from service.db.chunks import Chunk, pack
 from service.db.leases import Claim
 from service.lifecycle import State
 
-from .conftest import Worker
+from .conftest import Worker, until
 from .test_probes import escaped
 
 Submit = Callable[..., dict[str, Any]]
@@ -165,15 +164,6 @@ def test_where_a_run_stood_at_its_saddle_to_the_end_both_train_on_for_as_long_ag
     (found,) = listed(client, held.run_id, "R10")
     assert [found[side]["total_steps"] for side in ("control", "patched")] == [80, 80]
     assert found["outcome"] == "helped"
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("not within 30 s")
 
 
 def test_a_job_that_finds_no_way_out_ends_it(
