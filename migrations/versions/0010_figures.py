@@ -24,7 +24,6 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("name", "experiment_id", name=op.f("experiment_figure_pkey")),
     )
-    op.create_index("experiment_figure_experiment_id_idx", "experiment_figure", ["experiment_id"])
 
 
 def downgrade() -> None:

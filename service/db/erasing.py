@@ -32,6 +32,12 @@ OPEN = text(
     WHERE experiment_id <> :id AND state IN ('queued', 'running', 'paused') ORDER BY id LIMIT 1
     """  # noqa: S608  pieces of this file; every value is bound
 )
+FIGURES = text(  # by their names, which their key begins with
+    """
+    DELETE FROM experiment_figure WHERE experiment_id = :id
+        AND name IN (SELECT s.name FROM run r JOIN series s ON s.run_id = r.id WHERE r.experiment_id = :id)
+    """
+)
 POINTS = (
     text("DELETE FROM metric_chunk WHERE run_id = :run_id"),
     text("DELETE FROM metric_tile WHERE run_id = :run_id"),
@@ -52,7 +58,6 @@ REST = (
         WHERE run_id = ANY(:run_ids)
         """
     ),
-    text("DELETE FROM experiment_figure WHERE experiment_id = :id"),
     text("DELETE FROM verification WHERE run_id = ANY(:run_ids)"),
     text("UPDATE worker SET run_id = NULL WHERE run_id = ANY(:run_ids)"),
     text(
@@ -88,6 +93,7 @@ def erase(connection: Connection, principal: Principal, experiment_id: str) -> N
     run_ids = list(connection.execute(RUNS, known).scalars())  # locked: nobody makes a run of one meanwhile
     _check(connection, experiment_id, run_ids)
     with rights.acting_as(connection, "saddle_eraser"):
+        connection.execute(FIGURES, known)
         for run_id in run_ids:  # one by one: no statement takes longer than the greatest run needs
             for statement in POINTS:
                 connection.execute(statement, {"run_id": run_id})

@@ -56,7 +56,9 @@ def settle(connection: Connection) -> int:
     ended = connection.execute(due.where(experiment.c.id.in_(ids), none_goes)).scalars().all() if ids else []
     if not ended:
         return 0
-    connection.execute(experiment_figure.delete().where(experiment_figure.c.experiment_id.in_(ended)))
+    named = select(series.c.name).join(run, run.c.id == series.c.run_id).where(run.c.experiment_id.in_(ended))
+    old = experiment_figure.c.experiment_id.in_(ended), experiment_figure.c.name.in_(named)  # as its key begins
+    connection.execute(experiment_figure.delete().where(*old))
     columns = "last", "min", "max"
     found = (
         select(series.c.name, run.c.experiment_id, *(mean(series.c[each]) for each in columns))

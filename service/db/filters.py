@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -122,28 +123,33 @@ class Compiler:
 
     def _figure(self, field: Figure) -> ColumnElement[Any]:
         if field not in self.joined:
-            self.joined[field] = self._of_run(field) if self.noun == "runs" else self._of_experiment(field)
+            of = _of_run if self.noun == "runs" else _of_experiment
+            self.joined[field] = of(field, len(self.joined))
         return self.joined[field][1]
 
-    def _of_run(self, field: Figure) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
-        own = series.alias(f"figure_{len(self.joined)}")
-        on = and_(own.c.run_id == run.c.id, own.c.name == field.series)
-        return ((own, on),), _finite_or_infinite(own.c[_name(field)])
 
-    def _of_experiment(self, field: Figure) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
-        """The mean over the newest runs of the seeds: written down where all have ended, else of what there is."""
-        at, name, row = len(self.joined), _name(field), experiment.c.id
-        told = experiment_figure.alias(f"figure_{at}")
-        ours = and_(experiment.c.settled, told.c.experiment_id == row, told.c.name == field.series)
-        found = (
-            select(mean(series.c[name]).label("value"))
-            .join(run, run.c.id == series.c.run_id)
-            .where(not_(experiment.c.settled), run.c.experiment_id == row, counts(), series.c.name == field.series)
-            .correlate(experiment)
-            .lateral(f"found_{at}")
-        )
-        value = when((experiment.c.settled, told.c[name]), else_=found.c.value)
-        return ((told, ours), (found, true())), value
+@lru_cache(maxsize=256)
+def _of_run(field: Figure, at: int) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
+    own = series.alias(f"figure_{at}")
+    on = and_(own.c.run_id == run.c.id, own.c.name == field.series)
+    return ((own, on),), _finite_or_infinite(own.c[_name(field)])
+
+
+@lru_cache(maxsize=256)  # to put it together takes longer than to run it
+def _of_experiment(field: Figure, at: int) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
+    """The mean over the newest runs of the seeds: written down where all have ended, else of what there is."""
+    name, row = _name(field), experiment.c.id
+    told = experiment_figure.alias(f"figure_{at}")
+    ours = and_(experiment.c.settled, told.c.experiment_id == row, told.c.name == field.series)
+    found = (
+        select(mean(series.c[name]).label("value"))
+        .join(run, run.c.id == series.c.run_id)
+        .where(not_(experiment.c.settled), run.c.experiment_id == row, counts(), series.c.name == field.series)
+        .correlate(experiment)
+        .lateral(f"found_{at}")
+    )
+    value = when((experiment.c.settled, told.c[name]), else_=found.c.value)
+    return ((told, ours), (found, true())), value
 
 
 def _name(field: Figure) -> str:

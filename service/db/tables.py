@@ -207,7 +207,6 @@ experiment_figure = Table(
     Column("last", Double),
     Column("min", Double),
     Column("max", Double),
-    Index("experiment_figure_experiment_id_idx", "experiment_id"),
 )
 
 metric_chunk = Table(

@@ -16,10 +16,10 @@ from service.db.session import transaction
 from service.lifecycle import State
 from service.settings import Settings
 
-from .conftest import SPEC, Worker, points
+from .conftest import SPEC, Worker, points, until
 
 Submit = Callable[..., dict[str, Any]]
-HELD = ("metric_chunk", "metric_tile", "series", "event", "reading")
+HELD = ("metric_chunk", "metric_tile", "series", "event", "reading", "experiment_figure")
 
 
 @pytest.fixture
@@ -50,6 +50,7 @@ def test_a_deleted_experiment_is_gone_for_every_reader(
 ) -> None:
     before = rows(engine)
     gone, stays = trained(submit, worker, name="gone", notes="a secret"), submit(name="stays")
+    until(lambda: rows(engine)["experiment_figure"] == 2)
     used = client.get("/v1/storage").json()
     run, at = gone["runs"][0]["id"], f"/v1/experiments/{gone['id']}"
     asked = {"experiments": [gone["id"], stays["id"]], "series": ["loss"]}
