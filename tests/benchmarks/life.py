@@ -1,6 +1,7 @@
 """How long the moments of a run's life take, with real processes and the clock of a deployment.
 
 python -m tests.benchmarks.life cancels --times 100     cancelled -> the device trains the next run
+python -m tests.benchmarks.life pauses --times 50       paused -> checkpointed and the device free; steps repeated
 python -m tests.benchmarks.life kills --times 30        trainer killed -> points of the next attempt are readable
 python -m tests.benchmarks.life losses --times 5        worker killed -> its run waits again
 python -m tests.benchmarks.life drains --times 20       SIGTERM -> the worker has ended; steps repeated
@@ -134,6 +135,21 @@ def cancels(product: Product, times: int) -> list[float]:
     return found
 
 
+def pauses(product: Product, times: int) -> list[float]:
+    product.worker()
+    run, found, repeated = product.post(checkpoint={"every_steps": 1_000_000}), list[float](), 0
+    for _ in range(times):
+        product.trains(run, product.run(run)[2])
+        began = time.monotonic()
+        product.http.post(f"/v1/runs/{run}/pause")
+        _, _, step, kept = until(lambda: row if (row := product.run(run))[0] == "paused" else None)
+        found.append(time.monotonic() - began)
+        repeated += step - kept
+        product.http.post(f"/v1/runs/{run}/resume")
+    print(f"steps repeated: {repeated}; stored and superseded: {product.rows(CUT)[0][0]}")
+    return found
+
+
 def kills(product: Product, times: int) -> list[float]:
     worker, found = product.worker(), list[float]()
     while len(found) < times:
@@ -264,7 +280,7 @@ def away(product: Product, times: int) -> list[float]:
 
 
 WHAT: dict[str, Callable[[Product, int], list[float]]] = {
-    each.__name__: each for each in (cancels, kills, losses, drains, rolling, no_broker, away)
+    each.__name__: each for each in (cancels, pauses, kills, losses, drains, rolling, no_broker, away)
 }
 
 
