@@ -60,33 +60,35 @@ def _intervals(x: Values, level: float) -> list[Interval]:
     order = np.argsort(means, axis=1)
     ordered = np.take_along_axis(means, order, axis=1)
     upto = np.cumsum(probability[order], axis=1)
-    return [
-        _interval(row / size, ordered[c], upto[c], size, level)
-        for c, (row, size) in enumerate(zip(x, scale[:, 0].tolist(), strict=True))
-    ]
+    ends = _ends(x / scale, ordered, upto, level) * scale
+    return [(low, high) for low, high in ends.tolist()]
 
 
-def _interval(x: Values, ordered: Values, upto: Values, scale: float, level: float) -> Interval:
-    """Of one sample scaled to within -1 and 1: its resamples' means in order, and how likely each or less is."""
-    centre = float(x.mean())
+def _ends(x: Values, ordered: Values, upto: Values, level: float) -> Values:
+    """Of rows (C, n) within -1 and 1, their resamples' means in order, and how likely each or less is: (C, 2)."""
+    centre = x.mean(axis=1, keepdims=True)
     apart = x - centre
-    spread = float(np.abs(apart).max())
-    if spread <= 1e-14:
-        return centre * scale, centre * scale
-    apart = apart / spread
-    below, beyond = _share(ordered, upto, centre - 1e-12 * spread), _share(ordered, upto, centre + 1e-12 * spread)
-    bias = NORMAL.inv_cdf(min(max((below + beyond) / 2, 1e-12), 1 - 1e-12))  # a tie counts half
-    acceleration = float((apart**3).sum() / (6 * (apart**2).sum() ** 1.5))  # the jackknife's, of a mean
-    ends = []
-    for tail in ((1 - level) / 2, (1 + level) / 2):
-        z = bias + NORMAL.inv_cdf(tail)
-        wanted = NORMAL.cdf(bias + z / (1 - acceleration * z))
-        place = min(int(np.searchsorted(upto, wanted - 1e-12)), len(ordered) - 1)
-        ends.append(float(ordered[place]) * scale)
-    return ends[0], ends[1]
+    spread = np.abs(apart).max(axis=1, keepdims=True)
+    apart = apart / np.where(spread > 0, spread, 1.0)
+    below, beyond = (_share(ordered, upto, centre + sign * 1e-12 * spread) for sign in (-1, 1))
+    half = np.clip((below + beyond) / 2, 1e-12, 1 - 1e-12)  # a tie counts half
+    with np.errstate(invalid="ignore"):  # without spread
+        acceleration = (apart**3).sum(axis=1) / (6 * (apart**2).sum(axis=1) ** 1.5)  # the jackknife's, of a mean
+    wanted = [_levels(share, each, level) for share, each in zip(half.tolist(), acceleration.tolist(), strict=True)]
+    before = (upto[:, None, :] < np.array(wanted)[:, :, None] - 1e-12).sum(axis=2)
+    ends = np.take_along_axis(ordered, np.minimum(before, ordered.shape[1] - 1), axis=1)
+    return np.where(spread > 1e-14, ends, centre)
 
 
-def _share(ordered: Values, upto: Values, value: float) -> float:
-    """The probability of a mean of at most `value`."""
-    place = int(np.searchsorted(ordered, value, side="right"))
-    return float(upto[place - 1]) if place else 0.0
+def _levels(share: float, acceleration: float, level: float) -> tuple[float, float]:
+    """The levels at which the resamples' distribution is read."""
+    bias = NORMAL.inv_cdf(share)
+    low, high = (bias + NORMAL.inv_cdf(tail) for tail in ((1 - level) / 2, (1 + level) / 2))
+    return tuple(NORMAL.cdf(bias + z / (1 - acceleration * z)) for z in (low, high))  # type: ignore[return-value]
+
+
+def _share(ordered: Values, upto: Values, value: Values) -> Values:
+    """The probability of a mean of at most `value`, row by row."""
+    place = (ordered <= value).sum(axis=1)
+    found: Values = np.where(place > 0, upto[np.arange(len(upto)), place - 1], 0.0)
+    return found

@@ -76,7 +76,7 @@ def contrasts(
 
 def _either(pair: Pair) -> Pair:
     """A test has no direction."""
-    return min(pair), max(pair)
+    return pair if pair[0] <= pair[1] else (pair[1], pair[0])
 
 
 def _differences(values: Values, finite: Mask, pair: Pair) -> Values:

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 Path = tuple[str, ...]
+Row: TypeAlias = tuple["Json | Missing", ...]
 
 
 class Missing(Enum):
@@ -38,21 +39,29 @@ def difference(documents: Sequence[Mapping[str, Json]]) -> dict[str, Difference]
 
     Leaves are scalars and empty containers. 1 and 1.0 are one number; true and 1 are two values.
     """
-    flat = [dict(_leaves((), document)) if document else {} for document in documents]
-    paths = sorted({path for leaves in flat for path in leaves}, key=_sort_key)
-    rows = (Difference(_pointer(path), tuple(leaves.get(path, MISSING) for leaves in flat)) for path in paths)
-    return {row.pointer: row for row in rows if len({_identity(value) for value in row.values}) > 1}
+    rows = [(path, row) for path, row in _leaves((), [document or MISSING for document in documents]) if _differ(row)]
+    rows.sort(key=lambda each: _sort_key(each[0]))
+    return {pointer: Difference(pointer, row) for path, row in rows for pointer in [_pointer(path)]}
 
 
-def _leaves(path: Path, value: Json) -> Iterator[tuple[Path, Json]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _leaves((*path, key), inner)
-    elif isinstance(value, Sequence) and not isinstance(value, str) and value:
-        for position, inner in enumerate(value):
-            yield from _leaves((*path, str(position)), inner)
-    else:
-        yield path, value
+def _leaves(path: Path, values: Sequence[Json | Missing]) -> Iterator[tuple[Path, Row]]:
+    """What all documents have at a place and further in, of those for which it is a leaf, the others are missing."""
+    inner = [value if isinstance(value, dict | list | tuple) and value else None for value in values]
+    row = tuple(value if further is None else MISSING for value, further in zip(values, inner, strict=True))
+    if any(value is not MISSING for value in row):
+        yield path, row
+    branches = [
+        {} if each is None else each if isinstance(each, dict) else {str(at): one for at, one in enumerate(each)}
+        for each in inner
+    ]
+    for name in dict.fromkeys(name for branch in branches for name in branch):
+        yield from _leaves((*path, name), [branch.get(name, MISSING) for branch in branches])
+
+
+def _differ(row: Row) -> bool:
+    """Whether not all are the same; most places are the same everywhere, which `count` finds fast."""
+    alike = row.count(row[0]) == len(row) and len(set(map(type, row))) == 1
+    return not alike and len({_identity(value) for value in row}) > 1
 
 
 def _pointer(path: Path) -> str:

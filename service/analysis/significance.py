@@ -37,10 +37,11 @@ def t_tests(x: Values, there: Mask) -> list[float | None]:
     sd = np.where(sd <= ROUNDING * np.abs(x).max(axis=1, initial=0.0), 0.0, sd)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(mean == 0, 0.0, mean / (sd / np.sqrt(n)))  # without spread: certain, or no difference at all
-    return [
-        None if count < 2 else 0.0 if math.isinf(each) else t_both_tails(each, count - 1)
-        for each, count in zip(t.tolist(), n.tolist(), strict=True)
-    ]
+    p = np.zeros(len(n))
+    for freedom in {count - 1 for count in n.tolist() if count > 1}:
+        rows = n == freedom + 1
+        p[rows] = t_both_tails(t[rows], freedom)
+    return [None if count < 2 else each for each, count in zip(p.tolist(), n.tolist(), strict=True)]
 
 
 def t_test_below(values: npt.ArrayLike, target: float) -> float | None:
@@ -60,8 +61,8 @@ def fisher(a: int, of_a: int, b: int, of_b: int) -> float:
 
 def holm(p: Sequence[float]) -> list[float]:
     """The p values of a family of tests -> those to hold against the level, in the same order."""
-    adjusted, worst = [0.0] * len(p), 0.0
-    for rank, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):
-        worst = max(worst, min(1.0, p[place] * (len(p) - rank)))
-        adjusted[place] = worst
-    return adjusted
+    order = np.argsort(np.asarray(p, dtype=np.float64), kind="stable")
+    left = len(p) - np.arange(len(p))  # tests that are not decided yet
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(np.minimum(1.0, np.asarray(p)[order] * left))
+    return list(adjusted.tolist())

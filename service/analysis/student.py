@@ -4,6 +4,10 @@ import math
 from functools import lru_cache
 from statistics import NormalDist
 
+import numpy as np
+
+from service.analysis.arrays import Values
+
 MOST = 1 - 1e-9
 SERIES_LIMIT = 400  # degrees of freedom summed exactly; above, the expansion is as exact
 
@@ -24,30 +28,30 @@ def t_quantile(probability: float, freedom: int) -> float:
         return _expanded(normal, freedom)
     t = normal
     for _ in range(100):
-        step = (probability - _distribution(t, freedom)) / _density(t, freedom)
+        step = (probability - float(_distribution(np.asarray(t), freedom))) / _density(t, freedom)
         t += step
         if abs(step) <= 1e-14 * t:
             break
     return t
 
 
-def t_both_tails(t: float, freedom: int) -> float:
-    """P(|T| >= |t|): the p value of a two-sided test; absolute error below 1e-13."""
+def t_both_tails(t: Values, freedom: int) -> Values:
+    """P(|T| >= |t|) for each t: the p values of two-sided tests; absolute error below 1e-13."""
     if freedom < 1:
         raise ValueError(f"freedom must be at least 1; it is {freedom}.")
-    return max(0.0, 2 * (1 - _distribution(abs(t), freedom)))
+    return np.where(np.isinf(t), 0.0, np.maximum(0.0, 2 * (1 - _distribution(np.abs(t), freedom))))
 
 
-def _distribution(t: float, freedom: int) -> float:
+def _distribution(t: Values, freedom: int) -> Values:
     """P(T <= t) for t >= 0: the finite sums of Abramowitz and Stegun 26.7.3 (odd v) and 26.7.4 (even v)."""
-    theta = math.atan(t / math.sqrt(freedom))
-    cosine2, total = math.cos(theta) ** 2, 0.0
+    theta = np.arctan(t / math.sqrt(freedom))
+    sine, cosine = np.sin(theta), np.cos(theta)
     odd = freedom % 2
-    term = math.cos(theta) if odd else 1.0
+    total, term = np.zeros_like(theta), cosine if odd else np.ones_like(theta)
     for k in range(odd, freedom - 1, 2):  # powers k of the cosine, up to v - 2
-        total += term
-        term *= cosine2 * (k + 1) / (k + 2)
-    both_sides = 2 / math.pi * (theta + math.sin(theta) * total) if odd else math.sin(theta) * total
+        total = total + term
+        term = term * (cosine**2 * ((k + 1) / (k + 2)))
+    both_sides: Values = 2 / math.pi * (theta + sine * total) if odd else sine * total
     return 0.5 + both_sides / 2
 
 

@@ -38,17 +38,19 @@ class Conditions:
 def read(connection: Connection, run_ids: Sequence[str]) -> dict[str, Conditions]:
     """Of every run that has started; a run that still trains is timed up to now."""
     found: dict[str, Conditions] = {}
-    for row in connection.execute(READ, {"ids": list(run_ids)}):
-        known = found.setdefault(row.run_id, Conditions([], [], [], 0.0))
-        steps, seconds = [row.start_step, *(row.steps or ())], [row.began_s, *(row.seconds or ())]
-        if row.cut_step is None and row.step > steps[-1]:
-            steps.append(row.step)
-            seconds.append(row.ended_s)
-        idle = row.began_s - known.device_s  # before and between attempts
-        found[row.run_id] = Conditions(
-            known.environments + ([row.environment] if row.environment else []),
+    for run_id, start, cut, environment, step, began_s, ended_s, saved, saved_s in connection.execute(
+        READ, {"ids": list(run_ids)}
+    ).all():
+        known = found.setdefault(run_id, Conditions([], [], [], 0.0))
+        steps, seconds = [start, *(saved or ())], [began_s, *(saved_s or ())]
+        if cut is None and step > steps[-1]:
+            steps.append(step)
+            seconds.append(ended_s)
+        idle = began_s - known.device_s  # before and between attempts
+        found[run_id] = Conditions(
+            known.environments + ([environment] if environment else []),
             [*known.wall, Segment(steps, seconds)],
             [*known.device, Segment(steps, [each - idle for each in seconds])],
-            known.device_s + row.ended_s - row.began_s,
+            known.device_s + ended_s - began_s,
         )
     return found

@@ -200,16 +200,11 @@ def summaries(
     connection: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None
 ) -> dict[str, list[Summary]]:
     """The summaries of every series of these runs, or of those with one of these names, by run."""
-    query = select(series).where(series.c.run_id.in_(run_ids)).order_by(series.c.run_id, series.c.name)
+    columns = [series.c[each] for each in Summary.__dataclass_fields__]
+    query = select(series.c.run_id, *columns).where(series.c.run_id.in_(run_ids))
     if names is not None:
         query = query.where(series.c.name.in_(names))
     found: dict[str, list[Summary]] = {run_id: [] for run_id in run_ids}
-    for r in connection.execute(query):
-        found[r.run_id].append(
-            Summary(
-                *(r.name, r.n, r.last_step, r.last, r.min, r.min_step, r.max, r.max_step, r.nonfinite),
-                first_step=r.first_step,
-                id=r.id,
-            )
-        )
+    for run_id, *fields in connection.execute(query.order_by(series.c.run_id, series.c.name)).all():
+        found[run_id].append(Summary(*fields))
     return found

@@ -76,7 +76,7 @@ def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) ->
         .where(run.c.experiment_id.in_(experiment_ids))
         .order_by(run.c.experiment_id, run.c.seed, run.c.id)
     )
-    return [stored(row) for row in connection.execute(query).mappings()]
+    return [stored(row) for row in connection.execute(query).mappings().all()]
 
 
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
