@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot write must not end the command
             stream.reconfigure(errors="backslashreplace")
-    asked = parser().parse_args(arguments)
+    asked = parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
     try:
         with Client(asked.url) as client:
             status: int = asked.do(asked, Context(client, asked.json))
@@ -57,6 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """`--sort -best(loss)` as one word: argparse takes what begins with a hyphen for an option."""
+    made: list[str] = []
+    for word in arguments:
+        if made and made[-1] == "--sort" and word.startswith("-") and not word.startswith("--"):
+            made[-1] = f"--sort={word}"
+        else:
+            made.append(word)
+    return made
 
 
 if __name__ == "__main__":

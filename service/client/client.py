@@ -22,6 +22,7 @@ from service.client.views import (
     Reading,
     Replay,
     Run,
+    Storage,
     Verification,
     Worker,
 )
@@ -80,9 +81,23 @@ class Client:
         key = idempotency_key or secrets.token_hex(16)
         return Experiment.of(self.http.post("/v1/experiments", document, query, key))
 
-    def experiments(self, limit: int = 50) -> Iterator[ExperimentItem]:
-        """The newest experiments, fetched as they are asked for."""
-        return map(ExperimentItem.of, self._pages("/v1/experiments", limit))
+    def experiments(
+        self,
+        limit: int = 50,
+        *,
+        filter: str | None = None,
+        sort: str | None = None,
+        columns: Sequence[str] = (),
+        archived: bool = False,
+    ) -> Iterator[ExperimentItem]:
+        """The newest experiments, or the first in the order of `sort`, fetched as they are asked for.
+
+        `filter` like "optimizer.kind = adam AND best(val/loss) < 0.2"; `sort` like "-best(val/accuracy)"; `columns` are
+        fields of the spec and figures that each item shall have under `values`.
+        """
+        asked = {"filter": filter, "sort": sort, "columns": ",".join(columns) or None}
+        query = asked | {"archived": "true" if archived else None}
+        return map(ExperimentItem.of, self._pages("/v1/experiments", limit, query))
 
     def experiment(self, experiment_id: str) -> Experiment:
         """One experiment with its runs."""
@@ -92,15 +107,39 @@ class Client:
         """Cancel every run of it that has not ended."""
         return Experiment.of(self.http.post(f"/v1/experiments/{_part(experiment_id)}/cancel"))
 
+    def label(
+        self,
+        experiment_id: str,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
+    ) -> Experiment:
+        """Write what is given on it; the rest, and the posted spec, stay as they are."""
+        said = {"name": name, "tags": None if tags is None else list(tags), "notes": notes}
+        written = {key: value for key, value in said.items() if value is not None}
+        return Experiment.of(self.http.patch(f"/v1/experiments/{_part(experiment_id)}", written))
+
+    def archive(self, experiment_id: str, away: bool = True) -> Experiment:
+        """Put it away, so that lists leave it out, or bring it back."""
+        word = "archive" if away else "unarchive"
+        return Experiment.of(self.http.post(f"/v1/experiments/{_part(experiment_id)}/{word}"))
+
+    def storage(self, experiment_id: str | None = None, limit: int = 20) -> Storage:
+        """What the project, or one experiment, takes; the `limit` runs that take most are told one by one."""
+        return Storage.of(self.http.get("/v1/storage", {"experiment": experiment_id, "limit": limit}))
+
     def delete(self, experiment_id: str) -> None:
         """Delete it for good, with its runs, curves and checkpoints; refused while one of its runs has not ended."""
         self.http.delete(f"/v1/experiments/{_part(experiment_id)}")
 
     # Runs
 
-    def runs(self, limit: int = 50, state: str | None = None) -> Iterator[Run]:
-        """The newest runs, or the newest in one state."""
-        return map(Run.of, self._pages("/v1/runs", limit, {"state": state} if state else {}))
+    def runs(
+        self, limit: int = 50, state: str | None = None, *, filter: str | None = None, sort: str | None = None
+    ) -> Iterator[Run]:
+        """The newest runs, or the newest in one state; filtered and sorted as experiments are."""
+        return map(Run.of, self._pages("/v1/runs", limit, {"state": state, "filter": filter, "sort": sort}))
 
     def run(self, run_id: str) -> Run:
         """One run with the summaries of its series."""
@@ -228,10 +267,14 @@ class Client:
     # Comparisons
 
     def compare(
-        self, experiments: Sequence[str], series: Sequence[str] = ("val/loss", "loss"), **question: Any
+        self, experiments: Sequence[str] = (), series: Sequence[str] = ("val/loss", "loss"), **question: Any
     ) -> Comparison:
-        """Groups of runs against each other; `question` is whatever else a comparison can be asked."""
-        named = {"runs" if all(each.startswith("run_") for each in experiments) else "experiments": list(experiments)}
+        """Groups of runs against each other: of experiments or runs by id, or of all that `filter=` keeps.
+
+        `question` is whatever else a comparison can be asked.
+        """
+        kind = "runs" if all(each.startswith("run_") for each in experiments) else "experiments"
+        named = {kind: list(experiments)} if experiments else {}
         return Comparison.of(self.http.post("/v1/comparisons", {**named, "series": list(series), **question}))
 
     def comparison(self, comparison_id: str) -> Comparison:
@@ -303,7 +346,7 @@ class Client:
         """One kept state as a new folder (tensors.safetensors, state.json), checked against its hash."""
         return checkpoints.download(self.http, _part(run_id), self.checkpoints(run_id), step, Path(target))
 
-    def _pages(self, path: str, limit: int, query: Mapping[str, str] | None = None) -> Iterator[Json]:
+    def _pages(self, path: str, limit: int, query: Mapping[str, str | None] | None = None) -> Iterator[Json]:
         cursor: str | None = None
         while limit > 0:
             page = self.http.get(path, {**(query or {}), "limit": min(limit, PAGE), "cursor": cursor})

@@ -20,13 +20,17 @@ def is_id(text: str, prefix: str) -> bool:
     return text.startswith(f"{prefix}_") and PATTERN.fullmatch(text) is not None
 
 
-def experiment_id(client: "Client", text: str) -> str:
-    """The one experiment that is meant; `Unusable` where there is none, or more than one."""
+def experiment_id(client: "Client", text: str, archived: bool = False) -> str:
+    """The one experiment that is meant; `Unusable` where there is none, or more than one.
+
+    `archived`: one that was put away may be meant, too.
+    """
     if is_id(text, "exp"):
         return text
     if text == "latest":
         return next((item.id for item in client.experiments(limit=1)), "") or _none(text)
-    found = [item for item in client.experiments(limit=LOOKED_AT) if item.name == text or _ends(item.id, text)]
+    there = client.experiments(limit=LOOKED_AT, archived=archived)
+    found = [item for item in there if item.name == text or _ends(item.id, text)]
     if len(found) > 1:
         listed = ", ".join(item.id for item in found[:5])
         raise Unusable(f"{len(found)} experiments are called {text!r}: give an id ({listed})")

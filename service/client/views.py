@@ -129,6 +129,8 @@ class ExperimentItem(View):
     hash: str
     created_at: When = None
     runs: dict[str, int] = field(default_factory=dict)
+    tags: Annotated[tuple[str, ...], Read(tuple)] = ()
+    values: Json = field(default_factory=dict)  # of the columns that were asked for
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
 
@@ -142,6 +144,19 @@ class Comparison(View):
     difference: Json = field(default_factory=dict)
     ranking: Json = field(default_factory=dict)
     warnings: Annotated[tuple[Any, ...], Read(tuple)] = ()
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Storage(View):
+    """Bytes of points and of kept checkpoints; `greatest` has the runs that take most."""
+
+    runs: int
+    points: int
+    points_bytes: int
+    checkpoints: int
+    checkpoints_bytes: int
+    greatest: Annotated[tuple[Json, ...], Read(tuple)] = ()
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 
 

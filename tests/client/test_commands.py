@@ -69,6 +69,75 @@ def test_a_yaml_spec_is_checked_submitted_and_watched(
     assert events[-1]["event"] == "end"
 
 
+def test_lists_and_comparisons_take_the_filters_of_the_api(
+    saddle: Saddle, client: Client, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(YAML.replace("from yaml", "swept"))
+    for rate in ("1e-3", "3e-2"):
+        tagged = ["--set", f"optimizer.lr={rate}", "--set", 'tags=["filters"]']
+        assert saddle("submit", file, *tagged, "--name", f"swept {rate}", "--watch") == 0
+    capsys.readouterr()
+    mine = ("--filter", "tag = filters")
+    assert saddle("list", *mine, "--sort", "-best(val/accuracy)", "--columns", "optimizer.lr", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    accuracies = [each["values"]["best(val/accuracy)"] for each in found]
+    assert {each["values"]["optimizer.lr"] for each in found} == {1e-3, 3e-2}
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert len(accuracies) == 2
+    assert saddle("list", *mine, "--sort", "optimizer.lr") == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert "optimizer.lr" in head
+    assert [row.split()[3] for row in rows] == ["0.001", "0.03"]
+    assert saddle("list", "--runs", "--filter", "tag = filters AND step >= 20", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert saddle("list", "--filter", "tag = filters AND optimizer.lr > 1") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1, "the head alone"
+    assert saddle("compare", *mine, "--json", "--series", "val/loss") == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert {group["experiment_id"] for group in compared["groups"]} == {each["id"] for each in found}
+    assert saddle("list", "--filter", "optimizer.lrr > 1") == 2
+    assert "optimizer.lr" in capsys.readouterr().err
+    assert saddle("compare", "swept 1e-3", *mine) == 2
+    assert saddle("compare") == 2
+    assert "--filter" in capsys.readouterr().err
+    assert [each.id for each in client.experiments(filter="tag = filters", sort="created")] == sorted(
+        each["id"] for each in found
+    )
+
+
+def test_experiments_are_labelled_put_away_and_weighed(
+    saddle: Saddle, client: Client, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(YAML.replace("from yaml", "to be labelled"))
+    assert saddle("submit", file, "--set", 'tags=["a", "b"]', "--watch") == 0
+    assert saddle("label", "to be labelled", "--name", "labelled", "--tag", "c", "--untag", "a", "--notes", "why") == 0
+    assert "b, c" in capsys.readouterr().out
+    (item,) = client.experiments(filter="name = labelled")
+    found = client.experiment(item.id)
+    assert (found.name, found.raw["tags"], found.raw["notes"]) == ("labelled", ["b", "c"], "why")
+    assert found.spec["name"] == "to be labelled", "what was posted stays"
+    assert saddle("storage", "labelled", "--json") == 0
+    used = json.loads(capsys.readouterr().out)
+    assert (used["runs"], [each["run_id"] for each in used["greatest"]]) == (1, [found.runs[0].id])
+    assert used["points"] >= 40, "loss and rate of 20 steps"
+    assert saddle("storage") == 0
+    assert re.match(r"\d+ runs: \d+ points in [\d.]+ [kM]?B, ", capsys.readouterr().out)
+    assert saddle("archive", "labelled") == 0
+    assert "archived" in capsys.readouterr().out
+    assert saddle("show", "labelled") == 2
+    assert [each.id for each in client.experiments(filter="name = labelled", archived=True)] == [item.id]
+    assert saddle("unarchive", "labelled") == 0
+    assert saddle("show", "labelled") == 0
+    assert saddle("archive", "labelled") == 0
+    assert saddle("delete", "labelled", "--yes") == 0
+    capsys.readouterr()
+    for wrong in (["labelled"], ["x", "y", "--name", "z"], ["no such", "--tag", "t"]):
+        assert saddle("label", *wrong) == 2, wrong
+        assert capsys.readouterr().err.startswith("saddle: ")
+
+
 def test_what_is_wrong_is_said_and_the_exit_status_tells_the_kind(
     saddle: Saddle, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from service.client.commands import (
     delete,
     diagnose,
     export,
+    label,
     look,
     preview,
     submit,
@@ -33,5 +34,6 @@ COMMANDS: tuple[ModuleType, ...] = (
     preview,
     symptoms,
     upload,
+    label,
     delete,
 )

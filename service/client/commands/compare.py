@@ -13,7 +13,8 @@ def add(commands: Commands) -> None:
     """Declare it."""
     example = "saddle compare sgd momentum adam --series val/loss"
     parser = command(commands, "compare", do, "groups of runs over their seeds: figures, intervals, verdict", example)
-    parser.add_argument("what", nargs="+", help="experiments (ids, ends of ids, names), runs, or one stored comparison")
+    parser.add_argument("what", nargs="*", help="experiments (ids, ends of ids, names), runs, or one stored comparison")
+    parser.add_argument("--filter", help="instead of naming them: every experiment this holds for, like tag = sweep")
     parser.add_argument("--series", default="val/loss,loss", help="which, ranked by the first (default val/loss,loss)")
     parser.add_argument("--x", help="align on step, epoch, samples, wall_s, ... (default step)")
     parser.add_argument("--points", type=int, help="of a curve (default 200)")
@@ -28,6 +29,8 @@ def add(commands: Commands) -> None:
 def do(asked: argparse.Namespace, context: Context) -> int:
     """Ask, or read again what was asked."""
     client, what = context.client, asked.what
+    if bool(what) == bool(asked.filter):
+        raise Unusable("compare takes experiments, runs or a comparison by name, or a --filter that finds experiments")
     if len(what) == 1 and naming.is_id(what[0], "cmp"):
         found = client.comparison(what[0])
     else:
@@ -42,7 +45,7 @@ def do(asked: argparse.Namespace, context: Context) -> int:
 
 def question(asked: argparse.Namespace) -> dict[str, Any]:
     """What is asked besides experiments and series; what is not said is the server's to choose."""
-    names = ("x", "points", "group", "figure", "baseline", "smoothing")
+    names = ("filter", "x", "points", "group", "figure", "baseline", "smoothing")
     said = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
     return said | ({"target": target(asked.target)} if asked.target else {})
 

@@ -24,7 +24,7 @@ def do(asked: argparse.Namespace, context: Context) -> int:
     gone = []
     for what in asked.what:
         is_upload = naming.is_id(what, "dat")
-        thing = what if is_upload else naming.experiment_id(client, what)
+        thing = what if is_upload else naming.experiment_id(client, what, archived=True)
         described = thing if is_upload else _described(client, thing)
         if not asked.yes:
             print(f"saddle: would delete {plain(described)}", file=sys.stderr)

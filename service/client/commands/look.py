@@ -1,4 +1,4 @@
-"""`saddle list`, `show` and `workers`: what there is."""
+"""`saddle list`, `show`, `storage` and `workers`: what there is."""
 
 import argparse
 import json
@@ -14,8 +14,13 @@ PARTS = ("dataset", "model", "loss", "optimizer", "schedule", "batch_size", "epo
 
 def add(commands: Commands) -> None:
     """Declare them."""
-    parser = command(commands, "list", do_list, "the newest experiments, or runs", "saddle list --runs --state failed")
+    example = "saddle list --filter 'optimizer.kind = adam AND best(val/loss) < 0.2' --sort 'best(val/loss)'"
+    parser = command(commands, "list", do_list, "the newest experiments, or runs", example)
     parser.add_argument("--limit", type=int, default=20, help="how many (default 20)")
+    parser.add_argument("--filter", help="only those it holds for: state = failed, tag = sweep, last(loss) < 1, ...")
+    parser.add_argument("--sort", help="by a field or a figure, with - before it the greatest first")
+    parser.add_argument("--columns", default="", help="comma-separated fields of the spec and figures to show")
+    parser.add_argument("--archived", action="store_true", help="those that were put away, too")
     parser.add_argument("--runs", action="store_true", help="runs instead of experiments")
     parser.add_argument(
         "--state", choices=("queued", "running", "paused", "succeeded", "failed", "cancelled"), help="only such runs"
@@ -23,33 +28,51 @@ def add(commands: Commands) -> None:
     parser = command(commands, "show", do_show, "one experiment or run in full", "saddle show momentum:3")
     parser.add_argument("what", help="an id, the end of one, a name, NAME:SEED, or latest")
     parser.add_argument("--spec", action="store_true", help="the whole spec, to be changed and submitted again")
+    summary = "what the project's curves and checkpoints take, and the runs that take most"
+    parser = command(commands, "storage", do_storage, summary, "saddle storage momentum")
+    parser.add_argument("what", nargs="?", help="only one experiment: its id, the end of it, or its name")
+    parser.add_argument("--limit", type=int, default=20, help="how many runs (default 20)")
     command(commands, "workers", do_workers, "who trains, on what, and what", "saddle workers")
 
 
 def do_list(asked: argparse.Namespace, context: Context) -> int:
-    """Newest first."""
+    """Newest first, or as asked."""
+    client, order = context.client, {"filter": asked.filter, "sort": asked.sort}
     if asked.runs or asked.state:
-        runs = list(context.client.runs(asked.limit, asked.state))
+        runs = list(client.runs(asked.limit, asked.state, **order))
         context.emit([run.raw for run in runs]) if context.json else show_runs(context, runs)
         return 0
-    items = list(context.client.experiments(asked.limit))
+    columns = _columns(asked)
+    items = list(client.experiments(asked.limit, **order, columns=columns, archived=asked.archived))
     if context.json:
         context.emit([item.raw for item in items])
-    elif not items:
+    elif not items and not asked.filter:
         context.say("nothing here yet; begin with: saddle submit preset:digits-adam --watch")
     else:
         rows: list[Row] = [
             [
                 item.id,
                 item.name,
+                *(_cell(item.values.get(column)) for column in columns),
                 ", ".join(f"{n} {s}" for s, n in item.runs.items() if n),
                 age(item.created_at),
                 item.owner,
             ]
             for item in items
         ]
-        context.table(["experiment", "name", "runs", "age", "owner"], rows)
+        context.table(["experiment", "name", *columns, "runs", "age", "owner"], rows, columns)
     return 0
+
+
+def _columns(asked: argparse.Namespace) -> list[str]:
+    """What is asked for, and what the list is sorted by where that is no column already."""
+    named = [name.strip() for name in asked.columns.split(",") if name.strip()]
+    by = (asked.sort or "").removeprefix("-")
+    return named if by in named or not ("(" in by or "." in by) else [*named, by]
+
+
+def _cell(value: object) -> str | int | float | None:
+    return value if isinstance(value, str | int | float | None) else json.dumps(value)
 
 
 def do_show(asked: argparse.Namespace, context: Context) -> int:
@@ -122,6 +145,38 @@ def show_run(context: Context, run: Run, attempts: list[dict[str, object]]) -> N
             ["attempt", "worker", "from step", "ending", ""],
             [["-" if a.get(k) is None else str(a[k]) for k in keys] for a in attempts],
         )
+
+
+def do_storage(asked: argparse.Namespace, context: Context) -> int:
+    """The sum, then the greatest."""
+    client = context.client
+    found = client.storage(naming.experiment_id(client, asked.what, archived=True) if asked.what else None, asked.limit)
+    if context.json:
+        context.emit(found.raw)
+        return 0
+    context.say(
+        f"{found.runs} runs: {found.points} points in {_size(found.points_bytes)}, "
+        f"{found.checkpoints} checkpoints in {_size(found.checkpoints_bytes)}"
+    )
+    head = ["run", "experiment", "points", "in", "checkpoints", "in "]
+    rows: list[Row] = [
+        [
+            each["run_id"],
+            each["experiment_id"],
+            each["points"],
+            _size(each["points_bytes"]),
+            each["checkpoints"],
+            _size(each["checkpoints_bytes"]),
+        ]
+        for each in found.greatest
+    ]
+    context.table(head, rows, head[2:])
+    return 0
+
+
+def _size(of: int) -> str:
+    """Bytes for people."""
+    return f"{of} B" if of < 1000 else f"{of / 1e3:.1f} kB" if of < 1e6 else f"{of / 1e6:.1f} MB"
 
 
 def do_workers(asked: argparse.Namespace, context: Context) -> int:
