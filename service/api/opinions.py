@@ -52,6 +52,7 @@ def _facts(connection: Connection, principal: Principal, run: StoredRun, stored:
         failure=run.failure,
         siblings=seeds,
         final_of=final_of,
+        origin=run.origin_step,
     )
 
 

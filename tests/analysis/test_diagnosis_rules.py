@@ -1,14 +1,14 @@
 """Each rule against a drawn run that must set it off and one that nearly does."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from service.analysis import diagnosis
-from service.analysis.diagnosis.facts import Facts
+from service.analysis.diagnosis.facts import Facts, Series
 from service.analysis.diagnosis.finding import Clear, Found, Unknown
 from service.analysis.diagnosis.rules import RULES
 from service.analysis.diagnosis.thresholds import TABLE
@@ -73,6 +73,14 @@ class Case:
     level: str
     hit: Callable[[], Facts]
     miss: Callable[[], Facts]
+
+
+def going_on(loss: object, origin: int = 500, total: int = 2000) -> Facts:
+    """From another run's checkpoint."""
+    values = np.asarray(loss, dtype=np.float64)
+    at = np.arange(origin + 1, origin + 1 + len(values))
+    facts = drawn(None, {"steps": total}, step=int(at[-1]), state="succeeded")
+    return replace(facts, origin=origin, series={"loss": Series.exact(at, values)})
 
 
 CASES = [
@@ -395,3 +403,22 @@ def test_every_threshold_is_used_and_has_a_source() -> None:
     assert [each.key for each in TABLE if f'"{each.key}"' not in text] == []
     assert all(each.source and each.unit and each.meaning for each in TABLE)
     assert len({each.key for each in TABLE}) == len(TABLE)
+
+
+def test_what_goes_on_from_a_trained_state_is_not_blamed_for_its_small_losses() -> None:
+    """Batches of a trained model differ by a factor, and the first one may be the luckiest."""
+    loss = 0.0035 * np.exp(noise(0.5))
+    loss[0] = 0.0024
+    facts = going_on(loss)
+    assert isinstance(BY_ID["R2"].judge(facts), Clear)
+    assert isinstance(BY_ID["R6"].judge(facts), Clear)
+    assert isinstance(BY_ID["R19"].judge(facts), Clear | Unknown)
+    untrained = replace(facts, origin=0)
+    assert isinstance(BY_ID["R2"].judge(untrained), Found), "the same losses from the first step on are suspicious"
+
+
+def test_what_goes_on_at_too_high_a_rate_is() -> None:
+    for loss in (0.0035 * np.exp(np.minimum(AT, 400) / 60), flat(2.5, 0.01) - 2.49 * (AT < 10)):
+        found = BY_ID["R6"].judge(going_on(loss))
+        assert isinstance(found, Found)
+        assert found.verdict == "lr_above_stability"

@@ -101,6 +101,7 @@ class Facts:
     failure: Mapping[str, Any] | None = None
     siblings: Sequence[Sibling] = ()  # those that have ended, the run itself among them
     final_of: str = "loss"  # the series that the siblings' final values are of
+    origin: int = 0  # the step of the checkpoint it began from, another run's; 0: it began untrained
     stopped: bool = field(default=False)  # by a rule of the spec, before its last step
 
     @property

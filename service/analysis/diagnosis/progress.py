@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from service.analysis.diagnosis.facts import Facts
-from service.analysis.diagnosis.trend import tail, window
+from service.analysis.diagnosis.trend import mean, tail, window
 
 
 class Reference(NamedTuple):
@@ -41,7 +41,15 @@ def _implied(facts: Facts) -> Reference | None:
 
 
 def first_loss(facts: Facts) -> Reference | None:
-    """The loss before any update: on the training rows where it was measured, else of the first batch."""
+    """The loss before any update: on the training rows where it was measured, else of the first batch.
+
+    What goes on from another run's checkpoint has no such loss: there it is the mean of its first steps, for a trained
+    model's losses are small, and one batch's may be half of another's.
+    """
+    if facts.origin:
+        began = facts.get("loss")
+        found = None if began is None else mean(began.between(0, began.steps[0] + window(facts) - 1))
+        return None if found is None else Reference(found.value, f"mean of the first steps after {facts.origin}")
     reading = facts.reading("start")
     measured = None if reading is None else reading.data.get("initial_loss")
     if reading is not None and isinstance(measured, int | float) and math.isfinite(measured):
@@ -65,8 +73,14 @@ def learned(facts: Facts) -> float | None:
 
 
 def scale(facts: Facts) -> float | None:
-    """What counts as much: the first loss above the least one, or the trivial one where the start was worse."""
-    known = [each.value for each in (first_loss(facts), trivial(facts)) if each is not None]
+    """What counts as much: the first loss above the least one, or the trivial one where the start was worse.
+
+    For what goes on from another run's checkpoint it is the trivial loss above the least one.
+    """
+    before, nothing = first_loss(facts), trivial(facts)
+    if facts.origin and nothing is not None:
+        before = None  # it began near its best
+    known = [each.value for each in (before, nothing) if each is not None]
     if not known:
         return None
     found = min(known) - (facts.plan.floor or 0.0)

@@ -134,7 +134,8 @@ def _worse(facts: Facts) -> Rise | None:
         return None
     at = before.value + limit("R6.worse") * much
     seen = evidence("loss now", now.value, ">", "R6.worse", series="loss", steps=now.steps, at=at)
-    return Rise("The loss is higher than before the first step", now.steps, [seen], 0.85)
+    where = f"than when it went on from step {facts.origin}" if facts.origin else "than before the first step"
+    return Rise(f"The loss is higher {where}", now.steps, [seen], 0.85)
 
 
 def _blown_up(facts: Facts) -> Rise | None:

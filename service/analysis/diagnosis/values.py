@@ -99,6 +99,8 @@ def _remedy(facts: Facts, verdict: str) -> remedies.Patch:
 
 def start(facts: Facts) -> Outcome:
     """R2: the first loss against that of a model that knows nothing yet."""
+    if facts.origin:
+        return Clear(f"it goes on from step {facts.origin} of another run.")
     before, reference = first_loss(facts), trivial(facts)
     if before is None:
         return Unknown("there is no first loss yet.")
