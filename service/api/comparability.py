@@ -10,7 +10,7 @@ from service.api.comparison_views import Comparability, Mismatch
 from service.api.grouping import Member, Trial
 from service.api.views import Json
 from service.db.runs import StoredRun
-from service.lifecycle import TERMINAL
+from service.lifecycle import TERMINAL, Relation
 
 Severity = Literal["fatal", "unfair", "noted"]
 SPLIT = ("validation", "test", "split_seed")
@@ -180,6 +180,13 @@ def warnings(evidence: Evidence, report: Comparability) -> list[str]:
         told.append(f"{open_runs} of the runs have not ended: figures will change.")
     if diverged := sum(map(ended_diverged, runs)):
         told.append(f"{diverged} of the runs diverged: they are counted, and in no mean.")
+    joined = [run for run in runs if run.relation is Relation.RETRY and run.origin_step]
+    if joined:
+        first = joined[0]
+        told.append(
+            f"{len(joined)} of the runs are retries from a checkpoint: figures and curves leave out what the run "
+            f"before did up to there (of {first.id} the first {first.origin_step} steps)."
+        )
     told += without_effect(evidence)
     for name in evidence.question.series:
         without = [m.label for m in evidence.members if not any(name in evidence.summaries[run.id] for run in m.runs)]

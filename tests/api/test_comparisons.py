@@ -95,6 +95,20 @@ def test_a_diverged_seed_is_counted_and_in_no_mean(client: TestClient, submit: S
     assert group["series"]["loss"]["curve"]["n"] == [2, 2, 1]
 
 
+def test_a_retry_from_a_checkpoint_is_said_to_lack_its_beginning(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    posted = submit(steps=3)
+    held = worker.claim()
+    worker.save(held, 2, {"loss": pack([1, 2], [3.0, 2.0])})
+    worker.finish(held, {}, State.FAILED, {"code": "crashed", "detail": "x"})
+    run = client.post(f"/v1/runs/{held.run_id}/retry").json()["id"]
+    worker.finish(worker.claim(), {"loss": pack([3], [1.0])})
+    view = client.post("/v1/comparisons", json={"experiments": [posted["id"]], "series": ["loss"]}).json()
+    (told,) = [each for each in view["warnings"] if "retries" in each]
+    assert f"of {run} the first 2 steps" in told
+
+
 def test_an_unfair_comparison_is_warned_about(client: TestClient, train: Callable[..., str], submit: Submit) -> None:
     ids = [train([0.1, 0.2]), train([0.1], dataset={"kind": "iris", "split_seed": 1}, steps=50), submit(steps=50)["id"]]
     told = " ".join(client.post("/v1/comparisons", json={"experiments": ids}).json()["warnings"])

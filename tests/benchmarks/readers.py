@@ -62,6 +62,9 @@ async def connection(port: int, path: str, key: str, ready: asyncio.Semaphore, h
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n".encode() + again + b"\r\n")
+        if b" 200 " not in await reader.readline():  # not ready yet: as a client would, ask again in a moment
+            writer.close()
+            return False
         await reader.readuntil(b"retry: 1000\n\n")
         heard.connected, heard.back = heard.connected + 1, time.perf_counter()
         ready.release()

@@ -239,5 +239,5 @@ class Drive:
         session.verdict.violations += earlier
         unexplained(session)
         session.repeats = self.people.repeats
-        session.fenced = sum(w.log.read_text(errors="replace").count("lost the lease") for w in self.stack.workers)
+        session.fenced = sum(w.log.read_text(errors="replace").count("the lease is lost") for w in self.stack.workers)
         session.ended_badly = {p.name: len(p.ended_badly) for p in self.stack.processes if p.ended_badly}
