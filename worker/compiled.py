@@ -5,7 +5,7 @@ Guards are skipped: what they would look at (shapes, modes, settings) is fixed b
 took a third of a small one. So what is translated is forgotten when the next training begins.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ import torch._inductor.config
 from torch import Tensor, nn
 from torch._inductor.cpp_builder import get_cpp_compiler
 from torch._inductor.exc import InvalidCxxCompiler
+from torch.func import functional_call, grad_and_value
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import SGD, Optimizer
 
 from service.errors import RunFailure
@@ -46,21 +48,45 @@ def translated(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class CompiledGradients(Gradients):
-    """Forward and backward over whole batches, translated; the smaller last batch of an epoch goes the plain way."""
+    """Forward and backward over whole batches as one graph; the smaller last batch of an epoch goes the plain way.
+
+    Gradients are taken within the graph (torch.func), not by autograd around it, whose bookkeeping takes longer than a
+    small step. What a forward pass changes, the running statistics of batch normalisation, goes in and comes out again.
+    """
 
     def __init__(self, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision) -> None:
         begin()
         super().__init__(model, criterion, batches, precision, pieces=1)
-        self.trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.statistics = {
+            f"{path}.{name}" if path else name: buffer
+            for path, module in model.named_modules()
+            if isinstance(module, _NormBase)
+            for name, buffer in module.named_buffers(recurse=False)
+        }
+        self.trained = self._trained()
         self.translated = translated(self._loss_and_gradients)
+
+    def _trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that the loss depends on: the others have no gradient, which is not the same as none of it."""
+        known = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
+        x, y = self.batches.batch(1)
+        on_gpu = [x.device] if x.is_cuda else []
+        with torch.random.fork_rng(devices=on_gpu), torch.enable_grad():
+            loss, _ = self._loss(known, [each.clone() for each in self.statistics.values()], x[:2], y[:2])
+            found = torch.autograd.grad(loss, list(known.values()), allow_unused=True)
+        return {name: each for (name, each), own in zip(known.items(), found, strict=True) if own is not None}
 
     def compute(self, step: int) -> Tensor:
         """Gradients of update `step`; returns the mean loss of the batch, detached."""
         x, y = self.batches.batch(step)
         if len(x) != self.batches.rows:
             return self._plainly(x, y)
-        loss, gradients = self.translated(x, y)
-        for parameter, gradient in zip(self.trained, gradients, strict=True):
+        weights, statistics = [each.detach() for each in self.trained.values()], list(self.statistics.values())
+        with torch.no_grad():
+            loss, gradients, changed = self.translated(weights, statistics, x, y)
+            for old, new in zip(statistics, changed, strict=True):
+                old.copy_(new)
+        for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
             parameter.grad = gradient
         return loss  # type: ignore[no-any-return]
 
@@ -68,10 +94,23 @@ class CompiledGradients(Gradients):
         self.model.zero_grad(set_to_none=True)
         return self._backward((x, y), None)
 
-    def _loss_and_gradients(self, x: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    def _loss_and_gradients(
+        self, weights: list[Tensor], statistics: list[Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        def loss_of(weights: list[Tensor], statistics: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            return self._loss(dict(zip(self.trained, weights, strict=True)), statistics, x, y)
+
+        fresh = [each.clone() for each in statistics]
+        gradients, (loss, changed) = grad_and_value(loss_of, has_aux=True)(weights, fresh)
+        return loss, gradients, changed
+
+    def _loss(
+        self, weights: Mapping[str, Tensor], statistics: list[Tensor], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The mean loss with these weights; `statistics` are changed as the forward pass does."""
+        given = {**weights, **dict(zip(self.statistics, statistics, strict=True))}
         with self.precision.forward():
-            loss = self.criterion(self.model(x), y)
-        return loss.detach(), torch.autograd.grad(loss, self.trained, allow_unused=True)
+            return self.criterion(functional_call(self.model, given, (x,)), y), statistics
 
 
 class CompiledStep:
