@@ -24,8 +24,6 @@ def test_twenty_faults_lose_double_and_falsify_nothing() -> None:
     done = harness("--faults", "20", "--seed", "4", "--kinds", SHORT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"\*\*forbidden\*\* \| \*\*0\*\*", done.stdout)
-    if re.search(r"\| worker_zombie \| [1-9]", done.stdout):
-        assert re.search(r"fenced zombies \| [1-9]", done.stdout), "it came back past its lease"
 
 
 @pytest.mark.parametrize("mutant", ["no_fence", "no_key"])
