@@ -120,7 +120,7 @@ def test_what_the_loss_does_not_depend_on_has_no_gradient() -> None:
 
 
 @needs_compiler
-@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
 def test_the_update_itself_is_translated(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the first ones torch's own `step` is not walked through any more."""
     training = fresh(optimizer={"kind": kind, "lr": 0.01}, steps=8, compile=True)
