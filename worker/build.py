@@ -85,7 +85,7 @@ def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.dev
         arguments: list[Any] = [_arguments(group, parameters) for group in own]
         if len(groups) == 1 or optimizer.searches:
             arguments = arguments[0]["params"]
-        made.append(build(optimizer, arguments, **optimizer_policy(optimizer, device, experiment.compile)))
+        made.append(build(optimizer, arguments, **optimizer_policy(optimizer, device)))
     return made
 
 
@@ -122,7 +122,6 @@ def layout_of(model: nn.Module) -> tuple[Parameter, ...]:
 
 def optimizer_policies(experiment: Experiment, device: torch.device) -> dict[str, Any]:
     """The switches of every optimizer: those of /optimizer, and under its position those of each rule's own."""
-    compiled = experiment.compile
-    policies: dict[str, Any] = optimizer_policy(experiment.optimizer, device, compiled)
+    policies: dict[str, Any] = optimizer_policy(experiment.optimizer, device)
     own = ((at, rule.optimizer) for at, rule in enumerate(experiment.groups) if rule.optimizer)
-    return policies | {f"groups/{at}": optimizer_policy(each, device, compiled) for at, each in own}
+    return policies | {f"groups/{at}": optimizer_policy(each, device) for at, each in own}

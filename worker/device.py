@@ -26,17 +26,14 @@ def devices() -> list[str]:
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
 
 
-def optimizer_policy(optimizer: Optimizer_, device: torch.device, compiled: bool = False) -> dict[str, bool]:
+def optimizer_policy(optimizer: Optimizer_, device: torch.device) -> dict[str, bool]:
     """The implementation switches of an optimizer; recorded with the attempt, because they decide the last bit.
 
     On the CPU (MLP of 8.9k parameters, batch 128, one thread, us a step with default | plain loop | foreach | fused):
     SGD 374 | 361 | 380 | 374, AdamW 589 | 566 | 563 | 426, RMSprop 502 | 489 | 498 | -, Adagrad 484 | 465 | 500 | 415.
     The plain loop equals torch's default bit for bit. Fused differs from it in the last bit (it is as deterministic),
-    so it is taken only where it saves a quarter of the step. A compiled update is made of the plain loop:
-    torch's compiler leaves the fused form as it is, and foreach refuses a rate that is a tensor.
+    so it is taken only where it saves a quarter of the step.
     """
-    if compiled:
-        return {"foreach": False}
     on_cpu = device.type == "cpu"
     if optimizer.kind in (FUSED_ON_CPU if on_cpu else FUSED_ON_CUDA):
         return {"fused": True}

@@ -14,7 +14,7 @@ from worker.data.split import split
 from worker.device import make_deterministic
 from worker.evaluate import Validation, criterion_of, on_device
 from worker.gradients import Gradients
-from worker.mechanics import Mechanics, updates_of
+from worker.mechanics import Mechanics
 from worker.optim.modes import measured_weights, train_mode
 from worker.optim.stepping import update_of
 from worker.probes.watching import Probes
@@ -46,7 +46,7 @@ class Training:
         self.batches = Batches.of(spec, *on_device(parts.train, spec.loss, device), seed)
         self.rates = Rates(spec, self.optimizers)
         self.mechanics = Mechanics(spec, self.model, self.criterion, self.optimizers, self.batches, device)
-        self.updates = updates_of(spec, self.optimizers)
+        self.updates = [update_of(optimizer) for optimizer in self.optimizers]
         self.validation = Validation.of(spec, parts.validation, device)
         self.probes = Probes(spec)
         self.test = parts.test  # rows as they were read: looked at once, at the end
@@ -54,8 +54,9 @@ class Training:
     def plainly(self) -> None:
         """Go on without translated code, whose insides nobody can look at; the last bits differ from then on."""
         mechanics = self.mechanics
-        plain = Gradients(self.model, self.criterion, self.batches, mechanics.precision, self.spec.accumulate)
-        mechanics.gradients, self.updates = plain, [update_of(optimizer) for optimizer in self.optimizers]
+        mechanics.gradients = Gradients(
+            self.model, self.criterion, self.batches, mechanics.precision, self.spec.accumulate
+        )
 
     @property
     def ended(self) -> dict[str, Any] | None:

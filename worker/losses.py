@@ -1,5 +1,6 @@
 """Losses that torch does not have, or has for other inputs; each is the mean over the batch."""
 
+import math
 from typing import Any
 
 import torch
@@ -17,8 +18,7 @@ class SoftmaxMSE(nn.Module):
 
     def forward(self, logits: Tensor, classes: Tensor) -> Tensor:
         """logits (B, K), classes (B,) -> their mean, between 0 and 2."""
-        wanted = functional.one_hot(classes, logits.shape[1])
-        return (logits.softmax(1) - wanted).square().sum(1).mean()
+        return (logits.softmax(1) - one_hot(classes, logits.shape[1])).square().sum(1).mean()
 
 
 class KLDiv(nn.Module):
@@ -32,7 +32,7 @@ class KLDiv(nn.Module):
         """logits (B, K), y (B, K) distributions or (B,) classes."""
         if not y.is_floating_point():
             smoothing = self.smoothing or 0.0
-            y = functional.one_hot(y, logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
+            y = one_hot(y, logits.shape[1]) * (1 - smoothing) + smoothing / logits.shape[1]
         found = logits.log_softmax(1)  # of log-probabilities: themselves
         return functional.kl_div(found, y, reduction="batchmean", log_target=self.log_target)
 
@@ -60,6 +60,11 @@ class SoftMargin(nn.Module):
         return functional.softplus(-sides(y) * logits).mean()  # torch's soft_margin_loss overflows at z = -89
 
 
+def one_hot(classes: Tensor, columns: int) -> Tensor:
+    """(B,) -> (B, columns) of 0 and 1, in the default type. torch's looks at the classes, and waits for the device."""
+    return (classes.unsqueeze(1) == torch.arange(columns, device=classes.device)).to(torch.get_default_dtype())
+
+
 def sides(y: Tensor) -> Tensor:
     """-1 for class 0, 1 for class 1."""
     return 2 * y - 1
@@ -75,7 +80,9 @@ class GaussianNLL(nn.Module):
     def forward(self, outputs: Tensor, y: Tensor) -> Tensor:
         """outputs (B, 2): mean and log-variance; y (B, 1)."""
         mean, variance = outputs[:, :1], outputs[:, 1:].exp()
-        return functional.gaussian_nll_loss(mean, y, variance, full=self.full, eps=self.eps)
+        variance = variance + (variance.clamp(min=self.eps) - variance).detach()  # its gradient is as if not bounded
+        found = 0.5 * (variance.log() + (mean - y).square() / variance)  # torch's waits to see that no variance is < 0
+        return found.mean() + (0.5 * math.log(2 * math.pi) if self.full else 0.0)
 
 
 def mass(criterion: nn.Module, y: Tensor) -> Tensor | int:

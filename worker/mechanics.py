@@ -1,6 +1,6 @@
 """How a run makes its steps: the parts that a spec may add to the plain loop, and their state in one place."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,6 @@ from worker.data.batches import Batches
 from worker.data.split import Rows
 from worker.evaluate import Validation
 from worker.gradients import Gradients
-from worker.optim.stepping import update_of
 from worker.precision import Precision
 from worker.stopping import Stopping
 
@@ -74,15 +73,6 @@ class Mechanics:
         self.clipping.clipped.copy_(tensors["clipped"])
         self.precision.load(document["precision"])
         self.stopping.load(document["stopping"])
-
-
-def updates_of(spec: Experiment, optimizers: Sequence[Optimizer]) -> list[Callable[[], Any]]:
-    """What changes the weights once their gradients are there, one for each optimizer."""
-    if not spec.compile:
-        return [update_of(optimizer) for optimizer in optimizers]
-    from worker.compiled import CompiledStep  # noqa: PLC0415  takes a second to load
-
-    return [CompiledStep(optimizer) for optimizer in optimizers]
 
 
 def gradients_of(

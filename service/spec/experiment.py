@@ -115,7 +115,7 @@ class Experiment(Part):
     precision: Precision = Field("fp32", description="of the forward pass; the weights stay fp32")
     compile: bool = Field(
         False,
-        description="translate the whole step to machine code (torch.compile): some seconds at the start, then faster;"
+        description="translate forward and backward to machine code: some seconds at the start, then faster;"
         " the last bits differ from a run without",
     )
     average: Average | None = Field(None, description="weights measured beside the model's own, as average/val/...")

@@ -45,15 +45,12 @@ def _sparse(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _compiled(experiment: Experiment) -> Iterator[Problem]:
-    """What `compile` cannot translate: it takes one whole batch, and numbers that only the rate changes."""
+    """What `compile` cannot translate: it takes one whole batch."""
     if not experiment.compile:
         return
-    kinds = sorted(each.kind for each in _optimizers(experiment) if not each.compiles)
     reasons = {
-        "/optimizer/kind": f"{', '.join(kinds)} cannot be translated" if kinds else "",
         "/precision": "fp16's scale is decided on the host at every step" if experiment.precision == "fp16" else "",
         "/accumulate": "a batch is translated whole" if experiment.accumulate > 1 else "",
-        "/schedule": "the momentum that it cycles would stand still" if experiment.schedule.cycles else "",
         "/model": "its sparse gradients cannot be translated" if any(p.sparse for p in experiment.layout or ()) else "",
         "/dataset": "an objective has no batch" if experiment.dataset.facts.task == "objective" else "",
     }

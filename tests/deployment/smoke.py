@@ -83,14 +83,15 @@ class Api:
 
 
 def one_pass(api: Api) -> dict[str, str]:
-    """Train each preset, compare them; the digest of each run's curve."""
-    made = [api.ask("/v1/experiments", api.ask(f"/v1/presets/{preset}")) for preset in PRESETS]
+    """Train each preset, and one of them as machine code, compare them; the digest of each run's curve."""
+    specs = [api.ask(f"/v1/presets/{preset}") for preset in PRESETS]
+    made = [api.ask("/v1/experiments", spec) for spec in [*specs, specs[0] | {"compile": True}]]
     runs = [[api.ended(run["id"]) for run in experiment["runs"]] for experiment in made]
     workers = {run.get("worker") for group in runs for run in group} - {None}
     compared = api.ask("/v1/comparisons", {"experiments": [experiment["id"] for experiment in made]})
     again = api.ask(f"/v1/comparisons/{compared['id']}")
-    if len(compared["groups"]) != len(PRESETS) or again["groups"] != compared["groups"]:
-        sys.exit(f"smoke: the comparison is not one of {len(PRESETS)} experiments: {json.dumps(compared)[:2000]}")
+    if len(compared["groups"]) != len(made) or again["groups"] != compared["groups"]:
+        sys.exit(f"smoke: the comparison is not one of {len(made)} experiments: {json.dumps(compared)[:2000]}")
     digests = {run["id"]: api.curve(run["id"]) for group in runs for run in group}
     print(f"smoke: {len(digests)} runs of {', '.join(PRESETS)} trained and compared; workers: {sorted(workers) or '?'}")
     return digests

@@ -88,6 +88,18 @@ def test_gaussian_nll_is_a_normal_distributions(full: bool) -> None:
     assert made(kind="gaussian_nll", full=full)(outputs, y).item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_gaussian_nll_and_its_gradient_are_torchs_where_a_variance_is_too_small_too(full: bool) -> None:
+    outputs, y = rows(columns=2)[0], torch.linspace(-2, 2, 20).unsqueeze(1)
+    outputs[:3, 1] = -20.0
+    ours, theirs = outputs.clone().requires_grad_(), outputs.clone().requires_grad_()
+    made(kind="gaussian_nll", full=full, eps=1e-3)(ours, y).backward()
+    variance = theirs[:, 1:].exp()
+    torch.nn.functional.gaussian_nll_loss(theirs[:, :1], y, variance, full=full, eps=1e-3).backward()
+    assert (variance < 1e-3).sum() >= 3
+    torch.testing.assert_close(ours.grad, theirs.grad)
+
+
 def test_where_softmax_is_flat_its_squared_error_teaches_nothing_and_cross_entropy_does() -> None:
     norms = []
     for kind in ("softmax_mse", "cross_entropy"):

@@ -14,7 +14,6 @@ class Adagrad(Optimizer_):
     """Step divided by the root of the sum of all squared gradients so far."""
 
     target = "torch.optim:Adagrad"
-    compiles = True
     left_out = policy("foreach", "fused", "differentiable")
     sparse = True
     keeps = 1
@@ -33,7 +32,6 @@ class RMSprop(Optimizer_):
     """Step divided by a running root mean square of gradients, seeded with zero as torch does."""
 
     target = "torch.optim:RMSprop"
-    compiles = True
     left_out = SLOW
     formula = "v = alpha*v + (1-alpha)*g^2;  p -= lr * g / (sqrt(v) + eps)"
     paper = "Tieleman & Hinton 2012, Coursera lecture 6.5"

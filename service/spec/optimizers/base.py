@@ -25,7 +25,6 @@ class Optimizer_(Component):
     searches: ClassVar[bool] = False  # asks for several gradients an update, and takes all parameters in one group
     sparse: ClassVar[bool] = False  # can use the sparse gradient of an Embedding(sparse=True)
     whole_batches: ClassVar[str] = ""  # what goes wrong with a part of the rows at a time
-    compiles: ClassVar[bool] = False  # its update can be translated: all that changes from step to step is tensors
     keeps_rate: ClassVar[str] = ""  # why a schedule of the rate is probably not meant
 
     keeps: ClassVar[float] = 2  # numbers for each parameter

@@ -18,7 +18,6 @@ class SGD(Optimizer_):
     """Stochastic gradient descent with heavy-ball or Nesterov momentum; weight decay enters the gradient (L2)."""
 
     target = "torch.optim:SGD"
-    compiles = True
     left_out = policy("foreach", "fused", "differentiable")
     sparse = True
     formula = "buf = momentum*buf + (1-dampening)*g;  p -= lr*buf"

@@ -15,7 +15,6 @@ class Adam(Optimizer_):
     """Adaptive moments; weight decay enters the gradient (L2). amsgrad keeps the largest second moment."""
 
     target = "torch.optim:Adam"
-    compiles = True
     left_out = EVERY | {"decoupled_weight_decay": "choose adamw, which is the same thing by its own name"}
     formula = "p -= lr * m_hat / (sqrt(v_hat) + eps)"
     paper = "Kingma & Ba 2015, arXiv:1412.6980; Reddi et al. 2018, arXiv:1904.09237 (amsgrad)"
@@ -31,7 +30,6 @@ class AdamW(Optimizer_):
     """Adam with decoupled weight decay: p *= 1 - lr*weight_decay before the step."""
 
     target = "torch.optim:AdamW"
-    compiles = True
     decoupled = True
     formula = "p -= lr * weight_decay * p;  p -= lr * m_hat / (sqrt(v_hat) + eps)"
     paper = "Loshchilov & Hutter 2019, arXiv:1711.05101"
