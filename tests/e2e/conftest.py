@@ -18,9 +18,12 @@ from typing import Any
 import httpx2 as httpx
 import psycopg
 import pytest
+import torch
 
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
+from service.spec.experiment import Experiment
+from worker.loop import prepare, train
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {  # the protocol's clock, ten times as fast as in a deployment
@@ -29,7 +32,9 @@ QUICK = {  # the protocol's clock, ten times as fast as in a deployment
     "SADDLE_REAP_S": "0.5",
     "SADDLE_POLL_S": "1",
     "SADDLE_FLUSH_S": "0.05",
+    "SADDLE_SPARES": "0",  # each would cost seconds of importing torch; tests/worker/test_supervision.py has them
 }
+TEMPLATE = "e2e_template"
 
 
 def free_port() -> int:
@@ -142,59 +147,78 @@ def servers() -> Iterator[tuple[EmbeddedPostgres, EmbeddedValkey]]:
             yield postgres, valkey
 
 
-@pytest.fixture
-def database_url(servers: tuple[EmbeddedPostgres, EmbeddedValkey]) -> Iterator[str]:
-    """A database of its own on the durable server, so that a test may break what it likes."""
+@pytest.fixture(scope="session")
+def template(servers: tuple[EmbeddedPostgres, EmbeddedValkey]) -> str:
+    """Makes the database that all others are copied from; returns the key that is valid in each."""
     postgres, _ = servers
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
+        session.execute(f"CREATE DATABASE {TEMPLATE}")
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("SADDLE_")}
+    environment = plain | {"SADDLE_DATABASE_URL": postgres.url.replace("/saddle?", f"/{TEMPLATE}?")}
+    said = [
+        subprocess.run(
+            [sys.executable, "-m", "service.db", *command],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+        for command in (["upgrade"], ["key", "--project", "e2e"])
+    ]
+    return said[-1].strip()
+
+
+@pytest.fixture
+def database_url(servers: tuple[EmbeddedPostgres, EmbeddedValkey], template: str) -> Iterator[str]:
+    """A database of its own on the durable server, so that a test may break what it likes."""
+    with database(servers[0]) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def database(postgres: EmbeddedPostgres) -> Iterator[str]:
     name = f"e2e_{secrets.token_hex(4)}"
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
-        session.execute(f"CREATE DATABASE {name}")
+        session.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     yield postgres.url.replace("/saddle?", f"/{name}?")
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
         session.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def stack_on(database_url: str, broker_url: str | None, home: Path) -> Stack:
+def stack_on(database_url: str, broker_url: str | None, home: Path, key: str) -> Stack:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SADDLE_")} | QUICK
     environment |= {"SADDLE_DATABASE_URL": database_url, "SADDLE_DATA_DIR": str(home / "data")}
     if broker_url:
         environment["SADDLE_BROKER_URL"] = broker_url
     stack = Stack(home, environment)
-    assert stack.start("service.db", "upgrade").wait(PATIENCE_S) == 0
-    key = subprocess.run(
-        [sys.executable, "-m", "service.db", "key", "--project", "e2e"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    stack.http.headers["Authorization"] = f"Bearer {key.stdout.strip()}"
+    stack.http.headers["Authorization"] = f"Bearer {key}"
     return stack
 
 
 @pytest.fixture(scope="session")
 def stack(
-    servers: tuple[EmbeddedPostgres, EmbeddedValkey], tmp_path_factory: pytest.TempPathFactory
+    servers: tuple[EmbeddedPostgres, EmbeddedValkey], template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """One API and one worker, shared by the tests that break nothing."""
     postgres, valkey = servers
-    made = stack_on(postgres.url, valkey.url, tmp_path_factory.mktemp("stack"))
-    made.start_api()
-    made.start_worker()
-    yield made
-    made.end()
+    with database(postgres) as url:
+        made = stack_on(url, valkey.url, tmp_path_factory.mktemp("stack"), template)
+        made.start_api()
+        made.start_worker()
+        yield made
+        made.end()
 
 
 @pytest.fixture
 def own_stack(
-    servers: tuple[EmbeddedPostgres, EmbeddedValkey], database_url: str, tmp_path: Path
+    servers: tuple[EmbeddedPostgres, EmbeddedValkey], database_url: str, template: str, tmp_path: Path
 ) -> Iterator[Callable[..., Stack]]:
     """A stack on a database of its own, for tests that break things; nothing of it is started yet."""
     made: list[Stack] = []
 
     def make(broker: bool = True) -> Stack:
-        made.append(stack_on(database_url, servers[1].url if broker else None, tmp_path))
+        made.append(stack_on(database_url, servers[1].url if broker else None, tmp_path, template))
         return made[-1]
 
     yield make
@@ -211,6 +235,17 @@ SPEC: dict[str, Any] = {
     "batch_size": 32,
     "epochs": 4,
 }
+
+
+Curve = tuple[list[int], list[float]]
+
+
+def undisturbed(changes: dict[str, Any]) -> Curve:
+    """Steps and losses of the spec with these changes, its first seed, trained in this process."""
+    torch.set_num_threads(1)
+    made = Experiment.model_validate_json(json.dumps(SPEC | changes))
+    losses = [step.loss.item() for step in train(prepare(made, made.seeds[0], torch.device("cpu")))]
+    return list(range(1, made.total_steps + 1)), losses
 
 
 @pytest.fixture

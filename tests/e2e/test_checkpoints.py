@@ -1,6 +1,5 @@
 """Checkpoints of real runs: damaged ones are passed over, full disks end nothing, left-overs go, buckets serve."""
 
-import json
 import resource
 import signal
 from collections.abc import Callable
@@ -9,12 +8,8 @@ from typing import Any
 
 import psycopg
 import pytest
-import torch
 
-from service.spec.experiment import Experiment
-from worker.loop import prepare, train
-
-from .conftest import SPEC, until
+from .conftest import Curve, undisturbed, until
 
 SLOW = {
     "batch_size": 2,
@@ -27,12 +22,9 @@ TOTAL = 4 * 719
 
 
 @pytest.fixture(scope="module")
-def whole() -> tuple[list[int], list[float]]:
+def whole() -> Curve:
     """The curve of the spec when nothing goes wrong, computed here."""
-    torch.set_num_threads(1)
-    made = Experiment.model_validate_json(json.dumps(SPEC | SLOW))
-    losses = [step.loss.item() for step in train(prepare(made, 3, torch.device("cpu")))]
-    return list(range(1, TOTAL + 1)), losses
+    return undisturbed(SLOW)
 
 
 def events(stack: Any, run: str, kind: str) -> list[dict[str, Any]]:

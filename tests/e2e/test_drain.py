@@ -18,7 +18,6 @@ def test_runs_survive_every_way_to_stop_a_worker_without_a_step_repeated(
     own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]]
 ) -> None:
     stack = own_stack()
-    stack.environment["SADDLE_SPARES"] = "0"
     stack.start_api()
     run = stack.post("/v1/experiments", spec(name="stopped often", **LONG))["runs"][0]["id"]
     cuts: list[tuple[list[int], int]] = [
@@ -58,7 +57,7 @@ def test_a_worker_without_its_database_saves_stops_and_goes_on_later(
     own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], servers: Any
 ) -> None:
     stack = own_stack()
-    stack.environment |= {"SADDLE_FENCE_S": "1", "SADDLE_LEASE_WINDOW_S": "10", "SADDLE_SPARES": "0"}
+    stack.environment |= {"SADDLE_FENCE_S": "1", "SADDLE_LEASE_WINDOW_S": "10"}
     stack.start_api()
     stack.start_worker()
     run = stack.post("/v1/experiments", spec(name="alone", **LONG))["runs"][0]["id"]

@@ -9,25 +9,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from .conftest import Curve, undisturbed
+
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINTED = {"epochs": 40, "checkpoint": {"every_steps": 50}, "seeds": [3]}
 TOTAL = 40 * 45
 
 
-def reference(stack: Any, spec: Callable[..., dict[str, Any]]) -> tuple[list[int], list[float]]:
-    """The curve of the same spec when nothing goes wrong."""
-    run = stack.post("/v1/experiments", spec(name="reference", **CHECKPOINTED))["runs"][0]["id"]
-    assert stack.ended(run)["state"] == "succeeded"
-    return stack.exact(run)  # type: ignore[no-any-return]
+@pytest.fixture(scope="module")
+def whole() -> tuple[list[int], list[float]]:
+    """The curve of the spec when nothing goes wrong, computed here."""
+    return undisturbed(CHECKPOINTED)
 
 
 def test_a_killed_trainer_goes_on_from_its_checkpoint(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], trainer_of: Callable[..., int]
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], trainer_of: Callable[..., int], whole: Curve
 ) -> None:
     stack = own_stack()
     stack.start_api()
     worker = stack.start_worker()
-    whole = reference(stack, spec)
     run = stack.post("/v1/experiments", spec(name="killed", **CHECKPOINTED))["runs"][0]["id"]
     stack.reached(run, 120)
     os.kill(trainer_of(worker), signal.SIGKILL)
@@ -40,12 +42,11 @@ def test_a_killed_trainer_goes_on_from_its_checkpoint(
 
 
 def test_a_killed_worker_is_reaped_and_another_takes_over(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], trainer_of: Callable[..., int]
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], trainer_of: Callable[..., int], whole: Curve
 ) -> None:
     stack = own_stack()
     stack.start_api()
     first = stack.start_worker("w1")
-    whole = reference(stack, spec)
     run = stack.post("/v1/experiments", spec(name="orphaned", **CHECKPOINTED))["runs"][0]["id"]
     stack.reached(run, 120)
     trainer = trainer_of(first)
@@ -79,12 +80,11 @@ def test_a_restarted_worker_takes_its_own_run_back_at_once(
 
 
 def test_a_worker_told_to_stop_drains_and_no_step_is_done_twice(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]]
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], whole: Curve
 ) -> None:
     stack = own_stack()
     stack.start_api()
     worker = stack.start_worker("w1")
-    whole = reference(stack, spec)
     run = stack.post("/v1/experiments", spec(name="drained", **CHECKPOINTED))["runs"][0]["id"]
     stack.reached(run, 120)
     assert stack.stop(worker) == 0
@@ -133,12 +133,11 @@ def test_without_a_broker_runs_still_happen(own_stack: Callable[..., Any], spec:
 
 
 def test_a_database_that_restarts_loses_nothing(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], servers: Any
+    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], servers: Any, whole: Curve
 ) -> None:
     stack = own_stack()
     stack.start_api()
     stack.start_worker()
-    whole = reference(stack, spec)
     run = stack.post("/v1/experiments", spec(name="restart", **CHECKPOINTED))["runs"][0]["id"]
     stack.reached(run, 120)
     servers[0].stop()
