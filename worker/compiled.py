@@ -33,7 +33,7 @@ OPTIONS = {
     "deterministic": True,
     "fallback_random": True,  # dropout draws what it would draw untranslated
 }
-# Channels last, oneDNN's backward of some convolutions (4 channels to 8, stride 2) writes beyond its memory: torch 2.13.
+# Channels last, oneDNN's backward of some convolutions writes outside its memory: 4 to 8 channels by stride 2
 ON_CPU = {"layout_optimization": False}
 Tensors = Sequence[Tensor]
 Named = Mapping[str, Tensor]

@@ -1,5 +1,6 @@
 """The application: layers, routes and errors put together."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -86,7 +87,10 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_settings() -> FastAPI:
     """The API of this process's environment."""
-    return create_app(read_settings())
+    app = create_app(read_settings())
+    gc.collect()
+    gc.freeze()  # what is loaded stays: collections look at the requests' own objects only
+    return app
 
 
 def openapi_document() -> dict[str, Any]:

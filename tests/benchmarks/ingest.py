@@ -1,15 +1,18 @@
-"""Points a second into durable storage, against binary COPY of rows: `python -m tests.benchmarks.ingest`.
+"""Points a second into durable storage, against binary COPY of rows: `python -m tests.benchmarks.ingest [--peers]`.
 
 A point is one (run, series, step, value); a flush has a loss and a rate for each step and is one fenced transaction.
 The yardstick copies a row a step (run, step, loss, rate; primary key), 5,000 rows a COPY and a transaction.
-Writers are processes of their own, and take turns with the yardstick.
+Writers are processes of their own, and take turns with the yardstick. With --peers other trackers (`peers.py`) log as
+many steps as they can, until each says that it is done; what they need to begin is left out.
 """
 
+import argparse
 import multiprocessing
 import statistics
-import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -17,12 +20,14 @@ import psycopg
 from service.db import leases
 from service.db.chunks import pack
 from service.db.session import make_engine, transaction
+from tests.benchmarks import peers
 from tests.benchmarks.filled import claim, losses, submit
 from tests.benchmarks.product import product
 
 SECONDS = 3.0
 ROUNDS = 5
 POINTS = 2  # of a step
+PEER_STEPS = 50_000
 
 
 def flushes(url: str, steps: int) -> float:
@@ -71,9 +76,33 @@ def together(job: Callable[[str, int], float], url: str, steps: int, writers: in
         return sum(pool.starmap(job, [(url, steps)] * writers))
 
 
+def peer(name: str) -> float:
+    """Points a second of another tracker."""
+    loss = losses(PEER_STEPS, 0).tolist()
+    with tempfile.TemporaryDirectory(prefix="saddle-bench-", ignore_cleanup_errors=True) as home:
+        with peers.PEERS[name](Path(home), "ingest") as log:
+            log(1, loss[0], 0.1)
+            begin = time.perf_counter()
+            for step in range(2, PEER_STEPS + 1):
+                log(step, loss[step - 1], 0.1)
+        return POINTS * (PEER_STEPS - 1) / (time.perf_counter() - begin)
+
+
+def others(ours: float) -> None:
+    """Print what the trackers that are installed here do."""
+    for name in peers.importable():
+        found = peer(name)
+        print(f"{name:22} {found / 1e6:8.3f} M points/s, ours {ours / found:6.1f} x", flush=True)
+
+
 def main() -> None:
     """Print medians and ratios."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rounds", type=int, nargs="?", default=ROUNDS)
+    parser.add_argument("--peers", action="store_true")
+    asked = parser.parse_args()
+    rounds = asked.rounds
+    alone: list[float] = []
     with product(worker=False) as at:
         for writers in (1, 4):
             found: dict[str, list[float]] = {}
@@ -83,12 +112,15 @@ def main() -> None:
                 for steps in (100, 1000, 10_000):
                     found.setdefault(f"{steps} steps", []).append(together(flushes, at.database_url, steps, writers))
             yardstick = statistics.median(found["COPY"])
+            alone.append(statistics.median(found["10000 steps"]))
             for name, speeds in found.items():
                 median = statistics.median(speeds)
                 print(
                     f"{writers} writers {name:12} {median / 1e6:8.2f} M points/s  {median / yardstick:6.1f} x COPY",
                     flush=True,
                 )
+    if asked.peers:
+        others(alone[0])
 
 
 if __name__ == "__main__":
