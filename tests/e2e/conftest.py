@@ -149,17 +149,21 @@ def servers() -> Iterator[tuple[EmbeddedPostgres, EmbeddedValkey]]:
 
 @pytest.fixture(scope="session")
 def template(servers: tuple[EmbeddedPostgres, EmbeddedValkey]) -> str:
-    """Makes the database that all others are copied from; returns the key that is valid in each."""
-    postgres, _ = servers
-    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
-        session.execute(f"CREATE DATABASE {TEMPLATE}")
+    """Makes the database that others are copied from; returns the key that is valid in each."""
+    key = migrated(servers[0])
+    with psycopg.connect(servers[0].dsn("postgres"), autocommit=True) as session:
+        session.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE saddle")
+    return key
+
+
+def migrated(postgres: EmbeddedPostgres) -> str:
+    """Makes the tables of the server's own database; returns a key."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith("SADDLE_")}
-    environment = plain | {"SADDLE_DATABASE_URL": postgres.url.replace("/saddle?", f"/{TEMPLATE}?")}
     said = [
         subprocess.run(
             [sys.executable, "-m", "service.db", *command],
             cwd=ROOT,
-            env=environment,
+            env=plain | {"SADDLE_DATABASE_URL": postgres.url},
             capture_output=True,
             check=True,
             text=True,
@@ -172,12 +176,7 @@ def template(servers: tuple[EmbeddedPostgres, EmbeddedValkey]) -> str:
 @pytest.fixture
 def database_url(servers: tuple[EmbeddedPostgres, EmbeddedValkey], template: str) -> Iterator[str]:
     """A database of its own on the durable server, so that a test may break what it likes."""
-    with database(servers[0]) as url:
-        yield url
-
-
-@contextlib.contextmanager
-def database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    postgres, _ = servers
     name = f"e2e_{secrets.token_hex(4)}"
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as session:
         session.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
@@ -202,12 +201,11 @@ def stack(
 ) -> Iterator[Stack]:
     """One API and one worker, shared by the tests that break nothing."""
     postgres, valkey = servers
-    with database(postgres) as url:
-        made = stack_on(url, valkey.url, tmp_path_factory.mktemp("stack"), template)
-        made.start_api()
-        made.start_worker()
-        yield made
-        made.end()
+    made = stack_on(postgres.url, valkey.url, tmp_path_factory.mktemp("stack"), template)
+    made.start_api()
+    made.start_worker()
+    yield made
+    made.end()
 
 
 @pytest.fixture

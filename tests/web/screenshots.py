@@ -10,7 +10,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
-from tests.e2e.conftest import SPEC, Stack, stack_on
+from tests.e2e.conftest import SPEC, Stack, migrated, stack_on
 
 from .conftest import FLAGS
 
@@ -40,7 +40,7 @@ def main() -> int:
         home = Path(name)
         home.chmod(0o755)
         with EmbeddedPostgres(home / "postgres") as postgres, EmbeddedValkey(home / "valkey") as valkey:
-            stack = stack_on(postgres.url, valkey.url, home)
+            stack = stack_on(postgres.url, valkey.url, home, migrated(postgres))
             try:
                 stack.start_api()
                 stack.start_worker("worker-1")
