@@ -148,7 +148,7 @@ def servers() -> Iterator[tuple[EmbeddedPostgres, EmbeddedValkey]]:
 
 
 @pytest.fixture(scope="session")
-def template(servers: tuple[EmbeddedPostgres, EmbeddedValkey]) -> str:
+def copied(servers: tuple[EmbeddedPostgres, EmbeddedValkey]) -> str:
     """Makes the database that others are copied from; returns the key that is valid in each."""
     key = migrated(servers[0])
     with psycopg.connect(servers[0].dsn("postgres"), autocommit=True) as session:
@@ -174,7 +174,7 @@ def migrated(postgres: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture
-def database_url(servers: tuple[EmbeddedPostgres, EmbeddedValkey], template: str) -> Iterator[str]:
+def database_url(servers: tuple[EmbeddedPostgres, EmbeddedValkey], copied: str) -> Iterator[str]:
     """A database of its own on the durable server, so that a test may break what it likes."""
     postgres, _ = servers
     name = f"e2e_{secrets.token_hex(4)}"
@@ -197,11 +197,11 @@ def stack_on(database_url: str, broker_url: str | None, home: Path, key: str) ->
 
 @pytest.fixture(scope="session")
 def stack(
-    servers: tuple[EmbeddedPostgres, EmbeddedValkey], template: str, tmp_path_factory: pytest.TempPathFactory
+    servers: tuple[EmbeddedPostgres, EmbeddedValkey], copied: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """One API and one worker, shared by the tests that break nothing."""
     postgres, valkey = servers
-    made = stack_on(postgres.url, valkey.url, tmp_path_factory.mktemp("stack"), template)
+    made = stack_on(postgres.url, valkey.url, tmp_path_factory.mktemp("stack"), copied)
     made.start_api()
     made.start_worker()
     yield made
@@ -210,13 +210,13 @@ def stack(
 
 @pytest.fixture
 def own_stack(
-    servers: tuple[EmbeddedPostgres, EmbeddedValkey], database_url: str, template: str, tmp_path: Path
+    servers: tuple[EmbeddedPostgres, EmbeddedValkey], database_url: str, copied: str, tmp_path: Path
 ) -> Iterator[Callable[..., Stack]]:
     """A stack on a database of its own, for tests that break things; nothing of it is started yet."""
     made: list[Stack] = []
 
     def make(broker: bool = True) -> Stack:
-        made.append(stack_on(database_url, servers[1].url if broker else None, tmp_path, template))
+        made.append(stack_on(database_url, servers[1].url if broker else None, tmp_path, copied))
         return made[-1]
 
     yield make

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.conftest import SPEC, Stack, servers, stack, template  # noqa: F401  fixtures
+from tests.e2e.conftest import SPEC, Stack, copied, servers, stack  # noqa: F401  fixtures
 
 MISSING = "These tests need Chromium: install it (apt-get install chromium), or name one in CHROMIUM."
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
