@@ -118,13 +118,15 @@ class Compiler:
         return COLUMNS[self.noun][field.name]
 
     def shown(self, field: Field) -> ColumnElement[Any]:
-        """What a reader sees of the field: of a spec the value as it stands there, whatever its kind."""
+        """What a reader sees of the field in a few rows: of a spec the value as it stands there, whatever its kind."""
+        if isinstance(field, Figure):
+            return self._figure(field, few=True)
         return experiment.c.spec[field.path] if isinstance(field, SpecField) else self.column(field)
 
-    def _figure(self, field: Figure) -> ColumnElement[Any]:
+    def _figure(self, field: Figure, few: bool = False) -> ColumnElement[Any]:
         if field not in self.joined:
-            of = _of_run if self.noun == "runs" else _of_experiment
-            self.joined[field] = of(field, len(self.joined))
+            at = len(self.joined)
+            self.joined[field] = _of_run(field, at) if self.noun == "runs" else _of_experiment(field, at, few)
         return self.joined[field][1]
 
 
@@ -136,11 +138,16 @@ def _of_run(field: Figure, at: int) -> tuple[tuple[Join, ...], ColumnElement[Any
 
 
 @lru_cache(maxsize=256)  # to put it together takes longer than to run it
-def _of_experiment(field: Figure, at: int) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
-    """The mean over the newest runs of the seeds: written down where all have ended, else of what there is."""
+def _of_experiment(field: Figure, at: int, few: bool) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
+    """The mean over the newest runs of the seeds: written down where all have ended, else of what there is.
+
+    For a few experiments each is looked up. Else all of the series' are read at once, which OFFSET 0 sees to: before a
+    LIMIT, Postgres would rather look up every one.
+    """
     name, row = _name(field), experiment.c.id
-    told = experiment_figure.alias(f"figure_{at}")
-    ours = and_(experiment.c.settled, told.c.experiment_id == row, told.c.name == field.series)
+    written = select(experiment_figure).where(experiment_figure.c.name == field.series)
+    told = (written if few else written.offset(0)).subquery(f"figure_{at}")
+    ours = and_(experiment.c.settled, told.c.experiment_id == row)
     found = (
         select(mean(series.c[name]).label("value"))
         .join(run, run.c.id == series.c.run_id)
