@@ -77,8 +77,7 @@ OFFLINE = (
 )
 
 
-# A later -n wins. Long files come first (see tests/conftest.py), so that nobody waits for one of them at the end.
-AT_ONCE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+TWO_AT_ONCE = ("-n", "2", "--dist", "loadfile")  # tests mostly wait for servers and trainers; a later -n wins
 
 
 def say(text: str) -> None:
@@ -103,7 +102,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     install(EXTRAS[command])
     if command == "test":
         os.chdir(ROOT)
-        become("-m", "pytest", *AT_ONCE, *rest)
+        become("-m", "pytest", *TWO_AT_ONCE, *rest)
     become("-P", "-m", "service.local", command, *rest)  # -P: a folder `service` where we stand is not ours
 
 

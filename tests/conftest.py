@@ -27,13 +27,6 @@ from service.settings import Settings
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 TEMPLATE = "migrated"
 _numbers = itertools.count()
-LONG = ("e2e/", "faults/", "web/", "worker/test_supervision.py", "db/test_model.py")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first: files go to processes whole, and at the end nobody shall wait for one of them."""
-    here = Path(__file__).parent
-    items.sort(key=lambda item: not item.path.relative_to(here).as_posix().startswith(LONG))
 
 
 @pytest.fixture(scope="session")

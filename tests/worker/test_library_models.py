@@ -1,6 +1,7 @@
 """Models of other libraries: looked up in the library's own registry, never downloaded; said where it is missing."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def get_model(name, weights, num_classes):
 
 
 @pytest.fixture
-def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand-ins for both, with the functions that are called."""
+def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Stand-ins for both, with the functions that are called; nobody meets them afterwards."""
     (tmp_path / "timm.py").write_text(TIMM)
     (tmp_path / "torchvision").mkdir()
     (tmp_path / "torchvision" / "__init__.py").write_text("from torchvision import models")
@@ -45,6 +46,9 @@ def libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in ("timm", "torchvision", "torchvision.models"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+    yield
+    for name in ("timm", "torchvision", "torchvision.models"):
+        sys.modules.pop(name, None)  # what was there before is put back by monkeypatch
 
 
 def model(kind: str, name: str) -> Any:
