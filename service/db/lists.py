@@ -81,9 +81,7 @@ def experiments(
     value = deciding.column(order.field)
     chosen = (
         select(experiment.c.id, value.label("sorted_by"))
-        .outerjoin(
-            member, member.c.id == experiment.c.owner_id
-        )  # where nothing asks for owners, Postgres leaves it out
+        .outerjoin(member, member.c.id == experiment.c.owner_id)  # Postgres leaves it out where no owner is asked for
         .where(experiment.c.project_id == principal.project_id)
     )
     page = _page(chosen, deciding, experiment.c.id, value, keep, order, after).limit(limit).subquery("page")
