@@ -18,6 +18,7 @@ from service.spec.inits import Init_
 from service.spec.layout import Parameter
 from service.spec.models import Model_, model_kwargs
 from worker.device import optimizer_policy
+from worker.libraries import library
 from worker.optim.stepping import leave_the_compiler_out
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights an initialisation is about
@@ -26,11 +27,8 @@ WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights 
 @cache
 def resolve(target: str) -> Callable[..., Any]:
     """The callable that "module:name" names; targets are class attributes of ours, never part of a request."""
-    try:
-        found: Callable[..., Any] = resolve_name(target)
-    except ModuleNotFoundError as error:
-        detail = f"this worker lacks the package {error.name}: install saddle with the extra that has it"
-        raise RunFailure("spec_cannot_build", detail) from error
+    library(target.partition(":")[0])
+    found: Callable[..., Any] = resolve_name(target)
     return found
 
 

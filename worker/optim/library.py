@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Mapping
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
 from torch.optim import Optimizer
 
 from service.errors import RunFailure
+from worker.libraries import library
 from worker.optim.plain import Params
 
 NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
@@ -19,11 +19,7 @@ def pytorch_optimizer(
     params: Params, name: str, settings: Mapping[str, Any] = NO_SETTINGS, lr: float = 1e-3
 ) -> Optimizer:
     """`settings` are the further arguments of the package's class."""
-    try:
-        package = import_module("pytorch_optimizer")
-    except ModuleNotFoundError as error:
-        detail = "this worker lacks the package pytorch-optimizer: install saddle with the extra optim"
-        raise RunFailure("spec_cannot_build", detail) from error
+    package = library("pytorch_optimizer", "optim")
     made: type[Optimizer] = package.load_optimizer(name)
     known = [each for each in inspect.signature(made).parameters if each not in NOT_SETTINGS]
     unknown = sorted(set(settings) - set(known))  # most of them would swallow it
