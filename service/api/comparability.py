@@ -140,9 +140,17 @@ def _of_runs(evidence: Evidence) -> list[Mismatch]:
         detail = "The groups were not tuned equally: more trials find better values by luck alone."
         found.append(_mismatch("tuning", "unfair", detail, trials))
     unfinished = [sum(is_unfinished(run) for run in member.runs) for member in members]
+    short = [sum(ended_short(run) for run in member.runs) for member in members]
+    details = []
     if any(unfinished):
-        detail = f"{sum(unfinished)} of the runs have not come to the end of their schedule: the order may still turn."
-        found.append(_mismatch("schedule", "unfair", detail, unfinished))
+        details.append(
+            f"{sum(unfinished)} of the runs have not come to the end of their schedule: the order may still turn."
+        )
+    if any(short):
+        details.append(f"{sum(short)} of the runs ended before their schedule did: failed, cancelled or stopped.")
+    if details:
+        values = [one + other for one, other in zip(unfinished, short, strict=True)]
+        found.append(_mismatch("schedule", "unfair", " ".join(details), values))
     for name, detail, read in (
         ("hardware", "The runs were not on the same hardware.", _hardware),
         ("software", "The runs were not trained by the same release of torch.", _software),
@@ -168,8 +176,13 @@ def _software(evidence: Evidence, run: StoredRun) -> str:
 
 
 def is_unfinished(run: StoredRun) -> bool:
-    """Whether its schedule has not come to its end; a run that diverged will not, and is counted as such."""
-    return run.step < run.total_steps and not ended_diverged(run)
+    """Whether it may still train towards the end of its schedule; a run that has ended will not."""
+    return run.step < run.total_steps and run.state not in TERMINAL
+
+
+def ended_short(run: StoredRun) -> bool:
+    """Whether it ended before its schedule did; a run that diverged is counted as such."""
+    return run.step < run.total_steps and run.state in TERMINAL and not ended_diverged(run)
 
 
 def warnings(evidence: Evidence, report: Comparability) -> list[str]:

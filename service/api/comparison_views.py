@@ -88,7 +88,7 @@ class Group(View):
     trials: list[str] = Field(description="its experiments")
     runs: list[str]
     diverged: int = Field(description="runs that failed as diverged, or recorded a value that is not finite")
-    unfinished: int = Field(description="runs whose schedule has not come to its end")
+    unfinished: int = Field(description="runs that have not ended, nor come to the end of their schedule")
     effort: EffortView
     series: dict[str, GroupSeries]
 

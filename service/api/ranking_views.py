@@ -18,7 +18,7 @@ class ContrastView(View):
         description="better or worse only where the bootstrap interval excludes 0, the paired t test holds at 0.05 "
         "after Holm's correction, and the better one did not diverge more often"
     )
-    provisional: bool = Field(description="a schedule has not come to its end: the order may still turn")
+    provisional: bool = Field(description="some of the runs have not ended: the order may still turn")
     seeds: int = Field(description="shared and finite in both")
     diverged: tuple[int, int] = Field(description="of the shared seeds, in this group and in the other")
     difference: Number | None

@@ -60,9 +60,28 @@ def test_a_plateau_without_curvature_is_not_called_healthy() -> None:
 
 
 def test_a_run_of_few_steps_is_not_judged() -> None:
-    told = diagnose(drawn(falling()[:8]))
-    assert told.level == "unknown"
-    assert told.findings == ()
+    told = diagnose(drawn(falling()[:8], state="running"))
+    assert (told.level, told.findings) == ("unknown", ())
+    assert told.headline == "Too early to tell: 8 steps are recorded."
+
+
+@pytest.mark.parametrize(
+    ("state", "failure", "how"),
+    [
+        ("failed", {"code": "cuda_oom"}, "failed (cuda_oom)"),
+        ("cancelled", None, "was cancelled"),
+        ("succeeded", None, "ended"),
+    ],
+)
+def test_what_has_ended_is_never_told_to_be_judged_later(state: str, failure: dict[str, str] | None, how: str) -> None:
+    short = diagnose(drawn(falling()[:8], state=state, failure=failure))
+    assert short.headline == f"The run {how} after 8 steps: too few to judge how it learned, which takes 20."
+    norms = {"grad_norm": np.where(AT < 50, 1.0, 1e-6)}
+    stuck = diagnose(drawn(np.where(AT < 50, falling(), 1.2), series=norms, state=state))
+    little = diagnose(drawn(2.29 - 0.002 * AT, series={"grad_norm": flat(1.0)}, state=state))
+    assert stuck.headline.startswith("Not known: ")
+    for told in (short, stuck, little):
+        assert not any(word in told.headline for word in ("early", " yet:", "so far", "still turn"))
 
 
 @pytest.mark.parametrize("seed", range(5))

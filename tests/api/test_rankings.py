@@ -169,7 +169,22 @@ def test_a_schedule_that_has_not_ended_makes_a_verdict_provisional(
     view = compare([done, half])
     assert [item["contrast"] and item["contrast"]["provisional"] for item in view["ranking"]["items"]] == [None, True]
     assert [group["unfinished"] for group in view["groups"]] == [0, 2]
-    assert any("end of their schedule" in each for each in view["warnings"])
+    assert any("the order may still turn" in each for each in view["warnings"])
+
+
+@pytest.mark.parametrize(("state", "failure"), [(State.FAILED, {"code": "cuda_oom"}), (State.CANCELLED, None)])
+def test_runs_that_ended_early_are_final_and_told(
+    train: Train, compare: Compare, submit: Submit, worker: Worker, state: State, failure: dict[str, Any] | None
+) -> None:
+    done = train([0.5, 0.6])
+    short = submit(steps=STEPS, seeds=[0, 1], optimizer={"kind": "sgd", "lr": 0.2})["id"]
+    for _ in range(2):
+        worker.finish(worker.claim(), falling(0.1, steps=20), state, failure)
+    view = compare([done, short])
+    assert [item["contrast"] and item["contrast"]["provisional"] for item in view["ranking"]["items"]] == [None, False]
+    assert [group["unfinished"] for group in view["groups"]] == [0, 0]
+    assert "2 of the runs ended before their schedule did: failed, cancelled or stopped." in view["warnings"]
+    assert not any("may still turn" in each or "will change" in each for each in view["warnings"])
 
 
 def test_groups_by_a_field_are_ranked_by_their_best_trial_and_say_what_it_took(train: Train, compare: Compare) -> None:

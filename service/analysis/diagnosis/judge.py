@@ -113,10 +113,23 @@ def _headline(facts: Facts, level: Overall, findings: Sequence[Verdict], outcome
         return f"No fault found: {learned(facts):.0%} of the way to the least possible loss is learned."
     pressing = _pressing(outcomes)
     if pressing:
-        return f"Not to be told yet: {pressing[0].why}"
+        return f"Not known{'' if facts.ended else ' yet'}: {pressing[0].why}"
     if facts.step < limit("any.window_steps"):
-        return f"Too early to tell: {facts.step} steps are recorded."
+        return _too_few(facts)
     share = learned(facts)
     if share is None:
         return "No fault found, and no scale to measure what was learned on."
-    return f"No fault found, yet only {max(share, 0.0):.0%} of the way to the least possible loss is learned so far."
+    done = f"only {max(share, 0.0):.0%} of the way to the least possible loss is learned"
+    return f"No fault found, yet {done}{'' if facts.ended else ' so far'}."
+
+
+def _too_few(facts: Facts) -> str:
+    """Of a run with fewer steps than any rule needs; only a run that has not ended can get more."""
+    if not facts.ended:
+        return f"Too early to tell: {facts.step} steps are recorded."
+    code = f" ({facts.failure['code']})" if facts.failure else ""
+    how = "ended" if facts.state == "succeeded" else facts.state.replace("cancelled", "was cancelled")
+    few = f"{facts.step} step{'' if facts.step == 1 else 's'}"
+    return (
+        f"The run {how}{code} after {few}: too few to judge how it learned, which takes {limit('any.window_steps'):g}."
+    )

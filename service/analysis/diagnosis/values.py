@@ -103,7 +103,7 @@ def start(facts: Facts) -> Outcome:
         return Clear(f"it goes on from step {facts.origin} of another run.")
     before, reference = first_loss(facts), trivial(facts)
     if before is None:
-        return Unknown("there is no first loss yet.")
+        return Unknown("no first loss is recorded.")
     if reference is None:
         return Unknown(
             f"what {facts.plan.loss} is before any learning is not known without the probe start.", ("start",)

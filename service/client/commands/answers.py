@@ -117,7 +117,7 @@ def contrasts(context: Context, found: Comparison) -> None:
     head = ["experiment", "verdict", "difference", "95 % bootstrap", "p", "seeds", "would tell"]
     context.table(head, rows, ["difference", "p", "seeds"], ["95 % bootstrap", "would tell"])
     if any(each.get("provisional") for _, each in held):
-        context.say("?: a schedule has not come to its end, so the order may still turn", "dim")
+        context.say("?: some of the runs have not ended, so the order may still turn", "dim")
 
 
 def targets(context: Context, found: Comparison) -> None:
@@ -129,7 +129,7 @@ def targets(context: Context, found: Comparison) -> None:
     rows: list[Row] = [
         [
             Cell(str(group["label"]), "bold"),
-            *(_time(float(time)) for time in asked["times"][i]),
+            *map(_time, map(float, asked["times"][i]), asked["open"][i]),
             number(asked["speedups"][i], 3),
             number(asked["scores"][i], 3),
         ]
@@ -147,8 +147,9 @@ def targets(context: Context, found: Comparison) -> None:
         context.say(f"left out: {left}, which not every group was run on", "yellow")
 
 
-def _time(time: float) -> str:
-    return "never" if np.isinf(time) else f"{time:.6g}"
+def _time(time: float, still_open: int) -> str:
+    """A run that has not ended may reach the target later."""
+    return ("not yet" if still_open else "never") if np.isinf(time) else f"{time:.6g}"
 
 
 def curves(context: Context, found: Comparison) -> None:

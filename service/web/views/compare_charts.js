@@ -74,12 +74,12 @@ function scaled({ name, values }) {
 
 export function Target({ target, groups, axis }) {
   if (!target) return null;
-  const infinite = (value) => (Number.isFinite(value) ? figure(value, 3) : t("never"));
+  const infinite = (value, open) => (Number.isFinite(value) ? figure(value, 3) : t(open ? "not.yet" : "never")); // an open run may reach it later
   const profile = target.profiles.map((y, index) => ({ label: groups[index].label, y, colour: colour(index), dash: dash(index) }));
   return html`<section class="panel"><h2>${t("target", { axis: t(`choice.${axis}`) })}</h2>
     <div class="scroll"><table class="list"><thead><tr><th scope="col">${t("column.name")}</th>
       ${target.workloads.map((each) => html`<th scope="col">${visible(each.label)} <small>≤ ${figure(number(each.target))}</small></th>`)}<th scope="col">${t("column.score")}</th></tr></thead>
     <tbody>${groups.map((group, row) => html`<tr key=${group.label}><td>${visible(group.label)}</td>
-      ${target.times[row].map((value) => html`<td class="number">${infinite(number(value))}</td>`)}<td class="number">${figure(target.scores[row], 3)}</td></tr>`)}</tbody></table></div>
+      ${target.times[row].map((value, at) => html`<td class="number">${infinite(number(value), target.open[row][at])}</td>`)}<td class="number">${figure(target.scores[row], 3)}</td></tr>`)}</tbody></table></div>
     ${target.tau.length > 1 ? html`<${Chart} x=${target.tau} lines=${profile} xLabel=${t("profile.tau")} height=${200} label=${t("profile")}/><${Legend} lines=${profile}/>` : null}</section>`;
 }

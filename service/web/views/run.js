@@ -40,7 +40,7 @@ export function Run({ path, search }) {
     ${planned?.deviates ? html`<${Deviation} checked=${planned.checked}/>` : null}
     ${Object.keys(curves).length ? html`<div class="panels">${panels(Object.keys(curves)).map(([family, names]) => html`<${Panel} key=${family} family=${family}
       names=${names} curves=${curves} beside=${beside[family]} options=${options} tick=${tick} marks=${marks} zoom=${zoom}/>`)}</div>`
-    : html`<p class="empty">${run.waiting ? visible(run.waiting.reason || "") : t("curves.none")}</p>`}
+    : html`<p class="empty">${run.waiting ? visible(run.waiting.reason || "") : t(OVER.has(run.state) ? "curves.never" : "curves.none")}</p>`}
     ${marks.length ? html`<p class="hint">${t("marks")}</p>` : null}
     <div class="columns"><${Attempts} id=${id} attempt=${run.attempt} state=${run.state}/><${Checkpoints} run=${run}/><${History} items=${events}/></div>
     ${experiment ? html`<${AsCode} spec=${experiment.spec}/><${Spec} spec=${experiment.spec}/>` : null}`;

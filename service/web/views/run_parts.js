@@ -4,6 +4,7 @@ import { get } from "../lib/api.js";
 import { href } from "../lib/address.js";
 import { age, bytes, count, figure, visible } from "../lib/format.js";
 import { useAsked } from "../lib/parts.js";
+import { OVER } from "../lib/run.js";
 import { t } from "../lib/words.js";
 
 export function Attempts({ id, attempt, state }) {
@@ -14,7 +15,7 @@ export function Attempts({ id, attempt, state }) {
     ${items.map((each) => html`<tr key=${each.attempt} class=${each.cut_step === null ? "" : "superseded"}><td class="number">${each.attempt}</td>
       <td>${visible(each.worker)}</td><td class="number">${count(each.start_step)}${each.cut_step === null ? "" : html` <small>${t("cut.at", { step: count(each.cut_step) })}</small>`}</td>
       <td>${visible(each.ending || t("state.running"))}${each.detail ? html`<br/><small>${visible(each.detail)}</small>` : null}</td></tr>`)}</tbody></table>`
-    : html`<p class="hint">${t("attempts.none")}</p>`}</section>`;
+    : html`<p class="hint">${t(OVER.has(state) ? "attempts.never" : "attempts.none")}</p>`}</section>`;
 }
 
 export function Checkpoints({ run }) {
@@ -26,7 +27,7 @@ export function Checkpoints({ run }) {
       <td>${visible(each.reason)}${each.value === null || each.value === undefined ? "" : ` ${figure(each.value)}`}</td><td class="number">${bytes(each.size_bytes)}</td>
       <td><a href=${`/v1/runs/${run.id}/checkpoints/${each.step}/tensors.safetensors`} download>${t("download")}</a>
         ${each.damaged ? null : html` <a href=${href(["new"], { fork: run.id, step: each.step })}>${t("fork")}</a>`}</td></tr>`)}</tbody></table>`
-    : html`<p class="hint">${t("checkpoints.none")}</p>`}</section>`;
+    : html`<p class="hint">${t(OVER.has(run.state) ? "checkpoints.never" : "checkpoints.none")}</p>`}</section>`;
 }
 
 export function History({ items }) {
