@@ -19,7 +19,7 @@ from service.errors import Malformed, TooLarge, Unavailable, UnsupportedMedia
 from service.ingest.inspect import inspect
 from service.ingest.storage import Incoming, remove
 from service.spec.datasets.report import Format, Report
-from service.spec.experiment import plain_text
+from service.spec.text import plain_name, seen_name
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 PATIENCE_S = 30.0  # for the next bytes of a body
@@ -33,7 +33,10 @@ FILE: dict[str, Any] = {
 }
 DatasetId = Annotated[str, Path(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$")]
 FileName = Annotated[
-    str, Query(min_length=1, max_length=128, description="a label; no path"), AfterValidator(plain_text)
+    str,
+    Query(min_length=1, max_length=128, description="a label; no path"),
+    AfterValidator(plain_name),
+    AfterValidator(seen_name),
 ]
 Declared = Annotated[Format | None, Query(description="by default found out from the content")]
 

@@ -3,14 +3,15 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from service.api.deps import ConnectionDep, ExperimentId, PrincipalDep, body, takes
 from service.api.experiments import read
 from service.api.views import ExperimentView
 from service.db import erasing, labels
 from service.spec.component import Part
-from service.spec.experiment import Name
+from service.spec.experiment import NewName
+from service.spec.text import normal
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
@@ -18,9 +19,9 @@ router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 class Labels(Part):
     """What to write; what is left out stays. The posted spec is never changed."""
 
-    name: Name | None = None
-    tags: Annotated[tuple[Name, ...], Field(max_length=50)] | None = None
-    notes: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")] | None = None
+    name: NewName | None = None
+    tags: Annotated[tuple[NewName, ...], Field(max_length=50)] | None = None
+    notes: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$"), AfterValidator(normal)] | None = None
 
 
 @router.patch("/{experiment_id}", operation_id="patch_experiment", openapi_extra=takes(Labels))

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from service.spec.component import Count, Part
-from service.spec.experiment import Name
+from service.spec.experiment import NewName
 from service.spec.jobs import Task
 
 
@@ -30,7 +30,7 @@ class ForkOrder(Part):
         None, description="of a kept checkpoint; null: the latest; 0: from the beginning"
     )
     changes: dict[str, Any] = Field(default_factory=dict, description="of the spec, merged over it as RFC 7396 says")
-    name: Name | None = Field(None, description="of the new experiment")
+    name: NewName | None = Field(None, description="of the new experiment")
 
 
 class ProbeOrder(Task):

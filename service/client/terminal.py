@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TextIO
 
-HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # control, bidi and zero width, surrogate, private, unassigned
+from service.spec.text import hidden
+
 CODES = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "bold": 1, "dim": 2}
 HUES = ("cyan", "magenta", "yellow", "green", "blue", "red")
 COLOURED = re.compile(r"\x1b\[[0-9;]*m")
@@ -18,7 +19,9 @@ NARROWEST = 20
 
 def plain(text: object) -> str:
     """The text with everything that cannot be seen spelled out, so that it can only be read."""
-    return "".join(_spelled(c) if unicodedata.category(c) in HIDDEN else c for c in str(text))
+    shown = str(text)
+    spelled = set(hidden(shown))
+    return "".join(_spelled(c) if at in spelled else c for at, c in enumerate(shown))
 
 
 def _spelled(character: str) -> str:
@@ -31,7 +34,12 @@ def width_of(text: str) -> int:
     text = COLOURED.sub("", text)
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+    return sum(0 if _unseen(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _unseen(character: str) -> bool:
+    """Whether it takes no column: a mark on the character before it, or a joiner."""
+    return unicodedata.category(character) in ("Mn", "Me", "Cf")
 
 
 def fitted(text: str, columns: int) -> str:

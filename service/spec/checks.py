@@ -7,6 +7,7 @@ from service.spec import grouping, running
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASSES
 from service.spec.schedules import plateau_of
+from service.spec.text import NOTHING_SEEN, seen
 
 MAX_PARAMETERS = 2 * 10**9
 MAX_STEPS = 5 * 10**7
@@ -18,6 +19,7 @@ FITTING |= dict.fromkeys(("classification", "language"), "cross_entropy")
 def problems(experiment: Experiment) -> list[Problem]:
     """Every contradiction, each with both fields named."""
     return [
+        *_names(experiment),
         *_parts(experiment),
         *_length(experiment),
         *_schedule(experiment),
@@ -25,6 +27,14 @@ def problems(experiment: Experiment) -> list[Problem]:
         *_seeds(experiment),
         *running.problems(experiment),
     ]
+
+
+def _names(experiment: Experiment) -> Iterator[Problem]:
+    """Names of blanks. The model itself takes them: experiments that were stored with one must stay readable."""
+    named = {"/name": experiment.name} | {f"/tags/{at}": tag for at, tag in enumerate(experiment.tags)}
+    for pointer, name in named.items():
+        if not seen(name):
+            yield Problem(pointer, "blank", f"{NOTHING_SEEN}.")
 
 
 def _parts(experiment: Experiment) -> Iterator[Problem]:

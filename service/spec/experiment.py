@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -17,27 +16,10 @@ from service.spec.models import Model
 from service.spec.optimizers import Optimizer
 from service.spec.probes import DEFAULT, Probes
 from service.spec.schedules import Constant, Schedule
+from service.spec.text import normal, plain_name, seen_name
 
-HIDDEN = {
-    "Cc",
-    "Cf",
-    "Cs",
-    "Co",
-    "Cn",
-    "Zl",
-    "Zp",
-}  # control, format (bidi, zero width), surrogate, private, unassigned
-
-
-def plain_text(text: str) -> str:
-    """NFC, without characters that cannot be seen."""
-    bad = sorted({f"U+{ord(c):04X}" for c in text if unicodedata.category(c) in HIDDEN})
-    if bad:
-        raise ValueError(f"has characters that cannot be seen ({', '.join(bad[:5])}): remove them")
-    return unicodedata.normalize("NFC", text)
-
-
-Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_text)]
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_name)]
+NewName = Annotated[Name, AfterValidator(seen_name)]  # for requests; `checks` looks at those of a posted spec
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 KEEPING = ("keep_every", "best")
 UNHASHED = {
@@ -87,7 +69,7 @@ class Experiment(Part):
 
     name: Name = "experiment"
     tags: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
-    notes: Annotated[str, Field(max_length=4096)] = ""
+    notes: Annotated[str, Field(max_length=4096), AfterValidator(normal)] = ""
     dataset: Dataset
     model: Model
     loss: Loss

@@ -1,7 +1,7 @@
 """The filter language: from `status = failed AND best(val/loss) < 0.3` to a tree. It knows no SQL.
 
     filter  = and {"OR" and}            field = a fact | a path of the spec | figure "(" series ")"
-    and     = not {"AND" not}           value = word | number | "text" | 'text'
+    and     = not {"AND" not}           value = word | number | "text" | 'text' ("" in "text" is one ")
     not     = ["NOT"] ("(" filter ")" | term)
     term    = field ("=" | "!=" | "<" | "<=" | ">" | ">=" | "~") value     ~: contains, whatever the case
             | field ["NOT"] "IN" "(" value {"," value} ")"
@@ -20,6 +20,7 @@ from service.errors import Invalid, Problem
 from service.spec.filter_fields import FACTS, FIGURES, STATES, Noun, Type, known_path, spec_paths
 from service.spec.filter_words import Token, problem, tokens
 from service.spec.pointing import closest
+from service.spec.text import normal
 
 MAX_BYTES, MAX_TERMS, MAX_DEPTH = 1024, 20, 20
 SAME = {"status": "state", "created_at": "created", "tags": "tag", "started_at": "started", "finished_at": "finished"}
@@ -173,7 +174,7 @@ class Parser:
         for operator in COMPARISONS:
             if self.take(operator):
                 self.fits(field, operator)
-                return Term(field, operator, (self.text() if operator == "~" else self.value(field),))
+                return Term(field, operator, (self.spelled(field) if operator == "~" else self.value(field),))
         raise self.unexpected("!=", *COMPARISONS, "IN", "NOT IN", "IS NULL", "IS NOT NULL")
 
     def field(self) -> Field:
@@ -234,10 +235,15 @@ class Parser:
             raise problem(token.column, "a text cannot hold this character.", [], parameter=self.parameter)
         return token.text
 
+    def spelled(self, field: Field) -> str:
+        """A text; of a name, a tag or notes in the form in which they are stored."""
+        text = self.text()
+        return normal(text) if isinstance(field, Fact) else text
+
     def value(self, field: Field) -> Value:
         """A value of the field's type."""
         token = self.next
-        self.text()
+        text = self.spelled(field)
         if field.type == "number":
             return self.number(token)
         if field.type == "date":
@@ -246,7 +252,7 @@ class Parser:
             raise problem(token.column, "there is no such state.", STATES, closest(token.text, STATES), self.parameter)
         if field.type == "any" and token.kind == "word":
             return _bare(token.text)
-        return token.text
+        return text
 
     def number(self, token: Token) -> float:
         """A finite number."""

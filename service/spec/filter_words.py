@@ -9,7 +9,7 @@ from service.errors import Invalid, Problem
 Kind = Literal["word", "text", "operator", "end"]
 PATTERN = re.compile(
     r"""\s*(?:(?P<word>[^\W\d][\w.:/+%-]*|[-+]?[\d.][\w.:+-]*)
-    |"(?P<double>[^"]*)"|'(?P<single>[^']*)'
+    |"(?P<double>(?:[^"]|"")*)"|'(?P<single>(?:[^']|'')*)'
     |(?P<operator><=|>=|!=|[=<>~(),]))""",
     re.VERBOSE,
 )
@@ -49,6 +49,12 @@ def tokens(source: str) -> list[Token]:
         group = match.lastgroup or ""
         kind: Kind = "text" if group in ("double", "single") else "operator" if group == "operator" else "word"
         start = match.start(group) + (0 if kind != "text" else -1)
-        found.append(Token(kind, match[group], start + 1))
+        found.append(Token(kind, _unquoted(match[group], group), start + 1))
         at = match.end()
     return [*found, Token("end", "", len(source) + 1)]
+
+
+def _unquoted(text: str, group: str) -> str:
+    """The text between quotation marks, in which one of the same kind is written twice, as in SQL."""
+    quote = {"double": '"', "single": "'"}.get(group)
+    return text.replace(quote * 2, quote) if quote else text
