@@ -1,18 +1,27 @@
-"""What people call things: a whole id, the end of one, an experiment's name, or NAME:SEED for one of its runs."""
+"""What people call things: a whole id, an experiment's name, the end of its id, or NAME:SEED for one of its runs.
+
+The server looks a name up among all experiments. The exact name comes first, so that one called `adam:3` or `latest`
+can be named; what is ambiguous is refused, with the candidates.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from service.client.durations import age
 from service.client.errors import Unusable
-from service.client.views import Run
+from service.client.views import ExperimentItem, Run
 from service.ids import PATTERN
+from service.spec.text import hidden, normal
 
 if TYPE_CHECKING:
     from service.client.client import Client
 
 ENDING = re.compile(r"[0-9a-hjkmnp-tv-z]{6,25}")
-LOOKED_AT = 1000  # newest experiments that are searched for a name
+SEED = re.compile(r"(.+):([0-9]{1,19})", re.DOTALL)
+LISTED = 20  # candidates that a refusal shows
+LONGEST = 128  # characters of a name
+LOOKED_AT = 1000  # ids that hold the ending somewhere
 
 
 def is_id(text: str, prefix: str) -> bool:
@@ -20,33 +29,77 @@ def is_id(text: str, prefix: str) -> bool:
     return text.startswith(f"{prefix}_") and PATTERN.fullmatch(text) is not None
 
 
-def experiment_id(client: "Client", text: str, archived: bool = False) -> str:
-    """The one experiment that is meant; `Unusable` where there is none, or more than one.
+def find(client: "Client", text: str, archived: bool = False) -> list[str]:
+    """Return the id of the experiment that is meant, or the ids of the runs; `Unusable` where that is not clear.
 
-    `archived`: one that was put away may be meant, too.
+    An archived experiment is meant where no other has the name; with `archived` it counts like the others.
     """
-    if is_id(text, "exp"):
-        return text
-    if text == "latest":
-        return next((item.id for item in client.experiments(limit=1)), "") or _none(text)
-    there = client.experiments(limit=LOOKED_AT, archived=archived)
-    found = [item for item in there if item.name == text or _ends(item.id, text)]
-    if len(found) > 1:
-        listed = ", ".join(item.id for item in found[:5])
-        raise Unusable(f"{len(found)} experiments are called {text!r}: give an id ({listed})")
-    return found[0].id if found else _none(text)
+    if is_id(text, "run"):
+        return [text]
+    if whole := _experiment(client, text, archived):
+        return [whole]
+    parts = SEED.fullmatch(text)
+    if parts is None:
+        _none(text)
+    name, seed = parts[1], int(parts[2])
+    runs = _speaking(client.experiment(_experiment(client, name, archived) or _none(text)).runs)
+    found = [run.id for run in runs if run.seed == seed]
+    return found or _refuse(f"{name} has no run with seed {seed}; it has {_listed(r.seed for r in runs)}")
+
+
+def experiment_id(client: "Client", text: str, archived: bool = False) -> str:
+    """Return the id of the one experiment that is meant."""
+    return _experiment(client, text, archived) or _none(text)
 
 
 def run_ids(client: "Client", text: str) -> list[str]:
-    """The runs that are meant: one by its id or NAME:SEED, or all of an experiment."""
-    if is_id(text, "run"):
-        return [text]
-    name, colon, seed = text.rpartition(":")
-    if colon and seed.isdecimal():
-        runs = _speaking(client.experiment(experiment_id(client, name)).runs)
-        found = [run.id for run in runs if run.seed == int(seed)]
-        return found or _nothing(f"{name} has no run with seed {seed}; it has {_listed(r.seed for r in runs)}")
-    return [run.id for run in _speaking(client.experiment(experiment_id(client, text)).runs)]
+    """Return the ids of the runs that are meant: one by its id or NAME:SEED, or all of an experiment."""
+    found = find(client, text)
+    if is_id(found[0], "run"):
+        return found
+    return [run.id for run in _speaking(client.experiment(found[0]).runs)]
+
+
+def run_id(client: "Client", text: str) -> str:
+    """Return the id of the one run that is meant."""
+    found = run_ids(client, text)
+    if len(found) != 1:
+        raise Unusable(f"{text} has {len(found)} runs: give a run's id, or {text}:SEED for one of them")
+    return found[0]
+
+
+def _experiment(client: "Client", text: str, archived: bool) -> str | None:
+    """Its id by whole id, exact name, `latest` or the end of an id, in this order; None where nothing is called so."""
+    if is_id(text, "exp"):
+        return text
+    if named := _called(client, text, archived):
+        return _only(named, f"are called {text!r}")
+    if text == "latest":
+        return next((item.id for item in client.experiments(limit=1)), None)
+    if ENDING.fullmatch(text) is None:
+        return None
+    holding = client.experiments(LOOKED_AT, filter=f'id ~ "{text}"', archived=True)
+    ending = [item for item in holding if item.id.endswith(text)]
+    return _only(ending, f"have ids that end in {text!r}") if ending else None
+
+
+def _called(client: "Client", text: str, archived: bool) -> list[ExperimentItem]:
+    """The experiments of this name, newest first, at most one more than a refusal lists."""
+    name = normal(text)
+    if not name or len(name) > LONGEST or hidden(name):
+        return []  # nothing can be called so
+    question = 'name = "{}"'.format(name.replace('"', '""'))
+    found = list(client.experiments(LISTED + 1, filter=question, archived=archived))
+    return found if found or archived else list(client.experiments(LISTED + 1, filter=question, archived=True))
+
+
+def _only(found: Sequence[ExperimentItem], how: str) -> str:
+    """The id of the only candidate."""
+    if len(found) == 1:
+        return found[0].id
+    count = f"more than {LISTED}" if len(found) > LISTED else f"{len(found)}"
+    listed = [f"  {item.id}  {item.name}, by {item.owner}, {age(item.created_at)} ago" for item in found[:LISTED]]
+    raise Unusable("\n".join([f"{count} experiments {how}, so nothing was done: give the id of one", *listed]))
 
 
 def _speaking(runs: Sequence[Run]) -> list[Run]:
@@ -58,25 +111,13 @@ def _speaking(runs: Sequence[Run]) -> list[Run]:
     return [newest[seed] for seed in dict.fromkeys(run.seed for run in runs) if seed in newest]
 
 
-def run_id(client: "Client", text: str) -> str:
-    """The one run that is meant."""
-    found = run_ids(client, text)
-    if len(found) != 1:
-        raise Unusable(f"{text} has {len(found)} runs: give a run's id, or {text}:SEED for one of them")
-    return found[0]
-
-
-def _ends(whole: str, text: str) -> bool:
-    return ENDING.fullmatch(text) is not None and whole.endswith(text)
-
-
 def _listed(seeds: Iterator[int]) -> str:
     return ", ".join(str(seed) for seed in sorted(set(seeds))[:20]) or "none"
 
 
-def _none(text: str) -> str:
+def _none(text: str) -> NoReturn:
     raise Unusable(f"no experiment is called {text!r}; `saddle list` shows those there are")
 
 
-def _nothing(words: str) -> list[str]:
+def _refuse(words: str) -> NoReturn:
     raise Unusable(words)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from service.client import naming
 from service.client.commands.context import Commands, Context, command
-from service.client.commands.shown import age
+from service.client.durations import age
 from service.client.table import Row, number
 from service.client.views import Checkpoint
 

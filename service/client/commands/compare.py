@@ -13,7 +13,9 @@ def add(commands: Commands) -> None:
     """Declare it."""
     example = "saddle compare sgd momentum adam --series val/loss"
     parser = command(commands, "compare", do, "groups of runs over their seeds: figures, intervals, verdict", example)
-    parser.add_argument("what", nargs="*", help="experiments (ids, ends of ids, names), runs, or one stored comparison")
+    parser.add_argument(
+        "what", nargs="*", help="experiments (ids, ends of ids, names), runs (ids, NAME:SEED), or one stored comparison"
+    )
     parser.add_argument("--filter", help="instead of naming them: every experiment this holds for, like tag = sweep")
     parser.add_argument("--series", default="val/loss,loss", help="which, ranked by the first (default val/loss,loss)")
     parser.add_argument("--x", help="align on step, epoch, samples, wall_s, ... (default step)")
@@ -34,7 +36,7 @@ def do(asked: argparse.Namespace, context: Context) -> int:
     if len(what) == 1 and naming.is_id(what[0], "cmp"):
         found = client.comparison(what[0])
     else:
-        ids = [each if naming.is_id(each, "run") else naming.experiment_id(client, each) for each in what]
+        ids = [found for each in what for found in naming.find(client, each)]
         found = client.compare(ids, [name.strip() for name in asked.series.split(",")], **question(asked))
     if context.json:
         context.emit(found.raw)

@@ -22,9 +22,8 @@ def do(asked: argparse.Namespace, context: Context) -> int:
     """Each that can go; what refuses is said, the others go. Without --yes nothing goes, and the status is 2."""
     client, refused = context.client, 0
     gone = []
-    for what in asked.what:
-        is_upload = naming.is_id(what, "dat")
-        thing = what if is_upload else naming.experiment_id(client, what, archived=True)
+    for thing in [_meant(client, what) for what in asked.what]:  # all are found before one goes
+        is_upload = naming.is_id(thing, "dat")
         described = thing if is_upload else _described(client, thing)
         if not asked.yes:
             print(f"saddle: would delete {plain(described)}", file=sys.stderr)
@@ -43,6 +42,11 @@ def do(asked: argparse.Namespace, context: Context) -> int:
     elif context.json:
         context.emit(gone)
     return 2 if refused or not asked.yes else 0
+
+
+def _meant(client: Client, what: str) -> str:
+    """The id of the upload or experiment."""
+    return what if naming.is_id(what, "dat") else naming.experiment_id(client, what, archived=True)
 
 
 def _described(client: Client, experiment_id: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from service.client.chart import Line, chart
 from service.client.commands.context import Context
-from service.client.commands.shown import COLOURS, counted, duration, failure, run_rows, series_shown, show_runs
+from service.client.commands.shown import COLOURS, counted, failure, run_rows, series_shown, show_runs
 from service.client.curves import Live
+from service.client.durations import duration
 from service.client.following import Event
 from service.client.table import number, table
 from service.client.terminal import Terminal, fitted, plain

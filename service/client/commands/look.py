@@ -5,7 +5,8 @@ import json
 
 from service.client import naming
 from service.client.commands.context import Commands, Context, command
-from service.client.commands.shown import age, failure, show_runs, state
+from service.client.commands.shown import failure, show_runs, state
+from service.client.durations import age
 from service.client.table import Row, number
 from service.client.views import Experiment, Run, Worker
 
@@ -77,14 +78,14 @@ def _cell(value: object) -> str | int | float | None:
 
 def do_show(asked: argparse.Namespace, context: Context) -> int:
     """A run where one is named, else an experiment."""
-    client, what = context.client, asked.what
-    name, colon, seed = what.rpartition(":")
-    if naming.is_id(what, "run") or (colon and name and seed.isdecimal()):
-        run = client.run(naming.run_id(client, what))
+    client = context.client
+    meant = naming.find(client, asked.what)
+    if naming.is_id(meant[0], "run"):
+        run = client.run(meant[0])
         attempts = client.attempts(run.id)
         context.emit(run.raw | {"attempts": attempts}) if context.json else show_run(context, run, attempts)
         return 0
-    found = client.experiment(naming.experiment_id(client, what))
+    found = client.experiment(meant[0])
     if context.json or asked.spec:
         context.emit(found.spec if asked.spec else found.raw)
     else:

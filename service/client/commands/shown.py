@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 from service.client.commands.context import Context
 from service.client.table import Cell, Row, number
@@ -17,25 +16,11 @@ COLOURS = {
     "queued": "dim",
 }
 FIRST = ("loss", "val/loss", "val/accuracy", "lr")
-UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def state(text: str, base: str | None = None) -> Cell:
     """A state in its colour."""
     return Cell(text, COLOURS.get(base or text))
-
-
-def age(when: datetime | None) -> str:
-    """How long ago, in one unit."""
-    return "-" if when is None else duration((datetime.now(UTC) - when).total_seconds())
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the largest unit that fits."""
-    for size, unit in UNITS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return "0 s"
 
 
 def counted(states: Iterable[str]) -> str:
