@@ -61,11 +61,31 @@ def fresh(**changes: Any) -> Training:
     return prepare(spec(**changes), 3, torch.device("cpu"))
 
 
+def distances(ours: list[float], theirs: list[float]) -> list[float]:
+    """Relative, step by step."""
+    return [abs(a - b) / abs(a) for a, b in zip(ours, theirs, strict=True)]
+
+
+def rounding_distances(**changes: Any) -> list[float]:
+    """Return, per step, how far one rounding of each initial weight moves the eager curve on this machine.
+
+    A training that amplifies rounding (a line search over 20 updates: 2e-3 to 5e-3) cannot be held to more than that.
+    """
+    eager, found = curve(fresh(**changes)), []
+    for seed in range(4):
+        training, draw = fresh(**changes), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for weight in training.model.parameters():
+                weight.mul_(1 + torch.finfo(weight.dtype).eps * torch.randint(-1, 2, weight.shape, generator=draw))
+        found.append(distances(eager, curve(training)))
+    return [max(step) for step in zip(*found, strict=True)]
+
+
 @needs_compiler
 def test_a_compiled_run_follows_the_eager_one_equals_itself_and_resumes_to_the_last_bit() -> None:
     eager, whole = curve(fresh()), curve(fresh(compile=True))
     assert whole != eager  # else nothing was translated
-    assert max(abs(a - b) / a for a, b in zip(eager, whole, strict=True)) < TOLERANCE
+    assert max(distances(eager, whole)) < TOLERANCE
     first = fresh(compile=True)
     half = curve(first, 31)
     state, random = first.state(), torch.get_rng_state()
@@ -151,17 +171,26 @@ def test_the_smaller_last_batch_of_an_epoch_is_translated_too() -> None:
     [
         {"precision": "bf16"},
         {"optimizer": {"kind": "lecture_adagrad", "lr": 0.01}},
-        SEARCHES,
         {"schedule": {"kind": "one_cycle", "max_lr": 0.01, "cycle_momentum": True}},
     ],
-    ids=["bf16", "an optimizer of ours", "one that searches", "a cycling momentum"],
+    ids=["bf16", "an optimizer of ours", "a cycling momentum"],
 )
 def test_whatever_else_a_spec_asks_for_goes_with_it(changes: dict[str, Any]) -> None:
     """The update is not translated, so nothing about it is refused."""
     few = {"steps": 20} | changes
     eager, whole = curve(fresh(**few)), curve(fresh(compile=True, **few))
     within = 0.02 if "precision" in changes else TOLERANCE  # bf16 has 8 bits, and rounds in other places
-    assert max(abs(a - b) / a for a, b in zip(eager, whole, strict=True)) < within
+    assert max(distances(eager, whole)) < within
+
+
+@needs_compiler
+def test_a_search_is_followed_as_far_as_rounding_allows() -> None:
+    eager, whole = curve(fresh(**SEARCHES)), curve(fresh(compile=True, **SEARCHES))
+    first, *later = distances(eager, whole)
+    assert first < 1e-6  # the same weights, the same loss
+    bounds = [max(1e-6, 10 * each) for each in rounding_distances(**SEARCHES)[1:]]
+    assert all(each < bound for each, bound in zip(later, bounds, strict=True)), (later, bounds)
+    assert eager[-1] < 0.5 * eager[0]  # the search got somewhere
 
 
 @needs_compiler
@@ -169,7 +198,7 @@ def test_convolutions_stay_in_the_layout_whose_kernels_are_sound() -> None:
     """In the other one torch 2.13 writes beyond the gradient of this stride, and the process dies."""
     changes = {"model": {"kind": "resnet", "width": 4, "stages": 2}, "batch_size": 32, "steps": 6}
     eager, whole = curve(fresh(**changes)), curve(fresh(compile=True, **changes))
-    assert max(abs(a - b) / a for a, b in zip(eager, whole, strict=True)) < TOLERANCE
+    assert max(distances(eager, whole)) < TOLERANCE
 
 
 @needs_compiler
@@ -191,7 +220,7 @@ def test_a_compiled_training_can_go_on_plainly_and_tells_what_it_cannot_show() -
     training = fresh(compile=True)
     training.plainly()
     plain = curve(training)  # its update stays the plain loop, so the last bits may differ
-    assert max(abs(a - b) / a for a, b in zip(curve(fresh()), plain, strict=True)) < TOLERANCE
+    assert max(distances(curve(fresh()), plain)) < TOLERANCE
     assert [told.kind for told in training.probes.told if "not_applicable" in told.data] == ["activations"]
 
 
