@@ -123,6 +123,13 @@ def test_the_limit_holds_whatever_the_headers_say(shared: TestClient) -> None:
     check(shared.post("/v1/experiments", content=b"{}", headers=huge), 413)
 
 
+def processor_time_of_a_loop() -> float:
+    """Return what 100,000 multiplications take here, in seconds: what another processor's speed is measured by."""
+    begin = time.thread_time()
+    sum(number * number for number in range(100_000))
+    return time.thread_time() - begin
+
+
 def test_the_worst_body_is_refused_in_little_time() -> None:
     worst = [
         b"[" + b"1," * (MAX_BYTES // 2 - 2) + b"1]",
@@ -133,13 +140,14 @@ def test_the_worst_body_is_refused_in_little_time() -> None:
         b'{"name":"' + rb"\ud800" * 43_000 + b'"}',
     ]
     for body in worst:
-        took = []
+        took, plain = [], []
         for _ in range(3):
+            plain.append(processor_time_of_a_loop())
             begin = time.thread_time()  # of a processor: others on this machine do not count
             with pytest.raises((Malformed, Invalid)):
                 validate(Experiment, read_json(body))
             took.append(time.thread_time() - begin)
-        assert min(took) < 0.06, f"{body[:20]!r}: {min(took)}"
+        assert min(took) < 15 * min(plain), f"{body[:20]!r}: {min(took)}, {min(plain)}"  # 5 at most were measured
 
 
 @pytest.mark.parametrize(

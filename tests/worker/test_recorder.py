@@ -83,7 +83,7 @@ def test_what_goes_in_comes_out_once_with_its_step(kind: str, every: int) -> Non
 
 @both
 def test_draining_while_another_thread_records_loses_and_doubles_nothing(kind: str) -> None:
-    made, points, over, many = recorder(kind, slots=16), [], threading.Event(), 30_000
+    made, points, over, many = recorder(kind, slots=16), [], threading.Event(), 0
     switch = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)  # threads change as often as the interpreter can
 
@@ -95,13 +95,14 @@ def test_draining_while_another_thread_records_loses_and_doubles_nothing(kind: s
     thread.start()
     losses = [torch.tensor(float(n % 97)) for n in range(97)]
     try:
-        for number in range(1, many + 1):
-            made.record(Step(number, float(number), losses[number % 97], {"r": 1.0} if number % 5 == 0 else None))
+        while many < 30_000 or (len(points) <= 20 and many < 1_000_000):  # until they have run side by side
+            many += 1
+            made.record(Step(many, float(many), losses[many % 97], {"r": 1.0} if many % 5 == 0 else None))
     finally:
         over.set()
         thread.join()
         sys.setswitchinterval(switch)
-    assert len(points) > 20  # they did run side by side
+    assert len(points) > 20
     points += made.drain(wait=True)
     assert joined(points, "loss") == {n: float(n % 97) for n in range(1, many + 1)}
     assert joined(points, "lr") == {n: float(n) for n in range(1, many + 1)}
