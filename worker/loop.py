@@ -38,6 +38,7 @@ class Training:
     def __init__(self, spec: Experiment, seed: int, device: torch.device, files: Files) -> None:
         parts = split(spec.dataset, files)
         self.scales = {name: scale.as_json() for name, scale in parts.scales.items()}
+        self.coarse = parts.coarse
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
         self.model: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs).to(device)
         self.criterion: nn.Module = criterion_of(spec, device)

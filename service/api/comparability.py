@@ -11,6 +11,7 @@ from service.api.grouping import Member, Trial
 from service.api.views import Json
 from service.db.runs import StoredRun
 from service.lifecycle import TERMINAL, Relation
+from service.spec.experiment import data_identity
 
 Severity = Literal["fatal", "unfair", "noted"]
 SPLIT = ("validation", "test", "split_seed")
@@ -40,7 +41,7 @@ def part(*path: str) -> Callable[[Trial], Any]:
 
 
 def _dataset(trial: Trial) -> Json:
-    found: Json = trial.experiment.spec.get("dataset", {})
+    found: Json = data_identity(trial.experiment.spec.get("dataset", {}))
     return {key: value for key, value in found.items() if key not in (*SPLIT, *SCALING)}
 
 

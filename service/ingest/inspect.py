@@ -6,6 +6,7 @@ from pathlib import Path
 from service.ingest import csv, jsonl, npz, parquet
 from service.ingest.csv import Batch
 from service.ingest.formats import PIECE, format_of
+from service.ingest.notes import notes_on
 from service.ingest.refusing import check_rows, refused
 from service.ingest.tally import Tally
 from service.spec.datasets.report import Column, Format, Report
@@ -58,7 +59,9 @@ def _table(path: Path, kind: Format) -> Report:
     columns = [tally.column() for tally in tallies.values()]
     constant = tuple(column.name for column in columns if column.constant)
     scale_ratio = _scale_ratio(columns)
-    return Report(format=kind, rows=rows, columns=_bounded(columns), constant=constant, scale_ratio=scale_ratio)
+    notes = tuple(notes_on(columns))
+    found = _bounded(columns)
+    return Report(format=kind, rows=rows, columns=found, constant=constant, scale_ratio=scale_ratio, notes=notes)
 
 
 def _scale_ratio(columns: list[Column]) -> float | None:

@@ -13,7 +13,7 @@ MAX_THRIFT = 2**26
 
 
 def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]:
-    """The rows as arrays of doubles, booleans or texts."""
+    """The rows as arrays of numbers, booleans or texts."""
     import pyarrow as pa  # noqa: PLC0415  half a second, and most processes never read a file
     import pyarrow.parquet as pq  # noqa: PLC0415
 
@@ -57,13 +57,11 @@ def _readable(kind: Any) -> bool:
 
 
 def plain(array: Any) -> Any:
-    """Dictionaries unpacked, every number a double, every text a plain one."""
+    """Dictionaries unpacked, every text a plain one; a number keeps its type, and with that its digits."""
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import types  # noqa: PLC0415
 
     if types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if types.is_boolean(array.type):
-        return array
     text = types.is_string(array.type) or types.is_large_string(array.type)
-    return array.cast(pa.string() if text else pa.float64(), safe=False)
+    return array.cast(pa.string()) if text else array

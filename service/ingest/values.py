@@ -22,8 +22,25 @@ def numbers(array: Any) -> Doubles | None:
     import pyarrow as pa  # noqa: PLC0415
 
     plain = array.cast(pa.uint8()) if pa.types.is_boolean(array.type) else array
-    found: Doubles = plain.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    found: Doubles = plain.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)  # beyond 2**53: the nearest
     return found
+
+
+def real_numbers(array: Any) -> npt.NDArray[Any]:
+    """The values of a column that holds numbers alone: as float32 where its type fits into that, else as doubles."""
+    dtype = array.dtype if isinstance(array, np.ndarray) else _numpy_type(array)
+    found = array if isinstance(array, np.ndarray) else numbers(array)
+    if found is None:
+        raise ValueError("a column of numbers holds a text")
+    return found.astype(np.float32 if np.can_cast(dtype, np.float32) else np.float64, copy=False)
+
+
+def _numpy_type(array: Any) -> np.dtype[Any]:
+    """Of an Arrow array; of texts and decimals a double."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    plain = pa.types.is_primitive(array.type)
+    return np.dtype(array.type.to_pandas_dtype()) if plain else np.dtype(np.float64)
 
 
 def _parsed(array: Any) -> Doubles | None:

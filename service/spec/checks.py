@@ -153,7 +153,14 @@ def _seeds(experiment: Experiment) -> Iterator[Problem]:
 
 def warnings(experiment: Experiment) -> list[Problem]:
     """What is allowed and probably not meant."""
-    return [*_late(experiment), *_odd(experiment), *running.warnings(experiment), *grouping.warnings(experiment)]
+    of_data = (problem.under("/dataset") for problem in experiment.dataset.warnings())
+    return [
+        *of_data,
+        *_late(experiment),
+        *_odd(experiment),
+        *running.warnings(experiment),
+        *grouping.warnings(experiment),
+    ]
 
 
 def _late(experiment: Experiment) -> Iterator[Problem]:

@@ -32,6 +32,7 @@ LATER = {  # not hashed at their default: a spec from before there were these ke
     *("groups", "no_decay", "layer_decay"),
 }
 LATER_OF_DATASETS = {"shuffled_targets": 0.0}  # the same, of a part
+REMARKS = {"coarse"}  # in what was found of a dataset: they only warn
 
 
 class Evaluation(Part):
@@ -190,8 +191,14 @@ class Experiment(Part):
         document = self.model_dump(mode="json", exclude=UNHASHED | unused)
         for name in KEEPING:  # which checkpoints are kept decides nothing of the training
             del document["checkpoint"][name]
-        for name, default in LATER_OF_DATASETS.items():
-            if document["dataset"].get(name) == default:
-                del document["dataset"][name]
+        document["dataset"] = data_identity(document["dataset"])
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def data_identity(dataset: dict[str, Any]) -> dict[str, Any]:
+    """What of a stored dataset says which rows it holds: without later fields at their default, and without remarks."""
+    document = {name: value for name, value in dataset.items() if value != LATER_OF_DATASETS.get(name, ...)}
+    if isinstance(found := document.get("resolved"), dict):
+        document["resolved"] = {name: value for name, value in found.items() if name not in REMARKS}
+    return document

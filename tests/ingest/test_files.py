@@ -270,6 +270,13 @@ def test_parquet_dictionaries_booleans_and_nulls_are_read(tmp_path: Path) -> Non
     assert (n.type, n.missing) == ("integer", 1)
 
 
+def test_a_column_that_float32_can_hardly_tell_apart_is_told(tmp_path: Path) -> None:
+    report = inspect(written(tmp_path, "t,y\n" + "".join(f"{1_700_000_000 + i},{i}\n" for i in range(40))))
+    (note,) = report.notes
+    assert note.startswith("column t: varies by less than 1024 float32 spacings")
+    assert inspect(written(tmp_path, "t,y\n0,1\n1,2\n")).notes == ()
+
+
 def test_a_wide_report_stays_small(tmp_path: Path) -> None:
     names = [f"c{i}" for i in range(2000)]
     path = written(tmp_path, ",".join(names) + "\n" + "".join(f"{i}," * 1999 + "0\n" for i in range(100)))

@@ -81,6 +81,21 @@ def test_without_chosen_features_every_unusable_column_is_told() -> None:
     assert codes == ["missing_values", "missing_values", "too_large", "not_a_number", "not_a_number", "wrong_shape"]
 
 
+def test_an_unscaled_column_whose_digits_float32_loses_is_a_warning() -> None:
+    def warned(**fields: Any) -> list[tuple[str, str]]:
+        dataset = upload(features=("time",), predict="size", task="regression", **fields)
+        resolved, _ = dataset.resolve(report, SHA)
+        assert resolved is not None
+        found = dataset.model_copy(update={"resolved": resolved}).warnings()
+        return [(problem.pointer, problem.detail.partition(" varies")[0]) for problem in found]
+
+    size = Column(name="size", type="number", missing=0, min=1e9, max=1e9 + 9, std=3.0)
+    report = REPORT.model_copy(update={"columns": (size, size.model_copy(update={"name": "time"}))})
+    assert warned() == []
+    assert warned(scaling="none") == [("/scaling", "the column time")]
+    assert warned(target_scaling="none") == [("/target_scaling", "the column size")]
+
+
 def test_a_close_name_is_suggested() -> None:
     _, (problem,) = upload(predict="wrod", features=("size",)).resolve(REPORT, SHA)
     assert problem.did_you_mean == "word"

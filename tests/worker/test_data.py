@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from service.spec.datasets import Bundled, Diabetes, Digits, Iris, Wine
+from service.spec.datasets.precision import is_coarse
 from worker.data.batches import Batches, order
-from worker.data.scale import fit
+from worker.data.scale import coarse, fit
 from worker.data.split import Arrays, dealt_anew, indices, load, shares, split
 
 DATASETS = get_args(Bundled)
@@ -17,13 +18,13 @@ DATASETS = get_args(Bundled)
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_a_dataset_is_what_its_facts_say(dataset: Any) -> None:
     x, y = load(dataset())
-    assert (x.shape, x.dtype) == ((dataset().facts.rows, *dataset().facts.shape), np.float32)
+    assert (x.shape, x.dtype) == ((dataset().facts.rows, *dataset().facts.shape), np.float64)
     assert np.isfinite(x).all()
     if dataset().facts.task == "classification":
         assert y.dtype == np.int64
         assert set(y.tolist()) == set(range(dataset().facts.classes))
     else:
-        assert y.dtype == np.float32
+        assert y.dtype == np.float64
         assert y.mean() > 100  # as measured, not scaled
 
 
@@ -101,6 +102,39 @@ def test_a_regression_target_is_scaled_where_the_dataset_says_so() -> None:
         scaled.validation.y, (raw.validation.y - raw.train.y.mean()) / raw.train.y.std(), rtol=1e-4, atol=1e-5
     )
     assert raw.train.y.max() > 100
+
+
+FAR = 1_700_000_000.0  # Unix time: float32 has one number every 128 there
+
+
+@pytest.mark.parametrize("scaling", ["standardise", "minmax"])
+def test_a_column_far_from_zero_scales_to_the_same_values_as_one_near_it(scaling: Any) -> None:
+    near = np.arange(400.0)[:, None]
+    scaled = {}
+    for offset in (0.0, FAR):
+        scale = fit(scaling, (near + offset).__getitem__, 400)
+        assert scale is not None
+        scaled[offset] = scale.apply(near + offset)
+    assert np.abs(scaled[FAR] - scaled[0.0]).max() < 1e-6
+    assert scaled[FAR].dtype == np.float32
+
+
+def test_what_is_trained_on_is_narrowed_last_and_unscaled_columns_that_lose_digits_are_told() -> None:
+    parts = split(Diabetes(scaling="none", target_scaling="none"))
+    assert {part.x.dtype for part in parts[:3]} == {part.y.dtype for part in parts[:3]} == {np.dtype(np.float32)}
+    assert parts.coarse == {"features": [], "target": []}
+    rows = np.stack([np.arange(400.0), FAR + np.arange(400.0), np.full(400, FAR)], axis=1)
+    assert coarse(rows.__getitem__, 400) == [1]  # a constant column has nothing to lose
+    assert coarse(rows.astype(np.float32).__getitem__, 400) == []
+    assert split(Diabetes()).coarse == {}
+
+
+@pytest.mark.parametrize("largest", [1.0, 1.5, 1e-30, 1.7e9, 2.0**100])
+def test_a_column_is_coarse_below_1024_float32_spacings(largest: float) -> None:
+    spacing = float(np.spacing(np.float32(largest)))
+    assert is_coarse(1023 * spacing, -largest, 0.0)
+    assert not is_coarse(1024 * spacing, 0.0, largest)
+    assert not is_coarse(0.0, largest, largest)
 
 
 def test_shared_arrays_cannot_be_changed_by_a_run() -> None:

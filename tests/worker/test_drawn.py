@@ -33,14 +33,14 @@ def test_a_made_dataset_is_what_its_facts_say(dataset: Any) -> None:
     spec = dataset(rows=300)
     x, y = load(spec)
     assert list(spec.problems()) == []
-    assert (x.shape, x.dtype) == ((300, *spec.facts.shape), np.float32)
+    assert (x.shape, x.dtype) == ((300, *spec.facts.shape), np.float64)
     assert np.isfinite(x).all()
     assert np.isfinite(y).all()
     if spec.facts.task == "classification":
         assert y.dtype == np.int64
         assert np.bincount(y, minlength=spec.facts.classes).min() > 0.7 * 300 / spec.facts.classes
     else:
-        assert (y.dtype, y.shape) == (np.float32, (300,))
+        assert (y.dtype, y.shape) == (np.float64, (300,))
 
 
 @pytest.mark.parametrize("dataset", MADE)

@@ -1,5 +1,6 @@
 """Uploaded rows: what a worker trains on is what was uploaded, from memory and from disk alike, or it says why not."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,11 +90,63 @@ def test_a_table_comes_back_to_the_last_bit(write: Any, keep: Keep, files: Files
     x, word, value = numbers()
     classified, regressed = keep(write(x, word, value), CLASSES), keep(write(x, word, value), VALUES)
     found, labels = load(classified, files)
-    assert (found.dtype, labels.dtype) == (np.float32, np.int64)
     assert (found == x).all()
+    assert labels.dtype == np.int64
     assert [classified.resolved.classes[label] for label in labels] == word.tolist()
     assert classified.facts.classes == 3
     assert (load(regressed, files)[1] == value).all()
+
+
+TIMES = 1_700_000_000 + np.arange(60)  # float32 has one number every 128 there
+OF_TIMES: dict[str, Callable[[Any, Any], bytes]] = {
+    "csv": lambda t, y: ("t,y\n" + "".join(f"{a},{b}\n" for a, b in zip(t, y, strict=True))).encode(),
+    "jsonl": lambda t, y: "".join(f'{{"t": {a}, "y": {b}}}\n' for a, b in zip(t, y, strict=True)).encode(),
+    "int64": lambda t, y: parquet_of(pa.table({"t": t, "y": y})),
+    "decimal": lambda t, y: parquet_of(pa.table({"t": pa.array(t).cast(pa.decimal128(21, 2)), "y": y})),
+    "npz": lambda t, y: npz_of(t=t.astype(np.float64), y=y),
+}
+
+
+def parquet_of(table: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    found: bytes = sink.getvalue().to_pybytes()
+    return found
+
+
+def npz_of(**arrays: Any) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("resident_bytes", [2**30, 0])
+@pytest.mark.parametrize("write", OF_TIMES.values(), ids=OF_TIMES)
+def test_features_and_targets_far_from_zero_lose_no_digit(
+    write: Any, resident_bytes: int, keep: Keep, files: Files
+) -> None:
+    dataset = keep(write(TIMES, TIMES[::-1]), {"kind": "upload", "predict": "y", "task": "regression"})
+    train = split(dataset, Files(files.folder, resident_bytes)).train
+    x = train.x[:] if isinstance(train.x, Mapped) else torch.from_numpy(train.x)
+    assert x.dtype == torch.float32
+    assert np.abs(x[:, 0].numpy() + train.y).max() < 1e-6  # standardised, one is the other's negative
+
+
+def test_the_start_reading_counts_unscaled_columns_that_lose_digits(keep: Keep, files: Files) -> None:
+    data = {"kind": "upload", "predict": "y", "task": "regression", "scaling": "none", "target_scaling": "none"}
+    dataset = keep(OF_TIMES["int64"](TIMES, np.arange(60)), data)
+    assert dataset.resolved.coarse == ("t",)
+    document = {"dataset": dataset.model_dump(), "model": {"kind": "linear"}, "loss": {"kind": "mse"}, "steps": 1}
+    spec = Experiment.model_validate(document | {"optimizer": {"kind": "sgd"}, "probes": ({"kind": "start"},)})
+    assert spec.hash == spec.model_copy(update={"dataset": without_remarks(dataset)}).hash
+    training = prepare(spec, 0, CPU, files)
+    next(iter(train(training)))
+    (told,) = training.probes.told
+    assert (told.data["coarse_features"], told.data["coarse_target"]) == (1, 0)
+
+
+def without_remarks(dataset: Any) -> Any:
+    return dataset.model_copy(update={"resolved": dataset.resolved.model_copy(update={"coarse": ()})})
 
 
 def test_classes_that_are_numbers_are_in_order_however_they_are_spelt(keep: Keep, files: Files) -> None:

@@ -1,7 +1,7 @@
 """The datasets that come inside scikit-learn: read from its package, no network.
 
-Each gives rows x (N, *shape) as float32 and targets: labels (N,) as int64, or values (N,) as float32. The files are
-read as its own loaders read them; importing those takes 5 seconds of processor time.
+Each gives rows x (N, *shape) as float64 and targets (N,): labels as int64, or values as float64. The files are read as
+its own loaders read them; importing those takes 5 seconds of processor time.
 """
 
 from importlib.util import find_spec
@@ -39,19 +39,18 @@ def iris() -> Arrays:
 
 def diabetes() -> Arrays:
     """x (442, 10) as measured, not as scikit-learn scales it by default; progression 25 to 346."""
-    x, values = _read("diabetes_data_raw.csv.gz"), _read("diabetes_target.csv.gz")
-    return x.astype(np.float32), values.astype(np.float32)
+    return _read("diabetes_data_raw.csv.gz"), _read("diabetes_target.csv.gz")
 
 
 def linnerud(measure: str = "weight") -> Arrays:
     """x (20, 3): chin-ups, sit-ups, jumps; weight in pounds, waist in inches, or pulse."""
     x, measures = (_read(f"linnerud_{part}.csv", skiprows=1) for part in ("exercise", "physiological"))
-    return x.astype(np.float32), measures[:, MEASURES.index(measure)].astype(np.float32)
+    return x, measures[:, MEASURES.index(measure)]
 
 
 def _labelled(name: str, header: int = 1) -> Arrays:
     rows = _read(name, delimiter=",", skiprows=header)
-    return rows[:, :-1].astype(np.float32), rows[:, -1].astype(np.int64)
+    return rows[:, :-1], rows[:, -1].astype(np.int64)
 
 
 def _read(name: str, **format: Any) -> npt.NDArray[np.float64]:

@@ -17,7 +17,7 @@ def _curve(f: Callable[[Doubles], Doubles], rows: int, noise: float, draw: np.ra
     """x (N, 1) uniform in -1 to 1, and f(x) with noise."""
     x = draw.uniform(-1.0, 1.0, rows)
     y = f(x) + noise * draw.standard_normal(rows)
-    return x[:, None].astype(np.float32), y.astype(np.float32)
+    return x[:, None], y
 
 
 def absolute(rows: int = 1000, noise: float = 0.0, seed: int = 0) -> Arrays:
@@ -61,7 +61,7 @@ def xor(rows: int = 1000, noise: float = 0.0, seed: int = 0) -> Arrays:
     first, size = draw.uniform(-1.0, 1.0, rows), 1.0 - draw.uniform(0.0, 1.0, rows)  # a size is never 0
     second = np.where((first > 0) == (labels == 1), -size, size)
     x = np.stack([first, second], axis=1) + noise * draw.standard_normal((rows, 2))
-    return x.astype(np.float32), labels.astype(np.int64)
+    return x, labels.astype(np.int64)
 
 
 def spirals(rows: int = 1000, arms: int = 2, turns: float = 1.5, noise: float = 0.02, seed: int = 0) -> Arrays:
@@ -71,7 +71,7 @@ def spirals(rows: int = 1000, arms: int = 2, turns: float = 1.5, noise: float = 
     radius = (np.arange(rows) // arms + 1) / (-(-rows // arms))
     angle = 2 * np.pi * (turns * radius + labels / arms)
     x = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1) + noise * draw.standard_normal((rows, 2))
-    return x.astype(np.float32), labels.astype(np.int64)
+    return x, labels.astype(np.int64)
 
 
 def teacher(
@@ -88,7 +88,7 @@ def teacher(
     outer = draw.standard_normal(hidden) / np.sqrt(hidden)
     x = draw.standard_normal((rows, features))
     y = ACTIVATIONS[activation](x @ inner) @ outer + noise * draw.standard_normal(rows)
-    return x.astype(np.float32), y.astype(np.float32)
+    return x, y
 
 
 def noisy_quadratic(
@@ -107,4 +107,4 @@ def noisy_quadratic(
     if rotated:
         x = x @ np.linalg.qr(draw.standard_normal((features, features)))[0].T
     y += x @ wanted
-    return x.astype(np.float32), y.astype(np.float32)
+    return x, y

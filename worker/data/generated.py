@@ -9,9 +9,9 @@ from worker.data.split import Arrays
 
 
 def _table(made: Any, dtype: type[np.generic]) -> Arrays:
-    """x (N, D) as float32 and y (N,) as `dtype`."""
+    """x (N, D) as float64 and y (N,) as `dtype`."""
     x, y = made[0], made[1]
-    return x.astype(np.float32), y.astype(dtype)
+    return x, y.astype(dtype)
 
 
 def moons(rows: int = 1000, noise: float = 0.1, seed: int = 0) -> Arrays:
@@ -67,29 +67,29 @@ def regression(
     made = sk.make_regression(
         rows, features, n_informative=informative, effective_rank=rank, noise=noise, random_state=seed
     )
-    return _table(made, np.float32)
+    return _table(made, np.float64)
 
 
 def friedman1(rows: int = 1000, noise: float = 1.0, seed: int = 0, features: int = 10) -> Arrays:
     """x (N, D)."""
-    return _table(sk.make_friedman1(rows, features, noise=noise, random_state=seed), np.float32)
+    return _table(sk.make_friedman1(rows, features, noise=noise, random_state=seed), np.float64)
 
 
 def friedman2(rows: int = 1000, noise: float = 1.0, seed: int = 0) -> Arrays:
     """x (N, 4)."""
-    return _table(sk.make_friedman2(rows, noise=noise, random_state=seed), np.float32)
+    return _table(sk.make_friedman2(rows, noise=noise, random_state=seed), np.float64)
 
 
 def friedman3(rows: int = 1000, noise: float = 0.1, seed: int = 0) -> Arrays:
     """x (N, 4)."""
-    return _table(sk.make_friedman3(rows, noise=noise, random_state=seed), np.float32)
+    return _table(sk.make_friedman3(rows, noise=noise, random_state=seed), np.float64)
 
 
 def swiss_roll(rows: int = 1000, noise: float = 0.1, seed: int = 0) -> Arrays:
     """x (N, 3); 4.7 to 14.1."""
-    return _table(sk.make_swiss_roll(rows, noise=noise, random_state=seed), np.float32)
+    return _table(sk.make_swiss_roll(rows, noise=noise, random_state=seed), np.float64)
 
 
 def s_curve(rows: int = 1000, noise: float = 0.1, seed: int = 0) -> Arrays:
     """x (N, 3); -4.7 to 4.7."""
-    return _table(sk.make_s_curve(rows, noise=noise, random_state=seed), np.float32)
+    return _table(sk.make_s_curve(rows, noise=noise, random_state=seed), np.float64)

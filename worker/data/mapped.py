@@ -14,7 +14,7 @@ Indices = npt.NDArray[np.intp]
 
 
 class Mapped:
-    """(N, *shape) rows of a memory-mapped array: float32 as they are or scaled, whole numbers as int64."""
+    """(N, *shape) rows of a memory-mapped array: floats as float32, scaled or not, whole numbers as int64."""
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ def mnist1d(
     draw = np.random.RandomState(seed)
     labels = np.arange(rows) % len(FIGURES)
     drawn = figures()
-    x = np.empty((rows, POINTS), np.float32)
+    x = np.empty((rows, POINTS))
     for row, label in enumerate(labels):
         x[row] = _row(drawn[label], draw, scale, translation, correlated_noise, noise, shear)
     return x, labels.astype(np.int64)

@@ -12,6 +12,7 @@ from service.ingest.images import SETS
 from service.ingest.mounted import features as feature_columns
 from service.ingest.mounted import fingerprint, splits
 from service.ingest.parquet import plain
+from service.ingest.values import real_numbers
 from service.spec.datasets.mounted import Found, HuggingFace
 from worker.data.files import Files
 from worker.data.split import Arrays
@@ -25,8 +26,12 @@ def images(files: Files, name: str, resolved: Found | None = None) -> Arrays:
     try:
         parts = [known.part(root, test) for test in (False, True)]
         _check(root, [path for part in parts for path in part.files], resolved)
-        blocks = ((x, _in_range(y, resolved)) for part in parts for x, y in known.rows(part))
-        return _gather(files, resolved, name, blocks, np.int64)
+        blocks = (
+            (x.astype(np.float32), _in_range(y, resolved).astype(np.int64))
+            for part in parts
+            for x, y in known.rows(part)
+        )
+        return _gather(files, resolved, name, blocks)
     except Invalid as error:
         raise RunFailure("dataset_missing", error.problems[0].detail) from error
 
@@ -41,7 +46,7 @@ def table(
     features: Sequence[str] | None = None,
     resolved: Found | None = None,
 ) -> Arrays:
-    """x (N, *shape) float32; classes as their numbers, or values: first the split to train on, then the test split."""
+    """x (N, *shape); classes as their numbers, or values: first the split to train on, then the test split."""
     root = _root(files)
     assert resolved is not None, "the server resolves a mounted dataset before it is queued"
     given = {"path": path, "predict": predict, "task": task, "split": split, "test_split": test_split}
@@ -56,8 +61,7 @@ def table(
             for part in parts
             for batch in part.batches([*columns, predict])
         )
-        y_type = np.int64 if task == "classification" else np.float32
-        return _gather(files, resolved, wanted.model_dump_json(), blocks, y_type)
+        return _gather(files, resolved, wanted.model_dump_json(), blocks)
     except Invalid as error:
         raise RunFailure("dataset_missing", error.problems[0].detail) from error
 
@@ -73,11 +77,11 @@ def _check(root: Path, paths: list[Path], resolved: Found) -> None:
         raise RunFailure("dataset_changed", f"{paths[0].name} and what belongs to it are not what the spec was made of")
 
 
-def _gather(files: Files, resolved: Found, key: str, blocks: Iterator[Block], y_type: type[np.generic]) -> Arrays:
+def _gather(files: Files, resolved: Found, key: str, blocks: Iterator[Block]) -> Arrays:
     """In memory, or unpacked in a folder of its own beside the uploads."""
     place = (files.folder or Path()) / f"mounted-{resolved.fingerprint}" / "content"
     shapes = (resolved.rows, *resolved.shape), (resolved.rows,)
-    return gathered(files, place, key, blocks, shapes, (np.float32, y_type))
+    return gathered(files, place, key, blocks, shapes)
 
 
 def _in_range(y: npt.NDArray[Any], resolved: Found) -> npt.NDArray[Any]:
@@ -100,10 +104,10 @@ def _numbers(array: Any, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     array = getattr(array, "storage", array)
     while types.is_list(array.type) or types.is_large_list(array.type) or types.is_fixed_size_list(array.type):
         array = array.flatten()
-    values: npt.NDArray[Any] = plain(array).to_numpy(zero_copy_only=False)
+    values = real_numbers(plain(array))
     if values.size != np.prod(shape):
         raise ValueError(f"the column {name} has rows of other shapes than {list(shape[1:])}")
-    if not np.isfinite(values.astype(np.float64)).all():
+    if not np.isfinite(values).all():
         raise ValueError(f"the column {name} has missing or infinite values: fill them or leave those rows out")
     return values.reshape(shape)
 

@@ -1,4 +1,7 @@
-"""Scaling: fitted on the training part alone, in passes over blocks, so that rows on disk scale as those in memory."""
+"""Scaling: fitted on the training part alone, in passes over blocks, so that rows on disk scale as those in memory.
+
+Fitted and applied in float64: a column far from 0, such as Unix time, would lose its digits if it were narrowed before.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -7,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.spec.datasets import Scaling
+from service.spec.datasets.precision import is_coarse
 
 BLOCK = 65_536  # rows; every bundled dataset is one block
 Floats = npt.NDArray[np.float32]
@@ -39,6 +43,20 @@ def fit(scaling: Scaling, take: Take, rows: int) -> Scale | None:
     mean = _mean(take, rows, None)
     deviation = np.sqrt(_mean(take, rows, mean))
     return Scale(mean, np.where(low == high, 1.0, deviation))
+
+
+def narrowed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Doubles as float32, for a model; everything else as it is."""
+    return values.astype(np.float32) if values.dtype == np.float64 else values
+
+
+def coarse(take: Take, rows: int) -> list[int]:
+    """Columns of unscaled doubles whose values float32 can hardly tell apart."""
+    if take(slice(0, 1)).dtype != np.float64:
+        return []  # nothing is narrowed
+    low, high = (each.ravel() for each in _extremes(take, rows))
+    std = np.sqrt(_mean(take, rows, _mean(take, rows, None))).ravel()
+    return [at for at, column in enumerate(zip(std, low, high, strict=True)) if is_coarse(*map(float, column))]
 
 
 def blocks(take: Take, rows: int) -> Iterator[npt.NDArray[Any]]:

@@ -3,7 +3,7 @@
 Membership depends on `split_seed` alone, through numpy's legacy generator, whose stream numpy promises never to change.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from service.spec.datasets import Dataset_, Regression_, Scaling, Table_
 from worker.build import build
 from worker.data.files import Files
 from worker.data.mapped import Mapped
-from worker.data.scale import Scale, fit
+from worker.data.scale import Scale, coarse, fit, narrowed
 
 Floats = npt.NDArray[np.float32]
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target gives: x (N, *shape), y (N, ...)
@@ -35,6 +35,7 @@ class Parts(NamedTuple):
     validation: Rows
     test: Rows
     scales: dict[str, Scale]  # "features", "target": only those that are scaled
+    coarse: dict[str, list[int]]  # of those that are not: columns whose values float32 can hardly tell apart
 
 
 _loaded: dict[tuple[Any, ...], Arrays] = {}
@@ -73,14 +74,14 @@ def split(dataset: Dataset_, files: Files = Files()) -> Parts:  # noqa: B008  an
         chosen = _with_own_test(y[answers] if dataset.shuffled_targets else y, dataset)
     else:
         chosen = by_position(dataset.counts)
-    parts = [Rows(_part(x, rows), _part(y, answers[rows])) for rows in chosen]
-    scales: dict[str, Scale] = {}
+    train, validation, test = (Rows(_part(x, rows), _part(y, answers[rows])) for rows in chosen)
+    parts = Parts(train, validation, test, {}, {})
     if isinstance(dataset, Table_):
-        parts = _scale(parts, "x", dataset.scaling, scales)
+        parts = _scaled(parts, "x", dataset.scaling)
     if isinstance(dataset, Regression_) and dataset.facts.task == "regression":
-        parts = _scale(parts, "y", dataset.target_scaling, scales)
-    train, validation, test = parts
-    return Parts(train, validation, test, scales)
+        parts = _scaled(parts, "y", dataset.target_scaling)
+    train, validation, test = map(_narrowed, parts[:3])
+    return parts._replace(train=train, validation=validation, test=test)
 
 
 def dealt_anew(answers: Indices, share: float, seed: int) -> Indices:
@@ -102,15 +103,21 @@ def _part(values: npt.NDArray[Any], rows: Indices) -> Values:
     return Mapped(values, rows) if isinstance(values, np.memmap) else values[rows]
 
 
-def _scale(parts: list[Rows], name: str, scaling: Scaling, scales: dict[str, Scale]) -> list[Rows]:
-    """Scale x or y of every part by what the first one says."""
-    train: Values = getattr(parts[0], name)
-    take = train.raw if isinstance(train, Mapped) else train.__getitem__
-    scale = fit(scaling, take, len(train))
+def _scaled(parts: Parts, name: Literal["x", "y"], scaling: Scaling) -> Parts:
+    """Scale x or y of every part by what the training part says; unscaled ones are looked at for their precision."""
+    fitted: Values = getattr(parts.train, name)
+    take = fitted.raw if isinstance(fitted, Mapped) else fitted.__getitem__
+    what = {"x": "features", "y": "target"}[name]
+    scale = fit(scaling, take, len(fitted))
     if scale is None:
-        return parts
-    scales[{"x": "features", "y": "target"}[name]] = scale
-    return [part._replace(**{name: _applied(scale, getattr(part, name))}) for part in parts]
+        return parts._replace(coarse=parts.coarse | {what: coarse(take, len(fitted))})
+    train, validation, test = (part._replace(**{name: _applied(scale, getattr(part, name))}) for part in parts[:3])
+    return Parts(train, validation, test, parts.scales | {what: scale}, parts.coarse)
+
+
+def _narrowed(rows: Rows) -> Rows:
+    """In memory as float32, once the scaling is done; rows on disk are narrowed as they are read."""
+    return Rows(*(values if isinstance(values, Mapped) else narrowed(values) for values in rows))
 
 
 def _applied(scale: Scale, values: Values) -> Values:

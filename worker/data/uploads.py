@@ -9,6 +9,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from service.errors import Invalid, RunFailure
 from service.ingest.inspect import batches, characters
 from service.ingest.tally import canonical
-from service.ingest.values import is_text, label, numbers
+from service.ingest.values import is_text, label, real_numbers
 from service.spec.datasets import Resolved
 from worker.data.files import Files
 from worker.data.split import Arrays
@@ -37,17 +38,16 @@ def table(
     features: Sequence[str] | None = None,
     resolved: Resolved | None = None,
 ) -> Arrays:
-    """x (N, *shape) float32; labels as the places in `resolved.classes`, values, or distributions (N, K)."""
+    """x (N, *shape); labels as the places in `resolved.classes`, values, or distributions (N, K)."""
     assert resolved is not None, "the server resolves an upload before it is queued"
     content = checked(files, resolved.sha256)
-    y_type = np.int64 if task == "classification" else np.float32
     answer = (len(resolved.classes),) if task == "distribution" else ()
     shapes = (resolved.rows, *resolved.shape), (resolved.rows, *answer)
     key = json.dumps([features, predict, task, resolved.model_dump(mode="json")])
     predicted = [predict] if isinstance(predict, str) else list(predict)
     read = labels if task == "classification" else _distributions if task == "distribution" else _values
     blocks = _rows(content, resolved, predicted, features, read)
-    return gathered(files, content, key, blocks, shapes, (np.float32, y_type))
+    return gathered(files, content, key, blocks, shapes)
 
 
 def text(files: Files, context: int = 64, resolved: Resolved | None = None) -> Arrays:
@@ -57,7 +57,7 @@ def text(files: Files, context: int = 64, resolved: Resolved | None = None) -> A
     used = resolved.rows * context + 1
     key = json.dumps(["text", used, resolved.characters])
     blocks = _tokens(content, resolved.characters, used)
-    tokens, _ = gathered(files, content, key, blocks, ((used,), (0,)), (np.int64, np.int64))
+    tokens, _ = gathered(files, content, key, blocks, ((used,), (0,)))
     return tokens[:-1].reshape(-1, context), tokens[1:].reshape(-1, context)
 
 
@@ -78,15 +78,19 @@ def gathered(
     key: str,
     blocks: Iterator[Block],
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
-    types: tuple[type[np.generic], type[np.generic]],
 ) -> Arrays:
-    """All blocks in two arrays: in memory where x fits, else on disk, beside `content`."""
-    size = math.prod(shapes[0]) * np.dtype(types[0]).itemsize
-    if size <= files.resident_bytes:
+    """All blocks in two arrays: in memory where x fits, else on disk, beside `content`.
+
+    The first block says of which types: doubles, unless the file has no digits that float32 would lose.
+    """
+    first = next(blocks)
+    types = first[0].dtype, first[1].dtype
+    blocks = chain((first,), blocks)
+    if math.prod(shapes[0]) * types[0].itemsize <= files.resident_bytes:
         arrays = np.empty(shapes[0], types[0]), np.empty(shapes[1], types[1])
         _fill(arrays, blocks)
         return arrays
-    folder = content.parent / f"rows-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    folder = content.parent / f"rows-{hashlib.sha256(f'{types[0]} {key}'.encode()).hexdigest()[:16]}"
     if not folder.exists():
         _unpack(folder, blocks, shapes, types)
     x = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
@@ -97,7 +101,7 @@ def _unpack(
     folder: Path,
     blocks: Iterator[Block],
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
-    types: tuple[type[np.generic], type[np.generic]],
+    types: tuple[np.dtype[Any], np.dtype[Any]],
 ) -> None:
     """Write x.npy and y.npy; another worker may do the same at the same time, and one of the two stays."""
     partial = folder.with_name(f".{folder.name}.{uuid4().hex}")
@@ -136,23 +140,23 @@ def _rows(
         for batch in batches(content, resolved.format, columns):
             y = [batch.pop(name) for name in predict]
             x = _beside([batch[name] for name in features or batch])
-            yield x.astype(np.float32), answers(y, resolved.classes)
+            yield x, answers(y, resolved.classes)
     except Invalid as error:
         raise ValueError(f"the file cannot be read as its report says: {error.problems[0].detail}") from error
 
 
-def _beside(arrays: Sequence[Any]) -> Doubles:
+def _beside(arrays: Sequence[Any]) -> npt.NDArray[Any]:
     """Columns of single values side by side, or one array of several."""
     found = [_numbers(array) for array in arrays]
     return found[0] if len(found) == 1 and found[0].ndim > 1 else np.stack(found, axis=1)
 
 
-def _values(arrays: Sequence[Any], classes: tuple[str, ...]) -> Doubles:
+def _values(arrays: Sequence[Any], classes: tuple[str, ...]) -> npt.NDArray[Any]:
     (array,) = arrays
     return _numbers(array)
 
 
-def _distributions(arrays: Sequence[Any], classes: tuple[str, ...]) -> Doubles:
+def _distributions(arrays: Sequence[Any], classes: tuple[str, ...]) -> npt.NDArray[Any]:
     """Probabilities that sum to 1, or logarithms of such, (n, K); each loss takes one of the two."""
     found = _beside(arrays)
     sums = (np.exp(found) if (found < 0).any() else found).sum(axis=1)
@@ -162,11 +166,8 @@ def _distributions(arrays: Sequence[Any], classes: tuple[str, ...]) -> Doubles:
     return found
 
 
-def _numbers(array: Any) -> Doubles:
-    found = numbers(array)
-    if found is None:
-        raise ValueError("a column of numbers holds a text")
-    return found
+def _numbers(array: Any) -> npt.NDArray[Any]:
+    return real_numbers(array)
 
 
 def labels(arrays: Sequence[Any], classes: tuple[str, ...]) -> npt.NDArray[np.int64]:

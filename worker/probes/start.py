@@ -31,6 +31,8 @@ class Start(Watcher):
         duplicate_rows       rows that another row equals
         contradicting_rows   of those, rows whose equal has another target
         nonfinite_features, nonfinite_targets  entries that are no numbers
+        coarse_features, coarse_target  columns left unscaled whose standard deviation is less than 1024 float32
+                             spacings at their magnitude: digits are lost, and standardising keeps them
     """
 
     def begin(self, training: Observed) -> None:
@@ -58,6 +60,7 @@ def reading(training: Observed) -> dict[str, Any]:
     classes = facts.classes or facts.vocabulary or 0
     found: dict[str, Any] = {"rows": len(x), "initial_loss": initial, "trivial": name, "trivial_loss": loss}
     found |= {"uniform_loss": math.log(classes) if classes else None, "classes": classes or None}
+    found |= {f"coarse_{name}": len(training.coarse.get(name, ())) for name in ("features", "target")}
     return found | targets(y) | features(x, y)
 
 

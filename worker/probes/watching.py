@@ -50,6 +50,7 @@ class Observed(Protocol):
     criterion: nn.Module
     optimizers: list[Optimizer]
     batches: Batches
+    coarse: dict[str, list[int]]  # unscaled columns of "features" or "target" that float32 can hardly tell apart
 
 
 class Told(NamedTuple):

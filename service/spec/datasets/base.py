@@ -42,6 +42,10 @@ class Dataset_(Component):
         float, Field(ge=0, le=0.5, description="share of rows, measured once, at the end: test/loss, test/accuracy")
     ] = 0.0
 
+    def warnings(self) -> Iterator[Problem]:
+        """What is allowed and probably not meant; pointers start at this part."""
+        yield from ()
+
     @property
     def strata(self) -> int:
         """Classes that each part has in proportion; 0: rows are dealt out without a look at them."""

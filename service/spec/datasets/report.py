@@ -36,6 +36,7 @@ class Report(Part):
     columns: tuple[Column, ...] = ()
     constant: tuple[str, ...] = Field((), description="columns that tell nothing")
     scale_ratio: float | None = Field(None, description="largest over smallest standard deviation of the columns")
+    notes: tuple[str, ...] = Field((), description="what to know before training on it, a sentence each")
     characters: str | None = Field(None, description="a text's different characters, in order; null: not a text")
 
     def column(self, name: str) -> Column | None:

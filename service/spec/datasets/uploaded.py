@@ -8,6 +8,7 @@ from pydantic import Field
 from service.errors import Invalid, Problem
 from service.spec.component import Part
 from service.spec.datasets.base import Dataset_, Facts, Regression_
+from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.report import MAX_CLASSES, MAX_FLOAT32, Column, Format, Report
 from service.spec.pointing import closest
 
@@ -26,6 +27,7 @@ class Resolved(Part):
     shape: Annotated[tuple[int, ...], Field(max_length=4)]
     classes: tuple[str, ...] = Field((), description="class number -> the target's value")
     characters: str = Field("", description="token number -> character")
+    coarse: tuple[str, ...] = Field((), description="columns left unscaled whose values float32 can hardly tell apart")
 
 
 class Stored_(Dataset_):
@@ -91,8 +93,26 @@ class Upload(Regression_, Stored_):
             return None, problems
         shape = chosen[0].shape if len(chosen) == 1 and chosen[0].shape else (len(chosen),)
         classes = {"classification": _sorted, "distribution": _shares, "regression": _none}[self.task](predicted)
-        rows, kind = report.rows, report.format
-        return Resolved(sha256=sha256, format=kind, rows=rows, shape=shape, classes=classes), []
+        rows, kind, coarse = report.rows, report.format, self._coarse(chosen, predicted)
+        return Resolved(sha256=sha256, format=kind, rows=rows, shape=shape, classes=classes, coarse=coarse), []
+
+    def _coarse(self, chosen: list[Column], predicted: list[Column]) -> tuple[str, ...]:
+        """Columns that are trained on as they are and lose digits by it."""
+        unscaled = chosen if self.scaling == "none" else []
+        if self.task == "regression" and self.target_scaling == "none":
+            unscaled = [*unscaled, *predicted]
+        return tuple(column.name for column in unscaled if is_coarse(column.std, column.min, column.max))
+
+    def warnings(self) -> Iterator[Problem]:
+        """Columns whose digits float32 loses unless they are scaled."""
+        for name in self.found.coarse:
+            pointer = "/target_scaling" if name in self.predicted else "/scaling"
+            detail = (
+                f"the column {name} varies by less than {MIN_SPACINGS} float32 spacings at its size, so unscaled it "
+            )
+            yield Problem(
+                pointer, "loses_digits", detail + "loses digits: set this to standardise, or shift the column."
+            )
 
     def _chosen(self, report: Report) -> list[str]:
         """The names of the features."""
