@@ -25,7 +25,7 @@ PAGE = "/page/"  # and what lies below it, which is the same for everybody
 SIGN_IN = ("POST", "/v1/session")  # and this, whose key is in its body
 COOKIE = "saddle_key"
 SAFE = ("GET", "HEAD", "OPTIONS")
-KEY = re.compile(r"Bearer (key_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100})")
+KEY = re.compile(r"Bearer +(key_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100})")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

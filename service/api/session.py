@@ -27,11 +27,12 @@ def sign_in(
     given: Annotated[SignIn, Depends(body(SignIn))], runtime: RuntimeDep, request: Request, response: Response
 ) -> Me:
     """Keep a key in this browser until it signs out or is closed."""
-    principal = find(runtime, given.key)
+    key = given.key.strip()  # it was pasted
+    principal = find(runtime, key)
     if principal is None:
         raise Invalid.of([Problem("/key", "opens_nothing", "it is mistyped, revoked or expired.")])
     secure = request.headers.get("origin", "").startswith("https:")
-    response.set_cookie(COOKIE, given.key, httponly=True, samesite="strict", secure=secure, path="/")
+    response.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=secure, path="/")
     return Me.of(principal)
 
 

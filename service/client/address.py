@@ -30,8 +30,8 @@ class Address:
 
 def find(url: str | None, key: str | None, environment: Mapping[str, str] = os.environ) -> Address:
     """The address meant. A key that lies on this machine is only ever sent to the server it was made for."""
-    url = _checked(url or environment.get("SADDLE_URL") or "")
-    key = key or environment.get("SADDLE_KEY") or ""
+    url = _checked((url or environment.get("SADDLE_URL") or "").strip())
+    key = (key or _named_key(environment)).strip()  # keys are pasted, and files end with a newline
     if url and key:
         return Address(url, _printable(key))
     running = _running(environment)
@@ -60,6 +60,14 @@ def _printable(key: str) -> str:
     return key
 
 
+def _named_key(environment: Mapping[str, str]) -> str:
+    """The key that the environment holds, or names the file of; empty without."""
+    held, named = environment.get("SADDLE_KEY") or "", environment.get("SADDLE_KEY_FILE") or ""
+    if held.strip() and named:
+        raise Unusable("SADDLE_KEY and SADDLE_KEY_FILE are both set: keep one")
+    return _read(Path(named).expanduser()) if named else held
+
+
 def _running(environment: Mapping[str, str]) -> tuple[str, Path] | None:
     """Address and data folder of the start that runs on this machine."""
     named = environment.get("SADDLE_DATA")
@@ -74,7 +82,15 @@ def _running(environment: Mapping[str, str]) -> tuple[str, Path] | None:
 
 
 def _key(folder: Path) -> str:
+    return _read(folder / "key").strip()
+
+
+def _read(file: Path) -> str:
     try:
-        return (folder / "key").read_text().strip()
-    except OSError as error:
-        raise Unusable(f"the key in {folder / 'key'} cannot be read ({error.strerror}): set SADDLE_KEY") from error
+        key = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise Unusable(f"the key in {file} cannot be read ({why}): set SADDLE_KEY") from error
+    if not key.strip():
+        raise Unusable(f"the file {file} holds no key: set SADDLE_KEY")
+    return key

@@ -23,7 +23,7 @@ def download(http: Http, run_id: str, listed: Sequence[Checkpoint], step: int, f
     if folder.exists():
         raise Unusable(f"{folder} is there already; choose another one")
     try:
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        made = Path(tempfile.mkdtemp(prefix=".saddle-", dir=folder.parent))
         try:
             for name in FILES:
                 _fetch(http, f"/v1/runs/{run_id}/checkpoints/{step}/{name}", made / name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
-from service.client import address, checkpoints, documents, following, frames, reading
+from service.client import address, checkpoints, documents, files, following, frames, reading
 from service.client.curves import Curve
 from service.client.errors import Unusable
 from service.client.following import Event
@@ -317,14 +317,14 @@ class Client:
     # The rest
 
     def upload(self, file: str | Path, name: str | None = None, format: str | None = None) -> Dataset:
-        """Store a CSV, JSON lines, Parquet, NPZ or text file, to be trained on by the id of the answer."""
+        """Store a CSV, JSON lines, Parquet, NPZ or text file, to be trained on by the id of the answer.
+
+        `-` is standard input. The name is that of the file, with a mark for what no name can hold.
+        """
         path = Path(file)
-        try:
-            return Dataset.of(self.http.put_file("/v1/datasets", path, {"name": name or path.name, "format": format}))
-        except FileNotFoundError:
-            raise Unusable(f"there is no file {path}") from None
-        except OSError as error:
-            raise Unusable(f"{path} cannot be read ({error.strerror})") from None
+        query = {"name": name or files.label(path), "format": format}
+        with files.opened(path) as content:
+            return Dataset.of(self.http.put_file("/v1/datasets", content, query))
 
     def datasets(self, limit: int = 50) -> Iterator[Dataset]:
         """The newest uploads."""

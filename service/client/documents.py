@@ -2,12 +2,13 @@
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from service.client.encoding import encode
 from service.client.errors import Unusable
+from service.client.files import standard_input
 from service.client.yaml import read_yaml
 
 Json = dict[str, Any]
@@ -22,20 +23,26 @@ def read(source: str) -> Json:
     if source.lstrip().startswith("{"):
         return _object(_json(source, "the JSON given"), "the JSON given")
     if source == "-":
-        return parse(sys.stdin.read(), "standard input")
+        return parse(_text(standard_input().read(), "standard input"), "standard input")
     return read_file(Path(source))
 
 
 def read_file(path: Path) -> Json:
     """The spec in a YAML or JSON file."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise Unusable(f"{path} is not UTF-8 text") from None
+        raw = path.read_bytes()
     except OSError as error:
         hint = "; a preset is named preset:NAME" if not path.suffix else ""
         raise Unusable(f"{path} cannot be read ({error.strerror}){hint}") from None
-    return parse(text, str(path), as_json=path.suffix.lower() == ".json")
+    return parse(_text(raw, str(path)), str(path), as_json=path.suffix.lower() == ".json")
+
+
+def _text(raw: bytes, name: str) -> str:
+    """UTF-8, without the byte order mark that some editors write."""
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Unusable(f"{name} is not UTF-8 text") from None
 
 
 def parse(text: str, name: str, as_json: bool = False) -> Json:
@@ -75,7 +82,7 @@ def _once(pairs: list[tuple[str, Any]]) -> Json:
 
 def changed(document: Json, changes: Sequence[str]) -> Json:
     """The document with each `path.to.field=value` put in; a value is read as YAML, so 1e-3 is a number."""
-    made: Json = json.loads(json.dumps(document))
+    made: Json = json.loads(encode(document))
     for change in changes:
         path, sign, text = change.partition("=")
         parts = path.split(".")

@@ -37,8 +37,8 @@ def format_of(path: Path) -> str:
 def write(parts: Iterable[Columns], form: str, target: Path | None) -> int:
     """How many rows were written. A file appears when it is whole; without one, standard output."""
     if target is None:
-        return WRITERS[form](parts, sys.stdout.buffer)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        return _to_standard_output(parts, form)
+    part = target.with_name(f".saddle-{os.getpid()}.part")  # not longer than any name that fits
     try:
         with part.open("wb") as file:
             rows = WRITERS[form](parts, file)
@@ -48,6 +48,15 @@ def write(parts: Iterable[Columns], form: str, target: Path | None) -> int:
     finally:
         part.unlink(missing_ok=True)
     return rows
+
+
+def _to_standard_output(parts: Iterable[Columns], form: str) -> int:
+    try:
+        return WRITERS[form](parts, sys.stdout.buffer)
+    except BrokenPipeError:
+        raise  # the reader has seen enough
+    except OSError as error:
+        raise Unusable(f"standard output cannot be written ({error.strerror})") from None
 
 
 def _rows(part: Columns) -> Iterator[tuple[Any, ...]]:

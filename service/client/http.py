@@ -1,16 +1,17 @@
 """Requests to one server: JSON both ways, tried again where that can do no harm, every error as one of ours."""
 
-import json
+import os
 import random
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx2 as httpx
 
 from service.client.address import Address
+from service.client.encoding import encode
 from service.client.errors import Refused, Unreachable
 
 Json = dict[str, Any]
@@ -19,6 +20,7 @@ TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 STREAM = httpx.Timeout(35.0, connect=5.0)  # between two lines: a live stream has a heartbeat every 10 s
 TRIES = 4
 BUSY = (429, 502, 503, 504)  # worth another try
+PIECE_BYTES = 2**16
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 
 
@@ -52,7 +54,7 @@ class Http:
     def post(self, path: str, body: Any = None, query: Query | None = None, idempotency_key: str | None = None) -> Any:
         """The answer to a posted document; one with an idempotency key is posted again when the answer was lost."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        content = None if body is None else json.dumps(body).encode()
+        content = None if body is None else encode(body)
         if content is not None:
             headers["Content-Type"] = "application/json"
         kept = idempotency_key is not None
@@ -61,7 +63,7 @@ class Http:
     def patch(self, path: str, body: Any) -> Any:
         """The answer to a changed document; the same change twice is one."""
         headers = {"Content-Type": "application/json"}
-        return _document(self._send("PATCH", path, content=json.dumps(body).encode(), headers=headers, harmless=True))
+        return _document(self._send("PATCH", path, content=encode(body), headers=headers, harmless=True))
 
     def delete(self, path: str) -> None:
         """Have what is at `path` deleted; asked once, for a second answer would say that it is not there."""
@@ -69,10 +71,12 @@ class Http:
         if not answer.is_success:
             raise _refusal(answer)
 
-    def put_file(self, path: str, file: Path, query: Query) -> Any:
+    def put_file(self, path: str, file: BinaryIO, query: Query) -> Any:
         """The answer to a file sent as it is, read while it is sent."""
-        with file.open("rb") as content:
-            return _document(self._send("POST", path, query=query, content=content, headers=_BYTES, harmless=False))
+        # in pieces, because httpx would take the size of a pipe, which is 0, for its length
+        pieces = iter(lambda: file.read(PIECE_BYTES), b"")
+        content = file if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else pieces
+        return _document(self._send("POST", path, query=query, content=content, headers=_BYTES, harmless=False))
 
     @contextmanager
     def stream(

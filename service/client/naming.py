@@ -99,7 +99,7 @@ def _only(found: Sequence[ExperimentItem], how: str) -> str:
         return found[0].id
     count = f"more than {LISTED}" if len(found) > LISTED else f"{len(found)}"
     listed = [f"  {item.id}  {item.name}, by {item.owner}, {age(item.created_at)} ago" for item in found[:LISTED]]
-    raise Unusable("\n".join([f"{count} experiments {how}, so nothing was done: give the id of one", *listed]))
+    raise Unusable("\n".join([f"{count} experiments {how}, so nothing was done: give an id", *listed]))
 
 
 def _speaking(runs: Sequence[Run]) -> list[Run]:

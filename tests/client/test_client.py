@@ -139,3 +139,19 @@ def test_a_server_that_is_away_or_none_of_ours_is_named(server: Any) -> None:
         next(elsewhere.experiments())
     with Client(server.url, "key_wrong") as stranger, pytest.raises(Refused, match="SADDLE_KEY"):
         next(stranger.experiments())
+
+
+def test_numbers_and_arrays_of_numpy_are_taken_in_a_spec(client: Client, spec: Callable[..., dict[str, Any]]) -> None:
+    of_numpy = spec(
+        steps=np.int64(3),
+        optimizer={"kind": "sgd", "lr": np.float32(0.25)},
+        seeds=np.arange(2),
+        shuffle=np.bool_(False),
+    )
+    found = client.submit(of_numpy, dry_run=True).spec
+    assert (found["steps"], found["optimizer"]["lr"], found["seeds"], found["shuffle"]) == (3, 0.25, [0, 1], False)
+    assert client.submit(spec(), seeds=np.arange(3), dry_run=True).spec["seeds"] == [0, 1, 2]
+    assert client.submit(spec(), seeds=range(2), changes=["steps=4"], dry_run=True).spec["steps"] == 4
+    assert client.preview("constant", np.float64(0.5), np.int32(2)).value.tolist() == [0.5, 0.5]
+    with pytest.raises(Unusable, match=r"builtins\.set is no number"):
+        client.submit(spec(tags={"a"}), dry_run=True)

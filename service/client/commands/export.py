@@ -18,13 +18,14 @@ def add(commands: Commands) -> None:
     parser = command(commands, "export", do, "every point of runs as CSV, JSON lines, Parquet or Arrow", example)
     parser.add_argument("what", nargs="+", help="experiments or runs: ids, names, NAME:SEED")
     parser.add_argument("--format", choices=FORMATS, help="default: by the ending of the file, else csv")
-    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="default: standard output")
+    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="default, and with -: standard output")
     parser.add_argument("--series", help="only these, separated by commas")
 
 
 def do(asked: argparse.Namespace, context: Context) -> int:
     """Write it."""
-    client, target = context.client, asked.output
+    client = context.client
+    target = None if asked.output == Path("-") else asked.output
     form = asked.format or (format_of(target) if target else "csv")
     if target is None and form not in TEXTS and sys.stdout.isatty():
         raise Unusable(f"{form} is not for a terminal: give --output FILE")

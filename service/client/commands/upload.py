@@ -8,7 +8,7 @@ from service.client.commands.context import Commands, Context, command
 def add(commands: Commands) -> None:
     """Declare it."""
     parser = command(commands, "upload", do, "store a file to train on", "saddle upload measurements.csv")
-    parser.add_argument("file", help="CSV, JSON lines, Parquet, NPZ or text")
+    parser.add_argument("file", help="CSV, JSON lines, Parquet, NPZ or text; - for standard input")
     parser.add_argument("--name", help="what it is called (default: the file's name)")
     parser.add_argument("--format", choices=("csv", "parquet", "npz", "jsonl", "text"), help="default: found out")
 
