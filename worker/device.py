@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.utils.deterministic
 
+from service.spec import plugins
 from service.spec.optimizers import Optimizer_
 
 FILL = "fill_uninitialized_memory"  # a property torch's own types leave out
@@ -63,7 +64,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "saddle": _version("saddle") or "unknown",  # run from a checkout that is not installed
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := _version(name))} | plugins.installed(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "float32_matmul_precision": torch.get_float32_matmul_precision(),

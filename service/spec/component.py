@@ -38,6 +38,8 @@ class Component(Part):
     left_out: ClassVar[dict[str, str]] = {}
     formula: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    abstract: ClassVar[tuple[str, ...]] = ()  # methods that each member of the family must have
+    instead: ClassVar[dict[str, str]] = {}  # what a member may lack -> what it must override then
 
     kind: str  # each member narrows it to its own word; declared here, so that it comes first in the JSON
 

@@ -10,26 +10,39 @@ need the package. A module with such classes imports the family's `base` only, a
 while that family is.
 """
 
-from importlib.metadata import entry_points
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Annotated, Any, Union, get_args
 
 from pydantic import Field
 
+from service.errors import SaddleError
 from service.spec.component import Component
+from service.spec.plugin_checks import faults
 
 GROUP = "saddle.components"
+FAMILIES = ("dataset", "model", "loss", "optimizer", "schedule", "init")  # that call `extended`
+PACKAGES: dict[type[Component], str] = {}  # class of a plug-in -> the package that brings it
+
+
+class BrokenPlugin(SaddleError):
+    """An installed package offers what cannot be a member of its family."""
 
 
 def extended(family: str, union: Any, base: type[Component]) -> Any:
     """`union`, an annotated union of a family's members, with those that installed packages add to it."""
     members: list[type[Component]] = list(get_args(get_args(union)[0]))
-    found = sorted((point for point in entry_points(group=GROUP) if point.name.startswith(f"{family}.")), key=str)
+    found = sorted(_offered(family), key=str)
     for point in found:
-        added = point.load()
-        _check(point.name, added, base, members)
-        members.append(added)
+        members.append(_member(point, base, members))
+        PACKAGES[members[-1]] = _package(point)
     return Annotated[Union[tuple(members)], Field(discriminator="kind")] if found else union  # noqa: UP007
+
+
+def installed() -> dict[str, str]:
+    """The packages that offer components, with their versions."""
+    return {_package(point): point.dist.version if point.dist else "" for point in entry_points(group=GROUP)}
 
 
 def gathered(base: type[Component], *modules: ModuleType) -> Any:
@@ -44,12 +57,35 @@ def gathered(base: type[Component], *modules: ModuleType) -> Any:
     return Annotated[Union[members], Field(discriminator="kind")]  # noqa: UP007  it is known at run time only
 
 
-def _check(name: str, added: Any, base: type[Component], members: list[type[Component]]) -> None:
-    """A wrong plug-in stops the process at its start, by name, rather than a run later."""
-    if not (isinstance(added, type) and issubclass(added, base)):
-        raise TypeError(f"{GROUP}: {name} is not a class derived from {base.__name__}")
-    kind = name.partition(".")[2]
-    if added.model_fields["kind"].default != kind:
-        raise TypeError(f"{GROUP}: the kind of {name} is {added.model_fields['kind'].default!r}, and must be {kind!r}")
+def _offered(family: str) -> Iterator[EntryPoint]:
+    """The entry points of a family; `BrokenPlugin` for one of a family that there is not."""
+    for point in entry_points(group=GROUP):
+        of, _, kind = point.name.partition(".")
+        if of not in FAMILIES or not kind:
+            raise _broken(point, f"must be named family.kind, with a family of {', '.join(FAMILIES)}")
+        if of == family:
+            yield point
+
+
+def _member(point: EntryPoint, base: type[Component], members: list[type[Component]]) -> type[Component]:
+    """The class that a package offers. A wrong one stops the process when it starts, by name."""
+    try:
+        added = point.load()
+    except Exception as error:  # whatever the package does when it is imported
+        raise _broken(point, f"cannot be loaded from {point.value}: {type(error).__name__}: {error}") from error
+    kind = point.name.partition(".")[2]
+    if found := list(faults(added, base, kind)):
+        raise _broken(point, "; ".join(found))
     if kind in {member.model_fields["kind"].default for member in members}:
-        raise TypeError(f"{GROUP}: there is already a {name}")
+        raise _broken(point, "is already there: choose another kind")
+    member: type[Component] = added
+    return member
+
+
+def _broken(point: EntryPoint, fault: str) -> BrokenPlugin:
+    version = f" {point.dist.version}" if point.dist else ""
+    return BrokenPlugin(f"the plug-in {_package(point)}{version} is broken: {point.name} {fault}")
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.module

@@ -3,9 +3,23 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
+
+from service.spec.catalog import CATALOG
+from service.spec.component import Component
+from service.spec.datasets.base import Dataset_
+from service.spec.inits import Init_
+from service.spec.losses import Loss_
+from service.spec.models.base import Model_
+from service.spec.models.leaf import Leaf
+from service.spec.optimizers.base import Optimizer_
+from service.spec.plugin_checks import faults
+from service.spec.plugins import FAMILIES
+from service.spec.schedules.base import Schedule_
 
 SPEC = '''
 from typing import Literal
@@ -96,12 +110,129 @@ def test_without_it_the_kind_is_unknown(tmp_path: Path) -> None:
     ("point", "words"),
     [
         ("loss.doubled = ours.models:Doubled", "loss.doubled is not a class derived from Loss_"),
-        ("model.other = ours.models:Doubled", "the kind of model.other is 'doubled', and must be 'other'"),
-        ("model.mlp = service.spec.models.feedforward:MLP", "there is already a model.mlp"),
-        ("model.gone = ours.models:Gone", "Gone"),
+        ("model.other = ours.models:Doubled", 'model.other must have the field kind: Literal["other"] = "other"'),
+        ("model.mlp = service.spec.models.feedforward:MLP", "model.mlp is already there: choose another kind"),
+        ("model.gone = ours.models:Gone", "model.gone cannot be loaded from ours.models:Gone: AttributeError"),
+        ("modle.doubled = ours.models:Doubled", "modle.doubled must be named family.kind, with a family of dataset, "),
     ],
 )
 def test_a_wrong_plug_in_stops_the_process_and_is_named(point: str, words: str, tmp_path: Path) -> None:
     done = run(installed(tmp_path, point), "import service.spec.experiment")
     assert done.returncode == 1
-    assert words in done.stderr
+    assert "the plug-in ours 1.0 is broken: " in done.stderr.splitlines()[-1]
+    assert words in done.stderr.splitlines()[-1]
+
+
+class Whole(Model_):
+    """Nothing is wrong with it."""
+
+    target = "ours.torchs:Doubled"
+    ranks = (1,)
+    kind: Literal["whole"] = "whole"
+
+    def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
+        yield from ()
+
+
+class Leafless(Model_):
+    target = "ours.torchs:Doubled"
+    ranks = (1,)
+    kind: Literal["leafless"] = "leafless"
+
+
+class Narrow(Whole):
+    kind: Literal["narrow"] = "narrow"  # type: ignore[assignment]
+
+    def leaves(self, shape: tuple[int, ...]) -> Iterator[Leaf]:  # type: ignore[override]
+        yield from ()
+
+
+class Ranked(Whole):
+    ranks = 1  # type: ignore[assignment]
+    kind: Literal["ranked"] = "ranked"  # type: ignore[assignment]
+
+
+class Aimless(Whole):
+    target = "ours.torchs.Doubled"
+    kind: Literal["aimless"] = "aimless"  # type: ignore[assignment]
+
+
+class Wordy(Whole):
+    kind: str = "wordy"  # type: ignore[assignment]
+
+
+class Opaque(Whole):
+    kind: Literal["opaque"] = "opaque"  # type: ignore[assignment]
+    call: Callable[[int], int] = abs
+
+
+class Taskless(Loss_):
+    target = "ours.torchs:Cubed"
+    kind: Literal["taskless"] = "taskless"
+
+
+class Still(Schedule_):
+    target = "ours.torchs:Still"
+    kind: Literal["still"] = "still"
+
+
+class Rated(Schedule_):
+    """`scale` may be missing where `rate` is there."""
+
+    target = "ours.torchs:Rated"
+    kind: Literal["rated"] = "rated"
+
+    def rate(self, base: float, s: int, total: int) -> float:
+        return base
+
+
+class Shouting(Rated):
+    kind: Literal["shouting"] = "shouting"  # type: ignore[assignment]
+
+    def pure(self) -> bool:  # type: ignore[override]
+        return True
+
+
+class Factless(Dataset_):
+    target = "ours.torchs:rows"
+    kind: Literal["factless"] = "factless"
+
+
+@pytest.mark.parametrize(
+    ("added", "base", "words"),
+    [
+        (Whole, Model_, None),
+        (Rated, Schedule_, None),
+        (Leafless, Model_, "lacks the method leaves(self, shape: tuple[int, ...], outputs: int)"),
+        (Narrow, Model_, "and has leaves(self, shape: tuple[int, ...])"),
+        (Ranked, Model_, "has ranks = 1, which must be tuple[int, ...]"),
+        (Aimless, Model_, "has target = 'ours.torchs.Doubled', which must be \"module:name\""),
+        (Wordy, Model_, 'must have the field kind: Literal["wordy"] = "wordy"'),
+        (Opaque, Model_, "has a field that has no JSON Schema: "),
+        (Taskless, Loss_, "lacks the class attribute tasks: "),
+        (Still, Schedule_, "lacks the method scale(self, s: int, total: int)"),
+        (Shouting, Schedule_, "must have pure as a property, and has a method"),
+        (Factless, Dataset_, "lacks the class attribute known: "),
+    ],
+)
+def test_what_a_class_lacks_is_found_before_it_is_used(
+    added: type[Component], base: type[Component], words: str | None
+) -> None:
+    found = list(faults(added, base, added.model_fields["kind"].default))
+    assert len(found) == (words is not None)
+    assert words is None or words in found[0]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_our_own_members_have_what_a_plug_in_must_have(family: str) -> None:
+    bases = dict(zip(FAMILIES, (Dataset_, Model_, Loss_, Optimizer_, Schedule_, Init_), strict=True))
+    members = CATALOG["losses" if family == "loss" else f"{family}s"]
+    found = {kind: list(faults(each, bases[family], kind)) for kind, each in members.items() if kind != "default"}
+    assert {kind: wrong for kind, wrong in found.items() if wrong} == {}
+
+
+def test_an_attempt_names_the_plug_ins_of_its_worker_with_their_versions(tmp_path: Path) -> None:
+    folder = installed(tmp_path, "model.doubled = ours.models:Doubled")
+    code = "import torch; from worker.device import environment; print(environment(torch.device('cpu'), 1)['packages'])"
+    done = run(folder, code)
+    assert "'ours': '1.0'" in done.stdout, done.stderr

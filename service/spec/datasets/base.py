@@ -34,6 +34,7 @@ class Dataset_(Component):
     """What every dataset has: a training part, and what is kept apart from it."""
 
     known: ClassVar[Facts]  # where no field changes them
+    instead = {"known": "facts"}
     source: ClassVar[str] = ""
     stored: ClassVar[bool] = False  # the target takes the folders of files before the fields
 

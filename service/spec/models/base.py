@@ -15,6 +15,7 @@ class Model_(Component):
     """What every model has. Its target is called with a row's shape and the number of outputs, then the fields."""
 
     ranks: ClassVar[tuple[int, ...]]  # how many dimensions one row may have
+    abstract = ("leaves",)
     init: Init = TorchDefault()
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf] | None:

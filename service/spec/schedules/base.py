@@ -23,6 +23,8 @@ class Schedule_(Component):
 
     target: ClassVar[str] = ""
     twin: ClassVar[str] = ""
+    abstract = ("scale",)
+    instead = {"scale": "rate"}
     left_out = {
         "optimizer": "the run has one",
         "last_epoch": "a rate is a function of the step: nothing is needed to go on from the middle",

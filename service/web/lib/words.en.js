@@ -28,7 +28,7 @@ export const en = {
   "delete": "Delete", "delete.title": "Delete {n} for good?", "delete.yes": "Delete {n} for good", "delete.text": "Their runs, curves, checkpoints and files go, and nothing brings them back. Archive puts away and keeps.",
   "deviates": "The applied rate is not the planned one: at step {step} {planned} was planned and {applied} applied.",
   "difference": "In what they differ", "difference.none": "In nothing but the seed.", "download": "Weights",
-  "evidence": "Evidence", "experiment": "Experiment", "filter": "Filter experiments", "filter.apply": "Filter", "filter.nothing": "Nothing fits this filter.",
+  "environment": "environment", "evidence": "Evidence", "experiment": "Experiment", "filter": "Filter experiments", "filter.apply": "Filter", "filter.nothing": "Nothing fits this filter.",
   "first": "Move up", "first.text": "An experiment is a dataset, a model, a loss, an optimizer and a schedule, trained once for each seed. Start from one that works and change it.",
   "first.title": "No experiments yet", "first.try": "Try one: digits with Adam", "fork": "Fork", "fork.of": "Fork from step {step}", "group": "One line for each",
   "history": "What happened", "json.broken": "This is not JSON yet: {why}", "json.sent": "What will be sent",

@@ -13,9 +13,17 @@ export function Attempts({ id, attempt, state }) {
   return html`<section><h2>${t("attempts")}</h2>${items.length ? html`<table class="list"><thead><tr>
     ${["attempt", "worker", "from", "ending"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>
     ${items.map((each) => html`<tr key=${each.attempt} class=${each.cut_step === null ? "" : "superseded"}><td class="number">${each.attempt}</td>
-      <td>${visible(each.worker)}</td><td class="number">${count(each.start_step)}${each.cut_step === null ? "" : html` <small>${t("cut.at", { step: count(each.cut_step) })}</small>`}</td>
+      <td>${visible(each.worker)}<${Environment} of=${each.environment}/></td><td class="number">${count(each.start_step)}${each.cut_step === null ? "" : html` <small>${t("cut.at", { step: count(each.cut_step) })}</small>`}</td>
       <td>${visible(each.ending || t("state.running"))}${each.detail ? html`<br/><small>${visible(each.detail)}</small>` : null}</td></tr>`)}</tbody></table>`
     : html`<p class="hint">${t(OVER.has(state) ? "attempts.never" : "attempts.none")}</p>`}</section>`;
+}
+
+// What the attempt ran on: a package, a plug-in's too, with its version.
+function Environment({ of }) {
+  if (!of) return null;
+  const rows = Object.entries(of).flatMap(([name, value]) => (value && typeof value === "object" ? Object.entries(value) : [[name, value]]));
+  return html`<details><summary>${t("environment")}</summary><dl>${rows.filter(([, value]) => value !== null)
+    .map(([name, value]) => html`<div key=${name}><dt>${visible(name)}</dt><dd>${visible(String(value))}</dd></div>`)}</dl></details>`;
 }
 
 export function Checkpoints({ run }) {
