@@ -86,6 +86,7 @@ class Group(View):
     label: str
     experiment_id: str = Field(description="of its first trial")
     trials: list[str] = Field(description="its experiments")
+    trial_labels: list[str] = Field(description="their names, unique within the comparison")
     runs: list[str]
     diverged: int = Field(description="runs that failed as diverged, or recorded a value that is not finite")
     unfinished: int = Field(description="runs that have not ended, nor come to the end of their schedule")
@@ -96,7 +97,7 @@ class Group(View):
 class Differing(View):
     """A place at which the specs are not all equal."""
 
-    values: list[Any] = Field(description="one per experiment, in the order of the groups and of their trials")
+    values: list[Any] = Field(description="one per experiment, in the order of the groups and of their trial_labels")
     missing: list[int] = Field(description="positions of experiments whose spec has nothing there")
 
 

@@ -75,6 +75,7 @@ def _groups(evidence: Evidence, spent: list[EffortView]) -> list[Group]:
             label=member.label,
             experiment_id=member.trials[0].experiment.id,
             trials=[trial.experiment.id for trial in member.trials],
+            trial_labels=[trial.label for trial in member.trials],
             runs=[run.id for run in member.runs],
             diverged=sum(map(evidence.diverged, member.runs)),
             unfinished=sum(map(is_unfinished, member.runs)),

@@ -29,6 +29,7 @@ class Trial:
 
     experiment: StoredExperiment
     runs: list[StoredRun]
+    label: str  # the experiment's name, with the end of its id or the seed where the name alone is not unique
 
     @property
     def spec(self) -> Json:
@@ -70,19 +71,12 @@ def check(question: Question) -> None:
 def members(connection: Connection, principal: Principal, question: Question) -> list[Member]:
     """The groups, in the order of the question; `NotFound` for what this principal may not see."""
     trials = _trials(connection, principal, question)
-    names = [trial.experiment.name for trial in trials]
-    labels = [
-        name if names.count(name) == 1 else f"{name} ({trial.experiment.id[-6:]})"
-        for name, trial in zip(names, trials, strict=True)
-    ]
-    if question.group == "experiment":
-        groups = [Member(label, [trial]) for label, trial in zip(labels, trials, strict=True)]
-    elif question.group == "run":
-        groups = [
-            Member(f"{label} seed {run.seed}", [Trial(trial.experiment, [run])])
-            for label, trial in zip(labels, trials, strict=True)
-            for run in trial.runs
+    if question.group == "run":
+        trials = [
+            replace(trial, runs=[run], label=f"{trial.label} seed {run.seed}") for trial in trials for run in trial.runs
         ]
+    if question.group in ("experiment", "run"):
+        groups = [Member(trial.label, [trial]) for trial in trials]
     else:
         groups = by_fields(trials, (question.group,) if isinstance(question.group, str) else question.group)
     if question.baseline is not None and question.baseline not in [group.label for group in groups]:
@@ -121,7 +115,9 @@ def _trials(connection: Connection, principal: Principal, question: Question) ->
     mine: dict[str, list[StoredRun]] = {experiment.id: [] for experiment in stored}
     for run in found:
         mine[run.experiment_id].append(run)
-    return [Trial(experiment, mine[experiment.id]) for experiment in stored]
+    names = [experiment.name for experiment in stored]
+    labels = [each.name if names.count(each.name) == 1 else f"{each.name} ({each.id[-6:]})" for each in stored]
+    return [Trial(each, mine[each.id], label) for each, label in zip(stored, labels, strict=True)]
 
 
 def by_fields(trials: Sequence[Trial], paths: Sequence[str]) -> list[Member]:

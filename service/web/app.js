@@ -2,6 +2,7 @@
 import { html, render, useEffect, useState } from "./lib/html.js";
 import { ask, get, onSignedOut } from "./lib/api.js";
 import { href, useAddress } from "./lib/address.js";
+import { Boundary, Uncaught } from "./lib/boundary.js";
 import { visible } from "./lib/format.js";
 import { useKeys } from "./lib/keys.js";
 import { LANGUAGES, speak, spoken, t } from "./lib/words.js";
@@ -49,10 +50,10 @@ function App() {
       ${Object.entries(LANGUAGES).map(([word, name]) => html`<option value=${word}>${name}</option>`)}</select>
     <button type="button" onClick=${async () => { await ask("DELETE", "/v1/session"); setMe(null); }}>${t("sign.out")}</button>
   </header>
-  <main id="main" tabindex="-1">${View ? html`<${View} key=${path.slice(0, 2).join("/")} path=${path.slice(1)} search=${search} me=${me}/>`
+  <main id="main" tabindex="-1">${View ? html`<${Boundary}><${View} key=${path.slice(0, 2).join("/")} path=${path.slice(1)} search=${search} me=${me}/></${Boundary}>`
     : html`<p class="empty">${t("nowhere")} <a href=${href([])}>${t("place.experiments")}</a></p>`}</main>`;
 }
 
 const root = document.getElementById("app");
 root.replaceChildren(); // what was there while this loaded
-render(html`<${App}/>`, root);
+render(html`<${Boundary}><${App}/></${Boundary}><${Uncaught}/>`, root);

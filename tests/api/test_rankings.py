@@ -206,6 +206,8 @@ def test_groups_by_a_field_are_ranked_by_their_best_trial_and_say_what_it_took(t
     tuning = [each for each in view["comparability"]["mismatches"] if each["aspect"] == "tuning"]
     assert tuning[0]["values"] == [3, 1]
     assert len(view["difference"]["/optimizer/lr"]["values"]) == 4
+    labels = [label for group in view["groups"] for label in group["trial_labels"]]
+    assert labels == ["sgd 0.01", "sgd 0.1", "sgd 1.0", "adam 0.3"]
     at_border = compare(rates(train, {0.01: [0.8], 0.1: [0.5], 1.0: [0.2]}), group="optimizer.kind")
     assert at_border["groups"][0]["effort"]["border"] == ["/optimizer/lr"]
 

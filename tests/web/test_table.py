@@ -56,6 +56,16 @@ def test_of_a_long_list_the_document_holds_what_is_seen_and_every_row_is_reached
     for _ in range(30):
         crowded.keyboard.press("k")
     assert crowded.evaluate("document.activeElement.dataset.row") is not None
+    asked: list[str] = []
+    crowded.on("request", lambda request: asked.append(request.url))
+    crowded.get_by_label("Mark all").click()
+    told = "At most 200 experiments can be compared at once; these are 1,000."
+    expect(crowded.get_by_text(told)).to_be_visible()
+    expect(crowded.get_by_role("button", name="Compare")).to_be_disabled()
+    ids = ",".join(f"exp_{n:026d}" for n in range(1, 1_001))
+    crowded.goto(f"{crowded.url.partition('#')[0]}#/compare?experiments={ids}")
+    expect(crowded.get_by_text(told)).to_be_visible()
+    assert [url for url in asked if "/v1/comparisons" in url] == []
 
 
 def test_columns_of_any_field_stand_in_the_table_and_in_the_address(see: See, trained: Trained) -> None:

@@ -169,7 +169,7 @@ def curves(context: Context, found: Comparison) -> None:
 
 def differences(context: Context, found: Comparison) -> None:
     """What is not the same in every group's spec."""
-    labels = [label for group in found.groups for label in _trials(group)]
+    labels = [str(label) for group in found.groups for label in group["trial_labels"]]
     rows: list[Row] = [
         [pointer, *("-" if i in each["missing"] else json.dumps(value) for i, value in enumerate(each["values"]))]
         for pointer, each in found.difference.items()
@@ -178,9 +178,3 @@ def differences(context: Context, found: Comparison) -> None:
     if rows:
         context.say()
         context.table(["what differs", *labels], rows)
-
-
-def _trials(group: Mapping[str, Any]) -> list[str]:
-    """A group's label, with the end of an id for each of several experiments in it."""
-    trials = group.get("trials") or []
-    return [f"{group['label']} ({each[-6:]})" for each in trials] if len(trials) > 1 else [str(group["label"])]

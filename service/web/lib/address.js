@@ -1,9 +1,18 @@
 // The address holds the whole state of what is shown: a path and parameters behind the "#".
 import { useEffect, useState } from "./html.js";
 
+// What somebody typed may be no encoding at all.
+function decoded(word) {
+  try {
+    return decodeURIComponent(word);
+  } catch {
+    return word;
+  }
+}
+
 export function read(hash = window.location.hash) {
   const [path, search = ""] = hash.replace(/^#\/?/, "").split("?");
-  return { path: path.split("/").filter(Boolean).map(decodeURIComponent), search: new URLSearchParams(search) };
+  return { path: path.split("/").filter(Boolean).map(decoded), search: new URLSearchParams(search) };
 }
 
 export function href(path, parameters = {}) {

@@ -1,5 +1,6 @@
 // A question that must be answered before something is done that cannot be undone, or that needs a word more.
 import { html, useEffect, useRef, useState } from "./html.js";
+import { Problems } from "./parts.js";
 import { t } from "./words.js";
 
 // `children` say what will happen; `act` does it and is waited for; `close` is called either way.
@@ -22,7 +23,7 @@ export function Dialog({ title, label, act, close, kind = "primary", disabled = 
     }
   };
   return html`<dialog ref=${node} onClose=${close} aria-label=${title}><form onSubmit=${submit}><h2>${title}</h2>${children}
-    ${state.error ? html`<p class="wrong" role="alert">${state.error.message}</p>` : null}
+    ${state.error ? html`<${Problems} error=${state.error}/>` : null}
     <div class="bar"><button type="submit" class=${kind} disabled=${disabled || state.busy}>${label}</button>
       <button type="button" onClick=${close}>${t("leave")}</button></div></form></dialog>`;
 }

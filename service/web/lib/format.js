@@ -37,7 +37,13 @@ export function bytes(value) {
   return `${figure(value, 3)} ${units[index]}`;
 }
 
-// Text that came from people: what could turn the line around or hide is shown as what it is.
-export const visible = (text) =>
-  String(text).replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g,
-    (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
+// What could turn a line around or hide; joiners only where no script or emoji needs them (Persian, Hindi, families).
+const HIDING = /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/u;
+const JOINED = "[\\p{L}\\p{M}\\p{Extended_Pictographic}\\p{Emoji_Modifier}]";
+const ODD = new RegExp(`${HIDING.source}|(?<!(?![\\x00-\\x7f])${JOINED})[\\u200c\\u200d]|[\\u200c\\u200d](?!(?![\\x00-\\x7f])${JOINED})`, "gu");
+
+// Text that came from people, on one line: what is odd is shown as what it is.
+export const visible = (text) => String(text).replace(ODD, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+// The same of several lines: their breaks and tabs stay.
+export const prose = (text) => String(text).replace(/\r\n?|[\u2028\u2029]/g, "\n").split(/([\n\t])/).map((part, index) => (index % 2 ? part : visible(part))).join("");

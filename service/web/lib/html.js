@@ -1,4 +1,4 @@
 // What every module draws with.
 export {
-  html, render, useState, useEffect, useMemo, useRef, useCallback,
+  html, render, useState, useEffect, useMemo, useLayoutEffect, useRef, useCallback, useErrorBoundary,
 } from "../vendor/htm-preact.js";

@@ -1,7 +1,7 @@
 // Small pieces that every view uses: states, refusals, empty places, buttons that wait.
 import { html, useEffect, useState } from "./html.js";
 import { Refusal } from "./api.js";
-import { visible } from "./format.js";
+import { prose, visible } from "./format.js";
 import { t } from "./words.js";
 
 const SHAPES = {
@@ -12,14 +12,19 @@ export function State({ state }) {
   return html`<span class=${`state ${state}`}><span aria-hidden="true">${SHAPES[state] || "•"}</span> ${t(`state.${state}`)}</span>`;
 }
 
+// What somebody wrote in several lines, as it was written.
+export function Prose({ text }) {
+  return html`<span class="prose">${prose(text)}</span>`;
+}
+
 // Everything that is wrong, each with its place, the allowed range and what was probably meant.
 export function Problems({ error }) {
   if (!error) return null;
   const problems = error.problems || [];
   return html`<div class="refusal" role="alert">
-    <p><strong>${visible(error.message)}</strong>${error.instance ? html` <small>${error.instance}</small>` : null}</p>
+    <p><strong><${Prose} text=${error.message}/></strong>${error.instance ? html` <small>${error.instance}</small>` : null}</p>
     ${problems.length ? html`<ul>${problems.map((each) => html`<li>
-      <code>${visible(each.pointer || "/")}</code> ${visible(each.detail)}
+      <code>${visible(each.pointer || "/")}</code> <${Prose} text=${each.detail}/>
       ${each.limit !== undefined && each.limit !== null ? html` <small>${t("problem.limit", { limit: visible(JSON.stringify(each.limit)) })}</small>` : null}
       ${each.did_you_mean ? html` <em>${t("problem.meant", { word: visible(each.did_you_mean) })}</em>` : null}
     </li>`)}</ul>` : null}
@@ -68,10 +73,22 @@ export function Action({ label, act, kind = "", disabled = false }) {
     ${label}</button>${state.error ? html`<${Problems} error=${state.error}/>` : null}</span>`;
 }
 
+// A page that came over plain HTTP has no clipboard: there the old command copies a selection.
+async function copied(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = Object.assign(document.createElement("textarea"), { value: text, className: "hidden" });
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (!done) throw new Error(t("copy.failed"));
+  return undefined;
+}
+
 export function Copy({ text, label }) {
   const [done, set] = useState(false);
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
+    await copied(text);
     set(true);
     setTimeout(() => set(false), 1500);
   };

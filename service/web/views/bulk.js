@@ -3,8 +3,10 @@ import { html, useState } from "../lib/html.js";
 import { patch, post, remove } from "../lib/api.js";
 import { go } from "../lib/address.js";
 import { Dialog } from "../lib/dialog.js";
-import { visible } from "../lib/format.js";
+import { count, visible } from "../lib/format.js";
+import { Prose } from "../lib/parts.js";
 import { t } from "../lib/words.js";
+import { MOST_COMPARED } from "./compare.js";
 
 const NAMED = 8; // in a question
 
@@ -27,6 +29,7 @@ function Names({ items }) {
     ${items.length > NAMED ? html`<li>${t("and.more", { n: items.length - NAMED })}</li>` : null}</ul>`;
 }
 
+const tooMany = (chosen) => chosen.length > MOST_COMPARED;
 const words = (text) => text.split(",").map((word) => word.trim()).filter(Boolean);
 const path = (item, what = "") => `/v1/experiments/${item.id}${what}`;
 
@@ -75,11 +78,12 @@ export function Bulk({ chosen, shelf, clear }) {
   const button = (kind, act, look = "") => html`<button type="button" class=${look} disabled=${none} onClick=${act}>${t(kind)}</button>`;
   const asking = (kind) => button(kind, () => ask({ kind, items: chosen }), questions[kind](chosen).kind);
   return html`<span class="count" role="status">${t("chosen", { n: chosen.length })}</span>
-    <button type="button" data-compare disabled=${none} onClick=${() => go(["compare"], { experiments: chosen.map((item) => item.id).join(",") })}>${t("compare")}</button>
+    <button type="button" data-compare disabled=${none || tooMany(chosen)} onClick=${() => go(["compare"], { experiments: chosen.map((item) => item.id).join(",") })}>${t("compare")}</button>
+    ${tooMany(chosen) ? html`<span class="wrong">${t("compare.most", { most: MOST_COMPARED, n: count(chosen.length) })}</span>` : null}
     ${asking("tags")} ${asking("cancel")}
     ${button("archive", () => gone(chosen, (item) => post(path(item, "/archive"))))}
     ${button("unarchive", back)}
     ${asking("delete")}
     ${question ? html`<${Dialog} key=${question.kind} ...${questions[question.kind](question.items)} close=${() => ask(null)}/>` : null}
-    ${failed.length ? html`<div class="refusal" role="alert"><ul>${failed.map(({ item, error }) => html`<li key=${item.id}><strong>${visible(item.name)}</strong> ${visible(error.message)}</li>`)}</ul></div>` : null}`;
+    ${failed.length ? html`<div class="refusal" role="alert"><ul>${failed.map(({ item, error }) => html`<li key=${item.id}><strong>${visible(item.name)}</strong> <${Prose} text=${error.message}/></li>`)}</ul></div>` : null}`;
 }

@@ -5,13 +5,15 @@ import { adjust, href } from "../lib/address.js";
 import { Chart, Legend, colour, dash } from "../lib/chart.js";
 import { aligned } from "../lib/curves.js";
 import { Typed } from "../lib/form.js";
-import { visible } from "../lib/format.js";
+import { count, visible } from "../lib/format.js";
 import { Empty, Problems, useAsked } from "../lib/parts.js";
 import { t, told } from "../lib/words.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
 import { Parallel, Scatter, Target } from "./compare_charts.js";
 
 const SPREADS = { ci: ["ci_low", "ci_high"], quartiles: ["q1", "q3"], range: ["min", "max"], none: null };
+export const MOST_COMPARED = 200; // experiments: the server takes no more
+const MOST_SERIES = 20;
 const AXES = ["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"];
 const GROUPS = ["experiment", "run", "optimizer.kind", "optimizer.lr", "model.kind", "batch_size", "schedule.kind"];
 
@@ -30,9 +32,12 @@ export function questionOf(search) {
 
 export function Compare({ search }) {
   const question = questionOf(search);
-  const given = (question.runs || question.filter || question.experiments).length > 0;
+  const asked = (question.runs || question.filter || question.experiments).length;
+  const many = question.experiments ? asked : 0;
+  const given = asked > 0 && many <= MOST_COMPARED;
   const { value, error, loading } = useAsked((signal) => (given ? post("/v1/comparisons", question, { signal }) : Promise.resolve(null)), [JSON.stringify(question)]);
   const there = useNames(value?.groups[0]?.experiment_id);
+  if (many > MOST_COMPARED) return html`<${Empty} title=${t("compare.most", { most: MOST_COMPARED, n: count(many) })}><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${Empty}>`;
   if (!given) return html`<${Empty} title=${t("compare.none")}><p>${t("compare.how")}</p><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${Empty}>`;
   if (error && !value) return html`<${Problems} error=${error}/>`;
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
@@ -47,7 +52,7 @@ export function Compare({ search }) {
     <${Scatter} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${question.figure} across=${search.get("across") || ""}/>
     <${Parallel} difference=${value.difference} groups=${value.groups} series=${value.ranking.series}/>
     <${Comparability} found=${value.comparability}/>
-    <${Difference} difference=${value.difference}/></div>`;
+    <${Difference} difference=${value.difference} groups=${value.groups}/></div>`;
 }
 
 // The series that an experiment has: a comparison answers only for those asked for.
@@ -71,7 +76,9 @@ function Grouping({ chosen }) {
 
 // Which series are drawn, of those that are there.
 function Series({ names, shown }) {
+  const full = shown.length >= MOST_SERIES;
   return html`<details class="chooser"><summary>${t("series")} (${shown.length})</summary><div class="panel">${names.map((name) => html`<label key=${name}><input type="checkbox" checked=${shown.includes(name)}
+    disabled=${full && !shown.includes(name)} title=${full ? t("series.most", { most: MOST_SERIES }) : ""}
     onChange=${() => adjust({ series: (shown.includes(name) ? shown.filter((each) => each !== name) : [...shown, name]).join(",") })}/> ${visible(name)}</label>`)}</div></details>`;
 }
 

@@ -66,6 +66,7 @@ function scaled({ name, values }) {
     return { name, places: values.map((value) => place(JSON.stringify(value))), ticks: words.map((word) => ({ at: place(word), label: visible(JSON.parse(word)).slice(0, 16) })) };
   }
   const known = values.filter((value) => value !== null);
+  if (!known.length) return { name, places: values, ticks: [] };
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const scale = low > 0 && high / low > 100 ? Math.log : (value) => value;
   const place = (value) => (value === null ? null : high === low ? 0.5 : (scale(value) - scale(low)) / (scale(high) - scale(low)));

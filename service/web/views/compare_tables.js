@@ -39,9 +39,11 @@ export function Comparability({ found }) {
       (${t(`severity.${each.severity}`)}) ${visible(each.detail)}</li>`)}</ul>` : null}</section>`;
 }
 
-export function Difference({ difference }) {
+export function Difference({ difference, groups }) {
+  const labels = groups.flatMap((group) => group.trial_labels);
   const places = Object.entries(difference);
-  return html`<section><h2>${t("difference")}</h2>${places.length ? html`<div class="scroll"><table class="list"><tbody>${places.map(([pointer, each]) => html`<tr key=${pointer}>
+  return html`<section><h2>${t("difference")}</h2>${places.length ? html`<div class="scroll"><table class="list"><thead><tr><th scope="col">${t("column.field")}</th>
+      ${labels.map((label) => html`<th scope="col" key=${label}>${visible(label)}</th>`)}</tr></thead><tbody>${places.map(([pointer, each]) => html`<tr key=${pointer}>
       <th scope="row"><code>${visible(pointer)}</code></th>${each.values.map((value, index) => html`<td>${each.missing.includes(index) ? "–" : html`<code>${visible(JSON.stringify(value))}</code>`}</td>`)}</tr>`)}</tbody></table></div>`
     : html`<p class="hint">${t("difference.none")}</p>`}</section>`;
 }

@@ -2,7 +2,7 @@
 import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { count, visible } from "../lib/format.js";
-import { useAsked, useEvery } from "../lib/parts.js";
+import { Problems, Prose, useAsked, useEvery } from "../lib/parts.js";
 import { OVER } from "../lib/run.js";
 import { t, told } from "../lib/words.js";
 import { Evidence } from "./evidence.js";
@@ -26,7 +26,7 @@ export function Diagnosis({ run, experiment, curves, tick }) {
   useEvery(LOOK_MS, () => over || again((n) => n + 1), [over]);
   const readings = useReadings(run, over ? 0 : look);
   const { value: found, error } = useAsked((signal) => get(`/v1/runs/${run.id}/diagnosis`, { signal }), [run.id, run.state, look, readings.items.length]);
-  if (!found) return error && error.status !== 404 ? html`<p class="hint">${visible(error.message)}</p>` : null;
+  if (!found) return error && error.status !== 404 ? html`<${Problems} error=${error}/>` : null;
   const shared = { run, experiment, curves, tick, readings: readings.items };
   return html`<section class="diagnosis" aria-label=${t("diagnosis")}>
     <p class=${`headline ${found.level}`}><${Level} level=${found.level}/> <strong>${visible(found.headline)}</strong>${" "}<small>${found.complete ? "" : t("diagnosis.sofar", { step: count(found.step) })}</small></p>
@@ -40,7 +40,7 @@ function Finding({ finding, open, asked, ...shared }) {
   const [from, to] = finding.steps;
   return html`<details class=${`finding ${finding.level}`} open=${open}>
     <summary><${Level} level=${finding.level}/> <strong>${titleOf(finding.verdict)}</strong>${" "}<small>${t("confidence", { share: share(finding.confidence) })} · ${t("steps.between", { from: count(from), to: count(to) })} · ${visible(finding.rule)}</small></summary>
-    <p class="told">${visible(finding.text)}</p>
+    <p class="told"><${Prose} text=${finding.text}/></p>
     <${Evidence} finding=${finding} ...${shared}/>
     <${Remedy} finding=${finding} run=${shared.run} experiment=${shared.experiment}/>
     ${finding.expect ? html`<dl class="expect"><div><dt>${t("expect.confirm")}</dt><dd>${visible(finding.expect.confirm)}</dd></div>

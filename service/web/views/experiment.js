@@ -8,7 +8,7 @@ import { aligned } from "../lib/curves.js";
 import { Asking } from "../lib/dialog.js";
 import { age, count, figure, visible } from "../lib/format.js";
 import { followProject } from "../lib/live.js";
-import { Action, Copy, Problems, State, useAsked } from "../lib/parts.js";
+import { Action, Copy, Problems, Prose, State, useAsked } from "../lib/parts.js";
 import { OVER } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { t } from "../lib/words.js";
@@ -38,7 +38,7 @@ export function Experiment({ path, search }) {
   if (!experiment) return html`<p class="empty">${t("loading")}</p>`;
   return html`<h1>${visible(experiment.name)} ${experiment.tags.map((tag) => html`<span class="tag">${visible(tag)}</span>`)}</h1>
     <p class="facts">${visible(experiment.owner)} · ${age(experiment.created_at)} · <code>${experiment.hash.slice(0, 12)}</code>${experiment.archived_at ? ` · ${t("archived")}` : ""}</p>
-    ${experiment.notes ? html`<p class="notes">${visible(experiment.notes)}</p>` : null}
+    ${experiment.notes ? html`<p class="notes"><${Prose} text=${experiment.notes}/></p>` : null}
     <${Actions} experiment=${experiment} again=${again}/>
     <${Seeds} runs=${experiment.runs} series=${search.get("series") || "loss"} tick=${tick}/>
     <${Runs} runs=${experiment.runs}/>

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../lib/html.js";
 import { get, post, query } from "../lib/api.js";
 import { count, visible } from "../lib/format.js";
-import { Action, State, useAsked } from "../lib/parts.js";
+import { Action, Problems, State, useAsked } from "../lib/parts.js";
 import { OVER } from "../lib/run.js";
 import { t } from "../lib/words.js";
 import { Reading } from "./reading.js";
@@ -69,7 +69,7 @@ export function Instruments({ run, readings }) {
   return html`<details class="instruments"><summary>${t("instruments")} <small>${t("readings", { n: readings.items.length })}</small></summary>
     <form class="bar" onSubmit=${ask}><${Kinds} name="kind"/><label>${t("instrument.at")} <select name="step"><option value="">${t("latest")}</option><option value="0">${t("beginning")}</option>
       ${kept.map((each) => html`<option value=${each.step}>${t("axis.step")} ${count(each.step)}</option>`)}</select></label><button>${t("measure")}</button></form>
-    ${error ? html`<p class="wrong" role="alert">${visible(error.message)} ${error.problems.map((each) => visible(each.detail)).join(" ")}</p>` : null}
+    <${Problems} error=${error}/>
     ${open.map((job) => html`<p key=${job.id}><${State} state=${job.displayed || job.state}/> ${t("measuring", { step: count(job.origin_step) })}</p>`)}
     <div class="readings">${readings.items.slice(-most).reverse().map((each) => html`<${Reading} key=${each.id} reading=${each}/>`)}</div>
     ${readings.items.length > most ? html`<button type="button" onClick=${() => more(most + 50)}>${t("more")}</button>` : null}</details>`;

@@ -4,7 +4,7 @@ import { get, post } from "../lib/api.js";
 import { go } from "../lib/address.js";
 import { bytes, count, seconds, visible } from "../lib/format.js";
 import { Fields } from "../lib/form.js";
-import { Action, Problems, useAsked } from "../lib/parts.js";
+import { Action, Problems, Prose, useAsked } from "../lib/parts.js";
 import { patched } from "../lib/pointer.js";
 import { t } from "../lib/words.js";
 import { Preview } from "./preview.js";
@@ -157,7 +157,7 @@ function Part({ name, family, kinds, value, set, problems }) {
 
 function Warnings({ answer }) {
   if (!answer?.warnings?.length) return null;
-  return html`<div class="warnings"><h3>${t("warnings")}</h3><ul>${answer.warnings.map((each) => html`<li><code>${visible(each.pointer)}</code> ${visible(each.detail)}</li>`)}</ul></div>`;
+  return html`<div class="warnings"><h3>${t("warnings")}</h3><ul>${answer.warnings.map((each) => html`<li><code>${visible(each.pointer)}</code> <${Prose} text=${each.detail}/></li>`)}</ul></div>`;
 }
 
 function Estimate({ answer }) {

@@ -6,7 +6,7 @@ import { Chart, Legend, colour, dash } from "../lib/chart.js";
 import { curvesOf, getColumns } from "../lib/columns.js";
 import { aligned } from "../lib/curves.js";
 import { visible } from "../lib/format.js";
-import { Action, State, useAsked } from "../lib/parts.js";
+import { Action, Prose, State, useAsked } from "../lib/parts.js";
 import { changesOf } from "../lib/pointer.js";
 import { t } from "../lib/words.js";
 
@@ -14,9 +14,9 @@ const LOOK_MS = 2000;
 
 export function Remedy({ finding, run, experiment }) {
   const [tries, look] = useTries(run.id, finding.id);
-  if (!finding.patch?.length) return finding.remedy ? html`<p class="remedy">${visible(finding.remedy)}</p>` : null;
+  if (!finding.patch?.length) return finding.remedy ? html`<p class="remedy"><${Prose} text=${finding.remedy}/></p>` : null;
   const place = `/v1/runs/${run.id}/diagnosis/${encodeURIComponent(finding.id)}/verify`;
-  return html`<div class="remedy"><h2>${t("remedy")}</h2>${finding.remedy ? html`<p>${visible(finding.remedy)}</p>` : null}
+  return html`<div class="remedy"><h2>${t("remedy")}</h2>${finding.remedy ? html`<p><${Prose} text=${finding.remedy}/></p>` : null}
     ${experiment ? html`<${Difference} changes=${changesOf(experiment.spec, finding.patch)}/>` : null}
     <div class="bar"><${Action} kind="primary" label=${t("try")} act=${async () => { await post(place); look(); }}/>
       ${experiment ? html`<a class="button" href=${href(["new"], { from: experiment.id, patch: JSON.stringify(finding.patch) })}>${t("try.form")}</a>` : null}

@@ -4,7 +4,7 @@ import { get, patch, post } from "../lib/api.js";
 import { adjust, go, href } from "../lib/address.js";
 import { Asking } from "../lib/dialog.js";
 import { count, figure, seconds, visible } from "../lib/format.js";
-import { Action, Problems, State, useAsked } from "../lib/parts.js";
+import { Action, Problems, Prose, State, useAsked } from "../lib/parts.js";
 import { OVER, useRun } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { t } from "../lib/words.js";
@@ -71,7 +71,7 @@ function Deviation({ checked }) {
 
 function Failure({ run }) {
   if (!run.failure) return null;
-  return html`<div class="refusal" role="alert"><p><strong>${visible(run.failure.code)}</strong> ${visible(run.failure.detail)}</p>
+  return html`<div class="refusal" role="alert"><p><strong>${visible(run.failure.code)}</strong> <${Prose} text=${run.failure.detail}/></p>
     ${run.failure.evidence ? html`<details><summary>${t("evidence")}</summary><pre class="quoted" tabindex="0">${JSON.stringify(run.failure.evidence, null, 2).split("\n").map(visible).join("\n")}</pre></details>` : null}</div>`;
 }
 

@@ -3,7 +3,7 @@ import { html } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { href } from "../lib/address.js";
 import { age, bytes, count, figure, visible } from "../lib/format.js";
-import { useAsked } from "../lib/parts.js";
+import { Prose, useAsked } from "../lib/parts.js";
 import { OVER } from "../lib/run.js";
 import { t } from "../lib/words.js";
 
@@ -14,7 +14,7 @@ export function Attempts({ id, attempt, state }) {
     ${["attempt", "worker", "from", "ending"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>
     ${items.map((each) => html`<tr key=${each.attempt} class=${each.cut_step === null ? "" : "superseded"}><td class="number">${each.attempt}</td>
       <td>${visible(each.worker)}<${Environment} of=${each.environment}/></td><td class="number">${count(each.start_step)}${each.cut_step === null ? "" : html` <small>${t("cut.at", { step: count(each.cut_step) })}</small>`}</td>
-      <td>${visible(each.ending || t("state.running"))}${each.detail ? html`<br/><small>${visible(each.detail)}</small>` : null}</td></tr>`)}</tbody></table>`
+      <td>${visible(each.ending || t("state.running"))}${each.detail ? html`<br/><small><${Prose} text=${each.detail}/></small>` : null}</td></tr>`)}</tbody></table>`
     : html`<p class="hint">${t(OVER.has(state) ? "attempts.never" : "attempts.none")}</p>`}</section>`;
 }
 

@@ -2,7 +2,8 @@
 import { html, useState } from "../lib/html.js";
 import { ask, query } from "../lib/api.js";
 import { count, figure, visible } from "../lib/format.js";
-import { Copy, Problems } from "../lib/parts.js";
+import { Copy, Problems, Prose } from "../lib/parts.js";
+import { Boundary } from "../lib/boundary.js";
 import { t } from "../lib/words.js";
 
 export function Upload() {
@@ -18,13 +19,25 @@ export function Upload() {
     }
   };
   return html`<span class="upload"><label class="button">${state.busy ? t("upload.busy") : t("upload")}<input type="file" class="hidden" onChange=${send}/></label>
-    <${Problems} error=${state.error}/>${state.stored ? html`<${Report} stored=${state.stored}/>` : null}</span>`;
+    <${Problems} error=${state.error}/>${state.stored ? html`<${Boundary}><${Report} stored=${state.stored}/></${Boundary}>` : null}</span>`;
+}
+
+const LISTED = 8; // values of one column
+
+// A column's values with their rows, as {value: rows}, as pairs, as {value, rows} or as values alone.
+export function valuesOf(classes) {
+  if (!classes || typeof classes !== "object") return "";
+  const pairs = Array.isArray(classes) ? classes.map((each) => (Array.isArray(each) ? each : [each?.value ?? each, each?.rows])) : Object.entries(classes);
+  const told = pairs.slice(0, LISTED).map(([value, rows]) => visible(value) + (typeof rows === "number" ? ` (${count(rows)})` : ""));
+  return told.join(", ") + (pairs.length > LISTED ? ` … ${t("and.more", { n: count(pairs.length - LISTED) })}` : "");
 }
 
 function Report({ stored }) {
   const columns = stored.report.columns || [];
+  const notes = stored.report.notes || [];
   return html`<div class="report"><p><strong>${visible(stored.name)}</strong> ${t("rows", { n: count(stored.report.rows) })} <code>${stored.id}</code> <${Copy} text=${stored.id} label=${t("copy")}/></p>
+    ${notes.length ? html`<ul class="warnings">${notes.map((note) => html`<li key=${note}><${Prose} text=${note}/></li>`)}</ul>` : null}
     <div class="scroll"><table class="list"><thead><tr>${["name", "type", "missing", "min", "max", "classes"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${columns.map((column) => html`<tr><td>${visible(column.name)}</td><td>${visible(column.type)}</td><td class="number">${count(column.missing)}</td>
-      <td class="number">${figure(column.min)}</td><td class="number">${figure(column.max)}</td><td>${column.classes ? visible(column.classes.slice(0, 8).join(", ")) : ""}</td></tr>`)}</tbody></table></div></div>`;
+      <td class="number">${figure(column.min)}</td><td class="number">${figure(column.max)}</td><td>${valuesOf(column.classes)}</td></tr>`)}</tbody></table></div></div>`;
 }

@@ -3,7 +3,7 @@ import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { href } from "../lib/address.js";
 import { bytes, count, seconds, visible } from "../lib/format.js";
-import { Empty, Problems, State, useAsked, useEvery } from "../lib/parts.js";
+import { Empty, Problems, Prose, State, useAsked, useEvery } from "../lib/parts.js";
 import { t } from "../lib/words.js";
 
 const SILENT_S = 60;
@@ -39,7 +39,7 @@ function Devices({ workers, running }) {
 function WorkerState({ worker }) {
   const silent = worker.state !== "gone" && worker.beat_s > SILENT_S;
   const word = silent ? "silent" : worker.state;
-  return html`<span class=${`state worker-${word}`}>${t(`worker.${word}`)}</span>${worker.detail ? html`<br/><small>${visible(worker.detail)}</small>` : null}`;
+  return html`<span class=${`state worker-${word}`}>${t(`worker.${word}`)}</span>${worker.detail ? html`<br/><small><${Prose} text=${worker.detail}/></small>` : null}`;
 }
 
 function Queue({ runs }) {
