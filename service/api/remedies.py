@@ -6,19 +6,18 @@ way out of a saddle begins with a probe job at the saddle; once that has ended, 
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from service.db import datasets, experiments, offspring, runs, verifications
+from service.api.derived_experiments import Desk, renamed, reseeded
+from service.db import experiments, offspring, runs, verifications
 from service.db.offspring import Kept
-from service.db.projects import Principal, of_member
+from service.db.projects import of_member
 from service.db.queueing import Origin
 from service.db.runs import StoredRun
 from service.db.session import Connection, Engine, transaction
 from service.db.verifications import StoredVerification, Tried
 from service.errors import Conflict, Invalid, SaddleError
-from service.ingest import mounted
 from service.lifecycle import Relation, State
 from service.settings import Settings
 from service.spec import forking, posted
@@ -29,21 +28,7 @@ from service.spec.patching import patched
 
 ESCAPABLE = ("strict_saddle",)  # verdicts whose remedy is to go on from the way out
 JOB = {"probes": [{"kind": "critical_point"}]}
-LONGEST_NAME = 128
 Finding = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Desk:
-    """On whose behalf, and by which settings."""
-
-    connection: Connection
-    principal: Principal
-    settings: Settings
-
-    def resolve(self, spec: Experiment) -> Experiment:
-        """With what an upload or the mounted folder holds."""
-        return mounted.resolve(self.settings.dataset_folder, datasets.resolve(self.connection, self.principal, spec))
 
 
 def begin(desk: Desk, run_id: str, finding: Finding, seeds: int, key: str | None = None) -> tuple[str, bool]:
@@ -53,7 +38,7 @@ def begin(desk: Desk, run_id: str, finding: Finding, seeds: int, key: str | None
     if found := verifications.earlier(connection, run_id, finding["id"], seeds, key):
         return found, False
     spec = validate(Experiment, experiments.get(connection, principal, parent.experiment_id).spec)
-    plain = _plain(spec, tuple(range(parent.seed, parent.seed + seeds)))
+    plain = reseeded(spec, tuple(range(parent.seed, parent.seed + seeds)))
     escapes = finding["verdict"] in ESCAPABLE
     if not (escapes or finding["patch"]):
         raise Conflict(f"Finding {finding['id']} has no remedy that can be tried.")
@@ -62,22 +47,18 @@ def begin(desk: Desk, run_id: str, finding: Finding, seeds: int, key: str | None
     offspring.check_beginning(connection, parent, origin)
     if escapes:
         plain = _long_enough(plain, origin.step)
-    control = _add(desk, _named(plain, finding, "without"), parent, origin)
+    control = desk.add(_named(plain, finding, "without"), parent.pool, origin)
     tried = Tried(dict(finding), plain.seeds, origin.step, control)
     if escapes:
         job, _ = offspring.probe(connection, principal, run_id, _task(), origin.step)
         tried = Tried(*_facts(tried), job_id=job)
     else:
-        tried = Tried(*_facts(tried), patched_id=_add(desk, _named(with_it, finding, "with"), parent, origin))
+        tried = Tried(*_facts(tried), patched_id=desk.add(_named(with_it, finding, "with"), parent.pool, origin))
     return verifications.add(connection, principal, parent, tried, key), True
 
 
 def _facts(tried: Tried) -> tuple[dict[str, Any], tuple[int, ...], int, str]:
     return tried.found, tried.seeds, tried.from_step, tried.control_id
-
-
-def _plain(spec: Experiment, seeds: tuple[int, ...]) -> Experiment:
-    return spec.model_copy(update={"seeds": seeds, "restarts": None})
 
 
 def _long_enough(spec: Experiment, step: int) -> Experiment:
@@ -87,8 +68,7 @@ def _long_enough(spec: Experiment, step: int) -> Experiment:
 
 
 def _named(spec: Experiment, finding: Finding, word: str) -> Experiment:
-    ending = f", {word} the remedy of {finding['id']}"
-    return spec.model_copy(update={"name": spec.name[: LONGEST_NAME - len(ending)] + ending})
+    return renamed(spec, f", {word} the remedy of {finding['id']}")
 
 
 def _patched(desk: Desk, spec: Experiment, operations: Sequence[Mapping[str, Any]]) -> Experiment:
@@ -126,11 +106,6 @@ def _from(parent: StoredRun, chosen: Kept | None) -> Origin:
     return Origin(parent.id, Relation.FORK, chosen.attempt, chosen.step)
 
 
-def _add(desk: Desk, spec: Experiment, parent: StoredRun, origin: Origin) -> str:
-    limit = desk.settings.max_run_s
-    return experiments.add(desk.connection, desk.principal, spec, parent.pool, max_run_s=limit, origin=origin)[0]
-
-
 def _task() -> dict[str, Any]:
     """The instrument with its defaults filled in."""
     return validate(Task, JOB).model_dump(mode="json")
@@ -161,8 +136,8 @@ def _goes_on(desk: Desk, found: StoredVerification) -> str | None:
             verifications.settle(connection, found, None, f"The way out of the saddle was not found: {why}.")
             return None
         spec = validate(Experiment, experiments.get(connection, desk.principal, job.experiment_id).spec)
-        with_it = _named(_long_enough(_plain(spec, found.seeds), found.from_step), found.found, "with")
-        made = _add(desk, with_it, job, Origin(job.id, Relation.FORK, left[0].attempt, left[0].step))
+        with_it = _named(_long_enough(reseeded(spec, found.seeds), found.from_step), found.found, "with")
+        made = desk.add(with_it, job.pool, Origin(job.id, Relation.FORK, left[0].attempt, left[0].step))
     except SaddleError as error:  # deleted meanwhile
         verifications.settle(connection, found, None, f"The remedy cannot be tried any more: {error.detail}")
         return None

@@ -7,12 +7,13 @@ from pydantic import Field
 
 from service.analysis.verifying import Judged, Level, Trained, judge, together
 from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, optional_body, takes
+from service.api.derived_experiments import Desk
 from service.api.diagnosis_views import DiagnosisView
 from service.api.experiments import IdempotencyKey
 from service.api.offspring import told
 from service.api.opinions import diagnosis_of
 from service.api.orders import VerifyOrder
-from service.api.remedies import ESCAPABLE, Desk, begin
+from service.api.remedies import ESCAPABLE, begin
 from service.api.views import Json, Number, RunView, Utc, View, run_views
 from service.db import experiments, metrics, runs, verifications
 from service.db.projects import Principal

@@ -46,8 +46,12 @@ def _base(parent: Experiment, seed: int) -> dict[str, Any]:
 def _named(parent: Experiment, step: int, changes: dict[str, Any], name: str | None) -> dict[str, Any]:
     if name is None and "name" in changes:
         return changes
-    ending = f", forked at {step}"
-    return changes | {"name": name or parent.name[: LONGEST_NAME - len(ending)] + ending}
+    return changes | {"name": name or ended(parent.name, f", forked at {step}")}
+
+
+def ended(name: str, ending: str) -> str:
+    """A name with `ending`, cut before it where it would be too long."""
+    return name[: LONGEST_NAME - len(ending)] + ending
 
 
 def problems(parent: Experiment, spec: Experiment, step: int, loads: bool) -> Iterator[Problem]:
