@@ -4,6 +4,10 @@ Runs of one seed share their first weights and the order of their data, so the d
 what the seeds themselves make. A group is called better or worse only where three things agree: the bootstrap
 interval excludes 0, the paired t test holds after Holm's correction, and the better one did not diverge more often.
 With few seeds the bootstrap alone promises too much; the t test alone trusts that differences are normal.
+
+A group may stand for several trials, of which the best was chosen by these same seeds, and the best of k looks better
+by luck alone. So p is multiplied by the number of trials that the better one was chosen from (Bonferroni), which holds
+however the trials depend on each other and whatever their spreads. The worse one's choice only made it look better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +19,10 @@ import numpy as np
 from service.analysis.aggregate import Aggregate, Direction, aggregate_many
 from service.analysis.arrays import Mask, Values
 from service.analysis.bootstrap import Interval, bootstrap_means
-from service.analysis.power import LEVEL, more_seeds
+from service.analysis.power import LEVEL, fresh_seeds, more_seeds
 from service.analysis.significance import fisher, holm, mean_and_deviation, t_tests
 
-Verdict = Literal["better", "worse", "indistinguishable", "not_comparable"]
+Verdict = Literal["better", "worse", "unconfirmed", "indistinguishable", "not_comparable"]
 Pair = tuple[int, int]
 
 
@@ -26,7 +30,7 @@ Pair = tuple[int, int]
 class Contrast:
     """Group `a` against group `b`; differences are a - b, over the seeds that are finite in both."""
 
-    verdict: Verdict  # of a
+    verdict: Verdict  # of a; unconfirmed: told apart only while the choice among trials is not counted
     n: int  # pairs
     diverged: tuple[int, int]  # of the shared seeds, in a and in b
     difference: float | None
@@ -35,12 +39,30 @@ class Contrast:
     bootstrap: Interval | None  # BCa, 95 %
     wins: float | None  # share of pairs in which a is better; a tie counts half
     p: float | None  # paired t; Fisher's on divergence where fewer than two pairs are finite
-    p_adjusted: float | None
+    leads: bool  # a looks better
+    choices: int  # trials that the one that looks better was chosen from
+    p_adjusted: float | None  # p times `choices`, then Holm's correction
     more_seeds: int | None  # to be told apart with a power of 0.8; None: told apart, or no number is known
+    fresh_seeds: int  # that would show the difference seen, of trials that are not chosen by them
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the tests say of a pair."""
+
+    p: float | None
+    leader: int  # the row that looks better
+    choices: int
+    adjusted: float | None  # for the choice and for the other tests
+    if_fixed: float | None  # for the other tests alone
 
 
 def contrasts_by_seed(
-    samples: Sequence[Mapping[int, float]], pairs: Sequence[Pair], family: Sequence[Pair], direction: Direction
+    samples: Sequence[Mapping[int, float]],
+    pairs: Sequence[Pair],
+    family: Sequence[Pair],
+    direction: Direction,
+    trials: Sequence[int] | None = None,
 ) -> list[Contrast]:
     """The same from each group's value by seed."""
     column = {seed: place for place, seed in enumerate(sorted({seed for sample in samples for seed in sample}))}
@@ -49,27 +71,29 @@ def contrasts_by_seed(
     for row, sample in enumerate(samples):
         at = [column[seed] for seed in sample]
         values[row, at], present[row, at] = list(sample.values()), True
-    return contrasts(values, present, pairs, family, direction)
+    return contrasts(values, present, pairs, family, direction, trials)
 
 
 def contrasts(
-    values: Values, present: Mask, pairs: Sequence[Pair], family: Sequence[Pair], direction: Direction
+    values: Values,
+    present: Mask,
+    pairs: Sequence[Pair],
+    family: Sequence[Pair],
+    direction: Direction,
+    trials: Sequence[int] | None = None,
 ) -> list[Contrast]:
     """values (G, S) by group and seed, finite or diverged where `present` -> a contrast for each of `pairs`.
 
-    `family` are all pairs that were looked at to choose these: what Holm's correction counts.
+    `family` are all pairs that were looked at to choose these: what Holm's correction counts. `trials` (G,) says from
+    how many each group's row was chosen by these values; by default nothing was chosen.
     """
     finite = np.isfinite(values) & present
     asked = list(dict.fromkeys(map(_either, [*family, *pairs])))
-    tests = dict(zip(asked, _p_values(values, finite, present, asked), strict=True))
-    known = {pair: p for pair, p in tests.items() if p is not None}
-    adjusted = dict(zip(known, holm(list(known.values())), strict=True))
+    judged = _judged(values, finite, present, asked, direction, trials or [1] * len(values))
     apart = [_differences(values, finite, pair) for pair in pairs]
     figures = zip(aggregate_many(apart), bootstrap_means(apart), strict=True)
     return [
-        _contrast(
-            pair, each, figure, boot, present, finite, tests[_either(pair)], adjusted.get(_either(pair)), direction
-        )
+        _contrast(pair, each, figure, boot, present, finite, judged[_either(pair)], direction)
         for pair, each, (figure, boot) in zip(pairs, apart, figures, strict=True)
     ]
 
@@ -85,19 +109,49 @@ def _differences(values: Values, finite: Mask, pair: Pair) -> Values:
     return difference
 
 
-def _p_values(values: Values, finite: Mask, present: Mask, pairs: Sequence[Pair]) -> list[float | None]:
-    """The paired t test of each pair; where fewer than two seeds are finite, Fisher's of how often they diverged."""
+def _judged(
+    values: Values,
+    finite: Mask,
+    present: Mask,
+    pairs: Sequence[Pair],
+    direction: Direction,
+    trials: Sequence[int],
+) -> dict[Pair, Judged]:
+    """Every pair's test, and what the choice of its better one and the other tests cost it."""
+    found, leaders = _tests(values, finite, present, pairs, direction)
+    choices = [trials[leader] for leader in leaders]
+    known = [place for place, p in enumerate(found) if p is not None]
+    plain = [p for p in found if p is not None]
+    if_fixed = dict(zip(known, holm(plain), strict=True))
+    chosen = [min(1.0, p * choices[place]) for place, p in zip(known, plain, strict=True)]
+    adjusted = dict(zip(known, holm(chosen), strict=True))
+    return {
+        pair: Judged(found[place], leaders[place], choices[place], adjusted.get(place), if_fixed.get(place))
+        for place, pair in enumerate(pairs)
+    }
+
+
+def _tests(
+    values: Values, finite: Mask, present: Mask, pairs: Sequence[Pair], direction: Direction
+) -> tuple[list[float | None], list[int]]:
+    """Of each pair the p of the paired t test, and which of the two looks better.
+
+    Where fewer than two seeds are finite, it is Fisher's test of how often they diverged.
+    """
     if not pairs:
-        return []
+        return [], []
     a, b = np.array(pairs).T
     both = finite[a] & finite[b]
     differences = np.where(both, values[a], 0.0) - np.where(both, values[b], 0.0)
     found = t_tests(differences, both)
+    total = differences.sum(axis=1)
+    leaders = np.where(total > 0 if direction == "max" else total < 0, a, b).tolist()
     for place in [place for place, p in enumerate(found) if p is None]:
         lost, shared = _lost(present, finite, pairs[place]), int((present[a[place]] & present[b[place]]).sum())
         if any(lost):
             found[place] = fisher(lost[0], shared, lost[1], shared)
-    return found
+            leaders[place] = pairs[place][0 if lost[0] < lost[1] else 1]
+    return found, leaders
 
 
 def _lost(present: Mask, finite: Mask, pair: Pair) -> tuple[int, int]:
@@ -113,8 +167,7 @@ def _contrast(
     bootstrap: Interval | None,
     present: Mask,
     finite: Mask,
-    p: float | None,
-    adjusted: float | None,
+    judged: Judged,
     direction: Direction,
 ) -> Contrast:
     lost, n = _lost(present, finite, pair), len(differences)
@@ -122,7 +175,7 @@ def _contrast(
     mean, sd = mean_and_deviation(differences) if n > 1 else (float(differences.mean()) if n else None, None)
     verdict: Verdict = "not_comparable"
     if (present[pair[0]] & present[pair[1]]).any():
-        verdict = _verdict(differences, bootstrap, lost, adjusted, direction)
+        verdict = _verdict(differences, bootstrap, lost, judged, direction)
     return Contrast(
         verdict=verdict,
         n=n,
@@ -132,21 +185,29 @@ def _contrast(
         interval=None if figures.low is None or figures.high is None else (figures.low, figures.high),
         bootstrap=bootstrap,
         wins=float((better + 0.5 * (differences == 0)).mean()) if n else None,
-        p=p,
-        p_adjusted=adjusted,
-        more_seeds=_more(mean, sd, n, p, adjusted) if verdict == "indistinguishable" else None,
+        p=judged.p,
+        leads=judged.leader == pair[0],
+        choices=judged.choices,
+        p_adjusted=judged.adjusted,
+        more_seeds=_more(mean, sd, n, judged) if verdict == "indistinguishable" else None,
+        fresh_seeds=fresh_seeds(mean, sd),
     )
 
 
 def _verdict(
-    differences: Values,
-    bootstrap: Interval | None,
-    lost: tuple[int, int],
-    adjusted: float | None,
-    direction: Direction,
+    differences: Values, bootstrap: Interval | None, lost: tuple[int, int], judged: Judged, direction: Direction
 ) -> Verdict:
-    if adjusted is None or adjusted >= LEVEL:
+    """`unconfirmed` where only the choice among trials stands between the pair and a verdict."""
+    if judged.adjusted is None or judged.if_fixed is None or judged.if_fixed >= LEVEL:
         return "indistinguishable"
+    verdict = _told_apart(differences, bootstrap, lost, direction)
+    return "unconfirmed" if verdict in ("better", "worse") and judged.adjusted >= LEVEL else verdict
+
+
+def _told_apart(
+    differences: Values, bootstrap: Interval | None, lost: tuple[int, int], direction: Direction
+) -> Verdict:
+    """What a test that holds says."""
     if bootstrap is None:  # fewer than two finite pairs: only how often they diverged can tell
         return "better" if lost[0] < lost[1] else "worse"
     if bootstrap[0] <= 0 <= bootstrap[1]:
@@ -157,8 +218,9 @@ def _verdict(
     return "better" if wins else "worse"
 
 
-def _more(mean: float | None, sd: float | None, n: int, p: float | None, adjusted: float | None) -> int | None:
-    """Further seeds, at the level that the correction leaves to this pair."""
+def _more(mean: float | None, sd: float | None, n: int, judged: Judged) -> int | None:
+    """Further seeds, at the level that the corrections leave to this pair."""
+    p, adjusted = judged.p, judged.adjusted
     if mean is None or sd is None or p is None or adjusted is None:
         return None
     return more_seeds(mean, sd, n, LEVEL * p / adjusted if 0 < p <= adjusted < 1 else LEVEL)

@@ -8,6 +8,7 @@ LEVEL = 0.05  # two-sided
 FINEST = 1e-8
 POWER = 0.8  # how often the test then finds the difference, if it is the one seen so far
 MOST = 1000  # seeds an experiment may have
+FRESH = (5, 20)  # seeds suggested for a confirmation, at least and at most
 
 
 def more_seeds(difference: float, sd: float, n: int, level: float = LEVEL) -> int | None:
@@ -31,3 +32,14 @@ def more_seeds(difference: float, sd: float, n: int, level: float = LEVEL) -> in
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return max(high - n, 1)
+
+
+def fresh_seeds(difference: float | None, sd: float | None) -> int:
+    """Seeds for two trials to be trained anew, so that the difference seen would be told: within `FRESH`.
+
+    A difference that was chosen for its size is smaller in truth, so that fewer than five seeds are never suggested.
+    """
+    low, high = FRESH
+    if difference is None or not sd:
+        return low
+    return min(max(more_seeds(difference, sd, 0) or high, low), high)

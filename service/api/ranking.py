@@ -1,8 +1,9 @@
 """Who is better, and how sure that is."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.analysis.contrast import Contrast, contrasts_by_seed
 from service.api.comparability import Scale, apart, is_unfinished, scale_of
@@ -20,6 +21,7 @@ class Contestant:
     trial: Trial
     values: dict[int, float]  # by seed, NaN where it diverged
     figures: Statistics
+    choices: int = 1  # trials with a value that it was chosen from
 
     @property
     def label(self) -> str:
@@ -38,7 +40,8 @@ def contestants(evidence: Evidence) -> list[Contestant]:
         held = chosen.get(each.label)
         if held is None or _key(evidence, each) < _key(evidence, held):
             chosen[each.label] = each
-    return list(chosen.values())
+    choices = Counter(each.label for each in known if each.values)
+    return [replace(each, choices=max(choices[label], 1)) for label, each in chosen.items()]
 
 
 def _by_seed(evidence: Evidence, trial: Trial) -> dict[int, float]:
@@ -54,22 +57,27 @@ def _key(evidence: Evidence, each: Contestant) -> tuple[bool, float]:
     return each.figures.diverged > each.figures.n, math.inf if mean is None else sign * mean
 
 
+def in_order(evidence: Evidence, found: Sequence[Contestant]) -> list[Contestant]:
+    """Best first."""
+    return sorted(found, key=lambda each: _key(evidence, each))
+
+
 def rank(evidence: Evidence, found: Sequence[Contestant]) -> Ranking:
     """Groups by the mean of the ranked figure of the first series."""
     question, series = evidence.question, evidence.question.series[0]
-    ordered = sorted(found, key=lambda each: _key(evidence, each))
+    ordered = in_order(evidence, found)
     places = range(len(ordered))
     base = next((place for place in places if ordered[place].label == question.baseline), 0)
     against = [(place, base) for place in places if place != base]
     every = [(i, j) for i in places for j in places if i < j]
     family = against if question.baseline is not None else every  # chosen by its result: all pairs were looked at
-    values = [each.values for each in ordered]
+    values, choices = [each.values for each in ordered], [each.choices for each in ordered]
     scales = [scale_of(series, each.member) for each in ordered]
     # first against second in a call of its own where a baseline makes another family of tests
     first = every[:1] if question.baseline is None else []
-    made = contrasts_by_seed(values, [*against, *first], family, better(series))
+    made = contrasts_by_seed(values, [*against, *first], family, better(series), choices)
     views = {pair[0]: _view(scales, ordered, pair, each) for pair, each in zip(against, made, strict=False)}
-    made = made if first else contrasts_by_seed(values, every[:1], every, better(series))
+    made = made if first else contrasts_by_seed(values, every[:1], every, better(series), choices)
     top = _view(scales, ordered, (0, 1), made[-1]) if every else None
     return Ranking(
         series=series,
@@ -113,23 +121,32 @@ def _view(
         bootstrap_high=contrast.bootstrap and contrast.bootstrap[1],
         wins=contrast.wins,
         p=contrast.p,
+        choices=contrast.choices,
         p_adjusted=contrast.p_adjusted,
         more_seeds=None if fatal else contrast.more_seeds,
+        fresh_seeds=contrast.fresh_seeds,
         note=fatal or _note(one.label, other.label, contrast),
     )
 
 
 def _note(one: str, other: str, contrast: Contrast) -> str:
     """The verdict in a sentence."""
-    n, lost = contrast.n, contrast.diverged
-    if contrast.verdict == "not_comparable":
+    n, lost, verdict = contrast.n, contrast.diverged, contrast.verdict
+    seeds = f"{n} seed{'' if n == 1 else 's'}"
+    if verdict == "not_comparable":
         return f"{one} and {other} share no seed that has a value: train both with the same seeds."
-    if contrast.verdict in ("better", "worse"):
+    if verdict == "unconfirmed":
+        return (
+            f"{one if contrast.leads else other} looks better over {seeds}, but it was chosen among {contrast.choices} "
+            f"trials by these very seeds: only fresh seeds can confirm it, about {contrast.fresh_seeds} of them."
+        )
+    if verdict in ("better", "worse"):
+        chosen = contrast.choices > 1
+        counted = f", also when {contrast.choices} trials to choose from are counted" if chosen else ""
         if n < 2:
-            return (
-                f"{one} diverged on {lost[0]} of the shared seeds, {other} on {lost[1]}: {one} is {contrast.verdict}."
-            )
-        return f"{one} is {contrast.verdict} than {other}, paired over {n} seeds."
+            said = f"{one} diverged on {lost[0]} of the shared seeds, {other} on {lost[1]}"
+            return f"{said}: {one} is {verdict}{counted}."
+        return f"{one} is {verdict} than {other}, paired over {seeds}{counted}."
     said = f"{one} and {other} cannot be told apart over {n} shared seed{'' if n == 1 else 's'}"
     if lost[0] != lost[1]:
         return f"{said}, of which {lost[0]} and {lost[1]} more diverged."

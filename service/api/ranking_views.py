@@ -7,7 +7,7 @@ from pydantic import Field
 from service.api.statistics_views import Direction, Statistics
 from service.api.views import Number, View
 
-Verdict = Literal["better", "worse", "indistinguishable", "not_comparable"]
+Verdict = Literal["better", "worse", "unconfirmed", "indistinguishable", "not_comparable"]
 
 
 class ContrastView(View):
@@ -16,7 +16,8 @@ class ContrastView(View):
     against: str
     verdict: Verdict = Field(
         description="better or worse only where the bootstrap interval excludes 0, the paired t test holds at 0.05 "
-        "after Holm's correction, and the better one did not diverge more often"
+        "after both corrections (see p_adjusted), and the better one did not diverge more often; unconfirmed where "
+        "only the correction for its choice among several trials stands against that: confirm with fresh seeds"
     )
     provisional: bool = Field(description="some of the runs have not ended: the order may still turn")
     seeds: int = Field(description="shared and finite in both")
@@ -29,11 +30,16 @@ class ContrastView(View):
     bootstrap_high: Number | None
     wins: float | None = Field(description="share of the seeds on which the group is better; a tie counts half")
     p: float | None = Field(description="paired t test; Fisher's test of how often they diverged where that is all")
-    p_adjusted: float | None
+    choices: int = Field(description="trials that the better one was chosen from by these same seeds")
+    p_adjusted: float | None = Field(
+        description="p times choices, since the best of many is better by luck alone; then Holm's correction. "
+        "Intervals and difference are not corrected"
+    )
     more_seeds: int | None = Field(
         description="that would tell them apart in 4 of 5 cases, if the difference is the one seen; null: told apart, "
         "or no number up to 1,000 would"
     )
+    fresh_seeds: int = Field(description="suggested for a confirmation: 5 to 20, by the difference seen")
     note: str
 
 

@@ -5,6 +5,8 @@ import pytest
 from scipy import stats
 
 from service.analysis.contrast import Contrast, contrasts
+from service.analysis.power import fresh_seeds
+from tests.benchmarks.winners_curse import Case, simulate
 
 SEEDS = np.random.default_rng(3).normal(size=8)  # what a seed makes, the same in every group
 NAN = float("nan")
@@ -71,3 +73,44 @@ def test_a_group_that_diverges_more_often_is_not_better_by_its_survivors() -> No
     contrast = against(wild, stable)
     assert (contrast.verdict, contrast.n, contrast.diverged) == ("indistinguishable", 5, (1, 0))
     assert against(stable, wild).verdict == "indistinguishable"
+
+
+@pytest.mark.parametrize(("kind", "trials", "seeds"), [("normal", 20, 5), ("uneven", 20, 3), ("skewed", 5, 5)])
+def test_a_winner_chosen_among_equal_trials_gets_a_verdict_in_at_most_one_of_twenty_cases(
+    kind: str, trials: int, seeds: int
+) -> None:
+    found = simulate(np.random.default_rng(7), Case(kind, True, trials, seeds), 500)
+    assert max(found.corrected, found.fresh) <= 0.08  # 5 % and three standard errors of 500
+    if (kind, trials) == ("normal", 20):
+        assert found.uncorrected > 0.08
+
+
+def test_only_the_choice_of_the_better_one_costs_it_its_verdict() -> None:
+    values = np.array([[0.1, 0.21, 0.29], [0.16, 0.25, 0.36]])
+    known = np.ones(values.shape, dtype=bool)
+    (plain,) = contrasts(values, known, [(0, 1)], [(0, 1)], "min")
+    (chosen,) = contrasts(values, known, [(0, 1)], [(0, 1)], "min", [5, 1])
+    (other,) = contrasts(values, known, [(0, 1)], [(0, 1)], "min", [1, 5])
+    assert [each.verdict for each in (plain, chosen, other)] == ["better", "unconfirmed", "better"]
+    assert plain.p is not None
+    assert chosen.p_adjusted == pytest.approx(5 * plain.p)
+    (turned,) = contrasts(values, known, [(1, 0)], [(0, 1)], "min", [5, 1])
+    assert (turned.verdict, turned.leads, turned.choices) == ("unconfirmed", False, 5)
+    assert contrasts(values, known, [(0, 1)], [(0, 1)], "max", [5, 1])[0].verdict == "worse"
+
+
+def test_how_often_chosen_trials_diverged_is_corrected_too() -> None:
+    values = np.array([[0.1] * 5, [NAN] * 5])
+    known = np.ones(values.shape, dtype=bool)
+    (contrast,) = contrasts(values, known, [(0, 1)], [(0, 1)], "min", [20, 1])
+    assert (contrast.verdict, contrast.choices) == ("unconfirmed", 20)
+    assert contrasts(values, known, [(0, 1)], [(0, 1)], "min", [1, 20])[0].verdict == "better"
+
+
+@pytest.mark.parametrize(
+    ("difference", "sd", "seeds"), [(None, None, 5), (1.0, 0.0, 5), (4.0, 1.0, 5), (1.0, 1.0, 10), (0.0, 1.0, 20)]
+)
+def test_as_many_fresh_seeds_are_suggested_as_would_show_the_difference(
+    difference: float | None, sd: float | None, seeds: int
+) -> None:
+    assert fresh_seeds(difference, sd) == seeds
