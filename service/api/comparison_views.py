@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from service.api.confirmation_views import ConfirmationView
 from service.api.ranking_views import EffortView, Ranking, TargetView
 from service.api.statistics_views import CurveBand, Direction, Statistics
 from service.api.views import Json, Utc, View
@@ -130,5 +131,6 @@ class ComparisonView(View):
     difference: dict[str, Differing] = Field(description="JSON Pointer -> what the experiments have there")
     comparability: Comparability
     ranking: Ranking
+    confirmation: ConfirmationView | None = Field(description="by fresh seeds; null: nobody has asked for one")
     target: TargetView | None
     warnings: list[str]

@@ -1,20 +1,25 @@
-"""Routes of comparisons: ask one, read it again with what is stored by then."""
+"""Routes of comparisons: ask one, read it again with what is stored by then, confirm it with fresh seeds."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Response
 
 from service.analysis.difference import difference
 from service.api.comparability import comparability, is_unfinished, warnings
 from service.api.comparing import Evidence, gather, series_of
 from service.api.comparison_views import ComparisonView, Differing, Group, Question
-from service.api.deps import ComparisonId, ConnectionDep, PrincipalDep, body, takes
+from service.api.confirmation_views import ConfirmOrder
+from service.api.confirming import begin, confirmation_of
+from service.api.deps import ComparisonId, ConnectionDep, PrincipalDep, RuntimeDep, body, optional_body, takes
+from service.api.derived_experiments import Desk
 from service.api.effort import efforts
 from service.api.grouping import check, members
+from service.api.offspring import told
 from service.api.ranking import contestants, rank
 from service.api.ranking_views import EffortView
 from service.api.targeting import target_view
 from service.db import comparisons
+from service.db.comparisons import StoredComparison
 from service.db.projects import Principal
 from service.db.session import Connection
 from service.nonfinite import dumps
@@ -48,10 +53,43 @@ def get_comparison(comparison_id: ComparisonId, principal: PrincipalDep, connect
     return evaluate(connection, principal, comparison_id)
 
 
+@router.post(
+    "/{comparison_id}/confirm",
+    operation_id="confirm_comparison",
+    status_code=202,
+    openapi_extra=takes(ConfirmOrder, required=False),
+)
+def confirm_comparison(
+    comparison_id: ComparisonId,
+    order: Annotated[ConfirmOrder, Depends(optional_body(ConfirmOrder))],
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    connection: ConnectionDep,
+    response: Response,
+    tasks: BackgroundTasks,
+) -> ComparisonView:
+    """Train the contestants from seeds that no run of any group has used; `confirmation` then judges by these alone.
+
+    The choice of contestants is frozen now. A comparison has one confirmation: asking again answers with it, and 409
+    where other seeds or groups are asked for, the groups' runs have not ended, or there is nothing to confirm.
+    """
+    stored = comparisons.get(connection, principal, comparison_id)
+    desk = Desk(connection, principal, runtime.settings)
+    queued = begin(desk, comparison_id, _question(stored), order)
+    for pool, count in queued:
+        tasks.add_task(runtime.dispatcher.ring, pool, count)
+    told(response, f"/v1/comparisons/{comparison_id}", bool(queued))
+    return evaluate(connection, principal, comparison_id)
+
+
+def _question(stored: StoredComparison) -> Question:
+    return Question.model_validate_json(dumps(stored.question))
+
+
 def evaluate(connection: Connection, principal: Principal, comparison_id: str) -> ComparisonView:
     """The answer to a stored question."""
     stored = comparisons.get(connection, principal, comparison_id)
-    question = Question.model_validate_json(dumps(stored.question))
+    question = _question(stored)
     evidence = gather(connection, question, members(connection, principal, question))
     chosen, report = contestants(evidence), comparability(evidence)
     specs = [trial.spec for member in evidence.members for trial in member.trials]
@@ -63,6 +101,7 @@ def evaluate(connection: Connection, principal: Principal, comparison_id: str) -
         difference={pointer: Differing(**row.as_json()) for pointer, row in difference(specs).items()},
         comparability=report,
         ranking=rank(evidence, chosen),
+        confirmation=confirmation_of(connection, principal, comparison_id, question),
         target=target_view(evidence),
         warnings=warnings(evidence, report),
     )

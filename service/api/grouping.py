@@ -87,13 +87,16 @@ def members(connection: Connection, principal: Principal, question: Question) ->
 
 
 def filtered(connection: Connection, principal: Principal, source: str) -> list[str]:
-    """The experiments that a filter keeps, oldest first; those put away are left out."""
+    """The experiments that a filter keeps, oldest first, without those put away and those that confirm a comparison.
+
+    The latter repeat a trial that the filter keeps as well: they would count as one more.
+    """
     try:
         kept = parse(source, "experiments")
     except Invalid as error:
         told = [replace(each, pointer=each.pointer.removeprefix("/query")) for each in error.problems]
         raise Invalid.of(told) from None
-    present = All((kept, Term(Fact("archived", "date"), "null")))
+    present = All((kept, Term(Fact("archived", "date"), "null"), Term(Fact("confirms", "text"), "null")))
     found = lists.experiments(connection, principal, MAX_EXPERIMENTS + 1, present, Order(descending=False), None)
     if not found:
         raise NotFound("No experiment is left by this filter.")

@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.api.catalog import SchedulePreview
 from service.api.comparison_views import Question
+from service.api.confirmation_views import ConfirmOrder
 from service.api.guard import is_open
 from service.api.labels import Labels
 from service.api.orders import ForkOrder, Priority, ProbeOrder, ReplayOrder, RetryOrder, VerifyOrder
@@ -22,7 +23,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     "5XX": {"description": "The server could not answer; `instance` names the request in its log."} | PROBLEM,
 }
 OURS: tuple[type[BaseModel], ...] = (
-    *(Experiment, SchedulePreview, Question, ProblemDocument, SignIn),
+    *(Experiment, SchedulePreview, Question, ConfirmOrder, ProblemDocument, SignIn),
     *(Priority, RetryOrder, ForkOrder, ReplayOrder, ProbeOrder, VerifyOrder, Labels),
 )
 

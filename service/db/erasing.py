@@ -59,6 +59,7 @@ REST = (
         """
     ),
     text("DELETE FROM verification WHERE run_id = ANY(:run_ids)"),
+    text("DELETE FROM confirmation WHERE experiment_id = :id"),
     text("UPDATE worker SET run_id = NULL WHERE run_id = ANY(:run_ids)"),
     text(
         """

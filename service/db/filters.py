@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy import case as when
 
 from service.db.figures import counts, mean
-from service.db.tables import experiment, experiment_figure, member, run, series
+from service.db.tables import confirmation, experiment, experiment_figure, member, run, series
 from service.spec.filter_fields import Noun
 from service.spec.filter_language import All, Fact, Field, Figure, Node, Not, Some, SpecField, Term, Value
 
@@ -36,6 +36,9 @@ COLUMNS: dict[Noun, dict[str, ColumnElement[Any]]] = {
         "owner": member.c.name,
         "notes": experiment.c.notes,
         "hash": experiment.c.spec_hash,
+        "confirms": select(confirmation.c.comparison_id)
+        .where(confirmation.c.experiment_id == experiment.c.id)
+        .scalar_subquery(),
         "created": experiment.c.created_at,
         "archived": experiment.c.archived_at,
     },

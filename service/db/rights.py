@@ -53,11 +53,14 @@ ROLES: dict[str, Rights] = {
         },
         delete=(
             *("metric_chunk", "metric_tile", "series", "event", "reading", "dataset", "verification"),
-            "experiment_figure",
+            *("experiment_figure", "confirmation"),
         ),
     ),
     "saddle_api": Rights(
-        insert=("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
+        insert=(
+            *("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
+            "confirmation",
+        ),
         update={
             "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),
             "experiment": ("name", "tags", "notes", "archived_at", "settled"),  # never its spec
@@ -67,7 +70,7 @@ ROLES: dict[str, Rights] = {
         acts_as=("saddle_reaper", "saddle_eraser"),
     ),
     "saddle_worker": Rights(
-        hidden=(*SECRET, *PEOPLE, "comparison", "dataset", "verification"),
+        hidden=(*SECRET, *PEOPLE, "comparison", "confirmation", "dataset", "verification"),
         insert=("attempt", "series", "metric_chunk", "metric_tile", "checkpoint", "reading", "event", "worker"),
         update={
             "run": (

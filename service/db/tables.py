@@ -360,3 +360,15 @@ comparison = Table(
     Column("question", JSONB, nullable=False),
     _now("created_at"),
 )
+
+confirmation = Table(
+    "confirmation",
+    metadata,
+    _word("comparison_id", ForeignKey("comparison.id"), primary_key=True),
+    _word("experiment_id", ForeignKey("experiment.id"), primary_key=True),  # trains the contestant from fresh seeds
+    _word("trial_id", ForeignKey("experiment.id")),  # the contestant as it was chosen
+    Column("label", Text, nullable=False),  # of its group
+    Column("trials", Integer, nullable=False),  # it was chosen from
+    _now("created_at"),
+    Index("confirmation_experiment_id_idx", "experiment_id", unique=True),
+)

@@ -22,6 +22,7 @@ FACTS: dict[Noun, dict[str, Type]] = {
         "notes": "text",
         "hash": "text",
         "state": "state",
+        "confirms": "text",
         "created": "date",
         "archived": "date",
     },
