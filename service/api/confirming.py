@@ -151,7 +151,9 @@ def confirmation_of(
     fresh_runs = runs.of_experiments(connection, ids)
     mine = {experiment_id: [run for run in fresh_runs if run.experiment_id == experiment_id] for experiment_id in ids}
     told = [
-        Member(each.label, [Trial(specs[each.experiment_id], list(filter(_counts, mine[each.experiment_id])))])
+        Member(
+            each.label, [Trial(specs[each.experiment_id], list(filter(_counts, mine[each.experiment_id])), each.label)]
+        )
         for each in stored
     ]
     baseline = question.baseline if question.baseline in [each.label for each in stored] else None
