@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 
 from service.analysis.arrays import Values
-from service.analysis.contrast import Verdict, contrasts
+from service.analysis.contrast import Contrast, contrasts
 
 KINDS = ("normal", "skewed", "heavy", "uneven", "rounded")
 TRIALS, SEEDS, EFFECTS, FRESH = (1, 5, 20), (1, 3, 5), (0.5, 1.0, 2.0, 4.0), 5
@@ -77,22 +77,24 @@ def simulate(rng: Generator, case: Case, repeats: int) -> Shares:
     seen = np.stack([values[rows, chosen], values[:, -1]], axis=1)
     again = draw(rng, case, np.stack([scale[rows, chosen], scale[:, -1]], axis=1), FRESH)
     again[:, 0] -= case.effect * (chosen == 0)[:, None]
+    counted = [contrast(pair, [case.trials, 1]) for pair in seen]
+    fresh = [contrast(pair, [1, 1]) for pair in again]
     return Shares(
-        _share(seen, [1, 1], case.effect),
-        _share(seen, [case.trials, 1], case.effect),
-        _share(again, [1, 1], case.effect),
+        _share([each.verdict == "unconfirmed" or each.verdict in TOLD for each in counted], counted, case.effect),
+        _share([each.verdict in TOLD for each in counted], counted, case.effect),
+        _share([each.verdict in TOLD for each in fresh], fresh, case.effect),
     )
 
 
-def _share(values: Values, trials: Sequence[int], effect: float) -> float:
-    right = ("better",) if effect else TOLD
-    return float(np.mean([verdict(pair, trials) in right for pair in values]))
+def _share(told: Sequence[bool], found: Sequence[Contrast], effect: float) -> float:
+    """Of those told apart; with an effect only the ones that name the group with the better trial."""
+    return float(np.mean([said and (each.leads or not effect) for said, each in zip(told, found, strict=True)]))
 
 
-def verdict(values: Values, trials: Sequence[int]) -> Verdict:
-    """Of the first of two rows (2, S), as a comparison gives it."""
+def contrast(values: Values, trials: Sequence[int]) -> Contrast:
+    """Of two rows (2, S), as a comparison makes it."""
     present = np.ones(values.shape, dtype=np.bool_)
-    return contrasts(values, present, [(0, 1)], [(0, 1)], "min", trials)[0].verdict
+    return contrasts(values, present, [(0, 1)], [(0, 1)], "min", trials)[0]
 
 
 def table(head: str, cases: Sequence[Case], repeats: int) -> None:
