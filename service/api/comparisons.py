@@ -101,7 +101,7 @@ def evaluate(connection: Connection, principal: Principal, comparison_id: str) -
         difference={pointer: Differing(**row.as_json()) for pointer, row in difference(specs).items()},
         comparability=report,
         ranking=rank(evidence, chosen),
-        confirmation=confirmation_of(connection, principal, comparison_id, question),
+        confirmation=confirmation_of(connection, principal, comparison_id, evidence.question),
         target=target_view(evidence),
         warnings=warnings(evidence, report),
     )

@@ -38,6 +38,8 @@ def begin(desk: Desk, comparison_id: str, question: Question, order: ConfirmOrde
     if earlier := confirmations.of_comparison(connection, comparison_id):
         _check_same(connection, principal, earlier, order)
         return []
+    if question.group == "run":
+        raise Conflict("The groups are single runs, which differ in their seeds: compare experiments to confirm one.")
     asked = _figures_alone(question)
     evidence = gather(connection, asked, members(connection, principal, asked))
     found = in_order(evidence, contestants(evidence))
@@ -92,8 +94,6 @@ def _check(evidence: Evidence, chosen: Sequence[Contestant]) -> None:
     """`Conflict` where there is nothing to confirm, or not yet."""
     if len(chosen) < 2:
         raise Conflict("The comparison has one group: there is nothing to confirm.")
-    if evidence.question.group == "run":
-        raise Conflict("The groups are single runs, which differ in their seeds: compare experiments to confirm one.")
     series = evidence.question.series[0]
     open_runs = sum(run.state not in TERMINAL for each in chosen for run in each.member.runs)
     if open_runs:
@@ -201,5 +201,9 @@ def _note(ranking: Ranking, views: Sequence[ContestantView], done: bool) -> str:
     left_out = sum(each.left_out for each in views)
     if not done:
         return f"{ended + left_out} of {total} runs have ended; the verdict comes with the last."
+    if len(views) < 2:
+        return (
+            "The other contestants' experiments were deleted. Delete this one as well to confirm the comparison anew."
+        )
     left = f" {left_out} of {total} runs came to no result and are left out." if left_out else ""
     return f"By fresh seeds alone: {ranking.note}{left}"
