@@ -281,6 +281,15 @@ class Client:
         """A stored comparison, answered with what is known now."""
         return Comparison.of(self.http.get(f"/v1/comparisons/{_part(comparison_id)}"))
 
+    def confirm(self, comparison_id: str, seeds: int | None = None, groups: Sequence[str] | None = None) -> Comparison:
+        """Train its contestants, or those of some groups, from fresh seeds; its `confirmation` judges by these alone.
+
+        Asking again answers with the confirmation there is.
+        """
+        order = {"seeds": seeds, "groups": list(groups) if groups else None}
+        path, key = f"/v1/comparisons/{_part(comparison_id)}/confirm", secrets.token_hex(16)
+        return Comparison.of(self.http.post(path, order, idempotency_key=key))
+
     # What can be chosen
 
     def catalog(self) -> dict[str, list[Kind]]:

@@ -136,13 +136,17 @@ class ExperimentItem(View):
 
 @dataclass(frozen=True)
 class Comparison(View):
-    """The stored question and its answer: groups, difference of the specs, ranking, warnings."""
+    """The stored question and its answer: groups, difference of the specs, ranking, warnings.
+
+    `confirmation` is what fresh seeds say of the contestants, once somebody asked for them.
+    """
 
     id: str
     question: Json
     groups: Annotated[tuple[Json, ...], Read(tuple)]
     difference: Json = field(default_factory=dict)
     ranking: Json = field(default_factory=dict)
+    confirmation: Json | None = None
     warnings: Annotated[tuple[Any, ...], Read(tuple)] = ()
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 

@@ -224,6 +224,33 @@ def test_five_optimizers_are_compared_and_exported(
         assert frame.equals(frames["parquet"])
 
 
+def test_the_best_of_several_rates_is_confirmed_by_fresh_seeds(
+    client: Client, saddle: Saddle, spec: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind, rates in {"sgd": (0.01, 0.05, 0.2), "adam": (3e-5,)}.items():
+        for rate in rates:
+            made = client.submit(
+                spec(name=f"rate {kind} {rate}", optimizer={"kind": kind, "lr": rate}, probes=[], tags=["rates"]),
+                seeds=[0, 1],
+            )
+            assert [saddle("watch", run.id) for run in made.runs] == [0, 0]
+    capsys.readouterr()
+    assert saddle("compare", "--filter", "tag = rates", "--group", "optimizer.kind", "--no-chart") == 0
+    asked = re.search(r"by fresh seeds alone: saddle confirm (cmp_\w+) --watch", capsys.readouterr().out)
+    assert asked
+    assert saddle("confirm", asked[1], "--seeds", "3", "--watch") == 0
+    said = capsys.readouterr().out
+    assert "confirmed: By fresh seeds alone: optimizer.kind sgd is better than optimizer.kind adam, paired over" in said
+    assert "fresh seeds 2-4" in said
+    told = client.confirm(asked[1]).confirmation
+    assert told
+    assert told["confirmed"] is True
+    assert [len(group["trials"]) for group in client.comparison(asked[1]).groups] == [3, 1]
+    assert saddle("confirm", asked[1], "--seeds", "9") == 2
+    assert "a comparison has one confirmation" in capsys.readouterr().err
+    assert saddle("confirm", "adam") == 2
+
+
 def read_back(folder: Path) -> dict[str, Any]:
     """What pandas makes of the four files."""
     import pandas

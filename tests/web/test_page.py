@@ -157,6 +157,23 @@ def test_a_comparison_ranks_with_a_verdict_and_its_address_is_enough(
     other.close()
 
 
+def test_a_winner_is_confirmed_by_fresh_seeds_and_the_address_keeps_what_they_said(see: See, trained: Trained) -> None:
+    page = see(f"compare?experiments={trained['slow']['id']},{trained['fast']['id']}&series=val/loss")
+    page.get_by_label("seeds for each").fill("1")
+    confirm = page.get_by_role("button", name="Confirm with fresh seeds")
+    confirm.click()
+    expect(page.get_by_role("alert")).to_contain_text("greater than or equal to 2")
+    page.get_by_label("seeds for each").fill("3")
+    confirm.click()
+    result = page.locator("section", has=page.get_by_role("heading", name="By fresh seeds alone"))
+    expect(result).to_contain_text("Confirmed. By fresh seeds alone: fast is better than slow, paired over 3 seeds.")
+    expect(result).to_contain_text("Seeds 3–5")
+    page.reload()
+    expect(result.get_by_role("link", name="fast")).to_be_visible()
+    page.get_by_label("Ranked by").select_option("last")  # another question, which nobody confirmed
+    expect(confirm).to_be_visible()
+
+
 def test_form_and_document_edit_each_other_and_a_mistake_is_told_at_its_field(see: See, trained: Trained) -> None:
     page = see("new?preset=digits-adam")
     document = page.get_by_label("What will be sent")

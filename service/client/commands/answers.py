@@ -13,7 +13,7 @@ from service.client.table import Cell, Row, number
 from service.client.views import Comparison
 
 BAR, WIDEST = 24, 78
-VERDICTS = {"better": "green", "distinguishable": "green", "worse": "red", "indistinguishable": "yellow"}
+VERDICTS = {"better": "green", "worse": "red", "unconfirmed": "yellow", "indistinguishable": "yellow"}
 SEVERITIES = {"fatal": "red", "unfair": "yellow", "noted": "dim"}
 
 
@@ -21,6 +21,7 @@ def show(context: Context, found: Comparison, with_chart: bool) -> None:
     """All of it, the most wanted first."""
     ranking(context, found)
     contrasts(context, found)
+    confirmation(context, found)
     targets(context, found)
     if with_chart:
         curves(context, found)
@@ -113,11 +114,52 @@ def contrasts(context: Context, found: Comparison) -> None:
         for label, each in held
     ]
     context.say()
-    context.say(f"against {held[0][1].get('against')}, paired by seed; p is corrected for all the tests (Holm)")
+    context.say(f"against {held[0][1].get('against')}, paired by seed; p is corrected for the choice and the tests")
     head = ["experiment", "verdict", "difference", "95 % bootstrap", "p", "seeds", "would tell"]
     context.table(head, rows, ["difference", "p", "seeds"], ["95 % bootstrap", "would tell"])
     if any(each.get("provisional") for _, each in held):
         context.say("?: some of the runs have not ended, so the order may still turn", "dim")
+
+
+def confirmation(context: Context, found: Comparison) -> None:
+    """What fresh seeds say of the contestants, or how to have them."""
+    told = found.confirmation
+    if told is None:
+        held = [each["contrast"] for each in found.ranking.get("items", []) if each.get("contrast")]
+        if any(each.get("choices", 1) > 1 for each in held):
+            context.say(f"to judge the chosen trials by fresh seeds alone: saddle confirm {found.id} --watch", "dim")
+        return
+    word = {True: "confirmed", False: "not confirmed", None: str(told["state"])}[told.get("confirmed")]
+    bests = {each["label"]: each["best"] for each in told["ranking"].get("items", [])}
+    rows: list[Row] = [
+        [
+            Cell(str(each["label"]), "bold"),
+            str(each["trial_id"]),
+            _fresh(each),
+            number(figure(bests[each["label"]], "mean")),
+            _between(bests[each["label"]]),
+        ]
+        for each in told["contestants"]
+    ]
+    seeds = _seeds(told["seeds"])
+    context.say()
+    context.say(f"{word}: {told['note']}", {"confirmed": "green", "not confirmed": "red"}.get(word))
+    context.table([f"fresh seeds {seeds}", "chosen trial", "runs", "mean", "95 % interval"], rows, ["mean"])
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """As `3-7` where they follow each other."""
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"{seeds[0]}-{seeds[-1]}"
+    return ", ".join(map(str, seeds))
+
+
+def _fresh(contestant: Mapping[str, Any]) -> str:
+    """How many runs count, of how many."""
+    said = f"{contestant['ended']} of {len(contestant['runs'])}"
+    return said + "".join(
+        f", {contestant[k]} {w}" for k, w in (("diverged", "diverged"), ("left_out", "left out")) if contestant[k]
+    )
 
 
 def targets(context: Context, found: Comparison) -> None:

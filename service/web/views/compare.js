@@ -9,6 +9,7 @@ import { count, visible } from "../lib/format.js";
 import { Empty, Problems, useAsked } from "../lib/parts.js";
 import { t, told } from "../lib/words.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
+import { Confirmation } from "./confirmation.js";
 import { Parallel, Scatter, Target } from "./compare_charts.js";
 
 const SPREADS = { ci: ["ci_low", "ci_high"], quartiles: ["q1", "q3"], range: ["min", "max"], none: null };
@@ -47,6 +48,7 @@ export function Compare({ search }) {
     ${value.warnings.length ? html`<ul class="warnings">${value.warnings.map((warning) => html`<li>${visible(warning)}</li>`)}</ul>` : null}
     <div class=${loading ? "stale" : ""}>
     <${Ranking} ranking=${value.ranking} groups=${value.groups}/>
+    <${Confirmation} question=${question} ranking=${value.ranking} search=${search}/>
     ${names.map((name) => html`<${Overlay} key=${name} name=${name} groups=${value.groups} search=${search}/>`)}
     <${Target} target=${value.target} groups=${value.groups} axis=${question.x}/>
     <${Scatter} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${question.figure} across=${search.get("across") || ""}/>

@@ -4,7 +4,7 @@ import { number } from "../lib/api.js";
 import { count, figure, seconds, visible } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
-const MARKS = { better: "▲", worse: "▼", indistinguishable: "≈", not_comparable: "∅" };
+const MARKS = { better: "▲", worse: "▼", unconfirmed: "?", indistinguishable: "≈", not_comparable: "∅" };
 
 function Verdict({ word, provisional }) {
   return html`<span class=${`verdict-${word}`}><span aria-hidden="true">${MARKS[word] || ""}</span> ${t(`verdict.${word}`)}${provisional ? ` (${t("provisional")})` : ""}</span>`;
