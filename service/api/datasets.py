@@ -27,7 +27,7 @@ READERS = threading.BoundedSemaphore(2)  # files that are read at once: each may
 FILE: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The file itself: CSV, JSON lines, Parquet, NPZ or plain text.",
+        "description": "The file itself: CSV, JSON (lines or an array), Parquet, NPZ or plain text.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
@@ -39,6 +39,10 @@ FileName = Annotated[
     AfterValidator(seen_name),
 ]
 Declared = Annotated[Format | None, Query(description="by default found out from the content")]
+
+Header = Annotated[
+    bool | None, Query(description="of a CSV: whether its first line names the columns; by default found out")
+]
 
 
 class DatasetItem(View):
@@ -104,13 +108,16 @@ async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
 
 
 def reported(
-    incoming: Annotated[Incoming, Depends(received, scope="function")], name: FileName, format: Declared = None
+    incoming: Annotated[Incoming, Depends(received, scope="function")],
+    name: FileName,
+    format: Declared = None,
+    header: Header = None,
 ) -> Report:
     """What is in the file; plain `def`, so that reading it stays off the event loop."""
     if not READERS.acquire(timeout=PATIENCE_S):
         raise Unavailable("Too many files are being read.")
     try:
-        return inspect(incoming.path, format, name)
+        return inspect(incoming.path, format, name, header)
     finally:
         READERS.release()
 

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from service.db import datasets, experiments
+from service.api.resolve_data import resolve_data
+from service.db import experiments
 from service.db.projects import Principal
 from service.db.queueing import Origin
 from service.db.session import Connection
-from service.ingest import mounted
 from service.settings import Settings
 from service.spec.experiment import Experiment
 from service.spec.forking import ended
@@ -22,7 +22,7 @@ class Desk:
 
     def resolve(self, spec: Experiment) -> Experiment:
         """With what an upload or the mounted folder holds."""
-        return mounted.resolve(self.settings.dataset_folder, datasets.resolve(self.connection, self.principal, spec))
+        return resolve_data(self.connection, self.principal, self.settings, spec)
 
     def add(self, spec: Experiment, pool: str, origin: Origin | None = None) -> str:
         """Store the experiment and queue its runs, as a posted one's are: its id."""

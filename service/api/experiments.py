@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
@@ -13,14 +12,14 @@ from service.api.deps import ConnectionDep, Document, ExperimentId, PrincipalDep
 from service.api.listing import Columns, Fields, Filter, Seek, Sort, columns_of, cursor_of, only, order_of, place_of
 from service.api.paging import Limit, cut
 from service.api.problems import ProblemItem
+from service.api.resolve_data import resolve_data
 from service.api.restarts import restarts_of
 from service.api.views import Derived, DurationView, ExperimentItem, ExperimentView, Page, PostedExperiment, run_views
-from service.db import datasets, experiments, lists, metrics, pace, queueing, runs, wishes
+from service.db import experiments, lists, metrics, pace, queueing, runs, wishes
 from service.db.projects import Principal
 from service.db.runs import StoredRun
 from service.db.session import Connection
 from service.errors import Conflict
-from service.ingest import mounted
 from service.lifecycle import TERMINAL
 from service.nonfinite import dumps
 from service.spec import posted
@@ -56,7 +55,7 @@ def post_experiment(
 
     A document may name a `preset` and say only what differs from it.
     """
-    understood = posted.read(document, partial(looked_up, connection, principal, runtime.settings.dataset_folder))
+    understood = posted.read(document, partial(resolve_data, connection, principal, runtime.settings))
     spec = understood.spec
     if dry_run:
         response.status_code = 200
@@ -72,11 +71,6 @@ def post_experiment(
         response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/experiments/{experiment_id}"
     return answer(understood, principal, read(connection, principal, experiment_id))
-
-
-def looked_up(connection: Connection, principal: Principal, folder: Path | None, spec: Experiment) -> Experiment:
-    """The spec with what its upload, or the mounted folder, holds."""
-    return mounted.resolve(folder, datasets.resolve(connection, principal, spec))
 
 
 def tried(connection: Connection, principal: Principal, understood: Posted, steps: int) -> PostedExperiment:

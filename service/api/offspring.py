@@ -9,9 +9,10 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response
 from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, body, optional_body, takes
 from service.api.experiments import IdempotencyKey, answer, read, tried
 from service.api.orders import ForkOrder, ReplayOrder, RetryOrder
+from service.api.resolve_data import resolve_data
 from service.api.runs import view
 from service.api.views import PostedExperiment, RunView
-from service.db import datasets, experiments, offspring, runs
+from service.db import experiments, offspring, runs
 from service.db.projects import Principal
 from service.db.session import Connection
 from service.nonfinite import dumps
@@ -99,7 +100,7 @@ def fork_run(
         origin.step,
         order.changes,
         order.name,
-        partial(datasets.resolve, connection, principal),
+        partial(resolve_data, connection, principal, runtime.settings),
         loads=origin.attempt is not None,
     )
     if dry_run:

@@ -7,6 +7,7 @@ the id, because a role that may only read cannot lock a row.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text
@@ -16,8 +17,9 @@ from service.db.projects import Principal
 from service.db.tables import dataset, member
 from service.errors import Conflict, Invalid, NotFound, Problem, TooLarge
 from service.ids import new_id
+from service.ingest.dropping import complete
 from service.nonfinite import dumps
-from service.spec.datasets import Stored_
+from service.spec.datasets import Resolved, Stored_, Upload
 from service.spec.datasets.report import Report
 from service.spec.experiment import Experiment
 
@@ -127,8 +129,8 @@ def page(
     return [_stored(row) for row in connection.execute(query).mappings()]
 
 
-def resolve(connection: Connection, principal: Principal, spec: Experiment) -> Experiment:
-    """The spec with what its upload holds written into it; every other spec as it is.
+def resolve(connection: Connection, principal: Principal, folder: Path, spec: Experiment) -> Experiment:
+    """The spec with what its upload, a file in `folder`, holds written into it; every other spec as it is.
 
     `Invalid` where this project has no such upload, where it does not fit, or where the spec claims otherwise.
     """
@@ -141,10 +143,21 @@ def resolve(connection: Connection, principal: Principal, spec: Experiment) -> E
     except NotFound:
         detail = "there is no such upload in this project: send the file to POST /v1/datasets first."
         raise Invalid.of([Problem("/dataset/upload", "not_found", detail)]) from None
-    resolved, problems = wanted.resolve(stored.report, stored.sha256)
+    resolved, problems = _resolved(wanted, stored, folder)
     if problems:
         raise Invalid.of([problem.under("/dataset") for problem in problems])
     if wanted.resolved not in (None, resolved):
         detail = "is not what the upload holds: leave it out, the server writes it."
         raise Invalid.of([Problem("/dataset/resolved", "read_only", detail)])
     return spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": resolved})})
+
+
+def _resolved(wanted: Stored_, stored: StoredDataset, folder: Path) -> tuple[Resolved | None, list[Problem]]:
+    """What the upload holds for this spec, once the rows that it leaves out are left out."""
+    if not isinstance(wanted, Upload):
+        return wanted.resolve(stored.report, stored.sha256)
+    report = complete(folder / stored.sha256 / "content", stored.report, wanted)
+    resolved, problems = wanted.resolve(report, stored.sha256)
+    if resolved is not None:
+        resolved = resolved.model_copy(update={"dropped": stored.report.rows - report.rows})
+    return resolved, problems

@@ -1,56 +1,28 @@
 """CSV, a block at a time, every cell as text: what is a number is decided over the whole column."""
 
-import csv
-import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from service.errors import Invalid
-from service.ingest.formats import BOM
-from service.ingest.refusing import MAX_ROW_BYTES, check_names, refused
+from service.ingest.dialect import Dialect, dialect
+from service.ingest.refusing import MAX_ROW_BYTES, refused
+from service.ingest.values import MISSING
+from service.spec.datasets.report import RULES, Reading
 
-Batch = dict[str, Any]  # column -> pyarrow array, or numpy array (N, *shape)
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]  # unless quoted
-DELIMITERS = ",;\t|"
-
-
-def header(path: Path) -> tuple[list[str], str, int]:
-    """The column names, the delimiter, and the bytes of a byte order mark before them."""
-    with path.open("rb") as file:
-        raw = file.readline(MAX_ROW_BYTES + 1)
-    if len(raw) > MAX_ROW_BYTES:
-        raise refused("row_too_long", f"the first line is longer than {MAX_ROW_BYTES} bytes.", MAX_ROW_BYTES)
-    mark = len(BOM) if raw.startswith(BOM) else 0
-    line = raw[mark:].decode("utf-8").splitlines()
-    if not line or not line[0].strip():
-        raise refused("no_header", "the first line must name the columns; it is empty.")
-    delimiter = max(DELIMITERS, key=line[0].count)
-    csv.field_size_limit(MAX_ROW_BYTES)
-    try:
-        names = next(csv.reader(io.StringIO(line[0]), delimiter=delimiter, strict=True))
-    except csv.Error:
-        raise refused("no_header", "the first line must name the columns; its quotes do not match.") from None
-    if all(_is_number(name) for name in names):
-        raise refused("no_header", "the first line must name the columns; its cells are all numbers.")
-    check_names(names)
-    return names, delimiter, mark
+Batch = dict[str, Any]  # column -> pyarrow array, numpy array (N, *shape), or `Unread`
+FORMERLY_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # in files that were uploaded under rules 1
+BLANKS = re.compile(rb"[ \t]+")
+EDGES = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+def batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
     """The rows as text arrays with nulls where a cell is missing; a row of another length is refused by number."""
     import pyarrow as pa  # noqa: PLC0415  half a second, and most processes never read a file
     from pyarrow import csv as arrow  # noqa: PLC0415
 
-    names, delimiter, mark = header(path)
+    found = dialect(path, reading.header)
     ragged: list[tuple[int | None, int]] = []
 
     def remember(row: Any) -> str:
@@ -59,19 +31,22 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]
 
     try:
         with path.open("rb") as file:
-            file.seek(mark)
+            file.seek(found.mark)
             reader = arrow.open_csv(
-                pa.PythonFile(file, mode="r"),
+                pa.PythonFile(_Squeezed(file) if found.is_spaced else file, mode="r"),
                 read_options=arrow.ReadOptions(
-                    use_threads=False, block_size=MAX_ROW_BYTES, column_names=names, skip_rows=1
+                    use_threads=False,
+                    block_size=MAX_ROW_BYTES,
+                    column_names=found.names,
+                    skip_rows=int(found.has_header),
                 ),
                 parse_options=arrow.ParseOptions(
-                    delimiter=delimiter, newlines_in_values=True, invalid_row_handler=remember
+                    delimiter=found.delimiter, newlines_in_values=True, invalid_row_handler=remember
                 ),
                 convert_options=arrow.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()),
+                    column_types=dict.fromkeys(found.names, pa.string()),
                     include_columns=list(columns) if columns else None,
-                    null_values=MISSING,
+                    null_values=_missing(reading),
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=False,
                 ),
@@ -79,15 +54,35 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]
             for batch in reader:
                 yield dict(zip(batch.schema.names, batch.columns, strict=True))
     except pa.ArrowException as error:
-        raise _why(str(error), ragged, len(names)) from None
+        raise _why(str(error), ragged, found) from None
 
 
-def _why(message: str, ragged: list[tuple[int | None, int]], expected: int) -> Invalid:
+def _missing(reading: Reading) -> list[str]:
+    """What stands for no value unless it is quoted; also with the blank that some write behind a delimiter."""
+    return [*MISSING, *(f" {word}" for word in MISSING)] if reading.rules >= RULES else list(FORMERLY_MISSING)
+
+
+class _Squeezed:
+    """A file in which runs of blanks divide cells, with single blanks, and none at the ends of a line."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes and the rest of their last line; no bytes only at the end of the file."""
+        piece = self.file.read(max(size // 2, 1)) + self.file.readline(MAX_ROW_BYTES)
+        return EDGES.sub(b"", BLANKS.sub(b" ", piece))
+
+
+def _why(message: str, ragged: list[tuple[int | None, int]], found: Dialect) -> Invalid:
     """What Arrow found, without the cells that it quotes."""
     if ragged:
         number, cells = ragged[0]
         where = f"row {number}" if number is not None else "a row"
-        return refused("ragged_row", f"{where} has {cells} cells; the first line names {expected} columns.")
+        says = "names" if found.has_header else "has"
+        return refused("ragged_row", f"{where} has {cells} cells; the first line {says} {len(found.names)} columns.")
     if "straddl" in message:
         return refused(
             "row_too_long", f"a row is longer than {MAX_ROW_BYTES} bytes, or a quote never ends.", MAX_ROW_BYTES

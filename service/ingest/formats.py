@@ -18,6 +18,7 @@ REFUSED = {
     b"\xfd7zXZ": "compressed with xz: send it unpacked",
     b"\x28\xb5\x2f\xfd": "compressed with zstandard: send it unpacked",
     b"ARROW1": "an Arrow file: save it as Parquet",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV (UTF-8) and upload that",
     b"\xff\xfe": "in UTF-16: save it in UTF-8",
     b"\xfe\xff": "in UTF-16: save it in UTF-8",
 }
@@ -46,9 +47,10 @@ def format_of(path: Path, declared: Format | None, name: str = "") -> Format:
 
 
 def _guessed(head: bytes, name: str) -> Format:
-    """Among texts: JSON lines begin with a brace; a plain text says so by its name."""
-    if head.removeprefix(BOM).lstrip().startswith(b"{"):
-        return "jsonl"
+    """Among texts: JSON begins with a brace or a bracket; a plain text says so by its name."""
+    beginning = head.removeprefix(BOM).lstrip()[:1]
+    if beginning in (b"{", b"["):
+        return "jsonl" if beginning == b"{" else "json"
     return "text" if name.lower().endswith((".txt", ".md")) else "csv"
 
 

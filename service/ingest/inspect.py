@@ -5,20 +5,28 @@ from pathlib import Path
 
 from service.ingest import csv, jsonl, npz, parquet
 from service.ingest.csv import Batch
+from service.ingest.dialect import Dialect, dialect
 from service.ingest.formats import PIECE, format_of
-from service.ingest.notes import notes_on
+from service.ingest.notes import note_on_test, notes_on
 from service.ingest.refusing import check_rows, refused
 from service.ingest.tally import Tally
-from service.spec.datasets.report import Column, Format, Report
+from service.spec.datasets.report import RULES, Column, Format, Reading, Report
 from service.spec.datasets.uploaded import MAX_VOCABULARY
 
-READERS = {"csv": csv.batches, "jsonl": jsonl.batches, "parquet": parquet.batches, "npz": npz.batches}
+READERS = {
+    "csv": csv.batches,
+    "jsonl": jsonl.batches,
+    "json": jsonl.batches,
+    "parquet": parquet.batches,
+    "npz": npz.batches,
+}
+NO_NAME = "it has no name in the file"
 CLASSES_IN_ALL = 100_000  # over all columns of a report
 
 
-def batches(path: Path, kind: Format, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+def batches(path: Path, kind: Format, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
     """The rows of a table, some at a time, in the file's order."""
-    return READERS[kind](path, columns)
+    return READERS[kind](path, columns, reading)
 
 
 def characters(path: Path) -> Iterator[str]:
@@ -28,10 +36,12 @@ def characters(path: Path) -> Iterator[str]:
             yield piece
 
 
-def inspect(path: Path, declared: Format | None = None, name: str = "") -> Report:
-    """What is in the file, or `Invalid` with what is wrong with it."""
+def inspect(path: Path, declared: Format | None = None, name: str = "", header: bool | None = None) -> Report:
+    """What is in the file, or `Invalid` with what is wrong with it. `header`: of a CSV; None: found out."""
     kind = format_of(path, declared, name)
-    return _text(path) if kind == "text" else _table(path, kind)
+    if header is not None and kind != "csv":
+        raise refused("wrong_format", f"the file is {kind}, which has no first line of names: leave header out.")
+    return _text(path) if kind == "text" else _table(path, kind, header)
 
 
 def _text(path: Path) -> Report:
@@ -46,22 +56,40 @@ def _text(path: Path) -> Report:
     return Report(format="text", rows=length, characters="".join(sorted(found)))
 
 
-def _table(path: Path, kind: Format) -> Report:
+def _table(path: Path, kind: Format, header: bool | None) -> Report:
+    written = dialect(path, header) if kind == "csv" else None
+    reading = Reading(rules=RULES, header=written is None or written.has_header)
     tallies: dict[str, Tally] = {}
     rows = 0
-    for batch in batches(path, kind):
+    for batch in batches(path, kind, None, reading):
         for name, array in batch.items():
-            tallies.setdefault(name, Tally(name, len(batch))).add(array)
+            if name not in tallies:
+                tallies[name] = Tally(name, len(batch), thousands=written is None or written.delimiter == ",")
+            tallies[name].add(array)
         rows += len(next(iter(batch.values())))
         check_rows(rows)
     if not rows:
         raise refused("empty", "the file has no rows.")
-    columns = [tally.column() for tally in tallies.values()]
-    constant = tuple(column.name for column in columns if column.constant)
-    scale_ratio = _scale_ratio(columns)
-    notes = tuple(notes_on(columns))
-    found = _bounded(columns)
-    return Report(format=kind, rows=rows, columns=found, constant=constant, scale_ratio=scale_ratio, notes=notes)
+    aside = _aside(path, kind, written)
+    columns = [tally.column().model_copy(update={"aside": aside.get(name)}) for name, tally in tallies.items()]
+    test = npz.test_rows(path, reading) if kind == "npz" else 0
+    return Report(
+        format=kind,
+        rows=rows,
+        test=test,
+        reading=reading,
+        columns=_bounded(columns),
+        constant=tuple(column.name for column in columns if column.constant),
+        scale_ratio=_scale_ratio(columns),
+        notes=(*notes_on(columns, [tally for tally in tallies.values() if tally.commas]), *note_on_test(rows, test)),
+    )
+
+
+def _aside(path: Path, kind: Format, written: Dialect | None) -> dict[str, str]:
+    """Columns that are no feature unless they are asked for by name, and why."""
+    if written is not None:
+        return dict.fromkeys(written.unnamed, NO_NAME)
+    return dict.fromkeys(parquet.index_of(path), parquet.INDEX) if kind == "parquet" else {}
 
 
 def _scale_ratio(columns: list[Column]) -> float | None:

@@ -1,13 +1,13 @@
 """What lies in the mounted folder, as a spec holds it: read from headers, without torch."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from service.errors import Invalid, Problem
 from service.ingest import arrow, images
 from service.ingest.arrow import Table
-from service.ingest.parquet import plain
+from service.ingest.parquet import index_columns, plain
 from service.ingest.tally import Tally
 from service.spec.datasets import Dataset_, HuggingFace, TorchvisionSet
 from service.spec.datasets.mounted import Found, Mounted_
@@ -78,12 +78,13 @@ def _table(root: Path, wanted: HuggingFace) -> Found:
         raise Invalid.of([problem.under("/dataset") for problem in found])
     if any(not part.schema.equals(train.schema) for part in parts):
         raise Invalid.of([Problem("/dataset/test_split", "wrong_shape", "has other columns than /split.")])
-    chosen = features(train, wanted)
+    chosen = features(train, wanted, aside := _aside(train, wanted))
     shape = train.shape(chosen[0]) or (len(chosen),)
     classes = _classes(parts, wanted.predict) if wanted.task == "classification" else ()
     prints = fingerprint(root, [path for part in parts for path in part.files])
     test = sum(part.rows for part in parts[1:])
-    return Found(fingerprint=prints, rows=train.rows + test, test=test, shape=shape, classes=classes)
+    rows = train.rows + test
+    return Found(fingerprint=prints, rows=rows, test=test, shape=shape, classes=classes, aside=aside)
 
 
 def splits(root: Path, wanted: HuggingFace) -> list[Table]:
@@ -94,14 +95,19 @@ def splits(root: Path, wanted: HuggingFace) -> list[Table]:
     return [train, arrow.split_of(root, wanted.path, wanted.test_split, "/dataset/test_split")]
 
 
-def features(table: Table, wanted: HuggingFace) -> list[str]:
-    """The columns to predict from."""
-    return list(wanted.features or (name for name in table.schema.names if name != wanted.predict))
+def features(table: Table, wanted: HuggingFace, aside: Sequence[str]) -> list[str]:
+    """The columns to predict from; those in `aside` only where they are asked for."""
+    return list(wanted.features or (name for name in table.schema.names if name not in (wanted.predict, *aside)))
+
+
+def _aside(table: Table, wanted: HuggingFace) -> tuple[str, ...]:
+    """The index of a pandas table, where nobody asked for it."""
+    return () if wanted.features else tuple(name for name in index_columns(table.schema) if name != wanted.predict)
 
 
 def _columns(table: Table, wanted: HuggingFace) -> Iterator[Problem]:
     """Names that are not there, and columns of something else than numbers."""
-    names, chosen = table.schema.names, features(table, wanted)
+    names, chosen = table.schema.names, features(table, wanted, _aside(table, wanted))
     given = [("/predict", wanted.predict)]
     given += [(f"/features/{at}" if wanted.features else "/features", name) for at, name in enumerate(chosen)]
     absent = [(pointer, name) for pointer, name in given if name not in names]

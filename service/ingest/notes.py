@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from service.ingest.tally import Tally
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.report import Column
 from service.spec.pointing import safe
@@ -9,11 +10,33 @@ from service.spec.pointing import safe
 NAMED = 5  # columns that a sentence names
 
 
-def notes_on(columns: Sequence[Column]) -> Iterator[str]:
-    """Each kind of oddity once, with the columns that have it."""
+def notes_on(columns: Sequence[Column], commas: Sequence[Tally]) -> Iterator[str]:
+    """Each kind of oddity once, with the columns that have it; `commas`: tallies of those with commas in numbers."""
+    for reason in dict.fromkeys(column.aside for column in columns if column.aside):
+        aside = [column for column in columns if column.aside == reason]
+        yield f"{listed(aside)}: no feature unless /features names it, because {reason}."
+    for kind in dict.fromkeys(column.holds for column in columns if column.holds):
+        unread = [column for column in columns if column.holds == kind]
+        yield f"{listed(unread)}: {kind}, which is not read; to train on it, upload it as numbers or texts."
+    if gaps := [column for column in columns if column.missing]:
+        yield f"{listed(gaps)}: rows without a value. A spec with missing drop leaves such rows out."
+    texts = {column.name for column in columns if column.type == "text"}
+    unclear = [column for column in columns if column.name in {tally.name for tally in commas} & texts]
+    if unclear:
+        yield f"{listed(unclear)}: text, because a comma may be a decimal one or divide thousands: write a point."
+    if decimal := [column for column in columns if column.name in {tally.name for tally in commas} - texts]:
+        yield f"{listed(decimal)}: decimal commas, so 1,5 is read as 1.5."
+    if written := [column for column in columns if column.as_written and column.classes]:
+        yield f"{listed(written)}: as classes taken as written, so 007 and 7 are two; as numbers by value."
     if coarse := [column for column in columns if is_coarse(column.std, column.min, column.max)]:
         few = f"varies by less than {MIN_SPACINGS} float32 spacings at its size"
         yield f"{listed(coarse)}: {few}. Scaled (the default) it keeps every digit; with scaling none it loses some."
+
+
+def note_on_test(rows: int, test: int) -> Iterator[str]:
+    """Of a file with rows to test on."""
+    if test:
+        yield f"x_train and x_test are one column x, and so on: the last {test} of {rows} rows are the test part."
 
 
 def listed(columns: Sequence[Column]) -> str:

@@ -1,18 +1,22 @@
-"""Parquet, a bounded number of rows at a time; numbers, booleans and texts only."""
+"""Parquet, a bounded number of rows at a time; numbers, booleans and texts are read, other columns only counted."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from service.ingest.csv import Batch
 from service.ingest.refusing import check_names, check_rows, refused
+from service.ingest.values import Unread
+from service.spec.datasets.report import Reading
 
 CELLS = 500_000  # in a batch
 GROUP_BYTES = 2**30  # of a row group once it is unpacked
 MAX_THRIFT = 2**26
+INDEX = "it is the index of a pandas table"
 
 
-def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]:
+def batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
     """The rows as arrays of numbers, booleans or texts."""
     import pyarrow as pa  # noqa: PLC0415  half a second, and most processes never read a file
     import pyarrow.parquet as pq  # noqa: PLC0415
@@ -21,10 +25,14 @@ def batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[Batch]
         with pq.ParquetFile(
             path, thrift_string_size_limit=MAX_THRIFT, thrift_container_size_limit=MAX_THRIFT, memory_map=False
         ) as file:
-            names = _checked(file)
+            names, unread = _checked(file), _unread(file.schema_arrow)
             chosen = list(columns or names)
-            for batch in file.iter_batches(max(1, CELLS // len(chosen)), columns=chosen, use_threads=False):
-                yield {name: plain(batch.column(name)) for name in chosen}
+            read = [name for name in chosen if name not in unread]
+            for batch in file.iter_batches(max(1, CELLS // len(chosen)), columns=read, use_threads=False):
+                yield {
+                    name: Unread(unread[name], batch.num_rows) if name in unread else plain(batch.column(name))
+                    for name in chosen
+                }
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         raise refused(
             "unreadable", "the file cannot be read as Parquet: it is damaged, or of a kind we do not read."
@@ -40,11 +48,32 @@ def _checked(file: Any) -> list[str]:
     for group in range(metadata.num_row_groups):
         if metadata.row_group(group).total_byte_size > GROUP_BYTES:
             raise refused("row_group_too_large", "a row group is larger than 1 GiB: write smaller ones.", GROUP_BYTES)
-    for field in schema:
-        if not _readable(field.type):
-            detail = f"the column {field.name} is {field.type}: only numbers, booleans and texts are read."
-            raise refused("wrong_type", detail)
+    if len(_unread(schema)) == len(names):
+        detail = f"the column {names[0]} is {schema.field(0).type}: only numbers, booleans and texts are read."
+        raise refused("wrong_type", detail)
     return names
+
+
+def _unread(schema: Any) -> dict[str, str]:
+    """Columns of dates, lists and so on, and their types."""
+    return {field.name: str(field.type) for field in schema if not _readable(field.type)}
+
+
+def index_columns(schema: Any) -> list[str]:
+    """Columns that pandas wrote for a table's index, by its own metadata."""
+    try:
+        described = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        index = described.get("index_columns", ())
+        return [name for name in index if isinstance(name, str) and name in schema.names]
+    except (ValueError, AttributeError, TypeError):
+        return []
+
+
+def index_of(path: Path) -> list[str]:
+    """The same of a file."""
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    return index_columns(pq.read_schema(path))
 
 
 def _readable(kind: Any) -> bool:
@@ -53,15 +82,18 @@ def _readable(kind: Any) -> bool:
     if types.is_dictionary(kind):
         return _readable(kind.value_type)
     numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-    return bool(numbers or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind))
+    return bool(
+        numbers or types.is_null(kind) or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind)
+    )
 
 
 def plain(array: Any) -> Any:
-    """Dictionaries unpacked, every text a plain one; a number keeps its type, and with that its digits."""
+    """Dictionaries unpacked, texts of one type; a number keeps its type, and with that its digits."""
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import types  # noqa: PLC0415
 
     if types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    text = types.is_string(array.type) or types.is_large_string(array.type)
-    return array.cast(pa.string()) if text else array
+    if types.is_null(array.type):
+        return array.cast(pa.float64())
+    return array.cast(pa.large_string()) if types.is_string(array.type) else array

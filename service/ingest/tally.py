@@ -4,48 +4,101 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from service.ingest.values import Doubles, is_text, label, numbers
+from service.ingest.values import (
+    MISSING,
+    THOUSANDS,
+    Doubles,
+    Unread,
+    blank,
+    canonical,
+    distinct,
+    is_code,
+    is_declared_text,
+    is_text,
+    lacking,
+    names,
+    parsed,
+)
 from service.spec.datasets.report import MAX_CLASSES, Column, ColumnType
 
 MAX_LABEL = 200  # characters
 WIDE, FEW = 200, 30  # columns of a wide table; different values that one of them may begin with
+NAMED_ROWS = 5  # first rows without a value that a report names
+
+
+class Gaps:
+    """Rows without a value: how many, and the first ones, counted from 1."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: tuple[int, ...] = ()
+
+    def add(self, gaps: npt.NDArray[np.bool_], before: int) -> None:
+        """Those of the next batch, `before` which there were so many rows."""
+        self.count += int(gaps.sum())
+        if len(self.first) < NAMED_ROWS:
+            rows = np.flatnonzero(gaps)[: NAMED_ROWS - len(self.first)] + before + 1
+            self.first += tuple(rows.tolist())
 
 
 class Tally:
-    """Counts of one column."""
+    """Counts of one column. `thousands`: a comma may divide thousands, so the file writes decimals with a point."""
 
-    def __init__(self, name: str, among: int = 1) -> None:
-        self.name, self.wide = name, among > WIDE
+    def __init__(self, name: str, among: int = 1, thousands: bool = True) -> None:
+        self.name, self.wide, self.thousands = name, among > WIDE, thousands
         self.shape: tuple[int, ...] = ()
-        self.rows = self.missing = self.infinite = self.finite = 0
+        self.rows = self.infinite = self.finite = 0
+        self.gaps, self.text_gaps = Gaps(), Gaps()  # of a column of numbers, and of one of text
         self.mean = self.squares = 0.0  # of the finite values; `squares` is the sum of squared distances from the mean
         self.low, self.high = math.inf, -math.inf
+        self.holds: str | None = None  # what is not read
         self.text = False  # some cell is no number
+        self.declared = False  # the file says that it is text
+        self.commas = self.decimal = False  # decimal commas; some that cannot divide thousands
         self.whole = True
         self.counts: dict[str, int] | None = {}
 
     def add(self, array: Any) -> None:
         """The next batch."""
+        if isinstance(array, Unread):
+            self.holds, self.counts, self.text = array.kind, None, True
+        if self.holds is None:
+            self.declared = self.declared or is_declared_text(array)
+            found = None if self.text else self._numbers(array)
+            self.text = found is None
+            if is_text(array) and (self.text or array.null_count):
+                self.text_gaps.add(blank(array), self.rows)
+            if found is not None:
+                self.shape = found.shape[1:]
+                self.gaps.add(lacking(found), self.rows)
+                self._figures(found)
+            self._count(array)
         self.rows += len(array)
-        found = None if self.text else numbers(array)
+
+    def _numbers(self, array: Any) -> Doubles | None:
+        """The batch as numbers; None where it is text, or writes decimals otherwise than those before."""
+        found = parsed(array)
         if found is None:
-            self.text = True
-            self.missing += array.null_count
-        else:
-            self.shape = found.shape[1:]
-            self._figures(found)
-        self._count(array, found)
+            return None
+        if found.commas is not None and len(found.commas):
+            if not (self.whole or self.commas):
+                return None
+            self.commas = True
+            self.decimal = self.decimal or any(not THOUSANDS.fullmatch(cell) for cell in found.commas.to_pylist())
+        elif self.commas and not _is_whole(found.values):
+            return None
+        return found.values
 
     def _figures(self, found: Doubles) -> None:
         """Chan, Golub, LeVeque 1979: mean and squares of two parts together."""
-        self.missing += int(np.isnan(found).sum())
         self.infinite += int(np.isinf(found).sum())
         values = found[np.isfinite(found)]
         if not values.size:
             return
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
-        self.whole = self.whole and bool((values == np.floor(values)).all())
+        self.whole = self.whole and _is_whole(values)
         with np.errstate(over="ignore", invalid="ignore"):  # sums of values near the largest double
             mean = float(values.mean())
             squares = float(np.square(values - mean).sum())
@@ -55,35 +108,55 @@ class Tally:
             self.mean += apart * (values.size / total)
             self.finite = total
 
-    def _count(self, array: Any, found: Doubles | None) -> None:
+    def _count(self, array: Any) -> None:
         """Rows of each value, while there are few values."""
         if self.counts is None:
             return
         if self.shape:
             self.counts = None
             return
-        for value, rows in _distinct(array, found):
-            if len(value) > MAX_LABEL or not value.isprintable():
+        values, places = distinct(array)
+        if len(values) > MAX_CLASSES + 1:
+            self.counts = None
+            return
+        rows = np.bincount(places[places >= 0], minlength=len(values)).tolist()
+        for name, count in zip(names(values), rows, strict=True):
+            if len(name) > MAX_LABEL or not name.isprintable():
                 self.counts = None
                 return
-            self.counts[value] = self.counts.get(value, 0) + rows
-        if len(self.counts) > MAX_CLASSES or (self.wide and len(self.counts) > max(FEW, self.rows // 3)):
+            self.counts[name] = self.counts.get(name, 0) + count
+        if len(self.counts) > MAX_CLASSES or (self.wide and len(self.counts) > max(FEW, (self.rows + len(array)) // 3)):
             self.counts = None  # a class has 3 rows; thousands of columns of single values would fill the memory
 
     def column(self) -> Column:
         """What was found, once every batch was added."""
+        if self.holds is not None:
+            return Column(name=self.name, type="other", holds=self.holds, missing=0)
+        if self.commas and self.thousands and not self.decimal:
+            self.text = True  # 1,234 may be either number
         kind = self._kind()
         classes = self._classes(kind)
+        written = classes is not None and kind in ("integer", "number") and self._is_written()
         if self.text or not self.finite:
-            constant = classes is not None and len(classes) == 1 and not self.missing
-            return Column(name=self.name, type=kind, missing=self.missing, constant=constant, classes=classes)
+            gaps = self.text_gaps if self.text else self.gaps
+            constant = classes is not None and len(classes) == 1 and not gaps.count
+            return Column(
+                name=self.name,
+                type=kind,
+                missing=gaps.count,
+                missing_rows=gaps.first,
+                constant=constant,
+                classes=classes,
+            )
         return Column(
             name=self.name,
             type=kind,
             shape=self.shape,
-            missing=self.missing,
+            as_written=written,
+            missing=self.gaps.count,
+            missing_rows=self.gaps.first,
             infinite=self.infinite,
-            constant=self.low == self.high and not (self.missing or self.infinite),
+            constant=self.low == self.high and not (self.gaps.count or self.infinite),
             min=self.low,
             max=self.high,
             mean=_finite(self.mean),
@@ -94,44 +167,35 @@ class Tally:
     def _kind(self) -> ColumnType:
         if self.text:
             return "text"
-        if self.counts and set(self.counts) <= {"true", "false"}:
+        if self.counts and {name.strip().lower() for name in self._cells()} <= {"true", "false"}:
             return "boolean"
         return "integer" if self.whole and self.finite else "number"
 
+    def _cells(self) -> list[str]:
+        """Different cells of a column of numbers, those without a value left out."""
+        return [name for name in self.counts or () if name.strip() not in MISSING]
+
+    def _is_written(self) -> bool:
+        """Whether a column of numbers holds codes, or texts by the file's own word: two spellings are two classes."""
+        return self.declared or any(map(is_code, self._cells()))
+
     def _classes(self, kind: ColumnType) -> dict[str, int] | None:
-        """A column of numbers names its classes as numbers, however its cells spelt them."""
-        if self.counts is None or kind in ("text", "boolean"):
-            return self.counts
+        """A column of numbers names its classes by value, however its cells spelt them, unless they are codes."""
+        if self.counts is None:
+            return None
+        if kind == "text":
+            return {name: rows for name, rows in self.counts.items() if name.strip()}
+        as_written = kind != "boolean" and self._is_written()
         merged: dict[str, int] = {}
-        for value, rows in self.counts.items():
-            name = canonical(value)
-            merged[name] = merged.get(name, 0) + rows
+        for cell in self._cells():
+            name = cell.strip() if as_written else canonical(cell)
+            merged[name] = merged.get(name, 0) + self.counts[cell]
         return merged
 
 
-def canonical(cell: str) -> str:
-    """The class that a cell of a column of numbers belongs to."""
-    cell = cell.strip()
-    return cell.lower() if cell.lower() in ("true", "false") else label(float(cell))
-
-
-def _distinct(array: Any, found: Doubles | None) -> list[tuple[str, int]]:
-    """Different values and their rows, missing ones left out."""
-    if is_text(array):
-        import pyarrow.compute as pc  # noqa: PLC0415
-
-        pairs = pc.value_counts(array.drop_null())[: MAX_CLASSES + 1]
-        return list(zip(pairs.field("values").to_pylist(), pairs.field("counts").to_pylist(), strict=True))
-    assert found is not None
-    values, rows = np.unique(found[np.isfinite(found)], return_counts=True)
-    names = [_name(array, value) for value in values[: MAX_CLASSES + 1].tolist()]
-    return list(zip(names, rows[: MAX_CLASSES + 1].tolist(), strict=True))
-
-
-def _name(array: Any, value: float) -> str:
-    """A number's class; of a boolean array true or false."""
-    boolean = array.dtype.kind == "b" if isinstance(array, np.ndarray) else str(array.type) == "bool"
-    return ("true" if value else "false") if boolean else label(value)
+def _is_whole(values: Doubles) -> bool:
+    finite = values[np.isfinite(values)]
+    return bool((finite == np.floor(finite)).all())
 
 
 def _finite(value: float) -> float | None:

@@ -1,29 +1,100 @@
-"""Cells as numbers and as labels: decided here alone, so that the report and the training agree."""
+"""Cells as numbers, as classes and as gaps: decided here alone, so that the report and the training agree.
 
-from typing import Any
+A column of text whose cells all spell numbers is one of numbers. A comma in such a cell is a decimal comma. A class
+that is a number is called by its value (2, 2.0 and 2e0 are one class), however large; text as it is written.
+"""
+
+import re
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Doubles = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+EXACT = 2.0**53  # every whole number below it is a double
+LONGEST = 10.0**40  # whole numbers up to it are called by all their digits
+# What pandas, R, Excel and UCI write where there is no value; in a column of text only unquoted ones are missing.
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "n/a", "None", "<NA>", "#N/A", "#NA", "?")
+LEADING_ZERO = re.compile(r"[+-]?0[0-9]")
+THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")
+
+
+class Unread(NamedTuple):
+    """Rows of a column that nobody trains on as it is, such as dates and lists: how many, and of which type."""
+
+    kind: str
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+
+class Parsed(NamedTuple):
+    """Cells as numbers, NaN where one is missing, and the cells that have a decimal comma."""
+
+    values: Doubles
+    commas: Any = None
 
 
 def is_text(array: Any) -> bool:
     """Whether these are cells of text, which may still read as numbers."""
-    return not isinstance(array, np.ndarray) and str(array.type) == "string"
+    return not isinstance(array, np.ndarray) and str(array.type) in ("string", "large_string")
+
+
+def is_declared_text(array: Any) -> bool:
+    """Whether the file itself says that these are texts, as JSON and Parquet do and CSV does not."""
+    return not isinstance(array, np.ndarray) and str(array.type) == "large_string"
 
 
 def numbers(array: Any) -> Doubles | None:
     """The values as doubles, NaN where one is missing; None: some cell of text is no number."""
+    found = parsed(array)
+    return None if found is None else found.values
+
+
+def parsed(array: Any) -> Parsed | None:
+    """The same, with the cells that have a decimal comma."""
     if isinstance(array, np.ndarray):
-        return array.astype(np.float64)
-    if is_text(array):
-        return _parsed(array)
+        return Parsed(array.astype(np.float64))
+    import pyarrow as pa  # noqa: PLC0415  half a second, and most processes never read a file
+
+    if not is_text(array):
+        plain = array.cast(pa.uint8()) if pa.types.is_boolean(array.type) else array
+        return Parsed(_doubles(plain))  # beyond 2**53: the nearest
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    trimmed = pc.utf8_trim_whitespace(array)
+    try:
+        return Parsed(_doubles(trimmed))
+    except pa.ArrowInvalid:
+        return _unusual(trimmed)
+
+
+def _doubles(array: Any) -> Doubles:
     import pyarrow as pa  # noqa: PLC0415
 
-    plain = array.cast(pa.uint8()) if pa.types.is_boolean(array.type) else array
-    found: Doubles = plain.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)  # beyond 2**53: the nearest
+    found: Doubles = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return found
+
+
+def _unusual(trimmed: Any) -> Parsed | None:
+    """Numbers with gaps in quotes or decimal commas; or true and false, which are 1 and 0."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    filled = pc.if_else(pc.is_in(trimmed, pa.array(MISSING, trimmed.type)), None, trimmed)
+    lower = pc.utf8_lower(filled)
+    if pc.all(pc.is_in(lower, pa.array(["true", "false", None], trimmed.type)), min_count=0).as_py():
+        return Parsed(_doubles(pc.equal(lower, "true").cast(pa.uint8())))
+    commas = filled.filter(pc.fill_null(pc.match_substring(filled, ","), False))
+    if len(commas) and pc.any(pc.match_substring(filled, ".")).as_py():
+        return None
+    try:
+        return Parsed(_doubles(pc.replace_substring(filled, ",", ".", max_replacements=1)), commas)
+    except pa.ArrowInvalid:
+        return None
 
 
 def real_numbers(array: Any) -> npt.NDArray[Any]:
@@ -43,22 +114,85 @@ def _numpy_type(array: Any) -> np.dtype[Any]:
     return np.dtype(array.type.to_pandas_dtype()) if plain else np.dtype(np.float64)
 
 
-def _parsed(array: Any) -> Doubles | None:
-    """Numbers as Arrow reads them, spaces around them left out; true and false are 1 and 0."""
-    import pyarrow as pa  # noqa: PLC0415
+def lacking(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Rows in which a number is missing."""
+    return np.asarray(np.isnan(values).reshape(len(values), -1).any(axis=1))
+
+
+def blank(array: Any) -> npt.NDArray[np.bool_]:
+    """Which cells of text have nothing in them."""
     import pyarrow.compute as pc  # noqa: PLC0415
 
-    trimmed = pc.utf8_trim_whitespace(array)
-    try:
-        found: Doubles = trimmed.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    except pa.ArrowInvalid:
-        lower = pc.utf8_lower(trimmed)
-        if not pc.all(pc.is_in(lower, pa.array(["true", "false"])), skip_nulls=True).as_py() or array.null_count:
-            return None
-        found = pc.equal(lower, "true").cast(pa.uint8()).to_numpy(zero_copy_only=False).astype(np.float64)
-    return found
+    found = pc.fill_null(pc.equal(pc.utf8_trim_whitespace(array), ""), True)
+    return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
+
+
+def distinct(array: Any) -> tuple[Any, Places]:
+    """The different values, and for each row which one it has; -1 where it has none."""
+    if isinstance(array, np.ndarray):
+        values, places = np.unique(array, return_inverse=True)
+        return values, places.astype(np.int64)
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    encoded = array.dictionary_encode()
+    return encoded.dictionary, pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def names(values: Any) -> list[str]:
+    """What classes of these values are called; "" where one is no class: NaN and the infinities."""
+    return [_name(value) for value in (values.tolist() if isinstance(values, np.ndarray) else values.to_pylist())]
+
+
+def _name(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if not np.isfinite(float(value)):
+        return ""
+    return str(int(value)) if isinstance(value, Decimal) and value == value.to_integral_value() else label(float(value))
 
 
 def label(value: float) -> str:
-    """A number as a class is called: whole ones without a point."""
-    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    """A double as a class is called: whole ones without a point, as far as doubles tell them apart."""
+    return str(int(value)) if value.is_integer() and abs(value) < EXACT else repr(value)
+
+
+def canonical(cell: str) -> str:
+    """The class that a cell of a column of numbers belongs to: by value, and whole numbers to the last digit."""
+    cell = cell.strip().replace(",", ".", 1)
+    if cell.lower() in ("true", "false"):
+        return cell.lower()
+    value = float(cell)
+    if not value.is_integer() or abs(value) < EXACT or abs(value) > LONGEST:
+        return label(value)
+    exact = Decimal(cell)
+    return str(int(exact)) if exact == exact.to_integral_value() else label(value)
+
+
+def is_code(cell: str) -> bool:
+    """Whether a number is written as a code is, with leading zeros: 007 and 7 are two."""
+    return LEADING_ZERO.match(cell.strip()) is not None
+
+
+def labels(array: Any, classes: tuple[str, ...]) -> Places:
+    """Class numbers (N,), -1 where a value is missing: by the name, else by the number that it spells.
+
+    The last way is that of reports from before whole numbers were told apart beyond 2**53.
+    """
+    known = {name: place for place, name in enumerate(classes)}
+    values, places = distinct(array)
+    found = [_place(known, name) for name in names(values)]
+    return np.array([*found, -1], np.int64)[places]
+
+
+def _place(known: dict[str, int], name: str) -> int:
+    if name in known:
+        return known[name]
+    name = name.strip()
+    if name in known or name in MISSING:
+        return known.get(name, -1)
+    spelt = canonical(name)
+    return known[spelt] if spelt in known else known[label(float(spelt))]

@@ -31,7 +31,8 @@ LATER = {  # not hashed at their default: a spec from before there were these ke
     *("accumulate", "precision", "average", "stop", "compile"),
     *("groups", "no_decay", "layer_decay"),
 }
-LATER_OF_DATASETS = {"shuffled_targets": 0.0}  # the same, of a part
+LATER_OF_DATASETS: dict[str, Any] = {"shuffled_targets": 0.0, "missing": "refuse"}  # the same, of a part
+LATER_OF_RESOLVED = {"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": []}
 REMARKS = {"coarse"}  # in what was found of a dataset: they only warn
 
 
@@ -200,5 +201,9 @@ def data_identity(dataset: dict[str, Any]) -> dict[str, Any]:
     """What of a stored dataset says which rows it holds: without later fields at their default, and without remarks."""
     document = {name: value for name, value in dataset.items() if value != LATER_OF_DATASETS.get(name, ...)}
     if isinstance(found := document.get("resolved"), dict):
-        document["resolved"] = {name: value for name, value in found.items() if name not in REMARKS}
+        document["resolved"] = {
+            name: value
+            for name, value in found.items()
+            if name not in REMARKS and value != LATER_OF_RESOLVED.get(name, ...)
+        }
     return document

@@ -147,4 +147,4 @@ def test_problems_of_the_upload_point_into_the_spec(client: TestClient) -> None:
     assert answer.status_code == 422
     (error,) = answer.json()["errors"]
     assert (error["pointer"], error["code"]) == ("/dataset/features/1", "missing_values")
-    assert "weight has 1 rows without a value" in error["detail"]
+    assert "weight has 1 row without a value (first: 61)" in error["detail"]

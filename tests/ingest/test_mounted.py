@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from service.errors import Invalid
@@ -96,6 +98,16 @@ def test_a_dataset_without_splits_and_without_features_is_read_by_its_schema(tmp
     save_to_disk(tmp_path / "set", table(features=False).select(["x", "z", "label"]))
     found = mounted.look(tmp_path, hugging())
     assert (found.rows, found.shape, found.classes) == (30, (2,), ("0", "1", "2"))
+
+
+def test_the_index_of_a_pandas_frame_is_no_feature_unless_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    frame = pd.DataFrame({"x": np.arange(20.0), "label": np.arange(20) % 2}).sort_values("label")
+    frame.to_parquet(tmp_path / "set" / "train.parquet")
+    found = mounted.look(tmp_path, hugging())
+    assert (found.shape, found.aside) == ((1,), ("__index_level_0__",))
+    assert [w.code for w in hugging(resolved=found.model_dump()).warnings()] == ["left_aside"]
+    assert mounted.look(tmp_path, hugging(features=("x", "__index_level_0__"))).shape == (2,)
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def without_remarks(dataset: Any) -> Any:
 
 
 def test_classes_that_are_numbers_are_in_order_however_they_are_spelt(keep: Keep, files: Files) -> None:
-    cells = ["10", "2", "2.0", "10.00", " 1", "1e0", "02"] * 3
+    cells = ["10", "2", "2.0", "10.00", " 1", "1e0", "2e0"] * 3
     dataset = keep(
         ("a,y\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))).encode(),
         {"kind": "upload", "predict": "y", "task": "classification"},

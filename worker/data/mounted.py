@@ -12,11 +12,12 @@ from service.ingest.images import SETS
 from service.ingest.mounted import features as feature_columns
 from service.ingest.mounted import fingerprint, splits
 from service.ingest.parquet import plain
-from service.ingest.values import real_numbers
+from service.ingest.rows import Block
+from service.ingest.values import labels, real_numbers
 from service.spec.datasets.mounted import Found, HuggingFace
 from worker.data.files import Files
 from worker.data.split import Arrays
-from worker.data.uploads import Block, gathered, labels
+from worker.data.uploads import gathered
 
 
 def images(files: Files, name: str, resolved: Found | None = None) -> Arrays:
@@ -55,7 +56,7 @@ def table(
     try:
         parts = splits(root, wanted)
         _check(root, [file for part in parts for file in part.files], resolved)
-        columns, named = feature_columns(parts[0], wanted), parts[0].classes(predict) is not None
+        columns, named = feature_columns(parts[0], wanted, resolved.aside), parts[0].classes(predict) is not None
         blocks = (
             (_beside(batch, columns, resolved), _answers(batch.column(predict), predict, task, named, resolved))
             for part in parts
@@ -116,5 +117,5 @@ def _answers(array: Any, name: str, task: str, named: bool, resolved: Found) -> 
     if task == "regression":
         return _numbers(array, name, (len(array),))
     if not named:
-        return labels([plain(array)], resolved.classes)
+        return labels(plain(array), resolved.classes)
     return _in_range(_numbers(array, name, (len(array),)).astype(np.int64), resolved)

@@ -8,27 +8,20 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
 import numpy as np
-import numpy.typing as npt
 
 from service.errors import Invalid, RunFailure
-from service.ingest.inspect import batches, characters
-from service.ingest.tally import canonical
-from service.ingest.values import is_text, label, real_numbers
+from service.ingest.inspect import characters
+from service.ingest.rows import Block, Selection
 from service.spec.datasets import Resolved
 from worker.data.files import Files
 from worker.data.split import Arrays
-
-Doubles = npt.NDArray[np.float64]
-Block = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # x (n, *shape), y (n, ...)
-Answers = Callable[[Sequence[Any], tuple[str, ...]], npt.NDArray[Any]]  # columns to predict, classes -> y (n, ...)
-TOLERANCE = 1e-3  # of a row's sum of probabilities, which may have been rounded when they were written
 
 
 def table(
@@ -36,6 +29,7 @@ def table(
     predict: str | Sequence[str],
     task: Literal["classification", "distribution", "regression"],
     features: Sequence[str] | None = None,
+    missing: Literal["refuse", "drop"] = "refuse",
     resolved: Resolved | None = None,
 ) -> Arrays:
     """x (N, *shape); labels as the places in `resolved.classes`, values, or distributions (N, K)."""
@@ -43,11 +37,25 @@ def table(
     content = checked(files, resolved.sha256)
     answer = (len(resolved.classes),) if task == "distribution" else ()
     shapes = (resolved.rows, *resolved.shape), (resolved.rows, *answer)
-    key = json.dumps([features, predict, task, resolved.model_dump(mode="json")])
-    predicted = [predict] if isinstance(predict, str) else list(predict)
-    read = labels if task == "classification" else _distributions if task == "distribution" else _values
-    blocks = _rows(content, resolved, predicted, features, read)
-    return gathered(files, content, key, blocks, shapes)
+    key = json.dumps([features, predict, task, missing, resolved.model_dump(mode="json")])
+    selection = Selection(
+        resolved.format,
+        resolved.reading,
+        (predict,) if isinstance(predict, str) else tuple(predict),
+        tuple(features) if features else None,
+        resolved.aside,
+        task,
+        resolved.classes,
+    )
+    return gathered(files, content, key, _told(selection.blocks(content, missing == "drop")), shapes)
+
+
+def _told(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The same blocks; a file that is not as its report says is an error of the server's."""
+    try:
+        yield from blocks
+    except Invalid as error:
+        raise ValueError(f"the file cannot be read as its report says: {error.problems[0].detail}") from error
 
 
 def text(files: Files, context: int = 64, resolved: Resolved | None = None) -> Arrays:
@@ -129,60 +137,6 @@ def _fill(arrays: Block, blocks: Iterator[Block]) -> None:
             filled[place] += len(piece)
     if filled != [len(array) for array in arrays]:
         raise ValueError(f"the file has {filled} rows, not {[len(array) for array in arrays]} as its report says")
-
-
-def _rows(
-    content: Path, resolved: Resolved, predict: list[str], features: Sequence[str] | None, answers: Answers
-) -> Iterator[Block]:
-    """Blocks of a table; the report has shown that every cell can be read."""
-    columns = [*features, *predict] if features else None
-    try:
-        for batch in batches(content, resolved.format, columns):
-            y = [batch.pop(name) for name in predict]
-            x = _beside([batch[name] for name in features or batch])
-            yield x, answers(y, resolved.classes)
-    except Invalid as error:
-        raise ValueError(f"the file cannot be read as its report says: {error.problems[0].detail}") from error
-
-
-def _beside(arrays: Sequence[Any]) -> npt.NDArray[Any]:
-    """Columns of single values side by side, or one array of several."""
-    found = [_numbers(array) for array in arrays]
-    return found[0] if len(found) == 1 and found[0].ndim > 1 else np.stack(found, axis=1)
-
-
-def _values(arrays: Sequence[Any], classes: tuple[str, ...]) -> npt.NDArray[Any]:
-    (array,) = arrays
-    return _numbers(array)
-
-
-def _distributions(arrays: Sequence[Any], classes: tuple[str, ...]) -> npt.NDArray[Any]:
-    """Probabilities that sum to 1, or logarithms of such, (n, K); each loss takes one of the two."""
-    found = _beside(arrays)
-    sums = (np.exp(found) if (found < 0).any() else found).sum(axis=1)
-    if (wrong := np.abs(sums - 1) > TOLERANCE).any():
-        detail = f"the columns to predict are no distribution: the probabilities of a row sum to {sums[wrong][0]:.6g}"
-        raise RunFailure("spec_cannot_build", detail)
-    return found
-
-
-def _numbers(array: Any) -> npt.NDArray[Any]:
-    return real_numbers(array)
-
-
-def labels(arrays: Sequence[Any], classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """Class numbers: a cell is a class as it stands, or as the number it spells."""
-    (array,) = arrays
-    places = {name: place for place, name in enumerate(classes)}
-    if is_text(array):
-        cells: list[str] = array.to_pylist()
-        spelt = {cell: places[cell] if cell in places else places[canonical(cell)] for cell in set(cells)}
-        return np.array([spelt[cell] for cell in cells], np.int64)
-    values, inverse = np.unique(_numbers(array), return_inverse=True)
-    boolean = set(classes) <= {"true", "false"}
-    names = ["true" if value else "false" for value in values] if boolean else [label(v) for v in values.tolist()]
-    found: npt.NDArray[np.int64] = np.array([places[name] for name in names], np.int64)[inverse]
-    return found
 
 
 def _tokens(content: Path, vocabulary: str, used: int) -> Iterator[Block]:

@@ -8,7 +8,7 @@ from pydantic import Field
 from service.errors import Invalid, Problem
 from service.spec.component import Part
 from service.spec.datasets.base import Dataset_, Facts, Regression_, Table_
-from service.spec.datasets.uploaded import READ_ONLY, ColumnName
+from service.spec.datasets.uploaded import READ_ONLY, ColumnName, left_aside
 
 # Segments begin with a letter, a digit or _: no path leads up, and none to a hidden file.
 FolderPath = Annotated[
@@ -27,6 +27,7 @@ class Found(Part):
     test: Annotated[int, Field(ge=0, description="of them the last ones, which the set itself keeps for testing")] = 0
     shape: Annotated[tuple[int, ...], Field(max_length=4)]
     classes: tuple[str, ...] = Field((), description="class number -> its name")
+    aside: tuple[str, ...] = Field((), description="columns that are no features because nobody asked for them")
 
 
 class Mounted_(Dataset_):
@@ -84,7 +85,7 @@ class HuggingFace(Regression_, Mounted_):
     test_split: SplitName | None = Field(None, description="the test part; null: a share of the rows, by `test`")
     predict: ColumnName = Field(description="the column to predict")
     features: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=10_000)] | None = Field(
-        None, description="columns to predict from, or one array; null: all but the one to predict"
+        None, description="columns to predict from, or one array; null: all but the one to predict and pandas' index"
     )
     task: Literal["classification", "regression"]
 
@@ -93,6 +94,10 @@ class HuggingFace(Regression_, Mounted_):
         """As the files' schema says."""
         found = self.found
         return Facts(found.rows, found.shape, self.task, len(found.classes))
+
+    def warnings(self) -> Iterator[Problem]:
+        """Columns that are left out."""
+        yield from left_aside(self.found.aside)
 
     def problems(self) -> Iterator[Problem]:
         """One test part."""

@@ -6,19 +6,31 @@ from pydantic import Field
 
 from service.spec.component import Part
 
-Format = Literal["csv", "parquet", "npz", "jsonl", "text"]
-ColumnType = Literal["integer", "number", "boolean", "text"]
+Format = Literal["csv", "parquet", "npz", "jsonl", "json", "text"]
+ColumnType = Literal["integer", "number", "boolean", "text", "other"]
+RULES = 2  # of today: which cells are missing, and what a class is called
 MAX_CLASSES = 1_000  # distinct values that are counted one by one
 MAX_FLOAT32 = 3.4e38
+
+
+class Reading(Part):
+    """How a file is read: what was found out or asked for at its upload, so that a training reads it the same way."""
+
+    rules: int = Field(1, description="of which cells are missing; 1: of uploads from before there were more words")
+    header: bool = Field(True, description="of a CSV: its first line names the columns")
 
 
 class Column(Part):
     """One column of a table, or one array. Figures are over the finite values; a boolean counts as 0 or 1."""
 
     name: str
-    type: ColumnType
+    type: ColumnType = Field(description="other: dates, lists and so on, which are not read")
+    holds: str | None = Field(None, description="of type other: what the file calls it")
+    aside: str | None = Field(None, description="why it is no feature unless it is asked for by name")
+    as_written: bool = Field(False, description="its classes are texts as they are written: 007 and 7 are two")
     shape: tuple[int, ...] = Field((), description="of one row; () is a single value")
-    missing: int = Field(description="empty cells, and NaN")
+    missing: int = Field(description="empty cells, words such as NA, and NaN")
+    missing_rows: tuple[int, ...] = Field((), description="the first of them; row 1 is the first one of data")
     infinite: int = 0
     constant: bool = Field(False, description="one and the same value in every row")
     min: float | None = None
@@ -33,6 +45,8 @@ class Report(Part):
 
     format: Format
     rows: Annotated[int, Field(ge=0)]  # characters of a text
+    test: int = Field(0, description="of them the last ones, which the file itself keeps for testing")
+    reading: Reading = Reading()
     columns: tuple[Column, ...] = ()
     constant: tuple[str, ...] = Field((), description="columns that tell nothing")
     scale_ratio: float | None = Field(None, description="largest over smallest standard deviation of the columns")

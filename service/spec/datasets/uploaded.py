@@ -8,8 +8,18 @@ from pydantic import Field
 from service.errors import Invalid, Problem
 from service.spec.component import Part
 from service.spec.datasets.base import Dataset_, Facts, Regression_
+from service.spec.datasets.columns import (
+    class_names,
+    distribution,
+    gaps,
+    no_classes,
+    number,
+    shapes,
+    share_names,
+    unusable,
+)
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
-from service.spec.datasets.report import MAX_CLASSES, MAX_FLOAT32, Column, Format, Report
+from service.spec.datasets.report import MAX_CLASSES, Column, Format, Reading, Report
 from service.spec.pointing import closest
 
 UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$")]
@@ -23,10 +33,14 @@ class Resolved(Part):
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     format: Format
+    reading: Reading = Reading()
     rows: Annotated[int, Field(ge=1)]
+    test: Annotated[int, Field(ge=0, description="of them the last ones, which the file keeps for testing")] = 0
+    dropped: Annotated[int, Field(ge=0, description="rows left out because a value is missing")] = 0
     shape: Annotated[tuple[int, ...], Field(max_length=4)]
     classes: tuple[str, ...] = Field((), description="class number -> the target's value")
     characters: str = Field("", description="token number -> character")
+    aside: tuple[str, ...] = Field((), description="columns that are no features because nobody asked for them")
     coarse: tuple[str, ...] = Field((), description="columns left unscaled whose values float32 can hardly tell apart")
 
 
@@ -56,7 +70,7 @@ class Stored_(Dataset_):
 
 
 class Upload(Regression_, Stored_):
-    """A table that was uploaded to POST /v1/datasets: CSV, JSON lines, Parquet, or the arrays of an NPZ file."""
+    """A table that was uploaded to POST /v1/datasets: CSV, JSON, Parquet, or the arrays of an NPZ file."""
 
     target = "worker.data.uploads:table"
 
@@ -65,7 +79,11 @@ class Upload(Regression_, Stored_):
         description="the column to predict; of a distribution the columns of its probabilities, or one array of them"
     )
     features: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=10_000)] | None = Field(
-        None, description="columns to predict from, or one array of any shape; null: all but the one to predict"
+        None,
+        description="columns to predict from, or one array of any shape; null: all but the one to predict and an index",
+    )
+    missing: Literal["refuse", "drop"] = Field(
+        "refuse", description="rows without a value in a column that is trained on: refuse the file, or leave them out"
     )
     task: Literal["classification", "distribution", "regression"] = Field(
         description="a class, a value, or a probability for each class (or their logarithms: kl_div's log_target)"
@@ -77,24 +95,50 @@ class Upload(Regression_, Stored_):
         found = self.found
         return Facts(found.rows, found.shape, self.task, len(found.classes))
 
+    @property
+    def apart(self) -> int:
+        """Rows of the file's own test part."""
+        return self.found.test
+
+    def problems(self) -> Iterator[Problem]:
+        """One test part."""
+        yield from super().problems()
+        if self.apart and self.test:
+            yield Problem("/test", "contradiction", "the file has its own rows to test on: leave this at 0.", 0)
+
+    def drops(self, report: Report) -> bool:
+        """Whether rows of a file with this report are left out."""
+        chosen = {*self.chosen(report), *self.predicted}
+        return self.missing == "drop" and any(c.missing for c in report.columns if c.name in chosen)
+
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
         """The table's rows, the shape of one, and the classes."""
         if report.format == "text":
             return None, [Problem("/upload", "wrong_format", "is a text: use the dataset kind text.")]
         problems = [*self._names(report)]
-        chosen = [column for name in self._chosen(report) if (column := report.column(name))]
+        chosen = [column for name in self.chosen(report) if (column := report.column(name))]
         predicted = [column for name in self.predicted if (column := report.column(name))]
         if problems:
             return None, problems
-        problems = [*_unusable(chosen, self.features), *self._predicted(predicted), *_shapes(chosen)]
+        problems = [*unusable(chosen, self.features), *self._predicted(predicted), *shapes(chosen)]
         if report.rows < 10:
             problems.append(Problem("/upload", "too_small", f"has {report.rows} rows; at least 10.", 10))
         if problems:
             return None, problems
         shape = chosen[0].shape if len(chosen) == 1 and chosen[0].shape else (len(chosen),)
-        classes = {"classification": _sorted, "distribution": _shares, "regression": _none}[self.task](predicted)
-        rows, kind, coarse = report.rows, report.format, self._coarse(chosen, predicted)
-        return Resolved(sha256=sha256, format=kind, rows=rows, shape=shape, classes=classes, coarse=coarse), []
+        name_classes = {"classification": class_names, "distribution": share_names, "regression": no_classes}
+        found = Resolved(
+            sha256=sha256,
+            format=report.format,
+            reading=report.reading,
+            rows=report.rows,
+            test=report.test,
+            shape=shape,
+            classes=name_classes[self.task](predicted),
+            aside=self._aside(report),
+            coarse=self._coarse(chosen, predicted),
+        )
+        return found, []
 
     def _coarse(self, chosen: list[Column], predicted: list[Column]) -> tuple[str, ...]:
         """Columns that are trained on as they are and lose digits by it."""
@@ -104,7 +148,12 @@ class Upload(Regression_, Stored_):
         return tuple(column.name for column in unscaled if is_coarse(column.std, column.min, column.max))
 
     def warnings(self) -> Iterator[Problem]:
-        """Columns whose digits float32 loses unless they are scaled."""
+        """Columns and rows that are left out, and columns whose digits float32 loses unless they are scaled."""
+        yield from left_aside(self.found.aside)
+        if self.found.dropped:
+            count = "1 row is" if self.found.dropped == 1 else f"{self.found.dropped} rows are"
+            detail = f"{count} left out, because a column that is trained on has no value there."
+            yield Problem("/missing", "rows_dropped", detail)
         for name in self.found.coarse:
             pointer = "/target_scaling" if name in self.predicted else "/scaling"
             detail = (
@@ -114,9 +163,17 @@ class Upload(Regression_, Stored_):
                 pointer, "loses_digits", detail + "loses digits: set this to standardise, or shift the column."
             )
 
-    def _chosen(self, report: Report) -> list[str]:
+    def chosen(self, report: Report) -> list[str]:
         """The names of the features."""
-        return [name for name in self.features or report.names if self.features or name not in self.predicted]
+        if self.features:
+            return list(self.features)
+        return [c.name for c in report.columns if c.name not in self.predicted and c.aside is None]
+
+    def _aside(self, report: Report) -> tuple[str, ...]:
+        """Columns that are no features only because nobody asked for them."""
+        if self.features:
+            return ()
+        return tuple(c.name for c in report.columns if c.aside and c.name not in self.predicted)
 
     @property
     def predicted(self) -> tuple[str, ...]:
@@ -140,22 +197,23 @@ class Upload(Regression_, Stored_):
                 yield Problem(pointer, "contradiction", "is the column to predict, /predict.")
             elif self.features and name in self.features[:index]:
                 yield Problem(pointer, "repeated", "give each column once.")
-        if not self._chosen(report):
-            yield Problem("/upload", "too_small", "has no column beside the one to predict.")
+        if not self.chosen(report):
+            detail = "has no column beside the one to predict, but those that /features must name: see its report."
+            yield Problem("/upload", "too_small", detail)
 
     def _predicted(self, columns: list[Column]) -> Iterator[Problem]:
         """What does not fit the task."""
         column = columns[0]
         if self.task == "distribution":
-            yield from _distribution(columns)
+            yield from distribution(columns)
         elif len(columns) > 1:
             yield Problem("/predict", "wrong_shape", "several columns are a distribution: set /task, or name one.")
         elif column.shape:
             yield Problem("/predict", "wrong_shape", f"has {list(column.shape)} values a row: it must be one value.")
         elif column.missing or column.infinite:
-            yield Problem("/predict", "missing_values", _gaps(column))
+            yield Problem("/predict", "missing_values", gaps(column))
         elif self.task == "regression":
-            yield from _number(column, "/predict", "set /task to classification, or choose a column of numbers")
+            yield from number(column, "/predict", "set /task to classification, or choose a column of numbers")
         elif column.classes is None:
             detail = f"has more than {MAX_CLASSES} different values: set /task to regression, or choose another column."
             yield Problem("/predict", "too_many_classes", detail, MAX_CLASSES)
@@ -164,6 +222,13 @@ class Upload(Regression_, Stored_):
         elif rare := sorted(name for name, rows in column.classes.items() if rows < 3):
             detail = f"classes with fewer than 3 rows ({', '.join(rare[:3])}): each part needs one of each."
             yield Problem("/predict", "class_too_small", detail, 3)
+
+
+def left_aside(names: tuple[str, ...]) -> Iterator[Problem]:
+    """Columns that nobody asked for, so that they are no features."""
+    if names:
+        detail = f"{', '.join(names[:3])}: an index, or without a name, so left out; name it here to train on it."
+        yield Problem("/features", "left_aside", detail)
 
 
 class Text(Stored_):
@@ -195,70 +260,3 @@ class Text(Stored_):
             return None, [Problem("/upload", "too_few_classes", "has one character only: nothing to tell apart.")]
         found = report.characters
         return Resolved(sha256=sha256, format="text", rows=rows, shape=(self.context,), characters=found), []
-
-
-def _unusable(columns: list[Column], given: tuple[str, ...] | None) -> Iterator[Problem]:
-    """Features that are no finite numbers in every row."""
-    for index, column in enumerate(columns):
-        pointer = "/features" if given is None else f"/features/{index}"
-        if column.missing or column.infinite:
-            yield Problem(pointer, "missing_values", _gaps(column))
-        else:
-            yield from _number(column, pointer, "leave it out of /features, or upload it as numbers")
-
-
-def _gaps(column: Column) -> str:
-    what = f"{column.missing} rows without a value" if column.missing else f"{column.infinite} infinite values"
-    return f"the column {column.name} has {what}: fill them or leave those rows out, and upload again."
-
-
-def _number(column: Column, pointer: str, fix: str) -> Iterator[Problem]:
-    if column.type == "text":
-        yield Problem(pointer, "not_a_number", f"the column {column.name} is text: {fix}.")
-    elif max(abs(column.min or 0.0), abs(column.max or 0.0)) > MAX_FLOAT32:
-        detail = f"the column {column.name} has values beyond {MAX_FLOAT32}, the range of 32 bits: rescale it."
-        yield Problem(pointer, "too_large", detail, MAX_FLOAT32)
-
-
-def _shapes(columns: list[Column]) -> Iterator[Problem]:
-    """Single values side by side, or one array."""
-    if len(columns) > 1 and (wide := [column.name for column in columns if column.shape]):
-        detail = f"{', '.join(wide[:3])} has several values a row: choose it alone, or only columns of single values."
-        yield Problem("/features", "wrong_shape", detail)
-
-
-def _distribution(columns: list[Column]) -> Iterator[Problem]:
-    """Probabilities, or their logarithms: which of the two, and that they sum to 1, the worker sees."""
-    if len(columns) == 1 and (len(columns[0].shape) != 1 or columns[0].shape[0] < 2):
-        detail = "a distribution is several columns, or one array with a probability for each class."
-        yield Problem("/predict", "wrong_shape", detail)
-        return
-    for column in columns:
-        if len(columns) > 1 and column.shape:
-            yield Problem("/predict", "wrong_shape", f"{column.name} has several values a row: name it alone.")
-        elif column.missing or column.infinite:
-            yield Problem("/predict", "missing_values", _gaps(column))
-        elif column.type == "text":
-            yield Problem("/predict", "not_a_number", f"the column {column.name} is text: upload probabilities.")
-        elif (column.max or 0.0) > 1 or ((column.min or 0.0) < 0 < (column.max or 0.0)):
-            detail = f"the column {column.name} goes from {column.min:g} to {column.max:g}: no probability does."
-            yield Problem("/predict", "out_of_range", detail)
-
-
-def _none(columns: list[Column]) -> tuple[str, ...]:
-    """Values have no classes."""
-    return ()
-
-
-def _shares(columns: list[Column]) -> tuple[str, ...]:
-    """The classes of a distribution: its columns' names, or an array's positions."""
-    if len(columns) == 1:
-        return tuple(map(str, range(columns[0].shape[0])))
-    return tuple(column.name for column in columns)
-
-
-def _sorted(columns: list[Column]) -> tuple[str, ...]:
-    """The values of a class column: numbers by size, words by character."""
-    (column,) = columns
-    values = list(column.classes or ())
-    return tuple(sorted(values) if column.type in ("text", "boolean") else sorted(values, key=float))

@@ -1,0 +1,125 @@
+"""How a CSV file is written: what divides its cells, and whether its first line names the columns.
+
+Decided from the first two lines alone, so that everybody who opens the file reads it the same way.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from service.ingest.formats import BOM
+from service.ingest.refusing import MAX_ROW_BYTES, check_names, refused
+from service.ingest.values import MISSING
+
+DELIMITERS = ";\t|,"  # where two divide both lines alike, the first: a comma may be a decimal one
+SPACES = " "  # one or more of them, or tabs, as numpy.savetxt and Fortran write
+INDEX = "index"
+SAID = re.compile(rb"sep=([;,|\t])\r?\n")  # Excel's own first line
+LINE_END = re.compile(r"\r\n|\r|\n")
+SAY = "upload it with header=false (columns are then column_1, ...) or header=true, or put names into the first line"
+
+
+class Dialect(NamedTuple):
+    """One file's way of writing."""
+
+    names: list[str]
+    delimiter: str
+    has_header: bool
+    unnamed: frozenset[str]  # columns whose name is ours
+    mark: int  # bytes before the first line: a byte order mark, and Excel's line that says the delimiter
+
+    @property
+    def is_spaced(self) -> bool:
+        """Whether runs of blanks divide the cells."""
+        return self.delimiter == SPACES
+
+
+def dialect(path: Path, header: bool | None = None) -> Dialect:
+    """How the file is written; `header` None: found out, and refused where the first line could be either."""
+    with path.open("rb") as file:
+        raw = b"".join(_line(file.readline) for _ in range(3))
+    mark = len(BOM) if raw.startswith(BOM) else 0
+    said = SAID.match(raw, mark)
+    mark = said.end() if said else mark
+    lines = [*LINE_END.split(raw[mark:].decode("utf-8")), ""][:2]
+    if not lines[0].strip():
+        raise refused("no_header", "the first line must name the columns, or hold the first row; it is empty.")
+    delimiter = said[1].decode() if said else _delimiter(lines)
+    first, second = (_cells(line, delimiter) for line in lines)
+    if first is None:
+        raise refused("no_header", "the first line must name the columns; its quotes do not match.")
+    has_header = names_columns(first, second or []) if header is None else header
+    given = [cell.strip() for cell in first] if has_header else [""] * len(first)
+    names = _named(given) if has_header else [f"column_{at}" for at in range(1, len(first) + 1)]
+    unnamed = frozenset(name for name, cell in zip(names, given, strict=True) if has_header and not cell)
+    check_names(names)
+    return Dialect(names, delimiter, has_header, unnamed, mark)
+
+
+def names_columns(first: Sequence[str], second: Sequence[str]) -> bool:
+    """Whether the first line names the columns. One with numbers in it does where a word stands above a number."""
+    numeric = [_is_number(cell) for cell in first]
+    above = zip(first, numeric, second, strict=False)
+    if any(not number and cell.strip() not in MISSING and _is_number(below) for cell, number, below in above):
+        return True
+    if first[0].strip() == "" and list(first[1:]) == [str(at) for at in range(len(first) - 1)]:
+        return True  # pandas names columns 0, 1, ... where nobody has named them
+    if all(numeric):
+        raise refused("no_header", f"the first line must name the columns; its cells are all numbers: {SAY}.")
+    if any(numeric):
+        raise refused("no_header", f"the first line holds numbers, and may be the first row: {SAY}.")
+    return True
+
+
+def _line(read: Callable[[int], bytes]) -> bytes:
+    line = read(MAX_ROW_BYTES + 1)
+    if len(line) > MAX_ROW_BYTES:
+        raise refused("row_too_long", f"a line is longer than {MAX_ROW_BYTES} bytes.", MAX_ROW_BYTES)
+    return line
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """What divides both lines into as many cells, quotes respected; else what divides the first into most."""
+    counts = {each: [_outside_quotes(line, each) for line in lines] for each in DELIMITERS}
+    alike = [each for each, (first, second) in counts.items() if first == second > 0]
+    if alike:
+        return alike[0]
+    words = [line.removeprefix("#").split() for line in lines]
+    if not any(counts[each][0] for each in DELIMITERS) and len(words[0]) == len(words[1]) > 1:
+        return SPACES
+    return max(reversed(DELIMITERS), key=lambda each: counts[each][0])
+
+
+def _outside_quotes(line: str, delimiter: str) -> int:
+    return sum(part.count(delimiter) for part in line.split('"')[::2])
+
+
+def _cells(line: str, delimiter: str) -> list[str] | None:
+    """One line's cells; None: its quotes do not match, as where a cell goes on in the next line."""
+    if delimiter == SPACES:
+        line = " ".join(line.removeprefix("#").split())
+    csv.field_size_limit(MAX_ROW_BYTES)
+    try:
+        return next(csv.reader(io.StringIO(line), delimiter=delimiter, strict=True), [])
+    except csv.Error:
+        return None
+
+
+def _named(given: Sequence[str]) -> list[str]:
+    """A name for those that have none: the first is a table's index, as pandas writes it."""
+    names = list(given)
+    for at, name in enumerate(given):
+        if not name:
+            names[at] = INDEX if at == 0 and INDEX not in given else f"column_{at + 1}"
+    return names
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell.strip().replace(",", ".", 1))
+    except ValueError:
+        return False
+    return cell.strip().lower().lstrip("+-") not in ("nan", "inf", "infinity")

@@ -1,0 +1,83 @@
+"""What is wrong with the columns that a spec chooses of an upload, judged from its report alone."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from service.errors import Problem
+from service.spec.datasets.report import MAX_FLOAT32, Column
+
+
+def unusable(columns: list[Column], given: tuple[str, ...] | None) -> Iterator[Problem]:
+    """Features that are no finite numbers in every row."""
+    for index, column in enumerate(columns):
+        pointer = "/features" if given is None else f"/features/{index}"
+        if column.missing or column.infinite:
+            yield Problem(pointer, "missing_values", gaps(column))
+        else:
+            yield from number(column, pointer, "leave it out of /features, or upload it as numbers")
+
+
+def gaps(column: Column) -> str:
+    """What its missing or infinite values are answered with."""
+    if not column.missing:
+        return f"the column {column.name} has {column.infinite} infinite values: replace them, and upload again."
+    first = f" (first: {', '.join(map(str, column.missing_rows))})" if column.missing_rows else ""
+    what = f"{column.missing} {'row' if column.missing == 1 else 'rows'} without a value{first}"
+    return (
+        f"the column {column.name} has {what}: set /missing to drop to leave them out, or fill them and upload again."
+    )
+
+
+def number(column: Column, pointer: str, fix: str) -> Iterator[Problem]:
+    """Where a column holds no numbers, or some that are too large."""
+    if column.type in ("text", "other"):
+        yield Problem(pointer, "not_a_number", f"the column {column.name} is {column.holds or 'text'}: {fix}.")
+    elif max(abs(column.min or 0.0), abs(column.max or 0.0)) > MAX_FLOAT32:
+        detail = f"the column {column.name} has values beyond {MAX_FLOAT32}, the range of 32 bits: rescale it."
+        yield Problem(pointer, "too_large", detail, MAX_FLOAT32)
+
+
+def shapes(columns: list[Column]) -> Iterator[Problem]:
+    """Single values side by side, or one array."""
+    if len(columns) > 1 and (wide := [column.name for column in columns if column.shape]):
+        detail = f"{', '.join(wide[:3])} has several values a row: choose it alone, or only columns of single values."
+        yield Problem("/features", "wrong_shape", detail)
+
+
+def distribution(columns: list[Column]) -> Iterator[Problem]:
+    """Probabilities, or their logarithms: which of the two, and that they sum to 1, the worker sees."""
+    if len(columns) == 1 and (len(columns[0].shape) != 1 or columns[0].shape[0] < 2):
+        detail = "a distribution is several columns, or one array with a probability for each class."
+        yield Problem("/predict", "wrong_shape", detail)
+        return
+    for column in columns:
+        if len(columns) > 1 and column.shape:
+            yield Problem("/predict", "wrong_shape", f"{column.name} has several values a row: name it alone.")
+        elif column.missing or column.infinite:
+            yield Problem("/predict", "missing_values", gaps(column))
+        elif column.type in ("text", "other"):
+            detail = f"the column {column.name} is {column.holds or 'text'}: upload probabilities."
+            yield Problem("/predict", "not_a_number", detail)
+        elif (column.max or 0.0) > 1 or ((column.min or 0.0) < 0 < (column.max or 0.0)):
+            detail = f"the column {column.name} goes from {column.min:g} to {column.max:g}: no probability does."
+            yield Problem("/predict", "out_of_range", detail)
+
+
+def no_classes(columns: list[Column]) -> tuple[str, ...]:
+    """Values have no classes."""
+    return ()
+
+
+def share_names(columns: list[Column]) -> tuple[str, ...]:
+    """The classes of a distribution: its columns' names, or an array's positions."""
+    if len(columns) == 1:
+        return tuple(map(str, range(columns[0].shape[0])))
+    return tuple(column.name for column in columns)
+
+
+def class_names(columns: list[Column]) -> tuple[str, ...]:
+    """The values of a class column: numbers by size (of one size by character), words by character."""
+    (column,) = columns
+    values = list(column.classes or ())
+    words = column.type in ("text", "boolean")
+    return tuple(sorted(values) if words else sorted(values, key=lambda name: (Decimal(name), name)))
