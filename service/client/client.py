@@ -325,13 +325,16 @@ class Client:
 
     # The rest
 
-    def upload(self, file: str | Path, name: str | None = None, format: str | None = None) -> Dataset:
-        """Store a CSV, JSON lines, Parquet, NPZ or text file, to be trained on by the id of the answer.
+    def upload(
+        self, file: str | Path, name: str | None = None, format: str | None = None, header: bool | None = None
+    ) -> Dataset:
+        """Store a CSV, JSON, Parquet, NPZ or text file, to be trained on by the id of the answer.
 
-        `-` is standard input. The name is that of the file, with a mark for what no name can hold.
+        `-` is standard input. The name is that of the file, with a mark for what no name can hold. `header`: whether
+        the first line of a CSV names its columns; None: the server finds out.
         """
         path = Path(file)
-        query = {"name": name or files.label(path), "format": format}
+        query = {"name": name or files.label(path), "format": format, "header": header}
         with files.opened(path) as content:
             return Dataset.of(self.http.put_file("/v1/datasets", content, query))
 
