@@ -114,10 +114,13 @@ async def stream_project(
 
 
 def _one_of(query: str | None, header: str | None) -> tuple[str, str] | None:
-    """The position given and where; an empty one is none, as a fresh reader may send it."""
-    if query:
-        return query, "/query/last_event_id"
-    return (header, "/header/Last-Event-ID") if header else None
+    """The position given and where; an empty one is none, as a fresh reader may send it.
+
+    A browser connects again with the address it had: the header is where it was by then.
+    """
+    if header:
+        return header, "/header/Last-Event-ID"
+    return (query, "/query/last_event_id") if query else None
 
 
 def _no_position(pointer: str) -> Invalid:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import Field
 
 from service.api.deps import PrincipalDep, RunId, RuntimeDep, apart
+from service.api.following import newest
 from service.api.reading import FORMS, JSON, Axis, Chosen, Wanted, answer, columns_of, steps_per_epoch, window
 from service.api.views import Number, View
 from service.db import experiments
@@ -22,6 +23,13 @@ RAW: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {media: RAW for media in FORMS if media != JSON}},
     304: {"description": "what If-None-Match named is still right"},
+}
+POSITION = {
+    "description": "last_event_id of the run's stream to follow on from these points",
+    "schema": {"type": "string"},
+}
+OF_ONE: dict[int | str, dict[str, Any]] = {
+    status: {**each, "headers": {"Saddle-Position": POSITION}} for status, each in RESPONSES.items()
 }
 
 
@@ -103,7 +111,7 @@ WantedDep = Annotated[Wanted, Depends(_wanted)]
     operation_id="get_series",
     response_model=RunSeries,
     response_model_exclude_none=True,
-    responses=RESPONSES,
+    responses=OF_ONE,
 )
 async def get_series(
     run_id: RunId,
@@ -112,12 +120,18 @@ async def get_series(
     wanted: WantedDep,
     names: Annotated[str | None, Query(max_length=4096, description="comma-separated; without it, all")] = None,
 ) -> Response:
-    """The visible points of a run between `from` and `to`, both included; as JSON, arrays or a table by `Accept`."""
+    """The visible points of a run between `from` and `to`, both included; as JSON, arrays or a table by `Accept`.
+
+    Whoever follows the run from the answer's `Saddle-Position` misses nothing after these points.
+    """
 
     def work(connection: Connection) -> Response:
+        position = newest(connection, principal, run_id)  # before the points: what comes between is sent again
         known = heads(connection, principal, [run_id])
         series = _chosen(connection, principal, choose(known, names), wanted.x)
-        return answer(runtime, connection, principal, series, wanted, run_id)
+        response = answer(runtime, connection, principal, series, wanted, run_id)
+        response.headers["Saddle-Position"] = str(position)
+        return response
 
     return await apart(runtime, work)
 

@@ -3,6 +3,7 @@ import { html, render, useEffect, useState } from "./lib/html.js";
 import { ask, get, onSignedOut } from "./lib/api.js";
 import { href, useAddress } from "./lib/address.js";
 import { Boundary, Uncaught } from "./lib/boundary.js";
+import { Connection, useReturn } from "./lib/connection.js";
 import { visible } from "./lib/format.js";
 import { useKeys } from "./lib/keys.js";
 import { LANGUAGES, speak, spoken, t } from "./lib/words.js";
@@ -18,13 +19,17 @@ const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, comp
 const PLACES = ["experiments", "compare", "new", "workers"];
 
 // `up` prints an address with the key behind the "#", which no server sees: it is used once and taken out again.
+let handed = null; // until the server has taken it
+
 async function enter() {
   const given = /^#key=(.+)$/.exec(window.location.hash);
   if (given) {
+    handed = decodeURIComponent(given[1]);
     window.history.replaceState(null, "", "#/");
     window.dispatchEvent(new HashChangeEvent("hashchange"));
-    await ask("POST", "/v1/session", { key: decodeURIComponent(given[1]) });
   }
+  if (handed) await ask("POST", "/v1/session", { key: handed });
+  handed = null;
   return get("/v1/me");
 }
 
@@ -32,10 +37,12 @@ function App() {
   const [me, setMe] = useState(undefined); // undefined: not known yet; null: nobody
   const [, redraw] = useState(0);
   const { path, search } = useAddress();
+  const come = () => enter().then(setMe, (error) => error.gone || setMe(null)); // nobody knows who is here while the server is gone
   useEffect(() => {
     onSignedOut(() => setMe(null));
-    enter().then(setMe, () => setMe(null));
+    come();
   }, []);
+  useReturn(() => me === undefined && come());
   useKeys(me);
   if (me === undefined) return null;
   if (me === null) return html`<${SignIn} done=${setMe}/>`;
@@ -56,4 +63,4 @@ function App() {
 
 const root = document.getElementById("app");
 root.replaceChildren(); // what was there while this loaded
-render(html`<${Boundary}><${App}/></${Boundary}><${Uncaught}/>`, root);
+render(html`<${Boundary}><${App}/></${Boundary}><div class="notices"><${Connection}/><${Uncaught}/></div>`, root);

@@ -1,5 +1,9 @@
 // Talking to the server: JSON in and out, every refusal as a Refusal with all its problems.
 
+import { answered, suspect } from "./connection.js";
+
+const AWAY = new Set([0, 502, 503, 504]); // no answer, or a proxy's or the server's own that somebody behind it is away
+
 export class Refusal extends Error {
   constructor(status, document) {
     super(document.detail || document.title || `The server answered ${status}.`);
@@ -8,6 +12,7 @@ export class Refusal extends Error {
     this.instance = document.instance || "";
     this.problems = document.errors || [];
     this.column = document.column;
+    this.gone = AWAY.has(status);
   }
 }
 
@@ -32,9 +37,12 @@ export async function fetched(method, path, body, { signal, headers = {} } = {})
     answer = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    suspect();
     throw new Refusal(0, { code: "unreachable", detail: "The server does not answer. Is it running?" });
   }
+  answered();
   if (answer.ok) return answer;
+  if (AWAY.has(answer.status)) suspect();
   const document = await answer.json().catch(() => ({}));
   if (answer.status === 401 && path !== "/v1/session") signedOut();
   throw new Refusal(answer.status, document);

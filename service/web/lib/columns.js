@@ -13,9 +13,10 @@ export function unpacked(buffer) {
   return { ...head, columns };
 }
 
+// Of one run also `position`: where its stream goes on behind these points.
 export async function getColumns(path, { signal } = {}) {
   const answer = await fetched("GET", path, undefined, { signal, headers: { Accept: MEDIA_TYPE } });
-  return unpacked(await answer.arrayBuffer());
+  return { ...unpacked(await answer.arrayBuffer()), position: answer.headers.get("Saddle-Position") || undefined };
 }
 
 const allFinite = (values) => values.every(Number.isFinite);

@@ -30,15 +30,6 @@ export function extended(curve, columns) {
   };
 }
 
-// What is left of a curve up to a step: the run goes on from there.
-export function cut(curve, last) {
-  let end = curve.x.length;
-  while (end && curve.x[end - 1] > last) end -= 1;
-  const { x, y, lo, hi, bad } = curve;
-  const [cx, cy, cl, ch, cb] = [x, y, lo, hi, bad].map((column) => column && column.slice(0, end));
-  return { x: cx, y: cy, lo: cl, hi: ch, bad: cb };
-}
-
 const alike = (one, other) => one === other || (one.length === other.length && one.every((value, index) => value === other[index]));
 
 // One x for several curves, as the chart wants it: [x, y1, y2, ...], undefined where a curve has no point.

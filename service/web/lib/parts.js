@@ -1,6 +1,7 @@
 // Small pieces that every view uses: states, refusals, empty places, buttons that wait.
 import { html, useEffect, useState } from "./html.js";
 import { Refusal } from "./api.js";
+import { useReturn } from "./connection.js";
 import { prose, visible } from "./format.js";
 import { t } from "./words.js";
 
@@ -35,9 +36,11 @@ export function Empty({ title, children }) {
   return html`<div class="empty"><h2>${title}</h2>${children}</div>`;
 }
 
-// Asks once, and again whenever what it depends on changes; an answer that comes too late is dropped.
+// Asks once, and again whenever what it depends on changes or the server is back; an answer that comes too late is dropped.
 export function useAsked(ask, needs) {
   const [found, set] = useState({ loading: true });
+  const [returns, again] = useState(0);
+  useReturn(() => again((n) => n + 1));
   useEffect(() => {
     const control = new AbortController();
     set((before) => ({ ...before, loading: true }));
@@ -46,7 +49,7 @@ export function useAsked(ask, needs) {
       (error) => control.signal.aborted || set((before) => ({ value: before.value, error, loading: false })),
     );
     return () => control.abort();
-  }, needs);
+  }, [...needs, returns]);
   return found;
 }
 

@@ -1,12 +1,14 @@
 // The project's experiments as the table needs them: the first page at once, the others behind it, and live from then on.
 import { useEffect, useRef, useState } from "./html.js";
 import { get, query } from "./api.js";
+import { useReturn } from "./connection.js";
 import { followProject } from "./live.js";
 
 const FIRST = 100;
 const PAGE = 200;
 const ALL = 10_000; // loaded without being asked for; what lies beyond comes by scrolling
 const AT_ONCE = 25; // ids that one filter has room for
+const SOON_MS = 30;
 const PATIENCE_MS = 700; // news of one experiment are put together for so long
 
 // Newer items in the place of those with the same id; unknown ones in front, where the newest are.
@@ -26,6 +28,7 @@ function useNews(asked, state, put) {
     let timer = 0;
     const look = async () => {
       timer = 0;
+      if (!state.current.items) return heard("", SOON_MS); // not loaded
       const known = new Set((state.current.items || []).map((item) => item.id));
       const ids = [...dirty].filter((id) => known.has(id));
       const strangers = [...dirty].some((id) => !known.has(id));
@@ -44,14 +47,14 @@ function useNews(asked, state, put) {
         // the next news ask again
       }
     };
-    const heard = (id) => {
+    const heard = (id, wait = PATIENCE_MS) => {
       if (id) dirty.add(id);
-      if (!timer && state.current.items) timer = setTimeout(look, PATIENCE_MS);
+      timer ||= setTimeout(look, wait);
     };
     const end = followProject({
       run: (event) => heard(event.experiment_id),
       runs: ({ runs }) => runs.forEach((each) => heard(each.experiment_id)),
-      reset: () => state.current.items?.slice(0, FIRST).forEach((item) => heard(item.id)),
+      reset: () => heard("what is new", SOON_MS), // no id of the list: the first page is read anew
     });
     return () => {
       end();
@@ -87,6 +90,7 @@ export function useShelf(asked) {
     all();
     return () => control.abort();
   }, [JSON.stringify(asked), round]);
+  useReturn(() => turn((n) => n + 1));
   useNews(asked, state, put);
   const drop = (ids) => set((before) => ({ ...before, items: before.items.filter((item) => !ids.has(item.id)) }));
   const replace = (items) => set((before) => ({ ...before, items: merged(before.items, items, false) }));

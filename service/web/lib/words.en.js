@@ -34,7 +34,7 @@ export const en = {
   "first.title": "No experiments yet", "first.try": "Try one: digits with Adam", "fork": "Fork", "fork.of": "Fork from step {step}", "group": "One line for each",
   "history": "What happened", "json.broken": "This is not JSON yet: {why}", "json.sent": "What will be sent",
   "keys.help": "/ filter, j and k move, Enter opens, x marks, c compares, n new, e experiments, w workers",
-  "language": "Language", "latest": "the latest checkpoint", "live": "live", "loading": "Loading", "mark": "Mark {name}", "memory": "Memory", "more": "More",
+  "language": "Language", "latest": "the latest checkpoint", "live": "live", "live.lost": "no connection", "gone": "The server does not answer.", "gone.since": "What is shown is from {time} or before. The page goes on by itself when the server is back.", "loading": "Loading", "mark": "Mark {name}", "memory": "Memory", "more": "More",
   "nowhere": "There is no such place.", "parameters": "Parameters", "pause": "Pause", "place.compare": "Compare", "place.experiments": "Experiments",
   "place.new": "New", "place.workers": "Workers", "places": "Places", "preset": "Start from", "preview": "Planned rate", "problem.limit": "allowed: {limit}",
   "problem.meant": "Did you mean {word}?", "queue": "{n} waiting", "queue.none": "Nothing waits.", 

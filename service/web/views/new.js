@@ -67,7 +67,7 @@ function useCheck(text, send) {
 
 export function New({ search }) {
   const { value: start, error } = useAsked(() => startOf(search), [search.toString()]);
-  if (error) return html`<${Problems} error=${error}/>`;
+  if (error && !start) return html`<${Problems} error=${error}/>`;
   if (!start) return html`<p class="empty">${t("loading")}</p>`;
   return html`<${Editor} key=${search.toString()} start=${start} search=${search}/>`;
 }

@@ -47,7 +47,7 @@ export function Run({ path, search }) {
 }
 
 function Facts({ run, live }) {
-  return html`<p class="facts row"><${State} state=${run.displayed}/>${live ? html`<span class="live" role="status">${t("live")}</span>` : null}
+  return html`<p class="facts row"><${State} state=${run.displayed}/>${live === undefined ? null : html`<span class=${live ? "live" : "lost"} role="status">${t(live ? "live" : "live.lost")}</span>`}
     <progress max="1" value=${run.progress} aria-label=${t("column.progress")}></progress>
     <span>${t("step.of", { step: count(run.step), total: count(run.total_steps) })}</span>
     ${run.worker ? html`<span>${visible(run.worker)}</span>` : null}${run.trained_s ? html`<span>${t("trained", { time: seconds(run.trained_s) })}</span>` : null}

@@ -1,0 +1,145 @@
+"""Following: from the last step loaded, whenever one comes; and over a server that goes away and returns."""
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.e2e.conftest import SPEC, Stack
+
+See = Callable[[str], Page]
+Trained = dict[str, Any]
+ROUNDS, AT_ONCE = 5, 4  # a browser has six connections to a server
+FOLLOWED = """async ([id, many, ahead]) => { // losses as the page has them, some messages after it began to look
+    const { html, render } = await import("/page/lib/html.js");
+    const { useRun } = await import("/page/lib/run.js");
+    const later = (ms) => new Promise((go) => setTimeout(go, ms));
+    const followed = async (after) => {
+        await later(after);
+        const [node, end] = [document.createElement("div"), Date.now() + 20000];
+        let seen = null;
+        const Probe = () => {
+            const { curves } = useRun(id);
+            const loss = curves.loss;
+            if (!loss?.x.length) return null;
+            const last = loss.x[loss.x.length - 1];
+            seen = {loaded: seen?.loaded ?? last, last, x: [...loss.x], y: [...loss.y], reduced: Boolean(loss.lo)};
+            return null;
+        };
+        render(html`<${Probe}/>`, node);
+        while (Date.now() < end && !(seen && seen.last > seen.loaded + ahead)) await later(10);
+        render(null, node);
+        return seen;
+    };
+    return Promise.all([...Array(many).keys()].map((each) => followed(70 * each)));
+}"""
+
+
+def test_whenever_one_begins_to_look_no_step_is_missing_or_doubled(see: See, stack: Stack) -> None:
+    page = see("workers")
+    run = stack.post("/v1/experiments", SPEC | {"name": "followed", "epochs": 5000})["runs"][0]["id"]
+    stack.reached(run, 1)
+    found = [seen for _ in range(ROUNDS) for seen in page.evaluate(FOLLOWED, [run, AT_ONCE, 20])]
+    stack.post(f"/v1/runs/{run}/cancel", {}, 202)
+    stack.ended(run)
+    steps, values = stack.exact(run)
+    assert steps == list(range(1, len(steps) + 1))
+    for seen in found:
+        x, begin = seen["x"], seen["x"].index(seen["loaded"]) if seen["reduced"] else 0  # before it are buckets
+        assert x[begin] == (seen["loaded"] if seen["reduced"] else 1)
+        assert x[begin:] == list(range(x[begin], x[-1] + 1))
+        assert x[-1] > seen["loaded"]
+        follow = begin + 1 if seen["reduced"] else 0
+        assert seen["y"][follow:] == pytest.approx(values[x[follow] - 1 : x[-1]], rel=1e-6)
+
+
+class Line:
+    """A line to the server that can be cut and mended."""
+
+    def __init__(self, port: int) -> None:
+        self._to, self._open = port, True
+        self._ends: list[socket.socket] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """Whoever is connected is cut off; whoever connects is too."""
+        self._open = False
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        self._open, self._ends = True, []
+
+    def close(self) -> None:
+        self.cut()
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listening.accept()
+                if not self._open:
+                    near.close()
+                    continue
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._ends += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _carry(one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError), one:
+            while data := one.recv(65536):
+                other.sendall(data)
+            other.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def line(address: str) -> Iterator[Line]:
+    made = Line(int(address.rpartition(":")[2]))
+    yield made
+    made.close()
+
+
+def test_a_server_that_is_gone_is_told_on_every_view_and_taken_back(
+    browser: Browser, stack: Stack, line: Line, key: str, trained: Trained
+) -> None:
+    run = stack.post("/v1/experiments", SPEC | {"name": "outlives", "epochs": 5000})["runs"][0]["id"]
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{line.port}/#key={key}")
+    page.get_by_role("link", name="Saddle").wait_for()
+    home, fast = page.url, trained["fast"]["id"]
+    places = {}
+    for place in (f"run/{run}", "experiments", f"experiment/{fast}", f"compare?experiments={fast}", "new", "workers"):
+        places[place] = context.new_page()
+        places[place].goto(home.replace("#/", f"#/{place}"))
+        places[place].get_by_role("link", name="Saddle").wait_for()
+    live = places[f"run/{run}"]
+    status, step = live.locator(".facts [role=status]"), live.get_by_text(re.compile(r"step [\d,]+ of"))
+    expect(status).to_have_text("live")
+    line.cut()
+    for page in places.values():
+        page.bring_to_front()
+        expect(page.locator(".notice")).to_contain_text("The server does not answer.", timeout=15_000)
+    expect(status).to_have_text("no connection")
+    before = step.inner_text()
+    line.mend()
+    for page in places.values():
+        expect(page.get_by_text("The server does not answer.")).to_have_count(0)
+        expect(page.get_by_role("alert")).to_have_count(0)
+    expect(status).to_have_text("live")
+    expect(step).not_to_have_text(before)
+    stack.post(f"/v1/runs/{run}/cancel", {}, 202)
+    stack.ended(run)
+    expect(live.get_by_text("cancelled").first).to_be_visible()
+    context.close()
