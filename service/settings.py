@@ -1,13 +1,56 @@
-"""Every environment variable Saddle reads, with unit and default; each starts with SADDLE_."""
+"""Every environment variable Saddle reads, with unit and default; each starts with SADDLE_.
 
+A secret may be in a file instead, which the variable with _FILE behind its name points to: SADDLE_DATABASE_URL_FILE.
+"""
+
+import os
 import socket
 import sys
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+SECRETS = ("database_url", "api_db_password", "worker_db_password", "reader_db_password", "broker_url")
+
+
+class WrongSecret(ValueError):
+    """A secret that is given twice, or in a file that cannot be read."""
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """The secrets whose files the environment names."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The secret of one field; None where the environment names no file."""
+        return (secret_of_file(f"SADDLE_{field_name.upper()}"), field_name, False)
+
+    def __call__(self) -> dict[str, Any]:
+        """Those that are named."""
+        found = {name: secret_of_file(f"SADDLE_{name.upper()}") for name in SECRETS}
+        return {name: secret for name, secret in found.items() if secret is not None}
+
+
+def secret_of_file(variable: str) -> str | None:
+    """Return the content of the file that `variable`_FILE names, without the newline at its end."""
+    path = os.environ.get(f"{variable}_FILE")
+    if not path:
+        return None
+    if os.environ.get(variable):
+        raise WrongSecret(f"{variable} and {variable}_FILE are both set: keep one")
+    try:
+        secret = Path(path).read_text(encoding="utf-8").strip("\r\n")
+    except OSError as error:
+        raise WrongSecret(f"{variable}_FILE: {path} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise WrongSecret(f"{variable}_FILE: {path} is not UTF-8 text") from None
+    if not secret.strip():
+        raise WrongSecret(f"{variable}_FILE: {path} is empty")
+    return secret
 
 
 class Settings(BaseSettings):
@@ -67,6 +110,18 @@ class Settings(BaseSettings):
     streams_per_key: int = Field(20, ge=1, description="streams one key may have open at once in a process of the API")
     sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then files of secrets, then the environment."""
+        return init_settings, SecretFiles(settings_cls), env_settings
+
     @property
     def checkpoint_dir(self) -> Path:
         """Where checkpoints are kept, which all workers and the API must share; unless that is a bucket."""
@@ -92,3 +147,5 @@ def settings() -> Settings:
     except ValidationError as error:
         wrong = "; ".join(f"SADDLE_{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in error.errors())
         sys.exit(f"saddle: {wrong}")
+    except WrongSecret as error:
+        sys.exit(f"saddle: {error}")

@@ -178,13 +178,13 @@ class Start:
     def _serve(self) -> None:
         """Postgres and Valkey, each unless its URL was given."""
         binaries = os.environ.get("SADDLE_POSTGRES_BIN")
-        if not os.environ.get("SADDLE_DATABASE_URL"):
+        if not _given("SADDLE_DATABASE_URL"):
             log = self.folder.logs / "postgres.log"
             postgres = EmbeddedPostgres(self.folder.postgres, binaries=Path(binaries) if binaries else None, log=log)
             self._environment["SADDLE_DATABASE_URL"] = postgres.url
             self._logins = {role: {"SADDLE_DATABASE_URL": postgres.url_as(role)} for role in (API, WORKER)}
             self._start(postgres)
-        if not os.environ.get("SADDLE_BROKER_URL"):
+        if not _given("SADDLE_BROKER_URL"):
             valkey = EmbeddedValkey(self.folder.valkey, log=self.folder.logs / "valkey.log")
             self._environment["SADDLE_BROKER_URL"] = valkey.url
             self._start(valkey)
@@ -259,6 +259,11 @@ class Start:
             f'    -H "Authorization: Bearer $SADDLE_KEY" -d {shlex.quote(FIRST_SPEC)}\n\n'
             "Ctrl-C ends it; runs go on with the next start."
         )
+
+
+def _given(variable: str) -> bool:
+    """Whether the environment holds a secret, or names the file that does."""
+    return bool(os.environ.get(variable) or os.environ.get(f"{variable}_FILE"))
 
 
 def user_name() -> str:
