@@ -7,6 +7,7 @@ SaddleError
 ├── Forbidden          403 forbidden
 ├── NotFound           404 not_found
 ├── Conflict           409 conflict           the state does not allow it
+├── PreconditionFailed 412 precondition_failed
 ├── TooLarge           413 too_large
 ├── UnsupportedMedia   415 unsupported_media
 ├── NotAcceptable      406 not_acceptable     no form that the Accept header takes
@@ -96,6 +97,16 @@ class Conflict(SaddleError):
     """The thing is in a state that does not allow this."""
 
     code, status, title = "conflict", 409, "The state does not allow this"
+
+
+class PreconditionFailed(SaddleError):
+    """It is not in the state that the request was made for."""
+
+    code, status, title = "precondition_failed", 412, "Changed in the meantime"
+
+    def __init__(self, detail: str, etag: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(detail, problems)
+        self.etag = etag  # of the current state
 
 
 class TooLarge(SaddleError):

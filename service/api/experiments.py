@@ -125,9 +125,13 @@ def list_experiments(
 
 
 @router.get("/{experiment_id}", operation_id="get_experiment")
-def get_experiment(experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep) -> ExperimentView:
-    """One experiment, with its runs and the summaries of their series."""
-    return read(connection, principal, experiment_id, with_places=True)
+def get_experiment(
+    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, response: Response
+) -> ExperimentView:
+    """One experiment, with its runs and the summaries of their series. The header ETag is of name, tags and notes."""
+    found = read(connection, principal, experiment_id, with_places=True)
+    response.headers["ETag"] = found.etag
+    return found
 
 
 @router.post("/{experiment_id}/cancel", operation_id="cancel_experiment", status_code=202)

@@ -2,13 +2,17 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import AfterValidator, Field
 
+from service.api import preconditions
 from service.api.deps import ConnectionDep, ExperimentId, PrincipalDep, body, takes
 from service.api.experiments import read
-from service.api.views import ExperimentView
-from service.db import erasing, labels
+from service.api.preconditions import IfMatch
+from service.api.views import ExperimentView, etag_of
+from service.db import erasing, experiments, labels
+from service.db.projects import Principal
+from service.db.session import Connection
 from service.spec.component import Part
 from service.spec.experiment import NewName
 from service.spec.text import normal
@@ -30,10 +34,21 @@ def patch_experiment(
     written: Annotated[Labels, Depends(body(Labels))],
     principal: PrincipalDep,
     connection: ConnectionDep,
+    response: Response,
+    if_match: IfMatch = None,
 ) -> ExperimentView:
     """Write name, tags or notes."""
+    _check(connection, principal, experiment_id, if_match)
     labels.write(connection, principal, experiment_id, written.model_dump(mode="json", exclude_none=True))
-    return read(connection, principal, experiment_id)
+    found = read(connection, principal, experiment_id)
+    response.headers["ETag"] = found.etag
+    return found
+
+
+def _check(connection: Connection, principal: Principal, experiment_id: str, if_match: str | None) -> None:
+    """Whether the precondition holds; until the transaction ends nobody changes what it was checked against."""
+    if if_match is not None:
+        preconditions.check(if_match, etag_of(experiments.get(connection, principal, experiment_id, lock=True)))
 
 
 @router.post("/{experiment_id}/archive", operation_id="archive_experiment", status_code=202)
@@ -55,9 +70,12 @@ def unarchive_experiment(
 
 
 @router.delete("/{experiment_id}", operation_id="delete_experiment", status_code=204)
-def delete_experiment(experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep) -> None:
+def delete_experiment(
+    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, if_match: IfMatch = None
+) -> None:
     """Delete it for good, with its runs, curves and checkpoints. 409 while one of its runs has not ended.
 
     Also 409 while a fork that starts from one of its checkpoints has not ended. Files of checkpoints go within minutes.
     """
+    _check(connection, principal, experiment_id, if_match)
     erasing.erase(connection, principal, experiment_id)

@@ -15,6 +15,7 @@ from service.errors import (
     Malformed,
     MethodNotAllowed,
     NotFound,
+    PreconditionFailed,
     Problem,
     SaddleError,
     TooMany,
@@ -84,6 +85,8 @@ def _listed(problems: Sequence[Problem]) -> list[dict[str, Any]]:
 def _headers(error: SaddleError) -> dict[str, str]:
     if isinstance(error, Unauthorized):
         return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, PreconditionFailed):
+        return {"ETag": error.etag}
     return {"Retry-After": RETRY_S} if isinstance(error, TooMany | Unavailable) else {}
 
 

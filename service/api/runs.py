@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 
+from service.api import preconditions
 from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, body, takes
 from service.api.listing import Fields, Filter, Seek, Sort, cursor_of, only, order_of, place_of
 from service.api.orders import Priority
 from service.api.paging import Limit, cut
+from service.api.preconditions import IfMatch, etag
 from service.api.views import AttemptsView, AttemptView, EventView, HistoryView, Page, RunView, run_views
 from service.db import events, lists, metrics, queueing, runs, wishes
 from service.db.runs import StoredRun
@@ -48,9 +50,11 @@ def list_runs(
 
 
 @router.get("/{run_id}", operation_id="get_run")
-def get_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> RunView:
-    """One run, with the summaries of its series."""
-    return view(connection, runs.get(connection, principal, run_id))
+def get_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep, response: Response) -> RunView:
+    """One run, with the summaries of its series. The header ETag is of its priority."""
+    found = runs.get(connection, principal, run_id)
+    response.headers["ETag"] = etag(found.priority)
+    return view(connection, found)
 
 
 @router.get("/{run_id}/attempts", operation_id="list_attempts")
@@ -110,9 +114,15 @@ def change_run(
     wanted: Annotated[Priority, Depends(body(Priority))],
     principal: PrincipalDep,
     connection: ConnectionDep,
+    response: Response,
+    if_match: IfMatch = None,
 ) -> RunView:
     """Give the run another priority; of what runs it counts once it waits again."""
-    return view(connection, wishes.prioritise(connection, principal, run_id, wanted.priority))
+    if if_match is not None:
+        preconditions.check(if_match, etag(runs.get(connection, principal, run_id, lock=True).priority))
+    changed = wishes.prioritise(connection, principal, run_id, wanted.priority)
+    response.headers["ETag"] = etag(changed.priority)
+    return view(connection, changed)
 
 
 def view(connection: Connection, run: StoredRun) -> RunView:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from service.analysis.student import t_quantile
+from service.api.preconditions import etag
 from service.api.problems import ProblemItem
 from service.db.events import Event
 from service.db.experiments import Figures, Standing, StoredExperiment
@@ -283,6 +284,11 @@ class RestartsView(View):
     values: list[RestartView]
 
 
+def etag_of(stored: StoredExperiment) -> str:
+    """The ETag of what can be changed of an experiment."""
+    return etag(stored.name, stored.tags, stored.notes)
+
+
 class ExperimentView(View):
     """An experiment with its runs."""
 
@@ -292,6 +298,7 @@ class ExperimentView(View):
     hash: str
     tags: tuple[str, ...]
     notes: str
+    etag: str = Field(description="of name, tags and notes, for If-Match; the header ETag says the same")
     archived_at: Utc | None = Field(description="since when lists leave it out")
     created_at: Utc
     spec: Json = Field(
@@ -319,6 +326,7 @@ class ExperimentView(View):
             hash=stored.spec_hash,
             tags=stored.tags,
             notes=stored.notes,
+            etag=etag_of(stored),
             archived_at=stored.archived_at,
             created_at=stored.created_at,
             spec=Experiment.model_validate_json(dumps(stored.spec)).normalised(),

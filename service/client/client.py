@@ -114,11 +114,15 @@ class Client:
         name: str | None = None,
         tags: Sequence[str] | None = None,
         notes: str | None = None,
+        if_match: str | None = None,
     ) -> Experiment:
-        """Write what is given on it; the rest, and the posted spec, stay as they are."""
+        """Write what is given on it; the rest, and the posted spec, stay as they are.
+
+        With `if_match`, the `etag` of the experiment as it was read, `Refused` (412) where somebody changed it since.
+        """
         said = {"name": name, "tags": None if tags is None else list(tags), "notes": notes}
         written = {key: value for key, value in said.items() if value is not None}
-        return Experiment.of(self.http.patch(f"/v1/experiments/{_part(experiment_id)}", written))
+        return Experiment.of(self.http.patch(f"/v1/experiments/{_part(experiment_id)}", written, if_match))
 
     def archive(self, experiment_id: str, away: bool = True) -> Experiment:
         """Put it away, so that lists leave it out, or bring it back."""

@@ -1,8 +1,6 @@
 """Requests to one server: JSON both ways, tried again where that can do no harm, every error as one of ours."""
 
-import os
 import random
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +18,6 @@ TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 STREAM = httpx.Timeout(35.0, connect=5.0)  # between two lines: a live stream has a heartbeat every 10 s
 TRIES = 4
 BUSY = (429, 502, 503, 504)  # worth another try
-PIECE_BYTES = 2**16
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 
 
@@ -60,10 +57,11 @@ class Http:
         kept = idempotency_key is not None
         return _document(self._send("POST", path, query=query, content=content, headers=headers, harmless=kept))
 
-    def patch(self, path: str, body: Any) -> Any:
-        """The answer to a changed document; the same change twice is one."""
-        headers = {"Content-Type": "application/json"}
-        return _document(self._send("PATCH", path, content=encode(body), headers=headers, harmless=True))
+    def patch(self, path: str, body: Any, if_match: str | None = None) -> Any:
+        """The answer to a changed document; the same change twice is one, unless it depends on what was before."""
+        headers = {"Content-Type": "application/json"} | ({"If-Match": if_match} if if_match else {})
+        harmless = if_match is None
+        return _document(self._send("PATCH", path, content=encode(body), headers=headers, harmless=harmless))
 
     def delete(self, path: str) -> None:
         """Have what is at `path` deleted; asked once, for a second answer would say that it is not there."""
@@ -73,10 +71,7 @@ class Http:
 
     def put_file(self, path: str, file: BinaryIO, query: Query) -> Any:
         """The answer to a file sent as it is, read while it is sent."""
-        # in pieces, because httpx would take the size of a pipe, which is 0, for its length
-        pieces = iter(lambda: file.read(PIECE_BYTES), b"")
-        content = file if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else pieces
-        return _document(self._send("POST", path, query=query, content=content, headers=_BYTES, harmless=False))
+        return _document(self._send("POST", path, query=query, content=file, headers=_BYTES, harmless=False))
 
     @contextmanager
     def stream(

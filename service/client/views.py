@@ -107,6 +107,7 @@ class Experiment(View):
     owner: str
     hash: str
     spec: Json = field(default_factory=dict, repr=False)
+    etag: str | None = None
     runs: Annotated[tuple[Run, ...], Read(_runs)] = ()
     warnings: Annotated[tuple[Json, ...], Read(tuple)] = ()
     derived: Json = field(default_factory=dict)

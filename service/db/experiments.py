@@ -97,9 +97,12 @@ def _stored(row: RowMapping) -> StoredExperiment:
     return StoredExperiment(**(known | {"tags": tuple(row["tags"])}))
 
 
-def get(connection: Connection, principal: Principal, experiment_id: str) -> StoredExperiment:
-    """One experiment, or `NotFound`, which is also the answer for another project's."""
-    row = connection.execute(_query(principal).where(experiment.c.id == experiment_id)).mappings().one_or_none()
+def get(connection: Connection, principal: Principal, experiment_id: str, lock: bool = False) -> StoredExperiment:
+    """One experiment, or `NotFound`, which is also the answer for another project's. `lock`: nobody changes it now."""
+    query = _query(principal).where(experiment.c.id == experiment_id)
+    if lock:
+        query = query.with_for_update(of=experiment, key_share=True)
+    row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no experiment {experiment_id}.")
     return _stored(row)

@@ -1,6 +1,7 @@
 """What people write on an experiment, putting it away, and what it takes."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi.testclient import TestClient
@@ -54,3 +55,47 @@ def test_storage_counts_points_and_checkpoints_of_each_run(
     assert 100 <= used["points_bytes"] <= 2000
     assert client.get("/v1/storage", params={"experiment": other}).json()["points_bytes"] == 0
     assert client.get("/v1/storage", headers=stranger).json()["runs"] == 0
+
+
+def test_a_change_of_what_somebody_else_changed_is_refused(client: TestClient, submit: Submit) -> None:
+    posted = submit(name="shared", notes="first")
+    at = f"/v1/experiments/{posted['id']}"
+    read = client.get(at)
+    etag = read.headers["ETag"]
+    assert read.json()["etag"] == etag
+    assert client.get(at, headers={"If-None-Match": etag}).status_code == 200, "its runs may have moved"
+
+    mine = client.patch(at, json={"notes": "mine"}, headers={"If-Match": etag})
+    newer = mine.headers["ETag"]
+    assert (mine.status_code, mine.json()["etag"]) == (200, newer)
+    assert newer != etag
+    for stale in (etag, '"x", "y"', f"W/{newer}", newer.strip('"'), ""):
+        theirs = client.patch(at, json={"notes": "theirs"}, headers={"If-Match": stale})
+        assert (theirs.status_code, theirs.json()["code"]) == (412, "precondition_failed"), stale
+        assert theirs.headers["ETag"] == newer
+        assert client.delete(at, headers={"If-Match": stale}).status_code == 412
+    assert client.get(at).json()["notes"] == "mine"
+    for good in (newer, f'"x" , {newer}', "*"):
+        assert client.patch(at, json={"notes": "mine"}, headers={"If-Match": good}).headers["ETag"] == newer
+    assert client.patch(at, json={"notes": "first"}).headers["ETag"] == etag, "equal content, equal ETag"
+    missing = f"/v1/experiments/exp_{'0' * 26}"
+    assert client.patch(missing, json={"notes": ""}, headers={"If-Match": "*"}).status_code == 404
+
+
+def test_a_priority_is_changed_on_condition_too(client: TestClient, submit: Submit) -> None:
+    at = f"/v1/runs/{submit()['runs'][0]['id']}"
+    etag = client.get(at).headers["ETag"]
+    assert client.patch(at, json={"priority": 5}, headers={"If-Match": etag}).status_code == 200
+    assert client.patch(at, json={"priority": 7}, headers={"If-Match": etag}).status_code == 412
+    assert client.get(at).json()["priority"] == 5
+
+
+def test_of_two_changes_at_once_on_one_condition_one_is_made(client: TestClient, submit: Submit) -> None:
+    at = f"/v1/experiments/{submit()['id']}"
+    given = {"If-Match": client.get(at).headers["ETag"]}
+
+    def write(number: int) -> int:
+        return client.patch(at, json={"notes": f"{number}"}, headers=given).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(write, range(8))) == [200] + [412] * 7

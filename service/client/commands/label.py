@@ -4,8 +4,12 @@ import argparse
 
 from service.client import naming
 from service.client.commands.context import Commands, Context, command
-from service.client.errors import Unusable
+from service.client.errors import Refused, Unusable
 from service.client.views import Experiment
+from service.spec.text import normal
+
+TRIES = 5  # to change tags that others change, too
+CHANGED = 412
 
 
 def add(commands: Commands) -> None:
@@ -37,11 +41,20 @@ def do_label(asked: argparse.Namespace, context: Context) -> int:
 
 
 def _label(asked: argparse.Namespace, context: Context, experiment_id: str) -> Experiment:
-    tags = None
-    if asked.tag or asked.untag:
-        before = context.client.experiment(experiment_id).raw.get("tags", [])
-        tags = [each for each in dict.fromkeys([*before, *asked.tag]) if each not in asked.untag]
-    return context.client.label(experiment_id, name=asked.name, tags=tags, notes=asked.notes)
+    """Add and remove tags of those that are there, once more where somebody else changed them meanwhile."""
+    said = {"name": asked.name, "notes": asked.notes}
+    added, removed = ([normal(tag).strip() for tag in tags] for tags in (asked.tag, asked.untag))
+    if not added and not removed:
+        return context.client.label(experiment_id, **said)
+    for attempt in range(TRIES):
+        found = context.client.experiment(experiment_id)
+        tags = [tag for tag in dict.fromkeys([*found.raw.get("tags", []), *added]) if tag not in removed]
+        try:
+            return context.client.label(experiment_id, **said, tags=tags, if_match=found.etag)
+        except Refused as refusal:
+            if refusal.http_status != CHANGED or attempt == TRIES - 1:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def do_archive(asked: argparse.Namespace, context: Context) -> int:

@@ -45,23 +45,33 @@ export function Experiment({ path, search }) {
     <${Spec} spec=${experiment.spec}/>`;
 }
 
+// What can be written on an experiment, as it was when the dialog opened: its ETag refuses to overwrite what is newer.
+function Labels({ experiment }) {
+  const [opened] = useState(experiment);
+  return html`<input type="hidden" name="etag" value=${opened.etag}/>
+    <label>${t("column.name")} <input type="text" name="name" value=${opened.name} required maxlength="128"/></label>
+    <label>${t("tags")} <input type="text" name="tags" value=${opened.tags.join(", ")}/></label>
+    <label>${t("notes")} <textarea name="notes" rows="4" maxlength="4096">${opened.notes}</textarea></label>`;
+}
+
 function Actions({ experiment, again }) {
   const place = `/v1/experiments/${experiment.id}`;
   const moving = experiment.runs.some((run) => !OVER.has(run.state));
   const act = (action) => async () => { await post(`${place}/${action}`); again(); };
   const write = async (form) => {
     const tags = form.get("tags").split(",").map((word) => word.trim()).filter(Boolean);
-    await patch(place, { name: form.get("name"), tags, notes: form.get("notes") });
-    again();
+    try {
+      await patch(place, { name: form.get("name"), tags, notes: form.get("notes") }, { headers: { "If-Match": form.get("etag") } });
+    } finally {
+      again(); // also after a refusal because somebody else changed it
+    }
   };
   return html`<div class="bar">
     <a class="button" href=${href(["compare"], { experiments: experiment.id })}>${t("compare")}</a>
     <a class="button" href=${href(["new"], { from: experiment.id })}>${t("again")}</a>
     <${Copy} text=${JSON.stringify(experiment.spec, null, 2)} label=${t("copy.json")}/>
     <${Asking} button=${t("labels")} title=${t("labels")} label=${t("save")} act=${write}>
-      <label>${t("column.name")} <input type="text" name="name" value=${experiment.name} required maxlength="128"/></label>
-      <label>${t("tags")} <input type="text" name="tags" value=${experiment.tags.join(", ")}/></label>
-      <label>${t("notes")} <textarea name="notes" rows="4" maxlength="4096">${experiment.notes}</textarea></label></${Asking}>
+      <${Labels} experiment=${experiment}/></${Asking}>
     <${Asking} button=${t("cancel")} disabled=${!moving} kind="danger" title=${t("cancel.title", { n: 1 })} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${Asking}>
     <${Action} label=${experiment.archived_at ? t("unarchive") : t("archive")} act=${act(experiment.archived_at ? "unarchive" : "archive")}/>
     <${Asking} button=${t("delete")} kind="danger" title=${t("delete.title", { n: 1 })} label=${t("delete.yes", { n: 1 })}
