@@ -109,7 +109,7 @@ class Authenticated:
         await self.app(scope, receive, send)
 
     async def _principal(self, scope: Scope) -> Principal:
-        given = KEY.fullmatch(_shown(Headers(scope=scope)))
+        given = KEY.fullmatch(_shown(Headers(scope=scope)).strip())
         runtime: Runtime = scope["state"]["runtime"]
         found = None
         if given:
