@@ -16,6 +16,7 @@ from service.api import (
     diagnosis,
     events,
     experiments,
+    keys,
     labels,
     offspring,
     page,
@@ -43,7 +44,7 @@ from service.settings import settings as read_settings
 NOUNS = (
     *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
     *(comparisons, catalog, labels, storage, planned, readings, probes, diagnosis, verifications, autopsies),
-    symptoms,
+    *(symptoms, keys),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

@@ -11,6 +11,7 @@ from service.api.catalog import SchedulePreview
 from service.api.comparison_views import Question
 from service.api.confirmation_views import ConfirmOrder
 from service.api.guard import is_open
+from service.api.keys import NewKey
 from service.api.labels import Labels
 from service.api.orders import ForkOrder, Priority, ProbeOrder, ReplayOrder, RetryOrder, VerifyOrder
 from service.api.problems import MEDIA_TYPE, ProblemDocument
@@ -24,7 +25,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 OURS: tuple[type[BaseModel], ...] = (
     *(Experiment, SchedulePreview, Question, ConfirmOrder, ProblemDocument, SignIn),
-    *(Priority, RetryOrder, ForkOrder, ReplayOrder, ProbeOrder, VerifyOrder, Labels),
+    *(Priority, RetryOrder, ForkOrder, ReplayOrder, ProbeOrder, VerifyOrder, Labels, NewKey),
 )
 
 

@@ -18,6 +18,7 @@ from service.client.views import (
     Diagnosis,
     Experiment,
     ExperimentItem,
+    Key,
     Kind,
     Reading,
     Replay,
@@ -349,6 +350,18 @@ class Client:
     def delete_dataset(self, dataset_id: str) -> None:
         """Delete an upload and its file; refused while an experiment trains on it."""
         self.http.delete(f"/v1/datasets/{_part(dataset_id)}")
+
+    def api_keys(self, limit: int = 1000, *, closed: bool = False) -> Iterator[Key]:
+        """The project's API keys, newest first; with `closed`, revoked and expired ones too."""
+        return map(Key.of, self._pages("/v1/keys", limit, {"closed": "true" if closed else None}))
+
+    def create_key(self, name: str, lifetime_s: float | None = None) -> Key:
+        """A further key for the member whose key asks; only this answer holds it whole."""
+        return Key.of(self.http.post("/v1/keys", {"name": name, "lifetime_s": lifetime_s}))
+
+    def revoke_key(self, key_id: str) -> Key:
+        """End a key from the next request on; refused for the one that asks."""
+        return Key.of(self.http.post(f"/v1/keys/{_part(key_id)}/revoke"))
 
     def workers(self) -> list[Worker]:
         """Who trains, on what device, and what."""

@@ -99,6 +99,22 @@ def _runs(items: list[Json]) -> tuple[Run, ...]:
 
 
 @dataclass(frozen=True)
+class Key(View):
+    """An API key of the project; `key` holds it whole in the answer that made it, and only there."""
+
+    id: str
+    name: str
+    member: str
+    open: bool
+    current: bool
+    created_at: When = None
+    expires_at: When = None
+    revoked_at: When = None
+    key: str | None = field(default=None, repr=False)
+    raw: Json = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
 class Experiment(View):
     """An experiment with its runs; a dry run has neither id nor runs."""
 

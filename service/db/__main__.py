@@ -1,16 +1,20 @@
 """`python -m service.db upgrade`: bring schema and rights to this release.  `... key`: project, member and key.
 
+`python -m service.db keys` and `... revoke KEY`: the keys of all projects, for whoever lost the last one of a project.
+
 `python -m service.db verify RUN`: whether what a resumed run computed again equals what it replaced.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 
 from alembic import command
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from service.db import projects, rights, superseded
+from service.db import keys, projects, rights, superseded
 from service.db.session import alembic_config, make_engine, transaction
 from service.db.superseded import Differing
 from service.errors import SaddleError
@@ -29,6 +33,10 @@ def main() -> int:
     key = commands.add_parser("key", help="print a new API key; it is shown this once")
     key.add_argument("--project", default="default")
     key.add_argument("--member", default="admin")
+    key.add_argument("--days", type=days, help="until it expires (default: never)")
+    commands.add_parser("keys", help="list the keys that open, of all projects; `saddle keys` lists those of one")
+    revoke = commands.add_parser("revoke", help="end a key; the next request with it is refused")
+    revoke.add_argument("key", help="its id, or the whole key")
     verify = commands.add_parser(
         "verify", help="compare superseded points with their replacements; 1 where they differ"
     )
@@ -46,11 +54,46 @@ def main() -> int:
                 return told(*superseded.compare(connection, arguments.run))
         else:
             with transaction(engine) as connection:
-                print(projects.new_key(connection, arguments.project, arguments.member))
+                return KEYS[arguments.command](connection, arguments)
     except (SaddleError, OperationalError) as error:
         print(f"saddle: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
     return 0
+
+
+def new_key(connection: Connection, arguments: argparse.Namespace) -> int:
+    """Print a new key."""
+    lifetime_s = None if arguments.days is None else arguments.days * 86400.0
+    print(projects.new_key(connection, arguments.project, arguments.member, lifetime_s))
+    return 0
+
+
+def list_keys(connection: Connection, _: argparse.Namespace) -> int:
+    """Print a line for each key."""
+    for project, each in keys.every(connection):
+        expires = f"expires {each.expires_at:%Y-%m-%d}" if each.expires_at else "never expires"
+        print(f"{each.id}  {project}/{each.member}  {each.name or '-'}  made {each.created_at:%Y-%m-%d}  {expires}")
+    return 0
+
+
+def revoke(connection: Connection, arguments: argparse.Namespace) -> int:
+    """End a key."""
+    key_id = arguments.key.strip().partition(".")[0]
+    if projects.revoke_key(connection, key_id):
+        print(f"{key_id} opens nothing any more")
+        return 0
+    print(f"saddle: there is no key {key_id} that still opens; `keys` lists them", file=sys.stderr)
+    return 1
+
+
+KEYS = {"key": new_key, "keys": list_keys, "revoke": revoke}
+
+
+def days(text: str) -> float:
+    """A number of days above 0."""
+    if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,6})?", text) or float(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days: give one above 0 and below 10000, like 30")
+    return float(text)
 
 
 def told(compared: int, differing: Sequence[Differing]) -> int:

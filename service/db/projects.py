@@ -4,13 +4,16 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from service.db.session import rows
 from service.db.tables import api_key, member, project
+from service.errors import SaddleError
 from service.ids import new_id
+from service.spec.text import plain_name, seen_name
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,13 @@ class Principal:
     role: str
 
 
-def new_key(connection: Connection, project_name: str, member_name: str) -> str:
-    """A new key for a member of a project, both made where they are missing. 256 random bits, shown only here."""
+class Unnamed(SaddleError):
+    """A project or member whose name cannot be one."""
+
+
+def new_key(connection: Connection, project_name: str, member_name: str, lifetime_s: float | None = None) -> str:
+    """A new key for a member of a project, both made where they are missing."""
+    project_name, member_name = _name("project", project_name), _name("member", member_name)
     connection.execute(
         insert(project).values(id=new_id("prj"), name=project_name).on_conflict_do_nothing(index_elements=["name"])
     )
@@ -38,9 +46,24 @@ def new_key(connection: Connection, project_name: str, member_name: str) -> str:
     )
     chosen = (member.c.project_id == project_id) & (member.c.name == member_name)
     member_id = connection.execute(select(member.c.id).where(chosen)).scalar_one()
+    return issue(connection, member_id, "", lifetime_s)
+
+
+def issue(connection: Connection, member_id: str, name: str, lifetime_s: float | None) -> str:
+    """Return a new key of a member, `id.secret`. 256 random bits, shown only here."""
     key_id, secret = new_id("key"), secrets.token_urlsafe(32)
-    connection.execute(insert(api_key).values(id=key_id, member_id=member_id, secret_sha256=_digest(secret)))
+    expires_at = None if lifetime_s is None else func.clock_timestamp() + timedelta(seconds=lifetime_s)
+    row = {"id": key_id, "member_id": member_id, "name": name, "secret_sha256": _digest(secret)}
+    connection.execute(insert(api_key).values(**row, expires_at=expires_at))
     return f"{key_id}.{secret}"
+
+
+def _name(what: str, text: str) -> str:
+    """The name in its normal form, or `Unnamed`."""
+    try:
+        return seen_name(plain_name(text))
+    except ValueError as error:
+        raise Unnamed(f"The {what}'s name {error}.") from None
 
 
 def of_member(connection: Connection, member_id: str) -> Principal:

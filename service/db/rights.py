@@ -16,7 +16,7 @@ from service.settings import Settings
 
 SECRET = ("api_key",)  # only the API reads it
 PEOPLE = ("project", "member")
-NOBODY = ("saddle_reaper", "saddle_eraser")  # taken on for one transaction
+NOBODY = ("saddle_reaper", "saddle_eraser", "saddle_keymaker")  # taken on for one transaction
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,10 @@ ROLES: dict[str, Rights] = {
             *("experiment_figure", "confirmation"),
         ),
     ),
+    "saddle_keymaker": Rights(  # makes and revokes keys for whoever asks with one; nobody logs in as it
+        insert=("api_key",),
+        update={"api_key": ("revoked_at",)},
+    ),
     "saddle_api": Rights(
         insert=(
             *("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
@@ -67,7 +71,7 @@ ROLES: dict[str, Rights] = {
             "verification": ("patched_id", "failure"),
         },
         delete=("experiment_figure",),  # computed from series, and computed anew
-        acts_as=("saddle_reaper", "saddle_eraser"),
+        acts_as=("saddle_reaper", "saddle_eraser", "saddle_keymaker"),
     ),
     "saddle_worker": Rights(
         hidden=(*SECRET, *PEOPLE, "comparison", "confirmation", "dataset", "verification"),

@@ -61,6 +61,7 @@ api_key = Table(
     metadata,
     _word("id", primary_key=True),
     _word("member_id", ForeignKey("member.id")),
+    Column("name", Text, nullable=False, server_default=""),  # where it is used
     Column("secret_sha256", LargeBinary, nullable=False),
     _now("created_at"),
     Column("expires_at", DateTime(timezone=True)),

@@ -126,7 +126,10 @@ def test_experiments_are_labelled_put_away_and_weighed(
     assert re.match(r"\d+ runs: \d+ points in [\d.]+ [kM]?B, ", capsys.readouterr().out)
     assert saddle("archive", "labelled") == 0
     assert "archived" in capsys.readouterr().out
-    assert saddle("show", "labelled") == 2
+    assert saddle("show", "labelled") == 0, "what no list shows can still be named"
+    assert "labelled" in capsys.readouterr().out
+    assert saddle("list", "--filter", "name = labelled", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == []
     assert [each.id for each in client.experiments(filter="name = labelled", archived=True)] == [item.id]
     assert saddle("unarchive", "labelled") == 0
     assert saddle("show", "labelled") == 0

@@ -65,12 +65,16 @@ FORBIDDEN = [
     ("saddle_reader", "SET ROLE saddle_reaper"),
     ("saddle_reader", "SET ROLE saddle_eraser"),
     ("saddle_worker", "SET ROLE saddle_eraser"),
+    *((role, "SET ROLE saddle_keymaker") for role in ("saddle_worker", "saddle_reader")),
+    ("saddle_api", "SET LOCAL ROLE saddle_keymaker; UPDATE api_key SET secret_sha256 = ''"),
+    ("saddle_api", "SET LOCAL ROLE saddle_keymaker; UPDATE member SET role = 'admin'"),
 ]
 ALLOWED = [
     ("saddle_reader", "SELECT * FROM metric_point"),
     ("saddle_reader", "SELECT name, spec FROM experiment"),
     ("saddle_api", "UPDATE run SET desired = 'cancel'"),
     ("saddle_api", "SET LOCAL ROLE saddle_eraser; DELETE FROM metric_chunk"),
+    ("saddle_api", "SET LOCAL ROLE saddle_keymaker; UPDATE api_key SET revoked_at = clock_timestamp()"),
     ("saddle_worker", "UPDATE run SET beat = beat + 1"),
     *((role, "SELECT version_num FROM alembic_version") for role in LOGINS),
 ]

@@ -11,6 +11,7 @@ from service.client.commands import (
     delete,
     diagnose,
     export,
+    keys,
     label,
     look,
     preview,
@@ -38,4 +39,5 @@ COMMANDS: tuple[ModuleType, ...] = (
     upload,
     label,
     delete,
+    keys,
 )

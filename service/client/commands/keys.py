@@ -1,0 +1,89 @@
+"""`saddle keys list | create | revoke`: the API keys of the project."""
+
+import argparse
+
+from service.client import naming
+from service.client.client import Client
+from service.client.commands.context import Commands, Context, command
+from service.client.durations import age
+from service.client.errors import Unusable
+from service.client.views import Key
+from service.spec.text import normal
+
+
+def add(commands: Commands) -> None:
+    """Declare it."""
+    summary = "the project's API keys: list them, create one, revoke some"
+    parser = command(commands, "keys", do, summary, "saddle keys revoke old-laptop")
+    parser.add_argument("action", nargs="?", choices=("list", "create", "revoke"), default="list")
+    parser.add_argument("key", nargs="*", help="create: what it is called; revoke: names, ids, or ends of ids")
+    parser.add_argument("--days", type=float, help="create: until it expires (default: never)")
+    parser.add_argument("--all", action="store_true", help="list: revoked and expired ones too")
+
+
+def do(asked: argparse.Namespace, context: Context) -> int:
+    """What was asked for."""
+    return {"list": do_list, "create": do_create, "revoke": do_revoke}[asked.action](asked, context)
+
+
+def do_list(asked: argparse.Namespace, context: Context) -> int:
+    """Newest first."""
+    if asked.key:
+        raise Unusable(f"`saddle keys list` takes no {asked.key[0]!r}: it lists all")
+    found = list(context.client.api_keys(closed=asked.all))
+    if context.json:
+        context.emit([each.raw for each in found])
+    else:
+        rows = [[each.id, each.name or "-", each.member, age(each.created_at), _state(each)] for each in found]
+        context.table(["key", "name", "member", "age", ""], rows)
+    return 0
+
+
+def _state(key: Key) -> str:
+    if key.revoked_at:
+        return "revoked"
+    if not key.open:
+        return "expired"
+    expires = [f"expires {key.expires_at:%Y-%m-%d}"] if key.expires_at else []
+    return ", ".join([*expires, *["this one"] * key.current])
+
+
+def do_create(asked: argparse.Namespace, context: Context) -> int:
+    """The key alone on standard output, so that it can go to a file."""
+    if len(asked.key) != 1:
+        raise Unusable("say what the key is called, for example where it is used: saddle keys create laptop")
+    made = context.client.create_key(asked.key[0], None if asked.days is None else asked.days * 86400)
+    context.emit(made.raw) if context.json else context.say(made.key or "")
+    return 0
+
+
+def do_revoke(asked: argparse.Namespace, context: Context) -> int:
+    """Each of them, once all are found."""
+    if not asked.key:
+        raise Unusable("say which keys: names, ids, or ends of ids; `saddle keys` lists them")
+    revoked = [context.client.revoke_key(each) for each in [_meant(context.client, text) for text in asked.key]]
+    if context.json:
+        context.emit([each.raw for each in revoked])
+    else:
+        for each in revoked:
+            context.say(f"revoked {each.id}  {each.name or '-'}, of {each.member}")
+    return 0
+
+
+def _meant(client: Client, text: str) -> str:
+    """The id of the one key that is meant, of those that open."""
+    whole = text.strip().partition(".")[0]
+    if naming.is_id(whole, "key"):
+        return whole
+    there = list(client.api_keys())
+    found = [key for key in there if key.name == normal(text)] or [key for key in there if _ends(key.id, text)]
+    if len(found) == 1:
+        return found[0].id
+    if not found:
+        raise Unusable(f"no key is called {text!r}; `saddle keys` shows those there are")
+    listed = [f"  {key.id}  {key.name}, of {key.member}, {age(key.created_at)} ago" for key in found]
+    raise Unusable("\n".join([f"{len(found)} keys are called {text!r}, so nothing was done: give an id", *listed]))
+
+
+def _ends(key_id: str, text: str) -> bool:
+    return naming.ENDING.fullmatch(text) is not None and key_id.endswith(text)

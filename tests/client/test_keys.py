@@ -1,0 +1,52 @@
+"""`saddle keys`: list, create, revoke."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from service.client import Client, Refused
+
+Saddle = Callable[..., int]
+
+
+def test_a_key_is_created_listed_and_revoked_by_its_name(
+    saddle: Saddle, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert saddle("keys", "create", "old laptop", "--days", "30") == 0
+    key = capsys.readouterr().out.strip()
+    with Client(client.http.address.url, f" {key}\n") as other:
+        assert other.http.get("/v1/me")["member"] == "admin"
+    assert saddle("keys") == 0
+    said = capsys.readouterr().out
+    assert "old laptop" in said
+    assert "expires 20" in said
+    assert said.count("this one") == 1
+    assert key.partition(".")[2] not in said
+    assert saddle("keys", "revoke", "old laptop", "no such key") == 2
+    assert "no key is called 'no such key'" in capsys.readouterr().err
+    assert saddle("keys", "revoke", "old laptop", "--json") == 0
+    (revoked,) = json.loads(capsys.readouterr().out)
+    assert revoked["id"] == key.partition(".")[0]
+    with Client(client.http.address.url, key) as other, pytest.raises(Refused, match="valid key"):
+        other.http.get("/v1/me")
+    assert saddle("keys", "list") == 0
+    assert "old laptop" not in capsys.readouterr().out
+    assert saddle("keys", "list", "--all") == 0
+    assert "revoked" in capsys.readouterr().out
+
+
+def test_a_key_that_is_not_clear_and_the_one_in_use_stay(
+    saddle: Saddle, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twins = [client.create_key("twin") for _ in range(2)]
+    assert saddle("keys", "revoke", "twin") == 2
+    said = capsys.readouterr().err
+    assert "2 keys are called 'twin', so nothing was done" in said
+    assert all(twin.id in said for twin in twins)
+    (current,) = [each for each in client.api_keys() if each.current]
+    assert saddle("keys", "revoke", current.id) == 2
+    assert "create another one" in capsys.readouterr().err
+    assert saddle("keys", "revoke", twins[0].id[-8:], twins[1].id) == 0
+    for wrong in (["keys", "create"], ["keys", "create", "a", "b"], ["keys", "revoke"], ["keys", "list", "x"]):
+        assert saddle(*wrong) == 2
