@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-from service.settings import Settings
+from service.settings import SECRETS, Settings
 from worker.frames import Frames
 from worker.memory import oom_kills
 from worker.output import Output
@@ -19,7 +19,7 @@ from worker.pipe import read_frame, write_frame
 from worker.usage import Usage
 
 log = logging.getLogger(__name__)
-HIDDEN = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL", "AWS_")  # a trainer gets no credentials
+HIDDEN = (*(f"SADDLE_{name.upper()}" for name in SECRETS), "SADDLE_KEY", "AWS_")  # a trainer gets no credentials
 STACK_S = 0.5  # a healthy process writes its stack within milliseconds
 
 

@@ -24,7 +24,7 @@ from worker.channel import PARENT_GONE, Channel, take_over
 if TYPE_CHECKING:
     import torch
 
-SECRETS = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL", "AWS_")
+SECRETS = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL", "AWS_")  # once more, whoever started it
 PR_SET_PDEATHSIG = 1
 LOWEST = 19  # the priority of what runs only when nothing else wants to
 

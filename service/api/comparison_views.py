@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from service.api.confirmation_views import ConfirmationView
 from service.api.ranking_views import EffortView, Ranking, TargetView
@@ -12,6 +12,7 @@ from service.api.views import Json, Utc, View
 from service.errors import Problem
 from service.spec.component import Part
 from service.spec.experiment import Name
+from service.spec.text import normal
 
 Id = Annotated[str, Field(pattern="^(exp|run)_[0-9a-hjkmnp-tv-z]{26}$")]
 Axis = Literal["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"]
@@ -65,7 +66,7 @@ class Question(Part):
         "experiments is ranked by the one that did best",
     )
     figure: Literal["best", "last"] = Field("best", description="which value of a run is ranked")
-    baseline: Annotated[str, Field(max_length=300)] | None = Field(
+    baseline: Annotated[str, Field(max_length=300), AfterValidator(normal)] | None = Field(
         None, description="label of the group to hold the others against; null: the first of the ranking"
     )
     target: Target | None = None

@@ -29,11 +29,14 @@ def test_nothing_that_commands_a_terminal_is_left() -> None:
     shown = plain(hostile)
     assert shown == "a\\x1b[2J\\x9b31m\\x07\\x0d\\x0a\\x09\\u202eb\\u200b\\u2028\\udc80\\x7f"
     assert plain("Größe 学習 é") == "Größe 学習 é"
+    joined = "\U0001f469\u200d\U0001f4bb \u0645\u06cc\u200c\u062e \U0001fae8"
+    assert plain(joined) == joined, "what names may hold is shown"
 
 
 def test_widths_count_what_is_seen() -> None:
     assert width_of("学習") == 4
     assert width_of("e\u0301") == 1
+    assert width_of("\u0645\u06cc\u200c\u062e") == 3
     assert width_of("\x1b[31mred\x1b[0m") == 3
     assert fitted("学習する", 5) == "学習~"
     assert fitted("short", 5) == "short"

@@ -240,3 +240,21 @@ def test_workers_are_listed_with_what_they_run_on(see: See, trained: Trained) ->
     page = see("workers")
     expect(page.get_by_role("cell", name="w1")).to_be_visible()
     expect(page.get_by_text("Nothing waits.")).to_be_visible()
+
+
+def test_a_note_that_somebody_else_wrote_is_not_overwritten(see: See, stack: Stack) -> None:
+    at = f"/v1/experiments/{stack.post('/v1/experiments', SPEC | {'name': 'shared', 'steps': 1, 'epochs': None})['id']}"
+    page = see(at.removeprefix("/v1/").replace("experiments", "experiment"))
+    page.get_by_role("button", name="Name, tags, notes").click()
+    page.get_by_role("dialog").get_by_label("Notes").fill("mine")
+    assert stack.http.patch(at, json={"notes": "theirs"}).status_code == 200
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("changed since you read it")
+    assert stack.get(at)["notes"] == "theirs"
+    expect(page.get_by_role("dialog").get_by_label("Notes")).to_have_value("mine")
+    page.get_by_role("button", name="Leave it").click()
+    expect(page.locator(".notes")).to_have_text("theirs")
+    page.get_by_role("button", name="Name, tags, notes").click()
+    page.get_by_role("dialog").get_by_label("Notes").fill("both")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".notes")).to_have_text("both")
