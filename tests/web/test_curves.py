@@ -70,14 +70,55 @@ def test_a_rate_that_is_not_the_planned_one_is_told(page: Page, see: See, traine
     expect(page.get_by_text("at step 90 0.05 was planned and 0.06 applied")).to_be_visible()
 
 
-def test_ticks_of_a_logarithmic_axis_fit_whatever_the_range(see: See) -> None:
-    ticks = """async ([low, high]) => (await import("/page/lib/chart.js")).decades(low, high)"""
-    page = see("workers")
-    for low, high, most in ((-3.2, 36.0, 8), (-0.5, 0.9, 9), (-7.0, 1.0, 9), (3.0, 3.0, 0)):
-        found = page.evaluate(ticks, [low, high])
-        assert len(found) >= 1 if most else not found, (low, high)
-        assert len(found) <= most
-        assert all(low <= tick <= high for tick in found)
+LABELS = """async (ranges) => { // what is written on the axes of a chart of two points, both axes logarithmic
+    const { html, render } = await import("/page/lib/html.js");
+    const { Chart } = await import("/page/lib/chart.js");
+    const context = CanvasRenderingContext2D.prototype;
+    const { clearRect, fillText } = context;
+    const found = [];
+    for (const [[left, right], [low, high], height] of ranges) {
+        let written;
+        context.clearRect = function (...all) {
+            written = {x: [], y: []}; // it is drawn anew
+            return clearRect.apply(this, all);
+        };
+        context.fillText = function (text, ...rest) {
+            if (text) written[this.textAlign === "right" ? "y" : "x"].push(text);
+            return fillText.call(this, text, ...rest);
+        };
+        const node = document.createElement("div");
+        node.style.width = "460px";
+        document.body.append(node);
+        const line = {label: "loss", y: [low, high], colour: "#000", dash: []};
+        const logs = {logX: true, logY: true};
+        render(html`<${Chart} x=${[left, right]} lines=${[line]} ...${logs} height=${height} label="drawn"/>`, node);
+        await new Promise((go) => setTimeout(go, 40));
+        render(null, node);
+        node.remove();
+        found.push(written);
+    }
+    Object.assign(context, {clearRect, fillText});
+    return found;
+}"""
+RANGES = [  # x, y, height
+    ((1, 1_000), (1e-3, 10.0), 320),
+    ((12_340, 12_350), (2.1, 2.9), 150),
+    ((1, 2), (0.69312, 0.69318), 170),
+    ((5, 5.5), (5.0, 5.0), 180),
+    ((3, 9), (1e-300, 1e300), 180),
+    ((90, 110), (9.5, 10.5), 150),
+    ((1e6, 2e6), (1.2e308, 1.7e308), 180),
+    ((1e-5, 1e-1), (3e-9, 4e-9), 180),
+    ((999_999, 1_000_001), (0.5, 1.0 + 1e-9), 180),
+]
+
+
+def test_every_logarithmic_axis_has_two_labels_that_differ_whatever_the_range(see: See) -> None:
+    for drawn, asked in zip(see("workers").evaluate(LABELS, RANGES), RANGES, strict=True):
+        for axis in ("x", "y"):
+            assert len(set(drawn[axis])) >= 2, (asked, drawn)
+            assert len(set(drawn[axis])) == len(drawn[axis]), (asked, drawn)
+            assert len(drawn[axis]) <= 14, (asked, drawn)
 
 
 def test_a_form_tells_how_long_it_will_take(see: See, trained: Trained) -> None:

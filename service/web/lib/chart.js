@@ -1,6 +1,7 @@
 // Lines over a shared x with bands, marks on the axis and what is not finite; zooming is told to whoever shows the chart.
 import { html, useEffect, useRef, useState } from "./html.js";
 import { figure } from "./format.js";
+import { decades, labels, labelsOfPowers } from "./ticks.js";
 
 // Okabe & Ito 2008: told apart without colour vision, and each line has its own dashes too.
 export const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#7a7a7a"];
@@ -132,35 +133,23 @@ function drawMarks(chart, { marks = [], lines, logY }) {
   ctx.restore();
 }
 
-const MOST_TICKS = 7;
-
-// Exponents between two of them where ticks stand: as many powers of ten as have room; within two of them also twice and five times each.
-export function decades(low, high) {
-  if (!(high > low) || !Number.isFinite(low) || !Number.isFinite(high)) return [];
-  const [first, last] = [Math.floor(low), Math.ceil(high)];
-  const every = Math.max(1, Math.ceil((last - first) / MOST_TICKS));
-  const steps = last - first <= 2 ? [1, 2, 5] : [1];
-  const found = [];
-  for (let power = first; power <= last; power += every) for (const step of steps) found.push(power + Math.log10(step));
-  return found.filter((value) => value >= low && value <= high);
-}
-
-const power10 = (power) => (Number.isInteger(power) && (power > 5 || power < -4) ? `1e${power}` : figure(10 ** power, 3));
+// A logarithmic x ends where its points do, not at powers of ten that a zoomed window is far from.
+const whole = (_, low, high) => (low < high ? [low, high] : [low / 1.1, low * 1.1]);
 
 function optionsOf(props, node, latest) {
   const { lines, xLabel, logX, logY, height = 280 } = props;
   const { series, bands } = seriesOf(lines);
   const axis = { stroke: css("--ink"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid"), width: 1 } };
-  const values = (_, splits) => splits.map((value) => (value === null ? "" : figure(value, 3)));
+  const values = (_, splits) => labels(splits);
   const filter = (_, splits) => splits;
   const alongX = logX ? { filter, splits: (_, __, low, high) => decades(Math.log10(low), Math.log10(high)).map((power) => 10 ** power) } : {};
-  const alongY = logY ? { filter, splits: (_, __, low, high) => decades(low, high), values: (_, splits) => splits.map(power10) } : {};
+  const alongY = logY ? { filter, splits: (_, __, low, high) => decades(low, high), values: (_, splits) => labelsOfPowers(splits) } : {};
   return {
     width: node.clientWidth || 600,
     height,
     series,
     bands,
-    scales: { x: { time: false, distr: logX ? 3 : 1 }, y: reaching(props.levels, logY) },
+    scales: { x: { time: false, distr: logX ? 3 : 1, ...(logX ? { range: whole } : {}) }, y: reaching(props.levels, logY) },
     axes: [{ ...axis, size: 30, gap: 3, label: xLabel, labelSize: 16, labelGap: 0, labelFont: "12px system-ui, sans-serif", values, ...alongX }, { ...axis, size: 64, values, ...alongY }],
     legend: { show: false },
     cursor: { drag: { x: true, y: false }, points: { size: 6 }, focus: { prox: 24 } },
