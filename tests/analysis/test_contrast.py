@@ -75,7 +75,9 @@ def test_a_group_that_diverges_more_often_is_not_better_by_its_survivors() -> No
     assert against(stable, wild).verdict == "indistinguishable"
 
 
-@pytest.mark.parametrize(("kind", "trials", "seeds"), [("normal", 20, 5), ("uneven", 20, 3), ("skewed", 5, 5)])
+@pytest.mark.parametrize(
+    ("kind", "trials", "seeds"), [("normal", 20, 5), ("uneven", 20, 3), ("skewed", 5, 5), ("rounded", 20, 3)]
+)
 def test_a_winner_chosen_among_equal_trials_gets_a_verdict_in_at_most_one_of_twenty_cases(
     kind: str, trials: int, seeds: int
 ) -> None:
@@ -97,6 +99,18 @@ def test_only_the_choice_of_the_better_one_costs_it_its_verdict() -> None:
     (turned,) = contrasts(values, known, [(1, 0)], [(0, 1)], "min", [5, 1])
     assert (turned.verdict, turned.leads, turned.choices) == ("unconfirmed", False, 5)
     assert contrasts(values, known, [(0, 1)], [(0, 1)], "max", [5, 1])[0].verdict == "worse"
+
+
+def test_equal_differences_of_a_chosen_trial_prove_no_more_than_their_sign() -> None:
+    values = np.array([[0.25] * 8, [0.5] * 8])
+
+    def verdict(seeds: int, trials: list[int]) -> Contrast:
+        known = np.ones((2, seeds), dtype=bool)
+        return contrasts(values[:, :seeds], known, [(0, 1)], [(0, 1)], "min", trials)[0]
+
+    assert [verdict(seeds, [2, 1]).p_adjusted for seeds in (3, 8)] == [2 / 4, 2 / 128]
+    assert [verdict(seeds, [2, 1]).verdict for seeds in (3, 8)] == ["unconfirmed", "better"]
+    assert verdict(3, [1, 2]).verdict == "better"
 
 
 def test_how_often_chosen_trials_diverged_is_corrected_too() -> None:
