@@ -150,16 +150,8 @@ def confirmation_of(
     specs = {each.id: each for each in experiments.some(connection, principal, ids)}
     fresh_runs = runs.of_experiments(connection, ids)
     mine = {experiment_id: [run for run in fresh_runs if run.experiment_id == experiment_id] for experiment_id in ids}
-    told = [
-        Member(
-            each.label, [Trial(specs[each.experiment_id], list(filter(_counts, mine[each.experiment_id])), each.label)]
-        )
-        for each in stored
-    ]
-    baseline = question.baseline if question.baseline in [each.label for each in stored] else None
-    asked = _figures_alone(question).model_copy(update={"baseline": baseline})
-    evidence = gather(connection, asked, told)
-    ranking = rank(evidence, contestants(evidence))
+    trials = [Trial(specs[c.experiment_id], list(filter(_counts, mine[c.experiment_id])), c.label) for c in stored]
+    ranking = _ranking(connection, question, [Member(trial.label, [trial]) for trial in trials])
     views = [_contestant(each, mine[each.experiment_id]) for each in stored]
     done = all(run.state in TERMINAL for run in fresh_runs)
     return ConfirmationView(
@@ -172,6 +164,13 @@ def confirmation_of(
         ranking=ranking,
         created_at=stored[0].created_at,
     )
+
+
+def _ranking(connection: Connection, question: Question, groups: list[Member]) -> Ranking:
+    """The question asked again, of these groups alone."""
+    baseline = question.baseline if question.baseline in [group.label for group in groups] else None
+    evidence = gather(connection, _figures_alone(question).model_copy(update={"baseline": baseline}), groups)
+    return rank(evidence, contestants(evidence))
 
 
 def _came_to_result(run: StoredRun) -> bool:
