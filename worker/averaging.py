@@ -117,7 +117,7 @@ def measure_statistics(model: nn.Module, x: Table, rows: int) -> None:
         norm.train()
     with torch.no_grad():
         for batch in x.split(rows):
-            if len(batch) > 1 or x.dim() > 2:  # one number a channel has no variance
+            if len(batch) > 1:  # one row has no variance
                 model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

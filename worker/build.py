@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from service.errors import RunFailure
-from service.spec import grouping
+from service.spec import grouping, normalisation
 from service.spec.assign import Group, assign
 from service.spec.component import Component
 from service.spec.experiment import Experiment
@@ -46,6 +47,16 @@ def build(component: Component, *args: Any, **policy: Any) -> Any:
         if arguments[name] is not None:
             arguments[name] = torch.tensor(arguments[name])
     return resolve(component.target)(*args, **arguments, **policy)
+
+
+def refuse_single_rows(spec: Experiment, model: nn.Module) -> None:
+    """Raise where a library's model, whose layers nobody knew before, would normalise over a batch of one row."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, _BatchNorm):
+            named = f"{spec.model.kind}'s {name} ({type(layer).__name__})"
+            if problem := normalisation.single_row(spec, named):
+                raise RunFailure("spec_cannot_build", f"{problem.pointer}: {problem.detail}")
+            return
 
 
 def initialise(model: nn.Module, init: Init_) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from service.spec.experiment import Experiment
-from worker.build import build, build_optimizers
+from worker.build import build, build_optimizers, refuse_single_rows
 from worker.data.batches import Batches
 from worker.data.files import Files
 from worker.data.split import split
@@ -41,6 +41,8 @@ class Training:
         self.coarse = parts.coarse
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
         self.model: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs).to(device)
+        if spec.layout is None:
+            refuse_single_rows(spec, self.model)
         self.criterion: nn.Module = criterion_of(spec, device)
         self.optimizers = build_optimizers(spec, self.model, device)
         self.evaluations = 0  # gradients computed so far by an optimizer that asks for several an update

@@ -21,11 +21,11 @@ def epochs(steps: Steps, steps_per_epoch: int) -> Values:
     return np.asarray(steps / steps_per_epoch, dtype=np.float64)
 
 
-def samples(steps: Steps, rows_per_step: int, train_rows: int) -> Values:
+def samples(steps: Steps, rows_per_step: int, rows_per_epoch: int) -> Values:
     """Training rows seen; the last batch of an epoch holds what is left."""
-    steps_per_epoch = -(-train_rows // rows_per_step)
-    within = np.minimum(steps % steps_per_epoch * rows_per_step, train_rows)
-    return np.asarray(steps // steps_per_epoch * train_rows + within, dtype=np.float64)
+    steps_per_epoch = -(-rows_per_epoch // rows_per_step)
+    within = np.minimum(steps % steps_per_epoch * rows_per_step, rows_per_epoch)
+    return np.asarray(steps // steps_per_epoch * rows_per_epoch + within, dtype=np.float64)
 
 
 def gradient_evaluations(steps: Steps, counted: tuple[Steps, Values] | None) -> Values:

@@ -67,7 +67,7 @@ class Evidence:
         if x == "epoch":
             return axes.epochs(found.steps, specs.facts(spec).steps_per_epoch)
         if x == "samples":
-            return axes.samples(found.steps, specs.facts(spec).rows_per_step, specs.facts(spec).train_rows)
+            return axes.samples(found.steps, specs.facts(spec).rows_per_step, specs.facts(spec).rows_per_epoch)
         if x == "gradient_evaluations":
             counted = self.curves[run.id].get(COUNTED)
             return axes.gradient_evaluations(found.steps, (counted.steps, counted.values) if counted else None)

@@ -14,7 +14,7 @@ from service.spec.experiment import Experiment
 class SpecFacts:
     """What a comparison asks of a spec."""
 
-    train_rows: int
+    rows_per_epoch: int
     rows_per_step: int
     steps_per_epoch: int
     evaluation_every: int  # updates
@@ -36,4 +36,4 @@ def facts(stored: StoredExperiment) -> SpecFacts:
 @lru_cache(maxsize=4096)
 def _facts(known: _Known) -> SpecFacts:
     spec = Experiment.model_validate_json(dumps(known.spec))
-    return SpecFacts(spec.dataset.counts[0], spec.rows_per_step, spec.steps_per_epoch, spec.evaluation_every)
+    return SpecFacts(spec.rows_per_epoch, spec.rows_per_step, spec.steps_per_epoch, spec.evaluation_every)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from service.errors import Problem
-from service.spec import grouping, running
+from service.spec import grouping, normalisation, running
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASSES
 from service.spec.schedules import plateau_of
@@ -69,6 +69,10 @@ def _schedule(experiment: Experiment) -> Iterator[Problem]:
     if not schedule.watches:
         return
     pointer = f"/schedule{schedule.watching}"
+    if experiment.dataset.facts.task == "objective":
+        detail = "it listens to a validation part, and an objective has none: choose another schedule."
+        yield Problem(f"{pointer.removesuffix('watch')}kind", "contradiction", detail)
+        return
     if experiment.dataset.validation == 0:
         detail = f"{schedule.watches} is never measured: /dataset/validation is 0, and must be above it."
         yield Problem(pointer, "contradiction", detail)
@@ -99,15 +103,14 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
             f'the training part of /dataset has {train} rows: use at most that, or "full".',
             limit=train,
         )
-    task_problems = experiment.model.task_problems(facts.task, facts.vocabulary)
-    yield from (problem.under("/model") for problem in task_problems)
-    shape_problems = list(experiment.model.shape_problems(facts.shape, experiment.outputs))
-    yield from (problem.under("/model") for problem in shape_problems)
-    yield from grouping.problems(experiment, None if shape_problems else experiment.layout)
-    if not shape_problems:
+    misfits = experiment.misfits()
+    yield from (problem.under("/model") for problem in misfits)
+    yield from grouping.problems(experiment, None if misfits else experiment.layout)
+    if not misfits:
         yield from _ends(experiment)
+        yield from normalisation.problems(experiment)
         yield from (problem.under("/model") for problem in experiment.model.init.misfits(experiment.layout))
-    parameters = None if shape_problems else experiment.parameters
+    parameters = None if misfits else experiment.parameters
     if parameters is not None and parameters > MAX_PARAMETERS:
         yield Problem(
             "/model",
@@ -115,7 +118,6 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
             f"{parameters} parameters; at most {MAX_PARAMETERS}.",
             limit=MAX_PARAMETERS,
         )
-    yield from _batch_norm(experiment)
 
 
 def _ends(experiment: Experiment) -> Iterator[Problem]:
@@ -125,25 +127,6 @@ def _ends(experiment: Experiment) -> Iterator[Problem]:
     if leaves:
         found = experiment.loss.end_misfits(leaves[-1].module, outputs)
         yield from (problem.under("/loss") for problem in found)
-
-
-def _batch_norm(experiment: Experiment) -> Iterator[Problem]:
-    """Batch normalisation cannot train on a batch of one row; the last batch of an epoch counts too."""
-    if getattr(experiment.model, "norm", "none") != "batch":
-        return
-    rest = experiment.dataset.counts[0] % experiment.rows_per_step
-    pieces = experiment.accumulate
-    if pieces > 1 and (experiment.rows_per_step < 2 * pieces or 0 < rest < 2 * pieces):
-        detail = "/model/norm batch needs at least 2 rows in every piece of every batch: take fewer pieces."
-        yield Problem("/accumulate", "contradiction", detail)
-    elif experiment.rows_per_step == 1 or rest == 1:
-        yield Problem(
-            "/batch_size",
-            "contradiction",
-            "/model/norm batch needs at least 2 rows in every batch; here the "
-            + ("batch" if experiment.rows_per_step == 1 else "last batch of an epoch")
-            + " has 1: choose another batch_size.",
-        )
 
 
 def _seeds(experiment: Experiment) -> Iterator[Problem]:

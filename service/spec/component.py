@@ -1,7 +1,7 @@
 """A component: one choosable part, a member of a union told apart by `kind`."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,14 @@ Epsilon = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=10**8)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
+
+
+class Default(NamedTuple):
+    """What a field becomes that was left out, where its usual default does not fit the rest, and why."""
+
+    field: str
+    value: Any
+    why: str
 
 
 class Part(BaseModel):

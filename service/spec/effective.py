@@ -89,9 +89,9 @@ def _decay(experiment: Experiment) -> dict[str, Any] | None:
 
 def _rows(experiment: Experiment) -> dict[str, Any]:
     """Rows of an update, of a piece of it, and of the last batch of an epoch."""
-    rows, train = experiment.rows_per_step, experiment.dataset.counts[0]
+    rows, seen = experiment.rows_per_step, experiment.rows_per_epoch
     largest_piece = -(-rows // min(experiment.accumulate, rows))
-    return {"update": rows, "piece": largest_piece, "last_update_of_epoch": train % rows or rows}
+    return {"update": rows, "piece": largest_piece, "last_update_of_epoch": seen % rows or rows}
 
 
 def _average(experiment: Experiment) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from service.errors import Problem
 from service.spec.component import Count, Part
 from service.spec.datasets import Dataset
 from service.spec.groups import Rule
@@ -28,7 +29,7 @@ UNHASHED = {
     "probes",  # they watch
 }
 LATER = {  # not hashed at their default: a spec from before there were these keeps its hash
-    *("accumulate", "precision", "average", "stop", "compile"),
+    *("accumulate", "precision", "average", "stop", "compile", "drop_last"),
     *("groups", "no_decay", "layer_decay"),
 }
 LATER_OF_DATASETS: dict[str, Any] = {"shuffled_targets": 0.0, "missing": "refuse"}  # the same, of a part
@@ -85,10 +86,15 @@ class Experiment(Part):
     )
     schedule: Schedule = Constant()
     schedule_unit: Literal["step", "epoch"] = Field("step", description="what the schedule counts")
-    batch_size: Annotated[int, Field(ge=1, le=10**7)] | Literal["full"] = 32
+    batch_size: Annotated[int, Field(ge=1, le=10**7)] | Literal["full"] = Field(
+        32, description='rows of an update; left out where 32 do not fit: what fits, as "full" for fewer rows'
+    )
     steps: Count | None = None
     epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
     shuffle: bool = True
+    drop_last: bool = Field(
+        False, description="leave out the last batch of an epoch where it is smaller; shuffled, other rows each time"
+    )
     clip: Clip | None = None
     evaluate: Evaluation = Evaluation()
     checkpoint: Checkpointing = Checkpointing()
@@ -136,9 +142,21 @@ class Experiment(Part):
         return train if self.batch_size == "full" else min(self.batch_size, train)
 
     @property
+    def rows_per_epoch(self) -> int:
+        """Training rows that an epoch sees: all, or what full batches hold."""
+        train = self.dataset.counts[0]
+        return train - train % self.rows_per_step if self.drop_last else train
+
+    @property
     def steps_per_epoch(self) -> int:
-        """Updates until every training row was seen once; the last batch may be smaller."""
-        return -(-self.dataset.counts[0] // self.rows_per_step)
+        """Updates of an epoch; the last batch may be smaller, unless it is dropped."""
+        return -(-self.rows_per_epoch // self.rows_per_step)
+
+    @property
+    def smallest_batch(self) -> int:
+        """Rows of the smallest batch of the run, which is the last one of an epoch if the run gets there."""
+        rest = self.rows_per_epoch % self.rows_per_step
+        return rest if rest and self.total_steps >= self.steps_per_epoch else self.rows_per_step
 
     @property
     def evaluation_every(self) -> int:
@@ -154,6 +172,12 @@ class Experiment(Part):
     def parameters(self) -> int | None:
         """Trainable numbers of the model; None: only the library that has the model knows."""
         return self.model.parameters(self.dataset.facts.shape, self.outputs)
+
+    def misfits(self) -> list[Problem]:
+        """Why the model does not fit the rows; only one that fits has leaves and a layout."""
+        facts = self.dataset.facts
+        found = [*self.model.task_problems(facts.task, facts.vocabulary)]
+        return [*found, *self.model.shape_problems(facts.shape, self.outputs)]
 
     @property
     def layout(self) -> tuple[Parameter, ...] | None:

@@ -143,7 +143,7 @@ def _optimizer_warnings(experiment: Experiment) -> Iterator[Problem]:
     owners += [(f"/groups/{i}/optimizer", rule.optimizer) for i, rule in enumerate(experiment.groups) if rule.optimizer]
     for pointer, optimizer in owners:
         yield from (problem.under(pointer) for problem in optimizer.oddities())
-        if optimizer.whole_batches and experiment.steps_per_epoch > 1:
+        if optimizer.whole_batches and experiment.rows_per_step < experiment.dataset.counts[0]:
             detail = f'{optimizer.kind} is for whole batches: {optimizer.whole_batches}; set /batch_size to "full".'
             yield Problem(f"{pointer}/kind", "noisy_gradient", detail)
         if optimizer.keeps_rate and experiment.schedule.kind != "constant":

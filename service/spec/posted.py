@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from service.errors import Invalid, Problem
-from service.spec import checks
+from service.spec import checks, defaults
 from service.spec.aliases import translate
 from service.spec.document import validate
 from service.spec.experiment import Experiment
@@ -37,22 +37,13 @@ def read(
     found = list(translation.problems)
     try:
         document = merge(base, translation.document) if base else translation.document
-        spec, filled = with_vocabulary(resolve(validate(Experiment, document)))
+        spec, filled = defaults.fit(resolve(validate(Experiment, document)))
         found += map(translation.point_back, checks.problems(spec))
     except Invalid as error:
         raise Invalid.of([*found, *map(translation.point_back, error.problems)]) from None
     if found:
         raise Invalid.of(found)
     return Posted(spec, [*translation.notes, *filled])
-
-
-def with_vocabulary(spec: Experiment) -> tuple[Experiment, list[Problem]]:
-    """A model of sequences that was given no vocabulary has that of the text it reads, and a note says so."""
-    model, tokens = spec.model, spec.dataset.facts.vocabulary
-    if not tokens or getattr(model, "vocabulary", tokens) is not None:
-        return spec, []
-    note = Problem("/model/vocabulary", "filled", f"{tokens}, as many tokens as /dataset has.")
-    return spec.model_copy(update={"model": model.model_copy(update={"vocabulary": tokens})}), [note]
 
 
 def warnings(posted: Posted) -> list[Problem]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from service.errors import Problem
+from service.spec import normalisation
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASSES
 from service.spec.mechanics import SWA, Own
@@ -100,7 +101,9 @@ def _measured(experiment: Experiment, pointer: str, series: str) -> Iterator[Pro
     """A series that somebody watches must come about."""
     if series.startswith("average/") and experiment.average is None:
         yield Problem(pointer, "contradiction", f"{series} is never measured: /average is null.")
-    if series != "loss" and experiment.dataset.validation == 0:
+    if series != "loss" and experiment.dataset.facts.task == "objective":
+        yield Problem(pointer, "contradiction", f"{series} is never measured: an objective has no validation part.")
+    elif series != "loss" and experiment.dataset.validation == 0:
         detail = f"{series} is never measured: /dataset/validation is 0, and must be above it."
         yield Problem(pointer, "contradiction", detail)
     if series.endswith("accuracy") and experiment.dataset.facts.task not in CLASSES:
@@ -127,8 +130,8 @@ def _probes(experiment: Experiment) -> Iterator[Problem]:
 def warnings(experiment: Experiment) -> Iterator[Problem]:
     """What is allowed and probably not meant."""
     stop, evaluations = experiment.stop, -(-experiment.total_steps // experiment.evaluation_every)
-    if experiment.accumulate > 1 and getattr(experiment.model, "norm", "none") == "batch":
-        detail = "/model/norm batch normalises each piece by itself: the step is not that of the whole batch."
+    if experiment.accumulate > 1 and normalisation.of_batches(experiment):
+        detail = "the batch normalisation of /model sees each piece by itself: the step is not the whole batch's."
         yield Problem("/accumulate", "not_the_same_step", detail)
     if stop is not None and stop.patience is not None and stop.patience.evaluations >= evaluations:
         detail = f"the run has {evaluations} evaluations: too few for this rule to hold."
@@ -136,6 +139,10 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     if stop is not None and stop.seconds is not None:
         detail = "the length of the run depends on the machine: two runs of one seed may end at different steps."
         yield Problem("/stop/seconds", "not_reproducible", detail)
+    left_out = experiment.dataset.counts[0] - experiment.rows_per_epoch
+    if left_out and not experiment.shuffle:
+        detail = f"/shuffle is false, so the last {left_out} training rows are left out of every epoch."
+        yield Problem("/drop_last", "never_seen", detail)
     best = experiment.checkpoint.best
     if best is not None and (best.mode == "min") != best.series.endswith("loss"):
         yield Problem("/checkpoint/best/mode", "probably_reversed", f"{best.series} is better the other way round.")

@@ -19,6 +19,9 @@ PLAIN: dict[str, Any] = {
 }
 NAN, INF = float("nan"), float("inf")
 CYCLIC = {"kind": "cyclic", "base_lr": 0.1, "max_lr": 0.5}
+LINEAR = {"layer": "Linear", "out_features": 3}
+LISTED = {"kind": "sequential", "layers": [{"layer": "Linear", "out_features": 8}, {"layer": "BatchNorm1d"}, LINEAR]}
+SINGLE = [{"layer": "Linear", "out_features": 8}, {"layer": "GroupNorm", "num_groups": 8}, LINEAR]
 PARTS = [{"kind": "constant"}, {"kind": "constant"}, {"kind": "constant"}]
 
 
@@ -167,7 +170,17 @@ PAIRS: list[tuple[dict[str, Any], str, str]] = [
     ({"batch_size": 500}, "/batch_size", "/dataset"),
     ({"batch_size": 1, "model": {"kind": "mlp", "norm": "batch"}}, "/batch_size", "/model/norm"),
     ({"accumulate": 4, "batch_size": 6, "model": {"kind": "mlp", "norm": "batch"}}, "/accumulate", "/model/norm"),
-    ({"accumulate": 33}, "/accumulate", "/batch_size"),
+    ({"batch_size": 1, "model": LISTED}, "/batch_size", "/model/layers/1 (BatchNorm1d)"),
+    ({"batch_size": 17, "model": LISTED}, "/batch_size", "set /drop_last to true"),  # 120 rows: the last batch has 1
+    ({"batch_size": 17, "accumulate": 2, "model": LISTED}, "/accumulate", "set /drop_last to true"),
+    (
+        {"batch_size": 1, "dataset": {"kind": "digits"}, "model": {"kind": "resnet"}},
+        "/batch_size",
+        "/model (BatchNorm2d)",
+    ),
+    ({"model": {"kind": "mlp", "hidden": [8, 1], "norm": "layer"}}, "/model/norm", "LayerNorm gets a single value"),
+    ({"model": {"kind": "sequential", "layers": SINGLE}}, "/model/layers/1", "GroupNorm gets a single value"),
+    ({"accumulate": 33, "batch_size": 32}, "/accumulate", "/batch_size"),
     (optimizer("lbfgs", line_search_fn="strong_wolfe") | {"precision": "fp16"}, "/precision", "/optimizer/kind"),
     ({"clip": {"norm": 1, "value": 1}}, "/clip", "norm and value"),
     ({"clip": {}}, "/clip", "norm and value"),
@@ -181,7 +194,7 @@ PAIRS: list[tuple[dict[str, Any], str, str]] = [
         "/average",
     ),
     (
-        {"stop": {"patience": {"evaluations": 3}}, "dataset": {"kind": "iris", "validation": 0}},
+        {"stop": {"patience": {"evaluations": 3, "series": "val/loss"}}, "dataset": {"kind": "iris", "validation": 0}},
         "/stop/patience/series",
         "/dataset/validation",
     ),

@@ -106,7 +106,7 @@ SCHEDULES: list[Document] = [
 ]
 MECHANICS: list[Document] = [
     {},
-    {"clip": {"norm": 0.1}},
+    {"clip": {"norm": 0.1}, "drop_last": True},
     {"average": {"kind": "ema", "decay": 0.9}},
     {"precision": "bf16"},
     {"accumulate": 3, "clip": {"value": 0.01}},

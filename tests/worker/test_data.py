@@ -201,6 +201,15 @@ def test_a_full_batch_is_the_same_memory_at_every_step() -> None:
     assert {made.batch(step)[0].data_ptr() for step in (1, 2, 50)} == {made.x.data_ptr()}
 
 
+def test_without_its_last_batch_an_epoch_has_full_ones_of_other_rows_each_time() -> None:
+    made = batches(drop_last=True)
+    for epoch in range(3):
+        seen = torch.cat([made.batch(epoch * 3 + k)[1] for k in (1, 2, 3)])
+        assert torch.equal(seen, order(4, epoch, 10)[:9])
+        assert torch.equal(seen, torch.cat([made.numbers(epoch * 3 + k) for k in (1, 2, 3)]))
+    assert torch.equal(made.again().batch(7)[1], made.batch(7)[1])
+
+
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_answers_dealt_out_anew_are_the_same_answers_on_other_rows(share: float) -> None:
     rows = np.arange(2000)

@@ -1,5 +1,6 @@
 """Step mechanics against the arithmetic they stand for, and over a checkpoint to the last bit."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,16 @@ def test_statistics_measured_anew_are_torchs_update_bn() -> None:
     assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True))
     assert ours[1].momentum == 0.3
     assert not ours[1].training
+
+
+def test_statistics_are_measured_without_a_batch_of_one_row_whatever_its_shape() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(9, 1, 2, 2)
+    ours = nn.Sequential(nn.Conv2d(1, 3, 2), nn.BatchNorm2d(3))
+    first = copy.deepcopy(ours)
+    measure_statistics(ours, x, 8)
+    measure_statistics(first, x[:8], 8)
+    assert torch.equal(ours[1].running_var, first[1].running_var)
 
 
 def test_an_average_without_its_own_statistics_would_be_wrong(experiment: Any, monkeypatch: pytest.MonkeyPatch) -> None:

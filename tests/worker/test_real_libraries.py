@@ -13,6 +13,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
+from service.errors import RunFailure
 from service.spec.models import Model
 from worker.build import build
 from worker.loop import prepare, train
@@ -64,6 +65,17 @@ def test_a_model_of_timm_is_timms_with_the_images_channels(name: str) -> None:
     theirs = timm.create_model(name, pretrained=False, num_classes=5, in_chans=1).eval()
     x = torch.randn(2, 1, 64, 64)
     assert torch.equal(ours(x), theirs(x))
+
+
+def test_a_batch_of_one_row_is_refused_in_a_model_that_only_its_library_knows(experiment: Any) -> None:
+    model = {"kind": "timm", "name": "resnet10t"}
+    changes = {"dataset": {"kind": "digits"}, "model": model, "batch_size": 3}  # 1,438 rows: the last batch has 1
+    with pytest.raises(
+        RunFailure, match=r"/batch_size.*timm's .*BatchNorm.*2d.*the last one.*has 1.*drop_last"
+    ) as caught:
+        prepare(experiment(epochs=1, **changes), 0, CPU)
+    assert caught.value.kind == "spec_cannot_build"
+    assert prepare(experiment(epochs=1, drop_last=True, **changes), 0, CPU).spec.total_steps == 479
 
 
 def test_a_model_of_timm_trains_on_digits_with_groups_by_torchs_names(experiment: Any) -> None:

@@ -21,18 +21,32 @@ def order(seed: int, epoch: int, n: int) -> Tensor:
 class Batches:
     """The training part, x (N, *shape) and y (N, ...), on the device or mapped, given out by the step."""
 
-    def __init__(self, x: Table, y: Table, rows: int, seed: int, shuffle: bool = True, whole: bool = False) -> None:
+    def __init__(
+        self,
+        x: Table,
+        y: Table,
+        rows: int,
+        seed: int,
+        shuffle: bool = True,
+        whole: bool = False,
+        drop_last: bool = False,
+    ) -> None:
         self.x, self.y = x, y
         self.rows, self.seed, self.shuffle = rows, seed, shuffle
         self.whole = whole  # every update sees the same tensors: nothing is drawn, nothing copied
-        self.per_epoch = -(-len(x) // rows)
+        self.drop_last = drop_last  # an epoch has full batches only
+        self.per_epoch = len(x) // rows if drop_last else -(-len(x) // rows)
         self._epoch = -1
         self._cut: tuple[Tensor, ...] = ()  # the epoch's order, one piece a batch
 
     @classmethod
     def of(cls, spec: Experiment, x: Table, y: Table, seed: int) -> "Batches":
         """The batches of one run of `spec`."""
-        return cls(x, y, spec.rows_per_step, seed, spec.shuffle, spec.batch_size == "full")
+        return cls(x, y, spec.rows_per_step, seed, spec.shuffle, spec.batch_size == "full", spec.drop_last)
+
+    def again(self) -> "Batches":
+        """The same batches of the same rows, with a place of its own."""
+        return Batches(self.x, self.y, self.rows, self.seed, self.shuffle, self.whole, self.drop_last)
 
     def batch(self, step: int) -> Batch:
         """The rows of update `step`, which counts from 1; the last batch of an epoch may be smaller."""

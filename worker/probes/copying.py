@@ -24,7 +24,7 @@ def copy_of(training: Subject, rows: Batches | None = None) -> Subject:
         other.model = rebuilt(training)
     other.criterion = criterion_of(spec, training.device)
     other.optimizers = build_optimizers(spec, other.model, training.device)
-    other.batches = Batches(given.x, given.y, given.rows, given.seed, given.shuffle, given.whole)
+    other.batches = given.again()
     other.rates = Rates(spec, other.optimizers)
     other.mechanics = Mechanics(spec, other.model, other.criterion, other.optimizers, other.batches, training.device)
     other.load(copy.deepcopy(training.state()))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Component
+from service.spec.component import Component, Default
 from service.spec.losses import Task
 
 Scaling = Literal["standardise", "minmax", "none"]
@@ -67,24 +67,39 @@ class Dataset_(Component):
         return 0
 
     @property
+    def dealt(self) -> int:
+        """Rows that are dealt out to the parts."""
+        return self.facts.rows - self.apart
+
+    @property
     def counts(self) -> tuple[int, int, int]:
         """Rows for training, validation and test."""
-        rows = self.facts.rows - self.apart
+        rows = self.dealt
         validation, test = round(rows * self.validation), round(rows * self.test)
         return rows - validation - test, validation, test + self.apart
+
+    def fitting(self, counts: bool) -> Iterator[Default]:
+        """Yield defaults that fit where the usual ones do not; `counts`: the loss is for counts."""
+        train, validation, _ = self.counts
+        classes, least = self.strata, max(self.strata, 2)
+        if 0 < validation < classes and validation + train >= classes + least and 2 * classes <= self.dealt:
+            why = f"{classes} rows: the least that has one of each of {classes} classes."
+            yield Default("validation", classes / self.dealt, why)
+        elif validation > 0 and (validation < classes or train < least):
+            yield Default("validation", 0.0, "0: there are too few rows to keep some apart.")
 
     def problems(self) -> Iterator[Problem]:
         """A stratified split needs a row of each class in each part."""
         train, validation, test = self.counts
-        held_out = (validation, test - self.apart)
         classes = self.strata
-        if classes and any(0 < count < classes for count in held_out):
-            yield Problem(
-                "/validation", "split_too_small", f"each part needs at least {classes} rows, one of each class."
-            )
+        for name, count in (("validation", validation), ("test", test - self.apart)):
+            if 0 < count < classes:
+                detail = f"each part needs at least {classes} rows, one of each class; this one has {count}."
+                yield Problem(f"/{name}", "split_too_small", detail)
         if train < max(classes, 2):
+            name = "validation" if self.validation else "test"
             detail = f"validation and test leave fewer than {max(classes, 2)} rows to train on."
-            yield Problem("/validation", "split_too_large", detail)
+            yield Problem(f"/{name}", "split_too_large", detail)
 
 
 class Table_(Dataset_):
@@ -101,6 +116,12 @@ class Regression_(Table_):
     """Rows with a value to predict."""
 
     target_scaling: Scaling = Field("standardise", description=f"of the value to predict, {SCALING}")
+
+    def fitting(self, counts: bool) -> Iterator[Default]:
+        """Counts are predicted as they are."""
+        yield from super().fitting(counts)
+        if counts:
+            yield Default("target_scaling", "none", "none: /loss is for counts, and scaled values are none.")
 
 
 def too_many_cells(rows: int, features: int) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
+from service.spec.component import Default
 from service.spec.datasets.base import (
     DataSeed,
     Facts,
@@ -75,6 +76,11 @@ class Blobs(Table_):
         """Rows in equal shares."""
         return Facts(self.rows, (self.features,), "classification", self.classes)
 
+    def fitting(self, counts: bool) -> Iterator[Default]:
+        """Yield rows for every class."""
+        yield from _rows_for(self, self.classes)
+        yield from super().fitting(counts)
+
     def problems(self) -> Iterator[Problem]:
         """Three rows of each class, and what fits in memory."""
         yield from super().problems()
@@ -103,6 +109,16 @@ class Classification(Table_):
     def facts(self) -> Facts:
         """Classes in about equal shares."""
         return Facts(self.rows, (self.features,), "classification", self.classes)
+
+    def fitting(self, counts: bool) -> Iterator[Default]:
+        """Yield rows for every cluster, and features that add up."""
+        clusters = self.classes * self.clusters
+        yield from _rows_for(self, 2 * clusters)
+        informative = max(self.informative, math.ceil(math.log2(clusters)))
+        yield Default("informative", informative, f"{informative}: /classes x /clusters are {clusters} corners.")
+        features = max(self.features, self.informative + self.redundant)
+        yield Default("features", features, f"{features}: /informative and /redundant need as many.")
+        yield from super().fitting(counts)
 
     def problems(self) -> Iterator[Problem]:
         """Features must add up, and each cluster needs a corner of its own."""
@@ -137,6 +153,12 @@ class Regression(Regression_):
     def facts(self) -> Facts:
         """One value a row."""
         return Facts(self.rows, (self.features,), "regression")
+
+    def fitting(self, counts: bool) -> Iterator[Default]:
+        """Yield no more informative features than there are."""
+        informative = min(self.informative, self.features)
+        yield Default("informative", informative, f"{informative}: there are no more /features.")
+        yield from super().fitting(counts)
 
     def problems(self) -> Iterator[Problem]:
         """No more informative features or directions than features."""
@@ -234,6 +256,11 @@ class SCurve(Regression_):
     def facts(self) -> Facts:
         """Points of space."""
         return Facts(self.rows, (3,), "regression")
+
+
+def _rows_for(dataset: Blobs | Classification, groups: int) -> Iterator[Default]:
+    rows = max(dataset.rows, 3 * groups)
+    yield Default("rows", rows, f"{rows}: three for each of {groups} groups.")
 
 
 def _too_few(rows: int, groups: int) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from service.errors import Problem
-from service.spec.component import Component
+from service.spec.component import Component, Default
 from service.spec.inits import Init, TorchDefault
 from service.spec.layout import Parameter
 from service.spec.models.leaf import Leaf, kept
@@ -40,6 +40,10 @@ class Model_(Component):
     def problems(self) -> Iterator[Problem]:
         """Those of the initialisation."""
         yield from (problem.under("/init") for problem in self.init.problems())
+
+    def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+        """Yield defaults that fit rows of this shape and this task where the usual ones do not."""
+        yield from ()
 
     def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
         """What does not fit what is asked of the rows; `vocabulary` is above 0 where they are token ids."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Share, Width
+from service.spec.component import Default, Share, Width
 from service.spec.models.base import Model_
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, dropout, numbered, scaling
 
@@ -29,6 +29,29 @@ class CNN_(Model_):
     def images(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """A row as channels and positions."""
         return shape
+
+    def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+        """Yield groups that divide the channels, and poolings that leave something of the image."""
+        if self.norm == "group":
+            groups = math.gcd(self.groups, *self.channels)
+            yield Default("groups", groups, f"{groups}: a divisor of every entry of /channels.")
+        if len(shape) not in self.ranks or not self._vanishes(shape):
+            return
+        if "pool" not in self.model_fields_set:
+            yield Default("pool", 1, f"1: {len(self.channels)} poolings would leave too little of {list(shape)}.")
+            return
+        for count in range(len(self.channels) - 1, 0, -1):
+            fewer = self.model_copy(update={"channels": self.channels[:count]})
+            if not fewer._vanishes(shape):
+                why = f"{list(fewer.channels)}: more poolings would leave too little of {list(shape)}."
+                yield Default("channels", fewer.channels, why)
+                return
+
+    def _vanishes(self, shape: tuple[int, ...]) -> bool:
+        """Whether pooling leaves nothing, or a single position to normalise over."""
+        sizes = self.sizes(shape)
+        least = 2 if self.norm == "instance" else 1
+        return min(sizes[-1]) < 1 or any(math.prod(size) < least for size in sizes[::2])
 
     def problems(self) -> Iterator[Problem]:
         """Groups are of equal size."""
@@ -57,7 +80,9 @@ class CNN_(Model_):
         if min(sizes[-1]) < 1:
             size = " x ".join(str(n) for n in self.images(shape)[1:])
             detail = f"{len(self.channels)} poolings by {self.pool} leave nothing of {size}: fewer channels or pool 1."
-            yield Problem("/channels", "image_too_small", detail)
+            given = self.model_fields_set
+            name = "pool" if "pool" in given and "channels" not in given else "channels"
+            yield Problem(f"/{name}", "image_too_small", detail)
         elif self.norm == "instance" and any(math.prod(size) < 2 for size in sizes[::2]):
             detail = "instance normalisation needs at least 2 positions, and pooling leaves 1: use layer, or pool less."
             yield Problem("/norm", "image_too_small", detail)
@@ -79,7 +104,8 @@ class CNN_(Model_):
         rank = len(full)
         yield convolution("", planes, count, (self.kernel_size,) * rank, full, depth)
         if self.norm != "none":
-            yield scaling("", norm_class(self.norm, rank), count, (count, *full), depth)
+            groups = self.groups if self.norm == "group" else 1
+            yield scaling("", norm_class(self.norm, rank), count, (count, *full), depth, groups)
         yield Leaf("", ACTIVATIONS[self.activation], (count, *full))
         if self.pool > 1:
             pooled = (count, *pooled)

@@ -53,6 +53,7 @@ class Leaf:
     depth: int = 0
     sparse: bool = False  # its gradient has only the rows that were looked up
     extra: int = 0  # numbers per row it keeps for the backward pass beside its input or output
+    together: int = 0  # values of one row that a normalisation takes together; of BatchNorm those of a channel
 
     def parameters(self) -> Iterator[Parameter]:
         """Its tensors under their full names."""
@@ -74,10 +75,20 @@ def convolution(
     return Leaf(name, f"Conv{len(kernel)}d", (count, *size), tuple(own), depth)
 
 
-def scaling(name: str, module: str, features: int, out: tuple[int, ...], depth: int) -> Leaf:
+def scaling(name: str, module: str, features: int, out: tuple[int, ...], depth: int, groups: int = 1) -> Leaf:
     """A normalisation with a scale per feature, and a shift unless it is RMSNorm."""
     names = ("weight",) if module == "RMSNorm" else ("weight", "bias")
-    return Leaf(name, module, out, tuple((each, (features,)) for each in names), depth)
+    own = tuple((each, (features,)) for each in names)
+    return Leaf(name, module, out, own, depth, together=together(module, out, groups))
+
+
+def together(module: str, out: tuple[int, ...], groups: int = 1) -> int:
+    """Return how many values of one row (`out`) a normalisation takes together; 0: it is none."""
+    if module == "GroupNorm":
+        return math.prod(out) // groups
+    if module in ("LayerNorm", "RMSNorm"):
+        return out[-1]
+    return math.prod(out[1:]) if "Norm" in module else 0
 
 
 def dropout(name: str, out: tuple[int, ...]) -> Leaf:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
+from service.spec.component import Default
 from service.spec.inits import TorchDefault
 from service.spec.models.base import Model_
 from service.spec.models.leaf import Leaf
@@ -54,6 +55,15 @@ class Quadratic(Objective_):
     kind: Literal["quadratic"] = "quadratic"
     eigenvalues: Point = (1.0, 10.0)
     start: Point = (1.0, 1.0)
+
+    def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+        """Yield the one of point and eigenvalues that was left out as long as the other."""
+        n = len(self.start if "start" in self.model_fields_set else self.eigenvalues)
+        if len(self.start) != n:
+            yield Default("start", (1.0,) * n, f"{n} ones, as many as /eigenvalues.")
+        elif len(self.eigenvalues) != n:
+            spread = tuple(10 ** (at / max(n - 1, 1)) for at in range(n))
+            yield Default("eigenvalues", spread, f"{n} from 1 to 10, as many as /start has coordinates.")
 
     def problems(self) -> Iterator[Problem]:
         """As many as the point has coordinates."""

@@ -1,11 +1,13 @@
 """A small residual network for images, as for CIFAR."""
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from service.errors import Problem
+from service.spec.component import Default
 from service.spec.models.base import Model_
 from service.spec.models.convolutional import Groups, norm_class
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, numbered, scaling
@@ -28,6 +30,12 @@ class ResNet(Model_):
     activation: Activation = "relu"
     norm: Literal["batch", "group", "none"] = "batch"
     groups: Groups = 4
+
+    def fitting(self, shape: Size, task: str, vocabulary: int) -> Iterator[Default]:
+        """Yield as many groups as divide the width."""
+        groups = math.gcd(self.groups, self.width)
+        if self.norm == "group":
+            yield Default("groups", groups, f"{groups}: a divisor of /width {self.width}.")
 
     def problems(self) -> Iterator[Problem]:
         """Groups are of equal size."""
@@ -68,4 +76,5 @@ class ResNet(Model_):
         """A convolution and its normalisation, whose shift stands for the convolution's bias."""
         yield convolution("", planes, count, (kernel, kernel), size, depth, bias=self.norm == "none")
         if self.norm != "none":
-            yield scaling("", norm_class(self.norm, 2), count, (count, *size), depth)
+            groups = self.groups if self.norm == "group" else 1
+            yield scaling("", norm_class(self.norm, 2), count, (count, *size), depth, groups)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Width
+from service.spec.component import Default, Width
 from service.spec.models.base import Model_
 
 Vocabulary = Annotated[
@@ -32,8 +32,23 @@ class SequenceModel_(Model_):
     outputs_at: Literal["last", "mean", "every"] = "last"
     ahead: ClassVar[tuple[str, bool]]  # the field that decides whether a position sees later ones, and its value if so
 
+    def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+        """Yield what a language needs: its vocabulary, and an answer at every position from what came before."""
+        yield from super().fitting(shape, task, vocabulary)
+        if vocabulary:
+            yield Default("vocabulary", vocabulary, f"{vocabulary}, as many tokens as /dataset has.")
+        if task == "language":
+            yield Default("outputs_at", "every", "every: /dataset is a language task.")
+        name, value = self.ahead
+        if self.outputs_at == "every" and getattr(self, name) is value:
+            why = f"{str(not value).lower()}: a position must not see the token that it has to predict."
+            yield Default(name, not value, why)
+
     def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
         """Tokens are embedded, numbers are not; a language is predicted at every position, from what came before."""
+        if task == "objective":
+            yield from super().task_problems(task, vocabulary)
+            return
         if vocabulary > (self.vocabulary or 0):
             detail = f"rows of /dataset are token ids below {vocabulary}: set this to {vocabulary}."
             yield Problem("/vocabulary", "contradiction", detail)

@@ -11,7 +11,7 @@ from service.spec.models.base import Model_
 from service.spec.models.layers import EmbeddingLayer, Layer, Layer_, Misfit, Shape
 from service.spec.models.layers.norms import LastNorm_
 from service.spec.models.layers.plain import ActivationLayer, Dropout, LinearLayer, PReLU, SoftmaxLayer
-from service.spec.models.leaf import Leaf
+from service.spec.models.leaf import Leaf, together
 
 
 class Sequential(Model_):
@@ -31,7 +31,11 @@ class Sequential(Model_):
             own = layer.own(given)
             depth += bool(own) and (len(own[0][1]) > 1 or depth < 0)  # a scale and a shift belong to the layer before
             extra = math.prod(shape) * {"Dropout": 1, "MaxPool1d": 2, "MaxPool2d": 2}.get(layer.layer, 0)
-            yield Leaf(str(at), layer.layer, shape, own, max(depth, 0), getattr(layer, "sparse", False), extra)
+            sparse, taken = (
+                getattr(layer, "sparse", False),
+                together(layer.layer, shape, getattr(layer, "num_groups", 1)),
+            )
+            yield Leaf(str(at), layer.layer, shape, own, max(depth, 0), sparse, extra, taken)
 
     def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
         """Token ids are embedded first, and nothing else is; a language is predicted at each position by itself."""

@@ -1,12 +1,13 @@
 """A small transformer: a classifier of sequences, or a causal language model."""
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Share
+from service.spec.component import Default, Share
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, dropout, scaling
 from service.spec.models.sequences import SequenceModel_, steps_of
 
@@ -30,6 +31,12 @@ class Transformer(SequenceModel_):
     dropout: Share = 0.0
     causal: bool = Field(False, description="a position sees itself and earlier ones only")
     tied: bool = Field(False, description="the output's weights are the embedding's (Press & Wolf 2017)")
+
+    def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+        """Yield as many heads as share the width evenly, too."""
+        yield from super().fitting(shape, task, vocabulary)
+        heads = math.gcd(self.heads, self.width)
+        yield Default("heads", heads, f"{heads}: a divisor of /width {self.width}.")
 
     def problems(self) -> Iterator[Problem]:
         """Heads share the width evenly; only what embeds and predicts the same tokens can be tied."""

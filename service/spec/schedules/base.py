@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Component
+from service.spec.component import Component, Default
 
 Factor = Annotated[float, Field(gt=0, le=1)]
 FactorOrZero = Annotated[float, Field(ge=0, le=1)]
@@ -66,6 +66,10 @@ class Schedule_(Component):
     def pure(self) -> bool:
         """Whether the rate is known before anything runs."""
         return not self.watches
+
+    def fitting(self) -> Iterator[Default]:
+        """Yield defaults that fit what was given where the usual ones do not."""
+        yield from ()
 
     def misfits(self, total: int) -> Iterator[Problem]:
         """What contradicts a run that is `total` long; pointers start at this part."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Beta, Count, Rate
+from service.spec.component import Beta, Count, Default, Rate
 from service.spec.schedules.base import Factor, Floor, Schedule_, Strategy, anneal, cut_short, ignored
 
 # torch's default is true, which gives an SGD without momentum one of 0.9 unasked
@@ -34,6 +34,10 @@ class Cyclic(Schedule_):
     cycle_momentum: Asked = False
     base_momentum: Beta = 0.8
     max_momentum: Beta = 0.9
+
+    def fitting(self) -> Iterator[Default]:
+        """Yield bounds of the momentum in the right order."""
+        yield from _fitting_momenta(self)
 
     def problems(self) -> Iterator[Problem]:
         """torch accepts bounds in the wrong order."""
@@ -103,6 +107,10 @@ class OneCycle(Schedule_):
     final_div_factor: Annotated[float, Field(gt=0, le=1e12)] = Field(1e4, description="first rate / last rate")
     three_phase: bool = Field(False, description="fall to the first rate before falling below it")
 
+    def fitting(self) -> Iterator[Default]:
+        """Yield bounds of the momentum in the right order."""
+        yield from _fitting_momenta(self)
+
     def problems(self) -> Iterator[Problem]:
         """Phases that do not fit, and a last rate above the peak."""
         if self.three_phase and self.pct_start > 0.5:
@@ -162,6 +170,14 @@ class OneCycle(Schedule_):
             yield ignored("max_lr", base)
         if self.total_steps is not None and self.total_steps > total:
             yield cut_short("total_steps", self.total_steps, total)
+
+
+def _fitting_momenta(schedule: Cyclic | OneCycle) -> Iterator[Default]:
+    low, high = schedule.base_momentum, schedule.max_momentum
+    if low > high and "base_momentum" in schedule.model_fields_set:
+        yield Default("max_momentum", low, f"{low}, as /base_momentum, which it must not be below.")
+    elif low > high:
+        yield Default("base_momentum", high, f"{high}, as /max_momentum, which it must not be above.")
 
 
 def _momenta(schedule: Cyclic | OneCycle) -> Iterator[Problem]:
