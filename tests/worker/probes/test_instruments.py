@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from worker.probes.line import Line
 from worker.probes.noise_scale import NoiseScale, measure
 from worker.probes.overfit_batch import OverfitBatch, least_loss
 from worker.probes.plane import Plane
-from worker.probes.range_test import RangeTest, suggestions
+from worker.probes.range_test import RangeTest, smoothed, suggestions
 from worker.probes.slice import Slice
 from worker.probes.spectral_density import SpectralDensity, quadrature
 from worker.probes.spectrum import Spectrum
@@ -185,8 +186,29 @@ def test_the_range_test_stops_where_the_loss_explodes_and_suggests_a_rate_that_t
     assert look.data["complete"] is False
     assert 1e-3 < look.data["steepest"] < look.data["stopped_at"]
     assert len(look.data["rates"]) == len(look.data["losses"]) == len(look.data["smoothed"])
-    assert suggestions([1e-3, 1e-2, 0.1, 1.0], [1.0, 2.0, 3.0, 4.0]) == (None, None)
-    assert suggestions([1e-3, 1e-2, 0.1, 1.0], [3.0, 2.9, 1.0, 8.0]) == (1e-2, 1e-2)
+    assert look.data["why"] == ""
+
+
+def suggested(losses: list[float], side: int = 0) -> tuple[float | None, float | None]:
+    """Of rates 1, 2, 3, ... with these losses."""
+    return suggestions([float(i) for i in range(1, len(losses) + 1)], losses, smoothed(losses, side))
+
+
+def test_a_rate_is_suggested_before_the_least_loss_and_none_where_the_loss_never_fell() -> None:
+    assert suggested([1.0, 2.0, 3.0, 4.0]) == (None, None)
+    assert suggested([3.0, 2.9, 1.0, 8.0]) == (2.0, 0.3)
+    assert suggested([3.0, 2.0, 9.0, 2.1, 8.0]) == (1.0, 0.2)  # the steepest fall of all lies behind the least loss
+    assert suggested([3.0, 2.9, 2.0, 1.0, math.inf]) == (3.0, 0.4)
+    falling = [max(0.2, 2.0 - 0.04 * i) + (0.0 if i < 60 else 0.3 * (i - 60)) for i in range(80)]
+    noise = random.Random(0)
+    steepest, tenth = suggested([each + 0.05 * noise.gauss(0, 1) for each in falling], side=4)
+    assert steepest is not None
+    assert tenth is not None
+    assert steepest < 10 * tenth < 64
+    noisy = [[1 + 0.3 * random.Random(seed * 1000 + i).gauss(0, 1) for i in range(100)] for seed in range(100)]
+    assert sum(suggested(each, side=5) != (None, None) for each in noisy) <= 10  # losses that are noise alone
+    rising = [1 + 0.01 * i + 0.05 * math.sin(i) for i in range(100)]
+    assert suggested(rising, side=5) == (None, None)
 
 
 def test_a_healthy_net_learns_one_batch_by_heart_and_a_frozen_one_does_not(trained: Any, component: Any) -> None:
