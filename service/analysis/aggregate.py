@@ -7,15 +7,13 @@ poison the mean nor vanish from the answer. Values are scaled by a power of two 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from service.analysis.arrays import Counts, Mask, Values, series
+from service.analysis.arrays import Counts, Mask, Values
 from service.analysis.student import t_quantile
 
-Direction = Literal["min", "max"]  # which way is better
 UPPER_TAIL = 0.975  # of a two-sided interval of 95 %
 
 
@@ -51,14 +49,6 @@ class Band:
     max: Values
     low: Values
     high: Values
-
-
-@dataclass(frozen=True)
-class Point:
-    """One value of a series."""
-
-    step: int
-    value: float
 
 
 def aggregate(values: npt.ArrayLike) -> Aggregate:
@@ -105,23 +95,6 @@ def aggregate_curves(y: Values, present: Mask | None = None) -> Band:
             low=np.ldexp(mean - half, exponent),
             high=np.ldexp(mean + half, exponent),
         )
-
-
-def best(steps: npt.ArrayLike, values: npt.ArrayLike, direction: Direction) -> Point | None:
-    """The best finite value and the first step that has it; None where there is none."""
-    at, what = series(steps, values)
-    finite = np.isfinite(what)
-    at, what = at[finite], what[finite]
-    if not len(at):
-        return None
-    where = what.argmin() if direction == "min" else what.argmax()
-    return Point(int(at[where]), float(what[where]))
-
-
-def last(steps: npt.ArrayLike, values: npt.ArrayLike) -> Point | None:
-    """The last value exactly, finite or not; None for an empty series."""
-    at, what = series(steps, values)
-    return Point(int(at[-1]), float(what[-1])) if len(at) else None
 
 
 def _mean(values: Values, finite: Mask, n: Counts) -> Values:

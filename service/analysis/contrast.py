@@ -16,11 +16,12 @@ from typing import Literal
 
 import numpy as np
 
-from service.analysis.aggregate import Aggregate, Direction, aggregate_many
+from service.analysis.aggregate import Aggregate, aggregate_many
 from service.analysis.arrays import Mask, Values
 from service.analysis.bootstrap import Interval, bootstrap_means
 from service.analysis.power import LEVEL, fresh_seeds, more_seeds
 from service.analysis.significance import fisher, holm, mean_and_deviation, t_tests
+from service.spec.measures import Direction
 
 Verdict = Literal["better", "worse", "unconfirmed", "indistinguishable", "not_comparable"]
 Pair = tuple[int, int]

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from service.analysis.aggregate import Direction
 from service.analysis.arrays import Values
+from service.spec.measures import Direction
 
 R_MAX = 4.0  # beyond this ratio a contestant earns nothing on a workload
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from service.spec.measures import Direction
+
 
 @dataclass(frozen=True)
 class Restarts:
-    """Of one final value a run, of which less is better; None where no value is finite."""
+    """Of one final value a run; None where no value is finite."""
 
     n: int  # finite values
     diverged: int  # the others
@@ -19,14 +21,16 @@ class Restarts:
     expected_best: tuple[float, ...]  # at k - 1: of k runs drawn from these n, without repetition
 
 
-def restarts(values: Sequence[float]) -> Restarts:
-    """Non-finite values are left out of every figure and counted."""
-    finite = sorted(value for value in values if math.isfinite(value))
+def restarts(values: Sequence[float], direction: Direction = "min") -> Restarts:
+    """Return the figures of the finite values; the others are counted."""
+    finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return Restarts(0, len(values), None, None, None, ())
     low, median, high = (float(each) for each in np.quantile(finite, (0.25, 0.5, 0.75)))
-    best_of = tuple(expected_best(finite, k) for k in range(1, len(finite) + 1))
-    return Restarts(len(finite), len(values) - len(finite), finite[0], median, (low, high), best_of)
+    sign = 1 if direction == "min" else -1
+    ordered = sorted(sign * value for value in finite)
+    best_of = tuple(sign * expected_best(ordered, k) for k in range(1, len(ordered) + 1))
+    return Restarts(len(finite), len(values) - len(finite), sign * ordered[0], median, (low, high), best_of)
 
 
 def expected_best(ordered: Sequence[float], k: int) -> float:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from service.analysis.aggregate import Direction
 from service.analysis.arrays import Values
+from service.spec.measures import Direction
 
 REACH = 31.6  # a decade and a half to each side of the best rate
 

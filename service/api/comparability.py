@@ -4,14 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from service.analysis.result import incomplete
 from service.api import specs
-from service.api.comparing import Evidence, better, ended_diverged, hardware
+from service.api.comparing import Evidence, hardware
 from service.api.comparison_views import Comparability, Mismatch
 from service.api.grouping import Member, Trial
 from service.api.views import Json
 from service.db.runs import StoredRun
 from service.lifecycle import TERMINAL, Relation
 from service.spec.experiment import data_identity
+from service.spec.measures import better
 
 Severity = Literal["fatal", "unfair", "noted"]
 SPLIT = ("validation", "test", "split_seed")
@@ -97,7 +99,7 @@ def comparability(evidence: Evidence) -> Comparability:
     members = evidence.members
     found = [
         Mismatch(aspect=each.name, severity=each.severity, detail=each.detail, values=values)
-        for each in aspects(evidence.question.series[0])
+        for each in aspects(evidence.ranked)
         if (values := _values(members, each)) is not None
     ]
     found += _of_runs(evidence)
@@ -141,7 +143,7 @@ def _of_runs(evidence: Evidence) -> list[Mismatch]:
         detail = "The groups were not tuned equally: more trials find better values by luck alone."
         found.append(_mismatch("tuning", "unfair", detail, trials))
     unfinished = [sum(is_unfinished(run) for run in member.runs) for member in members]
-    short = [sum(ended_short(run) for run in member.runs) for member in members]
+    short = [sum(ended_short(evidence, run) for run in member.runs) for member in members]
     details = []
     if any(unfinished):
         details.append(
@@ -181,9 +183,14 @@ def is_unfinished(run: StoredRun) -> bool:
     return run.step < run.total_steps and run.state not in TERMINAL
 
 
-def ended_short(run: StoredRun) -> bool:
+def ended_short(evidence: Evidence, run: StoredRun) -> bool:
     """Whether it ended before its schedule did; a run that diverged is counted as such."""
-    return run.step < run.total_steps and run.state in TERMINAL and not ended_diverged(run)
+    return run.step < run.total_steps and run.state in TERMINAL and not evidence.diverged(run)
+
+
+def is_incomplete(evidence: Evidence, run: StoredRun) -> bool:
+    """Return whether a run has no value for another reason than that it diverged."""
+    return incomplete(run) and not evidence.diverged(run)
 
 
 def warnings(evidence: Evidence, report: Comparability) -> list[str]:
@@ -192,8 +199,10 @@ def warnings(evidence: Evidence, report: Comparability) -> list[str]:
     runs = [run for member in evidence.members for run in member.runs]
     if open_runs := sum(run.state not in TERMINAL for run in runs):
         told.append(f"{open_runs} of the runs have not ended: figures will change.")
-    if diverged := sum(map(ended_diverged, runs)):
+    if diverged := sum(map(evidence.diverged, runs)):
         told.append(f"{diverged} of the runs diverged: they are counted, and in no mean.")
+    if lost := sum(is_incomplete(evidence, run) for run in runs):
+        told.append(f"{lost} of the runs failed or were cancelled: they have no value, and are in no mean.")
     joined = [run for run in runs if run.relation is Relation.RETRY and run.origin_step]
     if joined:
         first = joined[0]
@@ -202,7 +211,7 @@ def warnings(evidence: Evidence, report: Comparability) -> list[str]:
             f"before did up to there (of {first.id} the first {first.origin_step} steps)."
         )
     told += without_effect(evidence)
-    for name in evidence.question.series:
+    for name in evidence.series:
         without = [m.label for m in evidence.members if not any(name in evidence.summaries[run.id] for run in m.runs)]
         if without:
             told.append(f"Without any {name}: {', '.join(without[:10])}.")

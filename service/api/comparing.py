@@ -8,17 +8,19 @@ from service.analysis import align, axes
 from service.analysis.aggregate import aggregate_curves, aggregate_many
 from service.analysis.arrays import Values
 from service.analysis.bootstrap import bootstrap_means
+from service.analysis.result import diverged, run_result
 from service.analysis.smooth import smooth
 from service.api import specs
 from service.api.comparison_views import GroupSeries, Question
 from service.api.grouping import Member, Trial
-from service.api.statistics_views import CurveBand, Direction, Statistics
+from service.api.statistics_views import CurveBand, Statistics
 from service.db import conditions, curves, metrics
 from service.db.conditions import Conditions
 from service.db.metrics import Curve, Summary
 from service.db.runs import StoredRun
 from service.db.session import Connection
 from service.errors import Conflict
+from service.spec.measures import RANKED, RankedBy, better, default_figure, default_series
 
 COUNTED = "gradient_evaluations"  # the series of optimizers that search
 CLOCKS = ("wall_s", "device_s")
@@ -30,25 +32,42 @@ class Evidence:
     """What is stored of all runs of a question, read at once."""
 
     question: Question
+    series: tuple[str, ...]  # of the question; the first is ranked
     members: list[Member]
     summaries: Mapping[str, Mapping[str, Summary]]
     conditions: Mapping[str, Conditions]
     curves: Mapping[str, Mapping[str, Curve]]  # every point
     drawn: Mapping[str, Mapping[str, Curve]]  # what bands are made of: of long curves each bucket's last value
 
-    def value(self, run: StoredRun, series: str, figure: str) -> float | None:
+    @property
+    def ranked(self) -> str:
+        """The series that groups are ranked by."""
+        return self.series[0]
+
+    @property
+    def figure(self) -> RankedBy:
+        """The value of a run that is ranked."""
+        return self.question.figure or default_figure(self.ranked)
+
+    def value(self, run: StoredRun, series: str, figure: RankedBy) -> float | None:
         """The best or last value of a run; NaN where it diverged, None where there is none."""
-        summary = self.summaries[run.id].get(series)
-        if summary is None or not summary.n:
-            return None
-        if ended_diverged(run):
-            return math.nan
-        found = summary.last if figure == "last" else summary.min if better(series) == "min" else summary.max
-        return math.nan if found is None else found
+        found = run_result(run, self.summaries[run.id], series, figure)
+        return math.nan if found.outcome == "diverged" else found.value
 
     def diverged(self, run: StoredRun) -> bool:
-        """Failed as such, or some value is not finite."""
-        return ended_diverged(run) or any(summary.nonfinite for summary in self.summaries[run.id].values())
+        """Whether the run failed as such, or went on after a loss that was no number."""
+        return diverged(run, self.summaries[run.id])
+
+    @property
+    def stretch(self) -> tuple[int, int] | None:
+        """The first and last step that `last` of the ranked series is a mean over; None: it is one value."""
+        runs = [run for member in self.members for run in member.runs]
+        values = [self.summaries[run.id][self.ranked] for run in runs if self._speaks(run)]
+        ends = [(each.final_from, each.last_step) for each in values if each.final_from and each.last_step]
+        return (min(first for first, _ in ends), max(last for _, last in ends)) if ends else None
+
+    def _speaks(self, run: StoredRun) -> bool:
+        return run_result(run, self.summaries[run.id], self.ranked, "last").outcome == "value"
 
     def curve(self, run: StoredRun, trial: Trial, series: str) -> align.Curve | None:
         """A series on the axis of the question."""
@@ -77,16 +96,6 @@ class Evidence:
         return found.steps.astype("float64")
 
 
-def ended_diverged(run: StoredRun) -> bool:
-    """Whether the run failed because it diverged."""
-    return run.failure is not None and run.failure.get("code") == "diverged"
-
-
-def better(name: str) -> Direction:
-    """Accuracies should be high, everything else low."""
-    return "max" if "accuracy" in name else "min"
-
-
 def gather(connection: Connection, question: Question, members: list[Member]) -> Evidence:
     """Three statements, and one more where curves are wanted; `Conflict` for clocks of different hardware."""
     ids = [run.id for member in members for run in member.runs]
@@ -97,20 +106,32 @@ def gather(connection: Connection, question: Question, members: list[Member]) ->
             "ask for x step, epoch, samples or gradient_evaluations."
         )
     summaries = {run: {s.name: s for s in found} for run, found in metrics.summaries(connection, ids).items()}
-    names = list(question.series) if question.points is not None else []
-    drawn = _drawn(connection, question, summaries)
+    series = question.series or _measured(summaries)
+    names = list(series) if question.points is not None else []
+    drawn = _drawn(connection, question, series, summaries)
     if drawn is not None:
         names = []
     if question.target is not None:
-        names.append(question.target.series or question.series[0])
+        names.append(question.target.series or series[0])
     if names and question.x == "gradient_evaluations":
         names.append(COUNTED)
     exact = curves.read(connection, ids, names) if names else {run_id: {} for run_id in ids}
-    return Evidence(question, members, summaries, known, exact, exact if drawn is None else drawn)
+    ranked = {"series": series, "figure": question.figure or default_figure(series[0])}
+    question = question.model_copy(update=ranked)  # as a confirmation asks it of other runs
+    return Evidence(question, series, members, summaries, known, exact, exact if drawn is None else drawn)
+
+
+def _measured(summaries: Mapping[str, Mapping[str, Summary]]) -> tuple[str, ...]:
+    """Return the series that are ranked by default and that a run has measured, the default one first."""
+    names = {name for found in summaries.values() for name, each in found.items() if each.n}
+    return tuple(name for name in RANKED if name in names) or (default_series(names),)
 
 
 def _drawn(
-    connection: Connection, question: Question, summaries: Mapping[str, Mapping[str, Summary]]
+    connection: Connection,
+    question: Question,
+    series: Sequence[str],
+    summaries: Mapping[str, Mapping[str, Summary]],
 ) -> Mapping[str, Mapping[str, Curve]] | None:
     """Long curves from stored buckets, so that the time does not grow with the runs; None where every point is read.
 
@@ -118,7 +139,7 @@ def _drawn(
     """
     if question.points is None or question.smoothing or question.x == COUNTED:
         return None
-    wanted = [(run, s) for run, found in summaries.items() for s in found.values() if s.name in question.series and s.n]
+    wanted = [(run, s) for run, found in summaries.items() for s in found.values() if s.name in series and s.n]
     if max((s.n for _, s in wanted), default=0) < LONG * question.points:
         return None
     nothing: dict[str, dict[str, Curve]] = {run: {} for run in summaries}
@@ -146,7 +167,7 @@ def series_of(evidence: Evidence, name: str) -> list[GroupSeries]:
     ]
 
 
-def _values(evidence: Evidence, found: Sequence[StoredRun], name: str, figure: str) -> list[float]:
+def _values(evidence: Evidence, found: Sequence[StoredRun], name: str, figure: RankedBy) -> list[float]:
     values = (evidence.value(run, name, figure) for run in found)
     return [value for value in values if value is not None]
 

@@ -7,11 +7,12 @@ from pydantic import AfterValidator, Field
 
 from service.api.confirmation_views import ConfirmationView
 from service.api.ranking_views import EffortView, Ranking, TargetView
-from service.api.statistics_views import CurveBand, Direction, Statistics
+from service.api.statistics_views import CurveBand, Statistics
 from service.api.views import Json, Utc, View
 from service.errors import Problem
 from service.spec.component import Part
 from service.spec.experiment import Name
+from service.spec.measures import Direction, RankedBy
 from service.spec.text import normal
 
 Id = Annotated[str, Field(pattern="^(exp|run)_[0-9a-hjkmnp-tv-z]{26}$")]
@@ -46,8 +47,10 @@ class Question(Part):
     filter: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
         None, description="of experiments, in the filter language; asked anew at every reading, at most 200 then"
     )
-    series: Annotated[tuple[Name, ...], Field(min_length=1, max_length=20)] = Field(
-        ("loss", "val/loss"), description="the first one is ranked"
+    series: Annotated[tuple[Name, ...], Field(min_length=1, max_length=20)] | None = Field(
+        None,
+        description="the first one is ranked; null: those of val/loss, val/accuracy and loss that any of the runs has "
+        "measured, in this order",
     )
     x: Axis = Field(
         "step",
@@ -65,7 +68,11 @@ class Question(Part):
         description="experiment, run, or fields of the spec by dotted path: optimizer.kind. A group of several "
         "experiments is ranked by the one that did best",
     )
-    figure: Literal["best", "last"] = Field("best", description="which value of a run is ranked")
+    figure: RankedBy | None = Field(
+        None,
+        description="which value of a run is ranked; null: the best, or of a series with one value per minibatch the "
+        "last. `last` of such a series is the mean over the final stretch of the run: see `ranking.stretch`",
+    )
     baseline: Annotated[str, Field(max_length=300), AfterValidator(normal)] | None = Field(
         None, description="label of the group to hold the others against; null: the first of the ranking"
     )
@@ -90,7 +97,8 @@ class Group(View):
     trials: list[str] = Field(description="its experiments")
     trial_labels: list[str] = Field(description="their names, unique within the comparison")
     runs: list[str]
-    diverged: int = Field(description="runs that failed as diverged, or recorded a value that is not finite")
+    diverged: int = Field(description="runs that failed as diverged, or went on after a loss that was not finite")
+    incomplete: int = Field(description="runs that failed otherwise, or were cancelled: they have no value")
     unfinished: int = Field(description="runs that have not ended, nor come to the end of their schedule")
     effort: EffortView
     series: dict[str, GroupSeries]

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, BackgroundTasks, Depends, Response
 
 from service.analysis.difference import difference
-from service.api.comparability import comparability, is_unfinished, warnings
+from service.api.comparability import comparability, is_incomplete, is_unfinished, warnings
 from service.api.comparing import Evidence, gather, series_of
 from service.api.comparison_views import ComparisonView, Differing, Group, Question
 from service.api.confirmation_views import ConfirmOrder
@@ -108,7 +108,7 @@ def evaluate(connection: Connection, principal: Principal, comparison_id: str) -
 
 
 def _groups(evidence: Evidence, spent: list[EffortView]) -> list[Group]:
-    series = {name: series_of(evidence, name) for name in evidence.question.series}
+    series = {name: series_of(evidence, name) for name in evidence.series}
     return [
         Group(
             label=member.label,
@@ -117,9 +117,10 @@ def _groups(evidence: Evidence, spent: list[EffortView]) -> list[Group]:
             trial_labels=[trial.label for trial in member.trials],
             runs=[run.id for run in member.runs],
             diverged=sum(map(evidence.diverged, member.runs)),
-            unfinished=sum(map(is_unfinished, member.runs)),
+            incomplete=sum(is_incomplete(evidence, run) for run in member.runs),
+            unfinished=sum(is_unfinished(run) for run in member.runs),
             effort=spent[place],
-            series={name: series[name][place] for name in evidence.question.series},
+            series={name: series[name][place] for name in evidence.series},
         )
         for place, member in enumerate(evidence.members)
     ]

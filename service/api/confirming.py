@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from itertools import chain, islice
 
 from service.analysis.power import FRESH
+from service.analysis.result import diverged
 from service.api.comparability import apart, scale_of
-from service.api.comparing import Evidence, ended_diverged, gather
+from service.api.comparing import Evidence, gather
 from service.api.comparison_views import Question
 from service.api.confirmation_views import MOST_CONTESTANTS, ConfirmationView, ConfirmOrder, ContestantView
 from service.api.derived_experiments import Desk, renamed, reseeded
@@ -94,7 +95,7 @@ def _check(evidence: Evidence, chosen: Sequence[Contestant]) -> None:
     """`Conflict` where there is nothing to confirm, or not yet."""
     if len(chosen) < 2:
         raise Conflict("The comparison has one group: there is nothing to confirm.")
-    series = evidence.question.series[0]
+    series = evidence.ranked
     open_runs = sum(run.state not in TERMINAL for each in chosen for run in each.member.runs)
     if open_runs:
         raise Conflict(
@@ -151,8 +152,9 @@ def confirmation_of(
     fresh_runs = runs.of_experiments(connection, ids)
     mine = {experiment_id: [run for run in fresh_runs if run.experiment_id == experiment_id] for experiment_id in ids}
     trials = [Trial(specs[c.experiment_id], list(filter(_counts, mine[c.experiment_id])), c.label) for c in stored]
-    ranking = _ranking(connection, question, [Member(trial.label, [trial]) for trial in trials])
-    views = [_contestant(each, mine[each.experiment_id]) for each in stored]
+    evidence = _asked_again(connection, question, [Member(trial.label, [trial]) for trial in trials])
+    ranking = rank(evidence, contestants(evidence))
+    views = [_contestant(evidence, each, mine[each.experiment_id]) for each in stored]
     done = all(run.state in TERMINAL for run in fresh_runs)
     return ConfirmationView(
         state="done" if done else "running",
@@ -166,15 +168,14 @@ def confirmation_of(
     )
 
 
-def _ranking(connection: Connection, question: Question, groups: list[Member]) -> Ranking:
-    """The question asked again, of these groups alone."""
+def _asked_again(connection: Connection, question: Question, groups: list[Member]) -> Evidence:
+    """The evidence of the same question about these groups alone."""
     baseline = question.baseline if question.baseline in [group.label for group in groups] else None
-    evidence = gather(connection, _figures_alone(question).model_copy(update={"baseline": baseline}), groups)
-    return rank(evidence, contestants(evidence))
+    return gather(connection, _figures_alone(question).model_copy(update={"baseline": baseline}), groups)
 
 
 def _came_to_result(run: StoredRun) -> bool:
-    return run.state is State.SUCCEEDED or ended_diverged(run)
+    return run.state is State.SUCCEEDED or diverged(run, {})
 
 
 def _counts(run: StoredRun) -> bool:
@@ -182,7 +183,7 @@ def _counts(run: StoredRun) -> bool:
     return run.state not in TERMINAL or _came_to_result(run)
 
 
-def _contestant(stored: Confirmed, found: Sequence[StoredRun]) -> ContestantView:
+def _contestant(evidence: Evidence, stored: Confirmed, found: Sequence[StoredRun]) -> ContestantView:
     return ContestantView(
         label=stored.label,
         trial_id=stored.trial_id,
@@ -190,7 +191,7 @@ def _contestant(stored: Confirmed, found: Sequence[StoredRun]) -> ContestantView
         experiment_id=stored.experiment_id,
         runs=[run.id for run in found],
         ended=sum(map(_came_to_result, found)),
-        diverged=sum(map(ended_diverged, found)),
+        diverged=sum(evidence.diverged(run) for run in found if _counts(run)),
         left_out=sum(not _counts(run) for run in found),
     )
 

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 
 from service.analysis.difference import MISSING, difference
 from service.analysis.tuning import at_border, expected_best, sensitivity
-from service.api.comparing import Evidence, better
+from service.api.comparing import Evidence
 from service.api.grouping import Member, Trial, value_at
 from service.api.ranking import Contestant
 from service.api.ranking_views import EffortView, SensitivityView
 from service.db import curves
 from service.db.session import Connection
+from service.spec.measures import better
 
 SHOWN = 50  # values of a tuned field
 
@@ -39,17 +40,14 @@ def _effort(evidence: Evidence, chosen: Contestant, before: Mapping[str, float])
             for pointer, row in tuned.items()
         },
         border=[pointer for pointer, row in tuned.items() if _at_border(row.values, best)],
-        expected_best=expected_best(list(values.values()), better(evidence.question.series[0]))
-        if len(values) > 1
-        else [],
+        expected_best=expected_best(list(values.values()), better(evidence.ranked)) if len(values) > 1 else [],
         sensitivity=_sensitivity(evidence, member, values, before),
     )
 
 
 def _value(evidence: Evidence, trial: Trial) -> float:
     """The mean over finite seeds; NaN where all diverged or none has a value."""
-    question = evidence.question
-    found = [evidence.value(run, question.series[0], question.figure) for run in trial.runs]
+    found = [evidence.value(run, evidence.ranked, evidence.figure) for run in trial.runs]
     finite = [value for value in found if value is not None and math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan
 
@@ -71,7 +69,7 @@ def _sensitivity(
 ) -> SensitivityView | None:
     rates = _rates(member)
     starts = [before[run.id] for run in member.runs if math.isfinite(before.get(run.id, math.nan))]
-    if better(evidence.question.series[0]) == "max" or not starts:
+    if better(evidence.ranked) == "max" or not starts:
         return None
     found = sensitivity(list(rates.values()), [values[trial] for trial in rates], sum(starts) / len(starts))
     return None if found is None else SensitivityView(**found.__dict__)

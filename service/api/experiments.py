@@ -15,7 +15,7 @@ from service.api.problems import ProblemItem
 from service.api.resolve_data import resolve_data
 from service.api.restarts import restarts_of
 from service.api.views import Derived, DurationView, ExperimentItem, ExperimentView, Page, PostedExperiment, run_views
-from service.db import experiments, lists, metrics, pace, queueing, runs, wishes
+from service.db import experiments, figures, lists, metrics, pace, queueing, runs, wishes
 from service.db.projects import Principal
 from service.db.runs import StoredRun
 from service.db.session import Connection
@@ -118,8 +118,8 @@ def list_experiments(
     found = lists.experiments(connection, principal, limit + 1, keep, order, after, list(also.values()))
     items, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
     ids = [each.id for each in items]
-    standings, figures = experiments.standings(connection, ids), experiments.figures(connection, ids)
-    views = [ExperimentItem.of(each, standings[each.id], figures.get(each.id), list(also)) for each in items]
+    standings, main = experiments.standings(connection, ids), figures.of_experiments(connection, ids)
+    views = [ExperimentItem.of(each, standings[each.id], main.get(each.id), list(also)) for each in items]
     page = Page[ExperimentItem](items=views, next_cursor=following)
     return only(page, fields, list(ExperimentItem.model_fields), response)
 
@@ -184,4 +184,5 @@ def read(connection: Connection, principal: Principal, experiment_id: str, with_
     places = queueing.places(connection, [run.id for run in found]) if with_places else {}
     views = run_views(found, summaries, places)
     counting = {run.id for run in runs.counting(found)}
-    return ExperimentView.of(stored, views, counting, restarts_of([run for run in views if run.id in counting]))
+    main = figures.of_experiments(connection, [experiment_id]).get(experiment_id)
+    return ExperimentView.of(stored, views, counting, main, restarts_of([run for run in views if run.id in counting]))

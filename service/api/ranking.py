@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from service.analysis.contrast import Contrast, contrasts_by_seed
-from service.api.comparability import Scale, apart, is_unfinished, scale_of
-from service.api.comparing import Evidence, better, statistics
+from service.api.comparability import Scale, apart, scale_of
+from service.api.comparing import Evidence, statistics
 from service.api.grouping import Member, Trial
 from service.api.ranking_views import ContrastView, Rank, Ranking
 from service.api.statistics_views import Statistics
+from service.lifecycle import TERMINAL
+from service.spec.measures import better
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,14 @@ def contestants(evidence: Evidence) -> list[Contestant]:
 
 
 def _by_seed(evidence: Evidence, trial: Trial) -> dict[int, float]:
-    series, figure = evidence.question.series[0], evidence.question.figure
-    found = ((run.seed, evidence.value(run, series, figure)) for run in trial.runs)
+    found = ((run.seed, evidence.value(run, evidence.ranked, evidence.figure)) for run in trial.runs)
     return {seed: value for seed, value in found if value is not None}
 
 
 def _key(evidence: Evidence, each: Contestant) -> tuple[bool, float]:
     """Less is better; a mean of survivors counts only where most survived."""
     mean = each.figures.mean
-    sign = 1 if better(evidence.question.series[0]) == "min" else -1
+    sign = 1 if better(evidence.ranked) == "min" else -1
     return each.figures.diverged > each.figures.n, math.inf if mean is None else sign * mean
 
 
@@ -64,7 +65,7 @@ def in_order(evidence: Evidence, found: Sequence[Contestant]) -> list[Contestant
 
 def rank(evidence: Evidence, found: Sequence[Contestant]) -> Ranking:
     """Groups by the mean of the ranked figure of the first series."""
-    question, series = evidence.question, evidence.question.series[0]
+    question, series = evidence.question, evidence.ranked
     ordered = in_order(evidence, found)
     places = range(len(ordered))
     base = next((place for place in places if ordered[place].label == question.baseline), 0)
@@ -81,7 +82,8 @@ def rank(evidence: Evidence, found: Sequence[Contestant]) -> Ranking:
     top = _view(scales, ordered, (0, 1), made[-1]) if every else None
     return Ranking(
         series=series,
-        figure=question.figure,
+        figure=evidence.figure,
+        stretch=evidence.stretch if evidence.figure == "last" else None,
         direction=better(series),
         baseline=ordered[base].label if ordered else None,
         tests=len(family),
@@ -110,7 +112,7 @@ def _view(
     return ContrastView(
         against=other.label,
         verdict=verdict,
-        provisional=any(is_unfinished(run) for each in (one, other) for run in each.trial.runs),
+        provisional=any(run.state not in TERMINAL for each in (one, other) for run in each.trial.runs),
         seeds=contrast.n,
         diverged=contrast.diverged,
         difference=contrast.difference,

@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from service.api.statistics_views import Direction, Statistics
+from service.api.statistics_views import Statistics
 from service.api.views import Number, View
+from service.spec.measures import Direction, RankedBy
 
 Verdict = Literal["better", "worse", "unconfirmed", "indistinguishable", "not_comparable"]
 
@@ -58,7 +59,10 @@ class Ranking(View):
     """Groups by the mean of the ranked figure of the first series; those that mostly diverged come last."""
 
     series: str
-    figure: Literal["best", "last"]
+    figure: RankedBy
+    stretch: tuple[int, int] | None = Field(
+        description="first and last step that each run's `last` is a mean over; null: it is one value"
+    )
     direction: Direction
     baseline: str | None
     tests: int = Field(description="that Holm's correction counts: against a baseline chosen before, or of all pairs")

@@ -4,23 +4,26 @@ import math
 from collections.abc import Sequence
 
 from service.analysis.restarts import restarts
+from service.analysis.result import run_result
 from service.api.views import RestartsView, RestartView, RunView
-from service.lifecycle import State
-
-ENDED = (State.SUCCEEDED, State.FAILED)  # a cancelled run tells nothing
+from service.lifecycle import TERMINAL
+from service.spec.measures import better, default_series
 
 
 def restarts_of(runs: Sequence[RunView]) -> RestartsView | None:
-    """Of val/loss, or of loss where no run has that; None until a second run has ended."""
-    ended = [run for run in runs if run.state in ENDED]
+    """Return what the last values of the series that is ranked by default came to; None until two runs have ended."""
+    ended = [run for run in runs if run.state in TERMINAL]
     if len(ended) < 2:
         return None
-    name = "val/loss" if any("val/loss" in run.series for run in ended) else "loss"
-    values = [RestartView(run=run.id, seed=run.seed, value=_final(run, name)) for run in ended]
-    found = restarts([math.nan if each.value is None else each.value for each in values])
-    return RestartsView(series=name, values=values, **found.__dict__)
-
-
-def _final(run: RunView, name: str) -> float | None:
-    """A failed run's last value is not what it would have come to."""
-    return run.series[name].last if run.state is State.SUCCEEDED and name in run.series else None
+    name = default_series({series for run in runs for series, found in run.series.items() if found.n})
+    results = [run_result(run, run.series, name, "last") for run in ended]
+    told = [(run, found) for run, found in zip(ended, results, strict=True) if found.outcome != "none"]
+    counted = [math.nan if found.value is None else found.value for _, found in told if found.outcome != "incomplete"]
+    return RestartsView(
+        series=name,
+        incomplete=len(told) - len(counted),
+        values=[
+            RestartView(run=run.id, seed=run.seed, value=found.value, outcome=found.outcome) for run, found in told
+        ],
+        **restarts(counted, better(name)).__dict__,
+    )

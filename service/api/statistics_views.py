@@ -2,15 +2,12 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from pydantic import Field
 
 from service.analysis.aggregate import Aggregate, Band
 from service.analysis.bootstrap import Interval
 from service.api.views import Number, View
-
-Direction = Literal["min", "max"]
 
 
 class Statistics(View):

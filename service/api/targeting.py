@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from statistics import median
 
 from service.analysis.reaching import first_reach, part_of_range, performance, study_time
-from service.api.comparing import Evidence, better
+from service.api.comparing import Evidence
 from service.api.grouping import Trial
 from service.api.ranking_views import TargetView, WorkloadView
 from service.lifecycle import TERMINAL
 from service.nonfinite import dumps
+from service.spec.measures import better, default_figure
 
 Cell = list[Trial]  # a group's trials on a workload
 
@@ -19,7 +20,7 @@ def target_view(evidence: Evidence) -> TargetView | None:
     question, members = evidence.question, evidence.members
     if question.target is None:
         return None
-    series = question.target.series or question.series[0]
+    series = question.target.series or evidence.ranked
     known = _workloads(evidence)
     shared = {label: cells for label, cells in known.items() if all(any(t.runs for t in cell) for cell in cells)}
     goals = [_goal(evidence, cells, series) for cells in shared.values()]
@@ -83,8 +84,9 @@ def _goal(evidence: Evidence, cells: Sequence[Cell], series: str) -> float | Non
 
 
 def _typical(evidence: Evidence, trial: Trial, series: str) -> float:
-    """The median over seeds of the best value; a seed that diverged is worse than any other."""
-    values = [value for run in trial.runs if (value := evidence.value(run, series, "best")) is not None]
+    """Return the median over seeds of a run's value; a seed that diverged is worse than any other."""
+    figure = evidence.figure if series == evidence.ranked else default_figure(series)
+    values = [value for run in trial.runs if (value := evidence.value(run, series, figure)) is not None]
     worst = math.inf if better(series) == "min" else -math.inf
     return median(value if math.isfinite(value) else worst for value in values) if values else math.nan
 

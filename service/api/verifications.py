@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, BackgroundTasks, Depends, Path, Response
 from pydantic import Field
 
+from service.analysis.result import diverged
 from service.analysis.verifying import Judged, Level, Trained, judge, together
 from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, optional_body, takes
 from service.api.derived_experiments import Desk
@@ -24,6 +25,7 @@ from service.errors import NotFound
 from service.lifecycle import TERMINAL, State
 from service.spec.document import validate
 from service.spec.experiment import Experiment
+from service.spec.measures import LOSSES, better
 
 router = APIRouter(prefix="/v1/runs", tags=["diagnosis"])
 FindingId = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,64}$", description="of the run's diagnosis")]
@@ -228,7 +230,7 @@ def _judged(
     judged: list[Judged] = []
     for seed in stored.seeds:
         both = [_trained(connection, principal, stored, each.get(seed), series) for each in (control, patched)]
-        judged.append(judge(both[0], both[1], series, less=series != "val/accuracy"))
+        judged.append(judge(both[0], both[1], series, less=series is None or better(series) == "min"))
     seeds = [SeedView.of(seed, each) for seed, each in zip(stored.seeds, judged, strict=True)]
     outcome, why = together(judged)
     return MeasuredView(series=series, control=seeds[0].control, patched=seeds[0].patched, seeds=seeds), outcome, why
@@ -260,11 +262,12 @@ def _trained(
         return Trained(metrics.nothing().values, ended=False)
     names = [] if series is None else [series]
     curve = metrics.read(connection, run.id, names).get(series or "") if names else None
-    diverged = run.failure is not None and run.failure.get("code") == "diverged"
+    losses = {each.name: each for each in metrics.summaries(connection, [run.id], LOSSES)[run.id]}
+    lost = diverged(run, losses)
     return Trained(
         values=metrics.nothing().values if curve is None else curve.values,
-        diverged=diverged,
-        ended=run.state is State.SUCCEEDED or diverged,
+        diverged=lost,
+        ended=run.state is State.SUCCEEDED or lost,
         symptom=_symptom(connection, principal, stored, run.id),
     )
 

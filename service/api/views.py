@@ -7,11 +7,13 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from service.analysis.result import Outcome, diverged
 from service.analysis.student import t_quantile
 from service.api.preconditions import etag
 from service.api.problems import ProblemItem
 from service.db.events import Event
-from service.db.experiments import Figures, Standing, StoredExperiment
+from service.db.experiments import Standing, StoredExperiment
+from service.db.figures import Figures
 from service.db.lists import ListedExperiment
 from service.db.metrics import Summary
 from service.db.pace import Pace
@@ -23,6 +25,7 @@ from service.nonfinite import dumps
 from service.spec.assign import assign
 from service.spec.effective import effective
 from service.spec.experiment import Experiment
+from service.spec.measures import Direction, RankedBy, better, default_figure
 from service.spec.memory import memory_bytes
 
 T = TypeVar("T")
@@ -51,6 +54,10 @@ class SummaryView(View):
     n: int
     last: Number | None
     last_step: int | None
+    final: Number | None = Field(
+        description="of a series with one value per minibatch the mean over the final stretch; null: `last` speaks"
+    )
+    final_from: int | None = Field(description="the first step of that stretch; it ends at last_step")
     min: Number | None
     min_step: int | None
     max: Number | None
@@ -95,6 +102,7 @@ class RunView(View):
     limit_s: float | None = Field(description="longest training time; null: none")
     worker: str | None
     failure: Json | None = Field(description="why it failed: code, detail, step, evidence")
+    diverged: bool = Field(description="it failed as such, or went on after a loss that was not finite")
     created_at: Utc
     started_at: Utc | None
     finished_at: Utc | None
@@ -108,6 +116,7 @@ class RunView(View):
             desired=run.desired.value,
             displayed=displayed(run.state, run.desired),
             waiting=place and PlaceView(before=place.before, reason=place.reason),
+            diverged=diverged(run, {summary.name: summary for summary in summaries}),
             progress=_progress(run),
             series={summary.name: SummaryView.of(summary) for summary in summaries},
         )
@@ -203,11 +212,19 @@ class WorkersView(View):
 class FiguresView(View):
     """The mean over the runs that count, one for each seed, of one series."""
 
-    series: str = Field(description="val/loss, or loss where nothing is validated yet")
+    series: str = Field(description="val/loss, or val/accuracy or loss where that is not measured")
+    direction: Direction = Field(description="which way is better")
+    ranked_by: RankedBy = Field(description="last where each value is of another minibatch: its best one is luck")
     run_id: str = Field(description="of the first seed: its curve stands for the others'")
-    n: int
+    n: int = Field(description="runs that have a value")
+    diverged: int = Field(description="runs that failed as such, or went on after a loss that was not finite: no value")
+    incomplete: int = Field(description="runs that failed otherwise, or were cancelled: no value")
+    provisional: int = Field(description="of the n, those that have not ended")
+    stretch: tuple[int, int] | None = Field(
+        description="first and last step that each run's `last` is a mean over; null: it is one value"
+    )
     last: Number | None
-    best: Number | None = Field(description="of the least finite value of each run")
+    best: Number | None = Field(description="of the best value of each run")
     last_interval: tuple[Number, Number] | None = Field(description="95 %, Student's t; null: fewer than two seeds")
     best_interval: tuple[Number, Number] | None
 
@@ -215,7 +232,9 @@ class FiguresView(View):
     def of(cls, figures: Figures) -> "FiguresView":
         """From what is stored."""
         return cls(
-            **{name: getattr(figures, name) for name in ("series", "run_id", "n", "last", "best")},
+            **{name: value for name, value in figures.__dict__.items() if name in cls.model_fields},
+            direction=better(figures.series),
+            ranked_by=default_figure(figures.series),
             last_interval=_interval(figures.last, figures.last_spread, figures.n),
             best_interval=_interval(figures.best, figures.best_spread, figures.best_n),
         )
@@ -268,15 +287,17 @@ class RestartView(View):
 
     run: str
     seed: int
-    value: Number | None = Field(description="null: it failed")
+    value: Number | None = Field(description="null: it diverged, failed or was cancelled")
+    outcome: Outcome
 
 
 class RestartsView(View):
-    """The final values of an experiment's seeds, of which less is better; those that diverged are counted apart."""
+    """The last values of an experiment's seeds; those that have none are counted apart."""
 
-    series: str = Field(description="val/loss, or loss where nothing is validated")
-    n: int = Field(description="finite values")
-    diverged: int
+    series: str = Field(description="val/loss, or val/accuracy or loss where that is not measured")
+    n: int = Field(description="runs that have a value")
+    diverged: int = Field(description="failed as such, or went on after a loss that was not finite")
+    incomplete: int = Field(description="failed otherwise, or cancelled")
     best: Number | None
     median: Number | None
     quartiles: tuple[Number, Number] | None
@@ -308,6 +329,7 @@ class ExperimentView(View):
     superseded: list[str] = Field(
         description="of the runs, those that count in no comparison: retried ones, replays, probe jobs"
     )
+    main: FiguresView | None = Field(description="over the runs that count; null: there are no points yet")
     restarts: RestartsView | None = Field(description="what the seeds came to; null until two of them have ended")
 
     @classmethod
@@ -316,6 +338,7 @@ class ExperimentView(View):
         stored: StoredExperiment,
         runs: list[RunView],
         counting: Collection[str],
+        main: Figures | None = None,
         restarts: RestartsView | None = None,
     ) -> "ExperimentView":
         """From what is stored."""
@@ -332,6 +355,7 @@ class ExperimentView(View):
             spec=Experiment.model_validate_json(dumps(stored.spec)).normalised(),
             runs=runs,
             superseded=[run.id for run in runs if run.id not in counting],
+            main=main and FiguresView.of(main),
             restarts=restarts,
         )
 

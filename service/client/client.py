@@ -272,15 +272,17 @@ class Client:
     # Comparisons
 
     def compare(
-        self, experiments: Sequence[str] = (), series: Sequence[str] = ("val/loss", "loss"), **question: Any
+        self, experiments: Sequence[str] = (), series: Sequence[str] | None = None, **question: Any
     ) -> Comparison:
         """Groups of runs against each other: of experiments or runs by id, or of all that `filter=` keeps.
 
-        `question` is whatever else a comparison can be asked.
+        The first of `series` is ranked; None: val/loss where it was measured, else val/accuracy, else loss. `question`
+        is whatever else a comparison can be asked.
         """
         kind = "runs" if all(each.startswith("run_") for each in experiments) else "experiments"
         named = {kind: list(experiments)} if experiments else {}
-        return Comparison.of(self.http.post("/v1/comparisons", {**named, "series": list(series), **question}))
+        chosen = {} if series is None else {"series": list(series)}
+        return Comparison.of(self.http.post("/v1/comparisons", {**named, **chosen, **question}))
 
     def comparison(self, comparison_id: str) -> Comparison:
         """A stored comparison, answered with what is known now."""

@@ -1,21 +1,23 @@
 """Everything recorded of a run, small enough to be judged at once: curves exact or in buckets, readings, seeds."""
 
+import math
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from service.analysis.diagnosis.facts import Reading, Series, Sibling
 from service.analysis.reduce import level_for
+from service.analysis.result import run_result
 from service.db import metrics, pyramid, readings, runs
 from service.db.metrics import SYSTEM, Summary
 from service.db.projects import Principal
 from service.db.pyramid import Asked
 from service.db.runs import StoredRun
-from service.lifecycle import State
+from service.lifecycle import TERMINAL
+from service.spec.measures import RANKED, default_series
 
 POINTS = 2048  # most of a series
 COLUMNS = ("last_step", "mean", "min", "max", "nonfinite")  # as Series has them
-ENDED = (State.SUCCEEDED, State.FAILED)  # a cancelled run tells nothing
 
 
 def curves(connection: Connection, run_id: str) -> dict[str, Series]:
@@ -51,16 +53,12 @@ def read_by_instruments(connection: Connection, principal: Principal, run_id: st
 
 
 def siblings(connection: Connection, run: StoredRun) -> tuple[list[Sibling], str]:
-    """What the seeds of its experiment that have ended came to, and the series that is: val/loss, else loss."""
-    ended = [each for each in runs.of_experiments(connection, [run.experiment_id]) if each.state in ENDED]
-    known = metrics.summaries(connection, [each.id for each in ended], ["val/loss", "loss"])
-    by_name = {each.id: {summary.name: summary for summary in known[each.id]} for each in ended}
-    name = "val/loss" if any("val/loss" in series for series in by_name.values()) else "loss"
-    return [Sibling(each.id, each.seed, _final(each, by_name[each.id].get(name))) for each in ended], name
-
-
-def _final(run: StoredRun, summary: Summary | None) -> float:
-    """NaN where it failed: its last value is not what it would have come to."""
-    if run.state is not State.SUCCEEDED or summary is None or summary.last is None:
-        return float("nan")
-    return summary.last
+    """Return what the seeds of its experiment that have ended came to, and the series that is ranked by default."""
+    counting = runs.of_experiments(connection, [run.experiment_id])
+    known = metrics.summaries(connection, [each.id for each in counting], RANKED)
+    by_name = {run_id: {summary.name: summary for summary in found if summary.n} for run_id, found in known.items()}
+    name = default_series({series for found in by_name.values() for series in found})
+    ended = [each for each in counting if each.state in TERMINAL]
+    values = [run_result(each, by_name[each.id], name, "last").value for each in ended]
+    finals = [math.nan if value is None else value for value in values]
+    return [Sibling(each.id, each.seed, final) for each, final in zip(ended, finals, strict=True)], name

@@ -107,6 +107,9 @@ def finish(
         state = _granted(wish)
     if state in TERMINAL:
         metrics.compact(connection, held.run_id, held.attempt, 2**62)
+    if state is State.SUCCEEDED:
+        names = metrics.series_ids(connection, held.run_id, ())
+        metrics.finalise(connection, held.run_id, held.averaged(names))
     _leave(connection, held, state, state.value, detail, failure)
     return state
 

@@ -160,39 +160,3 @@ def standings(connection: Connection, experiment_ids: Sequence[str]) -> dict[str
         standing.total += int(row.total)
         standing.longest = max(standing.longest, row.longest)
     return found
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What a list says of an experiment: the mean over its counting runs of one series, and one run to look at."""
-
-    series: str
-    run_id: str
-    n: int
-    last: float | None
-    best: float | None
-    last_spread: float | None  # standard deviation between the seeds; None with one
-    best_spread: float | None
-    best_n: int  # runs with a finite value
-
-
-FIGURES = text(
-    """
-    WITH counting AS (
-        SELECT DISTINCT ON (experiment_id, seed) id, experiment_id, seed FROM run
-        WHERE experiment_id = ANY(:ids) AND coalesce(relation, '') NOT IN ('replay', 'probe')
-        ORDER BY experiment_id, seed, id DESC)
-    SELECT DISTINCT ON (c.experiment_id) c.experiment_id, s.name, (array_agg(c.id ORDER BY c.seed))[1] AS run_id,
-        count(*) AS n, avg(s.last) AS last, avg(s.min) AS best,
-        stddev_samp(s.last) AS last_spread, stddev_samp(s.min) AS best_spread,
-        count(s.min) AS best_n
-    FROM counting c JOIN series s ON s.run_id = c.id AND s.name IN ('loss', 'val/loss') AND s.n > 0
-    GROUP BY c.experiment_id, s.name ORDER BY c.experiment_id, s.name DESC
-    """
-)
-
-
-def figures(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, Figures]:
-    """Of val/loss, or of loss where nothing is validated yet; nothing of an experiment without points."""
-    rows = connection.execute(FIGURES, {"ids": list(experiment_ids)})
-    return {row.experiment_id: Figures(*row[1:]) for row in rows}

@@ -24,10 +24,11 @@ from sqlalchemy import (
 )
 from sqlalchemy import case as when
 
-from service.db.figures import counts, mean
+from service.db.results import counts, figure, finite, mean, speaks
 from service.db.tables import confirmation, experiment, experiment_figure, member, run, series
 from service.spec.filter_fields import Noun
 from service.spec.filter_language import All, Fact, Field, Figure, Node, Not, Some, SpecField, Term, Value
+from service.spec.measures import better
 
 COLUMNS: dict[Noun, dict[str, ColumnElement[Any]]] = {
     "experiments": {
@@ -137,7 +138,8 @@ class Compiler:
 def _of_run(field: Figure, at: int) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
     own = series.alias(f"figure_{at}")
     on = and_(own.c.run_id == run.c.id, own.c.name == field.series)
-    return ((own, on),), _finite_or_infinite(own.c[_name(field)])
+    value = when((speaks(), finite(figure(own, _name(field)))), else_=null())
+    return ((own, on),), value
 
 
 @lru_cache(maxsize=256)  # to put it together takes longer than to run it
@@ -152,9 +154,10 @@ def _of_experiment(field: Figure, at: int, few: bool) -> tuple[tuple[Join, ...],
     told = (written if few else written.offset(0)).subquery(f"figure_{at}")
     ours = and_(experiment.c.settled, told.c.experiment_id == row)
     found = (
-        select(mean(series.c[name]).label("value"))
+        select(mean(figure(series, name)).label("value"))
         .join(run, run.c.id == series.c.run_id)
-        .where(not_(experiment.c.settled), run.c.experiment_id == row, counts(), series.c.name == field.series)
+        .where(not_(experiment.c.settled), run.c.experiment_id == row, counts(), speaks())
+        .where(series.c.name == field.series)
         .correlate(experiment)
         .lateral(f"found_{at}")
     )
@@ -164,12 +167,8 @@ def _of_experiment(field: Figure, at: int, few: bool) -> tuple[tuple[Join, ...],
 
 def _name(field: Figure) -> str:
     if field.figure == "best":
-        return "max" if "accuracy" in field.series else "min"
+        return better(field.series)
     return field.figure
-
-
-def _finite_or_infinite(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.nullif(column, literal(float("nan"), Double))
 
 
 def _against(column: ColumnElement[Any], term: Term) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ A worker makes its lease (a random id) before it claims; every later write of th
 `WHERE lease = mine AND state = 'running'`. No row updated means the run has gone to another: `Fenced`, write nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from service.db.chunks import Chunk
 from service.errors import Fenced
 from service.lifecycle import State, Wish
 from service.nonfinite import dumps
+from service.spec.measures import per_minibatch, trains_on_minibatches
 
 KEPT = 2  # checkpoints kept of a run: a damaged newest one leaves the one before
 
@@ -55,6 +56,10 @@ class Claim:
     def start_step(self) -> int:
         """The step of the state the attempt starts from; 0: from the beginning."""
         return self.checkpoint.step if self.checkpoint else 0
+
+    def averaged(self, names: Iterable[str]) -> list[str]:
+        """Return those of these series that have one value per minibatch."""
+        return [name for name in names if per_minibatch(name)] if trains_on_minibatches(self.spec) else []
 
     @property
     def who(self) -> str:
@@ -245,7 +250,8 @@ def flush(
         connection.execute(NOTE, row)
     if chunks:
         ids = metrics.series_ids(connection, held.run_id, list(chunks))
-        metrics.append(connection, held.run_id, held.attempt, {ids[name]: chunk for name, chunk in chunks.items()})
+        written = {ids[name]: chunk for name, chunk in chunks.items()}
+        metrics.append(connection, held.run_id, held.attempt, written, [ids[name] for name in held.averaged(chunks)])
     return wish
 
 

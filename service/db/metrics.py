@@ -4,7 +4,7 @@ A flush holds all points of the steps since the flush before, of every series: s
 A chunk never spans a checkpoint that a later attempt may start from: so a cut drops whole chunks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy.typing as npt
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from service.analysis.result import final_stretch
 from service.db import pyramid, tiles
-from service.db.chunks import Chunk, merge
+from service.db.chunks import Chunk, merge, pack
 from service.db.pyramid import Asked
 from service.db.session import rows
 from service.db.tables import metric_chunk, series
@@ -54,6 +55,8 @@ APPEND = """
         SELECT %(run_id)s, %(attempt)s::int, g.* FROM given g ON CONFLICT DO NOTHING RETURNING series_id)
     UPDATE series s SET n = s.n + g.n, nonfinite = s.nonfinite + g.nonfinite,
         last = g.last, last_step = g.last_step, first_step = LEAST(s.first_step, g.first_step),
+        final = CASE WHEN s.id = ANY(%(averaged)b::bigint[]) THEN g.mean END,
+        final_from = CASE WHEN s.id = ANY(%(averaged)b::bigint[]) THEN g.first_step END,
         min_step = CASE WHEN s.min IS NULL OR g.min < s.min THEN g.min_step ELSE s.min_step END,
         max_step = CASE WHEN s.max IS NULL OR g.max > s.max THEN g.max_step ELSE s.max_step END,
         min = LEAST(s.min, g.min), max = GREATEST(s.max, g.max)
@@ -64,7 +67,7 @@ KNOWN = "SELECT name, id FROM series WHERE run_id = %(run_id)s"
 RESUMMARISE = text(
     """
     UPDATE series s SET n = c.n, nonfinite = c.nonfinite, last = c.last,
-        first_step = c.first_step, last_step = c.last_step,
+        first_step = c.first_step, last_step = c.last_step, final = NULL, final_from = NULL,
         min = c.min, min_step = c.min_step, max = c.max, max_step = c.max_step
     FROM (
         SELECT s.id, coalesce(sum(v.n), 0) AS n, coalesce(sum(v.nonfinite), 0) AS nonfinite,
@@ -113,6 +116,8 @@ class Summary:
     nonfinite: int
     first_step: int | None = None
     id: int = 0
+    final: float | None = None  # the mean from step final_from to last_step; None: the last value speaks
+    final_from: int | None = None
 
 
 def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, int]:
@@ -125,12 +130,30 @@ def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dic
     return known
 
 
-def append(connection: Connection, run_id: str, attempt: int, chunks: Mapping[int, Chunk]) -> None:
-    """Write one chunk per series id; call it behind the fence. A chunk that is there already is left alone."""
+def append(
+    connection: Connection, run_id: str, attempt: int, chunks: Mapping[int, Chunk], averaged: Collection[int] = ()
+) -> None:
+    """Write one chunk per series id; call it behind the fence. A chunk that is there already is left alone.
+
+    Of the series ids in `averaged` the final value is for now the mean of this chunk: see `finalise`.
+    """
     if not chunks:
         return
     columns = {name: [getattr(chunk, name) for chunk in chunks.values()] for name in FIELDS}
-    rows(connection, APPEND, {"run_id": run_id, "attempt": attempt, "series_id": list(chunks), **columns})
+    given = {"run_id": run_id, "attempt": attempt, "series_id": list(chunks), "averaged": list(averaged)}
+    rows(connection, APPEND, given | columns)
+
+
+def finalise(connection: Connection, run_id: str, names: Sequence[str]) -> None:
+    """Write down the mean over the final stretch of these series of a run that has come to its end."""
+    for found in summaries(connection, [run_id], names)[run_id]:
+        if found.last_step is None:
+            continue
+        curve = read(connection, run_id, [found.name], final_stretch(found.last_step)).get(found.name)
+        if curve is not None:
+            stretch = pack(curve.steps, curve.values)
+            row = {"final": stretch.mean, "final_from": stretch.first_step}
+            connection.execute(series.update().where(series.c.id == found.id).values(row))
 
 
 def _fields(chunk: Chunk) -> dict[str, Any]:

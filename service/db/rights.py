@@ -83,7 +83,10 @@ ROLES: dict[str, Rights] = {
                 *("device_count", "device_worker", "trained_s"),
             ),
             "attempt": ("cut_step", "environment", "ended_at", "ending", "detail"),
-            "series": ("n", "first_step", "last_step", "last", "min", "min_step", "max", "max_step", "nonfinite"),
+            "series": (
+                *("n", "first_step", "last_step", "last", "min", "min_step", "max", "max_step", "nonfinite"),
+                *("final", "final_from"),
+            ),
             "checkpoint": ("damaged", "removed_at"),
             "worker": (
                 "pool",

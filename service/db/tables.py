@@ -196,7 +196,10 @@ series = Table(
     Column("max", Double),
     Column("max_step", BigInteger),
     Column("nonfinite", BigInteger, nullable=False, server_default="0"),
+    Column("final", Double),  # mean over the steps from final_from to last_step; null: the last value speaks
+    Column("final_from", BigInteger),
     Index("series_run_id_name_key", "run_id", "name", unique=True),
+    Index("series_nonfinite_idx", "run_id", "name", postgresql_where=text("nonfinite > 0")),  # who diverged
     Index("series_run_id_id_key", "run_id", "id", unique=True),  # what points name: so deleting one needs no scan
 )
 

@@ -6,6 +6,7 @@ from service.errors import Problem
 from service.spec import grouping, normalisation, running
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASSES
+from service.spec.measures import better
 from service.spec.schedules import plateau_of
 from service.spec.text import NOTHING_SEEN, seen
 
@@ -76,7 +77,7 @@ def _schedule(experiment: Experiment) -> Iterator[Problem]:
     if experiment.dataset.validation == 0:
         detail = f"{schedule.watches} is never measured: /dataset/validation is 0, and must be above it."
         yield Problem(pointer, "contradiction", detail)
-    if schedule.watches == "val/accuracy" and experiment.dataset.facts.task not in CLASSES:
+    if better(schedule.watches) == "max" and experiment.dataset.facts.task not in CLASSES:
         detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: watch val/loss."
         yield Problem(pointer, "contradiction", detail)
 

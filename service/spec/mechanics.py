@@ -7,6 +7,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Beta, Count, Part
+from service.spec.measures import better
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Watched = Literal["loss", "val/loss", "val/accuracy", "average/val/loss", "average/val/accuracy"]
@@ -91,7 +92,7 @@ class Patience(Part):
     @property
     def sign(self) -> int:
         """1 where less is better, -1 where more is."""
-        return -1 if self.series.endswith("accuracy") else 1
+        return 1 if better(self.series) == "min" else -1
 
 
 class Stop(Part):

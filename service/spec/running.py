@@ -6,6 +6,7 @@ from service.errors import Problem
 from service.spec import normalisation
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASSES
+from service.spec.measures import better
 from service.spec.mechanics import SWA, Own
 from service.spec.optimizers import Optimizer_
 from service.spec.optimizers.gradient import ASGD
@@ -106,7 +107,7 @@ def _measured(experiment: Experiment, pointer: str, series: str) -> Iterator[Pro
     elif series != "loss" and experiment.dataset.validation == 0:
         detail = f"{series} is never measured: /dataset/validation is 0, and must be above it."
         yield Problem(pointer, "contradiction", detail)
-    if series.endswith("accuracy") and experiment.dataset.facts.task not in CLASSES:
+    if better(series) == "max" and experiment.dataset.facts.task not in CLASSES:
         detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: take a loss."
         yield Problem(pointer, "contradiction", detail)
 
@@ -144,7 +145,7 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
         detail = f"/shuffle is false, so the last {left_out} training rows are left out of every epoch."
         yield Problem("/drop_last", "never_seen", detail)
     best = experiment.checkpoint.best
-    if best is not None and (best.mode == "min") != best.series.endswith("loss"):
+    if best is not None and best.mode != better(best.series):
         yield Problem("/checkpoint/best/mode", "probably_reversed", f"{best.series} is better the other way round.")
     late = [each.t0 for each in _asgd(experiment) if each.t0 >= experiment.total_steps]
     if isinstance(experiment.average, Own) and late:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from service.analysis.aggregate import Aggregate, Direction, Point, aggregate, aggregate_curves, best, last
+from service.analysis.aggregate import Aggregate, aggregate, aggregate_curves
 
 modest = settings(deadline=None, max_examples=100)
 numbers = st.one_of(
@@ -87,20 +87,3 @@ def test_huge_and_tiny_values_are_as_exact_as_ordinary_ones(scale: float) -> Non
 def test_a_spread_beyond_float64_is_infinite_while_the_mean_stays() -> None:
     found = aggregate([1.7e308, -1.7e308])
     assert (found.mean, found.sd, found.low, found.high) == (0.0, math.inf, -math.inf, math.inf)
-
-
-def test_the_best_is_the_first_of_the_best_finite_values() -> None:
-    steps, values = [1, 2, 3, 4, 5], [math.nan, 2.0, 1.0, 1.0, -math.inf]
-    assert best(steps, values, "min") == Point(3, 1.0)
-    assert best(steps, values, "max") == Point(2, 2.0)
-
-
-@pytest.mark.parametrize("direction", ["min", "max"])
-def test_a_series_without_finite_values_has_no_best(direction: Direction) -> None:
-    assert best([1, 2], [math.nan, math.inf], direction) is None
-    assert best([], [], direction) is None
-
-
-def test_the_last_value_is_exact() -> None:
-    assert last([1, 9], [1.0, math.inf]) == Point(9, math.inf)
-    assert last([], []) is None

@@ -112,7 +112,7 @@ def test_a_retry_from_a_checkpoint_is_said_to_lack_its_beginning(
 def test_an_unfair_comparison_is_warned_about(client: TestClient, train: Callable[..., str], submit: Submit) -> None:
     ids = [train([0.1, 0.2]), train([0.1], dataset={"kind": "iris", "split_seed": 1}, steps=50), submit(steps=50)["id"]]
     told = " ".join(client.post("/v1/comparisons", json={"experiments": ids}).json()["warnings"])
-    for words in ("same data and split", "same seeds", "equally long", "not ended", "Without any val/loss"):
+    for words in ("same data and split", "same seeds", "equally long", "not ended", "Without any loss"):
         assert words in told
 
 
@@ -132,6 +132,45 @@ def test_accuracies_are_better_when_higher(client: TestClient, submit: Submit, w
     view = client.post("/v1/comparisons", json={"experiments": ids, "series": ["val/accuracy"]}).json()
     assert view["ranking"]["direction"] == "max"
     assert [item["best"]["mean"] for item in view["ranking"]["items"]] == [0.9, 0.5]
+
+
+def test_what_is_ranked_by_default_is_the_validation_and_never_the_least_minibatch(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    """One lucky batch has the least loss of all; the validation says the other is better, and so does the end."""
+    ids = [submit(name=name, steps=100)["id"] for name in ("lucky", "good")]
+    for batch, end, validation in ((1e-9, 0.5, 0.6), (0.2, 0.2, 0.3)):
+        loss = np.full(100, end)
+        loss[50] = batch
+        chunks = {"loss": pack(np.arange(1, 101), loss), "val/loss": pack([50, 100], [1.0, validation])}
+        worker.finish(worker.claim(), chunks)
+    ranking = client.post("/v1/comparisons", json={"experiments": ids}).json()["ranking"]
+    assert (ranking["series"], ranking["figure"], ranking["stretch"]) == ("val/loss", "best", None)
+    assert [(item["label"], item["best"]["mean"]) for item in ranking["items"]] == [("good", 0.3), ("lucky", 0.6)]
+    ranking = client.post("/v1/comparisons", json={"experiments": ids, "series": ["loss"]}).json()["ranking"]
+    assert (ranking["figure"], ranking["stretch"]) == ("last", [91, 100])
+    assert [(item["label"], item["best"]["mean"]) for item in ranking["items"]] == [
+        ("good", pytest.approx(0.2)),
+        ("lucky", pytest.approx(0.5)),
+    ]
+    asked = client.post("/v1/comparisons", json={"experiments": ids, "series": ["loss"], "figure": "best"}).json()
+    assert [item["label"] for item in asked["ranking"]["items"]] == ["lucky", "good"]
+
+
+def test_runs_that_went_on_after_a_nan_are_diverged_in_every_sentence(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    ids = [submit(name=name, steps=3)["id"] for name in ("went on", "failed", "good")]
+    worker.finish(worker.claim(), {"loss": pack([1, 2, 3], [0.1, float("nan"), 0.1])})
+    worker.finish(worker.claim(), {"loss": pack([1, 2], [0.1, 0.1])}, State.FAILED, {"code": "lost_loop", "detail": ""})
+    worker.finish(worker.claim(), {"loss": pack([1, 2, 3], [0.9, 0.9, 0.9])})
+    view = client.post("/v1/comparisons", json={"experiments": ids}).json()
+    assert "1 of the runs diverged: they are counted, and in no mean." in view["warnings"]
+    assert "1 of the runs failed or were cancelled: they have no value, and are in no mean." in view["warnings"]
+    assert not any("may still turn" in each for each in view["warnings"]), "all have ended"
+    counts = [(group["diverged"], group["incomplete"], group["unfinished"]) for group in view["groups"]]
+    assert counts == [(1, 0, 0), (0, 1, 0), (0, 0, 0)]
+    assert view["ranking"]["items"][0]["label"] == "good"
 
 
 def test_a_stored_comparison_is_answered_with_what_is_there_by_then(

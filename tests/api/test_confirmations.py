@@ -47,7 +47,13 @@ def trials(
 
 def compare(client: TestClient, made: Mapping[str, Sequence[str]], **question: Any) -> dict[str, Any]:
     ids = [each for some in made.values() for each in some]
-    asked = {"experiments": ids, "series": ["loss"], "points": None, "group": "optimizer.kind"} | question
+    asked = {
+        "experiments": ids,
+        "series": ["loss"],
+        "figure": "best",
+        "points": None,
+        "group": "optimizer.kind",
+    } | question
     answer = client.post("/v1/comparisons", json={k: v for k, v in asked.items() if v is not None})
     assert answer.status_code == 201, answer.text
     found: dict[str, Any] = answer.json()

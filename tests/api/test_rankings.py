@@ -51,7 +51,7 @@ def train(submit: Submit, worker: Worker, engine: Engine) -> Train:
 @pytest.fixture
 def compare(client: TestClient) -> Callable[..., dict[str, Any]]:
     def compared(experiments: Sequence[str], **question: Any) -> dict[str, Any]:
-        asked = {"experiments": list(experiments), "series": ["loss"], "points": None} | question
+        asked = {"experiments": list(experiments), "series": ["loss"], "figure": "best", "points": None} | question
         answer = client.post("/v1/comparisons", json=asked)
         assert answer.status_code == 201, answer.text
         view: dict[str, Any] = answer.json()

@@ -23,7 +23,7 @@ def test_the_seeds_are_summed_up_once_two_have_ended(client: TestClient, submit:
         steps = np.arange(1, 11)
         chunks = {"loss": pack(steps, np.linspace(1.0, value or 9.0, 10)), "val/loss": pack([10], [value or 9.0])}
         if value is None:
-            worker.finish(held, chunks, State.FAILED, {"kind": "diverged", "detail": "", "step": 10})
+            worker.finish(held, chunks, State.FAILED, {"code": "diverged", "detail": "", "step": 10})
         else:
             worker.finish(held, chunks)
         answers.append(client.get(path).json())
@@ -32,7 +32,7 @@ def test_the_seeds_are_summed_up_once_two_have_ended(client: TestClient, submit:
     by_seed = {each["seed"]: each["value"] for each in found["values"]}
     assert sorted(value for value in by_seed.values() if value is not None) == [0.1, 0.2, 0.4]
     assert list(by_seed.values()).count(None) == 1
-    assert (found["series"], found["n"], found["diverged"]) == ("val/loss", 3, 1)
+    assert (found["series"], found["n"], found["diverged"], found["incomplete"]) == ("val/loss", 3, 1, 0)
     assert (found["best"], found["median"]) == (0.1, 0.2)
     assert np.allclose(found["quartiles"], (0.15, 0.3))
     assert np.allclose(found["expected_best"], (0.7 / 3, 0.4 / 3, 0.1))

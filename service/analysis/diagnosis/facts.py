@@ -82,11 +82,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Sibling:
-    """Another seed of the same experiment, or the run itself: what it came to, of which less is better."""
+    """Another seed of the same experiment, or the run itself: what it came to."""
 
     run_id: str
     seed: int
-    final: float  # NaN where it diverged
+    final: float  # NaN where it has no value
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from service.analysis.diagnosis.facts import Facts
 from service.analysis.diagnosis.finding import Clear, Expect, Found, Outcome, Unknown, evidence, fact
 from service.analysis.diagnosis.progress import first_loss, trivial
 from service.analysis.diagnosis.thresholds import limit
+from service.spec.measures import LOSSES
 
 
 def luck(facts: Facts) -> Outcome:
@@ -17,6 +18,8 @@ def luck(facts: Facts) -> Outcome:
     finite = np.array([each.final for each in facts.siblings if math.isfinite(each.final)])
     if len(finite) < needed:
         return Unknown(f"{len(finite)} seeds of this experiment have ended with a finite value; {needed} are needed.")
+    if facts.final_of not in LOSSES:
+        return Unknown(f"what a model that knows nothing reaches in {facts.final_of} is not known.")
     reference = trivial(facts) or first_loss(facts)
     if reference is None:
         return Unknown("what a model that knows nothing would reach is not known.")

@@ -55,11 +55,16 @@ def ranking(context: Context, found: Comparison) -> None:
         for each in items
     ]
     way = "lower" if found.ranking.get("direction") == "min" else "higher"
-    context.say(f"{found.ranking.get('figure', 'best')} {series} of each run; {way} is better")
+    context.say(f"{found.ranking.get('figure', 'best')} {series} of each run{_stretch(found)}; {way} is better")
     head = ["", "experiment", "runs", "mean", "sd", "95 % interval", f"{number(scale[0], 3)} .. {number(scale[1], 3)}"]
     context.table(head, rows, ["", "mean", "sd"], head[5:])
     verdict = str(found.ranking.get("verdict", ""))
     context.say(f"{verdict}: {found.ranking.get('note', '')}", VERDICTS.get(verdict))
+
+
+def _stretch(found: Comparison) -> str:
+    first, last = found.ranking.get("stretch") or (None, None)
+    return "" if first is None else f" (the mean over steps {first} to {last})"
 
 
 def _runs(best: Mapping[str, Any]) -> str:

@@ -17,11 +17,15 @@ def add(commands: Commands) -> None:
         "what", nargs="*", help="experiments (ids, ends of ids, names), runs (ids, NAME:SEED), or one stored comparison"
     )
     parser.add_argument("--filter", help="instead of naming them: every experiment this holds for, like tag = sweep")
-    parser.add_argument("--series", default="val/loss,loss", help="which, ranked by the first (default val/loss,loss)")
+    parser.add_argument(
+        "--series", help="which, ranked by the first (default: val/loss, val/accuracy and loss where they are measured)"
+    )
     parser.add_argument("--x", help="align on step, epoch, samples, wall_s, ... (default step)")
     parser.add_argument("--points", type=int, help="of a curve (default 200)")
     parser.add_argument("--group", help="experiment, run, or a field of the spec like optimizer.kind")
-    parser.add_argument("--figure", choices=("best", "last"), help="which value of a run counts (default best)")
+    parser.add_argument(
+        "--figure", choices=("best", "last"), help="which value of a run counts (default: best, of loss last)"
+    )
     parser.add_argument("--baseline", help="hold the others against the group of this label")
     parser.add_argument("--smoothing", type=float, help="0 to 1: an exponential average beside the raw curve")
     parser.add_argument("--target", help="time to this value, or to this share of the way: 0.2 or 90%%")
@@ -36,8 +40,9 @@ def do(asked: argparse.Namespace, context: Context) -> int:
     if len(what) == 1 and naming.is_id(what[0], "cmp"):
         found = client.comparison(what[0])
     else:
+        names = None if asked.series is None else [name.strip() for name in asked.series.split(",")]
         ids = [found for each in what for found in naming.find(client, each)]
-        found = client.compare(ids, [name.strip() for name in asked.series.split(",")], **question(asked))
+        found = client.compare(ids, names, **question(asked))
     if context.json:
         context.emit(found.raw)
     else:

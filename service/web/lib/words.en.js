@@ -93,5 +93,6 @@ export const en = {
   "confirmation.seeds": "Seeds {seeds}: no run of any group had used them. Each name leads to the experiment that trained them.",
   "ranked.by": "Ranked by",
   "scatter.how": "Each point is a group: the mean of its {figure} {series} with its 95 % interval.", "scatter.none": "{n} without a finite value are not drawn.",
-  "ranking": "Who is better: {figure} {series}",
+  "ranking": "Who is better: {figure} {series}", "stretch": "last: the mean over steps {first} to {last}",
+  "result.of": "{series}, runs with a value: {n}", "lost.diverged": "{n} diverged", "lost.incomplete": "{n} failed or cancelled", "lost.provisional": "{n} still running",
 };

@@ -21,7 +21,8 @@ const GROUPS = ["experiment", "run", "optimizer.kind", "optimizer.lr", "model.ki
 // The whole question is in the address, so that a link shows the same picture.
 export function questionOf(search) {
   const list = (name) => (search.get(name) || "").split(",").filter(Boolean);
-  const question = { x: search.get("x") || "step", points: 400, group: search.get("group") || "experiment", figure: search.get("figure") || "best" };
+  const question = { x: search.get("x") || "step", points: 400, group: search.get("group") || "experiment" };
+  if (search.get("figure")) question.figure = search.get("figure");
   if (list("series").length) question.series = list("series");
   if (list("runs").length) question.runs = list("runs");
   else if (search.get("filter")) question.filter = search.get("filter");
@@ -44,15 +45,15 @@ export function Compare({ search }) {
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
   const names = [...new Set(value.groups.flatMap((group) => Object.keys(group.series)))];
   return html`<h1>${t("place.compare")}</h1>
-    <${Controls} search=${search} there=${[...new Set([...names, ...there])]} shown=${names}/><${Problems} error=${error}/>
+    <${Controls} search=${search} figure=${value.ranking.figure} there=${[...new Set([...names, ...there])]} shown=${names}/><${Problems} error=${error}/>
     ${value.warnings.length ? html`<ul class="warnings">${value.warnings.map((warning) => html`<li>${visible(warning)}</li>`)}</ul>` : null}
     <div class=${loading ? "stale" : ""}>
     <${Ranking} ranking=${value.ranking} groups=${value.groups}/>
     <${Confirmation} question=${question} ranking=${value.ranking} search=${search}/>
     ${names.map((name) => html`<${Overlay} key=${name} name=${name} groups=${value.groups} search=${search}/>`)}
     <${Target} target=${value.target} groups=${value.groups} axis=${question.x}/>
-    <${Scatter} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${question.figure} across=${search.get("across") || ""}/>
-    <${Parallel} difference=${value.difference} groups=${value.groups} series=${value.ranking.series}/>
+    <${Scatter} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${value.ranking.figure} across=${search.get("across") || ""}/>
+    <${Parallel} difference=${value.difference} groups=${value.groups} series=${value.ranking.series} figure=${value.ranking.figure}/>
     <${Comparability} found=${value.comparability}/>
     <${Difference} difference=${value.difference} groups=${value.groups}/></div>`;
 }
@@ -84,10 +85,10 @@ function Series({ names, shown }) {
     onChange=${() => adjust({ series: (shown.includes(name) ? shown.filter((each) => each !== name) : [...shown, name]).join(",") })}/> ${visible(name)}</label>`)}</div></details>`;
 }
 
-function Controls({ search, there, shown }) {
+function Controls({ search, figure, there, shown }) {
   return html`<div class="bar controls">
     <${Choice} name="x" label=${t("axis")} values=${AXES} chosen=${search.get("x") || "step"}/>
-    <${Choice} name="figure" label=${t("ranked.by")} values=${["best", "last"]} chosen=${search.get("figure") || "best"}/>
+    <${Choice} name="figure" label=${t("ranked.by")} values=${["best", "last"]} chosen=${figure}/>
     <${Choice} name="centre" label=${t("centre")} values=${["mean", "median"]} chosen=${search.get("centre") || "mean"}/>
     <${Choice} name="spread" label=${t("spread")} values=${Object.keys(SPREADS)} chosen=${search.get("spread") || "ci"}/>
     <${Grouping} chosen=${search.get("group") || "experiment"}/>

@@ -6,7 +6,7 @@ import { Chart, Legend, colour, dash } from "../lib/chart.js";
 import { figure, visible } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
-const result = (group, series, figure = "best") => {
+const result = (group, series, figure) => {
   const value = number(group.series[series]?.[figure].mean);
   return Number.isFinite(value) ? value : null;
 };
@@ -42,10 +42,10 @@ const WIDTH = 1000;
 const HEIGHT = 240;
 
 // Every field that differs is an upright, the result the last one; each group is a line across them.
-export function Parallel({ difference, groups, series }) {
+export function Parallel({ difference, groups, series, figure: which }) {
   const fields = Object.entries(difference).filter(([, { missing }]) => missing.length === 0).slice(0, 9);
   if (fields.length < 2 || groups.length < 2 || !plain(groups)) return null;
-  const axes = [...fields.map(([name, { values }]) => ({ name, values })), { name: series, values: groups.map((group) => result(group, series)) }].map(scaled);
+  const axes = [...fields.map(([name, { values }]) => ({ name, values })), { name: series, values: groups.map((group) => result(group, series, which)) }].map(scaled);
   const x = (index) => 60 + (index * (WIDTH - 120)) / (axes.length - 1);
   const lines = groups.map((group, at) => ({ label: group.label, colour: colour(at), dash: dash(at) }));
   return html`<section class="panel"><h2>${t("parallel")}</h2><svg class="parallel" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${t("parallel")}>

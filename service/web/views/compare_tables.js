@@ -16,6 +16,7 @@ export function Ranking({ ranking, groups }) {
   const known = Object.fromEntries(groups.map((group) => [group.label, group]));
   const columns = ["rank", "name", "mean", "interval", "median", "seeds", "verdict", "difference", "p", "more", "diverged", "cost"];
   return html`<section><h2>${t("ranking", { series: visible(ranking.series), figure: t(`choice.${ranking.figure}`) })}</h2>
+    ${ranking.stretch ? html`<p class="hint">${t("stretch", { first: ranking.stretch[0], last: ranking.stretch[1] })}</p>` : null}
     <p class=${`verdict ${ranking.verdict}`}><${Verdict} word=${ranking.verdict}/> ${visible(ranking.note)}</p>
     <div class="scroll"><table class="list"><thead><tr>${columns.map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${ranking.items.map((item) => html`<${Place} key=${item.label} item=${item} group=${known[item.label]}/>`)}</tbody></table></div></section>`;

@@ -1,6 +1,6 @@
 // One experiment: its seeds side by side, its spec with what differs from the defaults, and what can be done with it.
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
-import { get, patch, post, query, remove } from "../lib/api.js";
+import { get, number, patch, post, query, remove } from "../lib/api.js";
 import { adjust, go, href } from "../lib/address.js";
 import { COLOURS, Chart, Legend, colour, dash } from "../lib/chart.js";
 import { curvesOf, getColumns } from "../lib/columns.js";
@@ -9,6 +9,7 @@ import { Asking } from "../lib/dialog.js";
 import { age, count, figure, visible } from "../lib/format.js";
 import { followProject } from "../lib/live.js";
 import { Action, Copy, Problems, Prose, State, useAsked } from "../lib/parts.js";
+import { summary } from "../lib/result.js";
 import { OVER } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { t } from "../lib/words.js";
@@ -41,7 +42,7 @@ export function Experiment({ path, search }) {
     ${experiment.notes ? html`<p class="notes"><${Prose} text=${experiment.notes}/></p>` : null}
     <${Actions} experiment=${experiment} again=${again}/>
     <${Seeds} runs=${experiment.runs} series=${search.get("series") || "loss"} tick=${tick}/>
-    <${Runs} runs=${experiment.runs}/>
+    <${Runs} runs=${experiment.runs} main=${experiment.main}/>
     <${Spec} spec=${experiment.spec}/>`;
 }
 
@@ -99,15 +100,22 @@ function linesOf(message, shown) {
   return [x, ys.map((y, index) => ({ label: t("seed", { seed: seed(curves[index].run_id) }), y, points: x.length < 40, colour: colour(index), dash: dash(index + Math.floor(index / COLOURS.length)) }))];
 }
 
-function Runs({ runs }) {
-  return html`<section><h2>${t("column.runs")}</h2><div class="scroll"><table class="list"><thead><tr>
+// Of the series that the server ranks by; a run that diverged, failed or was cancelled has no value.
+function valuesOf(run, main) {
+  const none = run.diverged || ["failed", "cancelled"].includes(run.state);
+  const found = (!none && main && run.series[main.series]) || {};
+  return { last: found.final ?? found.last, best: main?.direction === "max" ? found.max : found.min };
+}
+
+function Runs({ runs, main }) {
+  return html`<section><h2>${t("column.runs")}</h2>${main ? html`<p class="hint">${summary(main)}</p>` : null}<div class="scroll"><table class="list"><thead><tr>
     ${["run", "seed", "state", "progress", "last", "best", "worker"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${runs.map((run) => {
-    const loss = run.series["val/loss"] || run.series.loss || {};
+    const values = valuesOf(run, main);
     return html`<tr key=${run.id} tabindex="0" data-row=${`run/${run.id}`}>
       <td><a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a>${run.relation ? html` <small>${t(`relation.${run.relation}`)}</small>` : null}</td><td class="number">${run.seed}</td>
       <td><${State} state=${run.displayed}/></td>
       <td class="number"><progress max="1" value=${run.progress} aria-label=${t("column.progress")}></progress> ${count(run.step)}</td>
-      <td class="number">${figure(loss.last)}</td><td class="number">${figure(loss.min)}</td><td>${visible(run.worker || "–")}</td></tr>`;
+      <td class="number">${figure(number(values.last))}</td><td class="number">${figure(number(values.best))}</td><td>${visible(run.worker || "–")}</td></tr>`;
   })}</tbody></table></div></section>`;
 }

@@ -12,7 +12,6 @@ import { ROW_HEIGHT, Row, useSparks } from "./row.js";
 
 const WIDTHS = { name: "", state: "116px", progress: "128px", last: "136px", best: "136px", curve: "130px", owner: "96px", age: "76px" };
 const LEAST = 1004; // px: these and 150 for the name
-const SORTS = { name: "name", last: "last(val/loss)", best: "best(val/loss)", owner: "owner", age: "created" };
 const BEFORE = ["name", "state", "progress", "last", "best", "curve"];
 const AFTER = ["owner", "age"];
 
@@ -35,6 +34,13 @@ export function Experiments({ search }) {
     <${Problems} error=${error}/>
     <${Table} shelf=${shelf} columns=${columns} sort=${asked.sort} marking=${marking}/>
     ${items.length ? null : html`<p class="empty">${t("filter.nothing")}</p>`}`;
+}
+
+// By what each column is sorted: the figures by the first of these series that the rows show.
+function sortsOf(items) {
+  const shown = new Set(items.map((item) => item.main?.series));
+  const series = ["val/loss", "val/accuracy", "loss"].find((name) => shown.has(name)) || "val/loss";
+  return { name: "name", last: `last(${series})`, best: `best(${series})`, owner: "owner", age: "created" };
 }
 
 // What is marked; with the shift key everything from the last mark to this one.
@@ -66,15 +72,16 @@ function Table({ shelf, columns, sort, marking }) {
     if (shelf.next && items.length && end > items.length - 40 && items.length >= 10_000) shelf.more().catch(() => {});
   }, [end, items.length]);
   const width = LEAST + columns.length * 120;
+  const sorts = sortsOf(items);
   const all = 1 + BEFORE.length + columns.length + AFTER.length; // one more would share what is left for the name
   return html`<div class=${`scroll tall${shelf.stale ? " stale" : ""}`} ref=${holder} tabindex="-1">
     <table class="list shelf" style=${{ minWidth: `${width}px` }} aria-rowcount=${items.length + 1}>
     <colgroup><col style=${{ width: "36px" }}/>${BEFORE.map((word) => html`<col key=${word} style=${{ width: WIDTHS[word] }}/>`)}
       ${columns.map((name) => html`<col key=${name} style=${{ width: "120px" }}/>`)}${AFTER.map((word) => html`<col key=${word} style=${{ width: WIDTHS[word] }}/>`)}</colgroup>
     <thead><tr aria-rowindex="1"><td><input type="checkbox" aria-label=${t("mark.all")} checked=${items.length > 0 && marking.marked.size >= items.length} onClick=${marking.all}/></td>
-      ${BEFORE.map((word) => html`<${Head} key=${word} field=${SORTS[word]} label=${t(`column.${word}`)} sort=${sort}/>`)}
+      ${BEFORE.map((word) => html`<${Head} key=${word} field=${sorts[word]} label=${t(`column.${word}`)} sort=${sort}/>`)}
       ${columns.map((name) => html`<${Head} key=${name} field=${name} label=${visible(name)} sort=${sort}/>`)}
-      ${AFTER.map((word) => html`<${Head} key=${word} field=${SORTS[word]} label=${t(`column.${word}`)} sort=${sort}/>`)}</tr></thead>
+      ${AFTER.map((word) => html`<${Head} key=${word} field=${sorts[word]} label=${t(`column.${word}`)} sort=${sort}/>`)}</tr></thead>
     <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${first * ROW_HEIGHT}px` }}></td></tr>` : null}
       ${shown.map((item, index) => html`<${Row} key=${item.id} item=${item} index=${first + index} columns=${columns} spark=${sparks[item.main?.run_id]}
         marked=${marking.marked.has(item.id)} mark=${marking.mark}/>`)}

@@ -6,6 +6,7 @@ import { Spark } from "../lib/chart.js";
 import { curvesOf, getColumns } from "../lib/columns.js";
 import { age, figure, visible } from "../lib/format.js";
 import { State } from "../lib/parts.js";
+import { summary } from "../lib/result.js";
 import { t } from "../lib/words.js";
 
 export const ROW_HEIGHT = 36; // px, as the sheet says too
@@ -67,7 +68,7 @@ export function useSparks(items) {
 // A mean over seeds with half the width of its 95 % interval; one seed has none.
 function Figure({ value, interval, main }) {
   const [low, high] = (interval || []).map(number);
-  const title = main ? `${main.series}${interval ? `: ${figure(low)} … ${figure(high)} (95 %, ${t("seeds", { n: main.n })})` : ""}` : "";
+  const title = main ? `${summary(main)}${interval ? `: ${figure(low)} … ${figure(high)} (95 %, ${t("seeds", { n: main.n })})` : ""}` : "";
   return html`<td class="number" title=${title}>${figure(number(value))}${interval ? html` <small>±${figure((high - low) / 2, 2)}</small>` : null}</td>`;
 }
 
@@ -80,7 +81,7 @@ export function Row({ item, index, columns, spark, marked, mark }) {
   const name = visible(item.name);
   return html`<tr tabindex="0" data-row=${`experiment/${item.id}`} aria-rowindex=${index + 2} class=${marked ? "marked" : ""}>
     <td><input type="checkbox" data-mark checked=${marked} onClick=${(event) => mark(item.id, event.shiftKey)} aria-label=${t("mark", { name })}/></td>
-    <td class="name" title=${name}><a href=${href(["experiment", item.id])}>${name}</a>${item.tags.map((tag) => html` <span class="tag">${visible(tag)}</span>`)}</td>
+    <td class="name" title=${name}><a href=${href(["experiment", item.id])}>${name}</a>${item.tags.map((tag) => html` <span class="tag">${visible(tag)}</span>`)}${main.diverged ? html` <small class="wrong">${t("lost.diverged", { n: main.diverged })}</small>` : null}</td>
     <td><${State} state=${standing(item.runs)}/></td>
     <td class="number"><progress max="1" value=${item.progress} aria-label=${t("column.progress")}></progress> ${over}/${total}</td>
     <${Figure} value=${main.last} interval=${main.last_interval} main=${item.main}/>
