@@ -22,7 +22,7 @@ def batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iter
     import pyarrow as pa  # noqa: PLC0415  half a second, and most processes never read a file
     from pyarrow import csv as arrow  # noqa: PLC0415
 
-    found = dialect(path, reading.header)
+    found = dialect(path, reading.header, reading.rules)
     ragged: list[tuple[int | None, int]] = []
 
     def remember(row: Any) -> str:

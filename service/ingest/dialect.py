@@ -13,7 +13,9 @@ from typing import NamedTuple
 from service.ingest.formats import BOM
 from service.ingest.refusing import MAX_ROW_BYTES, check_names, refused
 from service.ingest.values import MISSING
+from service.spec.datasets.report import RULES
 
+FORMER_DELIMITERS = ",;\t|"  # under rules 1, the one that the first line has most often, be it in quotes
 DELIMITERS = ";\t|,"  # where two divide both lines alike, the first: a comma may be a decimal one
 SPACES = " "  # one or more of them, or tabs, as numpy.savetxt and Fortran write
 INDEX = "index"
@@ -37,16 +39,19 @@ class Dialect(NamedTuple):
         return self.delimiter == SPACES
 
 
-def dialect(path: Path, header: bool | None = None) -> Dialect:
+def dialect(path: Path, header: bool | None = None, rules: int = RULES) -> Dialect:
     """How the file is written; `header` None: found out, and refused where the first line could be either."""
     with path.open("rb") as file:
         raw = b"".join(_line(file.readline) for _ in range(3))
     mark = len(BOM) if raw.startswith(BOM) else 0
-    said = SAID.match(raw, mark)
+    said = SAID.match(raw, mark) if rules >= RULES else None
     mark = said.end() if said else mark
     lines = [*LINE_END.split(raw[mark:].decode("utf-8")), ""][:2]
     if not lines[0].strip():
         raise refused("no_header", "the first line must name the columns, or hold the first row; it is empty.")
+    if rules < RULES:
+        former = max(FORMER_DELIMITERS, key=lines[0].count)
+        return Dialect(_cells(lines[0], former) or [], former, True, frozenset(), mark)
     delimiter = said[1].decode() if said else _delimiter(lines)
     first, second = (_cells(line, delimiter) for line in lines)
     if first is None:

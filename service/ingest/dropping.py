@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from service.errors import Invalid, Problem, RunFailure
 from service.ingest.rows import Selection
 from service.spec.datasets.report import Column, Report
 from service.spec.datasets.uploaded import Upload
@@ -18,16 +19,11 @@ def complete(content: Path, report: Report, wanted: Upload) -> Report:
     resolved, _ = wanted.resolve(filled, "0" * 64)
     if resolved is None:
         return filled  # whatever else is wrong is told first
-    selection = Selection(
-        report.format,
-        report.reading,
-        wanted.predicted,
-        wanted.features,
-        resolved.aside,
-        wanted.task,
-        resolved.classes,
-    )
-    rows, test, counts = _counted(content, selection, report.rows - report.test)
+    selection = Selection.of(resolved, wanted.predicted, wanted.features, wanted.task)
+    try:
+        rows, test, counts = _counted(content, selection, report.rows - report.test)
+    except RunFailure as error:
+        raise Invalid.of([Problem("/dataset/predict", "out_of_range", f"{error}.")]) from None
     left = dict(zip(resolved.classes, counts, strict=True))
     return filled.model_copy(
         update={

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from service.errors import RunFailure
 from service.ingest.inspect import batches
 from service.ingest.values import labels, lacking, real_numbers
 from service.spec.datasets.report import Format, Reading
+from service.spec.datasets.uploaded import Resolved, TableTask
 
 Block = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # x (n, *shape), y (n, ...)
 Kept = npt.NDArray[np.bool_]  # (n,): whether a row has every value
@@ -27,8 +28,15 @@ class Selection:
     predict: tuple[str, ...]
     features: tuple[str, ...] | None  # None: all but the ones to predict and those in `aside`
     aside: tuple[str, ...]
-    task: Literal["classification", "distribution", "regression"]
+    task: TableTask
     classes: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, found: Resolved, predict: tuple[str, ...], features: tuple[str, ...] | None, task: TableTask
+    ) -> "Selection":
+        """What a spec with these fields trains on, once the server has found what the upload holds."""
+        return cls(found.format, found.reading, predict, features, found.aside, task, found.classes)
 
     def blocks(self, content: Path, drop: bool) -> Iterator[Block]:
         """All rows in the file's order; with `drop` without those that lack a value."""

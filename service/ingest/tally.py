@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from service.ingest.values import (
-    MISSING,
     THOUSANDS,
     Doubles,
     Unread,
@@ -16,6 +15,7 @@ from service.ingest.values import (
     distinct,
     is_code,
     is_declared_text,
+    is_gap,
     is_text,
     lacking,
     names,
@@ -173,7 +173,7 @@ class Tally:
 
     def _cells(self) -> list[str]:
         """Different cells of a column of numbers, those without a value left out."""
-        return [name for name in self.counts or () if name.strip() not in MISSING]
+        return [name for name in self.counts or () if not is_gap(name)]
 
     def _is_written(self) -> bool:
         """Whether a column of numbers holds codes, or texts by the file's own word: two spellings are two classes."""

@@ -116,7 +116,11 @@ def _numpy_type(array: Any) -> np.dtype[Any]:
 
 def lacking(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Rows in which a number is missing."""
-    return np.asarray(np.isnan(values).reshape(len(values), -1).any(axis=1))
+    gaps = np.isnan(values)
+    if values.ndim > 1:
+        gaps = gaps.reshape(len(values), -1)
+        gaps = gaps.any(axis=1) if gaps.any() else np.zeros(len(values), np.bool_)  # by row is the slower one
+    return np.asarray(gaps)
 
 
 def blank(array: Any) -> npt.NDArray[np.bool_]:
@@ -172,6 +176,12 @@ def canonical(cell: str) -> str:
     return str(int(exact)) if exact == exact.to_integral_value() else label(value)
 
 
+def is_gap(cell: str) -> bool:
+    """Whether a cell among numbers stands for no value."""
+    cell = cell.strip()
+    return cell in MISSING or cell.lstrip("+-").lower() == "nan"
+
+
 def is_code(cell: str) -> bool:
     """Whether a number is written as a code is, with leading zeros: 007 and 7 are two."""
     return LEADING_ZERO.match(cell.strip()) is not None
@@ -192,7 +202,7 @@ def _place(known: dict[str, int], name: str) -> int:
     if name in known:
         return known[name]
     name = name.strip()
-    if name in known or name in MISSING:
+    if name in known or is_gap(name):
         return known.get(name, -1)
     spelt = canonical(name)
     return known[spelt] if spelt in known else known[label(float(spelt))]

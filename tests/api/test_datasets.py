@@ -141,6 +141,32 @@ def test_an_experiment_on_an_upload_is_resolved_and_trains(client: TestClient, s
     assert len(steps) == 5
 
 
+def test_rows_without_a_value_are_left_out_where_the_spec_says_so(client: TestClient, settings: Settings) -> None:
+    view = upload(client, CSV + b"3,,a\n4,n/a,b\n").json()
+    spec = SPEC | {"dataset": chosen(view, missing="drop")}
+    answer = client.post("/v1/experiments", json=spec)
+    posted = answer.json()
+    assert answer.status_code == 201, answer.text
+    found = posted["spec"]["dataset"]["resolved"]
+    assert (found["rows"], found["dropped"], found["classes"]) == (60, 2, ["a", "b"])
+    assert [w["code"] for w in posted["warnings"] if w["pointer"] == "/dataset/missing"] == ["rows_dropped"]
+    assert client.post("/v1/experiments", json=posted["spec"]).json()["hash"] == posted["hash"]
+    fork = f"/v1/runs/{posted['runs'][0]['id']}/forks?dry_run=true"
+    assert client.post(fork, json={"step": 0, "changes": {"steps": 9}}).status_code == 200
+    read = Experiment.model_validate_json(json.dumps(posted["spec"]))
+    assert len(list(train(prepare(read, 0, torch.device("cpu"), Files(settings.dataset_dir))))) == 5
+
+
+def test_a_file_without_a_header_is_uploaded_where_the_request_says_so(client: TestClient) -> None:
+    rows = "".join(f"{i / 10},{i % 3},{'ab'[i % 2]}\n" for i in range(60)).encode()
+    refused = upload(client, rows).json()
+    assert "header=false" in refused["errors"][0]["detail"]
+    view = upload(client, rows, "name=uci.data&header=false").json()
+    assert (view["rows"], view["report"]["reading"]) == (60, {"rules": 2, "header": False})
+    dataset = chosen(view, predict="column_3", features=["column_1"])
+    assert client.post("/v1/experiments?dry_run=true", json=SPEC | {"dataset": dataset}).status_code == 200
+
+
 def test_problems_of_the_upload_point_into_the_spec(client: TestClient) -> None:
     view = upload(client, CSV + b"3,,a\n").json()
     answer = client.post("/v1/experiments", json=SPEC | {"dataset": chosen(view, features=["size", "weight"])})

@@ -16,7 +16,8 @@ from service.ingest.dropping import complete
 from service.ingest.inspect import inspect
 from service.ingest.rows import Selection
 from service.spec.datasets import Upload
-from service.spec.datasets.report import Report
+from service.spec.datasets.columns import class_names
+from service.spec.datasets.report import Column, Report
 
 ID = "dat_" + "0" * 26
 
@@ -33,9 +34,7 @@ def trained_on(path: Path, report: Report, **fields: Any) -> tuple[Any, Any, Any
     found, problems = wanted.resolve(complete(path, report, wanted), "0" * 64)
     assert problems == []
     assert found is not None
-    chosen = Selection(
-        found.format, found.reading, wanted.predicted, wanted.features, found.aside, wanted.task, found.classes
-    )
+    chosen = Selection.of(found, wanted.predicted, wanted.features, wanted.task)
     blocks = list(chosen.blocks(path, wanted.missing == "drop"))
     x, y = (np.concatenate(each) for each in zip(*blocks, strict=True))
     assert x.shape == (found.rows, *found.shape)
@@ -137,14 +136,16 @@ def test_what_pandas_writes_as_csv_is_read_and_its_index_is_no_feature(tmp_path:
     assert (numbered.rows, told(tmp_path, "a,b,\n1,2,\n").names) == (12, ["a", "b", "column_3"])
 
 
-WORDS = ["", "NA", "N/A", "n/a", "None", "<NA>", "#N/A", "?", " ", "null", "NaN", '""', '"NA"', '" "', '"?"', " ?"]
+BLANKS = ["", " ", '""', '" "']
+WORDS = ["NA", "-NAN", "NaN", "N/A", "n/a", "None", "<NA>", "#N/A", "?", "null", '"NA"', '"?"', " ?"]
 
 
-@pytest.mark.parametrize("word", WORDS)
+@pytest.mark.parametrize("word", BLANKS + WORDS)
 def test_a_word_for_no_value_is_missing_in_a_column_of_numbers(word: str, tmp_path: Path) -> None:
     report = told(tmp_path, "a,b,y\n" + "".join(f"{i},{word if i in (3, 7) else i},{i % 2}\n" for i in range(20)))
     column = report.columns[1]
     assert (column.type, column.missing, column.missing_rows) == ("integer", 2, (4, 8))
+    assert column.classes == {str(i): 1 for i in range(20) if i not in (3, 7)}
     _, x, y = trained_on(tmp_path / "content", report, missing="drop")
     assert x[:, 0].tolist() == [i for i in range(20) if i not in (3, 7)]
     assert (y == x[:, 0] % 2).all()
@@ -179,6 +180,17 @@ def test_a_class_that_loses_its_rows_is_refused(tmp_path: Path) -> None:
     )
     (problem,) = wanted.resolve(complete(tmp_path / "content", report, wanted), "0" * 64)[1]
     assert (problem.code, "z" in problem.detail) == ("class_too_small", True)
+
+
+def test_probabilities_that_are_none_are_told_where_rows_are_left_out(tmp_path: Path) -> None:
+    report = told(
+        tmp_path, "a,p,q\n" + "".join(f"{'' if i == 3 else i},0.5,{0.5 if i < 9 else 0.1}\n" for i in range(20))
+    )
+    fields = {"predict": ("p", "q"), "task": "distribution", "missing": "drop"}
+    wanted = Upload.model_validate({"kind": "upload", "upload": ID} | fields)
+    with pytest.raises(Invalid) as caught:
+        complete(tmp_path / "content", report, wanted)
+    assert "sum to 0.6" in caught.value.problems[0].detail
 
 
 def test_decimal_commas_are_read_where_they_cannot_divide_thousands(tmp_path: Path) -> None:
@@ -315,6 +327,11 @@ def test_a_file_that_was_uploaded_before_there_were_more_words_is_read_as_then(t
     from service.ingest.inspect import batches
     from service.spec.datasets.report import Reading
 
-    told(tmp_path, "a,y\n1,None\n2,?\n3,NA\n")
+    (tmp_path / "content").write_text("a, y\n1,None\n2,?\n3,NA\n")
     (batch,) = batches(tmp_path / "content", "csv", None, Reading())
-    assert batch["y"].to_pylist() == ["None", "?", None]
+    assert batch[" y"].to_pylist() == ["None", "?", None]
+
+
+def test_codes_beside_decimal_commas_and_words_beside_numbers_are_in_an_order(tmp_path: Path) -> None:
+    column = Column(name="y", type="number", missing=0, classes={"1,5": 3, "007": 3, "true": 3, "0": 3})
+    assert class_names([column]) == ("0", "true", "1,5", "007")

@@ -20,6 +20,7 @@ from service.errors import Invalid, RunFailure
 from service.ingest.inspect import characters
 from service.ingest.rows import Block, Selection
 from service.spec.datasets import Resolved
+from service.spec.datasets.uploaded import TableTask
 from worker.data.files import Files
 from worker.data.split import Arrays
 
@@ -27,7 +28,7 @@ from worker.data.split import Arrays
 def table(
     files: Files,
     predict: str | Sequence[str],
-    task: Literal["classification", "distribution", "regression"],
+    task: TableTask,
     features: Sequence[str] | None = None,
     missing: Literal["refuse", "drop"] = "refuse",
     resolved: Resolved | None = None,
@@ -38,15 +39,8 @@ def table(
     answer = (len(resolved.classes),) if task == "distribution" else ()
     shapes = (resolved.rows, *resolved.shape), (resolved.rows, *answer)
     key = json.dumps([features, predict, task, missing, resolved.model_dump(mode="json")])
-    selection = Selection(
-        resolved.format,
-        resolved.reading,
-        (predict,) if isinstance(predict, str) else tuple(predict),
-        tuple(features) if features else None,
-        resolved.aside,
-        task,
-        resolved.classes,
-    )
+    predicted = (predict,) if isinstance(predict, str) else tuple(predict)
+    selection = Selection.of(resolved, predicted, tuple(features) if features else None, task)
     return gathered(files, content, key, _told(selection.blocks(content, missing == "drop")), shapes)
 
 

@@ -80,4 +80,9 @@ def class_names(columns: list[Column]) -> tuple[str, ...]:
     (column,) = columns
     values = list(column.classes or ())
     words = column.type in ("text", "boolean")
-    return tuple(sorted(values) if words else sorted(values, key=lambda name: (Decimal(name), name)))
+    return tuple(sorted(values) if words else sorted(values, key=lambda name: (_size(name), name)))
+
+
+def _size(name: str) -> Decimal:
+    """The number that a class of a column of numbers is, be it written with a decimal comma."""
+    return Decimal({"false": "0", "true": "1"}.get(name, name.replace(",", ".")))

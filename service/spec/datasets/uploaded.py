@@ -24,6 +24,7 @@ from service.spec.pointing import closest
 
 UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+TableTask = Literal["classification", "distribution", "regression"]
 MAX_VOCABULARY = 4_096
 READ_ONLY = "written by the server; a request may only leave it out, or repeat it as it was"
 
@@ -85,7 +86,7 @@ class Upload(Regression_, Stored_):
     missing: Literal["refuse", "drop"] = Field(
         "refuse", description="rows without a value in a column that is trained on: refuse the file, or leave them out"
     )
-    task: Literal["classification", "distribution", "regression"] = Field(
+    task: TableTask = Field(
         description="a class, a value, or a probability for each class (or their logarithms: kl_div's log_target)"
     )
 
