@@ -10,6 +10,7 @@ from service.ingest.arrow import Table
 from service.ingest.parquet import index_columns, plain
 from service.ingest.tally import Tally
 from service.spec.datasets import Dataset_, HuggingFace, TorchvisionSet
+from service.spec.datasets.columns import class_names
 from service.spec.datasets.mounted import Found, Mounted_
 from service.spec.experiment import Experiment
 from service.spec.pointing import closest
@@ -143,4 +144,4 @@ def _classes(parts: list[Table], column: str) -> tuple[str, ...]:
     if found.classes is None or len(found.classes) < 2 or found.missing or found.infinite:
         detail = "has not between 2 and 1000 different values, one in every row: choose another column."
         raise Invalid.of([Problem("/dataset/predict", "wrong_classes", detail)])
-    return tuple(sorted(found.classes, key=str if found.type in ("text", "boolean") else float))
+    return class_names([found])
