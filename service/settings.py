@@ -8,10 +8,10 @@ import socket
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -53,6 +53,16 @@ def secret_of_file(variable: str) -> str | None:
     return secret
 
 
+def pool_of(device: str) -> str:
+    """The pool of a device's workers: cpu, or gpu for every kind of accelerator."""
+    return "cpu" if device == "cpu" else "gpu"
+
+
+def _pool(name: str) -> str:
+    """A pool's name; earlier releases called that of the GPUs cuda in a local start."""
+    return "gpu" if name == "cuda" else name
+
+
 class Settings(BaseSettings):
     """Read once a process; a wrong value stops the start with a sentence that names it."""
 
@@ -71,8 +81,12 @@ class Settings(BaseSettings):
         pattern="^(file:///|s3://[a-z0-9])",
         description="file:///path or s3://bucket/prefix (AWS_ variables say the rest); the folder in data_dir without",
     )
-    pool: str = Field("cpu", description="the pool a worker serves and a run waits in")
     device: str = Field("cpu", description="torch device of this worker: cpu or cuda:0")
+    pool: Annotated[str, AfterValidator(_pool)] = Field(
+        default_factory=lambda given: pool_of(given.get("device", "cpu")),
+        description="cpu or gpu: the pool a worker serves, that of its device by default; the API: where a run waits"
+        " whose spec names none",
+    )
     worker_name: str = Field(default_factory=socket.gethostname, description="stable over restarts, one worker each")
     threads: int = Field(1, ge=1, le=256, description="CPU threads of a trainer; part of what makes a run repeatable")
     allowed_hosts: str = Field("*", description="comma-separated Host names the API answers to; * for all")

@@ -1,10 +1,8 @@
-"""This machine's devices, and what of them decides a run's numbers. `python -m worker.device` prints their list."""
+"""The device that a trainer uses, and what of it decides a run's numbers."""
 
 import contextlib
-import json
 import os
 import platform
-import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -20,11 +18,6 @@ FILL = "fill_uninitialized_memory"  # a property torch's own types leave out
 PACKAGES = ("schedulefree", "pytorch-optimizer", "torchvision", "timm", "scikit-learn")  # whose code or data train
 FUSED_ON_CPU = {"adam", "adamw"}
 FUSED_ON_CUDA = {"sgd", "adam", "adamw", "adagrad"}
-
-
-def devices() -> list[str]:
-    """What a worker can be started for: each GPU, or the CPU where there is none."""
-    return [f"cuda:{index}" for index in range(torch.cuda.device_count())] or ["cpu"]
 
 
 def optimizer_policy(optimizer: Optimizer_, device: torch.device) -> dict[str, bool]:
@@ -114,7 +107,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(devices()) + "\n")

@@ -9,6 +9,7 @@ from typing import Any
 from service.db import workers
 from service.db.session import Connection
 from service.settings import Settings
+from worker import packages
 
 
 class Presence:
@@ -16,6 +17,7 @@ class Presence:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.packages = packages.installed()
         self._device: dict[str, Any] | None = None
         self._due = 0.0  # monotonic
 
@@ -25,7 +27,9 @@ class Presence:
         if device == self._device:
             return
         name, pool = self.settings.worker_name, self.settings.pool
-        workers.announce(connection, name, pool, socket.gethostname(), os.getpid(), saddle_version(), device)
+        workers.announce(
+            connection, name, pool, socket.gethostname(), os.getpid(), saddle_version(), device, self.packages
+        )
         self._device = device
 
     def beat(self, connection: Connection, state: str, run_id: str | None = None, detail: str | None = None) -> None:

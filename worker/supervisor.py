@@ -161,7 +161,8 @@ class Supervisor:
 
         def take(again: bool) -> Claim | None:
             with transaction(self.engine) as connection:
-                held = leases.claim(connection, [self.settings.pool], self.settings.worker_name, lease, again)
+                name, packages = self.settings.worker_name, list(self.presence.packages)
+                held = leases.claim(connection, [self.settings.pool], name, lease, again, packages)
                 if held is None:
                     self.presence.announce(connection, trainer.device)
                     self.presence.beat(connection, "idle")

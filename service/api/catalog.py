@@ -1,17 +1,20 @@
 """Routes of what can be chosen: the catalogue, presets, and a schedule drawn before anything runs."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from service.api.deps import body, takes
+from service.api.deps import ConnectionDep, PrincipalDep, body, takes
 from service.api.views import Json, View
+from service.db.pools import Pool, pools
 from service.errors import Invalid, NotFound, Problem
 from service.spec.catalog import CATALOG
 from service.spec.checks import MAX_STEPS
 from service.spec.component import Component, Part, Rate
 from service.spec.preset_loader import presets
+from service.spec.requirements import of_kind
 from service.spec.schedules import Schedule, curve
 
 router = APIRouter(prefix="/v1", tags=["catalog"])
@@ -26,12 +29,22 @@ class Kind(View):
     summary: str
     formula: str
     paper: str
+    needs: list[str] = Field(description="packages that not every worker has")
+    pools: dict[str, bool] = Field(description="of each pool that is served now, whether a worker of it can build this")
 
     @classmethod
-    def of(cls, family: str, kind: str, member: type[Component]) -> "Kind":
-        """Read off the class."""
-        summary = (member.__doc__ or "").strip()
-        return cls(family=family, kind=kind, summary=summary, formula=member.formula, paper=member.paper)
+    def of(cls, family: str, kind: str, member: type[Component], served: Sequence[Pool]) -> "Kind":
+        """Read off the class, and off the workers that are there now."""
+        needs = of_kind(member)
+        return cls(
+            family=family,
+            kind=kind,
+            summary=(member.__doc__ or "").strip(),
+            formula=member.formula,
+            paper=member.paper,
+            needs=list(needs),
+            pools={pool.name: not pool.missing(needs) for pool in served},
+        )
 
 
 class KindDetail(Kind):
@@ -53,28 +66,37 @@ class Catalog(View):
     items: list[Family]
 
 
+def _served(_: PrincipalDep, connection: ConnectionDep) -> list[Pool]:
+    """The pools that have a worker now, by name."""
+    return [pool for _, pool in sorted(pools(connection).items()) if pool.serving]
+
+
+Served = Annotated[list[Pool], Depends(_served, scope="function")]
+
+
 @router.get("/catalog", operation_id="get_catalog")
-def get_catalog() -> Catalog:
+def get_catalog(served: Served) -> Catalog:
     """Everything that can be chosen."""
-    return Catalog(items=[get_family(family) for family in CATALOG])
+    return Catalog(items=[get_family(family, served) for family in CATALOG])
 
 
 @router.get("/catalog/{family}", operation_id="get_family")
-def get_family(family: str) -> Family:
+def get_family(family: str, served: Served) -> Family:
     """One family: datasets, models, losses, optimizers, schedules, inits, probes."""
     if family not in CATALOG:
         raise NotFound(f"There is no such family; there are: {', '.join(CATALOG)}.")
-    return Family(family=family, items=[Kind.of(family, kind, member) for kind, member in CATALOG[family].items()])
+    kinds = CATALOG[family].items()
+    return Family(family=family, items=[Kind.of(family, kind, member, served) for kind, member in kinds])
 
 
 @router.get("/catalog/{family}/{kind}", operation_id="get_kind")
-def get_kind(family: str, kind: str) -> KindDetail:
+def get_kind(family: str, kind: str, served: Served) -> KindDetail:
     """One part: what it is, and the JSON Schema of its fields."""
     members = CATALOG.get(family, {})
     if kind not in members:
         listed = f"in {family} there are: {', '.join(members)}" if members else f"families are: {', '.join(CATALOG)}"
         raise NotFound(f"There is no such kind; {listed}.")
-    known = Kind.of(family, kind, members[kind])
+    known = Kind.of(family, kind, members[kind], served)
     return KindDetail(**known.model_dump(), json_schema=members[kind].model_json_schema())
 
 

@@ -1,7 +1,7 @@
 """Routes of experiments: post one, list them, read one, cancel, pause or resume its runs."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
@@ -11,6 +11,7 @@ from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 from service.api.deps import ConnectionDep, Document, ExperimentId, PrincipalDep, RuntimeDep, preset_taken, takes
 from service.api.listing import Columns, Fields, Filter, Seek, Sort, columns_of, cursor_of, only, order_of, place_of
 from service.api.paging import Limit, cut
+from service.api.pool_warnings import pool_warnings
 from service.api.problems import ProblemItem
 from service.api.resolve_data import resolve_data
 from service.api.restarts import restarts_of
@@ -19,7 +20,7 @@ from service.db import experiments, figures, lists, metrics, pace, queueing, run
 from service.db.projects import Principal
 from service.db.runs import StoredRun
 from service.db.session import Connection
-from service.errors import Conflict
+from service.errors import Conflict, Problem
 from service.lifecycle import TERMINAL
 from service.nonfinite import dumps
 from service.spec import posted
@@ -56,31 +57,35 @@ def post_experiment(
     A document may name a `preset` and say only what differs from it.
     """
     understood = posted.read(document, partial(resolve_data, connection, principal, runtime.settings))
-    spec = understood.spec
+    spec, pool = understood.spec, runtime.settings.pool
+    waits = pool_warnings(connection, spec, pool)
     if dry_run:
         response.status_code = 200
-        return tried(connection, principal, understood, spec.total_steps)
+        return tried(connection, principal, understood, spec.total_steps, waits)
     request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
-    pool = runtime.settings.pool
     experiment_id, new = experiments.add(
         connection, principal, spec, pool, idempotency_key, request_hash, runtime.settings.max_run_s
     )
     if new:
-        tasks.add_task(runtime.dispatcher.ring, pool, len(spec.seeds))
+        tasks.add_task(runtime.dispatcher.ring, spec.pool or pool, len(spec.seeds))
     else:
         response.headers["Idempotent-Replayed"] = "true"
     response.headers["Location"] = f"/v1/experiments/{experiment_id}"
-    return answer(understood, principal, read(connection, principal, experiment_id))
+    return answer(understood, principal, waits, read(connection, principal, experiment_id))
 
 
-def tried(connection: Connection, principal: Principal, understood: Posted, steps: int) -> PostedExperiment:
+def tried(
+    connection: Connection, principal: Principal, understood: Posted, steps: int, waits: Sequence[Problem]
+) -> PostedExperiment:
     """The answer to a dry run, with how long `steps` of it may take."""
     duration = DurationView.of(pace.pace(connection, principal, understood.spec), steps)
-    return answer(understood, principal).model_copy(update={"duration": duration})
+    return answer(understood, principal, waits).model_copy(update={"duration": duration})
 
 
-def answer(understood: Posted, principal: Principal, stored: ExperimentView | None = None) -> PostedExperiment:
-    """The answer to a spec, stored or not."""
+def answer(
+    understood: Posted, principal: Principal, waits: Sequence[Problem], stored: ExperimentView | None = None
+) -> PostedExperiment:
+    """The answer to a spec, stored or not; `waits` says what will keep its runs waiting."""
     spec = understood.spec
     return PostedExperiment(
         id=stored.id if stored else None,
@@ -90,7 +95,7 @@ def answer(understood: Posted, principal: Principal, stored: ExperimentView | No
         created_at=stored.created_at if stored else None,
         spec=spec.normalised(),
         runs=stored.runs if stored else [],
-        warnings=[ProblemItem(**problem.as_json()) for problem in posted.warnings(understood)],
+        warnings=[ProblemItem(**problem.as_json()) for problem in [*posted.warnings(understood), *waits]],
         derived=Derived.of(spec),
     )
 
@@ -157,8 +162,10 @@ def resume_experiment(
     tasks: BackgroundTasks,
 ) -> ExperimentView:
     """Queue every paused run again."""
-    tasks.add_task(runtime.dispatcher.ring, runtime.settings.pool, 1)
-    return _ask(connection, principal, experiment_id, wishes.resume)
+    found = _ask(connection, principal, experiment_id, wishes.resume)
+    for pool in sorted({run.pool for run in found.runs}):
+        tasks.add_task(runtime.dispatcher.ring, pool, 1)
+    return found
 
 
 def _ask(

@@ -19,7 +19,7 @@ from service.spec.pointing import closest
 MAX_RUNS = 1000
 MAX_EXPERIMENTS = 200
 # of a spec: they do not decide what is trained
-IGNORED = ("name", "tags", "notes", "seeds", "restarts", "priority", "max_seconds", "probes")
+IGNORED = ("name", "tags", "notes", "seeds", "restarts", "priority", "max_seconds", "pool", "probes")
 MISSING = object()
 
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query, Response
 from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, body, optional_body, takes
 from service.api.experiments import IdempotencyKey, answer, read, tried
 from service.api.orders import ForkOrder, ReplayOrder, RetryOrder
+from service.api.pool_warnings import pool_warnings
 from service.api.resolve_data import resolve_data
 from service.api.runs import view
 from service.api.views import PostedExperiment, RunView
@@ -103,9 +104,10 @@ def fork_run(
         partial(resolve_data, connection, principal, runtime.settings),
         loads=origin.attempt is not None,
     )
+    waits = pool_warnings(connection, understood.spec, parent.pool)
     if dry_run:
         response.status_code = 200
-        return tried(connection, principal, understood, understood.spec.total_steps - origin.step)
+        return tried(connection, principal, understood, understood.spec.total_steps - origin.step, waits)
     asked = dumps([run_id, order.step, understood.spec.normalised()])
     made, new = experiments.add(
         connection,
@@ -119,8 +121,8 @@ def fork_run(
     )
     told(response, f"/v1/experiments/{made}", new)
     if new:
-        tasks.add_task(runtime.dispatcher.ring, parent.pool, 1)
-    return answer(understood, principal, read(connection, principal, made))
+        tasks.add_task(runtime.dispatcher.ring, understood.spec.pool or parent.pool, 1)
+    return answer(understood, principal, waits, read(connection, principal, made))
 
 
 def _spec(connection: Connection, principal: Principal, experiment_id: str) -> Experiment:

@@ -96,6 +96,7 @@ class RunView(View):
     attempt: int
     checkpoint_step: int
     pool: str
+    needs: list[str] = Field(description="packages that its worker must have")
     priority: int
     waiting: PlaceView | None = Field(description="null: it does not wait, or this answer does not say")
     trained_s: float = Field(description="seconds of the attempts that have ended")
@@ -191,6 +192,7 @@ class WorkerView(View):
     pid: int
     version: str
     device: Json = Field(description="kind, name, memory_bytes, threads")
+    packages: dict[str, str] = Field(description="what a spec can need of it: name and version; of c++ the compiler")
     state: str = Field(description="starting, idle, busy, draining, unhealthy or gone")
     detail: str | None
     run_id: str | None = Field(description="what it trains")

@@ -14,6 +14,7 @@ from service.db.tables import experiment, member
 from service.errors import Conflict, NotFound
 from service.ids import new_id
 from service.spec.experiment import Experiment
+from service.spec.requirements import requirements
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def add(
 ) -> tuple[str, bool]:
     """Store an experiment with a queued run per seed: its id, and whether it is new.
 
-    No run may train longer than `max_run_s`, nor than its spec says. A fork has an `origin`.
+    The runs wait in the pool that the spec names, or else in `pool`. None may train longer than `max_run_s`, nor than
+    the spec says. A fork has an `origin`.
 
     With an idempotency key seen before in this project the stored one is returned; `Conflict` if its request differed.
     """
@@ -63,9 +65,19 @@ def add(
     added = connection.execute(upsert(experiment).values(row).on_conflict_do_nothing().returning(experiment.c.id))
     if added.one_or_none() is None:
         return _earlier(connection, principal, idempotency_key, request_hash), False
+    needs = tuple(requirements(spec))
     limits = [limit for limit in (spec.max_seconds, max_run_s) if limit is not None]
     made = [
-        NewRun(experiment_id, seed, spec.total_steps, pool, spec.priority, min(limits, default=None), origin)
+        NewRun(
+            experiment_id,
+            seed,
+            spec.total_steps,
+            spec.pool or pool,
+            spec.priority,
+            min(limits, default=None),
+            origin,
+            needs=needs,
+        )
         for seed in spec.seeds
     ]
     enqueue(connection, principal, made)

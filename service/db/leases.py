@@ -70,24 +70,29 @@ class Claim:
 CLAIM = text(
     """
     WITH RECURSIVE contender AS (
-        SELECT p.pool, (SELECT min(project_id) FROM run WHERE state = 'queued' AND pool = p.pool) AS project_id
-        FROM unnest(cast(:pools AS text[])) AS p(pool)
+        SELECT p.pool, first.needs, first.project_id FROM unnest(cast(:pools AS text[])) AS p(pool)
+        CROSS JOIN LATERAL (SELECT needs, project_id FROM run WHERE state = 'queued' AND pool = p.pool
+            ORDER BY needs, project_id LIMIT 1) first
         UNION ALL
-        SELECT c.pool, (SELECT min(project_id) FROM run
-            WHERE state = 'queued' AND pool = c.pool AND project_id > c.project_id)
-        FROM contender c WHERE c.project_id IS NOT NULL),
+        SELECT c.pool, next.needs, next.project_id FROM contender c
+        CROSS JOIN LATERAL (SELECT needs, project_id FROM run
+            WHERE state = 'queued' AND pool = c.pool AND (needs, project_id) > (c.needs, c.project_id)
+            ORDER BY needs, project_id LIMIT 1) next),
     share AS (SELECT pool, project_id, count(*) AS runs FROM run WHERE state = 'running' GROUP BY pool, project_id),
     turn AS MATERIALIZED (
-        SELECT c.pool, c.project_id FROM contender c
+        SELECT c.pool, c.needs, c.project_id FROM contender c
         CROSS JOIN LATERAL (SELECT rank_at FROM run
-            WHERE state = 'queued' AND pool = c.pool AND project_id = c.project_id AND not_before <= clock_timestamp()
+            WHERE state = 'queued' AND pool = c.pool AND needs = c.needs AND project_id = c.project_id
+                AND not_before <= clock_timestamp()
             ORDER BY rank_at, id LIMIT 1) head
         LEFT JOIN share s ON s.pool = c.pool AND s.project_id = c.project_id
+        WHERE c.needs <@ cast(:packages AS text[])
         ORDER BY coalesce(s.runs, 0), head.rank_at, c.project_id),
     chosen AS (
         SELECT next.id FROM turn t
         CROSS JOIN LATERAL (SELECT id FROM run
-            WHERE state = 'queued' AND pool = t.pool AND project_id = t.project_id AND not_before <= clock_timestamp()
+            WHERE state = 'queued' AND pool = t.pool AND needs = t.needs AND project_id = t.project_id
+                AND not_before <= clock_timestamp()
             ORDER BY rank_at, id FOR UPDATE SKIP LOCKED LIMIT 1) next
         LIMIT 1),
     taken AS (
@@ -149,14 +154,24 @@ FENCE = text(
 )
 
 
-def claim(connection: Connection, pools: Sequence[str], worker: str, lease: str, again: bool = False) -> Claim | None:
+def claim(
+    connection: Connection,
+    pools: Sequence[str],
+    worker: str,
+    lease: str,
+    again: bool = False,
+    packages: Sequence[str] = (),
+) -> Claim | None:
     """Take the next waiting run of these pools; `again` with the same lease finds what it may already hold.
 
+    A run that needs a package is left to a worker that has it, and holds up none behind it: each set of packages has
+    a queue of its own.
     Projects take turns: the one with the fewest running runs in the pool is next, with the first of its own queue.
     """
     if again and (held := _held(connection, lease)):
         return held
-    row = connection.execute(CLAIM, {"pools": list(pools), "lease": lease, "worker": worker}).one_or_none()
+    asked = {"pools": list(pools), "packages": list(packages), "lease": lease, "worker": worker}
+    row = connection.execute(CLAIM, asked).one_or_none()
     if row is None:
         return None
     if row.fresh:  # nothing was before: that it was claimed is told by the same statement

@@ -184,6 +184,7 @@ def _once_more(
         seed=parent.seed,
         total_steps=total_steps,
         pool=parent.pool,
+        needs=parent.needs,
         priority=parent.priority,
         limit_s=parent.limit_s,
         origin=origin,

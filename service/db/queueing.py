@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, null, text
 
 from service.db import events
+from service.db.pools import Pool, pools
 from service.db.projects import Principal
 from service.db.tables import run
 from service.ids import new_id
@@ -43,6 +44,7 @@ class NewRun:
     limit_s: float | None = None
     origin: Origin | None = None
     task: dict[str, Any] | None = None  # of a probe job
+    needs: Sequence[str] = ()  # packages
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def _columns(made: NewRun) -> dict[str, object]:
         "seed": made.seed,
         "total_steps": made.total_steps,
         "pool": made.pool,
+        "needs": sorted(set(made.needs)),
         "priority": made.priority,
         "limit_s": made.limit_s,
         "parent_run_id": origin and origin.parent_run_id,
@@ -102,7 +105,7 @@ class Place:
 
 PLACES = text(
     """
-    SELECT r.id, r.pool, (SELECT count(*) FROM run o WHERE o.state = 'queued' AND o.pool = r.pool
+    SELECT r.id, r.pool, r.needs, (SELECT count(*) FROM run o WHERE o.state = 'queued' AND o.pool = r.pool
             AND (o.rank_at, o.id) < (r.rank_at, r.id)) AS before,
         CASE WHEN r.not_before > clock_timestamp() THEN r.not_before END AS not_before
     FROM run r WHERE r.id = ANY(:ids) AND r.state = 'queued'
@@ -111,23 +114,12 @@ PLACES = text(
 RANKED = text(
     """
     WITH waiting AS (
-        SELECT id, pool, not_before, row_number() OVER (PARTITION BY pool ORDER BY rank_at, id) - 1 AS before
+        SELECT id, pool, needs, not_before, row_number() OVER (PARTITION BY pool ORDER BY rank_at, id) - 1 AS before
         FROM run WHERE state = 'queued' AND pool IN (SELECT pool FROM run WHERE id = ANY(:ids)))
-    SELECT id, pool, before, CASE WHEN not_before > clock_timestamp() THEN not_before END AS not_before
+    SELECT id, pool, needs, before, CASE WHEN not_before > clock_timestamp() THEN not_before END AS not_before
     FROM waiting WHERE id = ANY(:ids)
     """
 )
-SEEN = text(
-    """
-    SELECT pool, count(*) AS seen,
-        count(*) FILTER (WHERE state IN ('starting', 'idle', 'busy')
-            AND beat_at > clock_timestamp() - make_interval(secs => :fresh_s)) AS serving,
-        count(*) FILTER (WHERE state = 'idle'
-            AND beat_at > clock_timestamp() - make_interval(secs => :fresh_s)) AS idle
-    FROM worker WHERE pool = ANY(:pools) AND state <> 'gone' GROUP BY pool
-    """
-)
-FRESH_S = 120.0  # a worker that said nothing for longer is not counted on
 FEW = 4  # runs for which counting one by one is cheaper than ranking the whole queue
 
 
@@ -136,19 +128,17 @@ def places(connection: Connection, ids: Sequence[str]) -> dict[str, Place]:
     rows = connection.execute(PLACES if len(ids) <= FEW else RANKED, {"ids": list(ids)}).all()
     if not rows:
         return {}
-    pools = sorted({row.pool for row in rows})
-    workers = {each.pool: each for each in connection.execute(SEEN, {"pools": pools, "fresh_s": FRESH_S})}
-    return {row.id: Place(row.before, _reason(row, workers.get(row.pool))) for row in rows}
+    found = pools(connection, sorted({row.pool for row in rows}))
+    return {row.id: Place(row.before, _reason(row, found[row.pool])) for row in rows}
 
 
-def _reason(row: Any, workers: Any) -> str:
+def _reason(row: Any, pool: Pool) -> str:
     if row.not_before is not None:
         until = row.not_before.astimezone(UTC) + timedelta(seconds=1)
         return f"backing off after a failure until {until:%Y-%m-%dT%H:%M:%SZ}"
-    if workers is None:
-        return f"no worker of pool {row.pool} has been seen"
-    if workers.serving == 0:
-        return f"no worker of pool {row.pool} takes runs now: see /v1/workers"
-    if workers.idle == 0:
-        return f"every worker of pool {row.pool} is busy"
-    return "it is about to start" if row.before == 0 else f"{row.before} runs of pool {row.pool} are before it"
+    if why := pool.why_not_served() or pool.why_not_built(row.needs):
+        return why
+    if not any(packages.issuperset(row.needs) for packages in pool.idle):
+        able = f" that has {', '.join(row.needs)}" if pool.idle else ""
+        return f"every worker of pool {pool.name}{able} is busy"
+    return "it is about to start" if row.before == 0 else f"{row.before} runs of pool {pool.name} are before it"

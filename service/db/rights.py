@@ -94,6 +94,7 @@ ROLES: dict[str, Rights] = {
                 "pid",
                 "version",
                 "device",
+                "packages",
                 "state",
                 "detail",
                 "run_id",

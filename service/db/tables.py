@@ -21,7 +21,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -109,6 +109,8 @@ run = Table(
     _word("state", server_default="queued"),
     _word("desired", server_default="run"),
     _word("pool"),
+    # packages that its worker must have, sorted: one queue for each set of them
+    Column("needs", ARRAY(Text(collation="C")), nullable=False, server_default="{}"),
     Column("priority", Integer, nullable=False, server_default="0"),
     _now("queued_at"),
     _now("rank_at"),  # place in the queue: queued_at less ten minutes for each point of priority
@@ -156,6 +158,7 @@ run = Table(
     Index(
         "run_waiting_idx",
         "pool",
+        "needs",
         "project_id",
         "rank_at",
         "id",
@@ -294,6 +297,7 @@ worker = Table(
     Column("pid", Integer, nullable=False),
     _word("version"),
     Column("device", JSONB, nullable=False),
+    Column("packages", JSONB, nullable=False, server_default="{}"),  # name -> version
     _word("state", server_default="starting"),
     Column("detail", Text),
     _word("run_id", ForeignKey("run.id"), nullable=True),

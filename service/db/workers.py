@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -20,6 +21,7 @@ class StoredWorker:
     pid: int
     version: str
     device: dict[str, Any]
+    packages: dict[str, str]
     state: str
     detail: str | None
     run_id: str | None
@@ -29,10 +31,11 @@ class StoredWorker:
 
 ANNOUNCE = text(
     """
-    INSERT INTO worker (name, pool, host, pid, version, device)
-    VALUES (:name, :pool, :host, :pid, :version, cast(:device AS jsonb))
+    INSERT INTO worker (name, pool, host, pid, version, device, packages)
+    VALUES (:name, :pool, :host, :pid, :version, cast(:device AS jsonb), cast(:packages AS jsonb))
     ON CONFLICT (name) DO UPDATE SET pool = excluded.pool, host = excluded.host, pid = excluded.pid,
-        version = excluded.version, device = excluded.device, state = 'starting', detail = NULL, run_id = NULL,
+        version = excluded.version, device = excluded.device, packages = excluded.packages,
+        state = 'starting', detail = NULL, run_id = NULL,
         started_at = clock_timestamp(), beat_at = clock_timestamp()
     """
 )
@@ -44,7 +47,7 @@ BEAT = text(
 )
 LISTING = text(
     """
-    SELECT name, pool, host, pid, version, device, state, detail, run_id, started_at,
+    SELECT name, pool, host, pid, version, device, packages, state, detail, run_id, started_at,
         greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8 AS beat_s
     FROM worker ORDER BY pool, name
     """
@@ -52,11 +55,18 @@ LISTING = text(
 
 
 def announce(
-    connection: Connection, name: str, pool: str, host: str, pid: int, version: str, device: Mapping[str, Any]
+    connection: Connection,
+    name: str,
+    pool: str,
+    host: str,
+    pid: int,
+    version: str,
+    device: Mapping[str, Any],
+    packages: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """A worker starts: device is {kind, name, memory_bytes, threads}."""
-    row = {"name": name, "pool": pool, "host": host, "pid": pid, "version": version, "device": dumps(dict(device))}
-    connection.execute(ANNOUNCE, row)
+    """A worker starts: device is {kind, name, memory_bytes, threads}, `packages` what a spec can need of it."""
+    row = {"name": name, "pool": pool, "host": host, "pid": pid, "version": version}
+    connection.execute(ANNOUNCE, row | {"device": dumps(dict(device)), "packages": dumps(dict(packages))})
 
 
 def beat(connection: Connection, name: str, state: str, run_id: str | None = None, detail: str | None = None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.errors import SaddleError
+from service.local.commands import DEVICE
 from service.local.down import down, status
 from service.local.failure import cannot_use
 from service.local.folder import DataFolder
@@ -27,6 +28,15 @@ def workers(text: str) -> int:
     return int(text)
 
 
+def devices(text: str) -> list[str]:
+    """Names of devices, in the order in which workers are dealt out over them."""
+    names = text.split(",")
+    for name in names:
+        if not DEVICE.fullmatch(name):
+            raise argparse.ArgumentTypeError(f"{name!r} is no device; give some of cpu, cuda:0, cuda:1, ... by commas")
+    return names
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     whole = argparse.ArgumentParser(prog="run.py", description="Saddle on this machine.")
@@ -35,6 +45,12 @@ def parser() -> argparse.ArgumentParser:
     start.add_argument("--demo", action="store_true", help="also train and compare two presets, live")
     start.add_argument("--port", type=port, default=8000, help="where the API listens on 127.0.0.1 (default 8000)")
     start.add_argument("--workers", type=workers, help="how many workers (default: one for each device)")
+    start.add_argument(
+        "--devices",
+        type=devices,
+        default=[],
+        help="what they train on, as cuda:0,cpu (default: each GPU, else the CPU)",
+    )
     stop = commands.add_parser("down", help="end what `up` started")
     look = commands.add_parser("status", help="say what runs")
     for command in (start, stop, look):
@@ -48,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = DataFolder.chosen(asked.data, os.environ)
     try:
         if asked.command == "up":
-            return up(Options(folder, asked.port, asked.workers, asked.demo))
+            return up(Options(folder, asked.port, asked.workers, asked.devices, asked.demo))
         return down(folder) if asked.command == "down" else status(folder)
     except SaddleError as refusal:
         print(f"saddle: {refusal}", file=sys.stderr)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from service.local.failure import CannotStart
 from service.local.processes import Program
+from service.settings import pool_of
 
 WORKER_GRACE_S = 120.0  # a worker saves a last checkpoint of its run before it ends
 Command = Sequence[str]
@@ -23,7 +24,7 @@ class Commands:
     key: Command = (sys.executable, "-m", "service.db", "key")
     api: Command = (sys.executable, "-m", "service.api")
     worker: Command = (sys.executable, "-m", "worker")
-    devices: Command = (sys.executable, "-m", "worker.device")
+    devices: Command = (sys.executable, "-m", "worker.devices")
 
 
 def run(what: str, command: Command, environment: Mapping[str, str], folder: Path, log: Path) -> str:
@@ -54,6 +55,9 @@ def last_line(log: Path, begin: int = 0) -> str:
     return next((line for line in reversed(lines) if line), "")
 
 
+DEVICE = re.compile(r"cpu|(cuda|mps|xpu)(:\d+)?")
+
+
 def read_devices(output: str) -> list[str]:
     """`["cpu"]` or `["cuda:0", ...]` from what the detection printed; a CPU there always is."""
     try:
@@ -61,12 +65,13 @@ def read_devices(output: str) -> list[str]:
     except ValueError:
         return ["cpu"]
     found = [name for name in devices if isinstance(name, str)] if isinstance(devices, list) else []
-    return [name for name in found if re.fullmatch(r"cpu|(cuda|mps|xpu)(:\d+)?", name)] or ["cpu"]
+    return [name for name in found if DEVICE.fullmatch(name)] or ["cpu"]
 
 
-def api_program(commands: Commands, port: int, environment: Mapping[str, str]) -> Program:
-    """The API, on loopback alone."""
-    return Program("api", [*commands.api, "--host", "127.0.0.1", "--port", str(port)], environment)
+def api_program(commands: Commands, port: int, devices: Sequence[str], environment: Mapping[str, str]) -> Program:
+    """The API, on loopback alone; a run waits for the first device's workers, unless SADDLE_POOL says otherwise."""
+    own = {"SADDLE_POOL": environment.get("SADDLE_POOL") or pool_of(devices[0])}
+    return Program("api", [*commands.api, "--host", "127.0.0.1", "--port", str(port)], {**environment, **own})
 
 
 def worker_programs(
@@ -77,6 +82,6 @@ def worker_programs(
     for index in range(len(devices) if number is None else number):
         device = devices[index % len(devices)]
         name = f"worker-{index + 1}"
-        own = {"SADDLE_POOL": device.partition(":")[0], "SADDLE_DEVICE": device, "SADDLE_WORKER_NAME": name}
+        own = {"SADDLE_POOL": pool_of(device), "SADDLE_DEVICE": device, "SADDLE_WORKER_NAME": name}
         programs.append(Program(name, commands.worker, {**environment, **own}, WORKER_GRACE_S))
     return programs

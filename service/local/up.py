@@ -5,7 +5,7 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from service.local.valkey import EmbeddedValkey
 from service.local.wishes import Interrupted, Wishes
 
 API, WORKER = "saddle_api", "saddle_worker"  # what each may do in Postgres: service.db.rights
+DETECT_S = 60.0  # a driver that hangs must not keep the rest from starting
 READY_S = 120.0  # the API's first start compiles its modules
 GIVE_UP_DEATHS = 4  # of the API before it ever was ready
 FIRST_SPEC = (
@@ -38,6 +39,7 @@ class Options:
     folder: DataFolder
     port: int = 8000
     workers: int | None = None  # None: one for each device
+    devices: Sequence[str] = ()  # empty: those that are found
     demo: bool = False
     commands: Commands = field(default_factory=Commands)
 
@@ -112,12 +114,13 @@ class Start:
         self._migrate()
         made = self._find_key()
         environment = {role: self._environment | self._logins.get(role, {}) for role in (API, WORKER)}
-        api = self._children.start([api_program(self.options.commands, self.options.port, environment[API])])[0]
+        devices = self._devices()
+        program = api_program(self.options.commands, self.options.port, devices, environment[API])
+        api = self._children.start([program])[0]
         self._await(lambda: api.deaths < GIVE_UP_DEATHS, api.log)
         if not made and not http.accepted(self.url, self.key):
             self._new_key()  # the database is another one than the key was made for
             made = True
-        devices = self._devices()
         workers = worker_programs(self.options.commands, devices, self.options.workers, environment[WORKER])
         self._children.start(workers)
         self._report("ready")
@@ -151,7 +154,9 @@ class Start:
                 say(str(refusal))
 
     def _detect(self) -> None:
-        """Ask for devices early: it loads torch, which takes as long as the rest together."""
+        """Ask for devices early: where there is a GPU it loads torch, which takes as long as the rest together."""
+        if self.options.devices:
+            return
         with (self.folder.logs / "devices.log").open("ab") as log:
             self._detection = subprocess.Popen(
                 self.options.commands.devices,
@@ -163,14 +168,14 @@ class Start:
                 text=True,
             )
 
-    def _devices(self) -> list[str]:
-        """What the detection found."""
+    def _devices(self) -> Sequence[str]:
+        """What was asked for, or else what the detection found; `end` ends one that hangs."""
         if self._detection is None:
-            return ["cpu"]
+            return self.options.devices or ["cpu"]
         try:
-            output = self._detection.communicate(timeout=60.0)[0]
+            output = self._detection.communicate(timeout=DETECT_S)[0]
         except subprocess.TimeoutExpired:
-            say("looking for devices took over a minute; going on with the CPU")
+            say(f"looking for devices took over {DETECT_S:g} s; going on with the CPU (--devices cuda:0 names a GPU)")
             return ["cpu"]
         self._detection = None
         return read_devices(output)

@@ -1,9 +1,10 @@
-"""Keras' words in a document: taken where they mean the same here, answered with our word where they do not.
+"""Keras' and torch's words in a document: taken where they mean the same here, else answered with our word.
 
 Pure, and before validation: a document goes in, the document in our words comes out, and pointers of what is said about
 it afterwards lead back to what was sent.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ KERAS_EPSILON = 1e-7
 WITH_BETAS = {"adam", "adamw", "adamax", "nadam", "radam"}
 EPSILON_INSIDE = {"rmsprop", "adagrad"}
 DEFAULT_BETAS = (0.9, 0.999)
+TORCH_DEVICE = re.compile(r"cpu|(cuda|mps|xpu)(:\d+)?")
 
 
 @dataclass
@@ -49,9 +51,28 @@ def translate(document: Any, under: Mapping[str, Any] | None = None) -> Translat
     if isinstance(document.get("optimizer"), dict):
         made.document["optimizer"] = _optimizer(document["optimizer"], "/optimizer", made, under or {})
         _clip(made)
+    _pool(made)
     if isinstance(document.get("groups"), list):
         made.document["groups"] = [_rule(rule, f"/groups/{at}", made) for at, rule in enumerate(document["groups"])]
     return made
+
+
+def _pool(made: Translation) -> None:
+    """torch's names of devices; here a run waits for the workers of a pool."""
+    document = made.document
+    for name in ("device", "pool"):
+        device = document.get(name)
+        if not isinstance(device, str) or not TORCH_DEVICE.fullmatch(device) or (name == "pool" and device == "cpu"):
+            continue
+        if name == "device" and "pool" in document:
+            detail = "/pool is the same thing: give one of them."
+            made.problems.append(Problem("/device", "contradiction", detail, None, "pool"))
+        else:
+            document["pool"] = pool = "cpu" if device == "cpu" else "gpu"
+            made.origins["/pool"] = f"/{name}"
+            made.notes.append(Problem(f"/{name}", "translated", f"taken as /pool {pool}, whose workers train the run."))
+        if name == "device":
+            del document["device"]
 
 
 def _rule(rule: Any, pointer: str, made: Translation) -> Any:

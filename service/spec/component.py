@@ -46,6 +46,7 @@ class Component(Part):
     left_out: ClassVar[dict[str, str]] = {}
     formula: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()  # packages that not every worker has, by their names in an index
     abstract: ClassVar[tuple[str, ...]] = ()  # methods that each member of the family must have
     instead: ClassVar[dict[str, str]] = {}  # what a member may lack -> what it must override then
 

@@ -24,7 +24,7 @@ NewName = Annotated[Name, AfterValidator(seen_name)]  # for requests; `checks` l
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 KEEPING = ("keep_every", "best")
 UNHASHED = {
-    *("name", "tags", "notes", "priority", "max_seconds"),
+    *("name", "tags", "notes", "priority", "max_seconds", "pool"),
     "restarts",  # only names seeds
     "probes",  # they watch
 }
@@ -122,6 +122,10 @@ class Experiment(Part):
     )
     max_seconds: Annotated[float, Field(gt=0, le=10**9)] | None = Field(
         None, description="longest training time of a run; beyond it the run fails as time_limit. null: the server's"
+    )
+    pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")] | None = Field(
+        None,
+        description="whose workers train it: cpu or gpu, or another pool of this server; null: the server's choice",
     )
     restarts: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="short for the seeds 0, 1, 2, ...")
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000)] = Field(

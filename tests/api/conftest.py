@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from service.api.app import create_app
 from service.api.server import listen
-from service.db import endings, leases
+from service.db import endings, leases, workers
 from service.db.chunks import Chunk, pack
 from service.db.leases import Claim, SavedCheckpoint
 from service.db.projects import new_key
@@ -133,6 +133,14 @@ def stranger(engine: Engine) -> dict[str, str]:
 @pytest.fixture
 def worker(engine: Engine) -> Worker:
     return Worker(engine)
+
+
+@pytest.fixture
+def served(engine: Engine) -> None:
+    """An idle worker of pool cpu that has nothing beyond what every worker has."""
+    with transaction(engine) as connection:
+        workers.announce(connection, "idle", "cpu", "host", 1, "1", {"kind": "cpu"})
+        workers.beat(connection, "idle", "idle")
 
 
 @pytest.fixture

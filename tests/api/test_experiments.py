@@ -45,6 +45,7 @@ def test_a_posted_spec_comes_back_normalised_with_a_run_for_each_seed(client: Te
     assert read["hash"] == posted["hash"]
 
 
+@pytest.mark.usefixtures("served")
 def test_a_dry_run_answers_alike_and_stores_nothing(client: TestClient, engine: Engine) -> None:
     spec = SPEC | {"dataset": {"kind": "iris", "validation": 0.0}}
     answer = client.post("/v1/experiments?dry_run=true", json=spec)
@@ -129,6 +130,7 @@ def test_cancelling_an_experiment_ends_what_waits_and_asks_what_runs(
     assert list(states.values()) == [("cancelled", "cancelled")]
 
 
+@pytest.mark.usefixtures("served")
 @pytest.mark.parametrize("name", sorted(presets()))
 def test_a_preset_can_be_posted_as_it_is(client: TestClient, name: str) -> None:
     spec = client.get(f"/v1/presets/{name}").json()

@@ -66,8 +66,8 @@ def new_lease(target: str) -> None:
 
         claim = leases.claim
 
-        def forgetful(connection: Any, pools: Any, worker: str, lease: str, again: bool = False) -> Any:
-            return claim(connection, pools, worker, uuid.uuid4().hex if again else lease)
+        def forgetful(connection: Any, pools: Any, worker: str, lease: str, again: bool = False, *rest: Any) -> Any:
+            return claim(connection, pools, worker, uuid.uuid4().hex if again else lease, False, *rest)
 
         leases.claim = forgetful
 

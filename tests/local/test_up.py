@@ -321,6 +321,6 @@ def test_workers_are_dealt_out_over_the_devices() -> None:
 
     programs = worker_programs(Commands(), ["cuda:0", "cuda:1"], 3, {})
     assert [program.environment["SADDLE_DEVICE"] for program in programs] == ["cuda:0", "cuda:1", "cuda:0"]
-    assert {program.environment["SADDLE_POOL"] for program in programs} == {"cuda"}
+    assert {program.environment["SADDLE_POOL"] for program in programs} == {"gpu"}
     assert len({program.environment["SADDLE_WORKER_NAME"] for program in programs}) == 3
     assert len(worker_programs(Commands(), ["cpu"], None, {})) == 1

@@ -24,6 +24,7 @@ class Torchvision(Library_):
     """A classification model of torchvision, with random weights and as many outputs as the dataset has classes."""
 
     target = "worker.models.library:torchvision_model"
+    needs = ("torchvision",)
 
     kind: Literal["torchvision"] = "torchvision"
     name: ModelName = Field(description='as torchvision.models.list_models() has it: "resnet18"')
@@ -33,6 +34,7 @@ class Timm(Library_):
     """An image model of timm, with random weights, as many outputs as classes, and as many channels as the images."""
 
     target = "worker.models.library:timm_model"
+    needs = ("timm",)
 
     kind: Literal["timm"] = "timm"
     name: ModelName = Field(description='as timm.list_models() has it: "resnet18"')

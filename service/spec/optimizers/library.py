@@ -22,6 +22,7 @@ class ScheduleFreeSGD(Optimizer_):
     """SGD that averages its weights as it goes, in place of a falling rate. Validation measures the average."""
 
     target = "schedulefree:SGDScheduleFree"
+    needs = ("schedulefree",)
     left_out = SCHEDULE_FREE
     keeps_rate = "it is made for a constant rate, with warmup_steps of its own"
     keeps = 1
@@ -43,6 +44,7 @@ class ScheduleFreeAdamW(Optimizer_):
     """AdamW that averages its weights as it goes, in place of a falling rate. Validation measures the average."""
 
     target = "schedulefree:AdamWScheduleFree"
+    needs = ("schedulefree",)
     left_out = SCHEDULE_FREE
     keeps_rate = ScheduleFreeSGD.keeps_rate
     decoupled = True
@@ -67,6 +69,7 @@ class Lion(Optimizer_):
     """The sign of the momentum, so every entry moves by the whole rate: take a third to a tenth of AdamW's."""
 
     target = "pytorch_optimizer:Lion"
+    needs = ("pytorch-optimizer",)
     left_out = policy("foreach", "kwargs") | dict.fromkeys(("weight_decouple", "fixed_decay"), "decay is the paper's")
     keeps = 1
     decoupled = True
@@ -87,6 +90,7 @@ class PytorchOptimizer(Optimizer_):
     """
 
     target = "worker.optim.library:pytorch_optimizer"
+    needs = ("pytorch-optimizer",)
     left_out = {}
     paper = "the package's documentation names each one's: https://pytorch-optimizers.readthedocs.io"
 

@@ -1,0 +1,114 @@
+"""A run that nobody can take says so when it is posted and while it waits; who can take it is in the catalogue."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from service.db import leases, workers
+from service.db.session import transaction
+
+Submit = Callable[..., dict[str, Any]]
+FREE = {"kind": "schedule_free_adamw"}
+
+
+def announce(engine: Engine, name: str, pool: str, packages: dict[str, str] | None = None, state: str = "idle") -> None:
+    with transaction(engine) as connection:
+        workers.announce(connection, name, pool, "host", 1, "1", {"kind": "cpu"}, packages or {})
+        workers.beat(connection, name, state)
+
+
+def told(posted: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(each["pointer"], each["code"]) for each in posted["warnings"]]
+
+
+def waits_because(client: TestClient, posted: dict[str, Any]) -> str:
+    return str(client.get(f"/v1/runs/{posted['runs'][0]['id']}").json()["waiting"]["reason"])
+
+
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+def test_a_pool_that_nobody_serves_is_told_with_those_that_are_served(
+    client: TestClient, engine: Engine, submit: Submit, query: str
+) -> None:
+    spec = submit()["spec"]
+
+    def warning(pool: str | None) -> str:
+        (found,) = client.post(f"/v1/experiments{query}", json=spec | {"pool": pool}).json()["warnings"]
+        assert (found["pointer"], found["code"]) == ("/pool", "pool_not_served")
+        return str(found["detail"])
+
+    assert "no worker of pool cpu has been seen; the run waits until one takes it: start one." in warning(None)
+    announce(engine, "w1", "gpu")
+    assert warning(None).endswith("start one, or choose a pool that is served now: gpu.")
+    announce(engine, "w2", "a100", state="gone")
+    assert "no worker of pool a100 takes runs now" in warning("a100")
+    assert told(client.post(f"/v1/experiments{query}", json=spec | {"pool": "gpu"}).json()) == []
+
+
+def test_a_run_waits_in_the_pool_that_its_spec_names(client: TestClient, engine: Engine, submit: Submit) -> None:
+    announce(engine, "w1", "gpu")
+    named, plain = submit(pool="gpu"), submit()
+    assert (named["runs"][0]["pool"], plain["runs"][0]["pool"]) == ("gpu", "cpu")
+    assert named["hash"] == plain["hash"], "where it is trained decides nothing of the training"
+    with transaction(engine) as connection:
+        held = leases.claim(connection, ["gpu"], "w1", "lease")
+    assert held is not None
+    assert held.run_id == named["runs"][0]["id"]
+
+
+@pytest.mark.usefixtures("served")
+@pytest.mark.parametrize(
+    ("changes", "pointer", "words"),
+    [
+        ({"optimizer": FREE}, "/optimizer/kind", "has schedulefree; the run waits until one has: there, pip install"),
+        ({"optimizer": {"kind": "lion"}}, "/optimizer/kind", "has pytorch-optimizer"),
+        ({"groups": [{"match": {"dim_lt": 2}, "optimizer": FREE}]}, "/groups/0/optimizer/kind", "has schedulefree"),
+        ({"compile": True}, "/compile", "has c++; the run waits until one has: there, install g++"),
+        (
+            {"dataset": {"kind": "digits"}, "model": {"kind": "timm", "name": "resnet18"}},
+            "/model/kind",
+            'has timm; the run waits until one has: there, pip install "saddle[vision]"',
+        ),
+    ],
+)
+def test_a_package_that_no_worker_has_is_told(
+    client: TestClient, submit: Submit, changes: dict[str, Any], pointer: str, words: str
+) -> None:
+    spec = submit()["spec"] | changes
+    answer = client.post("/v1/experiments?dry_run=true", json=spec).json()
+    found = [each for each in answer["warnings"] if each["code"] == "package_missing"]
+    assert [each["pointer"] for each in found] == [pointer]
+    assert words in found[0]["detail"]
+
+
+@pytest.mark.usefixtures("served")
+def test_a_run_waits_for_a_worker_that_has_its_package(client: TestClient, engine: Engine, submit: Submit) -> None:
+    waiting, behind = submit(optimizer=FREE), submit()
+    assert told(waiting) == [("/optimizer/kind", "package_missing")]
+    assert waits_because(client, waiting).startswith("no worker of pool cpu has schedulefree: there, pip install")
+    assert client.get("/v1/catalog/optimizers/schedule_free_adamw").json()["pools"] == {"cpu": False}
+    with transaction(engine) as connection:
+        held = leases.claim(connection, ["cpu"], "idle", "one")
+        assert held is not None
+        assert held.run_id == behind["runs"][0]["id"], "it holds up nothing behind it"
+        assert leases.claim(connection, ["cpu"], "idle", "two") is None
+    announce(engine, "w2", "cpu", {"schedulefree": "1.4"})
+    assert waits_because(client, waiting) == "it is about to start"
+    kind = client.get("/v1/catalog/optimizers/schedule_free_adamw").json()
+    assert (kind["needs"], kind["pools"]) == (["schedulefree"], {"cpu": True})
+    assert told(submit(optimizer=FREE)) == []
+    with transaction(engine) as connection:
+        held = leases.claim(connection, ["cpu"], "w2", "three", packages=["schedulefree", "timm"])
+        assert held is not None
+        assert held.run_id == waiting["runs"][0]["id"]
+
+
+@pytest.mark.usefixtures("served")
+def test_what_is_made_of_a_run_needs_what_it_needs(client: TestClient, submit: Submit) -> None:
+    run = submit(optimizer=FREE)["runs"][0]["id"]
+    client.post(f"/v1/runs/{run}/cancel")
+    again = client.post(f"/v1/runs/{run}/retry").json()
+    assert again["needs"] == ["schedulefree"]
+    assert "has schedulefree" in again["waiting"]["reason"]
