@@ -11,6 +11,7 @@ from tests.e2e.conftest import SPEC, Stack
 
 See = Callable[[str], Page]
 Trained = dict[str, Any]
+LOOK_MS = 4_000  # between two looks at a run that trains
 EVIL = "<img src=x onerror=alert(1)>"
 
 
@@ -160,3 +161,31 @@ def test_the_form_starts_from_a_symptom_of_the_library(see: See, stack: Stack) -
     page.get_by_label("See a symptom").select_option(name)
     expect(page.get_by_label("What will be sent")).to_have_value(re.compile('"optimizer"'))
     expect(page.get_by_role("button", name="Train it")).to_be_enabled()
+
+
+def test_a_finding_that_arrives_moves_nothing_until_it_is_asked_for(see: See, page: Page, stack: Stack) -> None:
+    run = stack.post("/v1/experiments", SPEC | {"name": "looked at", "epochs": 5000})["runs"][0]["id"]
+    told = {"run_id": run, "state": "running", "step": 9, "version": "1", "complete": False, "checked": []}
+    first = finding(verdict="lr_above_stability", text="It climbs.", id="R6")
+    well = {"level": "healthy", "headline": "It learns.", "findings": []}
+    answers(page, run, told | well)
+    page.clock.install()
+    see(f"run/{run}")
+    chart = page.get_by_role("img", name="Chart of loss", exact=True)
+    chart.wait_for()
+    before = chart.bounding_box()
+    fault = {"level": "fault", "headline": "It climbs. " * 30, "findings": [first]}
+    page.route("**/diagnosis", lambda route: route.fulfill(json=told | fault))
+    page.clock.fast_forward(LOOK_MS)
+    page.get_by_role("button", name="Show 1 new").wait_for()
+    expect(page.locator(".finding")).to_have_count(0)
+    assert chart.bounding_box() == before
+    page.get_by_role("button", name="Show 1 new").click()
+    expect(page.get_by_text("The learning rate is too high")).to_be_visible()
+    shown = chart.bounding_box()
+    page.route("**/diagnosis", lambda route: route.fulfill(json=told | well))
+    page.clock.fast_forward(LOOK_MS)
+    expect(page.locator(".finding")).to_contain_text("no longer found")
+    assert chart.bounding_box() == shown
+    stack.post(f"/v1/runs/{run}/cancel", {}, 202)
+    stack.ended(run)

@@ -17,7 +17,7 @@ export const findings = {
   "finding.schedule_mismatch": "The schedule does not fit the run's length", "finding.bn_statistics": "Batch normalisation behaves otherwise when evaluated",
   "finding.setting_had_no_effect": "A setting had no effect", "finding.update_underflow": "Updates are lost in rounding", "finding.within_noise": "The difference lies within the seeds' noise",
   "level.fault": "fault", "level.warning": "warning", "level.info": "note", "level.healthy": "healthy", "level.unknown": "not known",
-  "diagnosis": "Diagnosis", "diagnosis.sofar": "as of step {step}", "confidence": "confidence {share}", "steps.between": "steps {from} to {to}",
+  "diagnosis": "Diagnosis", "late.show": "Show {n} new", "finding.over": "no longer found", "diagnosis.sofar": "as of step {step}", "confidence": "confidence {share}", "steps.between": "steps {from} to {to}",
   "expect.confirm": "Confirmed if", "expect.refute": "Refuted if", "explains": "Also explains what {rules} would have said.",
   "checked": "{n} rules checked", "checked.found": "found", "checked.suppressed": "explained by another", "checked.unknown": "not known", "checked.clear": "clear",
   "column.evidence": "Measured", "column.value": "Value", "column.limit": "Limit", "column.steps": "Steps", "column.source": "Source", "evidence.of": "Evidence in {name}",

@@ -31,9 +31,9 @@ const quietly = (asked, otherwise) => asked.catch((error) => {
 
 export function useReadings(run, look) {
   const [asked, ask] = useState(0);
-  const { value } = useAsked((signal) => quietly(Promise.all([
+  const { value } = useAsked((signal) => (run ? quietly(Promise.all([
     allReadings(run.id, signal), get(`/v1/runs/${run.id}/probes`, { signal }).then((found) => found.items),
-  ]), [[], []]), [run.id, run.state, look, asked]);
+  ]), [[], []]) : Promise.resolve(null)), [run?.id, run?.state, look, asked]);
   const [items, jobs] = value || [[], []];
   const open = jobs.some((job) => !OVER.has(job.state));
   useEffect(() => { // an ended run's jobs are followed by asking: its own stream is over

@@ -2,14 +2,16 @@
 import { html, useMemo } from "../lib/html.js";
 import { get, patch, post } from "../lib/api.js";
 import { adjust, go, href } from "../lib/address.js";
+import { Boundary } from "../lib/boundary.js";
 import { Asking } from "../lib/dialog.js";
 import { count, figure, seconds, visible } from "../lib/format.js";
+import { useHeld } from "../lib/held.js";
 import { Action, Problems, Prose, State, useAsked } from "../lib/parts.js";
 import { OVER, useRun } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { t } from "../lib/words.js";
 import { AsCode } from "./as_code.js";
-import { Diagnosis } from "./diagnosis.js";
+import { Diagnosis, useDiagnosis } from "./diagnosis.js";
 import { Panel, panels, useBeside } from "./run_curves.js";
 import { Attempts, Checkpoints, History } from "./run_parts.js";
 
@@ -23,8 +25,11 @@ export function Run({ path, search }) {
   const { value: experiment } = useAsked((signal) => (run ? get(`/v1/experiments/${run.experiment_id}`, { signal }) : Promise.resolve(null)), [run?.experiment_id]);
   const { value: history } = useAsked((signal) => (run ? get(`/v1/runs/${id}/history?limit=200`, { signal }) : Promise.resolve(null)), [id, run?.state, run?.attempt, run?.checkpoint_step]);
   const events = history?.items || [];
-  const { beside, planned } = useBeside(run, events.filter((event) => event.kind === "cut").length);
+  const { beside, planned, settled } = useBeside(run, events.filter((event) => event.kind === "cut").length);
   const marks = useMemo(() => (run ? marksOf(run, events) : []), [run?.failure, history]);
+  const diagnosis = useDiagnosis(run);
+  const news = [...(run?.failure ? ["failure"] : []), ...(planned?.deviates ? ["deviation"] : []), ...(diagnosis.found?.findings || []).map((finding) => finding.id)];
+  const held = useHeld(run !== null && settled && Boolean(diagnosis.found || diagnosis.error), news, run !== null && !OVER.has(run.state));
   if (error && !run) return html`<${Problems} error=${error}/>`;
   if (!run) return html`<p class="empty">${t("loading")}</p>`;
   const options = {
@@ -33,12 +38,12 @@ export function Run({ path, search }) {
   };
   const zoom = (low, high) => adjust({ from: String(Math.max(0, Math.floor(low))), to: String(Math.ceil(high)) });
   return html`<h1>${visible(experiment?.name || "")} <small>${t("seed", { seed: String(run.seed) })}</small></h1>
-    <${Facts} run=${run} live=${live}/><${Failure} run=${run}/>
+    <${Facts} run=${run} live=${live}/>${held.shown.includes("failure") ? html`<${Failure} run=${run}/>` : null}
     <${Actions} run=${run} experiment=${experiment} refresh=${refresh}/>
-    <${Diagnosis} run=${run} experiment=${experiment} curves=${curves} tick=${tick}/>
+    <${Boundary}><${Diagnosis} run=${run} experiment=${experiment} curves=${curves} tick=${tick} diagnosis=${diagnosis} held=${held}/></${Boundary}>
     <${Controls} options=${options} zoomed=${Boolean(from || to)}/>
-    ${planned?.deviates ? html`<${Deviation} checked=${planned.checked}/>` : null}
-    ${Object.keys(curves).length ? html`<div class="panels">${panels(Object.keys(curves)).map(([family, names]) => html`<${Panel} key=${family} family=${family}
+    ${planned?.deviates && held.shown.includes("deviation") ? html`<${Deviation} checked=${planned.checked}/>` : null}
+    ${!held.laid ? html`<p class="empty">${t("loading")}</p>` : Object.keys(curves).length ? html`<div class="panels">${panels(Object.keys(curves)).map(([family, names]) => html`<${Panel} key=${family} family=${family}
       names=${names} curves=${curves} beside=${beside[family]} options=${options} tick=${tick} marks=${marks} zoom=${zoom}/>`)}</div>`
     : html`<p class="empty">${run.waiting ? visible(run.waiting.reason || "") : t(OVER.has(run.state) ? "curves.never" : "curves.none")}</p>`}
     ${marks.length ? html`<p class="hint">${t("marks")}</p>` : null}

@@ -36,7 +36,7 @@ export function panels(names) {
 // What lies beside the curves: {loss: [{x, y, label}], lr: [...]}, and a sentence where the applied rate is not the planned one.
 export function useBeside(run, cuts) {
   const { value: ghosts } = useAsked((signal) => (cuts ? get(`/v1/runs/${run.id}/superseded${query({ names: "loss,val/loss,grad_norm" })}`, { signal }) : Promise.resolve(null)), [run?.id, cuts]);
-  const { value: planned } = useAsked((signal) => (run ? get(`/v1/runs/${run.id}/planned${query({ points: 1000 })}`, { signal }) : Promise.resolve(null)), [run?.id, run?.state]);
+  const { value: planned, error } = useAsked((signal) => (run ? get(`/v1/runs/${run.id}/planned${query({ points: 1000 })}`, { signal }) : Promise.resolve(null)), [run?.id, run?.state]);
   return useMemo(() => {
     const beside = {};
     for (const { name, attempt, step, value } of ghosts?.items || []) {
@@ -44,8 +44,8 @@ export function useBeside(run, cuts) {
       beside[familyOf(name)] = [...(beside[familyOf(name)] || []), line];
     }
     if (planned && !planned.watches) beside.lr = [{ x: planned.steps, y: planned.rates, label: t("planned"), plan: true }];
-    return { beside, planned };
-  }, [ghosts, planned]);
+    return { beside, planned, settled: Boolean(planned || error) };
+  }, [ghosts, planned, error]);
 }
 
 export function Panel({ family, names, curves, beside = [], options, tick, marks, zoom }) {
