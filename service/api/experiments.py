@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, BackgroundTasks, Header, Query, Request, Response
 
 from service.api.deps import ConnectionDep, Document, ExperimentId, PrincipalDep, RuntimeDep, preset_taken, takes
+from service.api.known_series import check_series
 from service.api.listing import Columns, Fields, Filter, Seek, Sort, columns_of, cursor_of, only, order_of, place_of
 from service.api.paging import Limit, cut
 from service.api.pool_warnings import pool_warnings
@@ -117,6 +118,9 @@ def list_experiments(
     """The project's experiments, newest first. Of a figure counts the mean over the seeds."""
     order, also = order_of(sort, "experiments"), columns_of(columns)
     terms = [parse(where, "experiments")] if where else []
+    check_series(connection, principal, "filter", All(tuple(terms)), where)
+    check_series(connection, principal, "sort", [order.field], sort)
+    check_series(connection, principal, "columns", also.values(), columns)
     if not archived:
         terms.append(Term(Fact("archived", "date"), "null"))
     keep, after = All(tuple(terms)) if terms else None, place_of(cursor, order)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from service.api.comparison_views import Question
+from service.api.known_series import check_series
 from service.api.views import Json
 from service.db import experiments, lists, runs
 from service.db.experiments import StoredExperiment
@@ -93,6 +94,7 @@ def filtered(connection: Connection, principal: Principal, source: str) -> list[
     """
     try:
         kept = parse(source, "experiments")
+        check_series(connection, principal, "filter", kept, source)
     except Invalid as error:
         told = [replace(each, pointer=each.pointer.removeprefix("/query")) for each in error.problems]
         raise Invalid.of(told) from None

@@ -6,6 +6,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Respons
 
 from service.api import preconditions
 from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, body, takes
+from service.api.known_series import check_series
 from service.api.listing import Fields, Filter, Seek, Sort, cursor_of, only, order_of, place_of
 from service.api.orders import Priority
 from service.api.paging import Limit, cut
@@ -36,6 +37,8 @@ def list_runs(
     """The project's runs, newest first."""
     order = order_of(sort, "runs")
     terms = [parse(where, "runs")] if where else []
+    check_series(connection, principal, "filter", All(tuple(terms)), where)
+    check_series(connection, principal, "sort", [order.field], sort)
     if state is not None:
         terms.append(Term(Fact("state", "state"), "=", (state.value,)))
     found = lists.runs(

@@ -190,3 +190,31 @@ def test_a_retry_takes_the_settling_back(client: TestClient, submit: Submit, wor
     assert shown() == {"last(loss)": 0.35, "last(val/loss)": None}
     assert client.post(f"/v1/runs/{held.run_id}/replay").status_code == 201
     assert settled_ones(worker) == 1, "a replay counts in no figure"
+
+
+def test_a_mistyped_series_is_refused_with_a_guess(client: TestClient, submit: Submit, worker: Worker) -> None:
+    """Known are the series of any run, going or ended, and those that every training measures."""
+    submit(steps=2)
+    held = worker.claim()
+    worker.flush(held, {"val/loss": pack([1], [0.5]), "grad_norm/head": pack([1], [0.5])})
+    asked = [
+        ("experiments", "sort", "-last(val/los)", None),
+        ("experiments", "filter", "state = failed OR NOT best(val/los) < 1", 28),
+        ("experiments", "columns", "optimizer.lr, best(val/los)", None),
+        ("runs", "sort", "last(val/los)", None),
+        ("runs", "filter", "best(val/los) < 1", 6),
+    ]
+    for noun, parameter, source, column in asked:
+        answer = client.get(f"/v1/{noun}", params={parameter: source})
+        assert answer.status_code == 422, source
+        problem = answer.json()["errors"][0]
+        assert (problem["pointer"], problem["did_you_mean"]) == (f"/query/{parameter}", "val/loss")
+        assert problem.get("column") == column
+    refused = client.post("/v1/comparisons", json={"filter": "best(val/los) < 1"}).json()["errors"][0]
+    assert (refused["pointer"], refused["did_you_mean"]) == ("/filter", "val/loss")
+    for series in ("grad_norm/head", "val/accuracy", "test/loss"):
+        assert client.get("/v1/experiments", params={"sort": f"best({series})"}).status_code == 200, series
+    worker.finish(held)
+    until(lambda: settled_ones(worker) == 1)
+    assert client.get("/v1/experiments", params={"columns": "best(grad_norm/head)"}).status_code == 200
+    assert client.get("/v1/experiments", params={"columns": "best(grad_norm/haed)"}).status_code == 422
