@@ -15,6 +15,12 @@ SaddleError
 ├── Misdirected        421 misdirected        the Host header names no server of ours
 ├── TooMany            429 too_many           more at once than one key may have
 ├── Unavailable        503 unavailable        a server behind us does not answer
+│   ├── DatabaseLocked     503 database_locked     another transaction holds what this one needs
+│   ├── DatabaseSlow       503 database_slow       a statement took longer than its limit
+│   ├── DatabaseBusy       503 database_busy       every connection is in use
+│   ├── DatabaseReadOnly   503 database_read_only  a standby, or a server under maintenance
+│   └── DatabaseFull       503 database_full       no space left on its disk
+├── SchemaMismatch     503 schema_mismatch    the database needs its migration
 ├── Fenced             (never sent)           the lease is gone: stop, write nothing
 └── RunFailure         (stored in the row)    why a training ended badly
 """
@@ -116,9 +122,9 @@ class TooLarge(SaddleError):
 
 
 class UnsupportedMedia(SaddleError):
-    """The body is not declared as JSON."""
+    """The body is declared as something that is not read here."""
 
-    code, status, title = "unsupported_media", 415, "Send application/json"
+    code, status, title = "unsupported_media", 415, "The body has a form that is not read here"
 
 
 class NotAcceptable(SaddleError):
@@ -149,6 +155,36 @@ class Unavailable(SaddleError):
     """A server behind this one does not answer; worth another try."""
 
     code, status, title = "unavailable", 503, "Not available right now"
+
+
+class DatabaseLocked(Unavailable):
+    """A lock was not granted in time, or two transactions stood in each other's way."""
+
+    code = "database_locked"
+
+
+class DatabaseSlow(Unavailable):
+    """A statement took longer than its limit."""
+
+    code = "database_slow"
+
+
+class DatabaseBusy(Unavailable):
+    """Every connection is in use, here or in the database."""
+
+    code = "database_busy"
+
+
+class DatabaseReadOnly(Unavailable):
+    """The database takes no writes: a standby, or maintenance."""
+
+    code = "database_read_only"
+
+
+class DatabaseFull(Unavailable):
+    """The database has no space left."""
+
+    code = "database_full"
 
 
 class SchemaMismatch(SaddleError):

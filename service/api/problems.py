@@ -1,6 +1,7 @@
 """Errors as they are sent: RFC 9457 problem documents, always small, never an echo of what came in."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,15 +19,15 @@ from service.errors import (
     PreconditionFailed,
     Problem,
     SaddleError,
-    TooMany,
     Unauthorized,
-    Unavailable,
+    UnsupportedMedia,
 )
 from service.spec.pointing import safe
 
 MEDIA_TYPE = "application/problem+json"
 LISTED_BYTES = 3000  # of all problems together, so that an answer stays below 4 KiB
 RETRY_S = "2"
+log = logging.getLogger(__name__)
 
 
 class ProblemItem(BaseModel):
@@ -53,7 +54,9 @@ class ProblemDocument(BaseModel):
 
 
 def answer(error: SaddleError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The response that tells `error`."""
+    """The response that tells `error`; the log has the cause of what is no fault of the request."""
+    if error.status >= 500 and error.__cause__ is not None:
+        log.warning("request %s: %s %s", request_id, error.detail, str(error.__cause__).partition("\n")[0])
     listed = _listed(error.problems)
     more = len(error.problems) - len(listed)
     document = {
@@ -85,9 +88,11 @@ def _listed(problems: Sequence[Problem]) -> list[dict[str, Any]]:
 def _headers(error: SaddleError) -> dict[str, str]:
     if isinstance(error, Unauthorized):
         return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, UnsupportedMedia):
+        return {"Accept-Encoding": "gzip, identity"}
     if isinstance(error, PreconditionFailed):
         return {"ETag": error.etag}
-    return {"Retry-After": RETRY_S} if isinstance(error, TooMany | Unavailable) else {}
+    return {"Retry-After": RETRY_S} if error.status in (429, 503) else {}
 
 
 def install(app: FastAPI) -> None:
@@ -108,7 +113,7 @@ def install(app: FastAPI) -> None:
         if error.status_code == 404:
             return answer(NotFound("There is nothing at this path."), request_id)
         if error.status_code == 405:
-            allowed = ", ".join(methods.at(request.url.path))
+            allowed = ", ".join(methods.at(request.scope["path"]))
             return answer(MethodNotAllowed(f"Use {allowed} here."), request_id, {"Allow": allowed})
         return answer(Malformed("The request cannot be read."), request_id)
 
@@ -125,7 +130,8 @@ class _Methods:
         if not self._paths:
             documented = self._app.openapi()["paths"].items()
             self._paths = [(compile_path(each)[0], [m.upper() for m in methods]) for each, methods in documented]
-        return sorted({method for pattern, methods in self._paths if pattern.match(path) for method in methods})
+        found = {method for pattern, methods in self._paths if pattern.match(path) for method in methods}
+        return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
 def _parameters(error: RequestValidationError) -> SaddleError:

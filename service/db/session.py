@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import InterfaceError, OperationalError, ProgrammingError, TimeoutError
+from sqlalchemy.exc import ProgrammingError
 
-from service.errors import SchemaMismatch, Unavailable
+from service.db.failures import translating
+from service.errors import SchemaMismatch
 from service.nonfinite import dumps
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ __all__ = [
     "transaction",
 ]
 ROOT = Path(__file__).resolve().parents[2]
-LOST = (OperationalError, InterfaceError, TimeoutError)  # the server went away, a time-out, no free connection
 
 
 def make_engine(
@@ -67,34 +66,23 @@ def make_engine(
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction that commits at the end; `Unavailable` where the database does not answer."""
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except LOST as error:
-        raise Unavailable("The database does not answer; nothing was changed unless a later look shows it.") from error
+    """A transaction that commits at the end; what the database refuses is raised as one of our errors."""
+    with translating(), engine.begin() as connection:
+        yield connection
 
 
 @contextmanager
 def looking(engine: Engine) -> Iterator[Connection]:
     """For statements that only read and need no common moment: no BEGIN and no COMMIT are sent, two trips fewer."""
-    try:
-        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            yield connection
-    except LOST as error:
-        raise Unavailable("The database does not answer.") from error
+    with translating(), engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        yield connection
 
 
 def rows(connection: Connection, query: str, given: Mapping[str, Any]) -> list[Any]:
     """Through the driver itself, in its binary form: arrays and bytes at half the size, no objects around a row."""
     driver: Any = connection.connection.driver_connection
-    try:
-        with driver.cursor(binary=True) as cursor:
-            found: list[Any] = cursor.execute(query, given).fetchall()
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-        if driver.closed:
-            connection.invalidate(error)  # so that the pool does not hand it out again
-        raise Unavailable("The database does not answer.") from error
+    with driver.cursor(binary=True) as cursor:
+        found: list[Any] = cursor.execute(query, given).fetchall()
     return found
 
 
