@@ -8,6 +8,7 @@ import logging
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 TASK = "saddle.wake"
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Bell:
         try:
             for _ in range(times):
                 self._app.send_task(TASK, queue=queue_name(pool), expires=30, ignore_result=True, retry=False)
-        except (OperationalError, OSError) as error:
+        except (OperationalError, RedisError, OSError) as error:  # RedisError: it answers, and refuses
             if not self._away:
                 log.warning("the broker does not answer (%s); runs start by polling", type(error).__name__)
             self._away = True

@@ -153,4 +153,7 @@ class Keeper:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
+            try:
+                job()
+            except Exception:  # a thread that died would keep the run's last frame for ever
+                log.exception("the keeper failed")

@@ -72,12 +72,14 @@ class TrainerProcess:
         """Queue every frame that needs an answer; at the end of the stream a None."""
         stream = self._process.stdout
         assert stream is not None
-        with contextlib.suppress(ValueError, OSError):
-            while (frame := read_frame(stream)) is not None:
-                if not self._takes(frame[0]):
-                    self.frames.put(frame)
-        self._silent.set()
-        self.frames.put((None, b""))
+        try:
+            with contextlib.suppress(ValueError, OSError):
+                while (frame := read_frame(stream)) is not None:
+                    if not self._takes(frame[0]):
+                        self.frames.put(frame)
+        finally:  # whatever ended it: whoever waits for a frame must hear that none comes
+            self._silent.set()
+            self.frames.put((None, b""))
 
     def _takes(self, header: dict[str, Any]) -> bool:
         """Whether this frame needs no answer; a `points` frame is given what there is to say of the machine."""

@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from service.api import remedies
@@ -108,31 +109,27 @@ class Dispatcher(threading.Thread):
                 self._look(bell)
             else:
                 if asked:
-                    self._ring(bell, *asked)
+                    self._tend("ring", partial(self._ring, bell, *asked))
 
     def _look(self, bell: "Bell") -> None:
-        try:
-            with transaction(self._engine) as connection:
-                waiting = reaping.waiting(connection)
-        except SaddleError as error:
-            log.warning("the dispatcher could not look: %s", error)
-            return
-        except Exception:  # a thread that died would leave runs to polling
-            log.exception("the dispatcher failed")
-            return
-        for pool, runs in waiting.items():
-            self._ring(bell, pool, runs)
-        self._tend("go on with a remedy", lambda: self._advance(bell))
+        self._tend("ring for what waits", partial(self._ring_for_waiting, bell))
+        self._tend("go on with a remedy", partial(self._advance, bell))
         self._tend("settle what has ended", self._settle)
 
     def _tend(self, what: str, work: Callable[[], None]) -> None:
-        """What else is due now and then; it fails alone."""
+        """One thing that is due; it fails alone, for a thread that died would leave all of them undone."""
         try:
             work()
         except SaddleError as error:
             log.warning("the dispatcher could not %s: %s", what, error)
         except Exception:
             log.exception("the dispatcher failed to %s", what)
+
+    def _ring_for_waiting(self, bell: "Bell") -> None:
+        with transaction(self._engine) as connection:
+            waiting = reaping.waiting(connection)
+        for pool, runs in waiting.items():
+            self._ring(bell, pool, runs)
 
     def _advance(self, bell: "Bell") -> None:
         """Remedies that waited for a probe job."""

@@ -1,11 +1,15 @@
 """The reaper and the dispatcher of an API process."""
 
+import asyncio
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
@@ -14,9 +18,11 @@ from service.api.background import Dispatcher, Reaper, StandingStill
 from service.db import leases
 from service.db.reaping import Beat
 from service.db.session import make_engine, transaction
+from service.local.valkey import EmbeddedValkey
+from service.queue import Bell
 from service.settings import Settings
 
-from .conftest import SPEC, Worker
+from .conftest import SPEC, Worker, until
 
 A, A_LATER, B = Beat("run_a", "l", 1), Beat("run_a", "l", 2), Beat("run_b", "m", 1)
 
@@ -107,3 +113,43 @@ def test_the_dispatcher_rings_for_what_waits_and_at_most_eight_times(
     submit(seeds=list(range(20)))
     dispatcher._look(bell)
     assert bell.rung == [("cpu", 2), ("cpu", 8)]
+
+
+def test_a_broker_that_answers_and_refuses_is_away() -> None:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        EmbeddedValkey(opened(home)) as valkey,
+        redis.Redis(unix_socket_path=str(valkey.socket)) as operator,
+    ):
+        bell = Bell(valkey.url)
+        assert bell.ring("cpu")
+        operator.config_set("maxmemory", 1)
+        assert not bell.ring("cpu")
+        operator.config_set("maxmemory", 0)
+        assert bell.ring("cpu")
+
+
+def opened(home: str) -> Path:
+    """A folder in it that the server's own account reaches."""
+    Path(home).chmod(0o711)
+    return Path(home) / "valkey"
+
+
+def test_the_dispatcher_outlives_a_bell_that_breaks(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Ringer):
+        def ring(self, pool: str, times: int = 1) -> bool:
+            super().ring(pool, times)
+            raise RuntimeError("the library of the broker has a bug")
+
+    bell, ending = Broken(), threading.Event()
+    monkeypatch.setattr("service.queue.Bell", lambda _: bell)
+    dispatcher = Dispatcher(engine, settings, ending)
+    dispatcher.start()
+    for times in (1, 2):
+        asyncio.run(dispatcher.ring("cpu", times))
+    until(lambda: bell.rung == [("cpu", 1), ("cpu", 2)], 10)
+    ending.set()
+    dispatcher.wake_up()
+    dispatcher.join(5)
