@@ -1,6 +1,5 @@
 """Routes of a run's checkpoints: list them, and take one home."""
 
-import threading
 from typing import Annotated, Literal
 
 import anyio
@@ -8,16 +7,17 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from service.api.accepting import has
 from service.api.deps import ConnectionDep, PrincipalDep, RunId, RuntimeDep, connected
+from service.api.turns import one_by_one
 from service.api.views import Number, Utc, View
 from service.db import checkpoints
 from service.db.checkpoints import StoredCheckpoint
 from service.errors import Conflict, Unavailable
 from service.storage.places import store_of
+from service.storage.store import Store
 
 router = APIRouter(prefix="/v1/runs", tags=["checkpoints"])
-READERS = threading.BoundedSemaphore(4)  # checkpoints that are looked through at once
-PATIENCE_S = 30.0  # for a turn
 TYPES = {"tensors.safetensors": "application/octet-stream", "state.json": "application/json"}
 FileName = Literal["tensors.safetensors", "state.json"]
 Step = Annotated[int, Path(ge=0, le=2**53)]
@@ -72,16 +72,23 @@ async def _stored(run_id: RunId, step: Step, principal: PrincipalDep, runtime: R
     response_class=Response,
     responses={200: {"description": "The file.", "content": BYTES}, 304: {"description": "You have it."}},
 )
-def get_checkpoint_file(
+async def get_checkpoint_file(
     stored: Annotated[StoredCheckpoint, Depends(_stored)], file: FileName, runtime: RuntimeDep, request: Request
 ) -> Response:
     """One of a checkpoint's two files, once both were looked through and are what was written. 409 where not."""
     headers = {"ETag": f'"{stored.sha256}"', "Cache-Control": "private, no-cache"}
-    if stored.sha256 in request.headers.get("if-none-match", ""):
+    if has(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     store = store_of(runtime.settings)
-    if not READERS.acquire(timeout=PATIENCE_S):
-        raise Unavailable("Too many checkpoints are being read.")
+    size = await anyio.to_thread.run_sync(_checked_size, store, stored, file, limiter=runtime.checkpoint_threads)
+    name = f"{stored.run_id}-step-{stored.step}-{file}"
+    headers |= {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
+    parts = one_by_one(store.pieces(stored.folder, file), runtime.checkpoint_threads)
+    return StreamingResponse(parts, media_type=TYPES[file], headers=headers)
+
+
+def _checked_size(store: Store, stored: StoredCheckpoint, file: FileName) -> int:
+    """Bytes of the file, once both were looked through."""
     try:
         found = store.sha256(stored.folder)
         size = store.size(stored.folder, file)
@@ -89,10 +96,6 @@ def get_checkpoint_file(
         raise Conflict(f"The checkpoint at step {stored.step} is damaged: a file is missing.") from None
     except OSError as error:
         raise Unavailable("The storage of checkpoints does not answer.") from error
-    finally:
-        READERS.release()
     if found != stored.sha256:
         raise Conflict(f"The checkpoint at step {stored.step} is damaged: it is not what was written.")
-    name = f"{stored.run_id}-step-{stored.step}-{file}"
-    headers |= {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
-    return StreamingResponse(store.pieces(stored.folder, file), media_type=TYPES[file], headers=headers)
+    return size

@@ -1,29 +1,25 @@
 """Routes of datasets: upload a file, list them, read the report on one."""
 
-import threading
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
-import anyio
 from fastapi import APIRouter, BackgroundTasks, Depends, Path, Query, Request, Response
 from pydantic import AfterValidator, Field
 
 from service.api.deps import ConnectionDep, PrincipalDep, RuntimeDep
 from service.api.paging import Cursor, Limit, cut
 from service.api.runtime import Runtime
+from service.api.uploading import IncomingDep, read_report
 from service.api.views import Page, Utc, View
 from service.db import datasets
 from service.db.datasets import StoredDataset
 from service.db.session import transaction
-from service.errors import Malformed, TooLarge, Unavailable, UnsupportedMedia
 from service.ingest.inspect import inspect
-from service.ingest.storage import Incoming, remove
+from service.ingest.storage import remove
 from service.spec.datasets.report import Format, Report
 from service.spec.text import plain_name, seen_name
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
-PATIENCE_S = 30.0  # for the next bytes of a body
-READERS = threading.BoundedSemaphore(2)  # files that are read at once: each may take some 100 MiB
 FILE: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -77,54 +73,16 @@ class DatasetView(DatasetItem):
         return cls(**DatasetItem.of(stored).model_dump(), report=stored.report)
 
 
-async def received(request: Request, runtime: RuntimeDep) -> AsyncIterator[Incoming]:
-    """The body in a temporary file; the limit is checked while it arrives, whatever the headers say."""
-    limit = runtime.settings.upload_bytes
-    if request.headers.get("content-type", "").strip().lower().startswith("multipart/"):
-        raise UnsupportedMedia("Send the file itself as the body, not a form.")
-    length = request.headers.get("content-length", "0")
-    if length.isascii() and length.isdecimal() and int(length[:20]) > limit:
-        raise TooLarge(f"The file is longer than {limit} bytes.")
-    incoming = await anyio.to_thread.run_sync(Incoming, runtime.settings.dataset_dir)
-    try:
-        parts = request.stream().__aiter__()
-        while (part := await _next(parts)) is not None:
-            if incoming.size_bytes + len(part) > limit:
-                raise TooLarge(f"The file is longer than {limit} bytes.")
-            await anyio.to_thread.run_sync(incoming.write, part)
-        await anyio.to_thread.run_sync(incoming.close)
-        yield incoming
-    finally:
-        incoming.discard()
-
-
-async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
-    """The next bytes of the body; None at its end."""
-    try:
-        with anyio.fail_after(PATIENCE_S):
-            return await anext(parts, None)
-    except TimeoutError:
-        raise Malformed(f"Nothing of the file arrived for {PATIENCE_S:.0f} s.") from None
-
-
-def reported(
-    incoming: Annotated[Incoming, Depends(received, scope="function")],
-    name: FileName,
-    format: Declared = None,
-    header: Header = None,
+async def reported(
+    incoming: IncomingDep, runtime: RuntimeDep, name: FileName, format: Declared = None, header: Header = None
 ) -> Report:
-    """What is in the file; plain `def`, so that reading it stays off the event loop."""
-    if not READERS.acquire(timeout=PATIENCE_S):
-        raise Unavailable("Too many files are being read.")
-    try:
-        return inspect(incoming.path, format, name, header)
-    finally:
-        READERS.release()
+    """What is in the file."""
+    return await read_report(runtime, incoming, partial(inspect, declared=format, name=name, header=header))
 
 
 @router.post("", operation_id="post_dataset", status_code=201, openapi_extra=FILE)
 def post_dataset(
-    incoming: Annotated[Incoming, Depends(received, scope="function")],
+    incoming: IncomingDep,
     report: Annotated[Report, Depends(reported)],
     name: FileName,
     principal: PrincipalDep,

@@ -4,7 +4,7 @@ What only looks something up is `async`: FastAPI sends every plain function to a
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -15,9 +15,10 @@ from pydantic import BaseModel
 
 from service.api.body import raw_body
 from service.api.runtime import Runtime
+from service.api.turns import turn
 from service.db.projects import Principal
 from service.db.session import Connection, looking, transaction
-from service.errors import Invalid, Problem, Unavailable
+from service.errors import Invalid, Problem
 from service.spec import document
 from service.spec.pointing import closest, escape
 from service.spec.preset_merge import written
@@ -42,18 +43,9 @@ RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 
-@asynccontextmanager
-async def _turn(runtime: Runtime) -> AsyncIterator[None]:
-    """A turn at the database, awaited outside of threads, of which those that hold one need another to go on."""
-    try:
-        with anyio.fail_after(WAIT_S):
-            await runtime.route_slots.acquire()
-    except TimeoutError:
-        raise Unavailable("Too many requests wait for the database.") from None
-    try:
-        yield
-    finally:
-        runtime.route_slots.release()
+def _turn(runtime: Runtime) -> AbstractAsyncContextManager[None]:
+    """A turn at the database: those that hold one need a thread to go on."""
+    return turn(runtime.route_slots, WAIT_S, "Too many requests wait for the database.")
 
 
 async def _connection(runtime: RuntimeDep) -> AsyncIterator[Connection]:

@@ -1,18 +1,17 @@
 """Answering for curves: which series, which bucket width, in which form."""
 
 import math
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple
 
-import anyio
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from service.analysis.reduce import level_for
 from service.api.accepting import ASKED_AGAIN, KEPT, chosen, has, tag
 from service.api.runtime import Runtime
+from service.api.turns import one_by_one
 from service.db import pyramid, runs
 from service.db.heads import SeriesHead
 from service.db.projects import Principal
@@ -95,7 +94,7 @@ def answer(
     if media in TABLES and wanted.points == "all":
         pieces = _pieces(runtime, principal, series, windows, wanted.x)
         exact = ["epoch", "step", "value"] if wanted.x == "epoch" else ["step", "value"]
-        parts = _apart(runtime, tables.write(media, exact, pieces))
+        parts = one_by_one(tables.write(media, exact, pieces), runtime.stream_threads)
         return StreamingResponse(parts, media_type=media, headers=headers)
     body = None if wanted.fresh else runtime.answers.get(headers["ETag"])
     if body is None:
@@ -209,10 +208,3 @@ def _pieces(
                 found = pyramid.points(connection, [each.asked], first, upto)
             yield from tables.pieces(of_points([each.key(x)], found))
             first = upto + 1
-
-
-async def _apart(runtime: Runtime, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """In threads that may hold a connection, one part at a time: a slow reader holds none."""
-    step = partial(next, parts, None)
-    while (part := await anyio.to_thread.run_sync(step, limiter=runtime.stream_threads)) is not None:
-        yield part

@@ -20,6 +20,8 @@ from service.settings import Settings
 from service.spec.preset_loader import presets
 
 ROUTES, KEYS, STREAMS = 16, 4, 4  # connections that may be in use at once; the engine has twice ROUTES
+FILES, CHECKPOINTS = 4, 4  # threads that write uploads, and that read checkpoints
+READERS = 2  # uploads that are read at once: each may take some 100 MiB
 
 
 @dataclass
@@ -37,6 +39,9 @@ class Runtime:
     route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTES))
     key_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEYS))
     stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAMS))  # readers who look alone
+    file_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(FILES))
+    checkpoint_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(CHECKPOINTS))
+    file_readers: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(READERS))
 
 
 @asynccontextmanager

@@ -11,10 +11,12 @@ import torch
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
+from service.api import datasets, uploading
 from service.api.app import create_app
 from service.db.session import transaction
 from service.settings import Settings
 from service.spec.experiment import Experiment
+from tests import bad_readers
 from worker.data.files import Files
 from worker.loop import prepare, train
 
@@ -61,6 +63,27 @@ def test_an_uploaded_file_is_stored_by_its_hash_and_reported_on(client: TestClie
     assert client.get(answer.headers["Location"]).json() == view
     (listed,) = client.get("/v1/datasets").json()["items"]
     assert listed == {name: value for name, value in view.items() if name != "report"}
+
+
+def test_a_large_file_is_read_in_a_process_of_its_own(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = upload(client).json()
+    monkeypatch.setattr(uploading, "SMALL", 0)
+    assert upload(client).json()["report"] == small["report"]
+    refused = upload(client, b"a,b\n1\n")
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "ragged_row")
+
+
+def test_a_file_that_ends_its_reader_or_keeps_it_is_refused(
+    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploading, "SMALL", 0)
+    monkeypatch.setattr(uploading, "READ_S", 3.0)
+    for bad, why in ((bad_readers.die, "memory"), (bad_readers.hang, "longer than 3 s")):
+        monkeypatch.setattr(datasets, "inspect", bad)
+        answer = upload(client)
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "unreadable")
+        assert why in answer.json()["errors"][0]["detail"]
+    assert on_disk(settings) == set()
 
 
 def test_the_same_content_twice_is_one_file_under_two_names(client: TestClient, settings: Settings) -> None:
