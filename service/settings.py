@@ -90,6 +90,11 @@ class Settings(BaseSettings):
     worker_name: str = Field(default_factory=socket.gethostname, description="stable over restarts, one worker each")
     threads: int = Field(1, ge=1, le=256, description="CPU threads of a trainer; part of what makes a run repeatable")
     allowed_hosts: str = Field("*", description="comma-separated Host names the API answers to; * for all")
+    root_path: str = Field(
+        "",
+        pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
+        description="path below which a proxy serves the API and the page, as /saddle, whether it takes it off or not",
+    )
     flush_s: float = Field(0.2, gt=0, le=10, description="seconds between writes of metrics while there are any")
     checkpoint_s: float = Field(60.0, gt=0, description="seconds between checkpoints where the spec sets no steps")
     beat_s: float = Field(5.0, gt=0, description="seconds between two signs of life of a worker")

@@ -1,4 +1,4 @@
-"""What a client takes and what it has: the Accept header, entity tags, how long an answer may be kept."""
+"""What a client takes and what it has: media types, content codings, entity tags, how long an answer may be kept."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,6 +18,12 @@ def chosen(accept: str | None, offered: Sequence[str]) -> str:
     if _quality(liked, ranges) <= 0:
         raise NotAcceptable(f"This answer can be had as {', '.join(offered)}.")
     return liked
+
+
+def takes_coding(accept_encoding: str | None, coding: str) -> bool:
+    """Whether the Accept-Encoding header (RFC 9110, 12.5.3) names the coding, or all of them, and not with q=0."""
+    qualities = dict(_range(part) for part in (accept_encoding or "").split(","))
+    return qualities.get(coding, qualities.get("*", 0.0)) > 0
 
 
 def _range(part: str) -> tuple[str, float]:

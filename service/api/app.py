@@ -35,9 +35,12 @@ from service.api import (
     workers,
 )
 from service.api.deps import known_parameters
+from service.api.encoding import GzipAnswers, GzipRequests
 from service.api.guard import Authenticated, Envelope, KnownHost
+from service.api.head import HeadAsGet
 from service.api.openapi import RESPONSES, describe
 from service.api.runtime import Runtime, running
+from service.api.sub_path import SubPath
 from service.settings import Settings
 from service.settings import settings as read_settings
 
@@ -76,13 +79,18 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
     )
     for noun in NOUNS:
         app.include_router(noun.router)
     problems.install(app)
+    app.add_middleware(GzipRequests)  # added first: the innermost
     app.add_middleware(Authenticated)
     app.add_middleware(KnownHost, allowed=settings.allowed_hosts)
-    app.add_middleware(Envelope)  # added last: the outermost
+    app.add_middleware(GzipAnswers)
+    app.add_middleware(SubPath, prefix=settings.root_path)
+    app.add_middleware(Envelope)
+    app.add_middleware(HeadAsGet)
     return app
 
 

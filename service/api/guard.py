@@ -25,7 +25,7 @@ PAGE = "/page/"  # and what lies below it, which is the same for everybody
 SIGN_IN = ("POST", "/v1/session")  # and this, whose key is in its body
 COOKIE = "saddle_key"
 SAFE = ("GET", "HEAD", "OPTIONS")
-KEY = re.compile(r"Bearer +(key_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100})")
+KEY = re.compile(r"(?i:bearer) +(key_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100})")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -61,15 +61,20 @@ class Envelope:
             await self.app(scope, receive, named)
         except ClientDisconnect:
             return None
-        except SaddleError as error:
-            await problems.answer(error, request_id)(scope, receive, named)
-        except Exception:
-            log.exception("request %s failed: %s %r", request_id, scope["method"], scope["path"])
+        except Exception as error:
+            told = _told(error)
+            if told is None:
+                log.exception("request %s failed: %s %r", request_id, scope["method"], scope["path"])
+                told = SaddleError("The server failed on this request; its log has the rest under the instance.")
             if started:
                 raise  # the server can only drop the connection
-            failure = SaddleError("The server failed on this request; its log has the rest under the instance.")
-            await problems.answer(failure, request_id)(scope, receive, named)
+            await problems.answer(told, request_id)(scope, receive, named)
         return None
+
+
+def _told(error: Exception) -> SaddleError | None:
+    """The error of ours that ended the answer; Starlette wraps one that comes after a stream's headers."""
+    return next((each for each in (error, error.__cause__) if isinstance(each, SaddleError)), None)
 
 
 class KnownHost:

@@ -33,7 +33,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
     """The document; made once."""
     if not app.openapi_schema:
         document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+            servers=app.servers,
         )
         definitions = models_json_schema(
             [(model, "validation") for model in OURS], ref_template="#/components/schemas/{model}"

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 
+from service.api.accepting import has, takes_coding
 from service.errors import NotFound
 
 router = APIRouter(tags=["service"])
@@ -47,7 +48,7 @@ def parts() -> dict[str, Part]:
 
 def _part(path: Path) -> Part:
     plain = path.read_bytes()
-    etag = f'"{hashlib.sha256(plain).hexdigest()[:32]}"'
+    etag = f'W/"{hashlib.sha256(plain).hexdigest()[:32]}"'  # weak: packed or not, it is the same content
     return Part(TYPES[path.suffix], plain, gzip.compress(plain, mtime=0), etag)
 
 
@@ -74,8 +75,8 @@ def _sent(request: Request, name: str) -> Response:
     if part is None:
         raise NotFound("The page has no such part.")
     headers = {"ETag": part.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-    if part.etag in request.headers.get("if-none-match", ""):
+    if has(request.headers.get("if-none-match"), part.etag):
         return Response(status_code=304, headers=headers)
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if takes_coding(request.headers.get("accept-encoding"), "gzip"):
         return Response(part.packed, media_type=part.media_type, headers={**headers, "Content-Encoding": "gzip"})
     return Response(part.plain, media_type=part.media_type, headers=headers)

@@ -6,6 +6,8 @@ from typing import Any
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from service.api.protocol import EitherVersion
+
 GRACE_S = 4  # for requests that are under way when the process shall end
 LOGGING: dict[str, Any] = {
     "version": 1,
@@ -36,6 +38,7 @@ def serve(listener: socket.socket, workers: int) -> int:
         log_config=LOGGING,
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
+        http=EitherVersion,
         ws="none",
     )
     if workers > 1:

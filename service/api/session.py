@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.deps import RuntimeDep, body, takes
 from service.api.guard import COOKIE, find
+from service.api.runtime import Runtime
 from service.api.service import Me
 from service.api.views import View
 from service.errors import Invalid, Problem
@@ -32,7 +33,7 @@ def sign_in(
     if principal is None:
         raise Invalid.of([Problem("/key", "opens_nothing", "it is mistyped, revoked or expired.")])
     secure = request.headers.get("origin", "").startswith("https:")
-    response.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=secure, path="/")
+    response.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=secure, path=_place(runtime))
     return Me.of(principal)
 
 
@@ -43,7 +44,12 @@ class SignedOut(View):
 
 
 @router.delete("", operation_id="sign_out")
-def sign_out(response: Response) -> SignedOut:
+def sign_out(response: Response, runtime: RuntimeDep) -> SignedOut:
     """Forget the key in this browser; the key itself stays good."""
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict", path="/")
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict", path=_place(runtime))
     return SignedOut()
+
+
+def _place(runtime: Runtime) -> str:
+    """Where the cookie goes along: the server's own paths, not those of others on its host."""
+    return runtime.settings.root_path or "/"

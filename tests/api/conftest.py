@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from service.api.app import create_app
+from service.api.protocol import EitherVersion
 from service.api.server import listen
 from service.db import endings, leases, workers
 from service.db.chunks import Chunk, pack
@@ -158,7 +159,9 @@ def submit(client: TestClient) -> Callable[..., dict[str, Any]]:
 def live(settings: Settings) -> Iterator[str]:
     """The address of a real server in a thread: for what a test client cannot show."""
     listener = listen("127.0.0.1", 0)
-    config = uvicorn.Config(create_app(settings), log_config=None, timeout_graceful_shutdown=1, ws="none")
+    config = uvicorn.Config(
+        create_app(settings), http=EitherVersion, log_config=None, timeout_graceful_shutdown=1, ws="none"
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()

@@ -1,5 +1,6 @@
 """Datasets over HTTP: uploaded, reported on, refused, and trained on by a real worker's session."""
 
+import gzip
 import hashlib
 import json
 from collections.abc import Iterator
@@ -63,6 +64,17 @@ def test_an_uploaded_file_is_stored_by_its_hash_and_reported_on(client: TestClie
     assert client.get(answer.headers["Location"]).json() == view
     (listed,) = client.get("/v1/datasets").json()["items"]
     assert listed == {name: value for name, value in view.items() if name != "report"}
+
+
+def test_a_packed_file_is_stored_as_what_it_holds(client: TestClient, settings: Settings) -> None:
+    packed = {"Content-Encoding": "gzip"}
+    answer = client.post("/v1/datasets?name=a.csv", content=gzip.compress(CSV), headers=packed)
+    assert (answer.status_code, answer.json()["sha256"]) == (201, hashlib.sha256(CSV).hexdigest())
+    kept = on_disk(settings)
+    bomb = gzip.compress(bytes(settings.upload_bytes * 100))
+    assert len(bomb) < settings.upload_bytes
+    assert client.post("/v1/datasets?name=a.csv", content=bomb, headers=packed).status_code == 413
+    assert on_disk(settings) == kept
 
 
 def test_a_large_file_is_read_in_a_process_of_its_own(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_what_is_not_there_is_not_told_to_strangers(open_house: TestClient, path
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer x", "Basic eDp5", "Bearer key_00000000000000000000000000.", "bearer {key}", "{key}"],
+    ["", "Bearer", "Bearer x", "Basic eDp5", "Bearer key_00000000000000000000000000.", "Bearer{key}", "{key}"],
 )
 def test_a_key_that_is_none_opens_nothing(open_house: TestClient, shared_key: str, header: str) -> None:
     answer = open_house.get("/v1/me", headers={"Authorization": header.replace("{key}", shared_key)})

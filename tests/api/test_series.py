@@ -259,7 +259,7 @@ def test_no_cell_of_a_csv_is_a_formula(client: TestClient, submit: Submit, worke
 def test_the_form_follows_the_accept_header(client: TestClient, trained: str, accept: str, media: str) -> None:
     answer = client.get(f"/v1/runs/{trained}/series", headers={"Accept": accept})
     assert answer.headers["Content-Type"].split(";")[0] == media
-    assert answer.headers["Vary"] == "Accept"
+    assert answer.headers["Vary"].split(", ")[0] == "Accept"
 
 
 def test_a_form_that_there_is_not_is_refused_with_those_that_there_are(client: TestClient, trained: str) -> None:

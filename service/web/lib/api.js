@@ -16,6 +16,12 @@ export class Refusal extends Error {
   }
 }
 
+// Where the server is: this module's own address tells it, also below a path of a proxy's host.
+const ROOT = new URL("../../", import.meta.url).href;
+
+// The whole address of a path of the server ("/v1/me").
+export const located = (path) => ROOT + path.slice(1);
+
 let signedOut = () => {};
 
 // Called whenever the server does not know us any more.
@@ -34,7 +40,7 @@ export async function fetched(method, path, body, { signal, headers = {} } = {})
   }
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(located(path), options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     suspect();

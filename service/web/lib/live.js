@@ -1,5 +1,5 @@
 // Following a run as it trains, or all runs of the project: each message once, over broken connections too.
-import { query } from "./api.js";
+import { located, query } from "./api.js";
 import { answered, suspect } from "./connection.js";
 
 const OF_RUNS = ["state", "wish", "cut", "checkpoint", "checkpoint_failed", "checkpoint_damaged", "run"];
@@ -14,7 +14,7 @@ function listen(path, position, kinds, { hear, lost, back }) {
   let wait = AGAIN_MS;
   let last = position;
   const open = () => {
-    source = new EventSource(`${path}${query(last ? { last_event_id: last } : { from: "latest" })}`);
+    source = new EventSource(located(`${path}${query(last ? { last_event_id: last } : { from: "latest" })}`));
     for (const kind of kinds) {
       source.addEventListener(kind, (event) => {
         answered();

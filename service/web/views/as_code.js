@@ -1,5 +1,6 @@
 // The same experiment as a command, as Python, as YAML: to paste elsewhere.
 import { html, useState } from "../lib/html.js";
+import { located } from "../lib/api.js";
 import { Copy } from "../lib/parts.js";
 import { t } from "../lib/words.js";
 
@@ -22,7 +23,7 @@ const python = (value) => JSON.stringify(value, null, 4)
   .replace(/(?<=[:[,]\s*)(true|false|null)(?=[,\]\s}])/g, (word) => ({ true: "True", false: "False", null: "None" })[word]);
 
 const FORMS = {
-  curl: (spec) => `curl -sS ${window.location.origin}/v1/experiments -H 'Content-Type: application/json' -H "Authorization: Bearer $SADDLE_KEY" -d ${quoted(JSON.stringify(spec))}`,
+  curl: (spec) => `curl -sS ${located("/v1/experiments")} -H 'Content-Type: application/json' -H "Authorization: Bearer $SADDLE_KEY" -d ${quoted(JSON.stringify(spec))}`,
   Python: (spec) => `from service.client import Client\n\nmade = Client().submit(${python(spec)})`,
   YAML: (spec) => `${yaml(spec).trimStart()}\n`,
   JSON: (spec) => JSON.stringify(spec, null, 2),

@@ -1,6 +1,6 @@
 // One reading of an instrument, drawn as what it is: a histogram, a line, a surface with a path, or numbers with their names.
 import { html, useMemo } from "../lib/html.js";
-import { number } from "../lib/api.js";
+import { located, number } from "../lib/api.js";
 import { Chart, colour } from "../lib/chart.js";
 import { Contour } from "../lib/contour.js";
 import { count, figure, visible } from "../lib/format.js";
@@ -49,7 +49,7 @@ export function Reading({ reading }) {
   const folded = values.filter(([, value]) => said(value).length > LONG);
   return html`<figure class="reading"><figcaption><strong>${visible(kind)}</strong> <small>${t("axis.step")} ${count(step)}</small></figcaption>
     ${draw ? draw(data) : null}
-    ${kind === "autopsy" ? html`<p><a href=${`/v1/runs/${reading.run_id}/autopsy.py`} download>${t("reading.autopsy")}</a></p>` : null}
+    ${kind === "autopsy" ? html`<p><a href=${located(`/v1/runs/${reading.run_id}/autopsy.py`)} download>${t("reading.autopsy")}</a></p>` : null}
     <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${visible(name)}</dt><dd>${said(value)}</dd></div>`)}</dl>
     ${folded.map(([name, value]) => html`<details key=${name}><summary>${visible(name)}</summary><pre class="quoted" tabindex="0">${JSON.stringify(value, null, 1).split("\n").map(visible).join("\n")}</pre></details>`)}</figure>`;
 }

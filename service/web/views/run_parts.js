@@ -1,6 +1,6 @@
 // Beside a run's curves: who executed it, what is kept of it, what happened.
 import { html } from "../lib/html.js";
-import { get } from "../lib/api.js";
+import { get, located } from "../lib/api.js";
 import { href } from "../lib/address.js";
 import { age, bytes, count, figure, visible } from "../lib/format.js";
 import { Prose, useAsked } from "../lib/parts.js";
@@ -33,7 +33,7 @@ export function Checkpoints({ run }) {
     ${["step", "reason", "size", "actions"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>
     ${items.map((each) => html`<tr key=${`${each.attempt}-${each.step}`} class=${each.damaged ? "superseded" : ""}><td class="number">${count(each.step)}</td>
       <td>${visible(each.reason)}${each.value === null || each.value === undefined ? "" : ` ${figure(each.value)}`}</td><td class="number">${bytes(each.size_bytes)}</td>
-      <td><a href=${`/v1/runs/${run.id}/checkpoints/${each.step}/tensors.safetensors`} download>${t("download")}</a>
+      <td><a href=${located(`/v1/runs/${run.id}/checkpoints/${each.step}/tensors.safetensors`)} download>${t("download")}</a>
         ${each.damaged ? null : html` <a href=${href(["new"], { fork: run.id, step: each.step })}>${t("fork")}</a>`}</td></tr>`)}</tbody></table>`
     : html`<p class="hint">${t(OVER.has(run.state) ? "checkpoints.never" : "checkpoints.none")}</p>`}</section>`;
 }
