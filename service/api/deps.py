@@ -121,7 +121,7 @@ def query_names(asked: Dependant) -> list[str]:
 
 
 async def known_parameters(request: Request) -> None:
-    """Refuse query parameters that the route does not document, and repeated ones."""
+    """Refuse query parameters that the route does not document, repeated ones, and characters that no text holds."""
     if not request.query_params:
         return
     known = query_names(request.scope["route"].dependant)
@@ -137,6 +137,8 @@ async def known_parameters(request: Request) -> None:
             )
         elif given.count(name) > 1:
             found.append(Problem(pointer, "repeated", "give it once."))
+        elif "\x00" in request.query_params[name]:
+            found.append(Problem(pointer, "bad_character", "it holds the character NUL: leave it out."))
     if found:
         raise Invalid.of(found)
 

@@ -100,7 +100,7 @@ def place_of(cursor: str | None, order: Order) -> Place | None:
             value = float(value)
         elif value is not None and not isinstance(value, str):
             raise TypeError
-        if "\x00" in f"{value}{row_id}" or (isinstance(value, float) and math.isnan(value)):
+        if b"\x00" in f"{value}{row_id}".encode() or (isinstance(value, float) and math.isnan(value)):
             raise ValueError
     except (ValueError, TypeError, binascii.Error, RecursionError):
         raise Invalid.of([Problem("/query/cursor", "wrong_cursor", NO_CURSOR)]) from None

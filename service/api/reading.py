@@ -129,8 +129,8 @@ def window(first: float | None, last: float | None, per_epoch: int) -> Window:
     """The steps within `first` and `last`, given in epochs of `per_epoch` steps."""
     if first is not None and last is not None and first > last:
         raise Invalid.of([Problem("/query/from", "empty_window", "from lies behind to: swap them.")])
-    low = 0 if first is None else min(math.ceil(first * per_epoch), LAST)
-    return Window(low, LAST if last is None else min(math.floor(last * per_epoch), LAST))
+    low = 0 if first is None else math.ceil(min(first * per_epoch, LAST))  # bounded first: a product may be infinite
+    return Window(low, LAST if last is None else math.floor(min(last * per_epoch, LAST)))
 
 
 def columns_of(text: str | None) -> tuple[str, ...] | None:

@@ -86,6 +86,7 @@ def _rule(rule: Any, pointer: str, made: Translation) -> Any:
 
 def _optimizer(sent: Mapping[str, Any], pointer: str, made: Translation, under: Mapping[str, Any]) -> dict[str, Any]:
     kind = sent.get("kind", under.get("kind"))
+    kind = kind if isinstance(kind, str) else ""  # refused later, by name
     known = under if kind == under.get("kind") else {}
     found = dict(_renamed(sent, pointer, RENAMED, made))
     _epsilon(sent, found, kind, pointer, made)

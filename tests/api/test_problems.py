@@ -1,5 +1,6 @@
 """Bad requests: each is refused with a small problem document that says where, and never repeats what came in."""
 
+import base64
 import json
 import logging
 import time
@@ -54,6 +55,12 @@ BODIES: dict[str, tuple[bytes, int, str]] = {  # body, status, pointer or code
     "UTF-16": (spec().decode().encode("utf-16"), 400, "malformed"),
     "too many keys": (json.dumps({f"k{i}": 1 for i in range(3000)}).encode(), 400, "too_many_keys"),
     "unknown kind": (spec(optimizer={"kind": "sdg"}), 422, "/optimizer/kind"),
+    "an object for a kind": (spec(optimizer={"kind": {}}), 422, "/optimizer/kind"),
+    "a list for a kind": (
+        spec(groups=[{"match": {"name": "*"}, "optimizer": {"kind": []}}]),
+        422,
+        "/groups/0/optimizer/kind",
+    ),
     "no kind": (spec(optimizer={}), 422, "/optimizer/kind"),
     "empty": (b"", 400, "malformed"),
     "cut off": (spec()[:-10], 400, "malformed"),
@@ -93,6 +100,7 @@ def test_a_batch_size_of_the_wrong_type_is_one_problem(shared: TestClient) -> No
 
 
 JSON = {"Content-Type": "application/json"}
+SURROGATE = base64.urlsafe_b64encode(json.dumps(["\ud800", "x"]).encode()).decode()
 
 
 def test_a_misspelt_field_is_told_what_was_probably_meant(shared: TestClient) -> None:
@@ -167,6 +175,10 @@ def test_the_worst_body_is_refused_in_little_time() -> None:
         ("GET", "/v1/livez?x=1", 422),
         ("GET", "/v1/runs?state=gone", 422),
         ("GET", "/v1/runs?state=queued&state=failed", 422),
+        ("GET", "/v1/series?runs=run_x&names=a%00", 422),
+        ("GET", "/v1/series?runs=a%00", 422),
+        ("GET", "/v1/experiments?filter=name%20=%20%22%00%22", 422),
+        ("GET", f"/v1/experiments?sort=name&cursor={SURROGATE}", 422),
     ],
 )
 def test_everything_that_is_refused_is_a_problem_document(
@@ -176,7 +188,7 @@ def test_everything_that_is_refused_is_a_problem_document(
 
 
 def test_a_method_that_is_not_taken_names_those_that_are(shared: TestClient) -> None:
-    assert shared.put("/v1/experiments").headers["Allow"] == "GET, POST"
+    assert shared.put("/v1/experiments").headers["Allow"] == "GET, HEAD, POST"
 
 
 def test_a_bug_is_answered_with_an_id_and_logged_with_its_stack(

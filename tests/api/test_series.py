@@ -84,6 +84,10 @@ def test_all_gives_the_exact_series_whatever_its_length(client: TestClient, subm
     assert answer["series"]["loss"]["step"] == list(range(1, 20_001))
 
 
+def test_a_window_beyond_every_step_goes_to_the_end() -> None:
+    assert reading.window(0, 1e308, 1000) == reading.window(0, None, 1000)
+
+
 def test_a_window_holds_both_its_ends(client: TestClient, trained: str) -> None:
     answer = client.get(f"/v1/runs/{trained}/series?names=loss&from=10&to=12").json()
     assert answer["series"]["loss"]["step"] == [10, 11, 12]
