@@ -36,7 +36,7 @@ class Gaps:
         self.first: tuple[int, ...] = ()
 
     def add(self, gaps: npt.NDArray[np.bool_], before: int) -> None:
-        """Those of the next batch, `before` which there were so many rows."""
+        """Those of the next batch; `before`: rows that were seen already."""
         self.count += int(gaps.sum())
         if len(self.first) < NAMED_ROWS:
             rows = np.flatnonzero(gaps)[: NAMED_ROWS - len(self.first)] + before + 1

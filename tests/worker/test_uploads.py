@@ -129,7 +129,9 @@ def test_features_and_targets_far_from_zero_lose_no_digit(
     train = split(dataset, Files(files.folder, resident_bytes)).train
     x = train.x[:] if isinstance(train.x, Mapped) else torch.from_numpy(train.x)
     assert x.dtype == torch.float32
+    assert len(x[:, 0].unique()) == len(x)
     assert np.abs(x[:, 0].numpy() + train.y).max() < 1e-6  # standardised, one is the other's negative
+    assert x[:, 0].double().std(correction=0) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_start_reading_counts_unscaled_columns_that_lose_digits(keep: Keep, files: Files) -> None:
