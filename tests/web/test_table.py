@@ -143,3 +143,22 @@ def test_the_table_follows_the_stream_and_asks_nothing_while_nothing_happens(see
     expect(row).to_be_visible()
     stack.ended(made["runs"][0]["id"])
     expect(row).to_contain_text("succeeded")
+
+
+def test_a_new_experiment_leaves_the_row_that_is_looked_at_where_it_is(
+    see: See, stack: Stack, trained: Trained
+) -> None:
+    page = see("experiments")
+    page.set_viewport_size({"width": 1280, "height": 420})
+    row = page.get_by_role("link", name="slow", exact=True)
+    page.locator(".scroll.tall").evaluate("node => { node.scrollTop = node.scrollHeight; }")
+    before = row.bounding_box()
+    made = stack.post("/v1/experiments", SPEC | {"name": "newcomer", "steps": 1, "epochs": None})
+    count = page.locator(".count", has_text="listed")
+    listed = len(stack.get("/v1/experiments", limit=200)["items"])
+    expect(count).to_have_text(f"{listed} listed")
+    after = row.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["y"] == pytest.approx(before["y"], abs=0.6)
+    stack.ended(made["runs"][0]["id"])

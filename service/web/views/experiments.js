@@ -1,5 +1,5 @@
 // The table of experiments, live: filtered, sorted, with columns of any field, marked, compared and put in order.
-import { html, useEffect, useRef, useState } from "../lib/html.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
 import { adjust, href } from "../lib/address.js";
 import { visible } from "../lib/format.js";
 import { Empty, Problems, useEvery } from "../lib/parts.js";
@@ -62,9 +62,22 @@ function useMarks(items) {
   return { marked, mark, all, clear: () => set(new Set()) };
 }
 
+// Rows that come in front of what is looked at leave it where it is.
+function useSteady(holder, items) {
+  const before = useRef(items);
+  useLayoutEffect(() => {
+    const [node, old] = [holder.current, before.current];
+    before.current = items;
+    const top = Math.floor(node.scrollTop / ROW_HEIGHT);
+    const more = items.length - old.length;
+    if (top > 0 && more > 0 && items[top + more]?.id === old[top]?.id) node.scrollTop += more * ROW_HEIGHT;
+  }, [items]);
+}
+
 function Table({ shelf, columns, sort, marking }) {
   const holder = useRef(null);
   const { items } = shelf;
+  useSteady(holder, items);
   const { first, end } = useWindow(holder, ROW_HEIGHT, items.length);
   const shown = items.slice(first, end);
   const sparks = useSparks(shown);
