@@ -1,12 +1,9 @@
 """Models of the real torchvision and timm: built by name, equal to theirs, trained.
 
-The general index has torchvision built for CUDA alone. Beside a torch without CUDA its compiled part cannot be loaded,
-and the import then fails because two operators are unknown; declared first, they are all that is missed. No
-classification model calls them.
+The general index has torchvision built for CUDA alone, whose compiled part cannot be loaded beside a torch without it:
+the import goes through worker.libraries, which declares the operators that are missed.
 """
 
-import importlib
-import sys
 from typing import Any
 
 import pytest
@@ -16,30 +13,10 @@ from pydantic import TypeAdapter
 from service.errors import RunFailure
 from service.spec.models import Model
 from worker.build import build
+from worker.libraries import library
 from worker.loop import prepare, train
 
 CPU = torch.device("cpu")
-SCHEMAS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _declared() -> torch.library.Library | None:  # kept by pytest: a declaration lasts as long as its object
-    """Declare the operators where torchvision's own cannot be loaded; any other fault of the import is one."""
-    try:
-        importlib.import_module("torchvision")
-        return None
-    except RuntimeError as error:
-        if "torchvision::nms does not exist" not in str(error):
-            raise
-        for module in [each for each in sys.modules if each.partition(".")[0] == "torchvision"]:
-            del sys.modules[module]
-        declared = torch.library.Library("torchvision", "DEF")
-        for schema in SCHEMAS:
-            declared.define(schema)
-        return declared
 
 
 def made(kind: str, name: str, shape: tuple[int, ...] = (3, 32, 32)) -> Any:
@@ -49,7 +26,7 @@ def made(kind: str, name: str, shape: tuple[int, ...] = (3, 32, 32)) -> Any:
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1"])
 def test_a_model_of_torchvision_is_torchvisions(name: str) -> None:
-    models = importlib.import_module("torchvision").models
+    models = library("torchvision").models
     ours = made("torchvision", name).eval()
     torch.manual_seed(0)
     theirs = models.get_model(name, weights=None, num_classes=5).eval()
@@ -59,7 +36,7 @@ def test_a_model_of_torchvision_is_torchvisions(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto"])
 def test_a_model_of_timm_is_timms_with_the_images_channels(name: str) -> None:
-    timm = importlib.import_module("timm")
+    timm = library("timm")
     ours = made("timm", name, (1, 64, 64)).eval()
     torch.manual_seed(0)
     theirs = timm.create_model(name, pretrained=False, num_classes=5, in_chans=1).eval()
