@@ -39,6 +39,6 @@ def _declare_operators() -> None:
     """Make torchvision's models usable where its compiled part cannot be loaded, as a CUDA build beside a CPU torch."""
     for module in [each for each in sys.modules if each.partition(".")[0] in ("torchvision", "timm")]:
         del sys.modules[module]
-    _declared.append(torch.library.Library("torchvision", "DEF"))
+    _declared.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
     for operator in OPERATORS:
-        _declared[0].define(operator)
+        _declared[0].define(operator)  # type: ignore[no-untyped-call]
