@@ -104,6 +104,8 @@ def test_a_reader_resumes_behind_any_message_with_nothing_missed_or_doubled(clie
         last = messages[seen - 1].id
         rest = parse(client.get(path, headers={"Last-Event-ID": last}).text)
         assert rest == parse(client.get(path, params={"last_event_id": last}).text)
+        again = client.get(path, params={"last_event_id": messages[0].id}, headers={"Last-Event-ID": last})
+        assert rest == parse(again.text)  # a browser connects again with the address it had: the header is newer
         assert Reader().read(messages[:seen] + rest).points == whole.points
         assert [m for m in messages[:seen] + rest if m.kind != "end"] == [m for m in messages if m.kind != "end"]
 
