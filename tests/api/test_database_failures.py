@@ -24,7 +24,6 @@ from .test_guard import EVERY, fill
 NO_DATABASE = {  # (method, path) of what is answered without it
     *(("GET", path) for path in ("/", "/page/{name:path}", "/v1/livez", "/v1/openapi.json")),
     *(("GET", f"/v1/{path}") for path in ("me", "presets", "presets/{name}", "symptoms", "symptoms/{name}")),
-    *(("GET", f"/v1/catalog{path}") for path in ("", "/{family}", "/{family}/{kind}")),
     ("GET", "/v1/diagnosis/rules"),
     ("POST", "/v1/schedules/preview"),
     ("DELETE", "/v1/session"),
