@@ -1,5 +1,6 @@
 """Figures that are written down equal those that are computed, and no retry slips between looking and writing."""
 
+import importlib
 import random
 import uuid
 from typing import Any
@@ -118,3 +119,36 @@ def test_many_are_settled_in_several_turns(
         with transaction(engine) as connection:
             turns.append(figures.settle(connection))
     assert turns == [2, 1, 0]
+
+
+def test_the_migration_writes_the_final_stretch_of_runs_that_ended_before(engine: Engine, principal: Principal) -> None:
+    """As the worker writes it with a run's end; of a run of whole batches and one that failed there is none."""
+    whole = SPEC.model_copy(update={"batch_size": "full"})
+    for spec in (SPEC, whole):
+        with transaction(engine) as connection:
+            experiments.add(connection, principal, spec, "cpu")
+    rng = random.Random(0)
+    for at in range(6):
+        held = take(engine)
+        for begin in (1, 301, 601):  # in several chunks, with an infinite value where it is no loss
+            values = [rng.gauss(1, 0.1) for _ in range(300)]
+            norms = [*values[:-1], float("inf")]
+            steps = range(begin, begin + 300)
+            with transaction(engine) as connection:
+                leases.flush(connection, held, {"loss": pack(steps, values), "grad_norm": pack(steps, norms)})
+        failure: Any = {"code": "crash_loop", "detail": ""} if at == 1 else None
+        with transaction(engine) as connection:
+            endings.finish(connection, held, State.FAILED if failure else State.SUCCEEDED, {}, failure)
+    read = text("SELECT id, final, final_from FROM series ORDER BY id")
+    with transaction(engine) as connection:
+        written = connection.execute(read).all()
+        assert [row.final_from for row in written] == [856, 856, 601, 601, 856, 856, *[None] * 6]
+        connection.execute(text("UPDATE series SET final = NULL, final_from = NULL"))
+        migration = importlib.import_module("migrations.versions.0014_results")
+        connection.execute(text(migration.FINAL.replace("::", r"\:\:")))
+        for row, before in zip(connection.execute(read).all(), written, strict=True):
+            if before.final_from == 601:  # the failed run's newest flush
+                assert (row.final, row.final_from) == (None, None)
+                continue
+            assert (row.id, row.final_from) == (before.id, before.final_from)
+            assert row.final is None or row.final == pytest.approx(before.final, rel=1e-12)
