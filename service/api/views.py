@@ -236,6 +236,7 @@ class FiguresView(View):
         return cls(
             **{name: value for name, value in figures.__dict__.items() if name in cls.model_fields},
             direction=better(figures.series),
+            stretch=figures.stretch,
             ranked_by=default_figure(figures.series),
             last_interval=_interval(figures.last, figures.last_spread, figures.n),
             best_interval=_interval(figures.best, figures.best_spread, figures.best_n),

@@ -85,21 +85,26 @@ class Figures:
     provisional: int  # of the n: have not ended
     diverged: int
     incomplete: int
-    stretch: tuple[int, int] | None  # first and last step that `last` is a mean over; None: it is one value
+    final_from: int | None
+    last_step: int
+
+    @property
+    def stretch(self) -> tuple[int, int] | None:
+        """The first and last step that `last` is a mean over; None: it is one value."""
+        return None if self.final_from is None else (self.final_from, self.last_step)
 
 
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, Figures]:
     """Return the figures of each experiment's default series; nothing of one without points."""
-    found: dict[str, dict[str, Figures]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for row in connection.execute(_FIGURES, {"ids": list(experiment_ids)}):
-        stretch = None if row.final_from is None else (row.final_from, row.last_step)
-        told = Figures(**{name: row._mapping[name] for name in _NAMES}, stretch=stretch)
-        found.setdefault(row.experiment_id, {})[told.series] = told
-    return {each: by_name[default_series(by_name)] for each, by_name in found.items()}
+        found.setdefault(row[0], {})[row[1]] = row
+    chosen = {each: by_name[default_series(by_name)] for each, by_name in found.items()}
+    return {each: Figures(*row[1:]) for each, row in chosen.items()}
 
 
 def _figures() -> Select[Any]:
-    """The statement of `of_experiments`: a row for each experiment and series, as `Figures` has its fields."""
+    """The statement of `of_experiments`: for each experiment and series its id and the fields of `Figures`."""
     of_these = run.c.experiment_id == func.any(bindparam("ids", type_=ARRAY(Text)))
     lost, incomplete = diverged().label("lost"), run.c.state.in_(INCOMPLETE).label("incomplete")
     columns = run.c.id, run.c.experiment_id, run.c.seed, run.c.state.not_in(ENDED).label("going"), lost, incomplete
@@ -155,4 +160,3 @@ def _told(ours: FromClause) -> Select[Any]:
 
 
 _FIGURES = _figures()
-_NAMES = tuple(name for name in Figures.__dataclass_fields__ if name != "stretch")
