@@ -7,6 +7,7 @@ from service.local import http
 from service.local.processes import Say
 
 PAIR = ("digits-sgd-momentum", "digits-adam")  # presets that differ in the optimizer alone
+SHOWN = (("val/loss", "validation loss"), ("val/accuracy", "validation accuracy"), ("loss", "training loss"))
 LOOK_S = 1.0
 DONE = ("succeeded", "failed", "cancelled")
 
@@ -16,12 +17,13 @@ def run_demo(url: str, key: str, say: Say) -> bool:
     try:
         experiments = [submit(url, key, preset) for preset in PAIR]
         say(f"demo: training {' and '.join(PAIR)}")
-        finished = follow(url, key, experiments, say)
-        compared = http.call("POST", f"{url}/v1/comparisons", key, {"experiments": experiments})
+        follow(url, key, experiments, say)
+        question = {"experiments": experiments, "series": [name for name, _ in SHOWN], "figure": "last"}
+        compared = http.call("POST", f"{url}/v1/comparisons", key, question)
     except (http.Refused, OSError, ValueError, KeyError) as error:
         say(f"demo: stopped, because {error}; Saddle itself runs on")
         return False
-    for line in table(finished):
+    for line in table(compared):
         say(line)
     say(f"demo: the whole comparison: {url}/v1/comparisons/{compared.get('id', '')}")
     return True
@@ -34,8 +36,8 @@ def submit(url: str, key: str, preset: str) -> str:
     return str(posted["id"])
 
 
-def follow(url: str, key: str, experiments: list[str], say: Say) -> list[dict[str, Any]]:
-    """The experiments when all their runs are done; a line whenever something moved."""
+def follow(url: str, key: str, experiments: list[str], say: Say) -> None:
+    """Return when all their runs are done; say a line whenever something moved."""
     told = ""
     while True:
         seen = [http.call("GET", f"{url}/v1/experiments/{each}", key) for each in experiments]
@@ -44,38 +46,30 @@ def follow(url: str, key: str, experiments: list[str], say: Say) -> list[dict[st
             say(f"demo: {line}")
             told = line
         if all(run["state"] in DONE for each in seen for run in each["runs"]):
-            return seen
+            return
         time.sleep(LOOK_S)
 
 
 def progress(experiment: dict[str, Any]) -> str:
-    """State, step and loss of an experiment's runs in a few words."""
+    """State, step and result of an experiment's runs in a few words."""
     runs = experiment["runs"]
     steps = sum(run.get("step") or 0 for run in runs)
     total = sum(run.get("total_steps") or 0 for run in runs)
     states = ", ".join(sorted({run["state"] for run in runs}))
-    return f"{states} {steps}/{total}, loss {number(mean_last(runs, 'loss'))}"
+    main = experiment.get("main")
+    return f"{states} {steps}/{total}" + (f", {main['series']} {number(main['last'])}" if main else "")
 
 
-def table(experiments: list[dict[str, Any]]) -> list[str]:
-    """One line for each experiment, ready to print in columns."""
-    rows: list[tuple[str, ...]] = [("preset", "runs", "state", "last loss", "validation loss", "validation accuracy")]
-    for name, experiment in zip(PAIR, experiments, strict=True):
-        runs = experiment["runs"]
-        states = ", ".join(sorted({run["state"] for run in runs}))
-        figures = [number(mean_last(runs, series)) for series in ("loss", "val/loss", "val/accuracy")]
-        rows.append((name, str(len(runs)), states, *figures))
+def table(comparison: dict[str, Any]) -> list[str]:
+    """One line for each group of a comparison, ready to print in columns."""
+    rows: list[tuple[str, ...]] = [("experiment", "runs", *(title for _, title in SHOWN))]
+    for group in comparison["groups"]:
+        means = (group["series"][name]["last"]["mean"] for name, _ in SHOWN)
+        rows.append((group["label"], str(len(group["runs"])), *map(number, means)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def mean_last(runs: list[dict[str, Any]], series: str) -> float | None:
-    """The mean over the runs of the last value of a series; None before there is one that is finite."""
-    figures = [run.get("series", {}).get(series, {}).get("last") for run in runs]
-    finite = [figure for figure in figures if isinstance(figure, int | float)]  # NaN comes as a string
-    return sum(finite) / len(finite) if finite else None
-
-
-def number(value: float | None) -> str:
-    """Four digits, or a dash."""
-    return "-" if value is None else f"{value:.4g}"
+def number(value: float | str | None) -> str:
+    """Four digits, or a dash; infinities come as words."""
+    return "-" if value is None else value if isinstance(value, str) else f"{value:.4g}"

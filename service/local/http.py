@@ -64,3 +64,12 @@ def accepted(url: str, key: str) -> bool:
     except (OSError, ValueError):
         return True
     return True
+
+
+def workers(url: str, key: str) -> int:
+    """Return how many workers are there; 0 where that cannot be told."""
+    try:
+        found = call("GET", f"{url}/v1/workers", key, timeout=2.0)["items"]
+    except (Refused, OSError, ValueError, KeyError):
+        return 0
+    return sum(worker["state"] != "gone" for worker in found)

@@ -25,6 +25,7 @@ from service.local.wishes import Interrupted, Wishes
 API, WORKER = "saddle_api", "saddle_worker"  # what each may do in Postgres: service.db.rights
 DETECT_S = 60.0  # a driver that hangs must not keep the rest from starting
 READY_S = 120.0  # the API's first start compiles its modules
+WORKERS_S = 10.0  # for the workers to announce themselves
 GIVE_UP_DEATHS = 4  # of the API before it ever was ready
 FIRST_SPEC = (
     '{"name": "first", "dataset": {"kind": "digits"}, "model": {"kind": "mlp"}, "loss": {"kind": "cross_entropy"},'
@@ -105,7 +106,7 @@ class Start:
         self._detection: subprocess.Popen[str] | None = None
 
     def begin(self) -> None:
-        """Everything, in order; returns once the API is ready and the workers are started."""
+        """Everything, in order; returns once the API is ready and the workers are known to it."""
         began = time.monotonic()
         wait_for_port(self.options.port, patience=15.0 if self._ownership.left_behind() else 0.0)
         self._report("starting")
@@ -123,6 +124,7 @@ class Start:
             made = True
         workers = worker_programs(self.options.commands, devices, self.options.workers, environment[WORKER])
         self._children.start(workers)
+        self._await_workers(len(workers))
         self._report("ready")
         self._welcome(made, f"{len(workers)} worker(s) on {', '.join(devices)}", time.monotonic() - began)
 
@@ -238,6 +240,16 @@ class Start:
             if now - told > 5.0:
                 say(f"waiting for the API ({now - began:.0f} s)")
                 told = now
+            time.sleep(0.05)
+
+    def _await_workers(self, count: int) -> None:
+        """Return once so many workers announced themselves, or after `WORKERS_S`: they are not needed to post a run.
+
+        A run posted before is warned that nobody serves its pool.
+        """
+        end = time.monotonic() + WORKERS_S
+        while http.workers(self.url, self.key) < count and time.monotonic() < end:
+            self._children.watch()
             time.sleep(0.05)
 
     def _pids(self) -> dict[str, int | None]:

@@ -6,9 +6,8 @@ from service.local.demo import PAIR, progress, table
 from service.spec.preset_loader import presets
 
 
-def run(state: str, step: int, **last: Any) -> dict[str, Any]:
-    series = {name.replace("__", "/"): {"last": value, "min": value} for name, value in last.items()}
-    return {"id": "run_1", "state": state, "step": step, "total_steps": 900, "series": series}
+def experiment(*runs: tuple[str, int], main: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"runs": [{"state": state, "step": step, "total_steps": 900} for state, step in runs], "main": main}
 
 
 def test_the_pair_are_presets_that_differ_in_the_optimizer_alone() -> None:
@@ -17,15 +16,18 @@ def test_the_pair_are_presets_that_differ_in_the_optimizer_alone() -> None:
     assert presets()[PAIR[0]].optimizer != presets()[PAIR[1]].optimizer
 
 
-def test_progress_adds_up_the_runs_and_leaves_out_what_is_not_finite() -> None:
-    runs = [run("running", 450, loss=0.5), run("queued", 0), run("failed", 3, loss="NaN")]
-    assert progress({"runs": runs}) == "failed, queued, running 453/2700, loss 0.5"
-    assert progress({"runs": [run("queued", 0)]}) == "queued 0/900, loss -"
+def test_progress_adds_up_the_runs_and_tells_the_servers_result() -> None:
+    one = experiment(("running", 450), ("queued", 0), ("failed", 3), main={"series": "val/loss", "last": 0.5})
+    assert progress(one) == "failed, queued, running 453/2700, val/loss 0.5"
+    assert progress(experiment(("queued", 0))) == "queued 0/900"
+    assert progress(experiment(("failed", 3), main={"series": "val/loss", "last": None})).endswith("val/loss -")
 
 
-def test_the_table_has_a_line_for_each_experiment_in_even_columns() -> None:
-    done = {"runs": [run("succeeded", 900, loss=0.2, val__loss=0.3, val__accuracy=0.9)] * 2}
-    head, first, second = table([done, done])
-    assert first.split() == [PAIR[0], "2", "succeeded", "0.2", "0.3", "0.9"]
+def test_the_table_has_a_line_for_each_group_in_even_columns() -> None:
+    figures = {"val/loss": 0.3, "val/accuracy": 0.9, "loss": 0.2}
+    series = {name: {"last": {"mean": mean}} for name, mean in figures.items()}
+    groups = [{"label": name, "runs": ["run_1", "run_2"], "series": series} for name in PAIR]
+    head, first, second = table({"groups": groups})
+    assert first.split() == [PAIR[0], "2", "0.3", "0.9", "0.2"]
     assert second.split()[0] == PAIR[1]
     assert head.index("validation accuracy") == first.index("0.9")
