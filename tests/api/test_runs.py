@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
@@ -27,6 +28,8 @@ def test_a_run_shows_its_progress_and_the_summaries_of_its_series(
         "n": 250,
         "last": 1 / 250,
         "last_step": 250,
+        "final": pytest.approx(sum(1 / step for step in range(1, 251)) / 250),  # of the newest flush, while it trains
+        "final_from": 1,
         "min": 1 / 250,
         "min_step": 250,
         "max": 1.0,

@@ -1,5 +1,6 @@
 """Uploaded datasets in the database: found in their own project alone, and written into the specs that use them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ REPORT = Report(
     ),
 )
 SHA = "ab" * 32
+FOLDER = Path("no file of these uploads is read")
 
 
 def added(engine: Engine, principal: Principal, size_bytes: int = 10, name: str = "table.csv") -> str:
@@ -61,7 +63,7 @@ def test_another_projects_dataset_is_not_there(engine: Engine, principal: Princi
         with pytest.raises(NotFound):
             datasets.get(connection, other, dataset_id)
         with pytest.raises(Invalid) as caught:
-            datasets.resolve(connection, other, spec(dataset_id))
+            datasets.resolve(connection, other, FOLDER, spec(dataset_id))
     assert [(p.pointer, p.code) for p in caught.value.problems] == [("/dataset/upload", "not_found")]
 
 
@@ -76,12 +78,12 @@ def test_a_project_has_room_for_so_many_bytes(engine: Engine, principal: Princip
 def test_a_spec_is_resolved_once_and_may_be_posted_again_as_it_is(engine: Engine, principal: Principal) -> None:
     dataset_id = added(engine, principal)
     with transaction(engine) as connection:
-        resolved = datasets.resolve(connection, principal, spec(dataset_id))
+        resolved = datasets.resolve(connection, principal, FOLDER, spec(dataset_id))
         assert isinstance(resolved.dataset, Upload)
         assert resolved.dataset.facts.classes == 2
         assert resolved.outputs == 2
-        assert datasets.resolve(connection, principal, resolved) == resolved
-        assert datasets.resolve(connection, principal, resolved).hash == resolved.hash
+        assert datasets.resolve(connection, principal, FOLDER, resolved) == resolved
+        assert datasets.resolve(connection, principal, FOLDER, resolved).hash == resolved.hash
         experiment_id, _ = experiments.add(connection, principal, resolved, "cpu")
         stored = experiments.get(connection, principal, experiment_id)
     assert stored.spec["dataset"]["resolved"]["sha256"] == SHA
@@ -91,7 +93,7 @@ def test_a_spec_cannot_say_itself_what_its_upload_holds(engine: Engine, principa
     dataset_id = added(engine, principal)
     claimed = {"sha256": "cd" * 32, "format": "csv", "rows": 100, "shape": (1,), "classes": ("a", "b")}
     with transaction(engine) as connection, pytest.raises(Invalid) as caught:
-        datasets.resolve(connection, principal, spec(dataset_id, resolved=claimed))
+        datasets.resolve(connection, principal, FOLDER, spec(dataset_id, resolved=claimed))
     assert [(p.pointer, p.code) for p in caught.value.problems] == [("/dataset/resolved", "read_only")]
 
 
@@ -99,5 +101,5 @@ def test_two_uploads_with_other_content_give_other_hashes(engine: Engine, princi
     with transaction(engine) as connection:
         first = datasets.add(connection, principal, "a", SHA, 1, REPORT, 100)
         second = datasets.add(connection, principal, "a", "cd" * 32, 1, REPORT, 100)
-        hashes = {datasets.resolve(connection, principal, spec(each)).hash for each in (first, second)}
+        hashes = {datasets.resolve(connection, principal, FOLDER, spec(each)).hash for each in (first, second)}
     assert len(hashes) == 2

@@ -20,15 +20,15 @@ Load = Callable[..., Any]
 def test_rows_and_classes_are_scikit_learns(name: str) -> None:
     x, labels = getattr(bundled, name)()
     expected, classes = getattr(datasets, f"load_{name}")(return_X_y=True)
-    assert x.dtype == np.float32
+    assert x.dtype == np.float64
     assert labels.dtype == np.int64
-    np.testing.assert_array_equal(x.reshape(len(x), -1), expected.astype(np.float32))
+    np.testing.assert_array_equal(x.reshape(len(x), -1), expected)
     np.testing.assert_array_equal(labels, classes)
 
 
 def test_the_grey_values_of_a_digit_lie_where_they_are_seen() -> None:
     x, _ = bundled.digits()
-    np.testing.assert_array_equal(x[:, 0], datasets.load_digits().images.astype(np.float32))
+    np.testing.assert_array_equal(x[:, 0], datasets.load_digits().images)
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def test_the_grey_values_of_a_digit_lie_where_they_are_seen() -> None:
 def test_rows_and_values_are_scikit_learns(load: Load, reference: Load, column: int | None) -> None:
     x, values = load()
     expected, targets = reference(return_X_y=True)
-    assert x.dtype == values.dtype == np.float32
-    np.testing.assert_array_equal(x, expected.astype(np.float32))
-    np.testing.assert_array_equal(values, (targets if column is None else targets[:, column]).astype(np.float32))
+    assert x.dtype == values.dtype == np.float64
+    np.testing.assert_array_equal(x, expected)
+    np.testing.assert_array_equal(values, targets if column is None else targets[:, column])
 
 
 def test_a_trainer_is_warm_without_what_takes_seconds_to_import() -> None:

@@ -18,7 +18,7 @@ KINDS: dict[str, dict[str, Any]] = {
     **{kind: {"kind": kind} for kind in ("sgd", "adamw", "adam", "nadam", "rprop", "asgd", "adafactor", "adabound")},
     "momentum": {"kind": "sgd", "momentum": 0.9, "nesterov": True},
     "rmsprop": {"kind": "rmsprop", "momentum": 0.9, "centered": True},
-    "lbfgs": {"kind": "lbfgs", "history_size": 3},
+    "lbfgs": {"kind": "lbfgs", "lr": 0.1, "history_size": 3},
     "schedule_free": {"kind": "schedule_free_adamw"},
     "prodigy": {"kind": "pytorch_optimizer", "name": "prodigy", "lr": 1.0},
     "lion": {"kind": "pytorch_optimizer", "name": "lion"},
