@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from service.ingest.formats import BOM
 from service.ingest.refusing import MAX_ROW_BYTES, check_names, refused
-from service.ingest.values import MISSING
+from service.ingest.values import MISSING, is_number
 from service.spec.datasets.report import RULES
 
 FORMER_DELIMITERS = ",;\t|"  # under rules 1, the one that the first line has most often, be it in quotes
@@ -123,8 +123,5 @@ def _named(given: Sequence[str]) -> list[str]:
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell.strip().replace(",", ".", 1))
-    except ValueError:
-        return False
-    return cell.strip().lower().lstrip("+-") not in ("nan", "inf", "infinity")
+    """Whether a cell is a number, or several with blanks between them."""
+    return bool(cell.strip()) and all(map(is_number, cell.split()))

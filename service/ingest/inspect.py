@@ -70,6 +70,7 @@ def _table(path: Path, kind: Format, header: bool | None) -> Report:
         check_rows(rows)
     if not rows:
         raise refused("empty", "the file has no rows.")
+    points = _unclear_points(list(tallies.values())) if written is not None else []
     aside = _aside(path, kind, written)
     columns = [tally.column().model_copy(update={"aside": aside.get(name)}) for name, tally in tallies.items()]
     test = npz.test_rows(path, reading) if kind == "npz" else 0
@@ -81,8 +82,18 @@ def _table(path: Path, kind: Format, header: bool | None) -> Report:
         columns=_bounded(columns),
         constant=tuple(column.name for column in columns if column.constant),
         scale_ratio=_scale_ratio(columns),
-        notes=(*notes_on(columns, [tally for tally in tallies.values() if tally.commas]), *note_on_test(rows, test)),
+        notes=(*notes_on(columns, list(tallies.values()), points, rows), *note_on_test(rows, test)),
     )
+
+
+def _unclear_points(tallies: list[Tally]) -> list[str]:
+    """Where other columns have decimal commas, 1.234 may be either number: such columns, which are text then."""
+    if not any(tally.commas and tally.decimal and not tally.text for tally in tallies):
+        return []
+    unclear = [tally for tally in tallies if tally.unclear]
+    for tally in unclear:
+        tally.text = True
+    return [tally.name for tally in unclear]
 
 
 def _aside(path: Path, kind: Format, written: Dialect | None) -> dict[str, str]:

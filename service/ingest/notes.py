@@ -10,15 +10,18 @@ from service.spec.pointing import safe
 NAMED = 5  # columns that a sentence names
 
 
-def notes_on(columns: Sequence[Column], commas: Sequence[Tally]) -> Iterator[str]:
-    """Each kind of oddity once, with the columns that have it; `commas`: tallies of those with commas in numbers."""
+def notes_on(columns: Sequence[Column], tallies: Sequence[Tally], points: Sequence[str], rows: int) -> Iterator[str]:
+    """Each kind of oddity once, with the columns that have it; `points`: those whose points may divide thousands."""
+    commas = [tally for tally in tallies if tally.commas]
     for reason in dict.fromkeys(column.aside for column in columns if column.aside):
         aside = [column for column in columns if column.aside == reason]
         yield f"{listed(aside)}: no feature unless /features names it, because {reason}."
     for kind in dict.fromkeys(column.holds for column in columns if column.holds):
         unread = [column for column in columns if column.holds == kind]
         yield f"{listed(unread)}: {kind}, which is not read; to train on it, upload it as numbers or texts."
-    if gaps := [column for column in columns if column.missing]:
+    if empty := [column for column in columns if column.missing == rows]:
+        yield f"{listed(empty)}: no value in any row, so leave it out of /features."
+    if gaps := [column for column in columns if 0 < column.missing < rows]:
         yield f"{listed(gaps)}: rows without a value. A spec with missing drop leaves such rows out."
     texts = {column.name for column in columns if column.type == "text"}
     unclear = [column for column in columns if column.name in {tally.name for tally in commas} & texts]
@@ -26,7 +29,15 @@ def notes_on(columns: Sequence[Column], commas: Sequence[Tally]) -> Iterator[str
         yield f"{listed(unclear)}: text, because a comma may be a decimal one or divide thousands: write a point."
     if decimal := [column for column in columns if column.name in {tally.name for tally in commas} - texts]:
         yield f"{listed(decimal)}: decimal commas, so 1,5 is read as 1.5."
-    if written := [column for column in columns if column.as_written and column.classes]:
+    divided = {tally.name for tally in tallies if tally.divided} - texts
+    if thousands := [column for column in columns if column.name in divided]:
+        yield f"{listed(thousands)}: divided thousands, so 1.234,5 or 1,234.5 is 1234.5; classes are taken as written."
+    if unsure := [column for column in columns if column.name in points]:
+        yield (
+            f"{listed(unsure)}: text, because in a file with decimal commas a point may be a decimal one or divide "
+            "thousands: write 1234 for 1.234, or 1,234 where that is what is meant."
+        )
+    if written := [column for column in columns if column.as_written and column.classes and column.name not in divided]:
         yield f"{listed(written)}: as classes taken as written, so 007 and 7 are two; as numbers by value."
     if coarse := [column for column in columns if is_coarse(column.std, column.min, column.max)]:
         few = f"varies by less than {MIN_SPACINGS} float32 spacings at its size"

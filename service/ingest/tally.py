@@ -10,9 +10,13 @@ from service.ingest.values import (
     THOUSANDS,
     Doubles,
     Unread,
+    all_of,
     blank,
     canonical,
     distinct,
+    every,
+    first_text,
+    has_point,
     is_code,
     is_declared_text,
     is_gap,
@@ -21,6 +25,7 @@ from service.ingest.values import (
     names,
     parsed,
 )
+from service.spec.datasets.marks import WHOLE_WITH_POINTS
 from service.spec.datasets.report import MAX_CLASSES, Column, ColumnType
 
 MAX_LABEL = 200  # characters
@@ -55,8 +60,11 @@ class Tally:
         self.low, self.high = math.inf, -math.inf
         self.holds: str | None = None  # what is not read
         self.text = False  # some cell is no number
+        self.text_row: int | None = None  # the first such one
         self.declared = False  # the file says that it is text
         self.commas = self.decimal = False  # decimal commas; some that cannot divide thousands
+        self.points = self.divided = False  # decimal points; thousands that are divided
+        self.whole_points = True  # the points may as well divide thousands
         self.whole = True
         self.counts: dict[str, int] | None = {}
 
@@ -67,7 +75,8 @@ class Tally:
         if self.holds is None:
             self.declared = self.declared or is_declared_text(array)
             found = None if self.text else self._numbers(array)
-            self.text = found is None
+            if found is None and not self.text:
+                self.text, self.text_row = True, first_text(array, self.rows)
             if is_text(array) and (self.text or array.null_count):
                 self.text_gaps.add(blank(array), self.rows)
             if found is not None:
@@ -82,14 +91,22 @@ class Tally:
         found = parsed(array)
         if found is None:
             return None
+        self.divided = self.divided or found.divided
         if found.commas is not None and len(found.commas):
-            if not (self.whole or self.commas):
-                return None
+            unlike = (not THOUSANDS.fullmatch(cell) for cell in found.commas.to_pylist())
+            self.decimal = self.decimal or found.divided or any(unlike)
             self.commas = True
-            self.decimal = self.decimal or any(not THOUSANDS.fullmatch(cell) for cell in found.commas.to_pylist())
-        elif self.commas and not _is_whole(found.values):
-            return None
-        return found.values
+        elif is_text(array):
+            self._look_for_points(array, found.divided)
+        return None if self.commas and self.points else found.values
+
+    def _look_for_points(self, array: Any, divided: bool) -> None:
+        """Whether the numbers of a batch without decimal commas are written with points."""
+        if self.points and not (self.commas or self.whole_points):
+            return  # nothing more to learn
+        if divided or has_point(array):
+            self.points = True
+            self.whole_points = self.whole_points and not divided and all_of(every(array, WHOLE_WITH_POINTS))
 
     def _figures(self, found: Doubles) -> None:
         """Chan, Golub, LeVeque 1979: mean and squares of two parts together."""
@@ -128,6 +145,11 @@ class Tally:
         if len(self.counts) > MAX_CLASSES or (self.wide and len(self.counts) > max(FEW, (self.rows + len(array)) // 3)):
             self.counts = None  # a class has 3 rows; thousands of columns of single values would fill the memory
 
+    @property
+    def unclear(self) -> bool:
+        """Whether all points of a column of numbers may as well divide thousands."""
+        return self.points and self.whole_points and not self.text
+
     def column(self) -> Column:
         """What was found, once every batch was added."""
         if self.holds is not None:
@@ -143,6 +165,7 @@ class Tally:
             return Column(
                 name=self.name,
                 type=kind,
+                text_row=self.text_row,
                 missing=gaps.count,
                 missing_rows=gaps.first,
                 constant=constant,
@@ -176,8 +199,8 @@ class Tally:
         return [name for name in self.counts or () if not is_gap(name)]
 
     def _is_written(self) -> bool:
-        """Whether a column of numbers holds codes, or texts by the file's own word: two spellings are two classes."""
-        return self.declared or any(map(is_code, self._cells()))
+        """Whether two spellings are two classes: of codes, divided thousands, and texts by the file's own word."""
+        return self.declared or self.divided or any(map(is_code, self._cells()))
 
     def _classes(self, kind: ColumnType) -> dict[str, int] | None:
         """A column of numbers names its classes by value, however its cells spelt them, unless they are codes."""

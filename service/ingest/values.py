@@ -2,6 +2,7 @@
 
 A column of text whose cells all spell numbers is one of numbers. A comma in such a cell is a decimal comma. A class
 that is a number is called by its value (2, 2.0 and 2e0 are one class), however large; text as it is written.
+A CSV's numbers may have their thousands divided, where all cells of a column fit one way of writing and not another.
 """
 
 import re
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from service.spec.datasets.marks import DIVIDERS, WITH_COMMA, WITH_DIVIDERS, WITH_POINT
 
 Doubles = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -32,10 +35,11 @@ class Unread(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """Cells as numbers, NaN where one is missing, and the cells that have a decimal comma."""
+    """Cells as numbers, NaN where one is missing; cells with a decimal comma; whether thousands are divided."""
 
     values: Doubles
     commas: Any = None
+    divided: bool = False
 
 
 def is_text(array: Any) -> bool:
@@ -88,11 +92,69 @@ def _unusual(trimmed: Any) -> Parsed | None:
     lower = pc.utf8_lower(filled)
     if pc.all(pc.is_in(lower, pa.array(["true", "false", None], trimmed.type)), min_count=0).as_py():
         return Parsed(_doubles(pc.equal(lower, "true").cast(pa.uint8())))
+    if is_declared_text(trimmed):  # read in batches of another size than the report's, which may look otherwise
+        return _decimal(filled, False)
+    plain, spaced = filled, every(filled, WITH_DIVIDERS)
+    if pc.any(spaced).as_py():
+        plain = pc.if_else(spaced, pc.replace_substring_regex(filled, DIVIDERS, ""), filled)
+    with_comma, with_point = (all_of(every(plain, way)) for way in (WITH_COMMA, WITH_POINT))
+    if with_comma != with_point:
+        plain = pc.replace_substring(plain, "." if with_comma else ",", "")
+    return _decimal(plain, not plain.equals(filled))
+
+
+def every(array: Any, pattern: str) -> Any:
+    """Which cells of text match as a whole; null where one is missing."""
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    return pc.match_substring_regex(array, pattern)
+
+
+def has_point(array: Any) -> bool:
+    """Whether there is a point in any cell of text."""
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    return bool(pc.any(pc.match_substring(array, "."), min_count=0).as_py())
+
+
+def first_text(array: Any, before: int) -> int | None:
+    """The first row, from 1 and behind `before` others, whose cell is no number and no gap; None: each is one."""
+    for row, cell in enumerate(array.to_pylist(), before + 1):
+        if cell is not None and not is_gap(cell) and not is_number(cell):
+            return row
+    return None
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell spells a finite number, with a decimal comma or a point, thousands divided or not."""
+    cell = cell.strip()
+    if re.match(WITH_DIVIDERS, cell):
+        cell = re.sub(DIVIDERS, "", cell)
+    if cell.strip("+-") and (re.match(WITH_COMMA, cell) or re.match(WITH_POINT, cell)):
+        return True
+    try:
+        return np.isfinite(float(cell.replace(",", ".", 1))) and "_" not in cell
+    except ValueError:
+        return False
+
+
+def all_of(found: Any) -> bool:
+    """Whether all that is not null is true."""
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    return bool(pc.all(found, min_count=0).as_py())
+
+
+def _decimal(filled: Any, divided: bool) -> Parsed | None:
+    """Numbers with decimal commas, or with decimal points; None where a column has both."""
+    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415
+
     commas = filled.filter(pc.fill_null(pc.match_substring(filled, ","), False))
     if len(commas) and pc.any(pc.match_substring(filled, ".")).as_py():
         return None
     try:
-        return Parsed(_doubles(pc.replace_substring(filled, ",", ".", max_replacements=1)), commas)
+        return Parsed(_doubles(pc.replace_substring(filled, ",", ".", max_replacements=1)), commas, divided)
     except pa.ArrowInvalid:
         return None
 

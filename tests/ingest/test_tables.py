@@ -209,8 +209,74 @@ def test_decimal_commas_are_read_where_they_cannot_divide_thousands(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1.234,56", "2.000", "7", "-12,5"], [1234.56, 2000, 7, -12.5]),
+        (["1,5", "2.000"], [1.5, 2000]),
+        (["1.234.567", "2.000"], [1234567, 2000]),
+        (['"1,234.56"', '"2,000"', "7.5"], [1234.56, 2000, 7.5]),
+        (["1\u202f234,56", "2\u00a0000", "0,5"], [1234.56, 2000, 0.5]),
+        (["1'234.56", "2\u2019000", "0.5"], [1234.56, 2000, 0.5]),
+        (["1.234,56", '"?"', "2.000"], [1234.56, np.nan, 2000]),
+        (["0.5", '"?"', "2.000"], [0.5, np.nan, 2]),
+    ],
+)
+def test_divided_thousands_are_numbers_where_a_column_fits_one_way_of_writing(
+    cells: list[str], values: list[float], tmp_path: Path
+) -> None:
+    report = told(tmp_path, "a;y\n" + "".join(f"{cell};{i}\n" for i, cell in enumerate(cells * 10)))
+    assert report.columns[0].type in ("number", "integer")
+    gaps = np.isnan(values * 10)
+    _, x, _ = trained_on(tmp_path / "content", report, missing="drop")
+    assert x[:, 0].tolist() == np.array(values * 10)[~gaps].tolist()
+    assert any("thousands" in note for note in report.notes) == (cells[0] != "0.5")
+
+
+@pytest.mark.parametrize("cells", [["1,500", "2.500"], ["1.234,56", "1,234.56"], ["1,2,3"], ["1.23,4"], ["-", "1,5"]])
+def test_cells_that_fit_both_ways_of_writing_or_none_are_text(cells: list[str], tmp_path: Path) -> None:
+    assert told(tmp_path, "a;y\n" + "".join(f"{cell};1\n" for cell in cells * 10)).columns[0].type == "text"
+
+
+def test_a_point_that_may_divide_thousands_beside_decimal_commas_makes_text_with_a_note(tmp_path: Path) -> None:
+    report = told(tmp_path, "a;b;y\n" + "".join(f"{i + 1}.250;{i}.25;{i},5\n" for i in range(20)))
+    assert [column.type for column in report.columns] == ["text", "number", "number"]
+    assert any("column a: text, because" in note for note in report.notes)
+    assert told(tmp_path, "a;y\n" + "".join(f"{i + 1}.250;{i}\n" for i in range(20))).columns[0].max == 20.25
+
+
+def test_batches_that_write_decimals_otherwise_are_no_numbers_together(tmp_path: Path) -> None:
+    from service.ingest.tally import Tally
+
+    for first, second in ((["1.000"], ["1,5"]), (["1,5"], ["1.000"]), (["1,234.5"], ["1,5"]), (["1,234,567"], ["2,5"])):
+        tally = Tally("a", thousands=False)
+        tally.add(pa.array(first))
+        tally.add(pa.array(second))
+        assert tally.column().type == "text"
+
+
+def test_divided_thousands_are_classes_as_written_in_their_order(tmp_path: Path) -> None:
+    report = told(tmp_path, "a;y\n" + "".join(f"{i};{('2.000', '1.000,5', '7')[i % 3]}\n" for i in range(30)))
+    found, _, places = trained_on(tmp_path / "content", report, task="classification")
+    assert (found.classes, places[:3].tolist()) == (("7", "1.000,5", "2.000"), [2, 1, 0])
+
+
+def test_the_first_row_that_is_no_number_is_told(tmp_path: Path) -> None:
+    report = told(tmp_path, "a,y\n" + "".join(f"{'12..5' if i == 21 else i},{i}\n" for i in range(30)))
+    assert report.columns[0].text_row == 22
+    wanted = Upload.model_validate({"kind": "upload", "upload": ID, "predict": "y", "task": "regression"})
+    assert "row 22" in wanted.resolve(report, "0" * 64)[1][0].detail
+
+
+def test_a_column_without_any_value_is_told_as_such(tmp_path: Path) -> None:
+    report = told(tmp_path, "a;y;;\n" + "".join(f"{i};{i};;\n" for i in range(20)))
+    assert [note for note in report.notes if "drop" in note] == []
+    assert any("columns column_3, column_4: no value in any row" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "".join(f"1.23{i % 10},56;2.34{i % 10},78;1\n" for i in range(20)),
         "".join(f"{i / 10:.1f},3.{i % 10},Iris-{'ab'[i % 2]}\n" for i in range(20)),
         "".join(f"{i / 10:.1f},3.{i % 10},{i}\n" for i in range(20)),
         "".join(f"{i / 10:.1f} 3.{i % 10}   {i}\n" for i in range(20)),

@@ -1,9 +1,9 @@
 """What is wrong with the columns that a spec chooses of an upload, judged from its report alone."""
 
 from collections.abc import Iterator
-from decimal import Decimal
 
 from service.errors import Problem
+from service.spec.datasets.marks import sizes
 from service.spec.datasets.report import MAX_FLOAT32, Column
 
 
@@ -31,7 +31,8 @@ def gaps(column: Column) -> str:
 def number(column: Column, pointer: str, fix: str) -> Iterator[Problem]:
     """Where a column holds no numbers, or some that are too large."""
     if column.type in ("text", "other"):
-        yield Problem(pointer, "not_a_number", f"the column {column.name} is {column.holds or 'text'}: {fix}.")
+        first = f" (row {column.text_row} of its data is the first that is no number)" if column.text_row else ""
+        yield Problem(pointer, "not_a_number", f"the column {column.name} is {column.holds or 'text'}{first}: {fix}.")
     elif max(abs(column.min or 0.0), abs(column.max or 0.0)) > MAX_FLOAT32:
         detail = f"the column {column.name} has values beyond {MAX_FLOAT32}, the range of 32 bits: rescale it."
         yield Problem(pointer, "too_large", detail, MAX_FLOAT32)
@@ -79,10 +80,7 @@ def class_names(columns: list[Column]) -> tuple[str, ...]:
     """The values of a class column: numbers by size (of one size by character), words by character."""
     (column,) = columns
     values = list(column.classes or ())
-    words = column.type in ("text", "boolean")
-    return tuple(sorted(values) if words else sorted(values, key=lambda name: (_size(name), name)))
-
-
-def _size(name: str) -> Decimal:
-    """The number that a class of a column of numbers is, be it written with a decimal comma."""
-    return Decimal({"false": "0", "true": "1"}.get(name, name.replace(",", ".")))
+    if column.type in ("text", "boolean"):
+        return tuple(sorted(values))
+    size = sizes(values)
+    return tuple(sorted(values, key=lambda name: (size[name], name)))

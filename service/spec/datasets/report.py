@@ -26,6 +26,9 @@ class Column(Part):
     name: str
     type: ColumnType = Field(description="other: dates, lists and so on, which are not read")
     holds: str | None = Field(None, description="of type other: what the file calls it")
+    text_row: int | None = Field(
+        None, description="of text: the first row that is no number; row 1 is the first of data"
+    )
     aside: str | None = Field(None, description="why it is no feature unless it is asked for by name")
     as_written: bool = Field(False, description="its classes are texts as they are written: 007 and 7 are two")
     shape: tuple[int, ...] = Field((), description="of one row; () is a single value")
