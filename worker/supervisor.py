@@ -151,7 +151,7 @@ class Supervisor:
                 self._say("starting")
                 said_at = time.monotonic()
             if self.trainers.cannot_start:
-                self.unfit("no trainer gets ready: one after the other ends before its first step; see the log")
+                self.unfit(f"no trainer starts on {self.settings.device}: {self.trainers.cold_death}")
             self.draining.wait(WARMING_S)
         return None
 

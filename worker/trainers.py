@@ -15,6 +15,7 @@ from worker.process import TrainerProcess
 log = logging.getLogger(__name__)
 ROOM = 2**30  # bytes that must be free for a spare: twice what one takes, so that the run can grow too
 COLD_DEATHS = 3  # trainers in a row that died before they were ready: it is not the runs' fault
+SHOWN = 300  # characters of a trainer's last line
 PAUSE_S = 2.0  # after one that could not be started, or died cold
 
 
@@ -26,6 +27,7 @@ class Trainers:
         self.first: TrainerProcess | None = None
         self.spares: list[TrainerProcess] = []
         self._cold_deaths = 0
+        self.cold_death = ""  # how the last one that was never ready ended
         self._not_before = 0.0  # monotonic
 
     def current(self) -> TrainerProcess | None:
@@ -51,7 +53,8 @@ class Trainers:
         if not self.first.ready.is_set():
             self._cold_deaths += 1
             self._not_before = time.monotonic() + PAUSE_S
-            log.error("a trainer ended before it was ready: %s", self.first.obituary()[1])
+            self.cold_death = _told(self.first)
+            log.error("a trainer ended before it was ready: %s\n%s", self.cold_death, self.first.last_words())
         self.first.kill()
         self.first = None
         self._promote()
@@ -101,3 +104,10 @@ class Trainers:
             with contextlib.suppress(OSError):
                 self.first.kill()
         self.first = None
+
+
+def _told(trainer: TrainerProcess) -> str:
+    """How it ended, with the last line that it wrote: an exception's own, where that was why."""
+    how, lines = trainer.obituary()[1], trainer.last_words().split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"{how} ({last[:SHOWN]})" if last else how

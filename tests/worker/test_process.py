@@ -3,9 +3,13 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import pytest
 
 from service.settings import Settings
 from worker.process import TrainerProcess
+from worker.trainers import Trainers
 
 
 def started(program: str) -> TrainerProcess:
@@ -35,3 +39,19 @@ def test_a_trainer_that_ended_is_not_usable() -> None:
     assert not trainer.usable()
     assert trainer.obituary() == ("trainer_died", "ended with exit status 0")
     trainer.kill()
+
+
+def test_a_trainer_that_never_gets_ready_is_told_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho Traceback >&2\necho 'RuntimeError: no NVIDIA driver' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    trainers = Trainers(Settings(database_url="postgresql+psycopg://nobody@nowhere/nothing", device="cuda:0"))
+    trainers.current()
+    assert trainers.first is not None
+    trainers.discard(trainers.first)
+    trainers.end()
+    assert trainers.cold_death == "ended with exit status 1 (RuntimeError: no NVIDIA driver)"
+    assert "Traceback" in caplog.text
