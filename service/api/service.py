@@ -2,15 +2,18 @@
 
 from typing import Literal
 
+import anyio
 from fastapi import APIRouter, Request
 
 from service.api.deps import PrincipalDep, RuntimeDep
 from service.api.views import Json, View
+from service.db.failures import AWAY
 from service.db.projects import Principal
 from service.db.session import check_schema, newest_migration
 from service.errors import Unavailable
 
 router = APIRouter(tags=["service"])
+READY_S = 3.0  # a database that hangs is told before a health check gives up
 
 
 class Live(View):
@@ -56,12 +59,16 @@ async def get_livez() -> Live:
 
 
 @router.get("/v1/readyz", operation_id="get_readyz")
-def get_readyz(runtime: RuntimeDep) -> Ready:
+async def get_readyz(runtime: RuntimeDep) -> Ready:
     """Whether the database answers and stands at this program's schema. The broker is told, not needed."""
     if runtime.closing.is_set():
         raise Unavailable("The server is ending.")
     runtime.beginning.check()
-    check_schema(runtime.engine)
+    try:
+        with anyio.fail_after(READY_S):
+            await anyio.to_thread.run_sync(check_schema, runtime.engine, abandon_on_cancel=True)
+    except TimeoutError:
+        raise Unavailable(AWAY) from None
     return Ready(migration=newest_migration(), broker=runtime.dispatcher.broker)
 
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from psycopg import sql
 from sqlalchemy import Engine, event, make_url
 
-from service.api import guard
+from service.api import guard, service
 from service.api.app import create_app
 from service.db.projects import Principal
 from service.db.session import looking, make_engine, transaction
@@ -183,6 +183,19 @@ def test_every_route_says_that_the_database_cannot_serve(
 def test_the_key_is_looked_up_with_the_same_answer(house: House) -> None:
     with away(house):
         assert house.ask("GET", "/v1/me") == (503, "unavailable")
+
+
+def test_a_database_that_hangs_is_told_before_a_health_check_gives_up(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "READY_S", 0.2)
+    with psycopg.connect(house.owner.info.dsn, dbname=house.database) as holder:
+        holder.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        assert house.ask("GET", "/v1/readyz") == (503, "unavailable")
+        assert time.monotonic() - began < 5
+        holder.rollback()
+    assert house.ask("GET", "/v1/readyz") == (200, "")
 
 
 def test_a_stream_under_way_waits_for_the_database(
