@@ -12,6 +12,7 @@ from service.ingest.values import MISSING
 from service.spec.datasets.report import RULES, Reading
 
 Batch = dict[str, Any]  # column -> pyarrow array, numpy array (N, *shape), or `Unread`
+MEND = "Give each row as many cells, and quote a cell that has the delimiter in it."
 FORMERLY_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # in files that were uploaded under rules 1
 BLANKS = re.compile(rb"[ \t]+")
 EDGES = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
@@ -80,13 +81,15 @@ def _why(message: str, ragged: list[tuple[int | None, int]], found: Dialect) -> 
     """What Arrow found, without the cells that it quotes."""
     if ragged:
         number, cells = ragged[0]
-        where = f"row {number}" if number is not None else "a row"
+        where = f"row {number} (the first line is row 1)" if number is not None else "a row"
         says = "names" if found.has_header else "has"
-        return refused("ragged_row", f"{where} has {cells} cells; the first line {says} {len(found.names)} columns.")
+        return refused(
+            "ragged_row", f"{where} has {cells} cells; the first line {says} {len(found.names)} columns. {MEND}"
+        )
     if "straddl" in message:
         return refused(
             "row_too_long", f"a row is longer than {MAX_ROW_BYTES} bytes, or a quote never ends.", MAX_ROW_BYTES
         )
-    if "Empty CSV" in message:
+    if "Empty CSV" in message or "header" in message:
         return refused("empty", "the file has a header and no rows.")
     return refused("unreadable", "the file cannot be read as CSV.")

@@ -21,6 +21,8 @@ SPACES = " "  # one or more of them, or tabs, as numpy.savetxt and Fortran write
 INDEX = "index"
 SAID = re.compile(rb"sep=([;,|\t])\r?\n")  # Excel's own first line
 LINE_END = re.compile(r"\r\n|\r|\n")
+CELL_END = re.compile(r"[\s;,|#]+")
+MAX_TABLE_HEAD = 2**16
 SAY = "upload it with header=false (columns are then column_1, ...) or header=true, or put names into the first line"
 
 
@@ -77,6 +79,14 @@ def names_columns(first: Sequence[str], second: Sequence[str]) -> bool:
     if any(numeric):
         raise refused("no_header", f"the first line holds numbers, and may be the first row: {SAY}.")
     return True
+
+
+def looks_like_table(path: Path) -> bool:
+    """Whether the second line of a text is nothing but numbers, as many as the first has cells."""
+    with path.open("rb") as file:
+        head = file.read(MAX_TABLE_HEAD).decode("utf-8", "ignore")
+    first, second = ([cell for cell in CELL_END.split(line) if cell] for line in [*LINE_END.split(head), "", ""][:2])
+    return len(first) == len(second) > 1 and all(map(is_number, second))
 
 
 def _line(read: Callable[[int], bytes]) -> bytes:

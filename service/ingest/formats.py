@@ -22,6 +22,8 @@ REFUSED = {
     b"\xff\xfe": "in UTF-16: save it in UTF-8",
     b"\xfe\xff": "in UTF-16: save it in UTF-8",
 }
+NOT_READ = "save the table as CSV, JSON, Parquet or NPZ"
+AS_UTF8 = 'save the file in UTF-8 (in Excel: "CSV UTF-8", in pandas: the default)'
 PIECE = 2**20
 BOM = codecs.BOM_UTF8
 
@@ -62,13 +64,27 @@ def check_text(path: Path) -> None:
             start = file.tell()
             piece = file.read(PIECE)
             if (at := piece.find(b"\x00")) >= 0:
-                raise refused(
-                    "not_text", f"byte {start + at} is NUL: the file is no text, nor of a binary format we read."
-                )
+                what = "in UTF-16: save it in UTF-8" if _in_utf16(path) else f"no text: {NOT_READ}"
+                raise refused("not_text", f"byte {start + at} is NUL: the file is {what}.")
             try:
                 decoder.decode(piece, final=not piece)
             except UnicodeDecodeError as error:
                 at = max(start - len(error.object) + len(piece) + error.start, 0)
-                raise refused("not_utf8", f"byte {at} is not UTF-8: save the file in UTF-8.") from None
+                where = f"byte {at}, in line {_line_of(path, at)},"
+                raise refused("not_utf8", f"{where} is not UTF-8: {AS_UTF8}.") from None
             if not piece:
                 return
+
+
+def _line_of(path: Path, at: int) -> int:
+    """The line, from 1, that a byte is in; lines end as on Unix or Windows."""
+    with path.open("rb") as file:
+        return 1 + sum(file.read(min(PIECE, at - done)).count(b"\n") for done in range(0, at, PIECE))
+
+
+def _in_utf16(path: Path) -> bool:
+    """Whether the file begins as a Latin text in UTF-16 without a byte order mark does: every other byte is NUL."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    pairs = {head[at::2].count(0) for at in (0, 1)}
+    return pairs == {0, len(head) // 2}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from service.ingest import csv, jsonl, npz, parquet
 from service.ingest.csv import Batch
-from service.ingest.dialect import Dialect, dialect
+from service.ingest.dialect import Dialect, dialect, looks_like_table
 from service.ingest.formats import PIECE, format_of
 from service.ingest.notes import note_on_test, notes_on
 from service.ingest.refusing import check_rows, refused
@@ -21,6 +21,10 @@ READERS = {
     "npz": npz.batches,
 }
 NO_NAME = "it has no name in the file"
+LOOKS_LIKE_TABLE = (
+    "It is taken as a text because of its name, to predict character by character, and looks like a table: "
+    "to train on its columns, upload it again with format=csv."
+)
 CLASSES_IN_ALL = 100_000  # over all columns of a report
 
 
@@ -53,7 +57,8 @@ def _text(path: Path) -> Report:
         if len(found) > MAX_VOCABULARY:
             detail = f"more than {MAX_VOCABULARY} different characters: too many to predict one by one."
             raise refused("too_many_classes", detail, MAX_VOCABULARY)
-    return Report(format="text", rows=length, characters="".join(sorted(found)))
+    notes = (LOOKS_LIKE_TABLE,) if looks_like_table(path) else ()
+    return Report(format="text", rows=length, characters="".join(sorted(found)), notes=notes)
 
 
 def _table(path: Path, kind: Format, header: bool | None) -> Report:
@@ -70,6 +75,8 @@ def _table(path: Path, kind: Format, header: bool | None) -> Report:
         check_rows(rows)
     if not rows:
         raise refused("empty", "the file has no rows.")
+    if kind == "jsonl" and rows == 1 and any(tally.holds for tally in tallies.values()):
+        raise refused("no_table", f"the file is one object with lists or objects in it, no table: {jsonl.WANTED}.")
     points = _unclear_points(list(tallies.values())) if written is not None else []
     aside = _aside(path, kind, written)
     columns = [tally.column().model_copy(update={"aside": aside.get(name)}) for name, tally in tallies.items()]

@@ -15,6 +15,7 @@ from service.spec.datasets.report import Reading
 
 CELLS = 200_000  # in a batch
 BLANKS = re.compile(r"[ \t\r\n]+")
+WANTED = "give one flat object a line, or an array of them (pandas: to_json(orient='records'))"
 NESTED = object()  # a list or an object in a value
 
 
@@ -84,7 +85,7 @@ def _array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             except (ValueError, RecursionError):
                 break
             if not isinstance(found, dict):
-                raise refused("unreadable", f"item {number + 1} of the array is not an object.")
+                raise refused("unreadable", f"item {number + 1} of the array is not an object: {WANTED}.")
             number += 1
             yield f"item {number}", found
         text = text[at:]
@@ -122,9 +123,9 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
-        raise refused("unreadable", f"{where} is not JSON.") from None
+        raise refused("unreadable", f"{where} is not JSON: {WANTED}.") from None
     if not isinstance(found, dict):
-        raise refused("unreadable", f"{where} is not an object.")
+        raise refused("unreadable", f"{where} is not an object: {WANTED}.")
     return found
 
 

@@ -26,6 +26,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, Runtim
 
 FORTRAN_BYTES = 2**30  # of an array that is stored by columns: it is read whole
 TRAIN, TEST = "_train", "_test"
+PAIRS = "Save arrays of as many rows, or x_train, y_train, x_test, y_test."
 DATES = "mM"  # numpy's kinds of dates and durations
 
 
@@ -73,7 +74,9 @@ def _parts(members: list[Member], reading: Reading) -> list[dict[str, Member]]:
         parts = [by_name]
     for part in parts:
         if len({member.rows for member in part.values()}) > 1:
-            raise refused("ragged_row", "the arrays have different numbers of rows (their first dimension).")
+            sizes = ", ".join(f"{name} {member.rows}" for name, member in [*part.items()][:6])
+            detail = f"the arrays have different numbers of rows (their first dimension): {sizes}. {PAIRS}"
+            raise refused("ragged_row", detail)
     if any(one.shape != parts[0][name].shape for part in parts for name, one in part.items()):
         raise refused("wrong_shape", "an array to test on has rows of another shape than the one to train on.")
     check_names(list(parts[0]))
@@ -125,7 +128,10 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, stack: ExitStack) -
         raise refused("wrong_type", f"the array {name} has named fields: save plain arrays.")
     shape, fortran, dtype = read(file)
     if dtype.hasobject or dtype.kind not in "biufU" + DATES:
-        raise refused("wrong_type", f"the array {name} is of type {dtype}: only numbers, booleans and texts are read.")
+        raise refused(
+            "wrong_type",
+            f"the array {name} is of type {dtype}: only numbers, booleans and texts are read{_fix(dtype)}.",
+        )
     if not 1 <= len(shape) <= 4 or 0 in shape or (dtype.kind == "U" and len(shape) > 1):
         raise refused(
             "wrong_shape", f"the array {name} has the shape {list(shape)}: give rows first, 1 to 4 dimensions."
@@ -138,6 +144,11 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, stack: ExitStack) -
     if member.row_bytes > ROW_BYTES:
         raise refused("row_too_long", f"a row of the array {name} is larger than {ROW_BYTES} bytes.", ROW_BYTES)
     return member
+
+
+def _fix(dtype: np.dtype[Any]) -> str:
+    """The way out where there is one."""
+    return ", so save it with .astype(str)" if dtype.hasobject or dtype.kind == "S" else ""
 
 
 def _by_columns(member: Member) -> Any:

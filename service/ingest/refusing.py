@@ -28,7 +28,9 @@ def check_names(names: list[str]) -> None:
             detail = f"the name of column {position} is longer than {MAX_NAME} characters, or cannot be printed."
             raise refused("bad_column_name", detail, MAX_NAME)
         if name in seen:
-            raise refused("repeated_column", f"two columns are called {name}: the second is column {position}.")
+            raise refused(
+                "repeated_column", f"two columns are called {name}: the second is column {position}; rename one."
+            )
         seen.add(name)
 
 

@@ -157,14 +157,19 @@ def test_a_damaged_binary_file_is_reported_on_or_refused(tmp_path_factory: Any, 
         (b"", "empty", "empty"),
         ("a,b\n", "empty", "no rows"),
         ("a,b\n1,2\n3\n", "ragged_row", "1 cells; the first line names 2"),
-        ("a,b\n1,2\n1,2\n3,4,5\n", "ragged_row", "row 4 has 3 cells"),
+        ("a,b\n1,2\n1,2\n3,4,5\n", "ragged_row", "row 4 (the first line is row 1) has 3 cells"),
         ("1,2\n3,4\n", "no_header", "all numbers"),
         ("\n1,2\n", "no_header", "empty"),
         ("a,b,c\n1,x,2\n2,y,3\n".replace("a,b,c", "3,x,4"), "no_header", "header=false"),
         ("a,b,a\n1,2,3\n", "repeated_column", "column 3"),
         ("a\x07,b\n1,2\n", "bad_column_name", "column 1"),
         ("a,b\n1,2\n".encode("utf-16"), "wrong_format", "UTF-16"),
-        (b"a,b\n1,\xe9\n", "not_utf8", "byte 6"),
+        (b"a,b\n1,\xe9\n", "not_utf8", "byte 6, in line 2,"),
+        (b"a,b\n" + b"1,2\n" * 600_000 + b"\xe9", "not_utf8", "in line 600002,"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "not_text", "UTF-16"),
+        (b"a,b", "empty", "no rows"),
+        ('{"data": [{"a": 1}]}', "no_table", "records"),
+        ('{\n "a": 1}', "unreadable", "one flat object a line"),
         (b"a,b\n1,\x00\n", "not_text", "byte 6"),
         (b"\x80\x04\x95abc", "wrong_format", "pickle"),
         (b"\x1f\x8b\x08abc", "wrong_format", "gzip"),
@@ -286,3 +291,19 @@ def test_a_wide_report_stays_small(tmp_path: Path) -> None:
     report = inspect(path)
     assert sum(len(column.classes or ()) for column in report.columns) <= 100_000
     assert report.constant == ("c1999",)
+
+
+def test_arrays_of_other_lengths_are_named_with_their_rows_and_bytes_have_a_way_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", train_x=np.ones((5, 2)), test_x=np.ones((2, 2)))
+    assert "train_x 5, test_x 2. Save" in problem(tmp_path / "a.npz").detail
+    np.savez(tmp_path / "b.npz", y=np.array([b"a", b"b"]))
+    assert "the array y is of type |S1" in problem(tmp_path / "b.npz").detail
+    assert ".astype(str)" in problem(tmp_path / "b.npz").detail
+
+
+def test_a_text_that_looks_like_a_table_is_told(tmp_path: Path) -> None:
+    for table in ("1.5 2.5\n3.5 4.5\n", "# a b\n1 2\n", "a,b\n1,2\n"):
+        (tmp_path / "content").write_text(table)
+        assert "format=csv" in inspect(tmp_path / "content", name="x.txt").notes[0]
+    (tmp_path / "content").write_text("To be\nor not\n")
+    assert inspect(tmp_path / "content", name="x.txt").notes == ()

@@ -216,7 +216,10 @@ class Upload(Regression_, Stored_):
         elif self.task == "regression":
             yield from number(column, "/predict", "set /task to classification, or choose a column of numbers")
         elif column.classes is None:
-            detail = f"has more than {MAX_CLASSES} different values: set /task to regression, or choose another column."
+            detail = (
+                f"has more than {MAX_CLASSES} different values, or some that cannot be shown: "
+                "set /task to regression, or choose another column."
+            )
             yield Problem("/predict", "too_many_classes", detail, MAX_CLASSES)
         elif len(column.classes) < 2:
             yield Problem("/predict", "too_few_classes", "has one value only: nothing to tell apart.")
