@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import SPEC, Stack
@@ -87,3 +88,20 @@ def test_differences_stand_under_the_names_of_their_experiments(see: See, traine
         assert table.get_by_role("columnheader").all_inner_texts() == ["Field", "slow", "fast"]
         cells = table.get_by_role("row", name="/optimizer/lr").get_by_role("cell")
         assert [json.loads(each) for each in cells.all_inner_texts()] == [1e-4, 0.05]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "choice", "shown"),
+    [
+        ("iris.data", "5.1,setosa\n4.9,setosa\n", "The first line is data", "column_2"),
+        ("savetxt.txt", "# a b\n1.5 2.5\n", "Read it as a table", "number"),
+    ],
+)
+def test_a_file_that_is_refused_or_taken_for_another_kind_is_sent_anew_by_a_button(
+    see: See, name: str, text: str, choice: str, shown: str
+) -> None:
+    page = see("new")
+    page.set_input_files("input[type=file]", {"name": name, "mimeType": "text/plain", "buffer": text.encode()})
+    page.get_by_role("button", name=choice).click()
+    expect(page.locator(".report tbody").get_by_role("cell", name=shown).first).to_be_visible()
+    expect(page.get_by_role("button", name=choice)).to_have_count(0)

@@ -44,7 +44,7 @@ export const en = {
   "spec.given": "What differs from the defaults is set off.", "spec.run": "run", "spread": "Band",
   "state.cancelled": "cancelled", "state.cancelling": "cancelling", "state.failed": "failed", "state.paused": "paused", "state.pausing": "pausing",
   "state.queued": "queued", "state.running": "running", "state.succeeded": "succeeded", "step.of": "step {step} of {total}", "steps": "Steps", "steps.epoch": "Steps an epoch",
-  "submit": "Train it ({n} runs)", "trained": "trained {time}", "upload": "Upload a data file", "upload.busy": "Uploading", 
+  "submit": "Train it ({n} runs)", "trained": "trained {time}", "upload": "Upload a data file", "upload.as.table": "Read it as a table", "upload.busy": "Uploading", "upload.header.false": "The first line is data", "upload.header.true": "The first line names the columns", 
   
   "warnings": "Allowed, and probably not meant",
   "worker.busy": "busy", "worker.draining": "draining", "worker.gone": "gone", "worker.idle": "idle", "worker.silent": "silent", "worker.starting": "starting", "worker.unhealthy": "unhealthy",

@@ -8,18 +8,30 @@ import { t } from "../lib/words.js";
 
 export function Upload() {
   const [state, set] = useState({});
-  const send = async (event) => {
-    const [file] = event.target.files;
-    if (!file) return;
+  const send = async (file, more = {}) => {
     set({ busy: true });
     try {
-      set({ stored: await ask("POST", `/v1/datasets${query({ name: file.name })}`, file, { headers: { "Content-Type": "application/octet-stream" } }) });
+      set({ file, stored: await ask("POST", `/v1/datasets${query({ name: file.name, ...more })}`, file, { headers: { "Content-Type": "application/octet-stream" } }) });
     } catch (error) {
-      set({ error });
+      set({ file, more, error });
     }
   };
-  return html`<span class="upload"><label class="button">${state.busy ? t("upload.busy") : t("upload")}<input type="file" class="hidden" onChange=${send}/></label>
-    <${Problems} error=${state.error}/>${state.stored ? html`<${Boundary}><${Report} stored=${state.stored}/></${Boundary}>` : null}</span>`;
+  const choose = (event) => {
+    const [file] = event.target.files;
+    if (file) send(file);
+    event.target.value = ""; // so that the same file, mended, can be chosen again
+  };
+  return html`<span class="upload"><label class="button">${state.busy ? t("upload.busy") : t("upload")}<input type="file" class="hidden" onChange=${choose}/></label>
+    <${Problems} error=${state.error}/><${Otherwise} state=${state} send=${send}/>${state.stored ? html`<${Boundary}><${Report} stored=${state.stored}/></${Boundary}>` : null}</span>`;
+}
+
+// What a report or a refusal asks for beside the file: whether its first line names the columns, or that it is a table.
+function Otherwise({ state, send }) {
+  const { file, stored, error, more } = state;
+  const choices = error?.problems?.some((each) => each.detail.includes("header=false"))
+    ? [["header.false", { ...more, header: false }], ["header.true", { ...more, header: true }]]
+    : stored?.format === "text" ? [["as.table", { format: "csv" }]] : [];
+  return choices.map(([word, asked]) => html`<button type="button" key=${word} onClick=${() => send(file, asked)}>${t(`upload.${word}`)}</button> `);
 }
 
 const LISTED = 8; // values of one column
