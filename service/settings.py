@@ -43,13 +43,15 @@ def secret_of_file(variable: str) -> str | None:
     if os.environ.get(variable):
         raise WrongSecret(f"{variable} and {variable}_FILE are both set: keep one")
     try:
-        secret = Path(path).read_text(encoding="utf-8").strip("\r\n")
+        secret = Path(path).read_text(encoding="utf-8-sig").strip("\r\n")
     except OSError as error:
         raise WrongSecret(f"{variable}_FILE: {path} cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise WrongSecret(f"{variable}_FILE: {path} is not UTF-8 text") from None
     if not secret.strip():
         raise WrongSecret(f"{variable}_FILE: {path} is empty")
+    if len(secret.splitlines()) > 1:
+        raise WrongSecret(f"{variable}_FILE: {path} has several lines: keep the secret alone")
     return secret
 
 
@@ -68,7 +70,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SADDLE_", frozen=True)
 
-    database_url: str = Field(description="postgresql+psycopg://user:password@host/name")
+    database_url: str = Field(
+        pattern="^postgresql[+]psycopg://[^ ]*$", description="postgresql+psycopg://user:password@host/name"
+    )
     api_db_password: SecretStr | None = Field(None, description="of saddle_api; an upgrade sets it where it is given")
     worker_db_password: SecretStr | None = Field(None, description="of saddle_worker, likewise")
     reader_db_password: SecretStr | None = Field(None, description="of saddle_reader, likewise")
@@ -164,7 +168,8 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "; ".join(f"SADDLE_{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in error.errors())
+        found = [e for e in error.errors() if e["type"] != "default_factory_not_called"]  # that of SADDLE_POOL follows
+        wrong = "; ".join(f"SADDLE_{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in found)
         sys.exit(f"saddle: {wrong}")
     except WrongSecret as error:
         sys.exit(f"saddle: {error}")

@@ -87,7 +87,7 @@ def _key(folder: Path) -> str:
 
 def _read(file: Path) -> str:
     try:
-        key = file.read_text()
+        key = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Unusable(f"the key in {file} cannot be read ({why}): set SADDLE_KEY") from error

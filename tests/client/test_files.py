@@ -69,7 +69,7 @@ def test_an_export_to_a_hyphen_is_standard_output(
 
 
 def test_blanks_around_a_key_are_no_part_of_it(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("\n key_file.secret\r\n")
+    (tmp_path / "key").write_text("\ufeff\n key_file.secret\r\n")
     found = [
         address.find("http://x", " key_given.secret\n", {}),
         address.find(None, None, {"SADDLE_URL": " http://x/ \n", "SADDLE_KEY": "\tkey_held.secret \r\n"}),

@@ -20,7 +20,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_secret_can_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     held = {name: f" {name}'s secret " for name in SECRETS} | {"database_url": URL, "broker_url": "redis://:x@broker/0"}
     for name, secret in held.items():
-        (tmp_path / name).write_text(f"{secret}\r\n")
+        (tmp_path / name).write_text(f"\ufeff{secret}\r\n")  # as some Windows editors begin a file
         monkeypatch.setenv(f"SADDLE_{name.upper()}_FILE", str(tmp_path / name))
     found = Settings()
     assert (found.database_url, found.broker_url) == (URL, "redis://:x@broker/0")
@@ -43,6 +43,8 @@ def test_every_secret_of_the_settings_is_among_them() -> None:
         (None, "cannot be read (No such file or directory)"),
         (b"\n", "is empty"),
         (b"\xff", "is not UTF-8 text"),
+        (f"{URL}\n{URL}\n".encode(), "has several lines"),
+        (f" {URL} \n".encode(), "SADDLE_DATABASE_URL: string should match pattern"),
     ],
 )
 def test_a_secret_that_is_not_to_be_had_stops_the_start(
@@ -57,3 +59,4 @@ def test_a_secret_that_is_not_to_be_had_stops_the_start(
         settings.settings()
     assert said in str(stopped.value)
     assert "s%20ecret" not in str(stopped.value)
+    assert "SADDLE_POOL" not in str(stopped.value), "only what is wrong is named"
