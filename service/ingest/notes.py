@@ -39,9 +39,17 @@ def notes_on(columns: Sequence[Column], tallies: Sequence[Tally], points: Sequen
         )
     if written := [column for column in columns if column.as_written and column.classes and column.name not in divided]:
         yield f"{listed(written)}: as classes taken as written, so 007 and 7 are two; as numbers by value."
+    if alike := [column for column in columns if column.type == "text" and _differ_in_blanks(column)]:
+        yield f"{listed(alike)}: values that differ only in blanks around them, which are different classes."
     if coarse := [column for column in columns if is_coarse(column.std, column.min, column.max)]:
         few = f"varies by less than {MIN_SPACINGS} float32 spacings at its size"
         yield f"{listed(coarse)}: {few}. Scaled (the default) it keeps every digit; with scaling none it loses some."
+
+
+def _differ_in_blanks(column: Column) -> bool:
+    """Whether two classes would be one without the blanks at their ends."""
+    classes = column.classes or {}
+    return len({name.strip() for name in classes}) < len(classes)
 
 
 def note_on_test(rows: int, test: int) -> Iterator[str]:

@@ -271,6 +271,16 @@ def test_a_column_without_any_value_is_told_as_such(tmp_path: Path) -> None:
     report = told(tmp_path, "a;y;;\n" + "".join(f"{i};{i};;\n" for i in range(20)))
     assert [note for note in report.notes if "drop" in note] == []
     assert any("columns column_3, column_4: no value in any row" in note for note in report.notes)
+    fields = {"predict": "y", "task": "regression", "features": ("a", "column_3"), "missing": "drop"}
+    wanted = Upload.model_validate({"kind": "upload", "upload": ID} | fields)
+    (problem,) = wanted.resolve(complete(tmp_path / "content", report, wanted), "0" * 64)[1]
+    assert "column_3 has no value in any row" in problem.detail
+
+
+def test_classes_that_differ_only_in_blanks_are_told(tmp_path: Path) -> None:
+    report = told(tmp_path, "a,y\n" + "".join(f"{i},{('cat', 'cat ')[i % 2]}\n" for i in range(20)))
+    assert report.columns[1].classes == {"cat": 10, "cat ": 10}
+    assert any("column y: values that differ only in blanks" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,23 @@ from service.spec.datasets.marks import sizes
 from service.spec.datasets.report import MAX_FLOAT32, Column
 
 
-def unusable(columns: list[Column], given: tuple[str, ...] | None) -> Iterator[Problem]:
+def unusable(columns: list[Column], given: tuple[str, ...] | None, rows: int) -> Iterator[Problem]:
     """Features that are no finite numbers in every row."""
     for index, column in enumerate(columns):
         pointer = "/features" if given is None else f"/features/{index}"
         if column.missing or column.infinite:
-            yield Problem(pointer, "missing_values", gaps(column))
+            yield Problem(pointer, "missing_values", gaps(column, rows))
         else:
             yield from number(column, pointer, "leave it out of /features, or upload it as numbers")
 
 
-def gaps(column: Column) -> str:
+def gaps(column: Column, rows: int) -> str:
     """What its missing or infinite values are answered with."""
     if not column.missing:
-        return f"the column {column.name} has {column.infinite} infinite values: replace them, and upload again."
+        what = "1 infinite value" if column.infinite == 1 else f"{column.infinite} infinite values"
+        return f"the column {column.name} has {what} (or beyond the range of doubles): replace them, and upload again."
+    if column.missing == rows:
+        return f"the column {column.name} has no value in any row: choose other columns (/features, /predict)."
     first = f" (first: {', '.join(map(str, column.missing_rows))})" if column.missing_rows else ""
     what = f"{column.missing} {'row' if column.missing == 1 else 'rows'} without a value{first}"
     return (
@@ -45,7 +48,7 @@ def shapes(columns: list[Column]) -> Iterator[Problem]:
         yield Problem("/features", "wrong_shape", detail)
 
 
-def distribution(columns: list[Column]) -> Iterator[Problem]:
+def distribution(columns: list[Column], rows: int) -> Iterator[Problem]:
     """Probabilities, or their logarithms: which of the two, and that they sum to 1, the worker sees."""
     if len(columns) == 1 and (len(columns[0].shape) != 1 or columns[0].shape[0] < 2):
         detail = "a distribution is several columns, or one array with a probability for each class."
@@ -55,7 +58,7 @@ def distribution(columns: list[Column]) -> Iterator[Problem]:
         if len(columns) > 1 and column.shape:
             yield Problem("/predict", "wrong_shape", f"{column.name} has several values a row: name it alone.")
         elif column.missing or column.infinite:
-            yield Problem("/predict", "missing_values", gaps(column))
+            yield Problem("/predict", "missing_values", gaps(column, rows))
         elif column.type in ("text", "other"):
             detail = f"the column {column.name} is {column.holds or 'text'}: upload probabilities."
             yield Problem("/predict", "not_a_number", detail)

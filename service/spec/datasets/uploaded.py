@@ -108,9 +108,11 @@ class Upload(Regression_, Stored_):
             yield Problem("/test", "contradiction", "the file has its own rows to test on: leave this at 0.", 0)
 
     def drops(self, report: Report) -> bool:
-        """Whether rows of a file with this report are left out."""
-        chosen = {*self.chosen(report), *self.predicted}
-        return self.missing == "drop" and any(c.missing for c in report.columns if c.name in chosen)
+        """Whether rows of a file with this report are left out; not where a column has no value at all."""
+        names = {*self.chosen(report), *self.predicted}
+        chosen = [column for column in report.columns if column.name in names]
+        empty = any(column.missing == report.rows for column in chosen)
+        return self.missing == "drop" and not empty and any(column.missing for column in chosen)
 
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
         """The table's rows, the shape of one, and the classes."""
@@ -121,7 +123,11 @@ class Upload(Regression_, Stored_):
         predicted = [column for name in self.predicted if (column := report.column(name))]
         if problems:
             return None, problems
-        problems = [*unusable(chosen, self.features), *self._predicted(predicted), *shapes(chosen)]
+        problems = [
+            *unusable(chosen, self.features, report.rows),
+            *self._predicted(predicted, report.rows),
+            *shapes(chosen),
+        ]
         if report.rows < 10:
             problems.append(Problem("/upload", "too_small", f"has {report.rows} rows; at least 10.", 10))
         if problems:
@@ -202,17 +208,17 @@ class Upload(Regression_, Stored_):
             detail = "has no column beside the one to predict, but those that /features must name: see its report."
             yield Problem("/upload", "too_small", detail)
 
-    def _predicted(self, columns: list[Column]) -> Iterator[Problem]:
+    def _predicted(self, columns: list[Column], rows: int) -> Iterator[Problem]:
         """What does not fit the task."""
         column = columns[0]
         if self.task == "distribution":
-            yield from distribution(columns)
+            yield from distribution(columns, rows)
         elif len(columns) > 1:
             yield Problem("/predict", "wrong_shape", "several columns are a distribution: set /task, or name one.")
         elif column.shape:
             yield Problem("/predict", "wrong_shape", f"has {list(column.shape)} values a row: it must be one value.")
         elif column.missing or column.infinite:
-            yield Problem("/predict", "missing_values", gaps(column))
+            yield Problem("/predict", "missing_values", gaps(column, rows))
         elif self.task == "regression":
             yield from number(column, "/predict", "set /task to classification, or choose a column of numbers")
         elif column.classes is None:
@@ -223,7 +229,7 @@ class Upload(Regression_, Stored_):
             yield Problem("/predict", "too_many_classes", detail, MAX_CLASSES)
         elif len(column.classes) < 2:
             yield Problem("/predict", "too_few_classes", "has one value only: nothing to tell apart.")
-        elif rare := sorted(name for name, rows in column.classes.items() if rows < 3):
+        elif rare := sorted(name for name, count in column.classes.items() if count < 3):
             detail = f"classes with fewer than 3 rows ({', '.join(rare[:3])}): each part needs one of each."
             yield Problem("/predict", "class_too_small", detail, 3)
 
