@@ -124,23 +124,12 @@ def _judged(
     known = [place for place, p in enumerate(found) if p is not None]
     plain = [p for p in found if p is not None]
     if_fixed = dict(zip(known, holm(plain), strict=True))
-    chosen = [_chosen(p, choices[place], finite, pairs[place]) for place, p in zip(known, plain, strict=True)]
+    chosen = [min(1.0, p * choices[place]) for place, p in zip(known, plain, strict=True)]
     adjusted = dict(zip(known, holm(chosen), strict=True))
     return {
         pair: Judged(found[place], leaders[place], choices[place], adjusted.get(place), if_fixed.get(place))
         for place, pair in enumerate(pairs)
     }
-
-
-def _chosen(p: float, choices: int, finite: Mask, pair: Pair) -> float:
-    """p of a pair whose better one was chosen from so many.
-
-    Rounded values (accuracies) may differ equally on every seed, without any spread. Where such a trial was chosen
-    among others, that proves no more than the sign test.
-    """
-    if p == 0 and choices > 1:
-        p = 2.0 ** (1 - int((finite[pair[0]] & finite[pair[1]]).sum()))
-    return min(1.0, p * choices)
 
 
 def _tests(

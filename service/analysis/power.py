@@ -15,10 +15,12 @@ def more_seeds(difference: float, sd: float, n: int, level: float = LEVEL) -> in
     """Pairs beyond the n there are, for a paired t test of `difference` with standard deviation `sd`.
 
     The usual normal-theory size, with t quantiles in place of normal ones; None where `MOST` would not do. It is asked
-    where the pairs there are did not tell, so 0 is never the answer.
+    where the pairs there are did not tell, so 0 is never the answer. Equal differences are held to the sign test.
     """
     if difference == 0 or not math.isfinite(difference) or not math.isfinite(sd):
         return None
+    if sd == 0:
+        return max(math.floor(1 - math.log2(level)) + 1 - n, 1)  # the least size with 2^(1 - size) < level
     ratio = sd / abs(difference)
 
     def enough(size: int) -> bool:
@@ -40,6 +42,6 @@ def fresh_seeds(difference: float | None, sd: float | None) -> int:
     A difference that was chosen for its size is smaller in truth, so that fewer than five seeds are never suggested.
     """
     low, high = FRESH
-    if difference is None or not sd:
+    if difference is None or sd is None:
         return low
     return min(max(more_seeds(difference, sd, 0) or high, low), high)

@@ -30,17 +30,21 @@ def t_test(values: npt.ArrayLike, expected: float = 0.0) -> float | None:
 
 
 def t_tests(x: Values, there: Mask) -> list[float | None]:
-    """The same for each row of x (R, N), over what is there; 0 elsewhere."""
+    """The same for each row of x (R, N), over what is there; 0 elsewhere.
+
+    Rounded values (accuracies) may all be equal by chance, without any spread: that proves no more than a sign test.
+    """
     n = there.sum(axis=1)
     mean = x.sum(axis=1) / np.maximum(n, 1)
     sd = np.sqrt((np.where(there, x - mean[:, None], 0.0) ** 2).sum(axis=1) / np.maximum(n - 1, 1))
     sd = np.where(sd <= ROUNDING * np.abs(x).max(axis=1, initial=0.0), 0.0, sd)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(mean == 0, 0.0, mean / (sd / np.sqrt(n)))  # without spread: certain, or no difference at all
+        t = np.where(mean == 0, 0.0, mean / (sd / np.sqrt(n)))
     p = np.zeros(len(n))
     for freedom in {count - 1 for count in n.tolist() if count > 1}:
         rows = n == freedom + 1
         p[rows] = t_both_tails(t[rows], freedom)
+    p = np.where((sd == 0) & (mean != 0), 2.0 ** (1 - n), p)
     return [None if count < 2 else each for each, count in zip(p.tolist(), n.tolist(), strict=True)]
 
 

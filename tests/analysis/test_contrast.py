@@ -76,7 +76,8 @@ def test_a_group_that_diverges_more_often_is_not_better_by_its_survivors() -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "trials", "seeds"), [("normal", 20, 5), ("uneven", 20, 3), ("skewed", 5, 5), ("rounded", 20, 3)]
+    ("kind", "trials", "seeds"),
+    [("normal", 20, 5), ("uneven", 20, 3), ("skewed", 5, 5), ("rounded", 20, 3), ("rounded", 1, 2)],
 )
 def test_a_winner_chosen_among_equal_trials_gets_a_verdict_in_at_most_one_of_twenty_cases(
     kind: str, trials: int, seeds: int
@@ -101,16 +102,20 @@ def test_only_the_choice_of_the_better_one_costs_it_its_verdict() -> None:
     assert contrasts(values, known, [(0, 1)], [(0, 1)], "max", [5, 1])[0].verdict == "worse"
 
 
-def test_equal_differences_of_a_chosen_trial_prove_no_more_than_their_sign() -> None:
+def test_equal_differences_prove_no_more_than_their_sign() -> None:
     values = np.array([[0.25] * 8, [0.5] * 8])
 
-    def verdict(seeds: int, trials: list[int]) -> Contrast:
+    def found(seeds: int, trials: list[int]) -> Contrast:
         known = np.ones((2, seeds), dtype=bool)
         return contrasts(values[:, :seeds], known, [(0, 1)], [(0, 1)], "min", trials)[0]
 
-    assert [verdict(seeds, [2, 1]).p_adjusted for seeds in (3, 8)] == [2 / 4, 2 / 128]
-    assert [verdict(seeds, [2, 1]).verdict for seeds in (3, 8)] == ["unconfirmed", "better"]
-    assert verdict(3, [1, 2]).verdict == "better"
+    plain = [found(seeds, [1, 1]) for seeds in (2, 5, 6)]
+    assert [each.p for each in plain] == [1 / 2, 1 / 16, 1 / 32]
+    assert [each.verdict for each in plain] == ["indistinguishable", "indistinguishable", "better"]
+    assert [each.more_seeds for each in plain] == [4, 1, None]
+    chosen = [found(seeds, [2, 1]) for seeds in (6, 8)]
+    assert [each.verdict for each in chosen] == ["unconfirmed", "better"]
+    assert found(6, [1, 2]).verdict == "better"
 
 
 def test_how_often_chosen_trials_diverged_is_corrected_too() -> None:
@@ -122,7 +127,7 @@ def test_how_often_chosen_trials_diverged_is_corrected_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("difference", "sd", "seeds"), [(None, None, 5), (1.0, 0.0, 5), (4.0, 1.0, 5), (1.0, 1.0, 10), (0.0, 1.0, 20)]
+    ("difference", "sd", "seeds"), [(None, None, 5), (1.0, 0.0, 6), (4.0, 1.0, 5), (1.0, 1.0, 10), (0.0, 1.0, 20)]
 )
 def test_as_many_fresh_seeds_are_suggested_as_would_show_the_difference(
     difference: float | None, sd: float | None, seeds: int

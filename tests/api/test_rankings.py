@@ -85,7 +85,7 @@ def test_a_spread_that_seeds_share_hides_no_difference(train: Train, compare: Co
 
 
 def test_a_named_baseline_is_held_against_all_others(train: Train, compare: Compare) -> None:
-    ids = rates(train, {0.1: [0.1, 0.2], 0.2: [0.3, 0.4], 0.3: [0.5, 0.6]})
+    ids = rates(train, {0.1: [0.1, 0.2], 0.2: [0.3, 0.401], 0.3: [0.5, 0.602]})
     assert compare(ids)["ranking"]["tests"] == 3
     ranking = compare(ids, baseline="sgd 0.2")["ranking"]
     assert (ranking["baseline"], ranking["tests"]) == ("sgd 0.2", 2)

@@ -1,7 +1,7 @@
 """How often a comparison names a winner that is none, and how often it finds one that is.
 
 `python -m tests.benchmarks.winners_curse`: a group of 1, 5 or 20 trials, of which the best mean is chosen, stands
-against one trial, by 1, 3 or 5 seeds. First all trials are of one distribution, so every verdict is false; then one
+against one trial, by 1, 2, 3 or 5 seeds. First all trials are of one distribution, so every verdict is false; then one
 trial of the group is better by some standard deviations. Three verdicts stand side by side: without counting the
 choice, with it, and by five fresh seeds alone.
 """
@@ -18,7 +18,7 @@ from service.analysis.arrays import Values
 from service.analysis.contrast import Contrast, contrasts
 
 KINDS = ("normal", "skewed", "heavy", "uneven", "rounded")
-TRIALS, SEEDS, EFFECTS, FRESH = (1, 5, 20), (1, 3, 5), (0.5, 1.0, 2.0, 4.0), 5
+TRIALS, SEEDS, EFFECTS, FRESH = (1, 5, 20), (1, 2, 3, 5), (0.5, 1.0, 2.0, 4.0), 5
 PAIRED = 0.5  # share of the variance that trials of one seed have in common
 TOLD = ("better", "worse")
 
