@@ -153,7 +153,7 @@ def confirmation_of(
     mine = {experiment_id: [run for run in fresh_runs if run.experiment_id == experiment_id] for experiment_id in ids}
     trials = [Trial(specs[c.experiment_id], list(filter(_counts, mine[c.experiment_id])), c.label) for c in stored]
     evidence = _asked_again(connection, question, [Member(trial.label, [trial]) for trial in trials])
-    ranking = rank(evidence, contestants(evidence))
+    ranking = rank(evidence, contestants(evidence), settled=True)
     views = [_contestant(evidence, each, mine[each.experiment_id]) for each in stored]
     done = all(run.state in TERMINAL for run in fresh_runs)
     return ConfirmationView(

@@ -63,8 +63,8 @@ def in_order(evidence: Evidence, found: Sequence[Contestant]) -> list[Contestant
     return sorted(found, key=lambda each: _key(evidence, each))
 
 
-def rank(evidence: Evidence, found: Sequence[Contestant]) -> Ranking:
-    """Groups by the mean of the ranked figure of the first series."""
+def rank(evidence: Evidence, found: Sequence[Contestant], settled: bool = False) -> Ranking:
+    """Groups by the mean of the ranked figure of the first series; `settled`: no seeds can be added."""
     question, series = evidence.question, evidence.ranked
     ordered = in_order(evidence, found)
     places = range(len(ordered))
@@ -77,9 +77,9 @@ def rank(evidence: Evidence, found: Sequence[Contestant]) -> Ranking:
     # first against second in a call of its own where a baseline makes another family of tests
     first = every[:1] if question.baseline is None else []
     made = contrasts_by_seed(values, [*against, *first], family, better(series), choices)
-    views = {pair[0]: _view(scales, ordered, pair, each) for pair, each in zip(against, made, strict=False)}
+    views = {pair[0]: _view(scales, ordered, pair, each, settled) for pair, each in zip(against, made, strict=False)}
     made = made if first else contrasts_by_seed(values, every[:1], every, better(series), choices)
-    top = _view(scales, ordered, (0, 1), made[-1]) if every else None
+    top = _view(scales, ordered, (0, 1), made[-1], settled) if every else None
     return Ranking(
         series=series,
         figure=evidence.figure,
@@ -104,7 +104,7 @@ def rank(evidence: Evidence, found: Sequence[Contestant]) -> Ranking:
 
 
 def _view(
-    scales: Sequence[Scale], ordered: Sequence[Contestant], pair: tuple[int, int], contrast: Contrast
+    scales: Sequence[Scale], ordered: Sequence[Contestant], pair: tuple[int, int], contrast: Contrast, settled: bool
 ) -> ContrastView:
     one, other = ordered[pair[0]], ordered[pair[1]]
     fatal = apart(scales[pair[0]], scales[pair[1]])
@@ -125,13 +125,13 @@ def _view(
         p=contrast.p,
         choices=contrast.choices,
         p_adjusted=contrast.p_adjusted,
-        more_seeds=None if fatal else contrast.more_seeds,
+        more_seeds=None if fatal or settled else contrast.more_seeds,
         fresh_seeds=contrast.fresh_seeds,
-        note=fatal or _note(one.label, other.label, contrast),
+        note=fatal or _note(one.label, other.label, contrast, settled),
     )
 
 
-def _note(one: str, other: str, contrast: Contrast) -> str:
+def _note(one: str, other: str, contrast: Contrast, settled: bool) -> str:
     """The verdict in a sentence."""
     n, lost, verdict = contrast.n, contrast.diverged, contrast.verdict
     seeds = f"{n} seed{'' if n == 1 else 's'}"
@@ -154,6 +154,10 @@ def _note(one: str, other: str, contrast: Contrast) -> str:
         return f"{said}, of which {lost[0]} and {lost[1]} more diverged."
     if n < 2:
         return f"{said}: at least two are needed."
+    if contrast.sd == 0 and contrast.difference:
+        said += ": equal differences, which rounding can make, prove no more than their sign"
+    if settled:
+        return f"{said}."
     if contrast.more_seeds is None:
         return f"{said}, and up to 1,000 would not tell."
     return f"{said}; about {contrast.more_seeds} more would tell."

@@ -38,7 +38,7 @@ class ContrastView(View):
     )
     more_seeds: int | None = Field(
         description="that would tell them apart in 4 of 5 cases, if the difference is the one seen; null: told apart, "
-        "or no number up to 1,000 would"
+        "no number up to 1,000 would, or the seeds are those of a confirmation, to which none are added"
     )
     fresh_seeds: int = Field(description="suggested for a confirmation: 5 to 20, by the difference seen")
     note: str

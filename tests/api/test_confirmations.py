@@ -96,6 +96,8 @@ def test_a_winner_chosen_among_trials_is_unconfirmed_until_fresh_seeds_tell(
         end(worker, held, ends[kind][held.seed])
     found = again(client, view)["confirmation"]
     assert (found["state"], found["verdict"], found["confirmed"]) == ("done", "indistinguishable", False)
+    assert found["note"].endswith("cannot be told apart over 3 shared seeds."), "no seeds can be added"
+    assert found["ranking"]["items"][1]["contrast"]["more_seeds"] is None
     assert found["ranking"]["items"][0]["best"]["mean"] == pytest.approx(0.98 / 3)
     assert {each["label"]: each["best"]["n"] for each in found["ranking"]["items"]} == {
         "optimizer.kind sgd": 3,
@@ -111,7 +113,7 @@ def test_a_better_winner_is_confirmed_and_diverged_fresh_seeds_count(
     for at in range(8):
         held = worker.claim()
         sgd = held.spec["optimizer"]["kind"] == "sgd"
-        end(worker, held, None if at == 7 else (0.1 if sgd else 0.3) + held.seed / 100 + at / 10_000)
+        end(worker, held, None if at == 7 else (0.1 if sgd else 0.3) + held.seed / 100 + at**2 / 10_000)
     found = again(client, view)["confirmation"]
     assert (found["verdict"], found["confirmed"]) == ("better", True)
     assert [each["diverged"] for each in found["contestants"]] == [0, 1]
