@@ -147,6 +147,7 @@ class ExperimentItem(View):
     created_at: When = None
     runs: dict[str, int] = field(default_factory=dict)
     tags: Annotated[tuple[str, ...], Read(tuple)] = ()
+    main: Json | None = None  # what it came to, by the series it is ranked by
     values: Json = field(default_factory=dict)  # of the columns that were asked for
     raw: Json = field(default_factory=dict, repr=False, compare=False)
 

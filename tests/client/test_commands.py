@@ -89,6 +89,8 @@ def test_lists_and_comparisons_take_the_filters_of_the_api(
     head, *rows = capsys.readouterr().out.splitlines()
     assert "optimizer.lr" in head
     assert [row.split()[3] for row in rows] == ["0.001", "0.03"]
+    results = {each["values"]["optimizer.lr"]: f"{each['main']['best']:.4g} best val/" for each in found}
+    assert all(results[rate] in row for rate, row in zip((1e-3, 3e-2), rows, strict=True))
     assert saddle("list", "--runs", "--filter", "tag = filters AND step >= 20", "--json") == 0
     assert len(json.loads(capsys.readouterr().out)) == 2
     assert saddle("list", "--filter", "tag = filters AND optimizer.lr > 1") == 0

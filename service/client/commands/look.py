@@ -8,7 +8,7 @@ from service.client.commands.context import Commands, Context, command
 from service.client.commands.shown import failure, show_runs, state
 from service.client.durations import age
 from service.client.table import Row, number
-from service.client.views import Experiment, Run, Worker
+from service.client.views import Experiment, ExperimentItem, Run, Worker
 
 PARTS = ("dataset", "model", "loss", "optimizer", "schedule", "batch_size", "epochs", "steps")
 
@@ -55,13 +55,14 @@ def do_list(asked: argparse.Namespace, context: Context) -> int:
                 item.id,
                 item.name,
                 *(_cell(item.values.get(column)) for column in columns),
+                _result(item),
                 ", ".join(f"{n} {s}" for s, n in item.runs.items() if n),
                 age(item.created_at),
                 item.owner,
             ]
             for item in items
         ]
-        context.table(["experiment", "name", *columns, "runs", "age", "owner"], rows, columns)
+        context.table(["experiment", "name", *columns, "result", "runs", "age", "owner"], rows, columns)
     return 0
 
 
@@ -70,6 +71,17 @@ def _columns(asked: argparse.Namespace) -> list[str]:
     named = [name.strip() for name in asked.columns.split(",") if name.strip()]
     by = (asked.sort or "").removeprefix("-")
     return named if by in named or not ("(" in by or "." in by) else [*named, by]
+
+
+def _result(item: ExperimentItem) -> str:
+    """The figure that it is ranked by, as `0.0831 best val/loss, 1 diverged`."""
+    if item.main is None:
+        return "-"
+    main = item.main
+    value = main[main["ranked_by"]]
+    told = "-" if value is None else number(float(value))
+    lost = [f"{main[word]} {word}" for word in ("diverged", "incomplete", "provisional") if main[word]]
+    return ", ".join([f"{told} {main['ranked_by']} {main['series']}", *lost])
 
 
 def _cell(value: object) -> str | int | float | None:
