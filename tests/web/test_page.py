@@ -88,6 +88,11 @@ def test_the_keyboard_alone_finds_marks_compares_and_opens(see: See, trained: Tr
     assert page.evaluate("document.activeElement.type") == "search"
 
 
+def test_the_chart_of_seeds_opens_on_the_series_that_is_ranked(see: See, trained: Trained) -> None:
+    page = see(f"experiment/{trained['fast']['id']}")
+    expect(page.locator("select#series")).to_have_value("val/loss")
+
+
 def test_a_run_is_seen_live_and_paused_resumed_and_cancelled(see: See, stack: Stack) -> None:
     run = stack.post("/v1/experiments", SPEC | {"name": "long", "epochs": 5000})["runs"][0]["id"]
     page = see(f"run/{run}")

@@ -41,7 +41,7 @@ export function Experiment({ path, search }) {
     <p class="facts">${visible(experiment.owner)} · ${age(experiment.created_at)} · <code>${experiment.hash.slice(0, 12)}</code>${experiment.archived_at ? ` · ${t("archived")}` : ""}</p>
     ${experiment.notes ? html`<p class="notes"><${Prose} text=${experiment.notes}/></p>` : null}
     <${Actions} experiment=${experiment} again=${again}/>
-    <${Seeds} runs=${experiment.runs} series=${search.get("series") || "loss"} tick=${tick}/>
+    <${Seeds} runs=${experiment.runs} series=${search.get("series") || experiment.main?.series || "loss"} tick=${tick}/>
     <${Runs} runs=${experiment.runs} main=${experiment.main}/>
     <${Spec} spec=${experiment.spec}/>`;
 }
