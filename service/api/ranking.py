@@ -127,8 +127,14 @@ def _view(
         p_adjusted=contrast.p_adjusted,
         more_seeds=None if fatal or settled else contrast.more_seeds,
         fresh_seeds=contrast.fresh_seeds,
-        note=fatal or _note(one.label, other.label, contrast, settled),
+        note=fatal or _without(one, other) or _note(one.label, other.label, contrast, settled),
     )
+
+
+def _without(one: Contestant, other: Contestant) -> str | None:
+    """Which of the two has no value at all, not even one that diverged."""
+    without = [each.label for each in (one, other) if not each.values]
+    return f"Without any value of the ranked series: {' and '.join(without)}." if without else None
 
 
 def _note(one: str, other: str, contrast: Contrast, settled: bool) -> str:
@@ -149,9 +155,12 @@ def _note(one: str, other: str, contrast: Contrast, settled: bool) -> str:
             said = f"{one} diverged on {lost[0]} of the shared seeds, {other} on {lost[1]}"
             return f"{said}: {one} is {verdict}{counted}."
         return f"{one} is {verdict} than {other}, paired over {seeds}{counted}."
+    if n < 2 and any(lost):
+        said = f"{one} and {other} cannot be told apart"
+        return f"{said}: {one} diverged on {lost[0]} of the shared seeds, {other} on {lost[1]}."
     said = f"{one} and {other} cannot be told apart over {n} shared seed{'' if n == 1 else 's'}"
     if lost[0] != lost[1]:
-        return f"{said}, of which {lost[0]} and {lost[1]} more diverged."
+        return f"{said} that both finished; {one} diverged on {lost[0]} of the others, {other} on {lost[1]}."
     if n < 2:
         return f"{said}: at least two are needed."
     if contrast.sd == 0 and contrast.difference:

@@ -113,6 +113,14 @@ def test_a_baseline_that_is_no_group_is_refused_with_a_guess(train: Train, clien
     assert answer.json()["errors"][0]["did_you_mean"] == "sgd 0.1"
 
 
+def test_a_note_says_what_is_missing_and_what_diverged(train: Train, compare: Compare) -> None:
+    ids = [train([0.1, 0.2, 0.3], name="good"), train([None, None, None], name="lost"), train([None] * 3, name="gone")]
+    assert compare(ids[:2])["ranking"]["note"].endswith("good diverged on 0 of the shared seeds, lost on 3.")
+    assert compare(ids[1:])["ranking"]["note"].endswith("lost diverged on 3 of the shared seeds, gone on 3.")
+    mistyped = compare([*ids[:1], train([0.1], name="one")], series=["los"])["ranking"]["note"]
+    assert mistyped == "Without any value of the ranked series: good and one."
+
+
 def test_other_data_are_not_comparable_and_other_losses_only_by_accuracy(train: Train, compare: Compare) -> None:
     ids = [train([0.1, 0.2]), train([0.5, 0.6], dataset={"kind": "iris", "split_seed": 1})]
     view = compare(ids)
