@@ -29,7 +29,7 @@ def test_the_records_of_nanogpt() -> None:
     assert t_test_below([3.2785, 3.2812, 3.2780, 3.2795, 3.2806], 3.28) == pytest.approx(0.254, abs=1e-3)
 
 
-def test_one_value_tests_nothing_and_equal_ones_are_certain() -> None:
+def test_one_value_tests_nothing_and_equal_ones_prove_their_sign() -> None:
     assert t_test([0.3]) is None
     assert t_test_below([], 1.0) is None
     assert [t_test([0.1] * 3), t_test([0.1] * 6)] == [2**-2, 2**-5]
