@@ -41,7 +41,9 @@ class GzipRequests:
         if coding in ("", "identity"):
             return await self.app(scope, receive, send)
         if coding not in ("gzip", "x-gzip"):
-            raise UnsupportedMedia(f"The body is packed as {coding[:20]!r}: send it as gzip, or as it is.")
+            raise UnsupportedMedia(
+                f"The Content-Encoding {coding[:20]!r} is not supported: send gzip, or the body uncompressed."
+            )
         pieces, over = _unpacked(receive), False
 
         async def receive_unpacked() -> Message:
@@ -75,12 +77,12 @@ async def _unpacked(receive: Receive) -> AsyncIterator[Message]:
             try:
                 piece = unpack.decompress(packed, PIECE)
             except zlib.error:
-                raise Malformed("The body is not gzip, as its Content-Encoding says.") from None
+                raise Malformed("The Content-Encoding says gzip, but the body is not gzip.") from None
             packed = unpack.unconsumed_tail or unpack.unused_data
             await anyio.lowlevel.checkpoint()  # others get their turn between two pieces
             yield {"type": "http.request", "body": piece, "more_body": True}
     if not unpack.eof:
-        raise Malformed("The gzip body ends too early.")
+        raise Malformed("The gzip body is cut off.")
 
 
 class GzipAnswers:

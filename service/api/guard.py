@@ -151,6 +151,6 @@ def _check_origin(headers: Headers) -> None:
 
 
 def find(runtime: Runtime, key: str) -> Principal | None:
-    """Asked anew for each request, so that a revoked key stops at once."""
+    """Look the key up on every request, so that revocation is immediate."""
     with looking(runtime.engine) as connection:
         return projects.find_principal(connection, key)

@@ -21,7 +21,7 @@ def pool_warnings(connection: Connection, spec: Experiment, default: str) -> lis
         Problem(
             needs[package],
             "package_missing",
-            f"no worker of pool {name} has {package}; the run waits until one has: there, {install(package)}.",
+            f"no worker of pool {name} has {package}; the run waits until one has: on a worker, {install(package)}.",
         )
         for package in pool.missing(list(needs))
     ]

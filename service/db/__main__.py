@@ -80,7 +80,7 @@ def revoke(connection: Connection, arguments: argparse.Namespace) -> int:
     """End a key."""
     key_id = arguments.key.strip().partition(".")[0]
     if projects.revoke_key(connection, key_id):
-        print(f"{key_id} opens nothing any more")
+        print(f"{key_id} is revoked")
         return 0
     print(f"saddle: there is no key {key_id} that still opens; `keys` lists them", file=sys.stderr)
     return 1

@@ -72,7 +72,7 @@ def revoke(connection: Connection, principal: Principal, key_id: str) -> None:
     """End a key from the next request on; `Conflict` for the one that asks. A second time changes nothing."""
     get(connection, principal, key_id)
     if key_id == principal.key_id:
-        raise Conflict("This request was made with that key: create another one, and revoke it with that.")
+        raise Conflict("A key cannot revoke itself: create another one, and revoke this one with it.")
     with rights.acting_as(connection, "saddle_keymaker"):
         revoke_key(connection, key_id)
 

@@ -41,7 +41,7 @@ class Pool:
     def why_not_built(self, needs: Sequence[str]) -> str:
         """Which package a worker must get before it can build the run; empty where one can."""
         missing = self.missing(needs)
-        return "; ".join(f"no worker of pool {self.name} has {each}: there, {install(each)}" for each in missing)
+        return "; ".join(f"no worker of pool {self.name} has {each}: on a worker, {install(each)}" for each in missing)
 
 
 def pools(connection: Connection, names: Sequence[str] | None = None) -> dict[str, Pool]:

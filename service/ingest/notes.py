@@ -26,7 +26,7 @@ def notes_on(columns: Sequence[Column], tallies: Sequence[Tally], points: Sequen
     texts = {column.name for column in columns if column.type == "text"}
     unclear = [column for column in columns if column.name in {tally.name for tally in commas} & texts]
     if unclear:
-        yield f"{listed(unclear)}: text, because a comma may be a decimal one or divide thousands: write a point."
+        yield f"{listed(unclear)}: text, because a comma may mark decimals or separate thousands: write a point."
     if decimal := [column for column in columns if column.name in {tally.name for tally in commas} - texts]:
         yield f"{listed(decimal)}: decimal commas, so 1,5 is read as 1.5."
     divided = {tally.name for tally in tallies if tally.divided} - texts

@@ -9,7 +9,7 @@ from service.spec.plugins import PACKAGES
 
 COMPILER = "c++"
 INSTALL = {  # how a worker gets what it lacks; a plug-in's package is installed by its own name
-    COMPILER: "install g++ on its machine",
+    COMPILER: "install g++",
     "schedulefree": 'pip install "saddle[optim]"',
     "pytorch-optimizer": 'pip install "saddle[optim]"',
     "torchvision": 'pip install "saddle[vision]"',

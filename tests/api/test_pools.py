@@ -62,14 +62,18 @@ def test_a_run_waits_in_the_pool_that_its_spec_names(client: TestClient, engine:
 @pytest.mark.parametrize(
     ("changes", "pointer", "words"),
     [
-        ({"optimizer": FREE}, "/optimizer/kind", "has schedulefree; the run waits until one has: there, pip install"),
+        (
+            {"optimizer": FREE},
+            "/optimizer/kind",
+            "has schedulefree; the run waits until one has: on a worker, pip install",
+        ),
         ({"optimizer": {"kind": "lion"}}, "/optimizer/kind", "has pytorch-optimizer"),
         ({"groups": [{"match": {"dim_lt": 2}, "optimizer": FREE}]}, "/groups/0/optimizer/kind", "has schedulefree"),
-        ({"compile": True}, "/compile", "has c++; the run waits until one has: there, install g++"),
+        ({"compile": True}, "/compile", "has c++; the run waits until one has: on a worker, install g++"),
         (
             {"dataset": {"kind": "digits"}, "model": {"kind": "timm", "name": "resnet18"}},
             "/model/kind",
-            'has timm; the run waits until one has: there, pip install "saddle[vision]"',
+            'has timm; the run waits until one has: on a worker, pip install "saddle[vision]"',
         ),
     ],
 )
@@ -87,7 +91,7 @@ def test_a_package_that_no_worker_has_is_told(
 def test_a_run_waits_for_a_worker_that_has_its_package(client: TestClient, engine: Engine, submit: Submit) -> None:
     waiting, behind = submit(optimizer=FREE), submit()
     assert told(waiting) == [("/optimizer/kind", "package_missing")]
-    assert waits_because(client, waiting).startswith("no worker of pool cpu has schedulefree: there, pip install")
+    assert waits_because(client, waiting).startswith("no worker of pool cpu has schedulefree: on a worker, pip install")
     assert client.get("/v1/catalog/optimizers/schedule_free_adamw").json()["pools"] == {"cpu": False}
     with transaction(engine) as connection:
         held = leases.claim(connection, ["cpu"], "idle", "one")

@@ -201,7 +201,7 @@ def test_decimal_commas_are_read_where_they_cannot_divide_thousands(tmp_path: Pa
     assert told(tmp_path, "a;b\n1,234;2\n").columns[0].max == 1.234
     unclear = told(tmp_path, 'a,b\n"1,234",2\n"12,500",3\n')
     assert unclear.columns[0].type == "text"
-    assert any("divide thousands" in note for note in unclear.notes)
+    assert any("separate thousands" in note for note in unclear.notes)
     assert told(tmp_path, "a;b\n1,5;2\n2.5;3\n").columns[0].type == "text"  # both marks in one column
     classes = told(tmp_path, "a;y\n" + "".join(f"{i};{i % 2},5\n" for i in range(20)))
     found, _, places = trained_on(tmp_path / "content", classes, task="classification")

@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
     parser = command(commands, "keys", do, summary, "saddle keys revoke old-laptop")
     parser.add_argument("action", nargs="?", choices=("list", "create", "revoke"), default="list")
     parser.add_argument("key", nargs="*", help="create: what it is called; revoke: names, ids, or ends of ids")
-    parser.add_argument("--days", type=float, help="create: until it expires (default: never)")
+    parser.add_argument("--days", type=float, help="create: days until it expires (default: never)")
     parser.add_argument("--all", action="store_true", help="list: revoked and expired ones too")
 
 
@@ -29,7 +29,7 @@ def do(asked: argparse.Namespace, context: Context) -> int:
 def do_list(asked: argparse.Namespace, context: Context) -> int:
     """Newest first."""
     if asked.key:
-        raise Unusable(f"`saddle keys list` takes no {asked.key[0]!r}: it lists all")
+        raise Unusable(f"`saddle keys list` takes no name ({asked.key[0]!r}): it lists every key")
     found = list(context.client.api_keys(closed=asked.all))
     if context.json:
         context.emit([each.raw for each in found])
@@ -51,7 +51,7 @@ def _state(key: Key) -> str:
 def do_create(asked: argparse.Namespace, context: Context) -> int:
     """The key alone on standard output, so that it can go to a file."""
     if len(asked.key) != 1:
-        raise Unusable("say what the key is called, for example where it is used: saddle keys create laptop")
+        raise Unusable("a new key needs a name, for example where it is used: saddle keys create laptop")
     made = context.client.create_key(asked.key[0], None if asked.days is None else asked.days * 86400)
     context.emit(made.raw) if context.json else context.say(made.key or "")
     return 0
@@ -60,7 +60,7 @@ def do_create(asked: argparse.Namespace, context: Context) -> int:
 def do_revoke(asked: argparse.Namespace, context: Context) -> int:
     """Each of them, once all are found."""
     if not asked.key:
-        raise Unusable("say which keys: names, ids, or ends of ids; `saddle keys` lists them")
+        raise Unusable("name the keys to revoke, by name, id or end of an id; `saddle keys` lists them")
     revoked = [context.client.revoke_key(each) for each in [_meant(context.client, text) for text in asked.key]]
     if context.json:
         context.emit([each.raw for each in revoked])
