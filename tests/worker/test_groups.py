@@ -141,7 +141,8 @@ def test_frozen_parameters_stay_and_need_no_gradient(experiment: Any) -> None:
     before = {name: p.detach().clone() for name, p in training.model.named_parameters()}
     losses = losses_of(training)
     moved = {name for name, p in training.model.named_parameters() if not torch.equal(p, before[name])}
-    assert moved == set(NAMES) - {"layers.0.weight", "layers.0.bias"}
+    may_stay = {"layers.3.bias"}  # in front of a BatchNorm it has no gradient but rounding, which may be 0
+    assert moved | may_stay == set(NAMES) - {"layers.0.weight", "layers.0.bias"}
     assert losses[-1] < losses[0]
     assert all(p.grad is None for name, p in training.model.named_parameters() if name.startswith("layers.0."))
 
@@ -154,7 +155,7 @@ def test_a_frozen_part_leaves_lbfgs_one_group(experiment: Any) -> None:
     losses = losses_of(training)
     assert losses[1] < losses[0]  # later ones depend on the processor: a search without a line search may still diverge
     moved = {name for name, p in training.model.named_parameters() if not torch.equal(p, before[name])}
-    assert moved == {name for name in before if not name.startswith("layers.0.")}
+    assert moved | {"layers.3.bias"} == {name for name in before if not name.startswith("layers.0.")}
 
 
 def test_groups_are_the_assignment(experiment: Any) -> None:
