@@ -26,7 +26,7 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, Runtim
 
 FORTRAN_BYTES = 2**30  # of an array that is stored by columns: it is read whole
 TRAIN, TEST = "_train", "_test"
-PAIRS = "Save arrays of as many rows, or x_train, y_train, x_test, y_test."
+PAIRS = "x_train, y_train, x_test, y_test"
 DATES = "mM"  # numpy's kinds of dates and durations
 
 
@@ -75,7 +75,7 @@ def _parts(members: list[Member], reading: Reading) -> list[dict[str, Member]]:
     for part in parts:
         if len({member.rows for member in part.values()}) > 1:
             sizes = ", ".join(f"{name} {member.rows}" for name, member in [*part.items()][:6])
-            detail = f"the arrays have different numbers of rows (their first dimension): {sizes}. {PAIRS}"
+            detail = f"the arrays must have as many rows each, or be {PAIRS}; there are {sizes}."
             raise refused("ragged_row", detail)
     if any(one.shape != parts[0][name].shape for part in parts for name, one in part.items()):
         raise refused("wrong_shape", "an array to test on has rows of another shape than the one to train on.")

@@ -183,9 +183,15 @@ class Tally:
             min=self.low,
             max=self.high,
             mean=_finite(self.mean),
-            std=_finite(math.sqrt(self.squares / self.finite)) if self.squares >= 0 else None,
+            std=self._deviation(),
             classes=classes,
         )
+
+    def _deviation(self) -> float | None:
+        """Exactly 0 of one and the same value, whose mean may be rounded."""
+        if self.low == self.high:
+            return 0.0
+        return _finite(math.sqrt(self.squares / self.finite)) if self.squares >= 0 else None
 
     def _kind(self) -> ColumnType:
         if self.text:

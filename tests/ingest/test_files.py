@@ -295,7 +295,9 @@ def test_a_wide_report_stays_small(tmp_path: Path) -> None:
 
 def test_arrays_of_other_lengths_are_named_with_their_rows_and_bytes_have_a_way_out(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", train_x=np.ones((5, 2)), test_x=np.ones((2, 2)))
-    assert "train_x 5, test_x 2. Save" in problem(tmp_path / "a.npz").detail
+    assert problem(tmp_path / "a.npz").detail.endswith(
+        "x_train, y_train, x_test, y_test; there are train_x 5, test_x 2."
+    )
     np.savez(tmp_path / "b.npz", y=np.array([b"a", b"b"]))
     assert "the array y is of type |S1" in problem(tmp_path / "b.npz").detail
     assert ".astype(str)" in problem(tmp_path / "b.npz").detail
@@ -307,3 +309,9 @@ def test_a_text_that_looks_like_a_table_is_told(tmp_path: Path) -> None:
         assert "format=csv" in inspect(tmp_path / "content", name="x.txt").notes[0]
     (tmp_path / "content").write_text("To be\nor not\n")
     assert inspect(tmp_path / "content", name="x.txt").notes == ()
+
+
+def test_a_constant_that_no_double_averages_exactly_does_not_vary(tmp_path: Path) -> None:
+    report = inspect(written(tmp_path, "same,y\n" + "".join(f"1.4,{i}\n" for i in range(60))))
+    assert (report.columns[0].std, report.columns[0].constant, report.scale_ratio) == (0.0, True, 1.0)
+    assert report.notes == ()
