@@ -16,6 +16,7 @@ from service.errors import Malformed, UnsupportedMedia
 
 GZIP = 16 + zlib.MAX_WBITS  # zlib's word for a gzip header and trailer
 PIECE = 64 * 1024  # bytes of a body that are unpacked at once
+MEMBERS, MEMBER_BYTES = 16, 1024  # more members than this only where they hold so many bytes each on average
 LEAST = 1024  # a shorter answer is sent as it is
 LARGE = 64 * 1024  # packed in a thread
 LEVEL = 1
@@ -64,7 +65,7 @@ class GzipRequests:
 
 async def _unpacked(receive: Receive) -> AsyncIterator[Message]:
     """The request's messages with their bytes unpacked; `Malformed` where these are no gzip, or end too early."""
-    unpack, more = zlib.decompressobj(GZIP), True
+    unpack, more, spare_members = zlib.decompressobj(GZIP), True, float(MEMBERS)
     while more:
         message = await receive()
         if message["type"] != "http.request":  # the client has gone
@@ -73,12 +74,17 @@ async def _unpacked(receive: Receive) -> AsyncIterator[Message]:
         packed, more, piece = message.get("body", b""), message.get("more_body", False), b""
         while packed or len(piece) == PIECE:
             if unpack.eof and packed:  # gzip files may follow one another
-                unpack = zlib.decompressobj(GZIP)
+                unpack, spare_members = zlib.decompressobj(GZIP), spare_members - 1
+            if spare_members < 0:
+                raise Malformed(f"The gzip body has many members of less than {MEMBER_BYTES} bytes: pack it as one.")
             try:
                 piece = unpack.decompress(packed, PIECE)
             except zlib.error:
                 raise Malformed("The Content-Encoding says gzip, but the body is not gzip.") from None
-            packed = unpack.unconsumed_tail or unpack.unused_data
+            packed, spare_members = (
+                unpack.unconsumed_tail or unpack.unused_data,
+                spare_members + len(piece) / MEMBER_BYTES,
+            )
             await anyio.lowlevel.checkpoint()  # others get their turn between two pieces
             yield {"type": "http.request", "body": piece, "more_body": True}
     if not unpack.eof:
