@@ -19,7 +19,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from service.db import rights
-from service.db.projects import Principal, find_principal, new_key
+from service.db.access.projects import Principal, find_principal, new_key
 from service.db.session import alembic_config, make_engine, transaction
 from service.local.postgres import DATABASE, EmbeddedPostgres
 from service.settings import Settings

@@ -2,7 +2,7 @@
 
 import sys
 
-from worker import signals
+from worker.supervisor import signals
 
 
 def main() -> int:

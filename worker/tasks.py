@@ -12,8 +12,8 @@ from celery import signals
 from service.errors import SaddleError
 from service.queue import TASK, make_app, queue_name
 from service.settings import Settings
-from worker.signals import SIGNALS
-from worker.supervisor import Supervisor
+from worker.supervisor.signals import SIGNALS
+from worker.supervisor.slot import Supervisor
 
 log = logging.getLogger(__name__)
 NUDGE_S = 0.5  # between two signals to a listener that overheard the first

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.analysis.arrays import Counts, Mask, Values
-from service.analysis.student import t_quantile
+from service.analysis.t_distribution import t_quantile
 
 UPPER_TAIL = 0.975  # of a two-sided interval of 95 %
 

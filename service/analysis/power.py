@@ -2,7 +2,7 @@
 
 import math
 
-from service.analysis.student import t_quantile
+from service.analysis.t_distribution import t_quantile
 
 LEVEL = 0.05  # two-sided
 FINEST = 1e-8

@@ -2,7 +2,7 @@
 
 A run that diverged, failed or was cancelled has no value: what it had reached is not what it would have come to. One
 that has not ended has its present value, which is provisional. An experiment's value is the mean over its counting runs
-that have one. `service.db.results` says the same in SQL, where lists are sorted; a test holds both against each other.
+that have one. `service.db.metrics.results` says the same in SQL, where lists are sorted; a test compares the two.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,9 @@ from math import isfinite
 from typing import Any, Literal, Protocol
 
 from service.lifecycle import TERMINAL, State
-from service.spec.measures import LOSSES, better
+from service.spec.measures import LOSSES, Outcome, better
 
 FigureName = Literal["best", "last", "min", "max"]
-Outcome = Literal["value", "diverged", "incomplete", "none"]
 STRETCH_SHARE = 20  # the final stretch is one part in so many of the steps trained,
 STRETCH_LEAST = 10  # at least so many steps,
 STRETCH_MOST = 1000  # at most so many,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.analysis.arrays import Mask, Values
-from service.analysis.student import t_both_tails
+from service.analysis.t_distribution import t_both_tails
 
 ROUNDING = 1e-14  # of the values' size: a spread below it is none
 

@@ -7,24 +7,28 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
-from service.api import (
+from service.api import problems
+from service.api.dependencies import known_parameters
+from service.api.middleware.authentication import Authenticated, Envelope, KnownHost
+from service.api.middleware.compression import GzipAnswers, GzipRequests
+from service.api.middleware.head import HeadAsGet
+from service.api.middleware.sub_path import SubPath
+from service.api.openapi import RESPONSES, describe
+from service.api.routes import (
     autopsies,
     catalog,
     checkpoints,
     comparisons,
     datasets,
+    derived_runs,
     diagnosis,
     events,
     experiments,
     keys,
     labels,
-    offspring,
     page,
-    planned,
-    probes,
-    problems,
-    readings,
-    replays,
+    planned_rate,
+    probe_results,
     runs,
     series,
     service,
@@ -34,19 +38,13 @@ from service.api import (
     verifications,
     workers,
 )
-from service.api.deps import known_parameters
-from service.api.encoding import GzipAnswers, GzipRequests
-from service.api.guard import Authenticated, Envelope, KnownHost
-from service.api.head import HeadAsGet
-from service.api.openapi import RESPONSES, describe
 from service.api.runtime import Runtime, running
-from service.api.sub_path import SubPath
 from service.settings import Settings
 from service.settings import settings as read_settings
 
 NOUNS = (
-    *(page, service, session, datasets, experiments, runs, offspring, checkpoints, replays, series, events, workers),
-    *(comparisons, catalog, labels, storage, planned, readings, probes, diagnosis, verifications, autopsies),
+    *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
+    *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications, autopsies),
     *(symptoms, keys),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."

@@ -7,15 +7,23 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.api.catalog import SchedulePreview
-from service.api.comparison_views import Question
-from service.api.confirmation_views import ConfirmOrder
-from service.api.guard import is_open
-from service.api.keys import NewKey
-from service.api.labels import Labels
-from service.api.orders import ForkOrder, Priority, ProbeOrder, ReplayOrder, RetryOrder, VerifyOrder
-from service.api.problems import MEDIA_TYPE, ProblemDocument
-from service.api.session import SignIn
+from service.api.middleware.authentication import is_open
+from service.api.problems import MEDIA_TYPE
+from service.schemas.catalog import SchedulePreview
+from service.schemas.comparisons import Question
+from service.schemas.confirmations import ConfirmRequest
+from service.schemas.keys import NewKey
+from service.schemas.problems import ProblemDocument
+from service.schemas.requests import (
+    ForkRequest,
+    Labels,
+    PriorityRequest,
+    ProbeRequest,
+    ReplayRequest,
+    RetryRequest,
+    VerifyRequest,
+)
+from service.schemas.service import SignIn
 from service.spec.experiment import Experiment
 
 PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}
@@ -24,8 +32,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     "5XX": {"description": "The server could not answer; `instance` names the request in its log."} | PROBLEM,
 }
 OURS: tuple[type[BaseModel], ...] = (
-    *(Experiment, SchedulePreview, Question, ConfirmOrder, ProblemDocument, SignIn),
-    *(Priority, RetryOrder, ForkOrder, ReplayOrder, ProbeOrder, VerifyOrder, Labels, NewKey),
+    *(Experiment, SchedulePreview, Question, ConfirmRequest, ProblemDocument, SignIn),
+    *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest, Labels, NewKey),
 )
 
 

@@ -3,9 +3,7 @@
 The ETag covers the fields that a PATCH writes and nothing else, so that a run that trains on does not make it stale.
 """
 
-import hashlib
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Header
 
@@ -18,11 +16,6 @@ IfMatch = Annotated[
         description="change it only if its ETag is one of these; * for any. Otherwise 412, with the current ETag",
     ),
 ]
-
-
-def etag(*fields: Any) -> str:
-    """Return the ETag of these values."""
-    return f'"{hashlib.sha256(json.dumps(fields).encode()).hexdigest()[:32]}"'
 
 
 def check(if_match: str, current: str) -> None:

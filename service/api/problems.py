@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
@@ -22,35 +21,12 @@ from service.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from service.spec.pointing import safe
+from service.spec.validation_errors import safe
 
 MEDIA_TYPE = "application/problem+json"
 LISTED_BYTES = 3000  # of all problems together, so that an answer stays below 4 KiB
 RETRY_S = "2"
 log = logging.getLogger(__name__)
-
-
-class ProblemItem(BaseModel):
-    """One thing wrong with a request."""
-
-    pointer: str = Field(description="RFC 6901, into the body; parameters are below /query, /path and /header")
-    code: str
-    detail: str
-    limit: Any = None
-    did_you_mean: str | None = None
-    column: int | None = Field(None, description="where in a filter, from 1")
-
-
-class ProblemDocument(BaseModel):
-    """RFC 9457, with a stable `code`, and every problem at once."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str = Field(description="the request's id, also in X-Request-Id: name it when you ask for help")
-    code: str
-    errors: list[ProblemItem]
 
 
 def answer(error: SaddleError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:

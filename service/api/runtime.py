@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 import anyio
 from anyio import CapacityLimiter
 
-from service.api.answers import Answers
-from service.api.background import Dispatcher, Reaper
-from service.api.beginning import Beginning
-from service.api.ending import told_to_end
-from service.api.hub import Hub
-from service.api.memory import keep_pages
-from service.api.slots import StreamSlots
 from service.db.session import Engine, make_engine
+from service.process.background import Dispatcher, Reaper
+from service.process.memory import keep_pages
+from service.process.readiness import Beginning
+from service.process.response_cache import Answers
+from service.process.shutdown import told_to_end
 from service.settings import Settings
-from service.spec.preset_loader import presets
+from service.spec.parse.preset_loader import presets
+from service.streaming.broadcaster import Hub
+from service.streaming.limits import StreamSlots
 
 ROUTES, KEYS, STREAMS = 16, 4, 4  # connections that may be in use at once; the engine has twice ROUTES
 FILES, CHECKPOINTS = 4, 4  # threads that write uploads, and that read checkpoints

@@ -14,9 +14,11 @@ from alembic import command
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from service.db import keys, projects, rights, superseded
+from service.db import rights
+from service.db.access import keys, projects
+from service.db.metrics import superseded
+from service.db.metrics.superseded import Differing
 from service.db.session import alembic_config, make_engine, transaction
-from service.db.superseded import Differing
 from service.errors import SaddleError
 from service.settings import settings
 

@@ -91,8 +91,8 @@ import torch
 from service.spec.experiment import Experiment
 from service.storage.files import sha256_of_folder
 from worker import checkpoint
-from worker.loop import prepare, train
-from worker.probes.autopsy import autopsy
+from worker.trainer.loop import prepare, train
+from worker.trainer.probes.autopsy import autopsy
 
 torch.set_num_threads($threads)  # sums in another order have other last bits
 SPEC = $data

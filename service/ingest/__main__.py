@@ -11,7 +11,7 @@ from typing import Any
 from service.errors import Invalid
 from service.ingest.mounted import look
 from service.spec.datasets import HuggingFace, Mounted_, TorchvisionSet
-from service.spec.document import validate
+from service.spec.parse.document import validate
 
 KINDS: dict[Any, type[Mounted_]] = {"torchvision": TorchvisionSet, "huggingface": HuggingFace}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import Invalid, Problem
-from service.spec.pointing import closest, safe
+from service.spec.validation_errors import closest, safe
 
 MAX_JSON = 2**20
 PARTS = 4_096  # files of a split

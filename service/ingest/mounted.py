@@ -13,7 +13,7 @@ from service.spec.datasets import Dataset_, HuggingFace, TorchvisionSet
 from service.spec.datasets.columns import class_names
 from service.spec.datasets.mounted import Found, Mounted_
 from service.spec.experiment import Experiment
-from service.spec.pointing import closest
+from service.spec.validation_errors import closest
 
 EDGE = 2**16  # bytes of a file's beginning and end
 NOT_MOUNTED = (

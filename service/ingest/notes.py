@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from service.ingest.tally import Tally
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.report import Column
-from service.spec.pointing import safe
+from service.spec.validation_errors import safe
 
 NAMED = 5  # columns that a sentence names
 

@@ -1,7 +1,7 @@
 """Refusing a file: one problem that says what and where, never what the file holds."""
 
 from service.errors import Invalid, Problem
-from service.spec.pointing import safe
+from service.spec.validation_errors import safe
 
 MAX_COLUMNS = 10_000
 MAX_ROWS = 10**8

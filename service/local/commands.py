@@ -24,7 +24,7 @@ class Commands:
     key: Command = (sys.executable, "-m", "service.db", "key")
     api: Command = (sys.executable, "-m", "service.api")
     worker: Command = (sys.executable, "-m", "worker")
-    devices: Command = (sys.executable, "-m", "worker.devices")
+    devices: Command = (sys.executable, "-m", "worker.trainer.devices")
 
 
 def run(what: str, command: Command, environment: Mapping[str, str], folder: Path, log: Path) -> str:

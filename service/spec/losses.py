@@ -96,7 +96,7 @@ class KLDiv(Loss_):
     cross_entropy by the entropy of the targets, so its gradient is the same and its least value is 0.
     """
 
-    target = "worker.losses:KLDiv"
+    target = "worker.trainer.step.losses:KLDiv"
     left_out = {}
     tasks = CLASSES
     ends = {"Softmax": "kl_div has the softmax inside, and /model ends in one: drop it, or end in LogSoftmax."}
@@ -145,7 +145,7 @@ class SoftmaxMSE(Loss_):
     has the norm 1.17e-8, cross-entropy's 1.41.
     """
 
-    target = "worker.losses:SoftmaxMSE"
+    target = "worker.trainer.step.losses:SoftmaxMSE"
     left_out = {}
     tasks = ("classification",)
     ends = {"Softmax": "softmax_mse has the softmax inside, and /model ends in one: drop the model's last layer."}
@@ -189,7 +189,7 @@ class BCEWithLogits(Loss_):
 class Hinge(Loss_):
     """The support vector machine's loss: one logit, beyond `margin` on the right side; for two classes."""
 
-    target = "worker.losses:Hinge"
+    target = "worker.trainer.step.losses:Hinge"
     left_out = {}
     tasks = ("classification",)
     binary = True
@@ -204,7 +204,7 @@ class Hinge(Loss_):
 class SoftMargin(Loss_):
     """The logistic loss with classes -1 and 1: equal to bce_with_logits, by its other name; for two classes."""
 
-    target = "worker.losses:SoftMargin"
+    target = "worker.trainer.step.losses:SoftMargin"
     left_out = {}
     tasks = ("classification",)
     binary = True
@@ -217,7 +217,7 @@ class SoftMargin(Loss_):
 class Objective(Loss_):
     """The model's output itself, where the model is a function to minimise."""
 
-    target = "worker.models.value:Value"
+    target = "worker.trainer.models.value:Value"
     left_out = {}
     tasks = ("objective",)
 
@@ -288,7 +288,7 @@ class PoissonNLL(Loss_):
 class GaussianNLL(Loss_):
     """The model gives a mean and the logarithm of a variance for each value: how far off it expects to be."""
 
-    target = "worker.losses:GaussianNLL"
+    target = "worker.trainer.step.losses:GaussianNLL"
     left_out = {}
     tasks = ("regression",)
     per_value = 2

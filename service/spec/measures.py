@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 Direction = Literal["min", "max"]  # which way is better
 RankedBy = Literal["best", "last"]
+Outcome = Literal["value", "diverged", "incomplete", "none"]  # of a run; none: it has not measured the series
 RANKED = ("val/loss", "val/accuracy", "loss")  # the first that was measured speaks for a run
 LOSSES = ("loss", "val/loss")  # a run whose value of one of these was no finite number has diverged
 STANDARD = (*RANKED, "lr", "test/loss", "test/accuracy")  # names that are no typing errors even before any run has them

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from service.analysis.arrays import Values
-from service.analysis.diagnosis.facts import Facts, Reading, Series, Sibling
-from service.analysis.diagnosis.plan import Plan
-from service.spec import posted
+from service.analysis.recorded import Reading, Series, Sibling
+from service.diagnosis.facts import Facts
+from service.diagnosis.plan import Plan
 from service.spec.experiment import Experiment
+from service.spec.parse import posted
 
 STEPS = 1000
 AT = np.arange(1, STEPS + 1)

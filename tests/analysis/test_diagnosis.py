@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from service.analysis.diagnosis import remedies
-from service.analysis.diagnosis.facts import Series
-from service.analysis.diagnosis.judge import Diagnosis, diagnose
-from service.analysis.diagnosis.plan import Plan
-from service.analysis.diagnosis.text import readable
-from service.analysis.diagnosis.trend import log_slope, longest, theil_sen
+from service.analysis.recorded import Series
 from service.analysis.reduce import reduce
+from service.diagnosis import remedies
+from service.diagnosis.judge import Diagnosis, diagnose
+from service.diagnosis.plan import Plan
+from service.diagnosis.text import readable
+from service.diagnosis.trend import log_slope, longest, theil_sen
 from service.errors import Invalid
-from service.spec.patching import patched
+from service.spec.parse.patching import patched
 
 from .drawn import AT, FIRST, LAST, LN10, STEPS, drawn, falling, flat, reading, spec_of
 

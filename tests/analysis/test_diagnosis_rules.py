@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.analysis import diagnosis
-from service.analysis.diagnosis.facts import Facts, Series
-from service.analysis.diagnosis.finding import Clear, Found, Unknown
-from service.analysis.diagnosis.rules import RULES
-from service.analysis.diagnosis.thresholds import TABLE
-from service.spec import posted
-from service.spec.patching import patched
+from service import diagnosis
+from service.analysis.recorded import Series
+from service.diagnosis.facts import Facts
+from service.diagnosis.finding import Clear, Found, Unknown
+from service.diagnosis.rules.registry import RULES
+from service.diagnosis.thresholds import TABLE
+from service.spec.parse import posted
+from service.spec.parse.patching import patched
 
 from .drawn import AT, FIRST, LAST, LN10, STEPS, drawn, evaluated, falling, flat, noise, reading, seeds
 

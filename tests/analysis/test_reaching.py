@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.analysis.reaching import first_reach, part_of_range, performance, study_time
+from service.analysis.time_to_target import first_reach, part_of_range, performance, study_time
 
 INF = float("inf")
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from service.analysis.replaying import FirstDifference, Verdict, cause, verdict
+from service.verification.replay_verdict import FirstDifference, Verdict, cause, verdict
 
 HERE = {"device": "cpu", "device_name": "x86_64 AVX2", "threads": 1, "torch": "2.13.0", "packages": {}, "host": "a"}
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 from service.analysis.power import more_seeds
 from service.analysis.significance import fisher, holm, t_test, t_test_below
-from service.analysis.student import t_both_tails
+from service.analysis.t_distribution import t_both_tails
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 29, 200, 999])

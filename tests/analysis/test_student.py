@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from service.analysis.student import SERIES_LIMIT, t_quantile
+from service.analysis.t_distribution import SERIES_LIMIT, t_quantile
 
 FREEDOMS = [*range(1, 60), 99, 100, SERIES_LIMIT - 1, SERIES_LIMIT, SERIES_LIMIT + 1, 1000, 100_001]
 

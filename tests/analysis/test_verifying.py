@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.analysis.verifying import Judged, Result, Trained, judge, level, together
+from service.verification.judge import Judged, Result, Trained, judge, level, together
 
 GENERATOR = np.random.default_rng(0)
 

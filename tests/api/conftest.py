@@ -15,10 +15,10 @@ from sqlalchemy import Engine
 from service.api.app import create_app
 from service.api.protocol import EitherVersion
 from service.api.server import listen
-from service.db import endings, leases, workers
-from service.db.chunks import Chunk, pack
-from service.db.leases import Claim, SavedCheckpoint
-from service.db.projects import new_key
+from service.db.access.projects import new_key
+from service.db.metrics.codec import Chunk, pack
+from service.db.runs import endings, leases, workers
+from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import make_engine, transaction
 from service.lifecycle import State, Wish
 from service.settings import Settings

@@ -14,11 +14,11 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from service.api.app import create_app
-from service.api.background import Dispatcher, Reaper, StandingStill
-from service.db import leases
-from service.db.reaping import Beat
+from service.db.runs import leases
+from service.db.runs.reaper import Beat
 from service.db.session import make_engine, transaction
 from service.local.valkey import EmbeddedValkey
+from service.process.background import Dispatcher, Reaper, StandingStill
 from service.queue import Bell
 from service.settings import Settings
 

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from service.api.app import create_app
-from service.db import leases
-from service.db.leases import Claim, SavedCheckpoint
+from service.db.runs import leases
+from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.settings import Settings
 from service.storage.files import STATE, TENSORS, sha256_of_folder

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service.db.chunks import pack
+from service.db.metrics.codec import pack
 from service.lifecycle import State
 
 from .conftest import Worker

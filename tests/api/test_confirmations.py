@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api.confirming import SEED_END, fresh
-from service.db.chunks import pack
-from service.db.leases import Claim
+from service.comparison.confirmation import SEED_END, fresh
+from service.db.metrics.codec import pack
+from service.db.runs.leases import Claim
 from service.lifecycle import State
 
 from .conftest import Worker

@@ -12,9 +12,10 @@ from fastapi.testclient import TestClient
 from psycopg import sql
 from sqlalchemy import Engine, event, make_url
 
-from service.api import guard, service
 from service.api.app import create_app
-from service.db.projects import Principal
+from service.api.middleware import authentication
+from service.api.routes import service
+from service.db.access.projects import Principal
 from service.db.session import looking, make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
 
@@ -108,7 +109,7 @@ def house(postgres: EmbeddedPostgres, module_url: str) -> Iterator[House]:
     database = str(make_url(module_url).database)
     engine = make_engine(module_url, pool_size=1)
     with transaction(engine) as connection:
-        key = guard.projects.new_key(connection, "default", "ada")
+        key = authentication.projects.new_key(connection, "default", "ada")
     engine.dispose()
     with (
         TestClient(create_app(quick(module_url)), raise_server_exceptions=False) as client,
@@ -165,9 +166,9 @@ def test_every_route_says_that_the_database_cannot_serve(
 ) -> None:
     begin, code = TROUBLES[trouble]
     with looking(house.engine) as connection:
-        principal = guard.projects.find_principal(connection, house.key)
+        principal = authentication.projects.find_principal(connection, house.key)
     assert isinstance(principal, Principal)
-    monkeypatch.setattr(guard, "find", lambda *_: principal)  # so that each route gets to its own statements
+    monkeypatch.setattr(authentication, "find", lambda *_: principal)  # so that each route gets to its own statements
     with begin(house):
         found = house.walk()
     expected = {route: (503, code) for route in EVERY if route not in NO_DATABASE}

@@ -12,14 +12,15 @@ import torch
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from service.api import datasets, uploading
+from service.api import uploads
 from service.api.app import create_app
+from service.api.routes import datasets
 from service.db.session import transaction
 from service.settings import Settings
 from service.spec.experiment import Experiment
 from tests import bad_readers
-from worker.data.files import Files
-from worker.loop import prepare, train
+from worker.trainer.data.files import Files
+from worker.trainer.loop import prepare, train
 
 CSV = ("size,weight,kind\n" + "".join(f"{i % 7},{i * 0.5},{'ab'[i % 2]}\n" for i in range(60))).encode()
 SPEC: dict[str, Any] = {
@@ -79,7 +80,7 @@ def test_a_packed_file_is_stored_as_what_it_holds(client: TestClient, settings: 
 
 def test_a_large_file_is_read_in_a_process_of_its_own(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     small = upload(client).json()
-    monkeypatch.setattr(uploading, "SMALL", 0)
+    monkeypatch.setattr(uploads, "SMALL", 0)
     assert upload(client).json()["report"] == small["report"]
     refused = upload(client, b"a,b\n1\n")
     assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "ragged_row")
@@ -88,8 +89,8 @@ def test_a_large_file_is_read_in_a_process_of_its_own(client: TestClient, monkey
 def test_a_file_that_ends_its_reader_or_keeps_it_is_refused(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploading, "SMALL", 0)
-    monkeypatch.setattr(uploading, "READ_S", 3.0)
+    monkeypatch.setattr(uploads, "SMALL", 0)
+    monkeypatch.setattr(uploads, "READ_S", 3.0)
     for bad, why in ((bad_readers.die, "memory"), (bad_readers.hang, "longer than 3 s")):
         monkeypatch.setattr(datasets, "inspect", bad)
         answer = upload(client)
@@ -148,7 +149,7 @@ def test_a_form_is_refused_with_what_to_send(client: TestClient) -> None:
 
 
 def test_another_project_sees_nothing_of_it(client: TestClient, engine: Engine) -> None:
-    from service.db.projects import new_key
+    from service.db.access.projects import new_key
 
     view = upload(client).json()
     with transaction(engine) as connection:

@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
 from service.api.app import create_app
-from service.api.deps import query_names
-from service.db import leases
+from service.api.dependencies import query_names
+from service.db.runs import leases
 from service.db.session import transaction
 from service.lifecycle import State
 from service.settings import Settings

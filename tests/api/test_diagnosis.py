@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service.db.chunks import Chunk, pack
+from service.db.metrics.codec import Chunk, pack
 from service.lifecycle import State
-from service.spec import posted
-from service.spec.patching import patched
+from service.spec.parse import posted
+from service.spec.parse.patching import patched
 
 from .conftest import Worker, points
 

@@ -13,10 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.api import hub, streams
 from service.api.runtime import Runtime
-from service.db import projects, reaping
+from service.db.access import projects
+from service.db.runs import reaper
 from service.db.session import transaction
+from service.streaming import broadcaster, stream_reader
 
 from .conftest import SPEC, Worker, points
 
@@ -64,8 +65,8 @@ class Reader:
 
 def lose(engine: Engine, run_id: str) -> None:
     with transaction(engine) as connection:
-        (beat,) = [each for each in reaping.beats(connection) if each.run_id == run_id]
-        reaping.reap(connection, beat)
+        (beat,) = [each for each in reaper.beats(connection) if each.run_id == run_id]
+        reaper.reap(connection, beat)
 
 
 @pytest.fixture
@@ -199,7 +200,7 @@ def test_non_finite_values_are_spelled(client: TestClient, submit: Submit, worke
 
 @pytest.fixture
 def quick_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "JUDGED_S", 0.05)
+    monkeypatch.setattr(broadcaster, "JUDGED_S", 0.05)
 
 
 def judged(lines: Iterator[str]) -> tuple[list[str], dict[str, Any]]:
@@ -293,7 +294,7 @@ def test_a_stream_of_a_revoked_key_ends_within_a_second(http: httpx.Client, key:
 
 
 def test_a_quiet_stream_shows_that_it_is_alive(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(stream_reader, "HEARTBEAT_S", 0.1)
     with http.stream("GET", f"/v1/runs/{waiting_run(http)}/events") as answer:
         heard = 0
         for line in answer.iter_lines():

@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
 from service.api.app import create_app
-from service.api.guard import OPEN, is_open
-from service.db import projects
+from service.api.middleware.authentication import OPEN, is_open
+from service.db.access import projects
 from service.db.session import transaction
 from service.settings import Settings
 

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.db.projects import new_key
+from service.db.access.projects import new_key
 from service.db.session import transaction
 
 

@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.db import workers
+from service.db.runs import workers
 from service.db.session import transaction
 from service.lifecycle import State
 

@@ -7,8 +7,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from service.db import figures
-from service.db.chunks import pack
+from service.db.metrics import experiment_summary
+from service.db.metrics.codec import pack
 from service.lifecycle import State
 
 from .conftest import Worker, until
@@ -24,7 +24,7 @@ def shelf(
     """Five experiments: two seeds trained, one seed trained, diverged, empty, waiting; figures written down or not."""
     settled = request.param == "settled"
     if not settled:
-        monkeypatch.setattr(figures, "settle", lambda _: 0)
+        monkeypatch.setattr(experiment_summary, "settle", lambda _: 0)
 
     def trained(values: list[float], state: State = State.SUCCEEDED, **changes: Any) -> str:
         posted = submit(seeds=list(range(len(values))), steps=2, **changes)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api.page import FOLDER
+from service.api.routes.page import FOLDER
 
 VENDOR = FOLDER / "vendor"
 

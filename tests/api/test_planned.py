@@ -8,8 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from service.db import reaping
-from service.db.chunks import pack
+from service.db.metrics.codec import pack
+from service.db.runs import reaper
 from service.db.session import transaction
 
 from .conftest import SPEC, Worker, points
@@ -58,8 +58,8 @@ def test_what_a_lost_attempt_had_computed_is_told_apart_from_the_curve(
     worker.flush(held, points(101, 400))
     assert client.get(f"/v1/runs/{run}/superseded").json() == {"items": []}
     with transaction(worker.engine) as connection:
-        (beat,) = reaping.beats(connection)
-        reaping.reap(connection, beat)
+        (beat,) = reaper.beats(connection)
+        reaper.reap(connection, beat)
     worker.flush(worker.claim(), points(101, 150, scale=2.0))
     (ghost,) = client.get(f"/v1/runs/{run}/superseded", params={"names": "loss", "points": 10}).json()["items"]
     assert (ghost["name"], ghost["attempt"]) == ("loss", held.attempt)

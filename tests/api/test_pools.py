@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.db import leases, workers
+from service.db.runs import leases, workers
 from service.db.session import transaction
 
 Submit = Callable[..., dict[str, Any]]

@@ -7,9 +7,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from service.db import endings, leases
-from service.db.chunks import pack
-from service.db.leases import Claim, SavedCheckpoint
+from service.db.metrics.codec import pack
+from service.db.runs import endings, leases
+from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.lifecycle import State
 

@@ -10,10 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.api.body import MAX_BYTES
-from service.db import lists
+from service.db.experiments import lists
 from service.errors import Invalid, Malformed
-from service.spec.document import read_json, validate
 from service.spec.experiment import Experiment
+from service.spec.parse.document import read_json, validate
 
 from .conftest import SPEC
 

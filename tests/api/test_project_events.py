@@ -14,15 +14,15 @@ import uvicorn
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from service.api import hub as hubs
 from service.api.app import create_app
-from service.api.hub import Hub, Portion, Reader
 from service.api.server import listen
-from service.api.streams import Stream
-from service.db import events
-from service.db.projects import Principal
+from service.db.access.projects import Principal
+from service.db.runs import events
 from service.db.session import Connection, make_engine, transaction
 from service.settings import Settings
+from service.streaming import broadcaster as hubs
+from service.streaming.broadcaster import Hub, Portion, Reader
+from service.streaming.stream_reader import Stream
 
 from .conftest import SPEC, Worker, points
 

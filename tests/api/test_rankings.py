@@ -8,8 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from service.db import leases
-from service.db.chunks import Chunk, pack
+from service.db.metrics.codec import Chunk, pack
+from service.db.runs import leases
 from service.db.session import transaction
 from service.lifecycle import State
 

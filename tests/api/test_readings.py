@@ -6,8 +6,8 @@ from typing import Any
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.db import leases
-from service.db.leases import Claim
+from service.db.runs import leases
+from service.db.runs.leases import Claim
 from service.db.session import transaction
 
 from .conftest import Worker, points

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 
-from service.db import leases
-from service.db.chunks import pack
+from service.db.metrics.codec import pack
+from service.db.runs import leases
 from service.db.session import transaction
 
 from .conftest import Worker, points

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 
-from service.db.chunks import pack
+from service.db.metrics.codec import pack
 from service.lifecycle import State
 
 from .conftest import Worker

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service.db import diagnosing, figures, runs
-from service.db.chunks import Chunk, pack
+from service.db.metrics import experiment_summary
+from service.db.metrics.codec import Chunk, pack
+from service.db.runs import recorded, runs
 from service.db.session import transaction
 from service.lifecycle import State
 
@@ -109,10 +110,10 @@ def shelf(
     client: TestClient, submit: Submit, worker: Worker, request: pytest.FixtureRequest, monkeypatch: Any
 ) -> Shelf:
     if request.param == 1:  # nothing is written down: all is computed
-        monkeypatch.setattr(figures, "settle", lambda _: 0)
+        monkeypatch.setattr(experiment_summary, "settle", lambda _: 0)
     found = Shelf(client, submit, worker, request.param)
     with transaction(worker.engine) as connection:
-        figures.settle(connection)
+        experiment_summary.settle(connection)
     return found
 
 
@@ -171,7 +172,7 @@ def restarts_are_right(shelf: Shelf, view: dict[str, Any]) -> None:
 def diagnosis_is_right(shelf: Shelf, experiment: str, series: str) -> None:
     with transaction(shelf.worker.engine) as connection:
         (first, *_) = runs.of_experiments(connection, [experiment])
-        found, name = diagnosing.siblings(connection, first)
+        found, name = recorded.siblings(connection, first)
     values = shelf.expected(experiment, series, "last")
     assert name == series
     for each in found:

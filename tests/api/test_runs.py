@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.db import reaping
+from service.db.runs import reaper
 from service.db.session import transaction
 from service.lifecycle import State
 
@@ -68,8 +68,8 @@ def test_attempts_tell_what_was_lost(client: TestClient, submit: Submit, worker:
     worker.save(first, 100, points(1, 100))
     worker.flush(first, points(101, 150))
     with transaction(engine) as connection:
-        (beat,) = reaping.beats(connection)
-        reaping.reap(connection, beat)
+        (beat,) = reaper.beats(connection)
+        reaper.reap(connection, beat)
     worker.claim()
     lost, now = client.get(f"/v1/runs/{first.run_id}/attempts").json()["items"]
     assert (lost["attempt"], lost["start_step"], lost["cut_step"], lost["ending"]) == (1, 0, 100, "lost")

@@ -15,12 +15,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.api import reading
-from service.api.answers import Answers
-from service.db import pyramid, reaping
-from service.db.chunks import pack
+from service.api import series_response
+from service.db.metrics import pyramid
+from service.db.metrics.codec import pack
+from service.db.runs import reaper
 from service.db.session import transaction
 from service.export import binary, tables
+from service.process.response_cache import Answers
 
 from .conftest import Worker, points
 
@@ -85,7 +86,7 @@ def test_all_gives_the_exact_series_whatever_its_length(client: TestClient, subm
 
 
 def test_a_window_beyond_every_step_goes_to_the_end() -> None:
-    assert reading.window(0, 1e308, 1000) == reading.window(0, None, 1000)
+    assert series_response.window(0, 1e308, 1000) == series_response.window(0, None, 1000)
 
 
 def test_a_window_holds_both_its_ends(client: TestClient, trained: str) -> None:
@@ -178,7 +179,7 @@ def test_another_projects_run_is_not_found_among_several(
 def test_more_than_an_answer_holds_is_refused_with_the_limit(
     client: TestClient, trained: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "ENTRIES", 1100)
+    monkeypatch.setattr(series_response, "ENTRIES", 1100)
     answer = client.get(f"/v1/runs/{trained}/series?points=1000")
     assert answer.json()["errors"][0]["limit"] == {"le": 550}
     assert client.get(f"/v1/runs/{trained}/series?points=all&names=loss").status_code == 200
@@ -229,7 +230,7 @@ def rows_of(media: str, content: bytes) -> list[dict[str, Any]]:
 def test_each_table_holds_what_the_json_holds(
     client: TestClient, trained: str, media: str, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "ROWS", 1)
+    monkeypatch.setattr(series_response, "ROWS", 1)
     path = f"/v1/runs/{trained}/series?{query}"
     answer = client.get(path, headers={"Accept": media})
     assert answer.headers["Content-Type"].split(";")[0] == media
@@ -294,7 +295,7 @@ def test_what_a_client_has_already_is_not_sent_again(client: TestClient, submit:
 def test_an_export_breaks_off_rather_than_mixing_attempts(
     live: str, key: str, submit: Submit, worker: Worker, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "ROWS", 1)
+    monkeypatch.setattr(series_response, "ROWS", 1)
     submit()
     held = worker.claim()
     worker.flush(held, points(1, 100))
@@ -304,8 +305,8 @@ def test_an_export_breaks_off_rather_than_mixing_attempts(
     def reached(*given: Any) -> int | None:
         if len(looks) == 1:
             with transaction(engine) as connection:
-                (beat,) = reaping.beats(connection)
-                reaping.reap(connection, beat)
+                (beat,) = reaper.beats(connection)
+                reaper.reap(connection, beat)
             worker.claim()
         looks.append(given)
         return reach(*given)
@@ -320,8 +321,8 @@ def test_an_export_breaks_off_rather_than_mixing_attempts(
 def test_the_answer_of_ended_runs_is_made_once_and_anew_for_whoever_wants_it_fresh(
     client: TestClient, trained: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, real = [], reading._body
-    monkeypatch.setattr(reading, "_body", lambda *given: made.append(given) or real(*given))
+    made, real = [], series_response._body
+    monkeypatch.setattr(series_response, "_body", lambda *given: made.append(given) or real(*given))
     path = f"/v1/runs/{trained}/series?names=loss&points=50"
     first = client.get(path)
     assert client.get(path).content == first.content

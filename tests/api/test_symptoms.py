@@ -2,7 +2,7 @@
 
 from fastapi.testclient import TestClient
 
-from service.spec.symptoms import symptoms
+from service.symptoms.library import symptoms
 
 
 def test_the_library_is_listed_and_each_document_can_be_posted(shared: TestClient) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api import verifications
-from service.db.chunks import Chunk, pack
-from service.db.leases import Claim
+from service.api.routes import verifications
+from service.db.metrics.codec import Chunk, pack
+from service.db.runs.leases import Claim
 from service.lifecycle import State
 
 from .conftest import Worker, until

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from service.spec.datasets import Digits
-from worker.data.batches import Batches
-from worker.data.split import split
+from worker.trainer.data.batches import Batches
+from worker.trainer.data.split import split
 
 ROWS = 64
 Epoch = Callable[[int], Iterable[tuple[Tensor, Tensor]]]

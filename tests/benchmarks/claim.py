@@ -18,7 +18,9 @@ import numpy as np
 from alembic import command
 from sqlalchemy import Engine
 
-from service.db import endings, experiments, leases, projects
+from service.db.access import projects
+from service.db.experiments import experiments
+from service.db.runs import endings, leases
 from service.db.session import alembic_config, make_engine, transaction
 from service.lifecycle import State
 from service.local.postgres import EmbeddedPostgres

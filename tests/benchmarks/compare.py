@@ -19,9 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from product import Product, product
 
-from service.db import endings, experiments, leases
-from service.db.chunks import pack
-from service.db.projects import find_principal
+from service.db.access.projects import find_principal
+from service.db.experiments import experiments
+from service.db.metrics.codec import pack
+from service.db.runs import endings, leases
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment

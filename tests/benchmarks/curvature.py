@@ -18,10 +18,10 @@ import torch
 
 from service.spec.experiment import Experiment
 from service.spec.probes.lookers import Sharpness as Spec
-from worker.loop import Training, prepare, train
-from worker.probes.lanczos import lanczos
-from worker.probes.sharpness import Sharpness, start_of
-from worker.probes.twin import Twin
+from worker.trainer.loop import Training, prepare, train
+from worker.trainer.probes.lanczos import lanczos
+from worker.trainer.probes.model_copy import Twin
+from worker.trainer.probes.sharpness import Sharpness, start_of
 
 DIGITS: dict[str, Any] = {"dataset": {"kind": "digits"}, "loss": {"kind": "cross_entropy"}, "probes": []}
 NET = {"model": {"kind": "mlp", "hidden": [32]}, "optimizer": {"kind": "sgd", "lr": 0.1}, "batch_size": 64}

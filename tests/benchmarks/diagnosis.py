@@ -12,13 +12,16 @@ import httpx2 as httpx
 import numpy as np
 from sqlalchemy import text
 
-from service.analysis.diagnosis.facts import Facts, Series
-from service.analysis.diagnosis.judge import diagnose
-from service.analysis.diagnosis.plan import Plan
-from service.db import endings, experiments, leases, projects, runs
-from service.db.chunks import pack
-from service.db.leases import SavedCheckpoint
+from service.analysis.recorded import Series
+from service.db.access import projects
+from service.db.experiments import experiments
+from service.db.metrics.codec import pack
+from service.db.runs import endings, leases, runs
+from service.db.runs.leases import SavedCheckpoint
 from service.db.session import transaction
+from service.diagnosis.facts import Facts
+from service.diagnosis.judge import diagnose
+from service.diagnosis.plan import Plan
 from service.lifecycle import State
 from service.spec.experiment import Experiment
 from tests.benchmarks.filled import claim, losses

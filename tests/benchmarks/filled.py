@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Engine
 
-from service.db import endings, experiments, leases, projects, runs
-from service.db.chunks import pack
-from service.db.leases import Claim, SavedCheckpoint
+from service.db.access import projects
+from service.db.experiments import experiments
+from service.db.metrics.codec import pack
+from service.db.runs import endings, leases, runs
+from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import psycopg
 
-from service.db import leases
-from service.db.chunks import pack
+from service.db.metrics.codec import pack
+from service.db.runs import leases
 from service.db.session import make_engine, transaction
 from tests.benchmarks import peers
 from tests.benchmarks.filled import claim, losses, submit

@@ -14,9 +14,9 @@ import time
 from playwright.sync_api import Browser, Page, sync_playwright
 from sqlalchemy import text
 
-from service.api.page import FOLDER
-from service.db import leases
-from service.db.chunks import pack
+from service.api.routes.page import FOLDER
+from service.db.metrics.codec import pack
+from service.db.runs import leases
 from service.db.session import transaction
 from tests.benchmarks.filled import claim, fill, submit
 from tests.benchmarks.list import fill as fill_list

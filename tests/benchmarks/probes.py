@@ -16,9 +16,9 @@ import torch
 from service.spec.experiment import Experiment
 from service.spec.probes import DEFAULT
 from tests.benchmarks.recording import spec_of
-from worker.loop import prepare, train
-from worker.probes import watching
-from worker.recorder import make_recorder
+from worker.trainer.loop import prepare, train
+from worker.trainer.probes.watchers import watching
+from worker.trainer.recorder import make_recorder
 
 STEPS = {"mlp": 6000, "cnn": 600}
 FREE = tuple(probe for probe in DEFAULT if not probe.cost)

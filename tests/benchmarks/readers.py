@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from service.db import endings, leases
-from service.db.chunks import pack
+from service.db.metrics.codec import pack
+from service.db.runs import endings, leases
 from service.db.session import transaction
 from service.lifecycle import State
 from tests.benchmarks.filled import claim, submit

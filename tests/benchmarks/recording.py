@@ -24,14 +24,15 @@ from typing import Any
 import torch
 from sqlalchemy import text
 
-from service.db import experiments, projects
+from service.db.access import projects
+from service.db.experiments import experiments
 from service.db.session import make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
 from service.spec.experiment import Experiment
 from tests.benchmarks.peers import PEERS, importable
-from worker.channel import Channel
-from worker.loop import prepare, train
-from worker.session import Session
+from worker.trainer.channel import Channel
+from worker.trainer.loop import prepare, train
+from worker.trainer.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE: dict[str, Any] = {

@@ -13,8 +13,8 @@ from typing import Any
 
 from service.settings import Settings
 from service.spec.experiment import Experiment
-from worker.process import TrainerProcess
-from worker.supervisor import Supervisor
+from worker.supervisor.slot import Supervisor
+from worker.supervisor.trainer_process import TrainerProcess
 
 SPEC: dict[str, Any] = {"dataset": {"kind": "digits"}, "model": {"kind": "mlp", "hidden": (128,)}}
 SPEC |= {"loss": {"kind": "cross_entropy"}, "optimizer": {"kind": "adam"}, "batch_size": 64, "steps": 10_000_000}

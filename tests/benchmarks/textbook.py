@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from service.spec.experiment import Experiment
 from tests.benchmarks.recording import product
-from worker.loop import prepare
+from worker.trainer.loop import prepare
 
 SPEC: dict[str, Any] = {
     "dataset": {"kind": "digits", "validation": 0},

@@ -30,7 +30,7 @@ SPEC: dict[str, Any] = {
 CLOCK = """
 import os, struct, sys, time
 if "worker.trainer" in sys.orig_argv:
-    import worker.recorder as recorder
+    import worker.trainer.recorder as recorder
     out = os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for kind in recorder.Recorder.__subclasses__():
         def record(self, step, real=kind.record):

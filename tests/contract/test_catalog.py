@@ -13,8 +13,8 @@ from service.spec import datasets, inits, losses, models, optimizers, probes, sc
 from service.spec.component import Component
 from service.spec.experiment import Experiment
 from service.spec.models import model_kwargs
-from worker.build import resolve
-from worker.loop import prepare, train
+from worker.trainer.build import resolve
+from worker.trainer.loop import prepare, train
 
 UNIONS: dict[str, tuple[ModuleType, Any]] = {
     "dataset": (datasets, datasets.Dataset),

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from service.spec.models import Model
-from worker.build import build
+from worker.trainer.build import build
 
 Case = tuple[dict[str, Any], tuple[int, ...], int]
 FLAT: list[tuple[int, ...]] = [(4,), (2, 6), (1, 8, 8)]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.db.chunks import Chunk, merge, pack, unpack, unpack_between
+from service.db.metrics.codec import Chunk, merge, pack, unpack, unpack_between
 
 Series = tuple[list[int], list[float]]
 modest = settings(deadline=None, max_examples=100)

@@ -9,15 +9,17 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from service.db import endings, experiments, figures, leases, lists, offspring
-from service.db.chunks import pack
-from service.db.leases import Claim
-from service.db.lists import Order
-from service.db.projects import Principal
+from service.db.access.projects import Principal
+from service.db.experiments import experiments, lists
+from service.db.experiments.lists import Order
+from service.db.metrics import experiment_summary
+from service.db.metrics.codec import pack
+from service.db.runs import derived, endings, leases
+from service.db.runs.leases import Claim
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment
-from service.spec.filter_language import Figure
+from service.spec.filters.language import Figure
 
 SPEC = Experiment.model_validate_json(
     """{"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"},
@@ -66,13 +68,13 @@ def test_what_is_written_down_is_what_would_be_computed(engine: Engine, principa
         end(engine, held, values, State.FAILED if failed else State.SUCCEEDED)
         if failed and rng.random() < 0.5:
             with transaction(engine) as connection:
-                offspring.retry(connection, principal, held.run_id, "start")
+                derived.retry(connection, principal, held.run_id, "start")
     orders = [Order(figure, descending) for figure in FIGURES for descending in (False, True)]
     computed = [listed(engine, principal, order) for order in orders]
     with transaction(engine) as connection:
-        settled = figures.settle(connection)
+        settled = experiment_summary.settle(connection)
         assert 0 < settled < 8
-        assert figures.settle(connection) == 0
+        assert experiment_summary.settle(connection) == 0
     assert [listed(engine, principal, order) for order in orders] == computed
 
 
@@ -81,7 +83,7 @@ def test_a_list_reads_what_is_written_down(engine: Engine, principal: Principal)
     for _ in range(3):
         end(engine, take(engine), [0.5])
     with transaction(engine) as connection:
-        assert figures.settle(connection) == 1
+        assert experiment_summary.settle(connection) == 1
         connection.execute(text("UPDATE experiment_figure SET last = 7 WHERE name = 'loss'"))
     ((_, value, *_),) = listed(engine, principal, Order(FIGURES[0]))
     assert value == 7
@@ -93,23 +95,23 @@ def test_a_retry_waits_for_the_settling_and_takes_it_back(engine: Engine, princi
     for each in held:
         end(engine, each, [0.5], State.FAILED)
     with transaction(engine) as settling:
-        assert figures.settle(settling) == 1
+        assert experiment_summary.settle(settling) == 1
         with pytest.raises(OperationalError, match="lock timeout"), engine.connect() as retrying:  # noqa: PT012
             retrying.execute(text("SET LOCAL lock_timeout = '100ms'"))
-            offspring.retry(retrying, principal, held[0].run_id, "start")
+            derived.retry(retrying, principal, held[0].run_id, "start")
     with transaction(engine) as retrying:
-        offspring.retry(retrying, principal, held[0].run_id, "start")
+        derived.retry(retrying, principal, held[0].run_id, "start")
         with transaction(engine) as settling:
-            assert figures.settle(settling) == 0
+            assert experiment_summary.settle(settling) == 0
     with transaction(engine) as connection:
         assert not connection.execute(text("SELECT settled FROM experiment")).scalar_one()
-        assert figures.settle(connection) == 0, "its retry has not ended"
+        assert experiment_summary.settle(connection) == 0, "its retry has not ended"
 
 
 def test_many_are_settled_in_several_turns(
     engine: Engine, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "AT_ONCE", 2)
+    monkeypatch.setattr(experiment_summary, "AT_ONCE", 2)
     for _ in range(3):
         post(engine, principal)
     for _ in range(9):
@@ -117,7 +119,7 @@ def test_many_are_settled_in_several_turns(
     turns = []
     for _ in range(3):
         with transaction(engine) as connection:
-            turns.append(figures.settle(connection))
+            turns.append(experiment_summary.settle(connection))
     assert turns == [2, 1, 0]
 
 

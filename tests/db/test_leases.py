@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from service.db import endings, events, experiments, leases, metrics, reaping, runs, wishes
-from service.db.chunks import Chunk, pack
-from service.db.leases import Claim, SavedCheckpoint
-from service.db.projects import Principal
+from service.db.access.projects import Principal
+from service.db.experiments import experiments
+from service.db.metrics import metrics
+from service.db.metrics.codec import Chunk, pack
+from service.db.runs import desired_state, endings, events, leases, reaper, runs
+from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.errors import Conflict, Fenced
 from service.lifecycle import CRASH_BUDGET, LOST_BUDGET, State, Wish
@@ -68,8 +70,8 @@ def curve(engine: Engine, run_id: str, name: str = "loss") -> metrics.Curve:
 
 def lose(engine: Engine, run_id: str) -> State | None:
     with transaction(engine) as connection:
-        (seen,) = [beat for beat in reaping.beats(connection) if beat.run_id == run_id]
-        return reaping.reap(connection, seen)
+        (seen,) = [beat for beat in reaper.beats(connection) if beat.run_id == run_id]
+        return reaper.reap(connection, seen)
 
 
 def summary(connection: Connection, run_id: str, name: str) -> metrics.Summary:
@@ -287,7 +289,7 @@ def test_a_lost_run_fails_after_many_losses_and_grants_a_wish_before(
     (other,) = submit()
     must_take(engine)
     with transaction(engine) as connection:
-        wishes.cancel(connection, principal, other)
+        desired_state.cancel(connection, principal, other)
     assert lose(engine, other) is State.CANCELLED
 
 
@@ -295,10 +297,10 @@ def test_a_reaper_takes_nothing_whose_beat_moved(engine: Engine, submit: Callabl
     submit()
     held = must_take(engine)
     with transaction(engine) as connection:
-        (seen,) = reaping.beats(connection)
+        (seen,) = reaper.beats(connection)
     flush(engine, held, {})
     with transaction(engine) as connection:
-        assert reaping.reap(connection, seen) is None
+        assert reaper.reap(connection, seen) is None
 
 
 def test_cancel_is_at_once_for_what_waits_and_a_wish_for_what_runs(
@@ -308,8 +310,8 @@ def test_cancel_is_at_once_for_what_waits_and_a_wish_for_what_runs(
     held = must_take(engine)
     (waiting,) = submit()
     with transaction(engine) as connection:
-        assert wishes.cancel(connection, principal, waiting).state is State.CANCELLED
-        asked = wishes.cancel(connection, principal, running)
+        assert desired_state.cancel(connection, principal, waiting).state is State.CANCELLED
+        asked = desired_state.cancel(connection, principal, running)
     assert (asked.state, asked.desired) == (State.RUNNING, Wish.CANCEL)
     assert flush(engine, held, points(1, 3)) is Wish.CANCEL
     with transaction(engine) as connection:
@@ -326,7 +328,7 @@ def test_a_run_that_succeeded_cannot_be_cancelled(
     with transaction(engine) as connection:
         endings.finish(connection, held, State.SUCCEEDED, points(1, 3))
     with pytest.raises(Conflict, match="already succeeded"), transaction(engine) as connection:
-        wishes.cancel(connection, principal, run_id)
+        desired_state.cancel(connection, principal, run_id)
     with transaction(engine) as connection:
         assert endings.already_ended(connection, held)
 

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from service.db import leases
-from service.db.chunks import pack
-from service.db.experiments import add
-from service.db.projects import Principal
+from service.db.access.projects import Principal
+from service.db.experiments.experiments import add
+from service.db.metrics.codec import pack
+from service.db.runs import leases
 from service.db.session import transaction
 from service.spec.experiment import Experiment
 

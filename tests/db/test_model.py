@@ -23,11 +23,13 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, Engine, text
 
-from service.db import endings, experiments, leases, metrics, offspring, reaping, runs, wishes
-from service.db.chunks import Chunk, pack
-from service.db.leases import Claim, SavedCheckpoint
-from service.db.projects import Principal, find_principal, new_key
-from service.db.reaping import Beat
+from service.db.access.projects import Principal, find_principal, new_key
+from service.db.experiments import experiments
+from service.db.metrics import metrics
+from service.db.metrics.codec import Chunk, pack
+from service.db.runs import derived, desired_state, endings, leases, reaper, runs
+from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs.reaper import Beat
 from service.db.session import make_engine, transaction
 from service.errors import Conflict, Fenced
 from service.lifecycle import TERMINAL, State
@@ -220,7 +222,7 @@ class Postgres:
 
     def probe(self, which: int) -> bool:
         with transaction(self.engine) as connection:
-            self.ids.append(offspring.probe(connection, self.principal, self.ids[which], TASK, None)[0])
+            self.ids.append(derived.probe(connection, self.principal, self.ids[which], TASK, None)[0])
         return True
 
     def claim(self, name: str, lease: str) -> bool:
@@ -270,16 +272,16 @@ class Postgres:
         return self.let_in(lambda c: endings.device_failed(c, self.claims[mine.lease], "", {}))
 
     def wish(self, which: int, wish: str) -> bool:
-        return self.let_in(lambda c: getattr(wishes, wish)(c, self.principal, self.ids[which]))
+        return self.let_in(lambda c: getattr(desired_state, wish)(c, self.principal, self.ids[which]))
 
     def reap(self, which: int) -> bool:
         """What stood still is taken back, and what moved since it was seen is not."""
         with transaction(self.engine) as connection:
-            seen = [beat for beat in reaping.beats(connection) if beat.run_id == self.ids[which]]
+            seen = [beat for beat in reaper.beats(connection) if beat.run_id == self.ids[which]]
             for beat in seen:
-                assert reaping.reap(connection, Beat(beat.run_id, beat.lease, beat.beat - 1)) is None
+                assert reaper.reap(connection, Beat(beat.run_id, beat.lease, beat.beat - 1)) is None
         with transaction(self.engine) as connection:
-            return any(reaping.reap(connection, beat) for beat in seen)
+            return any(reaper.reap(connection, beat) for beat in seen)
 
     def agrees(self, expected: list[Run]) -> None:
         """Every run is as the reference has it, and readers see each step once."""

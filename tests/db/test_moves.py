@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from service.db import endings, experiments, leases, reaping, wishes
-from service.db.leases import Claim, SavedCheckpoint
-from service.db.projects import Principal, find_principal, new_key
-from service.db.reaping import Beat
+from service.db.access.projects import Principal, find_principal, new_key
+from service.db.experiments import experiments
+from service.db.runs import desired_state, endings, leases, reaper
+from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs.reaper import Beat
 from service.db.session import make_engine
 from service.errors import Conflict, Fenced
 from service.lifecycle import (
@@ -64,10 +65,10 @@ TRIES: dict[str, Try] = {
     "cancelled": lambda s: endings.finish(s.connection, s.held, State.CANCELLED, {}),
     "quarantine": lambda s: endings.quarantine(s.connection, s.held, "/nowhere/own"),
     "quarantine the parent's": lambda s: endings.quarantine(s.connection, s.held, OF_PARENT.folder),
-    "cancel": lambda s: wishes.cancel(s.connection, s.principal, s.held.run_id),
-    "pause": lambda s: wishes.pause(s.connection, s.principal, s.held.run_id),
-    "resume": lambda s: wishes.resume(s.connection, s.principal, s.held.run_id),
-    "reap": lambda s: reaping.reap(s.connection, Beat(s.held.run_id, s.held.lease, 0)),
+    "cancel": lambda s: desired_state.cancel(s.connection, s.principal, s.held.run_id),
+    "pause": lambda s: desired_state.pause(s.connection, s.principal, s.held.run_id),
+    "resume": lambda s: desired_state.resume(s.connection, s.principal, s.held.run_id),
+    "reap": lambda s: reaper.reap(s.connection, Beat(s.held.run_id, s.held.lease, 0)),
 }
 PUT = text(
     """

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from service.analysis.reduce import Reduced, bucketed, regroup
-from service.db import endings, experiments, leases, metrics, pyramid, reaping, tiles
-from service.db.buckets import CONSTANT, DOUBLE, GENERAL, SINGLE, Row, pack_buckets, together, unpack_buckets
-from service.db.chunks import pack
-from service.db.leases import Claim, SavedCheckpoint
-from service.db.projects import Principal
-from service.db.pyramid import Asked
+from service.db.access.projects import Principal
+from service.db.experiments import experiments
+from service.db.metrics import metrics, pyramid, tiles
+from service.db.metrics.buckets import CONSTANT, DOUBLE, GENERAL, SINGLE, Row, pack_buckets, together, unpack_buckets
+from service.db.metrics.codec import pack
+from service.db.metrics.pyramid import Asked
+from service.db.runs import endings, leases, reaper
+from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment
@@ -120,9 +122,9 @@ class Training:
     def lose(self) -> None:
         """The worker is lost; another goes on from the newest checkpoint with other values."""
         with transaction(self.engine) as connection:
-            (beat,) = [each for each in reaping.beats(connection) if each.run_id == self.held.run_id]
+            (beat,) = [each for each in reaper.beats(connection) if each.run_id == self.held.run_id]
             connection.execute(text("UPDATE run SET lost_count = 0"))
-            reaping.reap(connection, beat)
+            reaper.reap(connection, beat)
         self.go_on()
 
     def go_on(self) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine, text
 
-from service.db import endings, experiments, leases, queueing, reaping, runs, wishes
-from service.db.leases import Claim
-from service.db.projects import Principal, find_principal, new_key
+from service.db.access.projects import Principal, find_principal, new_key
+from service.db.experiments import experiments
+from service.db.runs import desired_state, endings, leases, queue, reaper, runs
+from service.db.runs.leases import Claim
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment
@@ -90,11 +91,11 @@ def test_a_run_that_comes_back_keeps_its_place_and_a_resumed_one_takes_a_new_one
     held = take(engine)
     assert held.run_id == first
     with transaction(engine) as connection:
-        (beat,) = reaping.beats(connection)
-        reaping.reap(connection, beat)
+        (beat,) = reaper.beats(connection)
+        reaper.reap(connection, beat)
     with transaction(engine) as connection:
-        wishes.pause(connection, principal, first)
-        wishes.resume(connection, principal, first)
+        desired_state.pause(connection, principal, first)
+        desired_state.resume(connection, principal, first)
     assert take(engine).run_id == second
 
 
@@ -107,7 +108,7 @@ def test_what_backs_off_is_passed_over_and_says_until_when(engine: Engine, submi
         wait = connection.execute(
             text("SELECT extract(epoch FROM not_before - clock_timestamp()) FROM run WHERE id = :id"), {"id": first}
         ).scalar_one()
-        assert queueing.places(connection, [first])[first].reason.startswith("backing off after a failure until 2")
+        assert queue.places(connection, [first])[first].reason.startswith("backing off after a failure until 2")
     assert 7.5 < wait < 12.5, "ten seconds, spread by a fifth"
     assert take(engine).run_id == second
 
@@ -115,8 +116,8 @@ def test_what_backs_off_is_passed_over_and_says_until_when(engine: Engine, submi
 def test_places_are_counted_alike_for_one_run_and_for_many(engine: Engine, submit: Submit) -> None:
     waiting = submit(7)
     with transaction(engine) as connection:
-        many = queueing.places(connection, waiting)
-        single = {run_id: queueing.places(connection, [run_id])[run_id] for run_id in waiting}
+        many = queue.places(connection, waiting)
+        single = {run_id: queue.places(connection, [run_id])[run_id] for run_id in waiting}
     assert many == single
     assert sorted(place.before for place in many.values()) == list(range(7))
 

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from service.db import events, experiments, leases, readings, reaping
-from service.db.leases import Claim, SavedCheckpoint
-from service.db.projects import Principal
+from service.db.access.projects import Principal
+from service.db.experiments import experiments
+from service.db.runs import events, leases, probe_results, reaper
+from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.errors import Fenced
 from service.spec.experiment import Experiment
@@ -43,12 +44,12 @@ class Desk:
 
     def lose(self) -> None:
         with transaction(self.engine) as connection:
-            (seen,) = reaping.beats(connection)
-            reaping.reap(connection, seen)
+            (seen,) = reaper.beats(connection)
+            reaper.reap(connection, seen)
 
     def read(self, kind: str | None = None, after: int = 0, limit: int = 50) -> list[tuple[int, str, dict[str, Any]]]:
         with transaction(self.engine) as connection:
-            found = readings.of_run(connection, self.principal, self.held.run_id, kind, after, limit)
+            found = probe_results.of_run(connection, self.principal, self.held.run_id, kind, after, limit)
         return [(each.step, each.kind, each.data) for each in found]
 
 
@@ -112,7 +113,7 @@ def test_a_run_keeps_a_thousand_readings(desk: Desk) -> None:
     with transaction(desk.engine) as connection:
         statement = """INSERT INTO reading (run_id, attempt, step, kind, data)
             SELECT :run_id, 1, step, 'sharpness', '{}' FROM generate_series(1, :n) AS step"""
-        connection.execute(text(statement), {"run_id": desk.held.run_id, "n": readings.MOST - 1})
+        connection.execute(text(statement), {"run_id": desk.held.run_id, "n": probe_results.MOST - 1})
     desk.write(2000, value=1.0)
     desk.write(2001, value=1.0)
-    assert [step for step, _, _ in desk.read(limit=readings.MOST + 5)][-1] == 2000
+    assert [step for step, _, _ in desk.read(limit=probe_results.MOST + 5)][-1] == 2000

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 from sqlalchemy import Engine, text
 
-from service.db import reaping, rights
+from service.db import rights
+from service.db.runs import reaper
 from service.db.session import make_engine, transaction
 from service.db.tables import metadata
 from service.settings import Settings
@@ -151,7 +152,7 @@ def test_taking_a_run_back_takes_on_another_role_and_gives_it_back(database_url:
     engine = make_engine(database_url.replace("//saddle@", f"//{role}@"), pool_size=1)
     try:
         with transaction(engine) as connection:
-            assert reaping.reap(connection, reaping.Beat("run_nobody", "x", 0)) is None
+            assert reaper.reap(connection, reaper.Beat("run_nobody", "x", 0)) is None
             assert connection.execute(text("SELECT current_user")).scalar_one() == role
             with rights.acting_as(connection, "saddle_reaper"):
                 assert connection.execute(text("SELECT current_user")).scalar_one() == "saddle_reaper"

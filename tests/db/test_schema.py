@@ -4,14 +4,15 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, text
 
-from service.db import erasing, experiments, wishes
-from service.db.projects import Principal
-from service.db.runs import all_of_experiments
+from service.db.access.projects import Principal
+from service.db.experiments import deletion, experiments
+from service.db.runs import desired_state
+from service.db.runs.runs import all_of_experiments
 from service.db.session import alembic_config, check_schema, transaction
 from service.errors import SchemaMismatch
 from service.nonfinite import dumps
 from service.spec.experiment import Experiment
-from service.spec.preset_loader import presets
+from service.spec.parse.preset_loader import presets
 
 
 def test_alembic_sees_no_difference_between_tables_and_migrations(engine: Engine, database_url: str) -> None:
@@ -51,8 +52,8 @@ def test_every_migration_can_be_undone(engine: Engine, database_url: str, princi
     with transaction(engine) as connection:
         erased, _ = experiments.add(connection, principal, spec, "cpu")
         for run in all_of_experiments(connection, [erased]):
-            wishes.cancel(connection, principal, run.id)
-        erasing.erase(connection, principal, erased)
+            desired_state.cancel(connection, principal, run.id)
+        deletion.erase(connection, principal, erased)
     command.downgrade(alembic_config(database_url), "base")
     command.upgrade(alembic_config(database_url), "head")
     check_schema(engine)

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine
 
-from service.db import experiments, leases, reaping, runs, superseded
-from service.db.chunks import Chunk, pack
-from service.db.leases import Claim, SavedCheckpoint
-from service.db.projects import Principal
+from service.db.access.projects import Principal
+from service.db.experiments import experiments
+from service.db.metrics import superseded
+from service.db.metrics.codec import Chunk, pack
+from service.db.runs import leases, reaper, runs
+from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.spec.experiment import Experiment
 
@@ -45,8 +47,8 @@ def cut(engine: Engine, principal: Principal) -> Claim:
     with transaction(engine) as connection:
         leases.flush(connection, first, points(11, 30) | {"system/cpu_percent": pack([15], [50.0])})
     with transaction(engine) as connection:
-        (seen,) = reaping.held_by(connection, "w1")
-        reaping.reap(connection, seen)
+        (seen,) = reaper.held_by(connection, "w1")
+        reaper.reap(connection, seen)
     return take(engine)
 
 

@@ -14,7 +14,7 @@ from service.db.session import alembic_config
 from service.local.postgres import EmbeddedPostgres
 from service.settings import Settings
 from worker.health import OLDEST_S, problem
-from worker.supervisor import Supervisor
+from worker.supervisor.slot import Supervisor
 
 
 def test_a_fresh_sign_of_life_is_well(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import torch
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
 from service.spec.experiment import Experiment
-from worker.loop import prepare, train
+from worker.trainer.loop import prepare, train
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {  # the protocol's clock, ten times as fast as in a deployment

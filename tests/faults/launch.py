@@ -22,7 +22,7 @@ import types
 from pathlib import Path
 from typing import Any
 
-from worker.trainer import die_with_parent
+from worker.trainer.__main__ import die_with_parent
 
 Popen = subprocess.Popen
 
@@ -58,7 +58,7 @@ def follow(file: Path) -> None:
 
 def use_toys() -> None:
     """Whatever the worker's process module starts as a trainer is a toy."""
-    from worker import process
+    from worker.supervisor import trainer_process
 
     def start(arguments: list[str], *rest: Any, **options: Any) -> Any:
         toys = ["tests.faults.toy" if each == "worker.trainer" else each for each in arguments]
@@ -67,4 +67,4 @@ def use_toys() -> None:
     changed = types.ModuleType("subprocess")
     changed.__dict__.update(subprocess.__dict__)
     changed.Popen = start  # type: ignore[attr-defined]
-    process.subprocess = changed  # type: ignore[attr-defined]
+    trainer_process.subprocess = changed  # type: ignore[attr-defined]

@@ -31,13 +31,13 @@ def edit(module: Any, name: str, old: str, new: str) -> None:
 
 
 def no_fence(_: str) -> None:
-    from service.db import leases
+    from service.db.runs import leases
 
     edit(leases, "FENCE", "AND lease = :lease AND state = 'running'", "AND cast(:lease AS text) IS NOT NULL")
 
 
 def no_cut(_: str) -> None:
-    from service.db import leases
+    from service.db.runs import leases
 
     edit(leases, "CUT", "WHERE run_id = :run_id", "WHERE false AND run_id = :run_id")
 
@@ -45,14 +45,14 @@ def no_cut(_: str) -> None:
 def wall_clock(target: str) -> None:
     """The reaper trusts the time of day, and what it remembers from before it slept."""
     if target == "service.api":
-        from service.api import background
+        from service.process import background
 
         background.time = types.SimpleNamespace(monotonic=time.time)  # type: ignore[attr-defined]
         background.StandingStill.forget = lambda self: None  # type: ignore[method-assign]
 
 
 def no_row_lock(_: str) -> None:
-    from service.db import leases
+    from service.db.runs import leases
 
     edit(leases, "CLAIM", "FOR UPDATE SKIP LOCKED", "")
 
@@ -62,7 +62,7 @@ def new_lease(target: str) -> None:
     if target == "worker":
         import uuid
 
-        from service.db import leases
+        from service.db.runs import leases
 
         claim = leases.claim
 
@@ -75,7 +75,7 @@ def new_lease(target: str) -> None:
 def no_key(target: str) -> None:
     """A POST that is asked again is another experiment."""
     if target == "service.api":
-        from service.db import experiments
+        from service.db.experiments import experiments
 
         add = experiments.add
 

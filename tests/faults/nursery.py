@@ -101,7 +101,7 @@ def main() -> None:
     import gc
     import importlib
 
-    from worker.trainer import die_with_parent
+    from worker.trainer.__main__ import die_with_parent
 
     die_with_parent()  # a harness that is killed leaves nothing running
     for name in IMPORTED:
@@ -141,7 +141,7 @@ def _tell_of_deaths() -> None:
 def _become(order: dict[str, Any]) -> None:
     """In the child: the environment, the log and the module of a process of its own."""
     from tests.faults import launch
-    from worker import signals
+    from worker.supervisor import signals
 
     if order["arguments"][0] == "worker":
         signals.end_at_once()  # as its own first line does

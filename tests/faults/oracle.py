@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from service.db.chunks import unpack
-from service.db.metrics import SYSTEM
+from service.db.metrics.codec import unpack
+from service.db.metrics.metrics import SYSTEM
 
 SQL = (Path(__file__).parent / "oracle.sql").read_text()
 UNKEPT = "cosine/gradient"  # of the gradient before, which no checkpoint holds: a resumed run may lack one

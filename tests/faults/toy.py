@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from worker.channel import Channel, take_over
-from worker.trainer import die_with_parent
+from worker.trainer.__main__ import die_with_parent
+from worker.trainer.channel import Channel, take_over
 
 STEP_S = float(os.environ.get("FAULTS_STEP_S", "0.0025"))
 OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}

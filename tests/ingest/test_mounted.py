@@ -13,8 +13,8 @@ import pytest
 from service.errors import Invalid
 from service.ingest import mounted
 from service.spec.datasets import HuggingFace, TorchvisionSet
-from service.spec.document import validate
 from service.spec.experiment import Experiment
+from service.spec.parse.document import validate
 from tests.ingest.mounted_files import cifar, dictionary, mnist, parquet, save_to_disk, table
 
 

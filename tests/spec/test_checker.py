@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid, Malformed, Problem
-from service.spec import posted
-from service.spec.document import read_json
 from service.spec.effective import effective
+from service.spec.parse import posted
+from service.spec.parse.document import read_json
 
 PLAIN: dict[str, Any] = {
     "dataset": {"kind": "iris"},

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid, Problem
-from service.spec import posted
 from service.spec.catalog import CATALOG
 from service.spec.component import Component
-from service.spec.document import validate
 from service.spec.effective import effective
 from service.spec.experiment import Experiment
+from service.spec.parse import posted
+from service.spec.parse.document import validate
 
 UPLOAD = "dat_" + "0" * 26
 IMAGES = {"fingerprint": "0" * 64, "rows": 300, "test": 50, "shape": [1, 28, 28], "classes": list("0123456789")}
@@ -253,6 +253,6 @@ def test_the_adapted_validation_part_has_a_row_of_each_class() -> None:
 @pytest.mark.parametrize("model", [kind for kind in CATALOG["models"] if kind != "sequential"])
 def test_a_model_that_needs_rows_is_refused_without_them_and_never_breaks(model: str) -> None:
     spec, found = refused(document({"kind": "none"}, {"kind": model} | NAMED.get(model, {})))
-    objective = CATALOG["models"][model].target.startswith("worker.models.objectives:")
+    objective = CATALOG["models"][model].target.startswith("worker.trainer.models.objectives:")
     assert [problem.pointer for problem in found] == ([] if objective else ["/model/kind"])
     assert (spec is not None) is objective

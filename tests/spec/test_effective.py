@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from service.spec import posted
 from service.spec.effective import effective
-from service.spec.preset_loader import presets
+from service.spec.parse import posted
+from service.spec.parse.preset_loader import presets
 
 PLAIN: dict[str, Any] = {
     "dataset": {"kind": "iris"},

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import Invalid, Problem
-from service.spec.filter_fields import spec_paths
-from service.spec.filter_language import All, Fact, Figure, Node, Not, Some, SpecField, Term, parse, parse_field
+from service.spec.filters.fields import spec_paths
+from service.spec.filters.language import All, Fact, Figure, Node, Not, Some, SpecField, Term, parse, parse_field
 
 STATE = Fact("state", "state")
 KIND = SpecField(("optimizer", "kind"))

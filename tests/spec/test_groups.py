@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid
-from service.spec import checks
 from service.spec.assign import assign
-from service.spec.document import validate
+from service.spec.checks import cross_field
 from service.spec.experiment import Experiment
+from service.spec.parse.document import validate
 
 BASE: dict[str, Any] = {
     "dataset": {"kind": "iris"},
@@ -26,16 +26,16 @@ def read(**changes: Any) -> Experiment:
 
 
 def found(**changes: Any) -> list[tuple[str, str]]:
-    return [(problem.pointer, problem.code) for problem in checks.problems(read(**changes))]
+    return [(problem.pointer, problem.code) for problem in cross_field.problems(read(**changes))]
 
 
 def warned(**changes: Any) -> list[tuple[str, str]]:
-    return [(problem.pointer, problem.code) for problem in checks.warnings(read(**changes))]
+    return [(problem.pointer, problem.code) for problem in cross_field.warnings(read(**changes))]
 
 
 def groups(**changes: Any) -> dict[str, tuple[str, ...]]:
     spec = read(**changes)
-    assert checks.problems(spec) == []
+    assert cross_field.problems(spec) == []
     return {group.label: group.names for group in assign(spec)}
 
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_is_refused_at_its_place(changes: dict[str, Any], problem
 
 
 def test_muons_refusal_names_the_parameter_and_a_rule_that_helps() -> None:
-    (problem,) = checks.problems(read(optimizer={"kind": "muon"}))
+    (problem,) = cross_field.problems(read(optimizer={"kind": "muon"}))
     assert problem.detail.startswith("layers.0.bias (3 more like it): muon steps matrices, and its shape is [8]")
     assert '{"match": {"dim_lt": 2}, "optimizer": {"kind": "adamw"}}' in problem.detail
     assert found(optimizer={"kind": "muon"}, groups=[{"match": {"dim_lt": 2}, "optimizer": {"kind": "adamw"}}]) == []
@@ -144,9 +144,9 @@ def test_sparse_gradients_need_an_optimizer_that_takes_them() -> None:
 
 
 def test_a_close_name_is_offered() -> None:
-    (problem,) = checks.problems(read(groups=[{"match": {"module": "BatchNorm2d"}}]))
+    (problem,) = cross_field.problems(read(groups=[{"match": {"module": "BatchNorm2d"}}]))
     assert problem.did_you_mean == "BatchNorm1d"
-    (problem,) = checks.problems(read(groups=[{"match": {"dim": 2}, "set": {"betaz": [0.9, 0.9]}}]))
+    (problem,) = cross_field.problems(read(groups=[{"match": {"dim": 2}, "set": {"betaz": [0.9, 0.9]}}]))
     assert problem.did_you_mean == "betas"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.spec.checks import problems, warnings
+from service.spec.checks.cross_field import problems, warnings
 from service.spec.experiment import Experiment
 
 PLAIN: dict[str, Any] = {
@@ -73,7 +73,7 @@ def test_a_layer_that_does_not_fit_is_named_with_its_position_and_why(given: Any
 
 def test_a_wrong_layer_or_field_is_pointed_at_in_its_place() -> None:
     from service.errors import Invalid
-    from service.spec.document import validate
+    from service.spec.parse.document import validate
 
     given = [{"layer": "Linaer"}, {"out_features": 3}, LINEAR | {"bias": 2}, {"layer": "MaxPool2d", "kernel_sise": 2}]
     with pytest.raises(Invalid) as caught:

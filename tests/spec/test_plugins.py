@@ -64,8 +64,8 @@ class Cubed(nn.Module):
 """
 USE = """
 import sys, torch
-from service.spec.checks import problems
-from service.spec.document import validate
+from service.spec.checks.cross_field import problems
+from service.spec.parse.document import validate
 from service.spec.experiment import Experiment
 assert "ours.torchs" not in sys.modules
 spec = validate(Experiment, {
@@ -73,7 +73,7 @@ spec = validate(Experiment, {
     "optimizer": {"kind": "sgd", "lr": 1e-4}, "steps": 5,
 })
 assert problems(spec) == [] and spec.parameters == 11
-from worker.loop import prepare, train
+from worker.trainer.loop import prepare, train
 print([step.step for step in train(prepare(spec, 0, torch.device("cpu")))])
 """
 
@@ -233,6 +233,9 @@ def test_our_own_members_have_what_a_plug_in_must_have(family: str) -> None:
 
 def test_an_attempt_names_the_plug_ins_of_its_worker_with_their_versions(tmp_path: Path) -> None:
     folder = installed(tmp_path, "model.doubled = ours.models:Doubled")
-    code = "import torch; from worker.device import environment; print(environment(torch.device('cpu'), 1)['packages'])"
+    code = (
+        "import torch; from worker.trainer.device import environment; "
+        "print(environment(torch.device('cpu'), 1)['packages'])"
+    )
     done = run(folder, code)
     assert "'ours': '1.0'" in done.stdout, done.stderr

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid, Problem
-from service.spec import posted
-from service.spec.aliases import translate
-from service.spec.preset_merge import merge
+from service.spec.parse import posted
+from service.spec.parse.aliases import translate
+from service.spec.parse.preset_merge import merge
 
 PLAIN: dict[str, Any] = {
     "dataset": {"kind": "iris"},

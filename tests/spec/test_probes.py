@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid
-from service.spec import checks, posted
+from service.spec.checks import cross_field
 from service.spec.experiment import Experiment
+from service.spec.parse import posted
 from service.spec.probes import DEFAULT, Probe_
 from service.spec.probes.base import STRIDE
 from service.spec.probes.lookers import Sharpness
@@ -34,7 +35,7 @@ def of(probes: list[dict[str, Any]], **more: Any) -> Experiment:
 
 
 def codes(spec: Experiment) -> list[tuple[str, str]]:
-    return [(each.pointer, each.code) for each in checks.warnings(spec)]
+    return [(each.pointer, each.code) for each in cross_field.warnings(spec)]
 
 
 def test_a_short_run_is_looked_at_from_its_first_step_to_its_last() -> None:

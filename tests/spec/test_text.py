@@ -3,7 +3,7 @@ import unicodedata
 import pytest
 
 from service.errors import Invalid
-from service.spec import posted
+from service.spec.parse import posted
 from service.spec.text import hidden, plain_name, seen
 
 SPEC = {

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from service.spec import posted
+from service.spec.parse import posted
 
 FOLDER = Path(__file__).parent / "written"
 

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from service.client.documents import seeds
-from service.spec.symptom_score import confusion, summary
-from service.spec.symptoms import Symptom, possible, symptoms
+from service.symptoms.library import Symptom, possible, symptoms
+from service.symptoms.score import confusion, summary
 from tests.symptoms.judging import Judged, judged
 from tests.symptoms.remedies import tried
 from tests.symptoms.report import written

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from service.analysis.diagnosis.facts import Facts
-from service.analysis.diagnosis.judge import Diagnosis, diagnose
-from service.spec.symptom_score import Result
-from service.spec.symptoms import Symptom
+from service.diagnosis.facts import Facts
+from service.diagnosis.judge import Diagnosis, diagnose
+from service.symptoms.library import Symptom
+from service.symptoms.score import Result
 from tests.symptoms.training import facts_of, jobs, sibling, trained
 
 

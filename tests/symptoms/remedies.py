@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from service.analysis.diagnosis.facts import Facts
-from service.analysis.diagnosis.judge import diagnose
-from service.analysis.diagnosis.remedies import submittable
-from service.analysis.verifying import Trained, judge, together
+from service.diagnosis.facts import Facts
+from service.diagnosis.judge import diagnose
+from service.diagnosis.remedies import submittable
 from service.spec.experiment import Experiment
-from service.spec.symptom_score import Verified
+from service.symptoms.score import Verified
+from service.verification.judge import Trained, judge, together
 from tests.symptoms.judging import Judged
 from tests.symptoms.training import facts_of, jobs, trained
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from service.spec.symptom_score import Result, Verified, confusion, summary
-from service.spec.symptoms import Symptom
+from service.symptoms.library import Symptom
+from service.symptoms.score import Result, Verified, confusion, summary
 
 HEAD = """# The symptom library, and how it is diagnosed
 

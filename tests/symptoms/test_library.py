@@ -5,17 +5,17 @@ from typing import get_args
 
 import pytest
 
-from service.analysis.diagnosis.rules import RULES
-from service.spec import checks
-from service.spec.symptom_score import Result, Verified, confusion, summary
-from service.spec.symptoms import Expectation, Verdict, symptoms, unknown
+from service.diagnosis.rules.registry import RULES
+from service.spec.checks import cross_field
+from service.symptoms.library import Expectation, Verdict, symptoms, unknown
+from service.symptoms.score import Result, Verified, confusion, summary
 
 
 @pytest.mark.parametrize("name", symptoms())
 def test_a_symptom_is_a_short_training_on_data_that_are_here(name: str) -> None:
     symptom = symptoms()[name]
     spec = symptom.experiment(name)
-    assert checks.problems(spec) == []
+    assert cross_field.problems(spec) == []
     assert spec.name == name
     assert "symptom" in spec.tags
     assert spec.total_steps <= 800

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from service.spec.symptoms import symptoms
+from service.symptoms.library import symptoms
 from tests.symptoms.judging import judged
 from tests.symptoms.remedies import tried
 

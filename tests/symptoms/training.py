@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from service.analysis.diagnosis.facts import Facts, Reading, Series, Sibling
-from service.analysis.diagnosis.plan import Plan
+from service.analysis.recorded import Reading, Series, Sibling
+from service.diagnosis.facts import Facts
+from service.diagnosis.plan import Plan
 from service.spec.experiment import Experiment
-from worker.loop import prepare, train
+from worker.trainer.loop import prepare, train
 
 ROOT = Path(__file__).parents[2]
 TRAINED_BY = ("worker", "service/spec")  # whose sources decide what a training gives

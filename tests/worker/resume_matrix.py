@@ -26,13 +26,14 @@ import torch
 from service.errors import RunFailure
 from service.ingest.inspect import inspect
 from service.ingest.storage import Incoming
-from service.spec import checks, optimizers
+from service.spec import optimizers
+from service.spec.checks import cross_field
 from service.spec.datasets import Text
 from service.spec.experiment import Experiment
 from service.spec.models import Model, Objective_
-from worker import checkpoint, optimizer_state
-from worker.data.files import Files
-from worker.loop import Training, prepare, train
+from worker.trainer.checkpoints import checkpoint, optimizer_state
+from worker.trainer.data.files import Files
+from worker.trainer.loop import Training, prepare, train
 
 Document = dict[str, Any]
 Seen = list[tuple[Any, ...]]
@@ -170,7 +171,7 @@ def _valid(document: Document) -> Experiment | None:
         spec = Experiment.model_validate_json(json.dumps(document))
     except ValueError:
         return None
-    return None if checks.problems(spec) else spec
+    return None if cross_field.problems(spec) else spec
 
 
 def stored_text(folder: Path) -> Document:
@@ -245,9 +246,9 @@ def _no_position(training: Training, tensors: Any, document: Document) -> None:
 
 
 LEFT_OUT: dict[str, tuple[str, Any]] = {
-    "optimizer state": ("worker.optimizer_state.put_together", _no_optimizer),
-    "random states": ("worker.checkpoint.set_random_states", lambda states: None),
-    "data position": ("worker.checkpoint.restore", _no_position),
+    "optimizer state": ("worker.trainer.checkpoints.optimizer_state.put_together", _no_optimizer),
+    "random states": ("worker.trainer.checkpoints.checkpoint.set_random_states", lambda states: None),
+    "data position": ("worker.trainer.checkpoints.checkpoint.restore", _no_position),
 }
 
 

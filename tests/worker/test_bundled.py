@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from worker.data import bundled
+from worker.trainer.data import bundled
 
 LABELLED = ["digits", "breast_cancer", "wine", "iris"]
 Load = Callable[..., Any]
@@ -52,7 +52,7 @@ def test_rows_and_values_are_scikit_learns(load: Load, reference: Load, column: 
 def test_a_trainer_is_warm_without_what_takes_seconds_to_import() -> None:
     program = """
 import sys, torch, worker.trainer
-from worker.warm import warm_up
+from worker.trainer.warm import warm_up
 warm_up(torch.device("cpu"))
 print(*sorted({"torch._dynamo", "torch._inductor", "sympy", "sklearn", "scipy.stats", "pandas"} & set(sys.modules)))
 """

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from service.errors import RunFailure
-from worker import checkpoint, optimizer_state
-from worker.loop import Training, prepare, train
+from worker.trainer.checkpoints import checkpoint, optimizer_state
+from worker.trainer.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
 NOISY = {"kind": "mlp", "hidden": (8,), "norm": "batch", "dropout": 0.3}
@@ -136,7 +136,7 @@ def test_leaving_a_part_out_is_noticed(experiment: Any, tmp_path: Path, monkeypa
     }
     for name, replacement in without.items():
         with monkeypatch.context() as patch:
-            patch.setattr(f"worker.{name}", replacement)
+            patch.setattr(f"worker.trainer.checkpoints.{name}", replacement)
             with pytest.raises(AssertionError):
                 same_curve_with_cuts(spec, [13], tmp_path)
 
@@ -207,7 +207,7 @@ def test_a_failed_write_leaves_nothing(saved: Any, monkeypatch: pytest.MonkeyPat
 
     (folder, _, _), training = saved
     trace(training, 6)
-    monkeypatch.setattr("worker.checkpoint._sync", full)
+    monkeypatch.setattr("worker.trainer.checkpoints.checkpoint._sync", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(folder.parent, training, {})
     assert [path.name for path in folder.parent.iterdir()] == ["step-5"]

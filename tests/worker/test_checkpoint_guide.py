@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from worker import checkpoint
-from worker.loop import prepare, train
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.loop import prepare, train
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "checkpoints.md"
 

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from service.errors import Invalid, RunFailure
-from service.spec import posted
 from service.spec.experiment import Experiment
-from worker.gradients import Gradients
-from worker.loop import Training, prepare, train
-from worker.precision import Precision
+from service.spec.parse import posted
+from worker.trainer.loop import Training, prepare, train
+from worker.trainer.step.gradients import Gradients
+from worker.trainer.step.precision import Precision
 
 SPEC: dict[str, Any] = {
     "dataset": {"kind": "digits"},
@@ -41,7 +41,7 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a
 
 def compiled() -> Any:
     """The module; its import brings torch's compiler, and warnings that only a test may expect."""
-    return import_module("worker.compiled")
+    return import_module("worker.trainer.step.compiled")
 
 
 def spec(**changes: Any) -> Experiment:

@@ -8,9 +8,9 @@ import torch
 
 from service.spec.datasets import Bundled, Diabetes, Digits, Iris, Wine
 from service.spec.datasets.precision import is_coarse
-from worker.data.batches import Batches, order
-from worker.data.scale import coarse, fit
-from worker.data.split import Arrays, dealt_anew, indices, load, shares, split
+from worker.trainer.data.batches import Batches, order
+from worker.trainer.data.scale import coarse, fit
+from worker.trainer.data.split import Arrays, dealt_anew, indices, load, shares, split
 
 DATASETS = get_args(Bundled)
 
@@ -150,8 +150,8 @@ def test_a_loader_that_contradicts_its_facts_is_refused(monkeypatch: pytest.Monk
     def short() -> Arrays:
         return np.zeros((3, 4), np.float32), np.zeros(3, np.int64)
 
-    monkeypatch.setattr("worker.data.split.build", lambda dataset: short())
-    monkeypatch.setattr("worker.data.split._loaded", {})
+    monkeypatch.setattr("worker.trainer.data.split.build", lambda dataset: short())
+    monkeypatch.setattr("worker.trainer.data.split._loaded", {})
     with pytest.raises(ValueError, match="not as its facts say"):
         load(Iris())
 

@@ -11,7 +11,8 @@ import pytest
 from service.settings import Settings
 from service.spec import requirements
 from service.spec.catalog import CATALOG
-from worker import devices, packages
+from worker.supervisor import packages
+from worker.trainer import devices
 
 WITHOUT_DRIVER = """
 import ctypes, sys

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from service.analysis.diagnosis.judge import diagnose
-from service.analysis.diagnosis.progress import learned
-from service.analysis.diagnosis.text import readable
-from service.spec import posted
-from service.spec.patching import patched
+from service.diagnosis.judge import diagnose
+from service.diagnosis.progress import learned
+from service.diagnosis.text import readable
+from service.spec.parse import posted
+from service.spec.parse.patching import patched
 
 from .trained import spec_of, trained
 

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from service.errors import RunFailure
 from service.ingest.inspect import inspect
 from service.ingest.storage import Incoming
-from service.spec import checks
+from service.spec.checks import cross_field
 from service.spec.datasets import Upload
 from service.spec.losses import Loss
-from worker.build import build
-from worker.data.files import Files
-from worker.data.split import load
-from worker.loop import prepare, train
+from worker.trainer.build import build
+from worker.trainer.data.files import Files
+from worker.trainer.data.split import load
+from worker.trainer.loop import prepare, train
 
 CPU = torch.device("cpu")
 NAMES = ("cat", "dog", "owl")
@@ -114,7 +114,7 @@ def test_a_run_on_distributions_is_a_plain_loop_of_torch(
 ) -> None:
     dataset, _ = kept(tmp_path, as_csv(*shares()), predict=NAMES)
     spec = experiment(dataset=dataset.model_dump(), loss=loss, model={"kind": "linear"}, batch_size="full", steps=10)
-    assert checks.problems(spec) == []
+    assert cross_field.problems(spec) == []
     training = prepare(spec, 0, CPU, Files(tmp_path))
     torch.manual_seed(0)
     model = nn.Linear(2, 3)

@@ -21,9 +21,9 @@ from service.spec.datasets import (
     Teacher,
     Xor,
 )
-from worker.data.drawn import ACTIVATIONS
-from worker.data.mnist1d import figures
-from worker.data.split import load, split
+from worker.trainer.data.drawn import ACTIVATIONS
+from worker.trainer.data.mnist1d import figures
+from worker.trainer.data.split import load, split
 
 MADE: tuple[Any, ...] = (*get_args(datasets.Generated), *get_args(datasets.Drawn))
 
@@ -49,7 +49,7 @@ def test_the_seed_decides_the_rows_and_nothing_else_does(dataset: Any) -> None:
     x, y = load(dataset(rows=200, seed=1, **noise))
     load(dataset(rows=100, seed=1, **noise))
     np.random.seed(5)
-    from worker.data import split as module
+    from worker.trainer.data import split as module
 
     module._loaded.clear()
     again, other = load(dataset(rows=200, seed=1, **noise)), load(dataset(rows=200, seed=2, **noise))

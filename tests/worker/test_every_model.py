@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.spec.checks import problems
+from service.spec.checks.cross_field import problems
 from service.spec.experiment import Experiment
 from service.spec.memory import memory_bytes
 from service.spec.models import Library_, Model, Objective_
-from worker.build import build
-from worker.data.split import split
-from worker.loop import prepare, train
-from worker.models.attention import twice_differentiable
+from worker.trainer.build import build
+from worker.trainer.data.split import split
+from worker.trainer.loop import prepare, train
+from worker.trainer.models.attention import twice_differentiable
 
 CPU = torch.device("cpu")
 DIGITS, IRIS, DIABETES = ({"dataset": {"kind": kind, "validation": 0.0}} for kind in ("digits", "iris", "diabetes"))

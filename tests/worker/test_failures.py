@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from service.errors import RunFailure
-from worker.failures import DETAIL, failure_of
+from worker.trainer.failures import DETAIL, failure_of
 
 
 def _too_much() -> Exception:

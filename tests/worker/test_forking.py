@@ -8,8 +8,8 @@ import torch
 
 from service.errors import RunFailure
 from service.spec import optimizers
-from worker import checkpoint
-from worker.loop import Training, prepare, train
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
 NOISY = {"kind": "mlp", "hidden": (8,), "norm": "batch", "dropout": 0.3}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from worker.frames import BESIDE, Frame, Frames
+from worker.supervisor.spool import BESIDE, Frame, Frames
 
 LAYOUT = {"type": "points", "series": [{"name": "loss", "first": 1, "every": 1, "n": 1000}]}
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from service.errors import RunFailure
 from service.spec.assign import assign
-from worker.build import build_optimizers, layout_of
-from worker.loop import Training, prepare, train
+from worker.trainer.build import build_optimizers, layout_of
+from worker.trainer.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
 MODEL: dict[str, Any] = {"kind": "mlp", "hidden": (8, 6), "norm": "batch"}

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from service.db.leases import SavedCheckpoint
+from service.db.runs.leases import SavedCheckpoint
 from service.storage.bucket import Bucket
 from service.storage.files import STATE, TENSORS, sha256_of_folder
 from service.storage.folder import Folder
-from worker.frames import Frame
-from worker.keeping import Keeper
+from worker.supervisor.checkpoint_transfer import Keeper
+from worker.supervisor.spool import Frame
 
 RUN = "run_01hzzzzzzzzzzzzzzzzzzzzzzz/a1-0123abcd"
 

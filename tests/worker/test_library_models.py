@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from service.errors import RunFailure
 from service.spec.models import Model
-from worker.build import build
+from worker.trainer.build import build
 
 TIMM = """
 from torch import nn

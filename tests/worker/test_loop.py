@@ -11,9 +11,9 @@ import schedulefree
 import torch
 from torch import nn
 
-from worker.data.split import split
-from worker.loop import Step, prepare, train
-from worker.optim.lecture import LectureAdagrad, LectureRMSprop
+from worker.trainer.data.split import split
+from worker.trainer.loop import Step, prepare, train
+from worker.trainer.optim.lecture import LectureAdagrad, LectureRMSprop
 
 CPU = torch.device("cpu")
 
@@ -195,7 +195,7 @@ def test_validation_in_pieces_is_validation_at_once(experiment: Any, monkeypatch
     training = prepare(experiment(), 0, CPU)
     assert training.validation is not None
     whole = training.validation.measure(training.model, training.criterion)
-    monkeypatch.setattr("worker.evaluate.CHUNK", 7)  # 30 rows: four pieces of 7 and one of 2
+    monkeypatch.setattr("worker.trainer.step.evaluate.CHUNK", 7)  # 30 rows: four pieces of 7 and one of 2
     pieces = training.validation.measure(training.model, training.criterion)
     assert {k: float(v) for k, v in pieces.items()} == pytest.approx({k: float(v) for k, v in whole.items()}, rel=1e-6)
 

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from service.errors import RunFailure
 from service.spec.losses import LEFT_OUT, Loss
-from worker.build import build
-from worker.evaluate import PerPosition
-from worker.gradients import cut
-from worker.loop import prepare, train
-from worker.losses import mass
+from worker.trainer.build import build
+from worker.trainer.loop import prepare, train
+from worker.trainer.step.evaluate import PerPosition
+from worker.trainer.step.gradients import cut
+from worker.trainer.step.losses import mass
 
 CPU = torch.device("cpu")
 WEIGHT = (0.5, 2.0, 1.0)
@@ -131,7 +131,7 @@ def test_a_weighted_loss_is_validated_as_a_whole_and_accumulated_alike(
 ) -> None:
     spec = experiment(loss={"kind": "cross_entropy", "weight": (1.0, 5.0, 0.2)}, steps=8, batch_size=32)
     steps = list(train(prepare(spec, 0, CPU)))
-    monkeypatch.setattr("worker.evaluate.CHUNK", 7)
+    monkeypatch.setattr("worker.trainer.step.evaluate.CHUNK", 7)
     in_pieces = list(train(prepare(spec.model_copy(update={"accumulate": 3}), 0, CPU)))
     assert [s.loss.item() for s in in_pieces] == pytest.approx([s.loss.item() for s in steps], rel=1e-5)
     validation = [float((s[-1].readings or {})["val/loss"]) for s in (steps, in_pieces)]

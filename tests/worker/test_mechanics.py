@@ -11,12 +11,12 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn, update_bn
 
 from service.spec.mechanics import Clip
-from worker import checkpoint
-from worker.averaging import Averaging, ema, mean, measure_statistics
-from worker.clipping import Clipping
-from worker.gradients import cut
-from worker.loop import Step, Training, prepare, train
-from worker.precision import Precision
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.loop import Step, Training, prepare, train
+from worker.trainer.step.averaging import Averaging, ema, mean, measure_statistics
+from worker.trainer.step.clipping import Clipping
+from worker.trainer.step.gradients import cut
+from worker.trainer.step.precision import Precision
 
 CPU = torch.device("cpu")
 SLOW = {"kind": "sgd", "lr": 1e-6}
@@ -218,7 +218,7 @@ def test_an_average_without_its_own_statistics_would_be_wrong(experiment: Any, m
         model=NOISY, average={"kind": "swa", "start": 5, "every_steps": 1}, optimizer={"kind": "sgd", "lr": 0.5}
     )
     right = read(curve(spec), "average/val/loss")
-    monkeypatch.setattr("worker.averaging.measure_statistics", lambda model, x, rows: None)
+    monkeypatch.setattr("worker.trainer.step.averaging.measure_statistics", lambda model, x, rows: None)
     assert read(curve(spec), "average/val/loss") != right
 
 

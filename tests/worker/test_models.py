@@ -9,7 +9,7 @@ from torch import nn
 
 from service.spec.models import Model
 from service.spec.models.leaf import Activation
-from worker.build import build
+from worker.trainer.build import build
 
 MLPS = [
     {"kind": "mlp", "hidden": hidden, "norm": norm, "bias": bias, "dropout": 0.1}

@@ -9,14 +9,14 @@ import torch
 
 from service.errors import RunFailure
 from service.ingest import mounted
-from service.spec import checks
+from service.spec.checks import cross_field
 from service.spec.experiment import Experiment
 from tests.ingest.mounted_files import cifar, dictionary, mnist, parquet, save_to_disk, table
-from worker.data.files import Files
-from worker.data.mapped import Mapped
-from worker.data.split import load, split
-from worker.failures import STAYS_USABLE
-from worker.loop import prepare, train
+from worker.trainer.data.files import Files
+from worker.trainer.data.mapped import Mapped
+from worker.trainer.data.split import load, split
+from worker.trainer.failures import STAYS_USABLE
+from worker.trainer.loop import prepare, train
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,7 @@ def resolved(root: Path, dataset: dict[str, Any], **changes: Any) -> Experiment:
         "steps": 20,
     }
     spec = mounted.resolve(root, Experiment.model_validate(document | changes))
-    assert checks.problems(spec) == []
+    assert cross_field.problems(spec) == []
     return spec
 
 

@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 
 from service.spec.experiment import Experiment
 from service.spec.models import Model
-from worker.build import build
-from worker.loop import Step, prepare, train
+from worker.trainer.build import build
+from worker.trainer.loop import Step, prepare, train
 
 # kind and fields, a point, the value there, the gradient there: worked out by hand
 KNOWN: list[tuple[dict[str, Any], tuple[float, ...], float, tuple[float, ...]]] = [

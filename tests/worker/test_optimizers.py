@@ -10,10 +10,10 @@ from torch import nn
 
 from service.errors import RunFailure
 from service.spec import optimizers
-from worker.build import build, optimizer_policies
-from worker.device import optimizer_policy
-from worker.loop import prepare, train
-from worker.optim.bounded import bounds
+from worker.trainer.build import build, optimizer_policies
+from worker.trainer.device import optimizer_policy
+from worker.trainer.loop import prepare, train
+from worker.trainer.optim.bounded import bounds
 
 CPU = torch.device("cpu")
 MEMBERS = get_args(get_args(optimizers.Optimizer)[0])

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.memory import available_bytes, oom_kills
-from worker.output import KEPT, LOGGED, Output, escaped
-from worker.pulse import place, start
+from worker.supervisor.memory import available_bytes, oom_kills
+from worker.supervisor.output import KEPT, LOGGED, Output, escaped
+from worker.trainer.liveness import place, start
 
 
 def written(*pieces: bytes) -> Output:

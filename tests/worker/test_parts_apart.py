@@ -9,12 +9,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from service.spec.losses import Loss
-from worker.build import build
-from worker.data.batches import Batches
-from worker.evaluate import PerPosition, Validation
-from worker.gradients import Gradients
-from worker.loop import prepare, train
-from worker.precision import Precision
+from worker.trainer.build import build
+from worker.trainer.data.batches import Batches
+from worker.trainer.loop import prepare, train
+from worker.trainer.step.evaluate import PerPosition, Validation
+from worker.trainer.step.gradients import Gradients
+from worker.trainer.step.precision import Precision
 
 CPU = torch.device("cpu")
 SPLIT = {"kind": "iris", "validation": 0.2, "test": 0.2}
@@ -92,7 +92,7 @@ def test_a_chunk_of_the_validation_part_whose_answers_are_all_ignored_adds_nothi
     tokens[:2] = 0
     rows = torch.randn(6, 5, 7)
     model = nn.Linear(7, 4)
-    monkeypatch.setattr("worker.evaluate.CHUNK", 10)
+    monkeypatch.setattr("worker.trainer.step.evaluate.CHUNK", 10)
     criterion = PerPosition(nn.CrossEntropyLoss(ignore_index=0))
     measured = Validation(rows, tokens, "language").measure(model, criterion)
     assert float(measured["val/loss"]) == pytest.approx(

@@ -11,8 +11,8 @@ import torch
 
 from service.errors import RunFailure
 from service.export.reproduction import script
-from worker import postmortem
-from worker.session import conduct
+from worker.trainer import postmortem
+from worker.trainer.session import conduct
 
 from .test_probing import Listening
 

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from service.spec import checks, posted
-from service.spec.preset_loader import presets
-from worker.loop import Training, prepare, train
+from service.spec.checks import cross_field
+from service.spec.parse import posted
+from service.spec.parse.preset_loader import presets
+from worker.trainer.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
 
@@ -33,8 +34,8 @@ class Run:
 @pytest.mark.parametrize("name", presets())
 def test_a_preset_is_an_experiment_without_contradictions_and_goes_by_its_file(name: str) -> None:
     spec = presets()[name]
-    assert checks.problems(spec) == []
-    assert checks.warnings(spec) == []
+    assert cross_field.problems(spec) == []
+    assert cross_field.warnings(spec) == []
     assert spec.name == name
     assert "preset" in spec.tags
     assert spec.notes.endswith(".")

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from service.errors import RunFailure
-from worker import checkpoint
-from worker.loop import Training, prepare, train
-from worker.session import conduct
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.loop import Training, prepare, train
+from worker.trainer.session import conduct
 
 CPU = torch.device("cpu")
 AT = 7
@@ -86,10 +86,10 @@ def _instruments(monkeypatch: pytest.MonkeyPatch) -> None:
     found |= {"noise_scale": ("NoiseScale", Failing), "spectrum": ("Spectrum", Broken)}
     found |= {"trajectory": ("Trajectory", Comparing)}
     for kind, (name, stand_in) in found.items():
-        module = ModuleType(f"worker.probes.{kind}")
+        module = ModuleType(f"worker.trainer.probes.{kind}")
         setattr(module, name, stand_in)
-        monkeypatch.setitem(sys.modules, f"worker.probes.{kind}", module)
-    from worker.build import resolve
+        monkeypatch.setitem(sys.modules, f"worker.trainer.probes.{kind}", module)
+    from worker.trainer.build import resolve
 
     resolve.cache_clear()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings
-from worker.process import TrainerProcess
-from worker.trainers import Trainers
+from worker.supervisor.trainer_pool import Trainers
+from worker.supervisor.trainer_process import TrainerProcess
 
 
 def started(program: str) -> TrainerProcess:

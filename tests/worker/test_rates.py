@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from service.spec.checks import problems, warnings
+from service.spec.checks.cross_field import problems, warnings
 from service.spec.experiment import Experiment
-from worker.loop import Training, prepare, train
+from worker.trainer.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
 PLATEAU: dict[str, Any] = {"kind": "plateau", "patience": 1, "threshold": 0.3, "factor": 0.5, "cooldown": 1}

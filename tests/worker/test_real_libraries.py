@@ -1,7 +1,7 @@
 """Models of the real torchvision and timm: built by name, equal to theirs, trained.
 
 The general index has torchvision built for CUDA alone, whose compiled part cannot be loaded beside a torch without it:
-the import goes through worker.libraries, which declares the operators that are missed.
+the import goes through worker.trainer.libraries, which declares the operators that are missed.
 """
 
 from typing import Any
@@ -12,9 +12,9 @@ from pydantic import TypeAdapter
 
 from service.errors import RunFailure
 from service.spec.models import Model
-from worker.build import build
-from worker.libraries import library
-from worker.loop import prepare, train
+from worker.trainer.build import build
+from worker.trainer.libraries import library
+from worker.trainer.loop import prepare, train
 
 CPU = torch.device("cpu")
 

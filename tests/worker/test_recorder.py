@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from service.errors import RunFailure
-from worker.loop import Step
-from worker.recorder import DeviceRecorder, HostRecorder, Points, Recorder, make_recorder
+from worker.trainer.loop import Step
+from worker.trainer.recorder import DeviceRecorder, HostRecorder, Points, Recorder, make_recorder
 
 CPU = torch.device("cpu")
 

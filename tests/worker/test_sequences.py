@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from service.spec.models import Model
-from worker.build import build
-from worker.models.attention import twice_differentiable
+from worker.trainer.build import build
+from worker.trainer.models.attention import twice_differentiable
 
 LANGUAGE: dict[str, Any] = {"vocabulary": 11, "outputs_at": "every"}
 SMALL: dict[str, Any] = {"kind": "transformer", "width": 8, "heads": 2, "layers": 2}

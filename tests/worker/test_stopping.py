@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from service.spec.mechanics import Patience, Stop, Target, tolerated
-from worker.loop import prepare, train
-from worker.stopping import Stopping, described
+from worker.trainer.loop import prepare, train
+from worker.trainer.step.stopping import Stopping, described
 
 CPU = torch.device("cpu")
 

@@ -15,15 +15,17 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Engine, text
 
-from service.db import experiments, metrics, offspring, readings, runs
-from service.db.projects import Principal, find_principal, new_key
+from service.db.access.projects import Principal, find_principal, new_key
+from service.db.experiments import experiments
+from service.db.metrics import metrics
+from service.db.runs import derived, probe_results, runs
 from service.db.session import make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
 from service.nonfinite import dumps
 from service.settings import Settings
 from service.spec.experiment import Experiment
-from worker import watch
-from worker.supervisor import Supervisor
+from worker.supervisor import deadlines
+from worker.supervisor.slot import Supervisor
 
 STOPPED = ("succeeded", "failed", "cancelled", "paused")
 Row = dict[str, Any]
@@ -71,7 +73,7 @@ class Desk:
 
     def probe(self, run_id: str, *probes: Row) -> str:
         with transaction(self.engine) as connection:
-            return offspring.probe(connection, self.principal, run_id, {"probes": list(probes)}, None)[0]
+            return derived.probe(connection, self.principal, run_id, {"probes": list(probes)}, None)[0]
 
     def readings(self, run_id: str) -> list[Row]:
         kinds = ["gradient_check", "autopsy"]
@@ -137,7 +139,7 @@ def start(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(troubled))
-        patch.setattr(watch, "CANCEL_S", 2.0)
+        patch.setattr(deadlines, "CANCEL_S", 2.0)
         yield started
         for slot, thread in threads:
             slot.drain()
@@ -240,7 +242,7 @@ def test_a_probe_job_whose_trainer_dies_looks_again_and_is_read_once(slot: Super
     assert (ended["state"], ended["attempt"], ended["step"]) == ("succeeded", 2, 3)
     assert desk.attempts(job)[0]["ending"] == "trainer_died"
     with transaction(desk.engine) as connection:
-        found = readings.of_run(connection, desk.principal, run, None, 0, 100)
+        found = probe_results.of_run(connection, desk.principal, run, None, 0, 100)
     assert [(each.kind, each.attempt) for each in found if each.run_id == job] == [
         ("gradient_check", 2),
         ("spectral_density", 2),

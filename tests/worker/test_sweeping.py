@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from service.db import endings, erasing, experiments, leases
-from service.db.leases import Claim, SavedCheckpoint
-from service.db.projects import Principal
+from service.db.access.projects import Principal
+from service.db.experiments import deletion, experiments
+from service.db.runs import endings, leases
+from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import make_engine, transaction
 from service.lifecycle import State
 from service.settings import Settings
-from service.spec.preset_loader import presets
+from service.spec.parse.preset_loader import presets
 from service.storage.files import STATE, TENSORS, sha256_of_folder
 from service.storage.places import store_of
 from service.storage.store import Store
-from worker.sweeping import Sweeper, sweep_at_start
+from worker.supervisor.cleanup import Sweeper, sweep_at_start
 
 Trained = Callable[[Store], tuple[str, Claim]]
 
@@ -72,7 +73,7 @@ def test_the_checkpoints_of_a_deleted_experiment_go_and_no_others(
         sweeper.look()
         assert len(list(store.keys())) == 2
         with transaction(engine) as connection:
-            erasing.erase(connection, principal, gone)
+            deletion.erase(connection, principal, gone)
         sweeper.look()
         assert len(list(store.keys(mine.run_id))) == 1  # it has just looked
         if when == "at a start":

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from service.spec.experiment import Checkpointing, Experiment
-from worker.channel import PARENT_GONE
-from worker.loop import prepare, train
 from worker.pipe import read_frame, write_frame
+from worker.trainer.channel import PARENT_GONE
+from worker.trainer.loop import prepare, train
 
 COMMAND = [sys.executable, "-m", "worker.trainer", "--device", "cpu", "--threads", "1"]
 Frame = dict[str, Any]
@@ -459,7 +459,7 @@ def _alive(pid: int) -> bool:
 
 def test_a_stray_print_does_not_reach_the_pipe() -> None:
     script = (
-        "import os, sys; from worker.channel import take_over; i, o = take_over();"
+        "import os, sys; from worker.trainer.channel import take_over; i, o = take_over();"
         "print('stray', flush=True); os.write(o, b'frame'); sys.exit(len(sys.stdin.read()))"
     )
     done = subprocess.run([sys.executable, "-c", script], input=b"order", capture_output=True, check=True)

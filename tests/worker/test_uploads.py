@@ -19,14 +19,14 @@ from service.ingest.storage import Incoming
 from service.lifecycle import PERMANENT
 from service.spec.datasets import Text, Upload
 from service.spec.experiment import Experiment
-from worker import checkpoint
-from worker.data.files import Files
-from worker.data.mapped import Mapped
-from worker.data.scale import fit
-from worker.data.split import Rows, load, split
-from worker.failures import STAYS_USABLE
-from worker.loop import prepare, train
-from worker.session import conduct
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.data.files import Files
+from worker.trainer.data.mapped import Mapped
+from worker.trainer.data.scale import fit
+from worker.trainer.data.split import Rows, load, split
+from worker.trainer.failures import STAYS_USABLE
+from worker.trainer.loop import prepare, train
+from worker.trainer.session import conduct
 
 ID = "dat_" + "0" * 26
 CPU = torch.device("cpu")
@@ -184,7 +184,7 @@ def test_an_array_of_images_keeps_its_shape(keep: Keep, files: Files, tmp_path: 
 def test_rows_on_disk_train_to_the_same_bits_as_rows_in_memory(
     write: Any, scaling: str, keep: Keep, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.data.scale.BLOCK", 37)  # several blocks, for both
+    monkeypatch.setattr("worker.trainer.data.scale.BLOCK", 37)  # several blocks, for both
     dataset = keep(write(*numbers()), VALUES | {"scaling": scaling, "test": 0.1})
     model = {"kind": "mlp", "hidden": (8,), "dropout": 0.2, "norm": "batch"}
     spec = Experiment.model_validate(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from worker.usage import Usage, cpu_s, resident_bytes
+from worker.supervisor.usage import Usage, cpu_s, resident_bytes
 
 
 def points(first: int, n: int) -> list[dict[str, Any]]:

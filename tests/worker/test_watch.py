@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.settings import Settings
-from worker.watch import BLIND_S, CANCEL_S, Watch
+from worker.supervisor.deadlines import BLIND_S, CANCEL_S, Watch
 
 
 def watching(budget_s: float | None = None, **more: Any) -> Watch:

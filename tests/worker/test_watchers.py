@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from service.spec.experiment import Experiment
-from worker.loop import Training, prepare, train
-from worker.probes.activations import Activations, Sums, places_of
-from worker.probes.cosines import cosine
-from worker.probes.layers import chosen
-from worker.probes.start import features, trivial
-from worker.probes.updates import ratio
+from worker.trainer.loop import Training, prepare, train
+from worker.trainer.probes.watchers.activations import Activations, Sums, places_of
+from worker.trainer.probes.watchers.cosines import cosine
+from worker.trainer.probes.watchers.layers import chosen
+from worker.trainer.probes.watchers.start import features, trivial
+from worker.trainer.probes.watchers.updates import ratio
 
 Array = npt.NDArray[np.float64]
 CPU, STEPS = torch.device("cpu"), 12

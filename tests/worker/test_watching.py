@@ -11,10 +11,10 @@ from service.spec.experiment import Experiment
 from service.spec.probes import DEFAULT
 from service.spec.probes.watchers import NormModes
 from tests.worker.resume_matrix import Case, cases
-from worker import checkpoint
-from worker.data.files import Files
-from worker.loop import Training, prepare, train
-from worker.probes.watching import Probes, Watcher
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.data.files import Files
+from worker.trainer.loop import Training, prepare, train
+from worker.trainer.probes.watchers.watching import Probes, Watcher
 
 CPU = torch.device("cpu")
 WATCHED = tuple(probe.model_copy(update={"every_steps": 1}) for probe in (*DEFAULT, NormModes()))

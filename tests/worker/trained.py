@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from service.analysis.diagnosis.facts import Facts, Reading, Series
-from service.analysis.diagnosis.plan import Plan
-from service.spec import posted
+from service.analysis.recorded import Reading, Series
+from service.diagnosis.facts import Facts
+from service.diagnosis.plan import Plan
 from service.spec.experiment import Experiment
-from worker.loop import prepare, train
+from service.spec.parse import posted
+from worker.trainer.loop import prepare, train
 
 BASE: dict[str, Any] = {
     "dataset": {"kind": "digits"},

@@ -10,8 +10,8 @@ from service.client.commands.context import Commands, Context, command
 from service.client.errors import Refused, Unusable
 from service.client.table import Cell, Row
 from service.client.views import Run, Verification
-from service.spec.symptom_score import Result, Verified, confusion, summary
-from service.spec.symptoms import Symptom, possible, symptoms, unknown
+from service.symptoms.library import Symptom, possible, symptoms, unknown
+from service.symptoms.score import Result, Verified, confusion, summary
 
 LOOK_S = 1.0
 PATIENCE_S = 600.0  # without any run making progress

@@ -8,7 +8,7 @@ from service.spec.datasets.base import Facts, Regression_, Table_
 class Digits(Table_):
     """1,797 images of handwritten digits, 8 x 8, grey values 0 to 16."""
 
-    target = "worker.data.bundled:digits"
+    target = "worker.trainer.data.bundled:digits"
     known = Facts(1797, (1, 8, 8), "classification", 10, "grey value")
     source = "UCI Optical Recognition of Handwritten Digits, as bundled with scikit-learn"
 
@@ -18,7 +18,7 @@ class Digits(Table_):
 class BreastCancer(Table_):
     """569 tumours, 30 measurements each, malignant or benign."""
 
-    target = "worker.data.bundled:breast_cancer"
+    target = "worker.trainer.data.bundled:breast_cancer"
     known = Facts(569, (30,), "classification", 2)
     source = "UCI Breast Cancer Wisconsin (Diagnostic), as bundled with scikit-learn"
 
@@ -28,7 +28,7 @@ class BreastCancer(Table_):
 class Wine(Table_):
     """178 wines of three cultivars, 13 measurements each, on very different scales."""
 
-    target = "worker.data.bundled:wine"
+    target = "worker.trainer.data.bundled:wine"
     known = Facts(178, (13,), "classification", 3)
     source = "UCI Wine, as bundled with scikit-learn"
 
@@ -38,7 +38,7 @@ class Wine(Table_):
 class Iris(Table_):
     """150 irises of three species, four measurements each (cm)."""
 
-    target = "worker.data.bundled:iris"
+    target = "worker.trainer.data.bundled:iris"
     known = Facts(150, (4,), "classification", 3, "cm")
     source = "Fisher 1936, as bundled with scikit-learn"
 
@@ -48,7 +48,7 @@ class Iris(Table_):
 class Diabetes(Regression_):
     """442 patients, ten measurements each; the target is the disease's progression after a year."""
 
-    target = "worker.data.bundled:diabetes"
+    target = "worker.trainer.data.bundled:diabetes"
     known = Facts(442, (10,), "regression")
     source = "Efron et al. 2004, as bundled with scikit-learn (unscaled)"
 
@@ -58,7 +58,7 @@ class Diabetes(Regression_):
 class Linnerud(Regression_):
     """20 men of a fitness club: chin-ups, sit-ups and jumps; one of three measures of the body is to be predicted."""
 
-    target = "worker.data.bundled:linnerud"
+    target = "worker.trainer.data.bundled:linnerud"
     known = Facts(20, (3,), "regression")
     source = "Tenenhaus 1998, as bundled with scikit-learn"
 

@@ -38,7 +38,7 @@ class Curve_(Regression_):
 class Absolute(Curve_):
     """A kink, which two rectified units draw exactly."""
 
-    target = "worker.data.drawn:absolute"
+    target = "worker.trainer.data.drawn:absolute"
     formula = "|x| + noise"
 
     kind: Literal["absolute"] = "absolute"
@@ -47,7 +47,7 @@ class Absolute(Curve_):
 class StepFunction(Curve_):
     """A jump at 0, which no continuous model draws exactly."""
 
-    target = "worker.data.drawn:step"
+    target = "worker.trainer.data.drawn:step"
     formula = "1 where x > 0, else 0, + noise"
 
     kind: Literal["step"] = "step"
@@ -56,7 +56,7 @@ class StepFunction(Curve_):
 class Sine(Curve_):
     """A sine wave."""
 
-    target = "worker.data.drawn:sine"
+    target = "worker.trainer.data.drawn:sine"
     formula = "sin(pi frequency x) + noise"
 
     kind: Literal["sine"] = "sine"
@@ -66,7 +66,7 @@ class Sine(Curve_):
 class Sinusoids(Curve_):
     """A sum of sine waves with phases of their own: low frequencies are learned first."""
 
-    target = "worker.data.drawn:sinusoids"
+    target = "worker.trainer.data.drawn:sinusoids"
     formula = "sum over k of amplitude_k sin(pi frequency_k x + phase_k) + noise"
     paper = "Rahaman et al. 2019, On the spectral bias of neural networks, arXiv:1806.08734"
 
@@ -85,7 +85,7 @@ class Sinusoids(Curve_):
 class Xor(Table_):
     """A square in four quarters, opposite ones of one class: no line divides them (Minsky, Papert 1969)."""
 
-    target = "worker.data.drawn:xor"
+    target = "worker.trainer.data.drawn:xor"
     formula = "class 1 where x0 > 0 differs from x1 > 0; then noise on x0 and x1"
 
     kind: Literal["xor"] = "xor"
@@ -102,7 +102,7 @@ class Xor(Table_):
 class Spirals(Table_):
     """Arms that wind around each other, one a class."""
 
-    target = "worker.data.drawn:spirals"
+    target = "worker.trainer.data.drawn:spirals"
     formula = "radius r in 0 to 1, angle 2 pi (turns r + arm / arms); then noise on both coordinates"
     paper = "Lang, Witbrock 1988, Learning to tell two spirals apart"
 
@@ -128,7 +128,7 @@ class Spirals(Table_):
 class Teacher(Regression_):
     """Standard normal rows, and what a random network with one hidden layer says of them: a student can be perfect."""
 
-    target = "worker.data.drawn:teacher"
+    target = "worker.trainer.data.drawn:teacher"
     formula = "v . activation(W x) / sqrt(hidden) + noise, with W of variance 1 / features and v of variance 1"
     paper = "Saad, Solla 1995, On-line learning in soft committee machines, Physical Review E 52"
 
@@ -158,7 +158,7 @@ class NoisyQuadratic(Regression_):
     Batches see it through noise, as the noisy quadratic model does. Features stay unscaled: scaling would change H.
     """
 
-    target = "worker.data.drawn:noisy_quadratic"
+    target = "worker.trainer.data.drawn:noisy_quadratic"
     formula = "x normal with covariance H, whose eigenvalues go from 1 down to 1 / condition evenly in the logarithm"
     paper = "Zhang et al. 2019, Which algorithmic choices matter at which batch sizes?, arXiv:1907.04164"
 
@@ -190,7 +190,7 @@ class Mnist1d(Table_):
     With `validation` 0.2 there are 4,000 rows to train on and 1,000 to validate, as in the paper.
     """
 
-    target = "worker.data.mnist1d:mnist1d"
+    target = "worker.trainer.data.mnist1d:mnist1d"
     paper = "Greydanus, Kobak 2024, Scaling down deep learning with MNIST-1D, arXiv:2011.14439"
 
     kind: Literal["mnist1d"] = "mnist1d"

@@ -58,7 +58,7 @@ class TorchvisionSet(Table_, Mounted_):
     CIFAR's binary version, because its Python version is a pickle, which is never read.
     """
 
-    target = "worker.data.mounted:images"
+    target = "worker.trainer.data.mounted:images"
 
     kind: Literal["torchvision"] = "torchvision"
     name: Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100"]
@@ -77,7 +77,7 @@ class HuggingFace(Regression_, Mounted_):
     Columns of numbers, or one array of a fixed shape, channels first; classes by their ClassLabel, or as they stand.
     """
 
-    target = "worker.data.mounted:table"
+    target = "worker.trainer.data.mounted:table"
 
     kind: Literal["huggingface"] = "huggingface"
     path: FolderPath = Field(description="of the folder, below the mounted one")

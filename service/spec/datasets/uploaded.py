@@ -20,7 +20,7 @@ from service.spec.datasets.columns import (
 )
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.report import MAX_CLASSES, Column, Format, Reading, Report
-from service.spec.pointing import closest
+from service.spec.validation_errors import closest
 
 UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -73,7 +73,7 @@ class Stored_(Dataset_):
 class Upload(Regression_, Stored_):
     """A table that was uploaded to POST /v1/datasets: CSV, JSON, Parquet, or the arrays of an NPZ file."""
 
-    target = "worker.data.uploads:table"
+    target = "worker.trainer.data.uploads:table"
 
     kind: Literal["upload"] = "upload"
     predict: ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=2, max_length=MAX_CLASSES)] = Field(
@@ -247,7 +247,7 @@ class Text(Stored_):
     A row is `context` characters; rows do not overlap. The first rows train, then come validation and test.
     """
 
-    target = "worker.data.uploads:text"
+    target = "worker.trainer.data.uploads:text"
 
     kind: Literal["text"] = "text"
     context: Annotated[int, Field(ge=1, le=8192, description="characters in a row")] = 64

@@ -131,7 +131,7 @@ def norm_class(norm: str, rank: int) -> str:
 class CNN(CNN_):
     """Convolutions with normalisation, activation and 2 x 2 max pooling, then fully connected layers."""
 
-    target = "worker.models.cnn:CNN"
+    target = "worker.trainer.models.cnn:CNN"
     ranks = (3,)
 
     kind: Literal["cnn"] = "cnn"
@@ -140,7 +140,7 @@ class CNN(CNN_):
 class CNN1d(CNN_):
     """Convolutions along a sequence (C, L), or (L,) as one channel, with pooling; then fully connected layers."""
 
-    target = "worker.models.cnn:CNN1d"
+    target = "worker.trainer.models.cnn:CNN1d"
     ranks = (1, 2)
 
     kind: Literal["cnn1d"] = "cnn1d"

@@ -16,7 +16,7 @@ NORMS = {"batch": "BatchNorm1d", "layer": "LayerNorm", "rms": "RMSNorm"}
 class Linear(Model_):
     """One affine map: linear regression, or softmax regression under cross-entropy."""
 
-    target = "worker.models.mlp:linear"
+    target = "worker.trainer.models.mlp:linear"
     ranks = (1, 2, 3)
     formula = "W x + b"
 
@@ -31,7 +31,7 @@ class Linear(Model_):
 class MLP(Model_):
     """Fully connected layers: affine, normalisation, activation, dropout; then an affine output."""
 
-    target = "worker.models.mlp:MLP"
+    target = "worker.trainer.models.mlp:MLP"
     ranks = (1, 2, 3)
 
     kind: Literal["mlp"] = "mlp"

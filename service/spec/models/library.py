@@ -23,7 +23,7 @@ class Library_(Model_):
 class Torchvision(Library_):
     """A classification model of torchvision, with random weights and as many outputs as the dataset has classes."""
 
-    target = "worker.models.library:torchvision_model"
+    target = "worker.trainer.models.library:torchvision_model"
     needs = ("torchvision",)
 
     kind: Literal["torchvision"] = "torchvision"
@@ -33,7 +33,7 @@ class Torchvision(Library_):
 class Timm(Library_):
     """An image model of timm, with random weights, as many outputs as classes, and as many channels as the images."""
 
-    target = "worker.models.library:timm_model"
+    target = "worker.trainer.models.library:timm_model"
     needs = ("timm",)
 
     kind: Literal["timm"] = "timm"

@@ -49,7 +49,7 @@ class Objective_(Model_):
 class Quadratic(Objective_):
     """A quadratic form with given eigenvalues along the axes: a bowl, a valley, or a saddle where signs differ."""
 
-    target = "worker.models.objectives:Quadratic"
+    target = "worker.trainer.models.objectives:Quadratic"
     formula = "1/2 sum_i eigenvalues_i x_i^2"
 
     kind: Literal["quadratic"] = "quadratic"
@@ -76,7 +76,7 @@ class Quadratic(Objective_):
 class Rosenbrock(Objective_):
     """A curved valley with a flat floor; minimum 0 where every coordinate is 1."""
 
-    target = "worker.models.objectives:Rosenbrock"
+    target = "worker.trainer.models.objectives:Rosenbrock"
     formula = "sum_i b (x_{i+1} - x_i^2)^2 + (1 - x_i)^2"
     paper = "Rosenbrock 1960, The Computer Journal 3"
 
@@ -88,7 +88,7 @@ class Rosenbrock(Objective_):
 class Beale(Objective_):
     """A flat plateau with steep walls; minimum 0 at (3, 1/2)."""
 
-    target = "worker.models.objectives:Beale"
+    target = "worker.trainer.models.objectives:Beale"
     formula = "(1.5 - x + xy)^2 + (2.25 - x + xy^2)^2 + (2.625 - x + xy^3)^2"
     paper = "Beale 1958, On an iterative method for finding a local minimum of a function of more than one variable"
 
@@ -99,7 +99,7 @@ class Beale(Objective_):
 class DoubleWell(Objective_):
     """Two minima a coordinate, at -1 and 1 where tilt is 0, and a maximum between them at 0."""
 
-    target = "worker.models.objectives:DoubleWell"
+    target = "worker.trainer.models.objectives:DoubleWell"
     formula = "sum_i barrier (x_i^2 - 1)^2 + tilt x_i"
 
     kind: Literal["double_well"] = "double_well"
@@ -111,7 +111,7 @@ class DoubleWell(Objective_):
 class MonkeySaddle(Objective_):
     """A critical point at 0 whose Hessian is zero and which is still no minimum; unbounded below."""
 
-    target = "worker.models.objectives:MonkeySaddle"
+    target = "worker.trainer.models.objectives:MonkeySaddle"
     formula = "x^3 - 3 x y^2"
 
     kind: Literal["monkey_saddle"] = "monkey_saddle"
@@ -121,7 +121,7 @@ class MonkeySaddle(Objective_):
 class ToyLinearNet(Objective_):
     """A linear network of scalars on one row with input 1: a saddle at 0, minima where the product is the goal."""
 
-    target = "worker.models.objectives:ToyLinearNet"
+    target = "worker.trainer.models.objectives:ToyLinearNet"
     formula = "(goal - x_1 x_2 ... x_n)^2"
 
     kind: Literal["toy_linear_net"] = "toy_linear_net"
@@ -132,7 +132,7 @@ class ToyLinearNet(Objective_):
 class Rastrigin(Objective_):
     """A bowl under a regular pattern of local minima; minimum 0 at 0."""
 
-    target = "worker.models.objectives:Rastrigin"
+    target = "worker.trainer.models.objectives:Rastrigin"
     formula = "sum_i amplitude (1 - cos 2 pi x_i) + x_i^2"
     paper = "Rastrigin 1974, Systems of extremal control"
 

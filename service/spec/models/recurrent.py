@@ -60,7 +60,7 @@ class Recurrent_(SequenceModel_):
 class RNN(Recurrent_):
     """Elman's network."""
 
-    target = "worker.models.recurrent:RNN"
+    target = "worker.trainer.models.recurrent:RNN"
     formula = "h_t = u(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)"
     paper = "Elman 1990, Finding structure in time"
     cell, gates, kept = "RNN", 1, 2
@@ -72,7 +72,7 @@ class RNN(Recurrent_):
 class GRU(Recurrent_):
     """Gated recurrent units: an update and a reset gate."""
 
-    target = "worker.models.recurrent:GRU"
+    target = "worker.trainer.models.recurrent:GRU"
     paper = "Cho et al. 2014, arXiv:1406.1078"
     left_out = ONE_FUNCTION
     cell, gates, kept = "GRU", 3, 4
@@ -83,7 +83,7 @@ class GRU(Recurrent_):
 class LSTM(Recurrent_):
     """Long short-term memory: input, forget and output gates around a cell state."""
 
-    target = "worker.models.recurrent:LSTM"
+    target = "worker.trainer.models.recurrent:LSTM"
     paper = "Hochreiter & Schmidhuber 1997, Neural Computation 9"
     left_out = ONE_FUNCTION
     cell, gates, kept = "LSTM", 4, 12  # 8 with torch's own kernels, 18 with oneDNN's on a CPU

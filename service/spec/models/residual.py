@@ -18,7 +18,7 @@ Size = tuple[int, ...]
 class ResNet(Model_):
     """A 3 x 3 stem and stages of residual blocks; each further stage halves the image and doubles the width."""
 
-    target = "worker.models.resnet:ResNet"
+    target = "worker.trainer.models.resnet:ResNet"
     ranks = (3,)
     formula = "x <- act(norm(conv(act(norm(conv(x))))) + shortcut(x))"
     paper = "He et al. 2016, arXiv:1512.03385, section 4.2; shortcuts of changed size are 1 x 1 convolutions (option B)"

@@ -17,7 +17,7 @@ from service.spec.models.leaf import Leaf, together
 class Sequential(Model_):
     """One layer after the other; sizes that go in are inferred, and the last layer gives the outputs."""
 
-    target = "worker.models.sequential:sequential"
+    target = "worker.trainer.models.sequential:sequential"
     ranks = (1, 2, 3)
 
     kind: Literal["sequential"] = "sequential"

@@ -12,7 +12,7 @@ from service.spec.models.leaf import ACTIVATIONS, Leaf, affine
 class SumOfUnits(Model_):
     """A constant and a weighted sum of sigmoids, hard sigmoids or ReLUs of affine functions: a piecewise curve."""
 
-    target = "worker.models.sums:SumOfUnits"
+    target = "worker.trainer.models.sums:SumOfUnits"
     ranks = (1, 2, 3)
     formula = "y = b + sum_i c_i u(b_i + sum_j w_ij x_j)"
 

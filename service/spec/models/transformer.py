@@ -15,7 +15,7 @@ from service.spec.models.sequences import SequenceModel_, steps_of
 class Transformer(SequenceModel_):
     """Learned positions, then blocks of attention and an MLP, each after a normalisation and beside a residual."""
 
-    target = "worker.models.transformer:Transformer"
+    target = "worker.trainer.models.transformer:Transformer"
     formula = "x <- x + attention(norm(x));  x <- x + mlp(norm(x))"
     paper = "Vaswani et al. 2017, arXiv:1706.03762; normalisation first: Xiong et al. 2020, arXiv:2002.04745"
     ahead = ("causal", False)

@@ -92,7 +92,7 @@ class Adafactor(Optimizer_):
 class LectureAdagrad(Optimizer_):
     """Adagrad as lectures draw it: the root of the mean, not of the sum; a constant gradient gives constant steps."""
 
-    target = "worker.optim.lecture:LectureAdagrad"
+    target = "worker.trainer.optim.lecture:LectureAdagrad"
     left_out = {}
     keeps = 1
     formula = "sigma_t = sqrt(mean of g_0^2 ... g_t^2);  p -= lr * g / sigma_t;  no step where every g was 0"
@@ -105,7 +105,7 @@ class LectureAdagrad(Optimizer_):
 class LectureRMSprop(Optimizer_):
     """RMSprop as lectures draw it: the first root mean square is the first gradient's size, and the first step lr."""
 
-    target = "worker.optim.lecture:LectureRMSprop"
+    target = "worker.trainer.optim.lecture:LectureRMSprop"
     left_out = {}
     keeps = 1
     formula = "sigma_0 = |g_0|;  sigma_t = sqrt(alpha*sigma^2 + (1-alpha)*g^2);  p -= lr * g / sigma_t"
@@ -122,7 +122,7 @@ class AdaBound(Optimizer_):
     Both bounds follow the schedule: `final_lr` is scaled by the rate of the moment over lr.
     """
 
-    target = "worker.optim.bounded:AdaBound"
+    target = "worker.trainer.optim.bounded:AdaBound"
     left_out = {}
     formula = (
         "p -= clip(lr_t/sqrt(v), f*(1 - 1/(gamma*t+1)), f*(1 + 1/(gamma*t))) * m,"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from service.spec.experiment import Experiment
-from worker.loop import Training, prepare, train
+from worker.trainer.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
 FIELDS: dict[str, Any] = {"rows": 2048, "batch_norm": "train"}

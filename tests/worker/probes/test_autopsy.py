@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worker.loop import train
-from worker.probes.autopsy import Autopsy, autopsy, grew
+from worker.trainer.loop import train
+from worker.trainer.probes.autopsy import Autopsy, autopsy, grew
 
 
 def test_a_row_that_holds_no_number_is_named(trained: Any) -> None:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from worker.loop import train
-from worker.probes.critical_point import CriticalPoint, judge
-from worker.probes.lanczos import Extremes
-from worker.probes.twin import Twin
+from worker.trainer.loop import train
+from worker.trainer.probes.critical_point import CriticalPoint, judge
+from worker.trainer.probes.lanczos import Extremes
+from worker.trainer.probes.model_copy import Twin
 
 V = torch.zeros(1)
 

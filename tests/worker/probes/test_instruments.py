@@ -10,19 +10,19 @@ import torch
 from torch import nn
 
 from service.nonfinite import dumps
-from worker.probes.critical_sharpness import CriticalSharpness, critical
-from worker.probes.directions import filter_normalised
-from worker.probes.gradient_check import GradientCheck
-from worker.probes.line import Line
-from worker.probes.noise_scale import NoiseScale, measure
-from worker.probes.overfit_batch import OverfitBatch, least_loss
-from worker.probes.plane import Plane
-from worker.probes.range_test import RangeTest, smoothed, suggestions
-from worker.probes.slice import Slice
-from worker.probes.spectral_density import SpectralDensity, quadrature
-from worker.probes.spectrum import Spectrum
-from worker.probes.trajectory import Kept, Trajectory
-from worker.probes.twin import Twin
+from worker.trainer.probes.critical_sharpness import CriticalSharpness, critical
+from worker.trainer.probes.directions import filter_normalised
+from worker.trainer.probes.gradient_check import GradientCheck
+from worker.trainer.probes.line import Line
+from worker.trainer.probes.model_copy import Twin
+from worker.trainer.probes.noise_scale import NoiseScale, measure
+from worker.trainer.probes.overfit_batch import OverfitBatch, least_loss
+from worker.trainer.probes.plane import Plane
+from worker.trainer.probes.range_test import RangeTest, smoothed, suggestions
+from worker.trainer.probes.slice import Slice
+from worker.trainer.probes.spectral_density import SpectralDensity, quadrature
+from worker.trainer.probes.spectrum import Spectrum
+from worker.trainer.probes.trajectory import Kept, Trajectory
 
 TINY = {"kind": "mlp", "hidden": (5,)}
 
@@ -257,16 +257,16 @@ def test_a_right_gradient_passes_and_a_wrong_backward_is_found_in_the_layers_bef
     assert right is not None
     assert right["passed"] is True
     assert right["largest"] < 1e-6
-    from worker.probes import twin
+    from worker.trainer.probes import model_copy
 
-    rebuilt = twin.rebuilt
+    rebuilt = model_copy.rebuilt
 
     def broken(subject: Any) -> nn.Module:
         model = rebuilt(subject)
         model.layers[1] = nn.Sequential(nn.Tanh(), WrongLayer())
         return model
 
-    monkeypatch.setattr(twin, "rebuilt", broken)
+    monkeypatch.setattr(model_copy, "rebuilt", broken)
     wrong = tool.look(training).data
     assert wrong is not None
     assert wrong["passed"] is False

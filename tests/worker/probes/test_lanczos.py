@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from worker.probes.lanczos import extremes, lanczos, random_start
+from worker.trainer.probes.lanczos import extremes, lanczos, random_start
 
 D = torch.float64
 

@@ -8,9 +8,9 @@ import torch
 
 from service.nonfinite import dumps
 from service.spec.probes import Looker_, Probe
-from worker.build import resolve
-from worker.loop import train
-from worker.probes.look import Look
+from worker.trainer.build import resolve
+from worker.trainer.loop import train
+from worker.trainer.probes.look import Look
 
 LOOKERS: list[type[Looker_]] = [m for m in get_args(get_args(Probe)[0]) if issubclass(m, Looker_)]
 LEAST: dict[str, Any] = {  # what makes one quick

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from worker.optim.lecture import LectureAdagrad, LectureRMSprop
-from worker.probes.limits import RULES, limits_of
-from worker.probes.sharpness import Sharpness
-from worker.probes.twin import Twin
+from worker.trainer.optim.lecture import LectureAdagrad, LectureRMSprop
+from worker.trainer.probes.limits import RULES, limits_of
+from worker.trainer.probes.model_copy import Twin
+from worker.trainer.probes.sharpness import Sharpness
 
 Made = Callable[[list[Tensor], float], Optimizer]
 CURVATURE = 3.0

@@ -9,10 +9,10 @@ from torch.autograd.function import once_differentiable
 from torch.autograd.functional import hessian
 from torch.func import functional_call
 
-from worker.loop import train
-from worker.probes import twin as twins
-from worker.probes.copying import advance, copy_of, next_update
-from worker.probes.twin import Twin, flat, norm
+from worker.trainer.loop import train
+from worker.trainer.probes import model_copy as twins
+from worker.trainer.probes.copying import advance, copy_of, next_update
+from worker.trainer.probes.model_copy import Twin, flat, norm
 
 DIGITS = {"kind": "digits", "validation": 0.0}
 

@@ -1,0 +1,86 @@
+"""What is recorded of a run, as the diagnosis reads it: series, probe results, and sibling runs."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from service.analysis.arrays import Counts, Steps, Values, series
+from service.analysis.reduce import Reduced
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A curve, exact or in buckets: `values` are then means of what is finite, `low` and `high` the extremes."""
+
+    steps: Steps  # of a bucket its last step
+    values: Values  # NaN where nothing is finite
+    low: Values
+    high: Values
+    nonfinite: Counts
+
+    @classmethod
+    def exact(cls, steps: npt.ArrayLike, values: npt.ArrayLike) -> "Series":
+        """Every point."""
+        at, what = series(steps, values)
+        finite = np.isfinite(what)
+        known = np.where(finite, what, np.nan)
+        return cls(at, known, known, known, (~finite).astype(np.int64))
+
+    @classmethod
+    def of_columns(cls, columns: Sequence[Any]) -> "Series":
+        """Buckets that keep extremes: last step, mean, least, largest, how many were no numbers."""
+        steps, mean, least, most, nonfinite = columns
+        return cls(steps, mean, least, most, nonfinite)
+
+    @classmethod
+    def reduced(cls, found: Reduced) -> "Series":
+        """The same from a reduced curve."""
+        return cls.of_columns((found.last_step, found.mean, found.min, found.max, found.nonfinite))
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def finite(self) -> "Series":
+        """The points that have a value."""
+        return self._where(np.isfinite(self.values))
+
+    def between(self, first: float, last: float) -> "Series":
+        """The points with first <= step <= last."""
+        low, high = np.searchsorted(self.steps, first, "left"), np.searchsorted(self.steps, last, "right")
+        return self._where(slice(low, high))
+
+    def _where(self, chosen: Any) -> "Series":
+        return Series(
+            self.steps[chosen], self.values[chosen], self.low[chosen], self.high[chosen], self.nonfinite[chosen]
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an instrument said at a step."""
+
+    id: int
+    step: int
+    kind: str
+    data: Mapping[str, Any]
+
+    def number(self, key: str) -> float | None:
+        """A finite number of it; None where there is none."""
+        found = self.data.get(key)
+        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+            return None
+        return float(found)
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """Another seed of the same experiment, or the run itself: what it came to."""
+
+    run_id: str
+    seed: int
+    final: float  # NaN where it has no value

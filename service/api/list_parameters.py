@@ -1,0 +1,129 @@
+"""What lists take beside a page: `filter`, `sort` and `fields`; and the cursors of lists that are sorted."""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Query, Response
+from pydantic import BaseModel
+
+from service.db.experiments.lists import NEWEST, Order, Place
+from service.errors import Invalid, Problem
+from service.nonfinite import spell
+from service.schemas.common import Page
+from service.spec.filters.fields import Noun
+from service.spec.filters.language import Fact, Field, parse_field
+from service.spec.validation_errors import closest
+
+Filter = Annotated[
+    str | None,
+    Query(
+        alias="filter",
+        max_length=1024,
+        description="state = failed AND (optimizer.kind IN (sgd, adamw) OR best(val/loss) < 0.3)",
+    ),
+]
+Sort = Annotated[
+    str | None,
+    Query(
+        max_length=200,
+        description="a field of the filter language, with - before it the greatest first: -best(val/loss). What has no "
+        "value, and NaN, comes last. Without it, the newest first",
+    ),
+]
+Fields = Annotated[
+    str | None, Query(max_length=500, description="comma-separated: only these of each item, and its id")
+]
+Columns = Annotated[
+    str | None,
+    Query(
+        max_length=500,
+        description="comma-separated fields of the spec (optimizer.lr) and figures (best(loss)): what each item has "
+        "there, under `values`; at most 12",
+    ),
+]
+Seek = Annotated[
+    str | None,
+    Query(pattern="^[A-Za-z0-9_=-]{1,1200}$", description="next_cursor of the page before, same filter and sort"),
+]
+ID = re.compile("^[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}$")
+NO_CURSOR = "this is no cursor of a list in this order: take next_cursor as it is."
+MOST_COLUMNS = 12
+UNSORTABLE = ("tag", "notes", "state")
+Item = TypeVar("Item", bound=BaseModel)
+
+
+def order_of(sort: str | None, noun: Noun) -> Order:
+    """The order that `sort` names."""
+    if sort is None:
+        return Order()
+    descending = sort.startswith("-")
+    field = parse_field(sort.removeprefix("-"), noun, "sort")
+    if isinstance(field, Fact) and field.name in UNSORTABLE:
+        raise Invalid.of([Problem("/query/sort", "unsortable", "a list cannot be sorted by this.")])
+    return Order(NEWEST if field == Fact("created", "date") else field, descending)
+
+
+def columns_of(text: str | None) -> dict[str, Field]:
+    """The fields that `columns` names, by these names."""
+    names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if len(names) > MOST_COLUMNS:
+        raise Invalid.of([Problem("/query/columns", "too_many_columns", f"these are {len(names)}.", MOST_COLUMNS)])
+    found = {name: parse_field(name, "experiments", "columns") for name in names}
+    for name, field in found.items():
+        if isinstance(field, Fact):
+            detail = f"{name[:40]} stands in every item: name fields of the spec, or figures."
+            raise Invalid.of([Problem("/query/columns", "no_column", detail)])
+    return found
+
+
+def place_of(cursor: str | None, order: Order) -> Place | None:
+    """Where the page before ended."""
+    if cursor is None:
+        return None
+    if order.plain:
+        if not ID.match(cursor):
+            raise Invalid.of([Problem("/query/cursor", "wrong_cursor", NO_CURSOR)])
+        return Place(None, cursor)
+    try:
+        value, row_id = json.loads(base64.urlsafe_b64decode(cursor))
+        if not isinstance(row_id, str) or not isinstance(value, str | int | float | None):
+            raise TypeError
+        if order.field.type == "date" and value is not None:
+            value = datetime.fromisoformat(str(value))
+        elif order.field.type in ("number", "any") and value is not None:
+            value = float(value)
+        elif value is not None and not isinstance(value, str):
+            raise TypeError
+        if b"\x00" in f"{value}{row_id}".encode() or (isinstance(value, float) and math.isnan(value)):
+            raise ValueError
+    except (ValueError, TypeError, binascii.Error, RecursionError):
+        raise Invalid.of([Problem("/query/cursor", "wrong_cursor", NO_CURSOR)]) from None
+    return Place(value, row_id)
+
+
+def cursor_of(order: Order, value: Any, row_id: str) -> str:
+    """What leads to the rows behind this one."""
+    if order.plain:
+        return row_id
+    told = value.isoformat() if isinstance(value, datetime) else spell(value) if isinstance(value, float) else value
+    return base64.urlsafe_b64encode(json.dumps([told, row_id]).encode()).decode()
+
+
+def only(page: Page[Item], fields: str | None, known: Sequence[str], response: Response) -> Any:
+    """The page with nothing but these fields of each item."""
+    if fields is None:
+        return page
+    names = [name.strip() for name in fields.split(",")]
+    wrong = [name for name in names if name not in known]
+    if wrong:
+        near = closest(wrong[0], known)
+        raise Invalid.of([Problem("/query/fields", "unknown_field", "there is no such field.", list(known), near)])
+    include: Any = {"items": {"__all__": {"id", *names}}, "next_cursor": True}
+    headers = {key: value for key, value in response.headers.items() if key == "link"}
+    return Response(page.model_dump_json(include=include), media_type="application/json", headers=headers)

@@ -1,0 +1,1 @@
+"""One file of routes per noun: take the request, call one function, answer."""

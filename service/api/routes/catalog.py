@@ -1,0 +1,66 @@
+"""Routes of what can be chosen: the catalogue, presets, and a schedule drawn before anything runs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+
+from service.api.dependencies import ConnectionDep, PrincipalDep, body, takes
+from service.db.runs.pools import Pool
+from service.errors import NotFound
+from service.experiments.catalog import catalog, check_preview, draw, family_of, kind_of, served_pools
+from service.schemas.catalog import Catalog, Family, KindDetail, PlannedRates, PresetItem, Presets, SchedulePreview
+from service.schemas.common import Json
+from service.spec.parse.preset_loader import presets
+
+router = APIRouter(prefix="/v1", tags=["catalog"])
+
+
+def _served(_: PrincipalDep, connection: ConnectionDep) -> list[Pool]:
+    return served_pools(connection)
+
+
+Served = Annotated[list[Pool], Depends(_served, scope="function")]
+
+
+@router.get("/catalog", operation_id="get_catalog")
+def get_catalog(served: Served) -> Catalog:
+    """Everything that can be chosen."""
+    return catalog(served)
+
+
+@router.get("/catalog/{family}", operation_id="get_family")
+def get_family(family: str, served: Served) -> Family:
+    """One family: datasets, models, losses, optimizers, schedules, inits, probes."""
+    return family_of(family, served)
+
+
+@router.get("/catalog/{family}/{kind}", operation_id="get_kind")
+def get_kind(family: str, kind: str, served: Served) -> KindDetail:
+    """One part: what it is, and the JSON Schema of its fields."""
+    return kind_of(family, kind, served)
+
+
+@router.get("/presets", operation_id="list_presets")
+def list_presets() -> Presets:
+    """Experiments to start from."""
+    return Presets(items=[PresetItem(name=name, notes=spec.notes) for name, spec in presets().items()])
+
+
+@router.get("/presets/{name}", operation_id="get_preset")
+def get_preset(name: str) -> Json:
+    """One preset's spec, ready to be posted."""
+    if name not in presets():
+        raise NotFound(f"There is no such preset; there are: {', '.join(presets())}.")
+    return presets()[name].normalised()
+
+
+def checked(preview: Annotated[SchedulePreview, Depends(body(SchedulePreview))]) -> SchedulePreview:
+    """The schedule to draw, without contradictions."""
+    check_preview(preview)
+    return preview
+
+
+@router.post("/schedules/preview", operation_id="preview_schedule", openapi_extra=takes(SchedulePreview))
+def preview_schedule(preview: Annotated[SchedulePreview, Depends(checked)]) -> PlannedRates:
+    """The exact rate at evenly spread steps, the first and the last among them."""
+    return draw(preview)

@@ -1,0 +1,73 @@
+"""Routes of a run's checkpoints: list them, and take one home."""
+
+from typing import Annotated, Literal
+
+import anyio
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.responses import StreamingResponse
+
+from service.api.content_negotiation import has
+from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, RuntimeDep, connected
+from service.db.runs import checkpoints
+from service.db.runs.checkpoints import StoredCheckpoint
+from service.errors import Conflict, Unavailable
+from service.process.concurrency import one_by_one
+from service.schemas.checkpoints import CheckpointsView, CheckpointView
+from service.storage.places import store_of
+from service.storage.store import Store
+
+router = APIRouter(prefix="/v1/runs", tags=["checkpoints"])
+TYPES = {"tensors.safetensors": "application/octet-stream", "state.json": "application/json"}
+FileName = Literal["tensors.safetensors", "state.json"]
+Step = Annotated[int, Path(ge=0, le=2**53)]
+BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+@router.get("/{run_id}/checkpoints", operation_id="list_checkpoints")
+def list_checkpoints(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> CheckpointsView:
+    """What was saved of a run, and what of it is kept: the last two, the best, every k-th, and origins of forks."""
+    found = checkpoints.of_run(connection, principal, run_id)
+    return CheckpointsView(
+        items=[CheckpointView.of(each, kept=each.removed_at is None and not each.damaged) for each in found]
+    )
+
+
+async def _stored(run_id: RunId, step: Step, principal: PrincipalDep, runtime: RuntimeDep) -> StoredCheckpoint:
+    """The row; its connection is given back before the files are read."""
+    async with connected(runtime) as connection:
+        return await anyio.to_thread.run_sync(checkpoints.at, connection, principal, run_id, step)
+
+
+@router.get(
+    "/{run_id}/checkpoints/{step}/{file}",
+    operation_id="get_checkpoint_file",
+    response_class=Response,
+    responses={200: {"description": "The file.", "content": BYTES}, 304: {"description": "You have it."}},
+)
+async def get_checkpoint_file(
+    stored: Annotated[StoredCheckpoint, Depends(_stored)], file: FileName, runtime: RuntimeDep, request: Request
+) -> Response:
+    """One of a checkpoint's two files, once both were looked through and are what was written. 409 where not."""
+    headers = {"ETag": f'"{stored.sha256}"', "Cache-Control": "private, no-cache"}
+    if has(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    store = store_of(runtime.settings)
+    size = await anyio.to_thread.run_sync(_checked_size, store, stored, file, limiter=runtime.checkpoint_threads)
+    name = f"{stored.run_id}-step-{stored.step}-{file}"
+    headers |= {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
+    parts = one_by_one(store.pieces(stored.folder, file), runtime.checkpoint_threads)
+    return StreamingResponse(parts, media_type=TYPES[file], headers=headers)
+
+
+def _checked_size(store: Store, stored: StoredCheckpoint, file: FileName) -> int:
+    """Bytes of the file, once both were looked through."""
+    try:
+        found = store.sha256(stored.folder)
+        size = store.size(stored.folder, file)
+    except FileNotFoundError:
+        raise Conflict(f"The checkpoint at step {stored.step} is damaged: a file is missing.") from None
+    except OSError as error:
+        raise Unavailable("The storage of checkpoints does not answer.") from error
+    if found != stored.sha256:
+        raise Conflict(f"The checkpoint at step {stored.step} is damaged: it is not what was written.")
+    return size

@@ -1,0 +1,110 @@
+"""Routes of datasets: upload a file, list them, read the report on one."""
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Path, Query, Request, Response
+from pydantic import AfterValidator
+
+from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep
+from service.api.paging import Cursor, Limit, cut
+from service.api.runtime import Runtime
+from service.api.uploads import IncomingDep, read_report
+from service.db.experiments import datasets
+from service.db.experiments.datasets import StoredDataset
+from service.db.session import transaction
+from service.ingest.inspect import inspect
+from service.ingest.storage import remove
+from service.schemas.common import Page
+from service.schemas.datasets import DatasetItem, DatasetView
+from service.spec.datasets.report import Format, Report
+from service.spec.text import plain_name, seen_name
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+FILE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "The file itself: CSV, JSON (lines or an array), Parquet, NPZ or plain text.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+DatasetId = Annotated[str, Path(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$")]
+FileName = Annotated[
+    str,
+    Query(min_length=1, max_length=128, description="a label; no path"),
+    AfterValidator(plain_name),
+    AfterValidator(seen_name),
+]
+Declared = Annotated[Format | None, Query(description="by default found out from the content")]
+
+Header = Annotated[
+    bool | None, Query(description="of a CSV: whether its first line names the columns; by default found out")
+]
+
+
+async def reported(
+    incoming: IncomingDep, runtime: RuntimeDep, name: FileName, format: Declared = None, header: Header = None
+) -> Report:
+    """What is in the file."""
+    return await read_report(runtime, incoming, partial(inspect, declared=format, name=name, header=header))
+
+
+@router.post("", operation_id="post_dataset", status_code=201, openapi_extra=FILE)
+def post_dataset(
+    incoming: IncomingDep,
+    report: Annotated[Report, Depends(reported)],
+    name: FileName,
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    connection: ConnectionDep,
+    response: Response,
+) -> DatasetView:
+    """Store a file and what is found in it. Nothing is stored of one that cannot be read."""
+    size, limit = incoming.size_bytes, runtime.settings.project_bytes
+    dataset_id = datasets.add(connection, principal, name, incoming.sha256, size, report, limit)
+    incoming.keep()  # before the commit: a row never names a file that is not there
+    response.headers["Location"] = f"/v1/datasets/{dataset_id}"
+    return _view(datasets.get(connection, principal, dataset_id))
+
+
+@router.get("", operation_id="list_datasets")
+def list_datasets(
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    request: Request,
+    response: Response,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[DatasetItem]:
+    """The project's datasets, newest first."""
+    found, following = cut(datasets.page(connection, principal, limit + 1, cursor), limit, request, response)
+    return Page(items=[DatasetItem.of(each, rows=each.report.rows) for each in found], next_cursor=following)
+
+
+@router.get("/{dataset_id}", operation_id="get_dataset")
+def get_dataset(dataset_id: DatasetId, principal: PrincipalDep, connection: ConnectionDep) -> DatasetView:
+    """One dataset, with the report on its columns."""
+    return _view(datasets.get(connection, principal, dataset_id))
+
+
+@router.delete("/{dataset_id}", operation_id="delete_dataset", status_code=204)
+def delete_dataset(
+    dataset_id: DatasetId,
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    connection: ConnectionDep,
+    tasks: BackgroundTasks,
+) -> None:
+    """Delete a dataset, and its file unless another has the same. 409 while an experiment trains on it."""
+    sha256 = datasets.remove(connection, principal, dataset_id)
+    tasks.add_task(_remove_file, runtime, sha256)  # after the commit: a row never names a file that is not there
+
+
+def _view(stored: StoredDataset) -> DatasetView:
+    return DatasetView.of(stored, rows=stored.report.rows)
+
+
+def _remove_file(runtime: Runtime, sha256: str) -> None:
+    with transaction(runtime.engine) as connection:
+        if datasets.unnamed(connection, sha256):
+            remove(runtime.settings.dataset_dir, sha256)

@@ -1,0 +1,100 @@
+"""Routes that make a run from a run: retry, fork, replay, probe."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, body, optional_body, takes
+from service.api.replies import IdempotencyKey, NotifierDep, created
+from service.db.runs import runs
+from service.experiments import derived_runs
+from service.experiments.context import Made
+from service.experiments.run_answers import read_runs
+from service.lifecycle import Relation
+from service.schemas.experiments import PostedExperiment
+from service.schemas.replays import ReplaysView
+from service.schemas.requests import ForkRequest, ProbeRequest, ReplayRequest, RetryRequest
+from service.schemas.runs import ProbesView, RunView
+from service.verification.replays import replays_of
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+
+@router.post(
+    "/{run_id}/retry", operation_id="retry_run", status_code=201, openapi_extra=takes(RetryRequest, required=False)
+)
+def retry_run(
+    run_id: RunId,
+    request: Annotated[RetryRequest, Depends(optional_body(RetryRequest))],
+    context: ContextDep,
+    notify: NotifierDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> RunView:
+    """Queue a run that failed or was cancelled once more: a new run of the same experiment and seed."""
+    return created(derived_runs.retry(context, run_id, request, idempotency_key), response, notify)
+
+
+@router.post(
+    "/{run_id}/replay", operation_id="replay_run", status_code=201, openapi_extra=takes(ReplayRequest, required=False)
+)
+def replay_run(
+    run_id: RunId,
+    request: Annotated[ReplayRequest, Depends(optional_body(ReplayRequest))],
+    context: ContextDep,
+    notify: NotifierDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> RunView:
+    """Train a run, or its first steps, once more, to see whether it comes out the same. It counts in no comparison."""
+    return created(derived_runs.replay(context, run_id, request, idempotency_key), response, notify)
+
+
+@router.get("/{run_id}/replays", operation_id="list_replays")
+def list_replays(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> ReplaysView:
+    """Every time the run was trained again to see whether it comes out the same, and whether it did."""
+    return replays_of(connection, principal, run_id)
+
+
+@router.post(
+    "/{run_id}/forks",
+    operation_id="fork_run",
+    status_code=201,
+    responses={200: {"model": PostedExperiment, "description": "A dry run: nothing was stored."}},
+    openapi_extra=takes(ForkRequest),
+)
+def fork_run(
+    run_id: RunId,
+    request: Annotated[ForkRequest, Depends(body(ForkRequest))],
+    context: ContextDep,
+    notify: NotifierDep,
+    response: Response,
+    dry_run: Annotated[bool, Query(description="check and normalise only; nothing is stored")] = False,
+    idempotency_key: IdempotencyKey = None,
+) -> PostedExperiment:
+    """Go on from a checkpoint of a run with a changed spec: a new experiment of one run, whose curve begins there."""
+    found = derived_runs.fork(context, run_id, request, idempotency_key, dry_run)
+    if isinstance(found, Made):
+        return created(found, response, notify)
+    response.status_code = 200
+    return found
+
+
+@router.post("/{run_id}/probes", operation_id="probe_run", status_code=201, openapi_extra=takes(ProbeRequest))
+def probe_run(
+    run_id: RunId,
+    request: Annotated[ProbeRequest, Depends(body(ProbeRequest))],
+    context: ContextDep,
+    notify: NotifierDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> RunView:
+    """Look at a kept checkpoint of a run, or at its beginning, with instruments. It may still train meanwhile."""
+    return created(derived_runs.probe(context, run_id, request, idempotency_key), response, notify)
+
+
+@router.get("/{run_id}/probes", operation_id="list_probes")
+def list_probes(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> ProbesView:
+    """Every time instruments looked at a state of the run on demand."""
+    runs.get(connection, principal, run_id)
+    return ProbesView(items=read_runs(connection, runs.made_of(connection, run_id, Relation.PROBE)))

@@ -1,0 +1,45 @@
+"""The routes of diagnoses: of a run, as it stands, and the rules and thresholds that they follow."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Response
+
+from service.api.content_negotiation import ASKED_AGAIN, chosen
+from service.api.dependencies import ConnectionDep, PrincipalDep, RunId
+from service.diagnosis.answers import diagnosis_view, rules_view
+from service.diagnosis.diagnose_run import diagnosis_of
+from service.diagnosis.rules.registry import RULES
+from service.diagnosis.text import readable
+from service.diagnosis.thresholds import TABLE
+from service.schemas.diagnosis import DiagnosisView, RulesView
+
+router = APIRouter(prefix="/v1", tags=["diagnosis"])
+TEXT, JSON = "text/plain", "application/json"
+FORMS: dict[int | str, dict[str, Any]] = {200: {"content": {TEXT: {"schema": {"type": "string"}}}}}
+
+
+@router.get(
+    "/runs/{run_id}/diagnosis",
+    operation_id="get_diagnosis",
+    response_model=DiagnosisView,
+    responses=FORMS,
+)
+def get_diagnosis(
+    run_id: RunId,
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    accept: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
+) -> Response:
+    """Why the run learned or did not, also while it trains; JSON, or a text for people by `Accept: text/plain`."""
+    media = chosen(accept, (JSON, TEXT))
+    run, found = diagnosis_of(connection, principal, run_id)
+    headers = {"Cache-Control": ASKED_AGAIN, "Vary": "Accept"}
+    if media == TEXT:
+        return Response(readable(found), media_type=TEXT, headers=headers)
+    return Response(diagnosis_view(run, found).model_dump_json(), media_type=JSON, headers=headers)
+
+
+@router.get("/diagnosis/rules", operation_id="list_diagnosis_rules")
+async def list_diagnosis_rules() -> RulesView:
+    """Every rule with its thresholds, each with its source."""
+    return rules_view(RULES, TABLE)

@@ -1,0 +1,134 @@
+"""Routes of experiments: post one, list them, read one, cancel, pause or resume its runs."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from service.api.dependencies import (
+    ConnectionDep,
+    ContextDep,
+    Document,
+    ExperimentId,
+    PrincipalDep,
+    preset_taken,
+    takes,
+)
+from service.api.list_parameters import (
+    Columns,
+    Fields,
+    Filter,
+    Seek,
+    Sort,
+    columns_of,
+    cursor_of,
+    only,
+    order_of,
+    place_of,
+)
+from service.api.paging import Limit, cut
+from service.api.replies import IdempotencyKey, NotifierDep, created
+from service.db.experiments import experiments, lists
+from service.db.metrics import experiment_summary
+from service.db.runs import desired_state
+from service.experiments import submit
+from service.experiments.answers import experiment_item, read_experiment
+from service.experiments.commands import each_run
+from service.experiments.known_series import check_series
+from service.schemas.common import Page
+from service.schemas.experiments import ExperimentItem, ExperimentView, PostedExperiment
+from service.spec.experiment import Experiment
+from service.spec.filters.language import All, Fact, Term, parse
+
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+
+
+@router.post(
+    "",
+    operation_id="post_experiment",
+    status_code=201,
+    responses={200: {"model": PostedExperiment, "description": "A dry run: nothing was stored."}},
+    openapi_extra=takes(Experiment, preset_taken()),
+)
+def post_experiment(
+    document: Document,
+    context: ContextDep,
+    notify: NotifierDep,
+    response: Response,
+    dry_run: Annotated[bool, Query(description="check and normalise only; nothing is stored")] = False,
+    idempotency_key: IdempotencyKey = None,
+) -> PostedExperiment:
+    """Store a spec and queue a run for each seed.
+
+    A document may name a `preset` and say only what differs from it.
+    """
+    if dry_run:
+        response.status_code = 200
+        return submit.dry_run(context, document)
+    return created(submit.submit(context, document, idempotency_key), response, notify)
+
+
+@router.get("", operation_id="list_experiments", response_model=Page[ExperimentItem])
+def list_experiments(
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    request: Request,
+    response: Response,
+    where: Filter = None,
+    sort: Sort = None,
+    fields: Fields = None,
+    columns: Columns = None,
+    archived: Annotated[bool, Query(description="those that were put away too")] = False,
+    limit: Limit = 50,
+    cursor: Seek = None,
+) -> Any:
+    """The project's experiments, newest first. Of a figure counts the mean over the seeds."""
+    order, also = order_of(sort, "experiments"), columns_of(columns)
+    terms = [parse(where, "experiments")] if where else []
+    check_series(connection, principal, "filter", All(tuple(terms)), where)
+    check_series(connection, principal, "sort", [order.field], sort)
+    check_series(connection, principal, "columns", also.values(), columns)
+    if not archived:
+        terms.append(Term(Fact("archived", "date"), "null"))
+    keep, after = All(tuple(terms)) if terms else None, place_of(cursor, order)
+    found = lists.experiments(connection, principal, limit + 1, keep, order, after, list(also.values()))
+    items, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
+    ids = [each.id for each in items]
+    standings, main = experiments.standings(connection, ids), experiment_summary.of_experiments(connection, ids)
+    views = [experiment_item(each, standings[each.id], main.get(each.id), list(also)) for each in items]
+    page = Page[ExperimentItem](items=views, next_cursor=following)
+    return only(page, fields, list(ExperimentItem.model_fields), response)
+
+
+@router.get("/{experiment_id}", operation_id="get_experiment")
+def get_experiment(
+    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, response: Response
+) -> ExperimentView:
+    """One experiment, with its runs and the summaries of their series. The header ETag is of name, tags and notes."""
+    found = read_experiment(connection, principal, experiment_id, with_places=True)
+    response.headers["ETag"] = found.etag
+    return found
+
+
+@router.post("/{experiment_id}/cancel", operation_id="cancel_experiment", status_code=202)
+def cancel_experiment(
+    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep
+) -> ExperimentView:
+    """Cancel every run that has not ended; those that train stop after their step."""
+    return each_run(connection, principal, experiment_id, desired_state.cancel)
+
+
+@router.post("/{experiment_id}/pause", operation_id="pause_experiment", status_code=202)
+def pause_experiment(experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep) -> ExperimentView:
+    """Pause every run that has not ended; those that train write a checkpoint first."""
+    return each_run(connection, principal, experiment_id, desired_state.pause)
+
+
+@router.post("/{experiment_id}/resume", operation_id="resume_experiment", status_code=202)
+def resume_experiment(
+    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, notify: NotifierDep
+) -> ExperimentView:
+    """Queue every paused run again."""
+    found = each_run(connection, principal, experiment_id, desired_state.resume)
+    for pool in sorted({run.pool for run in found.runs}):
+        notify(pool, 1)
+    return found

@@ -1,0 +1,63 @@
+"""Routes of API keys: list those of the project, make one, revoke one."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from service.api.dependencies import ConnectionDep, PrincipalDep, body, takes
+from service.api.paging import Cursor, Limit, cut
+from service.db.access import keys
+from service.db.access.keys import StoredKey
+from service.db.access.projects import Principal
+from service.schemas.common import Page
+from service.schemas.keys import KeyView, MadeKey, NewKey
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
+KeyId = Annotated[str, Path(pattern="^key_[0-9a-hjkmnp-tv-z]{26}$")]
+
+
+@router.get("", operation_id="list_keys")
+def list_keys(
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    request: Request,
+    response: Response,
+    closed: Annotated[bool, Query(description="revoked and expired ones too")] = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[KeyView]:
+    """The project's keys, newest first."""
+    found = keys.page(connection, principal, limit + 1, cursor, closed)
+    items, following = cut(found, limit, request, response)
+    return Page(items=[_view(each, principal) for each in items], next_cursor=following)
+
+
+@router.post("", operation_id="post_key", status_code=201, openapi_extra=takes(NewKey))
+def post_key(
+    wanted: Annotated[NewKey, Depends(body(NewKey))],
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    response: Response,
+) -> MadeKey:
+    """Make a further key for the member whose key asks. Only this answer holds it."""
+    key = keys.create(connection, principal, wanted.name, wanted.lifetime_s)
+    stored = keys.get(connection, principal, key.partition(".")[0])
+    response.headers.update({"Location": f"/v1/keys/{stored.id}", "Cache-Control": "no-store"})
+    return MadeKey.of(stored, current=False, key=key)
+
+
+@router.get("/{key_id}", operation_id="get_key")
+def get_key(key_id: KeyId, principal: PrincipalDep, connection: ConnectionDep) -> KeyView:
+    """One key of the project."""
+    return _view(keys.get(connection, principal, key_id), principal)
+
+
+@router.post("/{key_id}/revoke", operation_id="revoke_key", status_code=202)
+def revoke_key(key_id: KeyId, principal: PrincipalDep, connection: ConnectionDep) -> KeyView:
+    """End a key: it opens nothing from the next request on. 409 for the key that asks."""
+    keys.revoke(connection, principal, key_id)
+    return _view(keys.get(connection, principal, key_id), principal)
+
+
+def _view(stored: StoredKey, principal: Principal) -> KeyView:
+    return KeyView.of(stored, current=stored.id == principal.key_id)

@@ -1,0 +1,128 @@
+"""Routes of runs: list them, read one, what happened to it; cancel, pause, resume it, move it in the queue."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from service.api import preconditions
+from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, body, takes
+from service.api.list_parameters import Fields, Filter, Seek, Sort, cursor_of, only, order_of, place_of
+from service.api.paging import Limit, cut
+from service.api.preconditions import IfMatch
+from service.api.replies import NotifierDep
+from service.db.experiments import lists
+from service.db.runs import desired_state, events, runs
+from service.experiments.answers import etag
+from service.experiments.known_series import check_series
+from service.experiments.run_answers import read_run, read_runs
+from service.lifecycle import State
+from service.schemas.common import Page
+from service.schemas.requests import PriorityRequest
+from service.schemas.runs import AttemptsView, AttemptView, EventView, HistoryView, RunView
+from service.spec.filters.language import All, Fact, Term, parse
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+
+@router.get("", operation_id="list_runs", response_model=Page[RunView])
+def list_runs(
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    request: Request,
+    response: Response,
+    state: Annotated[State | None, Query(description="only runs in this state")] = None,
+    where: Filter = None,
+    sort: Sort = None,
+    fields: Fields = None,
+    limit: Limit = 50,
+    cursor: Seek = None,
+) -> Any:
+    """The project's runs, newest first."""
+    order = order_of(sort, "runs")
+    terms = [parse(where, "runs")] if where else []
+    check_series(connection, principal, "filter", All(tuple(terms)), where)
+    check_series(connection, principal, "sort", [order.field], sort)
+    if state is not None:
+        terms.append(Term(Fact("state", "state"), "=", (state.value,)))
+    found = lists.runs(
+        connection, principal, limit + 1, All(tuple(terms)) if terms else None, order, place_of(cursor, order)
+    )
+    listed, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
+    items = [each.run for each in listed]
+    page = Page[RunView](items=read_runs(connection, items), next_cursor=following)
+    return only(page, fields, list(RunView.model_fields), response)
+
+
+@router.get("/{run_id}", operation_id="get_run")
+def get_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep, response: Response) -> RunView:
+    """One run, with the summaries of its series. The header ETag is of its priority."""
+    found = runs.get(connection, principal, run_id)
+    response.headers["ETag"] = etag(found.priority)
+    return read_run(connection, found)
+
+
+@router.get("/{run_id}/attempts", operation_id="list_attempts")
+def list_attempts(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> AttemptsView:
+    """Who executed the run, from which step, on what, and how it ended."""
+    run = runs.get(connection, principal, run_id)
+    return AttemptsView(items=[AttemptView.of(each) for each in runs.attempts(connection, run.id)])
+
+
+@router.get("/{run_id}/history", operation_id="get_history")
+def get_history(
+    run_id: RunId,
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    request: Request,
+    response: Response,
+    limit: Limit = 50,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="next_cursor of the page before")] = None,
+) -> HistoryView:
+    """What happened to the run, oldest first: each event says who caused it, and why."""
+    run = runs.get(connection, principal, run_id)
+    found = events.after(connection, [run.id], int(cursor or 0), limit + 1)
+    items, following = cut(found, limit, request, response)
+    return HistoryView(items=[EventView.of(each) for each in items], next_cursor=following)
+
+
+@router.post("/{run_id}/cancel", operation_id="cancel_run", status_code=202)
+def cancel_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> RunView:
+    """Cancel what waits at once; what trains stops after its step. 409 once it has ended otherwise."""
+    return read_run(connection, desired_state.cancel(connection, principal, run_id))
+
+
+@router.post("/{run_id}/pause", operation_id="pause_run", status_code=202)
+def pause_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> RunView:
+    """Pause what waits at once; what trains writes a checkpoint after its step and frees its device."""
+    return read_run(connection, desired_state.pause(connection, principal, run_id))
+
+
+@router.post("/{run_id}/resume", operation_id="resume_run", status_code=202)
+def resume_run(
+    run_id: RunId,
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    notify: NotifierDep,
+) -> RunView:
+    """Queue a paused run again; it goes on from its checkpoint. Takes back a pause that has not happened yet."""
+    run = desired_state.resume(connection, principal, run_id)
+    if run.state is State.QUEUED:
+        notify(run.pool, 1)
+    return read_run(connection, run)
+
+
+@router.patch("/{run_id}", operation_id="change_run", openapi_extra=takes(PriorityRequest))
+def change_run(
+    run_id: RunId,
+    wanted: Annotated[PriorityRequest, Depends(body(PriorityRequest))],
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    response: Response,
+    if_match: IfMatch = None,
+) -> RunView:
+    """Give the run another priority; of what runs it counts once it waits again."""
+    if if_match is not None:
+        preconditions.check(if_match, etag(runs.get(connection, principal, run_id, lock=True).priority))
+    changed = desired_state.prioritise(connection, principal, run_id, wanted.priority)
+    response.headers["ETag"] = etag(changed.priority)
+    return read_run(connection, changed)

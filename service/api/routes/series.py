@@ -1,0 +1,137 @@
+"""The routes of curves: exact where they fit, else in buckets that keep every extreme."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+
+from service.api.dependencies import PrincipalDep, RunId, RuntimeDep, apart
+from service.api.series_response import FORMS, JSON, Chosen, Wanted, answer, columns_of, steps_per_epoch, window
+from service.db.access.projects import Principal
+from service.db.experiments import experiments
+from service.db.metrics.series_index import SeriesHead, heads
+from service.db.session import Connection
+from service.errors import Invalid, NotFound, Problem
+from service.schemas.series import Axis, ManySeries, RunSeries
+from service.streaming.position import newest
+
+__all__ = ["get_many_series", "get_series", "router", "steps_per_epoch", "window"]
+router = APIRouter(prefix="/v1", tags=["runs"])
+MOST_RUNS = 200
+RAW: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media: RAW for media in FORMS if media != JSON}},
+    304: {"description": "what If-None-Match named is still right"},
+}
+POSITION = {
+    "description": "last_event_id of the run's stream to follow on from these points",
+    "schema": {"type": "string"},
+}
+OF_ONE: dict[int | str, dict[str, Any]] = {
+    status: {**each, "headers": {"Saddle-Position": POSITION}} for status, each in RESPONSES.items()
+}
+
+
+async def _wanted(
+    x: Annotated[Axis, Query(description="the unit of from and to, and whether epochs are added")] = "step",
+    first: Annotated[float | None, Query(alias="from", ge=0, allow_inf_nan=False)] = None,
+    last: Annotated[float | None, Query(alias="to", ge=0, allow_inf_nan=False)] = None,
+    points: Annotated[
+        Annotated[int, Query(ge=1, le=10_000)] | Literal["all"],
+        Query(description="most points of a series; all: the exact series"),
+    ] = 1000,
+    columns: Annotated[
+        str | None, Query(max_length=200, description="comma-separated; of reduced curves only these")
+    ] = None,
+    accept: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
+    if_none_match: Annotated[str | None, Header(alias="If-None-Match", max_length=4000)] = None,
+    cache_control: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
+) -> Wanted:
+    window(first, last, 1)
+    fresh = "no-cache" in (cache_control or "")
+    return Wanted(x, first, last, points, columns_of(columns), accept, if_none_match, fresh)
+
+
+WantedDep = Annotated[Wanted, Depends(_wanted)]
+
+
+@router.get(
+    "/runs/{run_id}/series",
+    operation_id="get_series",
+    response_model=RunSeries,
+    response_model_exclude_none=True,
+    responses=OF_ONE,
+)
+async def get_series(
+    run_id: RunId,
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    wanted: WantedDep,
+    names: Annotated[str | None, Query(max_length=4096, description="comma-separated; without it, all")] = None,
+) -> Response:
+    """The visible points of a run between `from` and `to`, both included; as JSON, arrays or a table by `Accept`.
+
+    Whoever follows the run from the answer's `Saddle-Position` misses nothing after these points.
+    """
+
+    def work(connection: Connection) -> Response:
+        position = newest(connection, principal, run_id)  # before the points: what comes between is sent again
+        known = heads(connection, principal, [run_id])
+        series = _chosen(connection, principal, choose(known, names), wanted.x)
+        response = answer(runtime, connection, principal, series, wanted, run_id)
+        response.headers["Saddle-Position"] = str(position)
+        return response
+
+    return await apart(runtime, work)
+
+
+@router.get(
+    "/series",
+    operation_id="get_many_series",
+    response_model=ManySeries,
+    response_model_exclude_none=True,
+    responses=RESPONSES,
+)
+async def get_many_series(
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    wanted: WantedDep,
+    ids: Annotated[str, Query(alias="runs", max_length=32 * MOST_RUNS, description="comma-separated, each once")],
+    names: Annotated[
+        str, Query(max_length=4096, description="comma-separated; a run without one is left out")
+    ] = "loss",
+) -> Response:
+    """Curves of several runs in one answer, all with one bucket width; otherwise as for one run."""
+    given = [each.strip() for each in ids.split(",")]
+    if len(given) > MOST_RUNS:
+        raise Invalid.of([Problem("/query/runs", "too_many_runs", f"these are {len(given)} runs.", {"le": MOST_RUNS})])
+    if len(set(given)) < len(given):
+        raise Invalid.of([Problem("/query/runs", "repeated", "give each id once.")])
+    asked = [name.strip() for name in names.split(",")]
+
+    def work(connection: Connection) -> Response:
+        series = _chosen(connection, principal, heads(connection, principal, given, asked), wanted.x)
+        return answer(runtime, connection, principal, series, wanted, None)
+
+    return await apart(runtime, work)
+
+
+def _chosen(connection: Connection, principal: Principal, found: Sequence[SeriesHead], x: Axis) -> list[Chosen]:
+    """With the steps in a unit of the axis."""
+    if x == "step":
+        return [Chosen(head) for head in found]
+    owners = list(dict.fromkeys(head.experiment_id for head in found))
+    units = {each.id: steps_per_epoch(each.spec) for each in experiments.some(connection, principal, owners)}
+    return [Chosen(head, units[head.experiment_id]) for head in found]
+
+
+def choose(known: Sequence[SeriesHead], names: str | None) -> list[SeriesHead]:
+    """The series asked for, or `NotFound` with those that there are."""
+    there = {head.name: head for head in known}
+    if names is None:
+        return list(known)
+    chosen = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    if any(name not in there for name in chosen):
+        listed = ", ".join(list(there)[:50]) or "none yet"
+        raise NotFound(f"The run has no such series; it has: {listed}.")
+    return [there[name] for name in chosen]

@@ -1,0 +1,32 @@
+"""The route of storage: what a project takes, and which of its runs take most."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from service.api.dependencies import ConnectionDep, PrincipalDep
+from service.db.runs import storage
+from service.schemas.storage import RunStorage, StorageView
+
+router = APIRouter(prefix="/v1/storage", tags=["storage"])
+
+
+@router.get("", operation_id="get_storage")
+def get_storage(
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    experiment: Annotated[
+        str | None, Query(pattern="^exp_[0-9a-hjkmnp-tv-z]{26}$", description="only of this experiment")
+    ] = None,
+    limit: Annotated[int, Query(ge=0, le=1000)] = 20,
+) -> StorageView:
+    """Bytes of points and of kept checkpoints."""
+    found = storage.used(connection, principal, experiment)
+    return StorageView(
+        runs=len(found),
+        points=sum(each.points for each in found),
+        points_bytes=sum(each.points_bytes for each in found),
+        checkpoints=sum(each.checkpoints for each in found),
+        checkpoints_bytes=sum(each.checkpoints_bytes for each in found),
+        greatest=[RunStorage(**each.__dict__) for each in found[:limit]],
+    )

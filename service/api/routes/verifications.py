@@ -1,0 +1,45 @@
+"""Routes of remedies that are tried: try one, and see what came of each."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Response
+
+from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, optional_body, takes
+from service.api.replies import IdempotencyKey, NotifierDep, created
+from service.schemas.requests import VerifyRequest
+from service.schemas.verifications import VerificationsView, VerificationView
+from service.verification.answers import verifications_of
+from service.verification.try_remedy import try_remedy
+
+router = APIRouter(prefix="/v1/runs", tags=["diagnosis"])
+FindingId = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,64}$", description="of the run's diagnosis")]
+
+
+@router.post(
+    "/{run_id}/diagnosis/{finding}/verify",
+    operation_id="verify_finding",
+    status_code=201,
+    openapi_extra=takes(VerifyRequest, required=False),
+)
+def verify_finding(
+    run_id: RunId,
+    finding: FindingId,
+    request: Annotated[VerifyRequest, Depends(optional_body(VerifyRequest))],
+    context: ContextDep,
+    notify: NotifierDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> VerificationView:
+    """Try the remedy: go on from the last healthy state with it and without, in the same order of data.
+
+    409 where the finding has no remedy.
+    """
+    return created(try_remedy(context, run_id, finding, request.seeds, idempotency_key), response, notify)
+
+
+@router.get("/{run_id}/diagnosis/{finding}/verify", operation_id="list_verifications")
+def list_verifications(
+    run_id: RunId, finding: FindingId, principal: PrincipalDep, connection: ConnectionDep
+) -> VerificationsView:
+    """Every time the remedy was tried, and whether it helped, as far as that is known."""
+    return verifications_of(connection, principal, run_id, finding)

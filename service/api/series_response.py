@@ -1,0 +1,211 @@
+"""Answering for curves: which series, which bucket width, in which form."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+
+from service.analysis.reduce import level_for
+from service.api.content_negotiation import ASKED_AGAIN, KEPT, chosen, has, tag
+from service.api.runtime import Runtime
+from service.db.access.projects import Principal
+from service.db.metrics import pyramid
+from service.db.metrics.pyramid import Asked
+from service.db.metrics.series_index import SeriesHead
+from service.db.runs import runs
+from service.db.session import Connection, snapshot
+from service.errors import Invalid, Problem, Unavailable
+from service.export import binary, json, tables
+from service.export.curves import REDUCED, Curves, Key, behind, needed, of_buckets, of_points
+from service.lifecycle import State
+from service.nonfinite import dumps
+from service.process.concurrency import one_by_one
+from service.schemas.series import Axis
+from service.spec.experiment import Experiment
+
+LAST = 2**62
+ENTRIES = 2_000_000  # of one answer that is made in one piece
+ROWS = 64  # chunks read at once for a streamed answer
+JSON = "application/json"
+TABLES = (tables.ARROW, tables.PARQUET, tables.CSV, tables.NDJSON)
+FORMS = (JSON, binary.MEDIA_TYPE, *TABLES)
+
+
+class Window(NamedTuple):
+    """Steps, both ends included."""
+
+    first: int
+    last: int
+
+    @property
+    def steps(self) -> int:
+        """How many."""
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for; a window in units of `x`."""
+
+    x: Axis
+    first: float | None
+    last: float | None
+    points: int | Literal["all"]
+    columns: tuple[str, ...] | None
+    accept: str | None
+    if_none_match: str | None
+    fresh: bool = False  # not from what is kept in memory
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A series of a run that belongs into the answer."""
+
+    head: SeriesHead
+    per_epoch: int = 1  # steps in a unit of the axis
+
+    @property
+    def asked(self) -> Asked:
+        """As the pyramid knows it."""
+        return Asked(self.head.run_id, self.head.id)
+
+    def key(self, x: Axis) -> Key:
+        """As an export names it."""
+        return Key(self.head.run_id, self.head.name, self.per_epoch if x == "epoch" else None)
+
+
+def answer(
+    runtime: Runtime,
+    connection: Connection,
+    principal: Principal,
+    series: Sequence[Chosen],
+    wanted: Wanted,
+    run_id: str | None,
+) -> Response:
+    """The curves, of one run or (None) of many; or that the client has them already."""
+    media = chosen(wanted.accept, FORMS)
+    units = dict.fromkeys(each.per_epoch for each in series)
+    windows = {unit: window(wanted.first, wanted.last, unit) for unit in units}
+    headers = _headers(series, wanted, media)
+    if has(wanted.if_none_match, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    if media in TABLES and wanted.points == "all":
+        pieces = _pieces(runtime, principal, series, windows, wanted.x)
+        exact = ["epoch", "step", "value"] if wanted.x == "epoch" else ["step", "value"]
+        parts = one_by_one(tables.write(media, exact, pieces), runtime.stream_threads)
+        return StreamingResponse(parts, media_type=media, headers=headers)
+    body = None if wanted.fresh else runtime.answers.get(headers["ETag"])
+    if body is None:
+        _check_size(series, windows, wanted.points)
+        body = _body(_curves(connection, series, windows, wanted), wanted, media, run_id)
+        if headers["Cache-Control"] == KEPT:
+            runtime.answers.keep(headers["ETag"], body)
+    return Response(body, media_type=media, headers=headers)
+
+
+def _body(curves: Curves, wanted: Wanted, media: str, run_id: str | None) -> bytes:
+    if media in TABLES:
+        return b"".join(tables.write(media, list(curves.columns), tables.pieces(curves)))
+    if media == binary.MEDIA_TYPE:
+        return binary.write(curves, wanted.x)
+    return json.one_run(curves, run_id, wanted.x) if run_id else json.many_runs(curves, wanted.x)
+
+
+def _headers(series: Sequence[Chosen], wanted: Wanted, media: str) -> dict[str, str]:
+    state = [tuple(each.head) for each in series]
+    query = (wanted.x, wanted.first, wanted.last, wanted.points, wanted.columns)
+    done = all(each.head.state == State.SUCCEEDED for each in series)  # the others may be taken up again
+    return {"ETag": tag(media, query, state), "Cache-Control": KEPT if done else ASKED_AGAIN, "Vary": "Accept"}
+
+
+def steps_per_epoch(spec: dict[str, object]) -> int:
+    """Of a stored spec."""
+    return Experiment.model_validate_json(dumps(spec)).steps_per_epoch
+
+
+def window(first: float | None, last: float | None, per_epoch: int) -> Window:
+    """The steps within `first` and `last`, given in epochs of `per_epoch` steps."""
+    if first is not None and last is not None and first > last:
+        raise Invalid.of([Problem("/query/from", "empty_window", "from lies behind to: swap them.")])
+    low = 0 if first is None else math.ceil(min(first * per_epoch, LAST))  # bounded first: a product may be infinite
+    return Window(low, LAST if last is None else math.floor(min(last * per_epoch, LAST)))
+
+
+def columns_of(text: str | None) -> tuple[str, ...] | None:
+    """The columns asked for of reduced curves, or `Invalid` with those that there are."""
+    if text is None:
+        return None
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    if unknown := [name for name in names if name not in REDUCED]:
+        detail = f"there is no column {unknown[0][:40]!r}."
+        raise Invalid.of([Problem("/query/columns", "unknown_column", detail, list(REDUCED))])
+    return names
+
+
+def _check_size(series: Sequence[Chosen], windows: dict[int, Window], points: int | Literal["all"]) -> None:
+    if points != "all":
+        if points * len(series) > ENTRIES:
+            detail = f"{len(series)} series of so many points are more than {ENTRIES} entries."
+            raise Invalid.of([Problem("/query/points", "too_many_points", detail, {"le": ENTRIES // len(series)})])
+        return
+    values = sum(min(s.head.n, windows[s.per_epoch].steps) for s in series)
+    if values > ENTRIES:
+        detail = f"these are up to {values} values: narrow the window, or accept one of {', '.join(TABLES)}."
+        raise Invalid.of([Problem("/query/points", "too_many_points", detail, {"le": ENTRIES})])
+
+
+def _curves(connection: Connection, series: Sequence[Chosen], windows: dict[int, Window], wanted: Wanted) -> Curves:
+    """One bucket width for all of them, or every point."""
+    groups = {unit: [s for s in series if s.per_epoch == unit] for unit in windows}
+    level = 0
+    if wanted.points != "all":
+        level = max((_level(groups[unit], windows[unit], wanted.points) for unit in groups), default=0)
+    parts = [_group(connection, groups[unit], windows[unit], level, wanted) for unit in groups]
+    if level and len({part.method for part in parts}) > 1:  # some hold one point a bucket, others do not
+        parts = [_group(connection, groups[unit], windows[unit], level, wanted, keep=True) for unit in groups]
+    return behind(parts) if parts else of_points([], pyramid.points(connection, [], 0, 0))
+
+
+def _level(series: Sequence[Chosen], asked: Window, points: int) -> int:
+    """The least one at which nobody has more than `points` buckets; 0: all points."""
+    ends = [
+        (max(asked.first, s.head.first_step or 0), min(asked.last, s.head.last_step or 0))
+        for s in series
+        if s.head.n > points
+    ]
+    ends = [(low, high) for low, high in ends if low <= high]
+    return max((level_for(low, high, points) for low, high in ends), default=0)
+
+
+def _group(
+    connection: Connection, series: Sequence[Chosen], asked: Window, level: int, wanted: Wanted, keep: bool = False
+) -> Curves:
+    keys = [each.key(wanted.x) for each in series]
+    ids = [s.asked for s in series]
+    if level == 0:
+        return of_points(keys, pyramid.points(connection, ids, asked.first, asked.last), wanted.columns)
+    last = min(asked.last, max((s.head.last_step or 0 for s in series), default=0))
+    found = pyramid.buckets(connection, ids, level, min(asked.first, last), last, needed(wanted.columns))
+    return of_buckets(keys, found, wanted.columns, keep)
+
+
+def _pieces(
+    runtime: Runtime, principal: Principal, series: Sequence[Chosen], windows: dict[int, Window], x: Axis
+) -> Iterator[tables.Piece]:
+    """Every point, some chunks at a time; breaks off where a run is cut meanwhile: no answer mixes attempts."""
+    for each in series:
+        first, last = windows[each.per_epoch]
+        last = min(last, each.head.last_step or 0)
+        while first <= last:
+            with snapshot(runtime.engine) as connection:
+                if runs.get(connection, principal, each.head.run_id).attempt != each.head.attempt:
+                    raise Unavailable("The run has been taken up anew while it was read: ask again.")
+                upto = pyramid.reach(connection, each.asked, first, last, ROWS)
+                if upto is None:
+                    break
+                found = pyramid.points(connection, [each.asked], first, upto)
+            yield from tables.pieces(of_points([each.key(x)], found))
+            first = upto + 1

@@ -1,0 +1,94 @@
+"""Receiving an uploaded file and reading it, so that whatever is uploaded, other requests go on.
+
+Files are written by threads of their own. A large one is read in a process of its own: reading is Python's work, which
+in a thread would hold up the event loop; a file that needs too much time or memory ends that process, not the server.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+from anyio import BrokenWorkerProcess
+from fastapi import Depends, Request
+
+from service.api.dependencies import RuntimeDep
+from service.api.runtime import Runtime
+from service.errors import Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
+from service.ingest.storage import Incoming
+from service.process.concurrency import turn
+from service.spec.datasets.report import Report
+
+PATIENCE_S = 30.0  # for the next bytes of a body
+TURN_S = 120.0  # for a turn at reading: the file is here already, sending it again would cost more
+READ_S = 300.0  # for reading one file
+BLOCK = 2**20  # bytes that are written at once
+SMALL = 2**19  # bytes of a file that is read in a thread: starting a process takes longer
+log = logging.getLogger(__name__)
+
+
+async def received(request: Request, runtime: RuntimeDep) -> AsyncIterator[Incoming]:
+    """The body in a temporary file; the limit is checked while it arrives, whatever the headers say."""
+    limit = runtime.settings.upload_bytes
+    if request.headers.get("content-type", "").strip().lower().startswith("multipart/"):
+        raise UnsupportedMedia("Send the file itself as the body, not a form.")
+    length = request.headers.get("content-length", "0")
+    if length.isascii() and length.isdecimal() and int(length[:20]) > limit:
+        raise TooLarge(f"The file is longer than {limit} bytes.")
+    threads = runtime.file_threads
+    incoming = await anyio.to_thread.run_sync(Incoming, runtime.settings.dataset_dir, limiter=threads)
+    try:
+        async for block in _blocks(request):
+            if incoming.size_bytes + len(block) > limit:
+                raise TooLarge(f"The file is longer than {limit} bytes.")
+            await anyio.to_thread.run_sync(incoming.write, block, limiter=threads)
+        await anyio.to_thread.run_sync(incoming.close, limiter=threads)
+        yield incoming
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(incoming.discard, limiter=threads)
+
+
+async def _blocks(request: Request) -> AsyncIterator[bytes]:
+    """The body in blocks of about a MiB."""
+    parts, size = list[bytes](), 0
+    stream = request.stream().__aiter__()
+    while (part := await _next(stream)) is not None:
+        parts.append(part)
+        size += len(part)
+        if size >= BLOCK:
+            yield b"".join(parts)
+            parts, size = [], 0
+    yield b"".join(parts)
+
+
+async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
+    """The next bytes of the body; None at its end."""
+    try:
+        with anyio.fail_after(PATIENCE_S):
+            return await anext(parts, None)
+    except TimeoutError:
+        raise Malformed(f"Nothing of the file arrived for {PATIENCE_S:.0f} s.") from None
+
+
+IncomingDep = Annotated[Incoming, Depends(received, scope="function")]
+
+
+async def read_report(runtime: Runtime, incoming: Incoming, inspect: Callable[[Path], Report]) -> Report:
+    """What `inspect` finds in the file, once there is a turn; `Invalid` with what is wrong with it."""
+    async with turn(runtime.file_readers, TURN_S, "Too many files are being read."):
+        if incoming.size_bytes <= SMALL:
+            return await anyio.to_thread.run_sync(inspect, incoming.path)
+        try:
+            with anyio.fail_after(READ_S):
+                return await anyio.to_process.run_sync(inspect, incoming.path, cancellable=True)
+        except TimeoutError:
+            raise _unread(f"reading it takes longer than {READ_S:.0f} s: send it in parts.") from None
+        except BrokenWorkerProcess as error:
+            log.warning("the process that read an upload has ended: %r", error.__cause__)
+            raise _unread("reading it needs more memory than the server has: send it in parts.") from None
+
+
+def _unread(detail: str) -> Invalid:
+    return Invalid.of([Problem("", "unreadable", detail)])

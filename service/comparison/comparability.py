@@ -1,0 +1,236 @@
+"""What is not the same for all groups, and how much that matters."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from service.analysis.result import incomplete
+from service.comparison.evidence import Evidence, hardware
+from service.comparison.selection import Member, Trial
+from service.db.runs.runs import StoredRun
+from service.experiments import parsed_specs
+from service.lifecycle import TERMINAL, Relation
+from service.schemas.common import Json
+from service.schemas.comparisons import Comparability, Mismatch
+from service.spec.experiment import data_identity
+from service.spec.measures import better
+
+Severity = Literal["fatal", "unfair", "noted"]
+SPLIT = ("validation", "test", "split_seed")
+SCALING = ("scaling", "target_scaling")
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """Something that should be the same, as each trial has it."""
+
+    name: str
+    severity: Severity
+    detail: str
+    of: Callable[[Trial], Any]
+
+
+def part(*path: str) -> Callable[[Trial], Any]:
+    """What the spec has at a path."""
+
+    def read(trial: Trial) -> Any:
+        here: Any = trial.experiment.spec
+        for name in path:
+            here = here.get(name) if isinstance(here, dict) else None
+        return here
+
+    return read
+
+
+def _dataset(trial: Trial) -> Json:
+    found: Json = data_identity(trial.experiment.spec.get("dataset", {}))
+    return {key: value for key, value in found.items() if key not in (*SPLIT, *SCALING)}
+
+
+def _split(trial: Trial) -> Json:
+    found: Json = trial.experiment.spec.get("dataset", {})
+    return {key: found.get(key) for key in SPLIT}
+
+
+def _length(trial: Trial) -> list[int]:
+    return sorted({run.total_steps for run in trial.runs})
+
+
+def _batch(trial: Trial) -> int:
+    return parsed_specs.facts(trial.experiment).rows_per_step
+
+
+def _cadence(trial: Trial) -> int:
+    return parsed_specs.facts(trial.experiment).evaluation_every
+
+
+def aspects(series: str) -> list[Aspect]:
+    """In the order in which they matter for a comparison by `series`."""
+    of_loss: Severity = "noted" if better(series) == "max" else "fatal"
+    measured: Severity = "unfair" if "/" in series else "noted"
+    return [
+        Aspect("data", "fatal", "The groups do not train on the same data and split: see difference.", _dataset),
+        Aspect(
+            "split",
+            "fatal",
+            "The groups do not have the same data and split, other rows are held out: see difference.",
+            _split,
+        ),
+        Aspect("loss", of_loss, "The groups do not have the same loss: its values have no common scale.", part("loss")),
+        Aspect(
+            "target_scaling",
+            of_loss,
+            "The values to predict are not scaled alike: losses have no common scale.",
+            part("dataset", "target_scaling"),
+        ),
+        Aspect("preprocessing", "noted", "The features are not scaled alike.", part("dataset", "scaling")),
+        Aspect("model", "noted", "The groups do not have the same model.", part("model")),
+        Aspect("precision", "noted", "The groups do not compute in the same precision.", part("precision")),
+        Aspect("batch", "noted", "The groups do not have the same batch: a step is not the same work.", _batch),
+        Aspect(
+            "cadence", measured, "The groups are not evaluated equally often: more looks find better bests.", _cadence
+        ),
+        Aspect("budget", "unfair", "The runs are not equally long.", _length),
+    ]
+
+
+def comparability(evidence: Evidence) -> Comparability:
+    """All that differs; noted what may be the very question."""
+    members = evidence.members
+    found = [
+        Mismatch(aspect=each.name, severity=each.severity, detail=each.detail, values=values)
+        for each in aspects(evidence.ranked)
+        if (values := _values(members, each)) is not None
+    ]
+    found += _of_runs(evidence)
+    return Comparability(
+        comparable=all(each.severity != "fatal" for each in found),
+        fair=all(each.severity == "noted" for each in found),
+        mismatches=found,
+    )
+
+
+Scale = dict[str, frozenset[str]]  # what decides the scale of a group's figures: why it matters -> what the group has
+
+
+def scale_of(series: str, member: Member) -> Scale:
+    """What must be equal for figures of `series` to be compared."""
+    fatal = [aspect for aspect in aspects(series) if aspect.severity == "fatal"]
+    return {aspect.detail: frozenset(repr(aspect.of(trial)) for trial in member.trials) for aspect in fatal}
+
+
+def apart(one: Scale, other: Scale) -> str | None:
+    """Why two groups' figures have no common scale; None: they have."""
+    return next((detail for detail, values in one.items() if len(values | other[detail]) > 1), None)
+
+
+def _values(members: Sequence[Member], aspect: Aspect) -> list[Any] | None:
+    """One entry a group, a list of them where the group is not of one kind; None where all are equal."""
+    by_group = [{repr(value): value for value in map(aspect.of, member.trials)} for member in members]
+    if len({text for values in by_group for text in values}) < 2:
+        return None
+    return [next(iter(values.values())) if len(values) == 1 else list(values.values()) for values in by_group]
+
+
+def _of_runs(evidence: Evidence) -> list[Mismatch]:
+    members = evidence.members
+    found = []
+    seeds = [sorted({run.seed for run in member.runs}) for member in members]
+    if len({tuple(each) for each in seeds}) > 1:
+        found.append(_mismatch("seeds", "unfair", "The groups do not have the same seeds.", seeds))
+    trials = [len(member.trials) for member in members]
+    if len(set(trials)) > 1:
+        detail = "The groups were not tuned equally: more trials find better values by luck alone."
+        found.append(_mismatch("tuning", "unfair", detail, trials))
+    unfinished = [sum(is_unfinished(run) for run in member.runs) for member in members]
+    short = [sum(ended_short(evidence, run) for run in member.runs) for member in members]
+    details = []
+    if any(unfinished):
+        details.append(
+            f"{sum(unfinished)} of the runs have not come to the end of their schedule: the order may still turn."
+        )
+    if any(short):
+        details.append(f"{sum(short)} of the runs ended before their schedule did: failed, cancelled or stopped.")
+    if details:
+        values = [one + other for one, other in zip(unfinished, short, strict=True)]
+        found.append(_mismatch("schedule", "unfair", " ".join(details), values))
+    for name, detail, read in (
+        ("hardware", "The runs were not on the same hardware.", _hardware),
+        ("software", "The runs were not trained by the same release of torch.", _software),
+    ):
+        kinds = [sorted({kind for run in member.runs if (kind := read(evidence, run))}) for member in members]
+        if len({kind for each in kinds for kind in each}) > 1:
+            found.append(_mismatch(name, "noted", detail, kinds))
+    return found
+
+
+def _mismatch(aspect: str, severity: Severity, detail: str, values: list[Any]) -> Mismatch:
+    return Mismatch(aspect=aspect, severity=severity, detail=detail, values=values)
+
+
+def _hardware(evidence: Evidence, run: StoredRun) -> str:
+    known = evidence.conditions.get(run.id)
+    return hardware(known) if known else ""
+
+
+def _software(evidence: Evidence, run: StoredRun) -> str:
+    known = evidence.conditions.get(run.id)
+    return " and ".join(sorted({str(e.get("torch")) for e in known.environments})) if known else ""
+
+
+def is_unfinished(run: StoredRun) -> bool:
+    """Whether it may still train towards the end of its schedule; a run that has ended will not."""
+    return run.step < run.total_steps and run.state not in TERMINAL
+
+
+def ended_short(evidence: Evidence, run: StoredRun) -> bool:
+    """Whether it ended before its schedule did; a run that diverged is counted as such."""
+    return run.step < run.total_steps and run.state in TERMINAL and not evidence.diverged(run)
+
+
+def is_incomplete(evidence: Evidence, run: StoredRun) -> bool:
+    """Return whether a run has no value for another reason than that it diverged."""
+    return incomplete(run) and not evidence.diverged(run)
+
+
+def warnings(evidence: Evidence, report: Comparability) -> list[str]:
+    """What a reader should know before believing the ranking."""
+    told = [each.detail for each in report.mismatches if each.severity != "noted"]
+    runs = [run for member in evidence.members for run in member.runs]
+    if open_runs := sum(run.state not in TERMINAL for run in runs):
+        told.append(f"{open_runs} of the runs have not ended: figures will change.")
+    if diverged := sum(map(evidence.diverged, runs)):
+        told.append(f"{diverged} of the runs diverged: they are counted, and in no mean.")
+    if lost := sum(is_incomplete(evidence, run) for run in runs):
+        told.append(f"{lost} of the runs failed or were cancelled: they have no value, and are in no mean.")
+    joined = [run for run in runs if run.relation is Relation.RETRY and run.origin_step]
+    if joined:
+        first = joined[0]
+        told.append(
+            f"{len(joined)} of the runs are retries from a checkpoint: figures and curves leave out what the run "
+            f"before did up to there (of {first.id} the first {first.origin_step} steps)."
+        )
+    told += without_effect(evidence)
+    for name in evidence.series:
+        without = [m.label for m in evidence.members if not any(name in evidence.summaries[run.id] for run in m.runs)]
+        if without:
+            told.append(f"Without any {name}: {', '.join(without[:10])}.")
+    return told
+
+
+def without_effect(evidence: Evidence) -> list[str]:
+    """Groups whose runs of one seed came out the same to the last bit: what differs between them did nothing."""
+    seen: dict[tuple[object, ...], str] = {}
+    told: dict[str, None] = {}
+    for member in evidence.members:
+        for run in member.runs:
+            loss = evidence.summaries[run.id].get("loss")
+            if loss is None or loss.n < 2:
+                continue
+            same = (run.seed, loss.n, loss.last, loss.min, loss.min_step, loss.max, loss.max_step)
+            other = seen.setdefault(same, member.label)
+            if other != member.label:
+                told[f"{other} and {member.label} have the same losses: what differs between them had no effect."] = (
+                    None
+                )
+    return list(told)

@@ -1,0 +1,211 @@
+"""Confirming a comparison: its contestants are trained from fresh seeds, and judged by these alone.
+
+Whoever was chosen by some seeds looks better by them than it is. Fresh seeds have no part in the choice, which is
+frozen when the confirmation is asked for.
+"""
+
+from collections.abc import Sequence
+from itertools import chain, islice
+
+from service.analysis.power import FRESH
+from service.analysis.result import diverged
+from service.comparison.comparability import apart, scale_of
+from service.comparison.evidence import Evidence, gather
+from service.comparison.ranking import Contestant, contestants, in_order, rank
+from service.comparison.selection import Member, Trial, members
+from service.db.access.projects import Principal
+from service.db.experiments import confirmations, experiments
+from service.db.experiments.confirmations import Confirmed
+from service.db.runs import runs
+from service.db.runs.runs import StoredRun
+from service.db.session import Connection
+from service.errors import Conflict, Invalid, Problem
+from service.experiments.context import Context
+from service.experiments.variants import renamed, reseeded
+from service.lifecycle import TERMINAL, Relation, State
+from service.schemas.comparisons import Question
+from service.schemas.confirmations import MOST_CONTESTANTS, ConfirmationView, ConfirmRequest, ContestantView
+from service.schemas.rankings import Ranking
+from service.spec.experiment import Experiment
+from service.spec.parse.document import validate
+from service.spec.validation_errors import closest
+
+SEED_END = 2**63
+ENDING = ", confirmed with fresh seeds"
+
+
+def begin(context: Context, comparison_id: str, question: Question, order: ConfirmRequest) -> list[tuple[str, int]]:
+    """Queue the contestants' fresh runs: how many in which pools; none where the same was asked for before."""
+    connection, principal = context.connection, context.principal
+    confirmations.lock(connection, comparison_id)
+    if earlier := confirmations.of_comparison(connection, comparison_id):
+        _check_same(connection, principal, earlier, order)
+        return []
+    if question.group == "run":
+        raise Conflict("The groups are single runs, which differ in their seeds: compare experiments to confirm one.")
+    asked = _figures_alone(question)
+    evidence = gather(connection, asked, members(connection, principal, asked))
+    found = in_order(evidence, contestants(evidence))
+    ranking = rank(evidence, found)
+    chosen = _chosen(found, order)
+    _check(evidence, chosen)
+    known = runs.all_of_experiments(connection, [each.experiment.id for m in evidence.members for each in m.trials])
+    _check_no_fork(chosen, known)
+    seeds = fresh({run.seed for run in known}, order.seeds or _suggested(ranking))
+    made = [_train(context, each, seeds) for each in chosen]
+    confirmations.add(connection, comparison_id, made)
+    return [(each.trial.runs[0].pool, len(seeds)) for each in chosen]
+
+
+def fresh(used: set[int], count: int) -> tuple[int, ...]:
+    """The first seeds beyond those used; where none are left there, the smallest that nobody used."""
+    beyond = chain(range(max(used, default=-1) + 1, SEED_END), (seed for seed in range(SEED_END) if seed not in used))
+    return tuple(islice(beyond, count))
+
+
+def _figures_alone(question: Question) -> Question:
+    """The same question without curves and times."""
+    return question.model_copy(update={"points": None, "target": None, "x": "step"})
+
+
+def _suggested(ranking: Ranking) -> int:
+    contrasts = [item.contrast for item in ranking.items if item.contrast]
+    return contrasts[0].fresh_seeds if contrasts else FRESH[0]
+
+
+def _chosen(found: Sequence[Contestant], order: ConfirmRequest) -> list[Contestant]:
+    """The contestants of the groups that are named, best first; `Invalid` for a label that no group has."""
+    labels = [each.label for each in found]
+    if order.groups is None:
+        if len(labels) > MOST_CONTESTANTS:
+            detail = f"the comparison has {len(labels)} groups: name those to confirm."
+            raise Invalid.of([Problem("/groups", "too_many_groups", detail, MOST_CONTESTANTS)])
+        return list(found)
+    problems = [
+        Problem(f"/groups/{at}", "unknown_group", "no group has this label.", labels[:50], closest(label, labels))
+        for at, label in enumerate(order.groups)
+        if label not in labels
+    ]
+    if len(set(order.groups)) < len(order.groups):
+        problems.append(Problem("/groups", "repeated", "give each label once."))
+    if problems:
+        raise Invalid.of(problems)
+    return [each for each in found if each.label in order.groups]
+
+
+def _check(evidence: Evidence, chosen: Sequence[Contestant]) -> None:
+    """`Conflict` where there is nothing to confirm, or not yet."""
+    if len(chosen) < 2:
+        raise Conflict("The comparison has one group: there is nothing to confirm.")
+    series = evidence.ranked
+    open_runs = sum(run.state not in TERMINAL for each in chosen for run in each.member.runs)
+    if open_runs:
+        raise Conflict(
+            f"{open_runs} of the groups' runs have not ended, so the choice may still turn: wait for their end or "
+            "cancel them."
+        )
+    if without := [each.label for each in chosen if not each.values]:
+        raise Conflict(f"Without any {series}, there is nothing to confirm: {', '.join(without)}. Name other groups.")
+    scales = [scale_of(series, Member(each.label, [each.trial])) for each in chosen]
+    if fatal := next((detail for scale in scales[1:] if (detail := apart(scales[0], scale))), None):
+        raise Conflict(f"{fatal} Fresh seeds do not change that.")
+
+
+def _check_no_fork(chosen: Sequence[Contestant], known: Sequence[StoredRun]) -> None:
+    """A fork goes on from a state that one seed made."""
+    forks = {run.experiment_id for run in known if run.relation is Relation.FORK and run.origin_step}
+    for each in chosen:
+        if each.trial.experiment.id in forks:
+            raise Conflict(
+                f"{each.label}: experiment {each.trial.experiment.id} goes on from a checkpoint, which fresh seeds do "
+                "not have. Post its spec as an experiment of its own and compare that."
+            )
+
+
+def _train(context: Context, contestant: Contestant, seeds: tuple[int, ...]) -> Confirmed:
+    stored = contestant.trial.experiment
+    spec = renamed(reseeded(validate(Experiment, stored.spec), seeds), ENDING)
+    made = context.add(spec, contestant.trial.runs[0].pool)[0]
+    return Confirmed(contestant.label, stored.id, contestant.choices, made)
+
+
+def _check_same(
+    connection: Connection, principal: Principal, earlier: Sequence[Confirmed], order: ConfirmRequest
+) -> None:
+    """`Conflict` where another confirmation was asked for than there is."""
+    seeds = experiments.get(connection, principal, earlier[0].experiment_id).spec["seeds"]
+    labels = {each.label for each in earlier}
+    if order.seeds not in (None, len(seeds)) or (order.groups is not None and set(order.groups) != labels):
+        raise Conflict(
+            f"The comparison is being confirmed, or was, with {len(seeds)} fresh seeds of {', '.join(sorted(labels))}: "
+            "a comparison has one confirmation. Delete its experiments to have another."
+        )
+
+
+def confirmation_of(
+    connection: Connection, principal: Principal, comparison_id: str, question: Question
+) -> ConfirmationView | None:
+    """What the fresh seeds say by now; None where nobody asked."""
+    stored = confirmations.of_comparison(connection, comparison_id)
+    if not stored:
+        return None
+    ids = [each.experiment_id for each in stored]
+    specs = {each.id: each for each in experiments.some(connection, principal, ids)}
+    fresh_runs = runs.of_experiments(connection, ids)
+    mine = {experiment_id: [run for run in fresh_runs if run.experiment_id == experiment_id] for experiment_id in ids}
+    trials = [Trial(specs[c.experiment_id], list(filter(_counts, mine[c.experiment_id])), c.label) for c in stored]
+    evidence = _asked_again(connection, question, [Member(trial.label, [trial]) for trial in trials])
+    ranking = rank(evidence, contestants(evidence), settled=True)
+    views = [_contestant(evidence, each, mine[each.experiment_id]) for each in stored]
+    done = all(run.state in TERMINAL for run in fresh_runs)
+    return ConfirmationView(
+        state="done" if done else "running",
+        seeds=specs[ids[0]].spec["seeds"],
+        contestants=views,
+        verdict=ranking.verdict if done else None,
+        confirmed=(ranking.verdict, ranking.items[0].label) == ("better", stored[0].label) if done else None,
+        note=_note(ranking, views, done),
+        ranking=ranking,
+        created_at=stored[0].created_at,
+    )
+
+
+def _asked_again(connection: Connection, question: Question, groups: list[Member]) -> Evidence:
+    """The evidence of the same question about these groups alone."""
+    baseline = question.baseline if question.baseline in [group.label for group in groups] else None
+    return gather(connection, _figures_alone(question).model_copy(update={"baseline": baseline}), groups)
+
+
+def _came_to_result(run: StoredRun) -> bool:
+    return run.state is State.SUCCEEDED or diverged(run, {})
+
+
+def _counts(run: StoredRun) -> bool:
+    """A run that was cancelled, or failed for another reason than its numbers, says nothing about its spec."""
+    return run.state not in TERMINAL or _came_to_result(run)
+
+
+def _contestant(evidence: Evidence, stored: Confirmed, found: Sequence[StoredRun]) -> ContestantView:
+    return ContestantView(
+        label=stored.label,
+        trial_id=stored.trial_id,
+        trials=stored.trials,
+        experiment_id=stored.experiment_id,
+        runs=[run.id for run in found],
+        ended=sum(map(_came_to_result, found)),
+        diverged=sum(evidence.diverged(run) for run in found if _counts(run)),
+        left_out=sum(not _counts(run) for run in found),
+    )
+
+
+def _note(ranking: Ranking, views: Sequence[ContestantView], done: bool) -> str:
+    total, ended = sum(len(each.runs) for each in views), sum(each.ended for each in views)
+    left_out = sum(each.left_out for each in views)
+    if not done:
+        return f"{ended + left_out} of {total} runs have ended; the verdict comes with the last."
+    if len(views) < 2:
+        return (
+            "The other contestants' experiments were deleted. Delete this one as well to confirm the comparison anew."
+        )
+    left = f" {left_out} of {total} runs came to no result and are left out." if left_out else ""
+    return f"By fresh seeds alone: {ranking.note}{left}"

@@ -1,0 +1,199 @@
+"""Answering a comparison: what is stored of its runs, and each group's curves and figures."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from service.analysis import align, axes
+from service.analysis.aggregate import aggregate_curves
+from service.analysis.arrays import Values
+from service.analysis.result import diverged, run_result
+from service.analysis.smooth import smooth
+from service.comparison.selection import Member, Trial
+from service.comparison.statistics import curve_band, statistics
+from service.db.metrics import curves, metrics
+from service.db.metrics.metrics import Curve, Summary
+from service.db.runs import run_timing
+from service.db.runs.run_timing import Conditions
+from service.db.runs.runs import StoredRun
+from service.db.session import Connection
+from service.errors import Conflict
+from service.experiments import parsed_specs
+from service.schemas.comparisons import GroupSeries, Question
+from service.schemas.statistics import CurveBand
+from service.spec.measures import RANKED, RankedBy, better, default_figure, default_series
+
+COUNTED = "gradient_evaluations"  # the series of optimizers that search
+CLOCKS = ("wall_s", "device_s")
+LONG = 32  # points of a series for each one that is drawn, from which on a curve is made of stored buckets
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is stored of all runs of a question, read at once."""
+
+    question: Question
+    series: tuple[str, ...]  # of the question; the first is ranked
+    members: list[Member]
+    summaries: Mapping[str, Mapping[str, Summary]]
+    conditions: Mapping[str, Conditions]
+    curves: Mapping[str, Mapping[str, Curve]]  # every point
+    drawn: Mapping[str, Mapping[str, Curve]]  # what bands are made of: of long curves each bucket's last value
+
+    @property
+    def ranked(self) -> str:
+        """The series that groups are ranked by."""
+        return self.series[0]
+
+    @property
+    def figure(self) -> RankedBy:
+        """The value of a run that is ranked."""
+        return self.question.figure or default_figure(self.ranked)
+
+    def value(self, run: StoredRun, series: str, figure: RankedBy) -> float | None:
+        """The best or last value of a run; NaN where it diverged, None where there is none."""
+        found = run_result(run, self.summaries[run.id], series, figure)
+        return math.nan if found.outcome == "diverged" else found.value
+
+    def diverged(self, run: StoredRun) -> bool:
+        """Whether the run failed as such, or went on after a loss that was no number."""
+        return diverged(run, self.summaries[run.id])
+
+    @property
+    def stretch(self) -> tuple[int, int] | None:
+        """The first and last step that `last` of the ranked series is a mean over; None: it is one value."""
+        runs = [run for member in self.members for run in member.runs]
+        values = [self.summaries[run.id][self.ranked] for run in runs if self._speaks(run)]
+        ends = [(each.final_from, each.last_step) for each in values if each.final_from and each.last_step]
+        return (min(first for first, _ in ends), max(last for _, last in ends)) if ends else None
+
+    def _speaks(self, run: StoredRun) -> bool:
+        return run_result(run, self.summaries[run.id], self.ranked, "last").outcome == "value"
+
+    def curve(self, run: StoredRun, trial: Trial, series: str) -> align.Curve | None:
+        """A series on the axis of the question."""
+        found = self.curves[run.id].get(series)
+        return self._on_axis(run, trial, found)
+
+    def band(self, run: StoredRun, trial: Trial, series: str) -> align.Curve | None:
+        """The same as it is drawn."""
+        return self._on_axis(run, trial, self.drawn[run.id].get(series))
+
+    def _on_axis(self, run: StoredRun, trial: Trial, found: Curve | None) -> align.Curve | None:
+        return None if found is None else align.Curve(self._x(run, trial, found), found.values)
+
+    def _x(self, run: StoredRun, trial: Trial, found: Curve) -> Values:
+        spec, x, known = trial.experiment, self.question.x, self.conditions.get(run.id)
+        if x == "epoch":
+            return axes.epochs(found.steps, parsed_specs.facts(spec).steps_per_epoch)
+        if x == "samples":
+            facts = parsed_specs.facts(spec)
+            return axes.samples(found.steps, facts.rows_per_step, facts.rows_per_epoch)
+        if x == "gradient_evaluations":
+            counted = self.curves[run.id].get(COUNTED)
+            return axes.gradient_evaluations(found.steps, (counted.steps, counted.values) if counted else None)
+        if x in CLOCKS:
+            segments = [] if known is None else known.wall if x == "wall_s" else known.device
+            return axes.seconds(found.steps, segments)
+        return found.steps.astype("float64")
+
+
+def gather(connection: Connection, question: Question, members: list[Member]) -> Evidence:
+    """Three statements, and one more where curves are wanted; `Conflict` for clocks of different hardware."""
+    ids = [run.id for member in members for run in member.runs]
+    known = run_timing.read(connection, ids)
+    if question.x in CLOCKS and len(kinds := {hardware(each) for each in known.values()} - {""}) > 1:
+        raise Conflict(
+            f"Times on different hardware cannot be compared ({'; '.join(sorted(kinds))}): "
+            "ask for x step, epoch, samples or gradient_evaluations."
+        )
+    summaries = {run: {s.name: s for s in found} for run, found in metrics.summaries(connection, ids).items()}
+    series = question.series or _measured(summaries)
+    names = list(series) if question.points is not None else []
+    drawn = _drawn(connection, question, series, summaries)
+    if drawn is not None:
+        names = []
+    if question.target is not None:
+        names.append(question.target.series or series[0])
+    if names and question.x == "gradient_evaluations":
+        names.append(COUNTED)
+    exact = curves.read(connection, ids, names) if names else {run_id: {} for run_id in ids}
+    ranked = {"series": series, "figure": question.figure or default_figure(series[0])}
+    question = question.model_copy(update=ranked)  # as a confirmation asks it of other runs
+    return Evidence(question, series, members, summaries, known, exact, exact if drawn is None else drawn)
+
+
+def _measured(summaries: Mapping[str, Mapping[str, Summary]]) -> tuple[str, ...]:
+    """Return the series that are ranked by default and that a run has measured, the default one first."""
+    names = {name for found in summaries.values() for name, each in found.items() if each.n}
+    return tuple(name for name in RANKED if name in names) or (default_series(names),)
+
+
+def _drawn(
+    connection: Connection,
+    question: Question,
+    series: Sequence[str],
+    summaries: Mapping[str, Mapping[str, Summary]],
+) -> Mapping[str, Mapping[str, Curve]] | None:
+    """Long curves from stored buckets, so that the time does not grow with the runs; None where every point is read.
+
+    A smoothed value depends on every point before it, and so does the axis of counted evaluations.
+    """
+    if question.points is None or question.smoothing or question.x == COUNTED:
+        return None
+    wanted = [(run, s) for run, found in summaries.items() for s in found.values() if s.name in series and s.n]
+    if max((s.n for _, s in wanted), default=0) < LONG * question.points:
+        return None
+    nothing: dict[str, dict[str, Curve]] = {run: {} for run in summaries}
+    return nothing | curves.thinned(connection, wanted, question.points)
+
+
+def hardware(known: Conditions) -> str:
+    """The kind of device all attempts of a run had; several where they did not agree."""
+    kinds = {
+        f"{e.get('device_name')}" + (f", {e.get('threads')} threads" if str(e.get("device")) == "cpu" else "")
+        for e in known.environments
+    }
+    return " and ".join(sorted(kinds))
+
+
+def series_of(evidence: Evidence, name: str) -> list[GroupSeries]:
+    """One series of every group, all runs on one grid."""
+    members = evidence.members
+    last = statistics([_values(evidence, member.runs, name, "last") for member in members])
+    best = statistics([_values(evidence, member.runs, name, "best") for member in members])
+    bands = _bands(evidence, name)
+    return [
+        GroupSeries(direction=better(name), curve=raw, smoothed=smoothed, last=last[place], best=best[place])
+        for place, (raw, smoothed) in enumerate(bands)
+    ]
+
+
+def _values(evidence: Evidence, found: Sequence[StoredRun], name: str, figure: RankedBy) -> list[float]:
+    values = (evidence.value(run, name, figure) for run in found)
+    return [value for value in values if value is not None]
+
+
+def _bands(evidence: Evidence, name: str) -> list[tuple[CurveBand | None, CurveBand | None]]:
+    """Of each group the raw curves put together, and the smoothed ones where that is asked."""
+    question = evidence.question
+    if question.points is None:
+        return [(None, None)] * len(evidence.members)
+    rows: list[align.Curve] = []
+    owned: list[list[int]] = []  # which rows are whose
+    for member in evidence.members:
+        found = [evidence.band(run, trial, name) for trial in member.trials for run in trial.runs]
+        there = [each for each in found if each is not None]
+        owned.append(list(range(len(rows), len(rows) + len(there))))
+        rows += there
+    raw = _grouped(rows, owned, question.points)
+    if not question.smoothing:
+        return [(band, None) for band in raw]
+    smoothed = [align.Curve(row.x, smooth(row.y, question.smoothing)) for row in rows]
+    return list(zip(raw, _grouped(smoothed, owned, question.points), strict=True))
+
+
+def _grouped(rows: Sequence[align.Curve], owned: Sequence[Sequence[int]], points: int) -> list[CurveBand]:
+    aligned = align.resample(rows, points)
+    x = aligned.x.tolist()
+    return [curve_band(x, aggregate_curves(aligned.y[list(mine)], aligned.present[list(mine)])) for mine in owned]

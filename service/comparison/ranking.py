@@ -1,0 +1,173 @@
+"""Who is better, and how sure that is."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from service.analysis.contrast import Contrast, contrasts_by_seed
+from service.comparison.comparability import Scale, apart, scale_of
+from service.comparison.evidence import Evidence
+from service.comparison.selection import Member, Trial
+from service.comparison.statistics import statistics
+from service.lifecycle import TERMINAL
+from service.schemas.rankings import ContrastView, Rank, Ranking
+from service.schemas.statistics import Statistics
+from service.spec.measures import better
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A group as it is ranked: by its best trial."""
+
+    member: Member
+    trial: Trial
+    values: dict[int, float]  # by seed, NaN where it diverged
+    figures: Statistics
+    choices: int = 1  # trials with a value that it was chosen from
+
+    @property
+    def label(self) -> str:
+        """The group's."""
+        return self.member.label
+
+
+def contestants(evidence: Evidence) -> list[Contestant]:
+    """One a group, in the order of the groups."""
+    trials = [(member, trial) for member in evidence.members for trial in member.trials]
+    values = [_by_seed(evidence, trial) for _, trial in trials]
+    figures = statistics([list(each.values()) for each in values])
+    known = [Contestant(m, t, v, f) for (m, t), v, f in zip(trials, values, figures, strict=True)]
+    chosen: dict[str, Contestant] = {}
+    for each in known:
+        held = chosen.get(each.label)
+        if held is None or _key(evidence, each) < _key(evidence, held):
+            chosen[each.label] = each
+    choices = Counter(each.label for each in known if each.values)
+    return [replace(each, choices=max(choices[label], 1)) for label, each in chosen.items()]
+
+
+def _by_seed(evidence: Evidence, trial: Trial) -> dict[int, float]:
+    found = ((run.seed, evidence.value(run, evidence.ranked, evidence.figure)) for run in trial.runs)
+    return {seed: value for seed, value in found if value is not None}
+
+
+def _key(evidence: Evidence, each: Contestant) -> tuple[bool, float]:
+    """Less is better; a mean of survivors counts only where most survived."""
+    mean = each.figures.mean
+    sign = 1 if better(evidence.ranked) == "min" else -1
+    return each.figures.diverged > each.figures.n, math.inf if mean is None else sign * mean
+
+
+def in_order(evidence: Evidence, found: Sequence[Contestant]) -> list[Contestant]:
+    """Best first."""
+    return sorted(found, key=lambda each: _key(evidence, each))
+
+
+def rank(evidence: Evidence, found: Sequence[Contestant], settled: bool = False) -> Ranking:
+    """Groups by the mean of the ranked figure of the first series; `settled`: no seeds can be added."""
+    question, series = evidence.question, evidence.ranked
+    ordered = in_order(evidence, found)
+    places = range(len(ordered))
+    base = next((place for place in places if ordered[place].label == question.baseline), 0)
+    against = [(place, base) for place in places if place != base]
+    every = [(i, j) for i in places for j in places if i < j]
+    family = against if question.baseline is not None else every  # chosen by its result: all pairs were looked at
+    values, choices = [each.values for each in ordered], [each.choices for each in ordered]
+    scales = [scale_of(series, each.member) for each in ordered]
+    # first against second in a call of its own where a baseline makes another family of tests
+    first = every[:1] if question.baseline is None else []
+    made = contrasts_by_seed(values, [*against, *first], family, better(series), choices)
+    views = {pair[0]: _view(scales, ordered, pair, each, settled) for pair, each in zip(against, made, strict=False)}
+    made = made if first else contrasts_by_seed(values, every[:1], every, better(series), choices)
+    top = _view(scales, ordered, (0, 1), made[-1], settled) if every else None
+    return Ranking(
+        series=series,
+        figure=evidence.figure,
+        stretch=evidence.stretch if evidence.figure == "last" else None,
+        direction=better(series),
+        baseline=ordered[base].label if ordered else None,
+        tests=len(family),
+        verdict=top.verdict if top else "not_comparable",
+        note=top.note if top else "There is one group: nothing to compare it with.",
+        items=[
+            Rank(
+                rank=place + 1,
+                label=each.label,
+                experiment_id=each.trial.experiment.id,
+                trials=len(each.member.trials),
+                best=each.figures,
+                contrast=views.get(place),
+            )
+            for place, each in enumerate(ordered)
+        ],
+    )
+
+
+def _view(
+    scales: Sequence[Scale], ordered: Sequence[Contestant], pair: tuple[int, int], contrast: Contrast, settled: bool
+) -> ContrastView:
+    one, other = ordered[pair[0]], ordered[pair[1]]
+    fatal = apart(scales[pair[0]], scales[pair[1]])
+    verdict = "not_comparable" if fatal else contrast.verdict
+    return ContrastView(
+        against=other.label,
+        verdict=verdict,
+        provisional=any(run.state not in TERMINAL for each in (one, other) for run in each.trial.runs),
+        seeds=contrast.n,
+        diverged=contrast.diverged,
+        difference=contrast.difference,
+        sd=contrast.sd,
+        ci_low=contrast.interval and contrast.interval[0],
+        ci_high=contrast.interval and contrast.interval[1],
+        bootstrap_low=contrast.bootstrap and contrast.bootstrap[0],
+        bootstrap_high=contrast.bootstrap and contrast.bootstrap[1],
+        wins=contrast.wins,
+        p=contrast.p,
+        choices=contrast.choices,
+        p_adjusted=contrast.p_adjusted,
+        more_seeds=None if fatal or settled else contrast.more_seeds,
+        fresh_seeds=contrast.fresh_seeds,
+        note=fatal or _without(one, other) or _note(one.label, other.label, contrast, settled),
+    )
+
+
+def _without(one: Contestant, other: Contestant) -> str | None:
+    """Which of the two has no value at all, not even one that diverged."""
+    without = [each.label for each in (one, other) if not each.values]
+    return f"Without any value of the ranked series: {' and '.join(without)}." if without else None
+
+
+def _note(one: str, other: str, contrast: Contrast, settled: bool) -> str:
+    """The verdict in a sentence."""
+    n, lost, verdict = contrast.n, contrast.diverged, contrast.verdict
+    seeds = f"{n} seed{'' if n == 1 else 's'}"
+    if verdict == "not_comparable":
+        return f"{one} and {other} share no seed that has a value: train both with the same seeds."
+    if verdict == "unconfirmed":
+        return (
+            f"{one if contrast.leads else other} looks better over {seeds}, but it was chosen among {contrast.choices} "
+            f"trials by these very seeds: only fresh seeds can confirm it, about {contrast.fresh_seeds} of them."
+        )
+    if verdict in ("better", "worse"):
+        chosen = contrast.choices > 1
+        counted = f", also when {contrast.choices} trials to choose from are counted" if chosen else ""
+        if n < 2:
+            said = f"{one} diverged on {lost[0]} of the shared seeds, {other} on {lost[1]}"
+            return f"{said}: {one} is {verdict}{counted}."
+        return f"{one} is {verdict} than {other}, paired over {seeds}{counted}."
+    if n < 2 and any(lost):
+        said = f"{one} and {other} cannot be told apart"
+        return f"{said}: {one} diverged on {lost[0]} of the shared seeds, {other} on {lost[1]}."
+    said = f"{one} and {other} cannot be told apart over {n} shared seed{'' if n == 1 else 's'}"
+    if lost[0] != lost[1]:
+        return f"{said} that both finished; {one} diverged on {lost[0]} of the others, {other} on {lost[1]}."
+    if n < 2:
+        return f"{said}: at least two are needed."
+    if contrast.sd == 0 and contrast.difference:
+        said += ": equal differences, which rounding can make, prove no more than their sign"
+    if settled:
+        return f"{said}."
+    if contrast.more_seeds is None:
+        return f"{said}, and up to 1,000 would not tell."
+    return f"{said}; about {contrast.more_seeds} more would tell."

@@ -1,0 +1,165 @@
+"""Which runs a question is about, and which of them belong together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from service.db.access.projects import Principal
+from service.db.experiments import experiments, lists
+from service.db.experiments.experiments import StoredExperiment
+from service.db.experiments.lists import Order
+from service.db.runs import runs
+from service.db.runs.runs import StoredRun
+from service.db.session import Connection
+from service.errors import Invalid, NotFound, Problem
+from service.experiments.known_series import check_series
+from service.nonfinite import dumps
+from service.schemas.common import Json
+from service.schemas.comparisons import Question
+from service.spec.filters.language import All, Fact, Term, parse
+from service.spec.validation_errors import closest
+
+MAX_RUNS = 1000
+MAX_EXPERIMENTS = 200
+# of a spec: they do not decide what is trained
+IGNORED = ("name", "tags", "notes", "seeds", "restarts", "priority", "max_seconds", "pool", "probes")
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An experiment with those of its runs that are compared."""
+
+    experiment: StoredExperiment
+    runs: list[StoredRun]
+    label: str  # the experiment's name, with the end of its id or the seed where the name alone is not unique
+
+    @property
+    def spec(self) -> Json:
+        """What it trains."""
+        return {key: value for key, value in self.experiment.spec.items() if key not in IGNORED}
+
+
+@dataclass(frozen=True)
+class Member:
+    """A group before it is summed up."""
+
+    label: str
+    trials: list[Trial]
+
+    @property
+    def runs(self) -> list[StoredRun]:
+        """Of all trials."""
+        return [run for trial in self.trials for run in trial.runs]
+
+
+def check(question: Question) -> None:
+    """`Invalid` unless the question names what to compare, once."""
+    given = [each for each in (question.experiments, question.runs, question.filter) if each is not None]
+    if len(given) != 1:
+        detail = "give exactly one of experiments, runs and filter."
+        raise Invalid.of([Problem("/experiments", "contradiction", detail)])
+    for name, prefix in (("experiments", "exp_"), ("runs", "run_")):
+        ids = getattr(question, name) or ()
+        if any(not each.startswith(prefix) for each in ids):
+            raise Invalid.of([Problem(f"/{name}", "wrong_id", f"every id here starts with {prefix}.")])
+        if len(set(ids)) < len(ids):
+            raise Invalid.of([Problem(f"/{name}", "repeated", "give each id once.")])
+    if question.target is not None:
+        found = [problem.under("/target") for problem in question.target.problems()]
+        if found:
+            raise Invalid.of(found)
+
+
+def members(connection: Connection, principal: Principal, question: Question) -> list[Member]:
+    """The groups, in the order of the question; `NotFound` for what this principal may not see."""
+    trials = _trials(connection, principal, question)
+    if question.group == "run":
+        trials = [
+            replace(trial, runs=[run], label=f"{trial.label} seed {run.seed}") for trial in trials for run in trial.runs
+        ]
+    if question.group in ("experiment", "run"):
+        groups = [Member(trial.label, [trial]) for trial in trials]
+    else:
+        groups = by_fields(trials, (question.group,) if isinstance(question.group, str) else question.group)
+    if question.baseline is not None and question.baseline not in [group.label for group in groups]:
+        known = [group.label for group in groups]
+        near = closest(question.baseline, known)
+        raise Invalid.of([Problem("/baseline", "unknown_group", "no group has this label.", known[:50], near)])
+    return groups
+
+
+def filtered(connection: Connection, principal: Principal, source: str) -> list[str]:
+    """The experiments that a filter keeps, oldest first, without those put away and those that confirm a comparison.
+
+    The latter repeat a trial that the filter keeps as well: they would count as one more.
+    """
+    try:
+        kept = parse(source, "experiments")
+        check_series(connection, principal, "filter", kept, source)
+    except Invalid as error:
+        told = [replace(each, pointer=each.pointer.removeprefix("/query")) for each in error.problems]
+        raise Invalid.of(told) from None
+    present = All((kept, Term(Fact("archived", "date"), "null"), Term(Fact("confirms", "text"), "null")))
+    found = lists.experiments(connection, principal, MAX_EXPERIMENTS + 1, present, Order(descending=False), None)
+    if not found:
+        raise NotFound("No experiment is left by this filter.")
+    if len(found) > MAX_EXPERIMENTS:
+        raise Invalid.of([Problem("/filter", "too_many", "more experiments than a comparison takes.", MAX_EXPERIMENTS)])
+    return [each.id for each in found]
+
+
+def _trials(connection: Connection, principal: Principal, question: Question) -> list[Trial]:
+    asked = question.experiments or (filtered(connection, principal, question.filter) if question.filter else None)
+    if asked:
+        stored = experiments.some(connection, principal, asked)
+        found = runs.of_experiments(connection, asked)
+    else:
+        found = runs.some(connection, principal, question.runs or ())
+        stored = experiments.some(connection, principal, tuple(dict.fromkeys(run.experiment_id for run in found)))
+    if len(found) > MAX_RUNS:
+        raise Invalid.of([Problem("/experiments", "too_many_runs", f"they have {len(found)} runs.", MAX_RUNS)])
+    mine: dict[str, list[StoredRun]] = {experiment.id: [] for experiment in stored}
+    for run in found:
+        mine[run.experiment_id].append(run)
+    names = [experiment.name for experiment in stored]
+    labels = [each.name if names.count(each.name) == 1 else f"{each.name} ({each.id[-6:]})" for each in stored]
+    return [Trial(each, mine[each.id], label) for each, label in zip(stored, labels, strict=True)]
+
+
+def by_fields(trials: Sequence[Trial], paths: Sequence[str]) -> list[Member]:
+    """Trials with the same values at these dotted paths, in the order of their first one."""
+    groups: dict[str, list[Trial]] = {}
+    for position, path in enumerate(paths):
+        if all(value_at(trial.experiment.spec, path) is MISSING for trial in trials):
+            known = sorted({place for trial in trials for place in _paths(trial.experiment.spec)})
+            pointer = "/group" if len(paths) == 1 else f"/group/{position}"
+            detail = "none of the experiments has this field."
+            raise Invalid.of([Problem(pointer, "unknown_field", detail, did_you_mean=closest(path, known))])
+    for trial in trials:
+        values = [(path, value_at(trial.experiment.spec, path)) for path in paths]
+        label = ", ".join(f"{path} {'-' if value is MISSING else _word(value)}" for path, value in values)
+        groups.setdefault(label, []).append(trial)
+    return [Member(label, mine) for label, mine in groups.items()]
+
+
+def value_at(spec: Json, path: str) -> object:
+    """What a spec has at a dotted path, or MISSING."""
+    here: object = spec
+    for part in path.split("."):
+        if isinstance(here, dict) and part in here:
+            here = here[part]
+        elif isinstance(here, list) and part.isdecimal() and int(part) < len(here):
+            here = here[int(part)]
+        else:
+            return MISSING
+    return here
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else dumps(value)[:100]
+
+
+def _paths(spec: Json) -> list[str]:
+    """Dotted paths of a spec's fields, two levels deep."""
+    inner = [f"{key}.{name}" for key, value in spec.items() if isinstance(value, dict) for name in value]
+    return [*spec, *inner]

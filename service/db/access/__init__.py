@@ -1,0 +1,1 @@
+"""SQL about who may do what: projects, members, keys."""

@@ -1,0 +1,1 @@
+"""SQL about experiments and what is stored beside them: lists, filters, datasets, comparisons."""

@@ -1,0 +1,124 @@
+"""Deleting experiments for good: what they hold goes, and a bare row of each run stays for what refers to it.
+
+A fork names its parent's checkpoint, and whoever removes files from the disk asks whose they are. So runs, attempts and
+checkpoints keep their ids and lose what is in them; all belong to no project any more, which hides them from every
+reader, because each asks within a project.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from service.db import rights
+from service.db.access.projects import Principal
+from service.db.runs import runs
+from service.errors import Conflict, NotFound
+from service.lifecycle import TERMINAL
+
+OWN = text("SELECT id FROM experiment WHERE id = :id AND project_id = :project_id FOR UPDATE")
+RUNS = text("SELECT id FROM run WHERE experiment_id = :id ORDER BY id FOR UPDATE")
+HEIR = """
+    WITH RECURSIVE heir AS (
+        SELECT id, experiment_id, state, origin_step FROM run
+        WHERE parent_run_id = ANY(:run_ids) AND (origin_attempt IS NOT NULL OR origin_step > 0)
+        UNION
+        SELECT r.id, r.experiment_id, r.state, r.origin_step FROM heir h JOIN run r ON r.parent_run_id = h.id
+        WHERE r.origin_attempt IS NULL AND r.origin_step = h.origin_step
+            AND (r.origin_step > 0 OR r.relation <> 'fork'))
+"""
+LOCKED = text(f"{HEIR} SELECT id FROM run WHERE id IN (SELECT id FROM heir) ORDER BY id FOR UPDATE")  # noqa: S608
+OPEN = text(
+    f"""
+    {HEIR} SELECT id, experiment_id FROM heir
+    WHERE experiment_id <> :id AND state IN ('queued', 'running', 'paused') ORDER BY id LIMIT 1
+    """  # noqa: S608  pieces of this file; every value is bound
+)
+FIGURES = text(  # by their names, which their key begins with
+    """
+    DELETE FROM experiment_figure WHERE experiment_id = :id
+        AND name IN (SELECT s.name FROM run r JOIN series s ON s.run_id = r.id WHERE r.experiment_id = :id)
+    """
+)
+POINTS = (
+    text("DELETE FROM metric_chunk WHERE run_id = :run_id"),
+    text("DELETE FROM metric_tile WHERE run_id = :run_id"),
+    text("DELETE FROM series WHERE run_id = :run_id"),
+    text("DELETE FROM event WHERE run_id = :run_id"),
+    text("DELETE FROM reading WHERE run_id = :run_id"),
+)
+REST = (
+    text(
+        """
+        UPDATE checkpoint SET removed_at = clock_timestamp(), value = NULL
+        WHERE run_id = ANY(:run_ids) AND removed_at IS NULL
+        """
+    ),
+    text(
+        """
+        UPDATE attempt SET environment = NULL, detail = NULL, ended_at = coalesce(ended_at, clock_timestamp())
+        WHERE run_id = ANY(:run_ids)
+        """
+    ),
+    text("DELETE FROM verification WHERE run_id = ANY(:run_ids)"),
+    text("DELETE FROM confirmation WHERE experiment_id = :id"),
+    text("UPDATE worker SET run_id = NULL WHERE run_id = ANY(:run_ids)"),
+    text(
+        """
+        UPDATE run SET project_id = NULL, failure = CASE WHEN failure IS NOT NULL THEN cast('{}' AS jsonb) END,
+            task = CASE WHEN task IS NOT NULL THEN cast('{}' AS jsonb) END
+        WHERE id = ANY(:run_ids)
+        """
+    ),
+    text(
+        """
+        UPDATE experiment SET project_id = NULL, name = '', spec = '{}', spec_hash = '', tags = '[]', notes = '',
+            idempotency_key = NULL, request_hash = NULL, erased_at = clock_timestamp()
+        WHERE id = :id
+        """
+    ),
+)
+ERASED = text(
+    """
+    SELECT r.id FROM experiment e JOIN run r ON r.experiment_id = e.id
+    WHERE e.erased_at > coalesce(cast(:since AS timestamptz), clock_timestamp()) - make_interval(secs => :margin_s)
+    ORDER BY r.id
+    """
+)
+MARGIN_S = 60.0  # an experiment is erased a little before others see it
+
+
+def erase(connection: Connection, principal: Principal, experiment_id: str) -> None:
+    """Delete an experiment that has ended; `Conflict` while a run of it, or a fork that starts from one, has not."""
+    known = {"id": experiment_id, "project_id": principal.project_id}
+    if connection.execute(OWN, known).one_or_none() is None:
+        raise NotFound(f"There is no experiment {experiment_id}.")
+    run_ids = list(connection.execute(RUNS, known).scalars())  # locked: nobody makes a run of one meanwhile
+    _check(connection, experiment_id, run_ids)
+    with rights.acting_as(connection, "saddle_eraser"):
+        connection.execute(FIGURES, known)
+        for run_id in run_ids:  # one by one: no statement takes longer than the greatest run needs
+            for statement in POINTS:
+                connection.execute(statement, {"run_id": run_id})
+        for statement in REST:
+            connection.execute(statement, {"id": experiment_id, "run_ids": run_ids})
+
+
+def _check(connection: Connection, experiment_id: str, run_ids: list[str]) -> None:
+    """Whether it may go now."""
+    going = [each for each in runs.all_of_experiments(connection, [experiment_id]) if each.state not in TERMINAL]
+    if going:
+        raise Conflict(f"Run {going[0].id} is {going[0].state.value}: cancel the experiment first, then delete it.")
+    asked = {"id": experiment_id, "run_ids": run_ids}
+    connection.execute(LOCKED, asked)  # so that none of them is retried meanwhile
+    heir = connection.execute(OPEN, asked).one_or_none()
+    if heir is not None:
+        raise Conflict(
+            f"Run {heir.id} of experiment {heir.experiment_id} starts from a checkpoint of this one and has not ended: "
+            "cancel it or wait for its end."
+        )
+
+
+def erased_since(connection: Connection, since: datetime | None) -> tuple[list[str], datetime]:
+    """The runs of what was erased after `since`, or a little before, and the moment to ask with the next time."""
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return list(connection.execute(ERASED, {"since": since, "margin_s": MARGIN_S}).scalars()), now

@@ -1,0 +1,174 @@
+"""Experiments and their runs: added, listed, read; always within one project."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from service.db.access.projects import Principal
+from service.db.runs.queue import NewRun, Origin, enqueue
+from service.db.tables import experiment, member
+from service.errors import Conflict, NotFound
+from service.ids import new_id
+from service.spec.experiment import Experiment
+from service.spec.requirements import requirements
+
+
+@dataclass(frozen=True)
+class StoredExperiment:
+    """A posted spec as stored."""
+
+    id: str
+    name: str
+    owner: str
+    spec: dict[str, Any]
+    spec_hash: str
+    tags: tuple[str, ...]
+    notes: str
+    archived_at: datetime | None
+    created_at: datetime
+
+
+def add(
+    connection: Connection,
+    principal: Principal,
+    spec: Experiment,
+    pool: str,
+    idempotency_key: str | None = None,
+    request_hash: str | None = None,
+    max_run_s: float | None = None,
+    origin: Origin | None = None,
+) -> tuple[str, bool]:
+    """Store an experiment with a queued run per seed: its id, and whether it is new.
+
+    The runs wait in the pool that the spec names, or else in `pool`. None may train longer than `max_run_s`, nor than
+    the spec says. A fork has an `origin`.
+
+    With an idempotency key seen before in this project the stored one is returned; `Conflict` if its request differed.
+    """
+    experiment_id = new_id("exp")
+    row = {
+        "id": experiment_id,
+        "project_id": principal.project_id,
+        "owner_id": principal.member_id,
+        "name": spec.name,
+        "tags": list(spec.tags),
+        "notes": spec.notes,
+        "spec": spec.normalised(),
+        "spec_hash": spec.hash,
+        "idempotency_key": idempotency_key,
+        "request_hash": request_hash,
+    }
+    added = connection.execute(upsert(experiment).values(row).on_conflict_do_nothing().returning(experiment.c.id))
+    if added.one_or_none() is None:
+        return _earlier(connection, principal, idempotency_key, request_hash), False
+    needs = tuple(requirements(spec))
+    limits = [limit for limit in (spec.max_seconds, max_run_s) if limit is not None]
+    made = [
+        NewRun(
+            experiment_id,
+            seed,
+            spec.total_steps,
+            spec.pool or pool,
+            spec.priority,
+            min(limits, default=None),
+            origin,
+            needs=needs,
+        )
+        for seed in spec.seeds
+    ]
+    enqueue(connection, principal, made)
+    return experiment_id, True
+
+
+def _earlier(connection: Connection, principal: Principal, key: str | None, request_hash: str | None) -> str:
+    """The experiment that was posted with this idempotency key."""
+    query = select(experiment.c.id, experiment.c.request_hash).where(
+        experiment.c.project_id == principal.project_id, experiment.c.idempotency_key == key
+    )
+    row = connection.execute(query).one()
+    if row.request_hash != request_hash:
+        raise Conflict("This Idempotency-Key was used for another request: send a new key with a new request.")
+    return str(row.id)
+
+
+def _query(principal: Principal) -> Any:
+    """Experiments this principal may see."""
+    return (
+        select(experiment, member.c.name.label("owner"))
+        .join(member, member.c.id == experiment.c.owner_id)
+        .where(experiment.c.project_id == principal.project_id)
+    )
+
+
+def _stored(row: RowMapping) -> StoredExperiment:
+    known = {name: row[name] for name in StoredExperiment.__dataclass_fields__}
+    return StoredExperiment(**(known | {"tags": tuple(row["tags"])}))
+
+
+def get(connection: Connection, principal: Principal, experiment_id: str, lock: bool = False) -> StoredExperiment:
+    """One experiment, or `NotFound`, which is also the answer for another project's. `lock`: nobody changes it now."""
+    query = _query(principal).where(experiment.c.id == experiment_id)
+    if lock:
+        query = query.with_for_update(of=experiment, key_share=True)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"There is no experiment {experiment_id}.")
+    return _stored(row)
+
+
+def some(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredExperiment]:
+    """These experiments in this order, or `NotFound` for the first that is not there."""
+    rows = connection.execute(_query(principal).where(experiment.c.id.in_(ids))).mappings()
+    found = {row["id"]: _stored(row) for row in rows}
+    for experiment_id in ids:
+        if experiment_id not in found:
+            raise NotFound(f"There is no experiment {experiment_id}.")
+    return [found[experiment_id] for experiment_id in ids]
+
+
+def page(connection: Connection, principal: Principal, limit: int, before: str | None = None) -> list[StoredExperiment]:
+    """The newest `limit` experiments whose id sorts before `before`."""
+    query = _query(principal).order_by(experiment.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(experiment.c.id < before)
+    return [_stored(row) for row in connection.execute(query).mappings()]
+
+
+@dataclass
+class Standing:
+    """How many runs are in each state, how many of all their steps are done, and how far the furthest is."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    steps: int = 0
+    total: int = 0
+    longest: int = 0
+
+    @property
+    def progress(self) -> float:
+        """0 to 1; what a stop rule ended early is whole."""
+        return min(self.steps / self.total, 1.0) if self.total else 0.0
+
+
+STANDINGS = text(
+    """
+    SELECT experiment_id, state, count(*) AS n, sum(total_steps) AS total, max(step) AS longest,
+        sum(CASE WHEN state = 'succeeded' THEN total_steps ELSE least(step, total_steps) END) AS steps
+    FROM run WHERE experiment_id = ANY(:ids) GROUP BY 1, 2
+    """
+)
+
+
+def standings(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, Standing]:
+    """How far each experiment is."""
+    found = {experiment_id: Standing() for experiment_id in experiment_ids}
+    for row in connection.execute(STANDINGS, {"ids": list(experiment_ids)}):
+        standing = found[row.experiment_id]
+        standing.counts[row.state] = row.n
+        standing.steps += int(row.steps)
+        standing.total += int(row.total)
+        standing.longest = max(standing.longest, row.longest)
+    return found

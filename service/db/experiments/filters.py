@@ -1,0 +1,213 @@
+"""Filters and sort orders as SQL: every value is bound, every column is one of these."""
+
+import operator
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    FromClause,
+    Select,
+    and_,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy import case as when
+
+from service.db.metrics.results import counts, figure, finite, mean, speaks
+from service.db.tables import confirmation, experiment, experiment_figure, member, run, series
+from service.spec.filters.fields import Noun
+from service.spec.filters.language import All, Fact, Field, Figure, Node, Not, Some, SpecField, Term, Value
+from service.spec.measures import better
+
+COLUMNS: dict[Noun, dict[str, ColumnElement[Any]]] = {
+    "experiments": {
+        "id": experiment.c.id,
+        "name": experiment.c.name,
+        "owner": member.c.name,
+        "notes": experiment.c.notes,
+        "hash": experiment.c.spec_hash,
+        "confirms": select(confirmation.c.comparison_id)
+        .where(confirmation.c.experiment_id == experiment.c.id)
+        .scalar_subquery(),
+        "created": experiment.c.created_at,
+        "archived": experiment.c.archived_at,
+    },
+    "runs": {
+        "id": run.c.id,
+        "experiment": run.c.experiment_id,
+        "name": experiment.c.name,
+        "owner": member.c.name,
+        "notes": experiment.c.notes,
+        "hash": experiment.c.spec_hash,
+        "state": run.c.state,
+        "pool": run.c.pool,
+        "worker": run.c.worker,
+        "failure": run.c.failure["code"].astext,
+        "seed": run.c.seed,
+        "step": run.c.step,
+        "created": run.c.created_at,
+        "started": run.c.started_at,
+        "finished": run.c.finished_at,
+    },
+}
+
+Join = tuple[FromClause, ColumnElement[bool]]
+ORDERS: dict[str, Callable[[Any, Any], Any]] = {
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class Compiler:
+    """One list's filter and order. Figures are joined once each, however often they are asked for."""
+
+    def __init__(self, noun: Noun, project_id: str) -> None:
+        self.noun, self.project_id = noun, project_id
+        self.joined: dict[Figure, tuple[tuple[Join, ...], ColumnElement[Any]]] = {}
+
+    def joins(self, query: Select[Any]) -> Select[Any]:
+        """The query with what its filter and order look at."""
+        for joins, _ in self.joined.values():
+            for table, on in joins:
+                query = query.outerjoin(table, on)
+        return query
+
+    def holds(self, node: Node) -> ColumnElement[bool]:
+        """True or false for every row, never null."""
+        match node:
+            case All(parts):
+                return and_(*map(self.holds, parts))
+            case Some(parts):
+                return or_(*map(self.holds, parts))
+            case Not(inner):
+                return not_(self.holds(inner))
+            case Term():
+                return func.coalesce(self.term(node), false())
+
+    def term(self, term: Term) -> ColumnElement[bool]:
+        """A field against its values; null where there is nothing."""
+        match term.field:
+            case Fact("tag"):
+                return _tags(term)
+            case Fact("state") if self.noun == "experiments":
+                states = [value for value in term.values if isinstance(value, str)]
+                return exists().where(run.c.experiment_id == experiment.c.id, run.c.state.in_(states))
+            case SpecField(path):
+                return _spec(path, term)
+        column = self.column(term.field)
+        if term.operator == "null":
+            return column.is_(None)
+        return _against(column, term)
+
+    def column(self, field: Field) -> ColumnElement[Any]:
+        """What the field is in a row; null where it is not, and for NaN."""
+        if isinstance(field, Figure):
+            return self._figure(field)
+        if isinstance(field, SpecField):
+            return _number(experiment.c.spec[field.path])
+        return COLUMNS[self.noun][field.name]
+
+    def shown(self, field: Field) -> ColumnElement[Any]:
+        """What a reader sees of the field in a few rows: of a spec the value as it stands there, whatever its kind."""
+        if isinstance(field, Figure):
+            return self._figure(field, few=True)
+        return experiment.c.spec[field.path] if isinstance(field, SpecField) else self.column(field)
+
+    def _figure(self, field: Figure, few: bool = False) -> ColumnElement[Any]:
+        if field not in self.joined:
+            at = len(self.joined)
+            self.joined[field] = _of_run(field, at) if self.noun == "runs" else _of_experiment(field, at, few)
+        return self.joined[field][1]
+
+
+@lru_cache(maxsize=256)
+def _of_run(field: Figure, at: int) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
+    own = series.alias(f"figure_{at}")
+    on = and_(own.c.run_id == run.c.id, own.c.name == field.series)
+    value = when((speaks(), finite(figure(own, _name(field)))), else_=null())
+    return ((own, on),), value
+
+
+@lru_cache(maxsize=256)  # to put it together takes longer than to run it
+def _of_experiment(field: Figure, at: int, few: bool) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
+    """The mean over the newest runs of the seeds: written down where all have ended, else of what there is.
+
+    For a few experiments each is looked up. Else all of the series' are read at once, which OFFSET 0 sees to: before a
+    LIMIT, Postgres would rather look up every one.
+    """
+    name, row = _name(field), experiment.c.id
+    written = select(experiment_figure).where(experiment_figure.c.name == field.series)
+    told = (written if few else written.offset(0)).subquery(f"figure_{at}")
+    ours = and_(experiment.c.settled, told.c.experiment_id == row)
+    found = (
+        select(mean(figure(series, name)).label("value"))
+        .join(run, run.c.id == series.c.run_id)
+        .where(not_(experiment.c.settled), run.c.experiment_id == row, counts(), speaks())
+        .where(series.c.name == field.series)
+        .correlate(experiment)
+        .lateral(f"found_{at}")
+    )
+    value = when((experiment.c.settled, told.c[name]), else_=found.c.value)
+    return ((told, ours), (found, true())), value
+
+
+def _name(field: Figure) -> str:
+    if field.figure == "best":
+        return better(field.series)
+    return field.figure
+
+
+def _against(column: ColumnElement[Any], term: Term) -> ColumnElement[bool]:
+    if term.operator == "in":
+        return column.in_(term.values)
+    if term.operator == "~":
+        return column.icontains(str(term.values[0]), autoescape=True)
+    found: ColumnElement[bool] = ORDERS[term.operator](column, term.values[0])
+    return found
+
+
+def _tags(term: Term) -> ColumnElement[bool]:
+    tags = experiment.c.tags
+    if term.operator == "null":
+        return func.jsonb_array_length(tags) == 0
+    each = func.jsonb_array_elements_text(tags).table_valued("value")
+    return exists(select(literal(1)).select_from(each).where(_against(each.c.value, term)))
+
+
+def _spec(path: tuple[str, ...], term: Term) -> ColumnElement[bool]:
+    place = experiment.c.spec[path]
+    kind = func.jsonb_typeof(place)
+    if term.operator == "null":
+        return func.coalesce(kind, "null") == "null"
+    return or_(*(_spec_value(place, kind, Term(term.field, _single(term), (value,)), value) for value in term.values))
+
+
+def _single(term: Term) -> Any:
+    return "=" if term.operator == "in" else term.operator
+
+
+def _spec_value(place: Any, kind: Any, term: Term, value: Value) -> ColumnElement[bool]:
+    if isinstance(value, bool):
+        return and_(kind == "boolean", place.astext == ("true" if value else "false"))
+    if isinstance(value, float):
+        return _against(_number(place), term)
+    return and_(kind == "string", _against(place.astext, term))
+
+
+def _number(place: Any) -> ColumnElement[Any]:
+    """A number of a spec; null for what is none. CASE keeps other kinds from the cast."""
+    return when((func.jsonb_typeof(place) == "number", cast(place.astext, Double)), else_=null())

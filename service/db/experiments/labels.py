@@ -1,0 +1,27 @@
+"""What people write on an experiment after it was posted. The spec itself never changes."""
+
+from typing import Any
+
+from sqlalchemy import Connection, func, update
+
+from service.db.access.projects import Principal
+from service.db.tables import experiment
+from service.errors import NotFound
+
+
+def write(connection: Connection, principal: Principal, experiment_id: str, labels: dict[str, Any]) -> None:
+    """Set name, tags or notes; `NotFound` for another project's."""
+    if labels:
+        _update(connection, principal, experiment_id, labels)
+
+
+def archive(connection: Connection, principal: Principal, experiment_id: str, away: bool) -> None:
+    """Put it away, so that lists leave it out, or bring it back; doing so twice changes nothing."""
+    when = func.coalesce(experiment.c.archived_at, func.clock_timestamp()) if away else None
+    _update(connection, principal, experiment_id, {"archived_at": when})
+
+
+def _update(connection: Connection, principal: Principal, experiment_id: str, values: dict[str, Any]) -> None:
+    mine = (experiment.c.id == experiment_id) & (experiment.c.project_id == principal.project_id)
+    if connection.execute(update(experiment).where(mine).values(values)).rowcount == 0:
+        raise NotFound(f"There is no experiment {experiment_id}.")

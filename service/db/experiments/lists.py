@@ -1,0 +1,153 @@
+"""Pages of experiments and runs: filtered, sorted by anything with nothing and NaN last, cut exactly by keyset."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+
+from service.db.access.projects import Principal
+from service.db.experiments.filters import Compiler
+from service.db.runs.runs import COLUMNS, StoredRun, stored
+from service.db.tables import experiment, member, run
+from service.spec.filters.language import Fact, Field, Node
+
+NEWEST = Fact("id", "text")  # ids sort by the time of making
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a list is sorted by."""
+
+    field: Field = NEWEST
+    descending: bool = True
+
+    @property
+    def plain(self) -> bool:
+        """By id: the cursor is an id."""
+        return self.field == NEWEST
+
+
+@dataclass(frozen=True)
+class Place:
+    """The last row of the page before."""
+
+    value: Any
+    id: str
+
+
+@dataclass(frozen=True)
+class ListedExperiment:
+    """An experiment without its spec."""
+
+    id: str
+    name: str
+    owner: str
+    spec_hash: str
+    tags: tuple[str, ...]
+    created_at: datetime
+    value: Any  # that it was sorted by
+    columns: tuple[Any, ...] = ()  # what else was asked for
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A run and what it was sorted by."""
+
+    run: StoredRun
+    value: Any
+
+    @property
+    def id(self) -> str:
+        """The run's."""
+        return self.run.id
+
+
+def experiments(
+    connection: Connection,
+    principal: Principal,
+    limit: int,
+    keep: Node | None,
+    order: Order,
+    after: Place | None,
+    also: Sequence[Field] = (),
+) -> list[ListedExperiment]:
+    """The next `limit` experiments of a list, each with the values of the fields in `also`.
+
+    Which ones is decided first, mostly by an index alone: rows with their specs are read for those on the page.
+    """
+    deciding, showing = (Compiler("experiments", principal.project_id) for _ in range(2))
+    value = deciding.column(order.field)
+    chosen = (
+        select(experiment.c.id, value.label("sorted_by"))
+        .outerjoin(member, member.c.id == experiment.c.owner_id)  # Postgres leaves it out where no owner is asked for
+        .where(experiment.c.project_id == principal.project_id)
+    )
+    page = _page(chosen, deciding, experiment.c.id, value, keep, order, after).limit(limit).subquery("page")
+    more = [showing.shown(field).label(f"also_{at}") for at, field in enumerate(also)]
+    columns = (*more, experiment.c.id, experiment.c.name, member.c.name.label("owner"), experiment.c.spec_hash)
+    query = (
+        select(*columns, experiment.c.created_at, experiment.c.tags, page.c.sorted_by)
+        .join(page, page.c.id == experiment.c.id)
+        .join(member, member.c.id == experiment.c.owner_id)
+    )
+    query = _in_order(showing.joins(query), experiment.c.id, page.c.sorted_by, order)
+    return [
+        ListedExperiment(
+            r.id, r.name, r.owner, r.spec_hash, tuple(r.tags or ()), r.created_at, r.sorted_by, tuple(r[: len(more)])
+        )
+        for r in connection.execute(query)
+    ]
+
+
+def runs(
+    connection: Connection, principal: Principal, limit: int, keep: Node | None, order: Order, after: Place | None
+) -> list[ListedRun]:
+    """The next `limit` runs of a list."""
+    compiler = Compiler("runs", principal.project_id)
+    value = compiler.column(order.field)
+    query = (
+        select(*COLUMNS, value.label("sorted_by"))
+        .join(experiment, experiment.c.id == run.c.experiment_id)
+        .join(member, member.c.id == experiment.c.owner_id)
+        .where(run.c.project_id == principal.project_id)
+    )
+    query = _page(query, compiler, run.c.id, value, keep, order, after).limit(limit)
+    rows: Sequence[Any] = connection.execute(query).mappings().all()
+    return [ListedRun(stored({k: v for k, v in row.items() if k != "sorted_by"}), row["sorted_by"]) for row in rows]
+
+
+def _page(
+    query: Select[Any],
+    compiler: Compiler,
+    row_id: ColumnElement[str],
+    value: ColumnElement[Any],
+    keep: Node | None,
+    order: Order,
+    after: Place | None,
+) -> Select[Any]:
+    if keep is not None:
+        query = query.where(compiler.holds(keep))
+    if after is not None:
+        query = query.where(_beyond(row_id, value, order, after))
+    return _in_order(compiler.joins(query), row_id, value, order)
+
+
+def _in_order(query: Select[Any], row_id: ColumnElement[str], value: ColumnElement[Any], order: Order) -> Select[Any]:
+    by_id = row_id.desc() if order.descending else row_id.asc()
+    if order.plain:
+        return query.order_by(by_id)
+    by_value = value.desc() if order.descending else value.asc()
+    return query.order_by(by_value.nulls_last(), by_id)
+
+
+def _beyond(row_id: ColumnElement[str], value: ColumnElement[Any], order: Order, after: Place) -> ColumnElement[bool]:
+    """Behind the last row seen: what has no value comes last."""
+    later = row_id < after.id if order.descending else row_id > after.id
+    if order.plain:
+        return later
+    if after.value is None:
+        return and_(value.is_(None), later)
+    further = value < after.value if order.descending else value > after.value
+    return or_(further, and_(value == after.value, later), value.is_(None))

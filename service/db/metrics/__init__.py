@@ -1,0 +1,1 @@
+"""SQL about recorded values: the codec of chunks, rollups, reading and writing."""

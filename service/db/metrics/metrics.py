@@ -1,0 +1,233 @@
+"""Points of series: packed chunks written under a run's fence, and read back as arrays.
+
+A flush holds all points of the steps since the flush before, of every series: so one step is a reader's whole position.
+A chunk never spans a checkpoint that a later attempt may start from: so a cut drops whole chunks.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from service.analysis.result import final_stretch
+from service.db.metrics import pyramid, tiles
+from service.db.metrics.codec import Chunk, merge, pack
+from service.db.metrics.pyramid import Asked
+from service.db.session import rows
+from service.db.tables import metric_chunk, series
+
+MERGED = 4096  # points at which a merged chunk is closed
+SYSTEM = "system/"  # begins the names of series about the machine: no two trainings agree in them
+
+FIELDS = [
+    "first_step",
+    "last_step",
+    "every",
+    "n",
+    "min",
+    "min_step",
+    "max",
+    "max_step",
+    "mean",
+    "last",
+    "nonfinite",
+    "values",
+    "steps",
+    "buckets",
+]
+
+# one trip for the points of all series and their summaries; a chunk that is there already is not counted twice
+APPEND = """
+    WITH given AS (
+        SELECT * FROM unnest(%(series_id)b::bigint[], %(first_step)b::bigint[], %(last_step)b::bigint[],
+            %(every)b::int[], %(n)b::int[], %(min)b::float8[], %(min_step)b::bigint[], %(max)b::float8[],
+            %(max_step)b::bigint[], %(mean)b::float8[], %(last)b::float8[], %(nonfinite)b::int[],
+            %(values)b::bytea[], %(steps)b::bytea[], %(buckets)b::bytea[])
+        AS g(series_id, first_step, last_step, every, n, min, min_step, max, max_step, mean, last, nonfinite,
+            values, steps, buckets)),
+    written AS (
+        INSERT INTO metric_chunk (run_id, attempt, series_id, first_step, last_step, every, n, min, min_step, max,
+            max_step, mean, last, nonfinite, values, steps, buckets)
+        SELECT %(run_id)s, %(attempt)s::int, g.* FROM given g ON CONFLICT DO NOTHING RETURNING series_id)
+    UPDATE series s SET n = s.n + g.n, nonfinite = s.nonfinite + g.nonfinite,
+        last = g.last, last_step = g.last_step, first_step = LEAST(s.first_step, g.first_step),
+        final = CASE WHEN s.id = ANY(%(averaged)b::bigint[]) THEN g.mean END,
+        final_from = CASE WHEN s.id = ANY(%(averaged)b::bigint[]) THEN g.first_step END,
+        min_step = CASE WHEN s.min IS NULL OR g.min < s.min THEN g.min_step ELSE s.min_step END,
+        max_step = CASE WHEN s.max IS NULL OR g.max > s.max THEN g.max_step ELSE s.max_step END,
+        min = LEAST(s.min, g.min), max = GREATEST(s.max, g.max)
+    FROM given g JOIN written USING (series_id) WHERE s.id = g.series_id RETURNING s.id
+"""
+KNOWN = "SELECT name, id FROM series WHERE run_id = %(run_id)s"
+
+RESUMMARISE = text(
+    """
+    UPDATE series s SET n = c.n, nonfinite = c.nonfinite, last = c.last,
+        first_step = c.first_step, last_step = c.last_step, final = NULL, final_from = NULL,
+        min = c.min, min_step = c.min_step, max = c.max, max_step = c.max_step
+    FROM (
+        SELECT s.id, coalesce(sum(v.n), 0) AS n, coalesce(sum(v.nonfinite), 0) AS nonfinite,
+            min(v.first_step) AS first_step, max(v.last_step) AS last_step,
+            (array_agg(v.last ORDER BY v.last_step DESC))[1] AS last,
+            min(v.min) AS min, max(v.max) AS max,
+            (array_agg(v.min_step ORDER BY v.min, v.min_step) FILTER (WHERE v.min IS NOT NULL))[1] AS min_step,
+            (array_agg(v.max_step ORDER BY v.max DESC, v.max_step) FILTER (WHERE v.max IS NOT NULL))[1] AS max_step
+        FROM series s
+        LEFT JOIN (
+            SELECT m.* FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
+            WHERE m.run_id = :run_id AND (a.cut_step IS NULL OR m.last_step <= a.cut_step)
+        ) v ON v.series_id = s.id
+        WHERE s.run_id = :run_id GROUP BY s.id
+    ) c
+    WHERE s.id = c.id
+    """
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One series of one run: steps (n,) and values (n,)."""
+
+    steps: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+
+
+def nothing() -> Curve:
+    """A series without a point."""
+    return Curve(np.empty(0, np.int64), np.empty(0))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What lists show of a series, without its points; min and max are over the finite values."""
+
+    name: str
+    n: int
+    last_step: int | None
+    last: float | None
+    min: float | None
+    min_step: int | None
+    max: float | None
+    max_step: int | None
+    nonfinite: int
+    first_step: int | None = None
+    id: int = 0
+    final: float | None = None  # the mean from step final_from to last_step; None: the last value speaks
+    final_from: int | None = None
+
+
+def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, int]:
+    """The ids of a run's series, new ones made."""
+    known: dict[str, int] = dict(rows(connection, KNOWN, {"run_id": run_id}))
+    missing = [{"run_id": run_id, "name": name} for name in names if name not in known]
+    if missing:
+        made = insert(series).values(missing).returning(series.c.name, series.c.id)
+        known |= {row.name: row.id for row in connection.execute(made)}
+    return known
+
+
+def append(
+    connection: Connection, run_id: str, attempt: int, chunks: Mapping[int, Chunk], averaged: Collection[int] = ()
+) -> None:
+    """Write one chunk per series id; call it behind the fence. A chunk that is there already is left alone.
+
+    Of the series ids in `averaged` the final value is for now the mean of this chunk: see `finalise`.
+    """
+    if not chunks:
+        return
+    columns = {name: [getattr(chunk, name) for chunk in chunks.values()] for name in FIELDS}
+    given = {"run_id": run_id, "attempt": attempt, "series_id": list(chunks), "averaged": list(averaged)}
+    rows(connection, APPEND, given | columns)
+
+
+def finalise(connection: Connection, run_id: str, names: Sequence[str]) -> None:
+    """Write down the mean over the final stretch of these series of a run that has come to its end."""
+    for found in summaries(connection, [run_id], names)[run_id]:
+        if found.last_step is None:
+            continue
+        curve = read(connection, run_id, [found.name], final_stretch(found.last_step)).get(found.name)
+        if curve is not None:
+            stretch = pack(curve.steps, curve.values)
+            row = {"final": stretch.mean, "final_from": stretch.first_step}
+            connection.execute(series.update().where(series.c.id == found.id).values(row))
+
+
+def _fields(chunk: Chunk) -> dict[str, Any]:
+    return {name: getattr(chunk, name) for name in FIELDS}
+
+
+def resummarise(connection: Connection, run_id: str) -> None:
+    """Make the summaries anew from the chunks that are visible; after a cut."""
+    connection.execute(RESUMMARISE, {"run_id": run_id})
+
+
+def compact(connection: Connection, run_id: str, attempt: int, upto: int) -> None:
+    """Join this attempt's neighbouring small chunks up to `upto`, the points stay equal; then grow the pyramid.
+
+    Behind the fence. `upto` is a step no later attempt starts before, unless from the very beginning.
+    """
+    chunk = metric_chunk.c
+    mine = (chunk.run_id == run_id) & (chunk.attempt == attempt)
+    found = tiles.uncovered(connection, run_id, attempt, upto)
+    for series_id, starts in _small_neighbours([(piece.series_id, piece.first_step, piece.n) for piece in found]):
+        group = mine & (chunk.series_id == series_id) & chunk.first_step.in_(starts)
+        parts = connection.execute(select(metric_chunk).where(group).order_by(chunk.first_step)).all()
+        connection.execute(metric_chunk.delete().where(group))
+        row = {"run_id": run_id, "attempt": attempt, "series_id": series_id} | _fields(merge(parts))
+        connection.execute(insert(metric_chunk).values(row))
+    tiles.grow(connection, run_id, attempt, upto, settled=MERGED)
+
+
+def _small_neighbours(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, list[int]]]:
+    """Runs of chunks side by side that together make one of MERGED points: (series id, their first steps)."""
+    groups: list[tuple[int, list[int]]] = []
+    filled = MERGED  # how full the open group is; at MERGED the next chunk opens another
+    for series_id, first_step, n in sizes:
+        if n >= MERGED:
+            filled = MERGED
+        elif filled < MERGED and groups[-1][0] == series_id:
+            groups[-1][1].append(first_step)
+            filled += n
+        else:
+            groups.append((series_id, [first_step]))
+            filled = n
+    return [group for group in groups if len(group[1]) > 1]
+
+
+def read(
+    connection: Connection, run_id: str, names: Sequence[str], first: int = 0, last: int = 2**62
+) -> dict[str, Curve]:
+    """The visible points with first <= step <= last of each named series that has any there. Exact."""
+    return read_many(connection, [run_id], names, first, last)[run_id]
+
+
+def read_many(
+    connection: Connection, run_ids: Sequence[str], names: Sequence[str], first: int = 0, last: int = 2**62
+) -> dict[str, dict[str, Curve]]:
+    """The same of several runs at once, by run."""
+    chosen = series.c.run_id.in_(run_ids) & series.c.name.in_(names)
+    known = connection.execute(select(series.c.run_id, series.c.name, series.c.id).where(chosen)).all()
+    found = pyramid.points(connection, [Asked(row.run_id, row.id) for row in known], first, last)
+    curves: dict[str, dict[str, Curve]] = {run_id: {} for run_id in run_ids}
+    for row, begin, end in zip(known, found.bounds, found.bounds[1:], strict=False):
+        if begin < end:
+            curves[row.run_id][row.name] = Curve(found.steps[begin:end], found.values[begin:end])
+    return curves
+
+
+def summaries(
+    connection: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None
+) -> dict[str, list[Summary]]:
+    """The summaries of every series of these runs, or of those with one of these names, by run."""
+    columns = [series.c[each] for each in Summary.__dataclass_fields__]
+    query = select(series.c.run_id, *columns).where(series.c.run_id.in_(run_ids))
+    if names is not None:
+        query = query.where(series.c.name.in_(names))
+    found: dict[str, list[Summary]] = {run_id: [] for run_id in run_ids}
+    for run_id, *fields in connection.execute(query.order_by(series.c.run_id, series.c.name)).all():
+        found[run_id].append(Summary(*fields))
+    return found

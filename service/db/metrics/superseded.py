@@ -1,0 +1,86 @@
+"""Whether what a resumed attempt computed again equals what it replaced: to the last bit, or something is wrong."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Connection, text
+
+from service.db.metrics import metrics
+from service.db.metrics.codec import unpack
+
+SUPERSEDED = text(
+    """
+    SELECT s.name, m.attempt, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
+    FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
+    JOIN series s ON s.id = m.series_id
+    WHERE m.run_id = :run_id AND a.cut_step IS NOT NULL AND m.last_step > a.cut_step
+        AND NOT starts_with(s.name, :system)
+    ORDER BY s.name, m.attempt, m.first_step
+    """
+)
+
+
+class Differing(NamedTuple):
+    """A superseded point whose replacement is another number."""
+
+    series: str
+    step: int
+    attempt: int  # that computed it first
+    was: float
+    now: float
+
+
+def compare(connection: Connection, run_id: str) -> tuple[int, list[Differing]]:
+    """How many superseded points have a replacement, and those that differ from it, by series and step."""
+    compared, found = 0, list[Differing]()
+    visible: dict[str, metrics.Curve] = {}
+    for name, attempt, *fields in connection.execute(SUPERSEDED, {"run_id": run_id, "system": metrics.SYSTEM}):
+        steps, values = unpack(*fields)
+        if name not in visible:
+            visible[name] = metrics.read(connection, run_id, [name]).get(name) or metrics.nothing()
+        curve = visible[name]
+        common, ours, theirs = np.intersect1d(steps, curve.steps, assume_unique=True, return_indices=True)
+        compared += len(common)
+        was, now = _bits(values[ours]), _bits(curve.values[theirs])
+        for at in np.flatnonzero(was != now):
+            old, new = float(values[ours[at]]), float(curve.values[theirs[at]])
+            found.append(Differing(name, int(common[at]), attempt, old, new))
+    return compared, found
+
+
+def _bits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """So that a NaN equals itself and -0 is not 0."""
+    return np.ascontiguousarray(values, np.float64).view(np.int64)
+
+
+TAILS = text(
+    """
+    SELECT s.name, m.attempt, a.cut_step, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
+    FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
+    JOIN series s ON s.id = m.series_id
+    WHERE m.run_id = :run_id AND a.cut_step IS NOT NULL AND m.last_step > a.cut_step AND s.name = ANY(:names)
+    ORDER BY s.name, m.attempt, m.first_step
+    """
+)
+
+
+class Tail(NamedTuple):
+    """What an attempt computed beyond the step that the next one went on from."""
+
+    name: str
+    attempt: int
+    curve: metrics.Curve
+
+
+def tails(connection: Connection, run_id: str, names: list[str]) -> list[Tail]:
+    """Of each attempt that was cut, by series."""
+    parts: dict[tuple[str, int], list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]] = {}
+    for name, attempt, cut, *fields in connection.execute(TAILS, {"run_id": run_id, "names": names}):
+        steps, values = unpack(*fields)
+        parts.setdefault((name, attempt), []).append((steps[steps > cut], values[steps > cut]))
+    found = []
+    for (name, attempt), some in parts.items():
+        steps, values = (np.concatenate(column) for column in zip(*some, strict=True))
+        found.append(Tail(name, attempt, metrics.Curve(steps, values)))
+    return found

@@ -1,0 +1,1 @@
+"""SQL about runs: queue, leases, endings, the reaper, desired states, derived runs, workers."""

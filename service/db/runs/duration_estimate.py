@@ -1,0 +1,44 @@
+"""How fast trainings of one kind have gone here: what an estimate of a new one rests on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from service.db.access.projects import Principal
+from service.nonfinite import dumps
+from service.spec.experiment import Experiment
+
+LOOKED_AT = 500  # of the newest finished runs of the project
+DECIDING = ("dataset", "model", "batch_size", "precision", "accumulate")  # of a step's length
+
+PACE = text(
+    """
+    SELECT count(*) AS n, percentile_cont(ARRAY[0.1, 0.5, 0.9]) WITHIN GROUP (ORDER BY spent) AS spent
+    FROM (
+        SELECT r.trained_s / (r.step - r.origin_step) AS spent
+        FROM (SELECT * FROM run WHERE project_id = :project AND state = 'succeeded' AND step > origin_step
+            AND trained_s > 0 ORDER BY id DESC LIMIT :most) r
+        JOIN experiment e ON e.id = r.experiment_id
+        WHERE e.spec @> cast(:spec AS jsonb)
+    ) found
+    """
+)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds a step of comparable runs: the middle one, and where eight in ten lie."""
+
+    runs: int
+    low: float
+    middle: float
+    high: float
+
+
+def pace(connection: Connection, principal: Principal, spec: Experiment) -> Pace | None:
+    """From runs with the same data, model and batch; None: there has been none."""
+    whole: dict[str, Any] = spec.normalised()
+    asked = dumps({name: whole[name] for name in DECIDING})
+    row = connection.execute(PACE, {"project": principal.project_id, "most": LOOKED_AT, "spec": asked}).one()
+    return Pace(row.n, *row.spent) if row.n else None

@@ -1,0 +1,144 @@
+"""Putting runs into the queue, and where in it they stand.
+
+The order is static: a run's place is the time it was queued, less ten minutes for each point of priority. So waiting
+is what makes up for priority, and the order can be an index.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, null, text
+
+from service.db.access.projects import Principal
+from service.db.runs import events
+from service.db.runs.pools import Pool, pools
+from service.db.tables import run
+from service.ids import new_id
+from service.lifecycle import PRIORITY_S, Relation, State
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run is made from. `attempt` and `step` name the parent's checkpoint it starts from.
+
+    Without `attempt`, step 0 is the beginning, and another step is where the parent or one before it began.
+    """
+
+    parent_run_id: str
+    relation: Relation
+    attempt: int | None = None
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run to be queued."""
+
+    experiment_id: str
+    seed: int
+    total_steps: int
+    pool: str
+    priority: int = 0
+    limit_s: float | None = None
+    origin: Origin | None = None
+    task: dict[str, Any] | None = None  # of a probe job
+    needs: Sequence[str] = ()  # packages
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request with an idempotency key, in words that tell it from others with the same key."""
+
+    key: str
+    request: str
+
+
+def enqueue(
+    connection: Connection, principal: Principal, made: Sequence[NewRun], asked: Asked | None = None
+) -> list[str]:
+    """Store these runs as waiting: their ids. `asked` is kept with the first event."""
+    rows = [{"id": new_id("run"), "project_id": principal.project_id} | _columns(each) for each in made]
+    point = func.make_interval(0, 0, 0, 0, 0, 0, PRIORITY_S)
+    now = func.clock_timestamp()
+    connection.execute(insert(run).values(rank_at=now - made[0].priority * point), rows)
+    ids = [str(row["id"]) for row in rows]
+    for run_id, each in zip(ids, made, strict=True):
+        data = {"state": State.QUEUED.value}
+        if asked:
+            data |= {"idempotency_key": asked.key, "request": asked.request}
+        why = "submitted"
+        if each.origin:
+            why = f"{each.origin.relation.value} of {each.origin.parent_run_id} from step {each.origin.step}"
+        events.add(connection, run_id, "state", data, by=principal.member, why=why)
+    return ids
+
+
+def _columns(made: NewRun) -> dict[str, object]:
+    origin = made.origin
+    return {
+        "experiment_id": made.experiment_id,
+        "seed": made.seed,
+        "total_steps": made.total_steps,
+        "pool": made.pool,
+        "needs": sorted(set(made.needs)),
+        "priority": made.priority,
+        "limit_s": made.limit_s,
+        "parent_run_id": origin and origin.parent_run_id,
+        "relation": origin and origin.relation.value,
+        "origin_attempt": origin and origin.attempt,
+        "origin_step": origin.step if origin else 0,
+        "checkpoint_step": origin.step if origin else 0,
+        "step": origin.step if origin else 0,
+        "task": made.task if made.task is not None else null(),
+    }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a waiting run stands: how many of its pool are before it, and why it has not started."""
+
+    before: int
+    reason: str
+
+
+PLACES = text(
+    """
+    SELECT r.id, r.pool, r.needs, (SELECT count(*) FROM run o WHERE o.state = 'queued' AND o.pool = r.pool
+            AND (o.rank_at, o.id) < (r.rank_at, r.id)) AS before,
+        CASE WHEN r.not_before > clock_timestamp() THEN r.not_before END AS not_before
+    FROM run r WHERE r.id = ANY(:ids) AND r.state = 'queued'
+    """
+)
+RANKED = text(
+    """
+    WITH waiting AS (
+        SELECT id, pool, needs, not_before, row_number() OVER (PARTITION BY pool ORDER BY rank_at, id) - 1 AS before
+        FROM run WHERE state = 'queued' AND pool IN (SELECT pool FROM run WHERE id = ANY(:ids)))
+    SELECT id, pool, needs, before, CASE WHEN not_before > clock_timestamp() THEN not_before END AS not_before
+    FROM waiting WHERE id = ANY(:ids)
+    """
+)
+FEW = 4  # runs for which counting one by one is cheaper than ranking the whole queue
+
+
+def places(connection: Connection, ids: Sequence[str]) -> dict[str, Place]:
+    """The places of those of these runs that wait."""
+    rows = connection.execute(PLACES if len(ids) <= FEW else RANKED, {"ids": list(ids)}).all()
+    if not rows:
+        return {}
+    found = pools(connection, sorted({row.pool for row in rows}))
+    return {row.id: Place(row.before, _reason(row, found[row.pool])) for row in rows}
+
+
+def _reason(row: Any, pool: Pool) -> str:
+    if row.not_before is not None:
+        until = row.not_before.astimezone(UTC) + timedelta(seconds=1)
+        return f"backing off after a failure until {until:%Y-%m-%dT%H:%M:%SZ}"
+    if why := pool.why_not_served() or pool.why_not_built(row.needs):
+        return why
+    if not any(packages.issuperset(row.needs) for packages in pool.idle):
+        able = f" that has {', '.join(row.needs)}" if pool.idle else ""
+        return f"every worker of pool {pool.name}{able} is busy"
+    return "it is about to start" if row.before == 0 else f"{row.before} runs of pool {pool.name} are before it"

@@ -1,0 +1,94 @@
+"""Taking back runs whose worker was lost, and what the dispatcher asks.
+
+No wall clock: a reaper remembers (lease, beat) and its own monotonic time; a pair that stood still for the whole window
+is taken back by an update on exactly that pair, so any number of reapers may run.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from service.db import rights
+from service.db.runs.endings import CLOSE_ATTEMPT
+from service.db.runs.leases import tell_state
+from service.lifecycle import ATTEMPT_BUDGET, LOST_BUDGET, State
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A sign of life as a reaper sees it."""
+
+    run_id: str
+    lease: str
+    beat: int
+
+
+def beats(connection: Connection) -> list[Beat]:
+    """The newest sign of life of every running run."""
+    rows = connection.execute(text("SELECT id, lease, beat FROM run WHERE state = 'running'"))
+    return [Beat(row.id, row.lease, row.beat) for row in rows]
+
+
+REAP = text(
+    """
+    UPDATE run SET lease = NULL, lost_count = lost_count + 1, desired = 'run', not_before = clock_timestamp(),
+        trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at)) FROM attempt a
+            WHERE a.run_id = run.id AND a.attempt = run.attempt),
+        state = CASE WHEN desired = 'cancel' THEN 'cancelled' WHEN desired = 'pause' THEN 'paused'
+            WHEN lost_count + 1 >= :budget OR attempt >= :attempts THEN 'failed' ELSE 'queued' END,
+        failure = CASE WHEN desired = 'run' AND (lost_count + 1 >= :budget OR attempt >= :attempts)
+            THEN jsonb_build_object('code', 'lost_loop', 'detail',
+                'Its worker was lost ' || (lost_count + 1) || ' times without a new checkpoint.',
+                'evidence', jsonb_build_object('attempts', attempt)) END,
+        finished_at = CASE WHEN desired = 'cancel'
+            OR (desired = 'run' AND (lost_count + 1 >= :budget OR attempt >= :attempts)) THEN clock_timestamp() END
+    WHERE id = :run_id AND lease = :lease AND beat = :beat AND state = 'running' RETURNING state, attempt
+    """
+)
+
+
+def reap(connection: Connection, seen: Beat) -> State | None:
+    """Take a run back whose beat stood still since it was `seen`; None where it moved after all."""
+    with rights.acting_as(connection, "saddle_reaper"):
+        return _reap(connection, seen)
+
+
+def _reap(connection: Connection, seen: Beat) -> State | None:
+    row = connection.execute(REAP, seen.__dict__ | {"budget": LOST_BUDGET, "attempts": ATTEMPT_BUDGET}).one_or_none()
+    if row is None:
+        return None
+    connection.execute(
+        CLOSE_ATTEMPT,
+        {"run_id": seen.run_id, "attempt": row.attempt, "ending": "lost", "detail": "no sign of life"},
+    )
+    data = {"attempt": row.attempt, "ending": "lost"}
+    tell_state(connection, seen.run_id, State(row.state), data, by="reaper", why="no sign of life")
+    return State(row.state)
+
+
+def held_by(connection: Connection, worker: str) -> list[Beat]:
+    """Running runs of a worker of this name: a worker that starts takes back what it held in its former life."""
+    rows = connection.execute(
+        text("SELECT id, lease, beat FROM run WHERE state = 'running' AND worker = :worker"),
+        {"worker": worker},
+    )
+    return [Beat(row.id, row.lease, row.beat) for row in rows]
+
+
+def own_name(connection: Connection, worker: str) -> bool:
+    """Take the worker's name for as long as this connection lives; False while another process has it."""
+    return bool(
+        connection.execute(
+            text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), {"name": worker}
+        ).scalar_one()
+    )
+
+
+def waiting(connection: Connection) -> dict[str, int]:
+    """How many runs could start now, by pool."""
+    rows = connection.execute(
+        text(
+            "SELECT pool, count(*) AS n FROM run WHERE state = 'queued' AND not_before <= clock_timestamp() GROUP BY 1"
+        )
+    )
+    return {row.pool: row.n for row in rows}

@@ -1,0 +1,123 @@
+"""Runs as people see them: read, listed, and which of an experiment count. What people ask of them is in wishes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from service.db.access.projects import Principal
+from service.db.tables import attempt, run
+from service.errors import NotFound
+from service.lifecycle import ASIDE, Relation, State, Wish
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One training as stored; `step` is the last one whose points are stored."""
+
+    id: str
+    experiment_id: str
+    seed: int
+    state: State
+    desired: Wish
+    step: int
+    total_steps: int
+    attempt: int
+    checkpoint_step: int
+    worker: str | None
+    pool: str
+    needs: list[str]  # packages that its worker must have
+    priority: int
+    parent_run_id: str | None
+    relation: Relation | None
+    origin_step: int
+    task: dict[str, Any] | None  # what a probe job does instead of training
+    trained_s: float
+    limit_s: float | None
+    failure: dict[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+COLUMNS = [run.c[name] for name in StoredRun.__dataclass_fields__]
+
+
+def stored(row: Mapping[Any, Any]) -> StoredRun:
+    """A row of COLUMNS."""
+    relation = None if row["relation"] is None else Relation(row["relation"])
+    return StoredRun(**{**row, "state": State(row["state"]), "desired": Wish(row["desired"]), "relation": relation})
+
+
+def get(connection: Connection, principal: Principal, run_id: str, lock: bool = False) -> StoredRun:
+    """One run, or `NotFound`, which is also the answer for another project's."""
+    query = select(*COLUMNS).where(run.c.id == run_id, run.c.project_id == principal.project_id)
+    row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"There is no run {run_id}.")
+    return stored(row)
+
+
+def some(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
+    """These runs in this order, or `NotFound` for the first that is not there."""
+    query = select(*COLUMNS).where(run.c.id.in_(ids), run.c.project_id == principal.project_id)
+    found = {row["id"]: stored(row) for row in connection.execute(query).mappings()}
+    for run_id in ids:
+        if run_id not in found:
+            raise NotFound(f"There is no run {run_id}.")
+    return [found[run_id] for run_id in ids]
+
+
+def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
+    """Every run of these experiments, by seed; the caller has checked that they may be seen."""
+    query = (
+        select(*COLUMNS)
+        .where(run.c.experiment_id.in_(experiment_ids))
+        .order_by(run.c.experiment_id, run.c.seed, run.c.id)
+    )
+    return [stored(row) for row in connection.execute(query).mappings().all()]
+
+
+def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
+    """The runs that count, by seed: of each seed the newest that is neither replay nor probe job."""
+    return counting(all_of_experiments(connection, experiment_ids))
+
+
+def counting(found: Sequence[StoredRun]) -> list[StoredRun]:
+    """Of each experiment and seed the newest run that is neither replay nor probe job; the order stays."""
+    newest: dict[tuple[str, int], str] = {}
+    for each in found:
+        if each.relation not in ASIDE:
+            seed = (each.experiment_id, each.seed)
+            newest[seed] = max(each.id, newest.get(seed, ""))
+    return [each for each in found if newest.get((each.experiment_id, each.seed)) == each.id]
+
+
+def made_of(connection: Connection, run_id: str, relation: Relation) -> list[StoredRun]:
+    """The runs that are this to a run, oldest first; the caller has checked that it may be seen."""
+    query = select(*COLUMNS).where(run.c.parent_run_id == run_id, run.c.relation == relation.value)
+    return [stored(row) for row in connection.execute(query.order_by(run.c.id)).mappings()]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One execution of a run by one worker. Points beyond `cut_step` are superseded by a later attempt."""
+
+    attempt: int
+    worker: str
+    start_step: int
+    cut_step: int | None
+    environment: dict[str, Any] | None
+    started_at: datetime
+    ended_at: datetime | None
+    ending: str | None
+    detail: str | None
+
+
+def attempts(connection: Connection, run_id: str) -> list[Attempt]:
+    """The history of a run, oldest first."""
+    columns = [attempt.c[name] for name in Attempt.__dataclass_fields__]
+    query = select(*columns).where(attempt.c.run_id == run_id).order_by(attempt.c.attempt)
+    return [Attempt(**row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,167 @@
+"""What is new of many runs at once, for the one poller of a process: a few statements, however many are followed.
+
+Events of one run are in the order of their commits, so a run's last event id is a position. Across runs they are not:
+ids are taken before commits. There the position is (transaction, id), and only events of transactions older than
+every one still under way are told: whatever commits later lies behind all that was told before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, text
+
+from service.db.metrics.codec import unpack_between
+from service.db.metrics.metrics import Curve
+from service.db.runs.events import Event
+from service.lifecycle import State
+
+
+@dataclass(frozen=True)
+class Head:
+    """How far a run is."""
+
+    run_id: str
+    state: State
+    step: int
+    event: int
+
+
+@dataclass(frozen=True)
+class ProjectEvent:
+    """An event with its place in the order that all runs of a project share."""
+
+    xid: int
+    event: Event
+    experiment_id: str
+
+
+HEADS = text(
+    """
+    SELECT r.id, r.state, r.step, coalesce((SELECT max(e.id) FROM event e WHERE e.run_id = r.id), 0) AS event
+    FROM run r WHERE r.id = ANY(:ids)
+    """
+)
+EVENTS = text(
+    """
+    SELECT e.id, e.run_id, e.kind, e.data, e.at
+    FROM unnest(cast(:ids AS text[]), cast(:known AS bigint[])) AS u(run_id, known)
+    CROSS JOIN LATERAL (SELECT * FROM event e WHERE e.run_id = u.run_id AND e.id > u.known
+        ORDER BY e.id LIMIT :most OFFSET 0) e
+    ORDER BY e.id
+    """
+)
+POINTS = """
+    SELECT u.run_id, s.name, c.first_step, c.last_step, c.every, c.n, c.values, c.steps, u.first, u.last
+    FROM unnest(%(runs)s::text[], %(first)s::bigint[], %(last)s::bigint[]) AS u(run_id, first, last)
+    JOIN series s ON s.run_id = u.run_id AND s.last_step >= u.first
+    JOIN attempt a ON a.run_id = u.run_id
+    CROSS JOIN LATERAL (SELECT coalesce((SELECT b.first_step FROM metric_chunk b
+        WHERE b.run_id = u.run_id AND b.series_id = s.id AND b.attempt = a.attempt AND b.first_step <= u.first
+        ORDER BY b.first_step DESC LIMIT 1), 0) AS low OFFSET 0) e
+    CROSS JOIN LATERAL (SELECT * FROM metric_chunk c
+        WHERE c.run_id = u.run_id AND c.series_id = s.id AND c.attempt = a.attempt
+        AND c.first_step BETWEEN e.low AND u.last AND c.last_step >= u.first
+        AND (a.cut_step IS NULL OR c.last_step <= a.cut_step) OFFSET 0) c
+    ORDER BY u.run_id, s.name, c.first_step
+"""
+HORIZON = text("SELECT (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint")
+OF_PROJECTS = text(
+    """
+    SELECT e.xid, e.id, e.run_id, e.kind, e.data, e.at, e.project_id,
+        (SELECT r.experiment_id FROM run r WHERE r.id = e.run_id) AS experiment_id
+    FROM unnest(cast(:ids AS text[]), cast(:xids AS bigint[]), cast(:known AS bigint[])) AS u(project_id, xid, known)
+    CROSS JOIN LATERAL (SELECT * FROM event e WHERE e.project_id = u.project_id
+        AND (e.xid, e.id) > (u.xid, u.known) AND e.xid < :horizon ORDER BY e.xid, e.id LIMIT :most OFFSET 0) e
+    ORDER BY e.xid, e.id
+    """
+)
+OPEN_KEYS = text(
+    """
+    SELECT id FROM api_key WHERE id = ANY(:ids) AND revoked_at IS NULL
+        AND (expires_at IS NULL OR expires_at > clock_timestamp())
+    """
+)
+
+
+def heads(connection: Connection, run_ids: Sequence[str]) -> dict[str, Head]:
+    """How far these runs are; those that are gone are left out."""
+    rows = connection.execute(HEADS, {"ids": list(run_ids)})
+    return {row.id: Head(row.id, State(row.state), row.step, row.event) for row in rows}
+
+
+def events(connection: Connection, known: Sequence[tuple[str, int]], most: int) -> dict[str, list[Event]]:
+    """Of each run at most `most` events behind the last known one."""
+    given = {"ids": [run_id for run_id, _ in known], "known": [last for _, last in known], "most": most}
+    found: dict[str, list[Event]] = {}
+    for row in connection.execute(EVENTS, given):
+        found.setdefault(row.run_id, []).append(Event(row.id, row.run_id, row.kind, row.data, row.at))
+    return found
+
+
+def points(connection: Connection, spans: Sequence[tuple[str, int, int]]) -> dict[str, dict[str, Curve]]:
+    """Of each (run, first step, last step) the points of every series."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    runs, first, last = (list(column) for column in zip(*spans, strict=True))
+    parts: dict[str, dict[str, list[Curve]]] = {}
+    with driver.cursor(binary=True) as cursor:
+        for run_id, name, *chunk, low, high in cursor.execute(POINTS, {"runs": runs, "first": first, "last": last}):
+            part = Curve(*unpack_between(low, high, *chunk))
+            if len(part.steps):
+                parts.setdefault(run_id, {}).setdefault(name, []).append(part)
+    return {run_id: {name: _joined(some) for name, some in named.items()} for run_id, named in parts.items()}
+
+
+def _joined(parts: list[Curve]) -> Curve:
+    if len(parts) == 1:
+        return parts[0]
+    steps, values = np.concatenate([p.steps for p in parts]), np.concatenate([p.values for p in parts])
+    order = np.argsort(steps)
+    return Curve(steps[order], values[order])
+
+
+def horizon(connection: Connection) -> int:
+    """The oldest transaction that is still under way: every older one is committed or gone."""
+    return int(connection.execute(HORIZON).scalar_one())
+
+
+def of_projects(
+    connection: Connection, known: Sequence[tuple[str, int, int]], before: int, most: int
+) -> dict[str, list[ProjectEvent]]:
+    """Of each (project, transaction, id) at most `most` events behind that position, of transactions < `before`."""
+    ids, xids, last = (list(column) for column in zip(*known, strict=True))
+    given = {"ids": ids, "xids": xids, "known": last, "horizon": before, "most": most}
+    found: dict[str, list[ProjectEvent]] = {}
+    for row in connection.execute(OF_PROJECTS, given):
+        event = Event(row.id, row.run_id, row.kind, row.data, row.at)
+        found.setdefault(row.project_id, []).append(ProjectEvent(row.xid, event, row.experiment_id))
+    return found
+
+
+def open_keys(connection: Connection, key_ids: Sequence[str]) -> set[str]:
+    """Those that still open."""
+    return set(connection.execute(OPEN_KEYS, {"ids": list(key_ids)}).scalars())
+
+
+RUNNING = text(
+    """
+    SELECT r.project_id, r.id, r.experiment_id, r.state, r.step, r.total_steps, s.name, s.last
+    FROM run r LEFT JOIN series s ON s.run_id = r.id AND s.name IN ('loss', 'val/loss', 'val/accuracy')
+    WHERE r.project_id = ANY(:ids) AND r.state = 'running'
+    ORDER BY r.id
+    """
+)
+
+
+def running(connection: Connection, project_ids: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """By project and run how far each running run is, with its last values."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in connection.execute(RUNNING, {"ids": list(project_ids)}):
+        told = {"run_id": row.id, "experiment_id": row.experiment_id, "state": row.state, "step": row.step}
+        fresh = {**told, "total_steps": row.total_steps, "last": {}}
+        run = found.setdefault(row.project_id, {}).setdefault(row.id, fresh)
+        if row.name is not None:
+            run["last"][row.name] = row.last
+    return found

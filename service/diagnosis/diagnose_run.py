@@ -1,0 +1,70 @@
+"""What the rules say of a run: whole, when it is asked for; in short, to whoever follows it, when it has changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from service.db.access.projects import Principal
+from service.db.experiments import experiments
+from service.db.experiments.experiments import StoredExperiment
+from service.db.runs import recorded, runs
+from service.db.runs.runs import StoredRun
+from service.db.session import Connection, Engine, snapshot
+from service.diagnosis.facts import Facts
+from service.diagnosis.judge import Diagnosis, diagnose
+from service.diagnosis.plan import Plan
+from service.nonfinite import dumps
+from service.spec.experiment import Experiment
+
+
+class Opinion(NamedTuple):
+    """What was found, each with its level, and the message that says so."""
+
+    found: tuple[str, ...]
+    text: str
+
+
+def opinion_of(engine: Engine, principal: Principal, run_id: str) -> Opinion:
+    """The run as it stands, in a thread. The message has no id, because it has no place among the run's events."""
+    with snapshot(engine) as connection:
+        run, found = diagnosis_of(connection, principal, run_id)
+    findings = [{"id": v.rule.id, "verdict": v.found.verdict, "level": v.found.level} for v in found.findings]
+    data = {"step": run.step, "level": found.level, "headline": found.headline, "findings": findings}
+    told = (found.level, *(" ".join(each.values()) for each in findings))
+    return Opinion(told, f"event: diagnosis\ndata: {dumps(data)}\n\n")
+
+
+def diagnosis_of(connection: Connection, principal: Principal, run_id: str) -> tuple[StoredRun, Diagnosis]:
+    """A run and what the rules say of it now."""
+    run = runs.get(connection, principal, run_id)
+    (stored,) = experiments.some(connection, principal, [run.experiment_id])
+    return run, diagnose(_facts(connection, principal, run, stored))
+
+
+def _facts(connection: Connection, principal: Principal, run: StoredRun, stored: StoredExperiment) -> Facts:
+    seeds, final_of = recorded.siblings(connection, run)
+    return Facts(
+        plan=_plan(_Known(stored.spec_hash, stored.spec)),
+        series=recorded.curves(connection, run.id),
+        readings=recorded.read_by_instruments(connection, principal, run.id),
+        state=run.state.value,
+        step=run.step,
+        failure=run.failure,
+        siblings=seeds,
+        final_of=final_of,
+        origin=run.origin_step,
+    )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A spec by its hash and by what the hash does not speak for."""
+
+    spec_hash: str
+    spec: Mapping[str, Any] = field(compare=False)
+
+
+@lru_cache(maxsize=256)
+def _plan(known: _Known) -> Plan:
+    return Plan(Experiment.model_validate_json(dumps(known.spec)))

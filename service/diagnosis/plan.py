@@ -1,0 +1,184 @@
+"""What a spec says of its training before it runs: sizes, layers, the loss's least value, planned rates."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from service.analysis.arrays import Values
+from service.spec.checks.cross_field import warnings
+from service.spec.experiment import Experiment
+from service.spec.losses import CLASSES
+from service.spec.models.leaf import Leaf
+from service.spec.schedules import plateau_of
+
+PASSING = {"Identity", "Flatten", "Unflatten", "Dropout"}  # layers that change no value that a loss gets
+SQUASHING = {"Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh", "Softsign"}
+RELU_LIKE = {"ReLU", "ReLU6", "Hardswish"}
+ZERO_AT_BEST = {"mse", "mae", "huber", "smooth_l1", "softmax_mse", "bce_with_logits", "soft_margin", "hinge"}
+ZERO_AT_BEST |= {"multi_margin", "nll", "kl_div", "cross_entropy"}
+SECOND_MOMENT = {"adam", "adamw", "adamax", "nadam", "radam", "sparse_adam", "rmsprop", "adadelta", "adabound"}
+SECOND_MOMENT |= {"lecture_rmsprop", "schedule_free_adamw"}
+ACCUMULATING = {"adagrad"}
+ZERO_MINIMUM = {"rosenbrock", "beale", "rastrigin", "toy_linear_net"}
+ALIKE = {"zeros", "ones", "constant"}  # initialisations that make all units of a layer the same
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A spec and what follows from it."""
+
+    spec: Experiment
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The normalised spec, which patches are about."""
+        return self.spec.normalised()
+
+    @cached_property
+    def total_steps(self) -> int:
+        """Updates of the whole run."""
+        return self.spec.total_steps
+
+    @property
+    def loss(self) -> str:
+        """The loss's kind."""
+        return self.spec.loss.kind
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's kind."""
+        return self.spec.optimizer.kind
+
+    @property
+    def classes(self) -> int:
+        """How many answers there are to choose from; 0: values are predicted."""
+        facts = self.spec.dataset.facts
+        return facts.vocabulary if facts.task == "language" else facts.classes
+
+    @property
+    def classifies(self) -> bool:
+        """Whether accuracy is measured."""
+        return self.spec.dataset.facts.task in CLASSES
+
+    @property
+    def full_batch(self) -> bool:
+        """Whether every update sees all training rows, so that losses have no noise of batches."""
+        return self.spec.rows_per_step >= self.spec.dataset.counts[0]
+
+    @property
+    def second_moment(self) -> bool:
+        """Whether the optimizer divides by the size of recent gradients."""
+        return self.optimizer in SECOND_MOMENT
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The model's modules without children; empty where only its library knows them."""
+        return tuple(self.spec.model.leaves(self.spec.dataset.facts.shape, self.spec.outputs) or ())
+
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """Every module's path, in the model's order."""
+        return tuple(dict.fromkeys(leaf.name for leaf in self.leaves))
+
+    @cached_property
+    def weighted(self) -> tuple[str, ...]:
+        """Paths of the layers that have a matrix or a kernel, from the input on."""
+        having = (leaf.name for leaf in self.leaves if any(len(shape) > 1 for _, shape in leaf.own))
+        return tuple(dict.fromkeys(having))
+
+    @cached_property
+    def classes_of(self) -> dict[str, str]:
+        """Path -> torch's class."""
+        return {leaf.name: leaf.module for leaf in self.leaves}
+
+    @cached_property
+    def logits(self) -> tuple[str, int | None]:
+        """The layer that the loss's softmax gets its values from: torch's class, and its place in /model/layers.
+
+        Where the loss takes logarithms of probabilities, that softmax is the model's own last layer.
+        """
+        places = [place for place, leaf in enumerate(self.leaves) if leaf.module not in PASSING]
+        if places and self.loss == "nll":
+            places.pop()
+        if not places:
+            return "", None
+        listed = self.spec.model.kind == "sequential"
+        return self.leaves[places[-1]].module, places[-1] if listed else None
+
+    @property
+    def has_relu(self) -> bool:
+        """Whether a unit of it can fall silent."""
+        return any(leaf.module in RELU_LIKE for leaf in self.leaves) or getattr(self.spec.model, "unit", "") == "relu"
+
+    @property
+    def squashes(self) -> bool:
+        """Whether a hidden layer's values have limits."""
+        nonlinearity = getattr(self.spec.model, "nonlinearity", "")
+        return nonlinearity == "tanh" or any(leaf.module in SQUASHING for leaf in self.leaves)
+
+    @property
+    def normalises_batches(self) -> bool:
+        """Whether there is a batch normalisation."""
+        return any(leaf.module.startswith("BatchNorm") for leaf in self.leaves)
+
+    @property
+    def starts_alike(self) -> bool:
+        """Whether the declared initialisation makes all units of a hidden layer the same."""
+        init = self.spec.model.init
+        same = init.kind in ALIKE or (init.kind == "normal" and init.std == 0)
+        return (same or (init.kind == "uniform" and init.a == init.b)) and len(self.weighted) > 1
+
+    @cached_property
+    def floor(self) -> float | None:
+        """The least value that the loss can have; None where that is not known."""
+        if self.spec.dataset.facts.task == "objective":
+            return self._objective_floor()
+        if self.loss not in ZERO_AT_BEST:
+            return None
+        share = getattr(self.spec.loss, "label_smoothing", 0.0)
+        if not share or self.classes < 2:
+            return 0.0
+        other = share / self.classes
+        own = 1 - share + other
+        return -own * math.log(own) - (self.classes - 1) * other * math.log(other)
+
+    def _objective_floor(self) -> float | None:
+        model = self.spec.model
+        if model.kind in ZERO_MINIMUM:
+            return 0.0
+        if model.kind == "quadratic" and min(model.eigenvalues) >= 0:
+            return 0.0
+        return 0.0 if model.kind == "double_well" and model.tilt == 0 else None
+
+    @property
+    def own_momentum(self) -> float:
+        """The momentum, or first beta; 0 where there is none."""
+        betas = getattr(self.spec.optimizer, "betas", None)
+        return float(betas[0] if betas else getattr(self.spec.optimizer, "momentum", 0.0) or 0.0)
+
+    @property
+    def explains_overflow(self) -> tuple[str, ...]:
+        """R1, unless half precision is a reason of its own."""
+        return () if self.spec.precision == "fp16" else ("R1",)
+
+    @property
+    def predictable(self) -> bool:
+        """Whether the rate of each step is known before anything runs."""
+        return plateau_of(self.spec.schedule) is None
+
+    def planned(self, steps: Any) -> Values:
+        """The planned rates of these steps."""
+        return np.array([self.spec.rate(int(step)) for step in steps], dtype=np.float64)
+
+    @cached_property
+    def oddities(self) -> tuple[Any, ...]:
+        """What is allowed in it and probably not meant."""
+        return tuple(warnings_of(self.spec))
+
+
+def warnings_of(spec: Experiment) -> list[Any]:
+    """The warnings that its author got when it was posted."""
+    return warnings(spec)

@@ -1,0 +1,153 @@
+"""Remedies as patches (RFC 6902) of the normalised spec; one that leads to no spec that could be posted is none."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from service.diagnosis.finding import Operation
+from service.diagnosis.plan import RELU_LIKE, SQUASHING, Plan
+from service.errors import Invalid
+from service.spec.checks import cross_field
+from service.spec.experiment import Experiment
+from service.spec.parse.document import validate
+from service.spec.parse.patching import patched
+from service.spec.validation_errors import escape
+
+Patch = list[Operation]
+RATES = {"max_lr", "base_lr", "swa_lr", "eta_min", "min_lr"}  # fields of schedules that are rates of their own
+HIGHEST, LOWEST = 10.0, 1e-12  # of a rate
+SWITCHABLE = ("mlp", "cnn", "cnn1d", "resnet", "transformer")
+
+
+def submittable(plan: Plan, patch: Sequence[Operation]) -> Experiment | None:
+    """The spec that the patch leads to; None where it is refused, or no other training."""
+    try:
+        spec = validate(Experiment, patched(plan.document, patch))
+        refused = cross_field.problems(spec)
+    except Invalid:
+        return None
+    return None if refused or spec.normalised() == plan.document else spec
+
+
+def replace(path: str, value: Any) -> Operation:
+    """One operation."""
+    return {"op": "replace", "path": path, "value": value}
+
+
+def rounded(value: float, digits: int = 3) -> float:
+    """As a person would write it."""
+    return float(f"{value:.{digits}g}")
+
+
+def rate(plan: Plan, factor: float) -> Patch:
+    """Every rate of the spec times `factor`: the optimizer's, the groups', and what a schedule sets itself."""
+    return list(_rates(plan.document, factor))
+
+
+def _rates(document: Mapping[str, Any], factor: float) -> Iterator[Operation]:
+    yield _scaled("/optimizer/lr", document["optimizer"]["lr"], factor)
+    for number, rule in enumerate(document["groups"]):
+        if rule["lr"] is not None:
+            yield _scaled(f"/groups/{number}/lr", rule["lr"], factor)
+        if rule["optimizer"] is not None:
+            yield _scaled(f"/groups/{number}/optimizer/lr", rule["optimizer"]["lr"], factor)
+    for path, value in _numbers(document["schedule"], "/schedule"):
+        if path.rpartition("/")[2] in RATES and value > 0:
+            yield _scaled(path, value, factor)
+
+
+def _scaled(path: str, value: float, factor: float) -> Operation:
+    return replace(path, min(HIGHEST, max(LOWEST, rounded(value * factor))))
+
+
+def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{path}/{escape(key)}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _numbers(inner, f"{path}/{number}")
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, float(value)
+
+
+def usual_rate(plan: Plan) -> Patch:
+    """All rates scaled so that the optimizer's is what is usual for it: 0.01 where steps follow the gradient."""
+    usual = 0.01 if plan.optimizer in ("sgd", "asgd") else 1e-3
+    return rate(plan, max(100.0, usual / plan.spec.optimizer.lr))
+
+
+def warmup(plan: Plan, steps: int) -> Patch:
+    """A straight rise before the schedule, or a longer one where there is one already."""
+    steps = max(2, min(steps, plan.spec.schedule_total // 2))
+    old = plan.document["schedule"]
+    if old["kind"] == "warmup":
+        return [replace("/schedule/steps", max(steps, 2 * old["steps"]))]
+    return [replace("/schedule", {"kind": "warmup", "steps": steps, "after": old})]
+
+
+def clip(norm: float) -> Patch:
+    """Gradients cut at a norm."""
+    return [replace("/clip", {"norm": rounded(max(norm, 1e-6))})]
+
+
+def part(name: str, value: Mapping[str, Any]) -> Patch:
+    """Another part in place of one."""
+    return [replace(f"/{name}", dict(value))]
+
+
+def default_init() -> Patch:
+    """What torch's layers do by themselves."""
+    return [replace("/model/init", {"kind": "default"})]
+
+
+def standardised(plan: Plan, field: str = "scaling") -> Patch:
+    """Features (or values to predict) with mean 0 and deviation 1; nothing where they are, or cannot be."""
+    now = plan.document["dataset"].get(field)
+    return [] if now in (None, "standardise") else [replace(f"/dataset/{field}", "standardise")]
+
+
+def activation(plan: Plan, word: str) -> Patch:
+    """Another function in every hidden unit: `word` is relu or leaky_relu; nothing where the model has no choice."""
+    model = plan.document["model"]
+    if model["kind"] in SWITCHABLE and "activation" in model and model["activation"] != word:
+        return [replace("/model/activation", word)]
+    if model["kind"] == "sequential":
+        unwanted = SQUASHING if word == "relu" else RELU_LIKE
+        name = {"relu": "ReLU", "leaky_relu": "LeakyReLU"}[word]
+        places = [place for place, layer in enumerate(model["layers"][:-1]) if layer["layer"] in unwanted]
+        return [replace(f"/model/layers/{place}/layer", name) for place in places]
+    if model["kind"] == "sum_of_units":
+        return [replace("/model/unit", "relu" if word == "relu" else "sigmoid")]
+    return []
+
+
+def gated(plan: Plan) -> Patch:
+    """A recurrent cell with gates in place of Elman's."""
+    model = plan.document["model"]
+    if model["kind"] != "rnn":
+        return []
+    return [replace("/model/kind", "gru"), {"op": "remove", "path": "/model/nonlinearity"}]
+
+
+def normalised_layers(plan: Plan) -> Patch:
+    """A normalisation behind every hidden layer, where the model offers one and has none."""
+    model = plan.document["model"]
+    if model.get("norm") != "none":
+        return []
+    return [replace("/model/norm", "layer" if model["kind"] == "mlp" else "group")]
+
+
+def longer_memory_off(plan: Plan) -> Patch:
+    """A second moment that forgets within twenty updates; nothing where the optimizer has none to set."""
+    optimizer = plan.document["optimizer"]
+    if "betas" in optimizer:
+        return [replace("/optimizer/betas/1", 0.95)]
+    return [replace("/optimizer/alpha", 0.95)] if "alpha" in optimizer and "centered" in optimizer else []
+
+
+def power_of_ten(value: float, least: float, most: float) -> float:
+    """The power of ten nearest to `value` between two others."""
+    if not value > 0 or not math.isfinite(value):
+        return most
+    return float(10.0 ** round(math.log10(min(most, max(least, value)))))

@@ -1,0 +1,220 @@
+"""R15, R20, R21, R23: features on unlike scales, batches, overfitting, and the two faces of batch normalisation."""
+
+import numpy as np
+
+from service.diagnosis import remedies
+from service.diagnosis.facts import Facts
+from service.diagnosis.finding import Clear, Expect, Found, Outcome, Unknown, evidence, fact, missing
+from service.diagnosis.progress import learned, trivial
+from service.diagnosis.thresholds import limit
+from service.diagnosis.trend import median, tail, window
+
+
+def ill_conditioned(facts: Facts) -> Outcome:
+    """R15: features whose scales lie far apart, which makes the loss a long narrow valley."""
+    if facts.plan.spec.dataset.facts.task == "objective":
+        return Clear("there are no features.")
+    reading = facts.reading("start")
+    ratio = None if reading is None else reading.data.get("feature_std_ratio")
+    if not isinstance(ratio, int | float):
+        return Unknown("how far the features' scales lie apart is not known: the probe start measures it.", ("start",))
+    if ratio <= limit("R15.features"):
+        return Clear(f"the features' standard deviations differ by {ratio:.3g} at most.")
+    share = learned(facts)
+    patch = remedies.standardised(facts.plan)
+    if not patch:
+        return Clear(f"the features' standard deviations differ by {ratio:.3g}, scaled as they are.")
+    poor = share is None or share < limit("any.learned_poorly")
+    return Found(
+        level="fault" if poor and (facts.ended or facts.step > facts.plan.total_steps // 2) else "warning",
+        verdict="ill_conditioned_inputs",
+        text=f"The largest standard deviation of a feature is {ratio:.3g} times the smallest: "
+        "no single rate suits all weights of the first layer.",
+        confidence=0.85,
+        steps=(1, max(1, facts.step)),
+        evidence=[
+            evidence(
+                "largest over smallest deviation of a feature",
+                ratio,
+                ">",
+                "R15.features",
+                reading=reading.id if reading else None,
+            )
+        ],
+        patch=patch,
+        remedy="Standardise the features.",
+        expect=Expect("the loss falls faster at the same rate", "it falls as before"),
+        explains=(*facts.plan.explains_overflow, "R2", "R3", "R6", "R7", "R9", "R11", "R12", "R13", "R14", "R19", "R26")
+        if poor
+        else (),
+        rank=-2,
+    )
+
+
+def batch_size(facts: Facts) -> Outcome:
+    """R20: the batch beside the gradient noise scale: how many rows it takes to see the slope through the noise."""
+    noise = facts.get("noise_scale")
+    if noise is None:
+        return missing("noise_scale")
+    rows, scale = facts.plan.spec.rows_per_step, median(noise, max(window(facts), facts.step // 2))
+    if scale <= 0:
+        return Unknown("the noise scale could not be estimated: the gradient is smaller than its noise.")
+    ratio = rows / scale
+    if limit("R20.small") <= ratio <= limit("R20.large"):
+        return Clear(f"a batch of {rows} rows is {ratio:.2g} times the noise scale.")
+    small = ratio < limit("R20.small")
+    train = facts.plan.spec.dataset.counts[0]
+    wanted = int(min(train, rows * 8)) if small else max(1, rows // 4)
+    key = "R20.small" if small else "R20.large"
+    return Found(
+        level="info",
+        verdict="noise_dominated" if small else "wasteful_batch",
+        text=f"A batch has {rows} rows, and the gradient noise scale is {scale:.3g}: "
+        + ("steps are mostly noise." if small else "a smaller batch would see the same slope for less."),
+        confidence=0.6,
+        steps=(1, facts.step),
+        evidence=[evidence("batch over noise scale", ratio, "<" if small else ">", key, series="noise_scale")],
+        patch=[remedies.replace("/batch_size", wanted)] if wanted != rows else (),
+        remedy=f"Try {wanted} rows, and tune the rate anew.",
+        expect=Expect("as many rows reach a lower loss", "as many rows reach the same loss"),
+    )
+
+
+def overfitting(facts: Facts) -> Outcome:
+    """R21: the validation loss has risen for long while the training loss fell."""
+    validation, loss = facts.get("val/loss"), facts.get("loss")
+    if facts.plan.spec.dataset.counts[1] == 0:
+        return Unknown("there is no validation part (/dataset/validation is 0): nothing tells overfitting apart.")
+    if validation is None or loss is None or len(validation) < 8:
+        return Unknown("8 evaluations are needed to see a trend of val/loss.")
+    values = validation.values
+    least = int(np.argmin(values))
+    late = values[-max(3, len(values) // 10) :]
+    now, best, noise = float(np.median(late)), float(values[least]), _noise(values)
+    train = tail(loss, max(window(facts), facts.plan.spec.steps_per_epoch)).value
+    risen = now > best * (1 + limit("R21.rise")) and now > best + 4 * noise
+    since = (len(values) - 1 - least) / len(values)
+    gap = now - train > limit("R21.gap") * now
+    if not (risen and since > limit("R21.stretch") and gap):
+        return Clear("the validation loss has not risen for long above its least value.")
+    reference = trivial(facts)
+    worse = reference is not None and now > limit("R21.fault") * reference.value
+    at, steps = int(validation.steps[least]), (int(validation.steps[least]), int(validation.steps[-1]))
+    seen = [
+        evidence("validation loss now over its least", now / best - 1, ">", "R21.rise", series="val/loss", steps=steps),
+        evidence("share of evaluations since the least", since, ">", "R21.stretch", series="val/loss"),
+        evidence("training loss below validation loss", (now - train) / now, ">", "R21.gap", series="loss"),
+    ]
+    if reference is not None:
+        key = "R21.fault"
+        seen.append(
+            evidence(
+                "validation loss over the trivial one",
+                now / reference.value,
+                ">" if worse else "<",
+                key,
+                series="val/loss",
+            )
+        )
+    return Found(
+        level="fault" if worse else "warning",
+        verdict="overfitting",
+        text=f"The validation loss was least at step {at} ({best:.4g}) and is {now:.4g} now, "
+        f"while the training loss has fallen to {train:.4g}.",
+        confidence=0.9,
+        steps=steps,
+        evidence=seen,
+        patch=_earlier_end(facts, len(values)),
+        remedy="Stop at the best validation loss; weight decay, dropout or more rows lower it.",
+        expect=Expect("the last validation loss is near the least", "it still rises"),
+        rank=1,
+    )
+
+
+def _noise(values: np.ndarray) -> float:
+    """Of one evaluation: from the differences of neighbours, robustly."""
+    return float(1.4826 * np.median(np.abs(np.diff(values))) / np.sqrt(2))
+
+
+def _earlier_end(facts: Facts, evaluations: int) -> remedies.Patch:
+    patience = max(2, min(10, evaluations // 10))
+    rule = {"patience": {"series": "val/loss", "evaluations": patience}}
+    stop = facts.plan.document["stop"]
+    if stop is None:
+        return [remedies.replace("/stop", rule)]
+    decay = facts.plan.document["optimizer"].get("weight_decay")
+    return [remedies.replace("/optimizer/weight_decay", max(1e-3, 10 * decay))] if decay is not None else []
+
+
+def _few_rows(facts: Facts) -> Found | None:
+    """A normalisation over two or three rows: two become 1 and -1 whatever they were, three hardly more."""
+    spec, came = facts.plan.spec, learned(facts)
+    rows = spec.rows_per_step // spec.accumulate
+    flat = any(leaf.module == "BatchNorm1d" and len(leaf.out) == 1 for leaf in facts.plan.leaves)
+    if not flat or rows >= limit("R23.rows") or came is None or came > limit("any.learned_poorly"):
+        return None
+    bigger = min(32, spec.dataset.counts[0])
+    return Found(
+        level="fault" if facts.ended or facts.step > facts.plan.total_steps // 2 else "warning",
+        verdict="bn_statistics",
+        text=f"Batch normalisation over {rows} rows leaves next to nothing of them: two become 1 and -1 whatever they "
+        "were.",
+        confidence=0.85,
+        steps=(1, max(1, facts.step)),
+        evidence=[
+            evidence("rows that are normalised together", rows, "<", "R23.rows"),
+            evidence("share of the way learned", came, "<", "any.learned_poorly", series="loss"),
+        ],
+        patch=[remedies.replace("/batch_size", bigger)] if spec.accumulate == 1 else [],
+        remedy="Take larger batches, or a normalisation that looks at one row at a time.",
+        expect=Expect("with 32 rows the loss falls", "it falls no faster"),
+        explains=("R3", "R6", "R7", "R9", "R11", "R13", "R21", "R25"),
+        rank=-1,
+    )
+
+
+def batch_statistics(facts: Facts) -> Outcome:
+    """R23: a batch's own statistics and the running ones give different losses on the same rows."""
+    if facts.plan.leaves and not facts.plan.normalises_batches:
+        return Clear("there is no batch normalisation.")
+    if (few := _few_rows(facts)) is not None:
+        return few
+    gap = facts.get("bn_gap")
+    if gap is None:
+        return missing("bn_gap")
+    if len(gap) < 3:
+        return Unknown("3 evaluations are needed to see a lasting gap.")
+    ratio = float(np.median(gap.values[len(gap) // 2 :]))
+    times = max(ratio, 1 / max(ratio, 1e-30))
+    if times <= limit("R23.gap"):
+        return Clear(f"the loss with a batch's own statistics is {ratio:.2g} times that with running ones.")
+    reference, loss, measured = trivial(facts), facts.get("loss"), facts.get("val/loss")
+    own = None if loss is None else tail(loss, max(window(facts), facts.plan.spec.steps_per_epoch)).value
+    apart = None if own is None else abs(own - own / max(ratio, 1e-30))
+    if reference is not None and apart is not None and apart < limit("R23.matters") * reference.value:
+        return Clear(f"the two losses differ {times:.2g} times, but by {apart:.2g} only.")
+    rows, model = facts.plan.spec.rows_per_step, facts.plan.document["model"]
+    bigger = min(32, facts.plan.spec.dataset.counts[0])
+    patch: remedies.Patch = [remedies.replace("/batch_size", bigger)] if rows < bigger else []
+    if not facts.plan.spec.shuffle:  # rows that lie side by side are alike, and so are the statistics of their batch
+        patch = [remedies.replace("/shuffle", True)]
+    if not patch and model.get("norm") == "batch":
+        patch = [remedies.replace("/model/norm", "layer" if model["kind"] == "mlp" else "group")]
+    high = measured is not None and reference is not None and float(measured.values[-1]) > reference.value
+    return Found(
+        level="fault" if high else "warning",
+        verdict="bn_statistics",
+        text=f"On the same rows the loss differs {times:.2g} times between a batch's own statistics and the running "
+        "ones: what is measured is not what was trained.",
+        confidence=0.8,
+        steps=(int(gap.steps[0]), int(gap.steps[-1])),
+        evidence=[
+            evidence("between the two losses", times, ">", "R23.gap", series="bn_gap"),
+            fact("rows in a batch", rows),
+        ],
+        patch=patch,
+        remedy="Take larger batches, or a normalisation that looks at one row at a time.",
+        expect=Expect("the two losses agree", "they still differ"),
+        explains=("R3", "R6", "R12", "R21", "R25"),
+        rank=-1,
+    )

@@ -1,0 +1,238 @@
+"""R3, R4, R5: a training that learns nothing at all, a pipeline that cannot, and a softmax too many."""
+
+import math
+from typing import NamedTuple
+
+from service.diagnosis import remedies
+from service.diagnosis.facts import Facts
+from service.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Unknown, early, evidence, fact
+from service.diagnosis.progress import Reference, learned, trivial
+from service.diagnosis.thresholds import limit
+from service.diagnosis.trend import blocks, median, tail, window
+
+CAUSES = ("R7", "R9", "R10", "R11", "R13", "R14", "R17")
+RANGES = {"Softmax": (0.0, 1.0), "Sigmoid": (0.0, 1.0), "Hardsigmoid": (0.0, 1.0)}
+RANGES |= {"Tanh": (-1.0, 1.0), "Hardtanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0)}
+
+
+class Cause(NamedTuple):
+    """Why nothing is learned, as far as gradients tell."""
+
+    verdict: str
+    why: str
+    confidence: float
+    patch: remedies.Patch
+    remedy: str
+    rank: int = 0
+
+
+def nothing_learned(facts: Facts) -> Outcome:
+    """R3: the loss stays at what the best constant answer gives."""
+    loss, reference, w = facts.get("loss"), trivial(facts), window(facts)
+    if loss is None or facts.step < w:
+        return early(facts, w)
+    if reference is None:
+        return Unknown("the loss of the best constant answer is not known without the probe start.", ("start",))
+    if (alone := _memorised(facts, reference)) is not None:
+        return alone
+    stretch = _stretch(facts, reference.value)
+    share = 0.0 if stretch is None else (stretch[1] - stretch[0] + 1) / facts.plan.total_steps
+    if stretch is None or share < limit("R3.stretch"):
+        return _alike(facts) or Clear(f"the loss does not stay at the trivial {reference.value:.4g}.")
+    at = reference.value
+    seen: list[Evidence] = [
+        fact("trivial loss", at, reference.source, reading=reference.reading),
+        evidence("share of the run spent there", share, ">", "R3.stretch", series="loss", steps=stretch),
+        evidence("loss now", tail(loss, w).value, "<", "R3.near", series="loss", at=at * (1 + limit("R3.near"))),
+    ]
+    cause = _cause(facts)
+    long = share > limit("R3.long") or facts.ended
+    return Found(
+        level="fault" if long else "warning",
+        verdict=cause.verdict,
+        text=f"The loss has stayed at {at:.4g}, which a constant answer gives: {cause.why}",
+        confidence=cause.confidence,
+        steps=stretch,
+        evidence=seen,
+        patch=cause.patch,
+        remedy=cause.remedy,
+        expect=Expect("the loss leaves the trivial value within a tenth of the run", "it stays there"),
+        probes=("overfit_batch", "gradient_check"),
+        explains=CAUSES if cause.rank == 0 else (),
+        rank=cause.rank,
+    )
+
+
+def _stretch(facts: Facts, at: float) -> tuple[int, int] | None:
+    """The steps up to now throughout which windows are near `at`; None: the last one is not."""
+    loss = facts.get("loss")
+    assert loss is not None
+    found = None
+    for block in reversed(blocks(loss, window(facts))):
+        if abs(block.value - at) > limit("R3.near") * abs(at):
+            break
+        found = (block.first, int(loss.steps[-1]))
+    return found
+
+
+def _cause(facts: Facts) -> Cause:
+    plan = facts.plan
+    if plan.starts_alike:
+        return _start_alike(facts)
+    norms = {path: median(curve, window(facts)) for path, curve in facts.layers("grad_norm").items()}
+    if not norms:
+        why = "either the labels have nothing to do with the inputs, or no gradient arrives; gradients would tell."
+        return Cause("labels_unrelated", why, 0.3, [], "Overfit one batch first: that must always work.", 2)
+    none = [path for path, norm in norms.items() if norm <= limit("R3.no_gradient")]
+    if len(none) == len(norms):
+        why = "no layer gets any gradient."
+        patch = remedies.default_init()
+        return Cause("zero_or_symmetric_init", why, 0.8, patch, "Initialise by a usual scheme.")
+    if none and plan.has_relu:
+        why = f"no gradient arrives at {none[0]}: behind it every unit is silent."
+        patch = [*remedies.default_init(), *remedies.activation(plan, "leaky_relu")]
+        return Cause("dead", why, 0.8, patch, "Initialise by a usual scheme, lower the rate, or take leaky_relu.")
+    why = "gradients do arrive, so the labels may have nothing to do with the inputs."
+    return Cause("labels_unrelated", why, 0.5, [], "Overfit one batch, then look at inputs and labels side by side.", 2)
+
+
+def _start_alike(facts: Facts) -> Cause:
+    kind = facts.plan.spec.model.init.kind
+    why = f"initialised as {kind}, all units of a layer are and stay the same."
+    return Cause("zero_or_symmetric_init", why, 0.95, remedies.default_init(), "Initialise at random.")
+
+
+def _alike(facts: Facts) -> Found | None:
+    """The same start where the loss falls nevertheless: as far as one unit a layer can."""
+    share = learned(facts)
+    if not facts.plan.starts_alike or share is None or share > 1 - limit("any.learned_little"):
+        return None
+    cause = _start_alike(facts)
+    poorly = share < limit("any.learned_poorly")
+    return Found(
+        level="fault" if poorly else "warning",
+        verdict=cause.verdict,
+        text=f"The loss falls, but not as far as it could: {cause.why}",
+        confidence=cause.confidence,
+        steps=(1, facts.step),
+        evidence=[
+            fact("/model/init/kind", facts.plan.spec.model.init.kind),
+            evidence("share of the way learned", share, "<", "any.learned_poorly", series="loss"),
+        ],
+        patch=cause.patch,
+        remedy=cause.remedy,
+        expect=Expect("the loss ends lower", "it ends where it did"),
+        explains=CAUSES,
+    )
+
+
+def _memorised(facts: Facts, reference: Reference) -> Found | None:
+    """Training rows learned by heart while nothing carries over: as with labels that were shuffled."""
+    validation, loss = facts.get("val/loss"), facts.get("loss")
+    if validation is None or loss is None or facts.plan.classes < 2 or len(validation) < 5:
+        return None
+    best, now = float(validation.values.min()), tail(loss, window(facts)).value
+    lowest, known = limit("R3.validation") * reference.value, limit("R3.memorised") * reference.value
+    if best < lowest or now > known or _better_than_chance(facts):
+        return None
+    steps = (int(validation.steps[0]), int(validation.steps[-1]))
+    return Found(
+        level="fault",
+        rank=1,
+        verdict="labels_unrelated",
+        text="The training rows are learned by heart, and on others the model never beats a constant answer: "
+        "labels and inputs do not belong together.",
+        confidence=0.8,
+        steps=steps,
+        evidence=[
+            evidence("best validation loss", best, ">", "R3.validation", series="val/loss", steps=steps, at=lowest),
+            evidence("training loss", now, "<", "R3.memorised", series="loss", at=known),
+        ],
+        remedy="Look at inputs and labels side by side; a join or a shuffle may have parted them.",
+        expect=Expect("with labels shuffled on purpose the curves look the same", "shuffled labels do worse"),
+        explains=("R21",),
+    )
+
+
+def _better_than_chance(facts: Facts) -> bool:
+    """Whether an accuracy lies 4 standard errors above equal guesses; the largest class is unknown here."""
+    accuracy, rows = facts.get("val/accuracy"), facts.plan.spec.dataset.counts[1]
+    if accuracy is None or rows < 1:
+        return False
+    chance = 1 / facts.plan.classes
+    return float(accuracy.values.max()) > chance + 4 * math.sqrt(chance * (1 - chance) / rows)
+
+
+def one_batch(facts: Facts) -> Outcome:
+    """R4: whether one batch can be learned by heart, and the gradient is right."""
+    check, batch = facts.reading("gradient_check"), facts.reading("overfit_batch")
+    error = None if check is None else check.number("largest")
+    if check is not None and error is not None and check.data.get("passed") is False:
+        at = check.number("tolerance")
+        seen = evidence("relative error of the gradient", error, ">", "R4.gradient", reading=check.id, at=at)
+        return _pipeline("The gradient is not that of the loss.", 0.95, [seen], check.step)
+    if batch is None:
+        return Unknown("nobody tried to overfit one batch: the probe overfit_batch does.", ("overfit_batch",))
+    left = batch.number("share")
+    if left is None:
+        return Unknown("the reading of overfit_batch holds no losses.")
+    if left <= limit("R4.left"):
+        return Clear(f"one batch alone is learned to {left:.1%} of its first loss.")
+    seen = evidence("share of the loss left on one batch", left, ">", "R4.left", reading=batch.id)
+    return _pipeline("Not even one batch can be learned by heart.", 0.85, [seen], batch.step)
+
+
+def _pipeline(text: str, confidence: float, seen: list[Evidence], step: int) -> Found:
+    return Found(
+        level="fault",
+        verdict="pipeline_or_capacity",
+        text=text,
+        confidence=confidence,
+        steps=(step, step),
+        evidence=seen,
+        remedy="Check the gradient, then leave regularisation out, then take a larger model.",
+        expect=Expect("a larger model without regularisation learns the batch", "it does not either"),
+        probes=("gradient_check",),
+        explains=("R3",),
+    )
+
+
+def softmax_twice(facts: Facts) -> Outcome:
+    """R5: outputs squashed before a loss that squashes them itself, so that it cannot come near 0."""
+    plan = facts.plan
+    if plan.loss not in ("cross_entropy", "bce_with_logits", "nll"):
+        return Clear(f"{plan.loss} takes what the model gives.")
+    if not plan.leaves:
+        return Unknown("the layers of this model are known to its library alone.")
+    end, place = plan.logits
+    if end not in RANGES:
+        return Clear(f"the loss's softmax gets what {end} gives, which has no limits.")
+    low, high = RANGES[end]
+    if plan.classes < 2:
+        return Clear("no classes.")
+    floor = math.log(1 + (plan.classes - 1) * math.exp(low - high))
+    if plan.loss == "bce_with_logits":
+        floor = (math.log1p(math.exp(low)) + math.log1p(math.exp(-high))) / 2
+    loss, w = facts.get("loss"), window(facts)
+    now = None if loss is None else tail(loss, w)
+    if now is not None and now.value < limit("R5.floor") * floor:
+        return Clear(f"the loss lies below {floor:.4g}, which outputs between {low:g} and {high:g} cannot reach.")
+    patch: remedies.Patch = [] if place is None else [{"op": "remove", "path": f"/model/layers/{place}"}]
+    seen = [fact("layer before the softmax", end), fact("least loss that its outputs allow", floor, "arithmetic")]
+    if now is not None:
+        at = limit("R5.floor") * floor
+        seen.append(evidence("loss now", now.value, ">", "R5.floor", series="loss", steps=now.steps, at=at))
+    return Found(
+        level="fault",
+        verdict="softmax_applied_twice",
+        text=f"{end} squashes what a softmax or sigmoid gets that belongs to {plan.loss}: "
+        f"the loss cannot fall below {floor:.4g}.",
+        confidence=0.95,
+        steps=(1, facts.step),
+        evidence=seen,
+        patch=patch,
+        remedy=f"Leave {end} out: the softmax is to get what the last Linear layer gives.",
+        expect=Expect(f"the loss falls below {floor:.4g}", "it does not"),
+        explains=("R2", "R3", "R7", "R9", "R10", "R11", "R14"),
+        rank=-1,
+    )

@@ -1,0 +1,158 @@
+"""R1, R2: numbers that are none, and a first loss that is not what a fresh model gives."""
+
+import numpy as np
+
+from service.diagnosis import remedies
+from service.diagnosis.facts import Facts
+from service.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Unknown, evidence, fact
+from service.diagnosis.progress import first_loss, learned, trivial
+from service.diagnosis.thresholds import limit
+
+TAKES_LOGARITHMS = {"poisson_nll", "gaussian_nll", "kl_div"}
+EXPLAINED = ("R3", "R6", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23", "R25")
+
+
+def nonfinite(facts: Facts) -> Outcome:
+    """R1: the first NaN or infinity, and what came before it."""
+    at = _first(facts)
+    if at is None:
+        return Clear("every loss and gradient norm is a number.")
+    step, series = at
+    grown, seen = _growth(facts, step)
+    verdict, why, confidence = _kind(facts, step, grown)
+    return Found(
+        level="fault",
+        verdict=f"nonfinite:{verdict}",
+        text=f"The {series} is no number at step {step}: {why}",
+        confidence=confidence,
+        steps=(step, max(step, facts.step)),
+        evidence=[fact("first step that is no number", step, "recorded", series, (step, step)), *seen],
+        patch=_remedy(facts, verdict),
+        remedy=REMEDIES[verdict],
+        expect=Expect("with the patch every value stays finite", "it breaks again, at about the same step"),
+        probes=() if facts.reading("autopsy") else ("autopsy",),
+        explains=EXPLAINED,
+    )
+
+
+REMEDIES = {
+    "overflow": "Train at a tenth of the rate.",
+    "input": "Look at the rows of this batch: a feature or a target is no number, or far too large.",
+    "amp": "Train in full precision; half precision overflows at 65,504.",
+    "log0": "Lower the rate, or keep the loss away from the logarithm of 0.",
+}
+
+
+def _first(facts: Facts) -> tuple[int, str] | None:
+    """Step and series of the first value that is none."""
+    found = []
+    for name in ("loss", "grad_norm"):
+        curve = facts.series.get(name)
+        if curve is not None and (broken := np.flatnonzero(curve.nonfinite > 0)).size:
+            found.append((int(curve.steps[broken[0]]), "loss" if name == "loss" else "gradient norm"))
+    failure = facts.failure or {}
+    if failure.get("code") == "diverged" and failure.get("step") is not None:
+        found.append((int(failure["step"]), "loss"))
+    return min(found) if found else None
+
+
+def _growth(facts: Facts, step: int) -> tuple[bool, list[Evidence]]:
+    """Whether the losses before it had grown."""
+    loss = facts.get("loss")
+    before = None if loss is None else loss.between(0, step - 1)
+    if before is None or len(before) < 4:
+        return False, []
+    late, early = float(before.high[-3:].max()), float(np.median(before.values[: max(1, len(before) // 2)]))
+    grown = late > limit("R1.growth") * abs(early)
+    steps = (int(before.steps[0]), int(before.steps[-1]))
+    at = limit("R1.growth") * abs(early)
+    return grown, [
+        evidence("last finite losses", late, ">" if grown else "<", "R1.growth", series="loss", steps=steps, at=at)
+    ]
+
+
+def _kind(facts: Facts, step: int, grown: bool) -> tuple[str, str, float]:
+    autopsy = facts.reading("autopsy")
+    if autopsy is not None and autopsy.data.get("kind") == "input":
+        return "input", "the batch itself holds values that are none.", 0.95
+    if facts.plan.spec.precision == "fp16":
+        return "amp", "half precision has no numbers beyond 65,504.", 0.7
+    if grown:
+        return "overflow", "it had grown before, so the steps were too long.", 0.9
+    reading = facts.reading("start")
+    if reading is not None and (reading.number("nonfinite_features") or reading.number("nonfinite_targets")):
+        return "input", "the training rows hold values that are none.", 0.95
+    if step == 1:
+        return "input", "it broke before any update, so the data or the initial weights did it.", 0.6
+    if facts.plan.loss in TAKES_LOGARITHMS:
+        return "log0", f"{facts.plan.loss} takes logarithms, and the loss had not grown before.", 0.6
+    return "overflow", "it broke after an update without having grown before: one step was far too long.", 0.7
+
+
+def _remedy(facts: Facts, verdict: str) -> remedies.Patch:
+    if verdict == "amp":
+        return [remedies.replace("/precision", "fp32")]
+    if verdict == "input":
+        return remedies.standardised(facts.plan) or remedies.standardised(facts.plan, "target_scaling")
+    return remedies.rate(facts.plan, 0.1)
+
+
+def start(facts: Facts) -> Outcome:
+    """R2: the first loss against that of a model that knows nothing yet."""
+    if facts.origin:
+        return Clear(f"it goes on from step {facts.origin} of another run.")
+    before, reference = first_loss(facts), trivial(facts)
+    if before is None:
+        return Unknown("no first loss is recorded.")
+    if reference is None:
+        return Unknown(
+            f"what {facts.plan.loss} is before any learning is not known without the probe start.", ("start",)
+        )
+    off, why = _off(facts, before.value, reference.value)
+    if why is None:
+        return Clear(f"the first loss {before.value:.4g} is near what a fresh model gives ({reference.value:.4g}).")
+    share = learned(facts)
+    bad = before.value > limit("R2.bad") * reference.value and (share is None or share < limit("any.learned_little"))
+    plan = facts.plan
+    patch = remedies.standardised(plan, "target_scaling") or remedies.standardised(plan)
+    if not patch and plan.document["model"].get("init", {}).get("kind", "default") != "default":
+        patch = remedies.default_init()
+    return Found(
+        level="fault" if bad else "warning",
+        verdict="bad_init_or_scale",
+        text=f"Before any update the loss is {before.value:.4g}; {why}",
+        confidence=0.9 if bad else 0.7,
+        steps=(0, 1),
+        evidence=[off, fact("loss that knows nothing", reference.value, reference.source, reading=reference.reading)],
+        patch=patch,
+        remedy="Scale features and targets to standard deviation 1, and initialise by a usual scheme.",
+        expect=Expect("the first loss comes near the trivial one", "it stays as far away"),
+        explains=(*facts.plan.explains_overflow, *EXPLAINED) if bad else (),
+        rank=-1 if bad else 1,
+    )
+
+
+def _off(facts: Facts, before: float, reference: float) -> tuple[Evidence, str | None]:
+    """The measurement that tells, and why it is wrong (None: it is not)."""
+    reading = facts.reading("start")
+    seen: dict[str, object] = {} if reading is None else dict(reading.data)
+    if facts.plan.classes > 1:
+        at = limit("R2.classes") * reference * (1 if reading is not None else 2)  # one batch alone may be easy or hard
+        apart = evidence(
+            "distance from equal guesses", abs(before - reference), ">", "R2.classes", series="loss", at=at
+        )
+        wrong = before - reference > at or (reference - before > at)
+        return apart, f"equal guesses would give {reference:.4g}." if wrong else None
+    known = facts.plan.floor is not None and reference > facts.plan.floor
+    ratio = before / reference if known else 1.0  # a loss without a least value has no scale
+    times = evidence("first loss over the best constant's", ratio, ">", "R2.values", series="loss")
+    if ratio > limit("R2.values"):
+        return times, f"the best constant alone would give {reference:.4g}."
+    variance = seen.get("target_variance")
+    unscaled = known and facts.plan.document["dataset"].get("target_scaling") == "none"
+    if isinstance(variance, int | float) and unscaled and variance > limit("R2.targets"):
+        found = evidence(
+            "variance of the targets", variance, ">", "R2.targets", reading=reading.id if reading else None
+        )
+        return found, f"the values to predict have the variance {variance:.4g}, and a fresh model gives values near 0."
+    return times, None

@@ -1,0 +1,222 @@
+"""R6, R19: steps that are too long, throughout or only at the beginning."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.analysis.recorded import Series
+from service.diagnosis import remedies
+from service.diagnosis.facts import Facts
+from service.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Relation, early, evidence
+from service.diagnosis.progress import first_loss, learned, scale, trivial
+from service.diagnosis.thresholds import limit
+from service.diagnosis.trend import blocks, change, longest, median, smoothed, tail, window
+
+EXPLAINED = ("R3", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23")
+
+SETTLED = 4  # points until a moving average is one
+
+
+@dataclass(frozen=True)
+class Rise:
+    """A stretch in which the loss went the wrong way."""
+
+    why: str
+    steps: tuple[int, int]
+    evidence: list[Evidence]
+    confidence: float
+    isolated: bool = False  # a jump out of a training that had gone well
+
+
+def diverging(facts: Facts) -> Outcome:
+    """R6: the loss climbs, ends above where it began, or blows up at the start and never comes back."""
+    loss, w = facts.get("loss"), window(facts)
+    if loss is None or facts.step < min(w, 20):
+        return early(facts, min(w, 20))
+    rise = _climbs(facts) or _worse(facts) or _blown_up(facts) or _erratic(facts) or _above(facts)
+    if rise is None:
+        return Clear("the loss never climbs for long, and lies below where it began.")
+    sharp = _sharpness(facts)
+    norms = facts.get("grad_norm")
+    peak = 0.0 if norms is None else float(norms.high.max() / max(np.median(norms.values), 1e-30))
+    seen = [*rise.evidence]
+    if norms is not None:
+        relation: Relation = ">" if peak > limit("R6.outlier") else "<"
+        seen.append(evidence("largest over median gradient norm", peak, relation, "R6.outlier", series="grad_norm"))
+    if sharp is not None:
+        seen.append(
+            evidence(
+                "sharpness over its limit", sharp, ">" if sharp > 1 else "<", "R16.ratio", series="sharpness/ratio"
+            )
+        )
+    few = norms is not None and _few(norms, rise.steps[0])
+    outlier = rise.isolated and few and peak > limit("R6.outlier") and (sharp is None or sharp <= 1)
+    return _outlier(facts, rise, seen) if outlier else _too_high(facts, rise, seen, sharp)
+
+
+def _few(norms: Series, start: int) -> bool:
+    """Whether hardly any gradient is far larger than those of before the rise: with a rate too high they all grow."""
+    before = norms.values[norms.steps < start]
+    if len(before) < SETTLED:
+        return False
+    large = norms.values > limit("R6.outlier") * np.median(before)
+    return float(large.mean()) <= limit("R6.few")
+
+
+def _too_high(facts: Facts, rise: Rise, seen: list[Evidence], sharp: float | None) -> Found:
+    factor = 0.1 if sharp is None or sharp <= 1 else min(0.5, 0.5 / sharp)
+    return Found(
+        level="fault",
+        verdict="lr_above_stability",
+        text=f"{rise.why}: the steps are longer than the curvature allows.",
+        confidence=0.95 if sharp is not None and sharp > 1 else rise.confidence,
+        steps=rise.steps,
+        evidence=seen,
+        patch=remedies.rate(facts.plan, factor),
+        remedy=f"Train at {factor:.2g} of the rate.",
+        expect=Expect("the loss falls and stays below its first value", "it climbs as before"),
+        probes=() if sharp is not None else ("sharpness", "range_test"),
+        explains=EXPLAINED,
+    )
+
+
+def _outlier(facts: Facts, rise: Rise, seen: list[Evidence]) -> Found:
+    norms = facts.get("grad_norm")
+    assert norms is not None
+    clipped = facts.get("clipped_share")
+    often = clipped is not None and float(clipped.values[-1]) > limit("R6.clipped")
+    norm = float(np.quantile(norms.values, 0.9))
+    patch = remedies.rate(facts.plan, 0.3) if often or facts.plan.spec.clip else remedies.clip(norm)
+    return Found(
+        level="fault",
+        verdict="outlier_gradient",
+        text=f"{rise.why}, after a few gradients far larger than all others.",
+        confidence=0.7,
+        steps=rise.steps,
+        evidence=seen,
+        patch=patch,
+        remedy="Lower the rate: it is clipped often already." if often else f"Clip gradients at the norm {norm:.3g}.",
+        expect=Expect("the jump does not come", "it comes as before, so the rate is too high"),
+        probes=("sharpness",),
+        explains=EXPLAINED,
+    )
+
+
+def _sharpness(facts: Facts) -> float | None:
+    found = facts.get("sharpness/ratio")
+    return None if found is None else float(found.values.max())
+
+
+def _climbs(facts: Facts) -> Rise | None:
+    """Smoothed loss more than 3 times its least so far, for a whole window, and not made good since."""
+    loss, much, w = facts.get("loss"), scale(facts), window(facts)
+    assert loss is not None
+    if much is None:
+        return None
+    floor = facts.plan.floor if facts.plan.floor is not None else float(loss.low.min())
+    curve = smoothed(loss) - floor
+    least = np.minimum.accumulate(curve)
+    risen = (curve > limit("R6.rise") * least) & (curve - least > limit("R6.scale") * much)
+    stretch = longest(risen, loss.steps)
+    if stretch is None or stretch[1] - stretch[0] + 1 < w or stretch[1] < loss.steps[-1]:
+        return None
+    worst = float(curve[risen].max() / max(float(least[risen].min()), 1e-30))
+    seen = evidence("smoothed loss over its least", worst, ">", "R6.rise", series="loss", steps=stretch)
+    before = float(least[np.searchsorted(loss.steps, stretch[0])])
+    return Rise("The loss climbed away from what it had reached", stretch, [seen], 0.8, before < 0.5 * much)
+
+
+def _worse(facts: Facts) -> Rise | None:
+    """The loss ends above where it began."""
+    loss, before, much = facts.get("loss"), first_loss(facts), scale(facts)
+    assert loss is not None
+    now = tail(loss, window(facts))
+    if before is None or much is None or now.value - 2 * now.error <= before.value + limit("R6.worse") * much:
+        return None
+    at = before.value + limit("R6.worse") * much
+    seen = evidence("loss now", now.value, ">", "R6.worse", series="loss", steps=now.steps, at=at)
+    where = f"than when it went on from step {facts.origin}" if facts.origin else "than before the first step"
+    return Rise(f"The loss is higher {where}", now.steps, [seen], 0.85)
+
+
+def _blown_up(facts: Facts) -> Rise | None:
+    """A blow-up at the beginning, after which nothing was learned."""
+    loss, before, share = facts.get("loss"), first_loss(facts), learned(facts)
+    assert loss is not None
+    start = loss.between(0, max(20, facts.plan.total_steps // 10))
+    if before is None or before.value <= 0 or not len(start):
+        return None
+    peak = float(start.high.max())
+    if peak < limit("R6.peak") * before.value or (share is not None and share > limit("any.learned_little")):
+        return None
+    steps = (int(start.steps[0]), int(start.steps[-1]))
+    at = limit("R6.peak") * before.value
+    seen = evidence("highest early loss", peak, ">", "R6.peak", series="loss", steps=steps, at=at)
+    return Rise(f"The loss rose to {peak:.4g} at the beginning and nothing was learned since", steps, [seen], 0.8)
+
+
+def _erratic(facts: Facts) -> Rise | None:
+    """Late losses that jump about as wide as the whole way, and nothing learned."""
+    loss, much, share = facts.get("loss"), scale(facts), learned(facts)
+    assert loss is not None
+    if much is None or share is None or share > limit("any.learned_little"):
+        return None
+    late = loss.between(facts.step - max(window(facts), facts.step // 2) + 1, facts.step)
+    spread = float(np.std([block.value for block in blocks(late, window(facts) // 2)]))  # not that of single batches
+    at = limit("R6.erratic") * much
+    if spread <= at:
+        return None
+    steps = (int(late.steps[0]), int(late.steps[-1]))
+    seen = evidence("spread of late means", spread, ">", "R6.erratic", series="loss", steps=steps, at=at)
+    return Rise("The loss jumps about without learning anything", steps, [seen], 0.7)
+
+
+def _above(facts: Facts) -> Rise | None:
+    """Steps of a usual length or longer, and a loss that stands still above what a constant answer gives.
+
+    A constant is what the last layer's bias alone can learn; steps that do not even find it jump over it.
+    """
+    loss, reference, ratio = facts.get("loss"), trivial(facts), facts.get("update_ratio")
+    half = max(window(facts), facts.step // 2)
+    if loss is None or reference is None or ratio is None or facts.plan.loss == "softmax_mse" or facts.step < 2 * half:
+        return None
+    now, at = tail(loss, half), reference.value * (1 + limit("R3.near"))
+    moved = change(loss, half, facts.plan.floor or 0.0)
+    falls = moved is not None and moved < -limit("any.flat")
+    if now.value - 2 * now.error <= at or falls or median(ratio, half) < limit("R9.good_ratio"):
+        return None
+    seen = evidence("late loss", now.value, ">", "R3.near", series="loss", steps=now.steps, at=at)
+    return Rise("The loss stands still above what a constant answer gives", now.steps, [seen], 0.7)
+
+
+def early_instability(facts: Facts) -> Outcome:
+    """R19: the loss rose in the first twentieth of the run, and fell afterwards."""
+    loss, before, much = facts.get("loss"), first_loss(facts), scale(facts)
+    span = max(10, round(limit("R19.early") * facts.plan.total_steps))
+    if loss is None or facts.step < 2 * span:
+        return early(facts, 2 * span)
+    start = loss.between(0, span)
+    if before is None or much is None or len(start) <= SETTLED:
+        return Clear("the first steps are too few to look at.")
+    reference = trivial(facts)
+    base = before.value if reference is None else max(before.value, reference.value)  # a first batch may be an easy one
+    peak, at = float(smoothed(start)[SETTLED:].max()), base + (limit("R19.rise") - 1) * much
+    if peak <= at:
+        return Clear("the loss does not rise in the first twentieth of the run.")
+    steps = (int(start.steps[0]), int(start.steps[-1]))
+    recovered = tail(loss, window(facts)).value < before.value
+    longer = max(10, min(1000, round(0.1 * facts.plan.spec.schedule_total)))
+    return Found(
+        level="warning" if recovered else "fault",
+        verdict="needs_warmup",
+        text=f"The loss rose to {peak:.4g} within the first {span} steps"
+        + (" and fell afterwards" if recovered else "")
+        + ": a rate that is right later is too high at the start.",
+        confidence=0.6,
+        steps=steps,
+        evidence=[evidence("highest smoothed early loss", peak, ">", "R19.rise", series="loss", steps=steps, at=at)],
+        patch=remedies.warmup(facts.plan, longer),
+        remedy=f"Let the rate rise over the first {longer} updates; try 10, 100 and 1,000.",
+        expect=Expect("the loss falls from the start, and ends no higher", "the rise comes later, at the full rate"),
+        probes=("sharpness",),
+    )

@@ -1,0 +1,127 @@
+"""R7, R9: steps that jump to and fro over a valley, and steps that hardly move."""
+
+from service.diagnosis import remedies
+from service.diagnosis.facts import Facts
+from service.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, early, evidence, missing
+from service.diagnosis.progress import learned
+from service.diagnosis.thresholds import limit
+from service.diagnosis.trend import change, median, tail, window
+
+
+def bouncing(facts: Facts) -> Outcome:
+    """R7: the loss stands still while successive gradients point against each other and do not shrink."""
+    loss, cosine, norms, w = facts.get("loss"), facts.get("cosine/gradient"), facts.get("grad_norm"), window(facts)
+    long = max(w, facts.plan.total_steps // 5)
+    if loss is None or facts.step < 2 * long:
+        return early(facts, 2 * long)
+    if cosine is None:
+        return missing("cosine/gradient")
+    turning = median(cosine, long)
+    if turning > limit("R7.cosine"):
+        return Clear(f"successive gradients do not point against each other (median cosine {turning:.2f}).")
+    moved = change(loss, long, facts.plan.floor or 0.0)
+    if moved is not None and moved < -limit("any.flat"):
+        return Clear(f"gradients turn round, but the loss falls (by {-moved:.1%} in {long} steps).")
+    if norms is None:
+        return missing("grad_norm")
+    shrunk = median(norms, long) / max(median(norms.between(0, long)), 1e-30)
+    if shrunk < limit("R7.shrinking"):
+        return Clear("gradients turn round and shrink: it settles.")
+    share = learned(facts)
+    steps = (int(loss.steps[-1]) - long + 1, int(loss.steps[-1]))
+    seen = [
+        evidence(
+            "median cosine of successive gradients", turning, "<", "R7.cosine", series="cosine/gradient", steps=steps
+        ),
+        evidence("change of the loss", moved, ">", "any.flat", series="loss", steps=steps, at=-limit("any.flat")),
+        evidence("late over early gradient norm", shrunk, ">", "R7.shrinking", series="grad_norm", steps=steps),
+    ]
+    huber = facts.plan.loss == "mae"
+    return Found(
+        level="warning" if share is not None and share > 1 - limit("any.learned_little") else "fault",
+        verdict="bouncing_not_critical",
+        text="The loss stands still although gradients do not vanish: each step jumps over the valley and back. "
+        "This is no critical point.",
+        confidence=0.85,
+        steps=steps,
+        evidence=seen,
+        patch=remedies.part("loss", {"kind": "huber"}) if huber else remedies.rate(facts.plan, 0.3),
+        remedy="Take huber in place of mae, whose gradient never shrinks."
+        if huber
+        else "Train at 0.3 of the rate, or let it fall.",
+        expect=Expect("the loss falls further", "it stays, so it is not the step's length"),
+        probes=("sharpness",),
+        explains=("R8", "R9", "R10"),
+    )
+
+
+def creeping(facts: Facts) -> Outcome:
+    """R9: the updates are tiny beside the weights, and the loss has hardly moved."""
+    loss, ratio, w = facts.get("loss"), facts.get("update_ratio"), window(facts)
+    if loss is None or facts.step < 2 * w:
+        return early(facts, 2 * w)
+    share = learned(facts)
+    if share is not None and share > limit("any.learned_poorly"):
+        return Clear(f"{share:.0%} of the way to the least loss is done.")
+    norms = facts.get("grad_norm")
+    if norms is not None and median(norms) <= limit("R3.no_gradient"):
+        return Clear("there is no gradient, so no rate would help.")
+    sharp, cosine = facts.get("sharpness/ratio"), facts.get("cosine/gradient")
+    small = None if ratio is None else median(ratio)
+    below = None if sharp is None else float(sharp.values.max())
+    if small is None and below is None:
+        return missing("update_ratio")
+    steps = (int(loss.steps[0]), int(loss.steps[-1]))
+    seen: list[Evidence] = []
+    crept = None if small is None else small * facts.step
+    if small is not None and small < limit("R9.ratio"):
+        seen.append(evidence("median update over weight", small, "<", "R9.ratio", series="update_ratio", steps=steps))
+    if small is not None and crept is not None and small < limit("R9.slow") and crept < limit("R9.moved"):
+        seen.append(
+            evidence("sum of all updates over weight", crept, "<", "R9.moved", series="update_ratio", steps=steps)
+        )
+    if below is not None and below < limit("R9.sharpness"):
+        seen.append(
+            evidence("sharpness over its limit", below, "<", "R9.sharpness", series="sharpness/ratio", steps=steps)
+        )
+    if not seen or (below is not None and below > 10 * limit("R9.sharpness")):
+        return Clear("the updates are not tiny beside the weights.")
+    if cosine is not None and (same := median(cosine)) > limit("R9.cosine"):
+        seen.append(evidence("median cosine of successive gradients", same, ">", "R9.cosine", series="cosine/gradient"))
+    factor, clip = _factor(small, below), _clipped(facts)
+    if clip is not None:
+        seen.append(evidence("clip over median gradient norm", clip, "<", "R9.clipped", series="grad_norm"))
+    now = tail(loss, w)
+    return Found(
+        level="fault" if facts.ended or facts.step > facts.plan.total_steps // 2 else "warning",
+        verdict="lr_too_small",
+        text=f"Each update changes the weights by {small:.1e} of themselves, and the loss is still {now.value:.4g}."
+        if small is not None
+        else f"The rate is {below:.1e} of what the curvature allows, and the loss is still {now.value:.4g}.",
+        confidence=min(0.95, 0.7 + 0.1 * len(seen)),
+        steps=steps,
+        evidence=seen,
+        patch=remedies.rate(facts.plan, factor) if clip is None else [remedies.replace("/clip", None)],
+        remedy=f"Train at {factor:g} times the rate; a range test shows how far it can go."
+        if clip is None
+        else f"Do not clip: every gradient is cut to about {clip:.1e} of itself.",
+        expect=Expect("the loss falls faster by about that factor", "it falls as slowly, or climbs"),
+        probes=("range_test",),
+        explains=("R3", "R10", "R11", "R14", "R17", "R25"),
+        rank=1,
+    )
+
+
+def _clipped(facts: Facts) -> float | None:
+    """The clip over the median gradient norm, where it is far below."""
+    clip, norms = facts.plan.spec.clip, facts.get("grad_norm")
+    if clip is None or clip.norm is None or norms is None:
+        return None
+    share = clip.norm / max(median(norms), 1e-30)
+    return share if share < limit("R9.clipped") else None
+
+
+def _factor(small: float | None, below: float | None) -> float:
+    """Towards a usual update, at most to half of the stability limit, by powers of ten."""
+    wanted = 10.0 if small is None else remedies.power_of_ten(limit("R9.good_ratio") / max(small, 1e-30), 10, 1e4)
+    return wanted if not below else min(wanted, max(2.0, remedies.rounded(0.5 / below, 1)))

@@ -1,0 +1,61 @@
+"""A diagnosis as a short text for a terminal: findings with their evidence, the remedy, and what stayed open."""
+
+import json
+import textwrap
+from collections.abc import Iterator
+
+from service.diagnosis.finding import Evidence
+from service.diagnosis.judge import Diagnosis, Verdict
+
+WIDTH = 100
+
+
+def readable(diagnosis: Diagnosis) -> str:
+    """Lines of at most 100 characters."""
+    lines = [f"{diagnosis.level.upper()}: {diagnosis.headline}"]
+    for verdict in diagnosis.findings:
+        lines += ["", *_finding(verdict)]
+    lines += ["", *_rest(diagnosis)]
+    return "\n".join(line for text in lines for line in _wrapped(text)) + "\n"
+
+
+def _finding(verdict: Verdict) -> Iterator[str]:
+    found = verdict.found
+    first, last = found.steps
+    where = f"step {first}" if first == last else f"steps {first} to {last}"
+    yield f"{verdict.rule.id} {found.verdict} ({found.level}, {where}, confidence {found.confidence:.0%})"
+    yield f"  {found.text}"
+    yield from (f"  - {_evidence(each)}" for each in found.evidence)
+    if found.remedy:
+        yield f"  Try: {found.remedy}"
+    for operation in found.patch:
+        value = "" if operation["op"] == "remove" else f" = {json.dumps(operation['value'])}"
+        yield f"    {operation['op']} {operation['path']}{value}"
+    if found.expect:
+        yield f"  Right if: {found.expect.confirm}. Wrong if: {found.expect.refute}."
+    if found.probes:
+        yield f"  Surer with: {', '.join(found.probes)}"
+    if verdict.suppressed:
+        yield f"  Explains: {', '.join(verdict.suppressed)}"
+
+
+def _evidence(each: Evidence) -> str:
+    value = f"{each.value:.4g}" if isinstance(each.value, float | int) else str(each.value)
+    against = "" if each.threshold is None else f" {each.relation} {each.threshold:.4g}"
+    at = "" if each.steps is None else f", steps {each.steps[0]} to {each.steps[1]}"
+    of = f" [{each.series}{at}]" if each.series else ""
+    return f"{each.name}: {value}{against}{of} ({each.source})"
+
+
+def _rest(diagnosis: Diagnosis) -> Iterator[str]:
+    clear = [each.rule.id for each in diagnosis.checked if each.state == "clear"]
+    yield f"Clear: {', '.join(clear) or 'none'}."
+    unknown = [each for each in diagnosis.checked if each.state == "unknown"]
+    if unknown:
+        yield "Not known:"
+        yield from (f"  {each.rule.id} {each.rule.symptom}: {each.why}" for each in unknown)
+
+
+def _wrapped(line: str) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()) + (2 if line.startswith("  ") else 0))
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False) or [""]

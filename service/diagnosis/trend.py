@@ -1,0 +1,104 @@
+"""Trends under the noise of batches: smoothed curves, means of windows with their errors, robust slopes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.analysis.arrays import Mask, Steps, Values
+from service.analysis.recorded import Series
+from service.analysis.smooth import smooth
+from service.diagnosis.facts import Facts
+from service.diagnosis.thresholds import limit
+
+SMOOTHING = 0.9
+PAIRED = 200  # points of a slope: all pairs of them are looked at
+
+
+def window(facts: Facts) -> int:
+    """Steps that a trend is taken over: 20, or 5 % of the run."""
+    return max(int(limit("any.window_steps")), round(limit("any.window_share") * facts.plan.total_steps))
+
+
+def smoothed(curve: Series) -> Values:
+    """The moving average with weight 0.9, without the bias of its start."""
+    return smooth(curve.values, SMOOTHING)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Of the points of a window."""
+
+    value: float
+    error: float  # standard error, the points taken as independent
+    spread: float  # standard deviation
+    first: int  # step
+    last: int
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """The window."""
+        return self.first, self.last
+
+
+def mean(curve: Series) -> Mean | None:
+    """Of all points of a curve; None where there are none."""
+    if not len(curve):
+        return None
+    spread = float(np.std(curve.values))
+    value, error = float(np.mean(curve.values)), spread / np.sqrt(len(curve))
+    return Mean(value, float(error), spread, int(curve.steps[0]), int(curve.steps[-1]))
+
+
+def tail(curve: Series, steps: int) -> Mean:
+    """Of the last `steps` steps; at least of the last point."""
+    found = mean(curve.between(curve.steps[-1] - steps + 1, curve.steps[-1]))
+    assert found is not None
+    return found
+
+
+def blocks(curve: Series, steps: int) -> list[Mean]:
+    """Windows of `steps` steps side by side, counted back from the last one; oldest first, those with points."""
+    last, found = int(curve.steps[-1]), []
+    while last >= curve.steps[0]:
+        found.append(mean(curve.between(last - steps + 1, last)))
+        last -= steps
+    return [each for each in reversed(found) if each is not None]
+
+
+def theil_sen(x: Values, y: Values) -> float:
+    """The median of the slopes between all pairs (Theil 1950, Sen 1968): a third of the points may be anything."""
+    first, second = np.triu_indices(len(x), 1)
+    return float(np.median((y[second] - y[first]) / (x[second] - x[first])))
+
+
+def log_slope(curve: Series, floor: float) -> float | None:
+    """d log(loss - floor) / d step by Theil-Sen over the smoothed curve; None with fewer than 3 points above it."""
+    values = smoothed(curve) - floor
+    above = np.flatnonzero(values > 0)
+    if len(above) < 3:
+        return None
+    chosen = above[np.unique(np.linspace(0, len(above) - 1, min(PAIRED, len(above))).astype(np.int64))]
+    return theil_sen(curve.steps[chosen].astype(np.float64), np.log(values[chosen]))
+
+
+def change(curve: Series, steps: int, floor: float = 0.0) -> float | None:
+    """Relative change of loss - floor over the last `steps` steps, by its slope; -0.1 is a tenth less."""
+    part = curve.between(curve.steps[-1] - steps + 1, curve.steps[-1])
+    slope = log_slope(part, floor)
+    return None if slope is None else float(np.expm1(slope * (part.steps[-1] - part.steps[0])))
+
+
+def median(curve: Series, steps: int | None = None) -> float:
+    """Of all points, or of the last `steps` steps."""
+    part = curve if steps is None else curve.between(curve.steps[-1] - steps + 1, curve.steps[-1])
+    return float(np.median(part.values))
+
+
+def longest(held: Mask, steps: Steps) -> tuple[int, int] | None:
+    """First and last step of the longest stretch in which `held` is true throughout; None: it never is."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], held.astype(np.int8), [0]])))
+    if not len(edges):
+        return None
+    starts, ends = edges[::2], edges[1::2] - 1
+    best = int(np.argmax(steps[ends] - steps[starts]))
+    return int(steps[starts[best]]), int(steps[ends[best]])

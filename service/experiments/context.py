@@ -1,0 +1,49 @@
+"""Who asks, in which transaction, by which settings."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from service.db.access.projects import Principal
+from service.db.experiments import experiments
+from service.db.runs.queue import Origin
+from service.db.session import Connection
+from service.experiments.resolve_datasets import resolve_datasets
+from service.settings import Settings
+from service.spec.experiment import Experiment
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Context:
+    """A request's transaction, principal and settings."""
+
+    connection: Connection
+    principal: Principal
+    settings: Settings
+
+    def resolve(self, spec: Experiment) -> Experiment:
+        """Return the spec with what its upload, or the mounted folder, holds; raise `Invalid` where it does not fit."""
+        return resolve_datasets(self.connection, self.principal, self.settings, spec)
+
+    def add(
+        self,
+        spec: Experiment,
+        pool: str,
+        origin: Origin | None = None,
+        key: str | None = None,
+        request_hash: str | None = None,
+    ) -> tuple[str, bool]:
+        """Store an experiment and queue its runs; return its id, and whether it is new (see `experiments.add`)."""
+        limit = self.settings.max_run_s
+        return experiments.add(self.connection, self.principal, spec, pool, key, request_hash, limit, origin)
+
+
+@dataclass(frozen=True)
+class Made(Generic[T]):
+    """Something that a request made, or that an earlier one with the same idempotency key had made."""
+
+    answer: T
+    location: str
+    new: bool
+    queued: tuple[tuple[str, int], ...] = ()  # pools, and how many runs now wait in each

@@ -1,0 +1,77 @@
+"""Runs made from runs: retry, replay, probe, and forks, which are experiments of their own."""
+
+import hashlib
+
+from service.db.experiments import experiments
+from service.db.runs import derived, runs
+from service.errors import Invalid, Problem
+from service.experiments import submit
+from service.experiments.context import Context, Made
+from service.experiments.pool_warnings import pool_warnings
+from service.experiments.run_answers import read_run
+from service.nonfinite import dumps
+from service.schemas.experiments import PostedExperiment
+from service.schemas.requests import ForkRequest, ProbeRequest, ReplayRequest, RetryRequest
+from service.schemas.runs import RunView
+from service.spec.experiment import Experiment
+from service.spec.parse.document import validate
+from service.spec.parse.forking import forked
+
+
+def retry(context: Context, run_id: str, request: RetryRequest, key: str | None) -> Made[RunView]:
+    """Queue a run that failed or was cancelled once more: same experiment, same seed."""
+    return _made(context, *derived.retry(context.connection, context.principal, run_id, request.beginning, key))
+
+
+def replay(context: Context, run_id: str, request: ReplayRequest, key: str | None) -> Made[RunView]:
+    """Train a run, or its first steps, once more, to see whether it comes out the same."""
+    return _made(context, *derived.replay(context.connection, context.principal, run_id, request.steps, key))
+
+
+def probe(context: Context, run_id: str, request: ProbeRequest, key: str | None) -> Made[RunView]:
+    """Look at a kept state of a run with instruments."""
+    _check_instruments(context, request)
+    task = request.model_dump(mode="json", include={"probes"})
+    return _made(context, *derived.probe(context.connection, context.principal, run_id, task, request.step, key))
+
+
+def _made(context: Context, run_id: str, new: bool) -> Made[RunView]:
+    view = read_run(context.connection, runs.get(context.connection, context.principal, run_id))
+    return Made(view, f"/v1/runs/{run_id}", new, ((view.pool, 1),) if new else ())
+
+
+def _check_instruments(context: Context, request: ProbeRequest) -> None:
+    """Raise `Invalid` for contradictions, and where another run that an instrument names has no checkpoint there."""
+    found = list(request.problems())
+    for at, instrument in enumerate(request.probes):
+        other, step = getattr(instrument, "run", None), getattr(instrument, "step", None)
+        if other is not None and not derived.has_checkpoint(context.connection, context.principal, other, step):
+            detail = "there is no run of this project with a kept checkpoint there."
+            found.append(Problem(f"/probes/{at}/run", "no_checkpoint", detail))
+    if found:
+        raise Invalid.of(found)
+
+
+def fork(
+    context: Context, run_id: str, request: ForkRequest, key: str | None, dry_run: bool
+) -> Made[PostedExperiment] | PostedExperiment:
+    """Go on from a checkpoint of a run with a changed spec, as a new experiment of one run."""
+    connection, principal = context.connection, context.principal
+    parent, origin = derived.fork_origin(connection, principal, run_id, request.step)
+    spec = validate(Experiment, experiments.get(connection, principal, parent.experiment_id).spec)
+    understood = forked(
+        spec,
+        parent.seed,
+        origin.step,
+        request.changes,
+        request.name,
+        context.resolve,
+        loads=origin.attempt is not None,
+    )
+    waits = pool_warnings(connection, understood.spec, parent.pool)
+    if dry_run:
+        return submit.preview(context, understood, understood.spec.total_steps - origin.step, waits)
+    asked = dumps([run_id, request.step, understood.spec.normalised()])
+    request_hash = hashlib.sha256(asked.encode()).hexdigest()
+    experiment_id, new = context.add(understood.spec, parent.pool, origin, key, request_hash)
+    return submit.made(context, understood, waits, experiment_id, new, understood.spec.pool or parent.pool)

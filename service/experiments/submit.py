@@ -1,0 +1,65 @@
+"""Submitting a document: check it, store it, queue its runs; or a dry run, which stores nothing."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from service.db.runs import duration_estimate
+from service.errors import Problem
+from service.experiments.answers import derived, duration_view, read_experiment
+from service.experiments.context import Context, Made
+from service.experiments.pool_warnings import pool_warnings
+from service.nonfinite import dumps
+from service.schemas.experiments import ExperimentView, PostedExperiment
+from service.schemas.problems import ProblemItem
+from service.spec.parse import posted
+from service.spec.parse.posted import Posted
+
+
+def submit(context: Context, document: Any, key: str | None = None) -> Made[PostedExperiment]:
+    """Store a spec and queue a run for each seed; raise `Invalid` with every problem of the document."""
+    understood = posted.read(document, context.resolve)
+    spec, pool = understood.spec, context.settings.pool
+    waits = pool_warnings(context.connection, spec, pool)
+    request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
+    experiment_id, new = context.add(spec, pool, None, key, request_hash)
+    return made(context, understood, waits, experiment_id, new, spec.pool or pool)
+
+
+def dry_run(context: Context, document: Any) -> PostedExperiment:
+    """Check and normalise a document, and estimate what it would take."""
+    understood = posted.read(document, context.resolve)
+    waits = pool_warnings(context.connection, understood.spec, context.settings.pool)
+    return preview(context, understood, understood.spec.total_steps, waits)
+
+
+def preview(context: Context, understood: Posted, steps: int, waits: Sequence[Problem]) -> PostedExperiment:
+    """Return the answer to a dry run, with an estimate of how long `steps` of it take."""
+    estimate = duration_estimate.pace(context.connection, context.principal, understood.spec)
+    return _answer(context, understood, waits).model_copy(update={"duration": duration_view(estimate, steps)})
+
+
+def made(
+    context: Context, understood: Posted, waits: Sequence[Problem], experiment_id: str, new: bool, pool: str
+) -> Made[PostedExperiment]:
+    """Return the answer to a stored spec; `waits` says what will keep its runs waiting."""
+    stored = read_experiment(context.connection, context.principal, experiment_id)
+    queued = ((pool, len(understood.spec.seeds)),) if new else ()
+    return Made(_answer(context, understood, waits, stored), f"/v1/experiments/{experiment_id}", new, queued)
+
+
+def _answer(
+    context: Context, understood: Posted, waits: Sequence[Problem], stored: ExperimentView | None = None
+) -> PostedExperiment:
+    spec = understood.spec
+    return PostedExperiment(
+        id=stored.id if stored else None,
+        name=spec.name,
+        owner=stored.owner if stored else context.principal.member,
+        hash=spec.hash,
+        created_at=stored.created_at if stored else None,
+        spec=spec.normalised(),
+        runs=stored.runs if stored else [],
+        warnings=[ProblemItem(**problem.as_json()) for problem in [*posted.warnings(understood), *waits]],
+        derived=derived(spec),
+    )

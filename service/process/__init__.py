@@ -1,0 +1,1 @@
+"""What an API process holds and does beside answering: readiness, background threads, caches, limits."""

@@ -1,0 +1,150 @@
+"""The two threads of every API process: one takes back runs of lost workers, one rings for runs that wait."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from service.db.metrics import experiment_summary
+from service.db.runs import reaper
+from service.db.runs.reaper import Beat
+from service.db.session import Engine, transaction
+from service.errors import SaddleError
+from service.settings import Settings
+from service.verification import start
+
+if TYPE_CHECKING:
+    from service.queue import Bell
+
+BELLS = 8  # rung at once for a pool: more idle workers wake each other's runs by polling
+log = logging.getLogger(__name__)
+
+
+class StandingStill:
+    """What one reaper remembers: since when, by its own monotonic clock, each beat has stood still.
+
+    A look that fails or comes late clears the memory: nobody knows who stood still in between.
+    """
+
+    def __init__(self, window_s: float, gap_s: float) -> None:
+        self._window_s, self._gap_s = window_s, gap_s
+        self._first_seen: dict[Beat, float] = {}
+        self._looked: float | None = None
+
+    def forget(self) -> None:
+        """Start anew."""
+        self._first_seen.clear()
+        self._looked = None
+
+    def overdue(self, beats: list[Beat], now: float) -> list[Beat]:
+        """Those of `beats` that have stood still for the whole window, seen at `now` (seconds, monotonic)."""
+        if self._looked is not None and now - self._looked > self._gap_s:
+            self.forget()
+        self._looked = now
+        self._first_seen = {beat: self._first_seen.get(beat, now) for beat in beats}
+        return [beat for beat, since in self._first_seen.items() if now - since >= self._window_s]
+
+
+class Reaper(threading.Thread):
+    """Takes runs back whose worker gave no sign of life for the lease window."""
+
+    def __init__(self, engine: Engine, settings: Settings, ending: threading.Event) -> None:
+        super().__init__(name="reaper", daemon=True)
+        self._engine, self._every_s, self._ending = engine, settings.reap_s, ending
+        self._memory = StandingStill(settings.lease_window_s, gap_s=3 * settings.reap_s + 1)
+
+    def run(self) -> None:
+        """Until the process ends."""
+        while not self._ending.wait(self._every_s):
+            try:
+                self.look()
+            except SaddleError as error:
+                self._memory.forget()
+                log.warning("the reaper could not look: %s", error)
+            except Exception:  # a thread that died would leave lost runs standing for ever
+                self._memory.forget()
+                log.exception("the reaper failed")
+
+    def look(self) -> None:
+        """One look, and a transaction for each run taken back."""
+        with transaction(self._engine) as connection:
+            beats = reaper.beats(connection)
+        for beat in self._memory.overdue(beats, time.monotonic()):
+            with transaction(self._engine) as connection:
+                state = reaper.reap(connection, beat)
+            if state is not None:
+                log.warning("run %s gave no sign of life and was taken back: now %s", beat.run_id, state.value)
+
+
+class Dispatcher(threading.Thread):
+    """Rings soon after a submit, and again while runs wait; a broker that is away delays nobody but itself."""
+
+    def __init__(self, engine: Engine, settings: Settings, ending: threading.Event) -> None:
+        super().__init__(name="dispatcher", daemon=True)
+        self._engine, self._settings, self._ending = engine, settings, ending
+        self._asked: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
+        self.broker = "none" if settings.broker_url is None else "not asked yet"
+
+    async def ring(self, pool: str, runs: int) -> None:
+        """Ask for bells; returns at once. Call it after the commit."""
+        self._asked.put((pool, runs))
+
+    def wake_up(self) -> None:
+        """Look at once whether the process ends."""
+        self._asked.put(None)
+
+    def run(self) -> None:
+        """Until the process ends."""
+        from service.queue import Bell  # noqa: PLC0415  Celery takes as long as half of the rest of the start
+
+        bell = Bell(self._settings.broker_url)
+        due = time.monotonic()
+        while not self._ending.is_set():
+            try:
+                asked = self._asked.get(timeout=max(due - time.monotonic(), 0.001))
+            except queue.Empty:
+                due = time.monotonic() + self._settings.reap_s
+                self._look(bell)
+            else:
+                if asked:
+                    self._tend("ring", partial(self._ring, bell, *asked))
+
+    def _look(self, bell: "Bell") -> None:
+        self._tend("ring for what waits", partial(self._ring_for_waiting, bell))
+        self._tend("go on with a remedy", partial(self._advance, bell))
+        self._tend("settle what has ended", self._settle)
+
+    def _tend(self, what: str, work: Callable[[], None]) -> None:
+        """One thing that is due; it fails alone, for a thread that died would leave all of them undone."""
+        try:
+            work()
+        except SaddleError as error:
+            log.warning("the dispatcher could not %s: %s", what, error)
+        except Exception:
+            log.exception("the dispatcher failed to %s", what)
+
+    def _ring_for_waiting(self, bell: "Bell") -> None:
+        with transaction(self._engine) as connection:
+            waiting = reaper.waiting(connection)
+        for pool, runs in waiting.items():
+            self._ring(bell, pool, runs)
+
+    def _advance(self, bell: "Bell") -> None:
+        """Remedies that waited for a probe job."""
+        for pool, runs in start.advance(self._engine, self._settings):
+            self._ring(bell, pool, runs)
+
+    def _settle(self) -> None:
+        """Experiments that have ended: lists find their figures written down."""
+        settled = experiment_summary.AT_ONCE
+        while settled == experiment_summary.AT_ONCE and not self._ending.is_set():
+            with transaction(self._engine) as connection:
+                settled = experiment_summary.settle(connection)
+
+    def _ring(self, bell: "Bell", pool: str, runs: int) -> None:
+        rung = bell.ring(pool, min(runs, BELLS))
+        if self._settings.broker_url is not None:
+            self.broker = "answers" if rung else "away"

@@ -1,0 +1,70 @@
+"""What can be chosen: parts, presets, and a schedule's preview."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.schemas.common import Json, View
+from service.spec.checks.cross_field import MAX_STEPS
+from service.spec.component import Part, Rate
+from service.spec.schedules import Schedule
+
+
+class Kind(View):
+    """One choosable part."""
+
+    family: str
+    kind: str
+    summary: str
+    formula: str
+    paper: str
+    needs: list[str] = Field(description="packages that not every worker has")
+    pools: dict[str, bool] = Field(description="of each pool that is served now, whether a worker of it can build this")
+
+
+class KindDetail(Kind):
+    """One choosable part with its fields."""
+
+    json_schema: Json = Field(description="JSON Schema: fields with defaults and ranges")
+
+
+class Family(View):
+    """The parts of one family."""
+
+    family: str
+    items: list[Kind]
+
+
+class Catalog(View):
+    """All families."""
+
+    items: list[Family]
+
+
+class PresetItem(View):
+    """A preset in the list."""
+
+    name: str
+    notes: str
+
+
+class Presets(View):
+    """All presets."""
+
+    items: list[PresetItem]
+
+
+class SchedulePreview(Part):
+    """A schedule to draw."""
+
+    schedule: Schedule
+    lr: Rate
+    steps: Annotated[int, Field(ge=1, le=MAX_STEPS)]
+    points: Annotated[int, Field(ge=2, le=10_000)] | Literal["exact"] = 200
+
+
+class PlannedRates(View):
+    """The rate at some steps, which count from 1; nothing is interpolated."""
+
+    steps: list[int]
+    rates: list[float]

@@ -1,0 +1,111 @@
+"""What a diagnosis looks like."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from service.lifecycle import State
+from service.schemas.common import Number, View
+
+Level = Literal["fault", "warning", "info"]
+
+
+class EvidenceView(View):
+    """A number that was measured, and what it was held against."""
+
+    name: str
+    value: Number | str | None
+    threshold: float | None = Field(description="null: a fact that is held against nothing")
+    relation: Literal[">", "<", "="]
+    series: str | None
+    steps: tuple[int, int] | None
+    reading: int | None = Field(description="id of the reading it is from")
+    source: str = Field(description="where the threshold, or the fact, is from")
+
+
+class ExpectView(View):
+    """What another experiment would show."""
+
+    confirm: str
+    refute: str
+
+
+class ProbeAsked(View):
+    """An instrument that would make it surer."""
+
+    kind: str
+
+
+class FindingView(View):
+    """A verdict with its evidence."""
+
+    id: str = Field(description="names it within the run: its rule")
+    rule: str
+    version: int
+    level: Level
+    symptom: str
+    verdict: str
+    text: str
+    confidence: float = Field(ge=0, le=1)
+    steps: tuple[int, int]
+    evidence: list[EvidenceView]
+    explains: list[str] = Field(description="rules that found something which this explains")
+    patch: list[dict[str, Any]] | None = Field(
+        description="operations of RFC 6902 on the normalised spec, which can then be submitted; null: there is none"
+    )
+    remedy: str | None
+    expect: ExpectView | None
+    probes: list[ProbeAsked]
+
+
+class CheckedView(View):
+    """What a rule came to."""
+
+    rule: str
+    symptom: str
+    state: Literal["clear", "found", "suppressed", "unknown"]
+    why: str
+    probes: list[ProbeAsked] = Field(description="instruments that would tell, where it is unknown")
+
+
+class DiagnosisView(View):
+    """Why a run learned or did not, as far as what is recorded tells."""
+
+    run_id: str
+    state: State
+    step: int
+    version: str
+    complete: bool = Field(description="the run has ended: nothing will be added")
+    level: Level | Literal["healthy", "unknown"]
+    headline: str
+    findings: list[FindingView] = Field(description="the gravest first")
+    checked: list[CheckedView] = Field(description="every rule, and what it came to")
+
+
+class ThresholdView(View):
+    """A number that evidence is held against."""
+
+    key: str
+    value: float
+    unit: str
+    meaning: str
+    source: str
+
+
+class RuleView(View):
+    """A question that is asked of every run."""
+
+    id: str
+    version: int
+    symptom: str
+    verdicts: list[str]
+    reference: str
+    thresholds: list[ThresholdView]
+
+
+class RulesView(View):
+    """All rules, in the order in which they are asked."""
+
+    version: str
+    items: list[RuleView]
+    shared: list[ThresholdView] = Field(description="thresholds of several rules")

@@ -1,0 +1,39 @@
+"""API keys."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from service.schemas.common import Utc, View
+from service.spec.component import Part
+from service.spec.experiment import NewName
+
+LONGEST_S = 10 * 366 * 86400
+
+
+class NewKey(Part):
+    """A key to be made, for the member whose key asks."""
+
+    name: NewName = Field(description="where it is used, so that it can be told which one to revoke")
+    lifetime_s: Annotated[float, Field(gt=0, le=LONGEST_S)] | None = Field(
+        None, description="seconds until it expires; null: never"
+    )
+
+
+class KeyView(View):
+    """A key of the project, without its secret."""
+
+    id: str
+    name: str = Field(description="empty: it was made by the operator, or before keys had names")
+    member: str
+    created_at: Utc
+    expires_at: Utc | None = Field(description="null: never")
+    revoked_at: Utc | None
+    open: bool = Field(description="neither revoked nor expired")
+    current: bool = Field(description="the one that this request was made with")
+
+
+class MadeKey(KeyView):
+    """A new key."""
+
+    key: str = Field(description="send it as `Authorization: Bearer ...`; it is never shown again")

@@ -1,0 +1,64 @@
+"""Bodies of requests about runs and experiments: priority, retry, fork, probe, verify, replay, labels."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from service.spec.component import Count, Part
+from service.spec.experiment import NewName
+from service.spec.jobs import Task
+from service.spec.text import normal
+
+
+class PriorityRequest(Part):
+    """A new place in the queue."""
+
+    priority: int = Field(ge=-100, le=100, description="a point is worth ten minutes of waiting")
+
+
+class RetryRequest(Part):
+    """How a run that ended badly is tried again."""
+
+    beginning: Literal["checkpoint", "start"] | None = Field(
+        None, alias="from", description="by default its latest good checkpoint, where there is one"
+    )
+
+
+class ForkRequest(Part):
+    """Where a run is forked, and what shall be different from there on."""
+
+    step: Annotated[int, Field(ge=0, le=10**8)] | None = Field(
+        None, description="of a kept checkpoint; null: the latest; 0: from the beginning"
+    )
+    changes: dict[str, Any] = Field(default_factory=dict, description="of the spec, merged over it as RFC 7396 says")
+    name: NewName | None = Field(None, description="of the new experiment")
+
+
+class ProbeRequest(Task):
+    """Instruments, and which state of the run they look at."""
+
+    step: Annotated[int, Field(ge=0, le=10**8)] | None = Field(
+        None, description="of a kept checkpoint, or where the run began; null: the newest there is"
+    )
+
+
+class VerifyRequest(Part):
+    """How surely the remedy of a finding is tried."""
+
+    seeds: Annotated[int, Field(ge=1, le=5)] = Field(
+        1, description="so many with the remedy and as many without: the run's own seed and the next ones"
+    )
+
+
+class ReplayRequest(Part):
+    """How much of a run is trained once more."""
+
+    steps: Count | None = Field(None, description="the first so many; null: all that the run trained")
+
+
+class Labels(Part):
+    """What to write; what is left out stays. The posted spec is never changed."""
+
+    name: NewName | None = None
+    tags: Annotated[tuple[NewName, ...], Field(max_length=50)] | None = None
+    notes: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$"), AfterValidator(normal)] | None = None

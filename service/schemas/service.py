@@ -1,0 +1,45 @@
+"""The service's health, and who is asking."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.schemas.common import View
+
+
+class Live(View):
+    """The process runs."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(View):
+    """Requests can be served."""
+
+    status: Literal["ready"] = "ready"
+    migration: str
+    broker: str = "none"
+
+
+class Me(View):
+    """Whose key this is."""
+
+    key_id: str
+    member: str
+    role: str
+    project: str
+    project_id: str
+
+
+class SignIn(BaseModel):
+    """Who wants to come in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    key: str = Field(min_length=1, max_length=200, description="an API key, `key_....secret`")
+
+
+class SignedOut(View):
+    """The browser has no key any more."""
+
+    status: Literal["signed_out"] = "signed_out"

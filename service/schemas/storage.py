@@ -1,0 +1,27 @@
+"""What runs occupy."""
+
+from pydantic import Field
+
+from service.schemas.common import View
+
+
+class RunStorage(View):
+    """What one run takes."""
+
+    run_id: str
+    experiment_id: str
+    points: int
+    points_bytes: int = Field(description="packed values and buckets, without what Postgres keeps about rows")
+    checkpoints: int
+    checkpoints_bytes: int
+
+
+class StorageView(View):
+    """What a project, or one experiment, takes."""
+
+    runs: int
+    points: int
+    points_bytes: int
+    checkpoints: int
+    checkpoints_bytes: int
+    greatest: list[RunStorage] = Field(description="the runs that take most, at most `limit`")

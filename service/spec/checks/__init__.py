@@ -1,0 +1,1 @@
+"""Checks across fields: each yields problems, which refuse a spec, or warnings, which do not."""

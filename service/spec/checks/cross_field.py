@@ -1,0 +1,181 @@
+"""What is wrong or odd with an experiment although every field is right alone: problems refuse it, warnings do not."""
+
+from collections.abc import Iterator
+
+from service.errors import Problem
+from service.spec.checks import normalisation, parameter_groups, training
+from service.spec.experiment import Experiment
+from service.spec.losses import CLASSES
+from service.spec.measures import better
+from service.spec.schedules import plateau_of
+from service.spec.text import NOTHING_SEEN, seen
+
+MAX_PARAMETERS = 2 * 10**9
+MAX_STEPS = 5 * 10**7
+REFUSED = {"rises"}  # oddities of a schedule that no experiment can mean
+FITTING = {"regression": "mse, mae or huber", "objective": "objective", "distribution": "kl_div or cross_entropy"}
+FITTING |= dict.fromkeys(("classification", "language"), "cross_entropy")
+
+
+def problems(experiment: Experiment) -> list[Problem]:
+    """Every contradiction, each with both fields named."""
+    return [
+        *_names(experiment),
+        *_parts(experiment),
+        *_length(experiment),
+        *_schedule(experiment),
+        *_fit(experiment),
+        *_seeds(experiment),
+        *training.problems(experiment),
+    ]
+
+
+def _names(experiment: Experiment) -> Iterator[Problem]:
+    """Names of blanks. The model itself takes them: experiments that were stored with one must stay readable."""
+    named = {"/name": experiment.name} | {f"/tags/{at}": tag for at, tag in enumerate(experiment.tags)}
+    for pointer, name in named.items():
+        if not seen(name):
+            yield Problem(pointer, "blank", f"{NOTHING_SEEN}.")
+
+
+def _parts(experiment: Experiment) -> Iterator[Problem]:
+    for name in ("dataset", "model", "loss", "optimizer", "schedule", "clip", "stop"):
+        part = getattr(experiment, name)
+        if part is not None:
+            yield from (problem.under(f"/{name}") for problem in part.problems())
+
+
+def _length(experiment: Experiment) -> Iterator[Problem]:
+    if (experiment.steps is None) == (experiment.epochs is None):
+        yield Problem("/steps", "contradiction", "give exactly one of steps and epochs.")
+        return
+    if experiment.total_steps > MAX_STEPS:
+        yield Problem(
+            "/steps" if experiment.steps else "/epochs",
+            "too_long",
+            f"{experiment.total_steps} updates; at most {MAX_STEPS}.",
+            limit=MAX_STEPS,
+        )
+    yield from (problem.under("/schedule") for problem in experiment.schedule.misfits(experiment.schedule_total))
+
+
+def _schedule(experiment: Experiment) -> Iterator[Problem]:
+    """What a schedule needs of the optimizer and of the evaluations."""
+    schedule, optimizer = experiment.schedule, experiment.optimizer
+    odd = schedule.oddities(optimizer.lr, experiment.schedule_total)
+    yield from (problem.under("/schedule") for problem in odd if problem.code in REFUSED)
+    if schedule.cycles and not {"momentum", "betas"} & set(type(optimizer).model_fields):
+        detail = f"/optimizer/kind {optimizer.kind} has neither momentum nor betas to cycle: set this to false."
+        yield Problem(f"/schedule{schedule.cycles}", "contradiction", detail)
+    if not schedule.watches:
+        return
+    pointer = f"/schedule{schedule.watching}"
+    if experiment.dataset.facts.task == "objective":
+        detail = "it listens to a validation part, and an objective has none: choose another schedule."
+        yield Problem(f"{pointer.removesuffix('watch')}kind", "contradiction", detail)
+        return
+    if experiment.dataset.validation == 0:
+        detail = f"{schedule.watches} is never measured: /dataset/validation is 0, and must be above it."
+        yield Problem(pointer, "contradiction", detail)
+    if better(schedule.watches) == "max" and experiment.dataset.facts.task not in CLASSES:
+        detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: watch val/loss."
+        yield Problem(pointer, "contradiction", detail)
+
+
+def _fit(experiment: Experiment) -> Iterator[Problem]:
+    facts, loss = experiment.dataset.facts, experiment.loss
+    if facts.task not in loss.tasks:
+        named = f"/dataset/kind {experiment.dataset.kind} is a {facts.task} task"
+        detail = f"{named}, which {loss.kind} does not fit: use {FITTING[facts.task]}."
+        yield Problem("/loss/kind", "contradiction", detail)
+    elif loss.binary and facts.classes != 2:
+        named = f"/dataset/kind {experiment.dataset.kind} has {facts.classes}"
+        yield Problem("/loss/kind", "contradiction", f"{loss.kind} is for two classes; {named}: use cross_entropy.")
+    else:
+        yield from (problem.under("/loss") for problem in loss.misfits(facts.task, facts.classes))
+    if loss.counts and getattr(experiment.dataset, "target_scaling", "none") == "standardise":
+        detail = f"/loss/kind {loss.kind} is for counts, and standardised values are negative: set this to none."
+        yield Problem("/dataset/target_scaling", "contradiction", detail)
+    train = experiment.dataset.counts[0]
+    if experiment.batch_size != "full" and experiment.batch_size > train:
+        yield Problem(
+            "/batch_size",
+            "too_large",
+            f'the training part of /dataset has {train} rows: use at most that, or "full".',
+            limit=train,
+        )
+    misfits = experiment.misfits()
+    yield from (problem.under("/model") for problem in misfits)
+    yield from parameter_groups.problems(experiment, None if misfits else experiment.layout)
+    if not misfits:
+        yield from _ends(experiment)
+        yield from normalisation.problems(experiment)
+        yield from (problem.under("/model") for problem in experiment.model.init.misfits(experiment.layout))
+    parameters = None if misfits else experiment.parameters
+    if parameters is not None and parameters > MAX_PARAMETERS:
+        yield Problem(
+            "/model",
+            "too_large",
+            f"{parameters} parameters; at most {MAX_PARAMETERS}.",
+            limit=MAX_PARAMETERS,
+        )
+
+
+def _ends(experiment: Experiment) -> Iterator[Problem]:
+    """Whether the loss takes what the model's last layer gives."""
+    shape, outputs = experiment.dataset.facts.shape, experiment.outputs
+    leaves = list(experiment.model.leaves(shape, outputs) or ())
+    if leaves:
+        found = experiment.loss.end_misfits(leaves[-1].module, outputs)
+        yield from (problem.under("/loss") for problem in found)
+
+
+def _seeds(experiment: Experiment) -> Iterator[Problem]:
+    if len(set(experiment.seeds)) < len(experiment.seeds):
+        yield Problem("/seeds", "repeated", "each seed once: the same seed gives the same run.")
+
+
+def warnings(experiment: Experiment) -> list[Problem]:
+    """What is allowed and probably not meant."""
+    of_data = (problem.under("/dataset") for problem in experiment.dataset.warnings())
+    return [
+        *of_data,
+        *_late(experiment),
+        *_odd(experiment),
+        *training.warnings(experiment),
+        *parameter_groups.warnings(experiment),
+    ]
+
+
+def _late(experiment: Experiment) -> Iterator[Problem]:
+    every = experiment.evaluate.every_steps
+    if every is not None and every > experiment.total_steps:
+        yield Problem(
+            "/evaluate/every_steps",
+            "never_due",
+            "longer than the run: validation is measured at the last step only.",
+        )
+    if experiment.dataset.validation == 0 and experiment.dataset.facts.task != "objective":
+        yield Problem(
+            "/dataset/validation",
+            "no_validation",
+            "without a validation part nothing tells overfitting apart.",
+        )
+
+
+def _odd(experiment: Experiment) -> Iterator[Problem]:
+    """What is probably not meant with the schedule."""
+    schedule = experiment.schedule
+    odd = schedule.oddities(experiment.optimizer.lr, experiment.schedule_total)
+    yield from (problem.under("/schedule") for problem in odd if problem.code not in REFUSED)
+    if schedule.cycles and getattr(experiment.optimizer, "momentum", None) == 0:
+        detail = f"/optimizer/momentum is 0, and /schedule{schedule.cycles} puts a cycling one in its place."
+        yield Problem("/optimizer/momentum", "ignored", detail)
+    found = plateau_of(schedule)
+    if found is None or experiment.dataset.validation == 0:
+        return
+    every = experiment.evaluate.every_steps or experiment.steps_per_epoch
+    evaluations = -(-experiment.total_steps // every)
+    if found[0].patience + 3 > evaluations:  # the first only sets the mark, and nothing follows the last
+        detail = f"the run has {evaluations} evaluations, too few for a reduction: evaluate more often, or wait less."
+        yield Problem(f"/schedule{schedule.watching.removesuffix('watch')}patience", "never_due", detail)

@@ -1,0 +1,151 @@
+"""What is wrong or odd with an experiment's groups and with the parameters that its optimizers are to step."""
+
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from service.errors import Problem
+from service.spec.assign import Layout, assign, matches, members_of, overridden
+from service.spec.experiment import Experiment
+from service.spec.groups import Rule
+from service.spec.optimizers import Optimizer_
+from service.spec.validation_errors import closest, problems_of
+
+NAMED = 5  # names that a problem shows
+
+
+def problems(experiment: Experiment, layout: Layout | None) -> Iterator[Problem]:
+    """What cannot be done with the rules and the model's parameters; without a layout, what is wrong anyway."""
+    alone = list(_rules_alone(experiment))
+    yield from alone
+    if alone or not layout:
+        return
+    unmatched = list(_unmatched(experiment, layout))
+    yield from unmatched
+    if not unmatched:
+        yield from _refused(experiment, layout)
+
+
+def _rules_alone(experiment: Experiment) -> Iterator[Problem]:
+    """What needs no parameters to be seen."""
+    labels = [_settings_label(rule, at) for at, rule in enumerate(experiment.groups)]
+    for at, rule in enumerate(experiment.groups):
+        inside = [problem.under(f"/groups/{at}") for problem in rule.problems()]
+        yield from inside
+        if labels[at] in labels[:at]:
+            yield Problem(f"/groups/{at}/name", "repeated", f"another rule is called {labels[at]} already.")
+        if not inside and rule.optimizer is None:
+            yield from (problem.under(f"/groups/{at}") for problem in _override_problems(experiment.optimizer, rule))
+    if experiment.no_decay and "weight_decay" not in type(experiment.optimizer).model_fields:
+        detail = f"/optimizer/kind {experiment.optimizer.kind} has no weight_decay to leave out: set this to false."
+        yield Problem("/no_decay", "contradiction", detail)
+    yield from _searching(experiment)
+
+
+def _settings_label(rule: Rule, at: int) -> str:
+    return rule.name or f"group{at}"
+
+
+def _override_problems(optimizer: Optimizer_, rule: Rule) -> Iterator[Problem]:
+    """Fields that the optimizer lacks, or values it does not take."""
+    fields = [name for name in type(optimizer).model_fields if name != "kind"]
+    unknown = [name for name in rule.overrides if name not in fields]
+    for name in unknown:
+        detail = f"/optimizer/kind {optimizer.kind} has no such field; it has {', '.join(fields)}."
+        yield Problem(rule.pointer(name), "unknown_field", detail, None, closest(name, fields))
+    if unknown:
+        return
+    try:
+        changed = overridden(optimizer, rule)
+    except ValidationError as error:
+        found = problems_of(error, type(optimizer))
+    else:
+        found = list(changed.problems()) if rule.overrides else []
+    for problem in found:
+        _, field, *rest = problem.pointer.split("/")
+        yield Problem("", problem.code, problem.detail, problem.limit, problem.did_you_mean).under(
+            "/".join([rule.pointer(field), *rest])
+        )
+
+
+def _searching(experiment: Experiment) -> Iterator[Problem]:
+    """An optimizer that searches along a line moves every trained parameter at once."""
+    for at, rule in enumerate(experiment.groups):
+        own = rule.optimizer
+        if own is not None and own.searches:
+            detail = f"{own.kind} moves all parameters together, along one line: put it into /optimizer."
+            yield Problem(f"/groups/{at}/optimizer/kind", "contradiction", detail)
+        elif experiment.optimizer.searches and not rule.freeze:
+            detail = f"/optimizer/kind {experiment.optimizer.kind} has one group: a rule can only freeze."
+            yield Problem(f"/groups/{at}", "contradiction", detail)
+    if experiment.optimizer.searches and experiment.layer_decay is not None:
+        detail = f"/optimizer/kind {experiment.optimizer.kind} takes all parameters in one group: leave this out."
+        yield Problem("/layer_decay", "contradiction", detail)
+
+
+def _unmatched(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
+    """Rules that have no parameter."""
+    for at, members in enumerate(members_of(experiment, layout)[1 : len(experiment.groups) + 1]):
+        if members:
+            continue
+        pointer, match = f"/groups/{at}/match", experiment.groups[at].match
+        theirs = [parameter for parameter in layout if matches(match, parameter)]
+        if theirs:
+            detail = f"earlier rules have all it matches ({shown(theirs)}): move this rule forward."
+            yield Problem(pointer, "matches_nothing", detail)
+            continue
+        detail = f"no parameter of the model is like that; it has {shown(layout)}."
+        modules = sorted({parameter.module for parameter in layout})
+        close = closest(match.module or "", modules) or closest(match.name or "", [p.name for p in layout])
+        yield Problem(pointer, "matches_nothing", detail, None, close)
+
+
+def _refused(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
+    """Parameters that their optimizer cannot step, and optimizers with nothing to step."""
+    groups = assign(experiment, layout)
+    if all(group.optimizer is None for group in groups):
+        yield Problem("/groups", "contradiction", "every parameter is frozen: nothing would be trained.")
+    elif all(group.optimizer is None or group.owner for group in groups):
+        detail = "the rules give every parameter to another optimizer: put one of those here, and drop its rule."
+        yield Problem("/optimizer", "no_effect", detail)
+    known = {parameter.name: parameter for parameter in layout}
+    for group in groups:
+        if group.optimizer is None:
+            continue
+        pointer = f"/groups/{group.owner - 1}/optimizer/kind" if group.owner else "/optimizer/kind"
+        refused = {name: why for name in group.names if (why := group.optimizer.refusal(known[name]))}
+        if refused:
+            name, why = next(iter(refused.items()))
+            others = f" ({len(refused) - 1} more like it)" if len(refused) > 1 else ""
+            yield Problem(pointer, "wrong_parameter", f"{name}{others}: {why}.")
+
+
+def shown(layout: Layout) -> str:
+    """The first names."""
+    names = ", ".join(parameter.name for parameter in layout[:NAMED])
+    return f"{names}, ... ({len(layout)} in all)" if len(layout) > NAMED else names
+
+
+def warnings(experiment: Experiment) -> Iterator[Problem]:
+    """What the rules and the optimizers allow and probably do not mean."""
+    yield from _optimizer_warnings(experiment)
+    layout = experiment.layout
+    if experiment.no_decay and layout is not None:
+        if getattr(experiment.optimizer, "weight_decay", None) == 0:
+            yield Problem("/no_decay", "no_effect", "/optimizer/weight_decay is 0: nothing decays anyway.")
+        elif not members_of(experiment, layout)[-1]:
+            yield Problem("/no_decay", "no_effect", "no parameter with fewer than two dimensions is left for it.")
+
+
+def _optimizer_warnings(experiment: Experiment) -> Iterator[Problem]:
+    """Batches and schedules that do not suit an optimizer."""
+    owners = [("/optimizer", experiment.optimizer)]
+    owners += [(f"/groups/{i}/optimizer", rule.optimizer) for i, rule in enumerate(experiment.groups) if rule.optimizer]
+    for pointer, optimizer in owners:
+        yield from (problem.under(pointer) for problem in optimizer.oddities())
+        if optimizer.whole_batches and experiment.rows_per_step < experiment.dataset.counts[0]:
+            detail = f'{optimizer.kind} is for whole batches: {optimizer.whole_batches}; set /batch_size to "full".'
+            yield Problem(f"{pointer}/kind", "noisy_gradient", detail)
+        if optimizer.keeps_rate and experiment.schedule.kind != "constant":
+            detail = f"/schedule is probably not meant with {optimizer.kind}: {optimizer.keeps_rate}."
+            yield Problem(f"{pointer}/kind", "schedule_not_meant", detail)

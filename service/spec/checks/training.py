@@ -1,0 +1,176 @@
+"""What contradicts itself in how a run is made and ended: accumulation, precision, averages, stop rules, restarts."""
+
+from collections.abc import Iterator
+
+from service.errors import Problem
+from service.spec.checks import normalisation
+from service.spec.experiment import Experiment
+from service.spec.losses import CLASSES
+from service.spec.measures import better
+from service.spec.mechanics import SWA, Own
+from service.spec.optimizers import Optimizer_
+from service.spec.optimizers.gradient import ASGD
+from service.spec.probes import DEFAULT
+
+UNSCALED = {"sgd", "asgd", "lbfgs", "muon", "schedule_free_sgd", "lion"}  # one rate for all parameters
+
+
+def problems(experiment: Experiment) -> Iterator[Problem]:
+    """Each with both fields named."""
+    yield from _accumulation(experiment)
+    yield from _sparse(experiment)
+    yield from _compiled(experiment)
+    yield from _average(experiment)
+    yield from _stop(experiment)
+    yield from _best(experiment)
+    yield from _restarts(experiment)
+    yield from _probes(experiment)
+
+
+def _accumulation(experiment: Experiment) -> Iterator[Problem]:
+    pieces, rows = experiment.accumulate, experiment.rows_per_step
+    if pieces > rows:
+        detail = f"/batch_size gives {rows} rows to an update: at most that many pieces."
+        yield Problem("/accumulate", "contradiction", detail, limit=rows)
+    if experiment.optimizer.searches and experiment.precision == "fp16":
+        kind = experiment.optimizer.kind
+        detail = f"/optimizer/kind {kind} compares losses within an update, which fp16's scale disturbs: bf16 or fp32."
+        yield Problem("/precision", "contradiction", detail, limit=["fp32", "bf16"])
+
+
+def _sparse(experiment: Experiment) -> Iterator[Problem]:
+    if experiment.clip is not None and any(parameter.sparse for parameter in experiment.layout or ()):
+        detail = (
+            "/model has an Embedding(sparse=True), and torch can clip no sparse gradient: leave one of the two out."
+        )
+        yield Problem("/clip", "contradiction", detail)
+
+
+def _compiled(experiment: Experiment) -> Iterator[Problem]:
+    """What `compile` cannot translate: it takes one whole batch."""
+    if not experiment.compile:
+        return
+    reasons = {
+        "/precision": "fp16's scale is decided on the host at every step" if experiment.precision == "fp16" else "",
+        "/accumulate": "a batch is translated whole" if experiment.accumulate > 1 else "",
+        "/model": "its sparse gradients cannot be translated" if any(p.sparse for p in experiment.layout or ()) else "",
+        "/dataset": "an objective has no batch" if experiment.dataset.facts.task == "objective" else "",
+    }
+    for pointer, reason in reasons.items():
+        if reason:
+            yield Problem("/compile", "contradiction", f"{reason} ({pointer}): change that, or set compile to false.")
+
+
+def _optimizers(experiment: Experiment) -> list[Optimizer_]:
+    """Every optimizer of the run."""
+    return [experiment.optimizer, *(rule.optimizer for rule in experiment.groups if rule.optimizer is not None)]
+
+
+def _average(experiment: Experiment) -> Iterator[Problem]:
+    average, total = experiment.average, experiment.total_steps
+    if average is None:
+        return
+    if experiment.dataset.validation == 0:
+        detail = "averaged weights are only measured, and /dataset/validation is 0: set it above, or average to null."
+        yield Problem("/average", "contradiction", detail)
+    if isinstance(average, Own) and not _asgd(experiment):
+        detail = "no optimizer of this run is asgd, which keeps the mean: take ema or swa, or /optimizer/kind asgd."
+        yield Problem("/average/kind", "contradiction", detail, limit=["ema", "swa"])
+    if isinstance(average, SWA) and average.first(total) > total > 0:
+        detail = f"the run, by /steps or /epochs, ends before, at {total}."
+        yield Problem("/average/start", "contradiction", detail, limit=total)
+
+
+def _asgd(experiment: Experiment) -> list[ASGD]:
+    """Every asgd of the run."""
+    return [each for each in _optimizers(experiment) if isinstance(each, ASGD)]
+
+
+def _stop(experiment: Experiment) -> Iterator[Problem]:
+    if experiment.stop is None:
+        return
+    for pointer, series in experiment.stop.watched.items():
+        yield from _measured(experiment, f"/stop{pointer}", series)
+
+
+def _best(experiment: Experiment) -> Iterator[Problem]:
+    if (best := experiment.checkpoint.best) is not None:
+        yield from _measured(experiment, "/checkpoint/best/series", best.series)
+
+
+def _measured(experiment: Experiment, pointer: str, series: str) -> Iterator[Problem]:
+    """A series that somebody watches must come about."""
+    if series.startswith("average/") and experiment.average is None:
+        yield Problem(pointer, "contradiction", f"{series} is never measured: /average is null.")
+    if series != "loss" and experiment.dataset.facts.task == "objective":
+        yield Problem(pointer, "contradiction", f"{series} is never measured: an objective has no validation part.")
+    elif series != "loss" and experiment.dataset.validation == 0:
+        detail = f"{series} is never measured: /dataset/validation is 0, and must be above it."
+        yield Problem(pointer, "contradiction", detail)
+    if better(series) == "max" and experiment.dataset.facts.task not in CLASSES:
+        detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: take a loss."
+        yield Problem(pointer, "contradiction", detail)
+
+
+def _restarts(experiment: Experiment) -> Iterator[Problem]:
+    restarts = experiment.restarts
+    if restarts is not None and experiment.seeds != tuple(range(restarts)):
+        detail = (
+            f"/seeds already says which seeds; restarts {restarts} stands for 0 to {restarts - 1}: give one of them."
+        )
+        yield Problem("/restarts", "contradiction", detail)
+
+
+def _probes(experiment: Experiment) -> Iterator[Problem]:
+    kinds = [probe.kind for probe in experiment.probes]
+    for at, kind in enumerate(kinds):
+        if kind in kinds[:at]:
+            yield Problem(f"/probes/{at}/kind", "repeated", f"there is a probe {kind} already: each once.")
+
+
+def warnings(experiment: Experiment) -> Iterator[Problem]:
+    """What is allowed and probably not meant."""
+    stop, evaluations = experiment.stop, -(-experiment.total_steps // experiment.evaluation_every)
+    if experiment.accumulate > 1 and normalisation.of_batches(experiment):
+        detail = "the batch normalisation of /model sees each piece by itself: the step is not the whole batch's."
+        yield Problem("/accumulate", "not_the_same_step", detail)
+    if stop is not None and stop.patience is not None and stop.patience.evaluations >= evaluations:
+        detail = f"the run has {evaluations} evaluations: too few for this rule to hold."
+        yield Problem("/stop/patience/evaluations", "never_due", detail, limit=evaluations)
+    if stop is not None and stop.seconds is not None:
+        detail = "the length of the run depends on the machine: two runs of one seed may end at different steps."
+        yield Problem("/stop/seconds", "not_reproducible", detail)
+    left_out = experiment.dataset.counts[0] - experiment.rows_per_epoch
+    if left_out and not experiment.shuffle:
+        detail = f"/shuffle is false, so the last {left_out} training rows are left out of every epoch."
+        yield Problem("/drop_last", "never_seen", detail)
+    best = experiment.checkpoint.best
+    if best is not None and best.mode != better(best.series):
+        yield Problem("/checkpoint/best/mode", "probably_reversed", f"{best.series} is better the other way round.")
+    late = [each.t0 for each in _asgd(experiment) if each.t0 >= experiment.total_steps]
+    if isinstance(experiment.average, Own) and late:
+        detail = f"the mean begins after update /optimizer/t0, {late[0]:g}, and the run ends before: it is no mean."
+        yield Problem("/average", "never_due", detail, limit=experiment.total_steps)
+    if experiment.average is not None and experiment.average.kind == "ema":
+        memory = round(1 / (1 - experiment.average.decay))
+        if memory > experiment.total_steps:
+            detail = f"the average remembers about {memory} updates, more than the run has ({experiment.total_steps})."
+            yield Problem("/average/decay", "starts_too_near", detail, limit=experiment.total_steps)
+    yield from _idle_probes(experiment)
+
+
+def _idle_probes(experiment: Experiment) -> Iterator[Problem]:
+    """What was asked for and will have nothing to say; the default set asks for nothing in particular."""
+    if experiment.probes == DEFAULT:
+        return
+    optimizers = [experiment.optimizer, *(rule.optimizer for rule in experiment.groups if rule.optimizer)]
+    for at, probe in enumerate(experiment.probes):
+        if probe.kind == "rates" and all(each.kind in UNSCALED for each in optimizers):
+            detail = f"/optimizer/kind {experiment.optimizer.kind} has one rate for all parameters: nothing to show."
+            yield Problem(f"/probes/{at}", "ignored", detail)
+        if probe.kind == "norm_modes" and getattr(experiment.model, "norm", "batch") != "batch":
+            detail = "/model/norm is not batch: there is nothing whose two modes could differ."
+            yield Problem(f"/probes/{at}", "ignored", detail)
+        if probe.every_steps is not None and probe.every_steps > experiment.total_steps:
+            detail = "longer than the run: it looks at the last step only."
+            yield Problem(f"/probes/{at}/every_steps", "never_due", detail, limit=experiment.total_steps)

@@ -1,0 +1,1 @@
+"""The filter language of lists: fields, words, grammar. It knows no SQL."""

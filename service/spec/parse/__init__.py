@@ -1,0 +1,1 @@
+"""From bytes to an experiment: strict reading, presets, aliases, defaults, patches, and errors worth reading."""

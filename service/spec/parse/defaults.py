@@ -1,0 +1,61 @@
+"""Defaults that fit the rest of a document: one that was left out never refuses it, and a note says what it became."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from service.errors import Problem
+from service.spec.checks import normalisation
+from service.spec.component import Default, Part
+from service.spec.experiment import Experiment
+
+USUAL = 32  # rows of a batch
+P = TypeVar("P", bound=Part)
+
+
+def fit(spec: Experiment) -> tuple[Experiment, list[Problem]]:
+    """Return the spec with every default that does not fit replaced, and a note of each."""
+    notes: list[Problem] = []
+    dataset = _fitted(spec.dataset, lambda part: part.fitting(spec.loss.counts), "/dataset", notes)
+    facts = dataset.facts
+    model = _fitted(spec.model, lambda part: part.fitting(facts.shape, facts.task, facts.vocabulary), "/model", notes)
+    schedule = _fitted(spec.schedule, lambda part: part.fitting(), "/schedule", notes)
+    spec = spec.model_copy(update={"dataset": dataset, "model": model, "schedule": schedule})
+    if dataset.validation == 0 and spec.stop and spec.stop.patience:
+        patience = _fitted(spec.stop.patience, _training_loss, "/stop/patience", notes)
+        spec = spec.model_copy(update={"stop": spec.stop.model_copy(update={"patience": patience})})
+    return _fitted(spec, _batch_size, "", notes), notes
+
+
+def _fitted(part: P, fitting: Callable[[P], Iterator[Default]], pointer: str, notes: list[Problem]) -> P:
+    """Return `part` with its defaults replaced one at a time, because one may decide what fits another."""
+    while True:
+        needed = (
+            each
+            for each in fitting(part)
+            if (each.field not in part.model_fields_set or getattr(part, each.field) is None)
+            and getattr(part, each.field) != each.value
+        )
+        if (default := next(needed, None)) is None:
+            return part
+        part = part.model_copy(update={default.field: default.value})
+        notes.append(Problem(f"{pointer}/{default.field}", "filled", default.why))
+
+
+def _training_loss(_: Part) -> Iterator[Default]:
+    yield Default("series", "loss", "loss: /dataset/validation is 0.")
+
+
+def _batch_size(spec: Experiment) -> Iterator[Default]:
+    """Yield the batch size where 32 does not fit: all rows, what `accumulate` can cut, or one without a poor last."""
+    train = spec.dataset.counts[0]
+    normalises = not spec.misfits() and normalisation.of_batches(spec) != []  # of a library's model nobody knows
+    least = spec.accumulate * (normalisation.LEAST if normalises else 1)
+    wanted = max(USUAL, least)
+    sizes = range(wanted, least - 1, -1) if wanted <= train else ()
+    for rows in sizes:
+        if not normalises or spec.model_copy(update={"batch_size": rows}).smallest_batch >= least:
+            cut = f"the {spec.accumulate} pieces of /accumulate need as many"
+            why = cut if rows > USUAL else f"with {USUAL}, the last batch of an epoch is too small to be normalised"
+            yield Default("batch_size", rows, f"{rows}: {why}.")
+            return
+    yield Default("batch_size", "full", f'"full": the training part of /dataset has {train} row{"s"[: train != 1]}.')

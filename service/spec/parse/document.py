@@ -1,0 +1,130 @@
+"""Reading a document strictly: bytes to JSON to a model, with every problem at once and never an echo of the input."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from service.errors import Invalid, Malformed, Problem
+from service.spec.validation_errors import escape, problems_of, safe
+
+MAX_DEPTH, MAX_KEYS, MAX_VALUES, MAX_STRING, MAX_DIGITS = 32, 2_000, 10_000, 4_096, 20
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_json(raw: bytes) -> Any:
+    """The JSON value in `raw`, or `Malformed`: UTF-8 without BOM, finite numbers, no repeated key, bounded."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed("The body is not UTF-8.") from error
+    if text.startswith("\ufeff"):
+        raise Malformed("The body starts with a byte order mark; send plain UTF-8.")
+    nesting = raw.count(b"[") + raw.count(b"{")
+    if raw.count(b",") + nesting > MAX_VALUES:  # before any object is made; those in texts count too
+        raise _malformed("too_many_values", f"More than {MAX_VALUES} values.", "send less", MAX_VALUES)
+    keys = _KeyCounter()
+    try:
+        document = json.loads(
+            text,
+            object_pairs_hook=keys.build,
+            parse_constant=_refuse_constant,
+            parse_float=_float,
+            parse_int=_int,
+        )
+    except json.JSONDecodeError as error:
+        raise Malformed(f"Not JSON: line {error.lineno}, column {error.colno}.") from error
+    except RecursionError as error:  # the parser's own limit lies far above ours
+        raise _too_deep() from error
+    if nesting > MAX_DEPTH:
+        _check_depth(document)
+    return document
+
+
+def _malformed(code: str, detail: str, fix: str, limit: int | None = None) -> Malformed:
+    return Malformed(detail, [Problem("", code, fix, limit)])
+
+
+def _too_deep() -> Malformed:
+    return _malformed("too_deep", f"Nested deeper than {MAX_DEPTH} levels.", "flatten it", MAX_DEPTH)
+
+
+def _check_depth(document: Any) -> None:
+    """Level by level, without recursion."""
+    level = [document]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise _too_deep()
+
+
+class _KeyCounter:
+    """Builds objects, refusing repeated keys and too many of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def build(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        built = dict(pairs)
+        if len(built) < len(pairs):
+            raise _malformed("duplicate_key", "A key is repeated in one object.", "give each key once")
+        self.count += len(pairs)
+        if self.count > MAX_KEYS:
+            raise _malformed("too_many_keys", f"More than {MAX_KEYS} keys.", "send less", MAX_KEYS)
+        return built
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _malformed("not_finite", "NaN and Infinity are not JSON.", "send finite numbers")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise _malformed("not_finite", "A number is too large for a double.", "send finite numbers")
+    return value
+
+
+def _int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise _malformed("too_long_number", f"A whole number has more than {MAX_DIGITS} digits.", "shorten it")
+    return int(digits)
+
+
+def validate(model: type[M], document: Any) -> M:
+    """`document` as a `model`, or `Invalid` with every problem."""
+    found = list(_string_problems(document, ""))
+    if found:
+        raise Invalid.of(found)
+    try:
+        return model.model_validate_json(json.dumps(document))  # JSON mode: strict, yet arrays are tuples
+    except ValidationError as error:
+        raise Invalid.of(problems_of(error, model)) from None
+
+
+def _string_problems(value: Any, pointer: str) -> Iterator[Problem]:
+    """Texts that Postgres or a reader could not take: surrogates, NUL, very long ones."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _text_problems(key, pointer, "a key")
+            yield from _string_problems(inner, f"{pointer}/{escape(key)}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            if isinstance(inner, str | dict | list):
+                yield from _string_problems(inner, f"{pointer}/{index}")
+    elif isinstance(value, str):
+        yield from _text_problems(value, pointer, "the text")
+
+
+def _text_problems(text: str, pointer: str, what: str) -> Iterator[Problem]:
+    if len(text) > MAX_STRING:
+        yield Problem(safe(pointer), "too_long", f"{what} is longer than {MAX_STRING} characters.", MAX_STRING)
+    elif "\x00" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
+        yield Problem(safe(pointer), "bad_character", f"{what} has a NUL or a lone surrogate: remove it.")

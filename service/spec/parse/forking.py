@@ -1,0 +1,71 @@
+"""The spec of a fork: its parent's with some changes, and what a changed spec must keep to go on from a checkpoint."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from service.errors import Invalid, Problem
+from service.spec.experiment import Experiment
+from service.spec.parse import posted
+from service.spec.parse.posted import Posted, as_it_is
+
+UNDER = "/changes"
+LONGEST_NAME = 128
+
+
+def forked(
+    parent: Experiment,
+    seed: int,
+    step: int,
+    changes: dict[str, Any],
+    name: str | None = None,
+    resolve: Callable[[Experiment], Experiment] = as_it_is,
+    loads: bool = False,
+) -> Posted:
+    """The parent's spec with `changes` merged over it, for one run from `step` on; `Invalid` points into `changes`.
+
+    `loads`: its weights are those of a checkpoint, which is so beyond step 0 and may be so at it.
+    """
+    try:
+        made = posted.read(_named(parent, step, changes, name), resolve, _base(parent, seed))
+    except Invalid as error:
+        raise Invalid.of([problem.under(UNDER) for problem in error.problems]) from None
+    found = list(problems(parent, made.spec, step, loads or step > 0))
+    if found:
+        raise Invalid.of([problem.under(UNDER) for problem in found])
+    return made
+
+
+def _base(parent: Experiment, seed: int) -> dict[str, Any]:
+    """What the changes are merged over: one seed, and without what only the server writes."""
+    base = parent.normalised() | {"seeds": [seed]}
+    del base["restarts"]
+    base["dataset"].pop("resolved", None)
+    return base
+
+
+def _named(parent: Experiment, step: int, changes: dict[str, Any], name: str | None) -> dict[str, Any]:
+    if name is None and "name" in changes:
+        return changes
+    return changes | {"name": name or ended(parent.name, f", forked at {step}")}
+
+
+def ended(name: str, ending: str) -> str:
+    """A name with `ending`, cut before it where it would be too long."""
+    return name[: LONGEST_NAME - len(ending)] + ending
+
+
+def problems(parent: Experiment, spec: Experiment, step: int, loads: bool) -> Iterator[Problem]:
+    """What keeps a spec from going on from its parent's state at `step`."""
+    if len(spec.seeds) != 1:
+        yield Problem("/seeds", "too_many", f"a fork is one run; these are {len(spec.seeds)} seeds: give one.", 1)
+    if not loads:
+        return
+    if spec.total_steps <= step:
+        pointer = "/steps" if spec.steps is not None else "/epochs"
+        detail = f"the fork starts at step {step} and would end at {spec.total_steps}: it must go beyond {step} steps."
+        yield Problem(pointer, "too_short", detail, step)
+    weights = "its weights are loaded from the checkpoint; fork from step 0 to change it"
+    if spec.model != parent.model:
+        yield Problem("/model", "contradiction", f"a fork keeps its parent's model: {weights}.")
+    elif spec.outputs != parent.outputs or spec.dataset.facts.shape != parent.dataset.facts.shape:
+        yield Problem("/dataset", "contradiction", f"it does not fit the parent's model: {weights}.")

@@ -1,0 +1,56 @@
+"""A document that starts from a preset: merged over it as RFC 7396 says, with two things that are meant anyway.
+
+An object of another `kind` takes the place of the old one, whose other fields would mean nothing in it; and of two
+fields that exclude each other the new one drops the old.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from service.errors import Invalid, Problem
+from service.spec.parse.document import read_json
+from service.spec.validation_errors import closest
+
+FOLDER = Path(__file__).parents[1] / "presets"
+EXCLUSIVE = (("steps", "epochs"), ("seeds", "restarts"), ("norm", "value"), ("below", "above"))
+
+
+@cache
+def written() -> Mapping[str, Any]:
+    """Name -> preset as its file has it; one may start from another."""
+    return {path.stem: read_json(path.read_bytes()) for path in sorted(FOLDER.glob("*.json"))}
+
+
+def whole(name: str) -> Any:
+    """A preset with all it starts from."""
+    return merge(*taken_from(written()[name]))
+
+
+def taken_from(document: Any) -> tuple[Any, Any]:
+    """What the document starts from ({}: nothing), and what it says itself; `Invalid` for an unknown preset."""
+    if not isinstance(document, dict) or "preset" not in document:
+        return {}, document
+    name, names = document["preset"], list(written())
+    if not isinstance(name, str) or name not in names:
+        meant = closest(name, names) if isinstance(name, str) else None
+        raise Invalid.of([Problem("/preset", "unknown_preset", "there is no such preset.", names, meant)])
+    return whole(name), {key: value for key, value in document.items() if key != "preset"}
+
+
+def merge(target: Any, patch: Any) -> Any:
+    """`patch` over `target`; both stay as they are."""
+    if not isinstance(patch, dict):
+        return patch
+    kind = patch.get("kind")
+    if not isinstance(target, dict) or (kind is not None and kind != target.get("kind", kind)):
+        target = {}
+    dropped = {old for pair in EXCLUSIVE for new, old in (pair, pair[::-1]) if patch.get(new) is not None}
+    made = {key: value for key, value in target.items() if key not in dropped}
+    for key, value in patch.items():
+        if value is None:
+            made.pop(key, None)
+        else:
+            made[key] = merge(made.get(key), value)
+    return made

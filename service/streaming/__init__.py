@@ -1,0 +1,1 @@
+"""Following runs and projects live: positions, messages, one broadcaster for all readers."""

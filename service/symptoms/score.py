@@ -1,0 +1,148 @@
+"""How diagnoses of the symptom library came out: right or wrong, what was taken for what, and the shares of it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from service.symptoms.library import Expectation
+
+Json = dict[str, Any]
+NOTHING = "nothing"  # found, or to be found
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run's diagnosis beside the right one."""
+
+    symptom: str
+    seed: int
+    expect: Expectation
+    level: str
+    verdicts: tuple[str, ...]  # gravest first
+    finding: str | None  # of the gravest where it is a fault with a patch: what can be verified
+    run_id: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        symptom: str,
+        expect: Expectation,
+        seed: int,
+        level: str,
+        findings: Sequence[Mapping[str, Any]],
+        run_id: str = "",
+    ) -> "Result":
+        """From the findings of a diagnosis as the API gives them."""
+        first = findings[0] if findings else None
+        tried = first["id"] if first and first["level"] == "fault" and first["patch"] else None
+        return cls(symptom, seed, expect, level, tuple(each["verdict"] for each in findings), tried, run_id)
+
+    @property
+    def right(self) -> bool:
+        """Whether it is the expected one."""
+        return self.expect.right(self.level, self.verdicts)
+
+    @property
+    def first(self) -> str:
+        """The gravest verdict, where it is more than an information."""
+        return self.verdicts[0] if self.verdicts and self.level in ("fault", "warning") else NOTHING
+
+    @property
+    def mark(self) -> tuple[str, str]:
+        """A word and its colour."""
+        if self.right:
+            return "right", "green"
+        alarm = self.expect.healthy and self.level in ("fault", "warning")
+        return ("false alarm" if alarm else "wrong", "red")
+
+    def as_json(self) -> Json:
+        """For programs."""
+        return asdict(self) | {"expect": self.expect.model_dump(mode="json"), "right": self.right}
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of a remedy that was tried."""
+
+    result: Result
+    outcome: str  # helped, did_not_help, undecided
+    why: str = ""
+
+    def as_json(self) -> Json:
+        """For programs."""
+        tried = self.result
+        return {"symptom": tried.symptom, "seed": tried.seed, "verdict": tried.first} | {
+            "outcome": self.outcome,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures that the library is about."""
+
+    broken: int
+    right: int
+    healthy: int
+    false_faults: int  # on healthy ones
+    false_warnings: int
+    tried: int
+    helped: int
+
+    @property
+    def share_right(self) -> float | None:
+        """Of the broken ones."""
+        return self.right / self.broken if self.broken else None
+
+    @property
+    def share_helped(self) -> float | None:
+        """Of the remedies that were tried."""
+        return self.helped / self.tried if self.tried else None
+
+    def as_json(self) -> Json:
+        """For programs."""
+        return asdict(self) | {"share_right": self.share_right, "share_helped": self.share_helped}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        said = []
+        if self.share_right is not None:
+            said.append(f"broken: {self.right} of {self.broken} right ({self.share_right:.1%})")
+        if self.healthy:
+            said.append(f"healthy: {self.false_faults} faults and {self.false_warnings} warnings on {self.healthy}")
+        if self.share_helped is not None:
+            said.append(f"remedies: {self.helped} of {self.tried} helped ({self.share_helped:.1%})")
+        return said
+
+
+def summary(results: Sequence[Result], checked: Sequence[Verified] = ()) -> Summary:
+    """Count."""
+    broken = [each for each in results if not each.expect.healthy]
+    healthy = [each for each in results if each.expect.healthy]
+    levels = Counter(each.level for each in healthy)
+    return Summary(
+        broken=len(broken),
+        right=sum(each.right for each in broken),
+        healthy=len(healthy),
+        false_faults=levels["fault"],
+        false_warnings=levels["warning"],
+        tried=len(checked),
+        helped=sum(each.outcome == "helped" for each in checked),
+    )
+
+
+def confusion(results: Sequence[Result]) -> list[list[str]]:
+    """Expected verdict x found verdict, with its head; a right alternative counts under the expected verdict's name."""
+    counted: Counter[tuple[str, str]] = Counter()
+    for each in results:
+        wanted = NOTHING if each.expect.healthy else each.expect.verdicts[0]
+        counted[wanted, wanted if each.right else each.first] += 1
+    rows = sorted({wanted for wanted, _ in counted})
+    body = []
+    for wanted in rows:
+        right = counted[wanted, wanted]
+        others = {found: n for (row, found), n in counted.items() if row == wanted and found != wanted}
+        wrong = ", ".join(f"{found} {n}" for found, n in sorted(others.items(), key=lambda each: -each[1]))
+        body.append([wanted, str(right), str(right + sum(others.values())), wrong])
+    return [["expected", "right", "of", "taken for"], *body]

@@ -1,0 +1,136 @@
+"""From a component of the spec to the torch object it names."""
+
+from collections.abc import Callable
+from functools import cache
+from pkgutil import resolve_name
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
+
+from service.errors import RunFailure
+from service.spec.assign import Group, assign
+from service.spec.checks import normalisation, parameter_groups
+from service.spec.component import Component
+from service.spec.experiment import Experiment
+from service.spec.inits import Init_
+from service.spec.layout import Parameter
+from service.spec.models import Model_, model_kwargs
+from worker.trainer.device import optimizer_policy
+from worker.trainer.libraries import library
+from worker.trainer.optim.stepping import leave_the_compiler_out
+
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights an initialisation is about
+
+
+@cache
+def resolve(target: str) -> Callable[..., Any]:
+    """The callable that "module:name" names; targets are class attributes of ours, never part of a request."""
+    library(target.partition(":")[0])
+    found: Callable[..., Any] = resolve_name(target)
+    return found
+
+
+def build(component: Component, *args: Any, **policy: Any) -> Any:
+    """Call the component's target with `args`, the component's own fields, and what the worker's policy adds.
+
+    A model comes back initialised as its spec says.
+    """
+    if isinstance(component, Model_):
+        model = resolve(component.target)(*args, **model_kwargs(component), **policy)
+        initialise(model, component.init)
+        return model
+    arguments = component.kwargs()
+    for name in getattr(component, "tensors", ()):
+        if arguments[name] is not None:
+            arguments[name] = torch.tensor(arguments[name])
+    return resolve(component.target)(*args, **arguments, **policy)
+
+
+def refuse_single_rows(spec: Experiment, model: nn.Module) -> None:
+    """Raise where a library's model, whose layers nobody knew before, would normalise over a batch of one row."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, _BatchNorm):
+            named = f"{spec.model.kind}'s {name} ({type(layer).__name__})"
+            if problem := normalisation.single_row(spec, named):
+                raise RunFailure("spec_cannot_build", f"{problem.pointer}: {problem.detail}")
+            return
+
+
+def initialise(model: nn.Module, init: Init_) -> None:
+    """Fill weight matrices and kernels and set the biases beside them to 0; normalisations keep what they have.
+
+    A recurrent cell's matrices hold one block a gate, and are filled as the one matrix that they are stored as.
+    """
+    if not init.target:
+        return
+    for layer in model.modules():
+        if isinstance(layer, WEIGHTED) and init.fits(tuple(layer.weight.shape)):
+            build(init, layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.RNNBase) and init.fits((1, 1)):
+            for name, tensor in layer.named_parameters():
+                if name.startswith("weight"):
+                    build(init, tensor)
+                else:
+                    nn.init.zeros_(tensor)
+
+
+def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.device) -> list[Optimizer]:
+    """Every optimizer of the experiment with its groups, that of /optimizer first; what is frozen needs no gradient."""
+    leave_the_compiler_out()
+    groups = _groups(experiment, model)
+    parameters = dict(model.named_parameters())
+    for name in (name for group in groups if group.optimizer is None for name in group.names):
+        parameters[name].requires_grad_(False)
+    made = []
+    for owner in sorted({group.owner for group in groups if group.optimizer is not None}):
+        own = [group for group in groups if group.owner == owner and group.optimizer is not None]
+        optimizer = experiment.groups[owner - 1].optimizer if owner else experiment.optimizer
+        assert optimizer is not None
+        arguments: list[Any] = [_arguments(group, parameters) for group in own]
+        if len(groups) == 1 or optimizer.searches:
+            arguments = arguments[0]["params"]
+        made.append(build(optimizer, arguments, **optimizer_policy(optimizer, device)))
+    return made
+
+
+def _groups(experiment: Experiment, model: nn.Module) -> list[Group]:
+    """As the spec says; what it could not know of a library's model is looked at here."""
+    if experiment.layout is not None:
+        return assign(experiment)
+    layout = layout_of(model)
+    if found := list(parameter_groups.problems(experiment, layout)):
+        raise RunFailure("spec_cannot_build", "; ".join(f"{problem.pointer}: {problem.detail}" for problem in found))
+    return assign(experiment, layout)
+
+
+def _arguments(group: Group, parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
+    """One of torch's parameter groups."""
+    assert group.optimizer is not None
+    own = {"label": group.label, "params": [parameters[name] for name in group.names]}
+    return own | group.optimizer.group()
+
+
+def layout_of(model: nn.Module) -> tuple[Parameter, ...]:
+    """A built model's parameters; depth counts the modules that have some, in torch's order."""
+    found: list[Parameter] = []
+    owners = [(path, owner) for path, owner in model.named_modules() if list(owner.parameters(recurse=False))]
+    places = {path: depth for depth, (path, _) in enumerate(owners)}
+    classes = {path: type(owner).__name__ for path, owner in owners}
+    sparse = {path for path, owner in owners if getattr(owner, "sparse", False)}
+    for name, parameter in model.named_parameters():
+        path = name.rpartition(".")[0]
+        owner = classes[path] if path else ""
+        found.append(Parameter(name, tuple(parameter.shape), owner, places[path], path in sparse))
+    return tuple(found)
+
+
+def optimizer_policies(experiment: Experiment, device: torch.device) -> dict[str, Any]:
+    """The switches of every optimizer: those of /optimizer, and under its position those of each rule's own."""
+    policies: dict[str, Any] = optimizer_policy(experiment.optimizer, device)
+    own = ((at, rule.optimizer) for at, rule in enumerate(experiment.groups) if rule.optimizer)
+    return policies | {f"groups/{at}": optimizer_policy(each, device) for at, each in own}

@@ -1,0 +1,1 @@
+"""Writing, reading and forking the complete state of a training."""

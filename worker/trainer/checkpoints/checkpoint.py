@@ -1,0 +1,189 @@
+"""Checkpoints: a folder with all that later steps depend on; written once, never changed, believed only by its hash.
+
+    step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name> (further ones: optimizer-1/...),
+                                   random/cpu, random/cuda:<index>,
+                                   mechanics/clipped, mechanics/average/<name>
+    step-120/state.json            step, seed, spec and its hash, environment, which optimizer steps what, its plain
+                                   values, a plateau's state, what precision, stop rules and the best so far remember,
+                                   gradients computed by a line search, strides of what lay in another order
+
+Python's and numpy's own generators are not here because nothing that trains draws from them.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from service.errors import RunFailure
+from service.storage.files import STATE, TENSORS, sha256_of_folder
+from worker.trainer.checkpoints import optimizer_state
+from worker.trainer.checkpoints.forking import inherit, layout, part_of, under
+from worker.trainer.loop import Training
+
+Tensors = dict[str, Tensor]
+
+
+class Saved(NamedTuple):
+    """A checkpoint that is on the disk, not only on its way there."""
+
+    folder: Path
+    sha256: str  # of state.json and the tensors, in this order
+    size_bytes: int
+
+
+def save(folder: Path, training: Training, extra: dict[str, Any]) -> Saved:
+    """Write the state of `training` into a new folder inside `folder`; whoever is killed here leaves no half of it.
+
+    The name appears only once the files are on the disk, and is on the disk itself when this returns. OSError where
+    the disk is full or broken.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = _free_name(folder, training.step)
+    partial = folder / f".{final.name}.{os.getpid()}"
+    partial.mkdir()
+    try:
+        tensors, document = snapshot(training)
+        save_file(tensors, partial / TENSORS)
+        (partial / STATE).write_text(json.dumps(document | extra, allow_nan=False, sort_keys=True))
+        for path in (partial / TENSORS, partial / STATE, partial):
+            _sync(path)
+        saved = Saved(final, sha256_of_folder(partial), sum(path.stat().st_size for path in partial.iterdir()))
+        partial.rename(final)
+        _sync(folder)
+    except BaseException as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, SafetensorError):  # what its own writer makes of an OSError
+            raise OSError(str(error)) from error
+        raise
+    return saved
+
+
+def _free_name(folder: Path, step: int) -> Path:
+    """step-<n>; with a number behind it where that exists, because a row may name the older one."""
+    path, again = folder / f"step-{step}", 1
+    while path.exists():
+        again += 1
+        path = folder / f"step-{step}-{again}"
+    return path
+
+
+def load(folder: Path, sha256: str, training: Training) -> dict[str, Any]:
+    """Put `training` where the checkpoint left it, random states last; returns its state.json.
+
+    `RunFailure` checkpoint_damaged where anything is missing, cut short, changed, or another run's.
+    """
+    tensors, document = read(folder, sha256)
+    if (document["spec_hash"], document["seed"]) != (training.spec.hash, training.seed):
+        raise _damaged(folder, "belongs to another spec or seed")
+    restore(training, tensors, document)
+    return document
+
+
+def load_fork(folder: Path, sha256: str, training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Start `training`, whose spec may be another, from its parent's checkpoint: (state.json, what was taken over)."""
+    tensors, document = read(folder, sha256)
+    taken = inherit(training, tensors, document)
+    taken["random"] = document["seed"] == training.seed or "the seed was changed"
+    if taken["random"] is True:
+        set_random_states(under("random", tensors))
+    return document, taken
+
+
+def read(folder: Path, sha256: str) -> tuple[Tensors, dict[str, Any]]:
+    """The tensors and state.json of a checkpoint that is exactly what was written."""
+    try:
+        found = sha256_of_folder(folder)
+    except OSError as error:
+        raise _damaged(folder, f"cannot be read ({error.strerror})") from error
+    if found != sha256:
+        raise _damaged(folder, "is not what was written: its sha256 differs")
+    try:
+        document = json.loads((folder / STATE).read_bytes())
+        tensors = load_file(folder / TENSORS)
+    except (OSError, ValueError, SafetensorError) as error:  # it changed since it was hashed
+        raise _damaged(folder, f"cannot be read ({type(error).__name__})") from error
+    return _as_they_lay(tensors, document.get("strides", {})), dict(document)
+
+
+def _damaged(folder: Path, what: str) -> RunFailure:
+    return RunFailure("checkpoint_damaged", f"the checkpoint {folder.name} {what}", evidence={"folder": str(folder)})
+
+
+def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
+    """The state as tensors by name, and the rest as JSON."""
+    state = training.state()
+    tensors = {f"model/{name}": tensor for name, tensor in state["model"].items()}
+    tensors |= {f"mechanics/{name}": tensor for name, tensor in state["mechanics"]["tensors"].items()}
+    optimizers = {part_of(at): each for at, each in enumerate(state["optimizers"])}
+    document: dict[str, Any] = {
+        "step": state["step"],
+        "seed": training.seed,
+        "spec": training.spec.normalised(),
+        "spec_hash": training.spec.hash,
+        "layout": layout(training),
+        "schedule": state["schedule"],
+        "mechanics": state["mechanics"]["document"],
+        "evaluations": state["evaluations"],
+    }
+    document |= {part: optimizer_state.taken_apart(each, part, tensors) for part, each in optimizers.items()}
+    tensors |= random_states(training.device)
+    document["strides"] = {name: list(tensor.stride()) for name, tensor in tensors.items() if _permuted(tensor)}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, document
+
+
+def _permuted(tensor: Tensor) -> bool:
+    """Whether its numbers lie in another order than a file's: a product with it sums in that order."""
+    if tensor.is_contiguous():
+        return False
+    return torch.empty_like(tensor, device="meta").stride() == tensor.stride()  # else it has gaps, and is a view
+
+
+def _as_they_lay(tensors: Tensors, strides: dict[str, list[int]]) -> Tensors:
+    """The tensors of a file, in the order of memory that they had."""
+    laid = {name: torch.empty_strided(tensors[name].shape, s, dtype=tensors[name].dtype) for name, s in strides.items()}
+    return tensors | {name: tensor.copy_(tensors[name]) for name, tensor in laid.items()}
+
+
+def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> None:
+    """The reverse of `snapshot`."""
+    model, mechanics = under("model", tensors), under("mechanics", tensors)
+    names = [part_of(at) for at in range(len(training.optimizers))]
+    optimizers = [optimizer_state.put_together(document[name], name, tensors) for name in names]
+    parts = {"model": model, "optimizers": optimizers, "schedule": document.get("schedule")}
+    parts["evaluations"] = document.get("evaluations", 0)
+    parts["mechanics"] = {"tensors": mechanics, "document": document.get("mechanics")}
+    training.load({"step": document["step"]} | parts)
+    set_random_states(under("random", tensors))
+
+
+def random_states(device: torch.device) -> Tensors:
+    """Every generator that torch draws from by itself."""
+    states = {"random/cpu": torch.get_rng_state()}
+    if device.type == "cuda":  # asking on a CPU run would start CUDA
+        states |= {f"random/cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def set_random_states(states: Tensors) -> None:
+    """Set each generator that this machine has too."""
+    for name, state in states.items():
+        if name == "cpu":
+            torch.set_rng_state(state)
+        elif int(name.removeprefix("cuda:")) < torch.cuda.device_count():
+            torch.cuda.set_rng_state(state, name)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold what was written to a file, or the names in a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,61 @@
+"""The datasets that come inside scikit-learn: read from its package, no network.
+
+Each gives rows x (N, *shape) as float64 and targets (N,): labels as int64, or values as float64. The files are read as
+its own loaders read them; importing those takes 5 seconds of processor time.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.trainer.data.split import Arrays
+
+MEASURES = ("weight", "waist", "pulse")
+
+
+def digits() -> Arrays:
+    """x (1797, 1, 8, 8), grey values 0 to 16; ten classes."""
+    x, labels = _labelled("digits.csv.gz", header=0)
+    return x.reshape(-1, 1, 8, 8), labels
+
+
+def breast_cancer() -> Arrays:
+    """x (569, 30); 0 malignant, 1 benign."""
+    return _labelled("breast_cancer.csv")
+
+
+def wine() -> Arrays:
+    """x (178, 13); three classes."""
+    return _labelled("wine_data.csv")
+
+
+def iris() -> Arrays:
+    """x (150, 4); three classes."""
+    return _labelled("iris.csv")
+
+
+def diabetes() -> Arrays:
+    """x (442, 10) as measured, not as scikit-learn scales it by default; progression 25 to 346."""
+    return _read("diabetes_data_raw.csv.gz"), _read("diabetes_target.csv.gz")
+
+
+def linnerud(measure: str = "weight") -> Arrays:
+    """x (20, 3): chin-ups, sit-ups, jumps; weight in pounds, waist in inches, or pulse."""
+    x, measures = (_read(f"linnerud_{part}.csv", skiprows=1) for part in ("exercise", "physiological"))
+    return x, measures[:, MEASURES.index(measure)]
+
+
+def _labelled(name: str, header: int = 1) -> Arrays:
+    rows = _read(name, delimiter=",", skiprows=header)
+    return rows[:, :-1], rows[:, -1].astype(np.int64)
+
+
+def _read(name: str, **format: Any) -> npt.NDArray[np.float64]:
+    """The numbers of a file of the package, which is found without being imported."""
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("the package scikit-learn is not installed", name="scikit-learn")
+    return np.loadtxt(Path(package.origin).parent / "datasets" / "data" / name, **format)

@@ -1,0 +1,162 @@
+"""Parts of a dataset: which rows train, validate and test, and how they are scaled.
+
+Membership depends on `split_seed` alone, through numpy's legacy generator, whose stream numpy promises never to change.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from service.spec.datasets import Dataset_, Regression_, Scaling, Table_
+from worker.trainer.build import build
+from worker.trainer.data.files import Files
+from worker.trainer.data.mapped import Mapped
+from worker.trainer.data.scale import Scale, coarse, fit, narrowed
+
+Floats = npt.NDArray[np.float32]
+Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target gives: x (N, *shape), y (N, ...)
+Indices = npt.NDArray[np.intp]
+Values = npt.NDArray[Any] | Mapped
+KEPT = 8  # datasets in memory, so that a worker that has seen many does not fill up
+
+
+class Rows(NamedTuple):
+    """x (N, *shape) float32 and y (N,): int64 labels or float32 values; of a language both are int64 tokens (N, T)."""
+
+    x: Values
+    y: Values
+
+
+class Parts(NamedTuple):
+    """The three parts, of which no two share a row, and what was fitted on the first."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    scales: dict[str, Scale]  # "features", "target": only those that are scaled
+    coarse: dict[str, list[int]]  # of those that are not: columns whose values float32 can hardly tell apart
+
+
+_loaded: dict[tuple[Any, ...], Arrays] = {}
+
+
+def load(dataset: Dataset_, files: Files = Files()) -> Arrays:  # noqa: B008  an immutable value
+    """The dataset's rows as its source gives them, read once a process: a reused trainer starts in milliseconds.
+
+    An uploaded file is read and checked anew each time. An array of more than `files.resident_bytes` stays on disk.
+    """
+    if dataset.stored:
+        return _checked(dataset, build(dataset, files))
+    key = (dataset.target, *sorted(dataset.kwargs().items()))
+    if key not in _loaded:
+        x, y = _checked(dataset, build(dataset))
+        x.flags.writeable = y.flags.writeable = False  # shared by every run of this process
+        while len(_loaded) >= KEPT:
+            del _loaded[next(iter(_loaded))]
+        _loaded[key] = x, y
+    return _loaded[key]
+
+
+def _checked(dataset: Dataset_, arrays: Arrays) -> Arrays:
+    if arrays[0].shape != (dataset.facts.rows, *dataset.facts.shape) or len(arrays[0]) != len(arrays[1]):
+        raise ValueError(f"{dataset.target} gave rows of shape {arrays[0].shape}, not as its facts say")
+    return arrays
+
+
+def split(dataset: Dataset_, files: Files = Files()) -> Parts:  # noqa: B008  an immutable value
+    """Exactly `dataset.counts` rows in each part, classes in proportion, scaled by what the training part says."""
+    x, y = load(dataset, files)
+    answers = np.arange(len(y))  # the row whose answer each row has
+    if isinstance(dataset, Table_):
+        if dataset.shuffled_targets:
+            answers = dealt_anew(answers, dataset.shuffled_targets, dataset.split_seed)
+        chosen = _with_own_test(y[answers] if dataset.shuffled_targets else y, dataset)
+    else:
+        chosen = by_position(dataset.counts)
+    train, validation, test = (Rows(_part(x, rows), _part(y, answers[rows])) for rows in chosen)
+    parts = Parts(train, validation, test, {}, {})
+    if isinstance(dataset, Table_):
+        parts = _scaled(parts, "x", dataset.scaling)
+    if isinstance(dataset, Regression_) and dataset.facts.task == "regression":
+        parts = _scaled(parts, "y", dataset.target_scaling)
+    train, validation, test = map(_narrowed, parts[:3])
+    return parts._replace(train=train, validation=validation, test=test)
+
+
+def dealt_anew(answers: Indices, share: float, seed: int) -> Indices:
+    """`answers` with a share of them, drawn at random, in a random order."""
+    draw, dealt = np.random.RandomState(seed), answers.copy()
+    places = draw.permutation(len(answers))[: round(share * len(answers))]
+    dealt[places] = answers[draw.permutation(places)]
+    return dealt
+
+
+def _with_own_test(y: npt.NDArray[Any], dataset: Table_) -> tuple[Indices, ...]:
+    """Split at random, but for the rows at the end that the set itself keeps for the test part."""
+    (train, validation, test), own = dataset.counts, dataset.apart
+    chosen = indices(y[: len(y) - own], (train, validation, test - own), dataset.split_seed, dataset.strata)
+    return (*chosen[:2], np.concatenate((chosen[2], np.arange(len(y) - own, len(y)))))
+
+
+def _part(values: npt.NDArray[Any], rows: Indices) -> Values:
+    return Mapped(values, rows) if isinstance(values, np.memmap) else values[rows]
+
+
+def _scaled(parts: Parts, name: Literal["x", "y"], scaling: Scaling) -> Parts:
+    """Scale x or y of every part by what the training part says; unscaled ones are looked at for their precision."""
+    fitted: Values = getattr(parts.train, name)
+    take = fitted.raw if isinstance(fitted, Mapped) else fitted.__getitem__
+    what = {"x": "features", "y": "target"}[name]
+    scale = fit(scaling, take, len(fitted))
+    if scale is None:
+        return parts._replace(coarse=parts.coarse | {what: coarse(take, len(fitted))})
+    train, validation, test = (part._replace(**{name: _applied(scale, getattr(part, name))}) for part in parts[:3])
+    return Parts(train, validation, test, parts.scales | {what: scale}, parts.coarse)
+
+
+def _narrowed(rows: Rows) -> Rows:
+    """In memory as float32, once the scaling is done; rows on disk are narrowed as they are read."""
+    return Rows(*(values if isinstance(values, Mapped) else narrowed(values) for values in rows))
+
+
+def _applied(scale: Scale, values: Values) -> Values:
+    return values.scaled(scale) if isinstance(values, Mapped) else scale.apply(values)
+
+
+def by_position(counts: tuple[int, int, int]) -> tuple[Indices, ...]:
+    """The first rows train, then validation, then test: of a text, what comes later is never trained on."""
+    train, validation, test = counts
+    return tuple(np.split(np.arange(train + validation + test), [train, train + validation]))
+
+
+def indices(y: npt.NDArray[Any], counts: tuple[int, int, int], seed: int, classes: int) -> tuple[Indices, ...]:
+    """Row numbers of the training, validation and test part; `classes` 0: not stratified."""
+    order = np.random.RandomState(seed).permutation(len(y))
+    groups = [order[y[order] == label] for label in range(classes)] if classes else [order]
+    sizes = [len(group) for group in groups]
+    test = shares(sizes, counts[2])
+    validation = shares([size - taken for size, taken in zip(sizes, test, strict=True)], counts[1])
+    parts: tuple[list[Indices], ...] = ([], [], [])
+    for group, for_test, for_validation in zip(groups, test, validation, strict=True):
+        pieces = np.split(group, [for_test, for_test + for_validation])
+        for part, piece in zip(parts, (pieces[2], pieces[1], pieces[0]), strict=True):
+            part.append(piece)
+    return tuple(np.sort(np.concatenate(part)) for part in parts)
+
+
+def shares(sizes: list[int], total: int) -> list[int]:
+    """`total` split in proportion to `sizes` by largest remainder; at least one each where there are that many."""
+    ideal = [total * size / sum(sizes) for size in sizes]
+    least = 1 if total >= len(sizes) else 0
+    given = [max(int(share), least) for share in ideal]
+    while sum(given) < total:
+        given[_argmax([want - has for want, has in zip(ideal, given, strict=True)])] += 1
+    while sum(given) > total:
+        spare = [has - want if has > least else -np.inf for want, has in zip(ideal, given, strict=True)]
+        given[_argmax(spare)] -= 1
+    return given
+
+
+def _argmax(values: list[float]) -> int:
+    return values.index(max(values))

@@ -1,0 +1,145 @@
+"""Rows of uploaded files, found and checked by hash; what does not fit in memory is unpacked once, beside the file.
+
+<sha256>/content          as it was uploaded
+<sha256>/rows-<key>/      x.npy, y.npy for one choice of columns; the folder appears once both are on the disk
+"""
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import numpy as np
+
+from service.errors import Invalid, RunFailure
+from service.ingest.inspect import characters
+from service.ingest.rows import Block, Selection
+from service.spec.datasets import Resolved
+from service.spec.datasets.uploaded import TableTask
+from worker.trainer.data.files import Files
+from worker.trainer.data.split import Arrays
+
+
+def table(
+    files: Files,
+    predict: str | Sequence[str],
+    task: TableTask,
+    features: Sequence[str] | None = None,
+    missing: Literal["refuse", "drop"] = "refuse",
+    resolved: Resolved | None = None,
+) -> Arrays:
+    """x (N, *shape); labels as the places in `resolved.classes`, values, or distributions (N, K)."""
+    assert resolved is not None, "the server resolves an upload before it is queued"
+    content = checked(files, resolved.sha256)
+    answer = (len(resolved.classes),) if task == "distribution" else ()
+    shapes = (resolved.rows, *resolved.shape), (resolved.rows, *answer)
+    key = json.dumps([features, predict, task, missing, resolved.model_dump(mode="json")])
+    predicted = (predict,) if isinstance(predict, str) else tuple(predict)
+    selection = Selection.of(resolved, predicted, tuple(features) if features else None, task)
+    return gathered(files, content, key, _told(selection.blocks(content, missing == "drop")), shapes)
+
+
+def _told(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The same blocks; a file that is not as its report says is an error of the server's."""
+    try:
+        yield from blocks
+    except Invalid as error:
+        raise ValueError(f"the file cannot be read as its report says: {error.problems[0].detail}") from error
+
+
+def text(files: Files, context: int = 64, resolved: Resolved | None = None) -> Arrays:
+    """x (N, context) token numbers, and y the tokens that follow each; both are views of one array."""
+    assert resolved is not None, "the server resolves an upload before it is queued"
+    content = checked(files, resolved.sha256)
+    used = resolved.rows * context + 1
+    key = json.dumps(["text", used, resolved.characters])
+    blocks = _tokens(content, resolved.characters, used)
+    tokens, _ = gathered(files, content, key, blocks, ((used,), (0,)))
+    return tokens[:-1].reshape(-1, context), tokens[1:].reshape(-1, context)
+
+
+def checked(files: Files, sha256: str) -> Path:
+    """The file of this hash, or the permanent failure that it is gone or another."""
+    if files.folder is None or not (content := files.folder / sha256 / "content").is_file():
+        raise RunFailure("dataset_missing", f"the uploaded file {sha256[:12]} is not in this worker's data folder")
+    with content.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise RunFailure("dataset_changed", f"the uploaded file {sha256[:12]} is not what it was: its sha256 differs")
+    return content
+
+
+def gathered(
+    files: Files,
+    content: Path,
+    key: str,
+    blocks: Iterator[Block],
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+) -> Arrays:
+    """All blocks in two arrays: in memory where x fits, else on disk, beside `content`.
+
+    The first block says of which types: doubles, unless the file has no digits that float32 would lose.
+    """
+    first = next(blocks)
+    types = first[0].dtype, first[1].dtype
+    blocks = chain((first,), blocks)
+    if math.prod(shapes[0]) * types[0].itemsize <= files.resident_bytes:
+        arrays = np.empty(shapes[0], types[0]), np.empty(shapes[1], types[1])
+        _fill(arrays, blocks)
+        return arrays
+    folder = content.parent / f"rows-{hashlib.sha256(f'{types[0]} {key}'.encode()).hexdigest()[:16]}"
+    if not folder.exists():
+        _unpack(folder, blocks, shapes, types)
+    x = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
+    return x, np.load(folder / "y.npy", allow_pickle=False)
+
+
+def _unpack(
+    folder: Path,
+    blocks: Iterator[Block],
+    shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    types: tuple[np.dtype[Any], np.dtype[Any]],
+) -> None:
+    """Write x.npy and y.npy; another worker may do the same at the same time, and one of the two stays."""
+    partial = folder.with_name(f".{folder.name}.{uuid4().hex}")
+    partial.mkdir(parents=True)
+    try:
+        x = np.lib.format.open_memmap(partial / "x.npy", "w+", types[0], shapes[0])
+        y = np.empty(shapes[1], types[1])
+        _fill((x, y), blocks)
+        x.flush()
+        np.save(partial / "y.npy", y, allow_pickle=False)
+        if not folder.exists():
+            partial.rename(folder)
+    except OSError as error:
+        if not folder.exists():  # else the other one was first
+            raise RunFailure("out_of_disk", f"the upload could not be unpacked ({error.strerror})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fill(arrays: Block, blocks: Iterator[Block]) -> None:
+    filled = [0, 0]
+    for block in blocks:
+        for place, (array, piece) in enumerate(zip(arrays, block, strict=True)):
+            array[filled[place] : filled[place] + len(piece)] = piece
+            filled[place] += len(piece)
+    if filled != [len(array) for array in arrays]:
+        raise ValueError(f"the file has {filled} rows, not {[len(array) for array in arrays]} as its report says")
+
+
+def _tokens(content: Path, vocabulary: str, used: int) -> Iterator[Block]:
+    """Token numbers of the first `used` characters."""
+    known = np.array([ord(character) for character in vocabulary], np.uint32)  # in order, as the report lists them
+    left = used
+    for piece in characters(content):
+        points = np.frombuffer(piece[:left].encode("utf-32-le"), "<u4")
+        left -= len(points)
+        yield np.searchsorted(known, points), np.empty(0, np.int64)
+        if not left:
+            return

@@ -1,0 +1,38 @@
+"""The devices of this machine. `python -m worker.trainer.devices` prints their list for a local start.
+
+A machine without a GPU's driver is answered in milliseconds; only where there is one, torch is asked, which takes
+seconds: it may be a build for the CPU, or for another driver.
+"""
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+
+
+def has_gpu() -> bool:
+    """Whether a driver says that there is a GPU."""
+    if Path("/dev/kfd").exists():  # AMD's
+        return True
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+
+
+def devices() -> list[str]:
+    """What a worker can be started for: each GPU, or the CPU where there is none."""
+    if not has_gpu():
+        return ["cpu"]
+    import torch  # noqa: PLC0415
+
+    found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if not found:
+        sys.stderr.write(f"there is a GPU, and torch {torch.__version__} cannot use it: training on the CPU\n")
+    return found or ["cpu"]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(devices()) + "\n")

@@ -1,0 +1,84 @@
+"""Recurrent models: torch's cells over a row's steps, then an affine output."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from service.spec.models.sequences import steps_of
+from worker.trainer.models.sequences import read, steps
+
+
+class Recurrent(nn.Module):
+    """`cell` is torch's module with all its layers. Token ids go through `embed` first."""
+
+    torchs: ClassVar[Callable[..., nn.RNNBase]]
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        outputs: int,
+        vocabulary: int | None = None,
+        outputs_at: str = "last",
+        hidden: int = 32,
+        layers: int = 1,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        embedding: int = 32,
+        nonlinearity: str | None = None,
+    ) -> None:
+        super().__init__()
+        features = steps_of(shape)[1] if vocabulary is None else embedding
+        self.embed = None if vocabulary is None else nn.Embedding(vocabulary, embedding)
+        how: dict[str, Any] = {"batch_first": True, "dropout": dropout, "bidirectional": bidirectional}
+        how |= {} if nonlinearity is None else {"nonlinearity": nonlinearity}
+        self.cell = type(self).torchs(features, hidden, layers, **how)
+        self.head = nn.Linear(hidden * (2 if bidirectional else 1), outputs)
+        self.outputs_at = outputs_at
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, *shape) or ids (B, L) -> states (B, L, W) -> (B, outputs), or (B, L, outputs) at every position."""
+        states, last = self.cell(steps(x) if self.embed is None else self.embed(x.long()))
+        chosen = self._last(last) if self.outputs_at == "last" else read(states, self.outputs_at)
+        logits: Tensor = self.head(chosen)
+        return logits
+
+    def _last(self, last: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        """The last layer's state after all steps, of both directions where there are two: (B, W)."""
+        state = last[0] if isinstance(last, tuple) else last  # (layers * directions, B, hidden)
+        return torch.cat((state[-2], state[-1]), 1) if self.cell.bidirectional else state[-1]
+
+
+class RNN(Recurrent):
+    """h_t = u(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)."""
+
+    torchs = nn.RNN
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        outputs: int,
+        vocabulary: int | None = None,
+        outputs_at: str = "last",
+        hidden: int = 32,
+        layers: int = 1,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        embedding: int = 32,
+        nonlinearity: str = "tanh",
+    ) -> None:
+        common = (vocabulary, outputs_at, hidden, layers, dropout, bidirectional, embedding)
+        super().__init__(shape, outputs, *common, nonlinearity)
+
+
+class GRU(Recurrent):
+    """Gated recurrent units."""
+
+    torchs = nn.GRU
+
+
+class LSTM(Recurrent):
+    """Long short-term memory; the state that is read is h, not the cell's c."""
+
+    torchs = nn.LSTM

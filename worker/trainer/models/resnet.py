@@ -1,0 +1,65 @@
+"""A small residual network for images (He et al. 2016, arXiv:1512.03385, section 4.2)."""
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from worker.trainer.models.activations import ACTIVATIONS
+from worker.trainer.models.norms import normalisation
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes."""
+
+    def __init__(self, planes: int, count: int, stride: int, activation: str, norm: str, groups: int) -> None:
+        super().__init__()
+        inner = [*_convolved(planes, count, 3, stride, norm, groups), ACTIVATIONS[activation]()]
+        self.inner = nn.Sequential(*inner, *_convolved(count, count, 3, 1, norm, groups))
+        changes = stride > 1 or planes != count
+        self.shortcut = nn.Sequential(*_convolved(planes, count, 1, stride, norm, groups)) if changes else None
+        self.outer = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) -> (B, C', H', W')."""
+        within = self.inner(x)
+        beside = x if self.shortcut is None else self.shortcut(x)
+        y: Tensor = self.outer(within + beside)
+        return y
+
+
+class ResNet(nn.Module):
+    """Stem, stages of blocks, mean over positions, affine output."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        outputs: int,
+        blocks: int = 1,
+        stages: int = 3,
+        width: int = 16,
+        activation: str = "relu",
+        norm: str = "batch",
+        groups: int = 4,
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*_convolved(shape[0], width, 3, 1, norm, groups), ACTIVATIONS[activation]())
+        chain, planes = [], width
+        for stage in range(stages):
+            for block in range(blocks):
+                count, stride = width * 2**stage, 2 if stage and not block else 1
+                chain.append(Block(planes, count, stride, activation, norm, groups))
+                planes = count
+        self.blocks = nn.Sequential(*chain)
+        self.head = nn.Linear(planes, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, H, W) -> features (B, width * 2^(stages-1), H', W') -> (B, outputs)."""
+        logits: Tensor = self.head(self.blocks(self.stem(x)).mean((2, 3)))
+        return logits
+
+
+def _convolved(planes: int, count: int, kernel: int, stride: int, norm: str, groups: int) -> Iterator[nn.Module]:
+    """A convolution that keeps the size where `stride` is 1, and its normalisation, whose shift is the bias."""
+    yield nn.Conv2d(planes, count, kernel, stride=stride, padding=kernel // 2, bias=norm == "none")
+    if norm != "none":
+        yield normalisation(norm, count, 2, groups)

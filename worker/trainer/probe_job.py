@@ -1,0 +1,135 @@
+"""A probe job inside the trainer: no step is trained; instruments look at one state, each as if it were alone.
+
+What an instrument cannot do is told in place of its reading, and the next one looks. One that finds a changed state, as
+the way out of a saddle, leaves it as a checkpoint at the same step, from which a fork goes on.
+"""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+from service.nonfinite import dumps
+from service.spec.jobs import Task
+from service.spec.parse.document import validate
+from service.spec.probes import Probe
+from worker.trainer.build import resolve
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.checkpoints.forking import under
+from worker.trainer.device import differences, environment
+from worker.trainer.failures import described, failure_of
+from worker.trainer.loop import Training
+
+OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
+
+
+class Supervisor(Protocol):
+    """What a job needs of the other side."""
+
+    wish: str | None
+
+    def send(self, kind: str, payload: bytes = b"", /, **fields: Any) -> None:
+        """Tell it something."""
+
+
+class Job:
+    """One attempt at a list of instruments."""
+
+    def __init__(self, order: dict[str, Any], training: Training, supervisor: Supervisor) -> None:
+        self.order, self.training, self.supervisor = order, training, supervisor
+        self.probes = validate(Task, order["task"]).probes
+        self.changed = False  # a changed state was left: one is enough, for a step has one checkpoint
+        self.conditions = environment(training.device, order["threads"])
+        started = self.conditions | self._load()
+        facts = {"total_steps": training.step, "rows_per_step": training.spec.rows_per_step}
+        supervisor.send("started", from_step=training.step, **facts, environment=started)
+
+    def _load(self) -> dict[str, Any]:
+        """Go to the state to look at; nothing where that is the beginning."""
+        if not (resume := self.order.get("resume")):
+            return {}
+        folder, sha256 = Path(resume["folder"]), resume["sha256"]
+        if self.order.get("fork"):
+            document = checkpoint.load_fork(folder, sha256, self.training)[0]
+        else:
+            document = checkpoint.load(folder, sha256, self.training)
+        differs = {k: v for k, v in differences(document["environment"], self.conditions).items() if k != "optimizer"}
+        return {"reproducible": not differs} | ({"differs": differs} if differs else {})
+
+    def run(self) -> None:
+        """Look with one instrument after the other, and say how it ended; a wish is heard between two."""
+        for probe in self.probes:
+            if self.supervisor.wish is not None:
+                self._end(OUTCOMES[self.supervisor.wish])
+                return
+            self._look(probe)
+        self._end("succeeded")
+
+    def _end(self, outcome: str) -> None:
+        self.supervisor.send("end", outcome=outcome, step=self.training.step, note=None)
+
+    def _look(self, probe: Probe) -> None:
+        """A reading in any case; only a broken device ends the job."""
+        try:
+            instrument = self._instrument(probe)
+            look = instrument.look(self.training)
+        except Exception as error:
+            if failure_of(error, None).kind == "device_failed":
+                raise
+            self._read(probe, {"error": described(error)})
+            return
+        said = self._leave(instrument.step_out) if hasattr(instrument, "step_out") and not self.changed else {}
+        self._points(look.values)
+        self._read(probe, (look.data or {}) | {"values": look.values} | said)
+
+    def _instrument(self, probe: Probe) -> Any:
+        """Made with the weights of other states where it compares: read anew, so that no other job pays for them."""
+        made = resolve(probe.target)
+        needs = getattr(made, "needs", None)
+        others = [_kept(each) for each in self.order.get("beside", {}).get(needs, ())]
+        if needs == "other":
+            return made(probe, others[0].weights if others else None)
+        return made(probe, others) if needs else made(probe)
+
+    def _points(self, values: dict[str, float]) -> None:
+        if values:
+            series = [{"name": name, "first": self.training.step, "every": 1, "n": 1} for name in values]
+            self.supervisor.send("points", struct.pack(f"<{len(values)}d", *values.values()), series=series)
+
+    def _read(self, probe: Probe, data: dict[str, Any]) -> None:
+        """What it was asked goes along: a reading is understood without its job."""
+        asked = {name: value for name, value in probe.model_dump(mode="json").items() if name != "kind"}
+        payload = dumps({"asked": asked} | data).encode()
+        self.supervisor.send("reading", payload, step=self.training.step, name=probe.kind)
+
+    def _leave(self, step_out: Callable[[Training], bool]) -> dict[str, Any]:
+        """Where the instrument can step out of where it looked, write that as this step's checkpoint; and step back."""
+        model, step = self.training.model, self.training.step
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        try:
+            if not step_out(self.training):
+                return {}
+            extra = {"environment": self.conditions, "scales": self.training.scales, "reason": "escape", "best": None}
+            saved = checkpoint.save(Path(self.order["folder"]), self.training, extra)
+        except OSError as error:
+            return {"checkpoint": {"error": described(error)}}
+        finally:
+            model.load_state_dict(before)
+        facts = {"folder": str(saved.folder), "sha256": saved.sha256, "size_bytes": saved.size_bytes}
+        self.supervisor.send("checkpoint", step=step, reason="escape", value=None, **facts)
+        self.changed = True
+        return {"checkpoint": {"step": step}}
+
+
+class Kept(NamedTuple):
+    """The model's part of another state."""
+
+    step: int
+    weights: dict[str, Tensor]
+
+
+def _kept(place: dict[str, Any]) -> Kept:
+    tensors, document = checkpoint.read(Path(place["folder"]), place["sha256"])
+    return Kept(document["step"], under("model", tensors))

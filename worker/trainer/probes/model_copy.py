@@ -1,0 +1,330 @@
+"""A twin of a training's model on a fixed set of its rows: loss, gradient and Hessian products at any weights.
+
+The twin is built anew from the spec and given the training's weights, so that it is never compiled and carries nobody's
+hooks. Dropout is off, fused attention and cuDNN's recurrent kernels are replaced, the mode of batch normalisation is
+chosen. All of it in float64 where the model is small: a verdict about signs of eigenvalues needs the digits.
+"""
+
+import copy
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.fx.experimental.symbolic_shapes  # autograd would import it within the first product: seconds in a step
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from worker.trainer.build import build
+from worker.trainer.probes.look import Subject, differentiable, undisturbed
+from worker.trainer.step.losses import mass, portion
+
+Norms = Literal["train", "eval"]
+SMALL = 100_000  # parameters: up to here float64
+PIECE = 2**24  # numbers that a forward pass keeps for its backward, at once; a second derivative keeps about thrice
+
+
+class Twin:
+    """At first at the training's weights. A point is one vector (n,) of every parameter that learns."""
+
+    def __init__(
+        self,
+        training: Subject,
+        rows: int = 2048,
+        norms: Norms = "train",
+        penalty: bool = False,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.training, self.norms, self.notes = training, norms, list[str]()
+        self.forwards = self.gradients = self.products = 0  # passes over all of the probe set so far
+        self.differences = False  # whether products are differences of gradients
+        self.checked = False  # whether its second derivative was found to be one
+        with undisturbed(training.device):
+            self.model = rebuilt(training)
+        self.names, self.parameters = _learning(self.model)
+        self.n = sum(p.numel() for p in self.parameters)
+        self.dtype = dtype or (torch.float64 if self.n <= SMALL else torch.float32)
+        self.criterion = copy.deepcopy(training.criterion)
+        self.x, self.y = probe_set(training, rows)
+        self._convert()
+        self._set_modes()
+        self.decay = _decay(training, self.names, self.parameters) if penalty else None
+        self._kept: list[Tensor] | None = None
+
+    def _convert(self) -> None:
+        """To the wanted precision; back to float32 where the model insists on that."""
+        for dtype in dict.fromkeys((self.dtype, torch.float32)):
+            self.dtype = dtype
+            self.model.to(dtype)
+            self.criterion.to(dtype)
+            self.x, self.y = _floats(self.x, dtype), _floats(self.y, dtype)
+            try:
+                with differentiable(self.training.device):
+                    self.kept_a_row = self._kept_by(2) - self._kept_by(1)
+                return
+            except RuntimeError as error:
+                if dtype == torch.float32:
+                    raise
+                self.notes.append(f"float32: the model cannot compute in float64 ({_short(error)})")
+
+    def _kept_by(self, rows: int) -> int:
+        """How many numbers a forward pass over so many rows keeps for its backward."""
+        kept = list[int]()
+
+        def pack(tensor: Tensor) -> Tensor:
+            kept.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            self.criterion(self.model.eval()(self.x[:rows]), self.y[:rows])
+        return sum(kept)
+
+    def _set_modes(self) -> None:
+        self.model.eval()
+        self.batch_norms = [m for m in self.model.modules() if isinstance(m, _BatchNorm)]
+        for module in self.batch_norms:
+            module.train(self.norms == "train")
+
+    def pieces(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The probe set in parts that fit in memory; with statistics of batches, in batches as large as training's."""
+        rows, size = len(self.x), max(1, PIECE // max(1, self.kept_a_row))
+        if self.batch_norms and self.norms == "train":
+            size = min(size, max(2, self.training.spec.rows_per_step))
+        whole = max(1, rows // size if self.batch_norms else -(-rows // size))
+        return zip(torch.tensor_split(self.x, whole), torch.tensor_split(self.y, whole), strict=True)
+
+    def theta(self) -> Tensor:
+        """The weights (n,) as they are now: a copy."""
+        return flat([p.detach() for p in self.parameters])
+
+    def put(self, theta: Tensor) -> None:
+        """Set the twin's weights."""
+        self._kept = None
+        with torch.no_grad():
+            for p, value in zip(self.parameters, self.cut(theta), strict=True):
+                p.copy_(value)
+
+    def cut(self, vector: Tensor) -> list[Tensor]:
+        """A vector (n,) as one tensor a parameter."""
+        parts = torch.split(vector, [p.numel() for p in self.parameters])
+        return [part.view_as(p) for part, p in zip(parts, self.parameters, strict=True)]
+
+    def value(self, theta: Tensor | None = None) -> float:
+        """The mean loss over the probe set, here or elsewhere."""
+        if theta is not None:
+            self.put(theta)
+        with differentiable(self.training.device), torch.no_grad():
+            whole = mass(self.criterion, self.y)
+            total = sum(float(portion(self.criterion, self.model(x), y, whole)) for x, y in self.pieces())
+        self.forwards += 1
+        if self.decay is not None:
+            total += 0.5 * float((self.decay * self.theta() ** 2).sum())
+        return total
+
+    def along(self, direction: Tensor, distances: Sequence[float]) -> list[float]:
+        """The loss at theta + a * direction for each a; the weights are put back to the last bit."""
+        here = self.theta()
+        found = [self.value(here + a * direction) for a in distances]
+        self.put(here)
+        return found
+
+    def gradient(self, rows: Tensor | None = None) -> Tensor:
+        """The mean gradient (n,) over the probe set, or over some rows of it."""
+        with differentiable(self.training.device):
+            pieces = self.pieces() if rows is None else iter([(self.x[rows], self.y[rows])])
+            whole = mass(self.criterion, self.y if rows is None else self.y[rows])
+            found = torch.zeros(self.n, dtype=self.dtype, device=self.training.device)
+            for x, y in pieces:
+                found += flat(self._slope(portion(self.criterion, self.model(x), y, whole)))
+        self.gradients += rows is None
+        return found if self.decay is None else found + self.decay * self.theta()
+
+    def product(self, v: Tensor) -> Tensor:
+        """H v (n,): the Hessian of the loss over the probe set, by a second backward pass (Pearlmutter 1994)."""
+        if not self.differences:
+            try:
+                with differentiable(self.training.device):
+                    found = self._second(v)
+                    self._check(v, found)
+                self.products += 1
+                return found if self.decay is None else found + self.decay * v
+            except (RuntimeError, NotImplementedError) as error:
+                if isinstance(error, torch.OutOfMemoryError):
+                    raise
+                self.differences, self._kept = True, None
+                self.notes.append(f"products are differences of gradients: no second backward ({_short(error)})")
+        return self._difference(v)
+
+    def _check(self, v: Tensor, found: Tensor) -> None:
+        """Once: a Hessian is symmetric, and half a second derivative is not. RuntimeError where it is none."""
+        if self.checked:
+            return
+        u = torch.randn(self.n, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).to(v)
+        turned = self._second(u)
+        size = norm(u) * norm(found) + norm(v) * norm(turned)
+        if abs(float(u @ found) - float(v @ turned)) > size * torch.finfo(self.dtype).eps ** 0.5:
+            raise RuntimeError("its products are not symmetric")
+        self.checked = True
+
+    def _second(self, v: Tensor) -> Tensor:
+        if self._kept is None:
+            pieces, whole = list(self.pieces()), mass(self.criterion, self.y)
+            if len(pieces) > 1:
+                vectors, found = self.cut(v), torch.zeros_like(v)
+                for x, y in pieces:
+                    slope = self._slope(portion(self.criterion, self.model(x), y, whole), again=True)
+                    found += flat(self._turn(slope, vectors, keep=False))
+                return found
+            self._kept = self._slope(self.criterion(self.model(self.x), self.y), again=True)
+        return flat(self._turn(self._kept, self.cut(v), keep=True))  # the first backward is shared by all products
+
+    def _slope(self, loss: Tensor, again: bool = False) -> list[Tensor]:
+        if not loss.requires_grad:
+            return [torch.zeros_like(p) for p in self.parameters]
+        found = list(torch.autograd.grad(loss, self.parameters, create_graph=again, materialize_grads=True))
+        if again and not self.checked:
+            refuse_once_differentiable(found)
+        return found
+
+    def _turn(self, slope: list[Tensor], vectors: list[Tensor], keep: bool) -> list[Tensor]:
+        """The gradient of slope @ v; 0 where the slope is constant."""
+        bent = [(g, u) for g, u in zip(slope, vectors, strict=True) if g.requires_grad]
+        if not bent:
+            return [torch.zeros_like(p) for p in self.parameters]
+        slopes, along = zip(*bent, strict=True)
+        return list(torch.autograd.grad(slopes, self.parameters, along, retain_graph=keep, materialize_grads=True))
+
+    def _difference(self, v: Tensor) -> Tensor:
+        """(g(theta + e v) - g(theta - e v)) / 2e, with the e that balances its two errors."""
+        here, size = self.theta(), float(v.norm())
+        if size == 0:
+            return torch.zeros_like(v)
+        e = torch.finfo(self.dtype).eps ** (1 / 3) * (1 + float(here.norm())) / size
+        self.put(here + e * v)
+        ahead = self.gradient()
+        self.put(here - e * v)
+        found: Tensor = (ahead - self.gradient()) / (2 * e)
+        self.put(here)
+        self.gradients -= 2
+        self.products += 1
+        return found
+
+    def hessian(self) -> Tensor:
+        """All of it (n, n), one product a column: slow, and exact."""
+        unit = torch.zeros(self.n, dtype=self.dtype, device=self.training.device)
+        columns = []
+        for i in range(self.n):
+            unit[i] = 1
+            columns.append(self.product(unit))
+            unit[i] = 0
+        found = torch.stack(columns, 1)
+        return torch.add(found, found.T) / 2
+
+    def initial(self) -> Tensor:
+        """Where the spec and the seed began (n,), a fork's parent left aside."""
+        with undisturbed(self.training.device):
+            torch.manual_seed(self.training.seed)
+            spec = self.training.spec
+            first: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs)
+        values = dict(first.named_parameters())
+        vector = flat([values[name].detach() for name in self.names])
+        return vector.to(self.training.device, self.dtype)
+
+    def described(self) -> dict[str, Any]:
+        """On what, and how, for a reading."""
+        return {
+            "parameters": self.n,
+            "rows": len(self.x),
+            "of": len(self.training.batches.x),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "dropout": "off",
+            "batch_norm": self.norms if self.batch_norms else None,
+            "weight_decay": self.decay is not None and bool(self.decay.any()),
+            "forwards": self.forwards,
+            "gradients": self.gradients,
+            "products": self.products,
+            "product": "difference of gradients" if self.differences else "second backward",
+            "cost_gradients": round(0.4 * self.forwards + self.gradients + 1.5 * self.products, 1),
+            "notes": self.notes,
+        }
+
+
+def rebuilt(training: Subject) -> nn.Module:
+    """A new model of the spec at the training's weights; draws random numbers, which `undisturbed` puts back."""
+    spec = training.spec
+    model: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs).to(training.device)
+    source = getattr(training.model, "_orig_mod", training.model)  # what torch.compile wraps
+    model.load_state_dict(source.state_dict())
+    learns = {name: p.requires_grad for name, p in source.named_parameters()}
+    for name, p in model.named_parameters():
+        p.requires_grad_(learns[name])
+    return model
+
+
+def probe_set(training: Subject, rows: int) -> tuple[Tensor, Tensor]:
+    """The same training rows at every look and in every run of these data: all of them where there are no more."""
+    x, y = training.batches.x, training.batches.y
+    seed = int.from_bytes(hashlib.sha256(b"probe set").digest()[:8], "big") >> 1
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    chosen = order[:rows].sort().values.to(x.device)
+    return x.index_select(0, chosen), y.index_select(0, chosen)
+
+
+def flat(parts: Sequence[Tensor]) -> Tensor:
+    """One vector of several tensors."""
+    return torch.cat([part.reshape(-1) for part in parts])
+
+
+def refuse_once_differentiable(slope: Sequence[Tensor]) -> None:
+    """RuntimeError where a function on the way has no second derivative and autograd would take it for 0.
+
+    What `once_differentiable` leaves in the graph raises only when it is reached, and a gradient with respect to named
+    tensors never reaches it.
+    """
+    waiting, seen = [g.grad_fn for g in slope], set[Any]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name().endswith("::Error"):
+            raise RuntimeError("a function of the model is differentiable once only")
+        waiting += [inner for inner, _ in node.next_functions]
+
+
+def _learning(model: nn.Module) -> tuple[list[str], list[nn.Parameter]]:
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.sparse = False  # a sparse gradient has no second derivative
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return [name for name, _ in named], [p for _, p in named]
+
+
+def _decay(training: Subject, names: list[str], parameters: list[nn.Parameter]) -> Tensor:
+    """The weight decay (n,) of each number that its optimizer adds to the gradient, which makes it part of the loss."""
+    found = {id(p): 0.0 for p in training.model.parameters()}
+    for optimizer in training.optimizers:
+        for group in optimizer.param_groups:
+            decoupled = type(optimizer).__name__ in DECOUPLED or any(group.get(name) for name in DECOUPLES)
+            for p in group["params"]:
+                found[id(p)] = 0.0 if decoupled else float(group.get("weight_decay", 0.0))
+    source = dict(getattr(training.model, "_orig_mod", training.model).named_parameters())
+    return flat([torch.full_like(p, found[id(source[name])]) for name, p in zip(names, parameters, strict=True)])
+
+
+DECOUPLES = ("decoupled_weight_decay", "weight_decouple")  # torch's word, and pytorch_optimizer's
+DECOUPLED = {"AdamW", "Muon", "Adafactor", "AdamWScheduleFree"}  # they shrink the weights beside the gradient
+
+
+def _floats(table: Tensor, dtype: torch.dtype) -> Tensor:
+    return table.to(dtype) if table.is_floating_point() else table
+
+
+def _short(error: BaseException) -> str:
+    return str(error).splitlines()[0][:160]
+
+
+def norm(vector: Tensor) -> float:
+    """The 2-norm as a number."""
+    return math.sqrt(float(vector.double().square().sum()))

@@ -1,0 +1,1 @@
+"""Probes inside the loop: they read what a step computes anyway."""

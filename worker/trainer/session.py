@@ -1,0 +1,229 @@
+"""One attempt inside the trainer: build, resume, train, and say over the channel what happens."""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from service.nonfinite import dumps
+from service.spec.experiment import Experiment
+from service.spec.mechanics import tolerated
+from worker.trainer.build import optimizer_policies
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.checkpoints.saving import Reason, Saving
+from worker.trainer.data.files import Files
+from worker.trainer.device import differences, environment, usage
+from worker.trainer.failures import described as described_error
+from worker.trainer.failures import failure_of
+from worker.trainer.loop import Training, prepare, train
+from worker.trainer.postmortem import Past, Place, examine
+from worker.trainer.probe_job import Job
+from worker.trainer.probes.watchers.watching import TOO_MUCH
+from worker.trainer.recorder import Points, Recorder, make_recorder
+from worker.trainer.step.stopping import described
+
+OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
+PLACES = 3  # checkpoints remembered: as many as are kept, and the one it began from
+USAGE_S = 1.0  # between two words about a GPU
+
+
+class Supervisor(Protocol):
+    """What a session needs of the other side."""
+
+    wish: str | None  # what it wants of the run other than that it goes on
+
+    def send(self, kind: str, payload: bytes = b"", /, **fields: Any) -> None:
+        """Tell it something."""
+
+
+def conduct(order: dict[str, Any], device: torch.device, supervisor: Supervisor) -> None:
+    """Train, or look, as a `train` frame says, to the end or to a wish; `RunFailure` says why it ended badly."""
+    torch.set_num_threads(order["threads"])
+    try:
+        training = _prepared(order, device)
+    except Exception as error:
+        raise failure_of(error, None, building=True) from error
+    session = None
+    try:
+        if order.get("task"):
+            Job(order, training, supervisor).run()
+            return
+        session = Session(order, training, supervisor)
+        session.run()
+    except Exception as error:
+        failure = failure_of(error, training.step)
+        if session is not None:
+            session.flush_what_is_left()
+            if failure.kind == "diverged":
+                limit_s = float(order.get("autopsy_s", 0.0))
+                unwatched = order | {"spec": order["spec"] | {"probes": []}}
+                examine(partial(_prepared, unwatched, device), session.past(), failure, limit_s, supervisor)
+        raise failure from error
+
+
+def _prepared(order: dict[str, Any], device: torch.device) -> Training:
+    spec = Experiment.model_validate_json(json.dumps(order["spec"]))  # JSON mode: strict, yet arrays are tuples
+    mounted = Path(order["mounted"]) if order.get("mounted") else None
+    files = Files(Path(order["datasets"]), order["resident_bytes"], mounted) if "datasets" in order else Files()
+    return prepare(spec, order["seed"], device, files)
+
+
+class Session:
+    """The state of one attempt: a training, its recorder, and when its state is written."""
+
+    def __init__(self, order: dict[str, Any], training: Training, supervisor: Supervisor) -> None:
+        self.order, self.training, self.supervisor = order, training, supervisor
+        self.conditions = environment(training.device, order["threads"])
+        self.conditions["optimizer"] = optimizer_policies(training.spec, training.device)
+        self.saving = Saving(training.spec, float(order["checkpoint_s"]))
+        self.places: list[Place] = []  # checkpoints of this training that lie on this machine
+        started = self.conditions | self._resume()
+        self.began, self.began_at = training.step, time.monotonic()
+        self.total = min(order.get("until") or training.spec.total_steps, training.spec.total_steps)
+        self.recorder: Recorder = make_recorder(training.device, training.step + 1, tolerated(training.spec.nonfinite))
+        self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
+        self._broken: Exception | None = None  # what ended the flusher
+        facts = {"total_steps": self.total, "rows_per_step": training.spec.rows_per_step}
+        supervisor.send("started", from_step=training.step, **facts, environment=started)
+
+    def _resume(self) -> dict[str, Any]:
+        """Go on from the checkpoint of the order, and say what of the machine differs from where it was written.
+
+        `reproducible`: whether the last bits will agree from there on. A fork also says what it took over.
+        """
+        if not (resume := self.order.get("resume")):
+            return {}
+        folder, sha256 = Path(resume["folder"]), resume["sha256"]
+        said: dict[str, Any] = {}
+        if self.order.get("fork"):
+            document, said["taken_over"] = checkpoint.load_fork(folder, sha256, self.training)
+        else:
+            document = checkpoint.load(folder, sha256, self.training)
+            self.saving.load(document)
+        self.places = [Place(document["step"], folder, sha256, bool(self.order.get("fork")))]
+        differs = differences(document["environment"], self.conditions)
+        if self.order.get("fork"):
+            differs.pop("optimizer", None)  # that is the fork's own choice
+        return said | {"reproducible": not differs} | ({"differs": differs} if differs else {})
+
+    def run(self) -> None:
+        """Train, and say how it ended once everything before that was said."""
+        with self._flusher():
+            outcome, last = self._train()
+        self._settle()
+        if outcome != "cancelled":
+            self._checkpoint(last or Reason("end" if outcome == "succeeded" else "wish"))
+        note = described(self.training.ended) if self.training.ended and outcome == "succeeded" else None
+        self.supervisor.send("end", outcome=outcome, step=self.training.step, note=note)
+
+    def _train(self) -> tuple[str, Reason | None]:
+        """Step by step; the outcome, and why the last state is worth keeping beside that."""
+        first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
+        if first > total:
+            return "succeeded", None
+        told = self.training.probes.told
+        for step in train(self.training):
+            if told:
+                self._tell()
+            record(step)
+            if step.step == first:
+                self.flush()  # a reader sees life at once
+            reason = self.saving.after(step.step, step.readings)
+            best = reason if reason is not None and reason.word == "best" else None
+            if step.step == total or self.training.ended:
+                return "succeeded", best
+            if supervisor.wish is not None:
+                return OUTCOMES[supervisor.wish], best
+            if self._broken is not None:
+                raise self._broken
+            if reason is not None:
+                self._settle()
+                self._checkpoint(reason)
+        return "succeeded", None
+
+    def _tell(self) -> None:
+        """Send what probes found; only the loop's thread comes here."""
+        told = self.training.probes.told
+        while told:
+            found = told.pop(0)
+            payload = dumps(found.data).encode()
+            if len(payload) > TOO_MUCH:
+                payload = dumps({"error": f"{len(payload)} bytes; a reading has at most {TOO_MUCH}"}).encode()
+            self.supervisor.send("reading", payload, step=found.step, name=found.kind)
+
+    def _settle(self) -> None:
+        """Send every point up to here; a GPU's losses are only now known to be finite."""
+        self.flush(wait=True)
+        if self.recorder.failure is not None:
+            raise self.recorder.failure
+
+    def _checkpoint(self, reason: Reason) -> None:
+        """Call `_settle` before: the supervisor commits a checkpoint and the points up to it together.
+
+        A disk that is full or broken does not end the run: what was saved before is still good.
+        """
+        extra = {"environment": self.conditions, "scales": self.training.scales} | self.saving.document(reason)
+        step = self.training.step
+        try:
+            saved = checkpoint.save(Path(self.order["folder"]), self.training, extra)
+        except OSError as error:
+            self.saving.tried(reason, saved=False)
+            self.supervisor.send("checkpoint_failed", step=step, reason=reason.word, detail=described_error(error))
+            return
+        self.saving.tried(reason, saved=True)
+        self.places = [*self.places, Place(step, saved.folder, saved.sha256)][-PLACES:]
+        facts: dict[str, Any] = {"folder": str(saved.folder), "sha256": saved.sha256, "size_bytes": saved.size_bytes}
+        self.supervisor.send("checkpoint", step=step, reason=reason.word, value=reason.value, **facts)
+
+    def past(self) -> Past:
+        """Where the steps could be made again from, and how long they took."""
+        return Past(self.places, self.training.step - self.began, time.monotonic() - self.began_at)
+
+    def flush(self, wait: bool = False) -> None:
+        """Send what the recorder gives out; nothing where that is nothing."""
+        with self._flushing:
+            if points := self.recorder.drain(wait):
+                series, payload = packed(points)
+                self.supervisor.send("points", payload, series=series)
+
+    def flush_what_is_left(self) -> None:
+        """A failed run's last points tell most; a broken GPU may refuse to give them."""
+        self._tell()
+        with contextlib.suppress(RuntimeError):
+            self.flush(wait=True)
+
+    @contextlib.contextmanager
+    def _flusher(self) -> Iterator[None]:
+        """A thread that flushes every `flush_s`, ended before this returns."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._flush_until, args=(over,), name="flusher", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _flush_until(self, over: threading.Event) -> None:
+        try:
+            due = time.monotonic() + USAGE_S
+            while not over.wait(self.order["flush_s"]):
+                if self.training.device.type == "cuda" and time.monotonic() >= due:
+                    self.supervisor.send("usage", device=usage(self.training.device))
+                    due = time.monotonic() + USAGE_S
+                self.flush()
+        except Exception as error:
+            self._broken = error  # raised by the loop's thread
+
+
+def packed(points: list[Points]) -> tuple[list[dict[str, Any]], bytes]:
+    """The header entries and the payload of a `points` frame, as worker.pipe lays it out."""
+    series = [{"name": p.name, "first": p.first, "every": p.every, "n": p.n} for p in points]
+    pieces = [array for p in points for array in (p.steps, p.values) if array is not None]
+    return series, b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in pieces)

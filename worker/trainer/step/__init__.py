@@ -1,0 +1,1 @@
+"""What makes one update: gradients, clipping, precision, rates, averaging, stop rules."""

@@ -1,0 +1,121 @@
+"""Forward and backward over a batch as machine code, for `compile: true`. The update stays the optimizer's own.
+
+The gradient is taken within the graph (torch.func); what torch's compiler (inductor) makes of it is called as it is.
+torch.compile would put a wrapper around it that looks for changed shapes, modes and settings and leaves what it cannot
+translate to Python: 0.15 ms a call, more than a small step. Here all of these are fixed by the spec, the code itself
+refuses tensors of other shapes, and what cannot be translated fails with that sentence. An update is not translated:
+Adam's took 83 us, where torch's fused one takes 56 (`docs/decisions.md`).
+Values differ from eager ones in the last bits, and by as much as training amplifies them; equal runs are still equal.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+
+import torch
+import torch._inductor
+import torch._inductor.config
+from torch import Tensor, nn
+from torch._inductor.cpp_builder import get_cpp_compiler
+from torch._inductor.exc import InvalidCxxCompiler
+from torch.func import functional_call, grad_and_value
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.modules.batchnorm import _NormBase
+
+from service.errors import RunFailure
+from worker.trainer.data.batches import Batches
+from worker.trainer.failures import failure_of
+from worker.trainer.step.gradients import Gradients
+from worker.trainer.step.precision import Precision
+
+NO_COMPILER = "compile needs a C++ compiler on the worker: install g++, or leave compile out of the spec"
+UNTRANSLATED = "compile cannot translate this model or loss, leave compile out of the spec"
+OPTIONS = {
+    "deterministic": True,
+    "fallback_random": True,  # dropout draws what it would draw untranslated
+}
+# Channels last, oneDNN's backward of some convolutions writes outside its memory: 4 to 8 channels by stride 2
+ON_CPU = {"layout_optimization": False}
+Tensors = Sequence[Tensor]
+Named = Mapping[str, Tensor]
+
+
+def translated(function: Callable[..., list[Tensor]], examples: Tensors) -> Callable[..., list[Tensor]]:
+    """`function` as machine code that takes tensors shaped as `examples`.
+
+    Tensors that `function` changes are changed. To be called without autograd. Raises RunFailure.
+    """
+    options = OPTIONS if examples[0].is_cuda else OPTIONS | ON_CPU
+    try:
+        with torch._inductor.config.patch(options):
+            graph = make_fx(function, None, "fake", _allow_non_fake_inputs=True)(*examples)
+            return torch._inductor.compile(graph, list(examples))  # type: ignore[no-any-return]
+    except RuntimeError as error:
+        failure = failure_of(error, None, building=True)
+        if failure.kind == "spec_cannot_build":
+            failure = RunFailure(failure.kind, f"{UNTRANSLATED}: {failure.detail}", None, failure.evidence)
+        raise failure from error
+
+
+class CompiledGradients(Gradients):
+    """Those of whole batches by machine code."""
+
+    def __init__(self, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision) -> None:
+        super().__init__(model, criterion, batches, precision, pieces=1)
+        try:
+            get_cpp_compiler()  # code for a GPU has a part in C++, too
+        except InvalidCxxCompiler as error:
+            raise RunFailure("spec_cannot_build", NO_COMPILER) from error
+        self.statistics = {
+            f"{path}.{name}" if path else name: buffer
+            for path, module in model.named_modules()
+            if isinstance(module, _NormBase)
+            for name, buffer in module.named_buffers(recurse=False)
+        }
+        self.trained = self._trained()
+        own = dict(chain(model.named_parameters(), model.named_buffers()))
+        self.fixed = {name: each for name, each in own.items() if name not in self.trained | self.statistics}
+        self.codes: dict[int, Callable[..., list[Tensor]]] = {}  # by rows: an epoch's last batch has fewer
+
+    def _trained(self) -> dict[str, nn.Parameter]:
+        """The parameters that the loss depends on: the others have no gradient, which is not the same as none of it."""
+        known = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
+        x, y = self.batches.batch(1)
+        on_gpu = [x.device] if x.is_cuda else []
+        with torch.random.fork_rng(devices=on_gpu), torch.enable_grad():
+            loss = self._loss(known, {name: each.clone() for name, each in self.statistics.items()}, x[:2], y[:2])
+            found = torch.autograd.grad(loss, list(known.values()), allow_unused=True)
+        return {name: each for (name, each), own in zip(known.items(), found, strict=True) if own is not None}
+
+    def compute(self, step: int) -> Tensor:
+        """Gradients of update `step`; returns the mean loss of the batch, detached."""
+        x, y = self.batches.batch(step)
+        with torch.no_grad():
+            inputs = [x, y, *self.trained.values(), *self.statistics.values(), *self.fixed.values()]
+            if (code := self.codes.get(len(x))) is None:
+                code = self.codes[len(x)] = translated(self._loss_and_gradients, inputs)
+            loss, *gradients = code(*inputs)
+        for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
+            parameter.grad = gradient
+        return loss
+
+    def _loss_and_gradients(self, x: Tensor, y: Tensor, *given: Tensor) -> list[Tensor]:
+        trained, statistics, fixed = (
+            {name: next(values) for name in names}
+            for values in [iter(given)]
+            for names in (self.trained, self.statistics, self.fixed)
+        )
+
+        def loss_of(trained: Named, statistics: Named) -> tuple[Tensor, Named]:
+            return self._loss({**trained, **fixed}, statistics, x, y), statistics
+
+        copies = {name: each.clone() for name, each in statistics.items()}
+        gradients, (loss, changed) = grad_and_value(loss_of, has_aux=True)(trained, copies)
+        for name, old in statistics.items():
+            old.copy_(changed[name])
+        return [loss, *gradients.values()]
+
+    def _loss(self, given: Named, statistics: Named, x: Tensor, y: Tensor) -> Tensor:
+        """The mean loss with these weights; `statistics` are changed as the forward pass does."""
+        with self.precision.forward():
+            outputs = functional_call(self.model, {**given, **statistics}, (x,))
+            return self.criterion(outputs, y)  # type: ignore[no-any-return]

@@ -1,0 +1,86 @@
+"""How a run makes its steps: the parts that a spec may add to the plain loop, and their state in one place."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from service.spec.experiment import Experiment
+from worker.trainer.data.batches import Batches
+from worker.trainer.data.split import Rows
+from worker.trainer.step.averaging import averaging_of
+from worker.trainer.step.clipping import Clipping
+from worker.trainer.step.evaluate import Validation
+from worker.trainer.step.gradients import Gradients
+from worker.trainer.step.precision import Precision
+from worker.trainer.step.stopping import Stopping
+
+
+class Mechanics:
+    """Gradients, clipping, precision, averaged weights and stop rules of one run."""
+
+    def __init__(
+        self,
+        spec: Experiment,
+        model: nn.Module,
+        criterion: nn.Module,
+        optimizers: Sequence[Optimizer],
+        batches: Batches,
+        device: torch.device,
+    ) -> None:
+        self.precision = Precision(spec.precision, device)
+        self.precision.try_out(model, batches.x)
+        self.gradients = gradients_of(spec, model, criterion, batches, self.precision)
+        self.stopping = Stopping(spec.stop)
+        self.clipping = Clipping(spec.clip, list(model.parameters()), device, self.stopping.needs_norm)
+        self.averaging = averaging_of(spec, model, optimizers, batches.x)
+        self.model, self.criterion, self.device = model, criterion, device
+
+    def measure(self, step: int, validation: Validation | None) -> dict[str, float | Tensor]:
+        """Everything that is measured at an evaluation."""
+        measured = self.clipping.share(step) | self.precision.readings()
+        if validation is not None:
+            measured |= validation.measure(self.model, self.criterion)
+            if self.averaging is not None:
+                measured |= self.averaging.measure(validation, self.criterion)
+        return measured
+
+    def finally_measure(self, spec: Experiment, test: Rows) -> dict[str, float | Tensor]:
+        """The test part, once a run has ended: test/loss, test/accuracy, and the same of the averaged weights."""
+        if spec.dataset.facts.task == "objective" or (part := Validation.of(spec, test, self.device, "test")) is None:
+            return {}
+        measured = part.measure(self.model, self.criterion)
+        return measured | (self.averaging.measure(part, self.criterion) if self.averaging is not None else {})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The part of the state that is tensors."""
+        found = {f"average/{name}": value for name, value in self.averaging.state().items()} if self.averaging else {}
+        return found | {"clipped": self.clipping.clipped}
+
+    def document(self) -> dict[str, Any]:
+        """The rest of the state, as JSON can hold it."""
+        return {"precision": self.precision.document(), "stopping": self.stopping.document()}
+
+    def load(self, tensors: dict[str, Tensor], document: dict[str, Any] | None) -> None:
+        """The reverse of `tensors` and `document`; None: a checkpoint from before there was any of this."""
+        if document is None:
+            return
+        if self.averaging is not None:
+            prefix = "average/"
+            self.averaging.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        self.clipping.clipped.copy_(tensors["clipped"])
+        self.precision.load(document["precision"])
+        self.stopping.load(document["stopping"])
+
+
+def gradients_of(
+    spec: Experiment, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision
+) -> Gradients:
+    """Those of a run; what translates them is loaded only where it is wanted, because it takes a second."""
+    if not spec.compile:
+        return Gradients(model, criterion, batches, precision, spec.accumulate)
+    from worker.trainer.step.compiled import CompiledGradients  # noqa: PLC0415
+
+    return CompiledGradients(model, criterion, batches, precision)
