@@ -1,6 +1,6 @@
 """A run's life: its states, the wishes people have for it, the one table of allowed moves, and what failures may cost.
 
-Statements carry these rules in their conditions; `tests/db/test_moves.py` tries every move from every state.
+Statements carry these rules in their conditions; `tests/db/runs/test_moves.py` tries every move from every state.
 """
 
 from dataclasses import dataclass

@@ -24,6 +24,7 @@ from service.db.session import alembic_config, make_engine, transaction
 from service.local.postgres import DATABASE, EmbeddedPostgres
 from service.settings import Settings
 
+pytest_plugins = ["tests.fixtures.api"]
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 TEMPLATE = "migrated"
 _numbers = itertools.count()

@@ -15,8 +15,7 @@ from service.api.middleware.authentication import OPEN, is_open
 from service.db.access import projects
 from service.db.session import transaction
 from service.settings import Settings
-
-from .conftest import SPEC
+from tests.fixtures.api import SPEC
 
 Submit = Callable[..., dict[str, Any]]
 

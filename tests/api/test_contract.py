@@ -10,8 +10,7 @@ from schemathesis import GenerationMode
 from schemathesis.python.asgi import shutdown_lifespans
 
 from service.api.app import create_app, openapi_document
-
-from .conftest import quick
+from tests.fixtures.api import quick
 
 EXAMPLES = 20  # per operation and mode
 OPERATIONS = [(method, path) for path, methods in openapi_document()["paths"].items() for method in methods]

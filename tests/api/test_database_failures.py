@@ -18,9 +18,9 @@ from service.api.routes import service
 from service.db.access.projects import Principal
 from service.db.session import looking, make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
+from tests.fixtures.api import SPEC, Worker, points, quick
 
-from .conftest import SPEC, Worker, points, quick
-from .test_guard import EVERY, fill
+from .test_authentication import EVERY, fill
 
 NO_DATABASE = {  # (method, path) of what is answered without it
     *(("GET", path) for path in ("/", "/page/{name:path}", "/v1/livez", "/v1/openapi.json")),

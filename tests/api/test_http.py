@@ -16,10 +16,10 @@ from fastapi.testclient import TestClient
 
 from service.client import Client
 from service.settings import Settings
+from tests.fixtures.api import SPEC, Worker, points
 from tests.proxy import proxied
 
-from .conftest import SPEC, Worker, points
-from .test_guard import EVERY, fill
+from .test_authentication import EVERY, fill
 
 Submit = Callable[..., dict[str, Any]]
 GETS = [path for method, path in EVERY if method == "GET" and path != "/v1/events"]

@@ -8,9 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.api.app import create_app
+from tests.fixtures.api import quick
 from tests.ingest.mounted_files import mnist
-
-from .conftest import quick
 
 SPEC: dict[str, Any] = {
     "dataset": {"kind": "torchvision", "name": "MNIST"},

@@ -14,8 +14,7 @@ from service.db.experiments import lists
 from service.errors import Invalid, Malformed
 from service.spec.experiment import Experiment
 from service.spec.parse.document import read_json, validate
-
-from .conftest import SPEC
+from tests.fixtures.api import SPEC
 
 FIELDS = {"type", "title", "status", "detail", "instance", "code", "errors"}
 

@@ -10,8 +10,7 @@ from sqlalchemy import Engine
 from service.db.runs import reaper
 from service.db.session import transaction
 from service.lifecycle import State
-
-from .conftest import Worker, points
+from tests.fixtures.api import Worker, points
 
 Submit = Callable[..., dict[str, Any]]
 

@@ -22,8 +22,7 @@ from service.db.runs import reaper
 from service.db.session import transaction
 from service.export import binary, tables
 from service.process.response_cache import Answers
-
-from .conftest import Worker, points
+from tests.fixtures.api import Worker, points
 
 Submit = Callable[..., dict[str, Any]]
 

@@ -19,8 +19,7 @@ from sqlalchemy import Engine, text
 
 from service.db.session import ROOT, alembic_config, transaction
 from service.local.postgres import EmbeddedPostgres
-
-from .conftest import SPEC, until
+from tests.fixtures.api import SPEC, until
 
 PATIENCE_S = 240  # for a process to start, on a machine that does other things too
 

@@ -11,8 +11,7 @@ from service.comparison.confirmation import SEED_END, fresh
 from service.db.metrics.codec import pack
 from service.db.runs.leases import Claim
 from service.lifecycle import State
-
-from .conftest import Worker
+from tests.fixtures.api import Worker
 
 Submit = Callable[..., dict[str, Any]]
 STEPS = 40

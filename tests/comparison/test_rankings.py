@@ -12,8 +12,7 @@ from service.db.metrics.codec import Chunk, pack
 from service.db.runs import leases
 from service.db.session import transaction
 from service.lifecycle import State
-
-from .conftest import Worker
+from tests.fixtures.api import Worker
 
 Submit = Callable[..., dict[str, Any]]
 Train = Callable[..., str]

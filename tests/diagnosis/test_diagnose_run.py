@@ -11,8 +11,7 @@ from service.db.metrics.codec import Chunk, pack
 from service.lifecycle import State
 from service.spec.parse import posted
 from service.spec.parse.patching import patched
-
-from .conftest import Worker, points
+from tests.fixtures.api import Worker, points
 
 Submit = Callable[..., dict[str, Any]]
 

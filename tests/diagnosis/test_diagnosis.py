@@ -13,7 +13,7 @@ from service.diagnosis.trend import log_slope, longest, theil_sen
 from service.errors import Invalid
 from service.spec.parse.patching import patched
 
-from .drawn import AT, FIRST, LAST, LN10, STEPS, drawn, falling, flat, reading, spec_of
+from .drawn_runs import AT, FIRST, LAST, LN10, STEPS, drawn, falling, flat, reading, spec_of
 
 
 def state(told: Diagnosis, rule: str) -> str:

@@ -16,7 +16,7 @@ from service.diagnosis.thresholds import TABLE
 from service.spec.parse import posted
 from service.spec.parse.patching import patched
 
-from .drawn import AT, FIRST, LAST, LN10, STEPS, drawn, evaluated, falling, flat, noise, reading, seeds
+from .drawn_runs import AT, FIRST, LAST, LN10, STEPS, drawn, evaluated, falling, flat, noise, reading, seeds
 
 BY_ID = {rule.id: rule for rule in RULES}
 ADAM = {"optimizer": {"kind": "adam", "lr": 1e-3}}

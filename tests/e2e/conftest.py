@@ -32,7 +32,7 @@ QUICK = {  # the protocol's clock, ten times as fast as in a deployment
     "SADDLE_REAP_S": "0.5",
     "SADDLE_POLL_S": "1",
     "SADDLE_FLUSH_S": "0.05",
-    "SADDLE_SPARES": "0",  # each would cost seconds of importing torch; tests/worker/test_supervision.py has them
+    "SADDLE_SPARES": "0",  # each costs seconds of importing torch; the supervisor tests have them
 }
 TEMPLATE = "e2e_template"
 

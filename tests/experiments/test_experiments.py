@@ -14,8 +14,7 @@ from service.api.app import create_app
 from service.db.session import transaction
 from service.settings import Settings
 from service.spec.parse.preset_loader import presets
-
-from .conftest import SPEC, Worker, points
+from tests.fixtures.api import SPEC, Worker, points
 
 Submit = Callable[..., dict[str, Any]]
 

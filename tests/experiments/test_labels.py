@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from .conftest import Worker, points
+from tests.fixtures.api import Worker, points
 
 Submit = Callable[..., dict[str, Any]]
 

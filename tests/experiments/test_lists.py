@@ -10,8 +10,7 @@ from sqlalchemy import text
 from service.db.metrics import experiment_summary
 from service.db.metrics.codec import pack
 from service.lifecycle import State
-
-from .conftest import Worker, until
+from tests.fixtures.api import Worker, until
 
 Submit = Callable[..., dict[str, Any]]
 FAILED = {"code": "diverged", "detail": "the loss is nan"}

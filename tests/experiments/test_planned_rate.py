@@ -11,8 +11,7 @@ from sqlalchemy import text
 from service.db.metrics.codec import pack
 from service.db.runs import reaper
 from service.db.session import transaction
-
-from .conftest import SPEC, Worker, points
+from tests.fixtures.api import SPEC, Worker, points
 
 Submit = Callable[..., dict[str, Any]]
 

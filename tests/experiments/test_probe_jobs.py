@@ -12,9 +12,9 @@ from service.db.runs import endings, leases
 from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.lifecycle import State
+from tests.fixtures.api import Worker, points
 
-from .conftest import Worker, points
-from .test_lifecycle import refused, trained
+from .test_commands import refused, trained
 
 Submit = Callable[..., dict[str, Any]]
 SHARPNESS = {"probes": [{"kind": "sharpness"}]}

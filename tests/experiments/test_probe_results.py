@@ -9,8 +9,7 @@ from sqlalchemy import Engine
 from service.db.runs import leases
 from service.db.runs.leases import Claim
 from service.db.session import transaction
-
-from .conftest import Worker, points
+from tests.fixtures.api import Worker, points
 
 Submit = Callable[..., dict[str, Any]]
 

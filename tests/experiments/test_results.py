@@ -15,8 +15,7 @@ from service.db.metrics.codec import Chunk, pack
 from service.db.runs import recorded, runs
 from service.db.session import transaction
 from service.lifecycle import State
-
-from .conftest import Worker
+from tests.fixtures.api import Worker
 
 Submit = Callable[..., dict[str, Any]]
 Ending = dict[str, Any]

@@ -8,8 +8,7 @@ from fastapi.testclient import TestClient
 
 from service.db.metrics.codec import pack
 from service.lifecycle import State
-
-from .conftest import Worker
+from tests.fixtures.api import Worker
 
 Submit = Callable[..., dict[str, Any]]
 

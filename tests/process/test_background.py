@@ -21,8 +21,7 @@ from service.local.valkey import EmbeddedValkey
 from service.process.background import Dispatcher, Reaper, StandingStill
 from service.queue import Bell
 from service.settings import Settings
-
-from .conftest import SPEC, Worker, until
+from tests.fixtures.api import SPEC, Worker, until
 
 A, A_LATER, B = Beat("run_a", "l", 1), Beat("run_a", "l", 2), Beat("run_b", "m", 1)
 

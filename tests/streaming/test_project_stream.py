@@ -23,8 +23,7 @@ from service.settings import Settings
 from service.streaming import broadcaster as hubs
 from service.streaming.broadcaster import Hub, Portion, Reader
 from service.streaming.stream_reader import Stream
-
-from .conftest import SPEC, Worker, points
+from tests.fixtures.api import SPEC, Worker, points
 
 Submit = Callable[..., dict[str, Any]]
 Message = tuple[str | None, str, dict[str, Any]]

@@ -18,8 +18,7 @@ from service.db.access import projects
 from service.db.runs import reaper
 from service.db.session import transaction
 from service.streaming import broadcaster, stream_reader
-
-from .conftest import SPEC, Worker, points
+from tests.fixtures.api import SPEC, Worker, points
 
 Submit = Callable[..., dict[str, Any]]
 

@@ -9,8 +9,7 @@ from fastapi.testclient import TestClient
 from service.db.metrics.codec import pack
 from service.db.runs import leases
 from service.db.session import transaction
-
-from .conftest import Worker, points
+from tests.fixtures.api import Worker, points
 
 Submit = Callable[..., dict[str, Any]]
 

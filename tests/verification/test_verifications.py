@@ -11,9 +11,8 @@ from service.api.routes import verifications
 from service.db.metrics.codec import Chunk, pack
 from service.db.runs.leases import Claim
 from service.lifecycle import State
-
-from .conftest import Worker, until
-from .test_probes import escaped
+from tests.experiments.test_probe_jobs import escaped
+from tests.fixtures.api import Worker, until
 
 Submit = Callable[..., dict[str, Any]]
 DIVERGED = {"code": "diverged", "detail": "the loss is nan at step 200", "step": 200}

@@ -17,7 +17,7 @@ from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.spec.experiment import Experiment
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SPEC = Experiment.model_validate_json(
     """{"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"},
     "optimizer": {"kind": "sgd"}, "steps": 1000, "seeds": [0]}"""

@@ -14,7 +14,7 @@ from service.export.reproduction import script
 from worker.trainer import postmortem
 from worker.trainer.session import conduct
 
-from .test_probing import Listening
+from .test_probe_job import Listening
 
 CPU = torch.device("cpu")
 WILD: dict[str, Any] = {

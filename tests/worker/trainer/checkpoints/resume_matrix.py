@@ -1,6 +1,6 @@
 """Runs cut by a real save and load in fresh state, against the same runs uncut: every loss, rate, reading and weight.
 
-    python -m tests.worker.resume_matrix --cases 200
+    python -m tests.worker.trainer.checkpoints.resume_matrix --cases 200
 
 Each case is a model, an optimizer, a schedule and a way to make steps, each from its own list taken in turn, and one to
 three cuts drawn from the case's number; combinations that a spec refuses take the next one of a list. The table has a

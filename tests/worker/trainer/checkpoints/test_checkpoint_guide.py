@@ -11,7 +11,7 @@ import torch
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.loop import prepare, train
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "checkpoints.md"
+GUIDE = Path(__file__).resolve().parents[4] / "docs" / "checkpoints.md"
 
 
 def test_the_weights_of_a_checkpoint_load_into_a_model_outside_of_saddle(experiment: Any, tmp_path: Path) -> None:

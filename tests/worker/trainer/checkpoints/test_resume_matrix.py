@@ -7,9 +7,9 @@ import pytest
 
 from service.spec import optimizers
 from service.spec.models import Library_, Model
-from tests.worker.resume_matrix import LEFT_OUT, MECHANICS, SCHEDULES, cases, difference, noticed
+from tests.worker.trainer.checkpoints.resume_matrix import LEFT_OUT, MECHANICS, SCHEDULES, cases, difference, noticed
 
-IN_CI = 30  # 200 by `python -m tests.worker.resume_matrix --cases 200`
+IN_CI = 30  # 200 by `python -m tests.worker.trainer.checkpoints.resume_matrix --cases 200`
 
 
 @pytest.fixture(scope="module")

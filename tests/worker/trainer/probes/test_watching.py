@@ -10,7 +10,7 @@ import torch
 from service.spec.experiment import Experiment
 from service.spec.probes import DEFAULT
 from service.spec.probes.watchers import NormModes
-from tests.worker.resume_matrix import Case, cases
+from tests.worker.trainer.checkpoints.resume_matrix import Case, cases
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.files import Files
 from worker.trainer.loop import Training, prepare, train
