@@ -90,7 +90,7 @@ import torch
 
 from service.spec.experiment import Experiment
 from service.storage.files import sha256_of_folder
-from worker import checkpoint
+from worker.trainer.checkpoints import checkpoint
 from worker.trainer.loop import prepare, train
 from worker.trainer.probes.autopsy import autopsy
 

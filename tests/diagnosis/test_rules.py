@@ -400,7 +400,7 @@ def test_there_is_a_case_for_every_verdict_that_needs_no_other_run() -> None:
 
 def test_every_threshold_is_used_and_has_a_source() -> None:
     folder = Path(diagnosis.__path__[0])
-    text = "\n".join(path.read_text() for path in folder.glob("*.py") if path.name != "thresholds.py")
+    text = "\n".join(path.read_text() for path in folder.rglob("*.py") if path.name != "thresholds.py")
     assert [each.key for each in TABLE if f'"{each.key}"' not in text] == []
     assert all(each.source and each.unit and each.meaning for each in TABLE)
     assert len({each.key for each in TABLE}) == len(TABLE)

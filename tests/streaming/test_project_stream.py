@@ -225,9 +225,11 @@ def served(settings: Settings) -> Iterator[str]:
 
 
 def test_a_reader_that_takes_nothing_is_dropped_and_told_why() -> None:
+    engine = make_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
+
     async def follow() -> Reader:
         somebody = Principal("key_1", "mem_1", "somebody", "prj_1", "one", "member")
-        hub = Hub(make_engine("postgresql+psycopg://nobody@127.0.0.1:1/none"), 1)
+        hub = Hub(engine, 1)
         slow, quick_one = hub.follow("run_1", somebody), hub.follow("run_1", somebody)
         for _ in range(hubs.WAITING + 1):
             hub._hand_out([slow, quick_one], Portion([], None))
@@ -242,4 +244,4 @@ def test_a_reader_that_takes_nothing_is_dropped_and_told_why() -> None:
 
     slow = anyio.run(follow)
     assert slow.dropped == "slow"
-    assert '"reason": "slow"' in Stream(slow).farewell()
+    assert '"reason": "slow"' in Stream(engine, anyio.CapacityLimiter(1), slow).farewell()

@@ -16,7 +16,7 @@ from worker.trainer import devices
 
 WITHOUT_DRIVER = """
 import ctypes, sys
-from worker import devices
+from worker.trainer import devices
 def missing(name): raise OSError(name)
 ctypes.CDLL = missing
 print(devices.devices(), "torch" in sys.modules)
