@@ -1,6 +1,6 @@
-"""A run's life: its states, the wishes people have for it, the one table of allowed moves, and what failures may cost.
+"""A run's life: its states, its desired state, the table of allowed moves, and the budgets of failures.
 
-Statements carry these rules in their conditions; `tests/db/runs/test_moves.py` tries every move from every state.
+SQL statements carry these rules in their conditions; `tests/db/runs/test_moves.py` tries every move from every state.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class State(StrEnum):
-    """What a run is; stored, and changed only by a move below."""
+    """The state of a run, changed only by one of `MOVES`."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -18,8 +18,8 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Wish(StrEnum):
-    """What people want of a run; a second column, so that a wish never overwrites a fact."""
+class DesiredState(StrEnum):
+    """What people want of a run: a column of its own, so that a request never overwrites a fact."""
 
     RUN = "run"
     PAUSE = "pause"
@@ -27,32 +27,32 @@ class Wish(StrEnum):
 
 
 class Relation(StrEnum):
-    """What a run is to the one it was made from."""
+    """How a run relates to the one it was made from."""
 
-    RETRY = "retry"  # of one that failed or was cancelled: same spec, same seed
-    FORK = "fork"  # goes on from a checkpoint with a changed spec, as an experiment of its own
-    REPLAY = "replay"  # the same once more, to be compared with; never part of a result
-    PROBE = "probe"  # looks at one state of it with instruments, and trains nothing; never part of a result
+    RETRY = "retry"  # a failed or cancelled run again: same spec, same seed
+    FORK = "fork"  # continues from a checkpoint with a changed spec, as an experiment of its own
+    REPLAY = "replay"  # trains the same run again to compare; never part of a result
+    PROBE = "probe"  # measures one state of the run and trains nothing; never part of a result
 
 
-ASIDE = frozenset({Relation.REPLAY, Relation.PROBE})  # of the same experiment, and count in no comparison
+ASIDE = frozenset({Relation.REPLAY, Relation.PROBE})  # belong to the same experiment but count in no comparison
 
 
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 
 class Writer(StrEnum):
-    """Who makes a move, and by what right."""
+    """Who makes a move, and what entitles them to."""
 
-    API = "api"  # the row locked, its state as read
-    WORKER = "worker"  # a waiting row, locked and nobody else's
-    HOLDER = "holder"  # the worker whose lease the row has, while it is running
-    REAPER = "reaper"  # lease and beat still as they were seen
+    API = "api"  # has locked the row and read its state
+    WORKER = "worker"  # has locked a waiting row
+    HOLDER = "holder"  # the worker that holds the lease of a running row
+    REAPER = "reaper"  # sees the same lease and beat as when it looked last
 
 
 @dataclass(frozen=True)
 class Move:
-    """One allowed change of state: who makes it, from where to where. No origin: the run is made by it."""
+    """One allowed change of state: who makes it, from which states to which. Without an origin it creates the run."""
 
     writer: Writer
     origins: frozenset[State]
@@ -64,9 +64,9 @@ def _move(writer: Writer, origins: set[State], targets: set[State]) -> Move:
 
 
 _WAITS, _RUNS, _RESTS = State.QUEUED, State.RUNNING, State.PAUSED
-_GRANTED = {State.PAUSED, State.CANCELLED}  # what breaks off grants the wish it finds
+_GRANTED = {State.PAUSED, State.CANCELLED}  # an attempt that breaks off enters the desired state
 MOVES: dict[str, Move] = {
-    "submit": _move(Writer.API, set(), {_WAITS}),  # retry, fork, replay and probe submit too
+    "submit": _move(Writer.API, set(), {_WAITS}),  # also for retry, fork, replay and probe
     "claim": _move(Writer.WORKER, {_WAITS}, {_RUNS}),
     "flush": _move(Writer.HOLDER, {_RUNS}, {_RUNS}),
     "checkpoint": _move(Writer.HOLDER, {_RUNS}, {_RUNS}),
@@ -76,43 +76,43 @@ MOVES: dict[str, Move] = {
     "device_fail": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
     "device_full": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
     "yield": _move(Writer.HOLDER, {_RUNS}, {_WAITS, *_GRANTED}),
-    "paused": _move(Writer.HOLDER, {_RUNS}, {_WAITS, *_GRANTED}),  # queued: the wish was taken back meanwhile
+    "paused": _move(Writer.HOLDER, {_RUNS}, {_WAITS, *_GRANTED}),  # queued: the pause was taken back meanwhile
     "pause_by_server": _move(Writer.HOLDER, {_RUNS}, _GRANTED),
     "cancelled": _move(Writer.HOLDER, {_RUNS}, {State.CANCELLED}),
-    "cancel": _move(Writer.API, {_WAITS, _RESTS}, {State.CANCELLED}),  # of what runs it is wished
+    "cancel": _move(Writer.API, {_WAITS, _RESTS}, {State.CANCELLED}),  # a running run only gets a new desired state
     "pause": _move(Writer.API, {_WAITS}, {_RESTS}),  # likewise
-    "resume": _move(Writer.API, {_RESTS}, {_WAITS}),  # takes back a wished pause
+    "resume": _move(Writer.API, {_RESTS}, {_WAITS}),  # also takes back a pause that is still pending
     "reap": _move(Writer.REAPER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
-    # the one that may lower checkpoint_step; failed where the checkpoint is the parent's
+    # the only move that may lower checkpoint_step; failed if the checkpoint belongs to the parent
     "quarantine": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
 }
 
 
 def allowed(move: str, origin: State, target: State) -> bool:
-    """True where the table lists `move` from `origin` to `target`."""
+    """Return whether `MOVES` lists `move` from `origin` to `target`."""
     entry = MOVES[move]
     return origin in entry.origins and target in entry.targets
 
 
-def displayed(state: State, wish: Wish) -> str:
-    """The word people read: a running run with another wish is on its way there."""
-    if state is State.RUNNING and wish is not Wish.RUN:
-        return {Wish.PAUSE: "pausing", Wish.CANCEL: "cancelling"}[wish]
+def displayed(state: State, desired: DesiredState) -> str:
+    """Return the state to show: `pausing` or `cancelling` while a running run is on its way there."""
+    if state is State.RUNNING and desired is not DesiredState.RUN:
+        return {DesiredState.PAUSE: "pausing", DesiredState.CANCEL: "cancelling"}[desired]
     return state.value
 
 
 class FailureClass(StrEnum):
-    """What a failure says about trying again."""
+    """What a failure says about another attempt."""
 
-    PERMANENT = "permanent"  # it would fail again: no further attempt
-    CRASH = "crash"  # the trainer died or was ended: a few attempts
-    DEVICE = "device"  # the device broke, not the run: another worker
-    LOST = "lost"  # host or worker vanished: many attempts
+    PERMANENT = "permanent"  # would fail again: no further attempt
+    CRASH = "crash"  # the trainer died or was killed: a few attempts
+    DEVICE = "device"  # the device failed, not the run: another worker
+    LOST = "lost"  # the host or worker vanished: many attempts
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many failures of a class in a row, without a new checkpoint, end the run, and the code it then fails with."""
+    """How many consecutive failures without a new checkpoint end the run, and the code it then fails with."""
 
     failures: int
     code: str
@@ -120,7 +120,7 @@ class Budget:
 
 BUDGETS = {
     FailureClass.CRASH: Budget(3, "crash_loop"),
-    FailureClass.DEVICE: Budget(2, "device_loop"),  # counted by workers: one that broke twice counts once
+    FailureClass.DEVICE: Budget(2, "device_loop"),  # counts workers: one that fails twice counts once
     FailureClass.LOST: Budget(10, "lost_loop"),
 }
 CRASH_BUDGET = BUDGETS[FailureClass.CRASH].failures
@@ -137,21 +137,21 @@ DEVICE = frozenset({"device_failed"})
 
 
 def failure_class(kind: str) -> FailureClass:
-    """The class of what a trainer or its supervisor says; what nobody listed is a crash.
+    """Return the class of a failure kind; an unlisted kind is a crash.
 
-    cuda_oom is one at first; at the same step again it fails the run.
+    cuda_oom starts as a crash; a second one at the same step fails the run.
     """
     if kind in PERMANENT:
         return FailureClass.PERMANENT
     return FailureClass.DEVICE if kind in DEVICE else FailureClass.CRASH
 
 
-BACKOFF_SPREAD = 0.2  # of the wait, either way: what failed together does not come back together
+BACKOFF_SPREAD = 0.2  # share of the wait, either way, so that runs that failed together do not return together
 
 
 def backoff_s(failures: int) -> float:
-    """Seconds until the attempt after `failures` crashes in a row: 0 for the first, then 10, 20, 40, ... 600."""
+    """Return the seconds to wait after `failures` crashes in a row: 0 for the first, then 10, 20, 40, ... 600."""
     return 0.0 if failures <= 1 else min(10.0 * 2 ** (failures - 2), 600.0)
 
 
-PRIORITY_S = 600.0  # a point of priority is worth this much waiting: so waiting makes up for any priority
+PRIORITY_S = 600.0  # seconds of waiting that one point of priority is worth, so waiting makes up for any priority

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import Connection, Engine
 from service.errors import Fenced, Unavailable
-from service.lifecycle import Wish
+from service.lifecycle import DesiredState
 from service.settings import Settings
 from service.storage.places import store_of
 from worker.supervisor.checkpoint_transfer import Keeper
@@ -233,15 +233,15 @@ class RunSupervision:
         """What the trainer is to be told, if anything."""
         if self.watch.used_up(time.monotonic()):
             self.ending.out_of_time = True
-        if self.journal.wish is Wish.CANCEL:
+        if self.journal.desired is DesiredState.CANCEL:
             return "cancel"
-        if self.ending.out_of_time or (self.journal.wish is Wish.RUN and self.slot.draining_s is not None):
+        if self.ending.out_of_time or (self.journal.desired is DesiredState.RUN and self.slot.draining_s is not None):
             return "drain"
-        return "pause" if self.journal.wish is Wish.PAUSE else None
+        return "pause" if self.journal.desired is DesiredState.PAUSE else None
 
-    def _tell(self, wish: str) -> None:
-        if self.watch.tell(wish, time.monotonic()):
-            self.trainer.send({"type": "wish", "wish": wish})
+    def _tell(self, desired: str) -> None:
+        if self.watch.tell(desired, time.monotonic()):
+            self.trainer.send({"type": "wish", "wish": desired})
 
     def _away(self) -> None:
         """The database does not answer: after a while the trainer saves its state and stops, and its words wait here.

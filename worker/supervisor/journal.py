@@ -9,7 +9,7 @@ from service.db.runs import endings, events, leases
 from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import Connection
 from service.errors import Unavailable
-from service.lifecycle import Wish
+from service.lifecycle import DesiredState
 from worker.supervisor.checkpoint_transfer import Keeper
 from worker.supervisor.cleanup import sweep
 from worker.supervisor.pending_points import Pending
@@ -26,7 +26,7 @@ class Journal:
     ) -> None:
         self.held, self.writer, self.pending, self.keeper = held, writer, pending, keeper
         self.beat = beat  # what else goes into each flush
-        self.wish = Wish.RUN
+        self.desired = DesiredState.RUN
         self.environment: dict[str, Any] | None = None  # said by the trainer and not yet written
         self.checkpoint_step = held.start_step
         self.not_saved = 0  # checkpoints in a row
@@ -35,16 +35,16 @@ class Journal:
         """Write what is there, which is also a sign of life."""
         chunks, environment = self.pending.take(), self.environment
 
-        def write(connection: Connection) -> Wish:
-            wish = leases.flush(connection, self.held, chunks, environment)
+        def write(connection: Connection) -> DesiredState:
+            desired = leases.flush(connection, self.held, chunks, environment)
             if environment is not None and environment.get("reproducible") is False:
                 data = {"attempt": self.held.attempt, "differs": environment.get("differs")}
                 why = "it runs on something else than the attempt before"
                 events.add(connection, self.held.run_id, "not_reproducible", data, by=self.held.who, why=why)
             self.beat(connection)
-            return wish
+            return desired
 
-        self.wish = self.writer.commit(write)
+        self.desired = self.writer.commit(write)
         self.environment = None
 
     def note(self) -> None:
@@ -57,7 +57,7 @@ class Journal:
         facts = {name: header[name] for name in ("step", "folder", "sha256", "size_bytes")}
         saved = SavedCheckpoint(**facts, reason=header.get("reason", "due"), value=header.get("value"))
         chunks = self.pending.take()
-        self.wish, retired = self.writer.commit(lambda c: leases.save_checkpoint(c, self.held, saved, chunks))
+        self.desired, retired = self.writer.commit(lambda c: leases.save_checkpoint(c, self.held, saved, chunks))
         self.checkpoint_step, self.not_saved = saved.step, 0
         self.keeper.remove(retired)
         if self.keeper.store.in_place:  # of a bucket only at the start: to list one takes its time
@@ -68,7 +68,7 @@ class Journal:
         """Write what a probe found."""
         chunks, data = self.pending.take(), json.loads(payload)
         step, kind = header["step"], header["name"]
-        self.wish = self.writer.commit(lambda c: leases.save_reading(c, self.held, step, kind, data, chunks))
+        self.desired = self.writer.commit(lambda c: leases.save_reading(c, self.held, step, kind, data, chunks))
 
     def checkpoint_failed(self, header: dict[str, Any]) -> bool:
         """What was saved before is still good, so the run goes on; but not for ever. True once it is paused."""
@@ -78,13 +78,13 @@ class Journal:
         data = {"step": step, "attempt": self.held.attempt, "reason": reason, "detail": detail}
         chunks = self.pending.take()
 
-        def write(connection: Connection) -> Wish:
-            wish = leases.flush(connection, self.held, chunks)
+        def write(connection: Connection) -> DesiredState:
+            desired = leases.flush(connection, self.held, chunks)
             told = data | {"in_a_row": self.not_saved}
             events.add(connection, self.held.run_id, "checkpoint_failed", told, by=self.held.who, why=detail)
-            return wish
+            return desired
 
-        self.wish = self.writer.commit(write)
+        self.desired = self.writer.commit(write)
         if self.not_saved < NOT_SAVED or reason in ("end", "wish"):
             return False
         why = f"{self.not_saved} checkpoints in a row could not be saved; the last time: {detail}"

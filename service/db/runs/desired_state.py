@@ -12,7 +12,7 @@ from service.db.access.projects import Principal
 from service.db.runs import events, runs
 from service.db.runs.runs import StoredRun
 from service.errors import Conflict
-from service.lifecycle import ASIDE, MOVES, PRIORITY_S, TERMINAL, State, Wish
+from service.lifecycle import ASIDE, MOVES, PRIORITY_S, TERMINAL, DesiredState, State
 
 ASKED = "asked for"
 WISH = text("UPDATE run SET desired = :wish WHERE id = :id AND state = 'running'")
@@ -48,7 +48,7 @@ def cancel(connection: Connection, principal: Principal, run_id: str) -> StoredR
             f"The run has already {found.state.value}: only a run that waits, runs or is paused can be cancelled."
         )
     if found.state is State.RUNNING:
-        _wish(connection, principal, found, Wish.CANCEL)
+        _wish(connection, principal, found, DesiredState.CANCEL)
     else:
         _change(connection, principal, found, "cancel", State.CANCELLED, CANCEL)
     return runs.get(connection, principal, run_id)
@@ -59,10 +59,10 @@ def pause(connection: Connection, principal: Principal, run_id: str) -> StoredRu
     found = runs.get(connection, principal, run_id, lock=True)
     if found.state in TERMINAL:
         raise Conflict(f"The run has already {_ended(found)}: only a run that waits or runs can be paused.")
-    if found.state is State.RUNNING and found.desired is Wish.CANCEL:
+    if found.state is State.RUNNING and found.desired is DesiredState.CANCEL:
         raise Conflict("The run is being cancelled: it cannot be paused any more; retry it once it is cancelled.")
     if found.state is State.RUNNING:
-        _wish(connection, principal, found, Wish.PAUSE)
+        _wish(connection, principal, found, DesiredState.PAUSE)
     elif found.state is State.QUEUED:
         _change(connection, principal, found, "pause", State.PAUSED, PAUSE)
     return runs.get(connection, principal, run_id)
@@ -73,10 +73,10 @@ def resume(connection: Connection, principal: Principal, run_id: str) -> StoredR
     found = runs.get(connection, principal, run_id, lock=True)
     if found.state in TERMINAL:
         raise Conflict(f"The run has already {_ended(found)}: {_instead(found)}.")
-    if found.state is State.RUNNING and found.desired is Wish.CANCEL:
+    if found.state is State.RUNNING and found.desired is DesiredState.CANCEL:
         raise Conflict("The run is being cancelled: retry it once it is cancelled.")
     if found.state is State.RUNNING:
-        _wish(connection, principal, found, Wish.RUN)
+        _wish(connection, principal, found, DesiredState.RUN)
     elif found.state is State.PAUSED:
         _change(connection, principal, found, "resume", State.QUEUED, RESUME, point_s=PRIORITY_S)
     return runs.get(connection, principal, run_id)
@@ -105,10 +105,10 @@ def _instead(found: StoredRun) -> str:
     return "fork it instead" if found.state is State.SUCCEEDED else "retry or fork it instead"
 
 
-def _wish(connection: Connection, principal: Principal, found: StoredRun, wish: Wish) -> None:
-    if found.desired is not wish:
-        connection.execute(WISH, {"id": found.id, "wish": wish.value})
-        events.add(connection, found.id, "wish", {"wish": wish.value}, by=principal.member, why=ASKED)
+def _wish(connection: Connection, principal: Principal, found: StoredRun, desired: DesiredState) -> None:
+    if found.desired is not desired:
+        connection.execute(WISH, {"id": found.id, "wish": desired.value})
+        events.add(connection, found.id, "wish", {"wish": desired.value}, by=principal.member, why=ASKED)
 
 
 def _change(

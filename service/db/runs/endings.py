@@ -18,8 +18,8 @@ from service.lifecycle import (
     CRASH_BUDGET,
     DEVICE_BUDGET,
     TERMINAL,
+    DesiredState,
     State,
-    Wish,
     backoff_s,
 )
 from service.nonfinite import dumps
@@ -103,9 +103,9 @@ def finish(
     A pause that was meanwhile taken back queues the run again, and one that became a cancel cancels it.
     `detail` goes with the attempt: which stop rule ended it before its last step.
     """
-    wish = flush(connection, held, chunks)
+    desired = flush(connection, held, chunks)
     if state is State.PAUSED:
-        state = _granted(wish)
+        state = _granted(desired)
     if state in TERMINAL:
         metrics.compact(connection, held.run_id, held.attempt, 2**62)
     if state is State.SUCCEEDED:
@@ -131,11 +131,11 @@ def crashed(
     chunks: Mapping[str, Chunk] = NOTHING,
 ) -> State:
     """The trainer died: queue again, or fail once the budget is spent; a wished cancel or pause is granted."""
-    wish = flush(connection, held, chunks)
+    desired = flush(connection, held, chunks)
     row = connection.execute(
         text("SELECT crash_count + 1 AS crashes, attempt FROM run WHERE id = :id"), {"id": held.run_id}
     ).one()
-    state, failure = _granted(wish), None
+    state, failure = _granted(desired), None
     if state is State.QUEUED and (row.crashes >= CRASH_BUDGET or row.attempt >= ATTEMPT_BUDGET):
         state = State.FAILED
         failure = {
@@ -163,10 +163,10 @@ def device_full(
     step = connection.execute(FULL_BEFORE, {"run_id": held.run_id}).scalar_one_or_none()
     if step is None or step != str(evidence.get("step")):
         return crashed(connection, held, "cuda_oom", detail, evidence, chunks)
-    wish = flush(connection, held, chunks)
-    if wish is not Wish.RUN:
-        _leave(connection, held, _granted(wish), "cuda_oom", detail)
-        return _granted(wish)
+    desired = flush(connection, held, chunks)
+    if desired is not DesiredState.RUN:
+        _leave(connection, held, _granted(desired), "cuda_oom", detail)
+        return _granted(desired)
     failure = {"code": "cuda_oom", "detail": detail, "evidence": dict(evidence)}
     _leave(connection, held, State.FAILED, "cuda_oom", detail, failure, crashes=1)
     return State.FAILED
@@ -190,9 +190,9 @@ def device_failed(
     chunks: Mapping[str, Chunk] = NOTHING,
 ) -> State:
     """The device broke, not the run: queue again; fail once it broke on two workers without a new checkpoint."""
-    wish = flush(connection, held, chunks)
+    desired = flush(connection, held, chunks)
     row = connection.execute(DEVICE, {"run_id": held.run_id}).one()
-    state, failure = _granted(wish), None
+    state, failure = _granted(desired), None
     if state is State.QUEUED and (row.device_count >= DEVICE_BUDGET or row.attempt >= ATTEMPT_BUDGET):
         state = State.FAILED
         failure = {
@@ -206,15 +206,17 @@ def device_failed(
 
 def paused_by(connection: Connection, held: Claim, chunks: Mapping[str, Chunk], code: str, detail: str) -> State:
     """Pause the run because the server cannot go on with it; `code` and `detail` tell people what to mend."""
-    wish = flush(connection, held, chunks)
-    state = State.CANCELLED if wish is Wish.CANCEL else State.PAUSED
+    desired = flush(connection, held, chunks)
+    state = State.CANCELLED if desired is DesiredState.CANCEL else State.PAUSED
     _leave(connection, held, state, code, detail)
     return state
 
 
-def _granted(wish: Wish) -> State:
+def _granted(desired: DesiredState) -> State:
     """Where an attempt that broke off leaves the run: a wished cancel or pause is granted."""
-    return {Wish.CANCEL: State.CANCELLED, Wish.PAUSE: State.PAUSED, Wish.RUN: State.QUEUED}[wish]
+    return {DesiredState.CANCEL: State.CANCELLED, DesiredState.PAUSE: State.PAUSED, DesiredState.RUN: State.QUEUED}[
+        desired
+    ]
 
 
 def _leave(

@@ -16,7 +16,7 @@ from service.db.metrics import metrics
 from service.db.metrics.codec import Chunk
 from service.db.runs import events, probe_results, probe_targets
 from service.errors import Fenced
-from service.lifecycle import State, Wish
+from service.lifecycle import DesiredState, State
 from service.nonfinite import dumps
 from service.spec.measures import per_minibatch, trains_on_minibatches
 
@@ -240,12 +240,12 @@ def _saved(row: Any) -> SavedCheckpoint:
     return SavedCheckpoint(row.step, row.folder, row.sha256, row.size_bytes, row.reason, row.value)
 
 
-def fence(connection: Connection, held: Claim, step: int = 0) -> Wish:
+def fence(connection: Connection, held: Claim, step: int = 0) -> DesiredState:
     """First statement of every later transaction of a worker: a sign of life, and what people wish; or `Fenced`."""
     row = connection.execute(FENCE, {"run_id": held.run_id, "lease": held.lease, "step": step}).one_or_none()
     if row is None:
         raise Fenced(f"run {held.run_id} is no longer held by this attempt")
-    return Wish(row.desired)
+    return DesiredState(row.desired)
 
 
 NOTE = text(
@@ -258,9 +258,9 @@ def flush(
     held: Claim,
     chunks: Mapping[str, Chunk],
     environment: Mapping[str, Any] | None = None,
-) -> Wish:
+) -> DesiredState:
     """Write points, and once what the attempt runs on; safe to repeat with the same arguments."""
-    wish = fence(connection, held, max((chunk.last_step for chunk in chunks.values()), default=0))
+    desired = fence(connection, held, max((chunk.last_step for chunk in chunks.values()), default=0))
     if environment is not None:
         row = {"environment": dumps(environment), "run_id": held.run_id, "attempt": held.attempt}
         connection.execute(NOTE, row)
@@ -268,19 +268,19 @@ def flush(
         ids = metrics.series_ids(connection, held.run_id, list(chunks))
         written = {ids[name]: chunk for name, chunk in chunks.items()}
         metrics.append(connection, held.run_id, held.attempt, written, [ids[name] for name in held.averaged(chunks)])
-    return wish
+    return desired
 
 
 def save_reading(
     connection: Connection, held: Claim, step: int, kind: str, data: Mapping[str, Any], chunks: Mapping[str, Chunk]
-) -> Wish:
+) -> DesiredState:
     """Write what a probe found, with the points up to there, and tell its readers; safe to repeat."""
-    wish = flush(connection, held, chunks)
+    desired = flush(connection, held, chunks)
     added = probe_results.add(connection, held.run_id, held.attempt, step, kind, data)
     if added is not None:
         told = {"id": added, "kind": kind, "step": step}
         events.add(connection, held.run_id, "reading", told, by=held.who, why=f"the probe {kind} has looked")
-    return wish
+    return desired
 
 
 SAVE = text(
@@ -320,12 +320,12 @@ OLDEST_KEPT = text(
 
 def save_checkpoint(
     connection: Connection, held: Claim, saved: SavedCheckpoint, chunks: Mapping[str, Chunk]
-) -> tuple[Wish, list[str]]:
+) -> tuple[DesiredState, list[str]]:
     """Make a checkpoint real with all points up to its step. Returns folders that may go once this is committed."""
-    wish = fence(connection, held, saved.step)
+    desired = fence(connection, held, saved.step)
     run = {"run_id": held.run_id}
     if connection.execute(SAVE, run | {"attempt": held.attempt} | saved.__dict__).rowcount == 0:
-        return wish, list(connection.execute(RETIRED, run).scalars())  # all of it was committed, the answer was lost
+        return desired, list(connection.execute(RETIRED, run).scalars())  # all of it was committed, the answer was lost
     flush(connection, held, chunks)
     connection.execute(ADVANCE, run | {"step": saved.step})
     retired = list(connection.execute(RETIRE, run | {"kept": KEPT, "keep_every": _keep_every(held)}).scalars())
@@ -333,7 +333,7 @@ def save_checkpoint(
     metrics.compact(connection, held.run_id, held.attempt, safe_step)
     data = {"step": saved.step, "attempt": held.attempt}
     events.add(connection, held.run_id, "checkpoint", data, by=held.who, why=saved.reason)
-    return wish, retired
+    return desired, retired
 
 
 def _keep_every(held: Claim) -> int | None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from service.db.access.projects import Principal
 from service.db.tables import attempt, run
 from service.errors import NotFound
-from service.lifecycle import ASIDE, Relation, State, Wish
+from service.lifecycle import ASIDE, DesiredState, Relation, State
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class StoredRun:
     experiment_id: str
     seed: int
     state: State
-    desired: Wish
+    desired: DesiredState
     step: int
     total_steps: int
     attempt: int
@@ -48,7 +48,9 @@ COLUMNS = [run.c[name] for name in StoredRun.__dataclass_fields__]
 def stored(row: Mapping[Any, Any]) -> StoredRun:
     """A row of COLUMNS."""
     relation = None if row["relation"] is None else Relation(row["relation"])
-    return StoredRun(**{**row, "state": State(row["state"]), "desired": Wish(row["desired"]), "relation": relation})
+    return StoredRun(
+        **{**row, "state": State(row["state"]), "desired": DesiredState(row["desired"]), "relation": relation}
+    )
 
 
 def get(connection: Connection, principal: Principal, run_id: str, lock: bool = False) -> StoredRun:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from service.lifecycle import BUDGETS, TERMINAL, FailureClass, State, Wish, allowed
+from service.lifecycle import BUDGETS, TERMINAL, DesiredState, FailureClass, State, allowed
 
 KEPT = 2  # good checkpoints kept of a run
 CRASHES, DEVICES, LOSSES = (
@@ -16,7 +16,7 @@ class Run:
 
     rank: int
     state: State = State.QUEUED
-    wish: Wish = Wish.RUN
+    desired: DesiredState = DesiredState.RUN
     attempt: int = 0
     lease: str | None = None
     good: list[int] = field(default_factory=list)  # steps of its checkpoints that can be started from, rising
@@ -160,33 +160,33 @@ class Reference:
         if run.state in (State.QUEUED, State.PAUSED):
             self.move(run, "cancel", State.CANCELLED)
         elif run.state is State.RUNNING:
-            run.wish = Wish.CANCEL
+            run.desired = DesiredState.CANCEL
         return run.state not in TERMINAL or run.state is State.CANCELLED
 
     def pause(self, number: int) -> bool:
         run = self.runs[number]
-        if run.state in TERMINAL or (run.state is State.RUNNING and run.wish is Wish.CANCEL):
+        if run.state in TERMINAL or (run.state is State.RUNNING and run.desired is DesiredState.CANCEL):
             return False
         if run.state is State.QUEUED:
             self.move(run, "pause", State.PAUSED)
         elif run.state is State.RUNNING:
-            run.wish = Wish.PAUSE
+            run.desired = DesiredState.PAUSE
         return True
 
     def resume(self, number: int) -> bool:
         run = self.runs[number]
-        if run.state in TERMINAL or (run.state is State.RUNNING and run.wish is Wish.CANCEL):
+        if run.state in TERMINAL or (run.state is State.RUNNING and run.desired is DesiredState.CANCEL):
             return False
         if run.state is State.PAUSED:
             self.clock += 1
             run.rank = self.clock  # a new place in the queue; every other return keeps the old one
             self.move(run, "resume", State.QUEUED)
-        run.wish = Wish.RUN
+        run.desired = DesiredState.RUN
         return True
 
 
 def granted(run: Run, spent: bool = False) -> State:
     """Where an attempt that broke off leaves its run."""
-    if run.wish is Wish.RUN:
+    if run.desired is DesiredState.RUN:
         return State.FAILED if spent else State.QUEUED
-    return State.CANCELLED if run.wish is Wish.CANCEL else State.PAUSED
+    return State.CANCELLED if run.desired is DesiredState.CANCEL else State.PAUSED

@@ -16,7 +16,7 @@ from service.db.runs import desired_state, endings, events, leases, reaper, runs
 from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.errors import Conflict, Fenced
-from service.lifecycle import CRASH_BUDGET, LOST_BUDGET, State, Wish
+from service.lifecycle import CRASH_BUDGET, LOST_BUDGET, DesiredState, State
 from service.spec.experiment import Experiment
 
 SPEC = Experiment.model_validate_json(
@@ -58,7 +58,7 @@ def checkpoint(engine: Engine, held: Claim, step: int, chunks: dict[str, Chunk])
         return leases.save_checkpoint(connection, held, saved, chunks)[1]
 
 
-def flush(engine: Engine, held: Claim, chunks: dict[str, Chunk]) -> Wish:
+def flush(engine: Engine, held: Claim, chunks: dict[str, Chunk]) -> DesiredState:
     with transaction(engine) as connection:
         return leases.flush(connection, held, chunks)
 
@@ -312,8 +312,8 @@ def test_cancel_is_at_once_for_what_waits_and_a_wish_for_what_runs(
     with transaction(engine) as connection:
         assert desired_state.cancel(connection, principal, waiting).state is State.CANCELLED
         asked = desired_state.cancel(connection, principal, running)
-    assert (asked.state, asked.desired) == (State.RUNNING, Wish.CANCEL)
-    assert flush(engine, held, points(1, 3)) is Wish.CANCEL
+    assert (asked.state, asked.desired) == (State.RUNNING, DesiredState.CANCEL)
+    assert flush(engine, held, points(1, 3)) is DesiredState.CANCEL
     with transaction(engine) as connection:
         endings.finish(connection, held, State.CANCELLED, {})
     with transaction(engine) as connection:

@@ -21,9 +21,9 @@ from service.lifecycle import (
     MOVES,
     PERMANENT,
     TERMINAL,
+    DesiredState,
     FailureClass,
     State,
-    Wish,
     allowed,
     backoff_s,
     failure_class,
@@ -106,24 +106,24 @@ def test_every_move_of_the_table_is_tried() -> None:
 def test_a_move_happens_from_its_origins_to_its_targets_and_from_nowhere_else(scene: Scene, move: str) -> None:
     reached: set[State] = set()
     tries = [each for name, each in TRIES.items() if name.split()[0] == move]
-    for origin, wish, spent, attempt in product(State, Wish, (False, True), tries):
-        after = _try(scene, attempt, origin, wish, spent)
+    for origin, desired, spent, attempt in product(State, DesiredState, (False, True), tries):
+        after = _try(scene, attempt, origin, desired, spent)
         if after is None:
-            assert origin not in MOVES[move].origins, f"{move} from {origin} under the wish {wish} was refused"
+            assert origin not in MOVES[move].origins, f"{move} from {origin} with {desired} desired was refused"
         elif after is not origin or origin in MOVES[move].origins:
-            assert allowed(move, origin, after), f"{move} led from {origin} under the wish {wish} to {after}"
+            assert allowed(move, origin, after), f"{move} led from {origin} with {desired} desired to {after}"
             reached.add(after)
     assert reached == MOVES[move].targets, "the table lists what never happens"
 
 
-def _try(scene: Scene, attempt: Try, origin: State, wish: Wish, spent: bool) -> State | None:
+def _try(scene: Scene, attempt: Try, origin: State, desired: DesiredState, spent: bool) -> State | None:
     """The state after; None: refused. `spent`: one more failure of any kind is beyond its budget."""
     left = 1 if spent else 100
     values = {kind.value: budget.failures - left for kind, budget in BUDGETS.items()}
     values |= {"device": BUDGETS[FailureClass.DEVICE].failures - 1 if spent else 0}
     one = {"id": scene.held.run_id, "lease": POOL}
     with scene.connection.begin_nested() as savepoint:
-        scene.connection.execute(PUT, {**values, **one, "state": origin.value, "wish": wish.value})
+        scene.connection.execute(PUT, {**values, **one, "state": origin.value, "wish": desired.value})
         try:
             made = attempt(scene)
             after = State(scene.connection.execute(text("SELECT state FROM run WHERE id = :id"), one).scalar_one())
