@@ -1,7 +1,7 @@
-"""The doorbell: a Celery message without content that makes an idle worker look into Postgres.
+"""Notifications: Celery messages without content that make an idle worker look for work in Postgres.
 
-Losing, doubling, delaying or forging it changes only latency. Never used, each for a measured failure of it: acks_late,
-ETA and countdown, retry, revoke, beat, autoscale, a result backend.
+A lost, repeated, late or forged notification changes only latency. Never used, each because it was seen to fail:
+acks_late, ETA and countdown, retry, revoke, beat, autoscale, a result backend.
 """
 
 import logging
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def make_app(broker_url: str | None) -> Celery:
-    """The Celery app both sides use; without a broker it can be made but nothing rings."""
+    """Return the Celery app of both sides; without a broker it sends nothing."""
     app = Celery("saddle", broker=broker_url or "memory://", set_as_current=False)
     app.conf.update(
         task_ignore_result=True,
@@ -30,7 +30,7 @@ def make_app(broker_url: str | None) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         broker_connection_retry_on_startup=True,
-        broker_connection_max_retries=None,  # an absent broker costs latency, never the worker
+        broker_connection_max_retries=None,  # a missing broker costs latency, never the worker
         broker_connection_timeout=1,
         broker_transport_options={
             "visibility_timeout": 3600,
@@ -44,28 +44,28 @@ def make_app(broker_url: str | None) -> Celery:
 
 
 def queue_name(pool: str) -> str:
-    """The queue that the workers of a pool listen to."""
+    """Return the queue that the workers of a pool listen to."""
     return f"saddle.{pool}"
 
 
-class Bell:
-    """Rings for a pool; a broker that is away is logged once and costs the caller nothing."""
+class Notifier:
+    """Notifies the workers of a pool; an absent broker is logged once and costs the caller nothing."""
 
     def __init__(self, broker_url: str | None) -> None:
         self._app = make_app(broker_url) if broker_url else None
-        self._away = False
+        self._broker_away = False
 
-    def ring(self, pool: str, times: int = 1) -> bool:
-        """Wake `times` idle workers of `pool`; False where the broker did not take it."""
+    def notify(self, pool: str, times: int = 1) -> bool:
+        """Wake `times` idle workers of `pool`; return whether the broker accepted the messages."""
         if self._app is None:
             return False
         try:
             for _ in range(times):
                 self._app.send_task(TASK, queue=queue_name(pool), expires=30, ignore_result=True, retry=False)
-        except (OperationalError, RedisError, OSError) as error:  # RedisError: it answers, and refuses
-            if not self._away:
-                log.warning("the broker does not answer (%s); runs start by polling", type(error).__name__)
-            self._away = True
+        except (OperationalError, RedisError, OSError) as error:  # RedisError: it answers but refuses
+            if not self._broker_away:
+                log.warning("the broker does not answer (%s): workers find runs by polling", type(error).__name__)
+            self._broker_away = True
             return False
-        self._away = False
+        self._broker_away = False
         return True

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     beat_s: float = Field(5.0, gt=0, description="seconds between two signs of life of a worker")
     lease_window_s: float = Field(30.0, gt=0, description="seconds without a sign of life until a run is taken back")
     reap_s: float = Field(5.0, gt=0, description="seconds between two looks of the reaper, and of the dispatcher")
-    poll_s: float = Field(15.0, gt=0, description="seconds between two looks of an idle worker when no bell rings")
+    poll_s: float = Field(15.0, gt=0, description="seconds between two looks of an idle worker without a notification")
     drain_s: float = Field(90.0, gt=0, description="seconds a trainer has for its last checkpoint before it is killed")
     wish_s: float = Field(1.0, gt=0, description="seconds until a pause or cancel reaches a run that is in a long step")
     stall_s: float = Field(600.0, gt=0, description="seconds without a step or a move until a trainer is ended")

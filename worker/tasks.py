@@ -1,4 +1,4 @@
-"""The Celery side of a worker: the bell rings, the slot's own thread looks. Imports no torch."""
+"""The Celery side of a worker: a notification wakes the slot's own thread. Imports no torch."""
 
 import logging
 import os
@@ -73,7 +73,7 @@ def _listen_to_signals(told: Told) -> None:
 
 
 def _listen(settings: Settings, slot: Supervisor, told: Told) -> None:
-    """Pass the bell's rings on until a signal ends it; without a broker just wait for the signal."""
+    """Pass notifications on until a signal ends it; without a broker just wait for the signal."""
     if settings.broker_url is None:
         slot.draining.wait()
         return

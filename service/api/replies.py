@@ -1,11 +1,11 @@
-"""What routes that make something share: the headers of the answer, and notifying workers after it."""
+"""What routes that create something share: the headers of the answer, and notifying workers after it."""
 
+from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 from fastapi import BackgroundTasks, Depends, Header, Response
 
 from service.api.dependencies import RuntimeDep
-from service.api.runtime import Runtime
 from service.experiments.context import Made
 
 T = TypeVar("T")
@@ -15,25 +15,18 @@ IdempotencyKey = Annotated[
 ]
 
 
-class Notifier:
-    """Notifies the workers of a pool once the answer is sent."""
-
-    def __init__(self, runtime: Runtime, tasks: BackgroundTasks) -> None:
-        self._runtime, self._tasks = runtime, tasks
-
-    def __call__(self, pool: str, runs: int) -> None:
-        """Notify as many workers of the pool as runs were queued."""
-        self._tasks.add_task(self._runtime.dispatcher.ring, pool, runs)
+Notify = Callable[[str, int], None]  # pool, runs that now wait in it
 
 
-def _notifier(runtime: RuntimeDep, tasks: BackgroundTasks) -> Notifier:
-    return Notifier(runtime, tasks)
+def _notify_after_answer(runtime: RuntimeDep, tasks: BackgroundTasks) -> Notify:
+    """Return a function that notifies the workers of a pool once the answer is sent."""
+    return lambda pool, runs: tasks.add_task(runtime.dispatcher.notify, pool, runs)
 
 
-NotifierDep = Annotated[Notifier, Depends(_notifier)]
+NotifyDep = Annotated[Notify, Depends(_notify_after_answer)]
 
 
-def created(made: Made[T], response: Response, notify: Notifier) -> T:
+def created(made: Made[T], response: Response, notify: Notify) -> T:
     """Return the answer; its headers say where the thing is, and whether an earlier request made it."""
     response.headers["Location"] = made.location
     if not made.new:

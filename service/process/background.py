@@ -1,4 +1,4 @@
-"""The two threads of every API process: one takes back runs of lost workers, one rings for runs that wait."""
+"""The two threads of every API process: the reaper takes back runs of lost workers, the dispatcher notifies workers."""
 
 import logging
 import queue
@@ -17,9 +17,9 @@ from service.settings import Settings
 from service.verification import start
 
 if TYPE_CHECKING:
-    from service.queue import Bell
+    from service.queue import Notifier
 
-BELLS = 8  # rung at once for a pool: more idle workers wake each other's runs by polling
+MAX_NOTIFICATIONS = 8  # at once for a pool; further idle workers find their runs by polling
 log = logging.getLogger(__name__)
 
 
@@ -80,7 +80,7 @@ class Reaper(threading.Thread):
 
 
 class Dispatcher(threading.Thread):
-    """Rings soon after a submit, and again while runs wait; a broker that is away delays nobody but itself."""
+    """Notifies workers after a submit and while runs wait; a slow broker delays only this thread."""
 
     def __init__(self, engine: Engine, settings: Settings, ending: threading.Event) -> None:
         super().__init__(name="dispatcher", daemon=True)
@@ -88,33 +88,33 @@ class Dispatcher(threading.Thread):
         self._asked: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
         self.broker = "none" if settings.broker_url is None else "not asked yet"
 
-    async def ring(self, pool: str, runs: int) -> None:
-        """Ask for bells; returns at once. Call it after the commit."""
+    async def notify(self, pool: str, runs: int) -> None:
+        """Queue notifications for a pool and return at once. Call it after the commit."""
         self._asked.put((pool, runs))
 
     def wake_up(self) -> None:
-        """Look at once whether the process ends."""
+        """Make the thread check at once whether the process ends."""
         self._asked.put(None)
 
     def run(self) -> None:
         """Until the process ends."""
-        from service.queue import Bell  # noqa: PLC0415  Celery takes as long as half of the rest of the start
+        from service.queue import Notifier  # noqa: PLC0415  importing Celery takes half as long as the rest of the start
 
-        bell = Bell(self._settings.broker_url)
+        notifier = Notifier(self._settings.broker_url)
         due = time.monotonic()
         while not self._ending.is_set():
             try:
                 asked = self._asked.get(timeout=max(due - time.monotonic(), 0.001))
             except queue.Empty:
                 due = time.monotonic() + self._settings.reap_s
-                self._look(bell)
+                self._look(notifier)
             else:
                 if asked:
-                    self._tend("ring", partial(self._ring, bell, *asked))
+                    self._tend("notify workers", partial(self._notify, notifier, *asked))
 
-    def _look(self, bell: "Bell") -> None:
-        self._tend("ring for what waits", partial(self._ring_for_waiting, bell))
-        self._tend("go on with a remedy", partial(self._advance, bell))
+    def _look(self, notifier: "Notifier") -> None:
+        self._tend("notify workers of waiting runs", partial(self._notify_of_waiting, notifier))
+        self._tend("go on with a remedy", partial(self._advance, notifier))
         self._tend("settle what has ended", self._settle)
 
     def _tend(self, what: str, work: Callable[[], None]) -> None:
@@ -126,16 +126,16 @@ class Dispatcher(threading.Thread):
         except Exception:
             log.exception("the dispatcher failed to %s", what)
 
-    def _ring_for_waiting(self, bell: "Bell") -> None:
+    def _notify_of_waiting(self, notifier: "Notifier") -> None:
         with transaction(self._engine) as connection:
             waiting = reaper.waiting(connection)
         for pool, runs in waiting.items():
-            self._ring(bell, pool, runs)
+            self._notify(notifier, pool, runs)
 
-    def _advance(self, bell: "Bell") -> None:
+    def _advance(self, notifier: "Notifier") -> None:
         """Remedies that waited for a probe job."""
         for pool, runs in start.advance(self._engine, self._settings):
-            self._ring(bell, pool, runs)
+            self._notify(notifier, pool, runs)
 
     def _settle(self) -> None:
         """Experiments that have ended: lists find their figures written down."""
@@ -144,7 +144,7 @@ class Dispatcher(threading.Thread):
             with transaction(self._engine) as connection:
                 settled = experiment_summary.settle(connection)
 
-    def _ring(self, bell: "Bell", pool: str, runs: int) -> None:
-        rung = bell.ring(pool, min(runs, BELLS))
+    def _notify(self, notifier: "Notifier", pool: str, runs: int) -> None:
+        accepted = notifier.notify(pool, min(runs, MAX_NOTIFICATIONS))
         if self._settings.broker_url is not None:
-            self.broker = "answers" if rung else "away"
+            self.broker = "answers" if accepted else "away"

@@ -115,15 +115,15 @@ def _task() -> dict[str, Any]:
 
 def advance(engine: Engine, settings: Settings) -> list[tuple[str, int]]:
     """Fork from the state that each ended job left: which pools have how many more runs waiting."""
-    rung: list[tuple[str, int]] = []
+    queued: list[tuple[str, int]] = []
     while True:
         with transaction(engine) as connection:
             found = verifications.due(connection)
             if found is None:
-                return rung
+                return queued
             pool = _goes_on(Context(connection, of_member(connection, found[1]), settings), found[0])
         if pool is not None:
-            rung.append((pool, len(found[0].seeds)))
+            queued.append((pool, len(found[0].seeds)))
 
 
 def _goes_on(context: Context, found: StoredVerification) -> str | None:

@@ -171,7 +171,7 @@ def test_the_database_keeps_its_files_in_the_volume(services: Compose) -> None:
     assert services["db"]["image"] == "postgres:18"
 
 
-def test_the_broker_forgets_no_bell_and_wants_a_password(services: Compose) -> None:
+def test_the_broker_forgets_no_notification_and_wants_a_password(services: Compose) -> None:
     command = services["broker"]["command"][-1]
     for line in ("requirepass $REDISCLI_AUTH", "appendonly yes", "maxmemory-policy noeviction"):
         assert line in command

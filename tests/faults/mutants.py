@@ -89,7 +89,7 @@ MUTANTS = {
     "no_fence": Mutant("writes do not ask for the lease", no_fence, ("worker_zombie", "worker_half_open")),
     "no_cut": Mutant("older attempts are not cut", no_cut, ("trainer_killed", "worker_killed_and_back")),
     "wall_clock": Mutant("the reaper uses the time of day", wall_clock, ("clocks_jumped_in_silence",)),
-    "no_row_lock": Mutant("a claim locks no row", no_row_lock, ("statements_slow", "bells_without_end"), 30),
+    "no_row_lock": Mutant("a claim locks no row", no_row_lock, ("statements_slow", "notifications_without_end"), 30),
     "new_lease": Mutant("a claim is repeated with a new lease", new_lease, ("claim_unanswered",), 8),
     "no_key": Mutant("a POST is repeated without its key", no_key, ("post_unanswered", "post_doubled"), 8),
 }

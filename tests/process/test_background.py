@@ -19,7 +19,7 @@ from service.db.runs.reaper import Beat
 from service.db.session import make_engine, transaction
 from service.local.valkey import EmbeddedValkey
 from service.process.background import Dispatcher, Reaper, StandingStill
-from service.queue import Bell
+from service.queue import Notifier
 from service.settings import Settings
 from tests.fixtures.api import SPEC, Worker, until
 
@@ -88,30 +88,30 @@ def test_a_reaper_that_cannot_read_lives_on_and_forgets(
     assert not reaper.is_alive()
 
 
-class Ringer:
+class RecordingNotifier:
     """Stands for the broker, which is not ours."""
 
     def __init__(self, answers: bool = True) -> None:
-        self.rung: list[tuple[str, int]] = []
+        self.sent: list[tuple[str, int]] = []
         self.answers = answers
 
-    def ring(self, pool: str, times: int = 1) -> bool:
-        self.rung.append((pool, times))
+    def notify(self, pool: str, times: int = 1) -> bool:
+        self.sent.append((pool, times))
         return self.answers
 
 
-def test_the_dispatcher_rings_for_what_waits_and_at_most_eight_times(
+def test_the_dispatcher_notifies_of_what_waits_and_at_most_eight_times(
     settings: Settings, engine: Engine, submit: Callable[..., dict[str, Any]]
 ) -> None:
     dispatcher = Dispatcher(engine, settings, threading.Event())
-    bell: Any = Ringer()
-    dispatcher._look(bell)
-    assert bell.rung == []
+    notifier: Any = RecordingNotifier()
+    dispatcher._look(notifier)
+    assert notifier.sent == []
     submit(seeds=[0, 1])
-    dispatcher._look(bell)
+    dispatcher._look(notifier)
     submit(seeds=list(range(20)))
-    dispatcher._look(bell)
-    assert bell.rung == [("cpu", 2), ("cpu", 8)]
+    dispatcher._look(notifier)
+    assert notifier.sent == [("cpu", 2), ("cpu", 8)]
 
 
 def test_a_broker_that_answers_and_refuses_is_away() -> None:
@@ -120,12 +120,12 @@ def test_a_broker_that_answers_and_refuses_is_away() -> None:
         EmbeddedValkey(opened(home)) as valkey,
         redis.Redis(unix_socket_path=str(valkey.socket)) as operator,
     ):
-        bell = Bell(valkey.url)
-        assert bell.ring("cpu")
+        notifier = Notifier(valkey.url)
+        assert notifier.notify("cpu")
         operator.config_set("maxmemory", 1)
-        assert not bell.ring("cpu")
+        assert not notifier.notify("cpu")
         operator.config_set("maxmemory", 0)
-        assert bell.ring("cpu")
+        assert notifier.notify("cpu")
 
 
 def opened(home: str) -> Path:
@@ -134,21 +134,21 @@ def opened(home: str) -> Path:
     return Path(home) / "valkey"
 
 
-def test_the_dispatcher_outlives_a_bell_that_breaks(
+def test_the_dispatcher_outlives_a_notifier_that_breaks(
     settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broken(Ringer):
-        def ring(self, pool: str, times: int = 1) -> bool:
-            super().ring(pool, times)
+    class Broken(RecordingNotifier):
+        def notify(self, pool: str, times: int = 1) -> bool:
+            super().notify(pool, times)
             raise RuntimeError("the library of the broker has a bug")
 
-    bell, ending = Broken(), threading.Event()
-    monkeypatch.setattr("service.queue.Bell", lambda _: bell)
+    notifier, ending = Broken(), threading.Event()
+    monkeypatch.setattr("service.queue.Notifier", lambda _: notifier)
     dispatcher = Dispatcher(engine, settings, ending)
     dispatcher.start()
     for times in (1, 2):
-        asyncio.run(dispatcher.ring("cpu", times))
-    until(lambda: bell.rung == [("cpu", 1), ("cpu", 2)], 10)
+        asyncio.run(dispatcher.notify("cpu", times))
+    until(lambda: notifier.sent == [("cpu", 1), ("cpu", 2)], 10)
     ending.set()
     dispatcher.wake_up()
     dispatcher.join(5)

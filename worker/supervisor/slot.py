@@ -31,7 +31,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.bell = threading.Event()
+        self.woken = threading.Event()
         self.draining = threading.Event()
         self.engine: Engine = make_engine(
             settings.database_url, pool_size=1, name=f"saddle-worker {settings.worker_name}", plan_once=True
@@ -49,11 +49,11 @@ class Supervisor:
                 return
             self.answered()
             self.trainers.current()  # starts to warm up
-            self.bell.set()  # look once at the start
+            self.woken.set()  # look once at the start
             while not self.draining.is_set():
-                rung = self.bell.wait(self.settings.poll_s)
-                self.bell.clear()
-                if not self._work() and not rung:
+                notified = self.woken.wait(self.settings.poll_s)
+                self.woken.clear()
+                if not self._work() and not notified:
                     self.trainers.rest()
         finally:
             self.trainers.end()
@@ -80,14 +80,14 @@ class Supervisor:
 
     def wake(self) -> None:
         """Look for work now."""
-        self.bell.set()
+        self.woken.set()
 
     def drain(self) -> None:
         """Take nothing new; what trains is checkpointed and goes back to the queue."""
         if not self.draining.is_set():
             self._drained_at = time.monotonic()
         self.draining.set()
-        self.bell.set()
+        self.woken.set()
 
     @property
     def draining_s(self) -> float | None:

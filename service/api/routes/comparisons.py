@@ -13,7 +13,7 @@ from service.api.dependencies import (
     optional_body,
     takes,
 )
-from service.api.replies import NotifierDep, created
+from service.api.replies import NotifyDep, created
 from service.comparison import answer
 from service.comparison.selection import check
 from service.schemas.comparisons import ComparisonView, Question
@@ -33,7 +33,7 @@ def post_comparison(
     question: Annotated[Question, Depends(checked)],
     principal: PrincipalDep,
     connection: ConnectionDep,
-    notify: NotifierDep,
+    notify: NotifyDep,
     response: Response,
 ) -> ComparisonView:
     """Store a question and answer it."""
@@ -56,7 +56,7 @@ def confirm_comparison(
     comparison_id: ComparisonId,
     request: Annotated[ConfirmRequest, Depends(optional_body(ConfirmRequest))],
     context: ContextDep,
-    notify: NotifierDep,
+    notify: NotifyDep,
     response: Response,
 ) -> ComparisonView:
     """Train the contestants from seeds that no run of any group has used; `confirmation` then judges by these alone.

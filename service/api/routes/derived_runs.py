@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, body, optional_body, takes
-from service.api.replies import IdempotencyKey, NotifierDep, created
+from service.api.replies import IdempotencyKey, NotifyDep, created
 from service.db.runs import runs
 from service.experiments import derived_runs
 from service.experiments.context import Made
@@ -27,7 +27,7 @@ def retry_run(
     run_id: RunId,
     request: Annotated[RetryRequest, Depends(optional_body(RetryRequest))],
     context: ContextDep,
-    notify: NotifierDep,
+    notify: NotifyDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> RunView:
@@ -42,7 +42,7 @@ def replay_run(
     run_id: RunId,
     request: Annotated[ReplayRequest, Depends(optional_body(ReplayRequest))],
     context: ContextDep,
-    notify: NotifierDep,
+    notify: NotifyDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> RunView:
@@ -67,7 +67,7 @@ def fork_run(
     run_id: RunId,
     request: Annotated[ForkRequest, Depends(body(ForkRequest))],
     context: ContextDep,
-    notify: NotifierDep,
+    notify: NotifyDep,
     response: Response,
     dry_run: Annotated[bool, Query(description="check and normalise only; nothing is stored")] = False,
     idempotency_key: IdempotencyKey = None,
@@ -85,7 +85,7 @@ def probe_run(
     run_id: RunId,
     request: Annotated[ProbeRequest, Depends(body(ProbeRequest))],
     context: ContextDep,
-    notify: NotifierDep,
+    notify: NotifyDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> RunView:

@@ -26,7 +26,7 @@ from service.api.list_parameters import (
     place_of,
 )
 from service.api.paging import Limit, cut
-from service.api.replies import IdempotencyKey, NotifierDep, created
+from service.api.replies import IdempotencyKey, NotifyDep, created
 from service.db.experiments import experiments, lists
 from service.db.metrics import experiment_summary
 from service.db.runs import desired_state
@@ -52,7 +52,7 @@ router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 def post_experiment(
     document: Document,
     context: ContextDep,
-    notify: NotifierDep,
+    notify: NotifyDep,
     response: Response,
     dry_run: Annotated[bool, Query(description="check and normalise only; nothing is stored")] = False,
     idempotency_key: IdempotencyKey = None,
@@ -125,7 +125,7 @@ def pause_experiment(experiment_id: ExperimentId, principal: PrincipalDep, conne
 
 @router.post("/{experiment_id}/resume", operation_id="resume_experiment", status_code=202)
 def resume_experiment(
-    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, notify: NotifierDep
+    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, notify: NotifyDep
 ) -> ExperimentView:
     """Queue every paused run again."""
     found = each_run(connection, principal, experiment_id, desired_state.resume)

@@ -9,7 +9,7 @@ from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, body, t
 from service.api.list_parameters import Fields, Filter, Seek, Sort, cursor_of, only, order_of, place_of
 from service.api.paging import Limit, cut
 from service.api.preconditions import IfMatch
-from service.api.replies import NotifierDep
+from service.api.replies import NotifyDep
 from service.db.experiments import lists
 from service.db.runs import desired_state, events, runs
 from service.experiments.answers import etag
@@ -102,7 +102,7 @@ def resume_run(
     run_id: RunId,
     principal: PrincipalDep,
     connection: ConnectionDep,
-    notify: NotifierDep,
+    notify: NotifyDep,
 ) -> RunView:
     """Queue a paused run again; it goes on from its checkpoint. Takes back a pause that has not happened yet."""
     run = desired_state.resume(connection, principal, run_id)

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Response
 
 from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, optional_body, takes
-from service.api.replies import IdempotencyKey, NotifierDep, created
+from service.api.replies import IdempotencyKey, NotifyDep, created
 from service.schemas.requests import VerifyRequest
 from service.schemas.verifications import VerificationsView, VerificationView
 from service.verification.answers import verifications_of
@@ -26,7 +26,7 @@ def verify_finding(
     finding: FindingId,
     request: Annotated[VerifyRequest, Depends(optional_body(VerifyRequest))],
     context: ContextDep,
-    notify: NotifierDep,
+    notify: NotifyDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> VerificationView:

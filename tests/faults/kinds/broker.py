@@ -1,4 +1,4 @@
-"""Valkey that forgets, dies, hangs, is full; bells that ring too often or hold garbage."""
+"""Valkey that forgets, dies, hangs, is full; notifications that come too often or hold garbage."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ import time
 
 import redis
 
-from service.queue import Bell
+from service.queue import Notifier
 from tests.faults.fault import Fault, Missed, Scene, kind
 from tests.faults.stack import WINDOW_S
 
@@ -29,7 +29,7 @@ def stop(scene: Scene) -> None:
 
 @kind("broker")
 def broker_flushed(scene: Scene, fault: Fault) -> None:
-    """FLUSHALL: every bell and every binding is gone."""
+    """FLUSHALL: every notification and every binding is gone."""
     broker(scene).flushall()
 
 
@@ -67,7 +67,7 @@ def broker_hung(scene: Scene, fault: Fault) -> None:
 
 
 @kind("broker")
-def bells_tenfold(scene: Scene, fault: Fault) -> None:
+def notifications_tenfold(scene: Scene, fault: Fault) -> None:
     """Every message that is sent in a while is delivered ten times; a run is posted meanwhile."""
     over, copies = threading.Event(), [0]
 
@@ -94,13 +94,13 @@ def bells_tenfold(scene: Scene, fault: Fault) -> None:
     thread.join(3)
     fault.note = f"{copies[0]} copies"
     if not copies[0]:
-        raise Missed("no bell rang")
+        raise Missed("no notification was sent")
 
 
 @kind("broker")
-def bells_without_end(scene: Scene, fault: Fault) -> None:
-    """Two hundred bells for nothing."""
-    Bell(scene.stack.valkey.url).ring("cpu", 200)
+def notifications_without_end(scene: Scene, fault: Fault) -> None:
+    """Two hundred notifications for nothing."""
+    Notifier(scene.stack.valkey.url).notify("cpu", 200)
 
 
 @kind("broker")
