@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -59,6 +61,18 @@ def test_the_first_two_commands_are_those_of_run_py() -> None:
 
 def test_the_map_names_only_what_is_there() -> None:
     tree = README.split("## The map")[1].split("```")[1]
-    named = re.findall(r"^(\S+)", tree, re.MULTILINE)
-    assert len(named) > 8
+    named, parent = [], ""
+    for line in filter(str.strip, tree.splitlines()):
+        names = re.split(r"\s{2,}", line.strip())[0].split()
+        inner = line.startswith(" ")
+        parent = parent if inner else names[0]
+        named += [parent + name if inner else name for name in names]
+    assert len(named) > 20
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("guide", ["README.md", "CONTRIBUTING.md"])
+def test_the_paths_in_a_guide_are_there(guide: str) -> None:
+    paths = re.findall(r"`((?:service|worker|tests|docs|migrations)/[\w./]+)`", (ROOT / guide).read_text())
+    assert len(paths) > 5
+    assert [path for path in paths if not (ROOT / path).exists()] == []
