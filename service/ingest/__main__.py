@@ -10,10 +10,10 @@ from typing import Any
 
 from service.errors import Invalid
 from service.ingest.mounted import look
-from service.spec.datasets import HuggingFace, Mounted_, TorchvisionSet
+from service.spec.datasets import HuggingFace, MountedBase, TorchvisionSet
 from service.spec.parse.document import validate
 
-KINDS: dict[Any, type[Mounted_]] = {"torchvision": TorchvisionSet, "huggingface": HuggingFace}
+KINDS: dict[Any, type[MountedBase]] = {"torchvision": TorchvisionSet, "huggingface": HuggingFace}
 
 
 def main() -> None:

@@ -9,9 +9,9 @@ from service.ingest import arrow, images
 from service.ingest.arrow import Table
 from service.ingest.parquet import index_columns, plain
 from service.ingest.tally import Tally
-from service.spec.datasets import Dataset_, HuggingFace, TorchvisionSet
+from service.spec.datasets import DatasetBase, HuggingFace, TorchvisionSet
 from service.spec.datasets.columns import class_names
-from service.spec.datasets.mounted import Found, Mounted_
+from service.spec.datasets.mounted import Found, MountedBase
 from service.spec.experiment import Experiment
 from service.spec.validation_errors import closest
 
@@ -28,7 +28,7 @@ def resolve(root: Path | None, spec: Experiment) -> Experiment:
     Without a folder what the spec says is believed: a worker compares it with its own.
     """
     wanted = spec.dataset
-    if not isinstance(wanted, Mounted_):
+    if not isinstance(wanted, MountedBase):
         return spec
     if root is None:
         if wanted.resolved is None:
@@ -41,7 +41,7 @@ def resolve(root: Path | None, spec: Experiment) -> Experiment:
     return spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": found})})
 
 
-def look(root: Path, wanted: Dataset_) -> Found:
+def look(root: Path, wanted: DatasetBase) -> Found:
     """What the headers say; `Invalid` says which file or column is expected where."""
     if isinstance(wanted, TorchvisionSet):
         return _images(root, wanted)

@@ -9,7 +9,7 @@ from typing import Any
 from service.spec.experiment import Experiment
 from service.spec.groups import Match, Rule
 from service.spec.layout import Parameter
-from service.spec.optimizers import Optimizer_
+from service.spec.optimizers import OptimizerBase
 
 Layout = Sequence[Parameter]
 NO_DECAY = Rule(match=Match(dim_lt=2), name=None, weight_decay=0.0)  # what the field no_decay is short for
@@ -20,7 +20,7 @@ class Group:
     """Parameters that share an optimizer and its settings."""
 
     label: str
-    optimizer: Optimizer_ | None  # with the group's own settings; None: frozen
+    optimizer: OptimizerBase | None  # with the group's own settings; None: frozen
     names: tuple[str, ...]
     owner: int = 0  # which optimizer of the experiment: 0 is /optimizer, i + 1 that of /groups/i
 
@@ -74,7 +74,7 @@ def matches(match: Match, parameter: Parameter) -> bool:
     )
 
 
-def _settings(experiment: Experiment, at: int) -> tuple[str, Optimizer_ | None, int]:
+def _settings(experiment: Experiment, at: int) -> tuple[str, OptimizerBase | None, int]:
     """Label, optimizer and owner of group `at`: 0 is the default group, then the rules'."""
     if at == 0:
         return "default", experiment.optimizer, 0
@@ -87,7 +87,7 @@ def _settings(experiment: Experiment, at: int) -> tuple[str, Optimizer_ | None, 
     return label, overridden(experiment.optimizer, rule), 0
 
 
-def overridden(optimizer: Optimizer_, rule: Rule) -> Optimizer_:
+def overridden(optimizer: OptimizerBase, rule: Rule) -> OptimizerBase:
     """The optimizer as the rule changes it; ValidationError where it cannot be so."""
     if not rule.overrides:
         return optimizer

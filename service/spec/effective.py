@@ -4,7 +4,7 @@ from typing import Any
 
 from service.spec.experiment import Experiment
 from service.spec.mechanics import EMA, SWA
-from service.spec.optimizers import Optimizer_
+from service.spec.optimizers import OptimizerBase
 from service.spec.schedules import plateau_of
 
 SAMPLES = 2_000  # steps looked at for the largest rate of a long run
@@ -54,13 +54,13 @@ def _momentum(experiment: Experiment) -> dict[str, Any] | None:
     return {"own": own, "smallest": min(cycled), "largest": max(cycled), "changed_by": by}
 
 
-def _own_momentum(optimizer: Optimizer_) -> float | None:
+def _own_momentum(optimizer: OptimizerBase) -> float | None:
     betas = getattr(optimizer, "betas", None)
     momentum: float | None = betas[0] if betas else getattr(optimizer, "momentum", None)
     return momentum
 
 
-def _memory(optimizer: Optimizer_) -> dict[str, float]:
+def _memory(optimizer: OptimizerBase) -> dict[str, float]:
     """How many updates back each running mean reaches: 1 / (1 - its factor)."""
     factors: dict[str, float | None] = {"momentum": getattr(optimizer, "momentum", None)}
     betas = getattr(optimizer, "betas", None)

@@ -16,7 +16,7 @@ Mode = Literal["fan_in", "fan_out"]
 Nonlinearity = Literal["linear", "relu", "leaky_relu", "tanh", "sigmoid", "selu"]
 
 
-class Init_(Component):
+class InitBase(Component):
     """An initialisation; its target fills a tensor in place."""
 
     left_out = {"generator": "the run's own random state"}
@@ -33,7 +33,10 @@ class Init_(Component):
             yield Problem("/init/kind", "no_effect", detail)
 
 
-class TorchDefault(Init_):
+Init_ = InitBase  # the old name, kept for plug-ins until 0.3
+
+
+class TorchDefault(InitBase):
     """Whatever torch's layers do by themselves; biases are left to them too."""
 
     target = ""
@@ -41,7 +44,7 @@ class TorchDefault(Init_):
     kind: Literal["default"] = "default"
 
 
-class XavierUniform(Init_):
+class XavierUniform(InitBase):
     """Uniform, variance 2 gain^2 / (fan_in + fan_out)."""
 
     target = "torch.nn.init:xavier_uniform_"
@@ -51,7 +54,7 @@ class XavierUniform(Init_):
     gain: Gain = 1.0
 
 
-class XavierNormal(Init_):
+class XavierNormal(InitBase):
     """Normal, variance 2 gain^2 / (fan_in + fan_out)."""
 
     target = "torch.nn.init:xavier_normal_"
@@ -61,7 +64,7 @@ class XavierNormal(Init_):
     gain: Gain = 1.0
 
 
-class KaimingUniform(Init_):
+class KaimingUniform(InitBase):
     """Uniform, variance gain(nonlinearity)^2 / fan."""
 
     target = "torch.nn.init:kaiming_uniform_"
@@ -73,7 +76,7 @@ class KaimingUniform(Init_):
     nonlinearity: Nonlinearity = "leaky_relu"
 
 
-class KaimingNormal(Init_):
+class KaimingNormal(InitBase):
     """Normal, variance gain(nonlinearity)^2 / fan."""
 
     target = "torch.nn.init:kaiming_normal_"
@@ -85,7 +88,7 @@ class KaimingNormal(Init_):
     nonlinearity: Nonlinearity = "leaky_relu"
 
 
-class Orthogonal(Init_):
+class Orthogonal(InitBase):
     """A (semi-)orthogonal matrix times gain."""
 
     target = "torch.nn.init:orthogonal_"
@@ -95,7 +98,7 @@ class Orthogonal(Init_):
     gain: Gain = 1.0
 
 
-class Normal(Init_):
+class Normal(InitBase):
     """Normal with given mean and standard deviation."""
 
     target = "torch.nn.init:normal_"
@@ -105,7 +108,7 @@ class Normal(Init_):
     std: Annotated[float, Field(ge=0, le=1e3)] = 1.0
 
 
-class Uniform(Init_):
+class Uniform(InitBase):
     """Uniform between a and b."""
 
     target = "torch.nn.init:uniform_"
@@ -115,7 +118,7 @@ class Uniform(Init_):
     b: Number = 1.0
 
 
-class TruncatedNormal(Init_):
+class TruncatedNormal(InitBase):
     """Normal, drawn again outside a and b."""
 
     target = "torch.nn.init:trunc_normal_"
@@ -132,7 +135,7 @@ class TruncatedNormal(Init_):
             yield Problem("/a", "contradiction", f"/b is {self.b}: a must be below it.")
 
 
-class Zeros(Init_):
+class Zeros(InitBase):
     """Every weight 0: behind one hidden layer of such, no gradient arrives."""
 
     target = "torch.nn.init:zeros_"
@@ -141,7 +144,7 @@ class Zeros(Init_):
     kind: Literal["zeros"] = "zeros"
 
 
-class Ones(Init_):
+class Ones(InitBase):
     """Every weight 1."""
 
     target = "torch.nn.init:ones_"
@@ -150,7 +153,7 @@ class Ones(Init_):
     kind: Literal["ones"] = "ones"
 
 
-class Eye(Init_):
+class Eye(InitBase):
     """Ones on the diagonal of a matrix, so that it passes on what it gets; kernels keep torch's own values."""
 
     target = "torch.nn.init:eye_"
@@ -160,7 +163,7 @@ class Eye(Init_):
     kind: Literal["eye"] = "eye"
 
 
-class Dirac(Init_):
+class Dirac(InitBase):
     """Kernels that pass on the channels they get; matrices keep torch's own values."""
 
     target = "torch.nn.init:dirac_"
@@ -175,7 +178,7 @@ class Dirac(Init_):
         return super().fits(shape) and shape[0] % self.groups == 0
 
 
-class Sparse(Init_):
+class Sparse(InitBase):
     """Normal, with a share of each column set to 0; kernels keep torch's own values."""
 
     target = "torch.nn.init:sparse_"
@@ -187,7 +190,7 @@ class Sparse(Init_):
     std: Annotated[float, Field(gt=0, le=1e3)] = 0.01
 
 
-class Constant(Init_):
+class Constant(InitBase):
     """Every weight the same: no unit ever differs from its neighbour."""
 
     target = "torch.nn.init:constant_"
@@ -217,4 +220,4 @@ Init = Annotated[
 ]
 
 if not TYPE_CHECKING:
-    Init = extended("init", Init, Init_)
+    Init = extended("init", Init, InitBase)

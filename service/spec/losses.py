@@ -22,7 +22,7 @@ MEAN = {
 }
 
 
-class Loss_(Component):
+class LossBase(Component):
     """What a loss asks of its data: `tasks` it fits, and whether its outputs are one per class or one in all."""
 
     left_out = MEAN
@@ -56,6 +56,9 @@ class Loss_(Component):
             yield Problem("/kind", "contradiction", f"{self.kind} takes what {self.needs_end} gives: {fix}.")
 
 
+Loss_ = LossBase  # the old name, kept for plug-ins until 0.3
+
+
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 Weights = Annotated[tuple[Weight, ...], Field(min_length=2, max_length=100_000)]
 SOFTMAX_TWICE = (
@@ -64,7 +67,7 @@ SOFTMAX_TWICE = (
 )
 
 
-class CrossEntropy(Loss_):
+class CrossEntropy(LossBase):
     """Softmax and negative log-likelihood in one: takes logits; a row's answer is a class, or a share of each."""
 
     target = "torch.nn:CrossEntropyLoss"
@@ -89,7 +92,7 @@ class CrossEntropy(Loss_):
             yield Problem("/ignore_index", "contradiction", detail)
 
 
-class KLDiv(Loss_):
+class KLDiv(LossBase):
     """How far the model's distribution is from a row's own: takes logits, or LogSoftmax's log-probabilities.
 
     Rows have distributions where a table's columns hold one, or where `smoothing` makes one of a class. It differs from
@@ -124,7 +127,7 @@ class KLDiv(Loss_):
             yield Problem("/log_target", "contradiction", "/dataset has classes, not logarithms: leave it false.")
 
 
-class NLL(Loss_):
+class NLL(LossBase):
     """Negative log-likelihood of log-probabilities: cross_entropy in two parts, for a model that ends in LogSoftmax."""
 
     target = "torch.nn:NLLLoss"
@@ -138,7 +141,7 @@ class NLL(Loss_):
     weight: Weights | None = Field(None, description="one for each class")
 
 
-class SoftmaxMSE(Loss_):
+class SoftmaxMSE(LossBase):
     """Squared error of softmax's probabilities against the one-hot class: the classical mistake, kept to be looked at.
 
     Far from the answer the softmax is flat, and so is this loss: at logits (-10, 10, -1000) and class 0 its gradient
@@ -155,7 +158,7 @@ class SoftmaxMSE(Loss_):
     kind: Literal["softmax_mse"] = "softmax_mse"
 
 
-class MultiMargin(Loss_):
+class MultiMargin(LossBase):
     """Hinge loss for several classes: the right logit shall exceed each other one by `margin`."""
 
     target = "torch.nn:MultiMarginLoss"
@@ -171,7 +174,7 @@ class MultiMargin(Loss_):
     weight: Weights | None = Field(None, description="one for each class")
 
 
-class BCEWithLogits(Loss_):
+class BCEWithLogits(LossBase):
     """Sigmoid and binary cross-entropy in one: takes one logit; for two classes."""
 
     target = "torch.nn:BCEWithLogitsLoss"
@@ -186,7 +189,7 @@ class BCEWithLogits(Loss_):
     pos_weight: Weight | None = Field(None, description="of class 1, as against 1 of class 0")
 
 
-class Hinge(Loss_):
+class Hinge(LossBase):
     """The support vector machine's loss: one logit, beyond `margin` on the right side; for two classes."""
 
     target = "worker.trainer.step.losses:Hinge"
@@ -201,7 +204,7 @@ class Hinge(Loss_):
     margin: Annotated[float, Field(gt=0, le=1e6)] = 1.0
 
 
-class SoftMargin(Loss_):
+class SoftMargin(LossBase):
     """The logistic loss with classes -1 and 1: equal to bce_with_logits, by its other name; for two classes."""
 
     target = "worker.trainer.step.losses:SoftMargin"
@@ -214,7 +217,7 @@ class SoftMargin(Loss_):
     kind: Literal["soft_margin"] = "soft_margin"
 
 
-class Objective(Loss_):
+class Objective(LossBase):
     """The model's output itself, where the model is a function to minimise."""
 
     target = "worker.trainer.models.value:Value"
@@ -224,7 +227,7 @@ class Objective(Loss_):
     kind: Literal["objective"] = "objective"
 
 
-class MSE(Loss_):
+class MSE(LossBase):
     """Mean squared error."""
 
     target = "torch.nn:MSELoss"
@@ -234,7 +237,7 @@ class MSE(Loss_):
     kind: Literal["mse"] = "mse"
 
 
-class MAE(Loss_):
+class MAE(LossBase):
     """Mean absolute error; its gradient is a sign, so a constant rate never settles."""
 
     target = "torch.nn:L1Loss"
@@ -244,7 +247,7 @@ class MAE(Loss_):
     kind: Literal["mae"] = "mae"
 
 
-class Huber(Loss_):
+class Huber(LossBase):
     """Squared near zero, absolute beyond delta."""
 
     target = "torch.nn:HuberLoss"
@@ -257,7 +260,7 @@ class Huber(Loss_):
     delta: Annotated[float, Field(gt=0, le=1e6)] = 1.0
 
 
-class SmoothL1(Loss_):
+class SmoothL1(LossBase):
     """Huber's loss over beta: its slope far away is 1 whatever beta is; beta 0 is mae."""
 
     target = "torch.nn:SmoothL1Loss"
@@ -269,7 +272,7 @@ class SmoothL1(Loss_):
     beta: Annotated[float, Field(ge=0, le=1e6)] = 1.0
 
 
-class PoissonNLL(Loss_):
+class PoissonNLL(LossBase):
     """For counts: the model gives the logarithm of their mean."""
 
     target = "torch.nn:PoissonNLLLoss"
@@ -285,7 +288,7 @@ class PoissonNLL(Loss_):
     full: bool = False
 
 
-class GaussianNLL(Loss_):
+class GaussianNLL(LossBase):
     """The model gives a mean and the logarithm of a variance for each value: how far off it expects to be."""
 
     target = "worker.trainer.step.losses:GaussianNLL"
@@ -334,4 +337,4 @@ Loss = Annotated[
 ]
 
 if not TYPE_CHECKING:
-    Loss = extended("loss", Loss, Loss_)
+    Loss = extended("loss", Loss, LossBase)

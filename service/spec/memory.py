@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from service.spec.assign import assign
 from service.spec.experiment import Experiment
-from service.spec.optimizers import Optimizer_
+from service.spec.optimizers import OptimizerBase
 
 FLOAT, INTEGER = 4, 8  # bytes
 EVALUATED_AT_ONCE = 4096  # rows of the validation part, at most
@@ -45,7 +45,7 @@ def memory_bytes(experiment: Experiment) -> Memory | None:
     )
 
 
-def state_per_parameter(optimizer: Optimizer_) -> float:
+def state_per_parameter(optimizer: OptimizerBase) -> float:
     """Numbers that an optimizer keeps for each parameter, by its settings."""
     has = optimizer.kwargs().get
     if optimizer.kind == "sgd":

@@ -46,14 +46,14 @@ def installed() -> dict[str, str]:
 
 
 def gathered(base: type[Component], *modules: ModuleType) -> Any:
-    """The union of every class of the family that `modules` hold, in their order; what ends in _ is a base."""
+    """Return the union of the family's classes in `modules`, in their order; a class without a kind is a base."""
     found = [
         each
         for module in modules
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, base) and each.__module__ == module.__name__
     ]
-    members = tuple(each for each in found if not each.__name__.endswith("_"))
+    members = tuple(each for each in found if not each.model_fields["kind"].is_required())
     return Annotated[Union[members], Field(discriminator="kind")]  # noqa: UP007  it is known at run time only
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from service.spec.experiment import Experiment
-from service.spec.probes.lookers import Sharpness as Spec
+from service.spec.probes.on_demand import Sharpness as Spec
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.probes.lanczos import lanczos
 from worker.trainer.probes.model_copy import Twin

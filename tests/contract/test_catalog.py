@@ -41,7 +41,7 @@ def chosen(member: type[Component]) -> dict[str, Any]:
     """The arguments that the spec sets by name, with their defaults."""
     required = {name: 1 for name, field in member.model_fields.items() if field.is_required()}
     made = member.model_construct(**required)
-    names = model_kwargs(made) if isinstance(made, models.Model_) else made.kwargs()
+    names = model_kwargs(made) if isinstance(made, models.ModelBase) else made.kwargs()
     return {name: member.model_fields[name].get_default(call_default_factory=True) for name in names}
 
 
@@ -73,10 +73,10 @@ def test_what_a_spec_does_not_choose_is_left_out_with_a_reason(family: str, memb
     assert all(reason.strip() for reason in member.left_out.values())
 
 
-def everything(module: ModuleType) -> dict[str, Any]:
+def everything(module: ModuleType) -> list[Any]:
     """What a module and the files of its folder hold."""
     inner = [each for name, each in sys.modules.items() if name.startswith(module.__name__ + ".")]
-    return {name: value for each in (module, *inner) for name, value in vars(each).items()}
+    return [value for each in (module, *inner) for value in vars(each).values()]
 
 
 @pytest.mark.parametrize("family", UNIONS)
@@ -84,11 +84,11 @@ def test_no_component_is_left_out_of_its_union(family: str) -> None:
     module, _ = UNIONS[family]
     written = {
         value
-        for name, value in everything(module).items()
+        for value in everything(module)
         if inspect.isclass(value)
         and issubclass(value, Component)
         and (value.__module__ + ".").startswith(module.__name__ + ".")
-        and not name.endswith("_")
+        and not value.model_fields["kind"].is_required()
     }
     assert written == set(members(family))
 
@@ -136,7 +136,7 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
     if (family, kind) == ("model", "sequential"):
         layers = ({"layer": "Flatten"}, {"layer": "Linear", "out_features": 10})
         return BASE | {"model": {"kind": kind, "layers": layers}}
-    if kind in ("none", "objective") or (isinstance(member, type) and issubclass(member, models.Objective_)):
+    if kind in ("none", "objective") or (isinstance(member, type) and issubclass(member, models.ObjectiveBase)):
         model = {"kind": kind} if family == "model" else {"kind": "rosenbrock"}
         none = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}, "batch_size": "full"}
         return BASE | none | {"model": model, "optimizer": {"kind": "sgd", "lr": 1e-3}}
@@ -146,7 +146,7 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
     made = BASE | {family: {"kind": kind} | required}
     if kind == "muon":
         made |= {"groups": ({"match": {"dim_lt": 2}, "optimizer": {"kind": "adamw"}},)}
-    if issubclass(member, datasets.Regression_):
+    if issubclass(member, datasets.RegressionBase):
         made |= {"loss": {"kind": "mse"}, "optimizer": {"kind": "sgd", "lr": 1e-4}}
     if family == "loss" and "regression" in getattr(member, "tasks", ()):
         scaling = "none" if getattr(member, "counts", False) else "standardise"
@@ -157,7 +157,7 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
 
 
 AWAY = (
-    models.Library_ | datasets.Stored_ | datasets.Mounted_ | optimizers.SparseAdam
+    models.LibraryBase | datasets.UploadedBase | datasets.MountedBase | optimizers.SparseAdam
 )  # a library, a file, or tokens from a file
 HERE = [(f, m) for f in UNIONS for m in members(f) if not issubclass(m, AWAY)]
 
@@ -171,7 +171,7 @@ def test_four_steps_with_it_stay_finite(family: str, member: type[Component]) ->
 
 
 @pytest.mark.parametrize("member", members("probe"), ids=lambda m: m.__name__)
-def test_a_probe_names_a_class_and_says_what_a_look_costs(member: type[probes.Probe_]) -> None:
+def test_a_probe_names_a_class_and_says_what_a_look_costs(member: type[probes.ProbeBase]) -> None:
     assert inspect.isclass(resolve(member.target))
     assert member.costs
     assert member.formula

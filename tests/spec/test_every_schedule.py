@@ -33,7 +33,7 @@ from service.spec.schedules import (
     PlateauState,
     Polynomial,
     Schedule,
-    Schedule_,
+    ScheduleBase,
     Sequential,
     Step,
     Warmup,
@@ -42,13 +42,13 @@ from service.spec.schedules import (
 STEPS = 300
 BASES = (0.3, 1e-3, 7.0)
 Make = Callable[[torch.optim.Optimizer], S.LRScheduler]
-KIND: TypeAdapter[Schedule_] = TypeAdapter(Schedule)
-MEMBERS: tuple[type[Schedule_], ...] = get_args(get_args(Schedule)[0])
+KIND: TypeAdapter[ScheduleBase] = TypeAdapter(Schedule)
+MEMBERS: tuple[type[ScheduleBase], ...] = get_args(get_args(Schedule)[0])
 
 # SequentialLR passes the epoch on to its parts, which torch itself deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step:UserWarning")
 
-TWINS: dict[str, list[tuple[Schedule_, Make]]] = {
+TWINS: dict[str, list[tuple[ScheduleBase, Make]]] = {
     "constant": [(Constant(), lambda o: S.ConstantLR(o, factor=1.0))],
     "constant_factor": [
         (ConstantFactor(), S.ConstantLR),
@@ -231,7 +231,7 @@ def torchs(make: Make, base: float, kind: str = "sgd") -> tuple[list[float], lis
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize(("schedule", "make"), CASES, **ids)
 def test_rates_are_those_of_torchs_scheduler_to_the_end_and_beyond(
-    schedule: Schedule_, make: Make, base: float
+    schedule: ScheduleBase, make: Make, base: float
 ) -> None:
     rates, _ = torchs(make, base)
     ours = [schedule.rate(base, s, 200) for s in range(STEPS)]
@@ -240,13 +240,13 @@ def test_rates_are_those_of_torchs_scheduler_to_the_end_and_beyond(
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize(("schedule", "make"), [case for case in CASES if case[0].cycles], **ids)
-def test_a_cycling_momentum_is_torchs(schedule: Schedule_, make: Make, optimizer: str) -> None:
+def test_a_cycling_momentum_is_torchs(schedule: ScheduleBase, make: Make, optimizer: str) -> None:
     _, momenta = torchs(make, 0.3, optimizer)
     assert [schedule.momentum(s, STEPS) for s in range(STEPS)] == pytest.approx(momenta, rel=1e-12)
 
 
 @pytest.mark.parametrize("schedule", [case[0] for case in CASES if not case[0].cycles], ids=lambda s: s.kind)
-def test_momentum_is_left_alone_unless_a_schedule_is_asked(schedule: Schedule_) -> None:
+def test_momentum_is_left_alone_unless_a_schedule_is_asked(schedule: ScheduleBase) -> None:
     assert {schedule.momentum(s, 50) for s in range(60)} == {None}
 
 
@@ -269,7 +269,7 @@ TWINNED = [member for member in MEMBERS if member.twin and member is not Warmup]
 
 
 @pytest.mark.parametrize("member", TWINNED, ids=lambda m: m.__name__)
-def test_fields_are_torchs_arguments_with_torchs_defaults(member: type[Schedule_]) -> None:
+def test_fields_are_torchs_arguments_with_torchs_defaults(member: type[ScheduleBase]) -> None:
     twin = SWALR if member.twin == "SWALR" else getattr(S, member.twin)
     theirs, kind = dict(inspect.signature(twin).parameters), member.model_fields["kind"].default
     theirs.pop("schedulers", None)
@@ -282,7 +282,7 @@ def test_fields_are_torchs_arguments_with_torchs_defaults(member: type[Schedule_
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda m: m.__name__)
-def test_every_schedule_has_a_formula_and_survives_json(member: type[Schedule_]) -> None:
+def test_every_schedule_has_a_formula_and_survives_json(member: type[ScheduleBase]) -> None:
     assert member.formula
     for schedule, _ in TWINS.get(member.model_fields["kind"].default, []):
         assert KIND.validate_json(schedule.model_dump_json()) == schedule
@@ -348,7 +348,7 @@ def test_a_long_triangular2_run_does_not_overflow() -> None:
     assert Cyclic(base_lr=0.1, max_lr=1.0, step_size_up=1, mode="triangular2").rate(1.0, 10**6 + 1, 0) == 0.1
 
 
-FALLING: list[Schedule_] = [
+FALLING: list[ScheduleBase] = [
     Exponential(gamma=0.9),
     Step(step_size=3, gamma=0.5),
     Polynomial(total_iters=None, power=2.0),
@@ -361,7 +361,7 @@ FALLING: list[Schedule_] = [
 
 @pytest.mark.parametrize("schedule", FALLING, ids=lambda s: s.kind)
 @given(base=st.floats(1e-6, 10), total=st.integers(1, 500), s=st.integers(0, 600))
-def test_what_decays_never_rises(schedule: Schedule_, base: float, total: int, s: int) -> None:
+def test_what_decays_never_rises(schedule: ScheduleBase, base: float, total: int, s: int) -> None:
     now, later = schedule.rate(base, s, total), schedule.rate(base, s + 1, total)
     assert 0 <= later <= now <= base
 
@@ -370,7 +370,7 @@ SCALING = [case[0] for case in CASES if not case[0].absolute]
 
 
 @pytest.mark.parametrize("schedule", SCALING, ids=lambda s: s.kind)
-def test_what_says_it_only_scales_is_proportional_to_the_base(schedule: Schedule_) -> None:
+def test_what_says_it_only_scales_is_proportional_to_the_base(schedule: ScheduleBase) -> None:
     for s in range(0, 250, 7):
         assert schedule.rate(3.0, s, 200) == pytest.approx(3 * schedule.rate(1.0, s, 200), rel=1e-14)
 
@@ -485,7 +485,7 @@ def test_what_torch_takes_without_a_word_is_out_of_bounds_here(document: dict[st
     assert field in [part for error in caught.value.errors() for part in error["loc"]]
 
 
-CONTRADICTIONS: list[tuple[Schedule_, str]] = [
+CONTRADICTIONS: list[tuple[ScheduleBase, str]] = [
     (MultiStep(milestones=(4, 2)), "/milestones"),
     (MultiStep(milestones=(4, 4)), "/milestones"),
     (Cyclic(base_lr=0.2, max_lr=0.1), "/base_lr"),
@@ -503,16 +503,16 @@ CONTRADICTIONS: list[tuple[Schedule_, str]] = [
 
 
 @pytest.mark.parametrize(("schedule", "pointer"), CONTRADICTIONS, **ids)
-def test_a_contradiction_is_named_where_it_is(schedule: Schedule_, pointer: str) -> None:
+def test_a_contradiction_is_named_where_it_is(schedule: ScheduleBase, pointer: str) -> None:
     assert [problem.pointer for problem in schedule.problems()] == [pointer]
 
 
 @pytest.mark.parametrize("schedule", [case[0] for case in CASES], ids=lambda s: s.kind)
-def test_what_torch_means_too_is_no_contradiction(schedule: Schedule_) -> None:
+def test_what_torch_means_too_is_no_contradiction(schedule: ScheduleBase) -> None:
     assert list(schedule.problems()) == []
 
 
-MISFITS: list[tuple[Schedule_, list[str]]] = [
+MISFITS: list[tuple[ScheduleBase, list[str]]] = [
     (Warmup(steps=101), ["/steps"]),
     (Warmup(steps=100), []),
     (OneCycle(total_steps=99), ["/total_steps"]),
@@ -532,11 +532,11 @@ MISFITS: list[tuple[Schedule_, list[str]]] = [
 
 
 @pytest.mark.parametrize(("schedule", "pointers"), MISFITS, **ids)
-def test_a_schedule_that_does_not_fit_the_run_is_refused(schedule: Schedule_, pointers: list[str]) -> None:
+def test_a_schedule_that_does_not_fit_the_run_is_refused(schedule: ScheduleBase, pointers: list[str]) -> None:
     assert [problem.pointer for problem in schedule.misfits(100)] == pointers
 
 
-ODD: list[tuple[Schedule_, list[tuple[str, str]]]] = [
+ODD: list[tuple[ScheduleBase, list[tuple[str, str]]]] = [
     (Cosine(), []),
     (Cosine(T_max=100), []),
     (Cosine(T_max=99), [("/T_max", "rises_again")]),
@@ -572,5 +572,5 @@ ODD: list[tuple[Schedule_, list[tuple[str, str]]]] = [
 
 
 @pytest.mark.parametrize(("schedule", "expected"), ODD, **ids)
-def test_what_is_probably_not_meant_is_said(schedule: Schedule_, expected: list[tuple[str, str]]) -> None:
+def test_what_is_probably_not_meant_is_said(schedule: ScheduleBase, expected: list[tuple[str, str]]) -> None:
     assert [(odd.pointer, odd.code) for odd in schedule.oddities(0.3, 100)] == expected

@@ -11,22 +11,23 @@ import pytest
 
 from service.spec.catalog import CATALOG
 from service.spec.component import Component
-from service.spec.datasets.base import Dataset_
-from service.spec.inits import Init_
-from service.spec.losses import Loss_
-from service.spec.models.base import Model_
+from service.spec.datasets import base as datasets
+from service.spec.datasets.base import DatasetBase
+from service.spec.inits import Init_, InitBase
+from service.spec.losses import Loss_, LossBase
+from service.spec.models.base import Model_, ModelBase
 from service.spec.models.leaf import Leaf
-from service.spec.optimizers.base import Optimizer_
+from service.spec.optimizers.base import Optimizer_, OptimizerBase
 from service.spec.plugin_checks import faults
 from service.spec.plugins import FAMILIES
-from service.spec.schedules.base import Schedule_
+from service.spec.schedules.base import Schedule_, ScheduleBase
 
 SPEC = '''
 from typing import Literal
-from service.spec.models.base import Model_
+from service.spec.models.base import ModelBase
 from service.spec.models.leaf import affine
 
-class Doubled(Model_):
+class Doubled(ModelBase):
     """Twice an affine map."""
     target = "ours.torchs:Doubled"
     ranks = (1,)
@@ -38,9 +39,9 @@ class Doubled(Model_):
 '''
 LOSS = '''
 from typing import Literal
-from service.spec.losses import Loss_
+from service.spec.losses import LossBase
 
-class Cubed(Loss_):
+class Cubed(LossBase):
     """Mean cubed error."""
     target = "ours.torchs:Cubed"
     left_out = {}
@@ -109,7 +110,7 @@ def test_without_it_the_kind_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("point", "words"),
     [
-        ("loss.doubled = ours.models:Doubled", "loss.doubled is not a class derived from Loss_"),
+        ("loss.doubled = ours.models:Doubled", "loss.doubled is not a class derived from LossBase"),
         ("model.other = ours.models:Doubled", 'model.other must have the field kind: Literal["other"] = "other"'),
         ("model.mlp = service.spec.models.feedforward:MLP", "model.mlp is already there: choose another kind"),
         ("model.gone = ours.models:Gone", "model.gone cannot be loaded from ours.models:Gone: AttributeError"),
@@ -123,7 +124,7 @@ def test_a_wrong_plug_in_stops_the_process_and_is_named(point: str, words: str, 
     assert words in done.stderr.splitlines()[-1]
 
 
-class Whole(Model_):
+class Whole(ModelBase):
     """Nothing is wrong with it."""
 
     target = "ours.torchs:Doubled"
@@ -134,7 +135,7 @@ class Whole(Model_):
         yield from ()
 
 
-class Leafless(Model_):
+class Leafless(ModelBase):
     target = "ours.torchs:Doubled"
     ranks = (1,)
     kind: Literal["leafless"] = "leafless"
@@ -166,17 +167,17 @@ class Opaque(Whole):
     call: Callable[[int], int] = abs
 
 
-class Taskless(Loss_):
+class Taskless(LossBase):
     target = "ours.torchs:Cubed"
     kind: Literal["taskless"] = "taskless"
 
 
-class Still(Schedule_):
+class Still(ScheduleBase):
     target = "ours.torchs:Still"
     kind: Literal["still"] = "still"
 
 
-class Rated(Schedule_):
+class Rated(ScheduleBase):
     """`scale` may be missing where `rate` is there."""
 
     target = "ours.torchs:Rated"
@@ -193,7 +194,7 @@ class Shouting(Rated):
         return True
 
 
-class Factless(Dataset_):
+class Factless(DatasetBase):
     target = "ours.torchs:rows"
     kind: Literal["factless"] = "factless"
 
@@ -201,18 +202,18 @@ class Factless(Dataset_):
 @pytest.mark.parametrize(
     ("added", "base", "words"),
     [
-        (Whole, Model_, None),
-        (Rated, Schedule_, None),
-        (Leafless, Model_, "lacks the method leaves(self, shape: tuple[int, ...], outputs: int)"),
-        (Narrow, Model_, "and has leaves(self, shape: tuple[int, ...])"),
-        (Ranked, Model_, "has ranks = 1, which must be tuple[int, ...]"),
-        (Aimless, Model_, "has target = 'ours.torchs.Doubled', which must be \"module:name\""),
-        (Wordy, Model_, 'must have the field kind: Literal["wordy"] = "wordy"'),
-        (Opaque, Model_, "has a field that has no JSON Schema: "),
-        (Taskless, Loss_, "lacks the class attribute tasks: "),
-        (Still, Schedule_, "lacks the method scale(self, s: int, total: int)"),
-        (Shouting, Schedule_, "must have pure as a property, and has a method"),
-        (Factless, Dataset_, "lacks the class attribute known: "),
+        (Whole, ModelBase, None),
+        (Rated, ScheduleBase, None),
+        (Leafless, ModelBase, "lacks the method leaves(self, shape: tuple[int, ...], outputs: int)"),
+        (Narrow, ModelBase, "and has leaves(self, shape: tuple[int, ...])"),
+        (Ranked, ModelBase, "has ranks = 1, which must be tuple[int, ...]"),
+        (Aimless, ModelBase, "has target = 'ours.torchs.Doubled', which must be \"module:name\""),
+        (Wordy, ModelBase, 'must have the field kind: Literal["wordy"] = "wordy"'),
+        (Opaque, ModelBase, "has a field that has no JSON Schema: "),
+        (Taskless, LossBase, "lacks the class attribute tasks: "),
+        (Still, ScheduleBase, "lacks the method scale(self, s: int, total: int)"),
+        (Shouting, ScheduleBase, "must have pure as a property, and has a method"),
+        (Factless, DatasetBase, "lacks the class attribute known: "),
     ],
 )
 def test_what_a_class_lacks_is_found_before_it_is_used(
@@ -223,9 +224,17 @@ def test_what_a_class_lacks_is_found_before_it_is_used(
     assert words is None or words in found[0]
 
 
+def test_a_plug_in_written_for_0_1_still_finds_its_base_by_the_old_name() -> None:
+    old = (datasets.Dataset_, datasets.Table_, datasets.Regression_, Model_, Loss_, Optimizer_, Schedule_, Init_)
+    assert [each.__name__ for each in old] == [
+        *("DatasetBase", "TableBase", "RegressionBase", "ModelBase"),
+        *("LossBase", "OptimizerBase", "ScheduleBase", "InitBase"),
+    ]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_our_own_members_have_what_a_plug_in_must_have(family: str) -> None:
-    bases = dict(zip(FAMILIES, (Dataset_, Model_, Loss_, Optimizer_, Schedule_, Init_), strict=True))
+    bases = dict(zip(FAMILIES, (DatasetBase, ModelBase, LossBase, OptimizerBase, ScheduleBase, InitBase), strict=True))
     members = CATALOG["losses" if family == "loss" else f"{family}s"]
     found = {kind: list(faults(each, bases[family], kind)) for kind, each in members.items() if kind != "default"}
     assert {kind: wrong for kind, wrong in found.items() if wrong} == {}

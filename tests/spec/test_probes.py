@@ -9,9 +9,9 @@ from service.errors import Invalid
 from service.spec.checks import cross_field
 from service.spec.experiment import Experiment
 from service.spec.parse import posted
-from service.spec.probes import DEFAULT, Probe_
+from service.spec.probes import DEFAULT, ProbeBase
 from service.spec.probes.base import STRIDE
-from service.spec.probes.lookers import Sharpness
+from service.spec.probes.on_demand import Sharpness
 from service.spec.probes.watchers import Rates
 
 SPEC: dict[str, Any] = {
@@ -23,7 +23,7 @@ SPEC: dict[str, Any] = {
 }
 
 
-def looks(probe: Probe_, total: int, step: int = 0) -> list[int]:
+def looks(probe: ProbeBase, total: int, step: int = 0) -> list[int]:
     found = []
     while (step := probe.next_look(step, total)) <= total:
         found.append(step)
@@ -56,7 +56,7 @@ def test_a_long_run_is_looked_at_a_hundred_to_two_hundred_times_and_evenly() -> 
 
 @pytest.mark.parametrize("probe", [Rates(), Rates(every_steps=7), Sharpness(), Sharpness(every_steps=3)])
 @pytest.mark.parametrize("total", [1, 16, 20, 100, 1000])
-def test_a_resumed_run_is_looked_at_where_an_unbroken_one_is(probe: Probe_, total: int) -> None:
+def test_a_resumed_run_is_looked_at_where_an_unbroken_one_is(probe: ProbeBase, total: int) -> None:
     whole = looks(probe, total)
     for begun in range(total + 1):
         assert looks(probe, total, begun) == [step for step in whole if step > begun]

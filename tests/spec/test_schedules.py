@@ -9,7 +9,7 @@ import torch
 from torch.optim import lr_scheduler as torch_schedulers
 
 from service.spec.experiment import Experiment
-from service.spec.schedules import Constant, Cosine, Exponential, MultiStep, Schedule_, Step, Warmup, curve
+from service.spec.schedules import Constant, Cosine, Exponential, MultiStep, ScheduleBase, Step, Warmup, curve
 
 BASE, TOTAL = 0.3, 120
 Make = Callable[[torch.optim.Optimizer], torch_schedulers.LRScheduler]
@@ -21,7 +21,7 @@ def warm(optimizer: torch.optim.Optimizer, start: float, steps: int, after: Make
     return S.SequentialLR(optimizer, [rise, after(optimizer)], milestones=[steps])
 
 
-TWINS: list[tuple[Schedule_, Make]] = [
+TWINS: list[tuple[ScheduleBase, Make]] = [
     (Constant(), lambda o: S.ConstantLR(o, factor=1.0)),
     (Step(step_size=7), lambda o: S.StepLR(o, 7)),
     (Step(step_size=30, gamma=0.9), lambda o: S.StepLR(o, 30, gamma=0.9)),
@@ -57,7 +57,7 @@ def torchs_rates(make: Make, steps: int) -> list[float]:
 @pytest.mark.parametrize(("schedule", "make"), TWINS, ids=lambda value: str(getattr(value, "kind", "")))
 # SequentialLR passes the epoch on to its parts, which torch itself deprecates
 @pytest.mark.filterwarnings("ignore:The epoch parameter in `scheduler.step:UserWarning")
-def test_rates_are_those_of_torchs_scheduler(schedule: Schedule_, make: Make) -> None:
+def test_rates_are_those_of_torchs_scheduler(schedule: ScheduleBase, make: Make) -> None:
     ours = curve(schedule, BASE, list(range(1, TOTAL + 1)), TOTAL)
     assert ours == pytest.approx(torchs_rates(make, TOTAL), abs=1e-12, rel=0)
 

@@ -22,10 +22,10 @@ PLAIN: dict[str, Any] = {
 
 TROUBLED = '''
 from typing import Literal
-from service.spec.models.base import Model_
+from service.spec.models.base import ModelBase
 from service.spec.models.leaf import affine
 
-class Troubled(Model_):
+class Troubled(ModelBase):
     """An affine map that gets into trouble at call `at` of its training."""
     target = "troubled.model:Troubled"
     ranks = (1,)

@@ -15,9 +15,9 @@ from service.spec.assign import Group, assign
 from service.spec.checks import normalisation, parameter_groups
 from service.spec.component import Component
 from service.spec.experiment import Experiment
-from service.spec.inits import Init_
+from service.spec.inits import InitBase
 from service.spec.layout import Parameter
-from service.spec.models import Model_, model_kwargs
+from service.spec.models import ModelBase, model_kwargs
 from worker.trainer.device import optimizer_policy
 from worker.trainer.libraries import library
 from worker.trainer.optim.stepping import leave_the_compiler_out
@@ -38,7 +38,7 @@ def build(component: Component, *args: Any, **policy: Any) -> Any:
 
     A model comes back initialised as its spec says.
     """
-    if isinstance(component, Model_):
+    if isinstance(component, ModelBase):
         model = resolve(component.target)(*args, **model_kwargs(component), **policy)
         initialise(model, component.init)
         return model
@@ -59,7 +59,7 @@ def refuse_single_rows(spec: Experiment, model: nn.Module) -> None:
             return
 
 
-def initialise(model: nn.Module, init: Init_) -> None:
+def initialise(model: nn.Module, init: InitBase) -> None:
     """Fill weight matrices and kernels and set the biases beside them to 0; normalisations keep what they have.
 
     A recurrent cell's matrices hold one block a gate, and are filled as the one matrix that they are stored as.

@@ -12,7 +12,7 @@ import torch
 import torch.utils.deterministic
 
 from service.spec import plugins
-from service.spec.optimizers import Optimizer_
+from service.spec.optimizers import OptimizerBase
 
 FILL = "fill_uninitialized_memory"  # a property torch's own types leave out
 PACKAGES = ("schedulefree", "pytorch-optimizer", "torchvision", "timm", "scikit-learn")  # whose code or data train
@@ -20,7 +20,7 @@ FUSED_ON_CPU = {"adam", "adamw"}
 FUSED_ON_CUDA = {"sgd", "adam", "adamw", "adagrad"}
 
 
-def optimizer_policy(optimizer: Optimizer_, device: torch.device) -> dict[str, bool]:
+def optimizer_policy(optimizer: OptimizerBase, device: torch.device) -> dict[str, bool]:
     """The implementation switches of an optimizer; recorded with the attempt, because they decide the last bit.
 
     On the CPU (MLP of 8.9k parameters, batch 128, one thread, us a step with default | plain loop | foreach | fused):

@@ -2,18 +2,18 @@
 
 import torch
 
-from service.spec.datasets import BreastCancer, Dataset_, Diabetes, Digits, Iris, Wine
+from service.spec.datasets import BreastCancer, DatasetBase, Diabetes, Digits, Iris, Wine
 from service.spec.experiment import Experiment
-from service.spec.losses import MSE, CrossEntropy, Loss_
-from service.spec.models import CNN, MLP, Model_
-from service.spec.optimizers import SGD, AdamW, Optimizer_
+from service.spec.losses import MSE, CrossEntropy, LossBase
+from service.spec.models import CNN, MLP, ModelBase
+from service.spec.optimizers import SGD, AdamW, OptimizerBase
 from worker.trainer.data.split import load
 from worker.trainer.loop import prepare, train
 
 
 def warm_up(device: torch.device) -> None:
     """Read the bundled data and take real steps: torch imports and sets up much of itself on first use."""
-    datasets: list[Dataset_] = [Digits(), BreastCancer(), Wine(), Iris(), Diabetes()]
+    datasets: list[DatasetBase] = [Digits(), BreastCancer(), Wine(), Iris(), Diabetes()]
     for dataset in datasets:
         load(dataset)
     for experiment in _tiny(datasets):
@@ -21,10 +21,13 @@ def warm_up(device: torch.device) -> None:
             step.loss.item()
 
 
-def _tiny(datasets: list[Dataset_]) -> list[Experiment]:
-    parts: list[tuple[Model_, Optimizer_]] = [(MLP(hidden=(8,)), AdamW()), (CNN(channels=(2,)), SGD(momentum=0.9))]
+def _tiny(datasets: list[DatasetBase]) -> list[Experiment]:
+    parts: list[tuple[ModelBase, OptimizerBase]] = [
+        (MLP(hidden=(8,)), AdamW()),
+        (CNN(channels=(2,)), SGD(momentum=0.9)),
+    ]
     digits, diabetes = datasets[0], datasets[-1]
-    loss: Loss_ = CrossEntropy()
+    loss: LossBase = CrossEntropy()
     tiny = [
         Experiment.model_validate({"dataset": digits, "model": model, "loss": loss, "optimizer": optimizer, "steps": 2})
         for model, optimizer in parts

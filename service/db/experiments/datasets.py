@@ -19,7 +19,7 @@ from service.errors import Conflict, Invalid, NotFound, Problem, TooLarge
 from service.ids import new_id
 from service.ingest.dropping import complete
 from service.nonfinite import dumps
-from service.spec.datasets import Resolved, Stored_, Upload
+from service.spec.datasets import Resolved, Upload, UploadedBase
 from service.spec.datasets.report import Report
 from service.spec.experiment import Experiment
 
@@ -135,7 +135,7 @@ def resolve(connection: Connection, principal: Principal, folder: Path, spec: Ex
     `Invalid` where this project has no such upload, where it does not fit, or where the spec claims otherwise.
     """
     wanted = spec.dataset
-    if not isinstance(wanted, Stored_):
+    if not isinstance(wanted, UploadedBase):
         return spec
     connection.execute(SHARED, {"what": wanted.upload})
     try:
@@ -152,7 +152,7 @@ def resolve(connection: Connection, principal: Principal, folder: Path, spec: Ex
     return spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": resolved})})
 
 
-def _resolved(wanted: Stored_, stored: StoredDataset, folder: Path) -> tuple[Resolved | None, list[Problem]]:
+def _resolved(wanted: UploadedBase, stored: StoredDataset, folder: Path) -> tuple[Resolved | None, list[Problem]]:
     """What the upload holds for this spec, once the rows that it leaves out are left out."""
     if not isinstance(wanted, Upload):
         return wanted.resolve(stored.report, stored.sha256)

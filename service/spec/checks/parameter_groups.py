@@ -8,7 +8,7 @@ from service.errors import Problem
 from service.spec.assign import Layout, assign, matches, members_of, overridden
 from service.spec.experiment import Experiment
 from service.spec.groups import Rule
-from service.spec.optimizers import Optimizer_
+from service.spec.optimizers import OptimizerBase
 from service.spec.validation_errors import closest, problems_of
 
 NAMED = 5  # names that a problem shows
@@ -46,7 +46,7 @@ def _settings_label(rule: Rule, at: int) -> str:
     return rule.name or f"group{at}"
 
 
-def _override_problems(optimizer: Optimizer_, rule: Rule) -> Iterator[Problem]:
+def _override_problems(optimizer: OptimizerBase, rule: Rule) -> Iterator[Problem]:
     """Fields that the optimizer lacks, or values it does not take."""
     fields = [name for name in type(optimizer).model_fields if name != "kind"]
     unknown = [name for name in rule.overrides if name not in fields]

@@ -8,7 +8,7 @@ from service.spec.experiment import Experiment
 from service.spec.losses import CLASSES
 from service.spec.measures import better
 from service.spec.mechanics import SWA, Own
-from service.spec.optimizers import Optimizer_
+from service.spec.optimizers import OptimizerBase
 from service.spec.optimizers.gradient import ASGD
 from service.spec.probes import DEFAULT
 
@@ -61,7 +61,7 @@ def _compiled(experiment: Experiment) -> Iterator[Problem]:
             yield Problem("/compile", "contradiction", f"{reason} ({pointer}): change that, or set compile to false.")
 
 
-def _optimizers(experiment: Experiment) -> list[Optimizer_]:
+def _optimizers(experiment: Experiment) -> list[OptimizerBase]:
     """Every optimizer of the run."""
     return [experiment.optimizer, *(rule.optimizer for rule in experiment.groups if rule.optimizer is not None)]
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from service.spec.datasets.base import Dataset_, Facts, Regression_, Scaling, Table_
+from service.spec.datasets.base import DatasetBase, Facts, RegressionBase, Scaling, TableBase
 from service.spec.datasets.bundled import BreastCancer, Diabetes, Digits, Iris, Linnerud, Wine
 from service.spec.datasets.drawn import (
     Absolute,
@@ -29,9 +29,9 @@ from service.spec.datasets.generated import (
     SCurve,
     SwissRoll,
 )
-from service.spec.datasets.mounted import HuggingFace, Mounted_, TorchvisionSet
+from service.spec.datasets.mounted import HuggingFace, MountedBase, TorchvisionSet
 from service.spec.datasets.nothing import Nothing
-from service.spec.datasets.uploaded import Resolved, Stored_, Text, Upload
+from service.spec.datasets.uploaded import Resolved, Text, Upload, UploadedBase
 from service.spec.plugins import extended
 
 Bundled = Digits | BreastCancer | Wine | Iris | Diabetes | Linnerud
@@ -44,7 +44,7 @@ Dataset = Annotated[
 ]
 
 if not TYPE_CHECKING:
-    Dataset = extended("dataset", Dataset, Dataset_)
+    Dataset = extended("dataset", Dataset, DatasetBase)
 
 __all__ = [
     "Absolute",
@@ -53,7 +53,7 @@ __all__ = [
     "Circles",
     "Classification",
     "Dataset",
-    "Dataset_",
+    "DatasetBase",
     "Diabetes",
     "Digits",
     "Facts",
@@ -65,11 +65,11 @@ __all__ = [
     "Linnerud",
     "Mnist1d",
     "Moons",
-    "Mounted_",
+    "MountedBase",
     "NoisyQuadratic",
     "Nothing",
     "Regression",
-    "Regression_",
+    "RegressionBase",
     "Resolved",
     "SCurve",
     "Scaling",
@@ -77,13 +77,13 @@ __all__ = [
     "Sinusoids",
     "Spirals",
     "StepFunction",
-    "Stored_",
     "SwissRoll",
-    "Table_",
+    "TableBase",
     "Teacher",
     "Text",
     "TorchvisionSet",
     "Upload",
+    "UploadedBase",
     "Wine",
     "Xor",
 ]

@@ -30,7 +30,7 @@ class Facts:
     vocabulary: int = 0  # how many tokens there are; above 0 a row is (length,) token numbers
 
 
-class Dataset_(Component):
+class DatasetBase(Component):
     """What every dataset has: a training part, and what is kept apart from it."""
 
     known: ClassVar[Facts]  # where no field changes them
@@ -59,7 +59,7 @@ class Dataset_(Component):
 
     def kwargs(self) -> dict[str, Any]:
         """The split and scaling are done for every dataset alike; a loader gets only what is its own."""
-        return {k: v for k, v in super().kwargs().items() if k not in Regression_.model_fields}
+        return {k: v for k, v in super().kwargs().items() if k not in RegressionBase.model_fields}
 
     @property
     def apart(self) -> int:
@@ -102,7 +102,7 @@ class Dataset_(Component):
             yield Problem(f"/{name}", "split_too_large", detail)
 
 
-class Table_(Dataset_):
+class TableBase(DatasetBase):
     """Rows of numbers, in no order: split at random, classes in proportion."""
 
     split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -112,7 +112,7 @@ class Table_(Dataset_):
     )
 
 
-class Regression_(Table_):
+class RegressionBase(TableBase):
     """Rows with a value to predict."""
 
     target_scaling: Scaling = Field("standardise", description=f"of the value to predict, {SCALING}")
@@ -122,6 +122,9 @@ class Regression_(Table_):
         yield from super().fitting(counts)
         if counts:
             yield Default("target_scaling", "none", "none: /loss is for counts, and scaled values are none.")
+
+
+Dataset_, Regression_, Table_ = DatasetBase, RegressionBase, TableBase  # the old names, kept for plug-ins until 0.3
 
 
 def too_many_cells(rows: int, features: int) -> Iterator[Problem]:

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from service.spec.datasets.base import Facts, Regression_, Table_
+from service.spec.datasets.base import Facts, RegressionBase, TableBase
 
 
-class Digits(Table_):
+class Digits(TableBase):
     """1,797 images of handwritten digits, 8 x 8, grey values 0 to 16."""
 
     target = "worker.trainer.data.bundled:digits"
@@ -15,7 +15,7 @@ class Digits(Table_):
     kind: Literal["digits"] = "digits"
 
 
-class BreastCancer(Table_):
+class BreastCancer(TableBase):
     """569 tumours, 30 measurements each, malignant or benign."""
 
     target = "worker.trainer.data.bundled:breast_cancer"
@@ -25,7 +25,7 @@ class BreastCancer(Table_):
     kind: Literal["breast_cancer"] = "breast_cancer"
 
 
-class Wine(Table_):
+class Wine(TableBase):
     """178 wines of three cultivars, 13 measurements each, on very different scales."""
 
     target = "worker.trainer.data.bundled:wine"
@@ -35,7 +35,7 @@ class Wine(Table_):
     kind: Literal["wine"] = "wine"
 
 
-class Iris(Table_):
+class Iris(TableBase):
     """150 irises of three species, four measurements each (cm)."""
 
     target = "worker.trainer.data.bundled:iris"
@@ -45,7 +45,7 @@ class Iris(Table_):
     kind: Literal["iris"] = "iris"
 
 
-class Diabetes(Regression_):
+class Diabetes(RegressionBase):
     """442 patients, ten measurements each; the target is the disease's progression after a year."""
 
     target = "worker.trainer.data.bundled:diabetes"
@@ -55,7 +55,7 @@ class Diabetes(Regression_):
     kind: Literal["diabetes"] = "diabetes"
 
 
-class Linnerud(Regression_):
+class Linnerud(RegressionBase):
     """20 men of a fitness club: chin-ups, sit-ups and jumps; one of three measures of the body is to be predicted."""
 
     target = "worker.trainer.data.bundled:linnerud"

@@ -11,17 +11,17 @@ from service.spec.datasets.base import (
     DataSeed,
     Facts,
     Noise,
-    Regression_,
+    RegressionBase,
     Rows,
     Scaling,
-    Table_,
+    TableBase,
     too_many_cells,
 )
 
 Frequency = Annotated[float, Field(gt=0, le=1e3)]
 
 
-class Curve_(Regression_):
+class CurveBase(RegressionBase):
     """A function of one number in -1 to 1, with Gaussian noise; the value is not scaled unless asked for."""
 
     rows: Rows = 1000
@@ -35,7 +35,7 @@ class Curve_(Regression_):
         return Facts(self.rows, (1,), "regression")
 
 
-class Absolute(Curve_):
+class Absolute(CurveBase):
     """A kink, which two rectified units draw exactly."""
 
     target = "worker.trainer.data.drawn:absolute"
@@ -44,7 +44,7 @@ class Absolute(Curve_):
     kind: Literal["absolute"] = "absolute"
 
 
-class StepFunction(Curve_):
+class StepFunction(CurveBase):
     """A jump at 0, which no continuous model draws exactly."""
 
     target = "worker.trainer.data.drawn:step"
@@ -53,7 +53,7 @@ class StepFunction(Curve_):
     kind: Literal["step"] = "step"
 
 
-class Sine(Curve_):
+class Sine(CurveBase):
     """A sine wave."""
 
     target = "worker.trainer.data.drawn:sine"
@@ -63,7 +63,7 @@ class Sine(Curve_):
     frequency: Annotated[Frequency, Field(description="waves between -1 and 1")] = 1.0
 
 
-class Sinusoids(Curve_):
+class Sinusoids(CurveBase):
     """A sum of sine waves with phases of their own: low frequencies are learned first."""
 
     target = "worker.trainer.data.drawn:sinusoids"
@@ -82,7 +82,7 @@ class Sinusoids(Curve_):
             yield Problem("/amplitudes", "contradiction", detail, len(self.frequencies))
 
 
-class Xor(Table_):
+class Xor(TableBase):
     """A square in four quarters, opposite ones of one class: no line divides them (Minsky, Papert 1969)."""
 
     target = "worker.trainer.data.drawn:xor"
@@ -99,7 +99,7 @@ class Xor(Table_):
         return Facts(self.rows, (2,), "classification", 2)
 
 
-class Spirals(Table_):
+class Spirals(TableBase):
     """Arms that wind around each other, one a class."""
 
     target = "worker.trainer.data.drawn:spirals"
@@ -125,7 +125,7 @@ class Spirals(Table_):
             yield Problem("/rows", "too_small", f"/arms needs at least {3 * self.arms} rows.", 3 * self.arms)
 
 
-class Teacher(Regression_):
+class Teacher(RegressionBase):
     """Standard normal rows, and what a random network with one hidden layer says of them: a student can be perfect."""
 
     target = "worker.trainer.data.drawn:teacher"
@@ -152,7 +152,7 @@ class Teacher(Regression_):
         yield from too_many_cells(self.rows, max(self.features, self.hidden))
 
 
-class NoisyQuadratic(Regression_):
+class NoisyQuadratic(RegressionBase):
     """Rows of covariance H with chosen condition: under `linear` and `mse` the surface is a quadratic with Hessian 2 H.
 
     Batches see it through noise, as the noisy quadratic model does. Features stay unscaled: scaling would change H.
@@ -183,7 +183,7 @@ class NoisyQuadratic(Regression_):
         yield from too_many_cells(self.rows, self.features)
 
 
-class Mnist1d(Table_):
+class Mnist1d(TableBase):
     """Ten one-dimensional figures of 12 points, padded, scaled, moved, made noisy and sheared; 40 points a row.
 
     Small enough for a CPU, and yet linear models, networks and convolutions are far apart on it. The figures are ours.

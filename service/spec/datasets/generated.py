@@ -12,9 +12,9 @@ from service.spec.datasets.base import (
     DataSeed,
     Facts,
     Noise,
-    Regression_,
+    RegressionBase,
     Rows,
-    Table_,
+    TableBase,
     too_many_cells,
 )
 
@@ -23,7 +23,7 @@ Classes = Annotated[int, Field(ge=2, le=1_000)]
 SOURCE = "scikit-learn's generator"
 
 
-class Moons(Table_):
+class Moons(TableBase):
     """Two interleaving half circles in the plane."""
 
     target = "worker.trainer.data.generated:moons"
@@ -40,7 +40,7 @@ class Moons(Table_):
         return Facts(self.rows, (2,), "classification", 2)
 
 
-class Circles(Table_):
+class Circles(TableBase):
     """A circle inside another one."""
 
     target = "worker.trainer.data.generated:circles"
@@ -58,7 +58,7 @@ class Circles(Table_):
         return Facts(self.rows, (2,), "classification", 2)
 
 
-class Blobs(Table_):
+class Blobs(TableBase):
     """Round Gaussian clouds around random centres, one a class."""
 
     target = "worker.trainer.data.generated:blobs"
@@ -88,7 +88,7 @@ class Blobs(Table_):
         yield from _too_few(self.rows, self.classes)
 
 
-class Classification(Table_):
+class Classification(TableBase):
     """Gaussian clusters on the corners of a hypercube, with correlated, repeated and useless features (Guyon 2003)."""
 
     target = "worker.trainer.data.generated:classification"
@@ -133,7 +133,7 @@ class Classification(Table_):
             yield Problem("/informative", "contradiction", detail)
 
 
-class Regression(Regression_):
+class Regression(RegressionBase):
     """A random linear function of some of the features, with Gaussian noise."""
 
     target = "worker.trainer.data.generated:regression"
@@ -169,7 +169,7 @@ class Regression(Regression_):
                 yield Problem(f"/{name}", "contradiction", f"at most /features, {self.features}.", self.features)
 
 
-class Friedman_(Regression_):
+class FriedmanBase(RegressionBase):
     """What the three functions of Friedman 1991 have in common."""
 
     source = SOURCE
@@ -185,7 +185,7 @@ class Friedman_(Regression_):
         return Facts(self.rows, (4,), "regression")
 
 
-class Friedman1(Friedman_):
+class Friedman1(FriedmanBase):
     """A smooth function of five of the features, which are uniform in 0 to 1."""
 
     target = "worker.trainer.data.generated:friedman1"
@@ -205,7 +205,7 @@ class Friedman1(Friedman_):
         yield from too_many_cells(self.rows, self.features)
 
 
-class Friedman2(Friedman_):
+class Friedman2(FriedmanBase):
     """The impedance of a circuit; features on very different scales."""
 
     target = "worker.trainer.data.generated:friedman2"
@@ -214,7 +214,7 @@ class Friedman2(Friedman_):
     kind: Literal["friedman2"] = "friedman2"
 
 
-class Friedman3(Friedman_):
+class Friedman3(FriedmanBase):
     """The phase of a circuit; features on very different scales."""
 
     target = "worker.trainer.data.generated:friedman3"
@@ -224,7 +224,7 @@ class Friedman3(Friedman_):
     noise: Noise = 0.1
 
 
-class SwissRoll(Regression_):
+class SwissRoll(RegressionBase):
     """A rolled-up sheet in space; the place along the sheet is to be predicted."""
 
     target = "worker.trainer.data.generated:swiss_roll"
@@ -241,7 +241,7 @@ class SwissRoll(Regression_):
         return Facts(self.rows, (3,), "regression")
 
 
-class SCurve(Regression_):
+class SCurve(RegressionBase):
     """A sheet bent to an S in space; the place along the sheet is to be predicted."""
 
     target = "worker.trainer.data.generated:s_curve"

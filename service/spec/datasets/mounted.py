@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.errors import Invalid, Problem
 from service.spec.component import Part
-from service.spec.datasets.base import Dataset_, Facts, Regression_, Table_
+from service.spec.datasets.base import DatasetBase, Facts, RegressionBase, TableBase
 from service.spec.datasets.uploaded import READ_ONLY, ColumnName, left_aside
 
 # Segments begin with a letter, a digit or _: no path leads up, and none to a hidden file.
@@ -30,7 +30,7 @@ class Found(Part):
     aside: tuple[str, ...] = Field((), description="columns that are no features because nobody asked for them")
 
 
-class Mounted_(Dataset_):
+class MountedBase(DatasetBase):
     """A dataset whose files lie in the folder SADDLE_DATASET_FOLDER of the server and of every worker."""
 
     stored = True
@@ -51,7 +51,7 @@ class Mounted_(Dataset_):
         return self.found.test
 
 
-class TorchvisionSet(Table_, Mounted_):
+class TorchvisionSet(TableBase, MountedBase):
     """A set of images by torchvision's name, from its standard files; the set's own test files are the test part.
 
     `MNIST/raw/train-images-idx3-ubyte` and so on, or with .gz; `cifar-10-batches-bin` and `cifar-100-binary` are
@@ -71,7 +71,7 @@ class TorchvisionSet(Table_, Mounted_):
         return Facts(found.rows, found.shape, "classification", len(found.classes), "grey value or colour, 0 to 255")
 
 
-class HuggingFace(Regression_, Mounted_):
+class HuggingFace(RegressionBase, MountedBase):
     """A dataset of Hugging Face: a folder of save_to_disk, or one of Parquet files (train-00000-of-00001.parquet).
 
     Columns of numbers, or one array of a fixed shape, channels first; classes by their ClassLabel, or as they stand.

@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.datasets.base import Dataset_, Facts
+from service.spec.datasets.base import DatasetBase, Facts
 
 Zero = Annotated[float, Field(ge=0, le=0)]
 
 
-class Nothing(Dataset_):
+class Nothing(DatasetBase):
     """No rows: each step evaluates an objective once."""
 
     target = "worker.trainer.data.nothing:nothing"

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.errors import Invalid, Problem
 from service.spec.component import Part
-from service.spec.datasets.base import Dataset_, Facts, Regression_
+from service.spec.datasets.base import DatasetBase, Facts, RegressionBase
 from service.spec.datasets.columns import (
     class_names,
     distribution,
@@ -45,7 +45,7 @@ class Resolved(Part):
     coarse: tuple[str, ...] = Field((), description="columns left unscaled whose values float32 can hardly tell apart")
 
 
-class Stored_(Dataset_):
+class UploadedBase(DatasetBase):
     """A dataset whose rows lie in an uploaded file."""
 
     stored = True
@@ -70,7 +70,7 @@ class Stored_(Dataset_):
         raise NotImplementedError
 
 
-class Upload(Regression_, Stored_):
+class Upload(RegressionBase, UploadedBase):
     """A table that was uploaded to POST /v1/datasets: CSV, JSON, Parquet, or the arrays of an NPZ file."""
 
     target = "worker.trainer.data.uploads:table"
@@ -241,7 +241,7 @@ def left_aside(names: tuple[str, ...]) -> Iterator[Problem]:
         yield Problem("/features", "left_aside", detail)
 
 
-class Text(Stored_):
+class Text(UploadedBase):
     """A text that was uploaded to POST /v1/datasets, character by character: which one comes next, at every position.
 
     A row is `context` characters; rows do not overlap. The first rows train, then come validation and test.

@@ -4,15 +4,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from service.spec.models.base import Model_, model_kwargs
+from service.spec.models.base import ModelBase, model_kwargs
 from service.spec.models.convolutional import CNN, CNN1d
 from service.spec.models.feedforward import MLP, Linear
-from service.spec.models.library import Library_, Timm, Torchvision
+from service.spec.models.library import LibraryBase, Timm, Torchvision
 from service.spec.models.objectives import (
     Beale,
     DoubleWell,
     MonkeySaddle,
-    Objective_,
+    ObjectiveBase,
     Quadratic,
     Rastrigin,
     Rosenbrock,
@@ -50,7 +50,7 @@ Model = Annotated[
 ]
 
 if not TYPE_CHECKING:
-    Model = extended("model", Model, Model_)
+    Model = extended("model", Model, ModelBase)
 
 __all__ = [
     "CNN",
@@ -61,12 +61,12 @@ __all__ = [
     "Beale",
     "CNN1d",
     "DoubleWell",
-    "Library_",
+    "LibraryBase",
     "Linear",
     "Model",
-    "Model_",
+    "ModelBase",
     "MonkeySaddle",
-    "Objective_",
+    "ObjectiveBase",
     "Quadratic",
     "Rastrigin",
     "ResNet",

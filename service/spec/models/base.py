@@ -11,7 +11,7 @@ from service.spec.layout import Parameter
 from service.spec.models.leaf import Leaf, kept
 
 
-class Model_(Component):
+class ModelBase(Component):
     """What every model has. Its target is called with a row's shape and the number of outputs, then the fields."""
 
     ranks: ClassVar[tuple[int, ...]]  # how many dimensions one row may have
@@ -67,6 +67,9 @@ class Model_(Component):
             )
 
 
-def model_kwargs(model: Model_) -> dict[str, Any]:
+Model_ = ModelBase  # the old name, kept for plug-ins until 0.3
+
+
+def model_kwargs(model: ModelBase) -> dict[str, Any]:
     """The fields a model's constructor takes; the initialisation is applied afterwards, by the builder."""
     return {name: value for name, value in model.kwargs().items() if name != "init"}

@@ -8,13 +8,13 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Default, Share, Width
-from service.spec.models.base import Model_
+from service.spec.models.base import ModelBase
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, dropout, numbered, scaling
 
 Groups = Annotated[int, Field(ge=1, le=1024, description="of norm group; divides every channel count")]
 
 
-class CNN_(Model_):
+class CNNBase(ModelBase):
     """Convolutions with normalisation, activation and max pooling, then fully connected layers, in any dimension."""
 
     channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=20)] = (16, 32)
@@ -128,7 +128,7 @@ def norm_class(norm: str, rank: int) -> str:
     return {"batch": f"BatchNorm{rank}d", "instance": f"InstanceNorm{rank}d"}.get(norm, "GroupNorm")
 
 
-class CNN(CNN_):
+class CNN(CNNBase):
     """Convolutions with normalisation, activation and 2 x 2 max pooling, then fully connected layers."""
 
     target = "worker.trainer.models.cnn:CNN"
@@ -137,7 +137,7 @@ class CNN(CNN_):
     kind: Literal["cnn"] = "cnn"
 
 
-class CNN1d(CNN_):
+class CNN1d(CNNBase):
     """Convolutions along a sequence (C, L), or (L,) as one channel, with pooling; then fully connected layers."""
 
     target = "worker.trainer.models.cnn:CNN1d"

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.spec.component import Share, Width
-from service.spec.models.base import Model_
+from service.spec.models.base import ModelBase
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, dropout, scaling
 
 NORMS = {"batch": "BatchNorm1d", "layer": "LayerNorm", "rms": "RMSNorm"}
 
 
-class Linear(Model_):
+class Linear(ModelBase):
     """One affine map: linear regression, or softmax regression under cross-entropy."""
 
     target = "worker.trainer.models.mlp:linear"
@@ -28,7 +28,7 @@ class Linear(Model_):
         yield affine("layers.0", math.prod(shape), outputs, self.bias, 0)
 
 
-class MLP(Model_):
+class MLP(ModelBase):
     """Fully connected layers: affine, normalisation, activation, dropout; then an affine output."""
 
     target = "worker.trainer.models.mlp:MLP"

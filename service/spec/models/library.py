@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.spec.models.base import Model_
+from service.spec.models.base import ModelBase
 
 # A name is looked up in the library's own registry; no name leads outside it.
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}(\.[a-z0-9_]{1,63})?$")]
 
 
-class Library_(Model_):
+class LibraryBase(ModelBase):
     """A model that torch must build before its layout is known."""
 
     ranks = (3,)
@@ -20,7 +20,7 @@ class Library_(Model_):
         return
 
 
-class Torchvision(Library_):
+class Torchvision(LibraryBase):
     """A classification model of torchvision, with random weights and as many outputs as the dataset has classes."""
 
     target = "worker.trainer.models.library:torchvision_model"
@@ -30,7 +30,7 @@ class Torchvision(Library_):
     name: ModelName = Field(description='as torchvision.models.list_models() has it: "resnet18"')
 
 
-class Timm(Library_):
+class Timm(LibraryBase):
     """An image model of timm, with random weights, as many outputs as classes, and as many channels as the images."""
 
     target = "worker.trainer.models.library:timm_model"

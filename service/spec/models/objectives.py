@@ -8,7 +8,7 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Default
 from service.spec.inits import TorchDefault
-from service.spec.models.base import Model_
+from service.spec.models.base import ModelBase
 from service.spec.models.leaf import Leaf
 
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
@@ -18,7 +18,7 @@ Points = Annotated[tuple[Coordinate, ...], Field(min_length=2, max_length=10_000
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 
 
-class Objective_(Model_):
+class ObjectiveBase(ModelBase):
     """A function of a point. Its dataset is `none` and its loss `objective`; the point is recorded as x/0, x/1, ..."""
 
     ranks = (0,)
@@ -46,7 +46,7 @@ class Objective_(Model_):
         yield from ()
 
 
-class Quadratic(Objective_):
+class Quadratic(ObjectiveBase):
     """A quadratic form with given eigenvalues along the axes: a bowl, a valley, or a saddle where signs differ."""
 
     target = "worker.trainer.models.objectives:Quadratic"
@@ -73,7 +73,7 @@ class Quadratic(Objective_):
             yield Problem("/start", "contradiction", detail)
 
 
-class Rosenbrock(Objective_):
+class Rosenbrock(ObjectiveBase):
     """A curved valley with a flat floor; minimum 0 where every coordinate is 1."""
 
     target = "worker.trainer.models.objectives:Rosenbrock"
@@ -85,7 +85,7 @@ class Rosenbrock(Objective_):
     b: Positive = 100.0
 
 
-class Beale(Objective_):
+class Beale(ObjectiveBase):
     """A flat plateau with steep walls; minimum 0 at (3, 1/2)."""
 
     target = "worker.trainer.models.objectives:Beale"
@@ -96,7 +96,7 @@ class Beale(Objective_):
     start: Pair = (1.0, 1.0)
 
 
-class DoubleWell(Objective_):
+class DoubleWell(ObjectiveBase):
     """Two minima a coordinate, at -1 and 1 where tilt is 0, and a maximum between them at 0."""
 
     target = "worker.trainer.models.objectives:DoubleWell"
@@ -108,7 +108,7 @@ class DoubleWell(Objective_):
     tilt: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
 
 
-class MonkeySaddle(Objective_):
+class MonkeySaddle(ObjectiveBase):
     """A critical point at 0 whose Hessian is zero and which is still no minimum; unbounded below."""
 
     target = "worker.trainer.models.objectives:MonkeySaddle"
@@ -118,7 +118,7 @@ class MonkeySaddle(Objective_):
     start: Pair = (0.1, 0.01)
 
 
-class ToyLinearNet(Objective_):
+class ToyLinearNet(ObjectiveBase):
     """A linear network of scalars on one row with input 1: a saddle at 0, minima where the product is the goal."""
 
     target = "worker.trainer.models.objectives:ToyLinearNet"
@@ -129,7 +129,7 @@ class ToyLinearNet(Objective_):
     goal: Coordinate = Field(1.0, description="what the product should be")
 
 
-class Rastrigin(Objective_):
+class Rastrigin(ObjectiveBase):
     """A bowl under a regular pattern of local minima; minimum 0 at 0."""
 
     target = "worker.trainer.models.objectives:Rastrigin"

@@ -8,12 +8,12 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Share, Width
 from service.spec.models.leaf import Leaf, affine
-from service.spec.models.sequences import SequenceModel_, steps_of
+from service.spec.models.sequences import SequenceModelBase, steps_of
 
 ONE_FUNCTION = {"nonlinearity": "Elman's cell alone has one to choose"}
 
 
-class Recurrent_(SequenceModel_):
+class RecurrentBase(SequenceModelBase):
     """Layers of torch's recurrent cells, then an affine output; both directions' last states where there are two."""
 
     cell: ClassVar[str]  # torch's class
@@ -57,7 +57,7 @@ class Recurrent_(SequenceModel_):
             yield f"bias_hh_l{layer}{direction}", (rows,)
 
 
-class RNN(Recurrent_):
+class RNN(RecurrentBase):
     """Elman's network."""
 
     target = "worker.trainer.models.recurrent:RNN"
@@ -69,7 +69,7 @@ class RNN(Recurrent_):
     nonlinearity: Literal["tanh", "relu"] = "tanh"
 
 
-class GRU(Recurrent_):
+class GRU(RecurrentBase):
     """Gated recurrent units: an update and a reset gate."""
 
     target = "worker.trainer.models.recurrent:GRU"
@@ -80,7 +80,7 @@ class GRU(Recurrent_):
     kind: Literal["gru"] = "gru"
 
 
-class LSTM(Recurrent_):
+class LSTM(RecurrentBase):
     """Long short-term memory: input, forget and output gates around a cell state."""
 
     target = "worker.trainer.models.recurrent:LSTM"

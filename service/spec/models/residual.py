@@ -8,14 +8,14 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Default
-from service.spec.models.base import Model_
+from service.spec.models.base import ModelBase
 from service.spec.models.convolutional import Groups, norm_class
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, numbered, scaling
 
 Size = tuple[int, ...]
 
 
-class ResNet(Model_):
+class ResNet(ModelBase):
     """A 3 x 3 stem and stages of residual blocks; each further stage halves the image and doubles the width."""
 
     target = "worker.trainer.models.resnet:ResNet"

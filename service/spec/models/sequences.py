@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Default, Width
-from service.spec.models.base import Model_
+from service.spec.models.base import ModelBase
 
 Vocabulary = Annotated[
     Width | None, Field(description="rows are token ids below this, which are embedded; null: rows are numbers")
@@ -23,7 +23,7 @@ def steps_of(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1], shape[0] * shape[2]
 
 
-class SequenceModel_(Model_):
+class SequenceModelBase(ModelBase):
     """Reads a row step by step. `outputs_at` says where it answers: once a row, or at every position (language)."""
 
     ranks = (1, 2, 3)

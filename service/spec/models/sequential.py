@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.models.base import Model_
-from service.spec.models.layers import EmbeddingLayer, Layer, Layer_, Misfit, Shape
-from service.spec.models.layers.norms import LastNorm_
+from service.spec.models.base import ModelBase
+from service.spec.models.layers import EmbeddingLayer, Layer, LayerBase, Misfit, Shape
+from service.spec.models.layers.norms import LastNormBase
 from service.spec.models.layers.plain import ActivationLayer, Dropout, LinearLayer, PReLU, SoftmaxLayer
 from service.spec.models.leaf import Leaf, together
 
 
-class Sequential(Model_):
+class Sequential(ModelBase):
     """One layer after the other; sizes that go in are inferred, and the last layer gives the outputs."""
 
     target = "worker.trainer.models.sequential:sequential"
@@ -74,19 +74,19 @@ class Sequential(Model_):
             yield Problem(f"/layers/{at}", "shape_mismatch", detail)
 
 
-def answers(layers: Sequence[Layer_], shape: Shape, outputs: int) -> Shape:
+def answers(layers: Sequence[LayerBase], shape: Shape, outputs: int) -> Shape:
     """What the last layer is to give a row: the outputs, or those at every position of a row of tokens."""
     each = isinstance(layers[0], EmbeddingLayer) and _mixing(layers) is None
     return (*shape, outputs) if each else (outputs,)
 
 
-def _mixing(layers: Sequence[Layer_]) -> int | None:
+def _mixing(layers: Sequence[LayerBase]) -> int | None:
     """The first layer behind an embedding that looks at more than one position; None: none does."""
-    alone = (EmbeddingLayer, LinearLayer, ActivationLayer, SoftmaxLayer, PReLU, Dropout, LastNorm_)
+    alone = (EmbeddingLayer, LinearLayer, ActivationLayer, SoftmaxLayer, PReLU, Dropout, LastNormBase)
     return next((at for at, layer in enumerate(layers) if not isinstance(layer, alone)), None)
 
 
-def _fix(last: Layer_, shape: Shape, outputs: int, rank: int) -> str:
+def _fix(last: LayerBase, shape: Shape, outputs: int, rank: int) -> str:
     if len(shape) > rank:
         return f"end with Flatten and Linear with out_features {outputs}"
     if last.layer == "Linear":

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Literal
 
 from service.spec.component import Width
-from service.spec.models.base import Model_
+from service.spec.models.base import ModelBase
 from service.spec.models.leaf import ACTIVATIONS, Leaf, affine
 
 
-class SumOfUnits(Model_):
+class SumOfUnits(ModelBase):
     """A constant and a weighted sum of sigmoids, hard sigmoids or ReLUs of affine functions: a piecewise curve."""
 
     target = "worker.trainer.models.sums:SumOfUnits"

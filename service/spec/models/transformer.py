@@ -9,10 +9,10 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Default, Share
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, dropout, scaling
-from service.spec.models.sequences import SequenceModel_, steps_of
+from service.spec.models.sequences import SequenceModelBase, steps_of
 
 
-class Transformer(SequenceModel_):
+class Transformer(SequenceModelBase):
     """Learned positions, then blocks of attention and an MLP, each after a normalisation and beside a residual."""
 
     target = "worker.trainer.models.transformer:Transformer"

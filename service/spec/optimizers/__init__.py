@@ -7,15 +7,15 @@ tests, which are parametrised over the union, find it there.
 from typing import TYPE_CHECKING
 
 from service.spec.optimizers import adaptive, gradient, library, moments
-from service.spec.optimizers.base import Optimizer_
+from service.spec.optimizers.base import OptimizerBase
 from service.spec.optimizers.gradient import SGD
 from service.spec.optimizers.library import PytorchOptimizer, ScheduleFreeSGD
 from service.spec.optimizers.moments import AdamW, SparseAdam
 from service.spec.plugins import extended, gathered
 
 if TYPE_CHECKING:
-    Optimizer = Optimizer_
+    Optimizer = OptimizerBase
 else:
-    Optimizer = extended("optimizer", gathered(Optimizer_, gradient, moments, adaptive, library), Optimizer_)
+    Optimizer = extended("optimizer", gathered(OptimizerBase, gradient, moments, adaptive, library), OptimizerBase)
 
-__all__ = ["SGD", "AdamW", "Optimizer", "Optimizer_", "PytorchOptimizer", "ScheduleFreeSGD", "SparseAdam"]
+__all__ = ["SGD", "AdamW", "Optimizer", "OptimizerBase", "PytorchOptimizer", "ScheduleFreeSGD", "SparseAdam"]

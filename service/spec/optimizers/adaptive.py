@@ -7,10 +7,10 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Beta, Decay, Epsilon, Rate
-from service.spec.optimizers.base import SLOW, Optimizer_, policy
+from service.spec.optimizers.base import SLOW, OptimizerBase, policy
 
 
-class Adagrad(Optimizer_):
+class Adagrad(OptimizerBase):
     """Step divided by the root of the sum of all squared gradients so far."""
 
     target = "torch.optim:Adagrad"
@@ -28,7 +28,7 @@ class Adagrad(Optimizer_):
     eps: Epsilon = 1e-10
 
 
-class RMSprop(Optimizer_):
+class RMSprop(OptimizerBase):
     """Step divided by a running root mean square of gradients, seeded with zero as torch does."""
 
     target = "torch.optim:RMSprop"
@@ -51,7 +51,7 @@ class RMSprop(Optimizer_):
             yield Problem("/centered", "may_diverge", detail)
 
 
-class Adadelta(Optimizer_):
+class Adadelta(OptimizerBase):
     """Steps of the size of past steps, so that the gradient's unit does not matter; lr scales them and may stay 1."""
 
     target = "torch.optim:Adadelta"
@@ -66,7 +66,7 @@ class Adadelta(Optimizer_):
     weight_decay: Decay = 0.0
 
 
-class Adafactor(Optimizer_):
+class Adafactor(OptimizerBase):
     """Second moments of a matrix kept as a row and a column; lr is relative: multiplied by the parameter's own size.
 
     The rate is also at most 1/sqrt(t), and the update's root mean square at most `d`. Decoupled weight decay.
@@ -89,7 +89,7 @@ class Adafactor(Optimizer_):
     weight_decay: Decay = 0.0
 
 
-class LectureAdagrad(Optimizer_):
+class LectureAdagrad(OptimizerBase):
     """Adagrad as lectures draw it: the root of the mean, not of the sum; a constant gradient gives constant steps."""
 
     target = "worker.trainer.optim.lecture:LectureAdagrad"
@@ -102,7 +102,7 @@ class LectureAdagrad(Optimizer_):
     lr: Rate = 1e-2
 
 
-class LectureRMSprop(Optimizer_):
+class LectureRMSprop(OptimizerBase):
     """RMSprop as lectures draw it: the first root mean square is the first gradient's size, and the first step lr."""
 
     target = "worker.trainer.optim.lecture:LectureRMSprop"
@@ -116,7 +116,7 @@ class LectureRMSprop(Optimizer_):
     alpha: Beta = 0.99
 
 
-class AdaBound(Optimizer_):
+class AdaBound(OptimizerBase):
     """Adam whose rate for each entry is kept between two bounds that close in on SGD's `final_lr`.
 
     Both bounds follow the schedule: `final_lr` is scaled by the rate of the moment over lr.

@@ -18,7 +18,7 @@ EVERY = policy("foreach", "fused", "capturable", "differentiable")
 SLOW = policy("foreach", "capturable", "differentiable")  # those that torch has no fused form of
 
 
-class Optimizer_(Component):
+class OptimizerBase(Component):
     """What every optimizer has: a base rate that the schedule scales."""
 
     left_out = EVERY
@@ -45,3 +45,6 @@ class Optimizer_(Component):
     def oddities(self) -> Iterator[Problem]:
         """What is allowed and probably not meant; pointers start at this part."""
         yield from ()
+
+
+Optimizer_ = OptimizerBase  # the old name, kept for plug-ins until 0.3

@@ -8,13 +8,13 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Beta, Count, Decay, Epsilon, Rate
 from service.spec.layout import Parameter
-from service.spec.optimizers.base import SLOW, Optimizer_, policy
+from service.spec.optimizers.base import SLOW, OptimizerBase, policy
 
 Tolerance = Annotated[float, Field(ge=0, le=1)]
 StepSize = Annotated[float, Field(gt=0, le=1e6)]
 
 
-class SGD(Optimizer_):
+class SGD(OptimizerBase):
     """Stochastic gradient descent with heavy-ball or Nesterov momentum; weight decay enters the gradient (L2)."""
 
     target = "torch.optim:SGD"
@@ -45,7 +45,7 @@ class SGD(Optimizer_):
             )
 
 
-class ASGD(Optimizer_):
+class ASGD(OptimizerBase):
     """SGD whose rate falls by itself; the mean of the weights that it keeps is measured by /average kind asgd.
 
     As torch computes it, a rate that a schedule sets acts one update later.
@@ -65,7 +65,7 @@ class ASGD(Optimizer_):
     weight_decay: Decay = 0.0
 
 
-class Rprop(Optimizer_):
+class Rprop(OptimizerBase):
     """Each entry has its own step size, which grows while the gradient keeps its sign and shrinks when it turns."""
 
     target = "torch.optim:Rprop"
@@ -86,7 +86,7 @@ class Rprop(Optimizer_):
             yield Problem("/step_sizes", "contradiction", "the smallest comes first, and below the largest.")
 
 
-class LBFGS(Optimizer_):
+class LBFGS(OptimizerBase):
     """Quasi-Newton steps from the last `history_size` changes; computes the gradient several times an update.
 
     The loss of a step is the one at its start. How many gradients were computed is the series gradient_evaluations.
@@ -115,7 +115,7 @@ class LBFGS(Optimizer_):
             yield Problem("/line_search_fn", "may_diverge", detail)
 
 
-class Muon(Optimizer_):
+class Muon(OptimizerBase):
     """Momentum whose matrix is made nearly orthogonal by Newton and Schulz's iteration; decoupled weight decay.
 
     For matrices only, meant for hidden layers: let a rule in `groups` give the rest to another optimizer.

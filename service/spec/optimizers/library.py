@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Beta, Decay, Epsilon, Rate
-from service.spec.optimizers.base import Optimizer_, policy
+from service.spec.optimizers.base import OptimizerBase, policy
 
 Setting = bool | int | float | Annotated[str, Field(max_length=64)] | None
 Settings = Annotated[
@@ -18,7 +18,7 @@ OURS = {"foreach", "fused", "maximize", "capturable", "differentiable", "params"
 SCHEDULE_FREE = {"foreach": "an implementation switch: the worker's policy, recorded with the attempt"}
 
 
-class ScheduleFreeSGD(Optimizer_):
+class ScheduleFreeSGD(OptimizerBase):
     """SGD that averages its weights as it goes, in place of a falling rate. Validation measures the average."""
 
     target = "schedulefree:SGDScheduleFree"
@@ -40,7 +40,7 @@ class ScheduleFreeSGD(Optimizer_):
     ] = 2.0
 
 
-class ScheduleFreeAdamW(Optimizer_):
+class ScheduleFreeAdamW(OptimizerBase):
     """AdamW that averages its weights as it goes, in place of a falling rate. Validation measures the average."""
 
     target = "schedulefree:AdamWScheduleFree"
@@ -65,7 +65,7 @@ class ScheduleFreeAdamW(Optimizer_):
     ] = 2.0
 
 
-class Lion(Optimizer_):
+class Lion(OptimizerBase):
     """The sign of the momentum, so every entry moves by the whole rate: take a third to a tenth of AdamW's."""
 
     target = "pytorch_optimizer:Lion"
@@ -82,7 +82,7 @@ class Lion(Optimizer_):
     weight_decay: Decay = 0.0
 
 
-class PytorchOptimizer(Optimizer_):
+class PytorchOptimizer(OptimizerBase):
     """One of the package pytorch-optimizer, by its name there; `settings` are its further arguments.
 
     Offered are those that need one gradient an update and nothing of the model, and whose licence allows any use.

@@ -6,12 +6,12 @@ from pydantic import Field
 
 from service.spec.component import Beta, Decay, Epsilon, Rate
 from service.spec.layout import Parameter
-from service.spec.optimizers.base import EVERY, SLOW, Optimizer_, policy
+from service.spec.optimizers.base import EVERY, SLOW, OptimizerBase, policy
 
 Betas = tuple[Beta, Beta]
 
 
-class Adam(Optimizer_):
+class Adam(OptimizerBase):
     """Adaptive moments; weight decay enters the gradient (L2). amsgrad keeps the largest second moment."""
 
     target = "torch.optim:Adam"
@@ -26,7 +26,7 @@ class Adam(Optimizer_):
     amsgrad: bool = False
 
 
-class AdamW(Optimizer_):
+class AdamW(OptimizerBase):
     """Adam with decoupled weight decay: p *= 1 - lr*weight_decay before the step."""
 
     target = "torch.optim:AdamW"
@@ -41,7 +41,7 @@ class AdamW(Optimizer_):
     amsgrad: bool = False
 
 
-class Adamax(Optimizer_):
+class Adamax(OptimizerBase):
     """Adam with a decaying largest gradient in place of the second moment."""
 
     target = "torch.optim:Adamax"
@@ -56,7 +56,7 @@ class Adamax(Optimizer_):
     weight_decay: Decay = 0.0
 
 
-class NAdam(Optimizer_):
+class NAdam(OptimizerBase):
     """Adam that looks one step ahead as Nesterov's momentum does; the look-ahead warms up by `momentum_decay`."""
 
     target = "torch.optim:NAdam"
@@ -73,7 +73,7 @@ class NAdam(Optimizer_):
     decoupled_weight_decay: bool = False
 
 
-class RAdam(Optimizer_):
+class RAdam(OptimizerBase):
     """Adam that steps along the mean gradient alone until the second moment has been seen often enough (5 updates).
 
     It acts as a warmup of its own.
@@ -91,7 +91,7 @@ class RAdam(Optimizer_):
     decoupled_weight_decay: bool = False
 
 
-class SparseAdam(Optimizer_):
+class SparseAdam(OptimizerBase):
     """Adam for an Embedding(sparse=True): moments change only for the rows that a batch looked up."""
 
     target = "torch.optim:SparseAdam"

@@ -13,7 +13,7 @@ DENSE = 16  # the steps before this one are all looked at, then four of each oct
 Rows = Annotated[int, Field(ge=1, le=10**6)]
 
 
-class Probe_(Component):
+class ProbeBase(Component):
     """An instrument that watches a training and never changes it. `target` takes the component itself.
 
     A watcher reads what a step has anyway; a looker (`on_demand`) computes on a copy, also at a kept checkpoint.
@@ -43,7 +43,7 @@ class Probe_(Component):
         return min(1 if step < DENSE else 2 << (step // DENSE).bit_length(), stride(total, self.looks))
 
 
-class Looker_(Probe_):
+class OnDemandProbe(ProbeBase):
     """Computes on a copy, on its cadence or at a kept checkpoint."""
 
     on_demand = True
@@ -53,7 +53,7 @@ class Looker_(Probe_):
         return max(1, total // self.looks)
 
 
-class OnTwin_(Looker_):
+class ModelCopyProbe(OnDemandProbe):
     """Computes on a twin of the model and the first rows of a frozen order of the training part, dropout off."""
 
     rows: Rows = Field(2048, description="training rows it computes on, or all where there are fewer")

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from service.spec.probes.base import Probe_
+from service.spec.probes.base import ProbeBase
 
 
-class Start(Probe_):
+class Start(ProbeBase):
     """The loss before the first step beside that of the best constant answer, and oddities of the data.
 
     A reading `start` at step 0, of up to 2048 training rows in a frozen order; it adds no series.
@@ -19,7 +19,7 @@ class Start(Probe_):
     kind: Literal["start"] = "start"
 
 
-class GradientNorms(Probe_):
+class GradientNorms(ProbeBase):
     """Norm of the gradient before clipping, in all and of each layer: grad_norm, grad_norm/<layer>."""
 
     target = "worker.trainer.probes.watchers.gradients:GradientNorms"
@@ -29,7 +29,7 @@ class GradientNorms(Probe_):
     kind: Literal["gradients"] = "gradients"
 
 
-class Updates(Probe_):
+class Updates(ProbeBase):
     """What an update changes of the weights: update_ratio, update_ratio/<layer>, underflow_share.
 
     underflow_share: of the entries that have a gradient, those whose update was lost in rounding.
@@ -42,7 +42,7 @@ class Updates(Probe_):
     kind: Literal["updates"] = "updates"
 
 
-class Cosines(Probe_):
+class Cosines(ProbeBase):
     """Whether successive gradients agree: cosine/gradient; and the optimizer's momentum with them: cosine/momentum."""
 
     target = "worker.trainer.probes.watchers.cosines:Cosines"
@@ -52,7 +52,7 @@ class Cosines(Probe_):
     kind: Literal["cosines"] = "cosines"
 
 
-class Activations(Probe_):
+class Activations(ProbeBase):
     """Outputs of activations on the step's own batch: activation/mean, activation/std, dead_share, saturated_share.
 
     dead_share: units of a ReLU that are 0 on the whole batch. saturated_share: outputs of a sigmoid or tanh within a
@@ -67,7 +67,7 @@ class Activations(Probe_):
     kind: Literal["activations"] = "activations"
 
 
-class Rates(Probe_):
+class Rates(ProbeBase):
     """The rate that each single parameter has: rate/q00, q01, q25, q50, q75, q99, q100, and rate/unused.
 
     Of optimizers that scale each parameter by itself. rate/unused: parameters that have not had a gradient yet.
@@ -80,7 +80,7 @@ class Rates(Probe_):
     kind: Literal["rates"] = "rates"
 
 
-class NormModes(Probe_):
+class NormModes(ProbeBase):
     """What batch normalisation's two modes differ by: bn_gap, the loss with the batch's statistics over the other.
 
     Of the step's own rows, with dropout off, at evaluations; only of a model that has batch normalisation.

@@ -1,6 +1,6 @@
 """Every schedule, and their union: pure functions of the step, so they can be drawn before anything runs.
 
-One, the plateau, listens to a metric instead; `Schedule_.watches` says so.
+One, the plateau, listens to a metric instead; `ScheduleBase.watches` says so.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from service.spec.plugins import extended
-from service.spec.schedules.base import Schedule_
+from service.spec.schedules.base import ScheduleBase
 from service.spec.schedules.compose import Chained, Sequential, Warmup
 from service.spec.schedules.cosine import SWA, Cosine, CosineRestarts
 from service.spec.schedules.cyclic import Cyclic, OneCycle
@@ -36,7 +36,7 @@ __all__ = [
     "PlateauState",
     "Polynomial",
     "Schedule",
-    "Schedule_",
+    "ScheduleBase",
     "Sequential",
     "Step",
     "Warmup",
@@ -68,15 +68,15 @@ Schedule = Annotated[
 ]
 
 if not TYPE_CHECKING:
-    Schedule = extended("schedule", Schedule, Schedule_)
+    Schedule = extended("schedule", Schedule, ScheduleBase)
 
 
-def curve(schedule: Schedule_, base: float, steps: list[int], total: int) -> list[float]:
+def curve(schedule: ScheduleBase, base: float, steps: list[int], total: int) -> list[float]:
     """The rates at `steps`, which count from 1."""
     return [schedule.rate(base, step - 1, total) for step in steps]
 
 
-def plateau_of(schedule: Schedule_) -> tuple[Plateau, int] | None:
+def plateau_of(schedule: ScheduleBase) -> tuple[Plateau, int] | None:
     """The plateau in a schedule, and where it begins; None: the step alone decides the rate."""
     if isinstance(schedule, Plateau):
         return schedule, 0

@@ -18,7 +18,7 @@ Floor = Annotated[float, Field(ge=0, le=10)]  # a rate that may be 0
 Strategy = Literal["cos", "linear"]
 
 
-class Schedule_(Component):
+class ScheduleBase(Component):
     """A rate as a function of the step; `twin` names torch's scheduler with the same values."""
 
     target: ClassVar[str] = ""
@@ -78,6 +78,9 @@ class Schedule_(Component):
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
         """What a run that is `total` long allows and probably does not mean; pointers start at this part."""
         yield from ()
+
+
+Schedule_ = ScheduleBase  # the old name, kept for plug-ins until 0.3
 
 
 def anneal(start: float, end: float, u: float, strategy: Strategy) -> float:

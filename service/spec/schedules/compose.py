@@ -9,7 +9,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Count
-from service.spec.schedules.base import FactorOrZero, Schedule_
+from service.spec.schedules.base import FactorOrZero, ScheduleBase
 from service.spec.schedules.cosine import SWA, Cosine, CosineRestarts
 from service.spec.schedules.cyclic import Cyclic, OneCycle
 from service.spec.schedules.decay import Exponential, InverseTime, Linear, Polynomial
@@ -34,7 +34,7 @@ Scaling = (
 Plain = Scaling | Cyclic | OneCycle | SWA
 
 
-class Chained(Schedule_):
+class Chained(ScheduleBase):
     """The product of several schedules' factors."""
 
     twin = "ChainedScheduler"
@@ -69,7 +69,7 @@ class Chained(Schedule_):
             yield from (problem.under(f"/schedules/{number}") for problem in part.oddities(base, total))
 
 
-class Sequential(Schedule_):
+class Sequential(ScheduleBase):
     """One schedule after the other; each counts from its own milestone and has the base rate as its base."""
 
     twin = "SequentialLR"
@@ -93,7 +93,7 @@ class Sequential(Schedule_):
             yield Problem("/milestones", "contradiction", detail, limit=needed)
         yield from increasing(self.milestones)
 
-    def _at(self, s: int, total: int) -> tuple[Schedule_, int, int]:
+    def _at(self, s: int, total: int) -> tuple[ScheduleBase, int, int]:
         """The schedule of update `s`, how many updates it has had, and how many it gets."""
         number = bisect_right(self.milestones, s)
         start = self.milestones[number - 1] if number else 0
@@ -121,7 +121,7 @@ class Sequential(Schedule_):
         parts = enumerate(self.schedules)
         return next((f"/schedules/{number}{part.cycles}" for number, part in parts if part.cycles), "")
 
-    def _turns(self, total: int) -> Iterator[tuple[str, Schedule_, int]]:
+    def _turns(self, total: int) -> Iterator[tuple[str, ScheduleBase, int]]:
         """Each schedule that has a turn in the run: its pointer, itself, how long it gets."""
         starts, ends = (0, *self.milestones), (*self.milestones, total)
         for number, (part, start, end) in enumerate(zip(self.schedules, starts, ends, strict=False)):
@@ -142,7 +142,7 @@ class Sequential(Schedule_):
             yield Problem("/milestones", "never_due", detail, limit=total)
 
 
-class Warmup(Schedule_):
+class Warmup(ScheduleBase):
     """A straight rise over the first `steps` updates, then another schedule that starts counting there."""
 
     twin = "LinearLR"

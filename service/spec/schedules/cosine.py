@@ -8,10 +8,10 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Count, Rate
-from service.spec.schedules.base import Floor, Schedule_, Strategy, anneal, cut_short
+from service.spec.schedules.base import Floor, ScheduleBase, Strategy, anneal, cut_short
 
 
-class Cosine(Schedule_):
+class Cosine(ScheduleBase):
     """Half a cosine from the base rate down to `eta_min`; past T_max it rises again, as torch's does."""
 
     twin = "CosineAnnealingLR"
@@ -41,7 +41,7 @@ class Cosine(Schedule_):
         yield from _above(self.eta_min, base)
 
 
-class CosineRestarts(Schedule_):
+class CosineRestarts(ScheduleBase):
     """Half a cosine down to `eta_min`, then again from the base rate, each time `T_mult` times as long."""
 
     twin = "CosineAnnealingWarmRestarts"
@@ -74,7 +74,7 @@ class CosineRestarts(Schedule_):
         yield from _above(self.eta_min, base)
 
 
-class SWA(Schedule_):
+class SWA(ScheduleBase):
     """From the base rate to `swa_lr`, which then stays: the rate while weights are averaged."""
 
     twin = "SWALR"

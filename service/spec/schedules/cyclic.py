@@ -7,17 +7,17 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Beta, Count, Default, Rate
-from service.spec.schedules.base import Factor, Floor, Schedule_, Strategy, anneal, cut_short, ignored
+from service.spec.schedules.base import Factor, Floor, ScheduleBase, Strategy, anneal, cut_short, ignored
 
 # torch's default is true, which gives an SGD without momentum one of 0.9 unasked
 Asked = Annotated[bool, Field(description="let momentum (or the first beta) fall while the rate rises")]
 
 
-class Cyclic(Schedule_):
+class Cyclic(ScheduleBase):
     """Straight up from `base_lr` to `max_lr` and down again, over and over."""
 
     twin = "CyclicLR"
-    left_out = Schedule_.left_out | {
+    left_out = ScheduleBase.left_out | {
         "scale_fn": "a function; the three modes are its named forms",
         "scale_mode": "each mode has its own",
     }
@@ -84,11 +84,11 @@ class Cyclic(Schedule_):
             yield cut_short("step_size_up", self.step_size_up, total)
 
 
-class OneCycle(Schedule_):
+class OneCycle(ScheduleBase):
     """Up to `max_lr`, then down to far below the start: one cycle that fills the run."""
 
     twin = "OneCycleLR"
-    left_out = Schedule_.left_out | {
+    left_out = ScheduleBase.left_out | {
         "epochs": "total_steps, in what the schedule counts",
         "steps_per_epoch": "total_steps, in what the schedule counts",
     }

@@ -7,10 +7,10 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Count
-from service.spec.schedules.base import Factor, FactorOrZero, Schedule_, cut_short, stops
+from service.spec.schedules.base import Factor, FactorOrZero, ScheduleBase, cut_short, stops
 
 
-class Exponential(Schedule_):
+class Exponential(ScheduleBase):
     """Multiplied by gamma at every update."""
 
     twin = "ExponentialLR"
@@ -24,7 +24,7 @@ class Exponential(Schedule_):
         return float(self.gamma**s)
 
 
-class Linear(Schedule_):
+class Linear(ScheduleBase):
     """A straight line between two factors, then the second of them."""
 
     twin = "LinearLR"
@@ -50,7 +50,7 @@ class Linear(Schedule_):
             yield stops("total_iters", self.total_iters, total)
 
 
-class Polynomial(Schedule_):
+class Polynomial(ScheduleBase):
     """A power of the share that is left of the first `total_iters` updates, then 0."""
 
     twin = "PolynomialLR"
@@ -73,7 +73,7 @@ class Polynomial(Schedule_):
             yield stops("total_iters", self.total_iters, total)
 
 
-class InverseTime(Schedule_):
+class InverseTime(ScheduleBase):
     """Divided by a straight line; with `staircase` only every `decay_steps` updates."""
 
     formula = "1 / (1 + decay_rate * s / decay_steps)"

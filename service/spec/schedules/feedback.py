@@ -9,7 +9,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.measures import better
-from service.spec.schedules.base import Floor, Schedule_
+from service.spec.schedules.base import Floor, ScheduleBase
 
 Evaluations = Annotated[int, Field(ge=0, le=10**6)]
 
@@ -35,7 +35,7 @@ class PlateauState:
         return cls(best, document["bad"], document["cooling"], document["reductions"])
 
 
-class Plateau(Schedule_):
+class Plateau(ScheduleBase):
     """The rate is multiplied by `factor` when `watch` has not improved for more than `patience` evaluations.
 
     NaN never improves. The threshold is torch's: with `rel` a negative best value asks for less than nothing.

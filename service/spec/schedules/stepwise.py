@@ -8,10 +8,10 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Count
-from service.spec.schedules.base import Factor, Schedule_, cut_short
+from service.spec.schedules.base import Factor, ScheduleBase, cut_short
 
 
-class Constant(Schedule_):
+class Constant(ScheduleBase):
     """The base rate throughout."""
 
     formula = "1"
@@ -23,7 +23,7 @@ class Constant(Schedule_):
         return 1.0
 
 
-class ConstantFactor(Schedule_):
+class ConstantFactor(ScheduleBase):
     """A smaller rate for the first `total_iters` updates, then the base rate."""
 
     twin = "ConstantLR"
@@ -43,7 +43,7 @@ class ConstantFactor(Schedule_):
             yield cut_short("total_iters", self.total_iters, total)
 
 
-class Step(Schedule_):
+class Step(ScheduleBase):
     """Multiplied by gamma every `step_size` updates."""
 
     twin = "StepLR"
@@ -63,7 +63,7 @@ class Step(Schedule_):
             yield Problem("/step_size", "never_due", f"the first change lies beyond the run, which is {total} long.")
 
 
-class MultiStep(Schedule_):
+class MultiStep(ScheduleBase):
     """Multiplied by gamma at each milestone."""
 
     twin = "MultiStepLR"

@@ -8,10 +8,10 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Count, Width
-from service.spec.schedules.base import FactorOrZero, Schedule_, cut_short
+from service.spec.schedules.base import FactorOrZero, ScheduleBase, cut_short
 
 
-class InverseSqrt(Schedule_):
+class InverseSqrt(ScheduleBase):
     """A straight rise, then the inverse square root of the step; with `d_model` as in the Transformer's paper."""
 
     formula = "min((s + 1) / W, sqrt(W / (s + 1))); with d_model: d_model**-0.5 * min((s + 1)**-0.5, (s + 1) * W**-1.5)"
@@ -35,7 +35,7 @@ class InverseSqrt(Schedule_):
             yield cut_short("warmup_steps", self.warmup_steps, total)
 
 
-class WSD(Schedule_):
+class WSD(ScheduleBase):
     """Warmup, stable, decay: a straight rise, the base rate, and a fall over the last `decay_steps` updates."""
 
     formula = "(s + 1) / W; then 1; then m + (1 - m) * {1 - u, 1 - sqrt(u), (1 + cos(pi*u)) / 2}, u = (s - T + D) / D"

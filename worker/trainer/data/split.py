@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.spec.datasets import Dataset_, Regression_, Scaling, Table_
+from service.spec.datasets import DatasetBase, RegressionBase, Scaling, TableBase
 from worker.trainer.build import build
 from worker.trainer.data.files import Files
 from worker.trainer.data.mapped import Mapped
@@ -41,7 +41,7 @@ class Parts(NamedTuple):
 _loaded: dict[tuple[Any, ...], Arrays] = {}
 
 
-def load(dataset: Dataset_, files: Files = Files()) -> Arrays:  # noqa: B008  an immutable value
+def load(dataset: DatasetBase, files: Files = Files()) -> Arrays:  # noqa: B008  an immutable value
     """The dataset's rows as its source gives them, read once a process: a reused trainer starts in milliseconds.
 
     An uploaded file is read and checked anew each time. An array of more than `files.resident_bytes` stays on disk.
@@ -58,17 +58,17 @@ def load(dataset: Dataset_, files: Files = Files()) -> Arrays:  # noqa: B008  an
     return _loaded[key]
 
 
-def _checked(dataset: Dataset_, arrays: Arrays) -> Arrays:
+def _checked(dataset: DatasetBase, arrays: Arrays) -> Arrays:
     if arrays[0].shape != (dataset.facts.rows, *dataset.facts.shape) or len(arrays[0]) != len(arrays[1]):
         raise ValueError(f"{dataset.target} gave rows of shape {arrays[0].shape}, not as its facts say")
     return arrays
 
 
-def split(dataset: Dataset_, files: Files = Files()) -> Parts:  # noqa: B008  an immutable value
+def split(dataset: DatasetBase, files: Files = Files()) -> Parts:  # noqa: B008  an immutable value
     """Exactly `dataset.counts` rows in each part, classes in proportion, scaled by what the training part says."""
     x, y = load(dataset, files)
     answers = np.arange(len(y))  # the row whose answer each row has
-    if isinstance(dataset, Table_):
+    if isinstance(dataset, TableBase):
         if dataset.shuffled_targets:
             answers = dealt_anew(answers, dataset.shuffled_targets, dataset.split_seed)
         chosen = _with_own_test(y[answers] if dataset.shuffled_targets else y, dataset)
@@ -76,9 +76,9 @@ def split(dataset: Dataset_, files: Files = Files()) -> Parts:  # noqa: B008  an
         chosen = by_position(dataset.counts)
     train, validation, test = (Rows(_part(x, rows), _part(y, answers[rows])) for rows in chosen)
     parts = Parts(train, validation, test, {}, {})
-    if isinstance(dataset, Table_):
+    if isinstance(dataset, TableBase):
         parts = _scaled(parts, "x", dataset.scaling)
-    if isinstance(dataset, Regression_) and dataset.facts.task == "regression":
+    if isinstance(dataset, RegressionBase) and dataset.facts.task == "regression":
         parts = _scaled(parts, "y", dataset.target_scaling)
     train, validation, test = map(_narrowed, parts[:3])
     return parts._replace(train=train, validation=validation, test=test)
@@ -92,7 +92,7 @@ def dealt_anew(answers: Indices, share: float, seed: int) -> Indices:
     return dealt
 
 
-def _with_own_test(y: npt.NDArray[Any], dataset: Table_) -> tuple[Indices, ...]:
+def _with_own_test(y: npt.NDArray[Any], dataset: TableBase) -> tuple[Indices, ...]:
     """Split at random, but for the rows at the end that the set itself keeps for the test part."""
     (train, validation, test), own = dataset.counts, dataset.apart
     chosen = indices(y[: len(y) - own], (train, validation, test - own), dataset.split_seed, dataset.strata)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from service.spec.models.layers import Layer_
+from service.spec.models.layers import LayerBase
 from service.spec.models.sequential import answers
 from worker.trainer.models.activations import torchs
 
 
-def sequential(shape: tuple[int, ...], outputs: int, layers: Sequence[Layer_]) -> nn.Sequential:
+def sequential(shape: tuple[int, ...], outputs: int, layers: Sequence[LayerBase]) -> nn.Sequential:
     """x (B, *shape) -> (B, outputs), or (B, T, outputs) of tokens that no layer mixes.
 
     The spec's closed list says which of torch's classes a layer may name.

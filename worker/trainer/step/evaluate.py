@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from service.errors import RunFailure
 from service.spec.experiment import Experiment
-from service.spec.losses import CLASSES, Loss_, Task
+from service.spec.losses import CLASSES, LossBase, Task
 from worker.trainer.build import build
 from worker.trainer.data.mapped import Mapped, Table
 from worker.trainer.data.split import Rows
@@ -17,7 +17,7 @@ from worker.trainer.step.losses import mass, portion
 CHUNK = 4096  # rows at once, positions where each has an answer: bounds the memory, and covers small sets in one
 
 
-def targets(y: npt.NDArray[Any], loss: Loss_) -> Tensor:
+def targets(y: npt.NDArray[Any], loss: LossBase) -> Tensor:
     """y as the loss wants it: class numbers (N,) int64, or one float column (N, 1).
 
     Tokens (N, T) and distributions (N, K) stay as they are.
@@ -40,7 +40,7 @@ def _check_form(y: npt.NDArray[Any], logarithms: bool) -> None:
         raise RunFailure("spec_cannot_build", f"a probability to predict is {y.min():g}: {fix}")
 
 
-def on_device(rows: Rows, loss: Loss_, device: torch.device) -> tuple[Table, Table]:
+def on_device(rows: Rows, loss: LossBase, device: torch.device) -> tuple[Table, Table]:
     """x and y of a part as the model and the loss want them; rows on disk stay there."""
     x = rows.x if isinstance(rows.x, Mapped) else torch.from_numpy(rows.x)
     y = rows.y if isinstance(rows.y, Mapped) else targets(rows.y, loss)

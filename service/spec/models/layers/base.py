@@ -18,7 +18,7 @@ class Misfit(ValueError):
     """Why a layer cannot take rows of the shape it is given."""
 
 
-class Layer_(Part):
+class LayerBase(Part):
     """One layer. `layer` is the name of the class in torch.nn, the fields its arguments."""
 
     ranks: ClassVar[tuple[int, ...]] = (1, 2, 3)  # how many dimensions a row may have here

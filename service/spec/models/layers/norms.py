@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from service.spec.models.layers.base import Layer_, Misfit, Own, Shape
+from service.spec.models.layers.base import LayerBase, Misfit, Own, Shape
 
 
-class Norm_(Layer_):
+class NormBase(LayerBase):
     """A normalisation with a trained scale and shift a channel."""
 
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
@@ -23,7 +23,7 @@ class Norm_(Layer_):
         return (("weight", (shape[0],)), ("bias", (shape[0],))) if self.affine else ()
 
 
-class BatchNorm1d(Norm_):
+class BatchNorm1d(NormBase):
     """Each channel over the rows of a batch (and its positions)."""
 
     ranks = (1, 2)
@@ -31,7 +31,7 @@ class BatchNorm1d(Norm_):
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
 
 
-class BatchNorm2d(Norm_):
+class BatchNorm2d(NormBase):
     """Each channel over the rows of a batch and its positions."""
 
     ranks = (3,)
@@ -39,7 +39,7 @@ class BatchNorm2d(Norm_):
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
 
 
-class InstanceNorm_(Norm_):
+class InstanceNormBase(NormBase):
     """Each channel of each row over its positions."""
 
     def result(self, shape: Shape) -> Shape:
@@ -49,21 +49,21 @@ class InstanceNorm_(Norm_):
         return shape
 
 
-class InstanceNorm1d(InstanceNorm_):
+class InstanceNorm1d(InstanceNormBase):
     """Along a sequence."""
 
     ranks = (2,)
     layer: Literal["InstanceNorm1d"]
 
 
-class InstanceNorm2d(InstanceNorm_):
+class InstanceNorm2d(InstanceNormBase):
     """Over an image."""
 
     ranks = (3,)
     layer: Literal["InstanceNorm2d"]
 
 
-class GroupNorm(Norm_):
+class GroupNorm(NormBase):
     """Groups of channels of each row, over their positions."""
 
     layer: Literal["GroupNorm"]
@@ -77,10 +77,10 @@ class GroupNorm(Norm_):
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
         """num_channels is the number of channels."""
-        return Layer_.arguments(self, shape) | {"num_channels": shape[0]}
+        return LayerBase.arguments(self, shape) | {"num_channels": shape[0]}
 
 
-class LastNorm_(Layer_):
+class LastNormBase(LayerBase):
     """Over the last dimension of each row."""
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class LastNorm_(Layer_):
         return super().arguments(shape) | {"normalized_shape": shape[-1]}
 
 
-class LayerNorm(LastNorm_):
+class LayerNorm(LastNormBase):
     """To mean 0 and variance 1, then scaled and shifted."""
 
     layer: Literal["LayerNorm"]
@@ -99,7 +99,7 @@ class LayerNorm(LastNorm_):
         return (("weight", shape[-1:]), ("bias", shape[-1:]))
 
 
-class RMSNorm(LastNorm_):
+class RMSNorm(LastNormBase):
     """To root mean square 1, then scaled."""
 
     layer: Literal["RMSNorm"]

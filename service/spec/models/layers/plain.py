@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from service.spec.component import Share, Width
-from service.spec.models.layers.base import Layer_, Misfit, Own, Shape
+from service.spec.models.layers.base import LayerBase, Misfit, Own, Shape
 
 
-class LinearLayer(Layer_):
+class LinearLayer(LayerBase):
     """Affine over the last dimension; put a Flatten before it to mix all of an image."""
 
     layer: Literal["Linear"]
@@ -30,7 +30,7 @@ class LinearLayer(Layer_):
         return (("weight", (self.out_features, shape[-1])), *bias)
 
 
-class ActivationLayer(Layer_):
+class ActivationLayer(LayerBase):
     """A function of each entry, as torch's class does it by default."""
 
     layer: Literal[
@@ -39,7 +39,7 @@ class ActivationLayer(Layer_):
     ]  # fmt: skip
 
 
-class SoftmaxLayer(Layer_):
+class SoftmaxLayer(LayerBase):
     """Probabilities over the last dimension, or their logarithms; most losses have it inside."""
 
     layer: Literal["Softmax", "LogSoftmax"]
@@ -49,7 +49,7 @@ class SoftmaxLayer(Layer_):
         return {"dim": -1}
 
 
-class PReLU(Layer_):
+class PReLU(LayerBase):
     """ReLU with one trained slope below zero."""
 
     layer: Literal["PReLU"]
@@ -59,14 +59,14 @@ class PReLU(Layer_):
         return (("weight", (1,)),)
 
 
-class Dropout(Layer_):
+class Dropout(LayerBase):
     """Entries set to zero at random in training, the rest scaled up."""
 
     layer: Literal["Dropout"]
     p: Share = 0.5
 
 
-class Flatten(Layer_):
+class Flatten(LayerBase):
     """All of a row in one dimension."""
 
     layer: Literal["Flatten"]
@@ -76,7 +76,7 @@ class Flatten(Layer_):
         return (math.prod(shape),)
 
 
-class Unflatten(Layer_):
+class Unflatten(LayerBase):
     """A flat row as channels and positions."""
 
     ranks = (1,)
@@ -94,7 +94,7 @@ class Unflatten(Layer_):
         return super().arguments(shape) | {"dim": 1}
 
 
-class EmbeddingLayer(Layer_):
+class EmbeddingLayer(LayerBase):
     """A trained vector for each token id; the first layer where rows are tokens."""
 
     ranks = (1,)

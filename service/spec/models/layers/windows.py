@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from service.spec.component import Width
-from service.spec.models.layers.base import Layer_, Misfit, Own, Shape
+from service.spec.models.layers.base import LayerBase, Misfit, Own, Shape
 
 Kernel = Annotated[int, Field(ge=1, le=255)]
 Padding = Annotated[int, Field(ge=0, le=255)]
 
 
-class Window_(Layer_):
+class WindowBase(LayerBase):
     """What slides a window over the positions."""
 
     kernel_size: Kernel
@@ -27,7 +27,7 @@ class Window_(Layer_):
         return sizes
 
 
-class Conv_(Window_):
+class ConvBase(WindowBase):
     """A convolution; in_channels is inferred."""
 
     out_channels: Width
@@ -53,21 +53,21 @@ class Conv_(Window_):
         return (("weight", (self.out_channels, shape[0] // self.groups, *kernel)), *bias)
 
 
-class Conv1d(Conv_):
+class Conv1d(ConvBase):
     """Convolution along a sequence."""
 
     ranks = (2,)
     layer: Literal["Conv1d"]
 
 
-class Conv2d(Conv_):
+class Conv2d(ConvBase):
     """Convolution over an image."""
 
     ranks = (3,)
     layer: Literal["Conv2d"]
 
 
-class Pool_(Window_):
+class PoolBase(WindowBase):
     """A pooling window."""
 
     stride: Annotated[Kernel | None, Field(description="null: kernel_size")] = None
@@ -79,21 +79,21 @@ class Pool_(Window_):
         return (shape[0], *self.slid(shape, self.stride or self.kernel_size))
 
 
-class Pool1d(Pool_):
+class Pool1d(PoolBase):
     """Largest or mean entry of a window along a sequence."""
 
     ranks = (2,)
     layer: Literal["MaxPool1d", "AvgPool1d"]
 
 
-class Pool2d(Pool_):
+class Pool2d(PoolBase):
     """Largest or mean entry of a window over an image."""
 
     ranks = (3,)
     layer: Literal["MaxPool2d", "AvgPool2d"]
 
 
-class GlobalPool_(Layer_):
+class GlobalPoolBase(LayerBase):
     """The mean over all positions. Other output sizes have no deterministic gradient on a GPU."""
 
     output_size: Literal[1] = 1
@@ -103,14 +103,14 @@ class GlobalPool_(Layer_):
         return (shape[0], *(1 for _ in shape[1:]))
 
 
-class GlobalPool1d(GlobalPool_):
+class GlobalPool1d(GlobalPoolBase):
     """The mean along a sequence."""
 
     ranks = (2,)
     layer: Literal["AdaptiveAvgPool1d"]
 
 
-class GlobalPool2d(GlobalPool_):
+class GlobalPool2d(GlobalPoolBase):
     """The mean over an image."""
 
     ranks = (3,)

@@ -30,7 +30,7 @@ from service.spec import optimizers
 from service.spec.checks import cross_field
 from service.spec.datasets import Text
 from service.spec.experiment import Experiment
-from service.spec.models import Model, Objective_
+from service.spec.models import Model, ObjectiveBase
 from worker.trainer.checkpoints import checkpoint, optimizer_state
 from worker.trainer.data.files import Files
 from worker.trainer.loop import Training, prepare, train
@@ -52,7 +52,7 @@ TABLE = [
     {"layer": "Embedding", "num_embeddings": 6, "embedding_dim": 4, "sparse": True},
     {"layer": "Linear", "out_features": 6},
 ]
-OBJECTIVES = [m for m in get_args(get_args(Model)[0]) if issubclass(m, Objective_)]
+OBJECTIVES = [m for m in get_args(get_args(Model)[0]) if issubclass(m, ObjectiveBase)]
 MODELS: list[tuple[Document, Document]] = [
     ({"kind": "linear"}, DIGITS),
     ({"kind": "mlp", "hidden": [8], "norm": "batch", "dropout": 0.3}, IRIS),

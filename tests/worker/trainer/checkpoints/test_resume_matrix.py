@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from service.spec import optimizers
-from service.spec.models import Library_, Model
+from service.spec.models import LibraryBase, Model
 from tests.worker.trainer.checkpoints.resume_matrix import LEFT_OUT, MECHANICS, SCHEDULES, cases, difference, noticed
 
 IN_CI = 30  # 200 by `python -m tests.worker.trainer.checkpoints.resume_matrix --cases 200`
@@ -19,7 +19,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_first_cases_have_every_model_and_every_family_of_optimizers(files: Path) -> None:
     chosen = cases(IN_CI, files)
-    models = {m.model_fields["kind"].default for m in get_args(get_args(Model)[0]) if not issubclass(m, Library_)}
+    models = {m.model_fields["kind"].default for m in get_args(get_args(Model)[0]) if not issubclass(m, LibraryBase)}
     assert {case.spec.model.kind for case in chosen} == models
     kinds = {m.model_fields["kind"].default for m in get_args(get_args(optimizers.Optimizer)[0])}
     rules = {rule.optimizer.kind for case in chosen for rule in case.spec.groups if rule.optimizer}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from service.spec.checks.cross_field import problems
 from service.spec.experiment import Experiment
 from service.spec.memory import memory_bytes
-from service.spec.models import Library_, Model, Objective_
+from service.spec.models import LibraryBase, Model, ObjectiveBase
 from worker.trainer.build import build
 from worker.trainer.data.split import split
 from worker.trainer.loop import prepare, train
@@ -46,7 +46,7 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     *(
         ({"kind": m.model_fields["kind"].default}, {})
         for m in get_args(get_args(Model)[0])
-        if issubclass(m, Objective_)
+        if issubclass(m, ObjectiveBase)
     ),
 ]
 ids = {"ids": lambda value: str(value.get("kind", value.get("dataset", {}).get("kind", "")))}
@@ -67,7 +67,7 @@ def experiment(model: dict[str, Any], changes: dict[str, Any], **more: Any) -> E
 
 def test_every_kind_has_a_setting_here() -> None:
     members = get_args(get_args(Model)[0])
-    kinds = {m.model_fields["kind"].default for m in members if not issubclass(m, Library_)}
+    kinds = {m.model_fields["kind"].default for m in members if not issubclass(m, LibraryBase)}
     assert {model["kind"] for model, _ in SETTINGS} == kinds
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from service.nonfinite import dumps
-from service.spec.probes import Looker_, Probe
+from service.spec.probes import OnDemandProbe, Probe
 from worker.trainer.build import resolve
 from worker.trainer.loop import train
 from worker.trainer.probes.look import Look
 
-LOOKERS: list[type[Looker_]] = [m for m in get_args(get_args(Probe)[0]) if issubclass(m, Looker_)]
+LOOKERS: list[type[OnDemandProbe]] = [m for m in get_args(get_args(Probe)[0]) if issubclass(m, OnDemandProbe)]
 LEAST: dict[str, Any] = {  # what makes one quick
     "overfit_batch": {"steps": 10},
     "range_test": {"steps": 10},
@@ -30,14 +30,14 @@ TROUBLESOME: dict[str, Any] = {  # draws at every step, and keeps statistics
 }
 
 
-def component_of(kind: type[Looker_]) -> Looker_:
+def component_of(kind: type[OnDemandProbe]) -> OnDemandProbe:
     name = kind.model_fields["kind"].default
     return kind.model_validate(LEAST.get(name, {}) | {"every_steps": 5})
 
 
 @pytest.mark.parametrize("kind", LOOKERS, ids=lambda kind: str(kind.__name__))
 def test_a_training_that_looks_at_itself_every_few_steps_is_the_one_that_does_not(
-    trained: Any, kind: type[Looker_]
+    trained: Any, kind: type[OnDemandProbe]
 ) -> None:
     plain = trained(0, **TROUBLESOME)
     expected = [float(step.loss) for step in train(plain)]
@@ -54,7 +54,9 @@ def test_a_training_that_looks_at_itself_every_few_steps_is_the_one_that_does_no
 
 
 @pytest.mark.parametrize("kind", LOOKERS, ids=lambda kind: str(kind.__name__))
-def test_an_objective_can_be_looked_at_too_or_the_reading_says_why_not(objective: Any, kind: type[Looker_]) -> None:
+def test_an_objective_can_be_looked_at_too_or_the_reading_says_why_not(
+    objective: Any, kind: type[OnDemandProbe]
+) -> None:
     training = objective("rosenbrock", (-1.2, 1.0), lr=1e-3)
     found: Look = resolve(kind.target)(component_of(kind)).look(training)
     assert found.values or found.data

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from service.spec.probes import Probe_
+from service.spec.probes import ProbeBase
 from worker.trainer.models.activations import Hardsigmoid
 from worker.trainer.probes.watchers.layers import chosen
 from worker.trainer.probes.watchers.watching import Observed, Readings, Watcher
@@ -96,7 +96,7 @@ class Activations(Watcher):
 
     hooks = True  # it sees what passes through the modules
 
-    def __init__(self, component: Probe_) -> None:
+    def __init__(self, component: ProbeBase) -> None:
         super().__init__(component)
         self._hooks: list[RemovableHandle] = []
         self._sums: dict[str, Sums] = {}

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from service.spec.probes import Probe_
+from service.spec.probes import ProbeBase
 from worker.trainer.probes.watchers.layers import flats
 from worker.trainer.probes.watchers.watching import Observed, Readings, Watcher
 
@@ -16,7 +16,7 @@ class Cosines(Watcher):
     After a resume the gradient before is not there, and the first cosine/gradient may be left out.
     """
 
-    def __init__(self, component: Probe_) -> None:
+    def __init__(self, component: ProbeBase) -> None:
         super().__init__(component)
         self._kept: tuple[int, list[Tensor]] = (0, [])  # the step and its gradient
         self._found: Readings = {}

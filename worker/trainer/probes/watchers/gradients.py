@@ -1,13 +1,13 @@
 """Norms of the gradient before clipping: a layer that gets none, or far too much, shows here."""
 
-from service.spec.probes import Probe_
+from service.spec.probes import ProbeBase
 from worker.trainer.probes.watchers.watching import Observed, Readings, Watcher
 
 
 class GradientNorms(Watcher):
     """grad_norm and grad_norm/<layer>; where the run clips, its own grad_norm stands at every step."""
 
-    def __init__(self, component: Probe_) -> None:
+    def __init__(self, component: ProbeBase) -> None:
         super().__init__(component)
         self._found: Readings = {}
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from service.spec.probes import Probe_
+from service.spec.probes import ProbeBase
 from worker.trainer.probes.watchers.layers import flats
 from worker.trainer.probes.watchers.watching import Observed, Readings, Watcher
 
@@ -13,7 +13,7 @@ from worker.trainer.probes.watchers.watching import Observed, Readings, Watcher
 class Updates(Watcher):
     """update_ratio, update_ratio/<layer> and underflow_share; the weights' norm is that before the update."""
 
-    def __init__(self, component: Probe_) -> None:
+    def __init__(self, component: ProbeBase) -> None:
         super().__init__(component)
         self._kept: list[Tensor] = []
 

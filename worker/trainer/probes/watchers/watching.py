@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from service.spec.experiment import Experiment
-from service.spec.probes import Looker_, Probe_
+from service.spec.probes import OnDemandProbe, ProbeBase
 from worker.trainer.build import resolve
 from worker.trainer.data.batches import Batches
 from worker.trainer.probes.watchers.layers import Layers
@@ -64,7 +64,7 @@ class Told(NamedTuple):
 class Watcher:
     """An instrument in the loop; each method may be left as it is."""
 
-    def __init__(self, component: Probe_) -> None:
+    def __init__(self, component: ProbeBase) -> None:
         self.component, self.kind = component, component.kind
         self.total = 0
         self.layers: Layers  # the parameters; shared, so that watchers share the step's gradient too
@@ -98,7 +98,7 @@ class Watcher:
 class Looking(Watcher):
     """A looker on its cadence."""
 
-    def __init__(self, component: Looker_, looker: Any) -> None:
+    def __init__(self, component: OnDemandProbe, looker: Any) -> None:
         super().__init__(component)
         self.looker, self.over = looker, False
 
@@ -126,13 +126,15 @@ class Probes:
         self._at: dict[Watcher, int] = {}
         self.next = 0
 
-    def _made(self, spec: Experiment, component: Probe_) -> Watcher | None:
+    def _made(self, spec: Experiment, component: ProbeBase) -> Watcher | None:
         made: Any = resolve(component.target)
         if spec.compile and getattr(made, "hooks", False):
             why = "a compiled forward pass cannot be looked into: leave compile out of the spec to see it"
             self.told.append(Told(0, component.kind, {"not_applicable": why}))
             return None
-        watcher: Watcher = Looking(component, made(component)) if isinstance(component, Looker_) else made(component)
+        watcher: Watcher = (
+            Looking(component, made(component)) if isinstance(component, OnDemandProbe) else made(component)
+        )
         watcher.tell = lambda step, data: self.told.append(Told(step, component.kind, data))
         return watcher
 

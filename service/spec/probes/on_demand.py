@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.spec.component import Count
-from service.spec.probes.base import Looker_, OnTwin_
+from service.spec.probes.base import ModelCopyProbe, OnDemandProbe
 
 Products = Annotated[int, Field(ge=2, le=10_000, description="Hessian-vector products at most")]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]
@@ -13,7 +13,7 @@ Reach = Annotated[float, Field(gt=0, le=1000)]
 Points = Annotated[int, Field(ge=3, le=201, description="along each direction")]
 
 
-class Sharpness(OnTwin_):
+class Sharpness(ModelCopyProbe):
     """Largest eigenvalue of the Hessian against the limit that the rate allows."""
 
     target = "worker.trainer.probes.sharpness:Sharpness"
@@ -29,7 +29,7 @@ class Sharpness(OnTwin_):
     tolerance: Tolerance = Field(1e-4, description="of the eigenvalue: the residual at which it is believed")
 
 
-class CriticalSharpness(OnTwin_):
+class CriticalSharpness(ModelCopyProbe):
     """The same from forward passes: two over the smallest step along the update that raises the loss."""
 
     target = "worker.trainer.probes.critical_sharpness:CriticalSharpness"
@@ -41,7 +41,7 @@ class CriticalSharpness(OnTwin_):
     tolerance: Tolerance = Field(0.02, description="of eta_c: how far the search narrows it")
 
 
-class NoiseScale(OnTwin_):
+class NoiseScale(ModelCopyProbe):
     """Gradient noise scale: the batch size at which noise and signal are alike."""
 
     target = "worker.trainer.probes.noise_scale:NoiseScale"
@@ -54,7 +54,7 @@ class NoiseScale(OnTwin_):
     draws: Annotated[int, Field(ge=1, le=100)] = Field(4, description="of rows; one where they are all rows there are")
 
 
-class CriticalPoint(OnTwin_):
+class CriticalPoint(ModelCopyProbe):
     """Whether the run stands at a minimum, a saddle or on a plain, with the way out and the drop measured along it."""
 
     target = "worker.trainer.probes.critical_point:CriticalPoint"
@@ -67,7 +67,7 @@ class CriticalPoint(OnTwin_):
     anyway: bool = Field(False, description="look at the curvature even where the gradient says: not critical")
 
 
-class Spectrum(OnTwin_):
+class Spectrum(ModelCopyProbe):
     """All eigenvalues of a small model's Hessian."""
 
     target = "worker.trainer.probes.spectrum:Spectrum"
@@ -78,7 +78,7 @@ class Spectrum(OnTwin_):
     kind: Literal["spectrum"] = "spectrum"
 
 
-class SpectralDensity(OnTwin_):
+class SpectralDensity(ModelCopyProbe):
     """Density of the Hessian's eigenvalues by stochastic Lanczos quadrature."""
 
     target = "worker.trainer.probes.spectral_density:SpectralDensity"
@@ -91,7 +91,7 @@ class SpectralDensity(OnTwin_):
     vectors: Annotated[int, Field(ge=1, le=100)] = 10
 
 
-class Slice(OnTwin_):
+class Slice(ModelCopyProbe):
     """Loss along one direction through the weights."""
 
     target = "worker.trainer.probes.slice:Slice"
@@ -110,7 +110,7 @@ class Slice(OnTwin_):
     )
 
 
-class Plane(OnTwin_):
+class Plane(ModelCopyProbe):
     """Loss on a filter-normalised plane through the weights; valleys it shows need not exist in full."""
 
     target = "worker.trainer.probes.plane:Plane"
@@ -125,7 +125,7 @@ class Plane(OnTwin_):
     chance: Annotated[int, Field(ge=0, le=10**6)] = Field(0, description="which of the random pairs")
 
 
-class Trajectory(OnTwin_):
+class Trajectory(ModelCopyProbe):
     """The kept checkpoints on their principal plane, with the loss there."""
 
     target = "worker.trainer.probes.trajectory:Trajectory"
@@ -137,7 +137,7 @@ class Trajectory(OnTwin_):
     points: Annotated[int, Field(ge=3, le=101)] = 25
 
 
-class Line(OnTwin_):
+class Line(ModelCopyProbe):
     """Loss on the straight line from these weights to another run's."""
 
     target = "worker.trainer.probes.line:Line"
@@ -153,7 +153,7 @@ class Line(OnTwin_):
     points: Points = 25
 
 
-class RangeTest(Looker_):
+class RangeTest(OnDemandProbe):
     """Learning rate range test on a throw-away copy."""
 
     target = "worker.trainer.probes.range_test:RangeTest"
@@ -167,7 +167,7 @@ class RangeTest(Looker_):
     steps: Annotated[int, Field(ge=10, le=10_000)] = 100
 
 
-class OverfitBatch(Looker_):
+class OverfitBatch(OnDemandProbe):
     """Whether a copy can learn one batch by heart: where not, the pipeline or the model is wrong."""
 
     target = "worker.trainer.probes.overfit_batch:OverfitBatch"
@@ -179,7 +179,7 @@ class OverfitBatch(Looker_):
     steps: Annotated[int, Field(ge=10, le=10_000)] = 500
 
 
-class GradientCheck(OnTwin_):
+class GradientCheck(ModelCopyProbe):
     """The gradient against finite differences along random directions."""
 
     target = "worker.trainer.probes.gradient_check:GradientCheck"
@@ -191,7 +191,7 @@ class GradientCheck(OnTwin_):
     directions: Annotated[int, Field(ge=1, le=100)] = 5
 
 
-class Autopsy(Looker_):
+class Autopsy(OnDemandProbe):
     """The steps from a checkpoint made again, to find the first value that is no number and where it began."""
 
     target = "worker.trainer.probes.autopsy:Autopsy"
