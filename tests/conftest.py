@@ -24,6 +24,11 @@ from service.db.session import alembic_config, make_engine, transaction
 from service.local.postgres import DATABASE, EmbeddedPostgres
 from service.settings import Settings
 
+if sys.dont_write_bytecode:  # containers set it, and each process would compile torch anew: seconds a start
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(Path(sys.prefix, "bytecode"))
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    del os.environ["PYTHONDONTWRITEBYTECODE"]
+
 pytest_plugins = ["tests.fixtures.api"]
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 TEMPLATE = "migrated"
