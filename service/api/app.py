@@ -9,9 +9,11 @@ from fastapi import Depends, FastAPI
 
 from service.api import problems
 from service.api.dependencies import known_parameters
-from service.api.middleware.authentication import Authenticated, Envelope, KnownHost
+from service.api.middleware.allowed_hosts import AllowedHosts
+from service.api.middleware.authentication import Authentication
 from service.api.middleware.compression import GzipAnswers, GzipRequests
 from service.api.middleware.head import HeadAsGet
+from service.api.middleware.request_id import RequestId
 from service.api.middleware.sub_path import SubPath
 from service.api.openapi import RESPONSES, describe
 from service.api.routes import (
@@ -83,11 +85,11 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(noun.router)
     problems.install(app)
     app.add_middleware(GzipRequests)  # added first: the innermost
-    app.add_middleware(Authenticated)
-    app.add_middleware(KnownHost, allowed=settings.allowed_hosts)
+    app.add_middleware(Authentication)
+    app.add_middleware(AllowedHosts, allowed=settings.allowed_hosts)
     app.add_middleware(GzipAnswers)
     app.add_middleware(SubPath, prefix=settings.root_path)
-    app.add_middleware(Envelope)
+    app.add_middleware(RequestId)
     app.add_middleware(HeadAsGet)
     return app
 

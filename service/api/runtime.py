@@ -11,13 +11,13 @@ from anyio import CapacityLimiter
 from service.db.session import Engine, make_engine
 from service.process.background import Dispatcher, Reaper
 from service.process.memory import keep_pages
-from service.process.readiness import Beginning
-from service.process.response_cache import Answers
-from service.process.shutdown import told_to_end
+from service.process.readiness import Readiness
+from service.process.response_cache import ResponseCache
+from service.process.shutdown import set_on_signal
 from service.settings import Settings
 from service.spec.parse.preset_loader import presets
-from service.streaming.broadcaster import Hub
-from service.streaming.limits import StreamSlots
+from service.streaming.broadcaster import Broadcaster
+from service.streaming.limits import StreamLimits
 
 ROUTES, KEYS, STREAMS = 16, 4, 4  # connections that may be in use at once; the engine has twice ROUTES
 FILES, CHECKPOINTS = 4, 4  # threads that write uploads, and that read checkpoints
@@ -30,12 +30,12 @@ class Runtime:
 
     settings: Settings
     engine: Engine
-    beginning: Beginning
+    readiness: Readiness
     dispatcher: Dispatcher
-    hub: Hub
-    streams: StreamSlots
-    answers: Answers = field(default_factory=Answers)
-    closing: anyio.Event = field(default_factory=anyio.Event)  # set when the process shall end: streams end too
+    broadcaster: Broadcaster
+    stream_limits: StreamLimits
+    response_cache: ResponseCache = field(default_factory=ResponseCache)
+    shutting_down: anyio.Event = field(default_factory=anyio.Event)  # streams end when it is set
     route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTES))
     key_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEYS))
     stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAMS))  # readers who look alone
@@ -51,24 +51,24 @@ async def running(settings: Settings) -> AsyncIterator[Runtime]:
     engine = make_engine(settings.database_url, pool_size=ROUTES, name="saddle-api")
     try:
         presets()  # reads real specs once, so that pydantic's validators are built before the first request
-        ending = threading.Event()
-        dispatcher = Dispatcher(engine, settings, ending)
-        threads = [dispatcher, Reaper(engine, settings, ending)]
-        beginning = Beginning(engine, ending, threads)
-        await anyio.to_thread.run_sync(beginning.begin)
-        hub = Hub(engine, settings.sse_poll_s)
-        runtime = Runtime(settings, engine, beginning, dispatcher, hub, StreamSlots(settings.streams_per_key))
+        stopping = threading.Event()
+        dispatcher = Dispatcher(engine, settings, stopping)
+        threads = [dispatcher, Reaper(engine, settings, stopping)]
+        readiness = Readiness(engine, stopping, threads)
+        await anyio.to_thread.run_sync(readiness.begin)
+        broadcaster = Broadcaster(engine, settings.sse_poll_s)
+        runtime = Runtime(settings, engine, readiness, dispatcher, broadcaster, StreamLimits(settings.streams_per_key))
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(hub.run, runtime.closing)
-                with told_to_end(runtime.closing):
+                tasks.start_soon(broadcaster.run, runtime.shutting_down)
+                with set_on_signal(runtime.shutting_down):
                     yield runtime
-                runtime.closing.set()
+                runtime.shutting_down.set()
         finally:
-            runtime.closing.set()
-            ending.set()
+            runtime.shutting_down.set()
+            stopping.set()
             dispatcher.wake_up()
-            for thread in (beginning, *threads):
+            for thread in (readiness, *threads):
                 if thread.is_alive():
                     await anyio.to_thread.run_sync(thread.join, 1.0)
     finally:

@@ -97,12 +97,12 @@ def answer(
         exact = ["epoch", "step", "value"] if wanted.x == "epoch" else ["step", "value"]
         parts = one_by_one(tables.write(media, exact, pieces), runtime.stream_threads)
         return StreamingResponse(parts, media_type=media, headers=headers)
-    body = None if wanted.fresh else runtime.answers.get(headers["ETag"])
+    body = None if wanted.fresh else runtime.response_cache.get(headers["ETag"])
     if body is None:
         _check_size(series, windows, wanted.points)
         body = _body(_curves(connection, series, windows, wanted), wanted, media, run_id)
         if headers["Cache-Control"] == KEPT:
-            runtime.answers.keep(headers["ETag"], body)
+            runtime.response_cache.put(headers["ETag"], body)
     return Response(body, media_type=media, headers=headers)
 
 

@@ -1,4 +1,4 @@
-"""Waiting for the database: the API answers from its first moment, and serves once Postgres is there at its schema."""
+"""Readiness: the API answers from the start and serves requests once Postgres is there at the right schema."""
 
 import logging
 import threading
@@ -7,54 +7,54 @@ from collections.abc import Sequence
 from service.db.session import Engine, check_schema
 from service.errors import SaddleError, Unavailable
 
-AGAIN_S = 1.0  # between two looks; one may take as long as connecting does
+RETRY_S = 1.0  # between two checks; a check may take as long as connecting does
 log = logging.getLogger(__name__)
 
 
-class Beginning(threading.Thread):
-    """Knows what stands in the way of serving; once nothing does, `threads` start."""
+class Readiness(threading.Thread):
+    """Checks the database until it can be used, then starts `threads`."""
 
-    def __init__(self, engine: Engine, ending: threading.Event, threads: Sequence[threading.Thread]) -> None:
-        super().__init__(name="beginning", daemon=True)
-        self._engine, self._ending, self._threads = engine, ending, threads
+    def __init__(self, engine: Engine, stopping: threading.Event, threads: Sequence[threading.Thread]) -> None:
+        super().__init__(name="readiness", daemon=True)
+        self._engine, self._stopping, self._threads = engine, stopping, threads
         self._obstacle: SaddleError | None = None
 
     def check(self) -> None:
-        """Raise what stands in the way, if anything does."""
+        """Raise the reason why requests cannot be served, if there is one."""
         if (obstacle := self._obstacle) is not None:
-            raise type(obstacle)(obstacle.detail)  # one of its own for each request: a traceback grows where it goes
+            raise type(obstacle)(obstacle.detail)  # a new one for each request: a traceback grows with every raise
 
     def begin(self) -> None:
-        """Look, and go on looking while the database does not answer; `SchemaMismatch` where it does, at another."""
+        """Check now, and keep checking while the database does not answer; `SchemaMismatch` on a wrong schema."""
         try:
             check_schema(self._engine)
         except Unavailable as error:
-            self._say(error)
+            self._refuse(error)
             self.start()
         else:
-            self._let_in()
+            self._serve()
 
     def run(self) -> None:
-        """Until it can be served, or the process ends."""
-        while not self._ending.wait(AGAIN_S):
+        """Check until requests can be served or the process ends."""
+        while not self._stopping.wait(RETRY_S):
             try:
                 check_schema(self._engine)
             except SaddleError as error:
-                self._say(error)
-            except Exception:  # a thread that died would never let anybody in
-                log.exception("the look at the database failed")
+                self._refuse(error)
+            except Exception:  # if this thread died, requests would be refused for ever
+                log.exception("checking the database failed")
             else:
-                self._let_in()
+                self._serve()
                 log.info("the database is there: requests are served")
                 return
 
-    def _let_in(self) -> None:
+    def _serve(self) -> None:
         for thread in self._threads:
             thread.start()
         self._obstacle = None
 
-    def _say(self, error: SaddleError) -> None:
-        """Refuse everybody with this reason; a new one is worth a line in the log."""
+    def _refuse(self, error: SaddleError) -> None:
+        """Refuse every request with this reason; log each new reason once."""
         if self._obstacle is None or self._obstacle.detail != error.detail:
             log.warning("not ready yet: %s %s", error.detail, str(error.__cause__ or "").partition("\n")[0])
         self._obstacle = error

@@ -1,1 +1,1 @@
-"""Following runs and projects live: positions, messages, one broadcaster for all readers."""
+"""Live streams of runs and projects: positions, messages, one broadcaster for all readers."""

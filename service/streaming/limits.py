@@ -1,4 +1,4 @@
-"""How many streams one key may have open at once in this process."""
+"""A limit on the streams that one key may have open at once in this process."""
 
 import threading
 from collections import Counter
@@ -6,23 +6,23 @@ from collections import Counter
 from service.errors import TooMany
 
 
-class StreamSlots:
-    """Counts open streams by key; a taken slot must be given back."""
+class StreamLimits:
+    """Counts open streams by key; whoever takes one gives it back."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, max_streams: int) -> None:
+        self._max_streams = max_streams
         self._open: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     def take(self, key_id: str) -> None:
-        """`TooMany` beyond the limit."""
+        """Count one more stream, or raise `TooMany`."""
         with self._lock:
-            if self._open[key_id] >= self._limit:
-                raise TooMany(f"This key has {self._limit} streams open: close one, or use another key.")
+            if self._open[key_id] >= self._max_streams:
+                raise TooMany(f"This key has {self._max_streams} streams open: close one, or use another key.")
             self._open[key_id] += 1
 
     def give_back(self, key_id: str) -> None:
-        """The stream has ended."""
+        """Count one stream less."""
         with self._lock:
             self._open[key_id] -= 1
             if not self._open[key_id]:

@@ -21,7 +21,7 @@ from service.db.metrics.codec import pack
 from service.db.runs import reaper
 from service.db.session import transaction
 from service.export import binary, tables
-from service.process.response_cache import Answers
+from service.process.response_cache import ResponseCache
 from tests.fixtures.api import Worker, points
 
 Submit = Callable[..., dict[str, Any]]
@@ -333,11 +333,11 @@ def test_the_answer_of_ended_runs_is_made_once_and_anew_for_whoever_wants_it_fre
 
 
 def test_kept_answers_are_bounded_and_the_least_asked_goes_first() -> None:
-    kept = Answers(most=100)
+    kept = ResponseCache(max_bytes=100)
     for name in "abcd":
-        kept.keep(name, bytes(25))
+        kept.put(name, bytes(25))
     assert kept.get("a") is not None
-    kept.keep("e", bytes(20))
+    kept.put("e", bytes(20))
     assert [name for name in "abcde" if kept.get(name) is None] == ["b"]
-    kept.keep("large", bytes(26))
+    kept.put("large", bytes(26))
     assert (kept.get("large"), kept.size) == (None, 95)

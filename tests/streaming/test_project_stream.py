@@ -20,9 +20,10 @@ from service.db.access.projects import Principal
 from service.db.runs import events
 from service.db.session import Connection, make_engine, transaction
 from service.settings import Settings
-from service.streaming import broadcaster as hubs
-from service.streaming.broadcaster import Hub, Portion, Reader
-from service.streaming.stream_reader import Stream
+from service.streaming.broadcaster import Broadcaster
+from service.streaming.positions import RunPosition
+from service.streaming.readers import DROP_S, MAX_QUEUED, Batch, Reader
+from service.streaming.streams import Stream
 from tests.fixtures.api import SPEC, Worker, points
 
 Submit = Callable[..., dict[str, Any]]
@@ -227,21 +228,22 @@ def served(settings: Settings) -> Iterator[str]:
 def test_a_reader_that_takes_nothing_is_dropped_and_told_why() -> None:
     engine = make_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
 
-    async def follow() -> Reader:
+    async def follow() -> Reader[RunPosition]:
         somebody = Principal("key_1", "mem_1", "somebody", "prj_1", "one", "member")
-        hub = Hub(engine, 1)
-        slow, quick_one = hub.follow("run_1", somebody), hub.follow("run_1", somebody)
-        for _ in range(hubs.WAITING + 1):
-            hub._hand_out([slow, quick_one], Portion([], None))
+        broadcaster = Broadcaster(engine, 1)
+        slow, quick_one = broadcaster.follow("run_1", somebody), broadcaster.follow("run_1", somebody)
+        for _ in range(MAX_QUEUED + 1):
+            for reader in (slow, quick_one):
+                reader.put(Batch([], None))
             await quick_one.receive.receive()
         assert quick_one.dropped is None
-        assert 0 < slow.scope.deadline - anyio.current_time() <= hubs.LET_GO_S
+        assert 0 < slow.scope.deadline - anyio.current_time() <= DROP_S
         with pytest.raises(anyio.EndOfStream):
             await slow.receive.receive()
         for reader in (slow, quick_one):
-            hub.leave(reader)
+            broadcaster.leave(reader)
         return slow
 
     slow = anyio.run(follow)
     assert slow.dropped == "slow"
-    assert '"reason": "slow"' in Stream(engine, anyio.CapacityLimiter(1), slow).farewell()
+    assert '"reason": "slow"' in Stream(engine, anyio.CapacityLimiter(1), slow, RunPosition()).farewell()

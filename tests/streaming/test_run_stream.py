@@ -17,7 +17,7 @@ from service.api.runtime import Runtime
 from service.db.access import projects
 from service.db.runs import reaper
 from service.db.session import transaction
-from service.streaming import broadcaster, stream_reader
+from service.streaming import broadcaster, streams
 from tests.fixtures.api import SPEC, Worker, points
 
 Submit = Callable[..., dict[str, Any]]
@@ -137,7 +137,7 @@ def test_from_latest_leaves_the_past_out(client: TestClient, submit: Submit, wor
     runtime: Runtime = client.app_state["runtime"]
 
     def end_once_somebody_listens() -> None:
-        while not runtime.streams.total:
+        while not runtime.stream_limits.total:
             time.sleep(0.01)
         worker.finish(held, points(101, 200))
 
@@ -199,7 +199,7 @@ def test_non_finite_values_are_spelled(client: TestClient, submit: Submit, worke
 
 @pytest.fixture
 def quick_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(broadcaster, "JUDGED_S", 0.05)
+    monkeypatch.setattr(broadcaster, "DIAGNOSE_S", 0.05)
 
 
 def judged(lines: Iterator[str]) -> tuple[list[str], dict[str, Any]]:
@@ -293,7 +293,7 @@ def test_a_stream_of_a_revoked_key_ends_within_a_second(http: httpx.Client, key:
 
 
 def test_a_quiet_stream_shows_that_it_is_alive(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_reader, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(streams, "HEARTBEAT_S", 0.1)
     with http.stream("GET", f"/v1/runs/{waiting_run(http)}/events") as answer:
         heard = 0
         for line in answer.iter_lines():

@@ -13,7 +13,7 @@ from service.db.metrics.series_index import SeriesHead, heads
 from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
 from service.schemas.series import Axis, ManySeries, RunSeries
-from service.streaming.position import newest
+from service.streaming.updates import latest_position
 
 __all__ = ["get_many_series", "get_series", "router", "steps_per_epoch", "window"]
 router = APIRouter(prefix="/v1", tags=["runs"])
@@ -75,7 +75,7 @@ async def get_series(
     """
 
     def work(connection: Connection) -> Response:
-        position = newest(connection, principal, run_id)  # before the points: what comes between is sent again
+        position = latest_position(connection, principal, run_id)  # before the points: what comes between is sent again
         known = heads(connection, principal, [run_id])
         series = _chosen(connection, principal, choose(known, names), wanted.x)
         response = answer(runtime, connection, principal, series, wanted, run_id)

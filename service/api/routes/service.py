@@ -30,9 +30,9 @@ async def get_livez() -> Live:
 @router.get("/v1/readyz", operation_id="get_readyz")
 async def get_readyz(runtime: RuntimeDep) -> Ready:
     """Whether the database answers and stands at this program's schema. The broker is told, not needed."""
-    if runtime.closing.is_set():
+    if runtime.shutting_down.is_set():
         raise Unavailable("The server is ending.")
-    runtime.beginning.check()
+    runtime.readiness.check()
     try:
         with anyio.fail_after(READY_S):
             await anyio.to_thread.run_sync(check_schema, runtime.engine, abandon_on_cancel=True)

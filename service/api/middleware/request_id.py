@@ -1,0 +1,64 @@
+"""The outermost layer: a request id and security headers on every answer, and a problem document for every error."""
+
+import logging
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api import problems
+from service.errors import SaddleError
+from service.ids import new_id
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+}
+log = logging.getLogger(__name__)
+
+
+class RequestId:
+    """Gives each request an id and answers errors that no other layer answered.
+
+    This and the other layers are plain ASGI, so nothing mounted, streamed or not found gets around them.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; only HTTP and the lifespan are served."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            return await send({"type": "websocket.close", "code": 1008})
+        request_id = new_id("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message).update({"X-Request-Id": request_id, **SECURITY_HEADERS})
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            return None
+        except Exception as error:
+            known = _saddle_error(error)
+            if known is None:
+                log.exception("request %s failed: %s %r", request_id, scope["method"], scope["path"])
+                known = SaddleError("The server failed on this request; look up the instance in its log.")
+            if started:
+                raise  # too late for another answer: the server drops the connection
+            await problems.answer(known, request_id)(scope, receive, send_with_id)
+        return None
+
+
+def _saddle_error(error: Exception) -> SaddleError | None:
+    """Return our own error; Starlette wraps one that is raised after a stream's headers were sent."""
+    return next((each for each in (error, error.__cause__) if isinstance(each, SaddleError)), None)
