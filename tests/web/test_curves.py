@@ -67,7 +67,7 @@ def test_a_rate_that_is_not_the_planned_one_is_told(page: Page, see: See, traine
     planned = {"steps": [1, 90], "rates": [0.1, 0.05], "watches": "", "checked": checked, "deviates": True}
     page.route("**/planned*", lambda route: route.fulfill(body=json.dumps(planned), content_type="application/json"))
     see(f"run/{trained['fast']['runs'][0]['id']}")
-    expect(page.get_by_text("at step 90 0.05 was planned and 0.06 applied")).to_be_visible()
+    expect(page.get_by_text("at step 90, 0.05 was planned and 0.06 applied")).to_be_visible()
 
 
 LABELS = """async (ranges) => { // what is written on the axes of a chart of two points, both axes logarithmic
@@ -123,5 +123,5 @@ def test_every_logarithmic_axis_has_two_labels_that_differ_whatever_the_range(se
 
 def test_a_form_tells_how_long_it_will_take(see: See, trained: Trained) -> None:
     page = see(f"new?from={trained['fast']['id']}")
-    expect(page.locator(".estimate")).to_contain_text("Time a run")
+    expect(page.locator(".estimate")).to_contain_text("Time per run")
     expect(page.locator(".estimate")).to_contain_text("from")

@@ -130,8 +130,8 @@ def test_a_run_that_diverged_is_told_why_and_the_remedy_opens_in_the_form(see: S
     expect(first.get_by_role("img")).not_to_have_count(0)
     expect(first.locator(".difference ins").first).to_be_visible()
     first.get_by_role("link", name="Open in the form").click()
-    expect(page.get_by_label("What will be sent")).to_be_visible()
-    assert '"lr": 10' not in page.get_by_label("What will be sent").input_value()
+    expect(page.get_by_label("Request body")).to_be_visible()
+    assert '"lr": 10' not in page.get_by_label("Request body").input_value()
 
 
 def test_a_healthy_run_says_so_in_one_line(see: See, trained: Trained) -> None:
@@ -158,9 +158,9 @@ def test_a_remedy_is_tried_and_an_instrument_asked_from_the_page(see: See, stack
 def test_the_form_starts_from_a_symptom_of_the_library(see: See, stack: Stack) -> None:
     page = see("new")
     name = stack.get("/v1/symptoms")["items"][0]["name"]
-    page.get_by_label("See a symptom").select_option(name)
-    expect(page.get_by_label("What will be sent")).to_have_value(re.compile('"optimizer"'))
-    expect(page.get_by_role("button", name="Train it")).to_be_enabled()
+    page.get_by_label("Start from a symptom").select_option(name)
+    expect(page.get_by_label("Request body")).to_have_value(re.compile('"optimizer"'))
+    expect(page.get_by_role("button", name=re.compile(r"^Train \("))).to_be_enabled()
 
 
 def test_a_finding_that_arrives_moves_nothing_until_it_is_asked_for(see: See, page: Page, stack: Stack) -> None:

@@ -36,7 +36,7 @@ def test_a_view_that_throws_is_replaced_and_the_rest_goes_on(see: See, page: Pag
     see("workers")
     expect(failed).to_be_visible()
     page.unroute("**/v1/workers")
-    page.get_by_role("button", name="Show it again").click()
+    page.get_by_role("button", name="Reload this part").click()
     expect(page.get_by_role("cell", name="w1")).to_be_visible()
     see("run/%E0%A4%A")  # no encoding of anything
     expect(page.get_by_role("alert")).to_be_visible()
@@ -64,7 +64,7 @@ def test_a_file_of_few_values_is_reported_and_the_form_lives_on(see: See) -> Non
     row = page.locator(".report tbody tr", has_text="label")
     expect(row).to_contain_text("0 (6), 1 (6)")
     page.get_by_label(re.compile("^epochs")).fill("3")
-    expect(page.get_by_label("What will be sent")).to_be_visible()
+    expect(page.get_by_label("Request body")).to_be_visible()
     told = page.evaluate(SHAPES)
     assert told[:8] == ["a (3), b (1,200)", "7 (2), 8 (1)", "x (4)", "u, v", "", "", "", ""]
     assert told[8].endswith("7 (1) … and 2 more")
@@ -84,7 +84,7 @@ def test_differences_stand_under_the_names_of_their_experiments(see: See, traine
     ids = f"{trained['slow']['id']},{trained['fast']['id']}"
     for group in ("experiment", "optimizer.kind"):
         page = see(f"compare?experiments={ids}&group={group}")
-        table = page.locator("section", has_text="In what they differ").locator("table")
+        table = page.locator("section", has_text="Differences").locator("table")
         assert table.get_by_role("columnheader").all_inner_texts() == ["Field", "slow", "fast"]
         cells = table.get_by_role("row", name="/optimizer/lr").get_by_role("cell")
         assert [json.loads(each) for each in cells.all_inner_texts()] == [1e-4, 0.05]
@@ -93,8 +93,8 @@ def test_differences_stand_under_the_names_of_their_experiments(see: See, traine
 @pytest.mark.parametrize(
     ("name", "text", "choice", "shown"),
     [
-        ("iris.data", "5.1,setosa\n4.9,setosa\n", "The first line is data", "column_2"),
-        ("savetxt.txt", "# a b\n1.5 2.5\n", "Read it as a table", "number"),
+        ("iris.data", "5.1,setosa\n4.9,setosa\n", "The first line holds data", "column_2"),
+        ("savetxt.txt", "# a b\n1.5 2.5\n", "Read as a table", "number"),
     ],
 )
 def test_a_file_that_is_refused_or_taken_for_another_kind_is_sent_anew_by_a_button(

@@ -130,12 +130,12 @@ def test_a_server_that_is_gone_is_told_on_every_view_and_taken_back(
     line.cut()
     for page in places.values():
         page.bring_to_front()
-        expect(page.locator(".notice")).to_contain_text("The server does not answer.", timeout=15_000)
-    expect(status).to_have_text("no connection")
+        expect(page.locator(".notice")).to_contain_text("The server does not respond.", timeout=15_000)
+    expect(status).to_have_text("disconnected")
     before = step.inner_text()
     line.mend()
     for page in places.values():
-        expect(page.get_by_text("The server does not answer.")).to_have_count(0)
+        expect(page.get_by_text("The server does not respond.")).to_have_count(0)
         expect(page.get_by_role("alert")).to_have_count(0)
     expect(status).to_have_text("live")
     expect(step).not_to_have_text(before)

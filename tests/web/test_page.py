@@ -75,7 +75,7 @@ def test_the_keyboard_alone_finds_marks_compares_and_opens(see: See, trained: Tr
     first = page.evaluate("document.activeElement.dataset.row")
     assert first.startswith("experiment/")
     page.keyboard.press("x")
-    expect(page.get_by_text("1 chosen")).to_be_visible()
+    expect(page.get_by_text("1 selected")).to_be_visible()
     page.keyboard.press("j")
     page.keyboard.press("k")
     page.keyboard.press("Enter")
@@ -164,13 +164,13 @@ def test_a_comparison_ranks_with_a_verdict_and_its_address_is_enough(
 
 def test_a_winner_is_confirmed_by_fresh_seeds_and_the_address_keeps_what_they_said(see: See, trained: Trained) -> None:
     page = see(f"compare?experiments={trained['slow']['id']},{trained['fast']['id']}&series=val/loss")
-    page.get_by_label("seeds for each").fill("1")
+    page.get_by_label("seeds per group").fill("1")
     confirm = page.get_by_role("button", name="Confirm with fresh seeds")
     confirm.click()
     expect(page.get_by_role("alert")).to_contain_text("greater than or equal to 2")
-    page.get_by_label("seeds for each").fill("3")
+    page.get_by_label("seeds per group").fill("3")
     confirm.click()
-    result = page.locator("section", has=page.get_by_role("heading", name="By fresh seeds alone"))
+    result = page.locator("section", has=page.get_by_role("heading", name="Confirmation with fresh seeds"))
     expect(result).to_contain_text("Confirmed. By fresh seeds alone: fast is better than slow, paired over 3 seeds.")
     expect(result).to_contain_text("Seeds 3–5")
     page.reload()
@@ -181,7 +181,7 @@ def test_a_winner_is_confirmed_by_fresh_seeds_and_the_address_keeps_what_they_sa
 
 def test_form_and_document_edit_each_other_and_a_mistake_is_told_at_its_field(see: See, trained: Trained) -> None:
     page = see("new?preset=digits-adam")
-    document = page.get_by_label("What will be sent")
+    document = page.get_by_label("Request body")
     rate = page.locator("fieldset", has_text="optimizer").get_by_label(re.compile(r"^lr"))
     rate.fill("0.02")
     rate.press("Tab")
@@ -192,10 +192,10 @@ def test_form_and_document_edit_each_other_and_a_mistake_is_told_at_its_field(se
     rate.fill("-1")
     rate.press("Tab")
     expect(page.locator("label.wrong", has_text="lr")).to_be_visible()
-    expect(page.get_by_role("button", name="Train it")).to_be_disabled()
+    expect(page.get_by_role("button", name=re.compile(r"^Train \("))).to_be_disabled()
     rate.fill("0.001")
     rate.press("Tab")
-    send = page.get_by_role("button", name="Train it")
+    send = page.get_by_role("button", name=re.compile(r"^Train \("))
     expect(send).to_be_enabled()
     send.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("by hand")
@@ -203,7 +203,7 @@ def test_form_and_document_edit_each_other_and_a_mistake_is_told_at_its_field(se
 
 def test_what_is_being_typed_stays_when_the_answer_to_something_else_arrives(see: See, trained: Trained) -> None:
     page = see("new?preset=digits-adam")
-    expect(page.get_by_role("button", name="Train it")).to_be_enabled()
+    expect(page.get_by_role("button", name=re.compile(r"^Train \("))).to_be_enabled()
     rate = page.locator("fieldset", has_text="optimizer").get_by_label(re.compile(r"^lr"))
     length = page.get_by_label(re.compile("^epochs"))
     with page.expect_response(lambda answer: "dry_run" in answer.url):
@@ -213,7 +213,7 @@ def test_what_is_being_typed_stays_when_the_answer_to_something_else_arrives(see
     expect(page.get_by_text("Steps315")).to_be_visible()  # the answer is drawn: seven epochs of 45
     assert rate.input_value() == "0.07"
     rate.press("Tab")
-    expect(page.get_by_label("What will be sent")).to_have_value(re.compile(r'"lr": 0\.07'))
+    expect(page.get_by_label("Request body")).to_have_value(re.compile(r'"lr": 0\.07'))
 
 
 def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: Stack) -> None:
@@ -226,7 +226,7 @@ def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: 
     length = page.get_by_label(re.compile("^epochs"))
     length.fill("3")
     length.press("Tab")
-    send = page.get_by_role("button", name="Train it")
+    send = page.get_by_role("button", name=re.compile(r"^Train \("))
     expect(send).to_be_enabled()
     send.click()
     page.wait_for_url(re.compile("#/experiment/"))
@@ -244,7 +244,7 @@ def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: 
 def test_workers_are_listed_with_what_they_run_on(see: See, trained: Trained) -> None:
     page = see("workers")
     expect(page.get_by_role("cell", name="w1")).to_be_visible()
-    expect(page.get_by_text("Nothing waits.")).to_be_visible()
+    expect(page.get_by_text("The queue is empty.")).to_be_visible()
 
 
 def test_a_note_that_somebody_else_wrote_is_not_overwritten(see: See, stack: Stack) -> None:
@@ -257,7 +257,7 @@ def test_a_note_that_somebody_else_wrote_is_not_overwritten(see: See, stack: Sta
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("changed since you read it")
     assert stack.get(at)["notes"] == "theirs"
     expect(page.get_by_role("dialog").get_by_label("Notes")).to_have_value("mine")
-    page.get_by_role("button", name="Leave it").click()
+    page.get_by_role("button", name="Keep").click()
     expect(page.locator(".notes")).to_have_text("theirs")
     page.get_by_role("button", name="Name, tags, notes").click()
     page.get_by_role("dialog").get_by_label("Notes").fill("both")

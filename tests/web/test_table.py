@@ -44,7 +44,7 @@ def crowded(
 
 
 def test_of_a_long_list_the_document_holds_what_is_seen_and_every_row_is_reached(crowded: Page) -> None:
-    crowded.get_by_text("1,000 listed").wait_for()
+    crowded.get_by_text("1,000 shown").wait_for()
     assert crowded.locator("tr[data-row]").count() < 80
     expect(crowded.get_by_role("link", name="trial 1000", exact=True)).to_be_visible()
     name = crowded.get_by_role("columnheader", name="Name").bounding_box()
@@ -58,8 +58,8 @@ def test_of_a_long_list_the_document_holds_what_is_seen_and_every_row_is_reached
     assert crowded.evaluate("document.activeElement.dataset.row") is not None
     asked: list[str] = []
     crowded.on("request", lambda request: asked.append(request.url))
-    crowded.get_by_label("Mark all").click()
-    told = "At most 200 experiments can be compared at once; these are 1,000."
+    crowded.get_by_label("Select all").click()
+    told = "At most 200 experiments can be compared; you selected 1,000."
     expect(crowded.get_by_text(told)).to_be_visible()
     expect(crowded.get_by_role("button", name="Compare")).to_be_disabled()
     ids = ",".join(f"exp_{n:026d}" for n in range(1, 1_001))
@@ -71,7 +71,7 @@ def test_of_a_long_list_the_document_holds_what_is_seen_and_every_row_is_reached
 def test_columns_of_any_field_stand_in_the_table_and_in_the_address(see: See, trained: Trained) -> None:
     page = see("experiments?filter=name%20IN%20(fast,%20slow)")
     page.get_by_text("Columns").click()
-    field = page.get_by_label("A field of the spec, or a figure")
+    field = page.get_by_label("A field of the spec, or a metric")
     for name in ("optimizer.lr", "best(loss)"):
         field.fill(name)
         field.press("Enter")
@@ -103,7 +103,7 @@ def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_ques
     boxes = page.locator("[data-mark]")
     boxes.nth(0).click()
     boxes.nth(2).click(modifiers=["Shift"])
-    expect(page.get_by_text("3 chosen")).to_be_visible()
+    expect(page.get_by_text("3 selected")).to_be_visible()
     page.get_by_role("button", name="Tags").click()
     page.get_by_label("add").fill("first, second")
     page.get_by_role("dialog").get_by_role("button", name="Tags").click()
@@ -111,23 +111,23 @@ def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_ques
     assert stack.get(f"/v1/experiments/{ids[1]}")["tags"] == ["first", "second"]
     page.get_by_role("button", name="Archive", exact=True).click()
     expect(page.locator("tr[data-row]")).to_have_count(0)
-    page.get_by_label("archived too").check()
+    page.get_by_label("include archived").check()
     expect(page.locator("tr[data-row]")).to_have_count(3)
-    page.get_by_label("Mark all").click()
-    page.get_by_role("button", name="Bring back").click()
+    page.get_by_label("Select all").click()
+    page.get_by_role("button", name="Restore").click()
     deadline = time.monotonic() + 20
     while len(stack.get("/v1/experiments", filter="name ~ bulk")["items"]) < 3:
         assert time.monotonic() < deadline, "not all three were brought back"
         time.sleep(0.05)
-    page.get_by_label("archived too").uncheck()
+    page.get_by_label("include archived").uncheck()
     expect(page.locator("tr[data-row]")).to_have_count(3)
     page.get_by_role("button", name="Delete").click()
     question = page.get_by_role("dialog")
-    expect(question).to_contain_text("Delete 3 for good?")
-    question.get_by_role("button", name="Leave it").click()
+    expect(question).to_contain_text("Delete 3 experiments permanently?")
+    question.get_by_role("button", name="Keep").click()
     assert stack.get(f"/v1/experiments/{ids[0]}")["name"] == "bulk 0"
     page.get_by_role("button", name="Delete").click()
-    question.get_by_role("button", name="Delete 3 for good").click()
+    question.get_by_role("button", name="Delete 3 permanently").click()
     expect(page.locator("tr[data-row]")).to_have_count(0)
     assert stack.http.get(f"/v1/experiments/{ids[0]}").status_code == 404
 
@@ -154,9 +154,9 @@ def test_a_new_experiment_leaves_the_row_that_is_looked_at_where_it_is(
     page.locator(".scroll.tall").evaluate("node => { node.scrollTop = node.scrollHeight; }")
     before = row.bounding_box()
     made = stack.post("/v1/experiments", SPEC | {"name": "newcomer", "steps": 1, "epochs": None})
-    count = page.locator(".count", has_text="listed")
+    count = page.locator(".count", has_text="shown")
     listed = len(stack.get("/v1/experiments", limit=200)["items"])
-    expect(count).to_have_text(f"{listed} listed")
+    expect(count).to_have_text(f"{listed} shown")
     after = row.bounding_box()
     assert before is not None
     assert after is not None
