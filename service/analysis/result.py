@@ -11,7 +11,7 @@ from math import isfinite
 from typing import Any, Literal, Protocol
 
 from service.lifecycle import TERMINAL, State
-from service.spec.measures import LOSSES, Outcome, better
+from service.spec.measures import LOSS_SERIES, Outcome, better_direction
 
 FigureName = Literal["best", "last", "min", "max"]
 STRETCH_SHARE = 20  # the final stretch is one part in so many of the steps trained,
@@ -84,7 +84,7 @@ def diverged(run: Ended, series: Mapping[str, Measured]) -> bool:
     """Return whether the run failed as diverged, or went on after a loss that was no finite number."""
     if run.failure is not None and run.failure.get("code") == "diverged":
         return True
-    return any(name in series and series[name].nonfinite for name in LOSSES)
+    return any(name in series and series[name].nonfinite for name in LOSS_SERIES)
 
 
 def incomplete(run: Ended) -> bool:
@@ -111,5 +111,5 @@ def run_result(run: Ended, series: Mapping[str, Measured], name: str, figure: Fi
 def _figure(found: Measured, name: str, figure: FigureName) -> float | None:
     if figure == "last":
         return found.last if found.final is None else found.final
-    side = better(name) if figure == "best" else figure
+    side = better_direction(name) if figure == "best" else figure
     return found.min if side == "min" else found.max

@@ -21,8 +21,8 @@ from service.errors import Invalid, Problem
 from service.experiments.context import Context
 from service.process.concurrency import turn
 from service.spec.parse import document
-from service.spec.parse.preset_merge import written
-from service.spec.validation_errors import closest, escape
+from service.spec.parse.presets import preset_documents
+from service.spec.validation_errors import closest, escape_key
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -110,7 +110,11 @@ Document = Annotated[Any, Depends(_document)]  # the body as JSON, not yet looke
 
 def preset_taken() -> dict[str, Any]:
     """The schema of a document that starts from a preset."""
-    names = {"type": "string", "enum": sorted(written()), "description": "start from it; the rest says what differs"}
+    names = {
+        "type": "string",
+        "enum": sorted(preset_documents()),
+        "description": "start from it; the rest says what differs",
+    }
     return {"type": "object", "required": ["preset"], "properties": {"preset": names}}
 
 
@@ -136,11 +140,15 @@ async def known_parameters(request: Request) -> None:
     given = [name for name, _ in request.query_params.multi_items()]
     found = []
     for name in dict.fromkeys(given):
-        pointer = f"/query/{escape(name)}"
+        pointer = f"/query/{escape_key(name)}"
         if name not in known:
             found.append(
                 Problem(
-                    pointer, "unknown_parameter", "there is no such parameter.", known or None, closest(name, known)
+                    pointer,
+                    "unknown_parameter",
+                    "there is no such parameter.",
+                    known or None,
+                    closest(name, known),
                 )
             )
         elif given.count(name) > 1:

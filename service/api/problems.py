@@ -21,7 +21,7 @@ from service.errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from service.spec.validation_errors import safe
+from service.spec.validation_errors import sanitise
 
 MEDIA_TYPE = "application/problem+json"
 LISTED_BYTES = 3000  # of all problems together, so that an answer stays below 4 KiB
@@ -39,7 +39,7 @@ def answer(error: SaddleError, request_id: str, headers: Mapping[str, str] | Non
         "type": f"urn:saddle:{error.code}",
         "title": error.title,
         "status": error.status,
-        "detail": safe(error.detail) + (f" The first {len(listed)} are listed." if more else ""),
+        "detail": sanitise(error.detail) + (f" The first {len(listed)} are listed." if more else ""),
         "instance": request_id,
         "code": error.code,
         "errors": listed,

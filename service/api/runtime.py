@@ -15,7 +15,7 @@ from service.process.readiness import Readiness
 from service.process.response_cache import ResponseCache
 from service.process.shutdown import set_on_signal
 from service.settings import Settings
-from service.spec.parse.preset_loader import presets
+from service.spec.parse.presets import presets
 from service.streaming.broadcaster import Broadcaster
 from service.streaming.limits import StreamLimits
 

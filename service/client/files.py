@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.client.errors import Unusable
-from service.spec.text import hidden, seen
+from service.spec.text import hidden_positions, is_visible
 
 STANDARD_INPUT = Path("-")
 LONGEST = 128  # characters of a name
@@ -20,9 +20,9 @@ def label(path: Path) -> str:
     if path == STANDARD_INPUT:
         return "standard input"
     name = os.fsencode(path.name).decode("utf-8", "replace")
-    unseen = set(hidden(name))
+    unseen = set(hidden_positions(name))
     shown = "".join(MARK if at in unseen else character for at, character in enumerate(name))
-    return shown[:LONGEST] if seen(shown) else "upload"
+    return shown[:LONGEST] if is_visible(shown) else "upload"
 
 
 def standard_input() -> BinaryIO:

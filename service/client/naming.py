@@ -12,7 +12,7 @@ from service.client.durations import age
 from service.client.errors import Unusable
 from service.client.views import ExperimentItem, Run
 from service.ids import PATTERN
-from service.spec.text import hidden, normal
+from service.spec.text import hidden_positions, normalise
 
 if TYPE_CHECKING:
     from service.client.client import Client
@@ -85,8 +85,8 @@ def _experiment(client: "Client", text: str, archived: bool) -> str | None:
 
 def _called(client: "Client", text: str, archived: bool) -> list[ExperimentItem]:
     """The experiments of this name, newest first, at most one more than a refusal lists."""
-    name = normal(text)
-    if not name or len(name) > LONGEST or hidden(name):
+    name = normalise(text)
+    if not name or len(name) > LONGEST or hidden_positions(name):
         return []  # nothing can be called so
     question = 'name = "{}"'.format(name.replace('"', '""'))
     found = list(client.experiments(LISTED + 1, filter=question, archived=archived))

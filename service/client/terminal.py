@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from service.spec.text import hidden
+from service.spec.text import hidden_positions
 
 CODES = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "bold": 1, "dim": 2}
 HUES = ("cyan", "magenta", "yellow", "green", "blue", "red")
@@ -20,7 +20,7 @@ NARROWEST = 20
 def plain(text: object) -> str:
     """The text with everything that cannot be seen spelled out, so that it can only be read."""
     shown = str(text)
-    spelled = set(hidden(shown))
+    spelled = set(hidden_positions(shown))
     return "".join(_spelled(c) if at in spelled else c for at, c in enumerate(shown))
 
 

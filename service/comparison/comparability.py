@@ -13,7 +13,7 @@ from service.lifecycle import TERMINAL, Relation
 from service.schemas.common import Json
 from service.schemas.comparisons import Comparability, Mismatch
 from service.spec.experiment import data_identity
-from service.spec.measures import better
+from service.spec.measures import better_direction
 
 Severity = Literal["fatal", "unfair", "noted"]
 SPLIT = ("validation", "test", "split_seed")
@@ -66,7 +66,7 @@ def _cadence(trial: Trial) -> int:
 
 def aspects(series: str) -> list[Aspect]:
     """In the order in which they matter for a comparison by `series`."""
-    of_loss: Severity = "noted" if better(series) == "max" else "fatal"
+    of_loss: Severity = "noted" if better_direction(series) == "max" else "fatal"
     measured: Severity = "unfair" if "/" in series else "noted"
     return [
         Aspect("data", "fatal", "The groups do not train on the same data and split: see difference.", _dataset),

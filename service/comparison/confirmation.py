@@ -24,7 +24,7 @@ from service.experiments.context import Context
 from service.experiments.variants import renamed, reseeded
 from service.lifecycle import TERMINAL, Relation, State
 from service.schemas.comparisons import Question
-from service.schemas.confirmations import MOST_CONTESTANTS, ConfirmationView, ConfirmRequest, ContestantView
+from service.schemas.confirmations import MAX_CONTESTANTS, ConfirmationView, ConfirmRequest, ContestantView
 from service.schemas.rankings import Ranking
 from service.spec.experiment import Experiment
 from service.spec.parse.document import validate
@@ -77,9 +77,9 @@ def _chosen(found: Sequence[Contestant], order: ConfirmRequest) -> list[Contesta
     """The contestants of the groups that are named, best first; `Invalid` for a label that no group has."""
     labels = [each.label for each in found]
     if order.groups is None:
-        if len(labels) > MOST_CONTESTANTS:
+        if len(labels) > MAX_CONTESTANTS:
             detail = f"the comparison has {len(labels)} groups: name those to confirm."
-            raise Invalid.of([Problem("/groups", "too_many_groups", detail, MOST_CONTESTANTS)])
+            raise Invalid.of([Problem("/groups", "too_many_groups", detail, MAX_CONTESTANTS)])
         return list(found)
     problems = [
         Problem(f"/groups/{at}", "unknown_group", "no group has this label.", labels[:50], closest(label, labels))

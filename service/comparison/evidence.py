@@ -21,7 +21,7 @@ from service.errors import Conflict
 from service.experiments import parsed_specs
 from service.schemas.comparisons import GroupSeries, Question
 from service.schemas.statistics import CurveBand
-from service.spec.measures import RANKED, RankedBy, better, default_figure, default_series
+from service.spec.measures import RANKED_SERIES, RankedBy, better_direction, default_figure, default_series
 
 COUNTED = "gradient_evaluations"  # the series of optimizers that search
 CLOCKS = ("wall_s", "device_s")
@@ -126,7 +126,7 @@ def gather(connection: Connection, question: Question, members: list[Member]) ->
 def _measured(summaries: Mapping[str, Mapping[str, Summary]]) -> tuple[str, ...]:
     """Return the series that are ranked by default and that a run has measured, the default one first."""
     names = {name for found in summaries.values() for name, each in found.items() if each.n}
-    return tuple(name for name in RANKED if name in names) or (default_series(names),)
+    return tuple(name for name in RANKED_SERIES if name in names) or (default_series(names),)
 
 
 def _drawn(
@@ -164,7 +164,7 @@ def series_of(evidence: Evidence, name: str) -> list[GroupSeries]:
     best = statistics([_values(evidence, member.runs, name, "best") for member in members])
     bands = _bands(evidence, name)
     return [
-        GroupSeries(direction=better(name), curve=raw, smoothed=smoothed, last=last[place], best=best[place])
+        GroupSeries(direction=better_direction(name), curve=raw, smoothed=smoothed, last=last[place], best=best[place])
         for place, (raw, smoothed) in enumerate(bands)
     ]
 

@@ -13,7 +13,7 @@ from service.comparison.statistics import statistics
 from service.lifecycle import TERMINAL
 from service.schemas.rankings import ContrastView, Rank, Ranking
 from service.schemas.statistics import Statistics
-from service.spec.measures import better
+from service.spec.measures import better_direction
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _by_seed(evidence: Evidence, trial: Trial) -> dict[int, float]:
 def _key(evidence: Evidence, each: Contestant) -> tuple[bool, float]:
     """Less is better; a mean of survivors counts only where most survived."""
     mean = each.figures.mean
-    sign = 1 if better(evidence.ranked) == "min" else -1
+    sign = 1 if better_direction(evidence.ranked) == "min" else -1
     return each.figures.diverged > each.figures.n, math.inf if mean is None else sign * mean
 
 
@@ -77,15 +77,15 @@ def rank(evidence: Evidence, found: Sequence[Contestant], settled: bool = False)
     scales = [scale_of(series, each.member) for each in ordered]
     # first against second in a call of its own where a baseline makes another family of tests
     first = every[:1] if question.baseline is None else []
-    made = contrasts_by_seed(values, [*against, *first], family, better(series), choices)
+    made = contrasts_by_seed(values, [*against, *first], family, better_direction(series), choices)
     views = {pair[0]: _view(scales, ordered, pair, each, settled) for pair, each in zip(against, made, strict=False)}
-    made = made if first else contrasts_by_seed(values, every[:1], every, better(series), choices)
+    made = made if first else contrasts_by_seed(values, every[:1], every, better_direction(series), choices)
     top = _view(scales, ordered, (0, 1), made[-1], settled) if every else None
     return Ranking(
         series=series,
         figure=evidence.figure,
         stretch=evidence.stretch if evidence.figure == "last" else None,
-        direction=better(series),
+        direction=better_direction(series),
         baseline=ordered[base].label if ordered else None,
         tests=len(family),
         verdict=top.verdict if top else "not_comparable",

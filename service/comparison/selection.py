@@ -15,7 +15,7 @@ from service.experiments.known_series import check_series
 from service.nonfinite import dumps
 from service.schemas.common import Json
 from service.schemas.comparisons import Question
-from service.spec.filters.language import All, Fact, Term, parse
+from service.spec.filters.language import And, Fact, Term, parse
 from service.spec.validation_errors import closest
 
 MAX_RUNS = 1000
@@ -99,7 +99,7 @@ def filtered(connection: Connection, principal: Principal, source: str) -> list[
     except Invalid as error:
         told = [replace(each, pointer=each.pointer.removeprefix("/query")) for each in error.problems]
         raise Invalid.of(told) from None
-    present = All((kept, Term(Fact("archived", "date"), "null"), Term(Fact("confirms", "text"), "null")))
+    present = And((kept, Term(Fact("archived", "date"), "null"), Term(Fact("confirms", "text"), "null")))
     found = lists.experiments(connection, principal, MAX_EXPERIMENTS + 1, present, Order(descending=False), None)
     if not found:
         raise NotFound("No experiment is left by this filter.")

@@ -10,7 +10,7 @@ from service.comparison.selection import Trial
 from service.lifecycle import TERMINAL
 from service.nonfinite import dumps
 from service.schemas.rankings import TargetView, WorkloadView
-from service.spec.measures import better, default_figure
+from service.spec.measures import better_direction, default_figure
 
 Cell = list[Trial]  # a group's trials on a workload
 
@@ -33,7 +33,7 @@ def target_view(evidence: Evidence) -> TargetView | None:
     found = performance(times, reference) if shared else None
     return TargetView(
         series=series,
-        direction=better(series),
+        direction=better_direction(series),
         x=question.x,
         workloads=[WorkloadView(label=label, target=goal) for label, goal in zip(shared, goals, strict=True)],
         left_out=[label for label in known if label not in shared],
@@ -80,14 +80,14 @@ def _goal(evidence: Evidence, cells: Sequence[Cell], series: str) -> float | Non
     found = [evidence.curves[run.id].get(series) for trial in trials for run in trial.runs]
     first = [float(curve.values[0]) for curve in found if curve is not None]
     typical = [_typical(evidence, trial, series) for trial in trials]
-    return part_of_range(first, typical, asked.share, better(series))
+    return part_of_range(first, typical, asked.share, better_direction(series))
 
 
 def _typical(evidence: Evidence, trial: Trial, series: str) -> float:
     """Return the median over seeds of a run's value; a seed that diverged is worse than any other."""
     figure = evidence.figure if series == evidence.ranked else default_figure(series)
     values = [value for run in trial.runs if (value := evidence.value(run, series, figure)) is not None]
-    worst = math.inf if better(series) == "min" else -math.inf
+    worst = math.inf if better_direction(series) == "min" else -math.inf
     return median(value if math.isfinite(value) else worst for value in values) if values else math.nan
 
 
@@ -97,7 +97,11 @@ def _reached(evidence: Evidence, cell: Cell, series: str, goal: float | None) ->
     for trial in cell:
         for run in trial.runs:
             curve = evidence.curve(run, trial, series)
-            time = math.inf if curve is None or goal is None else first_reach(curve.x, curve.y, goal, better(series))
+            time = (
+                math.inf
+                if curve is None or goal is None
+                else first_reach(curve.x, curve.y, goal, better_direction(series))
+            )
             found.append((run.seed, time, run.state in TERMINAL))
     return found
 

@@ -11,7 +11,7 @@ from service.comparison.selection import Member, Trial, value_at
 from service.db.metrics import curves
 from service.db.session import Connection
 from service.schemas.rankings import EffortView, SensitivityView
-from service.spec.measures import better
+from service.spec.measures import better_direction
 
 SHOWN = 50  # values of a tuned field
 
@@ -40,7 +40,9 @@ def _effort(evidence: Evidence, chosen: Contestant, before: Mapping[str, float])
             for pointer, row in tuned.items()
         },
         border=[pointer for pointer, row in tuned.items() if _at_border(row.values, best)],
-        expected_best=expected_best(list(values.values()), better(evidence.ranked)) if len(values) > 1 else [],
+        expected_best=expected_best(list(values.values()), better_direction(evidence.ranked))
+        if len(values) > 1
+        else [],
         sensitivity=_sensitivity(evidence, member, values, before),
     )
 
@@ -69,7 +71,7 @@ def _sensitivity(
 ) -> SensitivityView | None:
     rates = _rates(member)
     starts = [before[run.id] for run in member.runs if math.isfinite(before.get(run.id, math.nan))]
-    if better(evidence.ranked) == "max" or not starts:
+    if better_direction(evidence.ranked) == "max" or not starts:
         return None
     found = sensitivity(list(rates.values()), [values[trial] for trial in rates], sum(starts) / len(starts))
     return None if found is None else SensitivityView(**found.__dict__)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from service.analysis.arrays import Values
-from service.spec.checks.cross_field import warnings
+from service.spec.checks.experiment import find_warnings
 from service.spec.experiment import Experiment
-from service.spec.losses import CLASSES
+from service.spec.losses import CLASS_TASKS
 from service.spec.models.leaf import Leaf
 from service.spec.schedules import plateau_of
 
@@ -61,7 +61,7 @@ class Plan:
     @property
     def classifies(self) -> bool:
         """Whether accuracy is measured."""
-        return self.spec.dataset.facts.task in CLASSES
+        return self.spec.dataset.facts.task in CLASS_TASKS
 
     @property
     def full_batch(self) -> bool:
@@ -181,4 +181,4 @@ class Plan:
 
 def warnings_of(spec: Experiment) -> list[Any]:
     """The warnings that its author got when it was posted."""
-    return warnings(spec)
+    return find_warnings(spec)

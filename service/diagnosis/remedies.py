@@ -7,11 +7,11 @@ from typing import Any
 from service.diagnosis.finding import Operation
 from service.diagnosis.plan import RELU_LIKE, SQUASHING, Plan
 from service.errors import Invalid
-from service.spec.checks import cross_field
+from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
 from service.spec.parse.document import validate
-from service.spec.parse.patching import patched
-from service.spec.validation_errors import escape
+from service.spec.parse.json_patch import apply_patch
+from service.spec.validation_errors import escape_key
 
 Patch = list[Operation]
 RATES = {"max_lr", "base_lr", "swa_lr", "eta_min", "min_lr"}  # fields of schedules that are rates of their own
@@ -22,8 +22,8 @@ SWITCHABLE = ("mlp", "cnn", "cnn1d", "resnet", "transformer")
 def submittable(plan: Plan, patch: Sequence[Operation]) -> Experiment | None:
     """The spec that the patch leads to; None where it is refused, or no other training."""
     try:
-        spec = validate(Experiment, patched(plan.document, patch))
-        refused = cross_field.problems(spec)
+        spec = validate(Experiment, apply_patch(plan.document, patch))
+        refused = find_problems(spec)
     except Invalid:
         return None
     return None if refused or spec.normalised() == plan.document else spec
@@ -63,7 +63,7 @@ def _scaled(path: str, value: float, factor: float) -> Operation:
 def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _numbers(inner, f"{path}/{escape(key)}")
+            yield from _numbers(inner, f"{path}/{escape_key(key)}")
     elif isinstance(value, list):
         for number, inner in enumerate(value):
             yield from _numbers(inner, f"{path}/{number}")

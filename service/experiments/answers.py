@@ -28,11 +28,11 @@ from service.schemas.experiments import (
     RestartsView,
 )
 from service.schemas.runs import RunView
-from service.spec.assign import assign
-from service.spec.effective import effective
+from service.spec.effective import effective_settings
 from service.spec.experiment import Experiment
-from service.spec.measures import better, default_figure
-from service.spec.memory import memory_bytes
+from service.spec.group_assignment import assign_groups
+from service.spec.measures import better_direction, default_figure
+from service.spec.memory import estimate_memory
 
 
 def etag(*fields: Any) -> str:
@@ -96,7 +96,7 @@ def figures_view(figures: Figures) -> FiguresView:
     """Return what an experiment came to, with intervals over its seeds."""
     return FiguresView.of(
         figures,
-        direction=better(figures.series),
+        direction=better_direction(figures.series),
         ranked_by=default_figure(figures.series),
         last_interval=_interval(figures.last, figures.last_spread, figures.n),
         best_interval=_interval(figures.best, figures.best_spread, figures.best_n),
@@ -112,12 +112,12 @@ def _interval(mean: float | None, spread: float | None, n: int) -> tuple[float, 
 
 def derived(spec: Experiment) -> Derived:
     """Return what follows from a spec; nothing is read."""
-    memory = memory_bytes(spec)
+    memory = estimate_memory(spec)
     return Derived(
         parameters=spec.parameters,
         memory_bytes=memory and memory.total,
-        groups=None if spec.layout is None else [group.document() for group in assign(spec)],
-        effective=effective(spec),
+        groups=None if spec.layout is None else [group.document() for group in assign_groups(spec)],
+        effective=effective_settings(spec),
         steps_per_epoch=spec.steps_per_epoch,
         total_steps=spec.total_steps,
     )

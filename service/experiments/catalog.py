@@ -8,7 +8,7 @@ from service.errors import Invalid, NotFound, Problem
 from service.schemas.catalog import Catalog, Family, Kind, KindDetail, PlannedRates, SchedulePreview
 from service.spec.catalog import CATALOG
 from service.spec.component import Component
-from service.spec.requirements import of_kind
+from service.spec.requirements import packages_of
 from service.spec.schedules import curve
 
 MAX_POINTS = 100_000
@@ -43,7 +43,7 @@ def kind_of(family: str, kind: str, served: Sequence[Pool]) -> KindDetail:
 
 def _kind(family: str, kind: str, member: type[Component], served: Sequence[Pool]) -> Kind:
     """Describe a part from its class, and from the workers that are there now."""
-    needs = of_kind(member)
+    needs = packages_of(member)
     return Kind(
         family=family,
         kind=kind,

@@ -15,7 +15,7 @@ from service.schemas.requests import ForkRequest, ProbeRequest, ReplayRequest, R
 from service.schemas.runs import RunView
 from service.spec.experiment import Experiment
 from service.spec.parse.document import validate
-from service.spec.parse.forking import forked
+from service.spec.parse.fork import fork_spec
 
 
 def retry(context: Context, run_id: str, request: RetryRequest, key: str | None) -> Made[RunView]:
@@ -59,7 +59,7 @@ def fork(
     connection, principal = context.connection, context.principal
     parent, origin = derived.fork_origin(connection, principal, run_id, request.step)
     spec = validate(Experiment, experiments.get(connection, principal, parent.experiment_id).spec)
-    understood = forked(
+    understood = fork_spec(
         spec,
         parent.seed,
         origin.step,

@@ -6,7 +6,7 @@ from service.db.access.projects import Principal
 from service.db.metrics import series_names
 from service.db.session import Connection
 from service.errors import Invalid, Problem
-from service.spec.filters.language import All, Field, Figure, Node, Not, Some, Term
+from service.spec.filters.language import And, Field, Figure, Node, Not, Or, Term
 from service.spec.validation_errors import closest
 
 SHOWN = 50
@@ -16,7 +16,7 @@ def check_series(
     connection: Connection, principal: Principal, parameter: str, asked: Node | Iterable[Field], source: str | None
 ) -> None:
     """Raise `Invalid` for a series in `source`, the text of a query parameter, that no run has."""
-    fields = _fields(asked) if isinstance(asked, All | Some | Not | Term) else asked
+    fields = _fields(asked) if isinstance(asked, And | Or | Not | Term) else asked
     names = dict.fromkeys(field.series for field in fields if isinstance(field, Figure))
     unknown, there = series_names.unknown(connection, principal, names)
     if unknown:
@@ -32,7 +32,7 @@ def _problem(parameter: str, name: str, source: str, there: list[str]) -> Proble
 
 def _fields(node: Node) -> Iterator[Field]:
     match node:
-        case All(parts) | Some(parts):
+        case And(parts) | Or(parts):
             for part in parts:
                 yield from _fields(part)
         case Not(inner):

@@ -4,7 +4,7 @@ from service.db.runs.pools import pools
 from service.db.session import Connection
 from service.errors import Problem
 from service.spec.experiment import Experiment
-from service.spec.requirements import install, requirements
+from service.spec.requirements import install_command, requirements
 
 
 def pool_warnings(connection: Connection, spec: Experiment, default: str) -> list[Problem]:
@@ -21,7 +21,8 @@ def pool_warnings(connection: Connection, spec: Experiment, default: str) -> lis
         Problem(
             needs[package],
             "package_missing",
-            f"no worker of pool {name} has {package}; the run waits until one has: on a worker, {install(package)}.",
+            f"no worker of pool {name} has {package}; the run waits until one has: on a worker, "
+            f"{install_command(package)}.",
         )
         for package in pool.missing(list(needs))
     ]

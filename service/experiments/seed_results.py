@@ -8,7 +8,7 @@ from service.analysis.result import run_result
 from service.lifecycle import TERMINAL
 from service.schemas.experiments import RestartsView, RestartView
 from service.schemas.runs import RunView
-from service.spec.measures import better, default_series
+from service.spec.measures import better_direction, default_series
 
 
 def restarts_of(runs: Sequence[RunView]) -> RestartsView | None:
@@ -26,5 +26,5 @@ def restarts_of(runs: Sequence[RunView]) -> RestartsView | None:
         values=[
             RestartView(run=run.id, seed=run.seed, value=found.value, outcome=found.outcome) for run, found in told
         ],
-        **restarts(counted, better(name)).__dict__,
+        **restarts(counted, better_direction(name)).__dict__,
     )

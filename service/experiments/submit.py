@@ -12,13 +12,12 @@ from service.experiments.pool_warnings import pool_warnings
 from service.nonfinite import dumps
 from service.schemas.experiments import ExperimentView, PostedExperiment
 from service.schemas.problems import ProblemItem
-from service.spec.parse import posted
-from service.spec.parse.posted import Posted
+from service.spec.parse.experiment import ParsedExperiment, parse_experiment
 
 
 def submit(context: Context, document: Any, key: str | None = None) -> Made[PostedExperiment]:
     """Store a spec and queue a run for each seed; raise `Invalid` with every problem of the document."""
-    understood = posted.read(document, context.resolve)
+    understood = parse_experiment(document, context.resolve)
     spec, pool = understood.spec, context.settings.pool
     waits = pool_warnings(context.connection, spec, pool)
     request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
@@ -28,19 +27,19 @@ def submit(context: Context, document: Any, key: str | None = None) -> Made[Post
 
 def dry_run(context: Context, document: Any) -> PostedExperiment:
     """Check and normalise a document, and estimate what it would take."""
-    understood = posted.read(document, context.resolve)
+    understood = parse_experiment(document, context.resolve)
     waits = pool_warnings(context.connection, understood.spec, context.settings.pool)
     return preview(context, understood, understood.spec.total_steps, waits)
 
 
-def preview(context: Context, understood: Posted, steps: int, waits: Sequence[Problem]) -> PostedExperiment:
+def preview(context: Context, understood: ParsedExperiment, steps: int, waits: Sequence[Problem]) -> PostedExperiment:
     """Return the answer to a dry run, with an estimate of how long `steps` of it take."""
     estimate = duration_estimate.pace(context.connection, context.principal, understood.spec)
     return _answer(context, understood, waits).model_copy(update={"duration": duration_view(estimate, steps)})
 
 
 def made(
-    context: Context, understood: Posted, waits: Sequence[Problem], experiment_id: str, new: bool, pool: str
+    context: Context, understood: ParsedExperiment, waits: Sequence[Problem], experiment_id: str, new: bool, pool: str
 ) -> Made[PostedExperiment]:
     """Return the answer to a stored spec; `waits` says what will keep its runs waiting."""
     stored = read_experiment(context.connection, context.principal, experiment_id)
@@ -49,7 +48,7 @@ def made(
 
 
 def _answer(
-    context: Context, understood: Posted, waits: Sequence[Problem], stored: ExperimentView | None = None
+    context: Context, understood: ParsedExperiment, waits: Sequence[Problem], stored: ExperimentView | None = None
 ) -> PostedExperiment:
     spec = understood.spec
     return PostedExperiment(
@@ -60,6 +59,6 @@ def _answer(
         created_at=stored.created_at if stored else None,
         spec=spec.normalised(),
         runs=stored.runs if stored else [],
-        warnings=[ProblemItem(**problem.as_json()) for problem in [*posted.warnings(understood), *waits]],
+        warnings=[ProblemItem(**problem.as_json()) for problem in [*understood.warnings, *waits]],
         derived=derived(spec),
     )

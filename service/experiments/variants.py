@@ -1,7 +1,7 @@
 """The same training with other seeds, or under another name."""
 
 from service.spec.experiment import Experiment
-from service.spec.parse.forking import ended
+from service.spec.parse.fork import with_suffix
 
 
 def reseeded(spec: Experiment, seeds: tuple[int, ...]) -> Experiment:
@@ -11,4 +11,4 @@ def reseeded(spec: Experiment, seeds: tuple[int, ...]) -> Experiment:
 
 def renamed(spec: Experiment, suffix: str) -> Experiment:
     """Return the same training with `suffix` after its name."""
-    return spec.model_copy(update={"name": ended(spec.name, suffix)})
+    return spec.model_copy(update={"name": with_suffix(spec.name, suffix)})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import Invalid, Problem
-from service.spec.validation_errors import closest, safe
+from service.spec.validation_errors import closest, sanitise
 
 MAX_JSON = 2**20
 PARTS = 4_096  # files of a split
@@ -90,7 +90,7 @@ def inside(root: Path, path: Path) -> Path | None:
 
 def refused(pointer: str, detail: str) -> Invalid:
     """What lies there is not what was asked for."""
-    return Invalid.of([Problem(pointer, "not_found", safe(detail))])
+    return Invalid.of([Problem(pointer, "not_found", sanitise(detail))])
 
 
 def _saved(root: Path, folder: Path) -> list[Path]:

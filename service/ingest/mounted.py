@@ -11,7 +11,7 @@ from service.ingest.parquet import index_columns, plain
 from service.ingest.tally import Tally
 from service.spec.datasets import DatasetBase, HuggingFace, TorchvisionSet
 from service.spec.datasets.columns import class_names
-from service.spec.datasets.mounted import Found, MountedBase
+from service.spec.datasets.mounted import FolderContents, MountedBase
 from service.spec.experiment import Experiment
 from service.spec.validation_errors import closest
 
@@ -41,7 +41,7 @@ def resolve(root: Path | None, spec: Experiment) -> Experiment:
     return spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": found})})
 
 
-def look(root: Path, wanted: DatasetBase) -> Found:
+def look(root: Path, wanted: DatasetBase) -> FolderContents:
     """What the headers say; `Invalid` says which file or column is expected where."""
     if isinstance(wanted, TorchvisionSet):
         return _images(root, wanted)
@@ -62,17 +62,17 @@ def fingerprint(root: Path, files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _images(root: Path, wanted: TorchvisionSet) -> Found:
+def _images(root: Path, wanted: TorchvisionSet) -> FolderContents:
     known = images.SETS[wanted.name]
     train, test = known.part(root, False), known.part(root, True)
     if train.shape != test.shape:
         raise images.wrong(f"images of {list(train.shape)} to train on and of {list(test.shape)} to test on.")
     prints = fingerprint(root, train.files + test.files)
     rows = train.count + test.count
-    return Found(fingerprint=prints, rows=rows, test=test.count, shape=train.shape, classes=known.classes)
+    return FolderContents(fingerprint=prints, rows=rows, test=test.count, shape=train.shape, classes=known.classes)
 
 
-def _table(root: Path, wanted: HuggingFace) -> Found:
+def _table(root: Path, wanted: HuggingFace) -> FolderContents:
     parts = splits(root, wanted)
     train = parts[0]
     if found := [*_columns(train, wanted)]:
@@ -85,7 +85,7 @@ def _table(root: Path, wanted: HuggingFace) -> Found:
     prints = fingerprint(root, [path for part in parts for path in part.files])
     test = sum(part.rows for part in parts[1:])
     rows = train.rows + test
-    return Found(fingerprint=prints, rows=rows, test=test, shape=shape, classes=classes, aside=aside)
+    return FolderContents(fingerprint=prints, rows=rows, test=test, shape=shape, classes=classes, aside=aside)
 
 
 def splits(root: Path, wanted: HuggingFace) -> list[Table]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from service.ingest.tally import Tally
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.report import Column
-from service.spec.validation_errors import safe
+from service.spec.validation_errors import sanitise
 
 NAMED = 5  # columns that a sentence names
 
@@ -62,4 +62,4 @@ def listed(columns: Sequence[Column]) -> str:
     """Their names, the first few."""
     names = ", ".join(column.name for column in columns[:NAMED])
     more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
-    return safe(f"{'column' if len(columns) == 1 else 'columns'} {names}{more}")
+    return sanitise(f"{'column' if len(columns) == 1 else 'columns'} {names}{more}")

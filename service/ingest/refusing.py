@@ -1,7 +1,7 @@
 """Refusing a file: one problem that says what and where, never what the file holds."""
 
 from service.errors import Invalid, Problem
-from service.spec.validation_errors import safe
+from service.spec.validation_errors import sanitise
 
 MAX_COLUMNS = 10_000
 MAX_ROWS = 10**8
@@ -11,7 +11,7 @@ MAX_NAME = 200
 
 def refused(code: str, detail: str, limit: int | None = None) -> Invalid:
     """The body as a whole is what is wrong."""
-    return Invalid.of([Problem("", code, safe(detail), limit)])
+    return Invalid.of([Problem("", code, sanitise(detail), limit)])
 
 
 def check_names(names: list[str]) -> None:

@@ -25,7 +25,7 @@ from service.ingest.values import (
     names,
     parsed,
 )
-from service.spec.datasets.marks import WHOLE_WITH_POINTS
+from service.spec.datasets.number_formats import WHOLE_WITH_POINTS
 from service.spec.datasets.report import MAX_CLASSES, Column, ColumnType
 
 MAX_LABEL = 200  # characters

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.spec.datasets.marks import DIVIDERS, WITH_COMMA, WITH_DIVIDERS, WITH_POINT
+from service.spec.datasets.number_formats import DIVIDERS, WITH_COMMA, WITH_DIVIDERS, WITH_POINT
 
 Doubles = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.schemas.common import Json, View
-from service.spec.checks.cross_field import MAX_STEPS
+from service.spec.checks.experiment import MAX_STEPS
 from service.spec.component import Part, Rate
 from service.spec.schedules import Schedule
 

@@ -13,7 +13,7 @@ from service.schemas.statistics import CurveBand, Statistics
 from service.spec.component import Part
 from service.spec.experiment import Name
 from service.spec.measures import Direction, RankedBy
-from service.spec.text import normal
+from service.spec.text import normalise
 
 Id = Annotated[str, Field(pattern="^(exp|run)_[0-9a-hjkmnp-tv-z]{26}$")]
 Axis = Literal["step", "epoch", "samples", "gradient_evaluations", "wall_s", "device_s"]
@@ -73,7 +73,7 @@ class Question(Part):
         description="which value of a run is ranked; null: the best, or of a series with one value per minibatch the "
         "last. `last` of such a series is the mean over the final stretch of the run: see `ranking.stretch`",
     )
-    baseline: Annotated[str, Field(max_length=300), AfterValidator(normal)] | None = Field(
+    baseline: Annotated[str, Field(max_length=300), AfterValidator(normalise)] | None = Field(
         None, description="label of the group to hold the others against; null: the first of the ranking"
     )
     target: Target | None = None

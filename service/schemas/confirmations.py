@@ -8,7 +8,7 @@ from service.schemas.common import Utc, View
 from service.schemas.rankings import Ranking, Verdict
 from service.spec.component import Part
 
-MOST_CONTESTANTS = 10
+MAX_CONTESTANTS = 10
 Label = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -18,8 +18,8 @@ class ConfirmRequest(Part):
     seeds: Annotated[int, Field(ge=2, le=100)] | None = Field(
         None, description="fresh ones for each contestant; null: `fresh_seeds` of the first two groups, 5 to 20"
     )
-    groups: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MOST_CONTESTANTS)] | None = Field(
-        None, description=f"labels of the groups whose contestants are trained; null: all, up to {MOST_CONTESTANTS}"
+    groups: Annotated[tuple[Label, ...], Field(min_length=2, max_length=MAX_CONTESTANTS)] | None = Field(
+        None, description=f"labels of the groups whose contestants are trained; null: all, up to {MAX_CONTESTANTS}"
     )
 
 

@@ -8,14 +8,14 @@ from service.schemas.common import Utc, View
 from service.spec.component import Part
 from service.spec.experiment import NewName
 
-LONGEST_S = 10 * 366 * 86400
+MAX_LIFETIME_S = 10 * 366 * 86400
 
 
 class NewKey(Part):
     """A key to be made, for the member whose key asks."""
 
     name: NewName = Field(description="where it is used, so that it can be told which one to revoke")
-    lifetime_s: Annotated[float, Field(gt=0, le=LONGEST_S)] | None = Field(
+    lifetime_s: Annotated[float, Field(gt=0, le=MAX_LIFETIME_S)] | None = Field(
         None, description="seconds until it expires; null: never"
     )
 

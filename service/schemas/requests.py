@@ -6,8 +6,8 @@ from pydantic import AfterValidator, Field
 
 from service.spec.component import Count, Part
 from service.spec.experiment import NewName
-from service.spec.jobs import Task
-from service.spec.text import normal
+from service.spec.probe_jobs import ProbeTask
+from service.spec.text import normalise
 
 
 class PriorityRequest(Part):
@@ -34,7 +34,7 @@ class ForkRequest(Part):
     name: NewName | None = Field(None, description="of the new experiment")
 
 
-class ProbeRequest(Task):
+class ProbeRequest(ProbeTask):
     """Instruments, and which state of the run they look at."""
 
     step: Annotated[int, Field(ge=0, le=10**8)] | None = Field(
@@ -61,4 +61,4 @@ class Labels(Part):
 
     name: NewName | None = None
     tags: Annotated[tuple[NewName, ...], Field(max_length=50)] | None = None
-    notes: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$"), AfterValidator(normal)] | None = None
+    notes: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$"), AfterValidator(normalise)] | None = None

@@ -3,14 +3,14 @@
 from typing import Any
 
 from service.spec.experiment import Experiment
-from service.spec.mechanics import EMA, SWA
 from service.spec.optimizers import OptimizerBase
 from service.spec.schedules import plateau_of
+from service.spec.training import EMA, SWA
 
 SAMPLES = 2_000  # steps looked at for the largest rate of a long run
 
 
-def effective(experiment: Experiment) -> dict[str, Any]:
+def effective_settings(experiment: Experiment) -> dict[str, Any]:
     """Rates, momentum, memory, decay and rows as they act; what only the run decides is null, with the reason."""
     return {
         "lr": _rate(experiment),

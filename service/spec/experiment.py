@@ -12,15 +12,15 @@ from service.spec.datasets import Dataset
 from service.spec.groups import Rule
 from service.spec.layout import Parameter
 from service.spec.losses import Loss
-from service.spec.mechanics import Average, Clip, Nonfinite, Precision, Stop
 from service.spec.models import Model
 from service.spec.optimizers import Optimizer
-from service.spec.probes import DEFAULT, Probes
+from service.spec.probes import DEFAULT_PROBES, Probes
 from service.spec.schedules import Constant, Schedule
-from service.spec.text import normal, plain_name, seen_name
+from service.spec.text import clean_name, normalise, visible_name
+from service.spec.training import Average, Clip, Nonfinite, Precision, Stop
 
-Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(plain_name)]
-NewName = Annotated[Name, AfterValidator(seen_name)]  # for requests; `checks` looks at those of a posted spec
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(clean_name)]
+NewName = Annotated[Name, AfterValidator(visible_name)]  # for requests; `checks` looks at those of a posted spec
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 KEEPING = ("keep_every", "best")
 UNHASHED = {
@@ -72,7 +72,7 @@ class Experiment(Part):
 
     name: Name = "experiment"
     tags: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
-    notes: Annotated[str, Field(max_length=4096), AfterValidator(normal)] = ""
+    notes: Annotated[str, Field(max_length=4096), AfterValidator(normalise)] = ""
     dataset: Dataset
     model: Model
     loss: Loss
@@ -112,7 +112,8 @@ class Experiment(Part):
     stop: Stop | None = Field(None, description="what ends the run before its last step")
     nonfinite: Nonfinite = Field("fail", description="what a NaN or infinite loss does")
     probes: Probes = Field(
-        DEFAULT, description="what watches the training without changing it; [] for nothing, which saves a few percent"
+        DEFAULT_PROBES,
+        description="what watches the training without changing it; [] for nothing, which saves a few percent",
     )
     priority: int = Field(
         0,

@@ -8,7 +8,7 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Component
 from service.spec.layout import Parameter
-from service.spec.plugins import extended
+from service.spec.plugins import extend_union
 
 Gain = Annotated[float, Field(gt=0, le=1e3)]
 Number = Annotated[float, Field(ge=-1e3, le=1e3)]
@@ -220,4 +220,4 @@ Init = Annotated[
 ]
 
 if not TYPE_CHECKING:
-    Init = extended("init", Init, InitBase)
+    Init = extend_union("init", Init, InitBase)

@@ -8,14 +8,14 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Component, Share
-from service.spec.plugins import extended
+from service.spec.plugins import extend_union
 
 Task = Literal["classification", "distribution", "regression", "language", "objective"]
-CLASSES: tuple[Task, ...] = (
+CLASS_TASKS: tuple[Task, ...] = (
     "classification",
     "distribution",
 )  # one output a class: a row has one class, or a share of each
-MEAN = {
+REDUCTION = {
     "reduction": "the mean over the batch, always",
     "reduce": "torch's old name of reduction",
     "size_average": "torch's old name of reduction",
@@ -25,7 +25,7 @@ MEAN = {
 class LossBase(Component):
     """What a loss asks of its data: `tasks` it fits, and whether its outputs are one per class or one in all."""
 
-    left_out = MEAN
+    left_out = REDUCTION
     tasks: ClassVar[tuple[Task, ...]]
     binary: ClassVar[bool] = False  # one output, for exactly two classes
     per_value: ClassVar[int] = 1  # outputs for each value of a regression
@@ -37,7 +37,7 @@ class LossBase(Component):
     def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
         """What does not fit the data although the task does; pointers start at this part."""
         weight = getattr(self, "weight", None)
-        wanted = classes if task in CLASSES else 0
+        wanted = classes if task in CLASS_TASKS else 0
         if weight is not None and len(weight) != wanted:
             if wanted:
                 detail = f"{len(weight)} weights for {wanted} classes: give one for each."
@@ -71,7 +71,7 @@ class CrossEntropy(LossBase):
     """Softmax and negative log-likelihood in one: takes logits; a row's answer is a class, or a share of each."""
 
     target = "torch.nn:CrossEntropyLoss"
-    left_out = MEAN
+    left_out = REDUCTION
     tasks = ("classification", "distribution", "language")
     tensors = ("weight",)
     ends = {"Softmax": SOFTMAX_TWICE}
@@ -101,7 +101,7 @@ class KLDiv(LossBase):
 
     target = "worker.trainer.step.losses:KLDiv"
     left_out = {}
-    tasks = CLASSES
+    tasks = CLASS_TASKS
     ends = {"Softmax": "kl_div has the softmax inside, and /model ends in one: drop it, or end in LogSoftmax."}
     formula = "sum over classes of q (log q - log softmax(logits)), 0 where q is 0; the mean over rows (batchmean)"
     paper = "Kullback & Leibler 1951, Annals of Mathematical Statistics 22; smoothing: Szegedy et al. 2016, eq. 5"
@@ -131,7 +131,7 @@ class NLL(LossBase):
     """Negative log-likelihood of log-probabilities: cross_entropy in two parts, for a model that ends in LogSoftmax."""
 
     target = "torch.nn:NLLLoss"
-    left_out = MEAN | {"ignore_index": "every row counts"}
+    left_out = REDUCTION | {"ignore_index": "every row counts"}
     tasks = ("classification",)
     tensors = ("weight",)
     needs_end = "LogSoftmax"
@@ -162,7 +162,7 @@ class MultiMargin(LossBase):
     """Hinge loss for several classes: the right logit shall exceed each other one by `margin`."""
 
     target = "torch.nn:MultiMarginLoss"
-    left_out = MEAN
+    left_out = REDUCTION
     tasks = ("classification",)
     tensors = ("weight",)
     formula = "sum over k != target of max(0, margin - z[target] + z[k])^p / classes"
@@ -178,7 +178,9 @@ class BCEWithLogits(LossBase):
     """Sigmoid and binary cross-entropy in one: takes one logit; for two classes."""
 
     target = "torch.nn:BCEWithLogitsLoss"
-    left_out = MEAN | {"weight": "it weighs rows by their place in the batch; to weigh classes there is pos_weight"}
+    left_out = REDUCTION | {
+        "weight": "it weighs rows by their place in the batch; to weigh classes there is pos_weight"
+    }
     tasks = ("classification",)
     binary = True
     tensors = ("pos_weight",)
@@ -251,7 +253,7 @@ class Huber(LossBase):
     """Squared near zero, absolute beyond delta."""
 
     target = "torch.nn:HuberLoss"
-    left_out = {"reduction": MEAN["reduction"]}
+    left_out = {"reduction": REDUCTION["reduction"]}
     tasks = ("regression",)
     formula = "0.5 d^2 if |d| <= delta, else delta (|d| - 0.5 delta)"
     paper = "Huber 1964, Annals of Mathematical Statistics 35"
@@ -276,7 +278,7 @@ class PoissonNLL(LossBase):
     """For counts: the model gives the logarithm of their mean."""
 
     target = "torch.nn:PoissonNLLLoss"
-    left_out = MEAN | {
+    left_out = REDUCTION | {
         "log_input": "a model's outputs may be negative, so they are logarithms, always",
         "eps": "used without logarithms only",
     }
@@ -337,4 +339,4 @@ Loss = Annotated[
 ]
 
 if not TYPE_CHECKING:
-    Loss = extended("loss", Loss, LossBase)
+    Loss = extend_union("loss", Loss, LossBase)

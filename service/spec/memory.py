@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from service.spec.assign import assign
 from service.spec.experiment import Experiment
+from service.spec.group_assignment import assign_groups
 from service.spec.optimizers import OptimizerBase
 
 FLOAT, INTEGER = 4, 8  # bytes
@@ -27,14 +27,14 @@ class Memory:
         return self.weights + self.gradients + self.optimizer + self.activations + self.data
 
 
-def memory_bytes(experiment: Experiment) -> Memory | None:
+def estimate_memory(experiment: Experiment) -> Memory | None:
     """None where only the library that has the model knows how large it is."""
     shape, outputs, model = experiment.dataset.facts.shape, experiment.outputs, experiment.model
     layout, per_row = model.layout(shape, outputs), model.activations(shape, outputs)
     if layout is None or per_row is None:
         return None
     counts = {parameter.name: parameter.count for parameter in layout}
-    trained = [(group.optimizer, sum(counts[name] for name in group.names)) for group in assign(experiment)]
+    trained = [(group.optimizer, sum(counts[name] for name in group.names)) for group in assign_groups(experiment)]
     averaged = 1 if experiment.average is None else 2
     return Memory(
         weights=averaged * FLOAT * sum(counts.values()),

@@ -15,7 +15,7 @@ from service.spec.component import Component
 TARGET = Annotated[str, Field(pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$")]
 
 
-def faults(added: Any, base: type[Component], kind: str) -> Iterator[str]:
+def find_faults(added: Any, base: type[Component], kind: str) -> Iterator[str]:
     """Everything that keeps `added` from being the member `kind` of the family of `base`, in words that follow it."""
     if not (isinstance(added, type) and issubclass(added, base)):
         yield f"is not a class derived from {base.__name__}"

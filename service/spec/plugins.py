@@ -19,7 +19,7 @@ from pydantic import Field
 
 from service.errors import SaddleError
 from service.spec.component import Component
-from service.spec.plugin_checks import faults
+from service.spec.plugin_checks import find_faults
 
 GROUP = "saddle.components"
 FAMILIES = ("dataset", "model", "loss", "optimizer", "schedule", "init")  # that call `extended`
@@ -30,7 +30,7 @@ class BrokenPlugin(SaddleError):
     """An installed package offers what cannot be a member of its family."""
 
 
-def extended(family: str, union: Any, base: type[Component]) -> Any:
+def extend_union(family: str, union: Any, base: type[Component]) -> Any:
     """`union`, an annotated union of a family's members, with those that installed packages add to it."""
     members: list[type[Component]] = list(get_args(get_args(union)[0]))
     found = sorted(_offered(family), key=str)
@@ -40,12 +40,12 @@ def extended(family: str, union: Any, base: type[Component]) -> Any:
     return Annotated[Union[tuple(members)], Field(discriminator="kind")] if found else union  # noqa: UP007
 
 
-def installed() -> dict[str, str]:
+def installed_packages() -> dict[str, str]:
     """The packages that offer components, with their versions."""
     return {_package(point): point.dist.version if point.dist else "" for point in entry_points(group=GROUP)}
 
 
-def gathered(base: type[Component], *modules: ModuleType) -> Any:
+def gather_union(base: type[Component], *modules: ModuleType) -> Any:
     """Return the union of the family's classes in `modules`, in their order; a class without a kind is a base."""
     found = [
         each
@@ -74,7 +74,7 @@ def _member(point: EntryPoint, base: type[Component], members: list[type[Compone
     except Exception as error:  # whatever the package does when it is imported
         raise _broken(point, f"cannot be loaded from {point.value}: {type(error).__name__}: {error}") from error
     kind = point.name.partition(".")[2]
-    if found := list(faults(added, base, kind)):
+    if found := list(find_faults(added, base, kind)):
         raise _broken(point, "; ".join(found))
     if kind in {member.model_fields["kind"].default for member in members}:
         raise _broken(point, "is already there: choose another kind")

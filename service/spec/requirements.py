@@ -17,7 +17,7 @@ INSTALL = {  # how a worker gets what it lacks; a plug-in's package is installed
 }
 
 
-def of_kind(member: type[Component]) -> tuple[str, ...]:
+def packages_of(member: type[Component]) -> tuple[str, ...]:
     """The packages that a worker needs to build this kind."""
     return (*member.needs, *([PACKAGES[member]] if member in PACKAGES else []))
 
@@ -26,14 +26,14 @@ def requirements(spec: Part) -> dict[str, str]:
     """Package -> pointer of the first part that needs it."""
     found: dict[str, str] = {}
     for component, pointer in _components(spec, ""):
-        for package in of_kind(type(component)):
+        for package in packages_of(type(component)):
             found.setdefault(package, f"{pointer}/kind")
     if isinstance(spec, Experiment) and spec.compile:
         found[COMPILER] = "/compile"
     return found
 
 
-def install(package: str) -> str:
+def install_command(package: str) -> str:
     """How a worker gets a package."""
     return INSTALL.get(package, f"pip install {package}")
 

@@ -22,12 +22,12 @@ MODIFIER = re.compile("[\ufe0e\ufe0f\u20e3\U0001f3fb-\U0001f3ff]")  # of an emoj
 BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols that draw nothing
 
 
-def normal(text: str) -> str:
+def normalise(text: str) -> str:
     """Return the form in which texts are stored and compared: NFC, so that one spelling is one text."""
     return unicodedata.normalize("NFC", text)
 
 
-def hidden(text: str) -> list[int]:
+def hidden_positions(text: str) -> list[int]:
     """Return the positions of characters that cannot be seen and that no script or emoji needs there."""
     if text.isascii() and text.isprintable():
         return []
@@ -42,7 +42,7 @@ def hidden(text: str) -> list[int]:
     ]
 
 
-def seen(text: str) -> bool:
+def is_visible(text: str) -> bool:
     """Whether a reader sees anything of `text`: blanks and marks alone are no name."""
     return any(
         (unicodedata.category(c)[0] in "LNPS" and c not in BLANK and not MODIFIER.match(c)) or _new_symbol(c)
@@ -50,21 +50,21 @@ def seen(text: str) -> bool:
     )
 
 
-def plain_name(text: str) -> str:
+def clean_name(text: str) -> str:
     """Return the normal form without blanks at its ends; `ValueError` for characters that cannot be seen."""
-    if bad := sorted({f"U+{ord(text[at]):04X}" for at in hidden(text)}):
+    if bad := sorted({f"U+{ord(text[at]):04X}" for at in hidden_positions(text)}):
         raise ValueError(f"has characters that cannot be seen ({', '.join(bad[:5])}): remove them")
-    return normal(text).strip()
+    return normalise(text).strip()
 
 
-def seen_name(text: str) -> str:
+def visible_name(text: str) -> str:
     """Return `text`, or `ValueError` where there is nothing to see."""
-    if not seen(text):
-        raise ValueError(NOTHING_SEEN)
+    if not is_visible(text):
+        raise ValueError(BLANK_NAME)
     return text
 
 
-NOTHING_SEEN = "has nothing but blanks: write at least one letter, digit or sign"
+BLANK_NAME = "has nothing but blanks: write at least one letter, digit or sign"
 
 
 def _new_symbol(character: str) -> bool:

@@ -71,7 +71,7 @@ WRONG_TYPE = ("_type", "_parsing", "literal_error", "_from_float", "none_require
 
 
 @dataclass(frozen=True)
-class Place:
+class ErrorLocation:
     """Where an error is: its pointer, the fields of the object around it, and whether several types were tried."""
 
     pointer: str
@@ -79,19 +79,19 @@ class Place:
     tried: bool
 
 
-def safe(text: str) -> str:
+def sanitise(text: str) -> str:
     """Text that can be sent whatever it held, and not much of it."""
     return text.encode("utf-8", "replace").decode().replace("\x00", "?")[:200]
 
 
-def escape(key: str) -> str:
+def escape_key(key: str) -> str:
     """A key as a part of a JSON Pointer (RFC 6901)."""
-    return safe(key.replace("~", "~0").replace("/", "~1"))
+    return sanitise(key.replace("~", "~0").replace("/", "~1"))
 
 
-def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+def problems_from(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
     """What pydantic found, in the words of the API; at most `MAX_PROBLEMS`."""
-    found: dict[str, list[tuple[Any, Place]]] = {}
+    found: dict[str, list[tuple[Any, ErrorLocation]]] = {}
     for item in error.errors(include_url=False, include_input=False)[: 2 * MAX_PROBLEMS]:
         if item["type"] == "default_factory_not_called":  # a default that another field decides, which is wrong itself
             continue
@@ -101,14 +101,14 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> list[Problem]
     return [problem for items in told for problem in _at_one_place(items)][:MAX_PROBLEMS]
 
 
-def _shadowed(pointer: str, items: list[tuple[Any, Place]], found: Iterable[str]) -> bool:
+def _shadowed(pointer: str, items: list[tuple[Any, ErrorLocation]], found: Iterable[str]) -> bool:
     """Whether another member of a plain union got further than the ones that say here what they would have taken."""
     if not all(place.tried and item["type"].endswith(WRONG_TYPE) for item, place in items):
         return False
     return any(other.startswith(f"{pointer}/") for other in found)
 
 
-def locate(model: Any, location: Iterable[int | str]) -> Place:
+def locate(model: Any, location: Iterable[int | str]) -> ErrorLocation:
     """Follow pydantic's location through the annotations of `model`."""
     pointer, tried = "", False
     around: tuple[str, ...] = ()
@@ -122,13 +122,13 @@ def locate(model: Any, location: Iterable[int | str]) -> Place:
         here = members[0]
         if not (_is_model(here) or get_origin(here) in (tuple, list, dict)):
             continue
-        pointer += "/" + escape(str(part))
+        pointer += "/" + escape_key(str(part))
         if _is_model(here):
             around = tuple(here.model_fields)
             here = here.model_fields[part].annotation if part in here.model_fields else None
         else:
             here = get_args(here)[1] if get_origin(here) is dict else _item(get_args(here), part)
-    return Place(safe(pointer), around, tried)
+    return ErrorLocation(sanitise(pointer), around, tried)
 
 
 def _members(annotation: Any) -> list[Any]:
@@ -157,7 +157,7 @@ def _item(arguments: tuple[Any, ...], position: int | str) -> Any:
     return arguments[position] if isinstance(position, int) and position < len(arguments) else None
 
 
-def _at_one_place(items: list[tuple[Any, Place]]) -> list[Problem]:
+def _at_one_place(items: list[tuple[Any, ErrorLocation]]) -> list[Problem]:
     """A plain union reports once for each type it tried: keep what fits the value's type, or join what was possible."""
     if len(items) == 1 or not items[0][1].tried:
         return [_problem(item, place) for item, place in items]
@@ -172,11 +172,11 @@ def _expected(item: Any) -> str:
     return str(item["msg"]).removeprefix("Input should be ")
 
 
-def _problem(item: Any, place: Place) -> Problem:
+def _problem(item: Any, place: ErrorLocation) -> Problem:
     kind, context, pointer = item["type"], item.get("ctx", {}), place.pointer
     if kind == "extra_forbidden":
         name = str(item["loc"][-1])
-        return Problem(pointer, "unknown_field", "there is no such field.", None, meant(name, place.fields))
+        return Problem(pointer, "unknown_field", "there is no such field.", None, suggest_field(name, place.fields))
     if kind == "union_tag_not_found":
         tag = context["discriminator"].strip("'")
         return Problem(f"{pointer}/{tag}", "missing", f"say which {tag}.")
@@ -189,10 +189,10 @@ def _problem(item: Any, place: Place) -> Problem:
     if kind == "literal_error":
         limit = re.findall(r"'([^']*)'", context["expected"])
     message = re.sub(r"^(Value error,|Input) ", "", item["msg"])
-    return Problem(pointer, kind, safe(message[0].lower() + message[1:]) + ".", limit or None)
+    return Problem(pointer, kind, sanitise(message[0].lower() + message[1:]) + ".", limit or None)
 
 
-def meant(name: str, fields: Iterable[str]) -> str | None:
+def suggest_field(name: str, fields: Iterable[str]) -> str | None:
     """The field that was probably meant: by a word that others use for it, or by a slip in either."""
     here = list(fields)
     words = {word: ours for word, ours in OTHER_WORDS.items() if ours in here}

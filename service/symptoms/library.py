@@ -12,8 +12,8 @@ from pydantic import Field
 
 from service.spec.component import Part
 from service.spec.experiment import Experiment
-from service.spec.parse import posted
 from service.spec.parse.document import read_json, validate
+from service.spec.parse.experiment import parse_experiment
 
 FOLDER = Path(__file__).parent / "trainings"
 TAG = "symptom"
@@ -67,7 +67,7 @@ class Symptom(Part):
 
     def experiment(self, name: str) -> Experiment:
         """The spec as it is trained; `Invalid` where it contradicts itself."""
-        return posted.read(self.document(name)).spec
+        return parse_experiment(self.document(name)).spec
 
 
 @cache
@@ -76,11 +76,11 @@ def symptoms() -> Mapping[str, Symptom]:
     return {path.stem: validate(Symptom, read_json(path.read_bytes())) for path in sorted(FOLDER.glob("*.json"))}
 
 
-def possible(library: Mapping[str, Symptom], seeds: int) -> dict[str, Symptom]:
+def detectable_symptoms(library: Mapping[str, Symptom], seeds: int) -> dict[str, Symptom]:
     """Those whose verdict can be found with so many seeds."""
     return {name: symptom for name, symptom in library.items() if symptom.expect.seeds <= seeds}
 
 
-def unknown(names: Iterable[str]) -> list[str]:
+def unknown_symptoms(names: Iterable[str]) -> list[str]:
     """Those that are not in the library."""
     return [name for name in names if name not in symptoms()]

@@ -116,7 +116,7 @@ class Summary:
         return said
 
 
-def summary(results: Sequence[Result], checked: Sequence[Verified] = ()) -> Summary:
+def summarise(results: Sequence[Result], checked: Sequence[Verified] = ()) -> Summary:
     """Count."""
     broken = [each for each in results if not each.expect.healthy]
     healthy = [each for each in results if each.expect.healthy]
@@ -132,7 +132,7 @@ def summary(results: Sequence[Result], checked: Sequence[Verified] = ()) -> Summ
     )
 
 
-def confusion(results: Sequence[Result]) -> list[list[str]]:
+def confusion_table(results: Sequence[Result]) -> list[list[str]]:
     """Expected verdict x found verdict, with its head; a right alternative counts under the expected verdict's name."""
     counted: Counter[tuple[str, str]] = Counter()
     for each in results:

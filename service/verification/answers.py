@@ -24,7 +24,7 @@ from service.schemas.verifications import (
     VerificationView,
 )
 from service.spec.experiment import Experiment
-from service.spec.measures import LOSSES, better
+from service.spec.measures import LOSS_SERIES, better_direction
 from service.spec.parse.document import validate
 from service.verification.judge import Judged, Level, Trained, judge, together
 from service.verification.start import ESCAPABLE
@@ -106,7 +106,7 @@ def _judged(
     judged: list[Judged] = []
     for seed in stored.seeds:
         both = [_trained(connection, principal, stored, each.get(seed), series) for each in (control, patched)]
-        judged.append(judge(both[0], both[1], series, less=series is None or better(series) == "min"))
+        judged.append(judge(both[0], both[1], series, less=series is None or better_direction(series) == "min"))
     seeds = [_seed(seed, each) for seed, each in zip(stored.seeds, judged, strict=True)]
     outcome, why = together(judged)
     return MeasuredView(series=series, control=seeds[0].control, patched=seeds[0].patched, seeds=seeds), outcome, why
@@ -147,7 +147,7 @@ def _trained(
         return Trained(metrics.nothing().values, ended=False)
     names = [] if series is None else [series]
     curve = metrics.read(connection, run.id, names).get(series or "") if names else None
-    losses = {each.name: each for each in metrics.summaries(connection, [run.id], LOSSES)[run.id]}
+    losses = {each.name: each for each in metrics.summaries(connection, [run.id], LOSS_SERIES)[run.id]}
     lost = diverged(run, losses)
     return Trained(
         values=metrics.nothing().values if curve is None else curve.values,

@@ -23,10 +23,11 @@ from service.experiments.variants import renamed, reseeded
 from service.lifecycle import Relation, State
 from service.settings import Settings
 from service.spec.experiment import Experiment
-from service.spec.jobs import Task
-from service.spec.parse import forking, posted
 from service.spec.parse.document import validate
-from service.spec.parse.patching import patched
+from service.spec.parse.experiment import parse_experiment
+from service.spec.parse.fork import fork_problems
+from service.spec.parse.json_patch import apply_patch
+from service.spec.probe_jobs import ProbeTask
 
 ESCAPABLE = ("strict_saddle",)  # verdicts whose remedy is to go on from the way out
 JOB = {"probes": [{"kind": "critical_point"}]}
@@ -76,10 +77,10 @@ def _named(spec: Experiment, finding: Finding, word: str) -> Experiment:
 def _patched(context: Context, spec: Experiment, operations: Sequence[Mapping[str, Any]]) -> Experiment:
     """The spec with the remedy, checked as a posted one is."""
     try:
-        document = copy.deepcopy(patched(spec.normalised(), operations))
+        document = copy.deepcopy(apply_patch(spec.normalised(), operations))
         del document["restarts"]
         document["dataset"].pop("resolved", None)
-        return posted.read(document, context.resolve).spec
+        return parse_experiment(document, context.resolve).spec
     except Invalid as error:
         where = "; ".join(f"{problem.pointer}: {problem.detail}" for problem in error.problems)
         raise Conflict(f"The remedy does not fit the spec any more: {where}") from None
@@ -94,7 +95,7 @@ def _origin(
     if with_it is None:  # a saddle: where the run stands at it
         chosen = next((each for each in there if first <= each.step <= max(first, last)), None)
         return _from(parent, chosen)
-    fits = partial(forking.problems, spec, with_it.model_copy(update={"seeds": spec.seeds[:1]}), loads=True)
+    fits = partial(fork_problems, spec, with_it.model_copy(update={"seeds": spec.seeds[:1]}), loads=True)
     healthy = [each for each in there if each.step < first]
     chosen = next((each for each in healthy if not list(fits(step=each.step))), None)
     if chosen is None and list(fits(step=parent.origin_step)):
@@ -110,7 +111,7 @@ def _from(parent: StoredRun, chosen: Kept | None) -> Origin:
 
 def _task() -> dict[str, Any]:
     """The instrument with its defaults filled in."""
-    return validate(Task, JOB).model_dump(mode="json")
+    return validate(ProbeTask, JOB).model_dump(mode="json")
 
 
 def advance(engine: Engine, settings: Settings) -> list[tuple[str, int]]:

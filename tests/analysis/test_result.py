@@ -8,7 +8,7 @@ import pytest
 
 from service.analysis.result import FigureName, RunResult, final_stretch, run_result
 from service.lifecycle import State
-from service.spec.measures import better, default_figure, default_series
+from service.spec.measures import better_direction, default_figure, default_series
 
 NAN, INF = math.nan, math.inf
 DIVERGED = {"code": "diverged"}
@@ -77,4 +77,4 @@ def test_the_series_that_speaks_by_default() -> None:
     assert default_series({"loss", "lr"}) == default_series(()) == "loss"
     figures = {name: default_figure(name) for name in ("val/loss", "loss", "grad_norm/0", "lr")}
     assert figures == {"val/loss": "best", "loss": "last", "grad_norm/0": "last", "lr": "best"}
-    assert [better(name) for name in ("test/accuracy", "val/loss", "accuracy_gap")] == ["max", "min", "min"]
+    assert [better_direction(name) for name in ("test/accuracy", "val/loss", "accuracy_gap")] == ["max", "min", "min"]

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 from service.spec.experiment import Experiment
-from service.spec.probes import DEFAULT
+from service.spec.probes import DEFAULT_PROBES
 from tests.benchmarks.recording import spec_of
 from worker.trainer.loop import prepare, train
 from worker.trainer.probes.watchers import watching
 from worker.trainer.recorder import make_recorder
 
 STEPS = {"mlp": 6000, "cnn": 600}
-FREE = tuple(probe for probe in DEFAULT if not probe.cost)
-SETS = {"none": (), "free": FREE, "default": DEFAULT}
+FREE = tuple(probe for probe in DEFAULT_PROBES if not probe.cost)
+SETS = {"none": (), "free": FREE, "default": DEFAULT_PROBES}
 
 
 def spent(spec: Experiment) -> float:

@@ -12,7 +12,7 @@ from service.db.session import alembic_config, check_schema, transaction
 from service.errors import SchemaMismatch
 from service.nonfinite import dumps
 from service.spec.experiment import Experiment
-from service.spec.parse.preset_loader import presets
+from service.spec.parse.presets import presets
 
 
 def test_alembic_sees_no_difference_between_tables_and_migrations(engine: Engine, database_url: str) -> None:

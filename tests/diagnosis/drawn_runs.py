@@ -10,7 +10,7 @@ from service.analysis.recorded import Reading, Series, Sibling
 from service.diagnosis.facts import Facts
 from service.diagnosis.plan import Plan
 from service.spec.experiment import Experiment
-from service.spec.parse import posted
+from service.spec.parse.experiment import parse_experiment
 
 STEPS = 1000
 AT = np.arange(1, STEPS + 1)
@@ -28,7 +28,7 @@ FIRST, LAST = "layers.0", "layers.2"  # the two layers with weights
 
 def spec_of(**changes: Any) -> Experiment:
     """What a person would post."""
-    return posted.read(json.loads(json.dumps({**PLAIN, **changes}))).spec
+    return parse_experiment(json.loads(json.dumps({**PLAIN, **changes}))).spec
 
 
 def noise(size: float, seed: int = 0) -> Values:

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 
 from service.db.metrics.codec import Chunk, pack
 from service.lifecycle import State
-from service.spec.parse import posted
-from service.spec.parse.patching import patched
+from service.spec.parse.experiment import parse_experiment
+from service.spec.parse.json_patch import apply_patch
 from tests.fixtures.api import Worker, points
 
 Submit = Callable[..., dict[str, Any]]
@@ -38,8 +38,8 @@ def test_a_run_that_diverged_is_told_why_with_a_patch_that_can_be_posted(
     assert first["steps"][0] == 200
     assert first["evidence"][0]["series"] == "loss"
     assert "R6" in first["explains"]
-    changed = patched(submitted["spec"], first["patch"])
-    assert posted.read(changed).spec.optimizer.lr == pytest.approx(0.01)
+    changed = apply_patch(submitted["spec"], first["patch"])
+    assert parse_experiment(changed).spec.optimizer.lr == pytest.approx(0.01)
     states = {each["rule"]: each["state"] for each in told["checked"]}
     assert len(states) == 26
     assert states["R6"] == "suppressed"

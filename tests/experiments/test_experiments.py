@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from service.api.app import create_app
 from service.db.session import transaction
 from service.settings import Settings
-from service.spec.parse.preset_loader import presets
+from service.spec.parse.presets import presets
 from tests.fixtures.api import SPEC, Worker, points
 
 Submit = Callable[..., dict[str, Any]]

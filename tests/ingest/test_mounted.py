@@ -187,7 +187,7 @@ def test_a_server_with_the_folder_writes_what_it_found_and_believes_nothing_else
     assert caught.value.problems[0].pointer == "/dataset/resolved"
 
 
-OTHER = mounted.Found(fingerprint="0" * 64, rows=99, shape=(1, 28, 28))
+OTHER = mounted.FolderContents(fingerprint="0" * 64, rows=99, shape=(1, 28, 28))
 
 
 def test_a_server_without_the_folder_takes_what_the_command_printed_on_a_worker(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service.local.demo import PAIR, progress, table
-from service.spec.parse.preset_loader import presets
+from service.spec.parse.presets import presets
 
 
 def experiment(*runs: tuple[str, int], main: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid, Malformed, Problem
-from service.spec.effective import effective
-from service.spec.parse import posted
+from service.spec.effective import effective_settings
 from service.spec.parse.document import read_json
+from service.spec.parse.experiment import parse_experiment
 
 PLAIN: dict[str, Any] = {
     "dataset": {"kind": "iris"},
@@ -27,7 +27,7 @@ PARTS = [{"kind": "constant"}, {"kind": "constant"}, {"kind": "constant"}]
 
 def refused(changes: dict[str, Any]) -> list[Problem]:
     with pytest.raises(Invalid) as caught:
-        posted.read(PLAIN | changes)
+        parse_experiment(PLAIN | changes)
     return list(caught.value.problems)
 
 
@@ -143,19 +143,19 @@ def test_a_misspelt_word_is_answered_with_the_one_that_was_meant(
 
 def test_a_centered_rmsprop_is_warned_of() -> None:
     """Torch's step grows from 0.10 to 1.52 in a thousand constant gradients; varying ones are what it is for."""
-    given = posted.read(PLAIN | optimizer("rmsprop", centered=True))
-    assert "/optimizer/centered" in [warning.pointer for warning in posted.warnings(given)]
+    given = parse_experiment(PLAIN | optimizer("rmsprop", centered=True))
+    assert "/optimizer/centered" in [warning.pointer for warning in given.warnings]
 
 
 @pytest.mark.parametrize("shape", [{"kind": "one_cycle", "max_lr": 0.5}, CYCLIC])
 def test_no_schedule_gives_an_optimizer_a_momentum_unasked(shape: dict[str, Any]) -> None:
     """Torch's default gives a plain SGD one of 0.95 or 0.9."""
-    plain = posted.read(PLAIN | {"schedule": shape})
+    plain = parse_experiment(PLAIN | {"schedule": shape})
     assert plain.spec.momentum(50) is None
-    assert effective(plain.spec)["momentum"] == {"own": 0.0, "smallest": 0.0, "largest": 0.0}
-    asked = posted.read(PLAIN | {"schedule": shape | {"cycle_momentum": True}})
-    assert "/optimizer/momentum" in [warning.pointer for warning in posted.warnings(asked)]
-    assert effective(asked.spec)["momentum"]["largest"] > 0.8
+    assert effective_settings(plain.spec)["momentum"] == {"own": 0.0, "smallest": 0.0, "largest": 0.0}
+    asked = parse_experiment(PLAIN | {"schedule": shape | {"cycle_momentum": True}})
+    assert "/optimizer/momentum" in [warning.pointer for warning in asked.warnings]
+    assert effective_settings(asked.spec)["momentum"]["largest"] > 0.8
     (found,) = refused(optimizer("adagrad") | {"schedule": shape | {"cycle_momentum": True}})
     assert (found.pointer, found.code) == ("/schedule/cycle_momentum", "contradiction")
 
@@ -251,7 +251,7 @@ def test_the_mechanics_have_their_ranges(changes: dict[str, Any], pointer: str) 
     ],
 )
 def test_what_is_probably_not_meant_is_warned_of(changes: dict[str, Any], pointer: str) -> None:
-    assert pointer in [warning.pointer for warning in posted.warnings(posted.read(PLAIN | changes))]
+    assert pointer in [warning.pointer for warning in parse_experiment(PLAIN | changes).warnings]
 
 
 def test_everything_wrong_is_said_at_once() -> None:

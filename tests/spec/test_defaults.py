@@ -9,10 +9,10 @@ import pytest
 from service.errors import Invalid, Problem
 from service.spec.catalog import CATALOG
 from service.spec.component import Component
-from service.spec.effective import effective
+from service.spec.effective import effective_settings
 from service.spec.experiment import Experiment
-from service.spec.parse import posted
 from service.spec.parse.document import validate
+from service.spec.parse.experiment import parse_experiment
 
 UPLOAD = "dat_" + "0" * 26
 IMAGES = {"fingerprint": "0" * 64, "rows": 300, "test": 50, "shape": [1, 28, 28], "classes": list("0123456789")}
@@ -52,11 +52,11 @@ def dataset_of(kind: str) -> dict[str, Any]:
     return {"kind": kind} | REQUIRED.get(kind, {})
 
 
-def read(**more: Any) -> tuple[Experiment, dict[str, str]]:
+def parsed(**more: Any) -> tuple[Experiment, dict[str, str]]:
     """A spec of iris, and its notes by pointer."""
     loss, optimizer = {"kind": "cross_entropy"}, {"kind": "sgd"}
     plain = {"dataset": {"kind": "iris"}, "model": {"kind": "mlp"}, "loss": loss, "optimizer": optimizer, "steps": 40}
-    spec, notes = posted.read(plain | more)
+    spec, notes = parse_experiment(plain | more)
     assert {note.code for note in notes} <= {"filled"}
     return spec, {note.pointer: note.detail for note in notes}
 
@@ -64,7 +64,7 @@ def read(**more: Any) -> tuple[Experiment, dict[str, str]]:
 def refused(made: dict[str, Any]) -> tuple[Experiment | None, Sequence[Problem]]:
     """The spec, or why there is none."""
     try:
-        return posted.read(made).spec, ()
+        return parse_experiment(made).spec, ()
     except Invalid as error:
         return None, error.problems
 
@@ -79,7 +79,7 @@ def test_required_fields_are_enough_for_every_dataset_with_every_model(kind: str
         assert {problem.pointer for problem in found} <= UNFIT, (kind, model, found)
         if made is not None:
             fitting += 1
-            assert posted.read(made.normalised()) == (made, [])
+            assert parse_experiment(made.normalised()) == (made, [])
     assert fitting >= 4
 
 
@@ -163,14 +163,14 @@ def test_a_refusal_points_at_what_was_given_whatever_one_field_is_set_to() -> No
 
 
 def test_the_batch_is_all_rows_where_there_are_fewer_than_32() -> None:
-    spec, notes = read(dataset={"kind": "linnerud"}, loss={"kind": "mse"})
+    spec, notes = parsed(dataset={"kind": "linnerud"}, loss={"kind": "mse"})
     assert (spec.batch_size, spec.rows_per_step) == ("full", 16)
     assert notes == {"/batch_size": '"full": the training part of /dataset has 16 rows.'}
-    spec, notes = read(dataset={"kind": "none"}, model={"kind": "rosenbrock"}, loss={"kind": "objective"})
+    spec, notes = parsed(dataset={"kind": "none"}, model={"kind": "rosenbrock"}, loss={"kind": "objective"})
     assert notes == {"/batch_size": '"full": the training part of /dataset has 1 row.'}
-    assert read() == (validate(Experiment, spec_without_batch()), {})
+    assert parsed() == (validate(Experiment, spec_without_batch()), {})
     with pytest.raises(Invalid, match="1 problem"):
-        read(dataset={"kind": "linnerud"}, loss={"kind": "mse"}, batch_size=32)
+        parsed(dataset={"kind": "linnerud"}, loss={"kind": "mse"}, batch_size=32)
 
 
 def spec_without_batch() -> dict[str, Any]:
@@ -193,17 +193,17 @@ def spec_without_batch() -> dict[str, Any]:
 def test_the_batch_leaves_enough_rows_for_a_batch_normalisation(train: int, more: dict[str, Any], batch: Any) -> None:
     model = {"kind": "mlp", "norm": "batch"}
     dataset = {"kind": "moons", "rows": train, "validation": 0.0}
-    assert read(dataset=dataset, model=model, **({"steps": 100} | more))[0].batch_size == batch
+    assert parsed(dataset=dataset, model=model, **({"steps": 100} | more))[0].batch_size == batch
 
 
 def test_an_epoch_without_its_last_batch_is_shorter_everywhere() -> None:
-    short = read(batch_size=16, steps=None, epochs=3, drop_last=True)[0]  # 120 = 7 x 16 + 8
+    short = parsed(batch_size=16, steps=None, epochs=3, drop_last=True)[0]  # 120 = 7 x 16 + 8
     assert (short.rows_per_epoch, short.steps_per_epoch, short.total_steps, short.smallest_batch) == (112, 7, 21, 16)
-    assert (short.evaluation_every, effective(short)["rows"]["last_update_of_epoch"]) == (7, 16)
-    full = read(batch_size=16, steps=None, epochs=3)[0]
+    assert (short.evaluation_every, effective_settings(short)["rows"]["last_update_of_epoch"]) == (7, 16)
+    full = parsed(batch_size=16, steps=None, epochs=3)[0]
     assert (full.rows_per_epoch, full.steps_per_epoch, full.total_steps, full.smallest_batch) == (120, 8, 24, 8)
     assert full.hash != short.hash
-    (warning,) = posted.warnings(posted.read(short.normalised() | {"shuffle": False}))
+    (warning,) = parse_experiment(short.normalised() | {"shuffle": False}).warnings
     assert (warning.pointer, warning.code) == ("/drop_last", "never_seen")
     assert "8 training rows" in warning.detail
 
@@ -235,7 +235,7 @@ FITTED = [
 
 @pytest.mark.parametrize(("more", "pointer", "value"), FITTED, ids=[pointer for _, pointer, _ in FITTED])
 def test_a_default_becomes_what_fits_and_a_note_says_so(more: dict[str, Any], pointer: str, value: Any) -> None:
-    spec, notes = read(**more)
+    spec, notes = parsed(**more)
     assert pointer in notes
     found: Any = spec
     for name in pointer.split("/")[1:]:
@@ -244,9 +244,9 @@ def test_a_default_becomes_what_fits_and_a_note_says_so(more: dict[str, Any], po
 
 
 def test_the_adapted_validation_part_has_a_row_of_each_class() -> None:
-    assert read(dataset={"kind": "blobs", "rows": 30, "classes": 8})[0].dataset.counts == (22, 8, 0)
+    assert parsed(dataset={"kind": "blobs", "rows": 30, "classes": 8})[0].dataset.counts == (22, 8, 0)
     with pytest.raises(Invalid) as caught:
-        read(dataset={"kind": "blobs", "rows": 30, "classes": 8, "test": 0.1})
+        parsed(dataset={"kind": "blobs", "rows": 30, "classes": 8, "test": 0.1})
     assert [problem.pointer for problem in caught.value.problems] == ["/dataset/test"]
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from service.spec.effective import effective
-from service.spec.parse import posted
-from service.spec.parse.preset_loader import presets
+from service.spec.effective import effective_settings
+from service.spec.parse.experiment import parse_experiment
+from service.spec.parse.presets import presets
 
 PLAIN: dict[str, Any] = {
     "dataset": {"kind": "iris"},
@@ -20,7 +20,7 @@ PLAIN: dict[str, Any] = {
 
 
 def of(**changes: Any) -> dict[str, Any]:
-    return effective(posted.read(PLAIN | changes).spec)
+    return effective_settings(parse_experiment(PLAIN | changes).spec)
 
 
 def test_a_cycle_says_which_momentum_the_updates_really_have() -> None:
@@ -61,5 +61,5 @@ def test_rows_and_averages_are_counted() -> None:
 
 def test_it_is_json_for_every_preset() -> None:
     for spec in presets().values():
-        said = effective(spec)
+        said = effective_settings(spec)
         assert json.loads(json.dumps(said, allow_nan=False)).keys() == said.keys()

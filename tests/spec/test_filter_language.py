@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.errors import Invalid, Problem
 from service.spec.filters.fields import spec_paths
-from service.spec.filters.language import All, Fact, Figure, Node, Not, Some, SpecField, Term, parse, parse_field
+from service.spec.filters.language import And, Fact, Figure, Node, Not, Or, SpecField, Term, parse, parse_field
 
 STATE = Fact("state", "state")
 KIND = SpecField(("optimizer", "kind"))
@@ -21,10 +21,10 @@ def refused(source: str, noun: str = "experiments") -> Problem:
 
 
 def test_the_example_of_the_documentation() -> None:
-    assert parse("status = failed AND (optimizer.kind IN (sgd, adamw) OR best(val/loss) < 0.3)", "experiments") == All(
+    assert parse("status = failed AND (optimizer.kind IN (sgd, adamw) OR best(val/loss) < 0.3)", "experiments") == And(
         (
             Term(STATE, "=", ("failed",)),
-            Some((Term(KIND, "in", ("sgd", "adamw")), Term(Figure("best", "val/loss"), "<", (0.3,)))),
+            Or((Term(KIND, "in", ("sgd", "adamw")), Term(Figure("best", "val/loss"), "<", (0.3,)))),
         )
     )
 
@@ -53,8 +53,8 @@ def test_the_example_of_the_documentation() -> None:
 def test_what_is_written_is_what_is_meant(source: str, tree: Node | None) -> None:
     found = parse(source, "experiments")
     if tree is None:  # NOT binds before AND, AND before OR
-        assert isinstance(found, Some)
-        assert isinstance(found.parts[0], All)
+        assert isinstance(found, Or)
+        assert isinstance(found.parts[0], And)
         assert isinstance(found.parts[0].parts[0], Not)
     else:
         assert found == tree

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid
-from service.spec.assign import assign
-from service.spec.checks import cross_field
+from service.spec.checks.experiment import find_problems, find_warnings
 from service.spec.experiment import Experiment
+from service.spec.group_assignment import assign_groups
 from service.spec.parse.document import validate
 
 BASE: dict[str, Any] = {
@@ -21,22 +21,22 @@ FOUR = ["layers.1.weight", "layers.1.bias", "layers.0.bias", "layers.3.bias"]
 MUON = {"match": {"dim": 2}, "optimizer": {"kind": "muon"}}
 
 
-def read(**changes: Any) -> Experiment:
+def parsed(**changes: Any) -> Experiment:
     return validate(Experiment, BASE | changes)
 
 
 def found(**changes: Any) -> list[tuple[str, str]]:
-    return [(problem.pointer, problem.code) for problem in cross_field.problems(read(**changes))]
+    return [(problem.pointer, problem.code) for problem in find_problems(parsed(**changes))]
 
 
 def warned(**changes: Any) -> list[tuple[str, str]]:
-    return [(problem.pointer, problem.code) for problem in cross_field.warnings(read(**changes))]
+    return [(problem.pointer, problem.code) for problem in find_warnings(parsed(**changes))]
 
 
 def groups(**changes: Any) -> dict[str, tuple[str, ...]]:
-    spec = read(**changes)
-    assert cross_field.problems(spec) == []
-    return {group.label: group.names for group in assign(spec)}
+    spec = parsed(**changes)
+    assert find_problems(spec) == []
+    return {group.label: group.names for group in assign_groups(spec)}
 
 
 def test_without_rules_everything_is_in_the_default_group() -> None:
@@ -71,15 +71,15 @@ def test_the_first_rule_that_matches_has_the_parameter() -> None:
 
 
 def test_a_group_shows_its_settings_and_its_parameters() -> None:
-    spec = read(groups=[{"match": {"name": "layers.3.*"}, "lr": 0.1, "set": {"betas": [0.8, 0.9]}, "name": "head"}])
-    head = assign(spec)[1].document()
+    spec = parsed(groups=[{"match": {"name": "layers.3.*"}, "lr": 0.1, "set": {"betas": [0.8, 0.9]}, "name": "head"}])
+    head = assign_groups(spec)[1].document()
     assert head["optimizer"] == spec.optimizer.model_dump(mode="json") | {"lr": 0.1, "betas": [0.8, 0.9]}
     assert (head["label"], head["frozen"], head["parameters"]) == ("head", False, ["layers.3.weight", "layers.3.bias"])
 
 
 def test_layers_decay_from_the_output_in_every_group() -> None:
-    spec = read(layer_decay=0.5, groups=[{"match": {"dim_lt": 2}, "lr": 0.1, "name": "thin"}])
-    rates = {group.label: group.optimizer.lr for group in assign(spec) if group.optimizer}
+    spec = parsed(layer_decay=0.5, groups=[{"match": {"dim_lt": 2}, "lr": 0.1, "name": "thin"}])
+    rates = {group.label: group.optimizer.lr for group in assign_groups(spec) if group.optimizer}
     deepest = max(parameter.depth for parameter in spec.layout or ())
     assert rates[f"default@{deepest}"] == 0.01
     assert rates[f"thin@{deepest - 1}"] == 0.05
@@ -124,7 +124,7 @@ def test_what_cannot_be_is_refused_at_its_place(changes: dict[str, Any], problem
 
 
 def test_muons_refusal_names_the_parameter_and_a_rule_that_helps() -> None:
-    (problem,) = cross_field.problems(read(optimizer={"kind": "muon"}))
+    (problem,) = find_problems(parsed(optimizer={"kind": "muon"}))
     assert problem.detail.startswith("layers.0.bias (3 more like it): muon steps matrices, and its shape is [8]")
     assert '{"match": {"dim_lt": 2}, "optimizer": {"kind": "adamw"}}' in problem.detail
     assert found(optimizer={"kind": "muon"}, groups=[{"match": {"dim_lt": 2}, "optimizer": {"kind": "adamw"}}]) == []
@@ -133,20 +133,20 @@ def test_muons_refusal_names_the_parameter_and_a_rule_that_helps() -> None:
 def test_sparse_gradients_need_an_optimizer_that_takes_them() -> None:
     layers = [{"layer": "Embedding", "num_embeddings": 16, "embedding_dim": 4, "sparse": True}]
     model = {"kind": "sequential", "layers": layers}
-    spec = read(model=model)
+    spec = parsed(model=model)
     parameter = spec.model.leaves((4,), 3)
     assert parameter is not None
     (table,) = [p for leaf in parameter for p in leaf.parameters()]
     assert table.sparse
     assert spec.optimizer.refusal(table).startswith("its gradient is sparse")
     for kind in ("sgd", "adagrad", "sparse_adam"):
-        assert read(optimizer={"kind": kind}).optimizer.refusal(table) == ""
+        assert parsed(optimizer={"kind": kind}).optimizer.refusal(table) == ""
 
 
 def test_a_close_name_is_offered() -> None:
-    (problem,) = cross_field.problems(read(groups=[{"match": {"module": "BatchNorm2d"}}]))
+    (problem,) = find_problems(parsed(groups=[{"match": {"module": "BatchNorm2d"}}]))
     assert problem.did_you_mean == "BatchNorm1d"
-    (problem,) = cross_field.problems(read(groups=[{"match": {"dim": 2}, "set": {"betaz": [0.9, 0.9]}}]))
+    (problem,) = find_problems(parsed(groups=[{"match": {"dim": 2}, "set": {"betaz": [0.9, 0.9]}}]))
     assert problem.did_you_mean == "betas"
 
 
@@ -187,7 +187,7 @@ BOUNDS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("optimizer", "pointer"), BOUNDS, ids=str)
 def test_what_torch_accepts_in_silence_is_refused(optimizer: dict[str, Any], pointer: str) -> None:
     with pytest.raises(Invalid) as caught:
-        read(optimizer=optimizer)
+        parsed(optimizer=optimizer)
     assert [problem.pointer for problem in caught.value.problems] == [pointer]
 
 

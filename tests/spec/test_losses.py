@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.spec.checks import cross_field
+from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
 from service.spec.parse.document import validate
 
@@ -15,7 +15,7 @@ def found(loss: dict[str, Any], dataset: Any = "iris", ends: str = "", outputs: 
         model = {"kind": "sequential", "layers": [{"layer": "Linear", "out_features": outputs}, {"layer": ends}]}
     data = dataset if isinstance(dataset, dict) else {"kind": dataset}
     document = {"dataset": data, "model": model, "loss": loss, "optimizer": {"kind": "sgd"}, "steps": 5}
-    return cross_field.problems(validate(Experiment, document))
+    return find_problems(validate(Experiment, document))
 
 
 SHARES: dict[str, Any] = {

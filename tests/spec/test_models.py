@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.spec.checks.cross_field import problems, warnings
+from service.spec.checks.experiment import find_problems, find_warnings
 from service.spec.experiment import Experiment
 
 PLAIN: dict[str, Any] = {
@@ -19,7 +19,7 @@ NOTHING: dict[str, Any] = {"dataset": {"kind": "none"}, "loss": {"kind": "object
 
 def refused(model: dict[str, Any], **changes: Any) -> list[tuple[str, str]]:
     spec = Experiment.model_validate(PLAIN | {"model": model} | changes)
-    return [(problem.pointer, problem.detail) for problem in problems(spec)]
+    return [(problem.pointer, problem.detail) for problem in find_problems(spec)]
 
 
 def layers(*given: dict[str, Any]) -> dict[str, Any]:
@@ -114,15 +114,15 @@ def test_what_contradicts_is_refused_with_its_pointer(model: Any, changes: dict[
 @pytest.mark.parametrize("kind", ["quadratic", "rosenbrock", "beale", "double_well", "monkey_saddle", "rastrigin"])
 def test_an_objective_needs_no_data_and_nothing_warns_of_that(kind: str) -> None:
     spec = Experiment.model_validate(PLAIN | NOTHING | {"model": {"kind": kind}})
-    assert problems(spec) == []
-    assert warnings(spec) == []
+    assert find_problems(spec) == []
+    assert find_warnings(spec) == []
     assert spec.steps_per_epoch == 1
 
 
 def test_a_library_model_has_no_layout_and_is_not_refused_for_that() -> None:
     spec = Experiment.model_validate(PLAIN | {"model": {"kind": "timm", "name": "resnet18"}})
     assert spec.parameters is None
-    assert problems(spec) == []
+    assert find_problems(spec) == []
 
 
 @pytest.mark.parametrize("name", ["../x", "hf-hub:me/evil", "hf_hub:me/evil", "A", "", "a" * 70, "__init__"])
@@ -158,5 +158,5 @@ CONVOLUTIONS = [
 def test_the_models_of_the_mnist1d_paper_have_its_parameter_counts(model: dict[str, Any], parameters: int) -> None:
     document = {"dataset": {"kind": "mnist1d"}, "model": model, "loss": {"kind": "cross_entropy"}}
     spec = Experiment.model_validate_json(json.dumps(document | {"optimizer": {"kind": "adam"}, "steps": 1}))
-    assert problems(spec) == []
+    assert find_problems(spec) == []
     assert spec.parameters == parameters

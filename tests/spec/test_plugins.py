@@ -18,7 +18,7 @@ from service.spec.losses import Loss_, LossBase
 from service.spec.models.base import Model_, ModelBase
 from service.spec.models.leaf import Leaf
 from service.spec.optimizers.base import Optimizer_, OptimizerBase
-from service.spec.plugin_checks import faults
+from service.spec.plugin_checks import find_faults
 from service.spec.plugins import FAMILIES
 from service.spec.schedules.base import Schedule_, ScheduleBase
 
@@ -65,7 +65,7 @@ class Cubed(nn.Module):
 """
 USE = """
 import sys, torch
-from service.spec.checks.cross_field import problems
+from service.spec.checks.experiment import problems
 from service.spec.parse.document import validate
 from service.spec.experiment import Experiment
 assert "ours.torchs" not in sys.modules
@@ -219,7 +219,7 @@ class Factless(DatasetBase):
 def test_what_a_class_lacks_is_found_before_it_is_used(
     added: type[Component], base: type[Component], words: str | None
 ) -> None:
-    found = list(faults(added, base, added.model_fields["kind"].default))
+    found = list(find_faults(added, base, added.model_fields["kind"].default))
     assert len(found) == (words is not None)
     assert words is None or words in found[0]
 
@@ -236,7 +236,7 @@ def test_a_plug_in_written_for_0_1_still_finds_its_base_by_the_old_name() -> Non
 def test_our_own_members_have_what_a_plug_in_must_have(family: str) -> None:
     bases = dict(zip(FAMILIES, (DatasetBase, ModelBase, LossBase, OptimizerBase, ScheduleBase, InitBase), strict=True))
     members = CATALOG["losses" if family == "loss" else f"{family}s"]
-    found = {kind: list(faults(each, bases[family], kind)) for kind, each in members.items() if kind != "default"}
+    found = {kind: list(find_faults(each, bases[family], kind)) for kind, each in members.items() if kind != "default"}
     assert {kind: wrong for kind, wrong in found.items() if wrong} == {}
 
 

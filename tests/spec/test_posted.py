@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid, Problem
-from service.spec.parse import posted
 from service.spec.parse.aliases import translate
-from service.spec.parse.preset_merge import merge
+from service.spec.parse.experiment import ParsedExperiment, parse_experiment
+from service.spec.parse.presets import merge_patch
 
 PLAIN: dict[str, Any] = {
     "dataset": {"kind": "iris"},
@@ -19,13 +19,13 @@ PLAIN: dict[str, Any] = {
 }
 
 
-def read(**changes: Any) -> posted.Posted:
-    return posted.read(PLAIN | changes)
+def parsed(**changes: Any) -> ParsedExperiment:
+    return parse_experiment(PLAIN | changes)
 
 
 def problems(**changes: Any) -> list[Problem]:
     with pytest.raises(Invalid) as caught:
-        read(**changes)
+        parsed(**changes)
     return list(caught.value.problems)
 
 
@@ -45,16 +45,16 @@ def adam(**more: Any) -> dict[str, Any]:
     ],
 )
 def test_words_of_the_same_meaning_are_taken_and_noted(sent: dict[str, Any], ours: dict[str, Any]) -> None:
-    taken = read(optimizer=sent)
-    assert taken.spec == read(optimizer=ours).spec
+    taken = parsed(optimizer=sent)
+    assert taken.spec == parsed(optimizer=ours).spec
     assert {note.code for note in taken.notes} >= {"translated"} or sent.get("clipnorm", 0) is None
     assert all(note.pointer.removeprefix("/optimizer/") in sent for note in taken.notes)
-    assert read(optimizer=ours).notes == []
+    assert parsed(optimizer=ours).notes == []
 
 
 @pytest.mark.parametrize(("word", "ours"), [("clipvalue", "value"), ("global_clipnorm", "norm")])
 def test_clipping_moves_out_of_the_optimizer(word: str, ours: str) -> None:
-    assert read(optimizer=adam(**{word: 0.5})).spec == read(optimizer=adam(), clip={ours: 0.5}).spec
+    assert parsed(optimizer=adam(**{word: 0.5})).spec == parsed(optimizer=adam(), clip={ours: 0.5}).spec
     (found,) = problems(optimizer=adam(**{word: 0.5}), clip={"norm": 1.0})
     assert (found.pointer, found.code) == (f"/optimizer/{word}", "contradiction")
     assert "/clip" in found.detail
@@ -78,12 +78,12 @@ def test_words_of_another_meaning_are_answered(
 
 def test_what_the_schedule_inverse_time_is_said_to_be_is_keras_decay() -> None:
     shape = {"kind": "inverse_time", "decay_steps": 1, "decay_rate": 1e-2}
-    spec = read(optimizer={"kind": "sgd", "lr": 0.1}, schedule=shape).spec
+    spec = parsed(optimizer={"kind": "sgd", "lr": 0.1}, schedule=shape).spec
     assert [spec.rate(step) for step in (1, 2, 11)] == pytest.approx([0.1 / (1 + 1e-2 * s) for s in (0, 1, 10)])
 
 
 def test_rho_is_adadeltas_own_word() -> None:
-    assert getattr(read(optimizer={"kind": "adadelta", "rho": 0.8}).spec.optimizer, "rho", None) == 0.8
+    assert getattr(parsed(optimizer={"kind": "adadelta", "rho": 0.8}).spec.optimizer, "rho", None) == 0.8
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_anything_else_is_left_to_validation(document: Any) -> None:
     assert made.document == document == before
     assert (made.problems, made.notes) == ([], [])
     with pytest.raises(Invalid):
-        posted.read(document)
+        parse_experiment(document)
 
 
 # RFC 7396, appendix A; its rows with null inside a new object included
@@ -154,19 +154,19 @@ RFC: list[tuple[Any, Any, Any]] = [
 @pytest.mark.parametrize(("target", "patch", "result"), RFC)
 def test_merging_is_the_rfcs(target: Any, patch: Any, result: Any) -> None:
     before = copy.deepcopy((target, patch))
-    assert merge(target, patch) == result
+    assert merge_patch(target, patch) == result
     assert (target, patch) == before
 
 
 def test_another_kind_takes_the_whole_place() -> None:
     base = {"optimizer": {"kind": "adam", "lr": 0.01, "betas": [0.9, 0.99]}}
-    assert merge(base, {"optimizer": {"kind": "sgd"}}) == {"optimizer": {"kind": "sgd"}}
-    assert merge(base, {"optimizer": {"kind": "adam", "lr": 0.1}})["optimizer"]["betas"] == [0.9, 0.99]
+    assert merge_patch(base, {"optimizer": {"kind": "sgd"}}) == {"optimizer": {"kind": "sgd"}}
+    assert merge_patch(base, {"optimizer": {"kind": "adam", "lr": 0.1}})["optimizer"]["betas"] == [0.9, 0.99]
 
 
 def test_of_two_fields_that_exclude_each_other_the_new_one_stays() -> None:
     base = {"epochs": 3, "seeds": [1, 2], "clip": {"norm": 1.0}}
-    assert merge(base, {"steps": 5, "restarts": 4, "clip": {"value": 0.1}}) == {
+    assert merge_patch(base, {"steps": 5, "restarts": 4, "clip": {"value": 0.1}}) == {
         "steps": 5,
         "restarts": 4,
         "clip": {"value": 0.1},
@@ -174,28 +174,30 @@ def test_of_two_fields_that_exclude_each_other_the_new_one_stays() -> None:
 
 
 def test_a_preset_is_posted_by_its_name_with_what_is_to_be_different() -> None:
-    whole = posted.read({"preset": "digits-adam"}).spec
+    whole = parse_experiment({"preset": "digits-adam"}).spec
     assert whole.name == "digits-adam"
-    other = posted.read({"preset": "digits-adam", "optimizer": {"learning_rate": 0.1}, "steps": 50, "restarts": 2}).spec
+    other = parse_experiment(
+        {"preset": "digits-adam", "optimizer": {"learning_rate": 0.1}, "steps": 50, "restarts": 2}
+    ).spec
     assert (other.optimizer.kind, other.optimizer.lr, other.total_steps, other.seeds) == ("adam", 0.1, 50, (0, 1))
     assert other.model == whole.model
 
 
 def test_an_unknown_preset_is_refused_with_the_one_that_was_meant() -> None:
     with pytest.raises(Invalid) as caught:
-        posted.read({"preset": "digits-adams"})
+        parse_experiment({"preset": "digits-adams"})
     (found,) = caught.value.problems
     assert (found.pointer, found.code, found.did_you_mean) == ("/preset", "unknown_preset", "digits-adam")
     for name in (3, None, ["digits-adam"]):
         with pytest.raises(Invalid):
-            posted.read({"preset": name})
+            parse_experiment({"preset": name})
 
 
 def test_restarts_are_the_first_seeds() -> None:
-    spec = read(restarts=20).spec
+    spec = parsed(restarts=20).spec
     assert spec.seeds == tuple(range(20))
-    assert spec.hash == read(seeds=list(range(20))).spec.hash
-    assert posted.read(spec.normalised()).spec == spec
+    assert spec.hash == parsed(seeds=list(range(20))).spec.hash
+    assert parse_experiment(spec.normalised()).spec == spec
     (found,) = problems(restarts=3, seeds=[5, 6])
     assert (found.pointer, found.code) == ("/restarts", "contradiction")
     assert "/seeds" in found.detail
@@ -233,14 +235,14 @@ TEXT: dict[str, Any] = {
 def test_the_vocabulary_of_a_text_need_not_be_given_twice(kind: str) -> None:
     own = {"causal": True} if kind == "transformer" else {}
     model = {"kind": kind, "outputs_at": "every"} | own
-    taken = read(dataset=TEXT, model=model)
+    taken = parsed(dataset=TEXT, model=model)
     assert getattr(taken.spec.model, "vocabulary", None) == 5
     assert [(note.pointer, note.code) for note in taken.notes] == [("/model/vocabulary", "filled")]
-    given = read(dataset=TEXT, model=model | {"vocabulary": 5})
+    given = parsed(dataset=TEXT, model=model | {"vocabulary": 5})
     assert (given.spec, given.notes) == (taken.spec, [])
     (found,) = problems(dataset=TEXT, model=model | {"vocabulary": 4})
     assert found.pointer == "/model/vocabulary"
 
 
 def test_a_table_fills_in_no_vocabulary() -> None:
-    assert getattr(read(model={"kind": "rnn"}).spec.model, "vocabulary", 1) is None
+    assert getattr(parsed(model={"kind": "rnn"}).spec.model, "vocabulary", 1) is None

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid
-from service.spec.checks import cross_field
+from service.spec.checks.experiment import find_warnings
 from service.spec.experiment import Experiment
-from service.spec.parse import posted
-from service.spec.probes import DEFAULT, ProbeBase
+from service.spec.parse.experiment import parse_experiment
+from service.spec.probes import DEFAULT_PROBES, ProbeBase
 from service.spec.probes.base import STRIDE
 from service.spec.probes.on_demand import Sharpness
 from service.spec.probes.watchers import Rates
@@ -31,11 +31,11 @@ def looks(probe: ProbeBase, total: int, step: int = 0) -> list[int]:
 
 
 def of(probes: list[dict[str, Any]], **more: Any) -> Experiment:
-    return posted.read(SPEC | {"probes": probes} | more).spec
+    return parse_experiment(SPEC | {"probes": probes} | more).spec
 
 
 def codes(spec: Experiment) -> list[tuple[str, str]]:
-    return [(each.pointer, each.code) for each in cross_field.warnings(spec)]
+    return [(each.pointer, each.code) for each in find_warnings(spec)]
 
 
 def test_a_short_run_is_looked_at_from_its_first_step_to_its_last() -> None:
@@ -69,7 +69,7 @@ def test_a_cadence_that_is_given_is_kept() -> None:
 
 def test_probes_decide_nothing_of_a_training() -> None:
     assert of([]).hash == of([{"kind": "rates", "every_steps": 3}]).hash == Experiment.model_validate(SPEC).hash
-    assert Experiment.model_validate(SPEC).probes == DEFAULT
+    assert Experiment.model_validate(SPEC).probes == DEFAULT_PROBES
 
 
 def test_a_probe_twice_is_refused() -> None:
@@ -83,4 +83,4 @@ def test_a_probe_that_will_have_nothing_to_say_is_warned_of() -> None:
     assert found == [("/probes/0", "ignored"), ("/probes/1", "ignored"), ("/probes/2/every_steps", "never_due")]
     assert codes(of([{"kind": "rates"}], optimizer={"kind": "adam"})) == []
     assert codes(of([{"kind": "norm_modes"}], model={"kind": "mlp", "norm": "batch"}, batch_size=20)) == []
-    assert codes(of([each.model_dump() for each in DEFAULT])) == []
+    assert codes(of([each.model_dump() for each in DEFAULT_PROBES])) == []

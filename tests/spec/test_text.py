@@ -3,8 +3,8 @@ import unicodedata
 import pytest
 
 from service.errors import Invalid
-from service.spec.parse import posted
-from service.spec.text import hidden, plain_name, seen
+from service.spec.parse.experiment import parse_experiment
+from service.spec.text import clean_name, hidden_positions, is_visible
 
 SPEC = {
     "dataset": {"kind": "iris"},
@@ -31,9 +31,9 @@ WRITTEN = {
 
 @pytest.mark.parametrize("name", WRITTEN.values(), ids=WRITTEN)
 def test_what_scripts_and_emoji_need_is_kept(name: str) -> None:
-    assert plain_name(name) == unicodedata.normalize("NFC", name)
-    assert seen(name)
-    assert posted.read(SPEC | {"name": name, "tags": [name]}).spec.name == plain_name(name)
+    assert clean_name(name) == unicodedata.normalize("NFC", name)
+    assert is_visible(name)
+    assert parse_experiment(SPEC | {"name": name, "tags": [name]}).spec.name == clean_name(name)
 
 
 @pytest.mark.parametrize(
@@ -66,18 +66,18 @@ def test_what_scripts_and_emoji_need_is_kept(name: str) -> None:
 )
 def test_what_nobody_sees_is_refused_by_its_code(text: str) -> None:
     with pytest.raises(ValueError, match=r"cannot be seen \(U\+"):
-        plain_name(text)
+        clean_name(text)
 
 
 @pytest.mark.parametrize("name", ["   ", "\u3000", "\u3164", "\u2800", "\ufe0f", "\u0301"], ids=ascii)
 def test_blanks_alone_are_no_name(name: str) -> None:
-    assert not seen(name)
+    assert not is_visible(name)
     with pytest.raises(Invalid) as refused:
-        posted.read(SPEC | {"name": name, "tags": ["good", name]})
+        parse_experiment(SPEC | {"name": name, "tags": ["good", name]})
     assert [(each.pointer, each.code) for each in refused.value.problems] == [("/name", "blank"), ("/tags/1", "blank")]
 
 
 def test_one_spelling_is_one_name() -> None:
-    assert plain_name("  cafe\u0301 ") == plain_name("caf\u00e9") == "caf\u00e9"
-    assert posted.read(SPEC | {"notes": "cafe\u0301"}).spec.notes == "caf\u00e9"
-    assert hidden("a\u200db\u202e") == [1, 3]
+    assert clean_name("  cafe\u0301 ") == clean_name("caf\u00e9") == "caf\u00e9"
+    assert parse_experiment(SPEC | {"notes": "cafe\u0301"}).spec.notes == "caf\u00e9"
+    assert hidden_positions("a\u200db\u202e") == [1, 3]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.spec.checks import cross_field
+from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
 
 FILES = sorted((Path(__file__).parent / "written").glob("*.json"))
@@ -32,4 +32,4 @@ def test_a_stored_spec_is_read_means_the_same_and_hashes_the_same(path: Path) ->
     spec = Experiment.model_validate_json(json.dumps(document["spec"]))
     assert kept(document["spec"], spec.normalised()) == []
     assert spec.hash == document["hash"]
-    assert cross_field.problems(spec) == []
+    assert find_problems(spec) == []

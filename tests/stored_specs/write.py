@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from service.spec.parse import posted
+from service.spec.parse.experiment import parse_experiment
 
 FOLDER = Path(__file__).parent / "written"
 
 
 def stored(document: Any) -> dict[str, Any]:
     """What the database keeps of a posted document."""
-    spec = posted.read(document).spec
+    spec = parse_experiment(document).spec
     return {"hash": spec.hash, "spec": spec.normalised()}
 
 

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from service.client.documents import seeds
-from service.symptoms.library import Symptom, possible, symptoms
-from service.symptoms.score import confusion, summary
+from service.symptoms.library import Symptom, detectable_symptoms, symptoms
+from service.symptoms.score import confusion_table, summarise
 from tests.symptoms.judging import Judged, judged
 from tests.symptoms.remedies import tried
 from tests.symptoms.report import written
@@ -32,7 +32,7 @@ def main() -> int:
     given = parser.parse_args()
     library = symptoms() if given.library is None else elsewhere(given.library)
     chosen = {n: s for n, s in library.items() if not given.names or any(word in n for word in given.names)}
-    chosen = possible(chosen, len(seeds(given.seeds)))
+    chosen = detectable_symptoms(chosen, len(seeds(given.seeds)))
     found = judged(chosen, seeds(given.seeds), cache(), given.jobs)
     for each in found:
         print(line(each))
@@ -42,8 +42,8 @@ def main() -> int:
     checked = list(tried(found, cache(), given.jobs)) if given.verify else []
     for verified in checked:
         print(f"{verified.result.symptom:30} {verified.result.seed} {verified.outcome:13} {verified.why}")
-    print("\n".join("  ".join(f"{cell:26}" for cell in row) for row in confusion(results)))
-    figures = summary(results, checked)
+    print("\n".join("  ".join(f"{cell:26}" for cell in row) for row in confusion_table(results)))
+    figures = summarise(results, checked)
     print("\n".join(figures.lines()))
     if given.write is not None:
         given.write.write_text(written(chosen, results, checked))

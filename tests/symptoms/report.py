@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from service.symptoms.library import Symptom
-from service.symptoms.score import Result, Verified, confusion, summary
+from service.symptoms.score import Result, Verified, confusion_table, summarise
 
 HEAD = """# The symptom library, and how it is diagnosed
 
@@ -19,9 +19,9 @@ nor warning. `saddle symptoms run` does the same on a server.
 def written(library: Mapping[str, Symptom], results: Sequence[Result], checked: Sequence[Verified]) -> str:
     """Markdown."""
     seeds = len({each.seed for each in results})
-    figures = "\n".join(f"- {line}" for line in summary(results, checked).lines())
+    figures = "\n".join(f"- {line}" for line in summarise(results, checked).lines())
     text = HEAD.format(date=datetime.now(UTC).date().isoformat(), seeds=seeds) + figures
-    text += "\n\n## Expected against found\n\n" + table(confusion(results))
+    text += "\n\n## Expected against found\n\n" + table(confusion_table(results))
     rows = [["symptom", "expected", "right", "remedies that helped", "what it is"]]
     for name, symptom in library.items():
         mine = [each for each in results if each.symptom == name]

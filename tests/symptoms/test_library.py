@@ -6,16 +6,16 @@ from typing import get_args
 import pytest
 
 from service.diagnosis.rules.registry import RULES
-from service.spec.checks import cross_field
-from service.symptoms.library import Expectation, Verdict, symptoms, unknown
-from service.symptoms.score import Result, Verified, confusion, summary
+from service.spec.checks.experiment import find_problems
+from service.symptoms.library import Expectation, Verdict, symptoms, unknown_symptoms
+from service.symptoms.score import Result, Verified, confusion_table, summarise
 
 
 @pytest.mark.parametrize("name", symptoms())
 def test_a_symptom_is_a_short_training_on_data_that_are_here(name: str) -> None:
     symptom = symptoms()[name]
     spec = symptom.experiment(name)
-    assert cross_field.problems(spec) == []
+    assert find_problems(spec) == []
     assert spec.name == name
     assert "symptom" in spec.tags
     assert spec.total_steps <= 800
@@ -40,7 +40,7 @@ def test_there_are_enough_of_both_and_each_goes_by_what_it_is() -> None:
     assert levels["fault"] + levels["warning"] >= 25
     assert levels["healthy"] >= 15
     assert all(s.expect.healthy for name, s in symptoms().items() if name.startswith("healthy"))
-    assert unknown(["zero-init", "zero-in"]) == ["zero-in"]
+    assert unknown_symptoms(["zero-init", "zero-in"]) == ["zero-in"]
 
 
 FAULT = Expectation(level="fault", verdicts=("dead", "dying_relu"))
@@ -82,9 +82,9 @@ def test_the_figures_count_right_ones_false_alarms_and_remedies() -> None:
     )
     runs = [dead, taken, alarm, result(HEALTHY, "healthy"), result(HEALTHY, "warning", "overfitting")]
     checked = [Verified(dead, "helped"), Verified(taken, "did_not_help"), Verified(alarm, "helped")]
-    found = summary(runs, checked)
+    found = summarise(runs, checked)
     assert (found.broken, found.right, found.healthy, found.false_faults, found.false_warnings) == (2, 1, 3, 1, 1)
     assert (found.share_right, found.share_helped) == (0.5, 2 / 3)
     assert [each.mark[0] for each in runs] == ["right", "wrong", "false alarm", "right", "false alarm"]
-    assert confusion(runs)[1:] == [["dead", "1", "2", "flat 1"], ["nothing", "1", "3", "flat 1, overfitting 1"]]
+    assert confusion_table(runs)[1:] == [["dead", "1", "2", "flat 1"], ["nothing", "1", "3", "flat 1, overfitting 1"]]
     assert [each.finding for each in runs] == ["R13", "R13", "R13", None, None]

@@ -15,7 +15,7 @@ from service.spec.catalog import CATALOG
 def installed() -> dict[str, str]:
     """Name -> version of each; of the compiler its path."""
     needed = {
-        package for kinds in CATALOG.values() for kind in kinds.values() for package in requirements.of_kind(kind)
+        package for kinds in CATALOG.values() for kind in kinds.values() for package in requirements.packages_of(kind)
     }
     found = {name: given for name in sorted(needed) if (given := _version(name))}
     compiler = shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))

@@ -11,10 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from service.errors import RunFailure
-from service.spec.assign import Group, assign
 from service.spec.checks import normalisation, parameter_groups
 from service.spec.component import Component
 from service.spec.experiment import Experiment
+from service.spec.group_assignment import Group, assign_groups
 from service.spec.inits import InitBase
 from service.spec.layout import Parameter
 from service.spec.models import ModelBase, model_kwargs
@@ -101,11 +101,11 @@ def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.dev
 def _groups(experiment: Experiment, model: nn.Module) -> list[Group]:
     """As the spec says; what it could not know of a library's model is looked at here."""
     if experiment.layout is not None:
-        return assign(experiment)
+        return assign_groups(experiment)
     layout = layout_of(model)
     if found := list(parameter_groups.problems(experiment, layout)):
         raise RunFailure("spec_cannot_build", "; ".join(f"{problem.pointer}: {problem.detail}" for problem in found))
-    return assign(experiment, layout)
+    return assign_groups(experiment, layout)
 
 
 def _arguments(group: Group, parameters: dict[str, nn.Parameter]) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "saddle": _version("saddle") or "unknown",  # run from a checkout that is not installed
-        "packages": {name: found for name in PACKAGES if (found := _version(name))} | plugins.installed(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))} | plugins.installed_packages(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "float32_matmul_precision": torch.get_float32_matmul_precision(),

@@ -7,7 +7,7 @@ import torch
 
 from service.errors import RunFailure
 from service.spec.experiment import Experiment
-from service.spec.memory import memory_bytes
+from service.spec.memory import estimate_memory
 
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # torch's CPU allocator says so in a RuntimeError
 # CUDA's libraries say so in a RuntimeError; torch itself in an AcceleratorError
@@ -37,7 +37,7 @@ def _kind(error: Exception, building: bool) -> str:
 
 def memory_of(spec: dict[str, Any], facts: dict[str, Any]) -> dict[str, int | None]:
     """What a training was estimated to need, beside what the device has; bytes."""
-    estimate = memory_bytes(Experiment.model_validate_json(json.dumps(spec)))
+    estimate = estimate_memory(Experiment.model_validate_json(json.dumps(spec)))
     return {"estimate_bytes": None if estimate is None else estimate.total, "limit_bytes": facts.get("memory_bytes")}
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from service.errors import RunFailure
 from service.nonfinite import dumps
-from service.spec.mechanics import tolerated
+from service.spec.training import allowed_nonfinite
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.failures import described
 from worker.trainer.loop import Training, train
@@ -73,7 +73,7 @@ def _found(
     """What was first no number; the loss shows it one step late where a gradient was it."""
     training = prepared()
     training.plainly()
-    first = max(1, last - (tolerated(training.spec.nonfinite) or 0))
+    first = max(1, last - (allowed_nonfinite(training.spec.nonfinite) or 0))
     came_from = _begin(training, past, first)
     needed_s = (last - training.step) * past.seconds / max(past.steps, 1)
     if needed_s > deadline - time.monotonic():

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, Protocol
 from torch import Tensor
 
 from service.nonfinite import dumps
-from service.spec.jobs import Task
 from service.spec.parse.document import validate
+from service.spec.probe_jobs import ProbeTask
 from service.spec.probes import Probe
 from worker.trainer.build import resolve
 from worker.trainer.checkpoints import checkpoint
@@ -39,7 +39,7 @@ class Job:
 
     def __init__(self, order: dict[str, Any], training: Training, supervisor: Supervisor) -> None:
         self.order, self.training, self.supervisor = order, training, supervisor
-        self.probes = validate(Task, order["task"]).probes
+        self.probes = validate(ProbeTask, order["task"]).probes
         self.changed = False  # a changed state was left: one is enough, for a step has one checkpoint
         self.conditions = environment(training.device, order["threads"])
         started = self.conditions | self._load()

@@ -13,7 +13,7 @@ import torch
 
 from service.nonfinite import dumps
 from service.spec.experiment import Experiment
-from service.spec.mechanics import tolerated
+from service.spec.training import allowed_nonfinite
 from worker.trainer.build import optimizer_policies
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.checkpoints.saving import Reason, Saving
@@ -86,7 +86,9 @@ class Session:
         started = self.conditions | self._resume()
         self.began, self.began_at = training.step, time.monotonic()
         self.total = min(order.get("until") or training.spec.total_steps, training.spec.total_steps)
-        self.recorder: Recorder = make_recorder(training.device, training.step + 1, tolerated(training.spec.nonfinite))
+        self.recorder: Recorder = make_recorder(
+            training.device, training.step + 1, allowed_nonfinite(training.spec.nonfinite)
+        )
         self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
         self._broken: Exception | None = None  # what ended the flusher
         facts = {"total_steps": self.total, "rows_per_step": training.spec.rows_per_step}

@@ -10,7 +10,7 @@ from service.errors import NotFound
 from service.experiments.catalog import catalog, check_preview, draw, family_of, kind_of, served_pools
 from service.schemas.catalog import Catalog, Family, KindDetail, PlannedRates, PresetItem, Presets, SchedulePreview
 from service.schemas.common import Json
-from service.spec.parse.preset_loader import presets
+from service.spec.parse.presets import presets
 
 router = APIRouter(prefix="/v1", tags=["catalog"])
 

@@ -18,7 +18,7 @@ from service.ingest.storage import remove
 from service.schemas.common import Page
 from service.schemas.datasets import DatasetItem, DatasetView
 from service.spec.datasets.report import Format, Report
-from service.spec.text import plain_name, seen_name
+from service.spec.text import clean_name, visible_name
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 FILE: dict[str, Any] = {
@@ -32,8 +32,8 @@ DatasetId = Annotated[str, Path(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$")]
 FileName = Annotated[
     str,
     Query(min_length=1, max_length=128, description="a label; no path"),
-    AfterValidator(plain_name),
-    AfterValidator(seen_name),
+    AfterValidator(clean_name),
+    AfterValidator(visible_name),
 ]
 Declared = Annotated[Format | None, Query(description="by default found out from the content")]
 

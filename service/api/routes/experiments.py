@@ -37,7 +37,7 @@ from service.experiments.known_series import check_series
 from service.schemas.common import Page
 from service.schemas.experiments import ExperimentItem, ExperimentView, PostedExperiment
 from service.spec.experiment import Experiment
-from service.spec.filters.language import All, Fact, Term, parse
+from service.spec.filters.language import And, Fact, Term, parse
 
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
@@ -84,12 +84,12 @@ def list_experiments(
     """The project's experiments, newest first. Of a figure counts the mean over the seeds."""
     order, also = order_of(sort, "experiments"), columns_of(columns)
     terms = [parse(where, "experiments")] if where else []
-    check_series(connection, principal, "filter", All(tuple(terms)), where)
+    check_series(connection, principal, "filter", And(tuple(terms)), where)
     check_series(connection, principal, "sort", [order.field], sort)
     check_series(connection, principal, "columns", also.values(), columns)
     if not archived:
         terms.append(Term(Fact("archived", "date"), "null"))
-    keep, after = All(tuple(terms)) if terms else None, place_of(cursor, order)
+    keep, after = And(tuple(terms)) if terms else None, place_of(cursor, order)
     found = lists.experiments(connection, principal, limit + 1, keep, order, after, list(also.values()))
     items, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
     ids = [each.id for each in items]

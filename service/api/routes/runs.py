@@ -19,7 +19,7 @@ from service.lifecycle import State
 from service.schemas.common import Page
 from service.schemas.requests import PriorityRequest
 from service.schemas.runs import AttemptsView, AttemptView, EventView, HistoryView, RunView
-from service.spec.filters.language import All, Fact, Term, parse
+from service.spec.filters.language import And, Fact, Term, parse
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -40,12 +40,12 @@ def list_runs(
     """The project's runs, newest first."""
     order = order_of(sort, "runs")
     terms = [parse(where, "runs")] if where else []
-    check_series(connection, principal, "filter", All(tuple(terms)), where)
+    check_series(connection, principal, "filter", And(tuple(terms)), where)
     check_series(connection, principal, "sort", [order.field], sort)
     if state is not None:
         terms.append(Term(Fact("state", "state"), "=", (state.value,)))
     found = lists.runs(
-        connection, principal, limit + 1, All(tuple(terms)) if terms else None, order, place_of(cursor, order)
+        connection, principal, limit + 1, And(tuple(terms)) if terms else None, order, place_of(cursor, order)
     )
     listed, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
     items = [each.run for each in listed]

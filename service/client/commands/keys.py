@@ -8,7 +8,7 @@ from service.client.commands.context import Commands, Context, command
 from service.client.durations import age
 from service.client.errors import Unusable
 from service.client.views import Key
-from service.spec.text import normal
+from service.spec.text import normalise
 
 
 def add(commands: Commands) -> None:
@@ -76,7 +76,7 @@ def _meant(client: Client, text: str) -> str:
     if naming.is_id(whole, "key"):
         return whole
     there = list(client.api_keys())
-    found = [key for key in there if key.name == normal(text)] or [key for key in there if _ends(key.id, text)]
+    found = [key for key in there if key.name == normalise(text)] or [key for key in there if _ends(key.id, text)]
     if len(found) == 1:
         return found[0].id
     if not found:

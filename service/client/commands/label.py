@@ -6,7 +6,7 @@ from service.client import naming
 from service.client.commands.context import Commands, Context, command
 from service.client.errors import Refused, Unusable
 from service.client.views import Experiment
-from service.spec.text import normal
+from service.spec.text import normalise
 
 TRIES = 5  # to change tags that others change, too
 CHANGED = 412
@@ -43,7 +43,7 @@ def do_label(asked: argparse.Namespace, context: Context) -> int:
 def _label(asked: argparse.Namespace, context: Context, experiment_id: str) -> Experiment:
     """Add and remove tags of those that are there, once more where somebody else changed them meanwhile."""
     said = {"name": asked.name, "notes": asked.notes}
-    added, removed = ([normal(tag).strip() for tag in tags] for tags in (asked.tag, asked.untag))
+    added, removed = ([normalise(tag).strip() for tag in tags] for tags in (asked.tag, asked.untag))
     if not added and not removed:
         return context.client.label(experiment_id, **said)
     for attempt in range(TRIES):

@@ -10,8 +10,8 @@ from service.client.commands.context import Commands, Context, command
 from service.client.errors import Refused, Unusable
 from service.client.table import Cell, Row
 from service.client.views import Run, Verification
-from service.symptoms.library import Symptom, possible, symptoms, unknown
-from service.symptoms.score import Result, Verified, confusion, summary
+from service.symptoms.library import Symptom, detectable_symptoms, symptoms, unknown_symptoms
+from service.symptoms.score import Result, Verified, confusion_table, summarise
 
 LOOK_S = 1.0
 PATIENCE_S = 600.0  # without any run making progress
@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
 
 def do(asked: argparse.Namespace, context: Context) -> int:
     """What was asked; of a run 1 where a verdict was wrong."""
-    if missing := unknown(asked.names):
+    if missing := unknown_symptoms(asked.names):
         raise Unusable(f"there is no symptom {missing[0]}; saddle symptoms list has them")
     chosen = {name: each for name, each in symptoms().items() if not asked.names or name in asked.names}
     if asked.what == "list":
@@ -38,7 +38,7 @@ def do(asked: argparse.Namespace, context: Context) -> int:
     if asked.what == "show":
         return _show(chosen, context)
     seeds = documents.seeds(asked.seeds)
-    results = list(_run(possible(chosen, len(seeds)), seeds, context))
+    results = list(_run(detectable_symptoms(chosen, len(seeds)), seeds, context))
     checked = list(_verify(results, context)) if asked.verify else []
     _tell(results, checked, context)
     return 0 if all(each.right for each in results) else 1
@@ -115,7 +115,7 @@ def _tried(run_id: str, finding: str, client: Client) -> Verification:
 
 def _tell(results: Sequence[Result], checked: Sequence[Verified], context: Context) -> None:
     """Each result, the confusion table, and the figures."""
-    figures = summary(results, checked)
+    figures = summarise(results, checked)
     if context.json:
         runs = [each.as_json() for each in results]
         context.emit({"runs": runs, "verified": [each.as_json() for each in checked], **figures.as_json()})
@@ -126,7 +126,7 @@ def _tell(results: Sequence[Result], checked: Sequence[Verified], context: Conte
     ]
     context.table(["symptom", "seed", "level", "first verdict", ""], rows, whole=["symptom"])
     context.say()
-    head, *body = confusion(results)
+    head, *body = confusion_table(results)
     context.table(head, body)
     for tried in checked:
         context.say(f"{tried.result.symptom} seed {tried.result.seed}: {tried.outcome}. {tried.why}")

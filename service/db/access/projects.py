@@ -13,7 +13,7 @@ from service.db.session import rows
 from service.db.tables import api_key, member, project
 from service.errors import SaddleError
 from service.ids import new_id
-from service.spec.text import plain_name, seen_name
+from service.spec.text import clean_name, visible_name
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def issue(connection: Connection, member_id: str, name: str, lifetime_s: float |
 def _name(what: str, text: str) -> str:
     """The name in its normal form, or `Unnamed`."""
     try:
-        return seen_name(plain_name(text))
+        return visible_name(clean_name(text))
     except ValueError as error:
         raise Unnamed(f"The {what}'s name {error}.") from None
 

@@ -27,8 +27,8 @@ from sqlalchemy import case as when
 from service.db.metrics.results import counts, figure, finite, mean, speaks
 from service.db.tables import confirmation, experiment, experiment_figure, member, run, series
 from service.spec.filters.fields import Noun
-from service.spec.filters.language import All, Fact, Field, Figure, Node, Not, Some, SpecField, Term, Value
-from service.spec.measures import better
+from service.spec.filters.language import And, Fact, Field, Figure, Node, Not, Or, SpecField, Term, Value
+from service.spec.measures import better_direction
 
 COLUMNS: dict[Noun, dict[str, ColumnElement[Any]]] = {
     "experiments": {
@@ -89,9 +89,9 @@ class Compiler:
     def holds(self, node: Node) -> ColumnElement[bool]:
         """True or false for every row, never null."""
         match node:
-            case All(parts):
+            case And(parts):
                 return and_(*map(self.holds, parts))
-            case Some(parts):
+            case Or(parts):
                 return or_(*map(self.holds, parts))
             case Not(inner):
                 return not_(self.holds(inner))
@@ -167,7 +167,7 @@ def _of_experiment(field: Figure, at: int, few: bool) -> tuple[tuple[Join, ...],
 
 def _name(field: Figure) -> str:
     if field.figure == "best":
-        return better(field.series)
+        return better_direction(field.series)
     return field.figure
 
 

@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from service.db.metrics.results import INCOMPLETE, counts, diverged, figure, finite, mean, speaks, weighs
 from service.db.tables import experiment, experiment_figure, run, series
 from service.lifecycle import TERMINAL
-from service.spec.measures import RANKED, better, default_series
+from service.spec.measures import RANKED_SERIES, better_direction, default_series
 
 AT_ONCE = 500  # experiments of one transaction
 ENDED = [state.value for state in sorted(TERMINAL)]
@@ -141,7 +141,7 @@ def _figures() -> Select[Any]:
 def _told(ours: FromClause) -> Select[Any]:
     """Of each run and series what it came to; null where it has no value."""
     speaks = and_(not_(ours.c.lost), not_(ours.c.incomplete))
-    accuracies = [name for name in RANKED if better(name) == "max"]
+    accuracies = [name for name in RANKED_SERIES if better_direction(name) == "max"]
     least_or_most = when((series.c.name.in_(accuracies), series.c.max), else_=series.c.min)
     last, best = (when((speaks, finite(each)), else_=null()) for each in (figure(series, "last"), least_or_most))
     return (
@@ -155,7 +155,7 @@ def _told(ours: FromClause) -> Select[Any]:
             series.c.last_step,
         )
         .join(series, series.c.run_id == ours.c.id)
-        .where(series.c.name.in_(RANKED), series.c.n > 0)
+        .where(series.c.name.in_(RANKED_SERIES), series.c.n > 0)
     )
 
 

@@ -25,7 +25,7 @@ from sqlalchemy.types import Numeric
 
 from service.db.tables import run, series
 from service.lifecycle import ASIDE, State
-from service.spec.measures import LOSSES
+from service.spec.measures import LOSS_SERIES
 
 NOT_COUNTING = [relation.value for relation in sorted(ASIDE)]
 INCOMPLETE = [State.FAILED.value, State.CANCELLED.value]
@@ -61,7 +61,9 @@ def speaks() -> ColumnElement[bool]:
 def _went_on() -> ColumnElement[bool]:
     lost = series.alias("lost")
     there = lost.c.nonfinite > literal_column("0")  # as the index says it
-    return select(literal(1)).where(lost.c.run_id == run.c.id, lost.c.name.in_(LOSSES), there).correlate(run).exists()
+    return (
+        select(literal(1)).where(lost.c.run_id == run.c.id, lost.c.name.in_(LOSS_SERIES), there).correlate(run).exists()
+    )
 
 
 def figure(table: FromClause, name: str) -> ColumnElement[Any]:

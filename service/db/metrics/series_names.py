@@ -5,7 +5,7 @@ from collections.abc import Collection
 from sqlalchemy import Connection, text
 
 from service.db.access.projects import Principal
-from service.spec.measures import STANDARD
+from service.spec.measures import STANDARD_SERIES
 
 # mostly found by the key of what is written down; all summaries are looked at for the rest alone
 SETTLED = text(
@@ -20,12 +20,12 @@ ANYWHERE = text("SELECT DISTINCT s.name FROM series s JOIN run r ON r.id = s.run
 
 def unknown(connection: Connection, principal: Principal, names: Collection[str]) -> tuple[list[str], list[str]]:
     """Return those of these names that no run of the project has, and then also all names that there are."""
-    asked = [name for name in names if name not in STANDARD]
+    asked = [name for name in names if name not in STANDARD_SERIES]
     known = {"project_id": principal.project_id}
     if asked:
         settled = set(connection.execute(SETTLED, known | {"names": asked}).scalars())
         asked = [name for name in asked if name not in settled]
     if not asked:
         return [], []
-    there = sorted({*connection.execute(ANYWHERE, known).scalars(), *STANDARD})
+    there = sorted({*connection.execute(ANYWHERE, known).scalars(), *STANDARD_SERIES})
     return [name for name in asked if name not in there], there

@@ -18,7 +18,7 @@ from service.db.runs import events, probe_results, probe_targets
 from service.errors import Fenced
 from service.lifecycle import DesiredState, State
 from service.nonfinite import dumps
-from service.spec.measures import per_minibatch, trains_on_minibatches
+from service.spec.measures import is_per_minibatch, trains_on_minibatches
 
 KEPT = 2  # checkpoints kept of a run: a damaged newest one leaves the one before
 
@@ -60,7 +60,7 @@ class Claim:
 
     def averaged(self, names: Iterable[str]) -> list[str]:
         """Return those of these series that have one value per minibatch."""
-        return [name for name in names if per_minibatch(name)] if trains_on_minibatches(self.spec) else []
+        return [name for name in names if is_per_minibatch(name)] if trains_on_minibatches(self.spec) else []
 
     @property
     def who(self) -> str:

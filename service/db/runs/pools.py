@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
 
-from service.spec.requirements import install
+from service.spec.requirements import install_command
 
 FRESH_S = 120.0  # a worker that said nothing for longer is not counted on
 WORKERS = text(
@@ -41,7 +41,9 @@ class Pool:
     def why_not_built(self, needs: Sequence[str]) -> str:
         """Which package a worker must get before it can build the run; empty where one can."""
         missing = self.missing(needs)
-        return "; ".join(f"no worker of pool {self.name} has {each}: on a worker, {install(each)}" for each in missing)
+        return "; ".join(
+            f"no worker of pool {self.name} has {each}: on a worker, {install_command(each)}" for each in missing
+        )
 
 
 def pools(connection: Connection, names: Sequence[str] | None = None) -> dict[str, Pool]:

@@ -15,7 +15,7 @@ from service.db.metrics.pyramid import Asked
 from service.db.runs import probe_results, runs
 from service.db.runs.runs import StoredRun
 from service.lifecycle import TERMINAL
-from service.spec.measures import RANKED, default_series
+from service.spec.measures import RANKED_SERIES, default_series
 
 POINTS = 2048  # most of a series
 COLUMNS = ("last_step", "mean", "min", "max", "nonfinite")  # as Series has them
@@ -56,7 +56,7 @@ def read_by_instruments(connection: Connection, principal: Principal, run_id: st
 def siblings(connection: Connection, run: StoredRun) -> tuple[list[Sibling], str]:
     """Return what the seeds of its experiment that have ended came to, and the series that is ranked by default."""
     counting = runs.of_experiments(connection, [run.experiment_id])
-    known = metrics.summaries(connection, [each.id for each in counting], RANKED)
+    known = metrics.summaries(connection, [each.id for each in counting], RANKED_SERIES)
     by_name = {run_id: {summary.name: summary for summary in found if summary.n} for run_id, found in known.items()}
     name = default_series({series for found in by_name.values() for series in found})
     ended = [each for each in counting if each.state in TERMINAL]

@@ -10,7 +10,7 @@ from service.diagnosis.finding import Clear, Expect, Found, Level, Operation, Ou
 from service.diagnosis.progress import learned
 from service.diagnosis.thresholds import limit
 from service.diagnosis.trend import median, window
-from service.spec.assign import assign
+from service.spec.group_assignment import assign_groups
 
 LOOKED_AT = 400  # steps whose planned rate is computed
 WITHOUT_EFFECT = {"ignored", "no_effect", "never_due"}
@@ -116,7 +116,7 @@ def without_effect(facts: Facts) -> Outcome:
     """R24: parameters that are not trained, layers that never change, and settings that something overrides."""
     plan = facts.plan
     layout = plan.spec.layout or ()
-    groups = assign(plan.spec) if layout else ()
+    groups = assign_groups(plan.spec) if layout else ()
     frozen = {name for group in groups if group.optimizer is None for name in group.names}
     trained = sum(each.count for each in layout if each.name not in frozen)
     share = 1 - trained / sum(each.count for each in layout) if layout else 0.0
@@ -143,7 +143,7 @@ def _still(facts: Facts) -> str | None:
     if facts.step < window(facts):
         return None
     trained = (
-        {name.rpartition(".")[0] for g in assign(facts.plan.spec) if g.optimizer for name in g.names}
+        {name.rpartition(".")[0] for g in assign_groups(facts.plan.spec) if g.optimizer for name in g.names}
         if (facts.plan.spec.layout is not None)
         else set()
     )

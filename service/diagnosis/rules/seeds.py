@@ -9,7 +9,7 @@ from service.diagnosis.facts import Facts
 from service.diagnosis.finding import Clear, Expect, Found, Outcome, Unknown, evidence, fact
 from service.diagnosis.progress import first_loss, trivial
 from service.diagnosis.thresholds import limit
-from service.spec.measures import LOSSES
+from service.spec.measures import LOSS_SERIES
 
 
 def luck(facts: Facts) -> Outcome:
@@ -18,7 +18,7 @@ def luck(facts: Facts) -> Outcome:
     finite = np.array([each.final for each in facts.siblings if math.isfinite(each.final)])
     if len(finite) < needed:
         return Unknown(f"{len(finite)} seeds of this experiment have ended with a finite value; {needed} are needed.")
-    if facts.final_of not in LOSSES:
+    if facts.final_of not in LOSS_SERIES:
         return Unknown(f"what a model that knows nothing reaches in {facts.final_of} is not known.")
     reference = trivial(facts) or first_loss(facts)
     if reference is None:

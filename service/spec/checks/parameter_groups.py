@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from service.errors import Problem
-from service.spec.assign import Layout, assign, matches, members_of, overridden
 from service.spec.experiment import Experiment
+from service.spec.group_assignment import Layout, apply_rule, assign_groups, group_members, matches
 from service.spec.groups import Rule
 from service.spec.optimizers import OptimizerBase
-from service.spec.validation_errors import closest, problems_of
+from service.spec.validation_errors import closest, problems_from
 
 NAMED = 5  # names that a problem shows
 
@@ -56,9 +56,9 @@ def _override_problems(optimizer: OptimizerBase, rule: Rule) -> Iterator[Problem
     if unknown:
         return
     try:
-        changed = overridden(optimizer, rule)
+        changed = apply_rule(optimizer, rule)
     except ValidationError as error:
-        found = problems_of(error, type(optimizer))
+        found = problems_from(error, type(optimizer))
     else:
         found = list(changed.problems()) if rule.overrides else []
     for problem in found:
@@ -85,7 +85,7 @@ def _searching(experiment: Experiment) -> Iterator[Problem]:
 
 def _unmatched(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
     """Rules that have no parameter."""
-    for at, members in enumerate(members_of(experiment, layout)[1 : len(experiment.groups) + 1]):
+    for at, members in enumerate(group_members(experiment, layout)[1 : len(experiment.groups) + 1]):
         if members:
             continue
         pointer, match = f"/groups/{at}/match", experiment.groups[at].match
@@ -102,7 +102,7 @@ def _unmatched(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
 
 def _refused(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
     """Parameters that their optimizer cannot step, and optimizers with nothing to step."""
-    groups = assign(experiment, layout)
+    groups = assign_groups(experiment, layout)
     if all(group.optimizer is None for group in groups):
         yield Problem("/groups", "contradiction", "every parameter is frozen: nothing would be trained.")
     elif all(group.optimizer is None or group.owner for group in groups):
@@ -133,7 +133,7 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     if experiment.no_decay and layout is not None:
         if getattr(experiment.optimizer, "weight_decay", None) == 0:
             yield Problem("/no_decay", "no_effect", "/optimizer/weight_decay is 0: nothing decays anyway.")
-        elif not members_of(experiment, layout)[-1]:
+        elif not group_members(experiment, layout)[-1]:
             yield Problem("/no_decay", "no_effect", "no parameter with fewer than two dimensions is left for it.")
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from service.errors import Problem
 from service.spec.checks import normalisation
 from service.spec.experiment import Experiment
-from service.spec.losses import CLASSES
-from service.spec.measures import better
-from service.spec.mechanics import SWA, Own
+from service.spec.losses import CLASS_TASKS
+from service.spec.measures import better_direction
 from service.spec.optimizers import OptimizerBase
 from service.spec.optimizers.gradient import ASGD
-from service.spec.probes import DEFAULT
+from service.spec.probes import DEFAULT_PROBES
+from service.spec.training import SWA, OptimizerAverage
 
 UNSCALED = {"sgd", "asgd", "lbfgs", "muon", "schedule_free_sgd", "lion"}  # one rate for all parameters
 
@@ -73,7 +73,7 @@ def _average(experiment: Experiment) -> Iterator[Problem]:
     if experiment.dataset.validation == 0:
         detail = "averaged weights are only measured, and /dataset/validation is 0: set it above, or average to null."
         yield Problem("/average", "contradiction", detail)
-    if isinstance(average, Own) and not _asgd(experiment):
+    if isinstance(average, OptimizerAverage) and not _asgd(experiment):
         detail = "no optimizer of this run is asgd, which keeps the mean: take ema or swa, or /optimizer/kind asgd."
         yield Problem("/average/kind", "contradiction", detail, limit=["ema", "swa"])
     if isinstance(average, SWA) and average.first(total) > total > 0:
@@ -107,7 +107,7 @@ def _measured(experiment: Experiment, pointer: str, series: str) -> Iterator[Pro
     elif series != "loss" and experiment.dataset.validation == 0:
         detail = f"{series} is never measured: /dataset/validation is 0, and must be above it."
         yield Problem(pointer, "contradiction", detail)
-    if better(series) == "max" and experiment.dataset.facts.task not in CLASSES:
+    if better_direction(series) == "max" and experiment.dataset.facts.task not in CLASS_TASKS:
         detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: take a loss."
         yield Problem(pointer, "contradiction", detail)
 
@@ -145,10 +145,10 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
         detail = f"/shuffle is false, so the last {left_out} training rows are left out of every epoch."
         yield Problem("/drop_last", "never_seen", detail)
     best = experiment.checkpoint.best
-    if best is not None and best.mode != better(best.series):
+    if best is not None and best.mode != better_direction(best.series):
         yield Problem("/checkpoint/best/mode", "probably_reversed", f"{best.series} is better the other way round.")
     late = [each.t0 for each in _asgd(experiment) if each.t0 >= experiment.total_steps]
-    if isinstance(experiment.average, Own) and late:
+    if isinstance(experiment.average, OptimizerAverage) and late:
         detail = f"the mean begins after update /optimizer/t0, {late[0]:g}, and the run ends before: it is no mean."
         yield Problem("/average", "never_due", detail, limit=experiment.total_steps)
     if experiment.average is not None and experiment.average.kind == "ema":
@@ -161,7 +161,7 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
 
 def _idle_probes(experiment: Experiment) -> Iterator[Problem]:
     """What was asked for and will have nothing to say; the default set asks for nothing in particular."""
-    if experiment.probes == DEFAULT:
+    if experiment.probes == DEFAULT_PROBES:
         return
     optimizers = [experiment.optimizer, *(rule.optimizer for rule in experiment.groups if rule.optimizer)]
     for at, probe in enumerate(experiment.probes):

@@ -32,7 +32,7 @@ from service.spec.datasets.generated import (
 from service.spec.datasets.mounted import HuggingFace, MountedBase, TorchvisionSet
 from service.spec.datasets.nothing import Nothing
 from service.spec.datasets.uploaded import Resolved, Text, Upload, UploadedBase
-from service.spec.plugins import extended
+from service.spec.plugins import extend_union
 
 Bundled = Digits | BreastCancer | Wine | Iris | Diabetes | Linnerud
 Generated = (
@@ -44,7 +44,7 @@ Dataset = Annotated[
 ]
 
 if not TYPE_CHECKING:
-    Dataset = extended("dataset", Dataset, DatasetBase)
+    Dataset = extend_union("dataset", Dataset, DatasetBase)
 
 __all__ = [
     "Absolute",

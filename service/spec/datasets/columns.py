@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from service.errors import Problem
-from service.spec.datasets.marks import sizes
+from service.spec.datasets.number_formats import parse_numbers
 from service.spec.datasets.report import MAX_FLOAT32, Column
 
 
@@ -85,5 +85,5 @@ def class_names(columns: list[Column]) -> tuple[str, ...]:
     values = list(column.classes or ())
     if column.type in ("text", "boolean"):
         return tuple(sorted(values))
-    size = sizes(values)
+    size = parse_numbers(values)
     return tuple(sorted(values, key=lambda name: (size[name], name)))

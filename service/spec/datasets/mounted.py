@@ -19,7 +19,7 @@ Zero = Annotated[float, Field(ge=0, le=0)]
 WRITTEN = f"{READ_ONLY}; needed where the server has no such folder: `python -m service.ingest` prints it"
 
 
-class Found(Part):
+class FolderContents(Part):
     """What lies in the folder: a worker refuses files that are others."""
 
     fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="of names, sizes, first and last bytes")]
@@ -35,10 +35,10 @@ class MountedBase(DatasetBase):
 
     stored = True
 
-    resolved: Found | None = Field(None, description=WRITTEN)
+    resolved: FolderContents | None = Field(None, description=WRITTEN)
 
     @property
-    def found(self) -> Found:
+    def found(self) -> FolderContents:
         """What lies in the folder; `Invalid` where nobody has looked."""
         if self.resolved is None:
             detail = "the folder was not looked into: only a server that mounts it can say what is in it."

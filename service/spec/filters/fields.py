@@ -46,13 +46,13 @@ FACTS: dict[Noun, dict[str, Type]] = {
     },
 }
 STATES = [state.value for state in State]
-TOLD = {"name", "tags", "notes", "seeds"}  # of a spec: asked for by facts
+FACT_FIELDS = {"name", "tags", "notes", "seeds"}  # of a spec: asked for by facts
 
 
 @lru_cache(maxsize=1)
 def spec_paths() -> frozenset[str]:
     """Every dotted path that some spec has; `#` stands for a position."""
-    return frozenset(path for path in _paths(Experiment, "", 4) if path.split(".")[0] not in TOLD)
+    return frozenset(path for path in _paths(Experiment, "", 4) if path.split(".")[0] not in FACT_FIELDS)
 
 
 def known_path(path: str) -> bool:

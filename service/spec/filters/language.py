@@ -18,12 +18,18 @@ from typing import Literal
 
 from service.errors import Invalid, Problem
 from service.spec.filters.fields import FACTS, FIGURES, STATES, Noun, Type, known_path, spec_paths
-from service.spec.filters.words import Token, problem, tokens
-from service.spec.text import normal
+from service.spec.filters.tokens import Token, filter_error, tokenise
+from service.spec.text import normalise
 from service.spec.validation_errors import closest
 
 MAX_BYTES, MAX_TERMS, MAX_DEPTH = 1024, 20, 20
-SAME = {"status": "state", "created_at": "created", "tags": "tag", "started_at": "started", "finished_at": "finished"}
+ALIASES = {
+    "status": "state",
+    "created_at": "created",
+    "tags": "tag",
+    "started_at": "started",
+    "finished_at": "finished",
+}
 Operator = Literal["=", "<", "<=", ">", ">=", "~", "in", "null"]
 COMPARISONS: tuple[Operator, ...] = ("=", "<=", ">=", "<", ">", "~")
 Value = str | float | bool | datetime
@@ -74,32 +80,32 @@ class Not:
 
 
 @dataclass(frozen=True)
-class All:
+class And:
     """What holds together."""
 
     parts: tuple["Node", ...]
 
 
 @dataclass(frozen=True)
-class Some:
+class Or:
     """What holds in part."""
 
     parts: tuple["Node", ...]
 
 
-Node = Term | Not | All | Some
+Node = Term | Not | And | Or
 
 
 def parse(source: str, noun: Noun) -> Node:
     """The tree of a filter on these things; `Invalid` with the column and what was expected there."""
     if len(source.encode("utf-8", "replace")) > MAX_BYTES:
         raise Invalid.of([Problem("/query/filter", "too_long", "the filter is too long.", f"{MAX_BYTES} bytes")])
-    return Parser(tokens(source), noun).whole()
+    return Parser(tokenise(source), noun).whole()
 
 
 def parse_field(source: str, noun: Noun, parameter: str = "sort") -> Field:
     """One field, as a list is sorted by it."""
-    parser = Parser(tokens(source), noun, parameter)
+    parser = Parser(tokenise(source), noun, parameter)
     found = parser.field()
     parser.ended()
     return found
@@ -133,19 +139,19 @@ class Parser:
         parts = [self.both(depth)]
         while self.take("OR"):
             parts.append(self.both(depth))
-        return parts[0] if len(parts) == 1 else Some(tuple(parts))
+        return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
     def both(self, depth: int) -> Node:
         """Parts with AND between them."""
         parts = [self.negated(depth)]
         while self.take("AND"):
             parts.append(self.negated(depth))
-        return parts[0] if len(parts) == 1 else All(tuple(parts))
+        return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def negated(self, depth: int) -> Node:
         """A term or a filter in parentheses, perhaps with NOT before it."""
         if depth > MAX_DEPTH:
-            raise problem(self.next.column, f"more than {MAX_DEPTH} levels.", [], parameter=self.parameter)
+            raise filter_error(self.next.column, f"more than {MAX_DEPTH} levels.", [], parameter=self.parameter)
         if self.take("NOT"):
             return Not(self.negated(depth + 1))
         if self.take("("):
@@ -158,7 +164,7 @@ class Parser:
         """A field and what it is held against."""
         self.terms += 1
         if self.terms > MAX_TERMS:
-            raise problem(self.next.column, f"more than {MAX_TERMS} terms.", [], parameter=self.parameter)
+            raise filter_error(self.next.column, f"more than {MAX_TERMS} terms.", [], parameter=self.parameter)
         field = self.field()
         if self.take("IS"):
             negated = self.take("NOT")
@@ -185,20 +191,20 @@ class Parser:
         self.at += 1
         if self.next.text == "(" and self.next.kind == "operator":
             return self.figure(token)
-        name = SAME.get(token.text, token.text)
+        name = ALIASES.get(token.text, token.text)
         facts = FACTS[self.noun]
         if name in facts:
             return Fact(name, facts[name])
         if known_path(name):
             return SpecField(tuple(name.split(".")))
         near = closest(token.text, [*facts, *spec_paths()])
-        raise problem(token.column, "there is no such field.", [*facts], near, self.parameter)
+        raise filter_error(token.column, "there is no such field.", [*facts], near, self.parameter)
 
     def figure(self, token: Token) -> Figure:
         """last(series) and its like."""
         if token.text not in FIGURES:
             near = closest(token.text, FIGURES)
-            raise problem(token.column, "there is no such figure.", list(FIGURES), near, self.parameter)
+            raise filter_error(token.column, "there is no such figure.", list(FIGURES), near, self.parameter)
         self.expect("(")
         if self.next.kind not in ("word", "text"):
             raise self.unexpected("the name of a series")
@@ -232,13 +238,13 @@ class Parser:
             raise self.unexpected("a value")
         self.at += 1
         if "\x00" in token.text:
-            raise problem(token.column, "a text cannot hold this character.", [], parameter=self.parameter)
+            raise filter_error(token.column, "a text cannot hold this character.", [], parameter=self.parameter)
         return token.text
 
     def spelled(self, field: Field) -> str:
         """A text; of a name, a tag or notes in the form in which they are stored."""
         text = self.text()
-        return normal(text) if isinstance(field, Fact) else text
+        return normalise(text) if isinstance(field, Fact) else text
 
     def value(self, field: Field) -> Value:
         """A value of the field's type."""
@@ -249,7 +255,9 @@ class Parser:
         if field.type == "date":
             return self.date(token)
         if field.type == "state" and token.text not in STATES:
-            raise problem(token.column, "there is no such state.", STATES, closest(token.text, STATES), self.parameter)
+            raise filter_error(
+                token.column, "there is no such state.", STATES, closest(token.text, STATES), self.parameter
+            )
         if field.type == "any" and token.kind == "word":
             return _bare(token.text)
         return text
@@ -258,7 +266,7 @@ class Parser:
         """A finite number."""
         found = _number(token.text) if token.kind == "word" else None
         if found is None:
-            raise problem(token.column, "this is no finite number.", ["a number"], parameter=self.parameter)
+            raise filter_error(token.column, "this is no finite number.", ["a number"], parameter=self.parameter)
         return found
 
     def date(self, token: Token) -> datetime:
@@ -268,7 +276,7 @@ class Parser:
             return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, OverflowError):
             expected = ["2026-01-31", "2026-01-31T12:00:00Z"]
-            raise problem(token.column, "this is no date.", expected, parameter=self.parameter) from None
+            raise filter_error(token.column, "this is no date.", expected, parameter=self.parameter) from None
 
     def take(self, word: str) -> bool:
         """Go past this keyword or operator if it is next."""
@@ -285,7 +293,7 @@ class Parser:
         """What is next cannot be there."""
         what = "the filter ends here" if self.next.kind == "end" else "this cannot stand here"
         detail = f"{what}; expected: {', '.join(expected)}."
-        return problem(self.next.column, detail, list(expected), parameter=self.parameter)
+        return filter_error(self.next.column, detail, list(expected), parameter=self.parameter)
 
 
 def _bare(word: str) -> Value:

@@ -23,7 +23,7 @@ from service.spec.models.residual import ResNet
 from service.spec.models.sequential import Sequential
 from service.spec.models.sums import SumOfUnits
 from service.spec.models.transformer import Transformer
-from service.spec.plugins import extended
+from service.spec.plugins import extend_union
 
 Model = Annotated[
     Linear
@@ -50,7 +50,7 @@ Model = Annotated[
 ]
 
 if not TYPE_CHECKING:
-    Model = extended("model", Model, ModelBase)
+    Model = extend_union("model", Model, ModelBase)
 
 __all__ = [
     "CNN",

@@ -8,7 +8,7 @@ from service.errors import Problem
 from service.spec.component import Component, Default
 from service.spec.inits import Init, TorchDefault
 from service.spec.layout import Parameter
-from service.spec.models.leaf import Leaf, kept
+from service.spec.models.leaf import Leaf, count_activations
 
 
 class ModelBase(Component):
@@ -35,7 +35,7 @@ class ModelBase(Component):
     def activations(self, shape: tuple[int, ...], outputs: int) -> int | None:
         """About how many numbers per row are kept for the backward pass."""
         leaves = self.leaves(shape, outputs)
-        return None if leaves is None else kept(leaves, math.prod(shape))
+        return None if leaves is None else count_activations(leaves, math.prod(shape))
 
     def problems(self) -> Iterator[Problem]:
         """Those of the initialisation."""

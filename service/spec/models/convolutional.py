@@ -9,7 +9,7 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Default, Share, Width
 from service.spec.models.base import ModelBase
-from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, dropout, numbered, scaling
+from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, dropout, number_leaves, scaling
 
 Groups = Annotated[int, Field(ge=1, le=1024, description="of norm group; divides every channel count")]
 
@@ -95,7 +95,7 @@ class CNNBase(ModelBase):
             full, pooled = sizes[2 * depth : 2 * depth + 2]
             blocks += self._block(planes, count, full, pooled, depth)
             planes = count
-        yield from numbered("features", blocks)
+        yield from number_leaves("features", blocks)
         yield from self._head(planes * math.prod(sizes[-1]), outputs)
 
     def _block(

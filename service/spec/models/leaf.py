@@ -79,10 +79,10 @@ def scaling(name: str, module: str, features: int, out: tuple[int, ...], depth: 
     """A normalisation with a scale per feature, and a shift unless it is RMSNorm."""
     names = ("weight",) if module == "RMSNorm" else ("weight", "bias")
     own = tuple((each, (features,)) for each in names)
-    return Leaf(name, module, out, own, depth, together=together(module, out, groups))
+    return Leaf(name, module, out, own, depth, together=normalised_together(module, out, groups))
 
 
-def together(module: str, out: tuple[int, ...], groups: int = 1) -> int:
+def normalised_together(module: str, out: tuple[int, ...], groups: int = 1) -> int:
     """Return how many values of one row (`out`) a normalisation takes together; 0: it is none."""
     if module == "GroupNorm":
         return math.prod(out) // groups
@@ -96,13 +96,13 @@ def dropout(name: str, out: tuple[int, ...]) -> Leaf:
     return Leaf(name, "Dropout", out, extra=math.prod(out))
 
 
-def numbered(prefix: str, leaves: Iterable[Leaf], first: int = 0) -> Iterator[Leaf]:
+def number_leaves(prefix: str, leaves: Iterable[Leaf], first: int = 0) -> Iterator[Leaf]:
     """As an nn.Sequential names them: by position."""
     for at, leaf in enumerate(leaves, first):
         yield replace(leaf, name=f"{prefix}.{at}")
 
 
-def kept(leaves: Iterable[Leaf], inputs: int) -> int:
+def count_activations(leaves: Iterable[Leaf], inputs: int) -> int:
     """Numbers per row that a chain of `leaves` keeps for the backward pass; the row itself (`inputs`) is the data's."""
     total, size, counted = 0, inputs, True
     for leaf in leaves:

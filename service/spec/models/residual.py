@@ -10,7 +10,7 @@ from service.errors import Problem
 from service.spec.component import Default
 from service.spec.models.base import ModelBase
 from service.spec.models.convolutional import Groups, norm_class
-from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, numbered, scaling
+from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, number_leaves, scaling
 
 Size = tuple[int, ...]
 
@@ -57,7 +57,7 @@ class ResNet(ModelBase):
         """`stem`, `blocks` and `head`; the mean over positions has no module."""
         planes, size = self.width, shape[1:]
         activation = Leaf("", ACTIVATIONS[self.activation], (planes, *size))
-        yield from numbered("stem", [*self._convolved(shape[0], planes, 3, size, 0), activation])
+        yield from number_leaves("stem", [*self._convolved(shape[0], planes, 3, size, 0), activation])
         for at, (count, stride) in enumerate(self.plan()):
             size = tuple((n - 1) // stride + 1 for n in size)
             yield from self._block(f"blocks.{at}", planes, count, stride, size, at + 1)
@@ -67,9 +67,9 @@ class ResNet(ModelBase):
     def _block(self, name: str, planes: int, count: int, stride: int, size: Size, depth: int) -> Iterator[Leaf]:
         activation = Leaf(f"{name}.outer", ACTIVATIONS[self.activation], (count, *size))
         first, second = (self._convolved(i, count, 3, size, depth) for i in (planes, count))
-        yield from numbered(f"{name}.inner", [*first, activation, *second])
+        yield from number_leaves(f"{name}.inner", [*first, activation, *second])
         if stride > 1 or planes != count:
-            yield from numbered(f"{name}.shortcut", self._convolved(planes, count, 1, size, depth))
+            yield from number_leaves(f"{name}.shortcut", self._convolved(planes, count, 1, size, depth))
         yield activation
 
     def _convolved(self, planes: int, count: int, kernel: int, size: Size, depth: int) -> Iterator[Leaf]:

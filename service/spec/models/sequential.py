@@ -8,10 +8,10 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.models.base import ModelBase
-from service.spec.models.layers import EmbeddingLayer, Layer, LayerBase, Misfit, Shape
+from service.spec.models.layers import EmbeddingLayer, Layer, LayerBase, Shape, ShapeMismatch
 from service.spec.models.layers.norms import LastNormBase
 from service.spec.models.layers.plain import ActivationLayer, Dropout, LinearLayer, PReLU, SoftmaxLayer
-from service.spec.models.leaf import Leaf, together
+from service.spec.models.leaf import Leaf, normalised_together
 
 
 class Sequential(ModelBase):
@@ -33,7 +33,7 @@ class Sequential(ModelBase):
             extra = math.prod(shape) * {"Dropout": 1, "MaxPool1d": 2, "MaxPool2d": 2}.get(layer.layer, 0)
             sparse, taken = (
                 getattr(layer, "sparse", False),
-                together(layer.layer, shape, getattr(layer, "num_groups", 1)),
+                normalised_together(layer.layer, shape, getattr(layer, "num_groups", 1)),
             )
             yield Leaf(str(at), layer.layer, shape, own, max(depth, 0), sparse, extra, taken)
 
@@ -61,11 +61,11 @@ class Sequential(ModelBase):
 
     def shape_problems(self, shape: Shape, outputs: int) -> Iterator[Problem]:
         """The first layer that does not fit, by its position, and why; then whether the outputs come out."""
-        at, wanted = 0, answers(self.layers, shape, outputs)
+        at, wanted = 0, output_shape(self.layers, shape, outputs)
         try:
             for at, layer in enumerate(self.layers):  # noqa: B007  # `at` is where it stopped
                 shape = layer.gives(shape)
-        except Misfit as misfit:
+        except ShapeMismatch as misfit:
             yield Problem(f"/layers/{at}", "shape_mismatch", f"layer {at} ({self.layers[at].layer}) {misfit}.")
             return
         if shape != wanted:
@@ -74,7 +74,7 @@ class Sequential(ModelBase):
             yield Problem(f"/layers/{at}", "shape_mismatch", detail)
 
 
-def answers(layers: Sequence[LayerBase], shape: Shape, outputs: int) -> Shape:
+def output_shape(layers: Sequence[LayerBase], shape: Shape, outputs: int) -> Shape:
     """What the last layer is to give a row: the outputs, or those at every position of a row of tokens."""
     each = isinstance(layers[0], EmbeddingLayer) and _mixing(layers) is None
     return (*shape, outputs) if each else (outputs,)

@@ -11,11 +11,13 @@ from service.spec.optimizers.base import OptimizerBase
 from service.spec.optimizers.gradient import SGD
 from service.spec.optimizers.library import PytorchOptimizer, ScheduleFreeSGD
 from service.spec.optimizers.moments import AdamW, SparseAdam
-from service.spec.plugins import extended, gathered
+from service.spec.plugins import extend_union, gather_union
 
 if TYPE_CHECKING:
     Optimizer = OptimizerBase
 else:
-    Optimizer = extended("optimizer", gathered(OptimizerBase, gradient, moments, adaptive, library), OptimizerBase)
+    Optimizer = extend_union(
+        "optimizer", gather_union(OptimizerBase, gradient, moments, adaptive, library), OptimizerBase
+    )
 
 __all__ = ["SGD", "AdamW", "Optimizer", "OptimizerBase", "PytorchOptimizer", "ScheduleFreeSGD", "SparseAdam"]

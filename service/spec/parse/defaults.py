@@ -12,7 +12,7 @@ USUAL = 32  # rows of a batch
 P = TypeVar("P", bound=Part)
 
 
-def fit(spec: Experiment) -> tuple[Experiment, list[Problem]]:
+def fill_defaults(spec: Experiment) -> tuple[Experiment, list[Problem]]:
     """Return the spec with every default that does not fit replaced, and a note of each."""
     notes: list[Problem] = []
     dataset = _fitted(spec.dataset, lambda part: part.fitting(spec.loss.counts), "/dataset", notes)

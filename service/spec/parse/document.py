@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from service.errors import Invalid, Malformed, Problem
-from service.spec.validation_errors import escape, problems_of, safe
+from service.spec.validation_errors import escape_key, problems_from, sanitise
 
 MAX_DEPTH, MAX_KEYS, MAX_VALUES, MAX_STRING, MAX_DIGITS = 32, 2_000, 10_000, 4_096, 20
 M = TypeVar("M", bound=BaseModel)
@@ -106,7 +106,7 @@ def validate(model: type[M], document: Any) -> M:
     try:
         return model.model_validate_json(json.dumps(document))  # JSON mode: strict, yet arrays are tuples
     except ValidationError as error:
-        raise Invalid.of(problems_of(error, model)) from None
+        raise Invalid.of(problems_from(error, model)) from None
 
 
 def _string_problems(value: Any, pointer: str) -> Iterator[Problem]:
@@ -114,7 +114,7 @@ def _string_problems(value: Any, pointer: str) -> Iterator[Problem]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _text_problems(key, pointer, "a key")
-            yield from _string_problems(inner, f"{pointer}/{escape(key)}")
+            yield from _string_problems(inner, f"{pointer}/{escape_key(key)}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             if isinstance(inner, str | dict | list):
@@ -125,6 +125,6 @@ def _string_problems(value: Any, pointer: str) -> Iterator[Problem]:
 
 def _text_problems(text: str, pointer: str, what: str) -> Iterator[Problem]:
     if len(text) > MAX_STRING:
-        yield Problem(safe(pointer), "too_long", f"{what} is longer than {MAX_STRING} characters.", MAX_STRING)
+        yield Problem(sanitise(pointer), "too_long", f"{what} is longer than {MAX_STRING} characters.", MAX_STRING)
     elif "\x00" in text or (not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)):
-        yield Problem(safe(pointer), "bad_character", f"{what} has a NUL or a lone surrogate: remove it.")
+        yield Problem(sanitise(pointer), "bad_character", f"{what} has a NUL or a lone surrogate: remove it.")

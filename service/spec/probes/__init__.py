@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from service.spec.plugins import gathered
+from service.spec.plugins import gather_union
 from service.spec.probes import on_demand, watchers
 from service.spec.probes.base import OnDemandProbe, ProbeBase
 from service.spec.probes.watchers import Activations, Cosines, GradientNorms, Rates, Start, Updates
@@ -12,10 +12,10 @@ from service.spec.probes.watchers import Activations, Cosines, GradientNorms, Ra
 if TYPE_CHECKING:
     Probe = ProbeBase
 else:
-    Probe = gathered(ProbeBase, watchers, on_demand)
+    Probe = gather_union(ProbeBase, watchers, on_demand)
 
-MOST = 30  # probes of one run
-Probes = Annotated[tuple[Probe, ...], Field(max_length=MOST)]
-DEFAULT: tuple[ProbeBase, ...] = (Start(), GradientNorms(), Updates(), Cosines(), Activations(), Rates())
+MAX_PROBES = 30  # probes of one run
+Probes = Annotated[tuple[Probe, ...], Field(max_length=MAX_PROBES)]
+DEFAULT_PROBES: tuple[ProbeBase, ...] = (Start(), GradientNorms(), Updates(), Cosines(), Activations(), Rates())
 
 __all__ = ["DEFAULT", "OnDemandProbe", "Probe", "ProbeBase", "Probes", "on_demand", "watchers"]

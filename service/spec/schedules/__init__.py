@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from service.spec.plugins import extended
+from service.spec.plugins import extend_union
 from service.spec.schedules.base import ScheduleBase
 from service.spec.schedules.compose import Chained, Sequential, Warmup
 from service.spec.schedules.cosine import SWA, Cosine, CosineRestarts
@@ -68,7 +68,7 @@ Schedule = Annotated[
 ]
 
 if not TYPE_CHECKING:
-    Schedule = extended("schedule", Schedule, ScheduleBase)
+    Schedule = extend_union("schedule", Schedule, ScheduleBase)
 
 
 def curve(schedule: ScheduleBase, base: float, steps: list[int], total: int) -> list[float]:

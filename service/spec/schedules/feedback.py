@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.measures import better
+from service.spec.measures import better_direction
 from service.spec.schedules.base import Floor, ScheduleBase
 
 Evaluations = Annotated[int, Field(ge=0, le=10**6)]
@@ -108,5 +108,5 @@ class Plateau(ScheduleBase):
         """Bounds that leave nothing to reduce, and an accuracy that is to be small."""
         if self.min_lr >= base:
             yield Problem("/min_lr", "no_effect", "min_lr is not below /optimizer/lr: the rate never falls.")
-        if self.mode != better(self.watch):
+        if self.mode != better_direction(self.watch):
             yield Problem("/mode", "probably_reversed", f"{self.watch} is better the other way round.")

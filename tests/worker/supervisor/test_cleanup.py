@@ -14,7 +14,7 @@ from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import make_engine, transaction
 from service.lifecycle import State
 from service.settings import Settings
-from service.spec.parse.preset_loader import presets
+from service.spec.parse.presets import presets
 from service.storage.files import STATE, TENSORS, sha256_of_folder
 from service.storage.places import store_of
 from service.storage.store import Store

@@ -88,6 +88,6 @@ def test_a_kind_built_by_another_package_says_so() -> None:
     ours = ("torch", "worker", "service", "sklearn")
     for kinds in CATALOG.values():
         for kind, member in kinds.items():
-            assert member.target.partition(".")[0].partition(":")[0] in ("", *ours) or requirements.of_kind(member), (
-                kind
-            )
+            assert member.target.partition(".")[0].partition(":")[0] in ("", *ours) or requirements.packages_of(
+                member
+            ), kind

@@ -14,13 +14,13 @@ from service.ingest.mounted import fingerprint, splits
 from service.ingest.parquet import plain
 from service.ingest.rows import Block
 from service.ingest.values import labels, real_numbers
-from service.spec.datasets.mounted import Found, HuggingFace
+from service.spec.datasets.mounted import FolderContents, HuggingFace
 from worker.trainer.data.files import Files
 from worker.trainer.data.split import Arrays
 from worker.trainer.data.uploads import gathered
 
 
-def images(files: Files, name: str, resolved: Found | None = None) -> Arrays:
+def images(files: Files, name: str, resolved: FolderContents | None = None) -> Arrays:
     """x (N, C, H, W) float32 of 0 to 255 and y (N,) classes: first the training files, then the test files."""
     root, known = _root(files), SETS[name]
     assert resolved is not None, "the server resolves a mounted dataset before it is queued"
@@ -45,7 +45,7 @@ def table(
     split: str = "train",
     test_split: str | None = None,
     features: Sequence[str] | None = None,
-    resolved: Found | None = None,
+    resolved: FolderContents | None = None,
 ) -> Arrays:
     """x (N, *shape); classes as their numbers, or values: first the split to train on, then the test split."""
     root = _root(files)
@@ -73,25 +73,25 @@ def _root(files: Files) -> Path:
     return files.mounted
 
 
-def _check(root: Path, paths: list[Path], resolved: Found) -> None:
+def _check(root: Path, paths: list[Path], resolved: FolderContents) -> None:
     if fingerprint(root, paths) != resolved.fingerprint:
         raise RunFailure("dataset_changed", f"{paths[0].name} and what belongs to it are not what the spec was made of")
 
 
-def _gather(files: Files, resolved: Found, key: str, blocks: Iterator[Block]) -> Arrays:
+def _gather(files: Files, resolved: FolderContents, key: str, blocks: Iterator[Block]) -> Arrays:
     """In memory, or unpacked in a folder of its own beside the uploads."""
     place = (files.folder or Path()) / f"mounted-{resolved.fingerprint}" / "content"
     shapes = (resolved.rows, *resolved.shape), (resolved.rows,)
     return gathered(files, place, key, blocks, shapes)
 
 
-def _in_range(y: npt.NDArray[Any], resolved: Found) -> npt.NDArray[Any]:
+def _in_range(y: npt.NDArray[Any], resolved: FolderContents) -> npt.NDArray[Any]:
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < len(resolved.classes):
         raise ValueError(f"a label is {y.max()}, and there are {len(resolved.classes)} classes")
     return y
 
 
-def _beside(batch: Any, columns: list[str], resolved: Found) -> npt.NDArray[Any]:
+def _beside(batch: Any, columns: list[str], resolved: FolderContents) -> npt.NDArray[Any]:
     """Columns of single numbers side by side, or one array."""
     if len(columns) == 1 and resolved.shape != (1,):
         return _numbers(batch.column(columns[0]), columns[0], (batch.num_rows, *resolved.shape))
@@ -113,7 +113,7 @@ def _numbers(array: Any, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     return values.reshape(shape)
 
 
-def _answers(array: Any, name: str, task: str, named: bool, resolved: Found) -> npt.NDArray[Any]:
+def _answers(array: Any, name: str, task: str, named: bool, resolved: FolderContents) -> npt.NDArray[Any]:
     if task == "regression":
         return _numbers(array, name, (len(array),))
     if not named:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from service.spec.models.layers import LayerBase
-from service.spec.models.sequential import answers
+from service.spec.models.sequential import output_shape
 from worker.trainer.models.activations import torchs
 
 
@@ -15,7 +15,7 @@ def sequential(shape: tuple[int, ...], outputs: int, layers: Sequence[LayerBase]
     The spec's closed list says which of torch's classes a layer may name.
     """
     built: list[nn.Module] = []
-    wanted = answers(layers, shape, outputs)
+    wanted = output_shape(layers, shape, outputs)
     for layer in layers:
         built.append(torchs(layer.layer)(**layer.arguments(shape)))
         shape = layer.gives(shape)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from service.spec.experiment import Experiment
-from service.spec.mechanics import EMA, SWA, Own
+from service.spec.training import EMA, SWA, OptimizerAverage
 from worker.trainer.data.mapped import Table
 from worker.trainer.step.evaluate import Validation
 
@@ -98,7 +98,7 @@ def averaging_of(
     """None where the spec averages nothing; `x` is the training part."""
     if spec.average is None:
         return None
-    return Kept(model, optimizers) if isinstance(spec.average, Own) else Averaging(spec, model, x)
+    return Kept(model, optimizers) if isinstance(spec.average, OptimizerAverage) else Averaging(spec, model, x)
 
 
 def measure_statistics(model: nn.Module, x: Table, rows: int) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from service.spec.mechanics import Clip
+from service.spec.training import Clip
 
 
 def total_norm(parameters: list[nn.Parameter], order: float = 2.0) -> Tensor:

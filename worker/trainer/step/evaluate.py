@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from service.errors import RunFailure
 from service.spec.experiment import Experiment
-from service.spec.losses import CLASSES, LossBase, Task
+from service.spec.losses import CLASS_TASKS, LossBase, Task
 from worker.trainer.build import build
 from worker.trainer.data.mapped import Mapped, Table
 from worker.trainer.data.split import Rows
@@ -71,7 +71,7 @@ class Validation:
 
     def __init__(self, x: Table, y: Table, task: Task, name: str = "val") -> None:
         self.x, self.y, self.name = x, y, name
-        self.classification = task in ("language", *CLASSES)
+        self.classification = task in ("language", *CLASS_TASKS)
         self.positions = y.shape[1] if task == "language" else 1  # answers a row
 
     @classmethod

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from service.spec.mechanics import Precision as Word
+from service.spec.training import Precision as Word
 from worker.trainer.data.mapped import Table
 
 DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from service.spec.mechanics import Patience, Stop
+from service.spec.training import Patience, Stop
 
 Values = Mapping[str, float | Tensor]
 

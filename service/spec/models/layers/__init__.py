@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from service.spec.models.layers.base import LayerBase, Misfit, Own, Shape
+from service.spec.models.layers.base import LayerBase, Shape, ShapeMismatch, Tensors
 from service.spec.models.layers.norms import (
     BatchNorm1d,
     BatchNorm2d,
@@ -51,4 +51,4 @@ Layer = Annotated[
     Field(discriminator="layer"),
 ]
 
-__all__ = ["EmbeddingLayer", "Layer", "LayerBase", "Misfit", "Own", "Shape"]
+__all__ = ["EmbeddingLayer", "Layer", "LayerBase", "Shape", "ShapeMismatch", "Tensors"]

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 from service.spec.component import Part
 
 Shape = tuple[int, ...]
-Own = tuple[tuple[str, Shape], ...]
+Tensors = tuple[tuple[str, Shape], ...]
 
 
 ROWS = {1: "(features,)", 2: "(channels, length)", 3: "(channels, height, width)"}
 
 
-class Misfit(ValueError):
+class ShapeMismatch(ValueError):
     """Why a layer cannot take rows of the shape it is given."""
 
 
@@ -28,7 +28,7 @@ class LayerBase(Part):
         """The shape it makes of rows of `shape`; `Misfit` where it takes none such."""
         if len(shape) not in self.ranks:
             wanted = " or ".join(ROWS[rank] for rank in self.ranks)
-            raise Misfit(f"takes rows {wanted}, and gets {list(shape)}")
+            raise ShapeMismatch(f"takes rows {wanted}, and gets {list(shape)}")
         return self.result(shape)
 
     def result(self, shape: Shape) -> Shape:
@@ -39,6 +39,6 @@ class LayerBase(Part):
         """What torch's class is called with: the fields, and what is inferred from rows of `shape`."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "layer"}
 
-    def own(self, shape: Shape) -> Own:
+    def own(self, shape: Shape) -> Tensors:
         """Its trainable tensors in torch's order."""
         return ()

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from service.spec.models.layers.base import LayerBase, Misfit, Own, Shape
+from service.spec.models.layers.base import LayerBase, Shape, ShapeMismatch, Tensors
 
 
 class NormBase(LayerBase):
@@ -18,7 +18,7 @@ class NormBase(LayerBase):
         """num_features is the number of channels."""
         return super().arguments(shape) | {"num_features": shape[0]}
 
-    def own(self, shape: Shape) -> Own:
+    def own(self, shape: Shape) -> Tensors:
         """weight, bias."""
         return (("weight", (shape[0],)), ("bias", (shape[0],))) if self.affine else ()
 
@@ -45,7 +45,7 @@ class InstanceNormBase(NormBase):
     def result(self, shape: Shape) -> Shape:
         """A single position has no spread."""
         if math.prod(shape[1:]) < 2:
-            raise Misfit(f"needs at least 2 positions to normalise over, and gets {list(shape)}")
+            raise ShapeMismatch(f"needs at least 2 positions to normalise over, and gets {list(shape)}")
         return shape
 
 
@@ -72,7 +72,7 @@ class GroupNorm(NormBase):
     def result(self, shape: Shape) -> Shape:
         """Groups are of equal size."""
         if shape[0] % self.num_groups:
-            raise Misfit(f"has {self.num_groups} groups, which do not divide {shape[0]} channels")
+            raise ShapeMismatch(f"has {self.num_groups} groups, which do not divide {shape[0]} channels")
         return shape
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class LayerNorm(LastNormBase):
     layer: Literal["LayerNorm"]
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
 
-    def own(self, shape: Shape) -> Own:
+    def own(self, shape: Shape) -> Tensors:
         """weight, bias."""
         return (("weight", shape[-1:]), ("bias", shape[-1:]))
 
@@ -104,6 +104,6 @@ class RMSNorm(LastNormBase):
 
     layer: Literal["RMSNorm"]
 
-    def own(self, shape: Shape) -> Own:
+    def own(self, shape: Shape) -> Tensors:
         """weight."""
         return (("weight", shape[-1:]),)

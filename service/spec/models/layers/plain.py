@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from service.spec.component import Share, Width
-from service.spec.models.layers.base import LayerBase, Misfit, Own, Shape
+from service.spec.models.layers.base import LayerBase, Shape, ShapeMismatch, Tensors
 
 
 class LinearLayer(LayerBase):
@@ -24,9 +24,9 @@ class LinearLayer(LayerBase):
         """in_features is the last dimension."""
         return super().arguments(shape) | {"in_features": shape[-1]}
 
-    def own(self, shape: Shape) -> Own:
+    def own(self, shape: Shape) -> Tensors:
         """weight, bias."""
-        bias: Own = (("bias", (self.out_features,)),) if self.bias else ()
+        bias: Tensors = (("bias", (self.out_features,)),) if self.bias else ()
         return (("weight", (self.out_features, shape[-1])), *bias)
 
 
@@ -54,7 +54,7 @@ class PReLU(LayerBase):
 
     layer: Literal["PReLU"]
 
-    def own(self, shape: Shape) -> Own:
+    def own(self, shape: Shape) -> Tensors:
         """weight."""
         return (("weight", (1,)),)
 
@@ -86,7 +86,7 @@ class Unflatten(LayerBase):
     def result(self, shape: Shape) -> Shape:
         """As many numbers as before."""
         if math.prod(self.unflattened_size) != shape[0]:
-            raise Misfit(f"makes {list(self.unflattened_size)}, which is not {shape[0]} numbers")
+            raise ShapeMismatch(f"makes {list(self.unflattened_size)}, which is not {shape[0]} numbers")
         return self.unflattened_size
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
@@ -107,6 +107,6 @@ class EmbeddingLayer(LayerBase):
         """(length, embedding_dim)."""
         return (*shape, self.embedding_dim)
 
-    def own(self, shape: Shape) -> Own:
+    def own(self, shape: Shape) -> Tensors:
         """weight."""
         return (("weight", (self.num_embeddings, self.embedding_dim)),)

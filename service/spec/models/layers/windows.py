@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from service.spec.component import Width
-from service.spec.models.layers.base import LayerBase, Misfit, Own, Shape
+from service.spec.models.layers.base import LayerBase, Shape, ShapeMismatch, Tensors
 
 Kernel = Annotated[int, Field(ge=1, le=255)]
 Padding = Annotated[int, Field(ge=0, le=255)]
@@ -23,7 +23,7 @@ class WindowBase(LayerBase):
         sizes = tuple((n + 2 * self.padding - reach) // stride + 1 for n in shape[1:])
         if min(sizes) < 1:
             room = " x ".join(str(n + 2 * self.padding) for n in shape[1:])
-            raise Misfit(f"needs {reach} positions each way, and has {room} with its padding")
+            raise ShapeMismatch(f"needs {reach} positions each way, and has {room} with its padding")
         return sizes
 
 
@@ -39,17 +39,19 @@ class ConvBase(WindowBase):
     def result(self, shape: Shape) -> Shape:
         """Channels become out_channels."""
         if shape[0] % self.groups or self.out_channels % self.groups:
-            raise Misfit(f"has {self.groups} groups, which divide not both {shape[0]} channels and {self.out_channels}")
+            raise ShapeMismatch(
+                f"has {self.groups} groups, which divide not both {shape[0]} channels and {self.out_channels}"
+            )
         return (self.out_channels, *self.slid(shape, self.stride))
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
         """in_channels is the first dimension."""
         return super().arguments(shape) | {"in_channels": shape[0]}
 
-    def own(self, shape: Shape) -> Own:
+    def own(self, shape: Shape) -> Tensors:
         """weight, bias."""
         kernel = (self.kernel_size,) * (len(shape) - 1)
-        bias: Own = (("bias", (self.out_channels,)),) if self.bias else ()
+        bias: Tensors = (("bias", (self.out_channels,)),) if self.bias else ()
         return (("weight", (self.out_channels, shape[0] // self.groups, *kernel)), *bias)
 
 
@@ -75,7 +77,7 @@ class PoolBase(WindowBase):
     def result(self, shape: Shape) -> Shape:
         """Channels stay."""
         if 2 * self.padding > self.kernel_size:
-            raise Misfit(f"pads by {self.padding}; at most half of kernel_size {self.kernel_size}")
+            raise ShapeMismatch(f"pads by {self.padding}; at most half of kernel_size {self.kernel_size}")
         return (shape[0], *self.slid(shape, self.stride or self.kernel_size))
 
 

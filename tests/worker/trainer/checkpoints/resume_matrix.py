@@ -27,7 +27,7 @@ from service.errors import RunFailure
 from service.ingest.inspect import inspect
 from service.ingest.storage import Incoming
 from service.spec import optimizers
-from service.spec.checks import cross_field
+from service.spec.checks.experiment import find_problems
 from service.spec.datasets import Text
 from service.spec.experiment import Experiment
 from service.spec.models import Model, ObjectiveBase
@@ -171,7 +171,7 @@ def _valid(document: Document) -> Experiment | None:
         spec = Experiment.model_validate_json(json.dumps(document))
     except ValueError:
         return None
-    return None if cross_field.problems(spec) else spec
+    return None if find_problems(spec) else spec
 
 
 def stored_text(folder: Path) -> Document:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from service.errors import RunFailure
 from service.ingest.inspect import inspect
 from service.ingest.storage import Incoming
-from service.spec.checks import cross_field
+from service.spec.checks.experiment import find_problems
 from service.spec.datasets import Upload
 from service.spec.losses import Loss
 from worker.trainer.build import build
@@ -55,15 +55,15 @@ def kept(folder: Path, content: bytes, **fields: Any) -> tuple[Any, list[Any]]:
     report = inspect(incoming.path)
     incoming.keep()
     made = Upload.model_validate({"kind": "upload", "upload": "dat_" + "0" * 26, "task": "distribution"} | fields)
-    resolved, problems = made.resolve(report, incoming.sha256)
-    return made.model_copy(update={"resolved": resolved}), problems
+    resolved, find_problems = made.resolve(report, incoming.sha256)
+    return made.model_copy(update={"resolved": resolved}), find_problems
 
 
 @pytest.mark.parametrize(("write", "predict"), [(as_csv, NAMES), (as_npz, "q")])
 def test_several_columns_or_one_array_are_a_distribution(write: Any, predict: Any, tmp_path: Path) -> None:
     x, q = shares()
-    dataset, problems = kept(tmp_path, write(x, q), predict=predict)
-    assert problems == []
+    dataset, find_problems = kept(tmp_path, write(x, q), predict=predict)
+    assert find_problems == []
     assert (dataset.facts.task, dataset.facts.classes, dataset.strata) == ("distribution", 3, 0)
     assert dataset.resolved.classes == (NAMES if predict == NAMES else ("0", "1", "2"))
     found = load(dataset, Files(tmp_path))
@@ -94,8 +94,8 @@ def test_rows_that_are_no_distribution_are_refused_by_their_sum(tmp_path: Path) 
 def test_what_is_no_distribution_is_refused_before_it_is_queued(
     fields: dict[str, Any], pointer: str, code: str, tmp_path: Path
 ) -> None:
-    _, problems = kept(tmp_path, as_csv(*shares()), **fields)
-    assert [(problem.pointer, problem.code) for problem in problems] == [(pointer, code)]
+    _, find_problems = kept(tmp_path, as_csv(*shares()), **fields)
+    assert [(problem.pointer, problem.code) for problem in find_problems] == [(pointer, code)]
 
 
 LOSSES: list[tuple[dict[str, Any], Any]] = [
@@ -114,7 +114,7 @@ def test_a_run_on_distributions_is_a_plain_loop_of_torch(
 ) -> None:
     dataset, _ = kept(tmp_path, as_csv(*shares()), predict=NAMES)
     spec = experiment(dataset=dataset.model_dump(), loss=loss, model={"kind": "linear"}, batch_size="full", steps=10)
-    assert cross_field.problems(spec) == []
+    assert find_problems(spec) == []
     training = prepare(spec, 0, CPU, Files(tmp_path))
     torch.manual_seed(0)
     model = nn.Linear(2, 3)

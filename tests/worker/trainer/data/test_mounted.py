@@ -9,7 +9,7 @@ import torch
 
 from service.errors import RunFailure
 from service.ingest import mounted
-from service.spec.checks import cross_field
+from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
 from tests.ingest.mounted_files import cifar, dictionary, mnist, parquet, save_to_disk, table
 from worker.trainer.data.files import Files
@@ -31,7 +31,7 @@ def resolved(root: Path, dataset: dict[str, Any], **changes: Any) -> Experiment:
         "steps": 20,
     }
     spec = mounted.resolve(root, Experiment.model_validate(document | changes))
-    assert cross_field.problems(spec) == []
+    assert find_problems(spec) == []
     return spec
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.spec.checks.cross_field import problems
+from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
-from service.spec.memory import memory_bytes
+from service.spec.memory import estimate_memory
 from service.spec.models import LibraryBase, Model, ObjectiveBase
 from worker.trainer.build import build
 from worker.trainer.data.split import split
@@ -101,7 +101,7 @@ def plain(spec: Experiment, seed: int) -> list[float]:
 @pytest.mark.parametrize(("model", "changes"), SETTINGS, **ids)
 def test_a_short_run_equals_a_plain_loop_to_the_last_bit(model: dict[str, Any], changes: dict[str, Any]) -> None:
     spec = experiment(model, changes)
-    assert problems(spec) == []
+    assert find_problems(spec) == []
     found = [step.loss.item() for step in train(prepare(spec, 3, CPU))]
     expected = plain(spec, 3)
     assert found[: len(expected)] == expected
@@ -190,7 +190,7 @@ def test_weights_gradients_and_state_are_torchs(optimizer: dict[str, Any]) -> No
     training = prepare(spec, 0, CPU)
     list(train(training))
     parameters = list(training.model.parameters())
-    memory = memory_bytes(spec)
+    memory = estimate_memory(spec)
     assert memory is not None
     assert memory.weights == sum(p.nbytes for p in parameters)
     assert memory.gradients == sum(p.grad.nbytes for p in parameters if p.grad is not None)
@@ -203,12 +203,12 @@ def test_weights_gradients_and_state_are_torchs(optimizer: dict[str, Any]) -> No
 
 def test_frozen_and_averaged_weights_are_counted_as_what_they_cost() -> None:
     model = {"kind": "mlp", "hidden": (128, 64)}
-    plainly = memory_bytes(experiment(model, DIGITS))
-    frozen = memory_bytes(experiment(model, DIGITS, groups=({"match": {"name": "layers.0.*"}, "freeze": True},)))
+    plainly = estimate_memory(experiment(model, DIGITS))
+    frozen = estimate_memory(experiment(model, DIGITS, groups=({"match": {"name": "layers.0.*"}, "freeze": True},)))
     assert plainly is not None
     assert frozen is not None
     assert plainly.gradients - frozen.gradients == plainly.optimizer - frozen.optimizer == 4 * (64 * 128 + 128)
 
 
 def test_a_library_models_memory_is_unknown() -> None:
-    assert memory_bytes(experiment({"kind": "timm", "name": "resnet18"}, DIGITS)) is None
+    assert estimate_memory(experiment({"kind": "timm", "name": "resnet18"}, DIGITS)) is None

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from service.spec.checks import cross_field
-from service.spec.parse import posted
-from service.spec.parse.preset_loader import presets
+from service.spec.checks.experiment import find_problems, find_warnings
+from service.spec.parse.experiment import parse_experiment
+from service.spec.parse.presets import presets
 from worker.trainer.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
@@ -17,7 +17,7 @@ class Run:
     """A preset, trained."""
 
     def __init__(self, name: str, seed: int = 0, **changes: Any) -> None:
-        self.spec = posted.read({"preset": name, **changes}).spec
+        self.spec = parse_experiment({"preset": name, **changes}).spec
         self.training: Training = prepare(self.spec, seed, CPU)
         self.losses: list[float] = []
         self.series: dict[str, list[float]] = {}
@@ -34,8 +34,8 @@ class Run:
 @pytest.mark.parametrize("name", presets())
 def test_a_preset_is_an_experiment_without_contradictions_and_goes_by_its_file(name: str) -> None:
     spec = presets()[name]
-    assert cross_field.problems(spec) == []
-    assert cross_field.warnings(spec) == []
+    assert find_problems(spec) == []
+    assert find_warnings(spec) == []
     assert spec.name == name
     assert "preset" in spec.tags
     assert spec.notes.endswith(".")

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from service.spec.checks import cross_field
+from service.spec.checks.experiment import find_problems, find_warnings
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.loop import prepare, train
 
@@ -40,14 +40,14 @@ def test_before_its_t0_the_mean_is_the_weights_and_that_is_warned_of(experiment:
     spec = experiment(optimizer={"kind": "asgd"}, average={"kind": "asgd"})
     last = list(train(prepare(spec, 0, CPU)))[-1].readings or {}
     assert float(last["average/val/loss"]) == float(last["val/loss"])
-    assert ("/average", "never_due") in [(each.pointer, each.code) for each in cross_field.warnings(spec)]
+    assert ("/average", "never_due") in [(each.pointer, each.code) for each in find_warnings(spec)]
 
 
 def test_no_other_optimizer_keeps_one(experiment: Any) -> None:
-    (problem,) = cross_field.problems(experiment(average={"kind": "asgd"}))
+    (problem,) = find_problems(experiment(average={"kind": "asgd"}))
     assert (problem.pointer, problem.code) == ("/average/kind", "contradiction")
     rule = {"match": {"dim": 1}, "optimizer": {"kind": "asgd"}}
-    assert cross_field.problems(experiment(average={"kind": "asgd"}, groups=(rule,))) == []
+    assert find_problems(experiment(average={"kind": "asgd"}, groups=(rule,))) == []
 
 
 def test_it_goes_on_from_a_checkpoint_to_the_last_bit(experiment: Any, tmp_path: Path) -> None:

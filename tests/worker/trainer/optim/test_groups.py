@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from service.errors import RunFailure
-from service.spec.assign import assign
+from service.spec.group_assignment import assign_groups
 from worker.trainer.build import build_optimizers, layout_of
 from worker.trainer.loop import Training, prepare, train
 
@@ -168,8 +168,8 @@ def test_groups_are_the_assignment(experiment: Any) -> None:
         for optimizer in training.optimizers
         for group in optimizer.param_groups
     }
-    assert theirs == {g.label: (g.optimizer.lr, g.names) for g in assign(spec) if g.optimizer}
-    assert {g.names for g in assign(spec) if g.optimizer is None} == {("layers.1.bias",)}
+    assert theirs == {g.label: (g.optimizer.lr, g.names) for g in assign_groups(spec) if g.optimizer}
+    assert {g.names for g in assign_groups(spec) if g.optimizer is None} == {("layers.1.bias",)}
 
 
 def test_a_model_that_only_the_worker_knows_is_checked_there(experiment: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,10 @@ from torch import nn
 
 from service.ingest.inspect import inspect
 from service.ingest.storage import Incoming
-from service.spec.checks import cross_field
+from service.spec.checks.experiment import find_problems
 from service.spec.datasets import Text
 from service.spec.experiment import Experiment
-from service.spec.mechanics import Clip
+from service.spec.training import Clip
 from worker.trainer.data.files import Files
 from worker.trainer.loop import prepare, train
 
@@ -42,8 +42,8 @@ def test_a_whole_run_with_sparse_gradients_is_a_plain_loop_of_torchs(tmp_path: P
             }
         )
     )
-    assert cross_field.problems(spec) == []
-    clipped = cross_field.problems(spec.model_copy(update={"clip": Clip(norm=1.0)}))
+    assert find_problems(spec) == []
+    clipped = find_problems(spec.model_copy(update={"clip": Clip(norm=1.0)}))
     assert [problem.pointer for problem in clipped] == ["/clip"], "torch has no norm of a sparse gradient"
     training = prepare(spec, 0, CPU, Files(tmp_path))
     table, head = nn.Embedding(6, 4, sparse=True), nn.Linear(4, 6)
@@ -75,8 +75,8 @@ def stored_text(folder: Path, text: str) -> dict[str, Any]:
     report = inspect(incoming.path, "text")
     incoming.keep()
     made = Text(kind="text", upload="dat_" + "0" * 26, context=8)
-    resolved, problems = made.resolve(report, incoming.sha256)
-    assert problems == []
+    resolved, find_problems = made.resolve(report, incoming.sha256)
+    assert find_problems == []
     found: dict[str, Any] = made.model_copy(update={"resolved": resolved}).model_dump(mode="json")
     return found
 
@@ -95,7 +95,7 @@ def test_an_optimizer_that_takes_no_sparse_gradient_is_refused(kind: str, tmp_pa
         "optimizer": {"kind": kind},
         "steps": 5,
     }
-    found = cross_field.problems(Experiment.model_validate_json(json.dumps(document)))
+    found = find_problems(Experiment.model_validate_json(json.dumps(document)))
     assert found
     assert "sparse" in found[0].detail
 
@@ -113,5 +113,5 @@ def test_a_layer_that_mixes_positions_predicts_no_language(tmp_path: Path) -> No
         "optimizer": {"kind": "sgd"},
         "steps": 5,
     }
-    (problem,) = cross_field.problems(Experiment.model_validate_json(json.dumps(document)))
+    (problem,) = find_problems(Experiment.model_validate_json(json.dumps(document)))
     assert (problem.pointer, problem.code) == ("/model/layers/1", "contradiction")

@@ -7,8 +7,8 @@ import pytest
 from service.diagnosis.judge import diagnose
 from service.diagnosis.progress import learned
 from service.diagnosis.text import readable
-from service.spec.parse import posted
-from service.spec.parse.patching import patched
+from service.spec.parse.experiment import parse_experiment
+from service.spec.parse.json_patch import apply_patch
 
 from .trained import spec_of, trained
 
@@ -76,5 +76,5 @@ def test_a_healthy_training_has_no_fault(name: str) -> None:
 def test_a_remedy_helps() -> None:
     facts = trained(spec_of(steps=200, optimizer={"kind": "sgd", "lr": 5e-5}), every=20)
     patch = diagnose(facts).findings[0].found.patch
-    better = trained(posted.read(patched(facts.plan.document, patch)).spec, every=20)
+    better = trained(parse_experiment(apply_patch(facts.plan.document, patch)).spec, every=20)
     assert (learned(better) or 0) > (learned(facts) or 0) + 0.3

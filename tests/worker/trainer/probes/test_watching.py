@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from service.spec.experiment import Experiment
-from service.spec.probes import DEFAULT
+from service.spec.probes import DEFAULT_PROBES
 from service.spec.probes.watchers import NormModes
 from tests.worker.trainer.checkpoints.resume_matrix import Case, cases
 from worker.trainer.checkpoints import checkpoint
@@ -17,7 +17,7 @@ from worker.trainer.loop import Training, prepare, train
 from worker.trainer.probes.watchers.watching import Probes, Watcher
 
 CPU = torch.device("cpu")
-WATCHED = tuple(probe.model_copy(update={"every_steps": 1}) for probe in (*DEFAULT, NormModes()))
+WATCHED = tuple(probe.model_copy(update={"every_steps": 1}) for probe in (*DEFAULT_PROBES, NormModes()))
 COUNT = 30  # of the resume matrix: every model, every family of optimizers, every way to make steps
 PLAIN: dict[str, Any] = {
     "dataset": {"kind": "iris"},

@@ -12,7 +12,7 @@ from service.analysis.recorded import Reading, Series
 from service.diagnosis.facts import Facts
 from service.diagnosis.plan import Plan
 from service.spec.experiment import Experiment
-from service.spec.parse import posted
+from service.spec.parse.experiment import parse_experiment
 from worker.trainer.loop import prepare, train
 
 BASE: dict[str, Any] = {
@@ -30,7 +30,7 @@ def spec_of(**changes: Any) -> Experiment:
     changed = {**BASE, **changes}
     if "epochs" in changes:
         del changed["steps"]
-    return posted.read(json.loads(json.dumps(changed))).spec
+    return parse_experiment(json.loads(json.dumps(changed))).spec
 
 
 def owners(model: nn.Module) -> dict[str, list[nn.Parameter]]:

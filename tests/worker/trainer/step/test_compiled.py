@@ -10,7 +10,7 @@ from torch import nn
 
 from service.errors import Invalid, RunFailure
 from service.spec.experiment import Experiment
-from service.spec.parse import posted
+from service.spec.parse.experiment import parse_experiment
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.step.gradients import Gradients
 from worker.trainer.step.precision import Precision
@@ -45,7 +45,7 @@ def compiled() -> Any:
 
 
 def spec(**changes: Any) -> Experiment:
-    return posted.read(SPEC | changes).spec
+    return parse_experiment(SPEC | changes).spec
 
 
 def curve(training: Training, upto: int = 10**9) -> list[float]:
@@ -245,4 +245,4 @@ def test_what_cannot_be_translated_is_refused_with_both_fields_named(changes: di
     with pytest.raises(Invalid) as caught:
         spec(compile=True, **changes)
     assert [named in problem.detail for problem in caught.value.problems if problem.pointer == "/compile"] == [True]
-    posted.read(SPEC | changes)  # without it the spec is right
+    parse_experiment(SPEC | changes)  # without it the spec is right

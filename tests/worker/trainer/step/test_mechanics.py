@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn, update_bn
 
-from service.spec.mechanics import Clip
+from service.spec.training import Clip
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.loop import Step, Training, prepare, train
 from worker.trainer.step.averaging import Averaging, ema, mean, measure_statistics

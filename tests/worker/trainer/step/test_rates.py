@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from service.spec.checks.cross_field import problems, warnings
+from service.spec.checks.experiment import find_problems, find_warnings
 from service.spec.experiment import Experiment
 from worker.trainer.loop import Training, prepare, train
 
@@ -79,7 +79,7 @@ def test_a_momentum_is_never_changed_unasked(experiment: Any) -> None:
 
 
 def found(spec: Experiment) -> tuple[set[str], set[str]]:
-    return {problem.pointer for problem in problems(spec)}, {odd.pointer for odd in warnings(spec)}
+    return {problem.pointer for problem in find_problems(spec)}, {odd.pointer for odd in find_warnings(spec)}
 
 
 def test_what_a_schedule_needs_of_the_rest_is_checked(experiment: Any) -> None:

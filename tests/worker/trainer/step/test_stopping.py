@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from service.spec.mechanics import Patience, Stop, Target, tolerated
+from service.spec.training import Patience, Stop, StopTarget, allowed_nonfinite
 from worker.trainer.loop import prepare, train
 from worker.trainer.step.stopping import Stopping, described
 
@@ -22,7 +22,7 @@ class Clock:
 
 
 def test_the_first_value_beyond_a_target_ends_it() -> None:
-    stopping = Stopping(Stop(target=Target(series="val/accuracy", above=0.9)))
+    stopping = Stopping(Stop(target=StopTarget(series="val/accuracy", above=0.9)))
     for step, value in ((10, 0.5), (20, 0.9)):
         stopping.after_evaluation(step, {"val/accuracy": value})
     assert stopping.ended is None
@@ -34,7 +34,7 @@ def test_the_first_value_beyond_a_target_ends_it() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_no_number_is_beyond_no_target(value: float) -> None:
-    stopping = Stopping(Stop(target=Target(series="val/loss", below=1.0)))
+    stopping = Stopping(Stop(target=StopTarget(series="val/loss", below=1.0)))
     stopping.after_evaluation(1, {"val/loss": value})
     assert stopping.ended is None
 
@@ -99,7 +99,7 @@ def test_seconds_are_of_training_and_add_up_over_attempts() -> None:
 
 
 def test_the_first_rule_that_holds_is_the_one_noted() -> None:
-    stopping = Stopping(Stop(grad_norm_below=1.0, target=Target(series="loss", below=5)))
+    stopping = Stopping(Stop(grad_norm_below=1.0, target=StopTarget(series="loss", below=5)))
     stopping.after_step(3, {"grad_norm": 0.5})
     stopping.after_evaluation(3, {"loss": 1.0})
     assert (stopping.ended or {})["rule"] == "grad_norm_below"
@@ -138,6 +138,6 @@ def test_without_a_validation_part_the_training_loss_can_still_end_it(experiment
 
 
 def test_what_nonfinite_says_is_how_many_in_a_row_are_borne(experiment: Any) -> None:
-    assert tolerated(experiment().nonfinite) == 0
-    assert tolerated(experiment(nonfinite="continue").nonfinite) is None
-    assert tolerated(experiment(nonfinite={"stop_after": 3}).nonfinite) == 2
+    assert allowed_nonfinite(experiment().nonfinite) == 0
+    assert allowed_nonfinite(experiment(nonfinite="continue").nonfinite) is None
+    assert allowed_nonfinite(experiment(nonfinite={"stop_after": 3}).nonfinite) == 2

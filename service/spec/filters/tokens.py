@@ -28,7 +28,7 @@ class Token:
         return self.text.upper() if self.kind == "word" else self.text if self.kind == "operator" else ""
 
 
-def problem(
+def filter_error(
     column: int, detail: str, expected: list[str], near: str | None = None, parameter: str = "filter"
 ) -> Invalid:
     """A filter that cannot be read, with its place."""
@@ -36,7 +36,7 @@ def problem(
     return Invalid.of([Problem(f"/query/{parameter}", "filter", told, expected or None, near, column=column)])
 
 
-def tokens(source: str) -> list[Token]:
+def tokenise(source: str) -> list[Token]:
     """All words of a filter and its end."""
     found, at = [], 0
     while at < len(source.rstrip()):
@@ -45,7 +45,7 @@ def tokens(source: str) -> list[Token]:
             column = at + len(source[at:]) - len(source[at:].lstrip()) + 1
             quote = source[column - 1] in "\"'"
             detail = "this quotation has no end." if quote else "this character has no meaning here."
-            raise problem(column, detail, ["a name", "a value", "(", "NOT"])
+            raise filter_error(column, detail, ["a name", "a value", "(", "NOT"])
         group = match.lastgroup or ""
         kind: Kind = "text" if group in ("double", "single") else "operator" if group == "operator" else "word"
         start = match.start(group) + (0 if kind != "text" else -1)

@@ -9,13 +9,13 @@ from service.errors import Problem
 from service.spec.component import Part
 from service.spec.probes import Probe
 
-MOST = 10  # instruments of one job: each has its reading, and a wish is heard between two
+MAX_PROBES = 10  # instruments of one job: each has its reading, and a wish is heard between two
 
 
-class Task(Part):
+class ProbeTask(Part):
     """The instruments, in the order in which they look."""
 
-    probes: Annotated[tuple[Probe, ...], Field(max_length=MOST)]
+    probes: Annotated[tuple[Probe, ...], Field(max_length=MAX_PROBES)]
 
     def problems(self) -> Iterator[Problem]:
         """What watches the steps of a training has nothing to see here."""

@@ -30,7 +30,7 @@ class Group:
         return {"label": self.label, "optimizer": settings, "frozen": settings is None, "parameters": list(self.names)}
 
 
-def assign(experiment: Experiment, layout: Layout | None = None) -> list[Group]:
+def assign_groups(experiment: Experiment, layout: Layout | None = None) -> list[Group]:
     """Every parameter in exactly one group, the default group first; groups without a parameter are left out.
 
     `layout` is for models that only the worker knows; the experiment must have no problems.
@@ -38,7 +38,7 @@ def assign(experiment: Experiment, layout: Layout | None = None) -> list[Group]:
     layout = layout if layout is not None else experiment.layout or ()
     deepest = max((parameter.depth for parameter in layout), default=0)
     found: list[Group] = []
-    for at, members in enumerate(members_of(experiment, layout)):
+    for at, members in enumerate(group_members(experiment, layout)):
         label, optimizer, owner = _settings(experiment, at)
         if experiment.layer_decay is None or optimizer is None:
             found.append(Group(label, optimizer, tuple(member.name for member in members), owner))
@@ -50,16 +50,16 @@ def assign(experiment: Experiment, layout: Layout | None = None) -> list[Group]:
     return [group for group in found if group.names]
 
 
-def rules(experiment: Experiment) -> tuple[Rule, ...]:
+def all_rules(experiment: Experiment) -> tuple[Rule, ...]:
     """Those of the document, and what no_decay is short for behind them."""
     return (*experiment.groups, NO_DECAY) if experiment.no_decay else experiment.groups
 
 
-def members_of(experiment: Experiment, layout: Layout) -> list[list[Parameter]]:
+def group_members(experiment: Experiment, layout: Layout) -> list[list[Parameter]]:
     """The parameters of the default group, then of each rule."""
-    found: list[list[Parameter]] = [[] for _ in range(len(rules(experiment)) + 1)]
+    found: list[list[Parameter]] = [[] for _ in range(len(all_rules(experiment)) + 1)]
     for parameter in layout:
-        first = next((at for at, rule in enumerate(rules(experiment)) if matches(rule.match, parameter)), -1)
+        first = next((at for at, rule in enumerate(all_rules(experiment)) if matches(rule.match, parameter)), -1)
         found[first + 1].append(parameter)
     return found
 
@@ -78,16 +78,16 @@ def _settings(experiment: Experiment, at: int) -> tuple[str, OptimizerBase | Non
     """Label, optimizer and owner of group `at`: 0 is the default group, then the rules'."""
     if at == 0:
         return "default", experiment.optimizer, 0
-    rule = rules(experiment)[at - 1]
+    rule = all_rules(experiment)[at - 1]
     label = rule.name or ("no_decay" if at > len(experiment.groups) else f"group{at - 1}")
     if rule.freeze:
         return label, None, 0
     if rule.optimizer is not None:
         return label, rule.optimizer, at
-    return label, overridden(experiment.optimizer, rule), 0
+    return label, apply_rule(experiment.optimizer, rule), 0
 
 
-def overridden(optimizer: OptimizerBase, rule: Rule) -> OptimizerBase:
+def apply_rule(optimizer: OptimizerBase, rule: Rule) -> OptimizerBase:
     """The optimizer as the rule changes it; ValidationError where it cannot be so."""
     if not rule.overrides:
         return optimizer

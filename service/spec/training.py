@@ -7,10 +7,10 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Beta, Count, Part
-from service.spec.measures import better
+from service.spec.measures import better_direction
 
 Precision = Literal["fp32", "bf16", "fp16"]
-Watched = Literal["loss", "val/loss", "val/accuracy", "average/val/loss", "average/val/accuracy"]
+WatchedSeries = Literal["loss", "val/loss", "val/accuracy", "average/val/loss", "average/val/accuracy"]
 Limit = Annotated[float, Field(ge=-1e12, le=1e12)]
 Norm = Annotated[float, Field(gt=0, le=1e9)]
 AtStep = Count
@@ -57,7 +57,7 @@ class SWA(Part):
         return self.start if isinstance(self.start, int) else max(1, round(self.start * total))
 
 
-class Own(Part):
+class OptimizerAverage(Part):
     """The mean that the optimizer asgd keeps by itself, of its weights after update `t0` (Polyak & Juditsky 1992).
 
     Parameters that another optimizer steps are the model's own, and so are statistics of a batch normalisation.
@@ -66,13 +66,13 @@ class Own(Part):
     kind: Literal["asgd"] = "asgd"
 
 
-Average = Annotated[EMA | SWA | Own, Field(discriminator="kind")]
+Average = Annotated[EMA | SWA | OptimizerAverage, Field(discriminator="kind")]
 
 
-class Target(Part):
+class StopTarget(Part):
     """Ends the run at the first evaluation whose value lies beyond."""
 
-    series: Watched
+    series: WatchedSeries
     below: Limit | None = None
     above: Limit | None = None
 
@@ -85,20 +85,20 @@ class Target(Part):
 class Patience(Part):
     """Ends the run after so many evaluations in a row without a new best; NaN is never one."""
 
-    series: Watched = "val/loss"
+    series: WatchedSeries = "val/loss"
     evaluations: Count
     min_delta: Annotated[float, Field(ge=0, le=1e12)] = Field(0.0, description="a smaller gain is none")
 
     @property
     def sign(self) -> int:
         """1 where less is better, -1 where more is."""
-        return 1 if better(self.series) == "min" else -1
+        return 1 if better_direction(self.series) == "min" else -1
 
 
 class Stop(Part):
     """Ends a run before its last step, as succeeded; the first rule that holds is noted with the attempt."""
 
-    target: Target | None = None
+    target: StopTarget | None = None
     grad_norm_below: Norm | None = Field(None, description="at any step, before clipping; waits for the device")
     patience: Patience | None = None
     seconds: Annotated[float, Field(gt=0, le=1e8)] | None = Field(
@@ -113,7 +113,7 @@ class Stop(Part):
             yield from (problem.under("/target") for problem in self.target.problems())
 
     @property
-    def watched(self) -> dict[str, Watched]:
+    def watched(self) -> dict[str, WatchedSeries]:
         """Pointer -> the series it names."""
         rules = {"/target/series": self.target, "/patience/series": self.patience}
         return {pointer: rule.series for pointer, rule in rules.items() if rule is not None}
@@ -128,7 +128,7 @@ class StopAfter(Part):
 Nonfinite = Literal["fail", "continue"] | StopAfter
 
 
-def tolerated(policy: Nonfinite) -> int | None:
+def allowed_nonfinite(policy: Nonfinite) -> int | None:
     """How many losses in a row may be no numbers; None: any."""
     if isinstance(policy, StopAfter):
         return policy.stop_after - 1

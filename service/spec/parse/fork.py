@@ -5,33 +5,32 @@ from typing import Any
 
 from service.errors import Invalid, Problem
 from service.spec.experiment import Experiment
-from service.spec.parse import posted
-from service.spec.parse.posted import Posted, as_it_is
+from service.spec.parse.experiment import ParsedExperiment, parse_experiment, resolve_nothing
 
-UNDER = "/changes"
-LONGEST_NAME = 128
+CHANGES = "/changes"
+MAX_NAME_LENGTH = 128
 
 
-def forked(
+def fork_spec(
     parent: Experiment,
     seed: int,
     step: int,
     changes: dict[str, Any],
     name: str | None = None,
-    resolve: Callable[[Experiment], Experiment] = as_it_is,
+    resolve: Callable[[Experiment], Experiment] = resolve_nothing,
     loads: bool = False,
-) -> Posted:
+) -> ParsedExperiment:
     """The parent's spec with `changes` merged over it, for one run from `step` on; `Invalid` points into `changes`.
 
     `loads`: its weights are those of a checkpoint, which is so beyond step 0 and may be so at it.
     """
     try:
-        made = posted.read(_named(parent, step, changes, name), resolve, _base(parent, seed))
+        made = parse_experiment(_named(parent, step, changes, name), resolve, _base(parent, seed))
     except Invalid as error:
-        raise Invalid.of([problem.under(UNDER) for problem in error.problems]) from None
-    found = list(problems(parent, made.spec, step, loads or step > 0))
+        raise Invalid.of([problem.under(CHANGES) for problem in error.problems]) from None
+    found = list(fork_problems(parent, made.spec, step, loads or step > 0))
     if found:
-        raise Invalid.of([problem.under(UNDER) for problem in found])
+        raise Invalid.of([problem.under(CHANGES) for problem in found])
     return made
 
 
@@ -46,15 +45,15 @@ def _base(parent: Experiment, seed: int) -> dict[str, Any]:
 def _named(parent: Experiment, step: int, changes: dict[str, Any], name: str | None) -> dict[str, Any]:
     if name is None and "name" in changes:
         return changes
-    return changes | {"name": name or ended(parent.name, f", forked at {step}")}
+    return changes | {"name": name or with_suffix(parent.name, f", forked at {step}")}
 
 
-def ended(name: str, ending: str) -> str:
+def with_suffix(name: str, ending: str) -> str:
     """A name with `ending`, cut before it where it would be too long."""
-    return name[: LONGEST_NAME - len(ending)] + ending
+    return name[: MAX_NAME_LENGTH - len(ending)] + ending
 
 
-def problems(parent: Experiment, spec: Experiment, step: int, loads: bool) -> Iterator[Problem]:
+def fork_problems(parent: Experiment, spec: Experiment, step: int, loads: bool) -> Iterator[Problem]:
     """What keeps a spec from going on from its parent's state at `step`."""
     if len(spec.seeds) != 1:
         yield Problem("/seeds", "too_many", f"a fork is one run; these are {len(spec.seeds)} seeds: give one.", 1)

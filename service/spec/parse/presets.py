@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import Invalid, Problem
-from service.spec.parse.document import read_json
+from service.spec.experiment import Experiment
+from service.spec.parse.document import read_json, validate
 from service.spec.validation_errors import closest
 
 FOLDER = Path(__file__).parents[1] / "presets"
@@ -18,28 +19,34 @@ EXCLUSIVE = (("steps", "epochs"), ("seeds", "restarts"), ("norm", "value"), ("be
 
 
 @cache
-def written() -> Mapping[str, Any]:
+def preset_documents() -> Mapping[str, Any]:
     """Name -> preset as its file has it; one may start from another."""
     return {path.stem: read_json(path.read_bytes()) for path in sorted(FOLDER.glob("*.json"))}
 
 
-def whole(name: str) -> Any:
+@cache
+def presets() -> dict[str, Experiment]:
+    """Return every preset by name, in alphabetical order."""
+    return {name: validate(Experiment, expand_preset(name)) for name in preset_documents()}
+
+
+def expand_preset(name: str) -> Any:
     """A preset with all it starts from."""
-    return merge(*taken_from(written()[name]))
+    return merge_patch(*split_preset(preset_documents()[name]))
 
 
-def taken_from(document: Any) -> tuple[Any, Any]:
+def split_preset(document: Any) -> tuple[Any, Any]:
     """What the document starts from ({}: nothing), and what it says itself; `Invalid` for an unknown preset."""
     if not isinstance(document, dict) or "preset" not in document:
         return {}, document
-    name, names = document["preset"], list(written())
+    name, names = document["preset"], list(preset_documents())
     if not isinstance(name, str) or name not in names:
         meant = closest(name, names) if isinstance(name, str) else None
         raise Invalid.of([Problem("/preset", "unknown_preset", "there is no such preset.", names, meant)])
-    return whole(name), {key: value for key, value in document.items() if key != "preset"}
+    return expand_preset(name), {key: value for key, value in document.items() if key != "preset"}
 
 
-def merge(target: Any, patch: Any) -> Any:
+def merge_patch(target: Any, patch: Any) -> Any:
     """`patch` over `target`; both stay as they are."""
     if not isinstance(patch, dict):
         return patch
@@ -52,5 +59,5 @@ def merge(target: Any, patch: Any) -> Any:
         if value is None:
             made.pop(key, None)
         else:
-            made[key] = merge(made.get(key), value)
+            made[key] = merge_patch(made.get(key), value)
     return made

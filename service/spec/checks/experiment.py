@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from service.errors import Problem
 from service.spec.checks import normalisation, parameter_groups, training
 from service.spec.experiment import Experiment
-from service.spec.losses import CLASSES
-from service.spec.measures import better
+from service.spec.losses import CLASS_TASKS
+from service.spec.measures import better_direction
 from service.spec.schedules import plateau_of
-from service.spec.text import NOTHING_SEEN, seen
+from service.spec.text import BLANK_NAME, is_visible
 
 MAX_PARAMETERS = 2 * 10**9
 MAX_STEPS = 5 * 10**7
@@ -17,7 +17,7 @@ FITTING = {"regression": "mse, mae or huber", "objective": "objective", "distrib
 FITTING |= dict.fromkeys(("classification", "language"), "cross_entropy")
 
 
-def problems(experiment: Experiment) -> list[Problem]:
+def find_problems(experiment: Experiment) -> list[Problem]:
     """Every contradiction, each with both fields named."""
     return [
         *_names(experiment),
@@ -34,8 +34,8 @@ def _names(experiment: Experiment) -> Iterator[Problem]:
     """Names of blanks. The model itself takes them: experiments that were stored with one must stay readable."""
     named = {"/name": experiment.name} | {f"/tags/{at}": tag for at, tag in enumerate(experiment.tags)}
     for pointer, name in named.items():
-        if not seen(name):
-            yield Problem(pointer, "blank", f"{NOTHING_SEEN}.")
+        if not is_visible(name):
+            yield Problem(pointer, "blank", f"{BLANK_NAME}.")
 
 
 def _parts(experiment: Experiment) -> Iterator[Problem]:
@@ -77,7 +77,7 @@ def _schedule(experiment: Experiment) -> Iterator[Problem]:
     if experiment.dataset.validation == 0:
         detail = f"{schedule.watches} is never measured: /dataset/validation is 0, and must be above it."
         yield Problem(pointer, "contradiction", detail)
-    if better(schedule.watches) == "max" and experiment.dataset.facts.task not in CLASSES:
+    if better_direction(schedule.watches) == "max" and experiment.dataset.facts.task not in CLASS_TASKS:
         detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: watch val/loss."
         yield Problem(pointer, "contradiction", detail)
 
@@ -135,7 +135,7 @@ def _seeds(experiment: Experiment) -> Iterator[Problem]:
         yield Problem("/seeds", "repeated", "each seed once: the same seed gives the same run.")
 
 
-def warnings(experiment: Experiment) -> list[Problem]:
+def find_warnings(experiment: Experiment) -> list[Problem]:
     """What is allowed and probably not meant."""
     of_data = (problem.under("/dataset") for problem in experiment.dataset.warnings())
     return [

@@ -11,7 +11,7 @@ WITH_DIVIDERS = f"^[+-]?[1-9][0-9]{{0,2}}({DIVIDERS}[0-9]{{3}})+([.,][0-9]+)?$"
 WHOLE_WITH_POINTS = r"^[+-]?([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)$"
 
 
-def sizes(names: Iterable[str]) -> dict[str, Decimal]:
+def parse_numbers(names: Iterable[str]) -> dict[str, Decimal]:
     """The numbers that classes of a column of numbers are; what divides thousands is found as in its cells."""
     plain = {name: re.sub(DIVIDERS, "", name) for name in names}
     fits = [all(re.match(way, cell) for cell in plain.values()) for way in (WITH_COMMA, WITH_POINT)]

@@ -9,7 +9,7 @@ from service.errors import Invalid, Problem
 OPERATIONS = ("add", "replace", "remove")
 
 
-def patched(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
+def apply_patch(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
     """A changed copy of `document`, or `Invalid` with the operation that does not fit it."""
     changed = copy.deepcopy(document)
     for place, operation in enumerate(operations):
@@ -28,7 +28,7 @@ def _applied(document: Any, operation: Mapping[str, Any]) -> Any:
     value = None if verb == "remove" else copy.deepcopy(operation["value"])
     if path == "":
         return value
-    *parents, last = parts_of(path)
+    *parents, last = split_pointer(path)
     holder = document
     for part in parents:
         holder = holder[int(part)] if isinstance(holder, list) else holder[part]
@@ -60,7 +60,7 @@ def _in_object(holder: dict[str, Any], verb: str, last: str, value: Any) -> None
         holder[last] = value
 
 
-def parts_of(path: str) -> list[str]:
+def split_pointer(path: str) -> list[str]:
     """The keys of a JSON Pointer (RFC 6901) other than the empty one."""
     if not path.startswith("/"):
         raise ValueError(path)
