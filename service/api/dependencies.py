@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from service.api.body import raw_body
 from service.api.runtime import Runtime
 from service.db.access.projects import Principal
-from service.db.session import Connection, looking, transaction
+from service.db.session import Connection, autocommit, transaction
 from service.errors import Invalid, Problem
 from service.experiments.context import Context
 from service.process.concurrency import turn
@@ -59,7 +59,7 @@ async def apart(runtime: Runtime, work: Callable[[Connection], T]) -> T:
     """`work` in one thread that only reads: a dependency of its own would take three turns of a thread for it."""
 
     def look() -> T:
-        with looking(runtime.engine) as connection:
+        with autocommit(runtime.engine) as connection:
             return work(connection)
 
     async with _turn(runtime):

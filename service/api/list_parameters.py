@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Query, Response
 from pydantic import BaseModel
 
-from service.db.experiments.lists import NEWEST, Order, Place
+from service.db.experiments.lists import NEWEST, ListPosition, Order
 from service.errors import Invalid, Problem
 from service.nonfinite import spell
 from service.schemas.common import Page
@@ -82,14 +82,14 @@ def columns_of(text: str | None) -> dict[str, Field]:
     return found
 
 
-def place_of(cursor: str | None, order: Order) -> Place | None:
+def place_of(cursor: str | None, order: Order) -> ListPosition | None:
     """Where the page before ended."""
     if cursor is None:
         return None
     if order.plain:
         if not ID.match(cursor):
             raise Invalid.of([Problem("/query/cursor", "wrong_cursor", NO_CURSOR)])
-        return Place(None, cursor)
+        return ListPosition(None, cursor)
     try:
         value, row_id = json.loads(base64.urlsafe_b64decode(cursor))
         if not isinstance(row_id, str) or not isinstance(value, str | int | float | None):
@@ -104,7 +104,7 @@ def place_of(cursor: str | None, order: Order) -> Place | None:
             raise ValueError
     except (ValueError, TypeError, binascii.Error, RecursionError):
         raise Invalid.of([Problem("/query/cursor", "wrong_cursor", NO_CURSOR)]) from None
-    return Place(value, row_id)
+    return ListPosition(value, row_id)
 
 
 def cursor_of(order: Order, value: Any, row_id: str) -> str:

@@ -12,9 +12,9 @@ from service.analysis.reduce import level_for
 from service.api.content_negotiation import ASKED_AGAIN, KEPT, chosen, has, tag
 from service.api.runtime import Runtime
 from service.db.access.projects import Principal
-from service.db.metrics import pyramid
-from service.db.metrics.pyramid import Asked
-from service.db.metrics.series_index import SeriesHead
+from service.db.metrics import range_query
+from service.db.metrics.range_query import SeriesKey
+from service.db.metrics.series_index import SeriesEntry
 from service.db.runs import runs
 from service.db.session import Connection, snapshot
 from service.errors import Invalid, Problem, Unavailable
@@ -64,13 +64,13 @@ class Wanted:
 class Chosen:
     """A series of a run that belongs into the answer."""
 
-    head: SeriesHead
+    head: SeriesEntry
     per_epoch: int = 1  # steps in a unit of the axis
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> SeriesKey:
         """As the pyramid knows it."""
-        return Asked(self.head.run_id, self.head.id)
+        return SeriesKey(self.head.run_id, self.head.id)
 
     def key(self, x: Axis) -> Key:
         """As an export names it."""
@@ -166,7 +166,7 @@ def _curves(connection: Connection, series: Sequence[Chosen], windows: dict[int,
     parts = [_group(connection, groups[unit], windows[unit], level, wanted) for unit in groups]
     if level and len({part.method for part in parts}) > 1:  # some hold one point a bucket, others do not
         parts = [_group(connection, groups[unit], windows[unit], level, wanted, keep=True) for unit in groups]
-    return behind(parts) if parts else of_points([], pyramid.points(connection, [], 0, 0))
+    return behind(parts) if parts else of_points([], range_query.points(connection, [], 0, 0))
 
 
 def _level(series: Sequence[Chosen], asked: Window, points: int) -> int:
@@ -186,9 +186,9 @@ def _group(
     keys = [each.key(wanted.x) for each in series]
     ids = [s.asked for s in series]
     if level == 0:
-        return of_points(keys, pyramid.points(connection, ids, asked.first, asked.last), wanted.columns)
+        return of_points(keys, range_query.points(connection, ids, asked.first, asked.last), wanted.columns)
     last = min(asked.last, max((s.head.last_step or 0 for s in series), default=0))
-    found = pyramid.buckets(connection, ids, level, min(asked.first, last), last, needed(wanted.columns))
+    found = range_query.buckets(connection, ids, level, min(asked.first, last), last, needed(wanted.columns))
     return of_buckets(keys, found, wanted.columns, keep)
 
 
@@ -203,9 +203,9 @@ def _pieces(
             with snapshot(runtime.engine) as connection:
                 if runs.get(connection, principal, each.head.run_id).attempt != each.head.attempt:
                     raise Unavailable("The run has been taken up anew while it was read: ask again.")
-                upto = pyramid.reach(connection, each.asked, first, last, ROWS)
+                upto = range_query.page_end(connection, each.asked, first, last, ROWS)
                 if upto is None:
                     break
-                found = pyramid.points(connection, [each.asked], first, upto)
+                found = range_query.points(connection, [each.asked], first, upto)
             yield from tables.pieces(of_points([each.key(x)], found))
             first = upto + 1

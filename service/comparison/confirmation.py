@@ -15,7 +15,7 @@ from service.comparison.ranking import Contestant, contestants, in_order, rank
 from service.comparison.selection import Member, Trial, members
 from service.db.access.projects import Principal
 from service.db.experiments import confirmations, experiments
-from service.db.experiments.confirmations import Confirmed
+from service.db.experiments.confirmations import StoredConfirmation
 from service.db.runs import runs
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection
@@ -122,15 +122,15 @@ def _check_no_fork(chosen: Sequence[Contestant], known: Sequence[StoredRun]) -> 
             )
 
 
-def _train(context: Context, contestant: Contestant, seeds: tuple[int, ...]) -> Confirmed:
+def _train(context: Context, contestant: Contestant, seeds: tuple[int, ...]) -> StoredConfirmation:
     stored = contestant.trial.experiment
     spec = renamed(reseeded(validate(Experiment, stored.spec), seeds), ENDING)
     made = context.add(spec, contestant.trial.runs[0].pool)[0]
-    return Confirmed(contestant.label, stored.id, contestant.choices, made)
+    return StoredConfirmation(contestant.label, stored.id, contestant.choices, made)
 
 
 def _check_same(
-    connection: Connection, principal: Principal, earlier: Sequence[Confirmed], order: ConfirmRequest
+    connection: Connection, principal: Principal, earlier: Sequence[StoredConfirmation], order: ConfirmRequest
 ) -> None:
     """`Conflict` where another confirmation was asked for than there is."""
     seeds = experiments.get(connection, principal, earlier[0].experiment_id).spec["seeds"]
@@ -150,7 +150,7 @@ def confirmation_of(
     if not stored:
         return None
     ids = [each.experiment_id for each in stored]
-    specs = {each.id: each for each in experiments.some(connection, principal, ids)}
+    specs = {each.id: each for each in experiments.get_many(connection, principal, ids)}
     fresh_runs = runs.of_experiments(connection, ids)
     mine = {experiment_id: [run for run in fresh_runs if run.experiment_id == experiment_id] for experiment_id in ids}
     trials = [Trial(specs[c.experiment_id], list(filter(_counts, mine[c.experiment_id])), c.label) for c in stored]
@@ -185,7 +185,7 @@ def _counts(run: StoredRun) -> bool:
     return run.state not in TERMINAL or _came_to_result(run)
 
 
-def _contestant(evidence: Evidence, stored: Confirmed, found: Sequence[StoredRun]) -> ContestantView:
+def _contestant(evidence: Evidence, stored: StoredConfirmation, found: Sequence[StoredRun]) -> ContestantView:
     return ContestantView(
         label=stored.label,
         trial_id=stored.trial_id,

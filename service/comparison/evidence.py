@@ -11,10 +11,10 @@ from service.analysis.result import diverged, run_result
 from service.analysis.smooth import smooth
 from service.comparison.selection import Member, Trial
 from service.comparison.statistics import curve_band, statistics
-from service.db.metrics import curves, metrics
-from service.db.metrics.metrics import Curve, Summary
+from service.db.metrics import read
+from service.db.metrics.read import Curve, SeriesSummary
 from service.db.runs import run_timing
-from service.db.runs.run_timing import Conditions
+from service.db.runs.run_timing import RunTiming
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection
 from service.errors import Conflict
@@ -35,8 +35,8 @@ class Evidence:
     question: Question
     series: tuple[str, ...]  # of the question; the first is ranked
     members: list[Member]
-    summaries: Mapping[str, Mapping[str, Summary]]
-    conditions: Mapping[str, Conditions]
+    summaries: Mapping[str, Mapping[str, SeriesSummary]]
+    conditions: Mapping[str, RunTiming]
     curves: Mapping[str, Mapping[str, Curve]]  # every point
     drawn: Mapping[str, Mapping[str, Curve]]  # what bands are made of: of long curves each bucket's last value
 
@@ -107,7 +107,7 @@ def gather(connection: Connection, question: Question, members: list[Member]) ->
             f"Times on different hardware cannot be compared ({'; '.join(sorted(kinds))}): "
             "ask for x step, epoch, samples or gradient_evaluations."
         )
-    summaries = {run: {s.name: s for s in found} for run, found in metrics.summaries(connection, ids).items()}
+    summaries = {run: {s.name: s for s in found} for run, found in read.summaries(connection, ids).items()}
     series = question.series or _measured(summaries)
     names = list(series) if question.points is not None else []
     drawn = _drawn(connection, question, series, summaries)
@@ -117,13 +117,13 @@ def gather(connection: Connection, question: Question, members: list[Member]) ->
         names.append(question.target.series or series[0])
     if names and question.x == "gradient_evaluations":
         names.append(COUNTED)
-    exact = curves.read(connection, ids, names) if names else {run_id: {} for run_id in ids}
+    exact = read.curves(connection, ids, names) if names else {run_id: {} for run_id in ids}
     ranked = {"series": series, "figure": question.figure or default_figure(series[0])}
     question = question.model_copy(update=ranked)  # as a confirmation asks it of other runs
     return Evidence(question, series, members, summaries, known, exact, exact if drawn is None else drawn)
 
 
-def _measured(summaries: Mapping[str, Mapping[str, Summary]]) -> tuple[str, ...]:
+def _measured(summaries: Mapping[str, Mapping[str, SeriesSummary]]) -> tuple[str, ...]:
     """Return the series that are ranked by default and that a run has measured, the default one first."""
     names = {name for found in summaries.values() for name, each in found.items() if each.n}
     return tuple(name for name in RANKED_SERIES if name in names) or (default_series(names),)
@@ -133,7 +133,7 @@ def _drawn(
     connection: Connection,
     question: Question,
     series: Sequence[str],
-    summaries: Mapping[str, Mapping[str, Summary]],
+    summaries: Mapping[str, Mapping[str, SeriesSummary]],
 ) -> Mapping[str, Mapping[str, Curve]] | None:
     """Long curves from stored buckets, so that the time does not grow with the runs; None where every point is read.
 
@@ -145,10 +145,10 @@ def _drawn(
     if max((s.n for _, s in wanted), default=0) < LONG * question.points:
         return None
     nothing: dict[str, dict[str, Curve]] = {run: {} for run in summaries}
-    return nothing | curves.thinned(connection, wanted, question.points)
+    return nothing | read.thinned_curves(connection, wanted, question.points)
 
 
-def hardware(known: Conditions) -> str:
+def hardware(known: RunTiming) -> str:
     """The kind of device all attempts of a run had; several where they did not agree."""
     kinds = {
         f"{e.get('device_name')}" + (f", {e.get('threads')} threads" if str(e.get("device")) == "cpu" else "")

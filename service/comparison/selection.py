@@ -111,11 +111,11 @@ def filtered(connection: Connection, principal: Principal, source: str) -> list[
 def _trials(connection: Connection, principal: Principal, question: Question) -> list[Trial]:
     asked = question.experiments or (filtered(connection, principal, question.filter) if question.filter else None)
     if asked:
-        stored = experiments.some(connection, principal, asked)
+        stored = experiments.get_many(connection, principal, asked)
         found = runs.of_experiments(connection, asked)
     else:
-        found = runs.some(connection, principal, question.runs or ())
-        stored = experiments.some(connection, principal, tuple(dict.fromkeys(run.experiment_id for run in found)))
+        found = runs.get_many(connection, principal, question.runs or ())
+        stored = experiments.get_many(connection, principal, tuple(dict.fromkeys(run.experiment_id for run in found)))
     if len(found) > MAX_RUNS:
         raise Invalid.of([Problem("/experiments", "too_many_runs", f"they have {len(found)} runs.", MAX_RUNS)])
     mine: dict[str, list[StoredRun]] = {experiment.id: [] for experiment in stored}

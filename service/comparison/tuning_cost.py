@@ -8,7 +8,7 @@ from service.analysis.tuning import at_border, expected_best, sensitivity
 from service.comparison.evidence import Evidence
 from service.comparison.ranking import Contestant
 from service.comparison.selection import Member, Trial, value_at
-from service.db.metrics import curves
+from service.db.metrics import read
 from service.db.session import Connection
 from service.schemas.rankings import EffortView, SensitivityView
 from service.spec.measures import better_direction
@@ -20,7 +20,7 @@ def efforts(connection: Connection, evidence: Evidence, chosen: Sequence[Contest
     """One a group. Sensitivity needs the loss before training, which is read for those that tuned the rate."""
     tuning = [member for member in evidence.members if len(set(_rates(member).values())) > 2]
     ids = [run.id for member in tuning for run in member.runs]
-    before = curves.first_values(connection, ids, "loss") if ids else {}
+    before = read.first_values(connection, ids, "loss") if ids else {}
     return [_effort(evidence, each, before) for each in chosen]
 
 

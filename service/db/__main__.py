@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 from service.db import rights
 from service.db.access import keys, projects
 from service.db.metrics import superseded
-from service.db.metrics.superseded import Differing
+from service.db.metrics.superseded import Mismatch
 from service.db.session import alembic_config, make_engine, transaction
 from service.errors import SaddleError
 from service.settings import settings
@@ -72,7 +72,7 @@ def new_key(connection: Connection, arguments: argparse.Namespace) -> int:
 
 def list_keys(connection: Connection, _: argparse.Namespace) -> int:
     """Print a line for each key."""
-    for project, each in keys.every(connection):
+    for project, each in keys.list_all(connection):
         expires = f"expires {each.expires_at:%Y-%m-%d}" if each.expires_at else "never expires"
         print(f"{each.id}  {project}/{each.member}  {each.name or '-'}  made {each.created_at:%Y-%m-%d}  {expires}")
     return 0
@@ -98,7 +98,7 @@ def days(text: str) -> float:
     return float(text)
 
 
-def told(compared: int, differing: Sequence[Differing]) -> int:
+def told(compared: int, differing: Sequence[Mismatch]) -> int:
     """Say what was found; 1 where something differs."""
     print(f"{compared} superseded points have a replacement, {len(differing)} differ from it")
     for each in differing[:10]:

@@ -46,20 +46,20 @@ BY_SQLSTATE: dict[str, tuple[type[SaddleError], str]] = {  # Postgres' manual, a
 
 
 @contextmanager
-def translating() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise what the driver and the pool raise inside as one of our errors; a wrong statement's stays as it is."""
     try:
         yield
     except NoFreeConnection as error:
         raise DatabaseBusy(BUSY) from error
     except (DBAPIError, psycopg.Error) as error:
-        meant = translated(error.orig if isinstance(error, DBAPIError) else error)
+        meant = translate(error.orig if isinstance(error, DBAPIError) else error)
         if meant is None:
             raise
         raise meant from error
 
 
-def translated(error: BaseException | None) -> SaddleError | None:
+def translate(error: BaseException | None) -> SaddleError | None:
     """What `error` of the driver means; None for a statement that is wrong in itself."""
     known = BY_SQLSTATE.get(getattr(error, "sqlstate", None) or "")
     if known:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from service.db.failures import translating
+from service.db.failures import translate_errors
 from service.errors import SchemaMismatch
 from service.nonfinite import dumps
 
@@ -19,11 +19,11 @@ __all__ = [
     "Connection",
     "Engine",
     "alembic_config",
+    "autocommit",
     "check_schema",
-    "looking",
+    "fetch_binary",
     "make_engine",
     "newest_migration",
-    "rows",
     "snapshot",
     "transaction",
 ]
@@ -67,18 +67,18 @@ def make_engine(
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """A transaction that commits at the end; what the database refuses is raised as one of our errors."""
-    with translating(), engine.begin() as connection:
+    with translate_errors(), engine.begin() as connection:
         yield connection
 
 
 @contextmanager
-def looking(engine: Engine) -> Iterator[Connection]:
+def autocommit(engine: Engine) -> Iterator[Connection]:
     """For statements that only read and need no common moment: no BEGIN and no COMMIT are sent, two trips fewer."""
-    with translating(), engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    with translate_errors(), engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         yield connection
 
 
-def rows(connection: Connection, query: str, given: Mapping[str, Any]) -> list[Any]:
+def fetch_binary(connection: Connection, query: str, given: Mapping[str, Any]) -> list[Any]:
     """Through the driver itself, in its binary form: arrays and bytes at half the size, no objects around a row."""
     driver: Any = connection.connection.driver_connection
     with driver.cursor(binary=True) as cursor:

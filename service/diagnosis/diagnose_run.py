@@ -38,7 +38,7 @@ def opinion_of(engine: Engine, principal: Principal, run_id: str) -> Opinion:
 def diagnosis_of(connection: Connection, principal: Principal, run_id: str) -> tuple[StoredRun, Diagnosis]:
     """A run and what the rules say of it now."""
     run = runs.get(connection, principal, run_id)
-    (stored,) = experiments.some(connection, principal, [run.experiment_id])
+    (stored,) = experiments.get_many(connection, principal, [run.experiment_id])
     return run, diagnose(_facts(connection, principal, run, stored))
 
 
@@ -47,7 +47,7 @@ def _facts(connection: Connection, principal: Principal, run: StoredRun, stored:
     return Facts(
         plan=_plan(_Known(stored.spec_hash, stored.spec)),
         series=recorded.curves(connection, run.id),
-        readings=recorded.read_by_instruments(connection, principal, run.id),
+        readings=recorded.probe_readings(connection, principal, run.id),
         state=run.state.value,
         step=run.step,
         failure=run.failure,

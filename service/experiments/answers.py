@@ -9,12 +9,12 @@ from typing import Any
 from service.analysis.t_distribution import t_quantile
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
-from service.db.experiments.experiments import Standing, StoredExperiment
+from service.db.experiments.experiments import ExperimentProgress, StoredExperiment
 from service.db.experiments.lists import ListedExperiment
 from service.db.metrics import experiment_summary
-from service.db.metrics.experiment_summary import Figures
+from service.db.metrics.experiment_summary import ExperimentSummary
 from service.db.runs import runs
-from service.db.runs.duration_estimate import Pace
+from service.db.runs.duration_estimate import StepDuration
 from service.db.session import Connection
 from service.experiments.run_answers import read_runs
 from service.experiments.seed_results import restarts_of
@@ -52,7 +52,7 @@ def read_experiment(
     stored = experiments.get(connection, principal, experiment_id)
     found = runs.all_of_experiments(connection, [experiment_id])
     views = read_runs(connection, found, with_places)
-    counting = {run.id for run in runs.counting(found)}
+    counting = {run.id for run in runs.select_counted(found)}
     main = experiment_summary.of_experiments(connection, [experiment_id]).get(experiment_id)
     return experiment_view(stored, views, counting, main, restarts_of([run for run in views if run.id in counting]))
 
@@ -61,7 +61,7 @@ def experiment_view(
     stored: StoredExperiment,
     found: list[RunView],
     counting: Collection[str],
-    main: Figures | None = None,
+    main: ExperimentSummary | None = None,
     restarts: RestartsView | None = None,
 ) -> ExperimentView:
     """Return an experiment with its runs; `counting` names the runs that count in comparisons."""
@@ -78,7 +78,7 @@ def experiment_view(
 
 
 def experiment_item(
-    stored: ListedExperiment, standing: Standing, main: Figures | None, columns: Sequence[str] = ()
+    stored: ListedExperiment, standing: ExperimentProgress, main: ExperimentSummary | None, columns: Sequence[str] = ()
 ) -> ExperimentItem:
     """Return an experiment as a list shows it, with the values of the `columns` asked for."""
     return ExperimentItem.of(
@@ -92,7 +92,7 @@ def experiment_item(
     )
 
 
-def figures_view(figures: Figures) -> FiguresView:
+def figures_view(figures: ExperimentSummary) -> FiguresView:
     """Return what an experiment came to, with intervals over its seeds."""
     return FiguresView.of(
         figures,
@@ -123,7 +123,7 @@ def derived(spec: Experiment) -> Derived:
     )
 
 
-def duration_view(pace: Pace | None, steps: int) -> DurationView | None:
+def duration_view(pace: StepDuration | None, steps: int) -> DurationView | None:
     """Return how long `steps` steps may take; None where nothing like it has been trained here yet."""
     if pace is None:
         return None

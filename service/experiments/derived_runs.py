@@ -3,7 +3,7 @@
 import hashlib
 
 from service.db.experiments import experiments
-from service.db.runs import derived, runs
+from service.db.runs import checkpoints, derived_runs, runs
 from service.errors import Invalid, Problem
 from service.experiments import submit
 from service.experiments.context import Context, Made
@@ -20,19 +20,19 @@ from service.spec.parse.fork import fork_spec
 
 def retry(context: Context, run_id: str, request: RetryRequest, key: str | None) -> Made[RunView]:
     """Queue a run that failed or was cancelled once more: same experiment, same seed."""
-    return _made(context, *derived.retry(context.connection, context.principal, run_id, request.beginning, key))
+    return _made(context, *derived_runs.retry(context.connection, context.principal, run_id, request.beginning, key))
 
 
 def replay(context: Context, run_id: str, request: ReplayRequest, key: str | None) -> Made[RunView]:
     """Train a run, or its first steps, once more, to see whether it comes out the same."""
-    return _made(context, *derived.replay(context.connection, context.principal, run_id, request.steps, key))
+    return _made(context, *derived_runs.replay(context.connection, context.principal, run_id, request.steps, key))
 
 
 def probe(context: Context, run_id: str, request: ProbeRequest, key: str | None) -> Made[RunView]:
     """Look at a kept state of a run with instruments."""
     _check_instruments(context, request)
     task = request.model_dump(mode="json", include={"probes"})
-    return _made(context, *derived.probe(context.connection, context.principal, run_id, task, request.step, key))
+    return _made(context, *derived_runs.probe(context.connection, context.principal, run_id, task, request.step, key))
 
 
 def _made(context: Context, run_id: str, new: bool) -> Made[RunView]:
@@ -45,7 +45,7 @@ def _check_instruments(context: Context, request: ProbeRequest) -> None:
     found = list(request.problems())
     for at, instrument in enumerate(request.probes):
         other, step = getattr(instrument, "run", None), getattr(instrument, "step", None)
-        if other is not None and not derived.has_checkpoint(context.connection, context.principal, other, step):
+        if other is not None and not checkpoints.has_usable(context.connection, context.principal, other, step):
             detail = "there is no run of this project with a kept checkpoint there."
             found.append(Problem(f"/probes/{at}/run", "no_checkpoint", detail))
     if found:
@@ -57,7 +57,7 @@ def fork(
 ) -> Made[PostedExperiment] | PostedExperiment:
     """Go on from a checkpoint of a run with a changed spec, as a new experiment of one run."""
     connection, principal = context.connection, context.principal
-    parent, origin = derived.fork_origin(connection, principal, run_id, request.step)
+    parent, origin = derived_runs.fork_origin(connection, principal, run_id, request.step)
     spec = validate(Experiment, experiments.get(connection, principal, parent.experiment_id).spec)
     understood = fork_spec(
         spec,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from service.db.access.projects import Principal
-from service.db.metrics import series_names
+from service.db.metrics import series_index
 from service.db.session import Connection
 from service.errors import Invalid, Problem
 from service.spec.filters.language import And, Field, Figure, Node, Not, Or, Term
@@ -18,7 +18,7 @@ def check_series(
     """Raise `Invalid` for a series in `source`, the text of a query parameter, that no run has."""
     fields = _fields(asked) if isinstance(asked, And | Or | Not | Term) else asked
     names = dict.fromkeys(field.series for field in fields if isinstance(field, Figure))
-    unknown, there = series_names.unknown(connection, principal, names)
+    unknown, there = series_index.find_unknown_names(connection, principal, names)
     if unknown:
         raise Invalid.of([_problem(parameter, name, source or "", there) for name in unknown])
 

@@ -6,8 +6,8 @@ from math import isclose, isnan
 from service.analysis.reduce import reduce
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
-from service.db.metrics import metrics, superseded
-from service.db.metrics.metrics import Summary
+from service.db.metrics import read, superseded
+from service.db.metrics.read import SeriesSummary
 from service.db.runs import runs
 from service.db.session import Connection
 from service.nonfinite import dumps
@@ -25,7 +25,7 @@ def planned_rate(connection: Connection, principal: Principal, run_id: str, poin
     total = run.total_steps
     count = min(points, total)
     steps = [1 + round(i * (total - 1) / max(count - 1, 1)) for i in range(count)]
-    summaries = {each.name: each for each in metrics.summaries(connection, [run.id])[run.id]}
+    summaries = {each.name: each for each in read.summaries(connection, [run.id])[run.id]}
     checked = _checked(spec, summaries.get("lr"))
     pure = spec.schedule.pure
     return PlannedView(
@@ -37,7 +37,7 @@ def planned_rate(connection: Connection, principal: Principal, run_id: str, poin
     )
 
 
-def _checked(spec: Experiment, applied: Summary | None) -> list[Applied]:
+def _checked(spec: Experiment, applied: SeriesSummary | None) -> list[Applied]:
     if applied is None:
         return []
     known = [(applied.last_step, applied.last), (applied.min_step, applied.min), (applied.max_step, applied.max)]
@@ -54,10 +54,10 @@ def superseded_points(
 ) -> GhostsView:
     """Return the points of lost attempts that no curve shows, reduced to `points` buckets each."""
     run = runs.get(connection, principal, run_id)
-    return GhostsView(items=[_ghost(each, points) for each in superseded.tails(connection, run.id, names)])
+    return GhostsView(items=[_ghost(each, points) for each in superseded.superseded_curves(connection, run.id, names)])
 
 
-def _ghost(tail: superseded.Tail, points: int) -> GhostView:
+def _ghost(tail: superseded.SupersededCurve, points: int) -> GhostView:
     reduced = reduce(tail.curve.steps, tail.curve.values, points)
     values: Sequence[float] = reduced.mean.tolist()
     return GhostView(

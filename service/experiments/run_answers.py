@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from service.analysis.result import diverged
-from service.db.metrics import metrics
-from service.db.metrics.metrics import Summary
+from service.db.metrics import read
+from service.db.metrics.read import SeriesSummary
 from service.db.runs import queue
-from service.db.runs.queue import Place
+from service.db.runs.queue import QueuePosition
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection
 from service.lifecycle import State, displayed
 from service.schemas.runs import PlaceView, RunView, SummaryView
 
 
-def run_view(run: StoredRun, summaries: Sequence[Summary] = (), place: Place | None = None) -> RunView:
+def run_view(run: StoredRun, summaries: Sequence[SeriesSummary] = (), place: QueuePosition | None = None) -> RunView:
     """Return a run with the summaries of its series and, where known, its place in the queue."""
     return RunView.of(
         run,
@@ -34,7 +34,7 @@ def _progress(run: StoredRun) -> float:
 
 
 def run_views(
-    runs: Sequence[StoredRun], summaries: Mapping[str, Sequence[Summary]], places: Mapping[str, Place]
+    runs: Sequence[StoredRun], summaries: Mapping[str, Sequence[SeriesSummary]], places: Mapping[str, QueuePosition]
 ) -> list[RunView]:
     """Return several runs, each with its series and its place in the queue."""
     return [run_view(run, summaries[run.id], places.get(run.id)) for run in runs]
@@ -43,8 +43,8 @@ def run_views(
 def read_runs(connection: Connection, runs: Sequence[StoredRun], with_places: bool = True) -> list[RunView]:
     """Return runs with their series and, unless `with_places` is false, where the waiting ones are in the queue."""
     waiting = [run.id for run in runs if with_places and run.state is State.QUEUED]
-    places = queue.places(connection, waiting) if waiting else {}
-    return run_views(runs, metrics.summaries(connection, [run.id for run in runs]), places)
+    places = queue.positions(connection, waiting) if waiting else {}
+    return run_views(runs, read.summaries(connection, [run.id for run in runs]), places)
 
 
 def read_run(connection: Connection, run: StoredRun) -> RunView:

@@ -34,7 +34,7 @@ def dry_run(context: Context, document: Any) -> PostedExperiment:
 
 def preview(context: Context, understood: ParsedExperiment, steps: int, waits: Sequence[Problem]) -> PostedExperiment:
     """Return the answer to a dry run, with an estimate of how long `steps` of it take."""
-    estimate = duration_estimate.pace(context.connection, context.principal, understood.spec)
+    estimate = duration_estimate.step_duration(context.connection, context.principal, understood.spec)
     return _answer(context, understood, waits).model_copy(update={"duration": duration_view(estimate, steps)})
 
 

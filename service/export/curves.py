@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.db.metrics.pyramid import Buckets, Points
+from service.db.metrics.range_query import Buckets, Points
 
 Column = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 Method = Literal["none", "buckets"]

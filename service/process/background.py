@@ -128,7 +128,7 @@ class Dispatcher(threading.Thread):
 
     def _notify_of_waiting(self, notifier: "Notifier") -> None:
         with transaction(self._engine) as connection:
-            waiting = reaper.waiting(connection)
+            waiting = reaper.count_waiting(connection)
         for pool, runs in waiting.items():
             self._notify(notifier, pool, runs)
 
@@ -139,8 +139,8 @@ class Dispatcher(threading.Thread):
 
     def _settle(self) -> None:
         """Experiments that have ended: lists find their figures written down."""
-        settled = experiment_summary.AT_ONCE
-        while settled == experiment_summary.AT_ONCE and not self._ending.is_set():
+        settled = experiment_summary.BATCH_EXPERIMENTS
+        while settled == experiment_summary.BATCH_EXPERIMENTS and not self._ending.is_set():
             with transaction(self._engine) as connection:
                 settled = experiment_summary.settle(connection)
 

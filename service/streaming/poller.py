@@ -68,7 +68,7 @@ class Poller:
 
 def run_batches(connection: Connection, positions: Mapping[str, RunPosition | None]) -> dict[str, Batch[RunPosition]]:
     """Return the news of each run since its position; None stands for a run that is followed from now on."""
-    heads = stream_queries.heads(connection, list(positions))
+    heads = stream_queries.run_progress(connection, list(positions))
     known = {run_id: position for run_id, position in positions.items() if position is not None}
     batches = {
         run_id: Batch(found.messages, found.position)

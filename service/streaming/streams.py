@@ -135,7 +135,7 @@ class RunStream(Stream[RunPosition]):
 
     def _read_updates(self, connection: Connection) -> Updates:
         runs.get(connection, self._principal, self._run_id)
-        heads = stream_queries.heads(connection, [self._run_id])
+        heads = stream_queries.run_progress(connection, [self._run_id])
         found = read_updates(connection, heads, {self._run_id: self._position})
         return found.get(self._run_id, Updates([], self._position, more=False))
 

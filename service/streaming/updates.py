@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from service.db.access.projects import Principal
-from service.db.metrics.metrics import Curve
+from service.db.metrics.read import Curve
 from service.db.runs import events, runs, stream_queries
 from service.db.runs.events import Event
-from service.db.runs.stream_queries import Head, ProjectEvent
+from service.db.runs.stream_queries import ProjectEvent, RunProgress
 from service.db.session import Connection
 from service.lifecycle import TERMINAL
 from service.nonfinite import dumps
@@ -61,7 +61,7 @@ def latest_position(connection: Connection, principal: Principal, run_id: str) -
 
 
 def read_updates(
-    connection: Connection, heads: Mapping[str, Head], positions: Mapping[str, RunPosition]
+    connection: Connection, heads: Mapping[str, RunProgress], positions: Mapping[str, RunPosition]
 ) -> dict[str, Updates]:
     """Return what happened to each run since its position, leaving out runs without news.
 
@@ -84,7 +84,7 @@ def read_updates(
     }
 
 
-def _has_news(head: Head | None, position: RunPosition) -> bool:
+def _has_news(head: RunProgress | None, position: RunPosition) -> bool:
     return head is not None and (head.event > position.event or head.step != position.step or head.state in TERMINAL)
 
 
@@ -101,7 +101,7 @@ def _event_messages(found: Sequence[Event], position: RunPosition) -> tuple[list
 
 
 def _updates(
-    head: Head,
+    head: RunProgress,
     messages: list[Message[RunPosition]],
     position: RunPosition,
     points: Mapping[str, Curve],

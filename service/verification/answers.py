@@ -6,7 +6,7 @@ from service.analysis.result import diverged
 from service.db.access.projects import Principal
 from service.db.experiments import experiments, verifications
 from service.db.experiments.verifications import StoredVerification
-from service.db.metrics import metrics
+from service.db.metrics import read
 from service.db.runs import runs
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection
@@ -40,7 +40,7 @@ def verifications_of(connection: Connection, principal: Principal, run_id: str, 
 def view_of(connection: Connection, principal: Principal, stored: StoredVerification) -> VerificationView:
     """With its runs as they are now, judged once all have ended."""
     control, patched = (_runs(connection, principal, each) for each in (stored.control_id, stored.patched_id))
-    job = [] if stored.job_id is None else runs.some(connection, principal, [stored.job_id])
+    job = [] if stored.job_id is None else runs.get_many(connection, principal, [stored.job_id])
     shown = [*control.values(), *patched.values(), *job]
     views = {view.id: view for view in read_runs(connection, shown, with_places=False)}
     pairs = [
@@ -144,13 +144,13 @@ def _trained(
 ) -> Trained:
     """What one run came to, and whether the rule still finds the symptom there."""
     if run is None:
-        return Trained(metrics.nothing().values, ended=False)
+        return Trained(read.empty_curve().values, ended=False)
     names = [] if series is None else [series]
-    curve = metrics.read(connection, run.id, names).get(series or "") if names else None
-    losses = {each.name: each for each in metrics.summaries(connection, [run.id], LOSS_SERIES)[run.id]}
+    curve = read.curves_of_run(connection, run.id, names).get(series or "") if names else None
+    losses = {each.name: each for each in read.summaries(connection, [run.id], LOSS_SERIES)[run.id]}
     lost = diverged(run, losses)
     return Trained(
-        values=metrics.nothing().values if curve is None else curve.values,
+        values=read.empty_curve().values if curve is None else curve.values,
         diverged=lost,
         ended=run.state is State.SUCCEEDED or lost,
         symptom=_symptom(connection, principal, stored, run.id),

@@ -12,8 +12,8 @@ from typing import Any
 from service.db.access.projects import of_member
 from service.db.experiments import experiments, verifications
 from service.db.experiments.verifications import StoredVerification, Tried
-from service.db.runs import derived, runs
-from service.db.runs.derived import Kept
+from service.db.runs import checkpoints, derived_runs, runs
+from service.db.runs.checkpoints import CheckpointKey
 from service.db.runs.queue import Origin
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection, Engine, transaction
@@ -47,13 +47,13 @@ def begin(context: Context, run_id: str, finding: Finding, seeds: int, key: str 
         raise Conflict(f"Finding {finding['id']} has no remedy that can be tried.")
     with_it = plain if escapes else _patched(context, plain, finding["patch"])
     origin = _origin(connection, parent, finding, None if escapes else with_it, spec)
-    derived.check_beginning(connection, parent, origin)
+    derived_runs.check_origin_exists(connection, parent, origin)
     if escapes:
         plain = _long_enough(plain, origin.step)
     control = context.add(_named(plain, finding, "without"), parent.pool, origin)[0]
     tried = Tried(dict(finding), plain.seeds, origin.step, control)
     if escapes:
-        job, _ = derived.probe(connection, principal, run_id, _task(), origin.step)
+        job, _ = derived_runs.probe(connection, principal, run_id, _task(), origin.step)
         tried = Tried(*_facts(tried), job_id=job)
     else:
         tried = Tried(*_facts(tried), patched_id=context.add(_named(with_it, finding, "with"), parent.pool, origin)[0])
@@ -91,7 +91,7 @@ def _origin(
 ) -> Origin:
     """Where both go on from. A remedy that changes what a checkpoint's weights are for begins at the beginning."""
     first, last = finding["steps"] or (0, 0)
-    there = derived.kept(connection, parent.id)
+    there = checkpoints.usable(connection, parent.id)
     if with_it is None:  # a saddle: where the run stands at it
         chosen = next((each for each in there if first <= each.step <= max(first, last)), None)
         return _from(parent, chosen)
@@ -103,7 +103,7 @@ def _origin(
     return _from(parent, chosen)
 
 
-def _from(parent: StoredRun, chosen: Kept | None) -> Origin:
+def _from(parent: StoredRun, chosen: CheckpointKey | None) -> Origin:
     if chosen is None:
         return Origin(parent.id, Relation.FORK, None, parent.origin_step)
     return Origin(parent.id, Relation.FORK, chosen.attempt, chosen.step)
@@ -133,7 +133,7 @@ def _goes_on(context: Context, found: StoredVerification) -> str | None:
     try:
         assert found.job_id is not None
         job = runs.get(connection, context.principal, found.job_id, lock=True)
-        left = [each for each in derived.kept(connection, job.id) if each.step == found.from_step]
+        left = [each for each in checkpoints.usable(connection, job.id) if each.step == found.from_step]
         if job.state is not State.SUCCEEDED or not left:
             why = f"the job has {job.state.value}" if job.state is not State.SUCCEEDED else "no lower place was found"
             verifications.settle(connection, found, None, f"The way out of the saddle was not found: {why}.")

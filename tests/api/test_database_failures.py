@@ -16,7 +16,7 @@ from service.api.app import create_app
 from service.api.middleware import authentication
 from service.api.routes import service
 from service.db.access.projects import Principal
-from service.db.session import looking, make_engine, transaction
+from service.db.session import autocommit, make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
 from tests.fixtures.api import SPEC, Worker, points, quick
 
@@ -165,7 +165,7 @@ def test_every_route_says_that_the_database_cannot_serve(
     house: House, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin, code = TROUBLES[trouble]
-    with looking(house.engine) as connection:
+    with autocommit(house.engine) as connection:
         principal = authentication.projects.find_principal(connection, house.key)
     assert isinstance(principal, Principal)
     monkeypatch.setattr(authentication, "find", lambda *_: principal)  # so that each route gets to its own statements

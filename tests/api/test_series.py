@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from service.api import series_response
-from service.db.metrics import pyramid
+from service.db.metrics import range_query
 from service.db.metrics.codec import pack
 from service.db.runs import reaper
 from service.db.session import transaction
@@ -299,7 +299,7 @@ def test_an_export_breaks_off_rather_than_mixing_attempts(
     held = worker.claim()
     worker.flush(held, points(1, 100))
     worker.flush(held, points(101, 200))
-    reach, looks = pyramid.reach, []
+    reach, looks = range_query.page_end, []
 
     def reached(*given: Any) -> int | None:
         if len(looks) == 1:
@@ -310,7 +310,7 @@ def test_an_export_breaks_off_rather_than_mixing_attempts(
         looks.append(given)
         return reach(*given)
 
-    monkeypatch.setattr(pyramid, "reach", reached)
+    monkeypatch.setattr(range_query, "page_end", reached)
     headers = {"Accept": tables.NDJSON, "Authorization": f"Bearer {key}"}
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.get(f"{live}/v1/runs/{held.run_id}/series?points=all", headers=headers)

@@ -5,7 +5,7 @@ from psycopg import errors
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError, TimeoutError
 
-from service.db.failures import BY_SQLSTATE, translated, translating
+from service.db.failures import BY_SQLSTATE, translate, translate_errors
 from service.db.session import snapshot, transaction
 from service.errors import (
     Conflict,
@@ -39,12 +39,12 @@ def test_a_wrong_statement_is_no_passing_trouble(engine: Engine) -> None:
 
 @pytest.mark.parametrize("sqlstate", BY_SQLSTATE)
 def test_every_listed_state_is_one_of_the_drivers(sqlstate: str) -> None:
-    found = translated(errors.lookup(sqlstate)())
+    found = translate(errors.lookup(sqlstate)())
     assert type(found) is BY_SQLSTATE[sqlstate][0]
 
 
 def test_no_free_connection_is_told_as_that() -> None:
-    with pytest.raises(DatabaseBusy), translating():
+    with pytest.raises(DatabaseBusy), translate_errors():
         raise TimeoutError
 
 
@@ -60,6 +60,6 @@ def test_no_free_connection_is_told_as_that() -> None:
 )
 def test_the_driver_alone_and_below_sqlalchemy_mean_the_same(error: type[Exception], meant: type[SaddleError]) -> None:
     for raised in (error(), DBAPIError("SELECT 1", None, error())):
-        with pytest.raises(SaddleError) as found, translating():
+        with pytest.raises(SaddleError) as found, translate_errors():
             raise raised
         assert type(found.value) is meant

@@ -138,7 +138,7 @@ def test_a_job_that_is_broken_off_looks_again_from_where_its_parent_was_and_its_
     worker.flush(first, {"sharpness": pack([step], [1.0])})
     escaped(worker, first, step)
     with transaction(worker.engine) as connection:
-        endings.crashed(connection, first, "trainer_died", "", {})
+        endings.record_crash(connection, first, "trainer_died", "", {})
     second = worker.claim()
     assert (second.run_id, second.attempt, second.start_step) == (job["id"], 2, step)
     assert second.checkpoint == first.checkpoint, "not what it wrote itself"

@@ -10,7 +10,7 @@ import numpy as np
 import psycopg
 
 from service.db.metrics.codec import unpack
-from service.db.metrics.metrics import SYSTEM
+from service.db.metrics.read import SYSTEM_PREFIX
 
 SQL = (Path(__file__).parent / "oracle.sql").read_text()
 UNKEPT = "cosine/gradient"  # of the gradient before, which no checkpoint holds: a resumed run may lack one
@@ -115,7 +115,7 @@ def _judge_run(
         verdict.blame("lost", f"run {run_id} ({state}) shows {len(steps)} steps of {total}, checkpoint at {kept}")
     if state == "succeeded":
         for name, (at, _) in reference.items():
-            if name.startswith(SYSTEM) or name == UNKEPT:
+            if name.startswith(SYSTEM_PREFIX) or name == UNKEPT:
                 continue
             wanted, there = int(((at > origin) & (at <= total)).sum()), len(seen.get(name, ((),))[0])
             if there != wanted:
@@ -130,7 +130,7 @@ def _judge_run(
 
 def _compare(verdict: Verdict, run_id: str, name: str, steps: Any, values: Any, reference: Curves) -> None:
     """Every written value, superseded or not, is the undisturbed run's, bit for bit; the machine's own are not."""
-    if name.startswith(SYSTEM):
+    if name.startswith(SYSTEM_PREFIX):
         return
     expected_steps, expected = reference[name.split(" ", maxsplit=1)[0]]
     at = np.minimum(np.searchsorted(expected_steps, steps), len(expected) - 1)

@@ -26,7 +26,7 @@ def sweep(engine: Engine, store: Store, run_id: str | None = None) -> list[str]:
     if not keys:
         return []
     with transaction(engine) as connection:
-        gone = checkpoints.orphans(connection, keys)
+        gone = checkpoints.find_orphans(connection, keys)
     for key in gone:
         log.info("removing %s: no row names it", key)
         store.remove(key)

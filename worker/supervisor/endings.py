@@ -52,15 +52,15 @@ class Ending:
             return State.FAILED
         chunks = self.pending.take()
         if kind == "cuda_oom":
-            return self.writer.end(lambda c: endings.device_full(c, held, chunks, detail, evidence))
+            return self.writer.end(lambda c: endings.record_device_full(c, held, chunks, detail, evidence))
         if kind == "device_failed":
-            return self.writer.end(lambda c: endings.device_failed(c, held, detail, evidence, chunks))
-        return self.writer.end(lambda c: endings.crashed(c, held, kind, detail, evidence, chunks))
+            return self.writer.end(lambda c: endings.record_device_failure(c, held, detail, evidence, chunks))
+        return self.writer.end(lambda c: endings.record_crash(c, held, kind, detail, evidence, chunks))
 
     def died(self, kind: str, detail: str, evidence: dict[str, Any]) -> State | None:
         """Its process is gone, or was killed because it hung: a crash, whatever it was."""
         held, chunks = self.held, self.pending.take()
-        return self.writer.end(lambda c: endings.crashed(c, held, kind, detail, evidence, chunks))
+        return self.writer.end(lambda c: endings.record_crash(c, held, kind, detail, evidence, chunks))
 
     def _finish(self, state: State, failure: dict[str, Any] | None = None, detail: str | None = None) -> None:
         held, chunks = self.held, self.pending.take()

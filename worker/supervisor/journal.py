@@ -88,5 +88,5 @@ class Journal:
         if self.not_saved < NOT_SAVED or reason in ("end", "wish"):
             return False
         why = f"{self.not_saved} checkpoints in a row could not be saved; the last time: {detail}"
-        self.writer.end(lambda c: endings.paused_by(c, self.held, {}, "checkpoint_failed", why))
+        self.writer.end(lambda c: endings.pause_by_server(c, self.held, {}, "checkpoint_failed", why))
         return True

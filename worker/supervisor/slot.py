@@ -112,7 +112,7 @@ class Supervisor:
     def _take_back(self) -> None:
         """Reap what a former life of this worker held; its name is its own while the connection lives."""
         with transaction(self.engine) as connection:
-            mine = reaper.own_name(connection, self.settings.worker_name)
+            mine = reaper.lock_worker_name(connection, self.settings.worker_name)
             if mine:
                 for seen in reaper.held_by(connection, self.settings.worker_name):
                     reaper.reap(connection, seen)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from service.db.metrics.metrics import SYSTEM
+from service.db.metrics.read import SYSTEM_PREFIX
 
 PROC = Path("/proc")
 FIRST_S = 2.0  # after the first points; or `every_s` where that is shorter
@@ -54,7 +54,7 @@ class Usage:
         values = self._speed(before, self._before) | self._device
         if (resident := resident_bytes(self._folder)) is not None:
             values["host_memory_bytes"] = float(resident)
-        return {"step": step, "values": {SYSTEM + name: value for name, value in values.items()}}
+        return {"step": step, "values": {SYSTEM_PREFIX + name: value for name, value in values.items()}}
 
     def _speed(self, before: Look, after: Look) -> dict[str, float]:
         """Between two looks; the processor in percent of one core, as `top` shows it."""

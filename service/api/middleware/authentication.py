@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api.runtime import Runtime
 from service.db.access import projects
 from service.db.access.projects import Principal
-from service.db.session import looking
+from service.db.session import autocommit
 from service.errors import Forbidden, Unauthorized
 
 OPEN_PATHS = ("/", "/v1/livez", "/v1/readyz", "/v1/openapi.json")
@@ -81,5 +81,5 @@ def _check_origin(headers: Headers) -> None:
 
 def find(runtime: Runtime, key: str) -> Principal | None:
     """Look the key up on every request, so that revocation is immediate."""
-    with looking(runtime.engine) as connection:
+    with autocommit(runtime.engine) as connection:
         return projects.find_principal(connection, key)

@@ -35,7 +35,7 @@ def list_checkpoints(run_id: RunId, principal: PrincipalDep, connection: Connect
 async def _stored(run_id: RunId, step: Step, principal: PrincipalDep, runtime: RuntimeDep) -> StoredCheckpoint:
     """The row; its connection is given back before the files are read."""
     async with connected(runtime) as connection:
-        return await anyio.to_thread.run_sync(checkpoints.at, connection, principal, run_id, step)
+        return await anyio.to_thread.run_sync(checkpoints.get_at, connection, principal, run_id, step)
 
 
 @router.get(

@@ -106,5 +106,5 @@ def _view(stored: StoredDataset) -> DatasetView:
 
 def _remove_file(runtime: Runtime, sha256: str) -> None:
     with transaction(runtime.engine) as connection:
-        if datasets.unnamed(connection, sha256):
+        if datasets.is_unreferenced(connection, sha256):
             remove(runtime.settings.dataset_dir, sha256)

@@ -97,4 +97,4 @@ def probe_run(
 def list_probes(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> ProbesView:
     """Every time instruments looked at a state of the run on demand."""
     runs.get(connection, principal, run_id)
-    return ProbesView(items=read_runs(connection, runs.made_of(connection, run_id, Relation.PROBE)))
+    return ProbesView(items=read_runs(connection, runs.derived_from(connection, run_id, Relation.PROBE)))

@@ -93,7 +93,7 @@ def list_experiments(
     found = lists.experiments(connection, principal, limit + 1, keep, order, after, list(also.values()))
     items, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
     ids = [each.id for each in items]
-    standings, main = experiments.standings(connection, ids), experiment_summary.of_experiments(connection, ids)
+    standings, main = experiments.read_progress(connection, ids), experiment_summary.of_experiments(connection, ids)
     views = [experiment_item(each, standings[each.id], main.get(each.id), list(also)) for each in items]
     page = Page[ExperimentItem](items=views, next_cursor=following)
     return only(page, fields, list(ExperimentItem.model_fields), response)

@@ -28,7 +28,7 @@ def patch_experiment(
 ) -> ExperimentView:
     """Write name, tags or notes."""
     _check(connection, principal, experiment_id, if_match)
-    labels.write(connection, principal, experiment_id, written.model_dump(mode="json", exclude_none=True))
+    labels.update_labels(connection, principal, experiment_id, written.model_dump(mode="json", exclude_none=True))
     found = read_experiment(connection, principal, experiment_id)
     response.headers["ETag"] = found.etag
     return found

@@ -9,7 +9,7 @@ from service.api.dependencies import PrincipalDep, RunId, RuntimeDep, apart
 from service.api.series_response import FORMS, JSON, Chosen, Wanted, answer, columns_of, steps_per_epoch, window
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
-from service.db.metrics.series_index import SeriesHead, heads
+from service.db.metrics.series_index import SeriesEntry, read_entries
 from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
 from service.schemas.series import Axis, ManySeries, RunSeries
@@ -76,7 +76,7 @@ async def get_series(
 
     def work(connection: Connection) -> Response:
         position = latest_position(connection, principal, run_id)  # before the points: what comes between is sent again
-        known = heads(connection, principal, [run_id])
+        known = read_entries(connection, principal, [run_id])
         series = _chosen(connection, principal, choose(known, names), wanted.x)
         response = answer(runtime, connection, principal, series, wanted, run_id)
         response.headers["Saddle-Position"] = str(position)
@@ -110,22 +110,22 @@ async def get_many_series(
     asked = [name.strip() for name in names.split(",")]
 
     def work(connection: Connection) -> Response:
-        series = _chosen(connection, principal, heads(connection, principal, given, asked), wanted.x)
+        series = _chosen(connection, principal, read_entries(connection, principal, given, asked), wanted.x)
         return answer(runtime, connection, principal, series, wanted, None)
 
     return await apart(runtime, work)
 
 
-def _chosen(connection: Connection, principal: Principal, found: Sequence[SeriesHead], x: Axis) -> list[Chosen]:
+def _chosen(connection: Connection, principal: Principal, found: Sequence[SeriesEntry], x: Axis) -> list[Chosen]:
     """With the steps in a unit of the axis."""
     if x == "step":
         return [Chosen(head) for head in found]
     owners = list(dict.fromkeys(head.experiment_id for head in found))
-    units = {each.id: steps_per_epoch(each.spec) for each in experiments.some(connection, principal, owners)}
+    units = {each.id: steps_per_epoch(each.spec) for each in experiments.get_many(connection, principal, owners)}
     return [Chosen(head, units[head.experiment_id]) for head in found]
 
 
-def choose(known: Sequence[SeriesHead], names: str | None) -> list[SeriesHead]:
+def choose(known: Sequence[SeriesEntry], names: str | None) -> list[SeriesEntry]:
     """The series asked for, or `NotFound` with those that there are."""
     there = {head.name: head for head in known}
     if names is None:

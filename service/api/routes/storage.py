@@ -21,7 +21,7 @@ def get_storage(
     limit: Annotated[int, Query(ge=0, le=1000)] = 20,
 ) -> StorageView:
     """Bytes of points and of kept checkpoints."""
-    found = storage.used(connection, principal, experiment)
+    found = storage.storage_use(connection, principal, experiment)
     return StorageView(
         runs=len(found),
         points=sum(each.points for each in found),

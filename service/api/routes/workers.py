@@ -12,4 +12,4 @@ router = APIRouter(prefix="/v1/workers", tags=["workers"])
 @router.get("", operation_id="list_workers")
 def list_workers(_: PrincipalDep, connection: ConnectionDep) -> WorkersView:
     """Every worker that ever announced itself, by pool and name; `gone` ones ended in good order."""
-    return WorkersView(items=[WorkerView.of(each) for each in workers.listing(connection)])
+    return WorkersView(items=[WorkerView.of(each) for each in workers.list_all(connection)])

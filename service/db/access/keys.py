@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 
 from service.db import rights
-from service.db.access.projects import OPEN, Principal, issue, revoke_key
+from service.db.access.projects import OPEN, Principal, issue_key, revoke_key
 from service.db.tables import api_key, member, project
 from service.errors import Conflict, NotFound
 
@@ -65,7 +65,7 @@ def get(connection: Connection, principal: Principal, key_id: str) -> StoredKey:
 def create(connection: Connection, principal: Principal, name: str, lifetime_s: float | None) -> str:
     """Return a further key, `id.secret`, of the member whose key asks."""
     with rights.acting_as(connection, "saddle_keymaker"):
-        return issue(connection, principal.member_id, name, lifetime_s)
+        return issue_key(connection, principal.member_id, name, lifetime_s)
 
 
 def revoke(connection: Connection, principal: Principal, key_id: str) -> None:
@@ -77,7 +77,7 @@ def revoke(connection: Connection, principal: Principal, key_id: str) -> None:
         revoke_key(connection, key_id)
 
 
-def every(connection: Connection) -> Sequence[tuple[str, StoredKey]]:
+def list_all(connection: Connection) -> Sequence[tuple[str, StoredKey]]:
     """Every key that opens, of all projects, oldest first, each after its project's name: for the operator."""
     query = _columns(project.c.name.label("project")).join(project, project.c.id == member.c.project_id)
     rows = connection.execute(query.where(OPEN).order_by(project.c.name, api_key.c.id)).mappings()

@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
-from service.db.session import rows
+from service.db.session import fetch_binary
 from service.db.tables import api_key, member, project
 from service.errors import SaddleError
 from service.ids import new_id
@@ -46,10 +46,10 @@ def new_key(connection: Connection, project_name: str, member_name: str, lifetim
     )
     chosen = (member.c.project_id == project_id) & (member.c.name == member_name)
     member_id = connection.execute(select(member.c.id).where(chosen)).scalar_one()
-    return issue(connection, member_id, "", lifetime_s)
+    return issue_key(connection, member_id, "", lifetime_s)
 
 
-def issue(connection: Connection, member_id: str, name: str, lifetime_s: float | None) -> str:
+def issue_key(connection: Connection, member_id: str, name: str, lifetime_s: float | None) -> str:
     """Return a new key of a member, `id.secret`. 256 random bits, shown only here."""
     key_id, secret = new_id("key"), secrets.token_urlsafe(32)
     expires_at = None if lifetime_s is None else func.clock_timestamp() + timedelta(seconds=lifetime_s)
@@ -101,7 +101,7 @@ WHOSE = """
 def find_principal(connection: Connection, key: str) -> Principal | None:
     """Whose key this is, or None; the same work is done for an unknown id as for a wrong secret."""
     key_id, _, secret = key.partition(".")
-    found = rows(connection, WHOSE, {"id": key_id})
+    found = fetch_binary(connection, WHOSE, {"id": key_id})
     stored, *whose = found[0] if found else (bytes(32), "", "", "", "", "")
     if not hmac.compare_digest(stored, _digest(secret)) or not found:
         return None

@@ -14,7 +14,7 @@ from service.db.tables import confirmation
 
 
 @dataclass(frozen=True)
-class Confirmed:
+class StoredConfirmation:
     """A contestant as it was chosen, and the experiment that trains it anew."""
 
     label: str
@@ -24,7 +24,7 @@ class Confirmed:
     created_at: datetime | None = None
 
 
-COLUMNS = [confirmation.c[name] for name in Confirmed.__dataclass_fields__]
+COLUMNS = [confirmation.c[name] for name in StoredConfirmation.__dataclass_fields__]
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:comparison_id, 2))")
 
 
@@ -33,14 +33,14 @@ def lock(connection: Connection, comparison_id: str) -> None:
     connection.execute(LOCK, {"comparison_id": comparison_id})
 
 
-def of_comparison(connection: Connection, comparison_id: str) -> list[Confirmed]:
+def of_comparison(connection: Connection, comparison_id: str) -> list[StoredConfirmation]:
     """The contestants in the order they were ranked in; none where nothing was confirmed. The caller may see it."""
     query = select(*COLUMNS).where(confirmation.c.comparison_id == comparison_id)
     rows = connection.execute(query.order_by(confirmation.c.created_at, confirmation.c.experiment_id)).mappings()
-    return [Confirmed(**row) for row in rows]
+    return [StoredConfirmation(**row) for row in rows]
 
 
-def add(connection: Connection, comparison_id: str, contestants: Sequence[Confirmed]) -> None:
+def add(connection: Connection, comparison_id: str, contestants: Sequence[StoredConfirmation]) -> None:
     """Store them, in the order they are ranked in."""
     for each in contestants:  # one statement each, so that their times have the same order
         known = {name: value for name, value in each.__dict__.items() if name != "created_at"}

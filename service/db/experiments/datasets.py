@@ -89,7 +89,7 @@ def remove(connection: Connection, principal: Principal, dataset_id: str) -> str
     return found.sha256
 
 
-def unnamed(connection: Connection, sha256: str) -> bool:
+def is_unreferenced(connection: Connection, sha256: str) -> bool:
     """Whether no row names the file; until this transaction ends nobody stores one that does."""
     connection.execute(ALONE, {"what": sha256})
     return connection.execute(select(dataset.c.id).where(dataset.c.sha256 == sha256).limit(1)).one_or_none() is None

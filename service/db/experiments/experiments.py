@@ -120,7 +120,7 @@ def get(connection: Connection, principal: Principal, experiment_id: str, lock: 
     return _stored(row)
 
 
-def some(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredExperiment]:
+def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredExperiment]:
     """These experiments in this order, or `NotFound` for the first that is not there."""
     rows = connection.execute(_query(principal).where(experiment.c.id.in_(ids))).mappings()
     found = {row["id"]: _stored(row) for row in rows}
@@ -139,7 +139,7 @@ def page(connection: Connection, principal: Principal, limit: int, before: str |
 
 
 @dataclass
-class Standing:
+class ExperimentProgress:
     """How many runs are in each state, how many of all their steps are done, and how far the furthest is."""
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -162,9 +162,9 @@ STANDINGS = text(
 )
 
 
-def standings(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, Standing]:
+def read_progress(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
     """How far each experiment is."""
-    found = {experiment_id: Standing() for experiment_id in experiment_ids}
+    found = {experiment_id: ExperimentProgress() for experiment_id in experiment_ids}
     for row in connection.execute(STANDINGS, {"ids": list(experiment_ids)}):
         standing = found[row.experiment_id]
         standing.counts[row.state] = row.n

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy import case as when
 
-from service.db.metrics.results import counts, figure, finite, mean, speaks
+from service.db.metrics.result_sql import figure, finite, has_result, is_counted, mean
 from service.db.tables import confirmation, experiment, experiment_figure, member, run, series
 from service.spec.filters.fields import Noun
 from service.spec.filters.language import And, Fact, Field, Figure, Node, Not, Or, SpecField, Term, Value
@@ -138,7 +138,7 @@ class Compiler:
 def _of_run(field: Figure, at: int) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
     own = series.alias(f"figure_{at}")
     on = and_(own.c.run_id == run.c.id, own.c.name == field.series)
-    value = when((speaks(), finite(figure(own, _name(field)))), else_=null())
+    value = when((has_result(), finite(figure(own, _name(field)))), else_=null())
     return ((own, on),), value
 
 
@@ -156,7 +156,7 @@ def _of_experiment(field: Figure, at: int, few: bool) -> tuple[tuple[Join, ...],
     found = (
         select(mean(figure(series, name)).label("value"))
         .join(run, run.c.id == series.c.run_id)
-        .where(not_(experiment.c.settled), run.c.experiment_id == row, counts(), speaks())
+        .where(not_(experiment.c.settled), run.c.experiment_id == row, is_counted(), has_result())
         .where(series.c.name == field.series)
         .correlate(experiment)
         .lateral(f"found_{at}")

@@ -9,7 +9,7 @@ from service.db.tables import experiment
 from service.errors import NotFound
 
 
-def write(connection: Connection, principal: Principal, experiment_id: str, labels: dict[str, Any]) -> None:
+def update_labels(connection: Connection, principal: Principal, experiment_id: str, labels: dict[str, Any]) -> None:
     """Set name, tags or notes; `NotFound` for another project's."""
     if labels:
         _update(connection, principal, experiment_id, labels)

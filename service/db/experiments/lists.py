@@ -30,7 +30,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Place:
+class ListPosition:
     """The last row of the page before."""
 
     value: Any
@@ -70,7 +70,7 @@ def experiments(
     limit: int,
     keep: Node | None,
     order: Order,
-    after: Place | None,
+    after: ListPosition | None,
     also: Sequence[Field] = (),
 ) -> list[ListedExperiment]:
     """The next `limit` experiments of a list, each with the values of the fields in `also`.
@@ -102,7 +102,12 @@ def experiments(
 
 
 def runs(
-    connection: Connection, principal: Principal, limit: int, keep: Node | None, order: Order, after: Place | None
+    connection: Connection,
+    principal: Principal,
+    limit: int,
+    keep: Node | None,
+    order: Order,
+    after: ListPosition | None,
 ) -> list[ListedRun]:
     """The next `limit` runs of a list."""
     compiler = Compiler("runs", principal.project_id)
@@ -125,7 +130,7 @@ def _page(
     value: ColumnElement[Any],
     keep: Node | None,
     order: Order,
-    after: Place | None,
+    after: ListPosition | None,
 ) -> Select[Any]:
     if keep is not None:
         query = query.where(compiler.holds(keep))
@@ -142,7 +147,9 @@ def _in_order(query: Select[Any], row_id: ColumnElement[str], value: ColumnEleme
     return query.order_by(by_value.nulls_last(), by_id)
 
 
-def _beyond(row_id: ColumnElement[str], value: ColumnElement[Any], order: Order, after: Place) -> ColumnElement[bool]:
+def _beyond(
+    row_id: ColumnElement[str], value: ColumnElement[Any], order: Order, after: ListPosition
+) -> ColumnElement[bool]:
     """Behind the last row seen: what has no value comes last."""
     later = row_id < after.id if order.descending else row_id > after.id
     if order.plain:

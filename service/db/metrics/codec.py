@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from service.analysis.reduce import bucketed
-from service.db.metrics.buckets import pack_buckets
+from service.db.metrics.rollup_codec import pack_buckets
 
 CONSTANT, SINGLE, DOUBLE = 0, 1, 2
-BASE = 4  # the level of a chunk's own buckets: 16 steps each
-WORTH = 64  # values; a shorter chunk is read as it is
-WIDEST = 2**31 - 1  # steps between neighbours: `every` is an int4 column; wider even spacing is listed like uneven
+BASE_LEVEL = 4  # the level of a chunk's own buckets: 16 steps each
+MIN_BUCKETED = 64  # values; a shorter chunk is read as it is
+MAX_EVERY = 2**31 - 1  # steps between neighbours: `every` is an int4 column; wider even spacing is listed like uneven
 
 Steps = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -115,10 +115,10 @@ def pack(steps: npt.ArrayLike, values: npt.ArrayLike) -> Chunk:
 
 def _buckets(steps: Steps, values: Values) -> bytes | None:
     """The lowest level of the pyramid, where it is a fourth of the values or less."""
-    spans = (int(steps[-1]) >> BASE) - (int(steps[0]) >> BASE) + 1
-    if len(steps) < WORTH or spans > len(steps) // 4:
+    spans = (int(steps[-1]) >> BASE_LEVEL) - (int(steps[0]) >> BASE_LEVEL) + 1
+    if len(steps) < MIN_BUCKETED or spans > len(steps) // 4:
         return None
-    return pack_buckets(bucketed(steps, values, BASE)[0])
+    return pack_buckets(bucketed(steps, values, BASE_LEVEL)[0])
 
 
 def unpack(
@@ -171,7 +171,7 @@ def _every(steps: Steps) -> int:
     if len(steps) == 1:
         return 1
     every = int(steps[1] - steps[0])
-    return every if every <= WIDEST and (steps[1:] - steps[:-1] == every).all() else 0
+    return every if every <= MAX_EVERY and (steps[1:] - steps[:-1] == every).all() else 0
 
 
 def _extremes(steps: Steps, values: Values, finite: npt.NDArray[np.bool_]) -> Extremes:

@@ -26,12 +26,21 @@ from sqlalchemy import (
 from sqlalchemy import case as when
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from service.db.metrics.results import INCOMPLETE, counts, diverged, figure, finite, mean, speaks, weighs
+from service.db.metrics.result_sql import (
+    INCOMPLETE,
+    figure,
+    finite,
+    has_diverged,
+    has_result,
+    is_counted,
+    may_be_counted,
+    mean,
+)
 from service.db.tables import experiment, experiment_figure, run, series
 from service.lifecycle import TERMINAL
 from service.spec.measures import RANKED_SERIES, better_direction, default_series
 
-AT_ONCE = 500  # experiments of one transaction
+BATCH_EXPERIMENTS = 500  # experiments of one transaction
 ENDED = [state.value for state in sorted(TERMINAL)]
 UNSETTLE = text("UPDATE experiment SET settled = false WHERE id = :id AND settled")
 
@@ -42,10 +51,10 @@ def settle(connection: Connection) -> int:
     They are locked before their runs are looked at, and a retry's row names its experiment, which waits for that lock:
     so it comes before and is seen, or after and takes the settling back.
     """
-    going = run.c.experiment_id == experiment.c.id, run.c.state.not_in(ENDED), weighs()
+    going = run.c.experiment_id == experiment.c.id, run.c.state.not_in(ENDED), may_be_counted()
     none_goes = not_(select(literal(1)).where(*going).exists())
     due = select(experiment.c.id).where(not_(experiment.c.settled), experiment.c.project_id.is_not(None))
-    locked = due.where(none_goes).order_by(experiment.c.id).limit(AT_ONCE).with_for_update(skip_locked=True)
+    locked = due.where(none_goes).order_by(experiment.c.id).limit(BATCH_EXPERIMENTS).with_for_update(skip_locked=True)
     ids = connection.execute(locked).scalars().all()
     ended = connection.execute(due.where(experiment.c.id.in_(ids), none_goes)).scalars().all() if ids else []
     if not ended:
@@ -57,7 +66,7 @@ def settle(connection: Connection) -> int:
     found = (
         select(series.c.name, run.c.experiment_id, *(mean(figure(series, each)) for each in columns))
         .join(run, run.c.id == series.c.run_id)
-        .where(run.c.experiment_id.in_(ended), counts(), speaks())
+        .where(run.c.experiment_id.in_(ended), is_counted(), has_result())
         .group_by(series.c.name, run.c.experiment_id)
     )
     connection.execute(experiment_figure.insert().from_select(["name", "experiment_id", *columns], found))
@@ -71,7 +80,7 @@ def unsettle(connection: Connection, experiment_id: str) -> None:
 
 
 @dataclass(frozen=True)
-class Figures:
+class ExperimentSummary:
     """What a list says of an experiment: the mean over its counting runs of one series, and one run to look at."""
 
     series: str
@@ -83,7 +92,7 @@ class Figures:
     best_spread: float | None
     best_n: int  # runs with a finite best value
     provisional: int  # of the n: have not ended
-    diverged: int
+    has_diverged: int
     incomplete: int
     final_from: int | None
     last_step: int
@@ -94,21 +103,21 @@ class Figures:
         return None if self.final_from is None else (self.final_from, self.last_step)
 
 
-def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, Figures]:
+def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, ExperimentSummary]:
     """Return the figures of each experiment's default series; nothing of one without points."""
     found: dict[str, dict[str, Any]] = {}
     for row in connection.execute(_FIGURES, {"ids": list(experiment_ids)}):
         found.setdefault(row[0], {})[row[1]] = row
     chosen = {each: by_name[default_series(by_name)] for each, by_name in found.items()}
-    return {each: Figures(*row[1:]) for each, row in chosen.items()}
+    return {each: ExperimentSummary(*row[1:]) for each, row in chosen.items()}
 
 
 def _figures() -> Select[Any]:
     """The statement of `of_experiments`: for each experiment and series its id and the fields of `Figures`."""
     of_these = run.c.experiment_id == func.any(bindparam("ids", type_=ARRAY(Text)))
-    lost, incomplete = diverged().label("lost"), run.c.state.in_(INCOMPLETE).label("incomplete")
+    lost, incomplete = has_diverged().label("lost"), run.c.state.in_(INCOMPLETE).label("incomplete")
     columns = run.c.id, run.c.experiment_id, run.c.seed, run.c.state.not_in(ENDED).label("going"), lost, incomplete
-    ours = select(*columns).where(of_these, counts()).cte("ours").prefix_with("MATERIALIZED")
+    ours = select(*columns).where(of_these, is_counted()).cte("ours").prefix_with("MATERIALIZED")
     told = _told(ours).subquery("told")
     without = select(
         ours.c.experiment_id,
@@ -140,14 +149,14 @@ def _figures() -> Select[Any]:
 
 def _told(ours: FromClause) -> Select[Any]:
     """Of each run and series what it came to; null where it has no value."""
-    speaks = and_(not_(ours.c.lost), not_(ours.c.incomplete))
+    has_result = and_(not_(ours.c.lost), not_(ours.c.incomplete))
     accuracies = [name for name in RANKED_SERIES if better_direction(name) == "max"]
     least_or_most = when((series.c.name.in_(accuracies), series.c.max), else_=series.c.min)
-    last, best = (when((speaks, finite(each)), else_=null()) for each in (figure(series, "last"), least_or_most))
+    last, best = (when((has_result, finite(each)), else_=null()) for each in (figure(series, "last"), least_or_most))
     return (
         select(
             *(ours.c[name] for name in ("id", "experiment_id", "seed", "going")),
-            speaks.label("speaks"),
+            has_result.label("speaks"),
             series.c.name.label("series"),
             last.label("last"),
             best.label("best"),

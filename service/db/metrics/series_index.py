@@ -1,14 +1,17 @@
 """What an answer for curves knows of each series before any point is read: one statement, however much is asked."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from sqlalchemy import text
+
 from service.db.access.projects import Principal
-from service.db.session import Connection, rows
+from service.db.session import Connection, fetch_binary
 from service.errors import NotFound
+from service.spec.measures import STANDARD_SERIES
 
 
-class SeriesHead(NamedTuple):
+class SeriesEntry(NamedTuple):
     """A series of a run, and how far both are. Points change only with one of these."""
 
     run_id: str
@@ -32,14 +35,40 @@ HEADS = """
 """
 
 
-def heads(
+def read_entries(
     connection: Connection, principal: Principal, run_ids: Sequence[str], names: Sequence[str] | None = None
-) -> list[SeriesHead]:
+) -> list[SeriesEntry]:
     """Of each run, in this order, the series of these names, or all; `NotFound` for a run that is not there."""
     given = {"runs": list(run_ids), "project": principal.project_id, "names": None if names is None else list(names)}
-    found = rows(connection, HEADS, given)
+    found = fetch_binary(connection, HEADS, given)
     known = {row[0] for row in found}
     for run_id in run_ids:
         if run_id not in known:
             raise NotFound(f"There is no run {run_id}.")
-    return [SeriesHead(*row) for row in found if row[4] is not None]
+    return [SeriesEntry(*row) for row in found if row[4] is not None]
+
+
+# mostly found by the key of what is written down; all summaries are looked at for the rest alone
+SETTLED = text(
+    """
+    SELECT name FROM unnest(cast(:names AS text[])) AS asked(name) WHERE EXISTS (
+        SELECT 1 FROM experiment_figure f JOIN experiment e ON e.id = f.experiment_id
+        WHERE f.name = asked.name AND e.project_id = :project_id)
+    """
+)
+ANYWHERE = text("SELECT DISTINCT s.name FROM series s JOIN run r ON r.id = s.run_id WHERE r.project_id = :project_id")
+
+
+def find_unknown_names(
+    connection: Connection, principal: Principal, names: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Return those of these names that no run of the project has, and then also all names that there are."""
+    asked = [name for name in names if name not in STANDARD_SERIES]
+    known = {"project_id": principal.project_id}
+    if asked:
+        settled = set(connection.execute(SETTLED, known | {"names": asked}).scalars())
+        asked = [name for name in asked if name not in settled]
+    if not asked:
+        return [], []
+    there = sorted({*connection.execute(ANYWHERE, known).scalars(), *STANDARD_SERIES})
+    return [name for name in asked if name not in there], there

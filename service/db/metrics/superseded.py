@@ -6,22 +6,23 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection, text
 
-from service.db.metrics import metrics
+from service.db.metrics import read
 from service.db.metrics.codec import unpack
+from service.db.metrics.visible import is_superseded
 
 SUPERSEDED = text(
-    """
+    f"""
     SELECT s.name, m.attempt, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
     FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
     JOIN series s ON s.id = m.series_id
-    WHERE m.run_id = :run_id AND a.cut_step IS NOT NULL AND m.last_step > a.cut_step
+    WHERE m.run_id = :run_id AND {is_superseded("m.last_step")}
         AND NOT starts_with(s.name, :system)
     ORDER BY s.name, m.attempt, m.first_step
-    """
+    """  # noqa: S608  pieces of SQL
 )
 
 
-class Differing(NamedTuple):
+class Mismatch(NamedTuple):
     """A superseded point whose replacement is another number."""
 
     series: str
@@ -31,21 +32,21 @@ class Differing(NamedTuple):
     now: float
 
 
-def compare(connection: Connection, run_id: str) -> tuple[int, list[Differing]]:
+def compare(connection: Connection, run_id: str) -> tuple[int, list[Mismatch]]:
     """How many superseded points have a replacement, and those that differ from it, by series and step."""
-    compared, found = 0, list[Differing]()
-    visible: dict[str, metrics.Curve] = {}
-    for name, attempt, *fields in connection.execute(SUPERSEDED, {"run_id": run_id, "system": metrics.SYSTEM}):
+    compared, found = 0, list[Mismatch]()
+    visible: dict[str, read.Curve] = {}
+    for name, attempt, *fields in connection.execute(SUPERSEDED, {"run_id": run_id, "system": read.SYSTEM_PREFIX}):
         steps, values = unpack(*fields)
         if name not in visible:
-            visible[name] = metrics.read(connection, run_id, [name]).get(name) or metrics.nothing()
+            visible[name] = read.curves_of_run(connection, run_id, [name]).get(name) or read.empty_curve()
         curve = visible[name]
         common, ours, theirs = np.intersect1d(steps, curve.steps, assume_unique=True, return_indices=True)
         compared += len(common)
         was, now = _bits(values[ours]), _bits(curve.values[theirs])
         for at in np.flatnonzero(was != now):
             old, new = float(values[ours[at]]), float(curve.values[theirs[at]])
-            found.append(Differing(name, int(common[at]), attempt, old, new))
+            found.append(Mismatch(name, int(common[at]), attempt, old, new))
     return compared, found
 
 
@@ -55,25 +56,25 @@ def _bits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 TAILS = text(
-    """
+    f"""
     SELECT s.name, m.attempt, a.cut_step, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
     FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
     JOIN series s ON s.id = m.series_id
-    WHERE m.run_id = :run_id AND a.cut_step IS NOT NULL AND m.last_step > a.cut_step AND s.name = ANY(:names)
+    WHERE m.run_id = :run_id AND {is_superseded("m.last_step")} AND s.name = ANY(:names)
     ORDER BY s.name, m.attempt, m.first_step
-    """
+    """  # noqa: S608  pieces of SQL
 )
 
 
-class Tail(NamedTuple):
+class SupersededCurve(NamedTuple):
     """What an attempt computed beyond the step that the next one went on from."""
 
     name: str
     attempt: int
-    curve: metrics.Curve
+    curve: read.Curve
 
 
-def tails(connection: Connection, run_id: str, names: list[str]) -> list[Tail]:
+def superseded_curves(connection: Connection, run_id: str, names: list[str]) -> list[SupersededCurve]:
     """Of each attempt that was cut, by series."""
     parts: dict[tuple[str, int], list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]] = {}
     for name, attempt, cut, *fields in connection.execute(TAILS, {"run_id": run_id, "names": names}):
@@ -82,5 +83,5 @@ def tails(connection: Connection, run_id: str, names: list[str]) -> list[Tail]:
     found = []
     for (name, attempt), some in parts.items():
         steps, values = (np.concatenate(column) for column in zip(*some, strict=True))
-        found.append(Tail(name, attempt, metrics.Curve(steps, values)))
+        found.append(SupersededCurve(name, attempt, read.Curve(steps, values)))
     return found

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select, text
 
@@ -32,7 +33,7 @@ class StoredCheckpoint:
 COLUMNS = [checkpoint.c[name] for name in StoredCheckpoint.__dataclass_fields__]
 
 
-LISTED = 1000  # checkpoints of one run
+MAX_LISTED = 1000  # checkpoints of one run
 
 
 def _stored(row: RowMapping) -> StoredCheckpoint:
@@ -43,11 +44,11 @@ def of_run(connection: Connection, principal: Principal, run_id: str) -> list[St
     """The checkpoints a run has or had, newest first."""
     runs.get(connection, principal, run_id)
     query = select(*COLUMNS).where(checkpoint.c.run_id == run_id)
-    query = query.order_by(checkpoint.c.step.desc(), checkpoint.c.attempt.desc()).limit(LISTED)
+    query = query.order_by(checkpoint.c.step.desc(), checkpoint.c.attempt.desc()).limit(MAX_LISTED)
     return [_stored(row) for row in connection.execute(query).mappings()]
 
 
-def at(connection: Connection, principal: Principal, run_id: str, step: int) -> StoredCheckpoint:
+def get_at(connection: Connection, principal: Principal, run_id: str, step: int) -> StoredCheckpoint:
     """The newest good one at a step, or `NotFound`, which says where there are some."""
     found = of_run(connection, principal, run_id)
     kept = [each for each in found if each.removed_at is None and not each.damaged]
@@ -70,10 +71,10 @@ OVER = text(
     """
 )
 NAMED = text("SELECT folder FROM checkpoint WHERE run_id = ANY(:run_ids) AND removed_at IS NULL")
-SOME = 500  # runs asked about in one statement
+BATCH_RUNS = 500  # runs asked about in one statement
 
 
-def orphans(connection: Connection, keys: Iterable[str]) -> list[str]:
+def find_orphans(connection: Connection, keys: Iterable[str]) -> list[str]:
     """Of `keys` (<run>/a<attempt>-<lease>/<folder>) those that no row names and whose attempt is over.
 
     Look at the disk first and ask afterwards: an attempt that is over names nothing new. What belongs to no attempt
@@ -83,8 +84,8 @@ def orphans(connection: Connection, keys: Iterable[str]) -> list[str]:
     for key in keys:
         by_run.setdefault(key.split("/", 1)[0], []).append(key)
     found: list[str] = []
-    for first in range(0, len(by_run), SOME):
-        run_ids = list(by_run)[first : first + SOME]
+    for first in range(0, len(by_run), BATCH_RUNS):
+        run_ids = list(by_run)[first : first + BATCH_RUNS]
         over = set(connection.execute(OVER, {"run_ids": run_ids}).scalars())
         named = _ends(connection.execute(NAMED, {"run_ids": run_ids}).scalars().all())
         found += [
@@ -95,3 +96,63 @@ def orphans(connection: Connection, keys: Iterable[str]) -> list[str]:
 
 def _ends(locations: Sequence[str]) -> set[str]:
     return {"/".join(location.rstrip("/").split("/")[-3:]) for location in locations}
+
+
+KEPT_BY_PARENT = text(
+    """
+    SELECT DISTINCT ON (c.step) c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value
+    FROM run r JOIN checkpoint c ON c.run_id = r.parent_run_id
+    WHERE r.id = :run_id AND NOT c.damaged AND c.removed_at IS NULL ORDER BY c.step, c.attempt DESC
+    """
+)
+OTHER = text(
+    """
+    SELECT c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value
+    FROM run r JOIN run o ON o.project_id = r.project_id JOIN checkpoint c ON c.run_id = o.id
+    WHERE r.id = :run_id AND o.id = :other AND NOT c.damaged AND c.removed_at IS NULL
+        AND (cast(:step AS bigint) IS NULL OR c.step = :step)
+    ORDER BY c.step DESC, c.attempt DESC LIMIT 1
+    """
+)
+
+
+def reference_checkpoints(connection: Connection, run_id: str, task: dict[str, Any]) -> dict[str, list[Any]]:
+    """Rows of checkpoints by what they are to the job: `kept` of its parent, oldest first, and one `other`."""
+    found: dict[str, list[Any]] = {}
+    for probe in task["probes"]:
+        if probe["kind"] == "trajectory":
+            found["kept"] = list(connection.execute(KEPT_BY_PARENT, {"run_id": run_id}))
+        elif probe["kind"] == "line" and probe.get("run"):
+            asked = {"run_id": run_id, "other": probe["run"], "step": probe.get("step")}
+            found["other"] = list(connection.execute(OTHER, asked))
+    return found
+
+
+USABLE = text(
+    """
+    SELECT DISTINCT ON (step) attempt, step FROM checkpoint
+    WHERE run_id = :run_id AND NOT damaged AND removed_at IS NULL ORDER BY step DESC, attempt DESC
+    """
+)
+
+
+@dataclass(frozen=True)
+class CheckpointKey:
+    """A checkpoint that can be started from."""
+
+    attempt: int
+    step: int
+
+
+def usable(connection: Connection, run_id: str) -> list[CheckpointKey]:
+    """The good checkpoints of a run that are still there, newest first."""
+    return [CheckpointKey(row.attempt, row.step) for row in connection.execute(USABLE, {"run_id": run_id})]
+
+
+def has_usable(connection: Connection, principal: Principal, run_id: str, step: int | None) -> bool:
+    """Whether a run of this project has one that is kept, at this step or at any."""
+    try:
+        runs.get(connection, principal, run_id)
+    except NotFound:
+        return False
+    return any(step in (None, each.step) for each in usable(connection, run_id))

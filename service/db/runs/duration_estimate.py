@@ -9,7 +9,7 @@ from service.db.access.projects import Principal
 from service.nonfinite import dumps
 from service.spec.experiment import Experiment
 
-LOOKED_AT = 500  # of the newest finished runs of the project
+MAX_RUNS = 500  # of the newest finished runs of the project
 DECIDING = ("dataset", "model", "batch_size", "precision", "accumulate")  # of a step's length
 
 PACE = text(
@@ -27,7 +27,7 @@ PACE = text(
 
 
 @dataclass(frozen=True)
-class Pace:
+class StepDuration:
     """Seconds a step of comparable runs: the middle one, and where eight in ten lie."""
 
     runs: int
@@ -36,9 +36,9 @@ class Pace:
     high: float
 
 
-def pace(connection: Connection, principal: Principal, spec: Experiment) -> Pace | None:
+def step_duration(connection: Connection, principal: Principal, spec: Experiment) -> StepDuration | None:
     """From runs with the same data, model and batch; None: there has been none."""
     whole: dict[str, Any] = spec.normalised()
     asked = dumps({name: whole[name] for name in DECIDING})
-    row = connection.execute(PACE, {"project": principal.project_id, "most": LOOKED_AT, "spec": asked}).one()
-    return Pace(row.n, *row.spent) if row.n else None
+    row = connection.execute(PACE, {"project": principal.project_id, "most": MAX_RUNS, "spec": asked}).one()
+    return StepDuration(row.n, *row.spent) if row.n else None

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from service.db.metrics import metrics
+from service.db.metrics import write
 from service.db.metrics.codec import Chunk
 from service.db.runs import events
-from service.db.runs.leases import Claim, fence, flush, tell_state
+from service.db.runs.leases import Claim, fence, flush, record_state
 from service.lifecycle import (
     ATTEMPT_BUDGET,
     BACKOFF_SPREAD,
@@ -107,10 +107,10 @@ def finish(
     if state is State.PAUSED:
         state = _granted(desired)
     if state in TERMINAL:
-        metrics.compact(connection, held.run_id, held.attempt, 2**62)
+        write.compact(connection, held.run_id, held.attempt, 2**62)
     if state is State.SUCCEEDED:
-        names = metrics.series_ids(connection, held.run_id, ())
-        metrics.finalise(connection, held.run_id, held.averaged(names))
+        names = write.series_ids(connection, held.run_id, ())
+        write.finalise(connection, held.run_id, held.averaged(names))
     _leave(connection, held, state, state.value, detail, failure)
     return state
 
@@ -122,7 +122,7 @@ def give_back(connection: Connection, held: Claim, chunks: Mapping[str, Chunk], 
     return state
 
 
-def crashed(
+def record_crash(
     connection: Connection,
     held: Claim,
     kind: str,
@@ -156,13 +156,13 @@ FULL_BEFORE = text(
 )
 
 
-def device_full(
+def record_device_full(
     connection: Connection, held: Claim, chunks: Mapping[str, Chunk], detail: str, evidence: Mapping[str, Any]
 ) -> State:
     """The device had no memory left: once more, others may have used it; at the same step again the run fails."""
     step = connection.execute(FULL_BEFORE, {"run_id": held.run_id}).scalar_one_or_none()
     if step is None or step != str(evidence.get("step")):
-        return crashed(connection, held, "cuda_oom", detail, evidence, chunks)
+        return record_crash(connection, held, "cuda_oom", detail, evidence, chunks)
     desired = flush(connection, held, chunks)
     if desired is not DesiredState.RUN:
         _leave(connection, held, _granted(desired), "cuda_oom", detail)
@@ -182,7 +182,7 @@ DEVICE = text(
 )
 
 
-def device_failed(
+def record_device_failure(
     connection: Connection,
     held: Claim,
     detail: str,
@@ -204,7 +204,7 @@ def device_failed(
     return state
 
 
-def paused_by(connection: Connection, held: Claim, chunks: Mapping[str, Chunk], code: str, detail: str) -> State:
+def pause_by_server(connection: Connection, held: Claim, chunks: Mapping[str, Chunk], code: str, detail: str) -> State:
     """Pause the run because the server cannot go on with it; `code` and `detail` tell people what to mend."""
     desired = flush(connection, held, chunks)
     state = State.CANCELLED if desired is DesiredState.CANCEL else State.PAUSED
@@ -241,4 +241,4 @@ def _leave(
     data: dict[str, Any] = {"attempt": held.attempt, "ending": ending} | ({"detail": detail} if detail else {})
     data |= {"evidence": dict(evidence)} if evidence else {}
     data |= {"failure": dict(failure)} if failure else {}
-    tell_state(connection, held.run_id, state, data, by=held.who, why=ending)
+    record_state(connection, held.run_id, state, data, by=held.who, why=ending)

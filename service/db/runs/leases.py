@@ -12,15 +12,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from service.db.metrics import metrics
+from service.db.metrics import write
 from service.db.metrics.codec import Chunk
-from service.db.runs import events, probe_results, probe_targets
+from service.db.runs import checkpoints, events, probe_results
 from service.errors import Fenced
 from service.lifecycle import DesiredState, State
 from service.nonfinite import dumps
 from service.spec.measures import is_per_minibatch, trains_on_minibatches
 
-KEPT = 2  # checkpoints kept of a run: a damaged newest one leaves the one before
+CHECKPOINTS_KEPT = 2  # checkpoints kept of a run: a damaged newest one leaves the one before
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _go_on(connection: Connection, taken: Claim) -> None:
     if taken.attempt > 1:
         cut = taken.start_step if taken.task is None else taken.start_step - 1  # what it looked at, it looks at again
         connection.execute(CUT, {"run_id": taken.run_id, "attempt": taken.attempt, "step": cut})
-        metrics.resummarise(connection, taken.run_id)
+        write.resummarise(connection, taken.run_id)
         events.add(
             connection,
             taken.run_id,
@@ -201,7 +201,7 @@ def _go_on(connection: Connection, taken: Claim) -> None:
         )
     _open_attempt(connection, taken)
     data = {"attempt": taken.attempt, "worker": taken.worker}
-    tell_state(connection, taken.run_id, State.RUNNING, data, by=taken.who, why="claimed")
+    record_state(connection, taken.run_id, State.RUNNING, data, by=taken.who, why="claimed")
 
 
 def _open_attempt(connection: Connection, taken: Claim) -> None:
@@ -218,7 +218,7 @@ def _claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
     saved = None
     if row.step is not None:
         saved = _saved(row)
-    beside = probe_targets.beside(connection, row.id, row.task) if row.task else {}
+    beside = checkpoints.reference_checkpoints(connection, row.id, row.task) if row.task else {}
     return Claim(
         run_id=row.id,
         attempt=row.attempt,
@@ -265,9 +265,9 @@ def flush(
         row = {"environment": dumps(environment), "run_id": held.run_id, "attempt": held.attempt}
         connection.execute(NOTE, row)
     if chunks:
-        ids = metrics.series_ids(connection, held.run_id, list(chunks))
+        ids = write.series_ids(connection, held.run_id, list(chunks))
         written = {ids[name]: chunk for name, chunk in chunks.items()}
-        metrics.append(connection, held.run_id, held.attempt, written, [ids[name] for name in held.averaged(chunks)])
+        write.append(connection, held.run_id, held.attempt, written, [ids[name] for name in held.averaged(chunks)])
     return desired
 
 
@@ -328,9 +328,11 @@ def save_checkpoint(
         return desired, list(connection.execute(RETIRED, run).scalars())  # all of it was committed, the answer was lost
     flush(connection, held, chunks)
     connection.execute(ADVANCE, run | {"step": saved.step})
-    retired = list(connection.execute(RETIRE, run | {"kept": KEPT, "keep_every": _keep_every(held)}).scalars())
+    retired = list(
+        connection.execute(RETIRE, run | {"kept": CHECKPOINTS_KEPT, "keep_every": _keep_every(held)}).scalars()
+    )
     safe_step = connection.execute(OLDEST_KEPT, run).scalar_one()
-    metrics.compact(connection, held.run_id, held.attempt, safe_step)
+    write.compact(connection, held.run_id, held.attempt, safe_step)
     data = {"step": saved.step, "attempt": held.attempt}
     events.add(connection, held.run_id, "checkpoint", data, by=held.who, why=saved.reason)
     return desired, retired
@@ -342,6 +344,6 @@ def _keep_every(held: Claim) -> int | None:
     return found
 
 
-def tell_state(connection: Connection, run_id: str, state: State, data: dict[str, Any], *, by: str, why: str) -> None:
+def record_state(connection: Connection, run_id: str, state: State, data: dict[str, Any], *, by: str, why: str) -> None:
     """Record a change of state in the transaction that makes it."""
     events.add(connection, run_id, "state", {"state": state.value, **data}, by=by, why=why)

@@ -11,7 +11,7 @@ from service.db.access.projects import Principal
 from service.db.runs import runs
 from service.nonfinite import dumps
 
-MOST = 1000  # of a run: what comes later is not kept
+MAX_READINGS = 1000  # of a run: what comes later is not kept
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def add(connection: Connection, run_id: str, attempt: int, step: int, kind: str,
 
     An attempt reads a kind once a step, so to repeat this is harmless.
     """
-    row = {"run_id": run_id, "attempt": attempt, "step": step, "kind": kind, "data": dumps(data), "most": MOST}
+    row = {"run_id": run_id, "attempt": attempt, "step": step, "kind": kind, "data": dumps(data), "most": MAX_READINGS}
     found: int | None = connection.execute(ADD, row).scalar_one_or_none()
     return found
 

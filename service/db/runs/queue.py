@@ -48,7 +48,7 @@ class NewRun:
 
 
 @dataclass(frozen=True)
-class Asked:
+class IdempotentRequest:
     """A request with an idempotency key, in words that tell it from others with the same key."""
 
     key: str
@@ -56,7 +56,7 @@ class Asked:
 
 
 def enqueue(
-    connection: Connection, principal: Principal, made: Sequence[NewRun], asked: Asked | None = None
+    connection: Connection, principal: Principal, made: Sequence[NewRun], asked: IdempotentRequest | None = None
 ) -> list[str]:
     """Store these runs as waiting: their ids. `asked` is kept with the first event."""
     rows = [{"id": new_id("run"), "project_id": principal.project_id} | _columns(each) for each in made]
@@ -96,7 +96,7 @@ def _columns(made: NewRun) -> dict[str, object]:
 
 
 @dataclass(frozen=True)
-class Place:
+class QueuePosition:
     """Where a waiting run stands: how many of its pool are before it, and why it has not started."""
 
     before: int
@@ -120,16 +120,16 @@ RANKED = text(
     FROM waiting WHERE id = ANY(:ids)
     """
 )
-FEW = 4  # runs for which counting one by one is cheaper than ranking the whole queue
+MAX_COUNTED_SINGLY = 4  # runs for which counting one by one is cheaper than ranking the whole queue
 
 
-def places(connection: Connection, ids: Sequence[str]) -> dict[str, Place]:
+def positions(connection: Connection, ids: Sequence[str]) -> dict[str, QueuePosition]:
     """The places of those of these runs that wait."""
-    rows = connection.execute(PLACES if len(ids) <= FEW else RANKED, {"ids": list(ids)}).all()
+    rows = connection.execute(PLACES if len(ids) <= MAX_COUNTED_SINGLY else RANKED, {"ids": list(ids)}).all()
     if not rows:
         return {}
     found = pools(connection, sorted({row.pool for row in rows}))
-    return {row.id: Place(row.before, _reason(row, found[row.pool])) for row in rows}
+    return {row.id: QueuePosition(row.before, _reason(row, found[row.pool])) for row in rows}
 
 
 def _reason(row: Any, pool: Pool) -> str:

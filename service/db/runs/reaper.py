@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from service.db import rights
 from service.db.runs.endings import CLOSE_ATTEMPT
-from service.db.runs.leases import tell_state
+from service.db.runs.leases import record_state
 from service.lifecycle import ATTEMPT_BUDGET, LOST_BUDGET, State
 
 
@@ -62,7 +62,7 @@ def _reap(connection: Connection, seen: Beat) -> State | None:
         {"run_id": seen.run_id, "attempt": row.attempt, "ending": "lost", "detail": "no sign of life"},
     )
     data = {"attempt": row.attempt, "ending": "lost"}
-    tell_state(connection, seen.run_id, State(row.state), data, by="reaper", why="no sign of life")
+    record_state(connection, seen.run_id, State(row.state), data, by="reaper", why="no sign of life")
     return State(row.state)
 
 
@@ -75,7 +75,7 @@ def held_by(connection: Connection, worker: str) -> list[Beat]:
     return [Beat(row.id, row.lease, row.beat) for row in rows]
 
 
-def own_name(connection: Connection, worker: str) -> bool:
+def lock_worker_name(connection: Connection, worker: str) -> bool:
     """Take the worker's name for as long as this connection lives; False while another process has it."""
     return bool(
         connection.execute(
@@ -84,7 +84,7 @@ def own_name(connection: Connection, worker: str) -> bool:
     )
 
 
-def waiting(connection: Connection) -> dict[str, int]:
+def count_waiting(connection: Connection) -> dict[str, int]:
     """How many runs could start now, by pool."""
     rows = connection.execute(
         text(

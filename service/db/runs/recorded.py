@@ -9,46 +9,46 @@ from service.analysis.recorded import Reading, Series, Sibling
 from service.analysis.reduce import level_for
 from service.analysis.result import run_result
 from service.db.access.projects import Principal
-from service.db.metrics import metrics, pyramid
-from service.db.metrics.metrics import SYSTEM, Summary
-from service.db.metrics.pyramid import Asked
+from service.db.metrics import range_query, read
+from service.db.metrics.range_query import SeriesKey
+from service.db.metrics.read import SYSTEM_PREFIX, SeriesSummary
 from service.db.runs import probe_results, runs
 from service.db.runs.runs import StoredRun
 from service.lifecycle import TERMINAL
 from service.spec.measures import RANKED_SERIES, default_series
 
-POINTS = 2048  # most of a series
+MAX_POINTS = 2048  # most of a series
 COLUMNS = ("last_step", "mean", "min", "max", "nonfinite")  # as Series has them
 
 
 def curves(connection: Connection, run_id: str) -> dict[str, Series]:
     """Every series of a run that is not about the machine: exact up to 2,048 points, else in buckets with extremes."""
-    known = [each for each in metrics.summaries(connection, [run_id])[run_id] if not each.name.startswith(SYSTEM)]
-    short = [each for each in known if 0 < each.n <= POINTS]
-    long = [each for each in known if each.n > POINTS]
+    known = [each for each in read.summaries(connection, [run_id])[run_id] if not each.name.startswith(SYSTEM_PREFIX)]
+    short = [each for each in known if 0 < each.n <= MAX_POINTS]
+    long = [each for each in known if each.n > MAX_POINTS]
     return _exact(connection, run_id, short) | _reduced(connection, run_id, long)
 
 
-def _exact(connection: Connection, run_id: str, known: Sequence[Summary]) -> dict[str, Series]:
-    found = pyramid.points(connection, [Asked(run_id, each.id) for each in known], 0, 2**62)
+def _exact(connection: Connection, run_id: str, known: Sequence[SeriesSummary]) -> dict[str, Series]:
+    found = range_query.points(connection, [SeriesKey(run_id, each.id) for each in known], 0, 2**62)
     ends = zip(known, found.bounds, found.bounds[1:], strict=False)
     return {each.name: Series.exact(found.steps[a:b], found.values[a:b]) for each, a, b in ends if a < b}
 
 
-def _reduced(connection: Connection, run_id: str, known: Sequence[Summary]) -> dict[str, Series]:
+def _reduced(connection: Connection, run_id: str, known: Sequence[SeriesSummary]) -> dict[str, Series]:
     if not known:
         return {}
     first, last = min(each.first_step or 0 for each in known), max(each.last_step or 0 for each in known)
-    level = level_for(first, last, POINTS)
-    found = pyramid.buckets(connection, [Asked(run_id, each.id) for each in known], level, first, last, COLUMNS)
+    level = level_for(first, last, MAX_POINTS)
+    found = range_query.buckets(connection, [SeriesKey(run_id, each.id) for each in known], level, first, last, COLUMNS)
     columns = [found.columns[name] for name in COLUMNS]
     ends = zip(known, found.bounds, found.bounds[1:], strict=False)
     return {each.name: Series.of_columns([column[a:b] for column in columns]) for each, a, b in ends if a < b}
 
 
-def read_by_instruments(connection: Connection, principal: Principal, run_id: str) -> list[Reading]:
+def probe_readings(connection: Connection, principal: Principal, run_id: str) -> list[Reading]:
     """The visible readings of a run and of its probes, oldest first."""
-    found = probe_results.of_run(connection, principal, run_id, None, 0, probe_results.MOST)
+    found = probe_results.of_run(connection, principal, run_id, None, 0, probe_results.MAX_READINGS)
     ordered = sorted(found, key=lambda each: (each.step, each.id))
     return [Reading(each.id, each.step, each.kind, each.data) for each in ordered]
 
@@ -56,7 +56,7 @@ def read_by_instruments(connection: Connection, principal: Principal, run_id: st
 def siblings(connection: Connection, run: StoredRun) -> tuple[list[Sibling], str]:
     """Return what the seeds of its experiment that have ended came to, and the series that is ranked by default."""
     counting = runs.of_experiments(connection, [run.experiment_id])
-    known = metrics.summaries(connection, [each.id for each in counting], RANKED_SERIES)
+    known = read.summaries(connection, [each.id for each in counting], RANKED_SERIES)
     by_name = {run_id: {summary.name: summary for summary in found if summary.n} for run_id, found in known.items()}
     name = default_series({series for found in by_name.values() for series in found})
     ended = [each for each in counting if each.state in TERMINAL]

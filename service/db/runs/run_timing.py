@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from service.analysis.axes import Segment
+from service.db.metrics.visible import is_visible
 
 READ = text(
-    """
+    f"""
     SELECT a.run_id, a.start_step, a.cut_step, a.environment, r.step,
         extract(epoch FROM a.started_at - r.started_at)::float8 AS began_s,
         extract(epoch FROM coalesce(a.ended_at, clock_timestamp()) - r.started_at)::float8 AS ended_s,
@@ -19,14 +20,14 @@ READ = text(
         SELECT array_agg(c.step ORDER BY c.step) AS steps,
             array_agg(extract(epoch FROM c.created_at - r.started_at)::float8 ORDER BY c.step) AS seconds
         FROM checkpoint c WHERE c.run_id = a.run_id AND c.attempt = a.attempt AND c.step > a.start_step
-            AND (a.cut_step IS NULL OR c.step <= a.cut_step)) c ON true
+            AND {is_visible("c.step")}) c ON true
     WHERE r.id = ANY(:ids) ORDER BY a.run_id, a.attempt
-    """
+    """  # noqa: S608  pieces of SQL
 )
 
 
 @dataclass(frozen=True)
-class Conditions:
+class RunTiming:
     """Of one run. Seconds count from its first start; those of the device leave out what lies between attempts."""
 
     environments: list[dict[str, Any]]  # one an attempt that told
@@ -35,19 +36,19 @@ class Conditions:
     device_s: float  # of all attempts, superseded ones too
 
 
-def read(connection: Connection, run_ids: Sequence[str]) -> dict[str, Conditions]:
+def read(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunTiming]:
     """Of every run that has started; a run that still trains is timed up to now."""
-    found: dict[str, Conditions] = {}
+    found: dict[str, RunTiming] = {}
     for run_id, start, cut, environment, step, began_s, ended_s, saved, saved_s in connection.execute(
         READ, {"ids": list(run_ids)}
     ).all():
-        known = found.setdefault(run_id, Conditions([], [], [], 0.0))
+        known = found.setdefault(run_id, RunTiming([], [], [], 0.0))
         steps, seconds = [start, *(saved or ())], [began_s, *(saved_s or ())]
         if cut is None and step > steps[-1]:
             steps.append(step)
             seconds.append(ended_s)
         idle = began_s - known.device_s  # before and between attempts
-        found[run_id] = Conditions(
+        found[run_id] = RunTiming(
             known.environments + ([environment] if environment else []),
             [*known.wall, Segment(steps, seconds)],
             [*known.device, Segment(steps, [each - idle for each in seconds])],

@@ -62,7 +62,7 @@ def get(connection: Connection, principal: Principal, run_id: str, lock: bool = 
     return stored(row)
 
 
-def some(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
+def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
     """These runs in this order, or `NotFound` for the first that is not there."""
     query = select(*COLUMNS).where(run.c.id.in_(ids), run.c.project_id == principal.project_id)
     found = {row["id"]: stored(row) for row in connection.execute(query).mappings()}
@@ -84,10 +84,10 @@ def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) ->
 
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
     """The runs that count, by seed: of each seed the newest that is neither replay nor probe job."""
-    return counting(all_of_experiments(connection, experiment_ids))
+    return select_counted(all_of_experiments(connection, experiment_ids))
 
 
-def counting(found: Sequence[StoredRun]) -> list[StoredRun]:
+def select_counted(found: Sequence[StoredRun]) -> list[StoredRun]:
     """Of each experiment and seed the newest run that is neither replay nor probe job; the order stays."""
     newest: dict[tuple[str, int], str] = {}
     for each in found:
@@ -97,7 +97,7 @@ def counting(found: Sequence[StoredRun]) -> list[StoredRun]:
     return [each for each in found if newest.get((each.experiment_id, each.seed)) == each.id]
 
 
-def made_of(connection: Connection, run_id: str, relation: Relation) -> list[StoredRun]:
+def derived_from(connection: Connection, run_id: str, relation: Relation) -> list[StoredRun]:
     """The runs that are this to a run, oldest first; the caller has checked that it may be seen."""
     query = select(*COLUMNS).where(run.c.parent_run_id == run_id, run.c.relation == relation.value)
     return [stored(row) for row in connection.execute(query.order_by(run.c.id)).mappings()]

@@ -29,7 +29,7 @@ USED = text(
 
 
 @dataclass(frozen=True)
-class Used:
+class StorageUse:
     """By one run."""
 
     run_id: str
@@ -40,7 +40,7 @@ class Used:
     checkpoints_bytes: int
 
 
-def used(connection: Connection, principal: Principal, experiment_id: str | None = None) -> list[Used]:
+def storage_use(connection: Connection, principal: Principal, experiment_id: str | None = None) -> list[StorageUse]:
     """By each run of the project, or of one experiment, the greatest first."""
     asked = {"project_id": principal.project_id, "experiment_id": experiment_id}
-    return [Used(r[0], r[1], *map(int, r[2:])) for r in connection.execute(USED, asked)]
+    return [StorageUse(r[0], r[1], *map(int, r[2:])) for r in connection.execute(USED, asked)]

@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, text
 
+from service.analysis.arrays import Steps, Values
 from service.db.metrics.codec import unpack_between
-from service.db.metrics.metrics import Curve
+from service.db.metrics.read import Curve, join
+from service.db.metrics.visible import visible_chunks
 from service.db.runs.events import Event
+from service.db.session import fetch_binary
 from service.lifecycle import State
 
 
 @dataclass(frozen=True)
-class Head:
+class RunProgress:
     """How far a run is."""
 
     run_id: str
@@ -52,20 +54,14 @@ EVENTS = text(
     ORDER BY e.id
     """
 )
-POINTS = """
-    SELECT u.run_id, s.name, c.first_step, c.last_step, c.every, c.n, c.values, c.steps, u.first, u.last
-    FROM unnest(%(runs)s::text[], %(first)s::bigint[], %(last)s::bigint[]) AS u(run_id, first, last)
-    JOIN series s ON s.run_id = u.run_id AND s.last_step >= u.first
-    JOIN attempt a ON a.run_id = u.run_id
-    CROSS JOIN LATERAL (SELECT coalesce((SELECT b.first_step FROM metric_chunk b
-        WHERE b.run_id = u.run_id AND b.series_id = s.id AND b.attempt = a.attempt AND b.first_step <= u.first
-        ORDER BY b.first_step DESC LIMIT 1), 0) AS low OFFSET 0) e
-    CROSS JOIN LATERAL (SELECT * FROM metric_chunk c
-        WHERE c.run_id = u.run_id AND c.series_id = s.id AND c.attempt = a.attempt
-        AND c.first_step BETWEEN e.low AND u.last AND c.last_step >= u.first
-        AND (a.cut_step IS NULL OR c.last_step <= a.cut_step) OFFSET 0) c
-    ORDER BY u.run_id, s.name, c.first_step
-"""
+POINTS = f"""
+    SELECT u.run_id, u.name, c.first_step, c.last_step, c.every, c.n, c.values, c.steps, u.first, u.last
+    FROM (SELECT w.*, s.id AS series_id, s.name
+        FROM unnest(%(runs)s::text[], %(first)s::bigint[], %(last)s::bigint[]) AS w(run_id, first, last)
+        JOIN series s ON s.run_id = w.run_id AND s.last_step >= w.first) u
+    {visible_chunks("u.first", "u.last")}
+    ORDER BY u.run_id, u.name, c.first_step
+"""  # noqa: S608  pieces of SQL
 HORIZON = text("SELECT (pg_snapshot_xmin(pg_current_snapshot())::text)::bigint")
 OF_PROJECTS = text(
     """
@@ -85,10 +81,10 @@ OPEN_KEYS = text(
 )
 
 
-def heads(connection: Connection, run_ids: Sequence[str]) -> dict[str, Head]:
+def run_progress(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunProgress]:
     """How far these runs are; those that are gone are left out."""
     rows = connection.execute(HEADS, {"ids": list(run_ids)})
-    return {row.id: Head(row.id, State(row.state), row.step, row.event) for row in rows}
+    return {row.id: RunProgress(row.id, State(row.state), row.step, row.event) for row in rows}
 
 
 def events(connection: Connection, known: Sequence[tuple[str, int]], most: int) -> dict[str, list[Event]]:
@@ -102,24 +98,15 @@ def events(connection: Connection, known: Sequence[tuple[str, int]], most: int) 
 
 def points(connection: Connection, spans: Sequence[tuple[str, int, int]]) -> dict[str, dict[str, Curve]]:
     """Of each (run, first step, last step) the points of every series."""
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    runs, first, last = (list(column) for column in zip(*spans, strict=True))
-    parts: dict[str, dict[str, list[Curve]]] = {}
-    with driver.cursor(binary=True) as cursor:
-        for run_id, name, *chunk, low, high in cursor.execute(POINTS, {"runs": runs, "first": first, "last": last}):
-            part = Curve(*unpack_between(low, high, *chunk))
-            if len(part.steps):
-                parts.setdefault(run_id, {}).setdefault(name, []).append(part)
-    return {run_id: {name: _joined(some) for name, some in named.items()} for run_id, named in parts.items()}
-
-
-def _joined(parts: list[Curve]) -> Curve:
-    if len(parts) == 1:
-        return parts[0]
-    steps, values = np.concatenate([p.steps for p in parts]), np.concatenate([p.values for p in parts])
-    order = np.argsort(steps)
-    return Curve(steps[order], values[order])
+    run_ids, first, last = (list(column) for column in zip(*spans, strict=True))
+    parts: dict[str, dict[str, list[tuple[Steps, Values]]]] = {}
+    for run_id, name, *chunk, low, high in fetch_binary(
+        connection, POINTS, {"runs": run_ids, "first": first, "last": last}
+    ):
+        steps, values = unpack_between(low, high, *chunk)
+        if len(steps):
+            parts.setdefault(run_id, {}).setdefault(name, []).append((steps, values))
+    return {run_id: {name: join(some) for name, some in named.items()} for run_id, named in parts.items()}
 
 
 def horizon(connection: Connection) -> int:

@@ -74,11 +74,11 @@ def beat(connection: Connection, name: str, state: str, run_id: str | None = Non
     connection.execute(BEAT, {"name": name, "state": state, "run_id": run_id, "detail": detail})
 
 
-def gone(connection: Connection, name: str) -> None:
+def mark_gone(connection: Connection, name: str) -> None:
     """It has ended in good order."""
     beat(connection, name, "gone")
 
 
-def listing(connection: Connection) -> list[StoredWorker]:
+def list_all(connection: Connection) -> list[StoredWorker]:
     """Every worker that ever announced itself, by pool and name."""
     return [StoredWorker(**row) for row in connection.execute(LISTING).mappings()]

@@ -14,7 +14,7 @@ from service.db.experiments import experiments, lists
 from service.db.experiments.lists import Order
 from service.db.metrics import experiment_summary
 from service.db.metrics.codec import pack
-from service.db.runs import derived, endings, leases
+from service.db.runs import derived_runs, endings, leases
 from service.db.runs.leases import Claim
 from service.db.session import transaction
 from service.lifecycle import State
@@ -68,7 +68,7 @@ def test_what_is_written_down_is_what_would_be_computed(engine: Engine, principa
         end(engine, held, values, State.FAILED if failed else State.SUCCEEDED)
         if failed and rng.random() < 0.5:
             with transaction(engine) as connection:
-                derived.retry(connection, principal, held.run_id, "start")
+                derived_runs.retry(connection, principal, held.run_id, "start")
     orders = [Order(figure, descending) for figure in FIGURES for descending in (False, True)]
     computed = [listed(engine, principal, order) for order in orders]
     with transaction(engine) as connection:
@@ -98,9 +98,9 @@ def test_a_retry_waits_for_the_settling_and_takes_it_back(engine: Engine, princi
         assert experiment_summary.settle(settling) == 1
         with pytest.raises(OperationalError, match="lock timeout"), engine.connect() as retrying:  # noqa: PT012
             retrying.execute(text("SET LOCAL lock_timeout = '100ms'"))
-            derived.retry(retrying, principal, held[0].run_id, "start")
+            derived_runs.retry(retrying, principal, held[0].run_id, "start")
     with transaction(engine) as retrying:
-        derived.retry(retrying, principal, held[0].run_id, "start")
+        derived_runs.retry(retrying, principal, held[0].run_id, "start")
         with transaction(engine) as settling:
             assert experiment_summary.settle(settling) == 0
     with transaction(engine) as connection:

@@ -79,7 +79,7 @@ def test_the_command_ends_with_1_where_something_differs(
     assert same.stdout == "0 superseded points have a replacement, 0 differ from it\n"
     with transaction(engine) as connection:
         leases.flush(connection, held, {"loss": pack(np.array([11]), np.array([7.0]))})
-        assert [run.id for run in runs.some(connection, principal, [held.run_id])] == [held.run_id]
+        assert [run.id for run in runs.get_many(connection, principal, [held.run_id])] == [held.run_id]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "loss at step 11: 0.09090909090909091 in attempt 1, now 7.0" in done.stdout

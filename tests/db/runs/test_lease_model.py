@@ -25,9 +25,9 @@ from sqlalchemy import Connection, Engine, text
 
 from service.db.access.projects import Principal, find_principal, new_key
 from service.db.experiments import experiments
-from service.db.metrics import metrics
+from service.db.metrics import read
 from service.db.metrics.codec import Chunk, pack
-from service.db.runs import derived, desired_state, endings, leases, reaper, runs
+from service.db.runs import derived_runs, desired_state, endings, leases, reaper, runs
 from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.runs.reaper import Beat
 from service.db.session import make_engine, transaction
@@ -222,7 +222,7 @@ class Postgres:
 
     def probe(self, which: int) -> bool:
         with transaction(self.engine) as connection:
-            self.ids.append(derived.probe(connection, self.principal, self.ids[which], TASK, None)[0])
+            self.ids.append(derived_runs.probe(connection, self.principal, self.ids[which], TASK, None)[0])
         return True
 
     def claim(self, name: str, lease: str) -> bool:
@@ -261,7 +261,7 @@ class Postgres:
 
     def crash(self, mine: Holding) -> bool:
         def write(connection: Connection) -> None:
-            endings.crashed(connection, self.claims[mine.lease], "trainer_died", "", {})
+            endings.record_crash(connection, self.claims[mine.lease], "trainer_died", "", {})
             connection.execute(  # nobody waits for the wait here
                 text("UPDATE run SET not_before = clock_timestamp() WHERE id = :id"), {"id": self.ids[mine.run]}
             )
@@ -269,7 +269,7 @@ class Postgres:
         return self.let_in(write)
 
     def device_fail(self, mine: Holding) -> bool:
-        return self.let_in(lambda c: endings.device_failed(c, self.claims[mine.lease], "", {}))
+        return self.let_in(lambda c: endings.record_device_failure(c, self.claims[mine.lease], "", {}))
 
     def wish(self, which: int, wish: str) -> bool:
         return self.let_in(lambda c: getattr(desired_state, wish)(c, self.principal, self.ids[which]))
@@ -294,7 +294,7 @@ class Postgres:
                 assert row.device_count == run.devices
                 assert row.state != State.RUNNING or row.desired == run.wish
                 assert row.state != State.QUEUED or row.desired == "run"
-                curve = metrics.read(connection, run_id, ["loss"]).get("loss")
+                curve = read.curves_of_run(connection, run_id, ["loss"]).get("loss")
                 seen = [] if curve is None else curve.steps.tolist()
                 assert seen == list(range(1, run.visible + 1))
 

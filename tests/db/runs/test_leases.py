@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
-from service.db.metrics import metrics
+from service.db.metrics import read, write
 from service.db.metrics.codec import Chunk, pack
 from service.db.runs import desired_state, endings, events, leases, reaper, runs
 from service.db.runs.leases import Claim, SavedCheckpoint
@@ -63,9 +63,9 @@ def flush(engine: Engine, held: Claim, chunks: dict[str, Chunk]) -> DesiredState
         return leases.flush(connection, held, chunks)
 
 
-def curve(engine: Engine, run_id: str, name: str = "loss") -> metrics.Curve:
+def curve(engine: Engine, run_id: str, name: str = "loss") -> read.Curve:
     with transaction(engine) as connection:
-        return metrics.read(connection, run_id, [name])[name]
+        return read.curves_of_run(connection, run_id, [name])[name]
 
 
 def lose(engine: Engine, run_id: str) -> State | None:
@@ -74,8 +74,8 @@ def lose(engine: Engine, run_id: str) -> State | None:
         return reaper.reap(connection, seen)
 
 
-def summary(connection: Connection, run_id: str, name: str) -> metrics.Summary:
-    return next(s for s in metrics.summaries(connection, [run_id])[run_id] if s.name == name)
+def summary(connection: Connection, run_id: str, name: str) -> read.SeriesSummary:
+    return next(s for s in read.summaries(connection, [run_id])[run_id] if s.name == name)
 
 
 def test_each_waiting_run_is_claimed_by_exactly_one_of_many_workers(
@@ -110,19 +110,19 @@ def test_a_late_worker_is_fenced_from_every_kind_of_write(engine: Engine, submit
     old = must_take(engine)
     assert lose(engine, run_id) is State.QUEUED
     new = must_take(engine)
-    for write in (
+    for late in (
         lambda c: leases.flush(c, old, points(1, 5)),
         lambda c: leases.save_checkpoint(c, old, SavedCheckpoint(5, "/x", "", 1), points(1, 5)),
         lambda c: leases.save_reading(c, old, 5, "start", {}, {}),
         lambda c: endings.finish(c, old, State.SUCCEEDED, {}),
-        lambda c: endings.crashed(c, old, "trainer_died", "", {}),
+        lambda c: endings.record_crash(c, old, "trainer_died", "", {}),
         lambda c: endings.give_back(c, old, {}),
         lambda c: endings.quarantine(c, old, "/x"),
     ):
         with pytest.raises(Fenced), transaction(engine) as connection:
-            write(connection)
+            late(connection)
     with transaction(engine) as connection:
-        assert metrics.summaries(connection, [run_id]) == {run_id: []}
+        assert read.summaries(connection, [run_id]) == {run_id: []}
         assert connection.execute(text("SELECT lease FROM run")).scalar_one() == new.lease
 
 
@@ -218,14 +218,14 @@ def test_compaction_never_joins_small_chunks_across_a_large_one(
 ) -> None:
     (run_id,) = submit()
     held = must_take(engine)
-    spans = [(1, 10), (11, 20), (21, 20 + metrics.MERGED), (5001, 5010), (5011, 5020)]
+    spans = [(1, 10), (11, 20), (21, 20 + write.MERGED_POINTS), (5001, 5010), (5011, 5020)]
     for first, last in spans:
         flush(engine, held, points(first, last))
     before = curve(engine, run_id)
     with transaction(engine) as connection:
         endings.finish(connection, held, State.SUCCEEDED, {})
         rows = connection.execute(text("SELECT DISTINCT first_step, last_step FROM metric_chunk ORDER BY 1")).all()
-    assert [tuple(row) for row in rows] == [(1, 20), (21, 20 + metrics.MERGED), (5001, 5020)]
+    assert [tuple(row) for row in rows] == [(1, 20), (21, 20 + write.MERGED_POINTS), (5001, 5020)]
     after = curve(engine, run_id)
     assert np.array_equal(before.steps, after.steps)
     assert np.array_equal(before.values, after.values)
@@ -257,7 +257,7 @@ def test_a_run_that_kills_its_trainer_fails_once_the_budget_is_spent(
     for _ in range(CRASH_BUDGET):
         held = must_take(engine)
         with transaction(engine) as connection:
-            states.append(endings.crashed(connection, held, "trainer_died", "signal SIGSEGV", {"step": 3}))
+            states.append(endings.record_crash(connection, held, "trainer_died", "signal SIGSEGV", {"step": 3}))
             connection.execute(text("UPDATE run SET not_before = clock_timestamp() WHERE state = 'queued'"))
     assert states == [State.QUEUED] * (CRASH_BUDGET - 1) + [State.FAILED]
     with transaction(engine) as connection:
@@ -270,7 +270,7 @@ def test_a_checkpoint_resets_the_budgets(engine: Engine, submit: Callable[..., l
     submit()
     held = must_take(engine)
     with transaction(engine) as connection:
-        endings.crashed(connection, held, "trainer_died", "", {})
+        endings.record_crash(connection, held, "trainer_died", "", {})
     held = must_take(engine)
     checkpoint(engine, held, 10, points(1, 10))
     with transaction(engine) as connection:

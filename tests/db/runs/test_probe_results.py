@@ -113,7 +113,7 @@ def test_a_run_keeps_a_thousand_readings(desk: Desk) -> None:
     with transaction(desk.engine) as connection:
         statement = """INSERT INTO reading (run_id, attempt, step, kind, data)
             SELECT :run_id, 1, step, 'sharpness', '{}' FROM generate_series(1, :n) AS step"""
-        connection.execute(text(statement), {"run_id": desk.held.run_id, "n": probe_results.MOST - 1})
+        connection.execute(text(statement), {"run_id": desk.held.run_id, "n": probe_results.MAX_READINGS - 1})
     desk.write(2000, value=1.0)
     desk.write(2001, value=1.0)
-    assert [step for step, _, _ in desk.read(limit=probe_results.MOST + 5)][-1] == 2000
+    assert [step for step, _, _ in desk.read(limit=probe_results.MAX_READINGS + 5)][-1] == 2000

@@ -87,7 +87,7 @@ def test_a_run_that_comes_back_keeps_its_place_and_a_resumed_one_takes_a_new_one
     with transaction(engine) as connection:
         endings.give_back(connection, take(engine), {})
     with transaction(engine) as connection:
-        endings.crashed(connection, take(engine), "trainer_died", "", {})
+        endings.record_crash(connection, take(engine), "trainer_died", "", {})
     held = take(engine)
     assert held.run_id == first
     with transaction(engine) as connection:
@@ -104,11 +104,11 @@ def test_what_backs_off_is_passed_over_and_says_until_when(engine: Engine, submi
     with transaction(engine) as connection:
         connection.execute(text("UPDATE run SET crash_count = 1 WHERE id = :id"), {"id": first})
     with transaction(engine) as connection:
-        endings.crashed(connection, take(engine), "trainer_died", "", {})
+        endings.record_crash(connection, take(engine), "trainer_died", "", {})
         wait = connection.execute(
             text("SELECT extract(epoch FROM not_before - clock_timestamp()) FROM run WHERE id = :id"), {"id": first}
         ).scalar_one()
-        assert queue.places(connection, [first])[first].reason.startswith("backing off after a failure until 2")
+        assert queue.positions(connection, [first])[first].reason.startswith("backing off after a failure until 2")
     assert 7.5 < wait < 12.5, "ten seconds, spread by a fifth"
     assert take(engine).run_id == second
 
@@ -116,8 +116,8 @@ def test_what_backs_off_is_passed_over_and_says_until_when(engine: Engine, submi
 def test_places_are_counted_alike_for_one_run_and_for_many(engine: Engine, submit: Submit) -> None:
     waiting = submit(7)
     with transaction(engine) as connection:
-        many = queue.places(connection, waiting)
-        single = {run_id: queue.places(connection, [run_id])[run_id] for run_id in waiting}
+        many = queue.positions(connection, waiting)
+        single = {run_id: queue.positions(connection, [run_id])[run_id] for run_id in waiting}
     assert many == single
     assert sorted(place.before for place in many.values()) == list(range(7))
 

@@ -17,8 +17,8 @@ from sqlalchemy import Engine, text
 
 from service.db.access.projects import Principal, find_principal, new_key
 from service.db.experiments import experiments
-from service.db.metrics import metrics
-from service.db.runs import derived, probe_results, runs
+from service.db.metrics import read
+from service.db.runs import derived_runs, probe_results, runs
 from service.db.session import make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
 from service.nonfinite import dumps
@@ -73,7 +73,7 @@ class Desk:
 
     def probe(self, run_id: str, *probes: Row) -> str:
         with transaction(self.engine) as connection:
-            return derived.probe(connection, self.principal, run_id, {"probes": list(probes)}, None)[0]
+            return derived_runs.probe(connection, self.principal, run_id, {"probes": list(probes)}, None)[0]
 
     def readings(self, run_id: str) -> list[Row]:
         kinds = ["gradient_check", "autopsy"]
@@ -316,10 +316,10 @@ def away(server: EmbeddedPostgres, url: str) -> Iterator[None]:
         session.execute(allow.format(sql.Identifier(name), sql.SQL("true")))
 
 
-def points(desk: Desk, run_id: str) -> dict[str, metrics.Curve]:
+def points(desk: Desk, run_id: str) -> dict[str, read.Curve]:
     with transaction(desk.engine) as connection:
-        names = [summary.name for summary in metrics.summaries(connection, [run_id])[run_id]]
-        return metrics.read(connection, run_id, names)
+        names = [summary.name for summary in read.summaries(connection, [run_id])[run_id]]
+        return read.curves_of_run(connection, run_id, names)
 
 
 def test_points_wait_on_disk_while_postgres_is_away_and_none_is_lost(

@@ -15,10 +15,19 @@ from sqlalchemy import Engine, text
 from service.analysis.reduce import Reduced, bucketed, regroup
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
-from service.db.metrics import metrics, pyramid, tiles
-from service.db.metrics.buckets import CONSTANT, DOUBLE, GENERAL, SINGLE, Row, pack_buckets, together, unpack_buckets
+from service.db.metrics import range_query, rollups, write
 from service.db.metrics.codec import pack
-from service.db.metrics.pyramid import Asked
+from service.db.metrics.range_query import SeriesKey
+from service.db.metrics.rollup_codec import (
+    CONSTANT,
+    DOUBLE,
+    GENERAL,
+    SINGLE,
+    PackedBuckets,
+    join_in_order,
+    pack_buckets,
+    unpack_buckets,
+)
 from service.db.runs import endings, leases, reaper
 from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
@@ -77,15 +86,15 @@ def take(engine: Engine) -> Claim:
     return held
 
 
-def asked(engine: Engine, run_id: str) -> dict[str, Asked]:
+def asked(engine: Engine, run_id: str) -> dict[str, SeriesKey]:
     with transaction(engine) as connection:
         rows = connection.execute(text("SELECT name, id FROM series WHERE run_id = :run"), {"run": run_id})
-        return {name: Asked(run_id, series_id) for name, series_id in rows}
+        return {name: SeriesKey(run_id, series_id) for name, series_id in rows}
 
 
-def seen(engine: Engine, each: list[Asked], level: int, first: int, last: int) -> list[Reduced]:
+def seen(engine: Engine, each: list[SeriesKey], level: int, first: int, last: int) -> list[Reduced]:
     with transaction(engine) as connection:
-        found = pyramid.buckets(connection, each, level, first, last)
+        found = range_query.buckets(connection, each, level, first, last)
     names = (*COLUMNS, "mean")
     return [
         Reduced(level=level, **{name: found.columns[name][low:high] for name in names})
@@ -150,8 +159,8 @@ class Training:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Chunks of 64 points and tiles of 2 buckets, so that a short run has every tier."""
-    monkeypatch.setattr(metrics, "MERGED", 64)
-    monkeypatch.setattr(tiles, "WIDE", 2)
+    monkeypatch.setattr(write, "MERGED_POINTS", 64)
+    monkeypatch.setattr(rollups, "TILE_BUCKETS", 2)
     return
 
 
@@ -240,7 +249,7 @@ def test_a_cut_to_the_very_beginning_hides_the_tiles_too(engine: Engine, begin: 
 def test_rows_read_do_not_grow_with_the_run(engine: Engine, begin: Callable[[], Claim]) -> None:
     training = Training(engine, begin(), lambda steps: np.float32(np.sin(steps / 9)), every=10_000)
     rows: list[int] = []
-    read = pyramid._rows
+    read = range_query._rows
 
     def counted(*given: Any, **window: int) -> list[Any]:
         found = read(*given, **window)
@@ -248,7 +257,7 @@ def test_rows_read_do_not_grow_with_the_run(engine: Engine, begin: Callable[[], 
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pyramid, "_rows", counted)
+        patch.setattr(range_query, "_rows", counted)
         for upto in (300_000, 1_200_000):
             while training.step < upto:
                 training.flush(10_000, save=training.step % 100_000 == 90_000)
@@ -274,7 +283,7 @@ def test_each_packed_form_comes_back(values: Any, code: int) -> None:
     reduced = bucketed(steps, values.astype(np.float64), 4)[0]
     packed = pack_buckets(reduced)
     assert packed[0] == code
-    back, owner = together(unpack_buckets([Row(7, 4, 5, 304, packed)]))
+    back, owner = join_in_order(unpack_buckets([PackedBuckets(7, 4, 5, 304, packed)]))
     assert set(owner.tolist()) == {7}
     for name in (*COLUMNS, "mean"):
         wanted = getattr(reduced, name)
@@ -290,12 +299,12 @@ def test_rows_of_several_series_and_forms_are_put_in_order() -> None:
         (1, 64, np.ones(64)),
     ):
         steps = np.arange(first, first + 64)
-        rows.append(Row(owner, 4, first, first + 63, pack_buckets(bucketed(steps, values, 4)[0])))
-    found, owner = regroup(together(unpack_buckets(rows))[0], 4)[0], together(unpack_buckets(rows))[1]
+        rows.append(PackedBuckets(owner, 4, first, first + 63, pack_buckets(bucketed(steps, values, 4)[0])))
+    found, owner = regroup(join_in_order(unpack_buckets(rows))[0], 4)[0], join_in_order(unpack_buckets(rows))[1]
     assert owner.tolist() == [0] * 8 + [1] * 8
     assert found.first_step.tolist() == list(range(0, 128, 16)) * 2
 
 
 def test_a_code_that_nobody_wrote_is_refused() -> None:
     with pytest.raises(ValueError, match="format code 9"):
-        unpack_buckets([Row(0, 4, 0, 15, bytes([9]) + bytes(8))])
+        unpack_buckets([PackedBuckets(0, 4, 0, 15, bytes([9]) + bytes(8))])

@@ -1,27 +1,24 @@
-"""Points of series: packed chunks written under a run's fence, and read back as arrays.
+"""Writing points: packed chunks, their summaries and rollups, all behind a run's fence.
 
 A flush holds all points of the steps since the flush before, of every series: so one step is a reader's whole position.
 A chunk never spans a checkpoint that a later attempt may start from: so a cut drops whole chunks.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from service.analysis.result import final_stretch
-from service.db.metrics import pyramid, tiles
+from service.db.metrics import rollups
 from service.db.metrics.codec import Chunk, merge, pack
-from service.db.metrics.pyramid import Asked
-from service.db.session import rows
+from service.db.metrics.read import curves_of_run, summaries
+from service.db.metrics.visible import is_visible
+from service.db.session import fetch_binary
 from service.db.tables import metric_chunk, series
 
-MERGED = 4096  # points at which a merged chunk is closed
-SYSTEM = "system/"  # begins the names of series about the machine: no two trainings agree in them
+MERGED_POINTS = 4096  # points at which a merged chunk is closed
 
 FIELDS = [
     "first_step",
@@ -65,7 +62,7 @@ APPEND = """
 KNOWN = "SELECT name, id FROM series WHERE run_id = %(run_id)s"
 
 RESUMMARISE = text(
-    """
+    f"""
     UPDATE series s SET n = c.n, nonfinite = c.nonfinite, last = c.last,
         first_step = c.first_step, last_step = c.last_step, final = NULL, final_from = NULL,
         min = c.min, min_step = c.min_step, max = c.max, max_step = c.max_step
@@ -79,50 +76,18 @@ RESUMMARISE = text(
         FROM series s
         LEFT JOIN (
             SELECT m.* FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
-            WHERE m.run_id = :run_id AND (a.cut_step IS NULL OR m.last_step <= a.cut_step)
+            WHERE m.run_id = :run_id AND {is_visible("m.last_step")}
         ) v ON v.series_id = s.id
         WHERE s.run_id = :run_id GROUP BY s.id
     ) c
     WHERE s.id = c.id
-    """
+    """  # noqa: S608  pieces of SQL
 )
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One series of one run: steps (n,) and values (n,)."""
-
-    steps: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float64]
-
-
-def nothing() -> Curve:
-    """A series without a point."""
-    return Curve(np.empty(0, np.int64), np.empty(0))
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What lists show of a series, without its points; min and max are over the finite values."""
-
-    name: str
-    n: int
-    last_step: int | None
-    last: float | None
-    min: float | None
-    min_step: int | None
-    max: float | None
-    max_step: int | None
-    nonfinite: int
-    first_step: int | None = None
-    id: int = 0
-    final: float | None = None  # the mean from step final_from to last_step; None: the last value speaks
-    final_from: int | None = None
 
 
 def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, int]:
     """The ids of a run's series, new ones made."""
-    known: dict[str, int] = dict(rows(connection, KNOWN, {"run_id": run_id}))
+    known: dict[str, int] = dict(fetch_binary(connection, KNOWN, {"run_id": run_id}))
     missing = [{"run_id": run_id, "name": name} for name in names if name not in known]
     if missing:
         made = insert(series).values(missing).returning(series.c.name, series.c.id)
@@ -141,7 +106,7 @@ def append(
         return
     columns = {name: [getattr(chunk, name) for chunk in chunks.values()] for name in FIELDS}
     given = {"run_id": run_id, "attempt": attempt, "series_id": list(chunks), "averaged": list(averaged)}
-    rows(connection, APPEND, given | columns)
+    fetch_binary(connection, APPEND, given | columns)
 
 
 def finalise(connection: Connection, run_id: str, names: Sequence[str]) -> None:
@@ -149,7 +114,7 @@ def finalise(connection: Connection, run_id: str, names: Sequence[str]) -> None:
     for found in summaries(connection, [run_id], names)[run_id]:
         if found.last_step is None:
             continue
-        curve = read(connection, run_id, [found.name], final_stretch(found.last_step)).get(found.name)
+        curve = curves_of_run(connection, run_id, [found.name], final_stretch(found.last_step)).get(found.name)
         if curve is not None:
             stretch = pack(curve.steps, curve.values)
             row = {"final": stretch.mean, "final_from": stretch.first_step}
@@ -172,62 +137,27 @@ def compact(connection: Connection, run_id: str, attempt: int, upto: int) -> Non
     """
     chunk = metric_chunk.c
     mine = (chunk.run_id == run_id) & (chunk.attempt == attempt)
-    found = tiles.uncovered(connection, run_id, attempt, upto)
+    found = rollups.uncovered(connection, run_id, attempt, upto)
     for series_id, starts in _small_neighbours([(piece.series_id, piece.first_step, piece.n) for piece in found]):
         group = mine & (chunk.series_id == series_id) & chunk.first_step.in_(starts)
         parts = connection.execute(select(metric_chunk).where(group).order_by(chunk.first_step)).all()
         connection.execute(metric_chunk.delete().where(group))
         row = {"run_id": run_id, "attempt": attempt, "series_id": series_id} | _fields(merge(parts))
         connection.execute(insert(metric_chunk).values(row))
-    tiles.grow(connection, run_id, attempt, upto, settled=MERGED)
+    rollups.build(connection, run_id, attempt, upto, settled=MERGED_POINTS)
 
 
 def _small_neighbours(sizes: Sequence[tuple[int, int, int]]) -> list[tuple[int, list[int]]]:
     """Runs of chunks side by side that together make one of MERGED points: (series id, their first steps)."""
     groups: list[tuple[int, list[int]]] = []
-    filled = MERGED  # how full the open group is; at MERGED the next chunk opens another
+    filled = MERGED_POINTS  # how full the open group is; at MERGED the next chunk opens another
     for series_id, first_step, n in sizes:
-        if n >= MERGED:
-            filled = MERGED
-        elif filled < MERGED and groups[-1][0] == series_id:
+        if n >= MERGED_POINTS:
+            filled = MERGED_POINTS
+        elif filled < MERGED_POINTS and groups[-1][0] == series_id:
             groups[-1][1].append(first_step)
             filled += n
         else:
             groups.append((series_id, [first_step]))
             filled = n
     return [group for group in groups if len(group[1]) > 1]
-
-
-def read(
-    connection: Connection, run_id: str, names: Sequence[str], first: int = 0, last: int = 2**62
-) -> dict[str, Curve]:
-    """The visible points with first <= step <= last of each named series that has any there. Exact."""
-    return read_many(connection, [run_id], names, first, last)[run_id]
-
-
-def read_many(
-    connection: Connection, run_ids: Sequence[str], names: Sequence[str], first: int = 0, last: int = 2**62
-) -> dict[str, dict[str, Curve]]:
-    """The same of several runs at once, by run."""
-    chosen = series.c.run_id.in_(run_ids) & series.c.name.in_(names)
-    known = connection.execute(select(series.c.run_id, series.c.name, series.c.id).where(chosen)).all()
-    found = pyramid.points(connection, [Asked(row.run_id, row.id) for row in known], first, last)
-    curves: dict[str, dict[str, Curve]] = {run_id: {} for run_id in run_ids}
-    for row, begin, end in zip(known, found.bounds, found.bounds[1:], strict=False):
-        if begin < end:
-            curves[row.run_id][row.name] = Curve(found.steps[begin:end], found.values[begin:end])
-    return curves
-
-
-def summaries(
-    connection: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None
-) -> dict[str, list[Summary]]:
-    """The summaries of every series of these runs, or of those with one of these names, by run."""
-    columns = [series.c[each] for each in Summary.__dataclass_fields__]
-    query = select(series.c.run_id, *columns).where(series.c.run_id.in_(run_ids))
-    if names is not None:
-        query = query.where(series.c.name.in_(names))
-    found: dict[str, list[Summary]] = {run_id: [] for run_id in run_ids}
-    for run_id, *fields in connection.execute(query.order_by(series.c.run_id, series.c.name)).all():
-        found[run_id].append(Summary(*fields))
-    return found

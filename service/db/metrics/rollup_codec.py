@@ -34,7 +34,7 @@ GENERAL_RECORD = np.dtype(
 
 
 @dataclass(frozen=True)
-class Row:
+class PackedBuckets:
     """A stored row of buckets; `owner` is the reader's number for its series."""
 
     owner: int
@@ -75,7 +75,7 @@ def _is_single(column: Values) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class OwnedBuckets:
     """Buckets of many rows, a row's side by side: `sizes` (R,) says how many each row has."""
 
     buckets: Reduced
@@ -83,7 +83,7 @@ class Pieces:
     sizes: Counts
 
 
-def together(parts: Sequence[Pieces]) -> tuple[Reduced, Counts]:
+def join_in_order(parts: Sequence[OwnedBuckets]) -> tuple[Reduced, Counts]:
     """All buckets by owner, then by step. Rows share no step, so whole rows are put in order, not buckets."""
     buckets = joined([part.buckets for part in parts])
     owner = parts[0].owner if len(parts) == 1 else np.concatenate([part.owner for part in parts])
@@ -97,21 +97,21 @@ def together(parts: Sequence[Pieces]) -> tuple[Reduced, Counts]:
     return taken(buckets, positions), owner[positions]
 
 
-def unpack_buckets(rows: Sequence[Row]) -> list[Pieces]:
+def unpack_buckets(rows: Sequence[PackedBuckets]) -> list[OwnedBuckets]:
     """The buckets of many rows, each at its row's own level; a part for each format."""
-    by_code: dict[int, list[Row]] = {}
+    by_code: dict[int, list[PackedBuckets]] = {}
     for row in rows:
         by_code.setdefault(row.buckets[0], []).append(row)
     return [_unpack(code, some) for code, some in by_code.items()]
 
 
-def _unpack(code: int, rows: list[Row]) -> Pieces:
+def _unpack(code: int, rows: list[PackedBuckets]) -> OwnedBuckets:
     owner = np.array([row.owner for row in rows], np.int64)
     if code == GENERAL:
         table = np.frombuffer(b"".join([row.buckets[1:] for row in rows]), GENERAL_RECORD)
         sizes = np.array([(len(row.buckets) - 1) // GENERAL_RECORD.itemsize for row in rows], np.int64)
         columns = {name: np.ascontiguousarray(table[name]) for name in GENERAL_RECORD.names or ()}
-        return Pieces(Reduced(level=rows[0].level, **columns), np.repeat(owner, sizes), sizes)
+        return OwnedBuckets(Reduced(level=rows[0].level, **columns), np.repeat(owner, sizes), sizes)
     first, last, sizes = _spans(rows)
     columns = dict(zip(("min", "max", "last", "mean"), _values(code, rows, sizes), strict=True))
     reduced = Reduced(
@@ -122,10 +122,10 @@ def _unpack(code: int, rows: list[Row]) -> Pieces:
         nonfinite=np.zeros(len(first), np.int64),
         **columns,
     )
-    return Pieces(reduced, np.repeat(owner, sizes), sizes)
+    return OwnedBuckets(reduced, np.repeat(owner, sizes), sizes)
 
 
-def _values(code: int, rows: list[Row], sizes: Counts) -> list[Values]:
+def _values(code: int, rows: list[PackedBuckets], sizes: Counts) -> list[Values]:
     data = b"".join([row.buckets[1:] for row in rows])
     if code == CONSTANT:
         return [np.repeat(np.frombuffer(data, "<f8").astype(np.float64), sizes)] * 4
@@ -137,7 +137,7 @@ def _values(code: int, rows: list[Row], sizes: Counts) -> list[Values]:
     return [table[name].astype(np.float64) for name in ("min", "max", "last", "mean")]
 
 
-def _spans(rows: list[Row]) -> tuple[Steps, Steps, Counts]:
+def _spans(rows: list[PackedBuckets]) -> tuple[Steps, Steps, Counts]:
     """First and last step of every bucket of rows that miss no step, and how many buckets each row has."""
     ends = np.array([(row.first_step, row.last_step, row.level) for row in rows], np.int64)
     begin, end, level = ends.T

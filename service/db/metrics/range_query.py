@@ -18,66 +18,64 @@ import numpy.typing as npt
 
 from service.analysis.arrays import Counts, Steps, Values
 from service.analysis.reduce import COLUMNS, Reduced, bucketed, regroup, taken
-from service.db.metrics.buckets import Row, together, unpack_buckets
-from service.db.metrics.codec import BASE, unpack_between
-from service.db.metrics.rows import ChunkRow, chunk_pieces
-from service.db.metrics.tiles import FIRST, SIDE, tiers
-from service.db.session import Connection, rows
+from service.db.metrics.codec import BASE_LEVEL, unpack_between
+from service.db.metrics.rollup_codec import PackedBuckets, join_in_order, unpack_buckets
+from service.db.metrics.rollups import FIRST_LEVEL, SIDE_LEVELS, ChunkRow, levels_read, unpack_chunks
+from service.db.metrics.visible import is_visible, own, visible_chunks
+from service.db.session import Connection, fetch_binary
 
-ASKED = """
-    FROM unnest(%(runs)s::text[], %(series)s::bigint[]) WITH ORDINALITY AS u(run_id, series_id, owner)
-    JOIN attempt a ON a.run_id = u.run_id
-"""
-OWN = "{x}.run_id = u.run_id AND {x}.series_id = u.series_id AND {x}.attempt = a.attempt"
-VISIBLE = "(a.cut_step IS NULL OR {x}.last_step <= a.cut_step)"
-# Each look enters the index where its rows begin: at the row that holds `first`, or behind what tiles cover.
-# OFFSET 0 keeps the planner from turning the look round.
-ENTRY = f"""coalesce((SELECT b.first_step FROM {{table}} b
-    WHERE {OWN.format(x="b")} {{tier}} AND b.first_step <= %(first)s ORDER BY b.first_step DESC LIMIT 1), 0)"""
+SERIES = "FROM unnest(%(runs)s::text[], %(series)s::bigint[]) WITH ORDINALITY AS u(run_id, series_id, owner)"
 COVERED = f"""coalesce((SELECT t.last_step FROM metric_tile t
-    WHERE {OWN.format(x="t")} AND t.level = {{level}} AND {VISIBLE.format(x="t")}
+    WHERE {own("t")} AND t.level = {{level}} AND {is_visible("t.last_step")}
     ORDER BY t.first_step DESC LIMIT 1), -1) + 1"""
-CHUNKS = f"""
-    CROSS JOIN LATERAL (SELECT greatest({ENTRY.format(table="metric_chunk", tier="")}, {{covered}}) AS low OFFSET 0) e
-    CROSS JOIN LATERAL (SELECT * FROM metric_chunk c WHERE {OWN.format(x="c")}
-        AND c.first_step BETWEEN e.low AND %(last)s AND c.last_step >= %(first)s
-        AND {VISIBLE.format(x="c")} {{which}} ORDER BY c.first_step OFFSET 0) c
-    ORDER BY u.owner
-"""
-WIDER = "(c.first_step >> %(level)s) <> (c.last_step >> %(level)s)"
+SPANS_BUCKETS = "(c.first_step >> %(level)s) <> (c.last_step >> %(level)s)"
+HAS_BUCKETS = f"(c.buckets IS NOT NULL AND {SPANS_BUCKETS})"
 POINTS = f"""
     SELECT u.owner - 1, c.first_step, c.last_step, c.every, c.n, c.values, c.steps
-    {ASKED} {CHUNKS.format(covered=0, which="")}
-"""
-STORED = f"""
-    SELECT u.owner - 1, c.first_step, c.last_step, c.buckets
-    {ASKED} {CHUNKS.format(covered="{covered}", which=f"AND c.buckets IS NOT NULL AND {WIDER}")}
-"""
-PLAIN = f"""
-    SELECT u.owner - 1, c.first_step, c.last_step, c.every, c.n, c.min, c.max, c.mean, c.last, c.nonfinite, NULL,
-        CASE WHEN {WIDER} THEN c.values END, CASE WHEN {WIDER} THEN c.steps END
-    {ASKED} {CHUNKS.format(covered="{covered}", which=f"AND NOT (c.buckets IS NOT NULL AND {WIDER})")}
+    {SERIES} {visible_chunks("%(first)s", "%(last)s")} ORDER BY u.owner
 """
 TILES = f"""
     SELECT u.owner - 1, c.level, c.first_step, c.last_step, c.buckets
-    {ASKED}
-    CROSS JOIN unnest(%(tiers)s::int[], %(above)s::int[]) AS tier(level, above)
-    CROSS JOIN LATERAL (SELECT greatest(
-        {ENTRY.format(table="metric_tile", tier="AND b.level = tier.level")},
-        CASE WHEN tier.above > 0 THEN {COVERED.format(level="tier.above")} ELSE 0 END
-    ) AS low OFFSET 0) e
-    CROSS JOIN LATERAL (SELECT * FROM metric_tile c WHERE {OWN.format(x="c")} AND c.level = tier.level
-        AND c.first_step BETWEEN e.low AND %(last)s AND c.last_step >= %(first)s
-        AND {VISIBLE.format(x="c")} ORDER BY c.first_step OFFSET 0) c
-    ORDER BY u.owner
+    {SERIES} CROSS JOIN unnest(%(levels)s::int[], %(above)s::int[]) AS tile(level, above)
+    {
+    visible_chunks(
+        "%(first)s",
+        "%(last)s",
+        table="metric_tile",
+        tier="AND {}.level = tile.level",
+        covered=f"CASE WHEN tile.above > 0 THEN {COVERED.format(level='tile.above')} ELSE 0 END",
+    )
+} ORDER BY u.owner
 """
+
+
+def _bucket_query(covered: str) -> str:
+    """Return the statement that reads chunks' own buckets of the steps beyond `covered`."""
+    return f"""
+    SELECT u.owner - 1, c.first_step, c.last_step, c.buckets
+    {SERIES} {visible_chunks("%(first)s", "%(last)s", covered=covered, condition=HAS_BUCKETS)} ORDER BY u.owner
+    """
+
+
+def _value_query(covered: str) -> str:
+    """Return the statement that reads the other chunks: their values, or only their summaries inside one bucket."""
+    return f"""
+    SELECT u.owner - 1, c.first_step, c.last_step, c.every, c.n, c.min, c.max, c.mean, c.last, c.nonfinite, NULL,
+        CASE WHEN {SPANS_BUCKETS} THEN c.values END, CASE WHEN {SPANS_BUCKETS} THEN c.steps END
+    {SERIES} {visible_chunks("%(first)s", "%(last)s", covered=covered, condition=f"NOT {HAS_BUCKETS}")} ORDER BY u.owner
+    """
+
+
+LOWEST_TILES = (0, BASE_LEVEL + SIDE_LEVELS, FIRST_LEVEL)  # the lowest level of tiles that a query reads; 0: none
+COVERED_BY = {level: COVERED.format(level=level) if level else "0" for level in LOWEST_TILES}
+BUCKETS = {level: _bucket_query(covered) for level, covered in COVERED_BY.items()}
+VALUES = {level: _value_query(covered) for level, covered in COVERED_BY.items()}
 Column = npt.NDArray[np.float64] | npt.NDArray[np.int64]
-PORTION = 16_384  # numbers worked on at once
-UNDER = {level: COVERED.format(level=level) for level in (BASE + SIDE, FIRST)} | {0: "0"}  # what tiles leave of chunks
+BATCH_NUMBERS = 16_384  # numbers worked on at once
 
 
 @dataclass(frozen=True)
-class Asked:
+class SeriesKey:
     """A series of a run, by its id."""
 
     run_id: str
@@ -103,37 +101,38 @@ class Buckets:
     exact: bool  # each bucket is one point
 
 
-def points(connection: Connection, asked: Sequence[Asked], first: int, last: int) -> Points:
+def points(connection: Connection, asked: Sequence[SeriesKey], first: int, last: int) -> Points:
     """The visible points with first <= step <= last, exactly."""
     rows = _rows(connection, POINTS, asked, first=first, last=last)
     steps, values, owner = _points(rows, first, last)
     return Points(steps, values, _bounds(owner, len(asked)))
 
 
-NEXT = f"""
+PAGE_END = f"""
     SELECT max(x.last_step) FROM (
-        SELECT c.last_step FROM attempt a JOIN metric_chunk c ON c.run_id = a.run_id AND c.attempt = a.attempt
-        WHERE a.run_id = %(run)s AND c.series_id = %(series)s AND c.last_step >= %(first)s
-            AND c.first_step <= %(last)s AND {VISIBLE.format(x="c")}
-        ORDER BY c.first_step LIMIT %(rows)s) x
+        SELECT c.last_step FROM (SELECT %(run)s AS run_id, %(series)s::bigint AS series_id) u
+        {visible_chunks("%(first)s", "%(last)s")} ORDER BY c.first_step LIMIT %(chunks)s) x
 """
 
 
-def reach(connection: Connection, asked: Asked, first: int, last: int, rows: int) -> int | None:
-    """The last step of the next `rows` chunks from `first` on; None where there are none."""
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    given = {"run": asked.run_id, "series": asked.series_id, "first": first, "last": last, "rows": rows}
-    found: int | None = driver.execute(NEXT, given).fetchone()[0]
+def page_end(connection: Connection, asked: SeriesKey, first: int, last: int, chunks: int) -> int | None:
+    """Return the last step of the next `chunks` chunks from `first` on; None where there are none."""
+    given = {"run": asked.run_id, "series": asked.series_id, "first": first, "last": last, "chunks": chunks}
+    found: int | None = fetch_binary(connection, PAGE_END, given)[0][0]
     return None if found is None else min(found, last)
 
 
 def buckets(
-    connection: Connection, asked: Sequence[Asked], level: int, first: int, last: int, wanted: Sequence[str] = COLUMNS
+    connection: Connection,
+    asked: Sequence[SeriesKey],
+    level: int,
+    first: int,
+    last: int,
+    wanted: Sequence[str] = COLUMNS,
 ) -> Buckets:
     """Every bucket of `level` that a step between `first` and `last` lies in, whole."""
     first, last = (first >> level) << level, (((last >> level) + 1) << level) - 1
-    look = _from_points if level < BASE else _from_stored
+    look = _from_points if level < BASE_LEVEL else _from_stored
     nothing = np.empty(0, np.int64)
     sizes, columns = np.zeros(len(asked) + 1, np.int64), list[dict[str, Column]]()
     exact = True
@@ -149,7 +148,7 @@ def buckets(
 Found = Iterator[tuple[Reduced, Counts]]  # by owner, in portions
 
 
-def _from_points(connection: Connection, asked: Sequence[Asked], level: int, first: int, last: int) -> Found:
+def _from_points(connection: Connection, asked: Sequence[SeriesKey], level: int, first: int, last: int) -> Found:
     rows = _rows(connection, POINTS, asked, first=first, last=last)
     for portion in _portions([(row[0], row[4]) for row in rows]):
         (some,) = portion.of([rows])
@@ -170,19 +169,21 @@ def _points(rows: Sequence[Any], first: int, last: int) -> tuple[Steps, Values, 
     return steps[order], values[order], whose[order]
 
 
-def _from_stored(connection: Connection, asked: Sequence[Asked], level: int, first: int, last: int) -> Found:
+def _from_stored(connection: Connection, asked: Sequence[SeriesKey], level: int, first: int, last: int) -> Found:
     window = {"first": first, "last": last, "level": level}
-    used = tiers(level)
-    tiles = _rows(connection, TILES, asked, tiers=used, above=[*used[1:], 0], **window) if used else []
-    covered = UNDER[used[0] if used else 0]
-    stored = _rows(connection, STORED.format(covered=covered), asked, **window)
-    plain = _rows(connection, PLAIN.format(covered=covered), asked, **window)
+    levels = levels_read(level)
+    lowest = levels[0] if levels else 0
+    tiles = _rows(connection, TILES, asked, levels=levels, above=[*levels[1:], 0], **window) if levels else []
+    stored = _rows(connection, BUCKETS[lowest], asked, **window)
+    plain = _rows(connection, VALUES[lowest], asked, **window)
     sizes = [(row[0], len(row[-1]) // 16) for row in (*tiles, *stored)] + [(row[0], row[4]) for row in plain]
     for portion in _portions(sorted(sizes)):
         some_tiles, some_stored, some_plain = portion.of([tiles, stored, plain])
-        rows = [Row(*row) for row in some_tiles] + [Row(row[0], BASE, *row[1:]) for row in some_stored]
-        parts = unpack_buckets(rows) + chunk_pieces([ChunkRow(*row) for row in some_plain], level)
-        reduced, owner = together(parts)
+        rows = [PackedBuckets(*row) for row in some_tiles] + [
+            PackedBuckets(row[0], BASE_LEVEL, *row[1:]) for row in some_stored
+        ]
+        parts = unpack_buckets(rows) + unpack_chunks([ChunkRow(*row) for row in some_plain], level)
+        reduced, owner = join_in_order(parts)
         inside = (reduced.first_step >= first) & (reduced.last_step <= last)
         if not inside.all():
             reduced, owner = taken(reduced, inside), owner[inside]
@@ -208,7 +209,7 @@ def _portions(sizes: Sequence[tuple[int, int]]) -> Iterator[Portion]:
     """Of (owner, numbers), sorted by owner."""
     begin, filled = (sizes[0][0] if sizes else 0), 0
     for owner, size in sizes:
-        if filled > PORTION and owner > begin:
+        if filled > BATCH_NUMBERS and owner > begin:
             yield Portion(begin, owner)
             begin, filled = owner, 0
         filled += size
@@ -216,9 +217,9 @@ def _portions(sizes: Sequence[tuple[int, int]]) -> Iterator[Portion]:
         yield Portion(begin, sizes[-1][0] + 1)
 
 
-def _rows(connection: Connection, query: str, asked: Sequence[Asked], **window: int | list[int]) -> list[Any]:
+def _rows(connection: Connection, query: str, asked: Sequence[SeriesKey], **window: int | list[int]) -> list[Any]:
     given = window | {"runs": [each.run_id for each in asked], "series": [each.series_id for each in asked]}
-    return rows(connection, query, given)
+    return fetch_binary(connection, query, given)
 
 
 def _bounds(owner: npt.NDArray[np.int64], series: int) -> Counts:

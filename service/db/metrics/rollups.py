@@ -10,19 +10,20 @@ chunk: one rule decides what a cut leaves visible.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 from sqlalchemy import Connection, insert, text
 
-from service.analysis.reduce import Reduced, regroup
-from service.db.metrics.buckets import Row, pack_buckets, together, unpack_buckets
-from service.db.metrics.codec import BASE
-from service.db.metrics.rows import ChunkRow, chunk_pieces
+from service.analysis.reduce import Reduced, regroup, singles
+from service.db.metrics.codec import BASE_LEVEL, unpack
+from service.db.metrics.rollup_codec import OwnedBuckets, PackedBuckets, join_in_order, pack_buckets, unpack_buckets
 from service.db.tables import metric_tile
 
 FANOUT = 4  # levels between two tiers: a bucket is made of 16
-SIDE = 2  # levels from a tier to the side tier above it
-WIDE = 256  # buckets at which a tile is closed
-FIRST = BASE + FANOUT
+SIDE_LEVELS = 2  # levels from a tier to the side tier above it
+TILE_BUCKETS = 256  # buckets at which a tile is closed
+FIRST_LEVEL = BASE_LEVEL + FANOUT
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ TILE_ROWS = text(
 
 def uncovered(connection: Connection, run_id: str, attempt: int, upto: int) -> list[Piece]:
     """The attempt's chunks up to `upto` that no tile covers: all that can still be joined."""
-    return _chunks(connection, run_id, attempt, upto, FIRST)
+    return _chunks(connection, run_id, attempt, upto, FIRST_LEVEL)
 
 
 def _chunks(connection: Connection, run_id: str, attempt: int, upto: int, above: int) -> list[Piece]:
@@ -86,14 +87,14 @@ def _chunks(connection: Connection, run_id: str, attempt: int, upto: int, above:
     return [Piece(*row) for row in rows]
 
 
-def tiers(level: int) -> list[int]:
+def levels_read(level: int) -> list[int]:
     """Those that a view of this level reads, the finest first; none below FIRST but the side tier of chunks."""
-    top = level - (level - BASE) % FANOUT
-    side = [top + SIDE] if level >= top + SIDE else []
-    return [*range(FIRST, top + 1, FANOUT), *side]
+    top = level - (level - BASE_LEVEL) % FANOUT
+    side = [top + SIDE_LEVELS] if level >= top + SIDE_LEVELS else []
+    return [*range(FIRST_LEVEL, top + 1, FANOUT), *side]
 
 
-def grow(connection: Connection, run_id: str, attempt: int, upto: int, settled: int) -> None:
+def build(connection: Connection, run_id: str, attempt: int, upto: int, settled: int) -> None:
     """Make every tile that is full. Chunks are joined for good up to the last one of `settled` points."""
 
     def made(level: int, found: Sequence[Piece]) -> bool:
@@ -106,11 +107,11 @@ def grow(connection: Connection, run_id: str, attempt: int, upto: int, settled: 
         given = {"run_id": run_id, "attempt": attempt, "level": level, "above": above}
         return [Piece(*row) for row in connection.execute(TILES, given)]
 
-    side = BASE + SIDE
+    side = BASE_LEVEL + SIDE_LEVELS
     made(side, list(_settled(_chunks(connection, run_id, attempt, upto, side), settled)))
-    level, found = FIRST, list(_settled(uncovered(connection, run_id, attempt, upto), settled))
+    level, found = FIRST_LEVEL, list(_settled(uncovered(connection, run_id, attempt, upto), settled))
     while made(level, found):
-        made(level + SIDE, below(level, level + SIDE))
+        made(level + SIDE_LEVELS, below(level, level + SIDE_LEVELS))
         level, found = level + FANOUT, below(level, level + FANOUT)
 
 
@@ -127,7 +128,7 @@ def _full(pieces: Sequence[Piece], level: int) -> Iterator[list[Piece]]:
             group = []
         group.append(piece)
         spans = (piece.last_step >> level) - (group[0].first_step >> level) + 1
-        if min(spans, sum(each.n for each in group)) >= WIDE:
+        if min(spans, sum(each.n for each in group)) >= TILE_BUCKETS:
             yield group
             group = []
 
@@ -135,13 +136,13 @@ def _full(pieces: Sequence[Piece], level: int) -> Iterator[list[Piece]]:
 def _make(connection: Connection, run_id: str, attempt: int, level: int, group: Sequence[Piece]) -> dict[str, object]:
     own = {"run_id": run_id, "attempt": attempt, "series_id": group[0].series_id}
     where = own | {"first": group[0].first_step, "last": group[-1].last_step}
-    if level <= FIRST:
+    if level <= FIRST_LEVEL:
         rows = [ChunkRow(*row) for row in connection.execute(CHUNK_ROWS, where)]
-        parts = chunk_pieces(rows, level=BASE)
+        parts = unpack_chunks(rows, level=BASE_LEVEL)
     else:
-        below = connection.execute(TILE_ROWS, where | {"level": level - ((level - BASE) % FANOUT or FANOUT)})
-        parts = unpack_buckets([Row(*row) for row in below])
-    buckets: Reduced = regroup(together(parts)[0], level)[0]
+        below = connection.execute(TILE_ROWS, where | {"level": level - ((level - BASE_LEVEL) % FANOUT or FANOUT)})
+        parts = unpack_buckets([PackedBuckets(*row) for row in below])
+    buckets: Reduced = regroup(join_in_order(parts)[0], level)[0]
     return own | {
         "level": level,
         "first_step": group[0].first_step,
@@ -149,3 +150,51 @@ def _make(connection: Connection, run_id: str, attempt: int, level: int, group: 
         "n": sum(piece.n for piece in group),
         "buckets": pack_buckets(buckets),
     }
+
+
+class ChunkRow(NamedTuple):
+    """What is read of a chunk: `buckets`, or else `values`, or neither where the summary is all that is wanted."""
+
+    owner: int
+    first_step: int
+    last_step: int
+    every: int
+    n: int
+    min: float | None
+    max: float | None
+    mean: float | None
+    last: float
+    nonfinite: int
+    buckets: bytes | None
+    values: bytes | None
+    steps: bytes | None
+
+
+def unpack_chunks(rows: Sequence[ChunkRow], level: int) -> list[OwnedBuckets]:
+    """The rows' buckets, none wider than 2^level steps."""
+    stored = [
+        PackedBuckets(r.owner, BASE_LEVEL, r.first_step, r.last_step, r.buckets) for r in rows if r.buckets is not None
+    ]
+    parts = unpack_buckets(stored)
+    raw = [row for row in rows if row.values is not None]
+    if raw:
+        parts.append(_points(raw))
+    alone = [row for row in rows if row.buckets is None and row.values is None]
+    if alone:
+        parts.append(_summaries(alone, level))
+    return parts
+
+
+def _points(rows: Sequence[ChunkRow]) -> OwnedBuckets:
+    read = [unpack(r.first_step, r.last_step, r.every, r.n, r.values or b"", r.steps) for r in rows]
+    steps, values = zip(*read, strict=True)
+    sizes = np.array([row.n for row in rows], np.int64)
+    owner = np.repeat(np.array([row.owner for row in rows], np.int64), sizes)
+    return OwnedBuckets(singles(np.concatenate(steps), np.concatenate(values)), owner, sizes)
+
+
+def _summaries(rows: Sequence[ChunkRow], level: int) -> OwnedBuckets:
+    steps = np.array([(r.first_step, r.last_step, r.n, r.nonfinite, r.owner) for r in rows], np.int64).T
+    values = np.array([(r.min, r.max, r.mean, r.last) for r in rows], np.float64).T  # None becomes NaN
+    buckets = Reduced(level, steps[0], steps[1], values[0], values[1], values[2], values[3], steps[2], steps[3])
+    return OwnedBuckets(buckets, steps[4], np.ones(len(rows), np.int64))

@@ -31,7 +31,7 @@ NOT_COUNTING = [relation.value for relation in sorted(ASIDE)]
 INCOMPLETE = [State.FAILED.value, State.CANCELLED.value]
 
 
-def counts() -> ColumnElement[bool]:
+def is_counted() -> ColumnElement[bool]:
     """Whether a run is the newest of its seed, and no replay and no look at one."""
     later = run.alias("later")
     superseded = (
@@ -45,15 +45,15 @@ def counts() -> ColumnElement[bool]:
         .correlate(run)
         .exists()
     )
-    return and_(weighs(), not_(superseded))
+    return and_(may_be_counted(), not_(superseded))
 
 
-def diverged() -> ColumnElement[bool]:
+def has_diverged() -> ColumnElement[bool]:
     """Whether a run failed as diverged, or went on after a loss that was no finite number."""
     return or_(func.coalesce(run.c.failure["code"].astext == "diverged", false()), _went_on())
 
 
-def speaks() -> ColumnElement[bool]:
+def has_result() -> ColumnElement[bool]:
     """Whether a run has a value in each series that ends with a finite one."""
     return and_(run.c.state.not_in(INCOMPLETE), not_(_went_on()))
 
@@ -81,6 +81,6 @@ def mean(value: ColumnElement[Any]) -> ColumnElement[Any]:
     return cast(func.avg(cast(finite(value), Numeric)), Double)
 
 
-def weighs() -> ColumnElement[bool]:
+def may_be_counted() -> ColumnElement[bool]:
     """Whether a run may count: it is no replay and no probe job."""
     return or_(run.c.relation.is_(None), run.c.relation.not_in(NOT_COUNTING))

@@ -3,7 +3,6 @@
 The parent's row is locked meanwhile: its holder retires checkpoints behind the same lock, so an origin stays.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Connection, text
@@ -11,19 +10,14 @@ from sqlalchemy import Connection, text
 from service.db.access.projects import Principal
 from service.db.metrics import experiment_summary
 from service.db.runs import runs
-from service.db.runs.queue import Asked, NewRun, Origin, enqueue
+from service.db.runs.checkpoints import CheckpointKey, usable
+from service.db.runs.queue import IdempotentRequest, NewRun, Origin, enqueue
 from service.db.runs.runs import StoredRun
-from service.errors import Conflict, Invalid, NotFound, Problem
+from service.errors import Conflict, Invalid, Problem
 from service.lifecycle import ASIDE, Relation, State
 from service.nonfinite import dumps
 
 Beginning = Literal["checkpoint", "start"]
-KEPT = text(
-    """
-    SELECT DISTINCT ON (step) attempt, step FROM checkpoint
-    WHERE run_id = :run_id AND NOT damaged AND removed_at IS NULL ORDER BY step DESC, attempt DESC
-    """
-)
 EARLIER = text(
     """
     SELECT r.id, e.data ->> 'request' AS request FROM run r
@@ -48,28 +42,6 @@ GONE = text(
 )
 
 
-@dataclass(frozen=True)
-class Kept:
-    """A checkpoint that can be started from."""
-
-    attempt: int
-    step: int
-
-
-def kept(connection: Connection, run_id: str) -> list[Kept]:
-    """The good checkpoints of a run that are still there, newest first."""
-    return [Kept(row.attempt, row.step) for row in connection.execute(KEPT, {"run_id": run_id})]
-
-
-def has_checkpoint(connection: Connection, principal: Principal, run_id: str, step: int | None) -> bool:
-    """Whether a run of this project has one that is kept, at this step or at any."""
-    try:
-        runs.get(connection, principal, run_id)
-    except NotFound:
-        return False
-    return any(step in (None, each.step) for each in kept(connection, run_id))
-
-
 def fork_origin(
     connection: Connection, principal: Principal, run_id: str, step: int | None
 ) -> tuple[StoredRun, Origin]:
@@ -78,7 +50,7 @@ def fork_origin(
     A probe job that changed the weights at step 0 has a checkpoint there.
     """
     parent = runs.get(connection, principal, run_id, lock=True)
-    found = kept(connection, run_id)
+    found = usable(connection, run_id)
     if step == 0 and not any(each.step == 0 for each in found):
         return parent, Origin(run_id, Relation.FORK)
     if step is None and not found:
@@ -87,7 +59,7 @@ def fork_origin(
     return parent, Origin(run_id, Relation.FORK, chosen.attempt, chosen.step)
 
 
-def _at(found: list[Kept], step: int | None, beginning: int) -> Kept:
+def _at(found: list[CheckpointKey], step: int | None, beginning: int) -> CheckpointKey:
     """The checkpoint of a step, or the newest; `Invalid` lists the steps there are, the beginning among them."""
     for each in found:
         if step in (None, each.step):
@@ -102,7 +74,7 @@ def retry(
 ) -> tuple[str, bool]:
     """Queue a run that ended badly once more, with its spec and seed: the new run's id, and whether it is new."""
     parent = runs.get(connection, principal, run_id, lock=True)
-    asked = Asked(key, f"retry {beginning}") if key else None
+    asked = IdempotentRequest(key, f"retry {beginning}") if key else None
     if earlier := _earlier(connection, parent, asked):
         return earlier, False
     if parent.relation in ASIDE:
@@ -111,7 +83,7 @@ def retry(
     if parent.state not in (State.FAILED, State.CANCELLED):
         instead = "replay or fork it" if parent.state is State.SUCCEEDED else "it goes on by itself or is resumed"
         raise Conflict(f"The run is {parent.state.value}: only one that failed or was cancelled is retried; {instead}.")
-    found = kept(connection, run_id)
+    found = usable(connection, run_id)
     if beginning == "checkpoint" and not found and parent.origin_step == 0:
         raise Conflict("The run has no good checkpoint: retry it from the start.")
     if beginning == "start":
@@ -130,7 +102,7 @@ def replay(
 ) -> tuple[str, bool]:
     """Train the first `steps` steps of a run once more, or all it did: the new run's id, and whether it is new."""
     parent = runs.get(connection, principal, run_id, lock=True)
-    asked = Asked(key, f"replay {steps}") if key else None
+    asked = IdempotentRequest(key, f"replay {steps}") if key else None
     if earlier := _earlier(connection, parent, asked):
         return earlier, False
     if parent.relation in ASIDE:
@@ -155,12 +127,12 @@ def probe(
 ) -> tuple[str, bool]:
     """Look at a kept state of a run, or at its beginning, as a job of its own: its id, and whether it is new."""
     parent = runs.get(connection, principal, run_id, lock=True)
-    asked = Asked(key, f"probe {step} {dumps(task)}") if key else None
+    asked = IdempotentRequest(key, f"probe {step} {dumps(task)}") if key else None
     if earlier := _earlier(connection, parent, asked):
         return earlier, False
     if parent.relation is Relation.PROBE:
         raise Conflict(f"The run is a probe job itself: probe {parent.parent_run_id} instead.")
-    found = kept(connection, run_id)
+    found = usable(connection, run_id)
     if step == parent.origin_step or (step is None and not found):
         origin = Origin(run_id, Relation.PROBE, None, parent.origin_step)
     else:
@@ -175,11 +147,11 @@ def _once_more(
     parent: StoredRun,
     origin: Origin,
     total_steps: int,
-    asked: Asked | None,
+    asked: IdempotentRequest | None,
     task: dict[str, Any] | None = None,
 ) -> str:
     """A run in the parent's own experiment."""
-    check_beginning(connection, parent, origin)
+    check_origin_exists(connection, parent, origin)
     made = NewRun(
         experiment_id=parent.experiment_id,
         seed=parent.seed,
@@ -194,7 +166,7 @@ def _once_more(
     return enqueue(connection, principal, [made], asked)[0]
 
 
-def check_beginning(connection: Connection, parent: StoredRun, origin: Origin) -> None:
+def check_origin_exists(connection: Connection, parent: StoredRun, origin: Origin) -> None:
     """`Conflict` where the run is to start where its parent did, and that state is not there any more."""
     begins_elsewhere = origin.attempt is None and (origin.step > 0 or origin.relation is not Relation.FORK)
     if begins_elsewhere and connection.execute(GONE, {"run_id": parent.id, "step": origin.step}).scalar():
@@ -210,7 +182,7 @@ def _began(connection: Connection, principal: Principal, run: StoredRun) -> int:
     return run.origin_step
 
 
-def _earlier(connection: Connection, parent: StoredRun, asked: Asked | None) -> str | None:
+def _earlier(connection: Connection, parent: StoredRun, asked: IdempotentRequest | None) -> str | None:
     """The run that was made of `parent` with this idempotency key; the parent's lock keeps two requests apart."""
     if asked is None:
         return None
