@@ -194,7 +194,7 @@ def test_a_job_that_compares_is_given_the_other_states(client: TestClient, submi
     first, second = trained(worker, 10, 20, 30), trained(worker, 10)
     probes = [{"kind": "trajectory"}, {"kind": "line", "run": second}]
     assert client.post(f"/v1/runs/{first}/probes", json={"probes": probes}).status_code == 201
-    beside = worker.claim().beside
+    beside = worker.claim().references
     assert {name: [each.step for each in saved] for name, saved in beside.items()} == {
         "kept": [10, 20, 30],
         "other": [10],

@@ -100,7 +100,7 @@ class RunSupervision:
     def _begin(self) -> None:
         """Train, at once or when the checkpoint to start from is on this machine."""
         saved = self.held.checkpoint
-        for each in self.held.beside.values():
+        for each in self.held.references.values():
             self.keeper.bring(each)
         if saved is None:
             self._send_train(None)
@@ -128,7 +128,7 @@ class RunSupervision:
                 "until": self.held.total_steps,
                 "autopsy_s": self.settings.autopsy_s,
                 "task": self.held.task,
-                "beside": {name: self._folders(saved) for name, saved in self.held.beside.items()},
+                "beside": {name: self._folders(saved) for name, saved in self.held.references.items()},
             }
         )
 

@@ -40,7 +40,7 @@ class Journal:
             if environment is not None and environment.get("reproducible") is False:
                 data = {"attempt": self.held.attempt, "differs": environment.get("differs")}
                 why = "it runs on something else than the attempt before"
-                events.add(connection, self.held.run_id, "not_reproducible", data, by=self.held.who, why=why)
+                events.add(connection, self.held.run_id, "not_reproducible", data, by=self.held.holder, why=why)
             self.beat(connection)
             return desired
 
@@ -81,7 +81,7 @@ class Journal:
         def write(connection: Connection) -> DesiredState:
             desired = leases.flush(connection, self.held, chunks)
             told = data | {"in_a_row": self.not_saved}
-            events.add(connection, self.held.run_id, "checkpoint_failed", told, by=self.held.who, why=detail)
+            events.add(connection, self.held.run_id, "checkpoint_failed", told, by=self.held.holder, why=detail)
             return desired
 
         self.desired = self.writer.commit(write)

@@ -92,7 +92,7 @@ class ExperimentSummary:
     best_spread: float | None
     best_n: int  # runs with a finite best value
     provisional: int  # of the n: have not ended
-    has_diverged: int
+    diverged: int
     incomplete: int
     final_from: int | None
     last_step: int
@@ -137,10 +137,10 @@ def _figures() -> Select[Any]:
             func.stddev_samp(told.c.best).label("best_spread"),
             func.count(told.c.best).label("best_n"),
             func.count(told.c.last).filter(told.c.going).label("provisional"),
-            (ended.c.lost + func.count().filter(told.c.speaks, told.c.last.is_(None))).label("diverged"),
+            (ended.c.lost + func.count().filter(told.c.has_result, told.c.last.is_(None))).label("diverged"),
             ended.c.incomplete,
-            func.min(told.c.final_from).filter(told.c.speaks).label("final_from"),
-            func.max(told.c.last_step).filter(told.c.speaks).label("last_step"),
+            func.min(told.c.final_from).filter(told.c.has_result).label("final_from"),
+            func.max(told.c.last_step).filter(told.c.has_result).label("last_step"),
         )
         .join(ended, ended.c.experiment_id == told.c.experiment_id)
         .group_by(told.c.experiment_id, told.c.series, ended.c.lost, ended.c.incomplete)
@@ -149,14 +149,14 @@ def _figures() -> Select[Any]:
 
 def _told(ours: FromClause) -> Select[Any]:
     """Of each run and series what it came to; null where it has no value."""
-    has_result = and_(not_(ours.c.lost), not_(ours.c.incomplete))
+    has_value = and_(not_(ours.c.lost), not_(ours.c.incomplete))
     accuracies = [name for name in RANKED_SERIES if better_direction(name) == "max"]
     least_or_most = when((series.c.name.in_(accuracies), series.c.max), else_=series.c.min)
-    last, best = (when((has_result, finite(each)), else_=null()) for each in (figure(series, "last"), least_or_most))
+    last, best = (when((has_value, finite(each)), else_=null()) for each in (figure(series, "last"), least_or_most))
     return (
         select(
             *(ours.c[name] for name in ("id", "experiment_id", "seed", "going")),
-            has_result.label("speaks"),
+            has_value.label("has_result"),
             series.c.name.label("series"),
             last.label("last"),
             best.label("best"),

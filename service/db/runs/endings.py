@@ -49,7 +49,7 @@ def quarantine(connection: Connection, held: Claim, folder: str) -> State:
     data = {"folder_name": name, "step": held.start_step}
     why = "it cannot be read"
     if owner is not None:
-        events.add(connection, held.run_id, "checkpoint_damaged", data, by=held.who, why=why)
+        events.add(connection, held.run_id, "checkpoint_damaged", data, by=held.holder, why=why)
         failure = {
             "code": "no_good_checkpoint",
             "detail": f"The checkpoint of {owner} that this run starts from cannot be read: start from another step.",
@@ -58,7 +58,7 @@ def quarantine(connection: Connection, held: Claim, folder: str) -> State:
         _leave(connection, held, State.FAILED, "checkpoint_damaged", None, failure)
         return State.FAILED
     data["goes_on_from"] = connection.execute(FALL_BACK, {"run_id": held.run_id}).scalar_one()
-    events.add(connection, held.run_id, "checkpoint_damaged", data, by=held.who, why=why)
+    events.add(connection, held.run_id, "checkpoint_damaged", data, by=held.holder, why=why)
     _leave(connection, held, state, "checkpoint_damaged")
     return state
 
@@ -110,7 +110,7 @@ def finish(
         write.compact(connection, held.run_id, held.attempt, 2**62)
     if state is State.SUCCEEDED:
         names = write.series_ids(connection, held.run_id, ())
-        write.finalise(connection, held.run_id, held.averaged(names))
+        write.finalise(connection, held.run_id, held.minibatch_series(names))
     _leave(connection, held, state, state.value, detail, failure)
     return state
 
@@ -241,4 +241,4 @@ def _leave(
     data: dict[str, Any] = {"attempt": held.attempt, "ending": ending} | ({"detail": detail} if detail else {})
     data |= {"evidence": dict(evidence)} if evidence else {}
     data |= {"failure": dict(failure)} if failure else {}
-    record_state(connection, held.run_id, state, data, by=held.who, why=ending)
+    record_state(connection, held.run_id, state, data, by=held.holder, why=ending)

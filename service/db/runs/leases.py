@@ -51,19 +51,19 @@ class Claim:
     limit_s: float | None = None  # longest training time
     worker: str = ""
     task: dict[str, Any] | None = None  # what to do with the state instead of training on from it
-    beside: Mapping[str, tuple[SavedCheckpoint, ...]] = field(default_factory=dict)  # see service.db.runs.probe_targets
+    references: Mapping[str, tuple[SavedCheckpoint, ...]] = field(default_factory=dict)  # that a probe compares with
 
     @property
     def start_step(self) -> int:
         """The step of the state the attempt starts from; 0: from the beginning."""
         return self.checkpoint.step if self.checkpoint else 0
 
-    def averaged(self, names: Iterable[str]) -> list[str]:
+    def minibatch_series(self, names: Iterable[str]) -> list[str]:
         """Return those of these series that have one value per minibatch."""
         return [name for name in names if is_per_minibatch(name)] if trains_on_minibatches(self.spec) else []
 
     @property
-    def who(self) -> str:
+    def holder(self) -> str:
         """How events name the holder."""
         return f"worker {self.worker}"
 
@@ -196,12 +196,12 @@ def _go_on(connection: Connection, taken: Claim) -> None:
             taken.run_id,
             "cut",
             {"from_step": max(cut, 0), "attempt": taken.attempt},
-            by=taken.who,
+            by=taken.holder,
             why=f"attempt {taken.attempt} starts from step {taken.start_step}",
         )
     _open_attempt(connection, taken)
     data = {"attempt": taken.attempt, "worker": taken.worker}
-    record_state(connection, taken.run_id, State.RUNNING, data, by=taken.who, why="claimed")
+    record_state(connection, taken.run_id, State.RUNNING, data, by=taken.holder, why="claimed")
 
 
 def _open_attempt(connection: Connection, taken: Claim) -> None:
@@ -218,7 +218,7 @@ def _claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
     saved = None
     if row.step is not None:
         saved = _saved(row)
-    beside = checkpoints.reference_checkpoints(connection, row.id, row.task) if row.task else {}
+    references = checkpoints.reference_checkpoints(connection, row.id, row.task) if row.task else {}
     return Claim(
         run_id=row.id,
         attempt=row.attempt,
@@ -232,7 +232,7 @@ def _claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
         limit_s=row.limit_s,
         worker=row.worker,
         task=row.task,
-        beside={name: tuple(map(_saved, rows)) for name, rows in beside.items()},
+        references={name: tuple(map(_saved, rows)) for name, rows in references.items()},
     )
 
 
@@ -267,7 +267,9 @@ def flush(
     if chunks:
         ids = write.series_ids(connection, held.run_id, list(chunks))
         written = {ids[name]: chunk for name, chunk in chunks.items()}
-        write.append(connection, held.run_id, held.attempt, written, [ids[name] for name in held.averaged(chunks)])
+        write.append(
+            connection, held.run_id, held.attempt, written, [ids[name] for name in held.minibatch_series(chunks)]
+        )
     return desired
 
 
@@ -279,7 +281,7 @@ def save_reading(
     added = probe_results.add(connection, held.run_id, held.attempt, step, kind, data)
     if added is not None:
         told = {"id": added, "kind": kind, "step": step}
-        events.add(connection, held.run_id, "reading", told, by=held.who, why=f"the probe {kind} has looked")
+        events.add(connection, held.run_id, "reading", told, by=held.holder, why=f"the probe {kind} has looked")
     return desired
 
 
@@ -334,7 +336,7 @@ def save_checkpoint(
     safe_step = connection.execute(OLDEST_KEPT, run).scalar_one()
     write.compact(connection, held.run_id, held.attempt, safe_step)
     data = {"step": saved.step, "attempt": held.attempt}
-    events.add(connection, held.run_id, "checkpoint", data, by=held.who, why=saved.reason)
+    events.add(connection, held.run_id, "checkpoint", data, by=held.holder, why=saved.reason)
     return desired, retired
 
 

@@ -111,7 +111,7 @@ def test_a_retry_waits_for_the_settling_and_takes_it_back(engine: Engine, princi
 def test_many_are_settled_in_several_turns(
     engine: Engine, principal: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(experiment_summary, "AT_ONCE", 2)
+    monkeypatch.setattr(experiment_summary, "BATCH_EXPERIMENTS", 2)
     for _ in range(3):
         post(engine, principal)
     for _ in range(9):
