@@ -92,7 +92,7 @@ from service.spec.experiment import Experiment
 from service.storage.files import sha256_of_folder
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.loop import prepare, train
-from worker.trainer.probes.autopsy import autopsy
+from worker.trainer.probes.on_demand.autopsy import autopsy
 
 torch.set_num_threads($threads)  # sums in another order have other last bits
 SPEC = $data

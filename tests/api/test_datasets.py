@@ -19,7 +19,7 @@ from service.db.session import transaction
 from service.settings import Settings
 from service.spec.experiment import Experiment
 from tests import bad_readers
-from worker.trainer.data.files import Files
+from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import prepare, train
 
 CSV = ("size,weight,kind\n" + "".join(f"{i % 7},{i * 0.5},{'ab'[i % 2]}\n" for i in range(60))).encode()
@@ -173,7 +173,7 @@ def test_an_experiment_on_an_upload_is_resolved_and_trains(client: TestClient, s
     again = client.post("/v1/experiments", json=posted["spec"])
     assert again.json()["hash"] == posted["hash"]
     spec = Experiment.model_validate_json(json.dumps(posted["spec"]))
-    steps = list(train(prepare(spec, 0, torch.device("cpu"), Files(settings.dataset_dir))))
+    steps = list(train(prepare(spec, 0, torch.device("cpu"), DatasetFolders(settings.dataset_dir))))
     assert len(steps) == 5
 
 
@@ -190,7 +190,7 @@ def test_rows_without_a_value_are_left_out_where_the_spec_says_so(client: TestCl
     fork = f"/v1/runs/{posted['runs'][0]['id']}/forks?dry_run=true"
     assert client.post(fork, json={"step": 0, "changes": {"steps": 9}}).status_code == 200
     read = Experiment.model_validate_json(json.dumps(posted["spec"]))
-    assert len(list(train(prepare(read, 0, torch.device("cpu"), Files(settings.dataset_dir))))) == 5
+    assert len(list(train(prepare(read, 0, torch.device("cpu"), DatasetFolders(settings.dataset_dir))))) == 5
 
 
 def test_a_file_without_a_header_is_uploaded_where_the_request_says_so(client: TestClient) -> None:

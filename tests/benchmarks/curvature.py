@@ -20,8 +20,8 @@ from service.spec.experiment import Experiment
 from service.spec.probes.on_demand import Sharpness as Spec
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.probes.lanczos import lanczos
-from worker.trainer.probes.model_copy import Twin
-from worker.trainer.probes.sharpness import Sharpness, start_of
+from worker.trainer.probes.model_copy import ModelCopy
+from worker.trainer.probes.on_demand.sharpness import Sharpness, start_of
 
 DIGITS: dict[str, Any] = {"dataset": {"kind": "digits"}, "loss": {"kind": "cross_entropy"}, "probes": []}
 NET = {"model": {"kind": "mlp", "hidden": [32]}, "optimizer": {"kind": "sgd", "lr": 0.1}, "batch_size": 64}
@@ -45,7 +45,7 @@ def reached(document: dict[str, Any], steps: int) -> Training:
 
 def reach_of_products(age: int) -> None:
     """One line an end."""
-    twin = Twin(reached(NET, age))
+    twin = ModelCopy(reached(NET, age))
     start = start_of(twin)
     began = time.perf_counter()
     truth = lanczos(twin.product, start, 400, every=400)
@@ -75,7 +75,7 @@ def edge(lr: float, steps: int, looks: int) -> None:
     for step in train(training):
         losses.append(float(step.loss))
         if step.step % (steps // looks) == 0:
-            curve.append((step.step, losses[-1], tool.look(training).values["sharpness/ratio"]))
+            curve.append((step.step, losses[-1], tool.measure(training).values["sharpness/ratio"]))
     rises = sum(later > earlier for earlier, later in itertools.pairwise(losses))
     print(f"lr {lr}, 2/lr {2 / lr:g}: loss {losses[0]:.3f} to {losses[-1]:.2e}, {rises} of {steps} updates raised it")
     print("  " + "  ".join(f"{step}: {ratio:.3f}" for step, _, ratio in curve))

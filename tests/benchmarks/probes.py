@@ -17,7 +17,7 @@ from service.spec.experiment import Experiment
 from service.spec.probes import DEFAULT_PROBES
 from tests.benchmarks.recording import spec_of
 from worker.trainer.loop import prepare, train
-from worker.trainer.probes.watchers import watching
+from worker.trainer.probes import runner
 from worker.trainer.recorder import make_recorder
 
 STEPS = {"mlp": 6000, "cnn": 600}
@@ -38,7 +38,7 @@ def spent(spec: Experiment) -> float:
 
 def within(spec: Experiment) -> float:
     """The share of a run's time that is spent in its watchers' calls, hooks in the forward pass left out."""
-    plain, seconds = watching.Probes._safely, 0.0
+    plain, seconds = runner.ProbeRunner._call, 0.0
 
     def timed(*arguments: Any) -> None:
         nonlocal seconds
@@ -46,11 +46,11 @@ def within(spec: Experiment) -> float:
         plain(*arguments)
         seconds += time.thread_time() - begun
 
-    watching.Probes._safely = timed  # type: ignore[method-assign]
+    runner.ProbeRunner._call = timed  # type: ignore[method-assign]
     try:
         whole = spent(spec)
     finally:
-        watching.Probes._safely = plain  # type: ignore[method-assign]
+        runner.ProbeRunner._call = plain  # type: ignore[method-assign]
     return seconds / (whole - seconds)
 
 

@@ -243,7 +243,7 @@ def test_our_own_members_have_what_a_plug_in_must_have(family: str) -> None:
 def test_an_attempt_names_the_plug_ins_of_its_worker_with_their_versions(tmp_path: Path) -> None:
     folder = installed(tmp_path, "model.doubled = ours.models:Doubled")
     code = (
-        "import torch; from worker.trainer.device import environment; "
+        "import torch; from worker.trainer.environment import environment; "
         "print(environment(torch.device('cpu'), 1)['packages'])"
     )
     done = run(folder, code)

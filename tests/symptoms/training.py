@@ -40,13 +40,13 @@ def recorded(spec: Experiment, seed: int) -> Record:
     training, failure = prepare(spec, seed, CPU), None
     for step in train(training):
         loss = step.loss.item()
-        for name, value in {"loss": loss, "lr": step.lr, **(step.readings or {})}.items():
+        for name, value in {"loss": loss, "lr": step.lr, **(step.metrics or {})}.items():
             points[name][0].append(step.step)
             points[name][1].append(float(value))
         if not np.isfinite(loss) and spec.nonfinite == "fail":
             failure = {"code": "diverged", "step": step.step}
             break
-    told = [(each.step, each.kind, dict(each.data)) for each in training.probes.told]
+    told = [(each.step, each.kind, dict(each.data)) for each in training.probes.readings]
     return Record(dict(points), told, "failed" if failure else "succeeded", training.step, failure)
 
 

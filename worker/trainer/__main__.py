@@ -76,8 +76,8 @@ def serve(channel: Channel, device_name: str, threads: int, gently: bool = False
     else:  # CUDA's own threads would keep the priority of the one that started them
         device = _load(device_name, threads)
     gc.freeze()  # what is loaded stays: collections look at the runs' own objects only
-    from worker.trainer.device import environment, facts  # noqa: PLC0415
-    from worker.trainer.failures import STAYS_USABLE, memory_of  # noqa: PLC0415
+    from worker.trainer.environment import environment, facts  # noqa: PLC0415
+    from worker.trainer.failures import STAYS_USABLE, memory_evidence  # noqa: PLC0415
     from worker.trainer.session import conduct  # noqa: PLC0415
 
     said = facts(device, threads)
@@ -89,7 +89,7 @@ def serve(channel: Channel, device_name: str, threads: int, gently: bool = False
         try:
             conduct(order, device, channel)
         except RunFailure as failure:
-            evidence = failure.evidence | (memory_of(order["spec"], said) if failure.kind == "cuda_oom" else {})
+            evidence = failure.evidence | (memory_evidence(order["spec"], said) if failure.kind == "cuda_oom" else {})
             why = {"kind": failure.kind, "detail": failure.detail, "step": failure.step, "evidence": evidence}
             stays = failure.kind in STAYS_USABLE
             channel.send("failed", stays=stays, **why)
@@ -101,7 +101,7 @@ def _load(device_name: str, threads: int) -> "torch.device":
     """Import torch and take real steps; only now: an import that prints would have broken the pipe before take_over."""
     import torch  # noqa: PLC0415
 
-    from worker.trainer.device import make_deterministic  # noqa: PLC0415
+    from worker.trainer.environment import make_deterministic  # noqa: PLC0415
     from worker.trainer.warm import warm_up  # noqa: PLC0415
 
     device = torch.device(device_name)

@@ -18,9 +18,9 @@ from service.spec.group_assignment import Group, assign_groups
 from service.spec.inits import InitBase
 from service.spec.layout import Parameter
 from service.spec.models import ModelBase, model_kwargs
-from worker.trainer.device import optimizer_policy
-from worker.trainer.libraries import library
-from worker.trainer.optim.stepping import leave_the_compiler_out
+from worker.trainer.environment import optimizer_policy
+from worker.trainer.optim.fast_step import skip_dynamo_wrappers
+from worker.trainer.optional_imports import import_optional
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights an initialisation is about
 
@@ -28,7 +28,7 @@ WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights 
 @cache
 def resolve(target: str) -> Callable[..., Any]:
     """The callable that "module:name" names; targets are class attributes of ours, never part of a request."""
-    library(target.partition(":")[0])
+    import_optional(target.partition(":")[0])
     found: Callable[..., Any] = resolve_name(target)
     return found
 
@@ -81,7 +81,7 @@ def initialise(model: nn.Module, init: InitBase) -> None:
 
 def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.device) -> list[Optimizer]:
     """Every optimizer of the experiment with its groups, that of /optimizer first; what is frozen needs no gradient."""
-    leave_the_compiler_out()
+    skip_dynamo_wrappers()
     groups = _groups(experiment, model)
     parameters = dict(model.named_parameters())
     for name in (name for group in groups if group.optimizer is None for name in group.names):

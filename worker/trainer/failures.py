@@ -17,11 +17,11 @@ DETAIL = 500  # characters
 STAYS_USABLE = {"diverged", "spec_cannot_build", "checkpoint_damaged", "dataset_missing", "dataset_changed"}
 
 
-def failure_of(error: Exception, step: int | None, building: bool = False) -> RunFailure:
+def run_failure_of(error: Exception, step: int | None, building: bool = False) -> RunFailure:
     """Why the run failed, from `error`, which came up after `step` updates or while the spec was built."""
     if isinstance(error, RunFailure):
         return error
-    return RunFailure(_kind(error, building), described(error), step, {"error": type(error).__name__})
+    return RunFailure(_kind(error, building), describe_error(error), step, {"error": type(error).__name__})
 
 
 def _kind(error: Exception, building: bool) -> str:
@@ -35,13 +35,13 @@ def _kind(error: Exception, building: bool) -> str:
     return "spec_cannot_build" if building else "crashed"
 
 
-def memory_of(spec: dict[str, Any], facts: dict[str, Any]) -> dict[str, int | None]:
+def memory_evidence(spec: dict[str, Any], facts: dict[str, Any]) -> dict[str, int | None]:
     """What a training was estimated to need, beside what the device has; bytes."""
     estimate = estimate_memory(Experiment.model_validate_json(json.dumps(spec)))
     return {"estimate_bytes": None if estimate is None else estimate.total, "limit_bytes": facts.get("memory_bytes")}
 
 
-def described(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Type and message on one line of bounded length, without characters that Postgres would refuse."""
     text = " ".join(f"{type(error).__name__}: {error}".replace("\x00", "").split())
     text = text.encode("utf-8", "replace").decode()

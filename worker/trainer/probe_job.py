@@ -17,9 +17,9 @@ from service.spec.probe_jobs import ProbeTask
 from service.spec.probes import Probe
 from worker.trainer.build import resolve
 from worker.trainer.checkpoints import checkpoint
-from worker.trainer.checkpoints.forking import under
-from worker.trainer.device import differences, environment
-from worker.trainer.failures import described, failure_of
+from worker.trainer.checkpoints.fork import under
+from worker.trainer.environment import environment, environment_differences
+from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training
 
 OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
@@ -55,7 +55,11 @@ class Job:
             document = checkpoint.load_fork(folder, sha256, self.training)[0]
         else:
             document = checkpoint.load(folder, sha256, self.training)
-        differs = {k: v for k, v in differences(document["environment"], self.conditions).items() if k != "optimizer"}
+        differs = {
+            k: v
+            for k, v in environment_differences(document["environment"], self.conditions).items()
+            if k != "optimizer"
+        }
         return {"reproducible": not differs} | ({"differs": differs} if differs else {})
 
     def run(self) -> None:
@@ -74,11 +78,11 @@ class Job:
         """A reading in any case; only a broken device ends the job."""
         try:
             instrument = self._instrument(probe)
-            look = instrument.look(self.training)
+            look = instrument.measure(self.training)
         except Exception as error:
-            if failure_of(error, None).kind == "device_failed":
+            if run_failure_of(error, None).kind == "device_failed":
                 raise
-            self._read(probe, {"error": described(error)})
+            self._read(probe, {"error": describe_error(error)})
             return
         said = self._leave(instrument.step_out) if hasattr(instrument, "step_out") and not self.changed else {}
         self._points(look.values)
@@ -114,7 +118,7 @@ class Job:
             extra = {"environment": self.conditions, "scales": self.training.scales, "reason": "escape", "best": None}
             saved = checkpoint.save(Path(self.order["folder"]), self.training, extra)
         except OSError as error:
-            return {"checkpoint": {"error": described(error)}}
+            return {"checkpoint": {"error": describe_error(error)}}
         finally:
             model.load_state_dict(before)
         facts = {"folder": str(saved.folder), "sha256": saved.sha256, "size_bytes": saved.size_bytes}

@@ -96,8 +96,8 @@ class HostRecorder(Recorder):
 
     def record(self, step: Step) -> None:
         """Two floats at the end of a list; a step's readings come first, so that they are there once its loss is."""
-        if step.readings is not None:
-            self._readings.append((step.step, step.readings))
+        if step.metrics is not None:
+            self._readings.append((step.step, step.metrics))
         loss = step.loss.item()
         self._flat.extend((loss, step.lr))
         if math.isfinite(loss):
@@ -171,8 +171,8 @@ class DeviceRecorder(Recorder):
             raise self.failure
         self._slots[len(self._rates)].copy_(step.loss)
         self._rates.append(step.lr)
-        if step.readings is not None:
-            self._readings.append((step.step, step.readings))
+        if step.metrics is not None:
+            self._readings.append((step.step, step.metrics))
         if self._asked or len(self._rates) == len(self._slots):
             self._ship()
 

@@ -16,20 +16,20 @@ LARGEST = 128 * 2**10  # bytes of text: a reading has twice that at most
 TORCHS = "torch.nn:"
 
 
-class Before(NamedTuple):
+class StateBefore(NamedTuple):
     """The state before a step, as far as its gradient depends on it."""
 
     weights: dict[str, Tensor]
     random: Tensor
 
 
-def before(training: Training) -> Before:
+def copy_state(training: Training) -> StateBefore:
     """A copy of where `training` stands."""
     weights = {name: value.detach().cpu().clone() for name, value in training.model.state_dict().items()}
-    return Before(weights, torch.get_rng_state())
+    return StateBefore(weights, torch.get_rng_state())
 
 
-def packed(training: Training, state: Before, step: int) -> dict[str, Any] | None:
+def pack_step(training: Training, state: StateBefore, step: int) -> dict[str, Any] | None:
     """What a script with nothing but torch makes the step's forward and backward pass from; None: it cannot.
 
     That takes a model that is a list of torch's own layers, a loss of torch's, fp32 and a batch in one piece.

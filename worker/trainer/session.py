@@ -16,17 +16,16 @@ from service.spec.experiment import Experiment
 from service.spec.training import allowed_nonfinite
 from worker.trainer.build import optimizer_policies
 from worker.trainer.checkpoints import checkpoint
-from worker.trainer.checkpoints.saving import Reason, Saving
-from worker.trainer.data.files import Files
-from worker.trainer.device import differences, environment, usage
-from worker.trainer.failures import described as described_error
-from worker.trainer.failures import failure_of
+from worker.trainer.checkpoints.policy import CheckpointPolicy, Reason
+from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
+from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, replay_divergence
+from worker.trainer.environment import environment, environment_differences, usage
+from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training, prepare, train
-from worker.trainer.postmortem import Past, Place, examine
 from worker.trainer.probe_job import Job
-from worker.trainer.probes.watchers.watching import TOO_MUCH
+from worker.trainer.probes.runner import MAX_READING_BYTES
 from worker.trainer.recorder import Points, Recorder, make_recorder
-from worker.trainer.step.stopping import described
+from worker.trainer.step.stopping import describe_stop
 
 OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
 PLACES = 3  # checkpoints remembered: as many as are kept, and the one it began from
@@ -48,7 +47,7 @@ def conduct(order: dict[str, Any], device: torch.device, supervisor: Supervisor)
     try:
         training = _prepared(order, device)
     except Exception as error:
-        raise failure_of(error, None, building=True) from error
+        raise run_failure_of(error, None, building=True) from error
     session = None
     try:
         if order.get("task"):
@@ -57,20 +56,22 @@ def conduct(order: dict[str, Any], device: torch.device, supervisor: Supervisor)
         session = Session(order, training, supervisor)
         session.run()
     except Exception as error:
-        failure = failure_of(error, training.step)
+        failure = run_failure_of(error, training.step)
         if session is not None:
             session.flush_what_is_left()
             if failure.kind == "diverged":
                 limit_s = float(order.get("autopsy_s", 0.0))
                 unwatched = order | {"spec": order["spec"] | {"probes": []}}
-                examine(partial(_prepared, unwatched, device), session.past(), failure, limit_s, supervisor)
+                replay_divergence(partial(_prepared, unwatched, device), session.past(), failure, limit_s, supervisor)
         raise failure from error
 
 
 def _prepared(order: dict[str, Any], device: torch.device) -> Training:
     spec = Experiment.model_validate_json(json.dumps(order["spec"]))  # JSON mode: strict, yet arrays are tuples
     mounted = Path(order["mounted"]) if order.get("mounted") else None
-    files = Files(Path(order["datasets"]), order["resident_bytes"], mounted) if "datasets" in order else Files()
+    files = (
+        DatasetFolders(Path(order["datasets"]), order["resident_bytes"], mounted) if "datasets" in order else NO_FOLDERS
+    )
     return prepare(spec, order["seed"], device, files)
 
 
@@ -81,8 +82,8 @@ class Session:
         self.order, self.training, self.supervisor = order, training, supervisor
         self.conditions = environment(training.device, order["threads"])
         self.conditions["optimizer"] = optimizer_policies(training.spec, training.device)
-        self.saving = Saving(training.spec, float(order["checkpoint_s"]))
-        self.places: list[Place] = []  # checkpoints of this training that lie on this machine
+        self.saving = CheckpointPolicy(training.spec, float(order["checkpoint_s"]))
+        self.places: list[RestorePoint] = []  # checkpoints of this training that lie on this machine
         started = self.conditions | self._resume()
         self.began, self.began_at = training.step, time.monotonic()
         self.total = min(order.get("until") or training.spec.total_steps, training.spec.total_steps)
@@ -108,8 +109,8 @@ class Session:
         else:
             document = checkpoint.load(folder, sha256, self.training)
             self.saving.load(document)
-        self.places = [Place(document["step"], folder, sha256, bool(self.order.get("fork")))]
-        differs = differences(document["environment"], self.conditions)
+        self.places = [RestorePoint(document["step"], folder, sha256, bool(self.order.get("fork")))]
+        differs = environment_differences(document["environment"], self.conditions)
         if self.order.get("fork"):
             differs.pop("optimizer", None)  # that is the fork's own choice
         return said | {"reproducible": not differs} | ({"differs": differs} if differs else {})
@@ -121,7 +122,7 @@ class Session:
         self._settle()
         if outcome != "cancelled":
             self._checkpoint(last or Reason("end" if outcome == "succeeded" else "wish"))
-        note = described(self.training.ended) if self.training.ended and outcome == "succeeded" else None
+        note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
         self.supervisor.send("end", outcome=outcome, step=self.training.step, note=note)
 
     def _train(self) -> tuple[str, Reason | None]:
@@ -129,14 +130,14 @@ class Session:
         first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
         if first > total:
             return "succeeded", None
-        told = self.training.probes.told
+        told = self.training.probes.readings
         for step in train(self.training):
             if told:
                 self._tell()
             record(step)
             if step.step == first:
                 self.flush()  # a reader sees life at once
-            reason = self.saving.after(step.step, step.readings)
+            reason = self.saving.after(step.step, step.metrics)
             best = reason if reason is not None and reason.word == "best" else None
             if step.step == total or self.training.ended:
                 return "succeeded", best
@@ -151,12 +152,12 @@ class Session:
 
     def _tell(self) -> None:
         """Send what probes found; only the loop's thread comes here."""
-        told = self.training.probes.told
+        told = self.training.probes.readings
         while told:
             found = told.pop(0)
             payload = dumps(found.data).encode()
-            if len(payload) > TOO_MUCH:
-                payload = dumps({"error": f"{len(payload)} bytes; a reading has at most {TOO_MUCH}"}).encode()
+            if len(payload) > MAX_READING_BYTES:
+                payload = dumps({"error": f"{len(payload)} bytes; a reading has at most {MAX_READING_BYTES}"}).encode()
             self.supervisor.send("reading", payload, step=found.step, name=found.kind)
 
     def _settle(self) -> None:
@@ -176,16 +177,16 @@ class Session:
             saved = checkpoint.save(Path(self.order["folder"]), self.training, extra)
         except OSError as error:
             self.saving.tried(reason, saved=False)
-            self.supervisor.send("checkpoint_failed", step=step, reason=reason.word, detail=described_error(error))
+            self.supervisor.send("checkpoint_failed", step=step, reason=reason.word, detail=describe_error(error))
             return
         self.saving.tried(reason, saved=True)
-        self.places = [*self.places, Place(step, saved.folder, saved.sha256)][-PLACES:]
+        self.places = [*self.places, RestorePoint(step, saved.folder, saved.sha256)][-PLACES:]
         facts: dict[str, Any] = {"folder": str(saved.folder), "sha256": saved.sha256, "size_bytes": saved.size_bytes}
         self.supervisor.send("checkpoint", step=step, reason=reason.word, value=reason.value, **facts)
 
-    def past(self) -> Past:
+    def past(self) -> AttemptHistory:
         """Where the steps could be made again from, and how long they took."""
-        return Past(self.places, self.training.step - self.began, time.monotonic() - self.began_at)
+        return AttemptHistory(self.places, self.training.step - self.began, time.monotonic() - self.began_at)
 
     def flush(self, wait: bool = False) -> None:
         """Send what the recorder gives out; nothing where that is nothing."""

@@ -38,7 +38,7 @@ class CurveBase(RegressionBase):
 class Absolute(CurveBase):
     """A kink, which two rectified units draw exactly."""
 
-    target = "worker.trainer.data.drawn:absolute"
+    target = "worker.trainer.data.synthetic:absolute"
     formula = "|x| + noise"
 
     kind: Literal["absolute"] = "absolute"
@@ -47,7 +47,7 @@ class Absolute(CurveBase):
 class StepFunction(CurveBase):
     """A jump at 0, which no continuous model draws exactly."""
 
-    target = "worker.trainer.data.drawn:step"
+    target = "worker.trainer.data.synthetic:step"
     formula = "1 where x > 0, else 0, + noise"
 
     kind: Literal["step"] = "step"
@@ -56,7 +56,7 @@ class StepFunction(CurveBase):
 class Sine(CurveBase):
     """A sine wave."""
 
-    target = "worker.trainer.data.drawn:sine"
+    target = "worker.trainer.data.synthetic:sine"
     formula = "sin(pi frequency x) + noise"
 
     kind: Literal["sine"] = "sine"
@@ -66,7 +66,7 @@ class Sine(CurveBase):
 class Sinusoids(CurveBase):
     """A sum of sine waves with phases of their own: low frequencies are learned first."""
 
-    target = "worker.trainer.data.drawn:sinusoids"
+    target = "worker.trainer.data.synthetic:sinusoids"
     formula = "sum over k of amplitude_k sin(pi frequency_k x + phase_k) + noise"
     paper = "Rahaman et al. 2019, On the spectral bias of neural networks, arXiv:1806.08734"
 
@@ -85,7 +85,7 @@ class Sinusoids(CurveBase):
 class Xor(TableBase):
     """A square in four quarters, opposite ones of one class: no line divides them (Minsky, Papert 1969)."""
 
-    target = "worker.trainer.data.drawn:xor"
+    target = "worker.trainer.data.synthetic:xor"
     formula = "class 1 where x0 > 0 differs from x1 > 0; then noise on x0 and x1"
 
     kind: Literal["xor"] = "xor"
@@ -102,7 +102,7 @@ class Xor(TableBase):
 class Spirals(TableBase):
     """Arms that wind around each other, one a class."""
 
-    target = "worker.trainer.data.drawn:spirals"
+    target = "worker.trainer.data.synthetic:spirals"
     formula = "radius r in 0 to 1, angle 2 pi (turns r + arm / arms); then noise on both coordinates"
     paper = "Lang, Witbrock 1988, Learning to tell two spirals apart"
 
@@ -128,7 +128,7 @@ class Spirals(TableBase):
 class Teacher(RegressionBase):
     """Standard normal rows, and what a random network with one hidden layer says of them: a student can be perfect."""
 
-    target = "worker.trainer.data.drawn:teacher"
+    target = "worker.trainer.data.synthetic:teacher"
     formula = "v . activation(W x) / sqrt(hidden) + noise, with W of variance 1 / features and v of variance 1"
     paper = "Saad, Solla 1995, On-line learning in soft committee machines, Physical Review E 52"
 
@@ -158,7 +158,7 @@ class NoisyQuadratic(RegressionBase):
     Batches see it through noise, as the noisy quadratic model does. Features stay unscaled: scaling would change H.
     """
 
-    target = "worker.trainer.data.drawn:noisy_quadratic"
+    target = "worker.trainer.data.synthetic:noisy_quadratic"
     formula = "x normal with covariance H, whose eigenvalues go from 1 down to 1 / condition evenly in the logarithm"
     paper = "Zhang et al. 2019, Which algorithmic choices matter at which batch sizes?, arXiv:1907.04164"
 

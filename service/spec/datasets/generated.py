@@ -26,7 +26,7 @@ SOURCE = "scikit-learn's generator"
 class Moons(TableBase):
     """Two interleaving half circles in the plane."""
 
-    target = "worker.trainer.data.generated:moons"
+    target = "worker.trainer.data.sklearn_generators:moons"
     source = SOURCE
 
     kind: Literal["moons"] = "moons"
@@ -43,7 +43,7 @@ class Moons(TableBase):
 class Circles(TableBase):
     """A circle inside another one."""
 
-    target = "worker.trainer.data.generated:circles"
+    target = "worker.trainer.data.sklearn_generators:circles"
     source = SOURCE
 
     kind: Literal["circles"] = "circles"
@@ -61,7 +61,7 @@ class Circles(TableBase):
 class Blobs(TableBase):
     """Round Gaussian clouds around random centres, one a class."""
 
-    target = "worker.trainer.data.generated:blobs"
+    target = "worker.trainer.data.sklearn_generators:blobs"
     source = SOURCE
 
     kind: Literal["blobs"] = "blobs"
@@ -91,7 +91,7 @@ class Blobs(TableBase):
 class Classification(TableBase):
     """Gaussian clusters on the corners of a hypercube, with correlated, repeated and useless features (Guyon 2003)."""
 
-    target = "worker.trainer.data.generated:classification"
+    target = "worker.trainer.data.sklearn_generators:classification"
     source = SOURCE
 
     kind: Literal["classification"] = "classification"
@@ -136,7 +136,7 @@ class Classification(TableBase):
 class Regression(RegressionBase):
     """A random linear function of some of the features, with Gaussian noise."""
 
-    target = "worker.trainer.data.generated:regression"
+    target = "worker.trainer.data.sklearn_generators:regression"
     source = SOURCE
 
     kind: Literal["regression"] = "regression"
@@ -188,7 +188,7 @@ class FriedmanBase(RegressionBase):
 class Friedman1(FriedmanBase):
     """A smooth function of five of the features, which are uniform in 0 to 1."""
 
-    target = "worker.trainer.data.generated:friedman1"
+    target = "worker.trainer.data.sklearn_generators:friedman1"
     formula = "10 sin(pi x0 x1) + 20 (x2 - 0.5)^2 + 10 x3 + 5 x4 + noise"
 
     kind: Literal["friedman1"] = "friedman1"
@@ -208,7 +208,7 @@ class Friedman1(FriedmanBase):
 class Friedman2(FriedmanBase):
     """The impedance of a circuit; features on very different scales."""
 
-    target = "worker.trainer.data.generated:friedman2"
+    target = "worker.trainer.data.sklearn_generators:friedman2"
     formula = "sqrt(x0^2 + (x1 x2 - 1 / (x1 x3))^2) + noise"
 
     kind: Literal["friedman2"] = "friedman2"
@@ -217,7 +217,7 @@ class Friedman2(FriedmanBase):
 class Friedman3(FriedmanBase):
     """The phase of a circuit; features on very different scales."""
 
-    target = "worker.trainer.data.generated:friedman3"
+    target = "worker.trainer.data.sklearn_generators:friedman3"
     formula = "atan((x1 x2 - 1 / (x1 x3)) / x0) + noise"
 
     kind: Literal["friedman3"] = "friedman3"
@@ -227,7 +227,7 @@ class Friedman3(FriedmanBase):
 class SwissRoll(RegressionBase):
     """A rolled-up sheet in space; the place along the sheet is to be predicted."""
 
-    target = "worker.trainer.data.generated:swiss_roll"
+    target = "worker.trainer.data.sklearn_generators:swiss_roll"
     source = SOURCE
 
     kind: Literal["swiss_roll"] = "swiss_roll"
@@ -244,7 +244,7 @@ class SwissRoll(RegressionBase):
 class SCurve(RegressionBase):
     """A sheet bent to an S in space; the place along the sheet is to be predicted."""
 
-    target = "worker.trainer.data.generated:s_curve"
+    target = "worker.trainer.data.sklearn_generators:s_curve"
     source = SOURCE
 
     kind: Literal["s_curve"] = "s_curve"

@@ -23,7 +23,7 @@ class LibraryBase(ModelBase):
 class Torchvision(LibraryBase):
     """A classification model of torchvision, with random weights and as many outputs as the dataset has classes."""
 
-    target = "worker.trainer.models.library:torchvision_model"
+    target = "worker.trainer.models.third_party:torchvision_model"
     needs = ("torchvision",)
 
     kind: Literal["torchvision"] = "torchvision"
@@ -33,7 +33,7 @@ class Torchvision(LibraryBase):
 class Timm(LibraryBase):
     """An image model of timm, with random weights, as many outputs as classes, and as many channels as the images."""
 
-    target = "worker.trainer.models.library:timm_model"
+    target = "worker.trainer.models.third_party:timm_model"
     needs = ("timm",)
 
     kind: Literal["timm"] = "timm"

@@ -12,7 +12,7 @@ from service.spec.models.leaf import ACTIVATIONS, Leaf, affine
 class SumOfUnits(ModelBase):
     """A constant and a weighted sum of sigmoids, hard sigmoids or ReLUs of affine functions: a piecewise curve."""
 
-    target = "worker.trainer.models.sums:SumOfUnits"
+    target = "worker.trainer.models.sum_of_units:SumOfUnits"
     ranks = (1, 2, 3)
     formula = "y = b + sum_i c_i u(b_i + sum_j w_ij x_j)"
 

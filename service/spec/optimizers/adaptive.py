@@ -122,7 +122,7 @@ class AdaBound(OptimizerBase):
     Both bounds follow the schedule: `final_lr` is scaled by the rate of the moment over lr.
     """
 
-    target = "worker.trainer.optim.bounded:AdaBound"
+    target = "worker.trainer.optim.adabound:AdaBound"
     left_out = {}
     formula = (
         "p -= clip(lr_t/sqrt(v), f*(1 - 1/(gamma*t+1)), f*(1 + 1/(gamma*t))) * m,"

@@ -89,7 +89,7 @@ class PytorchOptimizer(OptimizerBase):
     The worker fails a run whose settings the package does not know.
     """
 
-    target = "worker.trainer.optim.library:pytorch_optimizer"
+    target = "worker.trainer.optim.third_party:pytorch_optimizer"
     needs = ("pytorch-optimizer",)
     left_out = {}
     paper = "the package's documentation names each one's: https://pytorch-optimizers.readthedocs.io"

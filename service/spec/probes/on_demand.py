@@ -16,7 +16,7 @@ Points = Annotated[int, Field(ge=3, le=201, description="along each direction")]
 class Sharpness(ModelCopyProbe):
     """Largest eigenvalue of the Hessian against the limit that the rate allows."""
 
-    target = "worker.trainer.probes.sharpness:Sharpness"
+    target = "worker.trainer.probes.on_demand.sharpness:Sharpness"
     formula = (
         "lambda_max(H) against 2/lr, 2(1+mu)/lr, 2(1+mu)/((1+2mu) lr) (Nesterov); "
         "of Adam lambda_max(D^-1/2 H D^-1/2) against (2+2 beta1)/((1-beta1) lr), D = sqrt(v_hat) + eps"
@@ -32,7 +32,7 @@ class Sharpness(ModelCopyProbe):
 class CriticalSharpness(ModelCopyProbe):
     """The same from forward passes: two over the smallest step along the update that raises the loss."""
 
-    target = "worker.trainer.probes.critical_sharpness:CriticalSharpness"
+    target = "worker.trainer.probes.on_demand.critical_sharpness:CriticalSharpness"
     formula = "2 / eta_c"
     paper = "Kalra et al. 2026, arXiv:2601.16979"
     cost = 5
@@ -44,7 +44,7 @@ class CriticalSharpness(ModelCopyProbe):
 class NoiseScale(ModelCopyProbe):
     """Gradient noise scale: the batch size at which noise and signal are alike."""
 
-    target = "worker.trainer.probes.noise_scale:NoiseScale"
+    target = "worker.trainer.probes.on_demand.noise_scale:NoiseScale"
     formula = "tr(Sigma) / |G|^2"
     paper = "McCandlish et al. 2018, arXiv:1812.06162, appendix A.1"
     cost = 4
@@ -57,7 +57,7 @@ class NoiseScale(ModelCopyProbe):
 class CriticalPoint(ModelCopyProbe):
     """Whether the run stands at a minimum, a saddle or on a plain, with the way out and the drop measured along it."""
 
-    target = "worker.trainer.probes.critical_point:CriticalPoint"
+    target = "worker.trainer.probes.on_demand.critical_point:CriticalPoint"
     formula = "|g|, lambda_min, lambda_max, L(theta + a v_min) - L(theta)"
     paper = "Dauphin et al. 2014, arXiv:1406.2572"
     cost = 150
@@ -70,7 +70,7 @@ class CriticalPoint(ModelCopyProbe):
 class Spectrum(ModelCopyProbe):
     """All eigenvalues of a small model's Hessian."""
 
-    target = "worker.trainer.probes.spectrum:Spectrum"
+    target = "worker.trainer.probes.on_demand.spectrum:Spectrum"
     formula = "eig(H); minimum ratio = #(lambda > 1e-6 lambda_max) / n"
     paper = "Sagun et al. 2017, arXiv:1706.04454"
     cost = 1000
@@ -81,7 +81,7 @@ class Spectrum(ModelCopyProbe):
 class SpectralDensity(ModelCopyProbe):
     """Density of the Hessian's eigenvalues by stochastic Lanczos quadrature."""
 
-    target = "worker.trainer.probes.spectral_density:SpectralDensity"
+    target = "worker.trainer.probes.on_demand.spectral_density:SpectralDensity"
     formula = "sum_i w_i N(lambda_i, sigma^2)"
     paper = "Ghorbani et al. 2019, arXiv:1901.10159"
     cost = 300
@@ -94,7 +94,7 @@ class SpectralDensity(ModelCopyProbe):
 class Slice(ModelCopyProbe):
     """Loss along one direction through the weights."""
 
-    target = "worker.trainer.probes.slice:Slice"
+    target = "worker.trainer.probes.on_demand.slice:Slice"
     formula = "L(theta + a d)"
     paper = "Goodfellow et al. 2015, arXiv:1412.6544"
     cost = 16
@@ -113,7 +113,7 @@ class Slice(ModelCopyProbe):
 class Plane(ModelCopyProbe):
     """Loss on a filter-normalised plane through the weights; valleys it shows need not exist in full."""
 
-    target = "worker.trainer.probes.plane:Plane"
+    target = "worker.trainer.probes.on_demand.plane:Plane"
     formula = "L(theta + a d_1 + b d_2), |d_f| = |theta_f|"
     paper = "Li et al. 2018, arXiv:1712.09913, section 4"
     cost = 250
@@ -128,7 +128,7 @@ class Plane(ModelCopyProbe):
 class Trajectory(ModelCopyProbe):
     """The kept checkpoints on their principal plane, with the loss there."""
 
-    target = "worker.trainer.probes.trajectory:Trajectory"
+    target = "worker.trainer.probes.on_demand.trajectory:Trajectory"
     formula = "PCA(theta_t - theta_T)"
     paper = "Li et al. 2018, arXiv:1712.09913, section 7"
     cost = 250
@@ -140,7 +140,7 @@ class Trajectory(ModelCopyProbe):
 class Line(ModelCopyProbe):
     """Loss on the straight line from these weights to another run's."""
 
-    target = "worker.trainer.probes.line:Line"
+    target = "worker.trainer.probes.on_demand.line:Line"
     formula = "max_a L((1 - a) theta + a theta') - max(L(theta), L(theta'))"
     paper = "Frankle et al. 2020, arXiv:1912.05671"
     cost = 10
@@ -156,7 +156,7 @@ class Line(ModelCopyProbe):
 class RangeTest(OnDemandProbe):
     """Learning rate range test on a throw-away copy."""
 
-    target = "worker.trainer.probes.range_test:RangeTest"
+    target = "worker.trainer.probes.on_demand.range_test:RangeTest"
     formula = "lr_i = lowest (highest / lowest)^(i / steps)"
     paper = "Smith 2017, arXiv:1506.01186"
     cost = 100
@@ -170,7 +170,7 @@ class RangeTest(OnDemandProbe):
 class OverfitBatch(OnDemandProbe):
     """Whether a copy can learn one batch by heart: where not, the pipeline or the model is wrong."""
 
-    target = "worker.trainer.probes.overfit_batch:OverfitBatch"
+    target = "worker.trainer.probes.on_demand.overfit_batch:OverfitBatch"
     formula = "L(theta_500) / L(theta_0) on one batch"
     paper = "Karpathy 2019, A recipe for training neural networks"
     cost = 500
@@ -182,7 +182,7 @@ class OverfitBatch(OnDemandProbe):
 class GradientCheck(ModelCopyProbe):
     """The gradient against finite differences along random directions."""
 
-    target = "worker.trainer.probes.gradient_check:GradientCheck"
+    target = "worker.trainer.probes.on_demand.gradient_check:GradientCheck"
     formula = "(L(theta + h d) - L(theta - h d)) / 2h against g d"
     paper = ""
     cost = 6
@@ -194,7 +194,7 @@ class GradientCheck(ModelCopyProbe):
 class Autopsy(OnDemandProbe):
     """The steps from a checkpoint made again, to find the first value that is no number and where it began."""
 
-    target = "worker.trainer.probes.autopsy:Autopsy"
+    target = "worker.trainer.probes.on_demand.autopsy:Autopsy"
     formula = "first of: input, output of a module, loss, gradient, optimizer state, weight"
     paper = ""
     cost = 1000

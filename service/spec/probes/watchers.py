@@ -11,7 +11,7 @@ class Start(ProbeBase):
     A reading `start` at step 0, of up to 2048 training rows in a frozen order; it adds no series.
     """
 
-    target = "worker.trainer.probes.watchers.start:Start"
+    target = "worker.trainer.probes.inline.sanity_checks:Start"
     formula = "L(theta_0), min_c L(c), ln C, std(x_i), var(y)"
     paper = "Karpathy 2019, A recipe for training neural networks"
     cost = 0.4
@@ -22,7 +22,7 @@ class Start(ProbeBase):
 class GradientNorms(ProbeBase):
     """Norm of the gradient before clipping, in all and of each layer: grad_norm, grad_norm/<layer>."""
 
-    target = "worker.trainer.probes.watchers.gradients:GradientNorms"
+    target = "worker.trainer.probes.inline.gradient_norms:GradientNorms"
     formula = "|g|_2, |g_l|_2"
     paper = "Pascanu et al. 2013, arXiv:1211.5063"
     costs = "none: one norm of each tensor"
@@ -35,7 +35,7 @@ class Updates(ProbeBase):
     underflow_share: of the entries that have a gradient, those whose update was lost in rounding.
     """
 
-    target = "worker.trainer.probes.watchers.updates:Updates"
+    target = "worker.trainer.probes.inline.update_ratios:Updates"
     formula = "|dp|_2 / |p|_2; #{g != 0, p + dp = p} / #{g != 0}"
     paper = "rule of thumb: about 1e-3"
     costs = "none: one copy of the weights"
@@ -45,7 +45,7 @@ class Updates(ProbeBase):
 class Cosines(ProbeBase):
     """Whether successive gradients agree: cosine/gradient; and the optimizer's momentum with them: cosine/momentum."""
 
-    target = "worker.trainer.probes.watchers.cosines:Cosines"
+    target = "worker.trainer.probes.inline.gradient_cosines:Cosines"
     formula = "cos(g_t, g_{t-1}), cos(m_t, g_t)"
     paper = "Schneider et al. 2021, arXiv:2102.06604, is a cousin"
     costs = "none: one copy of the gradient"
@@ -59,7 +59,7 @@ class Activations(ProbeBase):
     hundredth of a limit; of a softmax, rows whose largest probability is above 0.99.
     """
 
-    target = "worker.trainer.probes.watchers.activations:Activations"
+    target = "worker.trainer.probes.inline.activations:Activations"
     formula = "mean(a), std(a), #{units: max_b |a| = 0} / units, #{1 - |a| < 0.01} / #a"
     paper = "Glorot & Bengio 2010; Lu et al. 2019, arXiv:1903.06733"
     cost = 0.1
@@ -73,7 +73,7 @@ class Rates(ProbeBase):
     Of optimizers that scale each parameter by itself. rate/unused: parameters that have not had a gradient yet.
     """
 
-    target = "worker.trainer.probes.watchers.rates:EffectiveRates"
+    target = "worker.trainer.probes.inline.effective_rates:EffectiveRates"
     formula = "lr / (sqrt(v_hat) + eps), v_hat = v / (1 - beta2^t)"
     paper = "Kingma & Ba 2015, arXiv:1412.6980, algorithm 1"
     costs = "none: reads the optimizer's state"
@@ -86,7 +86,7 @@ class NormModes(ProbeBase):
     Of the step's own rows, with dropout off, at evaluations; only of a model that has batch normalisation.
     """
 
-    target = "worker.trainer.probes.watchers.norm_modes:NormModes"
+    target = "worker.trainer.probes.inline.batch_norm_gap:NormModes"
     formula = "L(batch statistics) / L(running statistics)"
     paper = "Ioffe & Szegedy 2015, arXiv:1502.03167"
     cost = 0.8

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from service.errors import RunFailure
-from worker.trainer.failures import DETAIL, failure_of
+from worker.trainer.failures import DETAIL, run_failure_of
 
 
 def _too_much() -> Exception:
@@ -27,21 +27,21 @@ def _too_much() -> Exception:
     ],
 )
 def test_each_error_has_its_kind(error: Exception, building: bool, kind: str) -> None:
-    failure = failure_of(error, 7, building)
+    failure = run_failure_of(error, 7, building)
     assert (failure.kind, failure.step) == (kind, 7)
     assert failure.detail.startswith(type(error).__name__)
 
 
 def test_torchs_own_refusal_to_allocate_is_out_of_memory() -> None:
-    assert failure_of(_too_much(), 1).kind == "out_of_memory"
+    assert run_failure_of(_too_much(), 1).kind == "out_of_memory"
 
 
 def test_a_run_failure_stays_what_it_is() -> None:
     failure = RunFailure("diverged", "it did", 3)
-    assert failure_of(failure, 9) is failure
+    assert run_failure_of(failure, 9) is failure
 
 
 def test_details_are_one_bounded_line_that_a_database_takes() -> None:
-    detail = failure_of(ValueError("a\x00\n\ud800" + "x" * 5000), 1).detail
+    detail = run_failure_of(ValueError("a\x00\n\ud800" + "x" * 5000), 1).detail
     assert len(detail) == DETAIL
     assert detail.startswith("ValueError: a ?x")

@@ -172,10 +172,10 @@ def test_evaluating_does_not_change_the_training(every: int, experiment: Any) ->
 
 def test_validation_is_measured_at_its_cadence_and_at_the_last_step(experiment: Any) -> None:
     steps = curve(experiment(evaluate={"every_steps": 15}))
-    assert [s.step for s in steps if s.readings] == [15, 30, 40]
-    assert set(steps[14].readings or {}) == {"val/loss", "val/accuracy"}
+    assert [s.step for s in steps if s.metrics] == [15, 30, 40]
+    assert set(steps[14].metrics or {}) == {"val/loss", "val/accuracy"}
     once_an_epoch = curve(experiment(epochs=3))
-    assert [s.step for s in once_an_epoch if s.readings] == [8, 16, 24]  # 120 rows, 16 a batch
+    assert [s.step for s in once_an_epoch if s.metrics] == [8, 16, 24]  # 120 rows, 16 a batch
 
 
 def test_validation_readings_are_the_loss_and_the_share_of_right_rows(experiment: Any) -> None:
@@ -185,34 +185,34 @@ def test_validation_readings_are_the_loss_and_the_share_of_right_rows(experiment
     rows = split(spec.dataset).validation
     x, y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
     logits = training.model.eval()(x)
-    assert last.readings is not None
+    assert last.metrics is not None
     expected = nn.functional.cross_entropy(logits, y, label_smoothing=0.1).item()
-    assert float(last.readings["val/loss"]) == pytest.approx(expected, rel=1e-6)
-    assert float(last.readings["val/accuracy"]) == (logits.argmax(1) == y).float().mean().item()
+    assert float(last.metrics["val/loss"]) == pytest.approx(expected, rel=1e-6)
+    assert float(last.metrics["val/accuracy"]) == (logits.argmax(1) == y).float().mean().item()
 
 
 def test_validation_in_pieces_is_validation_at_once(experiment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     training = prepare(experiment(), 0, CPU)
     assert training.validation is not None
     whole = training.validation.measure(training.model, training.criterion)
-    monkeypatch.setattr("worker.trainer.step.evaluate.CHUNK", 7)  # 30 rows: four pieces of 7 and one of 2
+    monkeypatch.setattr("worker.trainer.step.evaluation.CHUNK", 7)  # 30 rows: four pieces of 7 and one of 2
     pieces = training.validation.measure(training.model, training.criterion)
     assert {k: float(v) for k, v in pieces.items()} == pytest.approx({k: float(v) for k, v in whole.items()}, rel=1e-6)
 
 
 def test_a_regression_and_a_binary_loss_see_one_output_a_row(experiment: Any) -> None:
     regression = curve(experiment(dataset={"kind": "diabetes"}, loss={"kind": "mse"}, optimizer={"kind": "adam"}))
-    assert set(regression[-1].readings or {}) == {"val/loss"}
+    assert set(regression[-1].metrics or {}) == {"val/loss"}
     binary = curve(
         experiment(
             dataset={"kind": "breast_cancer"}, loss={"kind": "bce_with_logits"}, optimizer={"kind": "adam", "lr": 0.02}
         )
     )
-    assert float((binary[-1].readings or {})["val/accuracy"]) > 0.8
+    assert float((binary[-1].metrics or {})["val/accuracy"]) > 0.8
 
 
 def test_without_a_validation_part_nothing_is_measured(experiment: Any) -> None:
-    assert all(s.readings is None for s in curve(experiment(dataset={"kind": "iris", "validation": 0.0})))
+    assert all(s.metrics is None for s in curve(experiment(dataset={"kind": "iris", "validation": 0.0})))
 
 
 @pytest.mark.parametrize("clip", [{"norm": 0.05}, {"value": 0.01}])
@@ -223,8 +223,8 @@ def test_clipping_records_the_norm_before_and_bounds_the_step(clip: dict[str, fl
     gradients = [(b - p.detach()) / 0.1 for b, p in zip(before, training.model.parameters(), strict=True)]
     largest = max(g.abs().max().item() for g in gradients)
     total = torch.cat([g.flatten() for g in gradients]).norm().item()
-    assert step.readings is not None
-    assert float(step.readings["grad_norm"]) > 0.1
+    assert step.metrics is not None
+    assert float(step.metrics["grad_norm"]) > 0.1
     assert total == pytest.approx(0.05, rel=1e-3) if "norm" in clip else largest == pytest.approx(0.01, rel=1e-3)
 
 

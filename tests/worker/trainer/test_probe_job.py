@@ -5,7 +5,7 @@ import struct
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ import torch
 from service.errors import RunFailure
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.loop import Training, prepare, train
+from worker.trainer.probes.measurement import Measurement
 from worker.trainer.session import conduct
 
 CPU = torch.device("cpu")
@@ -37,29 +38,24 @@ class Listening:
         return {fields["name"]: json.loads(payload) for kind, fields, payload in self.said if kind == "reading"}
 
 
-class Look(NamedTuple):
-    values: dict[str, float]
-    data: dict[str, Any] | None = None
-
-
 class Instrument:
     """Stands in for one: what a job does with it is the test's subject, not what it measures."""
 
     def __init__(self, component: Any) -> None:
         self.component = component
 
-    def look(self, training: Training) -> Look:
+    def measure(self, training: Training) -> Measurement:
         assert training.step in (0, AT)
-        return Look({self.component.kind: float(training.step)}, {"about": self.component.kind})
+        return Measurement({self.component.kind: float(training.step)}, {"about": self.component.kind})
 
 
 class Failing(Instrument):
-    def look(self, training: Training) -> Look:
+    def measure(self, training: Training) -> Measurement:
         raise ValueError("the matrix is not positive")
 
 
 class Broken(Instrument):
-    def look(self, training: Training) -> Look:
+    def measure(self, training: Training) -> Measurement:
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
 
@@ -76,8 +72,8 @@ class Comparing(Instrument):
     def __init__(self, component: Any, kept: Any) -> None:
         self.kept = kept
 
-    def look(self, training: Training) -> Look:
-        return Look({}, {"steps": [each.step for each in self.kept], "names": sorted(self.kept[0].weights)})
+    def measure(self, training: Training) -> Measurement:
+        return Measurement({}, {"steps": [each.step for each in self.kept], "names": sorted(self.kept[0].weights)})
 
 
 @pytest.fixture(autouse=True)
@@ -86,9 +82,9 @@ def _instruments(monkeypatch: pytest.MonkeyPatch) -> None:
     found |= {"noise_scale": ("NoiseScale", Failing), "spectrum": ("Spectrum", Broken)}
     found |= {"trajectory": ("Trajectory", Comparing)}
     for kind, (name, stand_in) in found.items():
-        module = ModuleType(f"worker.trainer.probes.{kind}")
+        module = ModuleType(f"worker.trainer.probes.on_demand.{kind}")
         setattr(module, name, stand_in)
-        monkeypatch.setitem(sys.modules, f"worker.trainer.probes.{kind}", module)
+        monkeypatch.setitem(sys.modules, f"worker.trainer.probes.on_demand.{kind}", module)
     from worker.trainer.build import resolve
 
     resolve.cache_clear()

@@ -167,7 +167,7 @@ def test_a_full_run_sends_the_very_curve_that_the_loop_gives(
     assert series(frames, "loss") == {s.step: s.loss.item() for s in steps}
     assert series(frames, "lr") == {s.step: s.lr for s in steps}
     for name in ("grad_norm", "val/loss", "val/accuracy"):
-        expected = {s.step: float(s.readings[name]) for s in steps if s.readings and name in s.readings}
+        expected = {s.step: float(s.metrics[name]) for s in steps if s.metrics and name in s.metrics}
         assert series(frames, name) == expected
         assert len(expected) >= 9
 

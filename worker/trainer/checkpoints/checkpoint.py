@@ -24,7 +24,7 @@ from torch import Tensor
 from service.errors import RunFailure
 from service.storage.files import STATE, TENSORS, sha256_of_folder
 from worker.trainer.checkpoints import optimizer_state
-from worker.trainer.checkpoints.forking import inherit, layout, part_of, under
+from worker.trainer.checkpoints.fork import inherit, layout, part_of, under
 from worker.trainer.loop import Training
 
 Tensors = dict[str, Tensor]
@@ -132,7 +132,7 @@ def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
         "mechanics": state["mechanics"]["document"],
         "evaluations": state["evaluations"],
     }
-    document |= {part: optimizer_state.taken_apart(each, part, tensors) for part, each in optimizers.items()}
+    document |= {part: optimizer_state.flatten_state(each, part, tensors) for part, each in optimizers.items()}
     tensors |= random_states(training.device)
     document["strides"] = {name: list(tensor.stride()) for name, tensor in tensors.items() if _permuted(tensor)}
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, document
@@ -155,7 +155,7 @@ def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> N
     """The reverse of `snapshot`."""
     model, mechanics = under("model", tensors), under("mechanics", tensors)
     names = [part_of(at) for at in range(len(training.optimizers))]
-    optimizers = [optimizer_state.put_together(document[name], name, tensors) for name in names]
+    optimizers = [optimizer_state.unflatten_state(document[name], name, tensors) for name in names]
     parts = {"model": model, "optimizers": optimizers, "schedule": document.get("schedule")}
     parts["evaluations"] = document.get("evaluations", 0)
     parts["mechanics"] = {"tensors": mechanics, "document": document.get("mechanics")}

@@ -8,7 +8,7 @@ from torch import Tensor
 Tensors = dict[str, Tensor]
 
 
-def taken_apart(state: dict[str, Any], part: str, tensors: Tensors) -> dict[str, Any]:
+def flatten_state(state: dict[str, Any], part: str, tensors: Tensors) -> dict[str, Any]:
     """The JSON half; the tensors go into `tensors` as <part>/<parameter>/<name>."""
     plain: dict[str, dict[str, Any]] = {}
     for parameter, values in state["state"].items():
@@ -34,8 +34,8 @@ def _apart(value: Any, key: str, tensors: Tensors) -> Any:
     return value
 
 
-def put_together(document: dict[str, Any], part: str, tensors: Tensors) -> dict[str, Any]:
-    """The reverse of `taken_apart`.
+def unflatten_state(document: dict[str, Any], part: str, tensors: Tensors) -> dict[str, Any]:
+    """The reverse of `flatten_state`.
 
     Cloned: a tensor read from a file is not aligned as a new one is, and a sum over it may differ in the last bit.
     """

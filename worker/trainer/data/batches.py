@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from service.spec.experiment import Experiment
-from worker.trainer.data.mapped import Mapped, Table
+from worker.trainer.data.memory_mapped import MappedRows, Table
 
 Batch = tuple[Tensor, Tensor]
 
@@ -73,4 +73,4 @@ class Batches:
 
 def _read(table: Table) -> Tensor:
     """All of it: a full batch must fit in memory whatever stays on disk otherwise."""
-    return table[:] if isinstance(table, Mapped) else table
+    return table[:] if isinstance(table, MappedRows) else table

@@ -15,12 +15,12 @@ from service.ingest.parquet import plain
 from service.ingest.rows import Block
 from service.ingest.values import labels, real_numbers
 from service.spec.datasets.mounted import FolderContents, HuggingFace
-from worker.trainer.data.files import Files
+from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Arrays
 from worker.trainer.data.uploads import gathered
 
 
-def images(files: Files, name: str, resolved: FolderContents | None = None) -> Arrays:
+def images(files: DatasetFolders, name: str, resolved: FolderContents | None = None) -> Arrays:
     """x (N, C, H, W) float32 of 0 to 255 and y (N,) classes: first the training files, then the test files."""
     root, known = _root(files), SETS[name]
     assert resolved is not None, "the server resolves a mounted dataset before it is queued"
@@ -38,7 +38,7 @@ def images(files: Files, name: str, resolved: FolderContents | None = None) -> A
 
 
 def table(
-    files: Files,
+    files: DatasetFolders,
     path: str,
     predict: str,
     task: Literal["classification", "regression"],
@@ -67,7 +67,7 @@ def table(
         raise RunFailure("dataset_missing", error.problems[0].detail) from error
 
 
-def _root(files: Files) -> Path:
+def _root(files: DatasetFolders) -> Path:
     if files.mounted is None:
         raise RunFailure("dataset_missing", "this worker mounts no folder of datasets: set SADDLE_DATASET_FOLDER")
     return files.mounted
@@ -78,7 +78,7 @@ def _check(root: Path, paths: list[Path], resolved: FolderContents) -> None:
         raise RunFailure("dataset_changed", f"{paths[0].name} and what belongs to it are not what the spec was made of")
 
 
-def _gather(files: Files, resolved: FolderContents, key: str, blocks: Iterator[Block]) -> Arrays:
+def _gather(files: DatasetFolders, resolved: FolderContents, key: str, blocks: Iterator[Block]) -> Arrays:
     """In memory, or unpacked in a folder of its own beside the uploads."""
     place = (files.folder or Path()) / f"mounted-{resolved.fingerprint}" / "content"
     shapes = (resolved.rows, *resolved.shape), (resolved.rows,)

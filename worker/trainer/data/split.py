@@ -10,14 +10,14 @@ import numpy.typing as npt
 
 from service.spec.datasets import DatasetBase, RegressionBase, Scaling, TableBase
 from worker.trainer.build import build
-from worker.trainer.data.files import Files
-from worker.trainer.data.mapped import Mapped
-from worker.trainer.data.scale import Scale, coarse, fit, narrowed
+from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
+from worker.trainer.data.memory_mapped import MappedRows
+from worker.trainer.data.scaling import Scale, coarse, fit, to_float32
 
 Floats = npt.NDArray[np.float32]
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target gives: x (N, *shape), y (N, ...)
 Indices = npt.NDArray[np.intp]
-Values = npt.NDArray[Any] | Mapped
+Values = npt.NDArray[Any] | MappedRows
 KEPT = 8  # datasets in memory, so that a worker that has seen many does not fill up
 
 
@@ -41,7 +41,7 @@ class Parts(NamedTuple):
 _loaded: dict[tuple[Any, ...], Arrays] = {}
 
 
-def load(dataset: DatasetBase, files: Files = Files()) -> Arrays:  # noqa: B008  an immutable value
+def load(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Arrays:
     """The dataset's rows as its source gives them, read once a process: a reused trainer starts in milliseconds.
 
     An uploaded file is read and checked anew each time. An array of more than `files.resident_bytes` stays on disk.
@@ -64,16 +64,16 @@ def _checked(dataset: DatasetBase, arrays: Arrays) -> Arrays:
     return arrays
 
 
-def split(dataset: DatasetBase, files: Files = Files()) -> Parts:  # noqa: B008  an immutable value
+def split(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Parts:
     """Exactly `dataset.counts` rows in each part, classes in proportion, scaled by what the training part says."""
     x, y = load(dataset, files)
     answers = np.arange(len(y))  # the row whose answer each row has
     if isinstance(dataset, TableBase):
         if dataset.shuffled_targets:
-            answers = dealt_anew(answers, dataset.shuffled_targets, dataset.split_seed)
+            answers = shuffle_share(answers, dataset.shuffled_targets, dataset.split_seed)
         chosen = _with_own_test(y[answers] if dataset.shuffled_targets else y, dataset)
     else:
-        chosen = by_position(dataset.counts)
+        chosen = split_by_position(dataset.counts)
     train, validation, test = (Rows(_part(x, rows), _part(y, answers[rows])) for rows in chosen)
     parts = Parts(train, validation, test, {}, {})
     if isinstance(dataset, TableBase):
@@ -84,7 +84,7 @@ def split(dataset: DatasetBase, files: Files = Files()) -> Parts:  # noqa: B008 
     return parts._replace(train=train, validation=validation, test=test)
 
 
-def dealt_anew(answers: Indices, share: float, seed: int) -> Indices:
+def shuffle_share(answers: Indices, share: float, seed: int) -> Indices:
     """`answers` with a share of them, drawn at random, in a random order."""
     draw, dealt = np.random.RandomState(seed), answers.copy()
     places = draw.permutation(len(answers))[: round(share * len(answers))]
@@ -100,13 +100,13 @@ def _with_own_test(y: npt.NDArray[Any], dataset: TableBase) -> tuple[Indices, ..
 
 
 def _part(values: npt.NDArray[Any], rows: Indices) -> Values:
-    return Mapped(values, rows) if isinstance(values, np.memmap) else values[rows]
+    return MappedRows(values, rows) if isinstance(values, np.memmap) else values[rows]
 
 
 def _scaled(parts: Parts, name: Literal["x", "y"], scaling: Scaling) -> Parts:
     """Scale x or y of every part by what the training part says; unscaled ones are looked at for their precision."""
     fitted: Values = getattr(parts.train, name)
-    take = fitted.raw if isinstance(fitted, Mapped) else fitted.__getitem__
+    take = fitted.raw if isinstance(fitted, MappedRows) else fitted.__getitem__
     what = {"x": "features", "y": "target"}[name]
     scale = fit(scaling, take, len(fitted))
     if scale is None:
@@ -117,14 +117,14 @@ def _scaled(parts: Parts, name: Literal["x", "y"], scaling: Scaling) -> Parts:
 
 def _narrowed(rows: Rows) -> Rows:
     """In memory as float32, once the scaling is done; rows on disk are narrowed as they are read."""
-    return Rows(*(values if isinstance(values, Mapped) else narrowed(values) for values in rows))
+    return Rows(*(values if isinstance(values, MappedRows) else to_float32(values) for values in rows))
 
 
 def _applied(scale: Scale, values: Values) -> Values:
-    return values.scaled(scale) if isinstance(values, Mapped) else scale.apply(values)
+    return values.scaled(scale) if isinstance(values, MappedRows) else scale.apply(values)
 
 
-def by_position(counts: tuple[int, int, int]) -> tuple[Indices, ...]:
+def split_by_position(counts: tuple[int, int, int]) -> tuple[Indices, ...]:
     """The first rows train, then validation, then test: of a text, what comes later is never trained on."""
     train, validation, test = counts
     return tuple(np.split(np.arange(train + validation + test), [train, train + validation]))

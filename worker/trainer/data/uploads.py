@@ -21,12 +21,12 @@ from service.ingest.inspect import characters
 from service.ingest.rows import Block, Selection
 from service.spec.datasets import Resolved
 from service.spec.datasets.uploaded import TableTask
-from worker.trainer.data.files import Files
+from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Arrays
 
 
 def table(
-    files: Files,
+    files: DatasetFolders,
     predict: str | Sequence[str],
     task: TableTask,
     features: Sequence[str] | None = None,
@@ -52,7 +52,7 @@ def _told(blocks: Iterator[Block]) -> Iterator[Block]:
         raise ValueError(f"the file cannot be read as its report says: {error.problems[0].detail}") from error
 
 
-def text(files: Files, context: int = 64, resolved: Resolved | None = None) -> Arrays:
+def text(files: DatasetFolders, context: int = 64, resolved: Resolved | None = None) -> Arrays:
     """x (N, context) token numbers, and y the tokens that follow each; both are views of one array."""
     assert resolved is not None, "the server resolves an upload before it is queued"
     content = checked(files, resolved.sha256)
@@ -63,7 +63,7 @@ def text(files: Files, context: int = 64, resolved: Resolved | None = None) -> A
     return tokens[:-1].reshape(-1, context), tokens[1:].reshape(-1, context)
 
 
-def checked(files: Files, sha256: str) -> Path:
+def checked(files: DatasetFolders, sha256: str) -> Path:
     """The file of this hash, or the permanent failure that it is gone or another."""
     if files.folder is None or not (content := files.folder / sha256 / "content").is_file():
         raise RunFailure("dataset_missing", f"the uploaded file {sha256[:12]} is not in this worker's data folder")
@@ -75,7 +75,7 @@ def checked(files: Files, sha256: str) -> Path:
 
 
 def gathered(
-    files: Files,
+    files: DatasetFolders,
     content: Path,
     key: str,
     blocks: Iterator[Block],

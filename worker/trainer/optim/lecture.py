@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worker.trainer.optim.plain import Params, Plain
+from worker.trainer.optim.base import Params, PerParameterOptimizer
 
 
-class LectureAdagrad(Plain):
+class LectureAdagrad(PerParameterOptimizer):
     """p -= lr * g / sigma, sigma the root of the mean of all squared gradients so far."""
 
     def __init__(self, params: Params, lr: float = 1e-2) -> None:
@@ -23,7 +23,7 @@ class LectureAdagrad(Plain):
         p.sub_(group["lr"] * divided(g, (state["sum"] / state["seen"]).sqrt()))
 
 
-class LectureRMSprop(Plain):
+class LectureRMSprop(PerParameterOptimizer):
     """p -= lr * g / sigma, sigma a running root mean square that starts at the first gradient's size."""
 
     def __init__(self, params: Params, lr: float = 1e-2, alpha: float = 0.99) -> None:

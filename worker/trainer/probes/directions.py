@@ -5,11 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from worker.trainer.probes.copying import next_update
-from worker.trainer.probes.escape import own_length
 from worker.trainer.probes.lanczos import extremes, random_start
-from worker.trainer.probes.look import Subject, rounded
-from worker.trainer.probes.model_copy import Twin, flat
+from worker.trainer.probes.measurement import ProbedTraining, rounded
+from worker.trainer.probes.model_copy import ModelCopy, flat
+from worker.trainer.probes.saddle_escape import weight_scale
+from worker.trainer.probes.scratch_training import next_update
 
 
 class Direction(NamedTuple):
@@ -21,7 +21,7 @@ class Direction(NamedTuple):
     unit: str
 
 
-def filter_normalised(twin: Twin, seed: int) -> Tensor:
+def filter_normalised(twin: ModelCopy, seed: int) -> Tensor:
     """A random direction whose every filter is as long as the weights' own (Li et al. 2018, arXiv:1712.09913, eq. 1).
 
     A filter is a row of a matrix or a kernel of a convolution. Biases and the numbers of normalisations do not move, as
@@ -39,7 +39,7 @@ def filter_normalised(twin: Twin, seed: int) -> Tensor:
     return flat(parts)
 
 
-def direction_of(word: str, training: Subject, twin: Twin, reach: float | None, seed: int) -> Direction:
+def direction_of(word: str, training: ProbedTraining, twin: ModelCopy, reach: float | None, seed: int) -> Direction:
     """What the word of a `slice` means; `reach` in the units of its axis, on either side."""
     if word == "random":
         return _about(filter_normalised(twin, seed), reach or 1.0, "the length of each filter")
@@ -51,11 +51,11 @@ def direction_of(word: str, training: Subject, twin: Twin, reach: float | None, 
         vector = update if word == "update" else -lr * twin.gradient()
         return _about(vector, reach or 5.0, "the next update" if word == "update" else "a plain step of the same rate")
     low, high, _ = ends_of(twin)
-    size = own_length(twin)
+    size = weight_scale(twin)
     return _about(size * (low if word == "escape" else high), reach or 0.2, "the length of all weights")
 
 
-def ends_of(twin: Twin, most: int = 100) -> tuple[Tensor, Tensor, int]:
+def ends_of(twin: ModelCopy, most: int = 100) -> tuple[Tensor, Tensor, int]:
     """Unit vectors of the least and the largest curvature, and the products they took."""
     start = random_start(twin.n, twin.theta())
     found = extremes(twin.product, start, most, least=min(60, twin.n), low_tolerance=0.1)
@@ -73,7 +73,7 @@ def axis(first: float, last: float, points: int) -> list[float]:
 
 
 def grid(
-    twin: Twin, origin: Tensor, across: Tensor, up: Tensor, xs: list[float], ys: list[float]
+    twin: ModelCopy, origin: Tensor, across: Tensor, up: Tensor, xs: list[float], ys: list[float]
 ) -> list[list[float | str]]:
     """Losses at origin + x * across + y * up: a row a y, lowest first. The twin's weights are put back."""
     here = twin.theta()

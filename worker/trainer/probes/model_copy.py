@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from worker.trainer.build import build
-from worker.trainer.probes.look import Subject, differentiable, undisturbed
+from worker.trainer.probes.measurement import ProbedTraining, differentiable, undisturbed
 from worker.trainer.step.losses import mass, portion
 
 Norms = Literal["train", "eval"]
@@ -25,12 +25,12 @@ SMALL = 100_000  # parameters: up to here float64
 PIECE = 2**24  # numbers that a forward pass keeps for its backward, at once; a second derivative keeps about thrice
 
 
-class Twin:
+class ModelCopy:
     """At first at the training's weights. A point is one vector (n,) of every parameter that learns."""
 
     def __init__(
         self,
-        training: Subject,
+        training: ProbedTraining,
         rows: int = 2048,
         norms: Norms = "train",
         penalty: bool = False,
@@ -61,7 +61,7 @@ class Twin:
             self.x, self.y = _floats(self.x, dtype), _floats(self.y, dtype)
             try:
                 with differentiable(self.training.device):
-                    self.kept_a_row = self._kept_by(2) - self._kept_by(1)
+                    self.saved_per_row = self._kept_by(2) - self._kept_by(1)
                 return
             except RuntimeError as error:
                 if dtype == torch.float32:
@@ -88,7 +88,7 @@ class Twin:
 
     def pieces(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The probe set in parts that fit in memory; with statistics of batches, in batches as large as training's."""
-        rows, size = len(self.x), max(1, PIECE // max(1, self.kept_a_row))
+        rows, size = len(self.x), max(1, PIECE // max(1, self.saved_per_row))
         if self.batch_norms and self.norms == "train":
             size = min(size, max(2, self.training.spec.rows_per_step))
         whole = max(1, rows // size if self.batch_norms else -(-rows // size))
@@ -250,7 +250,7 @@ class Twin:
         }
 
 
-def rebuilt(training: Subject) -> nn.Module:
+def rebuilt(training: ProbedTraining) -> nn.Module:
     """A new model of the spec at the training's weights; draws random numbers, which `undisturbed` puts back."""
     spec = training.spec
     model: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs).to(training.device)
@@ -262,7 +262,7 @@ def rebuilt(training: Subject) -> nn.Module:
     return model
 
 
-def probe_set(training: Subject, rows: int) -> tuple[Tensor, Tensor]:
+def probe_set(training: ProbedTraining, rows: int) -> tuple[Tensor, Tensor]:
     """The same training rows at every look and in every run of these data: all of them where there are no more."""
     x, y = training.batches.x, training.batches.y
     seed = int.from_bytes(hashlib.sha256(b"probe set").digest()[:8], "big") >> 1
@@ -301,7 +301,7 @@ def _learning(model: nn.Module) -> tuple[list[str], list[nn.Parameter]]:
     return [name for name, _ in named], [p for _, p in named]
 
 
-def _decay(training: Subject, names: list[str], parameters: list[nn.Parameter]) -> Tensor:
+def _decay(training: ProbedTraining, names: list[str], parameters: list[nn.Parameter]) -> Tensor:
     """The weight decay (n,) of each number that its optimizer adds to the gradient, which makes it part of the loss."""
     found = {id(p): 0.0 for p in training.model.parameters()}
     for optimizer in training.optimizers:

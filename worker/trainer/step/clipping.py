@@ -1,18 +1,19 @@
-"""Gradient clipping: bounds the gradients in place, and counts how often that changed them."""
+"""Gradient clipping: bounds the gradients in place, and counts the updates it changed."""
 
 import torch
 from torch import Tensor, nn
 
 from service.spec.training import Clip
+from worker.trainer.metrics import Metrics
 
 
 def total_norm(parameters: list[nn.Parameter], order: float = 2.0) -> Tensor:
-    """The norm of all gradients as one vector."""
+    """Return the norm of all gradients as one vector."""
     return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], order)
 
 
 class Clipping:
-    """Clips every update of a run; the count stays on the device, so that nobody waits for it."""
+    """The clipping of a run; its count stays on the device, so that nobody waits for it."""
 
     def __init__(
         self, by: Clip | None, parameters: list[nn.Parameter], device: torch.device, norm_wanted: bool = False
@@ -20,10 +21,10 @@ class Clipping:
         self.by, self.parameters, self.norm_wanted = by, parameters, norm_wanted
         self.clipped = torch.zeros((), dtype=torch.int64, device=device)  # updates so far whose gradient was too large
 
-    def apply(self) -> dict[str, float | Tensor] | None:
-        """Clip; the reading is the total 2-norm before. None: nothing to clip, and nobody asks for the norm."""
+    def apply(self) -> Metrics:
+        """Clip; return the total 2-norm before, where it is computed or wanted."""
         if self.by is None:
-            return {"grad_norm": total_norm(self.parameters)} if self.norm_wanted else None
+            return {"grad_norm": total_norm(self.parameters)} if self.norm_wanted else {}
         if self.by.norm is not None:
             norm = nn.utils.clip_grad_norm_(self.parameters, self.by.norm)
             self.clipped += norm > self.by.norm
@@ -34,6 +35,6 @@ class Clipping:
         self.clipped += largest > limit
         return {"grad_norm": norm}
 
-    def share(self, step: int) -> dict[str, float | Tensor]:
-        """The share of the first `step` updates that were clipped."""
+    def share(self, step: int) -> Metrics:
+        """Return the share of the first `step` updates that were clipped."""
         return {} if self.by is None else {"clipped_share": self.clipped / step}

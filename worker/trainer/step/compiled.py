@@ -23,7 +23,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from service.errors import RunFailure
 from worker.trainer.data.batches import Batches
-from worker.trainer.failures import failure_of
+from worker.trainer.failures import run_failure_of
 from worker.trainer.step.gradients import Gradients
 from worker.trainer.step.precision import Precision
 
@@ -39,7 +39,7 @@ Tensors = Sequence[Tensor]
 Named = Mapping[str, Tensor]
 
 
-def translated(function: Callable[..., list[Tensor]], examples: Tensors) -> Callable[..., list[Tensor]]:
+def compile_function(function: Callable[..., list[Tensor]], examples: Tensors) -> Callable[..., list[Tensor]]:
     """`function` as machine code that takes tensors shaped as `examples`.
 
     Tensors that `function` changes are changed. To be called without autograd. Raises RunFailure.
@@ -50,7 +50,7 @@ def translated(function: Callable[..., list[Tensor]], examples: Tensors) -> Call
             graph = make_fx(function, None, "fake", _allow_non_fake_inputs=True)(*examples)
             return torch._inductor.compile(graph, list(examples))  # type: ignore[no-any-return]
     except RuntimeError as error:
-        failure = failure_of(error, None, building=True)
+        failure = run_failure_of(error, None, building=True)
         if failure.kind == "spec_cannot_build":
             failure = RunFailure(failure.kind, f"{UNTRANSLATED}: {failure.detail}", None, failure.evidence)
         raise failure from error
@@ -92,7 +92,7 @@ class CompiledGradients(Gradients):
         with torch.no_grad():
             inputs = [x, y, *self.trained.values(), *self.statistics.values(), *self.fixed.values()]
             if (code := self.codes.get(len(x))) is None:
-                code = self.codes[len(x)] = translated(self._loss_and_gradients, inputs)
+                code = self.codes[len(x)] = compile_function(self._loss_and_gradients, inputs)
             loss, *gradients = code(*inputs)
         for parameter, gradient in zip(self.trained.values(), gradients, strict=True):
             parameter.grad = gradient

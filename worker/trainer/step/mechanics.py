@@ -10,12 +10,13 @@ from torch.optim import Optimizer
 from service.spec.experiment import Experiment
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.split import Rows
-from worker.trainer.step.averaging import averaging_of
+from worker.trainer.metrics import Metrics
 from worker.trainer.step.clipping import Clipping
-from worker.trainer.step.evaluate import Validation
+from worker.trainer.step.evaluation import Validation
 from worker.trainer.step.gradients import Gradients
 from worker.trainer.step.precision import Precision
 from worker.trainer.step.stopping import Stopping
+from worker.trainer.step.weight_averaging import build_weight_average
 
 
 class Mechanics:
@@ -32,31 +33,31 @@ class Mechanics:
     ) -> None:
         self.precision = Precision(spec.precision, device)
         self.precision.try_out(model, batches.x)
-        self.gradients = gradients_of(spec, model, criterion, batches, self.precision)
+        self.gradients = build_gradients(spec, model, criterion, batches, self.precision)
         self.stopping = Stopping(spec.stop)
         self.clipping = Clipping(spec.clip, list(model.parameters()), device, self.stopping.needs_norm)
-        self.averaging = averaging_of(spec, model, optimizers, batches.x)
+        self.average = build_weight_average(spec, model, optimizers, batches.x)
         self.model, self.criterion, self.device = model, criterion, device
 
-    def measure(self, step: int, validation: Validation | None) -> dict[str, float | Tensor]:
+    def measure(self, step: int, validation: Validation | None) -> Metrics:
         """Everything that is measured at an evaluation."""
-        measured = self.clipping.share(step) | self.precision.readings()
+        measured = self.clipping.share(step) | self.precision.metrics()
         if validation is not None:
             measured |= validation.measure(self.model, self.criterion)
-            if self.averaging is not None:
-                measured |= self.averaging.measure(validation, self.criterion)
+            if self.average is not None:
+                measured |= self.average.measure(validation, self.criterion)
         return measured
 
-    def finally_measure(self, spec: Experiment, test: Rows) -> dict[str, float | Tensor]:
+    def measure_test(self, spec: Experiment, test: Rows) -> Metrics:
         """The test part, once a run has ended: test/loss, test/accuracy, and the same of the averaged weights."""
         if spec.dataset.facts.task == "objective" or (part := Validation.of(spec, test, self.device, "test")) is None:
             return {}
         measured = part.measure(self.model, self.criterion)
-        return measured | (self.averaging.measure(part, self.criterion) if self.averaging is not None else {})
+        return measured | (self.average.measure(part, self.criterion) if self.average is not None else {})
 
     def tensors(self) -> dict[str, Tensor]:
         """The part of the state that is tensors."""
-        found = {f"average/{name}": value for name, value in self.averaging.state().items()} if self.averaging else {}
+        found = {f"average/{name}": value for name, value in self.average.state().items()} if self.average else {}
         return found | {"clipped": self.clipping.clipped}
 
     def document(self) -> dict[str, Any]:
@@ -67,15 +68,15 @@ class Mechanics:
         """The reverse of `tensors` and `document`; None: a checkpoint from before there was any of this."""
         if document is None:
             return
-        if self.averaging is not None:
+        if self.average is not None:
             prefix = "average/"
-            self.averaging.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+            self.average.load({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         self.clipping.clipped.copy_(tensors["clipped"])
         self.precision.load(document["precision"])
         self.stopping.load(document["stopping"])
 
 
-def gradients_of(
+def build_gradients(
     spec: Experiment, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision
 ) -> Gradients:
     """Those of a run; what translates them is loaded only where it is wanted, because it takes a second."""

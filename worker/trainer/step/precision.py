@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from service.spec.training import Precision as Word
-from worker.trainer.data.mapped import Table
+from worker.trainer.data.memory_mapped import Table
+from worker.trainer.metrics import Metrics
 
 DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -61,7 +62,7 @@ class Precision:
         self.skipped += self.scale < before
         return self.scale >= before
 
-    def readings(self) -> dict[str, float | Tensor]:
+    def metrics(self) -> Metrics:
         """How many updates were left out so far."""
         return {} if self.scaler is None else {"skipped_steps": float(self.skipped)}
 

@@ -84,7 +84,7 @@ def _can_be_json(value: Any) -> bool:
     return value is not None and (not isinstance(value, float) or math.isfinite(value))
 
 
-def described(ended: Mapping[str, Any]) -> str:
+def describe_stop(ended: Mapping[str, Any]) -> str:
     """One line for people."""
     what = f"{ended.get('series', 'seconds')} {ended['value']:g}" if "value" in ended else str(ended.get("series", ""))
     limit = f" (limit {ended['limit']:g})" if "limit" in ended else ""

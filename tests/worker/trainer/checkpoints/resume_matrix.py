@@ -32,7 +32,7 @@ from service.spec.datasets import Text
 from service.spec.experiment import Experiment
 from service.spec.models import Model, ObjectiveBase
 from worker.trainer.checkpoints import checkpoint, optimizer_state
-from worker.trainer.data.files import Files
+from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import Training, prepare, train
 
 Document = dict[str, Any]
@@ -194,7 +194,7 @@ def trace(training: Training, until: int | None = None) -> Seen:
     """
     seen: Seen = []
     for step in train(training):
-        found = {name: value for name, value in (step.readings or {}).items() if name != "cosine/gradient"}
+        found = {name: value for name, value in (step.metrics or {}).items() if name != "cosine/gradient"}
         readings = {name: float(value).hex() for name, value in found.items()}
         seen.append((step.step, step.lr.hex(), step.loss.item().hex(), readings))
         if step.step == until:
@@ -209,7 +209,7 @@ def weights(training: Training) -> dict[str, bytes]:
 
 def difference(case: Case, files: Path, folder: Path) -> str | None:
     """What differs between the run uncut and cut; None: nothing, to the last bit. Raises where it cannot be built."""
-    store = Files(files)
+    store = DatasetFolders(files)
     whole = prepare(case.spec, SEED, CPU, store)
     expected, training, seen = trace(whole), prepare(case.spec, SEED, CPU, store), Seen()
     for cut in case.cuts:
@@ -234,7 +234,7 @@ def _no_optimizer(document: Any, part: str, tensors: Any) -> Document:
     return optimizer_state_of(document, part, tensors) | {"state": {}}
 
 
-optimizer_state_of = optimizer_state.put_together
+optimizer_state_of = optimizer_state.unflatten_state
 restore_of = checkpoint.restore
 
 
@@ -246,7 +246,7 @@ def _no_position(training: Training, tensors: Any, document: Document) -> None:
 
 
 LEFT_OUT: dict[str, tuple[str, Any]] = {
-    "optimizer state": ("worker.trainer.checkpoints.optimizer_state.put_together", _no_optimizer),
+    "optimizer state": ("worker.trainer.checkpoints.optimizer_state.unflatten_state", _no_optimizer),
     "random states": ("worker.trainer.checkpoints.checkpoint.set_random_states", lambda states: None),
     "data position": ("worker.trainer.checkpoints.checkpoint.restore", _no_position),
 }

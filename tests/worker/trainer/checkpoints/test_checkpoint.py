@@ -61,7 +61,7 @@ def trace(training: Training, until: int | None = None) -> list[tuple[Any, ...]]
     """Everything that is recorded, exactly."""
     seen: list[tuple[Any, ...]] = []
     for step in train(training):
-        readings = {name: float(value) for name, value in (step.readings or {}).items()}
+        readings = {name: float(value) for name, value in (step.metrics or {}).items()}
         seen.append((step.step, step.lr, step.loss.item(), readings))
         if step.step == until:
             break
@@ -127,10 +127,10 @@ def test_a_convolutional_run_resumes_at_the_edge_of_an_epoch_too(cut: int, exper
 def test_leaving_a_part_out_is_noticed(experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison has teeth: without the random state, or the optimizer's, the curves differ."""
     spec = experiment(model=NOISY, optimizer={"kind": "adamw"})
-    together = optimizer_state.put_together
+    together = optimizer_state.unflatten_state
     without = {
         "checkpoint.set_random_states": lambda states: None,
-        "optimizer_state.put_together": lambda document, part, tensors: (
+        "optimizer_state.unflatten_state": lambda document, part, tensors: (
             together(document, part, tensors) | {"state": {}}
         ),
     }

@@ -9,8 +9,8 @@ import torch
 from service.spec.datasets import Bundled, Diabetes, Digits, Iris, Wine
 from service.spec.datasets.precision import is_coarse
 from worker.trainer.data.batches import Batches, order
-from worker.trainer.data.scale import coarse, fit
-from worker.trainer.data.split import Arrays, dealt_anew, indices, load, shares, split
+from worker.trainer.data.scaling import coarse, fit
+from worker.trainer.data.split import Arrays, indices, load, shares, shuffle_share, split
 
 DATASETS = get_args(Bundled)
 
@@ -213,10 +213,10 @@ def test_without_its_last_batch_an_epoch_has_full_ones_of_other_rows_each_time()
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_answers_dealt_out_anew_are_the_same_answers_on_other_rows(share: float) -> None:
     rows = np.arange(2000)
-    dealt = dealt_anew(rows, share, 5)
+    dealt = shuffle_share(rows, share, 5)
     assert sorted(dealt) == rows.tolist()
     assert np.mean(dealt != rows) == pytest.approx(share, abs=0.005)  # by chance a row keeps its own
-    assert (dealt == dealt_anew(rows, share, 5)).all()
+    assert (dealt == shuffle_share(rows, share, 5)).all()
 
 
 def test_shuffled_targets_leave_the_rows_and_how_many_there_are_of_each_class() -> None:

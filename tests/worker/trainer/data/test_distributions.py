@@ -18,7 +18,7 @@ from service.spec.checks.experiment import find_problems
 from service.spec.datasets import Upload
 from service.spec.losses import Loss
 from worker.trainer.build import build
-from worker.trainer.data.files import Files
+from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import load
 from worker.trainer.loop import prepare, train
 
@@ -66,7 +66,7 @@ def test_several_columns_or_one_array_are_a_distribution(write: Any, predict: An
     assert find_problems == []
     assert (dataset.facts.task, dataset.facts.classes, dataset.strata) == ("distribution", 3, 0)
     assert dataset.resolved.classes == (NAMES if predict == NAMES else ("0", "1", "2"))
-    found = load(dataset, Files(tmp_path))
+    found = load(dataset, DatasetFolders(tmp_path))
     assert (found[0] == x).all()
     assert (found[1] == q).all()
 
@@ -76,7 +76,7 @@ def test_rows_that_are_no_distribution_are_refused_by_their_sum(tmp_path: Path) 
     q[7] = (0.5, 0.5, 0.25)
     dataset, _ = kept(tmp_path, as_csv(x, q), predict=NAMES)
     with pytest.raises(RunFailure, match=r"sum to 1\.25") as caught:
-        load(dataset, Files(tmp_path))
+        load(dataset, DatasetFolders(tmp_path))
     assert caught.value.kind == "spec_cannot_build"
 
 
@@ -115,7 +115,7 @@ def test_a_run_on_distributions_is_a_plain_loop_of_torch(
     dataset, _ = kept(tmp_path, as_csv(*shares()), predict=NAMES)
     spec = experiment(dataset=dataset.model_dump(), loss=loss, model={"kind": "linear"}, batch_size="full", steps=10)
     assert find_problems(spec) == []
-    training = prepare(spec, 0, CPU, Files(tmp_path))
+    training = prepare(spec, 0, CPU, DatasetFolders(tmp_path))
     torch.manual_seed(0)
     model = nn.Linear(2, 3)
     model.load_state_dict({k.split(".")[-1]: v for k, v in training.model.state_dict().items()})
@@ -144,7 +144,7 @@ def test_logarithms_are_for_kl_div_with_log_target_alone(experiment: Any, tmp_pa
 
     def losses(dataset: Any, **loss: Any) -> list[float]:
         spec = experiment(dataset=dataset.model_dump(), loss=loss, steps=5)
-        return [step.loss.item() for step in train(prepare(spec, 0, CPU, Files(tmp_path)))]
+        return [step.loss.item() for step in train(prepare(spec, 0, CPU, DatasetFolders(tmp_path)))]
 
     ours = losses(logarithms, kind="kl_div", log_target=True)
     assert ours == pytest.approx(losses(plain, kind="kl_div"), rel=1e-4)

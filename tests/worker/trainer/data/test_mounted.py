@@ -12,8 +12,8 @@ from service.ingest import mounted
 from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
 from tests.ingest.mounted_files import cifar, dictionary, mnist, parquet, save_to_disk, table
-from worker.trainer.data.files import Files
-from worker.trainer.data.mapped import Mapped
+from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.split import load, split
 from worker.trainer.failures import STAYS_USABLE
 from worker.trainer.loop import prepare, train
@@ -36,12 +36,12 @@ def resolved(root: Path, dataset: dict[str, Any], **changes: Any) -> Experiment:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path / "datasets", mounted=tmp_path / "mounted")
+def files(tmp_path: Path) -> DatasetFolders:
+    return DatasetFolders(tmp_path / "datasets", mounted=tmp_path / "mounted")
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_images_come_back_byte_by_byte_the_sets_own_test_rows_last(packed: bool, files: Files) -> None:
+def test_images_come_back_byte_by_byte_the_sets_own_test_rows_last(packed: bool, files: DatasetFolders) -> None:
     assert files.mounted is not None
     x, y = mnist(files.mounted, packed=packed)
     dataset = resolved(files.mounted, {"kind": "torchvision", "name": "MNIST"}).dataset
@@ -56,7 +56,7 @@ def test_images_come_back_byte_by_byte_the_sets_own_test_rows_last(packed: bool,
 
 
 @pytest.mark.parametrize(("name", "labels"), [("CIFAR10", 1), ("CIFAR100", 2)])
-def test_cifars_planes_and_fine_labels_come_back(name: str, labels: int, files: Files) -> None:
+def test_cifars_planes_and_fine_labels_come_back(name: str, labels: int, files: DatasetFolders) -> None:
     assert files.mounted is not None
     x, y = cifar(files.mounted, labels, 20 if labels == 1 else 120)
     dataset = resolved(files.mounted, {"kind": "torchvision", "name": name, "validation": 0.0}).dataset
@@ -67,22 +67,22 @@ def test_cifars_planes_and_fine_labels_come_back(name: str, labels: int, files: 
 
 @pytest.mark.parametrize("resident", [0, 2**30])
 @pytest.mark.parametrize("write", [dictionary, parquet])
-def test_arrays_and_class_labels_of_both_layouts_come_back(write: Any, resident: int, files: Files) -> None:
+def test_arrays_and_class_labels_of_both_layouts_come_back(write: Any, resident: int, files: DatasetFolders) -> None:
     assert files.mounted is not None
     write(files.mounted / "set")
     data = {"kind": "huggingface", "path": "set", "predict": "label", "task": "classification"}
     dataset = resolved(files.mounted, data | {"features": ("pixels",), "test_split": "test"}).dataset
-    x, y = load(dataset, Files(files.folder, resident, files.mounted))
+    x, y = load(dataset, DatasetFolders(files.folder, resident, files.mounted))
     whole = [table(), table(12, 1)]
     assert (x == np.concatenate([np.array(part["pixels"].to_pylist(), np.float32) for part in whole])).all()
     assert (y == np.concatenate([part["label"].to_numpy() for part in whole])).all()
     assert isinstance(x, np.memmap) == (resident == 0)
-    parts = split(dataset, Files(files.folder, resident, files.mounted))
-    assert isinstance(parts.train.x, Mapped) == (resident == 0)
+    parts = split(dataset, DatasetFolders(files.folder, resident, files.mounted))
+    assert isinstance(parts.train.x, MappedRows) == (resident == 0)
     assert len(parts.test.x) == 12
 
 
-def test_columns_side_by_side_words_as_classes_and_values(files: Files) -> None:
+def test_columns_side_by_side_words_as_classes_and_values(files: DatasetFolders) -> None:
     assert files.mounted is not None
     save_to_disk(files.mounted / "set", table())
     data = {"kind": "huggingface", "path": "set", "features": ("x", "z")}
@@ -94,17 +94,17 @@ def test_columns_side_by_side_words_as_classes_and_values(files: Files) -> None:
     assert (load(values, files)[1] == table()["z"].to_numpy()).all()
 
 
-def test_a_run_on_images_trains_and_measures_the_sets_own_test_part(files: Files) -> None:
+def test_a_run_on_images_trains_and_measures_the_sets_own_test_part(files: DatasetFolders) -> None:
     assert files.mounted is not None
     mnist(files.mounted)
     model = {"kind": "cnn", "channels": (4,)}
     spec = resolved(files.mounted, {"kind": "torchvision", "name": "MNIST"}, model=model, batch_size=16)
     steps = list(train(prepare(spec, 0, CPU, files)))
-    assert {"test/loss", "test/accuracy"} <= set(steps[-1].readings or {})
+    assert {"test/loss", "test/accuracy"} <= set(steps[-1].metrics or {})
     assert all(torch.isfinite(step.loss) for step in steps)
 
 
-def test_a_gap_in_a_column_is_said_by_its_name(files: Files) -> None:
+def test_a_gap_in_a_column_is_said_by_its_name(files: DatasetFolders) -> None:
     assert files.mounted is not None
     made = table()
     gap = made.set_column(1, "x", [[None, *([1.0] * 29)]])
@@ -114,18 +114,18 @@ def test_a_gap_in_a_column_is_said_by_its_name(files: Files) -> None:
         load(resolved(files.mounted, data).dataset, files)
 
 
-def failure(spec: Experiment, files: Files) -> str:
+def failure(spec: Experiment, files: DatasetFolders) -> str:
     with pytest.raises(RunFailure) as caught:
         load(spec.dataset, files)
     assert caught.value.kind in STAYS_USABLE
     return caught.value.kind
 
 
-def test_a_worker_whose_folder_is_absent_or_another_says_so(files: Files, tmp_path: Path) -> None:
+def test_a_worker_whose_folder_is_absent_or_another_says_so(files: DatasetFolders, tmp_path: Path) -> None:
     assert files.mounted is not None
     mnist(files.mounted)
     spec = resolved(files.mounted, {"kind": "torchvision", "name": "MNIST"})
-    assert failure(spec, Files(files.folder)) == "dataset_missing"
-    assert failure(spec, Files(files.folder, mounted=tmp_path)) == "dataset_missing"
+    assert failure(spec, DatasetFolders(files.folder)) == "dataset_missing"
+    assert failure(spec, DatasetFolders(files.folder, mounted=tmp_path)) == "dataset_missing"
     mnist(tmp_path / "other", test=10)
-    assert failure(spec, Files(files.folder, mounted=tmp_path / "other")) == "dataset_changed"
+    assert failure(spec, DatasetFolders(files.folder, mounted=tmp_path / "other")) == "dataset_changed"

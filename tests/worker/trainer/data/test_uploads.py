@@ -20,9 +20,9 @@ from service.lifecycle import PERMANENT
 from service.spec.datasets import Text, Upload
 from service.spec.experiment import Experiment
 from worker.trainer.checkpoints import checkpoint
-from worker.trainer.data.files import Files
-from worker.trainer.data.mapped import Mapped
-from worker.trainer.data.scale import fit
+from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.memory_mapped import MappedRows
+from worker.trainer.data.scaling import fit
 from worker.trainer.data.split import Rows, load, split
 from worker.trainer.failures import STAYS_USABLE
 from worker.trainer.loop import prepare, train
@@ -34,12 +34,12 @@ Keep = Callable[..., Any]
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path / "datasets")
+def files(tmp_path: Path) -> DatasetFolders:
+    return DatasetFolders(tmp_path / "datasets")
 
 
 @pytest.fixture
-def keep(files: Files) -> Keep:
+def keep(files: DatasetFolders) -> Keep:
     """Store a file as the API does, and resolve a dataset on it as the server does."""
 
     def kept(content: bytes, dataset: dict[str, Any], declared: Any = None) -> Any:
@@ -86,7 +86,7 @@ VALUES = {"kind": "upload", "predict": "value", "features": FEATURES, "task": "r
 
 
 @pytest.mark.parametrize("write", [as_csv, as_parquet])
-def test_a_table_comes_back_to_the_last_bit(write: Any, keep: Keep, files: Files) -> None:
+def test_a_table_comes_back_to_the_last_bit(write: Any, keep: Keep, files: DatasetFolders) -> None:
     x, word, value = numbers()
     classified, regressed = keep(write(x, word, value), CLASSES), keep(write(x, word, value), VALUES)
     found, labels = load(classified, files)
@@ -123,18 +123,18 @@ def npz_of(**arrays: Any) -> bytes:
 @pytest.mark.parametrize("resident_bytes", [2**30, 0])
 @pytest.mark.parametrize("write", OF_TIMES.values(), ids=OF_TIMES)
 def test_features_and_targets_far_from_zero_lose_no_digit(
-    write: Any, resident_bytes: int, keep: Keep, files: Files
+    write: Any, resident_bytes: int, keep: Keep, files: DatasetFolders
 ) -> None:
     dataset = keep(write(TIMES, TIMES[::-1]), {"kind": "upload", "predict": "y", "task": "regression"})
-    train = split(dataset, Files(files.folder, resident_bytes)).train
-    x = train.x[:] if isinstance(train.x, Mapped) else torch.from_numpy(train.x)
+    train = split(dataset, DatasetFolders(files.folder, resident_bytes)).train
+    x = train.x[:] if isinstance(train.x, MappedRows) else torch.from_numpy(train.x)
     assert x.dtype == torch.float32
     assert len(x[:, 0].unique()) == len(x)
     assert np.abs(x[:, 0].numpy() + train.y).max() < 1e-6  # standardised, one is the other's negative
     assert x[:, 0].double().std(correction=0) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_the_start_reading_counts_unscaled_columns_that_lose_digits(keep: Keep, files: Files) -> None:
+def test_the_start_reading_counts_unscaled_columns_that_lose_digits(keep: Keep, files: DatasetFolders) -> None:
     data = {"kind": "upload", "predict": "y", "task": "regression", "scaling": "none", "target_scaling": "none"}
     dataset = keep(OF_TIMES["int64"](TIMES, np.arange(60)), data)
     assert dataset.resolved.coarse == ("t",)
@@ -143,7 +143,7 @@ def test_the_start_reading_counts_unscaled_columns_that_lose_digits(keep: Keep, 
     assert spec.hash == spec.model_copy(update={"dataset": without_remarks(dataset)}).hash
     training = prepare(spec, 0, CPU, files)
     next(iter(train(training)))
-    (told,) = training.probes.told
+    (told,) = training.probes.readings
     assert (told.data["coarse_features"], told.data["coarse_target"]) == (1, 0)
 
 
@@ -151,7 +151,7 @@ def without_remarks(dataset: Any) -> Any:
     return dataset.model_copy(update={"resolved": dataset.resolved.model_copy(update={"coarse": ()})})
 
 
-def test_classes_that_are_numbers_are_in_order_however_they_are_spelt(keep: Keep, files: Files) -> None:
+def test_classes_that_are_numbers_are_in_order_however_they_are_spelt(keep: Keep, files: DatasetFolders) -> None:
     cells = ["10", "2", "2.0", "10.00", " 1", "1e0", "2e0"] * 3
     dataset = keep(
         ("a,y\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))).encode(),
@@ -161,7 +161,7 @@ def test_classes_that_are_numbers_are_in_order_however_they_are_spelt(keep: Keep
     assert load(dataset, files)[1].tolist() == [2, 1, 1, 2, 0, 0, 1] * 3
 
 
-def test_booleans_are_features_and_classes(keep: Keep, files: Files) -> None:
+def test_booleans_are_features_and_classes(keep: Keep, files: DatasetFolders) -> None:
     rows = "".join(f'{{"yes": {str(i % 3 == 0).lower()}, "x": {i}}}\n' for i in range(12)).encode()
     dataset = keep(rows, {"kind": "upload", "predict": "yes", "task": "classification"})
     assert dataset.resolved.classes == ("false", "true")
@@ -170,7 +170,7 @@ def test_booleans_are_features_and_classes(keep: Keep, files: Files) -> None:
     assert load(other, files)[0][:4, 0].tolist() == [1.0, 0.0, 0.0, 1.0]
 
 
-def test_an_array_of_images_keeps_its_shape(keep: Keep, files: Files, tmp_path: Path) -> None:
+def test_an_array_of_images_keeps_its_shape(keep: Keep, files: DatasetFolders, tmp_path: Path) -> None:
     x = np.random.RandomState(0).standard_normal((30, 1, 4, 4)).astype(np.float32)
     path = tmp_path / "images.npz"
     np.savez(path, x=x, y=np.arange(30) % 3)
@@ -182,40 +182,40 @@ def test_an_array_of_images_keeps_its_shape(keep: Keep, files: Files, tmp_path: 
 @pytest.mark.parametrize("scaling", ["standardise", "minmax", "none"])
 @pytest.mark.parametrize("write", [as_csv, as_parquet])
 def test_rows_on_disk_train_to_the_same_bits_as_rows_in_memory(
-    write: Any, scaling: str, keep: Keep, files: Files, monkeypatch: pytest.MonkeyPatch
+    write: Any, scaling: str, keep: Keep, files: DatasetFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.trainer.data.scale.BLOCK", 37)  # several blocks, for both
+    monkeypatch.setattr("worker.trainer.data.scaling.BLOCK", 37)  # several blocks, for both
     dataset = keep(write(*numbers()), VALUES | {"scaling": scaling, "test": 0.1})
     model = {"kind": "mlp", "hidden": (8,), "dropout": 0.2, "norm": "batch"}
     spec = Experiment.model_validate(
         {"dataset": dataset.model_dump(), "model": model, "loss": {"kind": "mse"}, "optimizer": {"kind": "adam"}}
         | {"steps": 30}
     )
-    on_disk = Files(files.folder, resident_bytes=100)
-    assert isinstance(split(spec.dataset, on_disk).train.x, Mapped)
+    on_disk = DatasetFolders(files.folder, resident_bytes=100)
+    assert isinstance(split(spec.dataset, on_disk).train.x, MappedRows)
     resident = prepare(spec, 3, CPU, files)
     in_memory = list(train(resident))
     mapped = prepare(spec, 3, CPU, on_disk)  # only now: both draw their dropout from the one generator
     assert resident.scales == mapped.scales
     for ours, theirs in zip(in_memory, train(mapped), strict=True):
         assert torch.equal(ours.loss, theirs.loss)
-        assert {k: float(v) for k, v in (ours.readings or {}).items()} == {
-            k: float(v) for k, v in (theirs.readings or {}).items()
+        assert {k: float(v) for k, v in (ours.metrics or {}).items()} == {
+            k: float(v) for k, v in (theirs.metrics or {}).items()
         }
     for name, parameter in resident.model.state_dict().items():
         assert torch.equal(parameter, mapped.model.state_dict()[name])
 
 
-def test_a_full_batch_of_rows_on_disk_is_all_of_them(keep: Keep, files: Files) -> None:
+def test_a_full_batch_of_rows_on_disk_is_all_of_them(keep: Keep, files: DatasetFolders) -> None:
     dataset = keep(as_csv(*numbers()), VALUES)
     document = {"dataset": dataset.model_dump(), "model": {"kind": "linear"}, "loss": {"kind": "mse"}, "steps": 3}
     spec = Experiment.model_validate(document | {"optimizer": {"kind": "sgd"}, "batch_size": "full"})
-    runs = [train(prepare(spec, 0, CPU, each)) for each in (files, Files(files.folder, 0))]
+    runs = [train(prepare(spec, 0, CPU, each)) for each in (files, DatasetFolders(files.folder, 0))]
     assert [s.loss.item() for s in runs[0]] == [s.loss.item() for s in runs[1]]
 
 
-def test_the_unpacked_rows_are_written_once_and_leave_nothing_half_done(keep: Keep, files: Files) -> None:
-    dataset, on_disk = keep(as_csv(*numbers()), VALUES), Files(files.folder, 0)
+def test_the_unpacked_rows_are_written_once_and_leave_nothing_half_done(keep: Keep, files: DatasetFolders) -> None:
+    dataset, on_disk = keep(as_csv(*numbers()), VALUES), DatasetFolders(files.folder, 0)
     load(dataset, on_disk)
     (folder,) = (files.folder / dataset.resolved.sha256).glob("rows-*")  # type: ignore[operator]
     written = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
@@ -245,7 +245,7 @@ def test_scaling_knows_the_training_rows_alone(scaling: Any, data: Any) -> None:
     np.testing.assert_allclose(scaled, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_other_rows_than_the_training_ones_do_not_change_the_scale(keep: Keep, files: Files) -> None:
+def test_other_rows_than_the_training_ones_do_not_change_the_scale(keep: Keep, files: DatasetFolders) -> None:
     x, word, value = numbers()
     plain = keep(as_csv(x, word, value), VALUES | {"test": 0.2})
     held_out = np.setdiff1d(np.arange(200), split_rows(plain, files))
@@ -255,13 +255,13 @@ def test_other_rows_than_the_training_ones_do_not_change_the_scale(keep: Keep, f
     assert before.as_json() == after.as_json()
 
 
-def split_rows(dataset: Any, files: Files) -> Any:
+def split_rows(dataset: Any, files: DatasetFolders) -> Any:
     """Which rows train, found again by their values."""
     raw = split(dataset.model_copy(update={"scaling": "none", "target_scaling": "none"}), files).train.y
     return np.flatnonzero(np.isin(load(dataset, files)[1], raw))
 
 
-def test_the_scales_are_kept_with_the_checkpoint(keep: Keep, files: Files, tmp_path: Path) -> None:
+def test_the_scales_are_kept_with_the_checkpoint(keep: Keep, files: DatasetFolders, tmp_path: Path) -> None:
     dataset = keep(as_csv(*numbers()), VALUES)
     document = {"dataset": dataset.model_dump(), "model": {"kind": "linear"}, "loss": {"kind": "mse"}, "steps": 1}
     training = prepare(Experiment.model_validate(document | {"optimizer": {"kind": "sgd"}}), 0, CPU, files)
@@ -272,7 +272,7 @@ def test_the_scales_are_kept_with_the_checkpoint(keep: Keep, files: Files, tmp_p
     assert set(found["scales"]) == {"features", "target"}
 
 
-def test_a_file_that_is_gone_or_changed_is_a_failure_of_its_own(keep: Keep, files: Files) -> None:
+def test_a_file_that_is_gone_or_changed_is_a_failure_of_its_own(keep: Keep, files: DatasetFolders) -> None:
     dataset = keep(as_csv(*numbers()), VALUES)
     assert files.folder is not None
     content = files.folder / dataset.resolved.sha256 / "content"
@@ -283,7 +283,7 @@ def test_a_file_that_is_gone_or_changed_is_a_failure_of_its_own(keep: Keep, file
     with pytest.raises(RunFailure) as gone:
         load(dataset, files)
     with pytest.raises(RunFailure) as nowhere:
-        load(dataset, Files())
+        load(dataset, DatasetFolders())
     assert [error.value.kind for error in (changed, gone, nowhere)] == ["dataset_changed", *["dataset_missing"] * 2]
 
 
@@ -291,26 +291,30 @@ POEM = "the cat sat on the mat, and the rat sat on the cat. " * 40
 
 
 @pytest.mark.parametrize("resident_bytes", [2**30, 0])
-def test_a_text_is_windows_of_characters_and_their_successors(resident_bytes: int, keep: Keep, files: Files) -> None:
+def test_a_text_is_windows_of_characters_and_their_successors(
+    resident_bytes: int, keep: Keep, files: DatasetFolders
+) -> None:
     dataset = keep(POEM.encode(), {"kind": "text", "context": 16}, "text")
-    x, y = load(dataset, Files(files.folder, resident_bytes))
+    x, y = load(dataset, DatasetFolders(files.folder, resident_bytes))
     characters = dataset.resolved.characters
     rows = (len(POEM) - 1) // 16
     assert x.shape == y.shape == (rows, 16) == (dataset.facts.rows, *dataset.facts.shape)
     assert "".join(characters[token] for token in x.flatten()) == POEM[: rows * 16]
     assert "".join(characters[token] for token in y.flatten()) == POEM[1 : rows * 16 + 1]
-    parts = split(dataset, Files(files.folder, resident_bytes))
+    parts = split(dataset, DatasetFolders(files.folder, resident_bytes))
     assert tuple(len(part.x) for part in (parts.train, parts.validation, parts.test)) == dataset.counts
     assert first(parts.train) == x[0].tolist()  # by position: the end is kept apart
     assert first(parts.validation) == x[dataset.counts[0]].tolist()
 
 
 def first(rows: Rows) -> Any:
-    return (rows.x[:1] if isinstance(rows.x, Mapped) else torch.from_numpy(rows.x))[0].tolist()
+    return (rows.x[:1] if isinstance(rows.x, MappedRows) else torch.from_numpy(rows.x))[0].tolist()
 
 
 @pytest.mark.parametrize("kind", ["transformer", "gru"])
-def test_a_language_model_learns_a_text_and_is_measured_at_every_position(kind: str, keep: Keep, files: Files) -> None:
+def test_a_language_model_learns_a_text_and_is_measured_at_every_position(
+    kind: str, keep: Keep, files: DatasetFolders
+) -> None:
     dataset = keep(POEM.encode(), {"kind": "text", "context": 16}, "text")
     vocabulary = len(dataset.resolved.characters)
     model: dict[str, Any] = {"kind": kind, "vocabulary": vocabulary, "outputs_at": "every"}
@@ -330,7 +334,7 @@ def test_a_language_model_learns_a_text_and_is_measured_at_every_position(kind: 
     training = prepare(spec, 0, CPU, files)
     steps = list(train(training))
     assert steps[0].loss.item() == pytest.approx(np.log(vocabulary), rel=0.25)
-    readings = steps[-1].readings or {}
+    readings = steps[-1].metrics or {}
     assert steps[-1].loss.item() < 1.0
     assert float(readings["val/accuracy"]) > 0.6
     rows = split(spec.dataset, files).validation
@@ -341,7 +345,7 @@ def test_a_language_model_learns_a_text_and_is_measured_at_every_position(kind: 
     loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), tokens)  # torch's own layout: (B, V, T)
     assert float(readings["val/loss"]) == pytest.approx(loss.item(), rel=1e-5)
     assert float(readings["val/accuracy"]) == pytest.approx((logits.argmax(2) == tokens).float().mean().item())
-    on_disk = list(train(prepare(spec, 0, CPU, Files(files.folder, 0))))
+    on_disk = list(train(prepare(spec, 0, CPU, DatasetFolders(files.folder, 0))))
     assert [step.loss.item() for step in on_disk] == [step.loss.item() for step in steps]
 
 
@@ -358,7 +362,7 @@ class Listening:
 
 
 def test_a_session_finds_uploads_where_its_order_says_and_fails_for_good_without(
-    keep: Keep, files: Files, tmp_path: Path
+    keep: Keep, files: DatasetFolders, tmp_path: Path
 ) -> None:
     dataset = keep(as_csv(*numbers()), CLASSES)
     document = {"dataset": dataset.model_dump(mode="json"), "model": {"kind": "linear"}, "steps": 4}

@@ -77,7 +77,7 @@ def curve(model: dict[str, Any], seed: int = 0, **changes: Any) -> list[Step]:
 
 
 def point(step: Step) -> list[float]:
-    return [float(value) for name, value in (step.readings or {}).items() if name.startswith("x/")]
+    return [float(value) for name, value in (step.metrics or {}).items() if name.startswith("x/")]
 
 
 def test_gradient_descent_on_a_quadratic_is_its_closed_form() -> None:
@@ -91,10 +91,10 @@ def test_gradient_descent_on_a_quadratic_is_its_closed_form() -> None:
 def test_the_point_is_recorded_at_the_evaluations_cadence_where_it_is_small() -> None:
     quadratic: dict[str, Any] = {"kind": "quadratic", "eigenvalues": (1.0,) * 4, "start": (1.0,) * 4}
     some = curve(quadratic, evaluate={"every_steps": 12}, probes=())
-    assert [step.step for step in some if step.readings] == [12, 24, 30]
-    assert set(some[11].readings or {}) == {"x/0", "x/1", "x/2", "x/3"}
+    assert [step.step for step in some if step.metrics] == [12, 24, 30]
+    assert set(some[11].metrics or {}) == {"x/0", "x/1", "x/2", "x/3"}
     many = curve(quadratic | {"eigenvalues": (1.0,) * 5, "start": (1.0,) * 5}, probes=())
-    assert not any(step.readings for step in many)
+    assert not any(step.metrics for step in many)
 
 
 def test_a_recorded_point_does_not_move_with_the_training() -> None:

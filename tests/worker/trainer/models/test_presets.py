@@ -23,7 +23,7 @@ class Run:
         self.series: dict[str, list[float]] = {}
         for step in train(self.training):
             self.losses.append(step.loss.item())
-            for series, value in (step.readings or {}).items():
+            for series, value in (step.metrics or {}).items():
                 self.series.setdefault(series, []).append(float(value))
 
     def last(self, series: str) -> float:

@@ -1,7 +1,7 @@
 """Models of the real torchvision and timm: built by name, equal to theirs, trained.
 
 The general index has torchvision built for CUDA alone, whose compiled part cannot be loaded beside a torch without it:
-the import goes through worker.trainer.libraries, which declares the operators that are missed.
+the import goes through worker.trainer.optional_imports, which declares the operators that are missed.
 """
 
 from typing import Any
@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from service.errors import RunFailure
 from service.spec.models import Model
 from worker.trainer.build import build
-from worker.trainer.libraries import library
 from worker.trainer.loop import prepare, train
+from worker.trainer.optional_imports import library
 
 CPU = torch.device("cpu")
 

@@ -31,14 +31,14 @@ def test_the_mean_of_asgd_is_torchs_ax_on_the_validation_part(experiment: Any) -
             p.copy_(theirs.state[p]["ax"])
     assert training.validation is not None
     expected = training.validation.measure(model, nn.CrossEntropyLoss())
-    readings = steps[-1].readings or {}
+    readings = steps[-1].metrics or {}
     assert float(readings["average/val/loss"]) == float(expected["val/loss"])
     assert float(readings["average/val/loss"]) != float(readings["val/loss"])
 
 
 def test_before_its_t0_the_mean_is_the_weights_and_that_is_warned_of(experiment: Any) -> None:
     spec = experiment(optimizer={"kind": "asgd"}, average={"kind": "asgd"})
-    last = list(train(prepare(spec, 0, CPU)))[-1].readings or {}
+    last = list(train(prepare(spec, 0, CPU)))[-1].metrics or {}
     assert float(last["average/val/loss"]) == float(last["val/loss"])
     assert ("/average", "never_due") in [(each.pointer, each.code) for each in find_warnings(spec)]
 
@@ -52,7 +52,7 @@ def test_no_other_optimizer_keeps_one(experiment: Any) -> None:
 
 def test_it_goes_on_from_a_checkpoint_to_the_last_bit(experiment: Any, tmp_path: Path) -> None:
     spec = experiment(**ASGD, evaluate={"every_steps": 5})
-    whole = [float((s.readings or {})["average/val/loss"]) for s in train(prepare(spec, 0, CPU)) if s.step % 5 == 0]
+    whole = [float((s.metrics or {})["average/val/loss"]) for s in train(prepare(spec, 0, CPU)) if s.step % 5 == 0]
     first = prepare(spec, 0, CPU)
     for step in train(first):
         if step.step == 20:
@@ -60,5 +60,5 @@ def test_it_goes_on_from_a_checkpoint_to_the_last_bit(experiment: Any, tmp_path:
     saved = checkpoint.save(tmp_path, first, {"environment": {}, "scales": {}})
     rest = prepare(spec, 0, CPU)
     checkpoint.load(saved.folder, saved.sha256, rest)
-    resumed = [float((s.readings or {})["average/val/loss"]) for s in train(rest) if s.step % 5 == 0]
+    resumed = [float((s.metrics or {})["average/val/loss"]) for s in train(rest) if s.step % 5 == 0]
     assert resumed == whole[4:]

@@ -87,7 +87,7 @@ def test_muon_and_adamw_are_two_optimizers_driven_side_by_side(experiment: Any) 
 
     steps = list(train(training))
     assert [step.loss.item() for step in steps] == by_hand(training, make, 40, halving)
-    last = steps[-1].readings or {}
+    last = steps[-1].metrics or {}
     assert (last["lr/default"], last["lr/hidden"]) == (steps[-1].lr, 2 * steps[-1].lr)
 
 
@@ -102,7 +102,7 @@ def test_without_decay_are_the_vectors_as_by_hand(experiment: Any) -> None:
 
     steps = list(train(training))
     assert [step.loss.item() for step in steps] == by_hand(training, make, 40, lambda s: 1.0)
-    assert not any(name.startswith("lr/") for step in steps for name in step.readings or {})  # the rates do not differ
+    assert not any(name.startswith("lr/") for step in steps for name in step.metrics or {})  # the rates do not differ
 
 
 def test_layers_further_from_the_output_have_smaller_rates(experiment: Any) -> None:
@@ -111,7 +111,7 @@ def test_layers_further_from_the_output_have_smaller_rates(experiment: Any) -> N
     deepest = max(parameter.depth for parameter in spec.layout)
     expected = {f"lr/default@{depth}": 0.1 * 0.5 ** (deepest - depth) for depth in range(deepest + 1)}
     for step in steps:
-        assert {k: v for k, v in (step.readings or {}).items() if k.startswith("lr/")} == expected
+        assert {k: v for k, v in (step.metrics or {}).items() if k.startswith("lr/")} == expected
         assert step.lr == 0.1
 
 
@@ -121,7 +121,7 @@ def test_a_plateau_lowers_every_groups_own_rate(experiment: Any) -> None:
     spec = experiment(model=MODEL, groups=(head,), schedule=plateau, evaluate={"every_steps": 10})
     last = list(train(prepare(spec, 5, CPU)))[-1]
     assert last.lr < 0.1
-    assert (last.readings or {})["lr/head"] == pytest.approx(3 * last.lr, rel=1e-12)
+    assert (last.metrics or {})["lr/head"] == pytest.approx(3 * last.lr, rel=1e-12)
 
 
 def test_a_cycling_momentum_leaves_each_group_its_own_outside_the_cycle(experiment: Any) -> None:

@@ -11,9 +11,9 @@ from torch import nn
 from service.errors import RunFailure
 from service.spec import optimizers
 from worker.trainer.build import build, optimizer_policies
-from worker.trainer.device import optimizer_policy
+from worker.trainer.environment import optimizer_policy
 from worker.trainer.loop import prepare, train
-from worker.trainer.optim.bounded import bounds
+from worker.trainer.optim.adabound import bounds
 
 CPU = torch.device("cpu")
 MEMBERS = get_args(get_args(optimizers.Optimizer)[0])
@@ -174,7 +174,7 @@ def test_lbfgs_is_torchs_with_a_closure_written_by_hand(search: Any, clip: Any, 
             return loss
 
         assert step.loss.item() == theirs.step(closure).item()
-        readings = step.readings or {}
+        readings = step.metrics or {}
         assert readings["gradient_evaluations"] == evaluations
         assert readings["gradient_evaluations"] == theirs.state_dict()["state"][0]["func_evals"]
         assert ("grad_norm" in readings) == bool(clip)
@@ -184,7 +184,7 @@ def test_lbfgs_is_torchs_with_a_closure_written_by_hand(search: Any, clip: Any, 
 
 def test_an_update_that_searches_is_clipped_once(experiment: Any) -> None:
     spec = experiment(optimizer={"kind": "lbfgs"}, batch_size="full", steps=3, clip={"norm": 1e-3})
-    last = list(train(prepare(spec, 0, CPU)))[-1].readings or {}
+    last = list(train(prepare(spec, 0, CPU)))[-1].metrics or {}
     assert last["gradient_evaluations"] > 3
     assert float(last["clipped_share"]) == 1
 
@@ -217,7 +217,7 @@ def test_validation_sees_the_averaged_weights_and_training_keeps_its_own(kind: s
     optimizer.eval()  # type: ignore[attr-defined]
     assert training.validation is not None
     expected = training.validation.measure(training.model, training.criterion)
-    assert float((steps[-1].readings or {})["val/loss"]) == float(expected["val/loss"])
+    assert float((steps[-1].metrics or {})["val/loss"]) == float(expected["val/loss"])
     optimizer.train()  # type: ignore[attr-defined]
     assert float(training.validation.measure(training.model, training.criterion)["val/loss"]) != float(
         expected["val/loss"]

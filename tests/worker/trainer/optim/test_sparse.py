@@ -15,7 +15,7 @@ from service.spec.checks.experiment import find_problems
 from service.spec.datasets import Text
 from service.spec.experiment import Experiment
 from service.spec.training import Clip
-from worker.trainer.data.files import Files
+from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import prepare, train
 
 CPU = torch.device("cpu")
@@ -45,7 +45,7 @@ def test_a_whole_run_with_sparse_gradients_is_a_plain_loop_of_torchs(tmp_path: P
     assert find_problems(spec) == []
     clipped = find_problems(spec.model_copy(update={"clip": Clip(norm=1.0)}))
     assert [problem.pointer for problem in clipped] == ["/clip"], "torch has no norm of a sparse gradient"
-    training = prepare(spec, 0, CPU, Files(tmp_path))
+    training = prepare(spec, 0, CPU, DatasetFolders(tmp_path))
     table, head = nn.Embedding(6, 4, sparse=True), nn.Linear(4, 6)
     model = nn.Sequential(table, head)
     for ours, theirs in zip(training.model.parameters(), model.parameters(), strict=True):

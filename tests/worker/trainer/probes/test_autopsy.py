@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.trainer.loop import train
-from worker.trainer.probes.autopsy import Autopsy, autopsy, grew
+from worker.trainer.probes.on_demand.autopsy import Autopsy, autopsy, grew
 
 
 def test_a_row_that_holds_no_number_is_named(trained: Any) -> None:
@@ -109,12 +109,12 @@ def test_on_a_copy_it_finds_the_same_and_the_training_stays(trained: Any, compon
     training = trained(3, model={"kind": "mlp", "hidden": (8,), "dropout": 0.2})
     training.batches.x[17, 2] = float("nan")
     state = torch.get_rng_state()
-    look = Autopsy(component(steps=100)).look(training)
+    look = Autopsy(component(steps=100)).measure(training)
     assert look.data is not None
     assert (look.data["kind"], look.data["rows"], look.data["retrained_from"]) == ("input", [17], 3)
     assert training.step == 3
     assert torch.equal(torch.get_rng_state(), state)
-    healthy = Autopsy(component(steps=100)).look(trained(3)).data
+    healthy = Autopsy(component(steps=100)).measure(trained(3)).data
     assert healthy is not None
     assert healthy["kind"] is None
 

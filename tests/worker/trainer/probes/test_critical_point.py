@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from worker.trainer.loop import train
-from worker.trainer.probes.critical_point import CriticalPoint, judge
 from worker.trainer.probes.lanczos import Extremes
-from worker.trainer.probes.model_copy import Twin
+from worker.trainer.probes.model_copy import ModelCopy
+from worker.trainer.probes.on_demand.critical_point import CriticalPoint, judge
 
 V = torch.zeros(1)
 
@@ -39,7 +39,7 @@ POINTS: list[tuple[str, tuple[float, ...], dict[str, Any], str]] = [
 def test_points_of_known_kind(
     objective: Any, tool: CriticalPoint, kind: str, start: tuple[float, ...], fields: dict[str, Any], verdict: str
 ) -> None:
-    look = tool.look(objective(kind, start, **fields))
+    look = tool.measure(objective(kind, start, **fields))
     assert look.data is not None
     assert look.data["verdict"] == verdict
     leads_out = verdict in ("strict_saddle", "degenerate", "maximum")
@@ -53,7 +53,7 @@ def test_two_layers_at_the_origin_have_eigenvalues_of_2_and_a_drop_as_predicted(
     objective: Any, tool: CriticalPoint
 ) -> None:
     """(1 - xy)^2 has the Hessian (0 -2; -2 0) at 0: down along the diagonal, up across it."""
-    look = tool.look(objective("toy_linear_net", (0.0, 0.0)))
+    look = tool.measure(objective("toy_linear_net", (0.0, 0.0)))
     assert look.data is not None
     assert look.data["lambda_min"] == pytest.approx(-2)
     assert look.data["lambda_max"] == pytest.approx(2)
@@ -71,7 +71,7 @@ def test_descent_that_stays_at_a_saddle_goes_on_from_the_state_that_leads_out(
     assert stuck == [1.0] * 40
     fresh = objective("toy_linear_net", (0.0, 0.0), lr=0.1)
     assert tool.step_out(fresh) is False  # before any look
-    tool.look(fresh)
+    tool.measure(fresh)
     assert tool.step_out(fresh) is True
     assert [float(step.loss) for step in train(fresh)][-1] < 1e-3
 
@@ -85,17 +85,17 @@ def test_a_network_of_zeros_stands_at_a_saddle_that_can_be_left(trained: Any, to
     logits = 3.0 * torch.tensor([40, 40, 40]) / 120  # balanced classes: zero biases are the best constant
     assert logits.tolist() == [1.0] * 3
     tool.anyway = True
-    look = tool.look(training)
+    look = tool.measure(training)
     assert look.data is not None
     assert look.data["curvature"] == "strict_saddle"
     assert look.data["escapable"] is True
-    before = Twin(training).value()
+    before = ModelCopy(training).value()
     assert tool.step_out(training)
-    assert Twin(training).value() == pytest.approx(before - look.values["critical_point/drop"], rel=1e-5)
+    assert ModelCopy(training).value() == pytest.approx(before - look.values["critical_point/drop"], rel=1e-5)
 
 
 def test_a_training_under_way_is_at_no_critical_point(trained: Any, tool: CriticalPoint) -> None:
-    look = tool.look(trained(5))
+    look = tool.measure(trained(5))
     assert look.data is not None
     assert look.data["verdict"] == "not_critical"
     assert look.data["nearness"]["gradient"] > look.data["nearness"]["first_gradient"] * 1e-3
@@ -104,8 +104,8 @@ def test_a_training_under_way_is_at_no_critical_point(trained: Any, tool: Critic
 
 def test_lanczos_and_all_eigenvalues_agree_about_the_same_network(trained: Any, component: Any) -> None:
     training = trained(30, model={"kind": "mlp", "hidden": (16,)})
-    dense = CriticalPoint(component(products=10_000, anyway=True)).look(training).data
-    short = CriticalPoint(component(products=100, anyway=True)).look(training).data
+    dense = CriticalPoint(component(products=10_000, anyway=True)).measure(training).data
+    short = CriticalPoint(component(products=100, anyway=True)).measure(training).data
     assert dense is not None
     assert short is not None
     assert (dense["method"], short["method"]) == ("dense", "lanczos")

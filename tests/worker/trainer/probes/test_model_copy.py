@@ -11,13 +11,13 @@ from torch.func import functional_call
 
 from worker.trainer.loop import train
 from worker.trainer.probes import model_copy as twins
-from worker.trainer.probes.copying import advance, copy_of, next_update
-from worker.trainer.probes.model_copy import Twin, flat, norm
+from worker.trainer.probes.model_copy import ModelCopy, flat, norm
+from worker.trainer.probes.scratch_training import next_update, scratch_copy, train_step
 
 DIGITS = {"kind": "digits", "validation": 0.0}
 
 
-def dense(twin: Twin) -> Tensor:
+def dense(twin: ModelCopy) -> Tensor:
     """The Hessian by torch's own function of a vector."""
 
     def loss(theta: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def dense(twin: Twin) -> Tensor:
 
 @pytest.mark.parametrize("at", [0, 30])
 def test_gradient_and_hessian_are_those_of_a_dense_computation(trained: Any, at: int) -> None:
-    twin = Twin(trained(at))
+    twin = ModelCopy(trained(at))
     assert twin.dtype == torch.float64
     assert len(twin.x) == len(twin.training.batches.x)
     matrix = dense(twin)
@@ -46,11 +46,11 @@ def test_gradient_and_hessian_are_those_of_a_dense_computation(trained: Any, at:
 def test_pieces_add_up_to_the_whole(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = {"kind": "cross_entropy", "weight": (1.0, 2.0, 5.0)}
     training = trained(5, loss=weights)
-    whole = Twin(training)
+    whole = ModelCopy(training)
     v = torch.randn(whole.n, dtype=torch.float64)
     expected = whole.value(), whole.gradient(), whole.product(v)
     monkeypatch.setattr(twins, "PIECE", 70)
-    parts = Twin(training)
+    parts = ModelCopy(training)
     assert len(list(parts.pieces())) > 3
     assert parts.value() == pytest.approx(expected[0], rel=1e-12)
     assert torch.allclose(parts.gradient(), expected[1], atol=1e-14)
@@ -71,7 +71,7 @@ def test_models_with_fused_kernels_and_normalisation_have_products(
     trained: Any, model: dict[str, Any], norms: Any
 ) -> None:
     training = trained(3, model=model, dataset=DIGITS, batch_size=32)
-    twin = Twin(training, rows=64, norms=norms)
+    twin = ModelCopy(training, rows=64, norms=norms)
     v = torch.randn(twin.n, dtype=twin.dtype)
     found = twin.product(v)
     assert not twin.differences
@@ -101,7 +101,7 @@ class OnceTanh(nn.Module):
 
 def test_a_model_without_a_second_derivative_gets_differences_of_gradients_and_says_so(trained: Any) -> None:
     training = trained(10, model={"kind": "mlp", "hidden": (8,), "activation": "tanh"})
-    plain, twin = Twin(training), Twin(training)
+    plain, twin = ModelCopy(training), ModelCopy(training)
     twin.model.layers[1] = OnceTanh()
     v = torch.randn(twin.n, dtype=torch.float64)
     assert torch.allclose(twin.product(v), plain.product(v), atol=1e-8)
@@ -112,25 +112,25 @@ def test_a_model_without_a_second_derivative_gets_differences_of_gradients_and_s
 def test_weight_decay_that_enters_the_gradient_is_part_of_the_loss(trained: Any) -> None:
     sgd = {"kind": "sgd", "lr": 0.1, "weight_decay": 0.3}
     training = trained(5, optimizer=sgd)
-    plain, twin = Twin(training), Twin(training, penalty=True)
+    plain, twin = ModelCopy(training), ModelCopy(training, penalty=True)
     here = plain.theta()
     assert twin.value() == pytest.approx(plain.value() + 0.15 * float(here @ here), rel=1e-12)
     assert torch.allclose(twin.gradient(), plain.gradient() + 0.3 * here)
     assert torch.allclose(twin.product(here), plain.product(here) + 0.3 * here)
     decoupled = trained(5, optimizer={"kind": "adamw", "weight_decay": 0.3})
-    assert Twin(decoupled, penalty=True).described()["weight_decay"] is False
+    assert ModelCopy(decoupled, penalty=True).described()["weight_decay"] is False
 
 
 def test_frozen_parameters_are_no_direction(trained: Any) -> None:
     groups = ({"match": {"name": "layers.0.*"}, "freeze": True},)
     training = trained(2, groups=groups)
-    twin = Twin(training)
+    twin = ModelCopy(training)
     assert twin.names == ["layers.2.weight", "layers.2.bias"]
     assert len(next_update(training, twin)[0]) == twin.n
 
 
 def test_the_first_weights_are_those_of_spec_and_seed(trained: Any) -> None:
-    later, start = Twin(trained(20, seed=7)), Twin(trained(0, seed=7))
+    later, start = ModelCopy(trained(20, seed=7)), ModelCopy(trained(0, seed=7))
     assert torch.equal(later.initial(), start.theta())
     assert not torch.equal(later.theta(), start.theta())
 
@@ -141,9 +141,9 @@ def test_the_first_weights_are_those_of_spec_and_seed(trained: Any) -> None:
 def test_a_copy_goes_on_exactly_as_the_training_would(trained: Any, optimizer: dict[str, Any]) -> None:
     changes: dict[str, Any] = {"optimizer": optimizer, "model": {"kind": "mlp", "hidden": (8,), "dropout": 0.3}}
     training = trained(10, **changes)
-    copy = copy_of(training)
+    copy = scratch_copy(training)
     state = torch.get_rng_state()
-    losses = [float(advance(copy, step)) for step in range(11, 21)]
+    losses = [float(train_step(copy, step)) for step in range(11, 21)]
     torch.set_rng_state(state)
     rest = [float(step.loss) for step in train(training)]
     assert losses == rest[:10]
@@ -152,7 +152,7 @@ def test_a_copy_goes_on_exactly_as_the_training_would(trained: Any, optimizer: d
 def test_looking_moves_no_generator_and_no_weight(trained: Any) -> None:
     training = trained(10, model={"kind": "mlp", "hidden": (8,), "dropout": 0.3})
     state, weights = torch.get_rng_state(), flat([p.detach().clone() for p in training.model.parameters()])
-    twin = Twin(training)
+    twin = ModelCopy(training)
     twin.product(twin.gradient())
     next_update(training, twin)
     twin.initial()

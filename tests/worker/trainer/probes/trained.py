@@ -72,7 +72,7 @@ def trained(spec: Experiment, seed: int = 0, upto: int | None = None, every: int
             last = gradient.clone()
             for name, value in watch.taken().items():
                 points[name][at] = value
-        for name, value in (step.readings or {}).items():  # what the training itself recorded is what counts
+        for name, value in (step.metrics or {}).items():  # what the training itself recorded is what counts
             points[name][at] = float(value)
         before = after
         if not np.isfinite(loss) and spec.nonfinite == "fail":

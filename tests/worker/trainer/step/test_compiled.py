@@ -101,8 +101,8 @@ def test_two_compiled_runs_of_one_process_do_not_take_each_others_code() -> None
     slow = {"model": model, "optimizer": {"kind": "sgd", "lr": 0.001}, "steps": 12, "compile": True}
     fast = slow | {"optimizer": {"kind": "sgd", "lr": 0.1, "momentum": 0.9}}
     for changes in (slow, fast):
-        translated, plain = curve(fresh(**changes)), curve(fresh(**changes | {"compile": False}))
-        assert max(abs(a - b) / a for a, b in zip(plain, translated, strict=True)) < TOLERANCE
+        compile_function, plain = curve(fresh(**changes)), curve(fresh(**changes | {"compile": False}))
+        assert max(abs(a - b) / a for a, b in zip(plain, compile_function, strict=True)) < TOLERANCE
 
 
 @needs_compiler
@@ -141,8 +141,8 @@ def test_what_the_loss_does_not_depend_on_has_no_gradient() -> None:
     model, criterion = Lame(), nn.MSELoss()
     precision = Precision("fp32", torch.device("cpu"))
     random = torch.get_rng_state()
-    translated = compiled().CompiledGradients(model, criterion, Rows(), precision)
-    loss = translated.compute(1)
+    compile_function = compiled().CompiledGradients(model, criterion, Rows(), precision)
+    loss = compile_function.compute(1)
     found = {name: each.grad for name, each in model.named_parameters()}
     Gradients(model, criterion, Rows(), precision, 1).compute(1)  # type: ignore[arg-type]
     for name, each in model.named_parameters():
@@ -218,10 +218,10 @@ def test_what_no_compiler_can_follow_is_told_with_the_way_out() -> None:
 @needs_compiler
 def test_a_compiled_training_can_go_on_plainly_and_tells_what_it_cannot_show() -> None:
     training = fresh(compile=True)
-    training.plainly()
+    training.use_eager_gradients()
     plain = curve(training)  # its update stays the plain loop, so the last bits may differ
     assert max(distances(curve(fresh()), plain)) < TOLERANCE
-    assert [told.kind for told in training.probes.told if "not_applicable" in told.data] == ["activations"]
+    assert [told.kind for told in training.probes.readings if "not_applicable" in told.data] == ["activations"]
 
 
 def test_a_worker_without_a_compiler_says_so_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from service.errors import RunFailure
 from service.spec.losses import LEFT_OUT, Loss
 from worker.trainer.build import build
 from worker.trainer.loop import prepare, train
-from worker.trainer.step.evaluate import PerPosition
+from worker.trainer.step.evaluation import PerPosition
 from worker.trainer.step.gradients import cut
 from worker.trainer.step.losses import mass
 
@@ -131,10 +131,10 @@ def test_a_weighted_loss_is_validated_as_a_whole_and_accumulated_alike(
 ) -> None:
     spec = experiment(loss={"kind": "cross_entropy", "weight": (1.0, 5.0, 0.2)}, steps=8, batch_size=32)
     steps = list(train(prepare(spec, 0, CPU)))
-    monkeypatch.setattr("worker.trainer.step.evaluate.CHUNK", 7)
+    monkeypatch.setattr("worker.trainer.step.evaluation.CHUNK", 7)
     in_pieces = list(train(prepare(spec.model_copy(update={"accumulate": 3}), 0, CPU)))
     assert [s.loss.item() for s in in_pieces] == pytest.approx([s.loss.item() for s in steps], rel=1e-5)
-    validation = [float((s[-1].readings or {})["val/loss"]) for s in (steps, in_pieces)]
+    validation = [float((s[-1].metrics or {})["val/loss"]) for s in (steps, in_pieces)]
     assert validation[1] == pytest.approx(validation[0], rel=1e-5)
 
 
@@ -144,7 +144,7 @@ def test_a_gaussian_model_learns_and_has_two_outputs(experiment: Any) -> None:
     )
     assert spec.outputs == 2
     steps = list(train(prepare(spec, 0, CPU)))
-    assert float((steps[-1].readings or {})["val/loss"]) < 0.4  # a standard normal guess has 0.5
+    assert float((steps[-1].metrics or {})["val/loss"]) < 0.4  # a standard normal guess has 0.5
 
 
 def test_negative_counts_are_refused_once_they_are_seen(experiment: Any) -> None:

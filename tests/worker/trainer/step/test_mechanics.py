@@ -13,10 +13,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_m
 from service.spec.training import Clip
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.loop import Step, Training, prepare, train
-from worker.trainer.step.averaging import Averaging, ema, mean, measure_statistics
 from worker.trainer.step.clipping import Clipping
 from worker.trainer.step.gradients import cut
 from worker.trainer.step.precision import Precision
+from worker.trainer.step.weight_averaging import WeightAverage, ema, mean, measure_statistics
 
 CPU = torch.device("cpu")
 SLOW = {"kind": "sgd", "lr": 1e-6}
@@ -28,7 +28,7 @@ def curve(spec: Any, seed: int = 0) -> list[Step]:
 
 
 def read(steps: list[Step], name: str) -> dict[int, float]:
-    return {step.step: float(step.readings[name]) for step in steps if step.readings and name in step.readings}
+    return {step.step: float(step.metrics[name]) for step in steps if step.metrics and name in step.metrics}
 
 
 def overflow_at(training: Training, *steps: int) -> None:
@@ -171,8 +171,8 @@ def test_an_average_is_torchs(average: dict[str, Any], update: Any, due: range, 
         if step.step in due:
             theirs.update_parameters(plain.model)
     steps = list(train(training))
-    assert training.mechanics.averaging is not None
-    ours = training.mechanics.averaging.model
+    assert training.mechanics.average is not None
+    ours = training.mechanics.average.model
     assert int(ours.n_averaged) == len(due)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
@@ -218,15 +218,15 @@ def test_an_average_without_its_own_statistics_would_be_wrong(experiment: Any, m
         model=NOISY, average={"kind": "swa", "start": 5, "every_steps": 1}, optimizer={"kind": "sgd", "lr": 0.5}
     )
     right = read(curve(spec), "average/val/loss")
-    monkeypatch.setattr("worker.trainer.step.averaging.measure_statistics", lambda model, x, rows: None)
+    monkeypatch.setattr("worker.trainer.step.weight_averaging.measure_statistics", lambda model, x, rows: None)
     assert read(curve(spec), "average/val/loss") != right
 
 
 def test_no_average_is_measured_before_the_first_weights(experiment: Any) -> None:
     training = prepare(experiment(average={"kind": "swa", "start": 30}), 0, CPU)
-    assert isinstance(training.mechanics.averaging, Averaging)
+    assert isinstance(training.mechanics.average, WeightAverage)
     assert training.validation is not None
-    assert training.mechanics.averaging.measure(training.validation, training.criterion) == {}
+    assert training.mechanics.average.measure(training.validation, training.criterion) == {}
 
 
 # resuming
@@ -252,7 +252,7 @@ EACH: dict[str, dict[str, Any]] = {
 def trace(training: Training, until: int | None = None) -> list[tuple[Any, ...]]:
     seen: list[tuple[Any, ...]] = []
     for step in train(training):
-        readings = {name: float(value).hex() for name, value in (step.readings or {}).items()}  # nan is nan
+        readings = {name: float(value).hex() for name, value in (step.metrics or {}).items()}  # nan is nan
         seen.append((step.step, step.lr, step.loss.item(), readings))
         if step.step == until:
             break

@@ -7,7 +7,7 @@ import torch
 
 from service.spec.training import Patience, Stop, StopTarget, allowed_nonfinite
 from worker.trainer.loop import prepare, train
-from worker.trainer.step.stopping import Stopping, described
+from worker.trainer.step.stopping import Stopping, describe_stop
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ def test_the_first_value_beyond_a_target_ends_it() -> None:
     stopping.after_evaluation(30, {"val/accuracy": torch.tensor(0.95)})
     assert stopping.ended is not None
     assert (stopping.ended["rule"], stopping.ended["step"]) == ("target", 30)
-    assert described(stopping.ended) == "stopped at step 30 by target: val/accuracy 0.95 (limit 0.9)"
+    assert describe_stop(stopping.ended) == "stopped at step 30 by target: val/accuracy 0.95 (limit 0.9)"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -109,7 +109,7 @@ def test_a_gradient_norm_ends_the_run_at_the_predicted_step(experiment: Any) -> 
     """The norms of the free run say at which step the rule first holds; the last step is evaluated."""
     spec: dict[str, Any] = {"batch_size": "full", "steps": 60, "optimizer": {"kind": "sgd", "lr": 0.5}}
     free = list(train(prepare(experiment(**spec, clip={"norm": 1e6}), 0, CPU)))
-    norms = {s.step: float((s.readings or {})["grad_norm"]) for s in free}
+    norms = {s.step: float((s.metrics or {})["grad_norm"]) for s in free}
     limit = sorted(norms.values())[20]
     predicted = min(step for step, norm in norms.items() if norm < limit)
     assert 1 < predicted < 60
@@ -117,12 +117,12 @@ def test_a_gradient_norm_ends_the_run_at_the_predicted_step(experiment: Any) -> 
     steps = list(train(training))
     assert steps[-1].step == training.step == predicted
     assert [s.loss.item() for s in steps] == [s.loss.item() for s in free[:predicted]]
-    assert {"val/loss", "grad_norm"} <= set(steps[-1].readings or {})
+    assert {"val/loss", "grad_norm"} <= set(steps[-1].metrics or {})
 
 
 def test_a_target_ends_the_run_at_the_evaluation_that_reaches_it(experiment: Any) -> None:
     free = list(train(prepare(experiment(evaluate={"every_steps": 5}), 0, CPU)))
-    losses = {s.step: float(s.readings["val/loss"]) for s in free if s.readings}
+    losses = {s.step: float(s.metrics["val/loss"]) for s in free if s.metrics}
     stop = {"target": {"series": "val/loss", "below": losses[25] + 1e-9}}
     training = prepare(experiment(evaluate={"every_steps": 5}, stop=stop), 0, CPU)
     assert list(train(training))[-1].step == min(s for s, v in losses.items() if v < losses[25] + 1e-9)

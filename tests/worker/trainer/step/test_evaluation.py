@@ -1,0 +1,100 @@
+"""The test part, measured once; and pieces of a batch in which no answer counts."""
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+from torch.nn import functional as F
+
+from service.spec.losses import Loss
+from worker.trainer.build import build
+from worker.trainer.data.batches import Batches
+from worker.trainer.loop import prepare, train
+from worker.trainer.step.evaluation import PerPosition, Validation
+from worker.trainer.step.gradients import Gradients
+from worker.trainer.step.precision import Precision
+
+CPU = torch.device("cpu")
+SPLIT = {"kind": "iris", "validation": 0.2, "test": 0.2}
+
+
+def series(steps: Any, prefix: str) -> dict[int, set[str]]:
+    found = {s.step: {name for name in s.metrics or {} if name.startswith(prefix)} for s in steps}
+    return {step: names for step, names in found.items() if names}
+
+
+def test_the_test_part_is_measured_once_with_the_last_weights(experiment: Any) -> None:
+    training = prepare(experiment(dataset=SPLIT, evaluate={"every_steps": 10}), 0, CPU)
+    steps = list(train(training))
+    assert series(steps, "test/") == {40: {"test/loss", "test/accuracy"}}
+    x, y = torch.from_numpy(training.test.x), torch.from_numpy(training.test.y)
+    assert len(x) == 30
+    readings = steps[-1].metrics or {}
+    z = training.model(x)
+    assert float(readings["test/loss"]) == pytest.approx(F.cross_entropy(z, y).item(), rel=1e-6)
+    assert float(readings["test/accuracy"]) == pytest.approx(float((z.argmax(1) == y).float().mean()))
+
+
+def test_a_run_that_a_rule_ends_measures_its_test_part_there_and_averaged_weights_too(experiment: Any) -> None:
+    stop = {"target": {"series": "val/loss", "below": 10.0}}
+    spec = experiment(dataset=SPLIT, evaluate={"every_steps": 6}, stop=stop, average={"kind": "ema", "decay": 0.5})
+    steps = list(train(prepare(spec, 0, CPU)))
+    assert [step.step for step in steps] == [1, 2, 3, 4, 5, 6]
+    assert series(steps, "test/") == {6: {"test/loss", "test/accuracy"}}
+    assert series(steps, "average/test/") == {6: {"average/test/loss", "average/test/accuracy"}}
+
+
+def test_measuring_the_test_part_changes_no_step_and_without_one_nothing_is_measured(experiment: Any) -> None:
+    data = {"kind": "iris", "validation": 0.2}
+    steps = list(train(prepare(experiment(dataset=data), 0, CPU)))
+    assert series(steps, "test/") == {}
+    half = prepare(experiment(dataset=SPLIT, steps=20), 0, CPU)
+    whole = prepare(experiment(dataset=SPLIT), 0, CPU)
+    first = [s.loss.item() for s in train(half)]
+    assert first == [s.loss.item() for s in train(whole)][:20]
+
+
+WEIGHT = (0.5, 2.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("more", [{}, {"weight": WEIGHT}, {"label_smoothing": 0.1}], ids=str)
+def test_a_piece_whose_answers_are_all_ignored_adds_nothing(more: dict[str, Any]) -> None:
+    """Against torch on the whole batch: its gradient and its loss."""
+    torch.manual_seed(0)
+    tokens = torch.randint(1, 4, (6, 5))
+    tokens[:2] = 0  # the first of three pieces is padding alone
+    rows = torch.randn(6, 5, 7)
+    model = nn.Linear(7, 4)
+    weight = torch.tensor(more["weight"]) if "weight" in more else None
+    smoothing = more.get("label_smoothing", 0.0)
+    whole = F.cross_entropy(
+        model(rows).flatten(0, 1), tokens.flatten(), weight=weight, ignore_index=0, label_smoothing=smoothing
+    )
+    expected = torch.autograd.grad(whole, list(model.parameters()))
+    document = {"kind": "cross_entropy", "ignore_index": 0} | more
+    criterion = PerPosition(build(TypeAdapter(Loss).validate_python(document)))
+    batches = Batches(rows, tokens, 6, 0, whole=True)
+    loss = Gradients(model, criterion, batches, Precision("fp32", CPU), 3).compute(1)
+    assert loss.item() == pytest.approx(whole.item(), rel=1e-6)
+    for parameter, gradient in zip(model.parameters(), expected, strict=True):
+        assert parameter.grad is not None
+        assert torch.allclose(parameter.grad, gradient, rtol=1e-5, atol=1e-7)
+    assert criterion.criterion.reduction == "mean"
+
+
+def test_a_chunk_of_the_validation_part_whose_answers_are_all_ignored_adds_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch.manual_seed(0)
+    tokens = torch.randint(1, 4, (6, 5))
+    tokens[:2] = 0
+    rows = torch.randn(6, 5, 7)
+    model = nn.Linear(7, 4)
+    monkeypatch.setattr("worker.trainer.step.evaluation.CHUNK", 10)
+    criterion = PerPosition(nn.CrossEntropyLoss(ignore_index=0))
+    measured = Validation(rows, tokens, "language").measure(model, criterion)
+    assert float(measured["val/loss"]) == pytest.approx(
+        F.cross_entropy(model(rows).flatten(0, 1), tokens.flatten(), ignore_index=0).item(), rel=1e-6
+    )

@@ -1,0 +1,149 @@
+"""What a fork takes over from its parent's checkpoint: every part that still means the same in the changed spec.
+
+The weights always, or the fork cannot be built. Everything else where its kind is the same; settings (rates, momenta,
+decays, ...) are the new spec's. The position is the count of updates: update s of the fork takes the rows that the new
+spec's own plan gives to update s, so that another batch size goes on at that row, not at that share of the epoch.
+"""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from service.errors import RunFailure
+from worker.trainer.checkpoints import optimizer_state
+from worker.trainer.loop import Training
+
+Tensors = dict[str, Tensor]
+Taken = dict[str, Any]  # part -> True, or why it starts afresh
+DERIVED = {"label", "base_lr", "initial_lr"}  # group entries that follow from settings without being one
+SWITCHES = {"foreach", "fused", "capturable", "differentiable", "maximize"}  # how it is computed, not what
+
+
+def layout(training: Training) -> list[dict[str, Any]]:
+    """Which class steps which parameters in which groups: what a fork compares."""
+    names = {id(parameter): name for name, parameter in training.model.named_parameters()}
+    return [
+        {
+            "optimizer": type(optimizer).__name__,
+            "groups": [[names[id(p)] for p in group["params"]] for group in optimizer.param_groups],
+        }
+        for optimizer in training.optimizers
+    ]
+
+
+def inherit(training: Training, tensors: Tensors, document: dict[str, Any]) -> Taken:
+    """Put a fresh `training` where its parent was, as far as that fits; random states are the caller's to set."""
+    parent, own = document.get("spec", {}), training.spec.normalised()
+    _weights(training, under("model", tensors))
+    training.step, training.evaluations = document["step"], document.get("evaluations", 0)
+    taken: Taken = {"model": True}
+    found = [_optimizer(training, at, tensors, document) for at in range(len(training.optimizers))]
+    taken["optimizer"] = next((each for each in found if each is not True), True)
+    if training.rates.plateau is not None:
+        same = [watched(each.get("schedule")) for each in (parent, own)]
+        taken["schedule"] = same[0] == same[1] or "the parent's plateau watched something else, or there was none"
+        training.rates.load(document["schedule"] if taken["schedule"] is True else None)
+    return taken | _mechanics(training, tensors, document, parent, own)
+
+
+def under(part: str, tensors: Tensors) -> Tensors:
+    """The tensors of one part, by their names within it."""
+    return {name.removeprefix(f"{part}/"): value for name, value in tensors.items() if name.startswith(f"{part}/")}
+
+
+def _weights(training: Training, saved: Tensors) -> None:
+    """Every parameter and buffer; the first that does not fit is named."""
+    for name, own in training.model.state_dict().items():
+        if name not in saved:
+            raise _misfit(f"the parent has no parameter {name}")
+        if saved[name].shape != own.shape:
+            raise _misfit(f"parameter {name} is {tuple(saved[name].shape)} there and {tuple(own.shape)} here")
+    if extra := next((name for name in saved if name not in training.model.state_dict()), None):
+        raise _misfit(f"the parent's parameter {extra} has no place here")
+    training.model.load_state_dict(saved)
+
+
+def _misfit(what: str) -> RunFailure:
+    detail = f"/model does not fit the weights that the fork starts from: {what}"
+    return RunFailure("spec_cannot_build", f"{detail}. A fork keeps the parent's model.")
+
+
+def _optimizer(training: Training, at: int, tensors: Tensors, document: dict[str, Any]) -> bool | str:
+    """The state of optimizer `at`: True, or why it starts afresh."""
+    if "layout" not in document:
+        return "the checkpoint is of a release that did not say what its optimizer was"
+    there, here = document["layout"], layout(training)
+    if len(there) != len(here):
+        return f"the parent had {len(there)} optimizers, this run has {len(here)}"
+    if there[at]["optimizer"] != here[at]["optimizer"]:
+        return f"the parent's was {there[at]['optimizer']}, this run's is {here[at]['optimizer']}"
+    if there[at]["groups"] != here[at]["groups"]:
+        return "its parameter groups are others"
+    part, optimizer = part_of(at), training.optimizers[at]
+    saved = optimizer_state.unflatten_state(document[part], part, tensors)
+    fresh = optimizer.state_dict()["param_groups"]
+    settings = _settings(optimizer)
+    for group, other in zip(fresh, saved["param_groups"], strict=True):
+        if changed := next(_state_bearing(group, other, settings), None):
+            return f"{changed} decides what its state holds, and was changed"
+    groups = [
+        other | {name: value for name, value in group.items() if name in settings}
+        for group, other in zip(fresh, saved["param_groups"], strict=True)
+    ]
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+    return True
+
+
+def part_of(at: int) -> str:
+    """What optimizer `at` is called in a checkpoint; the first as when there was only one."""
+    return f"optimizer-{at}" if at else "optimizer"
+
+
+def _settings(optimizer: Optimizer) -> set[str]:
+    """What its constructor takes is a setting; whatever else its groups hold is state (a schedule-free average's k)."""
+    return set(inspect.signature(type(optimizer).__init__).parameters) | DERIVED
+
+
+def _state_bearing(own: dict[str, Any], saved: dict[str, Any], settings: set[str]) -> Iterator[str]:
+    """Settings that were changed such that the state has other tensors: switches, and a momentum that comes or goes."""
+    for name in sorted(settings & set(own) - SWITCHES - DERIVED):
+        before, after = saved.get(name), own[name]
+        worded = any(isinstance(value, bool | str) or value is None for value in (before, after))
+        if (worded and before != after) or (name == "momentum" and (before == 0) != (after == 0)):
+            yield name
+
+
+def watched(schedule: Any) -> tuple[str, str] | None:
+    """What the plateau inside a schedule watches, and in which direction; None where there is none."""
+    if isinstance(schedule, dict):
+        if schedule.get("kind") == "plateau":
+            return schedule["watch"], schedule["mode"]
+        schedule = list(schedule.values())
+    if isinstance(schedule, list):
+        return next((found for each in schedule if (found := watched(each))), None)
+    return None
+
+
+def _mechanics(training: Training, tensors: Tensors, saved: dict[str, Any], parent: Any, own: Any) -> Taken:
+    """Averaged weights, the loss scale and stop rules; the count of clipped updates goes on."""
+    mechanics, document, state = training.mechanics, saved.get("mechanics"), under("mechanics", tensors)
+    taken: Taken = {}
+    if document is None:  # a checkpoint from before there was any of this
+        return taken
+    mechanics.clipping.clipped.copy_(state["clipped"])
+    if mechanics.average is not None:
+        kinds = [(each.get("average") or {}).get("kind") for each in (parent, own)]
+        taken["average"] = kinds[0] == kinds[1] or f"the parent's was {kinds[0] or 'none'}"
+        if taken["average"] is True:
+            mechanics.average.load(under("average", state))
+    if mechanics.precision.scaler is not None:
+        taken["precision"] = document["precision"] is not None or "the parent did not train in fp16"
+        mechanics.precision.load(document["precision"])
+    if own["stop"] is not None:
+        taken["stop"] = parent.get("stop") == own["stop"] or "its rules are others"
+        if taken["stop"] is True:
+            mechanics.stopping.load(document["stopping"])
+    return taken

@@ -1,0 +1,132 @@
+"""What a diverged run is given before its failure is told: the last steps made again, with every value looked at.
+
+It costs a bounded time, and whatever goes wrong in it is a reading too: the failure has been announced before.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from service.errors import RunFailure
+from service.nonfinite import dumps
+from service.spec.training import allowed_nonfinite
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.failures import describe_error
+from worker.trainer.loop import Training, train
+from worker.trainer.probes.on_demand.autopsy import autopsy
+from worker.trainer.reproduction import StateBefore, copy_state, pack_step
+
+LOOKED = 50  # steps at the end that are made with every value looked at; the ones before as they were
+KIND = "autopsy"
+
+
+class Supervisor(Protocol):
+    """What is needed of the other side."""
+
+    wish: str | None
+
+    def send(self, kind: str, payload: bytes = b"", /, **fields: Any) -> None:
+        """Tell it something."""
+
+
+class RestorePoint(NamedTuple):
+    """A checkpoint that the steps may be made again from."""
+
+    step: int
+    folder: Path
+    sha256: str
+    fork: bool = False  # it is the parent's, under another spec
+
+
+class AttemptHistory(NamedTuple):
+    """What the attempt knows of itself."""
+
+    places: list[RestorePoint]  # where it may begin again
+    steps: int  # that it made,
+    seconds: float  # in so long
+
+
+class OutOfTime(Exception):
+    """The bound is reached, or somebody wishes something else of the run."""
+
+
+def replay_divergence(
+    prepared: Callable[[], Training], past: AttemptHistory, failure: RunFailure, limit_s: float, supervisor: Supervisor
+) -> None:
+    """Send what is found as a reading; returns in any case, after `limit_s` and a step at most."""
+    if limit_s <= 0 or failure.step is None:
+        return
+    supervisor.send("failing", kind=failure.kind, detail=failure.detail, step=failure.step, evidence=failure.evidence)
+    try:
+        data = _found(prepared, past, failure.step, time.monotonic() + limit_s, supervisor)
+    except OutOfTime as error:
+        data = {"kind": None, "why": str(error)}
+    except Exception as error:
+        data = {"kind": None, "why": "the autopsy failed itself", "error": describe_error(error)}
+    supervisor.send("reading", dumps({"step": failure.step} | data).encode(), step=failure.step, name=KIND)
+
+
+def _found(
+    prepared: Callable[[], Training], past: AttemptHistory, last: int, deadline: float, supervisor: Supervisor
+) -> dict[str, Any]:
+    """What was first no number; the loss shows it one step late where a gradient was it."""
+    training = prepared()
+    training.use_eager_gradients()
+    first = max(1, last - (allowed_nonfinite(training.spec.nonfinite) or 0))
+    came_from = _begin(training, past, first)
+    needed_s = (last - training.step) * past.seconds / max(past.steps, 1)
+    if needed_s > deadline - time.monotonic():
+        raise OutOfTime(f"the last checkpoint is {last - training.step} steps back, about {needed_s:.0f} s: too far")
+    seen: dict[int, StateBefore] = {}
+    for _ in _steps(training, first - LOOKED, deadline, supervisor):
+        pass
+    found = autopsy(training, _looked_at(training, first, last, deadline, supervisor, seen))
+    told = {"retrained_from": came_from}
+    if found is None:
+        return told | {"kind": None, "why": f"made again, every value was finite up to step {training.step}"}
+    data = found.data() | told
+    if (state := seen.get(found.step)) is not None and (made := pack_step(training, state, found.step)) is not None:
+        data["reproduction"] = made
+    return data
+
+
+def _begin(training: Training, past: AttemptHistory, first: int) -> int:
+    """Go to the newest state from before the two steps that may have been it; the step it stands at."""
+    for place in sorted(past.places, reverse=True):
+        if place.fork:  # there is nothing before it
+            checkpoint.load_fork(place.folder, place.sha256, training)
+            break
+        if place.step <= max(0, first - 2):
+            try:
+                checkpoint.load(place.folder, place.sha256, training)
+                break
+            except RunFailure:  # sent to a bucket, and gone from here
+                continue
+    return training.step
+
+
+def _steps(training: Training, last: int, deadline: float, supervisor: Supervisor) -> Iterator[int]:
+    """Train up to step `last` as it was trained."""
+    if training.step >= last:
+        return
+    for step in train(training):
+        if time.monotonic() > deadline:
+            raise OutOfTime(f"out of time at step {step.step}")
+        if supervisor.wish is not None:
+            raise OutOfTime(f"broken off at step {step.step}: {supervisor.wish} was wished")
+        yield step.step
+        if step.step >= last:
+            return
+
+
+def _looked_at(
+    training: Training, first: int, last: int, deadline: float, supervisor: Supervisor, seen: dict[int, StateBefore]
+) -> Iterator[int]:
+    """The same to the end; the state before each step that may be it is remembered."""
+    if training.step >= first - 2:
+        seen[training.step + 1] = copy_state(training)
+    for step in _steps(training, last, deadline, supervisor):
+        yield step
+        if step >= first - 2:
+            seen[step + 1] = copy_state(training)

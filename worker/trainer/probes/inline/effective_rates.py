@@ -1,0 +1,181 @@
+"""The rate that each parameter has by itself: lr over what the optimizer divides its gradient by.
+
+Read behind the update, so v holds this step's gradient. The bias correction of the first moment is not in it: it
+belongs to the gradient's mean. Where an optimizer divides differently from Adam, the formula here is its own:
+
+    Adam, AdamW, NAdam, SparseAdam   lr / (sqrt(v / (1 - b2^t)) + eps); with AMSGrad v is the largest so far
+    RAdam        lr r_t sqrt(1 - b2^t) / (sqrt(v) + eps) once it adapts, before that lr
+    Adamax       lr / u, u the decayed largest |g| + eps
+    RMSprop      lr / (sqrt(v) + eps); centered: v less the squared mean
+    Adagrad      lr / (1 + (t - 1) lr_decay) / (sqrt(sum) + eps)
+    Adadelta     lr sqrt(d + eps) / sqrt(v + eps), d of the updates so far
+    AdaBound     its clipped rate; lecture_adagrad, lecture_rmsprop: lr / sigma, 0 where sigma is
+    ScheduleFree AdamW   as Adam
+
+SGD and its kin have one rate; Adafactor, Rprop and what a library brings keep no such number, and are left out.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from worker.trainer.metrics import Metrics
+from worker.trainer.optim.adabound import bounds
+from worker.trainer.probes.inline.base import InlineProbe
+from worker.trainer.probes.inline.layers import FLAT
+from worker.trainer.probes.measurement import ProbedTraining
+
+SAMPLE = 1024  # parameters, evenly spread, whose rates are sorted; the least, the largest and the unused are of all
+QUANTILES = {"q01": 0.01, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q99": 0.99}
+Group = dict[str, Any]
+State = dict[str, Any]  # of one parameter
+Moments = dict[str, Tensor]  # of several, flat
+Count = float | Tensor
+Rate = Callable[[Group, Moments, Count], Tensor]  # as a multiple of the group's lr
+
+
+def eps_of(group: Group) -> float:
+    """What keeps the division from 0."""
+    return float(group["eps"])
+
+
+def beta2_of(group: Group) -> float:
+    """Of the second moment."""
+    return float(group["betas"][1])
+
+
+def adam(group: Group, state: Moments, t: Count) -> Tensor:
+    """The denominator is torch's."""
+    v = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
+    return 1 / ((v / (1 - beta2_of(group) ** t)).sqrt() + eps_of(group))
+
+
+def radam(group: Group, state: Moments, t: Count) -> Tensor:
+    """Liu et al. 2020, arXiv:1908.03265, algorithm 2; it adapts once the variance can be corrected."""
+    beta = beta2_of(group)
+    bias, most = 1 - beta**t, 2 / (1 - beta) - 1
+    rho = torch.as_tensor(most - 2 * t * beta**t / bias, dtype=torch.float64)
+    squared = (rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho)
+    adapts = (rho > 5).double()
+    factor = adapts * (squared.clamp(min=0) * bias).sqrt()
+    return factor / (state["exp_avg_sq"].sqrt() + eps_of(group)) + (1 - adapts)
+
+
+def adamax(group: Group, state: Moments, t: Count) -> Tensor:
+    """eps is in the norm already."""
+    return 1 / state["exp_inf"]
+
+
+def rmsprop(group: Group, state: Moments, t: Count) -> Tensor:
+    """No bias correction."""
+    v = state["square_avg"]
+    if group["centered"]:
+        v = (v - state["grad_avg"].square()).clamp(min=0)
+    return 1 / (v.sqrt() + eps_of(group))
+
+
+def adagrad(group: Group, state: Moments, t: Count) -> Tensor:
+    """The sum only grows."""
+    return 1 / (1 + (t - 1) * float(group["lr_decay"])) / (state["sum"].sqrt() + eps_of(group))
+
+
+def adadelta(group: Group, state: Moments, t: Count) -> Tensor:
+    """The unit that the updates so far have."""
+    return ((state["acc_delta"] + eps_of(group)) / (state["square_avg"] + eps_of(group))).sqrt()
+
+
+def adabound(group: Group, state: Moments, t: Count) -> Tensor:
+    """As worker.trainer.optim.adabound clips it."""
+    beta1, beta2 = float(group["betas"][0]), beta2_of(group)
+    rate: Count = (1 - beta2**t) ** 0.5 / (1 - beta1**t)
+    lower, upper = bounds(int(t), group["final_lr"] / group["base_lr"], group["gamma"])
+    v = state["largest" if group["amsbound"] else "square"]
+    return (rate / (v.sqrt() + eps_of(group))).clamp(lower, upper)
+
+
+def lecture_adagrad(group: Group, state: Moments, t: Count) -> Tensor:
+    """Over the root of the mean."""
+    return _over((state["sum"] / t).sqrt())
+
+
+def lecture_rmsprop(group: Group, state: Moments, t: Count) -> Tensor:
+    """Over the running root mean square."""
+    return _over(state["square"].sqrt())
+
+
+def _over(sigma: Tensor) -> Tensor:
+    return torch.where(sigma > 0, 1 / sigma, 0.0)
+
+
+# by the optimizer's class: the rate, the tensors of a parameter's state that it needs, the one that is 0 while unused
+RATES: dict[str, tuple[Rate, tuple[str, ...], str]] = {
+    "Adam": (adam, ("exp_avg_sq", "max_exp_avg_sq"), "exp_avg_sq"),
+    "AdamW": (adam, ("exp_avg_sq", "max_exp_avg_sq"), "exp_avg_sq"),
+    "NAdam": (adam, ("exp_avg_sq",), "exp_avg_sq"),
+    "SparseAdam": (adam, ("exp_avg_sq",), "exp_avg_sq"),
+    "AdamWScheduleFree": (adam, ("exp_avg_sq",), "exp_avg_sq"),
+    "RAdam": (radam, ("exp_avg_sq",), "exp_avg_sq"),
+    "Adamax": (adamax, ("exp_inf",), "exp_inf"),
+    "RMSprop": (rmsprop, ("square_avg", "grad_avg"), "square_avg"),
+    "Adagrad": (adagrad, ("sum",), "sum"),
+    "Adadelta": (adadelta, ("square_avg", "acc_delta"), "square_avg"),
+    "AdaBound": (adabound, ("square", "largest"), "square"),
+    "LectureAdagrad": (lecture_adagrad, ("sum",), "sum"),
+    "LectureRMSprop": (lecture_rmsprop, ("square",), "square"),
+}
+
+
+class EffectiveRates(InlineProbe):
+    """rate/q00 ... rate/q100 and rate/unused, over all parameters of all optimizers that have such a rate."""
+
+    def after_update(self, training: ProbedTraining, step: int) -> Metrics:
+        """The optimizers' state as the update left it."""
+        parts = [part for optimizer in training.optimizers for part in rates_of(optimizer)]
+        if not parts:
+            return {}
+        whole = sum(rate.numel() for rate, _ in parts)
+        every = -(-whole // SAMPLE)
+        sample = torch.cat([rate[::every] for rate, _ in parts]).sort().values
+        found: Metrics = {"rate/q00": torch.stack([rate.amin() for rate, _ in parts]).amin()}
+        last = len(sample) - 1
+        found |= {f"rate/{name}": sample[round(q * last)] for name, q in QUANTILES.items()}
+        found["rate/q100"] = torch.stack([rate.amax() for rate, _ in parts]).amax()
+        found["rate/unused"] = torch.stack([unused for _, unused in parts]).sum() / whole
+        return found
+
+
+def rates_of(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor]]:
+    """The rates (n,) and how many of them are of parameters without a gradient so far; in as few parts as is cheap."""
+    known = RATES.get(type(optimizer).__name__)
+    if known is None:
+        return
+    rate, names, mark = known
+    for group in optimizer.param_groups:
+        lr: float = group.get("scheduled_lr", group["lr"])  # a schedule-free warmup is inside the optimizer
+        floor = group["eps"] if mark == "exp_inf" else group.get("initial_accumulator_value", 0.0)
+        for t, state in merged(group, [optimizer.state.get(p, {}) for p in group["params"]], names, mark):
+            yield lr * rate(group, state, t), (state[mark] <= floor).sum()
+
+
+def merged(group: Group, states: list[State], names: tuple[str, ...], mark: str) -> Iterator[tuple[Count, Moments]]:
+    """The states with their tensors flat, those of one count of updates as one where they are small."""
+    by_count: dict[Any, tuple[Count, list[State]]] = {}
+    for state in (state for state in states if mark in state):
+        t = _count(group, state)
+        by_count.setdefault(None if isinstance(t, Tensor) else t, (t, []))[1].append(state)
+    for t, some in by_count.values():
+        there = [name for name in names if isinstance(some[0].get(name), Tensor)]
+        small = sum(state[mark].numel() for state in some) <= FLAT
+        for portion in [some] if small else [[state] for state in some]:
+            yield t, {name: torch.cat([state[name].reshape(-1) for state in portion]) for name in there}
+
+
+def _count(group: Group, state: State) -> Count:
+    """How many updates a parameter has had; a count on a GPU is not asked for: all are taken as alike."""
+    found: Any = state.get("step", state.get("seen", group.get("k", 1)))
+    if not isinstance(found, Tensor):
+        return float(found)
+    return float(found) if found.device.type == "cpu" else found.double()

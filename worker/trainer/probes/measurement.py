@@ -1,0 +1,111 @@
+"""On-demand probes: what one measures, what it may read of a training, and how it leaves no trace in it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.backends import mha
+from torch.optim import Optimizer
+
+from service.nonfinite import spell, spelled
+from service.spec.experiment import Experiment
+from service.spec.probes import OnDemandProbe
+from worker.trainer.data.batches import Batches
+from worker.trainer.environment import set_deterministic
+from worker.trainer.models.attention import twice_differentiable
+from worker.trainer.step.evaluation import Validation
+from worker.trainer.step.learning_rates import LearningRates
+from worker.trainer.step.mechanics import Mechanics
+
+DIGITS = 7  # of a number in a reading, which has at most 256 KiB
+Component = TypeVar("Component", bound=OnDemandProbe)
+
+
+class Measurement(NamedTuple):
+    """Values become points of series, data is the reading."""
+
+    values: dict[str, float]
+    data: dict[str, Any] | None = None  # JSON, at most 256 KiB
+
+
+class ProbedTraining(Protocol):
+    """What a probe may read of a training; `worker.trainer.loop.Training` is one."""
+
+    spec: Experiment
+    seed: int
+    device: torch.device
+    step: int
+    model: nn.Module
+    criterion: nn.Module
+    optimizers: list[Optimizer]
+    batches: Batches
+    rates: LearningRates
+    mechanics: Mechanics
+    validation: Validation | None
+    coarse: dict[str, list[int]]  # unscaled columns of "features" or "target" that float32 can hardly tell apart
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that later steps depend on, random states aside."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from a `state()`."""
+        ...
+
+
+class Instrument(Generic[Component]):
+    """The implementation of an on-demand probe: it computes on a copy, at a cadence or at a kept checkpoint."""
+
+    def __init__(self, component: Component) -> None:
+        self.component = component
+
+    def measure(self, training: ProbedTraining) -> Measurement:
+        """Measure the training as it is after `training.step` updates."""
+        raise NotImplementedError
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Inside, random numbers are drawn and gradients taken; outside, no generator has moved."""
+    cuda = device.type == "cuda"
+    states, cudas = torch.get_rng_state(), torch.cuda.get_rng_state_all() if cuda else []
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_rng_state(states)
+        if cuda:
+            torch.cuda.set_rng_state_all(cudas)
+
+
+@contextmanager
+def differentiable(device: torch.device) -> Iterator[None]:
+    """The same, with kernels that have a second derivative; on a GPU some of those are not deterministic."""
+    strict, fast = torch.are_deterministic_algorithms_enabled(), mha.get_fastpath_enabled()
+    set_deterministic(strict and device.type != "cuda")
+    mha.set_fastpath_enabled(False)  # it has no derivative, and other last bits
+    try:
+        with undisturbed(device), twice_differentiable():
+            yield
+    finally:
+        mha.set_fastpath_enabled(fast)
+        set_deterministic(strict)
+
+
+def rounded(values: Tensor | Sequence[float]) -> list[float | str]:
+    """Numbers as a reading holds them: short, and non-finite ones spelled."""
+    plain = values.tolist() if isinstance(values, Tensor) else values
+    return [spell(float(f"{value:.{DIGITS}g}")) for value in plain]
+
+
+def document(**data: Any) -> dict[str, Any]:
+    """A reading's data with every non-finite number spelled."""
+    found: dict[str, Any] = spelled(data)
+    return found
+
+
+def not_applicable(why: str) -> Measurement:
+    """A look where there is nothing to see."""
+    return Measurement({}, {"not_applicable": why})

@@ -1,0 +1,131 @@
+"""Run all probes of one training: the loop asks one object, at the steps that it names.
+
+A probe that fails is reported once and removed; it never ends the training. A reading that is only {"error": why}, or
+has "not_applicable", says that its probe measures no more.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from service.spec.experiment import Experiment
+from service.spec.probes import OnDemandProbe, ProbeBase
+from worker.trainer.build import resolve
+from worker.trainer.metrics import Metrics
+from worker.trainer.probes.inline.base import InlineProbe
+from worker.trainer.probes.inline.layers import Layers
+from worker.trainer.probes.measurement import Instrument, ProbedTraining
+
+MAX_READING_BYTES = 256 * 1024  # of a reading's JSON
+
+
+class Reading(NamedTuple):
+    """A probe's document on its way to the supervisor."""
+
+    step: int
+    kind: str
+    data: Mapping[str, Any]
+
+
+class PeriodicProbe(InlineProbe):
+    """Runs an on-demand probe at its cadence."""
+
+    def __init__(self, component: OnDemandProbe, instrument: Instrument[Any]) -> None:
+        super().__init__(component)
+        self.instrument, self.finished = instrument, False
+
+    def next_step(self, step: int) -> int:
+        """Return none of the run's steps once the probe was not applicable."""
+        return self.total + 1 if self.finished else super().next_step(step)
+
+    def after_update(self, training: ProbedTraining, step: int) -> Metrics:
+        """Measure; the training stands at `step`."""
+        found = self.instrument.measure(training)
+        self.finished = bool(found.data and "not_applicable" in found.data)
+        if found.data is not None:
+            asked = self.component.model_dump(mode="json", exclude={"kind"})
+            self.report(step, {"asked": asked, **found.data, "values": found.values})
+        return dict(found.values)
+
+
+class ProbeRunner:
+    """All probes of one training. `next_step`: the first step at which any wants to be called."""
+
+    def __init__(self, spec: Experiment) -> None:
+        self.readings: list[Reading] = []  # not yet sent
+        self._probes = [probe for component in spec.probes if (probe := self._build(spec, component)) is not None]
+        self._due: list[InlineProbe] = []  # at the step under way
+        self._schedule: dict[InlineProbe, int] = {}
+        self.next_step = 0
+
+    def _build(self, spec: Experiment, component: ProbeBase) -> InlineProbe | None:
+        target: Any = resolve(component.target)
+        if spec.compile and getattr(target, "hooks", False):
+            why = "a compiled forward pass cannot be probed: remove compile from the spec to use this probe"
+            self.readings.append(Reading(0, component.kind, {"not_applicable": why}))
+            return None
+        built: Any = target(component)
+        probe: InlineProbe = PeriodicProbe(component, built) if isinstance(component, OnDemandProbe) else built
+        probe.report = lambda step, data: self.readings.append(Reading(step, component.kind, data))
+        return probe
+
+    def begin(self, training: ProbedTraining) -> None:
+        """Prepare every probe before the first step of this process."""
+        self._layers = Layers(training.model)
+        for probe in self._probes:
+            probe.total, probe.layers = training.spec.total_steps, self._layers
+        for probe in list(self._probes):
+            self._call(probe, training.step, lambda p: p.begin(training))
+        self._schedule = {probe: probe.next_step(training.step) for probe in self._probes}
+        self._plan(training)
+
+    def before_forward(self, training: ProbedTraining, step: int) -> None:
+        """Begin step `next_step`."""
+        self._due = [probe for probe, due in self._schedule.items() if due == step]
+        for probe in self._due:
+            self._call(probe, step, lambda p: p.before_forward(training, step))
+
+    def after_backward(self, training: ProbedTraining, step: int) -> None:
+        """Pass the step's gradients on; an optimizer that searches comes here once, with the first of them."""
+        for probe in self._due:
+            probe.remove_hooks()
+            self._call(probe, step, lambda p: p.after_backward(training, step))
+
+    def after_update(self, training: ProbedTraining, step: int, updated: bool) -> Metrics:
+        """Return the step's values; without an update, because gradients overflowed, nothing is measured."""
+        found: Metrics = {}
+        for probe in self._due:
+            if updated:
+                self._call(probe, step, lambda p: found.update(p.after_update(training, step)))
+            if probe in self._schedule:
+                self._schedule[probe] = probe.next_step(step)
+        self._due = []
+        self._layers.forget()
+        self._plan(training)
+        return found
+
+    def after_evaluation(self, training: ProbedTraining, step: int) -> Metrics:
+        """Return the values to add to those of an evaluation."""
+        found: Metrics = {}
+        for probe in list(self._probes):
+            self._call(probe, step, lambda p: found.update(p.after_evaluation(training, step)))
+        return found
+
+    def _plan(self, training: ProbedTraining) -> None:
+        self.next_step = min(self._schedule.values(), default=training.spec.total_steps + 1)
+
+    def _call(self, probe: InlineProbe, step: int, call: Callable[[InlineProbe], None]) -> None:
+        """Call a probe; remove and report it where it cannot work with this model."""
+        if probe not in self._probes:
+            return
+        try:
+            with torch.no_grad():
+                call(probe)
+        except torch.AcceleratorError:
+            raise  # the device is broken, not the probe
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+            self._probes.remove(probe)
+            self._schedule.pop(probe, None)
+            probe.remove_hooks()
+            self.readings.append(Reading(step, probe.kind, {"error": f"{type(error).__name__}: {error}"[:500]}))

@@ -1,0 +1,127 @@
+"""Measuring the validation and the test part, without any effect on the training."""
+
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from service.errors import RunFailure
+from service.spec.experiment import Experiment
+from service.spec.losses import CLASS_TASKS, LossBase, Task
+from worker.trainer.build import build
+from worker.trainer.data.memory_mapped import MappedRows, Table
+from worker.trainer.data.split import Rows
+from worker.trainer.metrics import Metrics
+from worker.trainer.step.losses import mass, portion
+
+CHUNK = 4096  # rows at once, positions where each has an answer: bounds the memory, and covers small sets in one
+
+
+def targets(y: npt.NDArray[Any], loss: LossBase) -> Tensor:
+    """y as the loss wants it: class numbers (N,) int64, or one float column (N, 1).
+
+    Tokens (N, T) and distributions (N, K) stay as they are.
+    """
+    if loss.counts and len(y) and y.min() < 0:
+        raise RunFailure("spec_cannot_build", f"{loss.kind} is for counts, and a value to predict is {y.min():g}")
+    if y.ndim == 2 and y.dtype.kind == "f" and len(y):
+        _check_form(y, getattr(loss, "log_target", False))
+    if loss.binary or "regression" in loss.tasks:
+        return torch.from_numpy(y).to(torch.float32).unsqueeze(1)
+    return torch.from_numpy(y)
+
+
+def _check_form(y: npt.NDArray[Any], logarithms: bool) -> None:
+    """Distributions (N, K) are probabilities, or their logarithms where the loss takes those."""
+    if logarithms and y.max() > 0:
+        raise RunFailure("spec_cannot_build", f"/loss/log_target is true, and a column to predict has {y.max():g}")
+    if not logarithms and y.min() < 0:
+        fix = "upload probabilities, or take kl_div with log_target"
+        raise RunFailure("spec_cannot_build", f"a probability to predict is {y.min():g}: {fix}")
+
+
+def to_device(rows: Rows, loss: LossBase, device: torch.device) -> tuple[Table, Table]:
+    """x and y of a part as the model and the loss want them; rows on disk stay there."""
+    x = rows.x if isinstance(rows.x, MappedRows) else torch.from_numpy(rows.x)
+    y = rows.y if isinstance(rows.y, MappedRows) else targets(rows.y, loss)
+    return x.to(device), y.to(device)
+
+
+class PerPosition(nn.Module):
+    """A loss over every position of every row alike: logits (B, T, V) against tokens (B, T)."""
+
+    def __init__(self, criterion: nn.Module) -> None:
+        super().__init__()
+        self.criterion = criterion
+
+    def forward(self, logits: Tensor, tokens: Tensor) -> Tensor:
+        """The mean over B x T positions."""
+        loss: Tensor = self.criterion(logits.flatten(0, 1), tokens.flatten())
+        return loss
+
+
+def build_criterion(spec: Experiment, device: torch.device) -> nn.Module:
+    """The spec's loss, at every position where the task is a language."""
+    criterion: nn.Module = build(spec.loss).to(device)
+    return PerPosition(criterion) if spec.dataset.facts.task == "language" else criterion
+
+
+class Validation:
+    """A part that is not trained on, on the device: its series are `val/...`, or those of another `name`."""
+
+    def __init__(self, x: Table, y: Table, task: Task, name: str = "val") -> None:
+        self.x, self.y, self.name = x, y, name
+        self.classification = task in ("language", *CLASS_TASKS)
+        self.positions = y.shape[1] if task == "language" else 1  # answers a row
+
+    @classmethod
+    def of(cls, spec: Experiment, rows: Rows, device: torch.device, name: str = "val") -> "Validation | None":
+        """None where the spec keeps no such part."""
+        task = spec.dataset.facts.task
+        if not len(rows.x) and task != "objective":
+            return None
+        made = Point if task == "objective" else cls
+        return made(*to_device(rows, spec.loss, device), task, name)
+
+    def measure(self, model: nn.Module, criterion: nn.Module) -> Metrics:
+        """Mean loss, and the share of right classes; left on the device, so that nobody waits for them here."""
+        training = model.training
+        model.eval()  # dropout draws nothing, batch normalisation learns nothing
+        rows = max(1, CHUNK // self.positions)
+        loss, right = torch.zeros((), device=self.x.device), torch.zeros((), device=self.x.device)
+        counted: Tensor | int = 0
+        with torch.no_grad():
+            for x, y in zip(self.x.split(rows), self.y.split(rows), strict=True):
+                outputs = model(x)  # (B, K), or (B, T, V)
+                loss, counted = loss + portion(criterion, outputs, y, 1), counted + mass(criterion, y)
+                if self.classification:
+                    right += _right(outputs, y)
+        model.train(training)
+        readings: Metrics = {f"{self.name}/loss": loss / counted}
+        if self.classification:
+            readings[f"{self.name}/accuracy"] = right / (len(self.x) * self.positions)
+        return readings
+
+
+class Point(Validation):
+    """Where an objective is: its point's coordinates, where they are few enough to be drawn."""
+
+    MOST = 4
+
+    def measure(self, model: nn.Module, criterion: nn.Module) -> Metrics:
+        """x/0, x/1, ... after the update."""
+        (point,) = (parameter.detach() for parameter in model.parameters())
+        if len(point) > self.MOST:
+            return {}
+        return {f"x/{i}": value for i, value in enumerate(point.clone())}
+
+
+def _right(outputs: Tensor, y: Tensor) -> Tensor:
+    """How many answers are right: by the largest logit, or by the sign of the only one.
+
+    Where a row has a distribution, its likeliest class is the answer.
+    """
+    if outputs.shape[-1] == 1:
+        return ((outputs > 0) == (y > 0.5)).sum()
+    return (outputs.argmax(-1) == (y.argmax(-1) if y.is_floating_point() else y)).sum()

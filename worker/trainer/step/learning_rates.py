@@ -1,0 +1,98 @@
+"""The rate and the momentum of each update: planned by the step alone, or lowered by what was measured."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from service.spec.experiment import Experiment
+from service.spec.schedules import Plateau, PlateauState, plateau_of
+from worker.trainer.metrics import Metrics
+
+
+class Own(NamedTuple):
+    """What a parameter group has by itself, before any schedule: torch's own group loses it at the first update."""
+
+    optimizer: Optimizer
+    at: int
+    label: str
+    lr: float
+    momentum: float
+
+    @classmethod
+    def of(cls, optimizer: Optimizer, at: int) -> "Own":
+        """Of a new optimizer."""
+        group = optimizer.param_groups[at]
+        momentum = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
+        return cls(optimizer, at, group.get("label", "default"), group["lr"], momentum)
+
+    @property
+    def group(self) -> dict[str, Any]:
+        """torch's group; a new object after a checkpoint is loaded."""
+        return self.optimizer.param_groups[self.at]
+
+
+class LearningRates:
+    """A run's schedule at work. Only a plateau has a state, and it changes at evaluations alone."""
+
+    def __init__(self, spec: Experiment, optimizers: Sequence[Optimizer]) -> None:
+        self.spec, self.cycles = spec, bool(spec.schedule.cycles)
+        self.groups = [Own.of(optimizer, at) for optimizer in optimizers for at in range(len(optimizer.param_groups))]
+        self.differ = len({own.lr for own in self.groups}) > 1
+        found = plateau_of(spec.schedule)
+        self.plateau: Plateau | None = found[0] if found else None
+        self.begins = found[1] if found else 0
+        self._set(PlateauState())
+
+    def _set(self, state: PlateauState) -> None:
+        self.state = state
+        self.lowered = self._lowered(self.spec.optimizer.lr)
+
+    def _lowered(self, base: float) -> float:
+        return base if self.plateau is None else self.plateau.rate_of(self.state, base)
+
+    def apply(self, step: int) -> float:
+        """Set each group's rate, and a cycling momentum, of update `step`; returns the rate of /optimizer/lr."""
+        listens, base = self._listens(step), self.spec.optimizer.lr
+        lr = self.lowered if listens else self.spec.rate(step)
+        for own in self.groups:
+            rate = lr
+            if own.lr != base:
+                rate = self._lowered(own.lr) if listens else self.spec.rate(step, own.lr)
+            own.group["lr"] = rate
+        if self.cycles:
+            self._momentum(step)
+        return lr
+
+    def metrics(self) -> Metrics:
+        """The rate of each group."""
+        return {f"lr/{own.label}": own.group["lr"] for own in self.groups}
+
+    def _listens(self, step: int) -> bool:
+        """Whether update `step` has its rate from the plateau: not while a warmup in front of it rises."""
+        return self.plateau is not None and self.spec.schedule_passed(step) >= self.begins
+
+    def _momentum(self, step: int) -> None:
+        """Where the schedule of the moment does not cycle it, the group's own comes back."""
+        momentum = self.spec.momentum(step)
+        for own in self.groups:
+            group, chosen = own.group, own.momentum if momentum is None else momentum
+            if "betas" in group:
+                group["betas"] = (chosen, *group["betas"][1:])
+            elif "momentum" in group:
+                group["momentum"] = chosen
+
+    def observe(self, step: int, measured: Mapping[str, float | Tensor]) -> None:
+        """Hear what was measured after update `step`; the rate of later ones may fall."""
+        if self.plateau is not None and self._listens(step):
+            self._set(self.plateau.advance(self.state, float(measured[self.plateau.watch])))
+
+    def document(self) -> dict[str, Any] | None:
+        """The state as JSON can hold it; None where the step alone decides."""
+        return None if self.plateau is None else self.state.document()
+
+    def load(self, document: dict[str, Any] | None) -> None:
+        """The reverse of `document`."""
+        if document is not None:
+            self._set(PlateauState.of(document))
