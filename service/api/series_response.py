@@ -21,10 +21,8 @@ from service.errors import Invalid, Problem, Unavailable
 from service.export import binary, json, tables
 from service.export.curves import REDUCED, Curves, Key, behind, needed, of_buckets, of_points
 from service.lifecycle import State
-from service.nonfinite import dumps
 from service.process.concurrency import one_by_one
 from service.schemas.series import Axis
-from service.spec.experiment import Experiment
 
 LAST = 2**62
 ENTRIES = 2_000_000  # of one answer that is made in one piece
@@ -119,11 +117,6 @@ def _headers(series: Sequence[Chosen], wanted: Wanted, media: str) -> dict[str, 
     query = (wanted.x, wanted.first, wanted.last, wanted.points, wanted.columns)
     done = all(each.head.state == State.SUCCEEDED for each in series)  # the others may be taken up again
     return {"ETag": tag(media, query, state), "Cache-Control": KEPT if done else ASKED_AGAIN, "Vary": "Accept"}
-
-
-def steps_per_epoch(spec: dict[str, object]) -> int:
-    """Of a stored spec."""
-    return Experiment.model_validate_json(dumps(spec)).steps_per_epoch
 
 
 def window(first: float | None, last: float | None, per_epoch: int) -> Window:

@@ -8,7 +8,7 @@ from service.analysis.result import incomplete
 from service.comparison.evidence import Evidence, hardware
 from service.comparison.selection import Member, Trial
 from service.db.runs.runs import StoredRun
-from service.experiments import parsed_specs
+from service.experiments.parsed_spec import parsed_spec
 from service.lifecycle import TERMINAL, Relation
 from service.schemas.common import Json
 from service.schemas.comparisons import Comparability, Mismatch
@@ -57,11 +57,11 @@ def _length(trial: Trial) -> list[int]:
 
 
 def _batch(trial: Trial) -> int:
-    return parsed_specs.facts(trial.experiment).rows_per_step
+    return parsed_spec(trial.experiment).rows_per_step
 
 
 def _cadence(trial: Trial) -> int:
-    return parsed_specs.facts(trial.experiment).evaluation_every
+    return parsed_spec(trial.experiment).evaluation_every
 
 
 def aspects(series: str) -> list[Aspect]:

@@ -21,13 +21,12 @@ from service.db.runs.runs import StoredRun
 from service.db.session import Connection
 from service.errors import Conflict, Invalid, Problem
 from service.experiments.context import Context
+from service.experiments.parsed_spec import parsed_spec
 from service.experiments.variants import renamed, reseeded
 from service.lifecycle import TERMINAL, Relation, State
 from service.schemas.comparisons import Question
 from service.schemas.confirmations import MAX_CONTESTANTS, ConfirmationView, ConfirmRequest, ContestantView
 from service.schemas.rankings import Ranking
-from service.spec.experiment import Experiment
-from service.spec.parse.document import validate
 from service.spec.validation_errors import closest
 
 SEED_END = 2**63
@@ -124,7 +123,7 @@ def _check_no_fork(chosen: Sequence[Contestant], known: Sequence[StoredRun]) -> 
 
 def _train(context: Context, contestant: Contestant, seeds: tuple[int, ...]) -> StoredConfirmation:
     stored = contestant.trial.experiment
-    spec = renamed(reseeded(validate(Experiment, stored.spec), seeds), ENDING)
+    spec = renamed(reseeded(parsed_spec(stored), seeds), ENDING)
     made = context.add(spec, contestant.trial.runs[0].pool)[0]
     return StoredConfirmation(contestant.label, stored.id, contestant.choices, made)
 

@@ -18,7 +18,7 @@ from service.db.runs.run_timing import RunTiming
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection
 from service.errors import Conflict
-from service.experiments import parsed_specs
+from service.experiments.parsed_spec import parsed_spec
 from service.schemas.comparisons import GroupSeries, Question
 from service.schemas.statistics import CurveBand
 from service.spec.measures import RANKED_SERIES, RankedBy, better_direction, default_figure, default_series
@@ -83,12 +83,12 @@ class Evidence:
         return None if found is None else align.Curve(self._x(run, trial, found), found.values)
 
     def _x(self, run: StoredRun, trial: Trial, found: Curve) -> Values:
-        spec, x, known = trial.experiment, self.question.x, self.conditions.get(run.id)
+        x, known = self.question.x, self.conditions.get(run.id)
         if x == "epoch":
-            return axes.epochs(found.steps, parsed_specs.facts(spec).steps_per_epoch)
+            return axes.epochs(found.steps, parsed_spec(trial.experiment).steps_per_epoch)
         if x == "samples":
-            facts = parsed_specs.facts(spec)
-            return axes.samples(found.steps, facts.rows_per_step, facts.rows_per_epoch)
+            spec = parsed_spec(trial.experiment)
+            return axes.samples(found.steps, spec.rows_per_step, spec.rows_per_epoch)
         if x == "gradient_evaluations":
             counted = self.curves[run.id].get(COUNTED)
             return axes.gradient_evaluations(found.steps, (counted.steps, counted.values) if counted else None)

@@ -1,9 +1,6 @@
 """What the rules say of a run: whole, when it is asked for; in short, to whoever follows it, when it has changed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
@@ -14,8 +11,8 @@ from service.db.session import Connection, Engine, snapshot
 from service.diagnosis.facts import Facts
 from service.diagnosis.judge import Diagnosis, diagnose
 from service.diagnosis.plan import Plan
+from service.experiments.parsed_spec import parsed_spec
 from service.nonfinite import dumps
-from service.spec.experiment import Experiment
 
 
 class Opinion(NamedTuple):
@@ -45,7 +42,7 @@ def diagnosis_of(connection: Connection, principal: Principal, run_id: str) -> t
 def _facts(connection: Connection, principal: Principal, run: StoredRun, stored: StoredExperiment) -> Facts:
     seeds, final_of = recorded.siblings(connection, run)
     return Facts(
-        plan=_plan(_Known(stored.spec_hash, stored.spec)),
+        plan=Plan(parsed_spec(stored)),
         series=recorded.curves(connection, run.id),
         readings=recorded.probe_readings(connection, principal, run.id),
         state=run.state.value,
@@ -55,16 +52,3 @@ def _facts(connection: Connection, principal: Principal, run: StoredRun, stored:
         final_of=final_of,
         origin=run.origin_step,
     )
-
-
-@dataclass(frozen=True)
-class _Known:
-    """A spec by its hash and by what the hash does not speak for."""
-
-    spec_hash: str
-    spec: Mapping[str, Any] = field(compare=False)
-
-
-@lru_cache(maxsize=256)
-def _plan(known: _Known) -> Plan:
-    return Plan(Experiment.model_validate_json(dumps(known.spec)))

@@ -16,9 +16,9 @@ from service.db.metrics.experiment_summary import ExperimentSummary
 from service.db.runs import runs
 from service.db.runs.duration_estimate import StepDuration
 from service.db.session import Connection
+from service.experiments.parsed_spec import parsed_spec
 from service.experiments.run_answers import read_runs
 from service.experiments.seed_results import restarts_of
-from service.nonfinite import dumps
 from service.schemas.experiments import (
     Derived,
     DurationView,
@@ -69,7 +69,7 @@ def experiment_view(
         stored,
         hash=stored.spec_hash,
         etag=etag_of(stored),
-        spec=Experiment.model_validate_json(dumps(stored.spec)).normalised(),
+        spec=parsed_spec(stored).normalised(),
         runs=found,
         superseded=[run.id for run in found if run.id not in counting],
         main=main and figures_view(main),

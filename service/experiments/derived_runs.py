@@ -7,14 +7,13 @@ from service.db.runs import checkpoints, derived_runs, runs
 from service.errors import Invalid, Problem
 from service.experiments import submit
 from service.experiments.context import Context, Made
+from service.experiments.parsed_spec import parsed_spec
 from service.experiments.pool_warnings import pool_warnings
 from service.experiments.run_answers import read_run
 from service.nonfinite import dumps
 from service.schemas.experiments import PostedExperiment
 from service.schemas.requests import ForkRequest, ProbeRequest, ReplayRequest, RetryRequest
 from service.schemas.runs import RunView
-from service.spec.experiment import Experiment
-from service.spec.parse.document import validate
 from service.spec.parse.fork import fork_spec
 
 
@@ -58,7 +57,7 @@ def fork(
     """Go on from a checkpoint of a run with a changed spec, as a new experiment of one run."""
     connection, principal = context.connection, context.principal
     parent, origin = derived_runs.fork_origin(connection, principal, run_id, request.step)
-    spec = validate(Experiment, experiments.get(connection, principal, parent.experiment_id).spec)
+    spec = parsed_spec(experiments.get(connection, principal, parent.experiment_id))
     understood = fork_spec(
         spec,
         parent.seed,

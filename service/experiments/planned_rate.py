@@ -10,7 +10,7 @@ from service.db.metrics import read, superseded
 from service.db.metrics.read import SeriesSummary
 from service.db.runs import runs
 from service.db.session import Connection
-from service.nonfinite import dumps
+from service.experiments.parsed_spec import parsed_spec
 from service.schemas.planned_rate import Applied, GhostsView, GhostView, PlannedView
 from service.spec.experiment import Experiment
 
@@ -20,8 +20,7 @@ CLOSE = 1e-6  # relative: applied rates may be stored as float32
 def planned_rate(connection: Connection, principal: Principal, run_id: str, points: int) -> PlannedView:
     """Return the planned rate at evenly spread steps, the first and the last among them, beside what was applied."""
     run = runs.get(connection, principal, run_id)
-    stored = experiments.get(connection, principal, run.experiment_id)
-    spec = Experiment.model_validate_json(dumps(stored.spec))
+    spec = parsed_spec(experiments.get(connection, principal, run.experiment_id))
     total = run.total_steps
     count = min(points, total)
     steps = [1 + round(i * (total - 1) / max(count - 1, 1)) for i in range(count)]

@@ -12,6 +12,7 @@ from service.db.runs.runs import StoredRun
 from service.db.session import Connection
 from service.diagnosis.diagnose_run import diagnosis_of
 from service.errors import NotFound
+from service.experiments.parsed_spec import parsed_spec
 from service.experiments.run_answers import read_runs
 from service.lifecycle import TERMINAL, State
 from service.schemas.verifications import (
@@ -25,7 +26,6 @@ from service.schemas.verifications import (
 )
 from service.spec.experiment import Experiment
 from service.spec.measures import LOSS_SERIES, better_direction
-from service.spec.parse.document import validate
 from service.verification.judge import Judged, Level, Trained, judge, together
 from service.verification.start import ESCAPABLE
 
@@ -125,7 +125,7 @@ def _series(connection: Connection, principal: Principal, stored: StoredVerifica
     """What both can be held against: the validation where it is made, and its accuracy where the loss is another."""
     ids = [stored.control_id, stored.patched_id or stored.control_id]
     try:
-        found = [validate(Experiment, experiments.get(connection, principal, each).spec) for each in ids]
+        found = [parsed_spec(experiments.get(connection, principal, each)) for each in ids]
     except NotFound:
         return None
     same = found[0].loss == found[1].loss and len({_scaling(each) for each in found}) == 1

@@ -19,6 +19,7 @@ from service.db.runs.runs import StoredRun
 from service.db.session import Connection, Engine, transaction
 from service.errors import Conflict, Invalid, SaddleError
 from service.experiments.context import Context
+from service.experiments.parsed_spec import parsed_spec
 from service.experiments.variants import renamed, reseeded
 from service.lifecycle import Relation, State
 from service.settings import Settings
@@ -40,7 +41,7 @@ def begin(context: Context, run_id: str, finding: Finding, seeds: int, key: str 
     parent = runs.get(connection, principal, run_id, lock=True)
     if found := verifications.earlier(connection, run_id, finding["id"], seeds, key):
         return found, False
-    spec = validate(Experiment, experiments.get(connection, principal, parent.experiment_id).spec)
+    spec = parsed_spec(experiments.get(connection, principal, parent.experiment_id))
     plain = reseeded(spec, tuple(range(parent.seed, parent.seed + seeds)))
     escapes = finding["verdict"] in ESCAPABLE
     if not (escapes or finding["patch"]):
@@ -138,7 +139,7 @@ def _goes_on(context: Context, found: StoredVerification) -> str | None:
             why = f"the job has {job.state.value}" if job.state is not State.SUCCEEDED else "no lower place was found"
             verifications.settle(connection, found, None, f"The way out of the saddle was not found: {why}.")
             return None
-        spec = validate(Experiment, experiments.get(connection, context.principal, job.experiment_id).spec)
+        spec = parsed_spec(experiments.get(connection, context.principal, job.experiment_id))
         with_it = _named(_long_enough(reseeded(spec, found.seeds), found.from_step), found.found, "with")
         made = context.add(with_it, job.pool, Origin(job.id, Relation.FORK, left[0].attempt, left[0].step))[0]
     except SaddleError as error:  # deleted meanwhile

@@ -6,16 +6,16 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Response
 
 from service.api.dependencies import PrincipalDep, RunId, RuntimeDep, apart
-from service.api.series_response import FORMS, JSON, Chosen, Wanted, answer, columns_of, steps_per_epoch, window
+from service.api.series_response import FORMS, JSON, Chosen, Wanted, answer, columns_of, window
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
 from service.db.metrics.series_index import SeriesEntry, read_entries
 from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
+from service.experiments.parsed_spec import parsed_spec
 from service.schemas.series import Axis, ManySeries, RunSeries
 from service.streaming.updates import latest_position
 
-__all__ = ["get_many_series", "get_series", "router", "steps_per_epoch", "window"]
 router = APIRouter(prefix="/v1", tags=["runs"])
 MOST_RUNS = 200
 RAW: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
@@ -121,7 +121,7 @@ def _chosen(connection: Connection, principal: Principal, found: Sequence[Series
     if x == "step":
         return [Chosen(head) for head in found]
     owners = list(dict.fromkeys(head.experiment_id for head in found))
-    units = {each.id: steps_per_epoch(each.spec) for each in experiments.get_many(connection, principal, owners)}
+    units = {each.id: parsed_spec(each).steps_per_epoch for each in experiments.get_many(connection, principal, owners)}
     return [Chosen(head, units[head.experiment_id]) for head in found]
 
 
