@@ -16,7 +16,7 @@ from fastapi import Depends, Request
 from service.api.dependencies import RuntimeDep
 from service.api.runtime import Runtime
 from service.errors import Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
-from service.ingest.storage import Incoming
+from service.ingest.upload_files import IncomingUpload
 from service.process.concurrency import turn
 from service.spec.datasets.report import Report
 
@@ -28,7 +28,7 @@ SMALL = 2**19  # bytes of a file that is read in a thread: starting a process ta
 log = logging.getLogger(__name__)
 
 
-async def received(request: Request, runtime: RuntimeDep) -> AsyncIterator[Incoming]:
+async def received(request: Request, runtime: RuntimeDep) -> AsyncIterator[IncomingUpload]:
     """The body in a temporary file; the limit is checked while it arrives, whatever the headers say."""
     limit = runtime.settings.upload_bytes
     if request.headers.get("content-type", "").strip().lower().startswith("multipart/"):
@@ -37,7 +37,7 @@ async def received(request: Request, runtime: RuntimeDep) -> AsyncIterator[Incom
     if length.isascii() and length.isdecimal() and int(length[:20]) > limit:
         raise TooLarge(f"The file is longer than {limit} bytes.")
     threads = runtime.file_threads
-    incoming = await anyio.to_thread.run_sync(Incoming, runtime.settings.dataset_dir, limiter=threads)
+    incoming = await anyio.to_thread.run_sync(IncomingUpload, runtime.settings.dataset_dir, limiter=threads)
     try:
         async for block in _blocks(request):
             if incoming.size_bytes + len(block) > limit:
@@ -72,10 +72,10 @@ async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
         raise Malformed(f"Nothing of the file arrived for {PATIENCE_S:.0f} s.") from None
 
 
-IncomingDep = Annotated[Incoming, Depends(received, scope="function")]
+IncomingDep = Annotated[IncomingUpload, Depends(received, scope="function")]
 
 
-async def read_report(runtime: Runtime, incoming: Incoming, inspect: Callable[[Path], Report]) -> Report:
+async def read_report(runtime: Runtime, incoming: IncomingUpload, inspect: Callable[[Path], Report]) -> Report:
     """What `inspect` finds in the file, once there is a turn; `Invalid` with what is wrong with it."""
     async with turn(runtime.file_readers, TURN_S, "Too many files are being read."):
         if incoming.size_bytes <= SMALL:

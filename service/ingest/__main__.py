@@ -1,4 +1,4 @@
-"""The block `resolved` of a dataset in a mounted folder, for a server that does not mount it itself.
+"""Print the block `resolved` of a dataset in a mounted folder, for a server that does not mount the folder.
 
 python -m service.ingest FOLDER '{"kind": "torchvision", "name": "MNIST"}'
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import Invalid
-from service.ingest.mounted import look
+from service.ingest.mounted import describe
 from service.spec.datasets import HuggingFace, MountedBase, TorchvisionSet
 from service.spec.parse.document import validate
 
@@ -17,10 +17,10 @@ KINDS: dict[Any, type[MountedBase]] = {"torchvision": TorchvisionSet, "huggingfa
 
 
 def main() -> None:
-    """Print it, or say what is wrong."""
+    """Print the block, or what is wrong."""
     folder, document = Path(sys.argv[1]), json.loads(sys.argv[2])
     try:
-        found = look(folder, validate(KINDS[document.get("kind")], document))
+        found = describe(folder, validate(KINDS[document.get("kind")], document))
     except Invalid as error:
         sys.exit("\n".join(f"saddle: {problem.pointer}: {problem.detail}" for problem in error.problems))
     sys.stdout.write(found.model_dump_json(indent=1) + "\n")

@@ -5,25 +5,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pyarrow as pa
+from pyarrow import csv as arrow
+
 from service.errors import Invalid
-from service.ingest.dialect import Dialect, dialect
-from service.ingest.refusing import MAX_ROW_BYTES, refused
-from service.ingest.values import MISSING
+from service.ingest.cells import MISSING, Batch
+from service.ingest.dialect import Dialect, detect_dialect
+from service.ingest.validation import MAX_ROW_BYTES, invalid_file
 from service.spec.datasets.report import RULES, Reading
 
-Batch = dict[str, Any]  # column -> pyarrow array, numpy array (N, *shape), or `Unread`
-MEND = "Give each row as many cells, and quote a cell that has the delimiter in it."
-FORMERLY_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # in files that were uploaded under rules 1
+MISSING_UNDER_RULES_1 = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]
 BLANKS = re.compile(rb"[ \t]+")
 EDGES = re.compile(rb"^ | (?=\r?$)", re.MULTILINE)
 
 
-def batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
-    """The rows as text arrays with nulls where a cell is missing; a row of another length is refused by number."""
-    import pyarrow as pa  # noqa: PLC0415  half a second, and most processes never read a file
-    from pyarrow import csv as arrow  # noqa: PLC0415
-
-    found = dialect(path, reading.header, reading.rules)
+def read_batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
+    """Yield the rows as text arrays, null where a cell is missing; a row of another length is refused by number."""
+    dialect = detect_dialect(path, reading.header, reading.rules)
     ragged: list[tuple[int | None, int]] = []
 
     def remember(row: Any) -> str:
@@ -32,22 +30,22 @@ def batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iter
 
     try:
         with path.open("rb") as file:
-            file.seek(found.mark)
+            file.seek(dialect.start)
             reader = arrow.open_csv(
-                pa.PythonFile(_Squeezed(file) if found.is_spaced else file, mode="r"),
+                pa.PythonFile(_SpacedFile(file) if dialect.is_spaced else file, mode="r"),
                 read_options=arrow.ReadOptions(
                     use_threads=False,
                     block_size=MAX_ROW_BYTES,
-                    column_names=found.names,
-                    skip_rows=int(found.has_header),
+                    column_names=dialect.names,
+                    skip_rows=int(dialect.has_header),
                 ),
                 parse_options=arrow.ParseOptions(
-                    delimiter=found.delimiter, newlines_in_values=True, invalid_row_handler=remember
+                    delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=remember
                 ),
                 convert_options=arrow.ConvertOptions(
-                    column_types=dict.fromkeys(found.names, pa.string()),
+                    column_types=dict.fromkeys(dialect.names, pa.string()),
                     include_columns=list(columns) if columns else None,
-                    null_values=_missing(reading),
+                    null_values=_missing_words(reading),
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=False,
                 ),
@@ -55,16 +53,16 @@ def batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iter
             for batch in reader:
                 yield dict(zip(batch.schema.names, batch.columns, strict=True))
     except pa.ArrowException as error:
-        raise _why(str(error), ragged, found) from None
+        raise _explain(str(error), ragged, dialect) from None
 
 
-def _missing(reading: Reading) -> list[str]:
-    """What stands for no value unless it is quoted; also with the blank that some write behind a delimiter."""
-    return [*MISSING, *(f" {word}" for word in MISSING)] if reading.rules >= RULES else list(FORMERLY_MISSING)
+def _missing_words(reading: Reading) -> list[str]:
+    """Return the words that mean no value unless quoted, each also with the blank that some write after a delimiter."""
+    return [*MISSING, *(f" {word}" for word in MISSING)] if reading.rules >= RULES else MISSING_UNDER_RULES_1
 
 
-class _Squeezed:
-    """A file in which runs of blanks divide cells, with single blanks, and none at the ends of a line."""
+class _SpacedFile:
+    """A file whose cells are separated by runs of blanks, read with single blanks and none at the ends of a line."""
 
     closed = False
 
@@ -72,24 +70,22 @@ class _Squeezed:
         self.file = file
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes and the rest of their last line; no bytes only at the end of the file."""
+        """Read at most `size` bytes and the rest of their last line; no bytes only at the end of the file."""
         piece = self.file.read(max(size // 2, 1)) + self.file.readline(MAX_ROW_BYTES)
         return EDGES.sub(b"", BLANKS.sub(b" ", piece))
 
 
-def _why(message: str, ragged: list[tuple[int | None, int]], found: Dialect) -> Invalid:
-    """What Arrow found, without the cells that it quotes."""
+def _explain(message: str, ragged: list[tuple[int | None, int]], dialect: Dialect) -> Invalid:
+    """Return the problem that Arrow found, without the cells that its message quotes."""
     if ragged:
         number, cells = ragged[0]
         where = f"row {number} (the first line is row 1)" if number is not None else "a row"
-        says = "names" if found.has_header else "has"
-        return refused(
-            "ragged_row", f"{where} has {cells} cells; the first line {says} {len(found.names)} columns. {MEND}"
-        )
+        expected = f"the first line {'names' if dialect.has_header else 'has'} {len(dialect.names)} columns"
+        advice = "Give each row as many cells, and quote a cell that has the delimiter in it."
+        return invalid_file("ragged_row", f"{where} has {cells} cells; {expected}. {advice}")
     if "straddl" in message:
-        return refused(
-            "row_too_long", f"a row is longer than {MAX_ROW_BYTES} bytes, or a quote never ends.", MAX_ROW_BYTES
-        )
+        detail = f"a row is longer than {MAX_ROW_BYTES} bytes, or a quote never ends."
+        return invalid_file("row_too_long", detail, MAX_ROW_BYTES)
     if "Empty CSV" in message or "header" in message:
-        return refused("empty", "the file has a header and no rows.")
-    return refused("unreadable", "the file cannot be read as CSV.")
+        return invalid_file("empty", "the file has a header and no rows.")
+    return invalid_file("unreadable", "the file cannot be read as CSV.")

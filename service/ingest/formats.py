@@ -1,17 +1,17 @@
-"""Which format a file has: by its content, with a hint from its name or the request."""
+"""Which format a file has, by its content, with a hint from its name or the request; and texts, in pieces."""
 
 import codecs
+from collections.abc import Iterator
 from pathlib import Path
 
-from service.ingest.refusing import refused
+from service.ingest.validation import invalid_file
 from service.spec.datasets.report import Format
 
 MAGIC: dict[bytes, Format] = {b"PAR1": "parquet", b"PK\x03\x04": "npz"}
+PICKLE = "a pickle, which runs code when it is read: save numbers, as NPZ or Parquet"
+UTF16 = "in UTF-16: save it in UTF-8"
 REFUSED = {
-    b"\x80\x02": "a pickle, which runs code when it is read: save numbers, as NPZ or Parquet",
-    b"\x80\x03": "a pickle, which runs code when it is read: save numbers, as NPZ or Parquet",
-    b"\x80\x04": "a pickle, which runs code when it is read: save numbers, as NPZ or Parquet",
-    b"\x80\x05": "a pickle, which runs code when it is read: save numbers, as NPZ or Parquet",
+    **dict.fromkeys((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), PICKLE),
     b"\x93NUMPY": "a single array: save it and its targets together with numpy.savez",
     b"\x1f\x8b": "compressed with gzip: send it unpacked",
     b"BZh": "compressed with bzip2: send it unpacked",
@@ -19,37 +19,34 @@ REFUSED = {
     b"\x28\xb5\x2f\xfd": "compressed with zstandard: send it unpacked",
     b"ARROW1": "an Arrow file: save it as Parquet",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV (UTF-8) and upload that",
-    b"\xff\xfe": "in UTF-16: save it in UTF-8",
-    b"\xfe\xff": "in UTF-16: save it in UTF-8",
+    **dict.fromkeys((b"\xff\xfe", b"\xfe\xff"), UTF16),
 }
-NOT_READ = "save the table as CSV, JSON, Parquet or NPZ"
-AS_UTF8 = 'save the file in UTF-8 (in Excel: "CSV UTF-8", in pandas: the default)'
-PIECE = 2**20
+PIECE_BYTES = 2**20
 BOM = codecs.BOM_UTF8
 
 
-def format_of(path: Path, declared: Format | None, name: str = "") -> Format:
-    """The file's format; `Invalid` where it is none of ours, or not the declared one."""
+def detect_format(path: Path, declared: Format | None, name: str = "") -> Format:
+    """Return the file's format, or raise `Invalid` where it is none of ours or not the declared one."""
     with path.open("rb") as file:
         head = file.read(4096)
     if not head:
-        raise refused("empty", "the file is empty.")
+        raise invalid_file("empty", "the file is empty.")
     for magic, what in REFUSED.items():
         if head.startswith(magic):
-            raise refused("wrong_format", f"the file is {what}.")
+            raise invalid_file("wrong_format", f"the file is {what}.")
     found = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), None)
     if found is None:
         if declared in ("parquet", "npz"):
-            raise refused("wrong_format", f"the file does not begin as {declared} does.")
+            raise invalid_file("wrong_format", f"the file does not begin as {declared} does.")
         check_text(path)
-        found = declared or _guessed(head, name)
+        found = declared or _guess_text_format(head, name)
     if declared not in (None, found):
-        raise refused("wrong_format", f"the file is {found}, not {declared}.")
+        raise invalid_file("wrong_format", f"the file is {found}, not {declared}.")
     return found
 
 
-def _guessed(head: bytes, name: str) -> Format:
-    """Among texts: JSON begins with a brace or a bracket; a plain text says so by its name."""
+def _guess_text_format(head: bytes, name: str) -> Format:
+    """Return the format of a text file: JSON begins with a brace or a bracket; a plain text is known by its name."""
     beginning = head.removeprefix(BOM).lstrip()[:1]
     if beginning in (b"{", b"["):
         return "jsonl" if beginning == b"{" else "json"
@@ -57,34 +54,42 @@ def _guessed(head: bytes, name: str) -> Format:
 
 
 def check_text(path: Path) -> None:
-    """UTF-8 to the end, without NUL."""
+    """Raise `Invalid` unless the file is UTF-8 to its end, without NUL."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as file:
         while True:
             start = file.tell()
-            piece = file.read(PIECE)
+            piece = file.read(PIECE_BYTES)
             if (at := piece.find(b"\x00")) >= 0:
-                what = "in UTF-16: save it in UTF-8" if _in_utf16(path) else f"no text: {NOT_READ}"
-                raise refused("not_text", f"byte {start + at} is NUL: the file is {what}.")
+                what = UTF16 if _is_utf16(path) else "no text: save the table as CSV, JSON, Parquet or NPZ"
+                raise invalid_file("not_text", f"byte {start + at} is NUL: the file is {what}.")
             try:
                 decoder.decode(piece, final=not piece)
             except UnicodeDecodeError as error:
                 at = max(start - len(error.object) + len(piece) + error.start, 0)
                 where = f"byte {at}, in line {_line_of(path, at)},"
-                raise refused("not_utf8", f"{where} is not UTF-8: {AS_UTF8}.") from None
+                advice = 'save the file in UTF-8 (in Excel: "CSV UTF-8", in pandas: the default)'
+                raise invalid_file("not_utf8", f"{where} is not UTF-8: {advice}.") from None
             if not piece:
                 return
 
 
 def _line_of(path: Path, at: int) -> int:
-    """The line, from 1, that a byte is in; lines end as on Unix or Windows."""
+    """Return the line, from 1, that a byte is in; lines end as on Unix or Windows."""
     with path.open("rb") as file:
-        return 1 + sum(file.read(min(PIECE, at - done)).count(b"\n") for done in range(0, at, PIECE))
+        return 1 + sum(file.read(min(PIECE_BYTES, at - done)).count(b"\n") for done in range(0, at, PIECE_BYTES))
 
 
-def _in_utf16(path: Path) -> bool:
+def _is_utf16(path: Path) -> bool:
     """Whether the file begins as a Latin text in UTF-16 without a byte order mark does: every other byte is NUL."""
     with path.open("rb") as file:
         head = file.read(64)
     pairs = {head[at::2].count(0) for at in (0, 1)}
     return pairs == {0, len(head) // 2}
+
+
+def read_text(path: Path) -> Iterator[str]:
+    """Yield a text in pieces, without its byte order mark; every line end is one character."""
+    with path.open(encoding="utf-8-sig", errors="strict") as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece

@@ -1,66 +1,67 @@
-"""Parquet, a bounded number of rows at a time; numbers, booleans and texts are read, other columns only counted."""
+"""Parquet, a bounded number of rows at a time: numbers, booleans and texts are read, other columns only counted."""
 
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.ingest.csv import Batch
-from service.ingest.refusing import check_names, check_rows, refused
-from service.ingest.values import Unread
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import types
+
+from service.ingest.cells import Batch, UnreadValues
+from service.ingest.validation import check_names, check_rows, invalid_file
 from service.spec.datasets.report import Reading
 
-CELLS = 500_000  # in a batch
-GROUP_BYTES = 2**30  # of a row group once it is unpacked
-MAX_THRIFT = 2**26
+MAX_CELLS = 500_000  # in a batch
+MAX_GROUP_BYTES = 2**30  # of a row group once it is unpacked
+MAX_THRIFT = 2**26  # bytes, and entries, of the metadata
 INDEX = "it is the index of a pandas table"
 
 
-def batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
-    """The rows as arrays of numbers, booleans or texts."""
-    import pyarrow as pa  # noqa: PLC0415  half a second, and most processes never read a file
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
+def read_batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
+    """Yield the rows as arrays of numbers, booleans or texts."""
     try:
         with pq.ParquetFile(
             path, thrift_string_size_limit=MAX_THRIFT, thrift_container_size_limit=MAX_THRIFT, memory_map=False
         ) as file:
-            names, unread = _checked(file), _unread(file.schema_arrow)
+            names, unread = _check(file), _unread(file.schema_arrow)
             chosen = list(columns or names)
             read = [name for name in chosen if name not in unread]
-            for batch in file.iter_batches(max(1, CELLS // len(chosen)), columns=read, use_threads=False):
+            for batch in file.iter_batches(max(1, MAX_CELLS // len(chosen)), columns=read, use_threads=False):
                 yield {
-                    name: Unread(unread[name], batch.num_rows) if name in unread else plain(batch.column(name))
+                    name: UnreadValues(unread[name], batch.num_rows) if name in unread else decode(batch.column(name))
                     for name in chosen
                 }
     except (pa.ArrowException, OSError, ValueError, OverflowError):
-        raise refused(
-            "unreadable", "the file cannot be read as Parquet: it is damaged, or of a kind we do not read."
-        ) from None
+        detail = "the file cannot be read as Parquet: it is damaged, or of a kind we do not read."
+        raise invalid_file("unreadable", detail) from None
 
 
-def _checked(file: Any) -> list[str]:
-    """The column names of a file that we can read in bounded memory."""
+def _check(file: Any) -> list[str]:
+    """Return the column names, or raise `Invalid` if the file cannot be read in bounded memory."""
     schema, metadata = file.schema_arrow, file.metadata
     names: list[str] = list(schema.names)
     check_names(names)
     check_rows(metadata.num_rows)
     for group in range(metadata.num_row_groups):
-        if metadata.row_group(group).total_byte_size > GROUP_BYTES:
-            raise refused("row_group_too_large", "a row group is larger than 1 GiB: write smaller ones.", GROUP_BYTES)
+        if metadata.row_group(group).total_byte_size > MAX_GROUP_BYTES:
+            raise invalid_file(
+                "row_group_too_large", "a row group is larger than 1 GiB: write smaller ones.", MAX_GROUP_BYTES
+            )
     if len(_unread(schema)) == len(names):
         detail = f"the column {names[0]} is {schema.field(0).type}: only numbers, booleans and texts are read."
-        raise refused("wrong_type", detail)
+        raise invalid_file("wrong_type", detail)
     return names
 
 
 def _unread(schema: Any) -> dict[str, str]:
-    """Columns of dates, lists and so on, and their types."""
-    return {field.name: str(field.type) for field in schema if not _readable(field.type)}
+    """Return the columns of dates, lists and so on, and their types."""
+    return {field.name: str(field.type) for field in schema if not _is_readable(field.type)}
 
 
 def index_columns(schema: Any) -> list[str]:
-    """Columns that pandas wrote for a table's index, by its own metadata."""
+    """Return the columns that pandas wrote for a table's index, according to its metadata."""
     try:
         described = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
         index = described.get("index_columns", ())
@@ -70,28 +71,21 @@ def index_columns(schema: Any) -> list[str]:
 
 
 def index_of(path: Path) -> list[str]:
-    """The same of a file."""
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
+    """Return the index columns of a file."""
     return index_columns(pq.read_schema(path))
 
 
-def _readable(kind: Any) -> bool:
-    from pyarrow import types  # noqa: PLC0415
-
+def _is_readable(kind: Any) -> bool:
     if types.is_dictionary(kind):
-        return _readable(kind.value_type)
+        return _is_readable(kind.value_type)
     numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
     return bool(
         numbers or types.is_null(kind) or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind)
     )
 
 
-def plain(array: Any) -> Any:
-    """Dictionaries unpacked, texts of one type; a number keeps its type, and with that its digits."""
-    import pyarrow as pa  # noqa: PLC0415
-    from pyarrow import types  # noqa: PLC0415
-
+def decode(array: Any) -> Any:
+    """Unpack dictionaries and give texts one type; a number keeps its type, and with that its digits."""
     if types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if types.is_null(array.type):

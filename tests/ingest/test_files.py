@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import Invalid
-from service.ingest.inspect import batches, inspect
-from service.ingest.values import numbers
+from service.ingest import inspect_file
+from service.ingest.cells import to_doubles
+from service.ingest.report import read_batches
 from service.spec.datasets.report import RULES, Reading, Report
 
 TABLE = {"size": [1.5, 2.5, 4.0], "count": [1, 2, 3], "kind": ["a", "b", "a"]}
@@ -54,14 +55,14 @@ def written(tmp_path: Path, content: str | bytes) -> Path:
 
 def problem(path: Path, **more: Any) -> Any:
     with pytest.raises(Invalid) as caught:
-        inspect(path, **more)
+        inspect_file(path, **more)
     return caught.value.problems[0]
 
 
 def told_or_reported(path: Path, declared: Any = None) -> bool:
     """Whether there is a report or a problem in words; any other error goes through."""
     try:
-        return inspect(path, declared).rows >= 0
+        return inspect_file(path, declared).rows >= 0
     except Invalid as error:
         return error.problems[0].detail.endswith(".")
 
@@ -70,7 +71,7 @@ def told_or_reported(path: Path, declared: Any = None) -> bool:
 def test_every_format_of_one_table_gives_one_report(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "content"
     WRITERS[kind](path)
-    report = inspect(path)
+    report = inspect_file(path)
     assert (report.format, report.rows, report.names) == (kind, 3, list(TABLE))
     size, count, word = report.columns
     assert (size.type, count.type, word.type) == ("number", "integer", "text")
@@ -87,16 +88,16 @@ def test_every_format_of_one_table_gives_one_report(kind: str, tmp_path: Path) -
 def test_some_columns_can_be_read_alone_with_the_same_values(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "content"
     WRITERS[kind](path)
-    report = inspect(path)
-    (batch,) = batches(path, report.format, ["count"], report.reading)
+    report = inspect_file(path)
+    (batch,) = read_batches(path, report.format, ["count"], report.reading)
     assert list(batch) == ["count"]
-    found = numbers(batch["count"])
+    found = to_doubles(batch["count"])
     assert found is not None
     assert found.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_missing_constant_and_infinite_values_are_counted_by_column(tmp_path: Path) -> None:
-    report = inspect(written(tmp_path, "x,same,far\n1,7,inf\n,7,2\nNaN,7,-inf\nNA,7,1\n"))
+    report = inspect_file(written(tmp_path, "x,same,far\n1,7,inf\n,7,2\nNaN,7,-inf\nNA,7,1\n"))
     x, same, far = report.columns
     assert (x.missing, same.missing, far.infinite) == (3, 0, 2)
     assert report.constant == ("same",)
@@ -107,7 +108,7 @@ def test_moments_over_many_batches_are_those_of_all_rows(tmp_path: Path) -> None
     values = np.random.default_rng(0).normal(1e6, 1e-2, 60_000)  # where squares of sums would lose every digit
     path = tmp_path / "content"
     pq.write_table(pa.table({"x": values}), path, row_group_size=1000)
-    (column,) = inspect(path).columns
+    (column,) = inspect_file(path).columns
     assert column.std == pytest.approx(values.std(), rel=1e-6)
     assert column.mean == pytest.approx(values.mean(), rel=1e-12)
     assert column.classes is None
@@ -124,9 +125,9 @@ def test_what_a_csv_writer_quotes_comes_back_as_it_was(tmp_path_factory: Any, ro
     writer.writerows([("word", "value"), *rows])
     path = tmp_path_factory.mktemp("csv") / "content"
     path.write_text(text.getvalue(), newline="")
-    found = list(batches(path, "csv", None, Reading(rules=RULES)))
+    found = list(read_batches(path, "csv", None, Reading(rules=RULES)))
     assert [cell for batch in found for cell in batch["word"].to_pylist()] == [word for word, _ in rows]
-    values = [numbers(batch["value"]) for batch in found]
+    values = [to_doubles(batch["value"]) for batch in found]
     assert [v for part in values if part is not None for v in part.tolist()] == [value for _, value in rows]
 
 
@@ -200,18 +201,18 @@ def test_a_problem_never_quotes_the_file(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
-    assert inspect(written(tmp_path, "\ufeffa,b\n1,2\n")).names == ["a", "b"]
-    assert inspect(written(tmp_path, "\ufeffabc"), "text").characters == "abc"
+    assert inspect_file(written(tmp_path, "\ufeffa,b\n1,2\n")).names == ["a", "b"]
+    assert inspect_file(written(tmp_path, "\ufeffabc"), "text").characters == "abc"
 
 
 def test_formulas_are_text_and_semicolons_divide(tmp_path: Path) -> None:
-    report = inspect(written(tmp_path, "a;b\n=1+1;2\n@x;3\n"))
+    report = inspect_file(written(tmp_path, "a;b\n=1+1;2\n@x;3\n"))
     assert [column.type for column in report.columns] == ["text", "integer"]
     assert report.columns[0].classes == {"=1+1": 1, "@x": 1}
 
 
 def test_windows_lines_and_quoted_line_breaks_are_rows_and_cells(tmp_path: Path) -> None:
-    report = inspect(written(tmp_path, 'a,b\r\n1,"two\r\nlines"\r\n2,x\r\n'))
+    report = inspect_file(written(tmp_path, 'a,b\r\n1,"two\r\nlines"\r\n2,x\r\n'))
     assert report.rows == 2
     assert report.columns[1].classes is None or "x" in report.columns[1].classes
 
@@ -224,8 +225,8 @@ def test_a_declared_format_must_be_the_files_own(tmp_path: Path) -> None:
 
 def test_a_text_is_told_by_its_name_or_the_request(tmp_path: Path) -> None:
     path = written(tmp_path, "to be, or not\n")
-    assert inspect(path, name="hamlet.txt") == inspect(path, "text")
-    report = inspect(path, "text")
+    assert inspect_file(path, name="hamlet.txt") == inspect_file(path, "text")
+    report = inspect_file(path, "text")
     assert (report.rows, report.characters) == (14, "\n ,benort")
 
 
@@ -272,23 +273,23 @@ def test_parquet_dictionaries_booleans_and_nulls_are_read(tmp_path: Path) -> Non
     path = tmp_path / "content"
     words = pa.array(["a", "b", None]).dictionary_encode()
     pq.write_table(pa.table({"word": words, "yes": [True, False, True], "n": pa.array([1, None, 3])}), path)
-    word, yes, n = inspect(path).columns
+    word, yes, n = inspect_file(path).columns
     assert (word.type, word.missing, word.classes) == ("text", 1, {"a": 1, "b": 1})
     assert (yes.type, yes.classes) == ("boolean", {"true": 2, "false": 1})
     assert (n.type, n.missing) == ("integer", 1)
 
 
 def test_a_column_that_float32_can_hardly_tell_apart_is_told(tmp_path: Path) -> None:
-    report = inspect(written(tmp_path, "t,y\n" + "".join(f"{1_700_000_000 + i},{i}\n" for i in range(40))))
+    report = inspect_file(written(tmp_path, "t,y\n" + "".join(f"{1_700_000_000 + i},{i}\n" for i in range(40))))
     (note,) = report.notes
     assert note.startswith("column t: varies by less than 1024 float32 spacings")
-    assert inspect(written(tmp_path, "t,y\n0,1\n1,2\n")).notes == ()
+    assert inspect_file(written(tmp_path, "t,y\n0,1\n1,2\n")).notes == ()
 
 
 def test_a_wide_report_stays_small(tmp_path: Path) -> None:
     names = [f"c{i}" for i in range(2000)]
     path = written(tmp_path, ",".join(names) + "\n" + "".join(f"{i}," * 1999 + "0\n" for i in range(100)))
-    report = inspect(path)
+    report = inspect_file(path)
     assert sum(len(column.classes or ()) for column in report.columns) <= 100_000
     assert report.constant == ("c1999",)
 
@@ -306,12 +307,12 @@ def test_arrays_of_other_lengths_are_named_with_their_rows_and_bytes_have_a_way_
 def test_a_text_that_looks_like_a_table_is_told(tmp_path: Path) -> None:
     for table in ("1.5 2.5\n3.5 4.5\n", "# a b\n1 2\n", "a,b\n1,2\n"):
         (tmp_path / "content").write_text(table)
-        assert "format=csv" in inspect(tmp_path / "content", name="x.txt").notes[0]
+        assert "format=csv" in inspect_file(tmp_path / "content", name="x.txt").notes[0]
     (tmp_path / "content").write_text("To be\nor not\n")
-    assert inspect(tmp_path / "content", name="x.txt").notes == ()
+    assert inspect_file(tmp_path / "content", name="x.txt").notes == ()
 
 
 def test_a_constant_that_no_double_averages_exactly_does_not_vary(tmp_path: Path) -> None:
-    report = inspect(written(tmp_path, "same,y\n" + "".join(f"1.4,{i}\n" for i in range(60))))
+    report = inspect_file(written(tmp_path, "same,y\n" + "".join(f"1.4,{i}\n" for i in range(60))))
     assert (report.columns[0].std, report.columns[0].constant, report.scale_ratio) == (0.0, True, 1.0)
     assert report.notes == ()

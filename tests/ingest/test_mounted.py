@@ -31,7 +31,7 @@ def hugging(**fields: Any) -> Any:
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "KMNIST"])
 def test_the_headers_of_idx_files_say_rows_and_shape(name: str, packed: bool, tmp_path: Path) -> None:
     mnist(tmp_path, name, packed=packed)
-    found = mounted.look(tmp_path, images(name))
+    found = mounted.describe(tmp_path, images(name))
     assert (found.rows, found.test, found.shape, len(found.classes)) == (80, 20, (1, 28, 28), 10)
 
 
@@ -40,13 +40,13 @@ def test_the_sizes_of_cifars_binary_files_say_the_rows(
     name: str, labels: int, rows: tuple[int, int], tmp_path: Path
 ) -> None:
     cifar(tmp_path, labels)
-    found = mounted.look(tmp_path, images(name))
+    found = mounted.describe(tmp_path, images(name))
     assert ((found.rows, found.test), found.shape) == (rows, (3, 32, 32))
 
 
 def problem(root: Path, wanted: Any) -> Any:
     with pytest.raises(Invalid) as caught:
-        mounted.look(root, wanted)
+        mounted.describe(root, wanted)
     (found,) = caught.value.problems
     return found
 
@@ -86,17 +86,17 @@ LAYOUTS: dict[str, Any] = {"save_to_disk": dictionary, "parquet": parquet}
 @pytest.mark.parametrize("write", LAYOUTS.values(), ids=LAYOUTS)
 def test_the_schema_says_shape_and_classes_of_a_split(write: Any, tmp_path: Path) -> None:
     write(tmp_path / "set")
-    found = mounted.look(tmp_path, hugging(features=["pixels"], test_split="test"))
+    found = mounted.describe(tmp_path, hugging(features=["pixels"], test_split="test"))
     assert (found.rows, found.test, found.shape, found.classes) == (42, 12, (4, 3), ("cat", "dog", "owl"))
-    values = mounted.look(tmp_path, hugging(features=["x", "z"], predict="word"))
+    values = mounted.describe(tmp_path, hugging(features=["x", "z"], predict="word"))
     assert (values.rows, values.test, values.shape, values.classes) == (30, 0, (2,), ("no", "yes"))
-    again = mounted.look(tmp_path, hugging(features=["x"], predict="z", task="regression"))
+    again = mounted.describe(tmp_path, hugging(features=["x"], predict="z", task="regression"))
     assert (again.shape, again.classes) == ((1,), ())
 
 
 def test_a_dataset_without_splits_and_without_features_is_read_by_its_schema(tmp_path: Path) -> None:
     save_to_disk(tmp_path / "set", table(features=False).select(["x", "z", "label"]))
-    found = mounted.look(tmp_path, hugging())
+    found = mounted.describe(tmp_path, hugging())
     assert (found.rows, found.shape, found.classes) == (30, (2,), ("0", "1", "2"))
 
 
@@ -104,10 +104,10 @@ def test_the_index_of_a_pandas_frame_is_no_feature_unless_it_is_asked_for(tmp_pa
     (tmp_path / "set").mkdir()
     frame = pd.DataFrame({"x": np.arange(20.0), "label": np.arange(20) % 2}).sort_values("label")
     frame.to_parquet(tmp_path / "set" / "train.parquet")
-    found = mounted.look(tmp_path, hugging())
+    found = mounted.describe(tmp_path, hugging())
     assert (found.shape, found.aside) == ((1,), ("__index_level_0__",))
     assert [w.code for w in hugging(resolved=found.model_dump()).warnings()] == ["left_aside"]
-    assert mounted.look(tmp_path, hugging(features=("x", "__index_level_0__"))).shape == (2,)
+    assert mounted.describe(tmp_path, hugging(features=("x", "__index_level_0__"))).shape == (2,)
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_a_link_out_of_the_folder_and_a_file_named_out_of_it_are_not_followed(tm
 
 def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
     mnist(tmp_path)
-    before = mounted.look(tmp_path, images("MNIST"))
+    before = mounted.describe(tmp_path, images("MNIST"))
     path = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    assert mounted.look(tmp_path, images("MNIST")).fingerprint != before.fingerprint
+    assert mounted.describe(tmp_path, images("MNIST")).fingerprint != before.fingerprint
 
 
 DOCUMENT: dict[str, Any] = {

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from service.errors import Invalid
-from service.ingest.dropping import complete
-from service.ingest.inspect import inspect
+from service.ingest import inspect_file, without_incomplete_rows
 from service.ingest.rows import Selection
 from service.spec.datasets import Upload
 from service.spec.datasets.columns import class_names
@@ -25,13 +24,13 @@ ID = "dat_" + "0" * 26
 def told(tmp_path: Path, content: str | bytes, **more: Any) -> Report:
     path = tmp_path / "content"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return inspect(path, **more)
+    return inspect_file(path, **more)
 
 
 def trained_on(path: Path, report: Report, **fields: Any) -> tuple[Any, Any, Any]:
     """What the server finds, and the rows that a worker then reads."""
     wanted = Upload.model_validate({"kind": "upload", "upload": ID, "predict": "y", "task": "regression"} | fields)
-    found, problems = wanted.resolve(complete(path, report, wanted), "0" * 64)
+    found, problems = wanted.resolve(without_incomplete_rows(path, report, wanted), "0" * 64)
     assert problems == []
     assert found is not None
     chosen = Selection.of(found, wanted.predicted, wanted.features, wanted.task)
@@ -98,10 +97,10 @@ def test_texts_that_the_file_declares_are_classes_as_written(kind: str, tmp_path
 
 
 def test_a_label_of_an_old_report_is_still_found(tmp_path: Path) -> None:
-    from service.ingest.values import labels
+    from service.ingest.class_labels import class_indices
 
-    assert labels(pa.array([BIG, BIG + 1]), (f"{float(BIG)!r}",)).tolist() == [0, 0]
-    assert labels(pa.array(["007", "7.0"]), ("6", "7")).tolist() == [1, 1]
+    assert class_indices(pa.array([BIG, BIG + 1]), (f"{float(BIG)!r}",)).tolist() == [0, 0]
+    assert class_indices(pa.array(["007", "7.0"]), ("6", "7")).tolist() == [1, 1]
 
 
 def test_true_and_false_as_pandas_writes_them_are_classes(tmp_path: Path) -> None:
@@ -117,7 +116,7 @@ def test_the_index_of_a_pandas_frame_is_no_feature_unless_it_is_asked_for(named:
     frame = frame.sort_values("y")
     frame.index.name = named
     frame.to_parquet(tmp_path / "content")
-    report = inspect(tmp_path / "content")
+    report = inspect_file(tmp_path / "content")
     name = named or "__index_level_0__"
     assert {column.name: column.aside is None for column in report.columns} == {"a": True, "y": True, name: False}
     assert any(name in note for note in report.notes)
@@ -178,7 +177,7 @@ def test_a_class_that_loses_its_rows_is_refused(tmp_path: Path) -> None:
     wanted = Upload.model_validate(
         {"kind": "upload", "upload": ID, "predict": "y", "task": "classification", "missing": "drop"}
     )
-    (problem,) = wanted.resolve(complete(tmp_path / "content", report, wanted), "0" * 64)[1]
+    (problem,) = wanted.resolve(without_incomplete_rows(tmp_path / "content", report, wanted), "0" * 64)[1]
     assert (problem.code, "z" in problem.detail) == ("class_too_small", True)
 
 
@@ -189,7 +188,7 @@ def test_probabilities_that_are_none_are_told_where_rows_are_left_out(tmp_path: 
     fields = {"predict": ("p", "q"), "task": "distribution", "missing": "drop"}
     wanted = Upload.model_validate({"kind": "upload", "upload": ID} | fields)
     with pytest.raises(Invalid) as caught:
-        complete(tmp_path / "content", report, wanted)
+        without_incomplete_rows(tmp_path / "content", report, wanted)
     assert "sum to 0.6" in caught.value.problems[0].detail
 
 
@@ -245,13 +244,13 @@ def test_a_point_that_may_divide_thousands_beside_decimal_commas_makes_text_with
 
 
 def test_batches_that_write_decimals_otherwise_are_no_numbers_together(tmp_path: Path) -> None:
-    from service.ingest.tally import Tally
+    from service.ingest.column_statistics import ColumnStatistics
 
     for first, second in ((["1.000"], ["1,5"]), (["1,5"], ["1.000"]), (["1,234.5"], ["1,5"]), (["1,234,567"], ["2,5"])):
-        tally = Tally("a", thousands=False)
-        tally.add(pa.array(first))
-        tally.add(pa.array(second))
-        assert tally.column().type == "text"
+        statistics = ColumnStatistics("a", comma_groups=False)
+        statistics.add(pa.array(first))
+        statistics.add(pa.array(second))
+        assert statistics.as_column().type == "text"
 
 
 def test_divided_thousands_are_classes_as_written_in_their_order(tmp_path: Path) -> None:
@@ -273,7 +272,7 @@ def test_a_column_without_any_value_is_told_as_such(tmp_path: Path) -> None:
     assert any("columns column_3, column_4: no value in any row" in note for note in report.notes)
     fields = {"predict": "y", "task": "regression", "features": ("a", "column_3"), "missing": "drop"}
     wanted = Upload.model_validate({"kind": "upload", "upload": ID} | fields)
-    (problem,) = wanted.resolve(complete(tmp_path / "content", report, wanted), "0" * 64)[1]
+    (problem,) = wanted.resolve(without_incomplete_rows(tmp_path / "content", report, wanted), "0" * 64)[1]
     assert "column_3 has no value in any row" in problem.detail
 
 
@@ -313,7 +312,7 @@ def test_what_numpy_savetxt_writes_is_read(tmp_path: Path) -> None:
     values = np.random.RandomState(0).standard_normal((20, 3))
     for options in ({"header": "a b y"}, {"header": "a b y", "comments": ""}, {"fmt": "%24.16e", "header": " a b  y"}):
         np.savetxt(tmp_path / "content", values, **options)
-        report = inspect(tmp_path / "content")
+        report = inspect_file(tmp_path / "content")
         assert (report.rows, report.names) == (20, ["a", "b", "y"])
         _, x, y = trained_on(tmp_path / "content", report)
         assert np.allclose(np.column_stack([x, y]), values, rtol=1e-15)
@@ -351,7 +350,7 @@ def test_dates_and_lists_that_nobody_trains_on_are_told_and_no_obstacle(tmp_path
 
 
 def test_an_array_of_objects_is_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.ingest.jsonl.PIECE", 7)
+    monkeypatch.setattr("service.ingest.jsonl.PIECE_BYTES", 7)
     text = "\ufeff [" + " , ".join(f'\n{{"a": {i}, "w": "ü,]{i % 2}", "y": null}}' for i in range(30)) + "\n]\n"
     report = told(tmp_path, text)
     assert (report.format, report.rows, report.columns[2].missing) == ("json", 30, 30)
@@ -400,11 +399,11 @@ def test_spreadsheets_and_archives_are_refused_by_name_with_the_way_out(member: 
 
 
 def test_a_file_that_was_uploaded_before_there_were_more_words_is_read_as_then(tmp_path: Path) -> None:
-    from service.ingest.inspect import batches
+    from service.ingest.report import read_batches
     from service.spec.datasets.report import Reading
 
     (tmp_path / "content").write_text("a, y\n1,None\n2,?\n3,NA\n")
-    (batch,) = batches(tmp_path / "content", "csv", None, Reading())
+    (batch,) = read_batches(tmp_path / "content", "csv", None, Reading())
     assert batch[" y"].to_pylist() == ["None", "?", None]
 
 

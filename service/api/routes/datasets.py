@@ -13,8 +13,8 @@ from service.api.uploads import IncomingDep, read_report
 from service.db.experiments import datasets
 from service.db.experiments.datasets import StoredDataset
 from service.db.session import transaction
-from service.ingest.inspect import inspect
-from service.ingest.storage import remove
+from service.ingest import inspect_file
+from service.ingest.upload_files import delete_upload
 from service.schemas.common import Page
 from service.schemas.datasets import DatasetItem, DatasetView
 from service.spec.datasets.report import Format, Report
@@ -46,7 +46,7 @@ async def reported(
     incoming: IncomingDep, runtime: RuntimeDep, name: FileName, format: Declared = None, header: Header = None
 ) -> Report:
     """What is in the file."""
-    return await read_report(runtime, incoming, partial(inspect, declared=format, name=name, header=header))
+    return await read_report(runtime, incoming, partial(inspect_file, declared=format, name=name, header=header))
 
 
 @router.post("", operation_id="post_dataset", status_code=201, openapi_extra=FILE)
@@ -107,4 +107,4 @@ def _view(stored: StoredDataset) -> DatasetView:
 def _remove_file(runtime: Runtime, sha256: str) -> None:
     with transaction(runtime.engine) as connection:
         if datasets.is_unreferenced(connection, sha256):
-            remove(runtime.settings.dataset_dir, sha256)
+            delete_upload(runtime.settings.dataset_dir, sha256)

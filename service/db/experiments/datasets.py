@@ -17,7 +17,7 @@ from service.db.access.projects import Principal
 from service.db.tables import dataset, member
 from service.errors import Conflict, Invalid, NotFound, Problem, TooLarge
 from service.ids import new_id
-from service.ingest.dropping import complete
+from service.ingest import without_incomplete_rows
 from service.nonfinite import dumps
 from service.spec.datasets import Resolved, Upload, UploadedBase
 from service.spec.datasets.report import Report
@@ -156,7 +156,7 @@ def _resolved(wanted: UploadedBase, stored: StoredDataset, folder: Path) -> tupl
     """What the upload holds for this spec, once the rows that it leaves out are left out."""
     if not isinstance(wanted, Upload):
         return wanted.resolve(stored.report, stored.sha256)
-    report = complete(folder / stored.sha256 / "content", stored.report, wanted)
+    report = without_incomplete_rows(folder / stored.sha256 / "content", stored.report, wanted)
     resolved, problems = wanted.resolve(report, stored.sha256)
     if resolved is not None:
         resolved = resolved.model_copy(update={"dropped": stored.report.rows - report.rows})

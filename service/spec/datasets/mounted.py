@@ -77,7 +77,7 @@ class HuggingFace(RegressionBase, MountedBase):
     Columns of numbers, or one array of a fixed shape, channels first; classes by their ClassLabel, or as they stand.
     """
 
-    target = "worker.trainer.data.mounted:table"
+    target = "worker.trainer.data.mounted_tables:table"
 
     kind: Literal["huggingface"] = "huggingface"
     path: FolderPath = Field(description="of the folder, below the mounted one")

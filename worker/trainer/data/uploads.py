@@ -17,8 +17,7 @@ from uuid import uuid4
 import numpy as np
 
 from service.errors import Invalid, RunFailure
-from service.ingest.inspect import characters
-from service.ingest.rows import Block, Selection
+from service.ingest.formats import read_text
 from service.spec.datasets import Resolved
 from service.spec.datasets.uploaded import TableTask
 from worker.trainer.data.dataset_folders import DatasetFolders
@@ -34,6 +33,8 @@ def table(
     resolved: Resolved | None = None,
 ) -> Arrays:
     """x (N, *shape); labels as the places in `resolved.classes`, values, or distributions (N, K)."""
+    from service.ingest.rows import Selection  # noqa: PLC0415  loads pyarrow, which text does without
+
     assert resolved is not None, "the server resolves an upload before it is queued"
     content = checked(files, resolved.sha256)
     answer = (len(resolved.classes),) if task == "distribution" else ()
@@ -44,7 +45,7 @@ def table(
     return gathered(files, content, key, _told(selection.blocks(content, missing == "drop")), shapes)
 
 
-def _told(blocks: Iterator[Block]) -> Iterator[Block]:
+def _told(blocks: Iterator[Arrays]) -> Iterator[Arrays]:
     """The same blocks; a file that is not as its report says is an error of the server's."""
     try:
         yield from blocks
@@ -78,7 +79,7 @@ def gathered(
     files: DatasetFolders,
     content: Path,
     key: str,
-    blocks: Iterator[Block],
+    blocks: Iterator[Arrays],
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> Arrays:
     """All blocks in two arrays: in memory where x fits, else on disk, beside `content`.
@@ -101,7 +102,7 @@ def gathered(
 
 def _unpack(
     folder: Path,
-    blocks: Iterator[Block],
+    blocks: Iterator[Arrays],
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
     types: tuple[np.dtype[Any], np.dtype[Any]],
 ) -> None:
@@ -123,7 +124,7 @@ def _unpack(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _fill(arrays: Block, blocks: Iterator[Block]) -> None:
+def _fill(arrays: Arrays, blocks: Iterator[Arrays]) -> None:
     filled = [0, 0]
     for block in blocks:
         for place, (array, piece) in enumerate(zip(arrays, block, strict=True)):
@@ -133,11 +134,11 @@ def _fill(arrays: Block, blocks: Iterator[Block]) -> None:
         raise ValueError(f"the file has {filled} rows, not {[len(array) for array in arrays]} as its report says")
 
 
-def _tokens(content: Path, vocabulary: str, used: int) -> Iterator[Block]:
+def _tokens(content: Path, vocabulary: str, used: int) -> Iterator[Arrays]:
     """Token numbers of the first `used` characters."""
     known = np.array([ord(character) for character in vocabulary], np.uint32)  # in order, as the report lists them
     left = used
-    for piece in characters(content):
+    for piece in read_text(content):
         points = np.frombuffer(piece[:left].encode("utf-32-le"), "<u4")
         left -= len(points)
         yield np.searchsorted(known, points), np.empty(0, np.int64)

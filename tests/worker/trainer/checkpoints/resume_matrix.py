@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from service.errors import RunFailure
-from service.ingest.inspect import inspect
-from service.ingest.storage import Incoming
+from service.ingest import inspect_file
+from service.ingest.upload_files import IncomingUpload
 from service.spec import optimizers
 from service.spec.checks.experiment import find_problems
 from service.spec.datasets import Text
@@ -176,10 +176,10 @@ def _valid(document: Document) -> Experiment | None:
 
 def stored_text(folder: Path) -> Document:
     """An upload of characters, as the API stores and resolves it."""
-    incoming = Incoming(folder)
+    incoming = IncomingUpload(folder)
     incoming.write("".join(np.random.RandomState(0).choice(list("abcdef"), 600)).encode())
     incoming.close()
-    report = inspect(incoming.path, "text")
+    report = inspect_file(incoming.path, "text")
     incoming.keep()
     made = Text(kind="text", upload="dat_" + "0" * 26, context=8)
     resolved, _ = made.resolve(report, incoming.sha256)

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from service.errors import RunFailure
-from service.ingest.inspect import inspect
-from service.ingest.storage import Incoming
+from service.ingest import inspect_file
+from service.ingest.upload_files import IncomingUpload
 from service.spec.checks.experiment import find_problems
 from service.spec.datasets import Upload
 from service.spec.losses import Loss
@@ -49,21 +49,21 @@ def as_npz(x: Any, y: Any) -> bytes:
 
 def kept(folder: Path, content: bytes, **fields: Any) -> tuple[Any, list[Any]]:
     """As the API stores and resolves it."""
-    incoming = Incoming(folder)
+    incoming = IncomingUpload(folder)
     incoming.write(content)
     incoming.close()
-    report = inspect(incoming.path)
+    report = inspect_file(incoming.path)
     incoming.keep()
     made = Upload.model_validate({"kind": "upload", "upload": "dat_" + "0" * 26, "task": "distribution"} | fields)
-    resolved, find_problems = made.resolve(report, incoming.sha256)
-    return made.model_copy(update={"resolved": resolved}), find_problems
+    resolved, problems = made.resolve(report, incoming.sha256)
+    return made.model_copy(update={"resolved": resolved}), problems
 
 
 @pytest.mark.parametrize(("write", "predict"), [(as_csv, NAMES), (as_npz, "q")])
 def test_several_columns_or_one_array_are_a_distribution(write: Any, predict: Any, tmp_path: Path) -> None:
     x, q = shares()
-    dataset, find_problems = kept(tmp_path, write(x, q), predict=predict)
-    assert find_problems == []
+    dataset, problems = kept(tmp_path, write(x, q), predict=predict)
+    assert problems == []
     assert (dataset.facts.task, dataset.facts.classes, dataset.strata) == ("distribution", 3, 0)
     assert dataset.resolved.classes == (NAMES if predict == NAMES else ("0", "1", "2"))
     found = load(dataset, DatasetFolders(tmp_path))
@@ -94,8 +94,8 @@ def test_rows_that_are_no_distribution_are_refused_by_their_sum(tmp_path: Path) 
 def test_what_is_no_distribution_is_refused_before_it_is_queued(
     fields: dict[str, Any], pointer: str, code: str, tmp_path: Path
 ) -> None:
-    _, find_problems = kept(tmp_path, as_csv(*shares()), **fields)
-    assert [(problem.pointer, problem.code) for problem in find_problems] == [(pointer, code)]
+    _, problems = kept(tmp_path, as_csv(*shares()), **fields)
+    assert [(problem.pointer, problem.code) for problem in problems] == [(pointer, code)]
 
 
 LOSSES: list[tuple[dict[str, Any], Any]] = [

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import RunFailure
-from service.ingest.inspect import inspect
-from service.ingest.storage import Incoming
+from service.ingest import inspect_file
+from service.ingest.upload_files import IncomingUpload
 from service.lifecycle import PERMANENT
 from service.spec.datasets import Text, Upload
 from service.spec.experiment import Experiment
@@ -44,10 +44,10 @@ def keep(files: DatasetFolders) -> Keep:
 
     def kept(content: bytes, dataset: dict[str, Any], declared: Any = None) -> Any:
         assert files.folder is not None
-        incoming = Incoming(files.folder)
+        incoming = IncomingUpload(files.folder)
         incoming.write(content)
         incoming.close()
-        report = inspect(incoming.path, declared)
+        report = inspect_file(incoming.path, declared)
         incoming.keep()
         kind = Text if dataset["kind"] == "text" else Upload
         made = kind.model_validate(dataset | {"upload": ID})

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from service.ingest.inspect import inspect
-from service.ingest.storage import Incoming
+from service.ingest import inspect_file
+from service.ingest.upload_files import IncomingUpload
 from service.spec.checks.experiment import find_problems
 from service.spec.datasets import Text
 from service.spec.experiment import Experiment
@@ -69,14 +69,14 @@ def test_a_whole_run_with_sparse_gradients_is_a_plain_loop_of_torchs(tmp_path: P
 
 def stored_text(folder: Path, text: str) -> dict[str, Any]:
     """As the API stores and resolves it."""
-    incoming = Incoming(folder)
+    incoming = IncomingUpload(folder)
     incoming.write(text.encode())
     incoming.close()
-    report = inspect(incoming.path, "text")
+    report = inspect_file(incoming.path, "text")
     incoming.keep()
     made = Text(kind="text", upload="dat_" + "0" * 26, context=8)
-    resolved, find_problems = made.resolve(report, incoming.sha256)
-    assert find_problems == []
+    resolved, problems = made.resolve(report, incoming.sha256)
+    assert problems == []
     found: dict[str, Any] = made.model_copy(update={"resolved": resolved}).model_dump(mode="json")
     return found
 

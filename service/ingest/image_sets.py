@@ -1,4 +1,4 @@
-"""torchvision's standard files of image sets: where they lie, what their headers say, and their bytes.
+"""Image sets in torchvision's standard files: where they lie, what their headers say, and their bytes.
 
 IDX (LeCun, MNIST's page): two zero bytes, the type (8: unsigned bytes), the number of dimensions, each dimension as a
 big-endian 32-bit number, then the values. CIFAR's binary version (Krizhevsky 2009): per row one label byte (CIFAR-100:
@@ -6,6 +6,7 @@ a coarse and a fine one), then 3 x 32 x 32 bytes, planes red, green, blue.
 """
 
 import gzip
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PLANES = (3, 32, 32)
 UNSIGNED_BYTE = 8
-MOST = 2**34  # bytes of one file once it is unpacked
+MAX_UNPACKED_BYTES = 2**34  # of one file
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Images:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set by its name here: what its classes are called, and how its two parts are read."""
+    """A set: what its classes are called, and how its two parts are read."""
 
     name: str
     classes: tuple[str, ...]
@@ -46,30 +47,36 @@ class ImageSet:
     files: tuple[tuple[str, ...], tuple[str, ...]] = IDX
     labels: int = 1  # label bytes a row, the last of which is the class
 
+    @property
+    def record_bytes(self) -> int:
+        """Bytes of a row in CIFAR's binary version."""
+        return self.labels + math.prod(PLANES)
+
     def part(self, root: Path, test: bool) -> Images:
-        """What the headers say; `Invalid` names the file that is expected where."""
+        """Return what the headers say, or raise `Invalid` with the file that is expected where."""
         paths = tuple(self._path(root, name) for name in self.files[test])
         if not self.binary:
             return _idx(paths)
-        record = self.labels + PLANES[0] * PLANES[1] * PLANES[2]
         sizes = [path.stat().st_size for path in paths]
         for path, size in zip(paths, sizes, strict=True):
-            if size % record or not size:
-                raise wrong(f"{path.name} has {size} bytes, which are no rows of {record}: copy it again.")
-        return Images(paths, sum(sizes) // record, PLANES)
+            if size % self.record_bytes or not size:
+                raise invalid_set(
+                    f"{path.name} has {size} bytes, which are no rows of {self.record_bytes}: copy it again."
+                )
+        return Images(paths, sum(sizes) // self.record_bytes, PLANES)
 
     def rows(self, part: Images) -> Iterator[tuple[Bytes, Bytes]]:
-        """(n, *shape) values and (n,) classes, a file at a time."""
+        """Yield (n, *shape) values and (n,) classes, a file at a time."""
         if not self.binary:
-            images, labels = (_unpacked(path) for path in part.files)
+            images, labels = (_unpack(path) for path in part.files)
             yield _values(images, part.files[0]), _values(labels, part.files[1])
             return
         for path in part.files:
-            record = np.fromfile(path, np.uint8).reshape(-1, self.labels + 3072)
+            record = np.fromfile(path, np.uint8).reshape(-1, self.record_bytes)
             yield record[:, self.labels :].reshape(-1, *PLANES), record[:, self.labels - 1]
 
     def _path(self, root: Path, name: str) -> Path:
-        """The file, in one of the places where torchvision or the archive puts it."""
+        """Return the file, in one of the places where torchvision or the archive puts it."""
         folders = [root / self.binary] if self.binary else [root / self.name / "raw", root / self.name]
         endings = ("",) if self.binary else ("", ".gz")
         for path in (folder / f"{name}{ending}" for folder in folders for ending in endings):
@@ -77,7 +84,7 @@ class ImageSet:
                 return path
         place = folders[0].relative_to(root)
         note = " The Python version is a pickle, which is never read: take the binary one." if self.binary else ""
-        raise wrong(f"{self.name} needs the file {place / name} in the mounted folder.{note}")
+        raise invalid_set(f"{self.name} needs the file {place / name} in the mounted folder.{note}")
 
 
 SETS = {
@@ -97,41 +104,41 @@ SETS = {
 }
 
 
-def wrong(detail: str) -> Invalid:
-    """The files are not there, or not what they should be."""
+def invalid_set(detail: str) -> Invalid:
+    """Return the problem that the files are missing or damaged."""
     return Invalid.of([Problem("/dataset/name", "not_found", detail)])
 
 
 def _idx(paths: tuple[Path, ...]) -> Images:
-    """As many labels as images."""
+    """Read the headers of an image file and of its label file."""
     images, labels = (_header(path) for path in paths)
     if len(images) != 3 or len(labels) != 1 or images[0] != labels[0] or not images[0]:
         found = f"{paths[0].name} has the dimensions {list(images)} and {paths[1].name} {list(labels)}"
-        raise wrong(f"{found}: there must be as many labels as images.")
+        raise invalid_set(f"{found}: there must be as many labels as images.")
     return Images(paths, images[0], (1, *images[1:]))
 
 
 def _header(path: Path) -> tuple[int, ...]:
-    """An IDX file's dimensions; an unpacked file must be exactly as long as they say."""
+    """Return an IDX file's dimensions; an unpacked file must be exactly as long as they say."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             head = file.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] != UNSIGNED_BYTE:
-                raise wrong(f"{path.name} is no IDX file of bytes.")
+                raise invalid_set(f"{path.name} is no IDX file of bytes.")
             dimensions = file.read(4 * head[3])
     except (OSError, EOFError) as error:
-        raise wrong(f"{path.name} cannot be read: {type(error).__name__}.") from error
+        raise invalid_set(f"{path.name} cannot be read: {type(error).__name__}.") from error
     if len(dimensions) < 4 * head[3]:
-        raise wrong(f"{path.name} ends in its header.")
+        raise invalid_set(f"{path.name} ends in its header.")
     sizes = struct.unpack(f">{head[3]}I", dimensions)
     whole = int(np.prod(sizes, dtype=object)) + 4 + 4 * head[3]
-    if whole > MOST or (path.suffix != ".gz" and path.stat().st_size != whole):
-        raise wrong(f"{path.name} has {path.stat().st_size} bytes, and its header says {whole}: copy it again.")
+    if whole > MAX_UNPACKED_BYTES or (path.suffix != ".gz" and path.stat().st_size != whole):
+        raise invalid_set(f"{path.name} has {path.stat().st_size} bytes, and its header says {whole}: copy it again.")
     return sizes
 
 
-def _unpacked(path: Path) -> bytes:
-    """Never more than the header says."""
+def _unpack(path: Path) -> bytes:
+    """Return the file's bytes, never more than the header says."""
     if path.suffix != ".gz":
         return path.read_bytes()
     sizes = _header(path)
@@ -144,5 +151,5 @@ def _values(content: bytes, path: Path) -> Bytes:
     sizes = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
     values = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
     if len(values) != int(np.prod(sizes)):
-        raise wrong(f"{path.name} ends before its last row: copy it again.")
+        raise invalid_set(f"{path.name} ends before its last row: copy it again.")
     return values.reshape(sizes[0], 1, *sizes[1:]) if rank == 3 else values

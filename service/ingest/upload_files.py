@@ -1,7 +1,7 @@
-"""Keeping uploaded files: written under a temporary name, then moved to the folder that their hash names.
+"""Uploaded files on disk: written under a temporary name, then moved to the folder that their hash names.
 
-datasets/.incoming/<random>    on its way; in no folder that is served
-datasets/<sha256>/content      complete and on the disk; never changed, the same file for everyone who has it
+datasets/.incoming/<random>    arriving
+datasets/<sha256>/content      complete and synced to disk; never changed, shared by all datasets with this content
 """
 
 import contextlib
@@ -11,8 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 
-class Incoming:
-    """A file on its way in: hashed while it is written, gone unless it is kept."""
+class IncomingUpload:
+    """An arriving file: hashed while it is written, deleted unless it is kept."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.size_bytes, self._hash = folder, 0, hashlib.sha256()
@@ -21,24 +21,24 @@ class Incoming:
         self._file = self.path.open("xb")
 
     def write(self, piece: bytes) -> None:
-        """The next bytes."""
+        """Write the next bytes."""
         self._file.write(piece)
         self._hash.update(piece)
         self.size_bytes += len(piece)
 
     def close(self) -> None:
-        """No more bytes come: have the disk hold them."""
+        """Sync the file to disk and close it."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
 
     @property
     def sha256(self) -> str:
-        """Of what was written so far."""
+        """Hash of what has been written."""
         return self._hash.hexdigest()
 
     def keep(self) -> Path:
-        """Move it to its place; whoever has the hash finds all of it or nothing."""
+        """Move the file to its place, where a reader finds all of it or nothing."""
         place = self.folder / self.sha256
         place.mkdir(exist_ok=True)
         self.path.replace(place / "content")
@@ -47,21 +47,21 @@ class Incoming:
         return place / "content"
 
     def discard(self) -> None:
-        """Close it, and remove what was not kept."""
+        """Close the file, and delete it unless it was kept."""
         self._file.close()
         self.path.unlink(missing_ok=True)
 
 
-def remove(folder: Path, sha256: str) -> None:
-    """Remove a kept file; the caller holds that nobody keeps the same one meanwhile."""
+def delete_upload(folder: Path, sha256: str) -> None:
+    """Delete a kept file; the caller makes sure that nobody keeps the same one meanwhile."""
     place = folder / sha256
     (place / "content").unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # gone, or a reader has made something there
+    with contextlib.suppress(OSError):  # gone, or a reader unpacked rows there
         place.rmdir()
 
 
 def _sync(folder: Path) -> None:
-    """Have the disk hold the names in a folder."""
+    """Sync the names in a folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,0 +1,124 @@
+"""The report on a file: one pass over its rows, or over its characters."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from service.ingest import csv, jsonl, npz, parquet
+from service.ingest.cells import Batch
+from service.ingest.column_statistics import ColumnStatistics
+from service.ingest.dialect import Dialect, detect_dialect, looks_like_table
+from service.ingest.formats import detect_format, read_text
+from service.ingest.table_notes import notes_on
+from service.ingest.validation import check_rows, invalid_file
+from service.spec.datasets.report import RULES, Column, Format, Reading, Report
+from service.spec.datasets.uploaded import MAX_VOCABULARY
+
+READERS = {
+    "csv": csv.read_batches,
+    "jsonl": jsonl.read_batches,
+    "json": jsonl.read_batches,
+    "parquet": parquet.read_batches,
+    "npz": npz.read_batches,
+}
+NO_NAME = "it has no name in the file"
+LOOKS_LIKE_TABLE = (
+    "It is taken as a text because of its name, to predict character by character, and looks like a table: "
+    "to train on its columns, upload it again with format=csv."
+)
+MAX_CLASSES_IN_ALL = 100_000  # over all columns of a report
+
+
+def read_batches(path: Path, kind: Format, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
+    """Yield the rows of a table, some at a time, in the file's order."""
+    return READERS[kind](path, columns, reading)
+
+
+def build_report(path: Path, declared: Format | None, name: str, header: bool | None) -> Report:
+    """Return what is in the file, or raise `Invalid`."""
+    kind = detect_format(path, declared, name)
+    if header is not None and kind != "csv":
+        detail = f"the file is {kind}, which has no first line of names: leave header out."
+        raise invalid_file("wrong_format", detail)
+    return _text(path) if kind == "text" else _table(path, kind, header)
+
+
+def _text(path: Path) -> Report:
+    found: set[str] = set()
+    length = 0
+    for piece in read_text(path):
+        length += len(piece)
+        found |= set(piece)
+        if len(found) > MAX_VOCABULARY:
+            detail = f"more than {MAX_VOCABULARY} different characters: too many to predict one by one."
+            raise invalid_file("too_many_classes", detail, MAX_VOCABULARY)
+    notes = (LOOKS_LIKE_TABLE,) if looks_like_table(path) else ()
+    return Report(format="text", rows=length, characters="".join(sorted(found)), notes=notes)
+
+
+def _table(path: Path, kind: Format, header: bool | None) -> Report:
+    dialect = detect_dialect(path, header) if kind == "csv" else None
+    reading = Reading(rules=RULES, header=dialect is None or dialect.has_header)
+    found: dict[str, ColumnStatistics] = {}
+    rows = 0
+    for batch in read_batches(path, kind, None, reading):
+        for name, array in batch.items():
+            if name not in found:
+                comma_groups = dialect is None or dialect.delimiter == ","
+                found[name] = ColumnStatistics(name, columns=len(batch), comma_groups=comma_groups)
+            found[name].add(array)
+        rows += len(next(iter(batch.values())))
+        check_rows(rows)
+    if not rows:
+        raise invalid_file("empty", "the file has no rows.")
+    if kind == "jsonl" and rows == 1 and any(each.unread for each in found.values()):
+        detail = f"the file is one object with lists or objects in it, no table: {jsonl.EXPECTED}."
+        raise invalid_file("no_table", detail)
+    ambiguous = _reject_ambiguous_points(list(found.values())) if dialect is not None else []
+    aside = _columns_aside(path, kind, dialect)
+    columns = [each.as_column().model_copy(update={"aside": aside.get(name)}) for name, each in found.items()]
+    test = npz.count_test_rows(path, reading) if kind == "npz" else 0
+    return Report(
+        format=kind,
+        rows=rows,
+        test=test,
+        reading=reading,
+        columns=_limit_classes(columns),
+        constant=tuple(column.name for column in columns if column.constant),
+        scale_ratio=_scale_ratio(columns),
+        notes=tuple(notes_on(columns, list(found.values()), ambiguous, rows, test)),
+    )
+
+
+def _reject_ambiguous_points(found: list[ColumnStatistics]) -> list[str]:
+    """Make text of columns like 1.234, which may be either number, where other columns have decimal commas."""
+    if not any(each.commas and each.decimal_commas and not each.is_text for each in found):
+        return []
+    ambiguous = [each for each in found if each.has_ambiguous_points]
+    for each in ambiguous:
+        each.is_text = True
+    return [each.name for each in ambiguous]
+
+
+def _columns_aside(path: Path, kind: Format, dialect: Dialect | None) -> dict[str, str]:
+    """Return the columns that are no features unless asked for by name, and why."""
+    if dialect is not None:
+        return dict.fromkeys(dialect.unnamed, NO_NAME)
+    return dict.fromkeys(parquet.index_of(path), parquet.INDEX) if kind == "parquet" else {}
+
+
+def _scale_ratio(columns: list[Column]) -> float | None:
+    """Return the largest standard deviation over the smallest that is not 0."""
+    spreads = [column.std for column in columns if column.std and column.type in ("integer", "number")]
+    ratio = max(spreads) / min(spreads) if spreads else None
+    return ratio if ratio is not None and ratio < float("inf") else None
+
+
+def _limit_classes(columns: list[Column]) -> tuple[Column, ...]:
+    """Keep the classes of the columns with the fewest, up to a limit for the whole report."""
+    left = MAX_CLASSES_IN_ALL
+    kept: set[str] = set()
+    for column in sorted(columns, key=lambda each: len(each.classes or ())):
+        left -= len(column.classes or ())
+        if left >= 0:
+            kept.add(column.name)
+    return tuple(c if c.name in kept else c.model_copy(update={"classes": None}) for c in columns)
