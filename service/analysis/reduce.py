@@ -56,10 +56,10 @@ def reduce(
     last = last if last is not None else max(int(at[-1]), first) if at.size else first
     level = level_for(first, last, points)
     low, high = np.searchsorted(at, first, side="left"), np.searchsorted(at, last, side="right")
-    return bucketed(at[low:high], what[low:high], level)[0]
+    return bucket_points(at[low:high], what[low:high], level)[0]
 
 
-def bucketed(steps: Steps, values: Values, level: int, owner: Counts | None = None) -> tuple[Reduced, Counts]:
+def bucket_points(steps: Steps, values: Values, level: int, owner: Counts | None = None) -> tuple[Reduced, Counts]:
     """Points in buckets of `level`, and whose each bucket is; see `regroup` for `owner`."""
     whose = np.zeros(len(steps), np.int64) if owner is None else owner
     starts = _starts(steps, level, owner)
@@ -98,7 +98,7 @@ def merge_buckets(reduced: Reduced) -> Reduced:
     return regroup(reduced, reduced.level + 1)[0]
 
 
-def singles(steps: Steps, values: Values) -> Reduced:
+def single_point_buckets(steps: Steps, values: Values) -> Reduced:
     """Points as buckets of one, so that they can be put together with stored buckets."""
     finite = np.isfinite(values)
     what = values if finite.all() else np.where(finite, values, np.nan)
@@ -106,7 +106,7 @@ def singles(steps: Steps, values: Values) -> Reduced:
     return Reduced(0, steps, steps, what, what, what, values, ones, (~finite).astype(np.int64))
 
 
-def joined(parts: Sequence[Reduced]) -> Reduced:
+def join_buckets(parts: Sequence[Reduced]) -> Reduced:
     """Buckets of several sources behind each other; the level is the widest one's."""
     if len(parts) == 1:
         return parts[0]
@@ -114,7 +114,7 @@ def joined(parts: Sequence[Reduced]) -> Reduced:
     return Reduced(level=max(part.level for part in parts), **columns)
 
 
-def taken(reduced: Reduced, rows: Mask | Starts) -> Reduced:
+def take_buckets(reduced: Reduced, rows: Mask | Starts) -> Reduced:
     """Some of the buckets: those of a mask, or in the order of the positions."""
     return replace(reduced, **{name: getattr(reduced, name)[rows] for name in COLUMNS})
 
@@ -131,9 +131,9 @@ def regroup(reduced: Reduced, level: int, owner: Counts | None = None) -> tuple[
     ends = _ends(starts, len(whose))
     several = ends - starts > 1
     if 2 * int(several.sum()) < len(starts):  # mostly there already: only neighbours at the seams are put together
-        found = replace(taken(reduced, starts), level=level)
+        found = replace(take_buckets(reduced, starts), level=level)
         inside = np.repeat(several, ends - starts)
-        seams = _put_together(taken(reduced, inside), _seams((ends - starts)[several]), level)
+        seams = _put_together(take_buckets(reduced, inside), _seams((ends - starts)[several]), level)
         for name in COLUMNS:
             getattr(found, name)[several] = getattr(seams, name)
         return found, whose[starts]

@@ -1,1 +1,1 @@
-"""From a question about stored runs to its answer: selection, evidence, comparability, ranking, costs."""
+"""From a question about stored runs to its answer: selection, data, comparability, ranking, costs."""

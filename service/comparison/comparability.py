@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from service.analysis.result import incomplete
-from service.comparison.evidence import Evidence, hardware
-from service.comparison.selection import Member, Trial
+from service.comparison.data import ComparisonData, hardware
+from service.comparison.selection import RunGroup, Trial
 from service.db.runs.runs import StoredRun
 from service.experiments.parsed_spec import parsed_spec
 from service.lifecycle import TERMINAL, Relation
@@ -94,15 +94,15 @@ def aspects(series: str) -> list[Aspect]:
     ]
 
 
-def comparability(evidence: Evidence) -> Comparability:
+def comparability(data: ComparisonData) -> Comparability:
     """All that differs; noted what may be the very question."""
-    members = evidence.members
+    groups = data.groups
     found = [
         Mismatch(aspect=each.name, severity=each.severity, detail=each.detail, values=values)
-        for each in aspects(evidence.ranked)
-        if (values := _values(members, each)) is not None
+        for each in aspects(data.ranked)
+        if (values := _values(groups, each)) is not None
     ]
-    found += _of_runs(evidence)
+    found += _of_runs(data)
     return Comparability(
         comparable=all(each.severity != "fatal" for each in found),
         fair=all(each.severity == "noted" for each in found),
@@ -113,37 +113,37 @@ def comparability(evidence: Evidence) -> Comparability:
 Scale = dict[str, frozenset[str]]  # what decides the scale of a group's figures: why it matters -> what the group has
 
 
-def scale_of(series: str, member: Member) -> Scale:
+def value_scale(series: str, group: RunGroup) -> Scale:
     """What must be equal for figures of `series` to be compared."""
     fatal = [aspect for aspect in aspects(series) if aspect.severity == "fatal"]
-    return {aspect.detail: frozenset(repr(aspect.of(trial)) for trial in member.trials) for aspect in fatal}
+    return {aspect.detail: frozenset(repr(aspect.of(trial)) for trial in group.trials) for aspect in fatal}
 
 
-def apart(one: Scale, other: Scale) -> str | None:
+def scale_mismatch(one: Scale, other: Scale) -> str | None:
     """Why two groups' figures have no common scale; None: they have."""
     return next((detail for detail, values in one.items() if len(values | other[detail]) > 1), None)
 
 
-def _values(members: Sequence[Member], aspect: Aspect) -> list[Any] | None:
+def _values(groups: Sequence[RunGroup], aspect: Aspect) -> list[Any] | None:
     """One entry a group, a list of them where the group is not of one kind; None where all are equal."""
-    by_group = [{repr(value): value for value in map(aspect.of, member.trials)} for member in members]
+    by_group = [{repr(value): value for value in map(aspect.of, group.trials)} for group in groups]
     if len({text for values in by_group for text in values}) < 2:
         return None
     return [next(iter(values.values())) if len(values) == 1 else list(values.values()) for values in by_group]
 
 
-def _of_runs(evidence: Evidence) -> list[Mismatch]:
-    members = evidence.members
+def _of_runs(data: ComparisonData) -> list[Mismatch]:
+    groups = data.groups
     found = []
-    seeds = [sorted({run.seed for run in member.runs}) for member in members]
+    seeds = [sorted({run.seed for run in group.runs}) for group in groups]
     if len({tuple(each) for each in seeds}) > 1:
         found.append(_mismatch("seeds", "unfair", "The groups do not have the same seeds.", seeds))
-    trials = [len(member.trials) for member in members]
+    trials = [len(group.trials) for group in groups]
     if len(set(trials)) > 1:
         detail = "The groups were not tuned equally: more trials find better values by luck alone."
         found.append(_mismatch("tuning", "unfair", detail, trials))
-    unfinished = [sum(is_unfinished(run) for run in member.runs) for member in members]
-    short = [sum(ended_short(evidence, run) for run in member.runs) for member in members]
+    unfinished = [sum(is_unfinished(run) for run in group.runs) for group in groups]
+    short = [sum(ended_short(data, run) for run in group.runs) for group in groups]
     details = []
     if any(unfinished):
         details.append(
@@ -158,7 +158,7 @@ def _of_runs(evidence: Evidence) -> list[Mismatch]:
         ("hardware", "The runs were not on the same hardware.", _hardware),
         ("software", "The runs were not trained by the same release of torch.", _software),
     ):
-        kinds = [sorted({kind for run in member.runs if (kind := read(evidence, run))}) for member in members]
+        kinds = [sorted({kind for run in group.runs if (kind := read(data, run))}) for group in groups]
         if len({kind for each in kinds for kind in each}) > 1:
             found.append(_mismatch(name, "noted", detail, kinds))
     return found
@@ -168,13 +168,13 @@ def _mismatch(aspect: str, severity: Severity, detail: str, values: list[Any]) -
     return Mismatch(aspect=aspect, severity=severity, detail=detail, values=values)
 
 
-def _hardware(evidence: Evidence, run: StoredRun) -> str:
-    known = evidence.conditions.get(run.id)
+def _hardware(data: ComparisonData, run: StoredRun) -> str:
+    known = data.conditions.get(run.id)
     return hardware(known) if known else ""
 
 
-def _software(evidence: Evidence, run: StoredRun) -> str:
-    known = evidence.conditions.get(run.id)
+def _software(data: ComparisonData, run: StoredRun) -> str:
+    known = data.conditions.get(run.id)
     return " and ".join(sorted({str(e.get("torch")) for e in known.environments})) if known else ""
 
 
@@ -183,25 +183,25 @@ def is_unfinished(run: StoredRun) -> bool:
     return run.step < run.total_steps and run.state not in TERMINAL
 
 
-def ended_short(evidence: Evidence, run: StoredRun) -> bool:
+def ended_short(data: ComparisonData, run: StoredRun) -> bool:
     """Whether it ended before its schedule did; a run that diverged is counted as such."""
-    return run.step < run.total_steps and run.state in TERMINAL and not evidence.diverged(run)
+    return run.step < run.total_steps and run.state in TERMINAL and not data.diverged(run)
 
 
-def is_incomplete(evidence: Evidence, run: StoredRun) -> bool:
+def is_incomplete(data: ComparisonData, run: StoredRun) -> bool:
     """Return whether a run has no value for another reason than that it diverged."""
-    return incomplete(run) and not evidence.diverged(run)
+    return incomplete(run) and not data.diverged(run)
 
 
-def warnings(evidence: Evidence, report: Comparability) -> list[str]:
+def warnings(data: ComparisonData, report: Comparability) -> list[str]:
     """What a reader should know before believing the ranking."""
     told = [each.detail for each in report.mismatches if each.severity != "noted"]
-    runs = [run for member in evidence.members for run in member.runs]
+    runs = [run for group in data.groups for run in group.runs]
     if open_runs := sum(run.state not in TERMINAL for run in runs):
         told.append(f"{open_runs} of the runs have not ended: figures will change.")
-    if diverged := sum(map(evidence.diverged, runs)):
+    if diverged := sum(map(data.diverged, runs)):
         told.append(f"{diverged} of the runs diverged: they are counted, and in no mean.")
-    if lost := sum(is_incomplete(evidence, run) for run in runs):
+    if lost := sum(is_incomplete(data, run) for run in runs):
         told.append(f"{lost} of the runs failed or were cancelled: they have no value, and are in no mean.")
     joined = [run for run in runs if run.relation is Relation.RETRY and run.origin_step]
     if joined:
@@ -210,27 +210,25 @@ def warnings(evidence: Evidence, report: Comparability) -> list[str]:
             f"{len(joined)} of the runs are retries from a checkpoint: figures and curves leave out what the run "
             f"before did up to there (of {first.id} the first {first.origin_step} steps)."
         )
-    told += without_effect(evidence)
-    for name in evidence.series:
-        without = [m.label for m in evidence.members if not any(name in evidence.summaries[run.id] for run in m.runs)]
+    told += without_effect(data)
+    for name in data.series:
+        without = [m.label for m in data.groups if not any(name in data.summaries[run.id] for run in m.runs)]
         if without:
             told.append(f"Without any {name}: {', '.join(without[:10])}.")
     return told
 
 
-def without_effect(evidence: Evidence) -> list[str]:
+def without_effect(data: ComparisonData) -> list[str]:
     """Groups whose runs of one seed came out the same to the last bit: what differs between them did nothing."""
     seen: dict[tuple[object, ...], str] = {}
     told: dict[str, None] = {}
-    for member in evidence.members:
-        for run in member.runs:
-            loss = evidence.summaries[run.id].get("loss")
+    for group in data.groups:
+        for run in group.runs:
+            loss = data.summaries[run.id].get("loss")
             if loss is None or loss.n < 2:
                 continue
             same = (run.seed, loss.n, loss.last, loss.min, loss.min_step, loss.max, loss.max_step)
-            other = seen.setdefault(same, member.label)
-            if other != member.label:
-                told[f"{other} and {member.label} have the same losses: what differs between them had no effect."] = (
-                    None
-                )
+            other = seen.setdefault(same, group.label)
+            if other != group.label:
+                told[f"{other} and {group.label} have the same losses: what differs between them had no effect."] = None
     return list(told)

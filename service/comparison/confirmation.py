@@ -9,10 +9,10 @@ from itertools import chain, islice
 
 from service.analysis.power import FRESH
 from service.analysis.result import diverged
-from service.comparison.comparability import apart, scale_of
-from service.comparison.evidence import Evidence, gather
-from service.comparison.ranking import Contestant, contestants, in_order, rank
-from service.comparison.selection import Member, Trial, members
+from service.comparison.comparability import scale_mismatch, value_scale
+from service.comparison.data import ComparisonData, load_data
+from service.comparison.ranking import Contestant, pick_contestants, rank, sort_best_first
+from service.comparison.selection import RunGroup, Trial, select_groups
 from service.db.access.projects import Principal
 from service.db.experiments import confirmations, experiments
 from service.db.experiments.confirmations import StoredConfirmation
@@ -33,30 +33,32 @@ SEED_END = 2**63
 ENDING = ", confirmed with fresh seeds"
 
 
-def begin(context: Context, comparison_id: str, question: Question, order: ConfirmRequest) -> list[tuple[str, int]]:
+def start_confirmation(
+    context: Context, comparison_id: str, question: Question, request: ConfirmRequest
+) -> list[tuple[str, int]]:
     """Queue the contestants' fresh runs: how many in which pools; none where the same was asked for before."""
     connection, principal = context.connection, context.principal
     confirmations.lock(connection, comparison_id)
     if earlier := confirmations.of_comparison(connection, comparison_id):
-        _check_same(connection, principal, earlier, order)
+        _check_same(connection, principal, earlier, request)
         return []
     if question.group == "run":
         raise Conflict("The groups are single runs, which differ in their seeds: compare experiments to confirm one.")
     asked = _figures_alone(question)
-    evidence = gather(connection, asked, members(connection, principal, asked))
-    found = in_order(evidence, contestants(evidence))
-    ranking = rank(evidence, found)
-    chosen = _chosen(found, order)
-    _check(evidence, chosen)
-    known = runs.all_of_experiments(connection, [each.experiment.id for m in evidence.members for each in m.trials])
+    data = load_data(connection, asked, select_groups(connection, principal, asked))
+    found = sort_best_first(data, pick_contestants(data))
+    ranking = rank(data, found)
+    chosen = _chosen(found, request)
+    _check(data, chosen)
+    known = runs.all_of_experiments(connection, [each.experiment.id for m in data.groups for each in m.trials])
     _check_no_fork(chosen, known)
-    seeds = fresh({run.seed for run in known}, order.seeds or _suggested(ranking))
+    seeds = unused_seeds({run.seed for run in known}, request.seeds or _suggested(ranking))
     made = [_train(context, each, seeds) for each in chosen]
     confirmations.add(connection, comparison_id, made)
     return [(each.trial.runs[0].pool, len(seeds)) for each in chosen]
 
 
-def fresh(used: set[int], count: int) -> tuple[int, ...]:
+def unused_seeds(used: set[int], count: int) -> tuple[int, ...]:
     """The first seeds beyond those used; where none are left there, the smallest that nobody used."""
     beyond = chain(range(max(used, default=-1) + 1, SEED_END), (seed for seed in range(SEED_END) if seed not in used))
     return tuple(islice(beyond, count))
@@ -72,32 +74,32 @@ def _suggested(ranking: Ranking) -> int:
     return contrasts[0].fresh_seeds if contrasts else FRESH[0]
 
 
-def _chosen(found: Sequence[Contestant], order: ConfirmRequest) -> list[Contestant]:
+def _chosen(found: Sequence[Contestant], request: ConfirmRequest) -> list[Contestant]:
     """The contestants of the groups that are named, best first; `Invalid` for a label that no group has."""
     labels = [each.label for each in found]
-    if order.groups is None:
+    if request.groups is None:
         if len(labels) > MAX_CONTESTANTS:
             detail = f"the comparison has {len(labels)} groups: name those to confirm."
             raise Invalid.of([Problem("/groups", "too_many_groups", detail, MAX_CONTESTANTS)])
         return list(found)
     problems = [
         Problem(f"/groups/{at}", "unknown_group", "no group has this label.", labels[:50], closest(label, labels))
-        for at, label in enumerate(order.groups)
+        for at, label in enumerate(request.groups)
         if label not in labels
     ]
-    if len(set(order.groups)) < len(order.groups):
+    if len(set(request.groups)) < len(request.groups):
         problems.append(Problem("/groups", "repeated", "give each label once."))
     if problems:
         raise Invalid.of(problems)
-    return [each for each in found if each.label in order.groups]
+    return [each for each in found if each.label in request.groups]
 
 
-def _check(evidence: Evidence, chosen: Sequence[Contestant]) -> None:
+def _check(data: ComparisonData, chosen: Sequence[Contestant]) -> None:
     """`Conflict` where there is nothing to confirm, or not yet."""
     if len(chosen) < 2:
         raise Conflict("The comparison has one group: there is nothing to confirm.")
-    series = evidence.ranked
-    open_runs = sum(run.state not in TERMINAL for each in chosen for run in each.member.runs)
+    series = data.ranked
+    open_runs = sum(run.state not in TERMINAL for each in chosen for run in each.group.runs)
     if open_runs:
         raise Conflict(
             f"{open_runs} of the groups' runs have not ended, so the choice may still turn: wait for their end or "
@@ -105,8 +107,8 @@ def _check(evidence: Evidence, chosen: Sequence[Contestant]) -> None:
         )
     if without := [each.label for each in chosen if not each.values]:
         raise Conflict(f"Without any {series}, there is nothing to confirm: {', '.join(without)}. Name other groups.")
-    scales = [scale_of(series, Member(each.label, [each.trial])) for each in chosen]
-    if fatal := next((detail for scale in scales[1:] if (detail := apart(scales[0], scale))), None):
+    scales = [value_scale(series, RunGroup(each.label, [each.trial])) for each in chosen]
+    if fatal := next((detail for scale in scales[1:] if (detail := scale_mismatch(scales[0], scale))), None):
         raise Conflict(f"{fatal} Fresh seeds do not change that.")
 
 
@@ -129,19 +131,19 @@ def _train(context: Context, contestant: Contestant, seeds: tuple[int, ...]) -> 
 
 
 def _check_same(
-    connection: Connection, principal: Principal, earlier: Sequence[StoredConfirmation], order: ConfirmRequest
+    connection: Connection, principal: Principal, earlier: Sequence[StoredConfirmation], request: ConfirmRequest
 ) -> None:
     """`Conflict` where another confirmation was asked for than there is."""
     seeds = experiments.get(connection, principal, earlier[0].experiment_id).spec["seeds"]
     labels = {each.label for each in earlier}
-    if order.seeds not in (None, len(seeds)) or (order.groups is not None and set(order.groups) != labels):
+    if request.seeds not in (None, len(seeds)) or (request.groups is not None and set(request.groups) != labels):
         raise Conflict(
             f"The comparison is being confirmed, or was, with {len(seeds)} fresh seeds of {', '.join(sorted(labels))}: "
             "a comparison has one confirmation. Delete its experiments to have another."
         )
 
 
-def confirmation_of(
+def read_confirmation(
     connection: Connection, principal: Principal, comparison_id: str, question: Question
 ) -> ConfirmationView | None:
     """What the fresh seeds say by now; None where nobody asked."""
@@ -153,9 +155,9 @@ def confirmation_of(
     fresh_runs = runs.of_experiments(connection, ids)
     mine = {experiment_id: [run for run in fresh_runs if run.experiment_id == experiment_id] for experiment_id in ids}
     trials = [Trial(specs[c.experiment_id], list(filter(_counts, mine[c.experiment_id])), c.label) for c in stored]
-    evidence = _asked_again(connection, question, [Member(trial.label, [trial]) for trial in trials])
-    ranking = rank(evidence, contestants(evidence), settled=True)
-    views = [_contestant(evidence, each, mine[each.experiment_id]) for each in stored]
+    data = _asked_again(connection, question, [RunGroup(trial.label, [trial]) for trial in trials])
+    ranking = rank(data, pick_contestants(data), settled=True)
+    views = [_contestant(data, each, mine[each.experiment_id]) for each in stored]
     done = all(run.state in TERMINAL for run in fresh_runs)
     return ConfirmationView(
         state="done" if done else "running",
@@ -169,10 +171,10 @@ def confirmation_of(
     )
 
 
-def _asked_again(connection: Connection, question: Question, groups: list[Member]) -> Evidence:
-    """The evidence of the same question about these groups alone."""
+def _asked_again(connection: Connection, question: Question, groups: list[RunGroup]) -> ComparisonData:
+    """The data of the same question about these groups alone."""
     baseline = question.baseline if question.baseline in [group.label for group in groups] else None
-    return gather(connection, _figures_alone(question).model_copy(update={"baseline": baseline}), groups)
+    return load_data(connection, _figures_alone(question).model_copy(update={"baseline": baseline}), groups)
 
 
 def _came_to_result(run: StoredRun) -> bool:
@@ -184,7 +186,7 @@ def _counts(run: StoredRun) -> bool:
     return run.state not in TERMINAL or _came_to_result(run)
 
 
-def _contestant(evidence: Evidence, stored: StoredConfirmation, found: Sequence[StoredRun]) -> ContestantView:
+def _contestant(data: ComparisonData, stored: StoredConfirmation, found: Sequence[StoredRun]) -> ContestantView:
     return ContestantView(
         label=stored.label,
         trial_id=stored.trial_id,
@@ -192,7 +194,7 @@ def _contestant(evidence: Evidence, stored: StoredConfirmation, found: Sequence[
         experiment_id=stored.experiment_id,
         runs=[run.id for run in found],
         ended=sum(map(_came_to_result, found)),
-        diverged=sum(evidence.diverged(run) for run in found if _counts(run)),
+        diverged=sum(data.diverged(run) for run in found if _counts(run)),
         left_out=sum(not _counts(run) for run in found),
     )
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from service.analysis.contrast import Contrast, contrasts_by_seed
-from service.comparison.comparability import Scale, apart, scale_of
-from service.comparison.evidence import Evidence
-from service.comparison.selection import Member, Trial
+from service.comparison.comparability import Scale, scale_mismatch, value_scale
+from service.comparison.data import ComparisonData
+from service.comparison.selection import RunGroup, Trial
 from service.comparison.statistics import statistics
 from service.lifecycle import TERMINAL
 from service.schemas.rankings import ContrastView, Rank, Ranking
@@ -20,7 +20,7 @@ from service.spec.measures import better_direction
 class Contestant:
     """A group as it is ranked: by its best trial."""
 
-    member: Member
+    group: RunGroup
     trial: Trial
     values: dict[int, float]  # by seed, NaN where it diverged
     figures: Statistics
@@ -29,52 +29,52 @@ class Contestant:
     @property
     def label(self) -> str:
         """The group's."""
-        return self.member.label
+        return self.group.label
 
 
-def contestants(evidence: Evidence) -> list[Contestant]:
+def pick_contestants(data: ComparisonData) -> list[Contestant]:
     """One a group, in the order of the groups."""
-    trials = [(member, trial) for member in evidence.members for trial in member.trials]
-    values = [_by_seed(evidence, trial) for _, trial in trials]
+    trials = [(group, trial) for group in data.groups for trial in group.trials]
+    values = [_by_seed(data, trial) for _, trial in trials]
     figures = statistics([list(each.values()) for each in values])
     known = [Contestant(m, t, v, f) for (m, t), v, f in zip(trials, values, figures, strict=True)]
     chosen: dict[str, Contestant] = {}
     for each in known:
         held = chosen.get(each.label)
-        if held is None or _key(evidence, each) < _key(evidence, held):
+        if held is None or _key(data, each) < _key(data, held):
             chosen[each.label] = each
     choices = Counter(each.label for each in known if each.values)
     return [replace(each, choices=max(choices[label], 1)) for label, each in chosen.items()]
 
 
-def _by_seed(evidence: Evidence, trial: Trial) -> dict[int, float]:
-    found = ((run.seed, evidence.value(run, evidence.ranked, evidence.figure)) for run in trial.runs)
+def _by_seed(data: ComparisonData, trial: Trial) -> dict[int, float]:
+    found = ((run.seed, data.value(run, data.ranked, data.figure)) for run in trial.runs)
     return {seed: value for seed, value in found if value is not None}
 
 
-def _key(evidence: Evidence, each: Contestant) -> tuple[bool, float]:
+def _key(data: ComparisonData, each: Contestant) -> tuple[bool, float]:
     """Less is better; a mean of survivors counts only where most survived."""
     mean = each.figures.mean
-    sign = 1 if better_direction(evidence.ranked) == "min" else -1
+    sign = 1 if better_direction(data.ranked) == "min" else -1
     return each.figures.diverged > each.figures.n, math.inf if mean is None else sign * mean
 
 
-def in_order(evidence: Evidence, found: Sequence[Contestant]) -> list[Contestant]:
+def sort_best_first(data: ComparisonData, found: Sequence[Contestant]) -> list[Contestant]:
     """Best first."""
-    return sorted(found, key=lambda each: _key(evidence, each))
+    return sorted(found, key=lambda each: _key(data, each))
 
 
-def rank(evidence: Evidence, found: Sequence[Contestant], settled: bool = False) -> Ranking:
+def rank(data: ComparisonData, found: Sequence[Contestant], settled: bool = False) -> Ranking:
     """Groups by the mean of the ranked figure of the first series; `settled`: no seeds can be added."""
-    question, series = evidence.question, evidence.ranked
-    ordered = in_order(evidence, found)
+    question, series = data.question, data.ranked
+    ordered = sort_best_first(data, found)
     places = range(len(ordered))
     base = next((place for place in places if ordered[place].label == question.baseline), 0)
     against = [(place, base) for place in places if place != base]
     every = [(i, j) for i in places for j in places if i < j]
     family = against if question.baseline is not None else every  # chosen by its result: all pairs were looked at
     values, choices = [each.values for each in ordered], [each.choices for each in ordered]
-    scales = [scale_of(series, each.member) for each in ordered]
+    scales = [value_scale(series, each.group) for each in ordered]
     # first against second in a call of its own where a baseline makes another family of tests
     first = every[:1] if question.baseline is None else []
     made = contrasts_by_seed(values, [*against, *first], family, better_direction(series), choices)
@@ -83,8 +83,8 @@ def rank(evidence: Evidence, found: Sequence[Contestant], settled: bool = False)
     top = _view(scales, ordered, (0, 1), made[-1], settled) if every else None
     return Ranking(
         series=series,
-        figure=evidence.figure,
-        stretch=evidence.stretch if evidence.figure == "last" else None,
+        figure=data.figure,
+        stretch=data.stretch if data.figure == "last" else None,
         direction=better_direction(series),
         baseline=ordered[base].label if ordered else None,
         tests=len(family),
@@ -95,7 +95,7 @@ def rank(evidence: Evidence, found: Sequence[Contestant], settled: bool = False)
                 rank=place + 1,
                 label=each.label,
                 experiment_id=each.trial.experiment.id,
-                trials=len(each.member.trials),
+                trials=len(each.group.trials),
                 best=each.figures,
                 contrast=views.get(place),
             )
@@ -108,7 +108,7 @@ def _view(
     scales: Sequence[Scale], ordered: Sequence[Contestant], pair: tuple[int, int], contrast: Contrast, settled: bool
 ) -> ContrastView:
     one, other = ordered[pair[0]], ordered[pair[1]]
-    fatal = apart(scales[pair[0]], scales[pair[1]])
+    fatal = scale_mismatch(scales[pair[0]], scales[pair[1]])
     verdict = "not_comparable" if fatal else contrast.verdict
     return ContrastView(
         against=other.label,

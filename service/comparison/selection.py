@@ -40,7 +40,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Member:
+class RunGroup:
     """A group before it is summed up."""
 
     label: str
@@ -52,7 +52,7 @@ class Member:
         return [run for trial in self.trials for run in trial.runs]
 
 
-def check(question: Question) -> None:
+def check_question(question: Question) -> None:
     """`Invalid` unless the question names what to compare, once."""
     given = [each for each in (question.experiments, question.runs, question.filter) if each is not None]
     if len(given) != 1:
@@ -70,7 +70,7 @@ def check(question: Question) -> None:
             raise Invalid.of(found)
 
 
-def members(connection: Connection, principal: Principal, question: Question) -> list[Member]:
+def select_groups(connection: Connection, principal: Principal, question: Question) -> list[RunGroup]:
     """The groups, in the order of the question; `NotFound` for what this principal may not see."""
     trials = _trials(connection, principal, question)
     if question.group == "run":
@@ -78,9 +78,9 @@ def members(connection: Connection, principal: Principal, question: Question) ->
             replace(trial, runs=[run], label=f"{trial.label} seed {run.seed}") for trial in trials for run in trial.runs
         ]
     if question.group in ("experiment", "run"):
-        groups = [Member(trial.label, [trial]) for trial in trials]
+        groups = [RunGroup(trial.label, [trial]) for trial in trials]
     else:
-        groups = by_fields(trials, (question.group,) if isinstance(question.group, str) else question.group)
+        groups = group_by_fields(trials, (question.group,) if isinstance(question.group, str) else question.group)
     if question.baseline is not None and question.baseline not in [group.label for group in groups]:
         known = [group.label for group in groups]
         near = closest(question.baseline, known)
@@ -88,7 +88,7 @@ def members(connection: Connection, principal: Principal, question: Question) ->
     return groups
 
 
-def filtered(connection: Connection, principal: Principal, source: str) -> list[str]:
+def matching_experiments(connection: Connection, principal: Principal, source: str) -> list[str]:
     """The experiments that a filter keeps, oldest first, without those put away and those that confirm a comparison.
 
     The latter repeat a trial that the filter keeps as well: they would count as one more.
@@ -109,7 +109,9 @@ def filtered(connection: Connection, principal: Principal, source: str) -> list[
 
 
 def _trials(connection: Connection, principal: Principal, question: Question) -> list[Trial]:
-    asked = question.experiments or (filtered(connection, principal, question.filter) if question.filter else None)
+    asked = question.experiments or (
+        matching_experiments(connection, principal, question.filter) if question.filter else None
+    )
     if asked:
         stored = experiments.get_many(connection, principal, asked)
         found = runs.of_experiments(connection, asked)
@@ -126,7 +128,7 @@ def _trials(connection: Connection, principal: Principal, question: Question) ->
     return [Trial(each, mine[each.id], label) for each, label in zip(stored, labels, strict=True)]
 
 
-def by_fields(trials: Sequence[Trial], paths: Sequence[str]) -> list[Member]:
+def group_by_fields(trials: Sequence[Trial], paths: Sequence[str]) -> list[RunGroup]:
     """Trials with the same values at these dotted paths, in the order of their first one."""
     groups: dict[str, list[Trial]] = {}
     for position, path in enumerate(paths):
@@ -139,7 +141,7 @@ def by_fields(trials: Sequence[Trial], paths: Sequence[str]) -> list[Member]:
         values = [(path, value_at(trial.experiment.spec, path)) for path in paths]
         label = ", ".join(f"{path} {'-' if value is MISSING else _word(value)}" for path, value in values)
         groups.setdefault(label, []).append(trial)
-    return [Member(label, mine) for label, mine in groups.items()]
+    return [RunGroup(label, mine) for label, mine in groups.items()]
 
 
 def value_at(spec: Json, path: str) -> object:

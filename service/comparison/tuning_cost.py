@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from service.analysis.difference import MISSING, difference
 from service.analysis.tuning import at_border, expected_best, sensitivity
-from service.comparison.evidence import Evidence
+from service.comparison.data import ComparisonData
 from service.comparison.ranking import Contestant
-from service.comparison.selection import Member, Trial, value_at
+from service.comparison.selection import RunGroup, Trial, value_at
 from service.db.metrics import read
 from service.db.session import Connection
 from service.schemas.rankings import EffortView, SensitivityView
@@ -16,40 +16,38 @@ from service.spec.measures import better_direction
 SHOWN = 50  # values of a tuned field
 
 
-def efforts(connection: Connection, evidence: Evidence, chosen: Sequence[Contestant]) -> list[EffortView]:
+def tuning_costs(connection: Connection, data: ComparisonData, chosen: Sequence[Contestant]) -> list[EffortView]:
     """One a group. Sensitivity needs the loss before training, which is read for those that tuned the rate."""
-    tuning = [member for member in evidence.members if len(set(_rates(member).values())) > 2]
-    ids = [run.id for member in tuning for run in member.runs]
+    tuning = [group for group in data.groups if len(set(_rates(group).values())) > 2]
+    ids = [run.id for group in tuning for run in group.runs]
     before = read.first_values(connection, ids, "loss") if ids else {}
-    return [_effort(evidence, each, before) for each in chosen]
+    return [_effort(data, each, before) for each in chosen]
 
 
-def _effort(evidence: Evidence, chosen: Contestant, before: Mapping[str, float]) -> EffortView:
-    member = chosen.member
-    values = {trial.experiment.id: _value(evidence, trial) for trial in member.trials}
-    tuned = difference([trial.spec for trial in member.trials]) if len(member.trials) > 1 else {}
-    best = [trial.experiment.id for trial in member.trials].index(chosen.trial.experiment.id)
-    conditions = [evidence.conditions[run.id] for run in member.runs if run.id in evidence.conditions]
+def _effort(data: ComparisonData, chosen: Contestant, before: Mapping[str, float]) -> EffortView:
+    group = chosen.group
+    values = {trial.experiment.id: _value(data, trial) for trial in group.trials}
+    tuned = difference([trial.spec for trial in group.trials]) if len(group.trials) > 1 else {}
+    best = [trial.experiment.id for trial in group.trials].index(chosen.trial.experiment.id)
+    conditions = [data.conditions[run.id] for run in group.runs if run.id in data.conditions]
     return EffortView(
-        trials=len(member.trials),
-        runs=len(member.runs),
-        steps=sum(run.step for run in member.runs),
+        trials=len(group.trials),
+        runs=len(group.runs),
+        steps=sum(run.step for run in group.runs),
         device_s=sum(each.device_s for each in conditions),
         tuned={
             pointer: list(dict.fromkeys(value for value in row.values if isinstance(value, int | float | str)))[:SHOWN]
             for pointer, row in tuned.items()
         },
         border=[pointer for pointer, row in tuned.items() if _at_border(row.values, best)],
-        expected_best=expected_best(list(values.values()), better_direction(evidence.ranked))
-        if len(values) > 1
-        else [],
-        sensitivity=_sensitivity(evidence, member, values, before),
+        expected_best=expected_best(list(values.values()), better_direction(data.ranked)) if len(values) > 1 else [],
+        sensitivity=_sensitivity(data, group, values, before),
     )
 
 
-def _value(evidence: Evidence, trial: Trial) -> float:
+def _value(data: ComparisonData, trial: Trial) -> float:
     """The mean over finite seeds; NaN where all diverged or none has a value."""
-    found = [evidence.value(run, evidence.ranked, evidence.figure) for run in trial.runs]
+    found = [data.value(run, data.ranked, data.figure) for run in trial.runs]
     finite = [value for value in found if value is not None and math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan
 
@@ -60,18 +58,18 @@ def _at_border(values: Sequence[object], best: int) -> bool:
     return isinstance(chosen, int | float) and len(numbers) == len(values) and at_border(numbers, chosen)
 
 
-def _rates(member: Member) -> dict[str, float]:
+def _rates(group: RunGroup) -> dict[str, float]:
     """The rate of each trial that has one."""
-    found = {trial.experiment.id: value_at(trial.experiment.spec, "optimizer.lr") for trial in member.trials}
+    found = {trial.experiment.id: value_at(trial.experiment.spec, "optimizer.lr") for trial in group.trials}
     return {trial: float(rate) for trial, rate in found.items() if isinstance(rate, int | float)}
 
 
 def _sensitivity(
-    evidence: Evidence, member: Member, values: Mapping[str, float], before: Mapping[str, float]
+    data: ComparisonData, group: RunGroup, values: Mapping[str, float], before: Mapping[str, float]
 ) -> SensitivityView | None:
-    rates = _rates(member)
-    starts = [before[run.id] for run in member.runs if math.isfinite(before.get(run.id, math.nan))]
-    if better_direction(evidence.ranked) == "max" or not starts:
+    rates = _rates(group)
+    starts = [before[run.id] for run in group.runs if math.isfinite(before.get(run.id, math.nan))]
+    if better_direction(data.ranked) == "max" or not starts:
         return None
     found = sensitivity(list(rates.values()), [values[trial] for trial in rates], sum(starts) / len(starts))
     return None if found is None else SensitivityView(**found.__dict__)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from service.db.runs.runs import StoredRun
+from service.diagnosis.diagnose import VERSION, Diagnosis, RuleFinding, RuleResult
 from service.diagnosis.finding import Rule
-from service.diagnosis.judge import VERSION, Checked, Diagnosis, Verdict
 from service.diagnosis.thresholds import Threshold
 from service.lifecycle import TERMINAL
 from service.schemas.diagnosis import (
@@ -35,8 +35,8 @@ def diagnosis_view(run: StoredRun, found: Diagnosis) -> DiagnosisView:
     )
 
 
-def _finding(verdict: Verdict) -> FindingView:
-    rule, found = verdict.rule, verdict.found
+def _finding(verdict: RuleFinding) -> FindingView:
+    rule, found = verdict.rule, verdict.finding
     return FindingView.of(
         found,
         id=rule.id,
@@ -51,7 +51,7 @@ def _finding(verdict: Verdict) -> FindingView:
     )
 
 
-def _checked(found: Checked) -> CheckedView:
+def _checked(found: RuleResult) -> CheckedView:
     probes = [ProbeAsked(kind=kind) for kind in found.probes]
     return CheckedView.of(found, rule=found.rule.id, symptom=found.rule.symptom, probes=probes)
 

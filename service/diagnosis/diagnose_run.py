@@ -8,28 +8,28 @@ from service.db.experiments.experiments import StoredExperiment
 from service.db.runs import recorded, runs
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection, Engine, snapshot
-from service.diagnosis.facts import Facts
-from service.diagnosis.judge import Diagnosis, diagnose
+from service.diagnosis.diagnose import Diagnosis, diagnose
 from service.diagnosis.plan import Plan
+from service.diagnosis.run_record import RunRecord
 from service.experiments.parsed_spec import parsed_spec
 from service.nonfinite import dumps
 
 
-class Opinion(NamedTuple):
+class DiagnosisEvent(NamedTuple):
     """What was found, each with its level, and the message that says so."""
 
     found: tuple[str, ...]
     text: str
 
 
-def opinion_of(engine: Engine, principal: Principal, run_id: str) -> Opinion:
+def diagnosis_event(engine: Engine, principal: Principal, run_id: str) -> DiagnosisEvent:
     """The run as it stands, in a thread. The message has no id, because it has no place among the run's events."""
     with snapshot(engine) as connection:
         run, found = diagnosis_of(connection, principal, run_id)
-    findings = [{"id": v.rule.id, "verdict": v.found.verdict, "level": v.found.level} for v in found.findings]
+    findings = [{"id": v.rule.id, "verdict": v.finding.verdict, "level": v.finding.level} for v in found.findings]
     data = {"step": run.step, "level": found.level, "headline": found.headline, "findings": findings}
     told = (found.level, *(" ".join(each.values()) for each in findings))
-    return Opinion(told, f"event: diagnosis\ndata: {dumps(data)}\n\n")
+    return DiagnosisEvent(told, f"event: diagnosis\ndata: {dumps(data)}\n\n")
 
 
 def diagnosis_of(connection: Connection, principal: Principal, run_id: str) -> tuple[StoredRun, Diagnosis]:
@@ -39,9 +39,9 @@ def diagnosis_of(connection: Connection, principal: Principal, run_id: str) -> t
     return run, diagnose(_facts(connection, principal, run, stored))
 
 
-def _facts(connection: Connection, principal: Principal, run: StoredRun, stored: StoredExperiment) -> Facts:
+def _facts(connection: Connection, principal: Principal, run: StoredRun, stored: StoredExperiment) -> RunRecord:
     seeds, final_of = recorded.siblings(connection, run)
-    return Facts(
+    return RunRecord(
         plan=Plan(parsed_spec(stored)),
         series=recorded.curves(connection, run.id),
         readings=recorded.probe_readings(connection, principal, run.id),

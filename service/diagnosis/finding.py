@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from service.diagnosis.facts import Facts
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import threshold
 
 Level = Literal["fault", "warning", "info"]
@@ -45,7 +45,7 @@ def evidence(
     )
 
 
-def fact(
+def observation(
     name: str,
     value: float | str,
     source: str = "the spec",
@@ -66,7 +66,7 @@ class Expect:
 
 
 @dataclass(frozen=True)
-class Found:
+class Finding:
     """A verdict. `explains` names the rules whose findings it makes superfluous; a higher `rank` is judged later."""
 
     level: Level
@@ -86,14 +86,14 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Clear:
+class NoFinding:
     """Looked at, and not so."""
 
     why: str
 
 
 @dataclass(frozen=True)
-class Unknown:
+class Inconclusive:
     """Not to be told; which instrument would, and whether the run's state asks for it (`pressing`)."""
 
     why: str
@@ -101,7 +101,7 @@ class Unknown:
     pressing: bool = False
 
 
-Outcome = Found | Clear | Unknown
+Outcome = Finding | NoFinding | Inconclusive
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Rule:
     id: str
     symptom: str
     verdicts: Sequence[str]
-    judge: Callable[[Facts], Outcome] = field(compare=False)
+    judge: Callable[[RunRecord], Outcome] = field(compare=False)
     reference: str
     version: int = 1
 
@@ -131,13 +131,13 @@ WATCHERS = {
 }
 
 
-def missing(*names: str) -> Unknown:
+def not_recorded(*names: str) -> Inconclusive:
     """The answer where these series are not there; which watcher records them."""
     probes = tuple(dict.fromkeys(WATCHERS[name.split("/", 1)[0]] for name in names))
     listed, said = " and ".join(names), "probe" if len(probes) == 1 else "probes"
-    return Unknown(f"{listed} was not recorded: the {said} {' and '.join(probes)} would.", probes)
+    return Inconclusive(f"{listed} was not recorded: the {said} {' and '.join(probes)} would.", probes)
 
 
-def early(facts: Facts, needed: int) -> Unknown:
+def too_early(record: RunRecord, needed: int) -> Inconclusive:
     """The answer where there are too few steps."""
-    return Unknown(f"{facts.step} steps are too few to tell; {needed} are needed.")
+    return Inconclusive(f"{record.step} steps are too few to tell; {needed} are needed.")

@@ -95,7 +95,7 @@ class Plan:
         return {leaf.name: leaf.module for leaf in self.leaves}
 
     @cached_property
-    def logits(self) -> tuple[str, int | None]:
+    def logit_layer(self) -> tuple[str, int | None]:
         """The layer that the loss's softmax gets its values from: torch's class, and its place in /model/layers.
 
         Where the loss takes logarithms of probabilities, that softmax is the model's own last layer.
@@ -169,12 +169,12 @@ class Plan:
         """Whether the rate of each step is known before anything runs."""
         return plateau_of(self.spec.schedule) is None
 
-    def planned(self, steps: Any) -> Values:
+    def planned_rates(self, steps: Any) -> Values:
         """The planned rates of these steps."""
         return np.array([self.spec.rate(int(step)) for step in steps], dtype=np.float64)
 
     @cached_property
-    def oddities(self) -> tuple[Any, ...]:
+    def spec_warnings(self) -> tuple[Any, ...]:
         """What is allowed in it and probably not meant."""
         return tuple(warnings_of(self.spec))
 

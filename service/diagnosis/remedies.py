@@ -19,7 +19,7 @@ HIGHEST, LOWEST = 10.0, 1e-12  # of a rate
 SWITCHABLE = ("mlp", "cnn", "cnn1d", "resnet", "transformer")
 
 
-def submittable(plan: Plan, patch: Sequence[Operation]) -> Experiment | None:
+def patched_spec(plan: Plan, patch: Sequence[Operation]) -> Experiment | None:
     """The spec that the patch leads to; None where it is refused, or no other training."""
     try:
         spec = validate(Experiment, apply_patch(plan.document, patch))
@@ -34,12 +34,12 @@ def replace(path: str, value: Any) -> Operation:
     return {"op": "replace", "path": path, "value": value}
 
 
-def rounded(value: float, digits: int = 3) -> float:
+def round_to_digits(value: float, digits: int = 3) -> float:
     """As a person would write it."""
     return float(f"{value:.{digits}g}")
 
 
-def rate(plan: Plan, factor: float) -> Patch:
+def scale_rates(plan: Plan, factor: float) -> Patch:
     """Every rate of the spec times `factor`: the optimizer's, the groups', and what a schedule sets itself."""
     return list(_rates(plan.document, factor))
 
@@ -57,7 +57,7 @@ def _rates(document: Mapping[str, Any], factor: float) -> Iterator[Operation]:
 
 
 def _scaled(path: str, value: float, factor: float) -> Operation:
-    return replace(path, min(HIGHEST, max(LOWEST, rounded(value * factor))))
+    return replace(path, min(HIGHEST, max(LOWEST, round_to_digits(value * factor))))
 
 
 def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
@@ -71,13 +71,13 @@ def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
         yield path, float(value)
 
 
-def usual_rate(plan: Plan) -> Patch:
+def use_usual_rate(plan: Plan) -> Patch:
     """All rates scaled so that the optimizer's is what is usual for it: 0.01 where steps follow the gradient."""
     usual = 0.01 if plan.optimizer in ("sgd", "asgd") else 1e-3
-    return rate(plan, max(100.0, usual / plan.spec.optimizer.lr))
+    return scale_rates(plan, max(100.0, usual / plan.spec.optimizer.lr))
 
 
-def warmup(plan: Plan, steps: int) -> Patch:
+def add_warmup(plan: Plan, steps: int) -> Patch:
     """A straight rise before the schedule, or a longer one where there is one already."""
     steps = max(2, min(steps, plan.spec.schedule_total // 2))
     old = plan.document["schedule"]
@@ -86,28 +86,28 @@ def warmup(plan: Plan, steps: int) -> Patch:
     return [replace("/schedule", {"kind": "warmup", "steps": steps, "after": old})]
 
 
-def clip(norm: float) -> Patch:
+def clip_gradients(norm: float) -> Patch:
     """Gradients cut at a norm."""
-    return [replace("/clip", {"norm": rounded(max(norm, 1e-6))})]
+    return [replace("/clip", {"norm": round_to_digits(max(norm, 1e-6))})]
 
 
-def part(name: str, value: Mapping[str, Any]) -> Patch:
+def replace_part(name: str, value: Mapping[str, Any]) -> Patch:
     """Another part in place of one."""
     return [replace(f"/{name}", dict(value))]
 
 
-def default_init() -> Patch:
+def use_default_init() -> Patch:
     """What torch's layers do by themselves."""
     return [replace("/model/init", {"kind": "default"})]
 
 
-def standardised(plan: Plan, field: str = "scaling") -> Patch:
+def standardise(plan: Plan, field: str = "scaling") -> Patch:
     """Features (or values to predict) with mean 0 and deviation 1; nothing where they are, or cannot be."""
     now = plan.document["dataset"].get(field)
     return [] if now in (None, "standardise") else [replace(f"/dataset/{field}", "standardise")]
 
 
-def activation(plan: Plan, word: str) -> Patch:
+def replace_activation(plan: Plan, word: str) -> Patch:
     """Another function in every hidden unit: `word` is relu or leaky_relu; nothing where the model has no choice."""
     model = plan.document["model"]
     if model["kind"] in SWITCHABLE and "activation" in model and model["activation"] != word:
@@ -122,7 +122,7 @@ def activation(plan: Plan, word: str) -> Patch:
     return []
 
 
-def gated(plan: Plan) -> Patch:
+def use_gated_cell(plan: Plan) -> Patch:
     """A recurrent cell with gates in place of Elman's."""
     model = plan.document["model"]
     if model["kind"] != "rnn":
@@ -130,7 +130,7 @@ def gated(plan: Plan) -> Patch:
     return [replace("/model/kind", "gru"), {"op": "remove", "path": "/model/nonlinearity"}]
 
 
-def normalised_layers(plan: Plan) -> Patch:
+def add_normalisation(plan: Plan) -> Patch:
     """A normalisation behind every hidden layer, where the model offers one and has none."""
     model = plan.document["model"]
     if model.get("norm") != "none":
@@ -138,7 +138,7 @@ def normalised_layers(plan: Plan) -> Patch:
     return [replace("/model/norm", "layer" if model["kind"] == "mlp" else "group")]
 
 
-def longer_memory_off(plan: Plan) -> Patch:
+def shorten_memory(plan: Plan) -> Patch:
     """A second moment that forgets within twenty updates; nothing where the optimizer has none to set."""
     optimizer = plan.document["optimizer"]
     if "betas" in optimizer:
@@ -146,7 +146,7 @@ def longer_memory_off(plan: Plan) -> Patch:
     return [replace("/optimizer/alpha", 0.95)] if "alpha" in optimizer and "centered" in optimizer else []
 
 
-def power_of_ten(value: float, least: float, most: float) -> float:
+def nearest_power_of_ten(value: float, least: float, most: float) -> float:
     """The power of ten nearest to `value` between two others."""
     if not value > 0 or not math.isfinite(value):
         return most

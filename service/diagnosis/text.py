@@ -4,8 +4,8 @@ import json
 import textwrap
 from collections.abc import Iterator
 
+from service.diagnosis.diagnose import Diagnosis, RuleFinding
 from service.diagnosis.finding import Evidence
-from service.diagnosis.judge import Diagnosis, Verdict
 
 WIDTH = 100
 
@@ -19,22 +19,22 @@ def readable(diagnosis: Diagnosis) -> str:
     return "\n".join(line for text in lines for line in _wrapped(text)) + "\n"
 
 
-def _finding(verdict: Verdict) -> Iterator[str]:
-    found = verdict.found
-    first, last = found.steps
+def _finding(verdict: RuleFinding) -> Iterator[str]:
+    finding = verdict.finding
+    first, last = finding.steps
     where = f"step {first}" if first == last else f"steps {first} to {last}"
-    yield f"{verdict.rule.id} {found.verdict} ({found.level}, {where}, confidence {found.confidence:.0%})"
-    yield f"  {found.text}"
-    yield from (f"  - {_evidence(each)}" for each in found.evidence)
-    if found.remedy:
-        yield f"  Try: {found.remedy}"
-    for operation in found.patch:
+    yield f"{verdict.rule.id} {finding.verdict} ({finding.level}, {where}, confidence {finding.confidence:.0%})"
+    yield f"  {finding.text}"
+    yield from (f"  - {_evidence(each)}" for each in finding.evidence)
+    if finding.remedy:
+        yield f"  Try: {finding.remedy}"
+    for operation in finding.patch:
         value = "" if operation["op"] == "remove" else f" = {json.dumps(operation['value'])}"
         yield f"    {operation['op']} {operation['path']}{value}"
-    if found.expect:
-        yield f"  Right if: {found.expect.confirm}. Wrong if: {found.expect.refute}."
-    if found.probes:
-        yield f"  Surer with: {', '.join(found.probes)}"
+    if finding.expect:
+        yield f"  Right if: {finding.expect.confirm}. Wrong if: {finding.expect.refute}."
+    if finding.probes:
+        yield f"  Surer with: {', '.join(finding.probes)}"
     if verdict.suppressed:
         yield f"  Explains: {', '.join(verdict.suppressed)}"
 

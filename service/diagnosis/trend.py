@@ -7,16 +7,16 @@ import numpy as np
 from service.analysis.arrays import Mask, Steps, Values
 from service.analysis.recorded import Series
 from service.analysis.smooth import smooth
-from service.diagnosis.facts import Facts
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 
 SMOOTHING = 0.9
 PAIRED = 200  # points of a slope: all pairs of them are looked at
 
 
-def window(facts: Facts) -> int:
+def trend_window(record: RunRecord) -> int:
     """Steps that a trend is taken over: 20, or 5 % of the run."""
-    return max(int(limit("any.window_steps")), round(limit("any.window_share") * facts.plan.total_steps))
+    return max(int(limit("any.window_steps")), round(limit("any.window_share") * record.plan.total_steps))
 
 
 def smoothed(curve: Series) -> Values:
@@ -49,14 +49,14 @@ def mean(curve: Series) -> Mean | None:
     return Mean(value, float(error), spread, int(curve.steps[0]), int(curve.steps[-1]))
 
 
-def tail(curve: Series, steps: int) -> Mean:
+def tail_mean(curve: Series, steps: int) -> Mean:
     """Of the last `steps` steps; at least of the last point."""
     found = mean(curve.between(curve.steps[-1] - steps + 1, curve.steps[-1]))
     assert found is not None
     return found
 
 
-def blocks(curve: Series, steps: int) -> list[Mean]:
+def window_means(curve: Series, steps: int) -> list[Mean]:
     """Windows of `steps` steps side by side, counted back from the last one; oldest first, those with points."""
     last, found = int(curve.steps[-1]), []
     while last >= curve.steps[0]:
@@ -81,7 +81,7 @@ def log_slope(curve: Series, floor: float) -> float | None:
     return theil_sen(curve.steps[chosen].astype(np.float64), np.log(values[chosen]))
 
 
-def change(curve: Series, steps: int, floor: float = 0.0) -> float | None:
+def relative_change(curve: Series, steps: int, floor: float = 0.0) -> float | None:
     """Relative change of loss - floor over the last `steps` steps, by its slope; -0.1 is a tenth less."""
     part = curve.between(curve.steps[-1] - steps + 1, curve.steps[-1])
     slope = log_slope(part, floor)
@@ -94,7 +94,7 @@ def median(curve: Series, steps: int | None = None) -> float:
     return float(np.median(part.values))
 
 
-def longest(held: Mask, steps: Steps) -> tuple[int, int] | None:
+def longest_stretch(held: Mask, steps: Steps) -> tuple[int, int] | None:
     """First and last step of the longest stretch in which `held` is true throughout; None: it never is."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], held.astype(np.int8), [0]])))
     if not len(edges):

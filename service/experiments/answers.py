@@ -17,8 +17,8 @@ from service.db.runs import runs
 from service.db.runs.duration_estimate import StepDuration
 from service.db.session import Connection
 from service.experiments.parsed_spec import parsed_spec
+from service.experiments.restarts import restarts_view
 from service.experiments.run_answers import read_runs
-from service.experiments.seed_results import restarts_of
 from service.schemas.experiments import (
     Derived,
     DurationView,
@@ -54,7 +54,7 @@ def read_experiment(
     views = read_runs(connection, found, with_places)
     counting = {run.id for run in runs.select_counted(found)}
     main = experiment_summary.of_experiments(connection, [experiment_id]).get(experiment_id)
-    return experiment_view(stored, views, counting, main, restarts_of([run for run in views if run.id in counting]))
+    return experiment_view(stored, views, counting, main, restarts_view([run for run in views if run.id in counting]))
 
 
 def experiment_view(

@@ -12,7 +12,7 @@ import anyio
 
 from service.db.access.projects import Principal
 from service.db.session import Engine
-from service.diagnosis.diagnose_run import opinion_of
+from service.diagnosis.diagnose_run import diagnosis_event
 from service.errors import SaddleError
 from service.streaming.poller import Poller
 from service.streaming.positions import ProjectPosition, RunPosition
@@ -128,7 +128,7 @@ class Broadcaster:
         position, principal = channel.position, next(iter(channel.readers)).principal
         try:
             diagnosis = await anyio.to_thread.run_sync(
-                opinion_of, self._engine, principal, run_id, abandon_on_cancel=True
+                diagnosis_event, self._engine, principal, run_id, abandon_on_cancel=True
             )
         except SaddleError as error:
             log.warning("diagnosing run %s failed: %s", run_id, error)

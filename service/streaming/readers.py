@@ -8,7 +8,7 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from service.db.access.projects import Principal
-from service.diagnosis.diagnose_run import Opinion
+from service.diagnosis.diagnose_run import DiagnosisEvent
 from service.streaming.updates import Message, P
 
 MAX_QUEUED = 64  # batches that a reader may be behind before it is dropped
@@ -74,7 +74,7 @@ class Channel(Generic[P]):
     readers: set[Reader[P]] = field(default_factory=set)
     position: P | None = None
     diagnosed_at: P | None = None  # the position of the last diagnosis
-    diagnosis: Opinion | None = None
+    diagnosis: DiagnosisEvent | None = None
 
     def publish(self, batch: Batch[P]) -> None:
         """Queue a batch for every reader."""

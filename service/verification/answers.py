@@ -26,7 +26,7 @@ from service.schemas.verifications import (
 )
 from service.spec.experiment import Experiment
 from service.spec.measures import LOSS_SERIES, better_direction
-from service.verification.judge import Judged, Level, Trained, judge, together
+from service.verification.outcomes import Level, SeedOutcome, TrainedRun, combine_seeds, judge_seed
 from service.verification.start import ESCAPABLE
 
 
@@ -103,16 +103,16 @@ def _judged(
     patched: dict[int, StoredRun],
 ) -> tuple[MeasuredView, Literal["helped", "did_not_help", "undecided"], str]:
     series = _series(connection, principal, stored)
-    judged: list[Judged] = []
+    judged: list[SeedOutcome] = []
     for seed in stored.seeds:
         both = [_trained(connection, principal, stored, each.get(seed), series) for each in (control, patched)]
-        judged.append(judge(both[0], both[1], series, less=series is None or better_direction(series) == "min"))
+        judged.append(judge_seed(both[0], both[1], series, less=series is None or better_direction(series) == "min"))
     seeds = [_seed(seed, each) for seed, each in zip(stored.seeds, judged, strict=True)]
-    outcome, why = together(judged)
+    outcome, why = combine_seeds(judged)
     return MeasuredView(series=series, control=seeds[0].control, patched=seeds[0].patched, seeds=seeds), outcome, why
 
 
-def _seed(seed: int, found: Judged) -> SeedView:
+def _seed(seed: int, found: SeedOutcome) -> SeedView:
     return SeedView.of(found, seed=seed, control=_level(found.control), patched=_level(found.patched))
 
 
@@ -141,15 +141,15 @@ def _scaling(spec: Experiment) -> Any:
 
 def _trained(
     connection: Connection, principal: Principal, stored: StoredVerification, run: StoredRun | None, series: str | None
-) -> Trained:
+) -> TrainedRun:
     """What one run came to, and whether the rule still finds the symptom there."""
     if run is None:
-        return Trained(read.empty_curve().values, ended=False)
+        return TrainedRun(read.empty_curve().values, ended=False)
     names = [] if series is None else [series]
     curve = read.curves_of_run(connection, run.id, names).get(series or "") if names else None
     losses = {each.name: each for each in read.summaries(connection, [run.id], LOSS_SERIES)[run.id]}
     lost = diverged(run, losses)
-    return Trained(
+    return TrainedRun(
         values=read.empty_curve().values if curve is None else curve.values,
         diverged=lost,
         ended=run.state is State.SUCCEEDED or lost,
@@ -162,7 +162,9 @@ def _symptom(connection: Connection, principal: Principal, stored: StoredVerific
     _, found = diagnosis_of(connection, principal, run_id)
     for standing in found.findings:
         if standing.rule.id == stored.finding:
-            return bool(standing.found.verdict == stored.found["verdict"])  # a minimum where a saddle was is a success
+            return bool(
+                standing.finding.verdict == stored.found["verdict"]
+            )  # a minimum where a saddle was is a success
     for each in found.checked:
         if each.rule.id == stored.finding:
             return {"suppressed": True, "clear": False}.get(each.state)

@@ -22,7 +22,8 @@ def test_a_diverged_trial_is_a_trial() -> None:
     assert expected_best([1.0, math.nan, 3.0])[0] == pytest.approx((1 + 3 + 3) / 3)
     assert expected_best([1.0, math.inf, 3.0], worst=11.0) == pytest.approx([5.0, (1 + 1 + 3) / 3, 1.0])
     assert expected_best([math.nan]) == []
-    assert len(expected_best(np.arange(500.0))) == 500
+    many = expected_best(np.arange(1000.0))
+    assert (len(many), many[0], many[-1]) == (1000, pytest.approx(499.5), 0.0)
 
 
 def test_sensitivity_is_the_mean_loss_above_the_best_over_the_logarithm_of_the_rate() -> None:

@@ -19,9 +19,9 @@ from service.db.metrics.codec import pack
 from service.db.runs import endings, leases, runs
 from service.db.runs.leases import SavedCheckpoint
 from service.db.session import transaction
-from service.diagnosis.facts import Facts
-from service.diagnosis.judge import diagnose
+from service.diagnosis.diagnose import diagnose
 from service.diagnosis.plan import Plan
+from service.diagnosis.run_record import RunRecord
 from service.lifecycle import State
 from service.spec.experiment import Experiment
 from tests.benchmarks.filled import claim, losses
@@ -80,7 +80,7 @@ def judged() -> float:
     times = []
     for _ in range(ROUNDS):
         begin = time.process_time()
-        diagnose(Facts(plan, series, step=STEPS))
+        diagnose(RunRecord(plan, series, step=STEPS))
         times.append((time.process_time() - begin) * 1e3)
     return statistics.median(times)
 

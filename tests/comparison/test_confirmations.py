@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service.comparison.confirmation import SEED_END, fresh
+from service.comparison.confirmation import SEED_END, unused_seeds
 from service.db.metrics.codec import pack
 from service.db.runs.leases import Claim
 from service.lifecycle import State
@@ -217,6 +217,6 @@ def test_a_fork_cannot_begin_with_another_seed(client: TestClient, submit: Submi
 
 
 def test_fresh_seeds_are_those_that_nobody_used() -> None:
-    assert fresh({0, 1, 7}, 3) == (8, 9, 10)
-    assert fresh(set(), 2) == (0, 1)
-    assert fresh({0, 2, SEED_END - 2}, 3) == (SEED_END - 1, 1, 3)
+    assert unused_seeds({0, 1, 7}, 3) == (8, 9, 10)
+    assert unused_seeds(set(), 2) == (0, 1)
+    assert unused_seeds({0, 2, SEED_END - 2}, 3) == (SEED_END - 1, 1, 3)

@@ -7,8 +7,8 @@ import numpy as np
 
 from service.analysis.arrays import Values
 from service.analysis.recorded import Reading, Series, Sibling
-from service.diagnosis.facts import Facts
 from service.diagnosis.plan import Plan
+from service.diagnosis.run_record import RunRecord
 from service.spec.experiment import Experiment
 from service.spec.parse.experiment import parse_experiment
 
@@ -41,17 +41,17 @@ def falling(to: float = 0.1, start: float = LN10, time: float = 100) -> Values:
     return clean * np.exp(noise(0.3))
 
 
-def drawn(loss: Values | None = None, spec: dict[str, Any] | None = None, **more: Any) -> Facts:
+def drawn(loss: Values | None = None, spec: dict[str, Any] | None = None, **more: Any) -> RunRecord:
     """A run with this loss; `series` in `more` are values a step, or (steps, values)."""
     plan = Plan(spec_of(**(spec or {})))
     loss = falling() if loss is None else loss
-    given = {"loss": loss, "lr": plan.planned(AT[: len(loss)]), **more.pop("series", {})}
+    given = {"loss": loss, "lr": plan.planned_rates(AT[: len(loss)]), **more.pop("series", {})}
     series = {}
     for name, values in given.items():
         steps, what = values if isinstance(values, tuple) else (AT[: len(values)], values)
         series[name] = Series.exact(steps, what)
     defaults: dict[str, Any] = {"state": "succeeded" if len(loss) == STEPS else "running", "step": len(loss)}
-    return Facts(plan, series, **{**defaults, **more})
+    return RunRecord(plan, series, **{**defaults, **more})
 
 
 def reading(kind: str, step: int = STEPS, **data: Any) -> list[Reading]:

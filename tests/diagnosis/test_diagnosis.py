@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
+from service.spec.parse.patching import patched
 
 from service.analysis.recorded import Series
 from service.analysis.reduce import reduce
 from service.diagnosis import remedies
-from service.diagnosis.judge import Diagnosis, diagnose
+from service.diagnosis.diagnose import Diagnosis, diagnose
 from service.diagnosis.plan import Plan
 from service.diagnosis.text import readable
-from service.diagnosis.trend import log_slope, longest, theil_sen
+from service.diagnosis.trend import log_slope, longest_stretch, theil_sen
 from service.errors import Invalid
-from service.spec.parse.json_patch import apply_patch
 
 from .drawn_runs import AT, FIRST, LAST, LN10, STEPS, drawn, falling, flat, reading, spec_of
 
@@ -40,7 +40,7 @@ def test_what_a_cause_explains_is_left_out_and_said() -> None:
 def test_a_description_gives_way_to_a_later_cause() -> None:
     creeping = drawn(flat(LN10, 0.005), series={"update_ratio": flat(1e-7), f"grad_norm/{FIRST}": flat(0.1)})
     told = diagnose(creeping)
-    assert [each.found.verdict for each in told.findings] == ["lr_too_small"]
+    assert [each.finding.verdict for each in told.findings] == ["lr_too_small"]
     assert told.findings[0].suppressed == ("R3",)
 
 
@@ -105,9 +105,9 @@ def test_the_text_tells_what_to_try_and_why() -> None:
 
 
 def test_buckets_and_points_lead_to_the_same_verdict() -> None:
-    facts = drawn(np.where(AT < 500, falling(), 5.0))
-    facts.series["loss"] = Series.reduced(reduce(AT, np.where(AT < 500, falling(), 5.0), 100))  # type: ignore[index]
-    assert diagnose(facts).findings[0].found.verdict == "lr_above_stability"
+    record = drawn(np.where(AT < 500, falling(), 5.0))
+    record.series["loss"] = Series.reduced(reduce(AT, np.where(AT < 500, falling(), 5.0), 100))  # type: ignore[index]
+    assert diagnose(record).findings[0].finding.verdict == "lr_above_stability"
 
 
 def test_slopes_are_exact_on_an_exponential_and_mind_no_outliers() -> None:
@@ -123,15 +123,15 @@ def test_slopes_are_exact_on_an_exponential_and_mind_no_outliers() -> None:
 
 def test_the_longest_stretch_is_told_by_its_steps() -> None:
     held = np.array([True, False, True, True, True, False, True])
-    assert longest(held, np.arange(10, 17)) == (12, 14)
-    assert longest(np.zeros(3, bool), np.arange(3)) is None
+    assert longest_stretch(held, np.arange(10, 17)) == (12, 14)
+    assert longest_stretch(np.zeros(3, bool), np.arange(3)) is None
 
 
 def test_every_rate_of_a_spec_is_scaled() -> None:
     rules = [{"match": {"name": "layers.0.*"}, "lr": 0.2}, {"match": {"dim_lt": 2}, "optimizer": {"kind": "adam"}}]
     cycle = {"kind": "cyclic", "base_lr": 0.01, "max_lr": 1.0, "step_size_up": 20}
     plan = Plan(spec_of(groups=rules, schedule=cycle))
-    changed = apply_patch(plan.document, remedies.rate(plan, 0.1))
+    changed = patched(plan.document, remedies.scale_rates(plan, 0.1))
     assert changed["optimizer"]["lr"] == 0.005
     assert changed["groups"][0]["lr"] == 0.02
     assert changed["groups"][1]["optimizer"]["lr"] == 1e-4
@@ -140,17 +140,17 @@ def test_every_rate_of_a_spec_is_scaled() -> None:
 
 def test_a_patch_that_no_spec_can_take_is_none() -> None:
     plan = Plan(spec_of())
-    assert remedies.submittable(plan, [remedies.replace("/batch_size", 10**7)]) is None
-    assert remedies.submittable(plan, [remedies.replace("/batch_size", 32)]) is None  # it is that already
-    assert remedies.submittable(plan, [remedies.replace("/batch_size", 16)]) is not None
+    assert remedies.patched_spec(plan, [remedies.replace("/batch_size", 10**7)]) is None
+    assert remedies.patched_spec(plan, [remedies.replace("/batch_size", 32)]) is None  # it is that already
+    assert remedies.patched_spec(plan, [remedies.replace("/batch_size", 16)]) is not None
 
 
 def test_operations_add_replace_and_remove_as_rfc_6902_says() -> None:
     document = {"a": [1, 2], "b/c": {"d": None}}
-    assert apply_patch(document, [{"op": "add", "path": "/a/1", "value": 9}])["a"] == [1, 9, 2]
-    assert apply_patch(document, [{"op": "add", "path": "/a/-", "value": 9}])["a"] == [1, 2, 9]
-    assert apply_patch(document, [{"op": "remove", "path": "/b~1c/d"}])["b/c"] == {}
-    assert apply_patch(document, [{"op": "replace", "path": "", "value": 1}]) == 1
+    assert patched(document, [{"op": "add", "path": "/a/1", "value": 9}])["a"] == [1, 9, 2]
+    assert patched(document, [{"op": "add", "path": "/a/-", "value": 9}])["a"] == [1, 2, 9]
+    assert patched(document, [{"op": "remove", "path": "/b~1c/d"}])["b/c"] == {}
+    assert patched(document, [{"op": "replace", "path": "", "value": 1}]) == 1
     assert document == {"a": [1, 2], "b/c": {"d": None}}
 
 
@@ -168,4 +168,4 @@ def test_operations_add_replace_and_remove_as_rfc_6902_says() -> None:
 )
 def test_an_operation_that_does_not_fit_is_refused(operation: dict[str, object]) -> None:
     with pytest.raises(Invalid):
-        apply_patch({"a": [1, 2]}, [operation])
+        patched({"a": [1, 2]}, [operation])

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from service.spec.parse.patching import patched
 
 from service import diagnosis
 from service.analysis.recorded import Series
-from service.diagnosis.facts import Facts
-from service.diagnosis.finding import Clear, Found, Unknown
+from service.diagnosis.finding import Finding, Inconclusive, NoFinding
 from service.diagnosis.rules.registry import RULES
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import TABLE
-from service.spec.parse.experiment import parse_experiment
-from service.spec.parse.json_patch import apply_patch
+from service.spec.parse import posted
 
 from .drawn_runs import AT, FIRST, LAST, LN10, STEPS, drawn, evaluated, falling, flat, noise, reading, seeds
 
@@ -51,11 +51,11 @@ TO_AND_FRO = flat(1.0, 0.001)
 JUMP = np.where((AT > 700) & (AT < 705), 40.0, falling(0.05, time=50))
 
 
-def climbing() -> Facts:
+def climbing() -> RunRecord:
     return drawn(np.where(AT < 300, falling(), 0.2 * np.exp((AT - 300) / 100)))
 
 
-def broken(at: int, loss: object) -> Facts:
+def broken(at: int, loss: object) -> RunRecord:
     values = np.asarray(loss, dtype=np.float64).copy()[:at]
     values[-1] = np.nan
     return drawn(values, state="failed", step=at, failure={"code": "diverged", "step": at})
@@ -72,16 +72,16 @@ class Case:
     rule: str
     verdict: str
     level: str
-    hit: Callable[[], Facts]
-    miss: Callable[[], Facts]
+    hit: Callable[[], RunRecord]
+    miss: Callable[[], RunRecord]
 
 
-def going_on(loss: object, origin: int = 500, total: int = 2000) -> Facts:
+def going_on(loss: object, origin: int = 500, total: int = 2000) -> RunRecord:
     """From another run's checkpoint."""
     values = np.asarray(loss, dtype=np.float64)
     at = np.arange(origin + 1, origin + 1 + len(values))
-    facts = drawn(None, {"steps": total}, step=int(at[-1]), state="succeeded")
-    return replace(facts, origin=origin, series={"loss": Series.exact(at, values)})
+    record = drawn(None, {"steps": total}, step=int(at[-1]), state="succeeded")
+    return replace(record, origin=origin, series={"loss": Series.exact(at, values)})
 
 
 CASES = [
@@ -362,7 +362,7 @@ NAMES = [f"{case.rule}-{number}" for number, case in enumerate(CASES)]
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 def test_a_rule_finds_what_it_is_for(case: Case) -> None:
     found = BY_ID[case.rule].judge(case.hit())
-    assert isinstance(found, Found), found
+    assert isinstance(found, Finding), found
     assert (found.verdict, found.level) == (case.verdict, case.level)
     assert found.verdict in BY_ID[case.rule].verdicts
     assert found.evidence
@@ -374,20 +374,20 @@ def test_a_rule_finds_what_it_is_for(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 def test_a_rule_lets_a_near_miss_pass(case: Case) -> None:
     outcome = BY_ID[case.rule].judge(case.miss())
-    assert isinstance(outcome, Clear | Unknown), outcome
+    assert isinstance(outcome, NoFinding | Inconclusive), outcome
     assert outcome.why
 
 
 @pytest.mark.parametrize("case", CASES, ids=NAMES)
 def test_a_patch_leads_to_another_spec_that_can_be_posted(case: Case) -> None:
-    facts = case.hit()
-    found = BY_ID[case.rule].judge(facts)
-    assert isinstance(found, Found)
+    record = case.hit()
+    found = BY_ID[case.rule].judge(record)
+    assert isinstance(found, Finding)
     if not found.patch:
         assert case.rule in WITHOUT_PATCH or case.verdict in WITHOUT_PATCH
         return
-    changed = parse_experiment(apply_patch(facts.plan.document, found.patch)).spec
-    assert changed.hash != facts.plan.spec.hash
+    changed = posted.read(patched(record.plan.document, found.patch)).spec
+    assert changed.hash != record.plan.spec.hash
 
 
 WITHOUT_PATCH = {"nonfinite:input", "labels_unrelated", "R4", "minimum", "schedule_mismatch"}
@@ -410,16 +410,16 @@ def test_what_goes_on_from_a_trained_state_is_not_blamed_for_its_small_losses() 
     """Batches of a trained model differ by a factor, and the first one may be the luckiest."""
     loss = 0.0035 * np.exp(noise(0.5))
     loss[0] = 0.0024
-    facts = going_on(loss)
-    assert isinstance(BY_ID["R2"].judge(facts), Clear)
-    assert isinstance(BY_ID["R6"].judge(facts), Clear)
-    assert isinstance(BY_ID["R19"].judge(facts), Clear | Unknown)
-    untrained = replace(facts, origin=0)
-    assert isinstance(BY_ID["R2"].judge(untrained), Found), "the same losses from the first step on are suspicious"
+    record = going_on(loss)
+    assert isinstance(BY_ID["R2"].judge(record), NoFinding)
+    assert isinstance(BY_ID["R6"].judge(record), NoFinding)
+    assert isinstance(BY_ID["R19"].judge(record), NoFinding | Inconclusive)
+    untrained = replace(record, origin=0)
+    assert isinstance(BY_ID["R2"].judge(untrained), Finding), "the same losses from the first step on are suspicious"
 
 
 def test_what_goes_on_at_too_high_a_rate_is() -> None:
     for loss in (0.0035 * np.exp(np.minimum(AT, 400) / 60), flat(2.5, 0.01) - 2.49 * (AT < 10)):
         found = BY_ID["R6"].judge(going_on(loss))
-        assert isinstance(found, Found)
+        assert isinstance(found, Finding)
         assert found.verdict == "lr_above_stability"

@@ -64,7 +64,7 @@ def elsewhere(folder: Path) -> dict[str, Symptom]:
 def line(each: Judged) -> str:
     """One run."""
     result, said = each.result, each.diagnosis.findings
-    findings = ", ".join(f"{found.found.level}:{found.found.verdict}({found.rule.id})" for found in said)
+    findings = ", ".join(f"{found.finding.level}:{found.finding.verdict}({found.rule.id})" for found in said)
     wanted = "" if result.right else f"   expected {result.expect.level} {'|'.join(result.expect.verdicts)}"
     return f"{result.mark[0]:11} {result.symptom:30} {result.seed} {result.level:8} {findings}{wanted}"
 
@@ -73,9 +73,10 @@ def why(each: Judged) -> str:
     """Evidence of the findings, and what the other rules came to."""
     lines = []
     for verdict in each.diagnosis.findings:
-        seen = "; ".join(f"{e.name} {e.value} {e.relation} {e.threshold}" for e in verdict.found.evidence)
+        seen = "; ".join(f"{e.name} {e.value} {e.relation} {e.threshold}" for e in verdict.finding.evidence)
         lines.append(
-            f"    {verdict.rule.id} {verdict.found.text} [{seen}] {json.dumps(list(verdict.found.patch), default=dict)}"
+            f"    {verdict.rule.id} {verdict.finding.text} [{seen}] "
+            f"{json.dumps(list(verdict.finding.patch), default=dict)}"
         )
     open_ = [c for c in each.diagnosis.checked if c.state in ("unknown", "suppressed")]
     lines += [f"    {c.rule.id} {c.state}: {c.why}" for c in open_]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from service.diagnosis.facts import Facts
-from service.diagnosis.judge import Diagnosis, diagnose
+from service.diagnosis.diagnose import Diagnosis, diagnose
+from service.diagnosis.run_record import RunRecord
 from service.symptoms.library import Symptom
 from service.symptoms.score import Result
 from tests.symptoms.training import facts_of, jobs, sibling, trained
@@ -17,7 +17,7 @@ class Judged:
     """One run of a symptom with all that was said of it."""
 
     result: Result
-    facts: Facts
+    facts: RunRecord
     diagnosis: Diagnosis
 
 
@@ -37,9 +37,9 @@ def judged(
     return found
 
 
-def _judged(name: str, symptom: Symptom, seed: int, facts: Facts) -> Judged:
+def _judged(name: str, symptom: Symptom, seed: int, facts: RunRecord) -> Judged:
     diagnosis = diagnose(facts)
-    said = [each.found for each in diagnosis.findings]
+    said = [each.finding for each in diagnosis.findings]
     tried = None
     if said and said[0].level == "fault" and said[0].patch:
         tried = diagnosis.findings[0].rule.id

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from service.diagnosis.facts import Facts
-from service.diagnosis.judge import diagnose
-from service.diagnosis.remedies import submittable
+from service.diagnosis.diagnose import diagnose
+from service.diagnosis.remedies import patched_spec
+from service.diagnosis.run_record import RunRecord
 from service.spec.experiment import Experiment
 from service.symptoms.score import Verified
-from service.verification.judge import Trained, judge, together
+from service.verification.outcomes import TrainedRun, combine_seeds, judge_seed
 from tests.symptoms.judging import Judged
 from tests.symptoms.training import facts_of, jobs, trained
 
@@ -22,15 +22,17 @@ def tried(found: Sequence[Judged], folder: Path | None, processes: int) -> Itera
     asked = [each for each in found if each.result.finding is not None]
     wanted = []
     for each in asked:
-        spec = submittable(each.facts.plan, each.diagnosis.findings[0].found.patch)
+        spec = patched_spec(each.facts.plan, each.diagnosis.findings[0].finding.patch)
         assert spec is not None
         wanted += jobs([(each.result.symptom, spec)], [each.result.seed], folder)
     for each, (job, record) in zip(asked, trained(wanted, processes), strict=True):
         patched = facts_of(job.spec, record)
         series = _series(each.facts.plan.spec, job.spec)
         rule = each.result.finding or ""
-        outcome = judge(_came(each.facts, series, rule), _came(patched, series, rule), series, series != "val/accuracy")
-        yield Verified(each.result, *together([outcome]))
+        outcome = judge_seed(
+            _came(each.facts, series, rule), _came(patched, series, rule), series, series != "val/accuracy"
+        )
+        yield Verified(each.result, *combine_seeds([outcome]))
 
 
 def _series(broken: Experiment, patched: Experiment) -> str | None:
@@ -42,8 +44,8 @@ def _series(broken: Experiment, patched: Experiment) -> str | None:
     return "val/accuracy" if validated and broken.dataset.facts.task == "classification" else None
 
 
-def _came(facts: Facts, series: str | None, rule: str) -> Trained:
+def _came(facts: RunRecord, series: str | None, rule: str) -> TrainedRun:
     curve = facts.get(series) if series else None
     checked = {each.rule.id: each.state for each in diagnose(facts).checked}
     values = np.zeros(0) if curve is None else curve.values
-    return Trained(values, facts.failure is not None, True, SAID.get(checked[rule]))
+    return TrainedRun(values, facts.failure is not None, True, SAID.get(checked[rule]))

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from service.analysis.recorded import Reading, Series, Sibling
-from service.diagnosis.facts import Facts
 from service.diagnosis.plan import Plan
+from service.diagnosis.run_record import RunRecord
 from service.spec.experiment import Experiment
 from worker.trainer.loop import prepare, train
 
@@ -50,12 +50,12 @@ def recorded(spec: Experiment, seed: int) -> Record:
     return Record(dict(points), told, "failed" if failure else "succeeded", training.step, failure)
 
 
-def facts_of(spec: Experiment, record: Record, siblings: Sequence[Sibling] = ()) -> Facts:
+def facts_of(spec: Experiment, record: Record, siblings: Sequence[Sibling] = ()) -> RunRecord:
     """As the API gives them to the rules."""
     series = {name: Series.exact(*pair) for name, pair in record.series.items()}
     readings = [Reading(at, *each) for at, each in enumerate(record.readings)]
     final_of = "val/loss" if "val/loss" in record.series else "loss"
-    return Facts(Plan(spec), series, readings, record.state, record.step, record.failure, siblings, final_of)
+    return RunRecord(Plan(spec), series, readings, record.state, record.step, record.failure, siblings, final_of)
 
 
 def sibling(seed: int, record: Record) -> Sibling:

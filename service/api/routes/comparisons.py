@@ -15,7 +15,7 @@ from service.api.dependencies import (
 )
 from service.api.replies import NotifyDep, created
 from service.comparison import answer
-from service.comparison.selection import check
+from service.comparison.selection import check_question
 from service.schemas.comparisons import ComparisonView, Question
 from service.schemas.confirmations import ConfirmRequest
 
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"])
 
 def checked(question: Annotated[Question, Depends(body(Question))]) -> Question:
     """The question, without contradictions."""
-    check(question)
+    check_question(question)
     return question
 
 

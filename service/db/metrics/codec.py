@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from service.analysis.reduce import bucketed
+from service.analysis.reduce import bucket_points
 from service.db.metrics.rollup_codec import pack_buckets
 
 CONSTANT, SINGLE, DOUBLE = 0, 1, 2
@@ -118,7 +118,7 @@ def _buckets(steps: Steps, values: Values) -> bytes | None:
     spans = (int(steps[-1]) >> BASE_LEVEL) - (int(steps[0]) >> BASE_LEVEL) + 1
     if len(steps) < MIN_BUCKETED or spans > len(steps) // 4:
         return None
-    return pack_buckets(bucketed(steps, values, BASE_LEVEL)[0])
+    return pack_buckets(bucket_points(steps, values, BASE_LEVEL)[0])
 
 
 def unpack(

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.analysis.arrays import Counts, Steps, Values
-from service.analysis.reduce import COLUMNS, Reduced, bucketed, regroup, taken
+from service.analysis.reduce import COLUMNS, Reduced, bucket_points, regroup, take_buckets
 from service.db.metrics.codec import BASE_LEVEL, unpack_between
 from service.db.metrics.rollup_codec import PackedBuckets, join_in_order, unpack_buckets
 from service.db.metrics.rollups import FIRST_LEVEL, SIDE_LEVELS, ChunkRow, levels_read, unpack_chunks
@@ -136,7 +136,7 @@ def buckets(
     nothing = np.empty(0, np.int64)
     sizes, columns = np.zeros(len(asked) + 1, np.int64), list[dict[str, Column]]()
     exact = True
-    none = bucketed(nothing, np.empty(0), level, nothing)
+    none = bucket_points(nothing, np.empty(0), level, nothing)
     for reduced, owner in chain(look(connection, asked, level, first, last), [none]):
         sizes[1:] += np.bincount(owner, minlength=len(asked))
         columns.append({name: getattr(reduced, name) for name in wanted})
@@ -153,7 +153,7 @@ def _from_points(connection: Connection, asked: Sequence[SeriesKey], level: int,
     for portion in _portions([(row[0], row[4]) for row in rows]):
         (some,) = portion.of([rows])
         steps, values, owner = _points(some, first, last)
-        yield bucketed(steps, values, level, owner)
+        yield bucket_points(steps, values, level, owner)
 
 
 def _points(rows: Sequence[Any], first: int, last: int) -> tuple[Steps, Values, Counts]:
@@ -186,7 +186,7 @@ def _from_stored(connection: Connection, asked: Sequence[SeriesKey], level: int,
         reduced, owner = join_in_order(parts)
         inside = (reduced.first_step >= first) & (reduced.last_step <= last)
         if not inside.all():
-            reduced, owner = taken(reduced, inside), owner[inside]
+            reduced, owner = take_buckets(reduced, inside), owner[inside]
         yield regroup(reduced, level, owner)
 
 

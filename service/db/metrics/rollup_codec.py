@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.analysis.arrays import Counts, Steps, Values
-from service.analysis.reduce import Reduced, joined, taken
+from service.analysis.reduce import Reduced, join_buckets, take_buckets
 
 CONSTANT, SINGLE, DOUBLE, GENERAL = 0, 1, 2, 3
 EVEN = {
@@ -85,7 +85,7 @@ class OwnedBuckets:
 
 def join_in_order(parts: Sequence[OwnedBuckets]) -> tuple[Reduced, Counts]:
     """All buckets by owner, then by step. Rows share no step, so whole rows are put in order, not buckets."""
-    buckets = joined([part.buckets for part in parts])
+    buckets = join_buckets([part.buckets for part in parts])
     owner = parts[0].owner if len(parts) == 1 else np.concatenate([part.owner for part in parts])
     sizes = np.concatenate([part.sizes for part in parts])
     heads = np.cumsum(sizes) - sizes
@@ -94,7 +94,7 @@ def join_in_order(parts: Sequence[OwnedBuckets]) -> tuple[Reduced, Counts]:
         return buckets, owner
     sizes, heads = sizes[order], heads[order]
     positions = np.repeat(heads - (np.cumsum(sizes) - sizes), sizes) + np.arange(len(owner))
-    return taken(buckets, positions), owner[positions]
+    return take_buckets(buckets, positions), owner[positions]
 
 
 def unpack_buckets(rows: Sequence[PackedBuckets]) -> list[OwnedBuckets]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from sqlalchemy import Connection, insert, text
 
-from service.analysis.reduce import Reduced, regroup, singles
+from service.analysis.reduce import Reduced, regroup, single_point_buckets
 from service.db.metrics.codec import BASE_LEVEL, unpack
 from service.db.metrics.rollup_codec import OwnedBuckets, PackedBuckets, join_in_order, pack_buckets, unpack_buckets
 from service.db.tables import metric_tile
@@ -190,7 +190,7 @@ def _points(rows: Sequence[ChunkRow]) -> OwnedBuckets:
     steps, values = zip(*read, strict=True)
     sizes = np.array([row.n for row in rows], np.int64)
     owner = np.repeat(np.array([row.owner for row in rows], np.int64), sizes)
-    return OwnedBuckets(singles(np.concatenate(steps), np.concatenate(values)), owner, sizes)
+    return OwnedBuckets(single_point_buckets(np.concatenate(steps), np.concatenate(values)), owner, sizes)
 
 
 def _summaries(rows: Sequence[ChunkRow], level: int) -> OwnedBuckets:

@@ -5,32 +5,42 @@ from typing import Any
 
 from service.analysis.recorded import Reading
 from service.diagnosis import remedies
-from service.diagnosis.facts import Facts
-from service.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Unknown, early, evidence, fact
-from service.diagnosis.finding import missing as not_recorded
-from service.diagnosis.progress import learned
+from service.diagnosis.finding import (
+    Evidence,
+    Expect,
+    Finding,
+    Inconclusive,
+    NoFinding,
+    Outcome,
+    evidence,
+    not_recorded,
+    observation,
+    too_early,
+)
+from service.diagnosis.progress import share_learned
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
-from service.diagnosis.trend import change, median, window
+from service.diagnosis.trend import median, relative_change, trend_window
 
 SADDLES = ("strict_saddle", "maximum")
 FLAT = ("flat", "degenerate")
 MINIMA = ("minimum", "minimum_up_to_flat_directions")
 
 
-def edge_of_stability(facts: Facts) -> Outcome:
+def edge_of_stability(record: RunRecord) -> Outcome:
     """R8: the sharpness hovers at its limit while the loss falls: how gradient descent usually trains."""
-    sharp, loss = facts.get("sharpness/ratio"), facts.get("loss")
+    sharp, loss = record.get("sharpness/ratio"), record.get("loss")
     if sharp is None or loss is None:
         return not_recorded("sharpness/ratio")
-    half = max(window(facts), facts.step // 2)
+    half = max(trend_window(record), record.step // 2)
     at = median(sharp, half)
     if not limit("R8.low") <= at <= limit("R8.high"):
-        return Clear(f"the sharpness lies at {at:.2f} of its limit.")
-    moved = change(loss, half, facts.plan.floor or 0.0)
+        return NoFinding(f"the sharpness lies at {at:.2f} of its limit.")
+    moved = relative_change(loss, half, record.plan.floor or 0.0)
     if moved is None or moved > -limit("any.flat"):
-        return Clear("the sharpness lies at its limit, and the loss does not fall.")
-    steps = (max(1, facts.step - half + 1), facts.step)
-    return Found(
+        return NoFinding("the sharpness lies at its limit, and the loss does not fall.")
+    steps = (max(1, record.step - half + 1), record.step)
+    return Finding(
         level="info",
         verdict="edge_of_stability",
         text=f"The sharpness stays at {at:.2f} of its limit while the loss falls: this is how gradient descent trains, "
@@ -41,56 +51,58 @@ def edge_of_stability(facts: Facts) -> Outcome:
             evidence("sharpness over its limit", at, ">", "R8.low", series="sharpness/ratio", steps=steps),
             evidence("change of the loss", moved, "<", "any.flat", series="loss", steps=steps, at=-limit("any.flat")),
         ],
-        patch=remedies.part("schedule", {"kind": "cosine"})
-        if facts.plan.document["schedule"]["kind"] == "constant"
+        patch=remedies.replace_part("schedule", {"kind": "cosine"})
+        if record.plan.document["schedule"]["kind"] == "constant"
         else (),
         remedy="None is needed; a rate that falls ends in a lower loss.",
         expect=Expect("at half the rate the sharpness settles at twice the value", "the sharpness stays as it is"),
     )
 
 
-def plateau(facts: Facts) -> Outcome:
+def plateau(record: RunRecord) -> Outcome:
     """R10: the loss stands still with next to no gradient: the verdict of the critical-point instrument."""
-    reading = facts.reading("critical_point")
+    reading = record.reading("critical_point")
     if reading is not None:
         verdict = str(reading.data.get("verdict", ""))
         if verdict in SADDLES:
-            return _saddle(facts, reading)
+            return _saddle(record, reading)
         if verdict in (*FLAT, *MINIMA):
-            return _rest(facts, reading, verdict)
-    return _without(facts, reading)
+            return _rest(record, reading, verdict)
+    return _without(record, reading)
 
 
-def _without(facts: Facts, reading: Reading | None) -> Outcome:
+def _without(record: RunRecord, reading: Reading | None) -> Outcome:
     """What loss and gradient norm say alone."""
-    loss, norms, w = facts.get("loss"), facts.get("grad_norm"), window(facts)
-    if loss is None or facts.step < w:
-        return early(facts, w)
-    share, moved = learned(facts), change(loss, max(w, facts.step // 5), facts.plan.floor or 0.0)
+    loss, norms, w = record.get("loss"), record.get("grad_norm"), trend_window(record)
+    if loss is None or record.step < w:
+        return too_early(record, w)
+    share, moved = share_learned(record), relative_change(loss, max(w, record.step // 5), record.plan.floor or 0.0)
     if share is not None and share > 1 - limit("any.learned_little"):
-        return Clear(f"{share:.0%} of the way to the least loss is done.")
+        return NoFinding(f"{share:.0%} of the way to the least loss is done.")
     if moved is not None and abs(moved) > limit("any.flat"):
-        return Clear("the loss still moves.")
+        return NoFinding("the loss still moves.")
     if norms is None:
         return not_recorded("grad_norm")
     first, now = float(norms.values[0]), median(norms, w)
     if now > limit("R10.gradient") * max(first, float(norms.values.max())) and now > limit("R3.no_gradient"):
-        return Clear("the loss stands still, but the gradient has not vanished.")
+        return NoFinding("the loss stands still, but the gradient has not vanished.")
     if reading is not None:
-        return Unknown(f"the instrument could not decide ({reading.data.get('verdict')}).", ("critical_point",), True)
+        return Inconclusive(
+            f"the instrument could not decide ({reading.data.get('verdict')}).", ("critical_point",), True
+        )
     why = "the loss stands still with next to no gradient: critical_point would tell a saddle from a minimum."
-    return Unknown(why, ("critical_point",), pressing=True)
+    return Inconclusive(why, ("critical_point",), pressing=True)
 
 
-def _saddle(facts: Facts, reading: Reading) -> Outcome:
+def _saddle(record: RunRecord, reading: Reading) -> Outcome:
     data = reading.data
     least, drop = reading.number("lambda_min"), _within(data, "escape", "measured_drop")
     seen: list[Evidence] = [
-        fact("verdict", str(data.get("verdict")), "Hessian's extreme eigenvalues", reading=reading.id)
+        observation("verdict", str(data.get("verdict")), "Hessian's extreme eigenvalues", reading=reading.id)
     ]
     if least is not None:
-        seen.append(fact("smallest eigenvalue", least, "Lanczos or dense", reading=reading.id))
-    loss, now = facts.get("loss"), _within(data, "nearness", "loss")
+        seen.append(observation("smallest eigenvalue", least, "Lanczos or dense", reading=reading.id))
+    loss, now = record.get("loss"), _within(data, "nearness", "loss")
     size = abs(now) if now else 1.0
     if drop is not None:
         at = limit("R10.escape") * size
@@ -104,10 +116,10 @@ def _saddle(facts: Facts, reading: Reading) -> Outcome:
                 at=at,
             )
         )
-    left = loss is not None and _left(facts, reading)
+    left = loss is not None and _left(record, reading)
     if left:
-        return Clear(f"there was a saddle at step {reading.step}, and the training left it.")
-    plan = facts.plan
+        return NoFinding(f"there was a saddle at step {reading.step}, and the training left it.")
+    plan = record.plan
     patch: remedies.Patch = []
     if not plan.full_batch or plan.spec.dataset.facts.task == "objective":
         patch = [remedies.replace("/model/spread", 0.01)] if "spread" in plan.document["model"] else []
@@ -115,13 +127,13 @@ def _saddle(facts: Facts, reading: Reading) -> Outcome:
         patch = [remedies.replace("/batch_size", min(32, max(1, plan.spec.dataset.counts[0] // 4)))]
     if not patch and plan.document["optimizer"].get("momentum") == 0:
         patch = [remedies.replace("/optimizer/momentum", 0.9)]
-    return Found(
+    return Finding(
         level="fault",
         verdict="strict_saddle",
         text="The training rests at a saddle: the gradient vanishes, and along one direction the loss falls"
         + (f" by {drop:.3g}." if drop is not None else "."),
         confidence=0.95 if drop is not None and drop > limit("R10.escape") * size else 0.7,
-        steps=(reading.step, max(reading.step, facts.step)),
+        steps=(reading.step, max(reading.step, record.step)),
         evidence=seen,
         patch=patch,
         remedy="Continue from the escape direction; else a start beside it, momentum, or the noise of smaller batches.",
@@ -130,28 +142,28 @@ def _saddle(facts: Facts, reading: Reading) -> Outcome:
     )
 
 
-def _left(facts: Facts, reading: Reading) -> bool:
+def _left(record: RunRecord, reading: Reading) -> bool:
     """Whether the loss has fallen since, by more than a trifle of what the way out offers."""
-    loss = facts.get("loss")
+    loss = record.get("loss")
     assert loss is not None
-    before, now = loss.between(0, max(reading.step, int(loss.steps[0]))), median(loss, window(facts))
+    before, now = loss.between(0, max(reading.step, int(loss.steps[0]))), median(loss, trend_window(record))
     at = float(before.values[-1])
     drop = _within(reading.data, "escape", "measured_drop") or 0.0
     return at - now > limit("any.flat") * max(abs(at), drop)
 
 
-def _rest(facts: Facts, reading: Reading, verdict: str) -> Outcome:
-    share = learned(facts)
+def _rest(record: RunRecord, reading: Reading, verdict: str) -> Outcome:
+    share = share_learned(record)
     short = "flat" if verdict in FLAT else "minimum"
     poor = share is not None and share < limit("any.learned_poorly")
     said = "in a flat region, where curvature decides nothing" if short == "flat" else "at a minimum"
-    return Found(
+    return Finding(
         level="warning" if short == "flat" and poor else "info",
         verdict=short,
         text=f"The training has come to rest {said}.",
         confidence=0.8,
-        steps=(reading.step, max(reading.step, facts.step)),
-        evidence=[fact("verdict", verdict, "Hessian's extreme eigenvalues", reading=reading.id)],
+        steps=(reading.step, max(reading.step, record.step)),
+        evidence=[observation("verdict", verdict, "Hessian's extreme eigenvalues", reading=reading.id)],
         remedy="Start again from other seeds; a lower minimum needs another start, model or loss." if poor else None,
         expect=Expect("other seeds end elsewhere", "all seeds end at this loss"),
         probes=("spectrum",),

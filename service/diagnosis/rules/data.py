@@ -3,35 +3,46 @@
 import numpy as np
 
 from service.diagnosis import remedies
-from service.diagnosis.facts import Facts
-from service.diagnosis.finding import Clear, Expect, Found, Outcome, Unknown, evidence, fact, missing
-from service.diagnosis.progress import learned, trivial
+from service.diagnosis.finding import (
+    Expect,
+    Finding,
+    Inconclusive,
+    NoFinding,
+    Outcome,
+    evidence,
+    not_recorded,
+    observation,
+)
+from service.diagnosis.progress import share_learned, trivial_loss
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
-from service.diagnosis.trend import median, tail, window
+from service.diagnosis.trend import median, tail_mean, trend_window
 
 
-def ill_conditioned(facts: Facts) -> Outcome:
+def ill_conditioned_inputs(record: RunRecord) -> Outcome:
     """R15: features whose scales lie far apart, which makes the loss a long narrow valley."""
-    if facts.plan.spec.dataset.facts.task == "objective":
-        return Clear("there are no features.")
-    reading = facts.reading("start")
+    if record.plan.spec.dataset.facts.task == "objective":
+        return NoFinding("there are no features.")
+    reading = record.reading("start")
     ratio = None if reading is None else reading.data.get("feature_std_ratio")
     if not isinstance(ratio, int | float):
-        return Unknown("how far the features' scales lie apart is not known: the probe start measures it.", ("start",))
+        return Inconclusive(
+            "how far the features' scales lie apart is not known: the probe start measures it.", ("start",)
+        )
     if ratio <= limit("R15.features"):
-        return Clear(f"the features' standard deviations differ by {ratio:.3g} at most.")
-    share = learned(facts)
-    patch = remedies.standardised(facts.plan)
+        return NoFinding(f"the features' standard deviations differ by {ratio:.3g} at most.")
+    share = share_learned(record)
+    patch = remedies.standardise(record.plan)
     if not patch:
-        return Clear(f"the features' standard deviations differ by {ratio:.3g}, scaled as they are.")
+        return NoFinding(f"the features' standard deviations differ by {ratio:.3g}, scaled as they are.")
     poor = share is None or share < limit("any.learned_poorly")
-    return Found(
-        level="fault" if poor and (facts.ended or facts.step > facts.plan.total_steps // 2) else "warning",
+    return Finding(
+        level="fault" if poor and (record.ended or record.step > record.plan.total_steps // 2) else "warning",
         verdict="ill_conditioned_inputs",
         text=f"The largest standard deviation of a feature is {ratio:.3g} times the smallest: "
         "no single rate suits all weights of the first layer.",
         confidence=0.85,
-        steps=(1, max(1, facts.step)),
+        steps=(1, max(1, record.step)),
         evidence=[
             evidence(
                 "largest over smallest deviation of a feature",
@@ -44,35 +55,48 @@ def ill_conditioned(facts: Facts) -> Outcome:
         patch=patch,
         remedy="Standardise the features.",
         expect=Expect("the loss falls faster at the same rate", "it falls as before"),
-        explains=(*facts.plan.explains_overflow, "R2", "R3", "R6", "R7", "R9", "R11", "R12", "R13", "R14", "R19", "R26")
+        explains=(
+            *record.plan.explains_overflow,
+            "R2",
+            "R3",
+            "R6",
+            "R7",
+            "R9",
+            "R11",
+            "R12",
+            "R13",
+            "R14",
+            "R19",
+            "R26",
+        )
         if poor
         else (),
         rank=-2,
     )
 
 
-def batch_size(facts: Facts) -> Outcome:
+def batch_size(record: RunRecord) -> Outcome:
     """R20: the batch beside the gradient noise scale: how many rows it takes to see the slope through the noise."""
-    noise = facts.get("noise_scale")
+    noise = record.get("noise_scale")
     if noise is None:
-        return missing("noise_scale")
-    rows, scale = facts.plan.spec.rows_per_step, median(noise, max(window(facts), facts.step // 2))
+        return not_recorded("noise_scale")
+    rows, scale = record.plan.spec.rows_per_step, median(noise, max(trend_window(record), record.step // 2))
     if scale <= 0:
-        return Unknown("the noise scale could not be estimated: the gradient is smaller than its noise.")
+        return Inconclusive("the noise scale could not be estimated: the gradient is smaller than its noise.")
     ratio = rows / scale
     if limit("R20.small") <= ratio <= limit("R20.large"):
-        return Clear(f"a batch of {rows} rows is {ratio:.2g} times the noise scale.")
+        return NoFinding(f"a batch of {rows} rows is {ratio:.2g} times the noise scale.")
     small = ratio < limit("R20.small")
-    train = facts.plan.spec.dataset.counts[0]
+    train = record.plan.spec.dataset.counts[0]
     wanted = int(min(train, rows * 8)) if small else max(1, rows // 4)
     key = "R20.small" if small else "R20.large"
-    return Found(
+    return Finding(
         level="info",
         verdict="noise_dominated" if small else "wasteful_batch",
         text=f"A batch has {rows} rows, and the gradient noise scale is {scale:.3g}: "
         + ("steps are mostly noise." if small else "a smaller batch would see the same slope for less."),
         confidence=0.6,
-        steps=(1, facts.step),
+        steps=(1, record.step),
         evidence=[evidence("batch over noise scale", ratio, "<" if small else ">", key, series="noise_scale")],
         patch=[remedies.replace("/batch_size", wanted)] if wanted != rows else (),
         remedy=f"Try {wanted} rows, and tune the rate anew.",
@@ -80,24 +104,24 @@ def batch_size(facts: Facts) -> Outcome:
     )
 
 
-def overfitting(facts: Facts) -> Outcome:
+def overfitting(record: RunRecord) -> Outcome:
     """R21: the validation loss has risen for long while the training loss fell."""
-    validation, loss = facts.get("val/loss"), facts.get("loss")
-    if facts.plan.spec.dataset.counts[1] == 0:
-        return Unknown("there is no validation part (/dataset/validation is 0): nothing tells overfitting apart.")
+    validation, loss = record.get("val/loss"), record.get("loss")
+    if record.plan.spec.dataset.counts[1] == 0:
+        return Inconclusive("there is no validation part (/dataset/validation is 0): nothing tells overfitting apart.")
     if validation is None or loss is None or len(validation) < 8:
-        return Unknown("8 evaluations are needed to see a trend of val/loss.")
+        return Inconclusive("8 evaluations are needed to see a trend of val/loss.")
     values = validation.values
     least = int(np.argmin(values))
     late = values[-max(3, len(values) // 10) :]
     now, best, noise = float(np.median(late)), float(values[least]), _noise(values)
-    train = tail(loss, max(window(facts), facts.plan.spec.steps_per_epoch)).value
+    train = tail_mean(loss, max(trend_window(record), record.plan.spec.steps_per_epoch)).value
     risen = now > best * (1 + limit("R21.rise")) and now > best + 4 * noise
     since = (len(values) - 1 - least) / len(values)
     gap = now - train > limit("R21.gap") * now
     if not (risen and since > limit("R21.stretch") and gap):
-        return Clear("the validation loss has not risen for long above its least value.")
-    reference = trivial(facts)
+        return NoFinding("the validation loss has not risen for long above its least value.")
+    reference = trivial_loss(record)
     worse = reference is not None and now > limit("R21.fault") * reference.value
     at, steps = int(validation.steps[least]), (int(validation.steps[least]), int(validation.steps[-1]))
     seen = [
@@ -116,7 +140,7 @@ def overfitting(facts: Facts) -> Outcome:
                 series="val/loss",
             )
         )
-    return Found(
+    return Finding(
         level="fault" if worse else "warning",
         verdict="overfitting",
         text=f"The validation loss was least at step {at} ({best:.4g}) and is {now:.4g} now, "
@@ -124,7 +148,7 @@ def overfitting(facts: Facts) -> Outcome:
         confidence=0.9,
         steps=steps,
         evidence=seen,
-        patch=_earlier_end(facts, len(values)),
+        patch=_earlier_end(record, len(values)),
         remedy="Stop at the best validation loss; weight decay, dropout or more rows lower it.",
         expect=Expect("the last validation loss is near the least", "it still rises"),
         rank=1,
@@ -136,31 +160,31 @@ def _noise(values: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(np.diff(values))) / np.sqrt(2))
 
 
-def _earlier_end(facts: Facts, evaluations: int) -> remedies.Patch:
+def _earlier_end(record: RunRecord, evaluations: int) -> remedies.Patch:
     patience = max(2, min(10, evaluations // 10))
     rule = {"patience": {"series": "val/loss", "evaluations": patience}}
-    stop = facts.plan.document["stop"]
+    stop = record.plan.document["stop"]
     if stop is None:
         return [remedies.replace("/stop", rule)]
-    decay = facts.plan.document["optimizer"].get("weight_decay")
+    decay = record.plan.document["optimizer"].get("weight_decay")
     return [remedies.replace("/optimizer/weight_decay", max(1e-3, 10 * decay))] if decay is not None else []
 
 
-def _few_rows(facts: Facts) -> Found | None:
+def _few_rows(record: RunRecord) -> Finding | None:
     """A normalisation over two or three rows: two become 1 and -1 whatever they were, three hardly more."""
-    spec, came = facts.plan.spec, learned(facts)
+    spec, came = record.plan.spec, share_learned(record)
     rows = spec.rows_per_step // spec.accumulate
-    flat = any(leaf.module == "BatchNorm1d" and len(leaf.out) == 1 for leaf in facts.plan.leaves)
+    flat = any(leaf.module == "BatchNorm1d" and len(leaf.out) == 1 for leaf in record.plan.leaves)
     if not flat or rows >= limit("R23.rows") or came is None or came > limit("any.learned_poorly"):
         return None
     bigger = min(32, spec.dataset.counts[0])
-    return Found(
-        level="fault" if facts.ended or facts.step > facts.plan.total_steps // 2 else "warning",
+    return Finding(
+        level="fault" if record.ended or record.step > record.plan.total_steps // 2 else "warning",
         verdict="bn_statistics",
         text=f"Batch normalisation over {rows} rows leaves next to nothing of them: two become 1 and -1 whatever they "
         "were.",
         confidence=0.85,
-        steps=(1, max(1, facts.step)),
+        steps=(1, max(1, record.step)),
         evidence=[
             evidence("rows that are normalised together", rows, "<", "R23.rows"),
             evidence("share of the way learned", came, "<", "any.learned_poorly", series="loss"),
@@ -173,35 +197,35 @@ def _few_rows(facts: Facts) -> Found | None:
     )
 
 
-def batch_statistics(facts: Facts) -> Outcome:
+def batch_statistics(record: RunRecord) -> Outcome:
     """R23: a batch's own statistics and the running ones give different losses on the same rows."""
-    if facts.plan.leaves and not facts.plan.normalises_batches:
-        return Clear("there is no batch normalisation.")
-    if (few := _few_rows(facts)) is not None:
+    if record.plan.leaves and not record.plan.normalises_batches:
+        return NoFinding("there is no batch normalisation.")
+    if (few := _few_rows(record)) is not None:
         return few
-    gap = facts.get("bn_gap")
+    gap = record.get("bn_gap")
     if gap is None:
-        return missing("bn_gap")
+        return not_recorded("bn_gap")
     if len(gap) < 3:
-        return Unknown("3 evaluations are needed to see a lasting gap.")
+        return Inconclusive("3 evaluations are needed to see a lasting gap.")
     ratio = float(np.median(gap.values[len(gap) // 2 :]))
     times = max(ratio, 1 / max(ratio, 1e-30))
     if times <= limit("R23.gap"):
-        return Clear(f"the loss with a batch's own statistics is {ratio:.2g} times that with running ones.")
-    reference, loss, measured = trivial(facts), facts.get("loss"), facts.get("val/loss")
-    own = None if loss is None else tail(loss, max(window(facts), facts.plan.spec.steps_per_epoch)).value
+        return NoFinding(f"the loss with a batch's own statistics is {ratio:.2g} times that with running ones.")
+    reference, loss, measured = trivial_loss(record), record.get("loss"), record.get("val/loss")
+    own = None if loss is None else tail_mean(loss, max(trend_window(record), record.plan.spec.steps_per_epoch)).value
     apart = None if own is None else abs(own - own / max(ratio, 1e-30))
     if reference is not None and apart is not None and apart < limit("R23.matters") * reference.value:
-        return Clear(f"the two losses differ {times:.2g} times, but by {apart:.2g} only.")
-    rows, model = facts.plan.spec.rows_per_step, facts.plan.document["model"]
-    bigger = min(32, facts.plan.spec.dataset.counts[0])
+        return NoFinding(f"the two losses differ {times:.2g} times, but by {apart:.2g} only.")
+    rows, model = record.plan.spec.rows_per_step, record.plan.document["model"]
+    bigger = min(32, record.plan.spec.dataset.counts[0])
     patch: remedies.Patch = [remedies.replace("/batch_size", bigger)] if rows < bigger else []
-    if not facts.plan.spec.shuffle:  # rows that lie side by side are alike, and so are the statistics of their batch
+    if not record.plan.spec.shuffle:  # rows that lie side by side are alike, and so are the statistics of their batch
         patch = [remedies.replace("/shuffle", True)]
     if not patch and model.get("norm") == "batch":
         patch = [remedies.replace("/model/norm", "layer" if model["kind"] == "mlp" else "group")]
     high = measured is not None and reference is not None and float(measured.values[-1]) > reference.value
-    return Found(
+    return Finding(
         level="fault" if high else "warning",
         verdict="bn_statistics",
         text=f"On the same rows the loss differs {times:.2g} times between a batch's own statistics and the running "
@@ -210,7 +234,7 @@ def batch_statistics(facts: Facts) -> Outcome:
         steps=(int(gap.steps[0]), int(gap.steps[-1])),
         evidence=[
             evidence("between the two losses", times, ">", "R23.gap", series="bn_gap"),
-            fact("rows in a batch", rows),
+            observation("rows in a batch", rows),
         ],
         patch=patch,
         remedy="Take larger batches, or a normalisation that looks at one row at a time.",

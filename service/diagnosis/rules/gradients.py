@@ -5,11 +5,20 @@ from typing import NamedTuple
 import numpy as np
 
 from service.diagnosis import remedies
-from service.diagnosis.facts import Facts
-from service.diagnosis.finding import Clear, Expect, Found, Outcome, Unknown, early, evidence, missing
-from service.diagnosis.progress import learned
+from service.diagnosis.finding import (
+    Expect,
+    Finding,
+    Inconclusive,
+    NoFinding,
+    Outcome,
+    evidence,
+    not_recorded,
+    too_early,
+)
+from service.diagnosis.progress import share_learned
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
-from service.diagnosis.trend import median, window
+from service.diagnosis.trend import median, trend_window
 
 
 class Ends(NamedTuple):
@@ -26,35 +35,35 @@ class Ends(NamedTuple):
         return self.near_input / max(self.near_output, 1e-300)
 
 
-def ends(facts: Facts, steps: int | None) -> Ends | Unknown:
+def ends(record: RunRecord, steps: int | None) -> Ends | Inconclusive:
     """Of the whole run, or of its last `steps` steps."""
-    norms = facts.layers("grad_norm")
+    norms = record.layers("grad_norm")
     if not norms:
-        return missing("grad_norm/<layer>")
-    weighted = [path for path in facts.plan.weighted if path in norms]
+        return not_recorded("grad_norm/<layer>")
+    weighted = [path for path in record.plan.weighted if path in norms]
     if len(weighted) < 2:
-        return Unknown("fewer than two layers with weights are known.")
+        return Inconclusive("fewer than two layers with weights are known.")
     first, last = weighted[0], weighted[-1]
     return Ends(first, last, median(norms[first], steps), median(norms[last], steps))
 
 
-def vanishing(facts: Facts) -> Outcome:
+def vanishing_gradient(record: RunRecord) -> Outcome:
     """R11: next to nothing of the gradient arrives at the first layer."""
-    w = window(facts)
-    if facts.step < w:
-        return early(facts, w)
-    found = ends(facts, max(w, facts.step // 2))
-    if isinstance(found, Unknown):
+    w = trend_window(record)
+    if record.step < w:
+        return too_early(record, w)
+    found = ends(record, max(w, record.step // 2))
+    if isinstance(found, Inconclusive):
         return found
     if found.ratio >= limit("R11.ratio") or found.near_input >= limit("R11.norm"):
-        return Clear(f"the gradient at {found.first} is {found.ratio:.2g} times that at {found.last}.")
-    share = learned(facts)
+        return NoFinding(f"the gradient at {found.first} is {found.ratio:.2g} times that at {found.last}.")
+    share = share_learned(record)
     poor = share is None or share < limit("any.learned_poorly")
-    plan, steps = facts.plan, (max(1, facts.step // 2), facts.step)
-    patch = remedies.normalised_layers(plan) or remedies.gated(plan)
+    plan, steps = record.plan, (max(1, record.step // 2), record.step)
+    patch = remedies.add_normalisation(plan) or remedies.use_gated_cell(plan)
     if plan.squashes:
-        patch = [*remedies.activation(plan, "relu"), *patch]
-    return Found(
+        patch = [*remedies.replace_activation(plan, "relu"), *patch]
+    return Finding(
         level="fault" if poor else "warning",
         verdict="vanishing_gradient",
         text=f"The gradient at {found.first} is {found.ratio:.1e} times that at {found.last}: "
@@ -87,20 +96,20 @@ def vanishing(facts: Facts) -> Outcome:
     )
 
 
-def exploding(facts: Facts) -> Outcome:
+def exploding_gradient(record: RunRecord) -> Outcome:
     """R12: the gradient swells towards the input, or single ones dwarf all others, and the training suffers."""
-    w, norms = window(facts), facts.get("grad_norm")
-    if facts.step < w:
-        return early(facts, w)
+    w, norms = trend_window(record), record.get("grad_norm")
+    if record.step < w:
+        return too_early(record, w)
     if norms is None:
-        return missing("grad_norm")
-    found, share = ends(facts, None), learned(facts)
+        return not_recorded("grad_norm")
+    found, share = ends(record, None), share_learned(record)
     largest, middle = float(norms.high.max()), float(np.median(norms.values))
     spike = largest / max(middle, 1e-30)
     swelling = isinstance(found, Ends) and found.ratio > limit("R12.ratio")
     spiking = spike > limit("R12.spike") and largest > limit("R12.norm")
     if not (swelling or spiking):
-        return Clear(f"the largest gradient norm is {spike:.3g} times the median.")
+        return NoFinding(f"the largest gradient norm is {spike:.3g} times the median.")
     poor = share is None or share < limit("any.learned_poorly")
     at = int(norms.steps[int(np.argmax(norms.high))])
     seen = []
@@ -111,14 +120,16 @@ def exploding(facts: Facts) -> Outcome:
     if isinstance(found, Ends) and swelling:
         series = f"grad_norm/{found.first}"
         seen.append(evidence(f"{found.first} over {found.last}", found.ratio, ">", "R12.ratio", series=series))
-    return Found(
+    return Finding(
         level="fault" if poor and spiking else "warning",
         verdict="exploding_gradient",
         text=f"Gradients explode: the largest norm is {largest:.3g} (step {at}), the median {middle:.3g}.",
         confidence=0.8 if poor else 0.5,
-        steps=(at, facts.step),
+        steps=(at, record.step),
         evidence=seen,
-        patch=remedies.rate(facts.plan, 0.3) if facts.plan.spec.clip else remedies.clip(min(middle, 1.0) or 1.0),
+        patch=remedies.scale_rates(record.plan, 0.3)
+        if record.plan.spec.clip
+        else remedies.clip_gradients(min(middle, 1.0) or 1.0),
         remedy="Clip gradients near their median norm; a smaller initialisation and normalisation help too.",
         expect=Expect("with clipping the loss falls without jumps", "it jumps as before"),
         explains=("R16", "R19"),

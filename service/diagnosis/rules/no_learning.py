@@ -4,11 +4,21 @@ import math
 from typing import NamedTuple
 
 from service.diagnosis import remedies
-from service.diagnosis.facts import Facts
-from service.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Unknown, early, evidence, fact
-from service.diagnosis.progress import Reference, learned, trivial
+from service.diagnosis.finding import (
+    Evidence,
+    Expect,
+    Finding,
+    Inconclusive,
+    NoFinding,
+    Outcome,
+    evidence,
+    observation,
+    too_early,
+)
+from service.diagnosis.progress import Reference, share_learned, trivial_loss
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
-from service.diagnosis.trend import blocks, median, tail, window
+from service.diagnosis.trend import median, tail_mean, trend_window, window_means
 
 CAUSES = ("R7", "R9", "R10", "R11", "R13", "R14", "R17")
 RANGES = {"Softmax": (0.0, 1.0), "Sigmoid": (0.0, 1.0), "Hardsigmoid": (0.0, 1.0)}
@@ -26,28 +36,28 @@ class Cause(NamedTuple):
     rank: int = 0
 
 
-def nothing_learned(facts: Facts) -> Outcome:
+def flat_at_trivial_loss(record: RunRecord) -> Outcome:
     """R3: the loss stays at what the best constant answer gives."""
-    loss, reference, w = facts.get("loss"), trivial(facts), window(facts)
-    if loss is None or facts.step < w:
-        return early(facts, w)
+    loss, reference, w = record.get("loss"), trivial_loss(record), trend_window(record)
+    if loss is None or record.step < w:
+        return too_early(record, w)
     if reference is None:
-        return Unknown("the loss of the best constant answer is not known without the probe start.", ("start",))
-    if (alone := _memorised(facts, reference)) is not None:
+        return Inconclusive("the loss of the best constant answer is not known without the probe start.", ("start",))
+    if (alone := _memorised(record, reference)) is not None:
         return alone
-    stretch = _stretch(facts, reference.value)
-    share = 0.0 if stretch is None else (stretch[1] - stretch[0] + 1) / facts.plan.total_steps
+    stretch = _stretch(record, reference.value)
+    share = 0.0 if stretch is None else (stretch[1] - stretch[0] + 1) / record.plan.total_steps
     if stretch is None or share < limit("R3.stretch"):
-        return _alike(facts) or Clear(f"the loss does not stay at the trivial {reference.value:.4g}.")
+        return _alike(record) or NoFinding(f"the loss does not stay at the trivial {reference.value:.4g}.")
     at = reference.value
     seen: list[Evidence] = [
-        fact("trivial loss", at, reference.source, reading=reference.reading),
+        observation("trivial loss", at, reference.source, reading=reference.reading),
         evidence("share of the run spent there", share, ">", "R3.stretch", series="loss", steps=stretch),
-        evidence("loss now", tail(loss, w).value, "<", "R3.near", series="loss", at=at * (1 + limit("R3.near"))),
+        evidence("loss now", tail_mean(loss, w).value, "<", "R3.near", series="loss", at=at * (1 + limit("R3.near"))),
     ]
-    cause = _cause(facts)
-    long = share > limit("R3.long") or facts.ended
-    return Found(
+    cause = _cause(record)
+    long = share > limit("R3.long") or record.ended
+    return Finding(
         level="fault" if long else "warning",
         verdict=cause.verdict,
         text=f"The loss has stayed at {at:.4g}, which a constant answer gives: {cause.why}",
@@ -63,60 +73,60 @@ def nothing_learned(facts: Facts) -> Outcome:
     )
 
 
-def _stretch(facts: Facts, at: float) -> tuple[int, int] | None:
+def _stretch(record: RunRecord, at: float) -> tuple[int, int] | None:
     """The steps up to now throughout which windows are near `at`; None: the last one is not."""
-    loss = facts.get("loss")
+    loss = record.get("loss")
     assert loss is not None
     found = None
-    for block in reversed(blocks(loss, window(facts))):
+    for block in reversed(window_means(loss, trend_window(record))):
         if abs(block.value - at) > limit("R3.near") * abs(at):
             break
         found = (block.first, int(loss.steps[-1]))
     return found
 
 
-def _cause(facts: Facts) -> Cause:
-    plan = facts.plan
+def _cause(record: RunRecord) -> Cause:
+    plan = record.plan
     if plan.starts_alike:
-        return _start_alike(facts)
-    norms = {path: median(curve, window(facts)) for path, curve in facts.layers("grad_norm").items()}
+        return _start_alike(record)
+    norms = {path: median(curve, trend_window(record)) for path, curve in record.layers("grad_norm").items()}
     if not norms:
         why = "either the labels have nothing to do with the inputs, or no gradient arrives; gradients would tell."
         return Cause("labels_unrelated", why, 0.3, [], "Overfit one batch first: that must always work.", 2)
     none = [path for path, norm in norms.items() if norm <= limit("R3.no_gradient")]
     if len(none) == len(norms):
         why = "no layer gets any gradient."
-        patch = remedies.default_init()
+        patch = remedies.use_default_init()
         return Cause("zero_or_symmetric_init", why, 0.8, patch, "Initialise by a usual scheme.")
     if none and plan.has_relu:
         why = f"no gradient arrives at {none[0]}: behind it every unit is silent."
-        patch = [*remedies.default_init(), *remedies.activation(plan, "leaky_relu")]
+        patch = [*remedies.use_default_init(), *remedies.replace_activation(plan, "leaky_relu")]
         return Cause("dead", why, 0.8, patch, "Initialise by a usual scheme, lower the rate, or take leaky_relu.")
     why = "gradients do arrive, so the labels may have nothing to do with the inputs."
     return Cause("labels_unrelated", why, 0.5, [], "Overfit one batch, then look at inputs and labels side by side.", 2)
 
 
-def _start_alike(facts: Facts) -> Cause:
-    kind = facts.plan.spec.model.init.kind
+def _start_alike(record: RunRecord) -> Cause:
+    kind = record.plan.spec.model.init.kind
     why = f"initialised as {kind}, all units of a layer are and stay the same."
-    return Cause("zero_or_symmetric_init", why, 0.95, remedies.default_init(), "Initialise at random.")
+    return Cause("zero_or_symmetric_init", why, 0.95, remedies.use_default_init(), "Initialise at random.")
 
 
-def _alike(facts: Facts) -> Found | None:
+def _alike(record: RunRecord) -> Finding | None:
     """The same start where the loss falls nevertheless: as far as one unit a layer can."""
-    share = learned(facts)
-    if not facts.plan.starts_alike or share is None or share > 1 - limit("any.learned_little"):
+    share = share_learned(record)
+    if not record.plan.starts_alike or share is None or share > 1 - limit("any.learned_little"):
         return None
-    cause = _start_alike(facts)
+    cause = _start_alike(record)
     poorly = share < limit("any.learned_poorly")
-    return Found(
+    return Finding(
         level="fault" if poorly else "warning",
         verdict=cause.verdict,
         text=f"The loss falls, but not as far as it could: {cause.why}",
         confidence=cause.confidence,
-        steps=(1, facts.step),
+        steps=(1, record.step),
         evidence=[
-            fact("/model/init/kind", facts.plan.spec.model.init.kind),
+            observation("/model/init/kind", record.plan.spec.model.init.kind),
             evidence("share of the way learned", share, "<", "any.learned_poorly", series="loss"),
         ],
         patch=cause.patch,
@@ -126,17 +136,17 @@ def _alike(facts: Facts) -> Found | None:
     )
 
 
-def _memorised(facts: Facts, reference: Reference) -> Found | None:
+def _memorised(record: RunRecord, reference: Reference) -> Finding | None:
     """Training rows learned by heart while nothing carries over: as with labels that were shuffled."""
-    validation, loss = facts.get("val/loss"), facts.get("loss")
-    if validation is None or loss is None or facts.plan.classes < 2 or len(validation) < 5:
+    validation, loss = record.get("val/loss"), record.get("loss")
+    if validation is None or loss is None or record.plan.classes < 2 or len(validation) < 5:
         return None
-    best, now = float(validation.values.min()), tail(loss, window(facts)).value
+    best, now = float(validation.values.min()), tail_mean(loss, trend_window(record)).value
     lowest, known = limit("R3.validation") * reference.value, limit("R3.memorised") * reference.value
-    if best < lowest or now > known or _better_than_chance(facts):
+    if best < lowest or now > known or _better_than_chance(record):
         return None
     steps = (int(validation.steps[0]), int(validation.steps[-1]))
-    return Found(
+    return Finding(
         level="fault",
         rank=1,
         verdict="labels_unrelated",
@@ -154,36 +164,36 @@ def _memorised(facts: Facts, reference: Reference) -> Found | None:
     )
 
 
-def _better_than_chance(facts: Facts) -> bool:
+def _better_than_chance(record: RunRecord) -> bool:
     """Whether an accuracy lies 4 standard errors above equal guesses; the largest class is unknown here."""
-    accuracy, rows = facts.get("val/accuracy"), facts.plan.spec.dataset.counts[1]
+    accuracy, rows = record.get("val/accuracy"), record.plan.spec.dataset.counts[1]
     if accuracy is None or rows < 1:
         return False
-    chance = 1 / facts.plan.classes
+    chance = 1 / record.plan.classes
     return float(accuracy.values.max()) > chance + 4 * math.sqrt(chance * (1 - chance) / rows)
 
 
-def one_batch(facts: Facts) -> Outcome:
+def cannot_overfit_one_batch(record: RunRecord) -> Outcome:
     """R4: whether one batch can be learned by heart, and the gradient is right."""
-    check, batch = facts.reading("gradient_check"), facts.reading("overfit_batch")
+    check, batch = record.reading("gradient_check"), record.reading("overfit_batch")
     error = None if check is None else check.number("largest")
     if check is not None and error is not None and check.data.get("passed") is False:
         at = check.number("tolerance")
         seen = evidence("relative error of the gradient", error, ">", "R4.gradient", reading=check.id, at=at)
         return _pipeline("The gradient is not that of the loss.", 0.95, [seen], check.step)
     if batch is None:
-        return Unknown("nobody tried to overfit one batch: the probe overfit_batch does.", ("overfit_batch",))
+        return Inconclusive("nobody tried to overfit one batch: the probe overfit_batch does.", ("overfit_batch",))
     left = batch.number("share")
     if left is None:
-        return Unknown("the reading of overfit_batch holds no losses.")
+        return Inconclusive("the reading of overfit_batch holds no losses.")
     if left <= limit("R4.left"):
-        return Clear(f"one batch alone is learned to {left:.1%} of its first loss.")
+        return NoFinding(f"one batch alone is learned to {left:.1%} of its first loss.")
     seen = evidence("share of the loss left on one batch", left, ">", "R4.left", reading=batch.id)
     return _pipeline("Not even one batch can be learned by heart.", 0.85, [seen], batch.step)
 
 
-def _pipeline(text: str, confidence: float, seen: list[Evidence], step: int) -> Found:
-    return Found(
+def _pipeline(text: str, confidence: float, seen: list[Evidence], step: int) -> Finding:
+    return Finding(
         level="fault",
         verdict="pipeline_or_capacity",
         text=text,
@@ -197,38 +207,41 @@ def _pipeline(text: str, confidence: float, seen: list[Evidence], step: int) -> 
     )
 
 
-def softmax_twice(facts: Facts) -> Outcome:
+def double_softmax(record: RunRecord) -> Outcome:
     """R5: outputs squashed before a loss that squashes them itself, so that it cannot come near 0."""
-    plan = facts.plan
+    plan = record.plan
     if plan.loss not in ("cross_entropy", "bce_with_logits", "nll"):
-        return Clear(f"{plan.loss} takes what the model gives.")
+        return NoFinding(f"{plan.loss} takes what the model gives.")
     if not plan.leaves:
-        return Unknown("the layers of this model are known to its library alone.")
-    end, place = plan.logits
+        return Inconclusive("the layers of this model are known to its library alone.")
+    end, place = plan.logit_layer
     if end not in RANGES:
-        return Clear(f"the loss's softmax gets what {end} gives, which has no limits.")
+        return NoFinding(f"the loss's softmax gets what {end} gives, which has no limits.")
     low, high = RANGES[end]
     if plan.classes < 2:
-        return Clear("no classes.")
+        return NoFinding("no classes.")
     floor = math.log(1 + (plan.classes - 1) * math.exp(low - high))
     if plan.loss == "bce_with_logits":
         floor = (math.log1p(math.exp(low)) + math.log1p(math.exp(-high))) / 2
-    loss, w = facts.get("loss"), window(facts)
-    now = None if loss is None else tail(loss, w)
+    loss, w = record.get("loss"), trend_window(record)
+    now = None if loss is None else tail_mean(loss, w)
     if now is not None and now.value < limit("R5.floor") * floor:
-        return Clear(f"the loss lies below {floor:.4g}, which outputs between {low:g} and {high:g} cannot reach.")
+        return NoFinding(f"the loss lies below {floor:.4g}, which outputs between {low:g} and {high:g} cannot reach.")
     patch: remedies.Patch = [] if place is None else [{"op": "remove", "path": f"/model/layers/{place}"}]
-    seen = [fact("layer before the softmax", end), fact("least loss that its outputs allow", floor, "arithmetic")]
+    seen = [
+        observation("layer before the softmax", end),
+        observation("least loss that its outputs allow", floor, "arithmetic"),
+    ]
     if now is not None:
         at = limit("R5.floor") * floor
         seen.append(evidence("loss now", now.value, ">", "R5.floor", series="loss", steps=now.steps, at=at))
-    return Found(
+    return Finding(
         level="fault",
         verdict="softmax_applied_twice",
         text=f"{end} squashes what a softmax or sigmoid gets that belongs to {plan.loss}: "
         f"the loss cannot fall below {floor:.4g}.",
         confidence=0.95,
-        steps=(1, facts.step),
+        steps=(1, record.step),
         evidence=seen,
         patch=patch,
         remedy=f"Leave {end} out: the softmax is to get what the last Linear layer gives.",

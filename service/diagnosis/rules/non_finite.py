@@ -3,34 +3,34 @@
 import numpy as np
 
 from service.diagnosis import remedies
-from service.diagnosis.facts import Facts
-from service.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Unknown, evidence, fact
-from service.diagnosis.progress import first_loss, learned, trivial
+from service.diagnosis.finding import Evidence, Expect, Finding, Inconclusive, NoFinding, Outcome, evidence, observation
+from service.diagnosis.progress import first_loss, share_learned, trivial_loss
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 
 TAKES_LOGARITHMS = {"poisson_nll", "gaussian_nll", "kl_div"}
 EXPLAINED = ("R3", "R6", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23", "R25")
 
 
-def nonfinite(facts: Facts) -> Outcome:
+def non_finite_values(record: RunRecord) -> Outcome:
     """R1: the first NaN or infinity, and what came before it."""
-    at = _first(facts)
+    at = _first(record)
     if at is None:
-        return Clear("every loss and gradient norm is a number.")
+        return NoFinding("every loss and gradient norm is a number.")
     step, series = at
-    grown, seen = _growth(facts, step)
-    verdict, why, confidence = _kind(facts, step, grown)
-    return Found(
+    grown, seen = _growth(record, step)
+    verdict, why, confidence = _kind(record, step, grown)
+    return Finding(
         level="fault",
         verdict=f"nonfinite:{verdict}",
         text=f"The {series} is no number at step {step}: {why}",
         confidence=confidence,
-        steps=(step, max(step, facts.step)),
-        evidence=[fact("first step that is no number", step, "recorded", series, (step, step)), *seen],
-        patch=_remedy(facts, verdict),
+        steps=(step, max(step, record.step)),
+        evidence=[observation("first step that is no number", step, "recorded", series, (step, step)), *seen],
+        patch=_remedy(record, verdict),
         remedy=REMEDIES[verdict],
         expect=Expect("with the patch every value stays finite", "it breaks again, at about the same step"),
-        probes=() if facts.reading("autopsy") else ("autopsy",),
+        probes=() if record.reading("autopsy") else ("autopsy",),
         explains=EXPLAINED,
     )
 
@@ -43,22 +43,22 @@ REMEDIES = {
 }
 
 
-def _first(facts: Facts) -> tuple[int, str] | None:
+def _first(record: RunRecord) -> tuple[int, str] | None:
     """Step and series of the first value that is none."""
     found = []
     for name in ("loss", "grad_norm"):
-        curve = facts.series.get(name)
+        curve = record.series.get(name)
         if curve is not None and (broken := np.flatnonzero(curve.nonfinite > 0)).size:
             found.append((int(curve.steps[broken[0]]), "loss" if name == "loss" else "gradient norm"))
-    failure = facts.failure or {}
+    failure = record.failure or {}
     if failure.get("code") == "diverged" and failure.get("step") is not None:
         found.append((int(failure["step"]), "loss"))
     return min(found) if found else None
 
 
-def _growth(facts: Facts, step: int) -> tuple[bool, list[Evidence]]:
+def _growth(record: RunRecord, step: int) -> tuple[bool, list[Evidence]]:
     """Whether the losses before it had grown."""
-    loss = facts.get("loss")
+    loss = record.get("loss")
     before = None if loss is None else loss.between(0, step - 1)
     if before is None or len(before) < 4:
         return False, []
@@ -71,85 +71,88 @@ def _growth(facts: Facts, step: int) -> tuple[bool, list[Evidence]]:
     ]
 
 
-def _kind(facts: Facts, step: int, grown: bool) -> tuple[str, str, float]:
-    autopsy = facts.reading("autopsy")
+def _kind(record: RunRecord, step: int, grown: bool) -> tuple[str, str, float]:
+    autopsy = record.reading("autopsy")
     if autopsy is not None and autopsy.data.get("kind") == "input":
         return "input", "the batch itself holds values that are none.", 0.95
-    if facts.plan.spec.precision == "fp16":
+    if record.plan.spec.precision == "fp16":
         return "amp", "half precision has no numbers beyond 65,504.", 0.7
     if grown:
         return "overflow", "it had grown before, so the steps were too long.", 0.9
-    reading = facts.reading("start")
+    reading = record.reading("start")
     if reading is not None and (reading.number("nonfinite_features") or reading.number("nonfinite_targets")):
         return "input", "the training rows hold values that are none.", 0.95
     if step == 1:
         return "input", "it broke before any update, so the data or the initial weights did it.", 0.6
-    if facts.plan.loss in TAKES_LOGARITHMS:
-        return "log0", f"{facts.plan.loss} takes logarithms, and the loss had not grown before.", 0.6
+    if record.plan.loss in TAKES_LOGARITHMS:
+        return "log0", f"{record.plan.loss} takes logarithms, and the loss had not grown before.", 0.6
     return "overflow", "it broke after an update without having grown before: one step was far too long.", 0.7
 
 
-def _remedy(facts: Facts, verdict: str) -> remedies.Patch:
+def _remedy(record: RunRecord, verdict: str) -> remedies.Patch:
     if verdict == "amp":
         return [remedies.replace("/precision", "fp32")]
     if verdict == "input":
-        return remedies.standardised(facts.plan) or remedies.standardised(facts.plan, "target_scaling")
-    return remedies.rate(facts.plan, 0.1)
+        return remedies.standardise(record.plan) or remedies.standardise(record.plan, "target_scaling")
+    return remedies.scale_rates(record.plan, 0.1)
 
 
-def start(facts: Facts) -> Outcome:
+def wrong_first_loss(record: RunRecord) -> Outcome:
     """R2: the first loss against that of a model that knows nothing yet."""
-    if facts.origin:
-        return Clear(f"it goes on from step {facts.origin} of another run.")
-    before, reference = first_loss(facts), trivial(facts)
+    if record.origin:
+        return NoFinding(f"it goes on from step {record.origin} of another run.")
+    before, reference = first_loss(record), trivial_loss(record)
     if before is None:
-        return Unknown("no first loss is recorded.")
+        return Inconclusive("no first loss is recorded.")
     if reference is None:
-        return Unknown(
-            f"what {facts.plan.loss} is before any learning is not known without the probe start.", ("start",)
+        return Inconclusive(
+            f"what {record.plan.loss} is before any learning is not known without the probe start.", ("start",)
         )
-    off, why = _off(facts, before.value, reference.value)
+    off, why = _off(record, before.value, reference.value)
     if why is None:
-        return Clear(f"the first loss {before.value:.4g} is near what a fresh model gives ({reference.value:.4g}).")
-    share = learned(facts)
+        return NoFinding(f"the first loss {before.value:.4g} is near what a fresh model gives ({reference.value:.4g}).")
+    share = share_learned(record)
     bad = before.value > limit("R2.bad") * reference.value and (share is None or share < limit("any.learned_little"))
-    plan = facts.plan
-    patch = remedies.standardised(plan, "target_scaling") or remedies.standardised(plan)
+    plan = record.plan
+    patch = remedies.standardise(plan, "target_scaling") or remedies.standardise(plan)
     if not patch and plan.document["model"].get("init", {}).get("kind", "default") != "default":
-        patch = remedies.default_init()
-    return Found(
+        patch = remedies.use_default_init()
+    return Finding(
         level="fault" if bad else "warning",
         verdict="bad_init_or_scale",
         text=f"Before any update the loss is {before.value:.4g}; {why}",
         confidence=0.9 if bad else 0.7,
         steps=(0, 1),
-        evidence=[off, fact("loss that knows nothing", reference.value, reference.source, reading=reference.reading)],
+        evidence=[
+            off,
+            observation("loss that knows nothing", reference.value, reference.source, reading=reference.reading),
+        ],
         patch=patch,
         remedy="Scale features and targets to standard deviation 1, and initialise by a usual scheme.",
         expect=Expect("the first loss comes near the trivial one", "it stays as far away"),
-        explains=(*facts.plan.explains_overflow, *EXPLAINED) if bad else (),
+        explains=(*record.plan.explains_overflow, *EXPLAINED) if bad else (),
         rank=-1 if bad else 1,
     )
 
 
-def _off(facts: Facts, before: float, reference: float) -> tuple[Evidence, str | None]:
+def _off(record: RunRecord, before: float, reference: float) -> tuple[Evidence, str | None]:
     """The measurement that tells, and why it is wrong (None: it is not)."""
-    reading = facts.reading("start")
+    reading = record.reading("start")
     seen: dict[str, object] = {} if reading is None else dict(reading.data)
-    if facts.plan.classes > 1:
+    if record.plan.classes > 1:
         at = limit("R2.classes") * reference * (1 if reading is not None else 2)  # one batch alone may be easy or hard
         apart = evidence(
             "distance from equal guesses", abs(before - reference), ">", "R2.classes", series="loss", at=at
         )
         wrong = before - reference > at or (reference - before > at)
         return apart, f"equal guesses would give {reference:.4g}." if wrong else None
-    known = facts.plan.floor is not None and reference > facts.plan.floor
+    known = record.plan.floor is not None and reference > record.plan.floor
     ratio = before / reference if known else 1.0  # a loss without a least value has no scale
     times = evidence("first loss over the best constant's", ratio, ">", "R2.values", series="loss")
     if ratio > limit("R2.values"):
         return times, f"the best constant alone would give {reference:.4g}."
     variance = seen.get("target_variance")
-    unscaled = known and facts.plan.document["dataset"].get("target_scaling") == "none"
+    unscaled = known and record.plan.document["dataset"].get("target_scaling") == "none"
     if isinstance(variance, int | float) and unscaled and variance > limit("R2.targets"):
         found = evidence(
             "variance of the targets", variance, ">", "R2.targets", reading=reading.id if reading else None

@@ -5,41 +5,43 @@ import math
 import numpy as np
 
 from service.diagnosis import remedies
-from service.diagnosis.facts import Facts
-from service.diagnosis.finding import Clear, Expect, Found, Outcome, Unknown, evidence, fact
-from service.diagnosis.progress import first_loss, trivial
+from service.diagnosis.finding import Expect, Finding, Inconclusive, NoFinding, Outcome, evidence, observation
+from service.diagnosis.progress import first_loss, trivial_loss
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 from service.spec.measures import LOSS_SERIES
 
 
-def luck(facts: Facts) -> Outcome:
+def seed_luck(record: RunRecord) -> Outcome:
     """R26: the final values of the seeds spread as far as what was learned."""
     needed = int(limit("R26.runs"))
-    finite = np.array([each.final for each in facts.siblings if math.isfinite(each.final)])
+    finite = np.array([each.final for each in record.siblings if math.isfinite(each.final)])
     if len(finite) < needed:
-        return Unknown(f"{len(finite)} seeds of this experiment have ended with a finite value; {needed} are needed.")
-    if facts.final_of not in LOSS_SERIES:
-        return Unknown(f"what a model that knows nothing reaches in {facts.final_of} is not known.")
-    reference = trivial(facts) or first_loss(facts)
+        return Inconclusive(
+            f"{len(finite)} seeds of this experiment have ended with a finite value; {needed} are needed."
+        )
+    if record.final_of not in LOSS_SERIES:
+        return Inconclusive(f"what a model that knows nothing reaches in {record.final_of} is not known.")
+    reference = trivial_loss(record) or first_loss(record)
     if reference is None:
-        return Unknown("what a model that knows nothing would reach is not known.")
+        return Inconclusive("what a model that knows nothing would reach is not known.")
     spread, middle = float(np.std(finite, ddof=1)), float(np.median(finite))
     way = reference.value - float(finite.min())
     at = limit("R26.spread") * abs(way)
     if way <= 0 or spread <= at:
-        return Clear(f"over {len(finite)} seeds the final {facts.final_of} spreads by {spread:.3g}.")
-    more = list(range(max(10, 2 * len(facts.plan.spec.seeds))))
+        return NoFinding(f"over {len(finite)} seeds the final {record.final_of} spreads by {spread:.3g}.")
+    more = list(range(max(10, 2 * len(record.plan.spec.seeds))))
     patch = [remedies.replace("/restarts", None), remedies.replace("/seeds", more)]
-    return Found(
+    return Finding(
         level="info",
         verdict="within_noise",
-        text=f"Over {len(finite)} seeds the final {facts.final_of} lies between {finite.min():.3g} and "
+        text=f"Over {len(finite)} seeds the final {record.final_of} lies between {finite.min():.3g} and "
         f"{finite.max():.3g} (median {middle:.3g}): what one run reached is luck to a large part.",
         confidence=0.8,
-        steps=(1, facts.plan.total_steps),
+        steps=(1, record.plan.total_steps),
         evidence=[
-            evidence("standard deviation over the seeds", spread, ">", "R26.spread", series=facts.final_of, at=at),
-            fact("seeds", len(finite), "the experiment"),
+            evidence("standard deviation over the seeds", spread, ">", "R26.spread", series=record.final_of, at=at),
+            observation("seeds", len(finite), "the experiment"),
         ],
         patch=patch,
         remedy="Train more seeds before this is compared with anything.",

@@ -6,11 +6,19 @@ import numpy as np
 
 from service.analysis.recorded import Series
 from service.diagnosis import remedies
-from service.diagnosis.facts import Facts
-from service.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, Relation, early, evidence
-from service.diagnosis.progress import first_loss, learned, scale, trivial
+from service.diagnosis.finding import Evidence, Expect, Finding, NoFinding, Outcome, Relation, evidence, too_early
+from service.diagnosis.progress import first_loss, loss_scale, share_learned, trivial_loss
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
-from service.diagnosis.trend import blocks, change, longest, median, smoothed, tail, window
+from service.diagnosis.trend import (
+    longest_stretch,
+    median,
+    relative_change,
+    smoothed,
+    tail_mean,
+    trend_window,
+    window_means,
+)
 
 EXPLAINED = ("R3", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23")
 
@@ -28,16 +36,16 @@ class Rise:
     isolated: bool = False  # a jump out of a training that had gone well
 
 
-def diverging(facts: Facts) -> Outcome:
+def divergence(record: RunRecord) -> Outcome:
     """R6: the loss climbs, ends above where it began, or blows up at the start and never comes back."""
-    loss, w = facts.get("loss"), window(facts)
-    if loss is None or facts.step < min(w, 20):
-        return early(facts, min(w, 20))
-    rise = _climbs(facts) or _worse(facts) or _blown_up(facts) or _erratic(facts) or _above(facts)
+    loss, w = record.get("loss"), trend_window(record)
+    if loss is None or record.step < min(w, 20):
+        return too_early(record, min(w, 20))
+    rise = _climbs(record) or _worse(record) or _blown_up(record) or _erratic(record) or _above(record)
     if rise is None:
-        return Clear("the loss never climbs for long, and lies below where it began.")
-    sharp = _sharpness(facts)
-    norms = facts.get("grad_norm")
+        return NoFinding("the loss never climbs for long, and lies below where it began.")
+    sharp = _sharpness(record)
+    norms = record.get("grad_norm")
     peak = 0.0 if norms is None else float(norms.high.max() / max(np.median(norms.values), 1e-30))
     seen = [*rise.evidence]
     if norms is not None:
@@ -51,7 +59,7 @@ def diverging(facts: Facts) -> Outcome:
         )
     few = norms is not None and _few(norms, rise.steps[0])
     outlier = rise.isolated and few and peak > limit("R6.outlier") and (sharp is None or sharp <= 1)
-    return _outlier(facts, rise, seen) if outlier else _too_high(facts, rise, seen, sharp)
+    return _outlier(record, rise, seen) if outlier else _too_high(record, rise, seen, sharp)
 
 
 def _few(norms: Series, start: int) -> bool:
@@ -63,16 +71,16 @@ def _few(norms: Series, start: int) -> bool:
     return float(large.mean()) <= limit("R6.few")
 
 
-def _too_high(facts: Facts, rise: Rise, seen: list[Evidence], sharp: float | None) -> Found:
+def _too_high(record: RunRecord, rise: Rise, seen: list[Evidence], sharp: float | None) -> Finding:
     factor = 0.1 if sharp is None or sharp <= 1 else min(0.5, 0.5 / sharp)
-    return Found(
+    return Finding(
         level="fault",
         verdict="lr_above_stability",
         text=f"{rise.why}: the steps are longer than the curvature allows.",
         confidence=0.95 if sharp is not None and sharp > 1 else rise.confidence,
         steps=rise.steps,
         evidence=seen,
-        patch=remedies.rate(facts.plan, factor),
+        patch=remedies.scale_rates(record.plan, factor),
         remedy=f"Train at {factor:.2g} of the rate.",
         expect=Expect("the loss falls and stays below its first value", "it climbs as before"),
         probes=() if sharp is not None else ("sharpness", "range_test"),
@@ -80,14 +88,14 @@ def _too_high(facts: Facts, rise: Rise, seen: list[Evidence], sharp: float | Non
     )
 
 
-def _outlier(facts: Facts, rise: Rise, seen: list[Evidence]) -> Found:
-    norms = facts.get("grad_norm")
+def _outlier(record: RunRecord, rise: Rise, seen: list[Evidence]) -> Finding:
+    norms = record.get("grad_norm")
     assert norms is not None
-    clipped = facts.get("clipped_share")
+    clipped = record.get("clipped_share")
     often = clipped is not None and float(clipped.values[-1]) > limit("R6.clipped")
     norm = float(np.quantile(norms.values, 0.9))
-    patch = remedies.rate(facts.plan, 0.3) if often or facts.plan.spec.clip else remedies.clip(norm)
-    return Found(
+    patch = remedies.scale_rates(record.plan, 0.3) if often or record.plan.spec.clip else remedies.clip_gradients(norm)
+    return Finding(
         level="fault",
         verdict="outlier_gradient",
         text=f"{rise.why}, after a few gradients far larger than all others.",
@@ -102,22 +110,22 @@ def _outlier(facts: Facts, rise: Rise, seen: list[Evidence]) -> Found:
     )
 
 
-def _sharpness(facts: Facts) -> float | None:
-    found = facts.get("sharpness/ratio")
+def _sharpness(record: RunRecord) -> float | None:
+    found = record.get("sharpness/ratio")
     return None if found is None else float(found.values.max())
 
 
-def _climbs(facts: Facts) -> Rise | None:
+def _climbs(record: RunRecord) -> Rise | None:
     """Smoothed loss more than 3 times its least so far, for a whole window, and not made good since."""
-    loss, much, w = facts.get("loss"), scale(facts), window(facts)
+    loss, much, w = record.get("loss"), loss_scale(record), trend_window(record)
     assert loss is not None
     if much is None:
         return None
-    floor = facts.plan.floor if facts.plan.floor is not None else float(loss.low.min())
+    floor = record.plan.floor if record.plan.floor is not None else float(loss.low.min())
     curve = smoothed(loss) - floor
     least = np.minimum.accumulate(curve)
     risen = (curve > limit("R6.rise") * least) & (curve - least > limit("R6.scale") * much)
-    stretch = longest(risen, loss.steps)
+    stretch = longest_stretch(risen, loss.steps)
     if stretch is None or stretch[1] - stretch[0] + 1 < w or stretch[1] < loss.steps[-1]:
         return None
     worst = float(curve[risen].max() / max(float(least[risen].min()), 1e-30))
@@ -126,24 +134,24 @@ def _climbs(facts: Facts) -> Rise | None:
     return Rise("The loss climbed away from what it had reached", stretch, [seen], 0.8, before < 0.5 * much)
 
 
-def _worse(facts: Facts) -> Rise | None:
+def _worse(record: RunRecord) -> Rise | None:
     """The loss ends above where it began."""
-    loss, before, much = facts.get("loss"), first_loss(facts), scale(facts)
+    loss, before, much = record.get("loss"), first_loss(record), loss_scale(record)
     assert loss is not None
-    now = tail(loss, window(facts))
+    now = tail_mean(loss, trend_window(record))
     if before is None or much is None or now.value - 2 * now.error <= before.value + limit("R6.worse") * much:
         return None
     at = before.value + limit("R6.worse") * much
     seen = evidence("loss now", now.value, ">", "R6.worse", series="loss", steps=now.steps, at=at)
-    where = f"than when it went on from step {facts.origin}" if facts.origin else "than before the first step"
+    where = f"than when it went on from step {record.origin}" if record.origin else "than before the first step"
     return Rise(f"The loss is higher {where}", now.steps, [seen], 0.85)
 
 
-def _blown_up(facts: Facts) -> Rise | None:
+def _blown_up(record: RunRecord) -> Rise | None:
     """A blow-up at the beginning, after which nothing was learned."""
-    loss, before, share = facts.get("loss"), first_loss(facts), learned(facts)
+    loss, before, share = record.get("loss"), first_loss(record), share_learned(record)
     assert loss is not None
-    start = loss.between(0, max(20, facts.plan.total_steps // 10))
+    start = loss.between(0, max(20, record.plan.total_steps // 10))
     if before is None or before.value <= 0 or not len(start):
         return None
     peak = float(start.high.max())
@@ -155,14 +163,16 @@ def _blown_up(facts: Facts) -> Rise | None:
     return Rise(f"The loss rose to {peak:.4g} at the beginning and nothing was learned since", steps, [seen], 0.8)
 
 
-def _erratic(facts: Facts) -> Rise | None:
+def _erratic(record: RunRecord) -> Rise | None:
     """Late losses that jump about as wide as the whole way, and nothing learned."""
-    loss, much, share = facts.get("loss"), scale(facts), learned(facts)
+    loss, much, share = record.get("loss"), loss_scale(record), share_learned(record)
     assert loss is not None
     if much is None or share is None or share > limit("any.learned_little"):
         return None
-    late = loss.between(facts.step - max(window(facts), facts.step // 2) + 1, facts.step)
-    spread = float(np.std([block.value for block in blocks(late, window(facts) // 2)]))  # not that of single batches
+    late = loss.between(record.step - max(trend_window(record), record.step // 2) + 1, record.step)
+    spread = float(
+        np.std([block.value for block in window_means(late, trend_window(record) // 2)])
+    )  # not that of single batches
     at = limit("R6.erratic") * much
     if spread <= at:
         return None
@@ -171,17 +181,23 @@ def _erratic(facts: Facts) -> Rise | None:
     return Rise("The loss jumps about without learning anything", steps, [seen], 0.7)
 
 
-def _above(facts: Facts) -> Rise | None:
+def _above(record: RunRecord) -> Rise | None:
     """Steps of a usual length or longer, and a loss that stands still above what a constant answer gives.
 
     A constant is what the last layer's bias alone can learn; steps that do not even find it jump over it.
     """
-    loss, reference, ratio = facts.get("loss"), trivial(facts), facts.get("update_ratio")
-    half = max(window(facts), facts.step // 2)
-    if loss is None or reference is None or ratio is None or facts.plan.loss == "softmax_mse" or facts.step < 2 * half:
+    loss, reference, ratio = record.get("loss"), trivial_loss(record), record.get("update_ratio")
+    half = max(trend_window(record), record.step // 2)
+    if (
+        loss is None
+        or reference is None
+        or ratio is None
+        or record.plan.loss == "softmax_mse"
+        or record.step < 2 * half
+    ):
         return None
-    now, at = tail(loss, half), reference.value * (1 + limit("R3.near"))
-    moved = change(loss, half, facts.plan.floor or 0.0)
+    now, at = tail_mean(loss, half), reference.value * (1 + limit("R3.near"))
+    moved = relative_change(loss, half, record.plan.floor or 0.0)
     falls = moved is not None and moved < -limit("any.flat")
     if now.value - 2 * now.error <= at or falls or median(ratio, half) < limit("R9.good_ratio"):
         return None
@@ -189,24 +205,24 @@ def _above(facts: Facts) -> Rise | None:
     return Rise("The loss stands still above what a constant answer gives", now.steps, [seen], 0.7)
 
 
-def early_instability(facts: Facts) -> Outcome:
+def early_instability(record: RunRecord) -> Outcome:
     """R19: the loss rose in the first twentieth of the run, and fell afterwards."""
-    loss, before, much = facts.get("loss"), first_loss(facts), scale(facts)
-    span = max(10, round(limit("R19.early") * facts.plan.total_steps))
-    if loss is None or facts.step < 2 * span:
-        return early(facts, 2 * span)
+    loss, before, much = record.get("loss"), first_loss(record), loss_scale(record)
+    span = max(10, round(limit("R19.early") * record.plan.total_steps))
+    if loss is None or record.step < 2 * span:
+        return too_early(record, 2 * span)
     start = loss.between(0, span)
     if before is None or much is None or len(start) <= SETTLED:
-        return Clear("the first steps are too few to look at.")
-    reference = trivial(facts)
+        return NoFinding("the first steps are too few to look at.")
+    reference = trivial_loss(record)
     base = before.value if reference is None else max(before.value, reference.value)  # a first batch may be an easy one
     peak, at = float(smoothed(start)[SETTLED:].max()), base + (limit("R19.rise") - 1) * much
     if peak <= at:
-        return Clear("the loss does not rise in the first twentieth of the run.")
+        return NoFinding("the loss does not rise in the first twentieth of the run.")
     steps = (int(start.steps[0]), int(start.steps[-1]))
-    recovered = tail(loss, window(facts)).value < before.value
-    longer = max(10, min(1000, round(0.1 * facts.plan.spec.schedule_total)))
-    return Found(
+    recovered = tail_mean(loss, trend_window(record)).value < before.value
+    longer = max(10, min(1000, round(0.1 * record.plan.spec.schedule_total)))
+    return Finding(
         level="warning" if recovered else "fault",
         verdict="needs_warmup",
         text=f"The loss rose to {peak:.4g} within the first {span} steps"
@@ -215,7 +231,7 @@ def early_instability(facts: Facts) -> Outcome:
         confidence=0.6,
         steps=steps,
         evidence=[evidence("highest smoothed early loss", peak, ">", "R19.rise", series="loss", steps=steps, at=at)],
-        patch=remedies.warmup(facts.plan, longer),
+        patch=remedies.add_warmup(record.plan, longer),
         remedy=f"Let the rate rise over the first {longer} updates; try 10, 100 and 1,000.",
         expect=Expect("the loss falls from the start, and ends no higher", "the rise comes later, at the full rate"),
         probes=("sharpness",),

@@ -1,33 +1,38 @@
 """R7, R9: steps that jump to and fro over a valley, and steps that hardly move."""
 
 from service.diagnosis import remedies
-from service.diagnosis.facts import Facts
-from service.diagnosis.finding import Clear, Evidence, Expect, Found, Outcome, early, evidence, missing
-from service.diagnosis.progress import learned
+from service.diagnosis.finding import Evidence, Expect, Finding, NoFinding, Outcome, evidence, not_recorded, too_early
+from service.diagnosis.progress import share_learned
+from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
-from service.diagnosis.trend import change, median, tail, window
+from service.diagnosis.trend import median, relative_change, tail_mean, trend_window
 
 
-def bouncing(facts: Facts) -> Outcome:
+def bouncing(record: RunRecord) -> Outcome:
     """R7: the loss stands still while successive gradients point against each other and do not shrink."""
-    loss, cosine, norms, w = facts.get("loss"), facts.get("cosine/gradient"), facts.get("grad_norm"), window(facts)
-    long = max(w, facts.plan.total_steps // 5)
-    if loss is None or facts.step < 2 * long:
-        return early(facts, 2 * long)
+    loss, cosine, norms, w = (
+        record.get("loss"),
+        record.get("cosine/gradient"),
+        record.get("grad_norm"),
+        trend_window(record),
+    )
+    long = max(w, record.plan.total_steps // 5)
+    if loss is None or record.step < 2 * long:
+        return too_early(record, 2 * long)
     if cosine is None:
-        return missing("cosine/gradient")
+        return not_recorded("cosine/gradient")
     turning = median(cosine, long)
     if turning > limit("R7.cosine"):
-        return Clear(f"successive gradients do not point against each other (median cosine {turning:.2f}).")
-    moved = change(loss, long, facts.plan.floor or 0.0)
+        return NoFinding(f"successive gradients do not point against each other (median cosine {turning:.2f}).")
+    moved = relative_change(loss, long, record.plan.floor or 0.0)
     if moved is not None and moved < -limit("any.flat"):
-        return Clear(f"gradients turn round, but the loss falls (by {-moved:.1%} in {long} steps).")
+        return NoFinding(f"gradients turn round, but the loss falls (by {-moved:.1%} in {long} steps).")
     if norms is None:
-        return missing("grad_norm")
+        return not_recorded("grad_norm")
     shrunk = median(norms, long) / max(median(norms.between(0, long)), 1e-30)
     if shrunk < limit("R7.shrinking"):
-        return Clear("gradients turn round and shrink: it settles.")
-    share = learned(facts)
+        return NoFinding("gradients turn round and shrink: it settles.")
+    share = share_learned(record)
     steps = (int(loss.steps[-1]) - long + 1, int(loss.steps[-1]))
     seen = [
         evidence(
@@ -36,8 +41,8 @@ def bouncing(facts: Facts) -> Outcome:
         evidence("change of the loss", moved, ">", "any.flat", series="loss", steps=steps, at=-limit("any.flat")),
         evidence("late over early gradient norm", shrunk, ">", "R7.shrinking", series="grad_norm", steps=steps),
     ]
-    huber = facts.plan.loss == "mae"
-    return Found(
+    huber = record.plan.loss == "mae"
+    return Finding(
         level="warning" if share is not None and share > 1 - limit("any.learned_little") else "fault",
         verdict="bouncing_not_critical",
         text="The loss stands still although gradients do not vanish: each step jumps over the valley and back. "
@@ -45,7 +50,7 @@ def bouncing(facts: Facts) -> Outcome:
         confidence=0.85,
         steps=steps,
         evidence=seen,
-        patch=remedies.part("loss", {"kind": "huber"}) if huber else remedies.rate(facts.plan, 0.3),
+        patch=remedies.replace_part("loss", {"kind": "huber"}) if huber else remedies.scale_rates(record.plan, 0.3),
         remedy="Take huber in place of mae, whose gradient never shrinks."
         if huber
         else "Train at 0.3 of the rate, or let it fall.",
@@ -55,25 +60,25 @@ def bouncing(facts: Facts) -> Outcome:
     )
 
 
-def creeping(facts: Facts) -> Outcome:
+def creeping(record: RunRecord) -> Outcome:
     """R9: the updates are tiny beside the weights, and the loss has hardly moved."""
-    loss, ratio, w = facts.get("loss"), facts.get("update_ratio"), window(facts)
-    if loss is None or facts.step < 2 * w:
-        return early(facts, 2 * w)
-    share = learned(facts)
+    loss, ratio, w = record.get("loss"), record.get("update_ratio"), trend_window(record)
+    if loss is None or record.step < 2 * w:
+        return too_early(record, 2 * w)
+    share = share_learned(record)
     if share is not None and share > limit("any.learned_poorly"):
-        return Clear(f"{share:.0%} of the way to the least loss is done.")
-    norms = facts.get("grad_norm")
+        return NoFinding(f"{share:.0%} of the way to the least loss is done.")
+    norms = record.get("grad_norm")
     if norms is not None and median(norms) <= limit("R3.no_gradient"):
-        return Clear("there is no gradient, so no rate would help.")
-    sharp, cosine = facts.get("sharpness/ratio"), facts.get("cosine/gradient")
+        return NoFinding("there is no gradient, so no rate would help.")
+    sharp, cosine = record.get("sharpness/ratio"), record.get("cosine/gradient")
     small = None if ratio is None else median(ratio)
     below = None if sharp is None else float(sharp.values.max())
     if small is None and below is None:
-        return missing("update_ratio")
+        return not_recorded("update_ratio")
     steps = (int(loss.steps[0]), int(loss.steps[-1]))
     seen: list[Evidence] = []
-    crept = None if small is None else small * facts.step
+    crept = None if small is None else small * record.step
     if small is not None and small < limit("R9.ratio"):
         seen.append(evidence("median update over weight", small, "<", "R9.ratio", series="update_ratio", steps=steps))
     if small is not None and crept is not None and small < limit("R9.slow") and crept < limit("R9.moved"):
@@ -85,15 +90,15 @@ def creeping(facts: Facts) -> Outcome:
             evidence("sharpness over its limit", below, "<", "R9.sharpness", series="sharpness/ratio", steps=steps)
         )
     if not seen or (below is not None and below > 10 * limit("R9.sharpness")):
-        return Clear("the updates are not tiny beside the weights.")
+        return NoFinding("the updates are not tiny beside the weights.")
     if cosine is not None and (same := median(cosine)) > limit("R9.cosine"):
         seen.append(evidence("median cosine of successive gradients", same, ">", "R9.cosine", series="cosine/gradient"))
-    factor, clip = _factor(small, below), _clipped(facts)
+    factor, clip = _factor(small, below), _clipped(record)
     if clip is not None:
         seen.append(evidence("clip over median gradient norm", clip, "<", "R9.clipped", series="grad_norm"))
-    now = tail(loss, w)
-    return Found(
-        level="fault" if facts.ended or facts.step > facts.plan.total_steps // 2 else "warning",
+    now = tail_mean(loss, w)
+    return Finding(
+        level="fault" if record.ended or record.step > record.plan.total_steps // 2 else "warning",
         verdict="lr_too_small",
         text=f"Each update changes the weights by {small:.1e} of themselves, and the loss is still {now.value:.4g}."
         if small is not None
@@ -101,7 +106,7 @@ def creeping(facts: Facts) -> Outcome:
         confidence=min(0.95, 0.7 + 0.1 * len(seen)),
         steps=steps,
         evidence=seen,
-        patch=remedies.rate(facts.plan, factor) if clip is None else [remedies.replace("/clip", None)],
+        patch=remedies.scale_rates(record.plan, factor) if clip is None else [remedies.replace("/clip", None)],
         remedy=f"Train at {factor:g} times the rate; a range test shows how far it can go."
         if clip is None
         else f"Do not clip: every gradient is cut to about {clip:.1e} of itself.",
@@ -112,9 +117,9 @@ def creeping(facts: Facts) -> Outcome:
     )
 
 
-def _clipped(facts: Facts) -> float | None:
+def _clipped(record: RunRecord) -> float | None:
     """The clip over the median gradient norm, where it is far below."""
-    clip, norms = facts.plan.spec.clip, facts.get("grad_norm")
+    clip, norms = record.plan.spec.clip, record.get("grad_norm")
     if clip is None or clip.norm is None or norms is None:
         return None
     share = clip.norm / max(median(norms), 1e-30)
@@ -123,5 +128,7 @@ def _clipped(facts: Facts) -> float | None:
 
 def _factor(small: float | None, below: float | None) -> float:
     """Towards a usual update, at most to half of the stability limit, by powers of ten."""
-    wanted = 10.0 if small is None else remedies.power_of_ten(limit("R9.good_ratio") / max(small, 1e-30), 10, 1e4)
-    return wanted if not below else min(wanted, max(2.0, remedies.rounded(0.5 / below, 1)))
+    wanted = (
+        10.0 if small is None else remedies.nearest_power_of_ten(limit("R9.good_ratio") / max(small, 1e-30), 10, 1e4)
+    )
+    return wanted if not below else min(wanted, max(2.0, remedies.round_to_digits(0.5 / below, 1)))

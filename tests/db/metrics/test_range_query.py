@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from service.analysis.reduce import Reduced, bucketed, regroup
+from service.analysis.reduce import Reduced, bucket_points, regroup
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
 from service.db.metrics import range_query, rollups, write
@@ -280,7 +280,7 @@ def test_rows_read_do_not_grow_with_the_run(engine: Engine, begin: Callable[[], 
 )
 def test_each_packed_form_comes_back(values: Any, code: int) -> None:
     steps = np.arange(5, 305)
-    reduced = bucketed(steps, values.astype(np.float64), 4)[0]
+    reduced = bucket_points(steps, values.astype(np.float64), 4)[0]
     packed = pack_buckets(reduced)
     assert packed[0] == code
     back, owner = join_in_order(unpack_buckets([PackedBuckets(7, 4, 5, 304, packed)]))
@@ -299,7 +299,7 @@ def test_rows_of_several_series_and_forms_are_put_in_order() -> None:
         (1, 64, np.ones(64)),
     ):
         steps = np.arange(first, first + 64)
-        rows.append(PackedBuckets(owner, 4, first, first + 63, pack_buckets(bucketed(steps, values, 4)[0])))
+        rows.append(PackedBuckets(owner, 4, first, first + 63, pack_buckets(bucket_points(steps, values, 4)[0])))
     found, owner = regroup(join_in_order(unpack_buckets(rows))[0], 4)[0], join_in_order(unpack_buckets(rows))[1]
     assert owner.tolist() == [0] * 8 + [1] * 8
     assert found.first_step.tolist() == list(range(0, 128, 16)) * 2

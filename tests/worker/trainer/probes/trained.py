@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from service.analysis.recorded import Reading, Series
-from service.diagnosis.facts import Facts
 from service.diagnosis.plan import Plan
+from service.diagnosis.run_record import RunRecord
 from service.spec.experiment import Experiment
 from service.spec.parse.experiment import parse_experiment
 from worker.trainer.loop import prepare, train
@@ -45,7 +45,7 @@ def norm(tensors: Any) -> float:
     return float(torch.sqrt(sum((t.double() ** 2).sum() for t in tensors)))
 
 
-def trained(spec: Experiment, seed: int = 0, upto: int | None = None, every: int = 1) -> Facts:
+def trained(spec: Experiment, seed: int = 0, upto: int | None = None, every: int = 1) -> RunRecord:
     """Train it, as far as `upto`, and give what a diagnosis is drawn from."""
     training = prepare(spec, seed, torch.device("cpu"))
     points: dict[str, dict[int, float]] = defaultdict(dict)
@@ -83,7 +83,7 @@ def trained(spec: Experiment, seed: int = 0, upto: int | None = None, every: int
     done = training.step
     state = "failed" if failure else "running" if upto is not None and done < spec.total_steps else "succeeded"
     series = {name: Series.exact(list(found), list(found.values())) for name, found in points.items()}
-    return Facts(Plan(spec), series, _start(spec, seed), state, done, failure)
+    return RunRecord(Plan(spec), series, _start(spec, seed), state, done, failure)
 
 
 def _flat(model: nn.Module) -> torch.Tensor:

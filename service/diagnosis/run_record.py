@@ -11,7 +11,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 
 
 @dataclass(frozen=True, eq=False)
-class Facts:
+class RunRecord:
     """One run as it stands."""
 
     plan: Plan

@@ -9,7 +9,7 @@ from service.analysis.aggregate import aggregate_curves
 from service.analysis.arrays import Values
 from service.analysis.result import diverged, run_result
 from service.analysis.smooth import smooth
-from service.comparison.selection import Member, Trial
+from service.comparison.selection import RunGroup, Trial
 from service.comparison.statistics import curve_band, statistics
 from service.db.metrics import read
 from service.db.metrics.read import Curve, SeriesSummary
@@ -29,12 +29,12 @@ LONG = 32  # points of a series for each one that is drawn, from which on a curv
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ComparisonData:
     """What is stored of all runs of a question, read at once."""
 
     question: Question
     series: tuple[str, ...]  # of the question; the first is ranked
-    members: list[Member]
+    groups: list[RunGroup]
     summaries: Mapping[str, Mapping[str, SeriesSummary]]
     conditions: Mapping[str, RunTiming]
     curves: Mapping[str, Mapping[str, Curve]]  # every point
@@ -62,12 +62,12 @@ class Evidence:
     @property
     def stretch(self) -> tuple[int, int] | None:
         """The first and last step that `last` of the ranked series is a mean over; None: it is one value."""
-        runs = [run for member in self.members for run in member.runs]
-        values = [self.summaries[run.id][self.ranked] for run in runs if self._speaks(run)]
+        runs = [run for group in self.groups for run in group.runs]
+        values = [self.summaries[run.id][self.ranked] for run in runs if self._has_value(run)]
         ends = [(each.final_from, each.last_step) for each in values if each.final_from and each.last_step]
         return (min(first for first, _ in ends), max(last for _, last in ends)) if ends else None
 
-    def _speaks(self, run: StoredRun) -> bool:
+    def _has_value(self, run: StoredRun) -> bool:
         return run_result(run, self.summaries[run.id], self.ranked, "last").outcome == "value"
 
     def curve(self, run: StoredRun, trial: Trial, series: str) -> align.Curve | None:
@@ -98,9 +98,9 @@ class Evidence:
         return found.steps.astype("float64")
 
 
-def gather(connection: Connection, question: Question, members: list[Member]) -> Evidence:
+def load_data(connection: Connection, question: Question, groups: list[RunGroup]) -> ComparisonData:
     """Three statements, and one more where curves are wanted; `Conflict` for clocks of different hardware."""
-    ids = [run.id for member in members for run in member.runs]
+    ids = [run.id for group in groups for run in group.runs]
     known = run_timing.read(connection, ids)
     if question.x in CLOCKS and len(kinds := {hardware(each) for each in known.values()} - {""}) > 1:
         raise Conflict(
@@ -120,7 +120,7 @@ def gather(connection: Connection, question: Question, members: list[Member]) ->
     exact = read.curves(connection, ids, names) if names else {run_id: {} for run_id in ids}
     ranked = {"series": series, "figure": question.figure or default_figure(series[0])}
     question = question.model_copy(update=ranked)  # as a confirmation asks it of other runs
-    return Evidence(question, series, members, summaries, known, exact, exact if drawn is None else drawn)
+    return ComparisonData(question, series, groups, summaries, known, exact, exact if drawn is None else drawn)
 
 
 def _measured(summaries: Mapping[str, Mapping[str, SeriesSummary]]) -> tuple[str, ...]:
@@ -157,32 +157,32 @@ def hardware(known: RunTiming) -> str:
     return " and ".join(sorted(kinds))
 
 
-def series_of(evidence: Evidence, name: str) -> list[GroupSeries]:
+def series_of(data: ComparisonData, name: str) -> list[GroupSeries]:
     """One series of every group, all runs on one grid."""
-    members = evidence.members
-    last = statistics([_values(evidence, member.runs, name, "last") for member in members])
-    best = statistics([_values(evidence, member.runs, name, "best") for member in members])
-    bands = _bands(evidence, name)
+    groups = data.groups
+    last = statistics([_values(data, group.runs, name, "last") for group in groups])
+    best = statistics([_values(data, group.runs, name, "best") for group in groups])
+    bands = _bands(data, name)
     return [
         GroupSeries(direction=better_direction(name), curve=raw, smoothed=smoothed, last=last[place], best=best[place])
         for place, (raw, smoothed) in enumerate(bands)
     ]
 
 
-def _values(evidence: Evidence, found: Sequence[StoredRun], name: str, figure: RankedBy) -> list[float]:
-    values = (evidence.value(run, name, figure) for run in found)
+def _values(data: ComparisonData, found: Sequence[StoredRun], name: str, figure: RankedBy) -> list[float]:
+    values = (data.value(run, name, figure) for run in found)
     return [value for value in values if value is not None]
 
 
-def _bands(evidence: Evidence, name: str) -> list[tuple[CurveBand | None, CurveBand | None]]:
+def _bands(data: ComparisonData, name: str) -> list[tuple[CurveBand | None, CurveBand | None]]:
     """Of each group the raw curves put together, and the smoothed ones where that is asked."""
-    question = evidence.question
+    question = data.question
     if question.points is None:
-        return [(None, None)] * len(evidence.members)
+        return [(None, None)] * len(data.groups)
     rows: list[align.Curve] = []
     owned: list[list[int]] = []  # which rows are whose
-    for member in evidence.members:
-        found = [evidence.band(run, trial, name) for trial in member.trials for run in trial.runs]
+    for group in data.groups:
+        found = [data.band(run, trial, name) for trial in group.trials for run in trial.runs]
         there = [each for each in found if each is not None]
         owned.append(list(range(len(rows), len(rows) + len(there))))
         rows += there

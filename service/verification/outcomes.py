@@ -25,7 +25,7 @@ AGREE = 2 / 3  # of the seeds
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedRun:
     """What one run came to."""
 
     values: Values  # of the series both are judged by; empty where there is none
@@ -42,7 +42,7 @@ class Level(NamedTuple):
     best: float
 
 
-class Judged(NamedTuple):
+class SeedOutcome(NamedTuple):
     """Of one seed."""
 
     result: Result
@@ -62,24 +62,26 @@ def level(values: Values, less: bool) -> Level | None:
     return Level(float(tail.mean()), error, float(finite.min() if less else finite.max()))
 
 
-def judge(control: Trained, patched: Trained, series: str | None, less: bool) -> Judged:
+def judge_seed(control: TrainedRun, patched: TrainedRun, series: str | None, less: bool) -> SeedOutcome:
     """One seed, with and without."""
     without, with_it = level(control.values, less), level(patched.values, less)
     if not (control.ended and patched.ended):
-        return Judged("undecided", "one of the runs did not come to its end by itself", without, with_it, None)
+        return SeedOutcome("undecided", "one of the runs did not come to its end by itself", without, with_it, None)
     blown = [each.diverged or grew(each.values, less) for each in (control, patched)]
     if any(blown):
-        return Judged(*_diverged(*blown), without, with_it, None)
+        return SeedOutcome(*_diverged(*blown), without, with_it, None)
     if series is None or without is None or with_it is None:
-        return Judged(*_by_symptom(control, patched, "the remedy changes what the loss means"), without, with_it, None)
+        return SeedOutcome(
+            *_by_symptom(control, patched, "the remedy changes what the loss means"), without, with_it, None
+        )
     margin = max(ERRORS * math.hypot(without.error, with_it.error), LEAST * abs(without.last))
     gain = (without.last - with_it.last) * (1 if less else -1)
     figures = f"{series} ends at {with_it.last:.4g} with the remedy and at {without.last:.4g} without"
     if abs(gain) <= margin:
         found = _by_symptom(control, patched, f"{figures}, which is no difference (margin {margin:.2g})")
-        return Judged(*found, without, with_it, margin)
+        return SeedOutcome(*found, without, with_it, margin)
     result: Result = "helped" if gain > 0 else "did_not_help"
-    return Judged(
+    return SeedOutcome(
         result, f"{figures} (margin {margin:.2g}){_rest(patched.symptom, gain > 0)}", without, with_it, margin
     )
 
@@ -99,7 +101,7 @@ def _diverged(control: bool, patched: bool) -> tuple[Result, str]:
     return "did_not_help", "with the remedy the run diverged, without it it did not"
 
 
-def _by_symptom(control: Trained, patched: Trained, why: str) -> tuple[Result, str]:
+def _by_symptom(control: TrainedRun, patched: TrainedRun, why: str) -> tuple[Result, str]:
     """Where no number tells."""
     if patched.symptom is False and control.symptom:
         return "helped", f"{why}; the symptom is gone with the remedy and still there without"
@@ -114,7 +116,7 @@ def _rest(symptom: bool | None, better: bool) -> str:
     return ", and the symptom is still there" if symptom else ", and the symptom is gone"
 
 
-def together(judged: Sequence[Judged]) -> tuple[Result, str]:
+def combine_seeds(judged: Sequence[SeedOutcome]) -> tuple[Result, str]:
     """What the seeds say as one, in a sentence."""
     if len(judged) == 1:
         return judged[0].result, judged[0].why + "."

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from service.verification.judge import Judged, Result, Trained, judge, level, together
+from service.verification.outcomes import Result, SeedOutcome, TrainedRun, combine_seeds, judge_seed, level
 
 GENERATOR = np.random.default_rng(0)
 
 
-def flat(at: float, noise: float = 0.0, **more: object) -> Trained:
-    return Trained(at + noise * GENERATOR.standard_normal(200), **more)  # type: ignore[arg-type]
+def flat(at: float, noise: float = 0.0, **more: object) -> TrainedRun:
+    return TrainedRun(at + noise * GENERATOR.standard_normal(200), **more)  # type: ignore[arg-type]
 
 
 def test_the_level_is_the_mean_of_the_last_tenth_of_what_is_finite() -> None:
@@ -20,7 +20,7 @@ def test_the_level_is_the_mean_of_the_last_tenth_of_what_is_finite() -> None:
     assert level(np.array([np.nan]), less=True) is None
 
 
-CLIMBING = Trained(1.05 ** np.arange(200))  # far from infinity, and on its way
+CLIMBING = TrainedRun(1.05 ** np.arange(200))  # far from infinity, and on its way
 
 
 @pytest.mark.parametrize(
@@ -45,29 +45,29 @@ CLIMBING = Trained(1.05 ** np.arange(200))  # far from infinity, and on its way
     ],
 )
 def test_one_seed_is_judged_by_its_level_its_end_and_then_its_symptom(
-    control: Trained, patched: Trained, result: Result
+    control: TrainedRun, patched: TrainedRun, result: Result
 ) -> None:
-    assert judge(control, patched, "loss", less=True).result == result
+    assert judge_seed(control, patched, "loss", less=True).result == result
 
 
 def test_more_is_better_of_an_accuracy() -> None:
-    assert judge(flat(0.5), flat(0.9), "val/accuracy", less=False).result == "helped"
-    assert judge(flat(0.9), flat(0.5), "val/accuracy", less=False).result == "did_not_help"
+    assert judge_seed(flat(0.5), flat(0.9), "val/accuracy", less=False).result == "helped"
+    assert judge_seed(flat(0.9), flat(0.5), "val/accuracy", less=False).result == "did_not_help"
 
 
 def test_where_the_loss_means_another_thing_only_the_symptom_tells() -> None:
     nothing = np.empty(0)
-    gone = judge(Trained(nothing, symptom=True), Trained(nothing, symptom=False), None, less=True)
+    gone = judge_seed(TrainedRun(nothing, symptom=True), TrainedRun(nothing, symptom=False), None, less=True)
     assert (gone.result, gone.control) == ("helped", None)
-    assert judge(Trained(nothing), Trained(nothing), None, less=True).result == "undecided"
+    assert judge_seed(TrainedRun(nothing), TrainedRun(nothing), None, less=True).result == "undecided"
 
 
 def test_two_thirds_of_the_seeds_must_agree_and_the_sentence_counts_them() -> None:
-    def of(result: Result) -> Judged:
-        return Judged(result, "because", None, None, None)
+    def of(result: Result) -> SeedOutcome:
+        return SeedOutcome(result, "because", None, None, None)
 
-    assert together([of("helped")]) == ("helped", "because.")
-    assert together([of("helped"), of("helped"), of("did_not_help")])[0] == "helped"
-    result, why = together([of("helped"), of("did_not_help")])
+    assert combine_seeds([of("helped")]) == ("helped", "because.")
+    assert combine_seeds([of("helped"), of("helped"), of("did_not_help")])[0] == "helped"
+    result, why = combine_seeds([of("helped"), of("did_not_help")])
     assert (result, why) == ("undecided", "Of 2 seeds: 1 were helped, 1 were not; two thirds must agree.")
-    assert together([of("did_not_help"), of("did_not_help"), of("undecided")])[0] == "did_not_help"
+    assert combine_seeds([of("did_not_help"), of("did_not_help"), of("undecided")])[0] == "did_not_help"

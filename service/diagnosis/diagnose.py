@@ -1,0 +1,135 @@
+"""From record to a diagnosis: every rule is asked, what is explained is left out, and what is left is put in words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from service.diagnosis import remedies
+from service.diagnosis.finding import Finding, Inconclusive, NoFinding, Outcome, Rule
+from service.diagnosis.progress import share_learned
+from service.diagnosis.rules.registry import RULES
+from service.diagnosis.run_record import RunRecord
+from service.diagnosis.thresholds import limit
+
+VERSION = "1"
+SEVERITY = {"fault": 0, "warning": 1, "info": 2}
+Overall = Literal["fault", "warning", "info", "healthy", "unknown"]
+
+
+@dataclass(frozen=True)
+class RuleFinding:
+    """A finding that stands, the rule it comes from, and the ids of the findings it made superfluous."""
+
+    rule: Rule
+    finding: Finding
+    suppressed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RuleResult:
+    """What a rule came to."""
+
+    rule: Rule
+    state: Literal["clear", "found", "suppressed", "unknown"]
+    why: str
+    probes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All of it; the gravest finding comes first."""
+
+    level: Overall
+    headline: str
+    findings: tuple[RuleFinding, ...]
+    checked: tuple[RuleResult, ...]
+
+
+def diagnose(record: RunRecord, rules: Sequence[Rule] = RULES) -> Diagnosis:
+    """Ask every rule; pure: the same record give the same diagnosis."""
+    outcomes = {rule.id: rule.judge(record) for rule in rules}
+    standing, by = _settled(rules, outcomes)
+    findings = [_verdict(rule, record, outcomes, by) for rule in rules if rule.id in standing]
+    findings.sort(key=lambda each: (SEVERITY[each.finding.level], each.finding.rank))
+    level = _level(record, findings, outcomes)
+    checked = tuple(_checked(rule, outcomes[rule.id], by.get(rule.id)) for rule in rules)
+    return Diagnosis(level, _headline(record, level, findings, outcomes), tuple(findings), checked)
+
+
+def _settled(rules: Sequence[Rule], outcomes: dict[str, Outcome]) -> tuple[set[str], dict[str, str]]:
+    """Which findings stand, and what suppressed the others: causes are settled before descriptions, then by order."""
+    found = [(rule.id, o) for rule in rules if isinstance(o := outcomes[rule.id], Finding)]
+    standing: set[str] = set()
+    by: dict[str, str] = {}
+    for name, outcome in sorted(found, key=lambda each: each[1].rank):  # stable: the rules' order within a rank
+        if name in by:
+            continue
+        standing.add(name)
+        for other in outcome.explains:
+            if other not in standing:
+                by.setdefault(other, name)
+    return standing, {name: why for name, why in by.items() if name in dict(found)}
+
+
+def _verdict(rule: Rule, record: RunRecord, outcomes: dict[str, Outcome], by: dict[str, str]) -> RuleFinding:
+    """With a patch only where it leads to a spec that can be submitted."""
+    found = outcomes[rule.id]
+    assert isinstance(found, Finding)
+    if found.patch and remedies.patched_spec(record.plan, found.patch) is None:
+        found = replace(found, patch=())
+    return RuleFinding(rule, found, tuple(name for name, why in by.items() if why == rule.id))
+
+
+def _checked(rule: Rule, outcome: Outcome, by: str | None) -> RuleResult:
+    if isinstance(outcome, Finding):
+        state: Literal["found", "suppressed"] = "found" if by is None else "suppressed"
+        return RuleResult(rule, state, outcome.text if by is None else f"explained by {by}: {outcome.text}")
+    if isinstance(outcome, NoFinding):
+        return RuleResult(rule, "clear", outcome.why)
+    return RuleResult(rule, "unknown", outcome.why, tuple(outcome.probes))
+
+
+def _level(record: RunRecord, findings: Sequence[RuleFinding], outcomes: dict[str, Outcome]) -> Overall:
+    """The gravest; healthy only where something was learned and nothing that matters stayed open."""
+    if findings and findings[0].finding.level != "info":
+        return findings[0].finding.level
+    share = share_learned(record)
+    if _pressing(outcomes) or record.step < limit("any.window_steps") or share is None:
+        return "info" if findings and not _pressing(outcomes) else "unknown"
+    if share < limit("any.learned_little"):
+        return "unknown"
+    return "info" if findings else "healthy"
+
+
+def _pressing(outcomes: dict[str, Outcome]) -> list[Inconclusive]:
+    return [each for each in outcomes.values() if isinstance(each, Inconclusive) and each.pressing]
+
+
+def _headline(record: RunRecord, level: Overall, findings: Sequence[RuleFinding], outcomes: dict[str, Outcome]) -> str:
+    if level in ("fault", "warning", "info"):
+        more = len(findings) - 1
+        return findings[0].finding.text + (f" ({more} more finding{'s' if more > 1 else ''}.)" if more else "")
+    if level == "healthy":
+        return f"No fault found: {share_learned(record):.0%} of the way to the least possible loss is learned."
+    pressing = _pressing(outcomes)
+    if pressing:
+        return f"Not known{'' if record.ended else ' yet'}: {pressing[0].why}"
+    if record.step < limit("any.window_steps"):
+        return _too_few(record)
+    share = share_learned(record)
+    if share is None:
+        return "No fault found, and no scale to measure what was learned on."
+    done = f"only {max(share, 0.0):.0%} of the way to the least possible loss is learned"
+    return f"No fault found, yet {done}{'' if record.ended else ' so far'}."
+
+
+def _too_few(record: RunRecord) -> str:
+    """Of a run with fewer steps than any rule needs; only a run that has not ended can get more."""
+    if not record.ended:
+        return f"Too early to tell: {record.step} steps are recorded."
+    code = f" ({record.failure['code']})" if record.failure else ""
+    how = "ended" if record.state == "succeeded" else record.state.replace("cancelled", "was cancelled")
+    few = f"{record.step} step{'' if record.step == 1 else 's'}"
+    return (
+        f"The run {how}{code} after {few}: too few to judge how it learned, which takes {limit('any.window_steps'):g}."
+    )
