@@ -1,4 +1,4 @@
-"""`python -m worker`: one worker for one device; everything it needs to know is in the environment."""
+"""`python -m worker`: one worker for one device, configured by environment variables."""
 
 import sys
 
@@ -6,9 +6,9 @@ from worker.supervisor import signals
 
 
 def main() -> int:
-    """Serve until told to stop."""
-    signals.end_at_once()
-    import logging  # noqa: PLC0415  this and what follows takes seconds, in which a signal must already be heard
+    """Serve until a signal."""
+    signals.exit_on_signal()
+    import logging  # noqa: PLC0415  importing takes seconds, during which a signal must already be handled
 
     from service.errors import SaddleError  # noqa: PLC0415
     from service.settings import settings  # noqa: PLC0415
@@ -21,7 +21,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     status = serve(settings())
-    signals.ignore()
+    signals.ignore_signals()
     return status
 
 

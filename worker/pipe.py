@@ -1,62 +1,51 @@
-"""The pipe between a supervisor and its trainer: frames of a JSON header and raw bytes.
-
-A frame is four bytes (big-endian length of the header), the header, and `header["bytes"]` bytes of payload.
-
-Supervisor to trainer
-    train    run, attempt, lease, spec, seed, threads, flush_s, checkpoint_s, folder (of this run's checkpoints),
-             resume ({folder, sha256} as a `checkpoint` frame said them, or null), fork (true: `resume` is the
-             parent's, under another spec), until (a replay's last step, or null: the spec's),
-             autopsy_s (seconds to look for the cause of a divergence; 0: do not),
-             task (of a probe job, or null), beside ({name: [{folder, sha256}]} of other states it asks for)
-    wish     wish: "pause" | "cancel" | "drain"; obeyed at the next step boundary
-Trainer to supervisor
-    ready    device, environment (versions, thread count), facts (kind, name, memory_bytes, threads): warm, waiting
-    pulse    while no step ends: the loop's thread stands elsewhere than a second ago
-    usage    device: {device_memory_bytes, device_utilisation (percent)} of a GPU; once a second
-    started  from_step, total_steps, rows_per_step, environment
-    points   series: [{name, first, every, n}] ; payload: n little-endian float64 each, in this order
-             (every 0: the steps come first, n little-endian int64)
-    reading  step, name (the probe's kind); payload: what it found, as JSON; once a step and name
-    checkpoint   step, folder, sha256, size_bytes, reason, value; all points up to `step` were sent before it
-    checkpoint_failed   step, reason, detail: it could not be written; the run goes on
-    end      outcome: "succeeded" | "paused" | "cancelled" | "drained"; step; note: which stop rule ended it, or null
-    failing  kind, detail, step, evidence: it will be said again as `failed`, once its causes were looked for
-    failed   kind, detail, step, evidence; stays: whether the trainer takes another run, or ends itself
-"""
+"""How frames travel: four bytes (big-endian length of the header), a JSON header, and `header["bytes"]` of payload."""
 
 import json
 import struct
-from typing import IO, Any
+from typing import IO
+
+from worker.protocol import FRAMES, Frame
 
 LENGTH = struct.Struct(">I")
-MAX_HEADER = 16 * 2**20
+MAX_HEADER_BYTES = 16 * 2**20
 
 
-def write_frame(stream: IO[bytes], header: dict[str, Any], payload: bytes = b"") -> None:
-    """Send one frame in one write; BrokenPipeError where the other side is gone."""
-    text = json.dumps(header | {"bytes": len(payload)}).encode()
-    stream.write(LENGTH.pack(len(text)) + text + payload)
+def encode(frame: Frame) -> bytes:
+    """Return the bytes of a frame."""
+    fields = dict(vars(frame))
+    payload: bytes = fields.pop("payload", b"")
+    header = json.dumps({"type": frame.tag, "bytes": len(payload), **fields}).encode()
+    return LENGTH.pack(len(header)) + header + payload
+
+
+def write_frame(stream: IO[bytes], frame: Frame) -> None:
+    """Send a frame in one write; BrokenPipeError if the other side is gone."""
+    stream.write(encode(frame))
     stream.flush()
 
 
-def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
-    """The next frame, or None at the end of the stream, also where it ends within a frame.
+def read_frame(stream: IO[bytes]) -> Frame | None:
+    """Return the next frame, or None at the end of the stream, even if it ends inside a frame.
 
-    ValueError where the bytes are no frame: something else wrote into the pipe; where the next begins is unknown.
+    ValueError if the bytes are not a frame: something else wrote into the pipe, and the next frame cannot be found.
     """
     prefix = stream.read(LENGTH.size)
     if len(prefix) < LENGTH.size:
         return None
     (size,) = LENGTH.unpack(prefix)
-    if size > MAX_HEADER:
-        raise ValueError(f"a frame's header of {size} bytes; at most {MAX_HEADER}")
+    if size > MAX_HEADER_BYTES:
+        raise ValueError(f"a frame's header has {size} bytes; at most {MAX_HEADER_BYTES} are allowed")
     text = stream.read(size)
     if len(text) < size:
         return None
     header = json.loads(text)
-    if not isinstance(header, dict) or not isinstance(header.get("type"), str):
-        raise ValueError("a frame's header without a type")
-    if not isinstance(header.get("bytes"), int) or header["bytes"] < 0:
-        raise ValueError("a frame's header without the size of its payload")
-    payload = stream.read(header["bytes"])
-    return (header, payload) if len(payload) == header["bytes"] else None
+    try:
+        kind, payload_bytes = FRAMES[header.pop("type")], int(header.pop("bytes"))
+        payload = stream.read(payload_bytes) if payload_bytes > 0 else b""
+        if len(payload) < payload_bytes:
+            return None
+        if "payload" in kind.__dataclass_fields__:
+            header["payload"] = payload
+        return kind(**header)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not a frame of this protocol: {error}") from error

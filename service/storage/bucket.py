@@ -18,7 +18,7 @@ from service.storage.store import Store
 RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}  # of one request
 
 
-class Bucket(Store):
+class BucketStore(Store):
     """A prefix of a bucket; a location is s3://bucket/prefix/<key>."""
 
     in_place = False

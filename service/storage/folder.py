@@ -9,7 +9,7 @@ from service.storage.files import key_of, pieces_of
 from service.storage.store import Store
 
 
-class Folder(Store):
+class FolderStore(Store):
     """A folder; a location is the absolute path that the writer saw."""
 
     in_place = True

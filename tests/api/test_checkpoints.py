@@ -14,8 +14,8 @@ from service.db.runs import leases
 from service.db.runs.leases import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.settings import Settings
+from service.storage.factory import open_store
 from service.storage.files import STATE, TENSORS, sha256_of_folder
-from service.storage.places import store_of
 from service.storage.store import Store
 
 Submit = Callable[..., dict[str, Any]]
@@ -46,14 +46,14 @@ def client(kept: Settings, key: str) -> Iterator[TestClient]:
 
 @pytest.fixture
 def store(kept: Settings) -> Store:
-    return store_of(kept)
+    return open_store(kept)
 
 
 class Saver:
     """Claims a run, and saves what a trainer would have written."""
 
     def __init__(self, engine: Engine, kept: Settings) -> None:
-        self.engine, self.store, self.root = engine, store_of(kept), kept.checkpoint_dir
+        self.engine, self.store, self.root = engine, open_store(kept), kept.checkpoint_dir
         with transaction(engine) as connection:
             held = leases.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
         assert held is not None

@@ -30,6 +30,7 @@ from service.db.session import make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
 from service.spec.experiment import Experiment
 from tests.benchmarks.peers import PEERS, importable
+from worker.protocol import TrainRequest
 from worker.trainer.channel import Channel
 from worker.trainer.loop import prepare, train
 from worker.trainer.session import Session
@@ -61,18 +62,12 @@ def raw(spec: Experiment) -> tuple[float, float]:
 
 def hot(spec: Experiment, folder: str) -> tuple[float, float]:
     """Wall and thread seconds of the loop with its recorder, flusher and pipe, as the trainer runs it."""
-    inward, _ = os.pipe()  # nobody wishes anything
+    inward, _ = os.pipe()  # nobody asks for anything
     drain = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     assert drain.stdin is not None
     channel = Channel(inward, os.dup(drain.stdin.fileno()))
-    order = {
-        "threads": 1,
-        "flush_s": 0.2,
-        "checkpoint_s": 1e9,
-        "folder": folder,
-        "resume": None,
-    }
-    session = Session(order, prepare(spec, 0, torch.device("cpu")), channel)
+    request = TrainRequest(spec={}, seed=0, threads=1, flush_s=0.2, checkpoint_s=1e9, folder=folder)
+    session = Session(request, prepare(spec, 0, torch.device("cpu")), channel)
 
     def loop() -> None:
         with session._flusher():

@@ -13,7 +13,8 @@ from typing import Any
 
 from service.settings import Settings
 from service.spec.experiment import Experiment
-from worker.supervisor.slot import Supervisor
+from worker.protocol import Died, Points, TrainRequest
+from worker.supervisor.claim_loop import Supervisor
 from worker.supervisor.trainer_process import TrainerProcess
 
 SPEC: dict[str, Any] = {"dataset": {"kind": "digits"}, "model": {"kind": "mlp", "hidden": (128,)}}
@@ -26,20 +27,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     rounds = parser.add_argument("--rounds", type=int, default=5) and parser.parse_args().rounds
     settings = Settings(database_url="postgresql+psycopg://nobody@/nowhere")
-    slot = Supervisor(settings)  # what it imports is what a worker's own process holds, Celery aside
-    first = TrainerProcess.start(slot.settings)
+    supervisor = Supervisor(settings)  # what it imports is what a worker's own process holds, Celery aside
+    first = TrainerProcess.start(supervisor.settings)
     first.ready.wait()
     sys.stdout.write(f"MiB of a supervisor {mebibytes('self')}, of a warm trainer {mebibytes(first.pid)}\n")
     with tempfile.TemporaryDirectory() as folder:
-        order = {"type": "train", "run": "run", "attempt": 1, "spec": Experiment.model_validate(SPEC).normalised()}
-        order |= {"seed": 0, "threads": 1, "flush_s": 0.1, "checkpoint_s": 1e9, "folder": folder, "resume": None}
-        first.send(order)
+        spec = Experiment.model_validate(SPEC).normalised()
+        first.send(TrainRequest(spec=spec, seed=0, threads=1, flush_s=0.1, checkpoint_s=1e9, folder=folder))
         rate(first, ALONE_S)
         found: dict[str, list[float]] = {"gently": [], "at full speed": []}
         for _ in range(rounds):
             for name, ratios in found.items():
                 before = rate(first, ALONE_S)
-                spare = TrainerProcess.start(settings, gently=name == "gently")
+                spare = TrainerProcess.start(settings, low_priority=name == "gently")
                 beside = rate(first, 60.0, spare)
                 if name == "gently" and not ratios:
                     sys.stdout.write(f"MiB beside a spare: {mebibytes(first.pid)} and {mebibytes(spare.pid)}\n")
@@ -55,9 +55,9 @@ def rate(trainer: TrainerProcess, seconds: float, spare: TrainerProcess | None =
     """Steps a second, for so long or until the spare is warm."""
     began, steps = time.monotonic(), 0
     while time.monotonic() - began < seconds and not (spare is not None and spare.ready.is_set()):
-        header, _ = trainer.frames.get()
-        assert header is not None
-        steps += next((s["n"] for s in header.get("series", ()) if s["name"] == "loss"), 0)
+        frame = trainer.frames.get()
+        assert not isinstance(frame, Died)
+        steps += next((s["n"] for s in frame.series if s["name"] == "loss"), 0) if isinstance(frame, Points) else 0
     return steps / (time.monotonic() - began)
 
 

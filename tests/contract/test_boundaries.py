@@ -17,7 +17,7 @@ def loaded_by(module: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["service.api.app", "service.queue", "worker.tasks", "worker.supervisor.slot"])
+@pytest.mark.parametrize("module", ["service.api.app", "service.queue", "worker.tasks", "worker.supervisor.claim_loop"])
 def test_neither_the_api_nor_a_supervisor_loads_torch(module: str) -> None:
     assert not {"torch", "sklearn"} & loaded_by(module)
 

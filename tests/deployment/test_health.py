@@ -13,14 +13,14 @@ from alembic import command
 from service.db.session import alembic_config
 from service.local.postgres import EmbeddedPostgres
 from service.settings import Settings
-from worker.health import OLDEST_S, problem
-from worker.supervisor.slot import Supervisor
+from worker.health import MAX_AGE_S, problem
+from worker.supervisor.claim_loop import Supervisor
 
 
 def test_a_fresh_sign_of_life_is_well(tmp_path: Path) -> None:
     alive = tmp_path / "alive"
     alive.touch()
-    assert problem(str(alive), alive.stat().st_mtime + OLDEST_S - 1) is None
+    assert problem(str(alive), alive.stat().st_mtime + MAX_AGE_S - 1) is None
 
 
 def test_an_old_sign_of_life_is_told_with_its_age(tmp_path: Path) -> None:
@@ -59,11 +59,11 @@ def test_an_answer_from_postgres_renews_the_sign_of_life(tmp_path: Path) -> None
     alive = tmp_path / "alive"
     slot = Supervisor(Settings(database_url="postgresql+psycopg://localhost/none", alive_file=alive))
     try:
-        slot.answered()
+        slot.note_contact()
         os.utime(alive, (0, 0))
-        slot.answered()
+        slot.note_contact()
         assert problem(str(alive), alive.stat().st_mtime) is None
-        assert alive.stat().st_mtime > OLDEST_S
+        assert alive.stat().st_mtime > MAX_AGE_S
     finally:
         slot.engine.dispose()
 

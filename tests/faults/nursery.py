@@ -144,7 +144,7 @@ def _become(order: dict[str, Any]) -> None:
     from worker.supervisor import signals
 
     if order["arguments"][0] == "worker":
-        signals.end_at_once()  # as its own first line does
+        signals.exit_on_signal()  # as its own first line does
     os.environ.clear()
     os.environ.update(order["environment"])
     log, nothing = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT), os.open(os.devnull, os.O_RDONLY)

@@ -14,46 +14,58 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
+from worker.protocol import (
+    OUTCOMES,
+    Checkpoint,
+    CheckpointFailed,
+    CheckpointFiles,
+    Ended,
+    Failed,
+    Outcome,
+    Points,
+    Ready,
+    SeriesHeader,
+    Started,
+    TrainRequest,
+)
 from worker.trainer.__main__ import die_with_parent
-from worker.trainer.channel import Channel, take_over
+from worker.trainer.channel import Channel, take_over_stdio
 
 STEP_S = float(os.environ.get("FAULTS_STEP_S", "0.0025"))
-OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
 TWO_64 = 2**64
 
 
 class Toy:
     """One attempt."""
 
-    def __init__(self, order: dict[str, Any], channel: Channel) -> None:
-        self.order, self.channel = order, channel
-        spec = order["spec"]
+    def __init__(self, request: TrainRequest, channel: Channel) -> None:
+        self.request, self.channel = request, channel
+        spec = request.spec
         self.total = spec["steps"]
-        self.until = order.get("until") or self.total
+        self.until = request.last_step or self.total
         self.every = spec["checkpoint"]["every_steps"]
         self.rate = float(spec["optimizer"]["lr"])
-        self.step, self.state = 0, (order["seed"] * 2654435761 + round(self.rate * 1e6)) % TWO_64
+        self.step, self.state = 0, (request.seed * 2654435761 + round(self.rate * 1e6)) % TWO_64
         self.losses = array.array("d")
         self.flushed_at = time.monotonic()
 
     def run(self) -> None:
         """Train to the end or to a wish."""
-        resumed = self.order.get("resume")
+        resumed = self.request.resume
         if resumed and not self.resume(resumed):
-            facts = {"kind": "checkpoint_damaged", "detail": "it is not what was written", "step": 0, "evidence": {}}
-            self.channel.send("failed", stays=True, **facts)
+            detail = "it is not what was written"
+            self.channel.send(Failed(kind="checkpoint_damaged", detail=detail, step=0, trainer_usable=True))
             return
-        environment = {"device": "cpu", "threads": self.order["threads"], "trainer": "toy"}
-        self.channel.send("started", from_step=self.step, total_steps=self.total, environment=environment)
+        environment = {"device": "cpu", "threads": self.request.threads, "trainer": "toy"}
+        self.channel.send(Started(from_step=self.step, total_steps=self.total, environment=environment))
         outcome = self.train()
         self.flush()
         if outcome != "cancelled":
             self.checkpoint("end" if outcome == "succeeded" else "wish")
-        self.channel.send("end", outcome=outcome, step=self.step, note=None)
+        self.channel.send(Ended(outcome=outcome, step=self.step))
 
-    def train(self) -> str:
+    def train(self) -> Outcome:
         while self.step < self.until:
             self.step += 1
             self.state = (self.state * 6364136223846793005 + 1442695040888963407) % TWO_64
@@ -61,12 +73,12 @@ class Toy:
             time.sleep(STEP_S)
             if self.step == self.until:
                 break
-            if self.channel.wish is not None:
-                return OUTCOMES.get(self.channel.wish, "drained")
+            if self.channel.stop is not None:
+                return OUTCOMES[self.channel.stop]
             if self.step % self.every == 0:
                 self.flush()
                 self.checkpoint("due")
-            elif time.monotonic() - self.flushed_at >= self.order["flush_s"]:
+            elif time.monotonic() - self.flushed_at >= self.request.flush_s:
                 self.flush()
         return "succeeded"
 
@@ -74,13 +86,13 @@ class Toy:
         self.flushed_at = time.monotonic()
         if n := len(self.losses):
             rates = array.array("d", [self.rate] * n)
-            series = [{"name": name, "first": self.step - n + 1, "every": 1, "n": n} for name in ("loss", "lr")]
-            self.channel.send("points", self.losses.tobytes() + rates.tobytes(), series=series)
+            series = [SeriesHeader(name=name, first=self.step - n + 1, every=1, n=n) for name in ("loss", "lr")]
+            self.channel.send(Points(series=series, payload=self.losses.tobytes() + rates.tobytes()))
             self.losses = array.array("d")
 
     def checkpoint(self, reason: str) -> None:
         """A folder of its own, under a temporary name until it is whole."""
-        place = Path(self.order["folder"])
+        place = Path(self.request.folder)
         with contextlib.suppress(OSError):
             place.mkdir(parents=True, exist_ok=True)
         final, again = place / f"step-{self.step}", 1
@@ -95,12 +107,14 @@ class Toy:
             partial.rename(final)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            self.channel.send("checkpoint_failed", step=self.step, reason=reason, detail=str(error))
+            self.channel.send(CheckpointFailed(step=self.step, reason=reason, detail=str(error)))
             return
-        facts = {"folder": str(final), "sha256": hashlib.sha256(text).hexdigest(), "size_bytes": len(text)}
-        self.channel.send("checkpoint", step=self.step, reason=reason, value=None, **facts)
+        sha256 = hashlib.sha256(text).hexdigest()
+        self.channel.send(
+            Checkpoint(step=self.step, folder=str(final), sha256=sha256, size_bytes=len(text), reason=reason)
+        )
 
-    def resume(self, saved: dict[str, Any]) -> bool:
+    def resume(self, saved: CheckpointFiles) -> bool:
         """Go on from a checkpoint; False where that is not what was written."""
         try:
             text = (Path(saved["folder"]) / "state.json").read_bytes()
@@ -117,12 +131,12 @@ def main() -> None:
     die_with_parent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    channel = Channel(*take_over())
+    channel = Channel(*take_over_stdio())
     faulthandler.register(signal.SIGUSR1)
     facts = {"kind": "cpu", "name": "toy", "memory_bytes": None, "threads": 1}
-    channel.send("ready", device="cpu", environment={"device": "cpu", "trainer": "toy"}, facts=facts)
+    channel.send(Ready(device=facts))
     while True:
-        Toy(channel.next_order(), channel).run()
+        Toy(channel.next_request(), channel).run()
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 from service.settings import Settings
-from service.storage.bucket import Bucket
+from service.storage.bucket import BucketStore
+from service.storage.factory import open_store
 from service.storage.files import FILES, STATE, TENSORS, key_of, sha256_of_folder
-from service.storage.folder import Folder
-from service.storage.places import store_of
+from service.storage.folder import FolderStore
 from service.storage.store import Store
 
 RUN = "run_01hzzzzzzzzzzzzzzzzzzzzzzz"
@@ -38,19 +38,19 @@ def write(tmp_path: Path) -> Write:
 @pytest.fixture(params=["folder", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Store:
     if request.param == "folder":
-        return Folder(tmp_path / "kept")
+        return FolderStore(tmp_path / "kept")
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
-    return Bucket(f"s3://saddle/{tmp_path.name}")
+    return BucketStore(f"s3://saddle/{tmp_path.name}")
 
 
 def damage(store: Store, name: str, content: bytes) -> None:
-    if isinstance(store, Bucket):
+    if isinstance(store, BucketStore):
         import obstore
 
         obstore.put(store._store, f"{KEY}/{name}", content)
     else:
-        assert isinstance(store, Folder)
+        assert isinstance(store, FolderStore)
         (store.root / KEY / name).write_bytes(content)
 
 
@@ -102,7 +102,7 @@ def test_a_bucket_that_kept_something_else_is_not_believed(
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(OSError, match="not what was sent"):
-        Bucket(f"s3://saddle/{tmp_path.name}").keep(write(), "0" * 64)
+        BucketStore(f"s3://saddle/{tmp_path.name}").keep(write(), "0" * 64)
 
 
 def test_a_bucket_that_is_not_there_is_an_oserror_of_one_line(
@@ -111,12 +111,12 @@ def test_a_bucket_that_is_not_there_is_an_oserror_of_one_line(
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(OSError, match=r"^[^\n]+$"):
-        Bucket("s3://nobodys-bucket/x").keep(write(tensors=b"w"), "0" * 64)
+        BucketStore("s3://nobodys-bucket/x").keep(write(tensors=b"w"), "0" * 64)
 
 
 def test_a_folder_serves_only_below_its_root_and_wherever_it_is_mounted(tmp_path: Path, write: Write) -> None:
     write(tensors=b"weights")
-    store = Folder(tmp_path / "kept")
+    store = FolderStore(tmp_path / "kept")
     assert store.size(f"/another/mount/{KEY}", TENSORS) == 7
     for outside in ("/etc", f"{tmp_path}/kept/../../x", f"{RUN}/a1-0123abcd/..", f"{RUN}/a1-0123abcd/.step-5.77"):
         with pytest.raises(FileNotFoundError):
@@ -135,13 +135,13 @@ def test_the_url_says_which_kind(tmp_path: Path) -> None:
     def settings(**more: Any) -> Settings:
         return Settings(database_url="postgresql+psycopg://x", data_dir=tmp_path, **more)
 
-    plain, folder = store_of(settings()), store_of(settings(checkpoint_url=f"file://{tmp_path}/else%20where"))
-    assert isinstance(plain, Folder)
+    plain, folder = open_store(settings()), open_store(settings(checkpoint_url=f"file://{tmp_path}/else%20where"))
+    assert isinstance(plain, FolderStore)
     assert plain.root == tmp_path / "checkpoints"
-    assert isinstance(folder, Folder)
+    assert isinstance(folder, FolderStore)
     assert folder.root == tmp_path / "else where"
-    bucket = store_of(settings(checkpoint_url="s3://saddle/a/b/"))
-    assert isinstance(bucket, Bucket)
+    bucket = open_store(settings(checkpoint_url="s3://saddle/a/b/"))
+    assert isinstance(bucket, BucketStore)
     assert bucket.url == "s3://saddle/a/b"
     for wrong in ("http://x", "/plain/path", "s3:///nothing"):
         with pytest.raises(ValidationError, match="checkpoint_url"):

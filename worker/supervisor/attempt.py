@@ -1,6 +1,6 @@
-"""One attempt of one run: hands it to the trainer, writes what that says, passes wishes on, ends what hangs.
+"""One attempt of one run: hands it to the trainer, stores what it sends, passes stop requests on, ends a hung one.
 
-Every transaction starts with the fence; one whose answer was lost is repeated (worker.supervisor.writer).
+Every transaction starts with the fence and is repeated if its answer is lost (worker.supervisor.transactions).
 """
 
 import logging
@@ -14,33 +14,50 @@ from service.db.session import Connection, Engine
 from service.errors import Fenced, Unavailable
 from service.lifecycle import DesiredState
 from service.settings import Settings
-from service.storage.places import store_of
-from worker.supervisor.checkpoint_transfer import Keeper
-from worker.supervisor.deadlines import Watch
-from worker.supervisor.endings import Ending
-from worker.supervisor.journal import Journal
-from worker.supervisor.pending_points import Pending
+from service.storage.factory import open_store
+from worker.protocol import (
+    OUTCOMES,
+    Checkpoint,
+    CheckpointFailed,
+    CheckpointFiles,
+    Died,
+    Ended,
+    Failed,
+    Failing,
+    Fetched,
+    Frame,
+    Points,
+    Reading,
+    Started,
+    Stop,
+    StopRequest,
+    TrainRequest,
+)
+from worker.supervisor.checkpoint_transfer import CheckpointTransfer
+from worker.supervisor.deadlines import Deadlines
+from worker.supervisor.endings import EndingWriter
+from worker.supervisor.pending_points import PendingPoints
 from worker.supervisor.presence import Presence
+from worker.supervisor.progress import ProgressWriter
 from worker.supervisor.trainer_process import TrainerProcess
-from worker.supervisor.writer import Writer
+from worker.supervisor.transactions import FencedTransactions
 
 log = logging.getLogger(__name__)
-BUSY_S = 2.0  # a run has stepped for so long: time to warm a spare trainer beside it
-OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
-WAITING = 100_000  # points that are written even while more arrive
+SPARE_AFTER_S = 2.0  # of stepping: a run that short needs no spare trainer beside it
+MAX_PENDING_POINTS = 100_000  # written even while more arrive
 
 
 class RunLog(logging.LoggerAdapter[logging.Logger]):
-    """Every line says which run and attempt it is about."""
+    """Puts the run and the attempt in front of every line."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Put them in front."""
+        """Return the line with its prefix."""
         extra = self.extra or {}
         return f"[{extra['run']} attempt {extra['attempt']}] {msg}", kwargs
 
 
-class Slot(Protocol):
-    """What the supervision of a run needs of its slot."""
+class WorkerContext(Protocol):
+    """What an attempt needs of its worker."""
 
     settings: Settings
     engine: Engine
@@ -48,255 +65,245 @@ class Slot(Protocol):
 
     @property
     def draining_s(self) -> float | None:
-        """For how long the worker has been about to stop; None: it is not."""
+        """Seconds since the worker was told to stop; None: it was not."""
 
-    def answered(self) -> None:
-        """Postgres has just answered."""
+    def note_contact(self) -> None:
+        """Record that Postgres has just answered."""
 
     def warm_spare(self) -> None:
-        """A run trains: have another trainer ready for when this one dies."""
+        """Prepare another trainer for the case that this one dies."""
 
     def discard(self, trainer: TrainerProcess) -> None:
-        """End this trainer at once."""
+        """Kill this trainer."""
 
-    def unfit(self, why: str) -> None:
-        """The device is broken: take nothing new."""
+    def stop_unhealthy(self, why: str) -> None:
+        """Take no further run: the device is broken."""
 
 
-class RunSupervision:
-    """One attempt of one run, from the claim to its end."""
+class AttemptSupervisor:
+    """Supervises one attempt of one run, from its claim to its end."""
 
-    def __init__(self, slot: Slot, held: Claim, trainer: TrainerProcess) -> None:
-        self.slot, self.held, self.trainer, self.settings = slot, held, trainer, slot.settings
-        self.log = RunLog(log, {"run": held.run_id, "attempt": held.attempt})
-        self.pending = Pending()
-        limits = [limit for limit in (held.limit_s, self.settings.max_run_s) if limit is not None]
-        budget_s = max(0.0, min(limits) - held.trained_s) if limits else None
-        self.watch = Watch(self.settings, budget_s, time.monotonic())
-        self.writer = Writer(slot.engine, held, slot.answered, self._away, self.log)
-        store, cache = store_of(self.settings), self.settings.checkpoint_cache.resolve()
-        self.keeper = Keeper(store, cache, held.lease, trainer.frames.put)
-        self.journal = Journal(held, self.writer, self.pending, self.keeper, self._beat)
-        self.ending = Ending(held, self.journal, self.watch)
-        self.announced: dict[str, Any] | None = None  # a failure whose causes the trainer looks for
+    def __init__(self, worker: WorkerContext, claim: Claim, trainer: TrainerProcess) -> None:
+        self.worker, self.claim, self.trainer, self.settings = worker, claim, trainer, worker.settings
+        self.log = RunLog(log, {"run": claim.run_id, "attempt": claim.attempt})
+        self.pending = PendingPoints()
+        limits = [limit for limit in (claim.limit_s, self.settings.max_run_s) if limit is not None]
+        budget_s = max(0.0, min(limits) - claim.trained_s) if limits else None
+        self.deadlines = Deadlines(self.settings, budget_s, time.monotonic())
+        note_contact, before_retry = worker.note_contact, self._before_retry
+        self.transactions = FencedTransactions(worker.engine, claim, note_contact, before_retry, self.log)
+        store, cache = open_store(self.settings), self.settings.checkpoint_cache.resolve()
+        self.transfer = CheckpointTransfer(store, cache, claim.lease, trainer.frames.put)
+        self.progress = ProgressWriter(claim, self.transactions, self.pending, self.transfer, self._beat)
+        self.endings = EndingWriter(claim, self.progress, self.deadlines)
+        self.failing: Failing | None = None  # a failure whose cause the trainer is looking for
 
     def run(self) -> None:
-        """Supervise to the end; a lost lease kills the trainer and writes nothing more."""
+        """Supervise to the end; if the lease is lost, kill the trainer and write nothing more."""
         self.trainer.begin(self.log)
-        self.slot.presence.soon()
+        self.worker.presence.postpone_beat()
         try:
             self._begin()
-            while not self._step():
+            while not self._advance():
                 pass
         except Fenced:
             self.log.warning("the lease is lost: stopping")
-            self.slot.discard(self.trainer)
+            self.worker.discard(self.trainer)
         except Unavailable:
-            self.log.error("given up: the worker stops, and the database does not answer")
-            self.slot.discard(self.trainer)
+            self.log.error("giving up: the worker stops, and the database does not answer")
+            self.worker.discard(self.trainer)
         finally:
-            self.keeper.close()
+            self.transfer.close()
 
     def _begin(self) -> None:
-        """Train, at once or when the checkpoint to start from is on this machine."""
-        saved = self.held.checkpoint
-        for each in self.held.references.values():
-            self.keeper.bring(each)
+        """Start training, at once or when the checkpoint to start from is on this machine."""
+        saved = self.claim.checkpoint
+        for others in self.claim.references.values():
+            self.transfer.prefetch(others)
         if saved is None:
-            self._send_train(None)
-        elif (folder := self.keeper.fetch(saved)) is not None:
-            self._send_train({"folder": str(folder), "sha256": saved.sha256})
+            self._send_train_request(None)
+        elif (folder := self.transfer.fetch(saved)) is not None:
+            self._send_train_request({"folder": str(folder), "sha256": saved.sha256})
 
-    def _send_train(self, resume: dict[str, str] | None) -> None:
-        own = self.settings.checkpoint_dir / self.held.run_id / f"a{self.held.attempt}-{self.held.lease[:8]}"
+    def _send_train_request(self, resume: CheckpointFiles | None) -> None:
+        claim, settings = self.claim, self.settings
+        folder = settings.checkpoint_dir / claim.run_id / f"a{claim.attempt}-{claim.lease[:8]}"
         self.trainer.send(
-            {
-                "type": "train",
-                "run": self.held.run_id,
-                "attempt": self.held.attempt,
-                "spec": self.held.spec,
-                "seed": self.held.seed,
-                "threads": self.settings.threads,
-                "flush_s": self.settings.flush_s,
-                "checkpoint_s": self.settings.checkpoint_s,
-                "folder": str(self.keeper.folder(own).resolve()),
-                "datasets": str(self.settings.dataset_dir.resolve()),
-                "mounted": str(self.settings.dataset_folder.resolve()) if self.settings.dataset_folder else None,
-                "resident_bytes": self.settings.resident_bytes,
-                "resume": resume,
-                "fork": self.held.forked,
-                "until": self.held.total_steps,
-                "autopsy_s": self.settings.autopsy_s,
-                "task": self.held.task,
-                "beside": {name: self._folders(saved) for name, saved in self.held.references.items()},
-            }
+            TrainRequest(
+                spec=claim.spec,
+                seed=claim.seed,
+                threads=settings.threads,
+                flush_s=settings.flush_s,
+                checkpoint_s=settings.checkpoint_s,
+                folder=str(self.transfer.trainer_folder(folder).resolve()),
+                datasets=str(settings.dataset_dir.resolve()),
+                mounted=str(settings.dataset_folder.resolve()) if settings.dataset_folder else None,
+                resident_bytes=settings.resident_bytes,
+                resume=resume,
+                fork=claim.forked,
+                last_step=claim.total_steps,
+                autopsy_s=settings.autopsy_s,
+                task=claim.task,
+                other_states={name: self._files(saved) for name, saved in claim.references.items()},
+            )
         )
 
-    def _folders(self, saved: Sequence[SavedCheckpoint]) -> list[dict[str, str]]:
-        return [{"folder": str(self.keeper.place(each)), "sha256": each.sha256} for each in saved]
+    def _files(self, saved: Sequence[SavedCheckpoint]) -> list[CheckpointFiles]:
+        return [{"folder": str(self.transfer.local_folder(each)), "sha256": each.sha256} for each in saved]
 
-    def _step(self) -> bool:
-        """Handle what the trainer said, or the time that passed; True once the attempt has ended."""
+    def _advance(self) -> bool:
+        """Handle one frame, or the time that passed without one; True once the attempt has ended."""
         try:
-            header, payload = self.trainer.frames.get(timeout=self._patience_s())
+            frame = self.trainer.frames.get(timeout=self._patience_s())
         except queue.Empty:
             return self._tick()
-        if self.keeper.takes(header):
-            if header is not None and header["type"] == "checkpoint":
-                self.journal.flush()  # a chunk of points ends at a checkpoint's step
+        if self.transfer.intercepts(frame):
+            if isinstance(frame, Checkpoint):
+                self.progress.flush()  # a chunk of points ends at a checkpoint's step
             return self._tick()
-        if header is None or header["type"] == "died":
-            self._died()
+        if isinstance(frame, Died):
+            self._record_death()
             return True
-        if header.get("lease", self.held.lease) != self.held.lease:
+        if frame.lease not in (None, self.claim.lease):
             return False  # of the run before
-        return self._handle(header, payload) or self._tick()
+        return self._handle(frame) or self._tick()
 
     @property
     def _beat_s(self) -> float:
-        """Seconds between two writes: a beat also brings people's wishes, which a slow step must not keep waiting."""
+        """Seconds between two writes; each also reads the desired state, which must not wait for a slow step."""
         return min(self.settings.beat_s, self.settings.wish_s)
 
     def _patience_s(self) -> float:
-        """How long to wait for the trainer before the next sign of life is due."""
-        return max(0.01, min(self._beat_s / 4, self.writer.last_write + self._beat_s - time.monotonic()))
+        """Seconds to wait for a frame before the next write is due."""
+        return max(0.01, min(self._beat_s / 4, self.transactions.last_write + self._beat_s - time.monotonic()))
 
-    def _handle(self, header: dict[str, Any], payload: bytes) -> bool:
-        kind = header["type"]
-        if kind == "started":
-            self.journal.environment = header["environment"]  # written with the first points, which follow at once
-        elif kind == "fetched" and self.held.checkpoint is not None:
-            self.keeper.fetching = False
-            self._send_train({"folder": header["folder"], "sha256": self.held.checkpoint.sha256})
-        elif kind == "points":
-            self._points(header, payload)
-        else:
-            self.journal.note()
-            return self._milestone(header, payload)
-        return False
+    def _handle(self, frame: Frame) -> bool:
+        """Store what a frame says; True if it ends the attempt."""
+        if isinstance(frame, Started):
+            self.progress.environment = frame.environment  # written with the first points, which follow at once
+            return False
+        if isinstance(frame, Points):
+            self._add_points(frame)
+            return False
+        if isinstance(frame, Fetched) and self.claim.checkpoint is not None:
+            self.transfer.fetching = False
+            self._send_train_request({"folder": frame.folder, "sha256": self.claim.checkpoint.sha256})
+            return False
+        self.progress.flush_environment()
+        return self._handle_milestone(frame)
 
-    def _points(self, header: dict[str, Any], payload: bytes) -> None:
-        self.pending.add(header["series"], payload)
-        if usage := header.get("usage"):
-            self.pending.note(usage["step"], usage["values"])
-        self.watch.stepped(self.pending.last_step, time.monotonic())
-        if self.trainer.frames.empty() or self.pending.count > WAITING:
-            self.journal.flush()
+    def _add_points(self, frame: Points) -> None:
+        self.pending.add(frame)
+        self.deadlines.record_step(self.pending.last_step, time.monotonic())
+        if self.trainer.frames.empty() or self.pending.count > MAX_PENDING_POINTS:
+            self.progress.flush()
 
-    def _milestone(self, header: dict[str, Any], payload: bytes) -> bool:
-        """A reading, a checkpoint, or the end; True where that is the attempt's."""
-        kind = header["type"]
-        if kind == "reading":
-            self.journal.reading(header, payload)
-            self.watch.looked(time.monotonic())
-        elif kind == "checkpoint":
-            self.journal.checkpoint(header)
-        elif kind == "failing":
-            self.announced = header
-        elif kind == "checkpoint_failed":
-            if not self.journal.checkpoint_failed(header):
-                return False
-            self.slot.discard(self.trainer)
-            return True
-        elif kind == "end":
-            self.ending.said(header["outcome"], header.get("note"))
-            return True
-        elif kind == "failed":
-            self._failed(header)
-            return True
+    def _handle_milestone(self, frame: Frame) -> bool:
+        match frame:
+            case Reading():
+                self.progress.save_reading(frame)
+                self.deadlines.record_reading(time.monotonic())
+            case Checkpoint():
+                self.progress.save_checkpoint(frame)
+            case CheckpointFailed():
+                if self.progress.record_failed_checkpoint(frame):
+                    self.worker.discard(self.trainer)
+                    return True
+            case Ended():
+                self.endings.end(frame.outcome, frame.note)
+                return True
+            case Failed():
+                self._fail(frame)
+                return True
+            case Failing():
+                self.failing = frame
         return False
 
     def _tick(self) -> bool:
-        """Beat when one is due; pass wishes on; end a trainer that does not obey or does not move."""
+        """Write if a write is due, pass stop requests on, and kill a trainer that neither obeys nor moves."""
         now = time.monotonic()
-        if now - self.writer.last_write >= self._beat_s:
-            self.journal.flush()
-        if (wanted := self._wanted()) is not None:
-            if self.keeper.fetching:  # the trainer has not begun
-                self.ending.said(OUTCOMES[wanted], None)
+        if now - self.transactions.last_write >= self._beat_s:
+            self.progress.flush()
+        if (stop := self._wanted_stop()) is not None:
+            if self.transfer.fetching:  # the trainer has not begun
+                self.endings.end(OUTCOMES[stop], None)
                 return True
-            self._tell(wanted)
-        if self.watch.stepping_s(now) > BUSY_S:
-            self.slot.warm_spare()
-        verdict = self.watch.look(time.monotonic(), self.trainer.moved_at)
-        if verdict is None or self.keeper.ending or not self.trainer.frames.empty():  # what it said comes first
+            self._request_stop(stop)
+        if self.deadlines.stepping_s(now) > SPARE_AFTER_S:
+            self.worker.warm_spare()
+        verdict = self.deadlines.check(time.monotonic(), self.trainer.moved_at)
+        if verdict is None or self.transfer.ending or not self.trainer.frames.empty():  # frames come first
             return False
         if verdict == "stalled":
-            self._stalled()
+            self._end_stalled()
         else:
-            self.log.warning("the trainer did not obey %s within %g s", self.watch.told, self.watch.obey_s)
-            self.slot.discard(self.trainer)
-            self.ending.disobeyed()
+            stop, grace_s = self.deadlines.requested, self.deadlines.grace_s
+            self.log.warning("the trainer did not obey %s within %g s", stop, grace_s)
+            self.worker.discard(self.trainer)
+            self.endings.end_disobedient()
         return True
 
-    def _wanted(self) -> str | None:
-        """What the trainer is to be told, if anything."""
-        if self.watch.used_up(time.monotonic()):
-            self.ending.out_of_time = True
-        if self.journal.desired is DesiredState.CANCEL:
+    def _wanted_stop(self) -> Stop | None:
+        """Return how the trainer is to stop, if it is."""
+        if self.deadlines.is_out_of_time(time.monotonic()):
+            self.endings.out_of_time = True
+        desired = self.progress.desired
+        if desired is DesiredState.CANCEL:
             return "cancel"
-        if self.ending.out_of_time or (self.journal.desired is DesiredState.RUN and self.slot.draining_s is not None):
+        if self.endings.out_of_time or (desired is DesiredState.RUN and self.worker.draining_s is not None):
             return "drain"
-        return "pause" if self.journal.desired is DesiredState.PAUSE else None
+        return "pause" if desired is DesiredState.PAUSE else None
 
-    def _tell(self, desired: str) -> None:
-        if self.watch.tell(desired, time.monotonic()):
-            self.trainer.send({"type": "wish", "wish": desired})
+    def _request_stop(self, stop: Stop) -> None:
+        if self.deadlines.request(stop, time.monotonic()):
+            self.trainer.send(StopRequest(how=stop))
 
-    def _away(self) -> None:
-        """The database does not answer: after a while the trainer saves its state and stops, and its words wait here.
+    def _before_retry(self) -> None:
+        """While the database is away: after `fence_s` the trainer saves its state and stops; its frames wait here.
 
-        Whoever has no lease for long may not be the only one who trains this run. A worker that stops tries for
-        `drain_s` to write; what it then leaves is taken back when its lease runs out.
+        A worker without contact for that long may not be the only one that trains this run. A worker that stops tries
+        to write for `drain_s`; what it then leaves is reclaimed when its lease runs out.
         """
-        stopping_s = self.slot.draining_s
-        if stopping_s is not None or time.monotonic() - self.writer.last_write > self.settings.fence_s:
-            self._tell("drain")
-        if stopping_s is not None and stopping_s > self.settings.drain_s:
+        draining_s = self.worker.draining_s
+        if draining_s is not None or time.monotonic() - self.transactions.last_write > self.settings.fence_s:
+            self._request_stop("drain")
+        if draining_s is not None and draining_s > self.settings.drain_s:
             raise Unavailable("The worker stops, and the database does not answer.")
 
     def _beat(self, connection: Connection) -> None:
-        """The worker's own word goes along with the run's."""
-        state = "busy" if self.slot.draining_s is None else "draining"
-        self.slot.presence.beat_if_due(connection, state, self.held.run_id)
+        """Update the worker's own row in the same transaction."""
+        state = "busy" if self.worker.draining_s is None else "draining"
+        self.worker.presence.beat_if_due(connection, state, self.claim.run_id)
 
-    def _failed(self, header: dict[str, Any]) -> None:
-        """The trainer said why."""
-        kind, detail = header["kind"], header["detail"]
-        evidence = {"step": header.get("step"), **header.get("evidence", {})}
-        state = self.ending.failed(kind, detail, evidence)
-        self.log.warning("failed (%s: %s): now %s", kind, detail, state)
-        if kind == "device_failed":
-            self.slot.unfit(detail)
-        if not header.get("stays", kind == "checkpoint_damaged"):  # found before the trainer had begun
-            self.slot.discard(self.trainer)
+    def _fail(self, frame: Failing) -> None:
+        """End with the failure that the trainer, or what stands for it, names."""
+        usable = isinstance(frame, Failed) and frame.trainer_usable
+        state = self.endings.fail(frame.kind, frame.detail, {"step": frame.step, **frame.evidence})
+        self.log.warning("failed (%s: %s): now %s", frame.kind, frame.detail, state)
+        if frame.kind == "device_failed":
+            self.worker.stop_unhealthy(frame.detail)
+        if not usable:
+            self.worker.discard(self.trainer)
 
-    def _failed_as_announced(self) -> bool:
-        """What looked for the cause of a failure does not come to its end: the failure is still what it was."""
-        if self.announced is None:
-            return False
-        self._failed(self.announced | {"stays": False})
-        return True
-
-    def _stalled(self) -> None:
-        """It hangs: keep where it stood, and end it."""
-        if self._failed_as_announced():
+    def _end_stalled(self) -> None:
+        """Kill a trainer that hangs; its stack becomes evidence."""
+        if self.failing is not None:  # only the search for the cause hangs
+            self._fail(self.failing)
             return
-        seconds = round(self.watch.quiet_s(time.monotonic()), 1)
-        stack = self.trainer.stack()
-        detail = f"no step for {seconds:g} s"
-        self._ended_badly("stalled", detail, {"seconds": seconds, "stack": stack})
+        seconds = round(self.deadlines.quiet_s(time.monotonic()), 1)
+        self._crash("stalled", f"no step for {seconds:g} s", {"seconds": seconds, "stack": self.trainer.stack()})
 
-    def _died(self) -> None:
-        """Its process is gone."""
-        if self._failed_as_announced():
+    def _record_death(self) -> None:
+        """End an attempt whose trainer is gone."""
+        if self.failing is not None:
+            self._fail(self.failing)
             return
         kind, detail = self.trainer.obituary()
-        self._ended_badly(kind, detail, {"stderr": self.trainer.last_words()})
+        self._crash(kind, detail, {"stderr": self.trainer.last_words()})
 
-    def _ended_badly(self, kind: str, detail: str, evidence: dict[str, Any]) -> None:
-        self.slot.discard(self.trainer)
-        self.journal.note()
-        evidence = {"step": max(self.pending.last_step, self.held.start_step)} | evidence
-        state = self.ending.died(kind, detail, evidence)
-        self.log.warning("the trainer's end (%s: %s): now %s", kind, detail, state)
+    def _crash(self, kind: str, detail: str, evidence: dict[str, Any]) -> None:
+        self.worker.discard(self.trainer)
+        self.progress.flush_environment()
+        evidence = {"step": max(self.pending.last_step, self.claim.start_step)} | evidence
+        state = self.endings.crash(kind, detail, evidence)
+        self.log.warning("the trainer ended (%s: %s): now %s", kind, detail, state)

@@ -1,7 +1,7 @@
-"""Checkpoints between this machine's disk and where they are kept, on a thread of their own: beats go on meanwhile.
+"""Moves checkpoints between this machine's disk and their storage, on a thread of its own so that beats go on.
 
-Frames of the trainer that must wait for an upload pass through here and come back in their order: a checkpoint once it
-is stored, an end or a failure once every checkpoint before it is. With a shared folder nothing has to wait.
+Frames that must wait for an upload are intercepted and put back later, in order: a checkpoint once it is stored, an
+end or a failure once every checkpoint before it is. With a shared folder nothing has to wait.
 """
 
 import logging
@@ -10,129 +10,127 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from service.db.runs.leases import SavedCheckpoint
 from service.storage.files import sha256_of_folder
 from service.storage.store import Store
-from worker.supervisor.spool import Frame
+from worker.protocol import Checkpoint, CheckpointFailed, Died, Ended, Failed, Fetched, Frame
 
 log = logging.getLogger(__name__)
-AGAIN_S = 2.0  # between two tries to fetch what does not come
-DIED: dict[str, Any] = {"type": "died"}  # what stands for the end of the trainer's stream
+RETRY_S = 2.0  # between two tries to fetch while the storage does not answer
 
 
-class Keeper:
-    """Of one attempt, whose lease marks every frame that comes back. `back` takes one into the supervision's queue."""
+class CheckpointTransfer:
+    """Transfers for one attempt; `put_back` takes a frame, marked with the attempt's lease, into the frame queue."""
 
-    def __init__(self, store: Store, cache: Path, lease: str, back: Callable[[Frame], None]) -> None:
-        self.store, self.cache, self.lease, self.back = store, cache, lease, back
+    def __init__(self, store: Store, cache: Path, lease: str, put_back: Callable[[Frame], None]) -> None:
+        self.store, self.cache, self.lease, self.put_back = store, cache, lease, put_back
         self.fetching = False  # the trainer waits for the checkpoint to start from
-        self.ending = False  # the trainer has ended the run; what it wrote last is on its way
-        self._brought: dict[str, Path] = {}  # by location
-        self._under_way = 0  # checkpoints taken that have not come back
+        self.ending = False  # the trainer has ended the run; its last checkpoint is being uploaded
+        self._prefetched: dict[str, Path] = {}  # by location
+        self._uploads = 0  # intercepted checkpoints that have not come back
         self._closed = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def close(self) -> None:
-        """No frame comes back any more; what is under way ends by itself."""
+        """Put no further frame back; a transfer under way ends by itself."""
         self._closed.set()
         if self._thread is not None:
             self._jobs.put(None)
 
-    def folder(self, otherwise: Path) -> Path:
-        """Where the trainer is to write: where it stays, or what is sent from here."""
-        return otherwise if self.store.in_place else self.cache / otherwise.parent.name / otherwise.name
+    def trainer_folder(self, final: Path) -> Path:
+        """Return where the trainer writes: the final folder, or one in the cache to upload from."""
+        return final if self.store.in_place else self.cache / final.parent.name / final.name
 
     def fetch(self, saved: SavedCheckpoint) -> Path | None:
-        """The folder to start from; None: a frame `fetched` brings it, or a `failed` one that says it is damaged."""
+        """Return the folder to start from, or None: `Fetched` or a failure (`checkpoint_damaged`) follows."""
         if self.store.in_place:
             try:
                 return self.store.fetch(saved.folder, self.cache)
             except FileNotFoundError:
-                return Path(saved.folder)  # the trainer will say that there is nothing
+                return Path(saved.folder)  # the trainer reports that it is missing
         self.fetching = True
-        self._do(lambda: self._fetch(saved))
+        self._submit(partial(self._fetch, saved))
         return None
 
     def _fetch(self, saved: SavedCheckpoint) -> None:
-        """Again and again where the storage does not answer: that is not the run's fault."""
-        damage = ""
+        """Retry while the storage does not answer: that is not the run's fault."""
         while not self._closed.is_set():
             try:
                 folder = self.store.fetch(saved.folder, self.cache)
                 if sha256_of_folder(folder) == saved.sha256:
-                    self._return({"type": "fetched", "folder": str(folder)})
+                    self._put_back(Fetched(folder=str(folder)))
                     return
                 damage = "is not what was written: its sha256 differs"
             except FileNotFoundError:
-                damage = "is not there any more"
+                damage = "is missing from the storage"
             except OSError as error:
-                log.warning("the checkpoint to start from does not come (%s); trying again", error)
-                self._closed.wait(AGAIN_S)
+                log.warning("the checkpoint to start from cannot be fetched (%s); trying again", error)
+                self._closed.wait(RETRY_S)
                 continue
             detail = f"the checkpoint {saved.folder.rsplit('/', 1)[-1]} {damage}"
-            self._return({"type": "failed", "kind": "checkpoint_damaged", "detail": detail})
+            self._put_back(Failed(kind="checkpoint_damaged", detail=detail, trainer_usable=True))
             return
 
-    def bring(self, saved: Sequence[SavedCheckpoint]) -> None:
-        """Begin to fetch these; ask `place` once the checkpoint to start from is there, which comes behind them."""
+    def prefetch(self, saved: Sequence[SavedCheckpoint]) -> None:
+        """Fetch these before the checkpoint to start from, so `local_folder` knows them once that one has arrived."""
         if not self.store.in_place:
             for each in saved:
-                self._do(partial(self._bring, each))
+                self._submit(partial(self._prefetch, each))
 
-    def _bring(self, saved: SavedCheckpoint) -> None:
+    def _prefetch(self, saved: SavedCheckpoint) -> None:
         try:
-            self._brought[saved.folder] = self.store.fetch(saved.folder, self.cache)
-        except OSError as error:  # whoever wants to read it says so
-            log.warning("a checkpoint to compare with does not come (%s)", error)
+            self._prefetched[saved.folder] = self.store.fetch(saved.folder, self.cache)
+        except OSError as error:  # the probe that needs it reports that it is missing
+            log.warning("a checkpoint to compare with cannot be fetched (%s)", error)
 
-    def place(self, saved: SavedCheckpoint) -> Path:
-        """The folder on this machine, whether it is there or not."""
+    def local_folder(self, saved: SavedCheckpoint) -> Path:
+        """Return a checkpoint's folder on this machine, whether it exists or not."""
         try:
-            return self.store.fetch(saved.folder, self.cache) if self.store.in_place else self._brought[saved.folder]
+            return self.store.fetch(saved.folder, self.cache) if self.store.in_place else self._prefetched[saved.folder]
         except (KeyError, FileNotFoundError):
             return Path(saved.folder)
 
-    def takes(self, header: dict[str, Any] | None) -> bool:
-        """Whether this frame waits here and comes back later; None is the end of the trainer's stream."""
+    def intercepts(self, frame: Frame) -> bool:
+        """Whether this frame has to wait for an upload; it is then put back later."""
         if self.store.in_place:
             return False
-        if header is not None and "lease" in header:  # come back; only now may an end overtake it no more
-            self._under_way -= header["lease"] == self.lease and header["type"] in ("checkpoint", "checkpoint_failed")
+        if frame.lease is not None:  # it was put back; only now may an end follow without waiting
+            self._uploads -= frame.lease == self.lease and isinstance(frame, Checkpoint | CheckpointFailed)
             return False
-        header = header or DIED
-        if header["type"] == "checkpoint":
-            self._under_way += 1
-            self._do(lambda: self._upload(header))
+        if isinstance(frame, Checkpoint):
+            self._uploads += 1
+            self._submit(partial(self._upload, frame))
             return True
-        if header["type"] in ("end", "failed", "died") and header.get("outcome") != "cancelled" and self._under_way:
+        is_last = isinstance(frame, Failed | Died) or (isinstance(frame, Ended) and frame.outcome != "cancelled")
+        if is_last and self._uploads:
             self.ending = True
-            self._do(lambda: self._return(header))
+            self._submit(partial(self._put_back, frame))
             return True
         return False
 
-    def _upload(self, header: dict[str, Any]) -> None:
-        folder, begun = Path(header["folder"]), time.monotonic()
+    def _upload(self, frame: Checkpoint) -> None:
+        folder, began = Path(frame.folder), time.monotonic()
+        stored: Frame
         try:
-            location = self.store.keep(folder, header["sha256"])
-            log.info("stored %s in %.1f s", location, time.monotonic() - begun)
-            answer = header | {"folder": location}
+            location = self.store.keep(folder, frame.sha256)
+            log.info("stored %s in %.1f s", location, time.monotonic() - began)
+            stored = replace(frame, folder=location)
         except OSError as error:
-            answer = {"type": "checkpoint_failed", "step": header["step"], "reason": header["reason"]}
-            answer |= {"detail": f"it could not be stored: {error}"}
+            stored = CheckpointFailed(step=frame.step, reason=frame.reason, detail=f"it could not be stored: {error}")
         shutil.rmtree(folder, ignore_errors=True)
-        self._return(answer)
+        self._put_back(stored)
 
     def remove(self, locations: list[str]) -> None:
-        """Forget checkpoints that no row needs; what cannot be removed now is left to the next sweep."""
+        """Remove checkpoints that no row needs; the next cleanup removes what cannot be removed now."""
         if self.store.in_place:
             self._remove(locations)
         elif locations:
-            self._do(lambda: self._remove(locations))
+            self._submit(partial(self._remove, locations))
 
     def _remove(self, locations: list[str]) -> None:
         for location in locations:
@@ -141,13 +139,13 @@ class Keeper:
             except OSError as error:
                 log.warning("%s could not be removed: %s", location, error)
 
-    def _return(self, header: dict[str, Any]) -> None:
+    def _put_back(self, frame: Frame) -> None:
         if not self._closed.is_set():
-            self.back((header | {"lease": self.lease}, b""))
+            self.put_back(replace(frame, lease=self.lease))
 
-    def _do(self, job: Callable[[], None]) -> None:
+    def _submit(self, job: Callable[[], None]) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="keeper", daemon=True)
+            self._thread = threading.Thread(target=self._work, name="checkpoint-transfer", daemon=True)
             self._thread.start()
         self._jobs.put(job)
 
@@ -155,5 +153,5 @@ class Keeper:
         while (job := self._jobs.get()) is not None:
             try:
                 job()
-            except Exception:  # a thread that died would keep the run's last frame for ever
-                log.exception("the keeper failed")
+            except Exception:  # if this thread died, the run's last frame would never come back
+                log.exception("a checkpoint transfer failed")

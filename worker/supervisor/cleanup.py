@@ -1,4 +1,4 @@
-"""Removing what a death left behind: half-written checkpoints, and whole ones whose row was never committed."""
+"""Removes what a death or a deletion left behind: half-written checkpoints, and whole ones that no row names."""
 
 import contextlib
 import logging
@@ -12,69 +12,69 @@ from service.db.runs import checkpoints
 from service.db.session import Engine, transaction
 from service.errors import SaddleError
 from service.settings import Settings
-from service.storage.places import store_of
+from service.storage.factory import open_store
 from service.storage.store import Store
 
 log = logging.getLogger(__name__)
-DAY_S = 86_400.0
-LOOK_S = 60.0
+UPLOAD_AGE_S = 86_400.0  # of an upload that is abandoned
+PERIOD_S = 60.0  # between two looks for deleted experiments
 
 
-def sweep(engine: Engine, store: Store, run_id: str | None = None) -> list[str]:
-    """Of all runs or of one; never what a row names, nor what an attempt that is not over may be writing."""
+def remove_orphans(engine: Engine, store: Store, run_id: str | None = None) -> list[str]:
+    """Remove checkpoints of one run, or of all, that no row names and no open attempt may be writing."""
     keys = list(store.keys(run_id))
     if not keys:
         return []
     with transaction(engine) as connection:
-        gone = checkpoints.find_orphans(connection, keys)
-    for key in gone:
+        orphans = checkpoints.find_orphans(connection, keys)
+    for key in orphans:
         log.info("removing %s: no row names it", key)
         store.remove(key)
-    return gone
+    return orphans
 
 
-def sweep_at_start(engine: Engine, settings: Settings) -> None:
-    """Everything that former lives left, this worker's own folder included; call it only with the name's lock."""
+def clean_up_at_start(engine: Engine, settings: Settings) -> None:
+    """Remove what earlier processes left, this worker's own cache included; the caller holds the name's lock."""
     shutil.rmtree(settings.checkpoint_cache, ignore_errors=True)
-    sweep_uploads(settings.dataset_dir / ".incoming")
+    remove_abandoned_uploads(settings.dataset_dir / ".incoming")
     try:
-        sweep(engine, store_of(settings))
+        remove_orphans(engine, open_store(settings))
     except OSError as error:
         log.warning("left-over checkpoints stay: %s", error)
 
 
-class Sweeper:
-    """Removes the checkpoints of experiments that were deleted since the start; several workers may do so at once."""
+class DeletionCleanup:
+    """Removes the checkpoints of experiments deleted since the start; several workers may do so at once."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine, self._settings = engine, settings
         self._since: datetime | None = None  # by Postgres's clock
-        self._due = 0.0  # by our own
+        self._due = 0.0  # monotonic
 
-    def look(self) -> None:
-        """Once a minute at most; what could not be removed is tried again with the next look."""
+    def run_if_due(self) -> None:
+        """Run at most once a minute; what cannot be removed is tried again the next time."""
         if time.monotonic() < self._due:
             return
-        self._due = time.monotonic() + LOOK_S
+        self._due = time.monotonic() + PERIOD_S
         try:
             with transaction(self._engine) as connection:
                 run_ids, now = deletion.erased_since(connection, self._since)
             for run_id in run_ids:
-                sweep(self._engine, store_of(self._settings), run_id)
+                remove_orphans(self._engine, open_store(self._settings), run_id)
         except (OSError, SaddleError) as error:
             log.warning("checkpoints of deleted experiments stay for now: %s", error)
         else:
             self._since = now
 
 
-def sweep_uploads(incoming: Path) -> None:
-    """Uploads that broke off a day ago, by the clock of the disk they lie on."""
+def remove_abandoned_uploads(incoming: Path) -> None:
+    """Remove uploads that broke off a day ago, by the clock of their disk."""
     if not incoming.is_dir():
         return
-    with contextlib.suppress(OSError):  # another worker sweeps too, or we may only read
+    with contextlib.suppress(OSError):  # another worker cleans up too, or the folder is read-only
         mark = incoming / ".now"
         mark.touch()
         now = mark.stat().st_mtime
         for path in incoming.iterdir():
-            if now - path.stat().st_mtime > DAY_S:
+            if now - path.stat().st_mtime > UPLOAD_AGE_S:
                 path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How an attempt ends in the database, by what became of its trainer. Each is the attempt's last transaction."""
+"""How an attempt ends in the database, depending on what became of its trainer. Each is its last transaction."""
 
 import time
 from typing import Any
@@ -6,77 +6,82 @@ from typing import Any
 from service.db.runs import endings
 from service.db.runs.leases import Claim
 from service.lifecycle import FailureClass, State, failure_class
-from worker.supervisor.deadlines import Watch
-from worker.supervisor.journal import Journal
+from worker.protocol import Outcome
+from worker.supervisor.deadlines import Deadlines
+from worker.supervisor.progress import ProgressWriter
 
-OUTCOMES = {"succeeded": State.SUCCEEDED, "paused": State.PAUSED, "cancelled": State.CANCELLED}
+STATES: dict[Outcome, State] = {
+    "succeeded": State.SUCCEEDED,
+    "paused": State.PAUSED,
+    "cancelled": State.CANCELLED,
+}
 
 
-class Ending:
-    """Writes the end; the points that were not written yet go with it."""
+class EndingWriter:
+    """Writes the end of an attempt together with the points that are still pending."""
 
-    def __init__(self, held: Claim, journal: Journal, watch: Watch) -> None:
-        self.held, self.journal, self.watch = held, journal, watch
-        self.writer, self.pending = journal.writer, journal.pending
-        self.out_of_time = False  # the trainer was told to stop because the run has had its time
+    def __init__(self, claim: Claim, progress: ProgressWriter, deadlines: Deadlines) -> None:
+        self.claim, self.progress, self.deadlines = claim, progress, deadlines
+        self.transactions, self.pending = progress.transactions, progress.pending
+        self.out_of_time = False  # the trainer was told to stop because the run has used up its time
 
-    def said(self, outcome: str, note: str | None) -> None:
-        """The trainer ended its training in good order."""
+    def end(self, outcome: Outcome, note: str | None) -> None:
+        """End an attempt whose trainer stopped in good order."""
         if self.out_of_time and outcome not in ("succeeded", "cancelled"):
-            self._time_limit()
+            self._fail_at_time_limit()
         elif outcome == "drained":
             self._give_back(note)
         else:
-            self._finish(OUTCOMES[outcome], detail=note)
+            self._finish(STATES[outcome], detail=note)
 
-    def disobeyed(self) -> None:
-        """It was killed because it did not obey: the wish is granted all the same."""
-        told, detail = self.watch.told, f"killed: it did not obey within {self.watch.obey_s:g} s"
-        if told == "cancel":
+    def end_disobedient(self) -> None:
+        """End an attempt whose trainer was killed because it did not stop: as if it had stopped."""
+        requested, detail = self.deadlines.requested, f"killed: it did not obey within {self.deadlines.grace_s:g} s"
+        if requested == "cancel":
             self._finish(State.CANCELLED, detail=detail)
         elif self.out_of_time:
-            self._time_limit()
-        elif told == "pause":
+            self._fail_at_time_limit()
+        elif requested == "pause":
             self._finish(State.PAUSED, detail=detail)
         else:
             self._give_back(detail)
 
-    def failed(self, kind: str, detail: str, evidence: dict[str, Any]) -> State | None:
-        """The trainer said why it failed."""
-        held = self.held
-        if kind == "checkpoint_damaged" and held.checkpoint is not None:
-            folder = held.checkpoint.folder
-            return self.writer.end(lambda c: endings.quarantine(c, held, folder))
+    def fail(self, kind: str, detail: str, evidence: dict[str, Any]) -> State | None:
+        """End an attempt whose trainer named a failure; return the run's new state."""
+        claim = self.claim
+        if kind == "checkpoint_damaged" and claim.checkpoint is not None:
+            folder = claim.checkpoint.folder
+            return self.transactions.end(lambda c: endings.quarantine(c, claim, folder))
         if failure_class(kind) is FailureClass.PERMANENT:
             self._finish(State.FAILED, {"code": kind, "detail": detail, "evidence": evidence})
             return State.FAILED
+        if kind not in ("cuda_oom", "device_failed"):
+            return self.crash(kind, detail, evidence)
         chunks = self.pending.take()
         if kind == "cuda_oom":
-            return self.writer.end(lambda c: endings.record_device_full(c, held, chunks, detail, evidence))
-        if kind == "device_failed":
-            return self.writer.end(lambda c: endings.record_device_failure(c, held, detail, evidence, chunks))
-        return self.writer.end(lambda c: endings.record_crash(c, held, kind, detail, evidence, chunks))
+            return self.transactions.end(lambda c: endings.record_device_full(c, claim, chunks, detail, evidence))
+        return self.transactions.end(lambda c: endings.record_device_failure(c, claim, detail, evidence, chunks))
 
-    def died(self, kind: str, detail: str, evidence: dict[str, Any]) -> State | None:
-        """Its process is gone, or was killed because it hung: a crash, whatever it was."""
-        held, chunks = self.held, self.pending.take()
-        return self.writer.end(lambda c: endings.record_crash(c, held, kind, detail, evidence, chunks))
+    def crash(self, kind: str, detail: str, evidence: dict[str, Any]) -> State | None:
+        """End an attempt whose trainer is gone, or was killed because it hung; return the run's new state."""
+        claim, chunks = self.claim, self.pending.take()
+        return self.transactions.end(lambda c: endings.record_crash(c, claim, kind, detail, evidence, chunks))
 
     def _finish(self, state: State, failure: dict[str, Any] | None = None, detail: str | None = None) -> None:
-        held, chunks = self.held, self.pending.take()
-        self.writer.end(lambda c: endings.finish(c, held, state, chunks, failure, detail))
+        claim, chunks = self.claim, self.pending.take()
+        self.transactions.end(lambda c: endings.finish(c, claim, state, chunks, failure, detail))
 
     def _give_back(self, detail: str | None) -> None:
-        held, chunks = self.held, self.pending.take()
-        self.writer.end(lambda c: endings.give_back(c, held, chunks, detail))
+        claim, chunks = self.claim, self.pending.take()
+        self.transactions.end(lambda c: endings.give_back(c, claim, chunks, detail))
 
-    def _time_limit(self) -> None:
-        seconds = round(self.held.trained_s + time.monotonic() - self.watch.since, 1)
+    def _fail_at_time_limit(self) -> None:
+        seconds = round(self.claim.trained_s + time.monotonic() - self.deadlines.since, 1)
         evidence = {
-            "limit_s": round(self.held.trained_s + (self.watch.budget_s or 0.0), 1),
+            "limit_s": round(self.claim.trained_s + (self.deadlines.budget_s or 0.0), 1),
             "seconds": seconds,
-            "step": max(self.pending.last_step, self.held.start_step),
-            "checkpoint_step": self.journal.checkpoint_step,
+            "step": max(self.pending.last_step, self.claim.start_step),
+            "checkpoint_step": self.progress.checkpoint_step,
         }
         detail = f"It trained for {seconds:g} s, as long as it may; a retry or a fork can go on from its checkpoint."
         self._finish(State.FAILED, {"code": "time_limit", "detail": detail, "evidence": evidence})

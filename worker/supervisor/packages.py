@@ -1,6 +1,6 @@
-"""What this worker has of what a spec can need: optional packages and plug-ins with their versions, a C++ compiler.
+"""What this worker provides of what a spec may need: optional packages and plug-ins with versions, a C++ compiler.
 
-Read off the installed packages' metadata: nothing is imported, so no torch.
+Read from package metadata: nothing is imported, so no torch.
 """
 
 import os
@@ -12,17 +12,18 @@ from service.spec import requirements
 from service.spec.catalog import CATALOG
 
 
-def installed() -> dict[str, str]:
-    """Name -> version of each; of the compiler its path."""
+def installed_packages() -> dict[str, str]:
+    """Return name -> version of each; for the compiler its path."""
     needed = {
         package for kinds in CATALOG.values() for kind in kinds.values() for package in requirements.packages_of(kind)
     }
-    found = {name: given for name in sorted(needed) if (given := _version(name))}
+    versions = {name: found for name in sorted(needed) if (found := package_version(name))}
     compiler = shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
-    return found | ({requirements.COMPILER: compiler} if compiler else {})
+    return versions | ({requirements.COMPILER: compiler} if compiler else {})
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Return the version of an installed package."""
     try:
         return version(package)
     except PackageNotFoundError:

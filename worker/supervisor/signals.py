@@ -1,4 +1,4 @@
-"""What a signal asks of a worker, whichever it is and however often: save what trains, give it back, end with 0."""
+"""Signals to a worker before and after it trains. In between, each of them drains it (worker.tasks)."""
 
 import os
 import signal
@@ -7,17 +7,17 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
-def end_at_once() -> None:
-    """From the first line until there is a slot: nothing is held yet, so nothing has to be saved."""
+def exit_on_signal() -> None:
+    """Exit at once until there is a supervisor: nothing is held yet, so nothing has to be saved."""
     for number in SIGNALS:
-        signal.signal(number, _end)
+        signal.signal(number, _exit)
 
 
-def ignore() -> None:
-    """Once the slot has ended: the exit status is known, and a late signal does not change it."""
+def ignore_signals() -> None:
+    """Ignore signals after the supervisor has ended: the exit status is known and must not change."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _end(_number: int, _frame: FrameType | None) -> None:
-    os._exit(0)  # not SystemExit, which an import that is under way may catch
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    os._exit(0)  # not SystemExit, which an import under way may catch

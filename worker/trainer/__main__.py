@@ -15,11 +15,12 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from service.errors import RunFailure
+from worker.protocol import Alive, Failed, Ready
 from worker.trainer import liveness
-from worker.trainer.channel import PARENT_GONE, Channel, take_over
+from worker.trainer.channel import PARENT_GONE, Channel, take_over_stdio
 
 if TYPE_CHECKING:
     import torch
@@ -38,12 +39,12 @@ def main() -> None:
     for secret in [name for name in os.environ if name.startswith(SECRETS)]:
         del os.environ[secret]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
-    channel = Channel(*take_over())
+    channel = Channel(*take_over_stdio())
     faulthandler.enable()  # a segmentation fault leaves its stack on stderr
     if hasattr(faulthandler, "register"):
         faulthandler.register(signal.SIGUSR1)  # and the supervisor asks for it before it ends what hangs
     try:
-        serve(channel, arguments.device, arguments.threads, arguments.gently)
+        serve(channel, arguments.device, arguments.threads, arguments.low_priority)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     os._exit(1)  # not sys.exit: the reading thread holds its stream, and a broken CUDA context may hang
@@ -53,7 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", help="torch device: cpu or cuda:0")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of one operation")
-    parser.add_argument("--gently", action="store_true", help="warm up at low priority: another trains meanwhile")
+    parser.add_argument("--low-priority", action="store_true", help="warm up at low priority: another trains meanwhile")
     return parser.parse_args()
 
 
@@ -68,37 +69,37 @@ def die_with_parent() -> None:
         os._exit(PARENT_GONE)
 
 
-def serve(channel: Channel, device_name: str, threads: int, gently: bool = False) -> None:
+def serve(channel: Channel, device_name: str, threads: int, low_priority: bool = False) -> None:
     """Warm up, then one training after the other; returns after a failure that this process should not outlive."""
-    if gently and device_name == "cpu":
+    if low_priority and device_name == "cpu":
         with ThreadPoolExecutor(1, initializer=_step_back) as aside:
             device = aside.submit(_load, device_name, threads).result()
     else:  # CUDA's own threads would keep the priority of the one that started them
         device = _load(device_name, threads)
     gc.freeze()  # what is loaded stays: collections look at the runs' own objects only
-    from worker.trainer.environment import environment, facts  # noqa: PLC0415
+    from worker.trainer.environment import facts  # noqa: PLC0415
     from worker.trainer.failures import STAYS_USABLE, memory_evidence  # noqa: PLC0415
-    from worker.trainer.session import conduct  # noqa: PLC0415
+    from worker.trainer.session import run_request  # noqa: PLC0415
 
-    said = facts(device, threads)
-    channel.send("ready", device=str(device), environment=environment(device, threads), facts=said)
-    liveness.start(threading.get_ident(), lambda: channel.send("pulse"), computes=device.type == "cpu")
+    found = facts(device, threads)
+    channel.send(Ready(device=found))
+    liveness.start(threading.get_ident(), lambda: channel.send(Alive()), computes=device.type == "cpu")
     while True:
-        order: dict[str, Any] = channel.next_order()
+        request = channel.next_request()
         gc.collect()  # the run before may still hold memory of the device in a cycle
         try:
-            conduct(order, device, channel)
+            run_request(request, device, channel)
         except RunFailure as failure:
-            evidence = failure.evidence | (memory_evidence(order["spec"], said) if failure.kind == "cuda_oom" else {})
-            why = {"kind": failure.kind, "detail": failure.detail, "step": failure.step, "evidence": evidence}
-            stays = failure.kind in STAYS_USABLE
-            channel.send("failed", stays=stays, **why)
-            if not stays:
+            kind, detail, step = failure.kind, failure.detail, failure.step
+            evidence = failure.evidence | (memory_evidence(request.spec, found) if kind == "cuda_oom" else {})
+            usable = kind in STAYS_USABLE
+            channel.send(Failed(kind=kind, detail=detail, step=step, evidence=evidence, trainer_usable=usable))
+            if not usable:
                 return
 
 
 def _load(device_name: str, threads: int) -> "torch.device":
-    """Import torch and take real steps; only now: an import that prints would have broken the pipe before take_over."""
+    """Import torch and take real steps. Only after `take_over_stdio`: an import that prints would break the pipe."""
     import torch  # noqa: PLC0415
 
     from worker.trainer.environment import make_deterministic  # noqa: PLC0415

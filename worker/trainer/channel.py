@@ -1,58 +1,67 @@
-"""The trainer's end of the pipe: frames out under a lock, frames in by a thread that never sleeps through an end."""
+"""The trainer's end of the pipe: sends frames under a lock, receives them on a thread of its own."""
 
 import os
 import queue
 import sys
 import threading
-from typing import Any
+from typing import Protocol
 
 from worker.pipe import read_frame, write_frame
+from worker.protocol import Frame, Stop, StopRequest, TrainRequest
 
 PARENT_GONE = 70  # exit status; EX_SOFTWARE of sysexits.h
 
 
+class SupervisorLink(Protocol):
+    """What a training needs of the other side."""
+
+    stop: Stop | None  # how the run is to stop at the next step boundary, if it is
+
+    def send(self, frame: Frame) -> None:
+        """Send one frame."""
+
+
 class Channel:
-    """Speaks to the supervisor. Where that is gone there is nobody to train for: the process ends at once."""
+    """Talks to the supervisor; without one there is nobody to train for, so the process exits at once."""
 
     def __init__(self, inward: int, outward: int) -> None:
-        self._inward = os.fdopen(inward, "rb")  # ours alone: sys.stdin's lock would hang the interpreter's end
+        self._inward = os.fdopen(inward, "rb")  # not sys.stdin, whose lock would block the interpreter's exit
         self._outward = os.fdopen(outward, "wb")
         self._writing = threading.Lock()
-        self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self.wish: str | None = None  # for the run being trained; read at every step
+        self._requests: queue.SimpleQueue[TrainRequest] = queue.SimpleQueue()
+        self.stop: Stop | None = None  # for the run being trained; read at every step
         threading.Thread(target=self._read, name="pipe", daemon=True).start()
 
-    def send(self, kind: str, payload: bytes = b"", /, **fields: Any) -> None:
-        """Send one frame; whole, whichever threads send."""
+    def send(self, frame: Frame) -> None:
+        """Send one frame, whole even when several threads send."""
         try:
             with self._writing:
-                write_frame(self._outward, {"type": kind, **fields}, payload)
+                write_frame(self._outward, frame)
         except BrokenPipeError:
             os._exit(PARENT_GONE)
 
-    def next_order(self) -> dict[str, Any]:
-        """Wait for the next `train` frame."""
-        return self._orders.get()
+    def next_request(self) -> TrainRequest:
+        """Wait for the next run."""
+        return self._requests.get()
 
     def _read(self) -> None:
         try:
             while (frame := read_frame(self._inward)) is not None:
-                header = frame[0]
-                if header["type"] == "wish":
-                    self.wish = header["wish"]
-                else:
-                    self.wish = None  # an older wish was for the run before
-                    self._orders.put(header)
-        except (OSError, ValueError, KeyError) as error:
+                if isinstance(frame, StopRequest):
+                    self.stop = frame.how
+                elif isinstance(frame, TrainRequest):
+                    self.stop = None  # an earlier request was for the previous run
+                    self._requests.put(frame)
+        except (OSError, ValueError) as error:
             sys.stderr.write(f"the pipe from the supervisor is broken: {error}\n")
         os._exit(PARENT_GONE)
 
 
-def take_over() -> tuple[int, int]:
-    """The pipe's two ends for ourselves; a stray print goes to stderr, and a stray read finds nothing."""
+def take_over_stdio() -> tuple[int, int]:
+    """Move the pipe to two descriptors of our own; stray prints then go to stderr, stray reads find nothing."""
     inward, outward = os.dup(0), os.dup(1)
     os.dup2(2, 1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
     return inward, outward

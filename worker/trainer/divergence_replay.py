@@ -6,11 +6,13 @@ It costs a bounded time, and whatever goes wrong in it is a reading too: the fai
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from service.errors import RunFailure
 from service.nonfinite import dumps
 from service.spec.training import allowed_nonfinite
+from worker.protocol import Failing, Reading
+from worker.trainer.channel import SupervisorLink
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.failures import describe_error
 from worker.trainer.loop import Training, train
@@ -19,15 +21,6 @@ from worker.trainer.reproduction import StateBefore, copy_state, pack_step
 
 LOOKED = 50  # steps at the end that are made with every value looked at; the ones before as they were
 KIND = "autopsy"
-
-
-class Supervisor(Protocol):
-    """What is needed of the other side."""
-
-    wish: str | None
-
-    def send(self, kind: str, payload: bytes = b"", /, **fields: Any) -> None:
-        """Tell it something."""
 
 
 class RestorePoint(NamedTuple):
@@ -52,23 +45,27 @@ class OutOfTime(Exception):
 
 
 def replay_divergence(
-    prepared: Callable[[], Training], past: AttemptHistory, failure: RunFailure, limit_s: float, supervisor: Supervisor
+    prepared: Callable[[], Training],
+    past: AttemptHistory,
+    failure: RunFailure,
+    limit_s: float,
+    supervisor: SupervisorLink,
 ) -> None:
     """Send what is found as a reading; returns in any case, after `limit_s` and a step at most."""
     if limit_s <= 0 or failure.step is None:
         return
-    supervisor.send("failing", kind=failure.kind, detail=failure.detail, step=failure.step, evidence=failure.evidence)
+    supervisor.send(Failing(kind=failure.kind, detail=failure.detail, step=failure.step, evidence=failure.evidence))
     try:
         data = _found(prepared, past, failure.step, time.monotonic() + limit_s, supervisor)
     except OutOfTime as error:
         data = {"kind": None, "why": str(error)}
     except Exception as error:
         data = {"kind": None, "why": "the autopsy failed itself", "error": describe_error(error)}
-    supervisor.send("reading", dumps({"step": failure.step} | data).encode(), step=failure.step, name=KIND)
+    supervisor.send(Reading(step=failure.step, name=KIND, payload=dumps({"step": failure.step} | data).encode()))
 
 
 def _found(
-    prepared: Callable[[], Training], past: AttemptHistory, last: int, deadline: float, supervisor: Supervisor
+    prepared: Callable[[], Training], past: AttemptHistory, last: int, deadline: float, supervisor: SupervisorLink
 ) -> dict[str, Any]:
     """What was first no number; the loss shows it one step late where a gradient was it."""
     training = prepared()
@@ -106,22 +103,22 @@ def _begin(training: Training, past: AttemptHistory, first: int) -> int:
     return training.step
 
 
-def _steps(training: Training, last: int, deadline: float, supervisor: Supervisor) -> Iterator[int]:
+def _steps(training: Training, last: int, deadline: float, supervisor: SupervisorLink) -> Iterator[int]:
     """Train up to step `last` as it was trained."""
     if training.step >= last:
         return
     for step in train(training):
         if time.monotonic() > deadline:
             raise OutOfTime(f"out of time at step {step.step}")
-        if supervisor.wish is not None:
-            raise OutOfTime(f"broken off at step {step.step}: {supervisor.wish} was wished")
+        if supervisor.stop is not None:
+            raise OutOfTime(f"interrupted at step {step.step}: {supervisor.stop} was requested")
         yield step.step
         if step.step >= last:
             return
 
 
 def _looked_at(
-    training: Training, first: int, last: int, deadline: float, supervisor: Supervisor, seen: dict[int, StateBefore]
+    training: Training, first: int, last: int, deadline: float, supervisor: SupervisorLink, seen: dict[int, StateBefore]
 ) -> Iterator[int]:
     """The same to the end; the state before each step that may be it is remembered."""
     if training.step >= first - 2:

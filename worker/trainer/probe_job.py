@@ -7,7 +7,7 @@ the way out of a saddle, leaves it as a checkpoint at the same step, from which 
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -15,43 +15,45 @@ from service.nonfinite import dumps
 from service.spec.parse.document import validate
 from service.spec.probe_jobs import ProbeTask
 from service.spec.probes import Probe
+from worker.protocol import (
+    OUTCOMES,
+    Checkpoint,
+    CheckpointFiles,
+    Ended,
+    Outcome,
+    Points,
+    Reading,
+    SeriesHeader,
+    Started,
+    TrainRequest,
+)
 from worker.trainer.build import resolve
+from worker.trainer.channel import SupervisorLink
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.checkpoints.fork import under
 from worker.trainer.environment import environment, environment_differences
 from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training
 
-OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
-
-
-class Supervisor(Protocol):
-    """What a job needs of the other side."""
-
-    wish: str | None
-
-    def send(self, kind: str, payload: bytes = b"", /, **fields: Any) -> None:
-        """Tell it something."""
-
 
 class Job:
     """One attempt at a list of instruments."""
 
-    def __init__(self, order: dict[str, Any], training: Training, supervisor: Supervisor) -> None:
-        self.order, self.training, self.supervisor = order, training, supervisor
-        self.probes = validate(ProbeTask, order["task"]).probes
+    def __init__(self, request: TrainRequest, training: Training, supervisor: SupervisorLink) -> None:
+        self.request, self.training, self.supervisor = request, training, supervisor
+        self.probes = validate(ProbeTask, request.task).probes
         self.changed = False  # a changed state was left: one is enough, for a step has one checkpoint
-        self.conditions = environment(training.device, order["threads"])
+        self.conditions = environment(training.device, request.threads)
         started = self.conditions | self._load()
-        facts = {"total_steps": training.step, "rows_per_step": training.spec.rows_per_step}
-        supervisor.send("started", from_step=training.step, **facts, environment=started)
+        step, rows = training.step, training.spec.rows_per_step
+        supervisor.send(Started(from_step=step, total_steps=step, rows_per_step=rows, environment=started))
 
     def _load(self) -> dict[str, Any]:
         """Go to the state to look at; nothing where that is the beginning."""
-        if not (resume := self.order.get("resume")):
+        if not (resume := self.request.resume):
             return {}
         folder, sha256 = Path(resume["folder"]), resume["sha256"]
-        if self.order.get("fork"):
+        if self.request.fork:
             document = checkpoint.load_fork(folder, sha256, self.training)[0]
         else:
             document = checkpoint.load(folder, sha256, self.training)
@@ -65,14 +67,14 @@ class Job:
     def run(self) -> None:
         """Look with one instrument after the other, and say how it ended; a wish is heard between two."""
         for probe in self.probes:
-            if self.supervisor.wish is not None:
-                self._end(OUTCOMES[self.supervisor.wish])
+            if self.supervisor.stop is not None:
+                self._end(OUTCOMES[self.supervisor.stop])
                 return
             self._look(probe)
         self._end("succeeded")
 
-    def _end(self, outcome: str) -> None:
-        self.supervisor.send("end", outcome=outcome, step=self.training.step, note=None)
+    def _end(self, outcome: Outcome) -> None:
+        self.supervisor.send(Ended(outcome=outcome, step=self.training.step))
 
     def _look(self, probe: Probe) -> None:
         """A reading in any case; only a broken device ends the job."""
@@ -92,21 +94,22 @@ class Job:
         """Made with the weights of other states where it compares: read anew, so that no other job pays for them."""
         made = resolve(probe.target)
         needs = getattr(made, "needs", None)
-        others = [_kept(each) for each in self.order.get("beside", {}).get(needs, ())]
+        others = [_kept(each) for each in self.request.other_states.get(needs, ())] if needs else []
         if needs == "other":
             return made(probe, others[0].weights if others else None)
         return made(probe, others) if needs else made(probe)
 
     def _points(self, values: dict[str, float]) -> None:
         if values:
-            series = [{"name": name, "first": self.training.step, "every": 1, "n": 1} for name in values]
-            self.supervisor.send("points", struct.pack(f"<{len(values)}d", *values.values()), series=series)
+            step, payload = self.training.step, struct.pack(f"<{len(values)}d", *values.values())
+            series = [SeriesHeader(name=name, first=step, every=1, n=1) for name in values]
+            self.supervisor.send(Points(series=series, payload=payload))
 
     def _read(self, probe: Probe, data: dict[str, Any]) -> None:
         """What it was asked goes along: a reading is understood without its job."""
         asked = {name: value for name, value in probe.model_dump(mode="json").items() if name != "kind"}
         payload = dumps({"asked": asked} | data).encode()
-        self.supervisor.send("reading", payload, step=self.training.step, name=probe.kind)
+        self.supervisor.send(Reading(step=self.training.step, name=probe.kind, payload=payload))
 
     def _leave(self, step_out: Callable[[Training], bool]) -> dict[str, Any]:
         """Where the instrument can step out of where it looked, write that as this step's checkpoint; and step back."""
@@ -116,13 +119,15 @@ class Job:
             if not step_out(self.training):
                 return {}
             extra = {"environment": self.conditions, "scales": self.training.scales, "reason": "escape", "best": None}
-            saved = checkpoint.save(Path(self.order["folder"]), self.training, extra)
+            saved = checkpoint.save(Path(self.request.folder), self.training, extra)
         except OSError as error:
             return {"checkpoint": {"error": describe_error(error)}}
         finally:
             model.load_state_dict(before)
-        facts = {"folder": str(saved.folder), "sha256": saved.sha256, "size_bytes": saved.size_bytes}
-        self.supervisor.send("checkpoint", step=step, reason="escape", value=None, **facts)
+        folder, sha256, size_bytes = str(saved.folder), saved.sha256, saved.size_bytes
+        self.supervisor.send(
+            Checkpoint(step=step, folder=folder, sha256=sha256, size_bytes=size_bytes, reason="escape")
+        )
         self.changed = True
         return {"checkpoint": {"step": step}}
 
@@ -134,6 +139,6 @@ class Kept(NamedTuple):
     weights: dict[str, Tensor]
 
 
-def _kept(place: dict[str, Any]) -> Kept:
+def _kept(place: CheckpointFiles) -> Kept:
     tensors, document = checkpoint.read(Path(place["folder"]), place["sha256"])
     return Kept(document["step"], under("model", tensors))

@@ -5,19 +5,34 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from service.nonfinite import dumps
 from service.spec.experiment import Experiment
 from service.spec.training import allowed_nonfinite
+from worker.protocol import (
+    OUTCOMES,
+    Checkpoint,
+    CheckpointFailed,
+    DeviceUsage,
+    Ended,
+    Outcome,
+    Reading,
+    SeriesHeader,
+    Started,
+    TrainRequest,
+)
+from worker.protocol import Points as PointsFrame
 from worker.trainer.build import optimizer_policies
+from worker.trainer.channel import SupervisorLink
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.checkpoints.policy import CheckpointPolicy, Reason
-from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
+from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, replay_divergence
 from worker.trainer.environment import environment, environment_differences, usage
 from worker.trainer.failures import describe_error, run_failure_of
@@ -27,91 +42,81 @@ from worker.trainer.probes.runner import MAX_READING_BYTES
 from worker.trainer.recorder import Points, Recorder, make_recorder
 from worker.trainer.step.stopping import describe_stop
 
-OUTCOMES = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
 PLACES = 3  # checkpoints remembered: as many as are kept, and the one it began from
 USAGE_S = 1.0  # between two words about a GPU
 
 
-class Supervisor(Protocol):
-    """What a session needs of the other side."""
-
-    wish: str | None  # what it wants of the run other than that it goes on
-
-    def send(self, kind: str, payload: bytes = b"", /, **fields: Any) -> None:
-        """Tell it something."""
-
-
-def conduct(order: dict[str, Any], device: torch.device, supervisor: Supervisor) -> None:
-    """Train, or look, as a `train` frame says, to the end or to a wish; `RunFailure` says why it ended badly."""
-    torch.set_num_threads(order["threads"])
+def run_request(request: TrainRequest, device: torch.device, supervisor: SupervisorLink) -> None:
+    """Train, or probe one state, until it ends or is asked to stop; raise `RunFailure` if it fails."""
+    torch.set_num_threads(request.threads)
     try:
-        training = _prepared(order, device)
+        training = _prepare(request, device)
     except Exception as error:
         raise run_failure_of(error, None, building=True) from error
     session = None
     try:
-        if order.get("task"):
-            Job(order, training, supervisor).run()
+        if request.task is not None:
+            Job(request, training, supervisor).run()
             return
-        session = Session(order, training, supervisor)
+        session = Session(request, training, supervisor)
         session.run()
     except Exception as error:
         failure = run_failure_of(error, training.step)
         if session is not None:
             session.flush_what_is_left()
             if failure.kind == "diverged":
-                limit_s = float(order.get("autopsy_s", 0.0))
-                unwatched = order | {"spec": order["spec"] | {"probes": []}}
-                replay_divergence(partial(_prepared, unwatched, device), session.past(), failure, limit_s, supervisor)
+                unwatched = replace(request, spec=request.spec | {"probes": []})
+                replay_divergence(
+                    partial(_prepare, unwatched, device), session.past(), failure, request.autopsy_s, supervisor
+                )
         raise failure from error
 
 
-def _prepared(order: dict[str, Any], device: torch.device) -> Training:
-    spec = Experiment.model_validate_json(json.dumps(order["spec"]))  # JSON mode: strict, yet arrays are tuples
-    mounted = Path(order["mounted"]) if order.get("mounted") else None
-    files = (
-        DatasetFolders(Path(order["datasets"]), order["resident_bytes"], mounted) if "datasets" in order else NO_FOLDERS
-    )
-    return prepare(spec, order["seed"], device, files)
+def _prepare(request: TrainRequest, device: torch.device) -> Training:
+    spec = Experiment.model_validate_json(json.dumps(request.spec))  # JSON mode: strict, yet arrays are tuples
+    datasets, mounted = (Path(path) if path else None for path in (request.datasets, request.mounted))
+    return prepare(spec, request.seed, device, DatasetFolders(datasets, request.resident_bytes, mounted))
 
 
 class Session:
     """The state of one attempt: a training, its recorder, and when its state is written."""
 
-    def __init__(self, order: dict[str, Any], training: Training, supervisor: Supervisor) -> None:
-        self.order, self.training, self.supervisor = order, training, supervisor
-        self.conditions = environment(training.device, order["threads"])
+    def __init__(self, request: TrainRequest, training: Training, supervisor: SupervisorLink) -> None:
+        self.request, self.training, self.supervisor = request, training, supervisor
+        self.conditions = environment(training.device, request.threads)
         self.conditions["optimizer"] = optimizer_policies(training.spec, training.device)
-        self.saving = CheckpointPolicy(training.spec, float(order["checkpoint_s"]))
+        self.saving = CheckpointPolicy(training.spec, request.checkpoint_s)
         self.places: list[RestorePoint] = []  # checkpoints of this training that lie on this machine
         started = self.conditions | self._resume()
         self.began, self.began_at = training.step, time.monotonic()
-        self.total = min(order.get("until") or training.spec.total_steps, training.spec.total_steps)
+        self.total = min(request.last_step or training.spec.total_steps, training.spec.total_steps)
         self.recorder: Recorder = make_recorder(
             training.device, training.step + 1, allowed_nonfinite(training.spec.nonfinite)
         )
         self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
         self._broken: Exception | None = None  # what ended the flusher
-        facts = {"total_steps": self.total, "rows_per_step": training.spec.rows_per_step}
-        supervisor.send("started", from_step=training.step, **facts, environment=started)
+        rows = training.spec.rows_per_step
+        supervisor.send(
+            Started(from_step=training.step, total_steps=self.total, rows_per_step=rows, environment=started)
+        )
 
     def _resume(self) -> dict[str, Any]:
-        """Go on from the checkpoint of the order, and say what of the machine differs from where it was written.
+        """Go on from the checkpoint of the request, and say what of the machine differs from where it was written.
 
         `reproducible`: whether the last bits will agree from there on. A fork also says what it took over.
         """
-        if not (resume := self.order.get("resume")):
+        if not (resume := self.request.resume):
             return {}
         folder, sha256 = Path(resume["folder"]), resume["sha256"]
         said: dict[str, Any] = {}
-        if self.order.get("fork"):
+        if self.request.fork:
             document, said["taken_over"] = checkpoint.load_fork(folder, sha256, self.training)
         else:
             document = checkpoint.load(folder, sha256, self.training)
             self.saving.load(document)
-        self.places = [RestorePoint(document["step"], folder, sha256, bool(self.order.get("fork")))]
+        self.places = [RestorePoint(document["step"], folder, sha256, self.request.fork)]
         differs = environment_differences(document["environment"], self.conditions)
-        if self.order.get("fork"):
+        if self.request.fork:
             differs.pop("optimizer", None)  # that is the fork's own choice
         return said | {"reproducible": not differs} | ({"differs": differs} if differs else {})
 
@@ -123,9 +128,9 @@ class Session:
         if outcome != "cancelled":
             self._checkpoint(last or Reason("end" if outcome == "succeeded" else "wish"))
         note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
-        self.supervisor.send("end", outcome=outcome, step=self.training.step, note=note)
+        self.supervisor.send(Ended(outcome=outcome, step=self.training.step, note=note))
 
-    def _train(self) -> tuple[str, Reason | None]:
+    def _train(self) -> tuple[Outcome, Reason | None]:
         """Step by step; the outcome, and why the last state is worth keeping beside that."""
         first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
         if first > total:
@@ -141,8 +146,8 @@ class Session:
             best = reason if reason is not None and reason.word == "best" else None
             if step.step == total or self.training.ended:
                 return "succeeded", best
-            if supervisor.wish is not None:
-                return OUTCOMES[supervisor.wish], best
+            if supervisor.stop is not None:
+                return OUTCOMES[supervisor.stop], best
             if self._broken is not None:
                 raise self._broken
             if reason is not None:
@@ -158,7 +163,7 @@ class Session:
             payload = dumps(found.data).encode()
             if len(payload) > MAX_READING_BYTES:
                 payload = dumps({"error": f"{len(payload)} bytes; a reading has at most {MAX_READING_BYTES}"}).encode()
-            self.supervisor.send("reading", payload, step=found.step, name=found.kind)
+            self.supervisor.send(Reading(step=found.step, name=found.kind, payload=payload))
 
     def _settle(self) -> None:
         """Send every point up to here; a GPU's losses are only now known to be finite."""
@@ -174,15 +179,23 @@ class Session:
         extra = {"environment": self.conditions, "scales": self.training.scales} | self.saving.document(reason)
         step = self.training.step
         try:
-            saved = checkpoint.save(Path(self.order["folder"]), self.training, extra)
+            saved = checkpoint.save(Path(self.request.folder), self.training, extra)
         except OSError as error:
             self.saving.tried(reason, saved=False)
-            self.supervisor.send("checkpoint_failed", step=step, reason=reason.word, detail=describe_error(error))
+            self.supervisor.send(CheckpointFailed(step=step, reason=reason.word, detail=describe_error(error)))
             return
         self.saving.tried(reason, saved=True)
         self.places = [*self.places, RestorePoint(step, saved.folder, saved.sha256)][-PLACES:]
-        facts: dict[str, Any] = {"folder": str(saved.folder), "sha256": saved.sha256, "size_bytes": saved.size_bytes}
-        self.supervisor.send("checkpoint", step=step, reason=reason.word, value=reason.value, **facts)
+        self.supervisor.send(
+            Checkpoint(
+                step=step,
+                folder=str(saved.folder),
+                sha256=saved.sha256,
+                size_bytes=saved.size_bytes,
+                reason=reason.word,
+                value=reason.value,
+            )
+        )
 
     def past(self) -> AttemptHistory:
         """Where the steps could be made again from, and how long they took."""
@@ -193,7 +206,7 @@ class Session:
         with self._flushing:
             if points := self.recorder.drain(wait):
                 series, payload = packed(points)
-                self.supervisor.send("points", payload, series=series)
+                self.supervisor.send(PointsFrame(series=series, payload=payload))
 
     def flush_what_is_left(self) -> None:
         """A failed run's last points tell most; a broken GPU may refuse to give them."""
@@ -216,17 +229,17 @@ class Session:
     def _flush_until(self, over: threading.Event) -> None:
         try:
             due = time.monotonic() + USAGE_S
-            while not over.wait(self.order["flush_s"]):
+            while not over.wait(self.request.flush_s):
                 if self.training.device.type == "cuda" and time.monotonic() >= due:
-                    self.supervisor.send("usage", device=usage(self.training.device))
+                    self.supervisor.send(DeviceUsage(values=usage(self.training.device)))
                     due = time.monotonic() + USAGE_S
                 self.flush()
         except Exception as error:
             self._broken = error  # raised by the loop's thread
 
 
-def packed(points: list[Points]) -> tuple[list[dict[str, Any]], bytes]:
-    """The header entries and the payload of a `points` frame, as worker.pipe lays it out."""
-    series = [{"name": p.name, "first": p.first, "every": p.every, "n": p.n} for p in points]
+def packed(points: list[Points]) -> tuple[list[SeriesHeader], bytes]:
+    """Return the series and the payload of a `Points` frame."""
+    series = [SeriesHeader(name=p.name, first=p.first, every=p.every, n=p.n) for p in points]
     pieces = [array for p in points for array in (p.steps, p.values) if array is not None]
     return series, b"".join(array.astype(array.dtype.newbyteorder("<")).tobytes() for array in pieces)

@@ -13,7 +13,7 @@ from service.db.runs.checkpoints import StoredCheckpoint
 from service.errors import Conflict, Unavailable
 from service.process.concurrency import one_by_one
 from service.schemas.checkpoints import CheckpointsView, CheckpointView
-from service.storage.places import store_of
+from service.storage.factory import open_store
 from service.storage.store import Store
 
 router = APIRouter(prefix="/v1/runs", tags=["checkpoints"])
@@ -51,7 +51,7 @@ async def get_checkpoint_file(
     headers = {"ETag": f'"{stored.sha256}"', "Cache-Control": "private, no-cache"}
     if has(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    store = store_of(runtime.settings)
+    store = open_store(runtime.settings)
     size = await anyio.to_thread.run_sync(_checked_size, store, stored, file, limiter=runtime.checkpoint_threads)
     name = f"{stored.run_id}-step-{stored.step}-{file}"
     headers |= {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}

@@ -25,7 +25,7 @@ from service.nonfinite import dumps
 from service.settings import Settings
 from service.spec.experiment import Experiment
 from worker.supervisor import deadlines
-from worker.supervisor.slot import Supervisor
+from worker.supervisor.claim_loop import Supervisor
 
 STOPPED = ("succeeded", "failed", "cancelled", "paused")
 Row = dict[str, Any]
@@ -154,8 +154,8 @@ def slot(start: Callable[..., Supervisor]) -> Supervisor:
 
 
 def trainer_pid(slot: Supervisor) -> int:
-    assert slot.trainers.first is not None
-    return slot.trainers.first.pid
+    assert slot.trainers.active is not None
+    return slot.trainers.active.pid
 
 
 def spare(slot: Supervisor) -> bool:
@@ -327,13 +327,13 @@ def test_points_wait_on_disk_while_postgres_is_away_and_none_is_lost(
 ) -> None:
     run = desk.submit(steps=2500)
     desk.stepping(run, 300)
-    assert slot.trainers.first is not None
-    frames = slot.trainers.first.frames
+    assert slot.trainers.active is not None
+    frames = slot.trainers.active.frames
     with away(postgres, module_url):
         until(lambda: frames.spooled > 10_000)
-        assert frames.held <= 20_000
+        assert frames.used_bytes <= 20_000
     assert desk.stopped(run)["state"] == "succeeded"
-    assert (frames.spooled, frames.held, len(desk.attempts(run))) == (0, 0, 1)
+    assert (frames.spooled, frames.used_bytes, len(desk.attempts(run))) == (0, 0, 1)
     found = points(desk, run)
     for name, every in (("loss", 1), ("lr", 1), ("val/loss", 5)):
         assert found[name].steps.tolist() == list(range(every, 2501, every))

@@ -15,10 +15,10 @@ from service.db.session import make_engine, transaction
 from service.lifecycle import State
 from service.settings import Settings
 from service.spec.parse.presets import presets
+from service.storage.factory import open_store
 from service.storage.files import STATE, TENSORS, sha256_of_folder
-from service.storage.places import store_of
 from service.storage.store import Store
-from worker.supervisor.cleanup import Sweeper, sweep_at_start
+from worker.supervisor.cleanup import DeletionCleanup, clean_up_at_start
 
 Trained = Callable[[Store], tuple[str, Claim]]
 
@@ -66,21 +66,21 @@ def test_the_checkpoints_of_a_deleted_experiment_go_and_no_others(
     settings: Settings, engine: Engine, principal: Principal, trained: Trained, when: str
 ) -> None:
     own = make_engine(settings.database_url, pool_size=1)
-    store = store_of(settings)
+    store = open_store(settings)
     (gone, mine), (_, other) = trained(store), trained(store)
-    sweeper = Sweeper(own, settings)
+    cleanup = DeletionCleanup(own, settings)
     try:
-        sweeper.look()
+        cleanup.run_if_due()
         assert len(list(store.keys())) == 2
         with transaction(engine) as connection:
             deletion.erase(connection, principal, gone)
-        sweeper.look()
+        cleanup.run_if_due()
         assert len(list(store.keys(mine.run_id))) == 1  # it has just looked
         if when == "at a start":
-            sweep_at_start(own, settings)
+            clean_up_at_start(own, settings)
         else:
-            sweeper._due = 0.0
-            sweeper.look()
+            cleanup._due = 0.0
+            cleanup.run_if_due()
     finally:
         own.dispose()
     kept = list(store.keys(None))

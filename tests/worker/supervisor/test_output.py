@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from worker.supervisor.memory import available_bytes, oom_kills
-from worker.supervisor.output import KEPT, LOGGED, Output, escaped
+from worker.supervisor.output import LOG_BYTES, TAIL_BYTES, TrainerOutput, escape
 from worker.trainer.liveness import place, start
 
 
-def written(*pieces: bytes) -> Output:
+def written(*pieces: bytes) -> TrainerOutput:
     """Everything read from a pipe that these were written to."""
     inward, outward = os.pipe()
     with os.fdopen(inward, "rb") as stream:
-        output = Output(stream, logging.getLogger("told"))
+        output = TrainerOutput(stream, logging.getLogger("told"))
         for piece in pieces:
             os.write(outward, piece)
         os.close(outward)
@@ -36,14 +36,14 @@ def test_lines_reach_the_log_and_the_end_is_kept(caplog: pytest.LogCaptureFixtur
 def test_a_flood_is_read_to_its_end_and_cut_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     output = written(*[b"x" * 2**20] * 32, b"the end")
-    assert (output.size, len(output.tail())) == (32 * 2**20 + 7, KEPT)
+    assert (output.size, len(output.tail())) == (32 * 2**20 + 7, TAIL_BYTES)
     assert output.tail().endswith("the end")
-    assert sum(len(message) for message in caplog.messages) < 2 * LOGGED
+    assert sum(len(message) for message in caplog.messages) < 2 * LOG_BYTES
     assert "no more of it is logged" in caplog.text
 
 
 def test_what_is_no_text_is_escaped() -> None:
-    assert escaped(b"\x1b[31mred\x00\xff\xc3\xa9\r\n") == "\\x1b[31mred\\x00\\xffé\\r\n"
+    assert escape(b"\x1b[31mred\x00\xff\xc3\xa9\r\n") == "\\x1b[31mred\\x00\\xffé\\r\n"
 
 
 def test_memory_is_what_the_machine_and_the_container_leave(tmp_path: Path) -> None:

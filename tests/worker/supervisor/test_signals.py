@@ -21,7 +21,7 @@ sys.addaudithook(told_to_stop)
 sys.argv = ["worker"]
 runpy.run_module("worker", run_name="__main__", alter_sys=True)
 """
-MOMENTS = ("service.settings", "pydantic", "sqlalchemy", "worker.supervisor.slot", "celery.bin.worker")
+MOMENTS = ("service.settings", "pydantic", "sqlalchemy", "worker.supervisor.claim_loop", "celery.bin.worker")
 NOWHERE = {"SADDLE_DATABASE_URL": "postgresql+psycopg://x@/x?host=/nowhere", "SADDLE_BROKER_URL": "redis://127.0.0.1:1"}
 
 

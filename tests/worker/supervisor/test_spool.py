@@ -9,18 +9,17 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from worker.supervisor.spool import BESIDE, Frame, Frames
-
-LAYOUT = {"type": "points", "series": [{"name": "loss", "first": 1, "every": 1, "n": 1000}]}
+from worker.protocol import Died, Failed, Frame, Points
+from worker.supervisor.spool import FRAME_BYTES, FrameQueue
 
 
 def frame(number: int, n: int = 1000) -> Frame:
-    return LAYOUT | {"number": number}, np.full(n, number / 7, "<f8").tobytes()
+    payload = np.full(n, number / 7, "<f8").tobytes()
+    return Points(series=[{"name": "loss", "first": number, "every": 1, "n": n}], payload=payload)
 
 
 def files(folder: Path) -> int:
@@ -32,7 +31,7 @@ def files(folder: Path) -> int:
     return sum(path.startswith(str(folder)) for path in paths)
 
 
-def rest(frames: Frames) -> list[Frame]:
+def rest(frames: FrameQueue) -> list[Frame]:
     found = []
     while not frames.empty():
         found.append(frames.get(timeout=0))
@@ -51,7 +50,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def test_what_waits_takes_bounded_memory_and_comes_out_in_order_once(tmp_path: Path) -> None:
-    frames, bound = Frames(tmp_path, 2**20), 2**20
+    frames, bound = FrameQueue(tmp_path, 2**20), 2**20
     frames.put(frame(0))
     frames.get()  # json's own tables
     tracemalloc.start()
@@ -62,39 +61,39 @@ def test_what_waits_takes_bounded_memory_and_comes_out_in_order_once(tmp_path: P
     for number in range(3000):
         assert frames.get() == frame(number)
         if number == 1500:  # more comes while it is read
-            frames.put((None, b""))
-    assert frames.get() == (None, b"")
+            frames.put(Died())
+    assert frames.get() == Died()
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < bound + 300_000
-    assert (frames.empty(), frames.held, frames.spooled, files(tmp_path)) == (True, 0, 0, 0)
+    assert (frames.empty(), frames.used_bytes, frames.spooled, files(tmp_path)) == (True, 0, 0, 0)
     with pytest.raises(queue.Empty):
         frames.get(timeout=0.01)
 
 
 @pytest.mark.parametrize("bound", [0, 20_000, 10**9])
 def test_a_slow_reader_gets_every_frame_whatever_the_bound(tmp_path: Path, bound: int) -> None:
-    frames, found = Frames(tmp_path, bound), list[Any]()
+    frames, found = FrameQueue(tmp_path, bound), list[Frame]()
 
     def read() -> None:
-        while (got := frames.get(timeout=20))[0] is not None:
+        while not isinstance(got := frames.get(timeout=20), Died):
             found.append(got)
 
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(2000):
         frames.put(frame(number, n=number % 300))
-    frames.put((None, b""))
+    frames.put(Died())
     reader.join()
     assert found == [frame(number, n=number % 300) for number in range(2000)]
-    assert (frames.held, files(tmp_path)) == (0, 0)
+    assert (frames.used_bytes, files(tmp_path)) == (0, 0)
 
 
 @pytest.mark.parametrize("room", [0, 100_000])
 def test_on_a_full_disk_they_wait_in_memory_and_that_is_said_once(
     tmp_path: Path, room: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    frames = Frames(tmp_path, 50_000)
+    frames = FrameQueue(tmp_path, 50_000)
     with largest_file(room), caplog.at_level(logging.WARNING):
         for number in range(100):
             frames.put(frame(number))
@@ -107,12 +106,12 @@ def test_on_a_full_disk_they_wait_in_memory_and_that_is_said_once(
         frames.put(frame(number))
     assert frames.spooled > 500_000
     assert rest(frames) == [frame(number) for number in range(100)]
-    assert (frames.held, files(tmp_path)) == (0, 0)
+    assert (frames.used_bytes, files(tmp_path)) == (0, 0)
 
 
 @pytest.mark.parametrize("harm", ["other bytes", "cut off"])
 def test_a_file_that_is_not_what_was_written_ends_the_attempt_before_the_gap(tmp_path: Path, harm: str) -> None:
-    frames = Frames(tmp_path, 3 * (8000 + BESIDE))
+    frames = FrameQueue(tmp_path, 3 * (8000 + FRAME_BYTES))
     for number in range(10):
         frames.put(frame(number))
     assert frames._spool is not None
@@ -121,18 +120,18 @@ def test_a_file_that_is_not_what_was_written_ends_the_attempt_before_the_gap(tmp
         os.ftruncate(number, 4 * 8200)
     else:
         os.pwrite(number, b"\x01", 4 * 8200)
-    before, ((header, _), *more) = [frames.get() for _ in range(7)], rest(frames)
+    before, (failed, *more) = [frames.get() for _ in range(7)], rest(frames)
     assert (before, more) == ([frame(number) for number in range(7)], [])
-    assert header is not None
-    assert (header["type"], header["kind"]) == ("failed", "spool_damaged")
-    frames.put(frame(11))  # what its trainer still says is not wanted, what comes back from the keeper is
-    frames.put(({"type": "failed", "lease": "l"}, b""))
-    assert rest(frames) == [({"type": "failed", "lease": "l"}, b"")]
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.trainer_usable) == ("spool_damaged", False)
+    frames.put(frame(11))  # later frames of the trainer are not wanted, those that are put back are
+    frames.put(Died(lease="l"))
+    assert rest(frames) == [Died(lease="l")]
     assert files(tmp_path) == 0
 
 
 def test_a_closed_queue_keeps_no_file(tmp_path: Path) -> None:
-    frames = Frames(tmp_path, 0)
+    frames = FrameQueue(tmp_path, 0)
     frames.put(frame(1))
     assert files(tmp_path) == 1
     frames.close()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings
-from worker.supervisor.trainer_pool import Trainers
+from worker.protocol import Died
+from worker.supervisor.trainer_pool import TrainerPool
 from worker.supervisor.trainer_process import TrainerProcess
 
 
@@ -21,12 +22,12 @@ def started(program: str) -> TrainerProcess:
 def test_a_trainer_that_cannot_be_heard_is_given_no_run() -> None:
     trainer = started("import os, sys; sys.stdin.readline(); os.close(1); sys.stdin.readline()")
     try:
-        assert trainer.usable()
+        assert trainer.is_usable()
         trainer._process.stdin.write(b"\n")  # type: ignore[union-attr]
         trainer._process.stdin.flush()  # type: ignore[union-attr]
-        assert trainer.frames.get(timeout=20) == (None, b"")
-        assert trainer.alive()
-        assert not trainer.usable()
+        assert trainer.frames.get(timeout=20) == Died()
+        assert trainer.is_alive()
+        assert not trainer.is_usable()
     finally:
         trainer.kill()
 
@@ -34,9 +35,9 @@ def test_a_trainer_that_cannot_be_heard_is_given_no_run() -> None:
 def test_a_trainer_that_ended_is_not_usable() -> None:
     trainer = started("pass")
     end = time.monotonic() + 20
-    while trainer.usable() and time.monotonic() < end:
+    while trainer.is_usable() and time.monotonic() < end:
         time.sleep(0.02)
-    assert not trainer.usable()
+    assert not trainer.is_usable()
     assert trainer.obituary() == ("trainer_died", "ended with exit status 0")
     trainer.kill()
 
@@ -48,10 +49,10 @@ def test_a_trainer_that_never_gets_ready_is_told_with_its_reason(
     broken.write_text("#!/bin/sh\necho Traceback >&2\necho 'RuntimeError: no NVIDIA driver' >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
-    trainers = Trainers(Settings(database_url="postgresql+psycopg://nobody@nowhere/nothing", device="cuda:0"))
+    trainers = TrainerPool(Settings(database_url="postgresql+psycopg://nobody@nowhere/nothing", device="cuda:0"))
     trainers.current()
-    assert trainers.first is not None
-    trainers.discard(trainers.first)
-    trainers.end()
+    assert trainers.active is not None
+    trainers.discard(trainers.active)
+    trainers.stop()
     assert trainers.cold_death == "ended with exit status 1 (RuntimeError: no NVIDIA driver)"
     assert "Traceback" in caplog.text

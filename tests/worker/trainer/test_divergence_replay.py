@@ -11,8 +11,9 @@ import torch
 
 from service.errors import RunFailure
 from service.export.reproduction import script
+from worker.protocol import Checkpoint, Failing, Reading, TrainRequest
 from worker.trainer import divergence_replay
-from worker.trainer.session import conduct
+from worker.trainer.session import run_request
 
 from .test_probe_job import Listening
 
@@ -25,31 +26,31 @@ WILD: dict[str, Any] = {
 }
 
 
-def order(spec: Any, folder: Path, **more: Any) -> dict[str, Any]:
-    plain = {"spec": spec.normalised(), "seed": 3, "threads": 1, "folder": str(folder), "resume": None, "fork": False}
-    return plain | {"checkpoint_s": 60, "flush_s": 0.2, "autopsy_s": 30.0} | more
+def request(spec: Any, folder: Path, **more: Any) -> TrainRequest:
+    plain = {"seed": 3, "threads": 1, "folder": str(folder), "checkpoint_s": 60, "flush_s": 0.2, "autopsy_s": 30.0}
+    return TrainRequest(spec=spec.normalised(), **(plain | more))
 
 
 def examined(spec: Any, folder: Path, heard: Listening | None = None, **more: Any) -> tuple[Listening, RunFailure]:
     heard = heard or Listening()
     with pytest.raises(RunFailure) as caught:
-        conduct(order(spec, folder, **more), CPU, heard)
+        run_request(request(spec, folder, **more), CPU, heard)
     assert caught.value.kind == "diverged"
     return heard, caught.value
 
 
 def test_the_failure_is_announced_and_the_first_number_that_is_none_is_found(experiment: Any, tmp_path: Path) -> None:
     heard, failure = examined(experiment(**WILD), tmp_path)
-    kinds = [kind for kind, _, _ in heard.said]
-    assert kinds.index("failing") < kinds.index("reading")
-    (announced,) = heard.of("failing")
-    assert (announced["kind"], announced["step"]) == ("diverged", failure.step)
+    kinds = [type(frame) for frame in heard.frames]
+    assert kinds.index(Failing) < kinds.index(Reading)
+    (announced,) = heard.of(Failing)
+    assert (announced.kind, announced.step) == ("diverged", failure.step)
     found = heard.readings["autopsy"]
     assert found["kind"] in ("output", "loss", "gradient", "weight")
     assert 1 <= found["step"] <= failure.step
     assert found["retrained_from"] == 0
     assert found["preceded_by_growth"] is True
-    assert len(heard.of("failing")) == 1
+    assert len(heard.of(Failing)) == 1
 
 
 def test_the_script_sees_the_same_with_nothing_but_torch(experiment: Any, tmp_path: Path) -> None:
@@ -93,14 +94,14 @@ def test_it_begins_at_the_last_checkpoint_from_before(experiment: Any, tmp_path:
     )
     heard, failure = examined(spec, tmp_path)
     found = heard.readings["autopsy"]
-    saved = [each["step"] for each in heard.of("checkpoint")]
+    saved = [each.step for each in heard.of(Checkpoint)]
     assert found["retrained_from"] == max(step for step in saved if step <= (failure.step or 0) - 2) > 0
     assert found["kind"] is not None
 
 
 def test_it_takes_no_longer_than_it_may(experiment: Any, tmp_path: Path) -> None:
     heard, _ = examined(experiment(**WILD), tmp_path, autopsy_s=0.0)
-    assert (heard.readings, heard.of("failing")) == ({}, [])
+    assert (heard.readings, heard.of(Failing)) == ({}, [])
     heard, _ = examined(experiment(**WILD), tmp_path, autopsy_s=1e-9)
     found = heard.readings["autopsy"]
     assert found["kind"] is None

@@ -17,6 +17,8 @@ import torch
 
 from service.spec.experiment import Checkpointing, Experiment
 from worker.pipe import read_frame, write_frame
+from worker.protocol import Alive, CheckpointFiles, Stop, StopRequest, TrainRequest
+from worker.protocol import Frame as AnyFrame
 from worker.trainer.channel import PARENT_GONE
 from worker.trainer.loop import prepare, train
 
@@ -31,19 +33,22 @@ class Trainer:
         self.process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.ready: Frame | None = None
 
-    def send(self, **header: Any) -> None:
+    def send(self, frame: AnyFrame) -> None:
         assert self.process.stdin is not None
-        write_frame(self.process.stdin, header)
+        write_frame(self.process.stdin, frame)
+
+    def stop(self, how: Stop) -> None:
+        self.send(StopRequest(how=how))
 
     def read(self) -> Frame:
-        """The next frame; a `points` frame's series with steps and values."""
+        """The next frame as a document; series with their steps and values."""
         assert self.process.stdout is not None
         frame = read_frame(self.process.stdout)
-        while frame is not None and frame[0]["type"] == "pulse":
+        while isinstance(frame, Alive):
             frame = read_frame(self.process.stdout)
         assert frame is not None, f"the trainer ended with {self.process.wait()}"
-        header, payload = frame
-        at = 0
+        header = {"type": frame.tag, **vars(frame)}
+        at, payload = 0, header.pop("payload", b"")
         for entry in header.get("series", ()):
             n, every = entry["n"], entry["every"]
             entry["steps"] = list(range(entry["first"], entry["first"] + n * every, every)) if every else None
@@ -56,8 +61,8 @@ class Trainer:
         return header
 
     def train(self, spec: Experiment, folder: Path, **more: Any) -> None:
-        order = {"run": "run_1", "attempt": 1, "seed": 0, "threads": 1, "flush_s": 0.02, "checkpoint_s": 60.0}
-        self.send(type="train", spec=spec.normalised(), folder=str(folder), **(order | {"resume": None} | more))
+        plain = {"seed": 0, "threads": 1, "flush_s": 0.02, "checkpoint_s": 60.0}
+        self.send(TrainRequest(spec=spec.normalised(), folder=str(folder), **(plain | more)))
 
     def until(self, *kinds: str) -> list[Frame]:
         """Frames up to the first of these kinds."""
@@ -103,7 +108,7 @@ def checkpoints(frames: list[Frame]) -> list[int]:
     return steps
 
 
-def resumable(frames: list[Frame]) -> dict[str, str]:
+def resumable(frames: list[Frame]) -> CheckpointFiles:
     (last,) = [frame for frame in frames if frame["type"] == "checkpoint"][-1:]
     return {"folder": last["folder"], "sha256": last["sha256"]}
 
@@ -148,10 +153,8 @@ def endless(experiment: Any) -> Experiment:
 
 def test_it_says_what_it_is_once_it_is_warm(trainer: Trainer) -> None:
     assert trainer.ready is not None
-    assert trainer.ready["device"] == "cpu"
-    assert trainer.ready["environment"]["threads"] == 1
-    assert trainer.ready["environment"]["torch"] == torch.__version__
-    assert trainer.ready["environment"]["deterministic"] is True
+    assert trainer.ready["device"].keys() == {"kind", "name", "memory_bytes", "threads"}
+    assert (trainer.ready["device"]["kind"], trainer.ready["device"]["threads"]) == ("cpu", 1)
 
 
 def test_a_full_run_sends_the_very_curve_that_the_loop_gives(
@@ -160,7 +163,9 @@ def test_a_full_run_sends_the_very_curve_that_the_loop_gives(
     frames = trainer.run(noisy, tmp_path, seed=5)
     started, end = frames[0], frames[-1]
     assert (started["type"], started["from_step"], started["total_steps"]) == ("started", 0, 60)
-    assert started["environment"]["optimizer"] == {"fused": True}
+    environment = started["environment"]
+    assert (environment["device"], environment["threads"], environment["torch"]) == ("cpu", 1, torch.__version__)
+    assert (environment["deterministic"], environment["optimizer"]) == (True, {"fused": True})
     assert (end["outcome"], end["step"]) == ("succeeded", 60)
     assert checkpoints(frames) == [60]
     steps = list(train(prepare(noisy, 5, torch.device("cpu"))))
@@ -188,7 +193,7 @@ def test_the_first_step_is_sent_at_once(trainer: Trainer, endless: Experiment, t
     frames = trainer.until("points")
     assert time.monotonic() - begin < 2.5
     assert list(series(frames, "loss")) == [1]
-    trainer.send(type="wish", wish="cancel")
+    trainer.stop("cancel")
     assert trainer.until("end")[-1]["outcome"] == "cancelled"
 
 
@@ -197,7 +202,7 @@ def test_cancel_keeps_the_points_and_writes_no_checkpoint(
 ) -> None:
     trainer.train(endless, tmp_path)
     frames = trainer.until("points")
-    trainer.send(type="wish", wish="cancel")
+    trainer.stop("cancel")
     frames += trainer.until("end")
     assert frames[-1]["outcome"] == "cancelled"
     assert checkpoints(frames) == []
@@ -205,15 +210,15 @@ def test_cancel_keeps_the_points_and_writes_no_checkpoint(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("wish", "outcome"), [("pause", "paused"), ("drain", "drained")])
+@pytest.mark.parametrize(("stop", "outcome"), [("pause", "paused"), ("drain", "drained")])
 def test_a_stopped_run_goes_on_in_another_process_as_if_nothing_had_been(
-    wish: str, outcome: str, pair: tuple[Trainer, Trainer], noisy: Experiment, tmp_path: Path
+    stop: Stop, outcome: str, pair: tuple[Trainer, Trainer], noisy: Experiment, tmp_path: Path
 ) -> None:
     one, two = pair
     spec = noisy.model_copy(update={"steps": 3000})
     one.train(spec, tmp_path / "a", seed=3)
     first = one.until("points")
-    one.send(type="wish", wish=wish)
+    one.stop(stop)
     first += one.until("end")
     stopped = first[-1]["step"]
     assert first[-1]["outcome"] == outcome
@@ -278,24 +283,24 @@ def test_the_best_evaluation_and_each_kth_step_are_kept_and_say_why(
 def test_a_replay_stops_at_its_last_step_on_the_whole_runs_schedule(
     trainer: Trainer, noisy: Experiment, tmp_path: Path
 ) -> None:
-    whole, part = (trainer.run(noisy, tmp_path / str(until), until=until) for until in (60, 25))
+    whole, part = (trainer.run(noisy, tmp_path / str(last), last_step=last) for last in (60, 25))
     assert (part[-1]["outcome"], part[-1]["step"], part[0]["total_steps"]) == ("succeeded", 25, 25)
     for name in ("loss", "lr"):
         assert series(part, name) == {step: v for step, v in series(whole, name).items() if step <= 25}
-    again = trainer.run(noisy, tmp_path / "again", until=25, resume=resumable(part))
+    again = trainer.run(noisy, tmp_path / "again", last_step=25, resume=resumable(part))
     assert (series(again, "loss"), again[-1]["outcome"]) == ({}, "succeeded")
 
 
 def test_another_machine_on_resume_is_said_with_what_differs(
     trainer: Trainer, noisy: Experiment, tmp_path: Path
 ) -> None:
-    resume = resumable(trainer.run(noisy, tmp_path / "a", until=20))
+    resume = resumable(trainer.run(noisy, tmp_path / "a", last_step=20))
     told = trainer.run(noisy, tmp_path / "b", resume=resume, threads=2)[0]["environment"]
     assert (told["reproducible"], told["differs"]) == (False, {"threads": [1, 2]})
 
 
 def test_a_fork_says_what_it_took_over(trainer: Trainer, noisy: Experiment, tmp_path: Path) -> None:
-    resume = resumable(trainer.run(noisy, tmp_path / "a", until=20))
+    resume = resumable(trainer.run(noisy, tmp_path / "a", last_step=20))
     frames = trainer.run(noisy, tmp_path / "b", resume=resume, fork=True)
     assert frames[0]["from_step"] == 20
     assert frames[0]["environment"]["taken_over"] == {"model": True, "optimizer": True, "random": True}
@@ -303,8 +308,8 @@ def test_a_fork_says_what_it_took_over(trainer: Trainer, noisy: Experiment, tmp_
     assert series(frames, "loss") == {step: loss for step, loss in whole.items() if step > 20}
 
 
-def test_a_wish_for_the_run_before_does_not_stop_the_next(trainer: Trainer, noisy: Experiment, tmp_path: Path) -> None:
-    trainer.send(type="wish", wish="cancel")
+def test_a_stop_of_the_run_before_does_not_stop_the_next(trainer: Trainer, noisy: Experiment, tmp_path: Path) -> None:
+    trainer.stop("cancel")
     assert trainer.run(noisy, tmp_path)[-1]["outcome"] == "succeeded"
 
 
@@ -360,16 +365,8 @@ def test_a_run_that_a_stop_rule_ends_has_succeeded_and_says_which(
 def test_a_spec_that_cannot_be_built_is_said_and_the_trainer_stays(
     trainer: Trainer, experiment: Any, tmp_path: Path
 ) -> None:
-    trainer.send(
-        type="train",
-        spec={"name": "x"},
-        seed=0,
-        threads=1,
-        flush_s=1,
-        checkpoint_s=1,
-        folder=str(tmp_path),
-        resume=None,
-    )
+    plain = {"seed": 0, "threads": 1, "flush_s": 1, "checkpoint_s": 1}
+    trainer.send(TrainRequest(spec={"name": "x"}, folder=str(tmp_path), **plain))  # type: ignore[arg-type]
     assert trainer.until("failed")[-1]["kind"] == "spec_cannot_build"
     failed = trainer.run(experiment(model={"kind": "cnn"}), tmp_path)[-1]  # a row of iris is no image
     assert (failed["kind"], failed["step"]) == ("spec_cannot_build", None)
@@ -459,7 +456,7 @@ def _alive(pid: int) -> bool:
 
 def test_a_stray_print_does_not_reach_the_pipe() -> None:
     script = (
-        "import os, sys; from worker.trainer.channel import take_over; i, o = take_over();"
+        "import os, sys; from worker.trainer.channel import take_over_stdio; i, o = take_over_stdio();"
         "print('stray', flush=True); os.write(o, b'frame'); sys.exit(len(sys.stdin.read()))"
     )
     done = subprocess.run([sys.executable, "-c", script], input=b"order", capture_output=True, check=True)

@@ -19,6 +19,7 @@ from service.ingest.upload_files import IncomingUpload
 from service.lifecycle import PERMANENT
 from service.spec.datasets import Text, Upload
 from service.spec.experiment import Experiment
+from worker.protocol import Ended, Frame, Stop, TrainRequest
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
@@ -26,7 +27,7 @@ from worker.trainer.data.scaling import fit
 from worker.trainer.data.split import Rows, load, split
 from worker.trainer.failures import STAYS_USABLE
 from worker.trainer.loop import prepare, train
-from worker.trainer.session import conduct
+from worker.trainer.session import run_request
 
 ID = "dat_" + "0" * 26
 CPU = torch.device("cpu")
@@ -352,23 +353,23 @@ def test_a_language_model_learns_a_text_and_is_measured_at_every_position(
 class Listening:
     """The other side of a session: keeps what it is told."""
 
-    wish: str | None = None
+    stop: Stop | None = None
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.received: list[Frame] = []
 
-    def send(self, kind: str, payload: bytes = b"", /, **fields: Any) -> None:
-        self.told.append((kind, fields))
+    def send(self, frame: Frame) -> None:
+        self.received.append(frame)
 
 
-def test_a_session_finds_uploads_where_its_order_says_and_fails_for_good_without(
+def test_a_session_finds_uploads_where_its_request_says_and_fails_for_good_without(
     keep: Keep, files: DatasetFolders, tmp_path: Path
 ) -> None:
     dataset = keep(as_csv(*numbers()), CLASSES)
     document = {"dataset": dataset.model_dump(mode="json"), "model": {"kind": "linear"}, "steps": 4}
     loss, optimizer = {"kind": "cross_entropy"}, {"kind": "sgd", "lr": 0.1}
     spec = document | {"loss": loss, "optimizer": optimizer}
-    order = {
+    order: dict[str, Any] = {
         "spec": spec,
         "seed": 0,
         "threads": 1,
@@ -379,9 +380,10 @@ def test_a_session_finds_uploads_where_its_order_says_and_fails_for_good_without
     found, lost = order | {"datasets": str(files.folder)}, order | {"datasets": str(tmp_path / "elsewhere")}
     for resident_bytes in (2**30, 0):
         listening = Listening()
-        conduct(found | {"resident_bytes": resident_bytes}, CPU, listening)
-        assert listening.told[-1][1]["outcome"] == "succeeded"
+        run_request(TrainRequest(**found, resident_bytes=resident_bytes), CPU, listening)
+        assert isinstance(listening.received[-1], Ended)
+        assert listening.received[-1].outcome == "succeeded"
     with pytest.raises(RunFailure) as failed:
-        conduct(lost | {"resident_bytes": 0}, CPU, Listening())
+        run_request(TrainRequest(**lost, resident_bytes=0), CPU, Listening())
     assert failed.value.kind == "dataset_missing"
     assert {"dataset_missing", "dataset_changed"} <= PERMANENT & STAYS_USABLE

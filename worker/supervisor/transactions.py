@@ -12,46 +12,54 @@ from service.errors import Fenced, SaddleError, Unavailable
 
 Log = logging.LoggerAdapter[logging.Logger]
 T = TypeVar("T")
-RETRY_S = 0.5  # between two tries of a transaction while the database is away
+RETRY_S = 0.5  # between two tries while the database is away
 
 
-class Writer:
-    """Writes for one attempt; a repeated transaction is harmless, one of a lost lease is refused by `Fenced`."""
+class FencedTransactions:
+    """Commits for one attempt; repeating one is harmless, and after a lost lease each raises `Fenced`.
+
+    `note_contact` is called after every answer of the database, `before_retry` before every repetition; whatever
+    `before_retry` raises ends the tries.
+    """
 
     def __init__(
-        self, engine: Engine, held: Claim, answered: Callable[[], None], away: Callable[[], None], log: Log
+        self,
+        engine: Engine,
+        claim: Claim,
+        note_contact: Callable[[], None],
+        before_retry: Callable[[], None],
+        log: Log,
     ) -> None:
-        self.engine, self.held, self.log = engine, held, log
-        self.answered = answered  # called after every answer of the database
-        self.away = away  # called before every repetition; whatever it raises ends the tries
+        self.engine, self.claim, self.log = engine, claim, log
+        self.note_contact, self.before_retry = note_contact, before_retry
         self.last_write = time.monotonic()
 
     def commit(self, write: Callable[[Connection], T]) -> T:
-        """Run one fenced transaction until it is known to be committed; the trainer goes on meanwhile."""
+        """Run one transaction until it is known to be committed; the trainer goes on meanwhile."""
         while True:
             try:
                 with transaction(self.engine) as connection:
                     result = write(connection)
                 self.last_write = time.monotonic()
-                self.answered()
+                self.note_contact()
                 return result
             except Unavailable:
                 self.log.warning("the database does not answer; the run goes on, its points wait")
-                self.away()
+                self.before_retry()
                 time.sleep(RETRY_S)
 
     def end(self, write: Callable[[Connection], T]) -> T | None:
-        """The attempt's last transaction; None where it was committed before and only the answer was lost."""
+        """Run the attempt's last transaction; None if it was committed before and only the answer was lost."""
         try:
             return self.commit(write)
         except Fenced:
-            if self._ended_before():
+            if self._has_ended():
                 return None
             raise
 
-    def _ended_before(self) -> bool:
+    def _has_ended(self) -> bool:
         try:
             with transaction(self.engine) as connection:
-                return endings.already_ended(connection, self.held)
+                return endings.already_ended(connection, self.claim)
         except SaddleError:
             return False

@@ -1,0 +1,26 @@
+"""The storage that the settings name.
+
+file:///path          a folder that every worker and the API share; the trainer writes there itself
+s3://bucket/prefix    a bucket; endpoint, region and credentials come from the usual AWS_ variables
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from service.settings import Settings
+from service.storage.folder import FolderStore
+from service.storage.store import Store
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the storage of these settings, the same object each time."""
+    return _open(settings.checkpoint_url, settings.checkpoint_dir)
+
+
+@lru_cache(maxsize=8)
+def _open(url: str | None, folder: Path) -> Store:
+    if url is not None and url.startswith("s3:"):
+        from service.storage.bucket import BucketStore  # noqa: PLC0415  its library is loaded only for a bucket
+
+        return BucketStore(url)
+    return FolderStore(folder)

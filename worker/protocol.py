@@ -1,0 +1,203 @@
+"""The frames that a supervisor and its trainer exchange over a pipe, one class each; `worker.pipe` encodes them.
+
+A field named `payload` travels as raw bytes behind the frame's JSON header, every other field inside it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Literal, TypedDict
+
+Stop = Literal["pause", "cancel", "drain"]
+Outcome = Literal["succeeded", "paused", "cancelled", "drained"]
+OUTCOMES: Final[dict[Stop, Outcome]] = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
+
+
+class CheckpointFiles(TypedDict):
+    """A checkpoint on this machine's disk."""
+
+    folder: str
+    sha256: str
+
+
+class SeriesHeader(TypedDict):
+    """Part of a series: n values at steps first, first + every, ...; with `every` 0 the payload lists the steps."""
+
+    name: str
+    first: int
+    every: int
+    n: int
+
+
+class SystemUsage(TypedDict):
+    """What a trainer takes of the machine, measured by its supervisor at a step."""
+
+    step: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Any message; `lease` marks one that the supervisor puts back into its own queue, and says for which attempt."""
+
+    tag: ClassVar[str]
+    lease: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest(Frame):
+    """To the trainer: train this run, or look at one state of it with probes."""
+
+    tag = "train"
+    spec: dict[str, Any]
+    seed: int
+    threads: int
+    flush_s: float
+    checkpoint_s: float
+    folder: str  # for the checkpoints of this attempt
+    datasets: str | None = None  # folder of uploaded files
+    mounted: str | None = None  # folder of files that an operator provides
+    resident_bytes: int = 0  # larger uploads stay on disk
+    resume: CheckpointFiles | None = None
+    fork: bool = False  # `resume` belongs to the parent, which has another spec
+    last_step: int | None = None  # of a replay; None: the last step of the spec
+    autopsy_s: float = 0.0  # time to look for the cause of a divergence; 0: do not look
+    task: dict[str, Any] | None = None  # of a probe job
+    other_states: dict[str, list[CheckpointFiles]] = field(default_factory=dict)  # that probes compare with
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopRequest(Frame):
+    """To the trainer: stop at the next step boundary."""
+
+    tag = "stop"
+    how: Stop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready(Frame):
+    """The trainer is warm and waits for a run."""
+
+    tag = "ready"
+    device: dict[str, Any]  # kind, name, memory_bytes, threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alive(Frame):
+    """The training loop has moved within the last second although no step has ended."""
+
+    tag = "alive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceUsage(Frame):
+    """Memory (bytes) and utilisation (percent) of the GPU, once a second."""
+
+    tag = "usage"
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started(Frame):
+    """The training is built, resumed where it had to be, and about to take its next step."""
+
+    tag = "started"
+    from_step: int
+    total_steps: int
+    environment: dict[str, Any]  # versions and devices, stored with the attempt
+    rows_per_step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points(Frame):
+    """Values of some series: n little-endian float64 each, with n int64 steps in front where `every` is 0."""
+
+    tag = "points"
+    series: list[SeriesHeader]
+    payload: bytes
+    usage: SystemUsage | None = None  # added by the supervisor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Frame):
+    """What a probe found at a step; the payload is JSON."""
+
+    tag = "reading"
+    step: int
+    name: str  # the probe's kind
+    payload: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Frame):
+    """A checkpoint was written; every point up to its step was sent before."""
+
+    tag = "checkpoint"
+    step: int
+    folder: str
+    sha256: str
+    size_bytes: int
+    reason: str = "due"
+    value: float | None = None  # of the watched series, if this is the best
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFailed(Frame):
+    """A checkpoint could not be written; the run goes on."""
+
+    tag = "checkpoint_failed"
+    step: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended(Frame):
+    """The training ended in good order; `note` names the stop rule that ended it early."""
+
+    tag = "end"
+    outcome: Outcome
+    step: int
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failing(Frame):
+    """The run has failed and `Failed` will follow once the trainer has looked for the cause."""
+
+    tag = "failing"
+    kind: str
+    detail: str
+    step: int | None = None
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed(Failing):
+    """The run has failed; `trainer_usable` says whether the trainer can take another one."""
+
+    tag = "failed"
+    trainer_usable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched(Frame):
+    """The supervisor to itself: the checkpoint to start from has arrived on this machine."""
+
+    tag = "fetched"
+    folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Died(Frame):
+    """The supervisor to itself: the trainer's stream has ended, so no frame follows."""
+
+    tag = "died"
+
+
+FRAMES: Final[dict[str, type[Frame]]] = {
+    frame.tag: frame
+    for frame in (
+        *(TrainRequest, StopRequest),
+        *(Ready, Alive, DeviceUsage, Started, Points, Reading, Checkpoint, CheckpointFailed, Ended, Failing, Failed),
+        *(Fetched, Died),
+    )
+}

@@ -1,0 +1,184 @@
+"""The supervisor's thread: claims runs, supervises each to its end (`attempt`), and keeps trainers warm.
+
+It owns the only database connection of the worker. It imports no torch.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+import uuid
+
+from service.db.runs import leases, reaper
+from service.db.runs.leases import Claim
+from service.db.session import Engine, check_schema, make_engine, transaction
+from service.errors import SaddleError, Unavailable
+from service.settings import Settings
+from worker.supervisor.attempt import AttemptSupervisor
+from worker.supervisor.cleanup import DeletionCleanup, clean_up_at_start
+from worker.supervisor.presence import Presence
+from worker.supervisor.trainer_pool import TrainerPool
+from worker.supervisor.trainer_process import TrainerProcess
+from worker.supervisor.transactions import RETRY_S
+
+log = logging.getLogger(__name__)
+START_RETRY_S = 2.0  # between two tries to start while the database is away
+WARMING_POLL_S = 0.05  # between two checks whether a trainer is warm
+
+
+class Supervisor:
+    """Trains one run at a time on one device."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.notified = threading.Event()
+        self.draining = threading.Event()
+        self.engine: Engine = make_engine(
+            settings.database_url, pool_size=1, name=f"saddle-worker {settings.worker_name}", plan_once=True
+        )
+        self.cleanup = DeletionCleanup(self.engine, settings)
+        self.trainers = TrainerPool(settings)
+        self.presence = Presence(settings)
+        self.unhealthy: str | None = None  # why this worker takes no further run and exits with an error
+        self._drained_at = 0.0
+
+    def run(self) -> None:
+        """Claim and train until drained; the body of the supervisor's thread."""
+        try:
+            if not self._connect():
+                return
+            self.note_contact()
+            self.trainers.current()  # starts to warm up
+            self.notified.set()  # look for work once at the start
+            while not self.draining.is_set():
+                was_notified = self.notified.wait(self.settings.poll_s)
+                self.notified.clear()
+                if not self._train_waiting_runs() and not was_notified:
+                    self.trainers.stop_spares()
+        finally:
+            self.trainers.stop()
+            self._report("unhealthy" if self.unhealthy else "gone", self.unhealthy)
+            self.engine.dispose()
+
+    def _connect(self) -> bool:
+        """Wait for a Postgres that answers and has this program's schema; False if drained before."""
+        while not self.draining.is_set():
+            try:
+                check_schema(self.engine)
+                self._reclaim_own_runs()
+                return True
+            except Unavailable as error:
+                why = str(error.__cause__).partition("\n")[0]
+                log.warning("the database does not answer, the worker starts when it does: %s", why)
+                self.draining.wait(START_RETRY_S)
+        return False
+
+    def note_contact(self) -> None:
+        """Postgres has just answered: touch the file that `worker.health` checks."""
+        if self.settings.alive_file is not None:
+            self.settings.alive_file.touch()
+
+    def notify(self) -> None:
+        """Look for work now."""
+        self.notified.set()
+
+    def drain(self) -> None:
+        """Take no further run; the current one is checkpointed and goes back to the queue."""
+        if not self.draining.is_set():
+            self._drained_at = time.monotonic()
+        self.draining.set()
+        self.notified.set()
+
+    @property
+    def draining_s(self) -> float | None:
+        """Seconds since the worker was told to stop; None: it was not."""
+        return time.monotonic() - self._drained_at if self.draining.is_set() else None
+
+    def stop_unhealthy(self, why: str) -> None:
+        """The device is broken: drain and exit with an error, so that another worker is started."""
+        log.error("this worker is unhealthy and stops: %s", why)
+        self.unhealthy = why
+        self.drain()
+
+    def warm_spare(self) -> None:
+        """Prepare another trainer for the case that this one dies."""
+        if not self.draining.is_set():
+            self.trainers.warm_spare()
+
+    def discard(self, trainer: TrainerProcess) -> None:
+        """Kill this trainer; another takes its place."""
+        self.trainers.discard(trainer)
+
+    def _reclaim_own_runs(self) -> None:
+        """Reap what an earlier process of this worker held; the name is locked while the connection lives."""
+        with transaction(self.engine) as connection:
+            is_mine = reaper.lock_worker_name(connection, self.settings.worker_name)
+            if is_mine:
+                for seen in reaper.held_by(connection, self.settings.worker_name):
+                    reaper.reap(connection, seen)
+            else:
+                log.warning("another worker is called %s; its runs are left to it", self.settings.worker_name)
+            self.presence.announce(connection, {})
+        if is_mine:
+            clean_up_at_start(self.engine, self.settings)
+        self.cleanup.run_if_due()  # from this moment on
+
+    def _train_waiting_runs(self) -> bool:
+        """Train waiting runs one after the other; return whether there was any."""
+        has_trained = False
+        while (trainer := self._warm_trainer()) is not None:
+            try:
+                claim = self._claim(trainer)
+            except Unavailable:
+                log.warning("the database does not answer; looking again in %s s", self.settings.poll_s)
+                break
+            self.note_contact()
+            if claim is None:
+                self.cleanup.run_if_due()
+                break
+            has_trained = True
+            AttemptSupervisor(self, claim, trainer).run()
+            self.cleanup.run_if_due()
+        return has_trained
+
+    def _warm_trainer(self) -> TrainerProcess | None:
+        """Wait for a warm trainer before a run is claimed; None: drained."""
+        reported_at = time.monotonic()
+        while not self.draining.is_set():
+            if (trainer := self.trainers.current()) is not None:
+                return trainer
+            if time.monotonic() - reported_at > self.settings.poll_s:
+                self._report("starting")
+                reported_at = time.monotonic()
+            if self.trainers.cannot_start:
+                self.stop_unhealthy(f"no trainer starts on {self.settings.device}: {self.trainers.cold_death}")
+            self.draining.wait(WARMING_POLL_S)
+        return None
+
+    def _claim(self, trainer: TrainerProcess) -> Claim | None:
+        """Claim with a lease made here: if the answer to the COMMIT is lost, asking again finds the same run."""
+        lease = uuid.uuid4().hex
+
+        def take(again: bool) -> Claim | None:
+            with transaction(self.engine) as connection:
+                name, packages = self.settings.worker_name, list(self.presence.packages)
+                claim = leases.claim(connection, [self.settings.pool], name, lease, again, packages)
+                if claim is None:
+                    self.presence.announce(connection, trainer.device)
+                    self.presence.beat(connection, "idle")
+                return claim
+
+        for attempt in range(3):
+            with contextlib.suppress(Unavailable):
+                return take(again=attempt > 0)
+            time.sleep(RETRY_S)
+        return take(again=True)
+
+    def _report(self, state: str, detail: str | None = None) -> None:
+        """Write the worker's state, if the database answers."""
+        try:
+            with transaction(self.engine) as connection:
+                self.presence.beat(connection, state, detail=detail)
+            self.note_contact()
+        except SaddleError:
+            log.warning("the database does not answer, so the state %s of this worker is not written", state)

@@ -1,0 +1,99 @@
+"""What an attempt writes while it lasts: points, environment, readings, checkpoints. Each write reads `desired`."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from service.db.runs import endings, events, leases
+from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.session import Connection
+from service.errors import Unavailable
+from service.lifecycle import DesiredState
+from worker.protocol import Checkpoint, CheckpointFailed, Reading
+from worker.supervisor.checkpoint_transfer import CheckpointTransfer
+from worker.supervisor.cleanup import remove_orphans
+from worker.supervisor.pending_points import PendingPoints
+from worker.supervisor.transactions import FencedTransactions
+
+MAX_FAILED_CHECKPOINTS = 3  # in a row, until the run is paused
+
+
+class ProgressWriter:
+    """Writes the progress of one attempt."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        transactions: FencedTransactions,
+        pending: PendingPoints,
+        transfer: CheckpointTransfer,
+        beat: Callable[[Connection], None],
+    ) -> None:
+        self.claim, self.transactions, self.pending, self.transfer = claim, transactions, pending, transfer
+        self.beat = beat  # part of each flush
+        self.desired = DesiredState.RUN
+        self.environment: dict[str, Any] | None = None  # received and not yet written
+        self.checkpoint_step = claim.start_step
+        self.failed_checkpoints = 0  # in a row
+
+    def flush(self) -> None:
+        """Write the pending points; without any it is a heartbeat."""
+        chunks, environment = self.pending.take(), self.environment
+
+        def write(connection: Connection) -> DesiredState:
+            desired = leases.flush(connection, self.claim, chunks, environment)
+            if environment is not None and environment.get("reproducible") is False:
+                data = {"attempt": self.claim.attempt, "differs": environment.get("differs")}
+                why = "it runs on something else than the attempt before"
+                events.add(connection, self.claim.run_id, "not_reproducible", data, by=self.claim.holder, why=why)
+            self.beat(connection)
+            return desired
+
+        self.desired = self.transactions.commit(write)
+        self.environment = None
+
+    def flush_environment(self) -> None:
+        """Write what the attempt runs on, if no points have carried it: a run may be that short."""
+        if self.environment is not None:
+            self.flush()
+
+    def save_checkpoint(self, frame: Checkpoint) -> None:
+        """Commit a checkpoint with all points up to it, and remove those that it replaces."""
+        files = frame.step, frame.folder, frame.sha256, frame.size_bytes
+        saved = SavedCheckpoint(*files, reason=frame.reason, value=frame.value)
+        chunks = self.pending.take()
+        save = leases.save_checkpoint
+        self.desired, retired = self.transactions.commit(lambda c: save(c, self.claim, saved, chunks))
+        self.checkpoint_step, self.failed_checkpoints = saved.step, 0
+        self.transfer.remove(retired)
+        if self.transfer.store.in_place:  # listing a bucket takes time, so that happens only at the worker's start
+            with contextlib.suppress(OSError, Unavailable):
+                remove_orphans(self.transactions.engine, self.transfer.store, self.claim.run_id)
+
+    def save_reading(self, frame: Reading) -> None:
+        """Write what a probe found."""
+        chunks, data = self.pending.take(), json.loads(frame.payload)
+        save, step, kind = leases.save_reading, frame.step, frame.name
+        self.desired = self.transactions.commit(lambda c: save(c, self.claim, step, kind, data, chunks))
+
+    def record_failed_checkpoint(self, frame: CheckpointFailed) -> bool:
+        """Record it and go on: older checkpoints are still good. True once repeated failures have paused the run."""
+        self.failed_checkpoints += 1
+        step, reason, detail = frame.step, frame.reason, frame.detail
+        self.transactions.log.warning("the checkpoint at step %s was not saved: %s", step, detail)
+        data = {"step": step, "attempt": self.claim.attempt, "reason": reason, "detail": detail}
+        data["in_a_row"] = self.failed_checkpoints
+        chunks = self.pending.take()
+
+        def write(connection: Connection) -> DesiredState:
+            desired = leases.flush(connection, self.claim, chunks)
+            events.add(connection, self.claim.run_id, "checkpoint_failed", data, by=self.claim.holder, why=detail)
+            return desired
+
+        self.desired = self.transactions.commit(write)
+        if self.failed_checkpoints < MAX_FAILED_CHECKPOINTS or reason in ("end", "wish"):
+            return False
+        why = f"{self.failed_checkpoints} checkpoints in a row could not be saved; the last time: {detail}"
+        self.transactions.end(lambda c: endings.pause_by_server(c, self.claim, {}, "checkpoint_failed", why))
+        return True
