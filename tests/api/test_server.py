@@ -18,16 +18,12 @@ from alembic import command as migration
 from sqlalchemy import Engine, text
 
 from service.db.session import ROOT, alembic_config, transaction
+from service.local.port import free_port
 from service.local.postgres import EmbeddedPostgres
-from tests.fixtures.api import SPEC, until
+from tests.fixtures.api import SPEC
+from tests.harness.waiting import until
 
 PATIENCE_S = 240  # for a process to start, on a machine that does other things too
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def command(port: int, *more: str) -> list[str]:

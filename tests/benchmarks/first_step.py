@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from tests.benchmarks.product import Product, product, wait_until
+from tests.benchmarks.product import Product, product
+from tests.harness.waiting import until
 
 SPEC: dict[str, Any] = {
     "dataset": {"kind": "digits"},
@@ -35,7 +36,7 @@ def once(bench: Product) -> tuple[float, float]:
         while look.execute(query, run).scalar_one() < 1:
             time.sleep(0.0005)
         first = time.perf_counter()
-        wait_until(lambda: look.execute(text("SELECT state = 'succeeded' FROM run WHERE id = :id"), run).scalar_one())
+        until(lambda: look.execute(text("SELECT state = 'succeeded' FROM run WHERE id = :id"), run).scalar_one())
     return (answered - start) * 1e3, (first - start) * 1e3
 
 

@@ -9,10 +9,8 @@ With `--peers` every tracker that is installed (tests/benchmarks/peers.py) recor
 import argparse
 import json
 import os
-import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -26,16 +24,15 @@ from sqlalchemy import text
 
 from service.db.access import projects
 from service.db.experiments import experiments
-from service.db.session import make_engine, transaction
-from service.local.postgres import EmbeddedPostgres
+from service.db.session import transaction
 from service.spec.experiment import Experiment
 from tests.benchmarks.peers import PEERS, importable
+from tests.harness.product import installed
 from worker.protocol import TrainRequest
 from worker.trainer.channel import Channel
 from worker.trainer.loop import prepare, train
 from worker.trainer.session import Session
 
-ROOT = Path(__file__).resolve().parents[2]
 BASE: dict[str, Any] = {
     "dataset": {"kind": "digits", "validation": 0},
     "loss": {"kind": "cross_entropy"},
@@ -97,39 +94,28 @@ def _timed(work: Any) -> tuple[float, float]:
 
 
 @contextmanager
-def product(home: Path) -> Iterator[Any]:
+def product() -> Iterator[Any]:
     """A worker on a database of its own; yields a function from a spec to seconds from claim to last commit."""
-    with EmbeddedPostgres(home / "postgres") as postgres:
-        environment = os.environ | {"SADDLE_DATABASE_URL": postgres.url, "SADDLE_DATA_DIR": str(home / "data")}
-        environment["SADDLE_POLL_S"] = "0.05"
-        subprocess.run([sys.executable, "-m", "service.db", "upgrade"], cwd=ROOT, env=environment, check=True)
-        engine = make_engine(postgres.url)
-        with transaction(engine) as connection:
-            principal = projects.find_principal(connection, projects.new_key(connection, "bench", "bench"))
+    with installed(broker=False, SADDLE_POLL_S="0.05") as running:
+        with transaction(running.engine) as connection:
+            principal = projects.find_principal(connection, running.key)
         assert principal is not None
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "worker"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
-        )
+        running.start_worker()
 
         def durable(spec: Experiment) -> float:
-            with transaction(engine) as connection:
+            with transaction(running.engine) as connection:
                 key = uuid.uuid4().hex
                 experiments.add(connection, principal, spec, "cpu", key, key)
             while True:
                 time.sleep(0.05)
-                with transaction(engine) as connection:
+                with transaction(running.engine) as connection:
                     row = connection.execute(LAST_RUN).one()
                 if row.state in ("succeeded", "failed"):
                     assert row.state == "succeeded", row
                     return float(row.s)
 
         durable(spec_of("mlp", 50))  # the trainer warms up
-        try:
-            yield durable
-        finally:
-            worker.send_signal(signal.SIGTERM)
-            worker.wait()
-            engine.dispose()
+        yield durable
 
 
 def main() -> None:
@@ -141,18 +127,14 @@ def main() -> None:
     if arguments.peers:
         print("not installed, so not measured:", sorted(set(PEERS) - set(importable())) or "none", flush=True)
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix="saddle-bench-", ignore_cleanup_errors=True) as home:
-        Path(home).chmod(0o755)
-        with product(Path(home)) as durable:
-            for subject, short, long in (("mlp", 3_000, 24_000), ("cnn", 400, 3_000)):
-                report(f"{subject} hot", [hot_round(spec_of(subject, short), home) for _ in range(arguments.rounds)])
-                for name in importable() if arguments.peers else ():
-                    peer_spec = spec_of(subject, short)
-                    report(
-                        f"{subject} {name}", [peer_round(peer_spec, name, home) for _ in range(arguments.rounds // 3)]
-                    )
-                long_spec = spec_of(subject, long)
-                report(f"{subject} durable", [durable_round(long_spec, durable) for _ in range(arguments.rounds // 3)])
+    with tempfile.TemporaryDirectory(prefix="saddle-bench-") as home, product() as durable:
+        for subject, short, long in (("mlp", 3_000, 24_000), ("cnn", 400, 3_000)):
+            report(f"{subject} hot", [hot_round(spec_of(subject, short), home) for _ in range(arguments.rounds)])
+            for name in importable() if arguments.peers else ():
+                peer_spec = spec_of(subject, short)
+                report(f"{subject} {name}", [peer_round(peer_spec, name, home) for _ in range(arguments.rounds // 3)])
+            long_spec = spec_of(subject, long)
+            report(f"{subject} durable", [durable_round(long_spec, durable) for _ in range(arguments.rounds // 3)])
 
 
 def hot_round(spec: Experiment, folder: str) -> dict[str, float]:

@@ -9,9 +9,7 @@ inside, too; "warm" has it in the cache on disk). Both on one thread, taking tur
 import argparse
 import json
 import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -69,19 +67,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30_000)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory(prefix="saddle-bench-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o755)
-        with product(Path(name)) as durable:
-            for optimizer in OPTIMIZERS:
-                cold = durable(spec_of(optimizer, 100, True))
-                print(f"{optimizer}: the first compiled run of 100 steps takes {cold:.1f} s", flush=True)
-                rounds = [one_round(optimizer, arguments.steps, durable) for _ in range(arguments.rounds)]
-                for way in rounds[0]:
-                    ratios = sorted(each[way] for each in rounds)
-                    middle = statistics.median(ratios)
-                    print(
-                        f"{optimizer:5} {way:9} median {middle:.2f} x   {ratios[0]:.2f} to {ratios[-1]:.2f}", flush=True
-                    )
+    with product() as durable:
+        for optimizer in OPTIMIZERS:
+            cold = durable(spec_of(optimizer, 100, True))
+            print(f"{optimizer}: the first compiled run of 100 steps takes {cold:.1f} s", flush=True)
+            rounds = [one_round(optimizer, arguments.steps, durable) for _ in range(arguments.rounds)]
+            for way in rounds[0]:
+                ratios = sorted(each[way] for each in rounds)
+                middle = statistics.median(ratios)
+                print(f"{optimizer:5} {way:9} median {middle:.2f} x   {ratios[0]:.2f} to {ratios[-1]:.2f}", flush=True)
 
 
 def one_round(optimizer: str, steps: int, durable: Any) -> dict[str, float]:

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from tests.benchmarks.product import ROOT, Product, product, wait_until
+from tests.benchmarks.product import Product, product
+from tests.harness.product import ROOT
+from tests.harness.waiting import until
 
 SPEC: dict[str, Any] = {
     "dataset": {"kind": "digits"},
@@ -77,10 +79,10 @@ def main() -> None:
         log = Path(name) / "steps"
         (Path(name) / "sitecustomize.py").write_text(CLOCK.format(path=str(log)))
         with product(PYTHONPATH=f"{name}:{ROOT}") as at:
-            wait_until(lambda: at.http.get("/v1/workers").json()["items"])
+            until(lambda: at.http.get("/v1/workers").json()["items"])
             posted = at.http.post("/v1/experiments", json=SPEC)
             run = {"id": posted.json()["runs"][0]["id"]}
-            wait_until(log.exists)
+            until(log.exists)
             supervisor = [at.processes[-1].pid]
             postgres = backends(at, "saddle-worker")
             began, before = time.time(), (processor_s(supervisor), processor_s(postgres))

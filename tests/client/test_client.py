@@ -1,7 +1,7 @@
 import itertools
+import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 
 from service.client import Client, Refused, Unreachable, Unusable
 from service.client.curves import Live
+from tests.harness.product import Product
 
 
 def ended(client: Client, run_id: str) -> None:
@@ -65,11 +66,11 @@ def test_nothing_leaves_its_place_in_a_path(client: Client) -> None:
 
 
 def test_following_goes_over_a_restart_and_misses_nothing(
-    server: Any, client: Client, spec: Callable[..., dict[str, Any]]
+    server: Product, client: Client, spec: Callable[..., dict[str, Any]]
 ) -> None:
     run = client.submit(spec(name="restarted", steps=3000)).runs[0].id
     live, seen = Live(), []
-    restarting = threading.Thread(target=lambda: (server.kill_api(), time.sleep(0.3), server.start_api()))
+    restarting = threading.Thread(target=server.restart_api, args=(signal.SIGKILL, 0.3))
     kinds = []
     for event in client.watch(run):
         kinds.append(event.kind)
@@ -124,13 +125,15 @@ def losing_first_answers(target: str, lost: int) -> Iterator[str]:
         thread.join()
 
 
-def test_a_lost_answer_does_not_train_twice(server: Any, client: Client, spec: Callable[..., dict[str, Any]]) -> None:
+def test_a_lost_answer_does_not_train_twice(
+    server: Product, client: Client, spec: Callable[..., dict[str, Any]]
+) -> None:
     with losing_first_answers(server.url, 2) as url, Client(url, server.key) as far:
         made = far.submit(spec(name="only once", steps=1))
     assert [item.id for item in client.experiments(limit=50) if item.name == "only once"] == [made.id]
 
 
-def test_a_server_that_is_away_or_none_of_ours_is_named(server: Any) -> None:
+def test_a_server_that_is_away_or_none_of_ours_is_named(server: Product) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         free = f"http://127.0.0.1:{probe.getsockname()[1]}"
     with Client(free, "key") as nobody, pytest.raises(Unreachable, match=free):

@@ -18,6 +18,7 @@ import pytest
 from service.client import Client
 from service.client.__main__ import parser
 from service.client.terminal import width_of
+from tests.harness.product import Product
 
 Saddle = Callable[..., int]
 ROOT = Path(__file__).resolve().parents[2]
@@ -270,7 +271,11 @@ def read_back(folder: Path) -> dict[str, Any]:
 
 
 def test_names_of_others_cannot_command_the_terminal(
-    server: Any, client: Client, saddle: Saddle, spec: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+    server: Product,
+    client: Client,
+    saddle: Saddle,
+    spec: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     made = client.submit(spec(name="harmless", steps=1, optimizer={"kind": "sgd", "lr": 0.01}))
     server.sql("UPDATE experiment SET name = %s WHERE id = %s", "\x1b]0;owned\x07\x1b[2J\u202egnp.exe", made.id)
@@ -312,7 +317,7 @@ HEEDFUL = (
 )
 
 
-def in_terminal(server: Any, columns: int, command: list[str]) -> tuple[int, str]:
+def in_terminal(server: Product, columns: int, command: list[str]) -> tuple[int, str]:
     """`saddle` in a terminal that wide, interrupted once it is seen to run: exit status and all that it drew."""
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, columns))
@@ -358,7 +363,7 @@ def long_run(client: Client, spec: Callable[..., dict[str, Any]]) -> Iterator[st
 
 
 def test_watching_stays_within_the_terminal_and_ctrl_c_leaves_the_run_alone(
-    server: Any, client: Client, long_run: str
+    server: Product, client: Client, long_run: str
 ) -> None:
     for columns in (24, 60):
         status, text = in_terminal(server, columns, ["watch", long_run])
@@ -371,7 +376,7 @@ def test_watching_stays_within_the_terminal_and_ctrl_c_leaves_the_run_alone(
     assert client.run(long_run).state == "running"
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(server: Any) -> None:
+def test_a_reader_that_has_seen_enough_is_no_error(server: Product) -> None:
     environment = server.environment | {"SADDLE_URL": server.url, "SADDLE_KEY": server.key}
     line = f"{sys.executable} -m service.client catalog optimizers | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], cwd=ROOT, env=environment, capture_output=True, check=False)

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from .conftest import Curve, undisturbed, until
+from tests.harness.product import Process, Product
+from tests.harness.waiting import until
+
+from .undisturbed import Curve, undisturbed
 
 SLOW = {
     "batch_size": 2,
@@ -27,30 +29,29 @@ def whole() -> Curve:
     return undisturbed(SLOW)
 
 
-def events(stack: Any, run: str, kind: str) -> list[dict[str, Any]]:
+def events(stack: Product, run: str, kind: str) -> list[dict[str, Any]]:
     """What was said of a run."""
-    url = stack.environment["SADDLE_DATABASE_URL"].replace("+psycopg", "")
-    with psycopg.connect(url) as session:
-        found = session.execute("SELECT data FROM event WHERE run_id = %s AND kind = %s ORDER BY id", (run, kind))
-        return [row[0] for row in found.fetchall()]
+    return [
+        data for (data,) in stack.sql("SELECT data FROM event WHERE run_id = %s AND kind = %s ORDER BY id", run, kind)
+    ]
 
 
-def steps(stack: Any, run: str) -> dict[int, dict[str, Any]]:
+def steps(stack: Product, run: str) -> dict[int, dict[str, Any]]:
     return {each["step"]: each for each in stack.get(f"/v1/runs/{run}/checkpoints")["items"] if each["kept"]}
 
 
 def test_damaged_ones_are_passed_over_and_without_any_the_run_begins_anew(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], whole: Any
+    own_stack: Product, spec: Callable[..., dict[str, Any]], whole: Curve
 ) -> None:
-    stack = own_stack()
-    stack.start_api()
-    worker = stack.start_worker()
-    root = stack.home / "data" / "checkpoints"
-    run = stack.post("/v1/experiments", spec(name="hurt", **SLOW))["runs"][0]["id"]
-    until(lambda: len(steps(stack, run)) == 2)
+    own_stack.environment["SADDLE_LEASE_WINDOW_S"] = "600"  # who starts again under its name takes its run back at once
+    own_stack.start_api()
+    worker = own_stack.start_worker()
+    root = own_stack.home / "data" / "checkpoints"
+    run = own_stack.post("/v1/experiments", spec(name="hurt", **SLOW))["runs"][0]["id"]
+    until(lambda: len(steps(own_stack, run)) == 2)
     worker.kill()
     worker.wait()
-    newest, before = sorted(steps(stack, run), reverse=True)
+    newest, before = sorted(steps(own_stack, run), reverse=True)
     with next(root.glob(f"{run}/a1-*/step-{newest}/tensors.safetensors")).open("r+b") as file:
         file.truncate(1000)
     attempt = next(root.glob(f"{run}/a1-*"))
@@ -59,9 +60,15 @@ def test_damaged_ones_are_passed_over_and_without_any_the_run_begins_anew(
         (attempt / left / "state.json").write_text("{}")
     foreign = root / "run_of_another_database" / "a1-00000000" / "step-1"
     foreign.mkdir(parents=True)
-    worker = stack.start_worker()
-    until(lambda: stack.run(run)["attempt"] == 3 and len(steps(stack, run)) == 2 and stack.run(run)["step"] > newest)
-    attempts = stack.get(f"/v1/runs/{run}/attempts")["items"]
+    worker = own_stack.start_worker()
+    until(
+        lambda: (
+            own_stack.run(run)["attempt"] == 3
+            and len(steps(own_stack, run)) == 2
+            and own_stack.run(run)["step"] > newest
+        )
+    )
+    attempts = own_stack.get(f"/v1/runs/{run}/attempts")["items"]
     assert [each["ending"] for each in attempts[:2]] == ["lost", "checkpoint_damaged"]
     assert attempts[2]["start_step"] == before
     assert not (attempt / f"step-{newest + 1}").exists()
@@ -71,70 +78,68 @@ def test_damaged_ones_are_passed_over_and_without_any_the_run_begins_anew(
     worker.wait()
     for path in root.glob(f"{run}/*/step-*/state.json"):
         path.unlink()
-    stack.start_worker()
-    done = stack.ended(run)
+    own_stack.start_worker()
+    done = own_stack.ended(run)
     assert done["state"] == "succeeded"
-    attempts = stack.get(f"/v1/runs/{run}/attempts")["items"]
+    attempts = own_stack.get(f"/v1/runs/{run}/attempts")["items"]
     assert [each["ending"] for each in attempts[3:]] == ["checkpoint_damaged"] * 2 + ["succeeded"]
     assert attempts[-1]["start_step"] == 0
-    assert stack.exact(run) == whole
-    told = events(stack, run, "checkpoint_damaged")
+    assert own_stack.exact(run) == whole
+    told = events(own_stack, run, "checkpoint_damaged")
     assert [each["goes_on_from"] for each in told][-1] == 0
 
 
 def test_a_disk_that_is_full_pauses_the_run_after_three_and_the_old_checkpoint_is_good(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], trainer_of: Callable[..., int]
+    own_stack: Product, spec: Callable[..., dict[str, Any]], trainer_of: Callable[[Process], int]
 ) -> None:
-    stack = own_stack()
-    stack.start_api()
-    worker = stack.start_worker()
-    run = stack.post("/v1/experiments", spec(name="full", **SLOW))["runs"][0]["id"]
-    until(lambda: steps(stack, run))
+    own_stack.start_api()
+    worker = own_stack.start_worker()
+    run = own_stack.post("/v1/experiments", spec(name="full", **SLOW))["runs"][0]["id"]
+    until(lambda: steps(own_stack, run))
     trainer = trainer_of(worker)
     resource.prlimit(trainer, resource.RLIMIT_FSIZE, (1000, resource.prlimit(trainer, resource.RLIMIT_FSIZE)[1]))
-    paused = until(lambda: found if (found := stack.run(run))["state"] == "paused" else None)
+    paused = until(lambda: found if (found := own_stack.run(run))["state"] == "paused" else None)
     assert paused["step"] >= paused["checkpoint_step"] + 900
-    ending = stack.get(f"/v1/runs/{run}/attempts")["items"][-1]
+    ending = own_stack.get(f"/v1/runs/{run}/attempts")["items"][-1]
     assert ending["ending"] == "checkpoint_failed"
     assert "3 checkpoints in a row could not be saved" in ending["detail"]
     assert "File too large" in ending["detail"]
-    told = events(stack, run, "checkpoint_failed")
+    told = events(own_stack, run, "checkpoint_failed")
     assert [each["in_a_row"] for each in told] == [1, 2, 3]
-    newest = max(steps(stack, run))
+    newest = max(steps(own_stack, run))
     assert newest == paused["checkpoint_step"] >= 300
-    assert stack.http.get(f"/v1/runs/{run}/checkpoints/{newest}/state.json").json()["step"] == newest
+    assert own_stack.http.get(f"/v1/runs/{run}/checkpoints/{newest}/state.json").json()["step"] == newest
 
 
 def test_a_bucket_keeps_what_another_worker_goes_on_from(
-    own_stack: Callable[..., Any],
+    own_stack: Product,
     spec: Callable[..., dict[str, Any]],
-    trainer_of: Callable[..., int],
+    trainer_of: Callable[[Process], int],
     s3: dict[str, str],
-    whole: Any,
+    whole: Curve,
     tmp_path: Path,
 ) -> None:
-    stack = own_stack()
-    stack.environment |= s3 | {"SADDLE_CHECKPOINT_URL": f"s3://saddle/{tmp_path.name}"}
-    stack.start_api()
-    worker = stack.start_worker("w1")
-    run = stack.post("/v1/experiments", spec(name="bucket", **SLOW))["runs"][0]["id"]
-    until(lambda: len(steps(stack, run)) == 2)
+    own_stack.environment |= s3 | {"SADDLE_CHECKPOINT_URL": f"s3://saddle/{tmp_path.name}"}
+    own_stack.start_api()
+    worker = own_stack.start_worker("w1")
+    run = own_stack.post("/v1/experiments", spec(name="bucket", **SLOW))["runs"][0]["id"]
+    until(lambda: len(steps(own_stack, run)) == 2)
     environ = Path(f"/proc/{trainer_of(worker)}/environ").read_bytes()
     assert b"AWS_" not in environ  # a trainer has no credentials
     worker.kill()
     worker.wait()
-    other = stack.start_worker("w2", SADDLE_DATA_DIR=str(tmp_path / "another-disk"))
-    done = stack.ended(run)
+    other = own_stack.start_worker("w2", SADDLE_DATA_DIR=str(tmp_path / "another-disk"))
+    done = own_stack.ended(run)
     assert (done["state"], done["attempt"], done["worker"]) == ("succeeded", 2, "w2")
-    assert stack.get(f"/v1/runs/{run}/attempts")["items"][1]["start_step"] >= 600
-    assert stack.exact(run) == whole
-    assert max(steps(stack, run)) == TOTAL
-    assert stack.http.get(f"/v1/runs/{run}/checkpoints/{TOTAL}/state.json").json()["step"] == TOTAL
+    assert own_stack.get(f"/v1/runs/{run}/attempts")["items"][1]["start_step"] >= 600
+    assert own_stack.exact(run) == whole
+    assert max(steps(own_stack, run)) == TOTAL
+    assert own_stack.http.get(f"/v1/runs/{run}/checkpoints/{TOTAL}/state.json").json()["step"] == TOTAL
     left = list((tmp_path / "another-disk").rglob("tensors.safetensors"))
     assert len(left) <= 1  # at most what it began with: the rest was sent away
-    drained = stack.post("/v1/experiments", spec(name="drained", **SLOW | {"epochs": 100}))["runs"][0]["id"]
-    stack.reached(drained, 150)
+    drained = own_stack.post("/v1/experiments", spec(name="drained", **SLOW | {"epochs": 100}))["runs"][0]["id"]
+    own_stack.reached(drained, 150)
     other.send_signal(signal.SIGTERM)
     assert other.wait(60) == 0
-    waiting = stack.run(drained)
+    waiting = own_stack.run(drained)
     assert (waiting["state"], waiting["checkpoint_step"]) == ("queued", waiting["step"])  # its last one arrived

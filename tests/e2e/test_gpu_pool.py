@@ -1,6 +1,5 @@
 """`up` on a machine that has a GPU, as far as its detection says: its workers then really train on the CPU."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,10 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from tests.e2e.conftest import ROOT, SPEC, free_port, until
+from service.local.port import free_port
+from tests.fixtures.product import SPEC
+from tests.harness.product import ROOT, clean_environment
+from tests.harness.waiting import until
 
 # the product's own commands, but for the detection, and the device that a worker trains on
 START = """
@@ -34,7 +36,7 @@ def machine() -> Iterator[httpx.Client]:
     home = Path(tempfile.mkdtemp(prefix="saddle-gpu-"))
     home.chmod(0o711)  # Postgres runs as another user where this one is root
     port = free_port()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SADDLE_")} | {"SADDLE_SPARES": "0"}
+    environment = clean_environment() | {"SADDLE_SPARES": "0"}
     command = [sys.executable, "-c", START, "up", "--port", str(port), "--data", str(home / "data")]
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)

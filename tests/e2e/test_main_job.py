@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, text
+from tests.harness.product import Process, Product, arguments_of
 
 
-def test_a_posted_spec_trains_and_its_curve_is_complete(stack: Any, spec: Callable[..., dict[str, Any]]) -> None:
+def test_a_posted_spec_trains_and_its_curve_is_complete(stack: Product, spec: Callable[..., dict[str, Any]]) -> None:
     made = stack.post("/v1/experiments", spec(name="complete"))
     (run,) = made["runs"]
     done = stack.ended(run["id"])
@@ -24,14 +24,14 @@ def test_a_posted_spec_trains_and_its_curve_is_complete(stack: Any, spec: Callab
     assert accuracy["last"] > 0.9
 
 
-def test_the_same_spec_gives_the_same_curve_bit_for_bit(stack: Any, spec: Callable[..., dict[str, Any]]) -> None:
+def test_the_same_spec_gives_the_same_curve_bit_for_bit(stack: Product, spec: Callable[..., dict[str, Any]]) -> None:
     runs = [stack.post("/v1/experiments", spec(name="twin", epochs=1, seeds=[5]))["runs"][0]["id"] for _ in range(2)]
     for run in runs:
         assert stack.ended(run)["state"] == "succeeded"
     assert stack.exact(runs[0]) == stack.exact(runs[1])
 
 
-def test_two_experiments_over_seeds_are_compared(stack: Any, spec: Callable[..., dict[str, Any]]) -> None:
+def test_two_experiments_over_seeds_are_compared(stack: Product, spec: Callable[..., dict[str, Any]]) -> None:
     slow = stack.post(
         "/v1/experiments", spec(name="slow", epochs=2, seeds=[0, 1], optimizer={"kind": "sgd", "lr": 1e-4})
     )
@@ -47,7 +47,7 @@ def test_two_experiments_over_seeds_are_compared(stack: Any, spec: Callable[...,
 
 
 def test_points_and_states_arrive_live_and_a_broken_stream_resumes(
-    stack: Any, spec: Callable[..., dict[str, Any]]
+    stack: Product, spec: Callable[..., dict[str, Any]]
 ) -> None:
     run = stack.post("/v1/experiments", spec(name="live", epochs=100))["runs"][0]["id"]
     seen: list[int] = []
@@ -75,7 +75,7 @@ def test_points_and_states_arrive_live_and_a_broken_stream_resumes(
     assert rounds > 1
 
 
-def test_a_running_run_is_cancelled_within_two_seconds(stack: Any, spec: Callable[..., dict[str, Any]]) -> None:
+def test_a_running_run_is_cancelled_within_two_seconds(stack: Product, spec: Callable[..., dict[str, Any]]) -> None:
     run = stack.post("/v1/experiments", spec(name="long", epochs=100_000))["runs"][0]["id"]
     stack.reached(run, 10)
     stack.post(f"/v1/runs/{run}/cancel", {}, status=202)
@@ -86,7 +86,7 @@ def test_a_running_run_is_cancelled_within_two_seconds(stack: Any, spec: Callabl
 
 
 def test_a_diverging_run_fails_with_its_reason_and_its_last_number(
-    stack: Any, spec: Callable[..., dict[str, Any]]
+    stack: Product, spec: Callable[..., dict[str, Any]]
 ) -> None:
     bad = spec(name="diverges", dataset={"kind": "diabetes", "target_scaling": "none"}, loss={"kind": "mse"})
     run = stack.post("/v1/experiments", bad | {"optimizer": {"kind": "sgd", "lr": 10.0}})["runs"][0]["id"]
@@ -98,20 +98,16 @@ def test_a_diverging_run_fails_with_its_reason_and_its_last_number(
     assert done["series"]["loss"]["nonfinite"] == 1
 
 
-def test_anybody_with_sql_sees_plain_rows(stack: Any, spec: Callable[..., dict[str, Any]]) -> None:
+def test_anybody_with_sql_sees_plain_rows(stack: Product, spec: Callable[..., dict[str, Any]]) -> None:
     run = stack.post("/v1/experiments", spec(name="sql", epochs=1))["runs"][0]["id"]
     stack.ended(run)
-    engine = create_engine(stack.environment["SADDLE_DATABASE_URL"])
-    with engine.connect() as connection:
-        query = text("SELECT step, value FROM metric_point WHERE run = :run AND name = 'loss' ORDER BY step")
-        rows = [tuple(row) for row in connection.execute(query, {"run": run})]
-    engine.dispose()
+    rows = stack.sql("SELECT step, value FROM metric_point WHERE run = %s AND name = 'loss' ORDER BY step", run)
     steps, loss = stack.exact(run)
     assert rows == list(zip(steps, loss, strict=True))
 
 
-def test_the_trainer_has_no_credentials(stack: Any, trainer_of: Callable[..., int]) -> None:
-    worker = next(p for p in stack.processes if p.args[2] == "worker")
+def test_the_trainer_has_no_credentials(stack: Product, trainer_of: Callable[[Process], int]) -> None:
+    worker = next(p for p in stack.processes if "worker" in arguments_of(p))
     environment = Path(f"/proc/{trainer_of(worker)}/environ").read_bytes()
     assert b"SADDLE_DEVICE" in environment
     assert b"DATABASE_URL" not in environment

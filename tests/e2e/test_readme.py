@@ -5,22 +5,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.harness.product import ROOT, Product
+
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_readme_walks_from_post_to_comparison(stack: Any, tmp_path: Path) -> None:
+def test_the_readme_walks_from_post_to_comparison(stack: Product, tmp_path: Path) -> None:
     blocks = re.findall(r"^```bash\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     assert len(blocks) == 4
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
         cwd=tmp_path,
-        env=stack.environment
-        | {"SADDLE_URL": str(stack.http.base_url).rstrip("/"), "SADDLE_KEY": stack.http.headers["Authorization"][7:]},
+        env=stack.environment | {"SADDLE_URL": stack.url, "SADDLE_KEY": stack.key},
         capture_output=True,
         text=True,
         timeout=200,
@@ -33,11 +32,11 @@ def test_the_readme_walks_from_post_to_comparison(stack: Any, tmp_path: Path) ->
     assert [group["label"] for group in comparison["groups"]] == ["momentum", "plain"]
 
 
-def test_the_commands_and_the_python_of_the_readme_run(stack: Any, tmp_path: Path) -> None:
+def test_the_commands_and_the_python_of_the_readme_run(stack: Product, tmp_path: Path) -> None:
     (commands,) = re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     (python,) = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     saddle = f'saddle() {{ "{sys.executable}" -m service.client "$@"; }}'
-    server = {"SADDLE_URL": str(stack.http.base_url).rstrip("/"), "SADDLE_KEY": stack.http.headers["Authorization"][7:]}
+    server = {"SADDLE_URL": stack.url, "SADDLE_KEY": stack.key}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f'{saddle}\n{commands}\n"{sys.executable}" -c "$0"', python],
         cwd=tmp_path,

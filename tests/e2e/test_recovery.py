@@ -1,4 +1,4 @@
-"""Trainers and workers die, the broker is away: every step is still there, once, with the same value."""
+"""Trainers, workers and the database go away, the broker is absent: each step is still there, once, with its value."""
 
 import os
 import signal
@@ -9,93 +9,63 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.harness.product import ROOT, Process, Product
+from tests.harness.waiting import until
 
-from .conftest import Curve, undisturbed
+from .undisturbed import undisturbed
 
-ROOT = Path(__file__).resolve().parents[2]
-CHECKPOINTED = {"epochs": 40, "checkpoint": {"every_steps": 50}, "seeds": [3]}
-TOTAL = 40 * 45
-
-
-@pytest.fixture(scope="module")
-def whole() -> tuple[list[int], list[float]]:
-    """The curve of the spec when nothing goes wrong, computed here."""
-    return undisturbed(CHECKPOINTED)
+LONG = {"epochs": 150, "checkpoint": {"every_steps": 50}, "seeds": [3]}
 
 
-def test_a_killed_trainer_goes_on_from_its_checkpoint(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], trainer_of: Callable[..., int], whole: Curve
+def test_a_run_outlives_its_trainer_its_worker_and_its_database_and_repeats_no_drained_step(
+    own_stack: Product, spec: Callable[..., dict[str, Any]], trainer_of: Callable[[Process], int]
 ) -> None:
-    stack = own_stack()
-    stack.start_api()
-    worker = stack.start_worker()
-    run = stack.post("/v1/experiments", spec(name="killed", **CHECKPOINTED))["runs"][0]["id"]
-    stack.reached(run, 120)
+    own_stack.start_api()
+    worker = own_stack.start_worker("w1")
+    run = own_stack.post("/v1/experiments", spec(name="disturbed", **LONG))["runs"][0]["id"]
+
+    own_stack.reached(run, 120)
     os.kill(trainer_of(worker), signal.SIGKILL)
-    done = stack.ended(run)
-    assert (done["state"], done["attempt"]) == ("succeeded", 2)
-    attempts = stack.get(f"/v1/runs/{run}/attempts")["items"]
-    assert attempts[0]["ending"] == "trainer_died"
-    assert attempts[1]["start_step"] >= 100
-    assert stack.exact(run) == whole
+    until(lambda: own_stack.run(run)["attempt"] == 2)
+
+    own_stack.reached(run, own_stack.run(run)["step"] + 60)
+    own_stack.postgres.stop()
+    time.sleep(1)
+    own_stack.postgres.start()
+    until(lambda: own_stack.is_ready())
+    assert own_stack.reached(run, own_stack.run(run)["step"] + 60)["attempt"] == 2
+
+    assert own_stack.stop(worker) == 0
+    drained = own_stack.run(run)
+    assert (drained["state"], drained["checkpoint_step"]) == ("queued", drained["step"])
+    worker = own_stack.start_worker("w2")
+    own_stack.reached(run, drained["step"] + 60)
+    trainer = trainer_of(worker)
+    own_stack.stop(worker, signal.SIGKILL)
+    own_stack.start_worker("w3")
+
+    done = own_stack.ended(run)
+    assert (done["state"], done["attempt"], done["worker"]) == ("succeeded", 4, "w3")
+    first, second, third, fourth = own_stack.get(f"/v1/runs/{run}/attempts")["items"]
+    assert [each["ending"] for each in (first, second, third, fourth)] == [
+        "trainer_died",
+        "drained",
+        "lost",
+        "succeeded",
+    ]
+    assert second["start_step"] >= 100
+    assert third["start_step"] == drained["step"]
+    assert fourth["start_step"] > drained["step"]
+    assert own_stack.exact(run) == undisturbed(LONG)
+    assert state_of(trainer) in ("gone", "Z")
 
 
-def test_a_killed_worker_is_reaped_and_another_takes_over(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], trainer_of: Callable[..., int], whole: Curve
-) -> None:
-    stack = own_stack()
-    stack.start_api()
-    first = stack.start_worker("w1")
-    run = stack.post("/v1/experiments", spec(name="orphaned", **CHECKPOINTED))["runs"][0]["id"]
-    stack.reached(run, 120)
-    trainer = trainer_of(first)
-    first.kill()
-    first.wait()
-    stack.start_worker("w2")
-    done = stack.ended(run)
-    assert (done["state"], done["attempt"], done["worker"]) == ("succeeded", 2, "w2")
-    assert stack.exact(run) == whole
+def state_of(pid: int) -> str:
+    """The letter of its state in /proc."""
     try:
-        state = Path(f"/proc/{trainer}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
-        state = "gone"
-    assert state in ("gone", "Z")
-
-
-def test_a_restarted_worker_takes_its_own_run_back_at_once(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]]
-) -> None:
-    stack = own_stack()
-    stack.environment["SADDLE_LEASE_WINDOW_S"] = "600"
-    stack.start_api()
-    worker = stack.start_worker("w1")
-    run = stack.post("/v1/experiments", spec(name="restarted", **CHECKPOINTED))["runs"][0]["id"]
-    stack.reached(run, 120)
-    worker.kill()
-    worker.wait()
-    stack.start_worker("w1")
-    assert stack.ended(run)["attempt"] == 2
-    assert stack.exact(run)[0] == list(range(1, TOTAL + 1))
-
-
-def test_a_worker_told_to_stop_drains_and_no_step_is_done_twice(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], whole: Curve
-) -> None:
-    stack = own_stack()
-    stack.start_api()
-    worker = stack.start_worker("w1")
-    run = stack.post("/v1/experiments", spec(name="drained", **CHECKPOINTED))["runs"][0]["id"]
-    stack.reached(run, 120)
-    assert stack.stop(worker) == 0
-    waiting = stack.run(run)
-    assert waiting["state"] == "queued"
-    assert waiting["checkpoint_step"] == waiting["step"]
-    stack.start_worker("w2")
-    assert stack.ended(run)["state"] == "succeeded"
-    first, second = stack.get(f"/v1/runs/{run}/attempts")["items"]
-    assert (first["ending"], second["start_step"]) == ("drained", waiting["step"])
-    assert stack.exact(run) == whole
+        return "gone"
 
 
 EARLY = """
@@ -114,35 +84,17 @@ sys.exit(tasks.serve(settings()))
 """
 
 
-def test_a_worker_told_to_stop_before_celery_listens_ends(own_stack: Callable[..., Any]) -> None:
-    stack = own_stack()
-    worker = subprocess.Popen([sys.executable, "-c", EARLY], cwd=ROOT, env=stack.environment)
-    stack.processes.append(worker)
+def test_a_worker_told_to_stop_before_celery_listens_ends(own_stack: Product) -> None:
+    worker = subprocess.Popen([sys.executable, "-c", EARLY], cwd=ROOT, env=own_stack.environment)
+    own_stack.processes.append(worker)
     assert worker.wait(120) == 0
 
 
-def test_without_a_broker_runs_still_happen(own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]]) -> None:
-    stack = own_stack(broker=False)
-    stack.environment["SADDLE_BROKER_URL"] = "redis+socket:///nowhere/valkey.sock"
-    stack.start_api()
-    worker = stack.start_worker()
-    runs = [stack.post("/v1/experiments", spec(name="no broker", epochs=1))["runs"][0]["id"] for _ in range(3)]
+def test_without_a_broker_runs_still_happen(own_stack: Product, spec: Callable[..., dict[str, Any]]) -> None:
+    own_stack.environment["SADDLE_BROKER_URL"] = "redis+socket:///nowhere/valkey.sock"
+    own_stack.start_api()
+    worker = own_stack.start_worker()
+    runs = [own_stack.post("/v1/experiments", spec(name="no broker", epochs=1))["runs"][0]["id"] for _ in range(3)]
     for run in runs:
-        assert stack.ended(run)["state"] == "succeeded"
-    assert stack.stop(worker) == 0
-
-
-def test_a_database_that_restarts_loses_nothing(
-    own_stack: Callable[..., Any], spec: Callable[..., dict[str, Any]], servers: Any, whole: Curve
-) -> None:
-    stack = own_stack()
-    stack.start_api()
-    stack.start_worker()
-    run = stack.post("/v1/experiments", spec(name="restart", **CHECKPOINTED))["runs"][0]["id"]
-    stack.reached(run, 120)
-    servers[0].stop()
-    time.sleep(1)
-    servers[0].start()
-    done = stack.ended(run)
-    assert (done["state"], done["attempt"]) == ("succeeded", 1)
-    assert stack.exact(run) == whole
+        assert own_stack.ended(run)["state"] == "succeeded"
+    assert own_stack.stop(worker) == 0

@@ -15,7 +15,8 @@ from service.db.runs import leases
 from service.db.session import transaction
 from service.lifecycle import State
 from service.settings import Settings
-from tests.fixtures.api import SPEC, Worker, points, until
+from tests.fixtures.api import SPEC, Worker, points
+from tests.harness.waiting import until
 
 Submit = Callable[..., dict[str, Any]]
 HELD = ("metric_chunk", "metric_tile", "series", "event", "reading", "experiment_figure")

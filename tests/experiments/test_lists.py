@@ -10,7 +10,8 @@ from sqlalchemy import text
 from service.db.metrics import experiment_summary
 from service.db.metrics.codec import pack
 from service.lifecycle import State
-from tests.fixtures.api import Worker, until
+from tests.fixtures.api import Worker
+from tests.harness.waiting import until
 
 Submit = Callable[..., dict[str, Any]]
 FAILED = {"code": "diverged", "detail": "the loss is nan"}

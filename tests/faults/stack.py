@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,13 +14,14 @@ from typing import Any
 
 import psycopg
 
+from service.local.port import free_port
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
 from tests.faults.disk import Disk
 from tests.faults.nursery import Child, Nursery
 from tests.faults.proxy import Gate, Gates
+from tests.harness.product import ROOT, children, clean_environment
 
-ROOT = Path(__file__).resolve().parents[2]
 CLOCK = {  # the protocol's clock, fifteen times as fast as in a deployment
     "SADDLE_BEAT_S": "0.3",
     "SADDLE_LEASE_WINDOW_S": "2",
@@ -38,12 +38,6 @@ DURABLE = {  # a stopped server loses nothing that it answered; only a loss of p
     "max_connections": "60",
     "shared_buffers": "64MB",
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(eq=False)
@@ -90,8 +84,7 @@ class Process:
     def children(self) -> list[int]:
         """What it started, whichever of its threads did."""
         with contextlib.suppress(OSError):
-            tasks = Path(f"/proc/{self.pid}/task").iterdir()
-            return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+            return children(self.pid)
         return []
 
 
@@ -175,7 +168,7 @@ class Stack:
             disk.free()
 
     def environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SADDLE_", "FAULTS_"))}
+        kept = {key: value for key, value in clean_environment().items() if not key.startswith("FAULTS_")}
         url = {"SADDLE_DATABASE_URL": self.postgres.url, "SADDLE_BROKER_URL": self.valkey.url}
         kept |= CLOCK | url | {"SADDLE_DATA_DIR": str(self.home / "data"), "OMP_NUM_THREADS": "1"}
         return kept | {"FAULTS_TRAINER": self.trainer} | self.conditions

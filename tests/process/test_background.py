@@ -21,7 +21,8 @@ from service.local.valkey import EmbeddedValkey
 from service.process.background import Dispatcher, Reaper, StandingStill
 from service.queue import Notifier
 from service.settings import Settings
-from tests.fixtures.api import SPEC, Worker, until
+from tests.fixtures.api import SPEC, Worker
+from tests.harness.waiting import until
 
 A, A_LATER, B = Beat("run_a", "l", 1), Beat("run_a", "l", 2), Beat("run_b", "m", 1)
 

@@ -12,7 +12,8 @@ from service.db.metrics.codec import Chunk, pack
 from service.db.runs.leases import Claim
 from service.lifecycle import State
 from tests.experiments.test_probe_jobs import escaped
-from tests.fixtures.api import Worker, until
+from tests.fixtures.api import Worker
+from tests.harness.waiting import until
 
 Submit = Callable[..., dict[str, Any]]
 DIVERGED = {"code": "diverged", "detail": "the loss is nan at step 200", "step": 200}

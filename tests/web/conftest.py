@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.conftest import SPEC, Stack, copied, servers, stack  # noqa: F401  fixtures
+from tests.fixtures.product import SPEC
+from tests.harness.product import Product
 
 MISSING = "These tests need Chromium: install it (apt-get install chromium), or name one in CHROMIUM."
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
@@ -48,13 +49,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def address(stack: Stack) -> str:  # noqa: F811
-    return str(stack.http.base_url).rstrip("/")
+def address(stack: Product) -> str:
+    return stack.url
 
 
 @pytest.fixture(scope="session")
-def key(stack: Stack) -> str:  # noqa: F811
-    return stack.http.headers["Authorization"].removeprefix("Bearer ")
+def key(stack: Product) -> str:
+    return stack.key
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def see(page: Page, address: str) -> Callable[[str], Page]:
 
 
 @pytest.fixture(scope="session")
-def trained(stack: Stack) -> dict[str, Any]:  # noqa: F811
+def trained(stack: Product) -> dict[str, Any]:
     """Experiments that have ended: two that compare, one that diverges, and one for each hostile name."""
     fast = {"kind": "sgd", "lr": 0.05, "momentum": 0.9}
     made = {

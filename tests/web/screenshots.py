@@ -3,14 +3,12 @@
 import argparse
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from service.local.postgres import EmbeddedPostgres
-from service.local.valkey import EmbeddedValkey
-from tests.e2e.conftest import SPEC, Stack, migrated, stack_on
+from tests.fixtures.product import QUICK, SPEC
+from tests.harness.product import Product, installed
 
 from .conftest import FLAGS
 
@@ -36,28 +34,20 @@ def main() -> int:
         sys.stderr.write("a Chromium is needed\n")
         return 1
     asked.to.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="saddle-shots-", ignore_cleanup_errors=True) as name:
-        home = Path(name)
-        home.chmod(0o755)
-        with EmbeddedPostgres(home / "postgres") as postgres, EmbeddedValkey(home / "valkey") as valkey:
-            stack = stack_on(postgres.url, valkey.url, home, migrated(postgres))
-            try:
-                stack.start_api()
-                stack.start_worker("worker-1")
-                with sync_playwright() as playwright:
-                    page = playwright.chromium.launch(executable_path=program, args=FLAGS).new_page(
-                        viewport={"width": 390 if asked.phone else 1280, "height": 860},
-                        color_scheme="dark" if asked.dark else "light",
-                    )
-                    pictures(stack, page, asked.to)
-            finally:
-                stack.end()
+    with installed(**QUICK) as stack, sync_playwright() as playwright:
+        stack.start_api()
+        stack.start_worker("worker-1")
+        page = playwright.chromium.launch(executable_path=program, args=FLAGS).new_page(
+            viewport={"width": 390 if asked.phone else 1280, "height": 860},
+            color_scheme="dark" if asked.dark else "light",
+        )
+        pictures(stack, page, asked.to)
     return 0
 
 
-def pictures(stack: Stack, page: Page, folder: Path) -> None:
+def pictures(stack: Product, page: Page, folder: Path) -> None:
     """The table, a run, a run that does not learn with what was found, a comparison, the form."""
-    address = str(stack.http.base_url).rstrip("/")
+    address = stack.url
     made = {
         name: stack.post("/v1/experiments", SPEC | {"name": name, "optimizer": each, "epochs": 8, "seeds": SEEDS})
         for name, each in OPTIMIZERS.items()
@@ -68,7 +58,7 @@ def pictures(stack: Stack, page: Page, folder: Path) -> None:
     ill = made["rate-too-high"]["runs"][0]["id"]
     asked = [{"kind": "plane", "points": 21}, {"kind": "spectral_density"}]
     stack.ended(stack.post(f"/v1/runs/{ill}/probes", {"probes": asked, "step": 0})["id"], 300)
-    key = stack.http.headers["Authorization"].removeprefix("Bearer ")
+    key = stack.key
     page.goto(f"{address}/#key={key}")
     page.get_by_role("link", name="Saddle").wait_for()
     ids = ",".join(made[name]["id"] for name in ("sgd", "momentum", "adamw"))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.e2e.conftest import SPEC, Stack
+from tests.fixtures.product import SPEC
+from tests.harness.product import Product
 
 See = Callable[[str], Page]
 Trained = dict[str, Any]
@@ -140,7 +141,7 @@ def test_a_healthy_run_says_so_in_one_line(see: See, trained: Trained) -> None:
     assert page.locator(".finding.fault").count() == 0
 
 
-def test_a_remedy_is_tried_and_an_instrument_asked_from_the_page(see: See, stack: Stack) -> None:
+def test_a_remedy_is_tried_and_an_instrument_asked_from_the_page(see: See, stack: Product) -> None:
     made = stack.post("/v1/experiments", SPEC | {"name": "ill", "epochs": 2, "optimizer": {"kind": "sgd", "lr": 10.0}})
     run = made["runs"][0]["id"]
     stack.ended(run)
@@ -155,7 +156,7 @@ def test_a_remedy_is_tried_and_an_instrument_asked_from_the_page(see: See, stack
     expect(page.locator(".outcome").get_by_role("link", name="with the remedy")).to_be_visible()
 
 
-def test_the_form_starts_from_a_symptom_of_the_library(see: See, stack: Stack) -> None:
+def test_the_form_starts_from_a_symptom_of_the_library(see: See, stack: Product) -> None:
     page = see("new")
     name = stack.get("/v1/symptoms")["items"][0]["name"]
     page.get_by_label("Start from a symptom").select_option(name)
@@ -163,7 +164,7 @@ def test_the_form_starts_from_a_symptom_of_the_library(see: See, stack: Stack) -
     expect(page.get_by_role("button", name=re.compile(r"^Train \("))).to_be_enabled()
 
 
-def test_a_finding_that_arrives_moves_nothing_until_it_is_asked_for(see: See, page: Page, stack: Stack) -> None:
+def test_a_finding_that_arrives_moves_nothing_until_it_is_asked_for(see: See, page: Page, stack: Product) -> None:
     run = stack.post("/v1/experiments", SPEC | {"name": "looked at", "epochs": 5000})["runs"][0]["id"]
     told = {"run_id": run, "state": "running", "step": 9, "version": "1", "complete": False, "checked": []}
     first = finding(verdict="lr_above_stability", text="It climbs.", id="R6")

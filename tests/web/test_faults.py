@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import SPEC, Stack
+from tests.fixtures.product import SPEC
+from tests.harness.product import Product
 
 See = Callable[[str], Page]
 Trained = dict[str, Any]
@@ -70,7 +71,7 @@ def test_a_file_of_few_values_is_reported_and_the_form_lives_on(see: See) -> Non
     assert told[8].endswith("7 (1) … and 2 more")
 
 
-def test_what_was_written_in_lines_is_shown_in_lines(see: See, stack: Stack) -> None:
+def test_what_was_written_in_lines_is_shown_in_lines(see: See, stack: Product) -> None:
     notes = "first line\nsecond line\n\ttabbed"
     made = stack.post("/v1/experiments", SPEC | {"name": "noted", "notes": notes, "steps": 1, "epochs": None})
     assert see(f"experiment/{made['id']}").locator(".notes").inner_text() == notes

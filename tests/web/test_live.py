@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import SPEC, Stack
+from tests.fixtures.product import SPEC
+from tests.harness.product import Product
 
 See = Callable[[str], Page]
 Trained = dict[str, Any]
@@ -40,7 +41,7 @@ FOLLOWED = """async ([id, many, ahead]) => { // losses as the page has them, som
 }"""
 
 
-def test_whenever_one_begins_to_look_no_step_is_missing_or_doubled(see: See, stack: Stack) -> None:
+def test_whenever_one_begins_to_look_no_step_is_missing_or_doubled(see: See, stack: Product) -> None:
     page = see("workers")
     run = stack.post("/v1/experiments", SPEC | {"name": "followed", "epochs": 5000})["runs"][0]["id"]
     stack.reached(run, 1)
@@ -111,7 +112,7 @@ def line(address: str) -> Iterator[Line]:
 
 
 def test_a_server_that_is_gone_is_told_on_every_view_and_taken_back(
-    browser: Browser, stack: Stack, line: Line, key: str, trained: Trained
+    browser: Browser, stack: Product, line: Line, key: str, trained: Trained
 ) -> None:
     run = stack.post("/v1/experiments", SPEC | {"name": "outlives", "epochs": 5000})["runs"][0]["id"]
     context = browser.new_context()

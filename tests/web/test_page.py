@@ -8,7 +8,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import SPEC, Stack, until
+from tests.fixtures.product import SPEC
+from tests.harness.product import Product
+from tests.harness.waiting import until
 
 from .conftest import HOSTILE
 
@@ -93,7 +95,7 @@ def test_the_chart_of_seeds_opens_on_the_series_that_is_ranked(see: See, trained
     expect(page.locator("select#series")).to_have_value("val/loss")
 
 
-def test_a_run_is_seen_live_and_paused_resumed_and_cancelled(see: See, stack: Stack) -> None:
+def test_a_run_is_seen_live_and_paused_resumed_and_cancelled(see: See, stack: Product) -> None:
     run = stack.post("/v1/experiments", SPEC | {"name": "long", "epochs": 5000})["runs"][0]["id"]
     page = see(f"run/{run}")
     expect(page.get_by_role("status")).to_have_text("live")
@@ -216,7 +218,7 @@ def test_what_is_being_typed_stays_when_the_answer_to_something_else_arrives(see
     expect(page.get_by_label("Request body")).to_have_value(re.compile(r'"lr": 0\.07'))
 
 
-def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: Stack) -> None:
+def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: Product) -> None:
     run = trained["fast"]["runs"][0]
     page = see(f"run/{run['id']}")
     page.get_by_role("link", name="Fork").first.click()
@@ -247,7 +249,7 @@ def test_workers_are_listed_with_what_they_run_on(see: See, trained: Trained) ->
     expect(page.get_by_text("The queue is empty.")).to_be_visible()
 
 
-def test_a_note_that_somebody_else_wrote_is_not_overwritten(see: See, stack: Stack) -> None:
+def test_a_note_that_somebody_else_wrote_is_not_overwritten(see: See, stack: Product) -> None:
     at = f"/v1/experiments/{stack.post('/v1/experiments', SPEC | {'name': 'shared', 'steps': 1, 'epochs': None})['id']}"
     page = see(at.removeprefix("/v1/").replace("experiments", "experiment"))
     page.get_by_role("button", name="Name, tags, notes").click()

@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.conftest import Stack, free_port, until
+from service.local.port import free_port
+from tests.harness.product import Product
+from tests.harness.waiting import until
 from tests.proxy import proxied
 
 PREFIX = "/lab/saddle"
@@ -19,7 +21,7 @@ def answers(url: str) -> bool:
     return False
 
 
-def test_the_page_works_below_a_path_of_a_proxy(browser: Browser, stack: Stack, address: str, key: str) -> None:
+def test_the_page_works_below_a_path_of_a_proxy(browser: Browser, stack: Product, address: str, key: str) -> None:
     port = free_port()
     api = stack.start("service.api", "--port", str(port), SADDLE_ROOT_PATH=PREFIX)
     with proxied(port, PREFIX, strips=True) as below:

@@ -1,19 +1,16 @@
 """The table: long lists, columns of any field, many at once, alive without asking again and again."""
 
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from service.local.postgres import EmbeddedPostgres
-from service.local.valkey import EmbeddedValkey
-from tests.e2e.conftest import ROOT, SPEC, Stack
+from tests.fixtures.product import SPEC
+from tests.harness.databases import create_key
+from tests.harness.product import Product
 
 See = Callable[[str], Page]
 Trained = dict[str, Any]
@@ -21,26 +18,22 @@ MANY = 1_000
 
 
 @pytest.fixture
-def crowded(
-    browser: Browser, stack: Stack, address: str, servers: tuple[EmbeddedPostgres, EmbeddedValkey], trained: Trained
-) -> Iterator[Page]:
+def crowded(browser: Browser, stack: Product, trained: Trained) -> Iterator[Page]:
     """The table of another project that has a thousand experiments."""
-    command = [sys.executable, "-m", "service.db", "key", "--project", "crowded"]
-    made = subprocess.run(command, cwd=ROOT, env=stack.environment, capture_output=True, check=True, text=True)
-    with psycopg.connect(servers[0].dsn("saddle"), autocommit=True) as session:
-        session.execute(
-            """INSERT INTO experiment (id, project_id, owner_id, name, spec, spec_hash)
-            SELECT 'exp_' || lpad(i::text, 26, '0'), p.id, m.id, 'trial ' || i, e.spec, md5(i::text)
-            FROM project p JOIN member m ON m.project_id = p.id, generate_series(1, %s) i,
-                (SELECT spec FROM experiment WHERE id = %s) e WHERE p.name = 'crowded'""",
-            (MANY, trained["fast"]["id"]),
-        )
+    key = create_key(stack.database_url, "crowded")
+    stack.sql(
+        """INSERT INTO experiment (id, project_id, owner_id, name, spec, spec_hash)
+        SELECT 'exp_' || lpad(i::text, 26, '0'), p.id, m.id, 'trial ' || i, e.spec, md5(i::text)
+        FROM project p JOIN member m ON m.project_id = p.id, generate_series(1, %s) i,
+            (SELECT spec FROM experiment WHERE id = %s) e WHERE p.name = 'crowded'""",
+        MANY,
+        trained["fast"]["id"],
+    )
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(f"{address}/#key={made.stdout.strip()}")
+    page.goto(f"{stack.url}/#key={key}")
     yield page
     page.close()
-    with psycopg.connect(servers[0].dsn("saddle"), autocommit=True) as session:
-        session.execute("DELETE FROM experiment WHERE project_id = (SELECT id FROM project WHERE name = 'crowded')")
+    stack.sql("DELETE FROM experiment WHERE project_id = (SELECT id FROM project WHERE name = 'crowded')")
 
 
 def test_of_a_long_list_the_document_holds_what_is_seen_and_every_row_is_reached(crowded: Page) -> None:
@@ -92,7 +85,7 @@ def test_an_interval_over_seeds_stands_beside_last_and_best(see: See, trained: T
     assert re.search(r"95 %, 3 seeds", row.locator("td").nth(4).get_attribute("title") or "")
 
 
-def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_question(see: See, stack: Stack) -> None:
+def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_question(see: See, stack: Product) -> None:
     ids = [
         stack.post("/v1/experiments", SPEC | {"name": f"bulk {n}", "steps": 2, "epochs": None})["id"] for n in range(3)
     ]
@@ -132,7 +125,7 @@ def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_ques
     assert stack.http.get(f"/v1/experiments/{ids[0]}").status_code == 404
 
 
-def test_the_table_follows_the_stream_and_asks_nothing_while_nothing_happens(see: See, stack: Stack) -> None:
+def test_the_table_follows_the_stream_and_asks_nothing_while_nothing_happens(see: See, stack: Product) -> None:
     page = see("experiments?filter=name%20=%20'seen%20live'")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -146,7 +139,7 @@ def test_the_table_follows_the_stream_and_asks_nothing_while_nothing_happens(see
 
 
 def test_a_new_experiment_leaves_the_row_that_is_looked_at_where_it_is(
-    see: See, stack: Stack, trained: Trained
+    see: See, stack: Product, trained: Trained
 ) -> None:
     page = see("experiments")
     page.set_viewport_size({"width": 1280, "height": 420})

@@ -24,21 +24,12 @@ from service.local.postgres import EmbeddedPostgres
 from service.nonfinite import dumps
 from service.settings import Settings
 from service.spec.experiment import Experiment
+from tests.harness.waiting import until
 from worker.supervisor import deadlines
 from worker.supervisor.claim_loop import Supervisor
 
 STOPPED = ("succeeded", "failed", "cancelled", "paused")
 Row = dict[str, Any]
-
-
-def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
-    """The first true value of `condition`; fails after `seconds`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"not within {seconds} s")
 
 
 class Desk:
