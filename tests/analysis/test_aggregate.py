@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
+import scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from service.analysis.aggregate import Aggregate, aggregate, aggregate_curves
 
@@ -27,7 +27,7 @@ def slowly(values: list[float]) -> Aggregate:
     if n == 1:
         return Aggregate(1, diverged, mean, None, median, mean, mean, mean, mean, None, None)
     sd = statistics.stdev(finite)
-    half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
+    half = float(scipy.stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
     q1, _, q3 = statistics.quantiles(finite, method="inclusive")
     return Aggregate(n, diverged, mean, sd, median, q1, q3, min(finite), max(finite), mean - half, mean + half)
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy
 
 from service.analysis.bootstrap import EXACT, bootstrap_mean, bootstrap_means
 
@@ -16,16 +16,20 @@ SKEWED = [0.11, 0.12, 0.13, 0.17, 0.41]
 def test_the_interval_is_that_of_scipy(n: int) -> None:
     values = np.random.default_rng(n).exponential(size=n)
     interval = bootstrap_mean(values)
-    theirs = stats.bootstrap((values,), np.mean, n_resamples=50_000, rng=np.random.default_rng(0)).confidence_interval
+    theirs = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=50_000, rng=np.random.default_rng(0)
+    ).confidence_interval
     assert interval == pytest.approx(tuple(theirs), abs=0.1 * float(values.std()))
 
 
 def test_few_values_are_resampled_in_every_way_there_is() -> None:
     means = np.sort([np.mean(pick) for pick in itertools.product(SKEWED, repeat=5)])
     centre, x = np.mean(SKEWED), np.array(SKEWED) - np.mean(SKEWED)
-    bias = stats.norm.ppf((np.mean(means < centre - 1e-12) + np.mean(means < centre + 1e-12)) / 2)
+    bias = scipy.stats.norm.ppf((np.mean(means < centre - 1e-12) + np.mean(means < centre + 1e-12)) / 2)
     a = (x**3).sum() / (6 * (x**2).sum() ** 1.5)
-    shares = [stats.norm.cdf(bias + (bias + z) / (1 - a * (bias + z))) for z in stats.norm.ppf([0.025, 0.975])]
+    shares = [
+        scipy.stats.norm.cdf(bias + (bias + z) / (1 - a * (bias + z))) for z in scipy.stats.norm.ppf([0.025, 0.975])
+    ]
     expected = [means[math.ceil(share * len(means) - 1e-9) - 1] for share in shares]
     assert bootstrap_mean(SKEWED) == pytest.approx(tuple(expected))
 

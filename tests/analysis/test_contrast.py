@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy
 
 from service.analysis.contrast import Contrast, contrasts
 from service.analysis.power import fresh_seeds
@@ -22,7 +22,7 @@ def test_a_difference_smaller_than_the_seeds_spread_is_seen_in_pairs() -> None:
     contrast = against(SEEDS, SEEDS + 0.05 + noise)
     assert contrast.verdict == "better"
     assert contrast.difference == pytest.approx(-0.05 - noise.mean())
-    assert contrast.p == contrast.p_adjusted == pytest.approx(stats.ttest_rel(SEEDS, SEEDS + 0.05 + noise).pvalue)
+    assert contrast.p == contrast.p_adjusted == pytest.approx(scipy.stats.ttest_rel(SEEDS, SEEDS + 0.05 + noise).pvalue)
     assert contrast.wins == 1.0
     assert against(SEEDS, SEEDS + 0.05 + noise, "max").verdict == "worse"
     assert against(SEEDS + 0.05 + noise, SEEDS).verdict == "worse"

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy import stats
+import scipy
 
 from service.analysis.power import more_seeds
 from service.analysis.significance import fisher, holm, t_test, t_test_below
@@ -12,15 +12,15 @@ from service.analysis.t_distribution import t_both_tails
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 29, 200, 999])
 @pytest.mark.parametrize("t", [0.0, 0.3, 1.0, 2.776, 12.7, -3.0])
 def test_both_tails_are_those_of_scipy(t: float, freedom: int) -> None:
-    assert t_both_tails(np.array([t]), freedom)[0] == pytest.approx(2 * stats.t.sf(abs(t), freedom), abs=1e-13)
+    assert t_both_tails(np.array([t]), freedom)[0] == pytest.approx(2 * scipy.stats.t.sf(abs(t), freedom), abs=1e-13)
 
 
 @pytest.mark.parametrize("n", [2, 5, 40])
 def test_the_paired_test_is_that_of_scipy(n: int) -> None:
     drawn = np.random.default_rng(n)
     a, b = drawn.normal(size=n), drawn.normal(0.5, size=n)
-    assert t_test(a - b) == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    assert t_test_below(a, 0.2) == pytest.approx(stats.ttest_1samp(a, 0.2, alternative="less").pvalue)
+    assert t_test(a - b) == pytest.approx(scipy.stats.ttest_rel(a, b).pvalue)
+    assert t_test_below(a, 0.2) == pytest.approx(scipy.stats.ttest_1samp(a, 0.2, alternative="less").pvalue)
 
 
 def test_the_records_of_nanogpt() -> None:
@@ -39,7 +39,7 @@ def test_one_value_tests_nothing_and_equal_ones_prove_their_sign() -> None:
 @pytest.mark.parametrize("table", [(5, 5, 0, 5), (3, 3, 0, 3), (1, 5, 2, 7), (4, 10, 4, 10), (0, 5, 0, 5)])
 def test_fisher_is_that_of_scipy(table: tuple[int, int, int, int]) -> None:
     a, of_a, b, of_b = table
-    expected = stats.fisher_exact([[a, of_a - a], [b, of_b - b]]).pvalue
+    expected = scipy.stats.fisher_exact([[a, of_a - a], [b, of_b - b]]).pvalue
     assert fisher(a, of_a, b, of_b) == pytest.approx(expected)
 
 
@@ -63,8 +63,8 @@ def test_as_many_seeds_as_are_asked_for_do_tell() -> None:
 
 
 def _power(effect: float, n: int) -> float:
-    limit = stats.t.ppf(0.975, n - 1)
-    return float(1 - stats.nct.cdf(limit, n - 1, effect * n**0.5))
+    limit = scipy.stats.t.ppf(0.975, n - 1)
+    return float(1 - scipy.stats.nct.cdf(limit, n - 1, effect * n**0.5))
 
 
 def test_no_number_of_seeds_tells_what_is_not_there() -> None:

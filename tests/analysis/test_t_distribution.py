@@ -1,7 +1,7 @@
 """The quantile of Student's t against scipy."""
 
 import pytest
-from scipy import stats
+import scipy
 
 from service.analysis.t_distribution import SERIES_LIMIT, t_quantile
 
@@ -11,7 +11,7 @@ FREEDOMS = [*range(1, 60), 99, 100, SERIES_LIMIT - 1, SERIES_LIMIT, SERIES_LIMIT
 @pytest.mark.parametrize("probability", [0.5, 0.6, 0.9, 0.95, 0.975, 0.995, 0.9999])
 def test_the_quantile_is_that_of_scipy(probability: float) -> None:
     for freedom in FREEDOMS:
-        expected = float(stats.t.ppf(probability, freedom))
+        expected = float(scipy.stats.t.ppf(probability, freedom))
         assert t_quantile(probability, freedom) == pytest.approx(expected, rel=1e-10, abs=1e-15), freedom
 
 
