@@ -77,7 +77,7 @@ OFFLINE = (
 )
 
 
-TWO_AT_ONCE = ("-n", "2", "--dist", "loadfile")  # tests mostly wait for servers and trainers; a later -n wins
+TWO_AT_ONCE = ("-n", "2", "--dist", "worksteal", "--durations=25")  # tests mostly wait for processes; a later -n wins
 
 
 def say(text: str) -> None:
