@@ -53,7 +53,7 @@ ROLES: dict[str, Rights] = {
         },
         delete=(
             *("metric_chunk", "metric_tile", "series", "event", "reading", "dataset", "verification"),
-            *("experiment_figure", "confirmation"),
+            *("experiment_figure", "confirmation", "judgement"),
         ),
     ),
     "saddle_keymaker": Rights(  # makes and revokes keys for whoever asks with one; nobody logs in as it
@@ -63,18 +63,19 @@ ROLES: dict[str, Rights] = {
     "saddle_api": Rights(
         insert=(
             *("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
-            "confirmation",
+            *("confirmation", "judgement"),
         ),
         update={
             "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),
             "experiment": ("name", "tags", "notes", "archived_at", "settled"),  # never its spec
             "verification": ("patched_id", "failure"),
+            "judgement": ("basis", "result"),
         },
         delete=("experiment_figure",),  # computed from series, and computed anew
         acts_as=("saddle_reaper", "saddle_eraser", "saddle_keymaker"),
     ),
     "saddle_worker": Rights(
-        hidden=(*SECRET, *PEOPLE, "comparison", "confirmation", "dataset", "verification"),
+        hidden=(*SECRET, *PEOPLE, "comparison", "confirmation", "dataset", "verification", "judgement"),
         insert=("attempt", "series", "metric_chunk", "metric_tile", "checkpoint", "reading", "event", "worker"),
         update={
             "run": (

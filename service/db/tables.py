@@ -21,7 +21,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -357,6 +357,15 @@ verification = Table(
     _now("created_at"),
     Index("verification_run_id_idx", "run_id"),
     Index("verification_job_id_idx", "job_id", postgresql_where=text("patched_id IS NULL AND failure IS NULL")),
+)
+
+judgement = Table(
+    "judgement",
+    metadata,
+    _word("subject", primary_key=True),  # the id of a verification, or of a replay run
+    Column("basis", JSONB, nullable=False),  # the runs and rule versions it was drawn from; it is void for another
+    Column("result", JSON, nullable=False),  # as text, because jsonb would lose the sign of -0.0
+    _now("created_at"),
 )
 
 comparison = Table(

@@ -1,10 +1,10 @@
-"""What the rules say of a run: whole, when it is asked for; in short, to whoever follows it, when it has changed."""
+"""Diagnose stored runs: whole on request, and in short as an event for whoever follows a run."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
-from service.db.experiments.experiments import StoredExperiment
 from service.db.runs import recorded, runs
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection, Engine, snapshot
@@ -16,39 +16,50 @@ from service.nonfinite import dumps
 
 
 class DiagnosisEvent(NamedTuple):
-    """What was found, each with its level, and the message that says so."""
+    """The diagnosis in short, to see whether it has changed, and the message that says so."""
 
-    found: tuple[str, ...]
+    found: tuple[str, ...]  # the overall level, then each finding
     text: str
 
 
 def diagnosis_event(engine: Engine, principal: Principal, run_id: str) -> DiagnosisEvent:
-    """The run as it stands, in a thread. The message has no id, because it has no place among the run's events."""
+    """Diagnose a run now. Call it in a thread. The message has no id: it has no position among the run's events."""
     with snapshot(engine) as connection:
-        run, found = diagnosis_of(connection, principal, run_id)
-    findings = [{"id": v.rule.id, "verdict": v.finding.verdict, "level": v.finding.level} for v in found.findings]
-    data = {"step": run.step, "level": found.level, "headline": found.headline, "findings": findings}
-    told = (found.level, *(" ".join(each.values()) for each in findings))
-    return DiagnosisEvent(told, f"event: diagnosis\ndata: {dumps(data)}\n\n")
+        run, diagnosis = diagnosis_of(connection, principal, run_id)
+    findings = [
+        {"id": each.rule.id, "verdict": each.finding.verdict, "level": each.finding.level}
+        for each in diagnosis.findings
+    ]
+    data = {"step": run.step, "level": diagnosis.level, "headline": diagnosis.headline, "findings": findings}
+    found = (diagnosis.level, *(" ".join(each.values()) for each in findings))
+    return DiagnosisEvent(found, f"event: diagnosis\ndata: {dumps(data)}\n\n")
 
 
 def diagnosis_of(connection: Connection, principal: Principal, run_id: str) -> tuple[StoredRun, Diagnosis]:
-    """A run and what the rules say of it now."""
+    """Return a run and its diagnosis now."""
     run = runs.get(connection, principal, run_id)
-    (stored,) = experiments.get_many(connection, principal, [run.experiment_id])
-    return run, diagnose(_facts(connection, principal, run, stored))
+    return run, diagnose_runs(connection, principal, [run])[run_id]
 
 
-def _facts(connection: Connection, principal: Principal, run: StoredRun, stored: StoredExperiment) -> RunRecord:
-    seeds, final_of = recorded.siblings(connection, run)
-    return RunRecord(
-        plan=Plan(parsed_spec(stored)),
-        series=recorded.curves(connection, run.id),
-        readings=recorded.probe_readings(connection, principal, run.id),
-        state=run.state.value,
-        step=run.step,
-        failure=run.failure,
-        siblings=seeds,
-        final_of=final_of,
-        origin=run.origin_step,
-    )
+def diagnose_runs(connection: Connection, principal: Principal, found: Collection[StoredRun]) -> dict[str, Diagnosis]:
+    """Return the diagnosis of each run, by id."""
+    run_ids, experiment_ids = [run.id for run in found], list(dict.fromkeys(run.experiment_id for run in found))
+    specs = experiments.find(connection, principal, experiment_ids)
+    curves, readings = recorded.curves(connection, run_ids), recorded.probe_readings(connection, run_ids)
+    siblings = recorded.siblings(connection, experiment_ids)
+    return {
+        run.id: diagnose(
+            RunRecord(
+                plan=Plan(parsed_spec(specs[run.experiment_id])),
+                series=curves[run.id],
+                readings=readings[run.id],
+                state=run.state.value,
+                step=run.step,
+                failure=run.failure,
+                siblings=siblings[run.experiment_id][0],
+                final_of=siblings[run.experiment_id][1],
+                origin=run.origin_step,
+            )
+        )
+        for run in found
+    }

@@ -14,7 +14,7 @@ from service.db.runs.reaper import Beat
 from service.db.session import Engine, transaction
 from service.errors import SaddleError
 from service.settings import Settings
-from service.verification import start
+from service.verification import escape
 
 if TYPE_CHECKING:
     from service.queue import Notifier
@@ -134,7 +134,7 @@ class Dispatcher(threading.Thread):
 
     def _advance(self, notifier: "Notifier") -> None:
         """Remedies that waited for a probe job."""
-        for pool, runs in start.advance(self._engine, self._settings):
+        for pool, runs in escape.fork_after_probes(self._engine, self._settings):
             self._notify(notifier, pool, runs)
 
     def _settle(self) -> None:

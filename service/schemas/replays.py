@@ -15,15 +15,20 @@ class DifferenceView(View):
     now: Number | None
 
 
-class ReplayView(View):
-    """A replay, and what comparing it to its run shows."""
+class ReplayVerdictView(View):
+    """What comparing a replay with its run shows."""
 
-    run: RunView
-    complete: bool = Field(description="false: it still trains, and the verdict is about the steps so far")
     identical: bool | None = Field(description="every loss and rate to the last bit; null: nothing to compare yet")
     compared_steps: int
     first_difference: DifferenceView | None
     cause: str | None = Field(description="why it probably differs, from what both machines said of themselves")
+
+
+class ReplayView(ReplayVerdictView):
+    """A replay and its verdict."""
+
+    run: RunView
+    complete: bool = Field(description="false: it still trains, and the verdict is about the steps so far")
 
 
 class ReplaysView(View):

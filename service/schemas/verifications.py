@@ -38,6 +38,14 @@ class MeasuredView(View):
     seeds: list[SeedView]
 
 
+class Judgement(View):
+    """What a finished verification shows, as it is stored."""
+
+    measured: MeasuredView
+    outcome: Literal["helped", "did_not_help", "undecided"]
+    why: str
+
+
 class PairView(View):
     """The runs of one seed; null: not begun, or deleted since."""
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from service.analysis.arrays import Values
 
+VERSION = "1"  # raise it with every change of a rule here: stored judgements of other versions are void
 Result = Literal["helped", "did_not_help", "undecided"]
 LAST = 0.1  # share of the values whose mean is the level
 ERRORS = 2.0  # standard errors that a difference must exceed

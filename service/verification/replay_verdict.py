@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+VERSION = "1"  # raise it with every change of the comparison: stored verdicts of other versions are void
 Environment = Mapping[str, Any]
 CAUSES = {  # what decides the last bit, the likeliest first, and how
     "device_name": "another device computes in another order",
@@ -48,7 +49,7 @@ class FirstDifference:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ReplayVerdict:
     """`identical` is None while there is nothing to compare; `cause` is a sentence where it is not."""
 
     identical: bool | None
@@ -57,9 +58,9 @@ class Verdict:
     cause: str | None = None
 
 
-def verdict(
+def compare(
     was: Mapping[str, Points], now: Mapping[str, Points], was_on: Environment | None, now_on: Environment | None
-) -> Verdict:
+) -> ReplayVerdict:
     """Compare each series that both runs have, where both have come; a NaN equals the same NaN."""
     found: list[FirstDifference] = []
     compared = 0
@@ -70,8 +71,8 @@ def verdict(
             found.append(difference)
     if found:
         first = min(found, key=lambda each: (each.step, each.series != "loss"))
-        return Verdict(False, compared, first, cause(was_on, now_on))
-    return Verdict(True if compared else None, compared)
+        return ReplayVerdict(False, compared, first, cause(was_on, now_on))
+    return ReplayVerdict(True if compared else None, compared)
 
 
 def _compared(name: str, was: Points, now: Points) -> tuple[int, FirstDifference | None]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from service.verification.replay_verdict import FirstDifference, Verdict, cause, verdict
+from service.verification.replay_verdict import FirstDifference, ReplayVerdict, cause, compare
 
 HERE = {"device": "cpu", "device_name": "x86_64 AVX2", "threads": 1, "torch": "2.13.0", "packages": {}, "host": "a"}
 
@@ -23,19 +23,19 @@ def points(values: list[float], first: int = 1) -> Points:
 def test_equal_curves_are_identical_as_far_as_both_go() -> None:
     was = {"loss": points([3.0, 2.0, math.nan, 1.0]), "lr": points([0.1] * 4), "val/loss": points([9.0])}
     now = {"loss": points([3.0, 2.0, math.nan]), "lr": points([0.1] * 3)}
-    assert verdict(was, now, HERE, HERE) == Verdict(True, 3)
+    assert compare(was, now, HERE, HERE) == ReplayVerdict(True, 3)
 
 
 def test_nothing_to_compare_is_no_verdict() -> None:
     for now in ({}, {"loss": points([])}, {"loss": points([1.0], first=9)}):
-        assert verdict({"loss": points([1.0, 2.0])}, now, HERE, HERE) == Verdict(None, 0)
+        assert compare({"loss": points([1.0, 2.0])}, now, HERE, HERE) == ReplayVerdict(None, 0)
 
 
 def test_the_first_bit_that_differs_is_named_with_both_values() -> None:
     other = np.nextafter(2.0, 3.0)
     was = {"loss": points([3.0, 2.0, 1.0]), "lr": points([0.1, 0.1, 0.1])}
     now = {"loss": points([3.0, other, 1.5]), "lr": points([0.1, 0.2, 0.1])}
-    found = verdict(was, now, HERE, HERE | {"threads": 2})
+    found = compare(was, now, HERE, HERE | {"threads": 2})
     assert found.first_difference == FirstDifference("loss", 2, 2.0, float(other))
     assert (found.identical, found.compared_steps) == (False, 3)
     assert found.cause == "threads was 1 and is 2: another count of CPU threads sums in another order."
@@ -44,8 +44,8 @@ def test_the_first_bit_that_differs_is_named_with_both_values() -> None:
 def test_a_step_that_only_one_has_and_a_zero_of_another_sign_are_differences() -> None:
     was = {"loss": Points(np.array([1, 2, 3]), np.array([3.0, 2.0, 1.0]))}
     now = {"loss": Points(np.array([1, 3]), np.array([3.0, 1.0]))}
-    assert verdict(was, now, HERE, HERE).first_difference == FirstDifference("loss", 2, 2.0, None)
-    zero = verdict({"loss": points([0.0])}, {"loss": points([-0.0])}, HERE, HERE)
+    assert compare(was, now, HERE, HERE).first_difference == FirstDifference("loss", 2, 2.0, None)
+    zero = compare({"loss": points([0.0])}, {"loss": points([-0.0])}, HERE, HERE)
     assert (zero.identical, zero.compared_steps) == (False, 1)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from service.db.metrics.codec import pack
 from service.db.runs import leases
@@ -29,6 +30,13 @@ def replayed(client: TestClient, worker: Worker, run: str, chunks: Any, threads:
     return client.get(f"/v1/runs/{run}/replays").json()["items"][-1]
 
 
+def forget_points(worker: Worker) -> None:
+    """Remove every stored point, so that only stored judgements can still tell."""
+    with transaction(worker.engine) as connection:
+        for table in ("metric_chunk", "metric_tile"):
+            connection.execute(text(f"DELETE FROM {table}"))
+
+
 def test_a_replay_is_identical_or_says_where_not_and_why(client: TestClient, submit: Submit, worker: Worker) -> None:
     submit()
     run = trained(worker, points(1, 1000))
@@ -44,6 +52,9 @@ def test_a_replay_is_identical_or_says_where_not_and_why(client: TestClient, sub
     differs = replayed(client, worker, run, other, threads=2)
     assert differs["first_difference"] == {"series": "loss", "step": 25, "was": 0.04, "now": values[24]}
     assert differs["cause"].startswith("threads was 1 and is 2")
+    finished = client.get(f"/v1/runs/{run}/replays").json()["items"]
+    forget_points(worker)
+    assert client.get(f"/v1/runs/{run}/replays").json()["items"] == finished, "the second look reads no points"
     assert client.post(f"/v1/runs/{run}/replay", json={"steps": 7}).status_code == 201
     waiting = client.get(f"/v1/runs/{run}/replays").json()["items"][-1]
     assert (waiting["identical"], waiting["complete"]) == (None, False)

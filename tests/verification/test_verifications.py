@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from service.api.routes import verifications
 from service.db.metrics.codec import Chunk, pack
 from service.db.runs.leases import Claim
+from service.diagnosis import diagnose
 from service.lifecycle import State
+from service.verification import try_remedy
 from tests.experiments.test_probe_jobs import escaped
 from tests.fixtures.api import Worker
 from tests.harness.waiting import until
+from tests.verification.test_replays import forget_points
 
 Submit = Callable[..., dict[str, Any]]
 DIVERGED = {"code": "diverged", "detail": "the loss is nan at step 200", "step": 200}
@@ -89,8 +91,29 @@ def test_several_seeds_are_judged_one_by_one_and_together(client: TestClient, su
     assert found["why"].startswith("Of 3 seeds: 2 were helped, 1 were not.")
 
 
+def test_a_judgement_is_stored_until_a_run_is_retried_or_the_rules_change(
+    client: TestClient, submit: Submit, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit()
+    run = diverged(worker).run_id
+    made = verified(client, run)
+    worker.finish(worker.claim(), curve(151, 200, np.nan), State.FAILED, DIVERGED)
+    worker.finish(worker.claim(), curve(151, 1000, 0.5))
+    first = listed(client, run)
+    assert first[0]["outcome"] == "helped"
+    forget_points(worker)
+    assert listed(client, run) == first, "the second look reads no points"
+    with monkeypatch.context() as patch:
+        patch.setattr(diagnose, "VERSION", "other")
+        assert listed(client, run)[0]["measured"]["patched"] is None, "other rules judge anew, now without points"
+    assert client.post(f"/v1/runs/{made['control']['id']}/retry").status_code == 201
+    assert listed(client, run)[0]["state"] == "running"
+    worker.finish(worker.claim(), curve(151, 1000, 0.1))
+    assert listed(client, run)[0]["measured"]["control"]["last"] == pytest.approx(0.1)
+
+
 def finding(monkeypatch: pytest.MonkeyPatch, **found: Any) -> None:
-    monkeypatch.setattr(verifications, "_finding", lambda *_: SADDLE | found)
+    monkeypatch.setattr(try_remedy, "find_finding", lambda *_: SADDLE | found)
 
 
 def test_a_remedy_that_changes_the_model_begins_at_the_beginning(
@@ -178,7 +201,7 @@ def test_a_job_that_finds_no_way_out_ends_it(
     for _ in range(2):
         worker.finish(worker.claim())
     found = until(lambda: (one := listed(client, held.run_id, "R10")[0])["state"] == "failed" and one)
-    assert found["why"] == "The way out of the saddle was not found: no lower place was found."
+    assert found["why"] == "No way out of the saddle was found: the job found no lower point."
     assert found["outcome"] is None
 
 
@@ -199,7 +222,7 @@ def test_what_cannot_be_tried_is_refused_and_a_key_makes_one(
     finding(monkeypatch, verdict="flat", patch=None)
     assert client.post(f"{path}/R10/verify").status_code == 409
     finding(monkeypatch, verdict="flat", patch=[{"op": "replace", "path": "/nothing/here", "value": 1}])
-    assert "does not fit" in client.post(f"{path}/R10/verify").json()["detail"]
+    assert "no longer fits" in client.post(f"{path}/R10/verify").json()["detail"]
 
 
 def test_a_deleted_experiment_takes_its_verifications_along(client: TestClient, submit: Submit, worker: Worker) -> None:

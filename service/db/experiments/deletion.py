@@ -59,6 +59,12 @@ REST = (
         WHERE run_id = ANY(:run_ids)
         """
     ),
+    text(
+        """
+        DELETE FROM judgement WHERE subject = ANY(:run_ids) OR subject IN (
+            SELECT id FROM verification WHERE run_id = ANY(:run_ids) OR :id IN (control_id, patched_id))
+        """
+    ),
     text("DELETE FROM verification WHERE run_id = ANY(:run_ids)"),
     text("DELETE FROM confirmation WHERE experiment_id = :id"),
     text("UPDATE worker SET run_id = NULL WHERE run_id = ANY(:run_ids)"),

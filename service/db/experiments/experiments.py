@@ -1,6 +1,6 @@
 """Experiments and their runs: added, listed, read; always within one project."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -120,10 +120,15 @@ def get(connection: Connection, principal: Principal, experiment_id: str, lock: 
     return _stored(row)
 
 
+def find(connection: Connection, principal: Principal, ids: Collection[str]) -> dict[str, StoredExperiment]:
+    """Return those of these experiments that exist, by id."""
+    rows = connection.execute(_query(principal).where(experiment.c.id.in_(ids))).mappings()
+    return {row["id"]: _stored(row) for row in rows}
+
+
 def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredExperiment]:
     """These experiments in this order, or `NotFound` for the first that is not there."""
-    rows = connection.execute(_query(principal).where(experiment.c.id.in_(ids))).mappings()
-    found = {row["id"]: _stored(row) for row in rows}
+    found = find(connection, principal, ids)
     for experiment_id in ids:
         if experiment_id not in found:
             raise NotFound(f"There is no experiment {experiment_id}.")

@@ -1,4 +1,4 @@
-"""Remedies that are tried: which runs show whether one helped. What they show is judged anew at each look."""
+"""Verifications: a finding's remedy, and the experiments that are trained without it and with it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from service.ids import new_id
 
 @dataclass(frozen=True)
 class StoredVerification:
-    """The finding as it was, and the experiments of runs without its remedy and with it."""
+    """A finding as it was, and the experiments of the runs without its remedy (control) and with it (patched)."""
 
     id: str
     run_id: str
@@ -38,8 +38,8 @@ def _stored(row: Any) -> StoredVerification:
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What is made at once; the experiment with the remedy may have to wait for a job."""
+class NewVerification:
+    """What is stored at once; the patched experiment may have to wait for a probe job."""
 
     found: dict[str, Any]
     seeds: tuple[int, ...]
@@ -49,25 +49,25 @@ class Tried:
     patched_id: str | None = None
 
 
-def add(connection: Connection, principal: Principal, run: StoredRun, tried: Tried, key: str | None) -> str:
-    """Store it; its id. The caller has locked the run and looked for an earlier one with this key."""
+def add(connection: Connection, principal: Principal, run: StoredRun, new: NewVerification, key: str | None) -> str:
+    """Store a verification and return its id. The caller has locked the run and found no earlier one with this key."""
     made = new_id("ver")
     row = {
         "id": made,
         "project_id": principal.project_id,
         "owner_id": principal.member_id,
         "run_id": run.id,
-        "finding": tried.found["id"],
+        "finding": new.found["id"],
         "idempotency_key": key,
-        **tried.__dict__,
-        "seeds": list(tried.seeds),
+        **new.__dict__,
+        "seeds": list(new.seeds),
     }
     connection.execute(insert(verification).values(row))
     return made
 
 
 def earlier(connection: Connection, run_id: str, finding: str, seeds: int, key: str | None) -> str | None:
-    """The one that was made with this idempotency key; `Conflict` where it was of another request."""
+    """Return the one made with this idempotency key; raise `Conflict` where that was another request."""
     if key is None:
         return None
     query = select(verification.c.id, verification.c.finding, verification.c.seeds)
@@ -82,7 +82,7 @@ def earlier(connection: Connection, run_id: str, finding: str, seeds: int, key: 
 
 
 def of_finding(connection: Connection, principal: Principal, run_id: str, finding: str) -> list[StoredVerification]:
-    """Each time its remedy was tried, oldest first."""
+    """Return every verification of a finding, oldest first."""
     query = select(*COLUMNS).where(
         verification.c.run_id == run_id,
         verification.c.finding == finding,
@@ -98,11 +98,10 @@ DUE = text(
     ORDER BY v.id LIMIT 1 FOR UPDATE OF v SKIP LOCKED
     """
 )
-ATTACH = text("UPDATE verification SET patched_id = :patched_id, failure = :failure WHERE id = :id")
 
 
-def due(connection: Connection) -> tuple[StoredVerification, str] | None:
-    """One whose job has ended, locked, and who asked for it; another process that looks meanwhile gets another."""
+def lock_due(connection: Connection) -> tuple[StoredVerification, str] | None:
+    """Lock a verification whose probe job has ended; return it with its owner's id. Skip what others have locked."""
     row = connection.execute(DUE).one_or_none()
     if row is None:
         return None
@@ -110,6 +109,11 @@ def due(connection: Connection) -> tuple[StoredVerification, str] | None:
     return _stored(found), row.owner_id
 
 
-def settle(connection: Connection, found: StoredVerification, patched_id: str | None, failure: str | None) -> None:
-    """The remedy is being tried, or cannot be and why."""
-    connection.execute(ATTACH, {"id": found.id, "patched_id": patched_id, "failure": failure})
+def attach_patched(connection: Connection, stored: StoredVerification, patched_id: str) -> None:
+    """Record the experiment with the remedy."""
+    connection.execute(verification.update().where(verification.c.id == stored.id).values(patched_id=patched_id))
+
+
+def record_failure(connection: Connection, stored: StoredVerification, why: str) -> None:
+    """Record why the remedy cannot be tried."""
+    connection.execute(verification.update().where(verification.c.id == stored.id).values(failure=why))

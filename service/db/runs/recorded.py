@@ -1,65 +1,88 @@
-"""Everything recorded of a run, small enough to be judged at once: curves exact or in buckets, readings, seeds."""
+"""Everything recorded of runs, reduced for the diagnosis: curves exact or in buckets, probe readings, seeds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from sqlalchemy import Connection
 
 from service.analysis.recorded import Reading, Series, Sibling
 from service.analysis.reduce import level_for
 from service.analysis.result import run_result
-from service.db.access.projects import Principal
 from service.db.metrics import range_query, read
 from service.db.metrics.range_query import SeriesKey
 from service.db.metrics.read import SYSTEM_PREFIX, SeriesSummary
 from service.db.runs import probe_results, runs
-from service.db.runs.runs import StoredRun
+from service.db.runs.probe_results import StoredReading
 from service.lifecycle import TERMINAL
 from service.spec.measures import RANKED_SERIES, default_series
 
 MAX_POINTS = 2048  # most of a series
 COLUMNS = ("last_step", "mean", "min", "max", "nonfinite")  # as Series has them
+RunSeries = tuple[str, SeriesSummary]  # a run and one of its series
 
 
-def curves(connection: Connection, run_id: str) -> dict[str, Series]:
-    """Every series of a run that is not about the machine: exact up to 2,048 points, else in buckets with extremes."""
-    known = [each for each in read.summaries(connection, [run_id])[run_id] if not each.name.startswith(SYSTEM_PREFIX)]
-    short = [each for each in known if 0 < each.n <= MAX_POINTS]
-    long = [each for each in known if each.n > MAX_POINTS]
-    return _exact(connection, run_id, short) | _reduced(connection, run_id, long)
+def curves(connection: Connection, run_ids: Collection[str]) -> dict[str, dict[str, Series]]:
+    """Return every series of each run that is not about the machine: exact up to 2,048 points, else in buckets."""
+    exact: list[RunSeries] = []
+    reduced: dict[int, list[RunSeries]] = {}  # by the level of their buckets
+    for run_id, summaries in read.summaries(connection, list(run_ids)).items():
+        named = [(run_id, each) for each in summaries if not each.name.startswith(SYSTEM_PREFIX)]
+        exact += [each for each in named if 0 < each[1].n <= MAX_POINTS]
+        if long := [each for each in named if each[1].n > MAX_POINTS]:
+            level = level_for(*_range(long), MAX_POINTS)
+            reduced.setdefault(level, []).extend(long)
+    found: dict[str, dict[str, Series]] = {run_id: {} for run_id in run_ids}
+    for run_id, name, series in _exact(connection, exact):
+        found[run_id][name] = series
+    for level, long in reduced.items():  # runs of one length have one level
+        for run_id, name, series in _reduced(connection, long, level):
+            found[run_id][name] = series
+    return found
 
 
-def _exact(connection: Connection, run_id: str, known: Sequence[SeriesSummary]) -> dict[str, Series]:
-    found = range_query.points(connection, [SeriesKey(run_id, each.id) for each in known], 0, 2**62)
-    ends = zip(known, found.bounds, found.bounds[1:], strict=False)
-    return {each.name: Series.exact(found.steps[a:b], found.values[a:b]) for each, a, b in ends if a < b}
+def _range(known: Sequence[RunSeries]) -> tuple[int, int]:
+    return min(each.first_step or 0 for _, each in known), max(each.last_step or 0 for _, each in known)
 
 
-def _reduced(connection: Connection, run_id: str, known: Sequence[SeriesSummary]) -> dict[str, Series]:
-    if not known:
-        return {}
-    first, last = min(each.first_step or 0 for each in known), max(each.last_step or 0 for each in known)
-    level = level_for(first, last, MAX_POINTS)
-    found = range_query.buckets(connection, [SeriesKey(run_id, each.id) for each in known], level, first, last, COLUMNS)
+def _exact(connection: Connection, known: Sequence[RunSeries]) -> Iterator[tuple[str, str, Series]]:
+    found = range_query.points(connection, [SeriesKey(run_id, each.id) for run_id, each in known], 0, 2**62)
+    for (run_id, each), a, b in zip(known, found.bounds, found.bounds[1:], strict=False):
+        if a < b:
+            yield run_id, each.name, Series.exact(found.steps[a:b], found.values[a:b])
+
+
+def _reduced(connection: Connection, known: Sequence[RunSeries], level: int) -> Iterator[tuple[str, str, Series]]:
+    keys = [SeriesKey(run_id, each.id) for run_id, each in known]
+    found = range_query.buckets(connection, keys, level, *_range(known), COLUMNS)
     columns = [found.columns[name] for name in COLUMNS]
-    ends = zip(known, found.bounds, found.bounds[1:], strict=False)
-    return {each.name: Series.of_columns([column[a:b] for column in columns]) for each, a, b in ends if a < b}
+    for (run_id, each), a, b in zip(known, found.bounds, found.bounds[1:], strict=False):
+        if a < b:
+            yield run_id, each.name, Series.of_columns([column[a:b] for column in columns])
 
 
-def probe_readings(connection: Connection, principal: Principal, run_id: str) -> list[Reading]:
-    """The visible readings of a run and of its probes, oldest first."""
-    found = probe_results.of_run(connection, principal, run_id, None, 0, probe_results.MAX_READINGS)
-    ordered = sorted(found, key=lambda each: (each.step, each.id))
-    return [Reading(each.id, each.step, each.kind, each.data) for each in ordered]
+def probe_readings(connection: Connection, run_ids: Collection[str]) -> dict[str, list[Reading]]:
+    """Return the visible readings of each run and of its probes, by step."""
+    return {
+        run_id: [Reading(each.id, each.step, each.kind, each.data) for each in sorted(found, key=_step_and_id)]
+        for run_id, found in probe_results.of_runs(connection, run_ids).items()
+    }
 
 
-def siblings(connection: Connection, run: StoredRun) -> tuple[list[Sibling], str]:
-    """Return what the seeds of its experiment that have ended came to, and the series that is ranked by default."""
-    counting = runs.of_experiments(connection, [run.experiment_id])
+def _step_and_id(reading: StoredReading) -> tuple[int, int]:
+    return reading.step, reading.id
+
+
+def siblings(connection: Connection, experiment_ids: Collection[str]) -> dict[str, tuple[list[Sibling], str]]:
+    """Return by experiment the results of the seeds that have ended, and the series that is ranked by default."""
+    counting = runs.of_experiments(connection, list(experiment_ids))
     known = read.summaries(connection, [each.id for each in counting], RANKED_SERIES)
     by_name = {run_id: {summary.name: summary for summary in found if summary.n} for run_id, found in known.items()}
-    name = default_series({series for found in by_name.values() for series in found})
-    ended = [each for each in counting if each.state in TERMINAL]
-    values = [run_result(each, by_name[each.id], name, "last").value for each in ended]
-    finals = [math.nan if value is None else value for value in values]
-    return [Sibling(each.id, each.seed, final) for each, final in zip(ended, finals, strict=True)], name
+    found: dict[str, tuple[list[Sibling], str]] = {}
+    for experiment_id in experiment_ids:
+        seeds = [each for each in counting if each.experiment_id == experiment_id]
+        name = default_series({series for each in seeds for series in by_name[each.id]})
+        ended = [each for each in seeds if each.state in TERMINAL]
+        values = [run_result(each, by_name[each.id], name, "last").value for each in ended]
+        finals = [math.nan if value is None else value for value in values]
+        found[experiment_id] = [Sibling(e.id, e.seed, f) for e, f in zip(ended, finals, strict=True)], name
+    return found

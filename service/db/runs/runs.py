@@ -1,6 +1,6 @@
 """Runs as people see them: read, listed, and which of an experiment count. What people ask of them is in wishes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -123,3 +123,10 @@ def attempts(connection: Connection, run_id: str) -> list[Attempt]:
     columns = [attempt.c[name] for name in Attempt.__dataclass_fields__]
     query = select(*columns).where(attempt.c.run_id == run_id).order_by(attempt.c.attempt)
     return [Attempt(**row) for row in connection.execute(query).mappings()]
+
+
+def first_environments(connection: Connection, run_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return what the first attempt that said so ran on, by run; a run without any is left out."""
+    columns = (attempt.c.run_id, attempt.c.environment)
+    query = select(*columns).where(attempt.c.run_id.in_(run_ids)).order_by(attempt.c.run_id, attempt.c.attempt.desc())
+    return {row.run_id: row.environment for row in connection.execute(query) if row.environment}
