@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from service.spec.parse.patching import patched
 
 from service.analysis.recorded import Series
 from service.analysis.reduce import reduce
@@ -12,6 +11,7 @@ from service.diagnosis.plan import Plan
 from service.diagnosis.text import readable
 from service.diagnosis.trend import log_slope, longest_stretch, theil_sen
 from service.errors import Invalid
+from service.spec.parse.json_patch import apply_patch
 
 from .drawn_runs import AT, FIRST, LAST, LN10, STEPS, drawn, falling, flat, reading, spec_of
 
@@ -131,7 +131,7 @@ def test_every_rate_of_a_spec_is_scaled() -> None:
     rules = [{"match": {"name": "layers.0.*"}, "lr": 0.2}, {"match": {"dim_lt": 2}, "optimizer": {"kind": "adam"}}]
     cycle = {"kind": "cyclic", "base_lr": 0.01, "max_lr": 1.0, "step_size_up": 20}
     plan = Plan(spec_of(groups=rules, schedule=cycle))
-    changed = patched(plan.document, remedies.scale_rates(plan, 0.1))
+    changed = apply_patch(plan.document, remedies.scale_rates(plan, 0.1))
     assert changed["optimizer"]["lr"] == 0.005
     assert changed["groups"][0]["lr"] == 0.02
     assert changed["groups"][1]["optimizer"]["lr"] == 1e-4
@@ -147,10 +147,10 @@ def test_a_patch_that_no_spec_can_take_is_none() -> None:
 
 def test_operations_add_replace_and_remove_as_rfc_6902_says() -> None:
     document = {"a": [1, 2], "b/c": {"d": None}}
-    assert patched(document, [{"op": "add", "path": "/a/1", "value": 9}])["a"] == [1, 9, 2]
-    assert patched(document, [{"op": "add", "path": "/a/-", "value": 9}])["a"] == [1, 2, 9]
-    assert patched(document, [{"op": "remove", "path": "/b~1c/d"}])["b/c"] == {}
-    assert patched(document, [{"op": "replace", "path": "", "value": 1}]) == 1
+    assert apply_patch(document, [{"op": "add", "path": "/a/1", "value": 9}])["a"] == [1, 9, 2]
+    assert apply_patch(document, [{"op": "add", "path": "/a/-", "value": 9}])["a"] == [1, 2, 9]
+    assert apply_patch(document, [{"op": "remove", "path": "/b~1c/d"}])["b/c"] == {}
+    assert apply_patch(document, [{"op": "replace", "path": "", "value": 1}]) == 1
     assert document == {"a": [1, 2], "b/c": {"d": None}}
 
 
@@ -168,4 +168,4 @@ def test_operations_add_replace_and_remove_as_rfc_6902_says() -> None:
 )
 def test_an_operation_that_does_not_fit_is_refused(operation: dict[str, object]) -> None:
     with pytest.raises(Invalid):
-        patched({"a": [1, 2]}, [operation])
+        apply_patch({"a": [1, 2]}, [operation])

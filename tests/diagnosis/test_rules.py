@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from service.spec.parse.patching import patched
 
 from service import diagnosis
 from service.analysis.recorded import Series
@@ -14,7 +13,8 @@ from service.diagnosis.finding import Finding, Inconclusive, NoFinding
 from service.diagnosis.rules.registry import RULES
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import TABLE
-from service.spec.parse import posted
+from service.spec.parse.experiment import parse_experiment
+from service.spec.parse.json_patch import apply_patch
 
 from .drawn_runs import AT, FIRST, LAST, LN10, STEPS, drawn, evaluated, falling, flat, noise, reading, seeds
 
@@ -386,7 +386,7 @@ def test_a_patch_leads_to_another_spec_that_can_be_posted(case: Case) -> None:
     if not found.patch:
         assert case.rule in WITHOUT_PATCH or case.verdict in WITHOUT_PATCH
         return
-    changed = posted.read(patched(record.plan.document, found.patch)).spec
+    changed = parse_experiment(apply_patch(record.plan.document, found.patch)).spec
     assert changed.hash != record.plan.spec.hash
 
 

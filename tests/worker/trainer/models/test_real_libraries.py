@@ -14,7 +14,7 @@ from service.errors import RunFailure
 from service.spec.models import Model
 from worker.trainer.build import build
 from worker.trainer.loop import prepare, train
-from worker.trainer.optional_imports import library
+from worker.trainer.optional_imports import import_optional
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ def made(kind: str, name: str, shape: tuple[int, ...] = (3, 32, 32)) -> Any:
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1"])
 def test_a_model_of_torchvision_is_torchvisions(name: str) -> None:
-    models = library("torchvision").models
+    models = import_optional("torchvision").models
     ours = made("torchvision", name).eval()
     torch.manual_seed(0)
     theirs = models.get_model(name, weights=None, num_classes=5).eval()
@@ -36,7 +36,7 @@ def test_a_model_of_torchvision_is_torchvisions(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto"])
 def test_a_model_of_timm_is_timms_with_the_images_channels(name: str) -> None:
-    timm = library("timm")
+    timm = import_optional("timm")
     ours = made("timm", name, (1, 64, 64)).eval()
     torch.manual_seed(0)
     theirs = timm.create_model(name, pretrained=False, num_classes=5, in_chans=1).eval()
