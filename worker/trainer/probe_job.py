@@ -7,9 +7,7 @@ the way out of a saddle, leaves it as a checkpoint at the same step, from which 
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from torch import Tensor
+from typing import Any
 
 from service.nonfinite import dumps
 from service.spec.parse.document import validate
@@ -34,6 +32,7 @@ from worker.trainer.checkpoints.fork import under
 from worker.trainer.environment import environment, environment_differences
 from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training
+from worker.trainer.probes.measurement import CheckpointWeights
 
 
 class Job:
@@ -94,7 +93,7 @@ class Job:
         """Made with the weights of other states where it compares: read anew, so that no other job pays for them."""
         made = resolve(probe.target)
         needs = getattr(made, "needs", None)
-        others = [_kept(each) for each in self.request.other_states.get(needs, ())] if needs else []
+        others = [_read_weights(each) for each in self.request.other_states.get(needs, ())] if needs else []
         if needs == "other":
             return made(probe, others[0].weights if others else None)
         return made(probe, others) if needs else made(probe)
@@ -132,13 +131,6 @@ class Job:
         return {"checkpoint": {"step": step}}
 
 
-class Kept(NamedTuple):
-    """The model's part of another state."""
-
-    step: int
-    weights: dict[str, Tensor]
-
-
-def _kept(place: CheckpointFiles) -> Kept:
+def _read_weights(place: CheckpointFiles) -> CheckpointWeights:
     tensors, document = checkpoint.read(Path(place["folder"]), place["sha256"])
-    return Kept(document["step"], under("model", tensors))
+    return CheckpointWeights(document["step"], under("model", tensors))

@@ -11,7 +11,7 @@ class Start(ProbeBase):
     A reading `start` at step 0, of up to 2048 training rows in a frozen order; it adds no series.
     """
 
-    target = "worker.trainer.probes.inline.sanity_checks:Start"
+    target = "worker.trainer.probes.inline.sanity_checks:SanityChecks"
     formula = "L(theta_0), min_c L(c), ln C, std(x_i), var(y)"
     paper = "Karpathy 2019, A recipe for training neural networks"
     cost = 0.4
@@ -35,7 +35,7 @@ class Updates(ProbeBase):
     underflow_share: of the entries that have a gradient, those whose update was lost in rounding.
     """
 
-    target = "worker.trainer.probes.inline.update_ratios:Updates"
+    target = "worker.trainer.probes.inline.update_ratios:UpdateRatios"
     formula = "|dp|_2 / |p|_2; #{g != 0, p + dp = p} / #{g != 0}"
     paper = "rule of thumb: about 1e-3"
     costs = "none: one copy of the weights"
@@ -45,7 +45,7 @@ class Updates(ProbeBase):
 class Cosines(ProbeBase):
     """Whether successive gradients agree: cosine/gradient; and the optimizer's momentum with them: cosine/momentum."""
 
-    target = "worker.trainer.probes.inline.gradient_cosines:Cosines"
+    target = "worker.trainer.probes.inline.gradient_cosines:GradientCosines"
     formula = "cos(g_t, g_{t-1}), cos(m_t, g_t)"
     paper = "Schneider et al. 2021, arXiv:2102.06604, is a cousin"
     costs = "none: one copy of the gradient"
@@ -86,7 +86,7 @@ class NormModes(ProbeBase):
     Of the step's own rows, with dropout off, at evaluations; only of a model that has batch normalisation.
     """
 
-    target = "worker.trainer.probes.inline.batch_norm_gap:NormModes"
+    target = "worker.trainer.probes.inline.batch_norm_gap:BatchNormGap"
     formula = "L(batch statistics) / L(running statistics)"
     paper = "Ioffe & Szegedy 2015, arXiv:1502.03167"
     cost = 0.8

@@ -1,1 +1,1 @@
-"""The instruments of service.spec.probes at work: watchers in the loop, lookers on a twin of the model."""
+"""The probes of service.spec.probes at work: inline probes in the loop, on-demand probes on a copy of the model."""

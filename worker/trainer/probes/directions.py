@@ -1,4 +1,4 @@
-"""Directions through the weights along which a loss can be drawn, and the losses on a grid of two."""
+"""Directions in weight space along which the loss is evaluated, and the losses on a grid of two."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from worker.trainer.probes.scratch_training import next_update
 
 
 class Direction(NamedTuple):
-    """A vector (n,) that is 1 on the axis, from where to where the axis goes, and what its 1 means."""
+    """A vector (n,) that is one unit of the axis, the range of the axis, and the meaning of the unit."""
 
     vector: Tensor
     first: float
@@ -21,17 +21,17 @@ class Direction(NamedTuple):
     unit: str
 
 
-def filter_normalised(twin: ModelCopy, seed: int) -> Tensor:
-    """A random direction whose every filter is as long as the weights' own (Li et al. 2018, arXiv:1712.09913, eq. 1).
+def filter_normalised(copy: ModelCopy, seed: int) -> Tensor:
+    """Return a random direction scaled filter by filter to the weights (Li et al. 2018, arXiv:1712.09913, eq. 1).
 
-    A filter is a row of a matrix or a kernel of a convolution. Biases and the numbers of normalisations do not move, as
-    there: the drawn surface is then the same for networks that differ only in the scale of their layers.
+    A filter is a row of a matrix or a kernel of a convolution. Biases and parameters of normalisations do not move, as
+    in the paper: networks that differ only in the scale of their layers have the same surface.
     """
-    chance = twin.cut(random_start(twin.n, twin.theta(), seed))
+    noise = copy.split(random_start(copy.n, copy.theta(), seed))
     parts = []
-    for weight, drawn in zip(twin.parameters, chance, strict=True):
+    for weight, drawn in zip(copy.parameters, noise, strict=True):
         if weight.dim() < 2:
-            own = weight.dim() == 1 and len(twin.parameters) == 1  # an objective's point is all there is
+            own = weight.dim() == 1 and len(copy.parameters) == 1  # an objective's point
             parts.append(drawn / drawn.norm() * weight.detach().norm() if own else torch.zeros_like(drawn))
             continue
         filters, wanted = drawn.flatten(1), weight.detach().flatten(1).norm(dim=1, keepdim=True)
@@ -39,26 +39,26 @@ def filter_normalised(twin: ModelCopy, seed: int) -> Tensor:
     return flat(parts)
 
 
-def direction_of(word: str, training: ProbedTraining, twin: ModelCopy, reach: float | None, seed: int) -> Direction:
-    """What the word of a `slice` means; `reach` in the units of its axis, on either side."""
+def direction_of(word: str, training: ProbedTraining, copy: ModelCopy, reach: float | None, seed: int) -> Direction:
+    """Return the direction named `word` of a `slice`; `reach` is in units of its axis, on either side."""
     if word == "random":
-        return _about(filter_normalised(twin, seed), reach or 1.0, "the length of each filter")
+        return _about(filter_normalised(copy, seed), reach or 1.0, "the length of each filter")
     if word == "initial":
-        back = twin.initial() - twin.theta()
+        back = copy.initial() - copy.theta()
         return Direction(-back, -1 - (reach or 0.25), reach or 0.25, "the way from the first weights: -1 is there")
     if word in ("update", "gradient"):
-        update, lr = next_update(training, twin)
-        vector = update if word == "update" else -lr * twin.gradient()
+        update, lr = next_update(training, copy)
+        vector = update if word == "update" else -lr * copy.gradient()
         return _about(vector, reach or 5.0, "the next update" if word == "update" else "a plain step of the same rate")
-    low, high, _ = ends_of(twin)
-    size = weight_scale(twin)
+    low, high, _ = ends_of(copy)
+    size = weight_scale(copy)
     return _about(size * (low if word == "escape" else high), reach or 0.2, "the length of all weights")
 
 
-def ends_of(twin: ModelCopy, most: int = 100) -> tuple[Tensor, Tensor, int]:
-    """Unit vectors of the least and the largest curvature, and the products they took."""
-    start = random_start(twin.n, twin.theta())
-    found = extremes(twin.product, start, most, least=min(60, twin.n), low_tolerance=0.1)
+def ends_of(copy: ModelCopy, most: int = 100) -> tuple[Tensor, Tensor, int]:
+    """Return unit vectors of the smallest and the largest curvature, and the number of products used."""
+    start = random_start(copy.n, copy.theta())
+    found = extremes(copy.product, start, most, least=min(60, copy.n), low_tolerance=0.1)
     return found.low_vector, found.high_vector, found.products
 
 
@@ -67,16 +67,16 @@ def _about(vector: Tensor, reach: float, unit: str) -> Direction:
 
 
 def axis(first: float, last: float, points: int) -> list[float]:
-    """Evenly spaced, both ends included."""
+    """Return evenly spaced points, both ends included."""
     found: list[float] = torch.linspace(first, last, points, dtype=torch.float64).tolist()
     return found
 
 
 def grid(
-    twin: ModelCopy, origin: Tensor, across: Tensor, up: Tensor, xs: list[float], ys: list[float]
+    copy: ModelCopy, origin: Tensor, across: Tensor, up: Tensor, xs: list[float], ys: list[float]
 ) -> list[list[float | str]]:
-    """Losses at origin + x * across + y * up: a row a y, lowest first. The twin's weights are put back."""
-    here = twin.theta()
-    rows = [rounded([twin.value(origin + x * across + y * up) for x in xs]) for y in ys]
-    twin.put(here)
+    """Return losses at origin + x * across + y * up, a row per y, lowest first; the weights are restored."""
+    here = copy.theta()
+    rows = [rounded([copy.value(origin + x * across + y * up) for x in xs]) for y in ys]
+    copy.put(here)
     return rows

@@ -1,8 +1,8 @@
-"""Extreme eigenpairs of a symmetric matrix that is only known by its products (Lanczos 1950).
+"""Extreme eigenpairs of a symmetric matrix that is known only by its products (Lanczos 1950).
 
-The basis is orthogonalised against all of itself, twice: without that, copies of converged pairs appear and the small
+Each basis vector is orthogonalised against all others, twice: otherwise copies of converged pairs appear and the small
 end is never reached (Parlett 1998, section 13.3). The residual of a Ritz pair, beta_k |last entry of its small vector|,
-bounds how far the nearest eigenvalue is; the eigenvalue's own error is about its square over the gap.
+bounds the distance to the nearest eigenvalue; the error of the eigenvalue is about its square over the gap.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 Product = Callable[[Tensor], Tensor]
-MEMORY = 2**30  # bytes of basis vectors at most
+MAX_BASIS_BYTES = 2**30
 
 
 class Ritz(NamedTuple):
-    """What k products say: values ascending (k,), with a unit vector (n,) and a residual each."""
+    """Ritz pairs of k products: values ascending (k,), each with a unit vector (n,) and a residual."""
 
     values: Tensor
     residuals: Tensor
@@ -25,24 +25,24 @@ class Ritz(NamedTuple):
 
     @property
     def products(self) -> int:
-        """How many were asked for."""
+        """The number of products used."""
         return len(self.values)
 
     def vector(self, i: int) -> Tensor:
-        """Of values[i]: unit (n,)."""
+        """Return the unit vector (n,) of values[i]."""
         found = self.small[:, i] @ self.basis
         return torch.div(found, found.norm())
 
 
 def never(_: Ritz) -> bool:
-    """To go on as far as allowed."""
+    """Continue up to the limit."""
     return False
 
 
 def lanczos(product: Product, start: Tensor, most: int, enough: Callable[[Ritz], bool] = never, every: int = 1) -> Ritz:
-    """Up to `most` products from the vector `start` (n,), fewer where `enough` (asked after `every` further ones)."""
+    """Make up to `most` products from the vector `start` (n,); stop once `enough`, asked every `every` products."""
     n = len(start)
-    most = max(1, min(most, n, MEMORY // (n * start.element_size())))
+    most = max(1, min(most, n, MAX_BASIS_BYTES // (n * start.element_size())))
     basis, alphas, betas = torch.empty(most, n, dtype=start.dtype, device=start.device), list[float](), list[float]()
     basis[0] = start / start.norm()
     for k in range(1, most + 1):
@@ -58,7 +58,7 @@ def lanczos(product: Product, start: Tensor, most: int, enough: Callable[[Ritz],
             found = _ritz(alphas, betas, basis[:k])
             if k == most or enough(found):
                 return found
-        basis[k] = _another(basis[:k]) if ends else w / beta
+        basis[k] = _restart(basis[:k]) if ends else w / beta
     raise AssertionError("most is at least 1")
 
 
@@ -70,8 +70,8 @@ def _ritz(alphas: list[float], betas: list[float], basis: Tensor) -> Ritz:
     return Ritz(values, residuals, small.to(basis.device, basis.dtype), basis)
 
 
-def _another(basis: Tensor) -> Tensor:
-    """A unit vector outside an invariant subspace, from where the rest of the spectrum is reached."""
+def _restart(basis: Tensor) -> Tensor:
+    """Return a unit vector outside an invariant subspace, to reach the rest of the spectrum."""
     generator = torch.Generator().manual_seed(len(basis))
     w = torch.randn(basis.shape[1], generator=generator, dtype=torch.float64).to(basis)
     for _ in range(2):
@@ -80,12 +80,12 @@ def _another(basis: Tensor) -> Tensor:
 
 
 def random_start(n: int, like: Tensor, seed: int = 0) -> Tensor:
-    """A normal vector (n,) of its own generator."""
+    """Return a normal vector (n,) from a generator of its own."""
     return torch.randn(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(like)
 
 
 class Extremes(NamedTuple):
-    """Both ends of a spectrum, and what it took."""
+    """Both ends of a spectrum, and the products they took."""
 
     low: float
     low_residual: float
@@ -104,7 +104,7 @@ def extremes(
     high_tolerance: float = 1e-4,
     low_tolerance: float | None = None,
 ) -> Extremes:
-    """At least `least` products, until each end's residual is below its tolerance times its size; None: whatever."""
+    """Make at least `least` products, until each end's residual is below its tolerance (None: any) times its size."""
 
     def enough(found: Ritz) -> bool:
         if found.products < least:

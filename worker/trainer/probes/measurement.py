@@ -1,6 +1,6 @@
 """On-demand probes: what one measures, what it may read of a training, and how it leaves no trace in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -28,6 +28,13 @@ class Measurement(NamedTuple):
 
     values: dict[str, float]
     data: dict[str, Any] | None = None  # JSON, at most 256 KiB
+
+
+class CheckpointWeights(NamedTuple):
+    """The model's part of a checkpoint."""
+
+    step: int
+    weights: Mapping[str, Tensor]  # by name, as in `state_dict`
 
 
 class ProbedTraining(Protocol):
@@ -67,8 +74,8 @@ class Instrument(Generic[Component]):
 
 
 @contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
-    """Inside, random numbers are drawn and gradients taken; outside, no generator has moved."""
+def side_effect_free(device: torch.device) -> Iterator[None]:
+    """Allow drawing random numbers and taking gradients inside; restore every generator afterwards."""
     cuda = device.type == "cuda"
     states, cudas = torch.get_rng_state(), torch.cuda.get_rng_state_all() if cuda else []
     try:
@@ -82,12 +89,12 @@ def undisturbed(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def differentiable(device: torch.device) -> Iterator[None]:
-    """The same, with kernels that have a second derivative; on a GPU some of those are not deterministic."""
+    """Like `side_effect_free`, with kernels that have a second derivative; on a GPU not all are deterministic."""
     strict, fast = torch.are_deterministic_algorithms_enabled(), mha.get_fastpath_enabled()
     set_deterministic(strict and device.type != "cuda")
     mha.set_fastpath_enabled(False)  # it has no derivative, and other last bits
     try:
-        with undisturbed(device), twice_differentiable():
+        with side_effect_free(device), twice_differentiable():
             yield
     finally:
         mha.set_fastpath_enabled(fast)
@@ -95,17 +102,17 @@ def differentiable(device: torch.device) -> Iterator[None]:
 
 
 def rounded(values: Tensor | Sequence[float]) -> list[float | str]:
-    """Numbers as a reading holds them: short, and non-finite ones spelled."""
+    """Return numbers as a reading holds them: rounded, non-finite ones spelled out."""
     plain = values.tolist() if isinstance(values, Tensor) else values
     return [spell(float(f"{value:.{DIGITS}g}")) for value in plain]
 
 
-def document(**data: Any) -> dict[str, Any]:
-    """A reading's data with every non-finite number spelled."""
+def as_json(**data: Any) -> dict[str, Any]:
+    """Return a reading's data with every non-finite number spelled out."""
     found: dict[str, Any] = spelled(data)
     return found
 
 
 def not_applicable(why: str) -> Measurement:
-    """A look where there is nothing to see."""
+    """Return a measurement that only says why there is nothing to measure."""
     return Measurement({}, {"not_applicable": why})

@@ -1,14 +1,14 @@
-"""A twin of a training's model on a fixed set of its rows: loss, gradient and Hessian products at any weights.
+"""A copy of a training's model on a fixed set of its rows: loss, gradient and Hessian products at any weights.
 
-The twin is built anew from the spec and given the training's weights, so that it is never compiled and carries nobody's
-hooks. Dropout is off, fused attention and cuDNN's recurrent kernels are replaced, the mode of batch normalisation is
-chosen. All of it in float64 where the model is small: a verdict about signs of eigenvalues needs the digits.
+The copy is built from the spec and loads the training's weights, so that it is never compiled and carries no hooks.
+Dropout is off, fused attention and cuDNN's recurrent kernels are replaced, and the mode of batch normalisation is a
+choice. Small models are computed in float64: the signs of eigenvalues need the digits.
 """
 
-import copy
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any, Literal
 
 import torch
@@ -16,17 +16,18 @@ import torch.fx.experimental.symbolic_shapes  # autograd would import it within 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from service.spec.probes.base import ModelCopyProbe
 from worker.trainer.build import build
-from worker.trainer.probes.measurement import ProbedTraining, differentiable, undisturbed
+from worker.trainer.probes.measurement import ProbedTraining, differentiable, side_effect_free
 from worker.trainer.step.losses import mass, portion
 
 Norms = Literal["train", "eval"]
-SMALL = 100_000  # parameters: up to here float64
-PIECE = 2**24  # numbers that a forward pass keeps for its backward, at once; a second derivative keeps about thrice
+MAX_FLOAT64 = 100_000  # parameters
+PIECE = 2**24  # numbers that one forward pass may save for its backward; a second derivative saves about three times
 
 
 class ModelCopy:
-    """At first at the training's weights. A point is one vector (n,) of every parameter that learns."""
+    """The copy starts at the training's weights. A point is a vector (n,) of all trainable parameters."""
 
     def __init__(
         self,
@@ -37,23 +38,28 @@ class ModelCopy:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.training, self.norms, self.notes = training, norms, list[str]()
-        self.forwards = self.gradients = self.products = 0  # passes over all of the probe set so far
+        self.forwards = self.gradients = self.products = 0  # passes over the whole probe set so far
         self.differences = False  # whether products are differences of gradients
-        self.checked = False  # whether its second derivative was found to be one
-        with undisturbed(training.device):
-            self.model = rebuilt(training)
+        self.checked = False  # whether its second derivative was found symmetric
+        with side_effect_free(training.device):
+            self.model = rebuild(training)
         self.names, self.parameters = _learning(self.model)
         self.n = sum(p.numel() for p in self.parameters)
-        self.dtype = dtype or (torch.float64 if self.n <= SMALL else torch.float32)
-        self.criterion = copy.deepcopy(training.criterion)
+        self.dtype = dtype or (torch.float64 if self.n <= MAX_FLOAT64 else torch.float32)
+        self.criterion = deepcopy(training.criterion)
         self.x, self.y = probe_set(training, rows)
         self._convert()
         self._set_modes()
         self.decay = _decay(training, self.names, self.parameters) if penalty else None
-        self._kept: list[Tensor] | None = None
+        self._slopes: list[Tensor] | None = None
+
+    @classmethod
+    def of(cls, training: ProbedTraining, component: ModelCopyProbe, **options: Any) -> "ModelCopy":
+        """Return the copy that a probe's component describes."""
+        return cls(training, component.rows, component.batch_norm, **options)
 
     def _convert(self) -> None:
-        """To the wanted precision; back to float32 where the model insists on that."""
+        """Convert to the wanted precision, or back to float32 if the model requires it."""
         for dtype in dict.fromkeys((self.dtype, torch.float32)):
             self.dtype = dtype
             self.model.to(dtype)
@@ -61,24 +67,24 @@ class ModelCopy:
             self.x, self.y = _floats(self.x, dtype), _floats(self.y, dtype)
             try:
                 with differentiable(self.training.device):
-                    self.saved_per_row = self._kept_by(2) - self._kept_by(1)
+                    self.saved_per_row = self._saved_by(2) - self._saved_by(1)
                 return
             except RuntimeError as error:
                 if dtype == torch.float32:
                     raise
                 self.notes.append(f"float32: the model cannot compute in float64 ({_short(error)})")
 
-    def _kept_by(self, rows: int) -> int:
-        """How many numbers a forward pass over so many rows keeps for its backward."""
-        kept = list[int]()
+    def _saved_by(self, rows: int) -> int:
+        """Return how many numbers a forward pass over `rows` rows saves for its backward."""
+        saved = list[int]()
 
         def pack(tensor: Tensor) -> Tensor:
-            kept.append(tensor.numel())
+            saved.append(tensor.numel())
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             self.criterion(self.model.eval()(self.x[:rows]), self.y[:rows])
-        return sum(kept)
+        return sum(saved)
 
     def _set_modes(self) -> None:
         self.model.eval()
@@ -87,7 +93,7 @@ class ModelCopy:
             module.train(self.norms == "train")
 
     def pieces(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The probe set in parts that fit in memory; with statistics of batches, in batches as large as training's."""
+        """Yield the probe set in parts that fit in memory; with batch statistics, in batches of the training's size."""
         rows, size = len(self.x), max(1, PIECE // max(1, self.saved_per_row))
         if self.batch_norms and self.norms == "train":
             size = min(size, max(2, self.training.spec.rows_per_step))
@@ -95,23 +101,23 @@ class ModelCopy:
         return zip(torch.tensor_split(self.x, whole), torch.tensor_split(self.y, whole), strict=True)
 
     def theta(self) -> Tensor:
-        """The weights (n,) as they are now: a copy."""
+        """Return the current weights (n,), copied."""
         return flat([p.detach() for p in self.parameters])
 
     def put(self, theta: Tensor) -> None:
-        """Set the twin's weights."""
-        self._kept = None
+        """Set the weights."""
+        self._slopes = None
         with torch.no_grad():
-            for p, value in zip(self.parameters, self.cut(theta), strict=True):
+            for p, value in zip(self.parameters, self.split(theta), strict=True):
                 p.copy_(value)
 
-    def cut(self, vector: Tensor) -> list[Tensor]:
-        """A vector (n,) as one tensor a parameter."""
+    def split(self, vector: Tensor) -> list[Tensor]:
+        """Split a vector (n,) into one tensor per parameter."""
         parts = torch.split(vector, [p.numel() for p in self.parameters])
         return [part.view_as(p) for part, p in zip(parts, self.parameters, strict=True)]
 
     def value(self, theta: Tensor | None = None) -> float:
-        """The mean loss over the probe set, here or elsewhere."""
+        """Return the mean loss over the probe set, at the current weights or at `theta`."""
         if theta is not None:
             self.put(theta)
         with differentiable(self.training.device), torch.no_grad():
@@ -123,14 +129,14 @@ class ModelCopy:
         return total
 
     def along(self, direction: Tensor, distances: Sequence[float]) -> list[float]:
-        """The loss at theta + a * direction for each a; the weights are put back to the last bit."""
+        """Return the loss at theta + a * direction for each a; the weights are restored to the last bit."""
         here = self.theta()
         found = [self.value(here + a * direction) for a in distances]
         self.put(here)
         return found
 
     def gradient(self, rows: Tensor | None = None) -> Tensor:
-        """The mean gradient (n,) over the probe set, or over some rows of it."""
+        """Return the mean gradient (n,) over the probe set, or over some rows of it."""
         with differentiable(self.training.device):
             pieces = self.pieces() if rows is None else iter([(self.x[rows], self.y[rows])])
             whole = mass(self.criterion, self.y if rows is None else self.y[rows])
@@ -141,7 +147,7 @@ class ModelCopy:
         return found if self.decay is None else found + self.decay * self.theta()
 
     def product(self, v: Tensor) -> Tensor:
-        """H v (n,): the Hessian of the loss over the probe set, by a second backward pass (Pearlmutter 1994)."""
+        """Return H v (n,) of the loss over the probe set, by a second backward pass (Pearlmutter 1994)."""
         if not self.differences:
             try:
                 with differentiable(self.training.device):
@@ -152,12 +158,12 @@ class ModelCopy:
             except (RuntimeError, NotImplementedError) as error:
                 if isinstance(error, torch.OutOfMemoryError):
                     raise
-                self.differences, self._kept = True, None
+                self.differences, self._slopes = True, None
                 self.notes.append(f"products are differences of gradients: no second backward ({_short(error)})")
         return self._difference(v)
 
     def _check(self, v: Tensor, found: Tensor) -> None:
-        """Once: a Hessian is symmetric, and half a second derivative is not. RuntimeError where it is none."""
+        """Raise RuntimeError, once, if the products are not symmetric: a partial second derivative is not."""
         if self.checked:
             return
         u = torch.randn(self.n, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).to(v)
@@ -168,16 +174,17 @@ class ModelCopy:
         self.checked = True
 
     def _second(self, v: Tensor) -> Tensor:
-        if self._kept is None:
+        if self._slopes is None:
             pieces, whole = list(self.pieces()), mass(self.criterion, self.y)
             if len(pieces) > 1:
-                vectors, found = self.cut(v), torch.zeros_like(v)
+                vectors, found = self.split(v), torch.zeros_like(v)
                 for x, y in pieces:
                     slope = self._slope(portion(self.criterion, self.model(x), y, whole), again=True)
-                    found += flat(self._turn(slope, vectors, keep=False))
+                    found += flat(self._hessian_product(slope, vectors, keep=False))
                 return found
-            self._kept = self._slope(self.criterion(self.model(self.x), self.y), again=True)
-        return flat(self._turn(self._kept, self.cut(v), keep=True))  # the first backward is shared by all products
+            # all products share the first backward
+            self._slopes = self._slope(self.criterion(self.model(self.x), self.y), again=True)
+        return flat(self._hessian_product(self._slopes, self.split(v), keep=True))
 
     def _slope(self, loss: Tensor, again: bool = False) -> list[Tensor]:
         if not loss.requires_grad:
@@ -187,8 +194,8 @@ class ModelCopy:
             refuse_once_differentiable(found)
         return found
 
-    def _turn(self, slope: list[Tensor], vectors: list[Tensor], keep: bool) -> list[Tensor]:
-        """The gradient of slope @ v; 0 where the slope is constant."""
+    def _hessian_product(self, slope: list[Tensor], vectors: list[Tensor], keep: bool) -> list[Tensor]:
+        """Return the gradient of slope @ v; 0 where the slope is constant."""
         bent = [(g, u) for g, u in zip(slope, vectors, strict=True) if g.requires_grad]
         if not bent:
             return [torch.zeros_like(p) for p in self.parameters]
@@ -196,7 +203,7 @@ class ModelCopy:
         return list(torch.autograd.grad(slopes, self.parameters, along, retain_graph=keep, materialize_grads=True))
 
     def _difference(self, v: Tensor) -> Tensor:
-        """(g(theta + e v) - g(theta - e v)) / 2e, with the e that balances its two errors."""
+        """Return (g(theta + e v) - g(theta - e v)) / 2e, with the e that balances its two errors."""
         here, size = self.theta(), float(v.norm())
         if size == 0:
             return torch.zeros_like(v)
@@ -211,7 +218,7 @@ class ModelCopy:
         return found
 
     def hessian(self) -> Tensor:
-        """All of it (n, n), one product a column: slow, and exact."""
+        """Return the full Hessian (n, n), one product per column: slow and exact."""
         unit = torch.zeros(self.n, dtype=self.dtype, device=self.training.device)
         columns = []
         for i in range(self.n):
@@ -222,8 +229,8 @@ class ModelCopy:
         return torch.add(found, found.T) / 2
 
     def initial(self) -> Tensor:
-        """Where the spec and the seed began (n,), a fork's parent left aside."""
-        with undisturbed(self.training.device):
+        """Return the first weights (n,) of the spec and seed, ignoring a fork's parent."""
+        with side_effect_free(self.training.device):
             torch.manual_seed(self.training.seed)
             spec = self.training.spec
             first: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs)
@@ -231,8 +238,8 @@ class ModelCopy:
         vector = flat([values[name].detach() for name in self.names])
         return vector.to(self.training.device, self.dtype)
 
-    def described(self) -> dict[str, Any]:
-        """On what, and how, for a reading."""
+    def describe(self) -> dict[str, Any]:
+        """Return on what data and how it was computed, for a reading."""
         return {
             "parameters": self.n,
             "rows": len(self.x),
@@ -250,8 +257,8 @@ class ModelCopy:
         }
 
 
-def rebuilt(training: ProbedTraining) -> nn.Module:
-    """A new model of the spec at the training's weights; draws random numbers, which `undisturbed` puts back."""
+def rebuild(training: ProbedTraining) -> nn.Module:
+    """Return a new model at the training's weights; it draws random numbers, so call it `side_effect_free`."""
     spec = training.spec
     model: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs).to(training.device)
     source = getattr(training.model, "_orig_mod", training.model)  # what torch.compile wraps
@@ -263,7 +270,7 @@ def rebuilt(training: ProbedTraining) -> nn.Module:
 
 
 def probe_set(training: ProbedTraining, rows: int) -> tuple[Tensor, Tensor]:
-    """The same training rows at every look and in every run of these data: all of them where there are no more."""
+    """Return the same training rows at every measurement and in every run on these data; all if there are fewer."""
     x, y = training.batches.x, training.batches.y
     seed = int.from_bytes(hashlib.sha256(b"probe set").digest()[:8], "big") >> 1
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
@@ -272,15 +279,15 @@ def probe_set(training: ProbedTraining, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def flat(parts: Sequence[Tensor]) -> Tensor:
-    """One vector of several tensors."""
+    """Join tensors into one vector."""
     return torch.cat([part.reshape(-1) for part in parts])
 
 
 def refuse_once_differentiable(slope: Sequence[Tensor]) -> None:
-    """RuntimeError where a function on the way has no second derivative and autograd would take it for 0.
+    """Raise RuntimeError if a function in the graph has no second derivative: autograd would take it for 0.
 
-    What `once_differentiable` leaves in the graph raises only when it is reached, and a gradient with respect to named
-    tensors never reaches it.
+    The node that `once_differentiable` leaves raises only when reached, and a gradient with respect to named tensors
+    never reaches it.
     """
     waiting, seen = [g.grad_fn for g in slope], set[Any]()
     while waiting:
@@ -302,7 +309,7 @@ def _learning(model: nn.Module) -> tuple[list[str], list[nn.Parameter]]:
 
 
 def _decay(training: ProbedTraining, names: list[str], parameters: list[nn.Parameter]) -> Tensor:
-    """The weight decay (n,) of each number that its optimizer adds to the gradient, which makes it part of the loss."""
+    """Return the weight decay (n,) that optimizers add to the gradient, which makes it part of the loss."""
     found = {id(p): 0.0 for p in training.model.parameters()}
     for optimizer in training.optimizers:
         for group in optimizer.param_groups:
@@ -313,8 +320,13 @@ def _decay(training: ProbedTraining, names: list[str], parameters: list[nn.Param
     return flat([torch.full_like(p, found[id(source[name])]) for name, p in zip(names, parameters, strict=True)])
 
 
-DECOUPLES = ("decoupled_weight_decay", "weight_decouple")  # torch's word, and pytorch_optimizer's
-DECOUPLED = {"AdamW", "Muon", "Adafactor", "AdamWScheduleFree"}  # they shrink the weights beside the gradient
+DECOUPLES = ("decoupled_weight_decay", "weight_decouple")  # in torch, in pytorch_optimizer
+DECOUPLED = {
+    "AdamW",
+    "Muon",
+    "Adafactor",
+    "AdamWScheduleFree",
+}  # they shrink the weights directly
 
 
 def _floats(table: Tensor, dtype: torch.dtype) -> Tensor:
@@ -326,5 +338,5 @@ def _short(error: BaseException) -> str:
 
 
 def norm(vector: Tensor) -> float:
-    """The 2-norm as a number."""
+    """Return the 2-norm as a number."""
     return math.sqrt(float(vector.double().square().sum()))

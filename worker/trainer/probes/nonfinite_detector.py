@@ -1,4 +1,4 @@
-"""Hooks on a model, its loss and its optimizers that notice the first value which is not finite."""
+"""Hooks on a model, its loss and its optimizers that record the first non-finite value."""
 
 from functools import partial
 from typing import Any, Literal, NamedTuple, Self
@@ -13,22 +13,22 @@ Kind = Literal["input", "output", "loss", "gradient", "optimizer_state", "weight
 
 
 class NonFinite(NamedTuple):
-    """Of one tensor."""
+    """A tensor that holds non-finite entries."""
 
     kind: Kind
-    module: str | None  # path in the model; None: outside of it
+    module: str | None  # path in the model; None: outside the model
     module_class: str | None
-    tensor: str  # what of the module: "output", "weight", ...
+    tensor: str  # of the module: "output", "weight", ...
     nan: bool  # else infinite
     entries: int  # that are not finite
-    of: int
-    rows: tuple[int, ...]  # of the batch, where the tensor has one entry a row
+    of: int  # entries in all
+    rows: tuple[int, ...]  # of the batch, where the tensor has an entry per row
 
 
 class NonFiniteDetector:
-    """Watches from `__enter__` to `__exit__`; what it computes changes nothing of the training.
+    """Watches from `__enter__` to `__exit__` without changing the training.
 
-    Gradients that a loss scaler has scaled up may overflow by design, so with fp16 they are not looked at.
+    Scaled fp16 gradients may overflow by design, so they are not checked.
     """
 
     def __init__(self, training: ProbedTraining) -> None:
@@ -36,14 +36,14 @@ class NonFiniteDetector:
         self.scaled = training.mechanics.precision.scaler is not None
         self.names = {id(p): name for name, p in training.model.named_parameters()}
         self.handles: list[Any] = []
-        self.sight: NonFinite | None = None
+        self.found: NonFinite | None = None
         self.begin_step()
 
     def begin_step(self) -> None:
-        """Forget the sizes of the update that is over."""
+        """Clear the losses and norms of the previous update."""
         self.losses: list[float] = []
         self.norms: list[float] = []
-        self.seen, self.rows = 0, 0  # rows of the batch so far, and in the forward pass of the moment
+        self.seen, self.rows = 0, 0  # rows of the batch so far, and in the current forward pass
 
     def __enter__(self) -> Self:
         model, criterion = self.training.model, self.training.criterion
@@ -117,8 +117,8 @@ class NonFiniteDetector:
         return path, self.training.model.get_submodule(path) if name else None, what
 
     def _check(self, kind: Kind, path: str | None, module: nn.Module | None, what: str, tensor: Tensor) -> None:
-        """The first one stays; returns nothing, so that a gradient passes on as it is."""
-        if self.sight is not None or not tensor.is_floating_point():
+        """Record the first only; return None, so that a gradient hook leaves the gradient unchanged."""
+        if self.found is not None or not tensor.is_floating_point():
             return
         with torch.no_grad():
             bad = ~torch.isfinite(tensor.detach())
@@ -131,4 +131,4 @@ class NonFiniteDetector:
             nan = bool(torch.isnan(tensor).any())
             name = type(module).__name__ if module is not None else None
             counts = (int(bad.sum()), bad.numel())
-            self.sight = NonFinite(kind, path, name, what, nan, *counts, tuple(chosen))
+            self.found = NonFinite(kind, path, name, what, nan, *counts, tuple(chosen))

@@ -1,6 +1,6 @@
-"""A throw-away training that goes on by itself from where another one is: nothing it does is seen there."""
+"""A scratch training that continues from another one's state without affecting it."""
 
-import copy
+from copy import copy, deepcopy
 from typing import cast
 
 from torch import Tensor
@@ -9,38 +9,38 @@ from worker.trainer.build import build_optimizers
 from worker.trainer.data.batches import Batches
 from worker.trainer.optim.fast_step import fast_step
 from worker.trainer.optim.schedule_free import train_mode
-from worker.trainer.probes.measurement import ProbedTraining, undisturbed
-from worker.trainer.probes.model_copy import ModelCopy, flat, rebuilt
+from worker.trainer.probes.measurement import ProbedTraining, side_effect_free
+from worker.trainer.probes.model_copy import ModelCopy, flat, rebuild
 from worker.trainer.step.evaluation import build_criterion
 from worker.trainer.step.learning_rates import LearningRates
 from worker.trainer.step.mechanics import Mechanics
 
 
 def scratch_copy(training: ProbedTraining, rows: Batches | None = None) -> ProbedTraining:
-    """Its own model, optimizers and mechanics, and the same rows in memory; the next number drawn is as there."""
-    other = copy.copy(training)
+    """Return a training with its own model, optimizers and mechanics, and the same rows and random states."""
+    other = copy(training)
     spec, given = training.spec, rows or training.batches
-    with undisturbed(training.device):
-        other.model = rebuilt(training)
+    with side_effect_free(training.device):
+        other.model = rebuild(training)
     other.criterion = build_criterion(spec, training.device)
     other.optimizers = build_optimizers(spec, other.model, training.device)
     other.batches = given.again()
     other.rates = LearningRates(spec, other.optimizers)
     other.mechanics = Mechanics(spec, other.model, other.criterion, other.optimizers, other.batches, training.device)
-    other.load(copy.deepcopy(training.state()))
+    other.load(deepcopy(training.state()))
     other.model.train()
     train_mode(other.optimizers)
     return other
 
 
 def train_step(training: ProbedTraining, step: int, lr: float | None = None) -> Tensor:
-    """Update `step` as the loop makes it, evaluations aside; `lr` in place of the planned rate of /optimizer.
+    """Make update `step` as the loop does, without evaluations; `lr` replaces the planned rate of /optimizer.
 
-    Returns the batch's loss before it.
+    Return the batch's loss before the update.
     """
     training.rates.apply(min(step - training.mechanics.precision.skipped, training.spec.total_steps))
     if lr is not None:
-        _scale(training, lr)
+        _set_rates(training, lr)
     gradients, clipping = training.mechanics.gradients, training.mechanics.clipping
     if training.spec.optimizer.searches:
         losses: list[Tensor] = []
@@ -63,17 +63,17 @@ def train_step(training: ProbedTraining, step: int, lr: float | None = None) -> 
     return loss
 
 
-def _scale(training: ProbedTraining, lr: float) -> None:
-    """Each group's rate in the proportion that the spec gives it."""
+def _set_rates(training: ProbedTraining, lr: float) -> None:
+    """Set each group's rate, in proportion to the spec's."""
     for own in training.rates.groups:
         own.group["lr"] = lr * own.lr / training.spec.optimizer.lr
 
 
-def next_update(training: ProbedTraining, twin: ModelCopy) -> tuple[Tensor, float]:
-    """What the next update would add to the weights (n,), and its rate of /optimizer; at the end, a further one."""
-    with undisturbed(training.device):
+def next_update(training: ProbedTraining, model_copy: ModelCopy) -> tuple[Tensor, float]:
+    """Return what the next update would add to the weights (n,), and its rate; at the end, one more update."""
+    with side_effect_free(training.device):
         other = scratch_copy(training)
         train_step(other, training.step + 1)
     values = dict(other.model.named_parameters())
-    there = flat([values[name].detach().to(twin.dtype) for name in twin.names])
-    return there - twin.theta(), float(other.rates.groups[0].group["lr"])
+    there = flat([values[name].detach().to(model_copy.dtype) for name in model_copy.names])
+    return there - model_copy.theta(), float(other.rates.groups[0].group["lr"])

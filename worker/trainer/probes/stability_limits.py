@@ -1,7 +1,7 @@
-"""How sharp a valley an optimizer can follow: its rate for each number, and the curvature at which it leaves.
+"""The largest curvature at which an optimizer is stable, and its rate for each parameter.
 
-On a quadratic the update of an optimizer whose preconditioner moves slowly is linear, and diverges along an eigenvector
-of P^(1/2) H P^(1/2), P the rates, once the eigenvalue exceeds a constant of its momentum:
+On a quadratic, the update of an optimizer whose preconditioner changes slowly is linear. It diverges along an
+eigenvector of P^(1/2) H P^(1/2), P the rates, once the eigenvalue exceeds a constant that depends on the momentum:
 
     none 2                                        heavy ball (buf = mu buf + g) 2 (1 + mu)
     Nesterov 2 (1 + mu) / (1 + 2 mu)              mean of gradients (Adam's) 2 (1 + b1) / (1 - b1)
@@ -26,11 +26,11 @@ State = dict[str, Any]
 
 
 class StabilityLimits(NamedTuple):
-    """Of the whole training at this moment."""
+    """The limit of a training at its current step."""
 
-    lr: float  # of /optimizer, now
+    lr: float  # of /optimizer, at this step
     constant: float  # of its momentum: the limit is constant / lr
-    shares: Tensor  # (n,), each number's rate over its constant: sharpness / limit is what H's is between their roots
+    shares: Tensor  # (n,) rate over constant of each parameter; sharpness / limit = lambda_max(S^1/2 H S^1/2)
     form: str
     preconditioned: bool
 
@@ -41,20 +41,20 @@ class StabilityLimits(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What is known of one class of optimizers."""
+    """The formulas of one class of optimizers."""
 
-    rate: Callable[[Group, State, Tensor], Tensor | float]  # (group, state, gradient) -> step a unit of gradient
-    momentum: Callable[[Group], tuple[float, str]]  # its constant, and how it is written
+    rate: Callable[[Group, State, Tensor], Tensor | float]  # (group, state, gradient) -> step per unit of gradient
+    momentum: Callable[[Group], tuple[float, str]]  # its constant, and the formula of the limit
     adaptive: bool = True
 
 
 def none(_: Group) -> tuple[float, str]:
-    """Every step follows the gradient of the moment alone."""
+    """No momentum: each step follows the current gradient alone."""
     return 2.0, "2/lr"
 
 
 def heavy_ball(group: Group) -> tuple[float, str]:
-    """torch's buffer is not a mean: dampening aside it sums gradients."""
+    """torch's momentum buffer, which sums gradients rather than averaging them, dampening aside."""
     mu, fresh = float(group.get("momentum", 0.0)), 1 - float(group.get("dampening", 0.0))
     if not mu:
         return none(group)
@@ -65,13 +65,13 @@ def heavy_ball(group: Group) -> tuple[float, str]:
 
 
 def averaged(group: Group) -> tuple[float, str]:
-    """Adam's mean of gradients."""
+    """Adam's running mean of gradients."""
     beta = float(group["betas"][0])
     return 2 * (1 + beta) / (1 - beta), "(2+2 beta1)/((1-beta1) lr)"
 
 
 def averaged_ahead(group: Group) -> tuple[float, str]:
-    """NAdam's, once its momentum has reached beta1."""
+    """NAdam's momentum, once it has reached beta1."""
     beta = float(group["betas"][0])
     return 2 * (1 + beta) / ((1 - beta) * (1 + 2 * beta)), "(2+2 beta1)/((1-beta1)(1+2 beta1) lr)"
 
@@ -81,7 +81,7 @@ def _plain(group: Group, _state: State, _g: Tensor) -> float:
 
 
 def _adam(group: Group, state: State, g: Tensor) -> Tensor:
-    """Without a state: as the first update will have it, whose second moment is the gradient's square."""
+    """Without a state, use the first update's: its second moment is the squared gradient."""
     v = state.get("max_exp_avg_sq") if group.get("amsgrad") else state.get("exp_avg_sq")
     if v is None:
         return _over(group, g.abs())
@@ -89,7 +89,7 @@ def _adam(group: Group, state: State, g: Tensor) -> Tensor:
 
 
 def _radam(group: Group, state: State, g: Tensor) -> Tensor | float:
-    """Not normalised at all while the variance of its second moment is out of hand (the first five updates)."""
+    """Not normalised while the variance of the second moment is intractable (the first updates)."""
     if "exp_avg_sq" not in state:
         return _plain(group, state, g)
     step, beta2 = float(state["step"]), group["betas"][1]
@@ -130,11 +130,11 @@ def _adadelta(group: Group, state: State, g: Tensor) -> Tensor:
 
 
 def _lecture_adagrad(group: Group, state: State, g: Tensor) -> Tensor:
-    return _or_still(group, (state["sum"] / state["seen"]).sqrt() if "sum" in state else g.abs())
+    return _or_zero(group, (state["sum"] / state["seen"]).sqrt() if "sum" in state else g.abs())
 
 
 def _lecture_rmsprop(group: Group, state: State, g: Tensor) -> Tensor:
-    return _or_still(group, state["square"].sqrt() if "square" in state else g.abs())
+    return _or_zero(group, state["square"].sqrt() if "square" in state else g.abs())
 
 
 def _asgd(group: Group, state: State, _g: Tensor) -> float:
@@ -146,8 +146,8 @@ def _over(group: Group, root: Tensor) -> Tensor:
     return rate
 
 
-def _or_still(group: Group, size: Tensor) -> Tensor:
-    """The lecture's formula has no eps, and moves nothing whose every gradient was 0."""
+def _or_zero(group: Group, size: Tensor) -> Tensor:
+    """The lecture's formula has no eps, and leaves parameters alone whose gradients were all 0."""
     rate: Tensor = torch.where(size > 0, group["lr"] / size, torch.zeros_like(size))
     return rate
 
@@ -169,13 +169,13 @@ RULES: dict[str, Rule] = {
 }
 
 
-def stability_limits(training: ProbedTraining, twin: ModelCopy) -> StabilityLimits | None:
-    """None where a limit of one of its optimizers is not known: those of signs, matrices, line searches, libraries."""
+def stability_limits(training: ProbedTraining, copy: ModelCopy) -> StabilityLimits | None:
+    """Return the limits; None where one of the optimizers has no known limit (signs, matrices, searches, libraries)."""
     rules = [RULES.get(type(optimizer).__name__) for optimizer in training.optimizers]
     if not rules or None in rules:
         return None
-    slopes = twin.cut(twin.gradient())
-    ours = dict(zip(twin.names, slopes, strict=True))
+    slopes = copy.split(copy.gradient())
+    ours = dict(zip(copy.names, slopes, strict=True))
     names = {id(p): name for name, p in training.model.named_parameters()}
     found: dict[str, Tensor] = {}
     for optimizer, rule in zip(training.optimizers, rules, strict=True):
@@ -190,12 +190,12 @@ def stability_limits(training: ProbedTraining, twin: ModelCopy) -> StabilityLimi
     assert rule is not None
     group = _groups(training, first)[0]
     constant, form = rule.momentum(group)
-    shares = flat([found[name] for name in twin.names])
+    shares = flat([found[name] for name in copy.names])
     return StabilityLimits(_lr(training), constant, shares, form, any(rule.adaptive for rule in rules if rule))
 
 
 def _groups(training: ProbedTraining, optimizer: Optimizer) -> list[Group]:
-    """torch's groups with the rates of the next update, where none was made yet."""
+    """Return torch's groups; before the first update, with its learning rates."""
     if training.step:
         return list(optimizer.param_groups)
     owns = [own for own in training.rates.groups if own.optimizer is optimizer]
@@ -203,7 +203,7 @@ def _groups(training: ProbedTraining, optimizer: Optimizer) -> list[Group]:
 
 
 def _lr(training: ProbedTraining) -> float:
-    """Of /optimizer at the last update, or at the first."""
+    """Return the rate of /optimizer at the last update, or else at the first."""
     return float(_groups(training, training.optimizers[0])[0]["lr"])
 
 

@@ -15,7 +15,7 @@ def test_a_row_that_holds_no_number_is_named(trained: Any) -> None:
     training.batches.x[17, 2] = float("nan")
     found = autopsy(training, train(training))
     assert found is not None
-    assert (found.sight.kind, found.sight.tensor) == ("input", "x")
+    assert (found.value.kind, found.value.tensor) == ("input", "x")
     assert found.rows == (17,)
     assert 17 in found.batch
     assert found.preceded_by_growth is False
@@ -34,7 +34,7 @@ def test_a_module_whose_output_is_none_is_named_with_the_rows(trained: Any) -> N
     training.model.layers[1] = Breaks()
     found = autopsy(training, train(training))
     assert found is not None
-    assert (found.sight.kind, found.sight.module, found.sight.module_class) == ("output", "layers.1", "Breaks")
+    assert (found.value.kind, found.value.module, found.value.module_class) == ("output", "layers.1", "Breaks")
     assert found.step == 4
     assert len(found.rows) == 16
 
@@ -51,7 +51,7 @@ def test_a_gradient_is_named_where_the_loss_is_still_finite(trained: Any) -> Non
     training.model.layers[1] = Root()
     found = autopsy(training, train(training))
     assert found is not None
-    assert (found.sight.kind, found.sight.module) == ("gradient", "layers.0")
+    assert (found.value.kind, found.value.module) == ("gradient", "layers.0")
     assert found.step == 4
 
 
@@ -77,8 +77,8 @@ def test_a_state_that_overflows_is_named_before_the_weight(trained: Any) -> None
     training.model.eigenvalues.fill_(1e20)
     found = autopsy(training, train(training))
     assert found is not None
-    assert (found.sight.kind, found.sight.tensor) == ("optimizer_state", "x: square_avg")
-    assert found.sight.nan is False
+    assert (found.value.kind, found.value.tensor) == ("optimizer_state", "x: square_avg")
+    assert found.value.nan is False
 
 
 def test_a_weight_that_is_none_already_is_named_at_once(trained: Any) -> None:
@@ -87,7 +87,7 @@ def test_a_weight_that_is_none_already_is_named_at_once(trained: Any) -> None:
         training.model.layers[2].bias[1] = float("inf")
     found = autopsy(training, train(training))
     assert found is not None
-    assert (found.sight.kind, found.sight.module, found.sight.tensor) == ("weight", "layers.2", "bias")
+    assert (found.value.kind, found.value.module, found.value.tensor) == ("weight", "layers.2", "bias")
 
 
 def test_watching_changes_no_bit_and_leaves_no_hook(trained: Any) -> None:

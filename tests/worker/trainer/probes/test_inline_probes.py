@@ -14,10 +14,10 @@ from torch import nn
 
 from service.spec.experiment import Experiment
 from worker.trainer.loop import Training, prepare, train
-from worker.trainer.probes.inline.activations import Activations, Sums, places_of
+from worker.trainer.probes.inline.activations import Activations, Sums, measured_modules
 from worker.trainer.probes.inline.gradient_cosines import cosine
-from worker.trainer.probes.inline.layers import chosen
-from worker.trainer.probes.inline.sanity_checks import features, trivial
+from worker.trainer.probes.inline.layers import spread_evenly
+from worker.trainer.probes.inline.sanity_checks import best_constant, feature_statistics
 from worker.trainer.probes.inline.update_ratios import ratio
 
 Array = npt.NDArray[np.float64]
@@ -237,11 +237,11 @@ ADAPTIVE: list[tuple[dict[str, Any], Callable[[list[Array], float], Array]]] = [
 def test_effective_rates_are_those_of_the_optimizers_formula(
     optimizer: dict[str, Any], twin: Callable[[list[Array], float], Array]
 ) -> None:
-    chosen = {"lr": 0.003} | optimizer
+    spread_evenly = {"lr": 0.003} | optimizer
     more = {"schedule_free_adamw": {"betas": [0.9, 0.999]}}.get(optimizer["kind"], {})
-    seen = watched(["rates"], optimizer=chosen | more)
+    seen = watched(["rates"], optimizer=spread_evenly | more)
     history: list[Array] = []
-    for step, moment in enumerate(moments(optimizer=chosen | more), 1):
+    for step, moment in enumerate(moments(optimizer=spread_evenly | more), 1):
         history.append(flat(moment.gradient))
         rates = np.sort(twin(history, 0.003))
         for name, q in (
@@ -296,12 +296,12 @@ def test_activations_are_those_of_the_steps_own_batch(activation: str, accumulat
 
 def test_a_convolutions_units_are_its_channels_and_a_sequences_its_features() -> None:
     conv = nn.Sequential(nn.Conv1d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(9, 4), nn.ReLU(), nn.Linear(4, 2))
-    assert [(place.name, place.unit, place.relu) for place in places_of(conv)] == [
+    assert [(place.name, place.unit, place.relu) for place in measured_modules(conv)] == [
         ("1", 1, True),
         ("4", -1, True),
         ("5", -1, False),
     ]
-    assert [place.name for place in places_of(nn.Sequential(nn.Linear(2, 3), nn.Flatten()))] == ["0"]
+    assert [place.name for place in measured_modules(nn.Sequential(nn.Linear(2, 3), nn.Flatten()))] == ["0"]
 
 
 def test_dead_channels_of_a_convolution_are_those_that_are_0_everywhere() -> None:
@@ -316,7 +316,7 @@ def test_dead_channels_of_a_convolution_are_those_that_are_0_everywhere() -> Non
 
 
 def test_a_saturated_softmax_is_one_that_is_sure_of_a_row() -> None:
-    (place,) = [each for each in places_of(nn.Sequential(nn.Linear(2, 3), nn.Softmax(-1))) if each.softmax]
+    (place,) = [each for each in measured_modules(nn.Sequential(nn.Linear(2, 3), nn.Softmax(-1))) if each.softmax]
     sums = Sums()
     sums.add(place, torch.tensor([[0.995, 0.005, 0.0], [0.4, 0.3, 0.3]]))
     sums.add(place, torch.tensor([[0.0, 0.992, 0.008], [0.98, 0.01, 0.01]]))
@@ -336,9 +336,9 @@ def test_a_module_called_twice_is_measured_once_and_no_hook_stays() -> None:
     assert all(not module._forward_hooks and not module._forward_pre_hooks for module in training.model.modules())
 
 
-def test_a_deep_model_shows_its_first_its_last_and_evenly_chosen_layers() -> None:
-    assert chosen(5) == [0, 1, 2, 3, 4]
-    many = chosen(1000)
+def test_a_deep_model_shows_its_first_its_last_and_evenly_spread_evenly_layers() -> None:
+    assert spread_evenly(5) == [0, 1, 2, 3, 4]
+    many = spread_evenly(1000)
     assert (len(many), many[0], many[-1]) == (48, 0, 999)
 
 
@@ -392,12 +392,12 @@ def huber(error: Array) -> Array:
 
 
 def test_an_even_number_of_rows_has_the_medians_loss() -> None:
-    assert trivial(nn.L1Loss(), torch.zeros(4, 1), torch.tensor([[0.0], [1.0], [5.0], [9.0]]))[1] == 13 / 4
+    assert best_constant(nn.L1Loss(), torch.zeros(4, 1), torch.tensor([[0.0], [1.0], [5.0], [9.0]]))[1] == 13 / 4
 
 
 def test_odd_data_are_told() -> None:
     x = torch.tensor([[1.0, 2.0, 7.0], [1.0, 2.0, 7.0], [3.0, 5.0, 7.0], [1.0, 2.0, 7.0], [math.nan, 9.0, 7.0]])
-    found = features(x, torch.tensor([0, 1, 0, 0, 0]))
+    found = feature_statistics(x, torch.tensor([0, 1, 0, 0, 0]))
     assert found["constant_features"] == 1
     assert (found["duplicate_rows"], found["contradicting_rows"]) == (2, 3)
     assert (found["nonfinite_features"], found["features"]) == (1, 3)

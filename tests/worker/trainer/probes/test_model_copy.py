@@ -17,30 +17,30 @@ from worker.trainer.probes.scratch_training import next_update, scratch_copy, tr
 DIGITS = {"kind": "digits", "validation": 0.0}
 
 
-def dense(twin: ModelCopy) -> Tensor:
+def dense(copy: ModelCopy) -> Tensor:
     """The Hessian by torch's own function of a vector."""
 
     def loss(theta: Tensor) -> Tensor:
-        at = dict(zip(twin.names, twin.cut(theta), strict=True))
-        found: Tensor = twin.criterion(functional_call(twin.model, at, (twin.x,)), twin.y)
+        at = dict(zip(copy.names, copy.split(theta), strict=True))
+        found: Tensor = copy.criterion(functional_call(copy.model, at, (copy.x,)), copy.y)
         return found
 
-    found: Tensor = hessian(loss, twin.theta())
+    found: Tensor = hessian(loss, copy.theta())
     return found
 
 
 @pytest.mark.parametrize("at", [0, 30])
 def test_gradient_and_hessian_are_those_of_a_dense_computation(trained: Any, at: int) -> None:
-    twin = ModelCopy(trained(at))
-    assert twin.dtype == torch.float64
-    assert len(twin.x) == len(twin.training.batches.x)
-    matrix = dense(twin)
-    assert torch.allclose(twin.hessian(), matrix, atol=1e-12)
-    v = torch.randn(twin.n, dtype=torch.float64)
-    assert torch.allclose(twin.product(v), matrix @ v, atol=1e-12)
+    copy = ModelCopy(trained(at))
+    assert copy.dtype == torch.float64
+    assert len(copy.x) == len(copy.training.batches.x)
+    matrix = dense(copy)
+    assert torch.allclose(copy.hessian(), matrix, atol=1e-12)
+    v = torch.randn(copy.n, dtype=torch.float64)
+    assert torch.allclose(copy.product(v), matrix @ v, atol=1e-12)
     h = 1e-6
-    ahead, behind = twin.along(v, (h, -h))
-    assert (ahead - behind) / (2 * h) == pytest.approx(float(twin.gradient() @ v), rel=1e-6)
+    ahead, behind = copy.along(v, (h, -h))
+    assert (ahead - behind) / (2 * h) == pytest.approx(float(copy.gradient() @ v), rel=1e-6)
 
 
 def test_pieces_add_up_to_the_whole(trained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,11 +71,11 @@ def test_models_with_fused_kernels_and_normalisation_have_products(
     trained: Any, model: dict[str, Any], norms: Any
 ) -> None:
     training = trained(3, model=model, dataset=DIGITS, batch_size=32)
-    twin = ModelCopy(training, rows=64, norms=norms)
-    v = torch.randn(twin.n, dtype=twin.dtype)
-    found = twin.product(v)
-    assert not twin.differences
-    assert torch.allclose(found, twin._difference(v), rtol=1e-5, atol=1e-6 * norm(found))
+    copy = ModelCopy(training, rows=64, norms=norms)
+    v = torch.randn(copy.n, dtype=copy.dtype)
+    found = copy.product(v)
+    assert not copy.differences
+    assert torch.allclose(found, copy._difference(v), rtol=1e-5, atol=1e-6 * norm(found))
 
 
 class Once(torch.autograd.Function):
@@ -101,32 +101,32 @@ class OnceTanh(nn.Module):
 
 def test_a_model_without_a_second_derivative_gets_differences_of_gradients_and_says_so(trained: Any) -> None:
     training = trained(10, model={"kind": "mlp", "hidden": (8,), "activation": "tanh"})
-    plain, twin = ModelCopy(training), ModelCopy(training)
-    twin.model.layers[1] = OnceTanh()
-    v = torch.randn(twin.n, dtype=torch.float64)
-    assert torch.allclose(twin.product(v), plain.product(v), atol=1e-8)
-    assert twin.differences
-    assert "no second backward" in twin.described()["notes"][0]
+    plain, copy = ModelCopy(training), ModelCopy(training)
+    copy.model.layers[1] = OnceTanh()
+    v = torch.randn(copy.n, dtype=torch.float64)
+    assert torch.allclose(copy.product(v), plain.product(v), atol=1e-8)
+    assert copy.differences
+    assert "no second backward" in copy.describe()["notes"][0]
 
 
 def test_weight_decay_that_enters_the_gradient_is_part_of_the_loss(trained: Any) -> None:
     sgd = {"kind": "sgd", "lr": 0.1, "weight_decay": 0.3}
     training = trained(5, optimizer=sgd)
-    plain, twin = ModelCopy(training), ModelCopy(training, penalty=True)
+    plain, copy = ModelCopy(training), ModelCopy(training, penalty=True)
     here = plain.theta()
-    assert twin.value() == pytest.approx(plain.value() + 0.15 * float(here @ here), rel=1e-12)
-    assert torch.allclose(twin.gradient(), plain.gradient() + 0.3 * here)
-    assert torch.allclose(twin.product(here), plain.product(here) + 0.3 * here)
+    assert copy.value() == pytest.approx(plain.value() + 0.15 * float(here @ here), rel=1e-12)
+    assert torch.allclose(copy.gradient(), plain.gradient() + 0.3 * here)
+    assert torch.allclose(copy.product(here), plain.product(here) + 0.3 * here)
     decoupled = trained(5, optimizer={"kind": "adamw", "weight_decay": 0.3})
-    assert ModelCopy(decoupled, penalty=True).described()["weight_decay"] is False
+    assert ModelCopy(decoupled, penalty=True).describe()["weight_decay"] is False
 
 
 def test_frozen_parameters_are_no_direction(trained: Any) -> None:
     groups = ({"match": {"name": "layers.0.*"}, "freeze": True},)
     training = trained(2, groups=groups)
-    twin = ModelCopy(training)
-    assert twin.names == ["layers.2.weight", "layers.2.bias"]
-    assert len(next_update(training, twin)[0]) == twin.n
+    copy = ModelCopy(training)
+    assert copy.names == ["layers.2.weight", "layers.2.bias"]
+    assert len(next_update(training, copy)[0]) == copy.n
 
 
 def test_the_first_weights_are_those_of_spec_and_seed(trained: Any) -> None:
@@ -152,10 +152,10 @@ def test_a_copy_goes_on_exactly_as_the_training_would(trained: Any, optimizer: d
 def test_looking_moves_no_generator_and_no_weight(trained: Any) -> None:
     training = trained(10, model={"kind": "mlp", "hidden": (8,), "dropout": 0.3})
     state, weights = torch.get_rng_state(), flat([p.detach().clone() for p in training.model.parameters()])
-    twin = ModelCopy(training)
-    twin.product(twin.gradient())
-    next_update(training, twin)
-    twin.initial()
+    copy = ModelCopy(training)
+    copy.product(copy.gradient())
+    next_update(training, copy)
+    copy.initial()
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(flat(list(training.model.parameters())), weights)
     assert training.model.training

@@ -11,18 +11,19 @@ from torch import nn
 
 from service.nonfinite import dumps
 from worker.trainer.probes.directions import filter_normalised
+from worker.trainer.probes.measurement import CheckpointWeights
 from worker.trainer.probes.model_copy import ModelCopy
 from worker.trainer.probes.on_demand.critical_sharpness import CriticalSharpness, critical
 from worker.trainer.probes.on_demand.gradient_check import GradientCheck
 from worker.trainer.probes.on_demand.line import Line
-from worker.trainer.probes.on_demand.noise_scale import NoiseScale, measure
+from worker.trainer.probes.on_demand.noise_scale import NoiseScale, estimate
 from worker.trainer.probes.on_demand.overfit_batch import OverfitBatch, least_loss
 from worker.trainer.probes.on_demand.plane import Plane
 from worker.trainer.probes.on_demand.range_test import RangeTest, smoothed, suggestions
 from worker.trainer.probes.on_demand.slice import Slice
 from worker.trainer.probes.on_demand.spectral_density import SpectralDensity, quadrature
 from worker.trainer.probes.on_demand.spectrum import Spectrum
-from worker.trainer.probes.on_demand.trajectory import Kept, Trajectory
+from worker.trainer.probes.on_demand.trajectory import Trajectory
 
 TINY = {"kind": "mlp", "hidden": (5,)}
 
@@ -49,12 +50,12 @@ def test_a_direction_without_a_critical_step_says_why() -> None:
 
 
 def test_signal_and_noise_of_all_rows_are_mean_and_variance_of_the_gradients_of_single_rows(trained: Any) -> None:
-    twin = ModelCopy(trained(10, model=TINY))
+    copy = ModelCopy(trained(10, model=TINY))
     rows = torch.arange(60)
-    single = torch.stack([twin.gradient(rows[i : i + 1]) for i in rows])
+    single = torch.stack([copy.gradient(rows[i : i + 1]) for i in rows])
     mean = single.mean(0)
     noise = float(((single - mean) ** 2).sum() / 59)  # unbiased
-    found = measure(twin, rows, pieces=60)
+    found = estimate(copy, rows, pieces=60)
     assert found.noise == pytest.approx(noise, rel=1e-9)
     assert found.signal == pytest.approx(float(mean @ mean) - noise / 60, rel=1e-9)
 
@@ -84,10 +85,10 @@ def test_the_spectrum_is_that_of_the_dense_hessian_counted_with_a_tolerance(trai
 def test_the_quadrature_of_a_random_vector_has_its_moments(trained: Any, component: Any) -> None:
     """K steps integrate polynomials up to degree 2K - 1 exactly: v'v, v'Hv, ..., v'H^5v with three."""
     training = trained(20, model=TINY)
-    twin = ModelCopy(training)
-    nodes, weights = quadrature(twin, iterations=3, vectors=2)
-    h = twin.hessian()
-    v = torch.randn(twin.n, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    copy = ModelCopy(training)
+    nodes, weights = quadrature(copy, iterations=3, vectors=2)
+    h = copy.hessian()
+    v = torch.randn(copy.n, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     v /= v.norm()
     for power in range(6):
         exact = float(v @ torch.linalg.matrix_power(h, power) @ v)
@@ -100,9 +101,9 @@ def test_the_quadrature_of_a_random_vector_has_its_moments(trained: Any, compone
 
 
 def test_a_filter_normalised_direction_has_the_length_of_each_row_and_leaves_biases(trained: Any) -> None:
-    twin = ModelCopy(trained(5))
-    parts = twin.cut(filter_normalised(twin, seed=3))
-    for p, part in zip(twin.parameters, parts, strict=True):
+    copy = ModelCopy(trained(5))
+    parts = copy.split(filter_normalised(copy, seed=3))
+    for p, part in zip(copy.parameters, parts, strict=True):
         if p.dim() == 1:
             assert not part.any()
         else:
@@ -148,7 +149,9 @@ def test_a_straight_way_has_all_its_variance_on_one_line(trained: Any, component
     training = trained(0, model=TINY)
     weights = {name: value.clone() for name, value in training.model.state_dict().items()}
     drawn = {name: torch.randn_like(value) for name, value in weights.items()}
-    kept = [Kept(step, {n: w + 0.01 * step * drawn[n] for n, w in weights.items()}) for step in (10, 20, 30)]
+    kept = [
+        CheckpointWeights(step, {n: w + 0.01 * step * drawn[n] for n, w in weights.items()}) for step in (10, 20, 30)
+    ]
     look = Trajectory(component(points=4), kept).measure(training)
     assert look.data is not None
     assert look.data["explained"][0] == pytest.approx(1, abs=1e-6)
@@ -174,7 +177,7 @@ def test_the_line_between_two_minima_of_a_double_well_has_the_barrier_between_th
     assert look.values["line/barrier"] == pytest.approx(3)
     other_model = Line(component(points=21, run="run_x"), other={"y": torch.tensor([1.0])}).measure(training).data
     assert other_model is not None
-    assert "another model" in other_model["not_applicable"]
+    assert "a different model" in other_model["not_applicable"]
 
 
 def test_the_range_test_stops_where_the_loss_explodes_and_suggests_a_rate_that_trains(
@@ -259,14 +262,14 @@ def test_a_right_gradient_passes_and_a_wrong_backward_is_found_in_the_layers_bef
     assert right["largest"] < 1e-6
     from worker.trainer.probes import model_copy
 
-    rebuilt = model_copy.rebuilt
+    rebuild = model_copy.rebuild
 
     def broken(subject: Any) -> nn.Module:
-        model = rebuilt(subject)
+        model = rebuild(subject)
         model.layers[1] = nn.Sequential(nn.Tanh(), WrongLayer())
         return model
 
-    monkeypatch.setattr(model_copy, "rebuilt", broken)
+    monkeypatch.setattr(model_copy, "rebuild", broken)
     wrong = tool.measure(training).data
     assert wrong is not None
     assert wrong["passed"] is False

@@ -103,24 +103,24 @@ def test_groups_with_rates_of_their_own_count_as_they_train(trained: Any, compon
     groups = ({"match": {"name": "layers.0.*"}, "lr": 0.4},)
     training = trained(10, groups=groups, optimizer={"kind": "sgd", "lr": 0.1})
     look = Sharpness(component(products=100, tolerance=1e-9)).measure(training)
-    twin = ModelCopy(training)
-    first = sum(p.numel() for p in twin.parameters[:2])
-    scale = torch.cat((torch.full((first,), 0.4), torch.full((twin.n - first,), 0.1))).double()
-    matrix = scale.sqrt()[:, None] * twin.hessian() * scale.sqrt()[None]
+    copy = ModelCopy(training)
+    first = sum(p.numel() for p in copy.parameters[:2])
+    scale = torch.cat((torch.full((first,), 0.4), torch.full((copy.n - first,), 0.1))).double()
+    matrix = scale.sqrt()[:, None] * copy.hessian() * scale.sqrt()[None]
     assert look.values["sharpness/ratio"] == pytest.approx(float(torch.linalg.eigvalsh(matrix)[-1]) / 2, rel=1e-7)
 
 
 def test_adam_is_measured_against_its_preconditioned_hessian(trained: Any, component: Any) -> None:
     training = trained(30, optimizer={"kind": "adam", "lr": 0.01})
     look = Sharpness(component(products=100, tolerance=1e-9)).measure(training)
-    twin = ModelCopy(training)
+    copy = ModelCopy(training)
     (optimizer,) = training.optimizers
     root = []
     for p in training.model.parameters():
         state = optimizer.state[p]
         root.append((state["exp_avg_sq"].double() / (1 - 0.999**30)).sqrt().flatten() + 1e-8)
     d = torch.cat(root).rsqrt()
-    expected = float(torch.linalg.eigvalsh(d[:, None] * twin.hessian() * d[None])[-1])
+    expected = float(torch.linalg.eigvalsh(d[:, None] * copy.hessian() * d[None])[-1])
     assert look.values["sharpness"] == pytest.approx(expected, rel=1e-6)
     assert look.values["sharpness/limit"] == pytest.approx(38 / 0.01)
     assert look.data is not None

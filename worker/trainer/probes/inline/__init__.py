@@ -1,1 +1,1 @@
-"""Probes inside the loop: they read what a step computes anyway."""
+"""Probes inside the training loop, which read what a step computes anyway."""

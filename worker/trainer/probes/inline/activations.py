@@ -1,7 +1,7 @@
-"""Outputs of activations as the step itself computes them: units that are never on, and units that are always full.
+"""Outputs of activations as the step computes them: dead units and saturated units.
 
-Hooks are on the modules only while a due step runs. With accumulation its pieces count as one batch. A module that is
-called several times in one forward pass is measured the first time.
+Hooks are on the modules only during a due step. With accumulation, the pieces count as one batch. A module called
+several times in one forward pass is measured the first time.
 """
 
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ from service.spec.probes import ProbeBase
 from worker.trainer.metrics import Metrics
 from worker.trainer.models.activations import Hardsigmoid
 from worker.trainer.probes.inline.base import InlineProbe
-from worker.trainer.probes.inline.layers import chosen
+from worker.trainer.probes.inline.layers import spread_evenly
 from worker.trainer.probes.measurement import ProbedTraining
 
-NEAR = 0.01  # of a limit
+SATURATED = 0.01  # distance from a limit
 RELUS = (nn.ReLU, nn.ReLU6)
 LIMITS: dict[type[nn.Module], tuple[float, float]] = {
     nn.Sigmoid: (0.0, 1.0),
@@ -38,7 +38,7 @@ WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNNBase)
 IN_FRONT = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)  # units along dim 1
 
 
-class Place(NamedTuple):
+class MeasuredModule(NamedTuple):
     """A module whose output is measured."""
 
     name: str
@@ -50,7 +50,7 @@ class Place(NamedTuple):
 
 
 class Sums:
-    """Of one place, over the pieces of a batch."""
+    """Running sums over one module's outputs, over the pieces of a batch."""
 
     def __init__(self) -> None:
         self.n = 0
@@ -58,33 +58,33 @@ class Sums:
         self.squares: Tensor | float = 0.0
         self.alive: Tensor | None = None  # by unit
         self.full: Tensor | float = 0.0
-        self.asked = 0  # outputs, or rows of a softmax, that `full` is a part of
+        self.asked = 0  # outputs, or rows of a softmax, that could saturate
 
-    def add(self, place: Place, out: Tensor) -> None:
-        """One piece's output."""
+    def add(self, measured: MeasuredModule, out: Tensor) -> None:
+        """Add the output of one piece."""
         out = out.detach().float()
         n, before = out.numel(), self.n
         variance, mean = torch.var_mean(out, correction=0)
         if not before:
             self.total, self.squares = mean, variance
-        else:  # of two parts (Chan et al. 1983)
+        else:  # combine two parts (Chan et al. 1983)
             share, apart = n / (before + n), mean - self.total
             self.squares = self.squares + (variance - self.squares) * share + apart * apart * share * (1 - share)
             self.total = self.total + apart * share
         self.n = before + n
-        if place.relu and out.dim() > 1:
-            rest = [d for d in range(out.dim()) if d != place.unit % out.dim()]
+        if measured.relu and out.dim() > 1:
+            rest = [d for d in range(out.dim()) if d != measured.unit % out.dim()]
             largest = out.amax(rest)
             self.alive = largest if self.alive is None else torch.maximum(self.alive, largest)
-        if place.softmax:
-            self.full, self.asked = self.full + (out.amax(-1) > 1 - NEAR).sum(), self.asked + n // out.shape[-1]
-        elif place.limits is not None:
-            low, high = place.limits
-            inside = (out > low + NEAR) & (out < high - NEAR)
+        if measured.softmax:
+            self.full, self.asked = self.full + (out.amax(-1) > 1 - SATURATED).sum(), self.asked + n // out.shape[-1]
+        elif measured.limits is not None:
+            low, high = measured.limits
+            inside = (out > low + SATURATED) & (out < high - SATURATED)
             self.full, self.asked = self.full + (n - inside.sum()), self.asked + n
 
     def readings(self, name: str) -> Iterator[tuple[str, float | Tensor]]:
-        """mean, std, and the shares that this place has."""
+        """Yield mean, std, and the shares that apply to this module."""
         yield f"activation/mean/{name}", self.total
         yield f"activation/std/{name}", torch.as_tensor(self.squares).sqrt()
         if self.alive is not None:
@@ -96,7 +96,7 @@ class Sums:
 class Activations(InlineProbe):
     """activation/mean, activation/std, dead_share and saturated_share, each /<path of the module>."""
 
-    hooks = True  # it sees what passes through the modules
+    hooks = True  # needs a forward pass with modules: not a compiled one
 
     def __init__(self, component: ProbeBase) -> None:
         super().__init__(component)
@@ -106,46 +106,48 @@ class Activations(InlineProbe):
         self._failed: Exception | None = None
 
     def begin(self, training: ProbedTraining) -> None:
-        """Once: where to look."""
-        places = list(places_of(training.model))
-        self._places = [places[at] for at in chosen(len(places))]
+        """Choose the modules to measure."""
+        modules = list(measured_modules(training.model))
+        self._modules = [modules[at] for at in spread_evenly(len(modules))]
 
     def before_forward(self, training: ProbedTraining, step: int) -> None:
         """Put the hooks on."""
         self._sums, self._failed = {}, None
         model = training.model
         self._hooks = [model.register_forward_pre_hook(lambda module, given: self._called.clear())]
-        self._hooks += [place.module.register_forward_hook(self._hook(place)) for place in self._places]
+        self._hooks += [measured.module.register_forward_hook(self._hook(measured)) for measured in self._modules]
 
-    def _hook(self, place: Place) -> Any:
-        def look(module: nn.Module, given: Any, out: Any) -> None:
-            if place.name in self._called or self._failed is not None:
+    def _hook(self, measured: MeasuredModule) -> Any:
+        def hook(module: nn.Module, given: Any, out: Any) -> None:
+            if measured.name in self._called or self._failed is not None:
                 return
-            self._called.add(place.name)
+            self._called.add(measured.name)
             try:
                 with torch.no_grad():
-                    self._sums.setdefault(place.name, Sums()).add(place, out[0] if isinstance(out, tuple) else out)
+                    self._sums.setdefault(measured.name, Sums()).add(
+                        measured, out[0] if isinstance(out, tuple) else out
+                    )
             except (RuntimeError, TypeError, AttributeError) as error:
-                self._failed = error  # raised where it does not end the training
+                self._failed = error  # raised in after_update, where it does not end the training
 
-        return look
+        return hook
 
     def remove_hooks(self) -> None:
-        """Take them off."""
+        """Take the hooks off."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
 
     def after_update(self, training: ProbedTraining, step: int) -> Metrics:
-        """What was seen, in the order of the places."""
+        """Return the values, in the order of the modules."""
         sums, self._sums = self._sums, {}
         if self._failed is not None:
             raise self._failed
         return {name: value for path, each in sums.items() for name, value in each.readings(path)}
 
 
-def places_of(model: nn.Module) -> Iterator[Place]:
-    """Every activation, and the last layer; where a model calls its activations as functions, every weighted layer."""
+def measured_modules(model: nn.Module) -> Iterator[MeasuredModule]:
+    """Yield activations and the last layer; if a model calls activations as functions, all weighted layers."""
     modules = [(path or "model", module) for path, module in model.named_modules() if not list(module.children())]
     weighted = [path for path, module in modules if isinstance(module, WEIGHTED)]
     wanted = {path for path, module in modules if isinstance(module, ACTIVATIONS)}
@@ -165,4 +167,4 @@ def places_of(model: nn.Module) -> Iterator[Place]:
             if isinstance(module, nn.Hardtanh) and not isinstance(module, nn.ReLU6):
                 limits = (module.min_val, module.max_val)
             relu = isinstance(module, RELUS) or kind == "relu"
-            yield Place(path, module, -1 if kind else unit, relu, limits, isinstance(module, nn.Softmax))
+            yield MeasuredModule(path, module, -1 if kind else unit, relu, limits, isinstance(module, nn.Softmax))

@@ -1,7 +1,7 @@
-"""The rate that each parameter has by itself: lr over what the optimizer divides its gradient by.
+"""The effective learning rate of each parameter: lr over what the optimizer divides its gradient by.
 
-Read behind the update, so v holds this step's gradient. The bias correction of the first moment is not in it: it
-belongs to the gradient's mean. Where an optimizer divides differently from Adam, the formula here is its own:
+Read after the update, so v contains this step's gradient. The bias correction of the first moment is left out: it
+belongs to the mean of gradients. The formulas:
 
     Adam, AdamW, NAdam, SparseAdam   lr / (sqrt(v / (1 - b2^t)) + eps); with AMSGrad v is the largest so far
     RAdam        lr r_t sqrt(1 - b2^t) / (sqrt(v) + eps) once it adapts, before that lr
@@ -12,7 +12,7 @@ belongs to the gradient's mean. Where an optimizer divides differently from Adam
     AdaBound     its clipped rate; lecture_adagrad, lecture_rmsprop: lr / sigma, 0 where sigma is
     ScheduleFree AdamW   as Adam
 
-SGD and its kin have one rate; Adafactor, Rprop and what a library brings keep no such number, and are left out.
+SGD and its variants have one rate; Adafactor, Rprop and optimizers of other packages have no such rate here.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,10 +25,10 @@ from torch.optim import Optimizer
 from worker.trainer.metrics import Metrics
 from worker.trainer.optim.adabound import bounds
 from worker.trainer.probes.inline.base import InlineProbe
-from worker.trainer.probes.inline.layers import FLAT
+from worker.trainer.probes.inline.layers import MAX_FLAT
 from worker.trainer.probes.measurement import ProbedTraining
 
-SAMPLE = 1024  # parameters, evenly spread, whose rates are sorted; the least, the largest and the unused are of all
+SAMPLE = 1024  # evenly spread parameters whose rates are sorted; minimum, maximum and unused are over all
 QUANTILES = {"q01": 0.01, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q99": 0.99}
 Group = dict[str, Any]
 State = dict[str, Any]  # of one parameter
@@ -38,23 +38,23 @@ Rate = Callable[[Group, Moments, Count], Tensor]  # as a multiple of the group's
 
 
 def eps_of(group: Group) -> float:
-    """What keeps the division from 0."""
+    """Return the term that keeps a division from 0."""
     return float(group["eps"])
 
 
 def beta2_of(group: Group) -> float:
-    """Of the second moment."""
+    """Return the decay of the second moment."""
     return float(group["betas"][1])
 
 
 def adam(group: Group, state: Moments, t: Count) -> Tensor:
-    """The denominator is torch's."""
+    """1 / torch's denominator."""
     v = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
     return 1 / ((v / (1 - beta2_of(group) ** t)).sqrt() + eps_of(group))
 
 
 def radam(group: Group, state: Moments, t: Count) -> Tensor:
-    """Liu et al. 2020, arXiv:1908.03265, algorithm 2; it adapts once the variance can be corrected."""
+    """Liu et al. 2020, arXiv:1908.03265, algorithm 2; it adapts once its variance is tractable."""
     beta = beta2_of(group)
     bias, most = 1 - beta**t, 2 / (1 - beta) - 1
     rho = torch.as_tensor(most - 2 * t * beta**t / bias, dtype=torch.float64)
@@ -65,12 +65,12 @@ def radam(group: Group, state: Moments, t: Count) -> Tensor:
 
 
 def adamax(group: Group, state: Moments, t: Count) -> Tensor:
-    """eps is in the norm already."""
+    """1 / the norm, which contains eps."""
     return 1 / state["exp_inf"]
 
 
 def rmsprop(group: Group, state: Moments, t: Count) -> Tensor:
-    """No bias correction."""
+    """1 / the root, without bias correction."""
     v = state["square_avg"]
     if group["centered"]:
         v = (v - state["grad_avg"].square()).clamp(min=0)
@@ -78,17 +78,17 @@ def rmsprop(group: Group, state: Moments, t: Count) -> Tensor:
 
 
 def adagrad(group: Group, state: Moments, t: Count) -> Tensor:
-    """The sum only grows."""
+    """1 / the root of the sum, with decayed lr."""
     return 1 / (1 + (t - 1) * float(group["lr_decay"])) / (state["sum"].sqrt() + eps_of(group))
 
 
 def adadelta(group: Group, state: Moments, t: Count) -> Tensor:
-    """The unit that the updates so far have."""
+    """Return the ratio of the running means of updates and gradients."""
     return ((state["acc_delta"] + eps_of(group)) / (state["square_avg"] + eps_of(group))).sqrt()
 
 
 def adabound(group: Group, state: Moments, t: Count) -> Tensor:
-    """As worker.trainer.optim.adabound clips it."""
+    """Return the rate as worker.trainer.optim.adabound clips it."""
     beta1, beta2 = float(group["betas"][0]), beta2_of(group)
     rate: Count = (1 - beta2**t) ** 0.5 / (1 - beta1**t)
     lower, upper = bounds(int(t), group["final_lr"] / group["base_lr"], group["gamma"])
@@ -97,12 +97,12 @@ def adabound(group: Group, state: Moments, t: Count) -> Tensor:
 
 
 def lecture_adagrad(group: Group, state: Moments, t: Count) -> Tensor:
-    """Over the root of the mean."""
+    """1 / the root of the mean square."""
     return _over((state["sum"] / t).sqrt())
 
 
 def lecture_rmsprop(group: Group, state: Moments, t: Count) -> Tensor:
-    """Over the running root mean square."""
+    """1 / the running root mean square."""
     return _over(state["square"].sqrt())
 
 
@@ -110,7 +110,7 @@ def _over(sigma: Tensor) -> Tensor:
     return torch.where(sigma > 0, 1 / sigma, 0.0)
 
 
-# by the optimizer's class: the rate, the tensors of a parameter's state that it needs, the one that is 0 while unused
+# by the optimizer's class: the rate, the tensors of a parameter's state that it needs, and the one that is 0 if unused
 RATES: dict[str, tuple[Rate, tuple[str, ...], str]] = {
     "Adam": (adam, ("exp_avg_sq", "max_exp_avg_sq"), "exp_avg_sq"),
     "AdamW": (adam, ("exp_avg_sq", "max_exp_avg_sq"), "exp_avg_sq"),
@@ -132,7 +132,7 @@ class EffectiveRates(InlineProbe):
     """rate/q00 ... rate/q100 and rate/unused, over all parameters of all optimizers that have such a rate."""
 
     def after_update(self, training: ProbedTraining, step: int) -> Metrics:
-        """The optimizers' state as the update left it."""
+        """Read the optimizers' state after the update."""
         parts = [part for optimizer in training.optimizers for part in rates_of(optimizer)]
         if not parts:
             return {}
@@ -148,7 +148,7 @@ class EffectiveRates(InlineProbe):
 
 
 def rates_of(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor]]:
-    """The rates (n,) and how many of them are of parameters without a gradient so far; in as few parts as is cheap."""
+    """Yield rates (n,) and the count of those without a gradient so far, in as few parts as is cheap."""
     known = RATES.get(type(optimizer).__name__)
     if known is None:
         return
@@ -156,25 +156,25 @@ def rates_of(optimizer: Optimizer) -> Iterator[tuple[Tensor, Tensor]]:
     for group in optimizer.param_groups:
         lr: float = group.get("scheduled_lr", group["lr"])  # a schedule-free warmup is inside the optimizer
         floor = group["eps"] if mark == "exp_inf" else group.get("initial_accumulator_value", 0.0)
-        for t, state in merged(group, [optimizer.state.get(p, {}) for p in group["params"]], names, mark):
+        for t, state in joined(group, [optimizer.state.get(p, {}) for p in group["params"]], names, mark):
             yield lr * rate(group, state, t), (state[mark] <= floor).sum()
 
 
-def merged(group: Group, states: list[State], names: tuple[str, ...], mark: str) -> Iterator[tuple[Count, Moments]]:
-    """The states with their tensors flat, those of one count of updates as one where they are small."""
+def joined(group: Group, states: list[State], names: tuple[str, ...], mark: str) -> Iterator[tuple[Count, Moments]]:
+    """Yield states with flat tensors; small ones with the same update count are joined."""
     by_count: dict[Any, tuple[Count, list[State]]] = {}
     for state in (state for state in states if mark in state):
         t = _count(group, state)
         by_count.setdefault(None if isinstance(t, Tensor) else t, (t, []))[1].append(state)
     for t, some in by_count.values():
         there = [name for name in names if isinstance(some[0].get(name), Tensor)]
-        small = sum(state[mark].numel() for state in some) <= FLAT
+        small = sum(state[mark].numel() for state in some) <= MAX_FLAT
         for portion in [some] if small else [[state] for state in some]:
             yield t, {name: torch.cat([state[name].reshape(-1) for state in portion]) for name in there}
 
 
 def _count(group: Group, state: State) -> Count:
-    """How many updates a parameter has had; a count on a GPU is not asked for: all are taken as alike."""
+    """Return a parameter's update count; a count on a GPU is not read, and all are taken as equal."""
     found: Any = state.get("step", state.get("seen", group.get("k", 1)))
     if not isinstance(found, Tensor):
         return float(found)

@@ -1,4 +1,4 @@
-"""Which way successive gradients point: -1 is bouncing from wall to wall, 1 is creeping along a valley's floor."""
+"""Cosines of successive gradients: -1 means bouncing between walls, 1 creeping along a valley floor."""
 
 import torch
 from torch import Tensor
@@ -9,13 +9,13 @@ from worker.trainer.probes.inline.base import InlineProbe
 from worker.trainer.probes.inline.layers import flats
 from worker.trainer.probes.measurement import ProbedTraining
 
-BUFFERS = ("momentum_buffer", "exp_avg", "mean")  # what optimizers call their running mean of gradients
+BUFFERS = ("momentum_buffer", "exp_avg", "mean")  # names of the running mean of gradients
 
 
-class Cosines(InlineProbe):
-    """cosine/gradient of steps t and t - 1, so it is called one step early; cosine/momentum with the new buffer.
+class GradientCosines(InlineProbe):
+    """cosine/gradient of steps t - 1 and t, so it is also called at t - 1; cosine/momentum with the updated buffer.
 
-    After a resume the gradient before is not there, and the first cosine/gradient may be left out.
+    After a resume the previous gradient is missing, so the first cosine/gradient may be left out.
     """
 
     def __init__(self, component: ProbeBase) -> None:
@@ -24,23 +24,23 @@ class Cosines(InlineProbe):
         self._found: Metrics = {}
 
     def next_step(self, step: int) -> int:
-        """The step before a look, to keep its gradient, and the look."""
-        look = super().next_step(step)
-        return look - 1 if look - 1 > step else look
+        """Return the step before a measurement too, to keep its gradient."""
+        due = super().next_step(step)
+        return due - 1 if due - 1 > step else due
 
     def after_backward(self, training: ProbedTraining, step: int) -> None:
-        """Compare where this step is due, keep where the next one is."""
-        looks, keeps = super().next_step(step - 1) == step, super().next_step(step) == step + 1
+        """Compare with the kept gradient if this step is due; keep the gradient if the next one is."""
+        measures, keeps = super().next_step(step - 1) == step, super().next_step(step) == step + 1
         gradient = self.layers.gradient()
         at, kept = self._kept
         self._kept, self._found = (0, []), {}
-        if looks and at == step - 1 and kept:
+        if measures and at == step - 1 and kept:
             self._found = {"cosine/gradient": cosine(gradient, kept)}
         if keeps and step < self.total:
             self._kept = (step, gradient)
 
     def after_update(self, training: ProbedTraining, step: int) -> Metrics:
-        """The momentum holds this step's gradient already."""
+        """Return the cosines; the momentum contains this step's gradient already."""
         found, self._found = self._found, {}
         if super().next_step(step - 1) != step:
             return {}
@@ -56,7 +56,7 @@ class Cosines(InlineProbe):
 
 
 def buffer_of(training: ProbedTraining, p: Tensor) -> Tensor | None:
-    """The momentum of a parameter, where its optimizer keeps one."""
+    """Return the momentum buffer of a parameter, if its optimizer keeps one."""
     for optimizer in training.optimizers:
         if p in optimizer.state:
             state = optimizer.state[p]
@@ -66,7 +66,7 @@ def buffer_of(training: ProbedTraining, p: Tensor) -> Tensor | None:
 
 
 def cosine(one: list[Tensor], other: list[Tensor]) -> Tensor:
-    """a b / (|a| |b|), of vectors in pieces; 0 where one of them is 0."""
+    """Return a b / (|a| |b|) of vectors in pieces; 0 where one of them is 0."""
     sums = torch.stack([torch.stack((a @ b, a @ a, b @ b)) for a, b in zip(one, other, strict=True)]).double().sum(0)
     size = (sums[1] * sums[2]).sqrt()
     return torch.where(size > 0, sums[0] / size, torch.zeros_like(size))

@@ -1,4 +1,4 @@
-"""Norms of the gradient before clipping: a layer that gets none, or far too much, shows here."""
+"""Norms of the gradient before clipping: they show a layer that gets no gradient, or far too much."""
 
 from service.spec.probes import ProbeBase
 from worker.trainer.metrics import Metrics
@@ -7,17 +7,17 @@ from worker.trainer.probes.measurement import ProbedTraining
 
 
 class GradientNorms(InlineProbe):
-    """grad_norm and grad_norm/<layer>; where the run clips, its own grad_norm stands at every step."""
+    """grad_norm and grad_norm/<layer>; a run that clips records grad_norm at every step itself."""
 
     def __init__(self, component: ProbeBase) -> None:
         super().__init__(component)
         self._found: Metrics = {}
 
     def after_backward(self, training: ProbedTraining, step: int) -> None:
-        """One norm of each gradient."""
+        """Compute one norm per gradient."""
         whole, layers = self.layers.norms(self.layers.gradient())
         self._found = {"grad_norm": whole} | {f"grad_norm/{name}": norm for name, norm in layers.items()}
 
     def after_update(self, training: ProbedTraining, step: int) -> Metrics:
-        """As measured before."""
+        """Return the norms."""
         return self._found

@@ -1,4 +1,4 @@
-"""Norms of a model's tensors, in all and by layer: the module that owns a parameter is its layer."""
+"""Norms of a model's tensors, in total and by layer: the module that owns a parameter is its layer."""
 
 import math
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from worker.trainer.metrics import Metrics
 
-MOST = 48  # layers with a series of their own: of a deeper model evenly chosen ones, the first and the last among them
-ROOT = "model"  # the layer of parameters that the model itself owns
-FLAT = 2**20  # numbers that are worth being copied into one tensor, which saves calls
+MAX_LAYERS = 48  # with a series of their own; of a deeper model evenly spread, the first and the last included
+ROOT = "model"  # the layer of parameters that the model owns directly
+MAX_FLAT = 2**20  # numbers worth copying into one tensor, which saves calls
 
 
 class Layers:
-    """The trained parameters in the order of their layers."""
+    """The trainable parameters in the order of their layers."""
 
     def __init__(self, model: nn.Module) -> None:
         self.parameters: list[nn.Parameter] = []
@@ -26,32 +26,32 @@ class Layers:
                 seen.update(own)
                 spans.append((path or ROOT, len(self.parameters), len(self.parameters) + len(own)))
                 self.parameters += own
-        self.spans = [spans[at] for at in chosen(len(spans))]
+        self.spans = [spans[at] for at in spread_evenly(len(spans))]
         self.sizes = [p.numel() for p in self.parameters]
         self._gradient: list[Tensor] = []
 
     def gradient(self) -> list[Tensor]:
-        """Of the step under way as it was first asked for, flat; 0 where a parameter has none."""
+        """Return the current step's gradient as first asked for, flat; 0 where a parameter has none."""
         if not self._gradient:
             grads = [dense(p.grad) if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
             self._gradient = copied(grads)
         return self._gradient
 
     def forget(self) -> None:
-        """The step is over."""
+        """Drop the gradient: the step is over."""
         self._gradient = []
 
     def weights(self) -> list[Tensor]:
-        """A copy of the parameters, flat."""
+        """Return a flat copy of the parameters."""
         return copied(self.parameters)
 
     def norms(self, flat: Sequence[Tensor]) -> tuple[float | Tensor, Metrics]:
-        """Of something as large as the parameters: in all, and by layer."""
+        """Return norms of a flat vector as large as the parameters: in total, and by layer."""
         pieces = torch.split(flat[0], self.sizes) if len(flat) < len(self.sizes) else flat
         return self.by_layer(torch.stack(torch._foreach_norm(list(pieces))).double().square())
 
     def by_layer(self, squares: Tensor) -> tuple[float | Tensor, Metrics]:
-        """From the squared norm of each parameter (n,): the norm of all, and of each layer."""
+        """Return the total norm, and each layer's, from the squared norm of each parameter (n,)."""
         if squares.device.type == "cpu":
             values: list[float] = squares.tolist()
             layers = {name: math.sqrt(sum(values[a:b])) for name, a, b in self.spans}
@@ -59,25 +59,25 @@ class Layers:
         return squares.sum().sqrt(), {name: squares[a:b].sum().sqrt() for name, a, b in self.spans}
 
 
-def chosen(n: int) -> list[int]:
-    """At most `MOST` of n positions, evenly spread from the first to the last."""
-    if n <= MOST:
+def spread_evenly(n: int) -> list[int]:
+    """Return at most `MAX_LAYERS` of n positions, evenly spread from the first to the last."""
+    if n <= MAX_LAYERS:
         return list(range(n))
-    return sorted({round(at * (n - 1) / (MOST - 1)) for at in range(MOST)})
+    return sorted({round(at * (n - 1) / (MAX_LAYERS - 1)) for at in range(MAX_LAYERS)})
 
 
 def dense(tensor: Tensor) -> Tensor:
-    """A sparse gradient as the dense one that it stands for."""
+    """Return a sparse gradient as a dense one."""
     return tensor.to_dense() if tensor.is_sparse else tensor
 
 
 def copied(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """As `flats`, in memory of their own."""
+    """Like `flats`, in memory of its own."""
     flat = flats(tensors)
     return flat if len(flat) < len(tensors) else [each.clone() for each in flat]
 
 
 def flats(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The same numbers in as few tensors (n,) as is cheap."""
+    """Return the same numbers in as few tensors (n,) as is cheap."""
     flat = [tensor.detach().reshape(-1) for tensor in tensors]
-    return [torch.cat(flat)] if len(flat) > 1 and sum(each.numel() for each in flat) <= FLAT else flat
+    return [torch.cat(flat)] if len(flat) > 1 and sum(each.numel() for each in flat) <= MAX_FLAT else flat

@@ -1,4 +1,4 @@
-"""Before the first step: is the loss what a model that knows nothing has, and are the data as they should be?"""
+"""Sanity checks before the first step: the initial loss against constant answers, and statistics of the data."""
 
 import math
 from typing import Any
@@ -7,66 +7,66 @@ import torch
 from torch import Tensor, nn
 
 from worker.trainer.probes.inline.base import InlineProbe
-from worker.trainer.probes.inline.side_effect_free import has_batch_norm, rows, still
+from worker.trainer.probes.inline.side_effect_free import has_batch_norm, sample_rows, side_effect_free_forward
 from worker.trainer.probes.measurement import ProbedTraining
 
-ROUNDS = 60  # of the search for the best constant, where it has no formula
+MAX_ITERATIONS = 60  # of the search for the best constant, where it has no formula
 
 
-class Start(InlineProbe):
-    """A reading of the initial loss, what constant answers have, and what the features look like.
+class SanityChecks(InlineProbe):
+    """A reading of the initial loss, the loss of constant answers, and statistics of features and targets.
 
-    Of at most 2048 training rows, fewer where they are large. Losses are nats where they are likelihoods, and in the
-    units of the model's outputs: after the spec's scaling. Null is what the task does not have.
+    On at most 2048 training rows, fewer if they are large. Losses of likelihoods are in nats, others in the units of
+    the model's outputs, after the spec's scaling. Null: does not apply to the task.
 
-        rows                 how many were looked at
-        initial_loss         of the model as it was initialised; batch normalisation takes the rows' statistics
+        rows                 how many were used
+        initial_loss         of the initialised model; batch normalisation uses the rows' statistics
         trivial, trivial_loss  the best constant answer: class prior, mean, median or best constant; and its loss
         uniform_loss, classes  ln C where the answer is a class or a token
-        largest_class_share  of the commonest class or token
+        largest_class_share  share of the most common class or token
         target_variance, target_mean, target_deviation   of what a regression predicts (deviation: mean absolute
                              one from the median)
-        features, constant_features  numbers a row, and how many of them never change
-        feature_std_ratio    largest over smallest standard deviation of the features that do change
+        features, constant_features  numbers per row, and how many of them are constant
+        feature_std_ratio    largest over smallest standard deviation of the other features
         feature_largest      largest absolute value
-        duplicate_rows       rows that another row equals
-        contradicting_rows   of those, rows whose equal has another target
-        nonfinite_features, nonfinite_targets  entries that are no numbers
+        duplicate_rows       rows that equal another row
+        contradicting_rows   of those, rows whose duplicates have another target
+        nonfinite_features, nonfinite_targets  entries that are not finite
         coarse_features, coarse_target  columns left unscaled whose standard deviation is less than 1024 float32
                              spacings at their magnitude: digits are lost, and standardising keeps them
     """
 
     def begin(self, training: ProbedTraining) -> None:
-        """Look where nothing has been trained yet; a run that goes on from a checkpoint began elsewhere."""
+        """Report before the first step only; a run that continues from a checkpoint has been checked."""
         if training.step == 0:
-            self.report(0, reading(training))
+            self.report(0, measure(training))
 
     def next_step(self, step: int) -> int:
-        """Never again."""
+        """Return no step."""
         return self.total + 1
 
 
-def reading(training: ProbedTraining) -> dict[str, Any]:
-    """The document."""
+def measure(training: ProbedTraining) -> dict[str, Any]:
+    """Return the data of the reading."""
     model, criterion, facts = training.model, training.criterion, training.spec.dataset.facts
     if facts.task == "objective":
-        with still(model, batch_statistics=False):
+        with side_effect_free_forward(model, batch_statistics=False):
             x, y = training.batches.batch(1)
             return {"rows": 0, "initial_loss": float(criterion(model(x), y))}
-    x, y = rows(training.batches)
-    with still(model, has_batch_norm(model) and len(x) > 1):
+    x, y = sample_rows(training.batches)
+    with side_effect_free_forward(model, has_batch_norm(model) and len(x) > 1):
         outputs = model(x)
         initial = float(criterion(outputs, y))
-    name, loss = trivial(criterion, outputs.float(), y)
+    name, loss = best_constant(criterion, outputs.float(), y)
     classes = facts.classes or facts.vocabulary or 0
     found: dict[str, Any] = {"rows": len(x), "initial_loss": initial, "trivial": name, "trivial_loss": loss}
     found |= {"uniform_loss": math.log(classes) if classes else None, "classes": classes or None}
     found |= {f"coarse_{name}": len(training.coarse.get(name, ())) for name in ("features", "target")}
-    return found | targets(y) | features(x, y)
+    return found | target_statistics(y) | feature_statistics(x, y)
 
 
-def trivial(criterion: nn.Module, outputs: Tensor, y: Tensor) -> tuple[str, float]:
-    """The best answer that is the same for every row, and its loss; `outputs` only lends its shape."""
+def best_constant(criterion: nn.Module, outputs: Tensor, y: Tensor) -> tuple[str, float]:
+    """Return the best constant answer and its loss; only the shape of `outputs` is used."""
     inner = getattr(criterion, "criterion", criterion)
     if isinstance(inner, nn.CrossEntropyLoss):
         return "class prior", _search(criterion, outputs, y, _prior(y, outputs.shape[-1]))
@@ -82,7 +82,7 @@ def trivial(criterion: nn.Module, outputs: Tensor, y: Tensor) -> tuple[str, floa
 
 
 def _prior(y: Tensor, classes: int) -> Tensor:
-    """Logarithms of the classes' shares; y has classes, tokens or distributions."""
+    """Return logarithms of the classes' shares; y has classes, tokens or distributions."""
     if y.is_floating_point():
         shares = y.reshape(-1, classes).mean(0)
     else:
@@ -97,10 +97,10 @@ def _constant(criterion: nn.Module, outputs: Tensor, y: Tensor, answer: Tensor) 
 
 
 def _search(criterion: nn.Module, outputs: Tensor, y: Tensor, guess: Tensor) -> float:
-    """The least loss of a constant that a few steps of LBFGS find from `guess`; the guess's own where they do not."""
+    """Return the smallest loss of a constant that LBFGS finds from `guess`, or that of `guess`."""
     answer = guess.detach().to(outputs.dtype).clone().requires_grad_()
     best = _constant(criterion, outputs, y, answer.detach())
-    search: Any = torch.optim.LBFGS([answer], max_iter=ROUNDS, line_search_fn="strong_wolfe")
+    search: Any = torch.optim.LBFGS([answer], max_iter=MAX_ITERATIONS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         search.zero_grad()
@@ -114,8 +114,8 @@ def _search(criterion: nn.Module, outputs: Tensor, y: Tensor, guess: Tensor) -> 
     return min(best, found) if math.isfinite(found) else best
 
 
-def targets(y: Tensor) -> dict[str, Any]:
-    """What is to be predicted."""
+def target_statistics(y: Tensor) -> dict[str, Any]:
+    """Return statistics of the targets."""
     if not y.is_floating_point():
         counts = torch.bincount(y.reshape(-1).clamp(min=0))
         return {"largest_class_share": float(counts.max() / y.numel()), "nonfinite_targets": 0}
@@ -127,10 +127,10 @@ def targets(y: Tensor) -> dict[str, Any]:
     return found
 
 
-def features(x: Tensor, y: Tensor) -> dict[str, Any]:
-    """What is known of each row."""
+def feature_statistics(x: Tensor, y: Tensor) -> dict[str, Any]:
+    """Return statistics of the features."""
     flat = x.reshape(len(x), -1)
-    found: dict[str, Any] = {"features": flat.shape[1]} | repeated(flat, y.reshape(len(y), -1))
+    found: dict[str, Any] = {"features": flat.shape[1]} | count_duplicates(flat, y.reshape(len(y), -1))
     if not x.is_floating_point():
         return found
     found["nonfinite_features"] = int((~flat.isfinite()).sum())
@@ -143,8 +143,8 @@ def features(x: Tensor, y: Tensor) -> dict[str, Any]:
     return found
 
 
-def repeated(flat: Tensor, y: Tensor) -> dict[str, int]:
-    """Rows that are there more than once, and those of them that have several answers."""
+def count_duplicates(flat: Tensor, y: Tensor) -> dict[str, int]:
+    """Count rows that occur more than once, and those of them with several targets."""
     answers: dict[bytes, set[bytes]] = {}
     count: dict[bytes, int] = {}
     for row, answer in zip(flat.cpu().numpy(), y.cpu().numpy(), strict=True):

@@ -1,4 +1,4 @@
-"""Forward passes on the run's own model that leave no trace: no random number, no statistic, no gradient."""
+"""Forward passes on the run's own model without side effects: no random number, statistic or gradient changes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from worker.trainer.data.batches import Batch, Batches
 from worker.trainer.data.memory_mapped import MappedRows, Table
 
-ROWS = 2048
-BYTES = 16 * 2**20  # of the rows' x: fewer rows where they are large
-LEAST = 16
+MAX_ROWS = 2048
+MAX_BYTES = 16 * 2**20  # of the rows' x: fewer rows where they are large
+MIN_ROWS = 16
 
 
 @contextmanager
-def still(model: nn.Module, batch_statistics: bool) -> Iterator[None]:
-    """Dropout is off; batch normalisation uses its own statistics or the batch's, and learns from neither."""
+def side_effect_free_forward(model: nn.Module, batch_statistics: bool) -> Iterator[None]:
+    """Turn dropout off and freeze batch normalisation, which uses its running statistics or the batch's."""
     modes = {module: module.training for module in model.modules()}
     norms = [module for module in modes if isinstance(module, _BatchNorm) and module.track_running_stats]
     devices = [p.device for p in model.parameters() if p.device.type == "cuda"][:1]
@@ -35,19 +35,19 @@ def still(model: nn.Module, batch_statistics: bool) -> Iterator[None]:
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Whether its two modes can differ."""
+    """Whether the model normalises by running statistics in evaluation."""
     return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in model.modules())
 
 
-def rows(batches: Batches) -> Batch:
-    """The first rows of the training part in an order of their own, which nothing else draws from."""
+def sample_rows(batches: Batches) -> Batch:
+    """Return up to `MAX_ROWS` training rows, drawn by a generator of its own."""
     n = len(batches.x)
     size = batches.x[:1].numel() * 4 if n else 1
-    most = min(n, ROWS, max(LEAST, BYTES // max(size, 1)))
+    most = min(n, MAX_ROWS, max(MIN_ROWS, MAX_BYTES // max(size, 1)))
     generator = torch.Generator().manual_seed(0)
     index = torch.randperm(n, generator=generator)[:most].sort().values
-    return _at(batches.x, index), _at(batches.y, index)
+    return _select(batches.x, index), _select(batches.y, index)
 
 
-def _at(table: Table, index: Tensor) -> Tensor:
+def _select(table: Table, index: Tensor) -> Tensor:
     return table.index_select(0, index if isinstance(table, MappedRows) else index.to(table.device))

@@ -1,4 +1,4 @@
-"""What an update changes, against what is there: 1e-3 is usual, 1e-6 creeps, and 1 starts anew."""
+"""The size of an update relative to the weights: 1e-3 is usual, 1e-6 barely moves, 1 starts over."""
 
 import math
 
@@ -12,20 +12,20 @@ from worker.trainer.probes.inline.layers import flats
 from worker.trainer.probes.measurement import ProbedTraining
 
 
-class Updates(InlineProbe):
-    """update_ratio, update_ratio/<layer> and underflow_share; the weights' norm is that before the update."""
+class UpdateRatios(InlineProbe):
+    """update_ratio, update_ratio/<layer> and underflow_share; the weights' norm is taken before the update."""
 
     def __init__(self, component: ProbeBase) -> None:
         super().__init__(component)
         self._kept: list[Tensor] = []
 
     def after_backward(self, training: ProbedTraining, step: int) -> None:
-        """A copy of the weights, until the update is made."""
+        """Copy the weights."""
         self._kept = self.layers.weights()
         self.layers.gradient()  # some optimizers change it while they step
 
     def after_update(self, training: ProbedTraining, step: int) -> Metrics:
-        """Norms of the differences over norms of the weights."""
+        """Return norms of the differences over norms of the weights."""
         kept, self._kept = self._kept, []
         weights, weight = self.layers.norms(kept)
         moved = [now - was for now, was in zip(flats(self.layers.parameters), kept, strict=True)]
@@ -33,25 +33,25 @@ class Updates(InlineProbe):
         found: Metrics = {"update_ratio": ratio(changes, weights)}
         found |= {f"update_ratio/{name}": ratio(change[name], weight[name]) for name in change}
         if any(group["lr"] != 0 for optimizer in training.optimizers for group in optimizer.param_groups):
-            found["underflow_share"] = lost(moved, self.layers.gradient())
+            found["underflow_share"] = underflow_share(moved, self.layers.gradient())
         return found
 
 
 def ratio(change: float | Tensor, weight: float | Tensor) -> float | Tensor:
-    """change / weight; of weights that are all 0: 0 where they stay so, else infinity."""
+    """Return change / weight; where the weights were all 0: 0 if they stay so, else infinity."""
     if isinstance(change, Tensor) or isinstance(weight, Tensor):
-        still = torch.as_tensor((change == 0) & (weight == 0))
-        return torch.where(still, 0.0, change / weight)
+        unchanged = torch.as_tensor((change == 0) & (weight == 0))
+        return torch.where(unchanged, 0.0, change / weight)
     if weight == 0:
         return 0.0 if change == 0 else math.inf
     return change / weight
 
 
-def lost(moved: list[Tensor], gradients: list[Tensor]) -> Tensor:
-    """Of the entries with a gradient the share that an update at a rate above 0 left as they were."""
+def underflow_share(moved: list[Tensor], gradients: list[Tensor]) -> Tensor:
+    """Return the share of entries with a gradient that the update left unchanged by rounding."""
     counts = [
         torch.stack((torch.count_nonzero(g * (d == 0)), torch.count_nonzero(g)))
         for d, g in zip(moved, gradients, strict=True)
     ]
-    still, given = torch.stack(counts).sum(0).unbind()
-    return still / given.clamp(min=1)
+    unchanged, given = torch.stack(counts).sum(0).unbind()
+    return unchanged / given.clamp(min=1)

@@ -1,45 +1,53 @@
-"""Where the first number that is none came from: the updates made again, with every value looked at as it appears."""
+"""Find the first non-finite value: repeat the updates and check every value as it appears."""
 
 import math
 import statistics
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from worker.trainer.probes.measurement import Measurement, ProbedTraining, document, rounded, undisturbed
+from service.spec.probes import on_demand
+from worker.trainer.probes.measurement import (
+    Instrument,
+    Measurement,
+    ProbedTraining,
+    as_json,
+    rounded,
+    side_effect_free,
+)
 from worker.trainer.probes.nonfinite_detector import NonFinite, NonFiniteDetector
 from worker.trainer.probes.scratch_training import scratch_copy, train_step
 
-GROWTH = 10.0  # the last sizes over the usual one before: more is growth that led there
-BEFORE = 50  # updates whose sizes are remembered
+GROWTH = 10.0  # the last sizes over the usual size before
+HISTORY = 50  # updates whose losses and gradient norms are kept
 
 
-class Found(NamedTuple):
-    """The first value that is not finite, and what led to it."""
+class FirstNonFinite(NamedTuple):
+    """The first non-finite value, and what led to it."""
 
     step: int
-    sight: NonFinite
+    value: NonFinite
     precision: str
-    rows: tuple[int, ...]  # of the training part; all of the batch where they cannot be told apart
+    rows: tuple[int, ...]  # of the training part; the whole batch where single rows are not known
     batch: tuple[int, ...]
-    losses: tuple[float, ...]  # of the updates before, the newest last
+    losses: tuple[float, ...]  # of the updates before, newest last
     norms: tuple[float, ...]  # of their gradients
 
     @property
     def preceded_by_growth(self) -> bool:
-        """Whether the loss or the gradient had left its usual size before."""
+        """Whether the loss or the gradient had grown beyond its usual size before."""
         return grew(self.losses) or grew(self.norms)
 
     def data(self) -> dict[str, Any]:
-        """For a reading."""
-        return document(
+        """Return the data of a reading."""
+        return as_json(
             step=self.step,
-            kind=self.sight.kind,
-            module=self.sight.module,
-            module_class=self.sight.module_class,
-            tensor=self.sight.tensor,
-            value="NaN" if self.sight.nan else "Infinity",
-            entries=self.sight.entries,
-            of=self.sight.of,
+            kind=self.value.kind,
+            module=self.value.module,
+            module_class=self.value.module_class,
+            tensor=self.value.tensor,
+            value="NaN" if self.value.nan else "Infinity",
+            entries=self.value.entries,
+            of=self.value.of,
             precision=self.precision,
             rows=list(self.rows[:200]),
             batch_rows=len(self.batch),
@@ -49,50 +57,47 @@ class Found(NamedTuple):
         )
 
 
-class Autopsy:
-    """From a kept checkpoint on, until something is not finite: input, output, loss, gradient, optimizer state, weight.
+class Autopsy(Instrument[on_demand.Autopsy]):
+    """Train on from a kept checkpoint until an input, output, loss, gradient, state or weight is not finite.
 
-    Cost: the updates since that checkpoint, each with one more look at every value.
+    Cost: the updates since that checkpoint, and one check of every value in each.
     """
 
-    def __init__(self, component: Any) -> None:
-        self.steps: int = component.steps
-
     def measure(self, training: ProbedTraining) -> Measurement:
-        """On a copy, whose random states begin where the training's are."""
-        with undisturbed(training.device):
+        """Train a copy, whose random states begin where the training's are."""
+        with side_effect_free(training.device):
             other = scratch_copy(training)
-            found = autopsy(other, again(other, self.steps))
+            found = autopsy(other, repeat_steps(other, self.component.steps))
         if found is None:
-            return Measurement({}, document(kind=None, why=f"all was finite up to step {other.step}", step=other.step))
+            return Measurement({}, as_json(kind=None, why=f"all was finite up to step {other.step}", step=other.step))
         return Measurement({}, found.data() | {"retrained_from": training.step})
 
 
-def autopsy(training: ProbedTraining, steps: Iterable[Any]) -> Found | None:
-    """Let `training` go on by `steps` (what `train` yields, or `again`); stops after the first that shows something.
+def autopsy(training: ProbedTraining, steps: Iterable[Any]) -> FirstNonFinite | None:
+    """Advance `training` through `steps` (of `train` or `repeat_steps`) up to the first that has a non-finite value.
 
-    The training is used up: its weights are not to be trusted afterwards.
+    The training is spent: its weights are unusable afterwards.
     """
     losses, norms = list[float](), list[float]()
-    with NonFiniteDetector(training) as sentinel:
+    with NonFiniteDetector(training) as detector:
         for _ in steps:
-            if sentinel.sight is None:
-                losses, norms = (losses + sentinel.losses)[-BEFORE:], (norms + sentinel.norms)[-BEFORE:]
-                sentinel.begin_step()
+            if detector.found is None:
+                losses, norms = (losses + detector.losses)[-HISTORY:], (norms + detector.norms)[-HISTORY:]
+                detector.begin_step()
                 continue
-            step, sight = training.step, sentinel.sight
+            step, value = training.step, detector.found
             batch = training.batches.numbers(step).tolist()
-            rows = [batch[i % len(batch)] for i in sight.rows] if sight.rows else batch
+            rows = [batch[i % len(batch)] for i in value.rows] if value.rows else batch
             facts = (training.spec.precision, tuple(rows), tuple(batch), tuple(losses), tuple(norms))
-            return Found(step, sight, *facts)
+            return FirstNonFinite(step, value, *facts)
     return None
 
 
-def again(training: ProbedTraining, most: int) -> Iterator[int]:
-    """The next updates, without evaluations unless the rate listens to them."""
+def repeat_steps(training: ProbedTraining, count: int) -> Iterator[int]:
+    """Make the next updates; evaluate only where the learning rate depends on it."""
     every, last = training.spec.evaluation_every, training.spec.total_steps
     training.model.train()
-    for step in range(training.step + 1, min(training.step + most, last) + 1):
+    for step in range(training.step + 1, min(training.step + count, last) + 1):
         train_step(training, step)
         if training.rates.plateau is not None and (step % every == 0 or step == last):
             training.rates.observe(step, training.mechanics.measure(step, training.validation))
@@ -100,7 +105,7 @@ def again(training: ProbedTraining, most: int) -> Iterator[int]:
 
 
 def grew(sizes: Iterable[float]) -> bool:
-    """Whether the largest of the last three is ten times the median of those before."""
+    """Whether the largest of the last three exceeds ten times the median of those before."""
     found = [abs(size) for size in sizes]
     if len(found) < 4:
         return len(found) > 1 and found[-1] > GROWTH * found[0] > 0

@@ -1,44 +1,41 @@
-"""The gradient against finite differences of the loss, in float64."""
+"""Check the gradient against finite differences of the loss, in float64."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from service.spec.probes import on_demand
 from worker.trainer.probes.lanczos import random_start
-from worker.trainer.probes.measurement import Measurement, ProbedTraining, document, rounded
+from worker.trainer.probes.measurement import Instrument, Measurement, ProbedTraining, as_json, rounded
 from worker.trainer.probes.model_copy import ModelCopy, norm
 
 STEP = 1e-6  # times 1 + the largest weight: balances truncation and rounding in float64
-PASSED = 1e-5  # relative error
-NUMBERS = 4  # single parameters a tensor, beside the random directions
+TOLERANCE = 1e-5  # relative error
+ENTRIES = 4  # single entries checked per tensor, beside the random directions
 
 
-class GradientCheck:
-    """(L(theta + h d) - L(theta - h d)) / 2h against g d, along random directions and along single numbers.
+class GradientCheck(Instrument[on_demand.GradientCheck]):
+    """(L(theta + h d) - L(theta - h d)) / 2h against g d, along random directions and single entries.
 
-    An error far above 1e-5 means that a layer's backward is not its forward's derivative: a custom function, a detached
-    tensor, a value changed in place. At a kink (ReLU at exactly 0) both sides may be right and differ. Cost: a
-    gradient, and two forward passes of 0.4 for each direction and number.
+    An error far above 1e-5 means that a layer's backward is not the derivative of its forward: a custom function, a
+    detached tensor, a value changed in place. At a kink (ReLU at exactly 0) both may be right and differ. Cost: a
+    gradient, and two forward passes of 0.4 gradients per direction and entry.
     """
 
-    def __init__(self, component: Any) -> None:
-        self.rows: int = component.rows
-        self.norms = component.batch_norm
-        self.directions: int = component.directions
-
     def measure(self, training: ProbedTraining) -> Measurement:
-        """The largest relative error, and in which tensor it is."""
-        twin = ModelCopy(training, self.rows, self.norms, dtype=torch.float64)
-        slope = twin.gradient()
-        h = STEP * (1 + float(twin.theta().abs().max()))
-        along = [self._error(twin, slope, random_start(twin.n, slope, seed), h) for seed in range(self.directions)]
-        single = {name: self._single(twin, slope, i, h) for i, name in enumerate(twin.names)}
+        """Find the largest relative error, and the tensor it is in."""
+        copy = ModelCopy.of(training, self.component, dtype=torch.float64)
+        slope = copy.gradient()
+        h = STEP * (1 + float(copy.theta().abs().max()))
+        along = [
+            self._error(copy, slope, random_start(copy.n, slope, seed), h) for seed in range(self.component.directions)
+        ]
+        single = {name: self._single(copy, slope, i, h) for i, name in enumerate(copy.names)}
         worst = max(single, key=single.__getitem__)
         largest = max(*along, single[worst])
-        passed = PASSED if twin.dtype == torch.float64 else math.sqrt(torch.finfo(twin.dtype).eps)
-        data = document(
+        passed = TOLERANCE if copy.dtype == torch.float64 else math.sqrt(torch.finfo(copy.dtype).eps)
+        data = as_json(
             passed=largest <= passed,
             largest=largest,
             tolerance=passed,
@@ -49,28 +46,28 @@ class GradientCheck:
             },
             worst=worst,
             gradient_norm=norm(slope),
-            twin=twin.described(),
+            twin=copy.describe(),
         )
         return Measurement({"gradient_check/error": largest}, data)
 
-    def _error(self, twin: ModelCopy, slope: Tensor, direction: Tensor, h: float) -> float:
-        """Relative to the gradient's own length, so that a slope of 0 across it is no trouble."""
+    def _error(self, copy: ModelCopy, slope: Tensor, direction: Tensor, h: float) -> float:
+        """Return the error relative to the gradient's length: a slope near 0 along `direction` does no harm."""
         unit = direction / direction.norm()
-        ahead, behind = twin.along(unit, (h, -h))
-        size = max(norm(slope) / twin.n**0.5, torch.finfo(twin.dtype).tiny ** 0.5)
-        floor = torch.finfo(twin.dtype).eps * max(abs(ahead), abs(behind)) / h  # what rounding alone makes
+        ahead, behind = copy.along(unit, (h, -h))
+        size = max(norm(slope) / copy.n**0.5, torch.finfo(copy.dtype).tiny ** 0.5)
+        floor = torch.finfo(copy.dtype).eps * max(abs(ahead), abs(behind)) / h  # from rounding alone
         error = abs((ahead - behind) / (2 * h) - float(slope @ unit))
         return float(max(0.0, error - floor) / max(size, floor))
 
-    def _single(self, twin: ModelCopy, slope: Tensor, i: int, h: float) -> float:
-        """The largest error over a few numbers of one tensor: those with the steepest slopes, evenly from its rest."""
-        first = sum(p.numel() for p in twin.parameters[:i])
-        count = twin.parameters[i].numel()
+    def _single(self, copy: ModelCopy, slope: Tensor, i: int, h: float) -> float:
+        """Return the largest error over a few entries of tensor `i`: the steepest, and others evenly spread."""
+        first = sum(p.numel() for p in copy.parameters[:i])
+        count = copy.parameters[i].numel()
         steep = int(slope[first : first + count].abs().argmax())
-        chosen = {steep, *torch.linspace(0, count - 1, min(NUMBERS, count)).long().tolist()}
+        chosen = {steep, *torch.linspace(0, count - 1, min(ENTRIES, count)).long().tolist()}
         errors = []
         for at in sorted(chosen):
             unit = torch.zeros_like(slope)
             unit[first + at] = 1
-            errors.append(self._error(twin, slope, unit, h))
+            errors.append(self._error(copy, slope, unit, h))
         return max(errors)
