@@ -19,9 +19,6 @@ SQUASHING = {"Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh", "Softsign"}
 RELU_LIKE = {"ReLU", "ReLU6", "Hardswish"}
 ZERO_AT_BEST = {"mse", "mae", "huber", "smooth_l1", "softmax_mse", "bce_with_logits", "soft_margin", "hinge"}
 ZERO_AT_BEST |= {"multi_margin", "nll", "kl_div", "cross_entropy"}
-SECOND_MOMENT = {"adam", "adamw", "adamax", "nadam", "radam", "sparse_adam", "rmsprop", "adadelta", "adabound"}
-SECOND_MOMENT |= {"lecture_rmsprop", "schedule_free_adamw"}
-ACCUMULATING = {"adagrad"}
 ZERO_MINIMUM = {"rosenbrock", "beale", "rastrigin", "toy_linear_net"}
 ALIKE = {"zeros", "ones", "constant"}  # initialisations that make all units of a layer the same
 
@@ -48,11 +45,6 @@ class Plan:
         return self.spec.loss.kind
 
     @property
-    def optimizer(self) -> str:
-        """The optimizer's kind."""
-        return self.spec.optimizer.kind
-
-    @property
     def classes(self) -> int:
         """How many answers there are to choose from; 0: values are predicted."""
         facts = self.spec.dataset.facts
@@ -71,7 +63,12 @@ class Plan:
     @property
     def second_moment(self) -> bool:
         """Whether the optimizer divides by the size of recent gradients."""
-        return self.optimizer in SECOND_MOMENT
+        return self.spec.optimizer.rate_scaling == "recent"
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether the optimizer divides by the sum of all squared gradients so far."""
+        return self.spec.optimizer.rate_scaling == "sum"
 
     @cached_property
     def leaves(self) -> tuple[Leaf, ...]:
@@ -156,8 +153,7 @@ class Plan:
     @property
     def own_momentum(self) -> float:
         """The momentum, or first beta; 0 where there is none."""
-        betas = getattr(self.spec.optimizer, "betas", None)
-        return float(betas[0] if betas else getattr(self.spec.optimizer, "momentum", 0.0) or 0.0)
+        return self.spec.optimizer.own_momentum or 0.0
 
     @property
     def explains_overflow(self) -> tuple[str, ...]:

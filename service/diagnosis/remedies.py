@@ -73,8 +73,8 @@ def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
 
 def use_usual_rate(plan: Plan) -> Patch:
     """All rates scaled so that the optimizer's is what is usual for it: 0.01 where steps follow the gradient."""
-    usual = 0.01 if plan.optimizer in ("sgd", "asgd") else 1e-3
-    return scale_rates(plan, max(100.0, usual / plan.spec.optimizer.lr))
+    optimizer = plan.spec.optimizer
+    return scale_rates(plan, max(100.0, optimizer.usual_lr / optimizer.lr))
 
 
 def add_warmup(plan: Plan, steps: int) -> Patch:

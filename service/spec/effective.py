@@ -42,7 +42,7 @@ def _rate(experiment: Experiment) -> dict[str, Any]:
 
 def _momentum(experiment: Experiment) -> dict[str, Any] | None:
     """The momentum, or first beta, that the updates really have; None: the optimizer has none."""
-    own = _own_momentum(experiment.optimizer)
+    own = experiment.optimizer.own_momentum
     if own is None:
         return None
     if not experiment.schedule.cycles:
@@ -54,19 +54,13 @@ def _momentum(experiment: Experiment) -> dict[str, Any] | None:
     return {"own": own, "smallest": min(cycled), "largest": max(cycled), "changed_by": by}
 
 
-def _own_momentum(optimizer: OptimizerBase) -> float | None:
-    betas = getattr(optimizer, "betas", None)
-    momentum: float | None = betas[0] if betas else getattr(optimizer, "momentum", None)
-    return momentum
-
-
 def _memory(optimizer: OptimizerBase) -> dict[str, float]:
     """How many updates back each running mean reaches: 1 / (1 - its factor)."""
     factors: dict[str, float | None] = {"momentum": getattr(optimizer, "momentum", None)}
     betas = getattr(optimizer, "betas", None)
     if betas:
         factors |= {"betas/0": betas[0], "betas/1": betas[1]}
-    factors |= {name: getattr(optimizer, name, None) for name in ("alpha", "rho") if optimizer.kind != "asgd"}
+    factors |= {name: getattr(optimizer, name, None) for name in optimizer.running_means}
     return {name: 1 / (1 - factor) for name, factor in factors.items() if factor is not None and factor < 1}
 
 
@@ -76,10 +70,9 @@ def _decay(experiment: Experiment) -> dict[str, Any] | None:
     decay = getattr(optimizer, "weight_decay", 0.0)
     if not decay:
         return None
-    decoupled = optimizer.decoupled or getattr(optimizer, "decoupled_weight_decay", False)
-    if not decoupled:
+    if not optimizer.decay_is_decoupled:
         enters = "enters the gradient"
-        if _own_momentum(optimizer):
+        if optimizer.own_momentum:
             enters += ", and so the momentum"
         return {"value": decay, "form": "l2", "acts": enters, "per_step": optimizer.lr * decay}
     per_step = optimizer.lr * decay

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from service.spec.experiment import Experiment
 from service.spec.group_assignment import assign_groups
-from service.spec.optimizers import OptimizerBase
 
 FLOAT, INTEGER = 4, 8  # bytes
 EVALUATED_AT_ONCE = 4096  # rows of the validation part, at most
@@ -39,22 +38,10 @@ def estimate_memory(experiment: Experiment) -> Memory | None:
     return Memory(
         weights=averaged * FLOAT * sum(counts.values()),
         gradients=FLOAT * sum(count for optimizer, count in trained if optimizer is not None),
-        optimizer=int(FLOAT * sum(state_per_parameter(o) * count for o, count in trained if o is not None)),
+        optimizer=int(FLOAT * sum(o.state_size() * count for o, count in trained if o is not None)),
         activations=FLOAT * max(_training(experiment, per_row), _evaluation(experiment)),
         data=_data(experiment),
     )
-
-
-def state_per_parameter(optimizer: OptimizerBase) -> float:
-    """Numbers that an optimizer keeps for each parameter, by its settings."""
-    has = optimizer.kwargs().get
-    if optimizer.kind == "sgd":
-        return 1 if has("momentum") else 0
-    if optimizer.kind == "rmsprop":
-        return 1 + bool(has("momentum")) + bool(has("centered"))
-    if optimizer.kind == "lbfgs":
-        return 2 * min(int(has("history_size", 0)), int(has("max_iter", 0))) + 3
-    return optimizer.keeps + bool(has("amsgrad"))
 
 
 def _training(experiment: Experiment, per_row: int) -> int:

@@ -15,6 +15,8 @@ from service.spec.experiment import Experiment
 from service.spec.models import model_kwargs
 from worker.trainer.build import resolve
 from worker.trainer.loop import prepare, train
+from worker.trainer.probes.limits import RULES
+from worker.trainer.probes.watchers.rates import RATES
 
 UNIONS: dict[str, tuple[ModuleType, Any]] = {
     "dataset": (datasets, datasets.Dataset),
@@ -100,6 +102,15 @@ def test_kinds_are_unique_and_every_member_says_what_it_is(family: str) -> None:
     for member in members(family):
         assert get_args(member.model_fields["kind"].annotation) == (member.model_fields["kind"].default,)
         assert (member.__doc__ or "").strip().endswith(".")
+
+
+def test_what_an_optimizer_says_of_its_rates_is_what_the_probes_read() -> None:
+    scaled = {member.target.partition(":")[2]: member.rate_scaling for member in members("optimizer")}  # type: ignore[attr-defined]
+    read = {name for name, scaling in scaled.items() if scaling in ("recent", "sum")}
+    assert read | {"Adafactor", "LectureAdagrad"} >= set(RATES) >= read
+    assert {name for name, rule in RULES.items() if not rule.adaptive} <= {
+        name for name, scaling in scaled.items() if scaling == "shared"
+    }
 
 
 REQUIRED = {

@@ -16,8 +16,6 @@ from service.spec.optimizers import OptimizerBase
 
 FILL = "fill_uninitialized_memory"  # a property torch's own types leave out
 PACKAGES = ("schedulefree", "pytorch-optimizer", "torchvision", "timm", "scikit-learn")  # whose code or data train
-FUSED_ON_CPU = {"adam", "adamw"}
-FUSED_ON_CUDA = {"sgd", "adam", "adamw", "adagrad"}
 
 
 def optimizer_policy(optimizer: OptimizerBase, device: torch.device) -> dict[str, bool]:
@@ -29,7 +27,7 @@ def optimizer_policy(optimizer: OptimizerBase, device: torch.device) -> dict[str
     so it is taken only where it saves a quarter of the step.
     """
     on_cpu = device.type == "cpu"
-    if optimizer.kind in (FUSED_ON_CPU if on_cpu else FUSED_ON_CUDA):
+    if ("cpu" if on_cpu else "cuda") in optimizer.fused_on:
         return {"fused": True}
     return {"foreach": not on_cpu} if "foreach" in optimizer.left_out else {}
 

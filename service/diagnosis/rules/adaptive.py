@@ -14,7 +14,6 @@ from service.diagnosis.finding import (
     observation,
     too_early,
 )
-from service.diagnosis.plan import ACCUMULATING
 from service.diagnosis.progress import loss_scale, share_learned
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
@@ -79,7 +78,7 @@ def _beta2(record: RunRecord) -> float | None:
 
 def extreme_effective_rates(record: RunRecord) -> Outcome:
     """R17: some parameters have a rate far above that of most, or a second moment of 0."""
-    if not (record.plan.second_moment or record.plan.optimizer in ACCUMULATING):
+    if not (record.plan.second_moment or record.plan.accumulates):
         return NoFinding("all parameters have one rate.")
     top, middle, unused = record.get("rate/q99"), record.get("rate/q50"), record.get("rate/unused")
     if top is None or middle is None:
@@ -146,7 +145,7 @@ def _larger_eps(record: RunRecord) -> remedies.Patch:
 def exhausted_accumulator(record: RunRecord) -> Outcome:
     """R18: AdaGrad's sum of squares has grown so far that nothing moves, while the loss still falls."""
     plan = record.plan
-    if plan.optimizer not in ACCUMULATING:
+    if not plan.accumulates:
         return NoFinding("the optimizer does not sum squared gradients up.")
     rate, loss, w = record.get("rate/q50"), record.get("loss"), trend_window(record)
     if rate is None:

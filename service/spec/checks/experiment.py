@@ -64,7 +64,7 @@ def _schedule(experiment: Experiment) -> Iterator[Problem]:
     schedule, optimizer = experiment.schedule, experiment.optimizer
     odd = schedule.oddities(optimizer.lr, experiment.schedule_total)
     yield from (problem.under("/schedule") for problem in odd if problem.code in REFUSED)
-    if schedule.cycles and not {"momentum", "betas"} & set(type(optimizer).model_fields):
+    if schedule.cycles and optimizer.own_momentum is None:
         detail = f"/optimizer/kind {optimizer.kind} has neither momentum nor betas to cycle: set this to false."
         yield Problem(f"/schedule{schedule.cycles}", "contradiction", detail)
     if not schedule.watches:

@@ -8,11 +8,8 @@ from service.spec.experiment import Experiment
 from service.spec.losses import CLASS_TASKS
 from service.spec.measures import better_direction
 from service.spec.optimizers import OptimizerBase
-from service.spec.optimizers.gradient import ASGD
 from service.spec.probes import DEFAULT_PROBES
 from service.spec.training import SWA, OptimizerAverage
-
-UNSCALED = {"sgd", "asgd", "lbfgs", "muon", "schedule_free_sgd", "lion"}  # one rate for all parameters
 
 
 def problems(experiment: Experiment) -> Iterator[Problem]:
@@ -73,7 +70,7 @@ def _average(experiment: Experiment) -> Iterator[Problem]:
     if experiment.dataset.validation == 0:
         detail = "averaged weights are only measured, and /dataset/validation is 0: set it above, or average to null."
         yield Problem("/average", "contradiction", detail)
-    if isinstance(average, OptimizerAverage) and not _asgd(experiment):
+    if isinstance(average, OptimizerAverage) and not _averages_after(experiment):
         detail = "no optimizer of this run is asgd, which keeps the mean: take ema or swa, or /optimizer/kind asgd."
         yield Problem("/average/kind", "contradiction", detail, limit=["ema", "swa"])
     if isinstance(average, SWA) and average.first(total) > total > 0:
@@ -81,9 +78,9 @@ def _average(experiment: Experiment) -> Iterator[Problem]:
         yield Problem("/average/start", "contradiction", detail, limit=total)
 
 
-def _asgd(experiment: Experiment) -> list[ASGD]:
-    """Every asgd of the run."""
-    return [each for each in _optimizers(experiment) if isinstance(each, ASGD)]
+def _averages_after(experiment: Experiment) -> list[float]:
+    """Return the updates after which optimizers of the run keep a mean of their weights."""
+    return [after for each in _optimizers(experiment) if (after := each.averages_after) is not None]
 
 
 def _stop(experiment: Experiment) -> Iterator[Problem]:
@@ -147,7 +144,7 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     best = experiment.checkpoint.best
     if best is not None and best.mode != better_direction(best.series):
         yield Problem("/checkpoint/best/mode", "probably_reversed", f"{best.series} is better the other way round.")
-    late = [each.t0 for each in _asgd(experiment) if each.t0 >= experiment.total_steps]
+    late = [after for after in _averages_after(experiment) if after >= experiment.total_steps]
     if isinstance(experiment.average, OptimizerAverage) and late:
         detail = f"the mean begins after update /optimizer/t0, {late[0]:g}, and the run ends before: it is no mean."
         yield Problem("/average", "never_due", detail, limit=experiment.total_steps)
@@ -163,9 +160,8 @@ def _idle_probes(experiment: Experiment) -> Iterator[Problem]:
     """What was asked for and will have nothing to say; the default set asks for nothing in particular."""
     if experiment.probes == DEFAULT_PROBES:
         return
-    optimizers = [experiment.optimizer, *(rule.optimizer for rule in experiment.groups if rule.optimizer)]
     for at, probe in enumerate(experiment.probes):
-        if probe.kind == "rates" and all(each.kind in UNSCALED for each in optimizers):
+        if probe.kind == "rates" and all(each.rate_scaling == "shared" for each in _optimizers(experiment)):
             detail = f"/optimizer/kind {experiment.optimizer.kind} has one rate for all parameters: nothing to show."
             yield Problem(f"/probes/{at}", "ignored", detail)
         if probe.kind == "norm_modes" and getattr(experiment.model, "norm", "batch") != "batch":

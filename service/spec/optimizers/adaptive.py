@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Beta, Decay, Epsilon, Rate
-from service.spec.optimizers.base import SLOW, OptimizerBase, policy
+from service.spec.optimizers.base import NO_FUSED, OptimizerBase, policy
 
 
 class Adagrad(OptimizerBase):
@@ -15,6 +15,8 @@ class Adagrad(OptimizerBase):
 
     target = "torch.optim:Adagrad"
     left_out = policy("foreach", "fused", "differentiable")
+    rate_scaling = "sum"
+    fused_on = ("cuda",)
     sparse = True
     keeps = 1
     formula = "G += g^2;  p -= lr / (1 + (t-1)*lr_decay) * g / (sqrt(G) + eps)"
@@ -32,7 +34,9 @@ class RMSprop(OptimizerBase):
     """Step divided by a running root mean square of gradients, seeded with zero as torch does."""
 
     target = "torch.optim:RMSprop"
-    left_out = SLOW
+    left_out = NO_FUSED
+    rate_scaling = "recent"
+    running_means = ("alpha",)
     formula = "v = alpha*v + (1-alpha)*g^2;  p -= lr * g / (sqrt(v) + eps)"
     paper = "Tieleman & Hinton 2012, Coursera lecture 6.5"
 
@@ -43,6 +47,10 @@ class RMSprop(OptimizerBase):
     weight_decay: Decay = 0.0
     momentum: Beta = 0.0
     centered: bool = False
+
+    def state_size(self) -> float:
+        """A second moment, and a momentum and a mean if asked for."""
+        return 1 + bool(self.momentum) + self.centered
 
     def oddities(self) -> Iterator[Problem]:
         """Its denominator is the standard deviation of the gradient."""
@@ -55,7 +63,9 @@ class Adadelta(OptimizerBase):
     """Steps of the size of past steps, so that the gradient's unit does not matter; lr scales them and may stay 1."""
 
     target = "torch.optim:Adadelta"
-    left_out = SLOW
+    left_out = NO_FUSED
+    rate_scaling = "recent"
+    running_means = ("rho",)
     formula = "d = sqrt(u + eps) / sqrt(v + eps) * g;  u = rho*u + (1-rho)*d^2;  p -= lr*d"
     paper = "Zeiler 2012, arXiv:1212.5701"
 
@@ -107,6 +117,8 @@ class LectureRMSprop(OptimizerBase):
 
     target = "worker.trainer.optim.lecture:LectureRMSprop"
     left_out = {}
+    rate_scaling = "recent"
+    running_means = ("alpha",)
     keeps = 1
     formula = "sigma_0 = |g_0|;  sigma_t = sqrt(alpha*sigma^2 + (1-alpha)*g^2);  p -= lr * g / sigma_t"
     paper = "Hung-yi Lee 2021, Machine Learning, When gradient is small; after Tieleman & Hinton 2012"
@@ -124,6 +136,7 @@ class AdaBound(OptimizerBase):
 
     target = "worker.trainer.optim.adabound:AdaBound"
     left_out = {}
+    rate_scaling = "recent"
     formula = (
         "p -= clip(lr_t/sqrt(v), f*(1 - 1/(gamma*t+1)), f*(1 + 1/(gamma*t))) * m,"
         "  lr_t = lr*sqrt(1-beta2^t)/(1-beta1^t)"

@@ -8,7 +8,7 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Beta, Count, Decay, Epsilon, Rate
 from service.spec.layout import Parameter
-from service.spec.optimizers.base import SLOW, OptimizerBase, policy
+from service.spec.optimizers.base import NO_FUSED, OptimizerBase, policy
 
 Tolerance = Annotated[float, Field(ge=0, le=1)]
 StepSize = Annotated[float, Field(gt=0, le=1e6)]
@@ -19,6 +19,9 @@ class SGD(OptimizerBase):
 
     target = "torch.optim:SGD"
     left_out = policy("foreach", "fused", "differentiable")
+    rate_scaling = "shared"
+    usual_lr = 1e-2
+    fused_on = ("cuda",)
     sparse = True
     formula = "buf = momentum*buf + (1-dampening)*g;  p -= lr*buf"
     paper = "Sutskever et al. 2013, On the importance of initialization and momentum in deep learning"
@@ -28,6 +31,10 @@ class SGD(OptimizerBase):
     dampening: Annotated[float, Field(ge=0, le=1)] = 0.0
     weight_decay: Decay = 0.0
     nesterov: bool = False
+
+    def state_size(self) -> float:
+        """One number for the momentum, if there is any."""
+        return 1 if self.momentum else 0
 
     def problems(self) -> Iterator[Problem]:
         """Nesterov's form is defined for undamped momentum only."""
@@ -52,7 +59,9 @@ class ASGD(OptimizerBase):
     """
 
     target = "torch.optim:ASGD"
-    left_out = SLOW
+    left_out = NO_FUSED
+    rate_scaling = "shared"
+    usual_lr = 1e-2
     keeps = 1
     formula = "p = p*(1 - lambd*eta) - eta*g;  eta = lr / (1 + lambd*lr*t)^alpha"
     paper = "Polyak & Juditsky 1992, SIAM J. Control Optim. 30"
@@ -64,12 +73,17 @@ class ASGD(OptimizerBase):
     t0: Annotated[float, Field(ge=0, le=1e12, description="the update after which the mean begins")] = 1e6
     weight_decay: Decay = 0.0
 
+    @property
+    def averages_after(self) -> float:
+        """The update after which torch's mean begins."""
+        return self.t0
+
 
 class Rprop(OptimizerBase):
     """Each entry has its own step size, which grows while the gradient keeps its sign and shrinks when it turns."""
 
     target = "torch.optim:Rprop"
-    left_out = SLOW
+    left_out = NO_FUSED
     whole_batches = "the sign of a gradient changes from batch to batch, and steps shrink for no reason"
     keeps_rate = "lr is the first step size only"
     formula = "eta *= etas[1] if g*g_before > 0 else etas[0] if < 0, within step_sizes;  p -= sign(g)*eta"
@@ -94,6 +108,7 @@ class LBFGS(OptimizerBase):
 
     target = "torch.optim:LBFGS"
     left_out = {}
+    rate_scaling = "shared"
     searches = True
     whole_batches = "the curvature is taken from differences of gradients, which must be of the same rows"
     formula = "p -= t*H*g, with H from the last changes of p and g, and t = lr or found by a line search"
@@ -107,6 +122,10 @@ class LBFGS(OptimizerBase):
     tolerance_change: Tolerance = 1e-9
     history_size: Annotated[int, Field(ge=1, le=10_000)] = 100
     line_search_fn: Literal["strong_wolfe"] | None = Field(None, description="null: a step of length lr")
+
+    def state_size(self) -> float:
+        """The last changes of the parameters and of the gradients, and three vectors beside them."""
+        return 2 * min(self.history_size, self.max_iter) + 3
 
     def oddities(self) -> Iterator[Problem]:
         """A fixed step along a quasi-Newton direction may go uphill."""
@@ -123,6 +142,7 @@ class Muon(OptimizerBase):
 
     target = "torch.optim:Muon"
     left_out = {}
+    rate_scaling = "shared"
     keeps = 1
     decoupled = True
     formula = "M = momentum*M + (1-momentum)*g;  p -= lr*weight_decay*p;  p -= lr*scale*orthogonal(M)"

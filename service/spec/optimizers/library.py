@@ -24,6 +24,7 @@ class ScheduleFreeSGD(OptimizerBase):
     target = "schedulefree:SGDScheduleFree"
     needs = ("schedulefree",)
     left_out = SCHEDULE_FREE
+    rate_scaling = "shared"
     keeps_rate = "it is made for a constant rate, with warmup_steps of its own"
     keeps = 1
     formula = "y = (1-momentum)*z + momentum*x;  z -= lr*g(y);  x = mean of z, weighted"
@@ -46,6 +47,7 @@ class ScheduleFreeAdamW(OptimizerBase):
     target = "schedulefree:AdamWScheduleFree"
     needs = ("schedulefree",)
     left_out = SCHEDULE_FREE
+    rate_scaling = "recent"
     keeps_rate = ScheduleFreeSGD.keeps_rate
     decoupled = True
     formula = (
@@ -71,6 +73,7 @@ class Lion(OptimizerBase):
     target = "pytorch_optimizer:Lion"
     needs = ("pytorch-optimizer",)
     left_out = policy("foreach", "kwargs") | dict.fromkeys(("weight_decouple", "fixed_decay"), "decay is the paper's")
+    rate_scaling = "shared"
     keeps = 1
     decoupled = True
     formula = "p -= lr*weight_decay*p;  p -= lr*sign(beta1*m + (1-beta1)*g);  m = beta2*m + (1-beta2)*g"

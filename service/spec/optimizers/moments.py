@@ -6,7 +6,7 @@ from pydantic import Field
 
 from service.spec.component import Beta, Decay, Epsilon, Rate
 from service.spec.layout import Parameter
-from service.spec.optimizers.base import EVERY, SLOW, OptimizerBase, policy
+from service.spec.optimizers.base import ALL_SWITCHES, NO_FUSED, OptimizerBase, policy
 
 Betas = tuple[Beta, Beta]
 
@@ -15,7 +15,9 @@ class Adam(OptimizerBase):
     """Adaptive moments; weight decay enters the gradient (L2). amsgrad keeps the largest second moment."""
 
     target = "torch.optim:Adam"
-    left_out = EVERY | {"decoupled_weight_decay": "choose adamw, which is the same thing by its own name"}
+    left_out = ALL_SWITCHES | {"decoupled_weight_decay": "choose adamw, which is the same thing by its own name"}
+    rate_scaling = "recent"
+    fused_on = ("cpu", "cuda")
     formula = "p -= lr * m_hat / (sqrt(v_hat) + eps)"
     paper = "Kingma & Ba 2015, arXiv:1412.6980; Reddi et al. 2018, arXiv:1904.09237 (amsgrad)"
 
@@ -30,6 +32,8 @@ class AdamW(OptimizerBase):
     """Adam with decoupled weight decay: p *= 1 - lr*weight_decay before the step."""
 
     target = "torch.optim:AdamW"
+    rate_scaling = "recent"
+    fused_on = ("cpu", "cuda")
     decoupled = True
     formula = "p -= lr * weight_decay * p;  p -= lr * m_hat / (sqrt(v_hat) + eps)"
     paper = "Loshchilov & Hutter 2019, arXiv:1711.05101"
@@ -45,7 +49,8 @@ class Adamax(OptimizerBase):
     """Adam with a decaying largest gradient in place of the second moment."""
 
     target = "torch.optim:Adamax"
-    left_out = SLOW
+    left_out = NO_FUSED
+    rate_scaling = "recent"
     formula = "u = max(beta2*u, |g| + eps);  p -= lr / (1 - beta1^t) * m / u"
     paper = "Kingma & Ba 2015, arXiv:1412.6980, section 7.1"
 
@@ -60,7 +65,8 @@ class NAdam(OptimizerBase):
     """Adam that looks one step ahead as Nesterov's momentum does; the look-ahead warms up by `momentum_decay`."""
 
     target = "torch.optim:NAdam"
-    left_out = SLOW
+    left_out = NO_FUSED
+    rate_scaling = "recent"
     formula = "mu_t = beta1*(1 - 0.5*0.96^(t*momentum_decay));  m_hat mixes g by mu_t and m by mu_(t+1)"
     paper = "Dozat 2016, Incorporating Nesterov Momentum into Adam"
 
@@ -80,7 +86,8 @@ class RAdam(OptimizerBase):
     """
 
     target = "torch.optim:RAdam"
-    left_out = SLOW
+    left_out = NO_FUSED
+    rate_scaling = "recent"
     formula = "p -= lr * r_t * m_hat / (sqrt(v_hat) + eps) once rho_t > 5, else p -= lr * m_hat"
     paper = "Liu et al. 2020, arXiv:1908.03265"
 
@@ -96,6 +103,7 @@ class SparseAdam(OptimizerBase):
 
     target = "torch.optim:SparseAdam"
     left_out = policy()
+    rate_scaling = "recent"
     sparse = True
     formula = "as adam, on the rows present in the gradient"
     paper = "Kingma & Ba 2015, arXiv:1412.6980"
