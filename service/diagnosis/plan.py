@@ -12,6 +12,7 @@ from service.spec.checks.experiment import find_warnings
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASS_TASKS
 from service.spec.models.leaf import Leaf
+from service.spec.models.objectives import ObjectiveBase
 from service.spec.schedules import plateau_of
 
 PASSING = {"Identity", "Flatten", "Unflatten", "Dropout"}  # layers that change no value that a loss gets
@@ -19,8 +20,6 @@ SQUASHING = {"Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh", "Softsign"}
 RELU_LIKE = {"ReLU", "ReLU6", "Hardswish"}
 ZERO_AT_BEST = {"mse", "mae", "huber", "smooth_l1", "softmax_mse", "bce_with_logits", "soft_margin", "hinge"}
 ZERO_AT_BEST |= {"multi_margin", "nll", "kl_div", "cross_entropy"}
-ZERO_MINIMUM = {"rosenbrock", "beale", "rastrigin", "toy_linear_net"}
-ALIKE = {"zeros", "ones", "constant"}  # initialisations that make all units of a layer the same
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,7 @@ class Plan:
     @property
     def starts_alike(self) -> bool:
         """Whether the declared initialisation makes all units of a hidden layer the same."""
-        init = self.spec.model.init
-        same = init.kind in ALIKE or (init.kind == "normal" and init.std == 0)
-        return (same or (init.kind == "uniform" and init.a == init.b)) and len(self.weighted) > 1
+        return self.spec.model.init.uniform_units and len(self.weighted) > 1
 
     @cached_property
     def floor(self) -> float | None:
@@ -144,11 +141,7 @@ class Plan:
 
     def _objective_floor(self) -> float | None:
         model = self.spec.model
-        if model.kind in ZERO_MINIMUM:
-            return 0.0
-        if model.kind == "quadratic" and min(model.eigenvalues) >= 0:
-            return 0.0
-        return 0.0 if model.kind == "double_well" and model.tilt == 0 else None
+        return model.floor if isinstance(model, ObjectiveBase) else None
 
     @property
     def own_momentum(self) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 from service.errors import Invalid
 from service.ingest.mounted import describe
-from service.spec.datasets import HuggingFace, MountedBase, TorchvisionSet
+from service.spec.datasets.mounted import HuggingFace, MountedBase, TorchvisionSet
 from service.spec.parse.document import validate
 
 KINDS: dict[Any, type[MountedBase]] = {"torchvision": TorchvisionSet, "huggingface": HuggingFace}

@@ -5,8 +5,8 @@ from pathlib import Path
 from service.errors import Invalid, Problem
 from service.ingest import image_sets
 from service.ingest.fingerprint import fingerprint
-from service.spec.datasets import DatasetBase, HuggingFace, TorchvisionSet
-from service.spec.datasets.mounted import FolderContents, MountedBase
+from service.spec.datasets import DatasetBase
+from service.spec.datasets.mounted import FolderContents, HuggingFace, MountedBase, TorchvisionSet
 from service.spec.experiment import Experiment
 
 NOT_MOUNTED = (

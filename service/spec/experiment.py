@@ -15,7 +15,8 @@ from service.spec.losses import Loss
 from service.spec.models import Model
 from service.spec.optimizers import Optimizer
 from service.spec.probes import DEFAULT_PROBES, Probes
-from service.spec.schedules import Constant, Schedule
+from service.spec.schedules import Schedule
+from service.spec.schedules.stepwise import Constant
 from service.spec.text import clean_name, normalise, visible_name
 from service.spec.training import Average, Clip, Nonfinite, Precision, Stop
 

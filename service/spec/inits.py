@@ -1,5 +1,6 @@
 """One class per initialisation of weight matrices and kernels (biases become 0), then the union."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -8,7 +9,7 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Component
 from service.spec.layout import Parameter
-from service.spec.plugins import extend_union
+from service.spec.plugins import family_union
 
 Gain = Annotated[float, Field(gt=0, le=1e3)]
 Number = Annotated[float, Field(ge=-1e3, le=1e3)]
@@ -21,6 +22,11 @@ class InitBase(Component):
 
     left_out = {"generator": "the run's own random state"}
     dims: ClassVar[tuple[int, ...]] = (2, 3, 4)  # of a weight; matrices have 2, kernels more
+
+    @property
+    def uniform_units(self) -> bool:
+        """Whether all units of a layer start the same, so that none ever differs from its neighbour."""
+        return False
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether it can fill a weight of this shape; one that it cannot keeps torch's own values."""
@@ -107,6 +113,11 @@ class Normal(InitBase):
     mean: Number = 0.0
     std: Annotated[float, Field(ge=0, le=1e3)] = 1.0
 
+    @property
+    def uniform_units(self) -> bool:
+        """Without a spread there is one value."""
+        return self.std == 0
+
 
 class Uniform(InitBase):
     """Uniform between a and b."""
@@ -116,6 +127,11 @@ class Uniform(InitBase):
     kind: Literal["uniform"] = "uniform"
     a: Number = 0.0
     b: Number = 1.0
+
+    @property
+    def uniform_units(self) -> bool:
+        """Equal bounds leave one value."""
+        return self.a == self.b
 
 
 class TruncatedNormal(InitBase):
@@ -135,20 +151,38 @@ class TruncatedNormal(InitBase):
             yield Problem("/a", "contradiction", f"/b is {self.b}: a must be below it.")
 
 
-class Zeros(InitBase):
+class SameValue(InitBase):
+    """An initialisation that gives every weight the same value."""
+
+    left_out: ClassVar[dict[str, str]] = {}
+
+    @property
+    def uniform_units(self) -> bool:
+        """By its definition."""
+        return True
+
+
+class Constant(SameValue):
+    """Every weight the same: no unit ever differs from its neighbour."""
+
+    target = "torch.nn.init:constant_"
+
+    kind: Literal["constant"] = "constant"
+    val: Number
+
+
+class Zeros(SameValue):
     """Every weight 0: behind one hidden layer of such, no gradient arrives."""
 
     target = "torch.nn.init:zeros_"
-    left_out: ClassVar[dict[str, str]] = {}
 
     kind: Literal["zeros"] = "zeros"
 
 
-class Ones(InitBase):
+class Ones(SameValue):
     """Every weight 1."""
 
     target = "torch.nn.init:ones_"
-    left_out: ClassVar[dict[str, str]] = {}
 
     kind: Literal["ones"] = "ones"
 
@@ -190,34 +224,7 @@ class Sparse(InitBase):
     std: Annotated[float, Field(gt=0, le=1e3)] = 0.01
 
 
-class Constant(InitBase):
-    """Every weight the same: no unit ever differs from its neighbour."""
-
-    target = "torch.nn.init:constant_"
-    left_out: ClassVar[dict[str, str]] = {}
-
-    kind: Literal["constant"] = "constant"
-    val: Number
-
-
-Init = Annotated[
-    TorchDefault
-    | XavierUniform
-    | XavierNormal
-    | KaimingUniform
-    | KaimingNormal
-    | Orthogonal
-    | Normal
-    | Uniform
-    | TruncatedNormal
-    | Constant
-    | Zeros
-    | Ones
-    | Eye
-    | Dirac
-    | Sparse,
-    Field(discriminator="kind"),
-]
-
-if not TYPE_CHECKING:
-    Init = extend_union("init", Init, InitBase)
+if TYPE_CHECKING:
+    Init = InitBase
+else:
+    Init = family_union("init", InitBase, sys.modules[__name__])

@@ -1,6 +1,7 @@
 """One class per loss, then the union. Each is the mean over the batch; nats where it is a likelihood."""
 
 import math
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -8,7 +9,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Component, Share
-from service.spec.plugins import extend_union
+from service.spec.plugins import family_union
 
 Task = Literal["classification", "distribution", "regression", "language", "objective"]
 CLASS_TASKS: tuple[Task, ...] = (
@@ -219,16 +220,6 @@ class SoftMargin(LossBase):
     kind: Literal["soft_margin"] = "soft_margin"
 
 
-class Objective(LossBase):
-    """The model's output itself, where the model is a function to minimise."""
-
-    target = "worker.trainer.models.value:Value"
-    left_out = {}
-    tasks = ("objective",)
-
-    kind: Literal["objective"] = "objective"
-
-
 class MSE(LossBase):
     """Mean squared error."""
 
@@ -305,6 +296,16 @@ class GaussianNLL(LossBase):
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-6
 
 
+class Objective(LossBase):
+    """The model's output itself, where the model is a function to minimise."""
+
+    target = "worker.trainer.models.value:Value"
+    left_out = {}
+    tasks = ("objective",)
+
+    kind: Literal["objective"] = "objective"
+
+
 LEFT_OUT = {  # torch's other losses, and why
     "AdaptiveLogSoftmaxWithLoss": "it is a last layer with parameters of its own",
     "BCELoss": "bce_with_logits is the same from the logit, and cannot overflow",
@@ -319,24 +320,7 @@ LEFT_OUT = {  # torch's other losses, and why
     "TripletMarginWithDistanceLoss": "it needs triples of rows, and code",
 }
 
-Loss = Annotated[
-    CrossEntropy
-    | KLDiv
-    | NLL
-    | SoftmaxMSE
-    | MultiMargin
-    | BCEWithLogits
-    | Hinge
-    | SoftMargin
-    | MSE
-    | MAE
-    | Huber
-    | SmoothL1
-    | PoissonNLL
-    | GaussianNLL
-    | Objective,
-    Field(discriminator="kind"),
-]
-
-if not TYPE_CHECKING:
-    Loss = extend_union("loss", Loss, LossBase)
+if TYPE_CHECKING:
+    Loss = LossBase
+else:
+    Loss = family_union("loss", LossBase, sys.modules[__name__])

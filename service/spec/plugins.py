@@ -13,7 +13,7 @@ while that family is.
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Annotated, Any, Union, get_args
+from typing import Annotated, Any, Union
 
 from pydantic import Field
 
@@ -22,7 +22,7 @@ from service.spec.component import Component
 from service.spec.plugin_checks import find_faults
 
 GROUP = "saddle.components"
-FAMILIES = ("dataset", "model", "loss", "optimizer", "schedule", "init")  # that call `extended`
+FAMILIES = ("dataset", "model", "loss", "optimizer", "schedule", "init")  # that plug-ins can add to
 PACKAGES: dict[type[Component], str] = {}  # class of a plug-in -> the package that brings it
 
 
@@ -30,31 +30,27 @@ class BrokenPlugin(SaddleError):
     """An installed package offers what cannot be a member of its family."""
 
 
-def extend_union(family: str, union: Any, base: type[Component]) -> Any:
-    """`union`, an annotated union of a family's members, with those that installed packages add to it."""
-    members: list[type[Component]] = list(get_args(get_args(union)[0]))
-    found = sorted(_offered(family), key=str)
-    for point in found:
+def family_union(family: str, base: type[Component], *modules: ModuleType) -> Any:
+    """Return the union of a family: its classes in `modules`, in their order, then those of installed packages.
+
+    A class without a kind of its own is a base of others, not a member.
+    """
+    members: list[type[Component]] = [
+        each
+        for module in modules
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, base) and each.__module__ == module.__name__
+        if not each.model_fields["kind"].is_required()
+    ]
+    for point in sorted(_offered(family), key=str):
         members.append(_member(point, base, members))
         PACKAGES[members[-1]] = _package(point)
-    return Annotated[Union[tuple(members)], Field(discriminator="kind")] if found else union  # noqa: UP007
+    return Annotated[Union[tuple(members)], Field(discriminator="kind")]  # noqa: UP007  it is known at run time only
 
 
 def installed_packages() -> dict[str, str]:
     """The packages that offer components, with their versions."""
     return {_package(point): point.dist.version if point.dist else "" for point in entry_points(group=GROUP)}
-
-
-def gather_union(base: type[Component], *modules: ModuleType) -> Any:
-    """Return the union of the family's classes in `modules`, in their order; a class without a kind is a base."""
-    found = [
-        each
-        for module in modules
-        for each in vars(module).values()
-        if isinstance(each, type) and issubclass(each, base) and each.__module__ == module.__name__
-    ]
-    members = tuple(each for each in found if not each.model_fields["kind"].is_required())
-    return Annotated[Union[members], Field(discriminator="kind")]  # noqa: UP007  it is known at run time only
 
 
 def _offered(family: str) -> Iterator[EntryPoint]:

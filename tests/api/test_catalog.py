@@ -4,7 +4,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.spec.catalog import CATALOG
-from service.spec.schedules import Cosine
+from service.spec.schedules.cosine import Cosine
 
 MEMBERS = [(family, kind) for family, kinds in CATALOG.items() for kind in kinds]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from service.spec.datasets import Digits
+from service.spec.datasets.bundled import Digits
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.split import split
 

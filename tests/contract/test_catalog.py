@@ -11,8 +11,13 @@ from pydantic_core import PydanticUndefined
 
 from service.spec import datasets, inits, losses, models, optimizers, probes, schedules
 from service.spec.component import Component
+from service.spec.datasets.base import RegressionBase
+from service.spec.datasets.mounted import MountedBase
+from service.spec.datasets.uploaded import UploadedBase
 from service.spec.experiment import Experiment
 from service.spec.models import model_kwargs
+from service.spec.models.library import LibraryBase
+from service.spec.models.objectives import ObjectiveBase
 from worker.trainer.build import resolve
 from worker.trainer.loop import prepare, train
 from worker.trainer.probes.limits import RULES
@@ -147,7 +152,7 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
     if (family, kind) == ("model", "sequential"):
         layers = ({"layer": "Flatten"}, {"layer": "Linear", "out_features": 10})
         return BASE | {"model": {"kind": kind, "layers": layers}}
-    if kind in ("none", "objective") or (isinstance(member, type) and issubclass(member, models.ObjectiveBase)):
+    if kind in ("none", "objective") or (isinstance(member, type) and issubclass(member, ObjectiveBase)):
         model = {"kind": kind} if family == "model" else {"kind": "rosenbrock"}
         none = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}, "batch_size": "full"}
         return BASE | none | {"model": model, "optimizer": {"kind": "sgd", "lr": 1e-3}}
@@ -157,7 +162,7 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
     made = BASE | {family: {"kind": kind} | required}
     if kind == "muon":
         made |= {"groups": ({"match": {"dim_lt": 2}, "optimizer": {"kind": "adamw"}},)}
-    if issubclass(member, datasets.RegressionBase):
+    if issubclass(member, RegressionBase):
         made |= {"loss": {"kind": "mse"}, "optimizer": {"kind": "sgd", "lr": 1e-4}}
     if family == "loss" and "regression" in getattr(member, "tasks", ()):
         scaling = "none" if getattr(member, "counts", False) else "standardise"
@@ -167,9 +172,7 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
     return made
 
 
-AWAY = (
-    models.LibraryBase | datasets.UploadedBase | datasets.MountedBase | optimizers.SparseAdam
-)  # a library, a file, or tokens from a file
+AWAY = LibraryBase | UploadedBase | MountedBase | optimizers.SparseAdam  # a library, a file, or tokens from a file
 HERE = [(f, m) for f in UNIONS for m in members(f) if not issubclass(m, AWAY)]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from service.errors import Invalid
 from service.ingest import mounted
-from service.spec.datasets import HuggingFace, TorchvisionSet
+from service.spec.datasets.mounted import HuggingFace, TorchvisionSet
 from service.spec.experiment import Experiment
 from service.spec.parse.document import validate
 from tests.ingest.mounted_files import cifar, dictionary, mnist, parquet, save_to_disk, table

@@ -14,9 +14,9 @@ import pytest
 from service.errors import Invalid
 from service.ingest import inspect_file, without_incomplete_rows
 from service.ingest.rows import Selection
-from service.spec.datasets import Upload
 from service.spec.datasets.columns import class_names
 from service.spec.datasets.report import Column, Report
+from service.spec.datasets.uploaded import Upload
 
 ID = "dat_" + "0" * 26
 

@@ -14,30 +14,14 @@ from pydantic import TypeAdapter, ValidationError
 from torch.optim import lr_scheduler as S
 from torch.optim.swa_utils import SWALR
 
-from service.spec.schedules import (
-    SWA,
-    WSD,
-    Chained,
-    Constant,
-    ConstantFactor,
-    Cosine,
-    CosineRestarts,
-    Cyclic,
-    Exponential,
-    InverseSqrt,
-    InverseTime,
-    Linear,
-    MultiStep,
-    OneCycle,
-    Plateau,
-    PlateauState,
-    Polynomial,
-    Schedule,
-    ScheduleBase,
-    Sequential,
-    Step,
-    Warmup,
-)
+from service.spec.schedules import Schedule, ScheduleBase
+from service.spec.schedules.compose import Chained, Sequential, Warmup
+from service.spec.schedules.cosine import SWA, Cosine, CosineRestarts
+from service.spec.schedules.cyclic import Cyclic, OneCycle
+from service.spec.schedules.decay import Exponential, InverseTime, Linear, Polynomial
+from service.spec.schedules.feedback import Plateau, PlateauState
+from service.spec.schedules.stepwise import Constant, ConstantFactor, MultiStep, Step
+from service.spec.schedules.warmed import WSD, InverseSqrt
 
 STEPS = 300
 BASES = (0.3, 1e-3, 7.0)

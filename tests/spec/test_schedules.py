@@ -9,7 +9,11 @@ import torch
 from torch.optim import lr_scheduler as torch_schedulers
 
 from service.spec.experiment import Experiment
-from service.spec.schedules import Constant, Cosine, Exponential, MultiStep, ScheduleBase, Step, Warmup, curve
+from service.spec.schedules import ScheduleBase, curve
+from service.spec.schedules.compose import Warmup
+from service.spec.schedules.cosine import Cosine
+from service.spec.schedules.decay import Exponential
+from service.spec.schedules.stepwise import Constant, MultiStep, Step
 
 BASE, TOTAL = 0.3, 120
 Make = Callable[[torch.optim.Optimizer], torch_schedulers.LRScheduler]

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from service.errors import Invalid
-from service.spec.datasets import Text, Upload
 from service.spec.datasets.report import Column, Report
+from service.spec.datasets.uploaded import Text, Upload
 
 ID = "dat_" + "0" * 26
 SHA = "ab" * 32

@@ -2,10 +2,13 @@
 
 import torch
 
-from service.spec.datasets import BreastCancer, DatasetBase, Diabetes, Digits, Iris, Wine
+from service.spec.datasets import DatasetBase
+from service.spec.datasets.bundled import BreastCancer, Diabetes, Digits, Iris, Wine
 from service.spec.experiment import Experiment
 from service.spec.losses import MSE, CrossEntropy, LossBase
-from service.spec.models import CNN, MLP, ModelBase
+from service.spec.models import ModelBase
+from service.spec.models.convolutional import CNN
+from service.spec.models.feedforward import MLP
 from service.spec.optimizers import SGD, AdamW, OptimizerBase
 from worker.trainer.data.split import load
 from worker.trainer.loop import prepare, train

@@ -19,8 +19,8 @@ from service.errors import Conflict, Invalid, NotFound, Problem, TooLarge
 from service.ids import new_id
 from service.ingest import without_incomplete_rows
 from service.nonfinite import dumps
-from service.spec.datasets import Resolved, Upload, UploadedBase
 from service.spec.datasets.report import Report
+from service.spec.datasets.uploaded import Resolved, Upload, UploadedBase
 from service.spec.experiment import Experiment
 
 

@@ -1,7 +1,7 @@
 """Analytic objectives: the model's only parameter is the point `x`, and its output is the loss there."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ class ObjectiveBase(ModelBase):
     """A function of a point. Its dataset is `none` and its loss `objective`; the point is recorded as x/0, x/1, ..."""
 
     ranks = (0,)
+    minimum: ClassVar[float | None] = None  # the least value whatever the settings; None: see `floor`
 
     init: TorchDefault = TorchDefault()  # `start` says where the point is at first
     start: Point
@@ -31,6 +32,11 @@ class ObjectiveBase(ModelBase):
     noise: Annotated[
         float, Field(ge=0, le=1e6, description="standard deviation of what is added to each gradient entry")
     ] = 0.0
+
+    @property
+    def floor(self) -> float | None:
+        """The least value; None: there is none, or no closed form."""
+        return self.minimum
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
         """The point, which no layer owns."""
@@ -56,6 +62,11 @@ class Quadratic(ObjectiveBase):
     eigenvalues: Point = (1.0, 10.0)
     start: Point = (1.0, 1.0)
 
+    @property
+    def floor(self) -> float | None:
+        """0 unless a negative eigenvalue makes it unbounded."""
+        return 0.0 if min(self.eigenvalues) >= 0 else None
+
     def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
         """Yield the one of point and eigenvalues that was left out as long as the other."""
         n = len(self.start if "start" in self.model_fields_set else self.eigenvalues)
@@ -77,6 +88,7 @@ class Rosenbrock(ObjectiveBase):
     """A curved valley with a flat floor; minimum 0 where every coordinate is 1."""
 
     target = "worker.trainer.models.objectives:Rosenbrock"
+    minimum = 0.0
     formula = "sum_i b (x_{i+1} - x_i^2)^2 + (1 - x_i)^2"
     paper = "Rosenbrock 1960, The Computer Journal 3"
 
@@ -89,6 +101,7 @@ class Beale(ObjectiveBase):
     """A flat plateau with steep walls; minimum 0 at (3, 1/2)."""
 
     target = "worker.trainer.models.objectives:Beale"
+    minimum = 0.0
     formula = "(1.5 - x + xy)^2 + (2.25 - x + xy^2)^2 + (2.625 - x + xy^3)^2"
     paper = "Beale 1958, On an iterative method for finding a local minimum of a function of more than one variable"
 
@@ -107,6 +120,11 @@ class DoubleWell(ObjectiveBase):
     barrier: Positive = 1.0
     tilt: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
 
+    @property
+    def floor(self) -> float | None:
+        """0 without a tilt."""
+        return 0.0 if self.tilt == 0 else None
+
 
 class MonkeySaddle(ObjectiveBase):
     """A critical point at 0 whose Hessian is zero and which is still no minimum; unbounded below."""
@@ -122,6 +140,7 @@ class ToyLinearNet(ObjectiveBase):
     """A linear network of scalars on one row with input 1: a saddle at 0, minima where the product is the goal."""
 
     target = "worker.trainer.models.objectives:ToyLinearNet"
+    minimum = 0.0
     formula = "(goal - x_1 x_2 ... x_n)^2"
 
     kind: Literal["toy_linear_net"] = "toy_linear_net"
@@ -133,6 +152,7 @@ class Rastrigin(ObjectiveBase):
     """A bowl under a regular pattern of local minima; minimum 0 at 0."""
 
     target = "worker.trainer.models.objectives:Rastrigin"
+    minimum = 0.0
     formula = "sum_i amplitude (1 - cos 2 pi x_i) + x_i^2"
     paper = "Rastrigin 1974, Systems of extremal control"
 

@@ -11,13 +11,11 @@ from service.spec.optimizers.base import OptimizerBase
 from service.spec.optimizers.gradient import SGD
 from service.spec.optimizers.library import PytorchOptimizer, ScheduleFreeSGD
 from service.spec.optimizers.moments import AdamW, SparseAdam
-from service.spec.plugins import extend_union, gather_union
+from service.spec.plugins import family_union
 
 if TYPE_CHECKING:
     Optimizer = OptimizerBase
 else:
-    Optimizer = extend_union(
-        "optimizer", gather_union(OptimizerBase, gradient, moments, adaptive, library), OptimizerBase
-    )
+    Optimizer = family_union("optimizer", OptimizerBase, gradient, moments, adaptive, library)
 
 __all__ = ["SGD", "AdamW", "Optimizer", "OptimizerBase", "PytorchOptimizer", "ScheduleFreeSGD", "SparseAdam"]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from service.spec.plugins import gather_union
+from service.spec.plugins import family_union
 from service.spec.probes import on_demand, watchers
 from service.spec.probes.base import OnDemandProbe, ProbeBase
 from service.spec.probes.watchers import Activations, Cosines, GradientNorms, Rates, Start, Updates
@@ -12,7 +12,7 @@ from service.spec.probes.watchers import Activations, Cosines, GradientNorms, Ra
 if TYPE_CHECKING:
     Probe = ProbeBase
 else:
-    Probe = gather_union(ProbeBase, watchers, on_demand)
+    Probe = family_union("probe", ProbeBase, watchers, on_demand)
 
 MAX_PROBES = 30  # probes of one run
 Probes = Annotated[tuple[Probe, ...], Field(max_length=MAX_PROBES)]

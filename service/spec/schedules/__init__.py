@@ -1,74 +1,22 @@
-"""Every schedule, and their union: pure functions of the step, so they can be drawn before anything runs.
+"""The schedules: pure functions of the step, so they can be drawn before anything runs.
 
-One, the plateau, listens to a metric instead; `ScheduleBase.watches` says so.
+One, the plateau, follows a metric instead; `ScheduleBase.watches` says so.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from service.spec.plugins import extend_union
+from service.spec.plugins import family_union
+from service.spec.schedules import compose, cosine, cyclic, decay, feedback, stepwise, warmed
 from service.spec.schedules.base import ScheduleBase
-from service.spec.schedules.compose import Chained, Sequential, Warmup
-from service.spec.schedules.cosine import SWA, Cosine, CosineRestarts
-from service.spec.schedules.cyclic import Cyclic, OneCycle
-from service.spec.schedules.decay import Exponential, InverseTime, Linear, Polynomial
-from service.spec.schedules.feedback import Plateau, PlateauState
-from service.spec.schedules.stepwise import Constant, ConstantFactor, MultiStep, Step
-from service.spec.schedules.warmed import WSD, InverseSqrt
+from service.spec.schedules.compose import Warmup
+from service.spec.schedules.feedback import Plateau
 
-__all__ = [
-    "SWA",
-    "WSD",
-    "Chained",
-    "Constant",
-    "ConstantFactor",
-    "Cosine",
-    "CosineRestarts",
-    "Cyclic",
-    "Exponential",
-    "InverseSqrt",
-    "InverseTime",
-    "Linear",
-    "MultiStep",
-    "OneCycle",
-    "Plateau",
-    "PlateauState",
-    "Polynomial",
-    "Schedule",
-    "ScheduleBase",
-    "Sequential",
-    "Step",
-    "Warmup",
-    "curve",
-    "plateau_of",
-]
+if TYPE_CHECKING:
+    Schedule = ScheduleBase
+else:
+    Schedule = family_union("schedule", ScheduleBase, stepwise, decay, warmed, cosine, cyclic, feedback, compose)
 
-Schedule = Annotated[
-    Constant
-    | ConstantFactor
-    | Step
-    | MultiStep
-    | Exponential
-    | Linear
-    | Polynomial
-    | InverseTime
-    | InverseSqrt
-    | WSD
-    | Cosine
-    | CosineRestarts
-    | SWA
-    | Cyclic
-    | OneCycle
-    | Plateau
-    | Warmup
-    | Sequential
-    | Chained,
-    Field(discriminator="kind"),
-]
-
-if not TYPE_CHECKING:
-    Schedule = extend_union("schedule", Schedule, ScheduleBase)
+__all__ = ["Schedule", "ScheduleBase", "curve", "plateau_of"]
 
 
 def curve(schedule: ScheduleBase, base: float, steps: list[int], total: int) -> list[float]:

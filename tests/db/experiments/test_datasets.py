@@ -10,8 +10,8 @@ from service.db.access.projects import Principal, find_principal, new_key
 from service.db.experiments import datasets, experiments
 from service.db.session import transaction
 from service.errors import Invalid, NotFound, TooLarge
-from service.spec.datasets import Upload
 from service.spec.datasets.report import Column, Report
+from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
 
 REPORT = Report(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.spec.datasets import Scaling
+from service.spec.datasets.base import Scaling
 from service.spec.datasets.precision import is_coarse
 
 BLOCK = 65_536  # rows; every bundled dataset is one block

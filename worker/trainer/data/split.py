@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.spec.datasets import DatasetBase, RegressionBase, Scaling, TableBase
+from service.spec.datasets import DatasetBase
+from service.spec.datasets.base import RegressionBase, Scaling, TableBase
 from worker.trainer.build import build
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows

@@ -18,8 +18,7 @@ import numpy as np
 
 from service.errors import Invalid, RunFailure
 from service.ingest.formats import read_text
-from service.spec.datasets import Resolved
-from service.spec.datasets.uploaded import TableTask
+from service.spec.datasets.uploaded import Resolved, TableTask
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Arrays
 

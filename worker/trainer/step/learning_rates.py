@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from service.spec.experiment import Experiment
-from service.spec.schedules import Plateau, PlateauState, plateau_of
+from service.spec.schedules import plateau_of
+from service.spec.schedules.feedback import Plateau, PlateauState
 from worker.trainer.metrics import Metrics
 
 

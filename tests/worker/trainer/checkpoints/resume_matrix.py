@@ -28,9 +28,10 @@ from service.ingest import inspect_file
 from service.ingest.upload_files import IncomingUpload
 from service.spec import optimizers
 from service.spec.checks.experiment import find_problems
-from service.spec.datasets import Text
+from service.spec.datasets.uploaded import Text
 from service.spec.experiment import Experiment
-from service.spec.models import Model, ObjectiveBase
+from service.spec.models import Model
+from service.spec.models.objectives import ObjectiveBase
 from worker.trainer.checkpoints import checkpoint, optimizer_state
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import Training, prepare, train

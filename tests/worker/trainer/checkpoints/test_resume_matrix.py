@@ -6,7 +6,8 @@ from typing import get_args
 import pytest
 
 from service.spec import optimizers
-from service.spec.models import LibraryBase, Model
+from service.spec.models import Model
+from service.spec.models.library import LibraryBase
 from tests.worker.trainer.checkpoints.resume_matrix import LEFT_OUT, MECHANICS, SCHEDULES, cases, difference, noticed
 
 IN_CI = 30  # 200 by `python -m tests.worker.trainer.checkpoints.resume_matrix --cases 200`

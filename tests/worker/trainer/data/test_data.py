@@ -1,18 +1,19 @@
 """Splits without leakage, scaling from the training part alone, and batches that need no replay."""
 
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from service.spec.datasets import Bundled, Diabetes, Digits, Iris, Wine
+from service.spec.catalog import CATALOG
+from service.spec.datasets.bundled import Diabetes, Digits, Iris, Wine
 from service.spec.datasets.precision import is_coarse
 from worker.trainer.data.batches import Batches, order
 from worker.trainer.data.scaling import coarse, fit
 from worker.trainer.data.split import Arrays, indices, load, shares, shuffle_share, split
 
-DATASETS = get_args(Bundled)
+DATASETS = [each for each in CATALOG["datasets"].values() if each.__module__.endswith(".bundled")]
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

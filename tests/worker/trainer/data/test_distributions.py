@@ -15,7 +15,7 @@ from service.errors import RunFailure
 from service.ingest import inspect_file
 from service.ingest.upload_files import IncomingUpload
 from service.spec.checks.experiment import find_problems
-from service.spec.datasets import Upload
+from service.spec.datasets.uploaded import Upload
 from service.spec.losses import Loss
 from worker.trainer.build import build
 from worker.trainer.data.dataset_folders import DatasetFolders

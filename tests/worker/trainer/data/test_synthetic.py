@@ -1,17 +1,14 @@
 """Generated and drawn datasets: each against the formula it stands for, written out a second time."""
 
 import math
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 
-from service.spec import datasets
-from service.spec.datasets import (
+from service.spec.catalog import CATALOG
+from service.spec.datasets.drawn import (
     Absolute,
-    Blobs,
-    Classification,
-    Friedman1,
     Mnist1d,
     NoisyQuadratic,
     Sine,
@@ -21,11 +18,12 @@ from service.spec.datasets import (
     Teacher,
     Xor,
 )
+from service.spec.datasets.generated import Blobs, Classification, Friedman1
 from worker.trainer.data.mnist1d import figures
 from worker.trainer.data.split import load, split
 from worker.trainer.data.synthetic import ACTIVATIONS
 
-MADE: tuple[Any, ...] = (*get_args(datasets.Generated), *get_args(datasets.Drawn))
+MADE = [each for each in CATALOG["datasets"].values() if each.__module__.endswith((".drawn", ".generated"))]
 
 
 @pytest.mark.parametrize("dataset", MADE)

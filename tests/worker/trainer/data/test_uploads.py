@@ -17,7 +17,7 @@ from service.errors import RunFailure
 from service.ingest import inspect_file
 from service.ingest.upload_files import IncomingUpload
 from service.lifecycle import PERMANENT
-from service.spec.datasets import Text, Upload
+from service.spec.datasets.uploaded import Text, Upload
 from service.spec.experiment import Experiment
 from worker.protocol import Ended, Frame, Stop, TrainRequest
 from worker.trainer.checkpoints import checkpoint

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
 from service.spec.memory import estimate_memory
-from service.spec.models import LibraryBase, Model, ObjectiveBase
+from service.spec.models import Model
+from service.spec.models.library import LibraryBase
+from service.spec.models.objectives import ObjectiveBase
 from worker.trainer.build import build
 from worker.trainer.data.split import split
 from worker.trainer.loop import prepare, train
