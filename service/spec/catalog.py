@@ -1,4 +1,4 @@
-"""What can be chosen, read off the unions: family -> kind -> class."""
+"""The catalogue: every component by family and kind, read from the unions."""
 
 from typing import Any, get_args
 
@@ -13,7 +13,7 @@ from service.spec.schedules import Schedule
 
 
 def _members(union: Any) -> dict[str, type[Component]]:
-    """Kind -> class of an `Annotated[A | B, Field(discriminator="kind")]`."""
+    """Return the classes of an `Annotated[A | B, Field(discriminator="kind")]` by kind."""
     return {member.model_fields["kind"].default: member for member in get_args(get_args(union)[0])}
 
 

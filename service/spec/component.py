@@ -1,4 +1,4 @@
-"""A component: one choosable part, a member of a union told apart by `kind`."""
+"""Components: the choosable parts of a spec, members of unions discriminated by `kind`."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -17,7 +17,7 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class Default(NamedTuple):
-    """What a field becomes that was left out, where its usual default does not fit the rest, and why."""
+    """A value for an omitted field whose usual default does not fit the rest of the spec, and why."""
 
     field: str
     value: Any
@@ -25,13 +25,13 @@ class Default(NamedTuple):
 
 
 class Part(BaseModel):
-    """A frozen piece of a spec: unknown fields, coercions and non-finite numbers are refused."""
+    """A frozen part of a spec; it refuses unknown fields, coercions and non-finite numbers."""
 
     # validators are built on first use: the catalogue's would take a fifth of a second of every import
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     def problems(self) -> Iterator[Problem]:
-        """What contradicts itself although every field is right alone; pointers start at this part."""
+        """Yield contradictions between fields that are each valid; pointers start at this part."""
         yield from ()
 
 
@@ -39,19 +39,19 @@ class Component(Part):
     """A part whose fields are keyword arguments of the callable that `target` names.
 
     `target` is "module:name": a string, so that the API needs no torch; a class attribute, so that no request sets it.
-    `left_out` names the callable's other arguments, each with the reason why a spec does not choose it.
+    `left_out` names the callable's other arguments, each with the reason why a spec cannot set it.
     """
 
     target: ClassVar[str]
     left_out: ClassVar[dict[str, str]] = {}
     formula: ClassVar[str] = ""
     paper: ClassVar[str] = ""
-    needs: ClassVar[tuple[str, ...]] = ()  # packages that not every worker has, by their names in an index
-    abstract: ClassVar[tuple[str, ...]] = ()  # methods that each member of the family must have
-    instead: ClassVar[dict[str, str]] = {}  # what a member may lack -> what it must override then
+    needs: ClassVar[tuple[str, ...]] = ()  # packages that not every worker has, by their PyPI names
+    abstract: ClassVar[tuple[str, ...]] = ()  # methods that each member of the family must define
+    instead: ClassVar[dict[str, str]] = {}  # what a member may lack -> what it must then override
 
-    kind: str  # each member narrows it to its own word; declared here, so that it comes first in the JSON
+    kind: str  # each member narrows it to a literal; declared here so that it comes first in the JSON
 
     def kwargs(self) -> dict[str, Any]:
-        """The fields as keyword arguments, `kind` left out."""
+        """Return the fields as keyword arguments, without `kind`."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}

@@ -1,4 +1,4 @@
-"""What a spec comes to: numbers that follow from several of its fields together, computed before anything runs."""
+"""Effective settings: numbers that follow from several fields of a spec together, known before anything runs."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from service.spec.optimizers import OptimizerBase
 from service.spec.schedules import plateau_of
 from service.spec.training import EMA, SWA
 
-SAMPLES = 2_000  # steps looked at for the largest rate of a long run
+SAMPLES = 2_000  # steps at which the extremes of a rate are sought in a long run
 
 
 def effective_settings(experiment: Experiment) -> dict[str, Any]:
-    """Rates, momentum, memory, decay and rows as they act; what only the run decides is null, with the reason."""
+    """Return rates, momentum, memory, decay and rows as they act; what only the run decides is null, with a reason."""
     return {
         "lr": _rate(experiment),
         "momentum": _momentum(experiment),
@@ -25,7 +25,7 @@ def effective_settings(experiment: Experiment) -> dict[str, Any]:
 
 
 def _rate(experiment: Experiment) -> dict[str, Any]:
-    """The rate at the first and last update, and its extremes."""
+    """Return the rate at the first and last update, and its extremes."""
     total = experiment.total_steps
     found = plateau_of(experiment.schedule)
     steps = sorted({*range(1, total + 1, max(1, total // SAMPLES)), total})
@@ -41,7 +41,7 @@ def _rate(experiment: Experiment) -> dict[str, Any]:
 
 
 def _momentum(experiment: Experiment) -> dict[str, Any] | None:
-    """The momentum, or first beta, that the updates really have; None: the optimizer has none."""
+    """Return the momentum, or first beta, that the updates really have; None if the optimizer has none."""
     own = experiment.optimizer.own_momentum
     if own is None:
         return None
@@ -55,7 +55,7 @@ def _momentum(experiment: Experiment) -> dict[str, Any] | None:
 
 
 def _memory(optimizer: OptimizerBase) -> dict[str, float]:
-    """How many updates back each running mean reaches: 1 / (1 - its factor)."""
+    """Return how many updates each running mean spans: 1 / (1 - its factor)."""
     factors: dict[str, float | None] = {"momentum": getattr(optimizer, "momentum", None)}
     betas = getattr(optimizer, "betas", None)
     if betas:
@@ -65,7 +65,7 @@ def _memory(optimizer: OptimizerBase) -> dict[str, float]:
 
 
 def _decay(experiment: Experiment) -> dict[str, Any] | None:
-    """What weight decay does to a weight that has no gradient; None: there is none."""
+    """Return what weight decay does to a weight without a gradient; None if there is no decay."""
     optimizer = experiment.optimizer
     decay = getattr(optimizer, "weight_decay", 0.0)
     if not decay:
@@ -81,14 +81,14 @@ def _decay(experiment: Experiment) -> dict[str, Any] | None:
 
 
 def _rows(experiment: Experiment) -> dict[str, Any]:
-    """Rows of an update, of a piece of it, and of the last batch of an epoch."""
+    """Return the rows of an update, of a piece of it, and of the last batch of an epoch."""
     rows, seen = experiment.rows_per_step, experiment.rows_per_epoch
     largest_piece = -(-rows // min(experiment.accumulate, rows))
     return {"update": rows, "piece": largest_piece, "last_update_of_epoch": seen % rows or rows}
 
 
 def _average(experiment: Experiment) -> dict[str, Any] | None:
-    """Which updates the averaged weights come from."""
+    """Return which updates the averaged weights come from; None if there is no average."""
     average = experiment.average
     if average is None:
         return None

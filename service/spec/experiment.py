@@ -1,4 +1,4 @@
-"""The experiment: the one document that is posted, stored normalised, and trained."""
+"""The experiment: the document that is posted, stored in normalised form, and trained."""
 
 import hashlib
 import json
@@ -21,43 +21,43 @@ from service.spec.text import clean_name, normalise, visible_name
 from service.spec.training import Average, Clip, Nonfinite, Precision, Stop
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(clean_name)]
-NewName = Annotated[Name, AfterValidator(visible_name)]  # for requests; `checks` looks at those of a posted spec
+NewName = Annotated[Name, AfterValidator(visible_name)]  # in requests; of a posted spec, `checks` refuses blank names
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-KEEPING = ("keep_every", "best")
+RETENTION = ("keep_every", "best")
 UNHASHED = {
     *("name", "tags", "notes", "priority", "max_seconds", "pool"),
-    "restarts",  # only names seeds
-    "probes",  # they watch
+    "restarts",  # short for seeds
+    "probes",  # they only observe
 }
-LATER = {  # not hashed at their default: a spec from before there were these keeps its hash
+ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
     *("accumulate", "precision", "average", "stop", "compile", "drop_last"),
     *("groups", "no_decay", "layer_decay"),
 }
-LATER_OF_DATASETS: dict[str, Any] = {"shuffled_targets": 0.0, "missing": "refuse"}  # the same, of a part
-LATER_OF_RESOLVED = {"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": []}
-REMARKS = {"coarse"}  # in what was found of a dataset: they only warn
+ADDED_TO_DATASETS: dict[str, Any] = {"shuffled_targets": 0.0, "missing": "refuse"}  # likewise
+ADDED_TO_RESOLVED = {"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": []}
+REMARKS = {"coarse"}  # fields of a resolved dataset that only warn
 
 
 class Evaluation(Part):
-    """When the validation part is measured; always at the last step too."""
+    """When the validation part is measured, in addition to the last step."""
 
     every_steps: Count | None = Field(None, description="updates between two evaluations; null: once an epoch")
 
 
 class Best(Part):
-    """Which evaluation is the best: every one whose value nothing before reached."""
+    """Which series decides the best evaluation."""
 
     series: Literal["val/loss", "val/accuracy", "average/val/loss", "average/val/accuracy"] = "val/loss"
     mode: Literal["min", "max"] = "min"
 
     @property
     def sign(self) -> int:
-        """1 where less is better, -1 where more is."""
+        """1 if lower is better, -1 if higher is."""
         return 1 if self.mode == "min" else -1
 
 
 class Checkpointing(Part):
-    """When the state is written so that another attempt can go on from there; always at the end too."""
+    """When the state is saved, so that another attempt can continue from it; always at the end too."""
 
     every_steps: Count | None = Field(
         None, description="updates between two checkpoints; null: by time (the worker's setting)"
@@ -137,7 +137,7 @@ class Experiment(Part):
 
     @property
     def outputs(self) -> int:
-        """How many numbers the model gives per row, or at each position of a language's row."""
+        """Numbers that the model outputs per row, or per position of a language task's row."""
         facts = self.dataset.facts
         return 1 if self.loss.binary else facts.classes or facts.vocabulary or self.loss.per_value
 
@@ -149,18 +149,18 @@ class Experiment(Part):
 
     @property
     def rows_per_epoch(self) -> int:
-        """Training rows that an epoch sees: all, or what full batches hold."""
+        """Training rows in an epoch: all, or with `drop_last` those in full batches."""
         train = self.dataset.counts[0]
         return train - train % self.rows_per_step if self.drop_last else train
 
     @property
     def steps_per_epoch(self) -> int:
-        """Updates of an epoch; the last batch may be smaller, unless it is dropped."""
+        """Updates in an epoch; the last batch may be smaller, unless it is dropped."""
         return -(-self.rows_per_epoch // self.rows_per_step)
 
     @property
     def smallest_batch(self) -> int:
-        """Rows of the smallest batch of the run, which is the last one of an epoch if the run gets there."""
+        """Rows of the smallest batch of the run: the last one of an epoch, if the run is long enough to reach it."""
         rest = self.rows_per_epoch % self.rows_per_step
         return rest if rest and self.total_steps >= self.steps_per_epoch else self.rows_per_step
 
@@ -176,51 +176,51 @@ class Experiment(Part):
 
     @property
     def parameters(self) -> int | None:
-        """Trainable numbers of the model; None: only the library that has the model knows."""
+        """Trainable numbers of the model; None if only its library knows."""
         return self.model.parameters(self.dataset.facts.shape, self.outputs)
 
     def misfits(self) -> list[Problem]:
-        """Why the model does not fit the rows; only one that fits has leaves and a layout."""
+        """Return why the model does not fit the rows; only a model that fits has leaves and a layout."""
         facts = self.dataset.facts
         found = [*self.model.task_problems(facts.task, facts.vocabulary)]
         return [*found, *self.model.shape_problems(facts.shape, self.outputs)]
 
     @property
     def layout(self) -> tuple[Parameter, ...] | None:
-        """Every trainable parameter of the model; None: only the worker knows."""
+        """Every trainable parameter of the model; None if only the worker knows."""
         return self.model.layout(self.dataset.facts.shape, self.outputs)
 
     def rate(self, step: int, base: float | None = None) -> float:
-        """The planned learning rate of update `step`, which counts from 1, of a group whose base rate is `base`.
+        """Return the planned learning rate of update `step`, counted from 1, of a group with the base rate `base`.
 
-        None: the optimizer's. A plateau may lower it.
+        `base` None: the optimizer's. A plateau may lower the rate while the run trains.
         """
         base = self.optimizer.lr if base is None else base
         return self.schedule.rate(base, self.schedule_passed(step), self.schedule_total)
 
     def momentum(self, step: int) -> float | None:
-        """The planned momentum (or first beta) of update `step`; None: the optimizer's own."""
+        """Return the planned momentum (or first beta) of update `step`; None: the optimizer's own."""
         return self.schedule.momentum(self.schedule_passed(step), self.schedule_total)
 
     def schedule_passed(self, step: int) -> int:
-        """How many steps or epochs, whichever the schedule counts, lie before update `step`."""
+        """Return how many steps or epochs, whichever the schedule counts, come before update `step`."""
         return step - 1 if self.schedule_unit == "step" else (step - 1) // self.steps_per_epoch
 
     @property
     def schedule_total(self) -> int:
-        """How long the run is in what the schedule counts."""
+        """The length of the run in the unit that the schedule counts."""
         return self.total_steps if self.schedule_unit == "step" else -(-self.total_steps // self.steps_per_epoch)
 
     def normalised(self) -> dict[str, Any]:
-        """The document with every default filled in, as JSON."""
+        """Return the document with every default filled in, as JSON."""
         return self.model_dump(mode="json")
 
     @property
     def hash(self) -> str:
-        """sha256 of everything that decides the training; `UNHASHED` does not."""
-        unused = {name for name in LATER if getattr(self, name) == type(self).model_fields[name].default}
+        """The sha256 of everything that affects the training, so without `UNHASHED`."""
+        unused = {name for name in ADDED_LATER if getattr(self, name) == type(self).model_fields[name].default}
         document = self.model_dump(mode="json", exclude=UNHASHED | unused)
-        for name in KEEPING:  # which checkpoints are kept decides nothing of the training
+        for name in RETENTION:  # which checkpoints are kept does not affect the training
             del document["checkpoint"][name]
         document["dataset"] = data_identity(document["dataset"])
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -228,12 +228,12 @@ class Experiment(Part):
 
 
 def data_identity(dataset: dict[str, Any]) -> dict[str, Any]:
-    """What of a stored dataset says which rows it holds: without later fields at their default, and without remarks."""
-    document = {name: value for name, value in dataset.items() if value != LATER_OF_DATASETS.get(name, ...)}
+    """Return what identifies a stored dataset's rows: no fields added later at their default, and no remarks."""
+    document = {name: value for name, value in dataset.items() if value != ADDED_TO_DATASETS.get(name, ...)}
     if isinstance(found := document.get("resolved"), dict):
         document["resolved"] = {
             name: value
             for name, value in found.items()
-            if name not in REMARKS and value != LATER_OF_RESOLVED.get(name, ...)
+            if name not in REMARKS and value != ADDED_TO_RESOLVED.get(name, ...)
         }
     return document

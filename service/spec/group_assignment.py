@@ -1,4 +1,4 @@
-"""Which parameter belongs to which group, known before anything is built."""
+"""Assigning parameters to groups, before anything is built."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from service.spec.layout import Parameter
 from service.spec.optimizers import OptimizerBase
 
 Layout = Sequence[Parameter]
-NO_DECAY = Rule(match=Match(dim_lt=2), name=None, weight_decay=0.0)  # what the field no_decay is short for
+NO_DECAY = Rule(match=Match(dim_lt=2), name=None, weight_decay=0.0)  # what no_decay is short for
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Group:
     owner: int = 0  # which optimizer of the experiment: 0 is /optimizer, i + 1 that of /groups/i
 
     def document(self) -> dict[str, Any]:
-        """As an answer shows it."""
+        """Return the group as JSON for an answer."""
         settings = None if self.optimizer is None else self.optimizer.model_dump(mode="json")
         return {"label": self.label, "optimizer": settings, "frozen": settings is None, "parameters": list(self.names)}
 
 
 def assign_groups(experiment: Experiment, layout: Layout | None = None) -> list[Group]:
-    """Every parameter in exactly one group, the default group first; groups without a parameter are left out.
+    """Return the groups, the default group first; each parameter is in exactly one, and empty groups are left out.
 
     `layout` is for models that only the worker knows; the experiment must have no problems.
     """
@@ -51,12 +51,12 @@ def assign_groups(experiment: Experiment, layout: Layout | None = None) -> list[
 
 
 def all_rules(experiment: Experiment) -> tuple[Rule, ...]:
-    """Those of the document, and what no_decay is short for behind them."""
+    """Return the rules of the document, then the one that no_decay is short for."""
     return (*experiment.groups, NO_DECAY) if experiment.no_decay else experiment.groups
 
 
 def group_members(experiment: Experiment, layout: Layout) -> list[list[Parameter]]:
-    """The parameters of the default group, then of each rule."""
+    """Return the parameters of the default group, then of each rule."""
     found: list[list[Parameter]] = [[] for _ in range(len(all_rules(experiment)) + 1)]
     for parameter in layout:
         first = next((at for at, rule in enumerate(all_rules(experiment)) if matches(rule.match, parameter)), -1)
@@ -65,7 +65,7 @@ def group_members(experiment: Experiment, layout: Layout) -> list[list[Parameter
 
 
 def matches(match: Match, parameter: Parameter) -> bool:
-    """Whether all that `match` says holds."""
+    """Return whether `parameter` fulfils every condition of `match`."""
     return (
         (match.name is None or fnmatchcase(parameter.name, match.name))
         and (match.module is None or parameter.module == match.module)
@@ -75,7 +75,7 @@ def matches(match: Match, parameter: Parameter) -> bool:
 
 
 def _settings(experiment: Experiment, at: int) -> tuple[str, OptimizerBase | None, int]:
-    """Label, optimizer and owner of group `at`: 0 is the default group, then the rules'."""
+    """Return label, optimizer and owner of group `at`: 0 is the default group, then come the rules'."""
     if at == 0:
         return "default", experiment.optimizer, 0
     rule = all_rules(experiment)[at - 1]
@@ -88,7 +88,7 @@ def _settings(experiment: Experiment, at: int) -> tuple[str, OptimizerBase | Non
 
 
 def apply_rule(optimizer: OptimizerBase, rule: Rule) -> OptimizerBase:
-    """The optimizer as the rule changes it; ValidationError where it cannot be so."""
+    """Return the optimizer with the rule's changes; raise `ValidationError` for values it does not take."""
     if not rule.overrides:
         return optimizer
     document = optimizer.model_dump(mode="json") | rule.model_dump(mode="json", include={"set"})["set"]

@@ -1,4 +1,4 @@
-"""Rules that give some parameters settings, or an optimizer, of their own."""
+"""Parameter groups: rules that give some parameters their own settings or optimizer."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -16,7 +16,7 @@ RESERVED = ("default", "no_decay")
 
 
 class Match(Part):
-    """Which parameters a rule is for: all that is given must hold."""
+    """Which parameters a rule applies to: every given condition must hold."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         None, description="pattern of torch's name, where * stands for anything, dots too: layers.0.*"
@@ -28,15 +28,15 @@ class Match(Part):
     dim_lt: Annotated[int, Field(ge=1, le=9)] | None = Field(None, description="it has fewer dimensions than that")
 
     def problems(self) -> Iterator[Problem]:
-        """At least one condition."""
+        """Yield a problem if there is no condition."""
         if all(getattr(self, name) is None for name in type(self).model_fields):
             yield Problem("", "missing", 'say which parameters: for all, {"name": "*"}.')
 
 
 class Rule(Part):
-    """What some parameters have of their own. The first rule that matches a parameter has it.
+    """Settings of some parameters. The first rule that matches a parameter applies to it.
 
-    A rule with nothing but a match keeps the parameters from later rules.
+    A rule with nothing but a match exempts its parameters from later rules.
     """
 
     match: Match
@@ -53,16 +53,16 @@ class Rule(Part):
 
     @property
     def overrides(self) -> dict[str, Value]:
-        """What it changes of the optimizer's fields."""
+        """The optimizer fields that it changes."""
         own = {"lr": self.lr, "weight_decay": self.weight_decay}
         return {name: value for name, value in own.items() if value is not None} | self.set
 
     def pointer(self, field: str) -> str:
-        """Where it says what `field` of the optimizer is."""
+        """Return the pointer, within the rule, to its value for the optimizer's `field`."""
         return f"/{field}" if field in ("lr", "weight_decay") and field not in self.set else f"/set/{field}"
 
     def problems(self) -> Iterator[Problem]:
-        """What says two things at once."""
+        """Yield contradictions within the rule."""
         yield from (problem.under("/match") for problem in self.match.problems())
         if self.name in RESERVED:
             yield Problem(

@@ -1,4 +1,4 @@
-"""One class per initialisation of weight matrices and kernels (biases become 0), then the union."""
+"""The initialisations of weight matrices and kernels, one class each, then their union. Biases become 0."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -29,11 +29,11 @@ class InitBase(Component):
         return False
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether it can fill a weight of this shape; one that it cannot keeps torch's own values."""
+        """Return whether it can fill a weight of this shape; other weights keep torch's own values."""
         return len(shape) in self.dims
 
     def misfits(self, layout: Iterable[Parameter] | None) -> Iterator[Problem]:
-        """That it has nothing to fill in this model; None: nobody knows yet."""
+        """Yield a problem if it can fill no weight of this model; a layout of None is unknown."""
         if self.target and layout is not None and not any(self.fits(parameter.shape) for parameter in layout):
             detail = f"{self.kind} fits no weight of this model: choose another one."
             yield Problem("/init/kind", "no_effect", detail)
@@ -43,7 +43,7 @@ Init_ = InitBase  # the old name, kept for plug-ins until 0.3
 
 
 class TorchDefault(InitBase):
-    """Whatever torch's layers do by themselves; biases are left to them too."""
+    """torch's own initialisation of each layer, biases included."""
 
     target = ""
 
@@ -146,7 +146,7 @@ class TruncatedNormal(InitBase):
     b: Number = Field(2.0, description="largest value")
 
     def problems(self) -> Iterator[Problem]:
-        """There is something between them."""
+        """Yield a problem unless a is below b."""
         if self.a >= self.b:
             yield Problem("/a", "contradiction", f"/b is {self.b}: a must be below it.")
 
@@ -172,7 +172,7 @@ class Constant(SameValue):
 
 
 class Zeros(SameValue):
-    """Every weight 0: behind one hidden layer of such, no gradient arrives."""
+    """Every weight 0: no gradient passes a hidden layer of such weights."""
 
     target = "torch.nn.init:zeros_"
 
@@ -208,7 +208,7 @@ class Dirac(InitBase):
     groups: Annotated[int, Field(ge=1, le=65_536, description="kernels they do not divide keep torch's values")] = 1
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Groups of output channels are of equal size."""
+        """Return False unless the groups divide the output channels, too."""
         return super().fits(shape) and shape[0] % self.groups == 0
 
 

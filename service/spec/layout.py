@@ -12,9 +12,9 @@ class Parameter:
     shape: tuple[int, ...]
     module: str  # the torch.nn class that owns it: "Linear", "BatchNorm1d"; "" for a bare Parameter
     depth: int  # 0 is nearest the input
-    sparse: bool = False  # its gradient is: an Embedding(sparse=True)'s weight
+    sparse: bool = False  # whether its gradient is: the weight of an Embedding(sparse=True)
 
     @property
     def count(self) -> int:
-        """How many numbers it holds."""
+        """The numbers it holds."""
         return math.prod(self.shape)

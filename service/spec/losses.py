@@ -1,4 +1,4 @@
-"""One class per loss, then the union. Each is the mean over the batch; nats where it is a likelihood."""
+"""The losses, one class each, then their union. Each is the mean over the batch; likelihoods are in nats."""
 
 import math
 import sys
@@ -24,19 +24,19 @@ REDUCTION = {
 
 
 class LossBase(Component):
-    """What a loss asks of its data: `tasks` it fits, and whether its outputs are one per class or one in all."""
+    """A loss: the tasks it fits, and how many outputs it takes from the model."""
 
     left_out = REDUCTION
     tasks: ClassVar[tuple[Task, ...]]
     binary: ClassVar[bool] = False  # one output, for exactly two classes
     per_value: ClassVar[int] = 1  # outputs for each value of a regression
-    counts: ClassVar[bool] = False  # the values to predict must not be negative
+    counts: ClassVar[bool] = False  # whether the values to predict are counts, which must not be negative
     tensors: ClassVar[tuple[str, ...]] = ()  # fields that its target takes as tensors
-    ends: ClassVar[dict[str, str]] = {}  # torch's class that a model may end in -> why it must not
-    needs_end: ClassVar[str] = ""  # torch's class that a model must end in
+    ends: ClassVar[dict[str, str]] = {}  # torch class that a model must not end in -> why
+    needs_end: ClassVar[str] = ""  # torch class that a model must end in
 
     def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
-        """What does not fit the data although the task does; pointers start at this part."""
+        """Yield what does not fit the data although the task does; pointers start at this part."""
         weight = getattr(self, "weight", None)
         wanted = classes if task in CLASS_TASKS else 0
         if weight is not None and len(weight) != wanted:
@@ -49,7 +49,7 @@ class LossBase(Component):
                 )
 
     def end_misfits(self, end: str, classes: int) -> Iterator[Problem]:
-        """What does not fit a model whose last layer is torch's class `end`; pointers start at this part."""
+        """Yield why the loss does not fit a model whose last layer is torch's class `end`; pointers start here."""
         if end in self.ends:
             yield Problem("/kind", "contradiction", self.ends[end].format(floor=math.log(1 + (classes - 1) / math.e)))
         elif self.needs_end and end != self.needs_end:
@@ -86,7 +86,7 @@ class CrossEntropy(LossBase):
     label_smoothing: Share = 0.0
 
     def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
-        """Every row has a class; only positions of a text may have none."""
+        """Yield a problem for an ignored class outside of language tasks, where every row counts."""
         yield from super().misfits(task, classes)
         if self.ignore_index != -100 and task != "language":
             detail = f"every row of a {task} task counts: leave it at -100."
@@ -114,7 +114,7 @@ class KLDiv(LossBase):
     )
 
     def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
-        """A class becomes a distribution by smoothing, which a distribution does not need."""
+        """Yield a problem unless smoothing is given for classes, and only for them."""
         yield from super().misfits(task, classes)
         if task == "classification" and self.smoothing is None:
             detail = (
@@ -306,7 +306,7 @@ class Objective(LossBase):
     kind: Literal["objective"] = "objective"
 
 
-LEFT_OUT = {  # torch's other losses, and why
+LEFT_OUT = {  # torch's other losses, and why they are not offered
     "AdaptiveLogSoftmaxWithLoss": "it is a last layer with parameters of its own",
     "BCELoss": "bce_with_logits is the same from the logit, and cannot overflow",
     "CTCLoss": "it needs label sequences without alignment",

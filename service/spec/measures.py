@@ -1,13 +1,13 @@
-"""Series that measure how good a model is: which way is better, and which one a run is ranked by unless told."""
+"""Series that measure how good a model is: which direction is better, and which one ranks a run by default."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-Direction = Literal["min", "max"]  # which way is better
+Direction = Literal["min", "max"]  # the better one
 RankedBy = Literal["best", "last"]
-Outcome = Literal["value", "diverged", "incomplete", "none"]  # of a run; none: it has not measured the series
-RANKED_SERIES = ("val/loss", "val/accuracy", "loss")  # the first that was measured speaks for a run
-LOSS_SERIES = ("loss", "val/loss")  # a run whose value of one of these was no finite number has diverged
+Outcome = Literal["value", "diverged", "incomplete", "none"]  # of a run; none: the series was not measured
+RANKED_SERIES = ("val/loss", "val/accuracy", "loss")  # the first that was measured ranks a run
+LOSS_SERIES = ("loss", "val/loss")  # a run with a non-finite value of one of these has diverged
 STANDARD_SERIES = (
     *RANKED_SERIES,
     "lr",
@@ -22,20 +22,20 @@ def better_direction(series: str) -> Direction:
 
 
 def default_series(measured: Collection[str]) -> str:
-    """Return the series that is ranked by default, of those that at least one run has measured."""
+    """Return the default series for ranking, of those that at least one run has measured."""
     return next((name for name in RANKED_SERIES if name in measured), "loss")
 
 
 def is_per_minibatch(series: str) -> bool:
-    """Return whether each value is of another minibatch, so that its minimum is the luck of one batch."""
+    """Return whether each value is of another minibatch, so that the minimum is only one lucky batch."""
     return series == "loss" or series.partition("/")[0] == "grad_norm"
 
 
 def default_figure(series: str) -> RankedBy:
-    """Return the figure a series is ranked by: its best value, or where it ended if each value is of a minibatch."""
+    """Return the figure that ranks a series: its best value, or its last if each value is of another minibatch."""
     return "last" if is_per_minibatch(series) else "best"
 
 
 def trains_on_minibatches(spec: Mapping[str, Any]) -> bool:
-    """Return whether a stored spec's loss is measured on another minibatch at each step."""
+    """Return whether a stored spec trains each step on another minibatch."""
     return spec.get("batch_size") != "full" and spec.get("dataset", {}).get("kind") != "none"

@@ -1,4 +1,4 @@
-"""How much memory a training needs, estimated before anything is built: right within a factor of two."""
+"""The memory that a training needs, estimated within a factor of two before anything is built."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ EVALUATED_AT_ONCE = 4096  # rows of the validation part, at most
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes by what they are for. Rows are on the device with the model."""
+    """Bytes by use. The rows are on the device with the model."""
 
     weights: int
     gradients: int
@@ -22,12 +22,12 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """All of them, which are there at once at the end of a forward pass."""
+        """The sum, reached at the end of a forward pass."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.data
 
 
 def estimate_memory(experiment: Experiment) -> Memory | None:
-    """None where only the library that has the model knows how large it is."""
+    """Return the estimate; None if only the model's library knows how large it is."""
     shape, outputs, model = experiment.dataset.facts.shape, experiment.outputs, experiment.model
     layout, per_row = model.layout(shape, outputs), model.activations(shape, outputs)
     if layout is None or per_row is None:
@@ -45,12 +45,12 @@ def estimate_memory(experiment: Experiment) -> Memory | None:
 
 
 def _training(experiment: Experiment, per_row: int) -> int:
-    """Numbers that a piece of a batch keeps for the backward pass."""
+    """Return how many numbers a piece of a batch keeps for the backward pass."""
     return per_row * -(-experiment.rows_per_step // experiment.accumulate)
 
 
 def _evaluation(experiment: Experiment) -> int:
-    """Numbers of the two largest tensors that are alive together when nothing is kept."""
+    """Return how many numbers the two largest consecutive tensors hold, which coexist when nothing is kept."""
     facts = experiment.dataset.facts
     leaves = experiment.model.leaves(facts.shape, experiment.outputs)
     sizes = [math.prod(leaf.out) for leaf in leaves or ()]
@@ -60,7 +60,7 @@ def _evaluation(experiment: Experiment) -> int:
 
 
 def _data(experiment: Experiment) -> int:
-    """The training and the validation part with their targets."""
+    """Return the bytes of the training and validation parts with their targets."""
     facts, (train, validation, _) = experiment.dataset.facts, experiment.dataset.counts
     row = math.prod(facts.shape) * (INTEGER if facts.vocabulary else FLOAT)
     targets = {"language": row, "classification": INTEGER, "distribution": FLOAT * facts.classes}

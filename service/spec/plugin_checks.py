@@ -1,6 +1,6 @@
-"""What a plug-in's class must have to be a member of its family; checked when the process starts.
+"""Checks of a plug-in's class when the process starts: whether it can be a member of its family.
 
-What a class lacks would otherwise show at the first request that uses it, as an error of the server.
+Otherwise a missing attribute would show only at the first request that uses the class, as a server error.
 """
 
 import inspect
@@ -16,7 +16,7 @@ TARGET = Annotated[str, Field(pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$")]
 
 
 def find_faults(added: Any, base: type[Component], kind: str) -> Iterator[str]:
-    """Everything that keeps `added` from being the member `kind` of the family of `base`, in words that follow it."""
+    """Yield whatever keeps `added` from being the member `kind` of the family of `base`, each as a predicate."""
     if not (isinstance(added, type) and issubclass(added, base)):
         yield f"is not a class derived from {base.__name__}"
         return
@@ -33,7 +33,7 @@ def _kind(added: type[Component], kind: str) -> Iterator[str]:
 
 
 def _attributes(added: type[Component], base: type[Component]) -> Iterator[str]:
-    """The class attributes that the family declares."""
+    """Yield class attributes of the family that `added` lacks or gives a wrong type."""
     for name, declared in _declared(base).items():
         if not hasattr(added, name):
             if not _has_instead(added, base, name):
@@ -48,7 +48,7 @@ def _attributes(added: type[Component], base: type[Component]) -> Iterator[str]:
 
 
 def _declared(base: type[Component]) -> dict[str, Any]:
-    """Name -> type of every ClassVar of the family."""
+    """Return the type of every ClassVar of the family, by name."""
     found: dict[str, Any] = {}
     for each in reversed(base.__mro__):
         if each not in BaseModel.__mro__:
@@ -63,7 +63,7 @@ def _has_instead(added: type[Component], base: type[Component], name: str) -> bo
 
 
 def _methods(added: type[Component], base: type[Component]) -> Iterator[str]:
-    """The family's methods and properties: those without a body of their own, and those that were overridden."""
+    """Yield abstract methods that `added` lacks, and methods and properties that it overrides with another form."""
     for name in dir(base):
         if name.startswith("_") or hasattr(BaseModel, name):
             continue
@@ -79,7 +79,7 @@ def _methods(added: type[Component], base: type[Component]) -> Iterator[str]:
 
 
 def _takes(theirs: Any, ours: Any) -> bool:
-    """Whether every call of our method fits theirs."""
+    """Return whether every call of our method fits theirs."""
     if not inspect.isfunction(theirs):
         return False
     asked = inspect.signature(ours).parameters.values()
@@ -95,9 +95,9 @@ def _takes(theirs: Any, ours: Any) -> bool:
 
 
 def _schema(added: type[Component]) -> Iterator[str]:
-    """Its fields must be describable: the catalogue and the OpenAPI document show them."""
+    """Yield a fault if its fields have no JSON Schema, which the catalogue and the OpenAPI document show."""
     try:
         added.model_json_schema()
-    except Exception as error:  # whatever the author's annotations raise
+    except Exception as error:  # the author's annotations may raise anything
         line = re.split(r"\n", str(error))[0]
         yield f"has a field that has no JSON Schema: {line}"

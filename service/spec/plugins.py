@@ -1,4 +1,4 @@
-"""Operators' own components: what installed packages add to a family's union when the process starts.
+"""Plug-ins: components that installed packages add to a family's union when the process starts.
 
 A package offers classes as entry points of the group "saddle.components", named "<family>.<kind>":
 
@@ -27,7 +27,7 @@ PACKAGES: dict[type[Component], str] = {}  # class of a plug-in -> the package t
 
 
 class BrokenPlugin(SaddleError):
-    """An installed package offers what cannot be a member of its family."""
+    """An installed package offers something that cannot be a member of its family."""
 
 
 def family_union(family: str, base: type[Component], *modules: ModuleType) -> Any:
@@ -49,12 +49,12 @@ def family_union(family: str, base: type[Component], *modules: ModuleType) -> An
 
 
 def installed_packages() -> dict[str, str]:
-    """The packages that offer components, with their versions."""
+    """Return the packages that offer components, with their versions."""
     return {_package(point): point.dist.version if point.dist else "" for point in entry_points(group=GROUP)}
 
 
 def _offered(family: str) -> Iterator[EntryPoint]:
-    """The entry points of a family; `BrokenPlugin` for one of a family that there is not."""
+    """Yield the entry points of a family; raise `BrokenPlugin` for one of an unknown family."""
     for point in entry_points(group=GROUP):
         of, _, kind = point.name.partition(".")
         if of not in FAMILIES or not kind:
@@ -64,10 +64,10 @@ def _offered(family: str) -> Iterator[EntryPoint]:
 
 
 def _member(point: EntryPoint, base: type[Component], members: list[type[Component]]) -> type[Component]:
-    """The class that a package offers. A wrong one stops the process when it starts, by name."""
+    """Return the class that a package offers; raise `BrokenPlugin`, which stops the process at its start."""
     try:
         added = point.load()
-    except Exception as error:  # whatever the package does when it is imported
+    except Exception as error:  # importing it may do anything
         raise _broken(point, f"cannot be loaded from {point.value}: {type(error).__name__}: {error}") from error
     kind = point.name.partition(".")[2]
     if found := list(find_faults(added, base, kind)):

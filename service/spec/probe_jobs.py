@@ -1,4 +1,4 @@
-"""What a probe job does: a list of instruments that look at one state of a run."""
+"""Probe jobs: a list of probes that look at one saved state of a run."""
 
 from collections.abc import Iterator
 from typing import Annotated
@@ -9,16 +9,16 @@ from service.errors import Problem
 from service.spec.component import Part
 from service.spec.probes import Probe
 
-MAX_PROBES = 10  # instruments of one job: each has its reading, and a wish is heard between two
+MAX_PROBES = 10  # of one job; a request to cancel takes effect between two of them
 
 
 class ProbeTask(Part):
-    """The instruments, in the order in which they look."""
+    """The probes of a job, in the order in which they run."""
 
     probes: Annotated[tuple[Probe, ...], Field(max_length=MAX_PROBES)]
 
     def problems(self) -> Iterator[Problem]:
-        """What watches the steps of a training has nothing to see here."""
+        """Yield probes that are repeated, or that watch training steps, of which a job has none."""
         if not self.probes:  # not by its schema, which would say so of a list of unknown kinds too
             yield Problem("/probes", "too_short", "name one instrument at least.", 1)
         for at, probe in enumerate(self.probes):

@@ -1,4 +1,4 @@
-"""What a spec needs of a worker beyond what every worker has: optional packages, plug-ins, a C++ compiler."""
+"""Requirements of a spec that not every worker meets: optional packages, plug-ins, a C++ compiler."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from service.spec.experiment import Experiment
 from service.spec.plugins import PACKAGES
 
 COMPILER = "c++"
-INSTALL = {  # how a worker gets what it lacks; a plug-in's package is installed by its own name
+INSTALL = {  # the command for each package; a plug-in's is installed by its own name
     COMPILER: "install g++",
     "schedulefree": 'pip install "saddle[optim]"',
     "pytorch-optimizer": 'pip install "saddle[optim]"',
@@ -18,12 +18,12 @@ INSTALL = {  # how a worker gets what it lacks; a plug-in's package is installed
 
 
 def packages_of(member: type[Component]) -> tuple[str, ...]:
-    """The packages that a worker needs to build this kind."""
+    """Return the packages that a worker needs to build this kind."""
     return (*member.needs, *([PACKAGES[member]] if member in PACKAGES else []))
 
 
 def requirements(spec: Part) -> dict[str, str]:
-    """Package -> pointer of the first part that needs it."""
+    """Return each required package with the pointer of the first part that needs it."""
     found: dict[str, str] = {}
     for component, pointer in _components(spec, ""):
         for package in packages_of(type(component)):
@@ -34,7 +34,7 @@ def requirements(spec: Part) -> dict[str, str]:
 
 
 def install_command(package: str) -> str:
-    """How a worker gets a package."""
+    """Return the command that installs a package on a worker."""
     return INSTALL.get(package, f"pip install {package}")
 
 

@@ -1,6 +1,6 @@
-"""Text that people write as names: one normal form, and no characters that a reader cannot see.
+"""Names and other short texts from people: one normal form, and no invisible characters.
 
-It knows the standard library alone, because the command line uses it too.
+Only the standard library is used, because the command line imports this too.
 """
 
 import re
@@ -23,12 +23,12 @@ BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters and symbols that 
 
 
 def normalise(text: str) -> str:
-    """Return the form in which texts are stored and compared: NFC, so that one spelling is one text."""
+    """Return the form in which texts are stored and compared: NFC, so that equal spellings are equal texts."""
     return unicodedata.normalize("NFC", text)
 
 
 def hidden_positions(text: str) -> list[int]:
-    """Return the positions of characters that cannot be seen and that no script or emoji needs there."""
+    """Return the positions of invisible characters that no script or emoji needs there."""
     if text.isascii() and text.isprintable():
         return []
     tags = {at for flag in FLAG.finditer(text) for at in range(*flag.span(1))}
@@ -43,7 +43,7 @@ def hidden_positions(text: str) -> list[int]:
 
 
 def is_visible(text: str) -> bool:
-    """Whether a reader sees anything of `text`: blanks and marks alone are no name."""
+    """Return whether anything of `text` is visible: blanks and marks alone are no name."""
     return any(
         (unicodedata.category(c)[0] in "LNPS" and c not in BLANK and not MODIFIER.match(c)) or _new_symbol(c)
         for c in text
@@ -51,14 +51,14 @@ def is_visible(text: str) -> bool:
 
 
 def clean_name(text: str) -> str:
-    """Return the normal form without blanks at its ends; `ValueError` for characters that cannot be seen."""
+    """Return the normal form without blanks at its ends; raise `ValueError` for invisible characters."""
     if bad := sorted({f"U+{ord(text[at]):04X}" for at in hidden_positions(text)}):
         raise ValueError(f"has characters that cannot be seen ({', '.join(bad[:5])}): remove them")
     return normalise(text).strip()
 
 
 def visible_name(text: str) -> str:
-    """Return `text`, or `ValueError` where there is nothing to see."""
+    """Return `text`; raise `ValueError` if nothing of it is visible."""
     if not is_visible(text):
         raise ValueError(BLANK_NAME)
     return text
@@ -68,14 +68,14 @@ BLANK_NAME = "has nothing but blanks: write at least one letter, digit or sign"
 
 
 def _new_symbol(character: str) -> bool:
-    """Whether it is, or may become, an emoji or an ideograph that this Python's Unicode does not know yet."""
+    """Return whether it is, or may become, an emoji or ideograph newer than this Python's Unicode."""
     code = ord(character)
     reserved = 0x1F000 <= code <= 0x1FAFF or 0x1FC00 <= code <= 0x1FFFD or 0x20000 <= code <= 0x323AF
     return reserved and unicodedata.category(character) == "Cn"
 
 
 def _joins(text: str, at: int) -> bool:
-    """Whether the joiner at this position is part of a word of a script that needs it, or of an emoji sequence."""
+    """Return whether the joiner at this position belongs to a word of a script that needs it, or to an emoji."""
     character, before, after = text[at], text[max(at - 8, 0) : at], text[at + 1 : at + 2]
     if character not in (ZWNJ, ZWJ) or not before:
         return False
@@ -92,5 +92,5 @@ def _script(character: str) -> str:
 
 
 def _symbol(character: str) -> bool:
-    """Whether it can be part of an emoji sequence."""
+    """Return whether it can be part of an emoji sequence."""
     return bool(character) and (unicodedata.category(character) in ("So", "Sm") or _new_symbol(character))

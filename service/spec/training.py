@@ -1,4 +1,4 @@
-"""How a step is made and when a run ends: clipping, averaged weights, stop rules, losses that are no numbers."""
+"""Settings of the training loop: clipping, averaged weights, stop rules, non-finite losses."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -27,7 +27,7 @@ class Clip(Part):
     value: Norm | None = Field(None, description="largest absolute entry")
 
     def problems(self) -> Iterator[Problem]:
-        """One of the two, not both, not neither."""
+        """Yield a problem unless exactly one of the two is given."""
         if (self.norm is None) == (self.value is None):
             yield Problem("", "contradiction", "give exactly one of norm and value.")
 
@@ -53,7 +53,7 @@ class SWA(Part):
     every_steps: Count | None = Field(None, description="updates between two averaged ones; null: an epoch")
 
     def first(self, total: int) -> int:
-        """The first update that is averaged."""
+        """Return the first update that is averaged, of a run of `total` updates."""
         return self.start if isinstance(self.start, int) else max(1, round(self.start * total))
 
 
@@ -70,14 +70,14 @@ Average = Annotated[EMA | SWA | OptimizerAverage, Field(discriminator="kind")]
 
 
 class StopTarget(Part):
-    """Ends the run at the first evaluation whose value lies beyond."""
+    """Ends the run at the first evaluation whose value is beyond the target."""
 
     series: WatchedSeries
     below: Limit | None = None
     above: Limit | None = None
 
     def problems(self) -> Iterator[Problem]:
-        """One side."""
+        """Yield a problem unless exactly one side is given."""
         if (self.below is None) == (self.above is None):
             yield Problem("", "contradiction", "give exactly one of below and above.")
 
@@ -91,12 +91,12 @@ class Patience(Part):
 
     @property
     def sign(self) -> int:
-        """1 where less is better, -1 where more is."""
+        """1 if lower is better, -1 if higher is."""
         return 1 if better_direction(self.series) == "min" else -1
 
 
 class Stop(Part):
-    """Ends a run before its last step, as succeeded; the first rule that holds is noted with the attempt."""
+    """Ends a run early, as succeeded; the first rule that holds is recorded with the attempt."""
 
     target: StopTarget | None = None
     grad_norm_below: Norm | None = Field(None, description="at any step, before clipping; waits for the device")
@@ -106,7 +106,7 @@ class Stop(Part):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """At least one rule, and those of the rules."""
+        """Yield a problem if no rule is given, and the problems of the rules."""
         if all(getattr(self, name) is None for name in type(self).model_fields):
             yield Problem("", "missing", f"give one of {', '.join(type(self).model_fields)}, or null for no rule.")
         if self.target is not None:
@@ -114,13 +114,13 @@ class Stop(Part):
 
     @property
     def watched(self) -> dict[str, WatchedSeries]:
-        """Pointer -> the series it names."""
+        """The watched series by the pointer that names each."""
         rules = {"/target/series": self.target, "/patience/series": self.patience}
         return {pointer: rule.series for pointer, rule in rules.items() if rule is not None}
 
 
 class StopAfter(Part):
-    """Fails the run after so many losses in a row that are no numbers."""
+    """Fails the run after so many consecutive losses that are not finite."""
 
     stop_after: Count
 
@@ -129,7 +129,7 @@ Nonfinite = Literal["fail", "continue"] | StopAfter
 
 
 def allowed_nonfinite(policy: Nonfinite) -> int | None:
-    """How many losses in a row may be no numbers; None: any."""
+    """Return how many consecutive losses may be non-finite; None: any number."""
     if isinstance(policy, StopAfter):
         return policy.stop_after - 1
     return 0 if policy == "fail" else None

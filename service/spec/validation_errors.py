@@ -1,7 +1,7 @@
-"""From a validation error to problems a person can act on: the pointer, the allowed range, and what was probably meant.
+"""Validation errors as problems a person can act on: the pointer, the allowed range, and the probable intention.
 
-pydantic's locations also hold union tags and names of types, which are not in the document: so a location is walked
-along the model's own annotations, and what is no field and no position is left out of the pointer.
+pydantic's locations also hold union tags and type names, which are not in the document. So a location is followed along
+the model's annotations, and only fields and positions enter the pointer.
 """
 
 import difflib
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from service.errors import Problem
 
 MAX_PROBLEMS = 50
-OTHER_WORDS = {  # of Keras, scikit-learn, torch and habit
+OTHER_NAMES = {  # of Keras, scikit-learn, torch and common use
     "learning_rate": "lr",
     "epsilon": "eps",
     "beta_1": "betas",
@@ -67,12 +67,18 @@ OTHER_WORDS = {  # of Keras, scikit-learn, torch and habit
     "random_seed": "seed",
 }
 LIMITS = ("gt", "ge", "lt", "le", "min_length", "max_length")
-WRONG_TYPE = ("_type", "_parsing", "literal_error", "_from_float", "none_required")  # says only: not this member
+WRONG_TYPE = (
+    "_type",
+    "_parsing",
+    "literal_error",
+    "_from_float",
+    "none_required",
+)  # means only: not this member of the union
 
 
 @dataclass(frozen=True)
 class ErrorLocation:
-    """Where an error is: its pointer, the fields of the object around it, and whether several types were tried."""
+    """Where an error is: its pointer, the fields of the enclosing object, and whether several types were tried."""
 
     pointer: str
     fields: tuple[str, ...]
@@ -80,20 +86,22 @@ class ErrorLocation:
 
 
 def sanitise(text: str) -> str:
-    """Text that can be sent whatever it held, and not much of it."""
+    """Return text that can be sent whatever it contained, cut to 200 characters."""
     return text.encode("utf-8", "replace").decode().replace("\x00", "?")[:200]
 
 
 def escape_key(key: str) -> str:
-    """A key as a part of a JSON Pointer (RFC 6901)."""
+    """Return a key as part of a JSON Pointer (RFC 6901)."""
     return sanitise(key.replace("~", "~0").replace("/", "~1"))
 
 
 def problems_from(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
-    """What pydantic found, in the words of the API; at most `MAX_PROBLEMS`."""
+    """Return pydantic's errors as problems; at most `MAX_PROBLEMS`."""
     found: dict[str, list[tuple[Any, ErrorLocation]]] = {}
     for item in error.errors(include_url=False, include_input=False)[: 2 * MAX_PROBLEMS]:
-        if item["type"] == "default_factory_not_called":  # a default that another field decides, which is wrong itself
+        if (
+            item["type"] == "default_factory_not_called"
+        ):  # a default that depends on another field, which has its own error
             continue
         place = locate(model, item["loc"])
         found.setdefault(place.pointer, []).append((item, place))
@@ -102,14 +110,14 @@ def problems_from(error: ValidationError, model: type[BaseModel]) -> list[Proble
 
 
 def _shadowed(pointer: str, items: list[tuple[Any, ErrorLocation]], found: Iterable[str]) -> bool:
-    """Whether another member of a plain union got further than the ones that say here what they would have taken."""
+    """Return whether another member of a plain union got further than those that failed at `pointer`."""
     if not all(place.tried and item["type"].endswith(WRONG_TYPE) for item, place in items):
         return False
     return any(other.startswith(f"{pointer}/") for other in found)
 
 
 def locate(model: Any, location: Iterable[int | str]) -> ErrorLocation:
-    """Follow pydantic's location through the annotations of `model`."""
+    """Return where pydantic's location is, following it through the annotations of `model`."""
     pointer, tried = "", False
     around: tuple[str, ...] = ()
     here: Any = model
@@ -132,7 +140,7 @@ def locate(model: Any, location: Iterable[int | str]) -> ErrorLocation:
 
 
 def _members(annotation: Any) -> list[Any]:
-    """The types an annotation allows, `None` left out."""
+    """Return the types an annotation allows, without `None`."""
     if get_origin(annotation) is Annotated:
         return _members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -145,20 +153,20 @@ def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
 
 
 def _tags(member: Any) -> tuple[Any, ...]:
-    """The words that a union's member answers to: its `kind`, or in a list of layers its `layer`."""
+    """Return the tags of a union's member: its `kind`, or in a list of layers its `layer`."""
     fields = member.model_fields if _is_model(member) else {}
     return next((get_args(fields[name].annotation) for name in ("kind", "layer") if name in fields), ())
 
 
 def _item(arguments: tuple[Any, ...], position: int | str) -> Any:
-    """The type of one position of a tuple or list."""
+    """Return the type at one position of a tuple or list."""
     if len(arguments) == 1 or arguments[-1:] == (...,):
         return arguments[0]
     return arguments[position] if isinstance(position, int) and position < len(arguments) else None
 
 
 def _at_one_place(items: list[tuple[Any, ErrorLocation]]) -> list[Problem]:
-    """A plain union reports once for each type it tried: keep what fits the value's type, or join what was possible."""
+    """Join the errors of a plain union, one per type tried: keep one that fits the value's type, or list the types."""
     if len(items) == 1 or not items[0][1].tried:
         return [_problem(item, place) for item, place in items]
     fitting = [pair for pair in items if not pair[0]["type"].endswith(WRONG_TYPE)]
@@ -193,14 +201,14 @@ def _problem(item: Any, place: ErrorLocation) -> Problem:
 
 
 def suggest_field(name: str, fields: Iterable[str]) -> str | None:
-    """The field that was probably meant: by a word that others use for it, or by a slip in either."""
+    """Return the field that was probably meant, by its name elsewhere or a typing error in either."""
     here = list(fields)
-    words = {word: ours for word, ours in OTHER_WORDS.items() if ours in here}
+    words = {word: ours for word, ours in OTHER_NAMES.items() if ours in here}
     found = closest(name, [*here, *words])
     return words.get(found, found) if found is not None else None
 
 
 def closest(name: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name that was probably meant."""
+    """Return the allowed name that was probably meant."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6) if len(name) <= 64 else []
     return close[0] if close else None

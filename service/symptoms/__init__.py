@@ -1,1 +1,1 @@
-"""The symptom library: broken and healthy trainings with the right diagnosis, to teach and to evaluate the rules."""
+"""The symptom library: broken and healthy trainings with their right diagnoses, to teach and to test the rules."""

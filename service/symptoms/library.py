@@ -1,6 +1,6 @@
-"""The symptom library: trainings that are broken on purpose, and healthy ones, each with the diagnosis that is right.
+"""The symptom library: trainings that are broken on purpose, and healthy ones, each with its right diagnosis.
 
-One JSON file each in the folder `trainings`: the acceptance test of the diagnosis, and teaching material.
+Each is a JSON file in the folder `trainings`. They are the acceptance test of the diagnosis, and teaching material.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -31,7 +31,7 @@ Verdict = Literal[
 
 
 class Expectation(Part):
-    """The diagnosis that is right."""
+    """The right diagnosis of a training."""
 
     level: Level
     verdicts: tuple[Verdict, ...] = Field((), description="any of them is right; of a healthy training none is")
@@ -40,14 +40,14 @@ class Expectation(Part):
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing is to be found that needs a remedy."""
+        """Whether nothing needs a remedy."""
         return self.level in ("healthy", "info")
 
     def right(self, level: str, verdicts: Collection[str]) -> bool:
-        """Whether a diagnosis of this level, with these verdicts, gravest first, is right.
+        """Return whether a diagnosis of this level, with these verdicts, gravest first, is right.
 
-        Of what is broken the first verdict must be an expected one and its level not below the expected; of what is
-        healthy there must be neither fault nor warning, and of an `info` the expected verdict somewhere.
+        For a broken training, the first verdict must be an expected one, at the expected level or above; for a healthy
+        one there must be neither fault nor warning, and for an `info` the expected verdict anywhere.
         """
         if not self.healthy:
             return GRAVITY[level] >= GRAVITY[self.level] and next(iter(verdicts), None) in self.verdicts
@@ -55,32 +55,32 @@ class Expectation(Part):
 
 
 class Symptom(Part):
-    """A training and what is to be said of it; `spec` is a document as it is posted, and may name a preset."""
+    """A training and its right diagnosis; `spec` is a document as it is posted, and may name a preset."""
 
     about: str = Field(min_length=10, max_length=400)
     expect: Expectation
     spec: dict[str, Any]
 
     def document(self, name: str) -> dict[str, Any]:
-        """What is posted: the spec under the symptom's name, with the library's tag."""
+        """Return the document to post: the spec under the symptom's name, with the library's tag."""
         return {"name": name, "tags": [TAG]} | self.spec
 
     def experiment(self, name: str) -> Experiment:
-        """The spec as it is trained; `Invalid` where it contradicts itself."""
+        """Return the experiment; raise `Invalid` if its spec contradicts itself."""
         return parse_experiment(self.document(name)).spec
 
 
 @cache
 def symptoms() -> Mapping[str, Symptom]:
-    """Name -> symptom, in the order of the names."""
+    """Return every symptom by name, in alphabetical order."""
     return {path.stem: validate(Symptom, read_json(path.read_bytes())) for path in sorted(FOLDER.glob("*.json"))}
 
 
 def detectable_symptoms(library: Mapping[str, Symptom], seeds: int) -> dict[str, Symptom]:
-    """Those whose verdict can be found with so many seeds."""
+    """Return the symptoms whose verdict can be found with this many seeds."""
     return {name: symptom for name, symptom in library.items() if symptom.expect.seeds <= seeds}
 
 
 def unknown_symptoms(names: Iterable[str]) -> list[str]:
-    """Those that are not in the library."""
+    """Return the names that are not in the library."""
     return [name for name in names if name not in symptoms()]

@@ -1,4 +1,4 @@
-"""How diagnoses of the symptom library came out: right or wrong, what was taken for what, and the shares of it."""
+"""Scores of diagnoses on the symptom library: right or wrong, the confusions, and the shares."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,19 @@ from typing import Any
 from service.symptoms.library import Expectation
 
 Json = dict[str, Any]
-NOTHING = "nothing"  # found, or to be found
+NOTHING = "nothing"  # in place of a verdict
 
 
 @dataclass(frozen=True)
 class Result:
-    """One run's diagnosis beside the right one."""
+    """The diagnosis of one run, with the right one."""
 
     symptom: str
     seed: int
     expect: Expectation
     level: str
     verdicts: tuple[str, ...]  # gravest first
-    finding: str | None  # of the gravest where it is a fault with a patch: what can be verified
+    finding: str | None  # id of the gravest if it is a fault with a patch, so that it can be verified
     run_id: str = ""
 
     @classmethod
@@ -33,44 +33,44 @@ class Result:
         findings: Sequence[Mapping[str, Any]],
         run_id: str = "",
     ) -> "Result":
-        """From the findings of a diagnosis as the API gives them."""
+        """Return the result for the findings of a diagnosis as the API sends them."""
         first = findings[0] if findings else None
         tried = first["id"] if first and first["level"] == "fault" and first["patch"] else None
         return cls(symptom, seed, expect, level, tuple(each["verdict"] for each in findings), tried, run_id)
 
     @property
     def right(self) -> bool:
-        """Whether it is the expected one."""
+        """Whether it is the expected diagnosis."""
         return self.expect.right(self.level, self.verdicts)
 
     @property
     def first(self) -> str:
-        """The gravest verdict, where it is more than an information."""
+        """The gravest verdict, if it is a fault or a warning."""
         return self.verdicts[0] if self.verdicts and self.level in ("fault", "warning") else NOTHING
 
     @property
     def mark(self) -> tuple[str, str]:
-        """A word and its colour."""
+        """A word for the result, and its colour."""
         if self.right:
             return "right", "green"
         alarm = self.expect.healthy and self.level in ("fault", "warning")
         return ("false alarm" if alarm else "wrong", "red")
 
     def as_json(self) -> Json:
-        """For programs."""
+        """Return a JSON object."""
         return asdict(self) | {"expect": self.expect.model_dump(mode="json"), "right": self.right}
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What became of a remedy that was tried."""
+    """The outcome of a remedy that was verified."""
 
     result: Result
     outcome: str  # helped, did_not_help, undecided
     why: str = ""
 
     def as_json(self) -> Json:
-        """For programs."""
+        """Return a JSON object."""
         tried = self.result
         return {"symptom": tried.symptom, "seed": tried.seed, "verdict": tried.first} | {
             "outcome": self.outcome,
@@ -80,7 +80,7 @@ class Verified:
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures that the library is about."""
+    """The counts over a whole library, and their shares."""
 
     broken: int
     right: int
@@ -92,20 +92,20 @@ class Summary:
 
     @property
     def share_right(self) -> float | None:
-        """Of the broken ones."""
+        """The share of broken trainings with a right diagnosis; None without any."""
         return self.right / self.broken if self.broken else None
 
     @property
     def share_helped(self) -> float | None:
-        """Of the remedies that were tried."""
+        """The share of verified remedies that helped; None without any."""
         return self.helped / self.tried if self.tried else None
 
     def as_json(self) -> Json:
-        """For programs."""
+        """Return a JSON object."""
         return asdict(self) | {"share_right": self.share_right, "share_helped": self.share_helped}
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return sentences for people."""
         said = []
         if self.share_right is not None:
             said.append(f"broken: {self.right} of {self.broken} right ({self.share_right:.1%})")
@@ -117,7 +117,7 @@ class Summary:
 
 
 def summarise(results: Sequence[Result], checked: Sequence[Verified] = ()) -> Summary:
-    """Count."""
+    """Return the counts of these results and verifications."""
     broken = [each for each in results if not each.expect.healthy]
     healthy = [each for each in results if each.expect.healthy]
     levels = Counter(each.level for each in healthy)
@@ -133,7 +133,7 @@ def summarise(results: Sequence[Result], checked: Sequence[Verified] = ()) -> Su
 
 
 def confusion_table(results: Sequence[Result]) -> list[list[str]]:
-    """Expected verdict x found verdict, with its head; a right alternative counts under the expected verdict's name."""
+    """Return the confusion table with its header; a right alternative counts as the first expected verdict."""
     counted: Counter[tuple[str, str]] = Counter()
     for each in results:
         wanted = NOTHING if each.expect.healthy else each.expect.verdicts[0]

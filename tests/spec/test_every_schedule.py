@@ -249,12 +249,12 @@ OURS = {
     ("sequential", "schedules"): "schedulers in torch",
     ("chained", "schedules"): "schedulers in torch",
 }
-TWINNED = [member for member in MEMBERS if member.twin and member is not Warmup]
+IN_TORCH = [member for member in MEMBERS if member.torch_scheduler and member is not Warmup]
 
 
-@pytest.mark.parametrize("member", TWINNED, ids=lambda m: m.__name__)
+@pytest.mark.parametrize("member", IN_TORCH, ids=lambda m: m.__name__)
 def test_fields_are_torchs_arguments_with_torchs_defaults(member: type[ScheduleBase]) -> None:
-    twin = SWALR if member.twin == "SWALR" else getattr(S, member.twin)
+    twin = SWALR if member.torch_scheduler == "SWALR" else getattr(S, member.torch_scheduler)
     theirs, kind = dict(inspect.signature(twin).parameters), member.model_fields["kind"].default
     theirs.pop("schedulers", None)
     fields = {name: field for name, field in member.model_fields.items() if name != "kind"}

@@ -65,7 +65,7 @@ class Cubed(nn.Module):
 """
 USE = """
 import sys, torch
-from service.spec.checks.experiment import problems
+from service.spec.checks.experiment import find_problems
 from service.spec.parse.document import validate
 from service.spec.experiment import Experiment
 assert "ours.torchs" not in sys.modules
@@ -73,7 +73,7 @@ spec = validate(Experiment, {
     "dataset": {"kind": "diabetes"}, "model": {"kind": "doubled", "times": 3.0}, "loss": {"kind": "cubed"},
     "optimizer": {"kind": "sgd", "lr": 1e-4}, "steps": 5,
 })
-assert problems(spec) == [] and spec.parameters == 11
+assert find_problems(spec) == [] and spec.parameters == 11
 from worker.trainer.loop import prepare, train
 print([step.step for step in train(prepare(spec, 0, torch.device("cpu")))])
 """

@@ -1,1 +1,1 @@
-"""Checks across fields: each yields problems, which refuse a spec, or warnings, which do not."""
+"""Checks across fields: problems refuse a spec, warnings do not."""

@@ -1,4 +1,4 @@
-"""What is wrong or odd with an experiment although every field is right alone: problems refuse it, warnings do not."""
+"""Checks of a whole experiment whose fields are each valid: problems refuse it, warnings do not."""
 
 from collections.abc import Iterator
 
@@ -12,26 +12,26 @@ from service.spec.text import BLANK_NAME, is_visible
 
 MAX_PARAMETERS = 2 * 10**9
 MAX_STEPS = 5 * 10**7
-REFUSED = {"rises"}  # oddities of a schedule that no experiment can mean
+REFUSED = {"rises"}  # oddities of a schedule that cannot be intended
 FITTING = {"regression": "mse, mae or huber", "objective": "objective", "distribution": "kl_div or cross_entropy"}
 FITTING |= dict.fromkeys(("classification", "language"), "cross_entropy")
 
 
 def find_problems(experiment: Experiment) -> list[Problem]:
-    """Every contradiction, each with both fields named."""
+    """Return every contradiction, naming both fields."""
     return [
         *_names(experiment),
         *_parts(experiment),
         *_length(experiment),
         *_schedule(experiment),
-        *_fit(experiment),
+        *_data_and_model(experiment),
         *_seeds(experiment),
         *training.problems(experiment),
     ]
 
 
 def _names(experiment: Experiment) -> Iterator[Problem]:
-    """Names of blanks. The model itself takes them: experiments that were stored with one must stay readable."""
+    """Yield names of blanks, which the model itself accepts so that stored experiments stay readable."""
     named = {"/name": experiment.name} | {f"/tags/{at}": tag for at, tag in enumerate(experiment.tags)}
     for pointer, name in named.items():
         if not is_visible(name):
@@ -60,7 +60,7 @@ def _length(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _schedule(experiment: Experiment) -> Iterator[Problem]:
-    """What a schedule needs of the optimizer and of the evaluations."""
+    """Yield what the schedule needs of the optimizer and the evaluations, and does not get."""
     schedule, optimizer = experiment.schedule, experiment.optimizer
     odd = schedule.oddities(optimizer.lr, experiment.schedule_total)
     yield from (problem.under("/schedule") for problem in odd if problem.code in REFUSED)
@@ -82,7 +82,7 @@ def _schedule(experiment: Experiment) -> Iterator[Problem]:
         yield Problem(pointer, "contradiction", detail)
 
 
-def _fit(experiment: Experiment) -> Iterator[Problem]:
+def _data_and_model(experiment: Experiment) -> Iterator[Problem]:
     facts, loss = experiment.dataset.facts, experiment.loss
     if facts.task not in loss.tasks:
         named = f"/dataset/kind {experiment.dataset.kind} is a {facts.task} task"
@@ -108,7 +108,7 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
     yield from (problem.under("/model") for problem in misfits)
     yield from parameter_groups.problems(experiment, None if misfits else experiment.layout)
     if not misfits:
-        yield from _ends(experiment)
+        yield from _last_layer(experiment)
         yield from normalisation.problems(experiment)
         yield from (problem.under("/model") for problem in experiment.model.init.misfits(experiment.layout))
     parameters = None if misfits else experiment.parameters
@@ -121,8 +121,8 @@ def _fit(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def _ends(experiment: Experiment) -> Iterator[Problem]:
-    """Whether the loss takes what the model's last layer gives."""
+def _last_layer(experiment: Experiment) -> Iterator[Problem]:
+    """Yield why the loss cannot take the output of the model's last layer."""
     shape, outputs = experiment.dataset.facts.shape, experiment.outputs
     leaves = list(experiment.model.leaves(shape, outputs) or ())
     if leaves:
@@ -136,18 +136,18 @@ def _seeds(experiment: Experiment) -> Iterator[Problem]:
 
 
 def find_warnings(experiment: Experiment) -> list[Problem]:
-    """What is allowed and probably not meant."""
+    """Return what is allowed and probably a mistake."""
     of_data = (problem.under("/dataset") for problem in experiment.dataset.warnings())
     return [
         *of_data,
-        *_late(experiment),
-        *_odd(experiment),
+        *_evaluation(experiment),
+        *_schedule_oddities(experiment),
         *training.warnings(experiment),
         *parameter_groups.warnings(experiment),
     ]
 
 
-def _late(experiment: Experiment) -> Iterator[Problem]:
+def _evaluation(experiment: Experiment) -> Iterator[Problem]:
     every = experiment.evaluate.every_steps
     if every is not None and every > experiment.total_steps:
         yield Problem(
@@ -163,8 +163,8 @@ def _late(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def _odd(experiment: Experiment) -> Iterator[Problem]:
-    """What is probably not meant with the schedule."""
+def _schedule_oddities(experiment: Experiment) -> Iterator[Problem]:
+    """Yield what is probably a mistake in the schedule."""
     schedule = experiment.schedule
     odd = schedule.oddities(experiment.optimizer.lr, experiment.schedule_total)
     yield from (problem.under("/schedule") for problem in odd if problem.code not in REFUSED)
@@ -176,6 +176,6 @@ def _odd(experiment: Experiment) -> Iterator[Problem]:
         return
     every = experiment.evaluate.every_steps or experiment.steps_per_epoch
     evaluations = -(-experiment.total_steps // every)
-    if found[0].patience + 3 > evaluations:  # the first only sets the mark, and nothing follows the last
+    if found[0].patience + 3 > evaluations:  # the first sets the mark, and nothing follows the last
         detail = f"the run has {evaluations} evaluations, too few for a reduction: evaluate more often, or wait less."
         yield Problem(f"/schedule{schedule.watching.removesuffix('watch')}patience", "never_due", detail)

@@ -1,4 +1,4 @@
-"""Normalisations that would have a single value to work on: each becomes 0 whatever it was, and torch may refuse."""
+"""Normalisations over a single value: the result is always 0, and torch may refuse it."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,11 @@ from service.errors import Problem
 from service.spec.experiment import Experiment
 from service.spec.models.leaf import Leaf
 
-LEAST = 2  # rows of a piece of a batch, where a batch normalisation looks at it
+LEAST = 2  # rows that a batch normalisation needs in every piece of a batch
 
 
 def problems(experiment: Experiment) -> Iterator[Problem]:
-    """Return what is wrong with the normalisations of a model that fits its rows and whose layers are known."""
+    """Yield what is wrong with the normalisations of a model that fits its rows and whose layers are known."""
     if (batch_norms := of_batches(experiment)) and (
         found := single_row(experiment, _named(experiment, batch_norms[0]))
     ):
@@ -23,7 +23,7 @@ def problems(experiment: Experiment) -> Iterator[Problem]:
 
 
 def of_batches(experiment: Experiment) -> list[Leaf] | None:
-    """Return the batch normalisations of a model that fits its rows; None: only its library knows them."""
+    """Return the batch normalisations of a model that fits its rows; None if only its library knows them."""
     leaves = _leaves(experiment)
     return None if leaves is None else [leaf for leaf in leaves if leaf.module.startswith("BatchNorm")]
 
@@ -34,7 +34,7 @@ def _leaves(experiment: Experiment) -> list[Leaf] | None:
 
 
 def single_row(experiment: Experiment, named: str) -> Problem | None:
-    """Return the problem of the batch normalisation `named`, where some batch, or a piece of one, has one row."""
+    """Return the problem of the batch normalisation `named` if some batch, or a piece of one, has a single row."""
     rows, smallest, pieces = experiment.rows_per_step, experiment.smallest_batch, experiment.accumulate
     if smallest // min(pieces, smallest) >= LEAST:
         return None

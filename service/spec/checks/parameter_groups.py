@@ -1,4 +1,4 @@
-"""What is wrong or odd with an experiment's groups and with the parameters that its optimizers are to step."""
+"""Checks of parameter groups, and of the parameters that each optimizer updates."""
 
 from collections.abc import Iterator
 
@@ -11,11 +11,11 @@ from service.spec.groups import Rule
 from service.spec.optimizers import OptimizerBase
 from service.spec.validation_errors import closest, problems_from
 
-NAMED = 5  # names that a problem shows
+MAX_NAMES = 5  # that a problem lists
 
 
 def problems(experiment: Experiment, layout: Layout | None) -> Iterator[Problem]:
-    """What cannot be done with the rules and the model's parameters; without a layout, what is wrong anyway."""
+    """Yield what the rules and the model's parameters do not allow; without a layout, what is wrong with any model."""
     alone = list(_rules_alone(experiment))
     yield from alone
     if alone or not layout:
@@ -27,7 +27,7 @@ def problems(experiment: Experiment, layout: Layout | None) -> Iterator[Problem]
 
 
 def _rules_alone(experiment: Experiment) -> Iterator[Problem]:
-    """What needs no parameters to be seen."""
+    """Yield the problems that do not depend on the model's parameters."""
     labels = [_settings_label(rule, at) for at, rule in enumerate(experiment.groups)]
     for at, rule in enumerate(experiment.groups):
         inside = [problem.under(f"/groups/{at}") for problem in rule.problems()]
@@ -47,7 +47,7 @@ def _settings_label(rule: Rule, at: int) -> str:
 
 
 def _override_problems(optimizer: OptimizerBase, rule: Rule) -> Iterator[Problem]:
-    """Fields that the optimizer lacks, or values it does not take."""
+    """Yield fields that the optimizer lacks, and values it does not take."""
     fields = [name for name in type(optimizer).model_fields if name != "kind"]
     unknown = [name for name in rule.overrides if name not in fields]
     for name in unknown:
@@ -69,7 +69,7 @@ def _override_problems(optimizer: OptimizerBase, rule: Rule) -> Iterator[Problem
 
 
 def _searching(experiment: Experiment) -> Iterator[Problem]:
-    """An optimizer that searches along a line moves every trained parameter at once."""
+    """Yield rules that an optimizer with a line search, which moves all parameters at once, cannot follow."""
     for at, rule in enumerate(experiment.groups):
         own = rule.optimizer
         if own is not None and own.searches:
@@ -84,7 +84,7 @@ def _searching(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _unmatched(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
-    """Rules that have no parameter."""
+    """Yield rules that no parameter falls under."""
     for at, members in enumerate(group_members(experiment, layout)[1 : len(experiment.groups) + 1]):
         if members:
             continue
@@ -101,7 +101,7 @@ def _unmatched(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
 
 
 def _refused(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
-    """Parameters that their optimizer cannot step, and optimizers with nothing to step."""
+    """Yield parameters that their optimizer cannot update, and optimizers with nothing to update."""
     groups = assign_groups(experiment, layout)
     if all(group.optimizer is None for group in groups):
         yield Problem("/groups", "contradiction", "every parameter is frozen: nothing would be trained.")
@@ -121,13 +121,13 @@ def _refused(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
 
 
 def shown(layout: Layout) -> str:
-    """The first names."""
-    names = ", ".join(parameter.name for parameter in layout[:NAMED])
-    return f"{names}, ... ({len(layout)} in all)" if len(layout) > NAMED else names
+    """Return the first few names of a layout, and how many there are."""
+    names = ", ".join(parameter.name for parameter in layout[:MAX_NAMES])
+    return f"{names}, ... ({len(layout)} in all)" if len(layout) > MAX_NAMES else names
 
 
 def warnings(experiment: Experiment) -> Iterator[Problem]:
-    """What the rules and the optimizers allow and probably do not mean."""
+    """Yield what the rules and the optimizers allow and is probably a mistake."""
     yield from _optimizer_warnings(experiment)
     layout = experiment.layout
     if experiment.no_decay and layout is not None:
@@ -138,7 +138,7 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _optimizer_warnings(experiment: Experiment) -> Iterator[Problem]:
-    """Batches and schedules that do not suit an optimizer."""
+    """Yield batches and schedules that do not suit an optimizer."""
     owners = [("/optimizer", experiment.optimizer)]
     owners += [(f"/groups/{i}/optimizer", rule.optimizer) for i, rule in enumerate(experiment.groups) if rule.optimizer]
     for pointer, optimizer in owners:

@@ -1,4 +1,4 @@
-"""What contradicts itself in how a run is made and ended: accumulation, precision, averages, stop rules, restarts."""
+"""Checks of how a run trains and ends: accumulation, precision, averages, stop rules, restarts, probes."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from service.spec.training import SWA, OptimizerAverage
 
 
 def problems(experiment: Experiment) -> Iterator[Problem]:
-    """Each with both fields named."""
+    """Yield every contradiction, naming both fields."""
     yield from _accumulation(experiment)
     yield from _sparse(experiment)
     yield from _compiled(experiment)
@@ -44,7 +44,7 @@ def _sparse(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _compiled(experiment: Experiment) -> Iterator[Problem]:
-    """What `compile` cannot translate: it takes one whole batch."""
+    """Yield what `compile` cannot translate: it needs one whole batch."""
     if not experiment.compile:
         return
     reasons = {
@@ -59,7 +59,7 @@ def _compiled(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _optimizers(experiment: Experiment) -> list[OptimizerBase]:
-    """Every optimizer of the run."""
+    """Return every optimizer of the run."""
     return [experiment.optimizer, *(rule.optimizer for rule in experiment.groups if rule.optimizer is not None)]
 
 
@@ -96,7 +96,7 @@ def _best(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _measured(experiment: Experiment, pointer: str, series: str) -> Iterator[Problem]:
-    """A series that somebody watches must come about."""
+    """Yield why a watched series is never measured."""
     if series.startswith("average/") and experiment.average is None:
         yield Problem(pointer, "contradiction", f"{series} is never measured: /average is null.")
     if series != "loss" and experiment.dataset.facts.task == "objective":
@@ -126,7 +126,7 @@ def _probes(experiment: Experiment) -> Iterator[Problem]:
 
 
 def warnings(experiment: Experiment) -> Iterator[Problem]:
-    """What is allowed and probably not meant."""
+    """Yield what is allowed and probably a mistake."""
     stop, evaluations = experiment.stop, -(-experiment.total_steps // experiment.evaluation_every)
     if experiment.accumulate > 1 and normalisation.of_batches(experiment):
         detail = "the batch normalisation of /model sees each piece by itself: the step is not the whole batch's."
@@ -157,7 +157,7 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _idle_probes(experiment: Experiment) -> Iterator[Problem]:
-    """What was asked for and will have nothing to say; the default set asks for nothing in particular."""
+    """Yield probes that were requested and will have nothing to measure; the default set is not checked."""
     if experiment.probes == DEFAULT_PROBES:
         return
     for at, probe in enumerate(experiment.probes):

@@ -1,4 +1,4 @@
-"""What every dataset has: the facts a check needs before any data are read, and how its rows are split and scaled."""
+"""What every dataset has: facts that checks need before any data are read, and how rows are split and scaled."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from service.spec.losses import Task
 
 Scaling = Literal["standardise", "minmax", "none"]
 SCALING = "fitted on the training part: mean 0 and standard deviation 1, or 0 to 1; a constant column is only shifted"
-MAX_CELLS = 2 * 10**8  # numbers that a generated dataset may have
+MAX_CELLS = 2 * 10**8  # numbers in a generated dataset, at most
 Rows = Annotated[int, Field(ge=10, le=10**7, description="rows made, before they are split")]
 Noise = Annotated[float, Field(ge=0, le=1e3)]
 DataSeed = Annotated[int, Field(ge=0, lt=2**32, description="of the data, not of the training")]
@@ -20,20 +20,20 @@ DataSeed = Annotated[int, Field(ge=0, lt=2**32, description="of the data, not of
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a dataset without reading it. `shape` is one row's, channels first."""
+    """What is known about a dataset without reading it. `shape` is that of one row, channels first."""
 
     rows: int
     shape: tuple[int, ...]
     task: Task
     classes: int = 0  # 0 for regression
     unit: str = ""
-    vocabulary: int = 0  # how many tokens there are; above 0 a row is (length,) token numbers
+    vocabulary: int = 0  # number of tokens; above 0 a row is (length,) token ids
 
 
 class DatasetBase(Component):
-    """What every dataset has: a training part, and what is kept apart from it."""
+    """A dataset: a training part, and parts for validation and test."""
 
-    known: ClassVar[Facts]  # where no field changes them
+    known: ClassVar[Facts]  # if no field changes them
     instead = {"known": "facts"}
     source: ClassVar[str] = ""
     stored: ClassVar[bool] = False  # the target takes the folders of files before the fields
@@ -44,12 +44,12 @@ class DatasetBase(Component):
     ] = 0.0
 
     def warnings(self) -> Iterator[Problem]:
-        """What is allowed and probably not meant; pointers start at this part."""
+        """Yield what is allowed and probably a mistake; pointers start at this part."""
         yield from ()
 
     @property
     def strata(self) -> int:
-        """Classes that each part has in proportion; 0: rows are dealt out without a look at them."""
+        """Classes by which the split is stratified; 0: the split ignores targets."""
         return self.facts.classes if self.facts.task == "classification" else 0
 
     @property
@@ -58,17 +58,17 @@ class DatasetBase(Component):
         return self.known
 
     def kwargs(self) -> dict[str, Any]:
-        """The split and scaling are done for every dataset alike; a loader gets only what is its own."""
+        """Return the loader's arguments: the fields without those of split and scaling, common to all datasets."""
         return {k: v for k, v in super().kwargs().items() if k not in RegressionBase.model_fields}
 
     @property
     def apart(self) -> int:
-        """The last rows, where the set itself keeps them for the test part."""
+        """The number of last rows that the dataset itself reserves for the test part."""
         return 0
 
     @property
     def dealt(self) -> int:
-        """Rows that are dealt out to the parts."""
+        """Rows that the split deals out to the parts."""
         return self.facts.rows - self.apart
 
     @property
@@ -79,7 +79,7 @@ class DatasetBase(Component):
         return rows - validation - test, validation, test + self.apart
 
     def fitting(self, counts: bool) -> Iterator[Default]:
-        """Yield defaults that fit where the usual ones do not; `counts`: the loss is for counts."""
+        """Yield defaults that fit if the usual ones do not; `counts`: the loss is for counts."""
         train, validation, _ = self.counts
         classes, least = self.strata, max(self.strata, 2)
         if 0 < validation < classes and validation + train >= classes + least and 2 * classes <= self.dealt:
@@ -89,7 +89,7 @@ class DatasetBase(Component):
             yield Default("validation", 0.0, "0: there are too few rows to keep some apart.")
 
     def problems(self) -> Iterator[Problem]:
-        """A stratified split needs a row of each class in each part."""
+        """Yield a problem unless a stratified split has a row of each class in each part."""
         train, validation, test = self.counts
         classes = self.strata
         for name, count in (("validation", validation), ("test", test - self.apart)):
@@ -103,7 +103,7 @@ class DatasetBase(Component):
 
 
 class TableBase(DatasetBase):
-    """Rows of numbers, in no order: split at random, classes in proportion."""
+    """Unordered rows of numbers: split at random, stratified by class."""
 
     split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     scaling: Scaling = Field("standardise", description=f"of the features, {SCALING}")
@@ -118,7 +118,7 @@ class RegressionBase(TableBase):
     target_scaling: Scaling = Field("standardise", description=f"of the value to predict, {SCALING}")
 
     def fitting(self, counts: bool) -> Iterator[Default]:
-        """Counts are predicted as they are."""
+        """Yield no scaling for counts, which are predicted as they are."""
         yield from super().fitting(counts)
         if counts:
             yield Default("target_scaling", "none", "none: /loss is for counts, and scaled values are none.")
@@ -128,7 +128,7 @@ Dataset_, Regression_, Table_ = DatasetBase, RegressionBase, TableBase  # the ol
 
 
 def too_many_cells(rows: int, features: int) -> Iterator[Problem]:
-    """A dataset that is made in memory must fit there."""
+    """Yield a problem for a dataset that does not fit in memory."""
     if rows * features > MAX_CELLS:
         detail = f"{rows} rows of {features} numbers; at most {MAX_CELLS} numbers: fewer rows or /features."
         yield Problem("/rows", "too_large", detail, MAX_CELLS // features)

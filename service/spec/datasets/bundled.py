@@ -1,4 +1,4 @@
-"""The datasets that come inside scikit-learn: real, small, read without a network."""
+"""Datasets bundled with scikit-learn: real, small, read without a network."""
 
 from typing import Literal
 
@@ -56,7 +56,7 @@ class Diabetes(RegressionBase):
 
 
 class Linnerud(RegressionBase):
-    """20 men of a fitness club: chin-ups, sit-ups and jumps; one of three measures of the body is to be predicted."""
+    """20 men of a fitness club: chin-ups, sit-ups and jumps; the target is one of three body measures."""
 
     target = "worker.trainer.data.bundled:linnerud"
     known = Facts(20, (3,), "regression")

@@ -1,4 +1,4 @@
-"""What is wrong with the columns that a spec chooses of an upload, judged from its report alone."""
+"""Problems of the columns that a spec selects from an upload, found from its report alone."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from service.spec.datasets.report import MAX_FLOAT32, Column
 
 
 def unusable(columns: list[Column], given: tuple[str, ...] | None, rows: int) -> Iterator[Problem]:
-    """Features that are no finite numbers in every row."""
+    """Yield features that are not finite numbers in every row."""
     for index, column in enumerate(columns):
         pointer = "/features" if given is None else f"/features/{index}"
         if column.missing or column.infinite:
@@ -18,7 +18,7 @@ def unusable(columns: list[Column], given: tuple[str, ...] | None, rows: int) ->
 
 
 def gaps(column: Column, rows: int) -> str:
-    """What its missing or infinite values are answered with."""
+    """Return the message about a column's missing or infinite values."""
     if not column.missing:
         what = "1 infinite value" if column.infinite == 1 else f"{column.infinite} infinite values"
         return f"the column {column.name} has {what} (or beyond the range of doubles): replace them, and upload again."
@@ -32,7 +32,7 @@ def gaps(column: Column, rows: int) -> str:
 
 
 def number(column: Column, pointer: str, fix: str) -> Iterator[Problem]:
-    """Where a column holds no numbers, or some that are too large."""
+    """Yield a problem for a column without numbers, or with some that are too large."""
     if column.type in ("text", "other"):
         first = f" (row {column.text_row} of its data is the first that is no number)" if column.text_row else ""
         yield Problem(pointer, "not_a_number", f"the column {column.name} is {column.holds or 'text'}{first}: {fix}.")
@@ -42,14 +42,14 @@ def number(column: Column, pointer: str, fix: str) -> Iterator[Problem]:
 
 
 def shapes(columns: list[Column]) -> Iterator[Problem]:
-    """Single values side by side, or one array."""
+    """Yield a problem unless the columns are single values, or one array alone."""
     if len(columns) > 1 and (wide := [column.name for column in columns if column.shape]):
         detail = f"{', '.join(wide[:3])} has several values a row: choose it alone, or only columns of single values."
         yield Problem("/features", "wrong_shape", detail)
 
 
 def distribution(columns: list[Column], rows: int) -> Iterator[Problem]:
-    """Probabilities, or their logarithms: which of the two, and that they sum to 1, the worker sees."""
+    """Yield columns that hold neither probabilities nor their logarithms; the worker checks that they sum to 1."""
     if len(columns) == 1 and (len(columns[0].shape) != 1 or columns[0].shape[0] < 2):
         detail = "a distribution is several columns, or one array with a probability for each class."
         yield Problem("/predict", "wrong_shape", detail)
@@ -68,19 +68,19 @@ def distribution(columns: list[Column], rows: int) -> Iterator[Problem]:
 
 
 def no_classes(columns: list[Column]) -> tuple[str, ...]:
-    """Values have no classes."""
+    """Return no classes, for values."""
     return ()
 
 
 def share_names(columns: list[Column]) -> tuple[str, ...]:
-    """The classes of a distribution: its columns' names, or an array's positions."""
+    """Return the classes of a distribution: the names of its columns, or the positions of an array."""
     if len(columns) == 1:
         return tuple(map(str, range(columns[0].shape[0])))
     return tuple(column.name for column in columns)
 
 
 def class_names(columns: list[Column]) -> tuple[str, ...]:
-    """The values of a class column: numbers by size (of one size by character), words by character."""
+    """Return the values of a class column: numbers in order of size, then of spelling; words in order of spelling."""
     (column,) = columns
     values = list(column.classes or ())
     if column.type in ("text", "boolean"):

@@ -1,4 +1,4 @@
-"""Datasets that we draw from a formula: small worlds whose right answer is known."""
+"""Datasets drawn from a formula, whose right answer is known."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ Frequency = Annotated[float, Field(gt=0, le=1e3)]
 
 
 class CurveBase(RegressionBase):
-    """A function of one number in -1 to 1, with Gaussian noise; the value is not scaled unless asked for."""
+    """A function of one number in -1 to 1, with Gaussian noise; the target is unscaled by default."""
 
     rows: Rows = 1000
     noise: Annotated[Noise, Field(description="standard deviation")] = 0.0
@@ -36,7 +36,7 @@ class CurveBase(RegressionBase):
 
 
 class Absolute(CurveBase):
-    """A kink, which two rectified units draw exactly."""
+    """A kink, which two rectified units fit exactly."""
 
     target = "worker.trainer.data.synthetic:absolute"
     formula = "|x| + noise"
@@ -45,7 +45,7 @@ class Absolute(CurveBase):
 
 
 class StepFunction(CurveBase):
-    """A jump at 0, which no continuous model draws exactly."""
+    """A jump at 0, which no continuous model fits exactly."""
 
     target = "worker.trainer.data.synthetic:step"
     formula = "1 where x > 0, else 0, + noise"
@@ -75,7 +75,7 @@ class Sinusoids(CurveBase):
     amplitudes: Annotated[tuple[Noise, ...], Field(max_length=100)] | None = Field(None, description="null: 1 each")
 
     def problems(self) -> Iterator[Problem]:
-        """An amplitude for each frequency."""
+        """Yield a problem unless there is an amplitude for each frequency."""
         yield from super().problems()
         if self.amplitudes is not None and len(self.amplitudes) != len(self.frequencies):
             detail = f"one for each of the {len(self.frequencies)} in /frequencies."
@@ -83,7 +83,7 @@ class Sinusoids(CurveBase):
 
 
 class Xor(TableBase):
-    """A square in four quarters, opposite ones of one class: no line divides them (Minsky, Papert 1969)."""
+    """A square in four quarters, opposite ones of one class: no line separates them (Minsky, Papert 1969)."""
 
     target = "worker.trainer.data.synthetic:xor"
     formula = "class 1 where x0 > 0 differs from x1 > 0; then noise on x0 and x1"
@@ -100,7 +100,7 @@ class Xor(TableBase):
 
 
 class Spirals(TableBase):
-    """Arms that wind around each other, one a class."""
+    """Arms that wind around each other, one per class."""
 
     target = "worker.trainer.data.synthetic:spirals"
     formula = "radius r in 0 to 1, angle 2 pi (turns r + arm / arms); then noise on both coordinates"
@@ -119,14 +119,14 @@ class Spirals(TableBase):
         return Facts(self.rows, (2,), "classification", self.arms)
 
     def problems(self) -> Iterator[Problem]:
-        """Three rows of each arm."""
+        """Yield a problem unless each arm has three rows."""
         yield from super().problems()
         if self.rows < 3 * self.arms:
             yield Problem("/rows", "too_small", f"/arms needs at least {3 * self.arms} rows.", 3 * self.arms)
 
 
 class Teacher(RegressionBase):
-    """Standard normal rows, and what a random network with one hidden layer says of them: a student can be perfect."""
+    """Standard normal rows, labelled by a random network with one hidden layer: a student can match it exactly."""
 
     target = "worker.trainer.data.synthetic:teacher"
     formula = "v . activation(W x) / sqrt(hidden) + noise, with W of variance 1 / features and v of variance 1"
@@ -147,7 +147,7 @@ class Teacher(RegressionBase):
         return Facts(self.rows, (self.features,), "regression")
 
     def problems(self) -> Iterator[Problem]:
-        """Rows and hidden values must fit in memory."""
+        """Yield a problem if rows or hidden values do not fit in memory."""
         yield from super().problems()
         yield from too_many_cells(self.rows, max(self.features, self.hidden))
 
@@ -178,7 +178,7 @@ class NoisyQuadratic(RegressionBase):
         return Facts(self.rows, (self.features,), "regression")
 
     def problems(self) -> Iterator[Problem]:
-        """What fits in memory."""
+        """Yield a problem for rows that do not fit in memory."""
         yield from super().problems()
         yield from too_many_cells(self.rows, self.features)
 

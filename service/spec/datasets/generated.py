@@ -1,4 +1,4 @@
-"""Datasets that scikit-learn makes: as many rows as asked for, the same for the same `seed`."""
+"""Datasets from scikit-learn's generators: any number of rows, the same for the same `seed`."""
 
 import math
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ class Circles(TableBase):
 
 
 class Blobs(TableBase):
-    """Round Gaussian clouds around random centres, one a class."""
+    """Round Gaussian clouds around random centres, one per class."""
 
     target = "worker.trainer.data.sklearn_generators:blobs"
     source = SOURCE
@@ -77,12 +77,12 @@ class Blobs(TableBase):
         return Facts(self.rows, (self.features,), "classification", self.classes)
 
     def fitting(self, counts: bool) -> Iterator[Default]:
-        """Yield rows for every class."""
+        """Yield enough rows for every class."""
         yield from _rows_for(self, self.classes)
         yield from super().fitting(counts)
 
     def problems(self) -> Iterator[Problem]:
-        """Three rows of each class, and what fits in memory."""
+        """Yield a problem unless each class has three rows and all fit in memory."""
         yield from super().problems()
         yield from too_many_cells(self.rows, self.features)
         yield from _too_few(self.rows, self.classes)
@@ -111,7 +111,7 @@ class Classification(TableBase):
         return Facts(self.rows, (self.features,), "classification", self.classes)
 
     def fitting(self, counts: bool) -> Iterator[Default]:
-        """Yield rows for every cluster, and features that add up."""
+        """Yield enough rows for every cluster, and features that add up."""
         clusters = self.classes * self.clusters
         yield from _rows_for(self, 2 * clusters)
         informative = max(self.informative, math.ceil(math.log2(clusters)))
@@ -121,7 +121,7 @@ class Classification(TableBase):
         yield from super().fitting(counts)
 
     def problems(self) -> Iterator[Problem]:
-        """Features must add up, and each cluster needs a corner of its own."""
+        """Yield a problem unless features add up and each cluster has its own corner."""
         yield from super().problems()
         yield from too_many_cells(self.rows, self.features)
         yield from _too_few(self.rows, 2 * self.classes * self.clusters)
@@ -155,13 +155,13 @@ class Regression(RegressionBase):
         return Facts(self.rows, (self.features,), "regression")
 
     def fitting(self, counts: bool) -> Iterator[Default]:
-        """Yield no more informative features than there are."""
+        """Yield at most as many informative features as there are features."""
         informative = min(self.informative, self.features)
         yield Default("informative", informative, f"{informative}: there are no more /features.")
         yield from super().fitting(counts)
 
     def problems(self) -> Iterator[Problem]:
-        """No more informative features or directions than features."""
+        """Yield a problem for more informative features or directions than features."""
         yield from super().problems()
         yield from too_many_cells(self.rows, self.features)
         for name in ("informative", "rank"):
@@ -200,7 +200,7 @@ class Friedman1(FriedmanBase):
         return Facts(self.rows, (self.features,), "regression")
 
     def problems(self) -> Iterator[Problem]:
-        """What fits in memory."""
+        """Yield a problem for rows that do not fit in memory."""
         yield from super().problems()
         yield from too_many_cells(self.rows, self.features)
 
@@ -225,7 +225,7 @@ class Friedman3(FriedmanBase):
 
 
 class SwissRoll(RegressionBase):
-    """A rolled-up sheet in space; the place along the sheet is to be predicted."""
+    """A rolled-up sheet in space; the target is the position along the sheet."""
 
     target = "worker.trainer.data.sklearn_generators:swiss_roll"
     source = SOURCE
@@ -242,7 +242,7 @@ class SwissRoll(RegressionBase):
 
 
 class SCurve(RegressionBase):
-    """A sheet bent to an S in space; the place along the sheet is to be predicted."""
+    """A sheet bent to an S in space; the target is the position along the sheet."""
 
     target = "worker.trainer.data.sklearn_generators:s_curve"
     source = SOURCE
@@ -264,6 +264,6 @@ def _rows_for(dataset: Blobs | Classification, groups: int) -> Iterator[Default]
 
 
 def _too_few(rows: int, groups: int) -> Iterator[Problem]:
-    """Three rows a group, so that each part can have one."""
+    """Yield a problem unless each group has three rows, so that each part can have one."""
     if rows < 3 * groups:
         yield Problem("/rows", "too_small", f"{groups} groups need at least {3 * groups} rows.", 3 * groups)

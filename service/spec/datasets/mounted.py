@@ -1,4 +1,4 @@
-"""Datasets from a folder that the operator mounted: read where they lie, never downloaded."""
+"""Datasets in a folder that the operator mounted: read in place, never downloaded."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ WRITTEN = f"{READ_ONLY}; needed where the server has no such folder: `python -m 
 
 
 class FolderContents(Part):
-    """What lies in the folder: a worker refuses files that are others."""
+    """The contents of the folder: a worker refuses any other files."""
 
     fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="of names, sizes, first and last bytes")]
     rows: Annotated[int, Field(ge=1, description="in all")]
@@ -31,7 +31,7 @@ class FolderContents(Part):
 
 
 class MountedBase(DatasetBase):
-    """A dataset whose files lie in the folder SADDLE_DATASET_FOLDER of the server and of every worker."""
+    """A dataset whose files are in the folder SADDLE_DATASET_FOLDER of the server and of every worker."""
 
     stored = True
 
@@ -39,7 +39,7 @@ class MountedBase(DatasetBase):
 
     @property
     def found(self) -> FolderContents:
-        """What lies in the folder; `Invalid` where nobody has looked."""
+        """The contents of the folder; raises `Invalid` if it was not inspected."""
         if self.resolved is None:
             detail = "the folder was not looked into: only a server that mounts it can say what is in it."
             raise Invalid.of([Problem("/dataset/resolved", "not_resolved", detail)])
@@ -47,7 +47,7 @@ class MountedBase(DatasetBase):
 
     @property
     def apart(self) -> int:
-        """The set's own test part."""
+        """The dataset's own test part."""
         return self.found.test
 
 
@@ -96,11 +96,11 @@ class HuggingFace(RegressionBase, MountedBase):
         return Facts(found.rows, found.shape, self.task, len(found.classes))
 
     def warnings(self) -> Iterator[Problem]:
-        """Columns that are left out."""
+        """Yield columns that are left out."""
         yield from left_aside(self.found.aside)
 
     def problems(self) -> Iterator[Problem]:
-        """One test part."""
+        """Yield a problem unless there is one test part at most, apart from the training part."""
         yield from super().problems()
         if self.test_split is not None and self.test:
             yield Problem("/test", "contradiction", "/test_split is the test part: leave this at 0.")

@@ -22,5 +22,5 @@ class Nothing(DatasetBase):
     test: Zero = 0.0
 
     def problems(self) -> Iterator[Problem]:
-        """A split of nothing has none."""
+        """Yield nothing: there is no split."""
         yield from ()

@@ -1,4 +1,4 @@
-"""How numbers are written in tables: the mark of their decimals, and what divides their thousands."""
+"""How tables write numbers: the decimal mark, and the separator of thousands."""
 
 import re
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ WHOLE_WITH_POINTS = r"^[+-]?([0-9]+|[1-9][0-9]{0,2}(\.[0-9]{3})+)$"
 
 
 def parse_numbers(names: Iterable[str]) -> dict[str, Decimal]:
-    """The numbers that classes of a column of numbers are; what divides thousands is found as in its cells."""
+    """Return the number that each class of a numeric column is; the separator of thousands is found as in its cells."""
     plain = {name: re.sub(DIVIDERS, "", name) for name in names}
     fits = [all(re.match(way, cell) for cell in plain.values()) for way in (WITH_COMMA, WITH_POINT)]
     divider = (".", ",")[fits.index(True)] if fits[0] != fits[1] else ""

@@ -1,4 +1,4 @@
-"""What was found in an uploaded file: enough to check any spec that trains on it, without reading it again."""
+"""The report on an uploaded file: enough to check any spec that trains on it, without reading the file again."""
 
 from typing import Annotated, Literal
 
@@ -8,13 +8,13 @@ from service.spec.component import Part
 
 Format = Literal["csv", "parquet", "npz", "jsonl", "json", "text"]
 ColumnType = Literal["integer", "number", "boolean", "text", "other"]
-RULES = 2  # of today: which cells are missing, and what a class is called
-MAX_CLASSES = 1_000  # distinct values that are counted one by one
+RULES = 2  # current version of the rules for missing cells and names of classes
+MAX_CLASSES = 1_000  # distinct values that are counted individually
 MAX_FLOAT32 = 3.4e38
 
 
 class Reading(Part):
-    """How a file is read: what was found out or asked for at its upload, so that a training reads it the same way."""
+    """How a file is read, as detected or requested at its upload, so that a training reads it the same way."""
 
     rules: int = Field(1, description="of which cells are missing; 1: of uploads from before there were more words")
     header: bool = Field(True, description="of a CSV: its first line names the columns")
@@ -57,7 +57,7 @@ class Report(Part):
     characters: str | None = Field(None, description="a text's different characters, in order; null: not a text")
 
     def column(self, name: str) -> Column | None:
-        """The column of this name."""
+        """Return the column of this name; None if there is none."""
         return next((column for column in self.columns if column.name == name), None)
 
     @property

@@ -1,4 +1,4 @@
-"""Datasets from uploaded files. The server looks the upload up and writes what it found into the spec as `resolved`."""
+"""Datasets from uploaded files. The server looks the upload up and writes its contents into the spec as `resolved`."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -30,7 +30,7 @@ READ_ONLY = "written by the server; a request may only leave it out, or repeat i
 
 
 class Resolved(Part):
-    """What the server found in the upload: a worker needs nothing else to read and check it."""
+    """The contents of the upload: all that a worker needs to read and check it."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     format: Format
@@ -46,7 +46,7 @@ class Resolved(Part):
 
 
 class UploadedBase(DatasetBase):
-    """A dataset whose rows lie in an uploaded file."""
+    """A dataset whose rows are in an uploaded file."""
 
     stored = True
 
@@ -55,18 +55,18 @@ class UploadedBase(DatasetBase):
 
     @property
     def found(self) -> Resolved:
-        """What the server found; `Invalid` where nobody has looked yet."""
+        """The contents of the upload; raises `Invalid` if it was not looked up."""
         if self.resolved is None:
             detail = "the upload was not looked up: only a server that has it can say what is in it."
             raise Invalid.of([Problem("/dataset/upload", "not_resolved", detail)])
         return self.resolved
 
     def kwargs(self) -> dict[str, Any]:
-        """A loader finds the file by its hash, not by its id."""
+        """Return the loader's arguments, without the id: it finds the file by its hash."""
         return {name: value for name, value in super().kwargs().items() if name != "upload"}
 
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
-        """What a spec should hold of a file with this report, or why it cannot be trained on."""
+        """Return what the spec stores about a file with this report, or why it cannot be trained on."""
         raise NotImplementedError
 
 
@@ -102,20 +102,20 @@ class Upload(RegressionBase, UploadedBase):
         return self.found.test
 
     def problems(self) -> Iterator[Problem]:
-        """One test part."""
+        """Yield a problem for a second test part."""
         yield from super().problems()
         if self.apart and self.test:
             yield Problem("/test", "contradiction", "the file has its own rows to test on: leave this at 0.", 0)
 
     def drops(self, report: Report) -> bool:
-        """Whether rows of a file with this report are left out; not where a column has no value at all."""
+        """Return whether rows with missing values are left out; never if a column has no value at all."""
         names = {*self.chosen(report), *self.predicted}
         chosen = [column for column in report.columns if column.name in names]
         empty = any(column.missing == report.rows for column in chosen)
         return self.missing == "drop" and not empty and any(column.missing for column in chosen)
 
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
-        """The table's rows, the shape of one, and the classes."""
+        """Return the table's rows, the shape of one, and the classes, or why it cannot be trained on."""
         if report.format == "text":
             return None, [Problem("/upload", "wrong_format", "is a text: use the dataset kind text.")]
         problems = [*self._names(report)]
@@ -148,14 +148,14 @@ class Upload(RegressionBase, UploadedBase):
         return found, []
 
     def _coarse(self, chosen: list[Column], predicted: list[Column]) -> tuple[str, ...]:
-        """Columns that are trained on as they are and lose digits by it."""
+        """Return columns that are trained on unscaled and lose digits because of it."""
         unscaled = chosen if self.scaling == "none" else []
         if self.task == "regression" and self.target_scaling == "none":
             unscaled = [*unscaled, *predicted]
         return tuple(column.name for column in unscaled if is_coarse(column.std, column.min, column.max))
 
     def warnings(self) -> Iterator[Problem]:
-        """Columns and rows that are left out, and columns whose digits float32 loses unless they are scaled."""
+        """Yield columns and rows that are left out, and columns that float32 cannot resolve unless they are scaled."""
         yield from left_aside(self.found.aside)
         if self.found.dropped:
             count = "1 row is" if self.found.dropped == 1 else f"{self.found.dropped} rows are"
@@ -171,24 +171,24 @@ class Upload(RegressionBase, UploadedBase):
             )
 
     def chosen(self, report: Report) -> list[str]:
-        """The names of the features."""
+        """Return the names of the features."""
         if self.features:
             return list(self.features)
         return [c.name for c in report.columns if c.name not in self.predicted and c.aside is None]
 
     def _aside(self, report: Report) -> tuple[str, ...]:
-        """Columns that are no features only because nobody asked for them."""
+        """Return columns that are no features only because the spec does not name them."""
         if self.features:
             return ()
         return tuple(c.name for c in report.columns if c.aside and c.name not in self.predicted)
 
     @property
     def predicted(self) -> tuple[str, ...]:
-        """The names of what is to be predicted."""
+        """The names of the columns to predict."""
         return (self.predict,) if isinstance(self.predict, str) else self.predict
 
     def _names(self, report: Report) -> Iterator[Problem]:
-        """Columns that are not there, given twice, or on both sides."""
+        """Yield columns that do not exist, are given twice, or are both feature and target."""
         known = report.names
         for index, name in enumerate(self.predicted):
             pointer = "/predict" if isinstance(self.predict, str) else f"/predict/{index}"
@@ -209,7 +209,7 @@ class Upload(RegressionBase, UploadedBase):
             yield Problem("/upload", "too_small", detail)
 
     def _predicted(self, columns: list[Column], rows: int) -> Iterator[Problem]:
-        """What does not fit the task."""
+        """Yield why the predicted columns do not fit the task."""
         column = columns[0]
         if self.task == "distribution":
             yield from distribution(columns, rows)
@@ -235,7 +235,7 @@ class Upload(RegressionBase, UploadedBase):
 
 
 def left_aside(names: tuple[str, ...]) -> Iterator[Problem]:
-    """Columns that nobody asked for, so that they are no features."""
+    """Yield a warning about columns that are no features because the spec does not name them."""
     if names:
         detail = f"{', '.join(names[:3])}: an index, or without a name, so left out; name it here to train on it."
         yield Problem("/features", "left_aside", detail)
@@ -254,12 +254,12 @@ class Text(UploadedBase):
 
     @property
     def facts(self) -> Facts:
-        """A row less than fits where the last character's successor is unknown."""
+        """One row fewer than fit if the last character's successor would be unknown."""
         characters = len(self.found.characters)
         return Facts(self.found.rows, (self.context,), "language", unit="character", vocabulary=characters)
 
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
-        """The vocabulary and how many rows there are."""
+        """Return the vocabulary and the number of rows, or why it cannot be trained on."""
         if report.characters is None:
             return None, [Problem("/upload", "wrong_format", f"is a table ({report.format}): use the kind upload.")]
         rows = (report.rows - 1) // self.context

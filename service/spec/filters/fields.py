@@ -1,4 +1,4 @@
-"""What a filter may ask for: facts of a row, fields of the spec by dotted path, and figures of series."""
+"""What a filter may name: facts of a row, fields of the spec by dotted path, and figures of series."""
 
 import types
 from collections.abc import Iterator
@@ -46,17 +46,17 @@ FACTS: dict[Noun, dict[str, Type]] = {
     },
 }
 STATES = [state.value for state in State]
-FACT_FIELDS = {"name", "tags", "notes", "seeds"}  # of a spec: asked for by facts
+FACT_FIELDS = {"name", "tags", "notes", "seeds"}  # of a spec; named by facts instead
 
 
 @lru_cache(maxsize=1)
 def spec_paths() -> frozenset[str]:
-    """Every dotted path that some spec has; `#` stands for a position."""
+    """Return every dotted path that some spec has; `#` stands for a position."""
     return frozenset(path for path in _paths(Experiment, "", 4) if path.split(".")[0] not in FACT_FIELDS)
 
 
 def known_path(path: str) -> bool:
-    """Whether some spec has something at this path."""
+    """Return whether some spec has a value at this path."""
     return ".".join("#" if part.isdecimal() else part for part in path.split(".")) in spec_paths()
 
 

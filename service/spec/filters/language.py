@@ -1,4 +1,4 @@
-"""The filter language: from `status = failed AND best(val/loss) < 0.3` to a tree. It knows no SQL.
+"""The filter language: from `status = failed AND best(val/loss) < 0.3` to a tree, independent of SQL.
 
     filter  = and {"OR" and}            field = a fact | a path of the spec | figure "(" series ")"
     and     = not {"AND" not}           value = word | number | "text" | 'text' ("" in "text" is one ")
@@ -7,7 +7,7 @@
             | field ["NOT"] "IN" "(" value {"," value} ")"
             | field "IS" ["NOT"] "NULL"
 
-Every term is true or false: what is not there equals nothing, so `optimizer.momentum != 0.9` holds for Adam.
+Every term is true or false: a missing value equals nothing, so `optimizer.momentum != 0.9` holds for Adam.
 """
 
 import math
@@ -37,7 +37,7 @@ Value = str | float | bool | datetime
 
 @dataclass(frozen=True)
 class Fact:
-    """A column of the row, or what stands for one."""
+    """A column of the row, or a value computed in its place."""
 
     name: str
     type: Type
@@ -45,7 +45,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class SpecField:
-    """A place in the spec."""
+    """A field of the spec."""
 
     path: tuple[str, ...]
     type: Type = "any"
@@ -53,7 +53,7 @@ class SpecField:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a series: of an experiment the mean over its runs that have one."""
+    """A figure of a series; of an experiment, the mean over its runs that have one."""
 
     figure: str
     series: str
@@ -65,7 +65,7 @@ Field = Fact | SpecField | Figure
 
 @dataclass(frozen=True)
 class Term:
-    """A field held against values."""
+    """A field compared with values."""
 
     field: Field
     operator: Operator
@@ -74,21 +74,21 @@ class Term:
 
 @dataclass(frozen=True)
 class Not:
-    """What does not hold."""
+    """A condition that must not hold."""
 
     inner: "Node"
 
 
 @dataclass(frozen=True)
 class And:
-    """What holds together."""
+    """Conditions that must all hold."""
 
     parts: tuple["Node", ...]
 
 
 @dataclass(frozen=True)
 class Or:
-    """What holds in part."""
+    """Conditions of which one must hold."""
 
     parts: tuple["Node", ...]
 
@@ -97,22 +97,22 @@ Node = Term | Not | And | Or
 
 
 def parse(source: str, noun: Noun) -> Node:
-    """The tree of a filter on these things; `Invalid` with the column and what was expected there."""
+    """Return the tree of a filter on `noun`; raise `Invalid` with the column and what was expected there."""
     if len(source.encode("utf-8", "replace")) > MAX_BYTES:
         raise Invalid.of([Problem("/query/filter", "too_long", "the filter is too long.", f"{MAX_BYTES} bytes")])
-    return Parser(tokenise(source), noun).whole()
+    return Parser(tokenise(source), noun).parse_filter()
 
 
 def parse_field(source: str, noun: Noun, parameter: str = "sort") -> Field:
-    """One field, as a list is sorted by it."""
+    """Return a single field, as a list is sorted by."""
     parser = Parser(tokenise(source), noun, parameter)
     found = parser.field()
-    parser.ended()
+    parser.expect_end()
     return found
 
 
 class Parser:
-    """Reads tokens from the left; one method a rule."""
+    """A recursive descent parser: one method per rule of the grammar."""
 
     def __init__(self, words: Sequence[Token], noun: Noun, parameter: str = "filter") -> None:
         self.words, self.noun, self.parameter = words, noun, parameter
@@ -120,48 +120,48 @@ class Parser:
 
     @property
     def next(self) -> Token:
-        """The token that is read next."""
+        """The next token."""
         return self.words[self.at]
 
-    def whole(self) -> Node:
-        """A filter and nothing behind it."""
-        found = self.either(0)
-        self.ended("AND", "OR")
+    def parse_filter(self) -> Node:
+        """Read a filter up to the end."""
+        found = self.disjunction(0)
+        self.expect_end("AND", "OR")
         return found
 
-    def ended(self, *instead: str) -> None:
-        """Refuse what is left over."""
+    def expect_end(self, *instead: str) -> None:
+        """Raise `Invalid` for tokens that are left over."""
         if self.next.kind != "end":
             raise self.unexpected("the end", *instead)
 
-    def either(self, depth: int) -> Node:
-        """Parts with OR between them."""
-        parts = [self.both(depth)]
+    def disjunction(self, depth: int) -> Node:
+        """Read parts with OR between them."""
+        parts = [self.conjunction(depth)]
         while self.take("OR"):
-            parts.append(self.both(depth))
+            parts.append(self.conjunction(depth))
         return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
-    def both(self, depth: int) -> Node:
-        """Parts with AND between them."""
-        parts = [self.negated(depth)]
+    def conjunction(self, depth: int) -> Node:
+        """Read parts with AND between them."""
+        parts = [self.negation(depth)]
         while self.take("AND"):
-            parts.append(self.negated(depth))
+            parts.append(self.negation(depth))
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
-    def negated(self, depth: int) -> Node:
-        """A term or a filter in parentheses, perhaps with NOT before it."""
+    def negation(self, depth: int) -> Node:
+        """Read a term or a filter in parentheses, with an optional NOT before it."""
         if depth > MAX_DEPTH:
             raise filter_error(self.next.column, f"more than {MAX_DEPTH} levels.", [], parameter=self.parameter)
         if self.take("NOT"):
-            return Not(self.negated(depth + 1))
+            return Not(self.negation(depth + 1))
         if self.take("("):
-            found = self.either(depth + 1)
+            found = self.disjunction(depth + 1)
             self.expect(")", "AND", "OR")
             return found
         return self.term()
 
     def term(self) -> Node:
-        """A field and what it is held against."""
+        """Read a field, an operator and values."""
         self.terms += 1
         if self.terms > MAX_TERMS:
             raise filter_error(self.next.column, f"more than {MAX_TERMS} terms.", [], parameter=self.parameter)
@@ -179,12 +179,12 @@ class Parser:
             return Not(Term(field, "=", (self.value(field),)))
         for operator in COMPARISONS:
             if self.take(operator):
-                self.fits(field, operator)
-                return Term(field, operator, (self.spelled(field) if operator == "~" else self.value(field),))
+                self.check_operator(field, operator)
+                return Term(field, operator, (self.normalised_text(field) if operator == "~" else self.value(field),))
         raise self.unexpected("!=", *COMPARISONS, "IN", "NOT IN", "IS NULL", "IS NOT NULL")
 
     def field(self) -> Field:
-        """What is asked for; refuses what nothing has."""
+        """Read a field; raise `Invalid` for an unknown one."""
         token = self.next
         if token.kind != "word" or token.keyword() in ("AND", "OR", "IN", "IS", "NULL", "NOT"):
             raise self.unexpected("a field", "NOT", "(") if self.parameter == "filter" else self.unexpected("a field")
@@ -201,7 +201,7 @@ class Parser:
         raise filter_error(token.column, "there is no such field.", [*facts], near, self.parameter)
 
     def figure(self, token: Token) -> Figure:
-        """last(series) and its like."""
+        """Read a figure of a series, such as last(series)."""
         if token.text not in FIGURES:
             near = closest(token.text, FIGURES)
             raise filter_error(token.column, "there is no such figure.", list(FIGURES), near, self.parameter)
@@ -212,8 +212,8 @@ class Parser:
         self.expect(")")
         return Figure(token.text, series)
 
-    def fits(self, field: Field, operator: str) -> None:
-        """Refuse orders where there is none, and parts of what is no text."""
+    def check_operator(self, field: Field, operator: str) -> None:
+        """Raise `Invalid` for an order of values that have none, and for a part of what is no text."""
         ordered = field.type in ("number", "date", "any")
         if operator in ("<", "<=", ">", ">=") and not ordered:
             self.at -= 1
@@ -223,7 +223,7 @@ class Parser:
             raise self.unexpected("=", "!=", "<", "<=", ">", ">=", "IN")
 
     def values(self, field: Field) -> tuple[Value, ...]:
-        """A list in parentheses."""
+        """Read a list in parentheses."""
         self.expect("(")
         found = [self.value(field)]
         while self.take(","):
@@ -232,7 +232,7 @@ class Parser:
         return tuple(found)
 
     def text(self) -> str:
-        """A value as it is written."""
+        """Read a value as it is written."""
         token = self.next
         if token.kind not in ("word", "text"):
             raise self.unexpected("a value")
@@ -241,15 +241,15 @@ class Parser:
             raise filter_error(token.column, "a text cannot hold this character.", [], parameter=self.parameter)
         return token.text
 
-    def spelled(self, field: Field) -> str:
-        """A text; of a name, a tag or notes in the form in which they are stored."""
+    def normalised_text(self, field: Field) -> str:
+        """Read a text; for names, tags and notes, return the normal form in which they are stored."""
         text = self.text()
         return normalise(text) if isinstance(field, Fact) else text
 
     def value(self, field: Field) -> Value:
-        """A value of the field's type."""
+        """Read a value of the field's type."""
         token = self.next
-        text = self.spelled(field)
+        text = self.normalised_text(field)
         if field.type == "number":
             return self.number(token)
         if field.type == "date":
@@ -263,14 +263,14 @@ class Parser:
         return text
 
     def number(self, token: Token) -> float:
-        """A finite number."""
+        """Return a finite number; raise `Invalid` for anything else."""
         found = _number(token.text) if token.kind == "word" else None
         if found is None:
             raise filter_error(token.column, "this is no finite number.", ["a number"], parameter=self.parameter)
         return found
 
     def date(self, token: Token) -> datetime:
-        """A day or a moment, in UTC where it says no zone."""
+        """Return a date or time, in UTC unless it names a zone."""
         try:
             found = datetime.fromisoformat(token.text)
             return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
@@ -279,25 +279,25 @@ class Parser:
             raise filter_error(token.column, "this is no date.", expected, parameter=self.parameter) from None
 
     def take(self, word: str) -> bool:
-        """Go past this keyword or operator if it is next."""
+        """Consume this keyword or operator if it is next."""
         found = self.next.keyword() == word
         self.at += found
         return found
 
     def expect(self, word: str, *others: str) -> None:
-        """Go past it, or refuse what is there instead."""
+        """Consume it; raise `Invalid` for anything else."""
         if not self.take(word):
             raise self.unexpected(word, *others)
 
     def unexpected(self, *expected: str) -> Invalid:
-        """What is next cannot be there."""
+        """Return the error for the next token."""
         what = "the filter ends here" if self.next.kind == "end" else "this cannot stand here"
         detail = f"{what}; expected: {', '.join(expected)}."
         return filter_error(self.next.column, detail, list(expected), parameter=self.parameter)
 
 
 def _bare(word: str) -> Value:
-    """An unquoted value of a spec: a boolean, a number, or itself."""
+    """Return an unquoted value of a spec: a boolean, a number, or the word itself."""
     if word in ("true", "false"):
         return word == "true"
     found = _number(word)

@@ -1,4 +1,4 @@
-"""The words of a filter, with the column of each: names, numbers, quoted texts, operators."""
+"""The tokens of a filter and the column of each: names, numbers, quoted texts, operators."""
 
 import re
 from dataclasses import dataclass
@@ -17,27 +17,27 @@ PATTERN = re.compile(
 
 @dataclass(frozen=True)
 class Token:
-    """One word. `column` counts characters from 1."""
+    """A token. `column` counts characters from 1."""
 
     kind: Kind
     text: str
     column: int
 
     def keyword(self) -> str:
-        """The word in capitals where it may be a keyword: quoted ones never are."""
+        """Return the word in capitals if it may be a keyword, which a quoted one never is."""
         return self.text.upper() if self.kind == "word" else self.text if self.kind == "operator" else ""
 
 
 def filter_error(
     column: int, detail: str, expected: list[str], near: str | None = None, parameter: str = "filter"
 ) -> Invalid:
-    """A filter that cannot be read, with its place."""
+    """Return the error about a filter at `column`."""
     told = f"column {column}: {detail}"
     return Invalid.of([Problem(f"/query/{parameter}", "filter", told, expected or None, near, column=column)])
 
 
 def tokenise(source: str) -> list[Token]:
-    """All words of a filter and its end."""
+    """Return all tokens of a filter, ending with one of the kind `end`."""
     found, at = [], 0
     while at < len(source.rstrip()):
         match = PATTERN.match(source, at)
@@ -55,6 +55,6 @@ def tokenise(source: str) -> list[Token]:
 
 
 def _unquoted(text: str, group: str) -> str:
-    """The text between quotation marks, in which one of the same kind is written twice, as in SQL."""
+    """Return the text between quotation marks, where a doubled mark stands for one, as in SQL."""
     quote = {"double": '"', "single": "'"}.get(group)
     return text.replace(quote * 2, quote) if quote else text

@@ -27,11 +27,11 @@ class CNNBase(ModelBase):
     dropout: Share = 0.0
 
     def images(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """A row as channels and positions."""
+        """Return a row's shape as channels and positions."""
         return shape
 
     def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
-        """Yield groups that divide the channels, and poolings that leave something of the image."""
+        """Yield groups that divide the channels, and a pooling that leaves some of the image."""
         if self.norm == "group":
             groups = math.gcd(self.groups, *self.channels)
             yield Default("groups", groups, f"{groups}: a divisor of every entry of /channels.")
@@ -48,20 +48,20 @@ class CNNBase(ModelBase):
                 return
 
     def _vanishes(self, shape: tuple[int, ...]) -> bool:
-        """Whether pooling leaves nothing, or a single position to normalise over."""
+        """Return whether pooling leaves nothing, or a single position to normalise over."""
         sizes = self.sizes(shape)
         least = 2 if self.norm == "instance" else 1
         return min(sizes[-1]) < 1 or any(math.prod(size) < least for size in sizes[::2])
 
     def problems(self) -> Iterator[Problem]:
-        """Groups are of equal size."""
+        """Yield a problem if the groups are not of equal size."""
         yield from super().problems()
         if self.norm == "group" and (odd := [c for c in self.channels if c % self.groups]):
             detail = f"{self.groups} groups do not divide {odd[0]} of /channels: choose a divisor of every entry."
             yield Problem("/groups", "contradiction", detail)
 
     def sizes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Positions after each convolution, then after its pooling (padding is kernel_size // 2)."""
+        """Return the positions after each convolution and after its pooling (padding is kernel_size // 2)."""
         grow = 1 - self.kernel_size % 2  # an even kernel padded by half of it adds one
         found, size = [], self.images(shape)[1:]
         for _ in self.channels:
@@ -72,7 +72,7 @@ class CNNBase(ModelBase):
         return found
 
     def shape_problems(self, shape: tuple[int, ...], outputs: int) -> Iterator[Problem]:
-        """Each pooling divides the image; nothing may be left of it."""
+        """Yield a problem if pooling leaves nothing of the image, or too little to normalise."""
         yield from super().shape_problems(shape, outputs)
         if len(shape) not in self.ranks:
             return
@@ -88,7 +88,7 @@ class CNNBase(ModelBase):
             yield Problem("/norm", "image_too_small", detail)
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
-        """Two nn.Sequential: `features` and `head`."""
+        """Yield the leaves of two nn.Sequential, `features` and `head`."""
         planes, sizes = self.images(shape)[0], self.sizes(shape)
         blocks: list[Leaf] = []
         for depth, count in enumerate(self.channels):
@@ -109,7 +109,7 @@ class CNNBase(ModelBase):
         yield Leaf("", ACTIVATIONS[self.activation], (count, *full))
         if self.pool > 1:
             pooled = (count, *pooled)
-            yield Leaf("", f"MaxPool{rank}d", pooled, extra=2 * math.prod(pooled))  # which entry won, int64
+            yield Leaf("", f"MaxPool{rank}d", pooled, extra=2 * math.prod(pooled))  # the index of the maximum, int64
 
     def _head(self, width: int, outputs: int) -> Iterator[Leaf]:
         at = 0
@@ -124,7 +124,7 @@ class CNNBase(ModelBase):
 
 
 def norm_class(norm: str, rank: int) -> str:
-    """Torch's class; a layer normalisation over channels and positions is a group normalisation with one group."""
+    """Return torch's class; layer normalisation over channels and positions is group normalisation with one group."""
     return {"batch": f"BatchNorm{rank}d", "instance": f"InstanceNorm{rank}d"}.get(norm, "GroupNorm")
 
 
@@ -146,5 +146,5 @@ class CNN1d(CNNBase):
     kind: Literal["cnn1d"] = "cnn1d"
 
     def images(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """One channel where the row names none."""
+        """Return one channel if the row has none."""
         return shape if len(shape) == 2 else (1, *shape)

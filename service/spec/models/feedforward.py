@@ -1,4 +1,4 @@
-"""Fully connected models; rows of any shape are flattened first."""
+"""Fully connected models, and sums of units; rows of any shape are flattened first."""
 
 import math
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Linear(ModelBase):
     bias: bool = True
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
-        """An mlp without hidden layers."""
+        """Yield one affine map, as an mlp without hidden layers has."""
         yield affine("layers.0", math.prod(shape), outputs, self.bias, 0)
 
 
@@ -40,7 +40,7 @@ class SumOfUnits(ModelBase):
     unit: Literal["sigmoid", "hardsigmoid", "relu"] = "sigmoid"
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
-        """`inner` has w and b_i, `outer` has c and b."""
+        """Yield `inner` with w and b_i, the units, and `outer` with c and b."""
         yield affine("inner", math.prod(shape), self.units, True, 0)
         yield Leaf("unit", ACTIVATIONS[self.unit], (self.units,))
         yield affine("outer", self.units, outputs, True, 1)
@@ -60,7 +60,7 @@ class MLP(ModelBase):
     bias: bool = True
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
-        """One nn.Sequential named `layers`."""
+        """Yield the leaves of one nn.Sequential named `layers`."""
         width, at = math.prod(shape), 0
         for depth, units in enumerate(self.hidden):
             yield affine(f"layers.{at}", width, units, self.bias, depth)

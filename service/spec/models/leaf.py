@@ -1,4 +1,4 @@
-"""A leaf: one torch module without children, as far as it is known without torch: its parameters and what it gives."""
+"""A leaf: one torch module without children, described without torch by its parameters and its output."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ Activation = Literal[
     "hardsigmoid",
     "hardtanh",
 ]
-ACTIVATIONS: dict[str, str] = {  # the word of a spec, and torch's class
+ACTIVATIONS: dict[str, str] = {  # name in a spec -> torch's class
     "relu": "ReLU",
     "leaky_relu": "LeakyReLU",  # slope 0.01 below zero
     "gelu": "GELU",  # exact, not the tanh approximation
@@ -44,25 +44,25 @@ KEEPS_NOTHING = {"Identity", "Flatten", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPo
 
 @dataclass(frozen=True)
 class Leaf:
-    """A module: `own` are its trainable tensors in torch's order, `out` the shape it gives per row of the batch."""
+    """A module: `own` are its trainable tensors in torch's order, `out` is the shape of its output per row."""
 
     name: str
     module: str
     out: tuple[int, ...]
     own: tuple[tuple[str, tuple[int, ...]], ...] = ()
     depth: int = 0
-    sparse: bool = False  # its gradient has only the rows that were looked up
-    extra: int = 0  # numbers per row it keeps for the backward pass beside its input or output
-    together: int = 0  # values of one row that a normalisation takes together; of BatchNorm those of a channel
+    sparse: bool = False  # whether its gradient has only the rows that were looked up
+    extra: int = 0  # numbers per row that it keeps for the backward pass besides its input or output
+    together: int = 0  # values of one row that are normalised together; of BatchNorm, those of a channel
 
     def parameters(self) -> Iterator[Parameter]:
-        """Its tensors under their full names."""
+        """Yield its tensors under their full names."""
         for name, shape in self.own:
             yield Parameter(f"{self.name}.{name}" if self.name else name, shape, self.module, self.depth, self.sparse)
 
 
 def affine(name: str, inputs: int, outputs: int, bias: bool, depth: int, lead: tuple[int, ...] = ()) -> Leaf:
-    """Linear over the last dimension; `lead` are the dimensions before it."""
+    """Return a Linear over the last dimension; `lead` are the dimensions before it."""
     own = [("weight", (outputs, inputs)), *([("bias", (outputs,))] if bias else [])]
     return Leaf(name, "Linear", (*lead, outputs), tuple(own), depth)
 
@@ -70,20 +70,20 @@ def affine(name: str, inputs: int, outputs: int, bias: bool, depth: int, lead: t
 def convolution(
     name: str, planes: int, count: int, kernel: Sequence[int], size: Sequence[int], depth: int, bias: bool = True
 ) -> Leaf:
-    """Conv1d or Conv2d, by the length of `kernel`; `size` is what it gives."""
+    """Return a Conv1d or Conv2d, by the length of `kernel`; `size` is that of its output."""
     own = [("weight", (count, planes, *kernel)), *([("bias", (count,))] if bias else [])]
     return Leaf(name, f"Conv{len(kernel)}d", (count, *size), tuple(own), depth)
 
 
 def scaling(name: str, module: str, features: int, out: tuple[int, ...], depth: int, groups: int = 1) -> Leaf:
-    """A normalisation with a scale per feature, and a shift unless it is RMSNorm."""
+    """Return a normalisation with a scale per feature, and a shift unless it is RMSNorm."""
     names = ("weight",) if module == "RMSNorm" else ("weight", "bias")
     own = tuple((each, (features,)) for each in names)
     return Leaf(name, module, out, own, depth, together=normalised_together(module, out, groups))
 
 
 def normalised_together(module: str, out: tuple[int, ...], groups: int = 1) -> int:
-    """Return how many values of one row (`out`) a normalisation takes together; 0: it is none."""
+    """Return how many values of one row (`out`) a module normalises together; 0: it is no normalisation."""
     if module == "GroupNorm":
         return math.prod(out) // groups
     if module in ("LayerNorm", "RMSNorm"):
@@ -92,18 +92,18 @@ def normalised_together(module: str, out: tuple[int, ...], groups: int = 1) -> i
 
 
 def dropout(name: str, out: tuple[int, ...]) -> Leaf:
-    """Dropout keeps which entries it left."""
+    """Return a Dropout, which keeps its mask for the backward pass."""
     return Leaf(name, "Dropout", out, extra=math.prod(out))
 
 
 def number_leaves(prefix: str, leaves: Iterable[Leaf], first: int = 0) -> Iterator[Leaf]:
-    """As an nn.Sequential names them: by position."""
+    """Yield the leaves named by position, as nn.Sequential does."""
     for at, leaf in enumerate(leaves, first):
         yield replace(leaf, name=f"{prefix}.{at}")
 
 
 def count_activations(leaves: Iterable[Leaf], inputs: int) -> int:
-    """Numbers per row that a chain of `leaves` keeps for the backward pass; the row itself (`inputs`) is the data's."""
+    """Return the numbers per row that a chain of `leaves` keeps for the backward pass, without the row (`inputs`)."""
     total, size, counted = 0, inputs, True
     for leaf in leaves:
         keeps_output = leaf.module in KEEPS_OUTPUT

@@ -1,4 +1,4 @@
-"""Models of other libraries by name, untrained; only a worker on which the library is installed can build them."""
+"""Untrained models of other libraries, by name; only a worker with the library can build them."""
 
 from typing import Annotated, Literal
 
@@ -6,17 +6,17 @@ from pydantic import Field
 
 from service.spec.models.base import ModelBase
 
-# A name is looked up in the library's own registry; no name leads outside it.
+# A name is looked up in the library's registry, and nowhere else.
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,63}(\.[a-z0-9_]{1,63})?$")]
 
 
 class LibraryBase(ModelBase):
-    """A model that torch must build before its layout is known."""
+    """A model whose layout is unknown until it is built."""
 
     ranks = (3,)
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> None:
-        """Unknown here."""
+        """Return None: unknown here."""
         return
 
 

@@ -1,4 +1,4 @@
-"""Analytic objectives: the model's only parameter is the point `x`, and its output is the loss there."""
+"""Analytic objectives: the only parameter is the point `x`, and the output is the loss there."""
 
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
@@ -39,16 +39,16 @@ class ObjectiveBase(ModelBase):
         return self.minimum
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
-        """The point, which no layer owns."""
+        """Yield the point, a parameter of no layer."""
         yield Leaf("", "", (), (("x", (len(self.start),)),))
 
     def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
-        """There is nothing to fit."""
+        """Yield a problem for a dataset with rows, which no objective fits."""
         if task != "objective":
             yield Problem("/kind", "contradiction", f'{self.kind} fits no rows: set /dataset to {{"kind": "none"}}.')
 
     def shape_problems(self, shape: tuple[int, ...], outputs: int) -> Iterator[Problem]:
-        """Rows have no meaning here, which `task_problems` says."""
+        """Yield nothing: `task_problems` refuses rows."""
         yield from ()
 
 
@@ -68,7 +68,7 @@ class Quadratic(ObjectiveBase):
         return 0.0 if min(self.eigenvalues) >= 0 else None
 
     def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
-        """Yield the one of point and eigenvalues that was left out as long as the other."""
+        """Yield the point or the eigenvalues, whichever was omitted, as long as the other."""
         n = len(self.start if "start" in self.model_fields_set else self.eigenvalues)
         if len(self.start) != n:
             yield Default("start", (1.0,) * n, f"{n} ones, as many as /eigenvalues.")
@@ -77,7 +77,7 @@ class Quadratic(ObjectiveBase):
             yield Default("eigenvalues", spread, f"{n} from 1 to 10, as many as /start has coordinates.")
 
     def problems(self) -> Iterator[Problem]:
-        """As many as the point has coordinates."""
+        """Yield a problem unless there are as many eigenvalues as coordinates."""
         yield from super().problems()
         if len(self.eigenvalues) != len(self.start):
             detail = f"{len(self.start)} coordinates for {len(self.eigenvalues)} of /eigenvalues: give as many."
@@ -110,7 +110,7 @@ class Beale(ObjectiveBase):
 
 
 class DoubleWell(ObjectiveBase):
-    """Two minima a coordinate, at -1 and 1 where tilt is 0, and a maximum between them at 0."""
+    """Two minima per coordinate, at -1 and 1 if tilt is 0, and a maximum between them at 0."""
 
     target = "worker.trainer.models.objectives:DoubleWell"
     formula = "sum_i barrier (x_i^2 - 1)^2 + tilt x_i"
@@ -127,7 +127,7 @@ class DoubleWell(ObjectiveBase):
 
 
 class MonkeySaddle(ObjectiveBase):
-    """A critical point at 0 whose Hessian is zero and which is still no minimum; unbounded below."""
+    """A critical point at 0 whose Hessian is zero and which is no minimum; unbounded below."""
 
     target = "worker.trainer.models.objectives:MonkeySaddle"
     formula = "x^3 - 3 x y^2"
@@ -137,7 +137,7 @@ class MonkeySaddle(ObjectiveBase):
 
 
 class ToyLinearNet(ObjectiveBase):
-    """A linear network of scalars on one row with input 1: a saddle at 0, minima where the product is the goal."""
+    """A linear network of scalars on one row with input 1: a saddle at 0, and minima where the product is the goal."""
 
     target = "worker.trainer.models.objectives:ToyLinearNet"
     minimum = 0.0

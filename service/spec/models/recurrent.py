@@ -1,4 +1,4 @@
-"""Recurrent models: a state is carried from step to step, and the answer read from the last one or from every one."""
+"""Recurrent models: a state is carried from step to step, and the output read at the last step or at every one."""
 
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
@@ -14,7 +14,7 @@ ONE_FUNCTION = {"nonlinearity": "Elman's cell alone has one to choose"}
 
 
 class RecurrentBase(SequenceModelBase):
-    """Layers of torch's recurrent cells, then an affine output; both directions' last states where there are two."""
+    """Layers of torch's recurrent cells, then an affine output, from both directions' last states if bidirectional."""
 
     cell: ClassVar[str]  # torch's class
     gates: ClassVar[int]
@@ -28,13 +28,13 @@ class RecurrentBase(SequenceModelBase):
     embedding: Annotated[Width, Field(description="numbers per token, where rows are tokens")] = 32
 
     def problems(self) -> Iterator[Problem]:
-        """Dropout is between layers."""
+        """Yield a problem for dropout with a single layer, which has no effect."""
         yield from super().problems()
         if self.dropout and self.layers == 1:
             yield Problem("/dropout", "no_effect", "dropout acts between layers, and /layers is 1: set it to 0.")
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
-        """`embed` where rows are tokens, `cell` with all layers, `head`."""
+        """Yield `embed` if rows are tokens, `cell` with all layers, and `head`."""
         length, features = steps_of(shape)
         first, width = 0, self.hidden * (2 if self.bidirectional else 1)
         if self.vocabulary:

@@ -32,20 +32,20 @@ class ResNet(ModelBase):
     groups: Groups = 4
 
     def fitting(self, shape: Size, task: str, vocabulary: int) -> Iterator[Default]:
-        """Yield as many groups as divide the width."""
+        """Yield groups that divide the width."""
         groups = math.gcd(self.groups, self.width)
         if self.norm == "group":
             yield Default("groups", groups, f"{groups}: a divisor of /width {self.width}.")
 
     def problems(self) -> Iterator[Problem]:
-        """Groups are of equal size."""
+        """Yield a problem if the groups are not of equal size."""
         yield from super().problems()
         if self.norm == "group" and self.width % self.groups:
             detail = f"{self.groups} groups do not divide /width {self.width}: choose a divisor of it."
             yield Problem("/groups", "contradiction", detail)
 
     def plan(self) -> list[tuple[int, int]]:
-        """Channels and stride of every block."""
+        """Return channels and stride of every block."""
         first = [1 if stage == 0 else 2 for stage in range(self.stages)]
         return [
             (self.width * 2**stage, first[stage] if block == 0 else 1)
@@ -54,7 +54,7 @@ class ResNet(ModelBase):
         ]
 
     def leaves(self, shape: Size, outputs: int) -> Iterator[Leaf]:
-        """`stem`, `blocks` and `head`; the mean over positions has no module."""
+        """Yield `stem`, `blocks` and `head`; the mean over positions has no module."""
         planes, size = self.width, shape[1:]
         activation = Leaf("", ACTIVATIONS[self.activation], (planes, *size))
         yield from number_leaves("stem", [*self._convolved(shape[0], planes, 3, size, 0), activation])
@@ -73,7 +73,7 @@ class ResNet(ModelBase):
         yield activation
 
     def _convolved(self, planes: int, count: int, kernel: int, size: Size, depth: int) -> Iterator[Leaf]:
-        """A convolution and its normalisation, whose shift stands for the convolution's bias."""
+        """Yield a convolution and its normalisation, whose shift replaces the convolution's bias."""
         yield convolution("", planes, count, (kernel, kernel), size, depth, bias=self.norm == "none")
         if self.norm != "none":
             groups = self.groups if self.norm == "group" else 1

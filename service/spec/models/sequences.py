@@ -1,4 +1,4 @@
-"""What models of sequences share: rows as steps in time, tokens, and at which position the answer is read."""
+"""What models of sequences share: rows as steps in time, tokens, and the position at which the output is read."""
 
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
@@ -15,7 +15,7 @@ Vocabulary = Annotated[
 
 
 def steps_of(shape: tuple[int, ...]) -> tuple[int, int]:
-    """A row as (length, features): L numbers, C channels of L, or an image whose rows of pixels are the steps."""
+    """Return a row's (length, features): L numbers, C channels of L, or an image whose pixel rows are the steps."""
     if len(shape) == 1:
         return shape[0], 1
     if len(shape) == 2:
@@ -24,16 +24,16 @@ def steps_of(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 class SequenceModelBase(ModelBase):
-    """Reads a row step by step. `outputs_at` says where it answers: once a row, or at every position (language)."""
+    """Reads a row step by step. `outputs_at` says where its output is: once per row, or at each position (language)."""
 
     ranks = (1, 2, 3)
 
     vocabulary: Vocabulary = None
     outputs_at: Literal["last", "mean", "every"] = "last"
-    ahead: ClassVar[tuple[str, bool]]  # the field that decides whether a position sees later ones, and its value if so
+    ahead: ClassVar[tuple[str, bool]]  # the field that lets a position see later ones, and the value that does
 
     def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
-        """Yield what a language needs: its vocabulary, and an answer at every position from what came before."""
+        """Yield what a language task needs: its vocabulary, and an output at every position from earlier ones only."""
         yield from super().fitting(shape, task, vocabulary)
         if vocabulary:
             yield Default("vocabulary", vocabulary, f"{vocabulary}, as many tokens as /dataset has.")
@@ -45,7 +45,7 @@ class SequenceModelBase(ModelBase):
             yield Default(name, not value, why)
 
     def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
-        """Tokens are embedded, numbers are not; a language is predicted at every position, from what came before."""
+        """Yield a problem unless tokens alone are embedded, and a language model sees only earlier positions."""
         if task == "objective":
             yield from super().task_problems(task, vocabulary)
             return
@@ -65,7 +65,7 @@ class SequenceModelBase(ModelBase):
             yield Problem(f"/{name}", "contradiction", detail)
 
     def shape_problems(self, shape: tuple[int, ...], outputs: int) -> Iterator[Problem]:
-        """Token ids come as one row of them."""
+        """Yield a problem for token ids of more than one dimension."""
         yield from super().shape_problems(shape, outputs)
         if self.vocabulary and len(shape) != 1:
             yield Problem("/vocabulary", "shape_mismatch", f"token ids are rows of one dimension, not {list(shape)}.")

@@ -1,4 +1,4 @@
-"""A model as a list of torch's layers: declared, not programmed."""
+"""A model declared as a list of torch's layers."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from service.spec.models.leaf import Leaf, normalised_together
 
 
 class Sequential(ModelBase):
-    """One layer after the other; sizes that go in are inferred, and the last layer gives the outputs."""
+    """Layers in sequence; input sizes are inferred, and the last layer gives the outputs."""
 
     target = "worker.trainer.models.sequential:sequential"
     ranks = (1, 2, 3)
@@ -24,12 +24,12 @@ class Sequential(ModelBase):
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=200)]
 
     def leaves(self, shape: Shape, outputs: int) -> Iterator[Leaf]:
-        """One nn.Sequential; `Misfit` where a layer does not fit the one before it."""
+        """Yield the leaves of one nn.Sequential; raise `ShapeMismatch` if a layer does not fit the one before it."""
         depth = -1
         for at, layer in enumerate(self.layers):
             given, shape = shape, layer.gives(shape)
             own = layer.own(given)
-            depth += bool(own) and (len(own[0][1]) > 1 or depth < 0)  # a scale and a shift belong to the layer before
+            depth += bool(own) and (len(own[0][1]) > 1 or depth < 0)  # a scale and shift belong to the layer before
             extra = math.prod(shape) * {"Dropout": 1, "MaxPool1d": 2, "MaxPool2d": 2}.get(layer.layer, 0)
             sparse, taken = (
                 getattr(layer, "sparse", False),
@@ -38,7 +38,7 @@ class Sequential(ModelBase):
             yield Leaf(str(at), layer.layer, shape, own, max(depth, 0), sparse, extra, taken)
 
     def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
-        """Token ids are embedded first, and nothing else is; a language is predicted at each position by itself."""
+        """Yield a problem unless tokens, and only they, are embedded first, and language positions are kept apart."""
         if task == "objective":
             yield from super().task_problems(task, vocabulary)
             return
@@ -60,7 +60,7 @@ class Sequential(ModelBase):
             yield Problem("/layers", "contradiction", detail)
 
     def shape_problems(self, shape: Shape, outputs: int) -> Iterator[Problem]:
-        """The first layer that does not fit, by its position, and why; then whether the outputs come out."""
+        """Yield the first layer that does not fit and why, or that the output has the wrong shape."""
         at, wanted = 0, output_shape(self.layers, shape, outputs)
         try:
             for at, layer in enumerate(self.layers):  # noqa: B007  # `at` is where it stopped
@@ -75,13 +75,13 @@ class Sequential(ModelBase):
 
 
 def output_shape(layers: Sequence[LayerBase], shape: Shape, outputs: int) -> Shape:
-    """What the last layer is to give a row: the outputs, or those at every position of a row of tokens."""
+    """Return the shape that the last layer must give per row: the outputs, or those at every position of tokens."""
     each = isinstance(layers[0], EmbeddingLayer) and _mixing(layers) is None
     return (*shape, outputs) if each else (outputs,)
 
 
 def _mixing(layers: Sequence[LayerBase]) -> int | None:
-    """The first layer behind an embedding that looks at more than one position; None: none does."""
+    """Return the position of the first layer that mixes positions; None if none does."""
     alone = (EmbeddingLayer, LinearLayer, ActivationLayer, SoftmaxLayer, PReLU, Dropout, LastNormBase)
     return next((at for at, layer in enumerate(layers) if not isinstance(layer, alone)), None)
 

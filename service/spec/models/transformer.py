@@ -13,7 +13,7 @@ from service.spec.models.sequences import SequenceModelBase, steps_of
 
 
 class Transformer(SequenceModelBase):
-    """Learned positions, then blocks of attention and an MLP, each after a normalisation and beside a residual."""
+    """Learned positions, then blocks of attention and an MLP, each with a normalisation before it and a residual."""
 
     target = "worker.trainer.models.transformer:Transformer"
     formula = "x <- x + attention(norm(x));  x <- x + mlp(norm(x))"
@@ -33,13 +33,13 @@ class Transformer(SequenceModelBase):
     tied: bool = Field(False, description="the output's weights are the embedding's (Press & Wolf 2017)")
 
     def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
-        """Yield as many heads as share the width evenly, too."""
+        """Yield heads that divide the width, too."""
         yield from super().fitting(shape, task, vocabulary)
         heads = math.gcd(self.heads, self.width)
         yield Default("heads", heads, f"{heads}: a divisor of /width {self.width}.")
 
     def problems(self) -> Iterator[Problem]:
-        """Heads share the width evenly; only what embeds and predicts the same tokens can be tied."""
+        """Yield a problem for heads that do not divide the width, and for tied weights without a language model."""
         yield from super().problems()
         if self.width % self.heads:
             detail = f"{self.heads} heads do not divide /width {self.width}: choose a divisor of it."
@@ -49,14 +49,14 @@ class Transformer(SequenceModelBase):
             yield Problem("/tied", "contradiction", detail)
 
     def shape_problems(self, shape: tuple[int, ...], outputs: int) -> Iterator[Problem]:
-        """A tied output is as large as the vocabulary."""
+        """Yield a problem for a tied output of another size than the vocabulary."""
         yield from super().shape_problems(shape, outputs)
         if self.tied and self.outputs_at == "every" and self.vocabulary not in (None, outputs):
             detail = f"/vocabulary is {self.vocabulary} and there are {outputs} outputs, which one matrix cannot be."
             yield Problem("/tied", "contradiction", detail)
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
-        """`embed`, `positions`, `blocks`, `norm`, `head`."""
+        """Yield `embed`, `positions`, `blocks`, `norm` and `head`."""
         length, features = steps_of(shape)
         out = (length, self.width)
         if self.vocabulary:
@@ -75,7 +75,7 @@ class Transformer(SequenceModelBase):
 
     def _block(self, name: str, length: int, depth: int) -> Iterator[Leaf]:
         width, lead, out = self.width, (length,), (length, self.width)
-        attended = length * (width + self.heads)  # what attention gave, and its normalisers; it keeps no matrix
+        attended = length * (width + self.heads)  # the output of attention and its normalisers; it keeps no matrix
         yield self._norm(f"{name}.norm1", out, depth)
         qkv = affine(f"{name}.attention.qkv", width, 3 * width, True, depth, lead)
         yield Leaf(qkv.name, qkv.module, qkv.out, qkv.own, depth, extra=attended)

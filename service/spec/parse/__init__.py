@@ -1,1 +1,1 @@
-"""From bytes to an experiment: strict reading, presets, aliases, defaults, patches, and errors worth reading."""
+"""From bytes to an experiment: strict JSON, presets, names of other libraries, defaults, patches and forks."""

@@ -1,7 +1,7 @@
-"""Keras' and torch's words in a document: taken where they mean the same here, else answered with our word.
+"""Names of Keras and torch in a document: accepted where they mean the same here, else refused with our name.
 
-Pure, and before validation: a document goes in, the document in our words comes out, and pointers of what is said about
-it afterwards lead back to what was sent.
+This runs before validation: it returns the document with our names, and translates pointers of later problems back to
+the names that were sent.
 """
 
 import re
@@ -23,7 +23,7 @@ TORCH_DEVICE = re.compile(r"cpu|(cuda|mps|xpu)(:\d+)?")
 
 @dataclass
 class Translation:
-    """A document in our words, and what is to be said about the ones it had."""
+    """A document with our names, and problems and notes about the names that were sent."""
 
     document: Any
     problems: list[Problem] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Translation:
     origins: dict[str, str] = field(default_factory=dict)  # our pointer -> the one that was sent
 
     def point_back(self, problem: Problem) -> Problem:
-        """The same problem at the pointer that was sent."""
+        """Return the same problem at the pointer that was sent."""
         for ours in sorted(self.origins, key=len, reverse=True):
             if problem.pointer == ours or problem.pointer.startswith(ours + "/"):
                 rest = problem.pointer[len(ours) :]
@@ -41,7 +41,7 @@ class Translation:
 
 
 def translate(document: Any, under: Mapping[str, Any] | None = None) -> Translation:
-    """`document` with every optimizer in it in our words; anything else is left as it is, right or wrong.
+    """Return `document` with our names in every optimizer; anything else stays as it is, right or wrong.
 
     `under` is the optimizer that the document's is merged over, if any.
     """
@@ -58,7 +58,7 @@ def translate(document: Any, under: Mapping[str, Any] | None = None) -> Translat
 
 
 def _pool(made: Translation) -> None:
-    """torch's names of devices; here a run waits for the workers of a pool."""
+    """Translate torch's device names to pools, whose workers train the run."""
     document = made.document
     for name in ("device", "pool"):
         device = document.get(name)
@@ -112,7 +112,7 @@ def _optimizer(sent: Mapping[str, Any], pointer: str, made: Translation, under: 
 def _renamed(
     sent: Mapping[str, Any], pointer: str, names: Mapping[str, str], made: Translation
 ) -> Iterator[tuple[str, Any]]:
-    """The entries under our names; both names at once contradict."""
+    """Yield the entries under our names; giving both names is a contradiction."""
     for name, value in sent.items():
         ours = names.get(name, name)
         if ours != name and ours in sent:
@@ -130,7 +130,7 @@ def _taken(made: Translation, sent: str, ours: str, more: str = "") -> None:
 
 
 def _epsilon(sent: Mapping[str, Any], found: dict[str, Any], kind: Any, pointer: str, made: Translation) -> None:
-    """Null is Keras' own default; where it is added differs."""
+    """Note that null is Keras' default, and where the formula adds it differently."""
     if "epsilon" not in sent or "eps" in sent:
         return
     if found.get("eps") is None:
@@ -148,7 +148,7 @@ def _epsilon(sent: Mapping[str, Any], found: dict[str, Any], kind: Any, pointer:
 
 
 def _betas(found: dict[str, Any], known: Sequence[float], pointer: str, made: Translation) -> None:
-    """Two numbers there, one pair here; `known` holds the one that is not given."""
+    """Join Keras' two numbers to our pair; `known` supplies the one that is missing."""
     given = {name: found.pop(name) for name in BETAS if name in found}
     if not given:
         return
@@ -163,7 +163,7 @@ def _betas(found: dict[str, Any], known: Sequence[float], pointer: str, made: Tr
 
 
 def _decay(found: dict[str, Any], pointer: str, made: Translation) -> None:
-    """Keras' decay is a schedule: lr / (1 + decay * step)."""
+    """Refuse Keras' decay, which is a schedule: lr / (1 + decay * step)."""
     if "decay" not in found:
         return
     decay = found.pop("decay")
@@ -178,7 +178,7 @@ def _decay(found: dict[str, Any], pointer: str, made: Translation) -> None:
 
 
 def _clip(made: Translation) -> None:
-    """Keras' optimizers clip; here the experiment does."""
+    """Move clipping from the optimizer, where Keras has it, to the experiment."""
     optimizer = made.document["optimizer"]
     for name, ours in CLIPPED.items():
         if name not in optimizer:

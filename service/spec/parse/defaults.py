@@ -1,4 +1,4 @@
-"""Defaults that fit the rest of a document: one that was left out never refuses it, and a note says what it became."""
+"""Defaults that fit the rest of a document: an omitted field never causes a refusal, and a note says its value."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -8,12 +8,12 @@ from service.spec.checks import normalisation
 from service.spec.component import Default, Part
 from service.spec.experiment import Experiment
 
-USUAL = 32  # rows of a batch
+USUAL_BATCH = 32  # rows
 P = TypeVar("P", bound=Part)
 
 
 def fill_defaults(spec: Experiment) -> tuple[Experiment, list[Problem]]:
-    """Return the spec with every default that does not fit replaced, and a note of each."""
+    """Return the spec with every unfitting default replaced, and a note about each."""
     notes: list[Problem] = []
     dataset = _fitted(spec.dataset, lambda part: part.fitting(spec.loss.counts), "/dataset", notes)
     facts = dataset.facts
@@ -27,7 +27,7 @@ def fill_defaults(spec: Experiment) -> tuple[Experiment, list[Problem]]:
 
 
 def _fitted(part: P, fitting: Callable[[P], Iterator[Default]], pointer: str, notes: list[Problem]) -> P:
-    """Return `part` with its defaults replaced one at a time, because one may decide what fits another."""
+    """Return `part` with its defaults replaced one at a time, because one may decide which value fits another."""
     while True:
         needed = (
             each
@@ -46,16 +46,20 @@ def _training_loss(_: Part) -> Iterator[Default]:
 
 
 def _batch_size(spec: Experiment) -> Iterator[Default]:
-    """Yield the batch size where 32 does not fit: all rows, what `accumulate` can cut, or one without a poor last."""
+    """Yield a batch size where 32 does not fit: all rows, enough for `accumulate`, or one without a tiny last batch."""
     train = spec.dataset.counts[0]
-    normalises = not spec.misfits() and normalisation.of_batches(spec) != []  # of a library's model nobody knows
+    normalises = not spec.misfits() and normalisation.of_batches(spec) != []  # a library's model may
     least = spec.accumulate * (normalisation.LEAST if normalises else 1)
-    wanted = max(USUAL, least)
+    wanted = max(USUAL_BATCH, least)
     sizes = range(wanted, least - 1, -1) if wanted <= train else ()
     for rows in sizes:
         if not normalises or spec.model_copy(update={"batch_size": rows}).smallest_batch >= least:
             cut = f"the {spec.accumulate} pieces of /accumulate need as many"
-            why = cut if rows > USUAL else f"with {USUAL}, the last batch of an epoch is too small to be normalised"
+            why = (
+                cut
+                if rows > USUAL_BATCH
+                else f"with {USUAL_BATCH}, the last batch of an epoch is too small to be normalised"
+            )
             yield Default("batch_size", rows, f"{rows}: {why}.")
             return
     yield Default("batch_size", "full", f'"full": the training part of /dataset has {train} row{"s"[: train != 1]}.')

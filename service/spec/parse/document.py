@@ -1,4 +1,4 @@
-"""Reading a document strictly: bytes to JSON to a model, with every problem at once and never an echo of the input."""
+"""Strict reading: from bytes to JSON to a model, reporting all problems at once and never echoing the input."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def read_json(raw: bytes) -> Any:
-    """The JSON value in `raw`, or `Malformed`: UTF-8 without BOM, finite numbers, no repeated key, bounded."""
+    """Return the JSON value in `raw`; raise `Malformed` unless it is UTF-8 without BOM, finite, bounded and unique."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -22,7 +22,7 @@ def read_json(raw: bytes) -> Any:
     if text.startswith("\ufeff"):
         raise Malformed("The body starts with a byte order mark; send plain UTF-8.")
     nesting = raw.count(b"[") + raw.count(b"{")
-    if raw.count(b",") + nesting > MAX_VALUES:  # before any object is made; those in texts count too
+    if raw.count(b",") + nesting > MAX_VALUES:  # counted before parsing, so those inside strings count too
         raise _malformed("too_many_values", f"More than {MAX_VALUES} values.", "send less", MAX_VALUES)
     keys = _KeyCounter()
     try:
@@ -35,7 +35,7 @@ def read_json(raw: bytes) -> Any:
         )
     except json.JSONDecodeError as error:
         raise Malformed(f"Not JSON: line {error.lineno}, column {error.colno}.") from error
-    except RecursionError as error:  # the parser's own limit lies far above ours
+    except RecursionError as error:  # the parser's own limit is far above ours
         raise _too_deep() from error
     if nesting > MAX_DEPTH:
         _check_depth(document)
@@ -51,7 +51,7 @@ def _too_deep() -> Malformed:
 
 
 def _check_depth(document: Any) -> None:
-    """Level by level, without recursion."""
+    """Raise `Malformed` for a document that is too deep, going level by level without recursion."""
     level = [document]
     for _ in range(MAX_DEPTH + 1):
         level = [
@@ -66,7 +66,7 @@ def _check_depth(document: Any) -> None:
 
 
 class _KeyCounter:
-    """Builds objects, refusing repeated keys and too many of them."""
+    """Build objects, and refuse repeated keys and too many keys."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -99,18 +99,18 @@ def _int(digits: str) -> int:
 
 
 def validate(model: type[M], document: Any) -> M:
-    """`document` as a `model`, or `Invalid` with every problem."""
+    """Return `document` as a `model`; raise `Invalid` with every problem."""
     found = list(_string_problems(document, ""))
     if found:
         raise Invalid.of(found)
     try:
-        return model.model_validate_json(json.dumps(document))  # JSON mode: strict, yet arrays are tuples
+        return model.model_validate_json(json.dumps(document))  # JSON mode: strict, but arrays may be tuples
     except ValidationError as error:
         raise Invalid.of(problems_from(error, model)) from None
 
 
 def _string_problems(value: Any, pointer: str) -> Iterator[Problem]:
-    """Texts that Postgres or a reader could not take: surrogates, NUL, very long ones."""
+    """Yield strings that Postgres or a reader cannot take: surrogates, NUL, very long ones."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _text_problems(key, pointer, "a key")

@@ -1,4 +1,4 @@
-"""From a posted document to an experiment: its preset merged in, foreign words taken, everything wrong said at once."""
+"""From a posted document to an experiment: merge its preset, translate foreign names, report all problems at once."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from service.spec.parse.presets import merge_patch, split_preset
 
 
 class ParsedExperiment(NamedTuple):
-    """An experiment without contradictions, and what is to be said about how it was understood."""
+    """An experiment without contradictions, and notes about how its document was read."""
 
     spec: Experiment
     notes: list[Problem]
@@ -25,17 +25,17 @@ class ParsedExperiment(NamedTuple):
 
 
 def resolve_nothing(spec: Experiment) -> Experiment:
-    """Nothing to look up."""
+    """Return `spec` as it is: nothing to look up."""
     return spec
 
 
 def parse_experiment(
     document: Any, resolve: Callable[[Experiment], Experiment] = resolve_nothing, parent: dict[str, Any] | None = None
 ) -> ParsedExperiment:
-    """`document` as an experiment, or `Invalid` with every problem at the pointer that was sent.
+    """Return `document` as an experiment; raise `Invalid` with every problem, at the pointers that were sent.
 
-    `resolve` writes in what only the server knows: what an upload holds. A fork's document says what differs from
-    its `parent`; any other may say what differs from a preset.
+    `resolve` fills in what only the server knows, such as the contents of an upload. The document of a fork holds
+    changes to its `parent`; any other may hold changes to a preset.
     """
     base, own = split_preset(document) if parent is None else (parent, document)
     under = base.get("optimizer", {})

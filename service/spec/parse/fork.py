@@ -1,4 +1,4 @@
-"""The spec of a fork: its parent's with some changes, and what a changed spec must keep to go on from a checkpoint."""
+"""The spec of a fork: its parent's with some changes, and what must stay the same to continue from a checkpoint."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -20,9 +20,9 @@ def fork_spec(
     resolve: Callable[[Experiment], Experiment] = resolve_nothing,
     loads: bool = False,
 ) -> ParsedExperiment:
-    """The parent's spec with `changes` merged over it, for one run from `step` on; `Invalid` points into `changes`.
+    """Return the parent's spec with `changes` merged over it, for one run from `step`; `Invalid` points into `changes`.
 
-    `loads`: its weights are those of a checkpoint, which is so beyond step 0 and may be so at it.
+    `loads`: the fork loads weights from a checkpoint, as it always does beyond step 0 and may do at step 0.
     """
     try:
         made = parse_experiment(_named(parent, step, changes, name), resolve, _base(parent, seed))
@@ -35,7 +35,7 @@ def fork_spec(
 
 
 def _base(parent: Experiment, seed: int) -> dict[str, Any]:
-    """What the changes are merged over: one seed, and without what only the server writes."""
+    """Return the document that changes are merged over: one seed, without what only the server writes."""
     base = parent.normalised() | {"seeds": [seed]}
     del base["restarts"]
     base["dataset"].pop("resolved", None)
@@ -49,12 +49,12 @@ def _named(parent: Experiment, step: int, changes: dict[str, Any], name: str | N
 
 
 def with_suffix(name: str, ending: str) -> str:
-    """A name with `ending`, cut before it where it would be too long."""
+    """Return `name` with `ending`, shortening the name if both would be too long."""
     return name[: MAX_NAME_LENGTH - len(ending)] + ending
 
 
 def fork_problems(parent: Experiment, spec: Experiment, step: int, loads: bool) -> Iterator[Problem]:
-    """What keeps a spec from going on from its parent's state at `step`."""
+    """Yield what keeps a spec from continuing from its parent's state at `step`."""
     if len(spec.seeds) != 1:
         yield Problem("/seeds", "too_many", f"a fork is one run; these are {len(spec.seeds)} seeds: give one.", 1)
     if not loads:

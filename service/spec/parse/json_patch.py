@@ -1,4 +1,4 @@
-"""Changing a document by the operations of RFC 6902 that a remedy needs: add, replace, remove."""
+"""JSON Patch (RFC 6902), as far as remedies need it: add, replace, remove."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ OPERATIONS = ("add", "replace", "remove")
 
 
 def apply_patch(document: Any, operations: Sequence[Mapping[str, Any]]) -> Any:
-    """A changed copy of `document`, or `Invalid` with the operation that does not fit it."""
+    """Return a changed copy of `document`; raise `Invalid` with the operation that does not fit it."""
     changed = copy.deepcopy(document)
     for place, operation in enumerate(operations):
         try:
@@ -61,7 +61,7 @@ def _in_object(holder: dict[str, Any], verb: str, last: str, value: Any) -> None
 
 
 def split_pointer(path: str) -> list[str]:
-    """The keys of a JSON Pointer (RFC 6901) other than the empty one."""
+    """Return the keys of a JSON Pointer (RFC 6901) that is not empty."""
     if not path.startswith("/"):
         raise ValueError(path)
     return [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]

@@ -1,7 +1,7 @@
-"""A document that starts from a preset: merged over it as RFC 7396 says, with two things that are meant anyway.
+"""Presets, whole experiments to start from, and merging a document over one: RFC 7396 with two additions.
 
-An object of another `kind` takes the place of the old one, whose other fields would mean nothing in it; and of two
-fields that exclude each other the new one drops the old.
+An object of another `kind` replaces the old one, whose other fields would mean nothing in it; and of two fields that
+exclude each other, the new one removes the old.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ EXCLUSIVE = (("steps", "epochs"), ("seeds", "restarts"), ("norm", "value"), ("be
 
 @cache
 def preset_documents() -> Mapping[str, Any]:
-    """Name -> preset as its file has it; one may start from another."""
+    """Return every preset as its file has it, by name; one may start from another."""
     return {path.stem: read_json(path.read_bytes()) for path in sorted(FOLDER.glob("*.json"))}
 
 
@@ -31,12 +31,12 @@ def presets() -> dict[str, Experiment]:
 
 
 def expand_preset(name: str) -> Any:
-    """A preset with all it starts from."""
+    """Return a preset merged over the one it starts from."""
     return merge_patch(*split_preset(preset_documents()[name]))
 
 
 def split_preset(document: Any) -> tuple[Any, Any]:
-    """What the document starts from ({}: nothing), and what it says itself; `Invalid` for an unknown preset."""
+    """Return the preset that a document starts from ({}: none) and the rest; raise `Invalid` for an unknown one."""
     if not isinstance(document, dict) or "preset" not in document:
         return {}, document
     name, names = document["preset"], list(preset_documents())
@@ -47,7 +47,7 @@ def split_preset(document: Any) -> tuple[Any, Any]:
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
-    """`patch` over `target`; both stay as they are."""
+    """Return `patch` merged over `target`; neither is changed."""
     if not isinstance(patch, dict):
         return patch
     kind = patch.get("kind")

@@ -1,4 +1,4 @@
-"""The instruments that a run may carry: watchers in the training loop, on-demand probes on a copy; then their union."""
+"""The probes of a run: watchers in the training loop, on-demand probes on a copy; then their union."""
 
 from typing import TYPE_CHECKING, Annotated
 

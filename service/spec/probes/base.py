@@ -1,4 +1,4 @@
-"""What every probe says of itself: when it looks, what a look costs, whose definition it is."""
+"""What every probe declares: when it looks, what a look costs, and the paper that defines it."""
 
 import math
 from typing import Annotated, ClassVar, Literal
@@ -7,31 +7,31 @@ from pydantic import Field
 
 from service.spec.component import Component, Count
 
-LOOKS = 100  # of a watcher spread over a long run, about, beside those of its beginning
-STRIDE = 128  # steps at least between two looks of a long run; measured: tests.benchmarks.probes
-DENSE = 16  # the steps before this one are all looked at, then four of each octave
+LOOKS = 100  # of a watcher in a long run, approximately, besides the dense ones at its beginning
+STRIDE = 128  # minimum number of steps between two looks in a long run; measured: tests.benchmarks.probes
+DENSE = 16  # every step before this one is looked at, then four per octave
 Rows = Annotated[int, Field(ge=1, le=10**6)]
 
 
 class ProbeBase(Component):
-    """An instrument that watches a training and never changes it. `target` takes the component itself.
+    """An instrument that observes a training and never changes it. `target` takes the component itself.
 
-    A watcher reads what a step has anyway; a looker (`on_demand`) computes on a copy, also at a kept checkpoint.
+    A watcher reads what a step has computed; an on-demand probe computes on a copy, also at a kept checkpoint.
     """
 
-    cost: ClassVar[float] = 0.0  # gradients of the probe set that one look is worth; forward alone is 0.4
+    cost: ClassVar[float] = 0.0  # of one look, in gradients of the probe set; a forward pass alone is 0.4
     costs: ClassVar[str] = ""  # the same in words
     on_demand: ClassVar[bool] = False
-    looks: ClassVar[int] = LOOKS  # in a run that does not say how often
+    looks: ClassVar[int] = LOOKS  # in a run without every_steps
 
     every_steps: Count | None = Field(
         None, description="updates between two looks; null: dense at first, then spread over the run"
     )
 
     def next_look(self, step: int, total: int) -> int:
-        """The first update after `step` that it looks at, of a run of `total`; beyond the last one: none is left.
+        """Return the first update after `step` at which it looks, in a run of `total`; beyond `total`: none is left.
 
-        It depends on nothing else, so a resumed run looks at the same steps. The last update is always looked at.
+        It depends on nothing else, so a resumed run looks at the same steps. The last update is always included.
         """
         if step >= total:
             return total + 1
@@ -39,12 +39,12 @@ class ProbeBase(Component):
         return min(step - step % every + every, total)
 
     def _gap(self, step: int, total: int) -> int:
-        """A power of two: 1 up to step 15, then a quarter of the step rounded down, up to what `looks` allows."""
+        """Return a power of two: 1 up to step 15, then a quarter of the step, at most what `looks` allows."""
         return min(1 if step < DENSE else 2 << (step // DENSE).bit_length(), stride(total, self.looks))
 
 
 class OnDemandProbe(ProbeBase):
-    """Computes on a copy, on its cadence or at a kept checkpoint."""
+    """Computes on a copy, at its own interval or at a kept checkpoint."""
 
     on_demand = True
     looks = 12
@@ -54,7 +54,7 @@ class OnDemandProbe(ProbeBase):
 
 
 class ModelCopyProbe(OnDemandProbe):
-    """Computes on a twin of the model and the first rows of a frozen order of the training part, dropout off."""
+    """Computes on a copy of the model and a fixed sample of training rows, with dropout off."""
 
     rows: Rows = Field(2048, description="training rows it computes on, or all where there are fewer")
     batch_norm: Literal["train", "eval"] = Field(
@@ -64,6 +64,6 @@ class ModelCopyProbe(OnDemandProbe):
 
 
 def stride(total: int, looks: int) -> int:
-    """Steps between two looks of a run of `total`: the power of two nearest to `total / looks`, `STRIDE` at least."""
+    """Return the steps between looks in a run of `total`: the power of two nearest `total / looks`, or `STRIDE`."""
     wanted = total / looks
     return STRIDE if wanted <= STRIDE else int(2 ** round(math.log2(wanted)))

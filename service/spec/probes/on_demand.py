@@ -1,4 +1,4 @@
-"""The probes that compute on a copy: by a cadence of their own while it trains, or at a kept checkpoint on demand."""
+"""Probes that compute on a copy: at their own interval during training, or on demand at a kept checkpoint."""
 
 from typing import Annotated, Literal
 
@@ -55,7 +55,7 @@ class NoiseScale(ModelCopyProbe):
 
 
 class CriticalPoint(ModelCopyProbe):
-    """Whether the run stands at a minimum, a saddle or on a plain, with the way out and the drop measured along it."""
+    """Whether the run is at a minimum, a saddle or a flat region, with the way out and the drop measured along it."""
 
     target = "worker.trainer.probes.on_demand.critical_point:CriticalPoint"
     formula = "|g|, lambda_min, lambda_max, L(theta + a v_min) - L(theta)"
@@ -168,7 +168,7 @@ class RangeTest(OnDemandProbe):
 
 
 class OverfitBatch(OnDemandProbe):
-    """Whether a copy can learn one batch by heart: where not, the pipeline or the model is wrong."""
+    """Whether a copy can memorise one batch: if not, the pipeline or the model is wrong."""
 
     target = "worker.trainer.probes.on_demand.overfit_batch:OverfitBatch"
     formula = "L(theta_500) / L(theta_0) on one batch"
@@ -192,7 +192,7 @@ class GradientCheck(ModelCopyProbe):
 
 
 class Autopsy(OnDemandProbe):
-    """The steps from a checkpoint made again, to find the first value that is no number and where it began."""
+    """Repeats the steps since a checkpoint to find the first non-finite value and its origin."""
 
     target = "worker.trainer.probes.on_demand.autopsy:Autopsy"
     formula = "first of: input, output of a module, loss, gradient, optimizer state, weight"

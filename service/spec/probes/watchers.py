@@ -1,4 +1,4 @@
-"""The probes that read what a step has anyway. They live in the loop and are free, or nearly."""
+"""Probes that read what a training step has computed anyway, at almost no cost."""
 
 from typing import Literal
 

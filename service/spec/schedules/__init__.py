@@ -20,12 +20,12 @@ __all__ = ["Schedule", "ScheduleBase", "curve", "plateau_of"]
 
 
 def curve(schedule: ScheduleBase, base: float, steps: list[int], total: int) -> list[float]:
-    """The rates at `steps`, which count from 1."""
+    """Return the rates at `steps`, which count from 1."""
     return [schedule.rate(base, step - 1, total) for step in steps]
 
 
 def plateau_of(schedule: ScheduleBase) -> tuple[Plateau, int] | None:
-    """The plateau in a schedule, and where it begins; None: the step alone decides the rate."""
+    """Return the plateau in a schedule and the update at which it begins; None if the step alone decides the rate."""
     if isinstance(schedule, Plateau):
         return schedule, 0
     if isinstance(schedule, Warmup) and isinstance(schedule.after, Plateau):

@@ -1,4 +1,4 @@
-"""Schedules made of schedules: one after the other, multiplied, and behind a warmup."""
+"""Schedules made of schedules: in sequence, multiplied, and after a warmup."""
 
 import math
 from bisect import bisect_right
@@ -14,7 +14,7 @@ from service.spec.schedules.cosine import SWA, Cosine, CosineRestarts
 from service.spec.schedules.cyclic import Cyclic, OneCycle
 from service.spec.schedules.decay import Exponential, InverseTime, Linear, Polynomial
 from service.spec.schedules.feedback import Plateau
-from service.spec.schedules.stepwise import Constant, ConstantFactor, MultiStep, Step, increasing
+from service.spec.schedules.stepwise import Constant, ConstantFactor, MultiStep, Step, unsorted_milestones
 from service.spec.schedules.warmed import WSD, InverseSqrt
 
 Scaling = (
@@ -37,7 +37,7 @@ Plain = Scaling | Cyclic | OneCycle | SWA
 class Chained(ScheduleBase):
     """The product of several schedules' factors."""
 
-    twin = "ChainedScheduler"
+    torch_scheduler = "ChainedScheduler"
     formula = "product of the factors"
 
     kind: Literal["chained"] = "chained"
@@ -47,7 +47,7 @@ class Chained(ScheduleBase):
     ]
 
     def problems(self) -> Iterator[Problem]:
-        """Theirs, and a rate where only a factor can be multiplied."""
+        """Yield the problems of each, and of one that sets a rate, because only factors can be multiplied."""
         for number, part in enumerate(self.schedules):
             yield from (problem.under(f"/schedules/{number}") for problem in part.problems())
             if part.absolute:
@@ -55,24 +55,24 @@ class Chained(ScheduleBase):
                 yield Problem(f"/schedules/{number}/{part.absolute}", "not_a_factor", detail, limit=0)
 
     def scale(self, s: int, total: int) -> float:
-        """1 where each of them is."""
+        """Return the product, which is 1 where each of them is."""
         return math.prod(part.rate(1.0, s, total) for part in self.schedules)
 
     def misfits(self, total: int) -> Iterator[Problem]:
-        """Theirs."""
+        """Yield those of each schedule."""
         for number, part in enumerate(self.schedules):
             yield from (problem.under(f"/schedules/{number}") for problem in part.misfits(total))
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """Theirs."""
+        """Yield those of each schedule."""
         for number, part in enumerate(self.schedules):
             yield from (problem.under(f"/schedules/{number}") for problem in part.oddities(base, total))
 
 
 class Sequential(ScheduleBase):
-    """One schedule after the other; each counts from its own milestone and has the base rate as its base."""
+    """Schedules in sequence; each counts from its own milestone and starts from the base rate."""
 
-    twin = "SequentialLR"
+    torch_scheduler = "SequentialLR"
     formula = "schedules[i](s - milestones[i - 1]) for milestones[i - 1] <= s < milestones[i]"
 
     kind: Literal["sequential"] = "sequential"
@@ -84,57 +84,57 @@ class Sequential(ScheduleBase):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """Theirs, and milestones that torch accepts and then skips a schedule for."""
+        """Yield the problems of each, and of milestones with which torch would skip a schedule."""
         for number, part in enumerate(self.schedules):
             yield from (problem.under(f"/schedules/{number}") for problem in part.problems())
         needed = len(self.schedules) - 1
         if len(self.milestones) != needed:
             detail = f"{len(self.schedules)} schedules need {needed} milestones, one between each two."
             yield Problem("/milestones", "contradiction", detail, limit=needed)
-        yield from increasing(self.milestones)
+        yield from unsorted_milestones(self.milestones)
 
     def _at(self, s: int, total: int) -> tuple[ScheduleBase, int, int]:
-        """The schedule of update `s`, how many updates it has had, and how many it gets."""
+        """Return the schedule of update `s`, how many updates it has made, and how many it makes in all."""
         number = bisect_right(self.milestones, s)
         start = self.milestones[number - 1] if number else 0
         end = self.milestones[number] if number < len(self.milestones) else total
         return self.schedules[number], s - start, end - start
 
     def rate(self, base: float, s: int, total: int) -> float:
-        """The first rate of the next schedule at each milestone."""
+        """Return the rate of the schedule in turn; at a milestone, the first rate of the next one."""
         part, passed, length = self._at(s, total)
         return part.rate(base, passed, length)
 
     def momentum(self, s: int, total: int) -> float | None:
-        """Of the schedule that has its turn."""
+        """Return the momentum of the schedule in turn."""
         part, passed, length = self._at(s, total)
         return part.momentum(passed, length)
 
     @property
     def absolute(self) -> str:
-        """Whether one of them is."""
+        """Set if any of the schedules sets a rate."""
         return "schedules" if any(part.absolute for part in self.schedules) else ""
 
     @property
     def cycles(self) -> str:
-        """The first that was asked to."""
+        """The field of the first schedule that cycles it."""
         parts = enumerate(self.schedules)
         return next((f"/schedules/{number}{part.cycles}" for number, part in parts if part.cycles), "")
 
     def _turns(self, total: int) -> Iterator[tuple[str, ScheduleBase, int]]:
-        """Each schedule that has a turn in the run: its pointer, itself, how long it gets."""
+        """Yield each schedule that has a turn in the run: its pointer, itself, its length."""
         starts, ends = (0, *self.milestones), (*self.milestones, total)
         for number, (part, start, end) in enumerate(zip(self.schedules, starts, ends, strict=False)):
             if start < min(end, total):
                 yield f"/schedules/{number}", part, min(end, total) - start
 
     def misfits(self, total: int) -> Iterator[Problem]:
-        """Theirs, for the turn that each gets."""
+        """Yield those of each schedule, for the length of its turn."""
         for pointer, part, length in self._turns(total):
             yield from (problem.under(pointer) for problem in part.misfits(length))
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """Theirs, and schedules that never have a turn."""
+        """Yield those of each schedule, and a warning about schedules without a turn."""
         for pointer, part, length in self._turns(total):
             yield from (problem.under(pointer) for problem in part.oddities(base, length))
         if self.milestones[-1] >= total:
@@ -145,7 +145,7 @@ class Sequential(ScheduleBase):
 class Warmup(ScheduleBase):
     """A straight rise over the first `steps` updates, then another schedule that starts counting there."""
 
-    twin = "LinearLR"
+    torch_scheduler = "LinearLR"
     formula = "start + (1 - start) * s / steps for s < steps, then after(s - steps)"
     paper = "Goyal et al. 2017, arXiv:1706.02677"
 
@@ -158,11 +158,11 @@ class Warmup(ScheduleBase):
     after: Annotated[Plain | Chained | Sequential | Plateau, Field(discriminator="kind")] = Constant()
 
     def problems(self) -> Iterator[Problem]:
-        """Those of the schedule behind the warmup."""
+        """Yield those of the schedule that follows the warmup."""
         yield from (problem.under("/after") for problem in self.after.problems())
 
     def rate(self, base: float, s: int, total: int) -> float:
-        """`base` at s = steps (at s = steps - 1 by the default convention)."""
+        """Return the rate: `base` at s = steps (at s = steps - 1 with the default `start_factor`)."""
         if s >= self.steps:
             return self.after.rate(base, s - self.steps, total - self.steps)
         if self.start_factor is None:
@@ -170,31 +170,31 @@ class Warmup(ScheduleBase):
         return base * (self.start_factor + (1 - self.start_factor) * s / self.steps)
 
     def momentum(self, s: int, total: int) -> float | None:
-        """Until the rise is over that of the next schedule's first update."""
+        """Return the momentum of the schedule that follows; during the warmup, of its first update."""
         return self.after.momentum(max(0, s - self.steps), total - self.steps)
 
     @property
     def absolute(self) -> str:
-        """Whether the schedule behind it is."""
+        """Set if the schedule that follows sets a rate."""
         return "after" if self.after.absolute else ""
 
     @property
     def cycles(self) -> str:
-        """Whether the schedule behind it does."""
+        """The field of the schedule that follows."""
         return f"/after{self.after.cycles}" if self.after.cycles else ""
 
     @property
     def watches(self) -> str:
-        """What the schedule behind it watches."""
+        """The series of the schedule that follows."""
         return self.after.watches
 
     @property
     def watching(self) -> str:
-        """Where it is named there."""
+        """The field of the schedule that follows."""
         return f"/after{self.after.watching}" if self.after.watching else ""
 
     def misfits(self, total: int) -> Iterator[Problem]:
-        """A rise that is longer than the run."""
+        """Yield a problem for a warmup longer than the run, and those of the schedule that follows."""
         if self.steps > total:
             detail = f"the warmup is longer ({self.steps}) than the run, whose /steps or /epochs give {total}."
             yield Problem("/steps", "contradiction", detail, limit=total)
@@ -202,6 +202,6 @@ class Warmup(ScheduleBase):
             yield from (problem.under("/after") for problem in self.after.misfits(total - self.steps))
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """Those of the schedule behind the warmup."""
+        """Yield those of the schedule that follows the warmup."""
         if self.steps < total:
             yield from (problem.under("/after") for problem in self.after.oddities(base, total - self.steps))

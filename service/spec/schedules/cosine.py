@@ -14,7 +14,7 @@ from service.spec.schedules.base import Floor, ScheduleBase, Strategy, anneal, c
 class Cosine(ScheduleBase):
     """Half a cosine from the base rate down to `eta_min`; past T_max it rises again, as torch's does."""
 
-    twin = "CosineAnnealingLR"
+    torch_scheduler = "CosineAnnealingLR"
     formula = "eta_min + (base - eta_min) * (1 + cos(pi * s / T_max)) / 2"
     paper = "Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5"
 
@@ -23,17 +23,17 @@ class Cosine(ScheduleBase):
     eta_min: Floor = 0.0
 
     def rate(self, base: float, s: int, total: int) -> float:
-        """`base` at s = 0, `eta_min` at s = T_max."""
+        """Return the rate: `base` at s = 0, `eta_min` at s = T_max."""
         span = self.T_max or max(total, 1)
         return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * s / span)) / 2
 
     @property
     def absolute(self) -> str:
-        """A lowest rate above 0 does not scale with the base."""
+        """A minimum above 0 does not scale with the base rate."""
         return "eta_min" if self.eta_min else ""
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """A rate that rises, or an end that is not reached."""
+        """Yield a rate that rises, and an end that is not reached."""
         if self.T_max is not None and self.T_max < total:
             yield Problem("/T_max", "rises_again", f"past T_max the rate rises again; the run is {total} long.")
         if self.T_max is not None and self.T_max > total:
@@ -44,7 +44,7 @@ class Cosine(ScheduleBase):
 class CosineRestarts(ScheduleBase):
     """Half a cosine down to `eta_min`, then again from the base rate, each time `T_mult` times as long."""
 
-    twin = "CosineAnnealingWarmRestarts"
+    torch_scheduler = "CosineAnnealingWarmRestarts"
     formula = "eta_min + (base - eta_min) * (1 + cos(pi * T_cur / T_i)) / 2"
     paper = "Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5"
 
@@ -54,7 +54,7 @@ class CosineRestarts(ScheduleBase):
     eta_min: Floor = 0.0
 
     def rate(self, base: float, s: int, total: int) -> float:
-        """`base` at s = 0 and at every restart; never quite `eta_min`, because the restart comes there."""
+        """Return the rate: `base` at s = 0 and at every restart; a restart comes just before `eta_min` is reached."""
         passed, span = s, self.T_0
         if self.T_mult == 1:
             passed = s % span
@@ -64,11 +64,11 @@ class CosineRestarts(ScheduleBase):
 
     @property
     def absolute(self) -> str:
-        """A lowest rate above 0 does not scale with the base."""
+        """A minimum above 0 does not scale with the base rate."""
         return "eta_min" if self.eta_min else ""
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """A rate that rises, or a restart that does not come."""
+        """Yield a rate that rises, and a restart that is never reached."""
         if total <= self.T_0:
             yield Problem("/T_0", "never_due", f"the first restart lies beyond the run, which is {total} long.")
         yield from _above(self.eta_min, base)
@@ -77,7 +77,7 @@ class CosineRestarts(ScheduleBase):
 class SWA(ScheduleBase):
     """From the base rate to `swa_lr`, which then stays: the rate while weights are averaged."""
 
-    twin = "SWALR"
+    torch_scheduler = "SWALR"
     formula = "swa_lr * a + base * (1 - a), a = (1 - cos(pi * min(1, s / anneal_epochs))) / 2"
     paper = "Izmailov et al. 2018, arXiv:1803.05407"
 
@@ -89,7 +89,7 @@ class SWA(ScheduleBase):
     anneal_strategy: Strategy = "cos"
 
     def rate(self, base: float, s: int, total: int) -> float:
-        """`base` at s = 0, `swa_lr` from s = anneal_epochs on."""
+        """Return the rate: `base` at s = 0, `swa_lr` from s = anneal_epochs on."""
         if s >= self.anneal_epochs:
             return self.swa_lr
         return anneal(base, self.swa_lr, s / self.anneal_epochs, self.anneal_strategy)
@@ -100,7 +100,7 @@ class SWA(ScheduleBase):
         return "swa_lr"
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """An annealing that the run does not finish."""
+        """Yield an annealing that the run does not finish."""
         if self.anneal_epochs > total:
             yield cut_short("anneal_epochs", self.anneal_epochs, total)
 

@@ -1,4 +1,4 @@
-"""Schedules that rise and fall, with a momentum that falls and rises where that is asked for."""
+"""Schedules that rise and fall, with a momentum that optionally falls and rises."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -9,14 +9,14 @@ from service.errors import Problem
 from service.spec.component import Beta, Count, Default, Rate
 from service.spec.schedules.base import Factor, Floor, ScheduleBase, Strategy, anneal, cut_short, ignored
 
-# torch's default is true, which gives an SGD without momentum one of 0.9 unasked
-Asked = Annotated[bool, Field(description="let momentum (or the first beta) fall while the rate rises")]
+# torch's default is true, which silently gives an SGD without momentum one of 0.9
+CycleMomentum = Annotated[bool, Field(description="let momentum (or the first beta) fall while the rate rises")]
 
 
 class Cyclic(ScheduleBase):
     """Straight up from `base_lr` to `max_lr` and down again, over and over."""
 
-    twin = "CyclicLR"
+    torch_scheduler = "CyclicLR"
     left_out = ScheduleBase.left_out | {
         "scale_fn": "a function; the three modes are its named forms",
         "scale_mode": "each mode has its own",
@@ -31,7 +31,7 @@ class Cyclic(ScheduleBase):
     step_size_down: Count | None = Field(None, description="null: step_size_up")
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular"
     gamma: Factor = Field(1.0, description="of mode exp_range: the height's factor per update")
-    cycle_momentum: Asked = False
+    cycle_momentum: CycleMomentum = False
     base_momentum: Beta = 0.8
     max_momentum: Beta = 0.9
 
@@ -40,7 +40,7 @@ class Cyclic(ScheduleBase):
         yield from _fitting_momenta(self)
 
     def problems(self) -> Iterator[Problem]:
-        """torch accepts bounds in the wrong order."""
+        """Yield bounds in the wrong order, which torch accepts, and a gamma without effect."""
         if self.base_lr >= self.max_lr:
             yield Problem("/base_lr", "contradiction", "base_lr must be below max_lr.", limit=self.max_lr)
         if self.gamma != 1 and self.mode != "exp_range":
@@ -48,17 +48,17 @@ class Cyclic(ScheduleBase):
         yield from _momenta(self)
 
     def rate(self, base: float, s: int, total: int) -> float:
-        """`base_lr` at s = 0, `max_lr` at s = step_size_up of a triangular one."""
+        """Return the rate: `base_lr` at s = 0, `max_lr` at s = step_size_up in mode triangular."""
         return self.base_lr + (self.max_lr - self.base_lr) * self._height(s)
 
     def momentum(self, s: int, total: int) -> float | None:
-        """`max_momentum` where the rate is lowest, `base_momentum` where it is highest."""
+        """Return the momentum: `max_momentum` where the rate is lowest, `base_momentum` where it is highest."""
         if not self.cycle_momentum:
             return None
         return self.max_momentum - (self.max_momentum - self.base_momentum) * self._height(s)
 
     def _height(self, s: int) -> float:
-        """0 at the foot, at most 1 at the peak."""
+        """Return the height in the cycle: 0 at the foot, at most 1 at the peak."""
         up, down = self.step_size_up, self.step_size_down or self.step_size_up
         cycles, place = divmod(s, up + down)
         height = place / up if place <= up else (up + down - place) / down
@@ -73,11 +73,11 @@ class Cyclic(ScheduleBase):
 
     @property
     def cycles(self) -> str:
-        """Where it was asked for."""
+        """Set by `cycle_momentum`."""
         return "/cycle_momentum" if self.cycle_momentum else ""
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """A rate in the optimizer that nobody reads, or a run that only rises."""
+        """Yield an optimizer's rate that has no effect, and a run that only rises."""
         if base not in (self.base_lr, self.max_lr):
             yield ignored("max_lr", base)
         if self.step_size_up >= total:
@@ -87,7 +87,7 @@ class Cyclic(ScheduleBase):
 class OneCycle(ScheduleBase):
     """Up to `max_lr`, then down to far below the start: one cycle that fills the run."""
 
-    twin = "OneCycleLR"
+    torch_scheduler = "OneCycleLR"
     left_out = ScheduleBase.left_out | {
         "epochs": "total_steps, in what the schedule counts",
         "steps_per_epoch": "total_steps, in what the schedule counts",
@@ -100,7 +100,7 @@ class OneCycle(ScheduleBase):
     total_steps: Count | None = Field(None, description="null: the whole run")
     pct_start: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="share of the cycle that rises")
     anneal_strategy: Strategy = "cos"
-    cycle_momentum: Asked = False
+    cycle_momentum: CycleMomentum = False
     base_momentum: Beta = 0.85
     max_momentum: Beta = 0.95
     div_factor: Annotated[float, Field(ge=1, le=1e12)] = Field(25.0, description="max_lr / first rate")
@@ -112,7 +112,7 @@ class OneCycle(ScheduleBase):
         yield from _fitting_momenta(self)
 
     def problems(self) -> Iterator[Problem]:
-        """Phases that do not fit, and a last rate above the peak."""
+        """Yield phases that do not fit, and a last rate above the peak."""
         if self.three_phase and self.pct_start > 0.5:
             detail = "three phases need pct_start <= 0.5: the second is as long as the first."
             yield Problem("/pct_start", "contradiction", detail, limit=0.5)
@@ -122,7 +122,7 @@ class OneCycle(ScheduleBase):
         yield from _momenta(self)
 
     def rate(self, base: float, s: int, total: int) -> float:
-        """The last rate at s = total_steps - 1 and, where torch refuses to go on, after it."""
+        """Return the rate; the last one, at s = total_steps - 1, stays, while torch refuses to continue."""
         high = base if self.max_lr is None else self.max_lr
         low = high / self.div_factor
         least = low / self.final_div_factor
@@ -131,7 +131,7 @@ class OneCycle(ScheduleBase):
         return anneal(ends[phase], ends[phase + 1], u, self.anneal_strategy)
 
     def momentum(self, s: int, total: int) -> float | None:
-        """`max_momentum` at both ends, `base_momentum` at the peak of the rate."""
+        """Return the momentum: `max_momentum` at both ends, `base_momentum` at the peak of the rate."""
         if not self.cycle_momentum:
             return None
         phase, u = self._place(s, total)
@@ -139,7 +139,7 @@ class OneCycle(ScheduleBase):
         return anneal(ends[phase], ends[phase + 1], u, self.anneal_strategy)
 
     def _place(self, s: int, total: int) -> tuple[int, float]:
-        """Which phase update `s` is in, and how much of it is over; a phase shorter than one update is left out."""
+        """Return the phase of update `s` and its share that is over; phases shorter than one update are skipped."""
         length = self.total_steps or max(total, 1)
         rising = self.pct_start * length
         ends = [rising - 1, 2 * rising - 2, length - 1] if self.three_phase else [rising - 1, length - 1]
@@ -150,22 +150,22 @@ class OneCycle(ScheduleBase):
 
     @property
     def absolute(self) -> str:
-        """The peak, where it is given."""
+        """The peak, if given."""
         return "" if self.max_lr is None else "max_lr"
 
     @property
     def cycles(self) -> str:
-        """Where it was asked for."""
+        """Set by `cycle_momentum`."""
         return "/cycle_momentum" if self.cycle_momentum else ""
 
     def misfits(self, total: int) -> Iterator[Problem]:
-        """The cycle has no values past its end."""
+        """Yield a problem for a cycle that ends before the run."""
         if self.total_steps is not None and self.total_steps < total:
             detail = f"the cycle ends before the run, which is {total} long: give at least that, or null."
             yield Problem("/total_steps", "contradiction", detail, limit=total)
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """A rate in the optimizer that nobody reads, or a cycle that the run does not finish."""
+        """Yield an optimizer's rate that has no effect, and a cycle that the run does not finish."""
         if self.max_lr is not None and self.max_lr != base:
             yield ignored("max_lr", base)
         if self.total_steps is not None and self.total_steps > total:
@@ -181,7 +181,7 @@ def _fitting_momenta(schedule: Cyclic | OneCycle) -> Iterator[Default]:
 
 
 def _momenta(schedule: Cyclic | OneCycle) -> Iterator[Problem]:
-    """torch accepts these bounds in the wrong order too."""
+    """Yield bounds of the momentum in the wrong order, which torch accepts."""
     if schedule.base_momentum > schedule.max_momentum:
         detail = "base_momentum, which belongs to the highest rate, must be at most max_momentum."
         yield Problem("/base_momentum", "contradiction", detail, limit=schedule.max_momentum)

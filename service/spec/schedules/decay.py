@@ -13,21 +13,21 @@ from service.spec.schedules.base import Factor, FactorOrZero, ScheduleBase, cut_
 class Exponential(ScheduleBase):
     """Multiplied by gamma at every update."""
 
-    twin = "ExponentialLR"
+    torch_scheduler = "ExponentialLR"
     formula = "gamma ** s"
 
     kind: Literal["exponential"] = "exponential"
     gamma: Factor
 
     def scale(self, s: int, total: int) -> float:
-        """1 at the first update."""
+        """Return 1 at the first update."""
         return float(self.gamma**s)
 
 
 class Linear(ScheduleBase):
     """A straight line between two factors, then the second of them."""
 
-    twin = "LinearLR"
+    torch_scheduler = "LinearLR"
     formula = "start_factor + (end_factor - start_factor) * min(1, s / total_iters)"
 
     kind: Literal["linear"] = "linear"
@@ -36,14 +36,14 @@ class Linear(ScheduleBase):
     total_iters: Count | None = Field(5, description="updates until end_factor; null: the whole run")
 
     def scale(self, s: int, total: int) -> float:
-        """`start_factor` at s = 0, `end_factor` from s = total_iters on."""
+        """Return `start_factor` at s = 0, `end_factor` from s = total_iters on."""
         span = self.total_iters or max(total, 1)
         if s >= span:
             return self.end_factor
         return self.start_factor + (self.end_factor - self.start_factor) * s / span
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """An end that is not reached, or a rate of 0 before the run's end."""
+        """Yield an end that is not reached, and a rate of 0 before the run's end."""
         if self.total_iters is not None and self.total_iters > total:
             yield cut_short("total_iters", self.total_iters, total)
         if self.end_factor == 0 and self.total_iters is not None and self.total_iters < total:
@@ -51,9 +51,9 @@ class Linear(ScheduleBase):
 
 
 class Polynomial(ScheduleBase):
-    """A power of the share that is left of the first `total_iters` updates, then 0."""
+    """A power of the remaining share of the first `total_iters` updates, then 0."""
 
-    twin = "PolynomialLR"
+    torch_scheduler = "PolynomialLR"
     formula = "(1 - min(1, s / total_iters)) ** power"
 
     kind: Literal["polynomial"] = "polynomial"
@@ -61,12 +61,12 @@ class Polynomial(ScheduleBase):
     power: Annotated[float, Field(ge=0, le=100)] = 1.0
 
     def scale(self, s: int, total: int) -> float:
-        """1 at s = 0, 0 from s = total_iters on (with power 0 always 1)."""
+        """Return 1 at s = 0, 0 from s = total_iters on (with power 0 always 1)."""
         span = self.total_iters or max(total, 1)
         return float((1.0 - min(s, span) / span) ** self.power)
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """An end that is not reached, or a rate of 0 before the run's end."""
+        """Yield an end that is not reached, and a rate of 0 before the run's end."""
         if self.total_iters is not None and self.total_iters > total:
             yield cut_short("total_iters", self.total_iters, total)
         if self.power > 0 and self.total_iters is not None and self.total_iters < total:
@@ -85,11 +85,11 @@ class InverseTime(ScheduleBase):
     staircase: bool = False
 
     def scale(self, s: int, total: int) -> float:
-        """1 at s = 0, 1 / (1 + decay_rate) at s = decay_steps."""
+        """Return 1 at s = 0, 1 / (1 + decay_rate) at s = decay_steps."""
         passed = s // self.decay_steps if self.staircase else s / self.decay_steps
         return 1 / (1 + self.decay_rate * passed)
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """A staircase whose first stair lies beyond the run."""
+        """Yield a staircase whose first stair is beyond the run."""
         if self.staircase and self.decay_steps >= total:
             yield Problem("/decay_steps", "never_due", f"the first change lies beyond the run, which is {total} long.")

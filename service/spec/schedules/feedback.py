@@ -1,4 +1,4 @@
-"""The one schedule with feedback: the rate falls when a metric stops improving. Its state is small and explicit."""
+"""The schedule with feedback: the rate falls when a metric stops improving. Its state is small and explicit."""
 
 import math
 from collections.abc import Iterator
@@ -16,21 +16,21 @@ Evaluations = Annotated[int, Field(ge=0, le=10**6)]
 
 @dataclass(frozen=True)
 class PlateauState:
-    """What a plateau remembers between two evaluations."""
+    """The state of a plateau between two evaluations."""
 
-    best: float | None = None  # None: nothing yet; infinite values are kept apart from that
-    bad: int = 0  # evaluations without improvement, one after the other
+    best: float | None = None  # None: nothing yet, which differs from infinite
+    bad: int = 0  # consecutive evaluations without improvement
     cooling: int = 0  # evaluations that do not count yet
     reductions: int = 0
 
     def document(self) -> dict[str, Any]:
-        """As JSON can hold it, exactly: a best value may be infinite."""
+        """Return the state as JSON, exactly: the best value may be infinite, so it is a hexadecimal text."""
         best = None if self.best is None else self.best.hex()
         return {"best": best, "bad": self.bad, "cooling": self.cooling, "reductions": self.reductions}
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> "PlateauState":
-        """The reverse of `document`."""
+        """Return the state from its `document`."""
         best = None if document["best"] is None else float.fromhex(document["best"])
         return cls(best, document["bad"], document["cooling"], document["reductions"])
 
@@ -41,7 +41,7 @@ class Plateau(ScheduleBase):
     NaN never improves. The threshold is torch's: with `rel` a negative best value asks for less than nothing.
     """
 
-    twin = "ReduceLROnPlateau"
+    torch_scheduler = "ReduceLROnPlateau"
     formula = "rate -> max(rate * factor, min_lr) after more than patience evaluations without improvement"
 
     kind: Literal["plateau"] = "plateau"
@@ -57,26 +57,26 @@ class Plateau(ScheduleBase):
 
     @property
     def watches(self) -> str:
-        """The rate depends on it."""
+        """The series that it follows."""
         return self.watch
 
     @property
     def absolute(self) -> str:
-        """A lowest rate, and a lowest change of rate, are given as rates."""
+        """The lowest rate, and the smallest change of rate, are given as rates."""
         return "min_lr"
 
     def problems(self) -> Iterator[Problem]:
-        """With such a threshold nothing improves, whatever the values."""
+        """Yield a problem for a threshold with which nothing can improve."""
         if self.threshold_mode == "rel" and self.mode == "min" and self.threshold >= 1:
             detail = "a relative threshold must be below 1: no value would be an improvement."
             yield Problem("/threshold", "contradiction", detail, limit=1)
 
     def rate(self, base: float, s: int, total: int) -> float:
-        """The rate while the metric improves: what the run really has is `rate_of` its state."""
+        """Return the rate while the metric improves; the rate of a run is `rate_of` its state."""
         return base
 
     def advance(self, state: PlateauState, metric: float) -> PlateauState:
-        """The state after one more evaluation."""
+        """Return the state after one more evaluation."""
         best, bad = (metric, 0) if self._improves(metric, state.best) else (state.best, state.bad + 1)
         cooling, reductions = state.cooling, state.reductions
         if cooling > 0:
@@ -95,17 +95,17 @@ class Plateau(ScheduleBase):
         return metric < best if self.mode == "min" else metric > best
 
     def rate_of(self, state: PlateauState, base: float) -> float:
-        """The rate after the reductions so far of a group whose base rate is `base`."""
+        """Return the rate, after the reductions so far, of a group with the base rate `base`."""
         rate = base
         for _ in range(state.reductions):
             lower = max(rate * self.factor, self.min_lr)
             if rate - lower <= self.eps:
-                break  # nor will any later one be large enough
+                break  # later reductions would be smaller still
             rate = lower
         return rate
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """Bounds that leave nothing to reduce, and an accuracy that is to be small."""
+        """Yield bounds that leave nothing to reduce, and a mode opposite to the series' better direction."""
         if self.min_lr >= base:
             yield Problem("/min_lr", "no_effect", "min_lr is not below /optimizer/lr: the rate never falls.")
         if self.mode != better_direction(self.watch):

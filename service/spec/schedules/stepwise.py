@@ -1,4 +1,4 @@
-"""Schedules that hold the rate and change it at once: constant, in steps, at milestones."""
+"""Piecewise constant schedules: constant, in steps, at milestones."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -19,14 +19,14 @@ class Constant(ScheduleBase):
     kind: Literal["constant"] = "constant"
 
     def scale(self, s: int, total: int) -> float:
-        """Always 1."""
+        """Return 1."""
         return 1.0
 
 
 class ConstantFactor(ScheduleBase):
     """A smaller rate for the first `total_iters` updates, then the base rate."""
 
-    twin = "ConstantLR"
+    torch_scheduler = "ConstantLR"
     formula = "factor for s < total_iters, then 1"
 
     kind: Literal["constant_factor"] = "constant_factor"
@@ -34,11 +34,11 @@ class ConstantFactor(ScheduleBase):
     total_iters: Count = 5
 
     def scale(self, s: int, total: int) -> float:
-        """1 from s = total_iters on."""
+        """Return 1 from s = total_iters on."""
         return 1.0 if s >= self.total_iters else self.factor
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """A run that never sees its base rate."""
+        """Yield a run that never reaches its base rate."""
         if self.total_iters > total:
             yield cut_short("total_iters", self.total_iters, total)
 
@@ -46,7 +46,7 @@ class ConstantFactor(ScheduleBase):
 class Step(ScheduleBase):
     """Multiplied by gamma every `step_size` updates."""
 
-    twin = "StepLR"
+    torch_scheduler = "StepLR"
     formula = "gamma ** floor(s / step_size)"
 
     kind: Literal["step"] = "step"
@@ -54,11 +54,11 @@ class Step(ScheduleBase):
     gamma: Factor = 0.1
 
     def scale(self, s: int, total: int) -> float:
-        """1 for the first `step_size` updates."""
+        """Return 1 for the first `step_size` updates."""
         return float(self.gamma ** (s // self.step_size))
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """A run too short for the first step."""
+        """Yield a run too short for the first step."""
         if self.step_size >= total:
             yield Problem("/step_size", "never_due", f"the first change lies beyond the run, which is {total} long.")
 
@@ -66,7 +66,7 @@ class Step(ScheduleBase):
 class MultiStep(ScheduleBase):
     """Multiplied by gamma at each milestone."""
 
-    twin = "MultiStepLR"
+    torch_scheduler = "MultiStepLR"
     formula = "gamma ** (number of milestones <= s)"
 
     kind: Literal["multistep"] = "multistep"
@@ -74,20 +74,20 @@ class MultiStep(ScheduleBase):
     gamma: Factor = 0.1
 
     def problems(self) -> Iterator[Problem]:
-        """torch accepts unsorted milestones and silently skips some."""
-        yield from increasing(self.milestones)
+        """Yield unsorted milestones, some of which torch would silently skip."""
+        yield from unsorted_milestones(self.milestones)
 
     def scale(self, s: int, total: int) -> float:
-        """1 before the first milestone."""
+        """Return 1 before the first milestone."""
         return float(self.gamma ** sum(milestone <= s for milestone in self.milestones))
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """A run too short for the first milestone."""
+        """Yield a run too short for the first milestone."""
         if self.milestones[0] >= total:
             yield Problem("/milestones", "never_due", f"every milestone lies beyond the run, which is {total} long.")
 
 
-def increasing(milestones: tuple[int, ...]) -> Iterator[Problem]:
-    """Milestones must be sorted, each once."""
+def unsorted_milestones(milestones: tuple[int, ...]) -> Iterator[Problem]:
+    """Yield a problem unless the milestones are sorted and unique."""
     if any(later <= earlier for earlier, later in pairwise(milestones)):
         yield Problem("/milestones", "not_increasing", "milestones must increase: sort them and drop repeats.")

@@ -24,13 +24,13 @@ class InverseSqrt(ScheduleBase):
     )
 
     def scale(self, s: int, total: int) -> float:
-        """1 at s = warmup_steps - 1 without `d_model`."""
+        """Return 1 at s = warmup_steps - 1 without `d_model`."""
         step, peak = s + 1, self.warmup_steps
         shape = min(step / peak, math.sqrt(peak / step))
         return shape if self.d_model is None else shape / math.sqrt(self.d_model * peak)
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """A run that only rises."""
+        """Yield a run that only rises."""
         if self.warmup_steps > total:
             yield cut_short("warmup_steps", self.warmup_steps, total)
 
@@ -49,7 +49,7 @@ class WSD(ScheduleBase):
     total_steps: Count | None = Field(None, description="T; null: the whole run")
 
     def scale(self, s: int, total: int) -> float:
-        """1 at s = W - 1 and until s = T - D, `min_factor` from s = T on."""
+        """Return 1 at s = W - 1 and until s = T - D, `min_factor` from s = T on."""
         if s < self.warmup_steps:
             return (s + 1) / self.warmup_steps
         length, falling = self._lengths(total)
@@ -58,12 +58,12 @@ class WSD(ScheduleBase):
         return self.min_factor + (1 - self.min_factor) * left
 
     def _lengths(self, total: int) -> tuple[int, int]:
-        """T and D."""
+        """Return T and D."""
         length = self.total_steps or max(total, 1)
         return length, self.decay_steps or max(1, length // 5)
 
     def misfits(self, total: int) -> Iterator[Problem]:
-        """Rise and fall share the run, they do not overlap."""
+        """Yield a problem if rise and fall do not fit into the run."""
         length, falling = self._lengths(total)
         if self.warmup_steps + falling > length:
             detail = f"warmup_steps ({self.warmup_steps}) and decay_steps ({falling}) must fit into {length}."
@@ -71,7 +71,7 @@ class WSD(ScheduleBase):
             yield Problem(f"/{field}", "contradiction", detail, limit=length)
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
-        """Another length than the run's."""
+        """Yield a length other than the run's."""
         if self.total_steps is not None and self.total_steps > total:
             yield cut_short("total_steps", self.total_steps, total)
         if self.total_steps is not None and self.total_steps < total:

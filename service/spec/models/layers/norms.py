@@ -9,17 +9,17 @@ from service.spec.models.layers.base import LayerBase, Shape, ShapeMismatch, Ten
 
 
 class NormBase(LayerBase):
-    """A normalisation with a trained scale and shift a channel."""
+    """A normalisation with a trained scale and shift per channel."""
 
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
     affine: bool = True
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
-        """num_features is the number of channels."""
+        """Add num_features, the number of channels."""
         return super().arguments(shape) | {"num_features": shape[0]}
 
     def own(self, shape: Shape) -> Tensors:
-        """weight, bias."""
+        """Return weight and bias."""
         return (("weight", (shape[0],)), ("bias", (shape[0],))) if self.affine else ()
 
 
@@ -43,7 +43,7 @@ class InstanceNormBase(NormBase):
     """Each channel of each row over its positions."""
 
     def result(self, shape: Shape) -> Shape:
-        """A single position has no spread."""
+        """Raise `ShapeMismatch` for a single position, which has no spread."""
         if math.prod(shape[1:]) < 2:
             raise ShapeMismatch(f"needs at least 2 positions to normalise over, and gets {list(shape)}")
         return shape
@@ -70,13 +70,13 @@ class GroupNorm(NormBase):
     num_groups: Annotated[int, Field(ge=1, le=65_536)]
 
     def result(self, shape: Shape) -> Shape:
-        """Groups are of equal size."""
+        """Raise `ShapeMismatch` unless the groups divide the channels."""
         if shape[0] % self.num_groups:
             raise ShapeMismatch(f"has {self.num_groups} groups, which do not divide {shape[0]} channels")
         return shape
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
-        """num_channels is the number of channels."""
+        """Add num_channels, the number of channels."""
         return LayerBase.arguments(self, shape) | {"num_channels": shape[0]}
 
 
@@ -84,7 +84,7 @@ class LastNormBase(LayerBase):
     """Over the last dimension of each row."""
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
-        """normalized_shape is the last dimension."""
+        """Add normalized_shape, the last dimension."""
         return super().arguments(shape) | {"normalized_shape": shape[-1]}
 
 
@@ -95,7 +95,7 @@ class LayerNorm(LastNormBase):
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
 
     def own(self, shape: Shape) -> Tensors:
-        """weight, bias."""
+        """Return weight and bias."""
         return (("weight", shape[-1:]), ("bias", shape[-1:]))
 
 
@@ -105,5 +105,5 @@ class RMSNorm(LastNormBase):
     layer: Literal["RMSNorm"]
 
     def own(self, shape: Shape) -> Tensors:
-        """weight."""
+        """Return the weight."""
         return (("weight", shape[-1:]),)

@@ -1,4 +1,4 @@
-"""Layers that look at no neighbourhood: affine maps, activations, dropout, embeddings, and changes of shape."""
+"""Layers without a window: affine maps, activations, dropout, embeddings, and changes of shape."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -17,15 +17,15 @@ class LinearLayer(LayerBase):
     bias: bool = True
 
     def result(self, shape: Shape) -> Shape:
-        """The last dimension becomes out_features."""
+        """Replace the last dimension by out_features."""
         return (*shape[:-1], self.out_features)
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
-        """in_features is the last dimension."""
+        """Add in_features, the last dimension."""
         return super().arguments(shape) | {"in_features": shape[-1]}
 
     def own(self, shape: Shape) -> Tensors:
-        """weight, bias."""
+        """Return weight and bias."""
         bias: Tensors = (("bias", (self.out_features,)),) if self.bias else ()
         return (("weight", (self.out_features, shape[-1])), *bias)
 
@@ -45,7 +45,7 @@ class SoftmaxLayer(LayerBase):
     layer: Literal["Softmax", "LogSoftmax"]
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
-        """The last dimension."""
+        """Return the last dimension's position."""
         return {"dim": -1}
 
 
@@ -55,7 +55,7 @@ class PReLU(LayerBase):
     layer: Literal["PReLU"]
 
     def own(self, shape: Shape) -> Tensors:
-        """weight."""
+        """Return the weight."""
         return (("weight", (1,)),)
 
 
@@ -72,7 +72,7 @@ class Flatten(LayerBase):
     layer: Literal["Flatten"]
 
     def result(self, shape: Shape) -> Shape:
-        """One dimension."""
+        """Return one dimension."""
         return (math.prod(shape),)
 
 
@@ -84,13 +84,13 @@ class Unflatten(LayerBase):
     unflattened_size: Annotated[tuple[Width, ...], Field(min_length=2, max_length=3)]
 
     def result(self, shape: Shape) -> Shape:
-        """As many numbers as before."""
+        """Raise `ShapeMismatch` unless there are as many numbers as before."""
         if math.prod(self.unflattened_size) != shape[0]:
             raise ShapeMismatch(f"makes {list(self.unflattened_size)}, which is not {shape[0]} numbers")
         return self.unflattened_size
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
-        """The dimension after the batch's is unfolded."""
+        """Add dim, the one after the batch's."""
         return super().arguments(shape) | {"dim": 1}
 
 
@@ -104,9 +104,9 @@ class EmbeddingLayer(LayerBase):
     sparse: bool = Field(False, description="gradients of the looked up rows only, which few optimizers take")
 
     def result(self, shape: Shape) -> Shape:
-        """(length, embedding_dim)."""
+        """Return (length, embedding_dim)."""
         return (*shape, self.embedding_dim)
 
     def own(self, shape: Shape) -> Tensors:
-        """weight."""
+        """Return the weight."""
         return (("weight", (self.num_embeddings, self.embedding_dim)),)

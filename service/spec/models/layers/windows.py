@@ -12,13 +12,13 @@ Padding = Annotated[int, Field(ge=0, le=255)]
 
 
 class WindowBase(LayerBase):
-    """What slides a window over the positions."""
+    """A layer that slides a window over the positions."""
 
     kernel_size: Kernel
     padding: Padding = 0
 
     def slid(self, shape: Shape, stride: int) -> Shape:
-        """Positions that the window takes, as torch counts them."""
+        """Return the number of window positions along each axis, as torch counts them."""
         reach = getattr(self, "dilation", 1) * (self.kernel_size - 1) + 1
         sizes = tuple((n + 2 * self.padding - reach) // stride + 1 for n in shape[1:])
         if min(sizes) < 1:
@@ -37,7 +37,7 @@ class ConvBase(WindowBase):
     bias: bool = True
 
     def result(self, shape: Shape) -> Shape:
-        """Channels become out_channels."""
+        """Replace the channels by out_channels, and the positions by those of the window."""
         if shape[0] % self.groups or self.out_channels % self.groups:
             raise ShapeMismatch(
                 f"has {self.groups} groups, which divide not both {shape[0]} channels and {self.out_channels}"
@@ -45,11 +45,11 @@ class ConvBase(WindowBase):
         return (self.out_channels, *self.slid(shape, self.stride))
 
     def arguments(self, shape: Shape) -> dict[str, Any]:
-        """in_channels is the first dimension."""
+        """Add in_channels, the first dimension."""
         return super().arguments(shape) | {"in_channels": shape[0]}
 
     def own(self, shape: Shape) -> Tensors:
-        """weight, bias."""
+        """Return weight and bias."""
         kernel = (self.kernel_size,) * (len(shape) - 1)
         bias: Tensors = (("bias", (self.out_channels,)),) if self.bias else ()
         return (("weight", (self.out_channels, shape[0] // self.groups, *kernel)), *bias)
@@ -75,7 +75,7 @@ class PoolBase(WindowBase):
     stride: Annotated[Kernel | None, Field(description="null: kernel_size")] = None
 
     def result(self, shape: Shape) -> Shape:
-        """Channels stay."""
+        """Keep the channels, and replace the positions by those of the window."""
         if 2 * self.padding > self.kernel_size:
             raise ShapeMismatch(f"pads by {self.padding}; at most half of kernel_size {self.kernel_size}")
         return (shape[0], *self.slid(shape, self.stride or self.kernel_size))
@@ -101,7 +101,7 @@ class GlobalPoolBase(LayerBase):
     output_size: Literal[1] = 1
 
     def result(self, shape: Shape) -> Shape:
-        """One position is left."""
+        """Keep the channels, and one position."""
         return (shape[0], *(1 for _ in shape[1:]))
 
 
