@@ -8,9 +8,8 @@ from service.ingest.column_statistics import ColumnStatistics
 from service.ingest.fingerprint import fingerprint
 from service.ingest.hugging_face import Table, open_split
 from service.ingest.parquet import decode, index_columns
-from service.spec.datasets import HuggingFace
 from service.spec.datasets.columns import class_names
-from service.spec.datasets.mounted import FolderContents
+from service.spec.datasets.mounted import FolderContents, HuggingFace
 from service.spec.validation_errors import closest
 
 

@@ -20,8 +20,8 @@ from service.spec.models.library import LibraryBase
 from service.spec.models.objectives import ObjectiveBase
 from worker.trainer.build import resolve
 from worker.trainer.loop import prepare, train
-from worker.trainer.probes.limits import RULES
-from worker.trainer.probes.watchers.rates import RATES
+from worker.trainer.probes.inline.effective_rates import RATES
+from worker.trainer.probes.stability_limits import RULES
 
 UNIONS: dict[str, tuple[ModuleType, Any]] = {
     "dataset": (datasets, datasets.Dataset),

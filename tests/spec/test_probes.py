@@ -11,8 +11,8 @@ from service.spec.experiment import Experiment
 from service.spec.parse.experiment import parse_experiment
 from service.spec.probes import DEFAULT_PROBES, ProbeBase
 from service.spec.probes.base import STRIDE
+from service.spec.probes.inline import Rates
 from service.spec.probes.on_demand import Sharpness
-from service.spec.probes.watchers import Rates
 
 SPEC: dict[str, Any] = {
     "dataset": {"kind": "iris"},

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.spec.component import Component, Count
 
-LOOKS = 100  # of a watcher in a long run, approximately, besides the dense ones at its beginning
+LOOKS = 100  # of an inline probe in a long run, approximately, besides the dense ones at its beginning
 STRIDE = 128  # minimum number of steps between two looks in a long run; measured: tests.benchmarks.probes
 DENSE = 16  # every step before this one is looked at, then four per octave
 Rows = Annotated[int, Field(ge=1, le=10**6)]
@@ -16,7 +16,7 @@ Rows = Annotated[int, Field(ge=1, le=10**6)]
 class ProbeBase(Component):
     """An instrument that observes a training and never changes it. `target` takes the component itself.
 
-    A watcher reads what a step has computed; an on-demand probe computes on a copy, also at a kept checkpoint.
+    An inline probe reads what a step has computed; an on-demand probe computes on a copy, also at a kept checkpoint.
     """
 
     cost: ClassVar[float] = 0.0  # of one look, in gradients of the probe set; a forward pass alone is 0.4

@@ -77,10 +77,10 @@ def test_a_worker_serves_the_pool_of_its_device(given: dict[str, str], pool: str
 def test_a_worker_has_what_is_installed_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "_version", {"schedulefree": "1.4"}.get)
     monkeypatch.setattr("shutil.which", lambda name: None)
-    assert packages.installed() == {"schedulefree": "1.4"}
+    assert packages.installed_packages() == {"schedulefree": "1.4"}
     monkeypatch.setenv("CXX", "some-compiler")
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
-    assert packages.installed()["c++"] == "/usr/bin/some-compiler"
+    assert packages.installed_packages()["c++"] == "/usr/bin/some-compiler"
 
 
 def test_a_kind_built_by_another_package_says_so() -> None:

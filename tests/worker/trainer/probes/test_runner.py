@@ -9,7 +9,7 @@ import torch
 
 from service.spec.experiment import Experiment
 from service.spec.probes import DEFAULT_PROBES
-from service.spec.probes.watchers import NormModes
+from service.spec.probes.inline import NormModes
 from tests.worker.trainer.checkpoints.resume_matrix import Case, cases
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
