@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.harness.product import Product, children, installed
+from tests.harness.product import Product, children, install_product
 from tests.harness.waiting import until
 
 SPEC: dict[str, Any] = {
@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("what", choices=sorted(WHAT))
     parser.add_argument("--times", type=int, required=True)
     given = parser.parse_args()
-    with installed(broker=given.what != "no_broker") as product:
+    with install_product(broker=given.what != "no_broker") as product:
         product.start_api()
         found = WHAT[given.what](product, given.times)
     p50, p99 = np.percentile(found, [50, 99])

@@ -27,7 +27,7 @@ from service.db.experiments import experiments
 from service.db.session import transaction
 from service.spec.experiment import Experiment
 from tests.benchmarks.peers import PEERS, importable
-from tests.harness.product import installed
+from tests.harness.product import install_product
 from worker.protocol import TrainRequest
 from worker.trainer.channel import Channel
 from worker.trainer.loop import prepare, train
@@ -96,7 +96,7 @@ def _timed(work: Any) -> tuple[float, float]:
 @contextmanager
 def product() -> Iterator[Any]:
     """A worker on a database of its own; yields a function from a spec to seconds from claim to last commit."""
-    with installed(broker=False, SADDLE_POLL_S="0.05") as running:
+    with install_product(broker=False, SADDLE_POLL_S="0.05") as running:
         with transaction(running.engine) as connection:
             principal = projects.find_principal(connection, running.key)
         assert principal is not None

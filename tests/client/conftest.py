@@ -8,7 +8,8 @@ import pytest
 from service.client import Client
 from service.client.__main__ import main
 from service.local.postgres import EmbeddedPostgres
-from tests.harness.databases import copied, create_key
+from tests.harness.databases import copy_database, create_key
+from tests.harness.folders import server_folder
 from tests.harness.product import Product
 
 QUICK = {
@@ -29,9 +30,9 @@ SPEC: dict[str, Any] = {
 
 
 @pytest.fixture(scope="session")
-def server(postgres: EmbeddedPostgres, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    with copied(postgres, migrated) as url:
-        product = Product(tmp_path_factory.mktemp("client"), postgres, url, **QUICK)
+def server(postgres: EmbeddedPostgres, migrated: str) -> Iterator[Product]:
+    with copy_database(postgres, migrated) as url, server_folder("saddle-client-") as home:
+        product = Product(home, postgres, url, **QUICK)
         product.key = create_key(url, "client")
         try:
             product.start_worker()

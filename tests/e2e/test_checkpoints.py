@@ -11,7 +11,7 @@ import pytest
 from tests.harness.product import Process, Product
 from tests.harness.waiting import until
 
-from .undisturbed import Curve, undisturbed
+from .reference import Curve, train_undisturbed
 
 SLOW = {
     "batch_size": 2,
@@ -26,7 +26,7 @@ TOTAL = 4 * 719
 @pytest.fixture(scope="module")
 def whole() -> Curve:
     """The curve of the spec when nothing goes wrong, computed here."""
-    return undisturbed(SLOW)
+    return train_undisturbed(SLOW)
 
 
 def events(stack: Product, run: str, kind: str) -> list[dict[str, Any]]:
@@ -79,12 +79,12 @@ def test_damaged_ones_are_passed_over_and_without_any_the_run_begins_anew(
     for path in root.glob(f"{run}/*/step-*/state.json"):
         path.unlink()
     own_stack.start_worker()
-    done = own_stack.ended(run)
+    done = own_stack.wait_for_end(run)
     assert done["state"] == "succeeded"
     attempts = own_stack.get(f"/v1/runs/{run}/attempts")["items"]
     assert [each["ending"] for each in attempts[3:]] == ["checkpoint_damaged"] * 2 + ["succeeded"]
     assert attempts[-1]["start_step"] == 0
-    assert own_stack.exact(run) == whole
+    assert own_stack.exact_series(run) == whole
     told = events(own_stack, run, "checkpoint_damaged")
     assert [each["goes_on_from"] for each in told][-1] == 0
 
@@ -129,16 +129,16 @@ def test_a_bucket_keeps_what_another_worker_goes_on_from(
     worker.kill()
     worker.wait()
     other = own_stack.start_worker("w2", SADDLE_DATA_DIR=str(tmp_path / "another-disk"))
-    done = own_stack.ended(run)
+    done = own_stack.wait_for_end(run)
     assert (done["state"], done["attempt"], done["worker"]) == ("succeeded", 2, "w2")
     assert own_stack.get(f"/v1/runs/{run}/attempts")["items"][1]["start_step"] >= 600
-    assert own_stack.exact(run) == whole
+    assert own_stack.exact_series(run) == whole
     assert max(steps(own_stack, run)) == TOTAL
     assert own_stack.http.get(f"/v1/runs/{run}/checkpoints/{TOTAL}/state.json").json()["step"] == TOTAL
     left = list((tmp_path / "another-disk").rglob("tensors.safetensors"))
     assert len(left) <= 1  # at most what it began with: the rest was sent away
     drained = own_stack.post("/v1/experiments", spec(name="drained", **SLOW | {"epochs": 100}))["runs"][0]["id"]
-    own_stack.reached(drained, 150)
+    own_stack.wait_for_step(drained, 150)
     other.send_signal(signal.SIGTERM)
     assert other.wait(60) == 0
     waiting = own_stack.run(drained)

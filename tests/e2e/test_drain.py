@@ -25,7 +25,7 @@ def test_runs_survive_every_way_to_stop_a_worker_without_a_step_repeated(
     ]
     for name, (signals, further) in enumerate(cuts):
         worker = own_stack.start_worker(f"w{name}")
-        own_stack.reached(run, own_stack.run(run)["step"] + further)
+        own_stack.wait_for_step(run, own_stack.run(run)["step"] + further)
         began = time.monotonic()
         for number in signals:
             worker.send_signal(number)
@@ -36,7 +36,7 @@ def test_runs_survive_every_way_to_stop_a_worker_without_a_step_repeated(
         assert (waiting["state"], waiting["step"]) == ("queued", waiting["checkpoint_step"])
     attempts = own_stack.get(f"/v1/runs/{run}/attempts")["items"]
     assert [attempt["ending"] for attempt in attempts] == ["drained"] * len(cuts)
-    assert own_stack.exact(run)[0] == list(range(1, waiting["step"] + 1))
+    assert own_stack.exact_series(run)[0] == list(range(1, waiting["step"] + 1))
 
 
 def test_an_idle_worker_stops_at_once_even_with_a_log_that_is_full(own_stack: Product) -> None:
@@ -56,12 +56,12 @@ def test_a_worker_without_its_database_saves_stops_and_goes_on_later(
     own_stack.start_api()
     own_stack.start_worker()
     run = own_stack.post("/v1/experiments", spec(name="alone", **LONG))["runs"][0]["id"]
-    own_stack.reached(run, 120)
+    own_stack.wait_for_step(run, 120)
     own_stack.postgres.stop()
     until(lambda: list(own_stack.home.glob("data/checkpoints/run_*/a1-*/step-*/state.json")))
     own_stack.postgres.start()
     own_stack.http.post(f"/v1/runs/{run}/cancel")
-    done = own_stack.ended(run)
+    done = own_stack.wait_for_end(run)
     first, *_ = own_stack.get(f"/v1/runs/{run}/attempts")["items"]
     assert first["ending"] == "drained"
-    assert own_stack.exact(run)[0] == list(range(1, done["step"] + 1))
+    assert own_stack.exact_series(run)[0] == list(range(1, done["step"] + 1))

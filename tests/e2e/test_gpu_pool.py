@@ -1,12 +1,9 @@
 """`up` on a machine that has a GPU, as far as its detection says: its workers then really train on the CPU."""
 
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -14,6 +11,7 @@ import pytest
 
 from service.local.port import free_port
 from tests.fixtures.product import SPEC
+from tests.harness.folders import server_folder
 from tests.harness.product import ROOT, clean_environment
 from tests.harness.waiting import until
 
@@ -33,23 +31,20 @@ sys.exit(command.main(sys.argv[1:]))
 @pytest.fixture
 def machine() -> Iterator[httpx.Client]:
     """A client of a start with one worker for a GPU and one for the CPU."""
-    home = Path(tempfile.mkdtemp(prefix="saddle-gpu-"))
-    home.chmod(0o711)  # Postgres runs as another user where this one is root
-    port = free_port()
-    environment = clean_environment() | {"SADDLE_SPARES": "0"}
-    command = [sys.executable, "-c", START, "up", "--port", str(port), "--data", str(home / "data")]
-    with (home / "log").open("wb") as log:
+    with server_folder("saddle-gpu-") as home, (home / "log").open("wb") as log:
+        port = free_port()
+        environment = clean_environment() | {"SADDLE_SPARES": "0"}
+        command = [sys.executable, "-c", START, "up", "--port", str(port), "--data", str(home / "data")]
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    try:
-        until(lambda: process.poll() is not None or b"is ready" in (home / "log").read_bytes())
-        assert process.poll() is None, (home / "log").read_text()
-        headers = {"Authorization": f"Bearer {(home / 'data' / 'key').read_text().strip()}"}
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
-            yield client
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(120)
-        shutil.rmtree(home)
+        try:
+            until(lambda: process.poll() is not None or b"is ready" in (home / "log").read_bytes())
+            assert process.poll() is None, (home / "log").read_text()
+            headers = {"Authorization": f"Bearer {(home / 'data' / 'key').read_text().strip()}"}
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
+                yield client
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(120)
 
 
 def test_a_run_trains_where_the_machine_has_a_gpu_and_a_mixed_one_serves_both(machine: httpx.Client) -> None:

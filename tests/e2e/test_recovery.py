@@ -12,7 +12,7 @@ from typing import Any
 from tests.harness.product import ROOT, Process, Product
 from tests.harness.waiting import until
 
-from .undisturbed import undisturbed
+from .reference import train_undisturbed
 
 LONG = {"epochs": 150, "checkpoint": {"every_steps": 50}, "seeds": [3]}
 
@@ -24,27 +24,27 @@ def test_a_run_outlives_its_trainer_its_worker_and_its_database_and_repeats_no_d
     worker = own_stack.start_worker("w1")
     run = own_stack.post("/v1/experiments", spec(name="disturbed", **LONG))["runs"][0]["id"]
 
-    own_stack.reached(run, 120)
+    own_stack.wait_for_step(run, 120)
     os.kill(trainer_of(worker), signal.SIGKILL)
     until(lambda: own_stack.run(run)["attempt"] == 2)
 
-    own_stack.reached(run, own_stack.run(run)["step"] + 60)
+    own_stack.wait_for_step(run, own_stack.run(run)["step"] + 60)
     own_stack.postgres.stop()
     time.sleep(1)
     own_stack.postgres.start()
     until(lambda: own_stack.is_ready())
-    assert own_stack.reached(run, own_stack.run(run)["step"] + 60)["attempt"] == 2
+    assert own_stack.wait_for_step(run, own_stack.run(run)["step"] + 60)["attempt"] == 2
 
     assert own_stack.stop(worker) == 0
     drained = own_stack.run(run)
     assert (drained["state"], drained["checkpoint_step"]) == ("queued", drained["step"])
     worker = own_stack.start_worker("w2")
-    own_stack.reached(run, drained["step"] + 60)
+    own_stack.wait_for_step(run, drained["step"] + 60)
     trainer = trainer_of(worker)
     own_stack.stop(worker, signal.SIGKILL)
     own_stack.start_worker("w3")
 
-    done = own_stack.ended(run)
+    done = own_stack.wait_for_end(run)
     assert (done["state"], done["attempt"], done["worker"]) == ("succeeded", 4, "w3")
     first, second, third, fourth = own_stack.get(f"/v1/runs/{run}/attempts")["items"]
     assert [each["ending"] for each in (first, second, third, fourth)] == [
@@ -56,7 +56,7 @@ def test_a_run_outlives_its_trainer_its_worker_and_its_database_and_repeats_no_d
     assert second["start_step"] >= 100
     assert third["start_step"] == drained["step"]
     assert fourth["start_step"] > drained["step"]
-    assert own_stack.exact(run) == undisturbed(LONG)
+    assert own_stack.exact_series(run) == train_undisturbed(LONG)
     assert state_of(trainer) in ("gone", "Z")
 
 
@@ -96,5 +96,5 @@ def test_without_a_broker_runs_still_happen(own_stack: Product, spec: Callable[.
     worker = own_stack.start_worker()
     runs = [own_stack.post("/v1/experiments", spec(name="no broker", epochs=1))["runs"][0]["id"] for _ in range(3)]
     for run in runs:
-        assert own_stack.ended(run)["state"] == "succeeded"
+        assert own_stack.wait_for_end(run)["state"] == "succeeded"
     assert own_stack.stop(worker) == 0

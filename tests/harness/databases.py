@@ -38,7 +38,7 @@ def create_template(server: EmbeddedPostgres) -> str:
 
 
 @contextmanager
-def copied(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+def copy_database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
     """Yield the URL of a new copy; drop it afterwards, even if the server restarted meanwhile."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as session:

@@ -155,15 +155,15 @@ class Product:
     def run(self, run_id: str) -> Any:
         return self.get(f"/v1/runs/{run_id}")
 
-    def ended(self, run_id: str, seconds: float = PATIENCE_S) -> Any:
-        """The run once it has ended."""
+    def wait_for_end(self, run_id: str, seconds: float = PATIENCE_S) -> Any:
+        """Return the run once it has ended."""
         return until(lambda: run if (run := self.run(run_id))["state"] in ENDED else None, seconds)
 
-    def reached(self, run_id: str, step: int, seconds: float = PATIENCE_S) -> Any:
-        """The run once it has done `step` steps."""
+    def wait_for_step(self, run_id: str, step: int, seconds: float = PATIENCE_S) -> Any:
+        """Return the run once it has done `step` steps."""
         return until(lambda: run if (run := self.run(run_id))["step"] >= step else None, seconds)
 
-    def exact(self, run_id: str, name: str = "loss") -> tuple[list[int], list[float]]:
+    def exact_series(self, run_id: str, name: str = "loss") -> tuple[list[int], list[float]]:
         """Steps and values of a series, every point."""
         series = self.get(f"/v1/runs/{run_id}/series", names=name, points="all")["series"][name]
         return series["step"], series["value"]
@@ -176,7 +176,7 @@ def arguments_of(process: Process) -> Sequence[Any]:
 
 
 @contextlib.contextmanager
-def installed(*, broker: bool = True, project: str = "default", **settings: str) -> Iterator[Product]:
+def install_product(*, broker: bool = True, project: str = "default", **settings: str) -> Iterator[Product]:
     """Yield a migrated product on servers of its own, with a key; no process of it is started."""
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="saddle-", ignore_cleanup_errors=True)))

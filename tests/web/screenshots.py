@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from tests.fixtures.product import QUICK, SPEC
-from tests.harness.product import Product, installed
+from tests.harness.product import Product, install_product
 
 from .conftest import FLAGS
 
@@ -34,7 +34,7 @@ def main() -> int:
         sys.stderr.write("a Chromium is needed\n")
         return 1
     asked.to.mkdir(exist_ok=True)
-    with installed(**QUICK) as stack, sync_playwright() as playwright:
+    with install_product(**QUICK) as stack, sync_playwright() as playwright:
         stack.start_api()
         stack.start_worker("worker-1")
         page = playwright.chromium.launch(executable_path=program, args=FLAGS).new_page(
@@ -54,10 +54,10 @@ def pictures(stack: Product, page: Page, folder: Path) -> None:
     }
     for experiment in made.values():
         for run in experiment["runs"]:
-            stack.ended(run["id"], 300)
+            stack.wait_for_end(run["id"], 300)
     ill = made["rate-too-high"]["runs"][0]["id"]
     asked = [{"kind": "plane", "points": 21}, {"kind": "spectral_density"}]
-    stack.ended(stack.post(f"/v1/runs/{ill}/probes", {"probes": asked, "step": 0})["id"], 300)
+    stack.wait_for_end(stack.post(f"/v1/runs/{ill}/probes", {"probes": asked, "step": 0})["id"], 300)
     key = stack.key
     page.goto(f"{address}/#key={key}")
     page.get_by_role("link", name="Saddle").wait_for()

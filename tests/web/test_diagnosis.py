@@ -144,7 +144,7 @@ def test_a_healthy_run_says_so_in_one_line(see: See, trained: Trained) -> None:
 def test_a_remedy_is_tried_and_an_instrument_asked_from_the_page(see: See, stack: Product) -> None:
     made = stack.post("/v1/experiments", SPEC | {"name": "ill", "epochs": 2, "optimizer": {"kind": "sgd", "lr": 10.0}})
     run = made["runs"][0]["id"]
-    stack.ended(run)
+    stack.wait_for_end(run)
     page = see(f"run/{run}")
     page.get_by_role("button", name="Try it").first.click()
     page.get_by_text("Instruments").click()
@@ -189,4 +189,4 @@ def test_a_finding_that_arrives_moves_nothing_until_it_is_asked_for(see: See, pa
     expect(page.locator(".finding")).to_contain_text("no longer found")
     assert chart.bounding_box() == shown
     stack.post(f"/v1/runs/{run}/cancel", {}, 202)
-    stack.ended(run)
+    stack.wait_for_end(run)

@@ -44,11 +44,11 @@ FOLLOWED = """async ([id, many, ahead]) => { // losses as the page has them, som
 def test_whenever_one_begins_to_look_no_step_is_missing_or_doubled(see: See, stack: Product) -> None:
     page = see("workers")
     run = stack.post("/v1/experiments", SPEC | {"name": "followed", "epochs": 5000})["runs"][0]["id"]
-    stack.reached(run, 1)
+    stack.wait_for_step(run, 1)
     found = [seen for _ in range(ROUNDS) for seen in page.evaluate(FOLLOWED, [run, AT_ONCE, 20])]
     stack.post(f"/v1/runs/{run}/cancel", {}, 202)
-    stack.ended(run)
-    steps, values = stack.exact(run)
+    stack.wait_for_end(run)
+    steps, values = stack.exact_series(run)
     assert steps == list(range(1, len(steps) + 1))
     for seen in found:
         x, begin = seen["x"], seen["x"].index(seen["loaded"]) if seen["reduced"] else 0  # before it are buckets
@@ -141,6 +141,6 @@ def test_a_server_that_is_gone_is_told_on_every_view_and_taken_back(
     expect(status).to_have_text("live")
     expect(step).not_to_have_text(before)
     stack.post(f"/v1/runs/{run}/cancel", {}, 202)
-    stack.ended(run)
+    stack.wait_for_end(run)
     expect(live.get_by_text("cancelled").first).to_be_visible()
     context.close()

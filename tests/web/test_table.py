@@ -91,7 +91,7 @@ def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_ques
     ]
     for each in ids:
         for run in stack.get(f"/v1/experiments/{each}")["runs"]:
-            stack.ended(run["id"])
+            stack.wait_for_end(run["id"])
     page = see("experiments?filter=name%20~%20bulk")
     boxes = page.locator("[data-mark]")
     boxes.nth(0).click()
@@ -134,7 +134,7 @@ def test_the_table_follows_the_stream_and_asks_nothing_while_nothing_happens(see
     made = stack.post("/v1/experiments", SPEC | {"name": "seen live", "steps": 200, "epochs": None})
     row = page.get_by_role("row", name=re.compile("seen live"))
     expect(row).to_be_visible()
-    stack.ended(made["runs"][0]["id"])
+    stack.wait_for_end(made["runs"][0]["id"])
     expect(row).to_contain_text("succeeded")
 
 
@@ -154,4 +154,4 @@ def test_a_new_experiment_leaves_the_row_that_is_looked_at_where_it_is(
     assert before is not None
     assert after is not None
     assert after["y"] == pytest.approx(before["y"], abs=0.6)
-    stack.ended(made["runs"][0]["id"])
+    stack.wait_for_end(made["runs"][0]["id"])

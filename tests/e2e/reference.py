@@ -12,7 +12,7 @@ from worker.trainer.loop import prepare, train
 Curve = tuple[list[int], list[float]]
 
 
-def undisturbed(changes: dict[str, Any]) -> Curve:
+def train_undisturbed(changes: dict[str, Any]) -> Curve:
     """Steps and losses of the spec with these changes, at its first seed."""
     torch.set_num_threads(1)
     experiment = Experiment.model_validate_json(json.dumps(SPEC | changes))
