@@ -27,37 +27,34 @@ def test_a_run_outlives_its_trainer_its_worker_and_its_database_and_repeats_no_d
     own_stack.wait_for_step(run, 120)
     os.kill(trainer_of(worker), signal.SIGKILL)
     until(lambda: own_stack.run(run)["attempt"] == 2)
-
     own_stack.wait_for_step(run, own_stack.run(run)["step"] + 60)
-    own_stack.postgres.stop()
-    time.sleep(1)
-    own_stack.postgres.start()
-    until(lambda: own_stack.is_ready())
-    assert own_stack.wait_for_step(run, own_stack.run(run)["step"] + 60)["attempt"] == 2
 
     assert own_stack.stop(worker) == 0
     drained = own_stack.run(run)
     assert (drained["state"], drained["checkpoint_step"]) == ("queued", drained["step"])
     worker = own_stack.start_worker("w2")
     own_stack.wait_for_step(run, drained["step"] + 60)
+
     trainer = trainer_of(worker)
     own_stack.stop(worker, signal.SIGKILL)
     own_stack.start_worker("w3")
+    until(lambda: own_stack.run(run)["attempt"] == 4)
+    assert state_of(trainer) in ("gone", "Z")
+
+    own_stack.postgres.stop()
+    time.sleep(1)
+    own_stack.postgres.start()
+    until(own_stack.is_ready)
 
     done = own_stack.wait_for_end(run)
     assert (done["state"], done["attempt"], done["worker"]) == ("succeeded", 4, "w3")
     first, second, third, fourth = own_stack.get(f"/v1/runs/{run}/attempts")["items"]
-    assert [each["ending"] for each in (first, second, third, fourth)] == [
-        "trainer_died",
-        "drained",
-        "lost",
-        "succeeded",
-    ]
+    endings = [each["ending"] for each in (first, second, third, fourth)]
+    assert endings == ["trainer_died", "drained", "lost", "succeeded"]
     assert second["start_step"] >= 100
     assert third["start_step"] == drained["step"]
-    assert fourth["start_step"] > drained["step"]
+    assert fourth["start_step"] >= drained["step"]
     assert own_stack.exact_series(run) == train_undisturbed(LONG)
-    assert state_of(trainer) in ("gone", "Z")
 
 
 def state_of(pid: int) -> str:

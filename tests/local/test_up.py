@@ -55,7 +55,8 @@ elif what == "api":
             key = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
             self.send_response(401 if key and key == os.environ.get("UNKNOWN_KEY") else 200)
             self.end_headers()
-            self.wfile.write(b"{}")
+            known = [] if "FORGETFUL" in os.environ else [{"state": "idle"}] * 9
+            self.wfile.write(json.dumps({"items": known}).encode())
     note("api " + os.environ["SADDLE_BROKER_URL"].partition(":")[0])
     http.server.ThreadingHTTPServer((sys.argv[3], int(sys.argv[5])), Handler).serve_forever()
 """
@@ -236,8 +237,11 @@ def test_an_api_and_a_postgres_that_are_killed_come_back(machine: Machine) -> No
     assert "Postgres has gone; starting it again" in printed
 
 
-def test_servers_whose_urls_are_given_are_not_started(machine: Machine) -> None:
-    machine.up(SADDLE_DATABASE_URL="postgresql+psycopg://elsewhere/x", SADDLE_BROKER_URL="redis://elsewhere")
+def test_servers_whose_urls_are_given_are_not_started_and_workers_that_stay_unknown_are_waited_for_10_s(
+    machine: Machine,
+) -> None:
+    elsewhere = {"SADDLE_DATABASE_URL": "postgresql+psycopg://elsewhere/x", "SADDLE_BROKER_URL": "redis://elsewhere"}
+    machine.up(**elsewhere, FORGETFUL="1")
     wait(machine.ready)
     assert not (machine.data / "postgres").exists()
     assert not (machine.data / "valkey").exists()
