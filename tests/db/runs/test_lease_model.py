@@ -292,7 +292,7 @@ class Postgres:
                 found = (row.state, row.attempt, row.lease, row.checkpoint_step, row.crash_count, row.lost_count)
                 assert found == (run.state, run.attempt, run.lease, run.checkpoint, run.crashes, run.losses)
                 assert row.device_count == run.devices
-                assert row.state != State.RUNNING or row.desired == run.wish
+                assert row.state != State.RUNNING or row.desired == run.desired
                 assert row.state != State.QUEUED or row.desired == "run"
                 curve = read.curves_of_run(connection, run_id, ["loss"]).get("loss")
                 seen = [] if curve is None else curve.steps.tolist()
