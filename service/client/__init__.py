@@ -1,4 +1,4 @@
-"""A person's side of Saddle over HTTP: `Client` for Python, `saddle` for the terminal. Knows no rows and no torch."""
+"""Saddle over HTTP: `Client` for Python, `saddle` for the terminal."""
 
 from service.client.client import Client
 from service.client.errors import ClientError, Refused, Unreachable, Unusable

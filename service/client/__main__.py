@@ -13,15 +13,13 @@ from collections.abc import Sequence
 
 from service.client.client import Client
 from service.client.commands import COMMANDS
-from service.client.commands.context import Context
+from service.client.commands.context import INTERRUPTED, Context
 from service.client.errors import ClientError
 from service.client.terminal import plain
 
-INTERRUPTED = 130
-
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     whole = argparse.ArgumentParser(
         prog="saddle",
         description="Train on a Saddle server, follow it, compare what came out.",
@@ -37,14 +35,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what was asked; a refusal is said on standard error."""
+    """Run a command and return its exit status; print a refusal on standard error."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot write must not end the command
+        if isinstance(stream, io.TextIOWrapper):  # never fail on a name that the terminal cannot print
             stream.reconfigure(errors="backslashreplace")
-    asked = parser().parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    given = parser().parse_args(_join_sort(sys.argv[1:] if arguments is None else arguments))
     try:
-        with Client(asked.url) as client:
-            status: int = asked.do(asked, Context(client, asked.json))
+        with Client(given.url) as client:
+            status: int = given.do(given, Context(client, given.json))
         sys.stdout.flush()
     except ClientError as refusal:
         for line in str(refusal).splitlines():
@@ -52,15 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return refusal.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # `| head` closed the pipe
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return status
 
 
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """`--sort -best(loss)` as one word: argparse takes what begins with a hyphen for an option."""
+def _join_sort(arguments: Sequence[str]) -> list[str]:
+    """Join `--sort -best(loss)` into one word: argparse takes a word that begins with a hyphen for an option."""
     made: list[str] = []
     for word in arguments:
         if made and made[-1] == "--sort" and word.startswith("-") and not word.startswith("--"):

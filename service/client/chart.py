@@ -6,21 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.client.following import Floats, Steps
-from service.client.table import number
+from service.client.arrays import Floats, Steps
+from service.client.formatting import number
 from service.client.terminal import HUES, Terminal, fitted, plain
 
-BLOCKS = "▁▂▃▄▅▆▇█"
 DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # bits of U+2800 by row and column
-LABEL = 9  # columns for the numbers at the left
-LOG_FROM = 50.0  # a positive range wider than this factor is drawn on a logarithmic scale
+LABEL_WIDTH = 9  # columns for the numbers at the left
+LOG_ABOVE = 50.0  # a positive range wider than this factor is drawn on a logarithmic scale
 LOG_NOTE = " (log scale)"
 ASCII = "*o+x#@"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve to draw; what is not finite is a gap."""
+    """One curve to draw; values that are not finite are gaps."""
 
     label: str
     x: Steps | Floats
@@ -28,16 +27,16 @@ class Line:
 
 
 def chart(lines: Sequence[Line], terminal: Terminal, width: int, height: int = 8, linear: bool = False) -> list[str]:
-    """The curves with their range, and a legend where there are several; a wide range is drawn on a log scale."""
+    """Draw curves with their range, and a legend for several; a wide positive range gets a log scale."""
     shown = [each for each in lines if np.isfinite(each.y).any()]
-    across = width - LABEL - 1
+    across = width - LABEL_WIDTH - 1
     if not shown or across < 8:
         return []
     x_low, x_high = min(float(each.x.min()) for each in shown), max(float(each.x.max()) for each in shown)
     finite = np.concatenate([each.y[np.isfinite(each.y)] for each in shown])
     low, high = float(finite.min()), float(finite.max())
-    log = not linear and low > 0 and high / low > LOG_FROM
-    braille = terminal.unicode and (terminal.coloured or len(shown) == 1)  # dots alone do not say whose they are
+    log = not linear and low > 0 and high / low > LOG_ABOVE
+    braille = terminal.unicode and (terminal.coloured or len(shown) == 1)  # dots do not show which curve they belong to
     canvas = _Canvas(across, height, braille)
     for position, each in enumerate(shown):
         values = np.where(np.isfinite(each.y), each.y, np.nan)
@@ -47,22 +46,22 @@ def chart(lines: Sequence[Line], terminal: Terminal, width: int, height: int = 8
     drawn = []
     for row, text in enumerate(canvas.rows(terminal)):
         label = number(high) if row == 0 else number(low) if row == height - 1 else ""
-        drawn.append(f"{label:>{LABEL}} {text}".rstrip())
+        drawn.append(f"{label:>{LABEL_WIDTH}} {text}".rstrip())
     left, right = f"{x_low:g}", f"{x_high:g}"
     if log and len(left) + len(right) + len(LOG_NOTE) < across:
         right += LOG_NOTE
-    drawn.append(" " * (LABEL + 1) + left + right.rjust(across - len(left)))
+    drawn.append(" " * (LABEL_WIDTH + 1) + left + right.rjust(across - len(left)))
     if len(shown) > 1:
         marks = [
             terminal.colour(f"{canvas.mark(i)} {fitted(plain(e.label), across - 2)}", HUES[i % len(HUES)])
             for i, e in enumerate(shown)
         ]
-        drawn += [f"{'':{LABEL}} {mark}" for mark in marks]
+        drawn += [f"{'':{LABEL_WIDTH}} {mark}" for mark in marks]
     return drawn
 
 
 def _scaled(values: Floats, low: float, high: float, log: bool) -> Floats:
-    """From [low, high] to [0, 1]; a flat curve lies in the middle."""
+    """Map [low, high] to [0, 1]; a flat curve lies in the middle."""
     if log:
         values, low, high = np.log(values), math.log(low), math.log(high)
     if high == low:
@@ -71,7 +70,7 @@ def _scaled(values: Floats, low: float, high: float, log: bool) -> Floats:
 
 
 class _Canvas:
-    """Characters of 2 x 4 dots; each remembers which curve was there last."""
+    """Characters of 2 x 4 dots; each keeps which curve was drawn there last."""
 
     def __init__(self, columns: int, rows: int, braille: bool) -> None:
         self.braille = braille
@@ -80,7 +79,7 @@ class _Canvas:
         self.owner = np.zeros((rows, columns), dtype=np.int64)
 
     def draw(self, owner: int, x: Floats, y: Floats) -> None:
-        """A curve in the unit square: in each column of dots everything between its lowest and its highest value."""
+        """Draw a curve in the unit square: each column of dots is filled from its lowest to its highest value."""
         rows, columns = self.bits.shape
         dots, up = columns * self.wide, rows * self.high
         between = (np.arange(dots) + 0.5) / dots  # straight lines where points are far apart; a NaN leaves a gap
@@ -100,11 +99,11 @@ class _Canvas:
         self.owner[cell] = owner
 
     def mark(self, owner: int) -> str:
-        """What stands for a curve in the legend."""
+        """Return the legend's mark of a curve."""
         return "━" if self.braille else ASCII[owner % len(ASCII)]
 
     def rows(self, terminal: Terminal) -> list[str]:
-        """The canvas as text, each character in its curve's colour."""
+        """Return the canvas as text, each character in its curve's colour."""
         several = bool(self.owner.any())
         return [
             "".join(
@@ -118,37 +117,3 @@ class _Canvas:
 
     def _character(self, bits: int, owner: int) -> str:
         return chr(0x2800 + bits) if self.braille else self.mark(owner)
-
-
-def sparkline(values: Floats, width: int, low: float, high: float) -> str:
-    """A curve in one line, on a scale that several may share; a blank where nothing is finite."""
-    if not len(values) or not math.isfinite(low) or not math.isfinite(high):
-        return ""
-    log = low > 0 and high / low > LOG_FROM
-    text = ""
-    for part in np.array_split(values, min(width, len(values))):
-        finite = part[np.isfinite(part)]
-        level = float(_scaled(np.array([finite[-1]]), low, high, log)[0]) if len(finite) else None
-        text += " " if level is None else BLOCKS[min(max(int(level * len(BLOCKS)), 0), len(BLOCKS) - 1)]
-    return text
-
-
-def interval(
-    known: tuple[float | None, float | None, float | None], scale: tuple[float, float], width: int, terminal: Terminal
-) -> str:
-    """(low, mean, high) on a scale: ├──●──┤."""
-    low, mean, high = known
-    start, end = scale
-    if mean is None or not math.isfinite(mean) or end <= start:
-        return ""
-
-    def at(value: float) -> int:
-        return min(max(round((value - start) / (end - start) * (width - 1)), 0), width - 1)
-
-    line = [" "] * width
-    bar, left, right, dot = ("─", "├", "┤", "●") if terminal.unicode else ("-", "[", "]", "o")
-    if low is not None and high is not None:
-        line[at(low) : at(high) + 1] = bar * (at(high) - at(low) + 1)
-        line[at(low)], line[at(high)] = left, right
-    line[at(mean)] = dot
-    return "".join(line).rstrip()

@@ -1,4 +1,6 @@
-"""Downloading a kept state: both of its files, whole and hashed, or no folder at all."""
+"""Downloading a checkpoint: both of its files, complete and checked, or no folder at all."""
+
+from __future__ import annotations
 
 import hashlib
 import os
@@ -6,20 +8,23 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from service.client.errors import Unreachable, Unusable
 from service.client.http import Http
-from service.client.views import Checkpoint
+
+if TYPE_CHECKING:
+    from service.schemas.checkpoints import CheckpointView
 
 FILES = ("state.json", "tensors.safetensors")  # in the order they are hashed
 
 
-def download(http: Http, run_id: str, listed: Sequence[Checkpoint], step: int, folder: Path) -> Path:
-    """The checkpoint of `step` as a new folder."""
+def download(http: Http, run_id: str, listed: Sequence[CheckpointView], step: int, folder: Path) -> Path:
+    """Save the checkpoint of `step` as a new folder."""
     chosen = next((each for each in listed if each.step == step and each.kept), None)
     if chosen is None:
-        there = ", ".join(str(each.step) for each in listed if each.kept) or "none"
-        raise Unusable(f"no checkpoint of step {step} is kept; kept are: {there}")
+        kept = ", ".join(str(each.step) for each in listed if each.kept) or "none"
+        raise Unusable(f"no checkpoint of step {step} is kept; kept are: {kept}")
     if folder.exists():
         raise Unusable(f"{folder} is there already; choose another one")
     try:
@@ -47,7 +52,7 @@ def _fetch(http: Http, path: str, target: Path) -> None:
 
 
 def digest(folder: Path) -> str:
-    """sha256 over both files, each after a line with its name and length."""
+    """Return the sha256 of both files, each after a line with its name and length."""
     total = hashlib.sha256()
     for name in FILES:
         path = folder / name

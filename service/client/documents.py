@@ -1,4 +1,4 @@
-"""A spec as given on the command line: a file, standard input or a preset, with single values changed."""
+"""Specs as given on the command line: a file, standard input or a preset, with single values changed."""
 
 import json
 import re
@@ -17,28 +17,28 @@ MAX_SEEDS = 1000
 
 
 def read(source: str) -> Json:
-    """The spec that `source` names: FILE.yaml, FILE.json, `-` for standard input, preset:NAME, or JSON itself."""
+    """Return the spec named by FILE.yaml, FILE.json, `-` for standard input, or preset:NAME; or given as JSON."""
     if source.startswith(PRESET):
         return {"preset": source.removeprefix(PRESET)}
     if source.lstrip().startswith("{"):
-        return _object(_json(source, "the JSON given"), "the JSON given")
+        return _check_object(_json(source, "the JSON given"), "the JSON given")
     if source == "-":
-        return parse(_text(standard_input().read(), "standard input"), "standard input")
+        return parse(_decode(standard_input().read(), "standard input"), "standard input")
     return read_file(Path(source))
 
 
 def read_file(path: Path) -> Json:
-    """The spec in a YAML or JSON file."""
+    """Return the spec in a YAML or JSON file."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         hint = "; a preset is named preset:NAME" if not path.suffix else ""
         raise Unusable(f"{path} cannot be read ({error.strerror}){hint}") from None
-    return parse(_text(raw, str(path)), str(path), as_json=path.suffix.lower() == ".json")
+    return parse(_decode(raw, str(path)), str(path), as_json=path.suffix.lower() == ".json")
 
 
-def _text(raw: bytes, name: str) -> str:
-    """UTF-8, without the byte order mark that some editors write."""
+def _decode(raw: bytes, name: str) -> str:
+    """Decode UTF-8, without the byte order mark that some editors write."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -46,14 +46,14 @@ def _text(raw: bytes, name: str) -> str:
 
 
 def parse(text: str, name: str, as_json: bool = False) -> Json:
-    """JSON where it begins like JSON, else YAML."""
+    """Parse JSON if the text begins like JSON, else YAML."""
     if as_json or text.lstrip().startswith("{"):
-        return _object(_json(text, name), name)
-    return _object(read_yaml(text, name), name)
+        return _check_object(_json(text, name), name)
+    return _check_object(read_yaml(text, name), name)
 
 
-def _object(document: Any, name: str) -> Json:
-    """A mapping of what JSON can hold."""
+def _check_object(document: Any, name: str) -> Json:
+    """Return the document if it is a mapping of what JSON can hold."""
     if not isinstance(document, dict):
         raise Unusable(f"{name} holds no mapping of names to values: a spec begins like `dataset: {{kind: digits}}`")
     try:
@@ -65,14 +65,14 @@ def _object(document: Any, name: str) -> Json:
 
 def _json(text: str, name: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=_refuse_repeated)
     except json.JSONDecodeError as error:
         raise Unusable(f"{name} line {error.lineno}, column {error.colno}: {error.msg}") from None
     except RecursionError:
         raise Unusable(f"{name}: nested too deep") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> Json:
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> Json:
     made = dict(pairs)
     if len(made) < len(pairs):
         keys = [key for key, _ in pairs]
@@ -80,19 +80,19 @@ def _once(pairs: list[tuple[str, Any]]) -> Json:
     return made
 
 
-def changed(document: Json, changes: Sequence[str]) -> Json:
-    """The document with each `path.to.field=value` put in; a value is read as YAML, so 1e-3 is a number."""
+def apply_changes(document: Json, changes: Sequence[str]) -> Json:
+    """Return the document with each `path.to.field=value` set; values are YAML, so 1e-3 is a number."""
     made: Json = json.loads(encode(document))
     for change in changes:
         path, sign, text = change.partition("=")
         parts = path.split(".")
         if not sign or not all(parts):
             raise Unusable(f"--set {change!r}: write it as path.to.field=value, like optimizer.lr=0.1")
-        _put(made, parts, read_yaml(text, f"--set {path}"), path)
+        _set(made, parts, read_yaml(text, f"--set {path}"), path)
     return made
 
 
-def _put(holder: Any, parts: Sequence[str], value: Any, path: str) -> None:
+def _set(holder: Any, parts: Sequence[str], value: Any, path: str) -> None:
     for part in parts[:-1]:
         key = _key(holder, part, path)
         if isinstance(holder, dict) and not isinstance(holder.get(key), dict | list):
@@ -102,7 +102,7 @@ def _put(holder: Any, parts: Sequence[str], value: Any, path: str) -> None:
 
 
 def _key(holder: Any, part: str, path: str) -> Any:
-    """The part as a name, or as a position in a list that has one there."""
+    """Return the part as a name, or as an index of a list that is long enough."""
     if isinstance(holder, dict):
         return part
     if isinstance(holder, list) and part.isdecimal() and int(part) < len(holder):
@@ -110,8 +110,8 @@ def _key(holder: Any, part: str, path: str) -> Any:
     raise Unusable(f"--set {path}: there is nothing at {part!r}")
 
 
-def seeds(text: str) -> list[int]:
-    """0-4 and 0,1,7 and 0-4,7 as a list."""
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds of a text like 0-4, 0,1,7 or 0-4,7."""
     found: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,19})(?:-(\d{1,19}))?\s*", part)

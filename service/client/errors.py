@@ -1,9 +1,9 @@
-"""What goes wrong between a person and a server, in words that say what to do.
+"""Errors of the client, each with what to do.
 
 ClientError                     exit status
-├── Unusable       what was given here cannot be used (a file, a name, a missing library)      2
-├── Refused        the server understood and said no; carries every problem it named            2
-└── Unreachable    nobody answers, or something that is not Saddle does                         3
+├── Unusable       something given on this side cannot be used (a file, a name, a missing library)      2
+├── Refused        the server refuses; carries every problem that it names            2
+└── Unreachable    no answer, or one that is not Saddle's                         3
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from service.errors import Problem, SaddleError
 
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "length >=", "max_length": "length <="}
-LISTED = 40  # names of an allowed set that are shown
+MAX_LISTED = 40  # allowed values that are shown
 COUNTED = re.compile(r"\d+ problems?; see errors\.")
 HINTS = {"unauthorized": "Is SADDLE_KEY the key of this server?", "internal": "Ask whoever runs the server."}
 
@@ -59,7 +59,7 @@ class Refused(ClientError):
         else:
             head = f"{title}. {self.detail}" if title and title != self.detail else self.detail
         hints = [HINTS[self.reason]] if self.reason in HINTS else []
-        return "\n".join([" ".join([head, *hints]), *(f"  {told(problem)}" for problem in self.problems)])
+        return "\n".join([" ".join([head, *hints]), *(f"  {describe(problem)}" for problem in self.problems)])
 
 
 def _problem(item: dict[str, Any]) -> Problem:
@@ -68,8 +68,8 @@ def _problem(item: dict[str, Any]) -> Problem:
     return Problem(pointer, code, detail, item.get("limit"), None if meant is None else str(meant))
 
 
-def told(problem: Problem) -> str:
-    """One problem in one line: where, what, what is allowed, what was probably meant."""
+def describe(problem: Problem) -> str:
+    """Return a problem in one line: where, what, what is allowed, what was probably meant."""
     parts = [f"{problem.pointer or '(the whole document)'}: {problem.detail}", *_allowed(problem.limit)]
     if problem.did_you_mean is not None:
         parts.append(f"Did you mean {problem.did_you_mean!r}?")
@@ -80,8 +80,8 @@ def _allowed(limit: Any) -> Iterator[str]:
     if isinstance(limit, dict):
         listed = [f"{SIGNS.get(key, key)} {json.dumps(value)}" for key, value in limit.items()]
     elif isinstance(limit, list):
-        listed = [each if isinstance(each, str) else json.dumps(each) for each in limit[:LISTED]]
-        listed += ["..."] * (len(limit) > LISTED)
+        listed = [each if isinstance(each, str) else json.dumps(each) for each in limit[:MAX_LISTED]]
+        listed += ["..."] * (len(limit) > MAX_LISTED)
     else:
         listed = [] if limit is None else [json.dumps(limit)]
     if listed:

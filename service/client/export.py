@@ -2,51 +2,52 @@
 
 import contextlib
 import csv
+import importlib
 import io
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import IO, Any
 
 from service.client.errors import Unusable
-from service.client.frames import NAMES, Columns, library
-from service.nonfinite import dumps
+from service.nonfinite import dumps, spell
 
-Format = Literal["csv", "ndjson", "parquet", "arrow"]
-FORMATS: tuple[str, ...] = get_args(Format)
-ENDINGS = {
-    ".csv": "csv",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-}
+Columns = dict[str, Any]  # name -> array, all of one length
+NAMES = ("run", "experiment", "name", "seed", "series", "step", "value")
+FORMATS = ("csv", "ndjson", "parquet", "arrow")
+SUFFIXES = {f".{each}": each for each in FORMATS} | {".jsonl": "ndjson", ".feather": "arrow"}
 
 
 def format_of(path: Path) -> str:
-    """What a file's name asks for."""
-    known = ENDINGS.get(path.suffix.lower())
+    """Return the format that a file's name asks for."""
+    known = SUFFIXES.get(path.suffix.lower())
     if known is None:
         raise Unusable(f"--format is needed for {path}: one of {', '.join(FORMATS)}")
     return known
 
 
+def library(name: str) -> Any:
+    """Import a library that only some commands need, or raise `Unusable` with how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise Unusable(f"this needs {name}, which is not installed: pip install {name}") from None
+
+
 def write(parts: Iterable[Columns], form: str, target: Path | None) -> int:
-    """How many rows were written. A file appears when it is whole; without one, standard output."""
+    """Write the points and return the number of rows; a file appears when it is complete, None is standard output."""
     if target is None:
         return _to_standard_output(parts, form)
-    part = target.with_name(f".saddle-{os.getpid()}.part")  # not longer than any name that fits
+    partial = target.with_name(f".saddle-{os.getpid()}.part")  # no longer than a name that fits
     try:
-        with part.open("wb") as file:
+        with partial.open("wb") as file:
             rows = WRITERS[form](parts, file)
-        part.replace(target)
+        partial.replace(target)
     except OSError as error:
         raise Unusable(f"{target} cannot be written ({error.strerror})") from None
     finally:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
     return rows
 
 
@@ -54,7 +55,7 @@ def _to_standard_output(parts: Iterable[Columns], form: str) -> int:
     try:
         return WRITERS[form](parts, sys.stdout.buffer)
     except BrokenPipeError:
-        raise  # the reader has seen enough
+        raise  # the reader closed the pipe
     except OSError as error:
         raise Unusable(f"standard output cannot be written ({error.strerror})") from None
 
@@ -64,20 +65,16 @@ def _rows(part: Columns) -> Iterator[tuple[Any, ...]]:
 
 
 def _csv(parts: Iterable[Columns], file: IO[bytes]) -> int:
-    """NaN, Infinity and -Infinity are written like this, which pandas and numpy read."""
+    """Write NaN, Infinity and -Infinity as words, which pandas and numpy read."""
     rows = 0
     with _text(file) as text:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(NAMES)
         for part in parts:
             for *front, value in _rows(part):
-                writer.writerow([*front, repr(value) if math.isfinite(value) else _name(value)])
+                writer.writerow([*front, spell(value)])
                 rows += 1
     return rows
-
-
-def _name(value: float) -> str:
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _ndjson(parts: Iterable[Columns], file: IO[bytes]) -> int:
@@ -92,7 +89,7 @@ def _ndjson(parts: Iterable[Columns], file: IO[bytes]) -> int:
 
 @contextlib.contextmanager
 def _text(file: IO[bytes]) -> Iterator[io.TextIOWrapper]:
-    """UTF-8 into a binary file, which stays open."""
+    """Write UTF-8 into a binary file, which stays open."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     yield text
     text.flush()
@@ -109,13 +106,13 @@ def _arrow(parts: Iterable[Columns], file: IO[bytes]) -> int:
     return _tables(parts, lambda schema: arrow.ipc.new_file(file, schema))
 
 
-def _tables(parts: Iterable[Columns], opened: Callable[[Any], Any]) -> int:
+def _tables(parts: Iterable[Columns], open_writer: Callable[[Any], Any]) -> int:
     arrow = library("pyarrow")
     texts = dict.fromkeys(("run", "experiment", "name", "series"), arrow.string())
     numbers = {"seed": arrow.int64(), "step": arrow.int64(), "value": arrow.float64()}
     schema = arrow.schema([(name, (texts | numbers)[name]) for name in NAMES])
     rows = 0
-    with opened(schema) as writer:
+    with open_writer(schema) as writer:
         for part in parts:
             writer.write_table(arrow.table(part, schema=schema))
             rows += len(part["step"])

@@ -1,4 +1,4 @@
-"""Files to upload, and standard input: opened for reading, and called something that a name can be."""
+"""Files to upload, and standard input: opened for reading, with a label that the server accepts."""
 
 import os
 import sys
@@ -11,8 +11,8 @@ from service.client.errors import Unusable
 from service.spec.text import hidden_positions, is_visible
 
 STANDARD_INPUT = Path("-")
-LONGEST = 128  # characters of a name
-MARK = "\ufffd"  # stands for what a name cannot hold
+MAX_LABEL = 128  # characters
+MARK = "\ufffd"  # in place of what a name cannot hold
 
 
 def label(path: Path) -> str:
@@ -22,7 +22,7 @@ def label(path: Path) -> str:
     name = os.fsencode(path.name).decode("utf-8", "replace")
     unseen = set(hidden_positions(name))
     shown = "".join(MARK if at in unseen else character for at, character in enumerate(name))
-    return shown[:LONGEST] if is_visible(shown) else "upload"
+    return shown[:MAX_LABEL] if is_visible(shown) else "upload"
 
 
 def standard_input() -> BinaryIO:
@@ -33,7 +33,7 @@ def standard_input() -> BinaryIO:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def open_upload(path: Path) -> Iterator[BinaryIO]:
     """Open the file, or standard input for `-`; `Unusable` where it cannot be read."""
     try:
         if path == STANDARD_INPUT:

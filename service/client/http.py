@@ -1,4 +1,4 @@
-"""Requests to one server: JSON both ways, tried again where that can do no harm, every error as one of ours."""
+"""Requests to one server: JSON both ways, repeated where that is safe, every error as a `ClientError`."""
 
 import random
 import time
@@ -15,14 +15,14 @@ from service.client.errors import Refused, Unreachable
 Json = dict[str, Any]
 Query = Mapping[str, str | int | float | bool | None]
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
-STREAM = httpx.Timeout(35.0, connect=5.0)  # between two lines: a live stream has a heartbeat every 10 s
-TRIES = 4
+STREAM_TIMEOUT = httpx.Timeout(35.0, connect=5.0)  # between two lines: a live stream has a heartbeat every 10 s
+MAX_TRIES = 4
 BUSY = (429, 502, 503, 504)  # worth another try
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+FIRST_WAIT_S, MAX_WAIT_S = 0.2, 5.0
 
 
 class Http:
-    """A kept connection to one server; a redirect is never followed, so the key goes nowhere else."""
+    """A persistent connection to one server; redirects are never followed, so the key goes nowhere else."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -34,92 +34,92 @@ class Http:
         )
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._client.close()
 
     def get(self, path: str, query: Query | None = None) -> Any:
-        """The document at `path`."""
-        return _document(self._send("GET", path, query=query, harmless=True))
+        """Return the document at `path`."""
+        return _document(self._send("GET", path, query=query, repeatable=True))
 
     def text(self, path: str) -> str:
-        """What is at `path` as a text for people."""
-        answer = self._send("GET", path, headers={"Accept": "text/plain"}, harmless=True)
+        """Return the plain-text form of `path`."""
+        answer = self._send("GET", path, headers={"Accept": "text/plain"}, repeatable=True)
         if not answer.is_success:
             raise _refusal(answer)
         return answer.text
 
     def post(self, path: str, body: Any = None, query: Query | None = None, idempotency_key: str | None = None) -> Any:
-        """The answer to a posted document; one with an idempotency key is posted again when the answer was lost."""
+        """Post a document and return the answer; with an idempotency key, repeat the request if the answer is lost."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         content = None if body is None else encode(body)
         if content is not None:
             headers["Content-Type"] = "application/json"
-        kept = idempotency_key is not None
-        return _document(self._send("POST", path, query=query, content=content, headers=headers, harmless=kept))
+        repeatable = idempotency_key is not None
+        return _document(self._send("POST", path, query=query, content=content, headers=headers, repeatable=repeatable))
 
     def patch(self, path: str, body: Any, if_match: str | None = None) -> Any:
-        """The answer to a changed document; the same change twice is one, unless it depends on what was before."""
+        """Patch a document and return the answer; repeated unless it depends on the former state (`if_match`)."""
         headers = {"Content-Type": "application/json"} | ({"If-Match": if_match} if if_match else {})
-        harmless = if_match is None
-        return _document(self._send("PATCH", path, content=encode(body), headers=headers, harmless=harmless))
+        repeatable = if_match is None
+        return _document(self._send("PATCH", path, content=encode(body), headers=headers, repeatable=repeatable))
 
     def delete(self, path: str) -> None:
-        """Have what is at `path` deleted; asked once, for a second answer would say that it is not there."""
-        answer = self._send("DELETE", path, harmless=False)
+        """Delete what is at `path`; never repeated, because the second answer would be 404."""
+        answer = self._send("DELETE", path, repeatable=False)
         if not answer.is_success:
             raise _refusal(answer)
 
     def put_file(self, path: str, file: BinaryIO, query: Query) -> Any:
-        """The answer to a file sent as it is, read while it is sent."""
-        return _document(self._send("POST", path, query=query, content=file, headers=_BYTES, harmless=False))
+        """Stream a file as the body and return the answer."""
+        return _document(self._send("POST", path, query=query, content=file, headers=_BYTES, repeatable=False))
 
     @contextmanager
     def stream(
         self, path: str, query: Query | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
-        """An answer that is read piece by piece."""
+        """Open an answer that is read piece by piece."""
         try:
             with self._client.stream(
-                "GET", path, params=_given(query), headers=dict(headers or {}), timeout=STREAM
+                "GET", path, params=_without_none(query), headers=dict(headers or {}), timeout=STREAM_TIMEOUT
             ) as answer:
                 if answer.status_code != 200:
                     answer.read()
                     raise _refusal(answer)
                 yield answer
         except httpx.RequestError as error:
-            raise self._away(error) from error
+            raise self._unreachable(error) from error
 
     def _send(
         self,
         method: str,
         path: str,
         *,
-        harmless: bool,
+        repeatable: bool,
         query: Query | None = None,
         content: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """One answer. `harmless`: the same request may arrive twice."""
-        for attempt in range(TRIES):
-            last = attempt == TRIES - 1
+        """Return one answer; `repeatable`: the same request may arrive twice."""
+        for attempt in range(MAX_TRIES):
+            last = attempt == MAX_TRIES - 1
             try:
                 answer = self._client.request(
-                    method, path, params=_given(query), content=content, headers=dict(headers or {})
+                    method, path, params=_without_none(query), content=content, headers=dict(headers or {})
                 )
             except httpx.RequestError as error:
                 unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and isinstance(
                     content, bytes | None
                 )
-                if last or not (harmless or unsent):
-                    raise self._away(error) from error
+                if last or not (repeatable or unsent):
+                    raise self._unreachable(error) from error
                 time.sleep(wait_s(attempt))
                 continue
-            if answer.status_code not in BUSY or not harmless or last:
+            if answer.status_code not in BUSY or not repeatable or last:
                 return answer
             time.sleep(wait_s(attempt, answer.headers.get("Retry-After")))
         raise AssertionError("the last try returns or raises")
 
-    def _away(self, error: httpx.RequestError) -> Unreachable:
+    def _unreachable(self, error: httpx.RequestError) -> Unreachable:
         words = str(error) or type(error).__name__
         return Unreachable(f"{self.address.url} does not answer ({words})")
 
@@ -127,20 +127,20 @@ class Http:
 _BYTES = {"Content-Type": "application/octet-stream"}
 
 
-def wait_s(attempt: int, asked: str | None = None) -> float:
-    """Seconds before the next try: what the server asked for, else doubling, never all readers at once."""
-    if asked and asked.isascii() and asked.isdecimal():
-        return min(float(asked[:6]), LONGEST_WAIT_S)
-    longest = min(FIRST_WAIT_S * 2.0**attempt, LONGEST_WAIT_S)
+def wait_s(attempt: int, retry_after: str | None = None) -> float:
+    """Return seconds before the next try: what the server asked for, else doubling, with jitter."""
+    if retry_after and retry_after.isascii() and retry_after.isdecimal():
+        return min(float(retry_after[:6]), MAX_WAIT_S)
+    longest = min(FIRST_WAIT_S * 2.0**attempt, MAX_WAIT_S)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  # spreads load, guards nothing
 
 
-def _given(query: Query | None) -> dict[str, Any]:
+def _without_none(query: Query | None) -> dict[str, Any]:
     return {name: value for name, value in (query or {}).items() if value is not None}
 
 
 def _document(answer: httpx.Response) -> Any:
-    """The JSON of a good answer; `Refused` for a problem document, `Unreachable` for anything else."""
+    """Return the JSON of a good answer; raise `Refused` for a problem document, `Unreachable` for anything else."""
     if not answer.is_success:
         raise _refusal(answer)
     try:

@@ -1,17 +1,19 @@
-"""Tables that fit: columns as wide as their cells, and where the terminal is narrow the widest ones give way."""
+"""Tables that fit the terminal: columns are as wide as their cells, and the widest shrink first."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.client.formatting import number
 from service.client.terminal import Terminal, fitted, plain, width_of
 
 GAP = 2
-LEAST = 4  # columns that a cell keeps
+MIN_WIDTH = 4  # of a column that is cut
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, and the colour it has on a terminal."""
+    """A text and its colour."""
 
     text: str
     colour: str | None = None
@@ -23,28 +25,28 @@ Row = Sequence[Cell | str | int | float | None]
 def table(
     head: Sequence[str], rows: Sequence[Row], terminal: Terminal, right: Sequence[str] = (), whole: Sequence[str] = ()
 ) -> list[str]:
-    """Lines ready to print. Columns in `right` are numbers: aligned there and, like those in `whole`, never cut."""
+    """Return lines to print. Columns in `right` are aligned right and, like those in `whole`, never cut."""
     cells = [[_cell(each) for each in row] for row in rows]
     natural = [max([width_of(name), *(width_of(row[i].text) for row in cells)]) for i, name in enumerate(head)]
     cuttable = [name not in right and name not in whole for name in head]
-    widths = narrowed(natural, cuttable, terminal.columns)
+    widths = fit_widths(natural, cuttable, terminal.columns)
     titles = [Cell(name, "dim") for name in head]
     return [_line(row, widths, [name in right for name in head], terminal) for row in [titles, *cells]]
 
 
-def narrowed(widths: Sequence[int], cuttable: Sequence[bool], columns: int) -> list[int]:
-    """Widths that fit into `columns`: taken from the widest text, and then columns are left out from the end."""
+def fit_widths(widths: Sequence[int], cuttable: Sequence[bool], columns: int) -> list[int]:
+    """Return widths that fit: shrink the widest texts first, then leave out columns from the end."""
     made = list(widths)
     while made:
         over = sum(made) + GAP * (len(made) - 1) - columns
-        texts = [i for i, width in enumerate(made) if cuttable[i] and width > LEAST]
+        texts = [i for i, width in enumerate(made) if cuttable[i] and width > MIN_WIDTH]
         if over <= 0:
             break
         if texts:
             made[max(texts, key=lambda i: made[i])] -= 1
         elif len(made) > 1:
             made.pop()
-            made = list(widths[: len(made)])  # the texts that are left have the room
+            made = list(widths[: len(made)])  # the remaining texts get the room
         else:
             return [max(columns, 1)]
     return made
@@ -57,7 +59,7 @@ def _cell(value: Cell | str | int | float | None) -> Cell:
 
 
 def _line(row: Sequence[Cell], widths: Sequence[int], right: Sequence[bool], terminal: Terminal) -> str:
-    """The cells that have a place."""
+    """Return one line; cells of left-out columns are skipped."""
     parts = []
     for cell, width, to_right in zip(row, widths, right, strict=False):
         text = fitted(cell.text, width)
@@ -67,6 +69,25 @@ def _line(row: Sequence[Cell], widths: Sequence[int], right: Sequence[bool], ter
     return (" " * GAP).join(parts).rstrip()
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """Significant digits, or a dash where there is nothing."""
-    return "-" if value is None else f"{value:.{digits}g}"
+def interval_bar(
+    interval: tuple[float | None, float | None, float | None],
+    scale: tuple[float, float],
+    width: int,
+    terminal: Terminal,
+) -> str:
+    """Draw (low, mean, high) on a scale: ├──●──┤."""
+    (low, mean, high), (start, end) = interval, scale
+    if mean is None or not math.isfinite(mean) or end <= start:
+        return ""
+
+    def position(value: float) -> int:
+        return min(max(round((value - start) / (end - start) * (width - 1)), 0), width - 1)
+
+    line = [" "] * width
+    bar, left, right, dot = ("─", "├", "┤", "●") if terminal.unicode else ("-", "[", "]", "o")
+    if low is not None and high is not None:
+        first, last = position(low), position(high)
+        line[first : last + 1] = bar * (last - first + 1)
+        line[first], line[last] = left, right
+    line[position(mean)] = dot
+    return "".join(line).rstrip()

@@ -14,36 +14,36 @@ from service.spec.text import hidden_positions
 CODES = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "bold": 1, "dim": 2}
 HUES = ("cyan", "magenta", "yellow", "green", "blue", "red")
 COLOURED = re.compile(r"\x1b\[[0-9;]*m")
-NARROWEST = 20
+MIN_COLUMNS = 20
 
 
 def plain(text: object) -> str:
-    """The text with everything that cannot be seen spelled out, so that it can only be read."""
+    """Return the text with every invisible character written as an escape, so that it can only be read."""
     shown = str(text)
-    spelled = set(hidden_positions(shown))
-    return "".join(_spelled(c) if at in spelled else c for at, c in enumerate(shown))
+    invisible = set(hidden_positions(shown))
+    return "".join(_escape(c) if at in invisible else c for at, c in enumerate(shown))
 
 
-def _spelled(character: str) -> str:
+def _escape(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def width_of(text: str) -> int:
-    """Columns that a text takes: wide characters two, marks none, colours none."""
+    """Return the columns that a text takes: wide characters two, marks and colours none."""
     text = COLOURED.sub("", text)
     if text.isascii():
         return len(text)
-    return sum(0 if _unseen(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+    return sum(0 if _is_zero_width(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
 
 
-def _unseen(character: str) -> bool:
-    """Whether it takes no column: a mark on the character before it, or a joiner."""
+def _is_zero_width(character: str) -> bool:
+    """Whether it is a mark on the character before it, or a joiner."""
     return unicodedata.category(character) in ("Mn", "Me", "Cf")
 
 
 def fitted(text: str, columns: int) -> str:
-    """A text without colours, cut to `columns` with a mark where something is missing."""
+    """Return a text without colours, cut to `columns` with a mark where it is cut."""
     if width_of(text) <= columns:
         return text
     kept = ""
@@ -56,14 +56,14 @@ def fitted(text: str, columns: int) -> str:
 
 @dataclass
 class Terminal:
-    """Where a command writes."""
+    """The terminal or file that a command writes to."""
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @property
     def live(self) -> bool:
-        """Whether lines can be drawn over."""
+        """Whether lines can be redrawn."""
         return self.out.isatty() and self.environment.get("TERM") != "dumb"
 
     @property
@@ -78,10 +78,10 @@ class Terminal:
 
     @property
     def columns(self) -> int:
-        """Width; into a file as wide as needed."""
+        """Width; for a file as wide as needed."""
         if not self.out.isatty() and "COLUMNS" not in self.environment:
             return 10_000
-        return max(shutil.get_terminal_size().columns, NARROWEST)
+        return max(shutil.get_terminal_size().columns, MIN_COLUMNS)
 
     @property
     def lines(self) -> int:
@@ -89,11 +89,11 @@ class Terminal:
         return max(shutil.get_terminal_size().lines, 10)
 
     def colour(self, text: str, name: str | None) -> str:
-        """The text in a colour, where there are colours."""
+        """Return the text in a colour, if there are colours."""
         if not name or not self.coloured:
             return text
         return f"\x1b[{CODES[name]}m{text}\x1b[0m"
 
     def say(self, text: str = "") -> None:
-        """A line."""
+        """Print a line."""
         print(text, file=self.out, flush=True)

@@ -1,7 +1,7 @@
-"""YAML as people mean it: safe, no repeated keys, no anchors that explode, and 1e-3 is a number.
+"""YAML with the scalars of YAML 1.2's JSON schema, and without repeated keys and aliases.
 
 YAML 1.1, which PyYAML reads, takes 1e-3 for a text (it wants 1.0e-3), `no` and `off` for false, 012 for ten, 1:30 for
-ninety and 2026-01-01 for a date. Here only what JSON has is anything but text: true, false, null and numbers.
+ninety and 2026-01-01 for a date. Here everything but true, false, null and numbers is text.
 """
 
 import math
@@ -20,7 +20,7 @@ INT = r"[-+]?(?:0|[1-9]\d*)"
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with the scalars of YAML 1.2's JSON schema and strict mappings."""
+    """SafeLoader with the scalars of YAML 1.2 and strict mappings."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}
 
@@ -63,7 +63,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 
 
 def read_yaml(text: str, name: str = "the file") -> Any:
-    """The one document in `text`, or `Unusable` with the line that is wrong."""
+    """Return the one document in `text`, or raise `Unusable` with the line that is wrong."""
     try:
         for event in yaml.parse(text, _Loader):
             if isinstance(event, AliasEvent):

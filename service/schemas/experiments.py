@@ -89,6 +89,11 @@ class ExperimentView(View):
     main: FiguresView | None = Field(description="over the runs that count; null: there are no points yet")
     restarts: RestartsView | None = Field(description="what the seeds came to; null until two of them have ended")
 
+    @property
+    def over(self) -> bool:
+        """Whether every run has ended."""
+        return all(run.over for run in self.runs)
+
 
 class Derived(View):
     """What follows from a spec."""
@@ -125,3 +130,8 @@ class PostedExperiment(View):
     duration: DurationView | None = Field(
         None, description="of a dry run; null: nothing like it has been trained here yet"
     )
+
+    @property
+    def over(self) -> bool:
+        """Whether every run has ended."""
+        return all(run.over for run in self.runs)

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from service.lifecycle import Relation, State
+from service.lifecycle import TERMINAL, Relation, State
 from service.schemas.common import Json, Number, Utc, View
 
 
@@ -61,6 +61,11 @@ class RunView(View):
     started_at: Utc | None
     finished_at: Utc | None
     series: dict[str, SummaryView]
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended."""
+        return self.state in TERMINAL
 
 
 class AttemptView(View):

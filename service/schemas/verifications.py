@@ -75,6 +75,11 @@ class VerificationView(View):
     measured: MeasuredView | None
     created_at: Utc
 
+    @property
+    def over(self) -> bool:
+        """Whether its outcome is known, or will never be."""
+        return self.state in ("done", "failed")
+
 
 class VerificationsView(View):
     """Each time the remedy of a finding was tried, oldest first."""

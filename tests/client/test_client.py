@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from service.client import Client, Refused, Unreachable, Unusable
-from service.client.curves import Live
+from service.client.curves import LiveCurves
 from tests.harness.product import Product
 
 
@@ -69,12 +69,12 @@ def test_following_goes_over_a_restart_and_misses_nothing(
     server: Product, client: Client, spec: Callable[..., dict[str, Any]]
 ) -> None:
     run = client.submit(spec(name="restarted", steps=3000)).runs[0].id
-    live, seen = Live(), []
+    live, seen = LiveCurves(), []
     restarting = threading.Thread(target=server.restart_api, args=(signal.SIGKILL, 0.3))
     kinds = []
     for event in client.watch(run):
         kinds.append(event.kind)
-        live.take(event)
+        live.add(event)
         if "loss" in event.points:
             seen += event.points["loss"].step.tolist()
             if len(seen) > 300 and not restarting.ident:

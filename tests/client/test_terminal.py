@@ -5,15 +5,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from service.client.chart import Line, chart, interval, sparkline
+from service.client import answers
+from service.client.chart import Line, chart
 from service.client.client import Client
 from service.client.commands.context import Context
-from service.client.commands.live import Progress
-from service.client.following import Event
-from service.client.sse import Message, messages
-from service.client.table import Cell, table
+from service.client.commands.progress import RunProgress
+from service.client.following import Event, Message, read_messages
+from service.client.table import Cell, interval_bar, table
 from service.client.terminal import Terminal, fitted, plain, width_of
-from service.client.views import Run
 
 
 def terminal(columns: int = 80, encoding: str = "utf-8", tty: bool = True, **environment: str) -> Terminal:
@@ -67,14 +66,14 @@ def test_no_color_means_none() -> None:
 def test_what_the_rules_find_is_told_while_it_is_found(tty: bool) -> None:
     out = terminal(tty=tty, NO_COLOR="1")
     raw = cast(io.BytesIO, out.out.buffer)
-    run = Run(id="run_1", experiment_id="exp_1", seed=0, state="running", step=0, total_steps=10)
-    progress = Progress(Context(Client("http://127.0.0.1:1", "key"), terminal=out), run)
+    run = answers.run({"id": "run_1", "seed": 0, "state": "running", "step": 0, "total_steps": 10})
+    progress = RunProgress(Context(Client("http://127.0.0.1:1", "key"), terminal=out), run)
 
     def shown(level: str, headline: str) -> str:
         at = len(raw.getvalue())
-        progress._drawn = float("-inf")  # as if the last drawing were long ago
+        progress._shown_at = float("-inf")  # as if the last drawing were long ago
         data: dict[str, Any] = {"step": 5, "level": level, "headline": headline, "findings": []}
-        progress.take(Event("diagnosis", "", data))
+        progress.add(Event("diagnosis", "", data))
         out.out.flush()
         return raw.getvalue()[at:].decode()
 
@@ -118,14 +117,13 @@ def test_without_unicode_a_chart_is_ascii() -> None:
         [Line("a", np.arange(9), np.arange(9.0)), Line("b", np.arange(9), np.arange(9.0)[::-1])], plain_terminal, 40
     )
     assert "".join(drawn).replace("\x1b", "").isascii()
-    assert interval((1.0, 2.0, 3.0), (0.0, 4.0), 9, plain_terminal) == "  [-o-]"
+    assert interval_bar((1.0, 2.0, 3.0), (0.0, 4.0), 9, plain_terminal) == "  [-o-]"
 
 
-def test_intervals_and_sparklines_lie_on_their_scale() -> None:
-    assert interval((0.0, 2.0, 4.0), (0.0, 4.0), 9, terminal()) == "├───●───┤"
-    assert interval((None, 4.0, None), (0.0, 4.0), 9, terminal()) == "        ●"
-    assert interval((None, None, None), (0.0, 4.0), 9, terminal()) == ""
-    assert sparkline(np.array([0.0, 1.0, np.nan, 2.0]), 9, 0.0, 2.0) == "▁▅ █"
+def test_intervals_lie_on_their_scale() -> None:
+    assert interval_bar((0.0, 2.0, 4.0), (0.0, 4.0), 9, terminal()) == "├───●───┤"
+    assert interval_bar((None, 4.0, None), (0.0, 4.0), 9, terminal()) == "        ●"
+    assert interval_bar((None, None, None), (0.0, 4.0), 9, terminal()) == ""
 
 
 def test_server_sent_events_are_read_as_the_standard_says() -> None:
@@ -144,4 +142,4 @@ def test_server_sent_events_are_read_as_the_standard_says() -> None:
         "id: 9",
         "data: cut off",
     ]
-    assert list(messages(lines)) == [Message("1.2", "points", "{\n}"), Message("1.2", "message", "x")]
+    assert list(read_messages(lines)) == [Message("1.2", "points", "{\n}"), Message("1.2", "message", "x")]

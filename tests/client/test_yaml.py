@@ -1,6 +1,6 @@
 import pytest
 
-from service.client.documents import changed, parse, seeds
+from service.client.documents import apply_changes, parse, parse_seeds
 from service.client.errors import Unusable
 from service.client.yaml import read_yaml
 
@@ -52,7 +52,7 @@ def test_a_spec_is_read_from_json_and_yaml_alike() -> None:
 
 def test_set_changes_one_value_and_nothing_else() -> None:
     before = {"optimizer": {"lr": 1, "betas": [0.9, 0.99]}}
-    made = changed(before, ["optimizer.lr=1e-3", "optimizer.betas.1=0.5", "model.hidden=[8, 8]", "name=no"])
+    made = apply_changes(before, ["optimizer.lr=1e-3", "optimizer.betas.1=0.5", "model.hidden=[8, 8]", "name=no"])
     assert made == {"optimizer": {"lr": 1e-3, "betas": [0.9, 0.5]}, "model": {"hidden": [8, 8]}, "name": "no"}
     assert before["optimizer"]["lr"] == 1
 
@@ -60,12 +60,12 @@ def test_set_changes_one_value_and_nothing_else() -> None:
 @pytest.mark.parametrize("change", ["lr", "=1", "a..b=1", "betas.7=1", "betas.x=1", "a=[1"])
 def test_a_set_that_means_nothing_is_refused(change: str) -> None:
     with pytest.raises(Unusable):
-        changed({"betas": [1]}, [change])
+        apply_changes({"betas": [1]}, [change])
 
 
 def test_seeds_are_ranges_and_lists() -> None:
-    assert seeds("0-4") == [0, 1, 2, 3, 4]
-    assert seeds("0-1, 7,1") == [0, 1, 7]
+    assert parse_seeds("0-4") == [0, 1, 2, 3, 4]
+    assert parse_seeds("0-1, 7,1") == [0, 1, 7]
     for wrong in ("", "4-1", "a", "0-99999999999", "-1", "1,"):
         with pytest.raises(Unusable):
-            seeds(wrong)
+            parse_seeds(wrong)

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from service.client.documents import seeds
+from service.client.documents import parse_seeds
 from service.symptoms.library import Symptom, detectable_symptoms, symptoms
 from service.symptoms.score import confusion_table, summarise
 from tests.symptoms.judging import Judged, judged
@@ -32,8 +32,8 @@ def main() -> int:
     given = parser.parse_args()
     library = symptoms() if given.library is None else elsewhere(given.library)
     chosen = {n: s for n, s in library.items() if not given.names or any(word in n for word in given.names)}
-    chosen = detectable_symptoms(chosen, len(seeds(given.seeds)))
-    found = judged(chosen, seeds(given.seeds), cache(), given.jobs)
+    chosen = detectable_symptoms(chosen, len(parse_seeds(given.seeds)))
+    found = judged(chosen, parse_seeds(given.seeds), cache(), given.jobs)
     for each in found:
         print(line(each))
         if given.why:

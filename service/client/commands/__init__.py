@@ -3,7 +3,7 @@
 from types import ModuleType
 
 from service.client.commands import (
-    act,
+    browse,
     catalog,
     checkpoints,
     compare,
@@ -13,8 +13,8 @@ from service.client.commands import (
     export,
     keys,
     label,
-    look,
     preview,
+    run_actions,
     submit,
     symptoms,
     upload,
@@ -24,14 +24,14 @@ from service.client.commands import (
 
 COMMANDS: tuple[ModuleType, ...] = (
     submit,
-    look,
+    browse,
     watch,
     compare,
     confirm,
     diagnose,
     verify,
     export,
-    act,
+    run_actions,
     checkpoints,
     catalog,
     preview,

@@ -1,19 +1,23 @@
-"""`saddle catalog`: what can be chosen, and every field of it."""
+"""`saddle catalog`: the parts that a spec can choose, and their fields."""
+
+from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.client.commands.context import Commands, Context, command
 from service.client.errors import SIGNS
 from service.client.table import Row
-from service.client.views import Kind
+
+if TYPE_CHECKING:
+    from service.schemas.catalog import KindDetail
 
 BOUNDS = {"exclusiveMinimum": "gt", "minimum": "ge", "exclusiveMaximum": "lt", "maximum": "le"}
 
 
 def add(commands: Commands) -> None:
-    """Declare it."""
+    """Declare the command."""
     summary = "what can be chosen: families, their kinds, and a kind's fields"
     parser = command(commands, "catalog", do, summary, "saddle catalog optimizers adamw")
     parser.add_argument(
@@ -22,17 +26,17 @@ def add(commands: Commands) -> None:
     parser.add_argument("kind", nargs="?", help="one of its kinds")
 
 
-def do(asked: argparse.Namespace, context: Context) -> int:
-    """As deep as asked."""
-    if asked.family == "presets":
-        return _presets(asked, context)
-    if asked.kind:
-        kind = context.client.kind(asked.family, asked.kind)
-        context.emit(kind.raw) if context.json else show(context, kind)
-    elif asked.family:
-        kinds = context.client.family(asked.family)
+def do(arguments: argparse.Namespace, context: Context) -> int:
+    """Show all families, one family, or one kind."""
+    if arguments.family == "presets":
+        return _presets(arguments, context)
+    if arguments.kind:
+        kind = context.client.kind(arguments.family, arguments.kind)
+        context.emit(kind) if context.json else show(context, kind)
+    elif arguments.family:
+        kinds = context.client.family(arguments.family)
         if context.json:
-            context.emit([each.raw for each in kinds])
+            context.emit(kinds)
         else:
             context.table(["kind", "what it is"], [[each.kind, _first(each.summary)] for each in kinds])
     else:
@@ -45,9 +49,9 @@ def do(asked: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _presets(asked: argparse.Namespace, context: Context) -> int:
-    if asked.kind:
-        context.emit(context.client.preset(asked.kind))
+def _presets(arguments: argparse.Namespace, context: Context) -> int:
+    if arguments.kind:
+        context.emit(context.client.preset(arguments.kind))
         return 0
     found = context.client.presets()
     if context.json:
@@ -61,16 +65,16 @@ def _first(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
-def show(context: Context, kind: Kind) -> None:
-    """Summary, formula, paper and fields of a part."""
+def show(context: Context, kind: KindDetail) -> None:
+    """Print summary, formula, paper and fields of a part."""
     context.say(f"{kind.family} / {kind.kind}", "bold")
     for text in (kind.summary, kind.formula, kind.paper):
-        for line in text.splitlines():
+        for line in (text or "").splitlines():
             context.say(f"  {line}")
     fields = kind.json_schema.get("properties", {})
-    needed = kind.json_schema.get("required", [])
+    required = kind.json_schema.get("required", [])
     rows: list[Row] = [
-        [name, _default(name, each, needed), _allowed(each), each.get("description", "")]
+        [name, _default(name, each, required), _allowed(each), each.get("description", "")]
         for name, each in fields.items()
         if name != "kind"
     ]
@@ -79,12 +83,12 @@ def show(context: Context, kind: Kind) -> None:
         context.table(["field", "default", "allowed", ""], rows)
 
 
-def _default(name: str, schema: dict[str, Any], needed: list[str]) -> str:
-    return "(needed)" if name in needed else json.dumps(schema.get("default"))
+def _default(name: str, schema: dict[str, Any], required: list[str]) -> str:
+    return "(required)" if name in required else json.dumps(schema.get("default"))
 
 
 def _allowed(schema: dict[str, Any]) -> str:
-    """A field's type, range or choices, in short."""
+    """Return a field's type, range or choices, in short."""
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_allowed(each) for each in schema["anyOf"]))
     if "enum" in schema or "const" in schema:

@@ -1,35 +1,41 @@
-"""`saddle checkpoints`: the kept states of a run, and the weights at one step, taken home."""
+"""`saddle checkpoints`: list a run's checkpoints, or download one."""
+
+from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from service.client import naming
+from service.client import lookup
 from service.client.commands.context import Commands, Context, command
-from service.client.durations import age
-from service.client.table import Row, number
-from service.client.views import Checkpoint
+from service.client.formatting import age, number, size
+from service.client.table import Row
+
+if TYPE_CHECKING:
+    from service.schemas.checkpoints import CheckpointView
 
 
 def add(commands: Commands) -> None:
-    """Declare it."""
+    """Declare the command."""
     example = "saddle checkpoints adam:3 --download 900 --output weights"
-    parser = command(commands, "checkpoints", do, "the kept states of a run, or one of them as a folder", example)
+    parser = command(commands, "checkpoints", do, "list the checkpoints of a run, or download one as a folder", example)
     parser.add_argument("what", help="a run: its id, or NAME:SEED")
-    parser.add_argument("--download", type=int, metavar="STEP", help="fetch the one of this step")
-    parser.add_argument("--output", "-o", type=Path, metavar="FOLDER", help="a new one (default RUN-step-STEP)")
+    parser.add_argument("--download", type=int, metavar="STEP", help="download the one of this step")
+    parser.add_argument("--output", "-o", type=Path, metavar="FOLDER", help="a new folder (default RUN-step-STEP)")
 
 
-def do(asked: argparse.Namespace, context: Context) -> int:
-    """List them, or fetch one."""
+def do(arguments: argparse.Namespace, context: Context) -> int:
+    """List the checkpoints, or download one."""
     client = context.client
-    run_id = naming.run_id(client, asked.what)
-    if asked.download is not None:
-        folder = client.download(run_id, asked.download, asked.output or Path(f"{run_id}-step-{asked.download}"))
+    run_id = lookup.resolve_run_id(client, arguments.what)
+    if arguments.download is not None:
+        target = arguments.output or Path(f"{run_id}-step-{arguments.download}")
+        folder = client.download(run_id, arguments.download, target)
         context.emit({"folder": str(folder)}) if context.json else context.say(f"{folder}")
         return 0
     found = client.checkpoints(run_id)
     if context.json:
-        context.emit([each.raw for each in found])
+        context.emit(found)
     else:
         rows: list[Row] = [
             [each.step, each.attempt, each.reason, number(each.value), _state(each), age(each.created_at)]
@@ -39,7 +45,7 @@ def do(asked: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _state(checkpoint: Checkpoint) -> str:
+def _state(checkpoint: CheckpointView) -> str:
     if checkpoint.damaged:
         return "damaged"
-    return f"{(checkpoint.size_bytes or 0) / 2**20:.1f} MiB" if checkpoint.kept else "removed"
+    return size(checkpoint.size_bytes) if checkpoint.kept is not False else "removed"

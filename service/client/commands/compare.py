@@ -3,20 +3,21 @@
 import argparse
 from typing import Any
 
-from service.client import naming
-from service.client.commands import answers
+from service.client import lookup
+from service.client.commands import comparison_report
 from service.client.commands.context import Commands, Context, command
 from service.client.errors import Unusable
 
 
 def add(commands: Commands) -> None:
-    """Declare it."""
+    """Declare the command."""
+    summary = "compare groups of runs over their seeds: figures, intervals, verdict"
     example = "saddle compare sgd momentum adam --series val/loss"
-    parser = command(commands, "compare", do, "groups of runs over their seeds: figures, intervals, verdict", example)
+    parser = command(commands, "compare", do, summary, example)
     parser.add_argument(
         "what", nargs="*", help="experiments (ids, ends of ids, names), runs (ids, NAME:SEED), or one stored comparison"
     )
-    parser.add_argument("--filter", help="instead of naming them: every experiment this holds for, like tag = sweep")
+    parser.add_argument("--filter", help="instead of names: every experiment that matches, like tag = sweep")
     parser.add_argument(
         "--series", help="which, ranked by the first (default: val/loss, val/accuracy and loss where they are measured)"
     )
@@ -32,33 +33,33 @@ def add(commands: Commands) -> None:
     parser.add_argument("--no-chart", action="store_true", help="only the tables")
 
 
-def do(asked: argparse.Namespace, context: Context) -> int:
-    """Ask, or read again what was asked."""
-    client, what = context.client, asked.what
-    if bool(what) == bool(asked.filter):
+def do(arguments: argparse.Namespace, context: Context) -> int:
+    """Compare, or read a stored comparison again."""
+    client, what = context.client, arguments.what
+    if bool(what) == bool(arguments.filter):
         raise Unusable("compare takes experiments, runs or a comparison by name, or a --filter that finds experiments")
-    if len(what) == 1 and naming.is_id(what[0], "cmp"):
+    if len(what) == 1 and lookup.is_id(what[0], "cmp"):
         found = client.comparison(what[0])
     else:
-        names = None if asked.series is None else [name.strip() for name in asked.series.split(",")]
-        ids = [found for each in what for found in naming.find(client, each)]
-        found = client.compare(ids, names, **question(asked))
+        names = None if arguments.series is None else [name.strip() for name in arguments.series.split(",")]
+        ids = [found for each in what for found in lookup.resolve(client, each)]
+        found = client.compare(ids, names, **question(arguments))
     if context.json:
-        context.emit(found.raw)
+        context.emit(found)
     else:
-        answers.show(context, found, with_chart=not asked.no_chart)
+        comparison_report.show(context, found, with_chart=not arguments.no_chart)
     return 0
 
 
-def question(asked: argparse.Namespace) -> dict[str, Any]:
-    """What is asked besides experiments and series; what is not said is the server's to choose."""
+def question(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what was given besides experiments and series; the server chooses the rest."""
     names = ("filter", "x", "points", "group", "figure", "baseline", "smoothing")
-    said = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
-    return said | ({"target": target(asked.target)} if asked.target else {})
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return given | ({"target": target(arguments.target)} if arguments.target else {})
 
 
 def target(text: str) -> dict[str, float]:
-    """0.2 is a value of the series, 90% a share of the way there."""
+    """Return 0.2 as a value of the series, 90% as a share of the way there."""
     try:
         if text.endswith("%"):
             return {"share": float(text[:-1]) / 100}

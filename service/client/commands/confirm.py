@@ -1,18 +1,16 @@
-"""`saddle confirm`: train a comparison's contestants from fresh seeds, and hear what these alone say."""
+"""`saddle confirm`: train a comparison's contestants from fresh seeds, and judge by these alone."""
 
 import argparse
-import time
 
-from service.client import naming
-from service.client.commands import answers
+from service.client import lookup
+from service.client.commands import comparison_report
 from service.client.commands.context import Commands, Context, command
 from service.client.errors import Unusable
-
-LOOK_S = 1.0  # between two looks whether the runs have ended
+from service.client.following import poll
 
 
 def add(commands: Commands) -> None:
-    """Declare it."""
+    """Declare the command."""
     summary = "train a comparison's contestants from seeds that nobody used, and judge by these alone"
     parser = command(commands, "confirm", do, summary, "saddle confirm cmp_... --seeds 8 --watch")
     parser.add_argument("comparison", help="its id: saddle compare prints it")
@@ -23,13 +21,16 @@ def add(commands: Commands) -> None:
     parser.add_argument("--watch", action="store_true", help="wait for the verdict")
 
 
-def do(asked: argparse.Namespace, context: Context) -> int:
-    """Status 1 where a watched winner is not confirmed."""
-    if not naming.is_id(asked.comparison, "cmp"):
-        raise Unusable(f"{asked.comparison!r} is no comparison's id, which begins with cmp_: saddle compare prints it")
-    found = context.client.confirm(asked.comparison, asked.seeds, asked.group)
-    while asked.watch and found.confirmation and found.confirmation["state"] != "done":
-        time.sleep(LOOK_S)
-        found = context.client.comparison(found.id)
-    context.emit(found.raw) if context.json else answers.confirmation(context, found)
-    return int(asked.watch and not (found.confirmation or {}).get("confirmed"))
+def do(arguments: argparse.Namespace, context: Context) -> int:
+    """Return 1 if a watched winner is not confirmed."""
+    client, comparison_id = context.client, arguments.comparison
+    if not lookup.is_id(comparison_id, "cmp"):
+        raise Unusable(f"{comparison_id!r} is no comparison's id, which begins with cmp_: saddle compare prints it")
+    found = client.confirm(comparison_id, arguments.seeds, arguments.group)
+    if arguments.watch:
+        *_, found = poll(
+            lambda: client.comparison(found.id),
+            lambda each: each.confirmation is None or each.confirmation.state == "done",
+        )
+    context.emit(found) if context.json else comparison_report.show_confirmation(context, found)
+    return int(arguments.watch and not (found.confirmation and found.confirmation.confirmed))

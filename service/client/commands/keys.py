@@ -1,18 +1,23 @@
 """`saddle keys list | create | revoke`: the API keys of the project."""
 
-import argparse
+from __future__ import annotations
 
-from service.client import naming
+import argparse
+from typing import TYPE_CHECKING
+
+from service.client import lookup
 from service.client.client import Client
 from service.client.commands.context import Commands, Context, command
-from service.client.durations import age
 from service.client.errors import Unusable
-from service.client.views import Key
+from service.client.formatting import age
 from service.spec.text import normalise
+
+if TYPE_CHECKING:
+    from service.schemas.keys import MadeKey
 
 
 def add(commands: Commands) -> None:
-    """Declare it."""
+    """Declare the command."""
     summary = "the project's API keys: list them, create one, revoke some"
     parser = command(commands, "keys", do, summary, "saddle keys revoke old-laptop")
     parser.add_argument("action", nargs="?", choices=("list", "create", "revoke"), default="list")
@@ -21,25 +26,25 @@ def add(commands: Commands) -> None:
     parser.add_argument("--all", action="store_true", help="list: revoked and expired ones too")
 
 
-def do(asked: argparse.Namespace, context: Context) -> int:
-    """What was asked for."""
-    return {"list": do_list, "create": do_create, "revoke": do_revoke}[asked.action](asked, context)
+def do(arguments: argparse.Namespace, context: Context) -> int:
+    """List, create or revoke."""
+    return {"list": do_list, "create": do_create, "revoke": do_revoke}[arguments.action](arguments, context)
 
 
-def do_list(asked: argparse.Namespace, context: Context) -> int:
-    """Newest first."""
-    if asked.key:
-        raise Unusable(f"`saddle keys list` takes no name ({asked.key[0]!r}): it lists every key")
-    found = list(context.client.api_keys(closed=asked.all))
+def do_list(arguments: argparse.Namespace, context: Context) -> int:
+    """List keys, newest first."""
+    if arguments.key:
+        raise Unusable(f"`saddle keys list` takes no name ({arguments.key[0]!r}): it lists every key")
+    found = list(context.client.api_keys(closed=arguments.all))
     if context.json:
-        context.emit([each.raw for each in found])
+        context.emit(found)
     else:
         rows = [[each.id, each.name or "-", each.member, age(each.created_at), _state(each)] for each in found]
         context.table(["key", "name", "member", "age", ""], rows)
     return 0
 
 
-def _state(key: Key) -> str:
+def _state(key: MadeKey) -> str:
     if key.revoked_at:
         return "revoked"
     if not key.open:
@@ -48,32 +53,32 @@ def _state(key: Key) -> str:
     return ", ".join([*expires, *["this one"] * key.current])
 
 
-def do_create(asked: argparse.Namespace, context: Context) -> int:
-    """The key alone on standard output, so that it can go to a file."""
-    if len(asked.key) != 1:
+def do_create(arguments: argparse.Namespace, context: Context) -> int:
+    """Create a key and print it alone, so that it can go to a file."""
+    if len(arguments.key) != 1:
         raise Unusable("a new key needs a name, for example where it is used: saddle keys create laptop")
-    made = context.client.create_key(asked.key[0], None if asked.days is None else asked.days * 86400)
-    context.emit(made.raw) if context.json else context.say(made.key or "")
+    made = context.client.create_key(arguments.key[0], None if arguments.days is None else arguments.days * 86400)
+    context.emit(made) if context.json else context.say(made.key or "")
     return 0
 
 
-def do_revoke(asked: argparse.Namespace, context: Context) -> int:
-    """Each of them, once all are found."""
-    if not asked.key:
+def do_revoke(arguments: argparse.Namespace, context: Context) -> int:
+    """Revoke each key, once all are found."""
+    if not arguments.key:
         raise Unusable("name the keys to revoke, by name, id or end of an id; `saddle keys` lists them")
-    revoked = [context.client.revoke_key(each) for each in [_meant(context.client, text) for text in asked.key]]
+    revoked = [context.client.revoke_key(each) for each in [_resolve(context.client, text) for text in arguments.key]]
     if context.json:
-        context.emit([each.raw for each in revoked])
+        context.emit(revoked)
     else:
         for each in revoked:
             context.say(f"revoked {each.id}  {each.name or '-'}, of {each.member}")
     return 0
 
 
-def _meant(client: Client, text: str) -> str:
-    """The id of the one key that is meant, of those that open."""
+def _resolve(client: Client, text: str) -> str:
+    """Return the id of the one open key that is meant."""
     whole = text.strip().partition(".")[0]
-    if naming.is_id(whole, "key"):
+    if lookup.is_id(whole, "key"):
         return whole
     there = list(client.api_keys())
     found = [key for key in there if key.name == normalise(text)] or [key for key in there if _ends(key.id, text)]
@@ -86,4 +91,4 @@ def _meant(client: Client, text: str) -> str:
 
 
 def _ends(key_id: str, text: str) -> bool:
-    return naming.ENDING.fullmatch(text) is not None and key_id.endswith(text)
+    return lookup.ENDING.fullmatch(text) is not None and key_id.endswith(text)

@@ -1,25 +1,32 @@
-"""`saddle symptoms`: the library of broken and healthy trainings, run and diagnosed; a table of what was right."""
+"""`saddle symptoms`: run and diagnose the library of broken and healthy trainings, and score the verdicts."""
+
+from __future__ import annotations
 
 import argparse
 import time
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from service.client import documents
+from service.client import answers, documents
 from service.client.client import Client
 from service.client.commands.context import Commands, Context, command
+from service.client.commands.verify import poll_verification
 from service.client.errors import Refused, Unusable
 from service.client.table import Cell, Row
-from service.client.views import Run, Verification
 from service.symptoms.library import Symptom, detectable_symptoms, symptoms, unknown_symptoms
 from service.symptoms.score import Result, Verified, confusion_table, summarise
 
-LOOK_S = 1.0
+if TYPE_CHECKING:
+    from service.schemas.runs import RunView
+    from service.schemas.verifications import VerificationView
+
+EVERY_S = 1.0  # between two readings
 PATIENCE_S = 600.0  # without any run making progress
 COLOURS = {"fault": "red", "warning": "yellow", "info": "cyan", "healthy": "green"}
 
 
 def add(commands: Commands) -> None:
-    """Declare it."""
+    """Declare the command."""
     example = "saddle symptoms run --seeds 0-4 --verify"
     parser = command(commands, "symptoms", do, "trainings that are broken on purpose, and their diagnoses", example)
     parser.add_argument("what", choices=["list", "show", "run"], nargs="?", default="list")
@@ -28,19 +35,19 @@ def add(commands: Commands) -> None:
     parser.add_argument("--verify", action="store_true", help="also try the remedy of each fault that has one")
 
 
-def do(asked: argparse.Namespace, context: Context) -> int:
-    """What was asked; of a run 1 where a verdict was wrong."""
-    if missing := unknown_symptoms(asked.names):
+def do(arguments: argparse.Namespace, context: Context) -> int:
+    """List, show or run; return 1 if a verdict was wrong."""
+    if missing := unknown_symptoms(arguments.names):
         raise Unusable(f"there is no symptom {missing[0]}; saddle symptoms list has them")
-    chosen = {name: each for name, each in symptoms().items() if not asked.names or name in asked.names}
-    if asked.what == "list":
+    chosen = {name: each for name, each in symptoms().items() if not arguments.names or name in arguments.names}
+    if arguments.what == "list":
         return _list(chosen, context)
-    if asked.what == "show":
+    if arguments.what == "show":
         return _show(chosen, context)
-    seeds = documents.seeds(asked.seeds)
+    seeds = documents.parse_seeds(arguments.seeds)
     results = list(_run(detectable_symptoms(chosen, len(seeds)), seeds, context))
-    checked = list(_verify(results, context)) if asked.verify else []
-    _tell(results, checked, context)
+    checked = list(_verify(results, context)) if arguments.verify else []
+    _show_results(results, checked, context)
     return 0 if all(each.right for each in results) else 1
 
 
@@ -57,7 +64,7 @@ def _list(chosen: dict[str, Symptom], context: Context) -> int:
 
 
 def _show(chosen: dict[str, Symptom], context: Context) -> int:
-    """The documents, ready to be posted."""
+    """Print the specs, ready to be posted."""
     for name, each in chosen.items():
         if not context.json:
             context.say(f"{name}: {each.about}", "bold")
@@ -66,8 +73,8 @@ def _show(chosen: dict[str, Symptom], context: Context) -> int:
 
 
 def _run(chosen: dict[str, Symptom], seeds: Sequence[int], context: Context) -> Iterator[Result]:
-    """Post them all, then read each diagnosis as its run ends."""
-    waiting: dict[str, tuple[str, Run]] = {}
+    """Post all, then yield each diagnosis as its run ends."""
+    waiting: dict[str, tuple[str, RunView]] = {}
     for name, symptom in chosen.items():
         for run in context.client.submit(symptom.document(name), seeds=seeds).runs:
             waiting[run.id] = name, run
@@ -80,15 +87,15 @@ def _run(chosen: dict[str, Symptom], seeds: Sequence[int], context: Context) -> 
             waiting[run.id] = name, run
             if run.over:
                 del waiting[run.id]
-                yield _read(name, chosen[name], run, context.client)
+                yield _diagnose(name, chosen[name], run, context.client)
         if time.monotonic() - moved > PATIENCE_S:
             raise Unusable(f"no run made progress for {PATIENCE_S:.0f} s: saddle workers says who trains")
-        time.sleep(LOOK_S if waiting else 0)
+        time.sleep(EVERY_S if waiting else 0)
 
 
-def _read(name: str, symptom: Symptom, run: Run, client: Client) -> Result:
+def _diagnose(name: str, symptom: Symptom, run: RunView, client: Client) -> Result:
     found = client.diagnosis(run.id)
-    return Result.of(name, symptom.expect, run.seed, found.level, found.findings, run.id)
+    return Result.of(name, symptom.expect, run.seed, found.level, answers.raw(found)["findings"], run.id)
 
 
 def _verify(results: Sequence[Result], context: Context) -> Iterator[Verified]:
@@ -97,24 +104,22 @@ def _verify(results: Sequence[Result], context: Context) -> Iterator[Verified]:
         if each.finding is None:
             continue
         try:
-            tried = _tried(each.run_id, each.finding, context.client)
+            tried = _try_remedy(each.run_id, each.finding, context.client)
         except Refused as refusal:
             yield Verified(each, "refused", str(refusal))
         else:
             yield Verified(each, tried.outcome or tried.state, tried.why or "")
 
 
-def _tried(run_id: str, finding: str, client: Client) -> Verification:
-    """A verification, waited for."""
-    made, began = client.verify(run_id, finding), time.monotonic()
-    while not made.over and time.monotonic() - began < PATIENCE_S:
-        time.sleep(LOOK_S)
-        made = next(each for each in client.verifications(run_id, finding) if each.id == made.id)
-    return made
+def _try_remedy(run_id: str, finding: str, client: Client) -> VerificationView:
+    """Return a verification once its outcome is known, or after `PATIENCE_S`."""
+    began = time.monotonic()
+    readings = poll_verification(client, client.verify(run_id, finding))
+    return next(each for each in readings if each.over or time.monotonic() - began > PATIENCE_S)
 
 
-def _tell(results: Sequence[Result], checked: Sequence[Verified], context: Context) -> None:
-    """Each result, the confusion table, and the figures."""
+def _show_results(results: Sequence[Result], checked: Sequence[Verified], context: Context) -> None:
+    """Print each result, the confusion table, and the totals."""
     figures = summarise(results, checked)
     if context.json:
         runs = [each.as_json() for each in results]

@@ -1,36 +1,38 @@
-"""`saddle upload`: a file of one's own to train on."""
+"""`saddle upload`: store a file to train on."""
 
 import argparse
 
+from service.client import answers
 from service.client.commands.context import Commands, Context, command
 
 
 def add(commands: Commands) -> None:
-    """Declare it."""
+    """Declare the command."""
     parser = command(commands, "upload", do, "store a file to train on", "saddle upload measurements.csv")
     parser.add_argument("file", help="CSV, JSON (lines or an array), Parquet, NPZ or text; - for standard input")
-    parser.add_argument("--name", help="what it is called (default: the file's name)")
+    parser.add_argument("--name", help="its name (default: the file's name)")
     formats = ("csv", "parquet", "npz", "jsonl", "json", "text")
-    parser.add_argument("--format", choices=formats, help="default: found out")
+    parser.add_argument("--format", choices=formats, help="default: detected")
     parser.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
-        help="of a CSV: whether its first line names the columns (default: found out)",
+        help="of a CSV: whether its first line names the columns (default: detected)",
     )
 
 
-def do(asked: argparse.Namespace, context: Context) -> int:
-    """Send it, and say what the server found in it."""
-    made = context.client.upload(asked.file, asked.name, asked.format, asked.header)
+def do(arguments: argparse.Namespace, context: Context) -> int:
+    """Upload a file, and print what the server found in it."""
+    made = context.client.upload(arguments.file, arguments.name, arguments.format, arguments.header)
     if context.json:
-        context.emit(made.raw)
+        context.emit(made)
         return 0
     context.say(f"{made.id}  {made.name}: {made.format}, {made.rows} rows, {made.size_bytes} bytes")
-    columns = made.report.get("columns") or []
+    report = answers.raw(made)["report"]
+    columns = report.get("columns") or []
     if columns:
         keys = ["name", "type", "missing", "min", "max", "mean"]
         context.table(keys, [["-" if each.get(key) is None else str(each[key]) for key in keys] for each in columns])
-    for note in made.report.get("notes") or ():
+    for note in report.get("notes") or ():
         context.say(note)
     kind = '"kind": "text"' if made.format == "text" else '"kind": "upload", "predict": ..., "task": ...'
     context.say(f'train on it with: "dataset": {{"upload": "{made.id}", {kind}}}', "dim")

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from service.client import Client, naming
+from service.client import Client, lookup
 from service.client.errors import Unusable
-from service.client.views import Experiment
+from service.schemas.experiments import PostedExperiment
 
 Saddle = Callable[..., int]
-Post = Callable[..., Experiment]
+Post = Callable[..., PostedExperiment]
 QUICK = {"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "steps": 3, "batch_size": 32}
 
 
@@ -22,18 +22,18 @@ def post(client: Client, spec: Callable[..., dict[str, Any]]) -> Post:
 def test_an_exact_name_comes_before_a_seed_an_ending_and_the_newest(client: Client, post: Post) -> None:
     plain, colon, newest = post("exact", seeds=[32, 0]), post("exact:32"), post("latest")
     ending, run_of = (plain.id or "")[-8:], {run.seed: run.id for run in plain.runs}
-    assert naming.find(client, "exact:32") == [colon.id]
-    assert naming.find(client, "exact:0") == [run_of[0]]
-    assert naming.find(client, "exact:32:0") == [colon.runs[0].id]
-    assert naming.find(client, ending) == [plain.id]
-    assert naming.find(client, f"{ending}:32") == [run_of[32]]
+    assert lookup.resolve(client, "exact:32") == [colon.id]
+    assert lookup.resolve(client, "exact:0") == [run_of[0]]
+    assert lookup.resolve(client, "exact:32:0") == [colon.runs[0].id]
+    assert lookup.resolve(client, ending) == [plain.id]
+    assert lookup.resolve(client, f"{ending}:32") == [run_of[32]]
     shadow = post(ending)
-    assert naming.find(client, ending) == [shadow.id]
-    assert naming.find(client, "latest") == [newest.id], "called so, though another is newer"
+    assert lookup.resolve(client, ending) == [shadow.id]
+    assert lookup.resolve(client, "latest") == [newest.id], "called so, though another is newer"
     client.label(newest.id or "", name="no longer")
-    assert naming.find(client, "latest") == [shadow.id]
+    assert lookup.resolve(client, "latest") == [shadow.id]
     with pytest.raises(Unusable, match="exact has no run with seed 7; it has 0, 32"):
-        naming.find(client, "exact:7")
+        lookup.resolve(client, "exact:7")
 
 
 def test_an_ambiguous_name_is_refused_with_the_candidates_and_nothing_is_done(
@@ -73,11 +73,11 @@ def test_an_ambiguous_name_is_refused_with_the_candidates_and_nothing_is_done(
 )
 def test_any_name_is_found_as_it_is(client: Client, post: Post, name: str) -> None:
     made = post(name)
-    assert naming.find(client, name) == [made.id]
-    assert naming.find(client, name.replace("\u00e9", "e\u0301")) == [made.id]
+    assert lookup.resolve(client, name) == [made.id]
+    assert lookup.resolve(client, name.replace("\u00e9", "e\u0301")) == [made.id]
 
 
 @pytest.mark.parametrize("name", ["", "x" * 129, "a\nb", "a\udcffb", "nothing:", ":3", "9" * 26], ids=ascii)
 def test_what_nothing_can_be_called_is_not_found(client: Client, name: str) -> None:
     with pytest.raises(Unusable, match="no experiment is called"):
-        naming.find(client, name)
+        lookup.resolve(client, name)

@@ -1,22 +1,29 @@
-"""`saddle list`, `show`, `storage` and `workers`: what there is."""
+"""`saddle list`, `show`, `storage` and `workers`: experiments, runs, storage and workers as they are."""
+
+from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
-from service.client import naming
+from service.client import answers, lookup
 from service.client.commands.context import Commands, Context, command
-from service.client.commands.shown import failure, show_runs, state
-from service.client.durations import age
-from service.client.table import Row, number
-from service.client.views import Experiment, ExperimentItem, Run, Worker
+from service.client.commands.run_table import coloured_state, failure, show_runs
+from service.client.formatting import age, number, size
+from service.client.table import Row
+
+if TYPE_CHECKING:
+    from service.schemas.experiments import ExperimentItem, ExperimentView
+    from service.schemas.runs import RunView
+    from service.schemas.workers import WorkerView
 
 PARTS = ("dataset", "model", "loss", "optimizer", "schedule", "batch_size", "epochs", "steps")
 
 
 def add(commands: Commands) -> None:
-    """Declare them."""
+    """Declare the commands."""
     example = "saddle list --filter 'optimizer.kind = adam AND best(val/loss) < 0.2' --sort 'best(val/loss)'"
-    parser = command(commands, "list", do_list, "the newest experiments, or runs", example)
+    parser = command(commands, "list", do_list, "list the newest experiments, or runs", example)
     parser.add_argument("--limit", type=int, default=20, help="how many (default 20)")
     parser.add_argument("--filter", help="only those it holds for: state = failed, tag = sweep, last(loss) < 1, ...")
     parser.add_argument("--sort", help="by a field or a figure, with - before it the greatest first")
@@ -29,25 +36,25 @@ def add(commands: Commands) -> None:
     parser = command(commands, "show", do_show, "one experiment or run in full", "saddle show momentum:3")
     parser.add_argument("what", help="an id, the end of one, a name, NAME:SEED, or latest")
     parser.add_argument("--spec", action="store_true", help="the whole spec, to be changed and submitted again")
-    summary = "what the project's curves and checkpoints take, and the runs that take most"
+    summary = "how much the project's curves and checkpoints take, and the largest runs"
     parser = command(commands, "storage", do_storage, summary, "saddle storage momentum")
     parser.add_argument("what", nargs="?", help="only one experiment: its id, the end of it, or its name")
     parser.add_argument("--limit", type=int, default=20, help="how many runs (default 20)")
-    command(commands, "workers", do_workers, "who trains, on what, and what", "saddle workers")
+    command(commands, "workers", do_workers, "list the workers, their devices and what they train", "saddle workers")
 
 
-def do_list(asked: argparse.Namespace, context: Context) -> int:
-    """Newest first, or as asked."""
-    client, order = context.client, {"filter": asked.filter, "sort": asked.sort}
-    if asked.runs or asked.state:
-        runs = list(client.runs(asked.limit, asked.state, **order))
-        context.emit([run.raw for run in runs]) if context.json else show_runs(context, runs)
+def do_list(arguments: argparse.Namespace, context: Context) -> int:
+    """List experiments or runs, newest first or in the order of --sort."""
+    client, order = context.client, {"filter": arguments.filter, "sort": arguments.sort}
+    if arguments.runs or arguments.state:
+        runs = list(client.runs(arguments.limit, arguments.state, **order))
+        context.emit(runs) if context.json else show_runs(context, runs)
         return 0
-    columns = _columns(asked)
-    items = list(client.experiments(asked.limit, **order, columns=columns, archived=asked.archived))
+    columns = _columns(arguments)
+    items = list(client.experiments(arguments.limit, **order, columns=columns, archived=arguments.archived))
     if context.json:
-        context.emit([item.raw for item in items])
-    elif not items and not asked.filter:
+        context.emit(items)
+    elif not items and not arguments.filter:
         context.say("nothing here yet; begin with: saddle submit preset:digits-adam --watch")
     else:
         rows: list[Row] = [
@@ -66,47 +73,50 @@ def do_list(asked: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _columns(asked: argparse.Namespace) -> list[str]:
-    """What is asked for, and what the list is sorted by where that is no column already."""
-    named = [name.strip() for name in asked.columns.split(",") if name.strip()]
-    by = (asked.sort or "").removeprefix("-")
+def _columns(arguments: argparse.Namespace) -> list[str]:
+    """Return the columns asked for, and what the list is sorted by unless it is a column already."""
+    named = [name.strip() for name in arguments.columns.split(",") if name.strip()]
+    by = (arguments.sort or "").removeprefix("-")
     return named if by in named or not ("(" in by or "." in by) else [*named, by]
 
 
 def _result(item: ExperimentItem) -> str:
-    """The figure that it is ranked by, as `0.0831 best val/loss, 1 diverged`."""
-    if item.main is None:
-        return "-"
+    """Return the figure that it is ranked by, as `0.0831 best val/loss, 1 diverged`."""
     main = item.main
-    value = main[main["ranked_by"]]
-    told = "-" if value is None else number(float(value))
-    lost = [f"{main[word]} {word}" for word in ("diverged", "incomplete", "provisional") if main[word]]
-    return ", ".join([f"{told} {main['ranked_by']} {main['series']}", *lost])
+    if main is None:
+        return "-"
+    value = main.last if main.ranked_by == "last" else main.best
+    counts = {"diverged": main.diverged, "incomplete": main.incomplete, "provisional": main.provisional}
+    lost = [f"{count} {word}" for word, count in counts.items() if count]
+    return ", ".join([f"{number(value)} {main.ranked_by} {main.series}", *lost])
 
 
 def _cell(value: object) -> str | int | float | None:
     return value if isinstance(value, str | int | float | None) else json.dumps(value)
 
 
-def do_show(asked: argparse.Namespace, context: Context) -> int:
-    """A run where one is named, else an experiment."""
+def do_show(arguments: argparse.Namespace, context: Context) -> int:
+    """Show a run if one is named, else an experiment."""
     client = context.client
-    meant = naming.find(client, asked.what)
-    if naming.is_id(meant[0], "run"):
+    meant = lookup.resolve(client, arguments.what)
+    if lookup.is_id(meant[0], "run"):
         run = client.run(meant[0])
         attempts = client.attempts(run.id)
-        context.emit(run.raw | {"attempts": attempts}) if context.json else show_run(context, run, attempts)
+        if context.json:
+            context.emit(answers.raw(run) | {"attempts": attempts})
+        else:
+            show_run(context, run, attempts)
         return 0
     found = client.experiment(meant[0])
-    if context.json or asked.spec:
-        context.emit(found.spec if asked.spec else found.raw)
+    if context.json or arguments.spec:
+        context.emit(found.spec if arguments.spec else found)
     else:
         show_experiment(context, found)
     return 0
 
 
-def show_experiment(context: Context, found: Experiment) -> None:
-    """What it trains, and its runs."""
+def show_experiment(context: Context, found: ExperimentView) -> None:
+    """Print what an experiment trains, and its runs."""
     context.say(f"{found.id}  {found.name}  by {found.owner}, {age(found.created_at)} ago", "bold")
     for part in PARTS:
         if found.spec.get(part) is not None:
@@ -116,15 +126,15 @@ def show_experiment(context: Context, found: Experiment) -> None:
 
 
 def _brief(part: object) -> str:
-    """A part of a spec in a line: its kind, then what else it says."""
+    """Return a part of a spec in a line: its kind, then its other fields."""
     if not isinstance(part, dict):
         return json.dumps(part)
     rest = [f"{key}={json.dumps(value)}" for key, value in part.items() if key != "kind" and value is not None]
     return " ".join([str(part.get("kind", "")), *rest])
 
 
-def show_run(context: Context, run: Run, attempts: list[dict[str, object]]) -> None:
-    """State, series and attempts of a run."""
+def show_run(context: Context, run: RunView, attempts: list[dict[str, object]]) -> None:
+    """Print state, series and attempts of a run."""
     context.say(f"{run.id}  seed {run.seed}  of {run.experiment_id}", "bold")
     on = f" on {run.worker}" if run.worker else ""
     context.say(
@@ -160,26 +170,27 @@ def show_run(context: Context, run: Run, attempts: list[dict[str, object]]) -> N
         )
 
 
-def do_storage(asked: argparse.Namespace, context: Context) -> int:
-    """The sum, then the greatest."""
-    client = context.client
-    found = client.storage(naming.experiment_id(client, asked.what, archived=True) if asked.what else None, asked.limit)
+def do_storage(arguments: argparse.Namespace, context: Context) -> int:
+    """Print the sums, then the largest runs."""
+    client, what = context.client, arguments.what
+    experiment_id = lookup.resolve_experiment_id(client, what, archived=True) if what else None
+    found = client.storage(experiment_id, arguments.limit)
     if context.json:
-        context.emit(found.raw)
+        context.emit(found)
         return 0
     context.say(
-        f"{found.runs} runs: {found.points} points in {_size(found.points_bytes)}, "
-        f"{found.checkpoints} checkpoints in {_size(found.checkpoints_bytes)}"
+        f"{found.runs} runs: {found.points} points in {size(found.points_bytes)}, "
+        f"{found.checkpoints} checkpoints in {size(found.checkpoints_bytes)}"
     )
     head = ["run", "experiment", "points", "in", "checkpoints", "in "]
     rows: list[Row] = [
         [
-            each["run_id"],
-            each["experiment_id"],
-            each["points"],
-            _size(each["points_bytes"]),
-            each["checkpoints"],
-            _size(each["checkpoints_bytes"]),
+            each.run_id,
+            each.experiment_id,
+            each.points,
+            size(each.points_bytes),
+            each.checkpoints,
+            size(each.checkpoints_bytes),
         ]
         for each in found.greatest
     ]
@@ -187,21 +198,16 @@ def do_storage(asked: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _size(of: int) -> str:
-    """Bytes for people."""
-    return f"{of} B" if of < 1000 else f"{of / 1e3:.1f} kB" if of < 1e6 else f"{of / 1e6:.1f} MB"
-
-
-def do_workers(asked: argparse.Namespace, context: Context) -> int:
-    """Who trains."""
+def do_workers(arguments: argparse.Namespace, context: Context) -> int:
+    """List the workers."""
     workers = context.client.workers()
     if context.json:
-        context.emit([worker.raw for worker in workers])
+        context.emit(workers)
     else:
         rows: list[Row] = [
             [
                 each.name,
-                state(each.state, "running" if each.state == "busy" else None),
+                coloured_state(each.state, "running" if each.state == "busy" else None),
                 _device(each),
                 each.run_id or "-",
             ]
@@ -211,9 +217,7 @@ def do_workers(asked: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _device(worker: Worker) -> str:
+def _device(worker: WorkerView) -> str:
     device = worker.device or {}
     memory = device.get("memory_bytes")
-    return f"{device.get('name') or device.get('kind') or worker.pool}" + (
-        f" {memory / 2**30:.0f} GiB" if memory else ""
-    )
+    return f"{device.get('name') or device.get('kind') or worker.pool}" + (f" {size(memory)}" if memory else "")

@@ -1,0 +1,72 @@
+"""The answers that the client reads, each with the schema that the API answers with.
+
+A schema is imported when the first answer of its kind arrives: all of them together take longer than the rest of the
+client. `service.client.lenient` says how an older or newer server is read.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from service.schemas.catalog import KindDetail
+    from service.schemas.checkpoints import CheckpointView
+    from service.schemas.comparisons import ComparisonView
+    from service.schemas.datasets import DatasetView
+    from service.schemas.diagnosis import DiagnosisView
+    from service.schemas.experiments import ExperimentItem, ExperimentView, PostedExperiment
+    from service.schemas.keys import MadeKey
+    from service.schemas.probe_results import ReadingView
+    from service.schemas.replays import ReplayView
+    from service.schemas.runs import RunView
+    from service.schemas.storage import StorageView
+    from service.schemas.verifications import VerificationView
+    from service.schemas.workers import WorkerView
+
+S = TypeVar("S")
+
+
+class Answer(Generic[S]):
+    """A kind of answer, by its schema `module:class` below service.schemas."""
+
+    def __init__(self, schema: str) -> None:
+        self.schema = schema
+
+    def __call__(self, document: Mapping[str, Any]) -> S:
+        """Return the document as an object of the schema."""
+        return cast("S", lenient_schema(self.schema).model_validate(document))
+
+
+@cache
+def lenient_schema(schema: str) -> "type[BaseModel]":
+    """Return the lenient form of a schema."""
+    from service.client.lenient import relax  # noqa: PLC0415  pydantic takes 0.1 s
+
+    module, _, name = schema.partition(":")
+    return relax(getattr(import_module(f"service.schemas.{module}"), name))
+
+
+experiment: "Answer[ExperimentView]" = Answer("experiments:ExperimentView")
+posted_experiment: "Answer[PostedExperiment]" = Answer("experiments:PostedExperiment")
+experiment_item: "Answer[ExperimentItem]" = Answer("experiments:ExperimentItem")
+run: "Answer[RunView]" = Answer("runs:RunView")
+replay: "Answer[ReplayView]" = Answer("replays:ReplayView")
+verification: "Answer[VerificationView]" = Answer("verifications:VerificationView")
+reading: "Answer[ReadingView]" = Answer("probe_results:ReadingView")
+diagnosis: "Answer[DiagnosisView]" = Answer("diagnosis:DiagnosisView")
+checkpoint: "Answer[CheckpointView]" = Answer("checkpoints:CheckpointView")
+comparison: "Answer[ComparisonView]" = Answer("comparisons:ComparisonView")
+kind: "Answer[KindDetail]" = Answer("catalog:KindDetail")  # in a list without its fields
+dataset: "Answer[DatasetView]" = Answer("datasets:DatasetView")  # in a list without its report
+key: "Answer[MadeKey]" = Answer("keys:MadeKey")  # whole only in the answer that made it
+storage: "Answer[StorageView]" = Answer("storage:StorageView")
+worker: "Answer[WorkerView]" = Answer("workers:WorkerView")
+
+
+def raw(answer: object) -> dict[str, Any]:
+    """Return the JSON that an answer was read from."""
+    found: dict[str, Any] = vars(answer)["raw"]
+    return found
