@@ -1,8 +1,7 @@
-"""What several seeds say together: moments, order statistics and the 95 % confidence interval of the mean.
+"""Statistics over seeds: moments, order statistics and the 95 % confidence interval of the mean.
 
-Non-finite values are left out of every figure and counted as `diverged`: a seed that diverged must neither
-poison the mean nor vanish from the answer. Values are scaled by a power of two first, so that 1e308 and
-1e-308 are as exact as 1.
+Non-finite values are left out of every statistic and counted as `diverged`, so a diverged seed neither spoils the mean
+nor disappears. Values are first scaled by a power of two, so 1e308 and 1e-308 are as exact as 1.
 """
 
 from collections.abc import Sequence
@@ -14,12 +13,12 @@ import numpy.typing as npt
 from service.analysis.arrays import Counts, Mask, Values
 from service.analysis.t_distribution import t_quantile
 
-UPPER_TAIL = 0.975  # of a two-sided interval of 95 %
+UPPER_TAIL = 0.975  # probability below the upper end of a two-sided 95 % interval
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """Of one value per seed; None where too few are finite."""
+    """Statistics of one value per seed; None where too few are finite."""
 
     n: int  # finite values
     diverged: int  # the others
@@ -36,7 +35,7 @@ class Aggregate:
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """The same per grid point, each (G,); NaN where Aggregate has None."""
+    """The same statistics per grid point, each (G,); NaN where Aggregate has None."""
 
     n: Counts
     diverged: Counts
@@ -52,12 +51,12 @@ class Band:
 
 
 def aggregate(values: npt.ArrayLike) -> Aggregate:
-    """One value per seed -> their statistics."""
+    """Return the statistics of one value per seed."""
     return aggregate_many([np.asarray(values, dtype=np.float64)])[0]
 
 
 def aggregate_many(samples: Sequence[npt.ArrayLike]) -> list[Aggregate]:
-    """The same of many samples at once."""
+    """Return the statistics of each sample."""
     rows = [np.asarray(sample, dtype=np.float64) for sample in samples]
     present = np.arange(max((len(row) for row in rows), default=0))[:, None] < [len(row) for row in rows]
     y = np.full(present.shape, np.nan)
@@ -68,7 +67,7 @@ def aggregate_many(samples: Sequence[npt.ArrayLike]) -> list[Aggregate]:
 
 
 def aggregate_curves(y: Values, present: Mask | None = None) -> Band:
-    """Curves y (R, G) on one grid -> statistics per grid point; an absent value has not diverged."""
+    """Return the statistics of curves y (R, G) per grid point; a value that is not `present` has not diverged."""
     if not len(y):
         y = np.full((1, y.shape[1]), np.nan)
         present = np.zeros(y.shape, dtype=np.bool_)
@@ -78,7 +77,7 @@ def aggregate_curves(y: Values, present: Mask | None = None) -> Band:
     scaled = np.ldexp(np.where(finite, y, np.nan), -exponent)  # within -1 and 1
     ordered = np.sort(scaled, axis=0)  # NaN last
     least, most = ordered[0], _row(ordered, n - 1)
-    mean = np.clip(_mean(scaled, finite, n), least, most)  # so equal values are their mean, without spread
+    mean = np.clip(_mean(scaled, finite, n), least, most)  # so equal values have exactly their mean and no spread
     sd = _deviation(scaled, finite, n, mean)
     half = sd * _t_over_root(n)
     with np.errstate(over="ignore"):
@@ -102,13 +101,13 @@ def _mean(values: Values, finite: Mask, n: Counts) -> Values:
 
 
 def _deviation(values: Values, finite: Mask, n: Counts, mean: Values) -> Values:
-    """The standard deviation with n - 1, in a second pass; NaN below two values."""
+    """Return the standard deviation with n - 1, in a second pass; NaN below two values."""
     squares = (np.where(finite, values - mean, 0.0) ** 2).sum(axis=0)
     return np.where(n > 1, np.sqrt(squares / np.maximum(n - 1, 1)), np.nan)
 
 
 def _t_over_root(n: Counts) -> Values:
-    """Half the interval's width in standard deviations: t(n - 1) / sqrt(n)."""
+    """Return half the interval's width in standard deviations: t(n - 1) / sqrt(n)."""
     known, where = np.unique(n, return_inverse=True)
     factors = (t_quantile(UPPER_TAIL, int(k) - 1) / np.sqrt(k) if k > 1 else np.nan for k in known)
     return np.take(np.fromiter(factors, dtype=np.float64), where)
@@ -123,7 +122,7 @@ def _quantile(ordered: Values, n: Counts, share: float) -> Values:
 
 
 def _row(ordered: Values, row: Counts) -> Values:
-    """Of each column the value in its row; below row 0 the first, which is NaN where nothing is finite."""
+    """Return each column's value in the given row; below row 0 the first, which is NaN where nothing is finite."""
     found: Values = np.take_along_axis(ordered, row[None, :].clip(0, len(ordered) - 1), axis=0)[0]
     return found
 

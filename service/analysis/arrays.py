@@ -1,4 +1,4 @@
-"""The array types that the analysis speaks of."""
+"""Array types of the analysis."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,13 @@ Mask = npt.NDArray[np.bool_]
 
 
 def series(steps: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Steps, Values]:
-    """Both as arrays of one length; ValueError where they are not a series."""
+    """Return steps and values as arrays; raise ValueError where they are not a series."""
     at, what = np.asarray(steps), np.asarray(values, dtype=np.float64)
     if at.ndim != 1 or at.shape != what.shape:
-        raise ValueError(f"Steps {at.shape} and values {what.shape} must be two lists of one length.")
+        raise ValueError(f"Steps {at.shape} and values {what.shape} must be one-dimensional and of equal length.")
     if at.size and at.dtype.kind not in "iu":
         raise ValueError(f"Steps must be integers; these are {at.dtype}.")
     at = at.astype(np.int64, copy=False)
     if at.size and (at[0] < 0 or not (at[1:] > at[:-1]).all()):
-        raise ValueError("Steps must be >= 0 and strictly increasing; these are not.")
+        raise ValueError("Steps must be >= 0 and strictly increasing.")
     return at, what

@@ -1,7 +1,7 @@
 """Bootstrap intervals of a mean over seeds: bias-corrected and accelerated (Efron 1987, JASA 82, 171-185).
 
-Up to `EXACT` values every resample there is enters with its probability: nothing is drawn, the answer is the
-bootstrap's limit. Beyond, `RESAMPLES` are drawn with a fixed seed. Values of no spread are their own interval.
+Up to `EXACT` values, every possible resample enters with its probability, so the result is the bootstrap's exact limit.
+Beyond, `RESAMPLES` are drawn with a fixed seed. Values without spread are their own interval.
 """
 
 import math
@@ -11,24 +11,18 @@ from itertools import combinations_with_replacement
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
 from service.analysis.arrays import Values
 
 Interval = tuple[float, float]
 EXACT = 7  # values; 7 have 1,716 different resamples
 RESAMPLES = 2000
-SEED = 20_260_101  # of the drawing: the same data give the same interval
+SEED = 20_260_101  # the same data give the same interval
 NORMAL = NormalDist()
 
 
-def bootstrap_mean(values: npt.ArrayLike, level: float = 0.95) -> Interval | None:
-    """Finite values (n,) -> the interval of their mean; None below two values."""
-    return bootstrap_means([np.asarray(values, dtype=np.float64)], level)[0]
-
-
 def bootstrap_means(samples: Sequence[Values | Sequence[float]], level: float = 0.95) -> list[Interval | None]:
-    """The same of many samples; those of one size share their resamples."""
+    """Finite values of each sample -> the interval of its mean; None below two values. Equal sizes share resamples."""
     if not 0 < level < 1:
         raise ValueError(f"level must be within 0 and 1; it is {level}.")
     found: list[Interval | None] = [None] * len(samples)
@@ -41,7 +35,7 @@ def bootstrap_means(samples: Sequence[Values | Sequence[float]], level: float = 
 
 @lru_cache(maxsize=32)
 def _resamples(n: int) -> tuple[Values, Values]:
-    """Shares of the n values in each resample (B, n), and the resamples' probabilities (B,)."""
+    """Return the shares of the n values in each resample (B, n), and the probabilities of the resamples (B,)."""
     if n > EXACT:
         counts = np.random.default_rng(SEED).multinomial(n, np.full(n, 1 / n), RESAMPLES)
         return counts / n, np.full(RESAMPLES, 1 / RESAMPLES)
@@ -52,7 +46,7 @@ def _resamples(n: int) -> tuple[Values, Values]:
 
 
 def _intervals(x: Values, level: float) -> list[Interval]:
-    """Rows of x (C, n) -> an interval each."""
+    """Return an interval for each row of x (C, n)."""
     shares, probability = _resamples(x.shape[1])
     scale = np.abs(x).max(axis=1, keepdims=True)
     scale = np.where(scale > 0, scale, 1.0)
@@ -65,7 +59,7 @@ def _intervals(x: Values, level: float) -> list[Interval]:
 
 
 def _ends(x: Values, ordered: Values, upto: Values, level: float) -> Values:
-    """Of rows (C, n) within -1 and 1, their resamples' means in order, and how likely each or less is: (C, 2)."""
+    """Return both ends (C, 2) from rows x (C, n) within -1 and 1, ordered resample means, and their distribution."""
     centre = x.mean(axis=1, keepdims=True)
     apart = x - centre
     spread = np.abs(apart).max(axis=1, keepdims=True)
@@ -81,14 +75,14 @@ def _ends(x: Values, ordered: Values, upto: Values, level: float) -> Values:
 
 
 def _levels(share: float, acceleration: float, level: float) -> tuple[float, float]:
-    """The levels at which the resamples' distribution is read."""
+    """Return the corrected levels at which the distribution of the means is read."""
     bias = NORMAL.inv_cdf(share)
     low, high = (bias + NORMAL.inv_cdf(tail) for tail in ((1 - level) / 2, (1 + level) / 2))
     return tuple(NORMAL.cdf(bias + z / (1 - acceleration * z)) for z in (low, high))  # type: ignore[return-value]
 
 
 def _share(ordered: Values, upto: Values, value: Values) -> Values:
-    """The probability of a mean of at most `value`, row by row."""
+    """Return the probability of a mean of at most `value`, row by row."""
     place = (ordered <= value).sum(axis=1)
     found: Values = np.where(place > 0, upto[np.arange(len(upto)), place - 1], 0.0)
     return found

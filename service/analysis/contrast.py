@@ -1,13 +1,13 @@
-"""Whether one group is better than another, paired by seed: the difference, how sure it is, and a verdict.
+"""Whether one group is better than another, paired by seed: the difference, its uncertainty, and a verdict.
 
-Runs of one seed share their first weights and the order of their data, so the difference within a seed is free of
-what the seeds themselves make. A group is called better or worse only where three things agree: the bootstrap
-interval excludes 0, the paired t test holds after Holm's correction, and the better one did not diverge more often.
-With few seeds the bootstrap alone promises too much; the t test alone trusts that differences are normal.
+Runs of one seed share their initial weights and data order, so the difference within a seed is free of the variation
+between seeds. A group is called better or worse only where three things agree: the bootstrap interval excludes 0, the
+paired t test is significant after Holm's correction, and the better group did not diverge more often. With few seeds
+the bootstrap interval alone is too narrow; the t test alone assumes normal differences.
 
-A group may stand for several trials, of which the best was chosen by these same seeds, and the best of k looks better
-by luck alone. So p is multiplied by the number of trials that the better one was chosen from (Bonferroni), which holds
-however the trials depend on each other and whatever their spreads. The worse one's choice only made it look better.
+A group may consist of several trials, of which these same seeds selected the best, and the best of k looks better by
+luck alone. So p is multiplied by the number of trials that the better one was selected from (Bonferroni), which is
+valid however the trials depend on each other. The selection of the worse one only made it look better.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ Pair = tuple[int, int]
 class Contrast:
     """Group `a` against group `b`; differences are a - b, over the seeds that are finite in both."""
 
-    verdict: Verdict  # of a; unconfirmed: told apart only while the choice among trials is not counted
+    verdict: Verdict  # of a; unconfirmed: significant only without the correction for the choice among trials
     n: int  # pairs
     diverged: tuple[int, int]  # of the shared seeds, in a and in b
     difference: float | None
@@ -40,16 +40,16 @@ class Contrast:
     bootstrap: Interval | None  # BCa, 95 %
     wins: float | None  # share of pairs in which a is better; a tie counts half
     p: float | None  # paired t; Fisher's on divergence where fewer than two pairs are finite
-    leads: bool  # a looks better
-    choices: int  # trials that the one that looks better was chosen from
+    leads: bool  # whether a looks better
+    choices: int  # trials that the better-looking one was selected from
     p_adjusted: float | None  # p times `choices`, then Holm's correction
-    more_seeds: int | None  # to be told apart with a power of 0.8; None: told apart, or no number is known
-    fresh_seeds: int  # that would show the difference seen, of trials that are not chosen by them
+    more_seeds: int | None  # for a verdict with a power of 0.8; None: there is one, or no number is known
+    fresh_seeds: int  # that would show the observed difference, without selecting the trials by them
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What the tests say of a pair."""
+    """The test of a pair."""
 
     p: float | None
     leader: int  # the row that looks better
@@ -65,7 +65,7 @@ def contrasts_by_seed(
     direction: Direction,
     trials: Sequence[int] | None = None,
 ) -> list[Contrast]:
-    """The same from each group's value by seed."""
+    """Return the contrasts of groups given by their values by seed."""
     column = {seed: place for place, seed in enumerate(sorted({seed for sample in samples for seed in sample}))}
     values = np.full((len(samples), len(column)), np.nan)
     present = np.zeros(values.shape, dtype=np.bool_)
@@ -83,10 +83,10 @@ def contrasts(
     direction: Direction,
     trials: Sequence[int] | None = None,
 ) -> list[Contrast]:
-    """values (G, S) by group and seed, finite or diverged where `present` -> a contrast for each of `pairs`.
+    """Return a contrast for each of `pairs`, from values (G, S) by group and seed; a `present` one may be non-finite.
 
-    `family` are all pairs that were looked at to choose these: what Holm's correction counts. `trials` (G,) says from
-    how many each group's row was chosen by these values; by default nothing was chosen.
+    `family`: all pairs that were compared to pick these, which Holm's correction counts. `trials` (G,): the number of
+    trials that each group's row was selected from by these values; 1 by default.
     """
     finite = np.isfinite(values) & present
     asked = list(dict.fromkeys(map(_either, [*family, *pairs])))
@@ -100,7 +100,7 @@ def contrasts(
 
 
 def _either(pair: Pair) -> Pair:
-    """A test has no direction."""
+    """Return the pair in a fixed order: a test has no direction."""
     return pair if pair[0] <= pair[1] else (pair[1], pair[0])
 
 
@@ -118,7 +118,7 @@ def _judged(
     direction: Direction,
     trials: Sequence[int],
 ) -> dict[Pair, Judged]:
-    """Every pair's test, and what the choice of its better one and the other tests cost it."""
+    """Return every pair's test, corrected for the selection of its better row and for the other tests."""
     found, leaders = _tests(values, finite, present, pairs, direction)
     choices = [trials[leader] for leader in leaders]
     known = [place for place, p in enumerate(found) if p is not None]
@@ -135,7 +135,7 @@ def _judged(
 def _tests(
     values: Values, finite: Mask, present: Mask, pairs: Sequence[Pair], direction: Direction
 ) -> tuple[list[float | None], list[int]]:
-    """Of each pair the p of the paired t test, and which of the two looks better.
+    """Return each pair's p of the paired t test, and which of the two looks better.
 
     Where fewer than two seeds are finite, it is Fisher's test of how often they diverged.
     """
@@ -156,7 +156,7 @@ def _tests(
 
 
 def _lost(present: Mask, finite: Mask, pair: Pair) -> tuple[int, int]:
-    """How many of the shared seeds diverged in each."""
+    """Return how many of the shared seeds diverged in each."""
     shared = present[pair[0]] & present[pair[1]]
     return int((shared & ~finite[pair[0]]).sum()), int((shared & ~finite[pair[1]]).sum())
 
@@ -198,7 +198,7 @@ def _contrast(
 def _verdict(
     differences: Values, bootstrap: Interval | None, lost: tuple[int, int], judged: Judged, direction: Direction
 ) -> Verdict:
-    """`unconfirmed` where only the choice among trials stands between the pair and a verdict."""
+    """Return the verdict; `unconfirmed` where only the correction for the choice among trials prevents one."""
     if judged.adjusted is None or judged.if_fixed is None or judged.if_fixed >= LEVEL:
         return "indistinguishable"
     verdict = _told_apart(differences, bootstrap, lost, direction)
@@ -208,19 +208,19 @@ def _verdict(
 def _told_apart(
     differences: Values, bootstrap: Interval | None, lost: tuple[int, int], direction: Direction
 ) -> Verdict:
-    """What a test that holds says."""
-    if bootstrap is None:  # fewer than two finite pairs: only how often they diverged can tell
+    """Return the verdict of a significant test."""
+    if bootstrap is None:  # fewer than two finite pairs: how often they diverged decides
         return "better" if lost[0] < lost[1] else "worse"
     if bootstrap[0] <= 0 <= bootstrap[1]:
         return "indistinguishable"
     wins = (float(differences.mean()) > 0) == (direction == "max")
     if lost[0] > lost[1] if wins else lost[0] < lost[1]:
-        return "indistinguishable"  # what survived is no fair sample
+        return "indistinguishable"  # the finite seeds are not a fair sample
     return "better" if wins else "worse"
 
 
 def _more(mean: float | None, sd: float | None, n: int, judged: Judged) -> int | None:
-    """Further seeds, at the level that the corrections leave to this pair."""
+    """Return the number of further seeds, at the level that the corrections leave to this pair."""
     p, adjusted = judged.p, judged.adjusted
     if mean is None or sd is None or p is None or adjusted is None:
         return None

@@ -11,7 +11,7 @@ Row: TypeAlias = tuple["Json | Missing", ...]
 
 
 class Missing(Enum):
-    """The document has nothing at this place, which is not the same as null."""
+    """The document has no value here, which differs from null."""
 
     MISSING = "missing"
 
@@ -21,13 +21,13 @@ MISSING: Final = Missing.MISSING
 
 @dataclass(frozen=True)
 class Difference:
-    """One place at which the documents are not all equal."""
+    """A place where the documents are not all equal."""
 
     pointer: str
     values: tuple[Json | Missing, ...]  # one per document, in their order
 
     def as_json(self) -> dict[str, Json]:
-        """Missing values as null, with the positions of the documents that lack them under `missing`."""
+        """Return missing values as null, with the positions of the documents that lack them under `missing`."""
         return {
             "values": [None if value is MISSING else value for value in self.values],
             "missing": [position for position, value in enumerate(self.values) if value is MISSING],
@@ -35,9 +35,9 @@ class Difference:
 
 
 def difference(documents: Sequence[Mapping[str, Json]]) -> dict[str, Difference]:
-    """Pointer -> difference, over the leaves; sorted by path (array positions as numbers), not by document.
+    """Return the differences of the leaves by pointer, sorted by path (array positions as numbers).
 
-    Leaves are scalars and empty containers. 1 and 1.0 are one number; true and 1 are two values.
+    Leaves are scalars and empty containers. 1 and 1.0 are equal; true and 1 differ.
     """
     rows = [(path, row) for path, row in _leaves((), [document or MISSING for document in documents]) if _differ(row)]
     rows.sort(key=lambda each: _sort_key(each[0]))
@@ -45,7 +45,7 @@ def difference(documents: Sequence[Mapping[str, Json]]) -> dict[str, Difference]
 
 
 def _leaves(path: Path, values: Sequence[Json | Missing]) -> Iterator[tuple[Path, Row]]:
-    """What all documents have at a place and further in, of those for which it is a leaf, the others are missing."""
+    """Yield a row for every leaf at or below `path`; a document without that leaf has MISSING."""
     inner = [value if isinstance(value, dict | list | tuple) and value else None for value in values]
     row = tuple(value if further is None else MISSING for value, further in zip(values, inner, strict=True))
     if any(value is not MISSING for value in row):
@@ -59,7 +59,7 @@ def _leaves(path: Path, values: Sequence[Json | Missing]) -> Iterator[tuple[Path
 
 
 def _differ(row: Row) -> bool:
-    """Whether not all are the same; most places are the same everywhere, which `count` finds fast."""
+    """Return whether the values differ; `count` finds the common case of equal ones fast."""
     alike = row.count(row[0]) == len(row) and len(set(map(type, row))) == 1
     return not alike and len({_identity(value) for value in row}) > 1
 
@@ -73,7 +73,7 @@ def _sort_key(path: Path) -> list[tuple[bool, int, str]]:
 
 
 def _identity(value: Json | Missing) -> tuple[str, object]:
-    """Equal where two leaves are the same JSON: for Python True == 1, and NaN != NaN."""
+    """Return a key that is equal for equal JSON, because in Python True == 1 and NaN != NaN."""
     if isinstance(value, bool):
         return "boolean", value
     if isinstance(value, int | float):

@@ -14,9 +14,9 @@ from service.analysis.reduce import Reduced
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A curve, exact or in buckets: `values` are then means of what is finite, `low` and `high` the extremes."""
+    """A curve, exact or in buckets: then `values` are means of the finite points, `low` and `high` their extremes."""
 
-    steps: Steps  # of a bucket its last step
+    steps: Steps  # the last step of each bucket
     values: Values  # NaN where nothing is finite
     low: Values
     high: Values
@@ -24,7 +24,7 @@ class Series:
 
     @classmethod
     def exact(cls, steps: npt.ArrayLike, values: npt.ArrayLike) -> "Series":
-        """Every point."""
+        """Return an exact series."""
         at, what = series(steps, values)
         finite = np.isfinite(what)
         known = np.where(finite, what, np.nan)
@@ -32,13 +32,13 @@ class Series:
 
     @classmethod
     def of_columns(cls, columns: Sequence[Any]) -> "Series":
-        """Buckets that keep extremes: last step, mean, least, largest, how many were no numbers."""
+        """Return a series from columns of buckets: last step, mean, min, max, number of non-finite values."""
         steps, mean, least, most, nonfinite = columns
         return cls(steps, mean, least, most, nonfinite)
 
     @classmethod
     def reduced(cls, found: Reduced) -> "Series":
-        """The same from a reduced curve."""
+        """Return a series from a reduced curve."""
         return cls.of_columns((found.last_step, found.mean, found.min, found.max, found.nonfinite))
 
     def __len__(self) -> int:
@@ -62,7 +62,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Reading:
-    """What an instrument said at a step."""
+    """What a probe recorded at a step."""
 
     id: int
     step: int
@@ -70,7 +70,7 @@ class Reading:
     data: Mapping[str, Any]
 
     def number(self, key: str) -> float | None:
-        """A finite number of it; None where there is none."""
+        """Return a finite number of the reading; None where it has none of this name."""
         found = self.data.get(key)
         if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
             return None
@@ -79,7 +79,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Sibling:
-    """Another seed of the same experiment, or the run itself: what it came to."""
+    """The final value of a seed of the experiment."""
 
     run_id: str
     seed: int

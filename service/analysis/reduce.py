@@ -1,8 +1,8 @@
-"""A series reduced to buckets that keep its extremes.
+"""Reduce a series to buckets that keep its extremes.
 
-A bucket of level k holds the steps with one value of `step >> k`: buckets are anchored at step 0 and not at
-the window, so appending points never changes a complete bucket as long as the level stays, and two buckets
-of level k make one of level k + 1. Only the two buckets at the window's edges may be partial.
+A bucket of level k holds the steps with the same `step >> k`. Buckets are anchored at step 0, not at the window, so
+appending points never changes a complete bucket of the same level, and two buckets of level k make one of level k + 1.
+Only the two buckets at the window's edges may be partial.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ Starts = npt.NDArray[np.intp]  # where each bucket begins
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """Per bucket that holds points, in order; min, max and mean are NaN where no value is finite."""
+    """The non-empty buckets, in order; min, max and mean are NaN where no value is finite."""
 
     level: int  # k: a bucket spans 2^k steps; 0 is the exact series
-    first_step: Steps  # of the points that are there, not of the bucket's span
+    first_step: Steps  # of its points, not of its span
     last_step: Steps
     min: Values  # over finite values, as max and mean
     max: Values
@@ -35,7 +35,7 @@ class Reduced:
 
     @property
     def exact(self) -> bool:
-        """Nothing was put together: each bucket is one point (always so at level 0)."""
+        """Whether each bucket is a single point, as always at level 0."""
         return bool((self.count == 1).all())
 
 
@@ -46,10 +46,10 @@ def reduce(
     first: int | None = None,
     last: int | None = None,
 ) -> Reduced:
-    """The series within [first, last] (default: its own ends) in at most `points` buckets of least level.
+    """Reduce the series within [first, last] (default: all) to at most `points` buckets, of the lowest level that fits.
 
-    Where a bucket's plain sum overflows (values near 1e308), its mean is taken from values scaled by 2^-64:
-    still right to rounding. A mean always lies between min and max.
+    Where a bucket's sum overflows (values near 1e308), its mean is computed from values scaled by 2^-64, which is exact
+    to rounding. A mean always lies between min and max.
     """
     at, what = series(steps, values)
     first = first if first is not None else int(at[0]) if at.size else 0
@@ -60,7 +60,7 @@ def reduce(
 
 
 def bucket_points(steps: Steps, values: Values, level: int, owner: Counts | None = None) -> tuple[Reduced, Counts]:
-    """Points in buckets of `level`, and whose each bucket is; see `regroup` for `owner`."""
+    """Return the points in buckets of `level`, and the owner of each bucket; see `regroup` for `owner`."""
     whose = np.zeros(len(steps), np.int64) if owner is None else owner
     starts = _starts(steps, level, owner)
     finite = np.isfinite(values)
@@ -82,7 +82,7 @@ def bucket_points(steps: Steps, values: Values, level: int, owner: Counts | None
 
 
 def level_for(first: int, last: int, points: int) -> int:
-    """The smallest k at which the steps first..last fall into at most `points` buckets."""
+    """Return the lowest level at which the steps first..last fall into at most `points` buckets."""
     if points < 1:
         raise ValueError(f"points must be at least 1; it is {points}.")
     if not 0 <= first <= last:
@@ -93,13 +93,8 @@ def level_for(first: int, last: int, points: int) -> int:
     return level
 
 
-def merge_buckets(reduced: Reduced) -> Reduced:
-    """The same points one level up: equal to reducing them directly, the mean to rounding."""
-    return regroup(reduced, reduced.level + 1)[0]
-
-
 def single_point_buckets(steps: Steps, values: Values) -> Reduced:
-    """Points as buckets of one, so that they can be put together with stored buckets."""
+    """Return points as buckets of one, so they can be merged with stored buckets."""
     finite = np.isfinite(values)
     what = values if finite.all() else np.where(finite, values, np.nan)
     ones = np.ones(len(steps), np.int64)
@@ -107,7 +102,7 @@ def single_point_buckets(steps: Steps, values: Values) -> Reduced:
 
 
 def join_buckets(parts: Sequence[Reduced]) -> Reduced:
-    """Buckets of several sources behind each other; the level is the widest one's."""
+    """Concatenate buckets of several sources; the level is the highest one."""
     if len(parts) == 1:
         return parts[0]
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS}
@@ -115,14 +110,14 @@ def join_buckets(parts: Sequence[Reduced]) -> Reduced:
 
 
 def take_buckets(reduced: Reduced, rows: Mask | Starts) -> Reduced:
-    """Some of the buckets: those of a mask, or in the order of the positions."""
+    """Return the buckets of a mask, or at positions, in their order."""
     return replace(reduced, **{name: getattr(reduced, name)[rows] for name in COLUMNS})
 
 
 def regroup(reduced: Reduced, level: int, owner: Counts | None = None) -> tuple[Reduced, Counts]:
-    """Finer buckets put together to buckets of `level`, and whose each one is.
+    """Merge finer buckets to buckets of `level`; return them with the owner of each.
 
-    `owner` (N,) numbers the series that each bucket belongs to; they lie by owner and then by step.
+    `owner` (N,) numbers the series that each bucket belongs to; buckets are sorted by owner, then by step.
     """
     whose = np.zeros(len(reduced.count), np.int64) if owner is None else owner
     starts = _starts(reduced.first_step, level, whose)
@@ -130,7 +125,7 @@ def regroup(reduced: Reduced, level: int, owner: Counts | None = None) -> tuple[
         return replace(reduced, level=level), whose
     ends = _ends(starts, len(whose))
     several = ends - starts > 1
-    if 2 * int(several.sum()) < len(starts):  # mostly there already: only neighbours at the seams are put together
+    if 2 * int(several.sum()) < len(starts):  # mostly at this level already: merge only the others
         found = replace(take_buckets(reduced, starts), level=level)
         inside = np.repeat(several, ends - starts)
         seams = _put_together(take_buckets(reduced, inside), _seams((ends - starts)[several]), level)
@@ -163,7 +158,7 @@ def _put_together(reduced: Reduced, starts: Starts, level: int) -> Reduced:
 
 
 def _mean_of_means(reduced: Reduced, starts: Starts, usable: Counts) -> Values:
-    """Of sums; where one overflows, of weights that come first: w1 m1 + w2 m2 stays in range."""
+    """Return the means from sums, or, where one overflows, from weighted means, which stay in range."""
     weights = reduced.count - reduced.nonfinite
     means = _filled(reduced.mean, weights > 0, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -171,12 +166,14 @@ def _mean_of_means(reduced: Reduced, starts: Starts, usable: Counts) -> Values:
         over = ~np.isfinite(mean)
         if over.any():
             share = weights / np.maximum(np.repeat(usable, _ends(starts, len(weights)) - starts), 1)
-            mean[over] = np.nan_to_num(_total(means * share, starts))[over]  # past the largest float: clipping
+            mean[over] = np.nan_to_num(_total(means * share, starts))[
+                over
+            ]  # the caller clips values past the largest float
     return mean
 
 
 def _starts(steps: Steps, level: int, owner: Counts | None = None) -> Starts:
-    """Where each bucket of the level begins in `steps`, and where each owner does."""
+    """Return where each bucket begins in `steps`; an owner's first step begins one too."""
     bucket = steps >> level
     new = bucket[1:] != bucket[:-1]
     if owner is not None:
@@ -203,7 +200,7 @@ def _mean(values: Values, finite: Mask, starts: Starts, usable: Counts) -> Value
     filled = _filled(values, finite, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         mean = _total(filled, starts) / np.maximum(usable, 1)
-        over = ~np.isfinite(mean)  # bucket by bucket, so that one huge value leaves the others' bits alone
+        over = ~np.isfinite(mean)  # per bucket, so one huge value does not change the others
         if over.any():
             mean[over] = (_total(filled * 2.0**-64, starts) / np.maximum(usable, 1) * 2.0**64)[over]
     return mean

@@ -1,8 +1,8 @@
-"""What a run came to: the one definition behind lists, comparisons, restarts and diagnoses.
+"""The result of a run: the one definition behind lists, comparisons, restarts and diagnoses.
 
-A run that diverged, failed or was cancelled has no value: what it had reached is not what it would have come to. One
-that has not ended has its present value, which is provisional. An experiment's value is the mean over its counting runs
-that have one. `service.db.metrics.results` says the same in SQL, where lists are sorted; a test compares the two.
+A run that diverged, failed or was cancelled has no value, because it did not finish. One that has not ended has its
+present value, which is provisional. An experiment's value is the mean over its counting runs
+that have one. `service.db.metrics.results` is the same in SQL, for sorting lists; a test compares the two.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from service.lifecycle import TERMINAL, State
 from service.spec.measures import LOSS_SERIES, Outcome, better_direction
 
 FigureName = Literal["best", "last", "min", "max"]
-STRETCH_SHARE = 20  # the final stretch is one part in so many of the steps trained,
-STRETCH_LEAST = 10  # at least so many steps,
-STRETCH_MOST = 1000  # at most so many,
-STRETCH_LIMIT = 5  # and never more than one part in so many
+STRETCH_SHARE = 20  # the final stretch is 1 / this of the trained steps,
+STRETCH_LEAST = 10  # at least this many steps,
+STRETCH_MOST = 1000  # at most this many,
+STRETCH_LIMIT = 5  # and never more than 1 / this of the steps
 
 
 class Ended(Protocol):
@@ -45,7 +45,7 @@ class Measured(Protocol):
 
     @property
     def final(self) -> float | None:
-        """The mean over the final stretch of a series with one value per minibatch; None: the last value speaks."""
+        """The mean over the final stretch of a series with one value per minibatch; None: the last value counts."""
 
     @property
     def min(self) -> float | None:
@@ -81,19 +81,19 @@ def final_stretch(last_step: int) -> int:
 
 
 def diverged(run: Ended, series: Mapping[str, Measured]) -> bool:
-    """Return whether the run failed as diverged, or went on after a loss that was no finite number."""
+    """Return whether the run failed as diverged, or continued after a non-finite loss."""
     if run.failure is not None and run.failure.get("code") == "diverged":
         return True
     return any(name in series and series[name].nonfinite for name in LOSS_SERIES)
 
 
 def incomplete(run: Ended) -> bool:
-    """Return whether the run ended without having come to anything: failed or cancelled."""
+    """Return whether the run failed or was cancelled."""
     return run.state in (State.FAILED, State.CANCELLED)
 
 
 def run_result(run: Ended, series: Mapping[str, Measured], name: str, figure: FigureName) -> RunResult:
-    """Return what a run came to in one figure of the series `name`."""
+    """Return one figure of a run's series `name`."""
     provisional = run.state not in TERMINAL
     if diverged(run, series):
         return RunResult("diverged", None, provisional)

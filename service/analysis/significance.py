@@ -1,38 +1,30 @@
-"""Tests of a difference, and what several of them cost.
+"""Significance tests, and their correction for multiple tests.
 
-The paired and the one-sample t test, Fisher's exact test of two counts, and Holm's correction for several tests
-(Holm 1979, Scand. J. Statist. 6, 65-70): as strict as Bonferroni on the first, less on the others, and valid however
-the tests depend on each other.
+The paired t test, Fisher's exact test of two counts, and Holm's correction (Holm 1979, Scand. J. Statist. 6, 65-70): as
+strict as Bonferroni on the first test, less on the others, and valid however the tests depend on each other.
 """
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from service.analysis.arrays import Mask, Values
 from service.analysis.t_distribution import t_both_tails
 
-ROUNDING = 1e-14  # of the values' size: a spread below it is none
+ROUNDING = 1e-14  # relative spread that counts as rounding
 
 
 def mean_and_deviation(values: Values) -> tuple[float, float]:
-    """Of finite values (n,), n >= 2; the deviation with n - 1, and 0 where it is only rounding."""
+    """Return mean and standard deviation (with n - 1) of finite values (n,), n >= 2; 0 where it is only rounding."""
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     return mean, 0.0 if sd <= ROUNDING * float(np.abs(values).max()) else sd
 
 
-def t_test(values: npt.ArrayLike, expected: float = 0.0) -> float | None:
-    """Two-sided p of a mean that is `expected`; of paired differences it is the paired test. None below two values."""
-    x = np.asarray(values, dtype=np.float64) - expected
-    return t_tests(x[None, :], np.ones((1, len(x)), dtype=np.bool_))[0]
-
-
 def t_tests(x: Values, there: Mask) -> list[float | None]:
-    """The same for each row of x (R, N), over what is there; 0 elsewhere.
+    """Return the two-sided p of a zero mean for each row of x (R, N), where `there`; x is 0 elsewhere.
 
-    Rounded values (accuracies) may all be equal by chance, without any spread: that proves no more than a sign test.
+    None below two values. Rounded values (accuracies) may all be equal by chance: without spread the sign test is used.
     """
     n = there.sum(axis=1)
     mean = x.sum(axis=1) / np.maximum(n, 1)
@@ -48,23 +40,15 @@ def t_tests(x: Values, there: Mask) -> list[float | None]:
     return [None if count < 2 else each for each, count in zip(p.tolist(), n.tolist(), strict=True)]
 
 
-def t_test_below(values: npt.ArrayLike, target: float) -> float | None:
-    """One-sided p of a mean that is not below `target`: the rule of the NanoGPT records."""
-    p = t_test(values, target)
-    if p is None:
-        return None
-    return p / 2 if float(np.asarray(values, dtype=np.float64).mean()) < target else 1 - p / 2
-
-
 def fisher(a: int, of_a: int, b: int, of_b: int) -> float:
-    """Two-sided p of `a` of `of_a` against `b` of `of_b` (Fisher 1935): how likely a split as uneven is by chance."""
+    """Return the two-sided p of `a` of `of_a` against `b` of `of_b` (Fisher 1935): the chance of as uneven a split."""
     both, everyone = a + b, of_a + of_b
     ways = [math.comb(of_a, k) * math.comb(of_b, both - k) for k in range(both + 1)]  # whole numbers: no rounding
     return sum(each for each in ways if each <= ways[a]) / math.comb(everyone, both)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """The p values of a family of tests -> those to hold against the level, in the same order."""
+    """Return the adjusted p values of a family of tests, in the same order."""
     order = np.argsort(np.asarray(p, dtype=np.float64), kind="stable")
     left = len(p) - np.arange(len(p))  # tests that are not decided yet
     adjusted = np.empty(len(p))

@@ -11,7 +11,7 @@ from service.analysis.arrays import Values
 
 
 def smooth(values: npt.ArrayLike, weight: float) -> Values:
-    """values (N,) -> averages (N,), weight in [0, 1): 0 changes nothing, 0.99 averages over about 100 values.
+    """Return the averages of values (N,); weight in [0, 1): 0 changes nothing, 0.99 averages over about 100 values.
 
     A non-finite value is skipped: its place shows the average so far (NaN before the first finite value).
     """
@@ -30,13 +30,13 @@ def _average(x: Values, weight: float) -> Values:
     total_weight = -np.expm1(np.arange(1, len(x) + 1) * np.log(weight))  # 1 - w^t
     with np.errstate(over="ignore"):
         corrected = _decayed_sum((1 - weight) * x, weight) / total_weight
-    # an average lies within what it averages; rounding may not carry it out, nor past the largest float
+    # rounding must not carry an average out of the range of its values
     clipped: Values = corrected.clip(np.minimum.accumulate(x), np.maximum.accumulate(x))
     return clipped
 
 
 def _decayed_sum(x: Values, weight: float) -> Values:
-    """sum over j <= i of weight^(i-j) x_j, by doubling: about log2(n) passes over the array."""
+    """Return the sums over j <= i of weight^(i-j) x_j, by doubling: about log2(n) passes over the array."""
     total, reach = x, 1
     while reach < len(x) and (decay := weight**reach) > 0:
         total = np.append(total[:reach], total[reach:] + decay * total[:-reach])

@@ -8,7 +8,7 @@ import numpy as np
 
 from service.analysis.arrays import Values
 
-MOST = 1 - 1e-9
+MAX_PROBABILITY = 1 - 1e-9
 SERIES_LIMIT = 400  # degrees of freedom summed exactly; above, the expansion is as exact
 
 
@@ -19,8 +19,8 @@ def t_quantile(probability: float, freedom: int) -> float:
     Newton's method from the normal quantile: the distribution is concave for t > 0, and the normal quantile
     lies below the wanted one, so that each step approaches it from the same side.
     """
-    if not 0.5 <= probability <= MOST:
-        raise ValueError(f"probability must be within 0.5 and {MOST}; it is {probability}.")
+    if not 0.5 <= probability <= MAX_PROBABILITY:
+        raise ValueError(f"probability must be within 0.5 and {MAX_PROBABILITY}; it is {probability}.")
     if freedom < 1:
         raise ValueError(f"freedom must be at least 1; it is {freedom}.")
     normal = NormalDist().inv_cdf(probability)

@@ -1,7 +1,7 @@
-"""Time to a target, and what AlgoPerf makes of it (Dahl et al. 2023, arXiv 2306.07179, sections 4.1 and 4.4).
+"""Time to a target and AlgoPerf's scores (Dahl et al. 2023, arXiv 2306.07179, sections 4.1 and 4.4).
 
-A time that was never reached is infinite, and takes part as such. Profiles depend on who competes: adding or removing a
-contestant can reorder the others (Gould and Scott 2016), so the raw times always go with them.
+A target that was never reached has infinite time, which counts. Profiles depend on the contestants: adding or removing
+one can reorder the others (Gould and Scott 2016), so answers always include the raw times.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ R_MAX = 4.0  # beyond this ratio a contestant earns nothing on a workload
 
 @dataclass(frozen=True)
 class Performance:
-    """Of S contestants on W workloads."""
+    """The scores of S contestants on W workloads."""
 
     times: list[list[float]]  # (S, W), as given
     ratios: list[list[float]]  # (S, W): 1 is the fastest; infinite where the target was not reached
@@ -30,21 +30,21 @@ class Performance:
 
 
 def first_reach(x: Values, y: Values, target: float, direction: Direction) -> float:
-    """The first x at which the curve is as good as `target`; infinity where it never is. NaN never is."""
+    """Return the first x at which the curve is as good as `target`, else infinity; NaN never is."""
     met = y <= target if direction == "min" else y >= target
     place = int(met.argmax()) if len(met) else 0
     return float(x[place]) if len(met) and met[place] else float("inf")
 
 
 def study_time(studies: Sequence[Sequence[float]]) -> float:
-    """Median over studies of the least time of their trials (equation 1 of the paper's tuning rules)."""
+    """Return the median over studies of the least time of their trials (equation 1 of the paper's tuning rules)."""
     if not studies or not all(studies):
         raise ValueError("there must be a study, and a trial in each.")
     return float(_median(np.array([min(trials) for trials in studies])))
 
 
 def part_of_range(first: npt.ArrayLike, best: npt.ArrayLike, share: float, direction: Direction) -> float | None:
-    """The target that lies `share` of the way from where curves begin to the best that is typically reached.
+    """Return the target at `share` of the way from where curves begin to the best typical value.
 
     `first`: first values of all runs; `best`: each trial's median over seeds of its best value. The best trial's median
     counts, never the luckiest run.
@@ -58,7 +58,7 @@ def part_of_range(first: npt.ArrayLike, best: npt.ArrayLike, share: float, direc
 
 
 def performance(times: npt.ArrayLike, reference: int = 0) -> Performance:
-    """times (S, W) -> ratios, profiles, scores."""
+    """Return ratios, profiles and scores of times (S, W)."""
     t = np.asarray(times, dtype=np.float64)
     if t.ndim != 2 or not t.size or not (t >= 0).all():
         raise ValueError("times must be a table (contestants, workloads) of numbers from 0 on.")
@@ -77,7 +77,7 @@ def performance(times: npt.ArrayLike, reference: int = 0) -> Performance:
 
 
 def _ratios(t: Values, least: Values) -> Values:
-    """Infinite where the target was not reached, even if nobody did; two times of 0 are 1."""
+    """Return ratios to the least time; infinite where the target was not reached, 1 for two times of 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(np.isinf(t), np.inf, np.where(t == least, 1.0, t / least))
 
@@ -88,7 +88,7 @@ def _speedup(reference: Values, row: Values) -> float | None:
 
 
 def _median(values: Values) -> float:
-    """With infinities: between a finite value and infinity lies infinity."""
+    """Return the median; infinite between a finite value and infinity."""
     ordered, n = np.sort(values), len(values)
     low, high = ordered[(n - 1) // 2], ordered[n // 2]
     return float(low if low == high else low / 2 + high / 2)

@@ -1,4 +1,4 @@
-"""What tuning a method costs: the expected best of k trials, sensitivity to the rate, optima at the border."""
+"""Tuning cost: the expected best of k trials, sensitivity to the learning rate, optima at the border."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ REACH = 31.6  # a decade and a half to each side of the best rate
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """How much is lost on average by a rate that is not the best one."""
+    """The average loss of a rate that is not the best one."""
 
     best_lr: float
     value: float  # 0: no rate within reach is worse than the best
@@ -24,10 +24,10 @@ class Sensitivity:
 
 
 def expected_best(values: npt.ArrayLike, direction: Direction = "min", worst: float | None = None) -> list[float]:
-    """The expected best of k = 1..n trials drawn without putting back (Sivaprasad et al. 2020, arXiv 1910.11758).
+    """Return the expected best of k = 1..n trials drawn without replacement (Sivaprasad et al. 2020, arXiv 1910.11758).
 
     A trial that is not finite counts as `worst` (its figure before training, say), by default as the worst finite one.
-    The sum over i of x_(i) C(n - i, k - 1) / C(n, k), each share from the one before.
+    It is the sum over i of x_(i) C(n - i, k - 1) / C(n, k), with each share computed from the one before.
     """
     x = np.asarray(values, dtype=np.float64)
     finite = np.isfinite(x)
@@ -41,18 +41,18 @@ def expected_best(values: npt.ArrayLike, direction: Direction = "min", worst: fl
 
 
 def _shares(n: int, k: int) -> Values:
-    """How likely the i-th best of n trials is the best of k: k / n for the first."""
+    """Return the probabilities that the i-th best of n trials is the best of k: k / n for the first."""
     i = np.arange(n - k)
     shares: Values = np.cumprod(np.append(k / n, (n - k - i) / (n - 1 - i)))
     return shares
 
 
 def sensitivity(rates: Sequence[float], losses: Sequence[float], before: float) -> Sensitivity | None:
-    """Mean over rates of min(loss, loss before training) less the best loss (Wortsman et al. 2023, arXiv 2309.14322).
+    """Return the mean over rates of min(loss, loss before training) minus the best loss.
 
-    The mean is over the logarithm of the rate, within a factor `REACH` of the best one: by trapezes between the rates
-    there are, so `covered` says how much of that reach they speak for. A diverged trial loses as much as no training.
-    None for fewer than three rates, or none that trains.
+    The measure of Wortsman et al. 2023 (arXiv 2309.14322). The mean is over the logarithm of the rate, within a factor
+    `REACH` of the best one, by the trapezoid rule; `covered` is the share of that range that the trained rates span. A
+    diverged trial loses as much as no training. None for fewer than three rates, or none that trains.
     """
     best_of: dict[float, list[float]] = {}
     for rate, loss in zip(rates, losses, strict=True):
@@ -70,5 +70,5 @@ def sensitivity(rates: Sequence[float], losses: Sequence[float], before: float) 
 
 
 def at_border(tried: Sequence[float], best: float) -> bool:
-    """Whether the best of at least three values tried is the least or the greatest: the optimum may lie beyond."""
+    """Return whether the best of at least three values is the least or the greatest: the optimum may be beyond."""
     return len(set(tried)) > 2 and best in (min(tried), max(tried))

@@ -1,4 +1,4 @@
-"""The answer to a stored question, from what is stored of its runs now."""
+"""Answer a stored question from its runs as they are now."""
 
 from service.analysis.difference import difference
 from service.comparison.comparability import comparability, is_incomplete, is_unfinished, warnings
@@ -20,14 +20,14 @@ from service.schemas.rankings import EffortView
 
 
 def ask(connection: Connection, principal: Principal, question: Question) -> Made[ComparisonView]:
-    """Store a question and answer it; raise `NotFound` or `Invalid` where it names what is not there."""
+    """Store a question and answer it; raise `NotFound` or `Invalid` where it names something that does not exist."""
     select_groups(connection, principal, question)
     comparison_id = comparisons.add(connection, principal, question.model_dump(mode="json"))
     return Made(evaluate(connection, principal, comparison_id), f"/v1/comparisons/{comparison_id}", True)
 
 
 def confirm(context: Context, comparison_id: str, request: ConfirmRequest) -> Made[ComparisonView]:
-    """Train the contestants of a stored question from fresh seeds, unless that was asked for before."""
+    """Train the contestants of a stored question from fresh seeds, unless they are already."""
     connection, principal = context.connection, context.principal
     stored = comparisons.get(connection, principal, comparison_id)
     queued = start_confirmation(context, comparison_id, _question(stored), request)
@@ -40,7 +40,7 @@ def _question(stored: StoredComparison) -> Question:
 
 
 def evaluate(connection: Connection, principal: Principal, comparison_id: str) -> ComparisonView:
-    """The answer to a stored question."""
+    """Answer a stored question."""
     stored = comparisons.get(connection, principal, comparison_id)
     question = _question(stored)
     data = load_data(connection, question, select_groups(connection, principal, question))

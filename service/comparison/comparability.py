@@ -1,4 +1,4 @@
-"""What is not the same for all groups, and how much that matters."""
+"""Differences between the groups that make a comparison unfair or meaningless."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ SCALING = ("scaling", "target_scaling")
 
 @dataclass(frozen=True)
 class Aspect:
-    """Something that should be the same, as each trial has it."""
+    """Something that should be equal in all groups, and how to read it from a trial."""
 
     name: str
     severity: Severity
@@ -31,7 +31,7 @@ class Aspect:
 
 
 def part(*path: str) -> Callable[[Trial], Any]:
-    """What the spec has at a path."""
+    """Return a function that reads a path of a trial's spec; None where it has none."""
 
     def read(trial: Trial) -> Any:
         here: Any = trial.experiment.spec
@@ -65,37 +65,40 @@ def _cadence(trial: Trial) -> int:
 
 
 def aspects(series: str) -> list[Aspect]:
-    """In the order in which they matter for a comparison by `series`."""
+    """Return what should be equal for a comparison by `series`, the most important first."""
     of_loss: Severity = "noted" if better_direction(series) == "max" else "fatal"
     measured: Severity = "unfair" if "/" in series else "noted"
     return [
-        Aspect("data", "fatal", "The groups do not train on the same data and split: see difference.", _dataset),
+        Aspect("data", "fatal", "The groups train on different data: see difference.", _dataset),
         Aspect(
             "split",
             "fatal",
-            "The groups do not have the same data and split, other rows are held out: see difference.",
+            "The groups hold out different rows for validation or test: see difference.",
             _split,
         ),
-        Aspect("loss", of_loss, "The groups do not have the same loss: its values have no common scale.", part("loss")),
+        Aspect("loss", of_loss, "The groups have different losses, whose values have no common scale.", part("loss")),
         Aspect(
             "target_scaling",
             of_loss,
-            "The values to predict are not scaled alike: losses have no common scale.",
+            "The groups scale their targets differently: losses have no common scale.",
             part("dataset", "target_scaling"),
         ),
-        Aspect("preprocessing", "noted", "The features are not scaled alike.", part("dataset", "scaling")),
-        Aspect("model", "noted", "The groups do not have the same model.", part("model")),
-        Aspect("precision", "noted", "The groups do not compute in the same precision.", part("precision")),
-        Aspect("batch", "noted", "The groups do not have the same batch: a step is not the same work.", _batch),
+        Aspect("preprocessing", "noted", "The groups scale their features differently.", part("dataset", "scaling")),
+        Aspect("model", "noted", "The groups have different models.", part("model")),
+        Aspect("precision", "noted", "The groups compute in different precisions.", part("precision")),
+        Aspect("batch", "noted", "The groups have different batch sizes: a step is not the same work.", _batch),
         Aspect(
-            "cadence", measured, "The groups are not evaluated equally often: more looks find better bests.", _cadence
+            "cadence",
+            measured,
+            "The groups are evaluated at different intervals: more evaluations find better best values.",
+            _cadence,
         ),
-        Aspect("budget", "unfair", "The runs are not equally long.", _length),
+        Aspect("budget", "unfair", "The runs have different lengths.", _length),
     ]
 
 
 def comparability(data: ComparisonData) -> Comparability:
-    """All that differs; noted what may be the very question."""
+    """Return every difference; one that may be the point of the comparison is only noted."""
     groups = data.groups
     found = [
         Mismatch(aspect=each.name, severity=each.severity, detail=each.detail, values=values)
@@ -110,22 +113,22 @@ def comparability(data: ComparisonData) -> Comparability:
     )
 
 
-Scale = dict[str, frozenset[str]]  # what decides the scale of a group's figures: why it matters -> what the group has
+Scale = dict[str, frozenset[str]]  # what decides the scale of the values: why it matters -> what the group has
 
 
 def value_scale(series: str, group: RunGroup) -> Scale:
-    """What must be equal for figures of `series` to be compared."""
+    """Return what must be equal for values of `series` to be comparable."""
     fatal = [aspect for aspect in aspects(series) if aspect.severity == "fatal"]
     return {aspect.detail: frozenset(repr(aspect.of(trial)) for trial in group.trials) for aspect in fatal}
 
 
 def scale_mismatch(one: Scale, other: Scale) -> str | None:
-    """Why two groups' figures have no common scale; None: they have."""
+    """Return why the values of two groups cannot be compared; None where they can."""
     return next((detail for detail, values in one.items() if len(values | other[detail]) > 1), None)
 
 
 def _values(groups: Sequence[RunGroup], aspect: Aspect) -> list[Any] | None:
-    """One entry a group, a list of them where the group is not of one kind; None where all are equal."""
+    """Return one value per group, a list where its trials differ; None where all groups are equal."""
     by_group = [{repr(value): value for value in map(aspect.of, group.trials)} for group in groups]
     if len({text for values in by_group for text in values}) < 2:
         return None
@@ -137,26 +140,26 @@ def _of_runs(data: ComparisonData) -> list[Mismatch]:
     found = []
     seeds = [sorted({run.seed for run in group.runs}) for group in groups]
     if len({tuple(each) for each in seeds}) > 1:
-        found.append(_mismatch("seeds", "unfair", "The groups do not have the same seeds.", seeds))
+        found.append(_mismatch("seeds", "unfair", "The groups have different seeds.", seeds))
     trials = [len(group.trials) for group in groups]
     if len(set(trials)) > 1:
-        detail = "The groups were not tuned equally: more trials find better values by luck alone."
+        detail = "The groups have different numbers of trials, and more trials find better values by luck alone."
         found.append(_mismatch("tuning", "unfair", detail, trials))
     unfinished = [sum(is_unfinished(run) for run in group.runs) for group in groups]
     short = [sum(ended_short(data, run) for run in group.runs) for group in groups]
     details = []
     if any(unfinished):
         details.append(
-            f"{sum(unfinished)} of the runs have not come to the end of their schedule: the order may still turn."
+            f"{sum(unfinished)} of the runs have not reached the end of their schedule, so the order may still change."
         )
     if any(short):
-        details.append(f"{sum(short)} of the runs ended before their schedule did: failed, cancelled or stopped.")
+        details.append(f"{sum(short)} of the runs failed, were cancelled or stopped before the end of their schedule.")
     if details:
         values = [one + other for one, other in zip(unfinished, short, strict=True)]
         found.append(_mismatch("schedule", "unfair", " ".join(details), values))
     for name, detail, read in (
-        ("hardware", "The runs were not on the same hardware.", _hardware),
-        ("software", "The runs were not trained by the same release of torch.", _software),
+        ("hardware", "The runs used different hardware.", _hardware),
+        ("software", "The runs used different releases of torch.", _software),
     ):
         kinds = [sorted({kind for run in group.runs if (kind := read(data, run))}) for group in groups]
         if len({kind for each in kinds for kind in each}) > 1:
@@ -179,12 +182,12 @@ def _software(data: ComparisonData, run: StoredRun) -> str:
 
 
 def is_unfinished(run: StoredRun) -> bool:
-    """Whether it may still train towards the end of its schedule; a run that has ended will not."""
+    """Return whether a run may still train towards the end of its schedule."""
     return run.step < run.total_steps and run.state not in TERMINAL
 
 
 def ended_short(data: ComparisonData, run: StoredRun) -> bool:
-    """Whether it ended before its schedule did; a run that diverged is counted as such."""
+    """Return whether a run ended before its schedule did, for another reason than that it diverged."""
     return run.step < run.total_steps and run.state in TERMINAL and not data.diverged(run)
 
 
@@ -194,32 +197,32 @@ def is_incomplete(data: ComparisonData, run: StoredRun) -> bool:
 
 
 def warnings(data: ComparisonData, report: Comparability) -> list[str]:
-    """What a reader should know before believing the ranking."""
+    """Return what a reader should know before trusting the ranking."""
     told = [each.detail for each in report.mismatches if each.severity != "noted"]
     runs = [run for group in data.groups for run in group.runs]
     if open_runs := sum(run.state not in TERMINAL for run in runs):
-        told.append(f"{open_runs} of the runs have not ended: figures will change.")
+        told.append(f"{open_runs} of the runs have not ended, so their values will change.")
     if diverged := sum(map(data.diverged, runs)):
-        told.append(f"{diverged} of the runs diverged: they are counted, and in no mean.")
+        told.append(f"{diverged} of the runs diverged: they are counted, but left out of every mean.")
     if lost := sum(is_incomplete(data, run) for run in runs):
-        told.append(f"{lost} of the runs failed or were cancelled: they have no value, and are in no mean.")
+        told.append(f"{lost} of the runs failed or were cancelled: they have no value and are in no mean.")
     joined = [run for run in runs if run.relation is Relation.RETRY and run.origin_step]
     if joined:
         first = joined[0]
         told.append(
-            f"{len(joined)} of the runs are retries from a checkpoint: figures and curves leave out what the run "
-            f"before did up to there (of {first.id} the first {first.origin_step} steps)."
+            f"{len(joined)} of the runs are retries from a checkpoint: their curves and values leave out the steps "
+            f"before it, which an earlier run trained (in {first.id}, the first {first.origin_step} steps)."
         )
     told += without_effect(data)
     for name in data.series:
         without = [m.label for m in data.groups if not any(name in data.summaries[run.id] for run in m.runs)]
         if without:
-            told.append(f"Without any {name}: {', '.join(without[:10])}.")
+            told.append(f"No values of {name} in: {', '.join(without[:10])}.")
     return told
 
 
 def without_effect(data: ComparisonData) -> list[str]:
-    """Groups whose runs of one seed came out the same to the last bit: what differs between them did nothing."""
+    """Return a warning for groups with bit-identical losses of one seed: their difference had no effect."""
     seen: dict[tuple[object, ...], str] = {}
     told: dict[str, None] = {}
     for group in data.groups:
@@ -230,5 +233,5 @@ def without_effect(data: ComparisonData) -> list[str]:
             same = (run.seed, loss.n, loss.last, loss.min, loss.min_step, loss.max, loss.max_step)
             other = seen.setdefault(same, group.label)
             if other != group.label:
-                told[f"{other} and {group.label} have the same losses: what differs between them had no effect."] = None
+                told[f"{other} and {group.label} have identical losses: their difference had no effect."] = None
     return list(told)

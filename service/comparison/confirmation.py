@@ -1,13 +1,13 @@
-"""Confirming a comparison: its contestants are trained from fresh seeds, and judged by these alone.
+"""Confirm a comparison: train its contestants from fresh seeds and judge by these alone.
 
-Whoever was chosen by some seeds looks better by them than it is. Fresh seeds have no part in the choice, which is
-frozen when the confirmation is asked for.
+A contestant looks better on the seeds that selected it than it is. Fresh seeds have no part in the selection, which is
+fixed when the confirmation starts.
 """
 
 from collections.abc import Sequence
 from itertools import chain, islice
 
-from service.analysis.power import FRESH
+from service.analysis.power import FRESH_SEEDS
 from service.analysis.result import diverged
 from service.comparison.comparability import scale_mismatch, value_scale
 from service.comparison.data import ComparisonData, load_data
@@ -36,14 +36,14 @@ ENDING = ", confirmed with fresh seeds"
 def start_confirmation(
     context: Context, comparison_id: str, question: Question, request: ConfirmRequest
 ) -> list[tuple[str, int]]:
-    """Queue the contestants' fresh runs: how many in which pools; none where the same was asked for before."""
+    """Queue the contestants' fresh runs and return (pool, runs) for each; nothing where they were queued before."""
     connection, principal = context.connection, context.principal
     confirmations.lock(connection, comparison_id)
     if earlier := confirmations.of_comparison(connection, comparison_id):
         _check_same(connection, principal, earlier, request)
         return []
     if question.group == "run":
-        raise Conflict("The groups are single runs, which differ in their seeds: compare experiments to confirm one.")
+        raise Conflict("The groups are single runs, which differ in their seeds: group by experiment to confirm.")
     asked = _figures_alone(question)
     data = load_data(connection, asked, select_groups(connection, principal, asked))
     found = sort_best_first(data, pick_contestants(data))
@@ -59,27 +59,27 @@ def start_confirmation(
 
 
 def unused_seeds(used: set[int], count: int) -> tuple[int, ...]:
-    """The first seeds beyond those used; where none are left there, the smallest that nobody used."""
+    """Return the first `count` seeds above those used, and then the smallest unused ones."""
     beyond = chain(range(max(used, default=-1) + 1, SEED_END), (seed for seed in range(SEED_END) if seed not in used))
     return tuple(islice(beyond, count))
 
 
 def _figures_alone(question: Question) -> Question:
-    """The same question without curves and times."""
+    """Return the question without curves and times."""
     return question.model_copy(update={"points": None, "target": None, "x": "step"})
 
 
 def _suggested(ranking: Ranking) -> int:
     contrasts = [item.contrast for item in ranking.items if item.contrast]
-    return contrasts[0].fresh_seeds if contrasts else FRESH[0]
+    return contrasts[0].fresh_seeds if contrasts else FRESH_SEEDS[0]
 
 
 def _chosen(found: Sequence[Contestant], request: ConfirmRequest) -> list[Contestant]:
-    """The contestants of the groups that are named, best first; `Invalid` for a label that no group has."""
+    """Return the contestants of the named groups, best first; raise `Invalid` for a label that no group has."""
     labels = [each.label for each in found]
     if request.groups is None:
         if len(labels) > MAX_CONTESTANTS:
-            detail = f"the comparison has {len(labels)} groups: name those to confirm."
+            detail = f"the comparison has {len(labels)} groups: name the ones to confirm."
             raise Invalid.of([Problem("/groups", "too_many_groups", detail, MAX_CONTESTANTS)])
         return list(found)
     problems = [
@@ -95,31 +95,31 @@ def _chosen(found: Sequence[Contestant], request: ConfirmRequest) -> list[Contes
 
 
 def _check(data: ComparisonData, chosen: Sequence[Contestant]) -> None:
-    """`Conflict` where there is nothing to confirm, or not yet."""
+    """Raise `Conflict` where there is nothing to confirm, or not yet."""
     if len(chosen) < 2:
-        raise Conflict("The comparison has one group: there is nothing to confirm.")
+        raise Conflict("There is only one group, so there is nothing to confirm.")
     series = data.ranked
     open_runs = sum(run.state not in TERMINAL for each in chosen for run in each.group.runs)
     if open_runs:
         raise Conflict(
-            f"{open_runs} of the groups' runs have not ended, so the choice may still turn: wait for their end or "
+            f"{open_runs} of the groups' runs have not ended, so the ranking may still change: wait for them or "
             "cancel them."
         )
     if without := [each.label for each in chosen if not each.values]:
-        raise Conflict(f"Without any {series}, there is nothing to confirm: {', '.join(without)}. Name other groups.")
+        raise Conflict(f"No values of {series} in: {', '.join(without)}. Name groups that have some.")
     scales = [value_scale(series, RunGroup(each.label, [each.trial])) for each in chosen]
     if fatal := next((detail for scale in scales[1:] if (detail := scale_mismatch(scales[0], scale))), None):
-        raise Conflict(f"{fatal} Fresh seeds do not change that.")
+        raise Conflict(f"{fatal} Fresh seeds cannot change that.")
 
 
 def _check_no_fork(chosen: Sequence[Contestant], known: Sequence[StoredRun]) -> None:
-    """A fork goes on from a state that one seed made."""
+    """Raise `Conflict` for a fork: it continues from a state that one seed produced."""
     forks = {run.experiment_id for run in known if run.relation is Relation.FORK and run.origin_step}
     for each in chosen:
         if each.trial.experiment.id in forks:
             raise Conflict(
-                f"{each.label}: experiment {each.trial.experiment.id} goes on from a checkpoint, which fresh seeds do "
-                "not have. Post its spec as an experiment of its own and compare that."
+                f"{each.label}: experiment {each.trial.experiment.id} continues from a checkpoint, which fresh seeds "
+                "do not have. Post its spec as a separate experiment and compare that."
             )
 
 
@@ -133,20 +133,20 @@ def _train(context: Context, contestant: Contestant, seeds: tuple[int, ...]) -> 
 def _check_same(
     connection: Connection, principal: Principal, earlier: Sequence[StoredConfirmation], request: ConfirmRequest
 ) -> None:
-    """`Conflict` where another confirmation was asked for than there is."""
+    """Raise `Conflict` where the request differs from the confirmation that exists."""
     seeds = experiments.get(connection, principal, earlier[0].experiment_id).spec["seeds"]
     labels = {each.label for each in earlier}
     if request.seeds not in (None, len(seeds)) or (request.groups is not None and set(request.groups) != labels):
         raise Conflict(
-            f"The comparison is being confirmed, or was, with {len(seeds)} fresh seeds of {', '.join(sorted(labels))}: "
-            "a comparison has one confirmation. Delete its experiments to have another."
+            f"The comparison already has a confirmation, with {len(seeds)} fresh seeds of {', '.join(sorted(labels))}. "
+            "Delete its experiments to start another."
         )
 
 
 def read_confirmation(
     connection: Connection, principal: Principal, comparison_id: str, question: Question
 ) -> ConfirmationView | None:
-    """What the fresh seeds say by now; None where nobody asked."""
+    """Return the state of the confirmation; None where none was started."""
     stored = confirmations.of_comparison(connection, comparison_id)
     if not stored:
         return None
@@ -172,7 +172,7 @@ def read_confirmation(
 
 
 def _asked_again(connection: Connection, question: Question, groups: list[RunGroup]) -> ComparisonData:
-    """The data of the same question about these groups alone."""
+    """Load the data of the same question about these groups alone."""
     baseline = question.baseline if question.baseline in [group.label for group in groups] else None
     return load_data(connection, _figures_alone(question).model_copy(update={"baseline": baseline}), groups)
 
@@ -182,7 +182,7 @@ def _came_to_result(run: StoredRun) -> bool:
 
 
 def _counts(run: StoredRun) -> bool:
-    """A run that was cancelled, or failed for another reason than its numbers, says nothing about its spec."""
+    """Return whether a run counts: one that was cancelled, or failed without diverging, says nothing about its spec."""
     return run.state not in TERMINAL or _came_to_result(run)
 
 
@@ -203,10 +203,8 @@ def _note(ranking: Ranking, views: Sequence[ContestantView], done: bool) -> str:
     total, ended = sum(len(each.runs) for each in views), sum(each.ended for each in views)
     left_out = sum(each.left_out for each in views)
     if not done:
-        return f"{ended + left_out} of {total} runs have ended; the verdict comes with the last."
+        return f"{ended + left_out} of {total} runs have ended; the verdict follows when all have."
     if len(views) < 2:
-        return (
-            "The other contestants' experiments were deleted. Delete this one as well to confirm the comparison anew."
-        )
-    left = f" {left_out} of {total} runs came to no result and are left out." if left_out else ""
-    return f"By fresh seeds alone: {ranking.note}{left}"
+        return "The other contestants' experiments were deleted. Delete this one as well to start another confirmation."
+    left = f" {left_out} of {total} runs have no result and are left out." if left_out else ""
+    return f"On fresh seeds alone: {ranking.note}{left}"

@@ -1,4 +1,4 @@
-"""Answering a comparison: what is stored of its runs, and each group's curves and figures."""
+"""Load what a comparison needs of its runs, and aggregate each group's curves and values."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,14 +23,14 @@ from service.schemas.comparisons import GroupSeries, Question
 from service.schemas.statistics import CurveBand
 from service.spec.measures import RANKED_SERIES, RankedBy, better_direction, default_figure, default_series
 
-COUNTED = "gradient_evaluations"  # the series of optimizers that search
+COUNTED = "gradient_evaluations"  # recorded by optimizers that evaluate the loss several times a step
 CLOCKS = ("wall_s", "device_s")
-LONG = 32  # points of a series for each one that is drawn, from which on a curve is made of stored buckets
+LONG = 32  # a series with at least this many points per drawn point is drawn from stored buckets
 
 
 @dataclass(frozen=True)
 class ComparisonData:
-    """What is stored of all runs of a question, read at once."""
+    """The summaries, timing and curves of all runs of a question."""
 
     question: Question
     series: tuple[str, ...]  # of the question; the first is ranked
@@ -51,17 +51,17 @@ class ComparisonData:
         return self.question.figure or default_figure(self.ranked)
 
     def value(self, run: StoredRun, series: str, figure: RankedBy) -> float | None:
-        """The best or last value of a run; NaN where it diverged, None where there is none."""
+        """Return the best or last value of a run; NaN where it diverged, None where it has none."""
         found = run_result(run, self.summaries[run.id], series, figure)
         return math.nan if found.outcome == "diverged" else found.value
 
     def diverged(self, run: StoredRun) -> bool:
-        """Whether the run failed as such, or went on after a loss that was no number."""
+        """Return whether the run failed as diverged, or continued after a loss that was not finite."""
         return diverged(run, self.summaries[run.id])
 
     @property
     def stretch(self) -> tuple[int, int] | None:
-        """The first and last step that `last` of the ranked series is a mean over; None: it is one value."""
+        """The first and last step that `last` of the ranked series averages over; None where it is a single value."""
         runs = [run for group in self.groups for run in group.runs]
         values = [self.summaries[run.id][self.ranked] for run in runs if self._has_value(run)]
         ends = [(each.final_from, each.last_step) for each in values if each.final_from and each.last_step]
@@ -71,12 +71,12 @@ class ComparisonData:
         return run_result(run, self.summaries[run.id], self.ranked, "last").outcome == "value"
 
     def curve(self, run: StoredRun, trial: Trial, series: str) -> align.Curve | None:
-        """A series on the axis of the question."""
+        """Return a series on the axis of the question."""
         found = self.curves[run.id].get(series)
         return self._on_axis(run, trial, found)
 
     def band(self, run: StoredRun, trial: Trial, series: str) -> align.Curve | None:
-        """The same as it is drawn."""
+        """Return the series as it is drawn, on the axis of the question."""
         return self._on_axis(run, trial, self.drawn[run.id].get(series))
 
     def _on_axis(self, run: StoredRun, trial: Trial, found: Curve | None) -> align.Curve | None:
@@ -99,7 +99,7 @@ class ComparisonData:
 
 
 def load_data(connection: Connection, question: Question, groups: list[RunGroup]) -> ComparisonData:
-    """Three statements, and one more where curves are wanted; `Conflict` for clocks of different hardware."""
+    """Load the data; raise `Conflict` for times on different hardware."""
     ids = [run.id for group in groups for run in group.runs]
     known = run_timing.read(connection, ids)
     if question.x in CLOCKS and len(kinds := {hardware(each) for each in known.values()} - {""}) > 1:
@@ -119,7 +119,7 @@ def load_data(connection: Connection, question: Question, groups: list[RunGroup]
         names.append(COUNTED)
     exact = read.curves(connection, ids, names) if names else {run_id: {} for run_id in ids}
     ranked = {"series": series, "figure": question.figure or default_figure(series[0])}
-    question = question.model_copy(update=ranked)  # as a confirmation asks it of other runs
+    question = question.model_copy(update=ranked)  # so a confirmation ranks by the same series
     return ComparisonData(question, series, groups, summaries, known, exact, exact if drawn is None else drawn)
 
 
@@ -135,7 +135,7 @@ def _drawn(
     series: Sequence[str],
     summaries: Mapping[str, Mapping[str, SeriesSummary]],
 ) -> Mapping[str, Mapping[str, Curve]] | None:
-    """Long curves from stored buckets, so that the time does not grow with the runs; None where every point is read.
+    """Read long curves from stored buckets, so the time does not grow with the run; None where every point is needed.
 
     A smoothed value depends on every point before it, and so does the axis of counted evaluations.
     """
@@ -149,7 +149,7 @@ def _drawn(
 
 
 def hardware(known: RunTiming) -> str:
-    """The kind of device all attempts of a run had; several where they did not agree."""
+    """Return the kind of device of a run's attempts; several, joined, where they differ."""
     kinds = {
         f"{e.get('device_name')}" + (f", {e.get('threads')} threads" if str(e.get("device")) == "cpu" else "")
         for e in known.environments
@@ -158,7 +158,7 @@ def hardware(known: RunTiming) -> str:
 
 
 def series_of(data: ComparisonData, name: str) -> list[GroupSeries]:
-    """One series of every group, all runs on one grid."""
+    """Return one series of every group, all runs on one grid."""
     groups = data.groups
     last = statistics([_values(data, group.runs, name, "last") for group in groups])
     best = statistics([_values(data, group.runs, name, "best") for group in groups])
@@ -175,12 +175,12 @@ def _values(data: ComparisonData, found: Sequence[StoredRun], name: str, figure:
 
 
 def _bands(data: ComparisonData, name: str) -> list[tuple[CurveBand | None, CurveBand | None]]:
-    """Of each group the raw curves put together, and the smoothed ones where that is asked."""
+    """Return each group's raw curves aggregated, and its smoothed ones if the question asks for them."""
     question = data.question
     if question.points is None:
         return [(None, None)] * len(data.groups)
     rows: list[align.Curve] = []
-    owned: list[list[int]] = []  # which rows are whose
+    owned: list[list[int]] = []  # the rows of each group
     for group in data.groups:
         found = [data.band(run, trial, name) for trial in group.trials for run in trial.runs]
         there = [each for each in found if each is not None]

@@ -1,4 +1,4 @@
-"""Who is better, and how sure that is."""
+"""Rank the groups, and say how certain each difference is."""
 
 import math
 from collections import Counter
@@ -18,7 +18,7 @@ from service.spec.measures import better_direction
 
 @dataclass(frozen=True)
 class Contestant:
-    """A group as it is ranked: by its best trial."""
+    """A group as it is ranked: represented by its best trial."""
 
     group: RunGroup
     trial: Trial
@@ -33,7 +33,7 @@ class Contestant:
 
 
 def pick_contestants(data: ComparisonData) -> list[Contestant]:
-    """One a group, in the order of the groups."""
+    """Return the best trial of each group, in the order of the groups."""
     trials = [(group, trial) for group in data.groups for trial in group.trials]
     values = [_by_seed(data, trial) for _, trial in trials]
     figures = statistics([list(each.values()) for each in values])
@@ -53,26 +53,26 @@ def _by_seed(data: ComparisonData, trial: Trial) -> dict[int, float]:
 
 
 def _key(data: ComparisonData, each: Contestant) -> tuple[bool, float]:
-    """Less is better; a mean of survivors counts only where most survived."""
+    """Return a sort key, best first; a group that mostly diverged comes after the others."""
     mean = each.figures.mean
     sign = 1 if better_direction(data.ranked) == "min" else -1
     return each.figures.diverged > each.figures.n, math.inf if mean is None else sign * mean
 
 
 def sort_best_first(data: ComparisonData, found: Sequence[Contestant]) -> list[Contestant]:
-    """Best first."""
+    """Return the contestants, best first."""
     return sorted(found, key=lambda each: _key(data, each))
 
 
 def rank(data: ComparisonData, found: Sequence[Contestant], settled: bool = False) -> Ranking:
-    """Groups by the mean of the ranked figure of the first series; `settled`: no seeds can be added."""
+    """Rank groups by the mean of the ranked figure of the first series; `settled`: no seeds can be added."""
     question, series = data.question, data.ranked
     ordered = sort_best_first(data, found)
     places = range(len(ordered))
     base = next((place for place in places if ordered[place].label == question.baseline), 0)
     against = [(place, base) for place in places if place != base]
     every = [(i, j) for i in places for j in places if i < j]
-    family = against if question.baseline is not None else every  # chosen by its result: all pairs were looked at
+    family = against if question.baseline is not None else every  # else the best pair was picked out of all pairs
     values, choices = [each.values for each in ordered], [each.choices for each in ordered]
     scales = [value_scale(series, each.group) for each in ordered]
     # first against second in a call of its own where a baseline makes another family of tests
@@ -89,7 +89,7 @@ def rank(data: ComparisonData, found: Sequence[Contestant], settled: bool = Fals
         baseline=ordered[base].label if ordered else None,
         tests=len(family),
         verdict=top.verdict if top else "not_comparable",
-        note=top.note if top else "There is one group: nothing to compare it with.",
+        note=top.note if top else "There is only one group, so there is nothing to compare.",
         items=[
             Rank(
                 rank=place + 1,
@@ -133,25 +133,25 @@ def _view(
 
 
 def _without(one: Contestant, other: Contestant) -> str | None:
-    """Which of the two has no value at all, not even one that diverged."""
+    """Return which of the two has no run with a value and none that diverged."""
     without = [each.label for each in (one, other) if not each.values]
-    return f"Without any value of the ranked series: {' and '.join(without)}." if without else None
+    return f"No value of the ranked series in: {' and '.join(without)}." if without else None
 
 
 def _note(one: str, other: str, contrast: Contrast, settled: bool) -> str:
-    """The verdict in a sentence."""
+    """Return the verdict in a sentence."""
     n, lost, verdict = contrast.n, contrast.diverged, contrast.verdict
     seeds = f"{n} seed{'' if n == 1 else 's'}"
     if verdict == "not_comparable":
-        return f"{one} and {other} share no seed that has a value: train both with the same seeds."
+        return f"{one} and {other} have values for no common seed: train both with the same seeds."
     if verdict == "unconfirmed":
         return (
-            f"{one if contrast.leads else other} looks better over {seeds}, but it was chosen among {contrast.choices} "
-            f"trials by these very seeds: only fresh seeds can confirm it, about {contrast.fresh_seeds} of them."
+            f"{one if contrast.leads else other} looks better over {seeds}, but these seeds also selected it from "
+            f"{contrast.choices} trials: only fresh seeds can confirm it, about {contrast.fresh_seeds} of them."
         )
     if verdict in ("better", "worse"):
         chosen = contrast.choices > 1
-        counted = f", also when {contrast.choices} trials to choose from are counted" if chosen else ""
+        counted = f", even after correcting for the choice among {contrast.choices} trials" if chosen else ""
         if n < 2:
             said = f"{one} diverged on {lost[0]} of the shared seeds, {other} on {lost[1]}"
             return f"{said}: {one} is {verdict}{counted}."
@@ -161,13 +161,13 @@ def _note(one: str, other: str, contrast: Contrast, settled: bool) -> str:
         return f"{said}: {one} diverged on {lost[0]} of the shared seeds, {other} on {lost[1]}."
     said = f"{one} and {other} cannot be told apart over {n} shared seed{'' if n == 1 else 's'}"
     if lost[0] != lost[1]:
-        return f"{said} that both finished; {one} diverged on {lost[0]} of the others, {other} on {lost[1]}."
+        return f"{said} that both finished; of the others {one} diverged on {lost[0]}, {other} on {lost[1]}."
     if n < 2:
         return f"{said}: at least two are needed."
     if contrast.sd == 0 and contrast.difference:
-        said += ": equal differences, which rounding can make, prove no more than their sign"
+        said += ": the differences are all equal, perhaps by rounding, and prove no more than their sign"
     if settled:
         return f"{said}."
     if contrast.more_seeds is None:
-        return f"{said}, and up to 1,000 would not tell."
-    return f"{said}; about {contrast.more_seeds} more would tell."
+        return f"{said}; even 1,000 seeds would not be enough."
+    return f"{said}; about {contrast.more_seeds} more seeds would be enough."

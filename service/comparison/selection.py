@@ -1,4 +1,4 @@
-"""Which runs a question is about, and which of them belong together."""
+"""Select the runs that a question is about, and group them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,14 +20,14 @@ from service.spec.validation_errors import closest
 
 MAX_RUNS = 1000
 MAX_EXPERIMENTS = 200
-# of a spec: they do not decide what is trained
+# fields of a spec that do not decide what is trained
 IGNORED = ("name", "tags", "notes", "seeds", "restarts", "priority", "max_seconds", "pool", "probes")
 MISSING = object()
 
 
 @dataclass(frozen=True)
 class Trial:
-    """An experiment with those of its runs that are compared."""
+    """An experiment and those of its runs that are compared."""
 
     experiment: StoredExperiment
     runs: list[StoredRun]
@@ -35,25 +35,25 @@ class Trial:
 
     @property
     def spec(self) -> Json:
-        """What it trains."""
+        """The fields that decide what is trained."""
         return {key: value for key, value in self.experiment.spec.items() if key not in IGNORED}
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """A group before it is summed up."""
+    """The trials of one group."""
 
     label: str
     trials: list[Trial]
 
     @property
     def runs(self) -> list[StoredRun]:
-        """Of all trials."""
+        """The runs of all trials."""
         return [run for trial in self.trials for run in trial.runs]
 
 
 def check_question(question: Question) -> None:
-    """`Invalid` unless the question names what to compare, once."""
+    """Raise `Invalid` unless the question names what to compare, in one way."""
     given = [each for each in (question.experiments, question.runs, question.filter) if each is not None]
     if len(given) != 1:
         detail = "give exactly one of experiments, runs and filter."
@@ -71,7 +71,7 @@ def check_question(question: Question) -> None:
 
 
 def select_groups(connection: Connection, principal: Principal, question: Question) -> list[RunGroup]:
-    """The groups, in the order of the question; `NotFound` for what this principal may not see."""
+    """Return the groups, in the order of the question; raise `NotFound` for what this principal may not see."""
     trials = _trials(connection, principal, question)
     if question.group == "run":
         trials = [
@@ -89,9 +89,9 @@ def select_groups(connection: Connection, principal: Principal, question: Questi
 
 
 def matching_experiments(connection: Connection, principal: Principal, source: str) -> list[str]:
-    """The experiments that a filter keeps, oldest first, without those put away and those that confirm a comparison.
+    """Return the experiments that match a filter, oldest first.
 
-    The latter repeat a trial that the filter keeps as well: they would count as one more.
+    Archived ones are left out, and those that confirm a comparison: each repeats a trial, and would count twice.
     """
     try:
         kept = parse(source, "experiments")
@@ -102,9 +102,11 @@ def matching_experiments(connection: Connection, principal: Principal, source: s
     present = And((kept, Term(Fact("archived", "date"), "null"), Term(Fact("confirms", "text"), "null")))
     found = lists.experiments(connection, principal, MAX_EXPERIMENTS + 1, present, Order(descending=False), None)
     if not found:
-        raise NotFound("No experiment is left by this filter.")
+        raise NotFound("No experiment matches this filter.")
     if len(found) > MAX_EXPERIMENTS:
-        raise Invalid.of([Problem("/filter", "too_many", "more experiments than a comparison takes.", MAX_EXPERIMENTS)])
+        raise Invalid.of(
+            [Problem("/filter", "too_many", "more experiments match than a comparison takes.", MAX_EXPERIMENTS)]
+        )
     return [each.id for each in found]
 
 
@@ -119,7 +121,16 @@ def _trials(connection: Connection, principal: Principal, question: Question) ->
         found = runs.get_many(connection, principal, question.runs or ())
         stored = experiments.get_many(connection, principal, tuple(dict.fromkeys(run.experiment_id for run in found)))
     if len(found) > MAX_RUNS:
-        raise Invalid.of([Problem("/experiments", "too_many_runs", f"they have {len(found)} runs.", MAX_RUNS)])
+        raise Invalid.of(
+            [
+                Problem(
+                    "/experiments",
+                    "too_many_runs",
+                    f"they have {len(found)} runs, more than a comparison takes.",
+                    MAX_RUNS,
+                )
+            ]
+        )
     mine: dict[str, list[StoredRun]] = {experiment.id: [] for experiment in stored}
     for run in found:
         mine[run.experiment_id].append(run)
@@ -129,7 +140,7 @@ def _trials(connection: Connection, principal: Principal, question: Question) ->
 
 
 def group_by_fields(trials: Sequence[Trial], paths: Sequence[str]) -> list[RunGroup]:
-    """Trials with the same values at these dotted paths, in the order of their first one."""
+    """Group trials by their values at these dotted paths, in the order of each group's first trial."""
     groups: dict[str, list[Trial]] = {}
     for position, path in enumerate(paths):
         if all(value_at(trial.experiment.spec, path) is MISSING for trial in trials):
@@ -145,7 +156,7 @@ def group_by_fields(trials: Sequence[Trial], paths: Sequence[str]) -> list[RunGr
 
 
 def value_at(spec: Json, path: str) -> object:
-    """What a spec has at a dotted path, or MISSING."""
+    """Return the value of a spec at a dotted path, or MISSING."""
     here: object = spec
     for part in path.split("."):
         if isinstance(here, dict) and part in here:
@@ -162,6 +173,6 @@ def _word(value: object) -> str:
 
 
 def _paths(spec: Json) -> list[str]:
-    """Dotted paths of a spec's fields, two levels deep."""
+    """Return the dotted paths of a spec's fields, two levels deep."""
     inner = [f"{key}.{name}" for key, value in spec.items() if isinstance(value, dict) for name in value]
     return [*spec, *inner]

@@ -1,4 +1,4 @@
-"""Time to a target on each workload, and what AlgoPerf makes of it."""
+"""Time to a target on each workload, with the scores of AlgoPerf."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Cell = list[Trial]  # a group's trials on a workload
 
 
 def target_view(data: ComparisonData) -> TargetView | None:
-    """None where no target is asked for."""
+    """Return the times to the target; None where the question has no target."""
     question, groups = data.question, data.groups
     if question.target is None:
         return None
@@ -52,7 +52,7 @@ def target_view(data: ComparisonData) -> TargetView | None:
 
 
 def _workloads(data: ComparisonData) -> dict[str, list[Cell]]:
-    """By label each group's trials on it."""
+    """Return each group's trials on each workload, by the workload's label."""
     paths = data.question.group
     fields = [paths] if isinstance(paths, str) else list(paths)
     parts = ["dataset", "loss"]
@@ -92,7 +92,7 @@ def _typical(data: ComparisonData, trial: Trial, series: str) -> float:
 
 
 def _reached(data: ComparisonData, cell: Cell, series: str, goal: float | None) -> list[tuple[int, float, bool]]:
-    """Of every run: its seed, its time, and whether it has ended."""
+    """Return (seed, time, has ended) of every run."""
     found = []
     for trial in cell:
         for run in trial.runs:
@@ -107,7 +107,7 @@ def _reached(data: ComparisonData, cell: Cell, series: str, goal: float | None) 
 
 
 def _time(data: ComparisonData, cell: Cell, series: str, goal: float | None) -> float:
-    """Median over seeds of the least over trials: a seed is a study, all of its trials share it."""
+    """Return the median over seeds of the least time over trials: one seed of all trials is one study."""
     studies: dict[int, list[float]] = {}
     for seed, time, _ in _reached(data, cell, series, goal):
         studies.setdefault(seed, []).append(time)

@@ -1,4 +1,4 @@
-"""What a group cost, and what was tuned in it."""
+"""What tuning a group cost, and what was tuned."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ SHOWN = 50  # values of a tuned field
 
 
 def tuning_costs(connection: Connection, data: ComparisonData, chosen: Sequence[Contestant]) -> list[EffortView]:
-    """One a group. Sensitivity needs the loss before training, which is read for those that tuned the rate."""
+    """Return each group's cost. The loss before training is read only where rates were tuned, for the sensitivity."""
     tuning = [group for group in data.groups if len(set(_rates(group).values())) > 2]
     ids = [run.id for group in tuning for run in group.runs]
     before = read.first_values(connection, ids, "loss") if ids else {}
@@ -46,7 +46,7 @@ def _effort(data: ComparisonData, chosen: Contestant, before: Mapping[str, float
 
 
 def _value(data: ComparisonData, trial: Trial) -> float:
-    """The mean over finite seeds; NaN where all diverged or none has a value."""
+    """Return the mean over finite seeds; NaN where there are none."""
     found = [data.value(run, data.ranked, data.figure) for run in trial.runs]
     finite = [value for value in found if value is not None and math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan
@@ -59,7 +59,7 @@ def _at_border(values: Sequence[object], best: int) -> bool:
 
 
 def _rates(group: RunGroup) -> dict[str, float]:
-    """The rate of each trial that has one."""
+    """Return the learning rate of each trial that has one."""
     found = {trial.experiment.id: value_at(trial.experiment.spec, "optimizer.lr") for trial in group.trials}
     return {trial: float(rate) for trial, rate in found.items() if isinstance(rate, int | float)}
 

@@ -1,4 +1,4 @@
-"""A diagnosis and its rules as they are sent."""
+"""A diagnosis and its rules as the API answers them."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ from service.schemas.diagnosis import (
 
 
 def diagnosis_view(run: StoredRun, found: Diagnosis) -> DiagnosisView:
-    """Return the diagnosis of a run in its present state."""
+    """Return the view of a run's diagnosis."""
     return DiagnosisView(
         run_id=run.id,
         state=run.state,

@@ -1,4 +1,4 @@
-"""The autopsy of a diverged run as a program that makes the step again."""
+"""The autopsy of a diverged run as a program that reproduces the step."""
 
 from service.db.access.projects import Principal
 from service.db.experiments import experiments

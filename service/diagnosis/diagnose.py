@@ -1,4 +1,4 @@
-"""From record to a diagnosis: every rule is asked, what is explained is left out, and what is left is put in words."""
+"""Diagnose a run record: apply every rule, drop findings that others explain, and summarise the rest."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ Overall = Literal["fault", "warning", "info", "healthy", "unknown"]
 
 @dataclass(frozen=True)
 class RuleFinding:
-    """A finding that stands, the rule it comes from, and the ids of the findings it made superfluous."""
+    """A finding in the diagnosis, its rule, and the ids of the findings that it explains."""
 
     rule: Rule
     finding: Finding
@@ -27,7 +27,7 @@ class RuleFinding:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """What a rule came to."""
+    """The result of one rule."""
 
     rule: Rule
     state: Literal["clear", "found", "suppressed", "unknown"]
@@ -37,7 +37,7 @@ class RuleResult:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All of it; the gravest finding comes first."""
+    """The results of all rules; the most severe finding comes first."""
 
     level: Overall
     headline: str
@@ -46,7 +46,7 @@ class Diagnosis:
 
 
 def diagnose(record: RunRecord, rules: Sequence[Rule] = RULES) -> Diagnosis:
-    """Ask every rule; pure: the same record give the same diagnosis."""
+    """Apply every rule. Pure: the same record gives the same diagnosis."""
     outcomes = {rule.id: rule.judge(record) for rule in rules}
     standing, by = _settled(rules, outcomes)
     findings = [_verdict(rule, record, outcomes, by) for rule in rules if rule.id in standing]
@@ -57,11 +57,11 @@ def diagnose(record: RunRecord, rules: Sequence[Rule] = RULES) -> Diagnosis:
 
 
 def _settled(rules: Sequence[Rule], outcomes: dict[str, Outcome]) -> tuple[set[str], dict[str, str]]:
-    """Which findings stand, and what suppressed the others: causes are settled before descriptions, then by order."""
+    """Return the findings to report, and by what each other one is explained; causes come before what they cause."""
     found = [(rule.id, o) for rule in rules if isinstance(o := outcomes[rule.id], Finding)]
     standing: set[str] = set()
     by: dict[str, str] = {}
-    for name, outcome in sorted(found, key=lambda each: each[1].rank):  # stable: the rules' order within a rank
+    for name, outcome in sorted(found, key=lambda each: each[1].rank):  # stable: in the rules' order within a rank
         if name in by:
             continue
         standing.add(name)
@@ -72,7 +72,7 @@ def _settled(rules: Sequence[Rule], outcomes: dict[str, Outcome]) -> tuple[set[s
 
 
 def _verdict(rule: Rule, record: RunRecord, outcomes: dict[str, Outcome], by: dict[str, str]) -> RuleFinding:
-    """With a patch only where it leads to a spec that can be submitted."""
+    """Return the finding, without its patch where that does not lead to a valid spec."""
     found = outcomes[rule.id]
     assert isinstance(found, Finding)
     if found.patch and remedies.patched_spec(record.plan, found.patch) is None:
@@ -90,7 +90,7 @@ def _checked(rule: Rule, outcome: Outcome, by: str | None) -> RuleResult:
 
 
 def _level(record: RunRecord, findings: Sequence[RuleFinding], outcomes: dict[str, Outcome]) -> Overall:
-    """The gravest; healthy only where something was learned and nothing that matters stayed open."""
+    """Return the highest level; healthy only where the run learned and no important rule was inconclusive."""
     if findings and findings[0].finding.level != "info":
         return findings[0].finding.level
     share = share_learned(record)
@@ -110,7 +110,7 @@ def _headline(record: RunRecord, level: Overall, findings: Sequence[RuleFinding]
         more = len(findings) - 1
         return findings[0].finding.text + (f" ({more} more finding{'s' if more > 1 else ''}.)" if more else "")
     if level == "healthy":
-        return f"No fault found: {share_learned(record):.0%} of the way to the least possible loss is learned."
+        return f"No fault found: the loss has come {share_learned(record):.0%} of the way to its minimum."
     pressing = _pressing(outcomes)
     if pressing:
         return f"Not known{'' if record.ended else ' yet'}: {pressing[0].why}"
@@ -118,18 +118,16 @@ def _headline(record: RunRecord, level: Overall, findings: Sequence[RuleFinding]
         return _too_few(record)
     share = share_learned(record)
     if share is None:
-        return "No fault found, and no scale to measure what was learned on."
-    done = f"only {max(share, 0.0):.0%} of the way to the least possible loss is learned"
-    return f"No fault found, yet {done}{'' if record.ended else ' so far'}."
+        return "No fault found, but there is no scale to measure the progress on."
+    done = f"the loss has come only {max(share, 0.0):.0%} of the way to its minimum"
+    return f"No fault found, but {done}{'' if record.ended else ' so far'}."
 
 
 def _too_few(record: RunRecord) -> str:
-    """Of a run with fewer steps than any rule needs; only a run that has not ended can get more."""
+    """Return the headline of a run with fewer steps than any rule needs."""
     if not record.ended:
         return f"Too early to tell: {record.step} steps are recorded."
     code = f" ({record.failure['code']})" if record.failure else ""
     how = "ended" if record.state == "succeeded" else record.state.replace("cancelled", "was cancelled")
     few = f"{record.step} step{'' if record.step == 1 else 's'}"
-    return (
-        f"The run {how}{code} after {few}: too few to judge how it learned, which takes {limit('any.window_steps'):g}."
-    )
+    return f"The run {how}{code} after {few}: too few to diagnose, which takes {limit('any.window_steps'):g}."

@@ -1,4 +1,4 @@
-"""What a rule answers: found with its evidence, clear, or unknown with what is missing; and what a rule is."""
+"""Rules and their outcomes: a finding with its evidence, no finding, or inconclusive with what is missing."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Operation = Mapping[str, Any]  # of RFC 6902
 
 @dataclass(frozen=True)
 class Evidence:
-    """A number that was measured, and what it was held against."""
+    """A measured value, and the threshold it was compared with."""
 
     name: str
     value: float | str | None
@@ -37,7 +37,7 @@ def evidence(
     reading: int | None = None,
     at: float | None = None,
 ) -> Evidence:
-    """A value against the threshold `key`; `at` is that threshold in the value's own unit, where it is a share."""
+    """Return a value compared with the threshold `key`; `at` gives a relative threshold in the value's own unit."""
     entry = threshold(key)
     value = None if value is None else float(value)
     return Evidence(
@@ -53,13 +53,13 @@ def observation(
     steps: tuple[int, int] | None = None,
     reading: int | None = None,
 ) -> Evidence:
-    """Something that is so, with no threshold."""
+    """Return evidence without a threshold."""
     return Evidence(name, value if isinstance(value, str) else float(value), None, "=", source, series, steps, reading)
 
 
 @dataclass(frozen=True)
 class Expect:
-    """What another experiment would show."""
+    """What an experiment with the remedy would show if the finding is right, and if it is wrong."""
 
     confirm: str
     refute: str
@@ -67,7 +67,7 @@ class Expect:
 
 @dataclass(frozen=True)
 class Finding:
-    """A verdict. `explains` names the rules whose findings it makes superfluous; a higher `rank` is judged later."""
+    """A rule's verdict. `explains` names the rules whose findings it explains; lower ranks are applied first."""
 
     level: Level
     verdict: str
@@ -80,21 +80,19 @@ class Finding:
     expect: Expect | None = None
     probes: Sequence[str] = ()
     explains: Sequence[str] = ()
-    rank: int = (
-        0  # -2, -1: what a plan or its data make sure of; 0: a cause; 1: what several causes look like; 2: a sign
-    )
+    rank: int = 0  # -2, -1: certain from the spec or its data; 0: a cause; 1: common to several causes; 2: a sign
 
 
 @dataclass(frozen=True)
 class NoFinding:
-    """Looked at, and not so."""
+    """The rule applies, and its symptom is absent."""
 
     why: str
 
 
 @dataclass(frozen=True)
 class Inconclusive:
-    """Not to be told; which instrument would, and whether the run's state asks for it (`pressing`)."""
+    """The rule cannot decide; `probes` would help, and `pressing` says that the run's state calls for them."""
 
     why: str
     probes: Sequence[str] = ()
@@ -106,7 +104,7 @@ Outcome = Finding | NoFinding | Inconclusive
 
 @dataclass(frozen=True)
 class Rule:
-    """One question that is asked of every run."""
+    """A rule that is applied to every run."""
 
     id: str
     symptom: str
@@ -132,12 +130,12 @@ WATCHERS = {
 
 
 def not_recorded(*names: str) -> Inconclusive:
-    """The answer where these series are not there; which watcher records them."""
+    """Return the outcome where these series are missing, with the probes that record them."""
     probes = tuple(dict.fromkeys(WATCHERS[name.split("/", 1)[0]] for name in names))
     listed, said = " and ".join(names), "probe" if len(probes) == 1 else "probes"
     return Inconclusive(f"{listed} was not recorded: the {said} {' and '.join(probes)} would.", probes)
 
 
 def too_early(record: RunRecord, needed: int) -> Inconclusive:
-    """The answer where there are too few steps."""
-    return Inconclusive(f"{record.step} steps are too few to tell; {needed} are needed.")
+    """Return the outcome where there are too few steps."""
+    return Inconclusive(f"{record.step} steps are too few; {needed} are needed.")

@@ -1,4 +1,4 @@
-"""What a spec says of its training before it runs: sizes, layers, the loss's least value, planned rates."""
+"""What follows from a spec before it runs: sizes, layers, the minimum of the loss, planned rates."""
 
 import math
 from dataclasses import dataclass
@@ -10,12 +10,11 @@ import numpy as np
 from service.analysis.arrays import Values
 from service.spec.checks.experiment import find_warnings
 from service.spec.experiment import Experiment
-from service.spec.losses import CLASS_TASKS
 from service.spec.models.leaf import Leaf
 from service.spec.models.objectives import ObjectiveBase
 from service.spec.schedules import plateau_of
 
-PASSING = {"Identity", "Flatten", "Unflatten", "Dropout"}  # layers that change no value that a loss gets
+PASSING = {"Identity", "Flatten", "Unflatten", "Dropout"}  # layers that do not change the values that reach the loss
 SQUASHING = {"Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh", "Softsign"}
 RELU_LIKE = {"ReLU", "ReLU6", "Hardswish"}
 ZERO_AT_BEST = {"mse", "mae", "huber", "smooth_l1", "softmax_mse", "bce_with_logits", "soft_margin", "hinge"}
@@ -30,7 +29,7 @@ class Plan:
 
     @cached_property
     def document(self) -> dict[str, Any]:
-        """The normalised spec, which patches are about."""
+        """The normalised spec, which patches apply to."""
         return self.spec.normalised()
 
     @cached_property
@@ -45,18 +44,13 @@ class Plan:
 
     @property
     def classes(self) -> int:
-        """How many answers there are to choose from; 0: values are predicted."""
+        """The number of classes; 0 for regression."""
         facts = self.spec.dataset.facts
         return facts.vocabulary if facts.task == "language" else facts.classes
 
     @property
-    def classifies(self) -> bool:
-        """Whether accuracy is measured."""
-        return self.spec.dataset.facts.task in CLASS_TASKS
-
-    @property
     def full_batch(self) -> bool:
-        """Whether every update sees all training rows, so that losses have no noise of batches."""
+        """Whether every update sees all training rows, so losses have no minibatch noise."""
         return self.spec.rows_per_step >= self.spec.dataset.counts[0]
 
     @property
@@ -71,7 +65,7 @@ class Plan:
 
     @cached_property
     def leaves(self) -> tuple[Leaf, ...]:
-        """The model's modules without children; empty where only its library knows them."""
+        """The model's modules without children; empty where only the model's library knows them."""
         return tuple(self.spec.model.leaves(self.spec.dataset.facts.shape, self.spec.outputs) or ())
 
     @cached_property
@@ -81,20 +75,15 @@ class Plan:
 
     @cached_property
     def weighted(self) -> tuple[str, ...]:
-        """Paths of the layers that have a matrix or a kernel, from the input on."""
+        """Paths of the layers with a matrix or a kernel, starting at the input."""
         having = (leaf.name for leaf in self.leaves if any(len(shape) > 1 for _, shape in leaf.own))
         return tuple(dict.fromkeys(having))
 
     @cached_property
-    def classes_of(self) -> dict[str, str]:
-        """Path -> torch's class."""
-        return {leaf.name: leaf.module for leaf in self.leaves}
-
-    @cached_property
     def logit_layer(self) -> tuple[str, int | None]:
-        """The layer that the loss's softmax gets its values from: torch's class, and its place in /model/layers.
+        """The layer whose output the loss's softmax receives: its torch class, and its position in /model/layers.
 
-        Where the loss takes logarithms of probabilities, that softmax is the model's own last layer.
+        For a loss that takes log-probabilities, the softmax is the model's own last layer.
         """
         places = [place for place, leaf in enumerate(self.leaves) if leaf.module not in PASSING]
         if places and self.loss == "nll":
@@ -106,28 +95,28 @@ class Plan:
 
     @property
     def has_relu(self) -> bool:
-        """Whether a unit of it can fall silent."""
+        """Whether the model has units that can die."""
         return any(leaf.module in RELU_LIKE for leaf in self.leaves) or getattr(self.spec.model, "unit", "") == "relu"
 
     @property
     def squashes(self) -> bool:
-        """Whether a hidden layer's values have limits."""
+        """Whether a hidden layer has a bounded activation."""
         nonlinearity = getattr(self.spec.model, "nonlinearity", "")
         return nonlinearity == "tanh" or any(leaf.module in SQUASHING for leaf in self.leaves)
 
     @property
     def normalises_batches(self) -> bool:
-        """Whether there is a batch normalisation."""
+        """Whether the model has batch normalisation."""
         return any(leaf.module.startswith("BatchNorm") for leaf in self.leaves)
 
     @property
     def starts_alike(self) -> bool:
-        """Whether the declared initialisation makes all units of a hidden layer the same."""
+        """Whether the initialisation makes all units of a hidden layer identical."""
         return self.spec.model.init.uniform_units and len(self.weighted) > 1
 
     @cached_property
     def floor(self) -> float | None:
-        """The least value that the loss can have; None where that is not known."""
+        """The minimum of the loss; None where it is not known."""
         if self.spec.dataset.facts.task == "objective":
             return self._objective_floor()
         if self.loss not in ZERO_AT_BEST:
@@ -144,22 +133,17 @@ class Plan:
         return model.floor if isinstance(model, ObjectiveBase) else None
 
     @property
-    def own_momentum(self) -> float:
-        """The momentum, or first beta; 0 where there is none."""
-        return self.spec.optimizer.own_momentum or 0.0
-
-    @property
     def explains_overflow(self) -> tuple[str, ...]:
-        """R1, unless half precision is a reason of its own."""
+        """The rule R1, unless half precision can overflow by itself."""
         return () if self.spec.precision == "fp16" else ("R1",)
 
     @property
     def predictable(self) -> bool:
-        """Whether the rate of each step is known before anything runs."""
+        """Whether the rate of each step is known before the run."""
         return plateau_of(self.spec.schedule) is None
 
     def planned_rates(self, steps: Any) -> Values:
-        """The planned rates of these steps."""
+        """Return the planned rates of these steps."""
         return np.array([self.spec.rate(int(step)) for step in steps], dtype=np.float64)
 
     @cached_property

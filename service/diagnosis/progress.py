@@ -1,4 +1,4 @@
-"""How far a training came: its first loss, that of who knows nothing, and the share of the way to the least one."""
+"""How far a run has come: its first loss, the trivial loss, and the share of the way to the minimum."""
 
 import math
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from service.diagnosis.trend import mean, tail_mean, trend_window
 
 
 class Reference(NamedTuple):
-    """A loss to hold others against, and how it is known."""
+    """A loss to compare others with, and how it is known."""
 
     value: float
     source: str
@@ -16,11 +16,11 @@ class Reference(NamedTuple):
 
 
 def trivial_loss(record: RunRecord) -> Reference | None:
-    """The loss of the best constant answer: as measured at the start, else as the spec implies; None: nobody knows."""
+    """Return the loss of the best constant prediction: measured at the start, else implied by the spec, else None."""
     reading = record.reading("start")
     measured = None if reading is None else reading.data.get("trivial_loss")
     if record.plan.loss == "nll" and (implied := _implied(record)) is not None:
-        return implied  # a constant that is no probability would do better than any model may
+        return implied  # the best constant need not be a probability, and can then beat every model
     if reading is not None and isinstance(measured, int | float) and math.isfinite(measured):
         said = reading.data.get("trivial") or "best constant"
         return Reference(float(measured), f"loss of the {said} on the training rows", reading.id)
@@ -30,21 +30,21 @@ def trivial_loss(record: RunRecord) -> Reference | None:
 def _implied(record: RunRecord) -> Reference | None:
     plan, classes = record.plan, record.plan.classes
     if plan.loss in ("cross_entropy", "nll") and classes > 1 and not getattr(plan.spec.loss, "weight", None):
-        return Reference(math.log(classes), "ln C, equal guesses")
+        return Reference(math.log(classes), "ln C, uniform guessing")
     if plan.loss in ("bce_with_logits", "soft_margin") and getattr(plan.spec.loss, "pos_weight", None) is None:
-        return Reference(math.log(2), "ln 2, equal guesses")
+        return Reference(math.log(2), "ln 2, uniform guessing")
     if plan.loss == "softmax_mse" and classes > 1:
-        return Reference(1 - 1 / classes, "1 - 1/C, equal guesses")
+        return Reference(1 - 1 / classes, "1 - 1/C, uniform guessing")
     if plan.loss == "mse" and getattr(plan.spec.dataset, "target_scaling", "none") == "standardise":
         return Reference(1.0, "variance of standardised values")
     return None
 
 
 def first_loss(record: RunRecord) -> Reference | None:
-    """The loss before any update: on the training rows where it was measured, else of the first batch.
+    """Return the loss before any update: measured on the training rows, else of the first batch.
 
-    What goes on from another run's checkpoint has no such loss: there it is the mean of its first steps, for a trained
-    model's losses are small, and one batch's may be half of another's.
+    A run that continues from another run's checkpoint uses the mean of its first steps: the losses of a trained model
+    are small, and can differ by half between batches.
     """
     if record.origin:
         began = record.get("loss")
@@ -61,9 +61,9 @@ def first_loss(record: RunRecord) -> Reference | None:
 
 
 def share_learned(record: RunRecord) -> float | None:
-    """(reference - loss now) / (reference - least loss); the reference is the trivial loss, else the first one.
+    """Return (reference - loss now) / (reference - minimum); the reference is the trivial loss, else the first one.
 
-    1: all, 0: nothing, below 0: worse than knowing nothing; None: there is no scale to measure it on.
+    1: everything, 0: nothing, below 0: worse than a constant prediction; None where no scale is known.
     """
     loss, floor = record.get("loss"), record.plan.floor
     reference = trivial_loss(record) or first_loss(record)
@@ -73,13 +73,13 @@ def share_learned(record: RunRecord) -> float | None:
 
 
 def loss_scale(record: RunRecord) -> float | None:
-    """What counts as much: the first loss above the least one, or the trivial one where the start was worse.
+    """Return the size of a large change: the first or the trivial loss, whichever is lower, above the minimum.
 
-    For what goes on from another run's checkpoint it is the trivial loss above the least one.
+    A run that continues from a checkpoint uses the trivial loss above the minimum.
     """
     before, nothing = first_loss(record), trivial_loss(record)
     if record.origin and nothing is not None:
-        before = None  # it began near its best
+        before = None  # its first loss is near its best
     known = [each.value for each in (before, nothing) if each is not None]
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""Remedies as patches (RFC 6902) of the normalised spec; one that leads to no spec that could be posted is none."""
+"""Remedies as patches (RFC 6902) of the normalised spec."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +14,13 @@ from service.spec.parse.json_patch import apply_patch
 from service.spec.validation_errors import escape_key
 
 Patch = list[Operation]
-RATES = {"max_lr", "base_lr", "swa_lr", "eta_min", "min_lr"}  # fields of schedules that are rates of their own
-HIGHEST, LOWEST = 10.0, 1e-12  # of a rate
+RATES = {"max_lr", "base_lr", "swa_lr", "eta_min", "min_lr"}  # fields of schedules that are learning rates
+HIGHEST, LOWEST = 10.0, 1e-12  # of a learning rate
 SWITCHABLE = ("mlp", "cnn", "cnn1d", "resnet", "transformer")
 
 
 def patched_spec(plan: Plan, patch: Sequence[Operation]) -> Experiment | None:
-    """The spec that the patch leads to; None where it is refused, or no other training."""
+    """Return the patched spec; None where it is refused or equals the original."""
     try:
         spec = validate(Experiment, apply_patch(plan.document, patch))
         refused = find_problems(spec)
@@ -30,17 +30,17 @@ def patched_spec(plan: Plan, patch: Sequence[Operation]) -> Experiment | None:
 
 
 def replace(path: str, value: Any) -> Operation:
-    """One operation."""
+    """Return a replace operation."""
     return {"op": "replace", "path": path, "value": value}
 
 
 def round_to_digits(value: float, digits: int = 3) -> float:
-    """As a person would write it."""
+    """Return the value with few digits, as a person would write it."""
     return float(f"{value:.{digits}g}")
 
 
 def scale_rates(plan: Plan, factor: float) -> Patch:
-    """Every rate of the spec times `factor`: the optimizer's, the groups', and what a schedule sets itself."""
+    """Multiply every learning rate by `factor`: the optimizer's, the groups' and the schedule's own."""
     return list(_rates(plan.document, factor))
 
 
@@ -72,13 +72,13 @@ def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
 
 
 def use_usual_rate(plan: Plan) -> Patch:
-    """All rates scaled so that the optimizer's is what is usual for it: 0.01 where steps follow the gradient."""
+    """Scale all rates so that the optimizer's is usual for its kind, at least by 100."""
     optimizer = plan.spec.optimizer
     return scale_rates(plan, max(100.0, optimizer.usual_lr / optimizer.lr))
 
 
 def add_warmup(plan: Plan, steps: int) -> Patch:
-    """A straight rise before the schedule, or a longer one where there is one already."""
+    """Add a linear warmup, or lengthen the existing one."""
     steps = max(2, min(steps, plan.spec.schedule_total // 2))
     old = plan.document["schedule"]
     if old["kind"] == "warmup":
@@ -87,28 +87,28 @@ def add_warmup(plan: Plan, steps: int) -> Patch:
 
 
 def clip_gradients(norm: float) -> Patch:
-    """Gradients cut at a norm."""
+    """Clip gradients at a norm."""
     return [replace("/clip", {"norm": round_to_digits(max(norm, 1e-6))})]
 
 
 def replace_part(name: str, value: Mapping[str, Any]) -> Patch:
-    """Another part in place of one."""
+    """Replace a part of the spec."""
     return [replace(f"/{name}", dict(value))]
 
 
 def use_default_init() -> Patch:
-    """What torch's layers do by themselves."""
+    """Use torch's default initialisation."""
     return [replace("/model/init", {"kind": "default"})]
 
 
 def standardise(plan: Plan, field: str = "scaling") -> Patch:
-    """Features (or values to predict) with mean 0 and deviation 1; nothing where they are, or cannot be."""
+    """Standardise features (or targets); an empty patch where they are already, or cannot be."""
     now = plan.document["dataset"].get(field)
     return [] if now in (None, "standardise") else [replace(f"/dataset/{field}", "standardise")]
 
 
 def replace_activation(plan: Plan, word: str) -> Patch:
-    """Another function in every hidden unit: `word` is relu or leaky_relu; nothing where the model has no choice."""
+    """Use relu or leaky_relu (`word`) in every hidden unit; an empty patch where the model has no choice."""
     model = plan.document["model"]
     if model["kind"] in SWITCHABLE and "activation" in model and model["activation"] != word:
         return [replace("/model/activation", word)]
@@ -123,7 +123,7 @@ def replace_activation(plan: Plan, word: str) -> Patch:
 
 
 def use_gated_cell(plan: Plan) -> Patch:
-    """A recurrent cell with gates in place of Elman's."""
+    """Use a GRU in place of an Elman cell."""
     model = plan.document["model"]
     if model["kind"] != "rnn":
         return []
@@ -131,7 +131,7 @@ def use_gated_cell(plan: Plan) -> Patch:
 
 
 def add_normalisation(plan: Plan) -> Patch:
-    """A normalisation behind every hidden layer, where the model offers one and has none."""
+    """Add normalisation after every hidden layer, where the model offers it and has none."""
     model = plan.document["model"]
     if model.get("norm") != "none":
         return []
@@ -139,7 +139,7 @@ def add_normalisation(plan: Plan) -> Patch:
 
 
 def shorten_memory(plan: Plan) -> Patch:
-    """A second moment that forgets within twenty updates; nothing where the optimizer has none to set."""
+    """Let the second moment forget within twenty updates; an empty patch where it cannot be set."""
     optimizer = plan.document["optimizer"]
     if "betas" in optimizer:
         return [replace("/optimizer/betas/1", 0.95)]
@@ -147,7 +147,7 @@ def shorten_memory(plan: Plan) -> Patch:
 
 
 def nearest_power_of_ten(value: float, least: float, most: float) -> float:
-    """The power of ten nearest to `value` between two others."""
+    """Return the power of ten nearest to `value`, between `least` and `most`."""
     if not value > 0 or not math.isfinite(value):
         return most
     return float(10.0 ** round(math.log10(min(most, max(least, value)))))

@@ -1,4 +1,4 @@
-"""A diagnosis as a short text for a terminal: findings with their evidence, the remedy, and what stayed open."""
+"""A diagnosis as text for a terminal: findings with evidence and remedy, and the inconclusive rules."""
 
 import json
 import textwrap
@@ -11,7 +11,7 @@ WIDTH = 100
 
 
 def readable(diagnosis: Diagnosis) -> str:
-    """Lines of at most 100 characters."""
+    """Return the text, in lines of at most 100 characters."""
     lines = [f"{diagnosis.level.upper()}: {diagnosis.headline}"]
     for verdict in diagnosis.findings:
         lines += ["", *_finding(verdict)]

@@ -1,8 +1,7 @@
-"""Every threshold of the diagnosis, in one table: what it is compared with, and where the number comes from.
+"""Every threshold of the diagnosis: its meaning, and where the number comes from.
 
 Sources: a paper; AutoTrainer (Zhang et al., ICSE 2021), whose numbers these are; a rule of thumb that practitioners
-share; or "calibrated here": chosen so that the deliberately broken and the healthy trainings of this project are told
-apart over several seeds.
+share; or "calibrated here": chosen to separate deliberately broken from healthy runs over several seeds.
 """
 
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ AUTOTRAINER = "AutoTrainer (Zhang et al., ICSE 2021)"
 
 @dataclass(frozen=True)
 class Threshold:
-    """One number; `key` begins with the rule that uses it, or with `any`."""
+    """A number; `key` begins with the rule that uses it, or with `any`."""
 
     key: str
     value: float
@@ -30,89 +29,105 @@ def _t(key: str, value: float, unit: str, meaning: str, source: str = HERE) -> T
 TABLE = (
     _t("any.window_steps", 20, "steps", "shortest window that trends are taken over", THUMB),
     _t("any.window_share", 0.05, "share of the run", "window that trends are taken over", THUMB),
-    _t("any.learned_little", 0.1, "share of the way", "from the trivial loss to the least: below, nothing was learned"),
-    _t("any.learned_poorly", 0.5, "share of the way", "from the trivial loss to the least: above, it learns well"),
-    _t("any.flat", 0.02, "share a window", "relative change of the loss below which it stands still"),
-    _t("R1.growth", 3, "times", "last finite losses over their median before: the loss grew before it broke"),
-    _t("R2.classes", 0.3, "share of ln C", "distance of the first loss from that of equal guesses", THUMB),
+    _t(
+        "any.learned_little",
+        0.1,
+        "share of the way",
+        "from the trivial loss to the minimum: below, nothing was learned",
+    ),
+    _t(
+        "any.learned_poorly",
+        0.5,
+        "share of the way",
+        "from the trivial loss to the minimum: above, the run learns well",
+    ),
+    _t("any.flat", 0.02, "share a window", "relative change of the loss below which it is flat"),
+    _t("R1.growth", 3, "times", "last finite losses over the median before: above, the loss grew before it broke"),
+    _t("R2.classes", 0.3, "share of ln C", "difference of the first loss from that of uniform guessing", THUMB),
     _t("R2.values", 10, "times", "first loss over that of the best constant", THUMB),
-    _t("R2.targets", 100, "variance", "of the values to predict, where they are not scaled", THUMB),
-    _t("R2.bad", 3, "times", "first loss over the trivial one: the start is a fault if it is not made good"),
-    _t("R3.near", 0.02, "share", "distance from the trivial loss within which nothing is learned"),
-    _t("R3.stretch", 0.2, "share of the run", "how long it must stay there"),
-    _t("R3.long", 0.4, "share of the run", "from here on, or at the end, it is a fault"),
-    _t("R3.no_gradient", 1e-8, "norm", "a layer's gradient below it is none"),
-    _t("R3.validation", 0.98, "share of the trivial loss", "best validation loss above it: nothing carries over"),
-    _t("R3.memorised", 0.97, "share of the trivial loss", "training loss below it: the rows are learned by heart"),
-    _t("R4.left", 0.1, "share of the first loss", "on one batch alone after 500 steps", "standard practice"),
+    _t("R2.targets", 100, "variance", "of the targets, where they are not scaled", THUMB),
+    _t("R2.bad", 3, "times", "first loss over the trivial loss: above, a bad start is a fault unless the run recovers"),
+    _t("R3.near", 0.02, "share", "difference from the trivial loss within which nothing is learned"),
+    _t("R3.stretch", 0.2, "share of the run", "how long the loss must stay there"),
+    _t("R3.long", 0.4, "share of the run", "staying longer, or until the end, is a fault"),
+    _t("R3.no_gradient", 1e-8, "norm", "a layer's gradient below this counts as none"),
+    _t("R3.validation", 0.98, "share of the trivial loss", "best validation loss above this: nothing generalises"),
+    _t("R3.memorised", 0.97, "share of the trivial loss", "training loss below this: the rows are memorised"),
+    _t("R4.left", 0.1, "share of the first loss", "left on one batch after 500 steps", "standard practice"),
     _t("R4.gradient", 1e-4, "relative error", "between the gradient and its finite difference", THUMB),
-    _t("R5.floor", 0.99, "share of the floor", "the loss never falls below what squashed outputs allow", "arithmetic"),
-    _t("R6.rise", 3, "times", "smoothed loss over its least so far", "tuning playbook (Google 2023)"),
-    _t("R6.scale", 0.25, "share of the first loss", "a rise smaller than this is noise near the end"),
-    _t("R6.worse", 0.2, "share of the first loss", "the loss ends so much above where it began"),
-    _t("R6.peak", 10, "times", "highest early loss over the first one, and nothing learned afterwards"),
-    _t("R6.outlier", 10, "times", "largest over median gradient norm: a few batches do it", "tuning playbook (2023)"),
-    _t("R6.few", 0.1, "share of gradients", "so many times the median of before: more than a few batches"),
-    _t("R6.clipped", 0.5, "share of updates", "clipped already: clipping more is no remedy", "tuning playbook (2023)"),
+    _t("R5.floor", 0.99, "share of the floor", "the loss never falls below what bounded outputs allow", "arithmetic"),
+    _t("R6.rise", 3, "times", "smoothed loss over its minimum so far", "tuning playbook (Google 2023)"),
+    _t("R6.scale", 0.25, "share of the first loss", "a smaller rise is noise near the end"),
+    _t("R6.worse", 0.2, "share of the first loss", "the loss ends this much above where it began"),
+    _t("R6.peak", 10, "times", "highest early loss over the first one, with nothing learned afterwards"),
+    _t(
+        "R6.outlier",
+        10,
+        "times",
+        "largest over median gradient norm: a few batches are the cause",
+        "tuning playbook (2023)",
+    ),
+    _t("R6.few", 0.1, "share of gradients", "that are far above the earlier median: more than a few batches"),
+    _t("R6.clipped", 0.5, "share of updates", "already clipped: more clipping is no remedy", "tuning playbook (2023)"),
     _t("R6.erratic", 0.5, "share of the first loss", "spread of the late losses while nothing is learned"),
-    _t("R7.cosine", -0.5, "cosine", "median between successive gradients: the steps jump to and fro"),
+    _t("R7.cosine", -0.5, "cosine", "median of successive gradients: the steps bounce"),
     _t("R7.shrinking", 0.5, "times", "late over early gradient norm: above, it does not shrink"),
     _t("R8.low", 0.9, "of the limit", "sharpness over its limit", "Cohen et al. 2021, arXiv:2103.00065"),
     _t("R8.high", 1.2, "of the limit", "sharpness over its limit", "Cohen et al. 2021, arXiv:2103.00065"),
-    _t("R9.ratio", 1e-5, "update / weight", "median norm of an update over that of the weights", THUMB),
+    _t("R9.ratio", 1e-5, "update / weight", "median update norm over weight norm", THUMB),
     _t("R9.slow", 1e-4, "update / weight", "median, where all updates together hardly move the weights either"),
-    _t("R9.moved", 0.05, "of the weights", "by which all updates together can have moved them"),
-    _t("R9.cosine", 0.9, "cosine", "median between successive gradients: every step finds the same slope"),
+    _t("R9.moved", 0.05, "of the weights", "the most that all updates together can have moved them"),
+    _t("R9.cosine", 0.9, "cosine", "median of successive gradients: every step has the same direction"),
     _t("R9.sharpness", 0.01, "of the limit", "sharpness over its limit"),
-    _t("R9.clipped", 0.1, "of the median gradient norm", "a clip below it cuts every update short"),
-    _t("R9.good_ratio", 5e-3, "update / weight", "what a healthy update is near early in a run"),
+    _t("R9.clipped", 0.1, "of the median gradient norm", "a lower clipping norm shortens every update"),
+    _t("R9.good_ratio", 5e-3, "update / weight", "a healthy update early in a run"),
     _t("R10.gradient", 1e-3, "share of the first", "gradient norm below which a point may be critical"),
     _t("R10.escape", 1e-3, "share of the loss", "measured drop along the escape direction that counts"),
     _t("R11.ratio", 1e-3, "times", "first over last layer's gradient norm", AUTOTRAINER),
     _t("R11.norm", 1e-4, "norm", "of the first layer's gradient", AUTOTRAINER),
     _t("R12.ratio", 70, "times", "first over last layer's gradient norm", AUTOTRAINER),
     _t("R12.spike", 100, "times", "largest over median gradient norm"),
-    _t("R12.norm", 10, "norm", "of the largest gradient: a smaller one moves nothing far"),
+    _t("R12.norm", 10, "norm", "of the largest gradient: smaller ones move nothing far"),
     _t("R13.dead", 0.5, "share of units", "of a layer that are 0 on a whole batch"),
-    _t("R13.most", 0.7, "share of units", "from here on the layer is lost", AUTOTRAINER),
-    _t("R13.closed", 0.99, "share of units", "from here on nothing passes the layer", "arithmetic"),
-    _t("R13.rows", 16, "rows", "fewer in a batch say little of a unit"),
+    _t("R13.most", 0.7, "share of units", "above, the layer is lost", AUTOTRAINER),
+    _t("R13.closed", 0.99, "share of units", "above, nothing passes the layer", "arithmetic"),
+    _t("R13.rows", 16, "rows", "fewer rows in a batch say little about a unit"),
     _t("R14.saturated", 0.5, "share of outputs", "within 1 % of the limits"),
     _t("R15.features", 100, "times", "largest over smallest standard deviation of the features", THUMB),
     _t("R16.spike", 3, "times", "highest over median late loss"),
-    _t("R16.beta2", 0.99, "beta2", "from here on old gradients stay in the second moment for hundreds of steps"),
+    _t("R16.beta2", 0.99, "beta2", "above, old gradients stay in the second moment for hundreds of steps"),
     _t("R16.ratio", 1, "of the limit", "preconditioned sharpness", "Cohen et al. 2022, arXiv:2207.14484"),
     _t("R17.spread", 1e3, "times", "99th percentile over median of the rates of single parameters"),
-    _t("R17.eps", 0.5, "of lr / eps", "median rate: eps, not the gradients, decides it"),
+    _t("R17.eps", 0.5, "of lr / eps", "median rate: above, eps decides the rate, not the gradients"),
     _t("R17.unused", 0.01, "share of parameters", "whose second moment is 0"),
     _t("R18.left", 0.01, "share of the first", "median rate of single parameters"),
     _t("R19.early", 0.05, "share of the run", "what counts as its beginning", "tuning playbook (Google 2023)"),
     _t("R19.rise", 2.5, "times", "highest early loss over the first one"),
     _t("R20.small", 0.1, "times", "batch over noise scale", "McCandlish et al. 2018, arXiv:1812.06162"),
     _t("R20.large", 10, "times", "batch over noise scale", "McCandlish et al. 2018, arXiv:1812.06162"),
-    _t("R21.rise", 0.1, "share", "of the validation loss above its least value"),
-    _t("R21.stretch", 0.2, "share of evaluations", "since that least value"),
-    _t("R21.fault", 1, "of the trivial loss", "a validation loss that ends above what knowing nothing gives"),
-    _t("R21.gap", 0.25, "share of validation loss", "by which the training loss lies below it"),
-    _t("R22.apart", 1e-4, "relative", "recorded from planned rate", "arithmetic"),
-    _t("R22.tiny", 1e-3, "share of the largest", "a rate that hardly moves anything"),
-    _t("R22.wasted", 0.4, "share of the run", "spent with such a rate"),
-    _t("R23.rows", 4, "rows", "fewer that are normalised together say nothing of one", "arithmetic"),
-    _t("R23.gap", 2, "times", "loss with a batch's own statistics over that with running ones", THUMB),
+    _t("R21.rise", 0.1, "share", "of the validation loss above its minimum"),
+    _t("R21.stretch", 0.2, "share of evaluations", "since that minimum"),
+    _t("R21.fault", 1, "of the trivial loss", "a validation loss that ends above the trivial loss"),
+    _t("R21.gap", 0.25, "share of validation loss", "by which the training loss is below it"),
+    _t("R22.apart", 1e-4, "relative", "difference of recorded and planned rate", "arithmetic"),
+    _t("R22.tiny", 1e-3, "share of the largest", "a rate too small to learn anything"),
+    _t("R22.wasted", 0.4, "share of the run", "spent at such a rate"),
+    _t("R23.rows", 4, "rows", "fewer rows normalised together lose their information", "arithmetic"),
+    _t("R23.gap", 2, "times", "loss with batch statistics over that with running statistics", THUMB),
     _t("R23.matters", 0.1, "share of the trivial loss", "by which the two losses differ"),
     _t("R24.frozen", 0.5, "share of parameters", "that are not trained"),
     _t("R25.lost", 0.5, "share of entries", "whose update is too small to change the weight"),
-    _t("R26.runs", 3, "seeds", "fewer say nothing of a spread", THUMB),
+    _t("R26.runs", 3, "seeds", "fewer say nothing about a spread", THUMB),
     _t("R26.spread", 0.25, "share of what was learned", "standard deviation of the final values over the seeds"),
 )
 _BY_KEY = {each.key: each for each in TABLE}
 
 
 def threshold(key: str) -> Threshold:
-    """The entry; KeyError for one that is not in the table."""
+    """Return the entry; raise KeyError for one that is not in the table."""
     return _BY_KEY[key]
 
 
 def limit(key: str) -> float:
-    """Its number."""
+    """Return the number of an entry."""
     return _BY_KEY[key].value

@@ -1,4 +1,4 @@
-"""Trends under the noise of batches: smoothed curves, means of windows with their errors, robust slopes."""
+"""Trends under minibatch noise: smoothed curves, window means with errors, robust slopes."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,22 @@ from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit
 
 SMOOTHING = 0.9
-PAIRED = 200  # points of a slope: all pairs of them are looked at
+PAIRED = 200  # most points of a slope, which looks at all pairs of them
 
 
 def trend_window(record: RunRecord) -> int:
-    """Steps that a trend is taken over: 20, or 5 % of the run."""
+    """Return the steps that a trend is measured over: 20, or 5 % of a longer run."""
     return max(int(limit("any.window_steps")), round(limit("any.window_share") * record.plan.total_steps))
 
 
 def smoothed(curve: Series) -> Values:
-    """The moving average with weight 0.9, without the bias of its start."""
+    """Return the bias-corrected moving average with weight 0.9."""
     return smooth(curve.values, SMOOTHING)
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Of the points of a window."""
+    """The mean of the points of a window."""
 
     value: float
     error: float  # standard error, the points taken as independent
@@ -36,12 +36,12 @@ class Mean:
 
     @property
     def steps(self) -> tuple[int, int]:
-        """The window."""
+        """The first and last step."""
         return self.first, self.last
 
 
 def mean(curve: Series) -> Mean | None:
-    """Of all points of a curve; None where there are none."""
+    """Return the mean of all points of a curve; None where there are none."""
     if not len(curve):
         return None
     spread = float(np.std(curve.values))
@@ -50,14 +50,14 @@ def mean(curve: Series) -> Mean | None:
 
 
 def tail_mean(curve: Series, steps: int) -> Mean:
-    """Of the last `steps` steps; at least of the last point."""
+    """Return the mean over the last `steps` steps; at least the last point."""
     found = mean(curve.between(curve.steps[-1] - steps + 1, curve.steps[-1]))
     assert found is not None
     return found
 
 
 def window_means(curve: Series, steps: int) -> list[Mean]:
-    """Windows of `steps` steps side by side, counted back from the last one; oldest first, those with points."""
+    """Return the means of adjacent windows of `steps` steps, counted back from the last; oldest first, none empty."""
     last, found = int(curve.steps[-1]), []
     while last >= curve.steps[0]:
         found.append(mean(curve.between(last - steps + 1, last)))
@@ -66,7 +66,7 @@ def window_means(curve: Series, steps: int) -> list[Mean]:
 
 
 def theil_sen(x: Values, y: Values) -> float:
-    """The median of the slopes between all pairs (Theil 1950, Sen 1968): a third of the points may be anything."""
+    """Return the median slope over all pairs of points (Theil 1950, Sen 1968), robust to 29 % of outliers."""
     first, second = np.triu_indices(len(x), 1)
     return float(np.median((y[second] - y[first]) / (x[second] - x[first])))
 
@@ -82,20 +82,20 @@ def log_slope(curve: Series, floor: float) -> float | None:
 
 
 def relative_change(curve: Series, steps: int, floor: float = 0.0) -> float | None:
-    """Relative change of loss - floor over the last `steps` steps, by its slope; -0.1 is a tenth less."""
+    """Return the relative change of loss - floor over the last `steps` steps, by its slope; -0.1 is a tenth less."""
     part = curve.between(curve.steps[-1] - steps + 1, curve.steps[-1])
     slope = log_slope(part, floor)
     return None if slope is None else float(np.expm1(slope * (part.steps[-1] - part.steps[0])))
 
 
 def median(curve: Series, steps: int | None = None) -> float:
-    """Of all points, or of the last `steps` steps."""
+    """Return the median of all points, or of the last `steps` steps."""
     part = curve if steps is None else curve.between(curve.steps[-1] - steps + 1, curve.steps[-1])
     return float(np.median(part.values))
 
 
 def longest_stretch(held: Mask, steps: Steps) -> tuple[int, int] | None:
-    """First and last step of the longest stretch in which `held` is true throughout; None: it never is."""
+    """Return the first and last step of the longest stretch where `held` is true; None where it never is."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], held.astype(np.int8), [0]])))
     if not len(edges):
         return None

@@ -1,16 +1,16 @@
-"""Whether a remedy helped: runs with it against the same runs without, seed by seed.
+"""Whether a remedy helped: runs with it (patched) against runs without it (control), seed by seed.
 
-The measure is the level a run ends at: the mean of the last tenth of a series' finite values. The remedy helped a seed
-where the run without it diverged (its loss was no number, or ends ten times above where it began) and the one with it
-did not, or where its level is better by more than the margin: twice the standard error of the difference of both means,
-and two percent of the level without it at least. Within the margin the symptom decides: gone with the remedy and still
-there without it. Over seeds two thirds must agree.
+Runs are compared by their final level: the mean of the last tenth of a series' finite values. The remedy helped where
+only the control run diverged (its loss was not finite, or ended ten times above its first value), or where the level is
+better by more than the margin: twice the standard error of the difference, and at least two percent of the control's
+level. Within the margin the symptom decides: it must be gone with the remedy and present without. Two thirds of the
+seeds must agree.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -18,25 +18,25 @@ from service.analysis.arrays import Values
 
 VERSION = "1"  # raise it with every change of a rule here: stored judgements of other versions are void
 Result = Literal["helped", "did_not_help", "undecided"]
-LAST = 0.1  # share of the values whose mean is the level
-ERRORS = 2.0  # standard errors that a difference must exceed
-LEAST = 0.02  # of the level: a smaller difference is not worth a change
-GROWN = 10.0  # a level so many times its first value is a divergence that had not got to infinity
-AGREE = 2 / 3  # of the seeds
+TAIL_SHARE = 0.1  # share of the values whose mean is the level
+MARGIN_ERRORS = 2.0  # standard errors that a difference must exceed
+MARGIN_SHARE = 0.02  # of the level: a smaller difference is not worth a change
+DIVERGED_GROWTH = 10.0  # a final level this many times the first value is a divergence
+AGREEING_SHARE = 2 / 3  # of the seeds
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """What one run came to."""
+    """The result of one run."""
 
-    values: Values  # of the series both are judged by; empty where there is none
+    values: Values  # of the compared series; empty where there is none
     diverged: bool = False
-    ended: bool = True  # by itself: it came to its end, or diverged
-    symptom: bool | None = None  # whether the rule finds it there; None: it cannot tell
+    ended: bool = True  # it finished or diverged
+    symptom: bool | None = None  # whether the rule finds it in this run; None where it cannot tell
 
 
 class Level(NamedTuple):
-    """Where a run ends, how sure that is, and the best it had."""
+    """The final level of a run, its standard error, and the best value."""
 
     last: float
     error: float
@@ -44,7 +44,7 @@ class Level(NamedTuple):
 
 
 class SeedOutcome(NamedTuple):
-    """Of one seed."""
+    """The outcome for one seed."""
 
     result: Result
     why: str
@@ -53,80 +53,77 @@ class SeedOutcome(NamedTuple):
     margin: float | None
 
 
-def level(values: Values, less: bool) -> Level | None:
-    """values (N,) -> mean of the last tenth with its standard error, and the best; None where nothing is finite."""
+def final_level(values: Values, less: bool) -> Level | None:
+    """Return the level of values (N,); None where nothing is finite."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return None
-    tail = finite[-max(1, round(LAST * len(finite))) :]
+    tail = finite[-max(1, round(TAIL_SHARE * len(finite))) :]
     error = float(tail.std(ddof=1) / math.sqrt(len(tail))) if len(tail) > 1 else 0.0
     return Level(float(tail.mean()), error, float(finite.min() if less else finite.max()))
 
 
 def judge_seed(control: TrainedRun, patched: TrainedRun, series: str | None, less: bool) -> SeedOutcome:
-    """One seed, with and without."""
-    without, with_it = level(control.values, less), level(patched.values, less)
+    """Judge one seed."""
+    without, with_it = final_level(control.values, less), final_level(patched.values, less)
     if not (control.ended and patched.ended):
-        return SeedOutcome("undecided", "one of the runs did not come to its end by itself", without, with_it, None)
-    blown = [each.diverged or grew(each.values, less) for each in (control, patched)]
-    if any(blown):
-        return SeedOutcome(*_diverged(*blown), without, with_it, None)
+        return SeedOutcome("undecided", "one of the runs did not finish", without, with_it, None)
+    blew_up = [each.diverged or blew_up_late(each.values, less) for each in (control, patched)]
+    if any(blew_up):
+        return SeedOutcome(*_diverged(*blew_up), without, with_it, None)
     if series is None or without is None or with_it is None:
         return SeedOutcome(
             *_by_symptom(control, patched, "the remedy changes what the loss means"), without, with_it, None
         )
-    margin = max(ERRORS * math.hypot(without.error, with_it.error), LEAST * abs(without.last))
+    margin = max(MARGIN_ERRORS * math.hypot(without.error, with_it.error), MARGIN_SHARE * abs(without.last))
     gain = (without.last - with_it.last) * (1 if less else -1)
     figures = f"{series} ends at {with_it.last:.4g} with the remedy and at {without.last:.4g} without"
     if abs(gain) <= margin:
-        found = _by_symptom(control, patched, f"{figures}, which is no difference (margin {margin:.2g})")
+        found = _by_symptom(control, patched, f"{figures}, within the margin of {margin:.2g}")
         return SeedOutcome(*found, without, with_it, margin)
     result: Result = "helped" if gain > 0 else "did_not_help"
     return SeedOutcome(
-        result, f"{figures} (margin {margin:.2g}){_rest(patched.symptom, gain > 0)}", without, with_it, margin
+        result, f"{figures} (margin {margin:.2g}){_symptom_note(patched.symptom, gain > 0)}", without, with_it, margin
     )
 
 
-def grew(values: Values, less: bool) -> bool:
-    """Whether a loss blew up, though it ended before it was no number: ten times where it began."""
+def blew_up_late(values: Values, less: bool) -> bool:
+    """Return whether a loss ended at ten times its first value or more, without reaching infinity."""
     finite = values[np.isfinite(values)]
-    found = level(values, less)
-    return less and found is not None and len(finite) > 1 and found.last > GROWN * abs(float(finite[0]))
+    found = final_level(values, less)
+    return less and found is not None and len(finite) > 1 and found.last > DIVERGED_GROWTH * abs(float(finite[0]))
 
 
 def _diverged(control: bool, patched: bool) -> tuple[Result, str]:
     if control and patched:
         return "did_not_help", "both diverged"
     if control:
-        return "helped", "without the remedy the run diverged, with it it did not"
-    return "did_not_help", "with the remedy the run diverged, without it it did not"
+        return "helped", "the run diverged without the remedy but not with it"
+    return "did_not_help", "the run diverged with the remedy but not without it"
 
 
 def _by_symptom(control: TrainedRun, patched: TrainedRun, why: str) -> tuple[Result, str]:
-    """Where no number tells."""
+    """Judge by the symptom, where no value decides."""
     if patched.symptom is False and control.symptom:
-        return "helped", f"{why}; the symptom is gone with the remedy and still there without"
+        return "helped", f"{why}; the symptom is gone with the remedy and remains without it"
     if patched.symptom:
-        return "did_not_help", f"{why}; the symptom is still there with the remedy"
-    return "undecided", f"{why}; and the symptom does not tell"
+        return "did_not_help", f"{why}; the symptom remains with the remedy"
+    return "undecided", f"{why}; the symptom does not decide it either"
 
 
-def _rest(symptom: bool | None, better: bool) -> str:
+def _symptom_note(symptom: bool | None, better: bool) -> str:
     if not better or symptom is None:
         return ""
-    return ", and the symptom is still there" if symptom else ", and the symptom is gone"
+    return ", but the symptom remains" if symptom else ", and the symptom is gone"
 
 
 def combine_seeds(judged: Sequence[SeedOutcome]) -> tuple[Result, str]:
-    """What the seeds say as one, in a sentence."""
+    """Return the outcome over all seeds, and why."""
     if len(judged) == 1:
         return judged[0].result, judged[0].why + "."
     votes = [each.result for each in judged]
-    counted = ", ".join(f"{votes.count(word)} {said}" for word, said in WORDS.items() if word in votes)
+    counted = ", ".join(f"{votes.count(each)} {each.replace('_', ' ')}" for each in get_args(Result) if each in votes)
     for typical in judged:
-        if typical.result != "undecided" and votes.count(typical.result) >= AGREE * len(votes):
-            return typical.result, f"Of {len(votes)} seeds: {counted}. For one of them {typical.why}."
+        if typical.result != "undecided" and votes.count(typical.result) >= AGREEING_SHARE * len(votes):
+            return typical.result, f"Of {len(votes)} seeds: {counted}. For example, {typical.why}."
     return "undecided", f"Of {len(votes)} seeds: {counted}; two thirds must agree."
-
-
-WORDS = {"helped": "were helped", "did_not_help": "were not", "undecided": "are undecided"}

@@ -1,4 +1,4 @@
-"""Whether a run that was trained again came out the same to the last bit, and if not where first and why probably."""
+"""Compare a replay with its run bit by bit; where they differ, find the first step and the likely cause."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 VERSION = "1"  # raise it with every change of the comparison: stored verdicts of other versions are void
 Environment = Mapping[str, Any]
-CAUSES = {  # what decides the last bit, the likeliest first, and how
+CAUSES = {  # environment entries that can change the last bit, the likeliest first
     "device_name": "another device computes in another order",
     "device": "another device computes in another order",
     "threads": "another count of CPU threads sums in another order",
     "torch": "another release of torch may compute in another order",
     "cuda": "another release of CUDA may compute in another order",
     "packages": "another release of a package may train or read data differently",
-    "numpy": "another release of numpy may make other data",
+    "numpy": "another release of numpy may generate other data",
     "optimizer": "another implementation of the optimizer rounds differently",
-    "deterministic": "operations whose order is left to chance were allowed once",
-    "cudnn_benchmark": "algorithms were chosen by stopwatch once",
+    "deterministic": "one of the two allowed operations with nondeterministic order",
+    "cudnn_benchmark": "one of the two chose algorithms by measuring their speed",
     "float32_matmul_precision": "matrices were multiplied in another precision",
     "saddle": "another release of Saddle may have changed the numbers",
     "python": "another release of Python may read the spec's numbers differently",
@@ -40,7 +40,7 @@ class Points(Protocol):
 
 @dataclass(frozen=True)
 class FirstDifference:
-    """The first step at which a series is another; None: there is no value at that step."""
+    """The first step at which a series differs; None where there is no value at that step."""
 
     series: str
     step: int
@@ -50,7 +50,7 @@ class FirstDifference:
 
 @dataclass(frozen=True)
 class ReplayVerdict:
-    """`identical` is None while there is nothing to compare; `cause` is a sentence where it is not."""
+    """`identical` is None while there is nothing to compare; `cause` is given where they differ."""
 
     identical: bool | None
     compared_steps: int
@@ -61,7 +61,7 @@ class ReplayVerdict:
 def compare(
     was: Mapping[str, Points], now: Mapping[str, Points], was_on: Environment | None, now_on: Environment | None
 ) -> ReplayVerdict:
-    """Compare each series that both runs have, where both have come; a NaN equals the same NaN."""
+    """Compare each series that both runs have, over their common steps; a NaN equals the same NaN."""
     found: list[FirstDifference] = []
     compared = 0
     for name in sorted(was.keys() & now.keys()):
@@ -76,7 +76,7 @@ def compare(
 
 
 def _compared(name: str, was: Points, now: Points) -> tuple[int, FirstDifference | None]:
-    """How many steps were compared, and the first that differs."""
+    """Return the number of compared steps, and the first difference."""
     if not len(was.steps) or not len(now.steps):
         return 0, None
     low, high = max(was.steps[0], now.steps[0]), min(was.steps[-1], now.steps[-1])
@@ -102,16 +102,16 @@ def _within(points: Points, low: int, high: int) -> tuple[npt.NDArray[np.int64],
 def _at(
     grid: npt.NDArray[np.int64], steps: npt.NDArray[np.int64], values: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """The values on the grid, 0 where there is none."""
+    """Return the values on the grid, 0 where there is none."""
     placed = np.zeros(len(grid))
     placed[np.searchsorted(grid, steps)] = values
     return placed
 
 
 def cause(was_on: Environment | None, now_on: Environment | None) -> str:
-    """The likeliest reason, from what the two machines said of themselves."""
+    """Return the likeliest cause, from the two environments."""
     if was_on is None or now_on is None:
-        return "Unknown: one of the two did not say what it ran on."
+        return "Unknown: the environment of one of the two was not recorded."
     differing = list(_differing(was_on, now_on))
     if not differing:
         return "Unknown: device, thread count and versions are the same."

@@ -1,13 +1,16 @@
 """Curves on one axis: resampling against a slow version that looks each grid point up by itself."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.analysis.align import Curve, curve, resample
+from service.analysis.align import Curve, resample
+from service.analysis.arrays import Values
+from service.analysis.axes import epochs
 
 modest = settings(deadline=None, max_examples=100)
 numbers = st.one_of(st.floats(-10, 10), st.sampled_from([math.nan, math.inf, -math.inf]))
@@ -52,8 +55,12 @@ def test_the_grid_is_exact_where_it_can_be_and_spans_all_curves(curves: list[Cur
         assert (grid[0], grid[-1]) == (there[0], there[-1])
 
 
+def curve_of(x: Sequence[float] | Values, y: Sequence[float]) -> Curve:
+    return Curve(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
+
+
 def test_a_run_that_ended_earlier_is_absent_and_a_diverged_one_is_present() -> None:
-    short, diverged = curve([1, 2], [5.0, 4.0]), curve([1, 2, 3], [5.0, math.nan, math.nan])
+    short, diverged = curve_of([1, 2], [5.0, 4.0]), curve_of([1, 2, 3], [5.0, math.nan, math.nan])
     aligned = resample([short, diverged], 10)
     assert aligned.present.tolist() == [[True, True, False], [True, True, True]]
     assert np.isnan(aligned.y[0, 2])
@@ -61,18 +68,12 @@ def test_a_run_that_ended_earlier_is_absent_and_a_diverged_one_is_present() -> N
 
 
 def test_runs_with_different_batch_sizes_meet_on_the_axis_of_epochs() -> None:
-    coarse = curve([10, 20], [2.0, 1.0], "epoch", steps_per_epoch=10)
-    fine = curve([25, 50], [4.0, 3.0], "epoch", steps_per_epoch=25)
+    coarse = curve_of(epochs(np.array([10, 20]), 10), [2.0, 1.0])
+    fine = curve_of(epochs(np.array([25, 50]), 25), [4.0, 3.0])
     aligned = resample([coarse, fine], 10)
     assert aligned.x.tolist() == [1.0, 2.0]
     assert aligned.y.tolist() == [[2.0, 1.0], [4.0, 3.0]]
-    assert curve([5], [1.0], "epoch", steps_per_epoch=10).x.tolist() == [0.5]
-
-
-@pytest.mark.parametrize("steps_per_epoch", [None, 0, -1, math.nan, math.inf])
-def test_epochs_need_their_length(steps_per_epoch: float | None) -> None:
-    with pytest.raises(ValueError, match="steps_per_epoch > 0"):
-        curve([1], [1.0], "epoch", steps_per_epoch)
+    assert epochs(np.array([5]), 10).tolist() == [0.5]
 
 
 @pytest.mark.parametrize(("x", "y"), [([2.0, 1.0], [0.0, 0.0]), ([math.nan], [0.0]), ([1.0], []), ([math.inf], [0.0])])
@@ -83,4 +84,4 @@ def test_what_is_no_curve_is_refused(x: list[float], y: list[float]) -> None:
 
 def test_a_grid_has_two_ends() -> None:
     with pytest.raises(ValueError, match="at least 2"):
-        resample([curve([1], [1.0])], 1)
+        resample([curve_of([1], [1.0])], 1)

@@ -2,12 +2,19 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import scipy
 
-from service.analysis.bootstrap import EXACT, bootstrap_mean, bootstrap_means
+from service.analysis.arrays import Values
+from service.analysis.bootstrap import EXACT, Interval, bootstrap_means
+
+
+def bootstrap_mean(values: Sequence[float] | Values) -> Interval | None:
+    return bootstrap_means([values])[0]
+
 
 SKEWED = [0.11, 0.12, 0.13, 0.17, 0.41]
 
@@ -59,4 +66,4 @@ def test_the_interval_covers_the_mean_about_as_often_as_it_says() -> None:
 
 def test_a_level_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="level must be"):
-        bootstrap_mean([1.0, 2.0], 1.0)
+        bootstrap_means([[1.0, 2.0]], 1.0)

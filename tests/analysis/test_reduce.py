@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.analysis.reduce import Reduced, level_for, merge_buckets, reduce
+from service.analysis.reduce import Reduced, level_for, reduce, regroup
 
 Series = tuple[list[int], list[float]]
 Row = tuple[int, int, float, float, float, float, int, int]
@@ -18,6 +18,11 @@ numbers = st.one_of(
     st.floats(),
     st.sampled_from([math.nan, math.inf, -math.inf, 1.7e308, -1.7e308, 0.0]),
 )
+
+
+def merge_buckets(reduced: Reduced) -> Reduced:
+    """The same points, one level up."""
+    return regroup(reduced, reduced.level + 1)[0]
 
 
 @st.composite

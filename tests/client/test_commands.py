@@ -246,14 +246,14 @@ def test_the_best_of_several_rates_is_confirmed_by_fresh_seeds(
     assert asked
     assert saddle("confirm", asked[1], "--seeds", "3", "--watch") == 0
     said = capsys.readouterr().out
-    assert "confirmed: By fresh seeds alone: optimizer.kind sgd is better than optimizer.kind adam, paired over" in said
+    assert "confirmed: On fresh seeds alone: optimizer.kind sgd is better than optimizer.kind adam, paired over" in said
     assert "fresh seeds 2-4" in said
     told = client.confirm(asked[1]).confirmation
     assert told
     assert told["confirmed"] is True
     assert [len(group["trials"]) for group in client.comparison(asked[1]).groups] == [3, 1]
     assert saddle("confirm", asked[1], "--seeds", "9") == 2
-    assert "a comparison has one confirmation" in capsys.readouterr().err
+    assert "already has a confirmation" in capsys.readouterr().err
     assert saddle("confirm", "adam") == 2
 
 

@@ -67,7 +67,7 @@ def test_overlapping_intervals_are_called_indistinguishable(client: TestClient, 
 def test_settings_that_changed_nothing_are_told(client: TestClient, train: Callable[..., str]) -> None:
     same = [train([0.1, 0.2], name="one"), train([0.1, 0.3], name="other", optimizer={"kind": "sgd", "lr": 0.2})]
     view = client.post("/v1/comparisons", json={"experiments": same, "series": ["loss"]}).json()
-    assert "one and other have the same losses: what differs between them had no effect." in view["warnings"]
+    assert "one and other have identical losses: their difference had no effect." in view["warnings"]
     apart = [train([0.1], name="one"), train([0.2], name="other")]
     view = client.post("/v1/comparisons", json={"experiments": apart, "series": ["loss"]}).json()
     assert not any("had no effect" in told for told in view["warnings"])
@@ -105,13 +105,13 @@ def test_a_retry_from_a_checkpoint_is_said_to_lack_its_beginning(
     worker.finish(worker.claim(), {"loss": pack([3], [1.0])})
     view = client.post("/v1/comparisons", json={"experiments": [posted["id"]], "series": ["loss"]}).json()
     (told,) = [each for each in view["warnings"] if "retries" in each]
-    assert f"of {run} the first 2 steps" in told
+    assert f"in {run}, the first 2 steps" in told
 
 
 def test_an_unfair_comparison_is_warned_about(client: TestClient, train: Callable[..., str], submit: Submit) -> None:
     ids = [train([0.1, 0.2]), train([0.1], dataset={"kind": "iris", "split_seed": 1}, steps=50), submit(steps=50)["id"]]
     told = " ".join(client.post("/v1/comparisons", json={"experiments": ids}).json()["warnings"])
-    for words in ("same data and split", "same seeds", "equally long", "not ended", "Without any loss"):
+    for words in ("hold out different rows", "different seeds", "different lengths", "not ended", "No values of loss"):
         assert words in told
 
 
@@ -164,8 +164,8 @@ def test_runs_that_went_on_after_a_nan_are_diverged_in_every_sentence(
     worker.finish(worker.claim(), {"loss": pack([1, 2], [0.1, 0.1])}, State.FAILED, {"code": "lost_loop", "detail": ""})
     worker.finish(worker.claim(), {"loss": pack([1, 2, 3], [0.9, 0.9, 0.9])})
     view = client.post("/v1/comparisons", json={"experiments": ids}).json()
-    assert "1 of the runs diverged: they are counted, and in no mean." in view["warnings"]
-    assert "1 of the runs failed or were cancelled: they have no value, and are in no mean." in view["warnings"]
+    assert "1 of the runs diverged: they are counted, but left out of every mean." in view["warnings"]
+    assert "1 of the runs failed or were cancelled: they have no value and are in no mean." in view["warnings"]
     assert not any("may still turn" in each for each in view["warnings"]), "all have ended"
     counts = [(group["diverged"], group["incomplete"], group["unfinished"]) for group in view["groups"]]
     assert counts == [(1, 0, 0), (0, 1, 0), (0, 0, 0)]

@@ -76,7 +76,7 @@ def test_a_winner_chosen_among_trials_is_unconfirmed_until_fresh_seeds_tell(
     ranking, contrast = view["ranking"], view["ranking"]["items"][1]["contrast"]
     assert (ranking["verdict"], contrast["choices"], view["confirmation"]) == ("unconfirmed", 5, None)
     assert contrast["p"] < 0.05 < contrast["p_adjusted"] == pytest.approx(5 * contrast["p"])
-    assert "chosen among 5 trials by these very seeds" in ranking["note"]
+    assert "these seeds also selected it from 5 trials" in ranking["note"]
     assert compare(client, {"sgd": made["sgd"][:1], "adam": made["adam"]})["ranking"]["verdict"] == "better"
 
     answer = confirm(client, view, seeds=3)
@@ -116,7 +116,7 @@ def test_a_better_winner_is_confirmed_and_diverged_fresh_seeds_count(
     found = again(client, view)["confirmation"]
     assert (found["verdict"], found["confirmed"]) == ("better", True)
     assert [each["diverged"] for each in found["contestants"]] == [0, 1]
-    assert found["note"].startswith("By fresh seeds alone: optimizer.kind sgd is better than optimizer.kind adam")
+    assert found["note"].startswith("On fresh seeds alone: optimizer.kind sgd is better than optimizer.kind adam")
 
 
 def test_a_run_that_was_cancelled_is_left_out_and_told(client: TestClient, submit: Submit, worker: Worker) -> None:
@@ -129,7 +129,7 @@ def test_a_run_that_was_cancelled_is_left_out_and_told(client: TestClient, submi
     client.post(f"/v1/experiments/{found['contestants'][1]['experiment_id']}/cancel")
     found = again(client, view)["confirmation"]
     assert (found["state"], [each["left_out"] for each in found["contestants"]]) == ("done", [0, 1])
-    assert "1 of 4 runs came to no result" in found["note"]
+    assert "1 of 4 runs have no result" in found["note"]
 
 
 def test_a_comparison_has_one_confirmation_whose_experiments_join_no_filter(
@@ -143,7 +143,7 @@ def test_a_comparison_has_one_confirmation_whose_experiments_join_no_filter(
     assert once_more.json()["confirmation"]["contestants"] == first.json()["confirmation"]["contestants"]
     other = confirm(client, view, seeds=3)
     assert other.status_code == 409
-    assert "a comparison has one confirmation" in other.json()["detail"]
+    assert "already has a confirmation" in other.json()["detail"]
     assert sum(len(group["trials"]) for group in again(client, view)["groups"]) == 6
     listed = client.get("/v1/experiments", params={"filter": f"confirms = {view['id']}"}).json()["items"]
     made = {each["experiment_id"] for each in first.json()["confirmation"]["contestants"]}
@@ -213,7 +213,7 @@ def test_a_fork_cannot_begin_with_another_seed(client: TestClient, submit: Submi
     worker.finish(fork, {"loss": pack(end_at, np.linspace(0.5, 0.2, len(end_at)))})
     ids = {"all": [client.get(f"/v1/runs/{held.run_id}").json()["experiment_id"], forked.json()["id"]]}
     answer = confirm(client, compare(client, ids, group="experiment"))
-    assert (answer.status_code, "goes on from a checkpoint" in answer.json()["detail"]) == (409, True)
+    assert (answer.status_code, "continues from a checkpoint" in answer.json()["detail"]) == (409, True)
 
 
 def test_fresh_seeds_are_those_that_nobody_used() -> None:

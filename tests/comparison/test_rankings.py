@@ -117,7 +117,7 @@ def test_a_note_says_what_is_missing_and_what_diverged(train: Train, compare: Co
     assert compare(ids[:2])["ranking"]["note"].endswith("good diverged on 0 of the shared seeds, lost on 3.")
     assert compare(ids[1:])["ranking"]["note"].endswith("lost diverged on 3 of the shared seeds, gone on 3.")
     mistyped = compare([*ids[:1], train([0.1], name="one")], series=["los"])["ranking"]["note"]
-    assert mistyped == "Without any value of the ranked series: good and one."
+    assert mistyped == "No value of the ranked series in: good and one."
 
 
 def test_other_data_are_not_comparable_and_other_losses_only_by_accuracy(train: Train, compare: Compare) -> None:
@@ -163,7 +163,7 @@ def test_diverged_runs_are_in_no_mean_and_never_forgotten(train: Train, compare:
     assert [item["label"] for item in view["ranking"]["items"]] == ["sgd 0.1", "sgd 9.0"], "one lucky seed is no lead"
     assert view["ranking"]["items"][1]["contrast"]["diverged"] == [4, 0]
     assert (view["groups"][1]["diverged"], view["groups"][1]["unfinished"]) == (4, 0)
-    assert "4 of the runs diverged: they are counted, and in no mean." in view["warnings"]
+    assert "4 of the runs diverged: they are counted, but left out of every mean." in view["warnings"]
 
 
 def test_a_schedule_that_has_not_ended_makes_a_verdict_provisional(
@@ -176,7 +176,7 @@ def test_a_schedule_that_has_not_ended_makes_a_verdict_provisional(
     view = compare([done, half])
     assert [item["contrast"] and item["contrast"]["provisional"] for item in view["ranking"]["items"]] == [None, True]
     assert [group["unfinished"] for group in view["groups"]] == [0, 2]
-    assert any("the order may still turn" in each for each in view["warnings"])
+    assert any("the order may still change" in each for each in view["warnings"])
 
 
 @pytest.mark.parametrize(("state", "failure"), [(State.FAILED, {"code": "cuda_oom"}), (State.CANCELLED, None)])
@@ -190,7 +190,7 @@ def test_runs_that_ended_early_are_final_and_told(
     view = compare([done, short])
     assert [item["contrast"] and item["contrast"]["provisional"] for item in view["ranking"]["items"]] == [None, False]
     assert [group["unfinished"] for group in view["groups"]] == [0, 0]
-    assert "2 of the runs ended before their schedule did: failed, cancelled or stopped." in view["warnings"]
+    assert "2 of the runs failed, were cancelled or stopped before the end of their schedule." in view["warnings"]
     assert not any("may still turn" in each or "will change" in each for each in view["warnings"])
 
 

@@ -24,7 +24,7 @@ def test_a_healthy_run_is_healthy_and_all_rules_were_asked() -> None:
     told = diagnose(drawn())
     assert (told.level, told.findings) == ("healthy", ())
     assert len(told.checked) == 26
-    assert told.headline.startswith("No fault found: 9")
+    assert told.headline.startswith("No fault found: the loss has come 9")
 
 
 def test_what_a_cause_explains_is_left_out_and_said() -> None:
@@ -75,7 +75,7 @@ def test_a_run_of_few_steps_is_not_judged() -> None:
 )
 def test_what_has_ended_is_never_told_to_be_judged_later(state: str, failure: dict[str, str] | None, how: str) -> None:
     short = diagnose(drawn(falling()[:8], state=state, failure=failure))
-    assert short.headline == f"The run {how} after 8 steps: too few to judge how it learned, which takes 20."
+    assert short.headline == f"The run {how} after 8 steps: too few to diagnose, which takes 20."
     norms = {"grad_norm": np.where(AT < 50, 1.0, 1e-6)}
     stuck = diagnose(drawn(np.where(AT < 50, falling(), 1.2), series=norms, state=state))
     little = diagnose(drawn(2.29 - 0.002 * AT, series={"grad_norm": flat(1.0)}, state=state))

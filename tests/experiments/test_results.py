@@ -190,7 +190,10 @@ def comparison_is_right(client: TestClient, shelf: Shelf, item: dict[str, Any]) 
     assert close(view["ranking"]["items"][0]["best"]["mean"], main[main["ranked_by"]])
     assert view["ranking"]["stretch"] == (main["stretch"] if main["ranked_by"] == "last" else None)
     if main["diverged"]:
-        assert f"{main['diverged']} of the runs diverged: they are counted, and in no mean." in view["warnings"]
+        assert (
+            f"{main['diverged']} of the runs diverged: they are counted, but left out of every mean."
+            in view["warnings"]
+        )
 
 
 def lists_are_right(client: TestClient, shelf: Shelf, items: list[dict[str, Any]], asked: list[str]) -> None:

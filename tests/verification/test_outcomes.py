@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.verification.outcomes import Result, SeedOutcome, TrainedRun, combine_seeds, judge_seed, level
+from service.verification.outcomes import Result, SeedOutcome, TrainedRun, combine_seeds, final_level, judge_seed
 
 GENERATOR = np.random.default_rng(0)
 
@@ -14,10 +14,10 @@ def flat(at: float, noise: float = 0.0, **more: object) -> TrainedRun:
 
 def test_the_level_is_the_mean_of_the_last_tenth_of_what_is_finite() -> None:
     values = np.array([*range(18), np.nan, np.inf, 20.0, 22.0])
-    found = level(values, less=True)
+    found = final_level(values, less=True)
     assert found is not None
     assert (found.last, found.best, found.error) == (21.0, 0.0, pytest.approx(1.0))
-    assert level(np.array([np.nan]), less=True) is None
+    assert final_level(np.array([np.nan]), less=True) is None
 
 
 CLIMBING = TrainedRun(1.05 ** np.arange(200))  # far from infinity, and on its way
@@ -69,5 +69,5 @@ def test_two_thirds_of_the_seeds_must_agree_and_the_sentence_counts_them() -> No
     assert combine_seeds([of("helped")]) == ("helped", "because.")
     assert combine_seeds([of("helped"), of("helped"), of("did_not_help")])[0] == "helped"
     result, why = combine_seeds([of("helped"), of("did_not_help")])
-    assert (result, why) == ("undecided", "Of 2 seeds: 1 were helped, 1 were not; two thirds must agree.")
+    assert (result, why) == ("undecided", "Of 2 seeds: 1 helped, 1 did not help; two thirds must agree.")
     assert combine_seeds([of("did_not_help"), of("did_not_help"), of("undecided")])[0] == "did_not_help"

@@ -52,7 +52,7 @@ def test_a_step_that_only_one_has_and_a_zero_of_another_sign_are_differences() -
 @pytest.mark.parametrize(
     ("was", "now", "said"),
     [
-        (HERE, None, "Unknown: one of the two did not say what it ran on."),
+        (HERE, None, "Unknown: the environment of one of the two was not recorded."),
         (HERE, HERE | {"host": "b"}, "Unknown: device, thread count and versions are the same."),
         (HERE, HERE | {"device_name": "H200", "torch": "2.14"}, "device_name was x86_64 AVX2 and is H200"),
         (HERE, HERE | {"packages": {"schedulefree": "2"}}, "packages was {} and is {'schedulefree': '2'}"),

@@ -72,7 +72,7 @@ def test_a_remedy_is_tried_from_the_last_healthy_checkpoint_and_helps_where_only
     worker.finish(patched, curve(151, 1000, 0.5))
     (found,) = listed(client, run)
     assert (found["state"], found["outcome"]) == ("done", "helped")
-    assert found["why"] == "without the remedy the run diverged, with it it did not."
+    assert found["why"] == "the run diverged without the remedy but not with it."
     assert (found["measured"]["series"], found["measured"]["patched"]["last"]) == ("val/loss", 0.5)
 
 
@@ -88,7 +88,7 @@ def test_several_seeds_are_judged_one_by_one_and_together(client: TestClient, su
     (found,) = listed(client, run)
     assert [each["result"] for each in found["measured"]["seeds"]] == ["helped", "helped", "did_not_help"]
     assert found["outcome"] == "helped"
-    assert found["why"].startswith("Of 3 seeds: 2 were helped, 1 were not.")
+    assert found["why"].startswith("Of 3 seeds: 2 helped, 1 did not help.")
 
 
 def test_a_judgement_is_stored_until_a_run_is_retried_or_the_rules_change(

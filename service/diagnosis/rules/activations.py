@@ -1,4 +1,4 @@
-"""R13, R14: units that give 0 for every row, and outputs pressed against their limits."""
+"""R13, R14: dead units, and saturated outputs."""
 
 from service.analysis.recorded import Series
 from service.diagnosis import remedies
@@ -20,20 +20,20 @@ from service.diagnosis.trend import median, tail_mean, trend_window
 
 
 def dead_units(record: RunRecord) -> Outcome:
-    """R13: most units of a layer are silent on whole batches."""
+    """R13: most units of a layer output 0 for whole batches."""
     if record.plan.leaves and not record.plan.has_relu:
-        return NoFinding("no unit of this model can fall silent.")
+        return NoFinding("no unit of this model can die.")
     w, shares = trend_window(record), record.layers("dead_share")
     if not shares:
         return not_recorded("dead_share/<layer>")
     if record.step < w:
         return too_early(record, w)
     if record.plan.spec.rows_per_step < limit("R13.rows"):
-        return Inconclusive(f"a batch of {record.plan.spec.rows_per_step} rows says little of a unit.")
+        return Inconclusive(f"a batch of {record.plan.spec.rows_per_step} rows says little about a unit.")
     late = {path: median(curve, max(w, record.step // 5)) for path, curve in shares.items()}
     worst = max(late, key=lambda path: late[path])
     if late[worst] <= limit("R13.dead"):
-        return NoFinding(f"at most {late[worst]:.0%} of a layer's units are silent.")
+        return NoFinding(f"at most {late[worst]:.0%} of a layer's units output only 0.")
     share = share_learned(record)
     poor = share is None or share < limit("any.learned_poorly")
     curve = shares[worst]
@@ -48,26 +48,24 @@ def dead_units(record: RunRecord) -> Outcome:
     return Finding(
         level="fault" if poor and late[worst] > limit("R13.most") else "warning",
         verdict="dying_relu",
-        text=f"{late[worst]:.0%} of the units of {worst} are 0 for every row of a batch"
-        + (", from the start on." if at_start else ": they died as the training went on."),
+        text=f"{late[worst]:.0%} of the units of {worst} output 0 for every row of a batch"
+        + (", from the start." if at_start else ": they died during training."),
         confidence=0.9 if poor else 0.6,
         steps=steps,
         evidence=[
-            evidence(
-                f"silent units of {worst}", late[worst], ">", "R13.dead", series=f"dead_share/{worst}", steps=steps
-            ),
-            observation("silent at first", float(curve.values[0]), "recorded", f"dead_share/{worst}"),
+            evidence(f"dead units of {worst}", late[worst], ">", "R13.dead", series=f"dead_share/{worst}", steps=steps),
+            observation("dead at the start", float(curve.values[0]), "recorded", f"dead_share/{worst}"),
         ],
         patch=patch,
-        remedy="Take leaky_relu" + (" and a usual initialisation." if at_start else " and a lower rate."),
-        expect=Expect("units stay alive and the loss falls", "units live and the loss stays"),
+        remedy="Use leaky_relu" + (" and a standard initialisation." if at_start else " and a lower learning rate."),
+        expect=Expect("units stay alive and the loss falls", "units stay alive and the loss does not fall"),
         explains=("R3", "R11", "R17", *(("R7", "R9", "R10") if closed else ())),
         rank=-1 if closed else 0,
     )
 
 
 def saturation(record: RunRecord) -> Outcome:
-    """R14: squashed values lie at their limits, where no gradient passes, while the loss is high."""
+    """R14: outputs of a bounded activation lie at its limits, where no gradient passes, while the loss is high."""
     plan, w, share = record.plan, trend_window(record), share_learned(record)
     if record.step < w:
         return too_early(record, w)
@@ -75,17 +73,17 @@ def saturation(record: RunRecord) -> Outcome:
     late = {path: median(curve, max(w, record.step // 5)) for path, curve in layers.items()}
     over = {path: value for path, value in late.items() if value > limit("R14.saturated")}
     if share is not None and share > limit("any.learned_poorly"):
-        return NoFinding(f"{share:.0%} of the way to the least loss is done.")
+        return NoFinding(f"the loss has come {share:.0%} of the way to its minimum.")
     if plan.loss == "softmax_mse" and (found := _flat_softmax(record)) is not None:
         return found
     if not layers:
         return (
             not_recorded("saturated_share/<layer>")
             if plan.squashes or not plan.leaves
-            else NoFinding("nothing is squashed.")
+            else NoFinding("no layer has bounded outputs.")
         )
     if not over:
-        return NoFinding("no layer has most of its values at their limits.")
+        return NoFinding("no layer has most of its outputs at their limits.")
     worst = max(over, key=lambda path: over[path])
     curve = layers[worst]
     return Finding(
@@ -105,8 +103,8 @@ def saturation(record: RunRecord) -> Outcome:
             )
         ],
         patch=_unsaturated(record),
-        remedy="Scale the features, initialise smaller, or take relu.",
-        expect=Expect("fewer values lie at their limits and the loss falls", "the loss stays"),
+        remedy="Scale the features, use a smaller initialisation, or use relu.",
+        expect=Expect("fewer outputs lie at their limits and the loss falls", "the loss does not fall"),
         explains=("R3", "R9", "R10", "R11"),
     )
 
@@ -120,7 +118,7 @@ def _unsaturated(record: RunRecord) -> remedies.Patch:
 
 
 def _flat_softmax(record: RunRecord) -> Finding | None:
-    """Squared error of probabilities, which is flat where the answer is wrong with certainty."""
+    """Return the finding for a squared error of probabilities, which is flat where the model is surely wrong."""
     loss, reference, share = record.get("loss"), trivial_loss(record), share_learned(record)
     if loss is None or reference is None or share is None:
         return None
@@ -128,17 +126,17 @@ def _flat_softmax(record: RunRecord) -> Finding | None:
     return Finding(
         level="fault",
         verdict="saturated_output",
-        text=f"The squared error of probabilities is flat where the model is wrong and sure of it: "
+        text=f"The squared error of probabilities has almost no gradient where the model is wrong but certain: "
         f"after {record.step} steps it is {now.value:.3g}.",
         confidence=0.85,
         steps=now.steps,
         evidence=[
             observation("/loss/kind", record.plan.loss),
-            evidence("share of the way learned", share, "<", "any.learned_poorly", series="loss", steps=now.steps),
+            evidence("share of the loss learned", share, "<", "any.learned_poorly", series="loss", steps=now.steps),
         ],
         patch=remedies.replace_part("loss", {"kind": "cross_entropy"}),
-        remedy="Take cross_entropy, whose gradient stays large where the answer is wrong.",
-        expect=Expect("cross_entropy leaves the plateau at once", "it stays too"),
+        remedy="Use cross_entropy, whose gradient stays large where the model is wrong.",
+        expect=Expect("cross_entropy leaves the plateau at once", "cross_entropy stays on it too"),
         explains=("R2", "R3", "R9", "R10", "R11"),
     )
 

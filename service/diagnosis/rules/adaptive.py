@@ -1,4 +1,4 @@
-"""R16, R17, R18, R25: what goes wrong with a rate for each parameter, and updates too small to be stored."""
+"""R16, R17, R18, R25: faults of adaptive optimizers, and updates too small to be stored."""
 
 import numpy as np
 
@@ -21,11 +21,11 @@ from service.diagnosis.trend import median, relative_change, trend_window
 
 
 def stale_second_moment(record: RunRecord) -> Outcome:
-    """R16: a late jump of the loss under a second moment that still remembers small gradients, or large ones."""
+    """R16: a late jump of the loss, while the second moment still reflects gradients of long before."""
     plan, loss, w = record.plan, record.get("loss"), trend_window(record)
     beta2 = _beta2(record)
     if not plan.second_moment or beta2 is None or beta2 < limit("R16.beta2"):
-        return NoFinding("the optimizer has no second moment that remembers for long.")
+        return NoFinding("the optimizer has no second moment with a long memory.")
     if loss is None or record.step < 4 * w:
         return too_early(record, 4 * w)
     late = loss.between(record.step // 4, record.step)
@@ -42,11 +42,11 @@ def stale_second_moment(record: RunRecord) -> Outcome:
         return NoFinding("the loss has no late jump.")
     noise = float(np.quantile(before.high, 0.99)) if len(before) > 20 else float(before.high.max())
     if peak < limit("R16.spike") * noise:
-        return NoFinding("the highest late losses are no jump but the noise of batches.")
+        return NoFinding("the highest late losses are within the noise of minibatches.")
     sharp = record.get("sharpness/ratio")
     if sharp is None:
         return Inconclusive(
-            f"the loss jumps at step {at}; the preconditioned sharpness there would tell why.", ("sharpness",), True
+            f"the loss jumps at step {at}; the preconditioned sharpness would show why.", ("sharpness",), True
         )
     ratio = float(sharp.between(max(0, at - w), at + w).values.max(initial=0.0))
     if ratio <= limit("R16.ratio"):
@@ -54,8 +54,8 @@ def stale_second_moment(record: RunRecord) -> Outcome:
     return Finding(
         level="warning",
         verdict="stale_second_moment",
-        text=f"The loss jumps to {peak:.3g} at step {at}: the second moment remembers gradients of long ago, "
-        "and the step it allowed was too long.",
+        text=f"The loss jumps to {peak:.3g} at step {at}: the second moment reflects gradients of long before, "
+        "and allowed too long a step.",
         confidence=0.75,
         steps=(at, at),
         evidence=[
@@ -64,8 +64,8 @@ def stale_second_moment(record: RunRecord) -> Outcome:
             evidence("beta2", beta2, ">", "R16.beta2"),
         ],
         patch=remedies.shorten_memory(plan),
-        remedy="Let the second moment forget faster (beta2 0.95), take amsgrad, or clip.",
-        expect=Expect("the jumps are gone", "they come as before"),
+        remedy="Shorten the memory of the second moment (beta2 0.95), use amsgrad, or clip gradients.",
+        expect=Expect("the jumps disappear", "the loss still jumps"),
         explains=("R17",),
     )
 
@@ -77,9 +77,9 @@ def _beta2(record: RunRecord) -> float | None:
 
 
 def extreme_effective_rates(record: RunRecord) -> Outcome:
-    """R17: some parameters have a rate far above that of most, or a second moment of 0."""
+    """R17: some parameters have a far higher effective rate than most, or a second moment of 0."""
     if not (record.plan.second_moment or record.plan.accumulates):
-        return NoFinding("all parameters have one rate.")
+        return NoFinding("all parameters share one rate.")
     top, middle, unused = record.get("rate/q99"), record.get("rate/q50"), record.get("rate/unused")
     if top is None or middle is None:
         return not_recorded("rate/q99", "rate/q50")
@@ -104,18 +104,20 @@ def extreme_effective_rates(record: RunRecord) -> Outcome:
         level="warning" if wide and poor else "info",
         verdict="eps_dominated_parameters",
         text=(f"Some parameters have {spread:.2g} times the median rate. " if wide else "")
-        + (f"{share:.1%} of the parameters never got a gradient: constant features or silent units." if idle else ""),
+        + (
+            f"{share:.1%} of the parameters never received a gradient: constant features or dead units." if idle else ""
+        ),
         confidence=0.6,
         steps=(1, record.step),
         evidence=seen,
         patch=_larger_eps(record) if wide else (),
-        remedy="Raise eps, and drop features that are constant." if wide else "Drop features that are constant.",
-        expect=Expect("with a larger eps the extreme rates are gone and the loss is as good", "the loss is worse"),
+        remedy="Raise eps, and drop constant features." if wide else "Drop constant features.",
+        expect=Expect("with a larger eps the extreme rates disappear and the loss is as good", "the loss is worse"),
     )
 
 
 def _drowned(record: RunRecord, middle: float) -> Finding | None:
-    """An eps so large that it, and no gradient, decides the rates: the optimizer adapts to nothing."""
+    """Return the finding for an eps so large that it decides the rates: the optimizer no longer adapts."""
     optimizer, came = record.plan.document["optimizer"], share_learned(record)
     eps, rates = optimizer.get("eps"), record.get("lr")
     if not isinstance(eps, float) or rates is None or came is None or came > 1 - limit("any.learned_little"):
@@ -126,13 +128,13 @@ def _drowned(record: RunRecord, middle: float) -> Finding | None:
     return Finding(
         level="fault" if came < limit("any.learned_poorly") else "warning",
         verdict="eps_dominated_parameters",
-        text=f"At eps {eps:g} most parameters have the rate lr / eps, whatever their gradients are: nothing adapts.",
+        text=f"With eps {eps:g} most parameters have the rate lr / eps whatever their gradients: nothing is adaptive.",
         confidence=0.85,
         steps=(1, record.step),
         evidence=[evidence("median rate over lr / eps", middle / most, ">", "R17.eps", series="rate/q50")],
         patch=[remedies.replace("/optimizer/eps", 1e-8)],
         remedy="Set eps to 1e-8, the default.",
-        expect=Expect("the loss falls faster", "it falls as before"),
+        expect=Expect("the loss falls faster", "it falls no faster"),
         explains=("R3", "R9"),
     )
 
@@ -143,10 +145,10 @@ def _larger_eps(record: RunRecord) -> remedies.Patch:
 
 
 def exhausted_accumulator(record: RunRecord) -> Outcome:
-    """R18: AdaGrad's sum of squares has grown so far that nothing moves, while the loss still falls."""
+    """R18: AdaGrad's sum of squared gradients has stopped the updates while the loss still falls."""
     plan = record.plan
     if not plan.accumulates:
-        return NoFinding("the optimizer does not sum squared gradients up.")
+        return NoFinding("the optimizer does not accumulate squared gradients.")
     rate, loss, w = record.get("rate/q50"), record.get("loss"), trend_window(record)
     if rate is None:
         return not_recorded("rate/q50")
@@ -157,27 +159,27 @@ def exhausted_accumulator(record: RunRecord) -> Outcome:
     if left > limit("R18.left"):
         return NoFinding(f"the median rate is still {left:.1%} of the first.")
     if moved is None or moved > limit("any.flat") or (share is not None and share > 1 - limit("any.learned_little")):
-        return NoFinding("the rate is spent, but so is what there was to learn.")
+        return NoFinding("the rate has decayed, but the loss has also stopped falling.")
     return Finding(
         level="fault" if share is None or share < limit("any.learned_poorly") else "warning",
         verdict="accumulator_exhausted",
         text=f"The median rate has fallen to {left:.2%} of the first while the loss still falls: "
-        "AdaGrad divides by all gradients so far.",
+        "AdaGrad divides by the sum of all squared gradients.",
         confidence=0.85,
         steps=(1, record.step),
         evidence=[
             evidence("median rate over the first", left, "<", "R18.left", series="rate/q50"),
-            observation("change of the loss lately", moved, "Theil-Sen", "loss"),
+            observation("recent change of the loss", moved, "Theil-Sen", "loss"),
         ],
         patch=remedies.replace_part("optimizer", {"kind": "adam", "lr": 1e-3}),
-        remedy="Take adam or rmsprop, which forget old gradients.",
-        expect=Expect("the loss goes on falling", "it stops at the same value"),
+        remedy="Use adam or rmsprop, which forget old gradients.",
+        expect=Expect("the loss keeps falling", "it stops at the same value"),
         explains=("R9", "R3", "R17"),
     )
 
 
 def update_underflow(record: RunRecord) -> Outcome:
-    """R25: most updates are too small to change the number that a weight is stored as."""
+    """R25: most updates are too small to change the stored weight."""
     lost, w = record.get("underflow_share"), trend_window(record)
     if lost is None:
         return not_recorded("underflow_share")
@@ -195,13 +197,13 @@ def update_underflow(record: RunRecord) -> Outcome:
     return Finding(
         level="fault" if came is None or came < limit("any.learned_poorly") else "info",
         verdict="update_underflow",
-        text=f"{share:.0%} of the updates are smaller than half the distance to the next number that can be stored, "
+        text=f"{share:.0%} of the updates are below half the distance to the next representable number, "
         "so they change nothing.",
         confidence=0.9,
         steps=(1, record.step),
         evidence=[evidence("updates that change nothing", share, ">", "R25.lost", series="underflow_share")],
         patch=remedies.use_usual_rate(record.plan),
-        remedy="Train at a rate that is usual for the optimizer.",
-        expect=Expect("weights change and the loss falls", "weights change and the loss stays"),
+        remedy="Use a learning rate that is usual for the optimizer.",
+        expect=Expect("weights change and the loss falls", "weights change and the loss does not fall"),
         explains=("R3", "R9"),
     )

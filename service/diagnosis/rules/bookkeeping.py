@@ -1,4 +1,4 @@
-"""R22, R24: a rate that is not what was meant, and settings that change nothing."""
+"""R22, R24: schedules that do not fit the run, and settings without effect."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ CUT = {"cut_short", "rises_again", "stops_learning"}
 
 
 def schedule_mismatch(record: RunRecord) -> Outcome:
-    """R22: the recorded rates against the planned ones, and a plan that spends much of the run hardly moving."""
+    """R22: recorded rates that differ from the planned ones, or a plan with almost no rate for much of the run."""
     plan, rates = record.plan, record.get("lr")
     if rates is None or record.step < trend_window(record):
         return too_early(record, trend_window(record))
@@ -36,7 +36,7 @@ def schedule_mismatch(record: RunRecord) -> Outcome:
         return other
     steps = np.unique(np.linspace(1, plan.total_steps, min(LOOKED_AT, plan.total_steps)).astype(np.int64))
     if not plan.predictable:
-        return NoFinding("the rate follows what is measured, which no plan knows before.")
+        return NoFinding("the schedule follows a measured series, so no rate is planned.")
     planned = plan.planned_rates(steps)
     largest = float(planned.max())
     tiny = planned < limit("R22.tiny") * largest
@@ -46,28 +46,28 @@ def schedule_mismatch(record: RunRecord) -> Outcome:
     if again is not None:
         return _rising(record, f"/schedule{again.pointer.removeprefix('/schedule')}", again.detail)
     if share <= limit("R22.wasted") and not below_base:
-        return NoFinding("the rates are the planned ones, and the plan uses most of the run.")
+        return NoFinding("the rates match the plan, and the plan uses most of the run.")
     came = share_learned(record)
     return Finding(
         level="warning" if came is not None and came > limit("any.learned_poorly") else "fault",
         verdict="schedule_mismatch",
-        text=f"For {share:.0%} of the run the planned rate is below a thousandth of its largest: nothing is learned "
-        f"there. The schedule counts {plan.spec.schedule_unit}s; was the other unit meant?",
+        text=f"For {share:.0%} of the run the planned rate is below a thousandth of its maximum: nothing is "
+        f"learned there. The schedule counts {plan.spec.schedule_unit}s; was the other unit meant?",
         confidence=0.85,
         steps=(int(steps[tiny][0]) if tiny.any() else 1, plan.total_steps),
         evidence=[
-            evidence("share of the run with hardly any rate", share, ">", "R22.wasted", series="lr"),
+            evidence("share of the run with almost no rate", share, ">", "R22.wasted", series="lr"),
             *(observation(f"/schedule{each.pointer}", each.detail) for each in plan.spec_warnings if each.code in CUT),
         ],
         patch=_mended(record, share),
         remedy="Count the schedule in the other unit, or fit its length to the run.",
-        expect=Expect("the loss goes on falling to the end", "it stops where it did"),
+        expect=Expect("the loss keeps falling to the end", "it stops where it did"),
         explains=("R3", "R9", "R10", "R25"),
     )
 
 
 def _rising(record: RunRecord, pointer: str, detail: str) -> Finding:
-    """A fall that ends before the run does, and turns into a rise."""
+    """Return the finding for a rate that falls and rises again before the run ends."""
     return Finding(
         level="warning",
         verdict="schedule_mismatch",
@@ -76,13 +76,13 @@ def _rising(record: RunRecord, pointer: str, detail: str) -> Finding:
         steps=(1, record.plan.total_steps),
         evidence=[observation(pointer, detail)],
         patch=remedies.replace_part("schedule", {"kind": "cosine"}),
-        remedy="Let the schedule be as long as the run.",
-        expect=Expect("the loss ends lower", "the loss ends as it did"),
+        remedy="Make the schedule as long as the run.",
+        expect=Expect("the loss ends lower", "the loss ends where it did"),
     )
 
 
 def _other_than_planned(record: RunRecord) -> Finding | None:
-    """A recorded rate that the plan does not give."""
+    """Return the finding for a recorded rate that differs from the planned one."""
     plan, rates = record.plan, record.series["lr"]
     if not plan.predictable or plan.spec.precision == "fp16":  # a step that fp16 skips does not count for a schedule
         return None
@@ -100,17 +100,17 @@ def _other_than_planned(record: RunRecord) -> Finding | None:
     return Finding(
         level="fault",
         verdict="schedule_mismatch",
-        text=f"At step {at[place]} the rate was {recorded[place]:.4g}, and {planned[place]:.4g} is planned.",
+        text=f"At step {at[place]} the rate was {recorded[place]:.4g}, but {planned[place]:.4g} was planned.",
         confidence=0.95,
         steps=(int(at[place]), record.step),
-        evidence=[evidence("distance from the plan", float(apart[place]), ">", "R22.apart", series="lr")],
-        remedy="Report it: recorded and planned rates should always agree.",
+        evidence=[evidence("difference from the plan", float(apart[place]), ">", "R22.apart", series="lr")],
+        remedy="Report this as a bug: recorded and planned rates should always agree.",
         expect=Expect("a replay shows the same", "a replay follows the plan"),
     )
 
 
 def _mended(record: RunRecord, share: float) -> remedies.Patch:
-    """The other unit where that uses the run, else half a cosine over all of it."""
+    """Return the patch: the other unit where that uses the run, else a cosine over all of it."""
     other = "epoch" if record.plan.spec.schedule_unit == "step" else "step"
     patch = [remedies.replace("/schedule_unit", other)]
     spec = remedies.patched_spec(record.plan, patch)
@@ -123,7 +123,7 @@ def _mended(record: RunRecord, share: float) -> remedies.Patch:
 
 
 def no_effect(record: RunRecord) -> Outcome:
-    """R24: parameters that are not trained, layers that never change, and settings that something overrides."""
+    """R24: mostly frozen models, layers that never change, and settings that are overridden."""
     plan = record.plan
     layout = plan.spec.layout or ()
     groups = assign_groups(plan.spec) if layout else ()
@@ -131,7 +131,7 @@ def no_effect(record: RunRecord) -> Outcome:
     trained = sum(each.count for each in layout if each.name not in frozen)
     share = 1 - trained / sum(each.count for each in layout) if layout else 0.0
     if still := _still(record):
-        said = f"The layer {still} gets no update at any step, though it is not frozen."
+        said = f"The layer {still} is never updated, although it is not frozen."
         return _effectless(record, said, "warning", 0.7, [], 1)
     if share > limit("R24.frozen"):
         rules = [number for number, rule in enumerate(plan.spec.groups) if rule.freeze]
@@ -145,11 +145,11 @@ def no_effect(record: RunRecord) -> Outcome:
         return _effectless(
             record, f"A setting has no effect: {odd[0].pointer}: {odd[0].detail}", "info", 0.9, [], len(odd)
         )
-    return NoFinding("every group has parameters, and what is not frozen is updated.")
+    return NoFinding("every group has parameters, and everything that is not frozen is updated.")
 
 
 def _still(record: RunRecord) -> str | None:
-    """A layer that is to be trained and whose weights never moved."""
+    """Return a layer that is trained but whose weights never changed."""
     if record.step < trend_window(record):
         return None
     trained = (
@@ -171,9 +171,9 @@ def _effectless(
         text=text,
         confidence=confidence,
         steps=(1, max(1, record.step)),
-        evidence=[observation("settings or parameters concerned", count)],
+        evidence=[observation("settings or parameters affected", count)],
         patch=patch,
-        remedy="Unfreeze what is to be trained." if patch else "Remove the setting, or what overrides it.",
-        expect=Expect("without it the curve is another", "the curve stays the same, bit for bit"),
+        remedy="Unfreeze the layers that should train." if patch else "Remove the setting, or what overrides it.",
+        expect=Expect("without it the curve changes", "the curve stays the same, bit for bit"),
         explains=("R3", "R9", "R10", "R11") if level == "fault" else (),
     )

@@ -1,4 +1,4 @@
-"""R8, R10: where the curvature puts the training, and what kind of point it came to rest at."""
+"""R8, R10: the edge of stability, and what kind of point the training rests at."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,23 +28,23 @@ MINIMA = ("minimum", "minimum_up_to_flat_directions")
 
 
 def edge_of_stability(record: RunRecord) -> Outcome:
-    """R8: the sharpness hovers at its limit while the loss falls: how gradient descent usually trains."""
+    """R8: the sharpness stays at its limit while the loss falls, as usual for gradient descent."""
     sharp, loss = record.get("sharpness/ratio"), record.get("loss")
     if sharp is None or loss is None:
         return not_recorded("sharpness/ratio")
     half = max(trend_window(record), record.step // 2)
     at = median(sharp, half)
     if not limit("R8.low") <= at <= limit("R8.high"):
-        return NoFinding(f"the sharpness lies at {at:.2f} of its limit.")
+        return NoFinding(f"the sharpness is at {at:.2f} of its limit.")
     moved = relative_change(loss, half, record.plan.floor or 0.0)
     if moved is None or moved > -limit("any.flat"):
-        return NoFinding("the sharpness lies at its limit, and the loss does not fall.")
+        return NoFinding("the sharpness is at its limit, but the loss does not fall.")
     steps = (max(1, record.step - half + 1), record.step)
     return Finding(
         level="info",
         verdict="edge_of_stability",
-        text=f"The sharpness stays at {at:.2f} of its limit while the loss falls: this is how gradient descent trains, "
-        "no fault.",
+        text=f"The sharpness stays at {at:.2f} of its limit while the loss falls. This is normal for gradient descent, "
+        "not a fault.",
         confidence=0.9,
         steps=steps,
         evidence=[
@@ -54,13 +54,13 @@ def edge_of_stability(record: RunRecord) -> Outcome:
         patch=remedies.replace_part("schedule", {"kind": "cosine"})
         if record.plan.document["schedule"]["kind"] == "constant"
         else (),
-        remedy="None is needed; a rate that falls ends in a lower loss.",
+        remedy="None is needed; a decaying rate ends at a lower loss.",
         expect=Expect("at half the rate the sharpness settles at twice the value", "the sharpness stays as it is"),
     )
 
 
 def plateau(record: RunRecord) -> Outcome:
-    """R10: the loss stands still with next to no gradient: the verdict of the critical-point instrument."""
+    """R10: the loss is flat and the gradient has almost vanished: the verdict of the critical-point probe."""
     reading = record.reading("critical_point")
     if reading is not None:
         verdict = str(reading.data.get("verdict", ""))
@@ -72,7 +72,7 @@ def plateau(record: RunRecord) -> Outcome:
 
 
 def _without(record: RunRecord, reading: Reading | None) -> Outcome:
-    """What loss and gradient norm say alone."""
+    """Return what the loss and the gradient norm show without the probe."""
     loss, norms, w = record.get("loss"), record.get("grad_norm"), trend_window(record)
     if loss is None or record.step < w:
         return too_early(record, w)
@@ -80,17 +80,17 @@ def _without(record: RunRecord, reading: Reading | None) -> Outcome:
     if share is not None and share > 1 - limit("any.learned_little"):
         return NoFinding(f"{share:.0%} of the way to the least loss is done.")
     if moved is not None and abs(moved) > limit("any.flat"):
-        return NoFinding("the loss still moves.")
+        return NoFinding("the loss is still changing.")
     if norms is None:
         return not_recorded("grad_norm")
     first, now = float(norms.values[0]), median(norms, w)
     if now > limit("R10.gradient") * max(first, float(norms.values.max())) and now > limit("R3.no_gradient"):
-        return NoFinding("the loss stands still, but the gradient has not vanished.")
+        return NoFinding("the loss is flat, but the gradient has not vanished.")
     if reading is not None:
         return Inconclusive(
-            f"the instrument could not decide ({reading.data.get('verdict')}).", ("critical_point",), True
+            f"the probe critical_point could not decide ({reading.data.get('verdict')}).", ("critical_point",), True
         )
-    why = "the loss stands still with next to no gradient: critical_point would tell a saddle from a minimum."
+    why = "the loss is flat with almost no gradient: the probe critical_point would tell a saddle from a minimum."
     return Inconclusive(why, ("critical_point",), pressing=True)
 
 
@@ -108,7 +108,7 @@ def _saddle(record: RunRecord, reading: Reading) -> Outcome:
         at = limit("R10.escape") * size
         seen.append(
             evidence(
-                "measured drop along the escape",
+                "measured drop along the escape direction",
                 drop,
                 ">" if drop > at else "<",
                 "R10.escape",
@@ -118,7 +118,7 @@ def _saddle(record: RunRecord, reading: Reading) -> Outcome:
         )
     left = loss is not None and _left(record, reading)
     if left:
-        return NoFinding(f"there was a saddle at step {reading.step}, and the training left it.")
+        return NoFinding(f"there was a saddle at step {reading.step}, but the training left it.")
     plan = record.plan
     patch: remedies.Patch = []
     if not plan.full_batch or plan.spec.dataset.facts.task == "objective":
@@ -130,20 +130,20 @@ def _saddle(record: RunRecord, reading: Reading) -> Outcome:
     return Finding(
         level="fault",
         verdict="strict_saddle",
-        text="The training rests at a saddle: the gradient vanishes, and along one direction the loss falls"
+        text="The training is stuck at a saddle: the gradient vanishes, but along one direction the loss falls"
         + (f" by {drop:.3g}." if drop is not None else "."),
         confidence=0.95 if drop is not None and drop > limit("R10.escape") * size else 0.7,
         steps=(reading.step, max(reading.step, record.step)),
         evidence=seen,
         patch=patch,
-        remedy="Continue from the escape direction; else a start beside it, momentum, or the noise of smaller batches.",
-        expect=Expect("from the perturbed point the loss falls by what was measured", "it comes back to the same loss"),
+        remedy="Continue along the escape direction; or use another start, momentum, or noisier (smaller) batches.",
+        expect=Expect("from the perturbed point the loss falls by the measured drop", "it returns to the same loss"),
         explains=("R3", "R7", "R9", "R11"),
     )
 
 
 def _left(record: RunRecord, reading: Reading) -> bool:
-    """Whether the loss has fallen since, by more than a trifle of what the way out offers."""
+    """Return whether the loss has fallen since by a noticeable share of the drop along the escape direction."""
     loss = record.get("loss")
     assert loss is not None
     before, now = loss.between(0, max(reading.step, int(loss.steps[0]))), median(loss, trend_window(record))
@@ -156,7 +156,7 @@ def _rest(record: RunRecord, reading: Reading, verdict: str) -> Outcome:
     share = share_learned(record)
     short = "flat" if verdict in FLAT else "minimum"
     poor = share is not None and share < limit("any.learned_poorly")
-    said = "in a flat region, where curvature decides nothing" if short == "flat" else "at a minimum"
+    said = "in a flat region, where the curvature is almost zero" if short == "flat" else "at a minimum"
     return Finding(
         level="warning" if short == "flat" and poor else "info",
         verdict=short,
@@ -164,7 +164,7 @@ def _rest(record: RunRecord, reading: Reading, verdict: str) -> Outcome:
         confidence=0.8,
         steps=(reading.step, max(reading.step, record.step)),
         evidence=[observation("verdict", verdict, "Hessian's extreme eigenvalues", reading=reading.id)],
-        remedy="Start again from other seeds; a lower minimum needs another start, model or loss." if poor else None,
+        remedy="Try other seeds; a lower minimum needs another start, model or loss." if poor else None,
         expect=Expect("other seeds end elsewhere", "all seeds end at this loss"),
         probes=("spectrum",),
         explains=("R9",) if short == "minimum" else (),
@@ -172,7 +172,7 @@ def _rest(record: RunRecord, reading: Reading, verdict: str) -> Outcome:
 
 
 def _within(data: Mapping[str, Any], part: str, key: str) -> float | None:
-    """A number in a part of a reading."""
+    """Return a number from a part of a reading."""
     inner = data.get(part)
     found = inner.get(key) if isinstance(inner, Mapping) else None
     return float(found) if isinstance(found, int | float) else None

@@ -1,4 +1,4 @@
-"""R15, R20, R21, R23: features on unlike scales, batches, overfitting, and the two faces of batch normalisation."""
+"""R15, R20, R21, R23: feature scales, batch size, overfitting, and statistics of batch normalisation."""
 
 import numpy as np
 
@@ -20,27 +20,27 @@ from service.diagnosis.trend import median, tail_mean, trend_window
 
 
 def ill_conditioned_inputs(record: RunRecord) -> Outcome:
-    """R15: features whose scales lie far apart, which makes the loss a long narrow valley."""
+    """R15: features on very different scales, which make the loss a long narrow valley."""
     if record.plan.spec.dataset.facts.task == "objective":
         return NoFinding("there are no features.")
     reading = record.reading("start")
     ratio = None if reading is None else reading.data.get("feature_std_ratio")
     if not isinstance(ratio, int | float):
-        return Inconclusive(
-            "how far the features' scales lie apart is not known: the probe start measures it.", ("start",)
-        )
+        return Inconclusive("the scales of the features are not known: the probe start measures them.", ("start",))
     if ratio <= limit("R15.features"):
-        return NoFinding(f"the features' standard deviations differ by {ratio:.3g} at most.")
+        return NoFinding(f"the features' standard deviations differ at most by a factor of {ratio:.3g}.")
     share = share_learned(record)
     patch = remedies.standardise(record.plan)
     if not patch:
-        return NoFinding(f"the features' standard deviations differ by {ratio:.3g}, scaled as they are.")
+        return NoFinding(
+            f"the features' standard deviations differ by a factor of {ratio:.3g} although they are scaled."
+        )
     poor = share is None or share < limit("any.learned_poorly")
     return Finding(
         level="fault" if poor and (record.ended or record.step > record.plan.total_steps // 2) else "warning",
         verdict="ill_conditioned_inputs",
         text=f"The largest standard deviation of a feature is {ratio:.3g} times the smallest: "
-        "no single rate suits all weights of the first layer.",
+        "no single learning rate suits all weights of the first layer.",
         confidence=0.85,
         steps=(1, max(1, record.step)),
         evidence=[
@@ -76,7 +76,7 @@ def ill_conditioned_inputs(record: RunRecord) -> Outcome:
 
 
 def batch_size(record: RunRecord) -> Outcome:
-    """R20: the batch beside the gradient noise scale: how many rows it takes to see the slope through the noise."""
+    """R20: the batch size against the gradient noise scale, the rows needed to see the gradient through its noise."""
     noise = record.get("noise_scale")
     if noise is None:
         return not_recorded("noise_scale")
@@ -94,23 +94,23 @@ def batch_size(record: RunRecord) -> Outcome:
         level="info",
         verdict="noise_dominated" if small else "wasteful_batch",
         text=f"A batch has {rows} rows, and the gradient noise scale is {scale:.3g}: "
-        + ("steps are mostly noise." if small else "a smaller batch would see the same slope for less."),
+        + ("steps are mostly noise." if small else "a smaller batch would give the same gradient for less work."),
         confidence=0.6,
         steps=(1, record.step),
         evidence=[evidence("batch over noise scale", ratio, "<" if small else ">", key, series="noise_scale")],
         patch=[remedies.replace("/batch_size", wanted)] if wanted != rows else (),
-        remedy=f"Try {wanted} rows, and tune the rate anew.",
-        expect=Expect("as many rows reach a lower loss", "as many rows reach the same loss"),
+        remedy=f"Try {wanted} rows, and tune the learning rate again.",
+        expect=Expect("the same number of rows reaches a lower loss", "it reaches the same loss"),
     )
 
 
 def overfitting(record: RunRecord) -> Outcome:
-    """R21: the validation loss has risen for long while the training loss fell."""
+    """R21: the validation loss has risen for a long time while the training loss fell."""
     validation, loss = record.get("val/loss"), record.get("loss")
     if record.plan.spec.dataset.counts[1] == 0:
-        return Inconclusive("there is no validation part (/dataset/validation is 0): nothing tells overfitting apart.")
+        return Inconclusive("there is no validation data (/dataset/validation is 0), so overfitting cannot be seen.")
     if validation is None or loss is None or len(validation) < 8:
-        return Inconclusive("8 evaluations are needed to see a trend of val/loss.")
+        return Inconclusive("8 evaluations of val/loss are needed to see a trend.")
     values = validation.values
     least = int(np.argmin(values))
     late = values[-max(3, len(values) // 10) :]
@@ -120,20 +120,27 @@ def overfitting(record: RunRecord) -> Outcome:
     since = (len(values) - 1 - least) / len(values)
     gap = now - train > limit("R21.gap") * now
     if not (risen and since > limit("R21.stretch") and gap):
-        return NoFinding("the validation loss has not risen for long above its least value.")
+        return NoFinding("the validation loss has not stayed above its minimum for long.")
     reference = trivial_loss(record)
     worse = reference is not None and now > limit("R21.fault") * reference.value
     at, steps = int(validation.steps[least]), (int(validation.steps[least]), int(validation.steps[-1]))
     seen = [
-        evidence("validation loss now over its least", now / best - 1, ">", "R21.rise", series="val/loss", steps=steps),
-        evidence("share of evaluations since the least", since, ">", "R21.stretch", series="val/loss"),
+        evidence(
+            "rise of the validation loss above its minimum",
+            now / best - 1,
+            ">",
+            "R21.rise",
+            series="val/loss",
+            steps=steps,
+        ),
+        evidence("share of evaluations since the minimum", since, ">", "R21.stretch", series="val/loss"),
         evidence("training loss below validation loss", (now - train) / now, ">", "R21.gap", series="loss"),
     ]
     if reference is not None:
         key = "R21.fault"
         seen.append(
             evidence(
-                "validation loss over the trivial one",
+                "validation loss over the trivial loss",
                 now / reference.value,
                 ">" if worse else "<",
                 key,
@@ -143,20 +150,20 @@ def overfitting(record: RunRecord) -> Outcome:
     return Finding(
         level="fault" if worse else "warning",
         verdict="overfitting",
-        text=f"The validation loss was least at step {at} ({best:.4g}) and is {now:.4g} now, "
+        text=f"The validation loss reached its minimum at step {at} ({best:.4g}) and is now {now:.4g}, "
         f"while the training loss has fallen to {train:.4g}.",
         confidence=0.9,
         steps=steps,
         evidence=seen,
         patch=_earlier_end(record, len(values)),
-        remedy="Stop at the best validation loss; weight decay, dropout or more rows lower it.",
-        expect=Expect("the last validation loss is near the least", "it still rises"),
+        remedy="Stop at the best validation loss; weight decay, dropout or more data lower it.",
+        expect=Expect("the last validation loss is near its minimum", "it still rises"),
         rank=1,
     )
 
 
 def _noise(values: np.ndarray) -> float:
-    """Of one evaluation: from the differences of neighbours, robustly."""
+    """Return a robust estimate of one evaluation's noise, from the differences of neighbours."""
     return float(1.4826 * np.median(np.abs(np.diff(values))) / np.sqrt(2))
 
 
@@ -171,7 +178,7 @@ def _earlier_end(record: RunRecord, evaluations: int) -> remedies.Patch:
 
 
 def _few_rows(record: RunRecord) -> Finding | None:
-    """A normalisation over two or three rows: two become 1 and -1 whatever they were, three hardly more."""
+    """Return the finding for a normalisation over two or three rows, which removes nearly all information."""
     spec, came = record.plan.spec, share_learned(record)
     rows = spec.rows_per_step // spec.accumulate
     flat = any(leaf.module == "BatchNorm1d" and len(leaf.out) == 1 for leaf in record.plan.leaves)
@@ -181,16 +188,16 @@ def _few_rows(record: RunRecord) -> Finding | None:
     return Finding(
         level="fault" if record.ended or record.step > record.plan.total_steps // 2 else "warning",
         verdict="bn_statistics",
-        text=f"Batch normalisation over {rows} rows leaves next to nothing of them: two become 1 and -1 whatever they "
-        "were.",
+        text=f"Batch normalisation over {rows} rows removes nearly all information: two rows become 1 and -1 whatever "
+        "they were.",
         confidence=0.85,
         steps=(1, max(1, record.step)),
         evidence=[
-            evidence("rows that are normalised together", rows, "<", "R23.rows"),
+            evidence("rows normalised together", rows, "<", "R23.rows"),
             evidence("share of the way learned", came, "<", "any.learned_poorly", series="loss"),
         ],
         patch=[remedies.replace("/batch_size", bigger)] if spec.accumulate == 1 else [],
-        remedy="Take larger batches, or a normalisation that looks at one row at a time.",
+        remedy="Use larger batches, or a normalisation within each row.",
         expect=Expect("with 32 rows the loss falls", "it falls no faster"),
         explains=("R3", "R6", "R7", "R9", "R11", "R13", "R21", "R25"),
         rank=-1,
@@ -198,7 +205,7 @@ def _few_rows(record: RunRecord) -> Finding | None:
 
 
 def batch_statistics(record: RunRecord) -> Outcome:
-    """R23: a batch's own statistics and the running ones give different losses on the same rows."""
+    """R23: batch statistics and running statistics give different losses on the same rows."""
     if record.plan.leaves and not record.plan.normalises_batches:
         return NoFinding("there is no batch normalisation.")
     if (few := _few_rows(record)) is not None:
@@ -207,16 +214,16 @@ def batch_statistics(record: RunRecord) -> Outcome:
     if gap is None:
         return not_recorded("bn_gap")
     if len(gap) < 3:
-        return Inconclusive("3 evaluations are needed to see a lasting gap.")
+        return Inconclusive("3 evaluations are needed to see a lasting difference.")
     ratio = float(np.median(gap.values[len(gap) // 2 :]))
     times = max(ratio, 1 / max(ratio, 1e-30))
     if times <= limit("R23.gap"):
-        return NoFinding(f"the loss with a batch's own statistics is {ratio:.2g} times that with running ones.")
+        return NoFinding(f"the loss with batch statistics is {ratio:.2g} times the loss with running statistics.")
     reference, loss, measured = trivial_loss(record), record.get("loss"), record.get("val/loss")
     own = None if loss is None else tail_mean(loss, max(trend_window(record), record.plan.spec.steps_per_epoch)).value
     apart = None if own is None else abs(own - own / max(ratio, 1e-30))
     if reference is not None and apart is not None and apart < limit("R23.matters") * reference.value:
-        return NoFinding(f"the two losses differ {times:.2g} times, but by {apart:.2g} only.")
+        return NoFinding(f"the two losses differ by a factor of {times:.2g}, but only by {apart:.2g}.")
     rows, model = record.plan.spec.rows_per_step, record.plan.document["model"]
     bigger = min(32, record.plan.spec.dataset.counts[0])
     patch: remedies.Patch = [remedies.replace("/batch_size", bigger)] if rows < bigger else []
@@ -228,16 +235,16 @@ def batch_statistics(record: RunRecord) -> Outcome:
     return Finding(
         level="fault" if high else "warning",
         verdict="bn_statistics",
-        text=f"On the same rows the loss differs {times:.2g} times between a batch's own statistics and the running "
-        "ones: what is measured is not what was trained.",
+        text=f"On the same rows the loss differs by a factor of {times:.2g} between batch statistics and running "
+        "statistics: the evaluated model is not the trained one.",
         confidence=0.8,
         steps=(int(gap.steps[0]), int(gap.steps[-1])),
         evidence=[
-            evidence("between the two losses", times, ">", "R23.gap", series="bn_gap"),
+            evidence("ratio of the two losses", times, ">", "R23.gap", series="bn_gap"),
             observation("rows in a batch", rows),
         ],
         patch=patch,
-        remedy="Take larger batches, or a normalisation that looks at one row at a time.",
+        remedy="Use larger batches, or a normalisation within each row.",
         expect=Expect("the two losses agree", "they still differ"),
         explains=("R3", "R6", "R12", "R21", "R25"),
         rank=-1,

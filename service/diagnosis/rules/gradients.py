@@ -1,4 +1,4 @@
-"""R11, R12: gradients that fade, or swell, on their way to the first layer."""
+"""R11, R12: gradients that vanish or explode on the way to the first layer."""
 
 from typing import NamedTuple
 
@@ -31,24 +31,24 @@ class Ends(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Of the first layer's norm to the last one's."""
+        """The first layer's norm over the last one's."""
         return self.near_input / max(self.near_output, 1e-300)
 
 
 def ends(record: RunRecord, steps: int | None) -> Ends | Inconclusive:
-    """Of the whole run, or of its last `steps` steps."""
+    """Return both ends over the whole run, or over its last `steps` steps."""
     norms = record.layers("grad_norm")
     if not norms:
         return not_recorded("grad_norm/<layer>")
     weighted = [path for path in record.plan.weighted if path in norms]
     if len(weighted) < 2:
-        return Inconclusive("fewer than two layers with weights are known.")
+        return Inconclusive("fewer than two layers with weights have a recorded gradient.")
     first, last = weighted[0], weighted[-1]
     return Ends(first, last, median(norms[first], steps), median(norms[last], steps))
 
 
 def vanishing_gradient(record: RunRecord) -> Outcome:
-    """R11: next to nothing of the gradient arrives at the first layer."""
+    """R11: almost no gradient reaches the first layer."""
     w = trend_window(record)
     if record.step < w:
         return too_early(record, w)
@@ -89,15 +89,15 @@ def vanishing_gradient(record: RunRecord) -> Outcome:
             ),
         ],
         patch=patch,
-        remedy="Take relu or gelu with a usual initialisation, a normalisation, residual connections, or a gated cell.",
-        expect=Expect("the ratio rises above 1e-3 and the loss falls", "the ratio rises and the loss stays"),
+        remedy="Use relu or gelu with a standard initialisation, normalisation, residual connections, or a gated cell.",
+        expect=Expect("the ratio rises above 1e-3 and the loss falls", "the ratio rises and the loss does not fall"),
         explains=("R3", "R9", "R10", "R14"),
-        rank=1,  # dead units, saturation and long steps look like it too
+        rank=1,  # dead units, saturation and long steps look alike
     )
 
 
 def exploding_gradient(record: RunRecord) -> Outcome:
-    """R12: the gradient swells towards the input, or single ones dwarf all others, and the training suffers."""
+    """R12: the gradient grows towards the input, or single gradients are far larger than all others."""
     w, norms = trend_window(record), record.get("grad_norm")
     if record.step < w:
         return too_early(record, w)
@@ -130,7 +130,7 @@ def exploding_gradient(record: RunRecord) -> Outcome:
         patch=remedies.scale_rates(record.plan, 0.3)
         if record.plan.spec.clip
         else remedies.clip_gradients(min(middle, 1.0) or 1.0),
-        remedy="Clip gradients near their median norm; a smaller initialisation and normalisation help too.",
-        expect=Expect("with clipping the loss falls without jumps", "it jumps as before"),
+        remedy="Clip gradients near their median norm; a smaller initialisation or normalisation also helps.",
+        expect=Expect("with clipping the loss falls without jumps", "it still jumps"),
         explains=("R16", "R19"),
     )

@@ -1,4 +1,4 @@
-"""R3, R4, R5: a training that learns nothing at all, a pipeline that cannot, and a softmax too many."""
+"""R3, R4, R5: a loss stuck at the trivial value, a batch that cannot be overfitted, and a double softmax."""
 
 import math
 from typing import NamedTuple
@@ -26,7 +26,7 @@ RANGES |= {"Tanh": (-1.0, 1.0), "Hardtanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0)
 
 
 class Cause(NamedTuple):
-    """Why nothing is learned, as far as gradients tell."""
+    """Why nothing is learned, as far as gradients show."""
 
     verdict: str
     why: str
@@ -37,22 +37,24 @@ class Cause(NamedTuple):
 
 
 def flat_at_trivial_loss(record: RunRecord) -> Outcome:
-    """R3: the loss stays at what the best constant answer gives."""
+    """R3: the loss stays at that of the best constant prediction."""
     loss, reference, w = record.get("loss"), trivial_loss(record), trend_window(record)
     if loss is None or record.step < w:
         return too_early(record, w)
     if reference is None:
-        return Inconclusive("the loss of the best constant answer is not known without the probe start.", ("start",))
+        return Inconclusive(
+            "the loss of the best constant prediction is not known without the probe start.", ("start",)
+        )
     if (alone := _memorised(record, reference)) is not None:
         return alone
     stretch = _stretch(record, reference.value)
     share = 0.0 if stretch is None else (stretch[1] - stretch[0] + 1) / record.plan.total_steps
     if stretch is None or share < limit("R3.stretch"):
-        return _alike(record) or NoFinding(f"the loss does not stay at the trivial {reference.value:.4g}.")
+        return _alike(record) or NoFinding(f"the loss does not stay at the trivial loss of {reference.value:.4g}.")
     at = reference.value
     seen: list[Evidence] = [
         observation("trivial loss", at, reference.source, reading=reference.reading),
-        evidence("share of the run spent there", share, ">", "R3.stretch", series="loss", steps=stretch),
+        evidence("share of the run at the trivial loss", share, ">", "R3.stretch", series="loss", steps=stretch),
         evidence("loss now", tail_mean(loss, w).value, "<", "R3.near", series="loss", at=at * (1 + limit("R3.near"))),
     ]
     cause = _cause(record)
@@ -60,7 +62,7 @@ def flat_at_trivial_loss(record: RunRecord) -> Outcome:
     return Finding(
         level="fault" if long else "warning",
         verdict=cause.verdict,
-        text=f"The loss has stayed at {at:.4g}, which a constant answer gives: {cause.why}",
+        text=f"The loss has stayed at {at:.4g}, the loss of a constant prediction: {cause.why}",
         confidence=cause.confidence,
         steps=stretch,
         evidence=seen,
@@ -74,7 +76,7 @@ def flat_at_trivial_loss(record: RunRecord) -> Outcome:
 
 
 def _stretch(record: RunRecord, at: float) -> tuple[int, int] | None:
-    """The steps up to now throughout which windows are near `at`; None: the last one is not."""
+    """Return the steps since which all windows are near `at`; None where the last one is not."""
     loss = record.get("loss")
     assert loss is not None
     found = None
@@ -91,29 +93,29 @@ def _cause(record: RunRecord) -> Cause:
         return _start_alike(record)
     norms = {path: median(curve, trend_window(record)) for path, curve in record.layers("grad_norm").items()}
     if not norms:
-        why = "either the labels have nothing to do with the inputs, or no gradient arrives; gradients would tell."
-        return Cause("labels_unrelated", why, 0.3, [], "Overfit one batch first: that must always work.", 2)
+        why = "either the labels are unrelated to the inputs, or no gradient arrives; gradient norms would show which."
+        return Cause("labels_unrelated", why, 0.3, [], "Overfit one batch first: this must always work.", 2)
     none = [path for path, norm in norms.items() if norm <= limit("R3.no_gradient")]
     if len(none) == len(norms):
-        why = "no layer gets any gradient."
+        why = "no layer receives a gradient."
         patch = remedies.use_default_init()
-        return Cause("zero_or_symmetric_init", why, 0.8, patch, "Initialise by a usual scheme.")
+        return Cause("zero_or_symmetric_init", why, 0.8, patch, "Use a standard initialisation.")
     if none and plan.has_relu:
-        why = f"no gradient arrives at {none[0]}: behind it every unit is silent."
+        why = f"no gradient arrives at {none[0]}: all units after it are dead."
         patch = [*remedies.use_default_init(), *remedies.replace_activation(plan, "leaky_relu")]
-        return Cause("dead", why, 0.8, patch, "Initialise by a usual scheme, lower the rate, or take leaky_relu.")
-    why = "gradients do arrive, so the labels may have nothing to do with the inputs."
-    return Cause("labels_unrelated", why, 0.5, [], "Overfit one batch, then look at inputs and labels side by side.", 2)
+        return Cause("dead", why, 0.8, patch, "Use a standard initialisation, a lower learning rate, or leaky_relu.")
+    why = "gradients do arrive, so the labels may be unrelated to the inputs."
+    return Cause("labels_unrelated", why, 0.5, [], "Overfit one batch, then compare inputs and labels by eye.", 2)
 
 
 def _start_alike(record: RunRecord) -> Cause:
     kind = record.plan.spec.model.init.kind
-    why = f"initialised as {kind}, all units of a layer are and stay the same."
-    return Cause("zero_or_symmetric_init", why, 0.95, remedies.use_default_init(), "Initialise at random.")
+    why = f"with initialisation {kind}, all units of a layer are and stay identical."
+    return Cause("zero_or_symmetric_init", why, 0.95, remedies.use_default_init(), "Use a random initialisation.")
 
 
 def _alike(record: RunRecord) -> Finding | None:
-    """The same start where the loss falls nevertheless: as far as one unit a layer can."""
+    """Return the finding for identical units where the loss still falls, as far as one unit per layer can."""
     share = share_learned(record)
     if not record.plan.starts_alike or share is None or share > 1 - limit("any.learned_little"):
         return None
@@ -127,7 +129,7 @@ def _alike(record: RunRecord) -> Finding | None:
         steps=(1, record.step),
         evidence=[
             observation("/model/init/kind", record.plan.spec.model.init.kind),
-            evidence("share of the way learned", share, "<", "any.learned_poorly", series="loss"),
+            evidence("share of the loss learned", share, "<", "any.learned_poorly", series="loss"),
         ],
         patch=cause.patch,
         remedy=cause.remedy,
@@ -137,7 +139,7 @@ def _alike(record: RunRecord) -> Finding | None:
 
 
 def _memorised(record: RunRecord, reference: Reference) -> Finding | None:
-    """Training rows learned by heart while nothing carries over: as with labels that were shuffled."""
+    """Return the finding for training rows that are memorised without any generalisation, as with shuffled labels."""
     validation, loss = record.get("val/loss"), record.get("loss")
     if validation is None or loss is None or record.plan.classes < 2 or len(validation) < 5:
         return None
@@ -150,22 +152,22 @@ def _memorised(record: RunRecord, reference: Reference) -> Finding | None:
         level="fault",
         rank=1,
         verdict="labels_unrelated",
-        text="The training rows are learned by heart, and on others the model never beats a constant answer: "
-        "labels and inputs do not belong together.",
+        text="The training rows are memorised, but on other rows the model never beats a constant prediction: "
+        "the labels are unrelated to the inputs.",
         confidence=0.8,
         steps=steps,
         evidence=[
             evidence("best validation loss", best, ">", "R3.validation", series="val/loss", steps=steps, at=lowest),
             evidence("training loss", now, "<", "R3.memorised", series="loss", at=known),
         ],
-        remedy="Look at inputs and labels side by side; a join or a shuffle may have parted them.",
-        expect=Expect("with labels shuffled on purpose the curves look the same", "shuffled labels do worse"),
+        remedy="Compare inputs and labels by eye; a join or a shuffle may have separated them.",
+        expect=Expect("with deliberately shuffled labels the curves look the same", "shuffled labels do worse"),
         explains=("R21",),
     )
 
 
 def _better_than_chance(record: RunRecord) -> bool:
-    """Whether an accuracy lies 4 standard errors above equal guesses; the largest class is unknown here."""
+    """Return whether an accuracy is 4 standard errors above uniform guessing; the class sizes are unknown here."""
     accuracy, rows = record.get("val/accuracy"), record.plan.spec.dataset.counts[1]
     if accuracy is None or rows < 1:
         return False
@@ -174,22 +176,22 @@ def _better_than_chance(record: RunRecord) -> bool:
 
 
 def cannot_overfit_one_batch(record: RunRecord) -> Outcome:
-    """R4: whether one batch can be learned by heart, and the gradient is right."""
+    """R4: one batch cannot be overfitted, or the gradient is wrong."""
     check, batch = record.reading("gradient_check"), record.reading("overfit_batch")
     error = None if check is None else check.number("largest")
     if check is not None and error is not None and check.data.get("passed") is False:
         at = check.number("tolerance")
         seen = evidence("relative error of the gradient", error, ">", "R4.gradient", reading=check.id, at=at)
-        return _pipeline("The gradient is not that of the loss.", 0.95, [seen], check.step)
+        return _pipeline("The computed gradient is not the gradient of the loss.", 0.95, [seen], check.step)
     if batch is None:
-        return Inconclusive("nobody tried to overfit one batch: the probe overfit_batch does.", ("overfit_batch",))
+        return Inconclusive("overfitting one batch was not tried: the probe overfit_batch does it.", ("overfit_batch",))
     left = batch.number("share")
     if left is None:
-        return Inconclusive("the reading of overfit_batch holds no losses.")
+        return Inconclusive("the reading of overfit_batch has no losses.")
     if left <= limit("R4.left"):
-        return NoFinding(f"one batch alone is learned to {left:.1%} of its first loss.")
+        return NoFinding(f"training on one batch reduces its loss to {left:.1%} of the first.")
     seen = evidence("share of the loss left on one batch", left, ">", "R4.left", reading=batch.id)
-    return _pipeline("Not even one batch can be learned by heart.", 0.85, [seen], batch.step)
+    return _pipeline("Not even one batch can be overfitted.", 0.85, [seen], batch.step)
 
 
 def _pipeline(text: str, confidence: float, seen: list[Evidence], step: int) -> Finding:
@@ -200,23 +202,23 @@ def _pipeline(text: str, confidence: float, seen: list[Evidence], step: int) -> 
         confidence=confidence,
         steps=(step, step),
         evidence=seen,
-        remedy="Check the gradient, then leave regularisation out, then take a larger model.",
-        expect=Expect("a larger model without regularisation learns the batch", "it does not either"),
+        remedy="Check the gradient, then remove regularisation, then use a larger model.",
+        expect=Expect("a larger model without regularisation overfits the batch", "it does not either"),
         probes=("gradient_check",),
         explains=("R3",),
     )
 
 
 def double_softmax(record: RunRecord) -> Outcome:
-    """R5: outputs squashed before a loss that squashes them itself, so that it cannot come near 0."""
+    """R5: bounded outputs into a loss that applies a softmax itself, so the loss cannot approach 0."""
     plan = record.plan
     if plan.loss not in ("cross_entropy", "bce_with_logits", "nll"):
-        return NoFinding(f"{plan.loss} takes what the model gives.")
+        return NoFinding(f"{plan.loss} applies no softmax to the outputs.")
     if not plan.leaves:
-        return Inconclusive("the layers of this model are known to its library alone.")
+        return Inconclusive("the layers of this model are known only to its library.")
     end, place = plan.logit_layer
     if end not in RANGES:
-        return NoFinding(f"the loss's softmax gets what {end} gives, which has no limits.")
+        return NoFinding(f"the loss's softmax receives the output of {end}, which is unbounded.")
     low, high = RANGES[end]
     if plan.classes < 2:
         return NoFinding("no classes.")
@@ -226,11 +228,11 @@ def double_softmax(record: RunRecord) -> Outcome:
     loss, w = record.get("loss"), trend_window(record)
     now = None if loss is None else tail_mean(loss, w)
     if now is not None and now.value < limit("R5.floor") * floor:
-        return NoFinding(f"the loss lies below {floor:.4g}, which outputs between {low:g} and {high:g} cannot reach.")
+        return NoFinding(f"the loss is below {floor:.4g}, the minimum for outputs between {low:g} and {high:g}.")
     patch: remedies.Patch = [] if place is None else [{"op": "remove", "path": f"/model/layers/{place}"}]
     seen = [
         observation("layer before the softmax", end),
-        observation("least loss that its outputs allow", floor, "arithmetic"),
+        observation("minimum loss for its outputs", floor, "arithmetic"),
     ]
     if now is not None:
         at = limit("R5.floor") * floor
@@ -238,13 +240,13 @@ def double_softmax(record: RunRecord) -> Outcome:
     return Finding(
         level="fault",
         verdict="softmax_applied_twice",
-        text=f"{end} squashes what a softmax or sigmoid gets that belongs to {plan.loss}: "
+        text=f"{end} bounds the outputs before {plan.loss} applies its own softmax or sigmoid: "
         f"the loss cannot fall below {floor:.4g}.",
         confidence=0.95,
         steps=(1, record.step),
         evidence=seen,
         patch=patch,
-        remedy=f"Leave {end} out: the softmax is to get what the last Linear layer gives.",
+        remedy=f"Remove {end}: the loss expects the output of the last Linear layer.",
         expect=Expect(f"the loss falls below {floor:.4g}", "it does not"),
         explains=("R2", "R3", "R7", "R9", "R10", "R11", "R14"),
         rank=-1,

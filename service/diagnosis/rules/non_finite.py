@@ -1,4 +1,4 @@
-"""R1, R2: numbers that are none, and a first loss that is not what a fresh model gives."""
+"""R1, R2: non-finite values, and a first loss that is wrong for an untrained model."""
 
 import numpy as np
 
@@ -16,35 +16,35 @@ def non_finite_values(record: RunRecord) -> Outcome:
     """R1: the first NaN or infinity, and what came before it."""
     at = _first(record)
     if at is None:
-        return NoFinding("every loss and gradient norm is a number.")
+        return NoFinding("every loss and gradient norm is finite.")
     step, series = at
     grown, seen = _growth(record, step)
     verdict, why, confidence = _kind(record, step, grown)
     return Finding(
         level="fault",
         verdict=f"nonfinite:{verdict}",
-        text=f"The {series} is no number at step {step}: {why}",
+        text=f"The {series} is not finite at step {step}: {why}",
         confidence=confidence,
         steps=(step, max(step, record.step)),
-        evidence=[observation("first step that is no number", step, "recorded", series, (step, step)), *seen],
+        evidence=[observation("first non-finite step", step, "recorded", series, (step, step)), *seen],
         patch=_remedy(record, verdict),
         remedy=REMEDIES[verdict],
-        expect=Expect("with the patch every value stays finite", "it breaks again, at about the same step"),
+        expect=Expect("with the patch every value stays finite", "it fails again at about the same step"),
         probes=() if record.reading("autopsy") else ("autopsy",),
         explains=EXPLAINED,
     )
 
 
 REMEDIES = {
-    "overflow": "Train at a tenth of the rate.",
-    "input": "Look at the rows of this batch: a feature or a target is no number, or far too large.",
+    "overflow": "Use a tenth of the learning rate.",
+    "input": "Check the rows of this batch: a feature or a target is not finite, or far too large.",
     "amp": "Train in full precision; half precision overflows at 65,504.",
-    "log0": "Lower the rate, or keep the loss away from the logarithm of 0.",
+    "log0": "Lower the learning rate, or keep the argument of the logarithm away from 0.",
 }
 
 
 def _first(record: RunRecord) -> tuple[int, str] | None:
-    """Step and series of the first value that is none."""
+    """Return the step and the series of the first non-finite value."""
     found = []
     for name in ("loss", "grad_norm"):
         curve = record.series.get(name)
@@ -57,7 +57,7 @@ def _first(record: RunRecord) -> tuple[int, str] | None:
 
 
 def _growth(record: RunRecord, step: int) -> tuple[bool, list[Evidence]]:
-    """Whether the losses before it had grown."""
+    """Return whether the losses had grown before `step`, with the evidence."""
     loss = record.get("loss")
     before = None if loss is None else loss.between(0, step - 1)
     if before is None or len(before) < 4:
@@ -74,19 +74,19 @@ def _growth(record: RunRecord, step: int) -> tuple[bool, list[Evidence]]:
 def _kind(record: RunRecord, step: int, grown: bool) -> tuple[str, str, float]:
     autopsy = record.reading("autopsy")
     if autopsy is not None and autopsy.data.get("kind") == "input":
-        return "input", "the batch itself holds values that are none.", 0.95
+        return "input", "the batch itself has non-finite values.", 0.95
     if record.plan.spec.precision == "fp16":
-        return "amp", "half precision has no numbers beyond 65,504.", 0.7
+        return "amp", "half precision has no values above 65,504.", 0.7
     if grown:
-        return "overflow", "it had grown before, so the steps were too long.", 0.9
+        return "overflow", "the loss had grown before, so the steps were too long.", 0.9
     reading = record.reading("start")
     if reading is not None and (reading.number("nonfinite_features") or reading.number("nonfinite_targets")):
-        return "input", "the training rows hold values that are none.", 0.95
+        return "input", "the training rows have non-finite values.", 0.95
     if step == 1:
-        return "input", "it broke before any update, so the data or the initial weights did it.", 0.6
+        return "input", "this was before any update, so the data or the initial weights are the cause.", 0.6
     if record.plan.loss in TAKES_LOGARITHMS:
         return "log0", f"{record.plan.loss} takes logarithms, and the loss had not grown before.", 0.6
-    return "overflow", "it broke after an update without having grown before: one step was far too long.", 0.7
+    return "overflow", "the loss had not grown before, so a single step was far too long.", 0.7
 
 
 def _remedy(record: RunRecord, verdict: str) -> remedies.Patch:
@@ -98,19 +98,21 @@ def _remedy(record: RunRecord, verdict: str) -> remedies.Patch:
 
 
 def wrong_first_loss(record: RunRecord) -> Outcome:
-    """R2: the first loss against that of a model that knows nothing yet."""
+    """R2: a first loss far from that of an untrained model."""
     if record.origin:
-        return NoFinding(f"it goes on from step {record.origin} of another run.")
+        return NoFinding(f"the run continues from step {record.origin} of another run.")
     before, reference = first_loss(record), trivial_loss(record)
     if before is None:
         return Inconclusive("no first loss is recorded.")
     if reference is None:
         return Inconclusive(
-            f"what {record.plan.loss} is before any learning is not known without the probe start.", ("start",)
+            f"the loss {record.plan.loss} of an untrained model is not known without the probe start.", ("start",)
         )
     off, why = _off(record, before.value, reference.value)
     if why is None:
-        return NoFinding(f"the first loss {before.value:.4g} is near what a fresh model gives ({reference.value:.4g}).")
+        return NoFinding(
+            f"the first loss {before.value:.4g} is near that of an untrained model ({reference.value:.4g})."
+        )
     share = share_learned(record)
     bad = before.value > limit("R2.bad") * reference.value and (share is None or share < limit("any.learned_little"))
     plan = record.plan
@@ -125,37 +127,37 @@ def wrong_first_loss(record: RunRecord) -> Outcome:
         steps=(0, 1),
         evidence=[
             off,
-            observation("loss that knows nothing", reference.value, reference.source, reading=reference.reading),
+            observation("trivial loss", reference.value, reference.source, reading=reference.reading),
         ],
         patch=patch,
-        remedy="Scale features and targets to standard deviation 1, and initialise by a usual scheme.",
-        expect=Expect("the first loss comes near the trivial one", "it stays as far away"),
+        remedy="Scale features and targets to standard deviation 1, and use a standard initialisation.",
+        expect=Expect("the first loss is near the trivial loss", "it is as far away as before"),
         explains=(*record.plan.explains_overflow, *EXPLAINED) if bad else (),
         rank=-1 if bad else 1,
     )
 
 
 def _off(record: RunRecord, before: float, reference: float) -> tuple[Evidence, str | None]:
-    """The measurement that tells, and why it is wrong (None: it is not)."""
+    """Return the deciding measurement, and what is wrong; None where nothing is."""
     reading = record.reading("start")
     seen: dict[str, object] = {} if reading is None else dict(reading.data)
     if record.plan.classes > 1:
         at = limit("R2.classes") * reference * (1 if reading is not None else 2)  # one batch alone may be easy or hard
         apart = evidence(
-            "distance from equal guesses", abs(before - reference), ">", "R2.classes", series="loss", at=at
+            "difference from uniform guessing", abs(before - reference), ">", "R2.classes", series="loss", at=at
         )
         wrong = before - reference > at or (reference - before > at)
-        return apart, f"equal guesses would give {reference:.4g}." if wrong else None
+        return apart, f"uniform guessing would give {reference:.4g}." if wrong else None
     known = record.plan.floor is not None and reference > record.plan.floor
     ratio = before / reference if known else 1.0  # a loss without a least value has no scale
     times = evidence("first loss over the best constant's", ratio, ">", "R2.values", series="loss")
     if ratio > limit("R2.values"):
-        return times, f"the best constant alone would give {reference:.4g}."
+        return times, f"the best constant would give {reference:.4g}."
     variance = seen.get("target_variance")
     unscaled = known and record.plan.document["dataset"].get("target_scaling") == "none"
     if isinstance(variance, int | float) and unscaled and variance > limit("R2.targets"):
         found = evidence(
             "variance of the targets", variance, ">", "R2.targets", reading=reading.id if reading else None
         )
-        return found, f"the values to predict have the variance {variance:.4g}, and a fresh model gives values near 0."
+        return found, f"the targets have variance {variance:.4g}, but an untrained model predicts values near 0."
     return times, None

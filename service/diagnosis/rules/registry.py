@@ -1,4 +1,4 @@
-"""All rules in the order in which they are asked; what an earlier one explains, a later one need not say."""
+"""All rules, in the order in which they are applied."""
 
 from service.diagnosis.finding import Rule
 from service.diagnosis.rules import (

@@ -1,4 +1,4 @@
-"""R26: whether seeds differ so much that a single run says little."""
+"""R26: seeds that differ so much that a single run says little."""
 
 import math
 
@@ -13,7 +13,7 @@ from service.spec.measures import LOSS_SERIES
 
 
 def seed_luck(record: RunRecord) -> Outcome:
-    """R26: the final values of the seeds spread as far as what was learned."""
+    """R26: the spread of the final values over the seeds is large compared with what was learned."""
     needed = int(limit("R26.runs"))
     finite = np.array([each.final for each in record.siblings if math.isfinite(each.final)])
     if len(finite) < needed:
@@ -21,22 +21,24 @@ def seed_luck(record: RunRecord) -> Outcome:
             f"{len(finite)} seeds of this experiment have ended with a finite value; {needed} are needed."
         )
     if record.final_of not in LOSS_SERIES:
-        return Inconclusive(f"what a model that knows nothing reaches in {record.final_of} is not known.")
+        return Inconclusive(f"the {record.final_of} of an untrained model is not known.")
     reference = trivial_loss(record) or first_loss(record)
     if reference is None:
-        return Inconclusive("what a model that knows nothing would reach is not known.")
+        return Inconclusive("the loss of an untrained model is not known.")
     spread, middle = float(np.std(finite, ddof=1)), float(np.median(finite))
     way = reference.value - float(finite.min())
     at = limit("R26.spread") * abs(way)
     if way <= 0 or spread <= at:
-        return NoFinding(f"over {len(finite)} seeds the final {record.final_of} spreads by {spread:.3g}.")
+        return NoFinding(
+            f"over {len(finite)} seeds the standard deviation of the final {record.final_of} is {spread:.3g}."
+        )
     more = list(range(max(10, 2 * len(record.plan.spec.seeds))))
     patch = [remedies.replace("/restarts", None), remedies.replace("/seeds", more)]
     return Finding(
         level="info",
         verdict="within_noise",
-        text=f"Over {len(finite)} seeds the final {record.final_of} lies between {finite.min():.3g} and "
-        f"{finite.max():.3g} (median {middle:.3g}): what one run reached is luck to a large part.",
+        text=f"Over {len(finite)} seeds the final {record.final_of} is between {finite.min():.3g} and "
+        f"{finite.max():.3g} (median {middle:.3g}): the result of a single run is largely luck.",
         confidence=0.8,
         steps=(1, record.plan.total_steps),
         evidence=[
@@ -44,6 +46,6 @@ def seed_luck(record: RunRecord) -> Outcome:
             observation("seeds", len(finite), "the experiment"),
         ],
         patch=patch,
-        remedy="Train more seeds before this is compared with anything.",
-        expect=Expect("more seeds keep the spread", "more seeds lie close together"),
+        remedy="Train more seeds before comparing this with anything.",
+        expect=Expect("more seeds are spread as widely", "more seeds are close together"),
     )

@@ -1,4 +1,4 @@
-"""R6, R19: steps that are too long, throughout or only at the beginning."""
+"""R6, R19: steps that are too long, always or only at the start."""
 
 from dataclasses import dataclass
 
@@ -22,28 +22,28 @@ from service.diagnosis.trend import (
 
 EXPLAINED = ("R3", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "R17", "R19", "R21", "R23")
 
-SETTLED = 4  # points until a moving average is one
+SETTLED = 4  # points before the moving average is meaningful
 
 
 @dataclass(frozen=True)
 class Rise:
-    """A stretch in which the loss went the wrong way."""
+    """A stretch of steps in which the loss rose."""
 
     why: str
     steps: tuple[int, int]
     evidence: list[Evidence]
     confidence: float
-    isolated: bool = False  # a jump out of a training that had gone well
+    isolated: bool = False  # a jump in a training that had gone well
 
 
 def divergence(record: RunRecord) -> Outcome:
-    """R6: the loss climbs, ends above where it began, or blows up at the start and never comes back."""
+    """R6: the loss climbs, ends above where it began, or blows up at the start and never recovers."""
     loss, w = record.get("loss"), trend_window(record)
     if loss is None or record.step < min(w, 20):
         return too_early(record, min(w, 20))
     rise = _climbs(record) or _worse(record) or _blown_up(record) or _erratic(record) or _above(record)
     if rise is None:
-        return NoFinding("the loss never climbs for long, and lies below where it began.")
+        return NoFinding("the loss never rises for long and is below its first value.")
     sharp = _sharpness(record)
     norms = record.get("grad_norm")
     peak = 0.0 if norms is None else float(norms.high.max() / max(np.median(norms.values), 1e-30))
@@ -63,7 +63,7 @@ def divergence(record: RunRecord) -> Outcome:
 
 
 def _few(norms: Series, start: int) -> bool:
-    """Whether hardly any gradient is far larger than those of before the rise: with a rate too high they all grow."""
+    """Return whether only a few gradients are much larger than before the rise; too high a rate enlarges all."""
     before = norms.values[norms.steps < start]
     if len(before) < SETTLED:
         return False
@@ -81,8 +81,8 @@ def _too_high(record: RunRecord, rise: Rise, seen: list[Evidence], sharp: float 
         steps=rise.steps,
         evidence=seen,
         patch=remedies.scale_rates(record.plan, factor),
-        remedy=f"Train at {factor:.2g} of the rate.",
-        expect=Expect("the loss falls and stays below its first value", "it climbs as before"),
+        remedy=f"Use {factor:.2g} times the learning rate.",
+        expect=Expect("the loss falls and stays below its first value", "it still climbs"),
         probes=() if sharp is not None else ("sharpness", "range_test"),
         explains=EXPLAINED,
     )
@@ -98,13 +98,15 @@ def _outlier(record: RunRecord, rise: Rise, seen: list[Evidence]) -> Finding:
     return Finding(
         level="fault",
         verdict="outlier_gradient",
-        text=f"{rise.why}, after a few gradients far larger than all others.",
+        text=f"{rise.why} after a few gradients that are far larger than all others.",
         confidence=0.7,
         steps=rise.steps,
         evidence=seen,
         patch=patch,
-        remedy="Lower the rate: it is clipped often already." if often else f"Clip gradients at the norm {norm:.3g}.",
-        expect=Expect("the jump does not come", "it comes as before, so the rate is too high"),
+        remedy="Lower the learning rate: gradients are already clipped often."
+        if often
+        else f"Clip gradients at norm {norm:.3g}.",
+        expect=Expect("the loss does not jump", "it still jumps, so the learning rate is too high"),
         probes=("sharpness",),
         explains=EXPLAINED,
     )
@@ -116,7 +118,7 @@ def _sharpness(record: RunRecord) -> float | None:
 
 
 def _climbs(record: RunRecord) -> Rise | None:
-    """Smoothed loss more than 3 times its least so far, for a whole window, and not made good since."""
+    """Return a rise of the smoothed loss to over 3 times its minimum, for a whole window, that still lasts."""
     loss, much, w = record.get("loss"), loss_scale(record), trend_window(record)
     assert loss is not None
     if much is None:
@@ -129,13 +131,13 @@ def _climbs(record: RunRecord) -> Rise | None:
     if stretch is None or stretch[1] - stretch[0] + 1 < w or stretch[1] < loss.steps[-1]:
         return None
     worst = float(curve[risen].max() / max(float(least[risen].min()), 1e-30))
-    seen = evidence("smoothed loss over its least", worst, ">", "R6.rise", series="loss", steps=stretch)
+    seen = evidence("smoothed loss over its minimum", worst, ">", "R6.rise", series="loss", steps=stretch)
     before = float(least[np.searchsorted(loss.steps, stretch[0])])
-    return Rise("The loss climbed away from what it had reached", stretch, [seen], 0.8, before < 0.5 * much)
+    return Rise("The loss rose far above its minimum", stretch, [seen], 0.8, before < 0.5 * much)
 
 
 def _worse(record: RunRecord) -> Rise | None:
-    """The loss ends above where it began."""
+    """Return a rise of the last losses above the first one."""
     loss, before, much = record.get("loss"), first_loss(record), loss_scale(record)
     assert loss is not None
     now = tail_mean(loss, trend_window(record))
@@ -143,12 +145,12 @@ def _worse(record: RunRecord) -> Rise | None:
         return None
     at = before.value + limit("R6.worse") * much
     seen = evidence("loss now", now.value, ">", "R6.worse", series="loss", steps=now.steps, at=at)
-    where = f"than when it went on from step {record.origin}" if record.origin else "than before the first step"
+    where = f"than when it continued from step {record.origin}" if record.origin else "than before the first step"
     return Rise(f"The loss is higher {where}", now.steps, [seen], 0.85)
 
 
 def _blown_up(record: RunRecord) -> Rise | None:
-    """A blow-up at the beginning, after which nothing was learned."""
+    """Return an early blow-up, after which nothing was learned."""
     loss, before, share = record.get("loss"), first_loss(record), share_learned(record)
     assert loss is not None
     start = loss.between(0, max(20, record.plan.total_steps // 10))
@@ -160,11 +162,11 @@ def _blown_up(record: RunRecord) -> Rise | None:
     steps = (int(start.steps[0]), int(start.steps[-1]))
     at = limit("R6.peak") * before.value
     seen = evidence("highest early loss", peak, ">", "R6.peak", series="loss", steps=steps, at=at)
-    return Rise(f"The loss rose to {peak:.4g} at the beginning and nothing was learned since", steps, [seen], 0.8)
+    return Rise(f"The loss rose to {peak:.4g} at the start, and nothing has been learned since", steps, [seen], 0.8)
 
 
 def _erratic(record: RunRecord) -> Rise | None:
-    """Late losses that jump about as wide as the whole way, and nothing learned."""
+    """Return late losses that vary as much as there was to learn, with nothing learned."""
     loss, much, share = record.get("loss"), loss_scale(record), share_learned(record)
     assert loss is not None
     if much is None or share is None or share > limit("any.learned_little"):
@@ -178,13 +180,13 @@ def _erratic(record: RunRecord) -> Rise | None:
         return None
     steps = (int(late.steps[0]), int(late.steps[-1]))
     seen = evidence("spread of late means", spread, ">", "R6.erratic", series="loss", steps=steps, at=at)
-    return Rise("The loss jumps about without learning anything", steps, [seen], 0.7)
+    return Rise("The loss varies widely without learning anything", steps, [seen], 0.7)
 
 
 def _above(record: RunRecord) -> Rise | None:
-    """Steps of a usual length or longer, and a loss that stands still above what a constant answer gives.
+    """Return a loss that is flat above that of a constant prediction, with steps of a usual length or longer.
 
-    A constant is what the last layer's bias alone can learn; steps that do not even find it jump over it.
+    The last layer's bias alone can learn a constant; steps that miss even that are too long.
     """
     loss, reference, ratio = record.get("loss"), trivial_loss(record), record.get("update_ratio")
     half = max(trend_window(record), record.step // 2)
@@ -202,20 +204,20 @@ def _above(record: RunRecord) -> Rise | None:
     if now.value - 2 * now.error <= at or falls or median(ratio, half) < limit("R9.good_ratio"):
         return None
     seen = evidence("late loss", now.value, ">", "R3.near", series="loss", steps=now.steps, at=at)
-    return Rise("The loss stands still above what a constant answer gives", now.steps, [seen], 0.7)
+    return Rise("The loss is flat above that of a constant prediction", now.steps, [seen], 0.7)
 
 
 def early_instability(record: RunRecord) -> Outcome:
-    """R19: the loss rose in the first twentieth of the run, and fell afterwards."""
+    """R19: the loss rose in the first twentieth of the run and fell afterwards."""
     loss, before, much = record.get("loss"), first_loss(record), loss_scale(record)
     span = max(10, round(limit("R19.early") * record.plan.total_steps))
     if loss is None or record.step < 2 * span:
         return too_early(record, 2 * span)
     start = loss.between(0, span)
     if before is None or much is None or len(start) <= SETTLED:
-        return NoFinding("the first steps are too few to look at.")
+        return NoFinding("the first twentieth of the run has too few steps.")
     reference = trivial_loss(record)
-    base = before.value if reference is None else max(before.value, reference.value)  # a first batch may be an easy one
+    base = before.value if reference is None else max(before.value, reference.value)  # the first batch may be easy
     peak, at = float(smoothed(start)[SETTLED:].max()), base + (limit("R19.rise") - 1) * much
     if peak <= at:
         return NoFinding("the loss does not rise in the first twentieth of the run.")
@@ -227,12 +229,12 @@ def early_instability(record: RunRecord) -> Outcome:
         verdict="needs_warmup",
         text=f"The loss rose to {peak:.4g} within the first {span} steps"
         + (" and fell afterwards" if recovered else "")
-        + ": a rate that is right later is too high at the start.",
+        + ": the learning rate that suits later steps is too high at the start.",
         confidence=0.6,
         steps=steps,
         evidence=[evidence("highest smoothed early loss", peak, ">", "R19.rise", series="loss", steps=steps, at=at)],
         patch=remedies.add_warmup(record.plan, longer),
-        remedy=f"Let the rate rise over the first {longer} updates; try 10, 100 and 1,000.",
-        expect=Expect("the loss falls from the start, and ends no higher", "the rise comes later, at the full rate"),
+        remedy=f"Warm up the learning rate over the first {longer} updates; try 10, 100 and 1,000.",
+        expect=Expect("the loss falls from the start and ends no higher", "it rises later, at the full rate"),
         probes=("sharpness",),
     )

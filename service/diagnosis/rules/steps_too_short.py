@@ -1,4 +1,4 @@
-"""R7, R9: steps that jump to and fro over a valley, and steps that hardly move."""
+"""R7, R9: steps that bounce between the walls of a valley, and steps that hardly move."""
 
 from service.diagnosis import remedies
 from service.diagnosis.finding import Evidence, Expect, Finding, NoFinding, Outcome, evidence, not_recorded, too_early
@@ -9,7 +9,7 @@ from service.diagnosis.trend import median, relative_change, tail_mean, trend_wi
 
 
 def bouncing(record: RunRecord) -> Outcome:
-    """R7: the loss stands still while successive gradients point against each other and do not shrink."""
+    """R7: the loss is flat while successive gradients point in opposite directions and do not shrink."""
     loss, cosine, norms, w = (
         record.get("loss"),
         record.get("cosine/gradient"),
@@ -23,15 +23,15 @@ def bouncing(record: RunRecord) -> Outcome:
         return not_recorded("cosine/gradient")
     turning = median(cosine, long)
     if turning > limit("R7.cosine"):
-        return NoFinding(f"successive gradients do not point against each other (median cosine {turning:.2f}).")
+        return NoFinding(f"successive gradients do not point in opposite directions (median cosine {turning:.2f}).")
     moved = relative_change(loss, long, record.plan.floor or 0.0)
     if moved is not None and moved < -limit("any.flat"):
-        return NoFinding(f"gradients turn round, but the loss falls (by {-moved:.1%} in {long} steps).")
+        return NoFinding(f"gradients reverse, but the loss falls (by {-moved:.1%} in {long} steps).")
     if norms is None:
         return not_recorded("grad_norm")
     shrunk = median(norms, long) / max(median(norms.between(0, long)), 1e-30)
     if shrunk < limit("R7.shrinking"):
-        return NoFinding("gradients turn round and shrink: it settles.")
+        return NoFinding("gradients reverse and shrink, so the training converges.")
     share = share_learned(record)
     steps = (int(loss.steps[-1]) - long + 1, int(loss.steps[-1]))
     seen = [
@@ -45,32 +45,32 @@ def bouncing(record: RunRecord) -> Outcome:
     return Finding(
         level="warning" if share is not None and share > 1 - limit("any.learned_little") else "fault",
         verdict="bouncing_not_critical",
-        text="The loss stands still although gradients do not vanish: each step jumps over the valley and back. "
-        "This is no critical point.",
+        text="The loss is flat although gradients do not vanish: each step jumps across the valley and back. "
+        "This is not a critical point.",
         confidence=0.85,
         steps=steps,
         evidence=seen,
         patch=remedies.replace_part("loss", {"kind": "huber"}) if huber else remedies.scale_rates(record.plan, 0.3),
-        remedy="Take huber in place of mae, whose gradient never shrinks."
+        remedy="Use huber in place of mae, whose gradient never shrinks."
         if huber
-        else "Train at 0.3 of the rate, or let it fall.",
-        expect=Expect("the loss falls further", "it stays, so it is not the step's length"),
+        else "Use 0.3 times the learning rate, or a decaying one.",
+        expect=Expect("the loss falls further", "it does not, so the steps are not too long"),
         probes=("sharpness",),
         explains=("R8", "R9", "R10"),
     )
 
 
 def creeping(record: RunRecord) -> Outcome:
-    """R9: the updates are tiny beside the weights, and the loss has hardly moved."""
+    """R9: the updates are tiny compared with the weights, and the loss has hardly fallen."""
     loss, ratio, w = record.get("loss"), record.get("update_ratio"), trend_window(record)
     if loss is None or record.step < 2 * w:
         return too_early(record, 2 * w)
     share = share_learned(record)
     if share is not None and share > limit("any.learned_poorly"):
-        return NoFinding(f"{share:.0%} of the way to the least loss is done.")
+        return NoFinding(f"the loss has come {share:.0%} of the way to its minimum.")
     norms = record.get("grad_norm")
     if norms is not None and median(norms) <= limit("R3.no_gradient"):
-        return NoFinding("there is no gradient, so no rate would help.")
+        return NoFinding("there is no gradient, so no learning rate would help.")
     sharp, cosine = record.get("sharpness/ratio"), record.get("cosine/gradient")
     small = None if ratio is None else median(ratio)
     below = None if sharp is None else float(sharp.values.max())
@@ -90,7 +90,7 @@ def creeping(record: RunRecord) -> Outcome:
             evidence("sharpness over its limit", below, "<", "R9.sharpness", series="sharpness/ratio", steps=steps)
         )
     if not seen or (below is not None and below > 10 * limit("R9.sharpness")):
-        return NoFinding("the updates are not tiny beside the weights.")
+        return NoFinding("the updates are not tiny compared with the weights.")
     if cosine is not None and (same := median(cosine)) > limit("R9.cosine"):
         seen.append(evidence("median cosine of successive gradients", same, ">", "R9.cosine", series="cosine/gradient"))
     factor, clip = _factor(small, below), _clipped(record)
@@ -100,17 +100,17 @@ def creeping(record: RunRecord) -> Outcome:
     return Finding(
         level="fault" if record.ended or record.step > record.plan.total_steps // 2 else "warning",
         verdict="lr_too_small",
-        text=f"Each update changes the weights by {small:.1e} of themselves, and the loss is still {now.value:.4g}."
+        text=f"Each update changes the weights by {small:.1e} of their norm, and the loss is still {now.value:.4g}."
         if small is not None
-        else f"The rate is {below:.1e} of what the curvature allows, and the loss is still {now.value:.4g}.",
+        else f"The learning rate is {below:.1e} of what the curvature allows, and the loss is still {now.value:.4g}.",
         confidence=min(0.95, 0.7 + 0.1 * len(seen)),
         steps=steps,
         evidence=seen,
         patch=remedies.scale_rates(record.plan, factor) if clip is None else [remedies.replace("/clip", None)],
-        remedy=f"Train at {factor:g} times the rate; a range test shows how far it can go."
+        remedy=f"Use {factor:g} times the learning rate; a range test shows how high it can be."
         if clip is None
-        else f"Do not clip: every gradient is cut to about {clip:.1e} of itself.",
-        expect=Expect("the loss falls faster by about that factor", "it falls as slowly, or climbs"),
+        else f"Do not clip: every gradient is reduced to about {clip:.1e} of its norm.",
+        expect=Expect("the loss falls faster by about that factor", "it falls as slowly, or rises"),
         probes=("range_test",),
         explains=("R3", "R10", "R11", "R14", "R17", "R25"),
         rank=1,
@@ -118,7 +118,7 @@ def creeping(record: RunRecord) -> Outcome:
 
 
 def _clipped(record: RunRecord) -> float | None:
-    """The clip over the median gradient norm, where it is far below."""
+    """Return the clipping norm over the median gradient norm, where it is far below 1."""
     clip, norms = record.plan.spec.clip, record.get("grad_norm")
     if clip is None or clip.norm is None or norms is None:
         return None
@@ -127,7 +127,7 @@ def _clipped(record: RunRecord) -> float | None:
 
 
 def _factor(small: float | None, below: float | None) -> float:
-    """Towards a usual update, at most to half of the stability limit, by powers of ten."""
+    """Return the factor to a usual update size, a power of ten, up to half of the stability limit."""
     wanted = (
         10.0 if small is None else remedies.nearest_power_of_ten(limit("R9.good_ratio") / max(small, 1e-30), 10, 1e4)
     )
