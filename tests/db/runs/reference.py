@@ -125,7 +125,7 @@ class Reference:
         return True
 
     def end(self, mine: Holding, move: str, state: State | None = None) -> bool:
-        """The end of an attempt; without a state the wish decides."""
+        """The end of an attempt; without a state the desired state decides."""
         if not (run := self.held(mine)):
             return False
         self.move(run, move, state or granted(run))
