@@ -16,12 +16,16 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     Table,
     Text,
     func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
+
+from service.db.states import ENDED, sql_list
+from service.lifecycle import State
 
 metadata = MetaData(
     naming_convention={
@@ -137,11 +141,9 @@ run = Table(
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
     CheckConstraint("(state = 'running') = (lease IS NOT NULL)", name="lease_held_while_running"),
-    CheckConstraint("state IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')", name="state_known"),
+    CheckConstraint(f"state IN {sql_list(list(State))}", name="state_known"),
     CheckConstraint("desired IN ('run', 'pause', 'cancel')", name="desired_known"),
-    CheckConstraint(
-        "project_id IS NOT NULL OR state IN ('succeeded', 'failed', 'cancelled')", name="owned_until_ended"
-    ),
+    CheckConstraint(f"project_id IS NOT NULL OR state IN {ENDED}", name="owned_until_ended"),
     CheckConstraint("(state = 'failed') = (failure IS NOT NULL)", name="failure_told"),
     CheckConstraint("relation IN ('retry', 'fork', 'replay', 'probe')", name="relation_known"),
     CheckConstraint("(relation IS NOT DISTINCT FROM 'probe') = (task IS NOT NULL)", name="probe_has_task"),
@@ -164,6 +166,7 @@ run = Table(
         "id",
         postgresql_where=text("state = 'queued'"),
     ),
+    Index("run_state_experiment_id_idx", "state", "experiment_id"),
     Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
 )
 
@@ -209,11 +212,21 @@ series = Table(
 experiment_figure = Table(
     "experiment_figure",
     metadata,
-    _word("name", primary_key=True),  # of a series; first, because a list asks for one name of all experiments
-    _word("experiment_id", ForeignKey("experiment.id"), primary_key=True),
-    Column("last", Double),
+    _word("name"),  # of a series; first in the key, because a list asks for one name of all experiments
+    _word("experiment_id", ForeignKey("experiment.id")),
+    Column("last", Double),  # this and the next two: means over the runs with a finite value
     Column("min", Double),
     Column("max", Double),
+    _word("run_id", ForeignKey("run.id")),  # of the lowest seed
+    Column("n", Integer, nullable=False),  # runs with a finite last value
+    Column("best_n", Integer, nullable=False),  # best: min or max, see service.spec.measures
+    Column("last_spread", Double),  # standard deviations between the runs; null with fewer than two
+    Column("best_spread", Double),
+    Column("diverged", Integer, nullable=False),  # runs
+    Column("incomplete", Integer, nullable=False),
+    Column("final_from", BigInteger),
+    Column("last_step", BigInteger),
+    PrimaryKeyConstraint("name", "experiment_id", postgresql_include=["last", "min", "max"]),
 )
 
 metric_chunk = Table(

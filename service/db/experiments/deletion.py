@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from service.db import rights
+from service.db import rights, states
 from service.db.access.projects import Principal
 from service.db.runs import runs
 from service.errors import Conflict, NotFound
@@ -30,7 +30,7 @@ LOCKED = text(f"{HEIR} SELECT id FROM run WHERE id IN (SELECT id FROM heir) ORDE
 OPEN = text(
     f"""
     {HEIR} SELECT id, experiment_id FROM heir
-    WHERE experiment_id <> :id AND state IN ('queued', 'running', 'paused') ORDER BY id LIMIT 1
+    WHERE experiment_id <> :id AND state IN {states.OPEN} ORDER BY id LIMIT 1
     """  # noqa: S608  pieces of this file; every value is bound
 )
 FIGURES = text(  # by their names, which their key begins with

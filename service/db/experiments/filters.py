@@ -75,12 +75,15 @@ ORDERS: dict[str, Callable[[Any, Any], Any]] = {
 class Compiler:
     """One list's filter and order. Figures are joined once each, however often they are asked for."""
 
-    def __init__(self, noun: Noun, project_id: str) -> None:
-        self.noun, self.project_id = noun, project_id
+    def __init__(self, noun: Noun, reads_owner: bool = False) -> None:
+        self.noun = noun
         self.joined: dict[Figure, tuple[tuple[Join, ...], ColumnElement[Any]]] = {}
+        self.reads_owner = reads_owner
 
     def joins(self, query: Select[Any]) -> Select[Any]:
-        """The query with what its filter and order look at."""
+        """Return the query joined with what its filter and order read."""
+        if self.noun == "experiments" and self.reads_owner:
+            query = query.join(member, member.c.id == experiment.c.owner_id)
         for joins, _ in self.joined.values():
             for table, on in joins:
                 query = query.outerjoin(table, on)
@@ -119,6 +122,7 @@ class Compiler:
             return self._figure(field)
         if isinstance(field, SpecField):
             return _number(experiment.c.spec[field.path])
+        self.reads_owner |= field.name == "owner"
         return COLUMNS[self.noun][field.name]
 
     def shown(self, field: Field) -> ColumnElement[Any]:

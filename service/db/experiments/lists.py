@@ -77,20 +77,15 @@ def experiments(
 
     Which ones is decided first, mostly by an index alone: rows with their specs are read for those on the page.
     """
-    deciding, showing = (Compiler("experiments", principal.project_id) for _ in range(2))
+    deciding = Compiler("experiments")
+    showing = Compiler("experiments", reads_owner=True)
     value = deciding.column(order.field)
-    chosen = (
-        select(experiment.c.id, value.label("sorted_by"))
-        .outerjoin(member, member.c.id == experiment.c.owner_id)  # Postgres leaves it out where no owner is asked for
-        .where(experiment.c.project_id == principal.project_id)
-    )
+    chosen = select(experiment.c.id, value.label("sorted_by")).where(experiment.c.project_id == principal.project_id)
     page = _page(chosen, deciding, experiment.c.id, value, keep, order, after).limit(limit).subquery("page")
     more = [showing.shown(field).label(f"also_{at}") for at, field in enumerate(also)]
     columns = (*more, experiment.c.id, experiment.c.name, member.c.name.label("owner"), experiment.c.spec_hash)
-    query = (
-        select(*columns, experiment.c.created_at, experiment.c.tags, page.c.sorted_by)
-        .join(page, page.c.id == experiment.c.id)
-        .join(member, member.c.id == experiment.c.owner_id)
+    query = select(*columns, experiment.c.created_at, experiment.c.tags, page.c.sorted_by).join(
+        page, page.c.id == experiment.c.id
     )
     query = _in_order(showing.joins(query), experiment.c.id, page.c.sorted_by, order)
     return [
@@ -110,7 +105,7 @@ def runs(
     after: ListPosition | None,
 ) -> list[ListedRun]:
     """The next `limit` runs of a list."""
-    compiler = Compiler("runs", principal.project_id)
+    compiler = Compiler("runs")
     value = compiler.column(order.field)
     query = (
         select(*COLUMNS, value.label("sorted_by"))

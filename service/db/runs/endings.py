@@ -12,6 +12,7 @@ from service.db.metrics import write
 from service.db.metrics.codec import Chunk
 from service.db.runs import events
 from service.db.runs.leases import Claim, fence, flush, record_state
+from service.db.states import ENDED
 from service.lifecycle import (
     ATTEMPT_BUDGET,
     BACKOFF_SPREAD,
@@ -64,16 +65,16 @@ def quarantine(connection: Connection, held: Claim, folder: str) -> State:
 
 
 END = text(
-    """
+    f"""
     UPDATE run SET state = :state, lease = NULL,
         crash_count = crash_count + :crashes, failure = cast(:failure AS jsonb),
         trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at)) FROM attempt a
             WHERE a.run_id = run.id AND a.attempt = run.attempt),
         not_before = clock_timestamp() + make_interval(secs => :wait_s * (1 + :spread * (2 * random() - 1))),
         queued_at = CASE WHEN :state = 'queued' THEN clock_timestamp() ELSE queued_at END,
-        finished_at = CASE WHEN :state IN ('succeeded', 'failed', 'cancelled') THEN clock_timestamp() END
+        finished_at = CASE WHEN :state IN {ENDED} THEN clock_timestamp() END
     WHERE id = :run_id AND lease = :lease AND state = 'running'
-    """
+    """  # noqa: S608  names of states
 )
 CLOSE_ATTEMPT = text(
     """
@@ -81,13 +82,13 @@ CLOSE_ATTEMPT = text(
     WHERE run_id = :run_id AND attempt = :attempt AND ended_at IS NULL
     """
 )
-ENDED = text("SELECT ending FROM attempt WHERE run_id = :run_id AND attempt = :attempt AND lease = :lease")
+ENDING = text("SELECT ending FROM attempt WHERE run_id = :run_id AND attempt = :attempt AND lease = :lease")
 
 
 def already_ended(connection: Connection, held: Claim) -> bool:
     """Whether this attempt's end is recorded: asked when the answer to a COMMIT was lost."""
     run = {"run_id": held.run_id, "attempt": held.attempt, "lease": held.lease}
-    return connection.execute(ENDED, run).scalar_one_or_none() is not None
+    return connection.execute(ENDING, run).scalar_one_or_none() is not None
 
 
 def finish(

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, text
 from service.db.metrics import write
 from service.db.metrics.codec import Chunk
 from service.db.runs import checkpoints, events, probe_results
+from service.db.states import ENDED
 from service.errors import Fenced
 from service.lifecycle import DesiredState, State
 from service.nonfinite import dumps
@@ -299,7 +300,7 @@ ADVANCE = text(
     """
 )
 RETIRE = text(
-    """
+    f"""
     UPDATE checkpoint SET removed_at = clock_timestamp()
     WHERE run_id = :run_id AND removed_at IS NULL AND (attempt, step) NOT IN (
         SELECT attempt, step FROM checkpoint WHERE run_id = :run_id AND NOT damaged AND removed_at IS NULL
@@ -310,9 +311,9 @@ RETIRE = text(
         AND (cast(:keep_every AS bigint) IS NULL OR step % cast(:keep_every AS bigint) <> 0)
         AND NOT EXISTS (SELECT 1 FROM run child WHERE child.parent_run_id = checkpoint.run_id
             AND child.origin_attempt = checkpoint.attempt AND child.origin_step = checkpoint.step
-            AND NOT (child.relation = 'probe' AND child.state IN ('succeeded', 'failed', 'cancelled'))))
+            AND NOT (child.relation = 'probe' AND child.state IN {ENDED})))
     RETURNING folder
-    """
+    """  # noqa: S608  names of states
 )
 RETIRED = text("SELECT folder FROM checkpoint WHERE run_id = :run_id AND removed_at IS NOT NULL")
 OLDEST_KEPT = text(

@@ -52,7 +52,8 @@ def end(engine: Engine, held: Claim, values: list[float], state: State = State.S
 def listed(engine: Engine, principal: Principal, order: Order) -> list[tuple[Any, ...]]:
     with transaction(engine) as connection:
         found = lists.experiments(connection, principal, 100, None, order, None, FIGURES)
-    return [(row.id, row.value, *row.columns) for row in found]
+        summaries = experiment_summary.of_experiments(connection, [row.id for row in found])
+    return [(row.id, row.value, *row.columns, summaries.get(row.id)) for row in found]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -76,6 +77,16 @@ def test_what_is_written_down_is_what_would_be_computed(engine: Engine, principa
         assert 0 < settled < 8
         assert experiment_summary.settle(connection) == 0
     assert [listed(engine, principal, order) for order in orders] == computed
+
+
+def test_values_whose_squares_overflow_have_no_spread(engine: Engine, principal: Principal) -> None:
+    post(engine, principal)
+    for value in (1.0, 1e308, -1e308):
+        end(engine, take(engine), [value])
+    with transaction(engine) as connection:
+        assert experiment_summary.settle(connection) == 1
+    ((_, _, *_, found),) = listed(engine, principal, Order())
+    assert (found.n, found.last_spread, found.best_spread) == (2, None, None)
 
 
 def test_a_list_reads_what_is_written_down(engine: Engine, principal: Principal) -> None:
