@@ -114,13 +114,13 @@ def cancel_experiment(
     experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep
 ) -> ExperimentView:
     """Cancel every run that has not ended; those that train stop after their step."""
-    return each_run(connection, principal, experiment_id, desired_state.cancel)
+    return each_run(connection, principal, experiment_id, desired_state.cancel_all)
 
 
 @router.post("/{experiment_id}/pause", operation_id="pause_experiment", status_code=202)
 def pause_experiment(experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep) -> ExperimentView:
     """Pause every run that has not ended; those that train write a checkpoint first."""
-    return each_run(connection, principal, experiment_id, desired_state.pause)
+    return each_run(connection, principal, experiment_id, desired_state.pause_all)
 
 
 @router.post("/{experiment_id}/resume", operation_id="resume_experiment", status_code=202)
@@ -128,7 +128,7 @@ def resume_experiment(
     experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, notify: NotifyDep
 ) -> ExperimentView:
     """Queue every paused run again."""
-    found = each_run(connection, principal, experiment_id, desired_state.resume)
+    found = each_run(connection, principal, experiment_id, desired_state.resume_all)
     for pool in sorted({run.pool for run in found.runs}):
         notify(pool, 1)
     return found

@@ -27,6 +27,16 @@ EARLIER = text(
 )
 
 
+LINE_START = text(
+    """
+    WITH RECURSIVE line AS (
+        SELECT parent_run_id, relation, origin_step FROM run WHERE id = :run_id
+        UNION ALL
+        SELECT p.parent_run_id, p.relation, p.origin_step
+        FROM line l JOIN run p ON p.id = l.parent_run_id WHERE l.relation = 'retry')
+    SELECT origin_step FROM line WHERE relation IS DISTINCT FROM 'retry'
+    """
+)
 GONE = text(
     """
     WITH RECURSIVE line AS (
@@ -87,7 +97,7 @@ def retry(
     if beginning == "checkpoint" and not found and parent.origin_step == 0:
         raise Conflict("The run has no good checkpoint: retry it from the start.")
     if beginning == "start":
-        origin = Origin(run_id, Relation.RETRY, None, _began(connection, principal, parent))
+        origin = Origin(run_id, Relation.RETRY, None, _line_start(connection, parent))
     elif found:
         origin = Origin(run_id, Relation.RETRY, found[0].attempt, found[0].step)
     else:
@@ -175,11 +185,10 @@ def check_origin_exists(connection: Connection, parent: StoredRun, origin: Origi
         )
 
 
-def _began(connection: Connection, principal: Principal, run: StoredRun) -> int:
-    """The step before the first of the whole line of retries that `run` is the last of."""
-    while run.relation is Relation.RETRY and run.parent_run_id is not None:
-        run = runs.get(connection, principal, run.parent_run_id)
-    return run.origin_step
+def _line_start(connection: Connection, run: StoredRun) -> int:
+    """Return the step from which the first run of a line of retries started; `run` is the last."""
+    found: int = connection.execute(LINE_START, {"run_id": run.id}).scalar_one()
+    return found
 
 
 def _earlier(connection: Connection, parent: StoredRun, asked: IdempotentRequest | None) -> str | None:

@@ -1,10 +1,12 @@
-"""What people ask of a run: cancel it, pause it, resume it, move it in the queue.
+"""Commands on runs: cancel, pause, resume, reprioritise.
 
-Each locks the run first, so that the state it decides by is the one it changes. What waits changes at once; of what
-runs it is wished, and its worker hears it with the answer to its next write. Asking twice is harmless.
+The runs are locked first, so a decision rests on the state that it changes. A run that waits changes at once. For one
+that trains, the desired state is stored, and its worker learns of it in the answer to its next write. Repeating a
+command changes nothing.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from sqlalchemy import Connection, text
 
@@ -15,71 +17,59 @@ from service.errors import Conflict
 from service.lifecycle import ASIDE, MOVES, PRIORITY_S, TERMINAL, DesiredState, State
 
 ASKED = "asked for"
-WISH = text("UPDATE run SET desired = :wish WHERE id = :id AND state = 'running'")
+SET_DESIRED = text("UPDATE run SET desired = :desired WHERE id = ANY(:ids) AND state = 'running'")
 CANCEL = text(
     """
     UPDATE run SET state = 'cancelled', finished_at = clock_timestamp(), desired = 'run'
-    WHERE id = :id AND state = ANY(:origins)
+    WHERE id = ANY(:ids) AND state = ANY(:origins)
     """
 )
-PAUSE = text("UPDATE run SET state = 'paused', desired = 'run' WHERE id = :id AND state = ANY(:origins)")
+PAUSE = text("UPDATE run SET state = 'paused', desired = 'run' WHERE id = ANY(:ids) AND state = ANY(:origins)")
 RESUME = text(
     """
     UPDATE run SET state = 'queued', desired = 'run', queued_at = clock_timestamp(), not_before = clock_timestamp(),
         rank_at = clock_timestamp() - priority * make_interval(secs => :point_s)
-    WHERE id = :id AND state = ANY(:origins)
+    WHERE id = ANY(:ids) AND state = ANY(:origins)
     """
 )
+MOVE_TO = {State.CANCELLED: ("cancel", CANCEL), State.PAUSED: ("pause", PAUSE), State.QUEUED: ("resume", RESUME)}
 PRIORITISE = text(
     """
     UPDATE run SET rank_at = rank_at + (priority - :priority) * make_interval(secs => :point_s), priority = :priority
     WHERE id = :id
     """
 )
+Decision = Callable[[StoredRun], State | DesiredState | None]  # the new state, the new desired state, or no change
 
 
 def cancel(connection: Connection, principal: Principal, run_id: str) -> StoredRun:
     """Cancel the run; `Conflict` once it has ended otherwise."""
-    found = runs.get(connection, principal, run_id, lock=True)
-    if found.state is State.CANCELLED:
-        return found
-    if found.state in TERMINAL:
-        raise Conflict(
-            f"The run has already {found.state.value}: only a run that waits, runs or is paused can be cancelled."
-        )
-    if found.state is State.RUNNING:
-        _wish(connection, principal, found, DesiredState.CANCEL)
-    else:
-        _change(connection, principal, found, "cancel", State.CANCELLED, CANCEL)
-    return runs.get(connection, principal, run_id)
+    return _command(connection, principal, run_id, _decide_cancel)
 
 
 def pause(connection: Connection, principal: Principal, run_id: str) -> StoredRun:
-    """Pause the run: it keeps its checkpoint and gives its device away."""
-    found = runs.get(connection, principal, run_id, lock=True)
-    if found.state in TERMINAL:
-        raise Conflict(f"The run has already {_ended(found)}: only a run that waits or runs can be paused.")
-    if found.state is State.RUNNING and found.desired is DesiredState.CANCEL:
-        raise Conflict("The run is being cancelled: it cannot be paused any more; retry it once it is cancelled.")
-    if found.state is State.RUNNING:
-        _wish(connection, principal, found, DesiredState.PAUSE)
-    elif found.state is State.QUEUED:
-        _change(connection, principal, found, "pause", State.PAUSED, PAUSE)
-    return runs.get(connection, principal, run_id)
+    """Pause the run: it keeps its checkpoint and releases its device."""
+    return _command(connection, principal, run_id, _decide_pause)
 
 
 def resume(connection: Connection, principal: Principal, run_id: str) -> StoredRun:
-    """Queue a paused run again; take back a pause that has not happened yet."""
-    found = runs.get(connection, principal, run_id, lock=True)
-    if found.state in TERMINAL:
-        raise Conflict(f"The run has already {_ended(found)}: {_instead(found)}.")
-    if found.state is State.RUNNING and found.desired is DesiredState.CANCEL:
-        raise Conflict("The run is being cancelled: retry it once it is cancelled.")
-    if found.state is State.RUNNING:
-        _wish(connection, principal, found, DesiredState.RUN)
-    elif found.state is State.PAUSED:
-        _change(connection, principal, found, "resume", State.QUEUED, RESUME, point_s=PRIORITY_S)
-    return runs.get(connection, principal, run_id)
+    """Queue a paused run again, or take back a pause that has not happened yet."""
+    return _command(connection, principal, run_id, _decide_resume)
+
+
+def cancel_all(connection: Connection, principal: Principal, experiment_id: str) -> None:
+    """Cancel every run of an experiment that has not ended."""
+    _command_all(connection, principal, experiment_id, _decide_cancel)
+
+
+def pause_all(connection: Connection, principal: Principal, experiment_id: str) -> None:
+    """Pause every run of an experiment that waits or trains."""
+    _command_all(connection, principal, experiment_id, _decide_pause)
+
+
+def resume_all(connection: Connection, principal: Principal, experiment_id: str) -> None:
+    """Resume every paused run of an experiment."""
+    _command_all(connection, principal, experiment_id, _decide_resume)
 
 
 def prioritise(connection: Connection, principal: Principal, run_id: str, priority: int) -> StoredRun:
@@ -94,6 +84,36 @@ def prioritise(connection: Connection, principal: Principal, run_id: str, priori
     return runs.get(connection, principal, run_id)
 
 
+def _decide_cancel(found: StoredRun) -> State | DesiredState | None:
+    if found.state is State.CANCELLED:
+        return None
+    if found.state in TERMINAL:
+        raise Conflict(
+            f"The run has already {found.state.value}: only a run that waits, runs or is paused can be cancelled."
+        )
+    return DesiredState.CANCEL if found.state is State.RUNNING else State.CANCELLED
+
+
+def _decide_pause(found: StoredRun) -> State | DesiredState | None:
+    if found.state in TERMINAL:
+        raise Conflict(f"The run has already {_ended(found)}: only a run that waits or runs can be paused.")
+    if found.state is State.RUNNING and found.desired is DesiredState.CANCEL:
+        raise Conflict("The run is being cancelled: it cannot be paused any more; retry it once it is cancelled.")
+    if found.state is State.RUNNING:
+        return DesiredState.PAUSE
+    return State.PAUSED if found.state is State.QUEUED else None
+
+
+def _decide_resume(found: StoredRun) -> State | DesiredState | None:
+    if found.state in TERMINAL:
+        raise Conflict(f"The run has already {_ended(found)}: {_instead(found)}.")
+    if found.state is State.RUNNING and found.desired is DesiredState.CANCEL:
+        raise Conflict("The run is being cancelled: retry it once it is cancelled.")
+    if found.state is State.RUNNING:
+        return DesiredState.RUN
+    return State.QUEUED if found.state is State.PAUSED else None
+
+
 def _ended(found: StoredRun) -> str:
     return "been cancelled" if found.state is State.CANCELLED else found.state.value
 
@@ -105,21 +125,32 @@ def _instead(found: StoredRun) -> str:
     return "fork it instead" if found.state is State.SUCCEEDED else "retry or fork it instead"
 
 
-def _wish(connection: Connection, principal: Principal, found: StoredRun, desired: DesiredState) -> None:
-    if found.desired is not desired:
-        connection.execute(WISH, {"id": found.id, "wish": desired.value})
-        events.add(connection, found.id, "wish", {"wish": desired.value}, by=principal.member, why=ASKED)
+def _command(connection: Connection, principal: Principal, run_id: str, decide: Decision) -> StoredRun:
+    found = runs.get(connection, principal, run_id, lock=True)
+    _apply(connection, principal, [(found, decide(found))])
+    return runs.get(connection, principal, run_id)
 
 
-def _change(
-    connection: Connection,
-    principal: Principal,
-    found: StoredRun,
-    move: str,
-    state: State,
-    statement: Any,
-    **values: float,
+def _command_all(connection: Connection, principal: Principal, experiment_id: str, decide: Decision) -> None:
+    """Apply a decision to the runs of an experiment, which the caller may change; skip those that refuse it."""
+    decided = []
+    for found in runs.lock_of_experiment(connection, experiment_id):
+        with suppress(Conflict):  # it has ended, or is being cancelled
+            decided.append((found, decide(found)))
+    _apply(connection, principal, decided)
+
+
+def _apply(
+    connection: Connection, principal: Principal, decided: Sequence[tuple[StoredRun, State | DesiredState | None]]
 ) -> None:
-    origins = [origin.value for origin in MOVES[move].origins]
-    connection.execute(statement, {"id": found.id, "origins": origins, **values})
-    events.add(connection, found.id, "state", {"state": state.value}, by=principal.member, why=ASKED)
+    """Store the decisions, in one statement for each kind of change, and record an event for each run."""
+    for state, (move, statement) in MOVE_TO.items():
+        if ids := [found.id for found, change in decided if change is state]:
+            origins = [origin.value for origin in MOVES[move].origins]
+            values = {"point_s": PRIORITY_S} if statement is RESUME else {}
+            connection.execute(statement, {"ids": ids, "origins": origins, **values})
+            events.add_many(connection, ids, "state", {"state": state.value}, by=principal.member, why=ASKED)
+    for desired in DesiredState:
+        if ids := [found.id for found, change in decided if change is desired and found.desired is not desired]:
+            connection.execute(SET_DESIRED, {"ids": ids, "desired": desired.value})
+            events.add_many(connection, ids, "wish", {"wish": desired.value}, by=principal.member, why=ASKED)

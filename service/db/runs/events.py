@@ -1,4 +1,4 @@
-"""What happened to a run, in order: the history people read and the stream carries.
+"""The events of runs, in order: the history that people read and that streams carry.
 
 Every writer of a run's events holds the run's row lock, so the ids of one run are in the order of their commits.
 """
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select, text
 
-from service.db.tables import event, run
+from service.db.tables import event
+from service.nonfinite import dumps
 
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened; `data` depends on `kind`."""
+    """Something that happened to a run; `data` depends on `kind`."""
 
     id: int
     run_id: str
@@ -24,19 +25,34 @@ class Event:
     at: datetime
 
 
+ADD = text(
+    """
+    INSERT INTO event (project_id, run_id, kind, data) SELECT r.project_id, r.id, :kind, cast(:data AS jsonb)
+    FROM unnest(cast(:run_ids AS text[])) WITH ORDINALITY AS u(run_id, place) JOIN run r ON r.id = u.run_id
+    ORDER BY u.place
+    """
+)
+
+
 def add(connection: Connection, run_id: str, kind: str, data: dict[str, Any], *, by: str, why: str) -> None:
     """Record an event in the transaction that makes it true: `by` whom (a member, a worker, the reaper), and `why`."""
-    data = {**data, "by": by, "why": why}
-    owner = select(run.c.project_id).where(run.c.id == run_id).scalar_subquery()
-    connection.execute(insert(event).values(project_id=owner, run_id=run_id, kind=kind, data=data))
+    add_many(connection, [run_id], kind, data, by=by, why=why)
+
+
+def add_many(
+    connection: Connection, run_ids: Sequence[str], kind: str, data: dict[str, Any], *, by: str, why: str
+) -> None:
+    """Record the same event of several runs, in this order, in one statement."""
+    told = dumps({**data, "by": by, "why": why})
+    connection.execute(ADD, {"run_ids": list(run_ids), "kind": kind, "data": told})
 
 
 def after(connection: Connection, run_ids: Sequence[str], last: int, limit: int = 1000) -> list[Event]:
-    """Events of these runs with an id beyond `last`, oldest first."""
+    """Return the events of these runs with an id beyond `last`, oldest first."""
     query = select(event).where(event.c.run_id.in_(run_ids), event.c.id > last).order_by(event.c.id).limit(limit)
     return [Event(r.id, r.run_id, r.kind, r.data, r.at) for r in connection.execute(query)]
 
 
 def last_id(connection: Connection, run_id: str) -> int:
-    """The id of the newest event of a run; 0 where there is none."""
+    """Return the id of the newest event of a run; 0 where there is none."""
     return connection.execute(select(func.max(event.c.id)).where(event.c.run_id == run_id)).scalar_one() or 0

@@ -58,20 +58,18 @@ class IdempotentRequest:
 def enqueue(
     connection: Connection, principal: Principal, made: Sequence[NewRun], asked: IdempotentRequest | None = None
 ) -> list[str]:
-    """Store these runs as waiting: their ids. `asked` is kept with the first event."""
+    """Store these runs, all of one origin, as waiting; return their ids. `asked` is stored with the first event."""
     rows = [{"id": new_id("run"), "project_id": principal.project_id} | _columns(each) for each in made]
     point = func.make_interval(0, 0, 0, 0, 0, 0, PRIORITY_S)
     now = func.clock_timestamp()
     connection.execute(insert(run).values(rank_at=now - made[0].priority * point), rows)
     ids = [str(row["id"]) for row in rows]
-    for run_id, each in zip(ids, made, strict=True):
-        data = {"state": State.QUEUED.value}
-        if asked:
-            data |= {"idempotency_key": asked.key, "request": asked.request}
-        why = "submitted"
-        if each.origin:
-            why = f"{each.origin.relation.value} of {each.origin.parent_run_id} from step {each.origin.step}"
-        events.add(connection, run_id, "state", data, by=principal.member, why=why)
+    data = {"state": State.QUEUED.value}
+    if asked:
+        data |= {"idempotency_key": asked.key, "request": asked.request}
+    origin = made[0].origin
+    why = f"{origin.relation.value} of {origin.parent_run_id} from step {origin.step}" if origin else "submitted"
+    events.add_many(connection, ids, "state", data, by=principal.member, why=why)
     return ids
 
 

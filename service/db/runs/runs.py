@@ -82,6 +82,12 @@ def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) ->
     return [stored(row) for row in connection.execute(query).mappings().all()]
 
 
+def lock_of_experiment(connection: Connection, experiment_id: str) -> list[StoredRun]:
+    """Lock and return every run of an experiment that the caller may change, in the order of their ids."""
+    query = select(*COLUMNS).where(run.c.experiment_id == experiment_id).order_by(run.c.id).with_for_update()
+    return [stored(row) for row in connection.execute(query).mappings()]
+
+
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
     """The runs that count, by seed: of each seed the newest that is neither replay nor probe job."""
     return select_counted(all_of_experiments(connection, experiment_ids))
