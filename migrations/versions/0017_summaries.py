@@ -13,25 +13,24 @@ KEY = (
     "ALTER TABLE experiment_figure DROP CONSTRAINT experiment_figure_pkey, "
     "ADD CONSTRAINT experiment_figure_pkey PRIMARY KEY (name, experiment_id)"
 )
-REQUIRED = {"run_id": sa.Text(collation="C"), **dict.fromkeys(("n", "best_n", "diverged", "incomplete"), sa.Integer())}
-OPTIONAL = {
-    **dict.fromkeys(("last_spread", "best_spread"), sa.Double()),
-    **dict.fromkeys(("final_from", "last_step"), sa.BigInteger()),
-}
+REQUIRED = ("n", "best_n", "diverged", "incomplete")
+OPTIONAL = ("last_spread", "best_spread", "final_from", "last_step")
 
 
 def upgrade() -> None:
     op.create_index(INDEX, "run", ["state", "experiment_id"])
     op.execute(f"DELETE FROM {TABLE}")  # noqa: S608  every experiment settles anew
     op.execute("UPDATE experiment SET settled = false WHERE settled")
-    for name, kind in (REQUIRED | OPTIONAL).items():
-        op.add_column(TABLE, sa.Column(name, kind, nullable=name in OPTIONAL))
+    op.add_column(TABLE, sa.Column("run_id", sa.Text(collation="C"), nullable=False))
+    for name in REQUIRED:
+        op.add_column(TABLE, sa.Column(name, sa.Integer(), nullable=False))
+    for name in OPTIONAL:
+        op.add_column(TABLE, sa.Column(name, sa.Double() if name.endswith("spread") else sa.BigInteger()))
     op.execute(f"{KEY} INCLUDE (last, min, max)")  # a sorted list reads the index alone
-    op.create_foreign_key(op.f("experiment_figure_run_id_fkey"), TABLE, "run", ["run_id"], ["id"])
 
 
 def downgrade() -> None:
     op.execute(KEY)
-    for name in REQUIRED | OPTIONAL:
+    for name in ("run_id", *REQUIRED, *OPTIONAL):
         op.drop_column(TABLE, name)
     op.drop_index(INDEX, "run")
