@@ -11,6 +11,7 @@ while that family is.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Annotated, Any, Union
@@ -50,12 +51,18 @@ def family_union(family: str, base: type[Component], *modules: ModuleType) -> An
 
 def installed_packages() -> dict[str, str]:
     """Return the packages that offer components, with their versions."""
-    return {_package(point): point.dist.version if point.dist else "" for point in entry_points(group=GROUP)}
+    return {_package(point): point.dist.version if point.dist else "" for point in _components()}
+
+
+@lru_cache(maxsize=1)
+def _components() -> tuple[EntryPoint, ...]:
+    """Return the entry points of all families; reading the metadata of every installed package takes 15 ms."""
+    return tuple(entry_points(group=GROUP))
 
 
 def _offered(family: str) -> Iterator[EntryPoint]:
     """Yield the entry points of a family; raise `BrokenPlugin` for one of an unknown family."""
-    for point in entry_points(group=GROUP):
+    for point in _components():
         of, _, kind = point.name.partition(".")
         if of not in FAMILIES or not kind:
             raise _broken(point, f"must be named family.kind, with a family of {', '.join(FAMILIES)}")
