@@ -23,7 +23,7 @@ Json = dict[str, Any]
 class View(BaseModel):
     """A part of an answer."""
 
-    model_config = ConfigDict(ser_json_inf_nan="strings", frozen=True)
+    model_config = ConfigDict(ser_json_inf_nan="strings", frozen=True, defer_build=True)
 
     @classmethod
     def of(cls, stored: object, **others: Any) -> Self:
