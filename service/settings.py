@@ -1,6 +1,6 @@
-"""Every environment variable Saddle reads, with unit and default; each starts with SADDLE_.
+"""Every environment variable of Saddle, with unit and default; each starts with SADDLE_.
 
-A secret may be in a file instead, which the variable with _FILE behind its name points to: SADDLE_DATABASE_URL_FILE.
+A secret may be in a file instead: SADDLE_DATABASE_URL_FILE names the file that holds SADDLE_DATABASE_URL.
 """
 
 import os
@@ -11,28 +11,14 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+PREFIX = "SADDLE_"
 SECRETS = ("database_url", "api_db_password", "worker_db_password", "reader_db_password", "broker_url")
 
 
 class WrongSecret(ValueError):
     """A secret that is given twice, or in a file that cannot be read."""
-
-
-class SecretFiles(PydanticBaseSettingsSource):
-    """The secrets whose files the environment names."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """The secret of one field; None where the environment names no file."""
-        return (secret_of_file(f"SADDLE_{field_name.upper()}"), field_name, False)
-
-    def __call__(self) -> dict[str, Any]:
-        """Those that are named."""
-        found = {name: secret_of_file(f"SADDLE_{name.upper()}") for name in SECRETS}
-        return {name: secret for name, secret in found.items() if secret is not None}
 
 
 def secret_of_file(variable: str) -> str | None:
@@ -56,19 +42,19 @@ def secret_of_file(variable: str) -> str | None:
 
 
 def pool_of(device: str) -> str:
-    """The pool of a device's workers: cpu, or gpu for every kind of accelerator."""
+    """Return the pool of a device's workers: cpu, or gpu for every kind of accelerator."""
     return "cpu" if device == "cpu" else "gpu"
 
 
 def _pool(name: str) -> str:
-    """A pool's name; earlier releases called that of the GPUs cuda in a local start."""
+    """Return the pool's present name; earlier releases called the GPU pool cuda in a local start."""
     return "gpu" if name == "cuda" else name
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Read once a process; a wrong value stops the start with a sentence that names it."""
 
-    model_config = SettingsConfigDict(env_prefix="SADDLE_", frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     database_url: str = Field(
         pattern="^postgresql[+]psycopg://[^ ]*$", description="postgresql+psycopg://user:password@host/name"
@@ -133,42 +119,39 @@ class Settings(BaseSettings):
     streams_per_key: int = Field(20, ge=1, description="streams one key may have open at once in a process of the API")
     sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then files of secrets, then the environment."""
-        return init_settings, SecretFiles(settings_cls), env_settings
+    def __init__(self, **given: Any) -> None:
+        """Take each value from the arguments, a secret's file, or the environment, in this order."""
+        variables = {name: f"{PREFIX}{name.upper()}" for name in type(self).model_fields}
+        found = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
+        secrets = {name: secret for name in SECRETS if (secret := secret_of_file(variables[name])) is not None}
+        super().__init__(**(found | secrets | given))
 
     @property
     def checkpoint_dir(self) -> Path:
-        """Where checkpoints are kept, which all workers and the API must share; unless that is a bucket."""
+        """The folder of checkpoints, which all workers and the API share unless a bucket holds them."""
         url = self.checkpoint_url or ""
         return Path(unquote(urlsplit(url).path)) if url.startswith("file:") else self.data_dir / "checkpoints"
 
     @property
     def checkpoint_cache(self) -> Path:
-        """This worker's own folder of checkpoints on their way to a bucket or from it."""
+        """This worker's own folder of checkpoints on their way to or from a bucket."""
         return self.data_dir / "checkpoint-cache" / self.worker_name
 
     @property
     def dataset_dir(self) -> Path:
-        """The folder of uploads, one folder a hash, which the API and every worker must share."""
+        """The folder of uploads, one folder per hash, which the API and every worker share."""
         return self.data_dir / "datasets"
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The settings of this process; a sentence and exit status 2 where one is missing or wrong."""
+    """Return the settings of this process; exit with a sentence if one is missing or wrong."""
     try:
         return Settings()
     except ValidationError as error:
-        found = [e for e in error.errors() if e["type"] != "default_factory_not_called"]  # that of SADDLE_POOL follows
+        found = [
+            e for e in error.errors() if e["type"] != "default_factory_not_called"
+        ]  # SADDLE_POOL only depends on the wrong one
         wrong = "; ".join(f"SADDLE_{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in found)
         sys.exit(f"saddle: {wrong}")
     except WrongSecret as error:

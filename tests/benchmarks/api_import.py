@@ -12,7 +12,7 @@ import time; wall, spent = time.perf_counter(), time.process_time()
 import {module}
 print(time.perf_counter() - wall, time.process_time() - spent)
 """
-MODULES = ("service.api.app", "fastapi", "sqlalchemy", "celery", "numpy", "pydantic_settings")
+MODULES = ("service.api.app", "fastapi", "sqlalchemy", "celery", "numpy")
 
 
 def once(module: str) -> tuple[float, float]:
