@@ -1,6 +1,7 @@
 """`python -m service.api`: serve the API.  `python -m service.api openapi`: print its OpenAPI document."""
 
 import argparse
+import gc
 import json
 import sys
 from contextlib import suppress
@@ -10,22 +11,24 @@ from service.settings import settings
 
 
 def main() -> int:
-    """Serve until ended; 1 and a sentence where that cannot be."""
+    """Serve until the end; print a sentence and return 1 if that is impossible."""
     parser = argparse.ArgumentParser(prog="python -m service.api", description=__doc__)
     parser.add_argument("what", nargs="?", choices=["serve", "openapi"], default="serve")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1, help="processes")
     arguments = parser.parse_args()
+    gc.disable()  # importing makes little garbage, and looking for it would take an eighth of the start
     try:
-        from service.api.app import openapi_document  # noqa: PLC0415  a broken plug-in is found here
+        from service.api.app import openapi_document  # noqa: PLC0415  raises if a plug-in is broken
         from service.api.server import listen, serve  # noqa: PLC0415
         from service.db.session import check_schema, make_engine  # noqa: PLC0415
 
+        gc.enable()
         if arguments.what == "openapi":
             print(json.dumps(openapi_document(), indent=2))
             return 0
-        with suppress(Unavailable):  # it comes later: the server waits for it, and says so
+        with suppress(Unavailable):  # the server waits for a database that comes later
             check_schema(make_engine(settings().database_url, pool_size=1))
         listener = listen(arguments.host, arguments.port)
     except (SaddleError, OSError) as error:
