@@ -5,19 +5,14 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from service.spec.component import Json
+
+__all__ = ["Json", "Number", "Page", "Utc", "View"]
+
 T = TypeVar("T")
-
-
 NUMBER = {"anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
-
-
 Number = Annotated[float, WithJsonSchema(NUMBER)]  # JSON has no NaN: it and the infinities are sent as texts
-
-
 Utc = Annotated[datetime, AfterValidator(lambda time: time.astimezone(UTC))]
-
-
-Json = dict[str, Any]
 
 
 class View(BaseModel):

@@ -1,11 +1,11 @@
 """What a diagnosis looks like."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from service.lifecycle import State
-from service.schemas.common import Number, View
+from service.schemas.common import Json, Number, View
 
 Level = Literal["fault", "warning", "info"]
 
@@ -50,7 +50,7 @@ class FindingView(View):
     steps: tuple[int, int]
     evidence: list[EvidenceView]
     explains: list[str] = Field(description="rules that found something which this explains")
-    patch: list[dict[str, Any]] | None = Field(
+    patch: list[Json] | None = Field(
         description="operations of RFC 6902 on the normalised spec, which can then be submitted; null: there is none"
     )
     remedy: str | None

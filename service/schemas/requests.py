@@ -1,10 +1,10 @@
 """Bodies of requests about runs and experiments: priority, retry, fork, probe, verify, replay, labels."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from service.spec.component import Count, Part
+from service.spec.component import Count, Json, Part
 from service.spec.experiment import NewName
 from service.spec.probe_jobs import ProbeTask
 from service.spec.text import normalise
@@ -30,7 +30,7 @@ class ForkRequest(Part):
     step: Annotated[int, Field(ge=0, le=10**8)] | None = Field(
         None, description="of a kept checkpoint; null: the latest; 0: from the beginning"
     )
-    changes: dict[str, Any] = Field(default_factory=dict, description="of the spec, merged over it as RFC 7396 says")
+    changes: Json = Field(default_factory=dict, description="of the spec, merged over it as RFC 7396 says")
     name: NewName | None = Field(None, description="of the new experiment")
 
 

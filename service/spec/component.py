@@ -16,6 +16,9 @@ Count = Annotated[int, Field(ge=1, le=10**8)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 
 
+Json = dict[str, Any]  # a JSON object
+
+
 class Default(NamedTuple):
     """A value for an omitted field whose usual default does not fit the rest of the spec, and why."""
 

@@ -1,7 +1,6 @@
 """Effective settings: numbers that follow from several fields of a spec together, known before anything runs."""
 
-from typing import Any
-
+from service.spec.component import Json
 from service.spec.experiment import Experiment
 from service.spec.optimizers import OptimizerBase
 from service.spec.schedules import plateau_of
@@ -10,7 +9,7 @@ from service.spec.training import EMA, SWA
 SAMPLES = 2_000  # steps at which the extremes of a rate are sought in a long run
 
 
-def effective_settings(experiment: Experiment) -> dict[str, Any]:
+def effective_settings(experiment: Experiment) -> Json:
     """Return rates, momentum, memory, decay and rows as they act; what only the run decides is null, with a reason."""
     return {
         "lr": _rate(experiment),
@@ -24,13 +23,13 @@ def effective_settings(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _rate(experiment: Experiment) -> dict[str, Any]:
+def _rate(experiment: Experiment) -> Json:
     """Return the rate at the first and last update, and its extremes."""
     total = experiment.total_steps
     found = plateau_of(experiment.schedule)
     steps = sorted({*range(1, total + 1, max(1, total // SAMPLES)), total})
     rates = [experiment.rate(step) for step in steps]
-    known: dict[str, Any] = {"base": experiment.optimizer.lr, "first": rates[0], "largest": max(rates)}
+    known: Json = {"base": experiment.optimizer.lr, "first": rates[0], "largest": max(rates)}
     if found is None:
         return known | {"smallest": min(rates), "last": rates[-1]}
     plateau, begins = found
@@ -40,7 +39,7 @@ def _rate(experiment: Experiment) -> dict[str, Any]:
     return known | {"smallest": None, "last": None, "unpredictable": why}
 
 
-def _momentum(experiment: Experiment) -> dict[str, Any] | None:
+def _momentum(experiment: Experiment) -> Json | None:
     """Return the momentum, or first beta, that the updates really have; None if the optimizer has none."""
     own = experiment.optimizer.own_momentum
     if own is None:
@@ -64,7 +63,7 @@ def _memory(optimizer: OptimizerBase) -> dict[str, float]:
     return {name: 1 / (1 - factor) for name, factor in factors.items() if factor is not None and factor < 1}
 
 
-def _decay(experiment: Experiment) -> dict[str, Any] | None:
+def _decay(experiment: Experiment) -> Json | None:
     """Return what weight decay does to a weight without a gradient; None if there is no decay."""
     optimizer = experiment.optimizer
     decay = getattr(optimizer, "weight_decay", 0.0)
@@ -80,14 +79,14 @@ def _decay(experiment: Experiment) -> dict[str, Any] | None:
     return {"value": decay, "form": "decoupled", "acts": acts, "per_step": per_step, "steps_to_1/e": 1 / per_step}
 
 
-def _rows(experiment: Experiment) -> dict[str, Any]:
+def _rows(experiment: Experiment) -> Json:
     """Return the rows of an update, of a piece of it, and of the last batch of an epoch."""
     rows, seen = experiment.rows_per_step, experiment.rows_per_epoch
     largest_piece = -(-rows // min(experiment.accumulate, rows))
     return {"update": rows, "piece": largest_piece, "last_update_of_epoch": seen % rows or rows}
 
 
-def _average(experiment: Experiment) -> dict[str, Any] | None:
+def _average(experiment: Experiment) -> Json | None:
     """Return which updates the averaged weights come from; None if there is no average."""
     average = experiment.average
     if average is None:

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from service.errors import Problem
-from service.spec.component import Count, Part
+from service.spec.component import Count, Json, Part
 from service.spec.datasets import Dataset
 from service.spec.groups import Rule
 from service.spec.layout import Parameter
@@ -33,7 +33,7 @@ ADDED_LATER = {  # not hashed at their default, so that a spec from before these
     *("accumulate", "precision", "average", "stop", "compile", "drop_last"),
     *("groups", "no_decay", "layer_decay"),
 }
-ADDED_TO_DATASETS: dict[str, Any] = {"shuffled_targets": 0.0, "missing": "refuse"}  # likewise
+ADDED_TO_DATASETS: Json = {"shuffled_targets": 0.0, "missing": "refuse"}  # likewise
 ADDED_TO_RESOLVED = {"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": []}
 REMARKS = {"coarse"}  # fields of a resolved dataset that only warn
 
@@ -211,7 +211,7 @@ class Experiment(Part):
         """The length of the run in the unit that the schedule counts."""
         return self.total_steps if self.schedule_unit == "step" else -(-self.total_steps // self.steps_per_epoch)
 
-    def normalised(self) -> dict[str, Any]:
+    def normalised(self) -> Json:
         """Return the document with every default filled in, as JSON."""
         return self.model_dump(mode="json")
 
@@ -227,7 +227,7 @@ class Experiment(Part):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def data_identity(dataset: dict[str, Any]) -> dict[str, Any]:
+def data_identity(dataset: Json) -> Json:
     """Return what identifies a stored dataset's rows: no fields added later at their default, and no remarks."""
     document = {name: value for name, value in dataset.items() if value != ADDED_TO_DATASETS.get(name, ...)}
     if isinstance(found := document.get("resolved"), dict):

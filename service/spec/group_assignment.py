@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
+from service.spec.component import Json
 from service.spec.experiment import Experiment
 from service.spec.groups import Match, Rule
 from service.spec.layout import Parameter
@@ -24,7 +24,7 @@ class Group:
     names: tuple[str, ...]
     owner: int = 0  # which optimizer of the experiment: 0 is /optimizer, i + 1 that of /groups/i
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Json:
         """Return the group as JSON for an answer."""
         settings = None if self.optimizer is None else self.optimizer.model_dump(mode="json")
         return {"label": self.label, "optimizer": settings, "frozen": settings is None, "parameters": list(self.names)}

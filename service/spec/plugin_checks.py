@@ -5,17 +5,17 @@ Otherwise a missing attribute would show only at the first request that uses the
 
 import inspect
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterator
+from typing import Annotated, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from service.spec.component import Component
+from service.spec.component import Component, Json
 
 TARGET = Annotated[str, Field(pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$")]
 
 
-def find_faults(added: Any, base: type[Component], kind: str) -> Iterator[str]:
+def find_faults(added: object, base: type[Component], kind: str) -> Iterator[str]:
     """Yield whatever keeps `added` from being the member `kind` of the family of `base`, each as a predicate."""
     if not (isinstance(added, type) and issubclass(added, base)):
         yield f"is not a class derived from {base.__name__}"
@@ -47,9 +47,9 @@ def _attributes(added: type[Component], base: type[Component]) -> Iterator[str]:
             yield f"has {name} = {getattr(added, name)!r}, which must be {form}"
 
 
-def _declared(base: type[Component]) -> dict[str, Any]:
+def _declared(base: type[Component]) -> Json:
     """Return the type of every ClassVar of the family, by name."""
-    found: dict[str, Any] = {}
+    found: Json = {}
     for each in reversed(base.__mro__):
         if each not in BaseModel.__mro__:
             hints = get_type_hints(each, include_extras=True)
@@ -78,7 +78,7 @@ def _methods(added: type[Component], base: type[Component]) -> Iterator[str]:
             yield f"must have {name} as a property, and has a method"
 
 
-def _takes(theirs: Any, ours: Any) -> bool:
+def _takes(theirs: object, ours: Callable[..., object]) -> bool:
     """Return whether every call of our method fits theirs."""
     if not inspect.isfunction(theirs):
         return False

@@ -1,7 +1,6 @@
 """Requirements of a spec that not every worker meets: optional packages, plug-ins, a C++ compiler."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from service.spec.component import Component, Part
 from service.spec.experiment import Experiment
@@ -38,7 +37,7 @@ def install_command(package: str) -> str:
     return INSTALL.get(package, f"pip install {package}")
 
 
-def _components(part: Any, pointer: str) -> Iterator[tuple[Component, str]]:
+def _components(part: object, pointer: str) -> Iterator[tuple[Component, str]]:
     if isinstance(part, Component):
         yield part, pointer
     if isinstance(part, Part):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from service.errors import Problem
 
@@ -97,7 +98,7 @@ def escape_key(key: str) -> str:
 
 def problems_from(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
     """Return pydantic's errors as problems; at most `MAX_PROBLEMS`."""
-    found: dict[str, list[tuple[Any, ErrorLocation]]] = {}
+    found: dict[str, list[tuple[ErrorDetails, ErrorLocation]]] = {}
     for item in error.errors(include_url=False, include_input=False)[: 2 * MAX_PROBLEMS]:
         if (
             item["type"] == "default_factory_not_called"
@@ -109,7 +110,7 @@ def problems_from(error: ValidationError, model: type[BaseModel]) -> list[Proble
     return [problem for items in told for problem in _at_one_place(items)][:MAX_PROBLEMS]
 
 
-def _shadowed(pointer: str, items: list[tuple[Any, ErrorLocation]], found: Iterable[str]) -> bool:
+def _shadowed(pointer: str, items: list[tuple[ErrorDetails, ErrorLocation]], found: Iterable[str]) -> bool:
     """Return whether another member of a plain union got further than those that failed at `pointer`."""
     if not all(place.tried and item["type"].endswith(WRONG_TYPE) for item, place in items):
         return False
@@ -148,7 +149,7 @@ def _members(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
+def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
@@ -165,7 +166,7 @@ def _item(arguments: tuple[Any, ...], position: int | str) -> Any:
     return arguments[position] if isinstance(position, int) and position < len(arguments) else None
 
 
-def _at_one_place(items: list[tuple[Any, ErrorLocation]]) -> list[Problem]:
+def _at_one_place(items: list[tuple[ErrorDetails, ErrorLocation]]) -> list[Problem]:
     """Join the errors of a plain union, one per type tried: keep one that fits the value's type, or list the types."""
     if len(items) == 1 or not items[0][1].tried:
         return [_problem(item, place) for item, place in items]
@@ -176,11 +177,11 @@ def _at_one_place(items: list[tuple[Any, ErrorLocation]]) -> list[Problem]:
     return [Problem(items[0][1].pointer, "wrong_type", f"should be {expected}.")]
 
 
-def _expected(item: Any) -> str:
+def _expected(item: ErrorDetails) -> str:
     return str(item["msg"]).removeprefix("Input should be ")
 
 
-def _problem(item: Any, place: ErrorLocation) -> Problem:
+def _problem(item: ErrorDetails, place: ErrorLocation) -> Problem:
     kind, context, pointer = item["type"], item.get("ctx", {}), place.pointer
     if kind == "extra_forbidden":
         name = str(item["loc"][-1])

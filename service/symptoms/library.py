@@ -6,11 +6,11 @@ Each is a JSON file in the folder `trainings`. They are the acceptance test of t
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from service.spec.component import Part
+from service.spec.component import Json, Part
 from service.spec.experiment import Experiment
 from service.spec.parse.document import read_json, validate
 from service.spec.parse.experiment import parse_experiment
@@ -59,9 +59,9 @@ class Symptom(Part):
 
     about: str = Field(min_length=10, max_length=400)
     expect: Expectation
-    spec: dict[str, Any]
+    spec: Json
 
-    def document(self, name: str) -> dict[str, Any]:
+    def document(self, name: str) -> Json:
         """Return the document to post: the spec under the symptom's name, with the library's tag."""
         return {"name": name, "tags": [TAG]} | self.spec
 

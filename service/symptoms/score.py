@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from service.spec.component import Json
 from service.symptoms.library import Expectation
 
-Json = dict[str, Any]
 NOTHING = "nothing"  # in place of a verdict
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Component, Default
+from service.spec.component import Component, Default, Json
 from service.spec.losses import Task
 
 Scaling = Literal["standardise", "minmax", "none"]
@@ -57,7 +57,7 @@ class DatasetBase(Component):
         """What is known before any row is read."""
         return self.known
 
-    def kwargs(self) -> dict[str, Any]:
+    def kwargs(self) -> Json:
         """Return the loader's arguments: the fields without those of split and scaling, common to all datasets."""
         return {k: v for k, v in super().kwargs().items() if k not in RegressionBase.model_fields}
 

@@ -1,12 +1,12 @@
 """Datasets from uploaded files. The server looks the upload up and writes its contents into the spec as `resolved`."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from service.errors import Invalid, Problem
-from service.spec.component import Part
+from service.spec.component import Json, Part
 from service.spec.datasets.base import DatasetBase, Facts, RegressionBase
 from service.spec.datasets.columns import (
     class_names,
@@ -61,7 +61,7 @@ class UploadedBase(DatasetBase):
             raise Invalid.of([Problem("/dataset/upload", "not_resolved", detail)])
         return self.resolved
 
-    def kwargs(self) -> dict[str, Any]:
+    def kwargs(self) -> Json:
         """Return the loader's arguments, without the id: it finds the file by its hash."""
         return {name: value for name, value in super().kwargs().items() if name != "upload"}
 

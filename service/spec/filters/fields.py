@@ -3,7 +3,7 @@
 import types
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -60,7 +60,7 @@ def known_path(path: str) -> bool:
     return ".".join("#" if part.isdecimal() else part for part in path.split(".")) in spec_paths()
 
 
-def _paths(annotation: Any, prefix: str, depth: int) -> Iterator[str]:
+def _paths(annotation: object, prefix: str, depth: int) -> Iterator[str]:
     for model in _models(annotation):
         for name, field in model.model_fields.items():
             yield prefix + name
@@ -72,7 +72,7 @@ def _paths(annotation: Any, prefix: str, depth: int) -> Iterator[str]:
             yield from _paths(item, f"{prefix}#.", depth - 1)
 
 
-def _parts(annotation: Any) -> list[Any]:
+def _parts(annotation: object) -> list[object]:
     origin = get_origin(annotation)
     if origin is Annotated:
         return _parts(get_args(annotation)[0])
@@ -81,9 +81,9 @@ def _parts(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def _models(annotation: object) -> list[type[BaseModel]]:
     return [part for part in _parts(annotation) if isinstance(part, type) and issubclass(part, BaseModel)]
 
 
-def _items(annotation: Any) -> list[Any]:
+def _items(annotation: object) -> list[object]:
     return [get_args(part)[0] for part in _parts(annotation) if get_origin(part) in (tuple, list) and get_args(part)]

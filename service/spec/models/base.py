@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from service.errors import Problem
-from service.spec.component import Component, Default
+from service.spec.component import Component, Default, Json
 from service.spec.inits import Init, TorchDefault
 from service.spec.layout import Parameter
 from service.spec.models.leaf import Leaf, count_activations
@@ -70,6 +70,6 @@ class ModelBase(Component):
 Model_ = ModelBase  # the old name, kept for plug-ins until 0.3
 
 
-def model_kwargs(model: ModelBase) -> dict[str, Any]:
+def model_kwargs(model: ModelBase) -> Json:
     """Return the arguments of a model's constructor, without the initialisation, which is applied afterwards."""
     return {name: value for name, value in model.kwargs().items() if name != "init"}

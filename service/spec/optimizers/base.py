@@ -1,10 +1,10 @@
 """What every optimizer has: a base rate that the schedule scales, and facts that the rest of the code reads off it."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from service.errors import Problem
-from service.spec.component import Component, Rate
+from service.spec.component import Component, Json, Rate
 from service.spec.layout import Parameter
 
 RateScaling = Literal["shared", "recent", "sum", "other"]
@@ -66,7 +66,7 @@ class OptimizerBase(Component):
             return "its gradient is sparse: give it to sgd, adagrad or sparse_adam"
         return ""
 
-    def group(self) -> dict[str, Any]:
+    def group(self) -> Json:
         """Return its fields as torch keeps them in a parameter group."""
         return self.kwargs()
 

@@ -1,12 +1,12 @@
 """Optimizers of other packages: the worker needs the extra `optim` for them."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Beta, Decay, Epsilon, Rate
+from service.spec.component import Beta, Decay, Epsilon, Json, Rate
 from service.spec.optimizers.base import OptimizerBase, policy
 
 Setting = bool | int | float | Annotated[str, Field(max_length=64)] | None
@@ -106,7 +106,7 @@ class PytorchOptimizer(OptimizerBase):
     ]  # fmt: skip
     settings: Settings = {}
 
-    def group(self) -> dict[str, Any]:
+    def group(self) -> Json:
         """The package keeps each argument in the group."""
         return {"lr": self.lr} | self.settings
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.errors import Problem
+from service.spec.component import Json
 
 RENAMED = {"learning_rate": "lr", "epsilon": "eps", "schedule_decay": "momentum_decay"}
 BETAS = {"beta_1": 0, "beta_2": 1}
@@ -40,7 +41,7 @@ class Translation:
         return problem
 
 
-def translate(document: Any, under: Mapping[str, Any] | None = None) -> Translation:
+def translate(document: object, under: Json | None = None) -> Translation:
     """Return `document` with our names in every optimizer; anything else stays as it is, right or wrong.
 
     `under` is the optimizer that the document's is merged over, if any.
@@ -75,7 +76,7 @@ def _pool(made: Translation) -> None:
             del document["device"]
 
 
-def _rule(rule: Any, pointer: str, made: Translation) -> Any:
+def _rule(rule: object, pointer: str, made: Translation) -> object:
     if not isinstance(rule, dict):
         return rule
     found = dict(_renamed(rule, pointer, {"learning_rate": "lr"}, made))
@@ -84,7 +85,7 @@ def _rule(rule: Any, pointer: str, made: Translation) -> Any:
     return found
 
 
-def _optimizer(sent: Mapping[str, Any], pointer: str, made: Translation, under: Mapping[str, Any]) -> dict[str, Any]:
+def _optimizer(sent: Json, pointer: str, made: Translation, under: Json) -> Json:
     kind = sent.get("kind", under.get("kind"))
     kind = kind if isinstance(kind, str) else ""  # refused later, by name
     known = under if kind == under.get("kind") else {}
@@ -109,9 +110,7 @@ def _optimizer(sent: Mapping[str, Any], pointer: str, made: Translation, under: 
     return found
 
 
-def _renamed(
-    sent: Mapping[str, Any], pointer: str, names: Mapping[str, str], made: Translation
-) -> Iterator[tuple[str, Any]]:
+def _renamed(sent: Json, pointer: str, names: Mapping[str, str], made: Translation) -> Iterator[tuple[str, Any]]:
     """Yield the entries under our names; giving both names is a contradiction."""
     for name, value in sent.items():
         ours = names.get(name, name)
@@ -129,7 +128,7 @@ def _taken(made: Translation, sent: str, ours: str, more: str = "") -> None:
     made.notes.append(Problem(sent, "translated", f"taken as {ours}, the word here.{more}"))
 
 
-def _epsilon(sent: Mapping[str, Any], found: dict[str, Any], kind: Any, pointer: str, made: Translation) -> None:
+def _epsilon(sent: Json, found: Json, kind: str, pointer: str, made: Translation) -> None:
     """Note that null is Keras' default, and where the formula adds it differently."""
     if "epsilon" not in sent or "eps" in sent:
         return
@@ -147,7 +146,7 @@ def _epsilon(sent: Mapping[str, Any], found: dict[str, Any], kind: Any, pointer:
         made.notes.append(Problem(f"{pointer}/epsilon", "differs", detail))
 
 
-def _betas(found: dict[str, Any], known: Sequence[float], pointer: str, made: Translation) -> None:
+def _betas(found: Json, known: Sequence[float], pointer: str, made: Translation) -> None:
     """Join Keras' two numbers to our pair; `known` supplies the one that is missing."""
     given = {name: found.pop(name) for name in BETAS if name in found}
     if not given:
@@ -162,7 +161,7 @@ def _betas(found: dict[str, Any], known: Sequence[float], pointer: str, made: Tr
             _taken(made, f"{pointer}/{name}", f"{pointer}/betas/{at}")
 
 
-def _decay(found: dict[str, Any], pointer: str, made: Translation) -> None:
+def _decay(found: Json, pointer: str, made: Translation) -> None:
     """Refuse Keras' decay, which is a schedule: lr / (1 + decay * step)."""
     if "decay" not in found:
         return

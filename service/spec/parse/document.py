@@ -7,6 +7,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from service.errors import Invalid, Malformed, Problem
+from service.spec.component import Json
 from service.spec.validation_errors import escape_key, problems_from, sanitise
 
 MAX_DEPTH, MAX_KEYS, MAX_VALUES, MAX_STRING, MAX_DIGITS = 32, 2_000, 10_000, 4_096, 20
@@ -50,7 +51,7 @@ def _too_deep() -> Malformed:
     return _malformed("too_deep", f"Nested deeper than {MAX_DEPTH} levels.", "flatten it", MAX_DEPTH)
 
 
-def _check_depth(document: Any) -> None:
+def _check_depth(document: object) -> None:
     """Raise `Malformed` for a document that is too deep, going level by level without recursion."""
     level = [document]
     for _ in range(MAX_DEPTH + 1):
@@ -71,7 +72,7 @@ class _KeyCounter:
     def __init__(self) -> None:
         self.count = 0
 
-    def build(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def build(self, pairs: list[tuple[str, Any]]) -> Json:
         built = dict(pairs)
         if len(built) < len(pairs):
             raise _malformed("duplicate_key", "A key is repeated in one object.", "give each key once")
@@ -98,7 +99,7 @@ def _int(digits: str) -> int:
     return int(digits)
 
 
-def validate(model: type[M], document: Any) -> M:
+def validate(model: type[M], document: object) -> M:
     """Return `document` as a `model`; raise `Invalid` with every problem."""
     found = list(_string_problems(document, ""))
     if found:
@@ -109,7 +110,7 @@ def validate(model: type[M], document: Any) -> M:
         raise Invalid.of(problems_from(error, model)) from None
 
 
-def _string_problems(value: Any, pointer: str) -> Iterator[Problem]:
+def _string_problems(value: object, pointer: str) -> Iterator[Problem]:
     """Yield strings that Postgres or a reader cannot take: surrogates, NUL, very long ones."""
     if isinstance(value, dict):
         for key, inner in value.items():

@@ -1,10 +1,11 @@
 """From a posted document to an experiment: merge its preset, translate foreign names, report all problems at once."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from service.errors import Invalid, Problem
 from service.spec.checks.experiment import find_problems, find_warnings
+from service.spec.component import Json
 from service.spec.experiment import Experiment
 from service.spec.parse.aliases import translate
 from service.spec.parse.defaults import fill_defaults
@@ -30,7 +31,7 @@ def resolve_nothing(spec: Experiment) -> Experiment:
 
 
 def parse_experiment(
-    document: Any, resolve: Callable[[Experiment], Experiment] = resolve_nothing, parent: dict[str, Any] | None = None
+    document: object, resolve: Callable[[Experiment], Experiment] = resolve_nothing, parent: Json | None = None
 ) -> ParsedExperiment:
     """Return `document` as an experiment; raise `Invalid` with every problem, at the pointers that were sent.
 

@@ -1,9 +1,9 @@
 """The spec of a fork: its parent's with some changes, and what must stay the same to continue from a checkpoint."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from service.errors import Invalid, Problem
+from service.spec.component import Json
 from service.spec.experiment import Experiment
 from service.spec.parse.experiment import ParsedExperiment, parse_experiment, resolve_nothing
 
@@ -15,7 +15,7 @@ def fork_spec(
     parent: Experiment,
     seed: int,
     step: int,
-    changes: dict[str, Any],
+    changes: Json,
     name: str | None = None,
     resolve: Callable[[Experiment], Experiment] = resolve_nothing,
     loads: bool = False,
@@ -34,7 +34,7 @@ def fork_spec(
     return made
 
 
-def _base(parent: Experiment, seed: int) -> dict[str, Any]:
+def _base(parent: Experiment, seed: int) -> Json:
     """Return the document that changes are merged over: one seed, without what only the server writes."""
     base = parent.normalised() | {"seeds": [seed]}
     del base["restarts"]
@@ -42,7 +42,7 @@ def _base(parent: Experiment, seed: int) -> dict[str, Any]:
     return base
 
 
-def _named(parent: Experiment, step: int, changes: dict[str, Any], name: str | None) -> dict[str, Any]:
+def _named(parent: Experiment, step: int, changes: Json, name: str | None) -> Json:
     if name is None and "name" in changes:
         return changes
     return changes | {"name": name or with_suffix(parent.name, f", forked at {step}")}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.errors import Invalid, Problem
+from service.spec.component import Json
 
 OPERATIONS = ("add", "replace", "remove")
 
@@ -51,7 +52,7 @@ def _in_list(holder: list[Any], verb: str, last: str, value: Any) -> None:
         del holder[place]
 
 
-def _in_object(holder: dict[str, Any], verb: str, last: str, value: Any) -> None:
+def _in_object(holder: Json, verb: str, last: str, value: Any) -> None:
     if verb != "add" and last not in holder:
         raise KeyError(last)
     if verb == "remove":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import Invalid, Problem
+from service.spec.component import Json
 from service.spec.experiment import Experiment
 from service.spec.parse.document import read_json, validate
 from service.spec.validation_errors import closest
@@ -19,7 +20,7 @@ EXCLUSIVE = (("steps", "epochs"), ("seeds", "restarts"), ("norm", "value"), ("be
 
 
 @cache
-def preset_documents() -> Mapping[str, Any]:
+def preset_documents() -> Mapping[str, Json]:
     """Return every preset as its file has it, by name; one may start from another."""
     return {path.stem: read_json(path.read_bytes()) for path in sorted(FOLDER.glob("*.json"))}
 
@@ -30,12 +31,13 @@ def presets() -> dict[str, Experiment]:
     return {name: validate(Experiment, expand_preset(name)) for name in preset_documents()}
 
 
-def expand_preset(name: str) -> Any:
+def expand_preset(name: str) -> Json:
     """Return a preset merged over the one it starts from."""
-    return merge_patch(*split_preset(preset_documents()[name]))
+    merged: Json = merge_patch(*split_preset(preset_documents()[name]))
+    return merged
 
 
-def split_preset(document: Any) -> tuple[Any, Any]:
+def split_preset(document: object) -> tuple[Json, Any]:
     """Return the preset that a document starts from ({}: none) and the rest; raise `Invalid` for an unknown one."""
     if not isinstance(document, dict) or "preset" not in document:
         return {}, document

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from service.errors import Problem
+from service.spec.component import Json
 from service.spec.measures import better_direction
 from service.spec.schedules.base import Floor, ScheduleBase
 
@@ -23,13 +24,13 @@ class PlateauState:
     cooling: int = 0  # evaluations that do not count yet
     reductions: int = 0
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Json:
         """Return the state as JSON, exactly: the best value may be infinite, so it is a hexadecimal text."""
         best = None if self.best is None else self.best.hex()
         return {"best": best, "bad": self.bad, "cooling": self.cooling, "reductions": self.reductions}
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> "PlateauState":
+    def of(cls, document: Json) -> "PlateauState":
         """Return the state from its `document`."""
         best = None if document["best"] is None else float.fromhex(document["best"])
         return cls(best, document["bad"], document["cooling"], document["reductions"])

@@ -3,9 +3,9 @@
 Shapes are one row's, channels first: (features,), (channels, length), (channels, height, width).
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from service.spec.component import Part
+from service.spec.component import Json, Part
 
 Shape = tuple[int, ...]
 Tensors = tuple[tuple[str, Shape], ...]
@@ -35,7 +35,7 @@ class LayerBase(Part):
         """Return the same for a shape whose rank is right."""
         return shape
 
-    def arguments(self, shape: Shape) -> dict[str, Any]:
+    def arguments(self, shape: Shape) -> Json:
         """Return the arguments of torch's class: the fields, and what is inferred from rows of `shape`."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "layer"}
 

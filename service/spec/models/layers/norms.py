@@ -1,10 +1,11 @@
 """Normalisations."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from service.spec.component import Json
 from service.spec.models.layers.base import LayerBase, Shape, ShapeMismatch, Tensors
 
 
@@ -14,7 +15,7 @@ class NormBase(LayerBase):
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
     affine: bool = True
 
-    def arguments(self, shape: Shape) -> dict[str, Any]:
+    def arguments(self, shape: Shape) -> Json:
         """Add num_features, the number of channels."""
         return super().arguments(shape) | {"num_features": shape[0]}
 
@@ -75,7 +76,7 @@ class GroupNorm(NormBase):
             raise ShapeMismatch(f"has {self.num_groups} groups, which do not divide {shape[0]} channels")
         return shape
 
-    def arguments(self, shape: Shape) -> dict[str, Any]:
+    def arguments(self, shape: Shape) -> Json:
         """Add num_channels, the number of channels."""
         return LayerBase.arguments(self, shape) | {"num_channels": shape[0]}
 
@@ -83,7 +84,7 @@ class GroupNorm(NormBase):
 class LastNormBase(LayerBase):
     """Over the last dimension of each row."""
 
-    def arguments(self, shape: Shape) -> dict[str, Any]:
+    def arguments(self, shape: Shape) -> Json:
         """Add normalized_shape, the last dimension."""
         return super().arguments(shape) | {"normalized_shape": shape[-1]}
 

@@ -1,11 +1,11 @@
 """Layers without a window: affine maps, activations, dropout, embeddings, and changes of shape."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.spec.component import Share, Width
+from service.spec.component import Json, Share, Width
 from service.spec.models.layers.base import LayerBase, Shape, ShapeMismatch, Tensors
 
 
@@ -20,7 +20,7 @@ class LinearLayer(LayerBase):
         """Replace the last dimension by out_features."""
         return (*shape[:-1], self.out_features)
 
-    def arguments(self, shape: Shape) -> dict[str, Any]:
+    def arguments(self, shape: Shape) -> Json:
         """Add in_features, the last dimension."""
         return super().arguments(shape) | {"in_features": shape[-1]}
 
@@ -44,7 +44,7 @@ class SoftmaxLayer(LayerBase):
 
     layer: Literal["Softmax", "LogSoftmax"]
 
-    def arguments(self, shape: Shape) -> dict[str, Any]:
+    def arguments(self, shape: Shape) -> Json:
         """Return the last dimension's position."""
         return {"dim": -1}
 
@@ -89,7 +89,7 @@ class Unflatten(LayerBase):
             raise ShapeMismatch(f"makes {list(self.unflattened_size)}, which is not {shape[0]} numbers")
         return self.unflattened_size
 
-    def arguments(self, shape: Shape) -> dict[str, Any]:
+    def arguments(self, shape: Shape) -> Json:
         """Add dim, the one after the batch's."""
         return super().arguments(shape) | {"dim": 1}
 

@@ -1,10 +1,10 @@
 """Layers that slide a window over positions: convolutions and poolings."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.spec.component import Width
+from service.spec.component import Json, Width
 from service.spec.models.layers.base import LayerBase, Shape, ShapeMismatch, Tensors
 
 Kernel = Annotated[int, Field(ge=1, le=255)]
@@ -44,7 +44,7 @@ class ConvBase(WindowBase):
             )
         return (self.out_channels, *self.slid(shape, self.stride))
 
-    def arguments(self, shape: Shape) -> dict[str, Any]:
+    def arguments(self, shape: Shape) -> Json:
         """Add in_channels, the first dimension."""
         return super().arguments(shape) | {"in_channels": shape[0]}
 
