@@ -1,1 +1,1 @@
-"""Requests and answers, pydantic only: the API answers with them, the client reads with them."""
+"""Requests and responses, pydantic only: the API writes them, the client reads them."""

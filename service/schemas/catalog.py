@@ -1,4 +1,4 @@
-"""What can be chosen: parts, presets, and a schedule's preview."""
+"""The catalogue: components, presets, and the preview of a schedule."""
 
 from typing import Annotated, Literal
 

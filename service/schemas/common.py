@@ -1,4 +1,4 @@
-"""What all answers share: the base class, numbers that JSON lacks, times in UTC, pages."""
+"""What all responses share: the base class, numbers that JSON lacks, times in UTC, pages."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Self, TypeVar
@@ -11,7 +11,7 @@ __all__ = ["Json", "Number", "Page", "Utc", "View"]
 
 T = TypeVar("T")
 NUMBER = {"anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
-Number = Annotated[float, WithJsonSchema(NUMBER)]  # JSON has no NaN: it and the infinities are sent as texts
+Number = Annotated[float, WithJsonSchema(NUMBER)]  # JSON has no NaN or infinities: they are sent as strings
 Utc = Annotated[datetime, AfterValidator(lambda time: time.astimezone(UTC))]
 
 

@@ -1,4 +1,4 @@
-"""What a comparison asks and what it answers."""
+"""Comparisons: the question and the answer."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""A confirmation as it is asked for and answered."""
+"""Confirmations: the request and the answer."""
 
 from typing import Annotated, Literal
 

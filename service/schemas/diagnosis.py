@@ -1,4 +1,4 @@
-"""What a diagnosis looks like."""
+"""Diagnoses: findings, evidence, and the rules behind them."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Experiments: posted, listed, read."""
+"""Experiments: posting, listing, reading."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Probe results: what an instrument found beyond its series."""
+"""Probe results that are not series."""
 
 from pydantic import Field
 

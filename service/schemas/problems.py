@@ -1,4 +1,4 @@
-"""Errors as they are sent: RFC 9457 problem documents."""
+"""Errors: RFC 9457 problem documents."""
 
 from typing import Any
 

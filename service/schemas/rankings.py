@@ -1,4 +1,4 @@
-"""Places, verdicts, times to a target and the effort behind them, as they are sent."""
+"""Rankings, verdicts, times to a target, and the tuning effort behind them."""
 
 from typing import Any, Literal
 

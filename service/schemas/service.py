@@ -1,4 +1,4 @@
-"""The service's health, and who is asking."""
+"""The service's health, and the identity of the caller."""
 
 from typing import Literal
 

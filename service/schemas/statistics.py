@@ -1,4 +1,4 @@
-"""Figures over seeds as they are sent."""
+"""Statistics over seeds."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""What runs occupy."""
+"""The storage that runs occupy."""
 
 from pydantic import Field
 

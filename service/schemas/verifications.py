@@ -1,4 +1,4 @@
-"""Remedies that are tried."""
+"""Verifications of remedies."""
 
 from typing import Literal
 

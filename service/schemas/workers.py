@@ -1,4 +1,4 @@
-"""Workers and what each does."""
+"""Workers and their current runs."""
 
 from pydantic import Field
 

@@ -1,7 +1,7 @@
 """What every dataset has: facts that checks need before any data are read, and how rows are split and scaled."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -33,7 +33,7 @@ class Facts:
 class DatasetBase(Component):
     """A dataset: a training part, and parts for validation and test."""
 
-    known: ClassVar[Facts]  # if no field changes them
+    known: ClassVar[Facts]  # unless fields other than `rows` change them; 0 rows stand for that field
     instead = {"known": "facts"}
     source: ClassVar[str] = ""
     stored: ClassVar[bool] = False  # the target takes the folders of files before the fields
@@ -55,7 +55,7 @@ class DatasetBase(Component):
     @property
     def facts(self) -> Facts:
         """What is known before any row is read."""
-        return self.known
+        return self.known if self.known.rows else replace(self.known, rows=getattr(self, "rows", 0))
 
     def kwargs(self) -> Json:
         """Return the loader's arguments: the fields without those of split and scaling, common to all datasets."""

@@ -24,15 +24,12 @@ Frequency = Annotated[float, Field(gt=0, le=1e3)]
 class CurveBase(RegressionBase):
     """A function of one number in -1 to 1, with Gaussian noise; the target is unscaled by default."""
 
+    known = Facts(0, (1,), "regression")
+
     rows: Rows = 1000
     noise: Annotated[Noise, Field(description="standard deviation")] = 0.0
     seed: DataSeed = 0
     target_scaling: Scaling = Field("none", description=f"of the value to predict, {SCALING}")
-
-    @property
-    def facts(self) -> Facts:
-        """One number in, one out."""
-        return Facts(self.rows, (1,), "regression")
 
 
 class Absolute(CurveBase):
@@ -87,16 +84,12 @@ class Xor(TableBase):
 
     target = "worker.trainer.data.synthetic:xor"
     formula = "class 1 where x0 > 0 differs from x1 > 0; then noise on x0 and x1"
+    known = Facts(0, (2,), "classification", 2)
 
     kind: Literal["xor"] = "xor"
     rows: Rows = 1000
     noise: Annotated[Noise, Field(description="standard deviation")] = 0.0
     seed: DataSeed = 0
-
-    @property
-    def facts(self) -> Facts:
-        """Two classes in equal shares."""
-        return Facts(self.rows, (2,), "classification", 2)
 
 
 class Spirals(TableBase):
@@ -192,6 +185,7 @@ class Mnist1d(TableBase):
 
     target = "worker.trainer.data.mnist1d:mnist1d"
     paper = "Greydanus, Kobak 2024, Scaling down deep learning with MNIST-1D, arXiv:2011.14439"
+    known = Facts(0, (40,), "classification", 10)
 
     kind: Literal["mnist1d"] = "mnist1d"
     rows: Annotated[int, Field(ge=100, le=10**6)] = 5000
@@ -201,8 +195,3 @@ class Mnist1d(TableBase):
     noise: Annotated[Noise, Field(description="standard deviation, independent at each point")] = 0.02
     shear: Annotated[Noise, Field(description="how far the slope of a row varies")] = 0.75
     seed: DataSeed = 42
-
-    @property
-    def facts(self) -> Facts:
-        """Ten classes in equal shares."""
-        return Facts(self.rows, (40,), "classification", 10)

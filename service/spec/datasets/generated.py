@@ -28,16 +28,12 @@ class Moons(TableBase):
 
     target = "worker.trainer.data.sklearn_generators:moons"
     source = SOURCE
+    known = Facts(0, (2,), "classification", 2)
 
     kind: Literal["moons"] = "moons"
     rows: Rows = 1000
     noise: Noise = 0.1
     seed: DataSeed = 0
-
-    @property
-    def facts(self) -> Facts:
-        """Half of the rows each."""
-        return Facts(self.rows, (2,), "classification", 2)
 
 
 class Circles(TableBase):
@@ -45,17 +41,13 @@ class Circles(TableBase):
 
     target = "worker.trainer.data.sklearn_generators:circles"
     source = SOURCE
+    known = Facts(0, (2,), "classification", 2)
 
     kind: Literal["circles"] = "circles"
     rows: Rows = 1000
     noise: Noise = 0.05
     factor: Annotated[float, Field(ge=0, lt=1, description="inner radius over outer radius")] = 0.5
     seed: DataSeed = 0
-
-    @property
-    def facts(self) -> Facts:
-        """Half of the rows each."""
-        return Facts(self.rows, (2,), "classification", 2)
 
 
 class Blobs(TableBase):
@@ -174,15 +166,11 @@ class FriedmanBase(RegressionBase):
 
     source = SOURCE
     paper = "Friedman 1991, Multivariate adaptive regression splines, Annals of Statistics 19"
+    known = Facts(0, (4,), "regression")
 
     rows: Rows = 1000
     noise: Noise = 1.0
     seed: DataSeed = 0
-
-    @property
-    def facts(self) -> Facts:
-        """Four features."""
-        return Facts(self.rows, (4,), "regression")
 
 
 class Friedman1(FriedmanBase):
@@ -229,16 +217,12 @@ class SwissRoll(RegressionBase):
 
     target = "worker.trainer.data.sklearn_generators:swiss_roll"
     source = SOURCE
+    known = Facts(0, (3,), "regression")
 
     kind: Literal["swiss_roll"] = "swiss_roll"
     rows: Rows = 1000
     noise: Noise = 0.1
     seed: DataSeed = 0
-
-    @property
-    def facts(self) -> Facts:
-        """Points of space."""
-        return Facts(self.rows, (3,), "regression")
 
 
 class SCurve(RegressionBase):
@@ -246,16 +230,12 @@ class SCurve(RegressionBase):
 
     target = "worker.trainer.data.sklearn_generators:s_curve"
     source = SOURCE
+    known = Facts(0, (3,), "regression")
 
     kind: Literal["s_curve"] = "s_curve"
     rows: Rows = 1000
     noise: Noise = 0.1
     seed: DataSeed = 0
-
-    @property
-    def facts(self) -> Facts:
-        """Points of space."""
-        return Facts(self.rows, (3,), "regression")
 
 
 def _rows_for(dataset: Blobs | Classification, groups: int) -> Iterator[Default]:
