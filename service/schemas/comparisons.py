@@ -21,7 +21,7 @@ FieldPath = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Target(Part):
-    """How good is good enough. Give `value` or `share`."""
+    """The target that counts as good enough. Give `value` or `share`."""
 
     series: Name | None = Field(None, description="null: the question's first series")
     value: float | None = None
@@ -31,7 +31,7 @@ class Target(Part):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """One of the two."""
+        """Yield a problem unless exactly one of the two is given."""
         if (self.value is None) == (self.share is None):
             yield Problem("", "contradiction", "give exactly one of value and share.")
 
@@ -39,13 +39,13 @@ class Target(Part):
 class Question(Part):
     """Which curves to compare. Give `experiments`, `runs` or `filter`.
 
-    Of an experiment the newest run of each seed speaks; replays do not.
+    Of an experiment, the newest run of each seed counts; replays do not.
     """
 
     experiments: Annotated[tuple[Id, ...], Field(min_length=1, max_length=200)] | None = None
     runs: Annotated[tuple[Id, ...], Field(min_length=1, max_length=1000)] | None = None
     filter: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
-        None, description="of experiments, in the filter language; asked anew at every reading, at most 200 then"
+        None, description="of experiments, in the filter language; evaluated at every request, at most 200 then"
     )
     series: Annotated[tuple[Name, ...], Field(min_length=1, max_length=20)] | None = Field(
         None,
@@ -105,14 +105,14 @@ class Group(View):
 
 
 class Differing(View):
-    """A place at which the specs are not all equal."""
+    """A field in which the specs differ."""
 
     values: list[Any] = Field(description="one per experiment, in the order of the groups and of their trial_labels")
     missing: list[int] = Field(description="positions of experiments whose spec has nothing there")
 
 
 class Mismatch(View):
-    """Something that is not the same for all."""
+    """An aspect in which the compared runs differ."""
 
     aspect: str
     severity: Literal["fatal", "unfair", "noted"] = Field(
@@ -123,7 +123,7 @@ class Mismatch(View):
 
 
 class Comparability(View):
-    """What makes the comparison fair, or not."""
+    """Whether the comparison is fair, and why not."""
 
     comparable: bool = Field(description="nothing fatal")
     fair: bool = Field(description="nothing fatal or unfair")
@@ -131,7 +131,7 @@ class Comparability(View):
 
 
 class ComparisonView(View):
-    """The question, answered with what is stored now."""
+    """The answer to a comparison, from what is stored now."""
 
     id: str
     created_at: Utc

@@ -13,7 +13,7 @@ Label = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class ConfirmRequest(Part):
-    """How a comparison's contestants are trained anew."""
+    """How a comparison's contestants are trained again with fresh seeds."""
 
     seeds: Annotated[int, Field(ge=2, le=100)] | None = Field(
         None, description="fresh ones for each contestant; null: `fresh_seeds` of the first two groups, 5 to 20"
@@ -24,7 +24,7 @@ class ConfirmRequest(Part):
 
 
 class ContestantView(View):
-    """A group's contestant, as it was chosen when the confirmation was asked for."""
+    """A group's contestant, as chosen when the confirmation was requested."""
 
     label: str
     trial_id: str = Field(description="the experiment that was chosen")
@@ -37,7 +37,7 @@ class ContestantView(View):
 
 
 class ConfirmationView(View):
-    """The contestants by fresh seeds alone, which had no part in choosing them."""
+    """The contestants compared by fresh seeds alone, which had no part in choosing them."""
 
     state: Literal["running", "done"]
     seeds: list[int] = Field(description="no run of any group had used them")

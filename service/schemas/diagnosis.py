@@ -11,11 +11,11 @@ Level = Literal["fault", "warning", "info"]
 
 
 class EvidenceView(View):
-    """A number that was measured, and what it was held against."""
+    """A measured number, and the threshold it was compared with."""
 
     name: str
     value: Number | str | None
-    threshold: float | None = Field(description="null: a fact that is held against nothing")
+    threshold: float | None = Field(description="null: a fact without a threshold")
     relation: Literal[">", "<", "="]
     series: str | None
     steps: tuple[int, int] | None
@@ -24,14 +24,14 @@ class EvidenceView(View):
 
 
 class ExpectView(View):
-    """What another experiment would show."""
+    """What a further experiment would show."""
 
     confirm: str
     refute: str
 
 
 class ProbeAsked(View):
-    """An instrument that would make it surer."""
+    """A probe that would make the finding more certain."""
 
     kind: str
 
@@ -59,17 +59,17 @@ class FindingView(View):
 
 
 class CheckedView(View):
-    """What a rule came to."""
+    """The result of a rule."""
 
     rule: str
     symptom: str
     state: Literal["clear", "found", "suppressed", "unknown"]
     why: str
-    probes: list[ProbeAsked] = Field(description="instruments that would tell, where it is unknown")
+    probes: list[ProbeAsked] = Field(description="probes that would tell, if it is unknown")
 
 
 class DiagnosisView(View):
-    """Why a run learned or did not, as far as what is recorded tells."""
+    """Why a run learned or did not, as far as its records tell."""
 
     run_id: str
     state: State
@@ -79,11 +79,11 @@ class DiagnosisView(View):
     level: Level | Literal["healthy", "unknown"]
     headline: str
     findings: list[FindingView] = Field(description="the gravest first")
-    checked: list[CheckedView] = Field(description="every rule, and what it came to")
+    checked: list[CheckedView] = Field(description="every rule and its result")
 
 
 class ThresholdView(View):
-    """A number that evidence is held against."""
+    """A number that evidence is compared with."""
 
     key: str
     value: float
@@ -93,7 +93,7 @@ class ThresholdView(View):
 
 
 class RuleView(View):
-    """A question that is asked of every run."""
+    """A rule that is applied to every run."""
 
     id: str
     version: int
@@ -104,7 +104,7 @@ class RuleView(View):
 
 
 class RulesView(View):
-    """All rules, in the order in which they are asked."""
+    """All rules, in the order in which they are applied."""
 
     version: str
     items: list[RuleView]

@@ -87,7 +87,7 @@ class ExperimentView(View):
         description="of the runs, those that count in no comparison: retried ones, replays, probe jobs"
     )
     main: FiguresView | None = Field(description="over the runs that count; null: there are no points yet")
-    restarts: RestartsView | None = Field(description="what the seeds came to; null until two of them have ended")
+    restarts: RestartsView | None = Field(description="the results of the seeds; null until two of them have ended")
 
     @property
     def over(self) -> bool:
@@ -96,12 +96,12 @@ class ExperimentView(View):
 
 
 class Derived(View):
-    """What follows from a spec."""
+    """What is computed from a spec."""
 
     parameters: int | None = Field(description="trainable numbers of the model; null: only its library knows")
     memory_bytes: int | None = Field(description="estimated within a factor of two; null: only its library knows")
     groups: list[Json] | None = Field(description="which settings each parameter gets; null: only its library knows")
-    effective: Json = Field(description="what the settings come to together")
+    effective: Json = Field(description="what the settings amount to together")
     steps_per_epoch: int
     total_steps: int
 

@@ -12,7 +12,7 @@ MAX_LIFETIME_S = 10 * 366 * 86400
 
 
 class NewKey(Part):
-    """A key to be made, for the member whose key asks."""
+    """A key to create, for the member who asks."""
 
     name: NewName = Field(description="where it is used, so that it can be told which one to revoke")
     lifetime_s: Annotated[float, Field(gt=0, le=MAX_LIFETIME_S)] | None = Field(

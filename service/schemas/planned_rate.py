@@ -6,7 +6,7 @@ from service.schemas.common import Number, View
 
 
 class Applied(View):
-    """One exact comparison."""
+    """An exact comparison at one step."""
 
     step: int
     planned: float
@@ -24,7 +24,7 @@ class PlannedView(View):
 
 
 class GhostView(View):
-    """What one attempt had computed of one series, in buckets that hold their mean."""
+    """The superseded points of one attempt and one series, as means of buckets."""
 
     name: str
     attempt: int
@@ -33,6 +33,6 @@ class GhostView(View):
 
 
 class GhostsView(View):
-    """By series and attempt."""
+    """Superseded points, by series and attempt."""
 
     items: list[GhostView]

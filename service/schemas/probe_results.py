@@ -6,7 +6,7 @@ from service.schemas.common import Json, Utc, View
 
 
 class ReadingView(View):
-    """What one look of a probe found; `data` depends on the kind. In it NaN and the infinities are texts."""
+    """The result of one look of a probe; `data` depends on the kind, and has NaN and the infinities as strings."""
 
     id: int
     run_id: str = Field(description="the run, or the probe of it that looked")

@@ -45,7 +45,7 @@ class ContrastView(View):
 
 
 class Rank(View):
-    """A group's place."""
+    """The rank of a group."""
 
     rank: int
     label: str
@@ -81,7 +81,7 @@ class SensitivityView(View):
 
 
 class EffortView(View):
-    """What a group cost, and what was tuned in it."""
+    """The cost of a group, and what was tuned in it."""
 
     trials: int
     runs: int
@@ -94,7 +94,7 @@ class EffortView(View):
 
 
 class WorkloadView(View):
-    """What is to be learnt: the same data, loss and, unless it is what groups differ in, model."""
+    """A task to learn: the same data, loss and, unless groups differ in it, model."""
 
     label: str
     target: Number | None = Field(description="null: nothing has been measured")

@@ -7,7 +7,7 @@ from service.schemas.runs import RunView
 
 
 class DifferenceView(View):
-    """The first step at which a series is another; null: there is no value at that step."""
+    """The first step at which a series differs; null: there is no value at that step."""
 
     series: str
     step: int

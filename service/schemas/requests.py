@@ -17,7 +17,7 @@ class PriorityRequest(Part):
 
 
 class RetryRequest(Part):
-    """How a run that ended badly is tried again."""
+    """How a run that failed or was cancelled is retried."""
 
     beginning: Literal["checkpoint", "start"] | None = Field(
         None, alias="from", description="by default its latest good checkpoint, where there is one"
@@ -25,7 +25,7 @@ class RetryRequest(Part):
 
 
 class ForkRequest(Part):
-    """Where a run is forked, and what shall be different from there on."""
+    """The step at which a run is forked, and the changes from there on."""
 
     step: Annotated[int, Field(ge=0, le=10**8)] | None = Field(
         None, description="of a kept checkpoint; null: the latest; 0: from the beginning"
@@ -35,7 +35,7 @@ class ForkRequest(Part):
 
 
 class ProbeRequest(ProbeTask):
-    """Instruments, and which state of the run they look at."""
+    """Probes, and the state of the run that they look at."""
 
     step: Annotated[int, Field(ge=0, le=10**8)] | None = Field(
         None, description="of a kept checkpoint, or where the run began; null: the newest there is"
@@ -43,7 +43,7 @@ class ProbeRequest(ProbeTask):
 
 
 class VerifyRequest(Part):
-    """How surely the remedy of a finding is tried."""
+    """With how many seeds the remedy of a finding is verified."""
 
     seeds: Annotated[int, Field(ge=1, le=5)] = Field(
         1, description="so many with the remedy and as many without: the run's own seed and the next ones"
@@ -51,13 +51,13 @@ class VerifyRequest(Part):
 
 
 class ReplayRequest(Part):
-    """How much of a run is trained once more."""
+    """How much of a run is trained again."""
 
     steps: Count | None = Field(None, description="the first so many; null: all that the run trained")
 
 
 class Labels(Part):
-    """What to write; what is left out stays. The posted spec is never changed."""
+    """New labels; omitted ones stay. The posted spec is never changed."""
 
     name: NewName | None = None
     tags: Annotated[tuple[NewName, ...], Field(max_length=50)] | None = None

@@ -24,7 +24,7 @@ class SummaryView(View):
 
 
 class PlaceView(View):
-    """Where a waiting run stands."""
+    """The place of a waiting run in the queue."""
 
     before: int = Field(description="runs of its pool that are before it; with several projects each has its turn")
     reason: str = Field(description="why it has not started")
@@ -89,7 +89,7 @@ class AttemptsView(View):
 
 
 class EventView(View):
-    """One thing that happened to a run; `data` says by whom and why, and what belongs to the kind."""
+    """An event of a run; `data` says by whom and why, and depends on the kind."""
 
     id: int
     kind: str
@@ -105,6 +105,6 @@ class HistoryView(View):
 
 
 class ProbesView(View):
-    """A run's probe jobs, oldest first; what they found is among the run's readings."""
+    """A run's probe jobs, oldest first; their results are among the run's readings."""
 
     items: list[RunView]

@@ -22,7 +22,7 @@ class Ready(View):
 
 
 class Me(View):
-    """Whose key this is."""
+    """The owner of the key."""
 
     key_id: str
     member: str
@@ -32,7 +32,7 @@ class Me(View):
 
 
 class SignIn(BaseModel):
-    """Who wants to come in."""
+    """A sign-in with a key."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -40,6 +40,6 @@ class SignIn(BaseModel):
 
 
 class SignedOut(View):
-    """The browser has no key any more."""
+    """The browser no longer has a key."""
 
     status: Literal["signed_out"] = "signed_out"

@@ -6,7 +6,7 @@ from service.schemas.common import View
 
 
 class RunStorage(View):
-    """What one run takes."""
+    """The storage of one run."""
 
     run_id: str
     experiment_id: str
@@ -17,7 +17,7 @@ class RunStorage(View):
 
 
 class StorageView(View):
-    """What a project, or one experiment, takes."""
+    """The storage of a project or of one experiment."""
 
     runs: int
     points: int

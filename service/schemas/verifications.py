@@ -11,7 +11,7 @@ Series = Literal["val/loss", "val/accuracy", "loss"]
 
 
 class LevelView(View):
-    """Where a run ended: the mean of the last tenth of the values, its standard error, and the best value."""
+    """The final level of a run: the mean of the last tenth of its values, the standard error, and the best value."""
 
     last: Number
     error: Number
@@ -30,7 +30,7 @@ class SeedView(View):
 
 
 class MeasuredView(View):
-    """What the outcome rests on."""
+    """The measurements behind the outcome."""
 
     series: Series | None = Field(description="null: the remedy changes what the loss means, so the symptom decides")
     control: LevelView | None = Field(description="of the first seed")
@@ -55,7 +55,7 @@ class PairView(View):
 
 
 class VerificationView(View):
-    """A remedy that is tried."""
+    """The verification of a remedy."""
 
     id: str
     run_id: str
@@ -82,6 +82,6 @@ class VerificationView(View):
 
 
 class VerificationsView(View):
-    """Each time the remedy of a finding was tried, oldest first."""
+    """The verifications of a finding's remedy, oldest first."""
 
     items: list[VerificationView]
