@@ -1,4 +1,4 @@
-"""What a spec comes to, against the same numbers written out."""
+"""Effective settings, against the same numbers written out."""
 
 import json
 from typing import Any

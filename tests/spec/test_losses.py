@@ -1,4 +1,4 @@
-"""Losses in a document: what they ask of the data and of a model's last layer."""
+"""Losses in a document: what they need of the data and of a model's last layer."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""From a posted document to an experiment: presets merged, Keras' words taken or answered, pointers as sent."""
+"""Parsing a posted document: presets are merged, Keras' names translated or refused, and pointers are as sent."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""A default never refuses a document: what was left out adapts to the rest, and a note says so."""
+"""A default never causes a refusal: omitted fields adapt to the rest, and a note says so."""
 
 from collections.abc import Iterator, Sequence
 from functools import cache

@@ -1,4 +1,4 @@
-"""What torch takes without a word and trains wrongly with is refused before a worker sees it, and the answer helps."""
+"""Settings that torch accepts silently and trains wrongly with are refused early, and the answer helps."""
 
 import json
 from typing import Any
