@@ -1,6 +1,6 @@
 """Components: the choosable parts of a spec, members of unions discriminated by `kind`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +17,11 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 
 
 Json = dict[str, Any]  # a JSON object
+
+
+def under(prefix: str, problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield the problems of a part at `prefix`, with pointers into the whole."""
+    return (problem.under(prefix) for problem in problems)
 
 
 class Default(NamedTuple):

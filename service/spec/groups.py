@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Decay, Part, Rate
+from service.spec.component import Decay, Part, Rate, under
 from service.spec.optimizers import Optimizer
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
@@ -63,7 +63,7 @@ class Rule(Part):
 
     def problems(self) -> Iterator[Problem]:
         """Yield contradictions within the rule."""
-        yield from (problem.under("/match") for problem in self.match.problems())
+        yield from under("/match", self.match.problems())
         if self.name in RESERVED:
             yield Problem(
                 "/name", "reserved", f"{' and '.join(RESERVED)} are groups that are there anyway: choose another."
@@ -75,7 +75,7 @@ class Rule(Part):
         if self.freeze and (self.overrides or self.optimizer is not None):
             yield Problem("/freeze", "contradiction", "a frozen parameter has no settings: remove them, or freeze.")
         if self.optimizer is not None:
-            yield from (problem.under("/optimizer") for problem in self.optimizer.problems())
+            yield from under("/optimizer", self.optimizer.problems())
             if self.overrides:
                 yield Problem(
                     "/optimizer", "contradiction", "an optimizer of the rule's own has its settings inside it."

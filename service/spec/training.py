@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Beta, Count, Part
+from service.spec.component import Beta, Count, Part, under
 from service.spec.measures import better_direction
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -110,7 +110,7 @@ class Stop(Part):
         if all(getattr(self, name) is None for name in type(self).model_fields):
             yield Problem("", "missing", f"give one of {', '.join(type(self).model_fields)}, or null for no rule.")
         if self.target is not None:
-            yield from (problem.under("/target") for problem in self.target.problems())
+            yield from under("/target", self.target.problems())
 
     @property
     def watched(self) -> dict[str, WatchedSeries]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from service.errors import Problem
 from service.spec.checks import normalisation, parameter_groups, training
+from service.spec.component import under
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASS_TASKS
 from service.spec.measures import better_direction
@@ -42,7 +43,7 @@ def _parts(experiment: Experiment) -> Iterator[Problem]:
     for name in ("dataset", "model", "loss", "optimizer", "schedule", "clip", "stop"):
         part = getattr(experiment, name)
         if part is not None:
-            yield from (problem.under(f"/{name}") for problem in part.problems())
+            yield from under(f"/{name}", part.problems())
 
 
 def _length(experiment: Experiment) -> Iterator[Problem]:
@@ -56,14 +57,14 @@ def _length(experiment: Experiment) -> Iterator[Problem]:
             f"{experiment.total_steps} updates; at most {MAX_STEPS}.",
             limit=MAX_STEPS,
         )
-    yield from (problem.under("/schedule") for problem in experiment.schedule.misfits(experiment.schedule_total))
+    yield from under("/schedule", experiment.schedule.misfits(experiment.schedule_total))
 
 
 def _schedule(experiment: Experiment) -> Iterator[Problem]:
     """Yield what the schedule needs of the optimizer and the evaluations, and does not get."""
     schedule, optimizer = experiment.schedule, experiment.optimizer
     odd = schedule.oddities(optimizer.lr, experiment.schedule_total)
-    yield from (problem.under("/schedule") for problem in odd if problem.code in REFUSED)
+    yield from under("/schedule", (problem for problem in odd if problem.code in REFUSED))
     if schedule.cycles and optimizer.own_momentum is None:
         detail = f"/optimizer/kind {optimizer.kind} has neither momentum nor betas to cycle: set this to false."
         yield Problem(f"/schedule{schedule.cycles}", "contradiction", detail)
@@ -92,7 +93,7 @@ def _data_and_model(experiment: Experiment) -> Iterator[Problem]:
         named = f"/dataset/kind {experiment.dataset.kind} has {facts.classes}"
         yield Problem("/loss/kind", "contradiction", f"{loss.kind} is for two classes; {named}: use cross_entropy.")
     else:
-        yield from (problem.under("/loss") for problem in loss.misfits(facts.task, facts.classes))
+        yield from under("/loss", loss.misfits(facts.task, facts.classes))
     if loss.counts and getattr(experiment.dataset, "target_scaling", "none") == "standardise":
         detail = f"/loss/kind {loss.kind} is for counts, and standardised values are negative: set this to none."
         yield Problem("/dataset/target_scaling", "contradiction", detail)
@@ -105,12 +106,12 @@ def _data_and_model(experiment: Experiment) -> Iterator[Problem]:
             limit=train,
         )
     misfits = experiment.misfits()
-    yield from (problem.under("/model") for problem in misfits)
+    yield from under("/model", misfits)
     yield from parameter_groups.problems(experiment, None if misfits else experiment.layout)
     if not misfits:
         yield from _last_layer(experiment)
         yield from normalisation.problems(experiment)
-        yield from (problem.under("/model") for problem in experiment.model.init.misfits(experiment.layout))
+        yield from under("/model", experiment.model.init.misfits(experiment.layout))
     parameters = None if misfits else experiment.parameters
     if parameters is not None and parameters > MAX_PARAMETERS:
         yield Problem(
@@ -127,7 +128,7 @@ def _last_layer(experiment: Experiment) -> Iterator[Problem]:
     leaves = list(experiment.model.leaves(shape, outputs) or ())
     if leaves:
         found = experiment.loss.end_misfits(leaves[-1].module, outputs)
-        yield from (problem.under("/loss") for problem in found)
+        yield from under("/loss", found)
 
 
 def _seeds(experiment: Experiment) -> Iterator[Problem]:
@@ -137,7 +138,7 @@ def _seeds(experiment: Experiment) -> Iterator[Problem]:
 
 def find_warnings(experiment: Experiment) -> list[Problem]:
     """Return what is allowed and probably a mistake."""
-    of_data = (problem.under("/dataset") for problem in experiment.dataset.warnings())
+    of_data = under("/dataset", experiment.dataset.warnings())
     return [
         *of_data,
         *_evaluation(experiment),
@@ -167,7 +168,7 @@ def _schedule_oddities(experiment: Experiment) -> Iterator[Problem]:
     """Yield what is probably a mistake in the schedule."""
     schedule = experiment.schedule
     odd = schedule.oddities(experiment.optimizer.lr, experiment.schedule_total)
-    yield from (problem.under("/schedule") for problem in odd if problem.code not in REFUSED)
+    yield from under("/schedule", (problem for problem in odd if problem.code not in REFUSED))
     if schedule.cycles and getattr(experiment.optimizer, "momentum", None) == 0:
         detail = f"/optimizer/momentum is 0, and /schedule{schedule.cycles} puts a cycling one in its place."
         yield Problem("/optimizer/momentum", "ignored", detail)

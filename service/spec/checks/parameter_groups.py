@@ -1,10 +1,12 @@
 """Checks of parameter groups, and of the parameters that each optimizer updates."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from service.errors import Problem
+from service.spec.component import under
 from service.spec.experiment import Experiment
 from service.spec.group_assignment import Layout, apply_rule, assign_groups, group_members, matches
 from service.spec.groups import Rule
@@ -30,12 +32,12 @@ def _rules_alone(experiment: Experiment) -> Iterator[Problem]:
     """Yield the problems that do not depend on the model's parameters."""
     labels = [_settings_label(rule, at) for at, rule in enumerate(experiment.groups)]
     for at, rule in enumerate(experiment.groups):
-        inside = [problem.under(f"/groups/{at}") for problem in rule.problems()]
+        inside = list(under(f"/groups/{at}", rule.problems()))
         yield from inside
         if labels[at] in labels[:at]:
             yield Problem(f"/groups/{at}/name", "repeated", f"another rule is called {labels[at]} already.")
         if not inside and rule.optimizer is None:
-            yield from (problem.under(f"/groups/{at}") for problem in _override_problems(experiment.optimizer, rule))
+            yield from under(f"/groups/{at}", _override_problems(experiment.optimizer, rule))
     if experiment.no_decay and "weight_decay" not in type(experiment.optimizer).model_fields:
         detail = f"/optimizer/kind {experiment.optimizer.kind} has no weight_decay to leave out: set this to false."
         yield Problem("/no_decay", "contradiction", detail)
@@ -63,9 +65,7 @@ def _override_problems(optimizer: OptimizerBase, rule: Rule) -> Iterator[Problem
         found = list(changed.problems()) if rule.overrides else []
     for problem in found:
         _, field, *rest = problem.pointer.split("/")
-        yield Problem("", problem.code, problem.detail, problem.limit, problem.did_you_mean).under(
-            "/".join([rule.pointer(field), *rest])
-        )
+        yield replace(problem, pointer="/".join([rule.pointer(field), *rest]))
 
 
 def _searching(experiment: Experiment) -> Iterator[Problem]:
@@ -142,7 +142,7 @@ def _optimizer_warnings(experiment: Experiment) -> Iterator[Problem]:
     owners = [("/optimizer", experiment.optimizer)]
     owners += [(f"/groups/{i}/optimizer", rule.optimizer) for i, rule in enumerate(experiment.groups) if rule.optimizer]
     for pointer, optimizer in owners:
-        yield from (problem.under(pointer) for problem in optimizer.oddities())
+        yield from under(pointer, optimizer.oddities())
         if optimizer.whole_batches and experiment.rows_per_step < experiment.dataset.counts[0]:
             detail = f'{optimizer.kind} is for whole batches: {optimizer.whole_batches}; set /batch_size to "full".'
             yield Problem(f"{pointer}/kind", "noisy_gradient", detail)

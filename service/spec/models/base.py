@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from service.errors import Problem
-from service.spec.component import Component, Default, Json
+from service.spec.component import Component, Default, Json, under
 from service.spec.inits import Init, TorchDefault
 from service.spec.layout import Parameter
 from service.spec.models.leaf import Leaf, count_activations
@@ -39,7 +39,7 @@ class ModelBase(Component):
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the initialisation."""
-        yield from (problem.under("/init") for problem in self.init.problems())
+        yield from under("/init", self.init.problems())
 
     def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
         """Yield defaults that fit rows of this shape and this task if the usual ones do not."""

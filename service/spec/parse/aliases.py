@@ -6,7 +6,7 @@ the names that were sent.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.errors import Problem
@@ -35,9 +35,7 @@ class Translation:
         """Return the same problem at the pointer that was sent."""
         for ours in sorted(self.origins, key=len, reverse=True):
             if problem.pointer == ours or problem.pointer.startswith(ours + "/"):
-                rest = problem.pointer[len(ours) :]
-                where = Problem("", problem.code, problem.detail, problem.limit, problem.did_you_mean)
-                return where.under(self.origins[ours] + rest)
+                return replace(problem, pointer=self.origins[ours] + problem.pointer[len(ours) :])
         return problem
 
 

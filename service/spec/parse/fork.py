@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from service.errors import Invalid, Problem
-from service.spec.component import Json
+from service.spec.component import Json, under
 from service.spec.experiment import Experiment
 from service.spec.parse.experiment import ParsedExperiment, parse_experiment, resolve_nothing
 
@@ -27,10 +27,10 @@ def fork_spec(
     try:
         made = parse_experiment(_named(parent, step, changes, name), resolve, _base(parent, seed))
     except Invalid as error:
-        raise Invalid.of([problem.under(CHANGES) for problem in error.problems]) from None
+        raise Invalid.of(list(under(CHANGES, error.problems))) from None
     found = list(fork_problems(parent, made.spec, step, loads or step > 0))
     if found:
-        raise Invalid.of([problem.under(CHANGES) for problem in found])
+        raise Invalid.of(list(under(CHANGES, found)))
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Count
+from service.spec.component import Count, under
 from service.spec.schedules.base import FactorOrZero, ScheduleBase
 from service.spec.schedules.cosine import SWA, Cosine, CosineRestarts
 from service.spec.schedules.cyclic import Cyclic, OneCycle
@@ -49,7 +49,7 @@ class Chained(ScheduleBase):
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of each, and of one that sets a rate, because only factors can be multiplied."""
         for number, part in enumerate(self.schedules):
-            yield from (problem.under(f"/schedules/{number}") for problem in part.problems())
+            yield from under(f"/schedules/{number}", part.problems())
             if part.absolute:
                 detail = f"{part.absolute} is a rate, and only factors can be multiplied: set it to 0."
                 yield Problem(f"/schedules/{number}/{part.absolute}", "not_a_factor", detail, limit=0)
@@ -61,12 +61,12 @@ class Chained(ScheduleBase):
     def misfits(self, total: int) -> Iterator[Problem]:
         """Yield those of each schedule."""
         for number, part in enumerate(self.schedules):
-            yield from (problem.under(f"/schedules/{number}") for problem in part.misfits(total))
+            yield from under(f"/schedules/{number}", part.misfits(total))
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
         """Yield those of each schedule."""
         for number, part in enumerate(self.schedules):
-            yield from (problem.under(f"/schedules/{number}") for problem in part.oddities(base, total))
+            yield from under(f"/schedules/{number}", part.oddities(base, total))
 
 
 class Sequential(ScheduleBase):
@@ -86,7 +86,7 @@ class Sequential(ScheduleBase):
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of each, and of milestones with which torch would skip a schedule."""
         for number, part in enumerate(self.schedules):
-            yield from (problem.under(f"/schedules/{number}") for problem in part.problems())
+            yield from under(f"/schedules/{number}", part.problems())
         needed = len(self.schedules) - 1
         if len(self.milestones) != needed:
             detail = f"{len(self.schedules)} schedules need {needed} milestones, one between each two."
@@ -131,12 +131,12 @@ class Sequential(ScheduleBase):
     def misfits(self, total: int) -> Iterator[Problem]:
         """Yield those of each schedule, for the length of its turn."""
         for pointer, part, length in self._turns(total):
-            yield from (problem.under(pointer) for problem in part.misfits(length))
+            yield from under(pointer, part.misfits(length))
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
         """Yield those of each schedule, and a warning about schedules without a turn."""
         for pointer, part, length in self._turns(total):
-            yield from (problem.under(pointer) for problem in part.oddities(base, length))
+            yield from under(pointer, part.oddities(base, length))
         if self.milestones[-1] >= total:
             detail = f"the run is {total} long: what begins at {self.milestones[-1]} never has its turn."
             yield Problem("/milestones", "never_due", detail, limit=total)
@@ -159,7 +159,7 @@ class Warmup(ScheduleBase):
 
     def problems(self) -> Iterator[Problem]:
         """Yield those of the schedule that follows the warmup."""
-        yield from (problem.under("/after") for problem in self.after.problems())
+        yield from under("/after", self.after.problems())
 
     def rate(self, base: float, s: int, total: int) -> float:
         """Return the rate: `base` at s = steps (at s = steps - 1 with the default `start_factor`)."""
@@ -199,9 +199,9 @@ class Warmup(ScheduleBase):
             detail = f"the warmup is longer ({self.steps}) than the run, whose /steps or /epochs give {total}."
             yield Problem("/steps", "contradiction", detail, limit=total)
         elif self.steps < total:
-            yield from (problem.under("/after") for problem in self.after.misfits(total - self.steps))
+            yield from under("/after", self.after.misfits(total - self.steps))
 
     def oddities(self, base: float, total: int) -> Iterator[Problem]:
         """Yield those of the schedule that follows the warmup."""
         if self.steps < total:
-            yield from (problem.under("/after") for problem in self.after.oddities(base, total - self.steps))
+            yield from under("/after", self.after.oddities(base, total - self.steps))
