@@ -19,7 +19,16 @@ from service.db.runs import runs
 from service.db.session import Connection, snapshot
 from service.errors import Invalid, Problem, Unavailable
 from service.export import binary, json, tables
-from service.export.curves import REDUCED, Curves, Key, behind, needed, of_buckets, of_points
+from service.export.curves import (
+    REDUCED,
+    Curves,
+    Key,
+    Piece,
+    columns_to_read,
+    concatenate,
+    exact_curves,
+    reduced_curves,
+)
 from service.lifecycle import State
 from service.process.concurrency import one_by_one
 from service.schemas.series import Axis
@@ -159,7 +168,7 @@ def _curves(connection: Connection, series: Sequence[Chosen], windows: dict[int,
     parts = [_group(connection, groups[unit], windows[unit], level, wanted) for unit in groups]
     if level and len({part.method for part in parts}) > 1:  # some hold one point a bucket, others do not
         parts = [_group(connection, groups[unit], windows[unit], level, wanted, keep=True) for unit in groups]
-    return behind(parts) if parts else of_points([], range_query.points(connection, [], 0, 0))
+    return concatenate(parts) if parts else exact_curves([], range_query.points(connection, [], 0, 0))
 
 
 def _level(series: Sequence[Chosen], asked: Window, points: int) -> int:
@@ -179,15 +188,15 @@ def _group(
     keys = [each.key(wanted.x) for each in series]
     ids = [s.asked for s in series]
     if level == 0:
-        return of_points(keys, range_query.points(connection, ids, asked.first, asked.last), wanted.columns)
+        return exact_curves(keys, range_query.points(connection, ids, asked.first, asked.last), wanted.columns)
     last = min(asked.last, max((s.head.last_step or 0 for s in series), default=0))
-    found = range_query.buckets(connection, ids, level, min(asked.first, last), last, needed(wanted.columns))
-    return of_buckets(keys, found, wanted.columns, keep)
+    found = range_query.buckets(connection, ids, level, min(asked.first, last), last, columns_to_read(wanted.columns))
+    return reduced_curves(keys, found, wanted.columns, keep)
 
 
 def _pieces(
     runtime: Runtime, principal: Principal, series: Sequence[Chosen], windows: dict[int, Window], x: Axis
-) -> Iterator[tables.Piece]:
+) -> Iterator[Piece]:
     """Every point, some chunks at a time; breaks off where a run is cut meanwhile: no answer mixes attempts."""
     for each in series:
         first, last = windows[each.per_epoch]
@@ -200,5 +209,5 @@ def _pieces(
                 if upto is None:
                     break
                 found = range_query.points(connection, [each.asked], first, upto)
-            yield from tables.pieces(of_points([each.key(x)], found))
+            yield from tables.pieces(exact_curves([each.key(x)], found))
             first = upto + 1

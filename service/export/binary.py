@@ -19,11 +19,11 @@ import numpy.typing as npt
 from service.export.curves import Column, Curves
 
 MEDIA_TYPE = "application/vnd.saddle.columns"
-ALIGNED = 8
+ALIGNMENT = 8  # bytes
 
 
 def write(curves: Curves, axis: str) -> bytes:
-    """The whole message."""
+    """Return the whole message."""
     arrays = {name: _narrow(column) for name, column in curves.columns.items()}
     series = [
         {"run_id": key.run_id, "name": key.name, "begin": begin, "count": end - begin}
@@ -45,21 +45,21 @@ def _narrow(column: Column) -> npt.NDArray[np.generic]:
 
 
 def _header(head: dict[str, object], arrays: dict[str, npt.NDArray[np.generic]]) -> bytes:
-    """Its length depends on where the arrays lie, and that on its length: room for the largest offsets is left."""
-    room = len(json.dumps(head | {"columns": _places(arrays, 10**15)}))
-    room += -(4 + room) % ALIGNED
-    return json.dumps(head | {"columns": _places(arrays, 4 + room)}).encode().ljust(room)
+    """Return the header, padded for the largest offsets, because its length and the offsets depend on each other."""
+    room = len(json.dumps(head | {"columns": _positions(arrays, 10**15)}))
+    room += -(4 + room) % ALIGNMENT
+    return json.dumps(head | {"columns": _positions(arrays, 4 + room)}).encode().ljust(room)
 
 
-def _places(arrays: dict[str, npt.NDArray[np.generic]], at: int) -> list[dict[str, object]]:
-    places = []
+def _positions(arrays: dict[str, npt.NDArray[np.generic]], at: int) -> list[dict[str, object]]:
+    positions = []
     for name, array in arrays.items():
-        places.append({"name": name, "dtype": array.dtype.str[1:], "at": at, "length": len(array)})
-        at += array.nbytes + -array.nbytes % ALIGNED
-    return places
+        positions.append({"name": name, "dtype": array.dtype.str[1:], "at": at, "length": len(array)})
+        at += array.nbytes + -array.nbytes % ALIGNMENT
+    return positions
 
 
 def _padded(arrays: dict[str, npt.NDArray[np.generic]]) -> Iterator[bytes]:
     for array in arrays.values():
         yield array.tobytes()
-        yield bytes(-array.nbytes % ALIGNED)
+        yield bytes(-array.nbytes % ALIGNMENT)

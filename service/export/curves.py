@@ -13,15 +13,18 @@ Column = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 Method = Literal["none", "buckets"]
 EXACT = ("step", "value")
 REDUCED = ("first_step", "last_step", "min", "max", "mean", "last", "count", "nonfinite")
-SPELLED = ("value", "last")  # a NaN in these is a value; in min, max and mean it says that there was nothing finite
+NAN_IS_A_VALUE = ("value", "last")  # in min, max and mean NaN means that nothing was finite
 
 
 class Key(NamedTuple):
-    """Whose curve it is; `per_epoch` where epochs are wanted: steps in one."""
+    """Run and name of a series; `per_epoch`, where epochs are wanted, is the steps of one."""
 
     run_id: str
     name: str
     per_epoch: float | None = None
+
+
+Piece = tuple[Key, dict[str, Column]]  # one series
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,23 +48,25 @@ class Curves:
         return {"method": self.method, "bucket_steps": self.bucket_steps, "points": self.longest}
 
 
-def of_points(keys: Sequence[Key], found: Points, wanted: Sequence[str] | None = None) -> Curves:
-    """The exact curves."""
+def exact_curves(keys: Sequence[Key], found: Points, wanted: Sequence[str] | None = None) -> Curves:
+    """Return exact curves."""
     columns: dict[str, Column] = {"step": found.steps, "value": found.values}
-    return Curves(keys, found.bounds, _chosen(_with_epochs(keys, found.bounds, columns, "step"), wanted), "none", 1)
+    return Curves(keys, found.bounds, _select(_with_epochs(keys, found.bounds, columns, "step"), wanted), "none", 1)
 
 
-def of_buckets(keys: Sequence[Key], found: Buckets, wanted: Sequence[str] | None = None, keep: bool = False) -> Curves:
-    """The reduced curves; exact ones where every bucket turns out to hold one point, unless they are to be kept."""
+def reduced_curves(
+    keys: Sequence[Key], found: Buckets, wanted: Sequence[str] | None = None, keep: bool = False
+) -> Curves:
+    """Return reduced curves; exact ones if every bucket holds one point, unless `keep`."""
     if found.exact and not keep:
         steps, values = found.columns["last_step"], found.columns["last"]
-        return of_points(keys, Points(steps.astype(np.int64), values.astype(np.float64), found.bounds), wanted)
+        return exact_curves(keys, Points(steps.astype(np.int64), values.astype(np.float64), found.bounds), wanted)
     columns = _with_epochs(keys, found.bounds, dict(found.columns), "last_step")
-    return Curves(keys, found.bounds, _chosen(columns, wanted), "buckets", 2**found.level)
+    return Curves(keys, found.bounds, _select(columns, wanted), "buckets", 2**found.level)
 
 
-def needed(wanted: Sequence[str] | None) -> tuple[str, ...]:
-    """The columns to read: those wanted, in their order here, and what an exact curve is made of."""
+def columns_to_read(wanted: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the wanted columns in the order of REDUCED, with those that an exact curve needs."""
     return tuple(name for name in REDUCED if wanted is None or name in (*wanted, "last_step", "last"))
 
 
@@ -74,15 +79,15 @@ def _with_epochs(
     return {"epoch": columns[step] / per_epoch, **columns}
 
 
-def _chosen(columns: dict[str, Column], wanted: Sequence[str] | None) -> dict[str, Column]:
-    """Those asked for; exact curves have few, and are sent whole."""
+def _select(columns: dict[str, Column], wanted: Sequence[str] | None) -> dict[str, Column]:
+    """Return the wanted columns; exact curves have few and keep them all."""
     if wanted is None or "value" in columns:
         return columns
     return {name: column for name, column in columns.items() if name in wanted or name == "epoch"}
 
 
-def behind(parts: Sequence[Curves]) -> Curves:
-    """Several groups of curves as one; all exact, or all of one width."""
+def concatenate(parts: Sequence[Curves]) -> Curves:
+    """Join groups of curves that are all exact, or all of one bucket width."""
     if len(parts) == 1:
         return parts[0]
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}

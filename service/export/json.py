@@ -1,42 +1,43 @@
-"""Curves as JSON text, put together from columns that were written at once for all series."""
+"""Curves as JSON text, joined from columns that are written at once for all series."""
 
 import json
 from collections.abc import Iterable, Sequence
 
 from service.export.curves import Curves
-from service.export.texts import lists
 
 
 def one_run(curves: Curves, run_id: str, axis: str) -> bytes:
-    """{run_id, x, series: {name: columns}, reduction}."""
+    """Return {run_id, x, series: {name: columns}, reduction}."""
     series = _series([key.name for key in curves.keys], _columns(curves))
     head = f'{{"run_id":{json.dumps(run_id)},"x":{json.dumps(axis)},"series":{series},'
     return f'{head}"reduction":{json.dumps(curves.reduction)}}}'.encode()
 
 
 def many_runs(curves: Curves, axis: str) -> bytes:
-    """{x, runs: [{run_id, series: {name: columns}}], reduction}."""
+    """Return {x, runs: [{run_id, series: {name: columns}}], reduction}."""
     columns = _columns(curves)
     by_run: dict[str, list[int]] = {}
     for position, key in enumerate(curves.keys):
         by_run.setdefault(key.run_id, []).append(position)
     runs = ",".join(
-        f'{{"run_id":{json.dumps(run_id)},"series":{_some(curves, columns, places)}}}'
+        f'{{"run_id":{json.dumps(run_id)},"series":{_select(curves, columns, places)}}}'
         for run_id, places in by_run.items()
     )
     return f'{{"x":{json.dumps(axis)},"runs":[{runs}],"reduction":{json.dumps(curves.reduction)}}}'.encode()
 
 
 def _columns(curves: Curves) -> list[str]:
-    """For each series the text of its object."""
-    written = {name: lists(name, column, curves.bounds) for name, column in curves.columns.items()}
+    """Return the text of each series' object."""
+    from service.export.number_texts import list_texts  # noqa: PLC0415  loads pyarrow
+
+    written = {name: list_texts(name, column, curves.bounds) for name, column in curves.columns.items()}
     return [
         "{" + ",".join(f'"{name}":{texts[position]}' for name, texts in written.items()) + "}"
         for position in range(len(curves.keys))
     ]
 
 
-def _some(curves: Curves, columns: Sequence[str], places: Iterable[int]) -> str:
+def _select(curves: Curves, columns: Sequence[str], places: Iterable[int]) -> str:
     places = list(places)
     return _series([curves.keys[place].name for place in places], [columns[place] for place in places])
 

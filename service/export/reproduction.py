@@ -1,7 +1,7 @@
-"""An autopsy as one file of Python that makes the step again: with torch alone where it is small, else with Saddle.
+"""The script of an autopsy, which repeats the step: with torch alone where it is small, else with Saddle.
 
-What comes from a run is data: it is written as JSON text and as numbers, never as code, apart from layers and losses
-that are checked here to be calls of torch's classes with plain values.
+A run's data is written as JSON text and numbers, never as code, except layers and losses, which are checked to be calls
+of torch's classes with plain values.
 """
 
 import ast
@@ -109,7 +109,7 @@ sys.exit(0 if found else 1)
 
 
 def script(run_id: str, seed: int, spec: Json, data: Json, threads: int = 1) -> str:
-    """The file; `data` is the reading."""
+    """Return the script; `data` is the autopsy's reading."""
     step = int(data["step"])
     found = f"{data.get('kind')} of {data.get('module') or 'the model'}, tensor {data.get('tensor')}"
     plain = {"run": run_id, "step": step, "found": _line(found), "threads": int(threads)}
@@ -134,12 +134,12 @@ def script(run_id: str, seed: int, spec: Json, data: Json, threads: int = 1) -> 
 
 
 def _line(text: str) -> str:
-    """Words of others within a docstring."""
+    """Return text of a run that is safe in a docstring."""
     return "".join(c if c.isalnum() or c in " .,_-:()" else "?" for c in text)[:200]
 
 
 def _calls_only(made: Json) -> bool:
-    """Whether layers and loss are calls of a name with plain values, and so nothing but that."""
+    """Whether layers and loss are nothing but calls of a name with plain values."""
     return all(_is_call(text) for text in (*made["layers"], made["loss"]))
 
 
