@@ -48,7 +48,7 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Judged:
+class PairTest:
     """The test of a pair."""
 
     p: float | None
@@ -89,17 +89,17 @@ def contrasts(
     trials that each group's row was selected from by these values; 1 by default.
     """
     finite = np.isfinite(values) & present
-    asked = list(dict.fromkeys(map(_either, [*family, *pairs])))
-    judged = _judged(values, finite, present, asked, direction, trials or [1] * len(values))
-    apart = [_differences(values, finite, pair) for pair in pairs]
-    figures = zip(aggregate_many(apart), bootstrap_means(apart), strict=True)
+    asked = list(dict.fromkeys(map(_unordered, [*family, *pairs])))
+    tests = _test_pairs(values, finite, present, asked, direction, trials or [1] * len(values))
+    differences = [_differences(values, finite, pair) for pair in pairs]
+    figures = zip(aggregate_many(differences), bootstrap_means(differences), strict=True)
     return [
-        _contrast(pair, each, figure, boot, present, finite, judged[_either(pair)], direction)
-        for pair, each, (figure, boot) in zip(pairs, apart, figures, strict=True)
+        _contrast(pair, each, figure, boot, present, finite, tests[_unordered(pair)], direction)
+        for pair, each, (figure, boot) in zip(pairs, differences, figures, strict=True)
     ]
 
 
-def _either(pair: Pair) -> Pair:
+def _unordered(pair: Pair) -> Pair:
     """Return the pair in a fixed order: a test has no direction."""
     return pair if pair[0] <= pair[1] else (pair[1], pair[0])
 
@@ -110,16 +110,16 @@ def _differences(values: Values, finite: Mask, pair: Pair) -> Values:
     return difference
 
 
-def _judged(
+def _test_pairs(
     values: Values,
     finite: Mask,
     present: Mask,
     pairs: Sequence[Pair],
     direction: Direction,
     trials: Sequence[int],
-) -> dict[Pair, Judged]:
+) -> dict[Pair, PairTest]:
     """Return every pair's test, corrected for the selection of its better row and for the other tests."""
-    found, leaders = _tests(values, finite, present, pairs, direction)
+    found, leaders = _p_and_leaders(values, finite, present, pairs, direction)
     choices = [trials[leader] for leader in leaders]
     known = [place for place, p in enumerate(found) if p is not None]
     plain = [p for p in found if p is not None]
@@ -127,12 +127,12 @@ def _judged(
     chosen = [min(1.0, p * choices[place]) for place, p in zip(known, plain, strict=True)]
     adjusted = dict(zip(known, holm(chosen), strict=True))
     return {
-        pair: Judged(found[place], leaders[place], choices[place], adjusted.get(place), if_fixed.get(place))
+        pair: PairTest(found[place], leaders[place], choices[place], adjusted.get(place), if_fixed.get(place))
         for place, pair in enumerate(pairs)
     }
 
 
-def _tests(
+def _p_and_leaders(
     values: Values, finite: Mask, present: Mask, pairs: Sequence[Pair], direction: Direction
 ) -> tuple[list[float | None], list[int]]:
     """Return each pair's p of the paired t test, and which of the two looks better.
@@ -148,14 +148,17 @@ def _tests(
     total = differences.sum(axis=1)
     leaders = np.where(total > 0 if direction == "max" else total < 0, a, b).tolist()
     for place in [place for place, p in enumerate(found) if p is None]:
-        lost, shared = _lost(present, finite, pairs[place]), int((present[a[place]] & present[b[place]]).sum())
+        lost, shared = (
+            _count_diverged(present, finite, pairs[place]),
+            int((present[a[place]] & present[b[place]]).sum()),
+        )
         if any(lost):
             found[place] = fisher(lost[0], shared, lost[1], shared)
             leaders[place] = pairs[place][0 if lost[0] < lost[1] else 1]
     return found, leaders
 
 
-def _lost(present: Mask, finite: Mask, pair: Pair) -> tuple[int, int]:
+def _count_diverged(present: Mask, finite: Mask, pair: Pair) -> tuple[int, int]:
     """Return how many of the shared seeds diverged in each."""
     shared = present[pair[0]] & present[pair[1]]
     return int((shared & ~finite[pair[0]]).sum()), int((shared & ~finite[pair[1]]).sum())
@@ -168,15 +171,15 @@ def _contrast(
     bootstrap: Interval | None,
     present: Mask,
     finite: Mask,
-    judged: Judged,
+    test: PairTest,
     direction: Direction,
 ) -> Contrast:
-    lost, n = _lost(present, finite, pair), len(differences)
+    lost, n = _count_diverged(present, finite, pair), len(differences)
     better = differences > 0 if direction == "max" else differences < 0
     mean, sd = mean_and_deviation(differences) if n > 1 else (float(differences.mean()) if n else None, None)
     verdict: Verdict = "not_comparable"
     if (present[pair[0]] & present[pair[1]]).any():
-        verdict = _verdict(differences, bootstrap, lost, judged, direction)
+        verdict = _verdict(differences, bootstrap, lost, test, direction)
     return Contrast(
         verdict=verdict,
         n=n,
@@ -186,26 +189,26 @@ def _contrast(
         interval=None if figures.low is None or figures.high is None else (figures.low, figures.high),
         bootstrap=bootstrap,
         wins=float((better + 0.5 * (differences == 0)).mean()) if n else None,
-        p=judged.p,
-        leads=judged.leader == pair[0],
-        choices=judged.choices,
-        p_adjusted=judged.adjusted,
-        more_seeds=_more(mean, sd, n, judged) if verdict == "indistinguishable" else None,
+        p=test.p,
+        leads=test.leader == pair[0],
+        choices=test.choices,
+        p_adjusted=test.adjusted,
+        more_seeds=_further_seeds(mean, sd, n, test) if verdict == "indistinguishable" else None,
         fresh_seeds=fresh_seeds(mean, sd),
     )
 
 
 def _verdict(
-    differences: Values, bootstrap: Interval | None, lost: tuple[int, int], judged: Judged, direction: Direction
+    differences: Values, bootstrap: Interval | None, lost: tuple[int, int], test: PairTest, direction: Direction
 ) -> Verdict:
     """Return the verdict; `unconfirmed` where only the correction for the choice among trials prevents one."""
-    if judged.adjusted is None or judged.if_fixed is None or judged.if_fixed >= LEVEL:
+    if test.adjusted is None or test.if_fixed is None or test.if_fixed >= LEVEL:
         return "indistinguishable"
-    verdict = _told_apart(differences, bootstrap, lost, direction)
-    return "unconfirmed" if verdict in ("better", "worse") and judged.adjusted >= LEVEL else verdict
+    verdict = _significant_verdict(differences, bootstrap, lost, direction)
+    return "unconfirmed" if verdict in ("better", "worse") and test.adjusted >= LEVEL else verdict
 
 
-def _told_apart(
+def _significant_verdict(
     differences: Values, bootstrap: Interval | None, lost: tuple[int, int], direction: Direction
 ) -> Verdict:
     """Return the verdict of a significant test."""
@@ -219,9 +222,9 @@ def _told_apart(
     return "better" if wins else "worse"
 
 
-def _more(mean: float | None, sd: float | None, n: int, judged: Judged) -> int | None:
+def _further_seeds(mean: float | None, sd: float | None, n: int, test: PairTest) -> int | None:
     """Return the number of further seeds, at the level that the corrections leave to this pair."""
-    p, adjusted = judged.p, judged.adjusted
+    p, adjusted = test.p, test.adjusted
     if mean is None or sd is None or p is None or adjusted is None:
         return None
     return more_seeds(mean, sd, n, LEVEL * p / adjusted if 0 < p <= adjusted < 1 else LEVEL)

@@ -198,33 +198,33 @@ def is_incomplete(data: ComparisonData, run: StoredRun) -> bool:
 
 def warnings(data: ComparisonData, report: Comparability) -> list[str]:
     """Return what a reader should know before trusting the ranking."""
-    told = [each.detail for each in report.mismatches if each.severity != "noted"]
+    messages = [each.detail for each in report.mismatches if each.severity != "noted"]
     runs = [run for group in data.groups for run in group.runs]
     if open_runs := sum(run.state not in TERMINAL for run in runs):
-        told.append(f"{open_runs} of the runs have not ended, so their values will change.")
+        messages.append(f"{open_runs} of the runs have not ended, so their values will change.")
     if diverged := sum(map(data.diverged, runs)):
-        told.append(f"{diverged} of the runs diverged: they are counted, but left out of every mean.")
+        messages.append(f"{diverged} of the runs diverged: they are counted, but left out of every mean.")
     if lost := sum(is_incomplete(data, run) for run in runs):
-        told.append(f"{lost} of the runs failed or were cancelled: they have no value and are in no mean.")
+        messages.append(f"{lost} of the runs failed or were cancelled: they have no value and are in no mean.")
     joined = [run for run in runs if run.relation is Relation.RETRY and run.origin_step]
     if joined:
         first = joined[0]
-        told.append(
+        messages.append(
             f"{len(joined)} of the runs are retries from a checkpoint: their curves and values leave out the steps "
             f"before it, which an earlier run trained (in {first.id}, the first {first.origin_step} steps)."
         )
-    told += without_effect(data)
+    messages += without_effect(data)
     for name in data.series:
         without = [m.label for m in data.groups if not any(name in data.summaries[run.id] for run in m.runs)]
         if without:
-            told.append(f"No values of {name} in: {', '.join(without[:10])}.")
-    return told
+            messages.append(f"No values of {name} in: {', '.join(without[:10])}.")
+    return messages
 
 
 def without_effect(data: ComparisonData) -> list[str]:
     """Return a warning for groups with bit-identical losses of one seed: their difference had no effect."""
     seen: dict[tuple[object, ...], str] = {}
-    told: dict[str, None] = {}
+    messages: dict[str, None] = {}
     for group in data.groups:
         for run in group.runs:
             loss = data.summaries[run.id].get("loss")
@@ -233,5 +233,5 @@ def without_effect(data: ComparisonData) -> list[str]:
             same = (run.seed, loss.n, loss.last, loss.min, loss.min_step, loss.max, loss.max_step)
             other = seen.setdefault(same, group.label)
             if other != group.label:
-                told[f"{other} and {group.label} have identical losses: their difference had no effect."] = None
-    return list(told)
+                messages[f"{other} and {group.label} have identical losses: their difference had no effect."] = None
+    return list(messages)

@@ -30,7 +30,7 @@ from service.schemas.rankings import Ranking
 from service.spec.validation_errors import closest
 
 SEED_END = 2**63
-ENDING = ", confirmed with fresh seeds"
+NAME_SUFFIX = ", confirmed with fresh seeds"
 
 
 def start_confirmation(
@@ -44,11 +44,11 @@ def start_confirmation(
         return []
     if question.group == "run":
         raise Conflict("The groups are single runs, which differ in their seeds: group by experiment to confirm.")
-    asked = _figures_alone(question)
+    asked = _without_curves(question)
     data = load_data(connection, asked, select_groups(connection, principal, asked))
     found = sort_best_first(data, pick_contestants(data))
     ranking = rank(data, found)
-    chosen = _chosen(found, request)
+    chosen = _select_contestants(found, request)
     _check(data, chosen)
     known = runs.all_of_experiments(connection, [each.experiment.id for m in data.groups for each in m.trials])
     _check_no_fork(chosen, known)
@@ -64,7 +64,7 @@ def unused_seeds(used: set[int], count: int) -> tuple[int, ...]:
     return tuple(islice(beyond, count))
 
 
-def _figures_alone(question: Question) -> Question:
+def _without_curves(question: Question) -> Question:
     """Return the question without curves and times."""
     return question.model_copy(update={"points": None, "target": None, "x": "step"})
 
@@ -74,7 +74,7 @@ def _suggested(ranking: Ranking) -> int:
     return contrasts[0].fresh_seeds if contrasts else FRESH_SEEDS[0]
 
 
-def _chosen(found: Sequence[Contestant], request: ConfirmRequest) -> list[Contestant]:
+def _select_contestants(found: Sequence[Contestant], request: ConfirmRequest) -> list[Contestant]:
     """Return the contestants of the named groups, best first; raise `Invalid` for a label that no group has."""
     labels = [each.label for each in found]
     if request.groups is None:
@@ -125,7 +125,7 @@ def _check_no_fork(chosen: Sequence[Contestant], known: Sequence[StoredRun]) -> 
 
 def _train(context: Context, contestant: Contestant, seeds: tuple[int, ...]) -> StoredConfirmation:
     stored = contestant.trial.experiment
-    spec = renamed(reseeded(parsed_spec(stored), seeds), ENDING)
+    spec = renamed(reseeded(parsed_spec(stored), seeds), NAME_SUFFIX)
     made = context.add(spec, contestant.trial.runs[0].pool)[0]
     return StoredConfirmation(contestant.label, stored.id, contestant.choices, made)
 
@@ -155,7 +155,7 @@ def read_confirmation(
     fresh_runs = runs.of_experiments(connection, ids)
     mine = {experiment_id: [run for run in fresh_runs if run.experiment_id == experiment_id] for experiment_id in ids}
     trials = [Trial(specs[c.experiment_id], list(filter(_counts, mine[c.experiment_id])), c.label) for c in stored]
-    data = _asked_again(connection, question, [RunGroup(trial.label, [trial]) for trial in trials])
+    data = _load_again(connection, question, [RunGroup(trial.label, [trial]) for trial in trials])
     ranking = rank(data, pick_contestants(data), settled=True)
     views = [_contestant(data, each, mine[each.experiment_id]) for each in stored]
     done = all(run.state in TERMINAL for run in fresh_runs)
@@ -171,19 +171,19 @@ def read_confirmation(
     )
 
 
-def _asked_again(connection: Connection, question: Question, groups: list[RunGroup]) -> ComparisonData:
+def _load_again(connection: Connection, question: Question, groups: list[RunGroup]) -> ComparisonData:
     """Load the data of the same question about these groups alone."""
     baseline = question.baseline if question.baseline in [group.label for group in groups] else None
-    return load_data(connection, _figures_alone(question).model_copy(update={"baseline": baseline}), groups)
+    return load_data(connection, _without_curves(question).model_copy(update={"baseline": baseline}), groups)
 
 
-def _came_to_result(run: StoredRun) -> bool:
+def _has_result(run: StoredRun) -> bool:
     return run.state is State.SUCCEEDED or diverged(run, {})
 
 
 def _counts(run: StoredRun) -> bool:
     """Return whether a run counts: one that was cancelled, or failed without diverging, says nothing about its spec."""
-    return run.state not in TERMINAL or _came_to_result(run)
+    return run.state not in TERMINAL or _has_result(run)
 
 
 def _contestant(data: ComparisonData, stored: StoredConfirmation, found: Sequence[StoredRun]) -> ContestantView:
@@ -193,7 +193,7 @@ def _contestant(data: ComparisonData, stored: StoredConfirmation, found: Sequenc
         trials=stored.trials,
         experiment_id=stored.experiment_id,
         runs=[run.id for run in found],
-        ended=sum(map(_came_to_result, found)),
+        ended=sum(map(_has_result, found)),
         diverged=sum(data.diverged(run) for run in found if _counts(run)),
         left_out=sum(not _counts(run) for run in found),
     )

@@ -23,9 +23,9 @@ from service.schemas.comparisons import GroupSeries, Question
 from service.schemas.statistics import CurveBand
 from service.spec.measures import RANKED_SERIES, RankedBy, better_direction, default_figure, default_series
 
-COUNTED = "gradient_evaluations"  # recorded by optimizers that evaluate the loss several times a step
+EVALUATIONS_SERIES = "gradient_evaluations"  # recorded by optimizers that evaluate the loss several times a step
 CLOCKS = ("wall_s", "device_s")
-LONG = 32  # a series with at least this many points per drawn point is drawn from stored buckets
+LONG_SERIES_FACTOR = 32  # a series with at least this many points per drawn point is drawn from stored buckets
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ComparisonData:
             spec = parsed_spec(trial.experiment)
             return axes.samples(found.steps, spec.rows_per_step, spec.rows_per_epoch)
         if x == "gradient_evaluations":
-            counted = self.curves[run.id].get(COUNTED)
+            counted = self.curves[run.id].get(EVALUATIONS_SERIES)
             return axes.gradient_evaluations(found.steps, (counted.steps, counted.values) if counted else None)
         if x in CLOCKS:
             segments = [] if known is None else known.wall if x == "wall_s" else known.device
@@ -110,13 +110,13 @@ def load_data(connection: Connection, question: Question, groups: list[RunGroup]
     summaries = {run: {s.name: s for s in found} for run, found in read.summaries(connection, ids).items()}
     series = question.series or _measured(summaries)
     names = list(series) if question.points is not None else []
-    drawn = _drawn(connection, question, series, summaries)
+    drawn = _thinned(connection, question, series, summaries)
     if drawn is not None:
         names = []
     if question.target is not None:
         names.append(question.target.series or series[0])
     if names and question.x == "gradient_evaluations":
-        names.append(COUNTED)
+        names.append(EVALUATIONS_SERIES)
     exact = read.curves(connection, ids, names) if names else {run_id: {} for run_id in ids}
     ranked = {"series": series, "figure": question.figure or default_figure(series[0])}
     question = question.model_copy(update=ranked)  # so a confirmation ranks by the same series
@@ -129,7 +129,7 @@ def _measured(summaries: Mapping[str, Mapping[str, SeriesSummary]]) -> tuple[str
     return tuple(name for name in RANKED_SERIES if name in names) or (default_series(names),)
 
 
-def _drawn(
+def _thinned(
     connection: Connection,
     question: Question,
     series: Sequence[str],
@@ -139,10 +139,10 @@ def _drawn(
 
     A smoothed value depends on every point before it, and so does the axis of counted evaluations.
     """
-    if question.points is None or question.smoothing or question.x == COUNTED:
+    if question.points is None or question.smoothing or question.x == EVALUATIONS_SERIES:
         return None
     wanted = [(run, s) for run, found in summaries.items() for s in found.values() if s.name in series and s.n]
-    if max((s.n for _, s in wanted), default=0) < LONG * question.points:
+    if max((s.n for _, s in wanted), default=0) < LONG_SERIES_FACTOR * question.points:
         return None
     nothing: dict[str, dict[str, Curve]] = {run: {} for run in summaries}
     return nothing | read.thinned_curves(connection, wanted, question.points)

@@ -13,7 +13,7 @@ from service.db.session import Connection
 from service.schemas.rankings import EffortView, SensitivityView
 from service.spec.measures import better_direction
 
-SHOWN = 50  # values of a tuned field
+MAX_SHOWN_VALUES = 50  # values of a tuned field
 
 
 def tuning_costs(connection: Connection, data: ComparisonData, chosen: Sequence[Contestant]) -> list[EffortView]:
@@ -36,7 +36,9 @@ def _effort(data: ComparisonData, chosen: Contestant, before: Mapping[str, float
         steps=sum(run.step for run in group.runs),
         device_s=sum(each.device_s for each in conditions),
         tuned={
-            pointer: list(dict.fromkeys(value for value in row.values if isinstance(value, int | float | str)))[:SHOWN]
+            pointer: list(dict.fromkeys(value for value in row.values if isinstance(value, int | float | str)))[
+                :MAX_SHOWN_VALUES
+            ]
             for pointer, row in tuned.items()
         },
         border=[pointer for pointer, row in tuned.items() if _at_border(row.values, best)],

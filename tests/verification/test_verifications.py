@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from service.db.metrics.codec import Chunk, pack
 from service.db.runs.leases import Claim
+from service.db.session import transaction
 from service.diagnosis import diagnose
 from service.lifecycle import State
 from service.verification import try_remedy
@@ -236,3 +238,5 @@ def test_a_deleted_experiment_takes_its_verifications_along(client: TestClient, 
     (found,) = listed(client, run)
     assert (found["state"], found["outcome"], found["control"]) == ("done", "undecided", None)
     assert client.delete(f"/v1/experiments/{experiment}").status_code == 204
+    with transaction(worker.engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM judgement")).scalar_one() == 0
