@@ -111,12 +111,7 @@ def _differences(values: Values, finite: Mask, pair: Pair) -> Values:
 
 
 def _test_pairs(
-    values: Values,
-    finite: Mask,
-    present: Mask,
-    pairs: Sequence[Pair],
-    direction: Direction,
-    trials: Sequence[int],
+    values: Values, finite: Mask, present: Mask, pairs: Sequence[Pair], direction: Direction, trials: Sequence[int]
 ) -> dict[Pair, PairTest]:
     """Return every pair's test, corrected for the selection of its better row and for the other tests."""
     found, leaders = _p_and_leaders(values, finite, present, pairs, direction)

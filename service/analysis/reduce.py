@@ -40,11 +40,7 @@ class Reduced:
 
 
 def reduce(
-    steps: npt.ArrayLike,
-    values: npt.ArrayLike,
-    points: int,
-    first: int | None = None,
-    last: int | None = None,
+    steps: npt.ArrayLike, values: npt.ArrayLike, points: int, first: int | None = None, last: int | None = None
 ) -> Reduced:
     """Reduce the series within [first, last] (default: all) to at most `points` buckets, of the lowest level that fits.
 

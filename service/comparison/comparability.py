@@ -70,12 +70,7 @@ def aspects(series: str) -> list[Aspect]:
     measured: Severity = "unfair" if "/" in series else "noted"
     return [
         Aspect("data", "fatal", "The groups train on different data: see difference.", _dataset),
-        Aspect(
-            "split",
-            "fatal",
-            "The groups hold out different rows for validation or test: see difference.",
-            _split,
-        ),
+        Aspect("split", "fatal", "The groups hold out different rows for validation or test: see difference.", _split),
         Aspect("loss", of_loss, "The groups have different losses, whose values have no common scale.", part("loss")),
         Aspect(
             "target_scaling",

@@ -125,10 +125,7 @@ def wrong_first_loss(record: RunRecord) -> Outcome:
         text=f"Before any update the loss is {before.value:.4g}; {why}",
         confidence=0.9 if bad else 0.7,
         steps=(0, 1),
-        evidence=[
-            off,
-            observation("trivial loss", reference.value, reference.source, reading=reference.reading),
-        ],
+        evidence=[off, observation("trivial loss", reference.value, reference.source, reading=reference.reading)],
         patch=patch,
         remedy="Scale features and targets to standard deviation 1, and use a standard initialisation.",
         expect=Expect("the first loss is near the trivial loss", "it is as far away as before"),
