@@ -75,7 +75,7 @@ def test_a_worker_serves_the_pool_of_its_device(given: dict[str, str], pool: str
 
 
 def test_a_worker_has_what_is_installed_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "_version", {"schedulefree": "1.4"}.get)
+    monkeypatch.setattr(packages, "package_version", {"schedulefree": "1.4"}.get)
     monkeypatch.setattr("shutil.which", lambda name: None)
     assert packages.installed_packages() == {"schedulefree": "1.4"}
     monkeypatch.setenv("CXX", "some-compiler")
