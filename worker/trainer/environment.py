@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -55,7 +56,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "saddle": _version("saddle") or "unknown",  # run from a checkout that is not installed
-        "packages": {name: found for name in PACKAGES if (found := _version(name))} | plugins.installed_packages(),
+        "packages": dict(_package_versions()),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "cudnn_benchmark": torch.backends.cudnn.benchmark,
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
@@ -100,6 +101,12 @@ def device_name(device: torch.device) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"  # the instruction set picks the kernels
 
 
+@cache  # reading metadata takes 10 ms, and what a process has imported does not change
+def _package_versions() -> dict[str, str]:
+    return {name: found for name in PACKAGES if (found := _version(name))} | plugins.installed_packages()
+
+
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)
