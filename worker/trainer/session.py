@@ -137,11 +137,11 @@ class Session:
             return "succeeded", None
         told = self.training.probes.readings
         for step in train(self.training):
-            if told:
-                self._tell()
             record(step)
             if step.step == first:
-                self.flush()  # a reader sees life at once
+                self.flush()  # a reader sees life at once, before any reading is written
+            if told:
+                self._tell()
             reason = self.saving.after(step.step, step.metrics)
             best = reason if reason is not None and reason.word == "best" else None
             if step.step == total or self.training.ended:
