@@ -76,17 +76,17 @@ def serve(channel: Channel, device_name: str, threads: int, low_priority: bool =
             device = aside.submit(_load, device_name, threads).result()
     else:  # CUDA's own threads would keep the priority of the one that started them
         device = _load(device_name, threads)
-    gc.freeze()  # what is loaded stays: collections look at the runs' own objects only
     from worker.trainer.environment import facts  # noqa: PLC0415
     from worker.trainer.failures import STAYS_USABLE, memory_evidence  # noqa: PLC0415
     from worker.trainer.session import run_request  # noqa: PLC0415
 
+    gc.freeze()  # what is loaded stays: collections look at the runs' own objects only
     found = facts(device, threads)
     channel.send(Ready(device=found))
     liveness.start(threading.get_ident(), lambda: channel.send(Alive()), computes=device.type == "cpu")
     while True:
-        request = channel.next_request()
         gc.collect()  # the run before may still hold memory of the device in a cycle
+        request = channel.next_request()
         try:
             run_request(request, device, channel)
         except RunFailure as failure:

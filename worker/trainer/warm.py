@@ -1,4 +1,6 @@
-"""What a trainer does before it says `ready`, so that the first step of a run costs what every step costs."""
+"""Warm-up: tiny runs before `Ready`, so that the first step of a real run costs what every step costs."""
+
+import tempfile
 
 import torch
 
@@ -10,21 +12,34 @@ from service.spec.models import ModelBase
 from service.spec.models.convolutional import CNN
 from service.spec.models.feedforward import MLP
 from service.spec.optimizers import SGD, AdamW, OptimizerBase
+from worker.protocol import Frame, Stop, TrainRequest
 from worker.trainer.data.split import load
-from worker.trainer.loop import prepare, train
+from worker.trainer.session import run_request
+
+
+class NoSupervisor:
+    """Takes the frames of the tiny runs."""
+
+    stop: Stop | None = None
+
+    def send(self, frame: Frame) -> None:
+        """Drop the frame."""
 
 
 def warm_up(device: torch.device) -> None:
-    """Read the bundled data and take real steps: torch imports and sets up much of itself on first use."""
+    """Read the bundled data and train tiny runs to their end: torch and our modules set up much on first use."""
     datasets: list[DatasetBase] = [Digits(), BreastCancer(), Wine(), Iris(), Diabetes()]
     for dataset in datasets:
         load(dataset)
-    for experiment in _tiny(datasets):
-        for step in train(prepare(experiment, 0, device)):
-            step.loss.item()
+    threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        for experiment in _tiny_experiments(datasets):
+            spec = experiment.normalised()
+            request = TrainRequest(spec=spec, seed=0, threads=threads, flush_s=1.0, checkpoint_s=60.0, folder=folder)
+            run_request(request, device, NoSupervisor())
 
 
-def _tiny(datasets: list[DatasetBase]) -> list[Experiment]:
+def _tiny_experiments(datasets: list[DatasetBase]) -> list[Experiment]:
     parts: list[tuple[ModelBase, OptimizerBase]] = [
         (MLP(hidden=(8,)), AdamW()),
         (CNN(channels=(2,)), SGD(momentum=0.9)),
