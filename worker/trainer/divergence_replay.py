@@ -16,7 +16,6 @@ from worker.trainer.channel import SupervisorLink
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.failures import describe_error
 from worker.trainer.loop import Training, train
-from worker.trainer.probes.on_demand.autopsy import autopsy
 from worker.trainer.reproduction import StateBefore, copy_state, pack_step
 
 LOOKED = 50  # steps at the end that are made with every value looked at; the ones before as they were
@@ -68,6 +67,9 @@ def _found(
     prepared: Callable[[], Training], past: AttemptHistory, last: int, deadline: float, supervisor: SupervisorLink
 ) -> dict[str, Any]:
     """What was first no number; the loss shows it one step late where a gradient was it."""
+    # second order probes come along, whose imports of torch take seconds: no trainer waits for them to be ready
+    from worker.trainer.probes.on_demand.autopsy import autopsy  # noqa: PLC0415
+
     training = prepared()
     training.use_eager_gradients()
     first = max(1, last - (allowed_nonfinite(training.spec.nonfinite) or 0))

@@ -12,7 +12,7 @@ import torch
 from service.errors import RunFailure
 from service.export.reproduction import script
 from worker.protocol import Checkpoint, Failing, Reading, TrainRequest
-from worker.trainer import divergence_replay
+from worker.trainer.probes.on_demand import autopsy
 from worker.trainer.session import run_request
 
 from .test_probe_job import Listening
@@ -114,7 +114,7 @@ def test_an_error_inside_is_told_and_the_run_fails_as_it_did(
     def broken(*_: Any) -> None:
         raise ValueError("no matrix")
 
-    monkeypatch.setattr(divergence_replay, "autopsy", broken)
+    monkeypatch.setattr(autopsy, "autopsy", broken)
     heard, failure = examined(experiment(**WILD), tmp_path)
     assert heard.readings["autopsy"]["error"] == "ValueError: no matrix"
     assert failure.step == heard.readings["autopsy"]["step"]
