@@ -14,7 +14,7 @@ from tests.harness.waiting import until
 
 from .reference import train_undisturbed
 
-LONG = {"epochs": 150, "checkpoint": {"every_steps": 50}, "seeds": [3]}
+LONG = {"epochs": 80, "checkpoint": {"every_steps": 50}, "seeds": [3]}
 
 
 def test_a_run_outlives_its_trainer_its_worker_and_its_database_and_repeats_no_drained_step(
