@@ -11,24 +11,26 @@ from service.analysis.reduce import level_for
 from service.db.metrics import range_query
 from service.db.metrics.codec import unpack, unpack_between
 from service.db.metrics.range_query import SeriesKey
-from service.db.metrics.visible import visible_chunks
+from service.db.metrics.visible import ALL_VISIBLE_CHUNKS, visible_chunks
 from service.db.session import fetch_binary
 from service.db.tables import series
 
 # ruff: noqa: S608  (statements are put together from pieces of SQL; every value is bound)
 SYSTEM_PREFIX = "system/"  # begins the names of series about the machine: no two trainings agree in them
-CURVES = f"""
+CURVES = """
     SELECT u.run_id, u.name, c.first_step, c.last_step, c.every, c.n, c.values, c.steps
     FROM (SELECT run_id, id AS series_id, name FROM series
         WHERE run_id = ANY(%(runs)s) AND name = ANY(%(names)s)) u
-    {visible_chunks("%(first)s", "%(last)s")}
-    ORDER BY u.run_id, u.name, c.first_step
+    {chunks} ORDER BY u.run_id, u.name, c.first_step
 """
+WHOLE_CURVES = CURVES.format(chunks=ALL_VISIBLE_CHUNKS)
+PARTS_OF_CURVES = CURVES.format(chunks=visible_chunks("%(first)s", "%(last)s"))
+LAST_STEP = 2**62  # beyond every step
 FIRST_VALUES = f"""
     SELECT u.run_id, c.first_step, c.last_step, c.every, c.n, c.values, c.steps
     FROM (SELECT run_id, id AS series_id, first_step FROM series
         WHERE run_id = ANY(%(runs)s) AND name = %(name)s AND n > 0) u
-    {visible_chunks("u.first_step", "u.first_step")}
+    {ALL_VISIBLE_CHUNKS} AND c.first_step <= u.first_step AND c.last_step >= u.first_step
 """
 
 
@@ -65,20 +67,21 @@ class SeriesSummary:
 
 
 def curves(
-    connection: Connection, run_ids: Sequence[str], names: Sequence[str], first: int = 0, last: int = 2**62
+    connection: Connection, run_ids: Sequence[str], names: Sequence[str], first: int = 0, last: int = LAST_STEP
 ) -> dict[str, dict[str, Curve]]:
     """Return the visible points with first <= step <= last, by run and name; a series without any is left out."""
     given = {"runs": list(run_ids), "names": list(names), "first": first, "last": last}
     parts: dict[str, dict[str, list[tuple[Steps, Values]]]] = {run_id: {} for run_id in run_ids}
-    for run_id, name, *fields in fetch_binary(connection, CURVES, given):
-        steps, values = unpack_between(first, last, *fields)
+    whole = first <= 0 and last >= LAST_STEP  # then one join is faster than a scan for each series
+    for run_id, name, *fields in fetch_binary(connection, WHOLE_CURVES if whole else PARTS_OF_CURVES, given):
+        steps, values = unpack(*fields) if whole else unpack_between(first, last, *fields)
         if len(steps):
             parts[run_id].setdefault(name, []).append((steps, values))
     return {run: {name: join(found) for name, found in by_name.items()} for run, by_name in parts.items()}
 
 
 def curves_of_run(
-    connection: Connection, run_id: str, names: Sequence[str], first: int = 0, last: int = 2**62
+    connection: Connection, run_id: str, names: Sequence[str], first: int = 0, last: int = LAST_STEP
 ) -> dict[str, Curve]:
     """Return the same of one run, by name."""
     return curves(connection, [run_id], names, first, last)[run_id]

@@ -20,6 +20,12 @@ def own(row: str) -> str:
     return f"{row}.run_id = u.run_id AND {row}.series_id = u.series_id AND {row}.attempt = a.attempt"
 
 
+ALL_VISIBLE_CHUNKS = f"""
+    JOIN metric_chunk c ON c.run_id = u.run_id AND c.series_id = u.series_id
+    JOIN attempt a ON a.run_id = c.run_id AND a.attempt = c.attempt AND {is_visible("c.last_step")}
+"""  # the joins from `u` (run_id, series_id) to `c`, every visible chunk of each series
+
+
 def visible_chunks(
     first: str, last: str, *, covered: str = "0", condition: str = "true", table: str = "metric_chunk", tier: str = ""
 ) -> str:
