@@ -73,13 +73,13 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def autocommit(engine: Engine) -> Iterator[Connection]:
-    """For statements that only read and need no common moment: no BEGIN and no COMMIT are sent, two trips fewer."""
+    """Open a connection without a transaction, for single reads: no BEGIN and COMMIT, two round trips fewer."""
     with translate_errors(), engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         yield connection
 
 
 def fetch_binary(connection: Connection, query: str, given: Mapping[str, Any]) -> list[Any]:
-    """Through the driver itself, in its binary form: arrays and bytes at half the size, no objects around a row."""
+    """Return rows straight from the driver in binary: arrays and bytes at half the size, plain tuples."""
     driver: Any = connection.connection.driver_connection
     with driver.cursor(binary=True) as cursor:
         found: list[Any] = cursor.execute(query, given).fetchall()

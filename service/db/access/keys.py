@@ -1,4 +1,4 @@
-"""API keys of a project: listed, issued to whoever asks, revoked. Their secrets are shown once and never read again."""
+"""API keys of a project: listed, created, revoked. A secret is shown once and never read again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def page(
 
 
 def get(connection: Connection, principal: Principal, key_id: str) -> StoredKey:
-    """One key, or `NotFound`, which is also the answer for another project's."""
+    """Return one key; `NotFound` also for another project's."""
     row = connection.execute(_query(principal).where(api_key.c.id == key_id)).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no key {key_id}.")
@@ -63,13 +63,13 @@ def get(connection: Connection, principal: Principal, key_id: str) -> StoredKey:
 
 
 def create(connection: Connection, principal: Principal, name: str, lifetime_s: float | None) -> str:
-    """Return a further key, `id.secret`, of the member whose key asks."""
+    """Return a new key, `id.secret`, for the member who asks."""
     with rights.acting_as(connection, "saddle_keymaker"):
         return issue_key(connection, principal.member_id, name, lifetime_s)
 
 
 def revoke(connection: Connection, principal: Principal, key_id: str) -> None:
-    """End a key from the next request on; `Conflict` for the one that asks. A second time changes nothing."""
+    """Revoke a key from the next request on; `Conflict` for the key in use. Repeating it changes nothing."""
     get(connection, principal, key_id)
     if key_id == principal.key_id:
         raise Conflict("A key cannot revoke itself: create another one, and revoke this one with it.")

@@ -18,7 +18,7 @@ from service.spec.text import clean_name, visible_name
 
 @dataclass(frozen=True)
 class Principal:
-    """Who asks: every query is built from the project this one may see."""
+    """The authenticated caller; every query is restricted to its project."""
 
     key_id: str
     member_id: str
@@ -33,7 +33,7 @@ class Unnamed(SaddleError):
 
 
 def new_key(connection: Connection, project_name: str, member_name: str, lifetime_s: float | None = None) -> str:
-    """A new key for a member of a project, both made where they are missing."""
+    """Return a new key for a member of a project; create both where they are missing."""
     project_name, member_name = _name("project", project_name), _name("member", member_name)
     connection.execute(
         insert(project).values(id=new_id("prj"), name=project_name).on_conflict_do_nothing(index_elements=["name"])
@@ -76,7 +76,7 @@ def of_member(connection: Connection, member_id: str) -> Principal:
 
 
 def revoke_key(connection: Connection, key_id: str) -> bool:
-    """End a key; False where there is none that still opens."""
+    """Revoke a key; False where there is none that is open."""
     chosen = (api_key.c.id == key_id) & api_key.c.revoked_at.is_(None)
     return connection.execute(api_key.update().where(chosen).values(revoked_at=func.clock_timestamp())).rowcount == 1
 
@@ -99,7 +99,7 @@ WHOSE = """
 
 
 def find_principal(connection: Connection, key: str) -> Principal | None:
-    """Whose key this is, or None; the same work is done for an unknown id as for a wrong secret."""
+    """Return whose key this is, or None; an unknown id takes the same work as a wrong secret."""
     key_id, _, secret = key.partition(".")
     found = fetch_binary(connection, WHOSE, {"id": key_id})
     stored, *whose = found[0] if found else (bytes(32), "", "", "", "", "")

@@ -1,4 +1,4 @@
-"""Comparisons: stored questions, answered anew each time they are read."""
+"""Comparisons: stored questions, answered on every read."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ from service.ids import new_id
 
 @dataclass(frozen=True)
 class StoredComparison:
-    """A question as it was asked."""
+    """A question as it was posted."""
 
     id: str
     question: dict[str, Any]
@@ -22,7 +22,7 @@ class StoredComparison:
 
 
 def add(connection: Connection, principal: Principal, question: dict[str, Any]) -> str:
-    """Store a question; its id."""
+    """Store a question; return its id."""
     comparison_id = new_id("cmp")
     row = {
         "id": comparison_id,
@@ -35,7 +35,7 @@ def add(connection: Connection, principal: Principal, question: dict[str, Any]) 
 
 
 def get(connection: Connection, principal: Principal, comparison_id: str) -> StoredComparison:
-    """One question, or `NotFound`, which is also the answer for another project's."""
+    """Return one question; `NotFound` also for another project's."""
     query = select(comparison).where(comparison.c.id == comparison_id, comparison.c.project_id == principal.project_id)
     row = connection.execute(query).one_or_none()
     if row is None:

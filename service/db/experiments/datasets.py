@@ -1,7 +1,7 @@
 """Uploaded datasets: rows that name a file by its hash; always within one project.
 
-Who stores a row, or a spec that names one, and who deletes one wait for each other: advisory locks on the hash and on
-the id, because a role that may only read cannot lock a row.
+Storing a row, storing a spec that names one, and deleting one exclude each other by advisory locks on the hash and on
+the id: a role that may only read cannot lock a row.
 """
 
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ USER = text(
 
 
 def remove(connection: Connection, principal: Principal, dataset_id: str) -> str:
-    """Delete a dataset that no experiment trains on, else `Conflict`: the hash of its file, which may go if unnamed."""
+    """Delete a dataset that no experiment trains on, else raise `Conflict`; return the hash of its file."""
     connection.execute(ALONE, {"what": dataset_id})
     found = get(connection, principal, dataset_id)
     asked = {"project_id": principal.project_id, "dataset_id": dataset_id}
@@ -90,7 +90,7 @@ def remove(connection: Connection, principal: Principal, dataset_id: str) -> str
 
 
 def is_unreferenced(connection: Connection, sha256: str) -> bool:
-    """Whether no row names the file; until this transaction ends nobody stores one that does."""
+    """Whether no row names the file; none can be stored until this transaction ends."""
     connection.execute(ALONE, {"what": sha256})
     return connection.execute(select(dataset.c.id).where(dataset.c.sha256 == sha256).limit(1)).one_or_none() is None
 
@@ -112,7 +112,7 @@ def _stored(row: RowMapping) -> StoredDataset:
 
 
 def get(connection: Connection, principal: Principal, dataset_id: str) -> StoredDataset:
-    """One dataset, or `NotFound`, which is also the answer for another project's."""
+    """Return one dataset; `NotFound` also for another project's."""
     row = connection.execute(_query(principal).where(dataset.c.id == dataset_id)).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no dataset {dataset_id}.")
@@ -122,7 +122,7 @@ def get(connection: Connection, principal: Principal, dataset_id: str) -> Stored
 def page(
     connection: Connection, principal: Principal, limit: int, before: str | None = None
 ) -> Sequence[StoredDataset]:
-    """The newest `limit` datasets whose id sorts before `before`."""
+    """Return the newest `limit` datasets whose id sorts before `before`."""
     query = _query(principal).order_by(dataset.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(dataset.c.id < before)

@@ -1,4 +1,4 @@
-"""Deleting experiments for good: what they hold goes, and a bare row of each run stays for what refers to it.
+"""Deleting experiments for good: their contents go, and an empty row of each run stays for what refers to it.
 
 A fork names its parent's checkpoint, and whoever removes files from the disk asks whose they are. So runs, attempts and
 checkpoints keep their ids and lose what is in them; all belong to no project any more, which hides them from every
@@ -110,7 +110,7 @@ def erase(connection: Connection, principal: Principal, experiment_id: str) -> N
 
 
 def _check(connection: Connection, experiment_id: str, run_ids: list[str]) -> None:
-    """Whether it may go now."""
+    """Raise `Conflict` where the experiment cannot be deleted now."""
     going = [each for each in runs.all_of_experiments(connection, [experiment_id]) if each.state not in TERMINAL]
     if going:
         raise Conflict(f"Run {going[0].id} is {going[0].state.value}: cancel the experiment first, then delete it.")
@@ -125,6 +125,6 @@ def _check(connection: Connection, experiment_id: str, run_ids: list[str]) -> No
 
 
 def erased_since(connection: Connection, since: datetime | None) -> tuple[list[str], datetime]:
-    """The runs of what was erased after `since`, or a little before, and the moment to ask with the next time."""
+    """Return the runs of experiments erased since shortly before `since`, and the time to pass in the next call."""
     now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return list(connection.execute(ERASED, {"since": since, "margin_s": MARGIN_S}).scalars()), now

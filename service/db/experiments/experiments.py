@@ -85,7 +85,7 @@ def add(
 
 
 def _earlier(connection: Connection, principal: Principal, key: str | None, request_hash: str | None) -> str:
-    """The experiment that was posted with this idempotency key."""
+    """Return the experiment that was posted with this idempotency key."""
     query = select(experiment.c.id, experiment.c.request_hash).where(
         experiment.c.project_id == principal.project_id, experiment.c.idempotency_key == key
     )
@@ -110,7 +110,7 @@ def _stored(row: RowMapping) -> StoredExperiment:
 
 
 def get(connection: Connection, principal: Principal, experiment_id: str, lock: bool = False) -> StoredExperiment:
-    """One experiment, or `NotFound`, which is also the answer for another project's. `lock`: nobody changes it now."""
+    """Return one experiment; `NotFound` also for another project's. `lock` keeps others from changing it."""
     query = _query(principal).where(experiment.c.id == experiment_id)
     if lock:
         query = query.with_for_update(of=experiment, key_share=True)
@@ -127,7 +127,7 @@ def find(connection: Connection, principal: Principal, ids: Collection[str]) -> 
 
 
 def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredExperiment]:
-    """These experiments in this order, or `NotFound` for the first that is not there."""
+    """Return these experiments in this order; `NotFound` for the first that is missing."""
     found = find(connection, principal, ids)
     for experiment_id in ids:
         if experiment_id not in found:
@@ -136,7 +136,7 @@ def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -
 
 
 def page(connection: Connection, principal: Principal, limit: int, before: str | None = None) -> list[StoredExperiment]:
-    """The newest `limit` experiments whose id sorts before `before`."""
+    """Return the newest `limit` experiments whose id sorts before `before`."""
     query = _query(principal).order_by(experiment.c.id.desc()).limit(limit)
     if before is not None:
         query = query.where(experiment.c.id < before)
@@ -154,7 +154,7 @@ class ExperimentProgress:
 
     @property
     def progress(self) -> float:
-        """0 to 1; what a stop rule ended early is whole."""
+        """0 to 1; a run that a stop rule ended counts as complete."""
         return min(self.steps / self.total, 1.0) if self.total else 0.0
 
 
@@ -168,7 +168,7 @@ STANDINGS = text(
 
 
 def read_progress(connection: Connection, experiment_ids: Sequence[str]) -> dict[str, ExperimentProgress]:
-    """How far each experiment is."""
+    """Return the progress of each experiment."""
     found = {experiment_id: ExperimentProgress() for experiment_id in experiment_ids}
     for row in connection.execute(STANDINGS, {"ids": list(experiment_ids)}):
         standing = found[row.experiment_id]

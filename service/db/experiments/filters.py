@@ -73,7 +73,7 @@ ORDERS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Compiler:
-    """One list's filter and order. Figures are joined once each, however often they are asked for."""
+    """Compiles the filter and order of one list. Each figure is joined once, however often it is used."""
 
     def __init__(self, noun: Noun, reads_owner: bool = False) -> None:
         self.noun = noun
@@ -90,7 +90,7 @@ class Compiler:
         return query
 
     def holds(self, node: Node) -> ColumnElement[bool]:
-        """True or false for every row, never null."""
+        """Return the condition of a filter: true or false for every row, never null."""
         match node:
             case And(parts):
                 return and_(*map(self.holds, parts))
@@ -102,7 +102,7 @@ class Compiler:
                 return func.coalesce(self.term(node), false())
 
     def term(self, term: Term) -> ColumnElement[bool]:
-        """A field against its values; null where there is nothing."""
+        """Return a comparison of a field with values; null where the row has no value."""
         match term.field:
             case Fact("tag"):
                 return _tags(term)
@@ -117,7 +117,7 @@ class Compiler:
         return _against(column, term)
 
     def column(self, field: Field) -> ColumnElement[Any]:
-        """What the field is in a row; null where it is not, and for NaN."""
+        """Return the field's expression; null where the row has none, and for NaN."""
         if isinstance(field, Figure):
             return self._figure(field)
         if isinstance(field, SpecField):
@@ -126,7 +126,7 @@ class Compiler:
         return COLUMNS[self.noun][field.name]
 
     def shown(self, field: Field) -> ColumnElement[Any]:
-        """What a reader sees of the field in a few rows: of a spec the value as it stands there, whatever its kind."""
+        """Return what a page shows of the field: of a spec the JSON value, whatever its type."""
         if isinstance(field, Figure):
             return self._figure(field, few=True)
         return experiment.c.spec[field.path] if isinstance(field, SpecField) else self.column(field)
@@ -148,10 +148,10 @@ def _of_run(field: Figure, at: int) -> tuple[tuple[Join, ...], ColumnElement[Any
 
 @lru_cache(maxsize=256)  # to put it together takes longer than to run it
 def _of_experiment(field: Figure, at: int, few: bool) -> tuple[tuple[Join, ...], ColumnElement[Any]]:
-    """The mean over the newest runs of the seeds: written down where all have ended, else of what there is.
+    """The mean over the newest run of each seed: as stored for settled experiments, else computed.
 
-    For a few experiments each is looked up. Else all of the series' are read at once, which OFFSET 0 sees to: before a
-    LIMIT, Postgres would rather look up every one.
+    For a `few` experiments each row is looked up. Otherwise OFFSET 0 makes Postgres read the figures of all experiments
+    in one scan; before a LIMIT it would look up each.
     """
     name, row = _name(field), experiment.c.id
     written = select(experiment_figure).where(experiment_figure.c.name == field.series)
@@ -213,5 +213,5 @@ def _spec_value(place: Any, kind: Any, term: Term, value: Value) -> ColumnElemen
 
 
 def _number(place: Any) -> ColumnElement[Any]:
-    """A number of a spec; null for what is none. CASE keeps other kinds from the cast."""
+    """Return a number of a spec; null for other types, which CASE keeps from the cast."""
     return when((func.jsonb_typeof(place) == "number", cast(place.astext, Double)), else_=null())

@@ -1,4 +1,4 @@
-"""What people write on an experiment after it was posted. The spec itself never changes."""
+"""Labels of an experiment: name, tags, notes, archived or not. Its spec never changes."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def update_labels(connection: Connection, principal: Principal, experiment_id: s
 
 
 def archive(connection: Connection, principal: Principal, experiment_id: str, away: bool) -> None:
-    """Put it away, so that lists leave it out, or bring it back; doing so twice changes nothing."""
+    """Archive an experiment, which lists then leave out, or restore it; repeating it changes nothing."""
     when = func.coalesce(experiment.c.archived_at, func.clock_timestamp()) if away else None
     _update(connection, principal, experiment_id, {"archived_at": when})
 

@@ -31,7 +31,7 @@ class Order:
 
 @dataclass(frozen=True)
 class ListPosition:
-    """The last row of the page before."""
+    """The last row of the previous page."""
 
     value: Any
     id: str
@@ -39,7 +39,7 @@ class ListPosition:
 
 @dataclass(frozen=True)
 class ListedExperiment:
-    """An experiment without its spec."""
+    """An experiment in a list, without its spec."""
 
     id: str
     name: str
@@ -73,9 +73,9 @@ def experiments(
     after: ListPosition | None,
     also: Sequence[Field] = (),
 ) -> list[ListedExperiment]:
-    """The next `limit` experiments of a list, each with the values of the fields in `also`.
+    """Return the next `limit` experiments of a list, each with the values of the fields in `also`.
 
-    Which ones is decided first, mostly by an index alone: rows with their specs are read for those on the page.
+    A subquery selects the page, mostly by indexes alone; whole rows are read for that page only.
     """
     deciding = Compiler("experiments")
     showing = Compiler("experiments", reads_owner=True)
@@ -104,7 +104,7 @@ def runs(
     order: Order,
     after: ListPosition | None,
 ) -> list[ListedRun]:
-    """The next `limit` runs of a list."""
+    """Return the next `limit` runs of a list."""
     compiler = Compiler("runs")
     value = compiler.column(order.field)
     query = (
@@ -145,7 +145,7 @@ def _in_order(query: Select[Any], row_id: ColumnElement[str], value: ColumnEleme
 def _beyond(
     row_id: ColumnElement[str], value: ColumnElement[Any], order: Order, after: ListPosition
 ) -> ColumnElement[bool]:
-    """Behind the last row seen: what has no value comes last."""
+    """Return the condition for rows after the last one seen; rows without a value come last."""
     later = row_id < after.id if order.descending else row_id > after.id
     if order.plain:
         return later

@@ -1,4 +1,4 @@
-"""Any window of any series at any zoom, from the rows that are just fine enough.
+"""Range queries: any window of any series at any resolution, from the coarsest rows that are fine enough.
 
 Values answer for buckets below 16 steps, chunks' own buckets below 256, tiles above; so the number of rows and bytes
 read follows from the number of buckets asked for and not from the run's length. What tiles do not cover yet (the
@@ -102,7 +102,7 @@ class Buckets:
 
 
 def points(connection: Connection, asked: Sequence[SeriesKey], first: int, last: int) -> Points:
-    """The visible points with first <= step <= last, exactly."""
+    """Return the visible points with first <= step <= last, exactly."""
     rows = _rows(connection, POINTS, asked, first=first, last=last)
     steps, values, owner = _points(rows, first, last)
     return Points(steps, values, _bounds(owner, len(asked)))
@@ -130,7 +130,7 @@ def buckets(
     last: int,
     wanted: Sequence[str] = COLUMNS,
 ) -> Buckets:
-    """Every bucket of `level` that a step between `first` and `last` lies in, whole."""
+    """Return every bucket of `level` that holds a step from `first` to `last`, whole."""
     first, last = (first >> level) << level, (((last >> level) + 1) << level) - 1
     look = _from_points if level < BASE_LEVEL else _from_stored
     nothing = np.empty(0, np.int64)

@@ -1,4 +1,4 @@
-"""What a run came to, as SQL expressions over `run` and `series`: the twin of `service.analysis.result`.
+"""The result of a run as SQL expressions over `run` and `series`, equal to `service.analysis.result`.
 
 Lists sort and filter thousands by them; one test holds both against each other, run by run.
 """

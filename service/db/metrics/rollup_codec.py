@@ -76,7 +76,7 @@ def _is_single(column: Values) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class OwnedBuckets:
-    """Buckets of many rows, a row's side by side: `sizes` (R,) says how many each row has."""
+    """The buckets of many rows, row after row; `sizes` (R,) counts those of each row."""
 
     buckets: Reduced
     owner: Counts  # (N,)
@@ -84,7 +84,7 @@ class OwnedBuckets:
 
 
 def join_in_order(parts: Sequence[OwnedBuckets]) -> tuple[Reduced, Counts]:
-    """All buckets by owner, then by step. Rows share no step, so whole rows are put in order, not buckets."""
+    """Return all buckets by owner, then by step. Rows share no step, so whole rows are sorted instead of buckets."""
     buckets = join_buckets([part.buckets for part in parts])
     owner = parts[0].owner if len(parts) == 1 else np.concatenate([part.owner for part in parts])
     sizes = np.concatenate([part.sizes for part in parts])
@@ -98,7 +98,7 @@ def join_in_order(parts: Sequence[OwnedBuckets]) -> tuple[Reduced, Counts]:
 
 
 def unpack_buckets(rows: Sequence[PackedBuckets]) -> list[OwnedBuckets]:
-    """The buckets of many rows, each at its row's own level; a part for each format."""
+    """Return the buckets of many rows, each at its row's own level; one part for each format."""
     by_code: dict[int, list[PackedBuckets]] = {}
     for row in rows:
         by_code.setdefault(row.buckets[0], []).append(row)

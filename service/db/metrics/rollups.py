@@ -1,4 +1,4 @@
-"""Tiles: rows of wider buckets above the chunks, so that a far view of a long run reads few rows.
+"""Rollups: tiles of wider buckets above the chunks, so a zoomed-out view of a long run reads few rows.
 
 A tile of level 8 holds the 256-step buckets of some chunks side by side, one of level 12 those of some tiles of
 level 8, and so on by FANOUT levels. Half-way between two tiers lies a side tier (6 made of chunks, 10 of tiles of level
@@ -28,7 +28,7 @@ FIRST_LEVEL = BASE_LEVEL + FANOUT
 
 @dataclass(frozen=True)
 class Piece:
-    """A chunk or tile that no tile covers yet."""
+    """A chunk or tile that no tile of the next level covers yet."""
 
     series_id: int
     first_step: int
@@ -78,7 +78,7 @@ TILE_ROWS = text(
 
 
 def uncovered(connection: Connection, run_id: str, attempt: int, upto: int) -> list[Piece]:
-    """The attempt's chunks up to `upto` that no tile covers: all that can still be joined."""
+    """Return the attempt's chunks up to `upto` that no tile covers: those that can still be merged."""
     return _chunks(connection, run_id, attempt, upto, FIRST_LEVEL)
 
 
@@ -95,7 +95,7 @@ def levels_read(level: int) -> list[int]:
 
 
 def build(connection: Connection, run_id: str, attempt: int, upto: int, settled: int) -> None:
-    """Make every tile that is full. Chunks are joined for good up to the last one of `settled` points."""
+    """Write every tile that is full. Chunks up to the last one of `settled` points are never merged again."""
 
     def made(level: int, found: Sequence[Piece]) -> bool:
         rows = [_make(connection, run_id, attempt, level, group) for group in _full(found, level)]
@@ -121,7 +121,7 @@ def _settled(pieces: Sequence[Piece], settled: int) -> Iterator[Piece]:
 
 
 def _full(pieces: Sequence[Piece], level: int) -> Iterator[list[Piece]]:
-    """Neighbours of one series that fill a tile; the rest waits for more."""
+    """Yield groups of neighbours of one series that fill a tile; the rest waits for more points."""
     group: list[Piece] = []
     for piece in pieces:
         if group and group[0].series_id != piece.series_id:

@@ -1,4 +1,4 @@
-"""Whether what a resumed attempt computed again equals what it replaced: to the last bit, or something is wrong."""
+"""Superseded points: whether their replacements equal them bit for bit, and curves of what was cut."""
 
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ class Mismatch(NamedTuple):
 
 
 def compare(connection: Connection, run_id: str) -> tuple[int, list[Mismatch]]:
-    """How many superseded points have a replacement, and those that differ from it, by series and step."""
+    """Return how many superseded points have a replacement, and those that differ from it, by series and step."""
     compared, found = 0, list[Mismatch]()
     visible: dict[str, read.Curve] = {}
     for name, attempt, *fields in connection.execute(SUPERSEDED, {"run_id": run_id, "system": read.SYSTEM_PREFIX}):
@@ -67,7 +67,7 @@ TAILS = text(
 
 
 class SupersededCurve(NamedTuple):
-    """What an attempt computed beyond the step that the next one went on from."""
+    """What an attempt computed beyond the step from which the next one continued."""
 
     name: str
     attempt: int
@@ -75,7 +75,7 @@ class SupersededCurve(NamedTuple):
 
 
 def superseded_curves(connection: Connection, run_id: str, names: list[str]) -> list[SupersededCurve]:
-    """Of each attempt that was cut, by series."""
+    """Return the superseded points of each attempt that was cut, by series."""
     parts: dict[tuple[str, int], list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]] = {}
     for name, attempt, cut, *fields in connection.execute(TAILS, {"run_id": run_id, "names": names}):
         steps, values = unpack(*fields)

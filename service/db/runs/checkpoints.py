@@ -1,4 +1,4 @@
-"""Checkpoints as people see them, and which of those on the disk no row needs. What workers write is in leases."""
+"""Reading checkpoints: those of a run, those a run can start from, and orphans on the disk. Writing is in leases."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ def _stored(row: RowMapping) -> StoredCheckpoint:
 
 
 def of_run(connection: Connection, principal: Principal, run_id: str) -> list[StoredCheckpoint]:
-    """The checkpoints a run has or had, newest first."""
+    """Return the checkpoints a run has or had, newest first."""
     runs.get(connection, principal, run_id)
     query = select(*COLUMNS).where(checkpoint.c.run_id == run_id)
     query = query.order_by(checkpoint.c.step.desc(), checkpoint.c.attempt.desc()).limit(MAX_LISTED)
@@ -49,7 +49,7 @@ def of_run(connection: Connection, principal: Principal, run_id: str) -> list[St
 
 
 def get_at(connection: Connection, principal: Principal, run_id: str, step: int) -> StoredCheckpoint:
-    """The newest good one at a step, or `NotFound`, which says where there are some."""
+    """Return the newest good checkpoint at a step; `NotFound` lists the steps that have one."""
     found = of_run(connection, principal, run_id)
     kept = [each for each in found if each.removed_at is None and not each.damaged]
     for each in kept:
@@ -75,10 +75,10 @@ BATCH_RUNS = 500  # runs asked about in one statement
 
 
 def find_orphans(connection: Connection, keys: Iterable[str]) -> list[str]:
-    """Of `keys` (<run>/a<attempt>-<lease>/<folder>) those that no row names and whose attempt is over.
+    """Return those of `keys` (<run>/a<attempt>-<lease>/<folder>) that no row names and whose attempt is over.
 
-    Look at the disk first and ask afterwards: an attempt that is over names nothing new. What belongs to no attempt
-    that this database knows is left alone: it may be another database's.
+    List the disk before calling this: an attempt that is over adds no names. Keys of attempts that this database does
+    not know are left out: they may be another database's.
     """
     by_run: dict[str, list[str]] = {}
     for key in keys:
@@ -117,7 +117,7 @@ OTHER = text(
 
 
 def reference_checkpoints(connection: Connection, run_id: str, task: dict[str, Any]) -> dict[str, list[Any]]:
-    """Rows of checkpoints by what they are to the job: `kept` of its parent, oldest first, and one `other`."""
+    """Return the checkpoints that a probe compares with: `kept` ones of its parent, oldest first, and one `other`."""
     found: dict[str, list[Any]] = {}
     for probe in task["probes"]:
         if probe["kind"] == "trajectory":
@@ -145,12 +145,12 @@ class CheckpointKey:
 
 
 def usable(connection: Connection, run_id: str) -> list[CheckpointKey]:
-    """The good checkpoints of a run that are still there, newest first."""
+    """Return the checkpoints of a run that can be started from, newest first."""
     return [CheckpointKey(row.attempt, row.step) for row in connection.execute(USABLE, {"run_id": run_id})]
 
 
 def has_usable(connection: Connection, principal: Principal, run_id: str, step: int | None) -> bool:
-    """Whether a run of this project has one that is kept, at this step or at any."""
+    """Whether a run of this project has a usable checkpoint, at this step or at any."""
     try:
         runs.get(connection, principal, run_id)
     except NotFound:

@@ -1,4 +1,4 @@
-"""How fast trainings of one kind have gone here: what an estimate of a new one rests on."""
+"""Seconds per step of comparable finished runs, from which the duration of a new one is estimated."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ PACE = text(
 
 @dataclass(frozen=True)
 class StepDuration:
-    """Seconds a step of comparable runs: the middle one, and where eight in ten lie."""
+    """Seconds per step of comparable runs: the median, and the 10th and 90th percentile."""
 
     runs: int
     low: float
@@ -37,7 +37,7 @@ class StepDuration:
 
 
 def step_duration(connection: Connection, principal: Principal, spec: Experiment) -> StepDuration | None:
-    """From runs with the same data, model and batch; None: there has been none."""
+    """Return the step duration of runs with the same data, model and batch; None where there are none."""
     whole: dict[str, Any] = spec.normalised()
     asked = dumps({name: whole[name] for name in DECIDING})
     row = connection.execute(PACE, {"project": principal.project_id, "most": MAX_RUNS, "spec": asked}).one()

@@ -1,7 +1,7 @@
-"""Putting runs into the queue, and where in it they stand.
+"""The queue: adding runs, and the positions of those that wait.
 
-The order is static: a run's place is the time it was queued, less ten minutes for each point of priority. So waiting
-is what makes up for priority, and the order can be an index.
+The order is static: the time a run was queued, less ten minutes for each point of priority. So waiting makes up for
+priority, and the order can be an index.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from service.lifecycle import PRIORITY_S, Relation, State
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run is made from. `attempt` and `step` name the parent's checkpoint it starts from.
+    """The parent of a run. `attempt` and `step` name the parent's checkpoint that it starts from.
 
     Without `attempt`, step 0 is the beginning, and another step is where the parent or one before it began.
     """
@@ -49,7 +49,7 @@ class NewRun:
 
 @dataclass(frozen=True)
 class IdempotentRequest:
-    """A request with an idempotency key, in words that tell it from others with the same key."""
+    """A request with an idempotency key; `request` distinguishes it from others with the same key."""
 
     key: str
     request: str
@@ -122,7 +122,7 @@ MAX_COUNTED_SINGLY = 4  # runs for which counting one by one is cheaper than ran
 
 
 def positions(connection: Connection, ids: Sequence[str]) -> dict[str, QueuePosition]:
-    """The places of those of these runs that wait."""
+    """Return the positions of those of these runs that wait."""
     rows = connection.execute(PLACES if len(ids) <= MAX_COUNTED_SINGLY else RANKED, {"ids": list(ids)}).all()
     if not rows:
         return {}

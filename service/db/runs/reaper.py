@@ -1,7 +1,7 @@
-"""Taking back runs whose worker was lost, and what the dispatcher asks.
+"""Requeueing runs whose worker was lost, and counts for the dispatcher.
 
-No wall clock: a reaper remembers (lease, beat) and its own monotonic time; a pair that stood still for the whole window
-is taken back by an update on exactly that pair, so any number of reapers may run.
+No wall clock: a reaper remembers (lease, beat) with its own monotonic time. A pair unchanged for the whole window is
+reaped by an update on exactly that pair, so any number of reapers may run.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from service.lifecycle import ATTEMPT_BUDGET, LOST_BUDGET, State
 
 @dataclass(frozen=True)
 class Beat:
-    """A sign of life as a reaper sees it."""
+    """A heartbeat as a reaper sees it."""
 
     run_id: str
     lease: str
@@ -24,7 +24,7 @@ class Beat:
 
 
 def beats(connection: Connection) -> list[Beat]:
-    """The newest sign of life of every running run."""
+    """Return the newest heartbeat of every running run."""
     rows = connection.execute(text("SELECT id, lease, beat FROM run WHERE state = 'running'"))
     return [Beat(row.id, row.lease, row.beat) for row in rows]
 
@@ -48,7 +48,7 @@ REAP = text(
 
 
 def reap(connection: Connection, seen: Beat) -> State | None:
-    """Take a run back whose beat stood still since it was `seen`; None where it moved after all."""
+    """Requeue or end a run whose heartbeat has not changed since it was `seen`; None where it has."""
     with rights.acting_as(connection, "saddle_reaper"):
         return _reap(connection, seen)
 
@@ -67,7 +67,7 @@ def _reap(connection: Connection, seen: Beat) -> State | None:
 
 
 def held_by(connection: Connection, worker: str) -> list[Beat]:
-    """Running runs of a worker of this name: a worker that starts takes back what it held in its former life."""
+    """Return the running runs of a worker of this name: a worker that starts reaps what it held before."""
     rows = connection.execute(
         text("SELECT id, lease, beat FROM run WHERE state = 'running' AND worker = :worker"),
         {"worker": worker},
@@ -76,7 +76,7 @@ def held_by(connection: Connection, worker: str) -> list[Beat]:
 
 
 def lock_worker_name(connection: Connection, worker: str) -> bool:
-    """Take the worker's name for as long as this connection lives; False while another process has it."""
+    """Lock the worker's name while this connection is open; False where another process holds it."""
     return bool(
         connection.execute(
             text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), {"name": worker}
@@ -85,7 +85,7 @@ def lock_worker_name(connection: Connection, worker: str) -> bool:
 
 
 def count_waiting(connection: Connection) -> dict[str, int]:
-    """How many runs could start now, by pool."""
+    """Return how many runs could start now, by pool."""
     rows = connection.execute(
         text(
             "SELECT pool, count(*) AS n FROM run WHERE state = 'queued' AND not_before <= clock_timestamp() GROUP BY 1"

@@ -1,4 +1,4 @@
-"""What runs ran on and when: their hardware, the time they took, and moments at which both step and time are known."""
+"""Hardware and timing of runs: environments, durations, and times at which the step is known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class RunTiming:
 
 
 def read(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunTiming]:
-    """Of every run that has started; a run that still trains is timed up to now."""
+    """Return the timing of every run that has started; one that still trains is timed up to now."""
     found: dict[str, RunTiming] = {}
     for run_id, start, cut, environment, step, began_s, ended_s, saved, saved_s in connection.execute(
         READ, {"ids": list(run_ids)}

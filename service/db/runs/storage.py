@@ -1,4 +1,4 @@
-"""What runs take: bytes of their points in Postgres, and of the checkpoints that are kept."""
+"""Storage that runs use: bytes of points in Postgres, and of checkpoints that are kept."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ USED = text(
 
 @dataclass(frozen=True)
 class StorageUse:
-    """By one run."""
+    """What one run uses."""
 
     run_id: str
     experiment_id: str
@@ -41,6 +41,6 @@ class StorageUse:
 
 
 def storage_use(connection: Connection, principal: Principal, experiment_id: str | None = None) -> list[StorageUse]:
-    """By each run of the project, or of one experiment, the greatest first."""
+    """Return the use of each run of the project, or of one experiment, largest first."""
     asked = {"project_id": principal.project_id, "experiment_id": experiment_id}
     return [StorageUse(r[0], r[1], *map(int, r[2:])) for r in connection.execute(USED, asked)]

@@ -1,4 +1,4 @@
-"""What is new of many runs at once, for the one poller of a process: a few statements, however many are followed.
+"""Updates of many runs at once, for the poller of a process: a few statements, however many runs are followed.
 
 Events of one run are in the order of their commits, so a run's last event id is a position. Across runs they are not:
 ids are taken before commits. There the position is (transaction, id), and only events of transactions older than

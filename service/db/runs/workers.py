@@ -1,4 +1,4 @@
-"""Workers as they say they are: announced at the start, beating, gone. People read this; no decision rests on it."""
+"""Workers as they report themselves: announced, beating, gone. For people; no decision depends on it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from service.nonfinite import dumps
 
 @dataclass(frozen=True)
 class StoredWorker:
-    """One slot of a worker; `beat_s` is how long ago it last said something, by Postgres's clock."""
+    """One slot of a worker; `beat_s` is the age of its last heartbeat by Postgres's clock."""
 
     name: str
     pool: str
@@ -64,21 +64,21 @@ def announce(
     device: Mapping[str, Any],
     packages: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """A worker starts: device is {kind, name, memory_bytes, threads}, `packages` what a spec can need of it."""
+    """Register a starting worker: `device` is {kind, name, memory_bytes, threads}, `packages` those specs can need."""
     row = {"name": name, "pool": pool, "host": host, "pid": pid, "version": version}
     connection.execute(ANNOUNCE, row | {"device": dumps(dict(device)), "packages": dumps(dict(packages))})
 
 
 def beat(connection: Connection, name: str, state: str, run_id: str | None = None, detail: str | None = None) -> None:
-    """What it does now: starting, idle, busy (with a run), draining or unhealthy (with why)."""
+    """Report the state: starting, idle, busy (with a run), draining or unhealthy (with why)."""
     connection.execute(BEAT, {"name": name, "state": state, "run_id": run_id, "detail": detail})
 
 
 def mark_gone(connection: Connection, name: str) -> None:
-    """It has ended in good order."""
+    """Report an orderly exit."""
     beat(connection, name, "gone")
 
 
 def list_all(connection: Connection) -> list[StoredWorker]:
-    """Every worker that ever announced itself, by pool and name."""
+    """Return every worker that ever announced itself, by pool and name."""
     return [StoredWorker(**row) for row in connection.execute(LISTING).mappings()]
