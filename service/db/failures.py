@@ -1,4 +1,4 @@
-"""What the database refuses, as one of our errors: translated here, for every statement and every connection.
+"""Errors of the database as our own: translated here, for every statement and connection.
 
 Whoever opens a connection does so inside `translating`, so it makes no difference whether a statement went through
 SQLAlchemy or straight through the driver. Everything that may pass by itself is `Unavailable`.
@@ -47,7 +47,7 @@ BY_SQLSTATE: dict[str, tuple[type[SaddleError], str]] = {  # Postgres' manual, a
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise what the driver and the pool raise inside as one of our errors; a wrong statement's stays as it is."""
+    """Raise errors of the driver and the pool as ours; the error of a wrong statement passes unchanged."""
     try:
         yield
     except NoFreeConnection as error:
@@ -60,7 +60,7 @@ def translate_errors() -> Iterator[None]:
 
 
 def translate(error: BaseException | None) -> SaddleError | None:
-    """What `error` of the driver means; None for a statement that is wrong in itself."""
+    """Return our error for one of the driver; None for a statement that is wrong in itself."""
     known = BY_SQLSTATE.get(getattr(error, "sqlstate", None) or "")
     if known:
         return known[0](known[1])

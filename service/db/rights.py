@@ -21,7 +21,7 @@ NOBODY = ("saddle_reaper", "saddle_eraser", "saddle_keymaker")  # taken on for o
 
 @dataclass(frozen=True)
 class Rights:
-    """What a role may do, beside reading: `update` names the columns of each table."""
+    """What a role may do besides reading; `update` names columns by table."""
 
     hidden: tuple[str, ...] = ()
     insert: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ class CannotGrant(SaddleError):
 
 
 def grant(connection: Connection, settings: Settings) -> None:
-    """Make the roles that are missing, and let each do what its row says and nothing else."""
+    """Create missing roles, and grant each what its row says and nothing else."""
     make(connection, list(ROLES))
     tables = set(connection.execute(text(TABLES)).scalars())
     for role, rights in ROLES.items():
@@ -155,7 +155,7 @@ EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$
 
 
 def _statements(role: str, rights: Rights, tables: set[str]) -> list[sql.Composable]:
-    """Everything taken away, then given back."""
+    """Revoke everything, then grant what the role's row says."""
     to = sql.Identifier(role)
     readable = sorted(tables - set(rights.hidden))
     made: list[sql.Composable] = [

@@ -249,7 +249,7 @@ metric_chunk = Table(
     Column("nonfinite", Integer, nullable=False),
     Column("values", LargeBinary, nullable=False),
     Column("steps", LargeBinary),
-    Column("buckets", LargeBinary),  # of 16 steps, see service.db.metrics.buckets; null: read the values
+    Column("buckets", LargeBinary),  # of 16 steps, see service.db.metrics.rollup_codec; null: read the values
     ForeignKeyConstraint(["run_id", "series_id"], ["series.run_id", "series.id"]),
     ForeignKeyConstraint(["run_id", "attempt"], ["attempt.run_id", "attempt.attempt"]),
 )

@@ -145,7 +145,7 @@ def page(connection: Connection, principal: Principal, limit: int, before: str |
 
 @dataclass
 class ExperimentProgress:
-    """How many runs are in each state, how many of all their steps are done, and how far the furthest is."""
+    """Runs by state, steps done and planned over all runs, and the step of the furthest run."""
 
     counts: dict[str, int] = field(default_factory=dict)
     steps: int = 0

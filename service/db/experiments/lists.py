@@ -18,7 +18,7 @@ NEWEST = Fact("id", "text")  # ids sort by the time of making
 
 @dataclass(frozen=True)
 class Order:
-    """What a list is sorted by."""
+    """The sort order of a list."""
 
     field: Field = NEWEST
     descending: bool = True

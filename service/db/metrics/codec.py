@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from service.analysis.arrays import Steps, Values, series
 from service.analysis.reduce import bucket_points
 from service.db.metrics.rollup_codec import pack_buckets
 
@@ -26,9 +27,6 @@ CONSTANT, SINGLE, DOUBLE = 0, 1, 2
 BASE_LEVEL = 4  # the level of a chunk's own buckets: 16 steps each
 MIN_BUCKETED = 64  # values; a shorter chunk is read as it is
 MAX_EVERY = 2**31 - 1  # steps between neighbours: `every` is an int4 column; wider even spacing is listed like uneven
-
-Steps = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Chunk:
 
 
 class Packed(Protocol):
-    """What reading needs: a Chunk has it, and so has a row of the table."""
+    """The fields that reading needs, of a Chunk or of a row of the table."""
 
     @property
     def first_step(self) -> int:
@@ -68,7 +66,7 @@ class Packed(Protocol):
 
     @property
     def n(self) -> int:
-        """How many values."""
+        """The number of values."""
 
     @property
     def values(self) -> bytes:
@@ -114,7 +112,7 @@ def pack(steps: npt.ArrayLike, values: npt.ArrayLike) -> Chunk:
 
 
 def _buckets(steps: Steps, values: Values) -> bytes | None:
-    """The lowest level of the pyramid, where it is a fourth of the values or less."""
+    """Return the lowest level of buckets, where it is a fourth of the values or less."""
     spans = (int(steps[-1]) >> BASE_LEVEL) - (int(steps[0]) >> BASE_LEVEL) + 1
     if len(steps) < MIN_BUCKETED or spans > len(steps) // 4:
         return None
@@ -133,7 +131,7 @@ def unpack(
 def unpack_between(
     first: int, last: int, first_step: int, last_step: int, every: int, n: int, values: bytes, steps: bytes | None
 ) -> tuple[Steps, Values]:
-    """Those with first <= step <= last, of the fields that `unpack` takes; of even steps no other is touched."""
+    """Return the points with first <= step <= last of a stored chunk; with even steps no other is decoded."""
     if not every or n < 1 or (first <= first_step and last_step <= last):
         at, what = unpack(first_step, last_step, every, n, values, steps)
         low, high = np.searchsorted(at, first, "left"), np.searchsorted(at, last, "right")
@@ -153,16 +151,9 @@ def merge(chunks: Iterable[Packed]) -> Chunk:
 
 def _checked(steps: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Steps, Values]:
     """The arrays as int64 and float64, every NaN made the same NaN; ValueError says which rule is broken."""
-    at, what = np.asarray(steps), np.asarray(values, dtype=np.float64)
-    if at.ndim != 1 or at.shape != what.shape:
-        raise ValueError(f"Steps {at.shape} and values {what.shape} must be two lists of one length.")
+    at, what = series(steps, values)
     if not len(at):
         raise ValueError("A chunk holds at least one value; this one is empty.")
-    if at.dtype.kind not in "iu":
-        raise ValueError(f"Steps must be integers; these are {at.dtype}.")
-    at = at.astype(np.int64, copy=False)
-    if at[0] < 0 or not (at[1:] > at[:-1]).all():
-        raise ValueError("Steps must be >= 0 and strictly increasing; these are not.")
     nan = np.isnan(what)
     return at, np.where(nan, np.nan, what) if nan.any() else what
 
@@ -205,7 +196,7 @@ def _encode(values: Values) -> bytes:
 
 
 def _decode(values: bytes, n: int, begin: int = 0, end: int | None = None) -> Values:
-    """Of n values those from `begin` up to `end`, all without."""
+    """Return the values from `begin` up to `end` of n; without `end`, all."""
     if not values:
         raise ValueError("The values of this chunk are empty: not even a format byte is there.")
     code = values[0]

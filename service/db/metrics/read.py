@@ -49,7 +49,7 @@ def empty_curve() -> Curve:
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """What lists show of a series, without its points; min and max are over the finite values."""
+    """The summary of a series; min and max are over the finite values."""
 
     name: str
     n: int

@@ -88,7 +88,7 @@ def _chunks(connection: Connection, run_id: str, attempt: int, upto: int, above:
 
 
 def levels_read(level: int) -> list[int]:
-    """Those that a view of this level reads, the finest first; none below FIRST but the side tier of chunks."""
+    """Return the levels of tiles that a view of this level reads, finest first; none below the side tier of chunks."""
     top = level - (level - BASE_LEVEL) % FANOUT
     side = [top + SIDE_LEVELS] if level >= top + SIDE_LEVELS else []
     return [*range(FIRST_LEVEL, top + 1, FANOUT), *side]
@@ -153,7 +153,7 @@ def _make(connection: Connection, run_id: str, attempt: int, level: int, group: 
 
 
 class ChunkRow(NamedTuple):
-    """What is read of a chunk: `buckets`, or else `values`, or neither where the summary is all that is wanted."""
+    """What a query reads of a chunk: `buckets`, `values`, or neither where its summary suffices."""
 
     owner: int
     first_step: int

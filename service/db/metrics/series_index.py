@@ -1,4 +1,4 @@
-"""What an answer for curves knows of each series before any point is read: one statement, however much is asked."""
+"""The series of runs: their extents, read in one statement before any point, and their names."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -38,7 +38,7 @@ HEADS = """
 def read_entries(
     connection: Connection, principal: Principal, run_ids: Sequence[str], names: Sequence[str] | None = None
 ) -> list[SeriesEntry]:
-    """Of each run, in this order, the series of these names, or all; `NotFound` for a run that is not there."""
+    """Return the series of these names, or all, of each run in this order; `NotFound` for a missing run."""
     given = {"runs": list(run_ids), "project": principal.project_id, "names": None if names is None else list(names)}
     found = fetch_binary(connection, HEADS, given)
     known = {row[0] for row in found}

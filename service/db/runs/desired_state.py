@@ -119,7 +119,7 @@ def _ended(found: StoredRun) -> str:
 
 
 def _instead(found: StoredRun) -> str:
-    """What is possible with a run that has ended."""
+    """Return what can be done with a run that has ended."""
     if found.relation in ASIDE:
         return f"{found.relation.value} its run again instead"
     return "fork it instead" if found.state is State.SUCCEEDED else "retry or fork it instead"

@@ -1,4 +1,4 @@
-"""How an attempt ends: with the run's end, back in the queue, or paused. Each is one fenced transaction.
+"""Ends of an attempt: the run ends, is queued again, or is paused. Each is one fenced transaction.
 
 What a worker writes while it holds a run is in leases; the budgets are in service.lifecycle.
 """
@@ -214,7 +214,7 @@ def pause_by_server(connection: Connection, held: Claim, chunks: Mapping[str, Ch
 
 
 def _granted(desired: DesiredState) -> State:
-    """Where an attempt that broke off leaves the run: a wished cancel or pause is granted."""
+    """Return the state in which an interrupted attempt leaves the run: a requested cancel or pause is granted."""
     return {DesiredState.CANCEL: State.CANCELLED, DesiredState.PAUSE: State.PAUSED, DesiredState.RUN: State.QUEUED}[
         desired
     ]

@@ -56,7 +56,7 @@ class Claim:
 
     @property
     def start_step(self) -> int:
-        """The step of the state the attempt starts from; 0: from the beginning."""
+        """The step of the state that the attempt starts from; 0: the beginning."""
         return self.checkpoint.step if self.checkpoint else 0
 
     def minibatch_series(self, names: Iterable[str]) -> list[str]:
@@ -65,7 +65,7 @@ class Claim:
 
     @property
     def holder(self) -> str:
-        """How events name the holder."""
+        """The holder's name in events."""
         return f"worker {self.worker}"
 
 

@@ -28,12 +28,12 @@ class Pool:
     idle: list[frozenset[str]] = field(default_factory=list)
 
     def missing(self, needs: Sequence[str]) -> list[str]:
-        """What the best of its workers lacks; nothing where one can build the run, or none is there to be asked."""
+        """Return the packages that its best worker lacks; none where one can build the run or no worker serves."""
         lacking = [sorted(set(needs) - packages) for packages in self.serving]
         return min(lacking, key=len, default=[])
 
     def why_not_served(self) -> str:
-        """Why no run of it starts now; empty where one can."""
+        """Return why no run of the pool can start; empty where one can."""
         if not self.seen:
             return f"no worker of pool {self.name} has been seen"
         return "" if self.serving else f"no worker of pool {self.name} takes runs now: see /v1/workers"
@@ -47,7 +47,7 @@ class Pool:
 
 
 def pools(connection: Connection, names: Sequence[str] | None = None) -> dict[str, Pool]:
-    """These pools, or all that a worker ever served."""
+    """Return these pools, or all that a worker ever served."""
     found = {name: Pool(name) for name in names or ()}
     asked = {"pools": None if names is None else list(names), "fresh_s": FRESH_S}
     for row in connection.execute(WORKERS, asked):

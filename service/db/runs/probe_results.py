@@ -1,4 +1,4 @@
-"""What probes found that is more than a number: a document of a run at a step, superseded by a cut as points are."""
+"""Readings of probes: documents of a run at a step, superseded by a cut as points are."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

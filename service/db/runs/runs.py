@@ -1,4 +1,4 @@
-"""Runs as people see them: read, listed, and which of an experiment count. What people ask of them is in wishes."""
+"""Reading runs, and which runs of an experiment count. Commands on them are in desired_state."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def stored(row: Mapping[Any, Any]) -> StoredRun:
 
 
 def get(connection: Connection, principal: Principal, run_id: str, lock: bool = False) -> StoredRun:
-    """One run, or `NotFound`, which is also the answer for another project's."""
+    """Return one run; `NotFound` also for another project's."""
     query = select(*COLUMNS).where(run.c.id == run_id, run.c.project_id == principal.project_id)
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     if row is None:
@@ -63,7 +63,7 @@ def get(connection: Connection, principal: Principal, run_id: str, lock: bool = 
 
 
 def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
-    """These runs in this order, or `NotFound` for the first that is not there."""
+    """Return these runs in this order; `NotFound` for the first that is missing."""
     query = select(*COLUMNS).where(run.c.id.in_(ids), run.c.project_id == principal.project_id)
     found = {row["id"]: stored(row) for row in connection.execute(query).mappings()}
     for run_id in ids:
@@ -73,7 +73,7 @@ def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -
 
 
 def all_of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
-    """Every run of these experiments, by seed; the caller has checked that they may be seen."""
+    """Return every run of these experiments, by seed; the caller checks access."""
     query = (
         select(*COLUMNS)
         .where(run.c.experiment_id.in_(experiment_ids))
@@ -94,7 +94,7 @@ def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> lis
 
 
 def select_counted(found: Sequence[StoredRun]) -> list[StoredRun]:
-    """Of each experiment and seed the newest run that is neither replay nor probe job; the order stays."""
+    """Return, for each experiment and seed, the newest run that is neither replay nor probe job; keep the order."""
     newest: dict[tuple[str, int], str] = {}
     for each in found:
         if each.relation not in ASIDE:
@@ -104,7 +104,7 @@ def select_counted(found: Sequence[StoredRun]) -> list[StoredRun]:
 
 
 def derived_from(connection: Connection, run_id: str, relation: Relation) -> list[StoredRun]:
-    """The runs that are this to a run, oldest first; the caller has checked that it may be seen."""
+    """Return the runs made from a run in this relation, oldest first; the caller checks access."""
     query = select(*COLUMNS).where(run.c.parent_run_id == run_id, run.c.relation == relation.value)
     return [stored(row) for row in connection.execute(query.order_by(run.c.id)).mappings()]
 
@@ -125,7 +125,7 @@ class Attempt:
 
 
 def attempts(connection: Connection, run_id: str) -> list[Attempt]:
-    """The history of a run, oldest first."""
+    """Return the attempts of a run, oldest first."""
     columns = [attempt.c[name] for name in Attempt.__dataclass_fields__]
     query = select(*columns).where(attempt.c.run_id == run_id).order_by(attempt.c.attempt)
     return [Attempt(**row) for row in connection.execute(query).mappings()]

@@ -22,7 +22,7 @@ from service.lifecycle import State
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run is."""
+    """The progress of a run."""
 
     run_id: str
     state: State
@@ -82,13 +82,13 @@ OPEN_KEYS = text(
 
 
 def run_progress(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunProgress]:
-    """How far these runs are; those that are gone are left out."""
+    """Return the progress of these runs; deleted ones are left out."""
     rows = connection.execute(HEADS, {"ids": list(run_ids)})
     return {row.id: RunProgress(row.id, State(row.state), row.step, row.event) for row in rows}
 
 
 def events(connection: Connection, known: Sequence[tuple[str, int]], most: int) -> dict[str, list[Event]]:
-    """Of each run at most `most` events behind the last known one."""
+    """Return at most `most` events of each run after the last known one."""
     given = {"ids": [run_id for run_id, _ in known], "known": [last for _, last in known], "most": most}
     found: dict[str, list[Event]] = {}
     for row in connection.execute(EVENTS, given):
@@ -97,7 +97,7 @@ def events(connection: Connection, known: Sequence[tuple[str, int]], most: int) 
 
 
 def points(connection: Connection, spans: Sequence[tuple[str, int, int]]) -> dict[str, dict[str, Curve]]:
-    """Of each (run, first step, last step) the points of every series."""
+    """Return the points of every series of each (run, first step, last step)."""
     run_ids, first, last = (list(column) for column in zip(*spans, strict=True))
     parts: dict[str, dict[str, list[tuple[Steps, Values]]]] = {}
     for run_id, name, *chunk, low, high in fetch_binary(
@@ -117,7 +117,7 @@ def horizon(connection: Connection) -> int:
 def of_projects(
     connection: Connection, known: Sequence[tuple[str, int, int]], before: int, most: int
 ) -> dict[str, list[ProjectEvent]]:
-    """Of each (project, transaction, id) at most `most` events behind that position, of transactions < `before`."""
+    """Return at most `most` events after each (project, transaction, id), of transactions < `before`."""
     ids, xids, last = (list(column) for column in zip(*known, strict=True))
     given = {"ids": ids, "xids": xids, "known": last, "horizon": before, "most": most}
     found: dict[str, list[ProjectEvent]] = {}
@@ -128,7 +128,7 @@ def of_projects(
 
 
 def open_keys(connection: Connection, key_ids: Sequence[str]) -> set[str]:
-    """Those that still open."""
+    """Return the ids of the keys that are open."""
     return set(connection.execute(OPEN_KEYS, {"ids": list(key_ids)}).scalars())
 
 
@@ -143,7 +143,7 @@ RUNNING = text(
 
 
 def running(connection: Connection, project_ids: Sequence[str]) -> dict[str, dict[str, dict[str, Any]]]:
-    """By project and run how far each running run is, with its last values."""
+    """Return the progress and last values of every running run, by project and run."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for row in connection.execute(RUNNING, {"ids": list(project_ids)}):
         told = {"run_id": row.id, "experiment_id": row.experiment_id, "state": row.state, "step": row.step}

@@ -161,8 +161,8 @@ def test_what_is_read_belongs_to_the_reader() -> None:
     ("steps", "values", "sentence"),
     [
         ([], [], "at least one value"),
-        ([1, 2], [1.0], "one length"),
-        ([[1]], [[1.0]], "two lists"),
+        ([1, 2], [1.0], "equal length"),
+        ([[1]], [[1.0]], "one-dimensional"),
         ([2, 1], [1.0, 2.0], "strictly increasing"),
         ([1, 1], [1.0, 2.0], "strictly increasing"),
         ([-1, 1], [1.0, 2.0], ">= 0"),
