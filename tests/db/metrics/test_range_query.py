@@ -1,4 +1,4 @@
-"""The pyramid against its slow twin: any window at any level, whatever was joined, tiled, lost and cut before."""
+"""Range queries against their slow twin: any window at any level, whatever was joined, tiled, lost and cut before."""
 
 import math
 import uuid
