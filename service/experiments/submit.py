@@ -4,14 +4,18 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from service.db.runs import duration_estimate
+from service.db.experiments import experiments
+from service.db.experiments.experiments import StoredExperiment
+from service.db.runs import duration_estimate, runs
 from service.errors import Problem
-from service.experiments.answers import derived, duration_view, read_experiment
+from service.experiments.answers import derived, duration_view
 from service.experiments.context import Context, Made
 from service.experiments.pool_warnings import pool_warnings
+from service.experiments.run_answers import read_runs, run_view
 from service.nonfinite import dumps
-from service.schemas.experiments import ExperimentView, PostedExperiment
+from service.schemas.experiments import PostedExperiment
 from service.schemas.problems import ProblemItem
+from service.schemas.runs import RunView
 from service.spec.parse.experiment import ParsedExperiment, parse_experiment
 
 
@@ -42,13 +46,20 @@ def made(
     context: Context, understood: ParsedExperiment, waits: Sequence[Problem], experiment_id: str, new: bool, pool: str
 ) -> Made[PostedExperiment]:
     """Return the answer to a stored spec; `waits` says what will keep its runs waiting."""
-    stored = read_experiment(context.connection, context.principal, experiment_id)
+    connection = context.connection
+    stored = experiments.get(connection, context.principal, experiment_id)
+    found = runs.all_of_experiments(connection, [experiment_id])
+    views = [run_view(run) for run in found] if new else read_runs(connection, found, with_places=False)
     queued = ((pool, len(understood.spec.seeds)),) if new else ()
-    return Made(_answer(context, understood, waits, stored), f"/v1/experiments/{experiment_id}", new, queued)
+    return Made(_answer(context, understood, waits, stored, views), f"/v1/experiments/{experiment_id}", new, queued)
 
 
 def _answer(
-    context: Context, understood: ParsedExperiment, waits: Sequence[Problem], stored: ExperimentView | None = None
+    context: Context,
+    understood: ParsedExperiment,
+    waits: Sequence[Problem],
+    stored: StoredExperiment | None = None,
+    views: Sequence[RunView] = (),
 ) -> PostedExperiment:
     spec = understood.spec
     return PostedExperiment(
@@ -58,7 +69,7 @@ def _answer(
         hash=spec.hash,
         created_at=stored.created_at if stored else None,
         spec=spec.normalised(),
-        runs=stored.runs if stored else [],
+        runs=list(views),
         warnings=[ProblemItem(**problem.as_json()) for problem in [*understood.warnings, *waits]],
         derived=derived(spec),
     )
