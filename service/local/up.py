@@ -19,8 +19,8 @@ from service.local.port import wait_for_port
 from service.local.postgres import EmbeddedPostgres
 from service.local.processes import Children
 from service.local.server import EmbeddedServer
+from service.local.signals import Interrupted, ShutdownSignals
 from service.local.valkey import EmbeddedValkey
-from service.local.wishes import Interrupted, Wishes
 
 API, WORKER = "saddle_api", "saddle_worker"  # what each may do in Postgres: service.db.rights
 DETECT_S = 60.0  # a driver that hangs must not keep the rest from starting
@@ -61,10 +61,10 @@ def up(options: Options) -> int:
         raise cannot_use(options.folder.path, error) from error
     if not mine:
         return already(options, ownership)
-    wishes = Wishes()
+    signals = ShutdownSignals()
     start = Start(options, ownership)
     try:
-        wishes.listen()
+        signals.listen()
         start.begin()
         if options.demo:
             run_demo(start.url, start.key, say)
@@ -72,8 +72,8 @@ def up(options: Options) -> int:
     except Interrupted:
         say("ending: workers first, they save what they train")
     finally:
-        wishes.ending = True
-        start.end(wishes.hurried)
+        signals.ending = True
+        start.end(signals.is_repeated)
         ownership.release()
     say("ended; nothing runs any more")
     return 0

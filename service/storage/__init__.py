@@ -1,1 +1,1 @@
-"""Where checkpoints are kept: a folder that all share, or a bucket. Who asks `places` need not know which."""
+"""Checkpoint storage: a shared folder or a bucket; `factory` opens the one that the settings name."""

@@ -1,4 +1,4 @@
-"""Checkpoints in an S3-compatible bucket, by obstore: what was sent is read back before it is believed."""
+"""Checkpoints in an S3-compatible bucket, through obstore; each upload is read back and verified."""
 
 import os
 import shutil
@@ -30,10 +30,10 @@ class BucketStore(Store):
         self._store = S3Store.from_url(self.url, client_options=options, retry_config=RETRIES)
 
     def keep(self, folder: Path, sha256: str) -> str:
-        """Send both files and read them back: servers differ in which checksums they look at."""
+        """Upload both files and read them back: servers differ in which checksums they verify."""
         key = key_of(str(folder))
         assert key is not None, folder
-        with _answers():
+        with _os_errors():
             for name in FILES:
                 obstore.put(self._store, f"{key}/{name}", folder / name)
         location = f"{self.url}/{key}"
@@ -42,7 +42,7 @@ class BucketStore(Store):
         return location
 
     def fetch(self, location: str, into: Path) -> Path:
-        """A copy, whole or not there at all."""
+        """Return a copy, which is whole or does not exist."""
         key = self._key(location)
         final, partial = into / key, into / f"{key}.partial"
         if final.is_dir():
@@ -58,37 +58,37 @@ class BucketStore(Store):
     def _key(self, location: str) -> str:
         key = key_of(location)
         if key is None:
-            raise FileNotFoundError(f"{location} is no checkpoint's place")
+            raise FileNotFoundError(f"{location} is not the location of a checkpoint")
         return key
 
     def size(self, location: str, name: str) -> int:
-        """Bytes of one file."""
-        with _answers():
+        """Return the size of one file in bytes."""
+        with _os_errors():
             return obstore.head(self._store, f"{self._key(location)}/{name}")["size"]
 
     def pieces(self, location: str, name: str) -> Iterator[bytes]:
-        """One file's bytes."""
-        with _answers():
+        """Yield the bytes of one file."""
+        with _os_errors():
             for piece in obstore.get(self._store, f"{self._key(location)}/{name}").stream(min_chunk_size=PIECE):
                 yield bytes(piece)
 
     def remove(self, location: str) -> None:
-        """Both files; the bucket does not mind what is not there."""
-        with _answers():
+        """Remove both files; a bucket does not report missing ones."""
+        with _os_errors():
             obstore.delete(self._store, [f"{self._key(location)}/{name}" for name in FILES])
 
     def keys(self, run_id: str | None = None) -> Iterator[str]:
-        """By the names of the files."""
+        """Yield the folders of all files."""
         found = set()
-        with _answers():
+        with _os_errors():
             for page in obstore.list(self._store, run_id):
                 found |= {str(each["path"]).rpartition("/")[0] for each in page}
         yield from sorted(found)
 
 
 @contextmanager
-def _answers() -> Iterator[None]:
-    """Whatever the library raises, as an OSError of one line; what is not there stays a FileNotFoundError."""
+def _os_errors() -> Iterator[None]:
+    """Turn the library's errors into an OSError of one line; a missing file stays a FileNotFoundError."""
     try:
         yield
     except FileNotFoundError as error:

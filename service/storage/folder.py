@@ -1,4 +1,4 @@
-"""Checkpoints in a folder that every worker and the API share: what is written there is kept already."""
+"""Checkpoints in a folder that every worker and the API share; the trainer writes there itself."""
 
 import contextlib
 import shutil
@@ -10,7 +10,7 @@ from service.storage.store import Store
 
 
 class FolderStore(Store):
-    """A folder; a location is the absolute path that the writer saw."""
+    """A shared folder; a location is the absolute path as its writer saw it."""
 
     in_place = True
 
@@ -18,31 +18,31 @@ class FolderStore(Store):
         self.root = root.resolve()
 
     def _path(self, location: str) -> Path:
-        """Below our root by its key, wherever the writer had it mounted."""
+        """Return the path below our own root, wherever the writer had mounted it."""
         key = key_of(location)
         if key is None:
-            raise FileNotFoundError(f"{location} is no checkpoint's place")
+            raise FileNotFoundError(f"{location} is not the location of a checkpoint")
         return self.root / key
 
     def keep(self, folder: Path, sha256: str) -> str:
-        """It is where it belongs; its hash is of what was written."""
+        """Return the folder: it is in the storage already, and its hash is of what was written."""
         return str(folder)
 
     def fetch(self, location: str, into: Path) -> Path:
-        """The folder itself."""
+        """Return the folder itself."""
         path = Path(location)
         return path if path.is_dir() else self._path(location)
 
     def size(self, location: str, name: str) -> int:
-        """Bytes of one file."""
+        """Return the size of one file in bytes."""
         return (self._path(location) / name).stat().st_size
 
     def pieces(self, location: str, name: str) -> Iterator[bytes]:
-        """One file's bytes."""
+        """Yield the bytes of one file."""
         yield from pieces_of(self._path(location) / name)
 
     def remove(self, location: str) -> None:
-        """The folder, and those above it that nothing else is in."""
+        """Remove the folder, and its parents if nothing else is in them."""
         parts = location.rstrip("/").split("/")[-3:]
         path = self.root.joinpath(*parts)
         if len(parts) < 3 or any(part in ("", ".", "..") for part in parts):
@@ -53,6 +53,6 @@ class FolderStore(Store):
             path.parent.parent.rmdir()
 
     def keys(self, run_id: str | None = None) -> Iterator[str]:
-        """Every folder three levels down."""
+        """Yield every folder three levels down."""
         for path in sorted(self.root.glob(f"{run_id or 'run_*'}/a*/*")):
             yield "/".join(path.parts[-3:])

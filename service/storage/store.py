@@ -1,4 +1,4 @@
-"""What every kind of storage can do with checkpoints."""
+"""The interface of every kind of checkpoint storage."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -8,34 +8,34 @@ from service.storage.files import sha256
 
 
 class Store(ABC):
-    """Keeps checkpoints by location, which rows name. OSError: it does not answer; FileNotFoundError: not there."""
+    """Stores checkpoints under locations that rows name; raises OSError, or FileNotFoundError if missing."""
 
-    in_place: bool  # what the trainer wrote is where it stays
+    in_place: bool  # the trainer writes into the storage itself
 
     @abstractmethod
     def keep(self, folder: Path, sha256: str) -> str:
-        """Store a finished checkpoint of this machine's disk and look that it arrived; its location."""
+        """Store a finished checkpoint from this machine's disk, verify it, and return its location."""
 
     @abstractmethod
     def fetch(self, location: str, into: Path) -> Path:
-        """The checkpoint as a folder on this machine's disk, new inside `into` unless it is there already."""
+        """Return the checkpoint as a folder on this machine's disk, copied into `into` if necessary."""
 
     @abstractmethod
     def size(self, location: str, name: str) -> int:
-        """Bytes of one file."""
+        """Return the size of one file in bytes."""
 
     @abstractmethod
     def pieces(self, location: str, name: str) -> Iterator[bytes]:
-        """One file's bytes."""
+        """Yield the bytes of one file."""
 
     @abstractmethod
     def remove(self, location: str) -> None:
-        """Forget a checkpoint; what is not there is no error."""
+        """Remove a checkpoint; a missing one is no error."""
 
     @abstractmethod
     def keys(self, run_id: str | None = None) -> Iterator[str]:
-        """<run>/<attempt>/<folder> of everything stored, half-written folders too; of one run where it is given."""
+        """Yield <run>/<attempt>/<folder> of everything stored, of one run or of all; half-written folders included."""
 
     def sha256(self, location: str) -> str:
-        """The hash of what is stored now."""
+        """Return the hash of what is stored now."""
         return sha256(lambda name: self.size(location, name), lambda name: self.pieces(location, name))

@@ -1,7 +1,7 @@
-"""Whether a trainer's loop still moves while no step ends: it evaluates, compiles, writes a checkpoint.
+"""Whether the training loop still moves while no step ends: it evaluates, compiles or writes a checkpoint.
 
-A look at where the loop's thread stands costs microseconds and asks nothing of the code that runs there. A thread that
-waits for a lock or a device that never answers stands still; a stopped process does not look at all.
+Sampling the stack of the loop's thread costs microseconds and needs nothing of the code that runs there. A thread that
+waits for a lock or a device that never answers keeps its stack; a stopped process takes no samples at all.
 """
 
 import sys
@@ -9,43 +9,43 @@ import threading
 import time
 from collections.abc import Callable
 
-EVERY_S = 1.0
-RUNNING = 0.05  # share of a processor from which on a thread that stands in one place is at work there
-Place = list[tuple[int, int]]
+PERIOD_S = 1.0
+MIN_CPU_SHARE = 0.05  # of a processor: a thread with the same stack that uses more is computing
+Stack = list[tuple[int, int]]  # frame and instruction, innermost first
 
 
-def start(thread_id: int, moved: Callable[[], None], computes: bool, every_s: float = EVERY_S) -> None:
-    """Call `moved` when the thread stands elsewhere than at the look before, or `computes` and has done so.
+def start(thread_id: int, moved: Callable[[], None], computes: bool, period_s: float = PERIOD_S) -> None:
+    """Call `moved` when the thread's stack has changed or, with `computes`, when it has used the processor.
 
-    On a GPU the processor's time says nothing: waiting for a kernel that never ends takes all of it.
+    On a GPU processor time says nothing: waiting for a kernel that never ends takes all of it.
     """
-    arguments = (thread_id, moved, computes, every_s)
-    threading.Thread(target=_watch, args=arguments, name="pulse", daemon=True).start()
+    arguments = (thread_id, moved, computes, period_s)
+    threading.Thread(target=_watch, args=arguments, name="liveness", daemon=True).start()
 
 
-def _watch(thread_id: int, moved: Callable[[], None], computes: bool, every_s: float) -> None:
-    before: Place = []
+def _watch(thread_id: int, moved: Callable[[], None], computes: bool, period_s: float) -> None:
+    before: Stack = []
     used_before_s = 0.0
-    while now := place(thread_id):  # nowhere: it has ended
+    while now := stack_of(thread_id):  # empty once the thread has ended
         used_s = cpu_s(thread_id)
-        if before and (now != before or (computes and used_s - used_before_s > RUNNING * every_s)):
+        if before and (now != before or (computes and used_s - used_before_s > MIN_CPU_SHARE * period_s)):
             moved()
         before, used_before_s = now, used_s
-        time.sleep(every_s)
+        time.sleep(period_s)
 
 
-def place(thread_id: int) -> Place:
-    """Every frame of a thread and the instruction it stands at, innermost first."""
+def stack_of(thread_id: int) -> Stack:
+    """Return the frames of a thread, empty if it has ended."""
     frame = sys._current_frames().get(thread_id)
-    found: Place = []
+    stack: Stack = []
     while frame is not None:
-        found.append((id(frame), frame.f_lasti))
+        stack.append((id(frame), frame.f_lasti))
         frame = frame.f_back
-    return found
+    return stack
 
 
 def cpu_s(thread_id: int) -> float:
-    """Processor seconds of a thread; 0 where the system does not tell."""
+    """Return the processor seconds of a thread; 0 where the system does not count them."""
     if sys.platform != "linux":
         return 0.0
     try:

@@ -11,7 +11,7 @@ import pytest
 
 from worker.supervisor.memory import available_bytes, oom_kills
 from worker.supervisor.output import LOG_BYTES, TAIL_BYTES, TrainerOutput, escape
-from worker.trainer.liveness import place, start
+from worker.trainer.liveness import stack_of, start
 
 
 def written(*pieces: bytes) -> TrainerOutput:
@@ -75,8 +75,8 @@ def test_a_thread_that_waits_stands_still_and_one_that_computes_moves() -> None:
         thread.start()
         assert thread.ident is not None
         time.sleep(0.1)
-        assert place(thread.ident)
-        start(thread.ident, lambda name=name: count(name), computes=True, every_s=0.1)  # type: ignore[misc]
+        assert stack_of(thread.ident)
+        start(thread.ident, lambda name=name: count(name), computes=True, period_s=0.1)  # type: ignore[misc]
     end = time.monotonic() + 60
     while moves["computes"] <= 10 and time.monotonic() < end:  # the other was looked at as often
         time.sleep(0.05)
