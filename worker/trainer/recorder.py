@@ -1,7 +1,7 @@
-"""What keeps a run's numbers between the loop, which must not wait, and the flusher, which sends them.
+"""Buffers a run's values between the loop, which must not wait, and the flusher, which sends them.
 
-One interface, two ways, chosen by device because they were measured: on the CPU reading the loss at once is the
-cheapest there is; on a GPU that would stop the pipeline at every step, so numbers travel behind it.
+Two implementations, chosen by device as measured: on the CPU reading the loss at once is cheapest; on a GPU that would
+stop the pipeline at every step, so values are copied asynchronously.
 
 Threads: `record` is called by the loop's thread and takes no lock. `drain` may be called by any thread; drains exclude
 each other. Between the two only whole-list operations happen: the loop appends at the end, a drain copies a prefix and
@@ -27,7 +27,7 @@ from worker.trainer.loop import Step
 Floats = npt.NDArray[np.float64]
 Readings = list[tuple[int, dict[str, float | Tensor]]]
 T = TypeVar("T")
-KEPT = 16  # last losses shown as evidence
+EVIDENCE_LOSSES = 16  # last finite losses shown as evidence
 
 
 class Points(NamedTuple):
@@ -42,31 +42,31 @@ class Points(NamedTuple):
 
 
 class Recorder(ABC):
-    """Takes steps in order from `first` on; gives each out once."""
+    """Records steps in order from `first` on and returns each once."""
 
     def __init__(self, first: int, tolerated: int | None = 0) -> None:
-        self._next = first  # the first step that no drain has given out
-        self._tolerated = tolerated  # losses in a row that may be no numbers; None: any
+        self._next = first  # the first step that no drain has returned
+        self._tolerated = tolerated  # nonfinite losses in a row; None: any number
         self._streak = 0  # of those, up to the last loss looked at
-        self._recent: list[float] = []  # finite losses given out last
+        self._recent: list[float] = []  # last finite losses that were returned
         self.failure: RunFailure | None = None  # set once a loss was not finite and the run is to fail
         self._lock = threading.Lock()  # drains only; the loop never takes it
 
     @abstractmethod
     def record(self, step: Step) -> None:
-        """Keep what the step left; `RunFailure` once a loss was not finite and the run is to fail."""
+        """Record a step; raise `RunFailure` once a loss was not finite and the run is to fail."""
 
     @abstractmethod
     def _take(self, wait: bool) -> tuple[Floats, Readings]:
-        """What has arrived since the last time: rows (n, 2) of loss and rate, and the readings."""
+        """Return what has arrived since the last call: rows (n, 2) of loss and rate, and the readings."""
 
     def drain(self, wait: bool = False) -> list[Points]:
-        """Everything that has arrived; with `wait` everything recorded."""
+        """Return everything that has arrived; with `wait`, everything recorded."""
         with self._lock:
             rows, readings = self._take(wait)
             first, self._next = self._next, self._next + len(rows)
-            finite = rows[-KEPT:, 0]
-            self._recent = [*self._recent, *finite[np.isfinite(finite)].tolist()][-KEPT:]
+            finite = rows[-EVIDENCE_LOSSES:, 0]
+            self._recent = [*self._recent, *finite[np.isfinite(finite)].tolist()][-EVIDENCE_LOSSES:]
         names = [
             Points(name, first, 1, len(rows), None, rows[:, i]) for i, name in enumerate(("loss", "lr")) if len(rows)
         ]
@@ -74,15 +74,15 @@ class Recorder(ABC):
 
 
 def make_recorder(device: torch.device, first: int, tolerated: int | None = 0) -> Recorder:
-    """The recorder that costs least on `device`."""
+    """Return the recorder that costs least on `device`."""
     if device.type == "cpu":
         return HostRecorder(first, tolerated)
     return DeviceRecorder(first, tolerated, device)
 
 
 def diverged(step: int, loss: float, lr: float, finite: Iterable[float]) -> RunFailure:
-    """Why the run fails: its loss is no number any more."""
-    evidence = {"loss": str(loss), "lr": lr, "last_finite_losses": list(finite)[-KEPT:]}
+    """Return the failure of a run whose loss is not finite."""
+    evidence = {"loss": str(loss), "lr": lr, "last_finite_losses": list(finite)[-EVIDENCE_LOSSES:]}
     return RunFailure("diverged", f"the loss is {loss} at step {step} (learning rate {lr:g})", step, evidence)
 
 
@@ -210,15 +210,15 @@ class DeviceRecorder(Recorder):
         """Rows (n, 2) of loss and rate, up to the first loss that ends the run."""
         losses = shipment.values[: len(shipment.rates)].numpy()
         rows = np.column_stack([losses, shipment.rates]).astype(np.float64)
-        end = self._last_straw(np.isfinite(losses))
+        end = self._failing_position(np.isfinite(losses))
         if end is None:
             return rows
         finite = [*self._recent, *np.concatenate([*before, rows[:end]])[:, 0].tolist()]
         self.failure = diverged(first + end, float(losses[end]), shipment.rates[end], finite)
         return rows[: end + 1]
 
-    def _last_straw(self, finite: npt.NDArray[np.bool_]) -> int | None:
-        """The position of the loss that is one too many; None: there is none, and the streak goes on from here."""
+    def _failing_position(self, finite: npt.NDArray[np.bool_]) -> int | None:
+        """Return the position of the nonfinite loss that is one too many; None if there is none."""
         if self._tolerated is None or (finite.all() and len(finite)):
             self._streak = 0
             return None

@@ -1,4 +1,4 @@
-"""One attempt inside the trainer: build, resume, train, and say over the channel what happens."""
+"""One attempt inside the trainer: build, resume, train, and report to the supervisor."""
 
 import contextlib
 import json
@@ -42,8 +42,8 @@ from worker.trainer.probes.runner import MAX_READING_BYTES
 from worker.trainer.recorder import Points, Recorder, make_recorder
 from worker.trainer.step.stopping import describe_stop
 
-PLACES = 3  # checkpoints remembered: as many as are kept, and the one it began from
-USAGE_S = 1.0  # between two words about a GPU
+MAX_RESTORE_POINTS = 3  # as many as are kept, and the one it began from
+USAGE_PERIOD_S = 1.0  # between two reports about a GPU
 
 
 def run_request(request: TrainRequest, device: torch.device, supervisor: SupervisorLink) -> None:
@@ -63,11 +63,11 @@ def run_request(request: TrainRequest, device: torch.device, supervisor: Supervi
     except Exception as error:
         failure = run_failure_of(error, training.step)
         if session is not None:
-            session.flush_what_is_left()
+            session.flush_remaining()
             if failure.kind == "diverged":
                 unwatched = replace(request, spec=request.spec | {"probes": []})
                 replay_divergence(
-                    partial(_prepare, unwatched, device), session.past(), failure, request.autopsy_s, supervisor
+                    partial(_prepare, unwatched, device), session.history(), failure, request.autopsy_s, supervisor
                 )
         raise failure from error
 
@@ -79,31 +79,31 @@ def _prepare(request: TrainRequest, device: torch.device) -> Training:
 
 
 class Session:
-    """The state of one attempt: a training, its recorder, and when its state is written."""
+    """One attempt: a training, its recorder, and the policy that says when to write checkpoints."""
 
     def __init__(self, request: TrainRequest, training: Training, supervisor: SupervisorLink) -> None:
         self.request, self.training, self.supervisor = request, training, supervisor
-        self.conditions = environment(training.device, request.threads)
-        self.conditions["optimizer"] = optimizer_policies(training.spec, training.device)
-        self.saving = CheckpointPolicy(training.spec, request.checkpoint_s)
-        self.places: list[RestorePoint] = []  # checkpoints of this training that lie on this machine
-        started = self.conditions | self._resume()
+        self.environment = environment(training.device, request.threads)
+        self.environment["optimizer"] = optimizer_policies(training.spec, training.device)
+        self.policy = CheckpointPolicy(training.spec, request.checkpoint_s)
+        self.restore_points: list[RestorePoint] = []  # checkpoints of this training on this machine
+        started = self.environment | self._resume()
         self.began, self.began_at = training.step, time.monotonic()
         self.total = min(request.last_step or training.spec.total_steps, training.spec.total_steps)
         self.recorder: Recorder = make_recorder(
             training.device, training.step + 1, allowed_nonfinite(training.spec.nonfinite)
         )
         self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
-        self._broken: Exception | None = None  # what ended the flusher
+        self._flusher_error: Exception | None = None  # raised by the loop's thread
         rows = training.spec.rows_per_step
         supervisor.send(
             Started(from_step=training.step, total_steps=self.total, rows_per_step=rows, environment=started)
         )
 
     def _resume(self) -> dict[str, Any]:
-        """Go on from the checkpoint of the request, and say what of the machine differs from where it was written.
+        """Load the requested checkpoint and return how this machine differs from the one that wrote it.
 
-        `reproducible`: whether the last bits will agree from there on. A fork also says what it took over.
+        `reproducible`: whether the last bits will agree from there on. A fork also reports what it took over.
         """
         if not (resume := self.request.resume):
             return {}
@@ -113,79 +113,81 @@ class Session:
             document, said["taken_over"] = checkpoint.load_fork(folder, sha256, self.training)
         else:
             document = checkpoint.load(folder, sha256, self.training)
-            self.saving.load(document)
-        self.places = [RestorePoint(document["step"], folder, sha256, self.request.fork)]
-        differs = environment_differences(document["environment"], self.conditions)
+            self.policy.load(document)
+        self.restore_points = [RestorePoint(document["step"], folder, sha256, self.request.fork)]
+        differs = environment_differences(document["environment"], self.environment)
         if self.request.fork:
             differs.pop("optimizer", None)  # that is the fork's own choice
         return said | {"reproducible": not differs} | ({"differs": differs} if differs else {})
 
     def run(self) -> None:
-        """Train, and say how it ended once everything before that was said."""
+        """Train, and report the end after everything else."""
         with self._flusher():
             outcome, last = self._train()
-        self._settle()
+        self._flush_all()
         if outcome != "cancelled":
             self._checkpoint(last or Reason("end" if outcome == "succeeded" else "wish"))
         note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
         self.supervisor.send(Ended(outcome=outcome, step=self.training.step, note=note))
 
     def _train(self) -> tuple[Outcome, Reason | None]:
-        """Step by step; the outcome, and why the last state is worth keeping beside that."""
+        """Train step by step; return the outcome, and the reason to keep the last state beyond it."""
         first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
         if first > total:
             return "succeeded", None
-        told = self.training.probes.readings
+        readings = self.training.probes.readings
         for step in train(self.training):
             record(step)
             if step.step == first:
                 self.flush()  # a reader sees life at once, before any reading is written
-            if told:
-                self._tell()
-            reason = self.saving.after(step.step, step.metrics)
+            if readings:
+                self._send_readings()
+            reason = self.policy.after(step.step, step.metrics)
             best = reason if reason is not None and reason.word == "best" else None
             if step.step == total or self.training.ended:
                 return "succeeded", best
             if supervisor.stop is not None:
                 return OUTCOMES[supervisor.stop], best
-            if self._broken is not None:
-                raise self._broken
+            if self._flusher_error is not None:
+                raise self._flusher_error
             if reason is not None:
-                self._settle()
+                self._flush_all()
                 self._checkpoint(reason)
         return "succeeded", None
 
-    def _tell(self) -> None:
-        """Send what probes found; only the loop's thread comes here."""
-        told = self.training.probes.readings
-        while told:
-            found = told.pop(0)
+    def _send_readings(self) -> None:
+        """Send what probes found; called by the loop's thread only."""
+        readings = self.training.probes.readings
+        while readings:
+            found = readings.pop(0)
             payload = dumps(found.data).encode()
             if len(payload) > MAX_READING_BYTES:
                 payload = dumps({"error": f"{len(payload)} bytes; a reading has at most {MAX_READING_BYTES}"}).encode()
             self.supervisor.send(Reading(step=found.step, name=found.kind, payload=payload))
 
-    def _settle(self) -> None:
-        """Send every point up to here; a GPU's losses are only now known to be finite."""
+    def _flush_all(self) -> None:
+        """Send every point up to here; only now are a GPU's losses known to be finite."""
         self.flush(wait=True)
         if self.recorder.failure is not None:
             raise self.recorder.failure
 
     def _checkpoint(self, reason: Reason) -> None:
-        """Call `_settle` before: the supervisor commits a checkpoint and the points up to it together.
+        """Write a checkpoint; call `_flush_all` before, since both are committed together.
 
-        A disk that is full or broken does not end the run: what was saved before is still good.
+        A full or broken disk does not end the run: older checkpoints are still good.
         """
-        extra = {"environment": self.conditions, "scales": self.training.scales} | self.saving.document(reason)
+        extra = {"environment": self.environment, "scales": self.training.scales} | self.policy.document(reason)
         step = self.training.step
         try:
             saved = checkpoint.save(Path(self.request.folder), self.training, extra)
         except OSError as error:
-            self.saving.tried(reason, saved=False)
+            self.policy.tried(reason, saved=False)
             self.supervisor.send(CheckpointFailed(step=step, reason=reason.word, detail=describe_error(error)))
             return
-        self.saving.tried(reason, saved=True)
-        self.places = [*self.places, RestorePoint(step, saved.folder, saved.sha256)][-PLACES:]
+        self.policy.tried(reason, saved=True)
+        self.restore_points = [*self.restore_points, RestorePoint(step, saved.folder, saved.sha256)][
+            -MAX_RESTORE_POINTS:
+        ]
         self.supervisor.send(
             Checkpoint(
                 step=step,
@@ -197,26 +199,26 @@ class Session:
             )
         )
 
-    def past(self) -> AttemptHistory:
-        """Where the steps could be made again from, and how long they took."""
-        return AttemptHistory(self.places, self.training.step - self.began, time.monotonic() - self.began_at)
+    def history(self) -> AttemptHistory:
+        """Return where a replay could start, and how long the steps took."""
+        return AttemptHistory(self.restore_points, self.training.step - self.began, time.monotonic() - self.began_at)
 
     def flush(self, wait: bool = False) -> None:
-        """Send what the recorder gives out; nothing where that is nothing."""
+        """Send the points that the recorder has, if any."""
         with self._flushing:
             if points := self.recorder.drain(wait):
                 series, payload = packed(points)
                 self.supervisor.send(PointsFrame(series=series, payload=payload))
 
-    def flush_what_is_left(self) -> None:
-        """A failed run's last points tell most; a broken GPU may refuse to give them."""
-        self._tell()
+    def flush_remaining(self) -> None:
+        """Send the last points of a failed run, which tell most; a broken GPU may refuse to give them."""
+        self._send_readings()
         with contextlib.suppress(RuntimeError):
             self.flush(wait=True)
 
     @contextlib.contextmanager
     def _flusher(self) -> Iterator[None]:
-        """A thread that flushes every `flush_s`, ended before this returns."""
+        """Flush every `flush_s` on a thread, which has ended when this returns."""
         over = threading.Event()
         thread = threading.Thread(target=self._flush_until, args=(over,), name="flusher", daemon=True)
         thread.start()
@@ -228,14 +230,14 @@ class Session:
 
     def _flush_until(self, over: threading.Event) -> None:
         try:
-            due = time.monotonic() + USAGE_S
+            due = time.monotonic() + USAGE_PERIOD_S
             while not over.wait(self.request.flush_s):
                 if self.training.device.type == "cuda" and time.monotonic() >= due:
                     self.supervisor.send(DeviceUsage(values=usage(self.training.device)))
-                    due = time.monotonic() + USAGE_S
+                    due = time.monotonic() + USAGE_PERIOD_S
                 self.flush()
         except Exception as error:
-            self._broken = error  # raised by the loop's thread
+            self._flusher_error = error
 
 
 def packed(points: list[Points]) -> tuple[list[SeriesHeader], bytes]:
