@@ -299,7 +299,7 @@ class GaussianNLL(LossBase):
 class Objective(LossBase):
     """The model's output itself, where the model is a function to minimise."""
 
-    target = "worker.trainer.models.value:Value"
+    target = "worker.trainer.step.losses:ObjectiveValue"
     left_out = {}
     tasks = ("objective",)
 

@@ -55,7 +55,7 @@ class ObjectiveBase(ModelBase):
 class Quadratic(ObjectiveBase):
     """A quadratic form with given eigenvalues along the axes: a bowl, a valley, or a saddle where signs differ."""
 
-    target = "worker.trainer.models.objectives:Quadratic"
+    target = "worker.trainer.models.objectives:quadratic"
     formula = "1/2 sum_i eigenvalues_i x_i^2"
 
     kind: Literal["quadratic"] = "quadratic"
@@ -87,7 +87,7 @@ class Quadratic(ObjectiveBase):
 class Rosenbrock(ObjectiveBase):
     """A curved valley with a flat floor; minimum 0 where every coordinate is 1."""
 
-    target = "worker.trainer.models.objectives:Rosenbrock"
+    target = "worker.trainer.models.objectives:rosenbrock"
     minimum = 0.0
     formula = "sum_i b (x_{i+1} - x_i^2)^2 + (1 - x_i)^2"
     paper = "Rosenbrock 1960, The Computer Journal 3"
@@ -100,7 +100,7 @@ class Rosenbrock(ObjectiveBase):
 class Beale(ObjectiveBase):
     """A flat plateau with steep walls; minimum 0 at (3, 1/2)."""
 
-    target = "worker.trainer.models.objectives:Beale"
+    target = "worker.trainer.models.objectives:beale"
     minimum = 0.0
     formula = "(1.5 - x + xy)^2 + (2.25 - x + xy^2)^2 + (2.625 - x + xy^3)^2"
     paper = "Beale 1958, On an iterative method for finding a local minimum of a function of more than one variable"
@@ -112,7 +112,7 @@ class Beale(ObjectiveBase):
 class DoubleWell(ObjectiveBase):
     """Two minima per coordinate, at -1 and 1 if tilt is 0, and a maximum between them at 0."""
 
-    target = "worker.trainer.models.objectives:DoubleWell"
+    target = "worker.trainer.models.objectives:double_well"
     formula = "sum_i barrier (x_i^2 - 1)^2 + tilt x_i"
 
     kind: Literal["double_well"] = "double_well"
@@ -129,7 +129,7 @@ class DoubleWell(ObjectiveBase):
 class MonkeySaddle(ObjectiveBase):
     """A critical point at 0 whose Hessian is zero and which is no minimum; unbounded below."""
 
-    target = "worker.trainer.models.objectives:MonkeySaddle"
+    target = "worker.trainer.models.objectives:monkey_saddle"
     formula = "x^3 - 3 x y^2"
 
     kind: Literal["monkey_saddle"] = "monkey_saddle"
@@ -139,7 +139,7 @@ class MonkeySaddle(ObjectiveBase):
 class ToyLinearNet(ObjectiveBase):
     """A linear network of scalars on one row with input 1: a saddle at 0, and minima where the product is the goal."""
 
-    target = "worker.trainer.models.objectives:ToyLinearNet"
+    target = "worker.trainer.models.objectives:toy_linear_net"
     minimum = 0.0
     formula = "(goal - x_1 x_2 ... x_n)^2"
 
@@ -151,7 +151,7 @@ class ToyLinearNet(ObjectiveBase):
 class Rastrigin(ObjectiveBase):
     """A bowl under a regular pattern of local minima; minimum 0 at 0."""
 
-    target = "worker.trainer.models.objectives:Rastrigin"
+    target = "worker.trainer.models.objectives:rastrigin"
     minimum = 0.0
     formula = "sum_i amplitude (1 - cos 2 pi x_i) + x_i^2"
     paper = "Rastrigin 1974, Systems of extremal control"

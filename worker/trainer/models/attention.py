@@ -1,4 +1,4 @@
-"""Attention, and how to make a model differentiable twice: the one place that chooses its kernels."""
+"""Attention, and the choice of kernels that makes a model differentiable twice."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from torch.nn.functional import scaled_dot_product_attention
 
 @contextlib.contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """Inside, every model of ours has a second derivative: fused attention and fused recurrent cells have none."""
+    """Use kernels with a second derivative: fused attention and fused recurrent cells have none."""
     with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
         yield
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention of a sequence to itself (Vaswani et al. 2017, arXiv:1706.03762, eq. 1)."""
+    """Scaled dot-product self-attention (Vaswani et al. 2017, arXiv:1706.03762, eq. 1)."""
 
     def __init__(self, width: int, heads: int, causal: bool, dropout: float) -> None:
         super().__init__()

@@ -29,49 +29,25 @@ class CNN(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        planes, *size = shape
+        planes, *size = shape if len(shape) > 1 else (1, *shape)
         if (rank := len(size)) not in CONV:
-            raise ValueError(f"rows of shape {shape} are neither images nor sequences with channels")
+            raise ValueError(f"rows of shape {shape} are neither images nor sequences")
         blocks: list[nn.Module] = []
         for count in channels:
             blocks.append(CONV[rank](planes, count, kernel_size, padding=kernel_size // 2))
-            blocks += _after(count, rank, pool, activation, norm, groups)
+            blocks += _finish_block(count, rank, pool, activation, norm, groups)
             grown = 1 - kernel_size % 2  # an even kernel padded by half of it adds one
             planes, size = count, [(n + grown) // pool for n in size]
         self.features = nn.Sequential(*blocks)
         self.head = nn.Sequential(*_head(planes * math.prod(size), hidden, outputs, activation, dropout))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, H, W) or (B, C, L) -> features (B, C', ...) -> (B, outputs)."""
-        logits: Tensor = self.head(self.features(x).flatten(1))
+        """x (B, C, H, W) or (B, C, L), or (B, L) as one channel -> features (B, C', ...) -> (B, outputs)."""
+        logits: Tensor = self.head(self.features(x if x.dim() > 2 else x.unsqueeze(1)).flatten(1))
         return logits
 
 
-class CNN1d(CNN):
-    """The same along a sequence."""
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        outputs: int,
-        channels: Sequence[int] = (16, 32),
-        kernel_size: int = 3,
-        pool: int = 2,
-        hidden: Sequence[int] = (),
-        activation: str = "relu",
-        norm: str = "none",
-        groups: int = 4,
-        dropout: float = 0.0,
-    ) -> None:
-        images = shape if len(shape) == 2 else (1, *shape)
-        super().__init__(images, outputs, channels, kernel_size, pool, hidden, activation, norm, groups, dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (B, C, L), or (B, L) as one channel -> (B, outputs)."""
-        return super().forward(x if x.dim() == 3 else x.unsqueeze(1))
-
-
-def _after(count: int, rank: int, pool: int, activation: str, norm: str, groups: int) -> Iterator[nn.Module]:
+def _finish_block(count: int, rank: int, pool: int, activation: str, norm: str, groups: int) -> Iterator[nn.Module]:
     if norm != "none":
         yield normalisation(norm, count, rank, groups)
     yield ACTIVATIONS[activation]()

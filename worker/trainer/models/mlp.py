@@ -1,4 +1,4 @@
-"""Fully connected models: rows of any shape are flattened first."""
+"""Fully connected models; rows of any shape are flattened."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         width = math.prod(shape)
         for units in hidden:
-            layers += [nn.Linear(width, units, bias), *_after(units, activation, norm, dropout)]
+            layers += [nn.Linear(width, units, bias), *_finish_layer(units, activation, norm, dropout)]
             width = units
         self.layers = nn.Sequential(*layers, nn.Linear(width, outputs, bias))
 
@@ -41,7 +41,7 @@ class MLP(nn.Module):
         return logits
 
 
-def _after(units: int, activation: str, norm: str, dropout: float) -> Iterator[nn.Module]:
+def _finish_layer(units: int, activation: str, norm: str, dropout: float) -> Iterator[nn.Module]:
     if norm != "none":
         yield NORMS[norm](units)
     yield ACTIVATIONS[activation]()

@@ -1,4 +1,4 @@
-"""Normalisations between convolutions, by the spec's word and the number of position dimensions."""
+"""Normalisations between convolutions, by the spec's name and the number of position dimensions."""
 
 from torch import nn
 
@@ -7,7 +7,7 @@ INSTANCE = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d}
 
 
 def normalisation(norm: str, channels: int, rank: int, groups: int) -> nn.Module:
-    """Each with a trained scale and shift per channel; `layer` is one group: over channels and positions together."""
+    """Return a normalisation with a scale and shift per channel; `layer` is one group over channels and positions."""
     if norm == "batch":
         return BATCH[rank](channels)
     if norm == "instance":

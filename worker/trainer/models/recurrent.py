@@ -1,4 +1,4 @@
-"""Recurrent models: torch's cells over a row's steps, then an affine output."""
+"""Recurrent models: torch's cells over the steps of a row, then an affine output."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -11,9 +11,9 @@ from worker.trainer.models.sequences import read, steps
 
 
 class Recurrent(nn.Module):
-    """`cell` is torch's module with all its layers. Token ids go through `embed` first."""
+    """`cell` is torch's module with all its layers; token ids are embedded first."""
 
-    torchs: ClassVar[Callable[..., nn.RNNBase]]
+    cell_class: ClassVar[Callable[..., nn.RNNBase]]
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Recurrent(nn.Module):
         self.embed = None if vocabulary is None else nn.Embedding(vocabulary, embedding)
         how: dict[str, Any] = {"batch_first": True, "dropout": dropout, "bidirectional": bidirectional}
         how |= {} if nonlinearity is None else {"nonlinearity": nonlinearity}
-        self.cell = type(self).torchs(features, hidden, layers, **how)
+        self.cell = type(self).cell_class(features, hidden, layers, **how)
         self.head = nn.Linear(hidden * (2 if bidirectional else 1), outputs)
         self.outputs_at = outputs_at
 
@@ -45,7 +45,7 @@ class Recurrent(nn.Module):
         return logits
 
     def _last(self, last: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-        """The last layer's state after all steps, of both directions where there are two: (B, W)."""
+        """Return the last layer's final state, of both directions where there are two: (B, W)."""
         state = last[0] if isinstance(last, tuple) else last  # (layers * directions, B, hidden)
         return torch.cat((state[-2], state[-1]), 1) if self.cell.bidirectional else state[-1]
 
@@ -53,7 +53,7 @@ class Recurrent(nn.Module):
 class RNN(Recurrent):
     """h_t = u(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)."""
 
-    torchs = nn.RNN
+    cell_class = nn.RNN
 
     def __init__(
         self,
@@ -75,10 +75,10 @@ class RNN(Recurrent):
 class GRU(Recurrent):
     """Gated recurrent units."""
 
-    torchs = nn.GRU
+    cell_class = nn.GRU
 
 
 class LSTM(Recurrent):
-    """Long short-term memory; the state that is read is h, not the cell's c."""
+    """Long short-term memory; the output reads h, not the cell state c."""
 
-    torchs = nn.LSTM
+    cell_class = nn.LSTM

@@ -9,7 +9,7 @@ from worker.trainer.models.norms import normalisation
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes."""
+    """Two 3 x 3 convolutions and a shortcut, which is a 1 x 1 convolution where the shape changes."""
 
     def __init__(self, planes: int, count: int, stride: int, activation: str, norm: str, groups: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class ResNet(nn.Module):
 
 
 def _convolved(planes: int, count: int, kernel: int, stride: int, norm: str, groups: int) -> Iterator[nn.Module]:
-    """A convolution that keeps the size where `stride` is 1, and its normalisation, whose shift is the bias."""
+    """Yield a convolution, which keeps the size at stride 1, and its normalisation, whose shift is the bias."""
     yield nn.Conv2d(planes, count, kernel, stride=stride, padding=kernel // 2, bias=norm == "none")
     if norm != "none":
         yield normalisation(norm, count, 2, groups)

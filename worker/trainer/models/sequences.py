@@ -1,10 +1,10 @@
-"""Rows as steps in time, and where the answer is read."""
+"""Rows as sequences of steps, and the state that the output reads."""
 
 from torch import Tensor
 
 
 def steps(x: Tensor) -> Tensor:
-    """Numbers (B, L), (B, C, L) or (B, C, H, W) -> (B, length, features); an image's rows of pixels are the steps."""
+    """Numbers (B, L), (B, C, L) or (B, C, H, W) -> (B, length, features); the steps of an image are its pixel rows."""
     if x.dim() == 2:
         return x.unsqueeze(2)
     if x.dim() == 3:
@@ -13,7 +13,7 @@ def steps(x: Tensor) -> Tensor:
 
 
 def read(x: Tensor, outputs_at: str) -> Tensor:
-    """States (B, L, W) -> (B, W) of the last step or their mean; `every`: as they are."""
+    """States (B, L, W) -> (B, W) of the last step, or their mean; unchanged for `every`."""
     if outputs_at == "every":
         return x
     return x[:, -1] if outputs_at == "last" else x.mean(1)

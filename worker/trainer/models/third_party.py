@@ -1,4 +1,4 @@
-"""Models of other libraries, by a name that the library's own registry has; never with downloaded weights."""
+"""Models of other libraries, by their registered name; never with downloaded weights."""
 
 from torch import nn
 

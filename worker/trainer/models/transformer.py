@@ -9,7 +9,7 @@ from worker.trainer.models.attention import Attention
 from worker.trainer.models.sequences import read, steps
 
 NORMS: dict[str, type[nn.LayerNorm] | type[nn.RMSNorm]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
-EMBEDDED = 0.02  # standard deviation of embeddings at the start (Radford et al. 2019); torch's 1 drowns the positions
+EMBEDDING_STD = 0.02  # at initialisation (Radford et al. 2019); torch's 1 drowns the positions
 
 
 class Block(nn.Module):
@@ -63,7 +63,7 @@ class Transformer(nn.Module):
         self.head = nn.Linear(width, outputs, bias=not tied)
         for embedding in (self.embed, self.positions):
             if isinstance(embedding, nn.Embedding):
-                nn.init.normal_(embedding.weight, std=EMBEDDED)
+                nn.init.normal_(embedding.weight, std=EMBEDDING_STD)
         if tied:
             self.head.weight = self.embed.weight
 

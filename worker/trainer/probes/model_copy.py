@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from service.spec.probes.base import ModelCopyProbe
 from worker.trainer.build import build
 from worker.trainer.probes.measurement import ProbedTraining, differentiable, side_effect_free
-from worker.trainer.step.losses import mass, portion
+from worker.trainer.step.losses import loss_denominator, partial_loss
 
 Norms = Literal["train", "eval"]
 MAX_FLOAT64 = 100_000  # parameters
@@ -121,8 +121,8 @@ class ModelCopy:
         if theta is not None:
             self.put(theta)
         with differentiable(self.training.device), torch.no_grad():
-            whole = mass(self.criterion, self.y)
-            total = sum(float(portion(self.criterion, self.model(x), y, whole)) for x, y in self.pieces())
+            whole = loss_denominator(self.criterion, self.y)
+            total = sum(float(partial_loss(self.criterion, self.model(x), y, whole)) for x, y in self.pieces())
         self.forwards += 1
         if self.decay is not None:
             total += 0.5 * float((self.decay * self.theta() ** 2).sum())
@@ -139,10 +139,10 @@ class ModelCopy:
         """Return the mean gradient (n,) over the probe set, or over some rows of it."""
         with differentiable(self.training.device):
             pieces = self.pieces() if rows is None else iter([(self.x[rows], self.y[rows])])
-            whole = mass(self.criterion, self.y if rows is None else self.y[rows])
+            whole = loss_denominator(self.criterion, self.y if rows is None else self.y[rows])
             found = torch.zeros(self.n, dtype=self.dtype, device=self.training.device)
             for x, y in pieces:
-                found += flat(self._slope(portion(self.criterion, self.model(x), y, whole)))
+                found += flat(self._slope(partial_loss(self.criterion, self.model(x), y, whole)))
         self.gradients += rows is None
         return found if self.decay is None else found + self.decay * self.theta()
 
@@ -175,11 +175,11 @@ class ModelCopy:
 
     def _second(self, v: Tensor) -> Tensor:
         if self._slopes is None:
-            pieces, whole = list(self.pieces()), mass(self.criterion, self.y)
+            pieces, whole = list(self.pieces()), loss_denominator(self.criterion, self.y)
             if len(pieces) > 1:
                 vectors, found = self.split(v), torch.zeros_like(v)
                 for x, y in pieces:
-                    slope = self._slope(portion(self.criterion, self.model(x), y, whole), again=True)
+                    slope = self._slope(partial_loss(self.criterion, self.model(x), y, whole), again=True)
                     found += flat(self._hessian_product(slope, vectors, keep=False))
                 return found
             # all products share the first backward

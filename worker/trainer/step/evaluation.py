@@ -13,7 +13,7 @@ from worker.trainer.build import build
 from worker.trainer.data.memory_mapped import MappedRows, Table
 from worker.trainer.data.split import Rows
 from worker.trainer.metrics import Metrics
-from worker.trainer.step.losses import mass, portion
+from worker.trainer.step.losses import loss_denominator, partial_loss
 
 CHUNK = 4096  # rows at once, positions where each has an answer: bounds the memory, and covers small sets in one
 
@@ -94,7 +94,7 @@ class Validation:
         with torch.no_grad():
             for x, y in zip(self.x.split(rows), self.y.split(rows), strict=True):
                 outputs = model(x)  # (B, K), or (B, T, V)
-                loss, counted = loss + portion(criterion, outputs, y, 1), counted + mass(criterion, y)
+                loss, counted = loss + partial_loss(criterion, outputs, y, 1), counted + loss_denominator(criterion, y)
                 if self.classification:
                     right += _right(outputs, y)
         model.train(training)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.trainer.data.batches import Batch, Batches
-from worker.trainer.step.losses import mass, portion
+from worker.trainer.step.losses import loss_denominator, partial_loss
 from worker.trainer.step.precision import Precision
 
 
@@ -25,16 +25,16 @@ class Gradients:
         self.model.zero_grad(set_to_none=True)
         if self.pieces == 1:
             return self._backward(batch, None)
-        whole = mass(self.criterion, batch[1])
+        whole = loss_denominator(self.criterion, batch[1])
         losses = [self._backward(piece, whole) for piece in cut(batch, self.pieces)]
         return torch.stack(losses).sum()
 
     def _backward(self, batch: Batch, whole: Tensor | int | None) -> Tensor:
-        """Add the gradient of these rows, as their part of a batch of mass `whole`; None: they are the batch."""
+        """Add the gradient of these rows as part of a batch of denominator `whole`; None: they are the batch."""
         x, y = batch
         with self.precision.forward():
             outputs = self.model(x)
-            loss = self.criterion(outputs, y) if whole is None else portion(self.criterion, outputs, y, whole)
+            loss = self.criterion(outputs, y) if whole is None else partial_loss(self.criterion, outputs, y, whole)
         torch.autograd.backward(self.precision.scaled(loss))
         return loss.detach()
 

@@ -1,4 +1,4 @@
-"""Losses that torch does not have, or has for other inputs; each is the mean over the batch."""
+"""Losses that torch lacks, or has for other inputs only; each is the mean over the batch."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-NONE_IGNORED = -100  # torch's default
+NO_IGNORE_INDEX = -100  # torch's default
 
 
 class SoftmaxMSE(nn.Module):
@@ -22,7 +22,7 @@ class SoftmaxMSE(nn.Module):
 
 
 class KLDiv(nn.Module):
-    """Kullback and Leibler's divergence of softmax(logits) from the rows' distributions, in nats."""
+    """Kullback-Leibler divergence of softmax(logits) from the target distributions, in nats."""
 
     def __init__(self, log_target: bool = False, smoothing: float | None = None) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class SoftMargin(nn.Module):
 
 
 def one_hot(classes: Tensor, columns: int) -> Tensor:
-    """(B,) -> (B, columns) of 0 and 1, in the default type. torch's looks at the classes, and waits for the device."""
+    """(B,) -> (B, columns) of 0 and 1, in the default type; torch's own reads the classes and waits for the device."""
     return (classes.unsqueeze(1) == torch.arange(columns, device=classes.device)).to(torch.get_default_dtype())
 
 
@@ -71,7 +71,7 @@ def sides(y: Tensor) -> Tensor:
 
 
 class GaussianNLL(nn.Module):
-    """Negative log-likelihood of a normal distribution whose mean and log-variance the model gives."""
+    """Negative log-likelihood of a normal distribution whose mean and log-variance the model predicts."""
 
     def __init__(self, full: bool = False, eps: float = 1e-6) -> None:
         super().__init__()
@@ -80,32 +80,43 @@ class GaussianNLL(nn.Module):
     def forward(self, outputs: Tensor, y: Tensor) -> Tensor:
         """outputs (B, 2): mean and log-variance; y (B, 1)."""
         mean, variance = outputs[:, :1], outputs[:, 1:].exp()
-        variance = variance + (variance.clamp(min=self.eps) - variance).detach()  # its gradient is as if not bounded
-        found = 0.5 * (variance.log() + (mean - y).square() / variance)  # torch's waits to see that no variance is < 0
+        variance = variance + (variance.clamp(min=self.eps) - variance).detach()  # keeps the gradient
+        found = 0.5 * (variance.log() + (mean - y).square() / variance)  # torch's waits to check variance >= 0
         return found.mean() + (0.5 * math.log(2 * math.pi) if self.full else 0.0)
 
 
-def mass(criterion: nn.Module, y: Tensor) -> Tensor | int:
-    """What `criterion` divides the sum over these answers by: how many there are, or their classes' weights.
+class ObjectiveValue(nn.Module):
+    """The output of an objective, which is its own loss."""
 
-    Means over parts of a batch add up to the mean over all of it in these proportions.
+    def __init__(self) -> None:  # nn.Module's would accept any argument
+        super().__init__()
+
+    def forward(self, value: Tensor, _targets: Tensor) -> Tensor:
+        """Return the scalar unchanged."""
+        return value
+
+
+def loss_denominator(criterion: nn.Module, y: Tensor) -> Tensor | int:
+    """Return what `criterion` divides its sum over these targets by: their number, or their classes' weights.
+
+    Means over parts of a batch, weighted by it, add up to the mean over the batch.
     """
     inner = _inner(criterion)
     if not isinstance(inner, nn.CrossEntropyLoss | nn.NLLLoss) or y.is_floating_point():
         return y.shape[0]
     if inner.weight is not None:
         return torch.where(y != inner.ignore_index, inner.weight[y.clamp(min=0)], 0).sum()
-    return y.shape[0] if inner.ignore_index == NONE_IGNORED else (y != inner.ignore_index).sum()
+    return y.shape[0] if inner.ignore_index == NO_IGNORE_INDEX else (y != inner.ignore_index).sum()
 
 
-def portion(criterion: nn.Module, outputs: Tensor, y: Tensor, whole: Tensor | int) -> Tensor:
-    """What these answers add to the mean loss over answers of the mass `whole`; 0 where none of them counts."""
-    share = mass(criterion, y)
-    if not isinstance(share, Tensor):
+def partial_loss(criterion: nn.Module, outputs: Tensor, y: Tensor, whole: Tensor | int) -> Tensor:
+    """Return what these targets contribute to a mean loss of denominator `whole`; 0 where none of them counts."""
+    own = loss_denominator(criterion, y)
+    if not isinstance(own, Tensor):
         found: Tensor = criterion(outputs, y)
-        return found if share == whole else found * (share / whole)
+        return found if own == whole else found * (own / whole)
     inner = _inner(criterion)
-    inner.reduction = "sum"  # a mean over answers that are all ignored would be 0 / 0, and its share of 0 no help
+    inner.reduction = "sum"  # a mean over targets that are all ignored would be 0 / 0
     try:
         total: Tensor = criterion(outputs, y)
     finally:
@@ -114,5 +125,5 @@ def portion(criterion: nn.Module, outputs: Tensor, y: Tensor, whole: Tensor | in
 
 
 def _inner(criterion: nn.Module) -> Any:
-    """torch's loss: a language's is applied at every position."""
+    """Return torch's loss, which `PerPosition` wraps for a language."""
     return getattr(criterion, "criterion", criterion)
