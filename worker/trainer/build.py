@@ -1,4 +1,4 @@
-"""From a component of the spec to the torch object it names."""
+"""Build the torch objects that a spec names."""
 
 from collections.abc import Callable
 from functools import cache
@@ -22,12 +22,12 @@ from worker.trainer.environment import optimizer_policy
 from worker.trainer.optim.fast_step import skip_dynamo_wrappers
 from worker.trainer.optional_imports import import_optional
 
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights an initialisation is about
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights are initialised
 
 
 @cache
 def resolve(target: str) -> Callable[..., Any]:
-    """The callable that "module:name" names; targets are class attributes of ours, never part of a request."""
+    """Return the callable "module:name"; targets are class attributes of ours, never part of a request."""
     import_optional(target.partition(":")[0])
     found: Callable[..., Any] = resolve_name(target)
     return found
@@ -36,7 +36,7 @@ def resolve(target: str) -> Callable[..., Any]:
 def build(component: Component, *args: Any, **policy: Any) -> Any:
     """Call the component's target with `args`, the component's own fields, and what the worker's policy adds.
 
-    A model comes back initialised as its spec says.
+    A model is initialised as its spec says.
     """
     if isinstance(component, ModelBase):
         model = resolve(component.target)(*args, **model_kwargs(component), **policy)
@@ -50,7 +50,7 @@ def build(component: Component, *args: Any, **policy: Any) -> Any:
 
 
 def refuse_single_rows(spec: Experiment, model: nn.Module) -> None:
-    """Raise where a library's model, whose layers nobody knew before, would normalise over a batch of one row."""
+    """Raise if a library's model, whose layers only now are known, would normalise a batch of one row."""
     for name, layer in model.named_modules():
         if isinstance(layer, _BatchNorm):
             named = f"{spec.model.kind}'s {name} ({type(layer).__name__})"
@@ -60,9 +60,9 @@ def refuse_single_rows(spec: Experiment, model: nn.Module) -> None:
 
 
 def initialise(model: nn.Module, init: InitBase) -> None:
-    """Fill weight matrices and kernels and set the biases beside them to 0; normalisations keep what they have.
+    """Initialise weight matrices and kernels, and set their biases to 0; normalisations stay unchanged.
 
-    A recurrent cell's matrices hold one block a gate, and are filled as the one matrix that they are stored as.
+    A recurrent cell's matrix, which holds a block per gate, is initialised as one matrix.
     """
     if not init.target:
         return
@@ -80,7 +80,7 @@ def initialise(model: nn.Module, init: InitBase) -> None:
 
 
 def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.device) -> list[Optimizer]:
-    """Every optimizer of the experiment with its groups, that of /optimizer first; what is frozen needs no gradient."""
+    """Build the optimizers with their groups, that of /optimizer first; frozen parameters need no gradient."""
     skip_dynamo_wrappers()
     groups = _groups(experiment, model)
     parameters = dict(model.named_parameters())
@@ -99,7 +99,7 @@ def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.dev
 
 
 def _groups(experiment: Experiment, model: nn.Module) -> list[Group]:
-    """As the spec says; what it could not know of a library's model is looked at here."""
+    """Assign parameters to groups; the layout of a library's model is checked here first."""
     if experiment.layout is not None:
         return assign_groups(experiment)
     layout = layout_of(model)
@@ -109,14 +109,14 @@ def _groups(experiment: Experiment, model: nn.Module) -> list[Group]:
 
 
 def _arguments(group: Group, parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
-    """One of torch's parameter groups."""
+    """Return one of torch's parameter groups."""
     assert group.optimizer is not None
     own = {"label": group.label, "params": [parameters[name] for name in group.names]}
     return own | group.optimizer.group()
 
 
 def layout_of(model: nn.Module) -> tuple[Parameter, ...]:
-    """A built model's parameters; depth counts the modules that have some, in torch's order."""
+    """Return a model's parameters; depth counts modules that own parameters, in torch's order."""
     found: list[Parameter] = []
     owners = [(path, owner) for path, owner in model.named_modules() if list(owner.parameters(recurse=False))]
     places = {path: depth for depth, (path, _) in enumerate(owners)}
@@ -130,7 +130,7 @@ def layout_of(model: nn.Module) -> tuple[Parameter, ...]:
 
 
 def optimizer_policies(experiment: Experiment, device: torch.device) -> dict[str, Any]:
-    """The switches of every optimizer: those of /optimizer, and under its position those of each rule's own."""
+    """Return the switches of /optimizer, and under its position those of each rule's own optimizer."""
     policies: dict[str, Any] = optimizer_policy(experiment.optimizer, device)
     own = ((at, rule.optimizer) for at, rule in enumerate(experiment.groups) if rule.optimizer)
     return policies | {f"groups/{at}": optimizer_policy(each, device) for at, each in own}

@@ -1,4 +1,4 @@
-"""The device that a trainer uses, and what of it decides a run's numbers."""
+"""A trainer's device and environment, as far as they decide a run's numbers."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from service.spec import plugins
 from service.spec.optimizers import OptimizerBase
 
 FILL = "fill_uninitialized_memory"  # a property torch's own types leave out
-PACKAGES = ("schedulefree", "pytorch-optimizer", "torchvision", "timm", "scikit-learn")  # whose code or data train
+PACKAGES = ("schedulefree", "pytorch-optimizer", "torchvision", "timm", "scikit-learn")  # code or data that train
 
 
 def optimizer_policy(optimizer: OptimizerBase, device: torch.device) -> dict[str, bool]:
@@ -34,19 +34,19 @@ def optimizer_policy(optimizer: OptimizerBase, device: torch.device) -> dict[str
 
 
 def set_deterministic(strict: bool) -> None:
-    """What torch.use_deterministic_algorithms does, without the compiler that it imports to set it there, too."""
+    """Do what torch.use_deterministic_algorithms does, without importing the compiler."""
     torch.set_deterministic_debug_mode("error" if strict else "default")
 
 
 def make_deterministic() -> None:
-    """Refuse operations whose result depends on timing; CUBLAS_WORKSPACE_CONFIG must be set before CUDA starts."""
+    """Refuse nondeterministic operations; CUBLAS_WORKSPACE_CONFIG must be set before CUDA starts."""
     set_deterministic(True)
-    setattr(torch.utils.deterministic, FILL, False)  # nothing here reads such memory, and filling it costs every step
-    torch.backends.cudnn.benchmark = False  # it chooses an algorithm by stopwatch
+    setattr(torch.utils.deterministic, FILL, False)  # nothing reads such memory; filling it costs time
+    torch.backends.cudnn.benchmark = False  # it chooses algorithms by timing
 
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """What must be equal for two runs of one spec and seed to be equal bit for bit."""
+    """Return what must agree for two runs of one spec and seed to be equal bit for bit."""
     return {
         "device": str(device),
         "device_name": device_name(device),
@@ -64,13 +64,13 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
 
 
 def environment_differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
-    """What of an `environment` is another: name -> [before, now]; the last bit may differ with any of it."""
+    """Return what differs between two environments: name -> [before, now]; the last bits may differ."""
     both = sorted(before.keys() & now.keys())  # an older release may have noted less
     return {name: [before[name], now[name]] for name in both if before[name] != now[name]}
 
 
 def facts(device: torch.device, threads: int) -> dict[str, Any]:
-    """What people read of a worker's device."""
+    """Return what users see of a worker's device."""
     cuda = device.type == "cuda"
     if cuda:
         memory = torch.cuda.get_device_properties(device).total_memory
@@ -95,7 +95,7 @@ def usage(device: torch.device) -> dict[str, float]:
 
 
 def device_name(device: torch.device) -> str:
-    """The hardware's own name."""
+    """Return the hardware's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"  # the instruction set picks the kernels

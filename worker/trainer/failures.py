@@ -1,4 +1,4 @@
-"""From an exception in a training to the failure that is stored with the run."""
+"""Convert an exception in a training to the failure that is stored with the run."""
 
 import json
 from typing import Any
@@ -9,16 +9,16 @@ from service.errors import RunFailure
 from service.spec.experiment import Experiment
 from service.spec.memory import estimate_memory
 
-NO_MEMORY = ("can't allocate memory", "not enough memory")  # torch's CPU allocator says so in a RuntimeError
-# CUDA's libraries say so in a RuntimeError; torch itself in an AcceleratorError
+NO_MEMORY = ("can't allocate memory", "not enough memory")  # in a RuntimeError of torch's CPU allocator
+# In a RuntimeError of CUDA's libraries; torch itself raises an AcceleratorError
 BROKEN_DEVICE = ("CUDA error", "CUBLAS_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_EXECUTION_FAILED", "NCCL error")
-DETAIL = 500  # characters
-# After these the process is as clean as before.
+MAX_DETAIL = 500  # characters
+# After these the process can be reused.
 STAYS_USABLE = {"diverged", "spec_cannot_build", "checkpoint_damaged", "dataset_missing", "dataset_changed"}
 
 
 def run_failure_of(error: Exception, step: int | None, building: bool = False) -> RunFailure:
-    """Why the run failed, from `error`, which came up after `step` updates or while the spec was built."""
+    """Return why the run failed; `error` occurred after `step` updates, or while the spec was built."""
     if isinstance(error, RunFailure):
         return error
     return RunFailure(_kind(error, building), describe_error(error), step, {"error": type(error).__name__})
@@ -36,13 +36,13 @@ def _kind(error: Exception, building: bool) -> str:
 
 
 def memory_evidence(spec: dict[str, Any], facts: dict[str, Any]) -> dict[str, int | None]:
-    """What a training was estimated to need, beside what the device has; bytes."""
+    """Return the memory a training was estimated to need and what the device has, in bytes."""
     estimate = estimate_memory(Experiment.model_validate_json(json.dumps(spec)))
     return {"estimate_bytes": None if estimate is None else estimate.total, "limit_bytes": facts.get("memory_bytes")}
 
 
 def describe_error(error: Exception) -> str:
-    """Type and message on one line of bounded length, without characters that Postgres would refuse."""
+    """Return type and message on one line of bounded length, without characters that Postgres refuses."""
     text = " ".join(f"{type(error).__name__}: {error}".replace("\x00", "").split())
     text = text.encode("utf-8", "replace").decode()
-    return text if len(text) <= DETAIL else text[: DETAIL - 3] + "..."
+    return text if len(text) <= MAX_DETAIL else text[: MAX_DETAIL - 3] + "..."

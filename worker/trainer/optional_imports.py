@@ -1,4 +1,4 @@
-"""Packages that a spec may ask for and a worker may lack: imported when asked for, and named where that fails."""
+"""Packages that a spec may need and a worker may lack: imported on demand, and named if that fails."""
 
 import sys
 from importlib import import_module

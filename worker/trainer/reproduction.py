@@ -1,4 +1,4 @@
-"""A step in a form that a file of text can hold: the weights before it, its rows, and how to build the model anew."""
+"""A step as text: the weights before it, its rows, and how to rebuild the model."""
 
 import ast
 import base64
@@ -12,27 +12,27 @@ from service.spec.component import Component
 from worker.trainer.loop import Training
 from worker.trainer.models.mlp import MLP
 
-LARGEST = 128 * 2**10  # bytes of text: a reading has twice that at most
+MAX_BYTES = 128 * 2**10  # bytes of text: a reading has twice that at most
 TORCHS = "torch.nn:"
 
 
 class StateBefore(NamedTuple):
-    """The state before a step, as far as its gradient depends on it."""
+    """The part of the state that a step's gradient depends on."""
 
     weights: dict[str, Tensor]
     random: Tensor
 
 
 def copy_state(training: Training) -> StateBefore:
-    """A copy of where `training` stands."""
+    """Copy the current state of `training`."""
     weights = {name: value.detach().cpu().clone() for name, value in training.model.state_dict().items()}
     return StateBefore(weights, torch.get_rng_state())
 
 
 def pack_step(training: Training, state: StateBefore, step: int) -> dict[str, Any] | None:
-    """What a script with nothing but torch makes the step's forward and backward pass from; None: it cannot.
+    """Return the data for a script that repeats the step's forward and backward pass with torch alone, or None.
 
-    That takes a model that is a list of torch's own layers, a loss of torch's, fp32 and a batch in one piece.
+    The model must be a list of torch's own layers, the loss torch's, in fp32 on the CPU, without accumulation.
     """
     spec = training.spec
     layers, loss = layers_of(training.model), constructor(spec.loss)
@@ -47,24 +47,24 @@ def pack_step(training: Training, state: StateBefore, step: int) -> dict[str, An
         "layers": layers,
         "flatten": flat,
         "loss": loss,
-        "weights": {name: text_of(value) for name, value in arrays.items()},
-        "x": text_of(x.cpu()),
-        "y": text_of(y.cpu()),
-        "random": text_of(state.random),
+        "weights": {name: encode_tensor(value) for name, value in arrays.items()},
+        "x": encode_tensor(x.cpu()),
+        "y": encode_tensor(y.cpu()),
+        "random": encode_tensor(state.random),
     }
     size = sum(len(each["data"]) for each in (*made["weights"].values(), made["x"], made["y"], made["random"]))
-    return made if size <= LARGEST else None
+    return made if size <= MAX_BYTES else None
 
 
-def text_of(value: Tensor) -> dict[str, Any]:
-    """A tensor as text: its type, its shape, and its bytes in base85 of zlib."""
+def encode_tensor(value: Tensor) -> dict[str, Any]:
+    """Encode a tensor: type, shape, and bytes as base85 of zlib."""
     array = value.contiguous().numpy()
     data = zlib.compress(array.astype(array.dtype.newbyteorder("<")).tobytes(), 9)
     return {"dtype": array.dtype.name, "shape": list(array.shape), "data": base64.b85encode(data).decode()}
 
 
 def layers_of(model: nn.Module) -> list[str] | None:
-    """How each layer is made, as torch's own `repr` says it; None where one is not torch's, or says too little."""
+    """Return constructor calls of the layers, from torch's `repr`; None if one is not torch's or incomplete."""
     body = model.layers if isinstance(model, MLP) else model
     if type(body) is not nn.Sequential:
         return None
@@ -75,7 +75,7 @@ def layers_of(model: nn.Module) -> list[str] | None:
 
 
 def _same(layer: nn.Module, text: str) -> bool:
-    """Whether the text makes a layer with the same parameters and buffers."""
+    """Whether the text builds a layer with the same parameters and buffers."""
     if type(layer).__module__.split(".")[:2] != ["torch", "nn"] or list(layer.children()):
         return False
     try:
@@ -90,7 +90,7 @@ def _same(layer: nn.Module, text: str) -> bool:
 
 
 def constructor(component: Component) -> str | None:
-    """How torch's own class of a component is called; None where it is not torch's, or takes tensors."""
+    """Return the constructor call of a component's torch class; None if it is not torch's or takes tensors."""
     if not component.target.startswith(TORCHS):
         return None
     arguments = component.kwargs()

@@ -31,7 +31,7 @@ from worker.protocol import Points as PointsFrame
 from worker.trainer.build import optimizer_policies
 from worker.trainer.channel import SupervisorLink
 from worker.trainer.checkpoints import checkpoint
-from worker.trainer.checkpoints.policy import CheckpointPolicy, Reason
+from worker.trainer.checkpoints.policy import CheckpointPolicy, SaveReason
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, replay_divergence
 from worker.trainer.environment import environment, environment_differences, usage
@@ -126,11 +126,11 @@ class Session:
             outcome, last = self._train()
         self._flush_all()
         if outcome != "cancelled":
-            self._checkpoint(last or Reason("end" if outcome == "succeeded" else "wish"))
+            self._checkpoint(last or SaveReason("end" if outcome == "succeeded" else "wish"))
         note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
         self.supervisor.send(Ended(outcome=outcome, step=self.training.step, note=note))
 
-    def _train(self) -> tuple[Outcome, Reason | None]:
+    def _train(self) -> tuple[Outcome, SaveReason | None]:
         """Train step by step; return the outcome, and the reason to keep the last state beyond it."""
         first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
         if first > total:
@@ -171,7 +171,7 @@ class Session:
         if self.recorder.failure is not None:
             raise self.recorder.failure
 
-    def _checkpoint(self, reason: Reason) -> None:
+    def _checkpoint(self, reason: SaveReason) -> None:
         """Write a checkpoint; call `_flush_all` before, since both are committed together.
 
         A full or broken disk does not end the run: older checkpoints are still good.

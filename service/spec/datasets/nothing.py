@@ -14,7 +14,7 @@ Zero = Annotated[float, Field(ge=0, le=0)]
 class Nothing(DatasetBase):
     """No rows: each step evaluates an objective once."""
 
-    target = "worker.trainer.data.placeholder:nothing"
+    target = "worker.trainer.data.placeholder:placeholder"
     known = Facts(1, (), "objective")
 
     kind: Literal["none"] = "none"

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from service.errors import RunFailure
-from worker.trainer.failures import DETAIL, run_failure_of
+from worker.trainer.failures import MAX_DETAIL, run_failure_of
 
 
 def _too_much() -> Exception:
@@ -43,5 +43,5 @@ def test_a_run_failure_stays_what_it_is() -> None:
 
 def test_details_are_one_bounded_line_that_a_database_takes() -> None:
     detail = run_failure_of(ValueError("a\x00\n\ud800" + "x" * 5000), 1).detail
-    assert len(detail) == DETAIL
+    assert len(detail) == MAX_DETAIL
     assert detail.startswith("ValueError: a ?x")

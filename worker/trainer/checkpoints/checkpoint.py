@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with all that later steps depend on; written once, never changed, believed only by its hash.
+"""Checkpoints: folders with everything that later steps depend on, written once and verified by hash.
 
     step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name> (further ones: optimizer-1/...),
                                    random/cpu, random/cuda:<index>,
@@ -7,7 +7,7 @@
                                    values, a plateau's state, what precision, stop rules and the best so far remember,
                                    gradients computed by a line search, strides of what lay in another order
 
-Python's and numpy's own generators are not here because nothing that trains draws from them.
+Python's and numpy's generators are not saved: training does not draw from them.
 """
 
 import json
@@ -24,14 +24,14 @@ from torch import Tensor
 from service.errors import RunFailure
 from service.storage.files import STATE, TENSORS, sha256_of_folder
 from worker.trainer.checkpoints import optimizer_state
-from worker.trainer.checkpoints.fork import inherit, layout, part_of, under
+from worker.trainer.checkpoints.fork import layout, part_of, restore_fork, under
 from worker.trainer.loop import Training
 
 Tensors = dict[str, Tensor]
 
 
 class Saved(NamedTuple):
-    """A checkpoint that is on the disk, not only on its way there."""
+    """A checkpoint that is safely on disk."""
 
     folder: Path
     sha256: str  # of state.json and the tensors, in this order
@@ -39,10 +39,10 @@ class Saved(NamedTuple):
 
 
 def save(folder: Path, training: Training, extra: dict[str, Any]) -> Saved:
-    """Write the state of `training` into a new folder inside `folder`; whoever is killed here leaves no half of it.
+    """Write the state of `training` into a new folder inside `folder`, atomically.
 
-    The name appears only once the files are on the disk, and is on the disk itself when this returns. OSError where
-    the disk is full or broken.
+    The name appears once the files are synced to disk, and is synced itself on return. Raises OSError where the disk is
+    full or broken.
     """
     folder.mkdir(parents=True, exist_ok=True)
     final = _free_name(folder, training.step)
@@ -59,14 +59,14 @@ def save(folder: Path, training: Training, extra: dict[str, Any]) -> Saved:
         _sync(folder)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, SafetensorError):  # what its own writer makes of an OSError
+        if isinstance(error, SafetensorError):  # how its writer reports an OSError
             raise OSError(str(error)) from error
         raise
     return saved
 
 
 def _free_name(folder: Path, step: int) -> Path:
-    """step-<n>; with a number behind it where that exists, because a row may name the older one."""
+    """Return step-<n>, with a further number if that exists: a row may refer to the older one."""
     path, again = folder / f"step-{step}", 1
     while path.exists():
         again += 1
@@ -75,9 +75,9 @@ def _free_name(folder: Path, step: int) -> Path:
 
 
 def load(folder: Path, sha256: str, training: Training) -> dict[str, Any]:
-    """Put `training` where the checkpoint left it, random states last; returns its state.json.
+    """Restore `training` from a checkpoint, random states last; return its state.json.
 
-    `RunFailure` checkpoint_damaged where anything is missing, cut short, changed, or another run's.
+    Raise `RunFailure` checkpoint_damaged if anything is missing, truncated, changed, or another run's.
     """
     tensors, document = read(folder, sha256)
     if (document["spec_hash"], document["seed"]) != (training.spec.hash, training.seed):
@@ -87,9 +87,9 @@ def load(folder: Path, sha256: str, training: Training) -> dict[str, Any]:
 
 
 def load_fork(folder: Path, sha256: str, training: Training) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Start `training`, whose spec may be another, from its parent's checkpoint: (state.json, what was taken over)."""
+    """Start a fork from its parent's checkpoint; return state.json and what was restored."""
     tensors, document = read(folder, sha256)
-    taken = inherit(training, tensors, document)
+    taken = restore_fork(training, tensors, document)
     taken["random"] = document["seed"] == training.seed or "the seed was changed"
     if taken["random"] is True:
         set_random_states(under("random", tensors))
@@ -97,7 +97,7 @@ def load_fork(folder: Path, sha256: str, training: Training) -> tuple[dict[str, 
 
 
 def read(folder: Path, sha256: str) -> tuple[Tensors, dict[str, Any]]:
-    """The tensors and state.json of a checkpoint that is exactly what was written."""
+    """Return tensors and state.json of a checkpoint; raise `RunFailure` unless it is exactly what was written."""
     try:
         found = sha256_of_folder(folder)
     except OSError as error:
@@ -109,7 +109,7 @@ def read(folder: Path, sha256: str) -> tuple[Tensors, dict[str, Any]]:
         tensors = load_file(folder / TENSORS)
     except (OSError, ValueError, SafetensorError) as error:  # it changed since it was hashed
         raise _damaged(folder, f"cannot be read ({type(error).__name__})") from error
-    return _as_they_lay(tensors, document.get("strides", {})), dict(document)
+    return _restore_strides(tensors, document.get("strides", {})), dict(document)
 
 
 def _damaged(folder: Path, what: str) -> RunFailure:
@@ -117,7 +117,7 @@ def _damaged(folder: Path, what: str) -> RunFailure:
 
 
 def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
-    """The state as tensors by name, and the rest as JSON."""
+    """Return the state as tensors by name, and the rest as JSON."""
     state = training.state()
     tensors = {f"model/{name}": tensor for name, tensor in state["model"].items()}
     tensors |= {f"mechanics/{name}": tensor for name, tensor in state["mechanics"]["tensors"].items()}
@@ -139,14 +139,14 @@ def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
 
 
 def _permuted(tensor: Tensor) -> bool:
-    """Whether its numbers lie in another order than a file's: a product with it sums in that order."""
+    """Whether its memory order differs from a file's: products sum in memory order."""
     if tensor.is_contiguous():
         return False
     return torch.empty_like(tensor, device="meta").stride() == tensor.stride()  # else it has gaps, and is a view
 
 
-def _as_they_lay(tensors: Tensors, strides: dict[str, list[int]]) -> Tensors:
-    """The tensors of a file, in the order of memory that they had."""
+def _restore_strides(tensors: Tensors, strides: dict[str, list[int]]) -> Tensors:
+    """Return a file's tensors in their former memory order."""
     laid = {name: torch.empty_strided(tensors[name].shape, s, dtype=tensors[name].dtype) for name, s in strides.items()}
     return tensors | {name: tensor.copy_(tensors[name]) for name, tensor in laid.items()}
 
@@ -164,15 +164,15 @@ def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> N
 
 
 def random_states(device: torch.device) -> Tensors:
-    """Every generator that torch draws from by itself."""
+    """Return the state of every generator that torch draws from."""
     states = {"random/cpu": torch.get_rng_state()}
-    if device.type == "cuda":  # asking on a CPU run would start CUDA
+    if device.type == "cuda":  # a query in a CPU run would start CUDA
         states |= {f"random/cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
     return states
 
 
 def set_random_states(states: Tensors) -> None:
-    """Set each generator that this machine has too."""
+    """Set each generator that this machine has."""
     for name, state in states.items():
         if name == "cpu":
             torch.set_rng_state(state)
@@ -181,7 +181,7 @@ def set_random_states(states: Tensors) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have the disk hold what was written to a file, or the names in a folder."""
+    """Sync a file's contents, or a folder's names, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

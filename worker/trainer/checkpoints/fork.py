@@ -1,8 +1,8 @@
-"""What a fork takes over from its parent's checkpoint: every part that still means the same in the changed spec.
+"""Restore a fork from its parent's checkpoint: every part with the same meaning in the changed spec.
 
-The weights always, or the fork cannot be built. Everything else where its kind is the same; settings (rates, momenta,
-decays, ...) are the new spec's. The position is the count of updates: update s of the fork takes the rows that the new
-spec's own plan gives to update s, so that another batch size goes on at that row, not at that share of the epoch.
+Weights must fit, or the fork cannot be built. Other parts are restored if their kind is the same; settings (rates,
+momenta, decays, ...) are the new spec's. The position is the count of updates: update s of the fork takes the rows that
+the new spec gives to update s, so another batch size continues at that row, not at that share of the epoch.
 """
 
 import inspect
@@ -17,13 +17,13 @@ from worker.trainer.checkpoints import optimizer_state
 from worker.trainer.loop import Training
 
 Tensors = dict[str, Tensor]
-Taken = dict[str, Any]  # part -> True, or why it starts afresh
-DERIVED = {"label", "base_lr", "initial_lr"}  # group entries that follow from settings without being one
-SWITCHES = {"foreach", "fused", "capturable", "differentiable", "maximize"}  # how it is computed, not what
+Taken = dict[str, Any]  # part -> True, or why it starts fresh
+DERIVED = {"label", "base_lr", "initial_lr"}  # group entries derived from settings
+SWITCHES = {"foreach", "fused", "capturable", "differentiable", "maximize"}  # how an update is computed, not what it is
 
 
 def layout(training: Training) -> list[dict[str, Any]]:
-    """Which class steps which parameters in which groups: what a fork compares."""
+    """Return which class updates which parameters in which groups: what a fork compares."""
     names = {id(parameter): name for name, parameter in training.model.named_parameters()}
     return [
         {
@@ -34,8 +34,8 @@ def layout(training: Training) -> list[dict[str, Any]]:
     ]
 
 
-def inherit(training: Training, tensors: Tensors, document: dict[str, Any]) -> Taken:
-    """Put a fresh `training` where its parent was, as far as that fits; random states are the caller's to set."""
+def restore_fork(training: Training, tensors: Tensors, document: dict[str, Any]) -> Taken:
+    """Restore a new `training` from its parent as far as it fits; the caller sets the random states."""
     parent, own = document.get("spec", {}), training.spec.normalised()
     _weights(training, under("model", tensors))
     training.step, training.evaluations = document["step"], document.get("evaluations", 0)
@@ -50,12 +50,12 @@ def inherit(training: Training, tensors: Tensors, document: dict[str, Any]) -> T
 
 
 def under(part: str, tensors: Tensors) -> Tensors:
-    """The tensors of one part, by their names within it."""
+    """Return the tensors of one part, by their names within it."""
     return {name.removeprefix(f"{part}/"): value for name, value in tensors.items() if name.startswith(f"{part}/")}
 
 
 def _weights(training: Training, saved: Tensors) -> None:
-    """Every parameter and buffer; the first that does not fit is named."""
+    """Load every parameter and buffer; raise `RunFailure` at the first that does not fit."""
     for name, own in training.model.state_dict().items():
         if name not in saved:
             raise _misfit(f"the parent has no parameter {name}")
@@ -72,7 +72,7 @@ def _misfit(what: str) -> RunFailure:
 
 
 def _optimizer(training: Training, at: int, tensors: Tensors, document: dict[str, Any]) -> bool | str:
-    """The state of optimizer `at`: True, or why it starts afresh."""
+    """Restore optimizer `at`; return True, or why it starts fresh."""
     if "layout" not in document:
         return "the checkpoint is of a release that did not say what its optimizer was"
     there, here = document["layout"], layout(training)
@@ -98,17 +98,17 @@ def _optimizer(training: Training, at: int, tensors: Tensors, document: dict[str
 
 
 def part_of(at: int) -> str:
-    """What optimizer `at` is called in a checkpoint; the first as when there was only one."""
+    """Return the name of optimizer `at` in a checkpoint; the first has no number, for compatibility."""
     return f"optimizer-{at}" if at else "optimizer"
 
 
 def _settings(optimizer: Optimizer) -> set[str]:
-    """What its constructor takes is a setting; whatever else its groups hold is state (a schedule-free average's k)."""
+    """Return its constructor's arguments; other group entries are state (a schedule-free average's k)."""
     return set(inspect.signature(type(optimizer).__init__).parameters) | DERIVED
 
 
 def _state_bearing(own: dict[str, Any], saved: dict[str, Any], settings: set[str]) -> Iterator[str]:
-    """Settings that were changed such that the state has other tensors: switches, and a momentum that comes or goes."""
+    """Yield changed settings that change the state's tensors: switches, and momentum turned on or off."""
     for name in sorted(settings & set(own) - SWITCHES - DERIVED):
         before, after = saved.get(name), own[name]
         worded = any(isinstance(value, bool | str) or value is None for value in (before, after))
@@ -117,7 +117,7 @@ def _state_bearing(own: dict[str, Any], saved: dict[str, Any], settings: set[str
 
 
 def watched(schedule: Any) -> tuple[str, str] | None:
-    """What the plateau inside a schedule watches, and in which direction; None where there is none."""
+    """Return the series and direction of the plateau within a schedule; None where there is none."""
     if isinstance(schedule, dict):
         if schedule.get("kind") == "plateau":
             return schedule["watch"], schedule["mode"]
@@ -128,7 +128,7 @@ def watched(schedule: Any) -> tuple[str, str] | None:
 
 
 def _mechanics(training: Training, tensors: Tensors, saved: dict[str, Any], parent: Any, own: Any) -> Taken:
-    """Averaged weights, the loss scale and stop rules; the count of clipped updates goes on."""
+    """Restore averaged weights, loss scale and stop rules; the count of clipped updates continues."""
     mechanics, document, state = training.mechanics, saved.get("mechanics"), under("mechanics", tensors)
     taken: Taken = {}
     if document is None:  # a checkpoint from before there was any of this

@@ -1,4 +1,4 @@
-"""When a run's state is written, and why: it is due, or the evaluation was the best so far."""
+"""When a checkpoint is written, and why: it is due, or the evaluation was the best so far."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from torch import Tensor
 from service.spec.experiment import Experiment
 
 
-class Reason(NamedTuple):
+class SaveReason(NamedTuple):
     """Why a checkpoint is written; `value` is the watched series' where it is the best."""
 
     word: str  # due | best | end | wish
@@ -18,24 +18,24 @@ class Reason(NamedTuple):
 
 
 class CheckpointPolicy:
-    """Of one attempt. The best value so far is part of each checkpoint, so that a resumed run decides alike."""
+    """The policy of one attempt. Each checkpoint holds the best value so far, so a resumed run decides alike."""
 
     def __init__(self, spec: Experiment, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.rules, self.seconds, self.clock = spec.checkpoint, seconds, clock
         self.best: float | None = None
-        self._tried_at = clock()
+        self._last_attempt = clock()
 
-    def after(self, step: int, readings: Mapping[str, float | Tensor] | None) -> Reason | None:
-        """Why the state after update `step` is to be written; None: it need not be."""
+    def reason_to_save(self, step: int, readings: Mapping[str, float | Tensor] | None) -> SaveReason | None:
+        """Return why to save the state after update `step`, or None."""
         if (value := self._better(readings or {})) is not None:
-            return Reason("best", value)
+            return SaveReason("best", value)
         every = self.rules.every_steps
-        due = self.clock() - self._tried_at >= self.seconds if every is None else step % every == 0
+        due = self.clock() - self._last_attempt >= self.seconds if every is None else step % every == 0
         kept = self.rules.keep_every is not None and step % self.rules.keep_every == 0
-        return Reason("due") if due or kept else None
+        return SaveReason("due") if due or kept else None
 
     def _better(self, readings: Mapping[str, float | Tensor]) -> float | None:
-        """The value of the watched series where nothing before was as good; what is no finite number never is."""
+        """Return the watched series' value if it is finite and the best so far."""
         rule = self.rules.best
         if rule is None or rule.series not in readings:
             return None
@@ -44,17 +44,17 @@ class CheckpointPolicy:
             return None
         return value
 
-    def tried(self, reason: Reason, saved: bool) -> None:
-        """The state was written, or could not be: then the best is still what an older checkpoint holds."""
-        self._tried_at = self.clock()
+    def record_attempt(self, reason: SaveReason, saved: bool) -> None:
+        """Note that saving was tried; if it failed, the best value is still that of an older checkpoint."""
+        self._last_attempt = self.clock()
         if saved and reason.value is not None:
             self.best = reason.value
 
-    def document(self, reason: Reason) -> dict[str, Any]:
-        """What a checkpoint written for this reason says of it."""
+    def document(self, reason: SaveReason) -> dict[str, Any]:
+        """Return what a checkpoint saved for this reason records."""
         best = self.best if reason.value is None else reason.value
         return {"reason": reason.word, "best": best}
 
     def load(self, document: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint's state.json, which may be older than this."""
+        """Restore from a checkpoint's state.json, which may predate the policy."""
         self.best = document.get("best")

@@ -1,1 +1,1 @@
-"""Rows: where they come from, how they are split and scaled, in which order they are trained on."""
+"""Data: where rows come from, how they are split, scaled and ordered."""

@@ -1,7 +1,7 @@
-"""The datasets that come inside scikit-learn: read from its package, no network.
+"""The datasets bundled with scikit-learn, read from its package without network.
 
-Each gives rows x (N, *shape) as float64 and targets (N,): labels as int64, or values as float64. The files are read as
-its own loaders read them; importing those takes 5 seconds of processor time.
+Each returns rows x (N, *shape) as float64 and targets (N,): labels as int64, or values as float64. Files are read as
+scikit-learn's loaders do; importing those takes 5 seconds of processor time.
 """
 
 from importlib.util import find_spec
@@ -38,7 +38,7 @@ def iris() -> Arrays:
 
 
 def diabetes() -> Arrays:
-    """x (442, 10) as measured, not as scikit-learn scales it by default; progression 25 to 346."""
+    """x (442, 10) as measured, without scikit-learn's default scaling; progression 25 to 346."""
     return _read("diabetes_data_raw.csv.gz"), _read("diabetes_target.csv.gz")
 
 
@@ -54,7 +54,7 @@ def _labelled(name: str, header: int = 1) -> Arrays:
 
 
 def _read(name: str, **format: Any) -> npt.NDArray[np.float64]:
-    """The numbers of a file of the package, which is found without being imported."""
+    """Read a file of the package, which is found without importing it."""
     package = find_spec("sklearn")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("the package scikit-learn is not installed", name="scikit-learn")

@@ -1,4 +1,4 @@
-"""Where uploaded and mounted files lie on this machine, and how much of one may be held in memory."""
+"""The folders of uploaded and mounted datasets on this machine, and how much of one may be held in memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +8,11 @@ RESIDENT_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class DatasetFolders:
-    """The folder of uploads, one folder a hash; without one no uploaded dataset can be read."""
+    """Without a folder of uploads, no uploaded dataset can be read."""
 
-    folder: Path | None = None
-    resident_bytes: int = RESIDENT_BYTES  # rows that take more than this stay on disk and are read batch by batch
-    mounted: Path | None = None  # the operator's folder of standard sets and of Hugging Face's
+    folder: Path | None = None  # of uploads, one folder per hash
+    resident_bytes: int = RESIDENT_BYTES  # larger datasets stay on disk and are read batch by batch
+    mounted: Path | None = None  # the operator's folder of standard datasets and Hugging Face datasets
 
 
 NO_FOLDERS = DatasetFolders()

@@ -1,4 +1,4 @@
-"""Rows that stay on disk: read, scaled and made tensors batch by batch, answering to the calls that batches make."""
+"""Memory-mapped rows: read, scaled and converted to tensors batch by batch, with the calls of a tensor."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ Indices = npt.NDArray[np.intp]
 
 
 class MappedRows:
-    """(N, *shape) rows of a memory-mapped array: floats as float32, scaled or not, whole numbers as int64."""
+    """Rows (N, *shape) of a memory-mapped array: floats as float32, scaled or not, integers as int64."""
 
     def __init__(
         self,
@@ -30,23 +30,23 @@ class MappedRows:
         return len(self.rows)
 
     def dim(self) -> int:
-        """Dimensions, the rows' own included."""
+        """Return the number of dimensions, that of the rows included."""
         return len(self.shape)
 
     def raw(self, chosen: slice | Indices) -> npt.NDArray[Any]:
-        """Some rows as they are stored."""
+        """Return some rows as stored."""
         return np.asarray(self.source[self.rows[chosen]])
 
     def scaled(self, scale: Scale) -> "MappedRows":
-        """The same rows, to be scaled when they are read."""
+        """Return the same rows, scaled when read."""
         return MappedRows(self.source, self.rows, scale, self.device)
 
     def to(self, device: torch.device) -> "MappedRows":
-        """The same rows, to be read onto `device`."""
+        """Return the same rows, read onto `device`."""
         return MappedRows(self.source, self.rows, self.scale, device)
 
     def read(self, chosen: slice | Indices) -> Tensor:
-        """Some rows on the device."""
+        """Return some rows on the device."""
         rows = self.raw(chosen)
         if self.scale is not None:
             rows = self.scale.apply(rows)
@@ -54,13 +54,13 @@ class MappedRows:
         return tensor.to(self.device, torch.float32 if tensor.is_floating_point() else torch.int64)
 
     def index_select(self, dim: int, index: Tensor) -> Tensor:
-        """The rows of these numbers, in their order; `dim` is 0, the rows'."""
+        """Return the rows with these numbers, in order; `dim` must be 0."""
         if dim != 0:
             raise ValueError("rows are selected along dimension 0")
         return self.read(index.cpu().numpy())
 
     def split(self, size: int) -> Iterator[Tensor]:
-        """All rows in order, `size` at a time."""
+        """Yield all rows in order, `size` at a time."""
         for start in range(0, len(self), size):
             yield self.read(slice(start, start + size))
 

@@ -49,7 +49,7 @@ def mnist1d(
     shear: float = 0.75,
     seed: int = 42,
 ) -> Arrays:
-    """x (N, 40), classes alternating; a figure starts at 0."""
+    """x (N, 40), classes alternating; figures start at 0."""
     draw = np.random.RandomState(seed)
     labels = np.arange(rows) % len(FIGURES)
     drawn = figures()
@@ -60,7 +60,7 @@ def mnist1d(
 
 
 def figures() -> Doubles:
-    """(10, 12): each starts at 0, where its padding lies, and spreads by a sixth."""
+    """Return figures (10, 12), each starting at 0, the level of its padding, with a standard deviation of 1/6."""
     centred = FIGURES - FIGURES[:, :1]
     spread: Doubles = centred / (6.0 * FIGURES.std(axis=1, keepdims=True))
     return spread
@@ -75,7 +75,7 @@ def _row(
     noise: float,
     shear: float,
 ) -> Doubles:
-    """One figure at 40 points, after all it goes through at 72."""
+    """Transform a figure at 72 points and return it at 40."""
     padded = len(figure) + draw.randint(PADDING[0], PADDING[1] + 1)
     place = np.linspace(0.0, padded - 1.0, LONGEST)  # the shorter the padding, the wider the figure
     row = np.interp(place, np.arange(len(figure)), figure, right=0.0) * (1.0 + scale * draw.uniform(-0.5, 0.5))

@@ -13,7 +13,7 @@ from service.ingest.image_sets import SETS
 from service.spec.datasets.mounted import FolderContents
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Arrays
-from worker.trainer.data.uploads import gathered
+from worker.trainer.data.uploads import collect_blocks
 
 
 def images(files: DatasetFolders, name: str, resolved: FolderContents | None = None) -> Arrays:
@@ -50,7 +50,7 @@ def gather(files: DatasetFolders, resolved: FolderContents, key: str, blocks: It
     """Read all blocks into memory, or unpack them in a folder beside the uploads."""
     place = (files.folder or Path()) / f"mounted-{resolved.fingerprint}" / "content"
     shapes = (resolved.rows, *resolved.shape), (resolved.rows,)
-    return gathered(files, place, key, blocks, shapes)
+    return collect_blocks(files, place, key, blocks, shapes)
 
 
 def in_range(y: npt.NDArray[Any], resolved: FolderContents) -> npt.NDArray[Any]:

@@ -1,6 +1,6 @@
-"""Scaling: fitted on the training part alone, in passes over blocks, so that rows on disk scale as those in memory.
+"""Scaling, fitted on the training part in passes over blocks, so that rows on disk scale like rows in memory.
 
-Fitted and applied in float64: a column far from 0, such as Unix time, would lose its digits if it were narrowed before.
+Fitted and applied in float64: a column far from 0, such as Unix time, loses its digits in float32.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from service.spec.datasets.precision import is_coarse
 BLOCK = 65_536  # rows; every bundled dataset is one block
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-Take = Callable[[slice], npt.NDArray[Any]]  # a block of the training rows
+ReadBlock = Callable[[slice], npt.NDArray[Any]]  # a block of the training rows
 
 
 class Scale(NamedTuple):
@@ -25,16 +25,16 @@ class Scale(NamedTuple):
     divisor: Doubles
 
     def apply(self, rows: npt.NDArray[Any]) -> Floats:
-        """The scaled rows."""
+        """Scale rows."""
         return ((rows - self.shift) / self.divisor).astype(np.float32)
 
     def as_json(self) -> dict[str, Any]:
-        """Both as nested lists; Python's text of a double is exact."""
+        """Return both as nested lists; Python's text of a double is exact."""
         return {"shift": self.shift.tolist(), "divisor": self.divisor.tolist()}
 
 
-def fit(scaling: Scaling, take: Take, rows: int) -> Scale | None:
-    """What `scaling` says of `rows` training rows (at least one); None: they stay as they are."""
+def fit_scale(scaling: Scaling, take: ReadBlock, rows: int) -> Scale | None:
+    """Fit on `rows` training rows (at least one); None where they stay unscaled."""
     if scaling == "none":
         return None
     low, high = _extremes(take, rows)
@@ -46,34 +46,34 @@ def fit(scaling: Scaling, take: Take, rows: int) -> Scale | None:
 
 
 def to_float32(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Doubles as float32, for a model; everything else as it is."""
+    """Convert doubles to float32; leave everything else unchanged."""
     return values.astype(np.float32) if values.dtype == np.float64 else values
 
 
-def coarse(take: Take, rows: int) -> list[int]:
-    """Columns of unscaled doubles whose values float32 can hardly tell apart."""
+def coarse_columns(take: ReadBlock, rows: int) -> list[int]:
+    """Return columns of unscaled doubles whose values float32 can hardly tell apart."""
     if take(slice(0, 1)).dtype != np.float64:
-        return []  # nothing is narrowed
+        return []  # nothing is converted
     low, high = (each.ravel() for each in _extremes(take, rows))
     std = np.sqrt(_mean(take, rows, _mean(take, rows, None))).ravel()
     return [at for at, column in enumerate(zip(std, low, high, strict=True)) if is_coarse(*map(float, column))]
 
 
-def blocks(take: Take, rows: int) -> Iterator[npt.NDArray[Any]]:
-    """The rows in order, a block at a time."""
+def blocks(take: ReadBlock, rows: int) -> Iterator[npt.NDArray[Any]]:
+    """Yield the rows in order, a block at a time."""
     for start in range(0, rows, BLOCK):
         yield take(slice(start, min(start + BLOCK, rows)))
 
 
-def _extremes(take: Take, rows: int) -> tuple[Doubles, Doubles]:
-    """Smallest and largest of each column."""
+def _extremes(take: ReadBlock, rows: int) -> tuple[Doubles, Doubles]:
+    """Return the minimum and maximum of each column."""
     found = [(block.min(axis=0), block.max(axis=0)) for block in blocks(take, rows)]
     low, high = (np.stack(each).astype(np.float64) for each in zip(*found, strict=True))
     return low.min(axis=0), high.max(axis=0)
 
 
-def _mean(take: Take, rows: int, around: Doubles | None) -> Doubles:
-    """Mean of each column; of the squared distance from `around` where that is given (divisor N)."""
+def _mean(take: ReadBlock, rows: int, around: Doubles | None) -> Doubles:
+    """Return the mean of each column, or of its squared distance from `around` (divisor N)."""
     total: Any = 0.0
     for block in blocks(take, rows):
         wide = block.astype(np.float64)

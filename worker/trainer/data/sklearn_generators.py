@@ -1,4 +1,4 @@
-"""The datasets that scikit-learn makes; its draws come from numpy's legacy generator, whose stream never changes."""
+"""Datasets that scikit-learn generates; it draws from numpy's legacy generator, whose stream never changes."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from worker.trainer.data.split import Arrays
 
 
 def _table(made: Any, dtype: type[np.generic]) -> Arrays:
-    """x (N, D) as float64 and y (N,) as `dtype`."""
+    """Return x (N, D) as float64 and y (N,) as `dtype`."""
     x, y = made[0], made[1]
     return x, y.astype(dtype)
 

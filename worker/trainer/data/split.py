@@ -1,6 +1,6 @@
-"""Parts of a dataset: which rows train, validate and test, and how they are scaled.
+"""The training, validation and test parts of a dataset, and their scaling.
 
-Membership depends on `split_seed` alone, through numpy's legacy generator, whose stream numpy promises never to change.
+Membership depends on `split_seed` alone, through numpy's legacy generator, whose stream never changes.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -13,88 +13,88 @@ from service.spec.datasets.base import RegressionBase, Scaling, TableBase
 from worker.trainer.build import build
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
-from worker.trainer.data.scaling import Scale, coarse, fit, to_float32
+from worker.trainer.data.scaling import Scale, coarse_columns, fit_scale, to_float32
 
 Floats = npt.NDArray[np.float32]
-Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target gives: x (N, *shape), y (N, ...)
+Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target returns: x (N, *shape), y (N, ...)
 Indices = npt.NDArray[np.intp]
 Values = npt.NDArray[Any] | MappedRows
-KEPT = 8  # datasets in memory, so that a worker that has seen many does not fill up
+CACHED_DATASETS = 8  # in memory; more would fill a worker up
 
 
 class Rows(NamedTuple):
-    """x (N, *shape) float32 and y (N,): int64 labels or float32 values; of a language both are int64 tokens (N, T)."""
+    """x (N, *shape) float32 and y (N,): int64 labels or float32 values; for a language both are int64 tokens (N, T)."""
 
     x: Values
     y: Values
 
 
 class Parts(NamedTuple):
-    """The three parts, of which no two share a row, and what was fitted on the first."""
+    """The three disjoint parts, and what was fitted on the first."""
 
     train: Rows
     validation: Rows
     test: Rows
     scales: dict[str, Scale]  # "features", "target": only those that are scaled
-    coarse: dict[str, list[int]]  # of those that are not: columns whose values float32 can hardly tell apart
+    coarse: dict[str, list[int]]  # of the unscaled: columns whose values float32 can hardly tell apart
 
 
 _loaded: dict[tuple[Any, ...], Arrays] = {}
 
 
 def load(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Arrays:
-    """The dataset's rows as its source gives them, read once a process: a reused trainer starts in milliseconds.
+    """Return the dataset's unscaled rows, cached in the process: a reused trainer starts in milliseconds.
 
-    An uploaded file is read and checked anew each time. An array of more than `files.resident_bytes` stays on disk.
+    An uploaded file is read and verified each time. Arrays larger than `files.resident_bytes` stay on disk.
     """
     if dataset.stored:
-        return _checked(dataset, build(dataset, files))
+        return _check_shape(dataset, build(dataset, files))
     key = (dataset.target, *sorted(dataset.kwargs().items()))
     if key not in _loaded:
-        x, y = _checked(dataset, build(dataset))
+        x, y = _check_shape(dataset, build(dataset))
         x.flags.writeable = y.flags.writeable = False  # shared by every run of this process
-        while len(_loaded) >= KEPT:
+        while len(_loaded) >= CACHED_DATASETS:
             del _loaded[next(iter(_loaded))]
         _loaded[key] = x, y
     return _loaded[key]
 
 
-def _checked(dataset: DatasetBase, arrays: Arrays) -> Arrays:
+def _check_shape(dataset: DatasetBase, arrays: Arrays) -> Arrays:
     if arrays[0].shape != (dataset.facts.rows, *dataset.facts.shape) or len(arrays[0]) != len(arrays[1]):
         raise ValueError(f"{dataset.target} gave rows of shape {arrays[0].shape}, not as its facts say")
     return arrays
 
 
 def split(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Parts:
-    """Exactly `dataset.counts` rows in each part, classes in proportion, scaled by what the training part says."""
+    """Return parts of `dataset.counts` rows, stratified by class, scaled by the training part."""
     x, y = load(dataset, files)
-    answers = np.arange(len(y))  # the row whose answer each row has
+    target_rows = np.arange(len(y))  # the row whose target each row has
     if isinstance(dataset, TableBase):
         if dataset.shuffled_targets:
-            answers = shuffle_share(answers, dataset.shuffled_targets, dataset.split_seed)
-        chosen = _with_own_test(y[answers] if dataset.shuffled_targets else y, dataset)
+            target_rows = shuffle_share(target_rows, dataset.shuffled_targets, dataset.split_seed)
+        chosen = _split_table(y[target_rows] if dataset.shuffled_targets else y, dataset)
     else:
         chosen = split_by_position(dataset.counts)
-    train, validation, test = (Rows(_part(x, rows), _part(y, answers[rows])) for rows in chosen)
+    train, validation, test = (Rows(_part(x, rows), _part(y, target_rows[rows])) for rows in chosen)
     parts = Parts(train, validation, test, {}, {})
     if isinstance(dataset, TableBase):
         parts = _scaled(parts, "x", dataset.scaling)
     if isinstance(dataset, RegressionBase) and dataset.facts.task == "regression":
         parts = _scaled(parts, "y", dataset.target_scaling)
-    train, validation, test = map(_narrowed, parts[:3])
+    train, validation, test = map(_to_float32, parts[:3])
     return parts._replace(train=train, validation=validation, test=test)
 
 
-def shuffle_share(answers: Indices, share: float, seed: int) -> Indices:
-    """`answers` with a share of them, drawn at random, in a random order."""
-    draw, dealt = np.random.RandomState(seed), answers.copy()
-    places = draw.permutation(len(answers))[: round(share * len(answers))]
-    dealt[places] = answers[draw.permutation(places)]
+def shuffle_share(target_rows: Indices, share: float, seed: int) -> Indices:
+    """Return `target_rows` with a random share of them shuffled."""
+    draw, dealt = np.random.RandomState(seed), target_rows.copy()
+    places = draw.permutation(len(target_rows))[: round(share * len(target_rows))]
+    dealt[places] = target_rows[draw.permutation(places)]
     return dealt
 
 
-def _with_own_test(y: npt.NDArray[Any], dataset: TableBase) -> tuple[Indices, ...]:
-    """Split at random, but for the rows at the end that the set itself keeps for the test part."""
+def _split_table(y: npt.NDArray[Any], dataset: TableBase) -> tuple[Indices, ...]:
+    """Split at random, except the last rows, which the dataset itself reserves for testing."""
     (train, validation, test), own = dataset.counts, dataset.apart
     chosen = indices(y[: len(y) - own], (train, validation, test - own), dataset.split_seed, dataset.strata)
     return (*chosen[:2], np.concatenate((chosen[2], np.arange(len(y) - own, len(y)))))
@@ -105,19 +105,19 @@ def _part(values: npt.NDArray[Any], rows: Indices) -> Values:
 
 
 def _scaled(parts: Parts, name: Literal["x", "y"], scaling: Scaling) -> Parts:
-    """Scale x or y of every part by what the training part says; unscaled ones are looked at for their precision."""
+    """Scale x or y of every part, fitted on the training part; find the coarse columns of what stays unscaled."""
     fitted: Values = getattr(parts.train, name)
     take = fitted.raw if isinstance(fitted, MappedRows) else fitted.__getitem__
     what = {"x": "features", "y": "target"}[name]
-    scale = fit(scaling, take, len(fitted))
+    scale = fit_scale(scaling, take, len(fitted))
     if scale is None:
-        return parts._replace(coarse=parts.coarse | {what: coarse(take, len(fitted))})
+        return parts._replace(coarse=parts.coarse | {what: coarse_columns(take, len(fitted))})
     train, validation, test = (part._replace(**{name: _applied(scale, getattr(part, name))}) for part in parts[:3])
     return Parts(train, validation, test, parts.scales | {what: scale}, parts.coarse)
 
 
-def _narrowed(rows: Rows) -> Rows:
-    """In memory as float32, once the scaling is done; rows on disk are narrowed as they are read."""
+def _to_float32(rows: Rows) -> Rows:
+    """Convert rows in memory to float32, after scaling; rows on disk are converted when read."""
     return Rows(*(values if isinstance(values, MappedRows) else to_float32(values) for values in rows))
 
 
@@ -126,18 +126,18 @@ def _applied(scale: Scale, values: Values) -> Values:
 
 
 def split_by_position(counts: tuple[int, int, int]) -> tuple[Indices, ...]:
-    """The first rows train, then validation, then test: of a text, what comes later is never trained on."""
+    """Return the first rows for training, then validation, then test: later text is never trained on."""
     train, validation, test = counts
     return tuple(np.split(np.arange(train + validation + test), [train, train + validation]))
 
 
 def indices(y: npt.NDArray[Any], counts: tuple[int, int, int], seed: int, classes: int) -> tuple[Indices, ...]:
-    """Row numbers of the training, validation and test part; `classes` 0: not stratified."""
+    """Return row numbers of the training, validation and test part; `classes` 0: not stratified."""
     order = np.random.RandomState(seed).permutation(len(y))
     groups = [order[y[order] == label] for label in range(classes)] if classes else [order]
     sizes = [len(group) for group in groups]
-    test = shares(sizes, counts[2])
-    validation = shares([size - taken for size, taken in zip(sizes, test, strict=True)], counts[1])
+    test = apportion(sizes, counts[2])
+    validation = apportion([size - taken for size, taken in zip(sizes, test, strict=True)], counts[1])
     parts: tuple[list[Indices], ...] = ([], [], [])
     for group, for_test, for_validation in zip(groups, test, validation, strict=True):
         pieces = np.split(group, [for_test, for_test + for_validation])
@@ -146,8 +146,8 @@ def indices(y: npt.NDArray[Any], counts: tuple[int, int, int], seed: int, classe
     return tuple(np.sort(np.concatenate(part)) for part in parts)
 
 
-def shares(sizes: list[int], total: int) -> list[int]:
-    """`total` split in proportion to `sizes` by largest remainder; at least one each where there are that many."""
+def apportion(sizes: list[int], total: int) -> list[int]:
+    """Split `total` in proportion to `sizes` by largest remainder; at least one each if possible."""
     ideal = [total * size / sum(sizes) for size in sizes]
     least = 1 if total >= len(sizes) else 0
     given = [max(int(share), least) for share in ideal]

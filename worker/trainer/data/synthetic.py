@@ -1,4 +1,4 @@
-"""The datasets drawn from a formula; all randomness is numpy's legacy generator, whose stream never changes."""
+"""Synthetic datasets from formulas; random numbers come from numpy's legacy generator, whose stream never changes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,8 +13,8 @@ Doubles = npt.NDArray[np.float64]
 ACTIVATIONS: dict[str, Callable[[Doubles], Any]] = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0.0), "erf": erf}
 
 
-def _curve(f: Callable[[Doubles], Doubles], rows: int, noise: float, draw: np.random.RandomState) -> Arrays:
-    """x (N, 1) uniform in -1 to 1, and f(x) with noise."""
+def _sample_curve(f: Callable[[Doubles], Doubles], rows: int, noise: float, draw: np.random.RandomState) -> Arrays:
+    """Return x (N, 1) uniform in -1 to 1, and f(x) with noise."""
     x = draw.uniform(-1.0, 1.0, rows)
     y = f(x) + noise * draw.standard_normal(rows)
     return x[:, None], y
@@ -22,17 +22,17 @@ def _curve(f: Callable[[Doubles], Doubles], rows: int, noise: float, draw: np.ra
 
 def absolute(rows: int = 1000, noise: float = 0.0, seed: int = 0) -> Arrays:
     """|x|."""
-    return _curve(np.abs, rows, noise, np.random.RandomState(seed))
+    return _sample_curve(np.abs, rows, noise, np.random.RandomState(seed))
 
 
 def step(rows: int = 1000, noise: float = 0.0, seed: int = 0) -> Arrays:
     """1 above 0, else 0."""
-    return _curve(lambda x: (x > 0).astype(np.float64), rows, noise, np.random.RandomState(seed))
+    return _sample_curve(lambda x: (x > 0).astype(np.float64), rows, noise, np.random.RandomState(seed))
 
 
 def sine(rows: int = 1000, noise: float = 0.0, seed: int = 0, frequency: float = 1.0) -> Arrays:
     """sin(pi frequency x): `frequency` waves between -1 and 1."""
-    return _curve(lambda x: np.sin(np.pi * frequency * x), rows, noise, np.random.RandomState(seed))
+    return _sample_curve(lambda x: np.sin(np.pi * frequency * x), rows, noise, np.random.RandomState(seed))
 
 
 def sinusoids(
@@ -51,14 +51,14 @@ def sinusoids(
         summed: Doubles = np.sum([a * np.sin(np.pi * k * x + phase) for a, k, phase in waves], axis=0)
         return summed
 
-    return _curve(total, rows, noise, draw)
+    return _sample_curve(total, rows, noise, draw)
 
 
 def xor(rows: int = 1000, noise: float = 0.0, seed: int = 0) -> Arrays:
-    """x (N, 2); as many rows of each class, alternating."""
+    """x (N, 2); balanced classes, alternating."""
     draw = np.random.RandomState(seed)
     labels = np.arange(rows) % 2
-    first, size = draw.uniform(-1.0, 1.0, rows), 1.0 - draw.uniform(0.0, 1.0, rows)  # a size is never 0
+    first, size = draw.uniform(-1.0, 1.0, rows), 1.0 - draw.uniform(0.0, 1.0, rows)  # never 0
     second = np.where((first > 0) == (labels == 1), -size, size)
     x = np.stack([first, second], axis=1) + noise * draw.standard_normal((rows, 2))
     return x, labels.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Rows of uploaded files, found and checked by hash; what does not fit in memory is unpacked once, beside the file.
+"""Rows of uploaded files, verified by hash; what does not fit in memory is unpacked once, beside the file.
 
 <sha256>/content          as it was uploaded
 <sha256>/rows-<key>/      x.npy, y.npy for one choice of columns; the folder appears once both are on the disk
@@ -31,21 +31,21 @@ def table(
     missing: Literal["refuse", "drop"] = "refuse",
     resolved: Resolved | None = None,
 ) -> Arrays:
-    """x (N, *shape); labels as the places in `resolved.classes`, values, or distributions (N, K)."""
+    """x (N, *shape); labels as positions in `resolved.classes`, values, or distributions (N, K)."""
     from service.ingest.rows import Selection  # noqa: PLC0415  loads pyarrow, which text does without
 
     assert resolved is not None, "the server resolves an upload before it is queued"
-    content = checked(files, resolved.sha256)
+    content = verify_upload(files, resolved.sha256)
     answer = (len(resolved.classes),) if task == "distribution" else ()
     shapes = (resolved.rows, *resolved.shape), (resolved.rows, *answer)
     key = json.dumps([features, predict, task, missing, resolved.model_dump(mode="json")])
     predicted = (predict,) if isinstance(predict, str) else tuple(predict)
     selection = Selection.of(resolved, predicted, tuple(features) if features else None, task)
-    return gathered(files, content, key, _told(selection.blocks(content, missing == "drop")), shapes)
+    return collect_blocks(files, content, key, _expect_readable(selection.blocks(content, missing == "drop")), shapes)
 
 
-def _told(blocks: Iterator[Arrays]) -> Iterator[Arrays]:
-    """The same blocks; a file that is not as its report says is an error of the server's."""
+def _expect_readable(blocks: Iterator[Arrays]) -> Iterator[Arrays]:
+    """Pass blocks through; a file that contradicts its report is a server error."""
     try:
         yield from blocks
     except Invalid as error:
@@ -53,18 +53,18 @@ def _told(blocks: Iterator[Arrays]) -> Iterator[Arrays]:
 
 
 def text(files: DatasetFolders, context: int = 64, resolved: Resolved | None = None) -> Arrays:
-    """x (N, context) token numbers, and y the tokens that follow each; both are views of one array."""
+    """x (N, context) token numbers, and y the next tokens; both are views of one array."""
     assert resolved is not None, "the server resolves an upload before it is queued"
-    content = checked(files, resolved.sha256)
+    content = verify_upload(files, resolved.sha256)
     used = resolved.rows * context + 1
     key = json.dumps(["text", used, resolved.characters])
     blocks = _tokens(content, resolved.characters, used)
-    tokens, _ = gathered(files, content, key, blocks, ((used,), (0,)))
+    tokens, _ = collect_blocks(files, content, key, blocks, ((used,), (0,)))
     return tokens[:-1].reshape(-1, context), tokens[1:].reshape(-1, context)
 
 
-def checked(files: DatasetFolders, sha256: str) -> Path:
-    """The file of this hash, or the permanent failure that it is gone or another."""
+def verify_upload(files: DatasetFolders, sha256: str) -> Path:
+    """Return the file of this hash; raise a permanent `RunFailure` if it is missing or changed."""
     if files.folder is None or not (content := files.folder / sha256 / "content").is_file():
         raise RunFailure("dataset_missing", f"the uploaded file {sha256[:12]} is not in this worker's data folder")
     with content.open("rb") as file:
@@ -74,16 +74,16 @@ def checked(files: DatasetFolders, sha256: str) -> Path:
     return content
 
 
-def gathered(
+def collect_blocks(
     files: DatasetFolders,
     content: Path,
     key: str,
     blocks: Iterator[Arrays],
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
 ) -> Arrays:
-    """All blocks in two arrays: in memory where x fits, else on disk, beside `content`.
+    """Collect blocks in two arrays: in memory if x fits, else on disk beside `content`.
 
-    The first block says of which types: doubles, unless the file has no digits that float32 would lose.
+    The first block sets the types: doubles, unless float32 loses no digit of the file.
     """
     first = next(blocks)
     types = first[0].dtype, first[1].dtype
@@ -105,7 +105,7 @@ def _unpack(
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
     types: tuple[np.dtype[Any], np.dtype[Any]],
 ) -> None:
-    """Write x.npy and y.npy; another worker may do the same at the same time, and one of the two stays."""
+    """Write x.npy and y.npy; if another worker does so at the same time, one of the two stays."""
     partial = folder.with_name(f".{folder.name}.{uuid4().hex}")
     partial.mkdir(parents=True)
     try:
@@ -117,7 +117,7 @@ def _unpack(
         if not folder.exists():
             partial.rename(folder)
     except OSError as error:
-        if not folder.exists():  # else the other one was first
+        if not folder.exists():  # else another worker was first
             raise RunFailure("out_of_disk", f"the upload could not be unpacked ({error.strerror})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -134,7 +134,7 @@ def _fill(arrays: Arrays, blocks: Iterator[Arrays]) -> None:
 
 
 def _tokens(content: Path, vocabulary: str, used: int) -> Iterator[Arrays]:
-    """Token numbers of the first `used` characters."""
+    """Yield token numbers of the first `used` characters."""
     known = np.array([ord(character) for character in vocabulary], np.uint32)  # in order, as the report lists them
     left = used
     for piece in read_text(content):

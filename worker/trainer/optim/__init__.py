@@ -1,1 +1,1 @@
-"""Optimizers that torch does not have, each in plain formulas, and what optimizers of other packages need."""
+"""Optimizers that torch lacks, in plain formulas, and what optimizers of other packages need."""

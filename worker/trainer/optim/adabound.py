@@ -1,4 +1,4 @@
-"""AdaBound: Adam with rates clipped between bounds that close in on one rate (Luo et al. 2019, arXiv:1902.09843)."""
+"""AdaBound: Adam with rates clipped between bounds that converge to one rate (Luo et al. 2019, arXiv:1902.09843)."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from worker.trainer.optim.base import Params, PerParameterOptimizer
 
 
 class AdaBound(PerParameterOptimizer):
-    """Algorithm 2 with the authors' bias corrections and eps; the bounds are lower and upper of `bounds`."""
+    """Algorithm 2 with the authors' bias corrections and eps."""
 
     def __init__(
         self,
@@ -27,8 +27,8 @@ class AdaBound(PerParameterOptimizer):
         for group in self.param_groups:
             group["base_lr"] = group["lr"]  # a schedule changes lr; final_lr follows in proportion
 
-    def advance(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Weight decay enters the gradient (L2)."""
+    def update_parameter(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Update; weight decay is added to the gradient (L2)."""
         if group["weight_decay"]:
             g = g.add(p, alpha=group["weight_decay"])
         beta1, beta2 = group["betas"]
@@ -43,7 +43,7 @@ class AdaBound(PerParameterOptimizer):
 def moments(
     p: Tensor, g: Tensor, state: dict[str, Any], beta1: float, beta2: float, largest: bool
 ) -> tuple[Tensor, ...]:
-    """The running means of g and g^2, not corrected; with `largest` the largest mean of g^2 so far."""
+    """Update and return the uncorrected running means of g and g^2; with `largest`, the largest mean of g^2."""
     if not state:
         state |= {"step": 0, "mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
         if largest:
@@ -57,5 +57,5 @@ def moments(
 
 
 def bounds(t: int, final: float, gamma: float) -> tuple[float, float]:
-    """The least and the largest rate at update t, which counts from 1: (0, infinity) at first, `final` in the end."""
+    """Return the bounds of the rate at update t (from 1): near (0, infinity) at first, `final` in the end."""
     return final * (1 - 1 / (gamma * t + 1)), final * (1 + 1 / (gamma * t))

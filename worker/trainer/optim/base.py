@@ -1,4 +1,4 @@
-"""What our own optimizers share: one loop over the parameters, and a formula for one of them."""
+"""The base of our own optimizers: a loop over the parameters around a formula for one of them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, overload
@@ -11,9 +11,9 @@ Params = Iterable[Tensor] | Iterable[dict[str, Any]]
 
 
 class PerParameterOptimizer(Optimizer):
-    """An optimizer that is one formula, applied to each parameter that has a gradient."""
+    """An optimizer that applies one formula to each parameter with a gradient."""
 
-    def advance(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    def update_parameter(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Change `p` in place by its gradient `g`; both have the same shape."""
         raise NotImplementedError
 
@@ -24,7 +24,7 @@ class PerParameterOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -32,5 +32,5 @@ class PerParameterOptimizer(Optimizer):
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
-                    self.advance(p, p.grad, self.state[p], group)
+                    self.update_parameter(p, p.grad, self.state[p], group)
         return loss

@@ -1,4 +1,4 @@
-"""Adagrad and RMSprop as Hung-yi Lee's 2021 lecture draws them; torch's divide by other sizes (no eps here either)."""
+"""Adagrad and RMSprop as in Hung-yi Lee's 2021 lecture, which divide by other sizes than torch's, without eps."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ class LectureAdagrad(PerParameterOptimizer):
     def __init__(self, params: Params, lr: float = 1e-2) -> None:
         super().__init__(params, {"lr": lr})
 
-    def advance(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """The mean is over the gradients seen, the first included: a constant gradient gives steps of lr for ever."""
+    def update_parameter(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Update; the mean includes the first gradient, so a constant gradient gives steps of lr."""
         if not state:
             state |= {"seen": 0, "sum": torch.zeros_like(p)}
         state["seen"] += 1
         state["sum"].addcmul_(g, g)
-        p.sub_(group["lr"] * divided(g, (state["sum"] / state["seen"]).sqrt()))
+        p.sub_(group["lr"] * safe_divide(g, (state["sum"] / state["seen"]).sqrt()))
 
 
 class LectureRMSprop(PerParameterOptimizer):
@@ -29,16 +29,16 @@ class LectureRMSprop(PerParameterOptimizer):
     def __init__(self, params: Params, lr: float = 1e-2, alpha: float = 0.99) -> None:
         super().__init__(params, {"lr": lr, "alpha": alpha})
 
-    def advance(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """The first step is lr, whatever the gradient."""
+    def update_parameter(self, p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Update; the first step is lr, whatever the gradient."""
         alpha = group["alpha"]
         if not state:
             state["square"] = g.square()
         else:
             state["square"].mul_(alpha).addcmul_(g, g, value=1 - alpha)
-        p.sub_(group["lr"] * divided(g, state["square"].sqrt()))
+        p.sub_(group["lr"] * safe_divide(g, state["square"].sqrt()))
 
 
-def divided(g: Tensor, size: Tensor) -> Tensor:
-    """g / size; 0 where size is, because every gradient was: the lecture's formula says nothing there."""
+def safe_divide(g: Tensor, size: Tensor) -> Tensor:
+    """Return g / size; 0 where size is 0, because every gradient was: the lecture's formula is undefined there."""
     return torch.where(size > 0, g / size, torch.zeros_like(g))

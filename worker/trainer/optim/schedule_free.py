@@ -1,4 +1,4 @@
-"""Optimizers whose weights to train and to measure differ: the schedule-free ones, which have `train` and `eval`."""
+"""Schedule-free optimizers, whose training and evaluation weights differ; they have `train` and `eval`."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 
 def train_mode(optimizers: Sequence[Optimizer]) -> None:
-    """Have every one of them hold the weights that gradients are computed at."""
+    """Switch the model to the weights at which gradients are computed."""
     for optimizer in optimizers:
         if hasattr(optimizer, "train"):
             optimizer.train()
@@ -17,9 +17,9 @@ def train_mode(optimizers: Sequence[Optimizer]) -> None:
 
 @contextmanager
 def eval_weights(optimizers: Sequence[Optimizer]) -> Iterator[None]:
-    """Have the model hold the weights to be measured, and afterwards those to be trained, to the last bit.
+    """Switch the model to the evaluation weights inside, and restore the training weights to the last bit.
 
-    Their own way back computes the weights anew and misses the last bit, so that measuring would change the run.
+    The optimizers' own way back recomputes the weights and misses the last bit, so measuring would change the run.
     """
     switched = [optimizer for optimizer in optimizers if hasattr(optimizer, "eval")]
     if not switched:

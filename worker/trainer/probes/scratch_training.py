@@ -24,7 +24,7 @@ def scratch_copy(training: ProbedTraining, rows: Batches | None = None) -> Probe
         other.model = rebuild(training)
     other.criterion = build_criterion(spec, training.device)
     other.optimizers = build_optimizers(spec, other.model, training.device)
-    other.batches = given.again()
+    other.batches = given.copy()
     other.rates = LearningRates(spec, other.optimizers)
     other.mechanics = Mechanics(spec, other.model, other.criterion, other.optimizers, other.batches, training.device)
     other.load(deepcopy(training.state()))

@@ -1,1 +1,1 @@
-"""What makes one update: gradients, clipping, precision, rates, averaging, stop rules."""
+"""The parts of one update: gradients, clipping, precision, learning rates, weight averaging, stop rules."""

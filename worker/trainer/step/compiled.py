@@ -1,4 +1,4 @@
-"""Forward and backward over a batch as machine code, for `compile: true`. The update stays the optimizer's own.
+"""Compiled forward and backward over a batch, for `compile: true`. The update stays the optimizer's own.
 
 The gradient is taken within the graph (torch.func); what torch's compiler (inductor) makes of it is called as it is.
 torch.compile would put a wrapper around it that looks for changed shapes, modes and settings and leaves what it cannot
@@ -28,21 +28,21 @@ from worker.trainer.step.gradients import Gradients
 from worker.trainer.step.precision import Precision
 
 NO_COMPILER = "compile needs a C++ compiler on the worker: install g++, or leave compile out of the spec"
-UNTRANSLATED = "compile cannot translate this model or loss, leave compile out of the spec"
+CANNOT_COMPILE = "compile cannot translate this model or loss, leave compile out of the spec"
 OPTIONS = {
     "deterministic": True,
-    "fallback_random": True,  # dropout draws what it would draw untranslated
+    "fallback_random": True,  # dropout draws what it draws in eager mode
 }
-# Channels last, oneDNN's backward of some convolutions writes outside its memory: 4 to 8 channels by stride 2
+# With channels last, oneDNN's backward of some convolutions (4 to 8 channels, stride 2) writes outside its memory
 ON_CPU = {"layout_optimization": False}
 Tensors = Sequence[Tensor]
 Named = Mapping[str, Tensor]
 
 
 def compile_function(function: Callable[..., list[Tensor]], examples: Tensors) -> Callable[..., list[Tensor]]:
-    """`function` as machine code that takes tensors shaped as `examples`.
+    """Compile `function` for tensors shaped like `examples`.
 
-    Tensors that `function` changes are changed. To be called without autograd. Raises RunFailure.
+    Tensors that `function` mutates are mutated. Call it without autograd. Raises RunFailure.
     """
     options = OPTIONS if examples[0].is_cuda else OPTIONS | ON_CPU
     try:
@@ -52,17 +52,17 @@ def compile_function(function: Callable[..., list[Tensor]], examples: Tensors) -
     except RuntimeError as error:
         failure = run_failure_of(error, None, building=True)
         if failure.kind == "spec_cannot_build":
-            failure = RunFailure(failure.kind, f"{UNTRANSLATED}: {failure.detail}", None, failure.evidence)
+            failure = RunFailure(failure.kind, f"{CANNOT_COMPILE}: {failure.detail}", None, failure.evidence)
         raise failure from error
 
 
 class CompiledGradients(Gradients):
-    """Those of whole batches by machine code."""
+    """Gradients of whole batches by compiled code."""
 
     def __init__(self, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision) -> None:
         super().__init__(model, criterion, batches, precision, pieces=1)
         try:
-            get_cpp_compiler()  # code for a GPU has a part in C++, too
+            get_cpp_compiler()  # code for a GPU has a C++ part too
         except InvalidCxxCompiler as error:
             raise RunFailure("spec_cannot_build", NO_COMPILER) from error
         self.statistics = {
@@ -77,7 +77,7 @@ class CompiledGradients(Gradients):
         self.codes: dict[int, Callable[..., list[Tensor]]] = {}  # by rows: an epoch's last batch has fewer
 
     def _trained(self) -> dict[str, nn.Parameter]:
-        """The parameters that the loss depends on: the others have no gradient, which is not the same as none of it."""
+        """Return the parameters that the loss depends on; the others have no gradient at all, rather than 0."""
         known = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
         x, y = self.batches.batch(1)
         on_gpu = [x.device] if x.is_cuda else []
@@ -87,7 +87,7 @@ class CompiledGradients(Gradients):
         return {name: each for (name, each), own in zip(known.items(), found, strict=True) if own is not None}
 
     def compute(self, step: int) -> Tensor:
-        """Gradients of update `step`; returns the mean loss of the batch, detached."""
+        """Compute the gradients of update `step`; return the mean loss of the batch, detached."""
         x, y = self.batches.batch(step)
         with torch.no_grad():
             inputs = [x, y, *self.trained.values(), *self.statistics.values(), *self.fixed.values()]
@@ -115,7 +115,7 @@ class CompiledGradients(Gradients):
         return [loss, *gradients.values()]
 
     def _loss(self, given: Named, statistics: Named, x: Tensor, y: Tensor) -> Tensor:
-        """The mean loss with these weights; `statistics` are changed as the forward pass does."""
+        """Return the mean loss with these weights; `statistics` change as in the forward pass."""
         with self.precision.forward():
             outputs = functional_call(self.model, {**given, **statistics}, (x,))
             return self.criterion(outputs, y)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Measuring the validation and the test part, without any effect on the training."""
+"""Evaluation on the validation and test parts, without any effect on the training."""
 
 from typing import Any
 
@@ -15,25 +15,25 @@ from worker.trainer.data.split import Rows
 from worker.trainer.metrics import Metrics
 from worker.trainer.step.losses import loss_denominator, partial_loss
 
-CHUNK = 4096  # rows at once, positions where each has an answer: bounds the memory, and covers small sets in one
+CHUNK = 4096  # rows (or positions) at once: bounds the memory
 
 
-def targets(y: npt.NDArray[Any], loss: LossBase) -> Tensor:
-    """y as the loss wants it: class numbers (N,) int64, or one float column (N, 1).
+def target_tensor(y: npt.NDArray[Any], loss: LossBase) -> Tensor:
+    """Convert y for the loss: class numbers (N,) int64, or one float column (N, 1).
 
-    Tokens (N, T) and distributions (N, K) stay as they are.
+    Tokens (N, T) and distributions (N, K) stay unchanged.
     """
     if loss.counts and len(y) and y.min() < 0:
         raise RunFailure("spec_cannot_build", f"{loss.kind} is for counts, and a value to predict is {y.min():g}")
     if y.ndim == 2 and y.dtype.kind == "f" and len(y):
-        _check_form(y, getattr(loss, "log_target", False))
+        _check_distributions(y, getattr(loss, "log_target", False))
     if loss.binary or "regression" in loss.tasks:
         return torch.from_numpy(y).to(torch.float32).unsqueeze(1)
     return torch.from_numpy(y)
 
 
-def _check_form(y: npt.NDArray[Any], logarithms: bool) -> None:
-    """Distributions (N, K) are probabilities, or their logarithms where the loss takes those."""
+def _check_distributions(y: npt.NDArray[Any], logarithms: bool) -> None:
+    """Raise if distributions (N, K) are not probabilities, or their logarithms where the loss expects those."""
     if logarithms and y.max() > 0:
         raise RunFailure("spec_cannot_build", f"/loss/log_target is true, and a column to predict has {y.max():g}")
     if not logarithms and y.min() < 0:
@@ -42,50 +42,50 @@ def _check_form(y: npt.NDArray[Any], logarithms: bool) -> None:
 
 
 def to_device(rows: Rows, loss: LossBase, device: torch.device) -> tuple[Table, Table]:
-    """x and y of a part as the model and the loss want them; rows on disk stay there."""
+    """Return x and y of a part for the model and the loss; rows on disk stay there."""
     x = rows.x if isinstance(rows.x, MappedRows) else torch.from_numpy(rows.x)
-    y = rows.y if isinstance(rows.y, MappedRows) else targets(rows.y, loss)
+    y = rows.y if isinstance(rows.y, MappedRows) else target_tensor(rows.y, loss)
     return x.to(device), y.to(device)
 
 
 class PerPosition(nn.Module):
-    """A loss over every position of every row alike: logits (B, T, V) against tokens (B, T)."""
+    """A loss averaged over all positions: logits (B, T, V) against tokens (B, T)."""
 
     def __init__(self, criterion: nn.Module) -> None:
         super().__init__()
         self.criterion = criterion
 
     def forward(self, logits: Tensor, tokens: Tensor) -> Tensor:
-        """The mean over B x T positions."""
+        """Return the mean over B x T positions."""
         loss: Tensor = self.criterion(logits.flatten(0, 1), tokens.flatten())
         return loss
 
 
 def build_criterion(spec: Experiment, device: torch.device) -> nn.Module:
-    """The spec's loss, at every position where the task is a language."""
+    """Build the spec's loss, at every position if the task is a language."""
     criterion: nn.Module = build(spec.loss).to(device)
     return PerPosition(criterion) if spec.dataset.facts.task == "language" else criterion
 
 
 class Validation:
-    """A part that is not trained on, on the device: its series are `val/...`, or those of another `name`."""
+    """A held-out part on the device; its series are `val/...`, or `<name>/...`."""
 
     def __init__(self, x: Table, y: Table, task: Task, name: str = "val") -> None:
         self.x, self.y, self.name = x, y, name
         self.classification = task in ("language", *CLASS_TASKS)
-        self.positions = y.shape[1] if task == "language" else 1  # answers a row
+        self.positions = y.shape[1] if task == "language" else 1  # per row
 
     @classmethod
     def of(cls, spec: Experiment, rows: Rows, device: torch.device, name: str = "val") -> "Validation | None":
-        """None where the spec keeps no such part."""
+        """Return None if the spec holds no such part out."""
         task = spec.dataset.facts.task
         if not len(rows.x) and task != "objective":
             return None
-        made = Point if task == "objective" else cls
+        made = ObjectivePoint if task == "objective" else cls
         return made(*to_device(rows, spec.loss, device), task, name)
 
     def measure(self, model: nn.Module, criterion: nn.Module) -> Metrics:
-        """Mean loss, and the share of right classes; left on the device, so that nobody waits for them here."""
+        """Return mean loss and accuracy; they stay on the device, so that nothing waits for them."""
         training = model.training
         model.eval()  # dropout draws nothing, batch normalisation learns nothing
         rows = max(1, CHUNK // self.positions)
@@ -96,7 +96,7 @@ class Validation:
                 outputs = model(x)  # (B, K), or (B, T, V)
                 loss, counted = loss + partial_loss(criterion, outputs, y, 1), counted + loss_denominator(criterion, y)
                 if self.classification:
-                    right += _right(outputs, y)
+                    right += _count_correct(outputs, y)
         model.train(training)
         readings: Metrics = {f"{self.name}/loss": loss / counted}
         if self.classification:
@@ -104,23 +104,23 @@ class Validation:
         return readings
 
 
-class Point(Validation):
-    """Where an objective is: its point's coordinates, where they are few enough to be drawn."""
+class ObjectivePoint(Validation):
+    """The coordinates of an objective's point, if they are few enough to plot."""
 
-    MOST = 4
+    MAX_COORDINATES = 4
 
     def measure(self, model: nn.Module, criterion: nn.Module) -> Metrics:
-        """x/0, x/1, ... after the update."""
+        """Return x/0, x/1, ... after the update."""
         (point,) = (parameter.detach() for parameter in model.parameters())
-        if len(point) > self.MOST:
+        if len(point) > self.MAX_COORDINATES:
             return {}
         return {f"x/{i}": value for i, value in enumerate(point.clone())}
 
 
-def _right(outputs: Tensor, y: Tensor) -> Tensor:
-    """How many answers are right: by the largest logit, or by the sign of the only one.
+def _count_correct(outputs: Tensor, y: Tensor) -> Tensor:
+    """Count correct predictions: by the largest logit, or by the sign of a single one.
 
-    Where a row has a distribution, its likeliest class is the answer.
+    The class of a distribution is its most likely one.
     """
     if outputs.shape[-1] == 1:
         return ((outputs > 0) == (y > 0.5)).sum()

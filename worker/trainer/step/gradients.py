@@ -1,4 +1,4 @@
-"""The gradient of an update: forward and backward over its batch, at once or in pieces."""
+"""The gradient of an update: forward and backward over its batch, whole or in pieces."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from worker.trainer.step.precision import Precision
 
 
 class Gradients:
-    """Fills the parameters' gradients; in `pieces` an update needs a fraction of the memory and is the same."""
+    """Fills the parameters' gradients; `pieces` need a fraction of the memory and give the same update."""
 
     def __init__(
         self, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision, pieces: int
@@ -20,13 +20,13 @@ class Gradients:
         self.precision, self.pieces = precision, pieces
 
     def compute(self, step: int) -> Tensor:
-        """Gradients of update `step`, scaled as the precision asks; returns the mean loss of the batch, detached."""
+        """Compute the gradients of update `step`, scaled for the precision; return the batch's mean loss, detached."""
         batch = self.batches.batch(step)  # (B, *shape), (B,) or (B, 1)
         self.model.zero_grad(set_to_none=True)
         if self.pieces == 1:
             return self._backward(batch, None)
         whole = loss_denominator(self.criterion, batch[1])
-        losses = [self._backward(piece, whole) for piece in cut(batch, self.pieces)]
+        losses = [self._backward(piece, whole) for piece in split_batch(batch, self.pieces)]
         return torch.stack(losses).sum()
 
     def _backward(self, batch: Batch, whole: Tensor | int | None) -> Tensor:
@@ -39,8 +39,8 @@ class Gradients:
         return loss.detach()
 
 
-def cut(batch: Batch, pieces: int) -> Iterator[Batch]:
-    """The batch in `pieces` whose sizes differ by one at most; a row each where there are fewer rows."""
+def split_batch(batch: Batch, pieces: int) -> Iterator[Batch]:
+    """Split a batch into `pieces` whose sizes differ by at most one; fewer rows give pieces of one row."""
     x, y = batch
     pieces = min(pieces, len(x))
     return zip(torch.tensor_split(x, pieces), torch.tensor_split(y, pieces), strict=True)

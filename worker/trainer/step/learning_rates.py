@@ -1,4 +1,4 @@
-"""The rate and the momentum of each update: planned by the step alone, or lowered by what was measured."""
+"""The learning rate and momentum of each update: planned by the step alone, or lowered on a plateau."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ from service.spec.schedules.feedback import Plateau, PlateauState
 from worker.trainer.metrics import Metrics
 
 
-class Own(NamedTuple):
-    """What a parameter group has by itself, before any schedule: torch's own group loses it at the first update."""
+class GroupDefaults(NamedTuple):
+    """A parameter group's values before any schedule, which torch's group loses at the first update."""
 
     optimizer: Optimizer
     at: int
@@ -22,24 +22,26 @@ class Own(NamedTuple):
     momentum: float
 
     @classmethod
-    def of(cls, optimizer: Optimizer, at: int) -> "Own":
-        """Of a new optimizer."""
+    def of(cls, optimizer: Optimizer, at: int) -> "GroupDefaults":
+        """Return those of a new optimizer."""
         group = optimizer.param_groups[at]
         momentum = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
         return cls(optimizer, at, group.get("label", "default"), group["lr"], momentum)
 
     @property
     def group(self) -> dict[str, Any]:
-        """torch's group; a new object after a checkpoint is loaded."""
+        """torch's group, a new object after a checkpoint is loaded."""
         return self.optimizer.param_groups[self.at]
 
 
 class LearningRates:
-    """A run's schedule at work. Only a plateau has a state, and it changes at evaluations alone."""
+    """Applies a run's schedule. Only a plateau has a state, which changes at evaluations."""
 
     def __init__(self, spec: Experiment, optimizers: Sequence[Optimizer]) -> None:
         self.spec, self.cycles = spec, bool(spec.schedule.cycles)
-        self.groups = [Own.of(optimizer, at) for optimizer in optimizers for at in range(len(optimizer.param_groups))]
+        self.groups = [
+            GroupDefaults.of(optimizer, at) for optimizer in optimizers for at in range(len(optimizer.param_groups))
+        ]
         self.differ = len({own.lr for own in self.groups}) > 1
         found = plateau_of(spec.schedule)
         self.plateau: Plateau | None = found[0] if found else None
@@ -54,28 +56,28 @@ class LearningRates:
         return base if self.plateau is None else self.plateau.rate_of(self.state, base)
 
     def apply(self, step: int) -> float:
-        """Set each group's rate, and a cycling momentum, of update `step`; returns the rate of /optimizer/lr."""
-        listens, base = self._listens(step), self.spec.optimizer.lr
-        lr = self.lowered if listens else self.spec.rate(step)
+        """Set each group's rate, and a cycling momentum, for update `step`; return the rate of /optimizer/lr."""
+        on_plateau, base = self._uses_plateau(step), self.spec.optimizer.lr
+        lr = self.lowered if on_plateau else self.spec.rate(step)
         for own in self.groups:
             rate = lr
             if own.lr != base:
-                rate = self._lowered(own.lr) if listens else self.spec.rate(step, own.lr)
+                rate = self._lowered(own.lr) if on_plateau else self.spec.rate(step, own.lr)
             own.group["lr"] = rate
         if self.cycles:
             self._momentum(step)
         return lr
 
     def metrics(self) -> Metrics:
-        """The rate of each group."""
+        """Return the rate of each group."""
         return {f"lr/{own.label}": own.group["lr"] for own in self.groups}
 
-    def _listens(self, step: int) -> bool:
-        """Whether update `step` has its rate from the plateau: not while a warmup in front of it rises."""
+    def _uses_plateau(self, step: int) -> bool:
+        """Whether the plateau sets the rate of update `step`: not during a warmup before it."""
         return self.plateau is not None and self.spec.schedule_passed(step) >= self.begins
 
     def _momentum(self, step: int) -> None:
-        """Where the schedule of the moment does not cycle it, the group's own comes back."""
+        """Set the momentum; where the current schedule does not cycle it, the group's default."""
         momentum = self.spec.momentum(step)
         for own in self.groups:
             group, chosen = own.group, own.momentum if momentum is None else momentum
@@ -85,15 +87,15 @@ class LearningRates:
                 group["momentum"] = chosen
 
     def observe(self, step: int, measured: Mapping[str, float | Tensor]) -> None:
-        """Hear what was measured after update `step`; the rate of later ones may fall."""
-        if self.plateau is not None and self._listens(step):
+        """Pass on what was measured after update `step`; it may lower later rates."""
+        if self.plateau is not None and self._uses_plateau(step):
             self._set(self.plateau.advance(self.state, float(measured[self.plateau.watch])))
 
     def document(self) -> dict[str, Any] | None:
-        """The state as JSON can hold it; None where the step alone decides."""
+        """Return the state as JSON; None where there is none."""
         return None if self.plateau is None else self.state.document()
 
     def load(self, document: dict[str, Any] | None) -> None:
-        """The reverse of `document`."""
+        """Restore the state."""
         if document is not None:
             self._set(PlateauState.of(document))

@@ -1,4 +1,4 @@
-"""How a run makes its steps: the parts that a spec may add to the plain loop, and their state in one place."""
+"""The parts that a spec may add to a plain training step, and their state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,7 +32,7 @@ class Mechanics:
         device: torch.device,
     ) -> None:
         self.precision = Precision(spec.precision, device)
-        self.precision.try_out(model, batches.x)
+        self.precision.check_supported(model, batches.x)
         self.gradients = build_gradients(spec, model, criterion, batches, self.precision)
         self.stopping = Stopping(spec.stop)
         self.clipping = Clipping(spec.clip, list(model.parameters()), device, self.stopping.needs_norm)
@@ -40,7 +40,7 @@ class Mechanics:
         self.model, self.criterion, self.device = model, criterion, device
 
     def measure(self, step: int, validation: Validation | None) -> Metrics:
-        """Everything that is measured at an evaluation."""
+        """Return everything that is measured at an evaluation."""
         measured = self.clipping.share(step) | self.precision.metrics()
         if validation is not None:
             measured |= validation.measure(self.model, self.criterion)
@@ -49,23 +49,23 @@ class Mechanics:
         return measured
 
     def measure_test(self, spec: Experiment, test: Rows) -> Metrics:
-        """The test part, once a run has ended: test/loss, test/accuracy, and the same of the averaged weights."""
+        """Return test/loss, test/accuracy, and those of the averaged weights, at the end of a run."""
         if spec.dataset.facts.task == "objective" or (part := Validation.of(spec, test, self.device, "test")) is None:
             return {}
         measured = part.measure(self.model, self.criterion)
         return measured | (self.average.measure(part, self.criterion) if self.average is not None else {})
 
     def tensors(self) -> dict[str, Tensor]:
-        """The part of the state that is tensors."""
+        """Return the state's tensors."""
         found = {f"average/{name}": value for name, value in self.average.state().items()} if self.average else {}
         return found | {"clipped": self.clipping.clipped}
 
     def document(self) -> dict[str, Any]:
-        """The rest of the state, as JSON can hold it."""
+        """Return the rest of the state as JSON."""
         return {"precision": self.precision.document(), "stopping": self.stopping.document()}
 
     def load(self, tensors: dict[str, Tensor], document: dict[str, Any] | None) -> None:
-        """The reverse of `tensors` and `document`; None: a checkpoint from before there was any of this."""
+        """Restore the state; `document` is None in a checkpoint older than these parts."""
         if document is None:
             return
         if self.average is not None:
@@ -79,7 +79,7 @@ class Mechanics:
 def build_gradients(
     spec: Experiment, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision
 ) -> Gradients:
-    """Those of a run; what translates them is loaded only where it is wanted, because it takes a second."""
+    """Return a run's gradients; the compiler is imported only when needed, because it takes a second."""
     if not spec.compile:
         return Gradients(model, criterion, batches, precision, spec.accumulate)
     from worker.trainer.step.compiled import CompiledGradients  # noqa: PLC0415

@@ -1,8 +1,8 @@
 """Precision of the forward pass, and the loss scaling that fp16 needs.
 
-bf16 has fp32's range and needs nothing. fp16's smallest gradients would vanish, so the loss is scaled up and the
-gradients down again (Micikevicius et al. 2018, arXiv:1710.03740, section 3.2). Where that overflows, the update is left
-out, for every optimizer of the run alike, and the scale is halved. Such a step keeps its number and its loss,
+bf16 has fp32's range and needs no scaling. fp16's smallest gradients would vanish, so the loss is scaled up and the
+gradients are scaled back (Micikevicius et al. 2018, arXiv:1710.03740, section 3.2). On overflow the update is
+skipped, for all optimizers of the run, and the scale is halved. Such a step keeps its number and its loss,
 `skipped_steps` counts it, and the schedule does not advance: its update s is the s-th that changed the weights.
 Evaluations are fp32.
 """
@@ -23,35 +23,35 @@ DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Precision:
-    """What a run does differently from fp32; with fp32 nothing."""
+    """The autocast and loss scaling of a run; neither in fp32."""
 
     def __init__(self, word: Word, device: torch.device) -> None:
         self.dtype, self.device, self.skipped = DTYPE.get(word), device, 0
         self.scaler = torch.amp.GradScaler(device.type) if word == "fp16" else None
-        self.scale = 0.0 if self.scaler is None else self.scaler.get_scale()  # the host's copy
+        self.scale = 0.0 if self.scaler is None else self.scaler.get_scale()  # cached on the host
 
     def forward(self) -> contextlib.AbstractContextManager[Any]:
-        """Around everything that computes outputs and losses."""
+        """Return the context in which outputs and losses are computed."""
         if self.dtype is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
-    def try_out(self, model: nn.Module, x: Table) -> None:
-        """Raise now, while the spec is built, where this machine lacks a layer in this precision."""
+    def check_supported(self, model: nn.Module, x: Table) -> None:
+        """Run two rows, so that a layer this machine lacks in this precision fails while the spec is built."""
         if self.dtype is not None:
             training = model.training
             with torch.no_grad(), self.forward():
-                model.eval()(x[:2])  # draws nothing, changes nothing
+                model.eval()(x[:2])  # no side effects
             model.train(training)
 
     def scaled(self, loss: Tensor) -> Tensor:
-        """What to go backward from."""
+        """Return the loss to backpropagate."""
         return loss if self.scaler is None else self.scaler.scale(loss)
 
     def unscale(self, optimizers: Iterable[Optimizer]) -> bool:
-        """Make the gradients true again; False: they overflowed, and this update is to be left out.
+        """Unscale the gradients; return False if they overflowed and the update must be skipped.
 
-        Asks the device for the new scale, which costs fp16 one wait per step.
+        Reads the new scale from the device, one wait per step in fp16.
         """
         if self.scaler is None:
             return True
@@ -63,15 +63,15 @@ class Precision:
         return self.scale >= before
 
     def metrics(self) -> Metrics:
-        """How many updates were left out so far."""
+        """Return how many updates were skipped so far."""
         return {} if self.scaler is None else {"skipped_steps": float(self.skipped)}
 
     def document(self) -> dict[str, Any] | None:
-        """The state as JSON; None where there is none."""
+        """Return the state as JSON; None where there is none."""
         return None if self.scaler is None else {"skipped": self.skipped, "scaler": self.scaler.state_dict()}
 
     def load(self, document: dict[str, Any] | None) -> None:
-        """The reverse of `document`."""
+        """Restore the state."""
         if self.scaler is not None and document is not None:
             self.skipped = document["skipped"]
             self.scaler.load_state_dict(document["scaler"])

@@ -13,27 +13,27 @@ Values = Mapping[str, float | Tensor]
 
 
 class Stopping:
-    """The rules of a run at work. `ended` says which one held, and stays."""
+    """Applies a run's stop rules. `ended` records the first that held."""
 
     def __init__(self, rules: Stop | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.rules, self.clock = rules or Stop(), clock
         self.ended: dict[str, Any] | None = None
-        self.best: float | None = None  # of the series that patience watches
+        self.best: float | None = None  # value of patience's series
         self.waited = 0  # evaluations since then
         self.spent = 0.0  # seconds of training
         self._since = clock()
 
     @property
     def needs_norm(self) -> bool:
-        """Whether the gradient's norm is to be known at every step."""
+        """Whether the gradient's norm is needed at every step."""
         return self.rules.grad_norm_below is not None
 
     def begin(self) -> None:
-        """The clock runs from here."""
+        """Start the clock."""
         self._since = self.clock()
 
     def after_step(self, step: int, readings: Values) -> None:
-        """The rules that are asked at every step."""
+        """Apply the rules that are checked at every step."""
         limit, seconds = self.rules.grad_norm_below, self.rules.seconds
         if limit is not None and (norm := float(readings["grad_norm"])) < limit:
             self._end("grad_norm_below", step, series="grad_norm", value=norm, limit=limit)
@@ -44,7 +44,7 @@ class Stopping:
                 self._end("seconds", step, value=self.spent, limit=seconds)
 
     def after_evaluation(self, step: int, measured: Values) -> None:
-        """The rules that are asked at evaluations."""
+        """Apply the rules that are checked at evaluations."""
         target, patience = self.rules.target, self.rules.patience
         if target is not None and target.series in measured:
             value = float(measured[target.series])
@@ -70,12 +70,12 @@ class Stopping:
             self.ended = {"rule": rule, "step": step} | {k: v for k, v in why.items() if _can_be_json(v)}
 
     def document(self) -> dict[str, Any]:
-        """The state as JSON can hold it: an infinite best too."""
+        """Return the state as JSON, an infinite best included."""
         best = None if self.best is None else self.best.hex()
         return {"ended": self.ended, "best": best, "waited": self.waited, "spent": self.spent}
 
     def load(self, document: dict[str, Any]) -> None:
-        """The reverse of `document`."""
+        """Restore the state."""
         self.ended, self.waited, self.spent = document["ended"], document["waited"], document["spent"]
         self.best = None if document["best"] is None else float.fromhex(document["best"])
 
@@ -85,7 +85,7 @@ def _can_be_json(value: Any) -> bool:
 
 
 def describe_stop(ended: Mapping[str, Any]) -> str:
-    """One line for people."""
+    """Describe the rule that ended a run, in one line."""
     what = f"{ended.get('series', 'seconds')} {ended['value']:g}" if "value" in ended else str(ended.get("series", ""))
     limit = f" (limit {ended['limit']:g})" if "limit" in ended else ""
     return f"stopped at step {ended['step']} by {ended['rule']}: {what}{limit}"

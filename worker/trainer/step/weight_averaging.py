@@ -1,4 +1,4 @@
-"""Averaged weights beside the model's own: they are measured, and change nothing of the training."""
+"""Averaged weights beside the model's own, which are evaluated and do not affect the training."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -19,24 +19,24 @@ from worker.trainer.step.evaluation import Validation
 
 
 def ema(rate: float, average: Tensor, weight: Tensor, taken: Tensor | int) -> Tensor:
-    """The average after one more weight."""
+    """Return the exponential average after one more weight."""
     return average.lerp(weight, rate)
 
 
 def mean(average: Tensor, weight: Tensor, taken: Tensor | int) -> Tensor:
-    """The mean of one more weight than the `taken` so far."""
+    """Return the mean after one more weight than the `taken` so far."""
     return average + (weight - average) / (taken + 1)
 
 
 class WeightAverage:
-    """A second set of weights: an exponential average after every update, or a plain mean from one on."""
+    """An exponential average after every update, or a plain mean from some update on."""
 
     def __init__(self, spec: Experiment, model: nn.Module, x: Table) -> None:
         average = spec.average
         update: Callable[[Tensor, Tensor, Tensor | int], Tensor]
         assert isinstance(average, EMA | SWA)
         self.x, self.rows = x, spec.rows_per_step
-        self.anew = not isinstance(average, EMA)  # whether statistics of batch normalisations are measured anew
+        self.measures_statistics = not isinstance(average, EMA)  # of batch normalisations, for the averaged weights
         if isinstance(average, EMA):
             self.first, self.every, update = 1, 1, partial(ema, 1 - average.decay)
         else:
@@ -45,39 +45,39 @@ class WeightAverage:
         self.model = AveragedModel(model, avg_fn=update)
 
     def update(self, step: int, model: nn.Module) -> None:
-        """Take in the weights after update `step`, where that is due; the first are copied."""
+        """Add the weights after update `step`, if due; the first are copied."""
         if step >= self.first and (step - self.first) % self.every == 0:
             self.model.update_parameters(model)
 
     def measure(self, validation: Validation, criterion: nn.Module) -> Metrics:
-        """The validation series of the averaged weights; nothing before the first were taken in."""
+        """Return the validation series of the averaged weights; none before the first were added."""
         if not int(self.model.n_averaged):
             return {}
-        if self.anew:
+        if self.measures_statistics:
             measure_statistics(self.model.module, self.x, self.rows)
         measured = validation.measure(self.model.module, criterion)
         return {f"average/{name}": value for name, value in measured.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """Weights, buffers, and how many were taken in."""
+        """Return weights, buffers, and how many were added."""
         return self.model.state_dict()
 
     def load(self, state: dict[str, Any]) -> None:
-        """The reverse of `state`."""
+        """Restore the state."""
         self.model.load_state_dict(state)
 
 
-class Kept:
-    """The mean that the optimizer keeps in its own state, from which it is resumed."""
+class AveragedByOptimizer:
+    """The mean that an optimizer keeps in its own state, with which it is saved."""
 
     def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
         self.source, self.model, self.optimizers = model, copy.deepcopy(model), optimizers
 
     def update(self, step: int, model: nn.Module) -> None:
-        """The optimizer has done it."""
+        """Do nothing: the optimizer has updated it."""
 
     def measure(self, validation: Validation, criterion: nn.Module) -> Metrics:
-        """The validation series of the mean."""
+        """Return the validation series of the mean."""
         self.model.load_state_dict(self.source.state_dict())
         kept = {p: state["ax"] for each in self.optimizers for p, state in each.state.items() if "ax" in state}
         with torch.no_grad():
@@ -86,26 +86,30 @@ class Kept:
         return {f"average/{name}": value for name, value in validation.measure(self.model, criterion).items()}
 
     def state(self) -> dict[str, Tensor]:
-        """Nothing beside the optimizer's."""
+        """Return nothing: the state is the optimizer's."""
         return {}
 
     def load(self, state: dict[str, Any]) -> None:
-        """The reverse of `state`."""
+        """Restore the state."""
 
 
 def build_weight_average(
     spec: Experiment, model: nn.Module, optimizers: Sequence[Optimizer], x: Table
-) -> WeightAverage | Kept | None:
-    """None where the spec averages nothing; `x` is the training part."""
+) -> WeightAverage | AveragedByOptimizer | None:
+    """Return the spec's average, or None; `x` is the training part."""
     if spec.average is None:
         return None
-    return Kept(model, optimizers) if isinstance(spec.average, OptimizerAverage) else WeightAverage(spec, model, x)
+    return (
+        AveragedByOptimizer(model, optimizers)
+        if isinstance(spec.average, OptimizerAverage)
+        else WeightAverage(spec, model, x)
+    )
 
 
 def measure_statistics(model: nn.Module, x: Table, rows: int) -> None:
-    """Running statistics of every batch normalisation as the mean over x in batches of `rows`, as torch's update_bn.
+    """Set running statistics of every batch normalisation to the mean over x in batches of `rows`.
 
-    Only those layers are in training mode: unlike there, dropout draws nothing.
+    Like torch's update_bn, but only those layers are in training mode, so dropout draws nothing.
     """
     norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
     if not norms:

@@ -9,9 +9,9 @@ import torch
 from service.spec.catalog import CATALOG
 from service.spec.datasets.bundled import Diabetes, Digits, Iris, Wine
 from service.spec.datasets.precision import is_coarse
-from worker.trainer.data.batches import Batches, order
-from worker.trainer.data.scaling import coarse, fit
-from worker.trainer.data.split import Arrays, indices, load, shares, shuffle_share, split
+from worker.trainer.data.batches import Batches, epoch_order
+from worker.trainer.data.scaling import coarse_columns, fit_scale
+from worker.trainer.data.split import Arrays, apportion, indices, load, shuffle_share, split
 
 DATASETS = [each for each in CATALOG["datasets"].values() if each.__module__.endswith(".bundled")]
 
@@ -70,7 +70,7 @@ def test_the_split_seed_alone_decides_the_split() -> None:
     ("sizes", "total"), [([5, 5, 5], 7), ([100, 1, 1], 3), ([59, 71, 48], 36), ([3], 2), ([4, 9], 0)]
 )
 def test_shares_add_up_and_never_exceed_a_class(sizes: list[int], total: int) -> None:
-    given = shares(sizes, total)
+    given = apportion(sizes, total)
     assert sum(given) == total
     assert all(0 <= has <= size for has, size in zip(given, sizes, strict=True))
 
@@ -89,7 +89,7 @@ def test_a_constant_column_is_divided_by_one() -> None:
     parts = split(Digits())
     assert np.isfinite(parts.train.x).all()
     assert (parts.train.x[:, 0, 0, 0] == 0).all()  # the corner pixel never changes
-    scale = fit("standardise", np.full((3, 1), 0.1, np.float32).__getitem__, 3)
+    scale = fit_scale("standardise", np.full((3, 1), 0.1, np.float32).__getitem__, 3)
     assert scale is not None
     assert scale.divisor.tolist() == [1.0]
     assert scale.shift[0] == pytest.approx(0.1)
@@ -113,7 +113,7 @@ def test_a_column_far_from_zero_scales_to_the_same_values_as_one_near_it(scaling
     near = np.arange(400.0)[:, None]
     scaled = {}
     for offset in (0.0, FAR):
-        scale = fit(scaling, (near + offset).__getitem__, 400)
+        scale = fit_scale(scaling, (near + offset).__getitem__, 400)
         assert scale is not None
         scaled[offset] = scale.apply(near + offset)
     assert np.abs(scaled[FAR] - scaled[0.0]).max() < 1e-6
@@ -125,8 +125,8 @@ def test_what_is_trained_on_is_narrowed_last_and_unscaled_columns_that_lose_digi
     assert {part.x.dtype for part in parts[:3]} == {part.y.dtype for part in parts[:3]} == {np.dtype(np.float32)}
     assert parts.coarse == {"features": [], "target": []}
     rows = np.stack([np.arange(400.0), FAR + np.arange(400.0), np.full(400, FAR)], axis=1)
-    assert coarse(rows.__getitem__, 400) == [1]  # a constant column has nothing to lose
-    assert coarse(rows.astype(np.float32).__getitem__, 400) == []
+    assert coarse_columns(rows.__getitem__, 400) == [1]  # a constant column has nothing to lose
+    assert coarse_columns(rows.astype(np.float32).__getitem__, 400) == []
     assert split(Diabetes()).coarse == {}
 
 
@@ -166,7 +166,7 @@ def test_an_epoch_sees_each_row_once_and_its_last_batch_may_be_smaller() -> None
     for epoch in range(3):
         pieces = [made.batch(epoch * 4 + k)[1] for k in (1, 2, 3, 4)]
         assert [len(piece) for piece in pieces] == [3, 3, 3, 1]
-        assert torch.equal(torch.cat(pieces), order(4, epoch, 10))
+        assert torch.equal(torch.cat(pieces), epoch_order(4, epoch, 10))
         assert sorted(torch.cat(pieces).tolist()) == list(range(10))
 
 
@@ -180,15 +180,15 @@ def test_a_batch_is_a_function_of_seed_and_step_whatever_was_asked_before() -> N
 
 
 def test_orders_differ_between_epochs_and_seeds() -> None:
-    orders = {tuple(order(seed, epoch, 50).tolist()) for seed in (0, 1, 2**63 - 1) for epoch in range(3)}
+    orders = {tuple(epoch_order(seed, epoch, 50).tolist()) for seed in (0, 1, 2**63 - 1) for epoch in range(3)}
     assert len(orders) == 9
-    assert order(0, 0, 8).tolist() == order(0, 0, 8).tolist()
+    assert epoch_order(0, 0, 8).tolist() == epoch_order(0, 0, 8).tolist()
 
 
 def test_drawing_an_order_leaves_torchs_own_state_alone() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    order(0, 0, 1000)
+    epoch_order(0, 0, 1000)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -206,9 +206,9 @@ def test_without_its_last_batch_an_epoch_has_full_ones_of_other_rows_each_time()
     made = batches(drop_last=True)
     for epoch in range(3):
         seen = torch.cat([made.batch(epoch * 3 + k)[1] for k in (1, 2, 3)])
-        assert torch.equal(seen, order(4, epoch, 10)[:9])
+        assert torch.equal(seen, epoch_order(4, epoch, 10)[:9])
         assert torch.equal(seen, torch.cat([made.numbers(epoch * 3 + k) for k in (1, 2, 3)]))
-    assert torch.equal(made.again().batch(7)[1], made.batch(7)[1])
+    assert torch.equal(made.copy().batch(7)[1], made.batch(7)[1])
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])

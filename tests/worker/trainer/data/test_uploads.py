@@ -23,7 +23,7 @@ from worker.protocol import Ended, Frame, Stop, TrainRequest
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
-from worker.trainer.data.scaling import fit
+from worker.trainer.data.scaling import fit_scale
 from worker.trainer.data.split import Rows, load, split
 from worker.trainer.failures import STAYS_USABLE
 from worker.trainer.loop import prepare, train
@@ -233,7 +233,7 @@ def test_scaling_knows_the_training_rows_alone(scaling: Any, data: Any) -> None:
     rows = data.draw(st.integers(2, 40))
     finite = st.floats(-1e6, 1e6, width=32)
     train_x = np.array(data.draw(st.lists(finite, min_size=rows, max_size=rows)), np.float32)[:, None]
-    scale = fit(scaling, train_x.__getitem__, rows)
+    scale = fit_scale(scaling, train_x.__getitem__, rows)
     assert scale is not None
     scaled = scale.apply(train_x)
     if scaling == "minmax":

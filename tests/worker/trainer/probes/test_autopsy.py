@@ -19,7 +19,7 @@ def test_a_row_that_holds_no_number_is_named(trained: Any) -> None:
     assert found.rows == (17,)
     assert 17 in found.batch
     assert found.preceded_by_growth is False
-    assert training.batches.numbers(found.step).tolist() == list(found.batch)
+    assert training.batches.row_numbers(found.step).tolist() == list(found.batch)
 
 
 class Breaks(nn.Module):

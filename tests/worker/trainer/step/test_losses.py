@@ -14,8 +14,8 @@ from service.spec.losses import LEFT_OUT, Loss
 from worker.trainer.build import build
 from worker.trainer.loop import prepare, train
 from worker.trainer.step.evaluation import PerPosition
-from worker.trainer.step.gradients import cut
-from worker.trainer.step.losses import mass
+from worker.trainer.step.gradients import split_batch
+from worker.trainer.step.losses import loss_denominator
 
 CPU = torch.device("cpu")
 WEIGHT = (0.5, 2.0, 1.0)
@@ -117,13 +117,13 @@ def test_a_soft_margin_far_on_the_wrong_side_is_finite() -> None:
 def test_means_over_pieces_weighed_by_their_mass_are_the_mean_over_all(document: dict[str, Any]) -> None:
     criterion = made(kind="cross_entropy", **document)
     z, y = rows(columns=3)
-    whole = mass(criterion, y)
-    parts = [criterion(*piece) * mass(criterion, piece[1]) / whole for piece in cut((z, y), 3)]
+    whole = loss_denominator(criterion, y)
+    parts = [criterion(*piece) * loss_denominator(criterion, piece[1]) / whole for piece in split_batch((z, y), 3)]
     assert float(sum(parts)) == pytest.approx(criterion(z, y).item(), rel=1e-6)
     text, tokens = z.reshape(4, 5, 3), y.reshape(4, 5)
     every = PerPosition(criterion)
-    halves = [every(text[i : i + 2], tokens[i : i + 2]) * mass(every, tokens[i : i + 2]) for i in (0, 2)]
-    assert float(sum(halves) / mass(every, tokens)) == pytest.approx(criterion(z, y).item(), rel=1e-6)
+    halves = [every(text[i : i + 2], tokens[i : i + 2]) * loss_denominator(every, tokens[i : i + 2]) for i in (0, 2)]
+    assert float(sum(halves) / loss_denominator(every, tokens)) == pytest.approx(criterion(z, y).item(), rel=1e-6)
 
 
 def test_a_weighted_loss_is_validated_as_a_whole_and_accumulated_alike(

@@ -14,7 +14,7 @@ from service.spec.training import Clip
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.loop import Step, Training, prepare, train
 from worker.trainer.step.clipping import Clipping
-from worker.trainer.step.gradients import cut
+from worker.trainer.step.gradients import split_batch
 from worker.trainer.step.precision import Precision
 from worker.trainer.step.weight_averaging import WeightAverage, ema, mean, measure_statistics
 
@@ -64,8 +64,8 @@ def test_pieces_of_a_weighted_loss_count_by_their_weights(experiment: Any) -> No
 
 def test_a_piece_counts_by_its_rows() -> None:
     x = torch.arange(11.0)
-    assert [len(piece) for piece, _ in cut((x, x), 4)] == [3, 3, 3, 2]
-    assert [len(piece) for piece, _ in cut((x[:2], x[:2]), 4)] == [1, 1]
+    assert [len(piece) for piece, _ in split_batch((x, x), 4)] == [3, 3, 3, 2]
+    assert [len(piece) for piece, _ in split_batch((x[:2], x[:2]), 4)] == [1, 1]
 
 
 # clipping

@@ -86,7 +86,7 @@ def autopsy(training: ProbedTraining, steps: Iterable[Any]) -> FirstNonFinite | 
                 detector.begin_step()
                 continue
             step, value = training.step, detector.found
-            batch = training.batches.numbers(step).tolist()
+            batch = training.batches.row_numbers(step).tolist()
             rows = [batch[i % len(batch)] for i in value.rows] if value.rows else batch
             facts = (training.spec.precision, tuple(rows), tuple(batch), tuple(losses), tuple(norms))
             return FirstNonFinite(step, value, *facts)
