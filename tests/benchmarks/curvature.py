@@ -45,18 +45,18 @@ def reached(document: dict[str, Any], steps: int) -> Training:
 
 def reach_of_products(age: int) -> None:
     """One line an end."""
-    twin = ModelCopy(reached(NET, age))
-    start = start_of(twin)
+    copy = ModelCopy(reached(NET, age))
+    start = start_of(copy)
     began = time.perf_counter()
-    truth = lanczos(twin.product, start, 400, every=400)
+    truth = lanczos(copy.product, start, 400, every=400)
     each = (time.perf_counter() - began) / 400
     low, high = float(truth.values[0]), float(truth.values[-1])
     print(
-        f"step {age}: n {twin.n}, lambda_max {high:.8g}, lambda_min {low:.6g}, {1000 * each:.1f} ms a product;", end=" "
+        f"step {age}: n {copy.n}, lambda_max {high:.8g}, lambda_min {low:.6g}, {1000 * each:.1f} ms a product;", end=" "
     )
     print(f"residuals {float(truth.residuals[-1]):.1e}, {float(truth.residuals[0]):.1e}")
     for products in PRODUCTS:
-        found = lanczos(twin.product, start, products, every=products)
+        found = lanczos(copy.product, start, products, every=products)
         above = abs(float(found.values[-1]) - high) / abs(high)
         below = abs(float(found.values[0]) - low) / abs(low)
         residual = float(found.residuals[0]) / abs(float(found.values[0]))

@@ -1,9 +1,9 @@
-"""What watching costs: `python -m tests.benchmarks.probes [mlp|cnn]`.
+"""The cost of probes: `python -m tests.benchmarks.probes [mlp|cnn]`.
 
 The loop as the trainer runs it, its recorder included, without a pipe: with no probes, with those that read only what
 a step has anyway, and with the default set. The three take turns within each round; a figure is the median over the
 rounds of the ratio to the same round's run without. Seconds are the loop's thread's own.
-The last line is what the watchers' own calls took of runs with the default set: noise between two runs leaves it alone.
+The last line is what the probes' own calls took in runs with the default set: noise between two runs leaves it alone.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def spent(spec: Experiment) -> float:
 
 
 def within(spec: Experiment) -> float:
-    """The share of a run's time that is spent in its watchers' calls, hooks in the forward pass left out."""
+    """The share of a run's time spent in its probes' calls, without hooks in the forward pass."""
     plain, seconds = runner.ProbeRunner._call, 0.0
 
     def timed(*arguments: Any) -> None:
@@ -74,17 +74,17 @@ def main() -> None:
         print(f"{subject}: {plain:.1f} us a step, {steps} steps, {asked.rounds} rounds")
         for name in ("free", "default"):
             ratios = [each / base - 1 for each, base in zip(found[name], found["none"], strict=True)]
-            looks = len(looked_at(specs[name]))
+            looks = len(measured_steps(specs[name]))
             each = statistics.median(ratios) * plain * steps / looks
             low, high = min(ratios), max(ratios)
             share = f"{statistics.median(ratios):+.2%} ({low:+.2%} to {high:+.2%})"
-            print(f"  {name}: {share}, {each:.0f} us a look of {looks}")
+            print(f"  {name}: {share}, {each:.0f} us each for {looks} measurements")
         shares = ", ".join(f"{within(specs['default']):.1%}" for _ in range(3))
         print(f"  within the default set's calls: {shares} of the rest")
 
 
-def looked_at(spec: Experiment) -> list[int]:
-    """The steps at which the first watcher with series looks."""
+def measured_steps(spec: Experiment) -> list[int]:
+    """Return the steps at which the first probe with series measures."""
     found, step = [], 0
     while (step := spec.probes[1].next_look(step, spec.total_steps)) <= spec.total_steps:
         found.append(step)

@@ -1,4 +1,4 @@
-"""What a diverged run is given before its failure is told: the last steps made again, with every value looked at.
+"""Replay the last steps of a diverged run before its failure is reported, checking every value.
 
 It costs a bounded time, and whatever goes wrong in it is a reading too: the failure has been announced before.
 """
@@ -18,29 +18,29 @@ from worker.trainer.failures import describe_error
 from worker.trainer.loop import Training, train
 from worker.trainer.reproduction import StateBefore, copy_state, pack_step
 
-LOOKED = 50  # steps at the end that are made with every value looked at; the ones before as they were
+CHECKED = 50  # steps at the end in which every value is checked; earlier ones are only repeated
 KIND = "autopsy"
 
 
 class RestorePoint(NamedTuple):
-    """A checkpoint that the steps may be made again from."""
+    """A checkpoint from which steps can be repeated."""
 
     step: int
     folder: Path
     sha256: str
-    fork: bool = False  # it is the parent's, under another spec
+    fork: bool = False  # the parent's, under another spec
 
 
 class AttemptHistory(NamedTuple):
-    """What the attempt knows of itself."""
+    """The checkpoints and the speed of an attempt."""
 
-    places: list[RestorePoint]  # where it may begin again
-    steps: int  # that it made,
-    seconds: float  # in so long
+    places: list[RestorePoint]  # where a replay can start
+    steps: int  # made by the attempt
+    seconds: float  # that they took
 
 
 class OutOfTime(Exception):
-    """The bound is reached, or somebody wishes something else of the run."""
+    """The time limit is reached, or the run was asked to stop."""
 
 
 def replay_divergence(
@@ -50,7 +50,7 @@ def replay_divergence(
     limit_s: float,
     supervisor: SupervisorLink,
 ) -> None:
-    """Send what is found as a reading; returns in any case, after `limit_s` and a step at most."""
+    """Send the result as a reading; return within `limit_s` and one step, whatever happens."""
     if limit_s <= 0 or failure.step is None:
         return
     supervisor.send(Failing(kind=failure.kind, detail=failure.detail, step=failure.step, evidence=failure.evidence))
@@ -66,8 +66,8 @@ def replay_divergence(
 def _found(
     prepared: Callable[[], Training], past: AttemptHistory, last: int, deadline: float, supervisor: SupervisorLink
 ) -> dict[str, Any]:
-    """What was first no number; the loss shows it one step late where a gradient was it."""
-    # second order probes come along, whose imports of torch take seconds: no trainer waits for them to be ready
+    """Find the first non-finite value; the loss shows a non-finite gradient one step late."""
+    # imported late: the probes it brings import parts of torch that take seconds
     from worker.trainer.probes.on_demand.autopsy import autopsy  # noqa: PLC0415
 
     training = prepared()
@@ -78,7 +78,7 @@ def _found(
     if needed_s > deadline - time.monotonic():
         raise OutOfTime(f"the last checkpoint is {last - training.step} steps back, about {needed_s:.0f} s: too far")
     seen: dict[int, StateBefore] = {}
-    for _ in _steps(training, first - LOOKED, deadline, supervisor):
+    for _ in _steps(training, first - CHECKED, deadline, supervisor):
         pass
     found = autopsy(training, _looked_at(training, first, last, deadline, supervisor, seen))
     told = {"retrained_from": came_from}
@@ -91,22 +91,22 @@ def _found(
 
 
 def _begin(training: Training, past: AttemptHistory, first: int) -> int:
-    """Go to the newest state from before the two steps that may have been it; the step it stands at."""
+    """Restore the newest state before the two suspected steps; return its step."""
     for place in sorted(past.places, reverse=True):
-        if place.fork:  # there is nothing before it
+        if place.fork:  # nothing lies before it
             checkpoint.load_fork(place.folder, place.sha256, training)
             break
         if place.step <= max(0, first - 2):
             try:
                 checkpoint.load(place.folder, place.sha256, training)
                 break
-            except RunFailure:  # sent to a bucket, and gone from here
+            except RunFailure:  # moved to a bucket
                 continue
     return training.step
 
 
 def _steps(training: Training, last: int, deadline: float, supervisor: SupervisorLink) -> Iterator[int]:
-    """Train up to step `last` as it was trained."""
+    """Repeat the training up to step `last`."""
     if training.step >= last:
         return
     for step in train(training):
@@ -122,7 +122,7 @@ def _steps(training: Training, last: int, deadline: float, supervisor: Superviso
 def _looked_at(
     training: Training, first: int, last: int, deadline: float, supervisor: SupervisorLink, seen: dict[int, StateBefore]
 ) -> Iterator[int]:
-    """The same to the end; the state before each step that may be it is remembered."""
+    """Repeat to the end, keeping the state before each suspected step."""
     if training.step >= first - 2:
         seen[training.step + 1] = copy_state(training)
     for step in _steps(training, last, deadline, supervisor):

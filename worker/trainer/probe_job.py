@@ -111,7 +111,7 @@ class Job:
         self.supervisor.send(Reading(step=self.training.step, name=probe.kind, payload=payload))
 
     def _leave(self, step_out: Callable[[Training], bool]) -> dict[str, Any]:
-        """Where the instrument can step out of where it looked, write that as this step's checkpoint; and step back."""
+        """Save the state that the instrument steps out to as this step's checkpoint, then restore the model."""
         model, step = self.training.model, self.training.step
         before = {name: value.clone() for name, value in model.state_dict().items()}
         try:
