@@ -22,10 +22,14 @@ class Objective(nn.Module):
 
     def forward(self, _rows: Tensor) -> Tensor:
         """Return f(x), a scalar, whatever the rows."""
-        value = self.f(self.x, **dict(self.named_buffers()))
+        value = self.value(self.x)
         if self.noise and self.training:
             value = value + self.noise * torch.randn_like(self.x) @ (self.x - self.x.detach())
         return value
+
+    def value(self, x: Tensor) -> Tensor:
+        """x (n,) -> f(x), a scalar."""
+        return self.f(x, **dict(self.named_buffers()))
 
 
 def quadratic(

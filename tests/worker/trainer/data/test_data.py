@@ -207,7 +207,7 @@ def test_without_its_last_batch_an_epoch_has_full_ones_of_other_rows_each_time()
     for epoch in range(3):
         seen = torch.cat([made.batch(epoch * 3 + k)[1] for k in (1, 2, 3)])
         assert torch.equal(seen, epoch_order(4, epoch, 10)[:9])
-        assert torch.equal(seen, torch.cat([made.numbers(epoch * 3 + k) for k in (1, 2, 3)]))
+        assert torch.equal(seen, torch.cat([made.row_numbers(epoch * 3 + k) for k in (1, 2, 3)]))
     assert torch.equal(made.copy().batch(7)[1], made.batch(7)[1])
 
 
