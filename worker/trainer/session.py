@@ -142,7 +142,7 @@ class Session:
                 self.flush()  # a reader sees life at once, before any reading is written
             if readings:
                 self._send_readings()
-            reason = self.policy.after(step.step, step.metrics)
+            reason = self.policy.reason_to_save(step.step, step.metrics)
             best = reason if reason is not None and reason.word == "best" else None
             if step.step == total or self.training.ended:
                 return "succeeded", best
@@ -181,10 +181,10 @@ class Session:
         try:
             saved = checkpoint.save(Path(self.request.folder), self.training, extra)
         except OSError as error:
-            self.policy.tried(reason, saved=False)
+            self.policy.record_attempt(reason, saved=False)
             self.supervisor.send(CheckpointFailed(step=step, reason=reason.word, detail=describe_error(error)))
             return
-        self.policy.tried(reason, saved=True)
+        self.policy.record_attempt(reason, saved=True)
         self.restore_points = [*self.restore_points, RestorePoint(step, saved.folder, saved.sha256)][
             -MAX_RESTORE_POINTS:
         ]
