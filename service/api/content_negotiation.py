@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
+from starlette.datastructures import Headers
+
 from service.errors import NotAcceptable
 
 KEPT = "private, max-age=31536000, immutable"
@@ -20,10 +22,10 @@ def chosen(accept: str | None, offered: Sequence[str]) -> str:
     return liked
 
 
-def takes_coding(accept_encoding: str | None, coding: str) -> bool:
-    """Whether the Accept-Encoding header (RFC 9110, 12.5.3) names the coding, or all of them, and not with q=0."""
-    qualities = dict(_range(part) for part in (accept_encoding or "").split(","))
-    return qualities.get(coding, qualities.get("*", 0.0)) > 0
+def accepts_gzip(headers: Headers) -> bool:
+    """Return whether Accept-Encoding (RFC 9110, 12.5.3) names gzip or every coding, and not with q=0."""
+    qualities = dict(_range(part) for part in headers.get("accept-encoding", "").split(","))
+    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 
 
 def _range(part: str) -> tuple[str, float]:

@@ -11,7 +11,7 @@ import anyio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.content_negotiation import takes_coding
+from service.api.content_negotiation import accepts_gzip
 from service.errors import Malformed, UnsupportedMedia
 
 GZIP = 16 + zlib.MAX_WBITS  # zlib's word for a gzip header and trailer
@@ -103,7 +103,7 @@ class GzipAnswers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Whether it is packed is decided by the answer's own headers and first bytes."""
         if scope["type"] == "http":
-            send = _Answer(send, takes_coding(Headers(scope=scope).get("accept-encoding"), "gzip")).send
+            send = _Answer(send, accepts_gzip(Headers(scope=scope))).send
             scope = {**scope, "headers": [_plain_tags(*header) for header in scope["headers"]]}
         await self.app(scope, receive, send)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 
-from service.api.content_negotiation import has, takes_coding
+from service.api.content_negotiation import accepts_gzip, has
 from service.errors import NotFound
 
 router = APIRouter(tags=["service"])
@@ -77,6 +77,6 @@ def _sent(request: Request, name: str) -> Response:
     headers = {"ETag": part.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
     if has(request.headers.get("if-none-match"), part.etag):
         return Response(status_code=304, headers=headers)
-    if takes_coding(request.headers.get("accept-encoding"), "gzip"):
+    if accepts_gzip(request.headers):
         return Response(part.packed, media_type=part.media_type, headers={**headers, "Content-Encoding": "gzip"})
     return Response(part.plain, media_type=part.media_type, headers=headers)
