@@ -140,7 +140,7 @@ class CNN(CNNBase):
 class CNN1d(CNNBase):
     """Convolutions along a sequence (C, L), or (L,) as one channel, with pooling; then fully connected layers."""
 
-    target = "worker.trainer.models.cnn:CNN"
+    target = "worker.trainer.models.cnn:CNN1d"
     ranks = (1, 2)
 
     kind: Literal["cnn1d"] = "cnn1d"

@@ -15,6 +15,8 @@ POOL = {1: nn.MaxPool1d, 2: nn.MaxPool2d}
 class CNN(nn.Module):
     """Per channel count: convolution, normalisation, activation, max pooling; then dropout before each affine layer."""
 
+    takes_flat_rows = False  # as one channel
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -29,9 +31,9 @@ class CNN(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        planes, *size = shape if len(shape) > 1 else (1, *shape)
+        planes, *size = (1, *shape) if self.takes_flat_rows and len(shape) == 1 else shape
         if (rank := len(size)) not in CONV:
-            raise ValueError(f"rows of shape {shape} are neither images nor sequences")
+            raise ValueError(f"rows of shape {shape} are neither images nor sequences with channels")
         blocks: list[nn.Module] = []
         for count in channels:
             blocks.append(CONV[rank](planes, count, kernel_size, padding=kernel_size // 2))
@@ -45,6 +47,12 @@ class CNN(nn.Module):
         """x (B, C, H, W) or (B, C, L), or (B, L) as one channel -> features (B, C', ...) -> (B, outputs)."""
         logits: Tensor = self.head(self.features(x if x.dim() > 2 else x.unsqueeze(1)).flatten(1))
         return logits
+
+
+class CNN1d(CNN):
+    """A CNN along a sequence, which may be a flat row."""
+
+    takes_flat_rows = True
 
 
 def _finish_block(count: int, rank: int, pool: int, activation: str, norm: str, groups: int) -> Iterator[nn.Module]:
