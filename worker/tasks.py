@@ -10,7 +10,7 @@ import time
 from celery import signals
 
 from service.errors import SaddleError
-from service.queue import TASK, make_app, queue_name
+from service.notifications import TASK, make_app, queue_name
 from service.settings import Settings
 from worker.supervisor.claim_loop import Supervisor
 from worker.supervisor.signals import SIGNALS

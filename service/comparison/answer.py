@@ -1,6 +1,6 @@
 """Answer a stored question from its runs as they are now."""
 
-from service.analysis.difference import difference
+from service.analysis.spec_difference import difference
 from service.comparison.comparability import comparability, is_incomplete, is_unfinished, warnings
 from service.comparison.confirmation import read_confirmation, start_confirmation
 from service.comparison.data import ComparisonData, load_data, series_of

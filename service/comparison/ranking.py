@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from service.analysis.contrast import Contrast, contrasts_by_seed
+from service.analysis.verdict import Contrast, contrasts_by_seed
 from service.comparison.comparability import Scale, scale_mismatch, value_scale
 from service.comparison.data import ComparisonData
 from service.comparison.selection import RunGroup, Trial

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from service.analysis.difference import MISSING, difference
+from service.analysis.spec_difference import MISSING, difference
 from service.analysis.tuning import at_border, expected_best, sensitivity
 from service.comparison.data import ComparisonData
 from service.comparison.ranking import Contestant

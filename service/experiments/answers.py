@@ -17,8 +17,8 @@ from service.db.runs import runs
 from service.db.runs.duration_estimate import StepDuration
 from service.db.session import Connection
 from service.experiments.parsed_spec import parsed_spec
-from service.experiments.restarts import restarts_view
 from service.experiments.run_answers import read_runs
+from service.experiments.seed_summary import restarts_view
 from service.schemas.experiments import (
     Derived,
     DurationView,

@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.verification import escape
 
 if TYPE_CHECKING:
-    from service.queue import Notifier
+    from service.notifications import Notifier
 
 MAX_NOTIFICATIONS = 8  # at once for a pool; further idle workers find their runs by polling
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Dispatcher(threading.Thread):
 
     def run(self) -> None:
         """Until the process ends."""
-        from service.queue import Notifier  # noqa: PLC0415  importing Celery takes half as long as the rest of the start
+        from service.notifications import Notifier  # noqa: PLC0415  importing Celery takes half as long as the rest of the start
 
         notifier = Notifier(self._settings.broker_url)
         due = time.monotonic()

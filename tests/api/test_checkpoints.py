@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from service.api.app import create_app
-from service.db.runs import leases
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs import claims, leases
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.settings import Settings
 from service.storage.factory import open_store
@@ -55,7 +55,7 @@ class Saver:
     def __init__(self, engine: Engine, kept: Settings) -> None:
         self.engine, self.store, self.root = engine, open_store(kept), kept.checkpoint_dir
         with transaction(engine) as connection:
-            held = leases.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
+            held = claims.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
         assert held is not None
         self.held: Claim = held
 

@@ -22,7 +22,7 @@ from product import Product, product
 from service.db.access.projects import find_principal
 from service.db.experiments import experiments
 from service.db.metrics.codec import pack
-from service.db.runs import endings, leases
+from service.db.runs import claims, endings, leases
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment
@@ -62,7 +62,7 @@ def fill(engine: Engine, key: str) -> list[str]:
     rng = np.random.default_rng(0)
     for _ in range(EXPERIMENTS * SEEDS):
         with transaction(engine) as connection:
-            held = leases.claim(connection, ["none"], "bench", uuid.uuid4().hex)
+            held = claims.claim(connection, ["none"], "bench", uuid.uuid4().hex)
             assert held is not None
             steps = np.arange(1, STEPS + 1)
             loss = 2.3 * np.exp(-steps / 200) + 0.1 * rng.random(STEPS) + 0.02 * rng.random()

@@ -17,7 +17,7 @@ from service.db.access import projects
 from service.db.experiments import experiments
 from service.db.metrics.codec import pack
 from service.db.runs import endings, leases, runs
-from service.db.runs.leases import SavedCheckpoint
+from service.db.runs.claims import SavedCheckpoint
 from service.db.session import transaction
 from service.diagnosis.diagnose import diagnose
 from service.diagnosis.plan import Plan

@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 from service.db.access import projects
 from service.db.experiments import experiments
 from service.db.metrics.codec import pack
-from service.db.runs import endings, leases, runs
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs import claims, endings, leases, runs
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment
@@ -30,7 +30,7 @@ def losses(steps: int, seed: int) -> Floats:
 def claim(engine: Engine) -> Claim:
     """The next waiting run."""
     with transaction(engine) as connection:
-        held = leases.claim(connection, ["cpu"], "bench", uuid.uuid4().hex)
+        held = claims.claim(connection, ["cpu"], "bench", uuid.uuid4().hex)
     assert held is not None
     return held
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 
 from service.analysis.arrays import Values
-from service.analysis.contrast import Contrast, contrasts
+from service.analysis.verdict import Contrast, contrasts
 
 KINDS = ("normal", "skewed", "heavy", "uneven", "rounded")
 TRIALS, SEEDS, EFFECTS, FRESH = (1, 5, 20), (1, 2, 3, 5), (0.5, 1.0, 2.0, 4.0), 5

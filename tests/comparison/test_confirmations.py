@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from service.comparison.confirmation import SEED_END, unused_seeds
 from service.db.metrics.codec import pack
-from service.db.runs.leases import Claim
+from service.db.runs.claims import Claim
 from service.lifecycle import State
 from tests.fixtures.api import Worker
 

@@ -17,7 +17,9 @@ def loaded_by(module: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["service.api.app", "service.queue", "worker.tasks", "worker.supervisor.claim_loop"])
+@pytest.mark.parametrize(
+    "module", ["service.api.app", "service.notifications", "worker.tasks", "worker.supervisor.claim_loop"]
+)
 def test_neither_the_api_nor_a_supervisor_loads_torch(module: str) -> None:
     assert not {"torch", "sklearn"} & loaded_by(module)
 
@@ -43,7 +45,7 @@ def test_no_code_of_ours_uses_what_turns_data_into_code(word: str) -> None:
     assert using == []
 
 
-@pytest.mark.parametrize("module", ["leases.py", "endings.py", "reaper.py"])
+@pytest.mark.parametrize("module", ["claims.py", "leases.py", "endings.py", "reaper.py"])
 def test_the_lease_never_asks_a_wall_clock_of_this_machine(module: str) -> None:
     source = (ROOT / "service" / "db" / "runs" / module).read_text()
     assert not re.search(r"time\.time\(|datetime\.now|utcnow", source)

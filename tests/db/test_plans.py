@@ -15,7 +15,7 @@ from service.db.experiments import experiments, lists
 from service.db.experiments.lists import Order
 from service.db.metrics import experiment_summary, read, series_index
 from service.db.metrics.codec import pack
-from service.db.runs import events, leases, queue, stream_queries
+from service.db.runs import claims, events, queue, stream_queries
 from service.db.session import make_engine, transaction
 from service.spec.experiment import Experiment
 from service.spec.filters.language import Figure, parse
@@ -104,7 +104,7 @@ STATEMENTS: dict[str, Callable[[Connection, Filled], object]] = {
     "progress of a page": lambda c, at: experiments.read_progress(c, at.experiments),
     "summaries of a page": lambda c, at: experiment_summary.of_experiments(c, at.experiments),
     "newest runs": lambda c, at: lists.runs(c, at.principal, 50, None, Order(), None),
-    "claim": lambda c, _: leases.claim(c, ["cpu"], "worker", "lease"),
+    "claim": lambda c, _: claims.claim(c, ["cpu"], "worker", "lease"),
     "position in the queue": lambda c, at: queue.positions(c, [f"run_{2 * EXPERIMENTS:026}"]),
     "events of a run": lambda c, at: events.after(c, at.runs[:1], 5),
     "events of followed runs": lambda c, at: stream_queries.events(c, [(run, 5) for run in at.runs], 100),

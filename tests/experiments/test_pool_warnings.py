@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.db.runs import leases, workers
+from service.db.runs import claims, workers
 from service.db.session import transaction
 
 Submit = Callable[..., dict[str, Any]]
@@ -53,7 +53,7 @@ def test_a_run_waits_in_the_pool_that_its_spec_names(client: TestClient, engine:
     assert (named["runs"][0]["pool"], plain["runs"][0]["pool"]) == ("gpu", "cpu")
     assert named["hash"] == plain["hash"], "where it is trained decides nothing of the training"
     with transaction(engine) as connection:
-        held = leases.claim(connection, ["gpu"], "w1", "lease")
+        held = claims.claim(connection, ["gpu"], "w1", "lease")
     assert held is not None
     assert held.run_id == named["runs"][0]["id"]
 
@@ -94,17 +94,17 @@ def test_a_run_waits_for_a_worker_that_has_its_package(client: TestClient, engin
     assert waits_because(client, waiting).startswith("no worker of pool cpu has schedulefree: on a worker, pip install")
     assert client.get("/v1/catalog/optimizers/schedule_free_adamw").json()["pools"] == {"cpu": False}
     with transaction(engine) as connection:
-        held = leases.claim(connection, ["cpu"], "idle", "one")
+        held = claims.claim(connection, ["cpu"], "idle", "one")
         assert held is not None
         assert held.run_id == behind["runs"][0]["id"], "it holds up nothing behind it"
-        assert leases.claim(connection, ["cpu"], "idle", "two") is None
+        assert claims.claim(connection, ["cpu"], "idle", "two") is None
     announce(engine, "w2", "cpu", {"schedulefree": "1.4"})
     assert waits_because(client, waiting) == "it is about to start"
     kind = client.get("/v1/catalog/optimizers/schedule_free_adamw").json()
     assert (kind["needs"], kind["pools"]) == (["schedulefree"], {"cpu": True})
     assert told(submit(optimizer=FREE)) == []
     with transaction(engine) as connection:
-        held = leases.claim(connection, ["cpu"], "w2", "three", packages=["schedulefree", "timm"])
+        held = claims.claim(connection, ["cpu"], "w2", "three", packages=["schedulefree", "timm"])
         assert held is not None
         assert held.run_id == waiting["runs"][0]["id"]
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from service.db.metrics.codec import pack
 from service.db.runs import endings, leases
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.lifecycle import State
 from tests.fixtures.api import Worker, points

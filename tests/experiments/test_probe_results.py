@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from service.db.runs import leases
-from service.db.runs.leases import Claim
+from service.db.runs.claims import Claim
 from service.db.session import transaction
 from tests.fixtures.api import Worker, points
 

@@ -37,9 +37,9 @@ def no_fence(_: str) -> None:
 
 
 def no_cut(_: str) -> None:
-    from service.db.runs import leases
+    from service.db.runs import claims
 
-    edit(leases, "CUT", "WHERE run_id = :run_id", "WHERE false AND run_id = :run_id")
+    edit(claims, "CUT", "WHERE run_id = :run_id", "WHERE false AND run_id = :run_id")
 
 
 def wall_clock(target: str) -> None:
@@ -52,9 +52,9 @@ def wall_clock(target: str) -> None:
 
 
 def no_row_lock(_: str) -> None:
-    from service.db.runs import leases
+    from service.db.runs import claims
 
-    edit(leases, "CLAIM", "FOR UPDATE SKIP LOCKED", "")
+    edit(claims, "CLAIM", "FOR UPDATE SKIP LOCKED", "")
 
 
 def new_lease(target: str) -> None:
@@ -62,14 +62,14 @@ def new_lease(target: str) -> None:
     if target == "worker":
         import uuid
 
-        from service.db.runs import leases
+        from service.db.runs import claims
 
-        claim = leases.claim
+        claim = claims.claim
 
         def forgetful(connection: Any, pools: Any, worker: str, lease: str, again: bool = False, *rest: Any) -> Any:
             return claim(connection, pools, worker, uuid.uuid4().hex if again else lease, False, *rest)
 
-        leases.claim = forgetful
+        claims.claim = forgetful
 
 
 def no_key(target: str) -> None:

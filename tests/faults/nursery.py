@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOOK_S = 0.02  # between two looks for children that ended
 IMPORTED = (
     *("worker.tasks", "celery.bin.worker", "celery.apps.worker", "celery.concurrency.thread", "kombu.transport.redis"),
-    *("service.api.app", "service.api.server", "service.queue", "sqlalchemy.dialects.postgresql.psycopg"),
+    *("service.api.app", "service.api.server", "service.notifications", "sqlalchemy.dialects.postgresql.psycopg"),
     *("uvicorn.lifespan.on", "uvicorn.protocols.http.auto", "uvicorn.loops.auto", "alembic.config", "pyarrow"),
 )
 

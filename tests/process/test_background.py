@@ -18,8 +18,8 @@ from service.db.runs import leases
 from service.db.runs.reaper import Beat
 from service.db.session import make_engine, transaction
 from service.local.valkey import EmbeddedValkey
+from service.notifications import Notifier
 from service.process.background import Dispatcher, Reaper, StandingStill
-from service.queue import Notifier
 from service.settings import Settings
 from tests.fixtures.api import SPEC, Worker
 from tests.harness.waiting import until
@@ -144,7 +144,7 @@ def test_the_dispatcher_outlives_a_notifier_that_breaks(
             raise RuntimeError("the library of the broker has a bug")
 
     notifier, ending = Broken(), threading.Event()
-    monkeypatch.setattr("service.queue.Notifier", lambda _: notifier)
+    monkeypatch.setattr("service.notifications.Notifier", lambda _: notifier)
     dispatcher = Dispatcher(engine, settings, ending)
     dispatcher.start()
     for times in (1, 2):

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import text
 
 from service.db.metrics.codec import Chunk, pack
-from service.db.runs.leases import Claim
+from service.db.runs.claims import Claim
 from service.db.session import transaction
 from service.diagnosis import diagnose
 from service.lifecycle import State

@@ -9,7 +9,7 @@ import time
 from collections.abc import MutableMapping, Sequence
 from typing import Any, Protocol
 
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import Connection, Engine
 from service.errors import Fenced, Unavailable
 from service.lifecycle import DesiredState

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from service.db.runs.leases import SavedCheckpoint
+from service.db.runs.claims import SavedCheckpoint
 from service.storage.files import sha256_of_folder
 from service.storage.store import Store
 from worker.protocol import Checkpoint, CheckpointFailed, Died, Ended, Failed, Fetched, Frame

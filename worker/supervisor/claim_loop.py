@@ -9,8 +9,8 @@ import threading
 import time
 import uuid
 
-from service.db.runs import leases, reaper
-from service.db.runs.leases import Claim
+from service.db.runs import claims, reaper
+from service.db.runs.claims import Claim
 from service.db.session import Engine, check_schema, make_engine, transaction
 from service.errors import SaddleError, Unavailable
 from service.settings import Settings
@@ -162,7 +162,7 @@ class Supervisor:
         def take(again: bool) -> Claim | None:
             with transaction(self.engine) as connection:
                 name, packages = self.settings.worker_name, list(self.presence.packages)
-                claim = leases.claim(connection, [self.settings.pool], name, lease, again, packages)
+                claim = claims.claim(connection, [self.settings.pool], name, lease, again, packages)
                 if claim is None:
                     self.presence.announce(connection, trainer.device)
                     self.presence.beat(connection, "idle")

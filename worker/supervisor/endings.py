@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from service.db.runs import endings
-from service.db.runs.leases import Claim
+from service.db.runs.claims import Claim
 from service.lifecycle import FailureClass, State, failure_class
 from worker.protocol import Outcome
 from worker.supervisor.deadlines import Deadlines

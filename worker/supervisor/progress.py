@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from service.db.runs import endings, events, leases
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import Connection
 from service.errors import Unavailable
 from service.lifecycle import DesiredState

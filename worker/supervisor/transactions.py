@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from service.db.runs import endings
-from service.db.runs.leases import Claim
+from service.db.runs.claims import Claim
 from service.db.session import Connection, Engine, transaction
 from service.errors import Fenced, SaddleError, Unavailable
 

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, text
 from service.db.metrics import write
 from service.db.metrics.codec import Chunk
 from service.db.runs import events
-from service.db.runs.leases import Claim, fence, flush, record_state
+from service.db.runs.claims import Claim
+from service.db.runs.leases import fence, flush
 from service.db.states import ENDED
 from service.lifecycle import (
     ATTEMPT_BUDGET,
@@ -242,4 +243,4 @@ def _leave(
     data: dict[str, Any] = {"attempt": held.attempt, "ending": ending} | ({"detail": detail} if detail else {})
     data |= {"evidence": dict(evidence)} if evidence else {}
     data |= {"failure": dict(failure)} if failure else {}
-    record_state(connection, held.run_id, state, data, by=held.holder, why=ending)
+    events.record_state(connection, held.run_id, state, data, by=held.holder, why=ending)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 
 from service.db.tables import event
+from service.lifecycle import State
 from service.nonfinite import dumps
 
 
@@ -56,3 +57,8 @@ def after(connection: Connection, run_ids: Sequence[str], last: int, limit: int 
 def last_id(connection: Connection, run_id: str) -> int:
     """Return the id of the newest event of a run; 0 where there is none."""
     return connection.execute(select(func.max(event.c.id)).where(event.c.run_id == run_id)).scalar_one() or 0
+
+
+def record_state(connection: Connection, run_id: str, state: State, data: dict[str, Any], *, by: str, why: str) -> None:
+    """Record a change of state in the transaction that makes it."""
+    add(connection, run_id, "state", {"state": state.value, **data}, by=by, why=why)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from service.db import rights
 from service.db.runs.endings import CLOSE_ATTEMPT
-from service.db.runs.leases import record_state
+from service.db.runs.events import record_state
 from service.lifecycle import ATTEMPT_BUDGET, LOST_BUDGET, State
 
 

@@ -14,8 +14,8 @@ from service.db.experiments import experiments, lists
 from service.db.experiments.lists import Order
 from service.db.metrics import experiment_summary
 from service.db.metrics.codec import pack
-from service.db.runs import derived_runs, endings, leases
-from service.db.runs.leases import Claim
+from service.db.runs import claims, derived_runs, endings, leases
+from service.db.runs.claims import Claim
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment
@@ -36,7 +36,7 @@ def post(engine: Engine, principal: Principal) -> None:
 
 def take(engine: Engine) -> Claim:
     with transaction(engine) as connection:
-        held = leases.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
+        held = claims.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
     assert held is not None
     return held
 

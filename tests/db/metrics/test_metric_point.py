@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from service.db.access.projects import Principal
 from service.db.experiments.experiments import add
 from service.db.metrics.codec import pack
-from service.db.runs import leases
+from service.db.runs import claims, leases
 from service.db.session import transaction
 from service.spec.experiment import Experiment
 
@@ -38,10 +38,10 @@ def bits(value: float) -> bytes:
     return struct.pack("<d", float("nan") if value != value else value)
 
 
-def held(engine: Engine, principal: Principal) -> leases.Claim:
+def held(engine: Engine, principal: Principal) -> claims.Claim:
     with transaction(engine) as connection:
         add(connection, principal, SPEC, "cpu")
-        claim = leases.claim(connection, ["cpu"], "w", uuid.uuid4().hex)
+        claim = claims.claim(connection, ["cpu"], "w", uuid.uuid4().hex)
     assert claim is not None
     return claim
 

@@ -28,8 +28,8 @@ from service.db.metrics.rollup_codec import (
     pack_buckets,
     unpack_buckets,
 )
-from service.db.runs import endings, leases, reaper
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs import claims, endings, leases, reaper
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment
@@ -81,7 +81,7 @@ def begin(engine: Engine, principal: Principal) -> Callable[[], Claim]:
 
 def take(engine: Engine) -> Claim:
     with transaction(engine) as connection:
-        held = leases.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
+        held = claims.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
     assert held is not None
     return held
 

@@ -12,8 +12,8 @@ from service.db.access.projects import Principal
 from service.db.experiments import experiments
 from service.db.metrics import superseded
 from service.db.metrics.codec import Chunk, pack
-from service.db.runs import leases, reaper, runs
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs import claims, leases, reaper, runs
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.spec.experiment import Experiment
 
@@ -26,7 +26,7 @@ SPEC = Experiment.model_validate_json(
 
 def take(engine: Engine) -> Claim:
     with transaction(engine) as connection:
-        held = leases.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
+        held = claims.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
     assert held is not None
     return held
 

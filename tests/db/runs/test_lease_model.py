@@ -27,8 +27,8 @@ from service.db.access.projects import Principal, find_principal, new_key
 from service.db.experiments import experiments
 from service.db.metrics import read
 from service.db.metrics.codec import Chunk, pack
-from service.db.runs import derived_runs, desired_state, endings, leases, reaper, runs
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs import claims, derived_runs, desired_state, endings, leases, reaper, runs
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.runs.reaper import Beat
 from service.db.session import make_engine, transaction
 from service.errors import Conflict, Fenced
@@ -227,11 +227,11 @@ class Postgres:
 
     def claim(self, name: str, lease: str) -> bool:
         with transaction(self.engine) as connection:
-            taken = leases.claim(connection, [self.pool], name, lease)
+            taken = claims.claim(connection, [self.pool], name, lease)
         if taken is None:
             return False
         with transaction(self.engine) as connection:
-            assert leases.claim(connection, [self.pool], name, lease, again=True) == taken, (
+            assert claims.claim(connection, [self.pool], name, lease, again=True) == taken, (
                 "asked again after a lost answer"
             )
         self.claims[lease] = taken

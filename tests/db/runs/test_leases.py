@@ -12,8 +12,8 @@ from service.db.access.projects import Principal
 from service.db.experiments import experiments
 from service.db.metrics import read, write
 from service.db.metrics.codec import Chunk, pack
-from service.db.runs import desired_state, endings, events, leases, reaper, runs
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs import claims, desired_state, endings, events, leases, reaper, runs
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.errors import Conflict, Fenced
 from service.lifecycle import CRASH_BUDGET, LOST_BUDGET, DesiredState, State
@@ -38,7 +38,7 @@ def submit(engine: Engine, principal: Principal) -> Callable[..., list[str]]:
 
 def take(engine: Engine, lease: str | None = None) -> Claim | None:
     with transaction(engine) as connection:
-        return leases.claim(connection, ["cpu"], "w1", lease or uuid.uuid4().hex)
+        return claims.claim(connection, ["cpu"], "w1", lease or uuid.uuid4().hex)
 
 
 def must_take(engine: Engine) -> Claim:
@@ -102,7 +102,7 @@ def test_a_claim_whose_answer_was_lost_is_found_again_by_its_lease(
     submit(2)
     first = take(engine, "mine")
     with transaction(engine) as connection:
-        assert leases.claim(connection, ["cpu"], "w1", "mine", again=True) == first
+        assert claims.claim(connection, ["cpu"], "w1", "mine", again=True) == first
 
 
 def test_a_late_worker_is_fenced_from_every_kind_of_write(engine: Engine, submit: Callable[..., list[str]]) -> None:

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 
 from service.db.access.projects import Principal, find_principal, new_key
 from service.db.experiments import experiments
-from service.db.runs import desired_state, endings, leases, reaper
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs import claims, desired_state, endings, leases, reaper
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.runs.reaper import Beat
 from service.db.session import make_engine
 from service.errors import Conflict, Fenced
@@ -51,7 +51,7 @@ class Scene:
 
 Try = Callable[[Scene], Any]
 TRIES: dict[str, Try] = {
-    "claim": lambda s: leases.claim(s.connection, [POOL], "w2", "another"),
+    "claim": lambda s: claims.claim(s.connection, [POOL], "w2", "another"),
     "flush": lambda s: leases.flush(s.connection, s.held, {}),
     "checkpoint": lambda s: leases.save_checkpoint(s.connection, s.held, SAVED, {}),
     "succeed": lambda s: endings.finish(s.connection, s.held, State.SUCCEEDED, {}),
@@ -89,7 +89,7 @@ def scene(shared_url: str) -> Iterator[Scene]:
         assert principal is not None
         for pool in (POOL, "parents"):
             experiments.add(connection, principal, SPEC, pool)
-        held, parent = (leases.claim(connection, [pool], "w1", pool) for pool in (POOL, "parents"))
+        held, parent = (claims.claim(connection, [pool], "w1", pool) for pool in (POOL, "parents"))
         assert held is not None
         assert parent is not None
         leases.save_checkpoint(connection, parent, OF_PARENT, {})

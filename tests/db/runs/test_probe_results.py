@@ -7,8 +7,8 @@ from sqlalchemy import Engine, text
 
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
-from service.db.runs import events, leases, probe_results, reaper
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs import claims, events, leases, probe_results, reaper
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.errors import Fenced
 from service.spec.experiment import Experiment
@@ -30,7 +30,7 @@ class Desk:
 
     def claim(self, lease: str) -> Claim:
         with transaction(self.engine) as connection:
-            held = leases.claim(connection, ["cpu"], "w1", lease)
+            held = claims.claim(connection, ["cpu"], "w1", lease)
         assert held is not None
         return held
 

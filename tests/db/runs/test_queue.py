@@ -8,8 +8,8 @@ from sqlalchemy import Engine, text
 
 from service.db.access.projects import Principal, find_principal, new_key
 from service.db.experiments import experiments
-from service.db.runs import desired_state, endings, leases, queue, reaper, runs
-from service.db.runs.leases import Claim
+from service.db.runs import claims, desired_state, endings, queue, reaper, runs
+from service.db.runs.claims import Claim
 from service.db.session import transaction
 from service.lifecycle import State
 from service.spec.experiment import Experiment
@@ -42,7 +42,7 @@ def other(engine: Engine) -> Principal:
 
 def take(engine: Engine) -> Claim:
     with transaction(engine) as connection:
-        held = leases.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
+        held = claims.claim(connection, ["cpu"], "w1", uuid.uuid4().hex)
     assert held is not None
     return held
 

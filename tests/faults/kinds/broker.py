@@ -9,7 +9,7 @@ import time
 
 import redis
 
-from service.queue import Notifier
+from service.notifications import Notifier
 from tests.faults.fault import Fault, Missed, Scene, kind
 from tests.faults.stack import WINDOW_S
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.db.runs.leases import SavedCheckpoint
+from service.db.runs.claims import SavedCheckpoint
 from service.storage.bucket import BucketStore
 from service.storage.files import STATE, TENSORS, sha256_of_folder
 from service.storage.folder import FolderStore

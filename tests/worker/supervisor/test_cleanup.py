@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from service.db.access.projects import Principal
 from service.db.experiments import deletion, experiments
-from service.db.runs import endings, leases
-from service.db.runs.leases import Claim, SavedCheckpoint
+from service.db.runs import claims, endings, leases
+from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import make_engine, transaction
 from service.lifecycle import State
 from service.settings import Settings
@@ -44,7 +44,7 @@ def trained(engine: Engine, principal: Principal, settings: Settings, tmp_path: 
         spec = presets()["digits-adam"].model_copy(update={"seeds": (0,)})
         with transaction(engine) as connection:
             experiment_id, _ = experiments.add(connection, principal, spec, "cpu")
-            held = leases.claim(connection, ["cpu"], "w", uuid.uuid4().hex)
+            held = claims.claim(connection, ["cpu"], "w", uuid.uuid4().hex)
         assert held is not None
         root = settings.checkpoint_dir if store.in_place else tmp_path
         folder = root / held.run_id / f"a{held.attempt}-{held.lease[:8]}" / "step-5"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy
 
-from service.analysis.contrast import Contrast, contrasts
 from service.analysis.power import fresh_seeds
+from service.analysis.verdict import Contrast, contrasts
 from tests.benchmarks.winners_curse import Case, simulate
 
 SEEDS = np.random.default_rng(3).normal(size=8)  # what a seed makes, the same in every group

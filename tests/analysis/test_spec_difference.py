@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.analysis.difference import MISSING, Json, Missing, difference
+from service.analysis.spec_difference import MISSING, Json, Missing, difference
 
 modest = settings(deadline=None, max_examples=100)
 names = st.sampled_from(["a", "b", "x/y", "m~n", "", "lr"])

@@ -1,0 +1,233 @@
+"""Claiming a run: which waiting run is next for a worker, and the attempt that begins.
+
+The order: pools that the worker serves and whose packages it has, the project with the fewest running runs, then
+`rank_at` (priority and time of waiting).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from service.db.metrics import write
+from service.db.runs import checkpoints, events
+from service.lifecycle import State
+from service.spec.measures import is_per_minibatch, trains_on_minibatches
+
+
+@dataclass(frozen=True)
+class SavedCheckpoint:
+    """A checkpoint on disk: what makes it real is its row."""
+
+    step: int
+    folder: str
+    sha256: str
+    size_bytes: int
+    reason: str = "due"  # due, best, end, wish or escape
+    value: float | None = None  # of the watched series, where it is the best
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run this worker holds."""
+
+    run_id: str
+    attempt: int
+    lease: str
+    seed: int
+    spec: dict[str, Any]
+    total_steps: int
+    checkpoint: SavedCheckpoint | None  # its own, or the one of its parent that it starts from
+    forked: bool = False  # whether `checkpoint` is of another run, whose spec was another
+    trained_s: float = 0.0  # in the attempts before
+    limit_s: float | None = None  # longest training time
+    worker: str = ""
+    task: dict[str, Any] | None = None  # what to do with the state instead of training on from it
+    references: Mapping[str, tuple[SavedCheckpoint, ...]] = field(default_factory=dict)  # that a probe compares with
+
+    @property
+    def start_step(self) -> int:
+        """The step of the state that the attempt starts from; 0: the beginning."""
+        return self.checkpoint.step if self.checkpoint else 0
+
+    def minibatch_series(self, names: Iterable[str]) -> list[str]:
+        """Return those of these series that have one value per minibatch."""
+        return [name for name in names if is_per_minibatch(name)] if trains_on_minibatches(self.spec) else []
+
+    @property
+    def holder(self) -> str:
+        """The holder's name in events."""
+        return f"worker {self.worker}"
+
+
+CLAIM = text(
+    """
+    WITH RECURSIVE contender AS (
+        SELECT p.pool, first.needs, first.project_id FROM unnest(cast(:pools AS text[])) AS p(pool)
+        CROSS JOIN LATERAL (SELECT needs, project_id FROM run WHERE state = 'queued' AND pool = p.pool
+            ORDER BY needs, project_id LIMIT 1) first
+        UNION ALL
+        SELECT c.pool, next.needs, next.project_id FROM contender c
+        CROSS JOIN LATERAL (SELECT needs, project_id FROM run
+            WHERE state = 'queued' AND pool = c.pool AND (needs, project_id) > (c.needs, c.project_id)
+            ORDER BY needs, project_id LIMIT 1) next),
+    share AS (SELECT pool, project_id, count(*) AS runs FROM run WHERE state = 'running' GROUP BY pool, project_id),
+    turn AS MATERIALIZED (
+        SELECT c.pool, c.needs, c.project_id FROM contender c
+        CROSS JOIN LATERAL (SELECT rank_at FROM run
+            WHERE state = 'queued' AND pool = c.pool AND needs = c.needs AND project_id = c.project_id
+                AND not_before <= clock_timestamp()
+            ORDER BY rank_at, id LIMIT 1) head
+        LEFT JOIN share s ON s.pool = c.pool AND s.project_id = c.project_id
+        WHERE c.needs <@ cast(:packages AS text[])
+        ORDER BY coalesce(s.runs, 0), head.rank_at, c.project_id),
+    chosen AS (
+        SELECT next.id FROM turn t
+        CROSS JOIN LATERAL (SELECT id FROM run
+            WHERE state = 'queued' AND pool = t.pool AND needs = t.needs AND project_id = t.project_id
+                AND not_before <= clock_timestamp()
+            ORDER BY rank_at, id FOR UPDATE SKIP LOCKED LIMIT 1) next
+        LIMIT 1),
+    taken AS (
+        UPDATE run r SET state = 'running', attempt = r.attempt + 1, lease = :lease, beat = 0, worker = :worker,
+            step = r.checkpoint_step, started_at = coalesce(r.started_at, clock_timestamp())
+        FROM chosen WHERE r.id = chosen.id
+        RETURNING r.id, r.experiment_id, r.project_id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s,
+            r.limit_s, r.task, r.attempt = 1 AND r.parent_run_id IS NULL AS fresh),
+    told AS (
+        INSERT INTO event (project_id, run_id, kind, data) SELECT project_id, id, 'state', jsonb_build_object(
+            'state', 'running', 'attempt', attempt, 'worker', worker, 'by', 'worker ' || worker, 'why', 'claimed')
+        FROM taken WHERE fresh)
+    SELECT t.id, t.attempt, t.seed, t.total_steps, t.worker, t.trained_s, t.limit_s, t.task, t.fresh, e.spec,
+        NULL AS step, NULL AS forked
+    FROM taken t JOIN experiment e ON e.id = t.experiment_id
+    """
+)
+
+
+HELD = text(
+    """
+    WITH RECURSIVE line AS (
+        SELECT r.parent_run_id, r.relation, r.origin_attempt, r.origin_step, r.origin_step AS start
+        FROM run r WHERE r.lease = :lease AND r.state = 'running'
+        UNION ALL
+        SELECT p.parent_run_id, p.relation, p.origin_attempt, p.origin_step, l.start
+        FROM line l JOIN run p ON p.id = l.parent_run_id
+        WHERE (l.start > 0 OR l.relation <> 'fork') AND (l.origin_attempt IS NULL OR l.origin_step <> l.start)),
+    origin AS (SELECT * FROM line WHERE origin_attempt IS NOT NULL AND origin_step = start)
+    SELECT r.id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s, r.limit_s, r.task, e.spec,
+        c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value,
+        c.run_id <> r.id AND EXISTS (SELECT 1 FROM line WHERE relation = 'fork') AS forked
+    FROM run r JOIN experiment e ON e.id = r.experiment_id
+    LEFT JOIN LATERAL (
+        SELECT c.* FROM checkpoint c LEFT JOIN origin o
+            ON c.run_id = o.parent_run_id AND c.attempt = o.origin_attempt AND c.step = o.origin_step
+        WHERE c.step = r.checkpoint_step
+            AND (c.run_id = r.id AND r.task IS NULL AND NOT c.damaged OR o.origin_step IS NOT NULL)
+        ORDER BY c.run_id = r.id DESC, c.attempt DESC LIMIT 1) c ON true
+    WHERE r.lease = :lease AND r.state = 'running'
+    """
+)
+
+
+CUT = text(
+    """
+    UPDATE attempt SET cut_step = :step,
+        ended_at = coalesce(ended_at, clock_timestamp()), ending = coalesce(ending, 'lost')
+    WHERE run_id = :run_id AND attempt < :attempt AND (cut_step IS NULL OR cut_step > :step)
+    """
+)
+
+
+OPEN_ATTEMPT = text(
+    """
+    INSERT INTO attempt (run_id, attempt, lease, worker, start_step)
+    VALUES (:run_id, :attempt, :lease, :worker, :step)
+    """
+)
+
+
+def claim(
+    connection: Connection,
+    pools: Sequence[str],
+    worker: str,
+    lease: str,
+    again: bool = False,
+    packages: Sequence[str] = (),
+) -> Claim | None:
+    """Take the next waiting run of these pools; `again` with the same lease finds what it may already hold.
+
+    A run that needs a package is left to a worker that has it, and holds up none behind it: each set of packages has
+    a queue of its own.
+    Projects take turns: the one with the fewest running runs in the pool is next, with the first of its own queue.
+    """
+    if again and (held := _held(connection, lease)):
+        return held
+    asked = {"pools": list(pools), "packages": list(packages), "lease": lease, "worker": worker}
+    row = connection.execute(CLAIM, asked).one_or_none()
+    if row is None:
+        return None
+    if row.fresh:  # nothing was before: that it was claimed is told by the same statement
+        taken = _claim(connection, row, lease)
+        _open_attempt(connection, taken)
+        return taken
+    held = _held(connection, lease)
+    assert held is not None
+    _go_on(connection, held)
+    return held
+
+
+def _go_on(connection: Connection, taken: Claim) -> None:
+    """Cut what earlier attempts did beyond the state that this one starts from; open it, and tell."""
+    if taken.attempt > 1:
+        cut = taken.start_step if taken.task is None else taken.start_step - 1  # what it looked at, it looks at again
+        connection.execute(CUT, {"run_id": taken.run_id, "attempt": taken.attempt, "step": cut})
+        write.resummarise(connection, taken.run_id)
+        events.add(
+            connection,
+            taken.run_id,
+            "cut",
+            {"from_step": max(cut, 0), "attempt": taken.attempt},
+            by=taken.holder,
+            why=f"attempt {taken.attempt} starts from step {taken.start_step}",
+        )
+    _open_attempt(connection, taken)
+    data = {"attempt": taken.attempt, "worker": taken.worker}
+    events.record_state(connection, taken.run_id, State.RUNNING, data, by=taken.holder, why="claimed")
+
+
+def _open_attempt(connection: Connection, taken: Claim) -> None:
+    row = {"run_id": taken.run_id, "attempt": taken.attempt, "lease": taken.lease, "worker": taken.worker}
+    connection.execute(OPEN_ATTEMPT, row | {"step": taken.start_step})
+
+
+def _held(connection: Connection, lease: str) -> Claim | None:
+    row = connection.execute(HELD, {"lease": lease}).one_or_none()
+    return _claim(connection, row, lease) if row is not None else None
+
+
+def _claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
+    saved = None
+    if row.step is not None:
+        saved = _saved(row)
+    references = checkpoints.reference_checkpoints(connection, row.id, row.task) if row.task else {}
+    return Claim(
+        run_id=row.id,
+        attempt=row.attempt,
+        lease=lease,
+        seed=row.seed,
+        spec=row.spec,
+        total_steps=row.total_steps,
+        checkpoint=saved,
+        forked=bool(row.forked),
+        trained_s=row.trained_s,
+        limit_s=row.limit_s,
+        worker=row.worker,
+        task=row.task,
+        references={name: tuple(map(_saved, rows)) for name, rows in references.items()},
+    )
+
+
+def _saved(row: Any) -> SavedCheckpoint:
+    return SavedCheckpoint(row.step, row.folder, row.sha256, row.size_bytes, row.reason, row.value)
