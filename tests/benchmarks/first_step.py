@@ -40,19 +40,26 @@ def once(bench: Product) -> tuple[float, float]:
     return (answered - start) * 1e3, (first - start) * 1e3
 
 
+def measure(bench: Product, rounds: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Both times of every round, after three rounds that warm up."""
+    for _ in range(3):
+        once(bench)
+    rows = []
+    for _ in range(rounds):
+        time.sleep(0.3)
+        rows.append(once(bench))
+    answered, readable = zip(*rows, strict=True)
+    return answered, readable
+
+
 def main() -> None:
     """Print median and worst."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=40)
     arguments = parser.parse_args()
     with product() as bench:
-        for _ in range(3):
-            once(bench)
-        rows = []
-        for _ in range(arguments.rounds):
-            time.sleep(0.3)
-            rows.append(once(bench))
-    for name, values in zip(("POST answered", "first step readable"), zip(*rows, strict=True), strict=True):
+        columns = measure(bench, arguments.rounds)
+    for name, values in zip(("POST answered", "first step readable"), columns, strict=True):
         ordered = sorted(values)
         print(
             f"{name:20} median {statistics.median(values):7.1f} ms   p90 {ordered[int(0.9 * len(ordered))]:7.1f} ms   "
