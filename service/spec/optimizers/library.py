@@ -67,6 +67,30 @@ class ScheduleFreeAdamW(OptimizerBase):
     ] = 2.0
 
 
+class ScheduleFreeRAdam(OptimizerBase):
+    """RAdam that averages its weights as it goes: it needs neither a schedule nor a warmup."""
+
+    target = "schedulefree:RAdamScheduleFree"
+    needs = ("schedulefree",)
+    left_out = SCHEDULE_FREE
+    rate_scaling = "recent"
+    keeps_rate = "it is made for a constant rate, and its rectification is its warmup"
+    decoupled = True
+    formula = "the update of RAdam at y = (1-beta1)*z + beta1*x;  x = mean of z, weighted"
+    paper = "Defazio et al. 2024, arXiv:2405.15682; Liu et al. 2020, arXiv:1908.03265"
+
+    kind: Literal["schedule_free_radam"] = "schedule_free_radam"
+    lr: Rate = 2.5e-3
+    betas: tuple[Annotated[float, Field(gt=0, lt=1)], Beta] = (0.9, 0.999)
+    eps: Epsilon = 1e-8
+    weight_decay: Decay = 0.0
+    r: Annotated[float, Field(ge=0, le=100, description="the mean weighs update t by t^r")] = 0.0
+    weight_lr_power: Annotated[
+        float, Field(ge=0, le=100, description="and by the largest rate so far to this power")
+    ] = 2.0
+    silent_sgd_phase: bool = Field(True, description="false: plain SGD until the variance is known; true: no update")
+
+
 class Lion(OptimizerBase):
     """The sign of the momentum, so every entry moves by the whole rate: take a third to a tenth of AdamW's."""
 

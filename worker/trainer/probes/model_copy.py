@@ -321,12 +321,8 @@ def _decay(training: ProbedTraining, names: list[str], parameters: list[nn.Param
 
 
 DECOUPLES = ("decoupled_weight_decay", "weight_decouple")  # in torch, in pytorch_optimizer
-DECOUPLED = {
-    "AdamW",
-    "Muon",
-    "Adafactor",
-    "AdamWScheduleFree",
-}  # they shrink the weights directly
+# they shrink the weights directly
+DECOUPLED = {"AdamW", "Muon", "Adafactor", "AdamWScheduleFree", "RAdamScheduleFree"}
 
 
 def _floats(table: Tensor, dtype: torch.dtype) -> Tensor:

@@ -84,7 +84,7 @@ OPTIMIZERS: list[Document] = [
         for kind in ("adamw", "adamax", "nadam", "sgd", "radam", "adadelta", "rprop", "asgd", "adafactor", "lion")
     ),
     *({"optimizer": {"kind": kind}} for kind in ("lecture_adagrad", "lecture_rmsprop")),
-    *({"optimizer": {"kind": kind}} for kind in ("schedule_free_sgd", "schedule_free_adamw")),
+    *({"optimizer": {"kind": kind}} for kind in ("schedule_free_sgd", "schedule_free_adamw", "schedule_free_radam")),
     *({"optimizer": {"kind": "pytorch_optimizer", "name": n, "lr": 1.0 if n == "prodigy" else 1e-3}} for n in LIBRARY),
 ]
 SPARSE = {

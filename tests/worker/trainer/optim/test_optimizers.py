@@ -207,7 +207,7 @@ def test_lbfgs_finds_rosenbrocks_minimum() -> None:
     assert p.tolist() == pytest.approx([1.0, 1.0], abs=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["schedule_free_sgd", "schedule_free_adamw"])
+@pytest.mark.parametrize("kind", ["schedule_free_sgd", "schedule_free_adamw", "schedule_free_radam"])
 def test_validation_sees_the_averaged_weights_and_training_keeps_its_own(kind: str, experiment: Any) -> None:
     make = {"optimizer": {"kind": kind, "lr": 0.05}, "steps": 30}
     training = prepare(experiment(**make, evaluate={"every_steps": 30}), 0, CPU)

@@ -183,6 +183,14 @@ def of_radam(g: list[Array], lr: float) -> Array:
     return lr * r * math.sqrt(1 - 0.999**t) / (np.sqrt(v) + 1e-8)
 
 
+def of_schedule_free_radam(g: list[Array], lr: float) -> Array:
+    t, most = len(g), 2 / 0.001 - 1
+    rho = most - 2 * t * 0.999**t / (1 - 0.999**t)
+    if rho <= 4:
+        return np.full_like(g[0], lr)
+    return of_adam(g, lr) * math.sqrt((rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho))
+
+
 def of_adamax(g: list[Array], lr: float) -> Array:
     u = np.zeros_like(g[0])
     for each in g:
@@ -220,6 +228,7 @@ ADAPTIVE: list[tuple[dict[str, Any], Callable[[list[Array], float], Array]]] = [
     ({"kind": "adamw"}, of_adam),
     ({"kind": "nadam"}, of_adam),
     ({"kind": "schedule_free_adamw"}, of_adam),
+    ({"kind": "schedule_free_radam", "silent_sgd_phase": False}, of_schedule_free_radam),
     ({"kind": "adam", "amsgrad": True}, of_amsgrad),
     ({"kind": "radam"}, of_radam),
     ({"kind": "adamax"}, of_adamax),
@@ -238,7 +247,7 @@ def test_effective_rates_are_those_of_the_optimizers_formula(
     optimizer: dict[str, Any], twin: Callable[[list[Array], float], Array]
 ) -> None:
     spread_evenly = {"lr": 0.003} | optimizer
-    more = {"schedule_free_adamw": {"betas": [0.9, 0.999]}}.get(optimizer["kind"], {})
+    more = {"betas": [0.9, 0.999]} if optimizer["kind"].startswith("schedule_free") else {}
     seen = watched(["rates"], optimizer=spread_evenly | more)
     history: list[Array] = []
     for step, moment in enumerate(moments(optimizer=spread_evenly | more), 1):

@@ -64,6 +64,13 @@ def radam(group: Group, state: Moments, t: Count) -> Tensor:
     return factor / (state["exp_avg_sq"].sqrt() + eps_of(group)) + (1 - adapts)
 
 
+def radam_schedule_free(group: Group, state: Moments, t: Count) -> Tensor:
+    """Adam's once rho > 4, before it 1; the group's scheduled rate holds the rectification."""
+    beta = beta2_of(group)
+    rho = torch.as_tensor(2 / (1 - beta) - 1 - 2 * t * beta**t / (1 - beta**t))
+    return torch.where(rho > 4, adam(group, state, t), 1.0)
+
+
 def adamax(group: Group, state: Moments, t: Count) -> Tensor:
     """1 / the norm, which contains eps."""
     return 1 / state["exp_inf"]
@@ -117,6 +124,7 @@ RATES: dict[str, tuple[Rate, tuple[str, ...], str]] = {
     "NAdam": (adam, ("exp_avg_sq",), "exp_avg_sq"),
     "SparseAdam": (adam, ("exp_avg_sq",), "exp_avg_sq"),
     "AdamWScheduleFree": (adam, ("exp_avg_sq",), "exp_avg_sq"),
+    "RAdamScheduleFree": (radam_schedule_free, ("exp_avg_sq",), "exp_avg_sq"),
     "RAdam": (radam, ("exp_avg_sq",), "exp_avg_sq"),
     "Adamax": (adamax, ("exp_inf",), "exp_inf"),
     "RMSprop": (rmsprop, ("square_avg", "grad_avg"), "square_avg"),
