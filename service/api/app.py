@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from service.api import problems
-from service.api.dependencies import known_parameters
+from service.api.dependencies import check_query_parameters
 from service.api.middleware.allowed_hosts import AllowedHosts
 from service.api.middleware.authentication import Authentication
-from service.api.middleware.compression import GzipAnswers, GzipRequests
+from service.api.middleware.compression import GzipRequests, GzipResponses
 from service.api.middleware.head import HeadAsGet
 from service.api.middleware.request_id import RequestId
 from service.api.middleware.sub_path import SubPath
@@ -40,7 +40,7 @@ from service.api.routes import (
     verifications,
     workers,
 )
-from service.api.runtime import Runtime, running
+from service.process.runtime import Runtime, open_runtime
 from service.settings import Settings
 from service.settings import settings as read_settings
 
@@ -65,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Runtime]]:
-        async with running(settings) as runtime:
+        async with open_runtime(settings) as runtime:
             yield {"runtime": runtime}
 
     app = Api(
@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         version="1",
         description=DESCRIPTION,
         lifespan=lifespan,
-        dependencies=[Depends(known_parameters)],
+        dependencies=[Depends(check_query_parameters)],
         responses=RESPONSES,
         openapi_url=None,  # our own route serves it, made by `describe`
         docs_url=None,
@@ -83,11 +83,11 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for noun in NOUNS:
         app.include_router(noun.router)
-    problems.install(app)
+    problems.install_handlers(app)
     app.add_middleware(GzipRequests)  # added first: the innermost
     app.add_middleware(Authentication)
     app.add_middleware(AllowedHosts, allowed=settings.allowed_hosts)
-    app.add_middleware(GzipAnswers)
+    app.add_middleware(GzipResponses)
     app.add_middleware(SubPath, prefix=settings.root_path)
     app.add_middleware(RequestId)
     app.add_middleware(HeadAsGet)

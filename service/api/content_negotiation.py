@@ -7,28 +7,28 @@ from starlette.datastructures import Headers
 
 from service.errors import NotAcceptable
 
-KEPT = "private, max-age=31536000, immutable"
-ASKED_AGAIN = "private, no-cache"
+IMMUTABLE = "private, max-age=31536000, immutable"
+REVALIDATE = "private, no-cache"
 
 
-def chosen(accept: str | None, offered: Sequence[str]) -> str:
+def negotiate_media_type(accept: str | None, offered: Sequence[str]) -> str:
     """The offered media type that `accept` (RFC 9110, 12.5.1) likes best; the first one for whoever takes all."""
     if not accept:
         return offered[0]
-    ranges = [_range(part) for part in accept.split(",") if part.strip()]
-    liked = max(offered, key=lambda media: _quality(media, ranges))  # of equals the first
-    if _quality(liked, ranges) <= 0:
+    ranges = [_parse_range(part) for part in accept.split(",") if part.strip()]
+    best = max(offered, key=lambda media: _quality(media, ranges))  # of equals the first
+    if _quality(best, ranges) <= 0:
         raise NotAcceptable(f"This answer can be had as {', '.join(offered)}.")
-    return liked
+    return best
 
 
 def accepts_gzip(headers: Headers) -> bool:
     """Return whether Accept-Encoding (RFC 9110, 12.5.3) names gzip or every coding, and not with q=0."""
-    qualities = dict(_range(part) for part in headers.get("accept-encoding", "").split(","))
+    qualities = dict(_parse_range(part) for part in headers.get("accept-encoding", "").split(","))
     return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 
 
-def _range(part: str) -> tuple[str, float]:
+def _parse_range(part: str) -> tuple[str, float]:
     media, *parameters = [word.strip().lower() for word in part.split(";")]
     quality = next((word[2:] for word in parameters if word.startswith("q=")), "1")
     try:
@@ -41,18 +41,18 @@ def _quality(media: str, ranges: Sequence[tuple[str, float]]) -> float:
     """Of the most specific range that holds the media type."""
     family = media.split("/", maxsplit=1)[0] + "/*"
     for wanted in (media, family, "*/*"):
-        found = [quality for each, quality in ranges if each == wanted]
-        if found:
-            return max(found)
+        matching = [quality for each, quality in ranges if each == wanted]
+        if matching:
+            return max(matching)
     return 0.0
 
 
-def tag(*parts: object) -> str:
+def weak_etag(*parts: object) -> str:
     """A weak entity tag: answers of one tag hold the same points, a mean may differ in its last bit."""
     return f'W/"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
 
-def has(if_none_match: str | None, current: str) -> bool:
+def matches_etag(if_none_match: str | None, current: str) -> bool:
     """Whether the client has it already."""
     given = [each.strip() for each in (if_none_match or "").split(",")]
     return "*" in given or current.removeprefix("W/") in [each.removeprefix("W/") for each in given]

@@ -14,19 +14,19 @@ from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
 
 from service.api.body import raw_body
-from service.api.runtime import Runtime
 from service.db.access.projects import Principal
 from service.db.session import Connection, autocommit, transaction
 from service.errors import Invalid, Problem
 from service.experiments.context import Context
-from service.process.concurrency import turn
+from service.process.concurrency import acquire_slot
+from service.process.runtime import Runtime
 from service.spec.parse import document
 from service.spec.parse.presets import preset_documents
 from service.spec.validation_errors import closest, escape_key
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
-WAIT_S = 5.0  # for a turn at the database
+SLOT_TIMEOUT_S = 5.0  # for a turn at the database
 
 
 async def _runtime(request: Request) -> Runtime:
@@ -44,29 +44,29 @@ RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 
-def _turn(runtime: Runtime) -> AbstractAsyncContextManager[None]:
+def _database_slot(runtime: Runtime) -> AbstractAsyncContextManager[None]:
     """A turn at the database: those that hold one need a thread to go on."""
-    return turn(runtime.route_slots, WAIT_S, "Too many requests wait for the database.")
+    return acquire_slot(runtime.route_slots, SLOT_TIMEOUT_S, "Too many requests wait for the database.")
 
 
 async def _connection(runtime: RuntimeDep) -> AsyncIterator[Connection]:
     """A transaction."""
-    async with _turn(runtime), contextmanager_in_threadpool(transaction(runtime.engine)) as connection:
+    async with _database_slot(runtime), contextmanager_in_threadpool(transaction(runtime.engine)) as connection:
         yield connection
 
 
-async def apart(runtime: Runtime, work: Callable[[Connection], T]) -> T:
+async def read_in_thread(runtime: Runtime, work: Callable[[Connection], T]) -> T:
     """`work` in one thread that only reads: a dependency of its own would take three turns of a thread for it."""
 
     def look() -> T:
         with autocommit(runtime.engine) as connection:
             return work(connection)
 
-    async with _turn(runtime):
+    async with _database_slot(runtime):
         return await anyio.to_thread.run_sync(look)
 
 
-connected = asynccontextmanager(_connection)  # for what has long work to do once it has read
+open_transaction = asynccontextmanager(_connection)  # for what has long work to do once it has read
 
 # Function scope: the commit comes before the response, so nobody holds a 201 for a row that was never there.
 ConnectionDep = Annotated[Connection, Depends(_connection, scope="function")]
@@ -108,7 +108,7 @@ def _document(raw: Annotated[bytes, Depends(raw_body)]) -> Any:
 Document = Annotated[Any, Depends(_document)]  # the body as JSON, not yet looked at
 
 
-def preset_taken() -> dict[str, Any]:
+def preset_schema() -> dict[str, Any]:
     """The schema of a document that starts from a preset."""
     names = {
         "type": "string",
@@ -118,7 +118,7 @@ def preset_taken() -> dict[str, Any]:
     return {"type": "object", "required": ["preset"], "properties": {"preset": names}}
 
 
-def takes(model: type[BaseModel], *others: dict[str, Any], required: bool = True) -> dict[str, Any]:
+def request_body(model: type[BaseModel], *others: dict[str, Any], required: bool = True) -> dict[str, Any]:
     """What the OpenAPI document says of a route that reads `model`, or what one of the other schemas describes."""
     schema: dict[str, Any] = {"$ref": f"#/components/schemas/{model.__name__}"}
     if others:
@@ -132,7 +132,7 @@ def query_names(asked: Dependant) -> list[str]:
     return list(dict.fromkeys([*names, *(name for each in asked.dependencies for name in query_names(each))]))
 
 
-async def known_parameters(request: Request) -> None:
+async def check_query_parameters(request: Request) -> None:
     """Refuse query parameters that the route does not document, repeated ones, and characters that no text holds."""
     if not request.query_params:
         return

@@ -47,18 +47,18 @@ Columns = Annotated[
         "there, under `values`; at most 12",
     ),
 ]
-Seek = Annotated[
+SortedCursor = Annotated[
     str | None,
     Query(pattern="^[A-Za-z0-9_=-]{1,1200}$", description="next_cursor of the page before, same filter and sort"),
 ]
 ID = re.compile("^[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}$")
-NO_CURSOR = "this is no cursor of a list in this order: take next_cursor as it is."
-MOST_COLUMNS = 12
+WRONG_CURSOR = "this is no cursor of a list in this order: take next_cursor as it is."
+MAX_COLUMNS = 12
 UNSORTABLE = ("tag", "notes", "state")
 Item = TypeVar("Item", bound=BaseModel)
 
 
-def order_of(sort: str | None, noun: Noun) -> Order:
+def parse_sort(sort: str | None, noun: Noun) -> Order:
     """The order that `sort` names."""
     if sort is None:
         return Order()
@@ -69,11 +69,11 @@ def order_of(sort: str | None, noun: Noun) -> Order:
     return Order(NEWEST if field == Fact("created", "date") else field, descending)
 
 
-def columns_of(text: str | None) -> dict[str, Field]:
+def parse_columns(text: str | None) -> dict[str, Field]:
     """The fields that `columns` names, by these names."""
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
-    if len(names) > MOST_COLUMNS:
-        raise Invalid.of([Problem("/query/columns", "too_many_columns", f"these are {len(names)}.", MOST_COLUMNS)])
+    if len(names) > MAX_COLUMNS:
+        raise Invalid.of([Problem("/query/columns", "too_many_columns", f"these are {len(names)}.", MAX_COLUMNS)])
     found = {name: parse_field(name, "experiments", "columns") for name in names}
     for name, field in found.items():
         if isinstance(field, Fact):
@@ -82,13 +82,13 @@ def columns_of(text: str | None) -> dict[str, Field]:
     return found
 
 
-def place_of(cursor: str | None, order: Order) -> ListPosition | None:
+def parse_cursor(cursor: str | None, order: Order) -> ListPosition | None:
     """Where the page before ended."""
     if cursor is None:
         return None
     if order.plain:
         if not ID.match(cursor):
-            raise Invalid.of([Problem("/query/cursor", "wrong_cursor", NO_CURSOR)])
+            raise Invalid.of([Problem("/query/cursor", "wrong_cursor", WRONG_CURSOR)])
         return ListPosition(None, cursor)
     try:
         value, row_id = json.loads(base64.urlsafe_b64decode(cursor))
@@ -103,19 +103,19 @@ def place_of(cursor: str | None, order: Order) -> ListPosition | None:
         if b"\x00" in f"{value}{row_id}".encode() or (isinstance(value, float) and math.isnan(value)):
             raise ValueError
     except (ValueError, TypeError, binascii.Error, RecursionError):
-        raise Invalid.of([Problem("/query/cursor", "wrong_cursor", NO_CURSOR)]) from None
+        raise Invalid.of([Problem("/query/cursor", "wrong_cursor", WRONG_CURSOR)]) from None
     return ListPosition(value, row_id)
 
 
-def cursor_of(order: Order, value: Any, row_id: str) -> str:
+def format_cursor(order: Order, value: Any, row_id: str) -> str:
     """What leads to the rows behind this one."""
     if order.plain:
         return row_id
-    told = value.isoformat() if isinstance(value, datetime) else spell(value) if isinstance(value, float) else value
-    return base64.urlsafe_b64encode(json.dumps([told, row_id]).encode()).decode()
+    sent = value.isoformat() if isinstance(value, datetime) else spell(value) if isinstance(value, float) else value
+    return base64.urlsafe_b64encode(json.dumps([sent, row_id]).encode()).decode()
 
 
-def only(page: Page[Item], fields: str | None, known: Sequence[str], response: Response) -> Any:
+def select_fields(page: Page[Item], fields: str | None, known: Sequence[str], response: Response) -> Any:
     """The page with nothing but these fields of each item."""
     if fields is None:
         return page

@@ -24,7 +24,7 @@ class Identified(Protocol):
 Item = TypeVar("Item", bound=Identified)
 
 
-def cut(
+def page_of(
     found: Sequence[Item],
     limit: int,
     request: Request,

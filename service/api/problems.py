@@ -24,12 +24,12 @@ from service.errors import (
 from service.spec.validation_errors import sanitise
 
 MEDIA_TYPE = "application/problem+json"
-LISTED_BYTES = 3000  # of all problems together, so that an answer stays below 4 KiB
+MAX_LISTED_BYTES = 3000  # of all problems together, so that an answer stays below 4 KiB
 RETRY_S = "2"
 log = logging.getLogger(__name__)
 
 
-def answer(error: SaddleError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
+def problem_response(error: SaddleError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
     """The response that tells `error`; the log has the cause of what is no fault of the request."""
     if error.status >= 500 and error.__cause__ is not None:
         log.warning("request %s: %s %s", request_id, error.detail, str(error.__cause__).partition("\n")[0])
@@ -51,7 +51,7 @@ def answer(error: SaddleError, request_id: str, headers: Mapping[str, str] | Non
 
 def _listed(problems: Sequence[Problem]) -> list[dict[str, Any]]:
     listed: list[dict[str, Any]] = []
-    left = LISTED_BYTES
+    left = MAX_LISTED_BYTES
     for problem in problems:
         item = problem.as_json()
         left -= len(json.dumps(item))
@@ -71,27 +71,27 @@ def _headers(error: SaddleError) -> dict[str, str]:
     return {"Retry-After": RETRY_S} if error.status in (429, 503) else {}
 
 
-def install(app: FastAPI) -> None:
+def install_handlers(app: FastAPI) -> None:
     """Let every error of a route become a problem document."""
     methods = _Methods(app)
 
     @app.exception_handler(SaddleError)
-    async def ours(request: Request, error: SaddleError) -> Response:
-        return answer(error, request.state.request_id)
+    async def handle_saddle_error(request: Request, error: SaddleError) -> Response:
+        return problem_response(error, request.state.request_id)
 
     @app.exception_handler(RequestValidationError)
-    async def parameters(request: Request, error: RequestValidationError) -> Response:
-        return answer(_parameters(error), request.state.request_id)
+    async def handle_parameters(request: Request, error: RequestValidationError) -> Response:
+        return problem_response(_parameter_error(error), request.state.request_id)
 
     @app.exception_handler(HTTPException)
-    async def framework(request: Request, error: HTTPException) -> Response:
+    async def handle_http_error(request: Request, error: HTTPException) -> Response:
         request_id = request.state.request_id
         if error.status_code == 404:
-            return answer(NotFound("There is nothing at this path."), request_id)
+            return problem_response(NotFound("There is nothing at this path."), request_id)
         if error.status_code == 405:
             allowed = ", ".join(methods.at(request.scope["path"]))
-            return answer(MethodNotAllowed(f"Use {allowed} here."), request_id, {"Allow": allowed})
-        return answer(Malformed("The request cannot be read."), request_id)
+            return problem_response(MethodNotAllowed(f"Use {allowed} here."), request_id, {"Allow": allowed})
+        return problem_response(Malformed("The request cannot be read."), request_id)
 
 
 class _Methods:
@@ -110,8 +110,8 @@ class _Methods:
         return sorted(found | {"HEAD"} if "GET" in found else found)
 
 
-def _parameters(error: RequestValidationError) -> SaddleError:
-    """A path that no id fits is not there; anything else is told by name."""
+def _parameter_error(error: RequestValidationError) -> SaddleError:
+    """A path that no id fits is not there; anything else is problem by name."""
     items = error.errors()
     if any(item["loc"][0] == "path" for item in items):
         return NotFound("There is nothing at this path.")
@@ -121,10 +121,10 @@ def _parameters(error: RequestValidationError) -> SaddleError:
         pointer = f"/{where}/{name}"
         limits = {key: value for key, value in item.get("ctx", {}).items() if isinstance(value, int | float | str)}
         message = str(item["msg"]).removeprefix("Input ").removeprefix("Value error, ")
-        told = Problem(pointer, item["type"], message[0].lower() + message[1:] + ".", limits or None)
+        problem = Problem(pointer, item["type"], message[0].lower() + message[1:] + ".", limits or None)
         earlier = found.get(pointer)
         if earlier:  # a union reports once for each type it tried
-            detail = f"{earlier.detail[:-1]}, or {told.detail.removeprefix('should be ')}"
-            told = Problem(pointer, earlier.code, detail, earlier.limit)
-        found[pointer] = told
+            detail = f"{earlier.detail[:-1]}, or {problem.detail.removeprefix('should be ')}"
+            problem = Problem(pointer, earlier.code, detail, earlier.limit)
+        found[pointer] = problem
     return Invalid.of(list(found.values()))

@@ -7,10 +7,10 @@ ends such an answer with the connection. h11 is slower, and only old clients and
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-LONGEST_LINE = 64 * 1024  # of a request: method, path and version
+MAX_LINE_BYTES = 64 * 1024  # of a request: method, path and version
 
 
-class EitherVersion(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """Looks at the first line of the connection, then leaves it to one of the two."""
 
     _first: bytes | None = b""  # what came before the first line's end; None once it has
@@ -21,14 +21,14 @@ class EitherVersion(HttpToolsProtocol):
             return super().data_received(data)
         self._first = (self._first + data).lstrip(b"\r\n")
         line, end, _ = self._first.partition(b"\n")
-        if not end and len(line) < LONGEST_LINE:
+        if not end and len(line) < MAX_LINE_BYTES:
             return None
-        begun, self._first = self._first, None
+        received, self._first = self._first, None
         if not line.rstrip().endswith(b"HTTP/1.0"):
-            return super().data_received(begun)
+            return super().data_received(received)
         self.connections.discard(self)
         other = H11Protocol(self.config, self.server_state, self.app_state, self.loop)
         other.connection_made(self.transport)
         self.transport.set_protocol(other)
-        other.data_received(begun)
+        other.data_received(received)
         return None

@@ -9,8 +9,7 @@ from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from service.analysis.reduce import level_for
-from service.api.content_negotiation import ASKED_AGAIN, KEPT, chosen, has, tag
-from service.api.runtime import Runtime
+from service.api.content_negotiation import IMMUTABLE, REVALIDATE, matches_etag, negotiate_media_type, weak_etag
 from service.db.access.projects import Principal
 from service.db.metrics import range_query
 from service.db.metrics.range_query import SeriesKey
@@ -30,15 +29,16 @@ from service.export.curves import (
     reduced_curves,
 )
 from service.lifecycle import State
-from service.process.concurrency import one_by_one
+from service.process.concurrency import iterate_in_threads
+from service.process.runtime import Runtime
 from service.schemas.series import Axis
 
-LAST = 2**62
-ENTRIES = 2_000_000  # of one answer that is made in one piece
-ROWS = 64  # chunks read at once for a streamed answer
+MAX_STEP = 2**62
+MAX_ENTRIES = 2_000_000  # of one answer that is made in one piece
+CHUNKS_PER_READ = 64  # chunks read at once for a streamed answer
 JSON = "application/json"
 TABLES = (tables.ARROW, tables.PARQUET, tables.CSV, tables.NDJSON)
-FORMS = (JSON, binary.MEDIA_TYPE, *TABLES)
+MEDIA_TYPES = (JSON, binary.MEDIA_TYPE, *TABLES)
 
 
 class Window(NamedTuple):
@@ -54,7 +54,7 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SeriesQuery:
     """What was asked for; a window in units of `x`."""
 
     x: Axis
@@ -68,75 +68,81 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedSeries:
     """A series of a run that belongs into the answer."""
 
-    head: SeriesEntry
+    entry: SeriesEntry
     per_epoch: int = 1  # steps in a unit of the axis
 
     @property
-    def asked(self) -> SeriesKey:
+    def stored_key(self) -> SeriesKey:
         """As the pyramid knows it."""
-        return SeriesKey(self.head.run_id, self.head.id)
+        return SeriesKey(self.entry.run_id, self.entry.id)
 
-    def key(self, x: Axis) -> Key:
+    def export_key(self, x: Axis) -> Key:
         """As an export names it."""
-        return Key(self.head.run_id, self.head.name, self.per_epoch if x == "epoch" else None)
+        return Key(self.entry.run_id, self.entry.name, self.per_epoch if x == "epoch" else None)
 
 
-def answer(
+def series_response(
     runtime: Runtime,
     connection: Connection,
     principal: Principal,
-    series: Sequence[Chosen],
-    wanted: Wanted,
+    series: Sequence[SelectedSeries],
+    query: SeriesQuery,
     run_id: str | None,
 ) -> Response:
     """The curves, of one run or (None) of many; or that the client has them already."""
-    media = chosen(wanted.accept, FORMS)
+    media = negotiate_media_type(query.accept, MEDIA_TYPES)
     units = dict.fromkeys(each.per_epoch for each in series)
-    windows = {unit: window(wanted.first, wanted.last, unit) for unit in units}
-    headers = _headers(series, wanted, media)
-    if has(wanted.if_none_match, headers["ETag"]):
+    windows = {unit: step_window(query.first, query.last, unit) for unit in units}
+    headers = _headers(series, query, media)
+    if matches_etag(query.if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
-    if media in TABLES and wanted.points == "all":
-        pieces = _pieces(runtime, principal, series, windows, wanted.x)
-        exact = ["epoch", "step", "value"] if wanted.x == "epoch" else ["step", "value"]
-        parts = one_by_one(tables.write(media, exact, pieces), runtime.stream_threads)
+    if media in TABLES and query.points == "all":
+        pieces = _pieces(runtime, principal, series, windows, query.x)
+        exact = ["epoch", "step", "value"] if query.x == "epoch" else ["step", "value"]
+        parts = iterate_in_threads(tables.write(media, exact, pieces), runtime.stream_threads)
         return StreamingResponse(parts, media_type=media, headers=headers)
-    body = None if wanted.fresh else runtime.response_cache.get(headers["ETag"])
+    body = None if query.fresh else runtime.response_cache.get(headers["ETag"])
     if body is None:
-        _check_size(series, windows, wanted.points)
-        body = _body(_curves(connection, series, windows, wanted), wanted, media, run_id)
-        if headers["Cache-Control"] == KEPT:
+        _check_size(series, windows, query.points)
+        body = _body(_curves(connection, series, windows, query), query, media, run_id)
+        if headers["Cache-Control"] == IMMUTABLE:
             runtime.response_cache.put(headers["ETag"], body)
     return Response(body, media_type=media, headers=headers)
 
 
-def _body(curves: Curves, wanted: Wanted, media: str, run_id: str | None) -> bytes:
+def _body(curves: Curves, query: SeriesQuery, media: str, run_id: str | None) -> bytes:
     if media in TABLES:
         return b"".join(tables.write(media, list(curves.columns), tables.pieces(curves)))
     if media == binary.MEDIA_TYPE:
-        return binary.write(curves, wanted.x)
-    return json.one_run(curves, run_id, wanted.x) if run_id else json.many_runs(curves, wanted.x)
+        return binary.write(curves, query.x)
+    return json.one_run(curves, run_id, query.x) if run_id else json.many_runs(curves, query.x)
 
 
-def _headers(series: Sequence[Chosen], wanted: Wanted, media: str) -> dict[str, str]:
-    state = [tuple(each.head) for each in series]
-    query = (wanted.x, wanted.first, wanted.last, wanted.points, wanted.columns)
-    done = all(each.head.state == State.SUCCEEDED for each in series)  # the others may be taken up again
-    return {"ETag": tag(media, query, state), "Cache-Control": KEPT if done else ASKED_AGAIN, "Vary": "Accept"}
+def _headers(series: Sequence[SelectedSeries], query: SeriesQuery, media: str) -> dict[str, str]:
+    state = [tuple(each.entry) for each in series]
+    asked = (query.x, query.first, query.last, query.points, query.columns)
+    done = all(each.entry.state == State.SUCCEEDED for each in series)  # the others may be taken up again
+    return {
+        "ETag": weak_etag(media, asked, state),
+        "Cache-Control": IMMUTABLE if done else REVALIDATE,
+        "Vary": "Accept",
+    }
 
 
-def window(first: float | None, last: float | None, per_epoch: int) -> Window:
+def step_window(first: float | None, last: float | None, per_epoch: int) -> Window:
     """The steps within `first` and `last`, given in epochs of `per_epoch` steps."""
     if first is not None and last is not None and first > last:
         raise Invalid.of([Problem("/query/from", "empty_window", "from lies behind to: swap them.")])
-    low = 0 if first is None else math.ceil(min(first * per_epoch, LAST))  # bounded first: a product may be infinite
-    return Window(low, LAST if last is None else math.floor(min(last * per_epoch, LAST)))
+    low = (
+        0 if first is None else math.ceil(min(first * per_epoch, MAX_STEP))
+    )  # bounded first: a product may be infinite
+    return Window(low, MAX_STEP if last is None else math.floor(min(last * per_epoch, MAX_STEP)))
 
 
-def columns_of(text: str | None) -> tuple[str, ...] | None:
+def parse_columns(text: str | None) -> tuple[str, ...] | None:
     """The columns asked for of reduced curves, or `Invalid` with those that there are."""
     if text is None:
         return None
@@ -147,67 +153,74 @@ def columns_of(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def _check_size(series: Sequence[Chosen], windows: dict[int, Window], points: int | Literal["all"]) -> None:
+def _check_size(series: Sequence[SelectedSeries], windows: dict[int, Window], points: int | Literal["all"]) -> None:
     if points != "all":
-        if points * len(series) > ENTRIES:
-            detail = f"{len(series)} series of so many points are more than {ENTRIES} entries."
-            raise Invalid.of([Problem("/query/points", "too_many_points", detail, {"le": ENTRIES // len(series)})])
+        if points * len(series) > MAX_ENTRIES:
+            detail = f"{len(series)} series of so many points are more than {MAX_ENTRIES} entries."
+            raise Invalid.of([Problem("/query/points", "too_many_points", detail, {"le": MAX_ENTRIES // len(series)})])
         return
-    values = sum(min(s.head.n, windows[s.per_epoch].steps) for s in series)
-    if values > ENTRIES:
+    values = sum(min(s.entry.n, windows[s.per_epoch].steps) for s in series)
+    if values > MAX_ENTRIES:
         detail = f"these are up to {values} values: narrow the window, or accept one of {', '.join(TABLES)}."
-        raise Invalid.of([Problem("/query/points", "too_many_points", detail, {"le": ENTRIES})])
+        raise Invalid.of([Problem("/query/points", "too_many_points", detail, {"le": MAX_ENTRIES})])
 
 
-def _curves(connection: Connection, series: Sequence[Chosen], windows: dict[int, Window], wanted: Wanted) -> Curves:
+def _curves(
+    connection: Connection, series: Sequence[SelectedSeries], windows: dict[int, Window], query: SeriesQuery
+) -> Curves:
     """One bucket width for all of them, or every point."""
     groups = {unit: [s for s in series if s.per_epoch == unit] for unit in windows}
     level = 0
-    if wanted.points != "all":
-        level = max((_level(groups[unit], windows[unit], wanted.points) for unit in groups), default=0)
-    parts = [_group(connection, groups[unit], windows[unit], level, wanted) for unit in groups]
+    if query.points != "all":
+        level = max((_level(groups[unit], windows[unit], query.points) for unit in groups), default=0)
+    parts = [_group(connection, groups[unit], windows[unit], level, query) for unit in groups]
     if level and len({part.method for part in parts}) > 1:  # some hold one point a bucket, others do not
-        parts = [_group(connection, groups[unit], windows[unit], level, wanted, keep=True) for unit in groups]
+        parts = [_group(connection, groups[unit], windows[unit], level, query, keep_buckets=True) for unit in groups]
     return concatenate(parts) if parts else exact_curves([], range_query.points(connection, [], 0, 0))
 
 
-def _level(series: Sequence[Chosen], asked: Window, points: int) -> int:
+def _level(series: Sequence[SelectedSeries], window: Window, points: int) -> int:
     """The least one at which nobody has more than `points` buckets; 0: all points."""
     ends = [
-        (max(asked.first, s.head.first_step or 0), min(asked.last, s.head.last_step or 0))
+        (max(window.first, s.entry.first_step or 0), min(window.last, s.entry.last_step or 0))
         for s in series
-        if s.head.n > points
+        if s.entry.n > points
     ]
     ends = [(low, high) for low, high in ends if low <= high]
     return max((level_for(low, high, points) for low, high in ends), default=0)
 
 
 def _group(
-    connection: Connection, series: Sequence[Chosen], asked: Window, level: int, wanted: Wanted, keep: bool = False
+    connection: Connection,
+    series: Sequence[SelectedSeries],
+    window: Window,
+    level: int,
+    query: SeriesQuery,
+    keep_buckets: bool = False,
 ) -> Curves:
-    keys = [each.key(wanted.x) for each in series]
-    ids = [s.asked for s in series]
+    keys = [each.export_key(query.x) for each in series]
+    ids = [s.stored_key for s in series]
     if level == 0:
-        return exact_curves(keys, range_query.points(connection, ids, asked.first, asked.last), wanted.columns)
-    last = min(asked.last, max((s.head.last_step or 0 for s in series), default=0))
-    found = range_query.buckets(connection, ids, level, min(asked.first, last), last, columns_to_read(wanted.columns))
-    return reduced_curves(keys, found, wanted.columns, keep)
+        return exact_curves(keys, range_query.points(connection, ids, window.first, window.last), query.columns)
+    last = min(window.last, max((s.entry.last_step or 0 for s in series), default=0))
+    found = range_query.buckets(connection, ids, level, min(window.first, last), last, columns_to_read(query.columns))
+    return reduced_curves(keys, found, query.columns, keep_buckets)
 
 
 def _pieces(
-    runtime: Runtime, principal: Principal, series: Sequence[Chosen], windows: dict[int, Window], x: Axis
+    runtime: Runtime, principal: Principal, series: Sequence[SelectedSeries], windows: dict[int, Window], x: Axis
 ) -> Iterator[Piece]:
     """Every point, some chunks at a time; breaks off where a run is cut meanwhile: no answer mixes attempts."""
     for each in series:
         first, last = windows[each.per_epoch]
-        last = min(last, each.head.last_step or 0)
+        last = min(last, each.entry.last_step or 0)
         while first <= last:
             with snapshot(runtime.engine) as connection:
-                if runs.get(connection, principal, each.head.run_id).attempt != each.head.attempt:
+                if runs.get(connection, principal, each.entry.run_id).attempt != each.entry.attempt:
                     raise Unavailable("The run has been taken up anew while it was read: ask again.")
-                upto = range_query.page_end(connection, each.asked, first, last, ROWS)
+                upto = range_query.page_end(connection, each.stored_key, first, last, CHUNKS_PER_READ)
                 if upto is None:
                     break
-                found = range_query.points(connection, [each.asked], first, upto)
-            yield from tables.pieces(exact_curves([each.key(x)], found))
+                found = range_query.points(connection, [each.stored_key], first, upto)
+            yield from tables.pieces(exact_curves([each.export_key(x)], found))
             first = upto + 1

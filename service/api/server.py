@@ -6,7 +6,7 @@ from typing import Any
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from service.api.protocol import EitherVersion
+from service.api.protocol import HttpProtocol
 
 GRACE_S = 4  # for requests that are under way when the process shall end
 LOGGING: dict[str, Any] = {
@@ -38,7 +38,7 @@ def serve(listener: socket.socket, workers: int) -> int:
         log_config=LOGGING,
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
-        http=EitherVersion,
+        http=HttpProtocol,
         ws="none",
     )
     if workers > 1:

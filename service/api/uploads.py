@@ -14,21 +14,21 @@ from anyio import BrokenWorkerProcess
 from fastapi import Depends, Request
 
 from service.api.dependencies import RuntimeDep
-from service.api.runtime import Runtime
 from service.errors import Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
 from service.ingest.upload_files import IncomingUpload
-from service.process.concurrency import turn
+from service.process.concurrency import acquire_slot
+from service.process.runtime import Runtime
 from service.spec.datasets.report import Report
 
-PATIENCE_S = 30.0  # for the next bytes of a body
-TURN_S = 120.0  # for a turn at reading: the file is here already, sending it again would cost more
-READ_S = 300.0  # for reading one file
-BLOCK = 2**20  # bytes that are written at once
-SMALL = 2**19  # bytes of a file that is read in a thread: starting a process takes longer
+BLOCK_TIMEOUT_S = 30.0  # for the next bytes of a body
+SLOT_TIMEOUT_S = 120.0  # for a turn at reading: the file is here already, sending it again would cost more
+READ_TIMEOUT_S = 300.0  # for reading one file
+BLOCK_BYTES = 2**20  # bytes that are written at once
+MAX_THREAD_BYTES = 2**19  # bytes of a file that is read in a thread: starting a process takes longer
 log = logging.getLogger(__name__)
 
 
-async def received(request: Request, runtime: RuntimeDep) -> AsyncIterator[IncomingUpload]:
+async def receive_upload(request: Request, runtime: RuntimeDep) -> AsyncIterator[IncomingUpload]:
     """The body in a temporary file; the limit is checked while it arrives, whatever the headers say."""
     limit = runtime.settings.upload_bytes
     if request.headers.get("content-type", "").strip().lower().startswith("multipart/"):
@@ -57,7 +57,7 @@ async def _blocks(request: Request) -> AsyncIterator[bytes]:
     while (part := await _next(stream)) is not None:
         parts.append(part)
         size += len(part)
-        if size >= BLOCK:
+        if size >= BLOCK_BYTES:
             yield b"".join(parts)
             parts, size = [], 0
     yield b"".join(parts)
@@ -66,29 +66,29 @@ async def _blocks(request: Request) -> AsyncIterator[bytes]:
 async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
     """The next bytes of the body; None at its end."""
     try:
-        with anyio.fail_after(PATIENCE_S):
+        with anyio.fail_after(BLOCK_TIMEOUT_S):
             return await anext(parts, None)
     except TimeoutError:
-        raise Malformed(f"Nothing of the file arrived for {PATIENCE_S:.0f} s.") from None
+        raise Malformed(f"Nothing of the file arrived for {BLOCK_TIMEOUT_S:.0f} s.") from None
 
 
-IncomingDep = Annotated[IncomingUpload, Depends(received, scope="function")]
+IncomingDep = Annotated[IncomingUpload, Depends(receive_upload, scope="function")]
 
 
 async def read_report(runtime: Runtime, incoming: IncomingUpload, inspect: Callable[[Path], Report]) -> Report:
     """What `inspect` finds in the file, once there is a turn; `Invalid` with what is wrong with it."""
-    async with turn(runtime.file_readers, TURN_S, "Too many files are being read."):
-        if incoming.size_bytes <= SMALL:
+    async with acquire_slot(runtime.file_readers, SLOT_TIMEOUT_S, "Too many files are being read."):
+        if incoming.size_bytes <= MAX_THREAD_BYTES:
             return await anyio.to_thread.run_sync(inspect, incoming.path)
         try:
-            with anyio.fail_after(READ_S):
+            with anyio.fail_after(READ_TIMEOUT_S):
                 return await anyio.to_process.run_sync(inspect, incoming.path, cancellable=True)
         except TimeoutError:
-            raise _unread(f"reading it takes longer than {READ_S:.0f} s: send it in parts.") from None
+            raise _unreadable(f"reading it takes longer than {READ_TIMEOUT_S:.0f} s: send it in parts.") from None
         except BrokenWorkerProcess as error:
             log.warning("the process that read an upload has ended: %r", error.__cause__)
-            raise _unread("reading it needs more memory than the server has: send it in parts.") from None
+            raise _unreadable("reading it needs more memory than the server has: send it in parts.") from None
 
 
-def _unread(detail: str) -> Invalid:
+def _unreadable(detail: str) -> Invalid:
     return Invalid.of([Problem("", "unreadable", detail)])

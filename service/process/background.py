@@ -23,7 +23,7 @@ MAX_NOTIFICATIONS = 8  # at once for a pool; further idle workers find their run
 log = logging.getLogger(__name__)
 
 
-class StandingStill:
+class HeartbeatMonitor:
     """What one reaper remembers: since when, by its own monotonic clock, each beat has stood still.
 
     A look that fails or comes late clears the memory: nobody knows who stood still in between.
@@ -32,18 +32,18 @@ class StandingStill:
     def __init__(self, window_s: float, gap_s: float) -> None:
         self._window_s, self._gap_s = window_s, gap_s
         self._first_seen: dict[Beat, float] = {}
-        self._looked: float | None = None
+        self._last_look: float | None = None
 
     def forget(self) -> None:
         """Start anew."""
         self._first_seen.clear()
-        self._looked = None
+        self._last_look = None
 
     def overdue(self, beats: list[Beat], now: float) -> list[Beat]:
         """Those of `beats` that have stood still for the whole window, seen at `now` (seconds, monotonic)."""
-        if self._looked is not None and now - self._looked > self._gap_s:
+        if self._last_look is not None and now - self._last_look > self._gap_s:
             self.forget()
-        self._looked = now
+        self._last_look = now
         self._first_seen = {beat: self._first_seen.get(beat, now) for beat in beats}
         return [beat for beat, since in self._first_seen.items() if now - since >= self._window_s]
 
@@ -51,28 +51,28 @@ class StandingStill:
 class Reaper(threading.Thread):
     """Takes runs back whose worker gave no sign of life for the lease window."""
 
-    def __init__(self, engine: Engine, settings: Settings, ending: threading.Event) -> None:
+    def __init__(self, engine: Engine, settings: Settings, stopping: threading.Event) -> None:
         super().__init__(name="reaper", daemon=True)
-        self._engine, self._every_s, self._ending = engine, settings.reap_s, ending
-        self._memory = StandingStill(settings.lease_window_s, gap_s=3 * settings.reap_s + 1)
+        self._engine, self._every_s, self._stopping = engine, settings.reap_s, stopping
+        self._monitor = HeartbeatMonitor(settings.lease_window_s, gap_s=3 * settings.reap_s + 1)
 
     def run(self) -> None:
         """Until the process ends."""
-        while not self._ending.wait(self._every_s):
+        while not self._stopping.wait(self._every_s):
             try:
                 self.look()
             except SaddleError as error:
-                self._memory.forget()
+                self._monitor.forget()
                 log.warning("the reaper could not look: %s", error)
             except Exception:  # a thread that died would leave lost runs standing for ever
-                self._memory.forget()
+                self._monitor.forget()
                 log.exception("the reaper failed")
 
     def look(self) -> None:
         """One look, and a transaction for each run taken back."""
         with transaction(self._engine) as connection:
             beats = reaper.beats(connection)
-        for beat in self._memory.overdue(beats, time.monotonic()):
+        for beat in self._monitor.overdue(beats, time.monotonic()):
             with transaction(self._engine) as connection:
                 state = reaper.reap(connection, beat)
             if state is not None:
@@ -82,19 +82,19 @@ class Reaper(threading.Thread):
 class Dispatcher(threading.Thread):
     """Notifies workers after a submit and while runs wait; a slow broker delays only this thread."""
 
-    def __init__(self, engine: Engine, settings: Settings, ending: threading.Event) -> None:
+    def __init__(self, engine: Engine, settings: Settings, stopping: threading.Event) -> None:
         super().__init__(name="dispatcher", daemon=True)
-        self._engine, self._settings, self._ending = engine, settings, ending
-        self._asked: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
+        self._engine, self._settings, self._stopping = engine, settings, stopping
+        self._requests: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
         self.broker = "none" if settings.broker_url is None else "not asked yet"
 
     async def notify(self, pool: str, runs: int) -> None:
         """Queue notifications for a pool and return at once. Call it after the commit."""
-        self._asked.put((pool, runs))
+        self._requests.put((pool, runs))
 
     def wake_up(self) -> None:
         """Make the thread check at once whether the process ends."""
-        self._asked.put(None)
+        self._requests.put(None)
 
     def run(self) -> None:
         """Until the process ends."""
@@ -102,22 +102,22 @@ class Dispatcher(threading.Thread):
 
         notifier = Notifier(self._settings.broker_url)
         due = time.monotonic()
-        while not self._ending.is_set():
+        while not self._stopping.is_set():
             try:
-                asked = self._asked.get(timeout=max(due - time.monotonic(), 0.001))
+                request = self._requests.get(timeout=max(due - time.monotonic(), 0.001))
             except queue.Empty:
                 due = time.monotonic() + self._settings.reap_s
                 self._look(notifier)
             else:
-                if asked:
-                    self._tend("notify workers", partial(self._notify, notifier, *asked))
+                if request:
+                    self._attempt("notify workers", partial(self._notify, notifier, *request))
 
     def _look(self, notifier: "Notifier") -> None:
-        self._tend("notify workers of waiting runs", partial(self._notify_of_waiting, notifier))
-        self._tend("go on with a remedy", partial(self._advance, notifier))
-        self._tend("settle what has ended", self._settle)
+        self._attempt("notify workers of waiting runs", partial(self._notify_of_waiting, notifier))
+        self._attempt("go on with a remedy", partial(self._advance, notifier))
+        self._attempt("settle what has ended", self._settle)
 
-    def _tend(self, what: str, work: Callable[[], None]) -> None:
+    def _attempt(self, what: str, work: Callable[[], None]) -> None:
         """One thing that is due; it fails alone, for a thread that died would leave all of them undone."""
         try:
             work()
@@ -140,7 +140,7 @@ class Dispatcher(threading.Thread):
     def _settle(self) -> None:
         """Experiments that have ended: lists find their figures written down."""
         settled = experiment_summary.BATCH_EXPERIMENTS
-        while settled == experiment_summary.BATCH_EXPERIMENTS and not self._ending.is_set():
+        while settled == experiment_summary.BATCH_EXPERIMENTS and not self._stopping.is_set():
             with transaction(self._engine) as connection:
                 settled = experiment_summary.settle(connection)
 

@@ -85,7 +85,7 @@ def test_all_gives_the_exact_series_whatever_its_length(client: TestClient, subm
 
 
 def test_a_window_beyond_every_step_goes_to_the_end() -> None:
-    assert series_response.window(0, 1e308, 1000) == series_response.window(0, None, 1000)
+    assert series_response.step_window(0, 1e308, 1000) == series_response.step_window(0, None, 1000)
 
 
 def test_a_window_holds_both_its_ends(client: TestClient, trained: str) -> None:
@@ -178,7 +178,7 @@ def test_another_projects_run_is_not_found_among_several(
 def test_more_than_an_answer_holds_is_refused_with_the_limit(
     client: TestClient, trained: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(series_response, "ENTRIES", 1100)
+    monkeypatch.setattr(series_response, "MAX_ENTRIES", 1100)
     answer = client.get(f"/v1/runs/{trained}/series?points=1000")
     assert answer.json()["errors"][0]["limit"] == {"le": 550}
     assert client.get(f"/v1/runs/{trained}/series?points=all&names=loss").status_code == 200

@@ -48,7 +48,7 @@ def wall_clock(target: str) -> None:
         from service.process import background
 
         background.time = types.SimpleNamespace(monotonic=time.time)  # type: ignore[attr-defined]
-        background.StandingStill.forget = lambda self: None  # type: ignore[method-assign]
+        background.HeartbeatMonitor.forget = lambda self: None  # type: ignore[method-assign]
 
 
 def no_row_lock(_: str) -> None:

@@ -19,7 +19,7 @@ from service.db.runs.reaper import Beat
 from service.db.session import make_engine, transaction
 from service.local.valkey import EmbeddedValkey
 from service.notifications import Notifier
-from service.process.background import Dispatcher, Reaper, StandingStill
+from service.process.background import Dispatcher, HeartbeatMonitor, Reaper
 from service.settings import Settings
 from tests.fixtures.api import SPEC, Worker
 from tests.harness.waiting import until
@@ -28,29 +28,29 @@ A, A_LATER, B = Beat("run_a", "l", 1), Beat("run_a", "l", 2), Beat("run_b", "m",
 
 
 @pytest.fixture
-def memory() -> StandingStill:
-    return StandingStill(window_s=30, gap_s=16)
+def monitor() -> HeartbeatMonitor:
+    return HeartbeatMonitor(window_s=30, gap_s=16)
 
 
-def test_a_beat_that_stands_still_for_the_window_is_overdue(memory: StandingStill) -> None:
-    assert [memory.overdue([A, B], now) for now in (0, 10, 20, 29.9)] == [[], [], [], []]
-    assert memory.overdue([A], 30) == [A]
+def test_a_beat_that_stands_still_for_the_window_is_overdue(monitor: HeartbeatMonitor) -> None:
+    assert [monitor.overdue([A, B], now) for now in (0, 10, 20, 29.9)] == [[], [], [], []]
+    assert monitor.overdue([A], 30) == [A]
 
 
-def test_a_beat_that_moves_begins_anew(memory: StandingStill) -> None:
+def test_a_beat_that_moves_begins_anew(monitor: HeartbeatMonitor) -> None:
     for now in (0, 10, 20):
-        memory.overdue([A], now)
-    assert memory.overdue([A_LATER], 30) == []
-    assert memory.overdue([A_LATER], 45) == []
-    assert memory.overdue([A_LATER], 60) == [A_LATER]
+        monitor.overdue([A], now)
+    assert monitor.overdue([A_LATER], 30) == []
+    assert monitor.overdue([A_LATER], 45) == []
+    assert monitor.overdue([A_LATER], 60) == [A_LATER]
 
 
-def test_a_reaper_that_was_away_accuses_nobody(memory: StandingStill) -> None:
-    memory.overdue([A], 0)
-    assert memory.overdue([A], 100) == [], "nobody looked in between"
-    memory.overdue([A], 110)
-    memory.forget()
-    assert memory.overdue([A], 120) == []
+def test_a_reaper_that_was_away_accuses_nobody(monitor: HeartbeatMonitor) -> None:
+    monitor.overdue([A], 0)
+    assert monitor.overdue([A], 100) == [], "nobody looked in between"
+    monitor.overdue([A], 110)
+    monitor.forget()
+    assert monitor.overdue([A], 120) == []
 
 
 def test_a_lost_run_is_taken_back_and_one_that_beats_is_not(
@@ -80,7 +80,7 @@ def test_a_reaper_that_cannot_read_lives_on_and_forgets(
     ending = threading.Event()
     reaper = Reaper(away, settings, ending)
     forgotten = threading.Event()
-    monkeypatch.setattr(reaper._memory, "forget", forgotten.set)
+    monkeypatch.setattr(reaper._monitor, "forget", forgotten.set)
     reaper.start()
     assert forgotten.wait(5)
     assert reaper.is_alive()

@@ -13,10 +13,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from service.api.runtime import Runtime
 from service.db.access import projects
 from service.db.runs import reaper
 from service.db.session import transaction
+from service.process.runtime import Runtime
 from service.streaming import broadcaster, streams
 from tests.fixtures.api import SPEC, Worker, points
 

@@ -8,11 +8,11 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api.runtime import Runtime
 from service.db.access import projects
 from service.db.access.projects import Principal
 from service.db.session import autocommit
 from service.errors import Forbidden, Unauthorized
+from service.process.runtime import Runtime
 
 OPEN_PATHS = ("/", "/v1/livez", "/v1/readyz", "/v1/openapi.json")
 PAGE = "/page/"  # open too: its files are the same for everybody
@@ -47,7 +47,7 @@ class Authentication:
         runtime: Runtime = scope["state"]["runtime"]
         found = None
         if given:
-            found = await anyio.to_thread.run_sync(find, runtime, given[1], limiter=runtime.key_threads)
+            found = await anyio.to_thread.run_sync(find_principal, runtime, given[1], limiter=runtime.key_threads)
         if found is None:
             raise Unauthorized("Send a valid key as `Authorization: Bearer key_....secret`.")
         return found
@@ -79,7 +79,7 @@ def _check_origin(headers: Headers) -> None:
         raise Forbidden("With the key of its cookie, only this server's own page may change anything.")
 
 
-def find(runtime: Runtime, key: str) -> Principal | None:
+def find_principal(runtime: Runtime, key: str) -> Principal | None:
     """Look the key up on every request, so that revocation is immediate."""
     with autocommit(runtime.engine) as connection:
         return projects.find_principal(connection, key)

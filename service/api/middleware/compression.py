@@ -15,13 +15,13 @@ from service.api.content_negotiation import accepts_gzip
 from service.errors import Malformed, UnsupportedMedia
 
 GZIP = 16 + zlib.MAX_WBITS  # zlib's word for a gzip header and trailer
-PIECE = 64 * 1024  # bytes of a body that are unpacked at once
-MEMBERS, MEMBER_BYTES = 16, 1024  # more members than this only where they hold so many bytes each on average
-LEAST = 1024  # a shorter answer is sent as it is
-LARGE = 64 * 1024  # packed in a thread
+PIECE_BYTES = 64 * 1024  # bytes of a body that are unpacked at once
+SPARE_MEMBERS, MEMBER_BYTES = 16, 1024  # more members than this only where they hold so many bytes each on average
+MIN_BYTES = 1024  # a shorter answer is sent as it is
+THREAD_BYTES = 64 * 1024  # packed in a thread
 LEVEL = 1
 SUFFIX = '-gzip"'  # of the strong entity tag of a packed answer
-PACKED = ("application/json", "application/problem+json", "application/x-ndjson", "text/csv", "text/plain")
+TEXT_TYPES = ("application/json", "application/problem+json", "application/x-ndjson", "text/csv", "text/plain")
 
 
 class GzipRequests:
@@ -65,20 +65,20 @@ class GzipRequests:
 
 async def _unpacked(receive: Receive) -> AsyncIterator[Message]:
     """The request's messages with their bytes unpacked; `Malformed` where these are no gzip, or end too early."""
-    unpack, more, spare_members = zlib.decompressobj(GZIP), True, float(MEMBERS)
+    unpack, more, spare_members = zlib.decompressobj(GZIP), True, float(SPARE_MEMBERS)
     while more:
         message = await receive()
         if message["type"] != "http.request":  # the client has gone
             yield message
             return
         packed, more, piece = message.get("body", b""), message.get("more_body", False), b""
-        while packed or len(piece) == PIECE:
+        while packed or len(piece) == PIECE_BYTES:
             if unpack.eof and packed:  # gzip files may follow one another
                 unpack, spare_members = zlib.decompressobj(GZIP), spare_members - 1
             if spare_members < 0:
                 raise Malformed(f"The gzip body has many members of less than {MEMBER_BYTES} bytes: pack it as one.")
             try:
-                piece = unpack.decompress(packed, PIECE)
+                piece = unpack.decompress(packed, PIECE_BYTES)
             except zlib.error:
                 raise Malformed("The Content-Encoding says gzip, but the body is not gzip.") from None
             packed, spare_members = (
@@ -91,7 +91,7 @@ async def _unpacked(receive: Receive) -> AsyncIterator[Message]:
         raise Malformed("The gzip body is cut off.")
 
 
-class GzipAnswers:
+class GzipResponses:
     """Packs text of at least 1 KiB for clients that take gzip; live streams and files stay as they are.
 
     Level 1: 120,000 points are 3.3 MB of JSON, packed 1.41 MB in 28 ms; level 6 makes them 1.31 MB in 177 ms.
@@ -103,16 +103,16 @@ class GzipAnswers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Whether it is packed is decided by the answer's own headers and first bytes."""
         if scope["type"] == "http":
-            send = _Answer(send, accepts_gzip(Headers(scope=scope))).send
+            send = _GzipSender(send, accepts_gzip(Headers(scope=scope))).send
             scope = {**scope, "headers": [_plain_tags(*header) for header in scope["headers"]]}
         await self.app(scope, receive, send)
 
 
-class _Answer:
+class _GzipSender:
     """One answer on its way out: its first message is held back until its first bytes are there."""
 
-    def __init__(self, send: Send, taken: bool) -> None:
-        self._send, self._taken = send, taken
+    def __init__(self, send: Send, accepted: bool) -> None:
+        self._send, self._accepted = send, accepted
         self._start: Message | None = None
         self._pack: Any = None  # zlib's object, once this answer is packed
 
@@ -123,7 +123,7 @@ class _Answer:
             self._start = message
             return
         start, self._start = self._start, None
-        if start and self._taken and (message.get("more_body", False) or len(message.get("body", b"")) >= LEAST):
+        if start and self._accepted and (message.get("more_body", False) or len(message.get("body", b"")) >= MIN_BYTES):
             self._pack = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP)
         if self._pack:
             message = {**message, "body": await self._packed(message)}
@@ -140,7 +140,7 @@ class _Answer:
             packed: bytes = self._pack.compress(body)
             return packed + self._pack.flush() if last else packed
 
-        return pack() if len(body) < LARGE else await anyio.to_thread.run_sync(pack)
+        return pack() if len(body) < THREAD_BYTES else await anyio.to_thread.run_sync(pack)
 
 
 def _plain_tags(name: bytes, value: bytes) -> tuple[bytes, bytes]:
@@ -152,7 +152,7 @@ def _plain_tags(name: bytes, value: bytes) -> tuple[bytes, bytes]:
 def _is_text(start: Message) -> bool:
     """Whether an answer with these headers packs well and is not packed yet."""
     headers = Headers(raw=start["headers"])
-    return headers.get("content-type", "").partition(";")[0] in PACKED and "content-encoding" not in headers
+    return headers.get("content-type", "").partition(";")[0] in TEXT_TYPES and "content-encoding" not in headers
 
 
 def _declare(start: Message, first: Message) -> None:

@@ -55,7 +55,7 @@ class RequestId:
                 known = SaddleError("The server failed on this request; look up the instance in its log.")
             if started:
                 raise  # too late for another answer: the server drops the connection
-            await problems.answer(known, request_id)(scope, receive, send_with_id)
+            await problems.problem_response(known, request_id)(scope, receive, send_with_id)
         return None
 
 

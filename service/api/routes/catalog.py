@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from service.api.dependencies import ConnectionDep, PrincipalDep, body, takes
+from service.api.dependencies import ConnectionDep, PrincipalDep, body, request_body
 from service.db.runs.pools import Pool
 from service.errors import NotFound
 from service.experiments.catalog import catalog, check_preview, draw, family_of, kind_of, served_pools
@@ -15,11 +15,11 @@ from service.spec.parse.presets import presets
 router = APIRouter(prefix="/v1", tags=["catalog"])
 
 
-def _served(_: PrincipalDep, connection: ConnectionDep) -> list[Pool]:
+def _served_pools(_: PrincipalDep, connection: ConnectionDep) -> list[Pool]:
     return served_pools(connection)
 
 
-Served = Annotated[list[Pool], Depends(_served, scope="function")]
+Served = Annotated[list[Pool], Depends(_served_pools, scope="function")]
 
 
 @router.get("/catalog", operation_id="get_catalog")
@@ -54,13 +54,13 @@ def get_preset(name: str) -> Json:
     return presets()[name].normalised()
 
 
-def checked(preview: Annotated[SchedulePreview, Depends(body(SchedulePreview))]) -> SchedulePreview:
+def checked_preview(preview: Annotated[SchedulePreview, Depends(body(SchedulePreview))]) -> SchedulePreview:
     """The schedule to draw, without contradictions."""
     check_preview(preview)
     return preview
 
 
-@router.post("/schedules/preview", operation_id="preview_schedule", openapi_extra=takes(SchedulePreview))
-def preview_schedule(preview: Annotated[SchedulePreview, Depends(checked)]) -> PlannedRates:
+@router.post("/schedules/preview", operation_id="preview_schedule", openapi_extra=request_body(SchedulePreview))
+def preview_schedule(preview: Annotated[SchedulePreview, Depends(checked_preview)]) -> PlannedRates:
     """The exact rate at evenly spread steps, the first and the last among them."""
     return draw(preview)

@@ -6,12 +6,12 @@ import anyio
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from service.api.content_negotiation import has
-from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, RuntimeDep, connected
+from service.api.content_negotiation import matches_etag
+from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, RuntimeDep, open_transaction
 from service.db.runs import checkpoints
 from service.db.runs.checkpoints import StoredCheckpoint
 from service.errors import Conflict, Unavailable
-from service.process.concurrency import one_by_one
+from service.process.concurrency import iterate_in_threads
 from service.schemas.checkpoints import CheckpointsView, CheckpointView
 from service.storage.factory import open_store
 from service.storage.store import Store
@@ -34,7 +34,7 @@ def list_checkpoints(run_id: RunId, principal: PrincipalDep, connection: Connect
 
 async def _stored(run_id: RunId, step: Step, principal: PrincipalDep, runtime: RuntimeDep) -> StoredCheckpoint:
     """The row; its connection is given back before the files are read."""
-    async with connected(runtime) as connection:
+    async with open_transaction(runtime) as connection:
         return await anyio.to_thread.run_sync(checkpoints.get_at, connection, principal, run_id, step)
 
 
@@ -49,13 +49,13 @@ async def get_checkpoint_file(
 ) -> Response:
     """One of a checkpoint's two files, once both were looked through and are what was written. 409 where not."""
     headers = {"ETag": f'"{stored.sha256}"', "Cache-Control": "private, no-cache"}
-    if has(request.headers.get("if-none-match"), headers["ETag"]):
+    if matches_etag(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     store = open_store(runtime.settings)
     size = await anyio.to_thread.run_sync(_checked_size, store, stored, file, limiter=runtime.checkpoint_threads)
     name = f"{stored.run_id}-step-{stored.step}-{file}"
     headers |= {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
-    parts = one_by_one(store.pieces(stored.folder, file), runtime.checkpoint_threads)
+    parts = iterate_in_threads(store.pieces(stored.folder, file), runtime.checkpoint_threads)
     return StreamingResponse(parts, media_type=TYPES[file], headers=headers)
 
 

@@ -11,7 +11,7 @@ from service.api.dependencies import (
     PrincipalDep,
     body,
     optional_body,
-    takes,
+    request_body,
 )
 from service.api.replies import NotifyDep, created
 from service.comparison import answer
@@ -22,15 +22,15 @@ from service.schemas.confirmations import ConfirmRequest
 router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"])
 
 
-def checked(question: Annotated[Question, Depends(body(Question))]) -> Question:
+def checked_question(question: Annotated[Question, Depends(body(Question))]) -> Question:
     """The question, without contradictions."""
     check_question(question)
     return question
 
 
-@router.post("", operation_id="post_comparison", status_code=201, openapi_extra=takes(Question))
+@router.post("", operation_id="post_comparison", status_code=201, openapi_extra=request_body(Question))
 def post_comparison(
-    question: Annotated[Question, Depends(checked)],
+    question: Annotated[Question, Depends(checked_question)],
     principal: PrincipalDep,
     connection: ConnectionDep,
     notify: NotifyDep,
@@ -50,7 +50,7 @@ def get_comparison(comparison_id: ComparisonId, principal: PrincipalDep, connect
     "/{comparison_id}/confirm",
     operation_id="confirm_comparison",
     status_code=202,
-    openapi_extra=takes(ConfirmRequest, required=False),
+    openapi_extra=request_body(ConfirmRequest, required=False),
 )
 def confirm_comparison(
     comparison_id: ComparisonId,

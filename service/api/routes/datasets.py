@@ -7,14 +7,14 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Path, Query, Request, R
 from pydantic import AfterValidator
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep
-from service.api.paging import Cursor, Limit, cut
-from service.api.runtime import Runtime
+from service.api.paging import Cursor, Limit, page_of
 from service.api.uploads import IncomingDep, read_report
 from service.db.experiments import datasets
 from service.db.experiments.datasets import StoredDataset
 from service.db.session import transaction
 from service.ingest import inspect_file
 from service.ingest.upload_files import delete_upload
+from service.process.runtime import Runtime
 from service.schemas.common import Page
 from service.schemas.datasets import DatasetItem, DatasetView
 from service.spec.datasets.report import Format, Report
@@ -42,7 +42,7 @@ Header = Annotated[
 ]
 
 
-async def reported(
+async def inspect_upload(
     incoming: IncomingDep, runtime: RuntimeDep, name: FileName, format: Declared = None, header: Header = None
 ) -> Report:
     """What is in the file."""
@@ -52,7 +52,7 @@ async def reported(
 @router.post("", operation_id="post_dataset", status_code=201, openapi_extra=FILE)
 def post_dataset(
     incoming: IncomingDep,
-    report: Annotated[Report, Depends(reported)],
+    report: Annotated[Report, Depends(inspect_upload)],
     name: FileName,
     principal: PrincipalDep,
     runtime: RuntimeDep,
@@ -77,8 +77,8 @@ def list_datasets(
     cursor: Cursor = None,
 ) -> Page[DatasetItem]:
     """The project's datasets, newest first."""
-    found, following = cut(datasets.page(connection, principal, limit + 1, cursor), limit, request, response)
-    return Page(items=[DatasetItem.of(each, rows=each.report.rows) for each in found], next_cursor=following)
+    found, next_cursor = page_of(datasets.page(connection, principal, limit + 1, cursor), limit, request, response)
+    return Page(items=[DatasetItem.of(each, rows=each.report.rows) for each in found], next_cursor=next_cursor)
 
 
 @router.get("/{dataset_id}", operation_id="get_dataset")

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, body, optional_body, takes
+from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, body, optional_body, request_body
 from service.api.replies import IdempotencyKey, NotifyDep, created
 from service.db.runs import runs
 from service.experiments import derived_runs
@@ -21,7 +21,10 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 
 @router.post(
-    "/{run_id}/retry", operation_id="retry_run", status_code=201, openapi_extra=takes(RetryRequest, required=False)
+    "/{run_id}/retry",
+    operation_id="retry_run",
+    status_code=201,
+    openapi_extra=request_body(RetryRequest, required=False),
 )
 def retry_run(
     run_id: RunId,
@@ -36,7 +39,10 @@ def retry_run(
 
 
 @router.post(
-    "/{run_id}/replay", operation_id="replay_run", status_code=201, openapi_extra=takes(ReplayRequest, required=False)
+    "/{run_id}/replay",
+    operation_id="replay_run",
+    status_code=201,
+    openapi_extra=request_body(ReplayRequest, required=False),
 )
 def replay_run(
     run_id: RunId,
@@ -61,7 +67,7 @@ def list_replays(run_id: RunId, principal: PrincipalDep, connection: ConnectionD
     operation_id="fork_run",
     status_code=201,
     responses={200: {"model": PostedExperiment, "description": "A dry run: nothing was stored."}},
-    openapi_extra=takes(ForkRequest),
+    openapi_extra=request_body(ForkRequest),
 )
 def fork_run(
     run_id: RunId,
@@ -80,7 +86,7 @@ def fork_run(
     return found
 
 
-@router.post("/{run_id}/probes", operation_id="probe_run", status_code=201, openapi_extra=takes(ProbeRequest))
+@router.post("/{run_id}/probes", operation_id="probe_run", status_code=201, openapi_extra=request_body(ProbeRequest))
 def probe_run(
     run_id: RunId,
     request: Annotated[ProbeRequest, Depends(body(ProbeRequest))],

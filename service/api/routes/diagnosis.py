@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Response
 
-from service.api.content_negotiation import ASKED_AGAIN, chosen
+from service.api.content_negotiation import REVALIDATE, negotiate_media_type
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId
 from service.diagnosis.answers import diagnosis_view, rules_view
 from service.diagnosis.diagnose_run import diagnosis_of
@@ -31,9 +31,9 @@ def get_diagnosis(
     accept: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
 ) -> Response:
     """Why the run learned or did not, also while it trains; JSON, or a text for people by `Accept: text/plain`."""
-    media = chosen(accept, (JSON, TEXT))
+    media = negotiate_media_type(accept, (JSON, TEXT))
     run, found = diagnosis_of(connection, principal, run_id)
-    headers = {"Cache-Control": ASKED_AGAIN, "Vary": "Accept"}
+    headers = {"Cache-Control": REVALIDATE, "Vary": "Accept"}
     if media == TEXT:
         return Response(readable(found), media_type=TEXT, headers=headers)
     return Response(diagnosis_view(run, found).model_dump_json(), media_type=JSON, headers=headers)

@@ -9,9 +9,9 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from service.api.dependencies import PrincipalDep, RunId, RuntimeDep
-from service.api.runtime import Runtime
 from service.db.access.projects import Principal
 from service.errors import Invalid, Problem
+from service.process.runtime import Runtime
 from service.streaming.positions import ProjectPosition, RunPosition
 from service.streaming.readers import Reader
 from service.streaming.start import Start, project_start, run_start

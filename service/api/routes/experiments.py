@@ -10,22 +10,22 @@ from service.api.dependencies import (
     Document,
     ExperimentId,
     PrincipalDep,
-    preset_taken,
-    takes,
+    preset_schema,
+    request_body,
 )
 from service.api.list_parameters import (
     Columns,
     Fields,
     Filter,
-    Seek,
     Sort,
-    columns_of,
-    cursor_of,
-    only,
-    order_of,
-    place_of,
+    SortedCursor,
+    format_cursor,
+    parse_columns,
+    parse_cursor,
+    parse_sort,
+    select_fields,
 )
-from service.api.paging import Limit, cut
+from service.api.paging import Limit, page_of
 from service.api.replies import IdempotencyKey, NotifyDep, created
 from service.db.experiments import experiments, lists
 from service.db.metrics import experiment_summary
@@ -47,7 +47,7 @@ router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
     operation_id="post_experiment",
     status_code=201,
     responses={200: {"model": PostedExperiment, "description": "A dry run: nothing was stored."}},
-    openapi_extra=takes(Experiment, preset_taken()),
+    openapi_extra=request_body(Experiment, preset_schema()),
 )
 def post_experiment(
     document: Document,
@@ -79,24 +79,26 @@ def list_experiments(
     columns: Columns = None,
     archived: Annotated[bool, Query(description="those that were put away too")] = False,
     limit: Limit = 50,
-    cursor: Seek = None,
+    cursor: SortedCursor = None,
 ) -> Any:
     """The project's experiments, newest first. Of a figure counts the mean over the seeds."""
-    order, also = order_of(sort, "experiments"), columns_of(columns)
+    order, also = parse_sort(sort, "experiments"), parse_columns(columns)
     terms = [parse(where, "experiments")] if where else []
     check_series(connection, principal, "filter", And(tuple(terms)), where)
     check_series(connection, principal, "sort", [order.field], sort)
     check_series(connection, principal, "columns", also.values(), columns)
     if not archived:
         terms.append(Term(Fact("archived", "date"), "null"))
-    keep, after = And(tuple(terms)) if terms else None, place_of(cursor, order)
+    keep, after = And(tuple(terms)) if terms else None, parse_cursor(cursor, order)
     found = lists.experiments(connection, principal, limit + 1, keep, order, after, list(also.values()))
-    items, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
+    items, next_cursor = page_of(
+        found, limit, request, response, lambda each: format_cursor(order, each.value, each.id)
+    )
     ids = [each.id for each in items]
     standings, main = experiments.read_progress(connection, ids), experiment_summary.of_experiments(connection, ids)
     views = [experiment_item(each, standings[each.id], main.get(each.id), list(also)) for each in items]
-    page = Page[ExperimentItem](items=views, next_cursor=following)
-    return only(page, fields, list(ExperimentItem.model_fields), response)
+    page = Page[ExperimentItem](items=views, next_cursor=next_cursor)
+    return select_fields(page, fields, list(ExperimentItem.model_fields), response)
 
 
 @router.get("/{experiment_id}", operation_id="get_experiment")

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from service.api.dependencies import ConnectionDep, PrincipalDep, body, takes
-from service.api.paging import Cursor, Limit, cut
+from service.api.dependencies import ConnectionDep, PrincipalDep, body, request_body
+from service.api.paging import Cursor, Limit, page_of
 from service.db.access import keys
 from service.db.access.keys import StoredKey
 from service.db.access.projects import Principal
@@ -28,11 +28,11 @@ def list_keys(
 ) -> Page[KeyView]:
     """The project's keys, newest first."""
     found = keys.page(connection, principal, limit + 1, cursor, closed)
-    items, following = cut(found, limit, request, response)
-    return Page(items=[_view(each, principal) for each in items], next_cursor=following)
+    items, next_cursor = page_of(found, limit, request, response)
+    return Page(items=[_view(each, principal) for each in items], next_cursor=next_cursor)
 
 
-@router.post("", operation_id="post_key", status_code=201, openapi_extra=takes(NewKey))
+@router.post("", operation_id="post_key", status_code=201, openapi_extra=request_body(NewKey))
 def post_key(
     wanted: Annotated[NewKey, Depends(body(NewKey))],
     principal: PrincipalDep,

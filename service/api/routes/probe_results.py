@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId
-from service.api.paging import Limit, cut
+from service.api.paging import Limit, page_of
 from service.db.runs import probe_results
 from service.schemas.probe_results import ReadingsView, ReadingView
 
@@ -27,5 +27,5 @@ def list_readings(
 ) -> ReadingsView:
     """What the probes of the run, and of the probes started from its checkpoints, found beside their series."""
     found = probe_results.of_run(connection, principal, run_id, kind, int(cursor or 0), limit + 1)
-    items, following = cut(found, limit, request, response)
-    return ReadingsView(items=[ReadingView.of(each) for each in items], next_cursor=following)
+    items, next_cursor = page_of(found, limit, request, response)
+    return ReadingsView(items=[ReadingView.of(each) for each in items], next_cursor=next_cursor)

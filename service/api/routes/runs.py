@@ -5,9 +5,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.api import preconditions
-from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, body, takes
-from service.api.list_parameters import Fields, Filter, Seek, Sort, cursor_of, only, order_of, place_of
-from service.api.paging import Limit, cut
+from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, body, request_body
+from service.api.list_parameters import (
+    Fields,
+    Filter,
+    Sort,
+    SortedCursor,
+    format_cursor,
+    parse_cursor,
+    parse_sort,
+    select_fields,
+)
+from service.api.paging import Limit, page_of
 from service.api.preconditions import IfMatch
 from service.api.replies import NotifyDep
 from service.db.experiments import lists
@@ -35,22 +44,24 @@ def list_runs(
     sort: Sort = None,
     fields: Fields = None,
     limit: Limit = 50,
-    cursor: Seek = None,
+    cursor: SortedCursor = None,
 ) -> Any:
     """The project's runs, newest first."""
-    order = order_of(sort, "runs")
+    order = parse_sort(sort, "runs")
     terms = [parse(where, "runs")] if where else []
     check_series(connection, principal, "filter", And(tuple(terms)), where)
     check_series(connection, principal, "sort", [order.field], sort)
     if state is not None:
         terms.append(Term(Fact("state", "state"), "=", (state.value,)))
     found = lists.runs(
-        connection, principal, limit + 1, And(tuple(terms)) if terms else None, order, place_of(cursor, order)
+        connection, principal, limit + 1, And(tuple(terms)) if terms else None, order, parse_cursor(cursor, order)
     )
-    listed, following = cut(found, limit, request, response, lambda each: cursor_of(order, each.value, each.id))
+    listed, next_cursor = page_of(
+        found, limit, request, response, lambda each: format_cursor(order, each.value, each.id)
+    )
     items = [each.run for each in listed]
-    page = Page[RunView](items=read_runs(connection, items), next_cursor=following)
-    return only(page, fields, list(RunView.model_fields), response)
+    page = Page[RunView](items=read_runs(connection, items), next_cursor=next_cursor)
+    return select_fields(page, fields, list(RunView.model_fields), response)
 
 
 @router.get("/{run_id}", operation_id="get_run")
@@ -81,8 +92,8 @@ def get_history(
     """What happened to the run, oldest first: each event says who caused it, and why."""
     run = runs.get(connection, principal, run_id)
     found = events.after(connection, [run.id], int(cursor or 0), limit + 1)
-    items, following = cut(found, limit, request, response)
-    return HistoryView(items=[EventView.of(each) for each in items], next_cursor=following)
+    items, next_cursor = page_of(found, limit, request, response)
+    return HistoryView(items=[EventView.of(each) for each in items], next_cursor=next_cursor)
 
 
 @router.post("/{run_id}/cancel", operation_id="cancel_run", status_code=202)
@@ -111,7 +122,7 @@ def resume_run(
     return read_run(connection, run)
 
 
-@router.patch("/{run_id}", operation_id="change_run", openapi_extra=takes(PriorityRequest))
+@router.patch("/{run_id}", operation_id="change_run", openapi_extra=request_body(PriorityRequest))
 def change_run(
     run_id: RunId,
     wanted: Annotated[PriorityRequest, Depends(body(PriorityRequest))],

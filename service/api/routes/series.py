@@ -5,8 +5,16 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
-from service.api.dependencies import PrincipalDep, RunId, RuntimeDep, apart
-from service.api.series_response import FORMS, JSON, Chosen, Wanted, answer, columns_of, window
+from service.api.dependencies import PrincipalDep, RunId, RuntimeDep, read_in_thread
+from service.api.series_response import (
+    JSON,
+    MEDIA_TYPES,
+    SelectedSeries,
+    SeriesQuery,
+    parse_columns,
+    series_response,
+    step_window,
+)
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
 from service.db.metrics.series_index import SeriesEntry, read_entries
@@ -17,10 +25,10 @@ from service.schemas.series import Axis, ManySeries, RunSeries
 from service.streaming.updates import latest_position
 
 router = APIRouter(prefix="/v1", tags=["runs"])
-MOST_RUNS = 200
+MAX_RUNS = 200
 RAW: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {media: RAW for media in FORMS if media != JSON}},
+    200: {"content": {media: RAW for media in MEDIA_TYPES if media != JSON}},
     304: {"description": "what If-None-Match named is still right"},
 }
 POSITION = {
@@ -32,7 +40,7 @@ OF_ONE: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def _wanted(
+async def _series_query(
     x: Annotated[Axis, Query(description="the unit of from and to, and whether epochs are added")] = "step",
     first: Annotated[float | None, Query(alias="from", ge=0, allow_inf_nan=False)] = None,
     last: Annotated[float | None, Query(alias="to", ge=0, allow_inf_nan=False)] = None,
@@ -46,13 +54,13 @@ async def _wanted(
     accept: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match", max_length=4000)] = None,
     cache_control: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
-) -> Wanted:
-    window(first, last, 1)
+) -> SeriesQuery:
+    step_window(first, last, 1)
     fresh = "no-cache" in (cache_control or "")
-    return Wanted(x, first, last, points, columns_of(columns), accept, if_none_match, fresh)
+    return SeriesQuery(x, first, last, points, parse_columns(columns), accept, if_none_match, fresh)
 
 
-WantedDep = Annotated[Wanted, Depends(_wanted)]
+QueryDep = Annotated[SeriesQuery, Depends(_series_query)]
 
 
 @router.get(
@@ -66,7 +74,7 @@ async def get_series(
     run_id: RunId,
     principal: PrincipalDep,
     runtime: RuntimeDep,
-    wanted: WantedDep,
+    query: QueryDep,
     names: Annotated[str | None, Query(max_length=4096, description="comma-separated; without it, all")] = None,
 ) -> Response:
     """The visible points of a run between `from` and `to`, both included; as JSON, arrays or a table by `Accept`.
@@ -77,12 +85,12 @@ async def get_series(
     def work(connection: Connection) -> Response:
         position = latest_position(connection, principal, run_id)  # before the points: what comes between is sent again
         known = read_entries(connection, principal, [run_id])
-        series = _chosen(connection, principal, choose(known, names), wanted.x)
-        response = answer(runtime, connection, principal, series, wanted, run_id)
+        series = _with_axis(connection, principal, select_by_name(known, names), query.x)
+        response = series_response(runtime, connection, principal, series, query, run_id)
         response.headers["Saddle-Position"] = str(position)
         return response
 
-    return await apart(runtime, work)
+    return await read_in_thread(runtime, work)
 
 
 @router.get(
@@ -95,43 +103,45 @@ async def get_series(
 async def get_many_series(
     principal: PrincipalDep,
     runtime: RuntimeDep,
-    wanted: WantedDep,
-    ids: Annotated[str, Query(alias="runs", max_length=32 * MOST_RUNS, description="comma-separated, each once")],
+    query: QueryDep,
+    ids: Annotated[str, Query(alias="runs", max_length=32 * MAX_RUNS, description="comma-separated, each once")],
     names: Annotated[
         str, Query(max_length=4096, description="comma-separated; a run without one is left out")
     ] = "loss",
 ) -> Response:
     """Curves of several runs in one answer, all with one bucket width; otherwise as for one run."""
     given = [each.strip() for each in ids.split(",")]
-    if len(given) > MOST_RUNS:
-        raise Invalid.of([Problem("/query/runs", "too_many_runs", f"these are {len(given)} runs.", {"le": MOST_RUNS})])
+    if len(given) > MAX_RUNS:
+        raise Invalid.of([Problem("/query/runs", "too_many_runs", f"these are {len(given)} runs.", {"le": MAX_RUNS})])
     if len(set(given)) < len(given):
         raise Invalid.of([Problem("/query/runs", "repeated", "give each id once.")])
     asked = [name.strip() for name in names.split(",")]
 
     def work(connection: Connection) -> Response:
-        series = _chosen(connection, principal, read_entries(connection, principal, given, asked), wanted.x)
-        return answer(runtime, connection, principal, series, wanted, None)
+        series = _with_axis(connection, principal, read_entries(connection, principal, given, asked), query.x)
+        return series_response(runtime, connection, principal, series, query, None)
 
-    return await apart(runtime, work)
+    return await read_in_thread(runtime, work)
 
 
-def _chosen(connection: Connection, principal: Principal, found: Sequence[SeriesEntry], x: Axis) -> list[Chosen]:
+def _with_axis(
+    connection: Connection, principal: Principal, found: Sequence[SeriesEntry], x: Axis
+) -> list[SelectedSeries]:
     """With the steps in a unit of the axis."""
     if x == "step":
-        return [Chosen(head) for head in found]
-    owners = list(dict.fromkeys(head.experiment_id for head in found))
+        return [SelectedSeries(entry) for entry in found]
+    owners = list(dict.fromkeys(entry.experiment_id for entry in found))
     units = {each.id: parsed_spec(each).steps_per_epoch for each in experiments.get_many(connection, principal, owners)}
-    return [Chosen(head, units[head.experiment_id]) for head in found]
+    return [SelectedSeries(entry, units[entry.experiment_id]) for entry in found]
 
 
-def choose(known: Sequence[SeriesEntry], names: str | None) -> list[SeriesEntry]:
+def select_by_name(known: Sequence[SeriesEntry], names: str | None) -> list[SeriesEntry]:
     """The series asked for, or `NotFound` with those that there are."""
-    there = {head.name: head for head in known}
+    available = {entry.name: entry for entry in known}
     if names is None:
         return list(known)
-    chosen = list(dict.fromkeys(name.strip() for name in names.split(",")))
-    if any(name not in there for name in chosen):
-        listed = ", ".join(list(there)[:50]) or "none yet"
+    wanted = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    if any(name not in available for name in wanted):
+        listed = ", ".join(list(available)[:50]) or "none yet"
         raise NotFound(f"The run has no such series; it has: {listed}.")
-    return [there[name] for name in chosen]
+    return [available[name] for name in wanted]

@@ -4,36 +4,36 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.api.dependencies import RuntimeDep, body, takes
-from service.api.middleware.authentication import COOKIE, find
-from service.api.runtime import Runtime
+from service.api.dependencies import RuntimeDep, body, request_body
+from service.api.middleware.authentication import COOKIE, find_principal
 from service.errors import Invalid, Problem
+from service.process.runtime import Runtime
 from service.schemas.service import Me, SignedOut, SignIn
 
 router = APIRouter(prefix="/v1/session", tags=["service"])
 
 
-@router.post("", operation_id="sign_in", openapi_extra=takes(SignIn))
+@router.post("", operation_id="sign_in", openapi_extra=request_body(SignIn))
 def sign_in(
-    given: Annotated[SignIn, Depends(body(SignIn))], runtime: RuntimeDep, request: Request, response: Response
+    credentials: Annotated[SignIn, Depends(body(SignIn))], runtime: RuntimeDep, request: Request, response: Response
 ) -> Me:
     """Keep a key in this browser until it signs out or is closed."""
-    key = given.key.strip()  # it was pasted
-    principal = find(runtime, key)
+    key = credentials.key.strip()  # it was pasted
+    principal = find_principal(runtime, key)
     if principal is None:
         raise Invalid.of([Problem("/key", "opens_nothing", "it is mistyped, revoked or expired.")])
     secure = request.headers.get("origin", "").startswith("https:")
-    response.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=secure, path=_place(runtime))
+    response.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=secure, path=_cookie_path(runtime))
     return Me.of(principal)
 
 
 @router.delete("", operation_id="sign_out")
 def sign_out(response: Response, runtime: RuntimeDep) -> SignedOut:
     """Forget the key in this browser; the key itself stays good."""
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict", path=_place(runtime))
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict", path=_cookie_path(runtime))
     return SignedOut()
 
 
-def _place(runtime: Runtime) -> str:
+def _cookie_path(runtime: Runtime) -> str:
     """Where the cookie goes along: the server's own paths, not those of others on its host."""
     return runtime.settings.root_path or "/"

@@ -10,7 +10,7 @@ from anyio import CapacityLimiter
 
 from service.db.session import Engine, make_engine
 from service.process.background import Dispatcher, Reaper
-from service.process.memory import keep_pages
+from service.process.memory import keep_freed_memory
 from service.process.readiness import Readiness
 from service.process.response_cache import ResponseCache
 from service.process.shutdown import set_on_signal
@@ -45,9 +45,9 @@ class Runtime:
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Runtime]:
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """A runtime with its threads; `SchemaMismatch` where the database answers and is not at this program's schema."""
-    keep_pages()
+    keep_freed_memory()
     engine = make_engine(settings.database_url, pool_size=ROUTES, name="saddle-api")
     try:
         presets()  # reads real specs once, so that pydantic's validators are built before the first request
