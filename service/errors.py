@@ -1,8 +1,8 @@
-"""The error family: each class is a stable code and an HTTP status; raised where known, translated once at the edge.
+"""Errors: each class has a stable code and an HTTP status; `service.api.problems` turns them into responses.
 
 SaddleError
-├── Invalid            422 invalid            the document breaks rules; carries every problem at once
-├── Malformed          400 malformed          the body is no acceptable JSON
+├── Invalid            422 invalid            the document breaks rules; carries all its problems
+├── Malformed          400 malformed          the body is not acceptable JSON
 ├── Unauthorized       401 unauthorized
 ├── Forbidden          403 forbidden
 ├── NotFound           404 not_found
@@ -10,19 +10,19 @@ SaddleError
 ├── PreconditionFailed 412 precondition_failed
 ├── TooLarge           413 too_large
 ├── UnsupportedMedia   415 unsupported_media
-├── NotAcceptable      406 not_acceptable     no form that the Accept header takes
+├── NotAcceptable      406 not_acceptable     no media type that the Accept header allows
 ├── MethodNotAllowed   405 method_not_allowed
-├── Misdirected        421 misdirected        the Host header names no server of ours
-├── TooMany            429 too_many           more at once than one key may have
-├── Unavailable        503 unavailable        a server behind us does not answer
+├── Misdirected        421 misdirected        the Host header does not name this server
+├── TooMany            429 too_many           one key has too many requests open
+├── Unavailable        503 unavailable        a service that this one needs does not answer
 │   ├── DatabaseLocked     503 database_locked     another transaction holds what this one needs
 │   ├── DatabaseSlow       503 database_slow       a statement took longer than its limit
 │   ├── DatabaseBusy       503 database_busy       every connection is in use
 │   ├── DatabaseReadOnly   503 database_read_only  a standby, or a server under maintenance
 │   └── DatabaseFull       503 database_full       no space left on its disk
 ├── SchemaMismatch     503 schema_mismatch    the database needs its migration
-├── Fenced             (never sent)           the lease is gone: stop, write nothing
-└── RunFailure         (stored in the row)    why a training ended badly
+├── Fenced             (never sent)           the lease is lost: stop, write nothing
+└── RunFailure         (stored in the row)    why a training failed
 """
 
 from collections.abc import Sequence
@@ -42,11 +42,11 @@ class Problem:
     column: int | None = None  # of a filter, from 1
 
     def under(self, prefix: str) -> "Problem":
-        """The same problem seen from the document that holds this one at `prefix`."""
+        """Return the same problem as seen from the document that holds this one at `prefix`."""
         return Problem(prefix + self.pointer, self.code, self.detail, self.limit, self.did_you_mean, self.column)
 
     def as_json(self) -> dict[str, Any]:
-        """The problem as sent: keys without a value are left out."""
+        """Return the problem as sent, without the keys that have no value."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
@@ -55,7 +55,7 @@ class SaddleError(Exception):
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
-    title: ClassVar[str] = "Something went wrong here"
+    title: ClassVar[str] = "The server failed"
 
     def __init__(self, detail: str, problems: Sequence[Problem] = ()) -> None:
         super().__init__(detail)
@@ -70,7 +70,7 @@ class Invalid(SaddleError):
 
     @classmethod
     def of(cls, problems: Sequence[Problem]) -> "Invalid":
-        """An error for all `problems` (at least one)."""
+        """Return an error with all `problems` (at least one)."""
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         return cls(f"{count}; see errors.", problems)
 
@@ -94,19 +94,19 @@ class Forbidden(SaddleError):
 
 
 class NotFound(SaddleError):
-    """Nothing there, or nothing this key may see."""
+    """It does not exist, or this key may not see it."""
 
     code, status, title = "not_found", 404, "Not found"
 
 
 class Conflict(SaddleError):
-    """The thing is in a state that does not allow this."""
+    """The state of the resource does not allow the request."""
 
     code, status, title = "conflict", 409, "The state does not allow this"
 
 
 class PreconditionFailed(SaddleError):
-    """It is not in the state that the request was made for."""
+    """The resource changed since the client read it."""
 
     code, status, title = "precondition_failed", 412, "Changed in the meantime"
 
@@ -122,43 +122,43 @@ class TooLarge(SaddleError):
 
 
 class UnsupportedMedia(SaddleError):
-    """The body is declared as something that is not read here."""
+    """The body has a media type or content coding that is not supported."""
 
-    code, status, title = "unsupported_media", 415, "The body has a form that is not read here"
+    code, status, title = "unsupported_media", 415, "The media type or coding is not supported"
 
 
 class NotAcceptable(SaddleError):
-    """The answer has none of the forms that were asked for."""
+    """The answer is not available in any media type that the client accepts."""
 
-    code, status, title = "not_acceptable", 406, "Not to be had in that form"
+    code, status, title = "not_acceptable", 406, "Not available in that media type"
 
 
 class MethodNotAllowed(SaddleError):
-    """The path is there; it does not take this method."""
+    """The path exists but does not support this method."""
 
     code, status, title = "method_not_allowed", 405, "Method not allowed"
 
 
 class Misdirected(SaddleError):
-    """The Host header names no server of ours: a rebound name, or a proxy that was not told."""
+    """The Host header does not name this server: DNS rebinding, or a proxy that is not configured."""
 
     code, status, title = "misdirected", 421, "This server does not answer to that name"
 
 
 class TooMany(SaddleError):
-    """More at once than one key may have."""
+    """One key has too many requests open at once."""
 
     code, status, title = "too_many", 429, "Too many at once"
 
 
 class Unavailable(SaddleError):
-    """A server behind this one does not answer; worth another try."""
+    """A service that this one needs does not answer; trying again may help."""
 
     code, status, title = "unavailable", 503, "Not available right now"
 
 
 class DatabaseLocked(Unavailable):
-    """A lock was not granted in time, or two transactions stood in each other's way."""
+    """A lock was not granted in time, or two transactions deadlocked."""
 
     code = "database_locked"
 
@@ -176,7 +176,7 @@ class DatabaseBusy(Unavailable):
 
 
 class DatabaseReadOnly(Unavailable):
-    """The database takes no writes: a standby, or maintenance."""
+    """The database accepts no writes: it is a standby or under maintenance."""
 
     code = "database_read_only"
 
@@ -188,19 +188,19 @@ class DatabaseFull(Unavailable):
 
 
 class SchemaMismatch(SaddleError):
-    """The database is at another schema than this program expects."""
+    """The database does not have the schema that this program expects."""
 
     code, status, title = "schema_mismatch", 503, "The database needs its migration"
 
 
 class Fenced(SaddleError):
-    """The lease is gone: another attempt owns the run, so nothing more may be written."""
+    """The lease is lost: another attempt owns the run, so nothing more may be written."""
 
     code = "fenced"
 
 
 class RunFailure(SaddleError):
-    """Why a training ended badly; stored with the run."""
+    """Why a training failed; stored with the run."""
 
     code = "run_failure"
 

@@ -11,14 +11,14 @@ from service.settings import settings
 
 
 def main() -> int:
-    """Serve until the end; print a sentence and return 1 if that is impossible."""
+    """Serve until stopped; print the error and return 1 if the server cannot start."""
     parser = argparse.ArgumentParser(prog="python -m service.api", description=__doc__)
     parser.add_argument("what", nargs="?", choices=["serve", "openapi"], default="serve")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1, help="processes")
     arguments = parser.parse_args()
-    gc.disable()  # importing makes little garbage, and looking for it would take an eighth of the start
+    gc.disable()  # imports make little garbage, and collecting it takes an eighth of the start-up
     try:
         from service.api.app import openapi_document  # noqa: PLC0415  raises if a plug-in is broken
         from service.api.server import listen, serve  # noqa: PLC0415
@@ -28,7 +28,7 @@ def main() -> int:
         if arguments.what == "openapi":
             print(json.dumps(openapi_document(), indent=2))
             return 0
-        with suppress(Unavailable):  # the server waits for a database that comes later
+        with suppress(Unavailable):  # the server waits until the database is up
             check_schema(make_engine(settings().database_url, pool_size=1))
         listener = listen(arguments.host, arguments.port)
     except (SaddleError, OSError) as error:

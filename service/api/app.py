@@ -1,4 +1,4 @@
-"""The application: layers, routes and errors put together."""
+"""The application: middleware, routes and error handlers."""
 
 import gc
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ from service.process.runtime import Runtime, open_runtime
 from service.settings import Settings
 from service.settings import settings as read_settings
 
-NOUNS = (
+ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
     *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications, autopsies),
     *(symptoms, keys),
@@ -56,12 +56,12 @@ class Api(FastAPI):
     """FastAPI with our own OpenAPI document."""
 
     def openapi(self) -> dict[str, Any]:
-        """What routes, bodies and errors look like."""
+        """Return the document of routes, bodies and errors."""
         return describe(self)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The API for these settings; its connections and threads live as long as its lifespan."""
+    """Return the API for these settings; its lifespan opens and closes connections and threads."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Runtime]]:
@@ -75,16 +75,16 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         dependencies=[Depends(check_query_parameters)],
         responses=RESPONSES,
-        openapi_url=None,  # our own route serves it, made by `describe`
+        openapi_url=None,  # served by our own route
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         servers=[{"url": settings.root_path}] if settings.root_path else None,
     )
-    for noun in NOUNS:
-        app.include_router(noun.router)
+    for module in ROUTES:
+        app.include_router(module.router)
     problems.install_handlers(app)
-    app.add_middleware(GzipRequests)  # added first: the innermost
+    app.add_middleware(GzipRequests)  # added first, so innermost
     app.add_middleware(Authentication)
     app.add_middleware(AllowedHosts, allowed=settings.allowed_hosts)
     app.add_middleware(GzipResponses)
@@ -95,13 +95,13 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def from_settings() -> FastAPI:
-    """The API of this process's environment."""
+    """Return the API configured by the environment."""
     app = create_app(read_settings())
     gc.collect()
-    gc.freeze()  # what is loaded stays: collections look at the requests' own objects only
+    gc.freeze()  # loaded modules stay; later collections skip them
     return app
 
 
 def openapi_document() -> dict[str, Any]:
-    """The document alone; asks no database."""
+    """Return the document without a database."""
     return create_app(Settings(database_url="postgresql+psycopg://")).openapi()

@@ -1,4 +1,4 @@
-"""Reading a request's body: JSON by its label, and never more than the limit."""
+"""Read the body of a request: JSON only, up to a size limit."""
 
 import re
 
@@ -8,16 +8,16 @@ from fastapi import Request
 from service.errors import Malformed, TooLarge, UnsupportedMedia
 
 MAX_BYTES = 256 * 1024
-MAX_DRAINED_BYTES = 16 * 1024 * 1024  # read and dropped, so that whoever sends too much still reads why it was refused
+MAX_DRAINED_BYTES = 16 * 1024 * 1024  # read and discarded, so that the client still receives the error
 BODY_TIMEOUT_S = 30.0
 JSON = re.compile(r'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
 
 
 async def raw_body(request: Request) -> bytes:
-    """The body's bytes; the limit is checked while reading, whatever the headers say."""
+    """Return the bytes of the body; the limit is checked while reading, whatever the headers say."""
     if not JSON.fullmatch(request.headers.get("content-type", "").strip()):
-        raise UnsupportedMedia("The Content-Type must be application/json (in UTF-8).")
-    if _declared(request) > MAX_DRAINED_BYTES:
+        raise UnsupportedMedia("The Content-Type must be application/json (UTF-8).")
+    if content_length(request) > MAX_DRAINED_BYTES:
         raise TooLarge(f"The body is longer than {MAX_BYTES} bytes.")
     parts, size = [], 0
     try:
@@ -35,6 +35,7 @@ async def raw_body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _declared(request: Request) -> int:
+def content_length(request: Request) -> int:
+    """Return the length that the headers declare; 0 if there is none."""
     length = request.headers.get("content-length", "0")
-    return int(length) if length.isascii() and length.isdecimal() and len(length) < 20 else 0
+    return int(length[:20]) if length.isascii() and length.isdecimal() else 0

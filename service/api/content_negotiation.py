@@ -1,4 +1,4 @@
-"""What a client takes and what it has: media types, content codings, entity tags, how long an answer may be kept."""
+"""Content negotiation and caching: media types, content codings, entity tags, Cache-Control."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ REVALIDATE = "private, no-cache"
 
 
 def negotiate_media_type(accept: str | None, offered: Sequence[str]) -> str:
-    """The offered media type that `accept` (RFC 9110, 12.5.1) likes best; the first one for whoever takes all."""
+    """Return the offered media type that `accept` (RFC 9110, 12.5.1) prefers; the first of equals."""
     if not accept:
         return offered[0]
     ranges = [_parse_range(part) for part in accept.split(",") if part.strip()]
-    best = max(offered, key=lambda media: _quality(media, ranges))  # of equals the first
+    best = max(offered, key=lambda media: _quality(media, ranges))
     if _quality(best, ranges) <= 0:
-        raise NotAcceptable(f"This answer can be had as {', '.join(offered)}.")
+        raise NotAcceptable(f"This answer is available as {', '.join(offered)}.")
     return best
 
 
@@ -38,7 +38,7 @@ def _parse_range(part: str) -> tuple[str, float]:
 
 
 def _quality(media: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """Of the most specific range that holds the media type."""
+    """Return the quality of the most specific range that matches the media type."""
     family = media.split("/", maxsplit=1)[0] + "/*"
     for wanted in (media, family, "*/*"):
         matching = [quality for each, quality in ranges if each == wanted]
@@ -48,11 +48,11 @@ def _quality(media: str, ranges: Sequence[tuple[str, float]]) -> float:
 
 
 def weak_etag(*parts: object) -> str:
-    """A weak entity tag: answers of one tag hold the same points, a mean may differ in its last bit."""
+    """Return a weak entity tag: answers with equal tags hold the same points; a mean may differ in its last bit."""
     return f'W/"{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"'
 
 
 def matches_etag(if_none_match: str | None, current: str) -> bool:
-    """Whether the client has it already."""
+    """Return whether the client already has the current version."""
     given = [each.strip() for each in (if_none_match or "").split(",")]
     return "*" in given or current.removeprefix("W/") in [each.removeprefix("W/") for each in given]

@@ -1,6 +1,6 @@
-"""What routes ask for by type: the principal, a transaction, a body, ids.
+"""Dependencies of routes: the principal, a transaction, a body, ids.
 
-What only looks something up is `async`: FastAPI sends every plain function to a thread, half a millisecond each.
+Cheap lookups are `async`, because FastAPI runs every plain function in a thread, which costs half a millisecond.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,7 +26,7 @@ from service.spec.validation_errors import closest, escape_key
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
-SLOT_TIMEOUT_S = 5.0  # for a turn at the database
+SLOT_TIMEOUT_S = 5.0  # for a database slot
 
 
 async def _runtime(request: Request) -> Runtime:
@@ -35,7 +35,7 @@ async def _runtime(request: Request) -> Runtime:
 
 
 async def _principal(request: Request) -> Principal:
-    """The one that the guard found."""
+    """Return the principal that the authentication middleware found."""
     principal: Principal = request.state.principal
     return principal
 
@@ -45,30 +45,30 @@ PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 
 def _database_slot(runtime: Runtime) -> AbstractAsyncContextManager[None]:
-    """A turn at the database: those that hold one need a thread to go on."""
+    """Hold one of the slots for requests that use the database."""
     return acquire_slot(runtime.route_slots, SLOT_TIMEOUT_S, "Too many requests wait for the database.")
 
 
 async def _connection(runtime: RuntimeDep) -> AsyncIterator[Connection]:
-    """A transaction."""
+    """Open a transaction."""
     async with _database_slot(runtime), contextmanager_in_threadpool(transaction(runtime.engine)) as connection:
         yield connection
 
 
 async def read_in_thread(runtime: Runtime, work: Callable[[Connection], T]) -> T:
-    """`work` in one thread that only reads: a dependency of its own would take three turns of a thread for it."""
+    """Run the read-only `work` with a connection in one thread; `ConnectionDep` would switch threads three times."""
 
-    def look() -> T:
+    def read() -> T:
         with autocommit(runtime.engine) as connection:
             return work(connection)
 
     async with _database_slot(runtime):
-        return await anyio.to_thread.run_sync(look)
+        return await anyio.to_thread.run_sync(read)
 
 
-open_transaction = asynccontextmanager(_connection)  # for what has long work to do once it has read
+open_transaction = asynccontextmanager(_connection)  # for routes that go on without the connection
 
-# Function scope: the commit comes before the response, so nobody holds a 201 for a row that was never there.
+# Function scope: the commit precedes the response, so a 201 always means that the row exists.
 ConnectionDep = Annotated[Connection, Depends(_connection, scope="function")]
 
 
@@ -80,60 +80,60 @@ ContextDep = Annotated[Context, Depends(_context)]
 
 
 def body(model: type[M]) -> Callable[[bytes], M]:
-    """A dependency that reads the body as `model`; plain `def`, so that parsing stays off the event loop."""
+    """Return a dependency that parses the body as `model`, in a thread so that the event loop stays free."""
 
-    def parsed(raw: Annotated[bytes, Depends(raw_body)]) -> M:
+    def parse(raw: Annotated[bytes, Depends(raw_body)]) -> M:
         return document.validate(model, document.read_json(raw))
 
-    return parsed
+    return parse
 
 
 def optional_body(model: type[M]) -> Callable[[Request], Awaitable[M]]:
-    """Like `body`, for a model whose every field has a default: no body at all is an empty one."""
+    """Like `body`, for a model whose fields all have defaults: no body counts as an empty one."""
 
-    async def parsed(request: Request) -> M:
+    async def parse(request: Request) -> M:
         headers = request.headers
         if "transfer-encoding" not in headers and headers.get("content-length", "0") == "0":
             return model()
         raw = await raw_body(request)
         return await anyio.to_thread.run_sync(lambda: document.validate(model, document.read_json(raw)))
 
-    return parsed
+    return parse
 
 
 def _document(raw: Annotated[bytes, Depends(raw_body)]) -> Any:
     return document.read_json(raw)
 
 
-Document = Annotated[Any, Depends(_document)]  # the body as JSON, not yet looked at
+Document = Annotated[Any, Depends(_document)]  # the body as JSON, not yet validated
 
 
 def preset_schema() -> dict[str, Any]:
-    """The schema of a document that starts from a preset."""
+    """Return the schema of a document that starts from a preset."""
     names = {
         "type": "string",
         "enum": sorted(preset_documents()),
-        "description": "start from it; the rest says what differs",
+        "description": "the preset to start from; the other fields override its own",
     }
     return {"type": "object", "required": ["preset"], "properties": {"preset": names}}
 
 
 def request_body(model: type[BaseModel], *others: dict[str, Any], required: bool = True) -> dict[str, Any]:
-    """What the OpenAPI document says of a route that reads `model`, or what one of the other schemas describes."""
+    """Return the OpenAPI request body of a route that reads `model` or one of the `others` (JSON Schemas)."""
     schema: dict[str, Any] = {"$ref": f"#/components/schemas/{model.__name__}"}
     if others:
         schema = {"anyOf": [schema, *others]}
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
-def query_names(asked: Dependant) -> list[str]:
-    """The query parameters of a route and of all that it depends on: as the OpenAPI document has them, without it."""
-    names = [str(each.alias) for each in asked.query_params]
-    return list(dict.fromkeys([*names, *(name for each in asked.dependencies for name in query_names(each))]))
+def query_names(dependant: Dependant) -> list[str]:
+    """Return the names of the query parameters of a route and of its dependencies."""
+    names = [str(each.alias) for each in dependant.query_params]
+    return list(dict.fromkeys([*names, *(name for each in dependant.dependencies for name in query_names(each))]))
 
 
 async def check_query_parameters(request: Request) -> None:
-    """Refuse query parameters that the route does not document, repeated ones, and characters that no text holds."""
+    """Raise `Invalid` for query parameters that are unknown, repeated, or contain NUL."""
     if not request.query_params:
         return
     known = query_names(request.scope["route"].dependant)
@@ -142,27 +142,21 @@ async def check_query_parameters(request: Request) -> None:
     for name in dict.fromkeys(given):
         pointer = f"/query/{escape_key(name)}"
         if name not in known:
-            found.append(
-                Problem(
-                    pointer,
-                    "unknown_parameter",
-                    "there is no such parameter.",
-                    known or None,
-                    closest(name, known),
-                )
-            )
+            detail = "there is no such parameter."
+            found.append(Problem(pointer, "unknown_parameter", detail, known or None, closest(name, known)))
         elif given.count(name) > 1:
             found.append(Problem(pointer, "repeated", "give it once."))
         elif "\x00" in request.query_params[name]:
-            found.append(Problem(pointer, "bad_character", "it holds the character NUL: leave it out."))
+            found.append(Problem(pointer, "bad_character", "it contains the character NUL: remove it."))
     if found:
         raise Invalid.of(found)
 
 
-def _id(prefix: str) -> Any:
+def id_path(prefix: str) -> Any:
+    """Return the path parameter for ids with this prefix."""
     return Path(pattern=f"^{prefix}_[0-9a-hjkmnp-tv-z]{{26}}$")
 
 
-ExperimentId = Annotated[str, _id("exp")]
-RunId = Annotated[str, _id("run")]
-ComparisonId = Annotated[str, _id("cmp")]
+ExperimentId = Annotated[str, id_path("exp")]
+RunId = Annotated[str, id_path("run")]
+ComparisonId = Annotated[str, id_path("cmp")]

@@ -1,4 +1,4 @@
-"""What lists take beside a page: `filter`, `sort` and `fields`; and the cursors of lists that are sorted."""
+"""Query parameters of lists: `filter`, `sort`, `fields` and `columns`; and the cursors of sorted lists."""
 
 import base64
 import binascii
@@ -32,58 +32,61 @@ Sort = Annotated[
     str | None,
     Query(
         max_length=200,
-        description="a field of the filter language, with - before it the greatest first: -best(val/loss). What has no "
-        "value, and NaN, comes last. Without it, the newest first",
+        description="a field of the filter language; a leading - means descending: -best(val/loss). Items without a "
+        "value, or with NaN, come last. The default is newest first",
     ),
 ]
 Fields = Annotated[
-    str | None, Query(max_length=500, description="comma-separated: only these of each item, and its id")
+    str | None, Query(max_length=500, description="comma-separated: the fields to return of each item, besides its id")
 ]
 Columns = Annotated[
     str | None,
     Query(
         max_length=500,
-        description="comma-separated fields of the spec (optimizer.lr) and figures (best(loss)): what each item has "
-        "there, under `values`; at most 12",
+        description="comma-separated fields of the spec (optimizer.lr) and figures (best(loss)), at most 12: each item "
+        "has their values in `values`",
     ),
 ]
 SortedCursor = Annotated[
     str | None,
-    Query(pattern="^[A-Za-z0-9_=-]{1,1200}$", description="next_cursor of the page before, same filter and sort"),
+    Query(
+        pattern="^[A-Za-z0-9_=-]{1,1200}$",
+        description="next_cursor of the previous page; keep filter and sort",
+    ),
 ]
 ID = re.compile("^[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}$")
-WRONG_CURSOR = "this is no cursor of a list in this order: take next_cursor as it is."
+WRONG_CURSOR = "this is not a cursor of a list in this order: send next_cursor unchanged."
 MAX_COLUMNS = 12
 UNSORTABLE = ("tag", "notes", "state")
 Item = TypeVar("Item", bound=BaseModel)
 
 
 def parse_sort(sort: str | None, noun: Noun) -> Order:
-    """The order that `sort` names."""
+    """Return the order that `sort` names."""
     if sort is None:
         return Order()
     descending = sort.startswith("-")
     field = parse_field(sort.removeprefix("-"), noun, "sort")
     if isinstance(field, Fact) and field.name in UNSORTABLE:
-        raise Invalid.of([Problem("/query/sort", "unsortable", "a list cannot be sorted by this.")])
+        raise Invalid.of([Problem("/query/sort", "unsortable", "lists cannot be sorted by this field.")])
     return Order(NEWEST if field == Fact("created", "date") else field, descending)
 
 
 def parse_columns(text: str | None) -> dict[str, Field]:
-    """The fields that `columns` names, by these names."""
+    """Return the fields that `columns` names, by name."""
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
     if len(names) > MAX_COLUMNS:
-        raise Invalid.of([Problem("/query/columns", "too_many_columns", f"these are {len(names)}.", MAX_COLUMNS)])
+        raise Invalid.of([Problem("/query/columns", "too_many_columns", f"there are {len(names)}.", MAX_COLUMNS)])
     found = {name: parse_field(name, "experiments", "columns") for name in names}
     for name, field in found.items():
         if isinstance(field, Fact):
-            detail = f"{name[:40]} stands in every item: name fields of the spec, or figures."
+            detail = f"{name[:40]} is part of every item: name fields of the spec, or figures."
             raise Invalid.of([Problem("/query/columns", "no_column", detail)])
     return found
 
 
 def parse_cursor(cursor: str | None, order: Order) -> ListPosition | None:
-    """Where the page before ended."""
+    """Return where the previous page ended."""
     if cursor is None:
         return None
     if order.plain:
@@ -108,7 +111,7 @@ def parse_cursor(cursor: str | None, order: Order) -> ListPosition | None:
 
 
 def format_cursor(order: Order, value: Any, row_id: str) -> str:
-    """What leads to the rows behind this one."""
+    """Return the cursor of the rows after this one."""
     if order.plain:
         return row_id
     sent = value.isoformat() if isinstance(value, datetime) else spell(value) if isinstance(value, float) else value
@@ -116,7 +119,7 @@ def format_cursor(order: Order, value: Any, row_id: str) -> str:
 
 
 def select_fields(page: Page[Item], fields: str | None, known: Sequence[str], response: Response) -> Any:
-    """The page with nothing but these fields of each item."""
+    """Return the page with only these fields of each item."""
     if fields is None:
         return page
     names = [name.strip() for name in fields.split(",")]

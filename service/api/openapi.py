@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI reads off the routes, and the bodies and errors that we handle ourselves."""
+"""The OpenAPI document: what FastAPI derives from the routes, plus the bodies and errors that we handle ourselves."""
 
 from typing import Any
 
@@ -28,17 +28,17 @@ from service.spec.experiment import Experiment
 
 PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "The request was refused; `errors` say where and why."} | PROBLEM,
+    "4XX": {"description": "The request was refused; `errors` says where and why."} | PROBLEM,
     "5XX": {"description": "The server could not answer; `instance` names the request in its log."} | PROBLEM,
 }
-OURS: tuple[type[BaseModel], ...] = (
+OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
     *(Experiment, SchedulePreview, Question, ConfirmRequest, ProblemDocument, SignIn),
     *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest, Labels, NewKey),
 )
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The document; made once."""
+    """Return the document, which is made once."""
     if not app.openapi_schema:
         document = get_openapi(
             title=app.title,
@@ -49,7 +49,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             servers=app.servers,
         )
         definitions = models_json_schema(
-            [(model, "validation") for model in OURS], ref_template="#/components/schemas/{model}"
+            [(model, "validation") for model in OWN_SCHEMAS], ref_template="#/components/schemas/{model}"
         )[1]["$defs"]
         components = document.setdefault("components", {})
         components["schemas"] = dict(sorted({**components.get("schemas", {}), **definitions}.items()))

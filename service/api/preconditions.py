@@ -1,6 +1,6 @@
-"""Preconditions of changes: `If-Match` against the ETag of what can be changed (RFC 9110, section 13.1.1).
+"""Preconditions of changes: `If-Match` (RFC 9110, section 13.1.1).
 
-The ETag covers the fields that a PATCH writes and nothing else, so that a run that trains on does not make it stale.
+The ETag covers only the fields that PATCH writes, so the progress of a run does not change it.
 """
 
 from typing import Annotated
@@ -13,16 +13,14 @@ IfMatch = Annotated[
     str | None,
     Header(
         max_length=1000,
-        description="change it only if its ETag is one of these; * for any. Otherwise 412, with the current ETag",
+        description="change it only if its ETag is one of these; * matches any. Otherwise 412, with the current ETag",
     ),
 ]
 
 
 def check(if_match: str, current: str) -> None:
-    """Raise `PreconditionFailed` where `if_match` does not hold. A weak ETag never matches."""
+    """Raise `PreconditionFailed` if `if_match` does not hold. A weak ETag never matches."""
     given = [each.strip() for each in if_match.split(",")]
     if "*" not in given and current not in given:
         stale = Problem("/header/If-Match", "stale", f"the current ETag is {current}.")
-        raise PreconditionFailed(
-            "It was changed since you read it: read it again before you change it.", current, [stale]
-        )
+        raise PreconditionFailed("It has changed since you read it: read it again, then change it.", current, [stale])

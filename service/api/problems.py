@@ -1,4 +1,4 @@
-"""Errors as they are sent: RFC 9457 problem documents, always small, never an echo of what came in."""
+"""Error responses: RFC 9457 problem documents, always small, never echoing the input."""
 
 import json
 import logging
@@ -24,13 +24,13 @@ from service.errors import (
 from service.spec.validation_errors import sanitise
 
 MEDIA_TYPE = "application/problem+json"
-MAX_LISTED_BYTES = 3000  # of all problems together, so that an answer stays below 4 KiB
+MAX_LISTED_BYTES = 3000  # of all problems together, so that a response stays below 4 KiB
 RETRY_S = "2"
 log = logging.getLogger(__name__)
 
 
 def problem_response(error: SaddleError, request_id: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The response that tells `error`; the log has the cause of what is no fault of the request."""
+    """Return the response for `error`; log the cause of a server error."""
     if error.status >= 500 and error.__cause__ is not None:
         log.warning("request %s: %s %s", request_id, error.detail, str(error.__cause__).partition("\n")[0])
     listed = _listed(error.problems)
@@ -72,7 +72,7 @@ def _headers(error: SaddleError) -> dict[str, str]:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Let every error of a route become a problem document."""
+    """Turn every error of a route into a problem document."""
     methods = _Methods(app)
 
     @app.exception_handler(SaddleError)
@@ -90,19 +90,19 @@ def install_handlers(app: FastAPI) -> None:
             return problem_response(NotFound("There is nothing at this path."), request_id)
         if error.status_code == 405:
             allowed = ", ".join(methods.at(request.scope["path"]))
-            return problem_response(MethodNotAllowed(f"Use {allowed} here."), request_id, {"Allow": allowed})
+            return problem_response(MethodNotAllowed(f"This path supports {allowed}."), request_id, {"Allow": allowed})
         return problem_response(Malformed("The request cannot be read."), request_id)
 
 
 class _Methods:
-    """Which methods each path takes, read from the OpenAPI document."""
+    """The methods that each path supports, read from the OpenAPI document."""
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
         self._paths: list[tuple[Any, list[str]]] = []
 
     def at(self, path: str) -> list[str]:
-        """The methods of `path`, for the header Allow."""
+        """Return the methods of `path`, for the Allow header."""
         if not self._paths:
             documented = self._app.openapi()["paths"].items()
             self._paths = [(compile_path(each)[0], [m.upper() for m in methods]) for each, methods in documented]
@@ -111,7 +111,7 @@ class _Methods:
 
 
 def _parameter_error(error: RequestValidationError) -> SaddleError:
-    """A path that no id fits is not there; anything else is problem by name."""
+    """Return `NotFound` for a bad path parameter, or `Invalid` with a problem for each other parameter."""
     items = error.errors()
     if any(item["loc"][0] == "path" for item in items):
         return NotFound("There is nothing at this path.")
@@ -123,7 +123,7 @@ def _parameter_error(error: RequestValidationError) -> SaddleError:
         message = str(item["msg"]).removeprefix("Input ").removeprefix("Value error, ")
         problem = Problem(pointer, item["type"], message[0].lower() + message[1:] + ".", limits or None)
         earlier = found.get(pointer)
-        if earlier:  # a union reports once for each type it tried
+        if earlier:  # a union reports one error per type
             detail = f"{earlier.detail[:-1]}, or {problem.detail.removeprefix('should be ')}"
             problem = Problem(pointer, earlier.code, detail, earlier.limit)
         found[pointer] = problem

@@ -1,7 +1,7 @@
-"""One connection to the server: HTTP/1.1 by httptools, HTTP/1.0 by h11.
+"""A connection to the server: HTTP/1.1 by httptools, HTTP/1.0 by h11.
 
-uvicorn's httptools sends every answer without a length in chunks, which HTTP/1.0 does not have (RFC 9112, 6.1); its h11
-ends such an answer with the connection. h11 is slower, and only old clients and some proxies speak HTTP/1.0.
+uvicorn's httptools sends every response without a length in chunks, which HTTP/1.0 lacks (RFC 9112, 6.1); its h11
+closes the connection after such a response. h11 is slower, but only old clients and some proxies use HTTP/1.0.
 """
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -11,12 +11,12 @@ MAX_LINE_BYTES = 64 * 1024  # of a request: method, path and version
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Looks at the first line of the connection, then leaves it to one of the two."""
+    """Reads the first line of the connection, then hands it to the protocol of its version."""
 
-    _first: bytes | None = b""  # what came before the first line's end; None once it has
+    _first: bytes | None = b""  # bytes of the first line so far; None once it is complete
 
     def data_received(self, data: bytes) -> None:
-        """The next bytes of the connection."""
+        """Handle the next bytes of the connection."""
         if self._first is None:
             return super().data_received(data)
         self._first = (self._first + data).lstrip(b"\r\n")

@@ -1,25 +1,31 @@
-"""What routes that create something share: the headers of the answer, and notifying workers after it."""
+"""Shared by routes that create something: response headers, and notifying workers afterwards."""
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import BackgroundTasks, Depends, Header, Response
+from fastapi import BackgroundTasks, Depends, Header, Query, Response
 
 from service.api.dependencies import RuntimeDep
 from service.experiments.context import Made
+from service.schemas.experiments import PostedExperiment
 
 T = TypeVar("T")
+DryRun = Annotated[bool, Query(description="validate and normalise only; nothing is stored")]
+DRY_RUN: dict[int | str, dict[str, Any]] = {
+    200: {"model": PostedExperiment, "description": "A dry run: nothing was stored."}
+}
 IdempotencyKey = Annotated[
     str | None,
-    Header(pattern=r"^[\x21-\x7e]{1,128}$", description="the same key and body again give the first answer again"),
+    Header(
+        pattern=r"^[\x21-\x7e]{1,128}$",
+        description="the same key and body again return the first answer",
+    ),
 ]
-
-
 Notify = Callable[[str, int], None]  # pool, runs that now wait in it
 
 
 def _notify_after_answer(runtime: RuntimeDep, tasks: BackgroundTasks) -> Notify:
-    """Return a function that notifies the workers of a pool once the answer is sent."""
+    """Return a function that notifies the workers of a pool after the response."""
     return lambda pool, runs: tasks.add_task(runtime.dispatcher.notify, pool, runs)
 
 
@@ -27,7 +33,7 @@ NotifyDep = Annotated[Notify, Depends(_notify_after_answer)]
 
 
 def created(made: Made[T], response: Response, notify: Notify) -> T:
-    """Return the answer; its headers say where the thing is, and whether an earlier request made it."""
+    """Return the answer; set the headers that say where the resource is and whether an earlier request made it."""
     response.headers["Location"] = made.location
     if not made.new:
         response.headers["Idempotent-Replayed"] = "true"

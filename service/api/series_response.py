@@ -1,4 +1,4 @@
-"""Answering for curves: which series, which bucket width, in which form."""
+"""Responses with curves: which series, which bucket width, which media type."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -34,28 +34,28 @@ from service.process.runtime import Runtime
 from service.schemas.series import Axis
 
 MAX_STEP = 2**62
-MAX_ENTRIES = 2_000_000  # of one answer that is made in one piece
-CHUNKS_PER_READ = 64  # chunks read at once for a streamed answer
+MAX_ENTRIES = 2_000_000  # of a response that is not streamed
+CHUNKS_PER_READ = 64  # stored chunks read at once for a streamed response
 JSON = "application/json"
 TABLES = (tables.ARROW, tables.PARQUET, tables.CSV, tables.NDJSON)
 MEDIA_TYPES = (JSON, binary.MEDIA_TYPE, *TABLES)
 
 
 class Window(NamedTuple):
-    """Steps, both ends included."""
+    """A range of steps, both ends included."""
 
     first: int
     last: int
 
     @property
     def steps(self) -> int:
-        """How many."""
+        """The number of steps."""
         return self.last - self.first + 1
 
 
 @dataclass(frozen=True)
 class SeriesQuery:
-    """What was asked for; a window in units of `x`."""
+    """The parameters of a request for curves; `first` and `last` are in units of `x`."""
 
     x: Axis
     first: float | None
@@ -64,23 +64,23 @@ class SeriesQuery:
     columns: tuple[str, ...] | None
     accept: str | None
     if_none_match: str | None
-    fresh: bool = False  # not from what is kept in memory
+    fresh: bool = False  # bypass the response cache
 
 
 @dataclass(frozen=True)
 class SelectedSeries:
-    """A series of a run that belongs into the answer."""
+    """A series of a run that was requested."""
 
     entry: SeriesEntry
-    per_epoch: int = 1  # steps in a unit of the axis
+    per_epoch: int = 1  # steps per unit of the axis
 
     @property
     def stored_key(self) -> SeriesKey:
-        """As the pyramid knows it."""
+        """The key under which the series is stored."""
         return SeriesKey(self.entry.run_id, self.entry.id)
 
     def export_key(self, x: Axis) -> Key:
-        """As an export names it."""
+        """Return the key under which the series is exported."""
         return Key(self.entry.run_id, self.entry.name, self.per_epoch if x == "epoch" else None)
 
 
@@ -92,7 +92,7 @@ def series_response(
     query: SeriesQuery,
     run_id: str | None,
 ) -> Response:
-    """The curves, of one run or (None) of many; or that the client has them already."""
+    """Return the curves of one run or, if `run_id` is None, of several; 304 if the client has them already."""
     media = negotiate_media_type(query.accept, MEDIA_TYPES)
     units = dict.fromkeys(each.per_epoch for each in series)
     windows = {unit: step_window(query.first, query.last, unit) for unit in units}
@@ -124,26 +124,24 @@ def _body(curves: Curves, query: SeriesQuery, media: str, run_id: str | None) ->
 def _headers(series: Sequence[SelectedSeries], query: SeriesQuery, media: str) -> dict[str, str]:
     state = [tuple(each.entry) for each in series]
     asked = (query.x, query.first, query.last, query.points, query.columns)
-    done = all(each.entry.state == State.SUCCEEDED for each in series)  # the others may be taken up again
+    ended = all(each.entry.state == State.SUCCEEDED for each in series)  # other runs may continue
     return {
         "ETag": weak_etag(media, asked, state),
-        "Cache-Control": IMMUTABLE if done else REVALIDATE,
+        "Cache-Control": IMMUTABLE if ended else REVALIDATE,
         "Vary": "Accept",
     }
 
 
 def step_window(first: float | None, last: float | None, per_epoch: int) -> Window:
-    """The steps within `first` and `last`, given in epochs of `per_epoch` steps."""
+    """Return the steps from `first` to `last`, which are in units of `per_epoch` steps."""
     if first is not None and last is not None and first > last:
-        raise Invalid.of([Problem("/query/from", "empty_window", "from lies behind to: swap them.")])
-    low = (
-        0 if first is None else math.ceil(min(first * per_epoch, MAX_STEP))
-    )  # bounded first: a product may be infinite
+        raise Invalid.of([Problem("/query/from", "empty_window", "from is greater than to: swap them.")])
+    low = 0 if first is None else math.ceil(min(first * per_epoch, MAX_STEP))  # the product may be infinite
     return Window(low, MAX_STEP if last is None else math.floor(min(last * per_epoch, MAX_STEP)))
 
 
 def parse_columns(text: str | None) -> tuple[str, ...] | None:
-    """The columns asked for of reduced curves, or `Invalid` with those that there are."""
+    """Return the requested columns of reduced curves; raise `Invalid` for unknown ones."""
     if text is None:
         return None
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
@@ -156,31 +154,31 @@ def parse_columns(text: str | None) -> tuple[str, ...] | None:
 def _check_size(series: Sequence[SelectedSeries], windows: dict[int, Window], points: int | Literal["all"]) -> None:
     if points != "all":
         if points * len(series) > MAX_ENTRIES:
-            detail = f"{len(series)} series of so many points are more than {MAX_ENTRIES} entries."
+            detail = f"{len(series)} series with so many points exceed {MAX_ENTRIES} entries."
             raise Invalid.of([Problem("/query/points", "too_many_points", detail, {"le": MAX_ENTRIES // len(series)})])
         return
     values = sum(min(s.entry.n, windows[s.per_epoch].steps) for s in series)
     if values > MAX_ENTRIES:
-        detail = f"these are up to {values} values: narrow the window, or accept one of {', '.join(TABLES)}."
+        detail = f"this is up to {values} values: narrow the window, or accept one of {', '.join(TABLES)}."
         raise Invalid.of([Problem("/query/points", "too_many_points", detail, {"le": MAX_ENTRIES})])
 
 
 def _curves(
     connection: Connection, series: Sequence[SelectedSeries], windows: dict[int, Window], query: SeriesQuery
 ) -> Curves:
-    """One bucket width for all of them, or every point."""
+    """Return all curves with one bucket width, or with every point."""
     groups = {unit: [s for s in series if s.per_epoch == unit] for unit in windows}
     level = 0
     if query.points != "all":
         level = max((_level(groups[unit], windows[unit], query.points) for unit in groups), default=0)
     parts = [_group(connection, groups[unit], windows[unit], level, query) for unit in groups]
-    if level and len({part.method for part in parts}) > 1:  # some hold one point a bucket, others do not
+    if level and len({part.method for part in parts}) > 1:  # some have one point per bucket, others more
         parts = [_group(connection, groups[unit], windows[unit], level, query, keep_buckets=True) for unit in groups]
     return concatenate(parts) if parts else exact_curves([], range_query.points(connection, [], 0, 0))
 
 
 def _level(series: Sequence[SelectedSeries], window: Window, points: int) -> int:
-    """The least one at which nobody has more than `points` buckets; 0: all points."""
+    """Return the lowest level at which no series has more than `points` buckets; 0 means every point."""
     ends = [
         (max(window.first, s.entry.first_step or 0), min(window.last, s.entry.last_step or 0))
         for s in series
@@ -210,14 +208,14 @@ def _group(
 def _pieces(
     runtime: Runtime, principal: Principal, series: Sequence[SelectedSeries], windows: dict[int, Window], x: Axis
 ) -> Iterator[Piece]:
-    """Every point, some chunks at a time; breaks off where a run is cut meanwhile: no answer mixes attempts."""
+    """Yield every point, some chunks at a time; raise `Unavailable` if a new attempt starts meanwhile."""
     for each in series:
         first, last = windows[each.per_epoch]
         last = min(last, each.entry.last_step or 0)
         while first <= last:
             with snapshot(runtime.engine) as connection:
                 if runs.get(connection, principal, each.entry.run_id).attempt != each.entry.attempt:
-                    raise Unavailable("The run has been taken up anew while it was read: ask again.")
+                    raise Unavailable("A new attempt of the run started while it was read: send the request again.")
                 upto = range_query.page_end(connection, each.stored_key, first, last, CHUNKS_PER_READ)
                 if upto is None:
                     break

@@ -1,4 +1,4 @@
-"""The server: uvicorn on a socket of ours, in one process or several."""
+"""The server: uvicorn on our own socket, in one process or several."""
 
 import socket
 from typing import Any
@@ -8,7 +8,7 @@ from uvicorn.supervisors import Multiprocess
 
 from service.api.protocol import HttpProtocol
 
-GRACE_S = 4  # for requests that are under way when the process shall end
+GRACE_S = 4  # for open requests when the process is told to stop
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -19,7 +19,7 @@ LOGGING: dict[str, Any] = {
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; OSError with a sentence where the address is taken or not ours."""
+    """Return a listening socket; raise `OSError` with advice if the address cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
@@ -29,7 +29,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(listener: socket.socket, workers: int) -> int:
-    """Run the server, or several that share the socket, until told to end; 0 after a clean end."""
+    """Run one server process, or several that share the socket, until stopped; return the exit status."""
     config = uvicorn.Config(
         "service.api.app:from_settings",
         factory=True,

@@ -1,7 +1,7 @@
-"""Receiving an uploaded file and reading it, so that whatever is uploaded, other requests go on.
+"""Receive and parse uploaded files without delaying other requests.
 
-Files are written by threads of their own. A large one is read in a process of its own: reading is Python's work, which
-in a thread would hold up the event loop; a file that needs too much time or memory ends that process, not the server.
+Dedicated threads write the files. A large file is parsed in a separate process: in a thread, parsing would block the
+event loop; and a file that takes too much time or memory ends that process, not the server.
 """
 
 import logging
@@ -13,6 +13,7 @@ import anyio
 from anyio import BrokenWorkerProcess
 from fastapi import Depends, Request
 
+from service.api.body import content_length
 from service.api.dependencies import RuntimeDep
 from service.errors import Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
 from service.ingest.upload_files import IncomingUpload
@@ -21,20 +22,19 @@ from service.process.runtime import Runtime
 from service.spec.datasets.report import Report
 
 BLOCK_TIMEOUT_S = 30.0  # for the next bytes of a body
-SLOT_TIMEOUT_S = 120.0  # for a turn at reading: the file is here already, sending it again would cost more
-READ_TIMEOUT_S = 300.0  # for reading one file
-BLOCK_BYTES = 2**20  # bytes that are written at once
-MAX_THREAD_BYTES = 2**19  # bytes of a file that is read in a thread: starting a process takes longer
+SLOT_TIMEOUT_S = 120.0  # to wait for a reader: sending the file again would cost more
+READ_TIMEOUT_S = 300.0  # for parsing one file
+BLOCK_BYTES = 2**20  # written at once
+MAX_THREAD_BYTES = 2**19  # larger files are parsed in a process, which takes longer to start
 log = logging.getLogger(__name__)
 
 
 async def receive_upload(request: Request, runtime: RuntimeDep) -> AsyncIterator[IncomingUpload]:
-    """The body in a temporary file; the limit is checked while it arrives, whatever the headers say."""
+    """Write the body to a temporary file; the limit is checked while it arrives, whatever the headers say."""
     limit = runtime.settings.upload_bytes
     if request.headers.get("content-type", "").strip().lower().startswith("multipart/"):
         raise UnsupportedMedia("Send the file itself as the body, not a form.")
-    length = request.headers.get("content-length", "0")
-    if length.isascii() and length.isdecimal() and int(length[:20]) > limit:
+    if content_length(request) > limit:
         raise TooLarge(f"The file is longer than {limit} bytes.")
     threads = runtime.file_threads
     incoming = await anyio.to_thread.run_sync(IncomingUpload, runtime.settings.dataset_dir, limiter=threads)
@@ -51,7 +51,7 @@ async def receive_upload(request: Request, runtime: RuntimeDep) -> AsyncIterator
 
 
 async def _blocks(request: Request) -> AsyncIterator[bytes]:
-    """The body in blocks of about a MiB."""
+    """Yield the body in blocks of about 1 MiB."""
     parts, size = list[bytes](), 0
     stream = request.stream().__aiter__()
     while (part := await _next(stream)) is not None:
@@ -64,19 +64,19 @@ async def _blocks(request: Request) -> AsyncIterator[bytes]:
 
 
 async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
-    """The next bytes of the body; None at its end."""
+    """Return the next bytes of the body; None at its end."""
     try:
         with anyio.fail_after(BLOCK_TIMEOUT_S):
             return await anext(parts, None)
     except TimeoutError:
-        raise Malformed(f"Nothing of the file arrived for {BLOCK_TIMEOUT_S:.0f} s.") from None
+        raise Malformed(f"No data arrived for {BLOCK_TIMEOUT_S:.0f} s.") from None
 
 
 IncomingDep = Annotated[IncomingUpload, Depends(receive_upload, scope="function")]
 
 
 async def read_report(runtime: Runtime, incoming: IncomingUpload, inspect: Callable[[Path], Report]) -> Report:
-    """What `inspect` finds in the file, once there is a turn; `Invalid` with what is wrong with it."""
+    """Return what `inspect` finds in the file once a reader is free; raise `Invalid` if it cannot be read."""
     async with acquire_slot(runtime.file_readers, SLOT_TIMEOUT_S, "Too many files are being read."):
         if incoming.size_bytes <= MAX_THREAD_BYTES:
             return await anyio.to_thread.run_sync(inspect, incoming.path)
@@ -86,7 +86,7 @@ async def read_report(runtime: Runtime, incoming: IncomingUpload, inspect: Calla
         except TimeoutError:
             raise _unreadable(f"reading it takes longer than {READ_TIMEOUT_S:.0f} s: send it in parts.") from None
         except BrokenWorkerProcess as error:
-            log.warning("the process that read an upload has ended: %r", error.__cause__)
+            log.warning("the process that read an upload died: %r", error.__cause__)
             raise _unreadable("reading it needs more memory than the server has: send it in parts.") from None
 
 

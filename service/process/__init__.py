@@ -1,1 +1,1 @@
-"""What an API process holds and does beside answering: readiness, background threads, caches, limits."""
+"""What an API process holds and does besides serving requests: readiness, background threads, caches, limits."""

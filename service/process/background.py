@@ -1,4 +1,4 @@
-"""The two threads of every API process: the reaper takes back runs of lost workers, the dispatcher notifies workers."""
+"""The background threads of an API process: the reaper reclaims lost runs, the dispatcher notifies workers."""
 
 import logging
 import queue
@@ -19,14 +19,14 @@ from service.verification import escape
 if TYPE_CHECKING:
     from service.notifications import Notifier
 
-MAX_NOTIFICATIONS = 8  # at once for a pool; further idle workers find their runs by polling
+MAX_NOTIFICATIONS = 8  # at once for a pool; other idle workers find runs by polling
 log = logging.getLogger(__name__)
 
 
 class HeartbeatMonitor:
-    """What one reaper remembers: since when, by its own monotonic clock, each beat has stood still.
+    """How long each heartbeat has been unchanged, by this reaper's own monotonic clock.
 
-    A look that fails or comes late clears the memory: nobody knows who stood still in between.
+    A check that fails or comes late clears the memory: a heartbeat may have changed in between.
     """
 
     def __init__(self, window_s: float, gap_s: float) -> None:
@@ -35,12 +35,12 @@ class HeartbeatMonitor:
         self._last_look: float | None = None
 
     def forget(self) -> None:
-        """Start anew."""
+        """Forget all heartbeats and start over."""
         self._first_seen.clear()
         self._last_look = None
 
     def overdue(self, beats: list[Beat], now: float) -> list[Beat]:
-        """Those of `beats` that have stood still for the whole window, seen at `now` (seconds, monotonic)."""
+        """Return the `beats` that have been unchanged for the whole window, as seen at `now` (seconds, monotonic)."""
         if self._last_look is not None and now - self._last_look > self._gap_s:
             self.forget()
         self._last_look = now
@@ -49,7 +49,7 @@ class HeartbeatMonitor:
 
 
 class Reaper(threading.Thread):
-    """Takes runs back whose worker gave no sign of life for the lease window."""
+    """Reclaims runs whose worker sent no heartbeat for the lease window."""
 
     def __init__(self, engine: Engine, settings: Settings, stopping: threading.Event) -> None:
         super().__init__(name="reaper", daemon=True)
@@ -57,30 +57,30 @@ class Reaper(threading.Thread):
         self._monitor = HeartbeatMonitor(settings.lease_window_s, gap_s=3 * settings.reap_s + 1)
 
     def run(self) -> None:
-        """Until the process ends."""
+        """Work until the process ends."""
         while not self._stopping.wait(self._every_s):
             try:
                 self.look()
             except SaddleError as error:
                 self._monitor.forget()
-                log.warning("the reaper could not look: %s", error)
-            except Exception:  # a thread that died would leave lost runs standing for ever
+                log.warning("the reaper could not read the heartbeats: %s", error)
+            except Exception:  # if this thread died, lost runs would never be reclaimed
                 self._monitor.forget()
                 log.exception("the reaper failed")
 
     def look(self) -> None:
-        """One look, and a transaction for each run taken back."""
+        """Check the heartbeats once, and reclaim each overdue run in its own transaction."""
         with transaction(self._engine) as connection:
             beats = reaper.beats(connection)
         for beat in self._monitor.overdue(beats, time.monotonic()):
             with transaction(self._engine) as connection:
                 state = reaper.reap(connection, beat)
             if state is not None:
-                log.warning("run %s gave no sign of life and was taken back: now %s", beat.run_id, state.value)
+                log.warning("run %s sent no heartbeat and was reclaimed: now %s", beat.run_id, state.value)
 
 
 class Dispatcher(threading.Thread):
-    """Notifies workers after a submit and while runs wait; a slow broker delays only this thread."""
+    """Notifies workers after a submission and while runs wait; a slow broker delays only this thread."""
 
     def __init__(self, engine: Engine, settings: Settings, stopping: threading.Event) -> None:
         super().__init__(name="dispatcher", daemon=True)
@@ -93,11 +93,11 @@ class Dispatcher(threading.Thread):
         self._requests.put((pool, runs))
 
     def wake_up(self) -> None:
-        """Make the thread check at once whether the process ends."""
+        """Make the thread check now whether the process is ending."""
         self._requests.put(None)
 
     def run(self) -> None:
-        """Until the process ends."""
+        """Work until the process ends."""
         from service.notifications import Notifier  # noqa: PLC0415  importing Celery takes half as long as the rest of the start
 
         notifier = Notifier(self._settings.broker_url)
@@ -114,11 +114,11 @@ class Dispatcher(threading.Thread):
 
     def _look(self, notifier: "Notifier") -> None:
         self._attempt("notify workers of waiting runs", partial(self._notify_of_waiting, notifier))
-        self._attempt("go on with a remedy", partial(self._advance, notifier))
-        self._attempt("settle what has ended", self._settle)
+        self._attempt("continue a remedy", partial(self._advance, notifier))
+        self._attempt("summarise ended experiments", self._settle)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
-        """One thing that is due; it fails alone, for a thread that died would leave all of them undone."""
+        """Do one task and log its failure, so that the thread goes on with the others."""
         try:
             work()
         except SaddleError as error:
@@ -133,12 +133,12 @@ class Dispatcher(threading.Thread):
             self._notify(notifier, pool, runs)
 
     def _advance(self, notifier: "Notifier") -> None:
-        """Remedies that waited for a probe job."""
+        """Continue remedies that waited for a probe job."""
         for pool, runs in escape.fork_after_probes(self._engine, self._settings):
             self._notify(notifier, pool, runs)
 
     def _settle(self) -> None:
-        """Experiments that have ended: lists find their figures written down."""
+        """Store the summaries of experiments that have ended, so that lists need not compute them."""
         settled = experiment_summary.BATCH_EXPERIMENTS
         while settled == experiment_summary.BATCH_EXPERIMENTS and not self._stopping.is_set():
             with transaction(self._engine) as connection:

@@ -1,4 +1,4 @@
-"""Turns at what there is little of: awaited outside of threads, so that those who wait keep nobody from going on."""
+"""Limits on scarce resources; requests wait for them on the event loop, so a waiting request holds no thread."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from service.errors import Unavailable
 
 @asynccontextmanager
 async def acquire_slot(slots: anyio.Semaphore, wait_s: float, refusal: str) -> AsyncIterator[None]:
-    """One of the slots; `Unavailable` with the refusal where none gets free within `wait_s`."""
+    """Hold one of the slots; raise `Unavailable` with `refusal` if none is free within `wait_s`."""
     try:
         with anyio.fail_after(wait_s):
             await slots.acquire()
@@ -25,7 +25,7 @@ async def acquire_slot(slots: anyio.Semaphore, wait_s: float, refusal: str) -> A
 
 
 async def iterate_in_threads(parts: Iterator[bytes], threads: CapacityLimiter) -> AsyncIterator[bytes]:
-    """The parts of an answer, each made in one of the threads: a slow reader holds none."""
+    """Yield the parts of a response, each made in one of `threads`; a slow reader holds no thread."""
     step = partial(next, parts, None)
     while (part := await anyio.to_thread.run_sync(step, limiter=threads)) is not None:
         yield part

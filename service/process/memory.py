@@ -1,18 +1,18 @@
-"""How the C library keeps the memory of arrays.
+"""How malloc keeps the memory of freed arrays.
 
-By default it gives large arrays back to the system as soon as they go, and the next ones come as fresh pages, a fault
-each 4 KiB: half of the time of an answer of some megabytes. Kept instead are at most KEPT_BYTES bytes for each arena.
+By default it returns large arrays to the system at once, and the next ones come as new pages, with a page fault for
+every 4 KiB: half the time of a response of some megabytes. Here it keeps up to `KEPT_BYTES` per arena.
 """
 
 import ctypes
 
 TRIM, TOP_PAD, MMAP, ARENAS = -1, -2, -3, -8  # of mallopt, as glibc's malloc.h numbers them
 KEPT_BYTES = 32 * 2**20
-MAPPED_BYTES = 8 * 2**20  # what is larger is mapped by itself, as ever
+MAPPED_BYTES = 8 * 2**20  # larger blocks are still mapped and returned one by one
 
 
 def keep_freed_memory() -> None:
-    """For this process; nothing where the C library is another one."""
+    """Configure malloc for this process; do nothing if the C library is not glibc."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):

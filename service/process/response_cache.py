@@ -7,7 +7,7 @@ CACHE_BYTES = 64 * 2**20  # of a process
 
 
 class ResponseCache:
-    """Bodies by entity tag, which covers the request and everything the body depends on; the least recent go first."""
+    """Least recently used bodies, by an entity tag that covers the request and everything the body depends on."""
 
     def __init__(self, max_bytes: int = CACHE_BYTES) -> None:
         self._max_bytes, self._bytes = max_bytes, 0

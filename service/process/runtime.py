@@ -1,4 +1,4 @@
-"""What a running API holds: made when it starts, given back when it ends."""
+"""The resources of a running API: acquired when it starts, released when it ends."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -19,14 +19,14 @@ from service.spec.parse.presets import presets
 from service.streaming.broadcaster import Broadcaster
 from service.streaming.limits import StreamLimits
 
-ROUTES, KEYS, STREAMS = 16, 4, 4  # connections that may be in use at once; the engine has twice ROUTES
-FILES, CHECKPOINTS = 4, 4  # threads that write uploads, and that read checkpoints
-READERS = 2  # uploads that are read at once: each may take some 100 MiB
+ROUTE_CONNECTIONS, KEY_THREADS, STREAM_THREADS = 16, 4, 4  # database connections in use at once
+FILE_THREADS, CHECKPOINT_THREADS = 4, 4  # threads that write uploads, and that read checkpoints
+MAX_FILE_READERS = 2  # uploads parsed at once: each may take some 100 MiB
 
 
 @dataclass
 class Runtime:
-    """One per process. Each limit is on who may hold a connection, so that nobody ever waits for one in a thread."""
+    """One per process. The limits bound who may hold a database connection, so no thread ever waits for one."""
 
     settings: Settings
     engine: Engine
@@ -36,21 +36,21 @@ class Runtime:
     stream_limits: StreamLimits
     response_cache: ResponseCache = field(default_factory=ResponseCache)
     shutting_down: anyio.Event = field(default_factory=anyio.Event)  # streams end when it is set
-    route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTES))
-    key_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEYS))
-    stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAMS))  # readers who look alone
-    file_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(FILES))
-    checkpoint_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(CHECKPOINTS))
-    file_readers: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(READERS))
+    route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTE_CONNECTIONS))
+    key_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(KEY_THREADS))
+    stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAM_THREADS))
+    file_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(FILE_THREADS))
+    checkpoint_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(CHECKPOINT_THREADS))
+    file_readers: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(MAX_FILE_READERS))
 
 
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
-    """A runtime with its threads; `SchemaMismatch` where the database answers and is not at this program's schema."""
+    """Start the runtime and its threads; raise `SchemaMismatch` if the database has another schema."""
     keep_freed_memory()
-    engine = make_engine(settings.database_url, pool_size=ROUTES, name="saddle-api")
+    engine = make_engine(settings.database_url, pool_size=ROUTE_CONNECTIONS, name="saddle-api")
     try:
-        presets()  # reads real specs once, so that pydantic's validators are built before the first request
+        presets()  # builds pydantic's validators before the first request
         stopping = threading.Event()
         dispatcher = Dispatcher(engine, settings, stopping)
         threads = [dispatcher, Reaper(engine, settings, stopping)]

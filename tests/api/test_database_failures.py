@@ -168,7 +168,9 @@ def test_every_route_says_that_the_database_cannot_serve(
     with autocommit(house.engine) as connection:
         principal = authentication.projects.find_principal(connection, house.key)
     assert isinstance(principal, Principal)
-    monkeypatch.setattr(authentication, "find", lambda *_: principal)  # so that each route gets to its own statements
+    monkeypatch.setattr(
+        authentication, "find_principal", lambda *_: principal
+    )  # so that each route gets to its own statements
     with begin(house):
         found = house.walk()
     expected = {route: (503, code) for route in EVERY if route not in NO_DATABASE}

@@ -15,17 +15,17 @@ from service.errors import Forbidden, Unauthorized
 from service.process.runtime import Runtime
 
 OPEN_PATHS = ("/", "/v1/livez", "/v1/readyz", "/v1/openapi.json")
-PAGE = "/page/"  # open too: its files are the same for everybody
-SIGN_IN = ("POST", "/v1/session")  # open too: the key is in its body
+PAGE = "/page/"  # open: the files are the same for everybody
+SIGN_IN = ("POST", "/v1/session")  # open: the key is in the body
 COOKIE = "saddle_key"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 KEY = re.compile(r"(?i:bearer) +(key_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100})")
 
 
 class Authentication:
-    """Denies by default: everything but the open paths needs a key, whether there is a route or not.
+    """Denies by default: every path except the open ones needs a key, whether the route exists or not.
 
-    A browser sends its cookie with any site's request, so changes by cookie must come from our own page.
+    A browser sends the cookie with requests of any site, so changes by cookie must come from our own page.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -76,7 +76,7 @@ def _check_origin(headers: Headers) -> None:
     if origin is None and ("authorization" in headers or "cookie" not in headers):
         return  # a program
     if urlsplit(origin or "").netloc.lower() != headers.get("host", "").lower():
-        raise Forbidden("With the key of its cookie, only this server's own page may change anything.")
+        raise Forbidden("Only this server's own page may change anything by cookie: send the key in Authorization.")
 
 
 def find_principal(runtime: Runtime, key: str) -> Principal | None:

@@ -1,17 +1,17 @@
-"""HEAD wherever GET is: the same request, answered without its body (RFC 9110, 9.3.2)."""
+"""HEAD for every route that has GET (RFC 9110, 9.3.2)."""
 
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadAsGet:
-    """Lets the GET route answer and sends its headers alone; a streamed answer is broken off after them."""
+    """Runs the GET route and sends only its headers; cancels a stream after them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Every other method passes unchanged."""
+        """Pass every other method on unchanged."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             return await self.app(scope, receive, send)
         with anyio.CancelScope() as answering:

@@ -1,4 +1,4 @@
-"""The outermost layer: a request id and security headers on every answer, and a problem document for every error."""
+"""The outermost middleware: a request id, security headers, and a problem document for every error."""
 
 import logging
 
@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 
 class RequestId:
-    """Gives each request an id and answers errors that no other layer answered.
+    """Gives each request an id and turns unhandled errors into responses.
 
-    This and the other layers are plain ASGI, so nothing mounted, streamed or not found gets around them.
+    All middleware is plain ASGI, so it also covers streams and paths without a route.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -52,9 +52,9 @@ class RequestId:
             known = _saddle_error(error)
             if known is None:
                 log.exception("request %s failed: %s %r", request_id, scope["method"], scope["path"])
-                known = SaddleError("The server failed on this request; look up the instance in its log.")
+                known = SaddleError("The server failed on this request: look up the instance in its log.")
             if started:
-                raise  # too late for another answer: the server drops the connection
+                raise  # too late for another response: the server closes the connection
             await problems.problem_response(known, request_id)(scope, receive, send_with_id)
         return None
 

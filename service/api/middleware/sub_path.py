@@ -1,4 +1,4 @@
-"""Served below a path of a proxy's host (SADDLE_ROOT_PATH): every address that an answer names begins with it."""
+"""Serving below a path of a proxy's host (SADDLE_ROOT_PATH)."""
 
 import re
 
@@ -8,22 +8,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class SubPath:
-    """Takes the prefix off each request, unless the proxy has, and puts it before addresses in Location and Link.
+    """Strips the prefix from requests, unless the proxy has, and adds it to addresses in Location and Link.
 
-    So routes, their checks and their addresses know nothing of it.
+    So routes need not know it.
     """
 
     def __init__(self, app: ASGIApp, prefix: str) -> None:
         self.app, self._prefix = app, prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Without a prefix, or for anything but a request, nothing changes."""
+        """Change nothing if there is no prefix."""
         if scope["type"] != "http" or not self._prefix:
             return await self.app(scope, receive, send)
         if scope["path"] == self._prefix:
             return await RedirectResponse(f"{self._prefix}/", 308)(scope, receive, send)
 
-        async def prefixed(message: Message) -> None:
+        async def send_prefixed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 if headers.get("location", "").startswith("/"):
@@ -34,5 +34,5 @@ class SubPath:
 
         if scope["path"].startswith(f"{self._prefix}/"):
             scope = {**scope, "path": scope["path"].removeprefix(self._prefix)}
-        await self.app(scope, receive, prefixed)
+        await self.app(scope, receive, send_prefixed)
         return None

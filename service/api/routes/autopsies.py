@@ -1,4 +1,4 @@
-"""The route of a diverged run's autopsy as a file that makes the step again."""
+"""Route of the script that reproduces the step at which a run diverged."""
 
 from fastapi import APIRouter, Response
 
@@ -12,7 +12,7 @@ FILE = {200: {"description": "The file.", "content": {MEDIA: {"schema": {"type":
 
 @router.get("/{run_id}/autopsy.py", operation_id="get_autopsy_script", response_class=Response, responses=FILE)  # type: ignore[arg-type]
 def get_autopsy_script(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> Response:
-    """A program that makes the step again in which a number was first none; with torch alone where that is small."""
+    """Return a program that reproduces the first step with a non-finite number."""
     text = autopsy_script(connection, principal, run_id)
     headers = {"Content-Disposition": f'attachment; filename="{run_id}-autopsy.py"'}
     return Response(text, media_type=MEDIA, headers=headers)

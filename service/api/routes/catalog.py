@@ -1,4 +1,4 @@
-"""Routes of what can be chosen: the catalogue, presets, and a schedule drawn before anything runs."""
+"""Routes of the catalogue, of presets, and of schedule previews."""
 
 from typing import Annotated
 
@@ -24,43 +24,43 @@ Served = Annotated[list[Pool], Depends(_served_pools, scope="function")]
 
 @router.get("/catalog", operation_id="get_catalog")
 def get_catalog(served: Served) -> Catalog:
-    """Everything that can be chosen."""
+    """Return everything that a spec can choose from."""
     return catalog(served)
 
 
 @router.get("/catalog/{family}", operation_id="get_family")
 def get_family(family: str, served: Served) -> Family:
-    """One family: datasets, models, losses, optimizers, schedules, inits, probes."""
+    """Return one family: datasets, models, losses, optimizers, schedules, inits or probes."""
     return family_of(family, served)
 
 
 @router.get("/catalog/{family}/{kind}", operation_id="get_kind")
 def get_kind(family: str, kind: str, served: Served) -> KindDetail:
-    """One part: what it is, and the JSON Schema of its fields."""
+    """Return one part: what it is, and the JSON Schema of its fields."""
     return kind_of(family, kind, served)
 
 
 @router.get("/presets", operation_id="list_presets")
 def list_presets() -> Presets:
-    """Experiments to start from."""
+    """List the presets: experiments to start from."""
     return Presets(items=[PresetItem(name=name, notes=spec.notes) for name, spec in presets().items()])
 
 
 @router.get("/presets/{name}", operation_id="get_preset")
 def get_preset(name: str) -> Json:
-    """One preset's spec, ready to be posted."""
+    """Return the spec of one preset, ready to post."""
     if name not in presets():
-        raise NotFound(f"There is no such preset; there are: {', '.join(presets())}.")
+        raise NotFound(f"There is no such preset; the presets are: {', '.join(presets())}.")
     return presets()[name].normalised()
 
 
 def checked_preview(preview: Annotated[SchedulePreview, Depends(body(SchedulePreview))]) -> SchedulePreview:
-    """The schedule to draw, without contradictions."""
+    """Return the schedule to draw; raise `Invalid` if it contradicts itself."""
     check_preview(preview)
     return preview
 
 
 @router.post("/schedules/preview", operation_id="preview_schedule", openapi_extra=request_body(SchedulePreview))
 def preview_schedule(preview: Annotated[SchedulePreview, Depends(checked_preview)]) -> PlannedRates:
-    """The exact rate at evenly spread steps, the first and the last among them."""
+    """Return the exact learning rate at evenly spaced steps, including the first and the last."""
     return draw(preview)

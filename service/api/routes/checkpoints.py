@@ -1,4 +1,4 @@
-"""Routes of a run's checkpoints: list them, and take one home."""
+"""Routes of a run's checkpoints: list and download them."""
 
 from typing import Annotated, Literal
 
@@ -25,7 +25,7 @@ BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "bi
 
 @router.get("/{run_id}/checkpoints", operation_id="list_checkpoints")
 def list_checkpoints(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> CheckpointsView:
-    """What was saved of a run, and what of it is kept: the last two, the best, every k-th, and origins of forks."""
+    """List the checkpoints of a run. Kept are the last two, the best, every k-th, and those that forks start from."""
     found = checkpoints.of_run(connection, principal, run_id)
     return CheckpointsView(
         items=[CheckpointView.of(each, kept=each.removed_at is None and not each.damaged) for each in found]
@@ -33,7 +33,7 @@ def list_checkpoints(run_id: RunId, principal: PrincipalDep, connection: Connect
 
 
 async def _stored(run_id: RunId, step: Step, principal: PrincipalDep, runtime: RuntimeDep) -> StoredCheckpoint:
-    """The row; its connection is given back before the files are read."""
+    """Return the row, and release the connection before the files are read."""
     async with open_transaction(runtime) as connection:
         return await anyio.to_thread.run_sync(checkpoints.get_at, connection, principal, run_id, step)
 
@@ -42,32 +42,35 @@ async def _stored(run_id: RunId, step: Step, principal: PrincipalDep, runtime: R
     "/{run_id}/checkpoints/{step}/{file}",
     operation_id="get_checkpoint_file",
     response_class=Response,
-    responses={200: {"description": "The file.", "content": BYTES}, 304: {"description": "You have it."}},
+    responses={
+        200: {"description": "The file.", "content": BYTES},
+        304: {"description": "Not modified."},
+    },
 )
 async def get_checkpoint_file(
     stored: Annotated[StoredCheckpoint, Depends(_stored)], file: FileName, runtime: RuntimeDep, request: Request
 ) -> Response:
-    """One of a checkpoint's two files, once both were looked through and are what was written. 409 where not."""
+    """Download one of the two files of a checkpoint, after verifying both. 409 if they are damaged."""
     headers = {"ETag": f'"{stored.sha256}"', "Cache-Control": "private, no-cache"}
     if matches_etag(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     store = open_store(runtime.settings)
-    size = await anyio.to_thread.run_sync(_checked_size, store, stored, file, limiter=runtime.checkpoint_threads)
+    size = await anyio.to_thread.run_sync(_verified_size, store, stored, file, limiter=runtime.checkpoint_threads)
     name = f"{stored.run_id}-step-{stored.step}-{file}"
     headers |= {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
     parts = iterate_in_threads(store.pieces(stored.folder, file), runtime.checkpoint_threads)
     return StreamingResponse(parts, media_type=TYPES[file], headers=headers)
 
 
-def _checked_size(store: Store, stored: StoredCheckpoint, file: FileName) -> int:
-    """Bytes of the file, once both were looked through."""
+def _verified_size(store: Store, stored: StoredCheckpoint, file: FileName) -> int:
+    """Return the size of the file in bytes; raise `Conflict` if the checkpoint is damaged."""
     try:
         found = store.sha256(stored.folder)
         size = store.size(stored.folder, file)
     except FileNotFoundError:
         raise Conflict(f"The checkpoint at step {stored.step} is damaged: a file is missing.") from None
     except OSError as error:
-        raise Unavailable("The storage of checkpoints does not answer.") from error
+        raise Unavailable("The checkpoint storage does not answer.") from error
     if found != stored.sha256:
         raise Conflict(f"The checkpoint at step {stored.step} is damaged: it is not what was written.")
     return size

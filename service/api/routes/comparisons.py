@@ -1,4 +1,4 @@
-"""Routes of comparisons: ask one, read it again with what is stored by then, confirm it with fresh seeds."""
+"""Routes of comparisons: create one, read it with current data, confirm it with new seeds."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/comparisons", tags=["comparisons"])
 
 
 def checked_question(question: Annotated[Question, Depends(body(Question))]) -> Question:
-    """The question, without contradictions."""
+    """Return the question; raise `Invalid` if it contradicts itself."""
     check_question(question)
     return question
 
@@ -36,13 +36,13 @@ def post_comparison(
     notify: NotifyDep,
     response: Response,
 ) -> ComparisonView:
-    """Store a question and answer it."""
+    """Store a comparison and evaluate it."""
     return created(answer.ask(connection, principal, question), response, notify)
 
 
 @router.get("/{comparison_id}", operation_id="get_comparison")
 def get_comparison(comparison_id: ComparisonId, principal: PrincipalDep, connection: ConnectionDep) -> ComparisonView:
-    """A stored question, answered with what is stored now."""
+    """Evaluate a stored comparison with the data stored now."""
     return answer.evaluate(connection, principal, comparison_id)
 
 
@@ -59,9 +59,9 @@ def confirm_comparison(
     notify: NotifyDep,
     response: Response,
 ) -> ComparisonView:
-    """Train the contestants from seeds that no run of any group has used; `confirmation` then judges by these alone.
+    """Train the contestants with seeds that no run of any group has used; `confirmation` uses only these runs.
 
-    The choice of contestants is frozen now. A comparison has one confirmation: asking again answers with it, and 409
-    where other seeds or groups are asked for, the groups' runs have not ended, or there is nothing to confirm.
+    The contestants are fixed now. A comparison has one confirmation: the same request again returns it. 409 if another
+    request asks for other seeds or groups, if runs of the groups have not ended, or if there is nothing to confirm.
     """
     return created(answer.confirm(context, comparison_id, request), response, notify)

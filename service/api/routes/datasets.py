@@ -1,12 +1,12 @@
-"""Routes of datasets: upload a file, list them, read the report on one."""
+"""Routes of datasets: upload, list, read, delete."""
 
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 from pydantic import AfterValidator
 
-from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep
+from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, id_path
 from service.api.paging import Cursor, Limit, page_of
 from service.api.uploads import IncomingDep, read_report
 from service.db.experiments import datasets
@@ -28,24 +28,24 @@ FILE: dict[str, Any] = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
-DatasetId = Annotated[str, Path(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$")]
+DatasetId = Annotated[str, id_path("dat")]
 FileName = Annotated[
     str,
-    Query(min_length=1, max_length=128, description="a label; no path"),
+    Query(min_length=1, max_length=128, description="a name, not a path"),
     AfterValidator(clean_name),
     AfterValidator(visible_name),
 ]
-Declared = Annotated[Format | None, Query(description="by default found out from the content")]
+Declared = Annotated[Format | None, Query(description="by default detected from the content")]
 
 Header = Annotated[
-    bool | None, Query(description="of a CSV: whether its first line names the columns; by default found out")
+    bool | None, Query(description="CSV only: whether the first line names the columns; by default detected")
 ]
 
 
 async def inspect_upload(
     incoming: IncomingDep, runtime: RuntimeDep, name: FileName, format: Declared = None, header: Header = None
 ) -> Report:
-    """What is in the file."""
+    """Parse the file and return the report on its content."""
     return await read_report(runtime, incoming, partial(inspect_file, declared=format, name=name, header=header))
 
 
@@ -59,10 +59,10 @@ def post_dataset(
     connection: ConnectionDep,
     response: Response,
 ) -> DatasetView:
-    """Store a file and what is found in it. Nothing is stored of one that cannot be read."""
+    """Store a file and the report on its content. A file that cannot be read is not stored."""
     size, limit = incoming.size_bytes, runtime.settings.project_bytes
     dataset_id = datasets.add(connection, principal, name, incoming.sha256, size, report, limit)
-    incoming.keep()  # before the commit: a row never names a file that is not there
+    incoming.keep()  # before the commit, so that a row never names a missing file
     response.headers["Location"] = f"/v1/datasets/{dataset_id}"
     return _view(datasets.get(connection, principal, dataset_id))
 
@@ -76,14 +76,14 @@ def list_datasets(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[DatasetItem]:
-    """The project's datasets, newest first."""
+    """List the project's datasets, newest first."""
     found, next_cursor = page_of(datasets.page(connection, principal, limit + 1, cursor), limit, request, response)
     return Page(items=[DatasetItem.of(each, rows=each.report.rows) for each in found], next_cursor=next_cursor)
 
 
 @router.get("/{dataset_id}", operation_id="get_dataset")
 def get_dataset(dataset_id: DatasetId, principal: PrincipalDep, connection: ConnectionDep) -> DatasetView:
-    """One dataset, with the report on its columns."""
+    """Return one dataset, with the report on its columns."""
     return _view(datasets.get(connection, principal, dataset_id))
 
 
@@ -95,9 +95,9 @@ def delete_dataset(
     connection: ConnectionDep,
     tasks: BackgroundTasks,
 ) -> None:
-    """Delete a dataset, and its file unless another has the same. 409 while an experiment trains on it."""
+    """Delete a dataset, and its file unless another dataset uses it. 409 while an experiment trains on it."""
     sha256 = datasets.remove(connection, principal, dataset_id)
-    tasks.add_task(_remove_file, runtime, sha256)  # after the commit: a row never names a file that is not there
+    tasks.add_task(_remove_file, runtime, sha256)  # after the commit, so that a row never names a missing file
 
 
 def _view(stored: StoredDataset) -> DatasetView:

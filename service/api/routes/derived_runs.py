@@ -1,11 +1,11 @@
-"""Routes that make a run from a run: retry, fork, replay, probe."""
+"""Routes that derive a run from another: retry, fork, replay, probe."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 
 from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, body, optional_body, request_body
-from service.api.replies import IdempotencyKey, NotifyDep, created
+from service.api.replies import DRY_RUN, DryRun, IdempotencyKey, NotifyDep, created
 from service.db.runs import runs
 from service.experiments import derived_runs
 from service.experiments.context import Made
@@ -34,7 +34,7 @@ def retry_run(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> RunView:
-    """Queue a run that failed or was cancelled once more: a new run of the same experiment and seed."""
+    """Retry a failed or cancelled run: queue a new run with the same experiment and seed."""
     return created(derived_runs.retry(context, run_id, request, idempotency_key), response, notify)
 
 
@@ -52,13 +52,13 @@ def replay_run(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> RunView:
-    """Train a run, or its first steps, once more, to see whether it comes out the same. It counts in no comparison."""
+    """Train a run, or its first steps, again to check whether it reproduces. Comparisons ignore the replay."""
     return created(derived_runs.replay(context, run_id, request, idempotency_key), response, notify)
 
 
 @router.get("/{run_id}/replays", operation_id="list_replays")
 def list_replays(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> ReplaysView:
-    """Every time the run was trained again to see whether it comes out the same, and whether it did."""
+    """List the replays of a run, and whether each reproduced it."""
     return replays_of(connection, principal, run_id)
 
 
@@ -66,7 +66,7 @@ def list_replays(run_id: RunId, principal: PrincipalDep, connection: ConnectionD
     "/{run_id}/forks",
     operation_id="fork_run",
     status_code=201,
-    responses={200: {"model": PostedExperiment, "description": "A dry run: nothing was stored."}},
+    responses=DRY_RUN,
     openapi_extra=request_body(ForkRequest),
 )
 def fork_run(
@@ -75,10 +75,10 @@ def fork_run(
     context: ContextDep,
     notify: NotifyDep,
     response: Response,
-    dry_run: Annotated[bool, Query(description="check and normalise only; nothing is stored")] = False,
+    dry_run: DryRun = False,
     idempotency_key: IdempotencyKey = None,
 ) -> PostedExperiment:
-    """Go on from a checkpoint of a run with a changed spec: a new experiment of one run, whose curve begins there."""
+    """Continue from a checkpoint with a changed spec: a new experiment with one run, whose curve starts there."""
     found = derived_runs.fork(context, run_id, request, idempotency_key, dry_run)
     if isinstance(found, Made):
         return created(found, response, notify)
@@ -95,12 +95,12 @@ def probe_run(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> RunView:
-    """Look at a kept checkpoint of a run, or at its beginning, with instruments. It may still train meanwhile."""
+    """Run probes on a kept checkpoint of a run, or on its initial state. The run may still be training."""
     return created(derived_runs.probe(context, run_id, request, idempotency_key), response, notify)
 
 
 @router.get("/{run_id}/probes", operation_id="list_probes")
 def list_probes(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> ProbesView:
-    """Every time instruments looked at a state of the run on demand."""
+    """List the probe runs started for this run."""
     runs.get(connection, principal, run_id)
     return ProbesView(items=read_runs(connection, runs.derived_from(connection, run_id, Relation.PROBE)))

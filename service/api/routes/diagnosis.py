@@ -1,4 +1,4 @@
-"""The routes of diagnoses: of a run, as it stands, and the rules and thresholds that they follow."""
+"""Routes of diagnoses: of a run, and the rules and thresholds behind them."""
 
 from typing import Annotated, Any
 
@@ -30,7 +30,7 @@ def get_diagnosis(
     connection: ConnectionDep,
     accept: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
 ) -> Response:
-    """Why the run learned or did not, also while it trains; JSON, or a text for people by `Accept: text/plain`."""
+    """Explain why the run learned or did not, also while it trains. JSON, or text with `Accept: text/plain`."""
     media = negotiate_media_type(accept, (JSON, TEXT))
     run, found = diagnosis_of(connection, principal, run_id)
     headers = {"Cache-Control": REVALIDATE, "Vary": "Accept"}
@@ -41,5 +41,5 @@ def get_diagnosis(
 
 @router.get("/diagnosis/rules", operation_id="list_diagnosis_rules")
 async def list_diagnosis_rules() -> RulesView:
-    """Every rule with its thresholds, each with its source."""
+    """List every rule and its thresholds, with their sources."""
     return rules_view(RULES, TABLE)

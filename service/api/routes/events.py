@@ -1,4 +1,4 @@
-"""Routes of streams: of one run, from any position to its end, and of everything in a project."""
+"""Routes of event streams: of one run, and of a whole project."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, TypeVar
@@ -19,21 +19,21 @@ from service.streaming.streams import ProjectStream, RunStream
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 T = TypeVar("T")
-ID = {"description": "the id of the last message that was read; the stream goes on behind it"}
-Begin = Annotated[Start, Query(alias="from", description="without a position")]
+ID = {"description": "the id of the last message received; the stream continues after it"}
+Begin = Annotated[Start, Query(alias="from", description="where to start without an id")]
 LastId = Annotated[str | None, Query(max_length=40, **ID)]
 LastIdHeader = Annotated[str | None, Header(alias="Last-Event-ID", max_length=40, **ID)]
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events; heartbeats, ids and the end are our own."""
+    """Server-sent events; the stream itself sends heartbeats and ids."""
 
     media_type = "text/event-stream"
 
 
 MESSAGE = {
     "type": "object",
-    "description": "one message of the stream; data is JSON",
+    "description": "a message of the stream; data is JSON",
     "properties": {
         "id": {"type": "string"},
         "event": {"type": "string"},
@@ -53,16 +53,16 @@ async def stream_events(
     last_event_id: LastId = None,
     header: LastIdHeader = None,
 ) -> EventStream:
-    """Messages `state`, `points`, `cut`, `checkpoint`, `reading`, `wish`, `end`, each with an id to resume from.
+    """Stream `state`, `points`, `cut`, `checkpoint`, `reading`, `wish` and `end`, each with an id to resume from.
 
-    `points` holds {series: {name: {step, value}}, upto}: every point up to that step is sent. After `cut`, drop what
-    lies beyond its `from_step`: the run goes on from there. `end` is the last one; close then. Without an id come
-    `diagnosis`, {step, level, headline, findings: [{id, verdict, level}]}, a few seconds after the rules find something
-    else than before, and `dropped`, which tells why the server closes before: connect again with the last id.
+    `points` holds {series: {name: {step, value}}, upto}: every point up to that step has been sent. After `cut`, drop
+    all points after its `from_step`: the run continues from there. `end` is the last message; close the stream then.
+    Two messages have no id: `diagnosis`, {step, level, headline, findings: [{id, verdict, level}]}, follows a few
+    seconds after the findings change; `dropped` says why the server closes early: reconnect with the last id.
     """
-    given = _given(RunPosition.parse, last_event_id, header)
+    last_position = _parse_position(RunPosition.parse, last_event_id, header)
     position = await anyio.to_thread.run_sync(
-        run_start, runtime.engine, principal, run_id, given, begin, limiter=runtime.stream_threads
+        run_start, runtime.engine, principal, run_id, last_position, begin, limiter=runtime.stream_threads
     )
     runtime.stream_limits.take(principal.key_id)
     reader = runtime.broadcaster.follow(run_id, principal)
@@ -78,16 +78,15 @@ async def stream_project(
     last_event_id: LastId = None,
     header: LastIdHeader = None,
 ) -> EventStream:
-    """What happens to all runs of the project: their events, each with its run_id, its
-    experiment_id and an id to resume from.
+    """Stream the events of all runs of the project, each with run_id, experiment_id and an id to resume from.
 
-    Between them `runs`, without an id: {runs: [{run_id, experiment_id, state, step, total_steps, last}]} of those
-    running runs that have moved since the message before; all of them at the beginning. `reset` says that the id given
-    is not of this database: read the list of runs anew.
+    `runs`, without an id, holds {runs: [{run_id, experiment_id, state, step, total_steps, last}]}: at first all running
+    runs, then those that progressed since the previous message. `reset` means that the given id is unknown to this
+    database: read the list of runs again.
     """
-    given = _given(ProjectPosition.parse, last_event_id, header)
+    last_position = _parse_position(ProjectPosition.parse, last_event_id, header)
     position, reset = await anyio.to_thread.run_sync(
-        project_start, runtime.engine, given, begin, limiter=runtime.stream_threads
+        project_start, runtime.engine, last_position, begin, limiter=runtime.stream_threads
     )
     runtime.stream_limits.take(principal.key_id)
     reader = runtime.broadcaster.follow_project(principal)
@@ -95,22 +94,22 @@ async def stream_project(
     return _LimitedStream(stream.messages(), runtime, principal, reader)
 
 
-def _given(parse: Callable[[str], T | None], query: str | None, header: str | None) -> T | None:
-    """Return the reader's position, or raise `Invalid`; an empty one counts as none, as a fresh reader may send it.
+def _parse_position(parse: Callable[[str], T | None], query: str | None, header: str | None) -> T | None:
+    """Return the position of the reader, or None if it is new; raise `Invalid` if it is malformed.
 
-    The header comes first: a browser reconnects with its old address, and the header says where it was by then.
+    The header wins: a browser reconnects with its old address, and the header is newer.
     """
     text, pointer = (header, "/header/Last-Event-ID") if header else (query, "/query/last_event_id")
     if not text:
         return None
     position = parse(text)
     if position is None:
-        raise Invalid.of([Problem(pointer, "bad_position", "give an id of this stream, as it was sent.")])
+        raise Invalid.of([Problem(pointer, "bad_position", "send an id of this stream unchanged.")])
     return position
 
 
 class _LimitedStream(EventStream):
-    """Leaves the broadcaster and gives its place in the limits back however it ends."""
+    """Leaves the broadcaster and the stream limits when it ends."""
 
     def __init__(
         self, messages: AsyncIterator[str], runtime: Runtime, principal: Principal, reader: Reader[Any]
@@ -120,7 +119,7 @@ class _LimitedStream(EventStream):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with self._reader.scope:  # cancelled if a dropped reader does not take even the reason
+            with self._reader.scope:  # cancelled if a dropped reader does not even receive the reason
                 await super().__call__(scope, receive, send)
         finally:
             self._runtime.broadcaster.leave(self._reader)

@@ -1,4 +1,4 @@
-"""Routes of experiments: post one, list them, read one, cancel, pause or resume its runs."""
+"""Routes of experiments: create, list, read; cancel, pause or resume their runs."""
 
 from typing import Annotated, Any
 
@@ -26,7 +26,7 @@ from service.api.list_parameters import (
     select_fields,
 )
 from service.api.paging import Limit, page_of
-from service.api.replies import IdempotencyKey, NotifyDep, created
+from service.api.replies import DRY_RUN, DryRun, IdempotencyKey, NotifyDep, created
 from service.db.experiments import experiments, lists
 from service.db.metrics import experiment_summary
 from service.db.runs import desired_state
@@ -46,7 +46,7 @@ router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
     "",
     operation_id="post_experiment",
     status_code=201,
-    responses={200: {"model": PostedExperiment, "description": "A dry run: nothing was stored."}},
+    responses=DRY_RUN,
     openapi_extra=request_body(Experiment, preset_schema()),
 )
 def post_experiment(
@@ -54,12 +54,12 @@ def post_experiment(
     context: ContextDep,
     notify: NotifyDep,
     response: Response,
-    dry_run: Annotated[bool, Query(description="check and normalise only; nothing is stored")] = False,
+    dry_run: DryRun = False,
     idempotency_key: IdempotencyKey = None,
 ) -> PostedExperiment:
     """Store a spec and queue a run for each seed.
 
-    A document may name a `preset` and say only what differs from it.
+    A document may name a `preset` and contain only the fields that differ from it.
     """
     if dry_run:
         response.status_code = 200
@@ -77,26 +77,26 @@ def list_experiments(
     sort: Sort = None,
     fields: Fields = None,
     columns: Columns = None,
-    archived: Annotated[bool, Query(description="those that were put away too")] = False,
+    archived: Annotated[bool, Query(description="include archived experiments")] = False,
     limit: Limit = 50,
     cursor: SortedCursor = None,
 ) -> Any:
-    """The project's experiments, newest first. Of a figure counts the mean over the seeds."""
-    order, also = parse_sort(sort, "experiments"), parse_columns(columns)
+    """List the project's experiments, newest first. A figure is the mean over the seeds."""
+    order, extra = parse_sort(sort, "experiments"), parse_columns(columns)
     terms = [parse(where, "experiments")] if where else []
     check_series(connection, principal, "filter", And(tuple(terms)), where)
     check_series(connection, principal, "sort", [order.field], sort)
-    check_series(connection, principal, "columns", also.values(), columns)
+    check_series(connection, principal, "columns", extra.values(), columns)
     if not archived:
         terms.append(Term(Fact("archived", "date"), "null"))
-    keep, after = And(tuple(terms)) if terms else None, parse_cursor(cursor, order)
-    found = lists.experiments(connection, principal, limit + 1, keep, order, after, list(also.values()))
+    condition, after = And(tuple(terms)) if terms else None, parse_cursor(cursor, order)
+    found = lists.experiments(connection, principal, limit + 1, condition, order, after, list(extra.values()))
     items, next_cursor = page_of(
         found, limit, request, response, lambda each: format_cursor(order, each.value, each.id)
     )
     ids = [each.id for each in items]
     standings, main = experiments.read_progress(connection, ids), experiment_summary.of_experiments(connection, ids)
-    views = [experiment_item(each, standings[each.id], main.get(each.id), list(also)) for each in items]
+    views = [experiment_item(each, standings[each.id], main.get(each.id), list(extra)) for each in items]
     page = Page[ExperimentItem](items=views, next_cursor=next_cursor)
     return select_fields(page, fields, list(ExperimentItem.model_fields), response)
 
@@ -105,7 +105,7 @@ def list_experiments(
 def get_experiment(
     experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, response: Response
 ) -> ExperimentView:
-    """One experiment, with its runs and the summaries of their series. The header ETag is of name, tags and notes."""
+    """Return one experiment, with its runs and the summaries of their series. Its ETag covers name, tags and notes."""
     found = read_experiment(connection, principal, experiment_id, with_places=True)
     response.headers["ETag"] = found.etag
     return found
@@ -115,13 +115,13 @@ def get_experiment(
 def cancel_experiment(
     experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep
 ) -> ExperimentView:
-    """Cancel every run that has not ended; those that train stop after their step."""
+    """Cancel every run that has not ended; running ones stop after the current step."""
     return each_run(connection, principal, experiment_id, desired_state.cancel_all)
 
 
 @router.post("/{experiment_id}/pause", operation_id="pause_experiment", status_code=202)
 def pause_experiment(experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep) -> ExperimentView:
-    """Pause every run that has not ended; those that train write a checkpoint first."""
+    """Pause every run that has not ended; running ones write a checkpoint first."""
     return each_run(connection, principal, experiment_id, desired_state.pause_all)
 
 
@@ -129,7 +129,7 @@ def pause_experiment(experiment_id: ExperimentId, principal: PrincipalDep, conne
 def resume_experiment(
     experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, notify: NotifyDep
 ) -> ExperimentView:
-    """Queue every paused run again."""
+    """Resume every paused run: queue it again."""
     found = each_run(connection, principal, experiment_id, desired_state.resume_all)
     for pool in sorted({run.pool for run in found.runs}):
         notify(pool, 1)

@@ -1,10 +1,10 @@
-"""Routes of API keys: list those of the project, make one, revoke one."""
+"""Routes of API keys: list, create, read, revoke."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from service.api.dependencies import ConnectionDep, PrincipalDep, body, request_body
+from service.api.dependencies import ConnectionDep, PrincipalDep, body, id_path, request_body
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access import keys
 from service.db.access.keys import StoredKey
@@ -13,7 +13,7 @@ from service.schemas.common import Page
 from service.schemas.keys import KeyView, MadeKey, NewKey
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
-KeyId = Annotated[str, Path(pattern="^key_[0-9a-hjkmnp-tv-z]{26}$")]
+KeyId = Annotated[str, id_path("key")]
 
 
 @router.get("", operation_id="list_keys")
@@ -22,11 +22,11 @@ def list_keys(
     connection: ConnectionDep,
     request: Request,
     response: Response,
-    closed: Annotated[bool, Query(description="revoked and expired ones too")] = False,
+    closed: Annotated[bool, Query(description="include revoked and expired keys")] = False,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[KeyView]:
-    """The project's keys, newest first."""
+    """List the project's keys, newest first."""
     found = keys.page(connection, principal, limit + 1, cursor, closed)
     items, next_cursor = page_of(found, limit, request, response)
     return Page(items=[_view(each, principal) for each in items], next_cursor=next_cursor)
@@ -39,7 +39,7 @@ def post_key(
     connection: ConnectionDep,
     response: Response,
 ) -> MadeKey:
-    """Make a further key for the member whose key asks. Only this answer holds it."""
+    """Create another key for the member who sends the request. Only this response contains it."""
     key = keys.create(connection, principal, wanted.name, wanted.lifetime_s)
     stored = keys.get(connection, principal, key.partition(".")[0])
     response.headers.update({"Location": f"/v1/keys/{stored.id}", "Cache-Control": "no-store"})
@@ -48,13 +48,13 @@ def post_key(
 
 @router.get("/{key_id}", operation_id="get_key")
 def get_key(key_id: KeyId, principal: PrincipalDep, connection: ConnectionDep) -> KeyView:
-    """One key of the project."""
+    """Return one key of the project."""
     return _view(keys.get(connection, principal, key_id), principal)
 
 
 @router.post("/{key_id}/revoke", operation_id="revoke_key", status_code=202)
 def revoke_key(key_id: KeyId, principal: PrincipalDep, connection: ConnectionDep) -> KeyView:
-    """End a key: it opens nothing from the next request on. 409 for the key that asks."""
+    """Revoke a key, with effect from the next request. 409 for the key that sends the request."""
     keys.revoke(connection, principal, key_id)
     return _view(keys.get(connection, principal, key_id), principal)
 

@@ -1,4 +1,4 @@
-"""Routes of what people write on an experiment: its name, tags and notes; putting it away, deleting it."""
+"""Routes that edit an experiment's name, tags and notes, archive it or delete it."""
 
 from typing import Annotated
 
@@ -20,22 +20,22 @@ router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 @router.patch("/{experiment_id}", operation_id="patch_experiment", openapi_extra=request_body(Labels))
 def patch_experiment(
     experiment_id: ExperimentId,
-    written: Annotated[Labels, Depends(body(Labels))],
+    changes: Annotated[Labels, Depends(body(Labels))],
     principal: PrincipalDep,
     connection: ConnectionDep,
     response: Response,
     if_match: IfMatch = None,
 ) -> ExperimentView:
-    """Write name, tags or notes."""
+    """Change name, tags or notes."""
     _check(connection, principal, experiment_id, if_match)
-    labels.update_labels(connection, principal, experiment_id, written.model_dump(mode="json", exclude_none=True))
+    labels.update_labels(connection, principal, experiment_id, changes.model_dump(mode="json", exclude_none=True))
     found = read_experiment(connection, principal, experiment_id)
     response.headers["ETag"] = found.etag
     return found
 
 
 def _check(connection: Connection, principal: Principal, experiment_id: str, if_match: str | None) -> None:
-    """Whether the precondition holds; until the transaction ends nobody changes what it was checked against."""
+    """Raise `PreconditionFailed` if If-Match does not hold; lock the row until the transaction ends."""
     if if_match is not None:
         preconditions.check(if_match, etag_of(experiments.get(connection, principal, experiment_id, lock=True)))
 
@@ -44,7 +44,7 @@ def _check(connection: Connection, principal: Principal, experiment_id: str, if_
 def archive_experiment(
     experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep
 ) -> ExperimentView:
-    """Put it away: lists leave it out unless asked. Its runs, curves and comparisons stay."""
+    """Archive an experiment: lists omit it by default. Its runs, curves and comparisons stay."""
     labels.archive(connection, principal, experiment_id, away=True)
     return read_experiment(connection, principal, experiment_id)
 
@@ -53,7 +53,7 @@ def archive_experiment(
 def unarchive_experiment(
     experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep
 ) -> ExperimentView:
-    """Bring it back."""
+    """Undo archiving: lists show the experiment again."""
     labels.archive(connection, principal, experiment_id, away=False)
     return read_experiment(connection, principal, experiment_id)
 
@@ -62,9 +62,10 @@ def unarchive_experiment(
 def delete_experiment(
     experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, if_match: IfMatch = None
 ) -> None:
-    """Delete it for good, with its runs, curves and checkpoints. 409 while one of its runs has not ended.
+    """Delete an experiment permanently, with its runs, curves and checkpoints.
 
-    Also 409 while a fork that starts from one of its checkpoints has not ended. Files of checkpoints go within minutes.
+    409 while one of its runs, or a fork from one of its checkpoints, has not ended. Checkpoint files are deleted within
+    minutes.
     """
     _check(connection, principal, experiment_id, if_match)
     deletion.erase(connection, principal, experiment_id)

@@ -1,4 +1,4 @@
-"""Routes of the page: the files of service.web as they are written, each read and packed once."""
+"""Routes of the web page: the files of `service/web`, each read and compressed once."""
 
 import gzip
 import hashlib
@@ -14,7 +14,7 @@ from service.api.content_negotiation import accepts_gzip, matches_etag
 from service.errors import NotFound
 
 router = APIRouter(tags=["service"])
-Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_./-]{1,100}$", description="within the page's folder")]
+Name = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9_./-]{1,100}$", description="path within the page's folder")]
 FOLDER = Path(__file__).resolve().parents[2] / "web"
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -31,7 +31,7 @@ def _text_response(media_type: str, description: str) -> dict[int | str, dict[st
 
 @dataclass(frozen=True)
 class PageFile:
-    """One file as it is sent."""
+    """A file as it is sent."""
 
     media_type: str
     plain: bytes
@@ -41,20 +41,20 @@ class PageFile:
 
 @lru_cache(maxsize=1)
 def page_files() -> dict[str, PageFile]:
-    """Every file that can be asked for, by its path inside the folder; whatever is not here is not there."""
+    """Return every file that is served, by its path within the folder."""
     found = (path for path in FOLDER.rglob("*") if path.suffix in TYPES and path.is_file())
     return {path.relative_to(FOLDER).as_posix(): _read(path) for path in found}
 
 
 def _read(path: Path) -> PageFile:
     plain = path.read_bytes()
-    etag = f'W/"{hashlib.sha256(plain).hexdigest()[:32]}"'  # weak: packed or not, it is the same content
+    etag = f'W/"{hashlib.sha256(plain).hexdigest()[:32]}"'  # weak, because the compressed body has other bytes
     return PageFile(TYPES[path.suffix], plain, gzip.compress(plain, mtime=0), etag)
 
 
 @router.get("/", operation_id="get_page", response_class=Response, responses=_text_response("text/html", "The page."))
 def get_page(request: Request) -> Response:
-    """The page."""
+    """Return the page."""
     return _file_response(request, "index.html")
 
 
@@ -62,15 +62,15 @@ def get_page(request: Request) -> Response:
     "/page/{name:path}",
     operation_id="get_page_part",
     response_class=Response,
-    responses=_text_response("text/plain", "The file; its type says what it is."),
+    responses=_text_response("text/plain", "The file, with its own media type."),
 )
 def get_page_part(request: Request, name: Name) -> Response:
-    """A script, a style sheet or a licence that belongs to the page."""
+    """Return a script, a style sheet or a licence of the page."""
     return _file_response(request, name)
 
 
 def _file_response(request: Request, name: str) -> Response:
-    """The file, packed where the browser takes that; 304 where it has it."""
+    """Return the file, compressed if the client accepts gzip; 304 if the client has it."""
     file = page_files().get(name)
     if file is None:
         raise NotFound("The page has no such file.")

@@ -1,4 +1,4 @@
-"""Routes that lay something beside a run's curves: the planned rate, and what superseded attempts had computed."""
+"""Routes of a run's planned learning rate, and of the points of superseded attempts."""
 
 from typing import Annotated
 
@@ -9,14 +9,14 @@ from service.experiments.planned_rate import planned_rate, superseded_points
 from service.schemas.planned_rate import GhostsView, PlannedView
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
-Points = Annotated[int, Query(ge=2, le=10_000, description="most points of a curve")]
+Points = Annotated[int, Query(ge=2, le=10_000, description="maximum number of points per curve")]
 
 
 @router.get("/{run_id}/planned", operation_id="get_planned_rate")
 def get_planned_rate(
     run_id: RunId, principal: PrincipalDep, connection: ConnectionDep, points: Points = 300
 ) -> PlannedView:
-    """The planned rate at evenly spread steps, the first and the last among them, beside what was applied."""
+    """Return the planned and the applied learning rate at evenly spaced steps, including the first and the last."""
     return planned_rate(connection, principal, run_id, points)
 
 
@@ -28,5 +28,5 @@ def get_superseded(
     names: Annotated[str, Query(max_length=4096, description="comma-separated")] = "loss",
     points: Points = 500,
 ) -> GhostsView:
-    """Points that no curve shows: an attempt computed them, was lost, and the next one went on from before them."""
+    """Return points that no curve shows: a lost attempt computed them, and the next attempt resumed before them."""
     return superseded_points(connection, principal, run_id, [name.strip() for name in names.split(",")], points)

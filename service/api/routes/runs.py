@@ -1,4 +1,4 @@
-"""Routes of runs: list them, read one, what happened to it; cancel, pause, resume it, move it in the queue."""
+"""Routes of runs: list, read, attempts, history; cancel, pause, resume, reprioritise."""
 
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from service.api.list_parameters import (
     parse_sort,
     select_fields,
 )
-from service.api.paging import Limit, page_of
+from service.api.paging import Limit, NumberCursor, page_of
 from service.api.preconditions import IfMatch
 from service.api.replies import NotifyDep
 from service.db.experiments import lists
@@ -46,7 +46,7 @@ def list_runs(
     limit: Limit = 50,
     cursor: SortedCursor = None,
 ) -> Any:
-    """The project's runs, newest first."""
+    """List the project's runs, newest first."""
     order = parse_sort(sort, "runs")
     terms = [parse(where, "runs")] if where else []
     check_series(connection, principal, "filter", And(tuple(terms)), where)
@@ -66,7 +66,7 @@ def list_runs(
 
 @router.get("/{run_id}", operation_id="get_run")
 def get_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep, response: Response) -> RunView:
-    """One run, with the summaries of its series. The header ETag is of its priority."""
+    """Return one run, with the summaries of its series. Its ETag covers the priority."""
     found = runs.get(connection, principal, run_id)
     response.headers["ETag"] = etag(found.priority)
     return read_run(connection, found)
@@ -74,7 +74,7 @@ def get_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep, r
 
 @router.get("/{run_id}/attempts", operation_id="list_attempts")
 def list_attempts(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> AttemptsView:
-    """Who executed the run, from which step, on what, and how it ended."""
+    """List the attempts of a run: worker, device, first step, and how each ended."""
     run = runs.get(connection, principal, run_id)
     return AttemptsView(items=[AttemptView.of(each) for each in runs.attempts(connection, run.id)])
 
@@ -87,9 +87,9 @@ def get_history(
     request: Request,
     response: Response,
     limit: Limit = 50,
-    cursor: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="next_cursor of the page before")] = None,
+    cursor: NumberCursor = None,
 ) -> HistoryView:
-    """What happened to the run, oldest first: each event says who caused it, and why."""
+    """List the events of a run, oldest first, each with its cause."""
     run = runs.get(connection, principal, run_id)
     found = events.after(connection, [run.id], int(cursor or 0), limit + 1)
     items, next_cursor = page_of(found, limit, request, response)
@@ -98,13 +98,13 @@ def get_history(
 
 @router.post("/{run_id}/cancel", operation_id="cancel_run", status_code=202)
 def cancel_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> RunView:
-    """Cancel what waits at once; what trains stops after its step. 409 once it has ended otherwise."""
+    """Cancel a run: at once if it waits, after the current step if it trains. 409 if it has ended otherwise."""
     return read_run(connection, desired_state.cancel(connection, principal, run_id))
 
 
 @router.post("/{run_id}/pause", operation_id="pause_run", status_code=202)
 def pause_run(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> RunView:
-    """Pause what waits at once; what trains writes a checkpoint after its step and frees its device."""
+    """Pause a run: at once if it waits; a running one writes a checkpoint after its step and frees its device."""
     return read_run(connection, desired_state.pause(connection, principal, run_id))
 
 
@@ -115,7 +115,7 @@ def resume_run(
     connection: ConnectionDep,
     notify: NotifyDep,
 ) -> RunView:
-    """Queue a paused run again; it goes on from its checkpoint. Takes back a pause that has not happened yet."""
+    """Resume a paused run: queue it to continue from its checkpoint. Revokes a pause that has not taken effect yet."""
     run = desired_state.resume(connection, principal, run_id)
     if run.state is State.QUEUED:
         notify(run.pool, 1)
@@ -131,7 +131,7 @@ def change_run(
     response: Response,
     if_match: IfMatch = None,
 ) -> RunView:
-    """Give the run another priority; of what runs it counts once it waits again."""
+    """Change the priority of a run; for a running one it applies when it is queued again."""
     if if_match is not None:
         preconditions.check(if_match, etag(runs.get(connection, principal, run_id, lock=True).priority))
     changed = desired_state.prioritise(connection, principal, run_id, wanted.priority)

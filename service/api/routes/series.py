@@ -1,4 +1,4 @@
-"""The routes of curves: exact where they fit, else in buckets that keep every extreme."""
+"""Routes of curves: exact if they are short enough, else in buckets that keep the extremes."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -26,30 +26,30 @@ from service.streaming.updates import latest_position
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 MAX_RUNS = 200
-RAW: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {media: RAW for media in MEDIA_TYPES if media != JSON}},
-    304: {"description": "what If-None-Match named is still right"},
+    200: {"content": {media: BINARY for media in MEDIA_TYPES if media != JSON}},
+    304: {"description": "Not modified."},
 }
 POSITION = {
-    "description": "last_event_id of the run's stream to follow on from these points",
+    "description": "last_event_id to follow the run's stream after these points",
     "schema": {"type": "string"},
 }
-OF_ONE: dict[int | str, dict[str, Any]] = {
+RESPONSES_ONE_RUN: dict[int | str, dict[str, Any]] = {
     status: {**each, "headers": {"Saddle-Position": POSITION}} for status, each in RESPONSES.items()
 }
 
 
 async def _series_query(
-    x: Annotated[Axis, Query(description="the unit of from and to, and whether epochs are added")] = "step",
+    x: Annotated[Axis, Query(description="the unit of from and to; epoch also adds a column of epochs")] = "step",
     first: Annotated[float | None, Query(alias="from", ge=0, allow_inf_nan=False)] = None,
     last: Annotated[float | None, Query(alias="to", ge=0, allow_inf_nan=False)] = None,
     points: Annotated[
         Annotated[int, Query(ge=1, le=10_000)] | Literal["all"],
-        Query(description="most points of a series; all: the exact series"),
+        Query(description="maximum number of points per series; all returns the exact series"),
     ] = 1000,
     columns: Annotated[
-        str | None, Query(max_length=200, description="comma-separated; of reduced curves only these")
+        str | None, Query(max_length=200, description="comma-separated: the columns to return of reduced curves")
     ] = None,
     accept: Annotated[str | None, Header(max_length=1000, include_in_schema=False)] = None,
     if_none_match: Annotated[str | None, Header(alias="If-None-Match", max_length=4000)] = None,
@@ -68,22 +68,22 @@ QueryDep = Annotated[SeriesQuery, Depends(_series_query)]
     operation_id="get_series",
     response_model=RunSeries,
     response_model_exclude_none=True,
-    responses=OF_ONE,
+    responses=RESPONSES_ONE_RUN,
 )
 async def get_series(
     run_id: RunId,
     principal: PrincipalDep,
     runtime: RuntimeDep,
     query: QueryDep,
-    names: Annotated[str | None, Query(max_length=4096, description="comma-separated; without it, all")] = None,
+    names: Annotated[str | None, Query(max_length=4096, description="comma-separated; default: all series")] = None,
 ) -> Response:
-    """The visible points of a run between `from` and `to`, both included; as JSON, arrays or a table by `Accept`.
+    """Return the points of a run from `from` to `to` inclusive, as JSON, arrays or a table according to `Accept`.
 
-    Whoever follows the run from the answer's `Saddle-Position` misses nothing after these points.
+    To miss no later point, follow the run's stream from the header `Saddle-Position`.
     """
 
     def work(connection: Connection) -> Response:
-        position = latest_position(connection, principal, run_id)  # before the points: what comes between is sent again
+        position = latest_position(connection, principal, run_id)  # before the points: later ones are sent again
         known = read_entries(connection, principal, [run_id])
         series = _with_axis(connection, principal, select_by_name(known, names), query.x)
         response = series_response(runtime, connection, principal, series, query, run_id)
@@ -104,15 +104,15 @@ async def get_many_series(
     principal: PrincipalDep,
     runtime: RuntimeDep,
     query: QueryDep,
-    ids: Annotated[str, Query(alias="runs", max_length=32 * MAX_RUNS, description="comma-separated, each once")],
+    ids: Annotated[str, Query(alias="runs", max_length=32 * MAX_RUNS, description="comma-separated, no id twice")],
     names: Annotated[
-        str, Query(max_length=4096, description="comma-separated; a run without one is left out")
+        str, Query(max_length=4096, description="comma-separated; runs without such a series are omitted")
     ] = "loss",
 ) -> Response:
-    """Curves of several runs in one answer, all with one bucket width; otherwise as for one run."""
+    """Return curves of several runs, all with the same bucket width; otherwise as for one run."""
     given = [each.strip() for each in ids.split(",")]
     if len(given) > MAX_RUNS:
-        raise Invalid.of([Problem("/query/runs", "too_many_runs", f"these are {len(given)} runs.", {"le": MAX_RUNS})])
+        raise Invalid.of([Problem("/query/runs", "too_many_runs", f"there are {len(given)} runs.", {"le": MAX_RUNS})])
     if len(set(given)) < len(given):
         raise Invalid.of([Problem("/query/runs", "repeated", "give each id once.")])
     asked = [name.strip() for name in names.split(",")]
@@ -127,7 +127,7 @@ async def get_many_series(
 def _with_axis(
     connection: Connection, principal: Principal, found: Sequence[SeriesEntry], x: Axis
 ) -> list[SelectedSeries]:
-    """With the steps in a unit of the axis."""
+    """Return the series with the number of steps per unit of the axis."""
     if x == "step":
         return [SelectedSeries(entry) for entry in found]
     owners = list(dict.fromkeys(entry.experiment_id for entry in found))
@@ -136,7 +136,7 @@ def _with_axis(
 
 
 def select_by_name(known: Sequence[SeriesEntry], names: str | None) -> list[SeriesEntry]:
-    """The series asked for, or `NotFound` with those that there are."""
+    """Return the named series, or all; raise `NotFound` with the existing names if one is unknown."""
     available = {entry.name: entry for entry in known}
     if names is None:
         return list(known)

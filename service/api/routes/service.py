@@ -1,4 +1,4 @@
-"""Routes of the service itself: its health, who is asking, its own description."""
+"""Routes of the service itself: health, identity of the caller, OpenAPI document."""
 
 import anyio
 from fastapi import APIRouter, Request
@@ -11,27 +11,27 @@ from service.schemas.common import Json
 from service.schemas.service import Live, Me, Ready
 
 router = APIRouter(tags=["service"])
-READY_S = 3.0  # a database that hangs is told before a health check gives up
+READY_S = 3.0  # a hanging database is reported before a health check times out
 
 
 @router.get("/v1/openapi.json", operation_id="get_openapi")
 def get_openapi(request: Request) -> Json:
-    """This document."""
+    """Return this document."""
     document: Json = request.app.openapi()
     return document
 
 
 @router.get("/v1/livez", operation_id="get_livez")
 async def get_livez() -> Live:
-    """Whether the process runs; asks nobody."""
+    """Report that the process runs, without checking anything else."""
     return Live()
 
 
 @router.get("/v1/readyz", operation_id="get_readyz")
 async def get_readyz(runtime: RuntimeDep) -> Ready:
-    """Whether the database answers and stands at this program's schema. The broker is told, not needed."""
+    """Report whether the database answers and has the right schema. The broker is reported but not required."""
     if runtime.shutting_down.is_set():
-        raise Unavailable("The server is ending.")
+        raise Unavailable("The server is shutting down.")
     runtime.readiness.check()
     try:
         with anyio.fail_after(READY_S):
@@ -43,5 +43,5 @@ async def get_readyz(runtime: RuntimeDep) -> Ready:
 
 @router.get("/v1/me", operation_id="get_me")
 def get_me(principal: PrincipalDep) -> Me:
-    """The project and member of the key that asks."""
+    """Return the project and member that the key belongs to."""
     return Me.of(principal)

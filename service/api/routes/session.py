@@ -1,4 +1,4 @@
-"""Signing in on the page: the key goes into a cookie that scripts cannot read."""
+"""Routes for signing in on the page: the key is kept in a cookie that scripts cannot read."""
 
 from typing import Annotated
 
@@ -17,8 +17,8 @@ router = APIRouter(prefix="/v1/session", tags=["service"])
 def sign_in(
     credentials: Annotated[SignIn, Depends(body(SignIn))], runtime: RuntimeDep, request: Request, response: Response
 ) -> Me:
-    """Keep a key in this browser until it signs out or is closed."""
-    key = credentials.key.strip()  # it was pasted
+    """Keep a key in this browser until the user signs out or closes it."""
+    key = credentials.key.strip()  # pasted keys often have spaces
     principal = find_principal(runtime, key)
     if principal is None:
         raise Invalid.of([Problem("/key", "opens_nothing", "it is mistyped, revoked or expired.")])
@@ -29,11 +29,11 @@ def sign_in(
 
 @router.delete("", operation_id="sign_out")
 def sign_out(response: Response, runtime: RuntimeDep) -> SignedOut:
-    """Forget the key in this browser; the key itself stays good."""
+    """Forget the key in this browser; the key itself stays valid."""
     response.delete_cookie(COOKIE, httponly=True, samesite="strict", path=_cookie_path(runtime))
     return SignedOut()
 
 
 def _cookie_path(runtime: Runtime) -> str:
-    """Where the cookie goes along: the server's own paths, not those of others on its host."""
+    """Return the cookie's path: not sent to other services on the same host."""
     return runtime.settings.root_path or "/"

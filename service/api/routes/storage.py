@@ -1,4 +1,4 @@
-"""The route of storage: what a project takes, and which of its runs take most."""
+"""Route of storage: what a project uses, and which runs use most."""
 
 from typing import Annotated
 
@@ -16,11 +16,11 @@ def get_storage(
     principal: PrincipalDep,
     connection: ConnectionDep,
     experiment: Annotated[
-        str | None, Query(pattern="^exp_[0-9a-hjkmnp-tv-z]{26}$", description="only of this experiment")
+        str | None, Query(pattern="^exp_[0-9a-hjkmnp-tv-z]{26}$", description="only this experiment")
     ] = None,
     limit: Annotated[int, Query(ge=0, le=1000)] = 20,
 ) -> StorageView:
-    """Bytes of points and of kept checkpoints."""
+    """Return the bytes used by points and kept checkpoints, and the runs that use most."""
     found = storage.storage_use(connection, principal, experiment)
     return StorageView(
         runs=len(found),

@@ -1,4 +1,4 @@
-"""Routes of the symptom library: trainings that are broken on purpose, and healthy ones, ready to be posted."""
+"""Routes of the symptom library: deliberately broken and healthy trainings, ready to post."""
 
 from fastapi import APIRouter
 
@@ -10,7 +10,7 @@ router = APIRouter(prefix="/v1", tags=["catalog"])
 
 
 class SymptomView(View):
-    """A training and the diagnosis that is right."""
+    """A training and its correct diagnosis."""
 
     name: str
     about: str
@@ -21,20 +21,20 @@ class SymptomView(View):
 
 
 class Symptoms(View):
-    """The whole library."""
+    """The symptom library."""
 
     items: list[SymptomView]
 
 
 @router.get("/symptoms", operation_id="list_symptoms")
 def list_symptoms() -> Symptoms:
-    """Broken and healthy trainings, each with its document and the diagnosis that is right."""
+    """List broken and healthy trainings, each with its document and its correct diagnosis."""
     return Symptoms(items=[_view(name, symptom) for name, symptom in symptoms().items()])
 
 
 @router.get("/symptoms/{name}", operation_id="get_symptom")
 def get_symptom(name: str) -> SymptomView:
-    """One of them."""
+    """Return one symptom."""
     if name not in symptoms():
         raise NotFound("There is no such symptom; GET /v1/symptoms lists them.")
     return _view(name, symptoms()[name])

@@ -1,4 +1,4 @@
-"""Routes of remedies that are tried: try one, and see what came of each."""
+"""Routes of verifications: try a remedy and read the results."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from service.verification.answers import verifications_of
 from service.verification.try_remedy import try_remedy
 
 router = APIRouter(prefix="/v1/runs", tags=["diagnosis"])
-FindingId = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,64}$", description="of the run's diagnosis")]
+FindingId = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,64}$", description="a finding of the run's diagnosis")]
 
 
 @router.post(
@@ -30,9 +30,9 @@ def verify_finding(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> VerificationView:
-    """Try the remedy: go on from the last healthy state with it and without, in the same order of data.
+    """Try the remedy: continue from the last healthy state with and without it, on the same data order.
 
-    409 where the finding has no remedy.
+    409 if the finding has no remedy.
     """
     return created(try_remedy(context, run_id, finding, request.seeds, idempotency_key), response, notify)
 
@@ -41,5 +41,5 @@ def verify_finding(
 def list_verifications(
     run_id: RunId, finding: FindingId, principal: PrincipalDep, connection: ConnectionDep
 ) -> VerificationsView:
-    """Every time the remedy was tried, and whether it helped, as far as that is known."""
+    """List the verifications of a remedy, and whether it helped as far as known."""
     return verifications_of(connection, principal, run_id, finding)

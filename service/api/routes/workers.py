@@ -1,4 +1,4 @@
-"""The route of workers: who serves which pool, on what, and what each does now."""
+"""Route of workers: their pool, device and current run."""
 
 from fastapi import APIRouter
 
@@ -11,5 +11,5 @@ router = APIRouter(prefix="/v1/workers", tags=["workers"])
 
 @router.get("", operation_id="list_workers")
 def list_workers(_: PrincipalDep, connection: ConnectionDep) -> WorkersView:
-    """Every worker that ever announced itself, by pool and name; `gone` ones ended in good order."""
+    """List every worker that ever registered, by pool and name; `gone` means that it shut down cleanly."""
     return WorkersView(items=[WorkerView.of(each) for each in workers.list_all(connection)])
