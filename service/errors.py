@@ -158,7 +158,7 @@ class Unavailable(SaddleError):
 
 
 class DatabaseLocked(Unavailable):
-    """A lock was not granted in time, or two transactions deadlocked."""
+    """A lock was not granted in time, or two transactions conflicted."""
 
     code = "database_locked"
 

@@ -80,7 +80,7 @@ def test_a_packed_file_is_stored_as_what_it_holds(client: TestClient, settings: 
 
 def test_a_large_file_is_read_in_a_process_of_its_own(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     small = upload(client).json()
-    monkeypatch.setattr(uploads, "SMALL", 0)
+    monkeypatch.setattr(uploads, "MAX_THREAD_BYTES", 0)
     assert upload(client).json()["report"] == small["report"]
     refused = upload(client, b"a,b\n1\n")
     assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "ragged_row")
@@ -89,10 +89,10 @@ def test_a_large_file_is_read_in_a_process_of_its_own(client: TestClient, monkey
 def test_a_file_that_ends_its_reader_or_keeps_it_is_refused(
     client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "SMALL", 0)
-    monkeypatch.setattr(uploads, "READ_S", 3.0)
+    monkeypatch.setattr(uploads, "MAX_THREAD_BYTES", 0)
+    monkeypatch.setattr(uploads, "READ_TIMEOUT_S", 3.0)
     for bad, why in ((bad_readers.die, "memory"), (bad_readers.hang, "longer than 3 s")):
-        monkeypatch.setattr(datasets, "inspect", bad)
+        monkeypatch.setattr(datasets, "inspect_file", bad)
         answer = upload(client)
         assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "unreadable")
         assert why in answer.json()["errors"][0]["detail"]

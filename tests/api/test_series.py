@@ -229,7 +229,7 @@ def rows_of(media: str, content: bytes) -> list[dict[str, Any]]:
 def test_each_table_holds_what_the_json_holds(
     client: TestClient, trained: str, media: str, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(series_response, "ROWS", 1)
+    monkeypatch.setattr(series_response, "CHUNKS_PER_READ", 1)
     path = f"/v1/runs/{trained}/series?{query}"
     answer = client.get(path, headers={"Accept": media})
     assert answer.headers["Content-Type"].split(";")[0] == media
@@ -294,7 +294,7 @@ def test_what_a_client_has_already_is_not_sent_again(client: TestClient, submit:
 def test_an_export_breaks_off_rather_than_mixing_attempts(
     live: str, key: str, submit: Submit, worker: Worker, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(series_response, "ROWS", 1)
+    monkeypatch.setattr(series_response, "CHUNKS_PER_READ", 1)
     submit()
     held = worker.claim()
     worker.flush(held, points(1, 100))

@@ -16,7 +16,7 @@ Points = Annotated[int, Query(ge=2, le=10_000, description="maximum number of po
 def get_planned_rate(
     run_id: RunId, principal: PrincipalDep, connection: ConnectionDep, points: Points = 300
 ) -> PlannedView:
-    """Return the planned and the applied learning rate at evenly spaced steps, including the first and the last."""
+    """Return the planned rate at evenly spaced steps, first and last included, and compare it with the applied one."""
     return planned_rate(connection, principal, run_id, points)
 
 
