@@ -57,3 +57,9 @@ class ManySeries(View):
     x: Axis
     runs: list[RunOfMany]
     reduction: Reduction
+
+
+class SeriesNames(View):
+    """The series that a project's runs have."""
+
+    names: list[str] = Field(description="sorted; filters, orders, columns and comparisons take them")

@@ -341,3 +341,13 @@ def test_kept_answers_are_bounded_and_the_least_asked_goes_first() -> None:
     assert [name for name in "abcde" if kept.get(name) is None] == ["b"]
     kept.put("large", bytes(26))
     assert (kept.get("large"), kept.size) == (None, 95)
+
+
+def test_the_names_of_a_projects_series_are_listed_for_its_members_alone(
+    client: TestClient, submit: Any, worker: Worker, stranger: dict[str, str]
+) -> None:
+    submit(steps=3)
+    held = worker.claim()
+    worker.flush(held, points(1, 3))
+    assert client.get("/v1/series/names").json() == {"names": ["loss", "lr"]}
+    assert client.get("/v1/series/names", headers=stranger).json() == {"names": []}

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 
-from service.api.dependencies import PrincipalDep, RunId, RuntimeDep, read_in_thread
+from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, RuntimeDep, read_in_thread
 from service.api.series_response import (
     JSON,
     MEDIA_TYPES,
@@ -17,11 +17,11 @@ from service.api.series_response import (
 )
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
-from service.db.metrics.series_index import SeriesEntry, read_entries
+from service.db.metrics.series_index import SeriesEntry, read_entries, read_names
 from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
 from service.experiments.parsed_spec import parsed_spec
-from service.schemas.series import Axis, ManySeries, RunSeries
+from service.schemas.series import Axis, ManySeries, RunSeries, SeriesNames
 from service.streaming.updates import latest_position
 
 router = APIRouter(prefix="/v1", tags=["runs"])
@@ -91,6 +91,12 @@ async def get_series(
         return response
 
     return await read_in_thread(runtime, work)
+
+
+@router.get("/series/names", operation_id="list_series_names")
+def list_series_names(principal: PrincipalDep, connection: ConnectionDep) -> SeriesNames:
+    """The names of all series that a run of the project has recorded."""
+    return SeriesNames(names=read_names(connection, principal))
 
 
 @router.get(

@@ -59,6 +59,11 @@ SETTLED = text(
 ANYWHERE = text("SELECT DISTINCT s.name FROM series s JOIN run r ON r.id = s.run_id WHERE r.project_id = :project_id")
 
 
+def read_names(connection: Connection, principal: Principal) -> list[str]:
+    """Return the names of all series that a run of the project has, sorted."""
+    return sorted(connection.execute(ANYWHERE, {"project_id": principal.project_id}).scalars())
+
+
 def find_unknown_names(
     connection: Connection, principal: Principal, names: Collection[str]
 ) -> tuple[list[str], list[str]]:
@@ -70,5 +75,5 @@ def find_unknown_names(
         asked = [name for name in asked if name not in settled]
     if not asked:
         return [], []
-    there = sorted({*connection.execute(ANYWHERE, known).scalars(), *STANDARD_SERIES})
+    there = sorted({*read_names(connection, principal), *STANDARD_SERIES})
     return [name for name in asked if name not in there], there
