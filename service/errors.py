@@ -1,28 +1,6 @@
 """Errors: each class has a stable code and an HTTP status; `service.api.problems` turns them into responses.
 
-SaddleError
-├── Invalid            422 invalid            the document breaks rules; carries all its problems
-├── Malformed          400 malformed          the body is not acceptable JSON
-├── Unauthorized       401 unauthorized
-├── Forbidden          403 forbidden
-├── NotFound           404 not_found
-├── Conflict           409 conflict           the state does not allow it
-├── PreconditionFailed 412 precondition_failed
-├── TooLarge           413 too_large
-├── UnsupportedMedia   415 unsupported_media
-├── NotAcceptable      406 not_acceptable     no media type that the Accept header allows
-├── MethodNotAllowed   405 method_not_allowed
-├── Misdirected        421 misdirected        the Host header does not name this server
-├── TooMany            429 too_many           one key has too many requests open
-├── Unavailable        503 unavailable        a service that this one needs does not answer
-│   ├── DatabaseLocked     503 database_locked     another transaction holds what this one needs
-│   ├── DatabaseSlow       503 database_slow       a statement took longer than its limit
-│   ├── DatabaseBusy       503 database_busy       every connection is in use
-│   ├── DatabaseReadOnly   503 database_read_only  a standby, or a server under maintenance
-│   └── DatabaseFull       503 database_full       no space left on its disk
-├── SchemaMismatch     503 schema_mismatch    the database needs its migration
-├── Fenced             (never sent)           the lease is lost: stop, write nothing
-└── RunFailure         (stored in the row)    why a training failed
+The worker raises `Fenced` and `RunFailure`, which the API never sends; all other classes become responses.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,6 @@ from service.api.middleware.request_id import RequestId
 from service.api.middleware.sub_path import SubPath
 from service.api.openapi import RESPONSES, describe
 from service.api.routes import (
-    autopsies,
     catalog,
     checkpoints,
     comparisons,
@@ -46,7 +45,7 @@ from service.settings import settings as read_settings
 
 ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
-    *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications, autopsies),
+    *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications),
     *(symptoms, keys),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."

@@ -118,7 +118,7 @@ def preset_schema() -> dict[str, Any]:
     return {"type": "object", "required": ["preset"], "properties": {"preset": names}}
 
 
-def request_body(model: type[BaseModel], *others: dict[str, Any], required: bool = True) -> dict[str, Any]:
+def json_body(model: type[BaseModel], *others: dict[str, Any], required: bool = True) -> dict[str, Any]:
     """Return the OpenAPI request body of a route that reads `model` or one of the `others` (JSON Schemas)."""
     schema: dict[str, Any] = {"$ref": f"#/components/schemas/{model.__name__}"}
     if others:

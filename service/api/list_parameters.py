@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel
 
-from service.db.experiments.lists import NEWEST, ListPosition, Order
+from service.api.paging import page_of
+from service.db.experiments.lists import NEWEST, ListedExperiment, ListedRun, ListPosition, Order
 from service.errors import Invalid, Problem
 from service.nonfinite import spell
 from service.schemas.common import Page
@@ -49,16 +50,14 @@ Columns = Annotated[
 ]
 SortedCursor = Annotated[
     str | None,
-    Query(
-        pattern="^[A-Za-z0-9_=-]{1,1200}$",
-        description="next_cursor of the previous page; keep filter and sort",
-    ),
+    Query(pattern="^[A-Za-z0-9_=-]{1,1200}$", description="next_cursor of the page before; keep filter and sort"),
 ]
 ID = re.compile("^[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}$")
 WRONG_CURSOR = "this is not a cursor of a list in this order: send next_cursor unchanged."
 MAX_COLUMNS = 12
 UNSORTABLE = ("tag", "notes", "state")
 Item = TypeVar("Item", bound=BaseModel)
+Listed = TypeVar("Listed", ListedExperiment, ListedRun)
 
 
 def parse_sort(sort: str | None, noun: Noun) -> Order:
@@ -110,8 +109,14 @@ def parse_cursor(cursor: str | None, order: Order) -> ListPosition | None:
     return ListPosition(value, row_id)
 
 
-def format_cursor(order: Order, value: Any, row_id: str) -> str:
-    """Return the cursor of the rows after this one."""
+def sorted_page(
+    found: Sequence[Listed], limit: int, order: Order, request: Request, response: Response
+) -> tuple[Sequence[Listed], str | None]:
+    """Like `page_of`, for rows sorted by `order`."""
+    return page_of(found, limit, request, response, lambda row: _format_cursor(order, row.value, row.id))
+
+
+def _format_cursor(order: Order, value: Any, row_id: str) -> str:
     if order.plain:
         return row_id
     sent = value.isoformat() if isinstance(value, datetime) else spell(value) if isinstance(value, float) else value

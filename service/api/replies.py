@@ -11,15 +11,10 @@ from service.schemas.experiments import PostedExperiment
 
 T = TypeVar("T")
 DryRun = Annotated[bool, Query(description="validate and normalise only; nothing is stored")]
-DRY_RUN: dict[int | str, dict[str, Any]] = {
-    200: {"model": PostedExperiment, "description": "A dry run: nothing was stored."}
-}
+DRY_RUN: dict[int | str, dict[str, Any]] = {200: {"model": PostedExperiment, "description": "Dry run, nothing stored."}}
 IdempotencyKey = Annotated[
     str | None,
-    Header(
-        pattern=r"^[\x21-\x7e]{1,128}$",
-        description="the same key and body again return the first answer",
-    ),
+    Header(pattern=r"^[\x21-\x7e]{1,128}$", description="the same key and body again get the first answer"),
 ]
 Notify = Callable[[str, int], None]  # pool, runs that now wait in it
 

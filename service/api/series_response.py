@@ -125,11 +125,8 @@ def _headers(series: Sequence[SelectedSeries], query: SeriesQuery, media: str) -
     state = [tuple(each.entry) for each in series]
     asked = (query.x, query.first, query.last, query.points, query.columns)
     ended = all(each.entry.state == State.SUCCEEDED for each in series)  # other runs may continue
-    return {
-        "ETag": weak_etag(media, asked, state),
-        "Cache-Control": IMMUTABLE if ended else REVALIDATE,
-        "Vary": "Accept",
-    }
+    caching = IMMUTABLE if ended else REVALIDATE
+    return {"ETag": weak_etag(media, asked, state), "Cache-Control": caching, "Vary": "Accept"}
 
 
 def step_window(first: float | None, last: float | None, per_epoch: int) -> Window:
@@ -140,7 +137,7 @@ def step_window(first: float | None, last: float | None, per_epoch: int) -> Wind
     return Window(low, MAX_STEP if last is None else math.floor(min(last * per_epoch, MAX_STEP)))
 
 
-def parse_columns(text: str | None) -> tuple[str, ...] | None:
+def curve_columns(text: str | None) -> tuple[str, ...] | None:
     """Return the requested columns of reduced curves; raise `Invalid` for unknown ones."""
     if text is None:
         return None
@@ -171,9 +168,9 @@ def _curves(
     level = 0
     if query.points != "all":
         level = max((_level(groups[unit], windows[unit], query.points) for unit in groups), default=0)
-    parts = [_group(connection, groups[unit], windows[unit], level, query) for unit in groups]
+    parts = [_group(connection, groups[unit], windows[unit], level, query, keep=False) for unit in groups]
     if level and len({part.method for part in parts}) > 1:  # some have one point per bucket, others more
-        parts = [_group(connection, groups[unit], windows[unit], level, query, keep_buckets=True) for unit in groups]
+        parts = [_group(connection, groups[unit], windows[unit], level, query, keep=True) for unit in groups]
     return concatenate(parts) if parts else exact_curves([], range_query.points(connection, [], 0, 0))
 
 
@@ -189,12 +186,7 @@ def _level(series: Sequence[SelectedSeries], window: Window, points: int) -> int
 
 
 def _group(
-    connection: Connection,
-    series: Sequence[SelectedSeries],
-    window: Window,
-    level: int,
-    query: SeriesQuery,
-    keep_buckets: bool = False,
+    connection: Connection, series: Sequence[SelectedSeries], window: Window, level: int, query: SeriesQuery, keep: bool
 ) -> Curves:
     keys = [each.export_key(query.x) for each in series]
     ids = [s.stored_key for s in series]
@@ -202,7 +194,7 @@ def _group(
         return exact_curves(keys, range_query.points(connection, ids, window.first, window.last), query.columns)
     last = min(window.last, max((s.entry.last_step or 0 for s in series), default=0))
     found = range_query.buckets(connection, ids, level, min(window.first, last), last, columns_to_read(query.columns))
-    return reduced_curves(keys, found, query.columns, keep_buckets)
+    return reduced_curves(keys, found, query.columns, keep)
 
 
 def _pieces(

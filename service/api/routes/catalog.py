@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from service.api.dependencies import ConnectionDep, PrincipalDep, body, request_body
+from service.api.dependencies import ConnectionDep, PrincipalDep, body, json_body
 from service.db.runs.pools import Pool
 from service.errors import NotFound
 from service.experiments.catalog import catalog, check_preview, draw, family_of, kind_of, served_pools
@@ -60,7 +60,7 @@ def checked_preview(preview: Annotated[SchedulePreview, Depends(body(SchedulePre
     return preview
 
 
-@router.post("/schedules/preview", operation_id="preview_schedule", openapi_extra=request_body(SchedulePreview))
+@router.post("/schedules/preview", operation_id="preview_schedule", openapi_extra=json_body(SchedulePreview))
 def preview_schedule(preview: Annotated[SchedulePreview, Depends(checked_preview)]) -> PlannedRates:
     """Return the exact learning rate at evenly spaced steps, including the first and the last."""
     return draw(preview)

@@ -10,8 +10,8 @@ from service.api.dependencies import (
     ContextDep,
     PrincipalDep,
     body,
+    json_body,
     optional_body,
-    request_body,
 )
 from service.api.replies import NotifyDep, created
 from service.comparison import answer
@@ -28,7 +28,7 @@ def checked_question(question: Annotated[Question, Depends(body(Question))]) -> 
     return question
 
 
-@router.post("", operation_id="post_comparison", status_code=201, openapi_extra=request_body(Question))
+@router.post("", operation_id="post_comparison", status_code=201, openapi_extra=json_body(Question))
 def post_comparison(
     question: Annotated[Question, Depends(checked_question)],
     principal: PrincipalDep,
@@ -50,7 +50,7 @@ def get_comparison(comparison_id: ComparisonId, principal: PrincipalDep, connect
     "/{comparison_id}/confirm",
     operation_id="confirm_comparison",
     status_code=202,
-    openapi_extra=request_body(ConfirmRequest, required=False),
+    openapi_extra=json_body(ConfirmRequest, required=False),
 )
 def confirm_comparison(
     comparison_id: ComparisonId,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, body, optional_body, request_body
+from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, body, json_body, optional_body
 from service.api.replies import DRY_RUN, DryRun, IdempotencyKey, NotifyDep, created
 from service.db.runs import runs
 from service.experiments import derived_runs
@@ -21,10 +21,7 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 
 @router.post(
-    "/{run_id}/retry",
-    operation_id="retry_run",
-    status_code=201,
-    openapi_extra=request_body(RetryRequest, required=False),
+    "/{run_id}/retry", operation_id="retry_run", status_code=201, openapi_extra=json_body(RetryRequest, required=False)
 )
 def retry_run(
     run_id: RunId,
@@ -42,7 +39,7 @@ def retry_run(
     "/{run_id}/replay",
     operation_id="replay_run",
     status_code=201,
-    openapi_extra=request_body(ReplayRequest, required=False),
+    openapi_extra=json_body(ReplayRequest, required=False),
 )
 def replay_run(
     run_id: RunId,
@@ -63,11 +60,7 @@ def list_replays(run_id: RunId, principal: PrincipalDep, connection: ConnectionD
 
 
 @router.post(
-    "/{run_id}/forks",
-    operation_id="fork_run",
-    status_code=201,
-    responses=DRY_RUN,
-    openapi_extra=request_body(ForkRequest),
+    "/{run_id}/forks", operation_id="fork_run", status_code=201, responses=DRY_RUN, openapi_extra=json_body(ForkRequest)
 )
 def fork_run(
     run_id: RunId,
@@ -86,7 +79,7 @@ def fork_run(
     return found
 
 
-@router.post("/{run_id}/probes", operation_id="probe_run", status_code=201, openapi_extra=request_body(ProbeRequest))
+@router.post("/{run_id}/probes", operation_id="probe_run", status_code=201, openapi_extra=json_body(ProbeRequest))
 def probe_run(
     run_id: RunId,
     request: Annotated[ProbeRequest, Depends(body(ProbeRequest))],

@@ -1,4 +1,4 @@
-"""Routes of diagnoses: of a run, and the rules and thresholds behind them."""
+"""Routes of diagnoses: of a run, the rules and thresholds behind them, and the script of a divergence."""
 
 from typing import Annotated, Any
 
@@ -7,6 +7,7 @@ from fastapi import APIRouter, Header, Response
 from service.api.content_negotiation import REVALIDATE, negotiate_media_type
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId
 from service.diagnosis.answers import diagnosis_view, rules_view
+from service.diagnosis.autopsy import autopsy_script
 from service.diagnosis.diagnose_run import diagnosis_of
 from service.diagnosis.rules.registry import RULES
 from service.diagnosis.text import readable
@@ -14,16 +15,11 @@ from service.diagnosis.thresholds import TABLE
 from service.schemas.diagnosis import DiagnosisView, RulesView
 
 router = APIRouter(prefix="/v1", tags=["diagnosis"])
-TEXT, JSON = "text/plain", "application/json"
+TEXT, JSON, PYTHON = "text/plain", "application/json", "text/x-python"
 FORMS: dict[int | str, dict[str, Any]] = {200: {"content": {TEXT: {"schema": {"type": "string"}}}}}
 
 
-@router.get(
-    "/runs/{run_id}/diagnosis",
-    operation_id="get_diagnosis",
-    response_model=DiagnosisView,
-    responses=FORMS,
-)
+@router.get("/runs/{run_id}/diagnosis", operation_id="get_diagnosis", response_model=DiagnosisView, responses=FORMS)
 def get_diagnosis(
     run_id: RunId,
     principal: PrincipalDep,
@@ -37,6 +33,18 @@ def get_diagnosis(
     if media == TEXT:
         return Response(readable(found), media_type=TEXT, headers=headers)
     return Response(diagnosis_view(run, found).model_dump_json(), media_type=JSON, headers=headers)
+
+
+@router.get(
+    "/runs/{run_id}/autopsy.py",
+    operation_id="get_autopsy_script",
+    response_class=Response,
+    responses={200: {"description": "The file.", "content": {PYTHON: {"schema": {"type": "string"}}}}},
+)
+def get_autopsy_script(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> Response:
+    """Return a program that reproduces the first step with a non-finite number."""
+    headers = {"Content-Disposition": f'attachment; filename="{run_id}-autopsy.py"'}
+    return Response(autopsy_script(connection, principal, run_id), media_type=PYTHON, headers=headers)
 
 
 @router.get("/diagnosis/rules", operation_id="list_diagnosis_rules")

@@ -10,8 +10,8 @@ from service.api.dependencies import (
     Document,
     ExperimentId,
     PrincipalDep,
+    json_body,
     preset_schema,
-    request_body,
 )
 from service.api.list_parameters import (
     Columns,
@@ -19,13 +19,13 @@ from service.api.list_parameters import (
     Filter,
     Sort,
     SortedCursor,
-    format_cursor,
     parse_columns,
     parse_cursor,
     parse_sort,
     select_fields,
+    sorted_page,
 )
-from service.api.paging import Limit, page_of
+from service.api.paging import Limit
 from service.api.replies import DRY_RUN, DryRun, IdempotencyKey, NotifyDep, created
 from service.db.experiments import experiments, lists
 from service.db.metrics import experiment_summary
@@ -47,7 +47,7 @@ router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
     operation_id="post_experiment",
     status_code=201,
     responses=DRY_RUN,
-    openapi_extra=request_body(Experiment, preset_schema()),
+    openapi_extra=json_body(Experiment, preset_schema()),
 )
 def post_experiment(
     document: Document,
@@ -91,9 +91,7 @@ def list_experiments(
         terms.append(Term(Fact("archived", "date"), "null"))
     condition, after = And(tuple(terms)) if terms else None, parse_cursor(cursor, order)
     found = lists.experiments(connection, principal, limit + 1, condition, order, after, list(extra.values()))
-    items, next_cursor = page_of(
-        found, limit, request, response, lambda each: format_cursor(order, each.value, each.id)
-    )
+    items, next_cursor = sorted_page(found, limit, order, request, response)
     ids = [each.id for each in items]
     standings, main = experiments.read_progress(connection, ids), experiment_summary.of_experiments(connection, ids)
     views = [experiment_item(each, standings[each.id], main.get(each.id), list(extra)) for each in items]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from service.api.dependencies import ConnectionDep, PrincipalDep, body, id_path, request_body
+from service.api.dependencies import ConnectionDep, PrincipalDep, body, id_path, json_body
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access import keys
 from service.db.access.keys import StoredKey
@@ -32,7 +32,7 @@ def list_keys(
     return Page(items=[_view(each, principal) for each in items], next_cursor=next_cursor)
 
 
-@router.post("", operation_id="post_key", status_code=201, openapi_extra=request_body(NewKey))
+@router.post("", operation_id="post_key", status_code=201, openapi_extra=json_body(NewKey))
 def post_key(
     wanted: Annotated[NewKey, Depends(body(NewKey))],
     principal: PrincipalDep,

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 
 from service.api import preconditions
-from service.api.dependencies import ConnectionDep, ExperimentId, PrincipalDep, body, request_body
+from service.api.dependencies import ConnectionDep, ExperimentId, PrincipalDep, body, json_body
 from service.api.preconditions import IfMatch
 from service.db.access.projects import Principal
 from service.db.experiments import deletion, experiments, labels
@@ -17,7 +17,7 @@ from service.schemas.requests import Labels
 router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
 
 
-@router.patch("/{experiment_id}", operation_id="patch_experiment", openapi_extra=request_body(Labels))
+@router.patch("/{experiment_id}", operation_id="patch_experiment", openapi_extra=json_body(Labels))
 def patch_experiment(
     experiment_id: ExperimentId,
     changes: Annotated[Labels, Depends(body(Labels))],

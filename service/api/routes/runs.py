@@ -5,16 +5,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from service.api import preconditions
-from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, body, request_body
+from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, body, json_body
 from service.api.list_parameters import (
     Fields,
     Filter,
     Sort,
     SortedCursor,
-    format_cursor,
     parse_cursor,
     parse_sort,
     select_fields,
+    sorted_page,
 )
 from service.api.paging import Limit, NumberCursor, page_of
 from service.api.preconditions import IfMatch
@@ -53,12 +53,9 @@ def list_runs(
     check_series(connection, principal, "sort", [order.field], sort)
     if state is not None:
         terms.append(Term(Fact("state", "state"), "=", (state.value,)))
-    found = lists.runs(
-        connection, principal, limit + 1, And(tuple(terms)) if terms else None, order, parse_cursor(cursor, order)
-    )
-    listed, next_cursor = page_of(
-        found, limit, request, response, lambda each: format_cursor(order, each.value, each.id)
-    )
+    condition, after = And(tuple(terms)) if terms else None, parse_cursor(cursor, order)
+    found = lists.runs(connection, principal, limit + 1, condition, order, after)
+    listed, next_cursor = sorted_page(found, limit, order, request, response)
     items = [each.run for each in listed]
     page = Page[RunView](items=read_runs(connection, items), next_cursor=next_cursor)
     return select_fields(page, fields, list(RunView.model_fields), response)
@@ -122,7 +119,7 @@ def resume_run(
     return read_run(connection, run)
 
 
-@router.patch("/{run_id}", operation_id="change_run", openapi_extra=request_body(PriorityRequest))
+@router.patch("/{run_id}", operation_id="change_run", openapi_extra=json_body(PriorityRequest))
 def change_run(
     run_id: RunId,
     wanted: Annotated[PriorityRequest, Depends(body(PriorityRequest))],

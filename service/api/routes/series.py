@@ -7,11 +7,10 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, RuntimeDep, read_in_thread
 from service.api.series_response import (
-    JSON,
     MEDIA_TYPES,
     SelectedSeries,
     SeriesQuery,
-    parse_columns,
+    curve_columns,
     series_response,
     step_window,
 )
@@ -28,7 +27,7 @@ router = APIRouter(prefix="/v1", tags=["runs"])
 MAX_RUNS = 200
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {media: BINARY for media in MEDIA_TYPES if media != JSON}},
+    200: {"content": dict.fromkeys(MEDIA_TYPES[1:], BINARY)},
     304: {"description": "Not modified."},
 }
 POSITION = {
@@ -57,7 +56,7 @@ async def _series_query(
 ) -> SeriesQuery:
     step_window(first, last, 1)
     fresh = "no-cache" in (cache_control or "")
-    return SeriesQuery(x, first, last, points, parse_columns(columns), accept, if_none_match, fresh)
+    return SeriesQuery(x, first, last, points, curve_columns(columns), accept, if_none_match, fresh)
 
 
 QueryDep = Annotated[SeriesQuery, Depends(_series_query)]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.api.dependencies import RuntimeDep, body, request_body
+from service.api.dependencies import RuntimeDep, body, json_body
 from service.api.middleware.authentication import COOKIE, find_principal
 from service.errors import Invalid, Problem
 from service.process.runtime import Runtime
@@ -13,7 +13,7 @@ from service.schemas.service import Me, SignedOut, SignIn
 router = APIRouter(prefix="/v1/session", tags=["service"])
 
 
-@router.post("", operation_id="sign_in", openapi_extra=request_body(SignIn))
+@router.post("", operation_id="sign_in", openapi_extra=json_body(SignIn))
 def sign_in(
     credentials: Annotated[SignIn, Depends(body(SignIn))], runtime: RuntimeDep, request: Request, response: Response
 ) -> Me:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, optional_body, request_body
+from service.api.dependencies import ConnectionDep, ContextDep, PrincipalDep, RunId, json_body, optional_body
 from service.api.replies import IdempotencyKey, NotifyDep, created
 from service.schemas.requests import VerifyRequest
 from service.schemas.verifications import VerificationsView, VerificationView
@@ -19,7 +19,7 @@ FindingId = Annotated[str, Path(pattern="^[A-Za-z0-9_.:-]{1,64}$", description="
     "/{run_id}/diagnosis/{finding}/verify",
     operation_id="verify_finding",
     status_code=201,
-    openapi_extra=request_body(VerifyRequest, required=False),
+    openapi_extra=json_body(VerifyRequest, required=False),
 )
 def verify_finding(
     run_id: RunId,
