@@ -1,6 +1,6 @@
 """Errors: each class has a stable code and an HTTP status; `service.api.problems` turns them into responses.
 
-The worker raises `Fenced` and `RunFailure`, which the API never sends; all other classes become responses.
+`Fenced` and `RunFailure` concern workers and are never sent; all other classes become responses.
 """
 
 from collections.abc import Sequence
