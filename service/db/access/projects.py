@@ -84,13 +84,6 @@ def revoke_key(connection: Connection, key_id: str) -> bool:
 OPEN = api_key.c.revoked_at.is_(None) & or_(
     api_key.c.expires_at.is_(None), api_key.c.expires_at > func.clock_timestamp()
 )
-
-
-def key_opens(connection: Connection, key_id: str) -> bool:
-    """Whether a key that was checked before still opens."""
-    return connection.execute(select(api_key.c.id).where(api_key.c.id == key_id, OPEN)).one_or_none() is not None
-
-
 WHOSE = """
     SELECT k.secret_sha256, m.id, m.name, p.id, p.name, m.role
     FROM api_key k JOIN member m ON m.id = k.member_id JOIN project p ON p.id = m.project_id
