@@ -9,15 +9,15 @@ from service.symptoms.score import Result, Verified, confusion_table, summarise
 HEAD = """# The symptom library, and how it is diagnosed
 
 Written by `python -m tests.symptoms --verify --write docs/symptoms.md` on {date}; {seeds} seeds each, one CPU thread.
-Each line is a training that is broken on purpose, or a healthy one, and the diagnosis that is right. Right means: the
-first finding's verdict is an expected one and its level not below the expected; of a healthy training: neither fault
-nor warning. `saddle symptoms run` does the same on a server.
+Each row is a training that is broken on purpose, or a healthy one, with the expected diagnosis. A diagnosis is right if
+its first finding has an expected verdict and at least the expected level; for a healthy training, if it reports neither
+a fault nor a warning. `saddle symptoms run` does the same on a server.
 
 """
 
 
 def written(library: Mapping[str, Symptom], results: Sequence[Result], checked: Sequence[Verified]) -> str:
-    """Markdown."""
+    """Return the page as Markdown."""
     seeds = len({each.seed for each in results})
     figures = "\n".join(f"- {line}" for line in summarise(results, checked).lines())
     text = HEAD.format(date=datetime.now(UTC).date().isoformat(), seeds=seeds) + figures

@@ -80,4 +80,4 @@ def checkpoint_disk_full(scene: Scene, fault: Fault) -> None:
     disk.free()
     time.sleep(0.2)
     if scene.one(failures) == before:
-        raise Missed("nobody wanted to save")
+        raise Missed("no trainer saved a checkpoint meanwhile")
