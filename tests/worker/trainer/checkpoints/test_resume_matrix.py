@@ -8,7 +8,16 @@ import pytest
 from service.spec import optimizers
 from service.spec.models import Model
 from service.spec.models.library import LibraryBase
-from tests.worker.trainer.checkpoints.resume_matrix import LEFT_OUT, MECHANICS, SCHEDULES, cases, difference, noticed
+from tests.worker.trainer.checkpoints.resume_matrix import (
+    LEFT_OUT,
+    MECHANICS,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULES,
+    cases,
+    difference,
+    noticed,
+)
 
 IN_CI = 30  # 200 by `python -m tests.worker.trainer.checkpoints.resume_matrix --cases 200`
 
@@ -43,6 +52,7 @@ def test_what_is_left_out_of_a_checkpoint_is_noticed(part: str, files: Path, tmp
 @pytest.mark.parametrize("names", [("sum_of_units", "soap"), ("cnn1d", "splus")])
 def test_state_that_lies_column_by_column_comes_back_so(names: tuple[str, str], files: Path, tmp_path: Path) -> None:
     """A product with it sums in the order of memory: these differed in the last bit while that was not kept."""
-    found = [case for case in cases(200, files) if (case.names["model"], case.names["optimizer"]) == names]
+    every = cases(len(MODELS) * len(OPTIMIZERS), files)  # each model with each optimizer
+    found = [case for case in every if (case.names["model"], case.names["optimizer"]) == names]
     assert found
     assert [difference(case, files, tmp_path / str(at)) for at, case in enumerate(found)] == [None] * len(found)
