@@ -33,16 +33,16 @@ def test_the_same_spec_gives_the_same_curve_bit_for_bit(stack: Product, spec: Ca
 
 def test_two_experiments_over_seeds_are_compared(stack: Product, spec: Callable[..., dict[str, Any]]) -> None:
     slow = stack.post(
-        "/v1/experiments", spec(name="slow", epochs=2, seeds=[0, 1], optimizer={"kind": "sgd", "lr": 1e-4})
+        "/v1/experiments", spec(name="small rate", epochs=2, seeds=[0, 1], optimizer={"kind": "sgd", "lr": 1e-4})
     )
-    fast = stack.post("/v1/experiments", spec(name="fast", epochs=2, seeds=[0, 1]))
+    fast = stack.post("/v1/experiments", spec(name="usual rate", epochs=2, seeds=[0, 1]))
     for run in [*slow["runs"], *fast["runs"]]:
         assert stack.wait_for_end(run["id"])["state"] == "succeeded"
     answer = stack.post("/v1/comparisons", {"experiments": [slow["id"], fast["id"]], "series": ["val/loss", "loss"]})
     assert stack.get(f"/v1/comparisons/{answer['id']}")["groups"] == answer["groups"]
     best = {group["label"]: group["series"]["val/loss"]["best"] for group in answer["groups"]}
-    assert best["fast"]["mean"] < best["slow"]["mean"]
-    assert best["fast"]["n"] == 2
+    assert best["usual rate"]["mean"] < best["small rate"]["mean"]
+    assert best["usual rate"]["n"] == 2
     assert answer["difference"]["/optimizer/lr"]["values"] == [1e-4, 0.05]
 
 

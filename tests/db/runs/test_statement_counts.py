@@ -1,5 +1,6 @@
 """Work on all runs of an experiment takes as many statements for many seeds as for few."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,14 +23,17 @@ SPEC = Experiment.model_validate_json(
     "optimizer": {"kind": "sgd"}, "steps": 10}"""
 )
 
+CONNECTING = ("", ";")  # what the pool sends to see whether a connection lives
+
 
 @contextmanager
 def counted() -> Iterator[list[str]]:
-    """Every statement that is sent inside."""
-    sent, execute = list[str](), psycopg.Cursor.execute
+    """Every statement that this thread sends inside; other threads of this process, as a poller, have their own."""
+    sent, execute, mine = list[str](), psycopg.Cursor.execute, threading.get_ident()
 
     def record(cursor: Any, query: Any, *given: Any, **options: Any) -> Any:
-        sent.append(str(query))
+        if threading.get_ident() == mine and str(query) not in CONNECTING:
+            sent.append(str(query))
         return execute(cursor, query, *given, **options)
 
     with pytest.MonkeyPatch.context() as patch:
