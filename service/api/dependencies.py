@@ -72,7 +72,7 @@ open_transaction = asynccontextmanager(_connection)  # for routes that go on wit
 ConnectionDep = Annotated[Connection, Depends(_connection, scope="function")]
 
 
-def _context(runtime: RuntimeDep, principal: PrincipalDep, connection: ConnectionDep) -> Context:
+async def _context(runtime: RuntimeDep, principal: PrincipalDep, connection: ConnectionDep) -> Context:
     return Context(connection, principal, runtime.settings)
 
 

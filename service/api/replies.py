@@ -19,7 +19,7 @@ IdempotencyKey = Annotated[
 Notify = Callable[[str, int], None]  # pool, runs that now wait in it
 
 
-def _notify_after_answer(runtime: RuntimeDep, tasks: BackgroundTasks) -> Notify:
+async def _notify_after_answer(runtime: RuntimeDep, tasks: BackgroundTasks) -> Notify:
     """Return a function that notifies the workers of a pool after the response."""
     return lambda pool, runs: tasks.add_task(runtime.dispatcher.notify, pool, runs)
 
