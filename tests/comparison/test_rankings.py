@@ -356,3 +356,14 @@ def test_a_replay_never_speaks_and_a_retry_speaks_for_its_seed(train: Train, com
 def test_a_part_of_a_question_without_sense_is_refused(shared: TestClient, part: dict[str, Any], pointer: str) -> None:
     answer = shared.post("/v1/comparisons", json={"experiments": ["exp_" + "0" * 26]} | part)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+def test_the_greater_accuracy_is_ranked_first(submit: Submit, worker: Worker, compare: Compare) -> None:
+    ids = []
+    for name, best in (("low", 0.6), ("high", 0.9)):
+        ids.append(submit(name=name, seeds=[0], steps=STEPS)["id"])
+        accuracy = pack(np.arange(1, STEPS + 1), np.linspace(0.1, best, STEPS))
+        worker.finish(worker.claim(), {"val/accuracy": accuracy})
+    ranking = compare(ids, series=["val/accuracy"])["ranking"]
+    assert ranking["direction"] == "max"
+    assert [each["label"] for each in ranking["items"]] == ["high", "low"]
