@@ -423,3 +423,10 @@ def test_what_goes_on_at_too_high_a_rate_is() -> None:
         found = BY_ID["R6"].judge(going_on(loss))
         assert isinstance(found, Finding)
         assert found.verdict == "lr_above_stability"
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(2.5, NoFinding), (5.0, Finding)])
+def test_a_rise_is_found_above_three_times_the_minimum(times: float, outcome: type) -> None:
+    """It stays below the first loss, so nothing but the rise can be what is found."""
+    loss = np.where(AT <= 600, 0.4 + (LN10 - 0.4) * np.exp(-AT / 80), 0.4 * times) + noise(0.01)
+    assert isinstance(BY_ID["R6"].judge(drawn(loss)), outcome)

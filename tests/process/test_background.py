@@ -153,3 +153,4 @@ def test_the_dispatcher_outlives_a_notifier_that_breaks(
     ending.set()
     dispatcher.wake_up()
     dispatcher.join(5)
+    assert not dispatcher.is_alive()
