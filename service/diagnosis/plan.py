@@ -112,7 +112,7 @@ class Plan:
     @property
     def starts_alike(self) -> bool:
         """Whether the initialisation makes all units of a hidden layer identical."""
-        return self.spec.model.init.uniform_units and len(self.weighted) > 1
+        return self.spec.model.init.identical_units and len(self.weighted) > 1
 
     @cached_property
     def floor(self) -> float | None:

@@ -59,9 +59,9 @@ def check_preview(preview: SchedulePreview) -> None:
     """Raise `Invalid` for a schedule that contradicts itself or cannot be drawn."""
     schedule = preview.schedule
     found = [problem.under("/schedule") for problem in schedule.problems()]
-    found += [problem.under("/schedule") for problem in schedule.misfits(preview.steps)]
+    found += [problem.under("/schedule") for problem in schedule.run_problems(preview.steps)]
     if not schedule.pure:
-        detail = f"its rate depends on {schedule.watches}, which is known only while a run trains."
+        detail = f"its rate depends on {schedule.watched_series}, which is known only while a run trains."
         found.append(Problem("/schedule/kind", "not_previewable", detail))
     if preview.points == "exact" and preview.steps > MAX_POINTS:
         found.append(Problem("/points", "too_many_points", "exact is for fewer steps: give a number.", MAX_POINTS))

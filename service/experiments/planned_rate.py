@@ -30,7 +30,7 @@ def planned_rate(connection: Connection, principal: Principal, run_id: str, poin
     return PlannedView(
         steps=steps,
         rates=[spec.rate(step) for step in steps],
-        watches=spec.schedule.watches,
+        watches=spec.schedule.watched_series,
         checked=checked,
         deviates=any(not _same(each) for each in checked) if checked and pure else None,
     )

@@ -57,6 +57,7 @@ class Component(Part):
     needs: ClassVar[tuple[str, ...]] = ()  # packages that not every worker has, by their PyPI names
     abstract: ClassVar[tuple[str, ...]] = ()  # methods that each member of the family must define
     instead: ClassVar[dict[str, str]] = {}  # what a member may lack -> what it must then override
+    renamed: ClassVar[dict[str, str]] = {}  # attribute or method of 0.1 -> its name since 0.2
 
     kind: str  # each member narrows it to a literal; declared here so that it comes first in the JSON
 

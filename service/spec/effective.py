@@ -44,12 +44,12 @@ def _momentum(experiment: Experiment) -> Json | None:
     own = experiment.optimizer.own_momentum
     if own is None:
         return None
-    if not experiment.schedule.cycles:
+    if not experiment.schedule.momentum_pointer:
         return {"own": own, "smallest": own, "largest": own}
     total = experiment.total_steps
     steps = sorted({*range(1, total + 1, max(1, total // SAMPLES)), total})
     cycled = [own if (at := experiment.momentum(step)) is None else at for step in steps]
-    by = f"/schedule{experiment.schedule.cycles}"
+    by = f"/schedule{experiment.schedule.momentum_pointer}"
     return {"own": own, "smallest": min(cycled), "largest": max(cycled), "changed_by": by}
 
 

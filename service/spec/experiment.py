@@ -139,7 +139,7 @@ class Experiment(Part):
     def outputs(self) -> int:
         """Numbers that the model outputs per row, or per position of a language task's row."""
         facts = self.dataset.facts
-        return 1 if self.loss.binary else facts.classes or facts.vocabulary or self.loss.per_value
+        return 1 if self.loss.binary else facts.classes or facts.vocabulary or self.loss.outputs_per_value
 
     @property
     def rows_per_step(self) -> int:
@@ -179,7 +179,7 @@ class Experiment(Part):
         """Trainable numbers of the model; None if only its library knows."""
         return self.model.parameters(self.dataset.facts.shape, self.outputs)
 
-    def misfits(self) -> list[Problem]:
+    def model_problems(self) -> list[Problem]:
         """Return why the model does not fit the rows; only a model that fits has leaves and a layout."""
         facts = self.dataset.facts
         found = [*self.model.task_problems(facts.task, facts.vocabulary)]

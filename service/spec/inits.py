@@ -21,10 +21,11 @@ class InitBase(Component):
     """An initialisation; its target fills a tensor in place."""
 
     left_out = {"generator": "the run's own random state"}
+    renamed = {"misfits": "layout_problems", "uniform_units": "identical_units"}
     dims: ClassVar[tuple[int, ...]] = (2, 3, 4)  # of a weight; matrices have 2, kernels more
 
     @property
-    def uniform_units(self) -> bool:
+    def identical_units(self) -> bool:
         """Whether all units of a layer start the same, so that none ever differs from its neighbour."""
         return False
 
@@ -32,7 +33,7 @@ class InitBase(Component):
         """Return whether it can fill a weight of this shape; other weights keep torch's own values."""
         return len(shape) in self.dims
 
-    def misfits(self, layout: Iterable[Parameter] | None) -> Iterator[Problem]:
+    def layout_problems(self, layout: Iterable[Parameter] | None) -> Iterator[Problem]:
         """Yield a problem if it can fill no weight of this model; a layout of None is unknown."""
         if self.target and layout is not None and not any(self.fits(parameter.shape) for parameter in layout):
             detail = f"{self.kind} fits no weight of this model: choose another one."
@@ -114,7 +115,7 @@ class Normal(InitBase):
     std: Annotated[float, Field(ge=0, le=1e3)] = 1.0
 
     @property
-    def uniform_units(self) -> bool:
+    def identical_units(self) -> bool:
         """Without a spread there is one value."""
         return self.std == 0
 
@@ -129,7 +130,7 @@ class Uniform(InitBase):
     b: Number = 1.0
 
     @property
-    def uniform_units(self) -> bool:
+    def identical_units(self) -> bool:
         """Equal bounds leave one value."""
         return self.a == self.b
 
@@ -157,7 +158,7 @@ class SameValue(InitBase):
     left_out: ClassVar[dict[str, str]] = {}
 
     @property
-    def uniform_units(self) -> bool:
+    def identical_units(self) -> bool:
         """By its definition."""
         return True
 

@@ -27,15 +27,24 @@ class LossBase(Component):
     """A loss: the tasks it fits, and how many outputs it takes from the model."""
 
     left_out = REDUCTION
+    renamed = {
+        "counts": "count_data",
+        "end_misfits": "last_layer_problems",
+        "ends": "refused_last_layers",
+        "misfits": "task_problems",
+        "needs_end": "required_last_layer",
+        "per_value": "outputs_per_value",
+        "tensors": "tensor_fields",
+    }
     tasks: ClassVar[tuple[Task, ...]]
     binary: ClassVar[bool] = False  # one output, for exactly two classes
-    per_value: ClassVar[int] = 1  # outputs for each value of a regression
-    counts: ClassVar[bool] = False  # whether the values to predict are counts, which must not be negative
-    tensors: ClassVar[tuple[str, ...]] = ()  # fields that its target takes as tensors
-    ends: ClassVar[dict[str, str]] = {}  # torch class that a model must not end in -> why
-    needs_end: ClassVar[str] = ""  # torch class that a model must end in
+    outputs_per_value: ClassVar[int] = 1  # outputs for each value of a regression
+    count_data: ClassVar[bool] = False  # whether the values to predict are counts, which must not be negative
+    tensor_fields: ClassVar[tuple[str, ...]] = ()  # fields that its target takes as tensors
+    refused_last_layers: ClassVar[dict[str, str]] = {}  # torch class that a model must not end in -> why
+    required_last_layer: ClassVar[str] = ""  # torch class that a model must end in
 
-    def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
+    def task_problems(self, task: Task, classes: int) -> Iterator[Problem]:
         """Yield what does not fit the data although the task does; pointers start at this part."""
         weight = getattr(self, "weight", None)
         wanted = classes if task in CLASS_TASKS else 0
@@ -48,13 +57,17 @@ class LossBase(Component):
                     "/weight", "contradiction", f"weights are for classes, and the task is {task}: remove them."
                 )
 
-    def end_misfits(self, end: str, classes: int) -> Iterator[Problem]:
+    def last_layer_problems(self, end: str, classes: int) -> Iterator[Problem]:
         """Yield why the loss does not fit a model whose last layer is torch's class `end`; pointers start here."""
-        if end in self.ends:
-            yield Problem("/kind", "contradiction", self.ends[end].format(floor=math.log(1 + (classes - 1) / math.e)))
-        elif self.needs_end and end != self.needs_end:
-            fix = f'end /model (kind "sequential") with {self.needs_end}, or use cross_entropy'
-            yield Problem("/kind", "contradiction", f"{self.kind} takes what {self.needs_end} gives: {fix}.")
+        if end in self.refused_last_layers:
+            yield Problem(
+                "/kind",
+                "contradiction",
+                self.refused_last_layers[end].format(floor=math.log(1 + (classes - 1) / math.e)),
+            )
+        elif self.required_last_layer and end != self.required_last_layer:
+            fix = f'end /model (kind "sequential") with {self.required_last_layer}, or use cross_entropy'
+            yield Problem("/kind", "contradiction", f"{self.kind} takes what {self.required_last_layer} gives: {fix}.")
 
 
 Loss_ = LossBase  # the old name, kept for plug-ins until 0.3
@@ -74,8 +87,8 @@ class CrossEntropy(LossBase):
     target = "torch.nn:CrossEntropyLoss"
     left_out = REDUCTION
     tasks = ("classification", "distribution", "language")
-    tensors = ("weight",)
-    ends = {"Softmax": SOFTMAX_TWICE}
+    tensor_fields = ("weight",)
+    refused_last_layers = {"Softmax": SOFTMAX_TWICE}
     formula = "-log softmax(logits)[target]; with weights the mean is weighted too, where targets are classes"
 
     kind: Literal["cross_entropy"] = "cross_entropy"
@@ -85,9 +98,9 @@ class CrossEntropy(LossBase):
     )
     label_smoothing: Share = 0.0
 
-    def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
+    def task_problems(self, task: Task, classes: int) -> Iterator[Problem]:
         """Yield a problem for an ignored class outside of language tasks, where every row counts."""
-        yield from super().misfits(task, classes)
+        yield from super().task_problems(task, classes)
         if self.ignore_index != -100 and task != "language":
             detail = f"every row of a {task} task counts: leave it at -100."
             yield Problem("/ignore_index", "contradiction", detail)
@@ -103,7 +116,9 @@ class KLDiv(LossBase):
     target = "worker.trainer.step.losses:KLDiv"
     left_out = {}
     tasks = CLASS_TASKS
-    ends = {"Softmax": "kl_div has the softmax inside, and /model ends in one: drop it, or end in LogSoftmax."}
+    refused_last_layers = {
+        "Softmax": "kl_div has the softmax inside, and /model ends in one: drop it, or end in LogSoftmax."
+    }
     formula = "sum over classes of q (log q - log softmax(logits)), 0 where q is 0; the mean over rows (batchmean)"
     paper = "Kullback & Leibler 1951, Annals of Mathematical Statistics 22; smoothing: Szegedy et al. 2016, eq. 5"
 
@@ -113,9 +128,9 @@ class KLDiv(LossBase):
         None, description="of a row's class: q = 1 - smoothing, and smoothing / classes in all; 0 is cross_entropy"
     )
 
-    def misfits(self, task: Task, classes: int) -> Iterator[Problem]:
+    def task_problems(self, task: Task, classes: int) -> Iterator[Problem]:
         """Yield a problem unless smoothing is given for classes, and only for them."""
-        yield from super().misfits(task, classes)
+        yield from super().task_problems(task, classes)
         if task == "classification" and self.smoothing is None:
             detail = (
                 "/dataset has classes and no distributions: set this (0.1 is usual) to make one of each class, take a "
@@ -134,8 +149,8 @@ class NLL(LossBase):
     target = "torch.nn:NLLLoss"
     left_out = REDUCTION | {"ignore_index": "every row counts"}
     tasks = ("classification",)
-    tensors = ("weight",)
-    needs_end = "LogSoftmax"
+    tensor_fields = ("weight",)
+    required_last_layer = "LogSoftmax"
     formula = "-outputs[target]"
 
     kind: Literal["nll"] = "nll"
@@ -152,7 +167,9 @@ class SoftmaxMSE(LossBase):
     target = "worker.trainer.step.losses:SoftmaxMSE"
     left_out = {}
     tasks = ("classification",)
-    ends = {"Softmax": "softmax_mse has the softmax inside, and /model ends in one: drop the model's last layer."}
+    refused_last_layers = {
+        "Softmax": "softmax_mse has the softmax inside, and /model ends in one: drop the model's last layer."
+    }
     formula = "sum over classes of (softmax(logits)[k] - [k = target])^2"
     paper = "Brier 1950, Monthly Weather Review 78"
 
@@ -165,7 +182,7 @@ class MultiMargin(LossBase):
     target = "torch.nn:MultiMarginLoss"
     left_out = REDUCTION
     tasks = ("classification",)
-    tensors = ("weight",)
+    tensor_fields = ("weight",)
     formula = "sum over k != target of max(0, margin - z[target] + z[k])^p / classes"
     paper = "Crammer & Singer 2001, JMLR 2 (which takes the largest in place of the sum)"
 
@@ -184,8 +201,10 @@ class BCEWithLogits(LossBase):
     }
     tasks = ("classification",)
     binary = True
-    tensors = ("pos_weight",)
-    ends = {"Sigmoid": "bce_with_logits has the sigmoid inside, and /model ends in one: drop the model's last layer."}
+    tensor_fields = ("pos_weight",)
+    refused_last_layers = {
+        "Sigmoid": "bce_with_logits has the sigmoid inside, and /model ends in one: drop the model's last layer."
+    }
     formula = "-(pos_weight y log sigmoid(z) + (1-y) log(1 - sigmoid(z)))"
 
     kind: Literal["bce_with_logits"] = "bce_with_logits"
@@ -214,7 +233,9 @@ class SoftMargin(LossBase):
     left_out = {}
     tasks = ("classification",)
     binary = True
-    ends = {"Sigmoid": "soft_margin has the sigmoid inside, and /model ends in one: drop the model's last layer."}
+    refused_last_layers = {
+        "Sigmoid": "soft_margin has the sigmoid inside, and /model ends in one: drop the model's last layer."
+    }
     formula = "log(1 + exp(-s z)) with s = 2y - 1"
 
     kind: Literal["soft_margin"] = "soft_margin"
@@ -274,7 +295,7 @@ class PoissonNLL(LossBase):
         "eps": "used without logarithms only",
     }
     tasks = ("regression",)
-    counts = True
+    count_data = True
     formula = "exp(z) - y z; with full also Stirling's y log y - y + 0.5 log(2 pi y) where y > 1"
 
     kind: Literal["poisson_nll"] = "poisson_nll"
@@ -287,7 +308,7 @@ class GaussianNLL(LossBase):
     target = "worker.trainer.step.losses:GaussianNLL"
     left_out = {}
     tasks = ("regression",)
-    per_value = 2
+    outputs_per_value = 2
     formula = "0.5 (log v + (y - m)^2 / v) with v = max(exp(s), eps); with full also 0.5 log(2 pi)"
     paper = "Nix & Weigend 1994, IEEE ICNN; the logarithm: Kendall & Gal 2017, arXiv:1703.04977"
 

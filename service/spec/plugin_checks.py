@@ -21,6 +21,7 @@ def find_faults(added: object, base: type[Component], kind: str) -> Iterator[str
         yield f"is not a class derived from {base.__name__}"
         return
     yield from _kind(added, kind)
+    yield from _old_names(added, base)
     yield from _attributes(added, base)
     yield from _methods(added, base)
     yield from _schema(added)
@@ -30,6 +31,13 @@ def _kind(added: type[Component], kind: str) -> Iterator[str]:
     field = added.model_fields["kind"]
     if get_origin(field.annotation) is not Literal or get_args(field.annotation) != (kind,) or field.default != kind:
         yield f'must have the field kind: Literal["{kind}"] = "{kind}"'
+
+
+def _old_names(added: type[Component], base: type[Component]) -> Iterator[str]:
+    """Yield what `added` defines under a name of 0.1, which is no longer read or called."""
+    for old, new in base.renamed.items():
+        if hasattr(added, old):
+            yield f"has {old}, which is called {new} since 0.2: rename it"
 
 
 def _attributes(added: type[Component], base: type[Component]) -> Iterator[str]:

@@ -165,7 +165,7 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
     if issubclass(member, RegressionBase):
         made |= {"loss": {"kind": "mse"}, "optimizer": {"kind": "sgd", "lr": 1e-4}}
     if family == "loss" and "regression" in getattr(member, "tasks", ()):
-        scaling = "none" if getattr(member, "counts", False) else "standardise"
+        scaling = "none" if getattr(member, "count_data", False) else "standardise"
         made |= {"dataset": {"kind": "diabetes", "target_scaling": scaling}}
     if getattr(member, "binary", False):
         made |= {"dataset": {"kind": "breast_cancer"}}

@@ -223,13 +223,13 @@ def test_rates_are_those_of_torchs_scheduler_to_the_end_and_beyond(
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize(("schedule", "make"), [case for case in CASES if case[0].cycles], **ids)
+@pytest.mark.parametrize(("schedule", "make"), [case for case in CASES if case[0].momentum_pointer], **ids)
 def test_a_cycling_momentum_is_torchs(schedule: ScheduleBase, make: Make, optimizer: str) -> None:
     _, momenta = torchs(make, 0.3, optimizer)
     assert [schedule.momentum(s, STEPS) for s in range(STEPS)] == pytest.approx(momenta, rel=1e-12)
 
 
-@pytest.mark.parametrize("schedule", [case[0] for case in CASES if not case[0].cycles], ids=lambda s: s.kind)
+@pytest.mark.parametrize("schedule", [case[0] for case in CASES if not case[0].momentum_pointer], ids=lambda s: s.kind)
 def test_momentum_is_left_alone_unless_a_schedule_is_asked(schedule: ScheduleBase) -> None:
     assert {schedule.momentum(s, 50) for s in range(60)} == {None}
 
@@ -350,7 +350,7 @@ def test_what_decays_never_rises(schedule: ScheduleBase, base: float, total: int
     assert 0 <= later <= now <= base
 
 
-SCALING = [case[0] for case in CASES if not case[0].absolute]
+SCALING = [case[0] for case in CASES if not case[0].absolute_field]
 
 
 @pytest.mark.parametrize("schedule", SCALING, ids=lambda s: s.kind)
@@ -429,9 +429,9 @@ def test_nan_never_improves_and_an_improvement_resets_the_count() -> None:
 
 
 def test_a_plateau_names_what_it_watches_behind_a_warmup_too() -> None:
-    assert (Plateau().pure, Plateau().watches) == (False, "val/loss")
+    assert (Plateau().pure, Plateau().watched_series) == (False, "val/loss")
     behind = Warmup(steps=4, after=Plateau(watch="val/accuracy", mode="max"))
-    assert (behind.pure, behind.watches, behind.watching) == (False, "val/accuracy", "/after/watch")
+    assert (behind.pure, behind.watched_series, behind.watched_pointer) == (False, "val/accuracy", "/after/watch")
     assert all(case[0].pure for case in CASES)
 
 
@@ -517,7 +517,7 @@ MISFITS: list[tuple[ScheduleBase, list[str]]] = [
 
 @pytest.mark.parametrize(("schedule", "pointers"), MISFITS, **ids)
 def test_a_schedule_that_does_not_fit_the_run_is_refused(schedule: ScheduleBase, pointers: list[str]) -> None:
-    assert [problem.pointer for problem in schedule.misfits(100)] == pointers
+    assert [problem.pointer for problem in schedule.run_problems(100)] == pointers
 
 
 ODD: list[tuple[ScheduleBase, list[tuple[str, str]]]] = [
@@ -557,4 +557,4 @@ ODD: list[tuple[ScheduleBase, list[tuple[str, str]]]] = [
 
 @pytest.mark.parametrize(("schedule", "expected"), ODD, **ids)
 def test_what_is_probably_not_meant_is_said(schedule: ScheduleBase, expected: list[tuple[str, str]]) -> None:
-    assert [(odd.pointer, odd.code) for odd in schedule.oddities(0.3, 100)] == expected
+    assert [(odd.pointer, odd.code) for odd in schedule.warnings(0.3, 100)] == expected

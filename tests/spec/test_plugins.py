@@ -9,6 +9,7 @@ from typing import Literal
 
 import pytest
 
+from service.errors import Problem
 from service.spec.catalog import CATALOG
 from service.spec.component import Component
 from service.spec.datasets import base as datasets
@@ -194,6 +195,16 @@ class Shouting(Rated):
         return True
 
 
+class Dated(OptimizerBase):
+    target = "ours.torchs:optimizer"
+    full_batch_reason = "it compares successive gradients"
+    kind: Literal["dated"] = "dated"
+    keeps: int = 3  # a field may have any name
+
+    def oddities(self) -> Iterator[Problem]:
+        yield Problem("/lr", "may_diverge", "is large.")
+
+
 class Factless(DatasetBase):
     target = "ours.torchs:rows"
     kind: Literal["factless"] = "factless"
@@ -213,6 +224,7 @@ class Factless(DatasetBase):
         (Taskless, LossBase, "lacks the class attribute tasks: "),
         (Still, ScheduleBase, "lacks the method scale(self, s: int, total: int)"),
         (Shouting, ScheduleBase, "must have pure as a property, and has a method"),
+        (Dated, OptimizerBase, "has oddities, which is called warnings since 0.2: rename it"),
         (Factless, DatasetBase, "lacks the class attribute known: "),
     ],
 )
@@ -230,6 +242,13 @@ def test_a_plug_in_written_for_0_1_still_finds_its_base_by_the_old_name() -> Non
         *("DatasetBase", "TableBase", "RegressionBase", "ModelBase"),
         *("LossBase", "OptimizerBase", "ScheduleBase", "InitBase"),
     ]
+
+
+@pytest.mark.parametrize("base", [DatasetBase, ModelBase, LossBase, OptimizerBase, ScheduleBase, InitBase])
+def test_every_renamed_member_exists_by_its_new_name_only(base: type[Component]) -> None:
+    assert base.renamed
+    assert [new for new in base.renamed.values() if new not in dir(base) and new not in base.__annotations__] == []
+    assert [old for old in base.renamed if old in dir(base)] == []
 
 
 @pytest.mark.parametrize("family", FAMILIES)

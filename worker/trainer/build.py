@@ -43,7 +43,7 @@ def build(component: Component, *args: Any, **policy: Any) -> Any:
         initialise(model, component.init)
         return model
     arguments = component.kwargs()
-    for name in getattr(component, "tensors", ()):
+    for name in getattr(component, "tensor_fields", ()):
         if arguments[name] is not None:
             arguments[name] = torch.tensor(arguments[name])
     return resolve(component.target)(*args, **arguments, **policy)
@@ -92,7 +92,7 @@ def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.dev
         optimizer = experiment.groups[owner - 1].optimizer if owner else experiment.optimizer
         assert optimizer is not None
         arguments: list[Any] = [_arguments(group, parameters) for group in own]
-        if len(groups) == 1 or optimizer.searches:
+        if len(groups) == 1 or optimizer.needs_closure:
             arguments = arguments[0]["params"]
         made.append(build(optimizer, arguments, **optimizer_policy(optimizer, device)))
     return made

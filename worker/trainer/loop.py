@@ -106,7 +106,7 @@ def train(training: Training) -> Iterator[Step]:
         if probed := step == probes.next_step:
             probes.before_forward(training, step)
 
-        if training.spec.optimizer.searches:
+        if training.spec.optimizer.needs_closure:
             (loss, metrics), finite = search(training, step), True
         else:
             loss = mechanics.gradients.compute(step)

@@ -94,7 +94,7 @@ def constructor(component: Component) -> str | None:
     if not component.target.startswith(TORCHS):
         return None
     arguments = component.kwargs()
-    if any(arguments[name] is not None for name in getattr(component, "tensors", ())):
+    if any(arguments[name] is not None for name in getattr(component, "tensor_fields", ())):
         return None
     fields = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     return f"{component.target.removeprefix(TORCHS)}({fields})"

@@ -13,9 +13,13 @@ from service.spec.text import BLANK_NAME, is_visible
 
 MAX_PARAMETERS = 2 * 10**9
 MAX_STEPS = 5 * 10**7
-REFUSED = {"rises"}  # oddities of a schedule that cannot be intended
-FITTING = {"regression": "mse, mae or huber", "objective": "objective", "distribution": "kl_div or cross_entropy"}
-FITTING |= dict.fromkeys(("classification", "language"), "cross_entropy")
+REFUSED = {"rises"}  # warnings of a schedule that refuse the spec
+SUITABLE_LOSSES = {
+    "regression": "mse, mae or huber",
+    "objective": "objective",
+    "distribution": "kl_div or cross_entropy",
+}
+SUITABLE_LOSSES |= dict.fromkeys(("classification", "language"), "cross_entropy")
 
 
 def find_problems(experiment: Experiment) -> list[Problem]:
@@ -57,28 +61,28 @@ def _length(experiment: Experiment) -> Iterator[Problem]:
             f"{experiment.total_steps} updates; at most {MAX_STEPS}.",
             limit=MAX_STEPS,
         )
-    yield from under("/schedule", experiment.schedule.misfits(experiment.schedule_total))
+    yield from under("/schedule", experiment.schedule.run_problems(experiment.schedule_total))
 
 
 def _schedule(experiment: Experiment) -> Iterator[Problem]:
     """Yield what the schedule needs of the optimizer and the evaluations, and does not get."""
     schedule, optimizer = experiment.schedule, experiment.optimizer
-    odd = schedule.oddities(optimizer.lr, experiment.schedule_total)
+    odd = schedule.warnings(optimizer.lr, experiment.schedule_total)
     yield from under("/schedule", (problem for problem in odd if problem.code in REFUSED))
-    if schedule.cycles and optimizer.own_momentum is None:
+    if schedule.momentum_pointer and optimizer.own_momentum is None:
         detail = f"/optimizer/kind {optimizer.kind} has neither momentum nor betas to cycle: set this to false."
-        yield Problem(f"/schedule{schedule.cycles}", "contradiction", detail)
-    if not schedule.watches:
+        yield Problem(f"/schedule{schedule.momentum_pointer}", "contradiction", detail)
+    if not schedule.watched_series:
         return
-    pointer = f"/schedule{schedule.watching}"
+    pointer = f"/schedule{schedule.watched_pointer}"
     if experiment.dataset.facts.task == "objective":
         detail = "it listens to a validation part, and an objective has none: choose another schedule."
         yield Problem(f"{pointer.removesuffix('watch')}kind", "contradiction", detail)
         return
     if experiment.dataset.validation == 0:
-        detail = f"{schedule.watches} is never measured: /dataset/validation is 0, and must be above it."
+        detail = f"{schedule.watched_series} is never measured: /dataset/validation is 0, and must be above it."
         yield Problem(pointer, "contradiction", detail)
-    if better_direction(schedule.watches) == "max" and experiment.dataset.facts.task not in CLASS_TASKS:
+    if better_direction(schedule.watched_series) == "max" and experiment.dataset.facts.task not in CLASS_TASKS:
         detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: watch val/loss."
         yield Problem(pointer, "contradiction", detail)
 
@@ -87,14 +91,14 @@ def _data_and_model(experiment: Experiment) -> Iterator[Problem]:
     facts, loss = experiment.dataset.facts, experiment.loss
     if facts.task not in loss.tasks:
         named = f"/dataset/kind {experiment.dataset.kind} is a {facts.task} task"
-        detail = f"{named}, which {loss.kind} does not fit: use {FITTING[facts.task]}."
+        detail = f"{named}, which {loss.kind} does not fit: use {SUITABLE_LOSSES[facts.task]}."
         yield Problem("/loss/kind", "contradiction", detail)
     elif loss.binary and facts.classes != 2:
         named = f"/dataset/kind {experiment.dataset.kind} has {facts.classes}"
         yield Problem("/loss/kind", "contradiction", f"{loss.kind} is for two classes; {named}: use cross_entropy.")
     else:
-        yield from under("/loss", loss.misfits(facts.task, facts.classes))
-    if loss.counts and getattr(experiment.dataset, "target_scaling", "none") == "standardise":
+        yield from under("/loss", loss.task_problems(facts.task, facts.classes))
+    if loss.count_data and getattr(experiment.dataset, "target_scaling", "none") == "standardise":
         detail = f"/loss/kind {loss.kind} is for counts, and standardised values are negative: set this to none."
         yield Problem("/dataset/target_scaling", "contradiction", detail)
     train = experiment.dataset.counts[0]
@@ -105,14 +109,14 @@ def _data_and_model(experiment: Experiment) -> Iterator[Problem]:
             f'the training part of /dataset has {train} rows: use at most that, or "full".',
             limit=train,
         )
-    misfits = experiment.misfits()
-    yield from under("/model", misfits)
-    yield from parameter_groups.problems(experiment, None if misfits else experiment.layout)
-    if not misfits:
+    mismatches = experiment.model_problems()
+    yield from under("/model", mismatches)
+    yield from parameter_groups.problems(experiment, None if mismatches else experiment.layout)
+    if not mismatches:
         yield from _last_layer(experiment)
         yield from normalisation.problems(experiment)
-        yield from under("/model", experiment.model.init.misfits(experiment.layout))
-    parameters = None if misfits else experiment.parameters
+        yield from under("/model", experiment.model.init.layout_problems(experiment.layout))
+    parameters = None if mismatches else experiment.parameters
     if parameters is not None and parameters > MAX_PARAMETERS:
         yield Problem(
             "/model",
@@ -127,7 +131,7 @@ def _last_layer(experiment: Experiment) -> Iterator[Problem]:
     shape, outputs = experiment.dataset.facts.shape, experiment.outputs
     leaves = list(experiment.model.leaves(shape, outputs) or ())
     if leaves:
-        found = experiment.loss.end_misfits(leaves[-1].module, outputs)
+        found = experiment.loss.last_layer_problems(leaves[-1].module, outputs)
         yield from under("/loss", found)
 
 
@@ -142,7 +146,7 @@ def find_warnings(experiment: Experiment) -> list[Problem]:
     return [
         *of_data,
         *_evaluation(experiment),
-        *_schedule_oddities(experiment),
+        *_schedule_warnings(experiment),
         *training.warnings(experiment),
         *parameter_groups.warnings(experiment),
     ]
@@ -164,13 +168,13 @@ def _evaluation(experiment: Experiment) -> Iterator[Problem]:
         )
 
 
-def _schedule_oddities(experiment: Experiment) -> Iterator[Problem]:
+def _schedule_warnings(experiment: Experiment) -> Iterator[Problem]:
     """Yield what is probably a mistake in the schedule."""
     schedule = experiment.schedule
-    odd = schedule.oddities(experiment.optimizer.lr, experiment.schedule_total)
+    odd = schedule.warnings(experiment.optimizer.lr, experiment.schedule_total)
     yield from under("/schedule", (problem for problem in odd if problem.code not in REFUSED))
-    if schedule.cycles and getattr(experiment.optimizer, "momentum", None) == 0:
-        detail = f"/optimizer/momentum is 0, and /schedule{schedule.cycles} puts a cycling one in its place."
+    if schedule.momentum_pointer and getattr(experiment.optimizer, "momentum", None) == 0:
+        detail = f"/optimizer/momentum is 0, and /schedule{schedule.momentum_pointer} puts a cycling one in its place."
         yield Problem("/optimizer/momentum", "ignored", detail)
     found = plateau_of(schedule)
     if found is None or experiment.dataset.validation == 0:
@@ -179,4 +183,4 @@ def _schedule_oddities(experiment: Experiment) -> Iterator[Problem]:
     evaluations = -(-experiment.total_steps // every)
     if found[0].patience + 3 > evaluations:  # the first sets the mark, and nothing follows the last
         detail = f"the run has {evaluations} evaluations, too few for a reduction: evaluate more often, or wait less."
-        yield Problem(f"/schedule{schedule.watching.removesuffix('watch')}patience", "never_due", detail)
+        yield Problem(f"/schedule{schedule.watched_pointer.removesuffix('watch')}patience", "never_due", detail)

@@ -72,13 +72,13 @@ def _searching(experiment: Experiment) -> Iterator[Problem]:
     """Yield rules that an optimizer with a line search, which moves all parameters at once, cannot follow."""
     for at, rule in enumerate(experiment.groups):
         own = rule.optimizer
-        if own is not None and own.searches:
+        if own is not None and own.needs_closure:
             detail = f"{own.kind} moves all parameters together, along one line: put it into /optimizer."
             yield Problem(f"/groups/{at}/optimizer/kind", "contradiction", detail)
-        elif experiment.optimizer.searches and not rule.freeze:
+        elif experiment.optimizer.needs_closure and not rule.freeze:
             detail = f"/optimizer/kind {experiment.optimizer.kind} has one group: a rule can only freeze."
             yield Problem(f"/groups/{at}", "contradiction", detail)
-    if experiment.optimizer.searches and experiment.layer_decay is not None:
+    if experiment.optimizer.needs_closure and experiment.layer_decay is not None:
         detail = f"/optimizer/kind {experiment.optimizer.kind} takes all parameters in one group: leave this out."
         yield Problem("/layer_decay", "contradiction", detail)
 
@@ -142,10 +142,10 @@ def _optimizer_warnings(experiment: Experiment) -> Iterator[Problem]:
     owners = [("/optimizer", experiment.optimizer)]
     owners += [(f"/groups/{i}/optimizer", rule.optimizer) for i, rule in enumerate(experiment.groups) if rule.optimizer]
     for pointer, optimizer in owners:
-        yield from under(pointer, optimizer.oddities())
-        if optimizer.whole_batches and experiment.rows_per_step < experiment.dataset.counts[0]:
-            detail = f'{optimizer.kind} is for whole batches: {optimizer.whole_batches}; set /batch_size to "full".'
+        yield from under(pointer, optimizer.warnings())
+        if optimizer.full_batch_reason and experiment.rows_per_step < experiment.dataset.counts[0]:
+            detail = f'{optimizer.kind} is for whole batches: {optimizer.full_batch_reason}; set /batch_size to "full".'
             yield Problem(f"{pointer}/kind", "noisy_gradient", detail)
-        if optimizer.keeps_rate and experiment.schedule.kind != "constant":
-            detail = f"/schedule is probably not meant with {optimizer.kind}: {optimizer.keeps_rate}."
+        if optimizer.constant_rate_reason and experiment.schedule.kind != "constant":
+            detail = f"/schedule is probably not meant with {optimizer.kind}: {optimizer.constant_rate_reason}."
             yield Problem(f"{pointer}/kind", "schedule_not_meant", detail)

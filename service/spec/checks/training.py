@@ -29,7 +29,7 @@ def _accumulation(experiment: Experiment) -> Iterator[Problem]:
     if pieces > rows:
         detail = f"/batch_size gives {rows} rows to an update: at most that many pieces."
         yield Problem("/accumulate", "contradiction", detail, limit=rows)
-    if experiment.optimizer.searches and experiment.precision == "fp16":
+    if experiment.optimizer.needs_closure and experiment.precision == "fp16":
         kind = experiment.optimizer.kind
         detail = f"/optimizer/kind {kind} compares losses within an update, which fp16's scale disturbs: bf16 or fp32."
         yield Problem("/precision", "contradiction", detail, limit=["fp32", "bf16"])

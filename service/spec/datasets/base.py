@@ -35,6 +35,7 @@ class DatasetBase(Component):
 
     known: ClassVar[Facts]  # unless fields other than `rows` change them; 0 rows stand for that field
     instead = {"known": "facts"}
+    renamed = {"apart": "reserved_test_rows", "dealt": "rows_to_split", "fitting": "inferred_defaults"}
     source: ClassVar[str] = ""
     stored: ClassVar[bool] = False  # the target takes the folders of files before the fields
 
@@ -62,29 +63,29 @@ class DatasetBase(Component):
         return {k: v for k, v in super().kwargs().items() if k not in RegressionBase.model_fields}
 
     @property
-    def apart(self) -> int:
+    def reserved_test_rows(self) -> int:
         """The number of last rows that the dataset itself reserves for the test part."""
         return 0
 
     @property
-    def dealt(self) -> int:
+    def rows_to_split(self) -> int:
         """Rows that the split deals out to the parts."""
-        return self.facts.rows - self.apart
+        return self.facts.rows - self.reserved_test_rows
 
     @property
     def counts(self) -> tuple[int, int, int]:
         """Rows for training, validation and test."""
-        rows = self.dealt
+        rows = self.rows_to_split
         validation, test = round(rows * self.validation), round(rows * self.test)
-        return rows - validation - test, validation, test + self.apart
+        return rows - validation - test, validation, test + self.reserved_test_rows
 
-    def fitting(self, counts: bool) -> Iterator[Default]:
+    def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield defaults that fit if the usual ones do not; `counts`: the loss is for counts."""
         train, validation, _ = self.counts
         classes, least = self.strata, max(self.strata, 2)
-        if 0 < validation < classes and validation + train >= classes + least and 2 * classes <= self.dealt:
+        if 0 < validation < classes and validation + train >= classes + least and 2 * classes <= self.rows_to_split:
             why = f"{classes} rows: the least that has one of each of {classes} classes."
-            yield Default("validation", classes / self.dealt, why)
+            yield Default("validation", classes / self.rows_to_split, why)
         elif validation > 0 and (validation < classes or train < least):
             yield Default("validation", 0.0, "0: there are too few rows to keep some apart.")
 
@@ -92,7 +93,7 @@ class DatasetBase(Component):
         """Yield a problem unless a stratified split has a row of each class in each part."""
         train, validation, test = self.counts
         classes = self.strata
-        for name, count in (("validation", validation), ("test", test - self.apart)):
+        for name, count in (("validation", validation), ("test", test - self.reserved_test_rows)):
             if 0 < count < classes:
                 detail = f"each part needs at least {classes} rows, one of each class; this one has {count}."
                 yield Problem(f"/{name}", "split_too_small", detail)
@@ -117,9 +118,9 @@ class RegressionBase(TableBase):
 
     target_scaling: Scaling = Field("standardise", description=f"of the value to predict, {SCALING}")
 
-    def fitting(self, counts: bool) -> Iterator[Default]:
+    def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield no scaling for counts, which are predicted as they are."""
-        yield from super().fitting(counts)
+        yield from super().inferred_defaults(counts)
         if counts:
             yield Default("target_scaling", "none", "none: /loss is for counts, and scaled values are none.")
 

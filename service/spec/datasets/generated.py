@@ -68,10 +68,10 @@ class Blobs(TableBase):
         """Rows in equal shares."""
         return Facts(self.rows, (self.features,), "classification", self.classes)
 
-    def fitting(self, counts: bool) -> Iterator[Default]:
+    def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield enough rows for every class."""
         yield from _rows_for(self, self.classes)
-        yield from super().fitting(counts)
+        yield from super().inferred_defaults(counts)
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem unless each class has three rows and all fit in memory."""
@@ -102,7 +102,7 @@ class Classification(TableBase):
         """Classes in about equal shares."""
         return Facts(self.rows, (self.features,), "classification", self.classes)
 
-    def fitting(self, counts: bool) -> Iterator[Default]:
+    def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield enough rows for every cluster, and features that add up."""
         clusters = self.classes * self.clusters
         yield from _rows_for(self, 2 * clusters)
@@ -110,7 +110,7 @@ class Classification(TableBase):
         yield Default("informative", informative, f"{informative}: /classes x /clusters are {clusters} corners.")
         features = max(self.features, self.informative + self.redundant)
         yield Default("features", features, f"{features}: /informative and /redundant need as many.")
-        yield from super().fitting(counts)
+        yield from super().inferred_defaults(counts)
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem unless features add up and each cluster has its own corner."""
@@ -146,11 +146,11 @@ class Regression(RegressionBase):
         """One value a row."""
         return Facts(self.rows, (self.features,), "regression")
 
-    def fitting(self, counts: bool) -> Iterator[Default]:
+    def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield at most as many informative features as there are features."""
         informative = min(self.informative, self.features)
         yield Default("informative", informative, f"{informative}: there are no more /features.")
-        yield from super().fitting(counts)
+        yield from super().inferred_defaults(counts)
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem for more informative features or directions than features."""

@@ -46,7 +46,7 @@ class MountedBase(DatasetBase):
         return self.resolved
 
     @property
-    def apart(self) -> int:
+    def reserved_test_rows(self) -> int:
         """The dataset's own test part."""
         return self.found.test
 

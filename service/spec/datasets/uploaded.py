@@ -97,14 +97,14 @@ class Upload(RegressionBase, UploadedBase):
         return Facts(found.rows, found.shape, self.task, len(found.classes))
 
     @property
-    def apart(self) -> int:
+    def reserved_test_rows(self) -> int:
         """Rows of the file's own test part."""
         return self.found.test
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem for a second test part."""
         yield from super().problems()
-        if self.apart and self.test:
+        if self.reserved_test_rows and self.test:
             yield Problem("/test", "contradiction", "the file has its own rows to test on: leave this at 0.", 0)
 
     def drops(self, report: Report) -> bool:

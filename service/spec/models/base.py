@@ -16,6 +16,7 @@ class ModelBase(Component):
 
     ranks: ClassVar[tuple[int, ...]]  # dimensions that a row may have
     abstract = ("leaves",)
+    renamed = {"fitting": "inferred_defaults"}
     init: Init = TorchDefault()
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf] | None:
@@ -41,7 +42,7 @@ class ModelBase(Component):
         """Yield the problems of the initialisation."""
         yield from under("/init", self.init.problems())
 
-    def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+    def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
         """Yield defaults that fit rows of this shape and this task if the usual ones do not."""
         yield from ()
 

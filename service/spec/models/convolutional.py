@@ -30,7 +30,7 @@ class CNNBase(ModelBase):
         """Return a row's shape as channels and positions."""
         return shape
 
-    def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+    def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
         """Yield groups that divide the channels, and a pooling that leaves some of the image."""
         if self.norm == "group":
             groups = math.gcd(self.groups, *self.channels)

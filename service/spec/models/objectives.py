@@ -67,7 +67,7 @@ class Quadratic(ObjectiveBase):
         """0 unless a negative eigenvalue makes it unbounded."""
         return 0.0 if min(self.eigenvalues) >= 0 else None
 
-    def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+    def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
         """Yield the point or the eigenvalues, whichever was omitted, as long as the other."""
         n = len(self.start if "start" in self.model_fields_set else self.eigenvalues)
         if len(self.start) != n:

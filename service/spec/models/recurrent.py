@@ -19,7 +19,7 @@ class RecurrentBase(SequenceModelBase):
     cell: ClassVar[str]  # torch's class
     gates: ClassVar[int]
     kept: ClassVar[int]  # numbers per unit and step that are kept for the backward pass
-    ahead = ("bidirectional", True)
+    lookahead = ("bidirectional", True)
 
     hidden: Width = 32
     layers: Annotated[int, Field(ge=1, le=16)] = 1

@@ -31,7 +31,7 @@ class ResNet(ModelBase):
     norm: Literal["batch", "group", "none"] = "batch"
     groups: Groups = 4
 
-    def fitting(self, shape: Size, task: str, vocabulary: int) -> Iterator[Default]:
+    def inferred_defaults(self, shape: Size, task: str, vocabulary: int) -> Iterator[Default]:
         """Yield groups that divide the width."""
         groups = math.gcd(self.groups, self.width)
         if self.norm == "group":

@@ -30,16 +30,16 @@ class SequenceModelBase(ModelBase):
 
     vocabulary: Vocabulary = None
     outputs_at: Literal["last", "mean", "every"] = "last"
-    ahead: ClassVar[tuple[str, bool]]  # the field that lets a position see later ones, and the value that does
+    lookahead: ClassVar[tuple[str, bool]]  # the field that lets a position see later ones, and the value that does
 
-    def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+    def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
         """Yield what a language task needs: its vocabulary, and an output at every position from earlier ones only."""
-        yield from super().fitting(shape, task, vocabulary)
+        yield from super().inferred_defaults(shape, task, vocabulary)
         if vocabulary:
             yield Default("vocabulary", vocabulary, f"{vocabulary}, as many tokens as /dataset has.")
         if task == "language":
             yield Default("outputs_at", "every", "every: /dataset is a language task.")
-        name, value = self.ahead
+        name, value = self.lookahead
         if self.outputs_at == "every" and getattr(self, name) is value:
             why = f"{str(not value).lower()}: a position must not see the token that it has to predict."
             yield Default(name, not value, why)
@@ -59,7 +59,7 @@ class SequenceModelBase(ModelBase):
         if (task == "language") != (self.outputs_at == "every"):
             wanted = "set this to every" if task == "language" else "set this to last or mean"
             yield Problem("/outputs_at", "contradiction", f"/dataset is a {task} task: {wanted}.")
-        name, value = self.ahead
+        name, value = self.lookahead
         if self.outputs_at == "every" and getattr(self, name) is value:
             detail = f"a position would see the token that it has to predict: set this to {str(not value).lower()}."
             yield Problem(f"/{name}", "contradiction", detail)

@@ -18,7 +18,7 @@ class Transformer(SequenceModelBase):
     target = "worker.trainer.models.transformer:Transformer"
     formula = "x <- x + attention(norm(x));  x <- x + mlp(norm(x))"
     paper = "Vaswani et al. 2017, arXiv:1706.03762; normalisation first: Xiong et al. 2020, arXiv:2002.04745"
-    ahead = ("causal", False)
+    lookahead = ("causal", False)
 
     kind: Literal["transformer"] = "transformer"
     outputs_at: Literal["last", "mean", "every"] = "mean"
@@ -32,9 +32,9 @@ class Transformer(SequenceModelBase):
     causal: bool = Field(False, description="a position sees itself and earlier ones only")
     tied: bool = Field(False, description="the output's weights are the embedding's (Press & Wolf 2017)")
 
-    def fitting(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+    def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
         """Yield heads that divide the width, too."""
-        yield from super().fitting(shape, task, vocabulary)
+        yield from super().inferred_defaults(shape, task, vocabulary)
         heads = math.gcd(self.heads, self.width)
         yield Default("heads", heads, f"{heads}: a divisor of /width {self.width}.")
 

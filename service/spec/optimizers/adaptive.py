@@ -18,7 +18,7 @@ class Adagrad(OptimizerBase):
     rate_scaling = "sum"
     fused_on = ("cuda",)
     sparse = True
-    keeps = 1
+    state_per_parameter = 1
     formula = "G += g^2;  p -= lr / (1 + (t-1)*lr_decay) * g / (sqrt(G) + eps)"
     paper = "Duchi et al. 2011, JMLR 12"
 
@@ -52,7 +52,7 @@ class RMSprop(OptimizerBase):
         """A second moment, and a momentum and a mean if asked for."""
         return 1 + bool(self.momentum) + self.centered
 
-    def oddities(self) -> Iterator[Problem]:
+    def warnings(self) -> Iterator[Problem]:
         """Its denominator is the standard deviation of the gradient."""
         if self.centered:
             detail = "where a gradient hardly changes, its variance goes to 0 and the step grows without bound."
@@ -84,7 +84,7 @@ class Adafactor(OptimizerBase):
 
     target = "torch.optim:Adafactor"
     left_out = policy("foreach")
-    keeps = 0.1  # a row and a column for a matrix
+    state_per_parameter = 0.1  # a row and a column for a matrix
     decoupled = True
     formula = "p -= max(eps[1], rms(p)) * min(lr, 1/sqrt(t)) * u / max(1, rms(u)/d),  u = g / sqrt(v)"
     paper = "Shazeer & Stern 2018, arXiv:1804.04235"
@@ -104,7 +104,7 @@ class LectureAdagrad(OptimizerBase):
 
     target = "worker.trainer.optim.lecture:LectureAdagrad"
     left_out = {}
-    keeps = 1
+    state_per_parameter = 1
     formula = "sigma_t = sqrt(mean of g_0^2 ... g_t^2);  p -= lr * g / sigma_t;  no step where every g was 0"
     paper = "Hung-yi Lee 2021, Machine Learning, When gradient is small; after Duchi et al. 2011"
 
@@ -119,7 +119,7 @@ class LectureRMSprop(OptimizerBase):
     left_out = {}
     rate_scaling = "recent"
     running_means = ("alpha",)
-    keeps = 1
+    state_per_parameter = 1
     formula = "sigma_0 = |g_0|;  sigma_t = sqrt(alpha*sigma^2 + (1-alpha)*g^2);  p -= lr * g / sigma_t"
     paper = "Hung-yi Lee 2021, Machine Learning, When gradient is small; after Tieleman & Hinton 2012"
 

@@ -24,17 +24,24 @@ class OptimizerBase(Component):
     """An optimizer: its settings as fields, and as class attributes what checks, probes and diagnoses ask about it."""
 
     left_out = ALL_SWITCHES
-    searches: ClassVar[bool] = False  # computes several gradients per update, and takes all parameters in one group
+    renamed = {
+        "keeps": "state_per_parameter",
+        "keeps_rate": "constant_rate_reason",
+        "oddities": "warnings",
+        "searches": "needs_closure",
+        "whole_batches": "full_batch_reason",
+    }
+    needs_closure: ClassVar[bool] = False  # evaluates the loss several times per update; allows one parameter group
     sparse: ClassVar[bool] = False  # can use the sparse gradient of an Embedding(sparse=True)
-    whole_batches: ClassVar[str] = ""  # what goes wrong unless every update sees all rows
-    keeps_rate: ClassVar[str] = ""  # why a schedule of the rate is probably a mistake
+    full_batch_reason: ClassVar[str] = ""  # why every update must use all rows; empty: it need not
+    constant_rate_reason: ClassVar[str] = ""  # why a schedule is probably a mistake; empty: it is not
     # shared: one rate for all parameters; recent: each rate is divided by the size of recent gradients; sum: by that of
     # all gradients so far; other: each parameter has its own rate by another rule, or nobody knows
     rate_scaling: ClassVar[RateScaling] = "other"
     usual_lr: ClassVar[float] = 1e-3  # a rate that suits most models
     fused_on: ClassVar[tuple[str, ...]] = ()  # devices on which torch's fused form is worth it: cpu, cuda
     running_means: ClassVar[tuple[str, ...]] = ()  # fields beside momentum and betas that are factors of a running mean
-    keeps: ClassVar[float] = 2  # numbers of state per parameter
+    state_per_parameter: ClassVar[float] = 2  # numbers of state per parameter
     decoupled: ClassVar[bool] = False  # weight decay shrinks the weights directly, not through the gradient
 
     lr: Rate = 1e-3
@@ -58,7 +65,7 @@ class OptimizerBase(Component):
 
     def state_size(self) -> float:
         """Return the numbers it keeps per parameter, by its settings."""
-        return self.keeps + bool(getattr(self, "amsgrad", False))
+        return self.state_per_parameter + bool(getattr(self, "amsgrad", False))
 
     def refusal(self, parameter: Parameter) -> str:
         """Return why it cannot update this parameter; empty: it can."""
@@ -70,7 +77,7 @@ class OptimizerBase(Component):
         """Return its fields as torch keeps them in a parameter group."""
         return self.kwargs()
 
-    def oddities(self) -> Iterator[Problem]:
+    def warnings(self) -> Iterator[Problem]:
         """Yield what is allowed and probably a mistake; pointers start at this part."""
         yield from ()
 

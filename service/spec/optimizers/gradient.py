@@ -62,7 +62,7 @@ class ASGD(OptimizerBase):
     left_out = NO_FUSED
     rate_scaling = "shared"
     usual_lr = 1e-2
-    keeps = 1
+    state_per_parameter = 1
     formula = "p = p*(1 - lambd*eta) - eta*g;  eta = lr / (1 + lambd*lr*t)^alpha"
     paper = "Polyak & Juditsky 1992, SIAM J. Control Optim. 30"
 
@@ -84,8 +84,8 @@ class Rprop(OptimizerBase):
 
     target = "torch.optim:Rprop"
     left_out = NO_FUSED
-    whole_batches = "the sign of a gradient changes from batch to batch, and steps shrink for no reason"
-    keeps_rate = "lr is the first step size only"
+    full_batch_reason = "the sign of a gradient changes from batch to batch, and steps shrink for no reason"
+    constant_rate_reason = "lr is the first step size only"
     formula = "eta *= etas[1] if g*g_before > 0 else etas[0] if < 0, within step_sizes;  p -= sign(g)*eta"
     paper = "Riedmiller & Braun 1993, IEEE ICNN"
 
@@ -109,8 +109,8 @@ class LBFGS(OptimizerBase):
     target = "torch.optim:LBFGS"
     left_out = {}
     rate_scaling = "shared"
-    searches = True
-    whole_batches = "the curvature is taken from differences of gradients, which must be of the same rows"
+    needs_closure = True
+    full_batch_reason = "the curvature is taken from differences of gradients, which must be of the same rows"
     formula = "p -= t*H*g, with H from the last changes of p and g, and t = lr or found by a line search"
     paper = "Liu & Nocedal 1989, Mathematical Programming 45"
 
@@ -127,7 +127,7 @@ class LBFGS(OptimizerBase):
         """The last changes of the parameters and of the gradients, and three vectors beside them."""
         return 2 * min(self.history_size, self.max_iter) + 3
 
-    def oddities(self) -> Iterator[Problem]:
+    def warnings(self) -> Iterator[Problem]:
         """A fixed step along a quasi-Newton direction may go uphill."""
         if self.line_search_fn is None:
             detail = "without a line search a step may go uphill and the loss diverge: strong_wolfe is usual."
@@ -143,7 +143,7 @@ class Muon(OptimizerBase):
     target = "torch.optim:Muon"
     left_out = {}
     rate_scaling = "shared"
-    keeps = 1
+    state_per_parameter = 1
     decoupled = True
     formula = "M = momentum*M + (1-momentum)*g;  p -= lr*weight_decay*p;  p -= lr*scale*orthogonal(M)"
     paper = "Jordan et al. 2024, Muon; Liu et al. 2025, arXiv:2502.16982 (match_rms_adamw)"

@@ -25,8 +25,8 @@ class ScheduleFreeSGD(OptimizerBase):
     needs = ("schedulefree",)
     left_out = SCHEDULE_FREE
     rate_scaling = "shared"
-    keeps_rate = "it is made for a constant rate, with warmup_steps of its own"
-    keeps = 1
+    constant_rate_reason = "it is made for a constant rate, with warmup_steps of its own"
+    state_per_parameter = 1
     formula = "y = (1-momentum)*z + momentum*x;  z -= lr*g(y);  x = mean of z, weighted"
     paper = "Defazio et al. 2024, arXiv:2405.15682"
 
@@ -48,7 +48,7 @@ class ScheduleFreeAdamW(OptimizerBase):
     needs = ("schedulefree",)
     left_out = SCHEDULE_FREE
     rate_scaling = "recent"
-    keeps_rate = ScheduleFreeSGD.keeps_rate
+    constant_rate_reason = ScheduleFreeSGD.constant_rate_reason
     decoupled = True
     formula = (
         "y = (1-beta1)*z + beta1*x;  z -= lr*(g(y) / (sqrt(v_hat) + eps) + weight_decay*y);  x = mean of z, weighted"
@@ -74,7 +74,7 @@ class ScheduleFreeRAdam(OptimizerBase):
     needs = ("schedulefree",)
     left_out = SCHEDULE_FREE
     rate_scaling = "recent"
-    keeps_rate = "it is made for a constant rate, and its rectification is its warmup"
+    constant_rate_reason = "it is made for a constant rate, and its rectification is its warmup"
     decoupled = True
     formula = "the update of RAdam at y = (1-beta1)*z + beta1*x;  x = mean of z, weighted"
     paper = "Defazio et al. 2024, arXiv:2405.15682; Liu et al. 2020, arXiv:1908.03265"
@@ -98,7 +98,7 @@ class Lion(OptimizerBase):
     needs = ("pytorch-optimizer",)
     left_out = policy("foreach", "kwargs") | dict.fromkeys(("weight_decouple", "fixed_decay"), "decay is the paper's")
     rate_scaling = "shared"
-    keeps = 1
+    state_per_parameter = 1
     decoupled = True
     formula = "p -= lr*weight_decay*p;  p -= lr*sign(beta1*m + (1-beta1)*g);  m = beta2*m + (1-beta2)*g"
     paper = "Chen et al. 2023, arXiv:2302.06675"

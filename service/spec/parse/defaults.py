@@ -15,10 +15,12 @@ P = TypeVar("P", bound=Part)
 def fill_defaults(spec: Experiment) -> tuple[Experiment, list[Problem]]:
     """Return the spec with every unfitting default replaced, and a note about each."""
     notes: list[Problem] = []
-    dataset = _fitted(spec.dataset, lambda part: part.fitting(spec.loss.counts), "/dataset", notes)
+    dataset = _fitted(spec.dataset, lambda part: part.inferred_defaults(spec.loss.count_data), "/dataset", notes)
     facts = dataset.facts
-    model = _fitted(spec.model, lambda part: part.fitting(facts.shape, facts.task, facts.vocabulary), "/model", notes)
-    schedule = _fitted(spec.schedule, lambda part: part.fitting(), "/schedule", notes)
+    model = _fitted(
+        spec.model, lambda part: part.inferred_defaults(facts.shape, facts.task, facts.vocabulary), "/model", notes
+    )
+    schedule = _fitted(spec.schedule, lambda part: part.inferred_defaults(), "/schedule", notes)
     spec = spec.model_copy(update={"dataset": dataset, "model": model, "schedule": schedule})
     if dataset.validation == 0 and spec.stop and spec.stop.patience:
         patience = _fitted(spec.stop.patience, _training_loss, "/stop/patience", notes)
@@ -26,12 +28,12 @@ def fill_defaults(spec: Experiment) -> tuple[Experiment, list[Problem]]:
     return _fitted(spec, _batch_size, "", notes), notes
 
 
-def _fitted(part: P, fitting: Callable[[P], Iterator[Default]], pointer: str, notes: list[Problem]) -> P:
+def _fitted(part: P, inferred: Callable[[P], Iterator[Default]], pointer: str, notes: list[Problem]) -> P:
     """Return `part` with its defaults replaced one at a time, because one may decide which value fits another."""
     while True:
         needed = (
             each
-            for each in fitting(part)
+            for each in inferred(part)
             if (each.field not in part.model_fields_set or getattr(part, each.field) is None)
             and getattr(part, each.field) != each.value
         )
@@ -48,7 +50,7 @@ def _training_loss(_: Part) -> Iterator[Default]:
 def _batch_size(spec: Experiment) -> Iterator[Default]:
     """Yield a batch size where 32 does not fit: all rows, enough for `accumulate`, or one without a tiny last batch."""
     train = spec.dataset.counts[0]
-    normalises = not spec.misfits() and normalisation.of_batches(spec) != []  # a library's model may
+    normalises = not spec.model_problems() and normalisation.of_batches(spec) != []  # a library's model may
     least = spec.accumulate * (normalisation.LEAST if normalises else 1)
     wanted = max(USUAL_BATCH, least)
     sizes = range(wanted, least - 1, -1) if wanted <= train else ()

@@ -1,6 +1,6 @@
 """The schedules: pure functions of the step, so they can be drawn before anything runs.
 
-One, the plateau, follows a metric instead; `ScheduleBase.watches` says so.
+One, the plateau, follows a metric instead; `ScheduleBase.watched_series` says so.
 """
 
 from typing import TYPE_CHECKING

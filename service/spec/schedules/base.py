@@ -25,6 +25,15 @@ class ScheduleBase(Component):
     torch_scheduler: ClassVar[str] = ""
     abstract = ("scale",)
     instead = {"scale": "rate"}
+    renamed = {
+        "absolute": "absolute_field",
+        "cycles": "momentum_pointer",
+        "fitting": "inferred_defaults",
+        "misfits": "run_problems",
+        "oddities": "warnings",
+        "watches": "watched_series",
+        "watching": "watched_pointer",
+    }
     left_out = {
         "optimizer": "the run has one",
         "last_epoch": "a rate is a function of the step: nothing is needed to go on from the middle",
@@ -43,39 +52,39 @@ class ScheduleBase(Component):
         return None
 
     @property
-    def absolute(self) -> str:
+    def absolute_field(self) -> str:
         """The field that sets a rate independent of the base rate; empty: the schedule only scales the base rate."""
         return ""
 
     @property
-    def cycles(self) -> str:
+    def momentum_pointer(self) -> str:
         """Pointer to the field that cycles the momentum; empty: the optimizer's own stays."""
         return ""
 
     @property
-    def watches(self) -> str:
+    def watched_series(self) -> str:
         """The series that decides the rate; empty: the step alone does."""
         return ""
 
     @property
-    def watching(self) -> str:
+    def watched_pointer(self) -> str:
         """Pointer to the field that names this series; empty: there is none."""
-        return "/watch" if self.watches else ""
+        return "/watch" if self.watched_series else ""
 
     @property
     def pure(self) -> bool:
         """Whether the rate is known before anything runs."""
-        return not self.watches
+        return not self.watched_series
 
-    def fitting(self) -> Iterator[Default]:
+    def inferred_defaults(self) -> Iterator[Default]:
         """Yield defaults that fit the given fields if the usual ones do not."""
         yield from ()
 
-    def misfits(self, total: int) -> Iterator[Problem]:
+    def run_problems(self, total: int) -> Iterator[Problem]:
         """Yield what contradicts a run of length `total`; pointers start at this part."""
         yield from ()
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield what is probably a mistake in a run of length `total`; pointers start at this part."""
         yield from ()
 

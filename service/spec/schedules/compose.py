@@ -50,23 +50,23 @@ class Chained(ScheduleBase):
         """Yield the problems of each, and of one that sets a rate, because only factors can be multiplied."""
         for number, part in enumerate(self.schedules):
             yield from under(f"/schedules/{number}", part.problems())
-            if part.absolute:
-                detail = f"{part.absolute} is a rate, and only factors can be multiplied: set it to 0."
-                yield Problem(f"/schedules/{number}/{part.absolute}", "not_a_factor", detail, limit=0)
+            if part.absolute_field:
+                detail = f"{part.absolute_field} is a rate, and only factors can be multiplied: set it to 0."
+                yield Problem(f"/schedules/{number}/{part.absolute_field}", "not_a_factor", detail, limit=0)
 
     def scale(self, s: int, total: int) -> float:
         """Return the product, which is 1 where each of them is."""
         return math.prod(part.rate(1.0, s, total) for part in self.schedules)
 
-    def misfits(self, total: int) -> Iterator[Problem]:
+    def run_problems(self, total: int) -> Iterator[Problem]:
         """Yield those of each schedule."""
         for number, part in enumerate(self.schedules):
-            yield from under(f"/schedules/{number}", part.misfits(total))
+            yield from under(f"/schedules/{number}", part.run_problems(total))
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield those of each schedule."""
         for number, part in enumerate(self.schedules):
-            yield from under(f"/schedules/{number}", part.oddities(base, total))
+            yield from under(f"/schedules/{number}", part.warnings(base, total))
 
 
 class Sequential(ScheduleBase):
@@ -111,15 +111,17 @@ class Sequential(ScheduleBase):
         return part.momentum(passed, length)
 
     @property
-    def absolute(self) -> str:
+    def absolute_field(self) -> str:
         """Set if any of the schedules sets a rate."""
-        return "schedules" if any(part.absolute for part in self.schedules) else ""
+        return "schedules" if any(part.absolute_field for part in self.schedules) else ""
 
     @property
-    def cycles(self) -> str:
+    def momentum_pointer(self) -> str:
         """The field of the first schedule that cycles it."""
         parts = enumerate(self.schedules)
-        return next((f"/schedules/{number}{part.cycles}" for number, part in parts if part.cycles), "")
+        return next(
+            (f"/schedules/{number}{part.momentum_pointer}" for number, part in parts if part.momentum_pointer), ""
+        )
 
     def _turns(self, total: int) -> Iterator[tuple[str, ScheduleBase, int]]:
         """Yield each schedule that has a turn in the run: its pointer, itself, its length."""
@@ -128,15 +130,15 @@ class Sequential(ScheduleBase):
             if start < min(end, total):
                 yield f"/schedules/{number}", part, min(end, total) - start
 
-    def misfits(self, total: int) -> Iterator[Problem]:
+    def run_problems(self, total: int) -> Iterator[Problem]:
         """Yield those of each schedule, for the length of its turn."""
         for pointer, part, length in self._turns(total):
-            yield from under(pointer, part.misfits(length))
+            yield from under(pointer, part.run_problems(length))
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield those of each schedule, and a warning about schedules without a turn."""
         for pointer, part, length in self._turns(total):
-            yield from under(pointer, part.oddities(base, length))
+            yield from under(pointer, part.warnings(base, length))
         if self.milestones[-1] >= total:
             detail = f"the run is {total} long: what begins at {self.milestones[-1]} never has its turn."
             yield Problem("/milestones", "never_due", detail, limit=total)
@@ -174,34 +176,34 @@ class Warmup(ScheduleBase):
         return self.after.momentum(max(0, s - self.steps), total - self.steps)
 
     @property
-    def absolute(self) -> str:
+    def absolute_field(self) -> str:
         """Set if the schedule that follows sets a rate."""
-        return "after" if self.after.absolute else ""
+        return "after" if self.after.absolute_field else ""
 
     @property
-    def cycles(self) -> str:
+    def momentum_pointer(self) -> str:
         """The field of the schedule that follows."""
-        return f"/after{self.after.cycles}" if self.after.cycles else ""
+        return f"/after{self.after.momentum_pointer}" if self.after.momentum_pointer else ""
 
     @property
-    def watches(self) -> str:
+    def watched_series(self) -> str:
         """The series of the schedule that follows."""
-        return self.after.watches
+        return self.after.watched_series
 
     @property
-    def watching(self) -> str:
+    def watched_pointer(self) -> str:
         """The field of the schedule that follows."""
-        return f"/after{self.after.watching}" if self.after.watching else ""
+        return f"/after{self.after.watched_pointer}" if self.after.watched_pointer else ""
 
-    def misfits(self, total: int) -> Iterator[Problem]:
+    def run_problems(self, total: int) -> Iterator[Problem]:
         """Yield a problem for a warmup longer than the run, and those of the schedule that follows."""
         if self.steps > total:
             detail = f"the warmup is longer ({self.steps}) than the run, whose /steps or /epochs give {total}."
             yield Problem("/steps", "contradiction", detail, limit=total)
         elif self.steps < total:
-            yield from under("/after", self.after.misfits(total - self.steps))
+            yield from under("/after", self.after.run_problems(total - self.steps))
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield those of the schedule that follows the warmup."""
         if self.steps < total:
-            yield from under("/after", self.after.oddities(base, total - self.steps))
+            yield from under("/after", self.after.warnings(base, total - self.steps))

@@ -28,11 +28,11 @@ class Cosine(ScheduleBase):
         return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * s / span)) / 2
 
     @property
-    def absolute(self) -> str:
+    def absolute_field(self) -> str:
         """A minimum above 0 does not scale with the base rate."""
         return "eta_min" if self.eta_min else ""
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield a rate that rises, and an end that is not reached."""
         if self.T_max is not None and self.T_max < total:
             yield Problem("/T_max", "rises_again", f"past T_max the rate rises again; the run is {total} long.")
@@ -63,11 +63,11 @@ class CosineRestarts(ScheduleBase):
         return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * passed / span)) / 2
 
     @property
-    def absolute(self) -> str:
+    def absolute_field(self) -> str:
         """A minimum above 0 does not scale with the base rate."""
         return "eta_min" if self.eta_min else ""
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield a rate that rises, and a restart that is never reached."""
         if total <= self.T_0:
             yield Problem("/T_0", "never_due", f"the first restart lies beyond the run, which is {total} long.")
@@ -95,11 +95,11 @@ class SWA(ScheduleBase):
         return anneal(base, self.swa_lr, s / self.anneal_epochs, self.anneal_strategy)
 
     @property
-    def absolute(self) -> str:
+    def absolute_field(self) -> str:
         """`swa_lr` is a rate."""
         return "swa_lr"
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield an annealing that the run does not finish."""
         if self.anneal_epochs > total:
             yield cut_short("anneal_epochs", self.anneal_epochs, total)

@@ -35,7 +35,7 @@ class Cyclic(ScheduleBase):
     base_momentum: Beta = 0.8
     max_momentum: Beta = 0.9
 
-    def fitting(self) -> Iterator[Default]:
+    def inferred_defaults(self) -> Iterator[Default]:
         """Yield bounds of the momentum in the right order."""
         yield from _fitting_momenta(self)
 
@@ -67,16 +67,16 @@ class Cyclic(ScheduleBase):
         return height * float(self.gamma**s) if self.mode == "exp_range" else height
 
     @property
-    def absolute(self) -> str:
+    def absolute_field(self) -> str:
         """Both bounds are rates."""
         return "max_lr"
 
     @property
-    def cycles(self) -> str:
+    def momentum_pointer(self) -> str:
         """Set by `cycle_momentum`."""
         return "/cycle_momentum" if self.cycle_momentum else ""
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield an optimizer's rate that has no effect, and a run that only rises."""
         if base not in (self.base_lr, self.max_lr):
             yield ignored("max_lr", base)
@@ -107,7 +107,7 @@ class OneCycle(ScheduleBase):
     final_div_factor: Annotated[float, Field(gt=0, le=1e12)] = Field(1e4, description="first rate / last rate")
     three_phase: bool = Field(False, description="fall to the first rate before falling below it")
 
-    def fitting(self) -> Iterator[Default]:
+    def inferred_defaults(self) -> Iterator[Default]:
         """Yield bounds of the momentum in the right order."""
         yield from _fitting_momenta(self)
 
@@ -149,22 +149,22 @@ class OneCycle(ScheduleBase):
         return phase, (s - starts[phase]) / span if span > 0 else 1.0
 
     @property
-    def absolute(self) -> str:
+    def absolute_field(self) -> str:
         """The peak, if given."""
         return "" if self.max_lr is None else "max_lr"
 
     @property
-    def cycles(self) -> str:
+    def momentum_pointer(self) -> str:
         """Set by `cycle_momentum`."""
         return "/cycle_momentum" if self.cycle_momentum else ""
 
-    def misfits(self, total: int) -> Iterator[Problem]:
+    def run_problems(self, total: int) -> Iterator[Problem]:
         """Yield a problem for a cycle that ends before the run."""
         if self.total_steps is not None and self.total_steps < total:
             detail = f"the cycle ends before the run, which is {total} long: give at least that, or null."
             yield Problem("/total_steps", "contradiction", detail, limit=total)
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield an optimizer's rate that has no effect, and a cycle that the run does not finish."""
         if self.max_lr is not None and self.max_lr != base:
             yield ignored("max_lr", base)

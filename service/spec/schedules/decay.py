@@ -42,7 +42,7 @@ class Linear(ScheduleBase):
             return self.end_factor
         return self.start_factor + (self.end_factor - self.start_factor) * s / span
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield an end that is not reached, and a rate of 0 before the run's end."""
         if self.total_iters is not None and self.total_iters > total:
             yield cut_short("total_iters", self.total_iters, total)
@@ -65,7 +65,7 @@ class Polynomial(ScheduleBase):
         span = self.total_iters or max(total, 1)
         return float((1.0 - min(s, span) / span) ** self.power)
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield an end that is not reached, and a rate of 0 before the run's end."""
         if self.total_iters is not None and self.total_iters > total:
             yield cut_short("total_iters", self.total_iters, total)
@@ -89,7 +89,7 @@ class InverseTime(ScheduleBase):
         passed = s // self.decay_steps if self.staircase else s / self.decay_steps
         return 1 / (1 + self.decay_rate * passed)
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield a staircase whose first stair is beyond the run."""
         if self.staircase and self.decay_steps >= total:
             yield Problem("/decay_steps", "never_due", f"the first change lies beyond the run, which is {total} long.")

@@ -57,12 +57,12 @@ class Plateau(ScheduleBase):
     eps: Annotated[float, Field(ge=0, le=1)] = Field(1e-8, description="a smaller reduction is not made")
 
     @property
-    def watches(self) -> str:
+    def watched_series(self) -> str:
         """The series that it follows."""
         return self.watch
 
     @property
-    def absolute(self) -> str:
+    def absolute_field(self) -> str:
         """The lowest rate, and the smallest change of rate, are given as rates."""
         return "min_lr"
 
@@ -105,7 +105,7 @@ class Plateau(ScheduleBase):
             rate = lower
         return rate
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield bounds that leave nothing to reduce, and a mode opposite to the series' better direction."""
         if self.min_lr >= base:
             yield Problem("/min_lr", "no_effect", "min_lr is not below /optimizer/lr: the rate never falls.")

@@ -37,7 +37,7 @@ class ConstantFactor(ScheduleBase):
         """Return 1 from s = total_iters on."""
         return 1.0 if s >= self.total_iters else self.factor
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield a run that never reaches its base rate."""
         if self.total_iters > total:
             yield cut_short("total_iters", self.total_iters, total)
@@ -57,7 +57,7 @@ class Step(ScheduleBase):
         """Return 1 for the first `step_size` updates."""
         return float(self.gamma ** (s // self.step_size))
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield a run too short for the first step."""
         if self.step_size >= total:
             yield Problem("/step_size", "never_due", f"the first change lies beyond the run, which is {total} long.")
@@ -81,7 +81,7 @@ class MultiStep(ScheduleBase):
         """Return 1 before the first milestone."""
         return float(self.gamma ** sum(milestone <= s for milestone in self.milestones))
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield a run too short for the first milestone."""
         if self.milestones[0] >= total:
             yield Problem("/milestones", "never_due", f"every milestone lies beyond the run, which is {total} long.")

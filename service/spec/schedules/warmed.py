@@ -29,7 +29,7 @@ class InverseSqrt(ScheduleBase):
         shape = min(step / peak, math.sqrt(peak / step))
         return shape if self.d_model is None else shape / math.sqrt(self.d_model * peak)
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield a run that only rises."""
         if self.warmup_steps > total:
             yield cut_short("warmup_steps", self.warmup_steps, total)
@@ -62,7 +62,7 @@ class WSD(ScheduleBase):
         length = self.total_steps or max(total, 1)
         return length, self.decay_steps or max(1, length // 5)
 
-    def misfits(self, total: int) -> Iterator[Problem]:
+    def run_problems(self, total: int) -> Iterator[Problem]:
         """Yield a problem if rise and fall do not fit into the run."""
         length, falling = self._lengths(total)
         if self.warmup_steps + falling > length:
@@ -70,7 +70,7 @@ class WSD(ScheduleBase):
             field = "warmup_steps" if self.decay_steps is None else "decay_steps"
             yield Problem(f"/{field}", "contradiction", detail, limit=length)
 
-    def oddities(self, base: float, total: int) -> Iterator[Problem]:
+    def warnings(self, base: float, total: int) -> Iterator[Problem]:
         """Yield a length other than the run's."""
         if self.total_steps is not None and self.total_steps > total:
             yield cut_short("total_steps", self.total_steps, total)

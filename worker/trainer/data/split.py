@@ -95,7 +95,7 @@ def shuffle_share(target_rows: Indices, share: float, seed: int) -> Indices:
 
 def _split_table(y: npt.NDArray[Any], dataset: TableBase) -> tuple[Indices, ...]:
     """Split at random, except the last rows, which the dataset itself reserves for testing."""
-    (train, validation, test), own = dataset.counts, dataset.apart
+    (train, validation, test), own = dataset.counts, dataset.reserved_test_rows
     chosen = indices(y[: len(y) - own], (train, validation, test - own), dataset.split_seed, dataset.strata)
     return (*chosen[:2], np.concatenate((chosen[2], np.arange(len(y) - own, len(y)))))
 

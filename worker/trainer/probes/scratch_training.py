@@ -42,7 +42,7 @@ def train_step(training: ProbedTraining, step: int, lr: float | None = None) -> 
     if lr is not None:
         _set_rates(training, lr)
     gradients, clipping = training.mechanics.gradients, training.mechanics.clipping
-    if training.spec.optimizer.searches:
+    if training.spec.optimizer.needs_closure:
         losses: list[Tensor] = []
 
         def closure() -> float:

@@ -23,7 +23,7 @@ def target_tensor(y: npt.NDArray[Any], loss: LossBase) -> Tensor:
 
     Tokens (N, T) and distributions (N, K) stay unchanged.
     """
-    if loss.counts and len(y) and y.min() < 0:
+    if loss.count_data and len(y) and y.min() < 0:
         raise RunFailure("spec_cannot_build", f"{loss.kind} is for counts, and a value to predict is {y.min():g}")
     if y.ndim == 2 and y.dtype.kind == "f" and len(y):
         _check_distributions(y, getattr(loss, "log_target", False))

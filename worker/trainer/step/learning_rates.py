@@ -38,7 +38,7 @@ class LearningRates:
     """Applies a run's schedule. Only a plateau has a state, which changes at evaluations."""
 
     def __init__(self, spec: Experiment, optimizers: Sequence[Optimizer]) -> None:
-        self.spec, self.cycles = spec, bool(spec.schedule.cycles)
+        self.spec, self.cycles = spec, bool(spec.schedule.momentum_pointer)
         self.groups = [
             GroupDefaults.of(optimizer, at) for optimizer in optimizers for at in range(len(optimizer.param_groups))
         ]
