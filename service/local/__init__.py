@@ -1,1 +1,1 @@
-"""Saddle on one machine: embedded Postgres and Valkey, the API and the workers, as one."""
+"""Saddle on one machine: embedded Postgres and Valkey, the API and the workers."""

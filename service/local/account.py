@@ -1,4 +1,4 @@
-"""The account embedded servers run as: oneself, or `nobody` when started by root, whom Postgres refuses."""
+"""The account that embedded servers run as: the current user, or `nobody` for root, which Postgres refuses."""
 
 import os
 import pwd
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Account:
-    """User, group and further groups as `subprocess.Popen` takes them; None stays who we are."""
+    """User, group and extra groups as `subprocess.Popen` takes them; None keeps those of this process."""
 
     user: int | None = None
     group: int | None = None
@@ -17,7 +17,7 @@ class Account:
 
     @classmethod
     def for_servers(cls) -> "Account":
-        """Root becomes `nobody` (65534 where the system has no such name); no system user is created."""
+        """Return `nobody` for root (65534 if the system has no such name), else the current user."""
         if os.geteuid() != 0:
             return cls()
         try:
@@ -28,16 +28,16 @@ class Account:
 
     @property
     def uid(self) -> int:
-        """The user id that files of the servers carry."""
+        """The user id that owns the servers' files."""
         return os.geteuid() if self.user is None else self.user
 
-    def take(self, path: Path) -> None:
-        """Make the account the owner of `path`; its parents stay untouched."""
+    def own(self, path: Path) -> None:
+        """Make the account the owner of `path`, but not of its parents."""
         if self.user is not None and self.group is not None:
             os.chown(path, self.user, self.group)
 
-    def can(self, access: str, path: Path) -> bool:
-        """Whether the account has `access` (`-x`, `-r`, `-w`) to a path: every folder above it counts."""
+    def has_access(self, access: str, path: Path) -> bool:
+        """Whether the account has `access` (`-x`, `-r`, `-w`) to a path, given the folders above it."""
         test = subprocess.run(
             ["test", access, str(path)],
             cwd="/",

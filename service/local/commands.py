@@ -1,4 +1,4 @@
-"""What a local start runs besides the servers: five commands that other parts of Saddle provide."""
+"""The commands that a local start runs besides the servers: migration, key, API, workers, device detection."""
 
 import json
 import re
@@ -12,13 +12,13 @@ from service.local.failure import CannotStart
 from service.local.processes import Program
 from service.settings import pool_of
 
-WORKER_GRACE_S = 120.0  # a worker saves a last checkpoint of its run before it ends
+WORKER_GRACE_S = 120.0  # for a worker to save a last checkpoint
 Command = Sequence[str]
 
 
 @dataclass(frozen=True)
 class Commands:
-    """Command lines; the API gets `--host` and `--port`, the key command `--project` and `--member`."""
+    """Command lines; `--host` and `--port` are appended for the API, `--project` and `--member` for the key."""
 
     migrate: Command = (sys.executable, "-m", "service.db", "upgrade")
     key: Command = (sys.executable, "-m", "service.db", "key")
@@ -27,28 +27,28 @@ class Commands:
     devices: Command = (sys.executable, "-m", "worker.trainer.devices")
 
 
-def run(what: str, command: Command, environment: Mapping[str, str], folder: Path, log: Path) -> str:
-    """What a short command prints; its complaints go to `log`, and a failure becomes one sentence."""
-    with log.open("ab") as complaints:
-        begin = complaints.tell()
+def run_command(what: str, command: Command, environment: Mapping[str, str], folder: Path, log: Path) -> str:
+    """Run a short command and return its stdout; stderr goes to `log`. Raise `CannotStart` if it fails."""
+    with log.open("ab") as errors:
+        begin = errors.tell()
         done = subprocess.run(
             command,
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=errors,
             env=environment,
             cwd=folder,
             text=True,
         )
     if done.returncode != 0:
-        said = last_line(log, begin) or done.stdout.strip().rpartition("\n")[2] or "it said nothing"
-        raise CannotStart(f"{what} failed: {said.removeprefix('saddle: ')} (all of it: {log})")
+        reason = last_line(log, begin) or done.stdout.strip().rpartition("\n")[2] or "it printed nothing"
+        raise CannotStart(f"{what} failed: {reason.removeprefix('saddle: ')} (full output: {log})")
     return done.stdout
 
 
 def last_line(log: Path, begin: int = 0) -> str:
-    """The last line of a log that says something, after `begin` bytes."""
+    """Return the last line of a log that is not blank, after the first `begin` bytes."""
     with log.open("rb") as file:
         file.seek(begin)
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
@@ -59,7 +59,7 @@ DEVICE = re.compile(r"cpu|(cuda|mps|xpu)(:\d+)?")
 
 
 def read_devices(output: str) -> list[str]:
-    """`["cpu"]` or `["cuda:0", ...]` from what the detection printed; a CPU there always is."""
+    """Return `["cpu"]` or `["cuda:0", ...]` from the output of the detection; the CPU if it is unreadable."""
     try:
         devices = json.loads(output.strip().rpartition("\n")[2])
     except ValueError:
@@ -69,7 +69,7 @@ def read_devices(output: str) -> list[str]:
 
 
 def api_program(commands: Commands, port: int, devices: Sequence[str], environment: Mapping[str, str]) -> Program:
-    """The API, on loopback alone; a run waits for the first device's workers, unless SADDLE_POOL says otherwise."""
+    """Return the API's program, on loopback only. Its default pool is the first device's, unless SADDLE_POOL is set."""
     own = {"SADDLE_POOL": environment.get("SADDLE_POOL") or pool_of(devices[0])}
     return Program("api", [*commands.api, "--host", "127.0.0.1", "--port", str(port)], {**environment, **own})
 
@@ -77,7 +77,7 @@ def api_program(commands: Commands, port: int, devices: Sequence[str], environme
 def worker_programs(
     commands: Commands, devices: Sequence[str], number: int | None, environment: Mapping[str, str]
 ) -> list[Program]:
-    """One worker for each device, or `number` of them dealt out over the devices."""
+    """Return one worker per device, or `number` workers assigned to the devices in turn."""
     programs = []
     for index in range(len(devices) if number is None else number):
         device = devices[index % len(devices)]

@@ -1,4 +1,4 @@
-"""The data folder: which one it is, what lies where in it, and which start owns it now."""
+"""The data folder: its location, its layout, and the lock of the start that uses it."""
 
 import fcntl
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from service.local.account import Account
-from service.local.failure import CannotStart, cannot_use
+from service.local.failure import CannotStart, folder_error
 from service.local.server import open_lock
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -18,48 +18,48 @@ SYSTEM_FOLDER = Path("/var/lib/saddle")
 
 @dataclass(frozen=True)
 class DataFolder:
-    """Everything one installation keeps: `postgres`, `valkey`, `logs`, `checkpoints`, the key, the running start."""
+    """The folder of one installation: `postgres`, `valkey`, `logs`, `checkpoints`, the key, the lock."""
 
     path: Path
 
     @classmethod
-    def chosen(cls, given: Path | None, environment: Mapping[str, str]) -> "DataFolder":
-        """--data, else SADDLE_DATA, else a folder that suits who we are."""
+    def locate(cls, given: Path | None, environment: Mapping[str, str]) -> "DataFolder":
+        """Return the folder of --data, else of SADDLE_DATA, else the default one."""
         named = given or (Path(environment["SADDLE_DATA"]) if environment.get("SADDLE_DATA") else None)
         return cls((named or default_folder()).expanduser().absolute())
 
     @property
     def postgres(self) -> Path:
-        """The embedded Postgres' folder."""
+        """The folder of the embedded Postgres."""
         return self.path / "postgres"
 
     @property
     def valkey(self) -> Path:
-        """The embedded Valkey's folder."""
+        """The folder of the embedded Valkey."""
         return self.path / "valkey"
 
     @property
     def logs(self) -> Path:
-        """One file for each process."""
+        """The folder of the logs, one file per process."""
         return self.path / "logs"
 
     @property
     def key(self) -> Path:
-        """The first API key, readable by its owner alone."""
+        """The file of the first API key, readable by its owner only."""
         return self.path / "key"
 
-    def make(self) -> None:
-        """Make the folder and see that it can be written."""
+    def create(self) -> None:
+        """Create the folder, and check that it is writable."""
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
             probe = self.path / ".probe"
             probe.write_bytes(bytes(4096))
             probe.unlink()
         except OSError as error:
-            raise cannot_use(self.path, error) from error
+            raise folder_error(self.path, error) from error
 
     def write_key(self, key: str) -> None:
-        """Keep the key under a mode that never was wider."""
+        """Store the key in a file that was never readable by others."""
         new = self.path / "key.new"
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -67,20 +67,20 @@ class DataFolder:
         new.replace(self.key)
 
     def read_key(self) -> str | None:
-        """The key of an earlier start, if there is one."""
+        """Return the key of an earlier start, if any."""
         return self.key.read_text().strip() if self.key.exists() else None
 
 
-class Ownership:
-    """The one running start of a data folder: a lock that ends with its process, and what it says of itself."""
+class InstanceLock:
+    """The lock of the one start that may run on a data folder, and its published state; both end with its process."""
 
     def __init__(self, folder: DataFolder) -> None:
         self._lock_path = folder.path / "up.lock"
-        self._facts = folder.path / "up.json"
+        self._state_path = folder.path / "up.json"
         self._lock: int | None = None
 
-    def take(self) -> bool:
-        """True if nobody else runs on the folder; from now on we do."""
+    def acquire(self) -> bool:
+        """Acquire the lock; return False if another start holds it."""
         self._lock = open_lock(self._lock_path)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,38 +89,38 @@ class Ownership:
             return False
         return True
 
-    def taken(self) -> bool:
-        """Whether a start runs; a process that was killed holds no lock."""
+    def is_held(self) -> bool:
+        """Whether a start is running; a killed process holds no lock."""
         if not self._lock_path.exists():
             return False
         try:
-            free = self.take()
+            free = self.acquire()
         except PermissionError as error:
             raise CannotStart(f"{self._lock_path} belongs to another user") from error
         self._close()
         return not free
 
-    def left_behind(self) -> bool:
-        """Whether the last start was killed instead of ended."""
-        return self._facts.exists()
+    def was_killed(self) -> bool:
+        """Whether the last start was killed: one that ends removes its state."""
+        return self._state_path.exists()
 
-    def write(self, facts: Mapping[str, Any]) -> None:
-        """Say what runs, for `status`, `down` and a second `up`."""
-        new = self._facts.with_suffix(".new")
-        new.write_text(json.dumps(facts, indent=1))
-        new.replace(self._facts)
+    def write_state(self, state: Mapping[str, Any]) -> None:
+        """Publish what is running, for `status`, `down` and a second `up`."""
+        new = self._state_path.with_suffix(".new")
+        new.write_text(json.dumps(state, indent=1))
+        new.replace(self._state_path)
 
-    def read(self) -> dict[str, Any]:
-        """What the running start says of itself; nothing while it has hardly begun."""
+    def read_state(self) -> dict[str, Any]:
+        """Return the state of the running start; empty until it is first written."""
         try:
-            facts = json.loads(self._facts.read_text())
+            state = json.loads(self._state_path.read_text())
         except (FileNotFoundError, ValueError):
             return {}
-        return facts if isinstance(facts, dict) else {}
+        return state if isinstance(state, dict) else {}
 
     def release(self) -> None:
-        """Forget what ran, then let the next start in."""
-        self._facts.unlink(missing_ok=True)
+        """Remove the state, then release the lock."""
+        self._state_path.unlink(missing_ok=True)
         self._close()
 
     def _close(self) -> None:
@@ -130,11 +130,11 @@ class Ownership:
 
 
 def default_folder() -> Path:
-    """`.saddle` beside the project; for root one that `nobody`, as whom the servers run, can reach."""
-    beside = PROJECT / ".saddle"
+    """Return `.saddle` in the project; for root a folder that `nobody`, who runs the servers, can reach."""
+    in_project = PROJECT / ".saddle"
     account = Account.for_servers()
     if account.user is None:
-        return beside
+        return in_project
     parent = SYSTEM_FOLDER.parent
-    usable = os.access(parent, os.W_OK) and account.can("-x", parent)
-    return SYSTEM_FOLDER if usable else beside
+    usable = os.access(parent, os.W_OK) and account.has_access("-x", parent)
+    return SYSTEM_FOLDER if usable else in_project

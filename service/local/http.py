@@ -1,4 +1,4 @@
-"""The little HTTP a local start needs: JSON to and from its own API, standard library only."""
+"""A minimal HTTP client for the API of a local start, with the standard library only."""
 
 import json
 import urllib.error
@@ -7,20 +7,20 @@ from typing import Any
 
 Json = Any  # a document whose shape the caller knows
 
-# The API is on loopback: a proxy from the environment must not be asked for it.
+# The API is on loopback, where a proxy from the environment must not be used.
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class Refused(Exception):  # reads as a fact, like the rest of our errors
-    """The API answered with an error; `status` and its own words."""
+class ApiError(Exception):
+    """The API answered with an error."""
 
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 def call(method: str, url: str, key: str | None = None, body: Json = None, timeout: float = 10.0) -> Json:
-    """The JSON answer to one request; Refused for an error of the API, OSError when nobody answers."""
+    """Return the JSON answer to a request; raise `ApiError` for an error status, OSError without an answer."""
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
@@ -31,12 +31,12 @@ def call(method: str, url: str, key: str | None = None, body: Json = None, timeo
             text = answer.read()
     except urllib.error.HTTPError as error:
         with error:
-            raise Refused(error.code, words_of(error.read())) from None
+            raise ApiError(error.code, error_message(error.read())) from None
     return json.loads(text) if text else None
 
 
-def words_of(body: bytes) -> str:
-    """The detail and the problems of an `application/problem+json` document, else the body itself."""
+def error_message(body: bytes) -> str:
+    """Return the detail and the problems of an `application/problem+json` document, or the body itself."""
     try:
         problem = json.loads(body)
         parts = [problem.get("detail") or problem.get("title") or ""]
@@ -46,30 +46,30 @@ def words_of(body: bytes) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def ready(url: str) -> bool:
-    """Whether the API says that it can serve."""
+def is_ready(url: str) -> bool:
+    """Whether the API reports that it is ready."""
     try:
         call("GET", f"{url}/v1/readyz", timeout=2.0)
-    except (Refused, OSError, ValueError):
+    except (ApiError, OSError, ValueError):
         return False
     return True
 
 
-def accepted(url: str, key: str) -> bool:
-    """False only if the API says that it does not know the key."""
+def accepts_key(url: str, key: str) -> bool:
+    """Return False only if the API answers that it does not know the key."""
     try:
         call("GET", f"{url}/v1/experiments?limit=1", key)
-    except Refused as refusal:
-        return refusal.status != 401
+    except ApiError as error:
+        return error.status != 401
     except (OSError, ValueError):
         return True
     return True
 
 
-def workers(url: str, key: str) -> int:
-    """Return how many workers are there; 0 where that cannot be told."""
+def count_workers(url: str, key: str) -> int:
+    """Return how many workers are registered; 0 if the API does not answer."""
     try:
         found = call("GET", f"{url}/v1/workers", key, timeout=2.0)["items"]
-    except (Refused, OSError, ValueError, KeyError):
+    except (ApiError, OSError, ValueError, KeyError):
         return 0
     return sum(worker["state"] != "gone" for worker in found)

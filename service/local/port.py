@@ -1,4 +1,4 @@
-"""The API's port: free, or refused with a sentence."""
+"""Checks of the API's TCP port."""
 
 import errno
 import socket
@@ -8,7 +8,7 @@ from service.local.failure import CannotStart
 
 
 def wait_for_port(port: int, patience: float) -> None:
-    """Refuse a port somebody else has; after a killed start wait for its API to end."""
+    """Raise `CannotStart` if the port is still in use after `patience` seconds, which the API of a killed start needs."""
     deadline = time.monotonic() + patience
     while True:
         with socket.socket() as probe:
@@ -22,12 +22,12 @@ def wait_for_port(port: int, patience: float) -> None:
                     raise CannotStart(f"{why}; choose another one with --port") from error
                 if time.monotonic() >= deadline:
                     why = f"port {port} is in use by another program"
-                    raise CannotStart(f"{why}; choose a free one, for example --port {free_port()}") from error
+                    raise CannotStart(f"{why}; choose a free one, for example --port {find_free_port()}") from error
         time.sleep(0.1)
 
 
-def free_port() -> int:
-    """A port nobody uses at this moment."""
+def find_free_port() -> int:
+    """Return a port that is not in use now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

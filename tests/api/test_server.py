@@ -18,7 +18,7 @@ from alembic import command as migration
 from sqlalchemy import Engine, text
 
 from service.db.session import ROOT, alembic_config, transaction
-from service.local.port import free_port
+from service.local.port import find_free_port
 from service.local.postgres import EmbeddedPostgres
 from tests.fixtures.api import SPEC
 from tests.harness.waiting import until
@@ -36,7 +36,7 @@ def environment(url: str) -> dict[str, str]:
 
 @contextmanager
 def served(url: str, log: Path, *more: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    port = free_port()
+    port = find_free_port()
     with log.open("wb") as out:
         process = subprocess.Popen(command(port, *more), cwd=ROOT, env=environment(url), stderr=out)
     try:
@@ -99,13 +99,13 @@ def test_a_taken_port_is_one_sentence(database_url: str) -> None:
 def test_another_schema_is_one_sentence_with_the_remedy(database_url: str, engine: Engine) -> None:
     with transaction(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
-    assert "service.db upgrade" in refusal(database_url, free_port())
+    assert "service.db upgrade" in refusal(database_url, find_free_port())
 
 
 @contextmanager
 def waiting(url: str) -> Iterator[httpx.Client]:
     """A server that has begun before its database was there."""
-    port = free_port()
+    port = find_free_port()
     process = subprocess.Popen(command(port), cwd=ROOT, env=environment(url))
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from service.local.port import free_port
+from service.local.port import find_free_port
 from tests.fixtures.product import SPEC
 from tests.harness.folders import server_folder
 from tests.harness.product import ROOT, clean_environment
@@ -32,7 +32,7 @@ sys.exit(command.main(sys.argv[1:]))
 def machine() -> Iterator[httpx.Client]:
     """A client of a start with one worker for a GPU and one for the CPU."""
     with server_folder("saddle-gpu-") as home, (home / "log").open("wb") as log:
-        port = free_port()
+        port = find_free_port()
         environment = clean_environment() | {"SADDLE_SPARES": "0"}
         command = [sys.executable, "-c", START, "up", "--port", str(port), "--data", str(home / "data")]
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from service.local.server import own_folder
+from service.local.server import make_private_folder
 from tests.faults import oracle
 from tests.faults.fault import KINDS, Fault, Scene
 from tests.faults.kinds import broker, database, files, processes, wishes  # noqa: F401  they register their kinds
@@ -113,8 +113,8 @@ class Drive:
         """The table of points lies on a small disk of its own."""
         disk = self.stack.disks["small"]
         if disk.limited:
-            self.stack.postgres.account.take(disk.folder)
-            own_folder(disk.folder / "points", self.stack.postgres.account)
+            self.stack.postgres.account.own(disk.folder)
+            make_private_folder(disk.folder / "points", self.stack.postgres.account)
             session.execute(f"CREATE TABLESPACE small LOCATION '{disk.folder / 'points'}'")
             session.execute("ALTER TABLE metric_chunk SET TABLESPACE small")
             session.execute("ALTER INDEX metric_chunk_pkey SET TABLESPACE small")

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from service.local.port import free_port
+from service.local.port import find_free_port
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
 from tests.faults.disk import Disk
@@ -111,7 +111,7 @@ class Stack:
         self.nursery = Nursery(self.environment(), self.home / "nursery.log")
         self._product("service.db", "upgrade")
         self.key = self._product("service.db", "key", "--project", "faults").strip()
-        self.apis = [self._process(f"api{n}", "service.api", free_port()) for n in range(2)]
+        self.apis = [self._process(f"api{n}", "service.api", find_free_port()) for n in range(2)]
         self.workers = [self._process(f"w{n}", "worker") for n in range(self._workers)]
         for process in self.processes:
             process.start()

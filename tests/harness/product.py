@@ -20,7 +20,7 @@ import psycopg
 from sqlalchemy import Engine
 
 from service.db.session import make_engine
-from service.local.port import free_port
+from service.local.port import find_free_port
 from service.local.postgres import EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
 from tests.harness.waiting import PATIENCE_S, until
@@ -50,7 +50,7 @@ class Product:
         self.environment = clean_environment() | {"SADDLE_DATA_DIR": str(home / "data")} | settings
         self.environment["SADDLE_DATABASE_URL"] = database_url
         self.processes: list[Process] = []
-        self.port = free_port()
+        self.port = find_free_port()
         self.http = httpx.Client(base_url=self.url, timeout=60)
 
     @property

@@ -46,7 +46,7 @@ with EmbeddedPostgres(home / "postgres") as server, EmbeddedValkey(home / "valke
     os.kill(int((server.home / "pid").read_text()), signal.SIGKILL)
     assert server.start()
     with psycopg.connect(server.dsn()) as session:
-        print(session.execute("SELECT n FROM t").fetchone()[0], broker.answers())
+        print(session.execute("SELECT n FROM t").fetchone()[0], broker.is_ready())
 print(server.running, broker.running)
 """
 
@@ -187,17 +187,17 @@ def test_a_setting_postgres_does_not_know_is_told_in_its_own_words(folder: Path)
 
 
 def test_a_folder_without_postgres_in_the_setting_is_refused(folder: Path) -> None:
-    with pytest.raises(CannotStart, match=r"SADDLE_POSTGRES_BIN=.* holds no Postgres 16 or newer"):
+    with pytest.raises(CannotStart, match=r"SADDLE_POSTGRES_BIN=.* has no Postgres 16 or newer"):
         EmbeddedPostgres(folder / "pg", binaries=folder).start()
 
 
 def test_the_search_goes_from_the_wheel_to_installed_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert postgres.major_version(next(postgres.candidates())) == 18
+    assert postgres.major_version(next(postgres.binary_candidates())) == 18
     monkeypatch.setattr(postgres.importlib.util, "find_spec", lambda _name: None)
     monkeypatch.setattr(postgres, "SYSTEM_FOLDERS", ())
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(CannotStart, match="no Postgres 16 or newer was found"):
-        EmbeddedPostgres(Path("/nonexistent"))._choose()
+        EmbeddedPostgres(Path("/nonexistent"))._find_binaries()
 
 
 def test_a_socket_folder_of_somebody_else_is_refused(folder: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_socket_folder_of_somebody_else_is_refused(folder: Path) -> None:
 def test_root_copies_programs_that_nobody_can_reach_and_opens_no_folder(folder: Path) -> None:
     server = EmbeddedPostgres(folder / "pg", conf=FAST)
     closed = folder / "closed"
-    package = next(postgres.candidates()).parents[1]
+    package = next(postgres.binary_candidates()).parents[1]
     for part in (package, package.with_name(f"{package.name}.libs")):
         if part.exists():
             shutil.copytree(part, closed / part.name, symlinks=True)

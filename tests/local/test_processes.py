@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.local.processes import Child, Children, Program, pause_after, set_aside
+from service.local.processes import Child, Children, Program, restart_delay_s, rotate_log
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(100)"
 NOTES_ITS_END = """
@@ -47,13 +47,13 @@ def test_a_killed_child_is_started_again_at_once(tmp_path: Path) -> None:
     first = child.pid
     assert first
     os.kill(first, signal.SIGKILL)
-    wait(lambda: children.watch() or (child.pid and child.pid != first))
+    wait(lambda: children.restart_dead() or (child.pid and child.pid != first))
     children.stop()
-    assert said[0].startswith("api ended (SIGKILL); starting it again now")
+    assert said[0].startswith("api ended (SIGKILL); restarting it now")
 
 
 def test_the_pauses_between_starts_grow_up_to_half_a_minute() -> None:
-    assert [pause_after(deaths) for deaths in range(1, 9)] == [0, 1, 2, 4, 8, 16, 30, 30]
+    assert [restart_delay_s(deaths) for deaths in range(1, 9)] == [0, 1, 2, 4, 8, 16, 30, 30]
 
 
 def test_a_child_that_keeps_dying_is_not_started_in_a_tight_loop(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_child_that_keeps_dying_is_not_started_in_a_tight_loop(tmp_path: Path)
     (child,) = children.start([python("api", "print('tried', flush=True)")])
     deadline = time.monotonic() + 2.0
     while time.monotonic() < deadline:
-        children.watch()
+        children.restart_dead()
         time.sleep(0.02)
     children.stop()
     assert child.deaths in (2, 3)
@@ -72,7 +72,7 @@ def test_output_and_errors_go_to_the_log_and_the_environment_reaches_the_child(t
     children = Children(tmp_path, tmp_path, lambda _: None)
     code = "import os, sys, time; print(os.environ['GREETING']); sys.exit('sad')"
     (child,) = children.start([python("worker-cuda:0", code)])
-    wait(child.ended)
+    wait(child.has_ended)
     assert child.log == tmp_path / "worker-cuda-0.log"
     assert child.log.read_text().split() == ["hello", "sad"]
 
@@ -89,18 +89,18 @@ def test_the_group_started_last_has_ended_before_the_next_one_is_asked(tmp_path:
     assert time.monotonic() - began < 3
 
 
-@pytest.mark.parametrize("hurried", [True, False])
-def test_one_that_does_not_listen_is_killed_after_its_grace_or_when_hurried(tmp_path: Path, hurried: bool) -> None:
+@pytest.mark.parametrize("force", [True, False])
+def test_one_that_does_not_listen_is_killed_after_its_grace_or_when_hurried(tmp_path: Path, force: bool) -> None:
     said: list[str] = []
     deaf = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(100)"
     )
     children = Children(tmp_path, tmp_path, said.append)
-    (child,) = children.start([python("worker", deaf, grace=100.0 if hurried else 0.3)])
+    (child,) = children.start([python("worker", deaf, grace=100.0 if force else 0.3)])
     wait(lambda: said_up(child))
-    children.stop(lambda: hurried)
-    assert child.ended()
-    assert said == ["worker did not end by itself and is killed"]
+    children.stop(lambda: force)
+    assert child.has_ended()
+    assert said == ["worker did not end in time: killing it"]
 
 
 def test_a_child_ends_when_its_starter_is_killed(tmp_path: Path) -> None:
@@ -129,6 +129,6 @@ def test_a_log_that_grew_large_is_set_aside(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("service.local.processes.LOG_BYTES", 10)
     log = tmp_path / "api.log"
     log.write_text("x" * 11)
-    set_aside(log)
+    rotate_log(log)
     assert not log.exists()
     assert (tmp_path / "api.log.1").read_text() == "x" * 11

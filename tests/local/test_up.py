@@ -15,7 +15,7 @@ import pytest
 
 from service.local.commands import read_devices, worker_programs
 from service.local.folder import PROJECT, DataFolder
-from service.local.port import free_port
+from service.local.port import find_free_port
 from service.local.up import FIRST_SPEC
 from service.spec.experiment import Experiment
 
@@ -77,7 +77,7 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self.data = folder / "data"
-        self.port = free_port()
+        self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._stand_in = folder / "stand_in.py"
         self._stand_in.write_text(STAND_IN)
@@ -149,7 +149,7 @@ def test_up_prints_address_key_and_a_line_to_paste_and_ends_in_order(machine: Ma
     key = (machine.data / "key").read_text().strip()
     assert running.returncode == 0
     assert "Saddle is ready after" in printed
-    assert f"shown this once and kept in {machine.data / 'key'}: {key}" in printed
+    assert f"shown only this once and stored in {machine.data / 'key'}: {key}" in printed
     assert f"export SADDLE_URL={machine.url}\n" in printed
     assert "curl -sS $SADDLE_URL/v1/experiments" in printed
     assert f"The page, signed in: {machine.url}/#key={key}\n" in printed
@@ -173,14 +173,14 @@ def test_a_second_up_names_the_running_one_and_down_ends_it(machine: Machine) ->
     wait(machine.ready)
     second = machine.run("up", "--port", str(machine.port))
     assert second.returncode == 0
-    assert second.stdout == f"Saddle runs already: {machine.url} (process {first.pid}, data in {machine.data})\n"
+    assert second.stdout == f"Saddle is already running: {machine.url} (process {first.pid}, data in {machine.data})\n"
     status = machine.run("status")
     assert status.returncode == 0
-    assert all(part in status.stdout for part in (machine.url, "Postgres: answers", "Valkey: answers", "api: process"))
+    assert all(part in status.stdout for part in (machine.url, "Postgres: ready", "Valkey: ready", "api: process"))
     down = machine.run("down")
-    assert (down.returncode, down.stdout.splitlines()[-1]) == (0, "ended; nothing runs any more")
+    assert (down.returncode, down.stdout.splitlines()[-1]) == (0, "Saddle has stopped")
     assert first.wait(timeout=10) == 0
-    assert machine.run("down").stdout == f"nothing runs on {machine.data}\n"
+    assert machine.run("down").stdout == f"Saddle is not running on {machine.data}\n"
 
 
 def test_later_starts_keep_the_key_and_say_where_it_is(machine: Machine) -> None:
@@ -190,13 +190,13 @@ def test_later_starts_keep_the_key_and_say_where_it_is(machine: Machine) -> None
         machine.run("down")
         printed = running.communicate(timeout=60)[0]
         (machine.data / "notes").rename(machine.data / "notes.before")
-    assert f"API key: the one of the first start, kept in {machine.data / 'key'}" in printed
+    assert f"API key: as before, stored in {machine.data / 'key'}" in printed
     assert (machine.data / "key").read_text().strip() not in printed
 
 
 def test_a_key_the_database_does_not_know_is_made_anew(machine: Machine) -> None:
     folder = DataFolder(machine.data)
-    folder.make()
+    folder.create()
     folder.write_key("sk_old")
     running = machine.up(UNKNOWN_KEY="sk_old")
     wait(machine.ready)
@@ -212,14 +212,14 @@ def test_after_a_killed_up_the_next_one_goes_on_and_down_clears_up(machine: Mach
     first.communicate()
     status = machine.run("status")
     assert status.returncode == 1
-    assert "Postgres still runs, left by a start that was killed" in status.stdout
+    assert "Postgres is still running, left behind by a killed start" in status.stdout
     (machine.data / "notes").unlink()
     second = machine.up()
     wait(machine.ready)
     second.kill()
-    assert "Postgres: still ran, joined" in second.communicate()[0]
-    assert "Postgres, left by a start that was killed, is ended" in machine.run("down").stdout
-    assert "still runs" not in machine.run("status").stdout
+    assert "Postgres: already running, joined" in second.communicate()[0]
+    assert "stopped Postgres, left behind by a killed start" in machine.run("down").stdout
+    assert "still running" not in machine.run("status").stdout
 
 
 def test_an_api_and_a_postgres_that_are_killed_come_back(machine: Machine) -> None:
@@ -233,8 +233,8 @@ def test_an_api_and_a_postgres_that_are_killed_come_back(machine: Machine) -> No
     wait(lambda: (machine.data / "postgres" / "pid").read_text() != pid)
     machine.run("down")
     printed = running.communicate()[0]
-    assert "api ended (SIGKILL); starting it again now" in printed
-    assert "Postgres has gone; starting it again" in printed
+    assert "api ended (SIGKILL); restarting it now" in printed
+    assert "Postgres has died; restarting it" in printed
 
 
 def test_servers_whose_urls_are_given_are_not_started_and_workers_that_stay_unknown_are_waited_for_10_s(
@@ -262,9 +262,9 @@ def test_a_taken_port_is_one_sentence_with_a_free_one(machine: Machine) -> None:
 def test_a_failing_migration_is_one_sentence_and_leaves_nothing_running(machine: Machine) -> None:
     refused = machine.run("up", "--port", str(machine.port), BROKEN="1")
     assert refused.returncode == 1
-    assert "schema up to date failed: the schema is from the future" in refused.stderr
+    assert "updating the database schema failed: the schema is from the future" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
-    assert "still runs" not in machine.run("status").stdout
+    assert "still running" not in machine.run("status").stdout
 
 
 def test_an_api_that_never_becomes_ready_is_one_sentence(machine: Machine) -> None:
@@ -279,13 +279,13 @@ def test_ctrl_c_during_the_start_leaves_nothing_running(machine: Machine) -> Non
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
     assert running.returncode == 0
-    assert machine.run("status").stdout == f"Saddle does not run on {machine.data}\n"
+    assert machine.run("status").stdout == f"Saddle is not running on {machine.data}\n"
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    (["--port", "0"], "'0' is no port; give a number from 1 to 65535"),
-    (["--port", "http"], "'http' is no port"),
-    (["--workers", "-1"], "'-1' is no number of workers"),
+    (["--port", "0"], "'0' is not a port; give a number from 1 to 65535"),
+    (["--port", "http"], "'http' is not a port"),
+    (["--workers", "-1"], "'-1' is not a number of workers"),
 ])  # fmt: skip
 def test_wrong_arguments_name_the_range(machine: Machine, arguments: list[str], sentence: str) -> None:
     refused = machine.run("up", *arguments)
@@ -304,9 +304,9 @@ def test_a_data_folder_that_cannot_be_made_is_one_sentence(machine: Machine) -> 
 
 def test_the_data_folder_is_the_given_one_then_the_setting() -> None:
     setting = {"SADDLE_DATA": "/srv/setting"}
-    assert DataFolder.chosen(Path("given"), setting).path == Path.cwd() / "given"
-    assert DataFolder.chosen(None, setting).path == Path("/srv/setting")
-    assert DataFolder.chosen(None, {}).path in (PROJECT / ".saddle", Path("/var/lib/saddle"))
+    assert DataFolder.locate(Path("given"), setting).path == Path.cwd() / "given"
+    assert DataFolder.locate(None, setting).path == Path("/srv/setting")
+    assert DataFolder.locate(None, {}).path in (PROJECT / ".saddle", Path("/var/lib/saddle"))
 
 
 @pytest.mark.parametrize(("printed", "devices"), [

