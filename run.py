@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Saddle on this machine, from nothing but Python 3.11: `python3 run.py up` or `python3 run.py test`.
+"""Installs and runs Saddle with nothing but Python 3.11: `python3 run.py up` or `python3 run.py test`.
 
-    up [--demo] [--port N] [--data DIR] [--workers N]   start everything, and keep it running
-    test [pytest arguments]                             pass the tests
-    down, status [--data DIR]                           end what runs, or say what does
+    up [--demo] [--port N] [--data DIR] [--workers N]   start everything and keep it running until Ctrl-C
+    test [pytest arguments]                             run the tests
+    down, status [--data DIR]                           stop everything, or show what is running
 
-The first call makes `.venv` beside this file and installs into it; later ones only look whether pyproject.toml changed.
-Standard library only. Until the version is checked, nothing here may need a newer Python than 3.6 to be read.
+The first call creates `.venv` beside this file and installs into it; a change of pyproject.toml installs again.
+Standard library only; Python 3.6 must be able to parse this file, so that it can print which version is needed.
 """
 
 import ast
@@ -22,7 +22,7 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 
-if sys.version_info < (3, 11):  # noqa: UP036  # the sentence is for those who have an older one
+if sys.version_info < (3, 11):  # noqa: UP036  # older versions get a message
     sys.exit(
         "saddle: Python 3.11 or newer is needed, and this is {}.{}; try python3.12 run.py".format(*sys.version_info[:2])
     )
@@ -38,14 +38,14 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-STAMP = VENV / "saddle-installed.json"
-LOG = VENV / "saddle-install.log"  # what failed
+STAMP = VENV / "saddle-installed.json"  # extra -> hash of pyproject.toml
+LOG = VENV / "saddle-install.log"  # output of failed steps
 EXTRAS = {"up": "local", "down": "local", "status": "local", "test": "dev"}
-HOLDS = {"local": ("local", "dev"), "dev": ("dev",)}  # dev contains everything that local has
-TELL_S = 3.0  # seconds between two signs of life
+PROVIDED_BY = {"local": ("local", "dev"), "dev": ("dev",)}  # the extra dev includes local
+PROGRESS_S = 3.0  # seconds between two lines of progress
 
-# What pip was told, and how uv is told the same; uv reads none of pip's settings itself.
-UV_NAMES = {
+# pip's settings and uv's variables for them; uv does not read pip's settings.
+UV_VARIABLES = {
     "find-links": "UV_FIND_LINKS",
     "index-url": "UV_DEFAULT_INDEX",
     "extra-index-url": "UV_INDEX",
@@ -57,8 +57,8 @@ UV_NAMES = {
     "default-timeout": "UV_HTTP_TIMEOUT",
 }
 
-FULL = ("No space left on device", "os error 28", "Errno 28", "Disk quota exceeded")
-CLOSED = ("Permission denied", "Read-only file system", "Operation not permitted")
+DISK_FULL = ("No space left on device", "os error 28", "Errno 28", "Disk quota exceeded")
+NOT_PERMITTED = ("Permission denied", "Read-only file system", "Operation not permitted")
 OFFLINE = (
     "Failed to establish a new connection",
     "Temporary failure in name resolution",
@@ -77,66 +77,66 @@ OFFLINE = (
 )
 
 
-TWO_AT_ONCE = ("-n", "2", "--dist", "worksteal", "--durations=25")  # tests mostly wait for processes; a later -n wins
+PYTEST_OPTIONS = ("-n", "2", "--dist", "worksteal", "--durations=25")  # tests mostly wait for processes
 
 
 def say(text: str) -> None:
-    """Progress goes to stderr: stdout belongs to what is started."""
+    """Print progress to stderr; stdout is for the command that is started."""
     print(f"saddle: {text}", file=sys.stderr, flush=True)
 
 
 def stop(text: str) -> NoReturn:
-    """One sentence, exit status 1."""
+    """Exit with a message and status 1."""
     sys.exit(f"saddle: {text}")
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
-    """Install what the command needs, then become it."""
+    """Install what the command needs, then run it in place of this process."""
     if not arguments or arguments[0] not in EXTRAS:
         print(__doc__, file=sys.stderr)
         sys.exit(0 if arguments and arguments[0] in ("-h", "--help", "help") else 2)
     command, *rest = arguments
     if command in ("down", "status") and not PYTHON.exists():
-        say("nothing was ever installed here, so nothing runs")
+        say("nothing is installed here, so nothing is running")
         sys.exit(0 if command == "down" else 1)
     install(EXTRAS[command])
     if command == "test":
         os.chdir(ROOT)
-        become("-m", "pytest", *TWO_AT_ONCE, *rest)
-    become("-P", "-m", "service.local", command, *rest)  # -P: a folder `service` where we stand is not ours
+        execute("-m", "pytest", *PYTEST_OPTIONS, *rest)
+    execute("-P", "-m", "service.local", command, *rest)  # -P: ignore a `service` in the current folder
 
 
-def become(*arguments: str) -> NoReturn:
-    """Replace this process."""
+def execute(*arguments: str) -> NoReturn:
+    """Replace this process by the environment's Python."""
     try:
-        os.execv(PYTHON, [str(PYTHON), *arguments])  # noqa: S606  # no shell is the point
+        os.execv(PYTHON, [str(PYTHON), *arguments])  # noqa: S606  # no shell is needed
     except OSError as error:
         stop(f"{PYTHON} cannot be run ({error.strerror}); delete {VENV} and try again")
 
 
 def install(extra: str) -> None:
-    """Make the environment hold `extra`; one process at a time, nothing to do where the stamp is right."""
+    """Install `extra` unless it is up to date; one process at a time."""
     if installed(extra):
         return
     began = time.monotonic()
-    with my_turn():
-        if installed(extra):  # another one did it while we waited
+    with install_lock():
+        if installed(extra):  # by another process, meanwhile
             return
         make_environment()
         requirement = f"{ROOT}[{extra}]"
-        if not (have_uv() and install_with_uv(requirement)):
+        if not (get_uv() and install_with_uv(requirement)):
             install_with_pip(requirement)
         write_stamp(extra)
     say(f"installed in {time.monotonic() - began:.0f} s")
 
 
 def fingerprint() -> str:
-    """Changes whenever there may be something to install."""
+    """Return a hash that changes with pyproject.toml."""
     return hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
 
 
 def read_stamp() -> Mapping[str, str]:
-    """What was installed, by extra; nothing if the environment is gone or its Python is."""
+    """Return the fingerprint of each installed extra; none without a working environment."""
     try:
         stamp = json.loads(STAMP.read_text()) if PYTHON.exists() else {}
     except (OSError, ValueError):
@@ -145,21 +145,21 @@ def read_stamp() -> Mapping[str, str]:
 
 
 def installed(extra: str) -> bool:
-    """Whether the environment holds `extra` as pyproject.toml asks for it now."""
+    """Whether `extra` is installed as the current pyproject.toml defines it."""
     stamp, wanted = read_stamp(), fingerprint()
-    return any(stamp.get(name) == wanted for name in HOLDS[extra])
+    return any(stamp.get(name) == wanted for name in PROVIDED_BY[extra])
 
 
 def write_stamp(extra: str) -> None:
-    """Written last, so that an interrupted installation is done again."""
+    """Record that `extra` is installed; written last, so an interrupted installation is repeated."""
     new = STAMP.with_suffix(".new")
     new.write_text(json.dumps({**read_stamp(), extra: fingerprint()}))
     new.replace(STAMP)
 
 
 @contextmanager
-def my_turn() -> Iterator[None]:
-    """A lock on this very file: it needs no file of its own, and ends with the process."""
+def install_lock() -> Iterator[None]:
+    """Lock this file, which needs no lock file and ends with the process."""
     with Path(__file__).open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,23 +170,23 @@ def my_turn() -> Iterator[None]:
 
 
 def make_environment() -> None:
-    """`.venv` with pip; one that is there and works is kept."""
+    """Create `.venv` with pip, unless it exists and works."""
     check_writable()
     if not works(PYTHON, "import sys"):
-        before = ["--clear"] if VENV.exists() else []
-        status, output = run("making .venv", [sys.executable, "-m", "venv", *before, str(VENV)])
+        options = ["--clear"] if VENV.exists() else []
+        status, output = run("creating .venv", [sys.executable, "-m", "venv", *options, str(VENV)])
         if status != 0 and not works(PYTHON, "import sys"):
-            stop(why_no_environment(output))
+            stop(explain_venv_failure(output))
     if not works(
         PYTHON, "import pip._internal.cli.main; import pip._vendor.packaging.version"
-    ):  # also where `venv` could not, because it hides the reason
+    ):  # `venv` hides why it could not add pip
         status, output = run("adding pip to .venv", [str(PYTHON), "-m", "ensurepip", "--upgrade"])
         if status != 0:
-            stop(why_no_environment(output))
+            stop(explain_venv_failure(output))
 
 
 def works(python: Path, code: str) -> bool:
-    """Whether an interpreter is there and runs `code`."""
+    """Whether an interpreter exists and runs `code`."""
     try:
         return subprocess.run([python, "-c", code], check=False, capture_output=True).returncode == 0
     except OSError:
@@ -194,69 +194,69 @@ def works(python: Path, code: str) -> bool:
 
 
 def check_writable() -> None:
-    """A folder that cannot be written is refused before anything long begins."""
+    """Exit if the folder is not writable, before anything slow starts."""
     place = VENV if VENV.exists() else ROOT
     try:
         with tempfile.TemporaryFile(dir=place) as probe:
             probe.write(bytes(65536))
     except OSError as error:
-        stop(why_not(OSError(error.errno, error.strerror), place))  # without the name of the probe
+        stop(explain_os_error(OSError(error.errno, error.strerror), place))  # without the name of the probe
 
 
-def why_no_environment(output: str) -> str:
-    """What is wrong when `python -m venv` fails."""
+def explain_venv_failure(output: str) -> str:
+    """Return why `python -m venv` failed."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not is_full(output) and re.search("ensurepip is not available|No module named '?(ensurepip|venv)", output):
         return (
-            f"this Python {version} cannot make a virtual environment; "
+            f"this Python {version} cannot create a virtual environment; "
             f"on Debian and Ubuntu install it with: apt install python{version}-venv"
         )
-    return explain("making .venv", output)
+    return explain("creating .venv", output)
 
 
-def have_uv() -> bool:
-    """uv installs five times faster than pip; it comes through pip, into .venv."""
+def get_uv() -> bool:
+    """Install uv with pip into .venv if it is missing, because it is five times faster; return whether it is there."""
     if works(PYTHON, "import uv"):
         return True
-    status, output = run("getting uv, a faster installer", [*pip(), "uv"])
-    if status != 0 and (is_full(output) or any(sign in output for sign in (*OFFLINE, *CLOSED))):
-        stop(explain("getting uv", output))
+    status, output = run("installing uv, a faster installer", [*pip_install(), "uv"])
+    if status != 0 and (is_full(output) or any(sign in output for sign in (*OFFLINE, *NOT_PERMITTED))):
+        stop(explain("installing uv", output))
     return status == 0
 
 
 def install_with_uv(requirement: str) -> bool:
-    """True if uv could; pip gets its chance otherwise."""
+    """Install with uv; return False if that failed and pip should try."""
     environment = uv_environment(pip_settings(), os.environ)
     command = [str(PYTHON), "-m", "uv", "pip", "install", "--python", str(PYTHON), "-e", requirement]
     status, output = run("installing with uv", command, environment)
     if status != 0 and is_full(output):
         stop(explain("installing", output))
     if status != 0:
-        say(f"uv could not ({last_line(output)}); trying pip")
+        say(f"uv failed ({last_line(output)}); trying pip")
     return status == 0
 
 
 def install_with_pip(requirement: str) -> None:
-    """The slow way, which reads all its own settings."""
-    status, output = run("installing with pip", [*pip(), "-e", requirement])
+    """Install with pip, which is slower and reads its own settings."""
+    status, output = run("installing with pip", [*pip_install(), "-e", requirement])
     if status != 0:
         stop(explain("installing", output))
 
 
-def pip() -> list[str]:
-    """pip, quiet about itself."""
+def pip_install() -> list[str]:
+    """Return the command `pip install`, without prompts and notices."""
     return [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--progress-bar", "off"]
 
 
 def pip_settings() -> dict[str, str]:
-    """pip's settings by their plain name; the environment before the files, `install.` before `global.`."""
-    listed = subprocess.run([*pip()[:3], "config", "list"], check=False, capture_output=True, text=True).stdout
+    """Return pip's settings; the environment overrides files, and `install.` overrides `global.`."""
+    listed = subprocess.run([*pip_install()[:3], "config", "list"], check=False, capture_output=True, text=True).stdout
     ranks = {":env:": 2, "install": 1, "global": 0}
     found: dict[str, tuple[int, str]] = {}
     for line in listed.splitlines():
         name, equals, quoted = line.partition("=")
         section, _, key = name.strip().partition(".")
-        if not equals or section not in ranks or key not in UV_NAMES:
+        if not equals or section not in ranks or key not in UV_VARIABLES:
             continue
         if key not in found or ranks[section] >= found[key][0]:
             found[key] = (ranks[section], str(ast.literal_eval(quoted)))
@@ -264,94 +264,94 @@ def pip_settings() -> dict[str, str]:
 
 
 def uv_environment(settings: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Our environment with pip's settings in uv's words; what the person set for uv stays.
+    """Return the environment with pip's settings as uv's variables, which do not override those that are set.
 
-    Without any setting of pip's, torch on a Linux without a GPU is the CPU build from its makers: the general index
-    has only the one with several GB of CUDA libraries.
+    With pip's default index, Linux without a GPU gets the CPU build of torch from torch's own index: the default index
+    has only the build with several GB of CUDA libraries.
     """
-    told = dict(environment)
+    result = dict(environment)
     for key, value in settings.items():
-        several = "," if key == "find-links" else " "
-        told.setdefault(UV_NAMES[key], several.join(value.split()))
+        separator = "," if key == "find-links" else " "
+        result.setdefault(UV_VARIABLES[key], separator.join(value.split()))
     if "extra-index-url" in settings:
-        told.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # pip's way: the best of all indexes
+        result.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # as pip does: the best match of all indexes
     if not {"find-links", "index-url", "extra-index-url", "no-index"} & settings.keys():
-        told.setdefault("UV_TORCH_BACKEND", "auto")
-    return told
+        result.setdefault("UV_TORCH_BACKEND", "auto")
+    return result
 
 
 def run(what: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Exit status and output of a long step, with a line every few seconds that shows where it is."""
+    """Run a long step, with a line of progress every few seconds; return its exit status and output."""
     say(what)
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as step:
         try:
-            output = follow(what, step)
+            output = read_output(what, step)
         except BaseException:
             step.terminate()
             raise
     if step.returncode != 0:
-        keep_log(what, output)
+        append_log(what, output)
     return step.returncode, output
 
 
-def follow(what: str, step: "subprocess.Popen[bytes]") -> str:
-    """Everything a step prints, collected in memory: the disk may be what fails."""
+def read_output(what: str, step: "subprocess.Popen[bytes]") -> str:
+    """Return everything a step prints, kept in memory because the disk may be full."""
     assert step.stdout is not None
     output = bytearray()
-    began = told = time.monotonic()
+    began = reported = time.monotonic()
     while True:
         if select.select([step.stdout], [], [], 0.2)[0]:
             piece = os.read(step.stdout.fileno(), 65536)
             if not piece:
                 return output.decode(errors="replace")
             output += piece
-        if time.monotonic() - told >= TELL_S:
-            told = time.monotonic()
-            say(f"{what}: {told - began:.0f} s  {last_line(output[-2000:].decode(errors='replace'))}")
+        if time.monotonic() - reported >= PROGRESS_S:
+            reported = time.monotonic()
+            say(f"{what}: {reported - began:.0f} s  {last_line(output[-2000:].decode(errors='replace'))}")
 
 
 def last_line(output: str) -> str:
-    """The last line that says something, cut to fit a terminal."""
+    """Return the last line that is not blank, cut to fit a terminal."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1][:100] if lines else ""
 
 
-def keep_log(what: str, output: str) -> None:
-    """The whole output of what failed, if there is room for it."""
+def append_log(what: str, output: str) -> None:
+    """Append the output of a failed step to the log, if the disk has room."""
     with suppress(OSError), LOG.open("a") as log:
         log.write(f"--- {what}\n{output}\n")
 
 
 def explain(what: str, output: str) -> str:
-    """One sentence for a step that failed."""
+    """Return one sentence about a failed step."""
     if is_full(output):
-        return why_not(OSError(errno.ENOSPC, ""), ROOT)
-    if any(sign in output for sign in CLOSED):
-        return f"{what} failed: {blamed(output, CLOSED)}"
+        return explain_os_error(OSError(errno.ENOSPC, ""), ROOT)
+    if any(sign in output for sign in NOT_PERMITTED):
+        return f"{what} failed: {find_error_line(output, NOT_PERMITTED)}"
     if any(sign in output for sign in OFFLINE):
         return (
             f"{what} failed, because no package index can be reached; "
             "check the network, or name a mirror in PIP_INDEX_URL or a folder of wheels in PIP_FIND_LINKS"
         )
-    return f"{what} failed: {blamed(output, ('ERROR', 'error', 'Error'))} (all of it: {LOG})"
+    return f"{what} failed: {find_error_line(output, ('ERROR', 'error', 'Error'))} (full output: {LOG})"
 
 
 def is_full(output: str) -> bool:
-    """Whether a step failed for want of room; tools that lost half a file give odd reasons instead."""
-    return any(sign in output for sign in FULL) or shutil.disk_usage(ROOT).free < 20_000_000  # bytes
+    """Whether the disk is full, which a tool may report as another error."""
+    return any(sign in output for sign in DISK_FULL) or shutil.disk_usage(ROOT).free < 20_000_000  # bytes
 
 
-def blamed(output: str, signs: Sequence[str]) -> str:
-    """The last line with the first sign that occurs, else the last line."""
+def find_error_line(output: str, signs: Sequence[str]) -> str:
+    """Return the last line that contains the first sign found, else the last line."""
     lines = [line.strip() for line in output.splitlines()]
-    telling = [[line for line in lines if sign in line] for sign in signs]
-    return next((found[-1][:300] for found in telling if found), last_line(output))
+    matches = ([line for line in lines if sign in line] for sign in signs)
+    return next((found[-1][:300] for found in matches if found), last_line(output))
 
 
-def why_not(error: OSError, place: Path) -> str:
-    """One sentence for what the operating system refused."""
+def explain_os_error(error: OSError, place: Path) -> str:
+    """Return one sentence about an error of the operating system."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         free = f"{shutil.disk_usage(place).free / 1e9:.1f} GB are free"
         return f"no space left on the disk of {place} ({free}); the CPU installation takes about 2 GB"
@@ -362,6 +362,6 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except KeyboardInterrupt:
-        sys.exit("saddle: interrupted; the next call goes on from here")
+        sys.exit("saddle: interrupted; the next call continues from here")
     except OSError as error:
-        stop(why_not(error, ROOT))
+        stop(explain_os_error(error, ROOT))

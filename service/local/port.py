@@ -8,7 +8,7 @@ from service.local.failure import CannotStart
 
 
 def wait_for_port(port: int, patience: float) -> None:
-    """Raise `CannotStart` if the port is still in use after `patience` seconds, which the API of a killed start needs."""
+    """Wait up to `patience` seconds for the API of a killed start; raise `CannotStart` if the port is still in use."""
     deadline = time.monotonic() + patience
     while True:
         with socket.socket() as probe:

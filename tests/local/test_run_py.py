@@ -154,7 +154,7 @@ def test_an_environment_that_is_broken_is_made_again(with_environment: Path) -> 
     python.symlink_to("/nonexistent/python")
     done = run(project, "up")
     assert done.returncode == 0, done.stderr
-    assert "saddle: making .venv" in done.stderr
+    assert "saddle: creating .venv" in done.stderr
 
 
 def test_without_an_environment_down_and_status_install_nothing(project: Path) -> None:
@@ -184,7 +184,7 @@ def test_an_older_python_reads_it_and_is_told_which_one_is_needed(project: Path)
      f"apt install python3.{sys.version_info.minor}-venv"),
     ("Error: [Errno 28] No space left on device", "no space left on the disk of"),
     ("Error: [Errno 13] Permission denied: '/x/.venv'", "Permission denied: '/x/.venv'"),
-    ("it rained", "making .venv failed: it rained"),
+    ("it rained", "creating .venv failed: it rained"),
 ])  # fmt: skip
 def test_a_venv_that_cannot_be_made_is_one_sentence(project: Path, output: str, sentence: str) -> None:
     stub = project.parent / "stub"
@@ -257,7 +257,7 @@ def test_pips_settings_are_read_with_the_environment_first(
 def test_a_long_step_shows_signs_of_life(
     run_py: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(run_py, "TELL_S", 0.2)
+    monkeypatch.setattr(run_py, "PROGRESS_S", 0.2)
     code = "import time; print('fetching torch', flush=True); time.sleep(1)"
     assert run_py.run("installing", [sys.executable, "-c", code]) == (0, "fetching torch\n")
     assert re.search(r"saddle: installing: \d+ s  fetching torch", capsys.readouterr().err)
