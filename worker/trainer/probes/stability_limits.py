@@ -18,11 +18,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from worker.trainer.probes.inline.effective_rates import RATES, Group, State, update_count
 from worker.trainer.probes.measurement import ProbedTraining
 from worker.trainer.probes.model_copy import ModelCopy, flat
-
-Group = dict[str, Any]
-State = dict[str, Any]
 
 
 class StabilityLimits(NamedTuple):
@@ -80,92 +78,43 @@ def _plain(group: Group, _state: State, _g: Tensor) -> float:
     return float(group["lr"])
 
 
-def _adam(group: Group, state: State, g: Tensor) -> Tensor:
-    """Without a state, use the first update's: its second moment is the squared gradient."""
-    v = state.get("max_exp_avg_sq") if group.get("amsgrad") else state.get("exp_avg_sq")
-    if v is None:
-        return _over(group, g.abs())
-    return _over(group, (v / (1 - group["betas"][1] ** float(state["step"]))).sqrt())
+def _adaptive(optimizer: str) -> Callable[[Group, State, Tensor], Tensor]:
+    """Return the effective rate of an optimizer; without a state, that of its first update."""
+    multiple, _, mark = RATES[optimizer]
 
+    def rate(group: Group, state: State, g: Tensor) -> Tensor:
+        if mark not in state or not update_count(group, state):
+            state = _first_state(group, g)
+        found: Tensor = group["lr"] * multiple(group, state, update_count(group, state))
+        return found
 
-def _radam(group: Group, state: State, g: Tensor) -> Tensor | float:
-    """Not normalised while the variance of the second moment is intractable (the first updates)."""
-    if "exp_avg_sq" not in state:
-        return _plain(group, state, g)
-    step, beta2 = float(state["step"]), group["betas"][1]
-    longest = 2 / (1 - beta2) - 1
-    length = longest - 2 * step * beta2**step / (1 - beta2**step)
-    if length <= 5:
-        return _plain(group, state, g)
-    above = (length - 4) * (length - 2) * longest
-    return _adam(group, state, g) * math.sqrt(above / ((longest - 4) * (longest - 2) * length))
-
-
-def _adamax(group: Group, state: State, g: Tensor) -> Tensor:
-    size: Tensor = state.get("exp_inf", g.abs() + group["eps"])
-    rate: Tensor = group["lr"] / size.clamp(min=group["eps"])
     return rate
 
 
-def _rmsprop(group: Group, state: State, g: Tensor) -> Tensor:
-    if "square_avg" not in state:
-        return _over(group, g.abs() * math.sqrt(1 - group["alpha"]))
-    v: Tensor = state["square_avg"]
-    return _over(group, (v - state["grad_avg"] ** 2 if group["centered"] else v).clamp(min=0).sqrt())
-
-
-def _adagrad(group: Group, state: State, g: Tensor) -> Tensor:
-    t = float(state.get("step", 0.0))
-    total: Tensor = state["sum"] if t else g.square() + group["initial_accumulator_value"]
-    rate: Tensor = _over(group, total.sqrt()) / (1 + max(0.0, t - 1) * group["lr_decay"])
-    return rate
-
-
-def _adadelta(group: Group, state: State, g: Tensor) -> Tensor:
-    rho, eps = group["rho"], group["eps"]
-    square = state.get("square_avg", g.square() * (1 - rho))
-    moved = state.get("acc_delta", torch.zeros_like(g))
-    rate: Tensor = group["lr"] * (moved + eps).sqrt() / (square + eps).sqrt()
-    return rate
-
-
-def _lecture_adagrad(group: Group, state: State, g: Tensor) -> Tensor:
-    return _or_zero(group, (state["sum"] / state["seen"]).sqrt() if "sum" in state else g.abs())
-
-
-def _lecture_rmsprop(group: Group, state: State, g: Tensor) -> Tensor:
-    return _or_zero(group, state["square"].sqrt() if "square" in state else g.abs())
+def _first_state(group: Group, g: Tensor) -> State:
+    """Return the state after a first update with gradient `g`, by the names of all adaptive optimizers."""
+    decay = (
+        group["betas"][1] if "betas" in group else next((group[each] for each in ("alpha", "rho") if each in group), 0)
+    )
+    square, mean, zero = g.square(), g.square() * (1 - decay), torch.zeros_like(g)
+    total = square + group.get("initial_accumulator_value", 0.0)
+    return {
+        **{"step": 1.0, "exp_inf": g.abs() + group.get("eps", 0.0), "sum": total, "square": square},
+        **{"exp_avg_sq": mean, "max_exp_avg_sq": mean, "square_avg": mean, "grad_avg": zero, "acc_delta": zero},
+    }
 
 
 def _asgd(group: Group, state: State, _g: Tensor) -> float:
     return float(state["eta"] if "eta" in state else group["lr"])
 
 
-def _over(group: Group, root: Tensor) -> Tensor:
-    rate: Tensor = group["lr"] / (root + group["eps"])
-    return rate
-
-
-def _or_zero(group: Group, size: Tensor) -> Tensor:
-    """The lecture's formula has no eps, and leaves parameters alone whose gradients were all 0."""
-    rate: Tensor = torch.where(size > 0, group["lr"] / size, torch.zeros_like(size))
-    return rate
-
-
 RULES: dict[str, Rule] = {
     "SGD": Rule(_plain, heavy_ball, adaptive=False),
     "ASGD": Rule(_asgd, none, adaptive=False),
-    "Adam": Rule(_adam, averaged),
-    "AdamW": Rule(_adam, averaged),
-    "SparseAdam": Rule(_adam, averaged),
-    "NAdam": Rule(_adam, averaged_ahead),
-    "RAdam": Rule(_radam, averaged),
-    "Adamax": Rule(_adamax, averaged),
-    "RMSprop": Rule(_rmsprop, heavy_ball),
-    "Adagrad": Rule(_adagrad, none),
-    "Adadelta": Rule(_adadelta, none),
-    "LectureAdagrad": Rule(_lecture_adagrad, none),
-    "LectureRMSprop": Rule(_lecture_rmsprop, none),
+    "NAdam": Rule(_adaptive("NAdam"), averaged_ahead),
+    "RMSprop": Rule(_adaptive("RMSprop"), heavy_ball),
+    **{name: Rule(_adaptive(name), averaged) for name in ("Adam", "AdamW", "SparseAdam", "RAdam", "Adamax")},
+    **{name: Rule(_adaptive(name), none) for name in ("Adagrad", "Adadelta", "LectureAdagrad", "LectureRMSprop")},
 }
 
 
@@ -191,7 +140,7 @@ def stability_limits(training: ProbedTraining, copy: ModelCopy) -> StabilityLimi
     group = _groups(training, first)[0]
     constant, form = rule.momentum(group)
     shares = flat([found[name] for name in copy.names])
-    return StabilityLimits(_lr(training), constant, shares, form, any(rule.adaptive for rule in rules if rule))
+    return StabilityLimits(float(group["lr"]), constant, shares, form, any(rule.adaptive for rule in rules if rule))
 
 
 def _groups(training: ProbedTraining, optimizer: Optimizer) -> list[Group]:
@@ -200,11 +149,6 @@ def _groups(training: ProbedTraining, optimizer: Optimizer) -> list[Group]:
         return list(optimizer.param_groups)
     owns = [own for own in training.rates.groups if own.optimizer is optimizer]
     return [dict(own.group, lr=training.spec.rate(1, own.lr)) for own in owns]
-
-
-def _lr(training: ProbedTraining) -> float:
-    """Return the rate of /optimizer at the last update, or else at the first."""
-    return float(_groups(training, training.optimizers[0])[0]["lr"])
 
 
 def _like(value: Any, g: Tensor) -> Any:

@@ -15,7 +15,7 @@ belongs to the mean of gradients. The formulas:
 SGD and its variants have one rate; Adafactor, Rprop and optimizers of other packages have no such rate here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ SAMPLE = 1024  # evenly spread parameters whose rates are sorted; minimum, maxim
 QUANTILES = {"q01": 0.01, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q99": 0.99}
 Group = dict[str, Any]
 State = dict[str, Any]  # of one parameter
-Moments = dict[str, Tensor]  # of several, flat
+Moments = Mapping[str, Tensor]  # of several, flat
 Count = float | Tensor
 Rate = Callable[[Group, Moments, Count], Tensor]  # as a multiple of the group's lr
 
@@ -172,7 +172,7 @@ def joined(group: Group, states: list[State], names: tuple[str, ...], mark: str)
     """Yield states with flat tensors; small ones with the same update count are joined."""
     by_count: dict[Any, tuple[Count, list[State]]] = {}
     for state in (state for state in states if mark in state):
-        t = _count(group, state)
+        t = update_count(group, state)
         by_count.setdefault(None if isinstance(t, Tensor) else t, (t, []))[1].append(state)
     for t, some in by_count.values():
         there = [name for name in names if isinstance(some[0].get(name), Tensor)]
@@ -181,7 +181,7 @@ def joined(group: Group, states: list[State], names: tuple[str, ...], mark: str)
             yield t, {name: torch.cat([state[name].reshape(-1) for state in portion]) for name in there}
 
 
-def _count(group: Group, state: State) -> Count:
+def update_count(group: Group, state: State) -> Count:
     """Return a parameter's update count; a count on a GPU is not read, and all are taken as equal."""
     found: Any = state.get("step", state.get("seen", group.get("k", 1)))
     if not isinstance(found, Tensor):
