@@ -12,9 +12,9 @@ except that all NaN become the one quiet NaN. The view `metric_point` reads thes
 change here is one there.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,34 +47,6 @@ class Chunk:
     values: bytes
     steps: bytes | None
     buckets: bytes | None = None  # of 2^BASE steps; None where they would save nothing
-
-
-class Packed(Protocol):
-    """The fields that reading needs, of a Chunk or of a row of the table."""
-
-    @property
-    def first_step(self) -> int:
-        """The step of the first value."""
-
-    @property
-    def last_step(self) -> int:
-        """The step of the last value."""
-
-    @property
-    def every(self) -> int:
-        """The distance between steps; 0 when they are listed."""
-
-    @property
-    def n(self) -> int:
-        """The number of values."""
-
-    @property
-    def values(self) -> bytes:
-        """The format byte and the numbers."""
-
-    @property
-    def steps(self) -> bytes | None:
-        """The listed steps, where they are."""
 
 
 class Extremes(NamedTuple):
@@ -140,9 +112,8 @@ def unpack_between(
     return first_step + every * np.arange(begin, end, dtype=np.int64), _decode(values, n, begin, max(begin, end))
 
 
-def merge(chunks: Iterable[Packed]) -> Chunk:
-    """One chunk with the content of several, given in the order of their steps and without overlap."""
-    parts = [unpack(c.first_step, c.last_step, c.every, c.n, c.values, c.steps) for c in chunks]
+def merge(parts: Sequence[tuple[Steps, Values]]) -> Chunk:
+    """Return one chunk with the points of several, in the order of their steps and without overlap."""
     if not parts:
         raise ValueError("There is nothing to merge: give at least one chunk.")
     steps, values = zip(*parts, strict=True)

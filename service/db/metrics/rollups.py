@@ -36,28 +36,17 @@ class Piece:
     n: int
 
 
-CHUNKS = text(
-    """
+UNCOVERED = """
     SELECT s.id, c.first_step, c.last_step, c.n
     FROM series s
     CROSS JOIN LATERAL (SELECT coalesce(max(t.last_step), -1) AS upto FROM metric_tile t
         WHERE t.run_id = s.run_id AND t.series_id = s.id AND t.attempt = :attempt AND t.level = :above) covered
-    JOIN metric_chunk c ON c.run_id = s.run_id AND c.series_id = s.id AND c.attempt = :attempt
-        AND c.first_step > covered.upto AND c.last_step <= :upto
+    JOIN {table} c ON c.run_id = s.run_id AND c.series_id = s.id AND c.attempt = :attempt
+        AND c.first_step > covered.upto AND {condition}
     WHERE s.run_id = :run_id ORDER BY s.id, c.first_step
-    """
-)
-TILES = text(
-    """
-    SELECT s.id, c.first_step, c.last_step, c.n
-    FROM series s
-    CROSS JOIN LATERAL (SELECT coalesce(max(t.last_step), -1) AS upto FROM metric_tile t
-        WHERE t.run_id = s.run_id AND t.series_id = s.id AND t.attempt = :attempt AND t.level = :above) covered
-    JOIN metric_tile c ON c.run_id = s.run_id AND c.series_id = s.id AND c.attempt = :attempt AND c.level = :level
-        AND c.first_step > covered.upto
-    WHERE s.run_id = :run_id ORDER BY s.id, c.first_step
-    """
-)
+"""
+CHUNKS = text(UNCOVERED.format(table="metric_chunk", condition="c.last_step <= :upto"))
+TILES = text(UNCOVERED.format(table="metric_tile", condition="c.level = :level"))
 CHUNK_ROWS = text(
     """
     SELECT 0 AS owner, first_step, last_step, every, n, min, max, mean, last, nonfinite, buckets,

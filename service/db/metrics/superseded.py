@@ -8,18 +8,15 @@ from sqlalchemy import Connection, text
 
 from service.db.metrics import read
 from service.db.metrics.codec import unpack
-from service.db.metrics.visible import is_superseded
 
-SUPERSEDED = text(
-    f"""
-    SELECT s.name, m.attempt, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
-    FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
-    JOIN series s ON s.id = m.series_id
-    WHERE m.run_id = :run_id AND {is_superseded("m.last_step")}
-        AND NOT starts_with(s.name, :system)
+SUPERSEDED = """
+    SELECT s.name, m.attempt, a.cut_step, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
+    FROM metric_chunk m JOIN attempt a USING (run_id, attempt) JOIN series s ON s.id = m.series_id
+    WHERE m.run_id = :run_id AND a.cut_step IS NOT NULL AND m.last_step > a.cut_step AND {which}
     ORDER BY s.name, m.attempt, m.first_step
-    """  # noqa: S608  pieces of SQL
-)
+"""
+NOT_OF_THE_MACHINE = text(SUPERSEDED.format(which="NOT starts_with(s.name, :system)"))
+NAMED = text(SUPERSEDED.format(which="s.name = ANY(:names)"))
 
 
 class Mismatch(NamedTuple):
@@ -36,7 +33,8 @@ def compare(connection: Connection, run_id: str) -> tuple[int, list[Mismatch]]:
     """Return how many superseded points have a replacement, and those that differ from it, by series and step."""
     compared, found = 0, list[Mismatch]()
     visible: dict[str, read.Curve] = {}
-    for name, attempt, *fields in connection.execute(SUPERSEDED, {"run_id": run_id, "system": read.SYSTEM_PREFIX}):
+    asked = {"run_id": run_id, "system": read.SYSTEM_PREFIX}
+    for name, attempt, _, *fields in connection.execute(NOT_OF_THE_MACHINE, asked):
         steps, values = unpack(*fields)
         if name not in visible:
             visible[name] = read.curves_of_run(connection, run_id, [name]).get(name) or read.empty_curve()
@@ -55,17 +53,6 @@ def _bits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.ascontiguousarray(values, np.float64).view(np.int64)
 
 
-TAILS = text(
-    f"""
-    SELECT s.name, m.attempt, a.cut_step, m.first_step, m.last_step, m.every, m.n, m.values, m.steps
-    FROM metric_chunk m JOIN attempt a USING (run_id, attempt)
-    JOIN series s ON s.id = m.series_id
-    WHERE m.run_id = :run_id AND {is_superseded("m.last_step")} AND s.name = ANY(:names)
-    ORDER BY s.name, m.attempt, m.first_step
-    """  # noqa: S608  pieces of SQL
-)
-
-
 class SupersededCurve(NamedTuple):
     """What an attempt computed beyond the step from which the next one continued."""
 
@@ -77,7 +64,7 @@ class SupersededCurve(NamedTuple):
 def superseded_curves(connection: Connection, run_id: str, names: list[str]) -> list[SupersededCurve]:
     """Return the superseded points of each attempt that was cut, by series."""
     parts: dict[tuple[str, int], list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]] = {}
-    for name, attempt, cut, *fields in connection.execute(TAILS, {"run_id": run_id, "names": names}):
+    for name, attempt, cut, *fields in connection.execute(NAMED, {"run_id": run_id, "names": names}):
         steps, values = unpack(*fields)
         parts.setdefault((name, attempt), []).append((steps[steps > cut], values[steps > cut]))
     found = []

@@ -10,11 +10,6 @@ def is_visible(step: str) -> str:
     return f"(a.cut_step IS NULL OR {step} <= a.cut_step)"
 
 
-def is_superseded(step: str) -> str:
-    """Return the opposite condition: a later attempt has replaced what ends at the column `step`."""
-    return f"a.cut_step IS NOT NULL AND {step} > a.cut_step"
-
-
 def own(row: str) -> str:
     """Return the condition that joins a chunk or tile, named `row`, to its series `u` and attempt `a`."""
     return f"{row}.run_id = u.run_id AND {row}.series_id = u.series_id AND {row}.attempt = a.attempt"

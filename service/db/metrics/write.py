@@ -5,14 +5,13 @@ A chunk never spans a checkpoint that a later attempt may start from: so a cut d
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from service.analysis.result import final_stretch
 from service.db.metrics import rollups
-from service.db.metrics.codec import Chunk, merge, pack
+from service.db.metrics.codec import Chunk, merge, pack, unpack
 from service.db.metrics.read import curves_of_run, summaries
 from service.db.metrics.visible import is_visible
 from service.db.session import fetch_binary
@@ -20,23 +19,7 @@ from service.db.tables import metric_chunk, series
 
 MERGED_POINTS = 4096  # points at which a merged chunk is closed
 
-FIELDS = [
-    "first_step",
-    "last_step",
-    "every",
-    "n",
-    "min",
-    "min_step",
-    "max",
-    "max_step",
-    "mean",
-    "last",
-    "nonfinite",
-    "values",
-    "steps",
-    "buckets",
-]
-
+FIELDS = tuple(Chunk.__dataclass_fields__)
 # one trip for the points of all series and their summaries; a chunk that is there already is not counted twice
 APPEND = """
     WITH given AS (
@@ -121,10 +104,6 @@ def finalise(connection: Connection, run_id: str, names: Sequence[str]) -> None:
             connection.execute(series.update().where(series.c.id == found.id).values(row))
 
 
-def _fields(chunk: Chunk) -> dict[str, Any]:
-    return {name: getattr(chunk, name) for name in FIELDS}
-
-
 def resummarise(connection: Connection, run_id: str) -> None:
     """Make the summaries anew from the chunks that are visible; after a cut."""
     connection.execute(RESUMMARISE, {"run_id": run_id})
@@ -140,9 +119,10 @@ def compact(connection: Connection, run_id: str, attempt: int, upto: int) -> Non
     found = rollups.uncovered(connection, run_id, attempt, upto)
     for series_id, starts in _small_neighbours([(piece.series_id, piece.first_step, piece.n) for piece in found]):
         group = mine & (chunk.series_id == series_id) & chunk.first_step.in_(starts)
-        parts = connection.execute(select(metric_chunk).where(group).order_by(chunk.first_step)).all()
+        packed = select(chunk.first_step, chunk.last_step, chunk.every, chunk.n, chunk["values"], chunk.steps)
+        parts = [unpack(*row) for row in connection.execute(packed.where(group).order_by(chunk.first_step))]
         connection.execute(metric_chunk.delete().where(group))
-        row = {"run_id": run_id, "attempt": attempt, "series_id": series_id} | _fields(merge(parts))
+        row = {"run_id": run_id, "attempt": attempt, "series_id": series_id, **merge(parts).__dict__}
         connection.execute(insert(metric_chunk).values(row))
     rollups.build(connection, run_id, attempt, upto, settled=MERGED_POINTS)
 

@@ -105,7 +105,7 @@ def test_merging_pieces_is_packing_the_whole(series: Series, data: st.DataObject
     cuts = data.draw(st.lists(st.integers(1, len(steps)), max_size=4).map(sorted))
     edges = [0, *cuts, len(steps)]
     pieces = [(a, b) for a, b in pairwise(edges) if a < b]
-    merged = merge(pack(steps[a:b], values[a:b]) for a, b in pieces)
+    merged = merge([opened(pack(steps[a:b], values[a:b])) for a, b in pieces])
     assert repr(merged) == repr(pack(steps, values))  # repr, because a NaN differs from itself
 
 
@@ -208,7 +208,7 @@ def test_merging_nothing_or_overlapping_chunks_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to merge"):
         merge([])
     with pytest.raises(ValueError, match="strictly increasing"):
-        merge([EVEN, UNEVEN])
+        merge([opened(EVEN), opened(UNEVEN)])
 
 
 @given(st.integers(0, 50), st.integers(1, 7), st.integers(1, 60), st.integers(-5, 600), st.integers(-5, 600))
