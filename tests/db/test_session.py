@@ -1,0 +1,32 @@
+"""Connections of the pool: a closed one is replaced, without a ping at every use."""
+
+import pytest
+from sqlalchemy import Engine, text
+
+from service.db.session import autocommit, make_engine
+
+
+def _backend(engine: Engine) -> int:
+    with autocommit(engine) as connection:
+        return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+
+def test_a_connection_that_postgres_closed_is_replaced(engine: Engine) -> None:
+    first = _backend(engine)
+    other = make_engine(engine.url.render_as_string(hide_password=False))
+    with autocommit(other) as connection:
+        assert connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": first}).scalar_one()
+    other.dispose()
+    assert _backend(engine) != first
+
+
+def test_a_connection_that_was_closed_here_is_replaced(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.connection.driver_connection.close()
+    assert _backend(engine) > 0
+
+
+def test_a_sound_connection_is_used_again_without_a_ping(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = _backend(engine)
+    monkeypatch.setattr(engine.dialect, "do_ping", lambda _: pytest.fail("pinged"))
+    assert [_backend(engine) for _ in range(5)] == [first] * 5
