@@ -1,6 +1,7 @@
 """Sanity checks before the first step: the initial loss against constant answers, and statistics of the data."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import torch
@@ -145,14 +146,18 @@ def feature_statistics(x: Tensor, y: Tensor) -> dict[str, Any]:
 
 def count_duplicates(flat: Tensor, y: Tensor) -> dict[str, int]:
     """Count rows that occur more than once, and those of them with several targets."""
-    answers: dict[bytes, set[bytes]] = {}
-    count: dict[bytes, int] = {}
-    for row, answer in zip(flat.cpu().numpy(), y.cpu().numpy(), strict=True):
-        key = row.tobytes()
-        count[key] = count.get(key, 0) + 1
-        answers.setdefault(key, set()).add(answer.tobytes())
-    twice = {key: n for key, n in count.items() if n > 1}
+    rows, targets = _row_bytes(flat), _row_bytes(y)
+    repeated = {row: n for row, n in Counter(rows).items() if n > 1}
+    answers: dict[bytes, set[bytes]] = {row: set() for row in repeated}
+    for row, target in zip(rows, targets, strict=True):
+        if row in repeated:
+            answers[row].add(target)
     return {
-        "duplicate_rows": sum(twice.values()) - len(twice),
-        "contradicting_rows": sum(n for key, n in twice.items() if len(answers[key]) > 1),
+        "duplicate_rows": sum(repeated.values()) - len(repeated),
+        "contradicting_rows": sum(n for row, n in repeated.items() if len(answers[row]) > 1),
     }
+
+
+def _row_bytes(rows: Tensor) -> list[bytes]:
+    """Return the bytes of each row."""
+    return [row.tobytes() for row in rows.cpu().numpy()]
