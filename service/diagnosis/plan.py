@@ -1,6 +1,5 @@
 """What follows from a spec before it runs: sizes, layers, the minimum of the loss, planned rates."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,8 +16,6 @@ from service.spec.schedules import plateau_of
 PASSING = {"Identity", "Flatten", "Unflatten", "Dropout"}  # layers that do not change the values that reach the loss
 SQUASHING = {"Sigmoid", "Tanh", "Hardsigmoid", "Hardtanh", "Softsign"}
 RELU_LIKE = {"ReLU", "ReLU6", "Hardswish"}
-ZERO_AT_BEST = {"mse", "mae", "huber", "smooth_l1", "softmax_mse", "bce_with_logits", "soft_margin", "hinge"}
-ZERO_AT_BEST |= {"multi_margin", "nll", "kl_div", "cross_entropy"}
 
 
 @dataclass(frozen=True)
@@ -116,17 +113,10 @@ class Plan:
 
     @cached_property
     def floor(self) -> float | None:
-        """The minimum of the loss; None where it is not known."""
+        """The minimum of the loss, or of the objective; None if it is not known."""
         if self.spec.dataset.facts.task == "objective":
             return self._objective_floor()
-        if self.loss not in ZERO_AT_BEST:
-            return None
-        share = getattr(self.spec.loss, "label_smoothing", 0.0)
-        if not share or self.classes < 2:
-            return 0.0
-        other = share / self.classes
-        own = 1 - share + other
-        return -own * math.log(own) - (self.classes - 1) * other * math.log(other)
+        return self.spec.loss.minimum(self.classes)
 
     def _objective_floor(self) -> float | None:
         model = self.spec.model

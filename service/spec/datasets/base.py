@@ -8,7 +8,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Component, Default, Json
-from service.spec.losses import Task
+from service.spec.losses.base import Task
 
 Scaling = Literal["standardise", "minmax", "none"]
 SCALING = "fitted on the training part: mean 0 and standard deviation 1, or 0 to 1; a constant column is only shifted"

@@ -158,3 +158,37 @@ def test_every_loss_of_torch_is_a_kind_or_left_out_with_a_reason() -> None:
     theirs = {name for name in dir(nn) if name.endswith("Loss") and isinstance(getattr(nn, name), type)}
     ours = {member.target.partition(":")[2] for member in Loss.__origin__.__args__ if member.target}  # type: ignore[attr-defined]
     assert theirs - ours - {"GaussianNLLLoss", "KLDivLoss", "SoftMarginLoss"} == set(LEFT_OUT)
+
+
+KNOWN_MINIMA: list[dict[str, Any]] = [
+    *({"kind": kind} for kind in ("cross_entropy", "nll", "softmax_mse", "multi_margin")),
+    {"kind": "cross_entropy", "label_smoothing": 0.3},
+    {"kind": "kl_div", "smoothing": 0.3},
+    *({"kind": kind} for kind in ("bce_with_logits", "hinge", "soft_margin", "mse", "mae", "huber", "smooth_l1")),
+]
+
+
+@pytest.mark.parametrize("document", KNOWN_MINIMA, ids=str)
+def test_the_minimum_of_a_loss_is_reached_by_the_best_outputs_and_by_no_others(document: dict[str, Any]) -> None:
+    loss = TypeAdapter(Loss).validate_python(document)
+    classes = 0 if "regression" in loss.tasks else 2 if loss.binary else 3
+    _, y = rows(loss.binary) if classes else rows()
+    y = y if classes else y.float().unsqueeze(1)
+    share = document.get("label_smoothing", document.get("smoothing", 0.0))
+    best = 100 * (2 * y - 1) if loss.binary else y
+    if classes == 3:
+        best = ((1 - share) * F.one_hot(y, 3) + share / 3).clamp(min=1e-40).log()
+    minimum = loss.minimum(classes)
+    assert minimum is not None
+    assert made(**document)(best, y).item() == pytest.approx(minimum, abs=1e-6)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        outputs = best + 3 * torch.randn_like(best) if share or not classes else torch.randn_like(best)
+        assert made(**document)(outputs.log_softmax(1) if classes == 3 else outputs, y).item() > minimum + 1e-3
+
+
+def test_losses_whose_minimum_depends_on_the_data_have_none() -> None:
+    unknown = {member.model_fields["kind"].default for member in Loss.__origin__.__args__}  # type: ignore[attr-defined]
+    unknown -= {document["kind"] for document in KNOWN_MINIMA}
+    assert unknown == {"poisson_nll", "gaussian_nll", "objective"}
+    assert [TypeAdapter(Loss).validate_python({"kind": kind}).minimum(0) for kind in unknown] == [None] * 3
