@@ -10,7 +10,6 @@ from service.errors import Problem
 Rate = Annotated[float, Field(gt=0, le=10)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Decay = Annotated[float, Field(ge=0, le=1)]
-Epsilon = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=10**8)]
 Width = Annotated[int, Field(ge=1, le=65_536)]

@@ -6,12 +6,23 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Beta, Decay, Epsilon, Rate
-from service.spec.optimizers.base import NO_FUSED, OptimizerBase, policy
+from service.spec.component import Beta, Decay, Rate
+from service.spec.optimizers.base import (
+    NO_FUSED,
+    Betas,
+    Epsilon,
+    LearningRate,
+    Momentum,
+    OptimizerBase,
+    WeightDecay,
+    policy,
+)
+
+Averaging = Annotated[Beta, Field(description="decay rate of the running mean of squared gradients")]
 
 
 class Adagrad(OptimizerBase):
-    """Step divided by the root of the sum of all squared gradients so far."""
+    """Adagrad: divides each step by the root of the sum of all squared gradients so far."""
 
     target = "torch.optim:Adagrad"
     left_out = policy("foreach", "fused", "differentiable")
@@ -23,15 +34,15 @@ class Adagrad(OptimizerBase):
     paper = "Duchi et al. 2011, JMLR 12"
 
     kind: Literal["adagrad"] = "adagrad"
-    lr: Rate = 1e-2
-    lr_decay: Decay = 0.0
-    weight_decay: Decay = 0.0
-    initial_accumulator_value: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    lr: LearningRate = 1e-2
+    lr_decay: Decay = Field(0.0, description="the rate is divided by 1 + (t - 1) * lr_decay at update t")
+    weight_decay: WeightDecay = 0.0
+    initial_accumulator_value: Annotated[float, Field(ge=0, le=1e6, description="initial sum of squares")] = 0.0
     eps: Epsilon = 1e-10
 
 
 class RMSprop(OptimizerBase):
-    """Step divided by a running root mean square of gradients, seeded with zero as torch does."""
+    """RMSprop: divides each step by a running root mean square of the gradients."""
 
     target = "torch.optim:RMSprop"
     left_out = NO_FUSED
@@ -41,26 +52,26 @@ class RMSprop(OptimizerBase):
     paper = "Tieleman & Hinton 2012, Coursera lecture 6.5"
 
     kind: Literal["rmsprop"] = "rmsprop"
-    lr: Rate = 1e-2
-    alpha: Beta = 0.99
+    lr: LearningRate = 1e-2
+    alpha: Averaging = 0.99
     eps: Epsilon = 1e-8
-    weight_decay: Decay = 0.0
-    momentum: Beta = 0.0
-    centered: bool = False
+    weight_decay: WeightDecay = 0.0
+    momentum: Momentum = 0.0
+    centered: bool = Field(False, description="divide by the standard deviation instead of the root mean square")
 
     def state_size(self) -> float:
-        """A second moment, and a momentum and a mean if asked for."""
+        """Return 1 for the second moment, 1 for a momentum, and 1 for the mean of a centered form."""
         return 1 + bool(self.momentum) + self.centered
 
     def warnings(self) -> Iterator[Problem]:
-        """Its denominator is the standard deviation of the gradient."""
+        """Yield a warning about the centered form."""
         if self.centered:
             detail = "where a gradient hardly changes, its variance goes to 0 and the step grows without bound."
             yield Problem("/centered", "may_diverge", detail)
 
 
 class Adadelta(OptimizerBase):
-    """Steps of the size of past steps, so that the gradient's unit does not matter; lr scales them and may stay 1."""
+    """Adadelta: scales each step by the size of past steps, so that lr rarely needs tuning and may stay 1."""
 
     target = "torch.optim:Adadelta"
     left_out = NO_FUSED
@@ -70,16 +81,16 @@ class Adadelta(OptimizerBase):
     paper = "Zeiler 2012, arXiv:1212.5701"
 
     kind: Literal["adadelta"] = "adadelta"
-    lr: Rate = 1.0
-    rho: Beta = 0.9
+    lr: LearningRate = 1.0
+    rho: Annotated[Beta, Field(description="decay rate of the running means of squares")] = 0.9
     eps: Epsilon = 1e-6
-    weight_decay: Decay = 0.0
+    weight_decay: WeightDecay = 0.0
 
 
 class Adafactor(OptimizerBase):
-    """Second moments of a matrix kept as a row and a column; lr is relative: multiplied by the parameter's own size.
+    """Adafactor: saves memory by keeping one row and one column of second moments per matrix.
 
-    The rate is also at most 1/sqrt(t), and the update's root mean square at most `d`. Decoupled weight decay.
+    lr is relative to the size of each parameter and at most 1/sqrt(t). Weight decay is decoupled.
     """
 
     target = "torch.optim:Adafactor"
@@ -90,17 +101,18 @@ class Adafactor(OptimizerBase):
     paper = "Shazeer & Stern 2018, arXiv:1804.04235"
 
     kind: Literal["adafactor"] = "adafactor"
-    lr: Rate = 1e-2
-    beta2_decay: Annotated[float, Field(ge=-10, le=0)] = -0.8
+    lr: LearningRate = 1e-2
+    beta2_decay: Annotated[float, Field(ge=-10, le=0, description="beta2 at update t is 1 - t^beta2_decay")] = -0.8
     eps: tuple[Epsilon | None, Epsilon] = Field(
-        (None, 1e-3), description="for the second moment (null: the type's smallest step) and for the parameter's size"
+        (None, 1e-3),
+        description="lower bounds of the second moment (null: the float type's epsilon) and of the parameter's size",
     )
-    d: Annotated[float, Field(ge=1, le=1e6, description="clips the update's root mean square")] = 1.0
-    weight_decay: Decay = 0.0
+    d: Annotated[float, Field(ge=1, le=1e6, description="largest root mean square of an update")] = 1.0
+    weight_decay: WeightDecay = 0.0
 
 
 class LectureAdagrad(OptimizerBase):
-    """Adagrad as lectures draw it: the root of the mean, not of the sum; a constant gradient gives constant steps."""
+    """Adagrad with the root of the mean of squares instead of the sum, as some lectures present it."""
 
     target = "worker.trainer.optim.lecture:LectureAdagrad"
     left_out = {}
@@ -109,11 +121,11 @@ class LectureAdagrad(OptimizerBase):
     paper = "Hung-yi Lee 2021, Machine Learning, When gradient is small; after Duchi et al. 2011"
 
     kind: Literal["lecture_adagrad"] = "lecture_adagrad"
-    lr: Rate = 1e-2
+    lr: LearningRate = 1e-2
 
 
 class LectureRMSprop(OptimizerBase):
-    """RMSprop as lectures draw it: the first root mean square is the first gradient's size, and the first step lr."""
+    """RMSprop that starts from the first gradient's size instead of 0, as some lectures present it."""
 
     target = "worker.trainer.optim.lecture:LectureRMSprop"
     left_out = {}
@@ -124,14 +136,14 @@ class LectureRMSprop(OptimizerBase):
     paper = "Hung-yi Lee 2021, Machine Learning, When gradient is small; after Tieleman & Hinton 2012"
 
     kind: Literal["lecture_rmsprop"] = "lecture_rmsprop"
-    lr: Rate = 1e-2
-    alpha: Beta = 0.99
+    lr: LearningRate = 1e-2
+    alpha: Averaging = 0.99
 
 
 class AdaBound(OptimizerBase):
-    """Adam whose rate for each entry is kept between two bounds that close in on SGD's `final_lr`.
+    """AdaBound: Adam whose rate for each parameter is clipped to bounds that converge to the SGD rate `final_lr`.
 
-    Both bounds follow the schedule: `final_lr` is scaled by the rate of the moment over lr.
+    The schedule scales both bounds.
     """
 
     target = "worker.trainer.optim.adabound:AdaBound"
@@ -144,9 +156,9 @@ class AdaBound(OptimizerBase):
     paper = "Luo et al. 2019, arXiv:1902.09843, algorithm 2"
 
     kind: Literal["adabound"] = "adabound"
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-    final_lr: Rate = 0.1
-    gamma: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    betas: Betas = (0.9, 0.999)
+    final_lr: Annotated[Rate, Field(description="the SGD rate that both bounds converge to")] = 0.1
+    gamma: Annotated[float, Field(gt=0, le=1, description="how fast the bounds converge")] = 1e-3
     eps: Epsilon = 1e-8
-    weight_decay: Decay = 0.0
-    amsbound: bool = False
+    weight_decay: WeightDecay = 0.0
+    amsbound: bool = Field(False, description="divide by the largest second moment so far")

@@ -1,12 +1,23 @@
-"""What every optimizer has: a base rate that the schedule scales, and facts that the rest of the code reads off it."""
+"""What every optimizer declares: its learning rate, and facts that checks, probes and diagnoses read."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Component, Json, Rate
+from service.spec.component import Beta, Component, Decay, Json, Rate
 from service.spec.layout import Parameter
 
+LearningRate = Annotated[Rate, Field(description="base learning rate; the schedule scales it")]
+Betas = Annotated[
+    tuple[Beta, Beta], Field(description="decay rates of the running means of the gradient and of its square")
+]
+Epsilon = Annotated[float, Field(gt=0, le=1, description="added to the denominator for numerical stability")]
+Momentum = Annotated[Beta, Field(description="momentum factor; 0: no momentum")]
+WeightDecay = Annotated[Decay, Field(description="weight decay coefficient; 0: none")]
+AMSGrad = Annotated[bool, Field(description="divide by the largest second moment so far (AMSGrad)")]
+Decoupled = Annotated[bool, Field(description="apply weight decay to the weights directly (as AdamW), not as L2")]
 RateScaling = Literal["shared", "recent", "sum", "other"]
 
 
@@ -21,7 +32,7 @@ NO_FUSED = policy("foreach", "capturable", "differentiable")  # of optimizers th
 
 
 class OptimizerBase(Component):
-    """An optimizer: its settings as fields, and as class attributes what checks, probes and diagnoses ask about it."""
+    """An optimizer. Fields are its settings; class attributes are facts about its method."""
 
     left_out = ALL_SWITCHES
     renamed = {
@@ -35,46 +46,48 @@ class OptimizerBase(Component):
     sparse: ClassVar[bool] = False  # can use the sparse gradient of an Embedding(sparse=True)
     full_batch_reason: ClassVar[str] = ""  # why every update must use all rows; empty: it need not
     constant_rate_reason: ClassVar[str] = ""  # why a schedule is probably a mistake; empty: it is not
-    # shared: one rate for all parameters; recent: each rate is divided by the size of recent gradients; sum: by that of
-    # all gradients so far; other: each parameter has its own rate by another rule, or nobody knows
+    # shared: one rate for all parameters; recent: each parameter's rate is divided by the size of its recent gradients;
+    # sum: by that of all its gradients so far; other: another rule, or unknown
     rate_scaling: ClassVar[RateScaling] = "other"
-    usual_lr: ClassVar[float] = 1e-3  # a rate that suits most models
-    fused_on: ClassVar[tuple[str, ...]] = ()  # devices on which torch's fused form is worth it: cpu, cuda
-    running_means: ClassVar[tuple[str, ...]] = ()  # fields beside momentum and betas that are factors of a running mean
+    usual_lr: ClassVar[float] = 1e-3  # a learning rate that suits most models
+    fused_on: ClassVar[tuple[str, ...]] = ()  # devices on which torch's fused implementation is faster: cpu, cuda
+    running_means: ClassVar[
+        tuple[str, ...]
+    ] = ()  # fields besides momentum and betas that are decay rates of a running mean
     state_per_parameter: ClassVar[float] = 2  # numbers of state per parameter
     decoupled: ClassVar[bool] = False  # weight decay shrinks the weights directly, not through the gradient
 
-    lr: Rate = 1e-3
+    lr: LearningRate = 1e-3
 
     @property
     def own_momentum(self) -> float | None:
-        """The momentum or first beta; None: it has neither."""
+        """The momentum or first beta; None if it has neither."""
         betas: tuple[float, ...] = getattr(self, "betas", ())
         momentum: float | None = betas[0] if betas else getattr(self, "momentum", None)
         return momentum
 
     @property
     def averages_after(self) -> float | None:
-        """The update after which it keeps a mean of the weights, for /average kind asgd; None: it keeps none."""
+        """The update after which it averages the weights, for /average kind asgd; None if it does not."""
         return None
 
     @property
     def decay_is_decoupled(self) -> bool:
-        """Whether its weight decay shrinks the weights directly, by its class or by its settings."""
+        """Whether weight decay shrinks the weights directly, by the class or by a setting."""
         return self.decoupled or getattr(self, "decoupled_weight_decay", False)
 
     def state_size(self) -> float:
-        """Return the numbers it keeps per parameter, by its settings."""
+        """Return the numbers of optimizer state per parameter, with these settings."""
         return self.state_per_parameter + bool(getattr(self, "amsgrad", False))
 
     def refusal(self, parameter: Parameter) -> str:
-        """Return why it cannot update this parameter; empty: it can."""
+        """Return why it cannot update this parameter; empty if it can."""
         if parameter.sparse and not self.sparse:
             return "its gradient is sparse: give it to sgd, adagrad or sparse_adam"
         return ""
 
     def group(self) -> Json:
-        """Return its fields as torch keeps them in a parameter group."""
+        """Return its settings as torch stores them in a parameter group."""
         return self.kwargs()
 
     def warnings(self) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Optimizers that follow the gradient itself: plain, with momentum, averaged, by its sign, or along a line search."""
+"""Optimizers that do not divide by the size of past gradients: SGD, averaged SGD, Rprop, L-BFGS, Muon."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -6,16 +6,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Beta, Count, Decay, Epsilon, Rate
+from service.spec.component import Count
 from service.spec.layout import Parameter
-from service.spec.optimizers.base import NO_FUSED, OptimizerBase, policy
+from service.spec.optimizers.base import NO_FUSED, Epsilon, LearningRate, Momentum, OptimizerBase, WeightDecay, policy
 
 Tolerance = Annotated[float, Field(ge=0, le=1)]
 StepSize = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class SGD(OptimizerBase):
-    """Stochastic gradient descent with heavy-ball or Nesterov momentum; weight decay enters the gradient (L2)."""
+    """Stochastic gradient descent with optional momentum. Weight decay is added to the gradient (L2 regularisation)."""
 
     target = "torch.optim:SGD"
     left_out = policy("foreach", "fused", "differentiable")
@@ -27,17 +27,17 @@ class SGD(OptimizerBase):
     paper = "Sutskever et al. 2013, On the importance of initialization and momentum in deep learning"
 
     kind: Literal["sgd"] = "sgd"
-    momentum: Beta = 0.0
-    dampening: Annotated[float, Field(ge=0, le=1)] = 0.0
-    weight_decay: Decay = 0.0
-    nesterov: bool = False
+    momentum: Momentum = 0.0
+    dampening: Annotated[float, Field(ge=0, le=1, description="share of each gradient kept out of the momentum")] = 0.0
+    weight_decay: WeightDecay = 0.0
+    nesterov: bool = Field(False, description="use Nesterov momentum")
 
     def state_size(self) -> float:
-        """One number for the momentum, if there is any."""
+        """Return 1 for the momentum buffer, if there is one."""
         return 1 if self.momentum else 0
 
     def problems(self) -> Iterator[Problem]:
-        """Nesterov's form is defined for undamped momentum only."""
+        """Yield settings that act on a momentum of 0, or that Nesterov momentum does not allow."""
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             yield Problem(
                 "/nesterov",
@@ -53,9 +53,9 @@ class SGD(OptimizerBase):
 
 
 class ASGD(OptimizerBase):
-    """SGD whose rate falls by itself; the mean of the weights that it keeps is measured by /average kind asgd.
+    """Averaged SGD: the rate decays, and the weights are averaged. /average kind asgd evaluates the average.
 
-    As torch computes it, a rate that a schedule sets acts one update later.
+    As in torch, a rate that the schedule sets takes effect one update later.
     """
 
     target = "torch.optim:ASGD"
@@ -67,20 +67,20 @@ class ASGD(OptimizerBase):
     paper = "Polyak & Juditsky 1992, SIAM J. Control Optim. 30"
 
     kind: Literal["asgd"] = "asgd"
-    lr: Rate = 1e-2
-    lambd: Annotated[float, Field(ge=0, le=1)] = 1e-4
-    alpha: Annotated[float, Field(ge=0, le=10)] = 0.75
-    t0: Annotated[float, Field(ge=0, le=1e12, description="the update after which the mean begins")] = 1e6
-    weight_decay: Decay = 0.0
+    lr: LearningRate = 1e-2
+    lambd: Annotated[float, Field(ge=0, le=1, description="decay term of the rate and of the weights")] = 1e-4
+    alpha: Annotated[float, Field(ge=0, le=10, description="power of the rate's decay")] = 0.75
+    t0: Annotated[float, Field(ge=0, le=1e12, description="update after which averaging starts")] = 1e6
+    weight_decay: WeightDecay = 0.0
 
     @property
     def averages_after(self) -> float:
-        """The update after which torch's mean begins."""
+        """The update after which averaging starts."""
         return self.t0
 
 
 class Rprop(OptimizerBase):
-    """Each entry has its own step size, which grows while the gradient keeps its sign and shrinks when it turns."""
+    """Resilient backpropagation: each parameter has a step size, which grows while the gradient keeps its sign."""
 
     target = "torch.optim:Rprop"
     left_out = NO_FUSED
@@ -90,20 +90,22 @@ class Rprop(OptimizerBase):
     paper = "Riedmiller & Braun 1993, IEEE ICNN"
 
     kind: Literal["rprop"] = "rprop"
-    lr: Rate = 1e-2
-    etas: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=1, le=10)]] = (0.5, 1.2)
-    step_sizes: tuple[StepSize, StepSize] = Field((1e-6, 50.0), description="smallest and largest")
+    lr: LearningRate = 1e-2
+    etas: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=1, le=10)]] = Field(
+        (0.5, 1.2), description="factors of the step size when the sign of the gradient changes, and when it stays"
+    )
+    step_sizes: tuple[StepSize, StepSize] = Field((1e-6, 50.0), description="smallest and largest step size")
 
     def problems(self) -> Iterator[Problem]:
-        """torch accepts them the wrong way round."""
+        """Yield a problem for step sizes in the wrong order, which torch accepts."""
         if self.step_sizes[0] >= self.step_sizes[1]:
             yield Problem("/step_sizes", "contradiction", "the smallest comes first, and below the largest.")
 
 
 class LBFGS(OptimizerBase):
-    """Quasi-Newton steps from the last `history_size` changes; computes the gradient several times an update.
+    """L-BFGS, a quasi-Newton method. Evaluates the gradient several times per update; use the full batch.
 
-    The loss of a step is the one at its start. How many gradients were computed is the series gradient_evaluations.
+    The recorded loss is the one at the start of an update. The series gradient_evaluations counts the evaluations.
     """
 
     target = "torch.optim:LBFGS"
@@ -115,29 +117,31 @@ class LBFGS(OptimizerBase):
     paper = "Liu & Nocedal 1989, Mathematical Programming 45"
 
     kind: Literal["lbfgs"] = "lbfgs"
-    lr: Rate = 1.0
-    max_iter: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="iterations an update")
-    max_eval: Count | None = Field(None, description="gradients an update; null: 1.25 max_iter")
-    tolerance_grad: Tolerance = 1e-7
-    tolerance_change: Tolerance = 1e-9
-    history_size: Annotated[int, Field(ge=1, le=10_000)] = 100
-    line_search_fn: Literal["strong_wolfe"] | None = Field(None, description="null: a step of length lr")
+    lr: LearningRate = 1.0
+    max_iter: Annotated[int, Field(ge=1, le=10_000)] = Field(20, description="iterations per update")
+    max_eval: Count | None = Field(None, description="gradient evaluations per update; null: 1.25 max_iter")
+    tolerance_grad: Tolerance = Field(1e-7, description="end the update when the largest gradient entry is below this")
+    tolerance_change: Tolerance = Field(
+        1e-9, description="end the update when loss or weights change by less than this"
+    )
+    history_size: Annotated[int, Field(ge=1, le=10_000)] = Field(100, description="past updates that are kept")
+    line_search_fn: Literal["strong_wolfe"] | None = Field(None, description="line search; null: steps of length lr")
 
     def state_size(self) -> float:
-        """The last changes of the parameters and of the gradients, and three vectors beside them."""
+        """Return 2 for each past update kept, and 3 for other vectors."""
         return 2 * min(self.history_size, self.max_iter) + 3
 
     def warnings(self) -> Iterator[Problem]:
-        """A fixed step along a quasi-Newton direction may go uphill."""
+        """Yield a warning about steps without a line search."""
         if self.line_search_fn is None:
             detail = "without a line search a step may go uphill and the loss diverge: strong_wolfe is usual."
             yield Problem("/line_search_fn", "may_diverge", detail)
 
 
 class Muon(OptimizerBase):
-    """Momentum whose matrix is made nearly orthogonal by Newton and Schulz's iteration; decoupled weight decay.
+    """Muon: momentum, orthogonalised for each weight matrix by Newton-Schulz iterations. Weight decay is decoupled.
 
-    For matrices only, meant for hidden layers: let a rule in `groups` give the rest to another optimizer.
+    It updates matrices only and is meant for hidden layers: give other parameters to another optimizer in `groups`.
     """
 
     target = "torch.optim:Muon"
@@ -149,19 +153,21 @@ class Muon(OptimizerBase):
     paper = "Jordan et al. 2024, Muon; Liu et al. 2025, arXiv:2502.16982 (match_rms_adamw)"
 
     kind: Literal["muon"] = "muon"
-    weight_decay: Decay = 0.1
-    momentum: Beta = 0.95
-    nesterov: bool = True
-    ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315)
+    weight_decay: WeightDecay = 0.1
+    momentum: Momentum = 0.95
+    nesterov: bool = Field(True, description="use Nesterov momentum")
+    ns_coefficients: tuple[float, float, float] = Field(
+        (3.4445, -4.775, 2.0315), description="coefficients of the Newton-Schulz polynomial"
+    )
     eps: Epsilon = 1e-7
-    ns_steps: Annotated[int, Field(ge=1, lt=100)] = 5
+    ns_steps: Annotated[int, Field(ge=1, lt=100, description="Newton-Schulz iterations")] = 5
     adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = Field(
         None,
-        description="scale by the matrix's shape A x B: sqrt(max(1, A/B)), which null means too; or as AdamW's size",
+        description="scale of an A x B update; original or null: sqrt(max(1, A/B)); match_rms_adamw: as AdamW's",
     )
 
     def refusal(self, parameter: Parameter) -> str:
-        """Only a matrix can be made orthogonal."""
+        """Return a reason for every parameter that is not a matrix."""
         if len(parameter.shape) != 2:
             rule = '{"match": {"dim_lt": 2}, "optimizer": {"kind": "adamw"}}'
             if len(parameter.shape) > 2:

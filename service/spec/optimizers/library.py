@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Beta, Decay, Epsilon, Json, Rate
-from service.spec.optimizers.base import OptimizerBase, policy
+from service.spec.component import Beta, Json
+from service.spec.optimizers.base import Betas, Epsilon, LearningRate, OptimizerBase, WeightDecay, policy
 
 Setting = bool | int | float | Annotated[str, Field(max_length=64)] | None
 Settings = Annotated[
@@ -15,84 +15,81 @@ Settings = Annotated[
     Field(max_length=32),
 ]
 OURS = {"foreach", "fused", "maximize", "capturable", "differentiable", "params"}
-SCHEDULE_FREE = {"foreach": "an implementation switch: the worker's policy, recorded with the attempt"}
+WarmupSteps = Annotated[int, Field(ge=0, le=10**8, description="updates over which the rate rises linearly")]
 
 
-class ScheduleFreeSGD(OptimizerBase):
-    """SGD that averages its weights as it goes, in place of a falling rate. Validation measures the average."""
+class ScheduleFreeBase(OptimizerBase):
+    """An optimizer of the package schedulefree: it averages the weights and needs no decaying rate."""
+
+    needs = ("schedulefree",)
+    left_out = {"foreach": "an implementation switch: the worker's policy, recorded with the attempt"}
+    constant_rate_reason = "it is made for a constant rate, with warmup_steps of its own"
+
+    weight_decay: WeightDecay = 0.0
+    r: Annotated[float, Field(ge=0, le=100, description="the average weights update t by t^r")] = 0.0
+    weight_lr_power: Annotated[
+        float, Field(ge=0, le=100, description="the average also weights it by the largest rate so far to this power")
+    ] = 2.0
+
+
+class ScheduleFreeSGD(ScheduleFreeBase):
+    """Schedule-free SGD: averages its weights instead of decaying the rate. Validation uses the average."""
 
     target = "schedulefree:SGDScheduleFree"
-    needs = ("schedulefree",)
-    left_out = SCHEDULE_FREE
     rate_scaling = "shared"
-    constant_rate_reason = "it is made for a constant rate, with warmup_steps of its own"
     state_per_parameter = 1
     formula = "y = (1-momentum)*z + momentum*x;  z -= lr*g(y);  x = mean of z, weighted"
     paper = "Defazio et al. 2024, arXiv:2405.15682"
 
     kind: Literal["schedule_free_sgd"] = "schedule_free_sgd"
-    lr: Rate = 1.0
-    momentum: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    weight_decay: Decay = 0.0
-    warmup_steps: Annotated[int, Field(ge=0, le=10**8)] = 0
-    r: Annotated[float, Field(ge=0, le=100, description="the mean weighs update t by t^r")] = 0.0
-    weight_lr_power: Annotated[
-        float, Field(ge=0, le=100, description="and by the largest rate so far to this power")
-    ] = 2.0
+    lr: LearningRate = 1.0
+    momentum: Annotated[float, Field(gt=0, lt=1, description="share of the average in the point of the gradient")] = 0.9
+    warmup_steps: WarmupSteps = 0
 
 
-class ScheduleFreeAdamW(OptimizerBase):
-    """AdamW that averages its weights as it goes, in place of a falling rate. Validation measures the average."""
+class ScheduleFreeAdamBase(ScheduleFreeBase):
+    """A schedule-free Adam."""
+
+    rate_scaling = "recent"
+    decoupled = True
+
+    lr: LearningRate = 2.5e-3
+    betas: tuple[Annotated[float, Field(gt=0, lt=1)], Beta] = Field(
+        (0.9, 0.999),
+        description="share of the average in the point of the gradient, and decay rate of the mean squared gradient",
+    )
+    eps: Epsilon = 1e-8
+
+
+class ScheduleFreeAdamW(ScheduleFreeAdamBase):
+    """Schedule-free AdamW: averages its weights instead of decaying the rate. Validation uses the average."""
 
     target = "schedulefree:AdamWScheduleFree"
-    needs = ("schedulefree",)
-    left_out = SCHEDULE_FREE
-    rate_scaling = "recent"
-    constant_rate_reason = ScheduleFreeSGD.constant_rate_reason
-    decoupled = True
     formula = (
         "y = (1-beta1)*z + beta1*x;  z -= lr*(g(y) / (sqrt(v_hat) + eps) + weight_decay*y);  x = mean of z, weighted"
     )
     paper = "Defazio et al. 2024, arXiv:2405.15682"
 
     kind: Literal["schedule_free_adamw"] = "schedule_free_adamw"
-    lr: Rate = 2.5e-3
-    betas: tuple[Annotated[float, Field(gt=0, lt=1)], Beta] = (0.9, 0.999)
-    eps: Epsilon = 1e-8
-    weight_decay: Decay = 0.0
-    warmup_steps: Annotated[int, Field(ge=0, le=10**8)] = 0
-    r: Annotated[float, Field(ge=0, le=100, description="the mean weighs update t by t^r")] = 0.0
-    weight_lr_power: Annotated[
-        float, Field(ge=0, le=100, description="and by the largest rate so far to this power")
-    ] = 2.0
+    warmup_steps: WarmupSteps = 0
 
 
-class ScheduleFreeRAdam(OptimizerBase):
-    """RAdam that averages its weights as it goes: it needs neither a schedule nor a warmup."""
+class ScheduleFreeRAdam(ScheduleFreeAdamBase):
+    """Schedule-free RAdam: averages its weights; needs neither a schedule nor a warmup."""
 
     target = "schedulefree:RAdamScheduleFree"
-    needs = ("schedulefree",)
-    left_out = SCHEDULE_FREE
-    rate_scaling = "recent"
     constant_rate_reason = "it is made for a constant rate, and its rectification is its warmup"
-    decoupled = True
     formula = "the update of RAdam at y = (1-beta1)*z + beta1*x;  x = mean of z, weighted"
     paper = "Defazio et al. 2024, arXiv:2405.15682; Liu et al. 2020, arXiv:1908.03265"
 
     kind: Literal["schedule_free_radam"] = "schedule_free_radam"
-    lr: Rate = 2.5e-3
-    betas: tuple[Annotated[float, Field(gt=0, lt=1)], Beta] = (0.9, 0.999)
-    eps: Epsilon = 1e-8
-    weight_decay: Decay = 0.0
-    r: Annotated[float, Field(ge=0, le=100, description="the mean weighs update t by t^r")] = 0.0
-    weight_lr_power: Annotated[
-        float, Field(ge=0, le=100, description="and by the largest rate so far to this power")
-    ] = 2.0
-    silent_sgd_phase: bool = Field(True, description="false: plain SGD until the variance is known; true: no update")
+    silent_sgd_phase: bool = Field(
+        True, description="true: skip updates until the variance can be estimated; false: use plain SGD until then"
+    )
 
 
 class Lion(OptimizerBase):
-    """The sign of the momentum, so every entry moves by the whole rate: take a third to a tenth of AdamW's."""
+    """Lion: steps by the sign of the momentum. Use a third to a tenth of the rate that suits AdamW."""
 
     target = "pytorch_optimizer:Lion"
     needs = ("pytorch-optimizer",)
@@ -104,16 +101,16 @@ class Lion(OptimizerBase):
     paper = "Chen et al. 2023, arXiv:2302.06675"
 
     kind: Literal["lion"] = "lion"
-    lr: Rate = 1e-4
-    betas: tuple[Beta, Beta] = (0.9, 0.99)
-    weight_decay: Decay = 0.0
+    lr: LearningRate = 1e-4
+    betas: Betas = (0.9, 0.99)
+    weight_decay: WeightDecay = 0.0
 
 
 class PytorchOptimizer(OptimizerBase):
-    """One of the package pytorch-optimizer, by its name there; `settings` are its further arguments.
+    """An optimizer of the package pytorch-optimizer, by its name there. `settings` holds its other arguments.
 
-    Offered are those that need one gradient an update and nothing of the model, and whose licence allows any use.
-    The worker fails a run whose settings the package does not know.
+    Only optimizers that need one gradient per update and no access to the model are offered, under a permissive
+    licence. The run fails if the package does not know a setting.
     """
 
     target = "worker.trainer.optim.third_party:pytorch_optimizer"
@@ -128,14 +125,14 @@ class PytorchOptimizer(OptimizerBase):
         "mars", "msvag", "novograd", "padam", "pid", "pnm", "prodigy", "qhadam", "qhm", "ranger", "sgdp", "sgdw",
         "shampoo", "signsgd", "sm3", "soap", "splus", "stableadamw", "swats", "tiger", "yogi",
     ]  # fmt: skip
-    settings: Settings = {}
+    settings: Settings = Field({}, description="further arguments of the optimizer")
 
     def group(self) -> Json:
-        """The package keeps each argument in the group."""
+        """Return the rate and the settings: the package stores each argument in the group."""
         return {"lr": self.lr} | self.settings
 
     def problems(self) -> Iterator[Problem]:
-        """What has a place of its own, or is the worker's to choose."""
+        """Yield settings that belong elsewhere, or that the worker chooses."""
         if "lr" in self.settings:
             yield Problem("/settings/lr", "contradiction", "the rate is /optimizer/lr: leave it out here.")
         for name in sorted(OURS & set(self.settings)):
