@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from service.analysis.arrays import Counts, Steps, Values, series
-from service.analysis.reduce import Reduced
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +34,6 @@ class Series:
         """Return a series from columns of buckets: last step, mean, min, max, number of non-finite values."""
         steps, mean, least, most, nonfinite = columns
         return cls(steps, mean, least, most, nonfinite)
-
-    @classmethod
-    def reduced(cls, found: Reduced) -> "Series":
-        """Return a series from a reduced curve."""
-        return cls.of_columns((found.last_step, found.mean, found.min, found.max, found.nonfinite))
 
     def __len__(self) -> int:
         return len(self.steps)

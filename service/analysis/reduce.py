@@ -39,20 +39,15 @@ class Reduced:
         return bool((self.count == 1).all())
 
 
-def reduce(
-    steps: npt.ArrayLike, values: npt.ArrayLike, points: int, first: int | None = None, last: int | None = None
-) -> Reduced:
-    """Reduce the series within [first, last] (default: all) to at most `points` buckets, of the lowest level that fits.
+def reduce(steps: npt.ArrayLike, values: npt.ArrayLike, points: int) -> Reduced:
+    """Reduce a series to at most `points` buckets, of the lowest level that fits.
 
     Where a bucket's sum overflows (values near 1e308), its mean is computed from values scaled by 2^-64, which is exact
     to rounding. A mean always lies between min and max.
     """
     at, what = series(steps, values)
-    first = first if first is not None else int(at[0]) if at.size else 0
-    last = last if last is not None else max(int(at[-1]), first) if at.size else first
-    level = level_for(first, last, points)
-    low, high = np.searchsorted(at, first, side="left"), np.searchsorted(at, last, side="right")
-    return bucket_points(at[low:high], what[low:high], level)[0]
+    level = level_for(int(at[0]), int(at[-1]), points) if at.size else 0
+    return bucket_points(at, what, level)[0]
 
 
 def bucket_points(steps: Steps, values: Values, level: int, owner: Counts | None = None) -> tuple[Reduced, Counts]:

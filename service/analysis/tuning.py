@@ -23,10 +23,10 @@ class Sensitivity:
     covered: float  # share of the reach that lies between the least and the greatest of them
 
 
-def expected_best(values: npt.ArrayLike, direction: Direction = "min", worst: float | None = None) -> list[float]:
+def expected_best(values: npt.ArrayLike, direction: Direction = "min") -> list[float]:
     """Return the expected best of k = 1..n trials drawn without replacement (Sivaprasad et al. 2020, arXiv 1910.11758).
 
-    A trial that is not finite counts as `worst` (its figure before training, say), by default as the worst finite one.
+    A trial that is not finite counts as the worst finite one.
     It is the sum over i of x_(i) C(n - i, k - 1) / C(n, k), with each share computed from the one before.
     """
     x = np.asarray(values, dtype=np.float64)
@@ -35,8 +35,7 @@ def expected_best(values: npt.ArrayLike, direction: Direction = "min", worst: fl
         return []
     sign = 1.0 if direction == "min" else -1.0
     x = sign * x
-    instead = float(x[finite].max()) if worst is None else sign * worst
-    ordered, n = np.sort(np.where(finite, x, instead)), len(x)
+    ordered, n = np.sort(np.where(finite, x, x[finite].max())), len(x)
     return [sign * float(_shares(n, k) @ ordered[: n - k + 1]) for k in range(1, n + 1)]
 
 

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(_join_sort(sys.argv[1:] if arguments is None else arguments))
     try:
         with Client(given.url) as client:
-            status: int = given.do(given, Context(client, given.json))
+            status: int = given.do(given, Context(client, given.json)) or 0
         sys.stdout.flush()
     except ClientError as refusal:
         for line in str(refusal).splitlines():

@@ -41,7 +41,7 @@ def find(url: str | None, key: str | None, environment: Mapping[str, str] = os.e
         )
     if running is None or (url and url != running[0]):
         raise Unusable(f"no key for {url}: set SADDLE_KEY")
-    return Address(running[0], _check_key(key or _key(running[1])))
+    return Address(running[0], _check_key(key or _read_key(running[1] / "key").strip()))
 
 
 def _check_url(url: str) -> str:
@@ -79,10 +79,6 @@ def _running_server(environment: Mapping[str, str]) -> tuple[str, Path] | None:
             if isinstance(url, str) and urlsplit(url).hostname in LOOPBACK:
                 return url.rstrip("/"), folder
     return None
-
-
-def _key(folder: Path) -> str:
-    return _read_key(folder / "key").strip()
 
 
 def _read_key(file: Path) -> str:

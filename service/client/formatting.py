@@ -28,8 +28,3 @@ def duration(seconds: float) -> str:
 def age(when: datetime | None) -> str:
     """Return how long ago it was, or a dash for None."""
     return "-" if when is None else duration((datetime.now(UTC) - when).total_seconds())
-
-
-def plural(count: int, noun: str) -> str:
-    """Return `1 run`, `2 runs`."""
-    return f"{count} {noun}{'s' * (count != 1)}"

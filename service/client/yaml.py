@@ -47,17 +47,13 @@ def _int(loader: _Loader, node: Any) -> int:
     return int(loader.construct_scalar(node))
 
 
-def _whole(pattern: str) -> "re.Pattern[str]":
-    return re.compile(rf"(?:{pattern})\Z")
-
-
 for _tag, _pattern in (
     ("null", r"|~|null|Null|NULL"),
     ("bool", r"true|True|TRUE|false|False|FALSE"),
     ("int", INT),
     ("float", FLOAT),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _whole(_pattern), None)
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), None)
 _Loader.add_constructor("tag:yaml.org,2002:float", _float)
 _Loader.add_constructor("tag:yaml.org,2002:int", _int)
 

@@ -139,9 +139,4 @@ class Plan:
     @cached_property
     def spec_warnings(self) -> tuple[Any, ...]:
         """What is allowed in it and probably not meant."""
-        return tuple(warnings_of(self.spec))
-
-
-def warnings_of(spec: Experiment) -> list[Any]:
-    """The warnings that its author got when it was posted."""
-    return find_warnings(spec)
+        return tuple(find_warnings(self.spec))

@@ -1,7 +1,7 @@
 """What a diagnosis is based on: the plan, the recorded series and readings, and the run's state."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from service.analysis.recorded import Reading, Series, Sibling
@@ -23,7 +23,6 @@ class RunRecord:
     siblings: Sequence[Sibling] = ()  # seeds of the experiment that have ended, this run included
     final_of: str = "loss"  # the series that the siblings' final values are of
     origin: int = 0  # the step of another run's checkpoint that it started from; 0: it started untrained
-    stopped: bool = field(default=False)  # by a rule of the spec, before its last step
 
     @property
     def ended(self) -> bool:

@@ -30,7 +30,6 @@ class Mean:
 
     value: float
     error: float  # standard error, the points taken as independent
-    spread: float  # standard deviation
     first: int  # step
     last: int
 
@@ -44,9 +43,8 @@ def mean(curve: Series) -> Mean | None:
     """Return the mean of all points of a curve; None where there are none."""
     if not len(curve):
         return None
-    spread = float(np.std(curve.values))
-    value, error = float(np.mean(curve.values)), spread / np.sqrt(len(curve))
-    return Mean(value, float(error), spread, int(curve.steps[0]), int(curve.steps[-1]))
+    error = float(np.std(curve.values) / np.sqrt(len(curve)))
+    return Mean(float(np.mean(curve.values)), error, int(curve.steps[0]), int(curve.steps[-1]))
 
 
 def tail_mean(curve: Series, steps: int) -> Mean:

@@ -1,6 +1,6 @@
 """Runs as they are sent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from service.analysis.result import diverged
 from service.db.metrics import read
@@ -33,18 +33,12 @@ def _progress(run: StoredRun) -> float:
     return min(run.step / run.total_steps, 1.0) if run.total_steps else 0.0
 
 
-def run_views(
-    runs: Sequence[StoredRun], summaries: Mapping[str, Sequence[SeriesSummary]], places: Mapping[str, QueuePosition]
-) -> list[RunView]:
-    """Return several runs, each with its series and its place in the queue."""
-    return [run_view(run, summaries[run.id], places.get(run.id)) for run in runs]
-
-
 def read_runs(connection: Connection, runs: Sequence[StoredRun], with_places: bool = True) -> list[RunView]:
     """Return runs with their series and, unless `with_places` is false, where the waiting ones are in the queue."""
     waiting = [run.id for run in runs if with_places and run.state is State.QUEUED]
     places = queue.positions(connection, waiting) if waiting else {}
-    return run_views(runs, read.summaries(connection, [run.id for run in runs]), places)
+    summaries = read.summaries(connection, [run.id for run in runs])
+    return [run_view(run, summaries[run.id], places.get(run.id)) for run in runs]
 
 
 def read_run(connection: Connection, run: StoredRun) -> RunView:

@@ -106,7 +106,9 @@ def test_the_text_tells_what_to_try_and_why() -> None:
 
 def test_buckets_and_points_lead_to_the_same_verdict() -> None:
     record = drawn(np.where(AT < 500, falling(), 5.0))
-    record.series["loss"] = Series.reduced(reduce(AT, np.where(AT < 500, falling(), 5.0), 100))  # type: ignore[index]
+    found = reduce(AT, np.where(AT < 500, falling(), 5.0), 100)
+    columns = (found.last_step, found.mean, found.min, found.max, found.nonfinite)
+    record.series["loss"] = Series.of_columns(columns)  # type: ignore[index]
     assert diagnose(record).findings[0].finding.verdict == "lr_above_stability"
 
 

@@ -134,7 +134,7 @@ def test_workers_are_listed_with_what_they_do(client: TestClient, submit: Submit
         workers.announce(connection, "w2", "cpu", "host", 7, "1", device)
         workers.beat(connection, "w2", "busy", run_id)
         workers.announce(connection, "w1", "cpu", "host", 8, "1", device)
-        workers.mark_gone(connection, "w1")
+        workers.beat(connection, "w1", "gone")
     gone, busy = client.get("/v1/workers").json()["items"]
     assert (gone["name"], gone["state"]) == ("w1", "gone")
     assert (busy["state"], busy["run_id"], busy["device"], busy["pid"]) == ("busy", run_id, device, 7)

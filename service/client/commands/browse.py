@@ -43,34 +43,24 @@ def add(commands: Commands) -> None:
     command(commands, "workers", do_workers, "list the workers, their devices and what they train", "saddle workers")
 
 
-def do_list(arguments: argparse.Namespace, context: Context) -> int:
+def do_list(arguments: argparse.Namespace, context: Context) -> None:
     """List experiments or runs, newest first or in the order of --sort."""
     client, order = context.client, {"filter": arguments.filter, "sort": arguments.sort}
     if arguments.runs or arguments.state:
         runs = list(client.runs(arguments.limit, arguments.state, **order))
         context.emit(runs) if context.json else show_runs(context, runs)
-        return 0
+        return
     columns = _columns(arguments)
     items = list(client.experiments(arguments.limit, **order, columns=columns, archived=arguments.archived))
-    if context.json:
-        context.emit(items)
-    elif not items and not arguments.filter:
+    if not (items or context.json or arguments.filter):
         context.say("nothing here yet; begin with: saddle submit preset:digits-adam --watch")
-    else:
-        rows: list[Row] = [
-            [
-                item.id,
-                item.name,
-                *(_cell(item.values.get(column)) for column in columns),
-                _result(item),
-                ", ".join(f"{n} {s}" for s, n in item.runs.items() if n),
-                age(item.created_at),
-                item.owner,
-            ]
-            for item in items
-        ]
-        context.table(["experiment", "name", *columns, "result", "runs", "age", "owner"], rows, columns)
-    return 0
+        return
+    rows: list[Row] = []
+    for item in items:
+        wanted = [_cell(item.values.get(column)) for column in columns]
+        states = ", ".join(f"{n} {s}" for s, n in item.runs.items() if n)
+        rows.append([item.id, item.name, *wanted, _result(item), states, age(item.created_at), item.owner])
+    context.show(items, ["experiment", "name", *columns, "result", "runs", "age", "owner"], rows, columns)
 
 
 def _columns(arguments: argparse.Namespace) -> list[str]:
@@ -95,7 +85,7 @@ def _cell(value: object) -> str | int | float | None:
     return value if isinstance(value, str | int | float | None) else json.dumps(value)
 
 
-def do_show(arguments: argparse.Namespace, context: Context) -> int:
+def do_show(arguments: argparse.Namespace, context: Context) -> None:
     """Show a run if one is named, else an experiment."""
     client = context.client
     meant = lookup.resolve(client, arguments.what)
@@ -106,13 +96,12 @@ def do_show(arguments: argparse.Namespace, context: Context) -> int:
             context.emit(answers.raw(run) | {"attempts": attempts})
         else:
             show_run(context, run, attempts)
-        return 0
+        return
     found = client.experiment(meant[0])
     if context.json or arguments.spec:
         context.emit(found.spec if arguments.spec else found)
     else:
         show_experiment(context, found)
-    return 0
 
 
 def show_experiment(context: Context, found: ExperimentView) -> None:
@@ -145,16 +134,7 @@ def show_run(context: Context, run: RunView, attempts: list[dict[str, object]]) 
     if run.failure:
         context.say(f"  {failure(run)}", "red")
     rows: list[Row] = [
-        [
-            name,
-            each.n,
-            number(each.last),
-            number(each.min),
-            each.min_step,
-            number(each.max),
-            each.max_step,
-            each.nonfinite,
-        ]
+        [name, each.n, each.last, each.min, each.min_step, each.max, each.max_step, each.nonfinite]
         for name, each in run.series.items()
     ]
     if rows:
@@ -170,51 +150,32 @@ def show_run(context: Context, run: RunView, attempts: list[dict[str, object]]) 
         )
 
 
-def do_storage(arguments: argparse.Namespace, context: Context) -> int:
+def do_storage(arguments: argparse.Namespace, context: Context) -> None:
     """Print the sums, then the largest runs."""
     client, what = context.client, arguments.what
     experiment_id = lookup.resolve_experiment_id(client, what, archived=True) if what else None
     found = client.storage(experiment_id, arguments.limit)
-    if context.json:
-        context.emit(found)
-        return 0
-    context.say(
-        f"{found.runs} runs: {found.points} points in {size(found.points_bytes)}, "
-        f"{found.checkpoints} checkpoints in {size(found.checkpoints_bytes)}"
-    )
+    if not context.json:
+        context.say(
+            f"{found.runs} runs: {found.points} points in {size(found.points_bytes)}, "
+            f"{found.checkpoints} checkpoints in {size(found.checkpoints_bytes)}"
+        )
     head = ["run", "experiment", "points", "in", "checkpoints", "in "]
-    rows: list[Row] = [
-        [
-            each.run_id,
-            each.experiment_id,
-            each.points,
-            size(each.points_bytes),
-            each.checkpoints,
-            size(each.checkpoints_bytes),
-        ]
-        for each in found.greatest
-    ]
-    context.table(head, rows, head[2:])
-    return 0
+    rows: list[Row] = []
+    for each in found.greatest:
+        points, saved = size(each.points_bytes), size(each.checkpoints_bytes)
+        rows.append([each.run_id, each.experiment_id, each.points, points, each.checkpoints, saved])
+    context.show(found, head, rows, head[2:])
 
 
-def do_workers(arguments: argparse.Namespace, context: Context) -> int:
+def do_workers(arguments: argparse.Namespace, context: Context) -> None:
     """List the workers."""
     workers = context.client.workers()
-    if context.json:
-        context.emit(workers)
-    else:
-        rows: list[Row] = [
-            [
-                each.name,
-                coloured_state(each.state, "running" if each.state == "busy" else None),
-                _device(each),
-                each.run_id or "-",
-            ]
-            for each in workers
-        ]
-        context.table(["worker", "state", "device", "run"], rows)
-    return 0
+    rows: list[Row] = []
+    for each in workers:
+        state = coloured_state(each.state, "running" if each.state == "busy" else None)
+        rows.append([each.name, state, _device(each), each.run_id or "-"])
+    context.show(workers, ["worker", "state", "device", "run"], rows)
 
 
 def _device(worker: WorkerView) -> str:

@@ -26,39 +26,29 @@ def add(commands: Commands) -> None:
     parser.add_argument("kind", nargs="?", help="one of its kinds")
 
 
-def do(arguments: argparse.Namespace, context: Context) -> int:
+def do(arguments: argparse.Namespace, context: Context) -> None:
     """Show all families, one family, or one kind."""
     if arguments.family == "presets":
-        return _presets(arguments, context)
-    if arguments.kind:
+        _presets(arguments, context)
+    elif arguments.kind:
         kind = context.client.kind(arguments.family, arguments.kind)
         context.emit(kind) if context.json else show(context, kind)
     elif arguments.family:
         kinds = context.client.family(arguments.family)
-        if context.json:
-            context.emit(kinds)
-        else:
-            context.table(["kind", "what it is"], [[each.kind, _first(each.summary)] for each in kinds])
+        context.show(kinds, ["kind", "what it is"], [[each.kind, _first(each.summary)] for each in kinds])
     else:
-        found = context.client.catalog()
-        if context.json:
-            context.emit({family: [each.kind for each in kinds] for family, kinds in found.items()})
-        else:
-            context.table(["family", "kinds"], [[f, ", ".join(k.kind for k in kinds)] for f, kinds in found.items()])
+        found = {family: [each.kind for each in kinds] for family, kinds in context.client.catalog().items()}
+        context.show(found, ["family", "kinds"], [[family, ", ".join(kinds)] for family, kinds in found.items()])
+        if not context.json:
             context.say("presets are at: saddle catalog presets", "dim")
-    return 0
 
 
-def _presets(arguments: argparse.Namespace, context: Context) -> int:
+def _presets(arguments: argparse.Namespace, context: Context) -> None:
     if arguments.kind:
         context.emit(context.client.preset(arguments.kind))
-        return 0
-    found = context.client.presets()
-    if context.json:
-        context.emit(found)
     else:
-        context.table(["preset", "what it shows"], [[name, _first(notes)] for name, notes in found.items()])
-    return 0
+        found = context.client.presets()
+        context.show(found, ["preset", "what it shows"], [[name, _first(notes)] for name, notes in found.items()])
 
 
 def _first(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from service.client import lookup
 from service.client.commands.context import Commands, Context, command
-from service.client.formatting import age, number, size
+from service.client.formatting import age, size
 from service.client.table import Row
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--output", "-o", type=Path, metavar="FOLDER", help="a new folder (default RUN-step-STEP)")
 
 
-def do(arguments: argparse.Namespace, context: Context) -> int:
+def do(arguments: argparse.Namespace, context: Context) -> None:
     """List the checkpoints, or download one."""
     client = context.client
     run_id = lookup.resolve_run_id(client, arguments.what)
@@ -32,17 +32,12 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
         target = arguments.output or Path(f"{run_id}-step-{arguments.download}")
         folder = client.download(run_id, arguments.download, target)
         context.emit({"folder": str(folder)}) if context.json else context.say(f"{folder}")
-        return 0
+        return
     found = client.checkpoints(run_id)
-    if context.json:
-        context.emit(found)
-    else:
-        rows: list[Row] = [
-            [each.step, each.attempt, each.reason, number(each.value), _state(each), age(each.created_at)]
-            for each in found
-        ]
-        context.table(["step", "attempt", "why", "value", "files", "age"], rows, ["step", "attempt"])
-    return 0
+    rows: list[Row] = [
+        [each.step, each.attempt, each.reason, each.value, _state(each), age(each.created_at)] for each in found
+    ]
+    context.show(found, ["step", "attempt", "why", "value", "files", "age"], rows, ["step", "attempt"])
 
 
 def _state(checkpoint: CheckpointView) -> str:

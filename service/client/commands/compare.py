@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--no-chart", action="store_true", help="only the tables")
 
 
-def do(arguments: argparse.Namespace, context: Context) -> int:
+def do(arguments: argparse.Namespace, context: Context) -> None:
     """Compare, or read a stored comparison again."""
     client, what = context.client, arguments.what
     if bool(what) == bool(arguments.filter):
@@ -48,7 +48,6 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
         context.emit(found)
     else:
         comparison_report.show(context, found, with_chart=not arguments.no_chart)
-    return 0
 
 
 def question(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -46,8 +46,19 @@ class Context:
         for line in table(head, rows, self.terminal, right, whole):
             self.terminal.say(line)
 
+    def show(
+        self,
+        found: Any,
+        head: Sequence[str],
+        rows: Sequence[Row],
+        right: Sequence[str] = (),
+        whole: Sequence[str] = (),
+    ) -> None:
+        """Print what was found: as JSON where that is wanted, else as a table of its `rows`."""
+        self.emit(found) if self.json else self.table(head, rows, right, whole)
 
-Do = Callable[[argparse.Namespace, Context], int]
+
+Do = Callable[[argparse.Namespace, Context], int | None]  # the exit status; None: 0
 
 
 class Commands(Protocol):

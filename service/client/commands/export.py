@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--series", help="only these, separated by commas")
 
 
-def do(arguments: argparse.Namespace, context: Context) -> int:
+def do(arguments: argparse.Namespace, context: Context) -> None:
     """Write the file."""
     client = context.client
     target = None if arguments.output == Path("-") else arguments.output
@@ -38,4 +38,3 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
         context.emit({"file": str(target), "format": form, "rows": rows, "runs": len(run_ids)})
     elif target is not None:
         context.say(f"{rows} rows of {len(run_ids)} runs in {target}")
-    return 0

@@ -26,22 +26,18 @@ def add(commands: Commands) -> None:
     parser.add_argument("--all", action="store_true", help="list: revoked and expired ones too")
 
 
-def do(arguments: argparse.Namespace, context: Context) -> int:
+def do(arguments: argparse.Namespace, context: Context) -> None:
     """List, create or revoke."""
-    return {"list": do_list, "create": do_create, "revoke": do_revoke}[arguments.action](arguments, context)
+    {"list": do_list, "create": do_create, "revoke": do_revoke}[arguments.action](arguments, context)
 
 
-def do_list(arguments: argparse.Namespace, context: Context) -> int:
+def do_list(arguments: argparse.Namespace, context: Context) -> None:
     """List keys, newest first."""
     if arguments.key:
         raise Unusable(f"`saddle keys list` takes no name ({arguments.key[0]!r}): it lists every key")
     found = list(context.client.api_keys(closed=arguments.all))
-    if context.json:
-        context.emit(found)
-    else:
-        rows = [[each.id, each.name or "-", each.member, age(each.created_at), _state(each)] for each in found]
-        context.table(["key", "name", "member", "age", ""], rows)
-    return 0
+    rows = [[each.id, each.name or "-", each.member, age(each.created_at), _state(each)] for each in found]
+    context.show(found, ["key", "name", "member", "age", ""], rows)
 
 
 def _state(key: MadeKey) -> str:
@@ -53,16 +49,15 @@ def _state(key: MadeKey) -> str:
     return ", ".join([*expires, *["this one"] * key.current])
 
 
-def do_create(arguments: argparse.Namespace, context: Context) -> int:
+def do_create(arguments: argparse.Namespace, context: Context) -> None:
     """Create a key and print it alone, so that it can go to a file."""
     if len(arguments.key) != 1:
         raise Unusable("a new key needs a name, for example where it is used: saddle keys create laptop")
     made = context.client.create_key(arguments.key[0], None if arguments.days is None else arguments.days * 86400)
     context.emit(made) if context.json else context.say(made.key or "")
-    return 0
 
 
-def do_revoke(arguments: argparse.Namespace, context: Context) -> int:
+def do_revoke(arguments: argparse.Namespace, context: Context) -> None:
     """Revoke each key, once all are found."""
     if not arguments.key:
         raise Unusable("name the keys to revoke, by name, id or end of an id; `saddle keys` lists them")
@@ -72,7 +67,6 @@ def do_revoke(arguments: argparse.Namespace, context: Context) -> int:
     else:
         for each in revoked:
             context.say(f"revoked {each.id}  {each.name or '-'}, of {each.member}")
-    return 0
 
 
 def _resolve(client: Client, text: str) -> str:

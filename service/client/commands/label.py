@@ -33,16 +33,14 @@ def add(commands: Commands) -> None:
         parser.set_defaults(away=away)
 
 
-def do_label(arguments: argparse.Namespace, context: Context) -> int:
+def do_label(arguments: argparse.Namespace, context: Context) -> None:
     """Change each experiment, once all are found."""
     if arguments.name is not None and len(arguments.what) > 1:
         raise Unusable("--name is for one experiment")
     if arguments.name is None and arguments.notes is None and not arguments.tag and not arguments.untag:
         raise Unusable("say what to change: --name, --tag, --untag or --notes")
     ids = [lookup.resolve_experiment_id(context.client, each) for each in arguments.what]
-    changed = [_label(arguments, context, each) for each in ids]
-    _show(context, changed)
-    return 0
+    _show(context, [_label(arguments, context, each) for each in ids])
 
 
 def _label(arguments: argparse.Namespace, context: Context, experiment_id: str) -> ExperimentView:
@@ -62,18 +60,12 @@ def _label(arguments: argparse.Namespace, context: Context, experiment_id: str) 
     raise AssertionError("the last try returns or raises")
 
 
-def do_archive(arguments: argparse.Namespace, context: Context) -> int:
+def do_archive(arguments: argparse.Namespace, context: Context) -> None:
     """Change each experiment, once all are found."""
     ids = [lookup.resolve_experiment_id(context.client, each, archived=True) for each in arguments.what]
     _show(context, [context.client.archive(each, arguments.away) for each in ids])
-    return 0
 
 
 def _show(context: Context, written: list[ExperimentView]) -> None:
-    if context.json:
-        context.emit(written)
-    else:
-        rows = [
-            [each.id or "", each.name, ", ".join(each.tags), "archived" if each.archived_at else ""] for each in written
-        ]
-        context.table(["experiment", "name", "tags", ""], rows)
+    rows = [[each.id, each.name, ", ".join(each.tags), "archived" if each.archived_at else ""] for each in written]
+    context.show(written, ["experiment", "name", "tags", ""], rows)

@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="a field of the schedule")
 
 
-def do(arguments: argparse.Namespace, context: Context) -> int:
+def do(arguments: argparse.Namespace, context: Context) -> None:
     """Ask the server for the rates, and draw them."""
     from service.client.chart import Line, chart  # noqa: PLC0415  numpy takes 0.1 s
 
@@ -30,7 +30,7 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
     curve = context.client.preview(schedule, arguments.lr, arguments.steps, arguments.points)
     if context.json:
         context.emit({"steps": curve.step.tolist(), "rates": curve.value.tolist()})
-        return 0
+        return
     width = min(context.terminal.columns - 1, CHART_WIDTH)
     for line in chart([Line("lr", curve.step, curve.value)], context.terminal, width, linear=True):
         context.terminal.say(line)
@@ -38,4 +38,3 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
     peak = int(curve.value.argmax())
     highest = f"highest at {curve.step[peak]}: {number(float(curve.value[peak]))}"
     context.say(f"step 1: {first}, {highest}, step {arguments.steps}: {last}")
-    return 0

@@ -9,7 +9,7 @@ from service.client import documents
 from service.client.commands import watch
 from service.client.commands.context import Commands, Context, command
 from service.client.commands.run_table import show_warnings
-from service.client.formatting import plural, size
+from service.client.formatting import size
 
 if TYPE_CHECKING:
     from service.schemas.experiments import PostedExperiment
@@ -51,7 +51,7 @@ def show_posted(context: Context, made: PostedExperiment) -> None:
     if derived and derived.memory_bytes is not None:
         facts.append(f"about {size(derived.memory_bytes)}")
     if made.id:
-        facts.append(f"{plural(len(made.runs), 'run')} queued")
+        facts.append(f"{len(made.runs)} run{'s' * (len(made.runs) != 1)} queued")
     context.say(f"{made.id or 'valid, nothing stored'}  {made.name}  ({', '.join(facts)})")
     show_warnings(context, made.warnings)
     if made.id:

@@ -40,10 +40,9 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
     if missing := unknown_symptoms(arguments.names):
         raise Unusable(f"there is no symptom {missing[0]}; saddle symptoms list has them")
     chosen = {name: each for name, each in symptoms().items() if not arguments.names or name in arguments.names}
-    if arguments.what == "list":
-        return _list(chosen, context)
-    if arguments.what == "show":
-        return _show(chosen, context)
+    if arguments.what != "run":
+        _list(chosen, context) if arguments.what == "list" else _show(chosen, context)
+        return 0
     seeds = documents.parse_seeds(arguments.seeds)
     results = list(_run(detectable_symptoms(chosen, len(seeds)), seeds, context))
     checked = list(_verify(results, context)) if arguments.verify else []
@@ -51,25 +50,21 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
     return 0 if all(each.right for each in results) else 1
 
 
-def _list(chosen: dict[str, Symptom], context: Context) -> int:
-    if context.json:
-        context.emit({name: each.model_dump(mode="json") for name, each in chosen.items()})
-        return 0
+def _list(chosen: dict[str, Symptom], context: Context) -> None:
+    found = {name: each.model_dump(mode="json") for name, each in chosen.items()}
     rows: list[Row] = [
         [name, Cell(each.expect.level, COLOURS[each.expect.level]), ", ".join(each.expect.verdicts), each.about]
         for name, each in chosen.items()
     ]
-    context.table(["symptom", "level", "right", ""], rows, whole=["symptom"])
-    return 0
+    context.show(found, ["symptom", "level", "right", ""], rows, whole=["symptom"])
 
 
-def _show(chosen: dict[str, Symptom], context: Context) -> int:
+def _show(chosen: dict[str, Symptom], context: Context) -> None:
     """Print the specs, ready to be posted."""
     for name, each in chosen.items():
         if not context.json:
             context.say(f"{name}: {each.about}", "bold")
         context.emit(each.document(name))
-    return 0
 
 
 def _run(chosen: dict[str, Symptom], seeds: Sequence[int], context: Context) -> Iterator[Result]:

@@ -20,12 +20,12 @@ def add(commands: Commands) -> None:
     )
 
 
-def do(arguments: argparse.Namespace, context: Context) -> int:
+def do(arguments: argparse.Namespace, context: Context) -> None:
     """Upload a file, and print what the server found in it."""
     made = context.client.upload(arguments.file, arguments.name, arguments.format, arguments.header)
     if context.json:
         context.emit(made)
-        return 0
+        return
     context.say(f"{made.id}  {made.name}: {made.format}, {made.rows} rows, {made.size_bytes} bytes")
     report = answers.raw(made)["report"]
     columns = report.get("columns") or []
@@ -36,4 +36,3 @@ def do(arguments: argparse.Namespace, context: Context) -> int:
         context.say(note)
     kind = '"kind": "text"' if made.format == "text" else '"kind": "upload", "predict": ..., "task": ...'
     context.say(f'train on it with: "dataset": {{"upload": "{made.id}", {kind}}}', "dim")
-    return 0

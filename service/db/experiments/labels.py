@@ -10,18 +10,13 @@ from service.errors import NotFound
 
 
 def update_labels(connection: Connection, principal: Principal, experiment_id: str, labels: dict[str, Any]) -> None:
-    """Set name, tags or notes; `NotFound` for another project's."""
-    if labels:
-        _update(connection, principal, experiment_id, labels)
+    """Set name, tags, notes or when it was archived; `NotFound` for another project's."""
+    mine = (experiment.c.id == experiment_id) & (experiment.c.project_id == principal.project_id)
+    if labels and connection.execute(update(experiment).where(mine).values(labels)).rowcount == 0:
+        raise NotFound(f"There is no experiment {experiment_id}.")
 
 
 def archive(connection: Connection, principal: Principal, experiment_id: str, away: bool) -> None:
     """Archive an experiment, which lists then leave out, or restore it; repeating it changes nothing."""
     when = func.coalesce(experiment.c.archived_at, func.clock_timestamp()) if away else None
-    _update(connection, principal, experiment_id, {"archived_at": when})
-
-
-def _update(connection: Connection, principal: Principal, experiment_id: str, values: dict[str, Any]) -> None:
-    mine = (experiment.c.id == experiment_id) & (experiment.c.project_id == principal.project_id)
-    if connection.execute(update(experiment).where(mine).values(values)).rowcount == 0:
-        raise NotFound(f"There is no experiment {experiment_id}.")
+    update_labels(connection, principal, experiment_id, {"archived_at": when})

@@ -105,7 +105,7 @@ def points(connection: Connection, asked: Sequence[SeriesKey], first: int, last:
     """Return the visible points with first <= step <= last, exactly."""
     rows = _rows(connection, POINTS, asked, first=first, last=last)
     steps, values, owner = _points(rows, first, last)
-    return Points(steps, values, _bounds(owner, len(asked)))
+    return Points(steps, values, np.searchsorted(owner, np.arange(len(asked) + 1)).astype(np.int64))
 
 
 PAGE_END = f"""
@@ -220,7 +220,3 @@ def _portions(sizes: Sequence[tuple[int, int]]) -> Iterator[Portion]:
 def _rows(connection: Connection, query: str, asked: Sequence[SeriesKey], **window: int | list[int]) -> list[Any]:
     given = window | {"runs": [each.run_id for each in asked], "series": [each.series_id for each in asked]}
     return fetch_binary(connection, query, given)
-
-
-def _bounds(owner: npt.NDArray[np.int64], series: int) -> Counts:
-    return np.searchsorted(owner, np.arange(series + 1)).astype(np.int64)

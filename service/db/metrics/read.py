@@ -80,11 +80,9 @@ def curves(
     return {run: {name: join(found) for name, found in by_name.items()} for run, by_name in parts.items()}
 
 
-def curves_of_run(
-    connection: Connection, run_id: str, names: Sequence[str], first: int = 0, last: int = LAST_STEP
-) -> dict[str, Curve]:
+def curves_of_run(connection: Connection, run_id: str, names: Sequence[str], first: int = 0) -> dict[str, Curve]:
     """Return the same of one run, by name."""
-    return curves(connection, [run_id], names, first, last)[run_id]
+    return curves(connection, [run_id], names, first)[run_id]
 
 
 def join(parts: Sequence[tuple[Steps, Values]]) -> Curve:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, text
+from sqlalchemy import Connection, select, text
 
 from service.db.access.projects import Principal
 from service.db.runs import runs
@@ -36,16 +36,12 @@ COLUMNS = [checkpoint.c[name] for name in StoredCheckpoint.__dataclass_fields__]
 MAX_LISTED = 1000  # checkpoints of one run
 
 
-def _stored(row: RowMapping) -> StoredCheckpoint:
-    return StoredCheckpoint(**row)
-
-
 def of_run(connection: Connection, principal: Principal, run_id: str) -> list[StoredCheckpoint]:
     """Return the checkpoints a run has or had, newest first."""
     runs.get(connection, principal, run_id)
     query = select(*COLUMNS).where(checkpoint.c.run_id == run_id)
     query = query.order_by(checkpoint.c.step.desc(), checkpoint.c.attempt.desc()).limit(MAX_LISTED)
-    return [_stored(row) for row in connection.execute(query).mappings()]
+    return [StoredCheckpoint(**row) for row in connection.execute(query).mappings()]
 
 
 def get_at(connection: Connection, principal: Principal, run_id: str, step: int) -> StoredCheckpoint:

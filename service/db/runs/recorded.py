@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from operator import attrgetter
 
 from sqlalchemy import Connection
 
@@ -12,7 +13,6 @@ from service.db.metrics import range_query, read
 from service.db.metrics.range_query import SeriesKey
 from service.db.metrics.read import SYSTEM_PREFIX, SeriesSummary
 from service.db.runs import probe_results, runs
-from service.db.runs.probe_results import StoredReading
 from service.lifecycle import TERMINAL
 from service.spec.measures import RANKED_SERIES, default_series
 
@@ -62,14 +62,11 @@ def _reduced(connection: Connection, known: Sequence[RunSeries], level: int) -> 
 
 def probe_readings(connection: Connection, run_ids: Collection[str]) -> dict[str, list[Reading]]:
     """Return the visible readings of each run and of its probes, by step."""
+    by_step = attrgetter("step", "id")
     return {
-        run_id: [Reading(each.id, each.step, each.kind, each.data) for each in sorted(found, key=_step_and_id)]
+        run_id: [Reading(each.id, each.step, each.kind, each.data) for each in sorted(found, key=by_step)]
         for run_id, found in probe_results.of_runs(connection, run_ids).items()
     }
-
-
-def _step_and_id(reading: StoredReading) -> tuple[int, int]:
-    return reading.step, reading.id
 
 
 def siblings(connection: Connection, experiment_ids: Collection[str]) -> dict[str, tuple[list[Sibling], str]]:

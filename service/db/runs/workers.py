@@ -74,11 +74,6 @@ def beat(connection: Connection, name: str, state: str, run_id: str | None = Non
     connection.execute(BEAT, {"name": name, "state": state, "run_id": run_id, "detail": detail})
 
 
-def mark_gone(connection: Connection, name: str) -> None:
-    """Report an orderly exit."""
-    beat(connection, name, "gone")
-
-
 def list_all(connection: Connection) -> list[StoredWorker]:
     """Return every worker that ever announced itself, by pool and name."""
     return [StoredWorker(**row) for row in connection.execute(LISTING).mappings()]
