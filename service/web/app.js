@@ -1,12 +1,12 @@
 // The page: who is here, where they are, and the view that belongs there.
 import { html, render, useEffect, useState } from "./lib/html.js";
-import { ask, get, onSignedOut } from "./lib/api.js";
+import { get, onSignedOut, requestJson } from "./lib/api.js";
 import { href, useAddress } from "./lib/address.js";
-import { Boundary, Uncaught } from "./lib/boundary.js";
-import { Connection, useReturn } from "./lib/connection.js";
-import { visible } from "./lib/format.js";
-import { useKeys } from "./lib/keys.js";
-import { LANGUAGES, speak, spoken, t } from "./lib/words.js";
+import { Boundary, UncaughtErrors } from "./lib/boundary.js";
+import { ConnectionNotice, useReconnect } from "./lib/connection.js";
+import { escapeInvisible } from "./lib/format.js";
+import { useShortcuts } from "./lib/shortcuts.js";
+import { currentLanguage, LANGUAGES, setLanguage, t } from "./lib/words.js";
 import { Compare } from "./views/compare.js";
 import { Experiment } from "./views/experiment.js";
 import { Experiments } from "./views/experiments.js";
@@ -28,7 +28,7 @@ async function enter() {
     window.history.replaceState(null, "", "#/");
     window.dispatchEvent(new HashChangeEvent("hashchange"));
   }
-  if (handed) await ask("POST", "/v1/session", { key: handed });
+  if (handed) await requestJson("POST", "/v1/session", { key: handed });
   handed = null;
   return get("/v1/me");
 }
@@ -37,13 +37,13 @@ function App() {
   const [me, setMe] = useState(undefined); // undefined: not known yet; null: nobody
   const [, redraw] = useState(0);
   const { path, search } = useAddress();
-  const come = () => enter().then(setMe, (error) => error.gone || setMe(null)); // nobody knows who is here while the server is gone
+  const come = () => enter().then(setMe, (error) => error.unavailable || setMe(null)); // nobody knows who is here while the server is gone
   useEffect(() => {
     onSignedOut(() => setMe(null));
     come();
   }, []);
-  useReturn(() => me === undefined && come());
-  useKeys(me);
+  useReconnect(() => me === undefined && come());
+  useShortcuts(me);
   if (me === undefined) return null;
   if (me === null) return html`<${SignIn} done=${setMe}/>`;
   const place = path[0] || "experiments";
@@ -52,10 +52,10 @@ function App() {
     <a class="brand" href=${href([])}>Saddle</a>
     <nav aria-label=${t("places")}>${PLACES.map((each) => html`<a key=${each} href=${href([each])}
       aria-current=${place === each ? "page" : null}>${t(`place.${each}`)}</a>`)}</nav>
-    <span class="who">${visible(me.member)} · ${visible(me.project)}</span>
-    <select aria-label=${t("language")} value=${spoken()} onChange=${(event) => { speak(event.target.value); redraw((n) => n + 1); }}>
+    <span class="who">${escapeInvisible(me.member)} · ${escapeInvisible(me.project)}</span>
+    <select aria-label=${t("language")} value=${currentLanguage()} onChange=${(event) => { setLanguage(event.target.value); redraw((n) => n + 1); }}>
       ${Object.entries(LANGUAGES).map(([word, name]) => html`<option value=${word}>${name}</option>`)}</select>
-    <button type="button" onClick=${async () => { await ask("DELETE", "/v1/session"); setMe(null); }}>${t("sign.out")}</button>
+    <button type="button" onClick=${async () => { await requestJson("DELETE", "/v1/session"); setMe(null); }}>${t("sign.out")}</button>
   </header>
   <main id="main" tabindex="-1">${View ? html`<${Boundary}><${View} key=${path.slice(0, 2).join("/")} path=${path.slice(1)} search=${search} me=${me}/></${Boundary}>`
     : html`<p class="empty">${t("nowhere")} <a href=${href([])}>${t("place.experiments")}</a></p>`}</main>`;
@@ -63,4 +63,4 @@ function App() {
 
 const root = document.getElementById("app");
 root.replaceChildren(); // what was there while this loaded
-render(html`<${Boundary}><${App}/></${Boundary}><div class="notices"><${Connection}/><${Uncaught}/></div>`, root);
+render(html`<${Boundary}><${App}/></${Boundary}><div class="notices"><${ConnectionNotice}/><${UncaughtErrors}/></div>`, root);

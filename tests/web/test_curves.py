@@ -9,15 +9,15 @@ from playwright.sync_api import Page, Route, expect
 See = Callable[[str], Page]
 Trained = dict[str, Any]
 READ = """async (path) => {
-    const { curvesOf, getColumns } = await import("/page/lib/columns.js");
-    const found = curvesOf(await getColumns(path));
+    const { getColumns, toCurves } = await import("/page/lib/columns.js");
+    const found = toCurves(await getColumns(path));
     return found.map(({name, curve}) => ({name, x: [...curve.x], y: [...curve.y], bad: curve.bad && [...curve.bad]}));
 }"""
 GROWN = """async () => {
-    const { aligned, extended, nothing } = await import("/page/lib/curves.js");
-    let curve = extended(nothing(), {step: [1, 2], value: [4, "NaN"]});
-    curve = extended(curve, {step: [2, 3], value: [9, 5]});
-    const [x, one, other] = aligned([curve, extended(nothing(), {step: [2, 4], value: [7, 8]})]);
+    const { alignCurves, emptyCurve, extendCurve } = await import("/page/lib/curves.js");
+    let curve = extendCurve(emptyCurve(), {step: [1, 2], value: [4, "NaN"]});
+    curve = extendCurve(curve, {step: [2, 3], value: [9, 5]});
+    const [x, one, other] = alignCurves([curve, extendCurve(emptyCurve(), {step: [2, 4], value: [7, 8]})]);
     const held = (column) => [...column].map((each) => each ?? null);
     const whole = {x: [...curve.x], y: [...curve.y], bad: [...curve.bad]};
     return {curve: whole, x: [...x], one: held(one), other: held(other)};

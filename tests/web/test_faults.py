@@ -20,9 +20,9 @@ SHAPES = """async () => {
         Object.fromEntries([..."0123456789"].map((each) => [each, 1]))].map(valuesOf);
 }"""
 TEXTS = """async () => {
-    const { prose, visible } = await import("/page/lib/format.js");
-    const joined = visible("\\u0645\\u06cc\\u200c\\u062e \\ud83d\\udc68\\u200d\\ud83d\\udc69");
-    return {joined, line: visible("a\\nb\\u200dc"), turned: prose("one\\r\\n\\u202etwo\\n\\tthree")};
+    const { escapeInvisible, escapeProse } = await import("/page/lib/format.js");
+    const joined = escapeInvisible("\\u0645\\u06cc\\u200c\\u062e \\ud83d\\udc68\\u200d\\ud83d\\udc69");
+    return {joined, line: escapeInvisible("a\\nb\\u200dc"), turned: escapeProse("one\\r\\n\\u202etwo\\n\\tthree")};
 }"""
 
 

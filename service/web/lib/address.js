@@ -1,18 +1,18 @@
-// The address holds the whole state of what is shown: a path and parameters behind the "#".
+// The address holds the state of the page: a path and parameters behind the "#".
 import { useEffect, useState } from "./html.js";
 
-// What somebody typed may be no encoding at all.
-function decoded(word) {
+// A typed address may hold an invalid escape.
+function decode(text) {
   try {
-    return decodeURIComponent(word);
+    return decodeURIComponent(text);
   } catch {
-    return word;
+    return text;
   }
 }
 
-export function read(hash = window.location.hash) {
+export function parseAddress(hash = window.location.hash) {
   const [path, search = ""] = hash.replace(/^#\/?/, "").split("?");
-  return { path: path.split("/").filter(Boolean).map(decoded), search: new URLSearchParams(search) };
+  return { path: path.split("/").filter(Boolean).map(decode), search: new URLSearchParams(search) };
 }
 
 export function href(path, parameters = {}) {
@@ -21,24 +21,24 @@ export function href(path, parameters = {}) {
   return `#/${words}${search.size ? `?${search}` : ""}`;
 }
 
-export function go(path, parameters) {
+export function navigate(path, parameters) {
   window.location.hash = href(path, parameters);
 }
 
-// Changes parameters of the address in place: zooming is no step of the history.
-export function adjust(changes) {
-  const { path, search } = read();
+// Replaces parameters of the address without a history entry: the back button does not undo a zoom.
+export function updateParameters(changes) {
+  const { path, search } = parseAddress();
   const merged = { ...Object.fromEntries(search), ...changes };
   window.history.replaceState(null, "", href(path, merged));
   window.dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
 export function useAddress() {
-  const [address, set] = useState(read);
+  const [address, set] = useState(parseAddress);
   useEffect(() => {
-    const moved = () => set(read());
-    window.addEventListener("hashchange", moved);
-    return () => window.removeEventListener("hashchange", moved);
+    const onHashChange = () => set(parseAddress());
+    window.addEventListener("hashchange", onHashChange);
+    return () => window.removeEventListener("hashchange", onHashChange);
   }, []);
   return address;
 }

@@ -1,10 +1,10 @@
-// Talking to the server: JSON in and out, every refusal as a Refusal with all its problems.
+// Requests to the server: JSON in and out; every failure is an ApiError with all its problems.
 
-import { answered, suspect } from "./connection.js";
+import { checkServer, recordResponse } from "./connection.js";
 
-const AWAY = new Set([0, 502, 503, 504]); // no answer, or a proxy's or the server's own that somebody behind it is away
+const UNAVAILABLE = new Set([0, 502, 503, 504]); // HTTP status; 0: no response
 
-export class Refusal extends Error {
+export class ApiError extends Error {
   constructor(status, document) {
     super(document.detail || document.title || `The server answered ${status}.`);
     this.status = status;
@@ -12,25 +12,25 @@ export class Refusal extends Error {
     this.instance = document.instance || "";
     this.problems = document.errors || [];
     this.column = document.column;
-    this.gone = AWAY.has(status);
+    this.unavailable = UNAVAILABLE.has(status);
   }
 }
 
-// Where the server is: this module's own address tells it, also below a path of a proxy's host.
-const ROOT = new URL("../../", import.meta.url).href;
+// Derived from this module's address, so that it also holds behind a proxy's path prefix.
+const SERVER_URL = new URL("../../", import.meta.url).href;
 
-// The whole address of a path of the server ("/v1/me").
-export const located = (path) => ROOT + path.slice(1);
+// The URL of a path of the server ("/v1/me").
+export const absoluteUrl = (path) => SERVER_URL + path.slice(1);
 
-let signedOut = () => {};
+let signedOutCallback = () => {};
 
-// Called whenever the server does not know us any more.
+// The callback runs whenever the session has ended.
 export function onSignedOut(callback) {
-  signedOut = callback;
+  signedOutCallback = callback;
 }
 
-// The answer itself, or a Refusal.
-export async function fetched(method, path, body, { signal, headers = {} } = {}) {
+// The response if it is ok; throws an ApiError otherwise.
+export async function request(method, path, body, { signal, headers = {} } = {}) {
   const options = { method, signal, headers: { ...headers }, credentials: "same-origin" };
   if (body instanceof Blob) {
     options.body = body;
@@ -38,37 +38,37 @@ export async function fetched(method, path, body, { signal, headers = {} } = {})
     options.headers["Content-Type"] = "application/json";
     options.body = JSON.stringify(body);
   }
-  let answer;
+  let response;
   try {
-    answer = await fetch(located(path), options);
+    response = await fetch(absoluteUrl(path), options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    suspect();
-    throw new Refusal(0, { code: "unreachable", detail: "The server does not answer. Is it running?" });
+    checkServer();
+    throw new ApiError(0, { code: "unreachable", detail: "The server does not answer. Is it running?" });
   }
-  answered();
-  if (answer.ok) return answer;
-  if (AWAY.has(answer.status)) suspect();
-  const document = await answer.json().catch(() => ({}));
-  if (answer.status === 401 && path !== "/v1/session") signedOut();
-  throw new Refusal(answer.status, document);
+  recordResponse();
+  if (response.ok) return response;
+  if (UNAVAILABLE.has(response.status)) checkServer();
+  const document = await response.json().catch(() => ({}));
+  if (response.status === 401 && path !== "/v1/session") signedOutCallback();
+  throw new ApiError(response.status, document);
 }
 
-export async function ask(method, path, body, options) {
-  const answer = await fetched(method, path, body, options);
-  return answer.status === 204 ? null : answer.json();
+export async function requestJson(method, path, body, options) {
+  const response = await request(method, path, body, options);
+  return response.status === 204 ? null : response.json();
 }
 
-export const get = (path, options) => ask("GET", path, undefined, options);
-export const post = (path, body = {}, options) => ask("POST", path, body, options);
-export const remove = (path, options) => ask("DELETE", path, undefined, options);
-export const patch = (path, body, options) => ask("PATCH", path, body, options);
+export const get = (path, options) => requestJson("GET", path, undefined, options);
+export const post = (path, body = {}, options) => requestJson("POST", path, body, options);
+export const remove = (path, options) => requestJson("DELETE", path, undefined, options);
+export const patch = (path, body, options) => requestJson("PATCH", path, body, options);
 
-export function query(parameters) {
-  const given = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
-  return given.length ? `?${new URLSearchParams(given)}` : "";
+export function queryString(parameters) {
+  const entries = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return entries.length ? `?${new URLSearchParams(entries)}` : "";
 }
 
-// JSON has no NaN: the server sends it and the infinities as words.
-const WORDS = { NaN, Infinity, "-Infinity": -Infinity };
-export const number = (value) => (typeof value === "string" ? WORDS[value] : value);
+// JSON has no NaN: the server sends it and the infinities as strings.
+const NON_FINITE = { NaN, Infinity, "-Infinity": -Infinity };
+export const parseNumber = (value) => (typeof value === "string" ? NON_FINITE[value] : value);

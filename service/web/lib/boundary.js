@@ -1,44 +1,44 @@
-// What holds an exception: in its place stand a sentence and a way back, and everything else goes on.
+// Error boundaries: a part that throws is replaced by a message and a retry button; the rest of the page goes on.
 import { html, useEffect, useErrorBoundary, useState } from "./html.js";
 import { href } from "./address.js";
-import { visible } from "./format.js";
+import { escapeInvisible } from "./format.js";
 import { t } from "./words.js";
 
-const SHOWN = 3; // uncaught errors at once
+const MAX_SHOWN = 3; // uncaught errors at once
 
-function said(error) {
-  return visible(error?.message || error);
+function messageOf(error) {
+  return escapeInvisible(error?.message || error);
 }
 
-// Around each view and each part that should not take its view along; another address tries again.
+// Wraps each view, and each part whose failure should not take its view along; a change of the address retries.
 export function Boundary({ children }) {
-  const [error, retry] = useErrorBoundary((thrown) => console.error(thrown));
+  const [error, retry] = useErrorBoundary((caught) => console.error(caught));
   useEffect(() => {
     if (!error) return undefined;
     window.addEventListener("hashchange", retry);
     return () => window.removeEventListener("hashchange", retry);
   }, [error]);
   if (!error) return children;
-  return html`<div class="refusal" role="alert"><p><strong>${t("broken")}</strong></p><p><code>${said(error)}</code></p>
+  return html`<div class="refusal" role="alert"><p><strong>${t("broken")}</strong></p><p><code>${messageOf(error)}</code></p>
     <div class="bar"><button type="button" onClick=${retry}>${t("broken.again")}</button> <a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></div></div>`;
 }
 
-// The connection has a line of its own, and a request that was given up is no error.
-const elsewhere = (error) => !error || error.name === "AbortError" || error.gone || error.status === 401;
+// A lost connection has its own notice, and an aborted request is no error.
+const isReportedElsewhere = (error) => !error || error.name === "AbortError" || error.unavailable || error.status === 401;
 
-// Errors that nothing held, of handlers, timers and promises: over the foot of the page until they are closed.
-export function Uncaught() {
+// Errors that no boundary caught (handlers, timers, promises): shown at the bottom until they are closed.
+export function UncaughtErrors() {
   const [errors, set] = useState([]);
   useEffect(() => {
-    const heard = (event) => {
+    const onError = (event) => {
       const error = event.type === "error" ? event.error : event.reason;
-      if (!elsewhere(error)) set((before) => [...before.filter((text) => text !== said(error)), said(error)].slice(-SHOWN));
+      if (!isReportedElsewhere(error)) set((before) => [...before.filter((text) => text !== messageOf(error)), messageOf(error)].slice(-MAX_SHOWN));
     };
-    window.addEventListener("error", heard);
-    window.addEventListener("unhandledrejection", heard);
+    window.addEventListener("error", onError);
+    window.addEventListener("unhandledrejection", onError);
     return () => {
-      window.removeEventListener("error", heard);
-      window.removeEventListener("unhandledrejection", heard);
+      window.removeEventListener("error", onError);
+      window.removeEventListener("unhandledrejection", onError);
     };
   }, []);
   if (!errors.length) return null;

@@ -1,7 +1,7 @@
-// Lines over a shared x with bands, marks on the axis and what is not finite; zooming is told to whoever shows the chart.
+// A line chart over a shared x, with bands, marks on the axis and non-finite values; reports zooming to its parent.
 import { html, useEffect, useRef, useState } from "./html.js";
-import { figure } from "./format.js";
-import { decades, labels, labelsOfPowers } from "./ticks.js";
+import { formatNumber } from "./format.js";
+import { exponentLabels, logTicks, tickLabels } from "./ticks.js";
 
 // Okabe & Ito 2008: told apart without colour vision, and each line has its own dashes too.
 export const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#7a7a7a"];
@@ -9,25 +9,25 @@ const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5], [12, 3], [3, 6], [6, 
 export const colour = (index) => COLOURS[index % COLOURS.length];
 export const dash = (index) => DASHES[index % DASHES.length];
 
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const cssVariable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // lines: [{label, y, lo?, hi?, bad?, colour, dash, faint?}], each column as long as x.
-function columns(x, lines, logY) {
+function chartData(x, lines, logY) {
   const data = [x];
-  const as = logY ? lifted : (values) => values;
+  const convert = logY ? toExponents : (values) => values;
   for (const line of lines) {
-    data.push(as(line.y));
-    if (line.lo) data.push(as(line.lo), as(line.hi));
+    data.push(convert(line.y));
+    if (line.lo) data.push(convert(line.lo), convert(line.hi));
   }
   return data;
 }
 
-// A logarithmic y is drawn on a straight axis of exponents: the chart's own one has no ticks beyond 1e17, where what diverges soon is.
-function lifted(values) {
+// A logarithmic y is drawn on a linear axis of exponents: uPlot's own log axis has no ticks beyond 1e17, which diverging runs reach.
+function toExponents(values) {
   return Array.from(values, (value) => (value > 0 ? Math.log10(value) : value === undefined ? undefined : null));
 }
 
-function seriesOf(lines) {
+function chartSeries(lines) {
   const series = [{ label: "x" }];
   const bands = [];
   for (const line of lines) {
@@ -40,7 +40,7 @@ function seriesOf(lines) {
       spanGaps: true,
       ...(line.dots ? { paths: () => null } : {}),
       points: { show: line.dots || (line.points ?? false), size: line.dots ? 8 : 5 },
-      value: (_, value) => figure(value),
+      value: (_, value) => formatNumber(value),
     });
     if (line.lo) {
       const hidden = { stroke: "transparent", width: 0, points: { show: false }, spanGaps: true };
@@ -51,21 +51,21 @@ function seriesOf(lines) {
   return { series, bands };
 }
 
-// Stretches that are spoken of as shaded uprights, limits as level lines with their names.
-function drawAround(chart, { spans = [], levels = [], logY }) {
+// Shades spans of x and draws labelled thresholds as horizontal lines.
+function drawSpansAndLevels(chart, { spans = [], levels = [], logY }) {
   const { ctx, bbox } = chart;
-  const unit = window.devicePixelRatio || 1;
-  const within = (value, low, high) => Math.min(Math.max(value, low), high);
+  const pixelRatio = window.devicePixelRatio || 1;
+  const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
   ctx.save();
-  ctx.fillStyle = css("--stretch");
+  ctx.fillStyle = cssVariable("--stretch");
   for (const [from, to] of spans) {
-    const [left, right] = [from, to].map((x) => within(chart.valToPos(x, "x", true), bbox.left, bbox.left + bbox.width));
-    ctx.fillRect(left, bbox.top, Math.max(right - left, 2 * unit), bbox.height);
+    const [left, right] = [from, to].map((x) => clamp(chart.valToPos(x, "x", true), bbox.left, bbox.left + bbox.width));
+    ctx.fillRect(left, bbox.top, Math.max(right - left, 2 * pixelRatio), bbox.height);
   }
-  ctx.strokeStyle = css("--bad");
-  ctx.fillStyle = css("--bad");
-  ctx.font = `${11 * unit}px sans-serif`;
-  ctx.setLineDash([6 * unit, 4 * unit]);
+  ctx.strokeStyle = cssVariable("--bad");
+  ctx.fillStyle = cssVariable("--bad");
+  ctx.font = `${11 * pixelRatio}px sans-serif`;
+  ctx.setLineDash([6 * pixelRatio, 4 * pixelRatio]);
   for (const { y, label } of levels) {
     const at = chart.valToPos(logY ? Math.log10(y) : y, "y", true);
     if (!(at >= bbox.top && at <= bbox.top + bbox.height)) continue;
@@ -74,13 +74,13 @@ function drawAround(chart, { spans = [], levels = [], logY }) {
     ctx.lineTo(bbox.left + bbox.width, at);
     ctx.stroke();
     ctx.textAlign = "right";
-    ctx.fillText(label, bbox.left + bbox.width - 6 * unit, at - 4 * unit);
+    ctx.fillText(label, bbox.left + bbox.width - 6 * pixelRatio, at - 4 * pixelRatio);
   }
   ctx.restore();
 }
 
-// Intervals of single points, where they have one.
-function drawBars({ ctx, valToPos, scales }, { bars, colour }, logY) {
+// Error bars of single points.
+function drawErrorBars({ ctx, valToPos, scales }, { bars, colour }, logY) {
   const height = (value) => valToPos(logY ? (value > 0 ? Math.log10(value) : scales.y.min) : value, "y", true);
   ctx.save();
   ctx.strokeStyle = colour;
@@ -98,30 +98,30 @@ function drawBars({ ctx, valToPos, scales }, { bars, colour }, logY) {
 // Checkpoints, attempts and events as ticks on the axis; what is not finite as red crosses at the bottom.
 function drawMarks(chart, { marks = [], lines, logY }) {
   const { ctx, bbox } = chart;
-  const unit = window.devicePixelRatio || 1;
+  const pixelRatio = window.devicePixelRatio || 1;
   ctx.save();
   for (const mark of marks) {
     const x = chart.valToPos(mark.x, "x", true);
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
-    ctx.strokeStyle = css(mark.kind === "checkpoint" ? "--faint" : "--bad");
-    ctx.lineWidth = unit;
-    ctx.setLineDash(mark.kind === "cut" ? [4 * unit, 3 * unit] : []);
+    ctx.strokeStyle = cssVariable(mark.kind === "checkpoint" ? "--faint" : "--bad");
+    ctx.lineWidth = pixelRatio;
+    ctx.setLineDash(mark.kind === "cut" ? [4 * pixelRatio, 3 * pixelRatio] : []);
     ctx.beginPath();
-    ctx.moveTo(x, mark.kind === "checkpoint" ? bbox.top + bbox.height - 7 * unit : bbox.top);
+    ctx.moveTo(x, mark.kind === "checkpoint" ? bbox.top + bbox.height - 7 * pixelRatio : bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
   }
   ctx.setLineDash([]);
-  ctx.strokeStyle = css("--bad");
-  ctx.lineWidth = 1.5 * unit;
+  ctx.strokeStyle = cssVariable("--bad");
+  ctx.lineWidth = 1.5 * pixelRatio;
   for (const line of lines) {
-    if (line.bars) drawBars(chart, line, logY);
+    if (line.bars) drawErrorBars(chart, line, logY);
     (line.bad || []).forEach((bad, index) => {
       if (!bad) return;
       const x = chart.valToPos(chart.data[0][index], "x", true);
       if (x < bbox.left || x > bbox.left + bbox.width) return;
-      const y = bbox.top + bbox.height - 5 * unit;
-      const r = 3 * unit;
+      const y = bbox.top + bbox.height - 5 * pixelRatio;
+      const r = 3 * pixelRatio;
       ctx.beginPath();
       ctx.moveTo(x - r, y - r);
       ctx.lineTo(x + r, y + r);
@@ -134,35 +134,35 @@ function drawMarks(chart, { marks = [], lines, logY }) {
 }
 
 // A logarithmic x ends where its points do, not at powers of ten that a zoomed window is far from.
-const whole = (_, low, high) => (low < high ? [low, high] : [low / 1.1, low * 1.1]);
+const exactRange = (_, low, high) => (low < high ? [low, high] : [low / 1.1, low * 1.1]);
 
-function optionsOf(props, node, latest) {
+function chartOptions(props, node, latest) {
   const { lines, xLabel, logX, logY, height = 280 } = props;
-  const { series, bands } = seriesOf(lines);
-  const axis = { stroke: css("--ink"), grid: { stroke: css("--grid"), width: 1 }, ticks: { stroke: css("--grid"), width: 1 } };
-  const values = (_, splits) => labels(splits);
+  const { series, bands } = chartSeries(lines);
+  const axis = { stroke: cssVariable("--ink"), grid: { stroke: cssVariable("--grid"), width: 1 }, ticks: { stroke: cssVariable("--grid"), width: 1 } };
+  const values = (_, splits) => tickLabels(splits);
   const filter = (_, splits) => splits;
-  const alongX = logX ? { filter, splits: (_, __, low, high) => decades(Math.log10(low), Math.log10(high)).map((power) => 10 ** power) } : {};
-  const alongY = logY ? { filter, splits: (_, __, low, high) => decades(low, high), values: (_, splits) => labelsOfPowers(splits) } : {};
+  const alongX = logX ? { filter, splits: (_, __, low, high) => logTicks(Math.log10(low), Math.log10(high)).map((power) => 10 ** power) } : {};
+  const alongY = logY ? { filter, splits: (_, __, low, high) => logTicks(low, high), values: (_, splits) => exponentLabels(splits) } : {};
   return {
     width: node.clientWidth || 600,
     height,
     series,
     bands,
-    scales: { x: { time: false, distr: logX ? 3 : 1, ...(logX ? { range: whole } : {}) }, y: reaching(props.levels, logY) },
+    scales: { x: { time: false, distr: logX ? 3 : 1, ...(logX ? { range: exactRange } : {}) }, y: yScale(props.levels, logY) },
     axes: [{ ...axis, size: 30, gap: 3, label: xLabel, labelSize: 16, labelGap: 0, labelFont: "12px system-ui, sans-serif", values, ...alongX }, { ...axis, size: 64, values, ...alongY }],
     legend: { show: false },
     cursor: { drag: { x: true, y: false }, points: { size: 6 }, focus: { prox: 24 } },
     hooks: {
-      drawAxes: [(chart) => drawAround(chart, latest.current)],
+      drawAxes: [(chart) => drawSpansAndLevels(chart, latest.current)],
       draw: [(chart) => drawMarks(chart, latest.current)],
-      setSelect: [(chart) => chosen(chart, latest.current.onZoom)],
+      setSelect: [(chart) => zoomToSelection(chart, latest.current.onZoom)],
       setCursor: [(chart) => latest.current.onCursor && latest.current.onCursor(chart.cursor.idx)],
     },
   };
 }
 
-function chosen(chart, onZoom) {
+function zoomToSelection(chart, onZoom) {
   if (!onZoom || chart.select.width < 3) return;
   const low = chart.posToVal(chart.select.left, "x");
   const high = chart.posToVal(chart.select.left + chart.select.width, "x");
@@ -170,20 +170,20 @@ function chosen(chart, onZoom) {
   onZoom(low, high);
 }
 
-const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const darkScheme = window.matchMedia("(prefers-color-scheme: dark)");
 
-function useDark() {
-  const [is, set] = useState(dark.matches);
+function useDarkScheme() {
+  const [is, set] = useState(darkScheme.matches);
   useEffect(() => {
-    const changed = () => set(dark.matches);
-    dark.addEventListener("change", changed);
-    return () => dark.removeEventListener("change", changed);
+    const changed = () => set(darkScheme.matches);
+    darkScheme.addEventListener("change", changed);
+    return () => darkScheme.removeEventListener("change", changed);
   }, []);
   return is;
 }
 
 // A level beyond what was measured would not be seen: the axis reaches it. Exponents have no zero to begin at.
-function reaching(levels = [], logY = false) {
+function yScale(levels = [], logY = false) {
   if (!levels.length && !logY) return {};
   const heights = levels.map(({ y }) => (logY ? Math.log10(y) : y)).filter(Number.isFinite);
   const range = (_, low, high) => {
@@ -198,18 +198,18 @@ function reaching(levels = [], logY = false) {
 
 // props: {x, lines, xLabel, logX, logY, height, marks, spans: [[from, to]], levels: [{y, label}], onZoom(low, high), onReset(), label}
 export function Chart(props) {
-  const holder = useRef(null);
+  const container = useRef(null);
   const chart = useRef(null);
   const latest = useRef(props);
   latest.current = props;
-  const darkness = useDark();
-  const shape = JSON.stringify([
+  const isDark = useDarkScheme();
+  const optionsKey = JSON.stringify([
     props.lines.map((line) => [line.label, line.colour, line.dash, Boolean(line.lo), line.faint, line.points, line.dots]),
-    props.logX, props.logY, props.xLabel, props.height, props.levels, darkness,
+    props.logX, props.logY, props.xLabel, props.height, props.levels, isDark,
   ]);
   useEffect(() => {
-    const node = holder.current;
-    const made = new window.uPlot(optionsOf(props, node, latest), columns(props.x, props.lines, props.logY), node);
+    const node = container.current;
+    const made = new window.uPlot(chartOptions(props, node, latest), chartData(props.x, props.lines, props.logY), node);
     chart.current = made;
     const fit = new ResizeObserver(() => made.setSize({ width: node.clientWidth, height: props.height || 280 }));
     fit.observe(node);
@@ -218,11 +218,11 @@ export function Chart(props) {
       made.destroy();
       chart.current = null;
     };
-  }, [shape]);
+  }, [optionsKey]);
   useEffect(() => {
-    if (chart.current) chart.current.setData(columns(props.x, props.lines, props.logY));
+    if (chart.current) chart.current.setData(chartData(props.x, props.lines, props.logY));
   }, [props.x, props.lines, props.marks, props.spans]);
-  return html`<div class="chart" ref=${holder} role="img" aria-label=${props.label}
+  return html`<div class="chart" ref=${container} role="img" aria-label=${props.label}
     onDblClick=${() => props.onReset && props.onReset()}></div>`;
 }
 
@@ -235,8 +235,8 @@ export function Legend({ lines, onToggle, hidden = new Set() }) {
       onClick=${() => onToggle(line.label)}>${sample(line)}${line.label}</button>` : html`<span class="key">${sample(line)}${line.label}</span>`}</li>`)}</ul>`;
 }
 
-// A row's small picture: values from left to right, no axes.
-export function Spark({ values, label }) {
+// A small curve for a table row, without axes.
+export function Sparkline({ values, label }) {
   const finite = (values || []).filter((value) => value !== null && Number.isFinite(value));
   if (finite.length < 2) return html`<span class="spark" aria-hidden="true"></span>`;
   const low = Math.min(...finite);

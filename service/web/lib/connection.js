@@ -1,60 +1,60 @@
-// Whether the server answers: found out in one place, said on every view, and told to whoever asks anew when it is back.
+// Whether the server responds: checked in one place, shown on every view; requests are repeated when it is back.
 import { html, useEffect, useRef, useState } from "./html.js";
 import { t } from "./words.js";
 
-const READY = new URL("../../v1/readyz", import.meta.url).href;
-const QUIET_MS = 5000; // after so long without an answer the server is asked whether it is there
-const AGAIN_MS = 1000; // between two looks while it is away
-const PATIENCE_MS = 4000; // for the answer to such a look
+const READY_URL = new URL("../../v1/readyz", import.meta.url).href;
+const CHECK_AFTER_MS = 5000; // without a response
+const RETRY_MS = 1000; // between two checks while the server is unreachable
+const TIMEOUT_MS = 4000; // of a check
 
-let gone = null; // since when it does not answer; null: it does
-let heard = Date.now();
-let looking = false;
+let unreachableSince = null; // ms since the epoch; null: reachable
+let lastResponse = Date.now();
+let isChecking = false;
 let timer = 0;
 const listeners = new Set();
 
-function became(found) {
-  const changed = (found === null) !== (gone === null);
-  gone = found;
-  if (changed) for (const listener of [...listeners]) listener(gone);
+function setUnreachableSince(since) {
+  const changed = (since === null) !== (unreachableSince === null);
+  unreachableSince = since;
+  if (changed) for (const listener of [...listeners]) listener(unreachableSince);
 }
 
-// Any answer, also a refusal, also a message of a stream.
-export function answered() {
-  heard = Date.now();
+// Call on any response, error responses and stream messages included.
+export function recordResponse() {
+  lastResponse = Date.now();
 }
 
-// A request or a stream broke: whether the server is gone is decided by asking it.
-export async function suspect() {
-  if (looking) return;
-  looking = true;
-  const there = await fetch(READY, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) }).then((answer) => answer.ok, () => false);
-  looking = false;
-  if (there) {
-    answered();
-    became(null);
+// Call when a request or a stream broke: asks the server itself whether it is reachable.
+export async function checkServer() {
+  if (isChecking) return;
+  isChecking = true;
+  const isReady = await fetch(READY_URL, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) }).then((answer) => answer.ok, () => false);
+  isChecking = false;
+  if (isReady) {
+    recordResponse();
+    setUnreachableSince(null);
   } else {
-    became(gone ?? heard);
+    setUnreachableSince(unreachableSince ?? lastResponse);
     clearTimeout(timer);
-    timer = setTimeout(suspect, AGAIN_MS);
+    timer = setTimeout(checkServer, RETRY_MS);
   }
 }
 
-// Since when (ms) the server is gone; null while it answers.
-export function useGone() {
-  const [since, set] = useState(gone);
+// The time (ms) since when the server is unreachable; null while it responds.
+export function useUnreachableSince() {
+  const [since, set] = useState(unreachableSince);
   useEffect(() => {
-    set(gone);
+    set(unreachableSince);
     listeners.add(set);
     return () => listeners.delete(set);
   }, []);
   return since;
 }
 
-// Calls `again` whenever the server is back after it was gone.
-export function useReturn(again) {
-  const latest = useRef(again);
-  latest.current = again;
+// Calls `callback` whenever the server is back.
+export function useReconnect(callback) {
+  const latest = useRef(callback);
+  latest.current = callback;
   useEffect(() => {
     const changed = (since) => since === null && latest.current();
     listeners.add(changed);
@@ -62,14 +62,14 @@ export function useReturn(again) {
   }, []);
 }
 
-// The line that says so, and asks where nothing else does.
-export function Connection() {
-  const since = useGone();
+// The notice, and the check where nothing else sends requests.
+export function ConnectionNotice() {
+  const since = useUnreachableSince();
   useEffect(() => {
-    const beat = setInterval(() => {
-      if (gone === null && document.visibilityState === "visible" && Date.now() - heard > QUIET_MS) suspect();
-    }, AGAIN_MS);
-    return () => clearInterval(beat);
+    const timer = setInterval(() => {
+      if (unreachableSince === null && document.visibilityState === "visible" && Date.now() - lastResponse > CHECK_AFTER_MS) checkServer();
+    }, RETRY_MS);
+    return () => clearInterval(timer);
   }, []);
   if (since === null) return null;
   return html`<div class="notice" role="alert"><strong>${t("gone")}</strong><span>${t("gone.since", { time: new Date(since).toLocaleTimeString() })}</span></div>`;

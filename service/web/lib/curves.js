@@ -1,9 +1,9 @@
-// A run's curves in the browser: columns of numbers, whole from the server and then longer by what is streamed.
-import { number } from "./api.js";
+// A run's curves in the browser: columns of numbers, loaded once and then extended by streamed points.
+import { parseNumber } from "./api.js";
 
-export const nothing = () => ({ x: new Float64Array(), y: [], lo: null, hi: null, bad: null });
+export const emptyCurve = () => ({ x: new Float64Array(), y: [], lo: null, hi: null, bad: null });
 
-const grown = (column, more) => {
+const appendValues = (column, more) => {
   if (Array.isArray(column)) return column.concat(more);
   if (more.includes(null)) return Array.from(column).concat(more);
   const out = new Float64Array(column.length + more.length);
@@ -12,31 +12,31 @@ const grown = (column, more) => {
   return out;
 };
 
-// The curve with streamed points {step: [...], value: [...]} behind it; one of buckets gets them as buckets of one.
-export function extended(curve, columns) {
+// The curve extended by streamed points {step: [...], value: [...]}; a bucketed curve gets buckets of one point.
+export function extendCurve(curve, columns) {
   const newest = curve.x.length ? curve.x[curve.x.length - 1] : -Infinity;
-  const first = columns.step.findIndex((step) => step > newest); // before it: asked for after this was sent
+  const first = columns.step.findIndex((step) => step > newest); // earlier points are already there
   if (first < 0) return curve;
-  const values = columns.value.slice(first).map(number);
+  const values = columns.value.slice(first).map(parseNumber);
   const fresh = values.map((value) => (Number.isFinite(value) ? value : null));
   const broken = fresh.includes(null);
-  const flags = () => grown(curve.bad || new Float64Array(curve.x.length), fresh.map((value) => (value === null ? 1 : 0)));
+  const flags = () => appendValues(curve.bad || new Float64Array(curve.x.length), fresh.map((value) => (value === null ? 1 : 0)));
   return {
-    x: grown(curve.x, columns.step.slice(first)),
-    y: grown(curve.y, fresh),
-    lo: curve.lo && grown(curve.lo, fresh),
-    hi: curve.hi && grown(curve.hi, fresh),
+    x: appendValues(curve.x, columns.step.slice(first)),
+    y: appendValues(curve.y, fresh),
+    lo: curve.lo && appendValues(curve.lo, fresh),
+    hi: curve.hi && appendValues(curve.hi, fresh),
     bad: broken || curve.bad ? flags() : null,
   };
 }
 
-const alike = (one, other) => one === other || (one.length === other.length && one.every((value, index) => value === other[index]));
+const hasSameValues = (one, other) => one === other || (one.length === other.length && one.every((value, index) => value === other[index]));
 
-// One x for several curves, as the chart wants it: [x, y1, y2, ...], undefined where a curve has no point.
-export function aligned(curves, pick = (curve) => curve.y) {
+// Several curves on one x, as the chart needs them: [x, y1, y2, ...], undefined where a curve has no point.
+export function alignCurves(curves, pick = (curve) => curve.y) {
   if (!curves.length) return [[]];
   const [first] = curves;
-  if (curves.every((curve) => alike(curve.x, first.x))) return [first.x, ...curves.map(pick)];
+  if (curves.every((curve) => hasSameValues(curve.x, first.x))) return [first.x, ...curves.map(pick)];
   let size = 0;
   for (const curve of curves) size += curve.x.length;
   const all = new Float64Array(size);
@@ -47,11 +47,11 @@ export function aligned(curves, pick = (curve) => curve.y) {
   }
   all.sort();
   const x = all.filter((value, index) => index === 0 || value !== all[index - 1]);
-  return [x, ...curves.map((curve) => spread(curve.x, x, pick(curve)))];
+  return [x, ...curves.map((curve) => placeOnAxis(curve.x, x, pick(curve)))];
 }
 
 // Values at `own` on the wider axis `x`.
-export function spread(own, x, values) {
+export function placeOnAxis(own, x, values) {
   if (own.length === x.length) return values;
   const out = new Array(x.length).fill(undefined);
   let at = 0;

@@ -1,9 +1,9 @@
-// A question that must be answered before something is done that cannot be undone, or that needs a word more.
+// A dialog that asks for confirmation or for more input before an action.
 import { html, useEffect, useRef, useState } from "./html.js";
-import { Problems } from "./parts.js";
+import { Problems } from "./components.js";
 import { t } from "./words.js";
 
-// `children` say what will happen; `act` does it and is waited for; `close` is called either way.
+// `children` explain the action, `act` performs it (async), `close` runs afterwards or on dismissal.
 export function Dialog({ title, label, act, close, kind = "primary", disabled = false, children }) {
   const node = useRef(null);
   const [state, set] = useState({});
@@ -28,8 +28,8 @@ export function Dialog({ title, label, act, close, kind = "primary", disabled = 
       <button type="button" onClick=${close}>${t("leave")}</button></div></form></dialog>`;
 }
 
-// A button that asks first.
-export function Asking({ button, disabled, kind = "", ...dialog }) {
+// A button that opens a dialog.
+export function DialogButton({ button, disabled, kind = "", ...dialog }) {
   const [open, setOpen] = useState(false);
   return html`<span class="action"><button type="button" class=${kind} disabled=${disabled} onClick=${() => setOpen(true)}>${button}</button>
     ${open ? html`<${Dialog} kind=${kind} ...${dialog} close=${() => setOpen(false)}/>` : null}</span>`;

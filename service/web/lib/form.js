@@ -1,14 +1,14 @@
-// Fields of one part, drawn from its JSON Schema: what a field is decides how it is asked for.
+// Form fields drawn from a JSON Schema.
 import { html, useState } from "./html.js";
-import { visible } from "./format.js";
+import { escapeInvisible } from "./format.js";
 import { t } from "./words.js";
 
-const without = (schema, name) => (schema.anyOf || []).filter((each) => each.type !== name);
+const choicesWithout = (schema, name) => (schema.anyOf || []).filter((each) => each.type !== name);
 
 // {type, options, nullable} of a field; type "json" where only text in JSON can say it.
-export function kindOf(field) {
+export function fieldType(field) {
   const nullable = (field.anyOf || []).some((each) => each.type === "null");
-  const choices = without(field, "null");
+  const choices = choicesWithout(field, "null");
   const inner = choices.length === 1 ? { ...field, ...choices[0] } : field;
   if (inner.const !== undefined) return { type: "const", nullable };
   if (inner.enum) return { type: "enum", options: inner.enum, nullable };
@@ -18,7 +18,7 @@ export function kindOf(field) {
   return { type: "json", nullable };
 }
 
-function parsed(text, type, nullable) {
+function parseInput(text, type, nullable) {
   if (text === "" && nullable) return null;
   if (type === "string") return text;
   if (type === "integer" || type === "number") {
@@ -32,17 +32,17 @@ function parsed(text, type, nullable) {
   }
 }
 
-const shown = (value, type) => (value === null || value === undefined ? "" : type === "json" ? JSON.stringify(value) : String(value));
+const inputText = (value, type) => (value === null || value === undefined ? "" : type === "json" ? JSON.stringify(value) : String(value));
 
-// What is being typed stays, whatever arrives meanwhile; it is said when the field is left.
-export function Typed({ value, say, ...rest }) {
-  const [typed, type] = useState(null);
-  return html`<input type="text" spellcheck="false" ...${rest} value=${typed ?? value} onInput=${(event) => type(event.target.value)}
-    onChange=${(event) => say(event.target.value)} onBlur=${() => type(null)}/>`;
+// Keeps the draft while somebody types, whatever arrives meanwhile; commits it when the field is left.
+export function TextInput({ value, onCommit, ...rest }) {
+  const [draft, setDraft] = useState(null);
+  return html`<input type="text" spellcheck="false" ...${rest} value=${draft ?? value} onInput=${(event) => setDraft(event.target.value)}
+    onChange=${(event) => onCommit(event.target.value)} onBlur=${() => setDraft(null)}/>`;
 }
 
 function Field({ name, field, value, set, problem }) {
-  const { type, options, nullable, low, high } = kindOf(field);
+  const { type, options, nullable, low, high } = fieldType(field);
   if (type === "const" || name === "kind") return null;
   const range = [low !== undefined ? `≥ ${low}` : "", high !== undefined ? `≤ ${high}` : ""].filter(Boolean).join(", ");
   const hint = [field.description, range].filter(Boolean).join("; ");
@@ -53,14 +53,14 @@ function Field({ name, field, value, set, problem }) {
   } else if (type === "enum" || type === "boolean") {
     const choices = [...(nullable ? [null] : []), ...(options || [true, false])];
     control = html`<select ...${common} value=${JSON.stringify(value ?? null)} onChange=${(event) => set(JSON.parse(event.target.value))}>
-      ${choices.map((each) => html`<option value=${JSON.stringify(each)}>${each === null ? "–" : visible(each)}</option>`)}</select>`;
+      ${choices.map((each) => html`<option value=${JSON.stringify(each)}>${each === null ? "–" : escapeInvisible(each)}</option>`)}</select>`;
   } else {
-    control = html`<${Typed} ...${common} inputmode=${type === "number" || type === "integer" ? "decimal" : "text"}
-      value=${shown(value, type)} say=${(text) => set(parsed(text, type, nullable))}/>`;
+    control = html`<${TextInput} ...${common} inputmode=${type === "number" || type === "integer" ? "decimal" : "text"}
+      value=${inputText(value, type)} onCommit=${(text) => set(parseInput(text, type, nullable))}/>`;
   }
   return html`<label class=${problem ? "field wrong" : "field"}><span>${name}</span>${control}
-    ${problem ? html`<small class="wrong">${visible(problem.detail)}${problem.did_you_mean ? ` ${t("problem.meant", { word: visible(problem.did_you_mean) })}` : ""}</small>`
-    : html`<small class="hint">${hint ? visible(hint) : ""}</small>`}</label>`;
+    ${problem ? html`<small class="wrong">${escapeInvisible(problem.detail)}${problem.did_you_mean ? ` ${t("problem.meant", { word: escapeInvisible(problem.did_you_mean) })}` : ""}</small>`
+    : html`<small class="hint">${hint ? escapeInvisible(hint) : ""}</small>`}</label>`;
 }
 
 // `at` is the pointer of this part; `set(name, value)` tells what changed.

@@ -1,19 +1,19 @@
-// Numbers, times and sizes as people read them.
+// Formats numbers, times and sizes; makes control characters of user text visible.
 
-const figures = new Map();
+const numberFormats = new Map();
 
-export function figure(value, digits = 4) {
+export function formatNumber(value, digits = 4) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "string") return value;
   if (!Number.isFinite(value)) return String(value);
   if (value !== 0 && (Math.abs(value) >= 1e6 || Math.abs(value) < 1e-4)) return value.toExponential(Math.max(digits - 2, 1));
-  if (!figures.has(digits)) figures.set(digits, new Intl.NumberFormat("en", { maximumSignificantDigits: digits }));
-  return figures.get(digits).format(value);
+  if (!numberFormats.has(digits)) numberFormats.set(digits, new Intl.NumberFormat("en", { maximumSignificantDigits: digits }));
+  return numberFormats.get(digits).format(value);
 }
 
-export const count = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
+export const formatCount = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
 
-export function seconds(value) {
+export function formatSeconds(value) {
   if (value === null || value === undefined) return "–";
   if (value < 1) return `${Math.round(value * 1000)} ms`;
   if (value < 90) return `${value < 10 ? value.toFixed(1) : Math.round(value)} s`;
@@ -22,11 +22,11 @@ export function seconds(value) {
   return `${Math.round(value / 86400)} d`;
 }
 
-export function age(text, now = Date.now()) {
-  return text ? seconds(Math.max(0, (now - Date.parse(text)) / 1000)) : "–";
+export function formatAge(text, now = Date.now()) {
+  return text ? formatSeconds(Math.max(0, (now - Date.parse(text)) / 1000)) : "–";
 }
 
-export function bytes(value) {
+export function formatBytes(value) {
   if (value === null || value === undefined) return "–";
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let index = 0;
@@ -34,16 +34,16 @@ export function bytes(value) {
     value /= 1024;
     index += 1;
   }
-  return `${figure(value, 3)} ${units[index]}`;
+  return `${formatNumber(value, 3)} ${units[index]}`;
 }
 
-// What could turn a line around or hide; joiners only where no script or emoji needs them (Persian, Hindi, families).
-const HIDING = /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/u;
-const JOINED = "[\\p{L}\\p{M}\\p{Extended_Pictographic}\\p{Emoji_Modifier}]";
-const ODD = new RegExp(`${HIDING.source}|(?<!(?![\\x00-\\x7f])${JOINED})[\\u200c\\u200d]|[\\u200c\\u200d](?!(?![\\x00-\\x7f])${JOINED})`, "gu");
+// Control and bidirectional characters; joiners only where no script or emoji needs them (Persian, Hindi, families).
+const INVISIBLE = /[\u0000-\u001f\u007f-\u009f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/u;
+const JOINABLE = "[\\p{L}\\p{M}\\p{Extended_Pictographic}\\p{Emoji_Modifier}]";
+const UNSAFE = new RegExp(`${INVISIBLE.source}|(?<!(?![\\x00-\\x7f])${JOINABLE})[\\u200c\\u200d]|[\\u200c\\u200d](?!(?![\\x00-\\x7f])${JOINABLE})`, "gu");
 
-// Text that came from people, on one line: what is odd is shown as what it is.
-export const visible = (text) => String(text).replace(ODD, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
+// User text on one line: unsafe characters are shown as \u escapes.
+export const escapeInvisible = (text) => String(text).replace(UNSAFE, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-// The same of several lines: their breaks and tabs stay.
-export const prose = (text) => String(text).replace(/\r\n?|[\u2028\u2029]/g, "\n").split(/([\n\t])/).map((part, index) => (index % 2 ? part : visible(part))).join("");
+// User text of several lines: line breaks and tabs stay.
+export const escapeProse = (text) => String(text).replace(/\r\n?|[\u2028\u2029]/g, "\n").split(/([\n\t])/).map((part, index) => (index % 2 ? part : escapeInvisible(part))).join("");

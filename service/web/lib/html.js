@@ -1,4 +1,4 @@
-// What every module draws with.
+// The rendering library: Preact with htm.
 export {
   html, render, useState, useEffect, useMemo, useLayoutEffect, useRef, useCallback, useErrorBoundary,
 } from "../vendor/htm-preact.js";

@@ -1,38 +1,38 @@
-// Following a run as it trains, or all runs of the project: each message once, over broken connections too.
-import { located, query } from "./api.js";
-import { answered, suspect } from "./connection.js";
+// Event streams of one run or of all runs of the project: each message once, over reconnections too.
+import { absoluteUrl, queryString } from "./api.js";
+import { checkServer, recordResponse } from "./connection.js";
 
-const OF_RUNS = ["state", "wish", "cut", "checkpoint", "checkpoint_failed", "checkpoint_damaged", "run"];
-const AGAIN_MS = 1000; // until a refused stream is asked for again, twice as long each time
-const LONGEST_MS = 30_000;
+const RUN_EVENTS = ["state", "wish", "cut", "checkpoint", "checkpoint_failed", "checkpoint_damaged", "run"];
+const FIRST_RETRY_MS = 1000; // doubles with each refusal
+const MAX_RETRY_MS = 30_000;
 
-// A stream behind `position` (undefined: from now on). The browser connects again by itself where a connection breaks,
-// and never where one is refused, as a proxy does while the server is away: then this does, behind the last message.
-function listen(path, position, kinds, { hear, lost, back }) {
+// A stream that starts after `position` (undefined: now). The browser reconnects by itself when a connection breaks, but
+// not when one is refused, as a proxy does while the server is unreachable: then this reconnects, after the last message.
+function openStream(path, position, kinds, { onMessage, onDisconnect, onConnect }) {
   let source;
   let timer = 0;
-  let wait = AGAIN_MS;
-  let last = position;
+  let retryMs = FIRST_RETRY_MS;
+  let lastEventId = position;
   const open = () => {
-    source = new EventSource(located(`${path}${query(last ? { last_event_id: last } : { from: "latest" })}`));
+    source = new EventSource(absoluteUrl(`${path}${queryString(lastEventId ? { last_event_id: lastEventId } : { from: "latest" })}`));
     for (const kind of kinds) {
       source.addEventListener(kind, (event) => {
-        answered();
-        last = event.lastEventId || last;
-        hear(JSON.parse(event.data), kind, close);
+        recordResponse();
+        lastEventId = event.lastEventId || lastEventId;
+        onMessage(JSON.parse(event.data), kind, close);
       });
     }
     source.onopen = () => {
-      answered();
-      wait = AGAIN_MS;
-      back?.();
+      recordResponse();
+      retryMs = FIRST_RETRY_MS;
+      onConnect?.();
     };
     source.onerror = () => {
-      lost?.();
-      suspect();
+      onDisconnect?.();
+      checkServer();
       if (source.readyState !== EventSource.CLOSED) return;
-      timer = setTimeout(open, wait);
-      wait = Math.min(2 * wait, LONGEST_MS);
+      timer = setTimeout(open, retryMs);
+      retryMs = Math.min(2 * retryMs, MAX_RETRY_MS);
     };
   };
   const close = () => {
@@ -43,18 +43,18 @@ function listen(path, position, kinds, { hear, lost, back }) {
   return close;
 }
 
-// Of a run, from the position that its curves were read at. handlers: {points(data), state(data), cut(data), end(data),
-// other(data, kind), lost(), back()}; returns the end of following.
-export function follow(path, position, handlers) {
-  const hear = (data, kind, close) => {
+// Follows a run from the position that its curves were read at. handlers: {points(data), state(data), cut(data), end(data),
+// other(data, kind), onDisconnect(), onConnect()}; returns the function that stops it.
+export function followRun(path, position, handlers) {
+  const onMessage = (data, kind, close) => {
     if (kind === "end") close();
     (handlers[kind] || handlers.other)?.(data, kind);
   };
-  return listen(path, position, ["points", "reading", ...OF_RUNS, "end"], { ...handlers, hear });
+  return openStream(path, position, ["points", "reading", ...RUN_EVENTS, "end"], { ...handlers, onMessage });
 }
 
-// handlers: {run(event) for each event of any run, runs({runs}) for those that have moved, reset(): what is known may be old}.
+// handlers: {run(event) for each event of any run, runs({runs}) for those that have changed, reset(): everything known may be outdated}.
 export function followProject({ run, runs, reset }) {
-  const hear = (data, kind) => (kind === "runs" ? runs(data) : kind === "reset" ? reset() : run(data));
-  return listen("/v1/events", undefined, [...OF_RUNS, "runs", "reset"], { hear, back: reset });
+  const onMessage = (data, kind) => (kind === "runs" ? runs(data) : kind === "reset" ? reset() : run(data));
+  return openStream("/v1/events", undefined, [...RUN_EVENTS, "runs", "reset"], { onMessage, onConnect: reset });
 }

@@ -1,14 +1,14 @@
-// A run and its curves: asked for whole in the binary form, then followed from the position that they were read at.
+// A run and its curves: loads them in the binary form, then follows the stream from the position they were read at.
 import { useEffect, useRef, useState } from "./html.js";
-import { get, query } from "./api.js";
-import { curvesOf, getColumns } from "./columns.js";
-import { useReturn } from "./connection.js";
-import { extended, nothing } from "./curves.js";
-import { follow } from "./live.js";
+import { get, queryString } from "./api.js";
+import { getColumns, toCurves } from "./columns.js";
+import { useReconnect } from "./connection.js";
+import { emptyCurve, extendCurve } from "./curves.js";
+import { followRun } from "./live.js";
 
-export const POINTS = 1200;
-const LONG = 6 * POINTS; // streamed points beyond this are asked for again, in buckets
-export const OVER = new Set(["succeeded", "failed", "cancelled"]);
+export const MAX_POINTS = 1200;
+const RELOAD_AT_POINTS = 6 * MAX_POINTS; // a longer curve is reloaded in buckets
+export const TERMINAL_STATES = new Set(["succeeded", "failed", "cancelled"]);
 
 // {run, error, live, curves, tick, refresh}: `tick` grows with every change of the curves; `live` is undefined before it is known.
 export function useRun(id, from, to) {
@@ -16,50 +16,50 @@ export function useRun(id, from, to) {
   const [error, setError] = useState(null);
   const [live, setLive] = useState(undefined);
   const [tick, setTick] = useState(0);
-  const [round, turn] = useState(0);
+  const [round, setRound] = useState(0);
   const curves = useRef({});
   const latest = useRef(null);
-  const keep = (found) => {
-    latest.current = found;
-    setRun(found);
+  const storeRun = (loaded) => {
+    latest.current = loaded;
+    setRun(loaded);
     setError(null);
   };
-  const again = () => turn((n) => n + 1);
-  const refresh = () => get(`/v1/runs/${id}`).then(keep, setError);
-  useReturn(again);
+  const reload = () => setRound((n) => n + 1);
+  const refresh = () => get(`/v1/runs/${id}`).then(storeRun, setError);
+  useReconnect(reload);
   useEffect(() => {
     const control = new AbortController();
     let end = () => {};
-    let waiting = false;
+    let isDrawScheduled = false;
     const redraw = () => {
-      if (waiting) return;
-      waiting = true;
-      requestAnimationFrame(() => { waiting = false; setTick((n) => n + 1); });
+      if (isDrawScheduled) return;
+      isDrawScheduled = true;
+      requestAnimationFrame(() => { isDrawScheduled = false; setTick((n) => n + 1); });
     };
     const points = (data) => {
-      if (data.upto > latest.current.step) keep({ ...latest.current, step: data.upto, progress: Math.min(data.upto / latest.current.total_steps, 1) });
+      if (data.upto > latest.current.step) storeRun({ ...latest.current, step: data.upto, progress: Math.min(data.upto / latest.current.total_steps, 1) });
       if (to) return; // a closed window does not grow
-      for (const [name, columns] of Object.entries(data.series)) curves.current[name] = extended(curves.current[name] || nothing(), columns);
-      if (Object.values(curves.current).some((curve) => curve.x.length > LONG)) again();
+      for (const [name, columns] of Object.entries(data.series)) curves.current[name] = extendCurve(curves.current[name] || emptyCurve(), columns);
+      if (Object.values(curves.current).some((curve) => curve.x.length > RELOAD_AT_POINTS)) reload();
       redraw();
     };
     const load = async () => {
       const { signal } = control;
-      const found = await get(`/v1/runs/${id}`, { signal });
-      const message = await getColumns(`/v1/runs/${id}/series${query({ points: POINTS, from, to })}`, { signal });
-      curves.current = Object.fromEntries(curvesOf(message).map(({ name, curve }) => [name, curve]));
-      keep(found);
+      const loaded = await get(`/v1/runs/${id}`, { signal });
+      const message = await getColumns(`/v1/runs/${id}/series${queryString({ points: MAX_POINTS, from, to })}`, { signal });
+      curves.current = Object.fromEntries(toCurves(message).map(({ name, curve }) => [name, curve]));
+      storeRun(loaded);
       redraw();
-      if (OVER.has(found.state)) return;
-      // after a cut curves are read anew: a bucket may hold both what it took back and what stays
-      const moved = { points, cut: again, state: refresh, end: refresh, other: refresh };
-      end = follow(`/v1/runs/${id}/events`, message.position, { ...moved, lost: () => setLive(false), back: () => setLive(true) });
+      if (TERMINAL_STATES.has(loaded.state)) return;
+      // a cut reloads the curves: a bucket may hold both superseded and remaining steps
+      const handlers = { points, cut: reload, state: refresh, end: refresh, other: refresh };
+      end = followRun(`/v1/runs/${id}/events`, message.position, { ...handlers, onDisconnect: () => setLive(false), onConnect: () => setLive(true) });
     };
-    load().catch((refusal) => refusal.name === "AbortError" || setError(refusal));
+    load().catch((failure) => failure.name === "AbortError" || setError(failure));
     return () => {
       control.abort();
       end();
     };
   }, [id, from, to, round]);
-  return { run, error, live: run && OVER.has(run.state) ? undefined : live, tick, curves: curves.current, refresh };
+  return { run, error, live: run && TERMINAL_STATES.has(run.state) ? undefined : live, tick, curves: curves.current, refresh };
 }

@@ -1,4 +1,4 @@
-// The bias-corrected exponential mean, as the server computes it; what is not finite leaves it as it was.
+// The bias-corrected exponential moving average, as the server computes it; non-finite values are skipped.
 export function smooth(values, weight) {
   if (!weight) return values;
   const out = new Array(values.length);

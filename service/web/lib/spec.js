@@ -1,14 +1,14 @@
-// A spec as people read it: a tree of fields, those that differ from the defaults set off.
+// A spec as a tree of fields, with those that differ from the defaults highlighted.
 import { html } from "./html.js";
 import { get } from "./api.js";
-import { visible } from "./format.js";
-import { useAsked } from "./parts.js";
+import { escapeInvisible } from "./format.js";
+import { useRequest } from "./components.js";
 import { t } from "./words.js";
 
-const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+const isEqual = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 
 // {"/optimizer/lr": default} from the JSON Schemas of the parts that a spec names by kind.
-function defaultsOf(schema) {
+function defaultsIn(schema) {
   const found = {};
   for (const [name, field] of Object.entries(schema.properties || {})) if ("default" in field) found[name] = field.default;
   return found;
@@ -18,20 +18,20 @@ const FAMILIES = { dataset: "datasets", model: "models", loss: "losses", optimiz
 
 export function useDefaults(spec) {
   const kinds = Object.entries(FAMILIES).filter(([name]) => spec[name]?.kind).map(([name, family]) => [name, family, spec[name].kind]);
-  const { value } = useAsked((signal) => Promise.all(kinds.map(async ([name, family, kind]) =>
-    [name, defaultsOf((await get(`/v1/catalog/${family}/${kind}`, { signal })).json_schema)])), [JSON.stringify(kinds)]);
+  const { value } = useRequest((signal) => Promise.all(kinds.map(async ([name, family, kind]) =>
+    [name, defaultsIn((await get(`/v1/catalog/${family}/${kind}`, { signal })).json_schema)])), [JSON.stringify(kinds)]);
   return Object.fromEntries(value || []);
 }
 
 function Leaf({ value }) {
-  return html`<code>${visible(JSON.stringify(value))}</code>`;
+  return html`<code>${escapeInvisible(JSON.stringify(value))}</code>`;
 }
 
 function Fields({ value, defaults = {} }) {
   return html`<dl>${Object.entries(value).map(([name, each]) => {
-    const given = name !== "kind" && name in defaults && !same(each, defaults[name]);
+    const given = name !== "kind" && name in defaults && !isEqual(each, defaults[name]);
     const deep = each && typeof each === "object" && !Array.isArray(each);
-    return html`<div key=${name} class=${given || name === "kind" ? "given" : ""}><dt>${visible(name)}</dt>
+    return html`<div key=${name} class=${given || name === "kind" ? "given" : ""}><dt>${escapeInvisible(name)}</dt>
       <dd>${deep ? html`<${Fields} value=${each}/>` : html`<${Leaf} value=${each}/>`}</dd></div>`;
   })}</dl>`;
 }
@@ -42,6 +42,6 @@ export function Spec({ spec }) {
   const plain = Object.fromEntries(Object.entries(spec).filter(([name]) => !parts.some(([part]) => part === name)));
   return html`<section class="spec"><h2>${t("spec")}</h2><p class="hint">${t("spec.given")}</p>
     <div class="parts"><fieldset><legend>${t("spec.run")}</legend><${Fields} value=${plain}/></fieldset>
-    ${parts.map(([name, value]) => html`<fieldset key=${name}><legend>${visible(name)}</legend>
+    ${parts.map(([name, value]) => html`<fieldset key=${name}><legend>${escapeInvisible(name)}</legend>
       <${Fields} value=${value} defaults=${defaults[name]}/></fieldset>`)}</div></section>`;
 }

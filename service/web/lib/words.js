@@ -1,4 +1,4 @@
-// Every sentence of the page in one place, so that another language is one more table.
+// The texts of the page by key, one table per language.
 // t("key", {name: value}) gives the sentence with its {name}s filled in; a missing one falls back to English.
 import { en } from "./words.en.js";
 import { zh } from "./words.zh.js";
@@ -6,7 +6,7 @@ import { zh } from "./words.zh.js";
 const TABLES = { en, zh };
 export const LANGUAGES = { en: "English", zh: "中文" };
 
-const kept = () => {
+const storedLanguage = () => {
   try {
     return window.localStorage.getItem("saddle.language");
   } catch {
@@ -14,12 +14,12 @@ const kept = () => {
   }
 };
 
-let language = TABLES[kept()] ? kept() : (navigator.language || "en").startsWith("zh") ? "zh" : "en";
+let language = TABLES[storedLanguage()] ? storedLanguage() : (navigator.language || "en").startsWith("zh") ? "zh" : "en";
 document.documentElement.lang = language;
 
-export const spoken = () => language;
+export const currentLanguage = () => language;
 
-export function speak(chosen) {
+export function setLanguage(chosen) {
   language = chosen;
   document.documentElement.lang = chosen;
   try {
@@ -29,8 +29,8 @@ export function speak(chosen) {
   }
 }
 
-// A sentence that may be missing: undefined then.
-export const told = (key) => TABLES[language][key] ?? en[key];
+// The text of a key, or undefined.
+export const findText = (key) => TABLES[language][key] ?? en[key];
 
 export function t(key, values = {}) {
   const sentence = TABLES[language][key] ?? en[key] ?? key;

@@ -1,7 +1,7 @@
 // The same experiment as a command, as Python, as YAML: to paste elsewhere.
 import { html, useState } from "../lib/html.js";
-import { located } from "../lib/api.js";
-import { Copy } from "../lib/parts.js";
+import { absoluteUrl } from "../lib/api.js";
+import { CopyButton } from "../lib/components.js";
 import { t } from "../lib/words.js";
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
@@ -23,7 +23,7 @@ const python = (value) => JSON.stringify(value, null, 4)
   .replace(/(?<=[:[,]\s*)(true|false|null)(?=[,\]\s}])/g, (word) => ({ true: "True", false: "False", null: "None" })[word]);
 
 const FORMS = {
-  curl: (spec) => `curl -sS ${located("/v1/experiments")} -H 'Content-Type: application/json' -H "Authorization: Bearer $SADDLE_KEY" -d ${quoted(JSON.stringify(spec))}`,
+  curl: (spec) => `curl -sS ${absoluteUrl("/v1/experiments")} -H 'Content-Type: application/json' -H "Authorization: Bearer $SADDLE_KEY" -d ${quoted(JSON.stringify(spec))}`,
   Python: (spec) => `from service.client import Client\n\nmade = Client().submit(${python(spec)})`,
   YAML: (spec) => `${yaml(spec).trimStart()}\n`,
   JSON: (spec) => JSON.stringify(spec, null, 2),
@@ -34,5 +34,5 @@ export function AsCode({ spec }) {
   const text = form ? FORMS[form](spec) : "";
   return html`<section><h2>${t("as.code")}</h2><div class="bar">${Object.keys(FORMS).map((each) => html`<button type="button" key=${each}
     aria-pressed=${form === each} onClick=${() => setForm(form === each ? "" : each)}>${each}</button>`)}
-    ${form ? html`<${Copy} text=${text} label=${t("copy")}/>` : null}</div>${form ? html`<pre class="code">${text}</pre>` : null}</section>`;
+    ${form ? html`<${CopyButton} text=${text} label=${t("copy")}/>` : null}</div>${form ? html`<pre class="code">${text}</pre>` : null}</section>`;
 }

@@ -1,10 +1,10 @@
 // What can be done with everything that is marked: compared, tagged, cancelled, put away, deleted. What fails is told by name.
 import { html, useState } from "../lib/html.js";
 import { patch, post, remove } from "../lib/api.js";
-import { go } from "../lib/address.js";
+import { navigate } from "../lib/address.js";
 import { Dialog } from "../lib/dialog.js";
-import { count, visible } from "../lib/format.js";
-import { Prose } from "../lib/parts.js";
+import { escapeInvisible, formatCount } from "../lib/format.js";
+import { Prose } from "../lib/components.js";
 import { t } from "../lib/words.js";
 import { MOST_COMPARED } from "./compare.js";
 
@@ -25,7 +25,7 @@ async function each(items, act) {
 }
 
 function Names({ items }) {
-  return html`<ul>${items.slice(0, NAMED).map((item) => html`<li key=${item.id}>${visible(item.name)}</li>`)}
+  return html`<ul>${items.slice(0, NAMED).map((item) => html`<li key=${item.id}>${escapeInvisible(item.name)}</li>`)}
     ${items.length > NAMED ? html`<li>${t("and.more", { n: items.length - NAMED })}</li>` : null}</ul>`;
 }
 
@@ -33,7 +33,7 @@ const tooMany = (chosen) => chosen.length > MOST_COMPARED;
 const words = (text) => text.split(",").map((word) => word.trim()).filter(Boolean);
 const path = (item, what = "") => `/v1/experiments/${item.id}${what}`;
 
-export function Bulk({ chosen, shelf, clear }) {
+export function Bulk({ chosen, list, clear }) {
   const [failed, setFailed] = useState([]);
   const [busy, setBusy] = useState(false);
   const [question, ask] = useState(null); // {kind, items}: it stays what was asked, whatever the table learns meanwhile
@@ -47,18 +47,18 @@ export function Bulk({ chosen, shelf, clear }) {
   };
   const gone = async (items, act) => {
     const done = await over(items, act);
-    shelf.drop(new Set(done.map(({ item }) => item.id)));
+    list.drop(new Set(done.map(({ item }) => item.id)));
     clear();
   };
   const back = async () => {
     await over(chosen, (item) => post(path(item, "/unarchive")));
-    shelf.again(); // the stream tells what runs do, and says nothing of this
+    list.reload(); // the stream tells what runs do, and says nothing of this
   };
   const tag = async (items, form) => {
     const [more, less] = [words(form.get("more")), words(form.get("less"))];
     const after = (item) => [...new Set([...item.tags, ...more])].filter((word) => !less.includes(word));
     const done = await over(items, (item) => patch(`/v1/experiments/${item.id}`, { tags: after(item) }));
-    shelf.replace(done.map(({ item }) => ({ ...item, tags: after(item) })));
+    list.replace(done.map(({ item }) => ({ ...item, tags: after(item) })));
   };
   const questions = {
     tags: (items) => ({
@@ -78,12 +78,12 @@ export function Bulk({ chosen, shelf, clear }) {
   const button = (kind, act, look = "") => html`<button type="button" class=${look} disabled=${none} onClick=${act}>${t(kind)}</button>`;
   const asking = (kind) => button(kind, () => ask({ kind, items: chosen }), questions[kind](chosen).kind);
   return html`<span class="count" role="status">${t("chosen", { n: chosen.length })}</span>
-    <button type="button" data-compare disabled=${none || tooMany(chosen)} onClick=${() => go(["compare"], { experiments: chosen.map((item) => item.id).join(",") })}>${t("compare")}</button>
-    ${tooMany(chosen) ? html`<span class="wrong">${t("compare.most", { most: MOST_COMPARED, n: count(chosen.length) })}</span>` : null}
+    <button type="button" data-compare disabled=${none || tooMany(chosen)} onClick=${() => navigate(["compare"], { experiments: chosen.map((item) => item.id).join(",") })}>${t("compare")}</button>
+    ${tooMany(chosen) ? html`<span class="wrong">${t("compare.most", { most: MOST_COMPARED, n: formatCount(chosen.length) })}</span>` : null}
     ${asking("tags")} ${asking("cancel")}
     ${button("archive", () => gone(chosen, (item) => post(path(item, "/archive"))))}
     ${button("unarchive", back)}
     ${asking("delete")}
     ${question ? html`<${Dialog} key=${question.kind} ...${questions[question.kind](question.items)} close=${() => ask(null)}/>` : null}
-    ${failed.length ? html`<div class="refusal" role="alert"><ul>${failed.map(({ item, error }) => html`<li key=${item.id}><strong>${visible(item.name)}</strong> <${Prose} text=${error.message}/></li>`)}</ul></div>` : null}`;
+    ${failed.length ? html`<div class="refusal" role="alert"><ul>${failed.map(({ item, error }) => html`<li key=${item.id}><strong>${escapeInvisible(item.name)}</strong> <${Prose} text=${error.message}/></li>`)}</ul></div>` : null}`;
 }

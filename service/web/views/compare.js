@@ -1,13 +1,13 @@
 // Experiments over one another: curves with their spread, who is better and how surely, and in what they differ.
 import { html, useMemo, useState } from "../lib/html.js";
-import { get, number, post } from "../lib/api.js";
-import { adjust, href } from "../lib/address.js";
-import { Chart, Legend, colour, dash } from "../lib/chart.js";
-import { aligned } from "../lib/curves.js";
-import { Typed } from "../lib/form.js";
-import { count, visible } from "../lib/format.js";
-import { Empty, Problems, useAsked } from "../lib/parts.js";
-import { t, told } from "../lib/words.js";
+import { get, parseNumber, post } from "../lib/api.js";
+import { href, updateParameters } from "../lib/address.js";
+import { Chart, colour, dash, Legend } from "../lib/chart.js";
+import { alignCurves } from "../lib/curves.js";
+import { TextInput } from "../lib/form.js";
+import { escapeInvisible, formatCount } from "../lib/format.js";
+import { EmptyState, Problems, useRequest } from "../lib/components.js";
+import { findText, t } from "../lib/words.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
 import { Confirmation } from "./confirmation.js";
 import { Parallel, Scatter, Target } from "./compare_charts.js";
@@ -37,16 +37,16 @@ export function Compare({ search }) {
   const asked = (question.runs || question.filter || question.experiments).length;
   const many = question.experiments ? asked : 0;
   const given = asked > 0 && many <= MOST_COMPARED;
-  const { value, error, loading } = useAsked((signal) => (given ? post("/v1/comparisons", question, { signal }) : Promise.resolve(null)), [JSON.stringify(question)]);
+  const { value, error, loading } = useRequest((signal) => (given ? post("/v1/comparisons", question, { signal }) : Promise.resolve(null)), [JSON.stringify(question)]);
   const there = useNames(value?.groups[0]?.experiment_id);
-  if (many > MOST_COMPARED) return html`<${Empty} title=${t("compare.most", { most: MOST_COMPARED, n: count(many) })}><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${Empty}>`;
-  if (!given) return html`<${Empty} title=${t("compare.none")}><p>${t("compare.how")}</p><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${Empty}>`;
+  if (many > MOST_COMPARED) return html`<${EmptyState} title=${t("compare.most", { most: MOST_COMPARED, n: formatCount(many) })}><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${EmptyState}>`;
+  if (!given) return html`<${EmptyState} title=${t("compare.none")}><p>${t("compare.how")}</p><a class="button" href=${href(["experiments"])}>${t("place.experiments")}</a></${EmptyState}>`;
   if (error && !value) return html`<${Problems} error=${error}/>`;
   if (!value) return html`<p class="empty">${t("loading")}</p>`;
   const names = [...new Set(value.groups.flatMap((group) => Object.keys(group.series)))];
   return html`<h1>${t("place.compare")}</h1>
     <${Controls} search=${search} figure=${value.ranking.figure} there=${[...new Set([...names, ...there])]} shown=${names}/><${Problems} error=${error}/>
-    ${value.warnings.length ? html`<ul class="warnings">${value.warnings.map((warning) => html`<li>${visible(warning)}</li>`)}</ul>` : null}
+    ${value.warnings.length ? html`<ul class="warnings">${value.warnings.map((warning) => html`<li>${escapeInvisible(warning)}</li>`)}</ul>` : null}
     <div class=${loading ? "stale" : ""}>
     <${Ranking} ranking=${value.ranking} groups=${value.groups}/>
     <${Confirmation} question=${question} ranking=${value.ranking} search=${search}/>
@@ -60,21 +60,21 @@ export function Compare({ search }) {
 
 // The series that an experiment has: a comparison answers only for those asked for.
 function useNames(id) {
-  const { value } = useAsked((signal) => (id ? get(`/v1/experiments/${id}`, { signal }).catch(() => null) : Promise.resolve(null)), [id]);
+  const { value } = useRequest((signal) => (id ? get(`/v1/experiments/${id}`, { signal }).catch(() => null) : Promise.resolve(null)), [id]);
   return [...new Set((value?.runs || []).flatMap((run) => Object.keys(run.series)))].filter((name) => !name.startsWith("system/"));
 }
 
 function Choice({ name, values, chosen, label }) {
-  return html`<label>${label} <select value=${chosen} onChange=${(event) => adjust({ [name]: event.target.value })}>
+  return html`<label>${label} <select value=${chosen} onChange=${(event) => updateParameters({ [name]: event.target.value })}>
     ${values.map((each) => html`<option value=${each}>${t(`choice.${each}`)}</option>`)}</select></label>`;
 }
 
 // Any field of the spec groups: the usual ones are in the list, any other is typed.
 function Grouping({ chosen }) {
   const [typing, type] = useState(!GROUPS.includes(chosen));
-  if (typing) return html`<label>${t("group")} <${Typed} value=${chosen} aria-label=${t("group.by")} say=${(text) => (text.trim() ? adjust({ group: text.trim() }) : type(false))}/></label>`;
-  return html`<label>${t("group")} <select value=${chosen} onChange=${(event) => (event.target.value === "" ? type(true) : adjust({ group: event.target.value }))}>
-    ${GROUPS.map((each) => html`<option value=${each}>${told(`choice.${each}`) ?? each}</option>`)}<option value="">${t("field.any")}</option></select></label>`;
+  if (typing) return html`<label>${t("group")} <${TextInput} value=${chosen} aria-label=${t("group.by")} onCommit=${(text) => (text.trim() ? updateParameters({ group: text.trim() }) : type(false))}/></label>`;
+  return html`<label>${t("group")} <select value=${chosen} onChange=${(event) => (event.target.value === "" ? type(true) : updateParameters({ group: event.target.value }))}>
+    ${GROUPS.map((each) => html`<option value=${each}>${findText(`choice.${each}`) ?? each}</option>`)}<option value="">${t("field.any")}</option></select></label>`;
 }
 
 // Which series are drawn, of those that are there.
@@ -82,7 +82,7 @@ function Series({ names, shown }) {
   const full = shown.length >= MOST_SERIES;
   return html`<details class="chooser"><summary>${t("series")} (${shown.length})</summary><div class="panel">${names.map((name) => html`<label key=${name}><input type="checkbox" checked=${shown.includes(name)}
     disabled=${full && !shown.includes(name)} title=${full ? t("series.most", { most: MOST_SERIES }) : ""}
-    onChange=${() => adjust({ series: (shown.includes(name) ? shown.filter((each) => each !== name) : [...shown, name]).join(",") })}/> ${visible(name)}</label>`)}</div></details>`;
+    onChange=${() => updateParameters({ series: (shown.includes(name) ? shown.filter((each) => each !== name) : [...shown, name]).join(",") })}/> ${escapeInvisible(name)}</label>`)}</div></details>`;
 }
 
 function Controls({ search, figure, there, shown }) {
@@ -93,11 +93,11 @@ function Controls({ search, figure, there, shown }) {
     <${Choice} name="spread" label=${t("spread")} values=${Object.keys(SPREADS)} chosen=${search.get("spread") || "ci"}/>
     <${Grouping} chosen=${search.get("group") || "experiment"}/>
     <label>${t("smoothing")} <input type="range" min="0" max="0.99" step="0.01" value=${search.get("smooth") || 0}
-      onChange=${(event) => adjust({ smooth: Number(event.target.value) ? event.target.value : "" })}/></label>
-    <label>${t("target.share")} <select value=${search.get("share") || ""} onChange=${(event) => adjust({ share: event.target.value })}>
+      onChange=${(event) => updateParameters({ smooth: Number(event.target.value) ? event.target.value : "" })}/></label>
+    <label>${t("target.share")} <select value=${search.get("share") || ""} onChange=${(event) => updateParameters({ share: event.target.value })}>
       <option value="">–</option>${["0.5", "0.8", "0.9", "0.95", "0.99"].map((each) => html`<option value=${each}>${Number(each) * 100} %</option>`)}</select></label>
-    <label><input type="checkbox" checked=${search.get("log") !== "0"} onChange=${(event) => adjust({ log: event.target.checked ? "" : "0" })}/> ${t("axis.log")}</label>
-    <label><input type="checkbox" checked=${search.get("logx") === "1"} onChange=${(event) => adjust({ logx: event.target.checked ? "1" : "" })}/> ${t("axis.log.x")}</label>
+    <label><input type="checkbox" checked=${search.get("log") !== "0"} onChange=${(event) => updateParameters({ log: event.target.checked ? "" : "0" })}/> ${t("axis.log")}</label>
+    <label><input type="checkbox" checked=${search.get("logx") === "1"} onChange=${(event) => updateParameters({ logx: event.target.checked ? "1" : "" })}/> ${t("axis.log.x")}</label>
     <${Series} names=${there} shown=${shown}/></div>`;
 }
 
@@ -111,7 +111,7 @@ const above = (lows, centres) => lows.map((value, index) => (value > 0 ? value :
 function linesOf(shown, name, { centre, spread, log }) {
   const curves = shown.flatMap(({ group }) => [group.series[name].curve, group.series[name].smoothed].filter(Boolean)
     .map((band) => ({ x: band.x, band })));
-  const pick = (column) => aligned(curves, (curve) => curve.band[column].map((value) => finite(number(value))));
+  const pick = (column) => alignCurves(curves, (curve) => curve.band[column].map((value) => finite(parseNumber(value))));
   const [x, ...ys] = pick(centre);
   const [, ...lows] = spread ? pick(spread[0]) : [];
   const [, ...highs] = spread ? pick(spread[1]) : [];
@@ -143,11 +143,11 @@ function Overlay({ name, groups, search }) {
   const { x, lines, logarithmic } = useMemo(() => within(linesOf(shown, name, options), window), [groups, search.toString(), name]);
   const toggle = (label) => {
     if (!hidden.delete(label)) hidden.add(label);
-    adjust({ hide: [...hidden].join("|") });
+    updateParameters({ hide: [...hidden].join("|") });
   };
-  return html`<section class="panel"><h2>${visible(name)}</h2>
+  return html`<section class="panel"><h2>${escapeInvisible(name)}</h2>
     <${Chart} x=${x} lines=${lines} logY=${logarithmic} logX=${search.get("logx") === "1" && x[0] > 0} xLabel=${t(`choice.${search.get("x") || "step"}`)} height=${300}
-      onZoom=${(low, high) => adjust({ from: low.toPrecision(6), to: high.toPrecision(6) })} onReset=${() => adjust({ from: "", to: "" })} label=${t("chart.of", { name: visible(name) })}/>
+      onZoom=${(low, high) => updateParameters({ from: low.toPrecision(6), to: high.toPrecision(6) })} onReset=${() => updateParameters({ from: "", to: "" })} label=${t("chart.of", { name: escapeInvisible(name) })}/>
     <${Legend} lines=${all.map(({ group, ...style }) => ({ label: group.label, ...style }))} hidden=${hidden} onToggle=${toggle}/></section>`;
 }
 

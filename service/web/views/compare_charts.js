@@ -1,13 +1,13 @@
 // A comparison in pictures beside the curves: rate against result, all fields against result, time to a target.
 import { html } from "../lib/html.js";
-import { number } from "../lib/api.js";
-import { adjust } from "../lib/address.js";
-import { Chart, Legend, colour, dash } from "../lib/chart.js";
-import { figure, visible } from "../lib/format.js";
+import { parseNumber } from "../lib/api.js";
+import { updateParameters } from "../lib/address.js";
+import { Chart, colour, dash, Legend } from "../lib/chart.js";
+import { escapeInvisible, formatNumber } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
 const result = (group, series, figure) => {
-  const value = number(group.series[series]?.[figure].mean);
+  const value = parseNumber(group.series[series]?.[figure].mean);
   return Number.isFinite(value) ? value : null;
 };
 
@@ -26,14 +26,14 @@ export function Scatter({ difference, groups, series, figure: which, across }) {
   const line = { label: series, colour: colour(0), dash: [], dots: true, y: points.map(({ y }) => y), bars: points };
   const diverged = points.filter(({ y }) => y === null).length;
   return html`<section class="panel"><h2>${t("scatter")}</h2>
-    <label>${t("scatter.x")} <select value=${pointer} onChange=${(event) => adjust({ across: event.target.value })}>${numeric.map((name) => html`<option value=${name}>${visible(name)}</option>`)}</select></label>
-    <${Chart} x=${points.map(({ x }) => x)} lines=${[line]} logX=${true} logY=${heights.every((value) => value > 0)} xLabel=${visible(pointer)} height=${240} label=${t("chart.of", { name: visible(pointer) })}/>
-    <p class="hint">${t("scatter.how", { figure: t(`choice.${which}`), series: visible(series) })}${diverged ? ` ${t("scatter.none", { n: diverged })}` : ""}</p></section>`;
+    <label>${t("scatter.x")} <select value=${pointer} onChange=${(event) => updateParameters({ across: event.target.value })}>${numeric.map((name) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></label>
+    <${Chart} x=${points.map(({ x }) => x)} lines=${[line]} logX=${true} logY=${heights.every((value) => value > 0)} xLabel=${escapeInvisible(pointer)} height=${240} label=${t("chart.of", { name: escapeInvisible(pointer) })}/>
+    <p class="hint">${t("scatter.how", { figure: t(`choice.${which}`), series: escapeInvisible(series) })}${diverged ? ` ${t("scatter.none", { n: diverged })}` : ""}</p></section>`;
 }
 
 function placed(x, group, series, which) {
   const found = group.series[series]?.[which];
-  const ends = found ? [number(found.ci_low), number(found.ci_high)] : [];
+  const ends = found ? [parseNumber(found.ci_low), parseNumber(found.ci_high)] : [];
   const [lo, hi] = ends.every(Number.isFinite) && ends.length ? ends : [null, null];
   return { x, y: result(group, series, which), lo, hi };
 }
@@ -50,7 +50,7 @@ export function Parallel({ difference, groups, series, figure: which }) {
   const lines = groups.map((group, at) => ({ label: group.label, colour: colour(at), dash: dash(at) }));
   return html`<section class="panel"><h2>${t("parallel")}</h2><svg class="parallel" viewBox=${`0 0 ${WIDTH} ${HEIGHT}`} role="img" aria-label=${t("parallel")}>
     ${axes.map((axis, index) => html`<g key=${axis.name}><line class="upright" x1=${x(index)} x2=${x(index)} y1="30" y2=${HEIGHT - 30}/>
-      <text x=${x(index)} y="14" text-anchor="middle">${visible(axis.name).replace(/^\//, "")}</text>
+      <text x=${x(index)} y="14" text-anchor="middle">${escapeInvisible(axis.name).replace(/^\//, "")}</text>
       ${axis.ticks.map(({ at, label }) => html`<text class="tick" x=${x(index) + 5} y=${30 + (1 - at) * (HEIGHT - 60) + 4}>${label}</text>`)}</g>`)}
     ${lines.map((line, at) => html`<polyline key=${line.label} fill="none" stroke=${line.colour} stroke-width="2" stroke-dasharray=${line.dash.join(" ")}
       points=${axes.map((axis, index) => (axis.places[at] === null ? "" : `${x(index)},${30 + (1 - axis.places[at]) * (HEIGHT - 60)}`)).join(" ")}/>`)}</svg>
@@ -63,24 +63,24 @@ function scaled({ name, values }) {
   if (!numbers) {
     const words = [...new Set(values.map((value) => JSON.stringify(value)))].sort();
     const place = (word) => (words.length < 2 ? 0.5 : words.indexOf(word) / (words.length - 1));
-    return { name, places: values.map((value) => place(JSON.stringify(value))), ticks: words.map((word) => ({ at: place(word), label: visible(JSON.parse(word)).slice(0, 16) })) };
+    return { name, places: values.map((value) => place(JSON.stringify(value))), ticks: words.map((word) => ({ at: place(word), label: escapeInvisible(JSON.parse(word)).slice(0, 16) })) };
   }
   const known = values.filter((value) => value !== null);
   if (!known.length) return { name, places: values, ticks: [] };
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const scale = low > 0 && high / low > 100 ? Math.log : (value) => value;
   const place = (value) => (value === null ? null : high === low ? 0.5 : (scale(value) - scale(low)) / (scale(high) - scale(low)));
-  return { name, places: values.map(place), ticks: [...new Set([low, high])].map((value) => ({ at: place(value), label: figure(value, 3) })) };
+  return { name, places: values.map(place), ticks: [...new Set([low, high])].map((value) => ({ at: place(value), label: formatNumber(value, 3) })) };
 }
 
 export function Target({ target, groups, axis }) {
   if (!target) return null;
-  const infinite = (value, open) => (Number.isFinite(value) ? figure(value, 3) : t(open ? "not.yet" : "never")); // an open run may reach it later
+  const infinite = (value, open) => (Number.isFinite(value) ? formatNumber(value, 3) : t(open ? "not.yet" : "never")); // an open run may reach it later
   const profile = target.profiles.map((y, index) => ({ label: groups[index].label, y, colour: colour(index), dash: dash(index) }));
   return html`<section class="panel"><h2>${t("target", { axis: t(`choice.${axis}`) })}</h2>
     <div class="scroll"><table class="list"><thead><tr><th scope="col">${t("column.name")}</th>
-      ${target.workloads.map((each) => html`<th scope="col">${visible(each.label)} <small>≤ ${figure(number(each.target))}</small></th>`)}<th scope="col">${t("column.score")}</th></tr></thead>
-    <tbody>${groups.map((group, row) => html`<tr key=${group.label}><td>${visible(group.label)}</td>
-      ${target.times[row].map((value, at) => html`<td class="number">${infinite(number(value), target.open[row][at])}</td>`)}<td class="number">${figure(target.scores[row], 3)}</td></tr>`)}</tbody></table></div>
+      ${target.workloads.map((each) => html`<th scope="col">${escapeInvisible(each.label)} <small>≤ ${formatNumber(parseNumber(each.target))}</small></th>`)}<th scope="col">${t("column.score")}</th></tr></thead>
+    <tbody>${groups.map((group, row) => html`<tr key=${group.label}><td>${escapeInvisible(group.label)}</td>
+      ${target.times[row].map((value, at) => html`<td class="number">${infinite(parseNumber(value), target.open[row][at])}</td>`)}<td class="number">${formatNumber(target.scores[row], 3)}</td></tr>`)}</tbody></table></div>
     ${target.tau.length > 1 ? html`<${Chart} x=${target.tau} lines=${profile} xLabel=${t("profile.tau")} height=${200} label=${t("profile")}/><${Legend} lines=${profile}/>` : null}</section>`;
 }

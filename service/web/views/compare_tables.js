@@ -1,7 +1,7 @@
 // What a comparison says in words and numbers: places with verdicts, fairness, differing fields.
 import { html } from "../lib/html.js";
-import { number } from "../lib/api.js";
-import { count, figure, seconds, visible } from "../lib/format.js";
+import { parseNumber } from "../lib/api.js";
+import { escapeInvisible, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
 const MARKS = { better: "▲", worse: "▼", unconfirmed: "?", indistinguishable: "≈", not_comparable: "∅" };
@@ -10,41 +10,41 @@ function Verdict({ word, provisional }) {
   return html`<span class=${`verdict-${word}`}><span aria-hidden="true">${MARKS[word] || ""}</span> ${t(`verdict.${word}`)}${provisional ? ` (${t("provisional")})` : ""}</span>`;
 }
 
-const between = (low, high) => `${figure(number(low))} … ${figure(number(high))}`;
+const between = (low, high) => `${formatNumber(parseNumber(low))} … ${formatNumber(parseNumber(high))}`;
 
 export function Ranking({ ranking, groups }) {
   const known = Object.fromEntries(groups.map((group) => [group.label, group]));
   const columns = ["rank", "name", "mean", "interval", "median", "seeds", "verdict", "difference", "p", "more", "diverged", "cost"];
-  return html`<section><h2>${t("ranking", { series: visible(ranking.series), figure: t(`choice.${ranking.figure}`) })}</h2>
+  return html`<section><h2>${t("ranking", { series: escapeInvisible(ranking.series), figure: t(`choice.${ranking.figure}`) })}</h2>
     ${ranking.stretch ? html`<p class="hint">${t("stretch", { first: ranking.stretch[0], last: ranking.stretch[1] })}</p>` : null}
-    <p class=${`verdict ${ranking.verdict}`}><${Verdict} word=${ranking.verdict}/> ${visible(ranking.note)}</p>
+    <p class=${`verdict ${ranking.verdict}`}><${Verdict} word=${ranking.verdict}/> ${escapeInvisible(ranking.note)}</p>
     <div class="scroll"><table class="list"><thead><tr>${columns.map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${ranking.items.map((item) => html`<${Place} key=${item.label} item=${item} group=${known[item.label]}/>`)}</tbody></table></div></section>`;
 }
 
 function Place({ item, group }) {
   const { best, contrast } = item;
-  return html`<tr><td class="number">${item.rank}</td><td>${visible(item.label)}</td><td class="number">${figure(number(best.mean))}</td>
-    <td class="number">${between(best.ci_low, best.ci_high)}</td><td class="number">${figure(number(best.median))}</td><td class="number">${best.n}</td>
-    <td title=${contrast ? visible(contrast.note) : ""}>${contrast ? html`<${Verdict} word=${contrast.verdict} provisional=${contrast.provisional}/>` : t("baseline")}</td>
-    <td class="number">${contrast && contrast.difference !== null ? html`${figure(number(contrast.difference))} <small>${between(contrast.bootstrap_low, contrast.bootstrap_high)}</small>` : "–"}</td>
-    <td class="number">${contrast && contrast.p_adjusted !== null ? figure(contrast.p_adjusted, 2) : "–"}</td>
+  return html`<tr><td class="number">${item.rank}</td><td>${escapeInvisible(item.label)}</td><td class="number">${formatNumber(parseNumber(best.mean))}</td>
+    <td class="number">${between(best.ci_low, best.ci_high)}</td><td class="number">${formatNumber(parseNumber(best.median))}</td><td class="number">${best.n}</td>
+    <td title=${contrast ? escapeInvisible(contrast.note) : ""}>${contrast ? html`<${Verdict} word=${contrast.verdict} provisional=${contrast.provisional}/>` : t("baseline")}</td>
+    <td class="number">${contrast && contrast.difference !== null ? html`${formatNumber(parseNumber(contrast.difference))} <small>${between(contrast.bootstrap_low, contrast.bootstrap_high)}</small>` : "–"}</td>
+    <td class="number">${contrast && contrast.p_adjusted !== null ? formatNumber(contrast.p_adjusted, 2) : "–"}</td>
     <td class="number">${contrast?.more_seeds ?? "–"}</td><td class="number">${group ? `${group.diverged}/${group.runs.length}` : ""}</td>
-    <td class="number">${group ? `${count(group.effort.steps)} · ${seconds(group.effort.device_s)}` : ""}</td></tr>`;
+    <td class="number">${group ? `${formatCount(group.effort.steps)} · ${formatSeconds(group.effort.device_s)}` : ""}</td></tr>`;
 }
 
 export function Comparability({ found }) {
   const word = found.fair ? "fair" : found.comparable ? "unfair" : "fatal";
   return html`<section><h2>${t("comparability")}</h2><p class=${`verdict ${word === "fair" ? "better" : "indistinguishable"}`}>${t(`comparability.${word}`)}</p>
-    ${found.mismatches.length ? html`<ul class="warnings">${found.mismatches.map((each) => html`<li key=${each.aspect}><strong>${visible(each.aspect)}</strong>
-      (${t(`severity.${each.severity}`)}) ${visible(each.detail)}</li>`)}</ul>` : null}</section>`;
+    ${found.mismatches.length ? html`<ul class="warnings">${found.mismatches.map((each) => html`<li key=${each.aspect}><strong>${escapeInvisible(each.aspect)}</strong>
+      (${t(`severity.${each.severity}`)}) ${escapeInvisible(each.detail)}</li>`)}</ul>` : null}</section>`;
 }
 
 export function Difference({ difference, groups }) {
   const labels = groups.flatMap((group) => group.trial_labels);
   const places = Object.entries(difference);
   return html`<section><h2>${t("difference")}</h2>${places.length ? html`<div class="scroll"><table class="list"><thead><tr><th scope="col">${t("column.field")}</th>
-      ${labels.map((label) => html`<th scope="col" key=${label}>${visible(label)}</th>`)}</tr></thead><tbody>${places.map(([pointer, each]) => html`<tr key=${pointer}>
-      <th scope="row"><code>${visible(pointer)}</code></th>${each.values.map((value, index) => html`<td>${each.missing.includes(index) ? "–" : html`<code>${visible(JSON.stringify(value))}</code>`}</td>`)}</tr>`)}</tbody></table></div>`
+      ${labels.map((label) => html`<th scope="col" key=${label}>${escapeInvisible(label)}</th>`)}</tr></thead><tbody>${places.map(([pointer, each]) => html`<tr key=${pointer}>
+      <th scope="row"><code>${escapeInvisible(pointer)}</code></th>${each.values.map((value, index) => html`<td>${each.missing.includes(index) ? "–" : html`<code>${escapeInvisible(JSON.stringify(value))}</code>`}</td>`)}</tr>`)}</tbody></table></div>`
     : html`<p class="hint">${t("difference.none")}</p>`}</section>`;
 }

@@ -1,9 +1,9 @@
 // A winner that was chosen among trials: asking for fresh seeds, and what these alone say of it.
 import { html, useState } from "../lib/html.js";
-import { get, number, post } from "../lib/api.js";
-import { adjust, href } from "../lib/address.js";
-import { figure, visible } from "../lib/format.js";
-import { Action, Problems, useAsked, useEvery } from "../lib/parts.js";
+import { get, parseNumber, post } from "../lib/api.js";
+import { href, updateParameters } from "../lib/address.js";
+import { escapeInvisible, formatNumber } from "../lib/format.js";
+import { ActionButton, Problems, useInterval, useRequest } from "../lib/components.js";
 import { t } from "../lib/words.js";
 
 const LOOK_MS = 2000;
@@ -12,9 +12,9 @@ const LOOK_MS = 2000;
 export function Confirmation({ question, ranking, search }) {
   const id = search.get("confirmed");
   const [asked, ask] = useState(0);
-  const { value, error } = useAsked((signal) => (id ? get(`/v1/comparisons/${id}`, { signal }) : Promise.resolve(null)), [id, asked]);
+  const { value, error } = useRequest((signal) => (id ? get(`/v1/comparisons/${id}`, { signal }) : Promise.resolve(null)), [id, asked]);
   const running = id && value?.confirmation?.state !== "done";
-  useEvery(LOOK_MS, () => running && ask((n) => n + 1), [running]);
+  useInterval(LOOK_MS, () => running && ask((n) => n + 1), [running]);
   if (id && error) return html`<section><h2>${t("confirmation")}</h2><${Problems} error=${error}/></section>`;
   if (id && value?.confirmation && sameQuestion(value, question, ranking)) return html`<${Result} found=${value.confirmation}/>`;
   if (ranking.items.length < 2 || question.group === "run") return null;
@@ -35,9 +35,9 @@ function Order({ question, ranking }) {
     const { smoothing, target, ...rest } = question; // only figures: nothing of it is drawn
     const made = await post("/v1/comparisons", { ...rest, points: null });
     await post(`/v1/comparisons/${made.id}/confirm`, { seeds });
-    adjust({ confirmed: made.id });
+    updateParameters({ confirmed: made.id });
   };
-  return html`<div class="bar"><${Action} kind=${chosen ? "primary" : ""} label=${t("confirm")} act=${begin}/>
+  return html`<div class="bar"><${ActionButton} kind=${chosen ? "primary" : ""} label=${t("confirm")} act=${begin}/>
     <label>${t("confirm.seeds")} <input type="number" min="2" max="100" value=${seeds} onInput=${(event) => choose(Number(event.target.value))}/></label>
     <span class="hint">${t("confirm.how")}</span></div>`;
 }
@@ -46,7 +46,7 @@ function Result({ found }) {
   const word = found.confirmed === null ? "running" : found.confirmed ? "yes" : "no";
   const best = Object.fromEntries(found.ranking.items.map((item) => [item.label, item.best]));
   return html`<section role="status"><h2>${t("confirmation")}</h2>
-    <p class=${`verdict ${{ yes: "better", no: "indistinguishable" }[word] || ""}`}><strong>${t(`confirmation.${word}`)}</strong> ${visible(found.note)}</p>
+    <p class=${`verdict ${{ yes: "better", no: "indistinguishable" }[word] || ""}`}><strong>${t(`confirmation.${word}`)}</strong> ${escapeInvisible(found.note)}</p>
     <div class="scroll"><table class="list"><thead><tr>${["name", "mean", "interval", "seeds", "diverged"].map((each) => html`<th scope="col">${t(`column.${each}`)}</th>`)}</tr></thead>
     <tbody>${found.contestants.map((each) => html`<${Contestant} key=${each.label} one=${each} best=${best[each.label]}/>`)}</tbody></table></div>
     <p class="hint">${t("confirmation.seeds", { seeds: listed(found.seeds) })}</p></section>`;
@@ -55,6 +55,6 @@ function Result({ found }) {
 const listed = (seeds) => (seeds.length > 2 && seeds.every((seed, index) => seed === seeds[0] + index) ? `${seeds[0]}–${seeds.at(-1)}` : seeds.join(", "));
 
 function Contestant({ one, best }) {
-  return html`<tr><td><a href=${href(["experiment", one.experiment_id])}>${visible(one.label)}</a>${one.trials > 1 ? html` <small>${t("confirmation.chosen", { n: one.trials })}</small>` : null}</td><td class="number">${figure(number(best.mean))}</td>
-    <td class="number">${figure(number(best.ci_low))} … ${figure(number(best.ci_high))}</td><td class="number">${one.ended}/${one.runs.length}</td><td class="number">${one.diverged}</td></tr>`;
+  return html`<tr><td><a href=${href(["experiment", one.experiment_id])}>${escapeInvisible(one.label)}</a>${one.trials > 1 ? html` <small>${t("confirmation.chosen", { n: one.trials })}</small>` : null}</td><td class="number">${formatNumber(parseNumber(best.mean))}</td>
+    <td class="number">${formatNumber(parseNumber(best.ci_low))} … ${formatNumber(parseNumber(best.ci_high))}</td><td class="number">${one.ended}/${one.runs.length}</td><td class="number">${one.diverged}</td></tr>`;
 }

@@ -1,8 +1,8 @@
 // A finding's evidence: numbers beside what they were held against, and the curve with the stretch and the limit marked.
 import { html, useMemo } from "../lib/html.js";
-import { number } from "../lib/api.js";
+import { parseNumber } from "../lib/api.js";
 import { Chart, colour } from "../lib/chart.js";
-import { count, figure, visible } from "../lib/format.js";
+import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
 import { t } from "../lib/words.js";
 import { fanOf, isFan } from "./fan.js";
 import { Reading } from "./reading.js";
@@ -10,7 +10,7 @@ import { Reading } from "./reading.js";
 const DRAWN = 3; // series of one finding
 const DERIVED = /over|ratio|times|share|below|above|spread|change|drop|fall|rise/i; // a number made from the series, not one of its values
 
-const words = (value) => (typeof value === "string" && number(value) === undefined ? visible(value) : figure(number(value)));
+const words = (value) => (typeof value === "string" && parseNumber(value) === undefined ? escapeInvisible(value) : formatNumber(parseNumber(value)));
 
 export function Evidence({ finding, curves, readings, tick }) {
   const items = finding.evidence;
@@ -18,9 +18,9 @@ export function Evidence({ finding, curves, readings, tick }) {
   const ids = new Set(items.map((each) => each.reading).filter((id) => id !== null && id !== undefined));
   if (!items.length) return null;
   return html`<div class="evidence"><div class="scroll"><table class="list"><thead><tr>${["evidence", "value", "limit", "steps", "source"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
-    <tbody>${items.map((each, index) => html`<tr key=${index}><td>${visible(each.name)}</td><td class="number"><strong>${words(each.value)}</strong></td>
-      <td class="number">${each.threshold === null ? "" : `${each.relation} ${figure(number(each.threshold))}`}</td>
-      <td class="number">${each.steps ? each.steps.map(count).join(" … ") : ""}</td><td><small>${visible(each.source)}</small></td></tr>`)}</tbody></table></div>
+    <tbody>${items.map((each, index) => html`<tr key=${index}><td>${escapeInvisible(each.name)}</td><td class="number"><strong>${words(each.value)}</strong></td>
+      <td class="number">${each.threshold === null ? "" : `${each.relation} ${formatNumber(parseNumber(each.threshold))}`}</td>
+      <td class="number">${each.steps ? each.steps.map(formatCount).join(" … ") : ""}</td><td><small>${escapeInvisible(each.source)}</small></td></tr>`)}</tbody></table></div>
     ${names.map((name) => html`<${Drawn} key=${name} name=${name} items=${items.filter((each) => each.series === name)} finding=${finding} curves=${curves} tick=${tick}/>`)}
     ${readings.filter((each) => ids.has(each.id)).map((each) => html`<${Reading} key=${each.id} reading=${each}/>`)}</div>`;
 }
@@ -32,8 +32,8 @@ function levelsOf(items, curve, name) {
   const [low, high] = [finite, highs].map((some, index) => some.reduce((one, other) => (index ? Math.max(one, other) : Math.min(one, other)), index ? -Infinity : Infinity));
   return items.flatMap(({ name: what, value, threshold }) => {
     const own = !DERIVED.test(what) || /ratio|share/.test(name);
-    const within = number(value) >= low - 1e-9 * Math.abs(low) && number(value) <= high + 1e-9 * Math.abs(high);
-    return own && within && Number.isFinite(number(threshold)) ? [{ y: number(threshold), label: figure(number(threshold)) }] : [];
+    const within = parseNumber(value) >= low - 1e-9 * Math.abs(low) && parseNumber(value) <= high + 1e-9 * Math.abs(high);
+    return own && within && Number.isFinite(parseNumber(threshold)) ? [{ y: parseNumber(threshold), label: formatNumber(parseNumber(threshold)) }] : [];
   });
 }
 
@@ -47,6 +47,6 @@ function Drawn({ name, items, finding, curves, tick }) {
   }, [tick, name, JSON.stringify(items)]);
   if (!x.length) return null;
   const positive = lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0)) && levels.every(({ y }) => y > 0);
-  return html`<figure><figcaption>${visible(name)}</figcaption><${Chart} x=${x} lines=${lines} spans=${spans} levels=${levels} logY=${positive} height=${170}
-    xLabel=${t("axis.step")} label=${t("evidence.of", { name: visible(name) })}/></figure>`;
+  return html`<figure><figcaption>${escapeInvisible(name)}</figcaption><${Chart} x=${x} lines=${lines} spans=${spans} levels=${levels} logY=${positive} height=${170}
+    xLabel=${t("axis.step")} label=${t("evidence.of", { name: escapeInvisible(name) })}/></figure>`;
 }

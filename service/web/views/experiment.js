@@ -1,16 +1,16 @@
 // One experiment: its seeds side by side, its spec with what differs from the defaults, and what can be done with it.
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
-import { get, number, patch, post, query, remove } from "../lib/api.js";
-import { adjust, go, href } from "../lib/address.js";
-import { COLOURS, Chart, Legend, colour, dash } from "../lib/chart.js";
-import { curvesOf, getColumns } from "../lib/columns.js";
-import { aligned } from "../lib/curves.js";
-import { Asking } from "../lib/dialog.js";
-import { age, count, figure, visible } from "../lib/format.js";
+import { get, parseNumber, patch, post, queryString, remove } from "../lib/api.js";
+import { href, navigate, updateParameters } from "../lib/address.js";
+import { Chart, colour, COLOURS, dash, Legend } from "../lib/chart.js";
+import { getColumns, toCurves } from "../lib/columns.js";
+import { alignCurves } from "../lib/curves.js";
+import { DialogButton } from "../lib/dialog.js";
+import { escapeInvisible, formatAge, formatCount, formatNumber } from "../lib/format.js";
 import { followProject } from "../lib/live.js";
-import { Action, Copy, Problems, Prose, State, useAsked } from "../lib/parts.js";
-import { summary } from "../lib/result.js";
-import { OVER } from "../lib/run.js";
+import { ActionButton, CopyButton, Problems, Prose, StateLabel, useRequest } from "../lib/components.js";
+import { summarizeResult } from "../lib/result.js";
+import { TERMINAL_STATES } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { t } from "../lib/words.js";
 
@@ -34,11 +34,11 @@ function useNews(id) {
 
 export function Experiment({ path, search }) {
   const [tick, again] = useNews(path[0]);
-  const { value: experiment, error } = useAsked((signal) => get(`/v1/experiments/${path[0]}`, { signal }), [path[0], tick]);
+  const { value: experiment, error } = useRequest((signal) => get(`/v1/experiments/${path[0]}`, { signal }), [path[0], tick]);
   if (error && !experiment) return html`<${Problems} error=${error}/>`;
   if (!experiment) return html`<p class="empty">${t("loading")}</p>`;
-  return html`<h1>${visible(experiment.name)} ${experiment.tags.map((tag) => html`<span class="tag">${visible(tag)}</span>`)}</h1>
-    <p class="facts">${visible(experiment.owner)} · ${age(experiment.created_at)} · <code>${experiment.hash.slice(0, 12)}</code>${experiment.archived_at ? ` · ${t("archived")}` : ""}</p>
+  return html`<h1>${escapeInvisible(experiment.name)} ${experiment.tags.map((tag) => html`<span class="tag">${escapeInvisible(tag)}</span>`)}</h1>
+    <p class="facts">${escapeInvisible(experiment.owner)} · ${formatAge(experiment.created_at)} · <code>${experiment.hash.slice(0, 12)}</code>${experiment.archived_at ? ` · ${t("archived")}` : ""}</p>
     ${experiment.notes ? html`<p class="notes"><${Prose} text=${experiment.notes}/></p>` : null}
     <${Actions} experiment=${experiment} again=${again}/>
     <${Seeds} runs=${experiment.runs} series=${search.get("series") || experiment.main?.series || "loss"} tick=${tick}/>
@@ -57,7 +57,7 @@ function Labels({ experiment }) {
 
 function Actions({ experiment, again }) {
   const place = `/v1/experiments/${experiment.id}`;
-  const moving = experiment.runs.some((run) => !OVER.has(run.state));
+  const moving = experiment.runs.some((run) => !TERMINAL_STATES.has(run.state));
   const act = (action) => async () => { await post(`${place}/${action}`); again(); };
   const write = async (form) => {
     const tags = form.get("tags").split(",").map((word) => word.trim()).filter(Boolean);
@@ -70,32 +70,32 @@ function Actions({ experiment, again }) {
   return html`<div class="bar">
     <a class="button" href=${href(["compare"], { experiments: experiment.id })}>${t("compare")}</a>
     <a class="button" href=${href(["new"], { from: experiment.id })}>${t("again")}</a>
-    <${Copy} text=${JSON.stringify(experiment.spec, null, 2)} label=${t("copy.json")}/>
-    <${Asking} button=${t("labels")} title=${t("labels")} label=${t("save")} act=${write}>
-      <${Labels} experiment=${experiment}/></${Asking}>
-    <${Asking} button=${t("cancel")} disabled=${!moving} kind="danger" title=${t("cancel.title", { n: 1 })} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${Asking}>
-    <${Action} label=${experiment.archived_at ? t("unarchive") : t("archive")} act=${act(experiment.archived_at ? "unarchive" : "archive")}/>
-    <${Asking} button=${t("delete")} kind="danger" title=${t("delete.title", { n: 1 })} label=${t("delete.yes", { n: 1 })}
-      act=${async () => { await remove(place); go(["experiments"]); }}><p>${t("delete.text")}</p><ul><li>${visible(experiment.name)}</li></ul></${Asking}></div>`;
+    <${CopyButton} text=${JSON.stringify(experiment.spec, null, 2)} label=${t("copy.json")}/>
+    <${DialogButton} button=${t("labels")} title=${t("labels")} label=${t("save")} act=${write}>
+      <${Labels} experiment=${experiment}/></${DialogButton}>
+    <${DialogButton} button=${t("cancel")} disabled=${!moving} kind="danger" title=${t("cancel.title", { n: 1 })} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${DialogButton}>
+    <${ActionButton} label=${experiment.archived_at ? t("unarchive") : t("archive")} act=${act(experiment.archived_at ? "unarchive" : "archive")}/>
+    <${DialogButton} button=${t("delete")} kind="danger" title=${t("delete.title", { n: 1 })} label=${t("delete.yes", { n: 1 })}
+      act=${async () => { await remove(place); navigate(["experiments"]); }}><p>${t("delete.text")}</p><ul><li>${escapeInvisible(experiment.name)}</li></ul></${DialogButton}></div>`;
 }
 
 function Seeds({ runs, series, tick }) {
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.series)))].sort();
   const shown = runs.filter((run) => run.series[series]).slice(0, SHOWN);
   const key = shown.map((run) => run.id).join();
-  const { value: message } = useAsked((signal) => (key ? getColumns(`/v1/series${query({ runs: key, names: series, points: 400 })}`, { signal }) : Promise.resolve(null)), [key, series, tick]);
+  const { value: message } = useRequest((signal) => (key ? getColumns(`/v1/series${queryString({ runs: key, names: series, points: 400 })}`, { signal }) : Promise.resolve(null)), [key, series, tick]);
   const [x, lines] = useMemo(() => (message ? linesOf(message, shown) : [[], []]), [message]);
   if (!lines.length) return null;
   const log = lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0)) && series.endsWith("loss");
-  return html`<section class="panel"><h2><label class="hidden" for="series">${t("series")}</label><select id="series" value=${series} onChange=${(event) => adjust({ series: event.target.value })}>
-    ${names.map((name) => html`<option value=${name}>${visible(name)}</option>`)}</select></h2>
-    <${Chart} x=${x} lines=${lines} logY=${log} xLabel=${t("axis.step")} height=${240} label=${t("chart.of", { name: visible(series) })}/>
+  return html`<section class="panel"><h2><label class="hidden" for="series">${t("series")}</label><select id="series" value=${series} onChange=${(event) => updateParameters({ series: event.target.value })}>
+    ${names.map((name) => html`<option value=${name}>${escapeInvisible(name)}</option>`)}</select></h2>
+    <${Chart} x=${x} lines=${lines} logY=${log} xLabel=${t("axis.step")} height=${240} label=${t("chart.of", { name: escapeInvisible(series) })}/>
     <${Legend} lines=${lines}/></section>`;
 }
 
 function linesOf(message, shown) {
-  const curves = curvesOf(message);
-  const [x, ...ys] = aligned(curves.map(({ curve }) => curve));
+  const curves = toCurves(message);
+  const [x, ...ys] = alignCurves(curves.map(({ curve }) => curve));
   const seed = (id) => String(shown.find((run) => run.id === id)?.seed);
   return [x, ys.map((y, index) => ({ label: t("seed", { seed: seed(curves[index].run_id) }), y, points: x.length < 40, colour: colour(index), dash: dash(index + Math.floor(index / COLOURS.length)) }))];
 }
@@ -108,14 +108,14 @@ function valuesOf(run, main) {
 }
 
 function Runs({ runs, main }) {
-  return html`<section><h2>${t("column.runs")}</h2>${main ? html`<p class="hint">${summary(main)}</p>` : null}<div class="scroll"><table class="list"><thead><tr>
+  return html`<section><h2>${t("column.runs")}</h2>${main ? html`<p class="hint">${summarizeResult(main)}</p>` : null}<div class="scroll"><table class="list"><thead><tr>
     ${["run", "seed", "state", "progress", "last", "best", "worker"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${runs.map((run) => {
     const values = valuesOf(run, main);
     return html`<tr key=${run.id} tabindex="0" data-row=${`run/${run.id}`}>
       <td><a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a>${run.relation ? html` <small>${t(`relation.${run.relation}`)}</small>` : null}</td><td class="number">${run.seed}</td>
-      <td><${State} state=${run.displayed}/></td>
-      <td class="number"><progress max="1" value=${run.progress} aria-label=${t("column.progress")}></progress> ${count(run.step)}</td>
-      <td class="number">${figure(number(values.last))}</td><td class="number">${figure(number(values.best))}</td><td>${visible(run.worker || "–")}</td></tr>`;
+      <td><${StateLabel} state=${run.displayed}/></td>
+      <td class="number"><progress max="1" value=${run.progress} aria-label=${t("column.progress")}></progress> ${formatCount(run.step)}</td>
+      <td class="number">${formatNumber(parseNumber(values.last))}</td><td class="number">${formatNumber(parseNumber(values.best))}</td><td>${escapeInvisible(run.worker || "–")}</td></tr>`;
   })}</tbody></table></div></section>`;
 }

@@ -1,14 +1,14 @@
 // The table of experiments, live: filtered, sorted, with columns of any field, marked, compared and put in order.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
-import { adjust, href } from "../lib/address.js";
-import { visible } from "../lib/format.js";
-import { Empty, Problems, useEvery } from "../lib/parts.js";
-import { useShelf } from "../lib/shelf.js";
-import { useWindow } from "../lib/virtual.js";
+import { href, updateParameters } from "../lib/address.js";
+import { escapeInvisible } from "../lib/format.js";
+import { EmptyState, Problems, useInterval } from "../lib/components.js";
+import { useExperimentList } from "../lib/experiment_list.js";
+import { useVisibleRange } from "../lib/virtual_list.js";
 import { t } from "../lib/words.js";
 import { Bulk } from "./bulk.js";
 import { Columns } from "./columns.js";
-import { ROW_HEIGHT, Row, useSparks } from "./row.js";
+import { Row, ROW_HEIGHT, useSparks } from "./row.js";
 
 const WIDTHS = { name: "", state: "116px", progress: "128px", last: "136px", best: "136px", curve: "130px", owner: "96px", age: "76px" };
 const LEAST = 1004; // px: these and 150 for the name
@@ -17,22 +17,22 @@ const AFTER = ["owner", "age"];
 
 export function Experiments({ search }) {
   const asked = { filter: search.get("filter") || "", sort: search.get("sort") || "", columns: search.get("columns") || "", archived: search.get("archived") || "" };
-  const shelf = useShelf(asked);
+  const list = useExperimentList(asked);
   const [, grow] = useState(0);
-  useEvery(30_000, () => grow((n) => n + 1)); // ages
-  const marking = useMarks(shelf.items || []);
-  const { items, error } = shelf;
+  useInterval(30_000, () => grow((n) => n + 1)); // ages
+  const marking = useMarks(list.items || []);
+  const { items, error } = list;
   if (!items) return html`<p class="empty">${t("loading")}</p>`;
-  if (!items.length && !asked.filter && !asked.archived && !error && !shelf.stale) return html`<${First}/>`;
+  if (!items.length && !asked.filter && !asked.archived && !error && !list.stale) return html`<${First}/>`;
   const columns = asked.columns.split(",").map((name) => name.trim()).filter(Boolean);
   return html`<h1 class="quiet">${t("place.experiments")}</h1>
     <div class="bar"><${Filter} value=${asked.filter} error=${error}/>
-      <label><input type="checkbox" checked=${Boolean(asked.archived)} onChange=${(event) => adjust({ archived: event.target.checked ? "true" : "" })}/> ${t("archived.too")}</label>
+      <label><input type="checkbox" checked=${Boolean(asked.archived)} onChange=${(event) => updateParameters({ archived: event.target.checked ? "true" : "" })}/> ${t("archived.too")}</label>
       <${Columns} columns=${columns}/></div>
-    <div class="bar"><${Bulk} chosen=${items.filter((item) => marking.marked.has(item.id))} shelf=${shelf} clear=${marking.clear}/>
-      <span class="count" role="status">${t("listed", { n: items.length.toLocaleString("en") + (shelf.next ? "+" : "") })}</span></div>
+    <div class="bar"><${Bulk} chosen=${items.filter((item) => marking.marked.has(item.id))} list=${list} clear=${marking.clear}/>
+      <span class="count" role="status">${t("listed", { n: items.length.toLocaleString("en") + (list.next ? "+" : "") })}</span></div>
     <${Problems} error=${error}/>
-    <${Table} shelf=${shelf} columns=${columns} sort=${asked.sort} marking=${marking}/>
+    <${Table} list=${list} columns=${columns} sort=${asked.sort} marking=${marking}/>
     ${items.length ? null : html`<p class="empty">${t("filter.nothing")}</p>`}`;
 }
 
@@ -74,26 +74,26 @@ function useSteady(holder, items) {
   }, [items]);
 }
 
-function Table({ shelf, columns, sort, marking }) {
+function Table({ list, columns, sort, marking }) {
   const holder = useRef(null);
-  const { items } = shelf;
+  const { items } = list;
   useSteady(holder, items);
-  const { first, end } = useWindow(holder, ROW_HEIGHT, items.length);
+  const { first, end } = useVisibleRange(holder, ROW_HEIGHT, items.length);
   const shown = items.slice(first, end);
   const sparks = useSparks(shown);
   useEffect(() => {
-    if (shelf.next && items.length && end > items.length - 40 && items.length >= 10_000) shelf.more().catch(() => {});
+    if (list.next && items.length && end > items.length - 40 && items.length >= 10_000) list.more().catch(() => {});
   }, [end, items.length]);
   const width = LEAST + columns.length * 120;
   const sorts = sortsOf(items);
   const all = 1 + BEFORE.length + columns.length + AFTER.length; // one more would share what is left for the name
-  return html`<div class=${`scroll tall${shelf.stale ? " stale" : ""}`} ref=${holder} tabindex="-1">
-    <table class="list shelf" style=${{ minWidth: `${width}px` }} aria-rowcount=${items.length + 1}>
+  return html`<div class=${`scroll tall${list.stale ? " stale" : ""}`} ref=${holder} tabindex="-1">
+    <table class="list experiments" style=${{ minWidth: `${width}px` }} aria-rowcount=${items.length + 1}>
     <colgroup><col style=${{ width: "36px" }}/>${BEFORE.map((word) => html`<col key=${word} style=${{ width: WIDTHS[word] }}/>`)}
       ${columns.map((name) => html`<col key=${name} style=${{ width: "120px" }}/>`)}${AFTER.map((word) => html`<col key=${word} style=${{ width: WIDTHS[word] }}/>`)}</colgroup>
     <thead><tr aria-rowindex="1"><td><input type="checkbox" aria-label=${t("mark.all")} checked=${items.length > 0 && marking.marked.size >= items.length} onClick=${marking.all}/></td>
       ${BEFORE.map((word) => html`<${Head} key=${word} field=${sorts[word]} label=${t(`column.${word}`)} sort=${sort}/>`)}
-      ${columns.map((name) => html`<${Head} key=${name} field=${name} label=${visible(name)} sort=${sort}/>`)}
+      ${columns.map((name) => html`<${Head} key=${name} field=${name} label=${escapeInvisible(name)} sort=${sort}/>`)}
       ${AFTER.map((word) => html`<${Head} key=${word} field=${sorts[word]} label=${t(`column.${word}`)} sort=${sort}/>`)}</tr></thead>
     <tbody>${first ? html`<tr key="above" aria-hidden="true" class="space"><td colspan=${all} style=${{ height: `${first * ROW_HEIGHT}px` }}></td></tr>` : null}
       ${shown.map((item, index) => html`<${Row} key=${item.id} item=${item} index=${first + index} columns=${columns} spark=${sparks[item.main?.run_id]}
@@ -108,7 +108,7 @@ function Head({ field, label, sort }) {
   const down = sort === `-${field}`;
   const next = up ? `-${field}` : down ? "" : field;
   return html`<th scope="col" aria-sort=${up ? "ascending" : down ? "descending" : "none"} title=${label}>
-    <button type="button" class="plain" onClick=${() => adjust({ sort: next })}>${label} ${up ? "▲" : down ? "▼" : ""}</button></th>`;
+    <button type="button" class="plain" onClick=${() => updateParameters({ sort: next })}>${label} ${up ? "▲" : down ? "▼" : ""}</button></th>`;
 }
 
 function Filter({ value, error }) {
@@ -117,7 +117,7 @@ function Filter({ value, error }) {
   useEffect(() => setText(value), [value]);
   const submit = (event) => {
     event.preventDefault();
-    adjust({ filter: text });
+    updateParameters({ filter: text });
   };
   return html`<form class="filter" onSubmit=${submit} role="search">
     <input data-search type="search" value=${text} onInput=${(event) => setText(event.target.value)} spellcheck="false"
@@ -128,8 +128,8 @@ function Filter({ value, error }) {
 }
 
 function First() {
-  return html`<${Empty} title=${t("first.title")}>
+  return html`<${EmptyState} title=${t("first.title")}>
     <p>${t("first.text")}</p>
     <p><a class="button" href=${href(["new"], { preset: "digits-adam" })}>${t("first.try")}</a> <a href=${href(["new"])}>${t("place.new")}</a></p>
-  </${Empty}>`;
+  </${EmptyState}>`;
 }

@@ -1,9 +1,9 @@
 // Instruments that look at a run on demand: which one, at which kept state; and everything they have read.
 import { html, useEffect, useState } from "../lib/html.js";
-import { get, post, query } from "../lib/api.js";
-import { count, visible } from "../lib/format.js";
-import { Action, Problems, State, useAsked } from "../lib/parts.js";
-import { OVER } from "../lib/run.js";
+import { get, post, queryString } from "../lib/api.js";
+import { escapeInvisible, formatCount } from "../lib/format.js";
+import { ActionButton, Problems, StateLabel, useRequest } from "../lib/components.js";
+import { TERMINAL_STATES } from "../lib/run.js";
 import { t } from "../lib/words.js";
 import { Reading } from "./reading.js";
 
@@ -16,7 +16,7 @@ async function allReadings(id, signal) {
   let items = [];
   let cursor;
   for (let page = 0; page < PAGES; page += 1) {
-    const answer = await get(`/v1/runs/${id}/readings${query({ cursor })}`, { signal });
+    const answer = await get(`/v1/runs/${id}/readings${queryString({ cursor })}`, { signal });
     items = [...items, ...answer.items];
     cursor = answer.next_cursor;
     if (!cursor) break;
@@ -31,11 +31,11 @@ const quietly = (asked, otherwise) => asked.catch((error) => {
 
 export function useReadings(run, look) {
   const [asked, ask] = useState(0);
-  const { value } = useAsked((signal) => (run ? quietly(Promise.all([
+  const { value } = useRequest((signal) => (run ? quietly(Promise.all([
     allReadings(run.id, signal), get(`/v1/runs/${run.id}/probes`, { signal }).then((found) => found.items),
   ]), [[], []]) : Promise.resolve(null)), [run?.id, run?.state, look, asked]);
   const [items, jobs] = value || [[], []];
-  const open = jobs.some((job) => !OVER.has(job.state));
+  const open = jobs.some((job) => !TERMINAL_STATES.has(job.state));
   useEffect(() => { // an ended run's jobs are followed by asking: its own stream is over
     if (!open) return undefined;
     const timer = setTimeout(() => ask((n) => n + 1), LOOK_MS);
@@ -45,13 +45,13 @@ export function useReadings(run, look) {
 }
 
 function Kinds({ name }) {
-  const { value } = useAsked((signal) => quietly(get("/v1/catalog/probes", { signal }), { items: [] }), []);
-  return html`<select name=${name} aria-label=${t("instrument")}>${(value?.items || []).map((each) => html`<option value=${each.kind} title=${visible(each.summary)}>${each.kind}</option>`)}</select>`;
+  const { value } = useRequest((signal) => quietly(get("/v1/catalog/probes", { signal }), { items: [] }), []);
+  return html`<select name=${name} aria-label=${t("instrument")}>${(value?.items || []).map((each) => html`<option value=${each.kind} title=${escapeInvisible(each.summary)}>${each.kind}</option>`)}</select>`;
 }
 
 export function Instruments({ run, readings }) {
   const [most, more] = useState(NEWEST);
-  const { value } = useAsked((signal) => quietly(get(`/v1/runs/${run.id}/checkpoints`, { signal }), { items: [] }), [run.id, run.checkpoint_step]);
+  const { value } = useRequest((signal) => quietly(get(`/v1/runs/${run.id}/checkpoints`, { signal }), { items: [] }), [run.id, run.checkpoint_step]);
   const kept = (value?.items || []).filter((each) => !each.removed_at && !each.damaged);
   const [error, setError] = useState(null);
   const ask = async (event) => {
@@ -65,18 +65,18 @@ export function Instruments({ run, readings }) {
       setError(refusal);
     }
   };
-  const open = readings.jobs.filter((job) => !OVER.has(job.state));
+  const open = readings.jobs.filter((job) => !TERMINAL_STATES.has(job.state));
   return html`<details class="instruments"><summary>${t("instruments")} <small>${t("readings", { n: readings.items.length })}</small></summary>
     <form class="bar" onSubmit=${ask}><${Kinds} name="kind"/><label>${t("instrument.at")} <select name="step"><option value="">${t("latest")}</option><option value="0">${t("beginning")}</option>
-      ${kept.map((each) => html`<option value=${each.step}>${t("axis.step")} ${count(each.step)}</option>`)}</select></label><button>${t("measure")}</button></form>
+      ${kept.map((each) => html`<option value=${each.step}>${t("axis.step")} ${formatCount(each.step)}</option>`)}</select></label><button>${t("measure")}</button></form>
     <${Problems} error=${error}/>
-    ${open.map((job) => html`<p key=${job.id}><${State} state=${job.displayed || job.state}/> ${t("measuring", { step: count(job.origin_step) })}</p>`)}
+    ${open.map((job) => html`<p key=${job.id}><${StateLabel} state=${job.displayed || job.state}/> ${t("measuring", { step: formatCount(job.origin_step) })}</p>`)}
     <div class="readings">${readings.items.slice(-most).reverse().map((each) => html`<${Reading} key=${each.id} reading=${each}/>`)}</div>
     ${readings.items.length > most ? html`<button type="button" onClick=${() => more(most + 50)}>${t("more")}</button>` : null}</details>`;
 }
 
 // What a finding asks for to be surer.
 Instruments.Suggested = function Suggested({ probes, run, done }) {
-  return html`<p class="suggested">${t("surer")} ${probes.map((probe) => html`<${Action} key=${JSON.stringify(probe)} label=${t("measure.it", { kind: visible(probe.kind) })}
+  return html`<p class="suggested">${t("surer")} ${probes.map((probe) => html`<${ActionButton} key=${JSON.stringify(probe)} label=${t("measure.it", { kind: escapeInvisible(probe.kind) })}
     act=${async () => { await post(`/v1/runs/${run.id}/probes`, { probes: [probe], step: null }); done(); }}/> `)}</p>`;
 };

@@ -1,11 +1,11 @@
 // A new experiment: a form and the JSON that will be sent, each editing the other, checked by the server as one types.
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { get, post } from "../lib/api.js";
-import { go } from "../lib/address.js";
-import { bytes, count, seconds, visible } from "../lib/format.js";
+import { navigate } from "../lib/address.js";
+import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
 import { Fields } from "../lib/form.js";
-import { Action, Problems, Prose, useAsked } from "../lib/parts.js";
-import { patched } from "../lib/pointer.js";
+import { ActionButton, Problems, Prose, useRequest } from "../lib/components.js";
+import { applyPatch } from "../lib/json_patch.js";
 import { t } from "../lib/words.js";
 import { Preview } from "./preview.js";
 import { Upload } from "./upload.js";
@@ -31,7 +31,7 @@ const whole = async (document) => (await post("/v1/experiments?dry_run=true", do
 
 // A diagnosis leads here with its patch: the spec as it would be with the remedy.
 function remedied(spec, operations) {
-  return operations ? patched(spec, JSON.parse(operations)) : spec;
+  return operations ? applyPatch(spec, JSON.parse(operations)) : spec;
 }
 
 // What must be sent to fork: only what differs, as a merge patch; a part of another kind is sent whole.
@@ -66,7 +66,7 @@ function useCheck(text, send) {
 }
 
 export function New({ search }) {
-  const { value: start, error } = useAsked(() => startOf(search), [search.toString()]);
+  const { value: start, error } = useRequest(() => startOf(search), [search.toString()]);
   if (error && !start) return html`<${Problems} error=${error}/>`;
   if (!start) return html`<p class="empty">${t("loading")}</p>`;
   return html`<${Editor} key=${search.toString()} start=${start} search=${search}/>`;
@@ -99,24 +99,24 @@ function Editor({ start, search }) {
   const change = (changed) => setText(JSON.stringify(changed, null, 2));
   const submit = async () => {
     const made = await send(JSON.parse(text), false);
-    go(["experiment", made.id]);
+    navigate(["experiment", made.id]);
   };
-  return html`<h1>${fork ? t("fork.of", { step: step ? count(Number(step)) : t("latest") }) : t("place.new")}</h1>
+  return html`<h1>${fork ? t("fork.of", { step: step ? formatCount(Number(step)) : t("latest") }) : t("place.new")}</h1>
     ${fork ? null : html`<${Starts} chosen=${search.get("preset") || ""} symptom=${search.get("symptom") || ""}/>`}
     <div class="editor"><div class="form"><${Parts} spec=${draft} change=${change} problems=${problems}/></div>
     <div class="document"><label>${t("json.sent")}<textarea spellcheck="false" rows="34" value=${text} onInput=${(event) => setText(event.target.value)}></textarea></label>
       <${Problems} error=${error}/><${Warnings} answer=${answer}/><${Estimate} answer=${answer}/>
-      <${Action} kind="primary" label=${t("submit", { n: draft.seeds?.length || 1 })} disabled=${Boolean(error) || !answer} act=${submit}/>
+      <${ActionButton} kind="primary" label=${t("submit", { n: draft.seeds?.length || 1 })} disabled=${Boolean(error) || !answer} act=${submit}/>
     </div></div>`;
 }
 
 function Starts({ chosen, symptom }) {
-  const { value } = useAsked((signal) => get("/v1/presets", { signal }), []);
-  const { value: symptoms } = useAsked((signal) => get("/v1/symptoms", { signal }), []);
-  return html`<div class="bar"><label>${t("preset")} <select value=${chosen} onChange=${(event) => go(["new"], { preset: event.target.value })}>
+  const { value } = useRequest((signal) => get("/v1/presets", { signal }), []);
+  const { value: symptoms } = useRequest((signal) => get("/v1/symptoms", { signal }), []);
+  return html`<div class="bar"><label>${t("preset")} <select value=${chosen} onChange=${(event) => navigate(["new"], { preset: event.target.value })}>
     <option value="">–</option>${(value?.items || []).map((each) => html`<option value=${each.name} title=${each.notes}>${each.name}</option>`)}</select></label>
-    ${symptoms?.items?.length ? html`<label>${t("symptom")} <select value=${symptom} onChange=${(event) => go(["new"], { symptom: event.target.value })}>
-      <option value="">–</option>${symptoms.items.map((each) => html`<option value=${each.name} title=${visible(each.about)}>${visible(each.name)}</option>`)}</select></label>` : null}
+    ${symptoms?.items?.length ? html`<label>${t("symptom")} <select value=${symptom} onChange=${(event) => navigate(["new"], { symptom: event.target.value })}>
+      <option value="">–</option>${symptoms.items.map((each) => html`<option value=${each.name} title=${escapeInvisible(each.about)}>${escapeInvisible(each.name)}</option>`)}</select></label>` : null}
     <${Upload}/></div>`;
 }
 
@@ -130,7 +130,7 @@ const MORE = {
 };
 
 function Parts({ spec, change, problems }) {
-  const { value: catalog } = useAsked((signal) => get("/v1/catalog", { signal }), []);
+  const { value: catalog } = useRequest((signal) => get("/v1/catalog", { signal }), []);
   const set = (name, value) => change({ ...spec, [name]: value });
   const more = Object.fromEntries(Object.entries(MORE).filter(([name]) => name in spec));
   const wrong = problems.some(({ pointer }) => Object.keys(more).some((name) => pointer === `/${name}` || pointer.startsWith(`/${name}/`)));
@@ -145,26 +145,26 @@ function Parts({ spec, change, problems }) {
 const kindsOf = (catalog, family) => (catalog?.items || []).find((each) => each.family === family)?.items.map((item) => item.kind) || [];
 
 function Part({ name, family, kinds, value, set, problems }) {
-  const { value: detail } = useAsked((signal) => (value.kind ? get(`/v1/catalog/${family}/${value.kind}`, { signal }) : Promise.resolve(null)), [family, value.kind]);
+  const { value: detail } = useRequest((signal) => (value.kind ? get(`/v1/catalog/${family}/${value.kind}`, { signal }) : Promise.resolve(null)), [family, value.kind]);
   const options = kinds.includes(value.kind) || !value.kind ? kinds : [value.kind, ...kinds];
   const wrong = problems.find(({ pointer }) => pointer === `/${name}` || pointer === `/${name}/kind`);
   return html`<fieldset><legend>${name}</legend><label class=${wrong ? "field wrong" : "field"}><span>kind</span>
     <select value=${value.kind} onChange=${(event) => set({ kind: event.target.value })}>${options.map((each) => html`<option value=${each}>${each}</option>`)}</select>
-    <small class=${wrong ? "wrong" : "hint"}>${wrong ? visible(wrong.detail) : visible(detail?.summary || detail?.formula || "")}</small></label>
+    <small class=${wrong ? "wrong" : "hint"}>${wrong ? escapeInvisible(wrong.detail) : escapeInvisible(detail?.summary || detail?.formula || "")}</small></label>
     ${detail && detail.kind === value.kind ? html`<${Fields} schema=${detail.json_schema} value=${value} at=${`/${name}`} problems=${problems}
       set=${(field, changed) => set({ ...value, [field]: changed })}/>` : null}</fieldset>`;
 }
 
 function Warnings({ answer }) {
   if (!answer?.warnings?.length) return null;
-  return html`<div class="warnings"><h3>${t("warnings")}</h3><ul>${answer.warnings.map((each) => html`<li><code>${visible(each.pointer)}</code> <${Prose} text=${each.detail}/></li>`)}</ul></div>`;
+  return html`<div class="warnings"><h3>${t("warnings")}</h3><ul>${answer.warnings.map((each) => html`<li><code>${escapeInvisible(each.pointer)}</code> <${Prose} text=${each.detail}/></li>`)}</ul></div>`;
 }
 
 function Estimate({ answer }) {
   if (!answer?.derived) return null;
   const { parameters, memory_bytes: memory, steps_per_epoch: perEpoch, total_steps: total } = answer.derived;
   const { duration } = answer;
-  return html`<dl class="estimate"><div><dt>${t("parameters")}</dt><dd>${count(parameters)}</dd></div><div><dt>${t("memory")}</dt><dd>${bytes(memory)}</dd></div>
-    <div><dt>${t("steps")}</dt><dd>${count(total)}</dd></div><div><dt>${t("steps.epoch")}</dt><dd>${count(perEpoch)}</dd></div>
-    <div><dt>${t("duration")}</dt><dd>${duration ? html`${seconds(duration.seconds)} <small>${t("duration.range", { low: seconds(duration.low), high: seconds(duration.high), n: duration.runs })}</small>` : html`<small>${t("duration.unknown")}</small>`}</dd></div></dl>`;
+  return html`<dl class="estimate"><div><dt>${t("parameters")}</dt><dd>${formatCount(parameters)}</dd></div><div><dt>${t("memory")}</dt><dd>${formatBytes(memory)}</dd></div>
+    <div><dt>${t("steps")}</dt><dd>${formatCount(total)}</dd></div><div><dt>${t("steps.epoch")}</dt><dd>${formatCount(perEpoch)}</dd></div>
+    <div><dt>${t("duration")}</dt><dd>${duration ? html`${formatSeconds(duration.seconds)} <small>${t("duration.range", { low: formatSeconds(duration.low), high: formatSeconds(duration.high), n: duration.runs })}</small>` : html`<small>${t("duration.unknown")}</small>`}</dd></div></dl>`;
 }

@@ -2,14 +2,14 @@
 import { html } from "../lib/html.js";
 import { post } from "../lib/api.js";
 import { Chart, colour } from "../lib/chart.js";
-import { useAsked } from "../lib/parts.js";
+import { useRequest } from "../lib/components.js";
 import { t } from "../lib/words.js";
 
 export function Preview({ spec }) {
   const lr = Array.isArray(spec.optimizer) ? spec.optimizer[0]?.lr : spec.optimizer?.lr;
   const steps = spec.steps || spec.epochs || 100;
   const asked = { schedule: spec.schedule || { kind: "constant" }, lr, steps, points: 300 };
-  const { value } = useAsked((signal) => (lr ? post("/v1/schedules/preview", asked, { signal }).catch((error) => {
+  const { value } = useRequest((signal) => (lr ? post("/v1/schedules/preview", asked, { signal }).catch((error) => {
     if (error.name === "AbortError") throw error;
     return null; // the check says what is wrong, at its field
   }) : Promise.resolve(null)), [JSON.stringify(asked)]);

@@ -1,13 +1,13 @@
 // One reading of an instrument, drawn as what it is: a histogram, a line, a surface with a path, or numbers with their names.
 import { html, useMemo } from "../lib/html.js";
-import { located, number } from "../lib/api.js";
+import { absoluteUrl, parseNumber } from "../lib/api.js";
 import { Chart, colour } from "../lib/chart.js";
 import { Contour } from "../lib/contour.js";
-import { count, figure, visible } from "../lib/format.js";
+import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
 import { Histogram } from "../lib/histogram.js";
 import { t } from "../lib/words.js";
 
-const numbers = (values) => values.map((value) => (value === null ? null : number(value))).map((value) => (Number.isFinite(value) ? value : null));
+const numbers = (values) => values.map((value) => (value === null ? null : parseNumber(value))).map((value) => (Number.isFinite(value) ? value : null));
 const MOST = 24; // numbers with names
 const LISTED = 6; // of a list
 const LONG = 160; // characters; what is longer stands whole behind a fold
@@ -22,7 +22,7 @@ const near = (value) => (Number.isFinite(value) ? [[value / 1.02, value * 1.02]]
 const DRAWN = {
   spectrum: ({ histogram }) => histogram && html`<${Histogram} counts=${histogram.counts} edges=${numbers(histogram.edges)} label=${t("reading.spectrum")}/>`,
   spectral_density: ({ grid, density }) => grid && html`<${Line} x=${grid} curves=${{ density }} xLabel=${t("reading.eigenvalue")} label=${t("reading.spectral_density")}/>`,
-  slice: ({ at, losses, unit }) => at && html`<${Line} x=${at} curves=${{ loss: losses }} xLabel=${visible(unit || "")} label=${t("reading.slice")}/>`,
+  slice: ({ at, losses, unit }) => at && html`<${Line} x=${at} curves=${{ loss: losses }} xLabel=${escapeInvisible(unit || "")} label=${t("reading.slice")}/>`,
   line: ({ at, losses }) => at && html`<${Line} x=${at} curves=${{ loss: losses }} xLabel=${t("reading.way")} label=${t("reading.line")}/>`,
   range_test: ({ rates, losses, smoothed, steepest }) => rates && html`<${Line} x=${rates} curves=${{ loss: losses, smoothed }} logX=${true} spans=${near(steepest)} xLabel=${t("reading.rate")} label=${t("reading.range_test")}/>`,
   plane: ({ x, y, losses }) => losses && html`<${Contour} x=${numbers(x)} y=${numbers(y)} values=${losses.map(numbers)} path=${[{ x: 0, y: 0 }]} label=${t("reading.plane")}/>`,
@@ -33,10 +33,10 @@ const DRAWN = {
 
 function said(value) {
   if (value === null || value === undefined) return "–";
-  if (typeof value === "number") return figure(value);
+  if (typeof value === "number") return formatNumber(value);
   if (typeof value === "boolean") return t(value ? "yes" : "no");
   if (Array.isArray(value)) return `${value.slice(0, LISTED).map(said).join(", ")}${value.length > LISTED ? ` … (${value.length})` : ""}`;
-  return typeof value === "object" ? Object.entries(value).map(([name, each]) => `${visible(name)} ${said(each)}`).join(", ") : visible(value);
+  return typeof value === "object" ? Object.entries(value).map(([name, each]) => `${escapeInvisible(name)} ${said(each)}`).join(", ") : escapeInvisible(value);
 }
 
 const BULKY = new Set(["at", "losses", "losses_on_plane", "grid", "density", "eigenvalues", "histogram", "nodes", "weights", "x", "y", "rates", "smoothed", "steps"]);
@@ -47,9 +47,9 @@ export function Reading({ reading }) {
   const values = Object.entries(data || {}).filter(([name, value]) => !(BULKY.has(name) && typeof value === "object"));
   const facts = values.filter(([, value]) => said(value).length <= LONG).slice(0, MOST);
   const folded = values.filter(([, value]) => said(value).length > LONG);
-  return html`<figure class="reading"><figcaption><strong>${visible(kind)}</strong> <small>${t("axis.step")} ${count(step)}</small></figcaption>
+  return html`<figure class="reading"><figcaption><strong>${escapeInvisible(kind)}</strong> <small>${t("axis.step")} ${formatCount(step)}</small></figcaption>
     ${draw ? draw(data) : null}
-    ${kind === "autopsy" ? html`<p><a href=${located(`/v1/runs/${reading.run_id}/autopsy.py`)} download>${t("reading.autopsy")}</a></p>` : null}
-    <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${visible(name)}</dt><dd>${said(value)}</dd></div>`)}</dl>
-    ${folded.map(([name, value]) => html`<details key=${name}><summary>${visible(name)}</summary><pre class="quoted" tabindex="0">${JSON.stringify(value, null, 1).split("\n").map(visible).join("\n")}</pre></details>`)}</figure>`;
+    ${kind === "autopsy" ? html`<p><a href=${absoluteUrl(`/v1/runs/${reading.run_id}/autopsy.py`)} download>${t("reading.autopsy")}</a></p>` : null}
+    <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${escapeInvisible(name)}</dt><dd>${said(value)}</dd></div>`)}</dl>
+    ${folded.map(([name, value]) => html`<details key=${name}><summary>${escapeInvisible(name)}</summary><pre class="quoted" tabindex="0">${JSON.stringify(value, null, 1).split("\n").map(escapeInvisible).join("\n")}</pre></details>`)}</figure>`;
 }

@@ -1,13 +1,13 @@
 // A remedy: what it changes of the spec, and the experiment that tells whether it helps.
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
-import { get, post, query } from "../lib/api.js";
+import { get, post, queryString } from "../lib/api.js";
 import { href } from "../lib/address.js";
-import { Chart, Legend, colour, dash } from "../lib/chart.js";
-import { curvesOf, getColumns } from "../lib/columns.js";
-import { aligned } from "../lib/curves.js";
-import { visible } from "../lib/format.js";
-import { Action, Prose, State, useAsked } from "../lib/parts.js";
-import { changesOf } from "../lib/pointer.js";
+import { Chart, colour, dash, Legend } from "../lib/chart.js";
+import { getColumns, toCurves } from "../lib/columns.js";
+import { alignCurves } from "../lib/curves.js";
+import { escapeInvisible } from "../lib/format.js";
+import { ActionButton, Prose, StateLabel, useRequest } from "../lib/components.js";
+import { listChanges } from "../lib/json_patch.js";
 import { t } from "../lib/words.js";
 
 const LOOK_MS = 2000;
@@ -17,22 +17,22 @@ export function Remedy({ finding, run, experiment }) {
   if (!finding.patch?.length) return finding.remedy ? html`<p class="remedy"><${Prose} text=${finding.remedy}/></p>` : null;
   const place = `/v1/runs/${run.id}/diagnosis/${encodeURIComponent(finding.id)}/verify`;
   return html`<div class="remedy"><h2>${t("remedy")}</h2>${finding.remedy ? html`<p><${Prose} text=${finding.remedy}/></p>` : null}
-    ${experiment ? html`<${Difference} changes=${changesOf(experiment.spec, finding.patch)}/>` : null}
-    <div class="bar"><${Action} kind="primary" label=${t("try")} act=${async () => { await post(place); look(); }}/>
+    ${experiment ? html`<${Difference} changes=${listChanges(experiment.spec, finding.patch)}/>` : null}
+    <div class="bar"><${ActionButton} kind="primary" label=${t("try")} act=${async () => { await post(place); look(); }}/>
       ${experiment ? html`<a class="button" href=${href(["new"], { from: experiment.id, patch: JSON.stringify(finding.patch) })}>${t("try.form")}</a>` : null}
       <span class="hint">${t("try.how")}</span></div>
     ${tries.map((each) => html`<${Outcome} key=${each.id} tried=${each}/>`)}</div>`;
 }
 
 function Difference({ changes }) {
-  return html`<div class="difference" role="group" aria-label=${t("remedy.difference")}>${changes.map(({ pointer, before, after }) => html`<div class="at">${visible(pointer)}</div>
-    ${before === undefined ? null : html`<del>− ${visible(before)}</del>`}${after === undefined ? null : html`<ins>+ ${visible(after)}</ins>`}`)}</div>`;
+  return html`<div class="difference" role="group" aria-label=${t("remedy.difference")}>${changes.map(({ pointer, before, after }) => html`<div class="at">${escapeInvisible(pointer)}</div>
+    ${before === undefined ? null : html`<del>− ${escapeInvisible(before)}</del>`}${after === undefined ? null : html`<ins>+ ${escapeInvisible(after)}</ins>`}`)}</div>`;
 }
 
 // What has been tried of a finding, asked for again until it has an outcome.
 function useTries(id, finding) {
   const [asked, ask] = useState(0);
-  const { value } = useAsked((signal) => get(`/v1/runs/${id}/diagnosis/${encodeURIComponent(finding)}/verify`, { signal }).catch((error) => {
+  const { value } = useRequest((signal) => get(`/v1/runs/${id}/diagnosis/${encodeURIComponent(finding)}/verify`, { signal }).catch((error) => {
     if (error.name === "AbortError") throw error;
     return { items: [] };
   }), [id, finding, asked]);
@@ -50,19 +50,19 @@ function Outcome({ tried }) {
   const { control, patched, outcome, why } = tried;
   const key = `${control.id},${patched.id}`;
   const series = tried.measured?.series || "loss";
-  const { value: message } = useAsked((signal) => getColumns(`/v1/series${query({ runs: key, names: series, points: 400 })}`, { signal }), [key, series, control.step, patched.step]);
+  const { value: message } = useRequest((signal) => getColumns(`/v1/series${queryString({ runs: key, names: series, points: 400 })}`, { signal }), [key, series, control.step, patched.step]);
   const [x, lines] = useMemo(() => (message ? both(message, tried) : [[], []]), [message]);
   const word = outcome || "running";
-  return html`<div class=${`outcome ${word}`} role="status"><p><strong>${t(`outcome.${word}`)}</strong> ${why ? visible(why) : ""}</p>
-    <p class="facts">${[["control", control], ["patched", patched]].map(([which, each]) => html`<a href=${href(["run", each.id])}>${t(`try.${which}`)}</a> <${State} state=${each.displayed || each.state}/> `)}</p>
+  return html`<div class=${`outcome ${word}`} role="status"><p><strong>${t(`outcome.${word}`)}</strong> ${why ? escapeInvisible(why) : ""}</p>
+    <p class="facts">${[["control", control], ["patched", patched]].map(([which, each]) => html`<a href=${href(["run", each.id])}>${t(`try.${which}`)}</a> <${StateLabel} state=${each.displayed || each.state}/> `)}</p>
     ${lines.length ? html`<${Chart} x=${x} lines=${lines} height=${180} logY=${positive(lines)} xLabel=${t("axis.step")} label=${t("try.chart")}/><${Legend} lines=${lines}/>` : null}</div>`;
 }
 
 const positive = (lines) => lines.every((line) => line.y.every((value) => value === null || value === undefined || value > 0));
 
 function both(message, { control, patched }) {
-  const found = curvesOf(message);
+  const found = toCurves(message);
   const known = [["control", control.id], ["patched", patched.id]].flatMap(([which, id]) => found.filter((each) => each.run_id === id).map((each) => ({ which, curve: each.curve })));
-  const [x, ...ys] = aligned(known.map(({ curve }) => curve));
+  const [x, ...ys] = alignCurves(known.map(({ curve }) => curve));
   return [x, ys.map((y, index) => ({ label: t(`try.${known[index].which}`), y, points: x.length < 40, colour: colour(index), dash: dash(index) }))];
 }

@@ -1,12 +1,12 @@
 // One experiment in the table, and the small pictures of those that are seen.
 import { html, useEffect, useRef, useState } from "../lib/html.js";
-import { number, query } from "../lib/api.js";
+import { parseNumber, queryString } from "../lib/api.js";
 import { href } from "../lib/address.js";
-import { Spark } from "../lib/chart.js";
-import { curvesOf, getColumns } from "../lib/columns.js";
-import { age, figure, visible } from "../lib/format.js";
-import { State } from "../lib/parts.js";
-import { summary } from "../lib/result.js";
+import { Sparkline } from "../lib/chart.js";
+import { getColumns, toCurves } from "../lib/columns.js";
+import { escapeInvisible, formatAge, formatNumber } from "../lib/format.js";
+import { StateLabel } from "../lib/components.js";
+import { summarizeResult } from "../lib/result.js";
 import { t } from "../lib/words.js";
 
 export const ROW_HEIGHT = 36; // px, as the sheet says too
@@ -36,7 +36,7 @@ function together(items) {
 
 async function drawnOf(items, signal) {
   const asked = { runs: items.map((item) => item.main.run_id).join(","), names: items[0].main.series, points: POINTS };
-  return curvesOf(await getColumns(`/v1/series${query(asked)}`, { signal }));
+  return toCurves(await getColumns(`/v1/series${queryString(asked)}`, { signal }));
 }
 
 // The series that the figures are of; kept by run, asked for again only where something moves.
@@ -67,28 +67,28 @@ export function useSparks(items) {
 
 // A mean over seeds with half the width of its 95 % interval; one seed has none.
 function Figure({ value, interval, main }) {
-  const [low, high] = (interval || []).map(number);
-  const title = main ? `${summary(main)}${interval ? `: ${figure(low)} … ${figure(high)} (95 %, ${t("seeds", { n: main.n })})` : ""}` : "";
-  return html`<td class="number" title=${title}>${figure(number(value))}${interval ? html` <small>±${figure((high - low) / 2, 2)}</small>` : null}</td>`;
+  const [low, high] = (interval || []).map(parseNumber);
+  const title = main ? `${summarizeResult(main)}${interval ? `: ${formatNumber(low)} … ${formatNumber(high)} (95 %, ${t("seeds", { n: main.n })})` : ""}` : "";
+  return html`<td class="number" title=${title}>${formatNumber(parseNumber(value))}${interval ? html` <small>±${formatNumber((high - low) / 2, 2)}</small>` : null}</td>`;
 }
 
-const cell = (value) => (value === null || value === undefined ? "–" : typeof value === "number" ? figure(value) : typeof value === "string" ? visible(value) : visible(JSON.stringify(value)));
+const cell = (value) => (value === null || value === undefined ? "–" : typeof value === "number" ? formatNumber(value) : typeof value === "string" ? escapeInvisible(value) : escapeInvisible(JSON.stringify(value)));
 
 export function Row({ item, index, columns, spark, marked, mark }) {
   const total = Object.values(item.runs).reduce((sum, n) => sum + n, 0);
   const over = Object.entries(item.runs).reduce((sum, [state, n]) => sum + (OVER.has(state) ? n : 0), 0);
   const main = item.main || {};
-  const name = visible(item.name);
+  const name = escapeInvisible(item.name);
   return html`<tr tabindex="0" data-row=${`experiment/${item.id}`} aria-rowindex=${index + 2} class=${marked ? "marked" : ""}>
     <td><input type="checkbox" data-mark checked=${marked} onClick=${(event) => mark(item.id, event.shiftKey)} aria-label=${t("mark", { name })}/></td>
-    <td class="name" title=${name}><a href=${href(["experiment", item.id])}>${name}</a>${item.tags.map((tag) => html` <span class="tag">${visible(tag)}</span>`)}${main.diverged ? html` <small class="wrong">${t("lost.diverged", { n: main.diverged })}</small>` : null}</td>
-    <td><${State} state=${standing(item.runs)}/></td>
+    <td class="name" title=${name}><a href=${href(["experiment", item.id])}>${name}</a>${item.tags.map((tag) => html` <span class="tag">${escapeInvisible(tag)}</span>`)}${main.diverged ? html` <small class="wrong">${t("lost.diverged", { n: main.diverged })}</small>` : null}</td>
+    <td><${StateLabel} state=${standing(item.runs)}/></td>
     <td class="number"><progress max="1" value=${item.progress} aria-label=${t("column.progress")}></progress> ${over}/${total}</td>
     <${Figure} value=${main.last} interval=${main.last_interval} main=${item.main}/>
     <${Figure} value=${main.best} interval=${main.best_interval} main=${item.main}/>
-    <td>${spark ? html`<${Spark} values=${spark} label=${t("spark", { name })}/>` : null}</td>
+    <td>${spark ? html`<${Sparkline} values=${spark} label=${t("spark", { name })}/>` : null}</td>
     ${columns.map((column) => html`<td key=${column} class="number" title=${cell(item.values[column])}>${cell(item.values[column])}</td>`)}
-    <td>${visible(item.owner)}</td>
-    <td class="number"><time datetime=${item.created_at} title=${item.created_at}>${age(item.created_at)}</time></td>
+    <td>${escapeInvisible(item.owner)}</td>
+    <td class="number"><time datetime=${item.created_at} title=${item.created_at}>${formatAge(item.created_at)}</time></td>
   </tr>`;
 }

@@ -1,11 +1,11 @@
 // A run's curves by family, each with what belongs beside it: the raw line behind a smoothed one, ghosts of lost attempts, the plan.
 import { html, useMemo, useState } from "../lib/html.js";
-import { get, number, query } from "../lib/api.js";
-import { adjust } from "../lib/address.js";
-import { Chart, Legend, colour, dash } from "../lib/chart.js";
-import { aligned, spread } from "../lib/curves.js";
-import { count, figure, visible } from "../lib/format.js";
-import { useAsked } from "../lib/parts.js";
+import { get, parseNumber, queryString } from "../lib/api.js";
+import { updateParameters } from "../lib/address.js";
+import { Chart, colour, dash, Legend } from "../lib/chart.js";
+import { alignCurves, placeOnAxis } from "../lib/curves.js";
+import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { useRequest } from "../lib/components.js";
 import { smooth } from "../lib/smooth.js";
 import { t } from "../lib/words.js";
 import { fanOf, isFan } from "./fan.js";
@@ -35,12 +35,12 @@ export function panels(names) {
 
 // What lies beside the curves: {loss: [{x, y, label}], lr: [...]}, and a sentence where the applied rate is not the planned one.
 export function useBeside(run, cuts) {
-  const { value: ghosts } = useAsked((signal) => (cuts ? get(`/v1/runs/${run.id}/superseded${query({ names: "loss,val/loss,grad_norm" })}`, { signal }) : Promise.resolve(null)), [run?.id, cuts]);
-  const { value: planned, error } = useAsked((signal) => (run ? get(`/v1/runs/${run.id}/planned${query({ points: 1000 })}`, { signal }) : Promise.resolve(null)), [run?.id, run?.state]);
+  const { value: ghosts } = useRequest((signal) => (cuts ? get(`/v1/runs/${run.id}/superseded${queryString({ names: "loss,val/loss,grad_norm" })}`, { signal }) : Promise.resolve(null)), [run?.id, cuts]);
+  const { value: planned, error } = useRequest((signal) => (run ? get(`/v1/runs/${run.id}/planned${queryString({ points: 1000 })}`, { signal }) : Promise.resolve(null)), [run?.id, run?.state]);
   return useMemo(() => {
     const beside = {};
     for (const { name, attempt, step, value } of ghosts?.items || []) {
-      const line = { x: step, y: value.map(number), label: t("ghost", { name, attempt }), ghost: true };
+      const line = { x: step, y: value.map(parseNumber), label: t("ghost", { name, attempt }), ghost: true };
       beside[familyOf(name)] = [...(beside[familyOf(name)] || []), line];
     }
     if (planned && !planned.watches) beside.lr = [{ x: planned.steps, y: planned.rates, label: t("planned"), plan: true }];
@@ -62,17 +62,17 @@ export function Panel({ family, names, curves, beside = [], options, tick, marks
     if (index >= DRAWN) {
       if (!on.delete(name)) on.add(name);
     } else if (!off.delete(name)) off.add(name);
-    adjust({ hide: [...off].join(","), show: [...on].join(",") });
+    updateParameters({ hide: [...off].join(","), show: [...on].join(",") });
   };
   const legend = names.map((name, index) => ({ label: name, colour: colour(index), dash: dash(index) }));
   const also = lines.filter((line) => line.aside);
-  return html`<section class=${WIDE.has(family) ? "panel wide" : "panel"}><h2>${visible(family)}</h2>
+  return html`<section class=${WIDE.has(family) ? "panel wide" : "panel"}><h2>${escapeInvisible(family)}</h2>
     <${Chart} x=${x} lines=${lines} logX=${logX} logY=${log} xLabel=${t("axis.step")} height=${family === "loss" ? 320 : 180} marks=${marks}
-      onZoom=${zoom} onReset=${() => adjust({ from: "", to: "" })} onCursor=${setCursor} label=${t("chart.of", { name: visible(family) })}/>
+      onZoom=${zoom} onReset=${() => updateParameters({ from: "", to: "" })} onCursor=${setCursor} label=${t("chart.of", { name: escapeInvisible(family) })}/>
     ${names.length > 1 || family !== names[0] ? html`<${Legend} lines=${legend} hidden=${new Set(names.filter((name, index) => hidden(name, index)))} onToggle=${toggle}/>` : null}
     ${also.length ? html`<${Legend} lines=${also.map((line) => ({ ...line, faint: false }))}/>` : null}
     <p class="readout" aria-live="off">${cursor === null || cursor === undefined || x[cursor] === undefined ? " "
-    : `${t("axis.step")} ${count(x[cursor])}: ${lines.filter((line) => !line.faint && there(line.y[cursor])).map((line) => `${line.label} ${figure(line.y[cursor])}`).join("  ")}`}</p></section>`;
+    : `${t("axis.step")} ${formatCount(x[cursor])}: ${lines.filter((line) => !line.faint && there(line.y[cursor])).map((line) => `${line.label} ${formatNumber(line.y[cursor])}`).join("  ")}`}</p></section>`;
 }
 
 const there = (value) => value !== null && value !== undefined;
@@ -85,8 +85,8 @@ const inside = ({ x, y, ...line }, { from, to }) => {
 function linesOf(shown, names, curves, beside, options) {
   const own = shown.map((name) => curves[name]);
   const others = beside.map((line) => inside(line, options)).filter((line) => line.x.length);
-  const [x, ...ys] = aligned([...own, ...others]);
-  const wide = (curve, column) => curve[column] && spread(curve.x, x, curve[column]);
+  const [x, ...ys] = alignCurves([...own, ...others]);
+  const wide = (curve, column) => curve[column] && placeOnAxis(curve.x, x, curve[column]);
   const lines = shown.flatMap((name, at) => {
     const curve = curves[name];
     const index = names.indexOf(name);

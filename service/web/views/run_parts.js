@@ -1,21 +1,21 @@
 // Beside a run's curves: who executed it, what is kept of it, what happened.
 import { html } from "../lib/html.js";
-import { get, located } from "../lib/api.js";
+import { absoluteUrl, get } from "../lib/api.js";
 import { href } from "../lib/address.js";
-import { age, bytes, count, figure, visible } from "../lib/format.js";
-import { Prose, useAsked } from "../lib/parts.js";
-import { OVER } from "../lib/run.js";
+import { escapeInvisible, formatAge, formatBytes, formatCount, formatNumber } from "../lib/format.js";
+import { Prose, useRequest } from "../lib/components.js";
+import { TERMINAL_STATES } from "../lib/run.js";
 import { t } from "../lib/words.js";
 
 export function Attempts({ id, attempt, state }) {
-  const { value } = useAsked((signal) => get(`/v1/runs/${id}/attempts`, { signal }), [id, attempt, state]);
+  const { value } = useRequest((signal) => get(`/v1/runs/${id}/attempts`, { signal }), [id, attempt, state]);
   const items = value?.items || [];
   return html`<section><h2>${t("attempts")}</h2>${items.length ? html`<table class="list"><thead><tr>
     ${["attempt", "worker", "from", "ending"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>
     ${items.map((each) => html`<tr key=${each.attempt} class=${each.cut_step === null ? "" : "superseded"}><td class="number">${each.attempt}</td>
-      <td>${visible(each.worker)}<${Environment} of=${each.environment}/></td><td class="number">${count(each.start_step)}${each.cut_step === null ? "" : html` <small>${t("cut.at", { step: count(each.cut_step) })}</small>`}</td>
-      <td>${visible(each.ending || t("state.running"))}${each.detail ? html`<br/><small><${Prose} text=${each.detail}/></small>` : null}</td></tr>`)}</tbody></table>`
-    : html`<p class="hint">${t(OVER.has(state) ? "attempts.never" : "attempts.none")}</p>`}</section>`;
+      <td>${escapeInvisible(each.worker)}<${Environment} of=${each.environment}/></td><td class="number">${formatCount(each.start_step)}${each.cut_step === null ? "" : html` <small>${t("cut.at", { step: formatCount(each.cut_step) })}</small>`}</td>
+      <td>${escapeInvisible(each.ending || t("state.running"))}${each.detail ? html`<br/><small><${Prose} text=${each.detail}/></small>` : null}</td></tr>`)}</tbody></table>`
+    : html`<p class="hint">${t(TERMINAL_STATES.has(state) ? "attempts.never" : "attempts.none")}</p>`}</section>`;
 }
 
 // What the attempt ran on: a package, a plug-in's too, with its version.
@@ -23,23 +23,23 @@ function Environment({ of }) {
   if (!of) return null;
   const rows = Object.entries(of).flatMap(([name, value]) => (value && typeof value === "object" ? Object.entries(value) : [[name, value]]));
   return html`<details><summary>${t("environment")}</summary><dl>${rows.filter(([, value]) => value !== null)
-    .map(([name, value]) => html`<div key=${name}><dt>${visible(name)}</dt><dd>${visible(String(value))}</dd></div>`)}</dl></details>`;
+    .map(([name, value]) => html`<div key=${name}><dt>${escapeInvisible(name)}</dt><dd>${escapeInvisible(String(value))}</dd></div>`)}</dl></details>`;
 }
 
 export function Checkpoints({ run }) {
-  const { value } = useAsked((signal) => get(`/v1/runs/${run.id}/checkpoints`, { signal }), [run.id, run.checkpoint_step, run.state]);
+  const { value } = useRequest((signal) => get(`/v1/runs/${run.id}/checkpoints`, { signal }), [run.id, run.checkpoint_step, run.state]);
   const items = (value?.items || []).filter((each) => !each.removed_at);
   return html`<section><h2>${t("checkpoints")}</h2>${items.length ? html`<table class="list"><thead><tr>
     ${["step", "reason", "size", "actions"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>
-    ${items.map((each) => html`<tr key=${`${each.attempt}-${each.step}`} class=${each.damaged ? "superseded" : ""}><td class="number">${count(each.step)}</td>
-      <td>${visible(each.reason)}${each.value === null || each.value === undefined ? "" : ` ${figure(each.value)}`}</td><td class="number">${bytes(each.size_bytes)}</td>
-      <td><a href=${located(`/v1/runs/${run.id}/checkpoints/${each.step}/tensors.safetensors`)} download>${t("download")}</a>
+    ${items.map((each) => html`<tr key=${`${each.attempt}-${each.step}`} class=${each.damaged ? "superseded" : ""}><td class="number">${formatCount(each.step)}</td>
+      <td>${escapeInvisible(each.reason)}${each.value === null || each.value === undefined ? "" : ` ${formatNumber(each.value)}`}</td><td class="number">${formatBytes(each.size_bytes)}</td>
+      <td><a href=${absoluteUrl(`/v1/runs/${run.id}/checkpoints/${each.step}/tensors.safetensors`)} download>${t("download")}</a>
         ${each.damaged ? null : html` <a href=${href(["new"], { fork: run.id, step: each.step })}>${t("fork")}</a>`}</td></tr>`)}</tbody></table>`
-    : html`<p class="hint">${t(OVER.has(run.state) ? "checkpoints.never" : "checkpoints.none")}</p>`}</section>`;
+    : html`<p class="hint">${t(TERMINAL_STATES.has(run.state) ? "checkpoints.never" : "checkpoints.none")}</p>`}</section>`;
 }
 
 export function History({ items }) {
   return html`<section><h2>${t("history")}</h2><ol class="history">${items.filter(({ kind }) => kind !== "checkpoint" && kind !== "reading").map((event) => html`<li key=${event.id}>
-    <time datetime=${event.at} title=${event.at}>${t("ago", { age: age(event.at) })}</time> <strong>${visible(event.data.state || event.kind)}</strong>
-    ${Object.entries(event.data).filter(([name, value]) => name !== "state" && typeof value !== "object").map(([name, value]) => html` <small>${visible(name)} ${visible(value)}</small>`)}</li>`)}</ol></section>`;
+    <time datetime=${event.at} title=${event.at}>${t("ago", { age: formatAge(event.at) })}</time> <strong>${escapeInvisible(event.data.state || event.kind)}</strong>
+    ${Object.entries(event.data).filter(([name, value]) => name !== "state" && typeof value !== "object").map(([name, value]) => html` <small>${escapeInvisible(name)} ${escapeInvisible(value)}</small>`)}</li>`)}</ol></section>`;
 }

@@ -1,7 +1,7 @@
 // Coming in: a key, once; the browser keeps it where no script can read it.
 import { html, useState } from "../lib/html.js";
-import { ask } from "../lib/api.js";
-import { Problems } from "../lib/parts.js";
+import { requestJson } from "../lib/api.js";
+import { Problems } from "../lib/components.js";
 import { t } from "../lib/words.js";
 
 export function SignIn({ done }) {
@@ -9,7 +9,7 @@ export function SignIn({ done }) {
   const enter = async (event) => {
     event.preventDefault();
     try {
-      done(await ask("POST", "/v1/session", { key: new FormData(event.target).get("key").trim() }));
+      done(await requestJson("POST", "/v1/session", { key: new FormData(event.target).get("key").trim() }));
     } catch (refusal) {
       setError(refusal);
     }

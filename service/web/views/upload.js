@@ -1,8 +1,8 @@
 // A data file of one's own: sent as it is, answered with a report of its columns.
 import { html, useState } from "../lib/html.js";
-import { ask, query } from "../lib/api.js";
-import { count, figure, visible } from "../lib/format.js";
-import { Copy, Problems, Prose } from "../lib/parts.js";
+import { queryString, requestJson } from "../lib/api.js";
+import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { CopyButton, Problems, Prose } from "../lib/components.js";
 import { Boundary } from "../lib/boundary.js";
 import { t } from "../lib/words.js";
 
@@ -11,7 +11,7 @@ export function Upload() {
   const send = async (file, more = {}) => {
     set({ busy: true });
     try {
-      set({ file, stored: await ask("POST", `/v1/datasets${query({ name: file.name, ...more })}`, file, { headers: { "Content-Type": "application/octet-stream" } }) });
+      set({ file, stored: await requestJson("POST", `/v1/datasets${queryString({ name: file.name, ...more })}`, file, { headers: { "Content-Type": "application/octet-stream" } }) });
     } catch (error) {
       set({ file, more, error });
     }
@@ -40,16 +40,16 @@ const LISTED = 8; // values of one column
 export function valuesOf(classes) {
   if (!classes || typeof classes !== "object") return "";
   const pairs = Array.isArray(classes) ? classes.map((each) => (Array.isArray(each) ? each : [each?.value ?? each, each?.rows])) : Object.entries(classes);
-  const told = pairs.slice(0, LISTED).map(([value, rows]) => visible(value) + (typeof rows === "number" ? ` (${count(rows)})` : ""));
-  return told.join(", ") + (pairs.length > LISTED ? ` … ${t("and.more", { n: count(pairs.length - LISTED) })}` : "");
+  const told = pairs.slice(0, LISTED).map(([value, rows]) => escapeInvisible(value) + (typeof rows === "number" ? ` (${formatCount(rows)})` : ""));
+  return told.join(", ") + (pairs.length > LISTED ? ` … ${t("and.more", { n: formatCount(pairs.length - LISTED) })}` : "");
 }
 
 function Report({ stored }) {
   const columns = stored.report.columns || [];
   const notes = stored.report.notes || [];
-  return html`<div class="report"><p><strong>${visible(stored.name)}</strong> ${t("rows", { n: count(stored.report.rows) })} <code>${stored.id}</code> <${Copy} text=${stored.id} label=${t("copy")}/></p>
+  return html`<div class="report"><p><strong>${escapeInvisible(stored.name)}</strong> ${t("rows", { n: formatCount(stored.report.rows) })} <code>${stored.id}</code> <${CopyButton} text=${stored.id} label=${t("copy")}/></p>
     ${notes.length ? html`<ul class="warnings">${notes.map((note) => html`<li key=${note}><${Prose} text=${note}/></li>`)}</ul>` : null}
     <div class="scroll"><table class="list"><thead><tr>${["name", "type", "missing", "min", "max", "classes"].map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
-    <tbody>${columns.map((column) => html`<tr><td>${visible(column.name)}</td><td>${visible(column.type)}</td><td class="number">${count(column.missing)}</td>
-      <td class="number">${figure(column.min)}</td><td class="number">${figure(column.max)}</td><td>${valuesOf(column.classes)}</td></tr>`)}</tbody></table></div></div>`;
+    <tbody>${columns.map((column) => html`<tr><td>${escapeInvisible(column.name)}</td><td>${escapeInvisible(column.type)}</td><td class="number">${formatCount(column.missing)}</td>
+      <td class="number">${formatNumber(column.min)}</td><td class="number">${formatNumber(column.max)}</td><td>${valuesOf(column.classes)}</td></tr>`)}</tbody></table></div></div>`;
 }

@@ -2,16 +2,16 @@
 import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { href } from "../lib/address.js";
-import { bytes, count, seconds, visible } from "../lib/format.js";
-import { Empty, Problems, Prose, State, useAsked, useEvery } from "../lib/parts.js";
+import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
+import { EmptyState, Problems, Prose, StateLabel, useInterval, useRequest } from "../lib/components.js";
 import { t } from "../lib/words.js";
 
 const SILENT_S = 60;
 
 export function Workers() {
   const [tick, setTick] = useState(0);
-  useEvery(2000, () => setTick((n) => n + 1));
-  const { value, error } = useAsked((signal) => Promise.all([
+  useInterval(2000, () => setTick((n) => n + 1));
+  const { value, error } = useRequest((signal) => Promise.all([
     get("/v1/workers", { signal }), get("/v1/runs?state=queued&limit=100", { signal }), get("/v1/runs?state=running&limit=100", { signal }),
   ]), [tick]);
   if (error && !value) return html`<${Problems} error=${error}/>`;
@@ -19,8 +19,8 @@ export function Workers() {
   const [workers, queued, running] = value;
   return html`<h1>${t("place.workers")}</h1>
     ${workers.items.length ? html`<${Devices} workers=${workers.items} running=${running.items}/>`
-    : html`<${Empty} title=${t("workers.none")}><p>${t("workers.none.text")}</p></${Empty}>`}
-    <h2>${t("queue", { n: count(queued.items.length) + (queued.next_cursor ? "+" : "") })}</h2>
+    : html`<${EmptyState} title=${t("workers.none")}><p>${t("workers.none.text")}</p></${EmptyState}>`}
+    <h2>${t("queue", { n: formatCount(queued.items.length) + (queued.next_cursor ? "+" : "") })}</h2>
     ${queued.items.length ? html`<${Queue} runs=${queued.items}/>` : html`<p class="hint">${t("queue.none")}</p>`}`;
 }
 
@@ -28,12 +28,12 @@ function Devices({ workers, running }) {
   const byId = Object.fromEntries(running.map((run) => [run.id, run]));
   return html`<div class="scroll"><table class="list"><thead><tr>${["worker", "pool", "device", "memory", "state", "run", "beat"]
     .map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>${workers.map((worker) => html`<tr key=${worker.name}>
-      <td>${visible(worker.name)}<small> ${visible(worker.host)}</small></td><td>${visible(worker.pool)}</td>
-      <td>${visible(worker.device.name || worker.device.kind || "")}</td><td class="number">${bytes(worker.device.memory_bytes)}</td>
+      <td>${escapeInvisible(worker.name)}<small> ${escapeInvisible(worker.host)}</small></td><td>${escapeInvisible(worker.pool)}</td>
+      <td>${escapeInvisible(worker.device.name || worker.device.kind || "")}</td><td class="number">${formatBytes(worker.device.memory_bytes)}</td>
       <td><${WorkerState} worker=${worker}/></td>
       <td>${worker.run_id ? html`<a href=${href(["run", worker.run_id])}><code>${worker.run_id.slice(-8)}</code></a>
         ${byId[worker.run_id] ? html` <progress max="1" value=${byId[worker.run_id].progress} aria-label=${t("column.progress")}></progress>` : null}` : "–"}</td>
-      <td class="number">${t("ago", { age: seconds(worker.beat_s) })}</td></tr>`)}</tbody></table></div>`;
+      <td class="number">${t("ago", { age: formatSeconds(worker.beat_s) })}</td></tr>`)}</tbody></table></div>`;
 }
 
 function WorkerState({ worker }) {
@@ -45,7 +45,7 @@ function WorkerState({ worker }) {
 function Queue({ runs }) {
   return html`<div class="scroll"><table class="list"><thead><tr>${["run", "pool", "waits", "state", "why"]
     .map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead><tbody>${runs.map((run) => html`<tr key=${run.id} tabindex="0" data-row=${`run/${run.id}`}>
-      <td><a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a></td><td>${visible(run.pool)}</td>
-      <td class="number"><time datetime=${run.created_at}>${seconds((Date.now() - Date.parse(run.created_at)) / 1000)}</time></td>
-      <td><${State} state=${run.displayed}/></td><td>${run.waiting ? visible(run.waiting.reason || "") : ""}</td></tr>`)}</tbody></table></div>`;
+      <td><a href=${href(["run", run.id])}><code>${run.id.slice(-8)}</code></a></td><td>${escapeInvisible(run.pool)}</td>
+      <td class="number"><time datetime=${run.created_at}>${formatSeconds((Date.now() - Date.parse(run.created_at)) / 1000)}</time></td>
+      <td><${StateLabel} state=${run.displayed}/></td><td>${run.waiting ? escapeInvisible(run.waiting.reason || "") : ""}</td></tr>`)}</tbody></table></div>`;
 }

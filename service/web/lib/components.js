@@ -1,67 +1,67 @@
-// Small pieces that every view uses: states, refusals, empty places, buttons that wait.
+// Small components and hooks that every view uses: states, problems, buttons, requests.
 import { html, useEffect, useState } from "./html.js";
-import { Refusal } from "./api.js";
-import { useReturn } from "./connection.js";
-import { prose, visible } from "./format.js";
+import { ApiError } from "./api.js";
+import { useReconnect } from "./connection.js";
+import { escapeInvisible, escapeProse } from "./format.js";
 import { t } from "./words.js";
 
-const SHAPES = {
+const STATE_SYMBOLS = {
   queued: "◌", running: "▶", paused: "❚❚", succeeded: "✓", failed: "✕", cancelled: "–", pausing: "▷", cancelling: "▷",
 };
 
-export function State({ state }) {
-  return html`<span class=${`state ${state}`}><span aria-hidden="true">${SHAPES[state] || "•"}</span> ${t(`state.${state}`)}</span>`;
+export function StateLabel({ state }) {
+  return html`<span class=${`state ${state}`}><span aria-hidden="true">${STATE_SYMBOLS[state] || "•"}</span> ${t(`state.${state}`)}</span>`;
 }
 
-// What somebody wrote in several lines, as it was written.
+// User text with its line breaks.
 export function Prose({ text }) {
-  return html`<span class="prose">${prose(text)}</span>`;
+  return html`<span class="prose">${escapeProse(text)}</span>`;
 }
 
-// Everything that is wrong, each with its place, the allowed range and what was probably meant.
+// An error with all its problems: the field of each, the allowed range, and a suggestion.
 export function Problems({ error }) {
   if (!error) return null;
   const problems = error.problems || [];
   return html`<div class="refusal" role="alert">
     <p><strong><${Prose} text=${error.message}/></strong>${error.instance ? html` <small>${error.instance}</small>` : null}</p>
     ${problems.length ? html`<ul>${problems.map((each) => html`<li>
-      <code>${visible(each.pointer || "/")}</code> <${Prose} text=${each.detail}/>
-      ${each.limit !== undefined && each.limit !== null ? html` <small>${t("problem.limit", { limit: visible(JSON.stringify(each.limit)) })}</small>` : null}
-      ${each.did_you_mean ? html` <em>${t("problem.meant", { word: visible(each.did_you_mean) })}</em>` : null}
+      <code>${escapeInvisible(each.pointer || "/")}</code> <${Prose} text=${each.detail}/>
+      ${each.limit !== undefined && each.limit !== null ? html` <small>${t("problem.limit", { limit: escapeInvisible(JSON.stringify(each.limit)) })}</small>` : null}
+      ${each.did_you_mean ? html` <em>${t("problem.meant", { word: escapeInvisible(each.did_you_mean) })}</em>` : null}
     </li>`)}</ul>` : null}
   </div>`;
 }
 
-export function Empty({ title, children }) {
+export function EmptyState({ title, children }) {
   return html`<div class="empty"><h2>${title}</h2>${children}</div>`;
 }
 
-// Asks once, and again whenever what it depends on changes or the server is back; an answer that comes too late is dropped.
-export function useAsked(ask, needs) {
-  const [found, set] = useState({ loading: true });
-  const [returns, again] = useState(0);
-  useReturn(() => again((n) => n + 1));
+// Sends once, and again whenever a dependency changes or the server is back; drops outdated responses.
+export function useRequest(send, dependencies) {
+  const [result, set] = useState({ loading: true });
+  const [reconnects, setReconnects] = useState(0);
+  useReconnect(() => setReconnects((n) => n + 1));
   useEffect(() => {
     const control = new AbortController();
     set((before) => ({ ...before, loading: true }));
-    ask(control.signal).then(
+    send(control.signal).then(
       (value) => control.signal.aborted || set({ value, loading: false }),
       (error) => control.signal.aborted || set((before) => ({ value: before.value, error, loading: false })),
     );
     return () => control.abort();
-  }, [...needs, returns]);
-  return found;
+  }, [...dependencies, reconnects]);
+  return result;
 }
 
-// Runs `look` now and then while the page is seen.
-export function useEvery(milliseconds, look, needs = []) {
+// Calls `callback` at an interval while the page is visible.
+export function useInterval(milliseconds, callback, dependencies = []) {
   useEffect(() => {
-    const timer = setInterval(() => document.visibilityState === "visible" && look(), milliseconds);
+    const timer = setInterval(() => document.visibilityState === "visible" && callback(), milliseconds);
     return () => clearInterval(timer);
-  }, needs);
+  }, dependencies);
 }
 
-export function Action({ label, act, kind = "", disabled = false }) {
+export function ActionButton({ label, act, kind = "", disabled = false }) {
   const [state, set] = useState({});
   const press = async () => {
     set({ busy: true });
@@ -69,15 +69,15 @@ export function Action({ label, act, kind = "", disabled = false }) {
       await act();
       set({});
     } catch (error) {
-      set({ error: error instanceof Refusal ? error : new Refusal(0, { detail: String(error) }) });
+      set({ error: error instanceof ApiError ? error : new ApiError(0, { detail: String(error) }) });
     }
   };
   return html`<span class="action"><button type="button" class=${kind} disabled=${disabled || state.busy} onClick=${press}>
     ${label}</button>${state.error ? html`<${Problems} error=${state.error}/>` : null}</span>`;
 }
 
-// A page that came over plain HTTP has no clipboard: there the old command copies a selection.
-async function copied(text) {
+// A page served over plain HTTP has no clipboard API: execCommand copies a selection there.
+async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const area = Object.assign(document.createElement("textarea"), { value: text, className: "hidden" });
   document.body.append(area);
@@ -88,10 +88,10 @@ async function copied(text) {
   return undefined;
 }
 
-export function Copy({ text, label }) {
+export function CopyButton({ text, label }) {
   const [done, set] = useState(false);
   const copy = async () => {
-    await copied(text);
+    await copyText(text);
     set(true);
     setTimeout(() => set(false), 1500);
   };
