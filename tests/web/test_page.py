@@ -259,7 +259,7 @@ def test_a_note_that_somebody_else_wrote_is_not_overwritten(see: See, stack: Pro
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("changed since you read it")
     assert stack.get(at)["notes"] == "theirs"
     expect(page.get_by_role("dialog").get_by_label("Notes")).to_have_value("mine")
-    page.get_by_role("button", name="Keep").click()
+    page.get_by_role("button", name="Go back").click()
     expect(page.locator(".notes")).to_have_text("theirs")
     page.get_by_role("button", name="Name, tags, notes").click()
     page.get_by_role("dialog").get_by_label("Notes").fill("both")

@@ -117,7 +117,7 @@ def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_ques
     page.get_by_role("button", name="Delete").click()
     question = page.get_by_role("dialog")
     expect(question).to_contain_text("Delete 3 experiments permanently?")
-    question.get_by_role("button", name="Keep").click()
+    question.get_by_role("button", name="Go back").click()
     assert stack.get(f"/v1/experiments/{ids[0]}")["name"] == "bulk 0"
     page.get_by_role("button", name="Delete").click()
     question.get_by_role("button", name="Delete 3 permanently").click()

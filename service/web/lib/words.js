@@ -1,5 +1,5 @@
 // The texts of the page by key, one table per language.
-// t("key", {name: value}) gives the sentence with its {name}s filled in; a missing one falls back to English.
+// t("key", {name: value}) fills in each {name}; n: 1 takes the singular, "key.one", where the language has one.
 import { en } from "./words.en.js";
 import { zh } from "./words.zh.js";
 
@@ -10,7 +10,7 @@ const storedLanguage = () => {
   try {
     return window.localStorage.getItem("saddle.language");
   } catch {
-    return null; // a browser that keeps nothing
+    return null; // the browser stores nothing
   }
 };
 
@@ -25,14 +25,15 @@ export function setLanguage(chosen) {
   try {
     window.localStorage.setItem("saddle.language", chosen);
   } catch {
-    // it is forgotten with the page
+    // the choice lasts until the page is closed
   }
 }
 
 // The text of a key, or undefined.
-export const findText = (key) => TABLES[language][key] ?? en[key];
+export const findText = (key) => TABLES[language][key];
 
 export function t(key, values = {}) {
-  const sentence = TABLES[language][key] ?? en[key] ?? key;
-  return sentence.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+  const singular = String(values.n) === "1" ? findText(`${key}.one`) : undefined;
+  const text = singular ?? findText(key) ?? key;
+  return text.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 }

@@ -77,6 +77,6 @@ export function Instruments({ run, readings }) {
 
 // What a finding asks for to be surer.
 Instruments.Suggested = function Suggested({ probes, run, done }) {
-  return html`<p class="suggested">${t("surer")} ${probes.map((probe) => html`<${ActionButton} key=${JSON.stringify(probe)} label=${t("measure.it", { kind: escapeInvisible(probe.kind) })}
+  return html`<p class="suggested">${t("surer")} ${probes.map((probe) => html`<${ActionButton} key=${JSON.stringify(probe)} label=${escapeInvisible(probe.kind)}
     act=${async () => { await post(`/v1/runs/${run.id}/probes`, { probes: [probe], step: null }); done(); }}/> `)}</p>`;
 };

@@ -84,6 +84,11 @@ function useParsed(text, start) {
   return last.current;
 }
 
+function titleOf(fork, step) {
+  if (!fork) return t("place.new");
+  return step ? t("fork.of", { step: formatCount(Number(step)) }) : t("fork.latest");
+}
+
 function Editor({ start, search }) {
   const fork = search.get("fork");
   const step = search.get("step");
@@ -101,7 +106,7 @@ function Editor({ start, search }) {
     const made = await send(JSON.parse(text), false);
     navigate(["experiment", made.id]);
   };
-  return html`<h1>${fork ? t("fork.of", { step: step ? formatCount(Number(step)) : t("latest") }) : t("place.new")}</h1>
+  return html`<h1>${titleOf(fork, step)}</h1>
     ${fork ? null : html`<${Starts} chosen=${search.get("preset") || ""} symptom=${search.get("symptom") || ""}/>`}
     <div class="editor"><div class="form"><${Parts} spec=${draft} change=${change} problems=${problems}/></div>
     <div class="document"><label>${t("json.sent")}<textarea spellcheck="false" rows="34" value=${text} onInput=${(event) => setText(event.target.value)}></textarea></label>

@@ -90,7 +90,7 @@ function Actions({ run, experiment, refresh }) {
   return html`<div class="bar">
     ${!over && run.state !== "paused" ? html`<${ActionButton} label=${t("pause")} act=${act("pause")}/>` : null}
     ${run.state === "paused" || run.displayed === "pausing" ? html`<${ActionButton} label=${t("resume")} act=${act("resume")}/>` : null}
-    ${over ? null : html`<${DialogButton} button=${t("cancel")} kind="danger" title=${t("cancel.title", { n: 1 })} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${DialogButton}>`}
+    ${over ? null : html`<${DialogButton} button=${t("cancel")} kind="danger" title=${t("cancel.run")} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${DialogButton}>`}
     ${run.state === "queued" ? html`<${ActionButton} label=${t("first")} act=${async () => { await patch(`/v1/runs/${run.id}`, { priority: Math.min((run.priority || 0) + 10, 100) }); await refresh(); }}/>` : null}
     ${["failed", "cancelled"].includes(run.state) ? html`<${ActionButton} label=${t("retry")} act=${follower("retry", {})}/>` : null}
     ${run.step > 0 ? html`<${ActionButton} label=${t("replay")} act=${follower("replay", {})}/>` : null}
