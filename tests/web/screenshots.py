@@ -20,6 +20,7 @@ OPTIMIZERS = {
     "rate-too-high": {"kind": "sgd", "lr": 3.0},
 }
 SEEDS = [0, 1, 2, 3, 4]
+SCREEN = 720  # px
 
 
 def main() -> int:
@@ -76,7 +77,21 @@ def pictures(stack: Product, page: Page, folder: Path) -> None:
         if name == "diagnosis":
             page.locator(".instruments > summary").click()
             page.locator(".contour canvas").wait_for()
-        page.screenshot(path=folder / f"{name}.png", full_page=name in ("run", "compare", "diagnosis"))
+        if name == "compare":
+            on_one_screen(page, folder / "compare.png")
+        else:
+            page.screenshot(path=folder / f"{name}.png", full_page=name in ("run", "diagnosis"))
+
+
+def on_one_screen(page: Page, path: Path) -> None:
+    """The first picture of the README: verdict, ranking and curves of a comparison, without scrolling."""
+    size = page.viewport_size
+    assert size is not None
+    page.set_viewport_size(size | {"height": SCREEN})
+    page.locator("section", has=page.locator(".ranking")).evaluate("node => window.scrollTo(0, node.offsetTop - 12)")
+    page.wait_for_timeout(300)
+    page.screenshot(path=path)
+    page.set_viewport_size(size)
 
 
 if __name__ == "__main__":

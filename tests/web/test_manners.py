@@ -47,6 +47,19 @@ def test_a_phone_needs_no_sideways_scrolling(see: See, place: Callable[[str], st
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_ranking_shows_every_column_on_a_screen_of_1280_pixels(
+    see: See, place: Callable[[str], str], language: str
+) -> None:
+    page = see(place("compare?experiments={fast},{slow}"))
+    page.get_by_role("combobox").first.select_option(language)
+    table = page.locator(".ranking")
+    expect(table.get_by_role("columnheader")).to_have_count(12)
+    widths = table.evaluate("node => [node.scrollWidth, node.parentElement.clientWidth, window.innerWidth]")
+    assert widths[0] <= widths[1], widths
+    assert widths[2] == 1280
+
+
 def test_another_language_is_spoken_and_remembered(see: See) -> None:
     page = see("experiments")
     page.get_by_label("Language").select_option("zh")

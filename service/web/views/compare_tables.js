@@ -7,7 +7,7 @@ import { t } from "../lib/words.js";
 const MARKS = { better: "▲", worse: "▼", unconfirmed: "?", indistinguishable: "≈", not_comparable: "∅" };
 
 function Verdict({ word, provisional }) {
-  return html`<span class=${`verdict-${word}`}><span aria-hidden="true">${MARKS[word] || ""}</span> ${t(`verdict.${word}`)}${provisional ? ` (${t("provisional")})` : ""}</span>`;
+  return html`<span class=${`verdict-${word}`}><span aria-hidden="true">${MARKS[word] || ""}</span>${"\u00a0"}${t(`verdict.${word}`)}${provisional ? ` (${t("provisional")})` : ""}</span>`;
 }
 
 const between = (low, high) => `${formatNumber(parseNumber(low))} … ${formatNumber(parseNumber(high))}`;
@@ -18,13 +18,13 @@ export function Ranking({ ranking, groups }) {
   return html`<section><h2>${t("ranking", { series: escapeInvisible(ranking.series), figure: t(`choice.${ranking.figure}`) })}</h2>
     ${ranking.stretch ? html`<p class="hint">${t("stretch", { first: ranking.stretch[0], last: ranking.stretch[1] })}</p>` : null}
     <p class=${`verdict ${ranking.verdict}`}><${Verdict} word=${ranking.verdict}/> ${escapeInvisible(ranking.note)}</p>
-    <div class="scroll"><table class="list"><thead><tr>${columns.map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
+    <div class="scroll"><table class="list ranking"><thead><tr>${columns.map((word) => html`<th scope="col">${t(`column.${word}`)}</th>`)}</tr></thead>
     <tbody>${ranking.items.map((item) => html`<${Place} key=${item.label} item=${item} group=${known[item.label]}/>`)}</tbody></table></div></section>`;
 }
 
 function Place({ item, group }) {
   const { best, contrast } = item;
-  return html`<tr><td class="number">${item.rank}</td><td>${escapeInvisible(item.label)}</td><td class="number">${formatNumber(parseNumber(best.mean))}</td>
+  return html`<tr><td class="number">${item.rank}</td><td class="name">${escapeInvisible(item.label)}</td><td class="number">${formatNumber(parseNumber(best.mean))}</td>
     <td class="number">${between(best.ci_low, best.ci_high)}</td><td class="number">${formatNumber(parseNumber(best.median))}</td><td class="number">${best.n}</td>
     <td title=${contrast ? escapeInvisible(contrast.note) : ""}>${contrast ? html`<${Verdict} word=${contrast.verdict} provisional=${contrast.provisional}/>` : t("baseline")}</td>
     <td class="number">${contrast && contrast.difference !== null ? html`${formatNumber(parseNumber(contrast.difference))} <small>${between(contrast.bootstrap_low, contrast.bootstrap_high)}</small>` : "–"}</td>
