@@ -4,6 +4,7 @@ import pytest
 
 pytest_plugins = [
     "tests.harness.bytecode",  # first: everything after it is compiled once
+    "tests.harness.garbage",
     "tests.fixtures.database",
     "tests.fixtures.api",
     "tests.fixtures.product",

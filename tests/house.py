@@ -7,6 +7,7 @@ so that two releases can be held side by side.
 
 import argparse
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ PRODUCT = ("service", "worker")
 FASTAPI = ("fastapi", "starlette", "uvicorn")
 LONG = 60  # lines of a function
 FULL = 25  # files directly in one folder
+REPEATS = 3  # collections; the quickest counts
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,16 @@ def subpackage(module: Module) -> str:
     return "/".join(module.path.parts[:2]) if len(module.path.parts) > 2 else module.path.parts[0]
 
 
-def collected(tree: Path) -> tuple[float, int]:
-    """Seconds that pytest takes to collect, and the number of cases."""
+def collected(tree: Path) -> tuple[float, float, int]:
+    """Seconds that pytest takes to collect, seconds of processor time, and the number of cases."""
     python = tree / ".venv" / "bin" / "python"
     command = [str(python) if python.exists() else sys.executable, "-m", "pytest", "-q", "--collect-only"]
-    began = time.monotonic()
+    began, before = time.monotonic(), os.times()
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=True)
+    seconds, after = time.monotonic() - began, os.times()
+    processor = after.children_user + after.children_system - before.children_user - before.children_system
     cases = re.search(r"(\d+) tests collected", done.stdout)
-    return time.monotonic() - began, int(cases[1]) if cases else 0
+    return seconds, processor, int(cases[1]) if cases else 0
 
 
 def report(tree: Path, collect: bool) -> Iterator[str]:
@@ -129,8 +133,8 @@ def report(tree: Path, collect: bool) -> Iterator[str]:
     contracts = tomllib.loads((tree / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     yield f"import contracts: {len(contracts)}"
     if collect:
-        seconds, cases = collected(tree)
-        yield f"pytest --collect-only: {cases} cases in {seconds:.1f} s"
+        seconds, processor, cases = min(collected(tree) for _ in range(REPEATS))
+        yield f"pytest --collect-only: {cases} cases in {seconds:.1f} s, {processor:.1f} s of a processor"
 
 
 def main() -> None:
