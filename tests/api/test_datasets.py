@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
@@ -19,8 +18,6 @@ from service.db.session import transaction
 from service.settings import Settings
 from service.spec.experiment import Experiment
 from tests import bad_readers
-from worker.trainer.data.dataset_folders import DatasetFolders
-from worker.trainer.loop import prepare, train
 
 CSV = ("size,weight,kind\n" + "".join(f"{i % 7},{i * 0.5},{'ab'[i % 2]}\n" for i in range(60))).encode()
 SPEC: dict[str, Any] = {
@@ -160,6 +157,17 @@ def test_another_project_sees_nothing_of_it(client: TestClient, engine: Engine) 
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/dataset/upload"]
 
 
+def steps_trained(document: Any, folder: Path) -> int:
+    """How many steps a trainer makes of the stored spec, with the uploaded rows in `folder`."""
+    import torch
+
+    from worker.trainer.data.dataset_folders import DatasetFolders
+    from worker.trainer.loop import prepare, train
+
+    spec = Experiment.model_validate_json(json.dumps(document))
+    return len(list(train(prepare(spec, 0, torch.device("cpu"), DatasetFolders(folder)))))
+
+
 def chosen(view: Any, **more: Any) -> dict[str, Any]:
     return {"kind": "upload", "upload": view["id"], "predict": "kind", "task": "classification"} | more
 
@@ -172,9 +180,7 @@ def test_an_experiment_on_an_upload_is_resolved_and_trains(client: TestClient, s
     assert posted["derived"]["parameters"] == 6
     again = client.post("/v1/experiments", json=posted["spec"])
     assert again.json()["hash"] == posted["hash"]
-    spec = Experiment.model_validate_json(json.dumps(posted["spec"]))
-    steps = list(train(prepare(spec, 0, torch.device("cpu"), DatasetFolders(settings.dataset_dir))))
-    assert len(steps) == 5
+    assert steps_trained(posted["spec"], settings.dataset_dir) == 5
 
 
 def test_rows_without_a_value_are_left_out_where_the_spec_says_so(client: TestClient, settings: Settings) -> None:
@@ -189,8 +195,7 @@ def test_rows_without_a_value_are_left_out_where_the_spec_says_so(client: TestCl
     assert client.post("/v1/experiments", json=posted["spec"]).json()["hash"] == posted["hash"]
     fork = f"/v1/runs/{posted['runs'][0]['id']}/forks?dry_run=true"
     assert client.post(fork, json={"step": 0, "changes": {"steps": 9}}).status_code == 200
-    read = Experiment.model_validate_json(json.dumps(posted["spec"]))
-    assert len(list(train(prepare(read, 0, torch.device("cpu"), DatasetFolders(settings.dataset_dir))))) == 5
+    assert steps_trained(posted["spec"], settings.dataset_dir) == 5
 
 
 def test_a_file_without_a_header_is_uploaded_where_the_request_says_so(client: TestClient) -> None:

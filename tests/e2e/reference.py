@@ -3,17 +3,18 @@
 import json
 from typing import Any
 
-import torch
-
 from service.spec.experiment import Experiment
 from tests.fixtures.product import SPEC
-from worker.trainer.loop import prepare, train
 
 Curve = tuple[list[int], list[float]]
 
 
 def train_undisturbed(changes: dict[str, Any]) -> Curve:
     """Steps and losses of the spec with these changes, at its first seed."""
+    import torch
+
+    from worker.trainer.loop import prepare, train
+
     torch.set_num_threads(1)
     experiment = Experiment.model_validate_json(json.dumps(SPEC | changes))
     losses = [step.loss.item() for step in train(prepare(experiment, experiment.seeds[0], torch.device("cpu")))]

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from service.symptoms.library import symptoms
 from tests.symptoms.judging import judged
@@ -23,6 +22,8 @@ HEALTHY = ("healthy-sgd", "healthy-adam", "healthy-regression", "healthy-full-ba
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
     """It is part of what a run is; torch is left as it was found."""
+    import torch
+
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
     yield

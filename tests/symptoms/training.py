@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from service.analysis.recorded import Reading, Series, Sibling
 from service.diagnosis.plan import Plan
 from service.diagnosis.run_record import RunRecord
 from service.spec.experiment import Experiment
-from worker.trainer.loop import prepare, train
 
 ROOT = Path(__file__).parents[2]
 TRAINED_BY = ("worker", "service/spec")  # whose sources decide what a training gives
-CPU = torch.device("cpu")
 
 
 class Record(NamedTuple):
@@ -36,8 +33,12 @@ class Record(NamedTuple):
 
 def recorded(spec: Experiment, seed: int) -> Record:
     """Train it as a worker would: to the end, or to the first loss that is no number."""
+    import torch
+
+    from worker.trainer.loop import prepare, train
+
     points: dict[str, tuple[list[int], list[float]]] = defaultdict(lambda: ([], []))
-    training, failure = prepare(spec, seed, CPU), None
+    training, failure = prepare(spec, seed, torch.device("cpu")), None
     for step in train(training):
         loss = step.loss.item()
         for name, value in {"loss": loss, "lr": step.lr, **(step.metrics or {})}.items():
@@ -104,6 +105,8 @@ def trained(wanted: Sequence[Job], processes: int = 1) -> Iterator[tuple[Job, Re
 
 
 def _begin() -> None:
+    import torch
+
     torch.set_num_threads(1)  # it is part of what a run is
 
 

@@ -1,11 +1,10 @@
 """What every test of the computing side shares."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from service.spec.experiment import Experiment
 
@@ -85,16 +84,6 @@ class Troubled(nn.Module):
             os.write(2, b"\\nthe last words\\n")
             os._exit(3)
 """
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """The thread count is part of a run's identity; a test leaves torch as it found it."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic)
 
 
 @pytest.fixture

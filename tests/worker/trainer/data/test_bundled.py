@@ -8,18 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn import datasets
 
 from worker.trainer.data import bundled
 
 LABELLED = ["digits", "breast_cancer", "wine", "iris"]
-Load = Callable[..., Any]
+Load = Callable[[], tuple[Any, Any]]
+
+
+def of_scikit_learn(name: str, **options: Any) -> tuple[Any, Any]:
+    """Rows and targets from its own loader; imported here, because it takes a second."""
+    from sklearn import datasets
+
+    return getattr(datasets, f"load_{name}")(return_X_y=True, **options)
 
 
 @pytest.mark.parametrize("name", LABELLED)
 def test_rows_and_classes_are_scikit_learns(name: str) -> None:
     x, labels = getattr(bundled, name)()
-    expected, classes = getattr(datasets, f"load_{name}")(return_X_y=True)
+    expected, classes = of_scikit_learn(name)
     assert x.dtype == np.float64
     assert labels.dtype == np.int64
     np.testing.assert_array_equal(x.reshape(len(x), -1), expected)
@@ -27,6 +33,8 @@ def test_rows_and_classes_are_scikit_learns(name: str) -> None:
 
 
 def test_the_grey_values_of_a_digit_lie_where_they_are_seen() -> None:
+    from sklearn import datasets
+
     x, _ = bundled.digits()
     np.testing.assert_array_equal(x[:, 0], datasets.load_digits().images)
 
@@ -34,16 +42,16 @@ def test_the_grey_values_of_a_digit_lie_where_they_are_seen() -> None:
 @pytest.mark.parametrize(
     ("load", "reference", "column"),
     [
-        (bundled.diabetes, partial(datasets.load_diabetes, scaled=False), None),
+        (bundled.diabetes, partial(of_scikit_learn, "diabetes", scaled=False), None),
         *(
-            (partial(bundled.linnerud, measure), datasets.load_linnerud, at)
+            (partial(bundled.linnerud, measure), partial(of_scikit_learn, "linnerud"), at)
             for at, measure in enumerate(bundled.MEASURES)
         ),
     ],
 )
 def test_rows_and_values_are_scikit_learns(load: Load, reference: Load, column: int | None) -> None:
     x, values = load()
-    expected, targets = reference(return_X_y=True)
+    expected, targets = reference()
     assert x.dtype == values.dtype == np.float64
     np.testing.assert_array_equal(x, expected)
     np.testing.assert_array_equal(values, targets if column is None else targets[:, column])
