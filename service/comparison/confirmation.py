@@ -16,6 +16,7 @@ from service.comparison.selection import RunGroup, Trial, select_groups
 from service.db.access.projects import Principal
 from service.db.experiments import confirmations, experiments
 from service.db.experiments.confirmations import StoredConfirmation
+from service.db.experiments.experiments import NewExperiment
 from service.db.runs import runs
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection
@@ -53,7 +54,7 @@ def start_confirmation(
     known = runs.all_of_experiments(connection, [each.experiment.id for m in data.groups for each in m.trials])
     _check_no_fork(chosen, known)
     seeds = unused_seeds({run.seed for run in known}, request.seeds or _suggested(ranking))
-    made = [_train(context, each, seeds) for each in chosen]
+    made = _train(context, chosen, seeds)
     confirmations.add(connection, comparison_id, made)
     return [(each.trial.runs[0].pool, len(seeds)) for each in chosen]
 
@@ -123,11 +124,18 @@ def _check_no_fork(chosen: Sequence[Contestant], known: Sequence[StoredRun]) -> 
             )
 
 
-def _train(context: Context, contestant: Contestant, seeds: tuple[int, ...]) -> StoredConfirmation:
-    stored = contestant.trial.experiment
-    spec = renamed(reseeded(parsed_spec(stored), seeds), NAME_SUFFIX)
-    made = context.add(spec, contestant.trial.runs[0].pool)[0]
-    return StoredConfirmation(contestant.label, stored.id, contestant.choices, made)
+def _train(context: Context, chosen: Sequence[Contestant], seeds: tuple[int, ...]) -> list[StoredConfirmation]:
+    """Queue the runs of each contestant."""
+    made = context.add_many([_reseeded(each.trial, seeds) for each in chosen])
+    return [
+        StoredConfirmation(each.label, each.trial.experiment.id, each.choices, added.id)
+        for each, added in zip(chosen, made, strict=True)
+    ]
+
+
+def _reseeded(trial: Trial, seeds: tuple[int, ...]) -> NewExperiment:
+    spec = renamed(reseeded(parsed_spec(trial.experiment), seeds), NAME_SUFFIX)
+    return NewExperiment(spec, trial.runs[0].pool)
 
 
 def _check_same(

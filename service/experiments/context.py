@@ -1,10 +1,12 @@
 """Who asks, in which transaction, by which settings."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
+from service.db.experiments.experiments import AddedExperiment, NewExperiment
 from service.db.runs.queue import Origin
 from service.db.session import Connection
 from service.experiments.resolve_datasets import resolve_datasets
@@ -33,10 +35,14 @@ class Context:
         origin: Origin | None = None,
         key: str | None = None,
         request_hash: str | None = None,
-    ) -> tuple[str, bool]:
-        """Store an experiment and queue its runs; return its id, and whether it is new (see `experiments.add`)."""
+    ) -> AddedExperiment:
+        """Store an experiment and queue its runs (see `experiments.add`)."""
         limit = self.settings.max_run_s
         return experiments.add(self.connection, self.principal, spec, pool, key, request_hash, limit, origin)
+
+    def add_many(self, made: Sequence[NewExperiment]) -> list[AddedExperiment]:
+        """Store several experiments and queue their runs."""
+        return experiments.add_many(self.connection, self.principal, made, self.settings.max_run_s)
 
 
 @dataclass(frozen=True)

@@ -72,5 +72,5 @@ def fork(
         return submit.preview(context, understood, understood.spec.total_steps - origin.step, waits)
     asked = dumps([run_id, request.step, understood.spec.normalised()])
     request_hash = hashlib.sha256(asked.encode()).hexdigest()
-    experiment_id, new = context.add(understood.spec, parent.pool, origin, key, request_hash)
-    return submit.made(context, understood, waits, experiment_id, new, understood.spec.pool or parent.pool)
+    added = context.add(understood.spec, parent.pool, origin, key, request_hash)
+    return submit.made(context, understood, waits, added, understood.spec.pool or parent.pool)

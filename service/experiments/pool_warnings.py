@@ -1,6 +1,6 @@
 """What will keep a posted run waiting: a pool that nobody serves, a package that none of its workers has."""
 
-from service.db.runs.pools import pools
+from service.db.runs.pools import Pool, pools
 from service.db.session import Connection
 from service.errors import Problem
 from service.spec.experiment import Experiment
@@ -11,7 +11,7 @@ def pool_warnings(connection: Connection, spec: Experiment, default: str) -> lis
     """Of a run that waits in the spec's pool, or in the `default` one; nothing where a worker can build it."""
     name = spec.pool or default
     served = pools(connection)
-    pool = served.get(name) or pools(connection, [name])[name]
+    pool = served.get(name) or Pool(name)
     if why := pool.why_not_served():
         others = ", ".join(each for each, other in sorted(served.items()) if other.serving)
         way_out = f"start one, or choose a pool that is served now: {others}" if others else "start one"

@@ -4,9 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from service.db.experiments import experiments
-from service.db.experiments.experiments import StoredExperiment
-from service.db.runs import duration_estimate, runs
+from service.db.experiments.experiments import AddedExperiment, StoredExperiment
+from service.db.runs import duration_estimate
 from service.errors import Problem
 from service.experiments.answers import derived, duration_view
 from service.experiments.context import Context, Made
@@ -25,8 +24,8 @@ def submit(context: Context, document: Any, key: str | None = None) -> Made[Post
     spec, pool = understood.spec, context.settings.pool
     waits = pool_warnings(context.connection, spec, pool)
     request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
-    experiment_id, new = context.add(spec, pool, None, key, request_hash)
-    return made(context, understood, waits, experiment_id, new, spec.pool or pool)
+    added = context.add(spec, pool, None, key, request_hash)
+    return made(context, understood, waits, added, spec.pool or pool)
 
 
 def dry_run(context: Context, document: Any) -> PostedExperiment:
@@ -43,15 +42,14 @@ def preview(context: Context, understood: ParsedExperiment, steps: int, waits: S
 
 
 def made(
-    context: Context, understood: ParsedExperiment, waits: Sequence[Problem], experiment_id: str, new: bool, pool: str
+    context: Context, understood: ParsedExperiment, waits: Sequence[Problem], added: AddedExperiment, pool: str
 ) -> Made[PostedExperiment]:
     """Return the answer to a stored spec; `waits` says what will keep its runs waiting."""
-    connection = context.connection
-    stored = experiments.get(connection, context.principal, experiment_id)
-    found = runs.all_of_experiments(connection, [experiment_id])
-    views = [run_view(run) for run in found] if new else read_runs(connection, found, with_places=False)
-    queued = ((pool, len(understood.spec.seeds)),) if new else ()
-    return Made(_answer(context, understood, waits, stored, views), f"/v1/experiments/{experiment_id}", new, queued)
+    runs, connection = added.runs, context.connection
+    views = [run_view(run) for run in runs] if added.new else read_runs(connection, runs, with_places=False)
+    queued = ((pool, len(runs)),) if added.new else ()
+    answer = _answer(context, understood, waits, added.stored, views)
+    return Made(answer, f"/v1/experiments/{added.id}", added.new, queued)
 
 
 def _answer(

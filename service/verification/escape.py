@@ -53,7 +53,7 @@ def _fork(context: Context, stored: StoredVerification) -> str | None:
         spec = parsed_spec(experiments.get(connection, context.principal, job.experiment_id))
         patched = name_side(extend_past(reseeded(spec, stored.seeds), stored.from_step), stored.found, "with")
         origin = Origin(job.id, Relation.FORK, left[0].attempt, left[0].step)
-        verifications.attach_patched(connection, stored, context.add(patched, job.pool, origin)[0])
+        verifications.attach_patched(connection, stored, context.add(patched, job.pool, origin).id)
     except SaddleError as error:  # the job or its experiment was deleted
         verifications.record_failure(connection, stored, f"The remedy can no longer be tried: {error.detail}")
         return None

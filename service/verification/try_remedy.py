@@ -66,12 +66,12 @@ def _start(context: Context, run_id: str, finding: Json, seeds: int, key: str | 
     derived_runs.check_origin_exists(connection, parent, origin)
     if patched is None:
         control = extend_past(control, origin.step)
-    control_id = context.add(name_side(control, finding, "without"), parent.pool, origin)[0]
+    control_id = context.add(name_side(control, finding, "without"), parent.pool, origin).id
     job_id = patched_id = None
     if patched is None:
         job_id, _ = derived_runs.probe(connection, principal, run_id, probe_task(), origin.step)
     else:
-        patched_id = context.add(name_side(patched, finding, "with"), parent.pool, origin)[0]
+        patched_id = context.add(name_side(patched, finding, "with"), parent.pool, origin).id
     new = NewVerification(finding, control.seeds, origin.step, control_id, job_id, patched_id)
     return verifications.add(connection, principal, parent, new, key), True
 

@@ -57,7 +57,7 @@ def fill(engine: Engine, key: str) -> list[str]:
         }
         with transaction(engine) as connection:
             ids.append(
-                experiments.add(connection, principal, Experiment.model_validate_json(json.dumps(spec)), "none")[0]
+                experiments.add(connection, principal, Experiment.model_validate_json(json.dumps(spec)), "none").id
             )
     rng = np.random.default_rng(0)
     for _ in range(EXPERIMENTS * SEEDS):

@@ -42,7 +42,7 @@ def filled(at: Product, seed: int, every: int) -> str:
         principal = projects.find_principal(connection, at.key)
         assert principal is not None
         spec = Experiment.model_validate_json(SPEC % (STEPS, [seed]))
-        made, _ = experiments.add(connection, principal, spec, "cpu")
+        made = experiments.add(connection, principal, spec, "cpu").id
         (run,) = runs.of_experiments(connection, [made])
     held, values = claim(at.engine), losses(STEPS, seed) + 0.2
     noise = np.random.default_rng(seed).lognormal(size=STEPS)

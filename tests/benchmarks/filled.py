@@ -41,7 +41,7 @@ def submit(engine: Engine, key: str, count: int, steps: int) -> list[str]:
         principal = projects.find_principal(connection, key)
         assert principal is not None
         spec = Experiment.model_validate_json(SPEC % (steps, list(range(count))))
-        experiment_id, _ = experiments.add(connection, principal, spec, "cpu")
+        experiment_id = experiments.add(connection, principal, spec, "cpu").id
         return [run.id for run in runs.of_experiments(connection, [experiment_id])]
 
 

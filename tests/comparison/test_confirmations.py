@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from service.comparison import answer as answers
 from service.comparison.confirmation import SEED_END, unused_seeds
+from service.db.access.projects import Principal
 from service.db.metrics.codec import pack
 from service.db.runs.claims import Claim
+from service.db.session import transaction
+from service.experiments.context import Context
 from service.lifecycle import State
+from service.schemas.confirmations import ConfirmRequest
+from service.settings import Settings
 from tests.fixtures.api import Worker
+from tests.harness.statements import sent_statements
 
 Submit = Callable[..., dict[str, Any]]
 STEPS = 40
@@ -220,3 +227,20 @@ def test_fresh_seeds_are_those_that_nobody_used() -> None:
     assert unused_seeds({0, 1, 7}, 3) == (8, 9, 10)
     assert unused_seeds(set(), 2) == (0, 1)
     assert unused_seeds({0, 2, SEED_END - 2}, 3) == (SEED_END - 1, 1, 3)
+
+
+def test_confirming_many_contestants_takes_as_many_statements_as_confirming_few(
+    client: TestClient, submit: Submit, worker: Worker, principal: Principal, settings: Settings
+) -> None:
+    (made,) = trials(submit, worker, {"sgd": [[at / 10] for at in range(1, 11)]}).values()
+    sent = []
+    for count, seeds in ((2, 2), (10, 5)):
+        view = compare(client, {"sgd": made[:count]}, group="experiment")
+        with transaction(worker.engine) as connection, sent_statements() as statements:
+            context = Context(connection, principal, settings)
+            found = answers.confirm(context, view["id"], ConfirmRequest(seeds=seeds)).answer.confirmation
+        assert found is not None
+        assert [each.trial_id for each in found.contestants] == made[:count], "in the order of their ranks"
+        assert [len(each.runs) for each in found.contestants] == [seeds] * count
+        sent.append(len(statements))
+    assert sent[0] == sent[1]

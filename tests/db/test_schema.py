@@ -37,7 +37,7 @@ def test_rows_of_before_the_pools_were_named_go_on(engine: Engine, database_url:
     }
     specs = {needs: Experiment.model_validate_json(dumps(base | each)) for needs, each in changes.items()}
     with transaction(engine) as connection:
-        made = {experiments.add(connection, principal, spec, "cpu")[0]: list(needs) for needs, spec in specs.items()}
+        made = {experiments.add(connection, principal, spec, "cpu").id: list(needs) for needs, spec in specs.items()}
     command.downgrade(alembic_config(database_url), "0014")
     with transaction(engine) as connection:
         connection.execute(text("UPDATE run SET pool = 'cuda'"))
@@ -50,7 +50,7 @@ def test_rows_of_before_the_pools_were_named_go_on(engine: Engine, database_url:
 def test_every_migration_can_be_undone(engine: Engine, database_url: str, principal: Principal) -> None:
     spec = next(iter(presets().values()))
     with transaction(engine) as connection:
-        erased, _ = experiments.add(connection, principal, spec, "cpu")
+        erased = experiments.add(connection, principal, spec, "cpu").id
         for run in all_of_experiments(connection, [erased]):
             desired_state.cancel(connection, principal, run.id)
         deletion.erase(connection, principal, erased)

@@ -11,10 +11,14 @@ from sqlalchemy import Engine, text
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api.app import create_app
+from service.db.access.projects import Principal
 from service.db.session import transaction
+from service.experiments import submit as submission
+from service.experiments.context import Context
 from service.settings import Settings
 from service.spec.parse.presets import presets
 from tests.fixtures.api import SPEC, Worker, points
+from tests.harness.statements import sent_statements
 
 Submit = Callable[..., dict[str, Any]]
 
@@ -42,6 +46,18 @@ def test_a_posted_spec_comes_back_normalised_with_a_run_for_each_seed(client: Te
     read = client.get(answer.headers["Location"]).json()
     assert read["spec"] == posted["spec"]
     assert read["hash"] == posted["hash"]
+
+
+@pytest.mark.parametrize("seeds", [1, 50])
+@pytest.mark.parametrize("pool", ["cpu", "nobody"])
+def test_a_post_reads_the_workers_once_and_stores_the_experiment_and_its_runs_in_a_statement_each(
+    engine: Engine, principal: Principal, settings: Settings, served: None, seeds: int, pool: str
+) -> None:
+    document = SPEC | {"seeds": list(range(seeds)), "pool": pool}
+    with transaction(engine) as connection, sent_statements() as statements:
+        made = submission.submit(Context(connection, principal, settings), document)
+    assert len(made.answer.runs) == seeds
+    assert len(statements) == 3
 
 
 @pytest.mark.usefixtures("served")

@@ -45,4 +45,4 @@ def add(connection: Connection, comparison_id: str, contestants: Sequence[Stored
     rows = [{**each.__dict__, "comparison_id": comparison_id} for each in contestants]
     for row in rows:
         del row["created_at"]  # the server's clock, read for each row: their times have the same order
-    connection.execute(insert(confirmation), rows)
+    connection.execute(insert(confirmation).values(rows))

@@ -1,15 +1,17 @@
 """Experiments and their runs: added, listed, read; always within one project."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from service.db.access.projects import Principal
+from service.db.runs import runs
 from service.db.runs.queue import NewRun, Origin, enqueue
+from service.db.runs.runs import StoredRun
 from service.db.tables import experiment, member
 from service.errors import Conflict, NotFound
 from service.ids import new_id
@@ -32,6 +34,32 @@ class StoredExperiment:
     created_at: datetime
 
 
+@dataclass(frozen=True)
+class NewExperiment:
+    """A spec to be stored. Its runs wait in the pool that it names, or else in `pool`; a fork has an `origin`."""
+
+    spec: Experiment
+    pool: str
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True)
+class AddedExperiment:
+    """An experiment with its runs by seed; `new` unless an earlier request with the same idempotency key stored it."""
+
+    stored: StoredExperiment
+    runs: list[StoredRun]
+    new: bool
+
+    @property
+    def id(self) -> str:
+        """The experiment's."""
+        return self.stored.id
+
+
+ADD = upsert(experiment).on_conflict_do_nothing().returning(experiment.c.id, experiment.c.created_at)
+
+
 def add(
     connection: Connection,
     principal: Principal,
@@ -41,17 +69,51 @@ def add(
     request_hash: str | None = None,
     max_run_s: float | None = None,
     origin: Origin | None = None,
-) -> tuple[str, bool]:
-    """Store an experiment with a queued run per seed: its id, and whether it is new.
-
-    The runs wait in the pool that the spec names, or else in `pool`. None may train longer than `max_run_s`, nor than
-    the spec says. A fork has an `origin`.
+) -> AddedExperiment:
+    """Store an experiment with a queued run per seed. None may train longer than `max_run_s`, nor than the spec says.
 
     With an idempotency key seen before in this project the stored one is returned; `Conflict` if its request differed.
     """
-    experiment_id = new_id("exp")
-    row = {
-        "id": experiment_id,
+    made = [NewExperiment(spec, pool, origin)]
+    added = _insert(connection, principal, made, max_run_s, idempotency_key, request_hash)
+    return added[0] if added else _earlier(connection, principal, idempotency_key, request_hash)
+
+
+def add_many(
+    connection: Connection, principal: Principal, made: Sequence[NewExperiment], max_run_s: float | None = None
+) -> list[AddedExperiment]:
+    """Store several experiments of one origin in as many statements as one takes."""
+    return _insert(connection, principal, made, max_run_s)
+
+
+def _insert(
+    connection: Connection,
+    principal: Principal,
+    made: Sequence[NewExperiment],
+    max_run_s: float | None,
+    idempotency_key: str | None = None,
+    request_hash: str | None = None,
+) -> list[AddedExperiment]:
+    """Store experiments and their runs; nothing where the idempotency key was used before."""
+    asked = {"idempotency_key": idempotency_key, "request_hash": request_hash}
+    rows = [_row(principal, each.spec) | asked for each in made]
+    created_at = {row.id: row.created_at for row in connection.execute(ADD, rows)}
+    if not created_at:
+        return []
+    new_runs = [run for row, each in zip(rows, made, strict=True) for run in _new_runs(row["id"], each, max_run_s)]
+    by_experiment: dict[str, list[StoredRun]] = {experiment_id: [] for experiment_id in created_at}
+    for run in sorted(enqueue(connection, principal, new_runs), key=lambda run: run.seed):
+        by_experiment[run.experiment_id].append(run)
+    shown = {"owner": principal.member, "archived_at": None}
+    return [
+        AddedExperiment(_stored(row | shown | {"created_at": created_at[row["id"]]}), by_experiment[row["id"]], True)
+        for row in rows
+    ]
+
+
+def _row(principal: Principal, spec: Experiment) -> dict[str, Any]:
+    return {
+        "id": new_id("exp"),
         "project_id": principal.project_id,
         "owner_id": principal.member_id,
         "name": spec.name,
@@ -59,40 +121,36 @@ def add(
         "notes": spec.notes,
         "spec": spec.normalised(),
         "spec_hash": spec.hash,
-        "idempotency_key": idempotency_key,
-        "request_hash": request_hash,
     }
-    added = connection.execute(upsert(experiment).values(row).on_conflict_do_nothing().returning(experiment.c.id))
-    if added.one_or_none() is None:
-        return _earlier(connection, principal, idempotency_key, request_hash), False
-    needs = tuple(requirements(spec))
+
+
+def _new_runs(experiment_id: str, made: NewExperiment, max_run_s: float | None) -> list[NewRun]:
+    """Return a run per seed."""
+    spec, needs = made.spec, tuple(requirements(made.spec))
     limits = [limit for limit in (spec.max_seconds, max_run_s) if limit is not None]
-    made = [
+    return [
         NewRun(
             experiment_id,
             seed,
             spec.total_steps,
-            spec.pool or pool,
+            spec.pool or made.pool,
             spec.priority,
             min(limits, default=None),
-            origin,
+            made.origin,
             needs=needs,
         )
         for seed in spec.seeds
     ]
-    enqueue(connection, principal, made)
-    return experiment_id, True
 
 
-def _earlier(connection: Connection, principal: Principal, key: str | None, request_hash: str | None) -> str:
+def _earlier(
+    connection: Connection, principal: Principal, key: str | None, request_hash: str | None
+) -> AddedExperiment:
     """Return the experiment that was posted with this idempotency key."""
-    query = select(experiment.c.id, experiment.c.request_hash).where(
-        experiment.c.project_id == principal.project_id, experiment.c.idempotency_key == key
-    )
-    row = connection.execute(query).one()
-    if row.request_hash != request_hash:
+    row = connection.execute(_query(principal).where(experiment.c.idempotency_key == key)).mappings().one()
+    if row["request_hash"] != request_hash:
         raise Conflict("This Idempotency-Key was used for another request: send a new key with a new request.")
-    return str(row.id)
+    return AddedExperiment(_stored(row), runs.all_of_experiments(connection, [row["id"]]), False)
 
 
 def _query(principal: Principal) -> Any:
@@ -104,7 +162,7 @@ def _query(principal: Principal) -> Any:
     )
 
 
-def _stored(row: RowMapping) -> StoredExperiment:
+def _stored(row: Mapping[Any, Any]) -> StoredExperiment:
     known = {name: row[name] for name in StoredExperiment.__dataclass_fields__}
     return StoredExperiment(**(known | {"tags": tuple(row["tags"])}))
 

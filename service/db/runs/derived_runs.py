@@ -173,7 +173,7 @@ def _once_more(
         origin=origin,
         task=task,
     )
-    return enqueue(connection, principal, [made], asked)[0]
+    return enqueue(connection, principal, [made], asked)[0].id
 
 
 def check_origin_exists(connection: Connection, parent: StoredRun, origin: Origin) -> None:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, null, text
+from sqlalchemy import Connection, text
 
 from service.db.access.projects import Principal
-from service.db.runs import events
 from service.db.runs.pools import Pool, pools
-from service.db.tables import run
+from service.db.runs.runs import StoredRun, stored
 from service.ids import new_id
 from service.lifecycle import PRIORITY_S, Relation, State
+from service.nonfinite import dumps
 
 
 @dataclass(frozen=True)
@@ -55,27 +55,47 @@ class IdempotentRequest:
     request: str
 
 
+GIVEN = """
+    id, experiment_id, seed, total_steps, pool, needs, priority, limit_s, parent_run_id, relation, origin_attempt,
+    origin_step, checkpoint_step, step, task
+"""
+ENQUEUE = text(
+    f"""
+    WITH made AS (
+        INSERT INTO run (project_id, rank_at, {GIVEN})
+        SELECT :project_id, clock_timestamp() - priority * make_interval(secs => :point_s), {GIVEN}
+        FROM jsonb_populate_recordset(cast(NULL AS run), cast(:runs AS jsonb))
+        RETURNING {", ".join(StoredRun.__dataclass_fields__)}),
+    told AS (
+        INSERT INTO event (project_id, run_id, kind, data)
+        SELECT :project_id, id, 'state', cast(:data AS jsonb) FROM made)
+    SELECT * FROM made
+    """  # noqa: S608  names of columns; every value is bound
+)
+
+
 def enqueue(
     connection: Connection, principal: Principal, made: Sequence[NewRun], asked: IdempotentRequest | None = None
-) -> list[str]:
-    """Store these runs, all of one origin, as waiting; return their ids. `asked` is stored with the first event."""
-    rows = [{"id": new_id("run"), "project_id": principal.project_id} | _columns(each) for each in made]
-    point = func.make_interval(0, 0, 0, 0, 0, 0, PRIORITY_S)
-    now = func.clock_timestamp()
-    connection.execute(insert(run).values(rank_at=now - made[0].priority * point), rows)
-    ids = [str(row["id"]) for row in rows]
-    data = {"state": State.QUEUED.value}
-    if asked:
-        data |= {"idempotency_key": asked.key, "request": asked.request}
+) -> list[StoredRun]:
+    """Store these runs, all of one origin, as waiting, each with its first event, and return them in this order.
+
+    `asked` is stored with the event.
+    """
+    rows = [_columns(each) for each in made]
     origin = made[0].origin
     why = f"{origin.relation.value} of {origin.parent_run_id} from step {origin.step}" if origin else "submitted"
-    events.add_many(connection, ids, "state", data, by=principal.member, why=why)
-    return ids
+    data = {"state": State.QUEUED.value, "by": principal.member, "why": why}
+    if asked:
+        data |= {"idempotency_key": asked.key, "request": asked.request}
+    given = {"project_id": principal.project_id, "point_s": PRIORITY_S, "runs": dumps(rows), "data": dumps(data)}
+    found = {row["id"]: stored(row) for row in connection.execute(ENQUEUE, given).mappings()}
+    return [found[row["id"]] for row in rows]
 
 
-def _columns(made: NewRun) -> dict[str, object]:
+def _columns(made: NewRun) -> dict[str, Any]:
     origin = made.origin
     return {
+        "id": new_id("run"),
         "experiment_id": made.experiment_id,
         "seed": made.seed,
         "total_steps": made.total_steps,
@@ -89,7 +109,7 @@ def _columns(made: NewRun) -> dict[str, object]:
         "origin_step": origin.step if origin else 0,
         "checkpoint_step": origin.step if origin else 0,
         "step": origin.step if origin else 0,
-        "task": made.task if made.task is not None else null(),
+        "task": made.task,
     }
 
 

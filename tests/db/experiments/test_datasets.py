@@ -84,7 +84,7 @@ def test_a_spec_is_resolved_once_and_may_be_posted_again_as_it_is(engine: Engine
         assert resolved.outputs == 2
         assert datasets.resolve(connection, principal, FOLDER, resolved) == resolved
         assert datasets.resolve(connection, principal, FOLDER, resolved).hash == resolved.hash
-        experiment_id, _ = experiments.add(connection, principal, resolved, "cpu")
+        experiment_id = experiments.add(connection, principal, resolved, "cpu").id
         stored = experiments.get(connection, principal, experiment_id)
     assert stored.spec["dataset"]["resolved"]["sha256"] == SHA
 

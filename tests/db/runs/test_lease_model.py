@@ -216,7 +216,7 @@ class Postgres:
 
     def submit(self) -> bool:
         with transaction(self.engine) as connection:
-            experiment_id, _ = experiments.add(connection, self.principal, SPEC, self.pool)
+            experiment_id = experiments.add(connection, self.principal, SPEC, self.pool).id
             self.ids += [run.id for run in runs.of_experiments(connection, [experiment_id])]
         return True
 

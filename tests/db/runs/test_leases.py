@@ -30,7 +30,7 @@ def submit(engine: Engine, principal: Principal) -> Callable[..., list[str]]:
     def submitted(seeds: int = 1) -> list[str]:
         spec = SPEC.model_copy(update={"seeds": tuple(range(seeds))})
         with transaction(engine) as connection:
-            experiment_id, _ = experiments.add(connection, principal, spec, "cpu")
+            experiment_id = experiments.add(connection, principal, spec, "cpu").id
             return [run.id for run in runs.of_experiments(connection, [experiment_id])]
 
     return submitted

@@ -26,7 +26,7 @@ def submit(engine: Engine, principal: Principal) -> Submit:
     def submitted(seeds: int = 1, by: Principal = principal, **fields: int) -> list[str]:
         spec = SPEC.model_copy(update={"seeds": tuple(range(seeds)), **fields})
         with transaction(engine) as connection:
-            experiment_id, _ = experiments.add(connection, by, spec, "cpu")
+            experiment_id = experiments.add(connection, by, spec, "cpu").id
             return [run.id for run in runs.of_experiments(connection, [experiment_id])]
 
     return submitted

@@ -52,7 +52,7 @@ class Desk:
         parts |= {"optimizer": {"kind": "sgd"}, "steps": steps, "seeds": (0,)}
         spec = Experiment.model_validate(parts | {"evaluate": {"every_steps": 5}})
         with transaction(self.engine) as connection:
-            experiment_id, _ = experiments.add(connection, self.principal, spec, "nobody")
+            experiment_id = experiments.add(connection, self.principal, spec, "nobody").id
             (run,) = runs.of_experiments(connection, [experiment_id])
             model = {"kind": "troubled", "trouble": trouble, **more}
             known = connection.execute(text("SELECT spec FROM experiment WHERE id = :id"), {"id": experiment_id})

@@ -43,7 +43,7 @@ def trained(engine: Engine, principal: Principal, settings: Settings, tmp_path: 
     def made(store: Store) -> tuple[str, Claim]:
         spec = presets()["digits-adam"].model_copy(update={"seeds": (0,)})
         with transaction(engine) as connection:
-            experiment_id, _ = experiments.add(connection, principal, spec, "cpu")
+            experiment_id = experiments.add(connection, principal, spec, "cpu").id
             held = claims.claim(connection, ["cpu"], "w", uuid.uuid4().hex)
         assert held is not None
         root = settings.checkpoint_dir if store.in_place else tmp_path
