@@ -15,6 +15,7 @@ from service.schemas.experiments import PostedExperiment
 from service.schemas.requests import ForkRequest, ProbeRequest, ReplayRequest, RetryRequest
 from service.schemas.runs import RunView
 from service.spec.parse.fork import fork_spec
+from service.spec.probes.on_demand import Line
 
 
 def retry(context: Context, run_id: str, request: RetryRequest, key: str | None) -> Made[RunView]:
@@ -42,11 +43,13 @@ def _made(context: Context, run_id: str, new: bool) -> Made[RunView]:
 def _check_instruments(context: Context, request: ProbeRequest) -> None:
     """Raise `Invalid` for contradictions, and where another run that an instrument names has no checkpoint there."""
     found = list(request.problems())
-    for at, instrument in enumerate(request.probes):
-        other, step = getattr(instrument, "run", None), getattr(instrument, "step", None)
-        if other is not None and not checkpoints.has_usable(context.connection, context.principal, other, step):
-            detail = "there is no run of this project with a kept checkpoint there."
-            found.append(Problem(f"/probes/{at}/run", "no_checkpoint", detail))
+    lines = {at: each for at, each in enumerate(request.probes) if isinstance(each, Line)}
+    named = {at: (each.run, each.step) for at, each in lines.items() if each.run is not None}
+    usable = checkpoints.find_usable(context.connection, context.principal, set(named.values())) if named else set()
+    detail = "there is no run of this project with a kept checkpoint there."
+    found += [
+        Problem(f"/probes/{at}/run", "no_checkpoint", detail) for at, state in named.items() if state not in usable
+    ]
     if found:
         raise Invalid.of(found)
 

@@ -7,12 +7,20 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from service.db.access.projects import Principal
 from service.db.metrics.codec import pack
 from service.db.runs import endings, leases
 from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
+from service.errors import Invalid
+from service.experiments import derived_runs
+from service.experiments.context import Context
 from service.lifecycle import State
+from service.schemas.requests import ProbeRequest
+from service.settings import Settings
+from service.spec.probes.on_demand import Line
 from tests.fixtures.api import Worker, points
+from tests.harness.statements import sent_statements
 
 from .test_commands import refused, trained
 
@@ -220,3 +228,39 @@ def kept_steps(worker: Worker, run_id: str) -> list[int]:
     query = text("SELECT step FROM checkpoint WHERE run_id = :id AND removed_at IS NULL ORDER BY step")
     with transaction(worker.engine) as connection:
         return list(connection.execute(query, {"id": run_id}).scalars())
+
+
+def test_a_line_leads_to_a_kept_checkpoint_of_the_same_project(
+    client: TestClient, submit: Submit, worker: Worker, stranger: dict[str, str]
+) -> None:
+    submit()
+    other = trained(worker, 10, 20)
+    run = submit()["runs"][0]["id"]
+
+    def refused_at(*lines: dict[str, Any], **headers: str) -> list[str]:
+        probes = [{"kind": "line", **line} for line in lines]
+        answer = client.post(f"/v1/runs/{run}/probes", json={"probes": probes}, headers=headers)
+        errors = answer.json().get("errors", ())
+        return [each["pointer"] for each in errors if each["code"] == "no_checkpoint"]
+
+    assert refused_at({"run": other}) == []
+    assert refused_at({"run": other, "step": 20}) == []
+    assert refused_at({"run": other, "step": 15}) == ["/probes/0/run"]
+    assert refused_at({"run": run}) == ["/probes/0/run"], "it has no checkpoint"
+    assert refused_at({"run": ""}) == ["/probes/0/run"]
+    assert refused_at({}, {"run": other, "step": 10}, {"run": other, "step": 11}) == ["/probes/2/run"]
+    assert refused_at({"run": other}, **stranger) == ["/probes/0/run"]
+
+
+def test_many_lines_are_checked_in_one_statement(
+    client: TestClient, submit: Submit, worker: Worker, principal: Principal, settings: Settings
+) -> None:
+    run = submit()["runs"][0]["id"]
+    sent = []
+    for count in (2, 10):
+        lines = tuple(Line(run=f"run_{at}") for at in range(count))
+        request = ProbeRequest(probes=lines)
+        with transaction(worker.engine) as connection, sent_statements() as statements, pytest.raises(Invalid):
+            derived_runs.probe(Context(connection, principal, settings), run, request, None)
+        sent.append(len(statements))
+    assert sent == [1, 1]

@@ -1,6 +1,6 @@
 """Reading checkpoints: those of a run, those a run can start from, and orphans on the disk. Writing is in leases."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -145,10 +145,20 @@ def usable(connection: Connection, run_id: str) -> list[CheckpointKey]:
     return [CheckpointKey(row.attempt, row.step) for row in connection.execute(USABLE, {"run_id": run_id})]
 
 
-def has_usable(connection: Connection, principal: Principal, run_id: str, step: int | None) -> bool:
-    """Whether a run of this project has a usable checkpoint, at this step or at any."""
-    try:
-        runs.get(connection, principal, run_id)
-    except NotFound:
-        return False
-    return any(step in (None, each.step) for each in usable(connection, run_id))
+STATES = text(
+    """
+    SELECT u.run_id, u.step FROM unnest(cast(:run_ids AS text[]), cast(:steps AS bigint[])) AS u(run_id, step)
+    WHERE EXISTS (
+        SELECT 1 FROM run r JOIN checkpoint c ON c.run_id = r.id
+        WHERE r.id = u.run_id AND r.project_id = :project_id AND NOT c.damaged AND c.removed_at IS NULL
+            AND (u.step IS NULL OR c.step = u.step))
+    """
+)
+RunState = tuple[str, int | None]  # a run and a step of it; None: any
+
+
+def find_usable(connection: Connection, principal: Principal, states: Collection[RunState]) -> set[RunState]:
+    """Return those of these states of this project's runs that have a checkpoint which can be started from."""
+    asked = {"run_ids": [run_id for run_id, _ in states], "steps": [step for _, step in states]}
+    rows = connection.execute(STATES, asked | {"project_id": principal.project_id})
+    return {(row.run_id, row.step) for row in rows}
