@@ -11,11 +11,14 @@ from sqlalchemy import Engine, text
 
 from service.api.app import create_app
 from service.api.dependencies import query_names
+from service.db.access.projects import Principal
+from service.db.experiments import deletion
 from service.db.runs import leases
 from service.db.session import transaction
 from service.lifecycle import State
 from service.settings import Settings
 from tests.fixtures.api import SPEC, Worker, points
+from tests.harness.statements import sent_statements
 from tests.harness.waiting import until
 
 Submit = Callable[..., dict[str, Any]]
@@ -174,3 +177,17 @@ def test_the_query_parameters_that_a_route_knows_are_those_of_the_document() -> 
             assert set(query_names(each.dependant)) == documented, each.path_format
             seen += 1
     assert seen == sum(map(len, paths.values()))
+
+
+def test_deleting_many_runs_takes_as_many_statements_as_deleting_few(
+    client: TestClient, submit: Submit, engine: Engine, principal: Principal
+) -> None:
+    sent = []
+    for seeds in (2, 10):
+        posted = submit(seeds=list(range(seeds)))
+        client.post(f"/v1/experiments/{posted['id']}/cancel")
+        with transaction(engine) as connection, sent_statements() as statements:
+            deletion.erase(connection, principal, posted["id"])
+        sent.append(len(statements))
+        assert client.get(f"/v1/experiments/{posted['id']}").status_code == 404
+    assert sent[0] == sent[1]

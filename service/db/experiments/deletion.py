@@ -33,20 +33,19 @@ OPEN = text(
     WHERE experiment_id <> :id AND state IN {states.OPEN} ORDER BY id LIMIT 1
     """  # noqa: S608  pieces of this file; every value is bound
 )
+PATIENCE = text("SET LOCAL statement_timeout = '10min'")  # a large experiment's points take longer than a request may
 FIGURES = text(  # by their names, which their key begins with
     """
     DELETE FROM experiment_figure WHERE experiment_id = :id
         AND name IN (SELECT s.name FROM run r JOIN series s ON s.run_id = r.id WHERE r.experiment_id = :id)
     """
 )
-POINTS = (
-    text("DELETE FROM metric_chunk WHERE run_id = :run_id"),
-    text("DELETE FROM metric_tile WHERE run_id = :run_id"),
-    text("DELETE FROM series WHERE run_id = :run_id"),
-    text("DELETE FROM event WHERE run_id = :run_id"),
-    text("DELETE FROM reading WHERE run_id = :run_id"),
-)
-REST = (
+CONTENTS = (
+    text("DELETE FROM metric_chunk WHERE run_id = ANY(:run_ids)"),
+    text("DELETE FROM metric_tile WHERE run_id = ANY(:run_ids)"),
+    text("DELETE FROM series WHERE run_id = ANY(:run_ids)"),
+    text("DELETE FROM event WHERE run_id = ANY(:run_ids)"),
+    text("DELETE FROM reading WHERE run_id = ANY(:run_ids)"),
     text(
         """
         UPDATE checkpoint SET removed_at = clock_timestamp(), value = NULL
@@ -102,10 +101,8 @@ def erase(connection: Connection, principal: Principal, experiment_id: str) -> N
     _check(connection, experiment_id, run_ids)
     with rights.acting_as(connection, "saddle_eraser"):
         connection.execute(FIGURES, known)
-        for run_id in run_ids:  # one by one: no statement takes longer than the greatest run needs
-            for statement in POINTS:
-                connection.execute(statement, {"run_id": run_id})
-        for statement in REST:
+        connection.execute(PATIENCE)
+        for statement in CONTENTS:
             connection.execute(statement, {"id": experiment_id, "run_ids": run_ids})
 
 
