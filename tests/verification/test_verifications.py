@@ -8,14 +8,17 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
+from service.db.access.projects import Principal
 from service.db.metrics.codec import Chunk, pack
 from service.db.runs.claims import Claim
 from service.db.session import transaction
 from service.diagnosis import diagnose
 from service.lifecycle import State
 from service.verification import try_remedy
+from service.verification.answers import verifications_of
 from tests.experiments.test_probe_jobs import escaped
 from tests.fixtures.api import Worker
+from tests.harness.statements import sent_statements
 from tests.harness.waiting import until
 from tests.verification.test_replays import forget_points
 
@@ -240,3 +243,23 @@ def test_a_deleted_experiment_takes_its_verifications_along(client: TestClient, 
     assert client.delete(f"/v1/experiments/{experiment}").status_code == 204
     with transaction(worker.engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM judgement")).scalar_one() == 0
+
+
+def test_judging_many_verifications_takes_as_many_statements_as_judging_few(
+    client: TestClient, submit: Submit, worker: Worker, principal: Principal
+) -> None:
+    submit()
+    run = diverged(worker).run_id
+    judged, read = [], []
+    for count, seeds in ((2, 1), (8, 3)):
+        for _ in range(count):
+            verified(client, run, seeds=seeds)
+        for _ in range(2 * count * seeds):
+            worker.finish(worker.claim(), curve(151, 160, 0.5))
+        for sent in (judged, read):
+            with transaction(worker.engine) as connection, sent_statements() as statements:
+                found = verifications_of(connection, principal, run, "R1").items
+            assert {each.state for each in found} == {"done"}
+            sent.append(len(statements))
+    assert len(found) == 10
+    assert judged[0] == judged[1] > read[0] == read[1], "what was judged is stored"
