@@ -199,6 +199,7 @@ def test_form_and_document_edit_each_other_and_a_mistake_is_told_at_its_field(se
     rate.press("Tab")
     send = page.get_by_role("button", name=re.compile(r"^Train \("))
     expect(send).to_be_enabled()
+    expect(send).to_have_text("Train (1 run)")
     send.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("by hand")
 
@@ -220,8 +221,11 @@ def test_what_is_being_typed_stays_when_the_answer_to_something_else_arrives(see
 
 def test_a_run_is_forked_with_an_edited_spec(see: See, trained: Trained, stack: Product) -> None:
     run = trained["fast"]["runs"][0]
-    page = see(f"run/{run['id']}")
+    page = see(f"new?fork={run['id']}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Fork from the latest checkpoint")
+    see(f"run/{run['id']}")
     page.get_by_role("link", name="Fork").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Fork from step")
     rate = page.locator("fieldset", has_text="optimizer").get_by_label(re.compile(r"^lr"))
     rate.fill("0.005")
     rate.press("Tab")
