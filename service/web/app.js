@@ -1,7 +1,7 @@
 // The page: who is here, where they are, and the view that belongs there.
 import { html, render, useEffect, useState } from "./lib/html.js";
-import { get, onSignedOut, requestJson } from "./lib/api.js";
 import { href, useAddress } from "./lib/address.js";
+import { get, onSignedOut, requestJson } from "./lib/api.js";
 import { Boundary, UncaughtErrors } from "./lib/boundary.js";
 import { ConnectionNotice, useReconnect } from "./lib/connection.js";
 import { escapeInvisible } from "./lib/format.js";

@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "./html.js";
 import { formatNumber } from "./format.js";
 import { exponentLabels, logTicks, tickLabels } from "./ticks.js";
 
-// Okabe & Ito 2008: told apart without colour vision, and each line has its own dashes too.
+// Okabe & Ito 2008: distinguishable without colour vision; each line has its own dashes too.
 export const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a6d00", "#7a7a7a"];
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5], [12, 3], [3, 6], [6, 2, 2, 2]];
 export const colour = (index) => COLOURS[index % COLOURS.length];

@@ -13,7 +13,7 @@ export function decodeColumns(buffer) {
   return { ...head, columns };
 }
 
-// Of one run also `position`: where its stream goes on behind these points.
+// For one run also `position`: where its event stream continues after these points.
 export async function getColumns(path, { signal } = {}) {
   const response = await request("GET", path, undefined, { signal, headers: { Accept: MEDIA_TYPE } });
   return { ...decodeColumns(await response.arrayBuffer()), position: response.headers.get("Saddle-Position") || undefined };

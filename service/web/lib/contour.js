@@ -2,7 +2,7 @@
 import { html, useEffect, useRef } from "./html.js";
 import { formatNumber } from "./format.js";
 
-// Blue through white to red (after Moreland 2009): told apart without colour vision by the level lines and the key.
+// Blue through white to red (after Moreland 2009): the level lines and the key help without colour vision.
 const COLOUR_STOPS = [[33, 76, 158], [92, 141, 204], [170, 199, 228], [241, 241, 238], [243, 185, 158], [219, 106, 85], [165, 21, 38]];
 const LEVEL_COUNT = 10;
 const SIDE_PX = 420;

@@ -1,8 +1,8 @@
 // A spec as a tree of fields, with those that differ from the defaults highlighted.
 import { html } from "./html.js";
 import { get } from "./api.js";
-import { escapeInvisible } from "./format.js";
 import { useRequest } from "./components.js";
+import { escapeInvisible } from "./format.js";
 import { t } from "./words.js";
 
 const isEqual = (one, other) => JSON.stringify(one) === JSON.stringify(other);

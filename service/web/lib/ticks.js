@@ -49,7 +49,7 @@ export function tickLabels(ticks) {
   });
 }
 
-// Of exponents: what lies beyond the numbers is written by its mantissa.
+// Labels of powers of ten by their exponents, also beyond the range of a double.
 export function exponentLabels(powers) {
   if (powers.every((power) => power > -300 && power < 300)) {
     return tickLabels(powers.map((power) => 10 ** power)).map((label, index) => (Number.isInteger(powers[index]) && (powers[index] > 5 || powers[index] < -4) ? `1e${powers[index]}` : label));

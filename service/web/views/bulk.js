@@ -1,10 +1,10 @@
 // What can be done with everything that is marked: compared, tagged, cancelled, put away, deleted. What fails is told by name.
 import { html, useState } from "../lib/html.js";
-import { patch, post, remove } from "../lib/api.js";
 import { navigate } from "../lib/address.js";
+import { patch, post, remove } from "../lib/api.js";
+import { Prose } from "../lib/components.js";
 import { Dialog } from "../lib/dialog.js";
 import { escapeInvisible, formatCount } from "../lib/format.js";
-import { Prose } from "../lib/components.js";
 import { t } from "../lib/words.js";
 import { MOST_COMPARED } from "./compare.js";
 

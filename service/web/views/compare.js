@@ -1,16 +1,16 @@
 // Experiments over one another: curves with their spread, who is better and how surely, and in what they differ.
 import { html, useMemo, useState } from "../lib/html.js";
-import { get, parseNumber, post } from "../lib/api.js";
 import { href, updateParameters } from "../lib/address.js";
+import { get, parseNumber, post } from "../lib/api.js";
 import { Chart, colour, dash, Legend } from "../lib/chart.js";
+import { EmptyState, Problems, useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
 import { TextInput } from "../lib/form.js";
 import { escapeInvisible, formatCount } from "../lib/format.js";
-import { EmptyState, Problems, useRequest } from "../lib/components.js";
 import { findText, t } from "../lib/words.js";
+import { Parallel, Scatter, Target } from "./compare_charts.js";
 import { Comparability, Difference, Ranking } from "./compare_tables.js";
 import { Confirmation } from "./confirmation.js";
-import { Parallel, Scatter, Target } from "./compare_charts.js";
 
 const SPREADS = { ci: ["ci_low", "ci_high"], quartiles: ["q1", "q3"], range: ["min", "max"], none: null };
 export const MOST_COMPARED = 200; // experiments: the server takes no more

@@ -1,7 +1,7 @@
 // A comparison in pictures beside the curves: rate against result, all fields against result, time to a target.
 import { html } from "../lib/html.js";
-import { parseNumber } from "../lib/api.js";
 import { updateParameters } from "../lib/address.js";
+import { parseNumber } from "../lib/api.js";
 import { Chart, colour, dash, Legend } from "../lib/chart.js";
 import { escapeInvisible, formatNumber } from "../lib/format.js";
 import { t } from "../lib/words.js";

@@ -1,9 +1,9 @@
 // A winner that was chosen among trials: asking for fresh seeds, and what these alone say of it.
 import { html, useState } from "../lib/html.js";
-import { get, parseNumber, post } from "../lib/api.js";
 import { href, updateParameters } from "../lib/address.js";
-import { escapeInvisible, formatNumber } from "../lib/format.js";
+import { get, parseNumber, post } from "../lib/api.js";
 import { ActionButton, Problems, useInterval, useRequest } from "../lib/components.js";
+import { escapeInvisible, formatNumber } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
 const LOOK_MS = 2000;

@@ -1,8 +1,8 @@
 // Why it did or did not learn: what was found first, each with its evidence, a remedy to try, and what would make it surer.
 import { html, useRef, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
-import { escapeInvisible, formatCount } from "../lib/format.js";
 import { Problems, Prose, useInterval, useRequest } from "../lib/components.js";
+import { escapeInvisible, formatCount } from "../lib/format.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { findText, t } from "../lib/words.js";
 import { Evidence } from "./evidence.js";

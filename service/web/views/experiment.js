@@ -1,14 +1,14 @@
 // One experiment: its seeds side by side, its spec with what differs from the defaults, and what can be done with it.
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
-import { get, parseNumber, patch, post, queryString, remove } from "../lib/api.js";
 import { href, navigate, updateParameters } from "../lib/address.js";
+import { get, parseNumber, patch, post, queryString, remove } from "../lib/api.js";
 import { Chart, colour, COLOURS, dash, Legend } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
+import { ActionButton, CopyButton, Problems, Prose, StateLabel, useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
 import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible, formatAge, formatCount, formatNumber } from "../lib/format.js";
 import { followProject } from "../lib/live.js";
-import { ActionButton, CopyButton, Problems, Prose, StateLabel, useRequest } from "../lib/components.js";
 import { summarizeResult } from "../lib/result.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";

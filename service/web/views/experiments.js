@@ -1,9 +1,9 @@
 // The table of experiments, live: filtered, sorted, with columns of any field, marked, compared and put in order.
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
 import { href, updateParameters } from "../lib/address.js";
-import { escapeInvisible } from "../lib/format.js";
 import { EmptyState, Problems, useInterval } from "../lib/components.js";
 import { useExperimentList } from "../lib/experiment_list.js";
+import { escapeInvisible } from "../lib/format.js";
 import { useVisibleRange } from "../lib/virtual_list.js";
 import { t } from "../lib/words.js";
 import { Bulk } from "./bulk.js";

@@ -1,10 +1,10 @@
 // A new experiment: a form and the JSON that will be sent, each editing the other, checked by the server as one types.
 import { html, useEffect, useRef, useState } from "../lib/html.js";
-import { get, post } from "../lib/api.js";
 import { navigate } from "../lib/address.js";
-import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
-import { Fields } from "../lib/form.js";
+import { get, post } from "../lib/api.js";
 import { ActionButton, Problems, Prose, useRequest } from "../lib/components.js";
+import { Fields } from "../lib/form.js";
+import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
 import { applyPatch } from "../lib/json_patch.js";
 import { t } from "../lib/words.js";
 import { Preview } from "./preview.js";

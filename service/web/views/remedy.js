@@ -1,12 +1,12 @@
 // A remedy: what it changes of the spec, and the experiment that tells whether it helps.
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
-import { get, post, queryString } from "../lib/api.js";
 import { href } from "../lib/address.js";
+import { get, post, queryString } from "../lib/api.js";
 import { Chart, colour, dash, Legend } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
+import { ActionButton, Prose, StateLabel, useRequest } from "../lib/components.js";
 import { alignCurves } from "../lib/curves.js";
 import { escapeInvisible } from "../lib/format.js";
-import { ActionButton, Prose, StateLabel, useRequest } from "../lib/components.js";
 import { listChanges } from "../lib/json_patch.js";
 import { t } from "../lib/words.js";
 

@@ -1,16 +1,16 @@
 // One experiment in the table, and the small pictures of those that are seen.
 import { html, useEffect, useRef, useState } from "../lib/html.js";
-import { parseNumber, queryString } from "../lib/api.js";
 import { href } from "../lib/address.js";
+import { parseNumber, queryString } from "../lib/api.js";
 import { Sparkline } from "../lib/chart.js";
 import { getColumns, toCurves } from "../lib/columns.js";
-import { escapeInvisible, formatAge, formatNumber } from "../lib/format.js";
 import { StateLabel } from "../lib/components.js";
+import { escapeInvisible, formatAge, formatNumber } from "../lib/format.js";
 import { summarizeResult } from "../lib/result.js";
+import { TERMINAL_STATES } from "../lib/run.js";
 import { t } from "../lib/words.js";
 
 export const ROW_HEIGHT = 36; // px, as the sheet says too
-const OVER = new Set(["succeeded", "failed", "cancelled"]);
 const QUIET_MS = 120; // while somebody scrolls nothing is asked for
 const POINTS = 40;
 
@@ -76,7 +76,7 @@ const cell = (value) => (value === null || value === undefined ? "–" : typeof 
 
 export function Row({ item, index, columns, spark, marked, mark }) {
   const total = Object.values(item.runs).reduce((sum, n) => sum + n, 0);
-  const over = Object.entries(item.runs).reduce((sum, [state, n]) => sum + (OVER.has(state) ? n : 0), 0);
+  const over = Object.entries(item.runs).reduce((sum, [state, n]) => sum + (TERMINAL_STATES.has(state) ? n : 0), 0);
   const main = item.main || {};
   const name = escapeInvisible(item.name);
   return html`<tr tabindex="0" data-row=${`experiment/${item.id}`} aria-rowindex=${index + 2} class=${marked ? "marked" : ""}>

@@ -1,12 +1,12 @@
 // One run: what is found out about it, its curves live, what happened to it, and what can be done with it.
 import { html, useMemo } from "../lib/html.js";
-import { get, patch, post } from "../lib/api.js";
 import { href, navigate, updateParameters } from "../lib/address.js";
+import { get, patch, post } from "../lib/api.js";
 import { Boundary } from "../lib/boundary.js";
+import { ActionButton, Problems, Prose, StateLabel, useRequest } from "../lib/components.js";
+import { useDeferred } from "../lib/deferred.js";
 import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
-import { useDeferred } from "../lib/deferred.js";
-import { ActionButton, Problems, Prose, StateLabel, useRequest } from "../lib/components.js";
 import { TERMINAL_STATES, useRun } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { t } from "../lib/words.js";

@@ -1,11 +1,11 @@
 // A run's curves by family, each with what belongs beside it: the raw line behind a smoothed one, ghosts of lost attempts, the plan.
 import { html, useMemo, useState } from "../lib/html.js";
-import { get, parseNumber, queryString } from "../lib/api.js";
 import { updateParameters } from "../lib/address.js";
+import { get, parseNumber, queryString } from "../lib/api.js";
 import { Chart, colour, dash, Legend } from "../lib/chart.js";
+import { useRequest } from "../lib/components.js";
 import { alignCurves, placeOnAxis } from "../lib/curves.js";
 import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
-import { useRequest } from "../lib/components.js";
 import { smooth } from "../lib/smooth.js";
 import { t } from "../lib/words.js";
 import { fanOf, isFan } from "./fan.js";

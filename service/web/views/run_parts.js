@@ -1,9 +1,9 @@
 // Beside a run's curves: who executed it, what is kept of it, what happened.
 import { html } from "../lib/html.js";
-import { absoluteUrl, get } from "../lib/api.js";
 import { href } from "../lib/address.js";
-import { escapeInvisible, formatAge, formatBytes, formatCount, formatNumber } from "../lib/format.js";
+import { absoluteUrl, get } from "../lib/api.js";
 import { Prose, useRequest } from "../lib/components.js";
+import { escapeInvisible, formatAge, formatBytes, formatCount, formatNumber } from "../lib/format.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { t } from "../lib/words.js";
 

@@ -1,9 +1,9 @@
 // A data file of one's own: sent as it is, answered with a report of its columns.
 import { html, useState } from "../lib/html.js";
 import { queryString, requestJson } from "../lib/api.js";
-import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
-import { CopyButton, Problems, Prose } from "../lib/components.js";
 import { Boundary } from "../lib/boundary.js";
+import { CopyButton, Problems, Prose } from "../lib/components.js";
+import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
 export function Upload() {

@@ -1,9 +1,9 @@
 // Devices, what runs on them, what waits and why.
 import { html, useState } from "../lib/html.js";
-import { get } from "../lib/api.js";
 import { href } from "../lib/address.js";
-import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
+import { get } from "../lib/api.js";
 import { EmptyState, Problems, Prose, StateLabel, useInterval, useRequest } from "../lib/components.js";
+import { escapeInvisible, formatBytes, formatCount, formatSeconds } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
 const SILENT_S = 60;
