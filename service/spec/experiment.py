@@ -39,13 +39,13 @@ REMARKS = {"coarse"}  # fields of a resolved dataset that only warn
 
 
 class Evaluation(Part):
-    """When the validation part is measured, in addition to the last step."""
+    """When the validation part is evaluated, besides the last step."""
 
-    every_steps: Count | None = Field(None, description="updates between two evaluations; null: once an epoch")
+    every_steps: Count | None = Field(None, description="evaluate every so many updates; null: once per epoch")
 
 
 class Best(Part):
-    """Which series decides the best evaluation."""
+    """Which series defines the best evaluation."""
 
     series: Literal["val/loss", "val/accuracy", "average/val/loss", "average/val/accuracy"] = "val/loss"
     mode: Literal["min", "max"] = "min"
@@ -57,19 +57,19 @@ class Best(Part):
 
 
 class Checkpointing(Part):
-    """When the state is saved, so that another attempt can continue from it; always at the end too."""
+    """When checkpoints are written, besides the end of the run."""
 
     every_steps: Count | None = Field(
-        None, description="updates between two checkpoints; null: by time (the worker's setting)"
+        None, description="write one every so many updates; null: at time intervals (a worker setting)"
     )
     keep_every: Count | None = Field(
-        None, description="one is written, and kept, at each multiple of so many updates; null: the last two are kept"
+        None, description="write and keep one at each multiple of so many updates; null: keep only the last two"
     )
-    best: Best | None = Field(None, description="one is also written, and the newest kept, at each best evaluation")
+    best: Best | None = Field(None, description="also write one at each best evaluation, and keep the newest of these")
 
 
 class Experiment(Part):
-    """A training, once per seed. `steps` or `epochs` says how long."""
+    """A training, run once per seed. Give either `steps` or `epochs`."""
 
     name: Name = "experiment"
     tags: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
@@ -79,60 +79,63 @@ class Experiment(Part):
     loss: Loss
     optimizer: Optimizer
     groups: Annotated[tuple[Rule, ...], Field(max_length=50)] = Field(
-        (), description="parameters with settings of their own; the first rule that matches one has it"
+        (), description="parameter groups; the first rule that matches a parameter applies"
     )
-    no_decay: bool = Field(False, description='short for a last rule {"match": {"dim_lt": 2}, "weight_decay": 0}')
+    no_decay: bool = Field(
+        False,
+        description='no decay for biases and norms: short for a rule {"match": {"dim_lt": 2}, "weight_decay": 0}',
+    )
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        None, description="each layer's rate is this share of that of the layer behind it; the last one's stays"
+        None,
+        description="layer-wise rate decay: each layer's rate is the next layer's times this; null: none",
     )
     schedule: Schedule = Constant()
-    schedule_unit: Literal["step", "epoch"] = Field("step", description="what the schedule counts")
+    schedule_unit: Literal["step", "epoch"] = Field("step", description="unit in which the schedule counts")
     batch_size: Annotated[int, Field(ge=1, le=10**7)] | Literal["full"] = Field(
-        32, description='rows of an update; left out where 32 do not fit: what fits, as "full" for fewer rows'
+        32, description='rows per update; "full": all rows. If omitted and 32 does not fit, a size that does is chosen'
     )
-    steps: Count | None = None
-    epochs: Annotated[int, Field(ge=1, le=10**6)] | None = None
-    shuffle: bool = True
-    drop_last: bool = Field(
-        False, description="leave out the last batch of an epoch where it is smaller; shuffled, other rows each time"
-    )
-    clip: Clip | None = None
+    steps: Count | None = Field(None, description="number of updates")
+    epochs: Annotated[int, Field(ge=1, le=10**6)] | None = Field(None, description="number of epochs")
+    shuffle: bool = Field(True, description="shuffle the training rows in each epoch")
+    drop_last: bool = Field(False, description="drop the last batch of an epoch if it is smaller than the others")
+    clip: Clip | None = Field(None, description="gradient clipping; null: none")
     evaluate: Evaluation = Evaluation()
     checkpoint: Checkpointing = Checkpointing()
     accumulate: Count = Field(
         1,
-        description="pieces that a batch is computed in; batch_size is still the rows of an update",
+        description="gradient accumulation: parts a batch is computed in; batch_size stays the rows per update",
     )
-    precision: Precision = Field("fp32", description="of the forward pass; the weights stay fp32")
+    precision: Precision = Field("fp32", description="precision of the forward pass; the weights stay fp32")
     compile: bool = Field(
         False,
-        description="translate forward and backward to machine code: some seconds at the start, then faster;"
-        " the last bits differ from a run without",
+        description="use torch.compile: slower start, faster steps; results differ in the last bits",
     )
-    average: Average | None = Field(None, description="weights measured beside the model's own, as average/val/...")
-    stop: Stop | None = Field(None, description="what ends the run before its last step")
-    nonfinite: Nonfinite = Field("fail", description="what a NaN or infinite loss does")
+    average: Average | None = Field(None, description="weight averaging; evaluated as average/val/...")
+    stop: Stop | None = Field(None, description="rules that end the run early")
+    nonfinite: Nonfinite = Field("fail", description="what happens at a NaN or infinite loss")
     probes: Probes = Field(
         DEFAULT_PROBES,
-        description="what watches the training without changing it; [] for nothing, which saves a few percent",
+        description="probes that measure the training without changing it; [] for none, a few percent faster",
     )
     priority: int = Field(
         0,
         ge=-100,
         le=100,
-        description="in the queue; a point is worth ten minutes of waiting, so that none waits for ever",
+        description="priority in the queue; one point is worth ten minutes of waiting",
     )
     max_seconds: Annotated[float, Field(gt=0, le=10**9)] | None = Field(
-        None, description="longest training time of a run; beyond it the run fails as time_limit. null: the server's"
+        None, description="maximum training time; a longer run fails as time_limit. null: the server's limit"
     )
     pool: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")] | None = Field(
         None,
-        description="whose workers train it: cpu or gpu, or another pool of this server; null: the server's choice",
+        description="worker pool: cpu, gpu or another pool of this server; null: the server chooses",
     )
-    restarts: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="short for the seeds 0, 1, 2, ...")
+    restarts: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        None, description="number of seeds; short for the seeds 0, 1, 2, ..."
+    )
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000)] = Field(
         default_factory=lambda given: tuple(range(given.get("restarts") or 1)),
-        description="by default 0, or `restarts`",
+        description="random seeds, one run each; default: 0, or as many as `restarts`",
     )
 
     @property

@@ -16,16 +16,16 @@ RESERVED = ("default", "no_decay")
 
 
 class Match(Part):
-    """Which parameters a rule applies to: every given condition must hold."""
+    """Conditions on a parameter; all that are given must hold."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
-        None, description="pattern of torch's name, where * stands for anything, dots too: layers.0.*"
+        None, description="pattern of the parameter's name in torch; * matches anything, dots too: layers.0.*"
     )
     module: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
-        None, description="torch's class that owns the parameter: Linear, BatchNorm1d"
+        None, description="class of the module that owns it: Linear, BatchNorm1d"
     )
-    dim: Annotated[int, Field(ge=0, le=8)] | None = Field(None, description="how many dimensions it has")
-    dim_lt: Annotated[int, Field(ge=1, le=9)] | None = Field(None, description="it has fewer dimensions than that")
+    dim: Annotated[int, Field(ge=0, le=8)] | None = Field(None, description="exact number of dimensions")
+    dim_lt: Annotated[int, Field(ge=1, le=9)] | None = Field(None, description="fewer dimensions than this")
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem if there is no condition."""
@@ -34,22 +34,20 @@ class Match(Part):
 
 
 class Rule(Part):
-    """Settings of some parameters. The first rule that matches a parameter applies to it.
+    """A parameter group: settings for the parameters that match. The first rule that matches a parameter applies.
 
-    A rule with nothing but a match exempts its parameters from later rules.
+    A rule with only a match exempts its parameters from later rules.
     """
 
     match: Match
-    name: Label | None = Field(
-        None, description="label of the group, as in the series lr/<label>; null: group<position>"
-    )
-    lr: Rate | None = Field(None, description="base rate, scaled by the schedule as every group's is")
-    weight_decay: Decay | None = None
+    name: Label | None = Field(None, description="name of the group, as in the series lr/<name>; null: group<position>")
+    lr: Rate | None = Field(None, description="base learning rate; the schedule scales it")
+    weight_decay: Decay | None = Field(None, description="weight decay coefficient")
     set: Annotated[dict[FieldName, Value], Field(max_length=20)] = Field(
         {}, description="other fields of the optimizer"
     )
-    freeze: bool = Field(False, description="not trained: no gradient, no optimizer; running statistics still move")
-    optimizer: Optimizer | None = Field(None, description="steps these parameters in place of /optimizer")
+    freeze: bool = Field(False, description="do not train these parameters; running statistics still update")
+    optimizer: Optimizer | None = Field(None, description="optimizer for these parameters instead of /optimizer")
 
     @property
     def overrides(self) -> dict[str, Value]:

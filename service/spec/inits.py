@@ -11,9 +11,9 @@ from service.spec.component import Component
 from service.spec.layout import Parameter
 from service.spec.plugins import family_union
 
-Gain = Annotated[float, Field(gt=0, le=1e3)]
+Gain = Annotated[float, Field(gt=0, le=1e3, description="scaling factor")]
 Number = Annotated[float, Field(ge=-1e3, le=1e3)]
-Mode = Literal["fan_in", "fan_out"]
+Mode = Annotated[Literal["fan_in", "fan_out"], Field(description="keep the variance of activations or of gradients")]
 Nonlinearity = Literal["linear", "relu", "leaky_relu", "tanh", "sigmoid", "selu"]
 
 
@@ -26,7 +26,7 @@ class InitBase(Component):
 
     @property
     def identical_units(self) -> bool:
-        """Whether all units of a layer start the same, so that none ever differs from its neighbour."""
+        """Whether all units of a layer start identical, so that training cannot break the symmetry."""
         return False
 
     def fits(self, shape: tuple[int, ...]) -> bool:
@@ -44,7 +44,7 @@ Init_ = InitBase  # the old name, kept for plug-ins until 0.3
 
 
 class TorchDefault(InitBase):
-    """torch's own initialisation of each layer, biases included."""
+    """PyTorch's default initialisation of each layer, biases included."""
 
     target = ""
 
@@ -52,7 +52,7 @@ class TorchDefault(InitBase):
 
 
 class XavierUniform(InitBase):
-    """Uniform, variance 2 gain^2 / (fan_in + fan_out)."""
+    """Xavier (Glorot) uniform: variance 2 gain^2 / (fan_in + fan_out)."""
 
     target = "torch.nn.init:xavier_uniform_"
     paper = "Glorot & Bengio 2010"
@@ -62,7 +62,7 @@ class XavierUniform(InitBase):
 
 
 class XavierNormal(InitBase):
-    """Normal, variance 2 gain^2 / (fan_in + fan_out)."""
+    """Xavier (Glorot) normal: variance 2 gain^2 / (fan_in + fan_out)."""
 
     target = "torch.nn.init:xavier_normal_"
     paper = "Glorot & Bengio 2010"
@@ -72,7 +72,7 @@ class XavierNormal(InitBase):
 
 
 class KaimingUniform(InitBase):
-    """Uniform, variance gain(nonlinearity)^2 / fan."""
+    """Kaiming (He) uniform: variance gain(nonlinearity)^2 / fan."""
 
     target = "torch.nn.init:kaiming_uniform_"
     paper = "He et al. 2015, arXiv:1502.01852"
@@ -84,7 +84,7 @@ class KaimingUniform(InitBase):
 
 
 class KaimingNormal(InitBase):
-    """Normal, variance gain(nonlinearity)^2 / fan."""
+    """Kaiming (He) normal: variance gain(nonlinearity)^2 / fan."""
 
     target = "torch.nn.init:kaiming_normal_"
     paper = "He et al. 2015, arXiv:1502.01852"
@@ -96,7 +96,7 @@ class KaimingNormal(InitBase):
 
 
 class Orthogonal(InitBase):
-    """A (semi-)orthogonal matrix times gain."""
+    """Orthogonal or semi-orthogonal matrices, times gain."""
 
     target = "torch.nn.init:orthogonal_"
     paper = "Saxe et al. 2014, arXiv:1312.6120"
@@ -106,7 +106,7 @@ class Orthogonal(InitBase):
 
 
 class Normal(InitBase):
-    """Normal with given mean and standard deviation."""
+    """Normal distribution with the given mean and standard deviation."""
 
     target = "torch.nn.init:normal_"
 
@@ -121,7 +121,7 @@ class Normal(InitBase):
 
 
 class Uniform(InitBase):
-    """Uniform between a and b."""
+    """Uniform distribution between a and b."""
 
     target = "torch.nn.init:uniform_"
 
@@ -136,15 +136,15 @@ class Uniform(InitBase):
 
 
 class TruncatedNormal(InitBase):
-    """Normal, drawn again outside a and b."""
+    """Normal distribution truncated to a and b."""
 
     target = "torch.nn.init:trunc_normal_"
 
     kind: Literal["trunc_normal"] = "trunc_normal"
     mean: Number = 0.0
     std: Annotated[float, Field(gt=0, le=1e3)] = 1.0
-    a: Number = Field(-2.0, description="smallest value, not in standard deviations")
-    b: Number = Field(2.0, description="largest value")
+    a: Number = Field(-2.0, description="lower bound, as a value and not in standard deviations")
+    b: Number = Field(2.0, description="upper bound")
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem unless a is below b."""
@@ -164,7 +164,7 @@ class SameValue(InitBase):
 
 
 class Constant(SameValue):
-    """Every weight the same: no unit ever differs from its neighbour."""
+    """The same value for every weight. The units of a layer stay identical, so the model cannot learn much."""
 
     target = "torch.nn.init:constant_"
 
@@ -173,7 +173,7 @@ class Constant(SameValue):
 
 
 class Zeros(SameValue):
-    """Every weight 0: no gradient passes a hidden layer of such weights."""
+    """Zeros. No gradient passes through a hidden layer with such weights."""
 
     target = "torch.nn.init:zeros_"
 
@@ -181,7 +181,7 @@ class Zeros(SameValue):
 
 
 class Ones(SameValue):
-    """Every weight 1."""
+    """Ones. The units of a layer stay identical."""
 
     target = "torch.nn.init:ones_"
 
@@ -189,7 +189,7 @@ class Ones(SameValue):
 
 
 class Eye(InitBase):
-    """Ones on the diagonal of a matrix, so that it passes on what it gets; kernels keep torch's own values."""
+    """Identity matrices. Convolution kernels keep PyTorch's default."""
 
     target = "torch.nn.init:eye_"
     left_out: ClassVar[dict[str, str]] = {}
@@ -199,14 +199,19 @@ class Eye(InitBase):
 
 
 class Dirac(InitBase):
-    """Kernels that pass on the channels they get; matrices keep torch's own values."""
+    """Identity convolution kernels. Matrices keep PyTorch's default."""
 
     target = "torch.nn.init:dirac_"
     left_out: ClassVar[dict[str, str]] = {}
     dims = (3, 4)
 
     kind: Literal["dirac"] = "dirac"
-    groups: Annotated[int, Field(ge=1, le=65_536, description="kernels they do not divide keep torch's values")] = 1
+    groups: Annotated[
+        int,
+        Field(
+            ge=1, le=65_536, description="groups of channels; kernels that they do not divide keep PyTorch's default"
+        ),
+    ] = 1
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Return False unless the groups divide the output channels, too."""
@@ -214,7 +219,7 @@ class Dirac(InitBase):
 
 
 class Sparse(InitBase):
-    """Normal, with a share of each column set to 0; kernels keep torch's own values."""
+    """Normal distribution with a share of each column set to 0. Convolution kernels keep PyTorch's default."""
 
     target = "torch.nn.init:sparse_"
     paper = "Martens 2010, Deep learning via Hessian-free optimization"

@@ -18,13 +18,13 @@ AtShare = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Clip(Part):
-    """Gradient clipping before the update; the norm before clipping is recorded as grad_norm.
+    """Gradient clipping. The norm before clipping is recorded as grad_norm.
 
-    The share of the updates so far that were clipped is recorded as clipped_share at each evaluation.
+    Each evaluation records clipped_share: the share of the updates so far that were clipped.
     """
 
-    norm: Norm | None = Field(None, description="largest total 2-norm")
-    value: Norm | None = Field(None, description="largest absolute entry")
+    norm: Norm | None = Field(None, description="maximum 2-norm of the whole gradient")
+    value: Norm | None = Field(None, description="maximum absolute value of each gradient entry")
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem unless exactly one of the two is given."""
@@ -33,24 +33,24 @@ class Clip(Part):
 
 
 class EMA(Part):
-    """An exponential moving average of the weights, after every update: a <- decay a + (1 - decay) p; first a <- p.
+    """Exponential moving average of the weights after each update: a <- decay a + (1 - decay) p, starting at a = p.
 
-    Statistics of a batch normalisation are the model's own.
+    Batch normalisation uses the model's own running statistics.
     """
 
     kind: Literal["ema"] = "ema"
-    decay: Beta = 0.999
+    decay: Beta = Field(0.999, description="share of the average that each update keeps")
 
 
 class SWA(Part):
-    """The plain mean of the weights from `start` on (Izmailov et al. 2018, arXiv:1803.05407).
+    """Stochastic weight averaging: the mean of the weights from `start` on (Izmailov et al. 2018, arXiv:1803.05407).
 
-    Statistics of a batch normalisation are measured anew on the training part at each evaluation.
+    Each evaluation recomputes the statistics of batch normalisation on the training part.
     """
 
     kind: Literal["swa"] = "swa"
-    start: AtStep | AtShare = Field(0.75, description="the first averaged update, or its share of the run")
-    every_steps: Count | None = Field(None, description="updates between two averaged ones; null: an epoch")
+    start: AtStep | AtShare = Field(0.75, description="first update to average, or its share of the run")
+    every_steps: Count | None = Field(None, description="average every so many updates; null: once per epoch")
 
     def first(self, total: int) -> int:
         """Return the first update that is averaged, of a run of `total` updates."""
@@ -58,9 +58,9 @@ class SWA(Part):
 
 
 class OptimizerAverage(Part):
-    """The mean that the optimizer asgd keeps by itself, of its weights after update `t0` (Polyak & Juditsky 1992).
+    """The average that the optimizer asgd keeps of its weights after update `t0` (Polyak & Juditsky 1992).
 
-    Parameters that another optimizer steps are the model's own, and so are statistics of a batch normalisation.
+    Parameters of other optimizers and statistics of batch normalisation are the model's own.
     """
 
     kind: Literal["asgd"] = "asgd"
@@ -70,11 +70,11 @@ Average = Annotated[EMA | SWA | OptimizerAverage, Field(discriminator="kind")]
 
 
 class StopTarget(Part):
-    """Ends the run at the first evaluation whose value is beyond the target."""
+    """Stop at the first evaluation whose value passes the target."""
 
     series: WatchedSeries
-    below: Limit | None = None
-    above: Limit | None = None
+    below: Limit | None = Field(None, description="stop below this value")
+    above: Limit | None = Field(None, description="stop above this value")
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem unless exactly one side is given."""
@@ -83,11 +83,11 @@ class StopTarget(Part):
 
 
 class Patience(Part):
-    """Ends the run after so many evaluations in a row without a new best; NaN is never one."""
+    """Early stopping: stop after so many evaluations in a row without a new best value. NaN is never best."""
 
     series: WatchedSeries = "val/loss"
-    evaluations: Count
-    min_delta: Annotated[float, Field(ge=0, le=1e12)] = Field(0.0, description="a smaller gain is none")
+    evaluations: Count = Field(description="evaluations without a new best value")
+    min_delta: Annotated[float, Field(ge=0, le=1e12)] = Field(0.0, description="smallest improvement that counts")
 
     @property
     def sign(self) -> int:
@@ -96,13 +96,15 @@ class Patience(Part):
 
 
 class Stop(Part):
-    """Ends a run early, as succeeded; the first rule that holds is recorded with the attempt."""
+    """Rules that end a run early, as succeeded. The attempt records the rule that ended it."""
 
     target: StopTarget | None = None
-    grad_norm_below: Norm | None = Field(None, description="at any step, before clipping; waits for the device")
+    grad_norm_below: Norm | None = Field(
+        None, description="stop when the gradient norm before clipping is below this; synchronises with the device"
+    )
     patience: Patience | None = None
     seconds: Annotated[float, Field(gt=0, le=1e8)] | None = Field(
-        None, description="of training, over all attempts; makes the length of the run depend on the machine"
+        None, description="maximum training time over all attempts; makes the length of the run depend on the machine"
     )
 
     def problems(self) -> Iterator[Problem]:
@@ -120,9 +122,9 @@ class Stop(Part):
 
 
 class StopAfter(Part):
-    """Fails the run after so many consecutive losses that are not finite."""
+    """Fail the run after so many consecutive non-finite losses."""
 
-    stop_after: Count
+    stop_after: Count = Field(description="consecutive non-finite losses")
 
 
 Nonfinite = Literal["fail", "continue"] | StopAfter

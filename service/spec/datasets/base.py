@@ -1,4 +1,4 @@
-"""What every dataset has: facts that checks need before any data are read, and how rows are split and scaled."""
+"""What every dataset declares: its shape and task before any data are read, and how rows are split and scaled."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,16 +11,18 @@ from service.spec.component import Component, Default, Json
 from service.spec.losses.base import Task
 
 Scaling = Literal["standardise", "minmax", "none"]
-SCALING = "fitted on the training part: mean 0 and standard deviation 1, or 0 to 1; a constant column is only shifted"
+SCALING = "fitted on the training part. standardise: mean 0, standard deviation 1; minmax: 0 to 1; none: unchanged"
 MAX_CELLS = 2 * 10**8  # numbers in a generated dataset, at most
-Rows = Annotated[int, Field(ge=10, le=10**7, description="rows made, before they are split")]
+Rows = Annotated[int, Field(ge=10, le=10**7, description="number of rows, before the split")]
 Noise = Annotated[float, Field(ge=0, le=1e3)]
-DataSeed = Annotated[int, Field(ge=0, lt=2**32, description="of the data, not of the training")]
+DataSeed = Annotated[
+    int, Field(ge=0, lt=2**32, description="random seed of the data; independent of the training's seeds")
+]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about a dataset without reading it. `shape` is that of one row, channels first."""
+    """What is known about a dataset without reading it. `shape` is the shape of one row, channels first."""
 
     rows: int
     shape: tuple[int, ...]
@@ -31,7 +33,7 @@ class Facts:
 
 
 class DatasetBase(Component):
-    """A dataset: a training part, and parts for validation and test."""
+    """A dataset, split into a training, a validation and a test part."""
 
     known: ClassVar[Facts]  # unless fields other than `rows` change them; 0 rows stand for that field
     instead = {"known": "facts"}
@@ -39,18 +41,23 @@ class DatasetBase(Component):
     source: ClassVar[str] = ""
     stored: ClassVar[bool] = False  # the target takes the folders of files before the fields
 
-    validation: Annotated[float, Field(ge=0, le=0.5, description="share of rows")] = 0.2
+    validation: Annotated[float, Field(ge=0, le=0.5, description="share of the rows used for validation")] = 0.2
     test: Annotated[
-        float, Field(ge=0, le=0.5, description="share of rows, measured once, at the end: test/loss, test/accuracy")
+        float,
+        Field(
+            ge=0,
+            le=0.5,
+            description="share of the rows kept for the test, which runs once at the end: test/loss, test/accuracy",
+        ),
     ] = 0.0
 
     def warnings(self) -> Iterator[Problem]:
-        """Yield what is allowed and probably a mistake; pointers start at this part."""
+        """Yield settings that are allowed and probably a mistake; pointers start at this part."""
         yield from ()
 
     @property
     def strata(self) -> int:
-        """Classes by which the split is stratified; 0: the split ignores targets."""
+        """The number of classes by which the split is stratified; 0 if it is not stratified."""
         return self.facts.classes if self.facts.task == "classification" else 0
 
     @property
@@ -69,7 +76,7 @@ class DatasetBase(Component):
 
     @property
     def rows_to_split(self) -> int:
-        """Rows that the split deals out to the parts."""
+        """The number of rows that are split into parts at random."""
         return self.facts.rows - self.reserved_test_rows
 
     @property
@@ -80,7 +87,7 @@ class DatasetBase(Component):
         return rows - validation - test, validation, test + self.reserved_test_rows
 
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
-        """Yield defaults that fit if the usual ones do not; `counts`: the loss is for counts."""
+        """Yield defaults for omitted fields where the usual ones do not fit; `counts`: the loss is for counts."""
         train, validation, _ = self.counts
         classes, least = self.strata, max(self.strata, 2)
         if 0 < validation < classes and validation + train >= classes + least and 2 * classes <= self.rows_to_split:
@@ -106,20 +113,20 @@ class DatasetBase(Component):
 class TableBase(DatasetBase):
     """Unordered rows of numbers: split at random, stratified by class."""
 
-    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    scaling: Scaling = Field("standardise", description=f"of the features, {SCALING}")
+    split_seed: Annotated[int, Field(ge=0, lt=2**32, description="random seed of the split")] = 0
+    scaling: Scaling = Field("standardise", description=f"scaling of the features, {SCALING}")
     shuffled_targets: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.0, description="share of the rows whose answers are dealt out anew among these rows, so that they say nothing"
+        0.0, description="share of the rows whose targets are shuffled among them, so that they are random"
     )
 
 
 class RegressionBase(TableBase):
-    """Rows with a value to predict."""
+    """Rows with a numeric target."""
 
-    target_scaling: Scaling = Field("standardise", description=f"of the value to predict, {SCALING}")
+    target_scaling: Scaling = Field("standardise", description=f"scaling of the target, {SCALING}")
 
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
-        """Yield no scaling for counts, which are predicted as they are."""
+        """Yield no target scaling for counts."""
         yield from super().inferred_defaults(counts)
         if counts:
             yield Default("target_scaling", "none", "none: /loss is for counts, and scaled values are none.")

@@ -2,11 +2,13 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from service.spec.datasets.base import Facts, RegressionBase, TableBase
 
 
 class Digits(TableBase):
-    """1,797 images of handwritten digits, 8 x 8, grey values 0 to 16."""
+    """Handwritten digits: 1,797 grey images of 8 x 8 pixels, 10 classes."""
 
     target = "worker.trainer.data.bundled:digits"
     known = Facts(1797, (1, 8, 8), "classification", 10, "grey value")
@@ -16,7 +18,7 @@ class Digits(TableBase):
 
 
 class BreastCancer(TableBase):
-    """569 tumours, 30 measurements each, malignant or benign."""
+    """Breast cancer: 569 tumours, 30 features, malignant or benign."""
 
     target = "worker.trainer.data.bundled:breast_cancer"
     known = Facts(569, (30,), "classification", 2)
@@ -26,7 +28,7 @@ class BreastCancer(TableBase):
 
 
 class Wine(TableBase):
-    """178 wines of three cultivars, 13 measurements each, on very different scales."""
+    """Wine: 178 wines, 13 features on very different scales, 3 classes (cultivars)."""
 
     target = "worker.trainer.data.bundled:wine"
     known = Facts(178, (13,), "classification", 3)
@@ -36,7 +38,7 @@ class Wine(TableBase):
 
 
 class Iris(TableBase):
-    """150 irises of three species, four measurements each (cm)."""
+    """Iris: 150 flowers, 4 features in cm, 3 classes (species)."""
 
     target = "worker.trainer.data.bundled:iris"
     known = Facts(150, (4,), "classification", 3, "cm")
@@ -46,7 +48,7 @@ class Iris(TableBase):
 
 
 class Diabetes(RegressionBase):
-    """442 patients, ten measurements each; the target is the disease's progression after a year."""
+    """Diabetes: 442 patients, 10 features; the target is disease progression after one year."""
 
     target = "worker.trainer.data.bundled:diabetes"
     known = Facts(442, (10,), "regression")
@@ -56,11 +58,11 @@ class Diabetes(RegressionBase):
 
 
 class Linnerud(RegressionBase):
-    """20 men of a fitness club: chin-ups, sit-ups and jumps; the target is one of three body measures."""
+    """Linnerud: 20 men, 3 exercises as features (chin-ups, sit-ups, jumps); the target is a body measure."""
 
     target = "worker.trainer.data.bundled:linnerud"
     known = Facts(20, (3,), "regression")
     source = "Tenenhaus 1998, as bundled with scikit-learn"
 
     kind: Literal["linnerud"] = "linnerud"
-    measure: Literal["weight", "waist", "pulse"] = "weight"
+    measure: Literal["weight", "waist", "pulse"] = Field("weight", description="body measure to predict")

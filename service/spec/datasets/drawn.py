@@ -1,4 +1,4 @@
-"""Datasets drawn from a formula, whose right answer is known."""
+"""Synthetic datasets with a known formula."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -22,18 +22,18 @@ Frequency = Annotated[float, Field(gt=0, le=1e3)]
 
 
 class CurveBase(RegressionBase):
-    """A function of one number in -1 to 1, with Gaussian noise; the target is unscaled by default."""
+    """A function of one feature in -1 to 1, with Gaussian noise; the target is not scaled by default."""
 
     known = Facts(0, (1,), "regression")
 
     rows: Rows = 1000
-    noise: Annotated[Noise, Field(description="standard deviation")] = 0.0
+    noise: Annotated[Noise, Field(description="standard deviation of the noise")] = 0.0
     seed: DataSeed = 0
-    target_scaling: Scaling = Field("none", description=f"of the value to predict, {SCALING}")
+    target_scaling: Scaling = Field("none", description=f"scaling of the target, {SCALING}")
 
 
 class Absolute(CurveBase):
-    """A kink, which two rectified units fit exactly."""
+    """Absolute value of x, with noise. Two ReLU units can fit it exactly."""
 
     target = "worker.trainer.data.synthetic:absolute"
     formula = "|x| + noise"
@@ -42,7 +42,7 @@ class Absolute(CurveBase):
 
 
 class StepFunction(CurveBase):
-    """A jump at 0, which no continuous model fits exactly."""
+    """A step from 0 to 1 at x = 0, with noise. No continuous model fits it exactly."""
 
     target = "worker.trainer.data.synthetic:step"
     formula = "1 where x > 0, else 0, + noise"
@@ -51,17 +51,17 @@ class StepFunction(CurveBase):
 
 
 class Sine(CurveBase):
-    """A sine wave."""
+    """A sine wave, with noise."""
 
     target = "worker.trainer.data.synthetic:sine"
     formula = "sin(pi frequency x) + noise"
 
     kind: Literal["sine"] = "sine"
-    frequency: Annotated[Frequency, Field(description="waves between -1 and 1")] = 1.0
+    frequency: Annotated[Frequency, Field(description="number of periods between -1 and 1")] = 1.0
 
 
 class Sinusoids(CurveBase):
-    """A sum of sine waves with phases of their own: low frequencies are learned first."""
+    """A sum of sine waves with random phases. Networks learn the low frequencies first (spectral bias)."""
 
     target = "worker.trainer.data.synthetic:sinusoids"
     formula = "sum over k of amplitude_k sin(pi frequency_k x + phase_k) + noise"
@@ -80,7 +80,7 @@ class Sinusoids(CurveBase):
 
 
 class Xor(TableBase):
-    """A square in four quarters, opposite ones of one class: no line separates them (Minsky, Papert 1969)."""
+    """XOR: points of a square; opposite quadrants have the same class. Not linearly separable."""
 
     target = "worker.trainer.data.synthetic:xor"
     formula = "class 1 where x0 > 0 differs from x1 > 0; then noise on x0 and x1"
@@ -88,12 +88,12 @@ class Xor(TableBase):
 
     kind: Literal["xor"] = "xor"
     rows: Rows = 1000
-    noise: Annotated[Noise, Field(description="standard deviation")] = 0.0
+    noise: Annotated[Noise, Field(description="standard deviation of the noise")] = 0.0
     seed: DataSeed = 0
 
 
 class Spirals(TableBase):
-    """Arms that wind around each other, one per class."""
+    """Interleaved spirals in the plane, one per class."""
 
     target = "worker.trainer.data.synthetic:spirals"
     formula = "radius r in 0 to 1, angle 2 pi (turns r + arm / arms); then noise on both coordinates"
@@ -101,14 +101,14 @@ class Spirals(TableBase):
 
     kind: Literal["spirals"] = "spirals"
     rows: Rows = 1000
-    arms: Annotated[int, Field(ge=2, le=20)] = 2
-    turns: Annotated[float, Field(gt=0, le=20)] = 1.5
-    noise: Annotated[Noise, Field(description="standard deviation")] = 0.02
+    arms: Annotated[int, Field(ge=2, le=20, description="number of spirals, so of classes")] = 2
+    turns: Annotated[float, Field(gt=0, le=20, description="turns of each spiral")] = 1.5
+    noise: Annotated[Noise, Field(description="standard deviation of the noise")] = 0.02
     seed: DataSeed = 0
 
     @property
     def facts(self) -> Facts:
-        """Arms in equal shares."""
+        """One class per arm."""
         return Facts(self.rows, (2,), "classification", self.arms)
 
     def problems(self) -> Iterator[Problem]:
@@ -119,7 +119,7 @@ class Spirals(TableBase):
 
 
 class Teacher(RegressionBase):
-    """Standard normal rows, labelled by a random network with one hidden layer: a student can match it exactly."""
+    """Normal features; targets come from a random network with one hidden layer (teacher and student setting)."""
 
     target = "worker.trainer.data.synthetic:teacher"
     formula = "v . activation(W x) / sqrt(hidden) + noise, with W of variance 1 / features and v of variance 1"
@@ -127,16 +127,16 @@ class Teacher(RegressionBase):
 
     kind: Literal["teacher"] = "teacher"
     rows: Rows = 2000
-    features: Annotated[int, Field(ge=1, le=10_000)] = 20
-    hidden: Annotated[int, Field(ge=1, le=10_000)] = 8
-    activation: Literal["tanh", "relu", "erf"] = "tanh"
-    noise: Annotated[Noise, Field(description="standard deviation")] = 0.0
+    features: Annotated[int, Field(ge=1, le=10_000, description="number of features")] = 20
+    hidden: Annotated[int, Field(ge=1, le=10_000, description="hidden units of the teacher")] = 8
+    activation: Literal["tanh", "relu", "erf"] = Field("tanh", description="activation of the teacher")
+    noise: Annotated[Noise, Field(description="standard deviation of the noise")] = 0.0
     seed: DataSeed = 0
-    target_scaling: Scaling = Field("none", description=f"of the value to predict, {SCALING}")
+    target_scaling: Scaling = Field("none", description=f"scaling of the target, {SCALING}")
 
     @property
     def facts(self) -> Facts:
-        """One value a row."""
+        """One numeric target per row."""
         return Facts(self.rows, (self.features,), "regression")
 
     def problems(self) -> Iterator[Problem]:
@@ -146,9 +146,9 @@ class Teacher(RegressionBase):
 
 
 class NoisyQuadratic(RegressionBase):
-    """Rows of covariance H with chosen condition: under `linear` and `mse` the surface is a quadratic with Hessian 2 H.
+    """Noisy quadratic: with `linear` and `mse` the loss is a quadratic with Hessian 2 H, plus noise of the batches.
 
-    Batches see it through noise, as the noisy quadratic model does. Features stay unscaled: scaling would change H.
+    H is the covariance of the features and has the chosen condition number. Scaling the features would change H.
     """
 
     target = "worker.trainer.data.synthetic:noisy_quadratic"
@@ -157,17 +157,17 @@ class NoisyQuadratic(RegressionBase):
 
     kind: Literal["noisy_quadratic"] = "noisy_quadratic"
     rows: Rows = 2000
-    features: Annotated[int, Field(ge=1, le=1_000)] = 20
-    condition: Annotated[float, Field(ge=1, le=1e6)] = 100.0
-    rotated: bool = Field(False, description="whether the axes of the surface are turned away from the parameters'")
-    noise: Annotated[Noise, Field(description="standard deviation of the value to predict")] = 0.1
+    features: Annotated[int, Field(ge=1, le=1_000, description="number of features")] = 20
+    condition: Annotated[float, Field(ge=1, le=1e6, description="condition number of H")] = 100.0
+    rotated: bool = Field(False, description="rotate the eigenvectors of H away from the parameter axes")
+    noise: Annotated[Noise, Field(description="standard deviation of the noise on the target")] = 0.1
     seed: DataSeed = 0
-    scaling: Scaling = Field("none", description=f"of the features, {SCALING}")
-    target_scaling: Scaling = Field("none", description=f"of the value to predict, {SCALING}")
+    scaling: Scaling = Field("none", description=f"scaling of the features, {SCALING}")
+    target_scaling: Scaling = Field("none", description=f"scaling of the target, {SCALING}")
 
     @property
     def facts(self) -> Facts:
-        """One value a row."""
+        """One numeric target per row."""
         return Facts(self.rows, (self.features,), "regression")
 
     def problems(self) -> Iterator[Problem]:
@@ -177,10 +177,10 @@ class NoisyQuadratic(RegressionBase):
 
 
 class Mnist1d(TableBase):
-    """Ten one-dimensional figures of 12 points, padded, scaled, moved, made noisy and sheared; 40 points a row.
+    """MNIST-1D: rows of 40 points with one of ten patterns of 12 points, scaled, shifted, sheared and with noise.
 
-    Small enough for a CPU, and yet linear models, networks and convolutions are far apart on it. The figures are ours.
-    With `validation` 0.2 there are 4,000 rows to train on and 1,000 to validate, as in the paper.
+    Small enough for a CPU, yet linear models, MLPs and CNNs differ clearly. The patterns are our own. With `validation`
+    0.2 there are 4,000 training and 1,000 validation rows, as in the paper.
     """
 
     target = "worker.trainer.data.mnist1d:mnist1d"
@@ -189,9 +189,13 @@ class Mnist1d(TableBase):
 
     kind: Literal["mnist1d"] = "mnist1d"
     rows: Annotated[int, Field(ge=100, le=10**6)] = 5000
-    scale: Annotated[float, Field(ge=0, le=2, description="how far the height of a figure varies, as a share")] = 0.4
-    translation: Annotated[int, Field(ge=1, le=72, description="a circular shift is below this, in 72nds")] = 48
-    correlated_noise: Annotated[Noise, Field(description="in the padding, before smoothing by 2 points")] = 0.25
-    noise: Annotated[Noise, Field(description="standard deviation, independent at each point")] = 0.02
-    shear: Annotated[Noise, Field(description="how far the slope of a row varies")] = 0.75
+    scale: Annotated[float, Field(ge=0, le=2, description="relative variation of a pattern's height")] = 0.4
+    translation: Annotated[
+        int, Field(ge=1, le=72, description="upper bound of the random circular shift, in 72nds of a row")
+    ] = 48
+    correlated_noise: Annotated[
+        Noise, Field(description="standard deviation of the correlated noise in the padding")
+    ] = 0.25
+    noise: Annotated[Noise, Field(description="standard deviation of the independent noise at each point")] = 0.02
+    shear: Annotated[Noise, Field(description="variation of the slope added to a row")] = 0.75
     seed: DataSeed = 42

@@ -1,4 +1,4 @@
-"""Datasets from scikit-learn's generators: any number of rows, the same for the same `seed`."""
+"""Datasets from scikit-learn's generators; the same `seed` gives the same rows."""
 
 import math
 from collections.abc import Iterator
@@ -18,13 +18,14 @@ from service.spec.datasets.base import (
     too_many_cells,
 )
 
-Features = Annotated[int, Field(ge=1, le=10_000)]
-Classes = Annotated[int, Field(ge=2, le=1_000)]
+Features = Annotated[int, Field(ge=1, le=10_000, description="number of features")]
+Informative = Annotated[int, Field(ge=1, le=10_000, description="features that the target depends on")]
+Classes = Annotated[int, Field(ge=2, le=1_000, description="number of classes")]
 SOURCE = "scikit-learn's generator"
 
 
 class Moons(TableBase):
-    """Two interleaving half circles in the plane."""
+    """Two moons: two interleaved half circles in the plane, one per class."""
 
     target = "worker.trainer.data.sklearn_generators:moons"
     source = SOURCE
@@ -37,7 +38,7 @@ class Moons(TableBase):
 
 
 class Circles(TableBase):
-    """A circle inside another one."""
+    """Two concentric circles in the plane, one per class."""
 
     target = "worker.trainer.data.sklearn_generators:circles"
     source = SOURCE
@@ -46,12 +47,12 @@ class Circles(TableBase):
     kind: Literal["circles"] = "circles"
     rows: Rows = 1000
     noise: Noise = 0.05
-    factor: Annotated[float, Field(ge=0, lt=1, description="inner radius over outer radius")] = 0.5
+    factor: Annotated[float, Field(ge=0, lt=1, description="ratio of the inner to the outer radius")] = 0.5
     seed: DataSeed = 0
 
 
 class Blobs(TableBase):
-    """Round Gaussian clouds around random centres, one per class."""
+    """Gaussian clusters around random centres, one per class."""
 
     target = "worker.trainer.data.sklearn_generators:blobs"
     source = SOURCE
@@ -60,12 +61,14 @@ class Blobs(TableBase):
     rows: Rows = 1000
     features: Features = 2
     classes: Classes = 3
-    spread: Annotated[float, Field(ge=0, le=1e3, description="standard deviation of a cloud; centres: -10 to 10")] = 1.0
+    spread: Annotated[
+        float, Field(ge=0, le=1e3, description="standard deviation of a cluster; centres lie in -10 to 10")
+    ] = 1.0
     seed: DataSeed = 0
 
     @property
     def facts(self) -> Facts:
-        """Rows in equal shares."""
+        """One class per cluster."""
         return Facts(self.rows, (self.features,), "classification", self.classes)
 
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
@@ -81,7 +84,7 @@ class Blobs(TableBase):
 
 
 class Classification(TableBase):
-    """Gaussian clusters on the corners of a hypercube, with correlated, repeated and useless features (Guyon 2003)."""
+    """Gaussian clusters at the corners of a hypercube, with redundant and uninformative features (Guyon 2003)."""
 
     target = "worker.trainer.data.sklearn_generators:classification"
     source = SOURCE
@@ -89,17 +92,19 @@ class Classification(TableBase):
     kind: Literal["classification"] = "classification"
     rows: Rows = 1000
     features: Features = 20
-    informative: Features = 5
-    redundant: Annotated[int, Field(ge=0, le=10_000, description="linear mixtures of the informative ones")] = 2
+    informative: Informative = 5
+    redundant: Annotated[
+        int, Field(ge=0, le=10_000, description="features that are linear combinations of the informative ones")
+    ] = 2
     classes: Classes = 2
-    clusters: Annotated[int, Field(ge=1, le=100, description="of each class")] = 2
-    separation: Annotated[float, Field(gt=0, le=1e3, description="half the edge of the hypercube")] = 1.0
-    wrong: Annotated[float, Field(ge=0, le=0.5, description="share of rows whose label is drawn anew")] = 0.01
+    clusters: Annotated[int, Field(ge=1, le=100, description="clusters per class")] = 2
+    separation: Annotated[float, Field(gt=0, le=1e3, description="half the edge length of the hypercube")] = 1.0
+    wrong: Annotated[float, Field(ge=0, le=0.5, description="share of the rows with a random label")] = 0.01
     seed: DataSeed = 0
 
     @property
     def facts(self) -> Facts:
-        """Classes in about equal shares."""
+        """Classes of about equal size."""
         return Facts(self.rows, (self.features,), "classification", self.classes)
 
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
@@ -126,7 +131,7 @@ class Classification(TableBase):
 
 
 class Regression(RegressionBase):
-    """A random linear function of some of the features, with Gaussian noise."""
+    """A random linear function of the informative features, with Gaussian noise."""
 
     target = "worker.trainer.data.sklearn_generators:regression"
     source = SOURCE
@@ -134,16 +139,16 @@ class Regression(RegressionBase):
     kind: Literal["regression"] = "regression"
     rows: Rows = 1000
     features: Features = 20
-    informative: Features = 10
+    informative: Informative = 10
     rank: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        None, description="directions that hold most of the variance; null: all alike, a well-conditioned problem"
+        None, description="effective rank of the features; null: full rank, a well-conditioned problem"
     )
     noise: Noise = 1.0
     seed: DataSeed = 0
 
     @property
     def facts(self) -> Facts:
-        """One value a row."""
+        """One numeric target per row."""
         return Facts(self.rows, (self.features,), "regression")
 
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
@@ -162,7 +167,7 @@ class Regression(RegressionBase):
 
 
 class FriedmanBase(RegressionBase):
-    """What the three functions of Friedman 1991 have in common."""
+    """A regression problem of Friedman 1991."""
 
     source = SOURCE
     paper = "Friedman 1991, Multivariate adaptive regression splines, Annals of Statistics 19"
@@ -174,17 +179,17 @@ class FriedmanBase(RegressionBase):
 
 
 class Friedman1(FriedmanBase):
-    """A smooth function of five of the features, which are uniform in 0 to 1."""
+    """Friedman's first problem: a smooth function of five features, uniform in 0 to 1."""
 
     target = "worker.trainer.data.sklearn_generators:friedman1"
     formula = "10 sin(pi x0 x1) + 20 (x2 - 0.5)^2 + 10 x3 + 5 x4 + noise"
 
     kind: Literal["friedman1"] = "friedman1"
-    features: Annotated[int, Field(ge=5, le=10_000)] = 10
+    features: Annotated[int, Field(ge=5, le=10_000, description="number of features; only five matter")] = 10
 
     @property
     def facts(self) -> Facts:
-        """Those beyond the fifth mean nothing."""
+        """One numeric target per row."""
         return Facts(self.rows, (self.features,), "regression")
 
     def problems(self) -> Iterator[Problem]:
@@ -194,7 +199,7 @@ class Friedman1(FriedmanBase):
 
 
 class Friedman2(FriedmanBase):
-    """The impedance of a circuit; features on very different scales."""
+    """Friedman's second problem: the impedance of a circuit; features on very different scales."""
 
     target = "worker.trainer.data.sklearn_generators:friedman2"
     formula = "sqrt(x0^2 + (x1 x2 - 1 / (x1 x3))^2) + noise"
@@ -203,7 +208,7 @@ class Friedman2(FriedmanBase):
 
 
 class Friedman3(FriedmanBase):
-    """The phase of a circuit; features on very different scales."""
+    """Friedman's third problem: the phase of a circuit; features on very different scales."""
 
     target = "worker.trainer.data.sklearn_generators:friedman3"
     formula = "atan((x1 x2 - 1 / (x1 x3)) / x0) + noise"
@@ -213,7 +218,7 @@ class Friedman3(FriedmanBase):
 
 
 class SwissRoll(RegressionBase):
-    """A rolled-up sheet in space; the target is the position along the sheet."""
+    """Swiss roll: points of a rolled-up sheet in 3D; the target is the position along the sheet."""
 
     target = "worker.trainer.data.sklearn_generators:swiss_roll"
     source = SOURCE
@@ -226,7 +231,7 @@ class SwissRoll(RegressionBase):
 
 
 class SCurve(RegressionBase):
-    """A sheet bent to an S in space; the target is the position along the sheet."""
+    """S curve: points of an S-shaped sheet in 3D; the target is the position along the sheet."""
 
     target = "worker.trainer.data.sklearn_generators:s_curve"
     source = SOURCE

@@ -1,4 +1,4 @@
-"""Datasets in a folder that the operator mounted: read in place, never downloaded."""
+"""Datasets in a folder that the operator mounts: read in place, never downloaded."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -20,14 +20,16 @@ WRITTEN = f"{READ_ONLY}; needed where the server has no such folder: `python -m 
 
 
 class FolderContents(Part):
-    """The contents of the folder: a worker refuses any other files."""
+    """The contents of the folder. A worker refuses files that differ from it."""
 
-    fingerprint: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="of names, sizes, first and last bytes")]
-    rows: Annotated[int, Field(ge=1, description="in all")]
-    test: Annotated[int, Field(ge=0, description="of them the last ones, which the set itself keeps for testing")] = 0
+    fingerprint: Annotated[
+        str, Field(pattern="^[0-9a-f]{64}$", description="hash of the files' names, sizes, first and last bytes")
+    ]
+    rows: Annotated[int, Field(ge=1, description="rows in all")]
+    test: Annotated[int, Field(ge=0, description="number of last rows that are the dataset's own test set")] = 0
     shape: Annotated[tuple[int, ...], Field(max_length=4)]
-    classes: tuple[str, ...] = Field((), description="class number -> its name")
-    aside: tuple[str, ...] = Field((), description="columns that are no features because nobody asked for them")
+    classes: tuple[str, ...] = Field((), description="names of the classes, by class number")
+    aside: tuple[str, ...] = Field((), description="columns that are not used as features unless `features` names them")
 
 
 class MountedBase(DatasetBase):
@@ -39,7 +41,7 @@ class MountedBase(DatasetBase):
 
     @property
     def found(self) -> FolderContents:
-        """The contents of the folder; raises `Invalid` if it was not inspected."""
+        """The contents of the folder; raise `Invalid` if it was not inspected."""
         if self.resolved is None:
             detail = "the folder was not looked into: only a server that mounts it can say what is in it."
             raise Invalid.of([Problem("/dataset/resolved", "not_resolved", detail)])
@@ -47,51 +49,53 @@ class MountedBase(DatasetBase):
 
     @property
     def reserved_test_rows(self) -> int:
-        """The dataset's own test part."""
+        """The rows of the dataset's own test set."""
         return self.found.test
 
 
 class TorchvisionSet(TableBase, MountedBase):
-    """A set of images by torchvision's name, from its standard files; the set's own test files are the test part.
+    """An image dataset in torchvision's file layout. The dataset's own test files are the test part.
 
-    `MNIST/raw/train-images-idx3-ubyte` and so on, or with .gz; `cifar-10-batches-bin` and `cifar-100-binary` are
-    CIFAR's binary version, because its Python version is a pickle, which is never read.
+    Files: `MNIST/raw/train-images-idx3-ubyte` and so on, plain or with .gz; for CIFAR the binary version
+    (`cifar-10-batches-bin`, `cifar-100-binary`), because the Python version is a pickle, which is never read.
     """
 
     target = "worker.trainer.data.mounted:images"
 
     kind: Literal["torchvision"] = "torchvision"
     name: Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100"]
-    test: Zero = Field(0.0, description="the set has test files of its own")
+    test: Zero = Field(0.0, description="0: the dataset has its own test files")
 
     @property
     def facts(self) -> Facts:
-        """As the files' headers say."""
+        """Read from the files' headers."""
         found = self.found
         return Facts(found.rows, found.shape, "classification", len(found.classes), "grey value or colour, 0 to 255")
 
 
 class HuggingFace(RegressionBase, MountedBase):
-    """A dataset of Hugging Face: a folder of save_to_disk, or one of Parquet files (train-00000-of-00001.parquet).
+    """A Hugging Face dataset: a folder written by save_to_disk, or Parquet files (train-00000-of-00001.parquet).
 
-    Columns of numbers, or one array of a fixed shape, channels first; classes by their ClassLabel, or as they stand.
+    Features are numeric columns, or one array of a fixed shape, channels first. Classes are a ClassLabel or any values.
     """
 
     target = "worker.trainer.data.mounted_tables:table"
 
     kind: Literal["huggingface"] = "huggingface"
-    path: FolderPath = Field(description="of the folder, below the mounted one")
-    split: SplitName = Field("train", description="trained on and validated on; ignored where a folder has no splits")
-    test_split: SplitName | None = Field(None, description="the test part; null: a share of the rows, by `test`")
-    predict: ColumnName = Field(description="the column to predict")
-    features: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=10_000)] | None = Field(
-        None, description="columns to predict from, or one array; null: all but the one to predict and pandas' index"
+    path: FolderPath = Field(description="path of the dataset within the mounted folder")
+    split: SplitName = Field(
+        "train", description="split for training and validation; ignored if the folder has no splits"
     )
-    task: Literal["classification", "regression"]
+    test_split: SplitName | None = Field(None, description="split for the test; null: the share `test` of the rows")
+    predict: ColumnName = Field(description="target column")
+    features: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=10_000)] | None = Field(
+        None, description="feature columns, or one array column; null: all but the target and pandas' index"
+    )
+    task: Literal["classification", "regression"] = Field(description="whether the target is a class or a number")
 
     @property
     def facts(self) -> Facts:
-        """As the files' schema says."""
+        """Read from the files' schema."""
         found = self.found
         return Facts(found.rows, found.shape, self.task, len(found.classes))
 
@@ -100,7 +104,7 @@ class HuggingFace(RegressionBase, MountedBase):
         yield from left_aside(self.found.aside)
 
     def problems(self) -> Iterator[Problem]:
-        """Yield a problem unless there is one test part at most, apart from the training part."""
+        """Yield a problem for two test parts, or for a test split that is also the training split."""
         yield from super().problems()
         if self.test_split is not None and self.test:
             yield Problem("/test", "contradiction", "/test_split is the test part: leave this at 0.")

@@ -12,7 +12,7 @@ Zero = Annotated[float, Field(ge=0, le=0)]
 
 
 class Nothing(DatasetBase):
-    """No rows: each step evaluates an objective once."""
+    """No data: each step evaluates an objective function once."""
 
     target = "worker.trainer.data.placeholder:placeholder"
     known = Facts(1, (), "objective")

@@ -14,47 +14,47 @@ MAX_FLOAT32 = 3.4e38
 
 
 class Reading(Part):
-    """How a file is read, as detected or requested at its upload, so that a training reads it the same way."""
+    """How a file is read, as detected or requested at upload. Trainings read it the same way."""
 
-    rules: int = Field(1, description="of which cells are missing; 1: of uploads from before there were more words")
-    header: bool = Field(True, description="of a CSV: its first line names the columns")
+    rules: int = Field(1, description="version of the rules for missing cells; 1 knows fewer words for missing")
+    header: bool = Field(True, description="CSV: whether the first line names the columns")
 
 
 class Column(Part):
-    """One column of a table, or one array. Figures are over the finite values; a boolean counts as 0 or 1."""
+    """One column of a table, or one array. Statistics are over the finite values; booleans count as 0 or 1."""
 
     name: str
-    type: ColumnType = Field(description="other: dates, lists and so on, which are not read")
-    holds: str | None = Field(None, description="of type other: what the file calls it")
-    text_row: int | None = Field(
-        None, description="of text: the first row that is no number; row 1 is the first of data"
-    )
-    aside: str | None = Field(None, description="why it is no feature unless it is asked for by name")
-    as_written: bool = Field(False, description="its classes are texts as they are written: 007 and 7 are two")
-    shape: tuple[int, ...] = Field((), description="of one row; () is a single value")
-    missing: int = Field(description="empty cells, words such as NA, and NaN")
-    missing_rows: tuple[int, ...] = Field((), description="the first of them; row 1 is the first one of data")
+    type: ColumnType = Field(description="type of the values; other: dates, lists and so on, which are not read")
+    holds: str | None = Field(None, description="for type other: the file's name of the type")
+    text_row: int | None = Field(None, description="for text: the first row that is not a number, counted from 1")
+    aside: str | None = Field(None, description="why it is not used as a feature unless `features` names it")
+    as_written: bool = Field(False, description="classes are compared as text: 007 and 7 differ")
+    shape: tuple[int, ...] = Field((), description="shape of the value in one row; () is a single number")
+    missing: int = Field(description="number of missing values: empty cells, words such as NA, NaN")
+    missing_rows: tuple[int, ...] = Field((), description="first rows with missing values, counted from 1")
     infinite: int = 0
-    constant: bool = Field(False, description="one and the same value in every row")
+    constant: bool = Field(False, description="whether every row has the same value")
     min: float | None = None
     max: float | None = None
     mean: float | None = None
-    std: float | None = Field(None, description="divisor N")
-    classes: dict[str, int] | None = Field(None, description="value -> rows; null: too many different values")
+    std: float | None = Field(None, description="standard deviation, with divisor N")
+    classes: dict[str, int] | None = Field(None, description="number of rows per distinct value; null: too many values")
 
 
 class Report(Part):
-    """One file."""
+    """The report on one file."""
 
     format: Format
     rows: Annotated[int, Field(ge=0)]  # characters of a text
-    test: int = Field(0, description="of them the last ones, which the file itself keeps for testing")
+    test: int = Field(0, description="number of last rows that are the file's own test set")
     reading: Reading = Reading()
     columns: tuple[Column, ...] = ()
-    constant: tuple[str, ...] = Field((), description="columns that tell nothing")
-    scale_ratio: float | None = Field(None, description="largest over smallest standard deviation of the columns")
-    notes: tuple[str, ...] = Field((), description="what to know before training on it, a sentence each")
-    characters: str | None = Field(None, description="a text's different characters, in order; null: not a text")
+    constant: tuple[str, ...] = Field((), description="columns with the same value in every row")
+    scale_ratio: float | None = Field(
+        None, description="ratio of the largest to the smallest standard deviation of the columns"
+    )
+    notes: tuple[str, ...] = Field((), description="remarks, one sentence each")
+    characters: str | None = Field(None, description="the distinct characters of a text, in order; null: not a text")
 
     def column(self, name: str) -> Column | None:
         """Return the column of this name; None if there is none."""

@@ -26,23 +26,23 @@ UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 TableTask = Literal["classification", "distribution", "regression"]
 MAX_VOCABULARY = 4_096
-READ_ONLY = "written by the server; a request may only leave it out, or repeat it as it was"
+READ_ONLY = "set by the server; omit it in requests, or repeat it unchanged"
 
 
 class Resolved(Part):
-    """The contents of the upload: all that a worker needs to read and check it."""
+    """The contents of the upload: what a worker needs to read and check it."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     format: Format
     reading: Reading = Reading()
     rows: Annotated[int, Field(ge=1)]
-    test: Annotated[int, Field(ge=0, description="of them the last ones, which the file keeps for testing")] = 0
-    dropped: Annotated[int, Field(ge=0, description="rows left out because a value is missing")] = 0
+    test: Annotated[int, Field(ge=0, description="number of last rows that are the file's own test set")] = 0
+    dropped: Annotated[int, Field(ge=0, description="rows dropped because of missing values")] = 0
     shape: Annotated[tuple[int, ...], Field(max_length=4)]
-    classes: tuple[str, ...] = Field((), description="class number -> the target's value")
-    characters: str = Field("", description="token number -> character")
-    aside: tuple[str, ...] = Field((), description="columns that are no features because nobody asked for them")
-    coarse: tuple[str, ...] = Field((), description="columns left unscaled whose values float32 can hardly tell apart")
+    classes: tuple[str, ...] = Field((), description="names of the classes, by class number")
+    characters: str = Field("", description="the vocabulary: characters by token id")
+    aside: tuple[str, ...] = Field((), description="columns that are not used as features unless `features` names them")
+    coarse: tuple[str, ...] = Field((), description="unscaled columns whose values float32 can hardly distinguish")
 
 
 class UploadedBase(DatasetBase):
@@ -71,34 +71,34 @@ class UploadedBase(DatasetBase):
 
 
 class Upload(RegressionBase, UploadedBase):
-    """A table that was uploaded to POST /v1/datasets: CSV, JSON, Parquet, or the arrays of an NPZ file."""
+    """An uploaded table (POST /v1/datasets): CSV, JSON, Parquet, or the arrays of an NPZ file."""
 
     target = "worker.trainer.data.uploads:table"
 
     kind: Literal["upload"] = "upload"
     predict: ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=2, max_length=MAX_CLASSES)] = Field(
-        description="the column to predict; of a distribution the columns of its probabilities, or one array of them"
+        description="target column; for the task distribution the columns of class probabilities, or one array column"
     )
     features: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=10_000)] | None = Field(
         None,
-        description="columns to predict from, or one array of any shape; null: all but the one to predict and an index",
+        description="feature columns, or one array column of any shape; null: all but the target and an index",
     )
     missing: Literal["refuse", "drop"] = Field(
-        "refuse", description="rows without a value in a column that is trained on: refuse the file, or leave them out"
+        "refuse", description="rows with missing values in a used column: refuse the file, or drop the rows"
     )
     task: TableTask = Field(
-        description="a class, a value, or a probability for each class (or their logarithms: kl_div's log_target)"
+        description="what the target is: a class, a number (regression), or class probabilities (distribution)"
     )
 
     @property
     def facts(self) -> Facts:
-        """As the server found them."""
+        """Read from the upload's report."""
         found = self.found
         return Facts(found.rows, found.shape, self.task, len(found.classes))
 
     @property
     def reserved_test_rows(self) -> int:
-        """Rows of the file's own test part."""
+        """The rows of the file's own test set."""
         return self.found.test
 
     def problems(self) -> Iterator[Problem]:
@@ -242,19 +242,19 @@ def left_aside(names: tuple[str, ...]) -> Iterator[Problem]:
 
 
 class Text(UploadedBase):
-    """A text that was uploaded to POST /v1/datasets, character by character: which one comes next, at every position.
+    """An uploaded text (POST /v1/datasets) for character-level language modelling: predict the next character.
 
-    A row is `context` characters; rows do not overlap. The first rows train, then come validation and test.
+    A row is `context` characters; rows do not overlap. The first rows are the training part, then validation and test.
     """
 
     target = "worker.trainer.data.uploads:text"
 
     kind: Literal["text"] = "text"
-    context: Annotated[int, Field(ge=1, le=8192, description="characters in a row")] = 64
+    context: Annotated[int, Field(ge=1, le=8192, description="context length: characters per row")] = 64
 
     @property
     def facts(self) -> Facts:
-        """One row fewer than fit if the last character's successor would be unknown."""
+        """Read from the upload's report; a row needs its next character, so the last one may be dropped."""
         characters = len(self.found.characters)
         return Facts(self.found.rows, (self.context,), "language", unit="character", vocabulary=characters)
 

@@ -1,8 +1,10 @@
-"""What every model has: its fields, and what is known about it before it is built."""
+"""What every model declares: its fields, and its layers and parameters before it is built."""
 
 import math
 from collections.abc import Iterator
 from typing import ClassVar
+
+from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Component, Default, Json, under
@@ -17,10 +19,10 @@ class ModelBase(Component):
     ranks: ClassVar[tuple[int, ...]]  # dimensions that a row may have
     abstract = ("leaves",)
     renamed = {"fitting": "inferred_defaults"}
-    init: Init = TorchDefault()
+    init: Init = Field(TorchDefault(), description="initialisation of the weights")
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf] | None:
-        """Return its modules without children in torch's order; None if only the model's library knows."""
+        """Return its leaf modules in torch's order; None if they are unknown until it is built."""
         raise NotImplementedError
 
     def layout(self, shape: tuple[int, ...], outputs: int) -> tuple[Parameter, ...] | None:
@@ -43,7 +45,7 @@ class ModelBase(Component):
         yield from under("/init", self.init.problems())
 
     def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
-        """Yield defaults that fit rows of this shape and this task if the usual ones do not."""
+        """Yield defaults for omitted fields where the usual ones do not fit rows of this shape and task."""
         yield from ()
 
     def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:

@@ -11,20 +11,28 @@ from service.spec.component import Default, Share, Width
 from service.spec.models.base import ModelBase
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, dropout, number_leaves, scaling
 
-Groups = Annotated[int, Field(ge=1, le=1024, description="of norm group; divides every channel count")]
+Groups = Annotated[
+    int, Field(ge=1, le=1024, description="groups of group normalisation; must divide every number of channels")
+]
 
 
 class CNNBase(ModelBase):
-    """Convolutions with normalisation, activation and max pooling, then fully connected layers, in any dimension."""
+    """Convolutions with normalisation, activation and max pooling, then fully connected layers."""
 
-    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=20)] = (16, 32)
-    kernel_size: Annotated[int, Field(ge=1, le=15)] = 3
-    pool: Annotated[int, Field(ge=1, le=8, description="pooling window after each convolution; 1: none")] = 2
-    hidden: Annotated[tuple[Width, ...], Field(max_length=20)] = ()
+    channels: Annotated[
+        tuple[Width, ...], Field(min_length=1, max_length=20, description="output channels of each convolution")
+    ] = (16, 32)
+    kernel_size: Annotated[int, Field(ge=1, le=15, description="width of the convolution kernels")] = 3
+    pool: Annotated[int, Field(ge=1, le=8, description="size of the max pooling after each convolution; 1: none")] = 2
+    hidden: Annotated[
+        tuple[Width, ...], Field(max_length=20, description="units of each hidden layer of the head")
+    ] = ()
     activation: Activation = "relu"
-    norm: Literal["none", "batch", "group", "instance", "layer"] = "none"
+    norm: Literal["none", "batch", "group", "instance", "layer"] = Field(
+        "none", description="normalisation after each convolution"
+    )
     groups: Groups = 4
-    dropout: Share = 0.0
+    dropout: Share = Field(0.0, description="dropout probability in the head")
 
     def images(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return a row's shape as channels and positions."""
@@ -129,7 +137,7 @@ def norm_class(norm: str, rank: int) -> str:
 
 
 class CNN(CNNBase):
-    """Convolutions with normalisation, activation and 2 x 2 max pooling, then fully connected layers."""
+    """2D CNN for images: convolution, normalisation, activation and max pooling, then fully connected layers."""
 
     target = "worker.trainer.models.cnn:CNN"
     ranks = (3,)
@@ -138,7 +146,7 @@ class CNN(CNNBase):
 
 
 class CNN1d(CNNBase):
-    """Convolutions along a sequence (C, L), or (L,) as one channel, with pooling; then fully connected layers."""
+    """1D CNN for sequences (channels, length) or (length,): convolutions and pooling, then fully connected layers."""
 
     target = "worker.trainer.models.cnn:CNN1d"
     ranks = (1, 2)

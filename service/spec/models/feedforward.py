@@ -14,14 +14,14 @@ NORMS = {"batch": "BatchNorm1d", "layer": "LayerNorm", "rms": "RMSNorm"}
 
 
 class Linear(ModelBase):
-    """One affine map: linear regression, or softmax regression under cross-entropy."""
+    """Linear model: linear regression, or softmax regression with cross_entropy."""
 
     target = "worker.trainer.models.mlp:linear"
     ranks = (1, 2, 3)
     formula = "W x + b"
 
     kind: Literal["linear"] = "linear"
-    bias: bool = True
+    bias: bool = Field(True, description="add a bias")
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
         """Yield one affine map, as an mlp without hidden layers has."""
@@ -29,15 +29,15 @@ class Linear(ModelBase):
 
 
 class SumOfUnits(ModelBase):
-    """A constant and a weighted sum of sigmoids, hard sigmoids or ReLUs of affine functions: a piecewise curve."""
+    """One hidden layer of sigmoids, hard sigmoids or ReLUs, and a linear output: a sum of simple curves."""
 
     target = "worker.trainer.models.sum_of_units:SumOfUnits"
     ranks = (1, 2, 3)
     formula = "y = b + sum_i c_i u(b_i + sum_j w_ij x_j)"
 
     kind: Literal["sum_of_units"] = "sum_of_units"
-    units: Width = 3
-    unit: Literal["sigmoid", "hardsigmoid", "relu"] = "sigmoid"
+    units: Annotated[Width, Field(description="number of hidden units")] = 3
+    unit: Literal["sigmoid", "hardsigmoid", "relu"] = Field("sigmoid", description="activation of the hidden units")
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
         """Yield `inner` with w and b_i, the units, and `outer` with c and b."""
@@ -47,17 +47,17 @@ class SumOfUnits(ModelBase):
 
 
 class MLP(ModelBase):
-    """Fully connected layers: affine, normalisation, activation, dropout; then an affine output."""
+    """Multilayer perceptron: linear, normalisation, activation and dropout per hidden layer, then a linear output."""
 
     target = "worker.trainer.models.mlp:MLP"
     ranks = (1, 2, 3)
 
     kind: Literal["mlp"] = "mlp"
-    hidden: Annotated[tuple[Width, ...], Field(max_length=100)] = (64,)
+    hidden: Annotated[tuple[Width, ...], Field(max_length=100, description="units of each hidden layer")] = (64,)
     activation: Activation = "relu"
-    norm: Literal["none", "batch", "layer", "rms"] = "none"
-    dropout: Share = 0.0
-    bias: bool = True
+    norm: Literal["none", "batch", "layer", "rms"] = Field("none", description="normalisation in each hidden layer")
+    dropout: Share = Field(0.0, description="dropout probability")
+    bias: bool = Field(True, description="add a bias in each linear layer")
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
         """Yield the leaves of one nn.Sequential named `layers`."""

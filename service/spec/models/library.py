@@ -1,4 +1,4 @@
-"""Untrained models of other libraries, by name; only a worker with the library can build them."""
+"""Models of other libraries with random weights, by name. Only a worker with the library can build them."""
 
 from typing import Annotated, Literal
 
@@ -21,20 +21,20 @@ class LibraryBase(ModelBase):
 
 
 class Torchvision(LibraryBase):
-    """A classification model of torchvision, with random weights and as many outputs as the dataset has classes."""
+    """A torchvision classification model with random weights; its outputs match the dataset's classes."""
 
     target = "worker.trainer.models.third_party:torchvision_model"
     needs = ("torchvision",)
 
     kind: Literal["torchvision"] = "torchvision"
-    name: ModelName = Field(description='as torchvision.models.list_models() has it: "resnet18"')
+    name: ModelName = Field(description='name in torchvision.models.list_models(), such as "resnet18"')
 
 
 class Timm(LibraryBase):
-    """An image model of timm, with random weights, as many outputs as classes, and as many channels as the images."""
+    """A timm image model with random weights; its inputs and outputs match the dataset's channels and classes."""
 
     target = "worker.trainer.models.third_party:timm_model"
     needs = ("timm",)
 
     kind: Literal["timm"] = "timm"
-    name: ModelName = Field(description='as timm.list_models() has it: "resnet18"')
+    name: ModelName = Field(description='name in timm.list_models(), such as "resnet18"')

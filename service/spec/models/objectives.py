@@ -19,23 +19,23 @@ Positive = Annotated[float, Field(gt=0, le=1e6)]
 
 
 class ObjectiveBase(ModelBase):
-    """A function of a point. Its dataset is `none` and its loss `objective`; the point is recorded as x/0, x/1, ..."""
+    """A function of a point x. Use dataset `none` and loss `objective`; the point is recorded as x/0, x/1, ..."""
 
     ranks = (0,)
-    minimum: ClassVar[float | None] = None  # the least value whatever the settings; None: see `floor`
+    minimum: ClassVar[float | None] = None  # the minimum for all settings; None: see `floor`
 
     init: TorchDefault = TorchDefault()  # `start` says where the point is at first
-    start: Point
+    start: Annotated[Point, Field(description="starting point")]
     spread: Annotated[
-        float, Field(ge=0, le=1e6, description="standard deviation of the start around `start`, by the seed")
+        float, Field(ge=0, le=1e6, description="standard deviation of the random starting point around `start`")
     ] = 0.0
     noise: Annotated[
-        float, Field(ge=0, le=1e6, description="standard deviation of what is added to each gradient entry")
+        float, Field(ge=0, le=1e6, description="standard deviation of the noise added to each gradient entry")
     ] = 0.0
 
     @property
     def floor(self) -> float | None:
-        """The least value; None: there is none, or no closed form."""
+        """The minimum; None if it is unbounded or has no closed form."""
         return self.minimum
 
     def leaves(self, shape: tuple[int, ...], outputs: int) -> Iterator[Leaf]:
@@ -53,13 +53,13 @@ class ObjectiveBase(ModelBase):
 
 
 class Quadratic(ObjectiveBase):
-    """A quadratic form with given eigenvalues along the axes: a bowl, a valley, or a saddle where signs differ."""
+    """Quadratic with given eigenvalues along the axes: a bowl, a valley, or a saddle if the signs differ."""
 
     target = "worker.trainer.models.objectives:quadratic"
     formula = "1/2 sum_i eigenvalues_i x_i^2"
 
     kind: Literal["quadratic"] = "quadratic"
-    eigenvalues: Point = (1.0, 10.0)
+    eigenvalues: Annotated[Point, Field(description="curvature along each axis")] = (1.0, 10.0)
     start: Point = (1.0, 1.0)
 
     @property
@@ -85,7 +85,7 @@ class Quadratic(ObjectiveBase):
 
 
 class Rosenbrock(ObjectiveBase):
-    """A curved valley with a flat floor; minimum 0 where every coordinate is 1."""
+    """Rosenbrock function: a curved, narrow valley. Minimum 0 where every coordinate is 1."""
 
     target = "worker.trainer.models.objectives:rosenbrock"
     minimum = 0.0
@@ -94,11 +94,11 @@ class Rosenbrock(ObjectiveBase):
 
     kind: Literal["rosenbrock"] = "rosenbrock"
     start: Points = (-1.2, 1.0)
-    b: Positive = 100.0
+    b: Annotated[Positive, Field(description="steepness of the valley walls")] = 100.0
 
 
 class Beale(ObjectiveBase):
-    """A flat plateau with steep walls; minimum 0 at (3, 1/2)."""
+    """Beale function: a flat plateau with steep walls. Minimum 0 at (3, 1/2)."""
 
     target = "worker.trainer.models.objectives:beale"
     minimum = 0.0
@@ -110,24 +110,24 @@ class Beale(ObjectiveBase):
 
 
 class DoubleWell(ObjectiveBase):
-    """Two minima per coordinate, at -1 and 1 if tilt is 0, and a maximum between them at 0."""
+    """Double well: two minima per coordinate, at -1 and 1 if tilt is 0, with a maximum between them."""
 
     target = "worker.trainer.models.objectives:double_well"
     formula = "sum_i barrier (x_i^2 - 1)^2 + tilt x_i"
 
     kind: Literal["double_well"] = "double_well"
     start: Point = (0.1,)
-    barrier: Positive = 1.0
-    tilt: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
+    barrier: Annotated[Positive, Field(description="height of the maximum between the wells")] = 1.0
+    tilt: Annotated[float, Field(ge=-1e6, le=1e6, description="slope that makes one well deeper")] = 0.0
 
     @property
     def floor(self) -> float | None:
-        """0 without a tilt."""
+        """0 without a tilt; else unknown."""
         return 0.0 if self.tilt == 0 else None
 
 
 class MonkeySaddle(ObjectiveBase):
-    """A critical point at 0 whose Hessian is zero and which is no minimum; unbounded below."""
+    """Monkey saddle: at 0 gradient and Hessian vanish without a minimum; unbounded below."""
 
     target = "worker.trainer.models.objectives:monkey_saddle"
     formula = "x^3 - 3 x y^2"
@@ -137,7 +137,7 @@ class MonkeySaddle(ObjectiveBase):
 
 
 class ToyLinearNet(ObjectiveBase):
-    """A linear network of scalars on one row with input 1: a saddle at 0, and minima where the product is the goal."""
+    """Deep linear network of scalars: a saddle at 0, and minima where the product of the weights equals `goal`."""
 
     target = "worker.trainer.models.objectives:toy_linear_net"
     minimum = 0.0
@@ -145,11 +145,11 @@ class ToyLinearNet(ObjectiveBase):
 
     kind: Literal["toy_linear_net"] = "toy_linear_net"
     start: Point = (0.1, -0.1)
-    goal: Coordinate = Field(1.0, description="what the product should be")
+    goal: Coordinate = Field(1.0, description="target value of the product")
 
 
 class Rastrigin(ObjectiveBase):
-    """A bowl under a regular pattern of local minima; minimum 0 at 0."""
+    """Rastrigin function: a bowl with many regular local minima. Minimum 0 at 0."""
 
     target = "worker.trainer.models.objectives:rastrigin"
     minimum = 0.0
@@ -158,4 +158,4 @@ class Rastrigin(ObjectiveBase):
 
     kind: Literal["rastrigin"] = "rastrigin"
     start: Point = (2.2, -1.8)
-    amplitude: Annotated[float, Field(ge=0, le=1e6)] = 10.0
+    amplitude: Annotated[float, Field(ge=0, le=1e6, description="depth of the local minima")] = 10.0

@@ -14,18 +14,18 @@ ONE_FUNCTION = {"nonlinearity": "Elman's cell alone has one to choose"}
 
 
 class RecurrentBase(SequenceModelBase):
-    """Layers of torch's recurrent cells, then an affine output, from both directions' last states if bidirectional."""
+    """Recurrent layers, then a linear output from the last states of every direction."""
 
     cell: ClassVar[str]  # torch's class
     gates: ClassVar[int]
     kept: ClassVar[int]  # numbers per unit and step that are kept for the backward pass
     lookahead = ("bidirectional", True)
 
-    hidden: Width = 32
-    layers: Annotated[int, Field(ge=1, le=16)] = 1
-    dropout: Annotated[Share, Field(description="between layers")] = 0.0
-    bidirectional: bool = False
-    embedding: Annotated[Width, Field(description="numbers per token, where rows are tokens")] = 32
+    hidden: Annotated[Width, Field(description="hidden units of each layer")] = 32
+    layers: Annotated[int, Field(ge=1, le=16, description="number of layers")] = 1
+    dropout: Annotated[Share, Field(description="dropout probability between layers")] = 0.0
+    bidirectional: bool = Field(False, description="also read the sequence backwards")
+    embedding: Annotated[Width, Field(description="embedding size, for rows of tokens")] = 32
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem for dropout with a single layer, which has no effect."""

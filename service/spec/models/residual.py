@@ -16,7 +16,7 @@ Size = tuple[int, ...]
 
 
 class ResNet(ModelBase):
-    """A 3 x 3 stem and stages of residual blocks; each further stage halves the image and doubles the width."""
+    """ResNet: a 3 x 3 stem, then stages of residual blocks. Each new stage halves the image and doubles the width."""
 
     target = "worker.trainer.models.resnet:ResNet"
     ranks = (3,)
@@ -24,11 +24,11 @@ class ResNet(ModelBase):
     paper = "He et al. 2016, arXiv:1512.03385, section 4.2; shortcuts of changed size are 1 x 1 convolutions (option B)"
 
     kind: Literal["resnet"] = "resnet"
-    blocks: Annotated[int, Field(ge=1, le=50, description="a stage")] = 1
-    stages: Annotated[int, Field(ge=1, le=6)] = 3
+    blocks: Annotated[int, Field(ge=1, le=50, description="residual blocks per stage")] = 1
+    stages: Annotated[int, Field(ge=1, le=6, description="number of stages")] = 3
     width: Annotated[int, Field(ge=1, le=2048, description="channels of the first stage")] = 16
     activation: Activation = "relu"
-    norm: Literal["batch", "group", "none"] = "batch"
+    norm: Literal["batch", "group", "none"] = Field("batch", description="normalisation after each convolution")
     groups: Groups = 4
 
     def inferred_defaults(self, shape: Size, task: str, vocabulary: int) -> Iterator[Default]:

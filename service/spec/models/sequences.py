@@ -10,7 +10,11 @@ from service.spec.component import Default, Width
 from service.spec.models.base import ModelBase
 
 Vocabulary = Annotated[
-    Width | None, Field(description="rows are token ids below this, which are embedded; null: rows are numbers")
+    Width | None, Field(description="number of tokens, for rows of token ids; null: rows are numbers")
+]
+OutputsAt = Annotated[
+    Literal["last", "mean", "every"],
+    Field(description="output from the last position, from the mean, or at every position (language)"),
 ]
 
 
@@ -24,12 +28,12 @@ def steps_of(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 class SequenceModelBase(ModelBase):
-    """Reads a row step by step. `outputs_at` says where its output is: once per row, or at each position (language)."""
+    """A model that reads a row as a sequence."""
 
     ranks = (1, 2, 3)
 
     vocabulary: Vocabulary = None
-    outputs_at: Literal["last", "mean", "every"] = "last"
+    outputs_at: OutputsAt = "last"
     lookahead: ClassVar[tuple[str, bool]]  # the field that lets a position see later ones, and the value that does
 
     def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:

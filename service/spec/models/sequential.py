@@ -15,7 +15,7 @@ from service.spec.models.leaf import Leaf, normalised_together
 
 
 class Sequential(ModelBase):
-    """Layers in sequence; input sizes are inferred, and the last layer gives the outputs."""
+    """A list of torch layers. Input sizes are inferred; the last layer must give the outputs."""
 
     target = "worker.trainer.models.sequential:sequential"
     ranks = (1, 2, 3)
@@ -38,7 +38,7 @@ class Sequential(ModelBase):
             yield Leaf(str(at), layer.layer, shape, own, max(depth, 0), sparse, extra, taken)
 
     def task_problems(self, task: str, vocabulary: int) -> Iterator[Problem]:
-        """Yield a problem unless tokens, and only they, are embedded first, and language positions are kept apart."""
+        """Yield a problem for tokens without an embedding, an embedding of numbers, or language positions that mix."""
         if task == "objective":
             yield from super().task_problems(task, vocabulary)
             return

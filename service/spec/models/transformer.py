@@ -9,11 +9,11 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.component import Default, Share
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, dropout, scaling
-from service.spec.models.sequences import SequenceModelBase, steps_of
+from service.spec.models.sequences import OutputsAt, SequenceModelBase, steps_of
 
 
 class Transformer(SequenceModelBase):
-    """Learned positions, then blocks of attention and an MLP, each with a normalisation before it and a residual."""
+    """Pre-norm transformer: learned position embeddings, then blocks of self-attention and an MLP."""
 
     target = "worker.trainer.models.transformer:Transformer"
     formula = "x <- x + attention(norm(x));  x <- x + mlp(norm(x))"
@@ -21,19 +21,19 @@ class Transformer(SequenceModelBase):
     lookahead = ("causal", False)
 
     kind: Literal["transformer"] = "transformer"
-    outputs_at: Literal["last", "mean", "every"] = "mean"
-    width: Annotated[int, Field(ge=1, le=8192)] = 64
-    heads: Annotated[int, Field(ge=1, le=128)] = 4
-    layers: Annotated[int, Field(ge=1, le=100)] = 2
-    expansion: Annotated[int, Field(ge=1, le=16, description="hidden units of a block's mlp over width")] = 4
+    outputs_at: OutputsAt = "mean"
+    width: Annotated[int, Field(ge=1, le=8192, description="embedding size")] = 64
+    heads: Annotated[int, Field(ge=1, le=128, description="attention heads; must divide width")] = 4
+    layers: Annotated[int, Field(ge=1, le=100, description="number of blocks")] = 2
+    expansion: Annotated[int, Field(ge=1, le=16, description="hidden units of each MLP, as a multiple of width")] = 4
     activation: Activation = "gelu"
-    norm: Literal["layer", "rms"] = "layer"
-    dropout: Share = 0.0
-    causal: bool = Field(False, description="a position sees itself and earlier ones only")
-    tied: bool = Field(False, description="the output's weights are the embedding's (Press & Wolf 2017)")
+    norm: Literal["layer", "rms"] = Field("layer", description="normalisation before each sublayer")
+    dropout: Share = Field(0.0, description="dropout probability")
+    causal: bool = Field(False, description="causal attention: each position sees itself and earlier ones only")
+    tied: bool = Field(False, description="tie the output weights to the embedding (Press & Wolf 2017)")
 
     def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
-        """Yield heads that divide the width, too."""
+        """Also yield a number of heads that divides the width."""
         yield from super().inferred_defaults(shape, task, vocabulary)
         heads = math.gcd(self.heads, self.width)
         yield Default("heads", heads, f"{heads}: a divisor of /width {self.width}.")

@@ -1,4 +1,4 @@
-"""What every probe declares: when it looks, what a look costs, and the paper that defines it."""
+"""What every probe declares: when it measures, what a measurement costs, and the paper that defines it."""
 
 import math
 from typing import Annotated, ClassVar, Literal
@@ -14,9 +14,9 @@ Rows = Annotated[int, Field(ge=1, le=10**6)]
 
 
 class ProbeBase(Component):
-    """An instrument that observes a training and never changes it. `target` takes the component itself.
+    """A probe: measures a training without changing it. `target` takes the component itself.
 
-    An inline probe reads what a step has computed; an on-demand probe computes on a copy, also at a kept checkpoint.
+    An inline probe reads what a step has computed. An on-demand probe computes on a copy, or at a kept checkpoint.
     """
 
     cost: ClassVar[float] = 0.0  # of one look, in gradients of the probe set; a forward pass alone is 0.4
@@ -25,7 +25,7 @@ class ProbeBase(Component):
     looks: ClassVar[int] = LOOKS  # in a run without every_steps
 
     every_steps: Count | None = Field(
-        None, description="updates between two looks; null: dense at first, then spread over the run"
+        None, description="measure every so many updates; null: often at first, then spread over the run"
     )
 
     def next_look(self, step: int, total: int) -> int:
@@ -44,7 +44,7 @@ class ProbeBase(Component):
 
 
 class OnDemandProbe(ProbeBase):
-    """Computes on a copy, at its own interval or at a kept checkpoint."""
+    """A probe that computes on a copy, at its own interval or at a kept checkpoint."""
 
     on_demand = True
     looks = 12
@@ -54,12 +54,12 @@ class OnDemandProbe(ProbeBase):
 
 
 class ModelCopyProbe(OnDemandProbe):
-    """Computes on a copy of the model and a fixed sample of training rows, with dropout off."""
+    """A probe that uses a copy of the model and a fixed sample of training rows, with dropout off."""
 
-    rows: Rows = Field(2048, description="training rows it computes on, or all where there are fewer")
+    rows: Rows = Field(2048, description="number of training rows; all if there are fewer")
     batch_norm: Literal["train", "eval"] = Field(
         "train",
-        description="whose statistics normalise: the batch's, in batches of the run's size, or the running ones",
+        description="statistics of batch normalisation: of the batch, with the run's batch size, or the running ones",
     )
 
 

@@ -6,9 +6,9 @@ from service.spec.probes.base import ProbeBase
 
 
 class Start(ProbeBase):
-    """The loss before the first step beside that of the best constant answer, and oddities of the data.
+    """Sanity checks before the first step: the initial loss against the best constant prediction, and data problems.
 
-    A reading `start` at step 0, of up to 2048 training rows in a frozen order; it adds no series.
+    Adds a reading `start` at step 0 over up to 2048 training rows; adds no series.
     """
 
     target = "worker.trainer.probes.inline.sanity_checks:SanityChecks"
@@ -20,7 +20,7 @@ class Start(ProbeBase):
 
 
 class GradientNorms(ProbeBase):
-    """Norm of the gradient before clipping, in all and of each layer: grad_norm, grad_norm/<layer>."""
+    """Gradient norm before clipping, in total and per layer: grad_norm, grad_norm/<layer>."""
 
     target = "worker.trainer.probes.inline.gradient_norms:GradientNorms"
     formula = "|g|_2, |g_l|_2"
@@ -30,9 +30,9 @@ class GradientNorms(ProbeBase):
 
 
 class Updates(ProbeBase):
-    """What an update changes of the weights: update_ratio, update_ratio/<layer>, underflow_share.
+    """Size of the updates relative to the weights: update_ratio, update_ratio/<layer>, underflow_share.
 
-    underflow_share: of the entries that have a gradient, those whose update was lost in rounding.
+    underflow_share is the share of entries with a gradient whose update is lost to rounding.
     """
 
     target = "worker.trainer.probes.inline.update_ratios:UpdateRatios"
@@ -43,7 +43,7 @@ class Updates(ProbeBase):
 
 
 class Cosines(ProbeBase):
-    """Whether successive gradients agree: cosine/gradient; and the optimizer's momentum with them: cosine/momentum."""
+    """Cosine between successive gradients (cosine/gradient), and between momentum and gradient (cosine/momentum)."""
 
     target = "worker.trainer.probes.inline.gradient_cosines:GradientCosines"
     formula = "cos(g_t, g_{t-1}), cos(m_t, g_t)"
@@ -53,10 +53,10 @@ class Cosines(ProbeBase):
 
 
 class Activations(ProbeBase):
-    """Outputs of activations on the step's own batch: activation/mean, activation/std, dead_share, saturated_share.
+    """Activation statistics on the step's batch: activation/mean, activation/std, dead_share, saturated_share.
 
-    dead_share: units of a ReLU that are 0 on the whole batch. saturated_share: outputs of a sigmoid or tanh within a
-    hundredth of a limit; of a softmax, rows whose largest probability is above 0.99.
+    dead_share: ReLU units that are 0 on the whole batch. saturated_share: sigmoid or tanh outputs within 0.01 of a
+    limit; for a softmax, rows whose largest probability is above 0.99.
     """
 
     target = "worker.trainer.probes.inline.activations:Activations"
@@ -68,9 +68,9 @@ class Activations(ProbeBase):
 
 
 class Rates(ProbeBase):
-    """The rate that each single parameter has: rate/q00, q01, q25, q50, q75, q99, q100, and rate/unused.
+    """Effective learning rate of each parameter, as quantiles: rate/q00, q01, q25, q50, q75, q99, q100; rate/unused.
 
-    Of optimizers that scale each parameter by itself. rate/unused: parameters that have not had a gradient yet.
+    For adaptive optimizers. rate/unused is the share of parameters without a gradient so far.
     """
 
     target = "worker.trainer.probes.inline.effective_rates:EffectiveRates"
@@ -81,9 +81,9 @@ class Rates(ProbeBase):
 
 
 class NormModes(ProbeBase):
-    """What batch normalisation's two modes differ by: bn_gap, the loss with the batch's statistics over the other.
+    """Batch normalisation gap: bn_gap, the loss with batch statistics over the loss with running statistics.
 
-    Of the step's own rows, with dropout off, at evaluations; only of a model that has batch normalisation.
+    Measured at evaluations on the step's own rows, with dropout off, for models with batch normalisation.
     """
 
     target = "worker.trainer.probes.inline.batch_norm_gap:BatchNormGap"

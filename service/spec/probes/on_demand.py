@@ -7,14 +7,15 @@ from pydantic import Field
 from service.spec.component import Count
 from service.spec.probes.base import ModelCopyProbe, OnDemandProbe
 
-Products = Annotated[int, Field(ge=2, le=10_000, description="Hessian-vector products at most")]
+Products = Annotated[int, Field(ge=2, le=10_000, description="maximum number of Hessian-vector products")]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]
 Reach = Annotated[float, Field(gt=0, le=1000)]
-Points = Annotated[int, Field(ge=3, le=201, description="along each direction")]
+Points = Annotated[int, Field(ge=3, le=201, description="points along each direction")]
+GridPoints = Annotated[int, Field(ge=3, le=101, description="points along each axis of the grid")]
 
 
 class Sharpness(ModelCopyProbe):
-    """Largest eigenvalue of the Hessian against the limit that the rate allows."""
+    """Sharpness: the largest eigenvalue of the Hessian, against the stability limit of the learning rate."""
 
     target = "worker.trainer.probes.on_demand.sharpness:Sharpness"
     formula = (
@@ -26,11 +27,11 @@ class Sharpness(ModelCopyProbe):
     costs = "10 to 20 Hessian-vector products"
     kind: Literal["sharpness"] = "sharpness"
     products: Products = 40
-    tolerance: Tolerance = Field(1e-4, description="of the eigenvalue: the residual at which it is believed")
+    tolerance: Tolerance = Field(1e-4, description="relative residual at which the eigenvalue counts as converged")
 
 
 class CriticalSharpness(ModelCopyProbe):
-    """The same from forward passes: two over the smallest step along the update that raises the loss."""
+    """Sharpness from forward passes: 2 over the smallest step along the update that raises the loss."""
 
     target = "worker.trainer.probes.on_demand.critical_sharpness:CriticalSharpness"
     formula = "2 / eta_c"
@@ -38,11 +39,11 @@ class CriticalSharpness(ModelCopyProbe):
     cost = 5
     costs = "one update and 5 to 15 forward passes"
     kind: Literal["critical_sharpness"] = "critical_sharpness"
-    tolerance: Tolerance = Field(0.02, description="of eta_c: how far the search narrows it")
+    tolerance: Tolerance = Field(0.02, description="relative precision of eta_c")
 
 
 class NoiseScale(ModelCopyProbe):
-    """Gradient noise scale: the batch size at which noise and signal are alike."""
+    """Gradient noise scale: the batch size at which gradient noise and signal are equal."""
 
     target = "worker.trainer.probes.on_demand.noise_scale:NoiseScale"
     formula = "tr(Sigma) / |G|^2"
@@ -50,12 +51,16 @@ class NoiseScale(ModelCopyProbe):
     cost = 4
     costs = "one gradient a draw"
     kind: Literal["noise_scale"] = "noise_scale"
-    pieces: Annotated[int, Field(ge=2, le=1024)] = Field(32, description="that each draw's rows are cut into")
-    draws: Annotated[int, Field(ge=1, le=100)] = Field(4, description="of rows; one where they are all rows there are")
+    pieces: Annotated[int, Field(ge=2, le=1024)] = Field(
+        32, description="parts that the rows of each draw are split into"
+    )
+    draws: Annotated[int, Field(ge=1, le=100)] = Field(
+        4, description="number of random draws of rows; 1 if a draw has all rows"
+    )
 
 
 class CriticalPoint(ModelCopyProbe):
-    """Whether the run is at a minimum, a saddle or a flat region, with the way out and the drop measured along it."""
+    """Critical point analysis: minimum, saddle or flat region, with the escape direction and the loss drop along it."""
 
     target = "worker.trainer.probes.on_demand.critical_point:CriticalPoint"
     formula = "|g|, lambda_min, lambda_max, L(theta + a v_min) - L(theta)"
@@ -64,11 +69,13 @@ class CriticalPoint(ModelCopyProbe):
     costs = "two gradients and an update; near a critical point 60 to 200 products of 1.5 and 30 forward passes"
     kind: Literal["critical_point"] = "critical_point"
     products: Products = 200
-    anyway: bool = Field(False, description="look at the curvature even where the gradient says: not critical")
+    anyway: bool = Field(
+        False, description="compute the curvature even if the gradient is too large for a critical point"
+    )
 
 
 class Spectrum(ModelCopyProbe):
-    """All eigenvalues of a small model's Hessian."""
+    """All eigenvalues of the Hessian, for small models."""
 
     target = "worker.trainer.probes.on_demand.spectrum:Spectrum"
     formula = "eig(H); minimum ratio = #(lambda > 1e-6 lambda_max) / n"
@@ -79,7 +86,7 @@ class Spectrum(ModelCopyProbe):
 
 
 class SpectralDensity(ModelCopyProbe):
-    """Density of the Hessian's eigenvalues by stochastic Lanczos quadrature."""
+    """Spectral density of the Hessian, by stochastic Lanczos quadrature."""
 
     target = "worker.trainer.probes.on_demand.spectral_density:SpectralDensity"
     formula = "sum_i w_i N(lambda_i, sigma^2)"
@@ -87,12 +94,12 @@ class SpectralDensity(ModelCopyProbe):
     cost = 300
     costs = "iterations times vectors Hessian-vector products"
     kind: Literal["spectral_density"] = "spectral_density"
-    iterations: Annotated[int, Field(ge=2, le=1000)] = 30
-    vectors: Annotated[int, Field(ge=1, le=100)] = 10
+    iterations: Annotated[int, Field(ge=2, le=1000, description="Lanczos iterations per vector")] = 30
+    vectors: Annotated[int, Field(ge=1, le=100, description="number of random vectors")] = 10
 
 
 class Slice(ModelCopyProbe):
-    """Loss along one direction through the weights."""
+    """Loss along one direction from the current weights."""
 
     target = "worker.trainer.probes.on_demand.slice:Slice"
     formula = "L(theta + a d)"
@@ -103,15 +110,15 @@ class Slice(ModelCopyProbe):
     points: Points = 41
     direction: Literal["gradient", "update", "escape", "sharpest", "initial", "random"] = Field(
         "gradient",
-        description="escape and sharpest: least and largest curvature; initial: the way from the first weights",
+        description="escape: lowest curvature; sharpest: highest curvature; initial: from the initial weights",
     )
     reach: Reach | None = Field(
-        None, description="either side, in updates, or in lengths of the weights; null: what suits the direction"
+        None, description="distance to each side, in updates or in weight norms; null: chosen by direction"
     )
 
 
 class Plane(ModelCopyProbe):
-    """Loss on a filter-normalised plane through the weights; valleys it shows need not exist in full."""
+    """Loss surface on a filter-normalised plane. A valley in the plane need not be one in the full space."""
 
     target = "worker.trainer.probes.on_demand.plane:Plane"
     formula = "L(theta + a d_1 + b d_2), |d_f| = |theta_f|"
@@ -119,14 +126,14 @@ class Plane(ModelCopyProbe):
     cost = 250
     costs = "a forward pass a point of the grid"
     kind: Literal["plane"] = "plane"
-    points: Annotated[int, Field(ge=3, le=101)] = 25
-    directions: Literal["random", "curvature"] = "random"
-    reach: Reach = Field(1.0, description="either side, in lengths of the weights")
-    chance: Annotated[int, Field(ge=0, le=10**6)] = Field(0, description="which of the random pairs")
+    points: GridPoints = 25
+    directions: Literal["random", "curvature"] = Field("random", description="how the two directions are chosen")
+    reach: Reach = Field(1.0, description="distance to each side, in weight norms")
+    chance: Annotated[int, Field(ge=0, le=10**6)] = Field(0, description="random seed of the directions")
 
 
 class Trajectory(ModelCopyProbe):
-    """The kept checkpoints on their principal plane, with the loss there."""
+    """Training trajectory: the kept checkpoints on their first two principal components, with the loss surface."""
 
     target = "worker.trainer.probes.on_demand.trajectory:Trajectory"
     formula = "PCA(theta_t - theta_T)"
@@ -134,11 +141,11 @@ class Trajectory(ModelCopyProbe):
     cost = 250
     costs = "a forward pass a point of the grid"
     kind: Literal["trajectory"] = "trajectory"
-    points: Annotated[int, Field(ge=3, le=101)] = 25
+    points: GridPoints = 25
 
 
 class Line(ModelCopyProbe):
-    """Loss on the straight line from these weights to another run's."""
+    """Linear interpolation: loss on the line between these weights and another run's (loss barrier)."""
 
     target = "worker.trainer.probes.on_demand.line:Line"
     formula = "max_a L((1 - a) theta + a theta') - max(L(theta), L(theta'))"
@@ -147,14 +154,14 @@ class Line(ModelCopyProbe):
     costs = "a forward pass a point"
     kind: Literal["line"] = "line"
     run: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="whose kept checkpoint it leads to; null: to this run's first weights"
+        None, description="run whose kept checkpoint is the other end; null: this run's initial weights"
     )
-    step: Count | None = Field(None, description="of that checkpoint; null: the newest")
+    step: Count | None = Field(None, description="step of that checkpoint; null: the newest")
     points: Points = 25
 
 
 class RangeTest(OnDemandProbe):
-    """Learning rate range test on a throw-away copy."""
+    """Learning rate range test on a temporary copy."""
 
     target = "worker.trainer.probes.on_demand.range_test:RangeTest"
     formula = "lr_i = lowest (highest / lowest)^(i / steps)"
@@ -162,13 +169,13 @@ class RangeTest(OnDemandProbe):
     cost = 100
     costs = "a training step each"
     kind: Literal["range_test"] = "range_test"
-    lowest: Annotated[float, Field(gt=0, le=10)] = 1e-7
-    highest: Annotated[float, Field(gt=0, le=1e3)] = 10.0
-    steps: Annotated[int, Field(ge=10, le=10_000)] = 100
+    lowest: Annotated[float, Field(gt=0, le=10, description="first rate")] = 1e-7
+    highest: Annotated[float, Field(gt=0, le=1e3, description="last rate")] = 10.0
+    steps: Annotated[int, Field(ge=10, le=10_000, description="training steps")] = 100
 
 
 class OverfitBatch(OnDemandProbe):
-    """Whether a copy can memorise one batch: if not, the pipeline or the model is wrong."""
+    """Overfit one batch: if a copy cannot memorise a single batch, the data pipeline or the model is wrong."""
 
     target = "worker.trainer.probes.on_demand.overfit_batch:OverfitBatch"
     formula = "L(theta_500) / L(theta_0) on one batch"
@@ -176,11 +183,11 @@ class OverfitBatch(OnDemandProbe):
     cost = 500
     costs = "a training step each"
     kind: Literal["overfit_batch"] = "overfit_batch"
-    steps: Annotated[int, Field(ge=10, le=10_000)] = 500
+    steps: Annotated[int, Field(ge=10, le=10_000, description="training steps")] = 500
 
 
 class GradientCheck(ModelCopyProbe):
-    """The gradient against finite differences along random directions."""
+    """Gradient check: compares the gradient with finite differences along random directions."""
 
     target = "worker.trainer.probes.on_demand.gradient_check:GradientCheck"
     formula = "(L(theta + h d) - L(theta - h d)) / 2h against g d"
@@ -188,7 +195,7 @@ class GradientCheck(ModelCopyProbe):
     cost = 6
     costs = "two forward passes a direction"
     kind: Literal["gradient_check"] = "gradient_check"
-    directions: Annotated[int, Field(ge=1, le=100)] = 5
+    directions: Annotated[int, Field(ge=1, le=100, description="number of random directions")] = 5
 
 
 class Autopsy(OnDemandProbe):
@@ -200,4 +207,4 @@ class Autopsy(OnDemandProbe):
     cost = 1000
     costs = "the training steps since the checkpoint"
     kind: Literal["autopsy"] = "autopsy"
-    steps: Annotated[int, Field(ge=1, le=100_000)] = Field(1000, description="to make again at most")
+    steps: Annotated[int, Field(ge=1, le=100_000)] = Field(1000, description="maximum number of steps to repeat")

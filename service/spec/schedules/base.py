@@ -1,4 +1,4 @@
-"""What every schedule is: a rate as a pure function of the step, and checks of it before it runs.
+"""What every schedule declares: the learning rate as a pure function of the step, and checks before it runs.
 
 `s` counts updates from 0 (the update that makes step 1 has s = 0); `total` is the length of the run in the same unit.
 """
@@ -15,7 +15,7 @@ from service.spec.component import Component, Default
 Factor = Annotated[float, Field(gt=0, le=1)]
 FactorOrZero = Annotated[float, Field(ge=0, le=1)]
 Floor = Annotated[float, Field(ge=0, le=10)]  # a rate that may be 0
-Strategy = Literal["cos", "linear"]
+Strategy = Annotated[Literal["cos", "linear"], Field(description="shape of the annealing")]
 
 
 class ScheduleBase(Component):
@@ -48,36 +48,36 @@ class ScheduleBase(Component):
         return base * self.scale(s, total)
 
     def momentum(self, s: int, total: int) -> float | None:
-        """Return the momentum (or first beta) at update `s`; None: the optimizer's own."""
+        """Return the momentum (or first beta) at update `s`; None for the optimizer's own."""
         return None
 
     @property
     def absolute_field(self) -> str:
-        """The field that sets a rate independent of the base rate; empty: the schedule only scales the base rate."""
+        """The field that sets an absolute rate; empty if the schedule only scales the base rate."""
         return ""
 
     @property
     def momentum_pointer(self) -> str:
-        """Pointer to the field that cycles the momentum; empty: the optimizer's own stays."""
+        """Pointer to the field that cycles the momentum; empty if the schedule leaves it alone."""
         return ""
 
     @property
     def watched_series(self) -> str:
-        """The series that decides the rate; empty: the step alone does."""
+        """The series that the rate depends on; empty if it depends on the step alone."""
         return ""
 
     @property
     def watched_pointer(self) -> str:
-        """Pointer to the field that names this series; empty: there is none."""
+        """Pointer to the field that names this series; empty if there is none."""
         return "/watch" if self.watched_series else ""
 
     @property
     def pure(self) -> bool:
-        """Whether the rate is known before anything runs."""
+        """Whether the rate depends on the step alone, so that it is known before the run."""
         return not self.watched_series
 
     def inferred_defaults(self) -> Iterator[Default]:
-        """Yield defaults that fit the given fields if the usual ones do not."""
+        """Yield defaults for omitted fields where the usual ones do not fit the given ones."""
         yield from ()
 
     def run_problems(self, total: int) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Schedules made of schedules: in sequence, multiplied, and after a warmup."""
+"""Combined schedules: multiplied, in sequence, and after a warmup."""
 
 import math
 from bisect import bisect_right
@@ -35,7 +35,7 @@ Plain = Scaling | Cyclic | OneCycle | SWA
 
 
 class Chained(ScheduleBase):
-    """The product of several schedules' factors."""
+    """Several schedules at once: their factors are multiplied."""
 
     torch_scheduler = "ChainedScheduler"
     formula = "product of the factors"
@@ -43,7 +43,7 @@ class Chained(ScheduleBase):
     kind: Literal["chained"] = "chained"
     schedules: Annotated[
         tuple[Annotated[Scaling, Field(discriminator="kind")], ...],
-        Field(min_length=1, max_length=20, description="kinds that only scale the base rate"),
+        Field(min_length=1, max_length=20, description="schedules to multiply; only kinds that scale the base rate"),
     ]
 
     def problems(self) -> Iterator[Problem]:
@@ -70,17 +70,18 @@ class Chained(ScheduleBase):
 
 
 class Sequential(ScheduleBase):
-    """Schedules in sequence; each counts from its own milestone and starts from the base rate."""
+    """Schedules one after another. Each counts from its own milestone and starts from the base rate."""
 
     torch_scheduler = "SequentialLR"
     formula = "schedules[i](s - milestones[i - 1]) for milestones[i - 1] <= s < milestones[i]"
 
     kind: Literal["sequential"] = "sequential"
     schedules: Annotated[
-        tuple[Annotated[Plain | Chained, Field(discriminator="kind")], ...], Field(min_length=2, max_length=20)
+        tuple[Annotated[Plain | Chained, Field(discriminator="kind")], ...],
+        Field(min_length=2, max_length=20, description="schedules in order"),
     ]
     milestones: Annotated[tuple[Count, ...], Field(min_length=1, max_length=19)] = Field(
-        description="where the second, third, ... schedule begins"
+        description="updates at which the second, third, ... schedule begins"
     )
 
     def problems(self) -> Iterator[Problem]:
@@ -145,19 +146,21 @@ class Sequential(ScheduleBase):
 
 
 class Warmup(ScheduleBase):
-    """A straight rise over the first `steps` updates, then another schedule that starts counting there."""
+    """Linear warmup over the first `steps` updates, then the schedule `after`, which counts from there."""
 
     torch_scheduler = "LinearLR"
     formula = "start + (1 - start) * s / steps for s < steps, then after(s - steps)"
     paper = "Goyal et al. 2017, arXiv:1706.02677"
 
     kind: Literal["warmup"] = "warmup"
-    steps: Count
+    steps: Count = Field(description="length of the warmup in updates")
     start_factor: FactorOrZero | None = Field(
         None,
-        description="factor of the first update; null: 1/steps, so that update k of the warmup has k/steps",
+        description="factor of the first update; null: 1/steps, so that update k has the factor k/steps",
     )
-    after: Annotated[Plain | Chained | Sequential | Plateau, Field(discriminator="kind")] = Constant()
+    after: Annotated[
+        Plain | Chained | Sequential | Plateau, Field(discriminator="kind", description="schedule that follows")
+    ] = Constant()
 
     def problems(self) -> Iterator[Problem]:
         """Yield those of the schedule that follows the warmup."""

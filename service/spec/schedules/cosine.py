@@ -1,4 +1,4 @@
-"""Schedules along half a cosine: once, with restarts, and towards the rate of weight averaging."""
+"""Cosine annealing: once, with restarts, and to the rate of stochastic weight averaging."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from service.spec.schedules.base import Floor, ScheduleBase, Strategy, anneal, c
 
 
 class Cosine(ScheduleBase):
-    """Half a cosine from the base rate down to `eta_min`; past T_max it rises again, as torch's does."""
+    """Cosine annealing from the base rate to `eta_min`. After T_max the rate rises again, as in PyTorch."""
 
     torch_scheduler = "CosineAnnealingLR"
     formula = "eta_min + (base - eta_min) * (1 + cos(pi * s / T_max)) / 2"
@@ -20,7 +20,7 @@ class Cosine(ScheduleBase):
 
     kind: Literal["cosine"] = "cosine"
     T_max: Count | None = Field(None, description="updates until eta_min; null: the whole run")
-    eta_min: Floor = 0.0
+    eta_min: Floor = Field(0.0, description="minimum rate")
 
     def rate(self, base: float, s: int, total: int) -> float:
         """Return the rate: `base` at s = 0, `eta_min` at s = T_max."""
@@ -42,16 +42,16 @@ class Cosine(ScheduleBase):
 
 
 class CosineRestarts(ScheduleBase):
-    """Half a cosine down to `eta_min`, then again from the base rate, each time `T_mult` times as long."""
+    """Cosine annealing with warm restarts (SGDR). Each cycle is `T_mult` times as long as the one before."""
 
     torch_scheduler = "CosineAnnealingWarmRestarts"
     formula = "eta_min + (base - eta_min) * (1 + cos(pi * T_cur / T_i)) / 2"
     paper = "Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5"
 
     kind: Literal["cosine_restarts"] = "cosine_restarts"
-    T_0: Count
-    T_mult: Annotated[int, Field(ge=1, le=1000)] = 1
-    eta_min: Floor = 0.0
+    T_0: Count = Field(description="length of the first cycle in updates")
+    T_mult: Annotated[int, Field(ge=1, le=1000, description="factor of the cycle length at each restart")] = 1
+    eta_min: Floor = Field(0.0, description="minimum rate")
 
     def rate(self, base: float, s: int, total: int) -> float:
         """Return the rate: `base` at s = 0 and at every restart; a restart comes just before `eta_min` is reached."""
@@ -75,16 +75,16 @@ class CosineRestarts(ScheduleBase):
 
 
 class SWA(ScheduleBase):
-    """From the base rate to `swa_lr`, which then stays: the rate while weights are averaged."""
+    """Anneals from the base rate to `swa_lr` and stays there, for stochastic weight averaging."""
 
     torch_scheduler = "SWALR"
     formula = "swa_lr * a + base * (1 - a), a = (1 - cos(pi * min(1, s / anneal_epochs))) / 2"
     paper = "Izmailov et al. 2018, arXiv:1803.05407"
 
     kind: Literal["swa"] = "swa"
-    swa_lr: Rate
+    swa_lr: Rate = Field(description="final rate")
     anneal_epochs: Annotated[int, Field(ge=0, le=10**8)] = Field(
-        10, description="in what the schedule counts (/schedule_unit); 0: swa_lr at once"
+        10, description="length of the annealing, in the unit of /schedule_unit; 0: swa_lr at once"
     )
     anneal_strategy: Strategy = "cos"
 

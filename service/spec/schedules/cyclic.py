@@ -1,4 +1,4 @@
-"""Schedules that rise and fall, with a momentum that optionally falls and rises."""
+"""Cyclic schedules, which can also cycle the momentum in the opposite direction."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -10,11 +10,13 @@ from service.spec.component import Beta, Count, Default, Rate
 from service.spec.schedules.base import Factor, Floor, ScheduleBase, Strategy, anneal, cut_short, ignored
 
 # torch's default is true, which silently gives an SGD without momentum one of 0.9
-CycleMomentum = Annotated[bool, Field(description="let momentum (or the first beta) fall while the rate rises")]
+CycleMomentum = Annotated[bool, Field(description="lower the momentum (or first beta) while the rate rises")]
+LowMomentum = Annotated[Beta, Field(description="momentum at the highest rate, with cycle_momentum")]
+HighMomentum = Annotated[Beta, Field(description="momentum at the lowest rate, with cycle_momentum")]
 
 
 class Cyclic(ScheduleBase):
-    """Straight up from `base_lr` to `max_lr` and down again, over and over."""
+    """Cyclical rate: linear rises from `base_lr` to `max_lr` and falls back, repeated."""
 
     torch_scheduler = "CyclicLR"
     left_out = ScheduleBase.left_out | {
@@ -25,15 +27,17 @@ class Cyclic(ScheduleBase):
     paper = "Smith 2017, arXiv:1506.01186"
 
     kind: Literal["cyclic"] = "cyclic"
-    base_lr: Floor
-    max_lr: Rate
-    step_size_up: Count = 2000
-    step_size_down: Count | None = Field(None, description="null: step_size_up")
-    mode: Literal["triangular", "triangular2", "exp_range"] = "triangular"
-    gamma: Factor = Field(1.0, description="of mode exp_range: the height's factor per update")
+    base_lr: Floor = Field(description="lowest rate")
+    max_lr: Rate = Field(description="highest rate")
+    step_size_up: Count = Field(2000, description="updates of each rise")
+    step_size_down: Count | None = Field(None, description="updates of each fall; null: step_size_up")
+    mode: Literal["triangular", "triangular2", "exp_range"] = Field(
+        "triangular", description="amplitude: constant, halved each cycle, or multiplied by gamma at each update"
+    )
+    gamma: Factor = Field(1.0, description="factor of the amplitude per update, in mode exp_range")
     cycle_momentum: CycleMomentum = False
-    base_momentum: Beta = 0.8
-    max_momentum: Beta = 0.9
+    base_momentum: LowMomentum = 0.8
+    max_momentum: HighMomentum = 0.9
 
     def inferred_defaults(self) -> Iterator[Default]:
         """Yield bounds of the momentum in the right order."""
@@ -96,16 +100,20 @@ class OneCycle(ScheduleBase):
     paper = "Smith & Topin 2018, arXiv:1708.07120"
 
     kind: Literal["one_cycle"] = "one_cycle"
-    max_lr: Rate | None = Field(None, description="null: the optimizer's lr")
-    total_steps: Count | None = Field(None, description="null: the whole run")
-    pct_start: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="share of the cycle that rises")
+    max_lr: Rate | None = Field(None, description="peak rate; null: the optimizer's lr")
+    total_steps: Count | None = Field(None, description="length of the schedule; null: the whole run")
+    pct_start: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="share of the cycle spent rising")
     anneal_strategy: Strategy = "cos"
     cycle_momentum: CycleMomentum = False
-    base_momentum: Beta = 0.85
-    max_momentum: Beta = 0.95
-    div_factor: Annotated[float, Field(ge=1, le=1e12)] = Field(25.0, description="max_lr / first rate")
-    final_div_factor: Annotated[float, Field(gt=0, le=1e12)] = Field(1e4, description="first rate / last rate")
-    three_phase: bool = Field(False, description="fall to the first rate before falling below it")
+    base_momentum: LowMomentum = 0.85
+    max_momentum: HighMomentum = 0.95
+    div_factor: Annotated[float, Field(ge=1, le=1e12)] = Field(
+        25.0, description="ratio of the peak rate to the first rate"
+    )
+    final_div_factor: Annotated[float, Field(gt=0, le=1e12)] = Field(
+        1e4, description="ratio of the first rate to the last rate"
+    )
+    three_phase: bool = Field(False, description="fall to the first rate in a phase of its own, then to the last rate")
 
     def inferred_defaults(self) -> Iterator[Default]:
         """Yield bounds of the momentum in the right order."""

@@ -1,4 +1,4 @@
-"""Schedules that move along a straight line, a power or an exponential."""
+"""Exponential, linear, polynomial and inverse time decay."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -11,13 +11,13 @@ from service.spec.schedules.base import Factor, FactorOrZero, ScheduleBase, cut_
 
 
 class Exponential(ScheduleBase):
-    """Multiplied by gamma at every update."""
+    """Exponential decay: multiplies the rate by gamma at every update."""
 
     torch_scheduler = "ExponentialLR"
     formula = "gamma ** s"
 
     kind: Literal["exponential"] = "exponential"
-    gamma: Factor
+    gamma: Factor = Field(description="factor per update")
 
     def scale(self, s: int, total: int) -> float:
         """Return 1 at the first update."""
@@ -25,14 +25,14 @@ class Exponential(ScheduleBase):
 
 
 class Linear(ScheduleBase):
-    """A straight line between two factors, then the second of them."""
+    """Linear change from `start_factor` to `end_factor` of the base rate, then constant."""
 
     torch_scheduler = "LinearLR"
     formula = "start_factor + (end_factor - start_factor) * min(1, s / total_iters)"
 
     kind: Literal["linear"] = "linear"
-    start_factor: Factor = 1 / 3
-    end_factor: FactorOrZero = 1.0
+    start_factor: Factor = Field(1 / 3, description="factor of the first update")
+    end_factor: FactorOrZero = Field(1.0, description="factor after total_iters updates")
     total_iters: Count | None = Field(5, description="updates until end_factor; null: the whole run")
 
     def scale(self, s: int, total: int) -> float:
@@ -51,14 +51,14 @@ class Linear(ScheduleBase):
 
 
 class Polynomial(ScheduleBase):
-    """A power of the remaining share of the first `total_iters` updates, then 0."""
+    """Polynomial decay to 0 over the first `total_iters` updates."""
 
     torch_scheduler = "PolynomialLR"
     formula = "(1 - min(1, s / total_iters)) ** power"
 
     kind: Literal["polynomial"] = "polynomial"
-    total_iters: Count | None = Field(5, description="updates until 0; null: the whole run")
-    power: Annotated[float, Field(ge=0, le=100)] = 1.0
+    total_iters: Count | None = Field(5, description="updates until the rate is 0; null: the whole run")
+    power: Annotated[float, Field(ge=0, le=100, description="exponent; 1: linear")] = 1.0
 
     def scale(self, s: int, total: int) -> float:
         """Return 1 at s = 0, 0 from s = total_iters on (with power 0 always 1)."""
@@ -74,15 +74,15 @@ class Polynomial(ScheduleBase):
 
 
 class InverseTime(ScheduleBase):
-    """Divided by a straight line; with `staircase` only every `decay_steps` updates."""
+    """Inverse time decay: divides the rate by 1 + decay_rate * s / decay_steps."""
 
     formula = "1 / (1 + decay_rate * s / decay_steps)"
     paper = "Robbins & Monro 1951, doi:10.1214/aoms/1177729586; Keras' InverseTimeDecay"
 
     kind: Literal["inverse_time"] = "inverse_time"
-    decay_steps: Count
-    decay_rate: Annotated[float, Field(gt=0, le=1e6)]
-    staircase: bool = False
+    decay_steps: Count = Field(description="updates per unit of decay_rate")
+    decay_rate: Annotated[float, Field(gt=0, le=1e6, description="growth of the divisor per decay_steps updates")]
+    staircase: bool = Field(False, description="change the rate only every decay_steps updates")
 
     def scale(self, s: int, total: int) -> float:
         """Return 1 at s = 0, 1 / (1 + decay_rate) at s = decay_steps."""

@@ -1,4 +1,4 @@
-"""The schedule with feedback: the rate falls when a metric stops improving. Its state is small and explicit."""
+"""Reduce on plateau: the rate falls when a metric stops improving. Its state is small and explicit."""
 
 import math
 from collections.abc import Iterator
@@ -37,28 +37,32 @@ class PlateauState:
 
 
 class Plateau(ScheduleBase):
-    """The rate is multiplied by `factor` when `watch` has not improved for more than `patience` evaluations.
+    """Reduce on plateau: multiplies the rate by `factor` after more than `patience` evaluations without improvement.
 
-    NaN never improves. The threshold is torch's: with `rel` a negative best value asks for less than nothing.
+    NaN is never an improvement. As in PyTorch, mode `rel` of the threshold is not meant for negative values.
     """
 
     torch_scheduler = "ReduceLROnPlateau"
     formula = "rate -> max(rate * factor, min_lr) after more than patience evaluations without improvement"
 
     kind: Literal["plateau"] = "plateau"
-    watch: Literal["val/loss", "val/accuracy"] = Field("val/loss", description="the series, read at each evaluation")
-    mode: Literal["min", "max"] = "min"
-    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    patience: Evaluations = 10
-    threshold: Annotated[float, Field(ge=0, le=1e9)] = 1e-4
-    threshold_mode: Literal["rel", "abs"] = "rel"
-    cooldown: Evaluations = 0
-    min_lr: Floor = 0.0
-    eps: Annotated[float, Field(ge=0, le=1)] = Field(1e-8, description="a smaller reduction is not made")
+    watch: Literal["val/loss", "val/accuracy"] = Field(
+        "val/loss", description="series that must improve, read at each evaluation"
+    )
+    mode: Literal["min", "max"] = Field("min", description="whether lower or higher values are better")
+    factor: Annotated[float, Field(gt=0, lt=1, description="factor of each reduction")] = 0.1
+    patience: Evaluations = Field(10, description="evaluations without improvement before a reduction")
+    threshold: Annotated[float, Field(ge=0, le=1e9, description="smallest improvement that counts")] = 1e-4
+    threshold_mode: Literal["rel", "abs"] = Field(
+        "rel", description="threshold relative to the best value, or absolute"
+    )
+    cooldown: Evaluations = Field(0, description="evaluations after a reduction that do not count")
+    min_lr: Floor = Field(0.0, description="minimum rate")
+    eps: Annotated[float, Field(ge=0, le=1)] = Field(1e-8, description="skip reductions smaller than this")
 
     @property
     def watched_series(self) -> str:
-        """The series that it follows."""
+        """The field `watch`."""
         return self.watch
 
     @property

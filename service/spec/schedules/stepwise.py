@@ -12,7 +12,7 @@ from service.spec.schedules.base import Factor, ScheduleBase, cut_short
 
 
 class Constant(ScheduleBase):
-    """The base rate throughout."""
+    """Constant rate: the optimizer's lr throughout."""
 
     formula = "1"
 
@@ -24,14 +24,14 @@ class Constant(ScheduleBase):
 
 
 class ConstantFactor(ScheduleBase):
-    """A smaller rate for the first `total_iters` updates, then the base rate."""
+    """A constant smaller rate for the first `total_iters` updates, then the base rate."""
 
     torch_scheduler = "ConstantLR"
     formula = "factor for s < total_iters, then 1"
 
     kind: Literal["constant_factor"] = "constant_factor"
-    factor: Factor = 1 / 3  # 0 would be undone by a division in torch
-    total_iters: Count = 5
+    factor: Factor = Field(1 / 3, description="factor of the base rate")  # 0 would be undone by a division in torch
+    total_iters: Count = Field(5, description="updates at the smaller rate")
 
     def scale(self, s: int, total: int) -> float:
         """Return 1 from s = total_iters on."""
@@ -44,14 +44,14 @@ class ConstantFactor(ScheduleBase):
 
 
 class Step(ScheduleBase):
-    """Multiplied by gamma every `step_size` updates."""
+    """Step decay: multiplies the rate by gamma every `step_size` updates."""
 
     torch_scheduler = "StepLR"
     formula = "gamma ** floor(s / step_size)"
 
     kind: Literal["step"] = "step"
-    step_size: Count
-    gamma: Factor = 0.1
+    step_size: Count = Field(description="updates between two reductions")
+    gamma: Factor = Field(0.1, description="factor at each reduction")
 
     def scale(self, s: int, total: int) -> float:
         """Return 1 for the first `step_size` updates."""
@@ -64,14 +64,16 @@ class Step(ScheduleBase):
 
 
 class MultiStep(ScheduleBase):
-    """Multiplied by gamma at each milestone."""
+    """Step decay at given points: multiplies the rate by gamma at each milestone."""
 
     torch_scheduler = "MultiStepLR"
     formula = "gamma ** (number of milestones <= s)"
 
     kind: Literal["multistep"] = "multistep"
-    milestones: Annotated[tuple[Count, ...], Field(min_length=1, max_length=100)]
-    gamma: Factor = 0.1
+    milestones: Annotated[
+        tuple[Count, ...], Field(min_length=1, max_length=100, description="updates at which the rate is reduced")
+    ]
+    gamma: Factor = Field(0.1, description="factor at each milestone")
 
     def problems(self) -> Iterator[Problem]:
         """Yield unsorted milestones, some of which torch would silently skip."""

@@ -12,15 +12,16 @@ from service.spec.schedules.base import FactorOrZero, ScheduleBase, cut_short
 
 
 class InverseSqrt(ScheduleBase):
-    """A straight rise, then the inverse square root of the step; with `d_model` as in the Transformer's paper."""
+    """Linear warmup, then decay by the inverse square root of the step, as for the original Transformer."""
 
     formula = "min((s + 1) / W, sqrt(W / (s + 1))); with d_model: d_model**-0.5 * min((s + 1)**-0.5, (s + 1) * W**-1.5)"
     paper = "Vaswani et al. 2017, arXiv:1706.03762, eq. 3 (its step counts from 1)"
 
     kind: Literal["inverse_sqrt"] = "inverse_sqrt"
-    warmup_steps: Count = Field(4000, description="W: the update count at which the peak is reached")
+    warmup_steps: Count = Field(4000, description="W: length of the warmup in updates")
     d_model: Width | None = Field(
-        None, description="null: the peak is the base rate; a width: the peak is base / sqrt(d_model * warmup_steps)"
+        None,
+        description="model width: the peak is base / sqrt(d_model * warmup_steps); null: the peak is the base rate",
     )
 
     def scale(self, s: int, total: int) -> float:
@@ -36,17 +37,17 @@ class InverseSqrt(ScheduleBase):
 
 
 class WSD(ScheduleBase):
-    """Warmup, stable, decay: a straight rise, the base rate, and a fall over the last `decay_steps` updates."""
+    """Warmup-stable-decay: linear warmup, constant base rate, and decay over the last `decay_steps` updates."""
 
     formula = "(s + 1) / W; then 1; then m + (1 - m) * {1 - u, 1 - sqrt(u), (1 + cos(pi*u)) / 2}, u = (s - T + D) / D"
     paper = "Hu et al. 2024, arXiv:2404.06395; Hägele et al. 2024, arXiv:2405.18392 (1-sqrt)"
 
     kind: Literal["wsd"] = "wsd"
-    warmup_steps: Annotated[int, Field(ge=0, le=10**8)] = Field(0, description="W")
-    decay_steps: Count | None = Field(None, description="D; null: a fifth of T")
-    shape: Literal["linear", "1-sqrt", "cosine"] = "1-sqrt"
-    min_factor: FactorOrZero = Field(0.0, description="m: the factor at s = T")
-    total_steps: Count | None = Field(None, description="T; null: the whole run")
+    warmup_steps: Annotated[int, Field(ge=0, le=10**8)] = Field(0, description="W: length of the warmup in updates")
+    decay_steps: Count | None = Field(None, description="D: length of the decay in updates; null: a fifth of T")
+    shape: Literal["linear", "1-sqrt", "cosine"] = Field("1-sqrt", description="shape of the decay")
+    min_factor: FactorOrZero = Field(0.0, description="m: factor of the base rate at the end")
+    total_steps: Count | None = Field(None, description="T: length of the schedule; null: the whole run")
 
     def scale(self, s: int, total: int) -> float:
         """Return 1 at s = W - 1 and until s = T - D, `min_factor` from s = T on."""

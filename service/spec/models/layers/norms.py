@@ -13,7 +13,7 @@ class NormBase(LayerBase):
     """A normalisation with a trained scale and shift per channel."""
 
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
-    affine: bool = True
+    affine: bool = Field(True, description="learn a scale and a shift per channel")
 
     def arguments(self, shape: Shape) -> Json:
         """Add num_features, the number of channels."""
@@ -25,7 +25,7 @@ class NormBase(LayerBase):
 
 
 class BatchNorm1d(NormBase):
-    """Each channel over the rows of a batch (and its positions)."""
+    """Batch normalisation of features or sequences, per channel."""
 
     ranks = (1, 2)
     layer: Literal["BatchNorm1d"]
@@ -33,7 +33,7 @@ class BatchNorm1d(NormBase):
 
 
 class BatchNorm2d(NormBase):
-    """Each channel over the rows of a batch and its positions."""
+    """Batch normalisation of images, per channel."""
 
     ranks = (3,)
     layer: Literal["BatchNorm2d"]
@@ -51,24 +51,24 @@ class InstanceNormBase(NormBase):
 
 
 class InstanceNorm1d(InstanceNormBase):
-    """Along a sequence."""
+    """Instance normalisation of sequences: each channel of each row."""
 
     ranks = (2,)
     layer: Literal["InstanceNorm1d"]
 
 
 class InstanceNorm2d(InstanceNormBase):
-    """Over an image."""
+    """Instance normalisation of images: each channel of each row."""
 
     ranks = (3,)
     layer: Literal["InstanceNorm2d"]
 
 
 class GroupNorm(NormBase):
-    """Groups of channels of each row, over their positions."""
+    """Group normalisation: each group of channels of each row."""
 
     layer: Literal["GroupNorm"]
-    num_groups: Annotated[int, Field(ge=1, le=65_536)]
+    num_groups: Annotated[int, Field(ge=1, le=65_536, description="must divide the number of channels")]
 
     def result(self, shape: Shape) -> Shape:
         """Raise `ShapeMismatch` unless the groups divide the channels."""
@@ -90,7 +90,7 @@ class LastNormBase(LayerBase):
 
 
 class LayerNorm(LastNormBase):
-    """To mean 0 and variance 1, then scaled and shifted."""
+    """Layer normalisation over the last dimension."""
 
     layer: Literal["LayerNorm"]
     eps: Annotated[float, Field(gt=0, le=1)] = 1e-5
@@ -101,7 +101,7 @@ class LayerNorm(LastNormBase):
 
 
 class RMSNorm(LastNormBase):
-    """To root mean square 1, then scaled."""
+    """RMS normalisation over the last dimension."""
 
     layer: Literal["RMSNorm"]
 

@@ -10,7 +10,7 @@ from service.spec.models.layers.base import LayerBase, Shape, ShapeMismatch, Ten
 
 
 class LinearLayer(LayerBase):
-    """Affine over the last dimension; put a Flatten before it to mix all of an image."""
+    """Linear layer over the last dimension. Put a Flatten before it to use a whole image."""
 
     layer: Literal["Linear"]
     out_features: Width
@@ -31,7 +31,7 @@ class LinearLayer(LayerBase):
 
 
 class ActivationLayer(LayerBase):
-    """A function of each entry, as torch's class does it by default."""
+    """An activation function, with torch's default settings."""
 
     layer: Literal[
         "ReLU", "LeakyReLU", "GELU", "SiLU", "Tanh", "Sigmoid", "Identity", "ELU", "SELU", "Softplus", "Mish",
@@ -40,7 +40,7 @@ class ActivationLayer(LayerBase):
 
 
 class SoftmaxLayer(LayerBase):
-    """Probabilities over the last dimension, or their logarithms; most losses have it inside."""
+    """Softmax or log-softmax over the last dimension. Most losses apply it themselves."""
 
     layer: Literal["Softmax", "LogSoftmax"]
 
@@ -50,7 +50,7 @@ class SoftmaxLayer(LayerBase):
 
 
 class PReLU(LayerBase):
-    """ReLU with one trained slope below zero."""
+    """ReLU with one learned slope for negative inputs."""
 
     layer: Literal["PReLU"]
 
@@ -60,14 +60,14 @@ class PReLU(LayerBase):
 
 
 class Dropout(LayerBase):
-    """Entries set to zero at random in training, the rest scaled up."""
+    """Dropout: sets random entries to zero in training and scales up the rest."""
 
     layer: Literal["Dropout"]
-    p: Share = 0.5
+    p: Share = Field(0.5, description="probability of zeroing an entry")
 
 
 class Flatten(LayerBase):
-    """All of a row in one dimension."""
+    """Flattens each row to one dimension."""
 
     layer: Literal["Flatten"]
 
@@ -77,7 +77,7 @@ class Flatten(LayerBase):
 
 
 class Unflatten(LayerBase):
-    """A flat row as channels and positions."""
+    """Reshapes a flat row to (channels, length) or (channels, height, width)."""
 
     ranks = (1,)
     layer: Literal["Unflatten"]
@@ -95,13 +95,13 @@ class Unflatten(LayerBase):
 
 
 class EmbeddingLayer(LayerBase):
-    """A trained vector for each token id; the first layer where rows are tokens."""
+    """Embedding of token ids; must be the first layer if rows are tokens."""
 
     ranks = (1,)
     layer: Literal["Embedding"]
     num_embeddings: Width
     embedding_dim: Width
-    sparse: bool = Field(False, description="gradients of the looked up rows only, which few optimizers take")
+    sparse: bool = Field(False, description="sparse gradients; only sgd, adagrad and sparse_adam take them")
 
     def result(self, shape: Shape) -> Shape:
         """Return (length, embedding_dim)."""

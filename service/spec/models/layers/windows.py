@@ -56,14 +56,14 @@ class ConvBase(WindowBase):
 
 
 class Conv1d(ConvBase):
-    """Convolution along a sequence."""
+    """1D convolution; in_channels is inferred."""
 
     ranks = (2,)
     layer: Literal["Conv1d"]
 
 
 class Conv2d(ConvBase):
-    """Convolution over an image."""
+    """2D convolution; in_channels is inferred."""
 
     ranks = (3,)
     layer: Literal["Conv2d"]
@@ -72,7 +72,7 @@ class Conv2d(ConvBase):
 class PoolBase(WindowBase):
     """A pooling window."""
 
-    stride: Annotated[Kernel | None, Field(description="null: kernel_size")] = None
+    stride: Annotated[Kernel | None, Field(description="stride; null: kernel_size")] = None
 
     def result(self, shape: Shape) -> Shape:
         """Keep the channels, and replace the positions by those of the window."""
@@ -82,14 +82,14 @@ class PoolBase(WindowBase):
 
 
 class Pool1d(PoolBase):
-    """Largest or mean entry of a window along a sequence."""
+    """1D max or average pooling."""
 
     ranks = (2,)
     layer: Literal["MaxPool1d", "AvgPool1d"]
 
 
 class Pool2d(PoolBase):
-    """Largest or mean entry of a window over an image."""
+    """2D max or average pooling."""
 
     ranks = (3,)
     layer: Literal["MaxPool2d", "AvgPool2d"]
@@ -106,14 +106,14 @@ class GlobalPoolBase(LayerBase):
 
 
 class GlobalPool1d(GlobalPoolBase):
-    """The mean along a sequence."""
+    """Global average pooling of sequences."""
 
     ranks = (2,)
     layer: Literal["AdaptiveAvgPool1d"]
 
 
 class GlobalPool2d(GlobalPoolBase):
-    """The mean over an image."""
+    """Global average pooling of images."""
 
     ranks = (3,)
     layer: Literal["AdaptiveAvgPool2d"]
