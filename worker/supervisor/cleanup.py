@@ -4,6 +4,7 @@ import contextlib
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -20,9 +21,9 @@ UPLOAD_AGE_S = 86_400.0  # of an upload that is abandoned
 PERIOD_S = 60.0  # between two looks for deleted experiments
 
 
-def remove_orphans(engine: Engine, store: Store, run_id: str | None = None) -> list[str]:
-    """Remove checkpoints of one run, or of all, that no row names and no open attempt may be writing."""
-    keys = list(store.keys(run_id))
+def remove_orphans(engine: Engine, store: Store, run_ids: Sequence[str] | None = None) -> list[str]:
+    """Remove checkpoints of these runs, or of all, that no row names and no open attempt may be writing."""
+    keys = [key for run_id in (run_ids if run_ids is not None else [None]) for key in store.keys(run_id)]
     if not keys:
         return []
     with transaction(engine) as connection:
@@ -59,8 +60,7 @@ class DeletionCleanup:
         try:
             with transaction(self._engine) as connection:
                 run_ids, now = deletion.erased_since(connection, self._since)
-            for run_id in run_ids:
-                remove_orphans(self._engine, open_store(self._settings), run_id)
+            remove_orphans(self._engine, open_store(self._settings), run_ids)
         except (OSError, SaddleError) as error:
             log.warning("checkpoints of deleted experiments stay for now: %s", error)
         else:

@@ -69,7 +69,7 @@ class ProgressWriter:
         self.transfer.remove(retired)
         if self.transfer.store.in_place:  # listing a bucket takes time, so that happens only at the worker's start
             with contextlib.suppress(OSError, Unavailable):
-                remove_orphans(self.transactions.engine, self.transfer.store, self.claim.run_id)
+                remove_orphans(self.transactions.engine, self.transfer.store, [self.claim.run_id])
 
     def save_reading(self, frame: Reading) -> None:
         """Write what a probe found."""

@@ -18,6 +18,7 @@ from service.spec.parse.presets import presets
 from service.storage.factory import open_store
 from service.storage.files import STATE, TENSORS, sha256_of_folder
 from service.storage.store import Store
+from tests.harness.statements import sent_statements
 from worker.supervisor.cleanup import DeletionCleanup, clean_up_at_start
 
 Trained = Callable[[Store], tuple[str, Claim]]
@@ -85,3 +86,24 @@ def test_the_checkpoints_of_a_deleted_experiment_go_and_no_others(
         own.dispose()
     kept = list(store.keys(None))
     assert [key.partition("/")[0] for key in kept] == [other.run_id]
+
+
+@pytest.mark.parametrize("settings", ["folder"], indirect=True)
+def test_cleaning_up_after_many_runs_takes_as_many_statements_as_after_few(
+    settings: Settings, engine: Engine, principal: Principal, trained: Trained
+) -> None:
+    own = make_engine(settings.database_url, pool_size=1)
+    own.connect().close()  # SQLAlchemy asks the server about itself once
+    store, sent = open_store(settings), []
+    for count in (2, 10):
+        made = [trained(store)[0] for _ in range(count)]
+        cleanup = DeletionCleanup(own, settings)
+        with transaction(engine) as connection:
+            for experiment_id in made:
+                deletion.erase(connection, principal, experiment_id)
+        with sent_statements() as statements:
+            cleanup.run_if_due()
+        assert list(store.keys()) == []
+        sent.append(len(statements))
+    own.dispose()
+    assert sent[0] == sent[1]
