@@ -9,11 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from service.analysis.arrays import Steps, Values
 from service.analysis.result import final_stretch
 from service.db.metrics import rollups
-from service.db.metrics.codec import Chunk, merge, pack, unpack
-from service.db.metrics.read import curves_of_run, summaries
-from service.db.metrics.visible import is_visible
+from service.db.metrics.codec import Chunk, merge, pack, unpack, unpack_between
+from service.db.metrics.read import LAST_STEP, join, summaries
+from service.db.metrics.visible import is_visible, visible_chunks
 from service.db.session import fetch_binary
 from service.db.tables import metric_chunk, series
 
@@ -43,6 +44,20 @@ APPEND = """
     FROM given g JOIN written USING (series_id) WHERE s.id = g.series_id RETURNING s.id
 """
 KNOWN = "SELECT name, id FROM series WHERE run_id = %(run_id)s"
+STRETCHES = f"""
+    SELECT u.series_id, c.first_step, c.last_step, c.every, c.n, c.values, c.steps
+    FROM (SELECT %(run_id)s::text AS run_id, series_id, first
+        FROM unnest(%(series_id)s::bigint[], %(first)s::bigint[]) AS given(series_id, first)) u
+    {visible_chunks("u.first", str(LAST_STEP))} ORDER BY u.series_id, c.first_step
+"""  # noqa: S608  pieces of SQL
+FINALISE = text(
+    """
+    UPDATE series s SET final = g.final, final_from = g.final_from
+    FROM unnest(cast(:series_id AS bigint[]), cast(:final AS float8[]), cast(:final_from AS bigint[]))
+        AS g(series_id, final, final_from)
+    WHERE s.id = g.series_id
+    """
+)
 
 RESUMMARISE = text(
     f"""
@@ -94,14 +109,20 @@ def append(
 
 def finalise(connection: Connection, run_id: str, names: Sequence[str]) -> None:
     """Write down the mean over the final stretch of these series of a run that has come to its end."""
-    for found in summaries(connection, [run_id], names)[run_id]:
-        if found.last_step is None:
-            continue
-        curve = curves_of_run(connection, run_id, [found.name], final_stretch(found.last_step)).get(found.name)
-        if curve is not None:
-            stretch = pack(curve.steps, curve.values)
-            row = {"final": stretch.mean, "final_from": stretch.first_step}
-            connection.execute(series.update().where(series.c.id == found.id).values(row))
+    known = summaries(connection, [run_id], names)[run_id]
+    firsts = {each.id: final_stretch(each.last_step) for each in known if each.last_step is not None}
+    given = {"run_id": run_id, "series_id": list(firsts), "first": list(firsts.values())}
+    parts: dict[int, list[tuple[Steps, Values]]] = {}
+    for series_id, *fields in fetch_binary(connection, STRETCHES, given):
+        parts.setdefault(series_id, []).append(unpack_between(firsts[series_id], LAST_STEP, *fields))
+    found = {series_id: join(some) for series_id, some in parts.items()}
+    chunks = {series_id: pack(curve.steps, curve.values) for series_id, curve in found.items() if len(curve.steps)}
+    columns = {
+        "series_id": list(chunks),
+        "final": [chunk.mean for chunk in chunks.values()],
+        "final_from": [chunk.first_step for chunk in chunks.values()],
+    }
+    connection.execute(FINALISE, columns)
 
 
 def resummarise(connection: Connection, run_id: str) -> None:
