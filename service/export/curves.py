@@ -11,7 +11,6 @@ from service.db.metrics.range_query import Buckets, Points
 
 Column = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 Method = Literal["none", "buckets"]
-EXACT = ("step", "value")
 REDUCED = ("first_step", "last_step", "min", "max", "mean", "last", "count", "nonfinite")
 NAN_IS_A_VALUE = ("value", "last")  # in min, max and mean NaN means that nothing was finite
 

@@ -64,7 +64,7 @@ def open_split(root: Path, path: str, split: str, pointer: str = "/dataset/split
     """Return one split of the folder `path` below `root`, or raise `Invalid` with what is expected there."""
     folder = inside(root, root / path)
     if folder is None or not folder.is_dir():
-        raise missing_data("/dataset/path", f"there is no folder {path} in the mounted folder.")
+        raise missing_data(f"there is no folder {path} in the mounted folder.")
     if (folder / "dataset_dict.json").is_file():
         names = [str(name) for name in _json(folder / "dataset_dict.json").get("splits", ())]
         found = {name: _arrow_files(root, folder / name) for name in names if name == split}
@@ -75,7 +75,7 @@ def open_split(root: Path, path: str, split: str, pointer: str = "/dataset/split
         names, found = list(groups), {name: files for name, files in groups.items() if name == split}
     if not names:
         detail = f"{path} has neither the state.json of save_to_disk nor a .parquet file, itself or in data."
-        raise missing_data("/dataset/path", detail)
+        raise missing_data(detail)
     if split not in found:
         meant = closest(split, names)
         raise Invalid.of([Problem(pointer, "not_found", f"{path} has no split {split}.", names[:50], meant)])
@@ -87,25 +87,21 @@ def inside(root: Path, path: Path) -> Path | None:
     return path if path.resolve().is_relative_to(root.resolve()) else None
 
 
-def missing_data(pointer: str, detail: str) -> Invalid:
+def missing_data(detail: str) -> Invalid:
     """Return the problem that the folder does not hold what the spec asks for."""
-    return Invalid.of([Problem(pointer, "not_found", sanitise(detail))])
+    return Invalid.of([Problem("/dataset/path", "not_found", sanitise(detail))])
 
 
 def _arrow_files(root: Path, folder: Path) -> list[Path]:
     """Return the files that state.json names, beside it."""
     state = folder / "state.json"
     if inside(root, state) is None or not state.is_file():
-        raise missing_data(
-            "/dataset/path", f"{folder.name} has no state.json: save the dataset with save_to_disk again."
-        )
+        raise missing_data(f"{folder.name} has no state.json: save the dataset with save_to_disk again.")
     names = [str(each.get("filename")) for each in _json(state).get("_data_files", ())]
     paths = [folder / name for name in names if Path(name).name == name]
     missing = [path.name for path in paths if inside(root, path) is None or not path.is_file()]
     if missing or len(paths) != len(names) or not paths:
-        raise missing_data(
-            "/dataset/path", f"{folder.name} lacks {', '.join(missing[:3]) or 'its files'}: copy it again."
-        )
+        raise missing_data(f"{folder.name} lacks {', '.join(missing[:3]) or 'its files'}: copy it again.")
     return paths
 
 
@@ -121,14 +117,14 @@ def _parquet_files(root: Path, folder: Path) -> dict[str, list[Path]]:
 def _table(paths: list[Path]) -> Table:
     """Read rows and schema from the headers; all files must have one schema."""
     if len(paths) > MAX_FILES:
-        raise missing_data("/dataset/path", f"has {len(paths)} files a split; at most {MAX_FILES}.")
+        raise missing_data(f"has {len(paths)} files a split; at most {MAX_FILES}.")
     try:
         found = [_header(path) for path in paths]
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise missing_data("/dataset/path", f"cannot be read: {type(error).__name__} in its header.") from error
+        raise missing_data(f"cannot be read: {type(error).__name__} in its header.") from error
     schema = found[0][1]
     if any(not other.equals(schema) for _, other in found):
-        raise missing_data("/dataset/path", "has files of different schemas.")
+        raise missing_data("has files of different schemas.")
     metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = metadata.get("info", {}).get("features") or {}
     return Table(tuple(paths), sum(rows for rows, _ in found), schema, features)
@@ -145,9 +141,9 @@ def _header(path: Path) -> tuple[int, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_JSON_BYTES:
-        raise missing_data("/dataset/path", f"{path.name} is larger than a mebibyte.")
+        raise missing_data(f"{path.name} is larger than a mebibyte.")
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:
-        raise missing_data("/dataset/path", f"{path.name} is no JSON.") from error
+        raise missing_data(f"{path.name} is no JSON.") from error
     return found if isinstance(found, dict) else {}

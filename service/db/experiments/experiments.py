@@ -193,14 +193,6 @@ def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -
     return [found[experiment_id] for experiment_id in ids]
 
 
-def page(connection: Connection, principal: Principal, limit: int, before: str | None = None) -> list[StoredExperiment]:
-    """Return the newest `limit` experiments whose id sorts before `before`."""
-    query = _query(principal).order_by(experiment.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(experiment.c.id < before)
-    return [_stored(row) for row in connection.execute(query).mappings()]
-
-
 @dataclass
 class ExperimentProgress:
     """Runs by state, steps done and planned over all runs, and the step of the furthest run."""

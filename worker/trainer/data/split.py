@@ -15,7 +15,6 @@ from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.scaling import Scale, coarse_columns, fit_scale, to_float32
 
-Floats = npt.NDArray[np.float32]
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target returns: x (N, *shape), y (N, ...)
 Indices = npt.NDArray[np.intp]
 Values = npt.NDArray[Any] | MappedRows

@@ -26,13 +26,13 @@ class Recurrent(nn.Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         embedding: int = 32,
-        nonlinearity: str | None = None,
+        nonlinearity: str = "tanh",
     ) -> None:
         super().__init__()
         features = steps_of(shape)[1] if vocabulary is None else embedding
         self.embed = None if vocabulary is None else nn.Embedding(vocabulary, embedding)
         how: dict[str, Any] = {"batch_first": True, "dropout": dropout, "bidirectional": bidirectional}
-        how |= {} if nonlinearity is None else {"nonlinearity": nonlinearity}
+        how |= {"nonlinearity": nonlinearity} if self.cell_class is nn.RNN else {}
         self.cell = type(self).cell_class(features, hidden, layers, **how)
         self.head = nn.Linear(hidden * (2 if bidirectional else 1), outputs)
         self.outputs_at = outputs_at
@@ -54,22 +54,6 @@ class RNN(Recurrent):
     """h_t = u(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)."""
 
     cell_class = nn.RNN
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        outputs: int,
-        vocabulary: int | None = None,
-        outputs_at: str = "last",
-        hidden: int = 32,
-        layers: int = 1,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        embedding: int = 32,
-        nonlinearity: str = "tanh",
-    ) -> None:
-        common = (vocabulary, outputs_at, hidden, layers, dropout, bidirectional, embedding)
-        super().__init__(shape, outputs, *common, nonlinearity)
 
 
 class GRU(Recurrent):

@@ -39,10 +39,10 @@ def filter_normalised(copy: ModelCopy, seed: int) -> Tensor:
     return flat(parts)
 
 
-def direction_of(word: str, training: ProbedTraining, copy: ModelCopy, reach: float | None, seed: int) -> Direction:
+def direction_of(word: str, training: ProbedTraining, copy: ModelCopy, reach: float | None) -> Direction:
     """Return the direction named `word` of a `slice`; `reach` is in units of its axis, on either side."""
     if word == "random":
-        return _about(filter_normalised(copy, seed), reach or 1.0, "the length of each filter")
+        return _about(filter_normalised(copy, 0), reach or 1.0, "the length of each filter")
     if word == "initial":
         back = copy.initial() - copy.theta()
         return Direction(-back, -1 - (reach or 0.25), reach or 0.25, "the way from the first weights: -1 is there")
@@ -50,16 +50,16 @@ def direction_of(word: str, training: ProbedTraining, copy: ModelCopy, reach: fl
         update, lr = next_update(training, copy)
         vector = update if word == "update" else -lr * copy.gradient()
         return _about(vector, reach or 5.0, "the next update" if word == "update" else "a plain step of the same rate")
-    low, high, _ = ends_of(copy)
+    low, high = ends_of(copy)
     size = weight_scale(copy)
     return _about(size * (low if word == "escape" else high), reach or 0.2, "the length of all weights")
 
 
-def ends_of(copy: ModelCopy, most: int = 100) -> tuple[Tensor, Tensor, int]:
-    """Return unit vectors of the smallest and the largest curvature, and the number of products used."""
+def ends_of(copy: ModelCopy) -> tuple[Tensor, Tensor]:
+    """Return unit vectors of the smallest and the largest curvature."""
     start = random_start(copy.n, copy.theta())
-    found = extremes(copy.product, start, most, least=min(60, copy.n), low_tolerance=0.1)
-    return found.low_vector, found.high_vector, found.products
+    found = extremes(copy.product, start, 100, least=min(60, copy.n), low_tolerance=0.1)
+    return found.low_vector, found.high_vector
 
 
 def _about(vector: Tensor, reach: float, unit: str) -> Direction:

@@ -113,6 +113,11 @@ def as_json(**data: Any) -> dict[str, Any]:
     return found
 
 
+def standard_error(values: Tensor) -> float | None:
+    """Return the standard error of the mean; None for a single value."""
+    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
+
+
 def not_applicable(why: str) -> Measurement:
     """Return a measurement that only says why there is nothing to measure."""
     return Measurement({}, {"not_applicable": why})

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from service.spec.probes import on_demand
-from worker.trainer.probes.measurement import Instrument, Measurement, ProbedTraining, as_json, not_applicable
+from worker.trainer.probes.measurement import (
+    Instrument,
+    Measurement,
+    ProbedTraining,
+    as_json,
+    not_applicable,
+    standard_error,
+)
 from worker.trainer.probes.model_copy import ModelCopy
 
 
@@ -43,9 +50,9 @@ class NoiseScale(Instrument[on_demand.NoiseScale]):
         scale = mean_noise / mean_signal if certain else math.nan
         data = as_json(
             signal=mean_signal,
-            signal_error=_error(signal),
+            signal_error=standard_error(signal),
             noise=mean_noise,
-            noise_error=_error(noise),
+            noise_error=standard_error(noise),
             scale=scale if certain else None,
             batch=batch,
             ratio=batch / scale if certain and scale else None,
@@ -77,8 +84,3 @@ def estimate(copy: ModelCopy, rows: Tensor, pieces: int) -> Estimate:
         signal=(big * at_big - small * at_small) / (big - small),
         noise=(at_small - at_big) / (1 / small - 1 / big),
     )
-
-
-def _error(values: Tensor) -> float | None:
-    """Return the standard error of the mean."""
-    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else None

@@ -21,7 +21,7 @@ class Plane(Instrument[on_demand.Plane]):
             across, up = (filter_normalised(copy, 2 * self.component.chance + i) for i in range(2))
             unit = "the length of each filter"
         else:
-            low, high, _ = ends_of(copy)
+            low, high = ends_of(copy)
             across, up, unit = weight_scale(copy) * high, weight_scale(copy) * low, "the length of all weights"
         at = axis(-self.component.reach, self.component.reach, self.component.points)
         losses = grid(copy, copy.theta(), across, up, at, at)

@@ -16,7 +16,7 @@ class Slice(Instrument[on_demand.Slice]):
     def measure(self, training: ProbedTraining) -> Measurement:
         """Return distances and the loss at each."""
         copy = ModelCopy.of(training, self.component)
-        found = direction_of(self.component.direction, training, copy, self.component.reach, seed=0)
+        found = direction_of(self.component.direction, training, copy, self.component.reach)
         at = axis(found.first, found.last, self.component.points)
         losses = copy.along(found.vector, at)
         data = as_json(

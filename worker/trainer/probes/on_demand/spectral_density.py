@@ -12,7 +12,7 @@ from torch import Tensor
 
 from service.spec.probes import on_demand
 from worker.trainer.probes.lanczos import lanczos, random_start
-from worker.trainer.probes.measurement import Instrument, Measurement, ProbedTraining, as_json, rounded
+from worker.trainer.probes.measurement import Instrument, Measurement, ProbedTraining, as_json, rounded, standard_error
 from worker.trainer.probes.model_copy import ModelCopy
 
 GRID = 200  # points of the density
@@ -31,7 +31,7 @@ class SpectralDensity(Instrument[on_demand.SpectralDensity]):
         at, density, blur = blurred(nodes, weights)
         data = as_json(
             trace=float(traces.mean()),
-            trace_error=_error(traces),
+            trace_error=standard_error(traces),
             frobenius=math.sqrt(max(0.0, float(squares.mean()))),
             lowest=float(nodes.min()),
             highest=float(nodes.max()),
@@ -65,7 +65,3 @@ def blurred(nodes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, float]:
     distance = (at[:, None, None] - nodes[None]) / blur
     gaussians = torch.exp(-0.5 * distance**2) / (blur * math.sqrt(2 * math.pi))
     return at, (gaussians * weights).sum(2).mean(1), blur
-
-
-def _error(values: Tensor) -> float | None:
-    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else None
