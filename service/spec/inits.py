@@ -14,7 +14,14 @@ from service.spec.plugins import family_union
 Gain = Annotated[float, Field(gt=0, le=1e3, description="scaling factor")]
 Number = Annotated[float, Field(ge=-1e3, le=1e3)]
 Mode = Annotated[Literal["fan_in", "fan_out"], Field(description="keep the variance of activations or of gradients")]
-Nonlinearity = Literal["linear", "relu", "leaky_relu", "tanh", "sigmoid", "selu"]
+Nonlinearity = Annotated[
+    Literal["linear", "relu", "leaky_relu", "tanh", "sigmoid", "selu"],
+    Field(description="activation after the layer, which sets the gain"),
+]
+Slope = Annotated[Number, Field(description="negative slope of leaky_relu")]
+Mean = Annotated[Number, Field(description="mean")]
+Std = Annotated[float, Field(ge=0, le=1e3, description="standard deviation")]
+PositiveStd = Annotated[float, Field(gt=0, le=1e3, description="standard deviation")]
 
 
 class InitBase(Component):
@@ -78,7 +85,7 @@ class KaimingUniform(InitBase):
     paper = "He et al. 2015, arXiv:1502.01852"
 
     kind: Literal["kaiming_uniform"] = "kaiming_uniform"
-    a: Number = 0.0
+    a: Slope = 0.0
     mode: Mode = "fan_in"
     nonlinearity: Nonlinearity = "leaky_relu"
 
@@ -90,7 +97,7 @@ class KaimingNormal(InitBase):
     paper = "He et al. 2015, arXiv:1502.01852"
 
     kind: Literal["kaiming_normal"] = "kaiming_normal"
-    a: Number = 0.0
+    a: Slope = 0.0
     mode: Mode = "fan_in"
     nonlinearity: Nonlinearity = "leaky_relu"
 
@@ -111,8 +118,8 @@ class Normal(InitBase):
     target = "torch.nn.init:normal_"
 
     kind: Literal["normal"] = "normal"
-    mean: Number = 0.0
-    std: Annotated[float, Field(ge=0, le=1e3)] = 1.0
+    mean: Mean = 0.0
+    std: Std = 1.0
 
     @property
     def identical_units(self) -> bool:
@@ -126,8 +133,8 @@ class Uniform(InitBase):
     target = "torch.nn.init:uniform_"
 
     kind: Literal["uniform"] = "uniform"
-    a: Number = 0.0
-    b: Number = 1.0
+    a: Number = Field(0.0, description="lower bound")
+    b: Number = Field(1.0, description="upper bound")
 
     @property
     def identical_units(self) -> bool:
@@ -141,8 +148,8 @@ class TruncatedNormal(InitBase):
     target = "torch.nn.init:trunc_normal_"
 
     kind: Literal["trunc_normal"] = "trunc_normal"
-    mean: Number = 0.0
-    std: Annotated[float, Field(gt=0, le=1e3)] = 1.0
+    mean: Mean = 0.0
+    std: PositiveStd = 1.0
     a: Number = Field(-2.0, description="lower bound, as a value and not in standard deviations")
     b: Number = Field(2.0, description="upper bound")
 
@@ -169,7 +176,7 @@ class Constant(SameValue):
     target = "torch.nn.init:constant_"
 
     kind: Literal["constant"] = "constant"
-    val: Number
+    val: Number = Field(description="the value")
 
 
 class Zeros(SameValue):
@@ -227,7 +234,7 @@ class Sparse(InitBase):
 
     kind: Literal["sparse"] = "sparse"
     sparsity: Annotated[float, Field(ge=0, le=1, description="share of zeros in each column")]
-    std: Annotated[float, Field(gt=0, le=1e3)] = 0.01
+    std: PositiveStd = 0.01
 
 
 if TYPE_CHECKING:

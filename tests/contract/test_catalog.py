@@ -109,6 +109,17 @@ def test_kinds_are_unique_and_every_member_says_what_it_is(family: str) -> None:
         assert (member.__doc__ or "").strip().endswith(".")
 
 
+@pytest.mark.parametrize("family", UNIONS)
+def test_every_field_says_what_it_sets(family: str) -> None:
+    silent = {
+        member.__name__: [
+            name for name, field in member.model_fields.items() if name != "kind" and not field.description
+        ]
+        for member in members(family)
+    }
+    assert {name: fields for name, fields in silent.items() if fields} == {}
+
+
 def test_what_an_optimizer_says_of_its_rates_is_what_the_probes_read() -> None:
     scaled = {member.target.partition(":")[2]: member.rate_scaling for member in members("optimizer")}  # type: ignore[attr-defined]
     read = {name for name, scaling in scaled.items() if scaling in ("recent", "sum")}

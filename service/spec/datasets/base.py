@@ -14,7 +14,7 @@ Scaling = Literal["standardise", "minmax", "none"]
 SCALING = "fitted on the training part. standardise: mean 0, standard deviation 1; minmax: 0 to 1; none: unchanged"
 MAX_CELLS = 2 * 10**8  # numbers in a generated dataset, at most
 Rows = Annotated[int, Field(ge=10, le=10**7, description="number of rows, before the split")]
-Noise = Annotated[float, Field(ge=0, le=1e3)]
+Noise = Annotated[float, Field(ge=0, le=1e3, description="standard deviation of the noise")]
 DataSeed = Annotated[
     int, Field(ge=0, lt=2**32, description="random seed of the data; independent of the training's seeds")
 ]

@@ -19,6 +19,7 @@ from service.spec.datasets.base import (
 )
 
 Frequency = Annotated[float, Field(gt=0, le=1e3)]
+Amplitude = Annotated[float, Field(ge=0, le=1e3)]
 
 
 class CurveBase(RegressionBase):
@@ -27,7 +28,7 @@ class CurveBase(RegressionBase):
     known = Facts(0, (1,), "regression")
 
     rows: Rows = 1000
-    noise: Annotated[Noise, Field(description="standard deviation of the noise")] = 0.0
+    noise: Noise = 0.0
     seed: DataSeed = 0
     target_scaling: Scaling = Field("none", description=f"scaling of the target, {SCALING}")
 
@@ -68,8 +69,12 @@ class Sinusoids(CurveBase):
     paper = "Rahaman et al. 2019, On the spectral bias of neural networks, arXiv:1806.08734"
 
     kind: Literal["sinusoids"] = "sinusoids"
-    frequencies: Annotated[tuple[Frequency, ...], Field(min_length=1, max_length=100)] = (1.0, 2.0, 4.0, 8.0)
-    amplitudes: Annotated[tuple[Noise, ...], Field(max_length=100)] | None = Field(None, description="null: 1 each")
+    frequencies: Annotated[
+        tuple[Frequency, ...], Field(min_length=1, max_length=100, description="periods of each wave between -1 and 1")
+    ] = (1.0, 2.0, 4.0, 8.0)
+    amplitudes: Annotated[tuple[Amplitude, ...], Field(max_length=100)] | None = Field(
+        None, description="amplitude of each wave; null: 1 each"
+    )
 
     def problems(self) -> Iterator[Problem]:
         """Yield a problem unless there is an amplitude for each frequency."""
@@ -88,7 +93,7 @@ class Xor(TableBase):
 
     kind: Literal["xor"] = "xor"
     rows: Rows = 1000
-    noise: Annotated[Noise, Field(description="standard deviation of the noise")] = 0.0
+    noise: Noise = 0.0
     seed: DataSeed = 0
 
 
@@ -103,7 +108,7 @@ class Spirals(TableBase):
     rows: Rows = 1000
     arms: Annotated[int, Field(ge=2, le=20, description="number of spirals, so of classes")] = 2
     turns: Annotated[float, Field(gt=0, le=20, description="turns of each spiral")] = 1.5
-    noise: Annotated[Noise, Field(description="standard deviation of the noise")] = 0.02
+    noise: Noise = 0.02
     seed: DataSeed = 0
 
     @property
@@ -130,7 +135,7 @@ class Teacher(RegressionBase):
     features: Annotated[int, Field(ge=1, le=10_000, description="number of features")] = 20
     hidden: Annotated[int, Field(ge=1, le=10_000, description="hidden units of the teacher")] = 8
     activation: Literal["tanh", "relu", "erf"] = Field("tanh", description="activation of the teacher")
-    noise: Annotated[Noise, Field(description="standard deviation of the noise")] = 0.0
+    noise: Noise = 0.0
     seed: DataSeed = 0
     target_scaling: Scaling = Field("none", description=f"scaling of the target, {SCALING}")
 
@@ -188,7 +193,7 @@ class Mnist1d(TableBase):
     known = Facts(0, (40,), "classification", 10)
 
     kind: Literal["mnist1d"] = "mnist1d"
-    rows: Annotated[int, Field(ge=100, le=10**6)] = 5000
+    rows: Annotated[int, Field(ge=100, le=10**6, description="number of rows, before the split")] = 5000
     scale: Annotated[float, Field(ge=0, le=2, description="relative variation of a pattern's height")] = 0.4
     translation: Annotated[
         int, Field(ge=1, le=72, description="upper bound of the random circular shift, in 72nds of a row")

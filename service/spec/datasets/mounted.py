@@ -63,7 +63,7 @@ class TorchvisionSet(TableBase, MountedBase):
     target = "worker.trainer.data.mounted:images"
 
     kind: Literal["torchvision"] = "torchvision"
-    name: Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100"]
+    name: Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100"] = Field(description="name in torchvision")
     test: Zero = Field(0.0, description="0: the dataset has its own test files")
 
     @property

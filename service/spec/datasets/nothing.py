@@ -8,7 +8,7 @@ from pydantic import Field
 from service.errors import Problem
 from service.spec.datasets.base import DatasetBase, Facts
 
-Zero = Annotated[float, Field(ge=0, le=0)]
+Zero = Annotated[float, Field(ge=0, le=0, description="0: there are no rows to split")]
 
 
 class Nothing(DatasetBase):

@@ -22,7 +22,7 @@ from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.report import MAX_CLASSES, Column, Format, Reading, Report
 from service.spec.validation_errors import closest
 
-UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$")]
+UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$", description="id of the upload")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 TableTask = Literal["classification", "distribution", "regression"]
 MAX_VOCABULARY = 4_096

@@ -3,24 +3,29 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from service.spec.layout import Parameter
 
-Activation = Literal[
-    "relu",
-    "leaky_relu",
-    "gelu",
-    "silu",
-    "tanh",
-    "sigmoid",
-    "identity",
-    "elu",
-    "selu",
-    "softplus",
-    "mish",
-    "hardsigmoid",
-    "hardtanh",
+Activation = Annotated[
+    Literal[
+        "relu",
+        "leaky_relu",
+        "gelu",
+        "silu",
+        "tanh",
+        "sigmoid",
+        "identity",
+        "elu",
+        "selu",
+        "softplus",
+        "mish",
+        "hardsigmoid",
+        "hardtanh",
+    ],
+    Field(description="activation function of the hidden layers"),
 ]
 ACTIVATIONS: dict[str, str] = {  # name in a spec -> torch's class
     "relu": "ReLU",

@@ -12,9 +12,9 @@ from service.spec.models.base import ModelBase
 from service.spec.models.leaf import Leaf
 
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6)]
-Pair = tuple[Coordinate, Coordinate]
-Point = Annotated[tuple[Coordinate, ...], Field(min_length=1, max_length=10_000)]
-Points = Annotated[tuple[Coordinate, ...], Field(min_length=2, max_length=10_000)]
+Pair = Annotated[tuple[Coordinate, Coordinate], Field(description="starting point")]
+Point = Annotated[tuple[Coordinate, ...], Field(min_length=1, max_length=10_000, description="starting point")]
+Points = Annotated[tuple[Coordinate, ...], Field(min_length=2, max_length=10_000, description="starting point")]
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 
 
@@ -24,8 +24,8 @@ class ObjectiveBase(ModelBase):
     ranks = (0,)
     minimum: ClassVar[float | None] = None  # the minimum for all settings; None: see `floor`
 
-    init: TorchDefault = TorchDefault()  # `start` says where the point is at first
-    start: Annotated[Point, Field(description="starting point")]
+    init: TorchDefault = Field(TorchDefault(), description="no effect: `start` is the initial point")
+    start: Point
     spread: Annotated[
         float, Field(ge=0, le=1e6, description="standard deviation of the random starting point around `start`")
     ] = 0.0

@@ -66,7 +66,7 @@ class RNN(RecurrentBase):
     cell, gates, kept = "RNN", 1, 2
 
     kind: Literal["rnn"] = "rnn"
-    nonlinearity: Literal["tanh", "relu"] = "tanh"
+    nonlinearity: Literal["tanh", "relu"] = Field("tanh", description="activation of the recurrent cell")
 
 
 class GRU(RecurrentBase):

@@ -21,7 +21,7 @@ class Sequential(ModelBase):
     ranks = (1, 2, 3)
 
     kind: Literal["sequential"] = "sequential"
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=200)]
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=200, description="the layers in order")]
 
     def leaves(self, shape: Shape, outputs: int) -> Iterator[Leaf]:
         """Yield the leaves of one nn.Sequential; raise `ShapeMismatch` if a layer does not fit the one before it."""

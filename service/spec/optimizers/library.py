@@ -124,7 +124,7 @@ class PytorchOptimizer(OptimizerBase):
         "came", "diffgrad", "exadam", "fadam", "fira", "galore", "grams", "kate", "lamb", "laprop", "lars", "lion",
         "mars", "msvag", "novograd", "padam", "pid", "pnm", "prodigy", "qhadam", "qhm", "ranger", "sgdp", "sgdw",
         "shampoo", "signsgd", "sm3", "soap", "splus", "stableadamw", "swats", "tiger", "yogi",
-    ]  # fmt: skip
+    ] = Field(description="name in the package")  # fmt: skip
     settings: Settings = Field({}, description="further arguments of the optimizer")
 
     def group(self) -> Json:
