@@ -1,1 +1,1 @@
-"""Why a run learned or did not: rules over what was recorded, each finding with evidence, a patch and a way to tell."""
+"""Why a run learned or did not: rules over the recorded data. A finding has evidence, a patch and a test of it."""

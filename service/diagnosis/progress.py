@@ -63,7 +63,7 @@ def first_loss(record: RunRecord) -> Reference | None:
 def share_learned(record: RunRecord) -> float | None:
     """Return (reference - loss now) / (reference - minimum); the reference is the trivial loss, else the first one.
 
-    1: everything, 0: nothing, below 0: worse than a constant prediction; None where no scale is known.
+    1 is everything, 0 nothing, and below 0 worse than a constant prediction; None if the scale is unknown.
     """
     loss, floor = record.get("loss"), record.plan.floor
     reference = trivial_loss(record) or first_loss(record)

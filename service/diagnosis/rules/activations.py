@@ -65,7 +65,7 @@ def dead_units(record: RunRecord) -> Outcome:
 
 
 def saturation(record: RunRecord) -> Outcome:
-    """R14: outputs of a bounded activation lie at its limits, where no gradient passes, while the loss is high."""
+    """R14: a bounded activation is saturated, so its gradient vanishes, while the loss is high."""
     plan, w, share = record.plan, trend_window(record), share_learned(record)
     if record.step < w:
         return too_early(record, w)
@@ -118,7 +118,7 @@ def _unsaturated(record: RunRecord) -> remedies.Patch:
 
 
 def _flat_softmax(record: RunRecord) -> Finding | None:
-    """Return the finding for a squared error of probabilities, which is flat where the model is surely wrong."""
+    """Return the finding for a squared error of probabilities, whose gradient vanishes for confident errors."""
     loss, reference, share = record.get("loss"), trivial_loss(record), share_learned(record)
     if loss is None or reference is None or share is None:
         return None

@@ -21,7 +21,7 @@ from service.diagnosis.trend import median, relative_change, trend_window
 
 
 def stale_second_moment(record: RunRecord) -> Outcome:
-    """R16: a late jump of the loss, while the second moment still reflects gradients of long before."""
+    """R16: the loss jumps late in the run, while the second moment still reflects old gradients."""
     plan, loss, w = record.plan, record.get("loss"), trend_window(record)
     beta2 = _beta2(record)
     if not plan.second_moment or beta2 is None or beta2 < limit("R16.beta2"):
@@ -117,7 +117,7 @@ def extreme_effective_rates(record: RunRecord) -> Outcome:
 
 
 def _drowned(record: RunRecord, middle: float) -> Finding | None:
-    """Return the finding for an eps so large that it decides the rates: the optimizer no longer adapts."""
+    """Return the finding for an eps that dominates the second moment, so that rates no longer adapt."""
     optimizer, came = record.plan.document["optimizer"], share_learned(record)
     eps, rates = optimizer.get("eps"), record.get("lr")
     if not isinstance(eps, float) or rates is None or came is None or came > 1 - limit("any.learned_little"):

@@ -28,7 +28,7 @@ CUT = {"cut_short", "rises_again", "stops_learning"}
 
 
 def schedule_mismatch(record: RunRecord) -> Outcome:
-    """R22: recorded rates that differ from the planned ones, or a plan with almost no rate for much of the run."""
+    """R22: recorded rates differ from the planned ones, or the planned rate is near 0 for much of the run."""
     plan, rates = record.plan, record.get("lr")
     if rates is None or record.step < trend_window(record):
         return too_early(record, trend_window(record))
@@ -110,7 +110,7 @@ def _other_than_planned(record: RunRecord) -> Finding | None:
 
 
 def _mended(record: RunRecord, share: float) -> remedies.Patch:
-    """Return the patch: the other unit where that uses the run, else a cosine over all of it."""
+    """Return the patch: the other schedule unit if it fits the run, else a cosine over the whole run."""
     other = "epoch" if record.plan.spec.schedule_unit == "step" else "step"
     patch = [remedies.replace("/schedule_unit", other)]
     spec = remedies.patched_spec(record.plan, patch)
@@ -123,7 +123,7 @@ def _mended(record: RunRecord, share: float) -> remedies.Patch:
 
 
 def no_effect(record: RunRecord) -> Outcome:
-    """R24: mostly frozen models, layers that never change, and settings that are overridden."""
+    """R24: most parameters are frozen, a layer never changes, or a setting has no effect."""
     plan = record.plan
     layout = plan.spec.layout or ()
     groups = assign_groups(plan.spec) if layout else ()

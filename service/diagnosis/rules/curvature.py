@@ -1,4 +1,4 @@
-"""R8, R10: the edge of stability, and what kind of point the training rests at."""
+"""R8, R10: the edge of stability, and critical points."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -72,7 +72,7 @@ def plateau(record: RunRecord) -> Outcome:
 
 
 def _without(record: RunRecord, reading: Reading | None) -> Outcome:
-    """Return what the loss and the gradient norm show without the probe."""
+    """Return the finding from the loss and the gradient norm, without the probe."""
     loss, norms, w = record.get("loss"), record.get("grad_norm"), trend_window(record)
     if loss is None or record.step < w:
         return too_early(record, w)

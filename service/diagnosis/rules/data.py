@@ -20,7 +20,7 @@ from service.diagnosis.trend import median, tail_mean, trend_window
 
 
 def ill_conditioned_inputs(record: RunRecord) -> Outcome:
-    """R15: features on very different scales, which make the loss a long narrow valley."""
+    """R15: features on very different scales, which make the loss ill-conditioned."""
     if record.plan.spec.dataset.facts.task == "objective":
         return NoFinding("there are no features.")
     reading = record.reading("start")
@@ -76,7 +76,7 @@ def ill_conditioned_inputs(record: RunRecord) -> Outcome:
 
 
 def batch_size(record: RunRecord) -> Outcome:
-    """R20: the batch size against the gradient noise scale, the rows needed to see the gradient through its noise."""
+    """R20: the batch size compared with the gradient noise scale, at which noise and signal are equal."""
     noise = record.get("noise_scale")
     if noise is None:
         return not_recorded("noise_scale")
@@ -105,7 +105,7 @@ def batch_size(record: RunRecord) -> Outcome:
 
 
 def overfitting(record: RunRecord) -> Outcome:
-    """R21: the validation loss has risen for a long time while the training loss fell."""
+    """R21: the validation loss has risen for a long time while the training loss fell (overfitting)."""
     validation, loss = record.get("val/loss"), record.get("loss")
     if record.plan.spec.dataset.counts[1] == 0:
         return Inconclusive("there is no validation data (/dataset/validation is 0), so overfitting cannot be seen.")
@@ -163,7 +163,7 @@ def overfitting(record: RunRecord) -> Outcome:
 
 
 def _noise(values: np.ndarray) -> float:
-    """Return a robust estimate of one evaluation's noise, from the differences of neighbours."""
+    """Return a robust estimate of the noise of one evaluation, from differences of successive ones."""
     return float(1.4826 * np.median(np.abs(np.diff(values))) / np.sqrt(2))
 
 

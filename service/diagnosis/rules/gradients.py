@@ -22,7 +22,7 @@ from service.diagnosis.trend import median, trend_window
 
 
 class Ends(NamedTuple):
-    """The first and the last layer with weights that have a gradient norm, and its median late in the run."""
+    """The first and the last layer with a recorded gradient norm, and the median norm of each."""
 
     first: str
     last: str
@@ -48,7 +48,7 @@ def ends(record: RunRecord, steps: int | None) -> Ends | Inconclusive:
 
 
 def vanishing_gradient(record: RunRecord) -> Outcome:
-    """R11: almost no gradient reaches the first layer."""
+    """R11: almost no gradient reaches the first layer (vanishing gradients)."""
     w = trend_window(record)
     if record.step < w:
         return too_early(record, w)
@@ -97,7 +97,7 @@ def vanishing_gradient(record: RunRecord) -> Outcome:
 
 
 def exploding_gradient(record: RunRecord) -> Outcome:
-    """R12: the gradient grows towards the input, or single gradients are far larger than all others."""
+    """R12: gradients grow towards the input, or single ones are far larger than the rest (exploding gradients)."""
     w, norms = trend_window(record), record.get("grad_norm")
     if record.step < w:
         return too_early(record, w)

@@ -26,7 +26,7 @@ RANGES |= {"Tanh": (-1.0, 1.0), "Hardtanh": (-1.0, 1.0), "Softsign": (-1.0, 1.0)
 
 
 class Cause(NamedTuple):
-    """Why nothing is learned, as far as gradients show."""
+    """The cause of a loss that does not fall, according to the gradients."""
 
     verdict: str
     why: str
@@ -37,7 +37,7 @@ class Cause(NamedTuple):
 
 
 def flat_at_trivial_loss(record: RunRecord) -> Outcome:
-    """R3: the loss stays at that of the best constant prediction."""
+    """R3: the loss stays at the loss of the best constant prediction."""
     loss, reference, w = record.get("loss"), trivial_loss(record), trend_window(record)
     if loss is None or record.step < w:
         return too_early(record, w)
@@ -76,7 +76,7 @@ def flat_at_trivial_loss(record: RunRecord) -> Outcome:
 
 
 def _stretch(record: RunRecord, at: float) -> tuple[int, int] | None:
-    """Return the steps since which all windows are near `at`; None where the last one is not."""
+    """Return the steps for which all windows have stayed near `at`; None if the last one is not near it."""
     loss = record.get("loss")
     assert loss is not None
     found = None
@@ -115,7 +115,7 @@ def _start_alike(record: RunRecord) -> Cause:
 
 
 def _alike(record: RunRecord) -> Finding | None:
-    """Return the finding for identical units where the loss still falls, as far as one unit per layer can."""
+    """Return the finding for identical units while the loss still falls as one unit per layer allows."""
     share = share_learned(record)
     if not record.plan.starts_alike or share is None or share > 1 - limit("any.learned_little"):
         return None

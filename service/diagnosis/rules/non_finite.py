@@ -13,7 +13,7 @@ EXPLAINED = ("R3", "R6", "R7", "R9", "R10", "R11", "R12", "R13", "R14", "R16", "
 
 
 def non_finite_values(record: RunRecord) -> Outcome:
-    """R1: the first NaN or infinity, and what came before it."""
+    """R1: the first NaN or infinite value, and its cause."""
     at = _first(record)
     if at is None:
         return NoFinding("every loss and gradient norm is finite.")
@@ -135,7 +135,7 @@ def wrong_first_loss(record: RunRecord) -> Outcome:
 
 
 def _off(record: RunRecord, before: float, reference: float) -> tuple[Evidence, str | None]:
-    """Return the deciding measurement, and what is wrong; None where nothing is."""
+    """Return the decisive measurement and what is wrong; None if nothing is."""
     reading = record.reading("start")
     seen: dict[str, object] = {} if reading is None else dict(reading.data)
     if record.plan.classes > 1:

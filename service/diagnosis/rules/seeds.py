@@ -1,4 +1,4 @@
-"""R26: seeds that differ so much that a single run says little."""
+"""R26: results that vary strongly between seeds."""
 
 import math
 

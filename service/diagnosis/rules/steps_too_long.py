@@ -166,7 +166,7 @@ def _blown_up(record: RunRecord) -> Rise | None:
 
 
 def _erratic(record: RunRecord) -> Rise | None:
-    """Return late losses that vary as much as there was to learn, with nothing learned."""
+    """Return late losses that vary by as much as could be learned, while nothing is learned."""
     loss, much, share = record.get("loss"), loss_scale(record), share_learned(record)
     assert loss is not None
     if much is None or share is None or share > limit("any.learned_little"):
@@ -184,7 +184,7 @@ def _erratic(record: RunRecord) -> Rise | None:
 
 
 def _above(record: RunRecord) -> Rise | None:
-    """Return a loss that is flat above that of a constant prediction, with steps of a usual length or longer.
+    """Return a loss that stays above that of a constant prediction, with steps of usual size or larger.
 
     The last layer's bias alone can learn a constant; steps that miss even that are too long.
     """

@@ -1,4 +1,4 @@
-"""R7, R9: steps that bounce between the walls of a valley, and steps that hardly move."""
+"""R7, R9: steps that oscillate across a valley, and steps that are too small."""
 
 from service.diagnosis import remedies
 from service.diagnosis.finding import Evidence, Expect, Finding, NoFinding, Outcome, evidence, not_recorded, too_early
