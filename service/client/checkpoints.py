@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -12,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from service.client.errors import Unreachable, Unusable
 from service.client.http import Http
+from service.storage.files import FILES, sha256_of_folder
 
 if TYPE_CHECKING:
     from service.schemas.checkpoints import CheckpointView
-
-FILES = ("state.json", "tensors.safetensors")  # in the order they are hashed
 
 
 def download(http: Http, run_id: str, listed: Sequence[CheckpointView], step: int, folder: Path) -> Path:
@@ -32,7 +30,7 @@ def download(http: Http, run_id: str, listed: Sequence[CheckpointView], step: in
         try:
             for name in FILES:
                 _fetch(http, f"/v1/runs/{run_id}/checkpoints/{step}/{name}", made / name)
-            if digest(made) != chosen.sha256:
+            if sha256_of_folder(made) != chosen.sha256:
                 raise Unreachable("what arrived is not what the server stored: try again")
             made.chmod(0o755)
             made.rename(folder)
@@ -49,15 +47,3 @@ def _fetch(http: Http, path: str, target: Path) -> None:
             file.write(piece)
         file.flush()
         os.fsync(file.fileno())
-
-
-def digest(folder: Path) -> str:
-    """Return the sha256 of both files, each after a line with its name and length."""
-    total = hashlib.sha256()
-    for name in FILES:
-        path = folder / name
-        total.update(f"{name} {path.stat().st_size}\n".encode())
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                total.update(piece)
-    return total.hexdigest()

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from service.db.access.projects import Principal
-from service.db.experiments import experiments
+from service.db.experiments import datasets, experiments
 from service.db.experiments.experiments import AddedExperiment, NewExperiment
 from service.db.runs.queue import Origin
 from service.db.session import Connection
-from service.experiments.resolve_datasets import resolve_datasets
+from service.ingest import mounted
 from service.settings import Settings
 from service.spec.experiment import Experiment
 
@@ -26,7 +26,8 @@ class Context:
 
     def resolve(self, spec: Experiment) -> Experiment:
         """Return the spec with what its upload, or the mounted folder, holds; raise `Invalid` where it does not fit."""
-        return resolve_datasets(self.connection, self.principal, self.settings, spec)
+        resolved = datasets.resolve(self.connection, self.principal, self.settings.dataset_dir, spec)
+        return mounted.resolve(self.settings.dataset_folder, resolved)
 
     def add(
         self,

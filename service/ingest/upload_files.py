@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
+from service.storage.files import sync_to_disk
+
 
 class IncomingUpload:
     """An arriving file: hashed while it is written, deleted unless it is kept."""
@@ -43,7 +45,7 @@ class IncomingUpload:
         place.mkdir(exist_ok=True)
         self.path.replace(place / "content")
         for folder in (place, self.folder):
-            _sync(folder)
+            sync_to_disk(folder)
         return place / "content"
 
     def discard(self) -> None:
@@ -58,12 +60,3 @@ def delete_upload(folder: Path, sha256: str) -> None:
     (place / "content").unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # gone, or a reader unpacked rows there
         place.rmdir()
-
-
-def _sync(folder: Path) -> None:
-    """Sync the names in a folder to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,6 +1,7 @@
-"""The two files of a checkpoint, its name in every kind of storage, and its hash."""
+"""The two files of a checkpoint, its name in every kind of storage, its hash, and syncing it to disk."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -37,3 +38,12 @@ def pieces_of(path: Path) -> Iterable[bytes]:
     with path.open("rb") as file:
         while piece := file.read(PIECE):
             yield piece
+
+
+def sync_to_disk(path: Path) -> None:
+    """Sync a file's contents, or the names in a folder, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -56,11 +56,7 @@ class Job:
             document = checkpoint.load_fork(folder, sha256, self.training)[0]
         else:
             document = checkpoint.load(folder, sha256, self.training)
-        differs = {
-            k: v
-            for k, v in environment_differences(document["environment"], self.conditions).items()
-            if k != "optimizer"
-        }
+        differs = environment_differences(document["environment"], self.conditions)
         return {"reproducible": not differs} | ({"differs": differs} if differs else {})
 
     def run(self) -> None:

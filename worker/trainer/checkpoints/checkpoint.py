@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from service.errors import RunFailure
-from service.storage.files import STATE, TENSORS, sha256_of_folder
+from service.storage.files import STATE, TENSORS, sha256_of_folder, sync_to_disk
 from worker.trainer.checkpoints import optimizer_state
 from worker.trainer.checkpoints.fork import layout, part_of, restore_fork, under
 from worker.trainer.loop import Training
@@ -53,10 +53,10 @@ def save(folder: Path, training: Training, extra: dict[str, Any]) -> Saved:
         save_file(tensors, partial / TENSORS)
         (partial / STATE).write_text(json.dumps(document | extra, allow_nan=False, sort_keys=True))
         for path in (partial / TENSORS, partial / STATE, partial):
-            _sync(path)
+            sync_to_disk(path)
         saved = Saved(final, sha256_of_folder(partial), sum(path.stat().st_size for path in partial.iterdir()))
         partial.rename(final)
-        _sync(folder)
+        sync_to_disk(folder)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         if isinstance(error, SafetensorError):  # how its writer reports an OSError
@@ -178,12 +178,3 @@ def set_random_states(states: Tensors) -> None:
             torch.set_rng_state(state)
         elif int(name.removeprefix("cuda:")) < torch.cuda.device_count():
             torch.cuda.set_rng_state(state, name)
-
-
-def _sync(path: Path) -> None:
-    """Sync a file's contents, or a folder's names, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -207,7 +207,7 @@ def test_a_failed_write_leaves_nothing(saved: Any, monkeypatch: pytest.MonkeyPat
 
     (folder, _, _), training = saved
     trace(training, 6)
-    monkeypatch.setattr("worker.trainer.checkpoints.checkpoint._sync", full)
+    monkeypatch.setattr("worker.trainer.checkpoints.checkpoint.sync_to_disk", full)
     with pytest.raises(OSError, match="No space"):
         checkpoint.save(folder.parent, training, {})
     assert [path.name for path in folder.parent.iterdir()] == ["step-5"]
