@@ -32,13 +32,12 @@ class Mismatch(NamedTuple):
 def compare(connection: Connection, run_id: str) -> tuple[int, list[Mismatch]]:
     """Return how many superseded points have a replacement, and those that differ from it, by series and step."""
     compared, found = 0, list[Mismatch]()
-    visible: dict[str, read.Curve] = {}
     asked = {"run_id": run_id, "system": read.SYSTEM_PREFIX}
-    for name, attempt, _, *fields in connection.execute(NOT_OF_THE_MACHINE, asked):
+    chunks = connection.execute(NOT_OF_THE_MACHINE, asked).all()
+    visible = read.curves_of_run(connection, run_id, list({chunk.name for chunk in chunks}))
+    for name, attempt, _, *fields in chunks:
         steps, values = unpack(*fields)
-        if name not in visible:
-            visible[name] = read.curves_of_run(connection, run_id, [name]).get(name) or read.empty_curve()
-        curve = visible[name]
+        curve = visible.get(name) or read.empty_curve()
         common, ours, theirs = np.intersect1d(steps, curve.steps, assume_unique=True, return_indices=True)
         compared += len(common)
         was, now = _bits(values[ours]), _bits(curve.values[theirs])

@@ -16,6 +16,7 @@ from service.db.runs import claims, leases, reaper, runs
 from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.spec.experiment import Experiment
+from tests.harness.statements import sent_statements
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = Experiment.model_validate_json(
@@ -63,8 +64,9 @@ def test_equal_replacements_are_counted_and_a_changed_bit_is_found(engine: Engin
         values = 1 / steps
         values[2] = np.nextafter(values[2], 1)
         leases.flush(connection, held, {"loss": pack(steps, values)})
-    with transaction(engine) as connection:
+    with transaction(engine) as connection, sent_statements() as statements:
         compared, (found,) = superseded.compare(connection, held.run_id)
+    assert len(statements) == 2, "for all series together"
     assert (compared, found.series, found.step, found.attempt) == (25, "loss", 23, 1)
     assert (found.was, found.now) == (1 / 23, float(values[2]))
 
