@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
-from service.db.runs import recorded, runs
+from service.db.runs import run_data, runs
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection, Engine, snapshot
 from service.diagnosis.diagnose import Diagnosis, diagnose
@@ -45,8 +45,8 @@ def diagnose_runs(connection: Connection, principal: Principal, found: Collectio
     """Return the diagnosis of each run, by id."""
     run_ids, experiment_ids = [run.id for run in found], list(dict.fromkeys(run.experiment_id for run in found))
     specs = experiments.find(connection, principal, experiment_ids)
-    curves, readings = recorded.curves(connection, run_ids), recorded.probe_readings(connection, run_ids)
-    siblings = recorded.siblings(connection, experiment_ids)
+    curves, readings = run_data.curves(connection, run_ids), run_data.probe_readings(connection, run_ids)
+    siblings = run_data.siblings(connection, experiment_ids)
     return {
         run.id: diagnose(
             RunRecord(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.analysis.recorded import Reading, Series, Sibling
+from service.analysis.run_data import Reading, Series, Sibling
 from service.diagnosis.plan import Plan
 
 ENDED = ("succeeded", "failed", "cancelled")

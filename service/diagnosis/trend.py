@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from service.analysis.arrays import Mask, Steps, Values
-from service.analysis.recorded import Series
+from service.analysis.run_data import Series
 from service.analysis.smooth import smooth
 from service.diagnosis.run_record import RunRecord
 from service.diagnosis.thresholds import limit

@@ -12,7 +12,7 @@ import httpx2 as httpx
 import numpy as np
 from sqlalchemy import text
 
-from service.analysis.recorded import Series
+from service.analysis.run_data import Series
 from service.db.access import projects
 from service.db.experiments import experiments
 from service.db.metrics.codec import pack

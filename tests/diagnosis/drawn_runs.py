@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from service.analysis.arrays import Values
-from service.analysis.recorded import Reading, Series, Sibling
+from service.analysis.run_data import Reading, Series, Sibling
 from service.diagnosis.plan import Plan
 from service.diagnosis.run_record import RunRecord
 from service.spec.experiment import Experiment

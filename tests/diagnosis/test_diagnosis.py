@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.analysis.recorded import Series
+from service.analysis.run_data import Series
 from service.analysis.reduce import reduce
 from service.diagnosis import remedies
 from service.diagnosis.diagnose import Diagnosis, diagnose

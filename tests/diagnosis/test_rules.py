@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service import diagnosis
-from service.analysis.recorded import Series
+from service.analysis.run_data import Series
 from service.diagnosis.finding import Finding, Inconclusive, NoFinding
 from service.diagnosis.rules.registry import RULES
 from service.diagnosis.run_record import RunRecord

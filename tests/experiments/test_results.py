@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from service.db.metrics import experiment_summary
 from service.db.metrics.codec import Chunk, pack
-from service.db.runs import recorded
+from service.db.runs import run_data
 from service.db.session import transaction
 from service.lifecycle import State
 from tests.fixtures.api import Worker
@@ -170,7 +170,7 @@ def restarts_are_right(shelf: Shelf, view: dict[str, Any]) -> None:
 
 def diagnosis_is_right(shelf: Shelf, experiment: str, series: str) -> None:
     with transaction(shelf.worker.engine) as connection:
-        found, name = recorded.siblings(connection, [experiment])[experiment]
+        found, name = run_data.siblings(connection, [experiment])[experiment]
     values = shelf.expected(experiment, series, "last")
     assert name == series
     for each in found:

@@ -1,6 +1,6 @@
 """R13, R14: dead units, and saturated outputs."""
 
-from service.analysis.recorded import Series
+from service.analysis.run_data import Series
 from service.diagnosis import remedies
 from service.diagnosis.finding import (
     Expect,

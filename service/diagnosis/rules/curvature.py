@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from service.analysis.recorded import Reading
+from service.analysis.run_data import Reading
 from service.diagnosis import remedies
 from service.diagnosis.finding import (
     Evidence,

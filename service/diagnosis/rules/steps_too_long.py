@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from service.analysis.recorded import Series
+from service.analysis.run_data import Series
 from service.diagnosis import remedies
 from service.diagnosis.finding import Evidence, Expect, Finding, NoFinding, Outcome, Relation, evidence, too_early
 from service.diagnosis.progress import first_loss, loss_scale, share_learned, trivial_loss

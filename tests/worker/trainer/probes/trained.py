@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from service.analysis.recorded import Reading, Series
+from service.analysis.run_data import Reading, Series
 from service.diagnosis.plan import Plan
 from service.diagnosis.run_record import RunRecord
 from service.spec.experiment import Experiment

@@ -1,4 +1,4 @@
-"""Everything recorded of runs, reduced for the diagnosis: curves exact or in buckets, probe readings, seeds."""
+"""The data of runs that the diagnosis reads: curves, exact or in buckets, probe readings, and sibling runs."""
 
 import math
 from collections.abc import Collection, Iterator, Sequence
@@ -6,7 +6,7 @@ from operator import attrgetter
 
 from sqlalchemy import Connection
 
-from service.analysis.recorded import Reading, Series, Sibling
+from service.analysis.run_data import Reading, Series, Sibling
 from service.analysis.reduce import level_for
 from service.analysis.result import run_result
 from service.db.metrics import range_query, read
@@ -16,13 +16,13 @@ from service.db.runs import probe_results, runs
 from service.lifecycle import TERMINAL
 from service.spec.measures import RANKED_SERIES, default_series
 
-MAX_POINTS = 2048  # most of a series
+MAX_POINTS = 2048  # of a series
 COLUMNS = ("last_step", "mean", "min", "max", "nonfinite")  # as Series has them
 RunSeries = tuple[str, SeriesSummary]  # a run and one of its series
 
 
 def curves(connection: Connection, run_ids: Collection[str]) -> dict[str, dict[str, Series]]:
-    """Return every series of each run that is not about the machine: exact up to 2,048 points, else in buckets."""
+    """Return every series of each run except those of the machine: exact up to 2,048 points, else in buckets."""
     exact: list[RunSeries] = []
     reduced: dict[int, list[RunSeries]] = {}  # by the level of their buckets
     for run_id, summaries in read.summaries(connection, list(run_ids)).items():
@@ -70,7 +70,7 @@ def probe_readings(connection: Connection, run_ids: Collection[str]) -> dict[str
 
 
 def siblings(connection: Connection, experiment_ids: Collection[str]) -> dict[str, tuple[list[Sibling], str]]:
-    """Return by experiment the results of the seeds that have ended, and the series that is ranked by default."""
+    """Return for each experiment the results of its ended seeds, and the series that is ranked by default."""
     counting = runs.of_experiments(connection, list(experiment_ids))
     known = read.summaries(connection, [each.id for each in counting], RANKED_SERIES)
     by_name = {run_id: {summary.name: summary for summary in found if summary.n} for run_id, found in known.items()}

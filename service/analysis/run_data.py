@@ -1,4 +1,4 @@
-"""What is recorded of a run, as the diagnosis reads it: series, probe results, and sibling runs."""
+"""The data of a run that the diagnosis reads: series, probe readings, and sibling runs."""
 
 import math
 from collections.abc import Mapping, Sequence
