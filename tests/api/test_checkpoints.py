@@ -137,9 +137,12 @@ def test_what_is_not_there_says_what_is(
     for step in (1, 2, 3):
         saver.save(step)
     base = f"/v1/runs/{saver.held.run_id}/checkpoints"
-    assert client.get(f"{base}/9/{STATE}").json()["detail"] == "There is none at step 9; kept are those at: 2, 3."
+    assert (
+        client.get(f"{base}/9/{STATE}").json()["detail"]
+        == "There is no checkpoint at step 9; steps with a checkpoint: 2, 3."
+    )
     gone = client.get(f"{base}/1/{STATE}")
-    assert gone.json()["detail"] == "The one at step 1 is no longer kept; kept are those at: 2, 3."
+    assert gone.json()["detail"] == "The checkpoint at step 1 is no longer kept; steps with a checkpoint: 2, 3."
     assert client.get(f"{base}/2/id_rsa").status_code == 404
     assert client.get(f"{base}/2/..%2f..%2fx").status_code == 404
     assert client.get(f"{base}/-1/{STATE}").status_code == 404

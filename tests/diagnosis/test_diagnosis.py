@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from service.analysis.run_data import Series
 from service.analysis.reduce import reduce
+from service.analysis.run_data import Series
 from service.diagnosis import remedies
 from service.diagnosis.diagnose import Diagnosis, diagnose
 from service.diagnosis.plan import Plan

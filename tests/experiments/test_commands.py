@@ -38,7 +38,7 @@ def test_a_waiting_run_is_paused_and_resumed_at_once_and_asking_twice_is_harmles
         answer = client.post(f"/v1/runs/{run_id}/{action}")
         assert (answer.status_code, answer.json()["state"]) == (202, state)
     kinds = [(e["kind"], e["data"]["by"], e["data"]["why"]) for e in history(client, run_id)]
-    assert kinds == [("state", "ada", "submitted"), ("state", "ada", "asked for"), ("state", "ada", "asked for")]
+    assert kinds == [("state", "ada", "submitted"), ("state", "ada", "requested"), ("state", "ada", "requested")]
 
 
 def history(client: TestClient, run_id: str) -> list[dict[str, Any]]:

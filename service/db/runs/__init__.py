@@ -1,1 +1,1 @@
-"""SQL about runs: queue, leases, endings, the reaper, desired states, derived runs, workers."""
+"""SQL about runs: queue, leases, endings, the reaper, desired states, derived runs, workers, probe readings."""

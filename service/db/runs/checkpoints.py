@@ -1,4 +1,4 @@
-"""Reading checkpoints: those of a run, those a run can start from, and orphans on the disk. Writing is in leases."""
+"""Queries of checkpoints: of a run, to start from, to compare with, and orphaned folders. Leases write them."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from service.errors import NotFound
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """A checkpoint as its row says; `removed_at` is set once it is no longer kept."""
+    """A row of a checkpoint; `removed_at` is set once it is no longer kept."""
 
     run_id: str
     attempt: int
@@ -31,13 +31,11 @@ class StoredCheckpoint:
 
 
 COLUMNS = [checkpoint.c[name] for name in StoredCheckpoint.__dataclass_fields__]
-
-
 MAX_LISTED = 1000  # checkpoints of one run
 
 
 def of_run(connection: Connection, principal: Principal, run_id: str) -> list[StoredCheckpoint]:
-    """Return the checkpoints a run has or had, newest first."""
+    """Return the checkpoints of a run, removed ones too, newest first."""
     runs.get(connection, principal, run_id)
     query = select(*COLUMNS).where(checkpoint.c.run_id == run_id)
     query = query.order_by(checkpoint.c.step.desc(), checkpoint.c.attempt.desc()).limit(MAX_LISTED)
@@ -51,30 +49,30 @@ def get_at(connection: Connection, principal: Principal, run_id: str, step: int)
     for each in kept:
         if each.step == step:
             return each
-    there = [each for each in found if each.step == step]
-    what = f"There is none at step {step}"
-    if there:
-        damaged = any(each.damaged for each in there)
-        what = f"The one at step {step} " + ("was found damaged" if damaged else "is no longer kept")
+    former = [each for each in found if each.step == step]
+    what = f"There is no checkpoint at step {step}"
+    if former:
+        damaged = any(each.damaged for each in former)
+        what = f"The checkpoint at step {step} " + ("is damaged" if damaged else "is no longer kept")
     steps = ", ".join(str(number) for number in sorted({each.step for each in kept})) or "none"
-    raise NotFound(f"{what}; kept are those at: {steps}.")
+    raise NotFound(f"{what}; steps with a checkpoint: {steps}.")
 
 
-OVER = text(
+ENDED_ATTEMPTS = text(
     """
     SELECT run_id || '/a' || attempt || '-' || left(lease, 8) FROM attempt
     WHERE run_id = ANY(:run_ids) AND ended_at IS NOT NULL
     """
 )
-NAMED = text("SELECT folder FROM checkpoint WHERE run_id = ANY(:run_ids) AND removed_at IS NULL")
-BATCH_RUNS = 500  # runs asked about in one statement
+STORED_FOLDERS = text("SELECT folder FROM checkpoint WHERE run_id = ANY(:run_ids) AND removed_at IS NULL")
+BATCH_RUNS = 500  # runs per statement
 
 
 def find_orphans(connection: Connection, keys: Iterable[str]) -> list[str]:
-    """Return those of `keys` (<run>/a<attempt>-<lease>/<folder>) that no row names and whose attempt is over.
+    """Return the `keys` (<run>/a<attempt>-<lease>/<folder>) without a row whose attempt has ended.
 
-    List the disk before calling this: an attempt that is over adds no names. Keys of attempts that this database does
-    not know are left out: they may be another database's.
+    List the disk before calling this: an ended attempt adds no rows. Keys of attempts that this database does not know
+    are left out, because they may belong to another database.
     """
     by_run: dict[str, list[str]] = {}
     for key in keys:
@@ -82,26 +80,26 @@ def find_orphans(connection: Connection, keys: Iterable[str]) -> list[str]:
     found: list[str] = []
     for first in range(0, len(by_run), BATCH_RUNS):
         run_ids = list(by_run)[first : first + BATCH_RUNS]
-        over = set(connection.execute(OVER, {"run_ids": run_ids}).scalars())
-        named = _ends(connection.execute(NAMED, {"run_ids": run_ids}).scalars().all())
+        ended = set(connection.execute(ENDED_ATTEMPTS, {"run_ids": run_ids}).scalars())
+        stored = _keys(connection.execute(STORED_FOLDERS, {"run_ids": run_ids}).scalars().all())
         found += [
-            key for run_id in run_ids for key in by_run[run_id] if key not in named and key.rpartition("/")[0] in over
+            key for run_id in run_ids for key in by_run[run_id] if key not in stored and key.rpartition("/")[0] in ended
         ]
     return found
 
 
-def _ends(locations: Sequence[str]) -> set[str]:
+def _keys(locations: Sequence[str]) -> set[str]:
     return {"/".join(location.rstrip("/").split("/")[-3:]) for location in locations}
 
 
-KEPT_BY_PARENT = text(
+PARENT_CHECKPOINTS = text(
     """
     SELECT DISTINCT ON (c.step) c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value
     FROM run r JOIN checkpoint c ON c.run_id = r.parent_run_id
     WHERE r.id = :run_id AND NOT c.damaged AND c.removed_at IS NULL ORDER BY c.step, c.attempt DESC
     """
 )
-OTHER = text(
+OTHER_CHECKPOINT = text(
     """
     SELECT c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value
     FROM run r JOIN run o ON o.project_id = r.project_id JOIN checkpoint c ON c.run_id = o.id
@@ -113,14 +111,14 @@ OTHER = text(
 
 
 def reference_checkpoints(connection: Connection, run_id: str, task: dict[str, Any]) -> dict[str, list[Any]]:
-    """Return the checkpoints that a probe compares with: `kept` ones of its parent, oldest first, and one `other`."""
+    """Return the checkpoints a probe compares with: `kept` of its parent, oldest first, and one `other`."""
     found: dict[str, list[Any]] = {}
     for probe in task["probes"]:
         if probe["kind"] == "trajectory":
-            found["kept"] = list(connection.execute(KEPT_BY_PARENT, {"run_id": run_id}))
+            found["kept"] = list(connection.execute(PARENT_CHECKPOINTS, {"run_id": run_id}))
         elif probe["kind"] == "line" and probe.get("run"):
-            asked = {"run_id": run_id, "other": probe["run"], "step": probe.get("step")}
-            found["other"] = list(connection.execute(OTHER, asked))
+            values = {"run_id": run_id, "other": probe["run"], "step": probe.get("step")}
+            found["other"] = list(connection.execute(OTHER_CHECKPOINT, values))
     return found
 
 
@@ -134,14 +132,14 @@ USABLE = text(
 
 @dataclass(frozen=True)
 class CheckpointKey:
-    """A checkpoint that can be started from."""
+    """The key of a usable checkpoint within its run."""
 
     attempt: int
     step: int
 
 
 def usable(connection: Connection, run_id: str) -> list[CheckpointKey]:
-    """Return the checkpoints of a run that can be started from, newest first."""
+    """Return the checkpoints that a run can start from, newest first."""
     return [CheckpointKey(row.attempt, row.step) for row in connection.execute(USABLE, {"run_id": run_id})]
 
 
@@ -158,7 +156,7 @@ RunState = tuple[str, int | None]  # a run and a step of it; None: any
 
 
 def find_usable(connection: Connection, principal: Principal, states: Collection[RunState]) -> set[RunState]:
-    """Return those of these states of this project's runs that have a checkpoint which can be started from."""
-    asked = {"run_ids": [run_id for run_id, _ in states], "steps": [step for _, step in states]}
-    rows = connection.execute(STATES, asked | {"project_id": principal.project_id})
+    """Return the states, of runs of this project, that have a usable checkpoint."""
+    values = {"run_ids": [run_id for run_id, _ in states], "steps": [step for _, step in states]}
+    rows = connection.execute(STATES, values | {"project_id": principal.project_id})
     return {(row.run_id, row.step) for row in rows}

@@ -1,7 +1,7 @@
-"""Claiming a run: which waiting run is next for a worker, and the attempt that begins.
+"""Claims: the next waiting run for a worker, and the attempt that it begins.
 
-The order: pools that the worker serves and whose packages it has, the project with the fewest running runs, then
-`rank_at` (priority and time of waiting).
+A worker gets runs of its pools whose packages it has: first of the project with the fewest running runs, then by
+`rank_at` (priority and waiting time).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from service.spec.measures import is_per_minibatch, trains_on_minibatches
 
 @dataclass(frozen=True)
 class SavedCheckpoint:
-    """A checkpoint on disk: what makes it real is its row."""
+    """A checkpoint on disk; it counts once its row is committed."""
 
     step: int
     folder: str
@@ -38,12 +38,12 @@ class Claim:
     seed: int
     spec: dict[str, Any]
     total_steps: int
-    checkpoint: SavedCheckpoint | None  # its own, or the one of its parent that it starts from
-    forked: bool = False  # whether `checkpoint` is of another run, whose spec was another
-    trained_s: float = 0.0  # in the attempts before
+    checkpoint: SavedCheckpoint | None  # its own, or its parent's to start from
+    forked: bool = False  # `checkpoint` belongs to a run with another spec
+    trained_s: float = 0.0  # in earlier attempts
     limit_s: float | None = None  # longest training time
     worker: str = ""
-    task: dict[str, Any] | None = None  # what to do with the state instead of training on from it
+    task: dict[str, Any] | None = None  # of a probe job
     references: Mapping[str, tuple[SavedCheckpoint, ...]] = field(default_factory=dict)  # that a probe compares with
 
     @property
@@ -52,7 +52,7 @@ class Claim:
         return self.checkpoint.step if self.checkpoint else 0
 
     def minibatch_series(self, names: Iterable[str]) -> list[str]:
-        """Return those of these series that have one value per minibatch."""
+        """Return the series that have one value per minibatch."""
         return [name for name in names if is_per_minibatch(name)] if trains_on_minibatches(self.spec) else []
 
     @property
@@ -95,7 +95,7 @@ CLAIM = text(
         FROM chosen WHERE r.id = chosen.id
         RETURNING r.id, r.experiment_id, r.project_id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s,
             r.limit_s, r.task, r.attempt = 1 AND r.parent_run_id IS NULL AS fresh),
-    told AS (
+    announced AS (
         INSERT INTO event (project_id, run_id, kind, data) SELECT project_id, id, 'state', jsonb_build_object(
             'state', 'running', 'attempt', attempt, 'worker', worker, 'by', 'worker ' || worker, 'why', 'claimed')
         FROM taken WHERE fresh)
@@ -106,7 +106,7 @@ CLAIM = text(
 )
 
 
-HELD = text(
+SELECT_CLAIM = text(
     """
     WITH RECURSIVE line AS (
         SELECT r.parent_run_id, r.relation, r.origin_attempt, r.origin_step, r.origin_step AS start
@@ -156,61 +156,57 @@ def claim(
     again: bool = False,
     packages: Sequence[str] = (),
 ) -> Claim | None:
-    """Take the next waiting run of these pools; `again` with the same lease finds what it may already hold.
+    """Claim the next waiting run of these pools; `again` with the same lease returns the run it already holds, if any.
 
-    A run that needs a package is left to a worker that has it, and holds up none behind it: each set of packages has
-    a queue of its own.
-    Projects take turns: the one with the fewest running runs in the pool is next, with the first of its own queue.
+    Each set of required packages has its own queue, so a run that this worker cannot build blocks no other.
+    Projects take turns: the one with the fewest running runs in the pool is next, with the first run of its queue.
     """
-    if again and (held := _held(connection, lease)):
+    if again and (held := _find_held(connection, lease)):
         return held
-    asked = {"pools": list(pools), "packages": list(packages), "lease": lease, "worker": worker}
-    row = connection.execute(CLAIM, asked).one_or_none()
+    values = {"pools": list(pools), "packages": list(packages), "lease": lease, "worker": worker}
+    row = connection.execute(CLAIM, values).one_or_none()
     if row is None:
         return None
-    if row.fresh:  # nothing was before: that it was claimed is told by the same statement
-        taken = _claim(connection, row, lease)
-        _open_attempt(connection, taken)
-        return taken
-    held = _held(connection, lease)
+    if row.fresh:  # its first attempt: the same statement has added the event
+        claimed = _to_claim(connection, row, lease)
+        _open_attempt(connection, claimed)
+        return claimed
+    held = _find_held(connection, lease)
     assert held is not None
-    _go_on(connection, held)
+    _continue_run(connection, held)
     return held
 
 
-def _go_on(connection: Connection, taken: Claim) -> None:
-    """Cut what earlier attempts did beyond the state that this one starts from; open it, and tell."""
-    if taken.attempt > 1:
-        cut = taken.start_step if taken.task is None else taken.start_step - 1  # what it looked at, it looks at again
-        connection.execute(CUT, {"run_id": taken.run_id, "attempt": taken.attempt, "step": cut})
-        write.resummarise(connection, taken.run_id)
+def _continue_run(connection: Connection, claimed: Claim) -> None:
+    """Cut earlier attempts at the state that this one starts from, open this attempt, and add the events."""
+    if claimed.attempt > 1:
+        cut = claimed.start_step if claimed.task is None else claimed.start_step - 1  # it measures that step again
+        connection.execute(CUT, {"run_id": claimed.run_id, "attempt": claimed.attempt, "step": cut})
+        write.resummarise(connection, claimed.run_id)
         events.add(
             connection,
-            taken.run_id,
+            claimed.run_id,
             "cut",
-            {"from_step": max(cut, 0), "attempt": taken.attempt},
-            by=taken.holder,
-            why=f"attempt {taken.attempt} starts from step {taken.start_step}",
+            {"from_step": max(cut, 0), "attempt": claimed.attempt},
+            by=claimed.holder,
+            why=f"attempt {claimed.attempt} starts from step {claimed.start_step}",
         )
-    _open_attempt(connection, taken)
-    data = {"attempt": taken.attempt, "worker": taken.worker}
-    events.record_state(connection, taken.run_id, State.RUNNING, data, by=taken.holder, why="claimed")
+    _open_attempt(connection, claimed)
+    data = {"attempt": claimed.attempt, "worker": claimed.worker}
+    events.record_state(connection, claimed.run_id, State.RUNNING, data, by=claimed.holder, why="claimed")
 
 
-def _open_attempt(connection: Connection, taken: Claim) -> None:
-    row = {"run_id": taken.run_id, "attempt": taken.attempt, "lease": taken.lease, "worker": taken.worker}
-    connection.execute(OPEN_ATTEMPT, row | {"step": taken.start_step})
+def _open_attempt(connection: Connection, claimed: Claim) -> None:
+    row = {"run_id": claimed.run_id, "attempt": claimed.attempt, "lease": claimed.lease, "worker": claimed.worker}
+    connection.execute(OPEN_ATTEMPT, row | {"step": claimed.start_step})
 
 
-def _held(connection: Connection, lease: str) -> Claim | None:
-    row = connection.execute(HELD, {"lease": lease}).one_or_none()
-    return _claim(connection, row, lease) if row is not None else None
+def _find_held(connection: Connection, lease: str) -> Claim | None:
+    row = connection.execute(SELECT_CLAIM, {"lease": lease}).one_or_none()
+    return _to_claim(connection, row, lease) if row is not None else None
 
 
-def _claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
-    saved = None
-    if row.step is not None:
-        saved = _saved(row)
+def _to_claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
     references = checkpoints.reference_checkpoints(connection, row.id, row.task) if row.task else {}
     return Claim(
         run_id=row.id,
@@ -219,15 +215,15 @@ def _claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
         seed=row.seed,
         spec=row.spec,
         total_steps=row.total_steps,
-        checkpoint=saved,
+        checkpoint=None if row.step is None else _to_checkpoint(row),
         forked=bool(row.forked),
         trained_s=row.trained_s,
         limit_s=row.limit_s,
         worker=row.worker,
         task=row.task,
-        references={name: tuple(map(_saved, rows)) for name, rows in references.items()},
+        references={name: tuple(map(_to_checkpoint, rows)) for name, rows in references.items()},
     )
 
 
-def _saved(row: Any) -> SavedCheckpoint:
+def _to_checkpoint(row: Any) -> SavedCheckpoint:
     return SavedCheckpoint(row.step, row.folder, row.sha256, row.size_bytes, row.reason, row.value)

@@ -1,6 +1,6 @@
-"""Runs made from runs: a retry of one that ended badly, a fork from a checkpoint, a replay, a look at a checkpoint.
+"""Derived runs: retries of failed or cancelled runs, forks from a checkpoint, replays, and probe jobs.
 
-The parent's row is locked meanwhile: its holder retires checkpoints behind the same lock, so an origin stays.
+The parent's row is locked meanwhile. Checkpoints are retired under the same lock, so the origin cannot disappear.
 """
 
 from typing import Any, Literal
@@ -17,8 +17,8 @@ from service.errors import Conflict, Invalid, Problem
 from service.lifecycle import ASIDE, Relation, State
 from service.nonfinite import dumps
 
-Beginning = Literal["checkpoint", "start"]
-EARLIER = text(
+RetryOrigin = Literal["checkpoint", "start"]
+FIND_BY_KEY = text(
     """
     SELECT r.id, e.data ->> 'request' AS request FROM run r
     JOIN LATERAL (SELECT data FROM event WHERE run_id = r.id ORDER BY id LIMIT 1) e ON true
@@ -27,7 +27,7 @@ EARLIER = text(
 )
 
 
-LINE_START = text(
+CHAIN_START = text(
     """
     WITH RECURSIVE line AS (
         SELECT parent_run_id, relation, origin_step FROM run WHERE id = :run_id
@@ -37,7 +37,7 @@ LINE_START = text(
     SELECT origin_step FROM line WHERE relation IS DISTINCT FROM 'retry'
     """
 )
-GONE = text(
+ORIGIN_REMOVED = text(
     """
     WITH RECURSIVE line AS (
         SELECT parent_run_id, relation, origin_attempt, origin_step FROM run WHERE id = :run_id
@@ -55,7 +55,7 @@ GONE = text(
 def fork_origin(
     connection: Connection, principal: Principal, run_id: str, step: int | None
 ) -> tuple[StoredRun, Origin]:
-    """The parent, locked, and where a fork of it starts: at `step`, or at its latest checkpoint. 0: the beginning.
+    """Lock the parent; return it and the origin of a fork: the checkpoint at `step`, or the latest. 0: the beginning.
 
     A probe job that changed the weights at step 0 has a checkpoint there.
     """
@@ -65,12 +65,12 @@ def fork_origin(
         return parent, Origin(run_id, Relation.FORK)
     if step is None and not found:
         raise Conflict("The run has no checkpoint yet: wait for one, or fork it from step 0.")
-    chosen = _at(found, step, 0)
+    chosen = _find_checkpoint(found, step, 0)
     return parent, Origin(run_id, Relation.FORK, chosen.attempt, chosen.step)
 
 
-def _at(found: list[CheckpointKey], step: int | None, beginning: int) -> CheckpointKey:
-    """The checkpoint of a step, or the newest; `Invalid` lists the steps there are, the beginning among them."""
+def _find_checkpoint(found: list[CheckpointKey], step: int | None, beginning: int) -> CheckpointKey:
+    """Return the checkpoint at a step, or the newest; raise `Invalid` with the possible steps."""
     for each in found:
         if step in (None, each.step):
             return each
@@ -80,29 +80,29 @@ def _at(found: list[CheckpointKey], step: int | None, beginning: int) -> Checkpo
 
 
 def retry(
-    connection: Connection, principal: Principal, run_id: str, beginning: Beginning | None, key: str | None = None
+    connection: Connection, principal: Principal, run_id: str, beginning: RetryOrigin | None, key: str | None = None
 ) -> tuple[str, bool]:
-    """Queue a run that ended badly once more, with its spec and seed: the new run's id, and whether it is new."""
+    """Queue a failed or cancelled run again; return the new run's id, and whether this call created it."""
     parent = runs.get(connection, principal, run_id, lock=True)
-    asked = IdempotentRequest(key, f"retry {beginning}") if key else None
-    if earlier := _earlier(connection, parent, asked):
+    request = IdempotentRequest(key, f"retry {beginning}") if key else None
+    if earlier := _find_earlier(connection, parent, request):
         return earlier, False
     if parent.relation in ASIDE:
         word = parent.relation.value
-        raise Conflict(f"The run is a {word} of {parent.parent_run_id}: {word} that again instead.")
+        raise Conflict(f"The run is a {word} of {parent.parent_run_id}: {word} that run again instead.")
     if parent.state not in (State.FAILED, State.CANCELLED):
-        instead = "replay or fork it" if parent.state is State.SUCCEEDED else "it goes on by itself or is resumed"
-        raise Conflict(f"The run is {parent.state.value}: only one that failed or was cancelled is retried; {instead}.")
+        instead = "replay or fork it" if parent.state is State.SUCCEEDED else "it continues by itself, or resume it"
+        raise Conflict(f"The run is {parent.state.value}: only a failed or cancelled run can be retried; {instead}.")
     found = usable(connection, run_id)
     if beginning == "checkpoint" and not found and parent.origin_step == 0:
         raise Conflict("The run has no good checkpoint: retry it from the start.")
     if beginning == "start":
-        origin = Origin(run_id, Relation.RETRY, None, _line_start(connection, parent))
+        origin = Origin(run_id, Relation.RETRY, None, _chain_start(connection, parent))
     elif found:
         origin = Origin(run_id, Relation.RETRY, found[0].attempt, found[0].step)
     else:
         origin = Origin(run_id, Relation.RETRY, None, parent.origin_step)
-    made = _once_more(connection, principal, parent, origin, parent.total_steps, asked)
+    made = _enqueue_derived(connection, principal, parent, origin, parent.total_steps, request)
     experiment_summary.unsettle(connection, parent.experiment_id)
     return made, True
 
@@ -110,10 +110,10 @@ def retry(
 def replay(
     connection: Connection, principal: Principal, run_id: str, steps: int | None, key: str | None = None
 ) -> tuple[str, bool]:
-    """Train the first `steps` steps of a run once more, or all it did: the new run's id, and whether it is new."""
+    """Queue a replay of the first `steps` steps, or of all; return its id, and whether this call created it."""
     parent = runs.get(connection, principal, run_id, lock=True)
-    asked = IdempotentRequest(key, f"replay {steps}") if key else None
-    if earlier := _earlier(connection, parent, asked):
+    request = IdempotentRequest(key, f"replay {steps}") if key else None
+    if earlier := _find_earlier(connection, parent, request):
         return earlier, False
     if parent.relation in ASIDE:
         raise Conflict(f"The run is a {parent.relation.value} itself: replay {parent.parent_run_id} instead.")
@@ -124,7 +124,7 @@ def replay(
         detail = f"the run has the steps {parent.origin_step + 1} to {parent.step}: replay up to one of them."
         raise Invalid.of([Problem("/steps", "out_of_range", detail, [parent.origin_step + 1, parent.step])])
     origin = Origin(run_id, Relation.REPLAY, None, parent.origin_step)
-    return _once_more(connection, principal, parent, origin, last, asked), True
+    return _enqueue_derived(connection, principal, parent, origin, last, request), True
 
 
 def probe(
@@ -135,10 +135,10 @@ def probe(
     step: int | None,
     key: str | None = None,
 ) -> tuple[str, bool]:
-    """Look at a kept state of a run, or at its beginning, as a job of its own: its id, and whether it is new."""
+    """Queue a probe job at a checkpoint or at the beginning; return its id, and whether this call created it."""
     parent = runs.get(connection, principal, run_id, lock=True)
-    asked = IdempotentRequest(key, f"probe {step} {dumps(task)}") if key else None
-    if earlier := _earlier(connection, parent, asked):
+    request = IdempotentRequest(key, f"probe {step} {dumps(task)}") if key else None
+    if earlier := _find_earlier(connection, parent, request):
         return earlier, False
     if parent.relation is Relation.PROBE:
         raise Conflict(f"The run is a probe job itself: probe {parent.parent_run_id} instead.")
@@ -146,21 +146,21 @@ def probe(
     if step == parent.origin_step or (step is None and not found):
         origin = Origin(run_id, Relation.PROBE, None, parent.origin_step)
     else:
-        chosen = _at(found, step, parent.origin_step)
+        chosen = _find_checkpoint(found, step, parent.origin_step)
         origin = Origin(run_id, Relation.PROBE, chosen.attempt, chosen.step)
-    return _once_more(connection, principal, parent, origin, origin.step, asked, task), True
+    return _enqueue_derived(connection, principal, parent, origin, origin.step, request, task), True
 
 
-def _once_more(
+def _enqueue_derived(
     connection: Connection,
     principal: Principal,
     parent: StoredRun,
     origin: Origin,
     total_steps: int,
-    asked: IdempotentRequest | None,
+    request: IdempotentRequest | None,
     task: dict[str, Any] | None = None,
 ) -> str:
-    """A run in the parent's own experiment."""
+    """Queue a run in the parent's experiment; return its id."""
     check_origin_exists(connection, parent, origin)
     made = NewRun(
         experiment_id=parent.experiment_id,
@@ -173,31 +173,31 @@ def _once_more(
         origin=origin,
         task=task,
     )
-    return enqueue(connection, principal, [made], asked)[0].id
+    return enqueue(connection, principal, [made], request)[0].id
 
 
 def check_origin_exists(connection: Connection, parent: StoredRun, origin: Origin) -> None:
-    """`Conflict` where the run is to start where its parent did, and that state is not there any more."""
+    """Raise `Conflict` if the run is to start where its parent started and that checkpoint was removed."""
     begins_elsewhere = origin.attempt is None and (origin.step > 0 or origin.relation is not Relation.FORK)
-    if begins_elsewhere and connection.execute(GONE, {"run_id": parent.id, "step": origin.step}).scalar():
+    if begins_elsewhere and connection.execute(ORIGIN_REMOVED, {"run_id": parent.id, "step": origin.step}).scalar():
         raise Conflict(
             f"The checkpoint of step {origin.step} that the run started from was deleted with its experiment."
         )
 
 
-def _line_start(connection: Connection, run: StoredRun) -> int:
-    """Return the step from which the first run of a line of retries started; `run` is the last."""
-    found: int = connection.execute(LINE_START, {"run_id": run.id}).scalar_one()
+def _chain_start(connection: Connection, run: StoredRun) -> int:
+    """Return the step where the first run of a chain of retries started; `run` is the last."""
+    found: int = connection.execute(CHAIN_START, {"run_id": run.id}).scalar_one()
     return found
 
 
-def _earlier(connection: Connection, parent: StoredRun, asked: IdempotentRequest | None) -> str | None:
-    """The run that was made of `parent` with this idempotency key; the parent's lock keeps two requests apart."""
-    if asked is None:
+def _find_earlier(connection: Connection, parent: StoredRun, request: IdempotentRequest | None) -> str | None:
+    """Return the run derived from `parent` with this idempotency key; the parent's lock serialises requests."""
+    if request is None:
         return None
-    row = connection.execute(EARLIER, {"run_id": parent.id, "key": asked.key}).one_or_none()
+    row = connection.execute(FIND_BY_KEY, {"run_id": parent.id, "key": request.key}).one_or_none()
     if row is None:
         return None
-    if row.request != asked.request:
+    if row.request != request.request:
         raise Conflict("This Idempotency-Key was used for another request: send a new key with a new request.")
     return str(row.id)

@@ -1,8 +1,7 @@
 """Commands on runs: cancel, pause, resume, reprioritise.
 
-The runs are locked first, so a decision rests on the state that it changes. A run that waits changes at once. For one
-that trains, the desired state is stored, and its worker learns of it in the answer to its next write. Repeating a
-command changes nothing.
+The runs are locked first, so a decision is based on the state that it changes. A waiting run changes at once. For a
+running one the desired state is stored, and its worker reads it with its next write. Commands are idempotent.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from service.db.runs.runs import StoredRun
 from service.errors import Conflict
 from service.lifecycle import ASIDE, MOVES, PRIORITY_S, TERMINAL, DesiredState, State
 
-ASKED = "asked for"
+WHY = "requested"
 SET_DESIRED = text("UPDATE run SET desired = :desired WHERE id = ANY(:ids) AND state = 'running'")
 CANCEL = text(
     """
@@ -43,7 +42,7 @@ Decision = Callable[[StoredRun], State | DesiredState | None]  # the new state, 
 
 
 def cancel(connection: Connection, principal: Principal, run_id: str) -> StoredRun:
-    """Cancel the run; `Conflict` once it has ended otherwise."""
+    """Cancel the run; raise `Conflict` if it has ended."""
     return _command(connection, principal, run_id, _decide_cancel)
 
 
@@ -53,7 +52,7 @@ def pause(connection: Connection, principal: Principal, run_id: str) -> StoredRu
 
 
 def resume(connection: Connection, principal: Principal, run_id: str) -> StoredRun:
-    """Queue a paused run again, or take back a pause that has not happened yet."""
+    """Queue a paused run again, or withdraw a pause that has not happened yet."""
     return _command(connection, principal, run_id, _decide_resume)
 
 
@@ -73,14 +72,14 @@ def resume_all(connection: Connection, principal: Principal, experiment_id: str)
 
 
 def prioritise(connection: Connection, principal: Principal, run_id: str, priority: int) -> StoredRun:
-    """Move the run in the queue by the difference of its priorities; `Conflict` once it has ended."""
+    """Move the run in the queue by the change of its priority; raise `Conflict` if it has ended."""
     found = runs.get(connection, principal, run_id, lock=True)
     if found.state in TERMINAL:
         raise Conflict(f"The run has already {_ended(found)}: the priority of a run that has not ended can be changed.")
     if found.priority != priority:
         connection.execute(PRIORITISE, {"id": run_id, "priority": priority, "point_s": PRIORITY_S})
         data = {"from": found.priority, "to": priority}
-        events.add(connection, run_id, "priority", data, by=principal.member, why=ASKED)
+        events.add(connection, run_id, "priority", data, by=principal.member, why=WHY)
     return runs.get(connection, principal, run_id)
 
 
@@ -98,7 +97,7 @@ def _decide_pause(found: StoredRun) -> State | DesiredState | None:
     if found.state in TERMINAL:
         raise Conflict(f"The run has already {_ended(found)}: only a run that waits or runs can be paused.")
     if found.state is State.RUNNING and found.desired is DesiredState.CANCEL:
-        raise Conflict("The run is being cancelled: it cannot be paused any more; retry it once it is cancelled.")
+        raise Conflict("The run is being cancelled: it can no longer be paused; retry it once it is cancelled.")
     if found.state is State.RUNNING:
         return DesiredState.PAUSE
     return State.PAUSED if found.state is State.QUEUED else None
@@ -132,7 +131,7 @@ def _command(connection: Connection, principal: Principal, run_id: str, decide: 
 
 
 def _command_all(connection: Connection, principal: Principal, experiment_id: str, decide: Decision) -> None:
-    """Apply a decision to the runs of an experiment, which the caller may change; skip those that refuse it."""
+    """Apply a decision to the runs of an experiment, except those for which it raises `Conflict`."""
     decided = []
     for found in runs.lock_of_experiment(connection, experiment_id):
         with suppress(Conflict):  # it has ended, or is being cancelled
@@ -149,8 +148,8 @@ def _apply(
             origins = [origin.value for origin in MOVES[move].origins]
             values = {"point_s": PRIORITY_S} if statement is RESUME else {}
             connection.execute(statement, {"ids": ids, "origins": origins, **values})
-            events.add_many(connection, ids, "state", {"state": state.value}, by=principal.member, why=ASKED)
+            events.add_many(connection, ids, "state", {"state": state.value}, by=principal.member, why=WHY)
     for desired in DesiredState:
         if ids := [found.id for found, change in decided if change is desired and found.desired is not desired]:
             connection.execute(SET_DESIRED, {"ids": ids, "desired": desired.value})
-            events.add_many(connection, ids, "wish", {"wish": desired.value}, by=principal.member, why=ASKED)
+            events.add_many(connection, ids, "wish", {"wish": desired.value}, by=principal.member, why=WHY)

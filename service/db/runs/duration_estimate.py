@@ -9,10 +9,10 @@ from service.db.access.projects import Principal
 from service.nonfinite import dumps
 from service.spec.experiment import Experiment
 
-MAX_RUNS = 500  # of the newest finished runs of the project
-DECIDING = ("dataset", "model", "batch_size", "precision", "accumulate")  # of a step's length
+MAX_RUNS = 500  # the newest succeeded runs of the project
+MATCHED_FIELDS = ("dataset", "model", "batch_size", "precision", "accumulate")  # they decide the duration of a step
 
-PACE = text(
+STEP_DURATION = text(
     """
     SELECT count(*) AS n, percentile_cont(ARRAY[0.1, 0.5, 0.9]) WITHIN GROUP (ORDER BY spent) AS spent
     FROM (
@@ -37,8 +37,8 @@ class StepDuration:
 
 
 def step_duration(connection: Connection, principal: Principal, spec: Experiment) -> StepDuration | None:
-    """Return the step duration of runs with the same data, model and batch; None where there are none."""
-    whole: dict[str, Any] = spec.normalised()
-    asked = dumps({name: whole[name] for name in DECIDING})
-    row = connection.execute(PACE, {"project": principal.project_id, "most": MAX_RUNS, "spec": asked}).one()
+    """Return the step duration of runs with the same data, model and batch; None without such runs."""
+    document: dict[str, Any] = spec.normalised()
+    asked = dumps({name: document[name] for name in MATCHED_FIELDS})
+    row = connection.execute(STEP_DURATION, {"project": principal.project_id, "most": MAX_RUNS, "spec": asked}).one()
     return StepDuration(row.n, *row.spent) if row.n else None

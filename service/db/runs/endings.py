@@ -1,6 +1,6 @@
 """Ends of an attempt: the run ends, is queued again, or is paused. Each is one fenced transaction.
 
-What a worker writes while it holds a run is in leases; the budgets are in service.lifecycle.
+The budgets are in service.lifecycle.
 """
 
 from collections.abc import Mapping
@@ -26,10 +26,12 @@ from service.lifecycle import (
 )
 from service.nonfinite import dumps
 
-NOTHING: Mapping[str, Chunk] = {}
+NO_CHUNKS: Mapping[str, Chunk] = {}
 
-DAMAGED = text("UPDATE checkpoint SET damaged = true WHERE folder = :folder AND run_id = ANY(:run_ids) AND NOT damaged")
-ORIGINAL = text("SELECT run_id FROM checkpoint WHERE folder = :folder AND run_id <> :run_id")
+MARK_DAMAGED = text(
+    "UPDATE checkpoint SET damaged = true WHERE folder = :folder AND run_id = ANY(:run_ids) AND NOT damaged"
+)
+CHECKPOINT_OWNER = text("SELECT run_id FROM checkpoint WHERE folder = :folder AND run_id <> :run_id")
 FALL_BACK = text(
     """
     UPDATE run SET checkpoint_step = coalesce((SELECT max(step) FROM checkpoint
@@ -39,29 +41,29 @@ FALL_BACK = text(
 )
 
 
-def quarantine(connection: Connection, held: Claim, folder: str) -> State:
-    """Mark a checkpoint that cannot be read; the run goes back to the good one before, and queues again.
+def quarantine(connection: Connection, claim: Claim, folder: str) -> State:
+    """Mark an unreadable checkpoint as damaged, and queue the run again from the one before.
 
-    Where it was the parent's there is none before: the run fails.
+    If the checkpoint is the parent's, there is none before, and the run fails.
     """
-    state = _granted(fence(connection, held))
-    owner = connection.execute(ORIGINAL, {"folder": folder, "run_id": held.run_id}).scalar_one_or_none()
-    connection.execute(DAMAGED, {"run_ids": [owner or held.run_id], "folder": folder})
+    state = _state_after(fence(connection, claim))
+    owner = connection.execute(CHECKPOINT_OWNER, {"folder": folder, "run_id": claim.run_id}).scalar_one_or_none()
+    connection.execute(MARK_DAMAGED, {"run_ids": [owner or claim.run_id], "folder": folder})
     name = folder.rstrip("/").rsplit("/", 1)[-1]
-    data = {"folder_name": name, "step": held.start_step}
+    data = {"folder_name": name, "step": claim.start_step}
     why = "it cannot be read"
     if owner is not None:
-        events.add(connection, held.run_id, "checkpoint_damaged", data, by=held.holder, why=why)
+        events.add(connection, claim.run_id, "checkpoint_damaged", data, by=claim.holder, why=why)
         failure = {
             "code": "no_good_checkpoint",
             "detail": f"The checkpoint of {owner} that this run starts from cannot be read: start from another step.",
-            "evidence": {"run_id": owner, "step": held.start_step},
+            "evidence": {"run_id": owner, "step": claim.start_step},
         }
-        _leave(connection, held, State.FAILED, "checkpoint_damaged", None, failure)
+        _end_attempt(connection, claim, State.FAILED, "checkpoint_damaged", None, failure)
         return State.FAILED
-    data["goes_on_from"] = connection.execute(FALL_BACK, {"run_id": held.run_id}).scalar_one()
-    events.add(connection, held.run_id, "checkpoint_damaged", data, by=held.holder, why=why)
-    _leave(connection, held, state, "checkpoint_damaged")
+    data["goes_on_from"] = connection.execute(FALL_BACK, {"run_id": claim.run_id}).scalar_one()
+    events.add(connection, claim.run_id, "checkpoint_damaged", data, by=claim.holder, why=why)
+    _end_attempt(connection, claim, state, "checkpoint_damaged")
     return state
 
 
@@ -83,61 +85,61 @@ CLOSE_ATTEMPT = text(
     WHERE run_id = :run_id AND attempt = :attempt AND ended_at IS NULL
     """
 )
-ENDING = text("SELECT ending FROM attempt WHERE run_id = :run_id AND attempt = :attempt AND lease = :lease")
+SELECT_ENDING = text("SELECT ending FROM attempt WHERE run_id = :run_id AND attempt = :attempt AND lease = :lease")
 
 
-def already_ended(connection: Connection, held: Claim) -> bool:
-    """Whether this attempt's end is recorded: asked when the answer to a COMMIT was lost."""
-    run = {"run_id": held.run_id, "attempt": held.attempt, "lease": held.lease}
-    return connection.execute(ENDING, run).scalar_one_or_none() is not None
+def already_ended(connection: Connection, claim: Claim) -> bool:
+    """Whether the end of this attempt is committed, for when the answer to the COMMIT was lost."""
+    run = {"run_id": claim.run_id, "attempt": claim.attempt, "lease": claim.lease}
+    return connection.execute(SELECT_ENDING, run).scalar_one_or_none() is not None
 
 
 def finish(
     connection: Connection,
-    held: Claim,
+    claim: Claim,
     state: State,
     chunks: Mapping[str, Chunk],
     failure: Mapping[str, Any] | None = None,
     detail: str | None = None,
 ) -> State:
-    """End the run, with its last points: succeeded, cancelled, paused, or failed for good (`failure` says why).
+    """End the run with its last points: succeeded, cancelled, paused, or failed permanently (`failure` says why).
 
-    A pause that was meanwhile taken back queues the run again, and one that became a cancel cancels it.
-    `detail` goes with the attempt: which stop rule ended it before its last step.
+    If a pause was withdrawn meanwhile, the run is queued again; if it became a cancel, the run is cancelled.
+    `detail` is stored with the attempt, such as the stop rule that ended it early.
     """
-    desired = flush(connection, held, chunks)
+    desired = flush(connection, claim, chunks)
     if state is State.PAUSED:
-        state = _granted(desired)
+        state = _state_after(desired)
     if state in TERMINAL:
-        write.compact(connection, held.run_id, held.attempt, 2**62)
+        write.compact(connection, claim.run_id, claim.attempt, 2**62)
     if state is State.SUCCEEDED:
-        names = write.series_ids(connection, held.run_id, ())
-        write.finalise(connection, held.run_id, held.minibatch_series(names))
-    _leave(connection, held, state, state.value, detail, failure)
+        names = write.series_ids(connection, claim.run_id, ())
+        write.finalise(connection, claim.run_id, claim.minibatch_series(names))
+    _end_attempt(connection, claim, state, state.value, detail, failure)
     return state
 
 
-def give_back(connection: Connection, held: Claim, chunks: Mapping[str, Chunk], detail: str | None = None) -> State:
-    """Queue the run again without counting a failure: the worker drains. A wished cancel or pause is granted."""
-    state = _granted(flush(connection, held, chunks))
-    _leave(connection, held, state, "drained", detail)
+def requeue(connection: Connection, claim: Claim, chunks: Mapping[str, Chunk], detail: str | None = None) -> State:
+    """Queue the run again without counting a failure, because the worker drains; apply a requested cancel or pause."""
+    state = _state_after(flush(connection, claim, chunks))
+    _end_attempt(connection, claim, state, "drained", detail)
     return state
 
 
 def record_crash(
     connection: Connection,
-    held: Claim,
+    claim: Claim,
     kind: str,
     detail: str,
     evidence: Mapping[str, Any],
-    chunks: Mapping[str, Chunk] = NOTHING,
+    chunks: Mapping[str, Chunk] = NO_CHUNKS,
 ) -> State:
-    """The trainer died: queue again, or fail once the budget is spent; a wished cancel or pause is granted."""
-    desired = flush(connection, held, chunks)
+    """Queue the run again after a crash, or fail it once the budget is spent; apply a requested cancel or pause."""
+    desired = flush(connection, claim, chunks)
     row = connection.execute(
-        text("SELECT crash_count + 1 AS crashes, attempt FROM run WHERE id = :id"), {"id": held.run_id}
+        text("SELECT crash_count + 1 AS crashes, attempt FROM run WHERE id = :id"), {"id": claim.run_id}
     ).one()
-    state, failure = _granted(desired), None
+    state, failure = _state_after(desired), None
     if state is State.QUEUED and (row.crashes >= CRASH_BUDGET or row.attempt >= ATTEMPT_BUDGET):
         state = State.FAILED
         failure = {
@@ -146,11 +148,11 @@ def record_crash(
             "evidence": {"last_kind": kind, **evidence},
         }
     wait_s = backoff_s(row.crashes)
-    _leave(connection, held, state, kind, detail, failure, crashes=1, wait_s=wait_s, evidence=evidence)
+    _end_attempt(connection, claim, state, kind, detail, failure, crashes=1, wait_s=wait_s, evidence=evidence)
     return state
 
 
-FULL_BEFORE = text(
+LAST_OOM_STEP = text(
     """
     SELECT data->'evidence'->>'step' FROM event
     WHERE run_id = :run_id AND kind = 'state' AND data->>'ending' = 'cuda_oom' ORDER BY id DESC LIMIT 1
@@ -158,23 +160,23 @@ FULL_BEFORE = text(
 )
 
 
-def record_device_full(
-    connection: Connection, held: Claim, chunks: Mapping[str, Chunk], detail: str, evidence: Mapping[str, Any]
+def record_cuda_oom(
+    connection: Connection, claim: Claim, chunks: Mapping[str, Chunk], detail: str, evidence: Mapping[str, Any]
 ) -> State:
-    """The device had no memory left: once more, others may have used it; at the same step again the run fails."""
-    step = connection.execute(FULL_BEFORE, {"run_id": held.run_id}).scalar_one_or_none()
+    """Queue the run again: others may have used the memory. Fail it if it ran out at the same step before."""
+    step = connection.execute(LAST_OOM_STEP, {"run_id": claim.run_id}).scalar_one_or_none()
     if step is None or step != str(evidence.get("step")):
-        return record_crash(connection, held, "cuda_oom", detail, evidence, chunks)
-    desired = flush(connection, held, chunks)
+        return record_crash(connection, claim, "cuda_oom", detail, evidence, chunks)
+    desired = flush(connection, claim, chunks)
     if desired is not DesiredState.RUN:
-        _leave(connection, held, _granted(desired), "cuda_oom", detail)
-        return _granted(desired)
+        _end_attempt(connection, claim, _state_after(desired), "cuda_oom", detail)
+        return _state_after(desired)
     failure = {"code": "cuda_oom", "detail": detail, "evidence": dict(evidence)}
-    _leave(connection, held, State.FAILED, "cuda_oom", detail, failure, crashes=1)
+    _end_attempt(connection, claim, State.FAILED, "cuda_oom", detail, failure, crashes=1)
     return State.FAILED
 
 
-DEVICE = text(
+COUNT_DEVICE_FAILURE = text(
     """
     UPDATE run SET device_count = device_count
             + CASE WHEN device_worker IS DISTINCT FROM worker THEN 1 ELSE 0 END,
@@ -186,15 +188,15 @@ DEVICE = text(
 
 def record_device_failure(
     connection: Connection,
-    held: Claim,
+    claim: Claim,
     detail: str,
     evidence: Mapping[str, Any],
-    chunks: Mapping[str, Chunk] = NOTHING,
+    chunks: Mapping[str, Chunk] = NO_CHUNKS,
 ) -> State:
-    """The device broke, not the run: queue again; fail once it broke on two workers without a new checkpoint."""
-    desired = flush(connection, held, chunks)
-    row = connection.execute(DEVICE, {"run_id": held.run_id}).one()
-    state, failure = _granted(desired), None
+    """Queue the run again, or fail it once devices of two workers failed without a new checkpoint."""
+    desired = flush(connection, claim, chunks)
+    row = connection.execute(COUNT_DEVICE_FAILURE, {"run_id": claim.run_id}).one()
+    state, failure = _state_after(desired), None
     if state is State.QUEUED and (row.device_count >= DEVICE_BUDGET or row.attempt >= ATTEMPT_BUDGET):
         state = State.FAILED
         failure = {
@@ -202,28 +204,28 @@ def record_device_failure(
             "detail": f"The device failed on {row.device_count} workers without a new checkpoint; the last: {detail}",
             "evidence": dict(evidence),
         }
-    _leave(connection, held, state, "device_failed", detail, failure, evidence=evidence)
+    _end_attempt(connection, claim, state, "device_failed", detail, failure, evidence=evidence)
     return state
 
 
-def pause_by_server(connection: Connection, held: Claim, chunks: Mapping[str, Chunk], code: str, detail: str) -> State:
-    """Pause the run because the server cannot go on with it; `code` and `detail` tell people what to mend."""
-    desired = flush(connection, held, chunks)
+def pause_by_server(connection: Connection, claim: Claim, chunks: Mapping[str, Chunk], code: str, detail: str) -> State:
+    """Pause a run that the server cannot continue; `code` and `detail` say what to repair."""
+    desired = flush(connection, claim, chunks)
     state = State.CANCELLED if desired is DesiredState.CANCEL else State.PAUSED
-    _leave(connection, held, state, code, detail)
+    _end_attempt(connection, claim, state, code, detail)
     return state
 
 
-def _granted(desired: DesiredState) -> State:
-    """Return the state in which an interrupted attempt leaves the run: a requested cancel or pause is granted."""
+def _state_after(desired: DesiredState) -> State:
+    """Return the run's state after an interrupted attempt: a requested cancel or pause takes effect."""
     return {DesiredState.CANCEL: State.CANCELLED, DesiredState.PAUSE: State.PAUSED, DesiredState.RUN: State.QUEUED}[
         desired
     ]
 
 
-def _leave(
+def _end_attempt(
     connection: Connection,
-    held: Claim,
+    claim: Claim,
     state: State,
     ending: str,
     detail: str | None = None,
@@ -232,15 +234,15 @@ def _leave(
     wait_s: float = 0.0,
     evidence: Mapping[str, Any] | None = None,
 ) -> None:
-    run = {"run_id": held.run_id}
+    run = {"run_id": claim.run_id}
     connection.execute(
         END,
         run
-        | {"lease": held.lease, "state": state.value, "crashes": crashes, "wait_s": wait_s, "spread": BACKOFF_SPREAD}
+        | {"lease": claim.lease, "state": state.value, "crashes": crashes, "wait_s": wait_s, "spread": BACKOFF_SPREAD}
         | {"failure": None if failure is None else dumps(failure)},
     )
-    connection.execute(CLOSE_ATTEMPT, run | {"attempt": held.attempt, "ending": ending, "detail": detail})
-    data: dict[str, Any] = {"attempt": held.attempt, "ending": ending} | ({"detail": detail} if detail else {})
+    connection.execute(CLOSE_ATTEMPT, run | {"attempt": claim.attempt, "ending": ending, "detail": detail})
+    data: dict[str, Any] = {"attempt": claim.attempt, "ending": ending} | ({"detail": detail} if detail else {})
     data |= {"evidence": dict(evidence)} if evidence else {}
     data |= {"failure": dict(failure)} if failure else {}
-    events.record_state(connection, held.run_id, state, data, by=held.holder, why=ending)
+    events.record_state(connection, claim.run_id, state, data, by=claim.holder, why=ending)

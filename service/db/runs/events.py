@@ -1,6 +1,6 @@
-"""The events of runs, in order: the history that people read and that streams carry.
+"""The events of runs: the history that users read and streams send.
 
-Every writer of a run's events holds the run's row lock, so the ids of one run are in the order of their commits.
+Every writer of events locks the run's row, so the ids of one run are in commit order.
 """
 
 from collections.abc import Sequence
@@ -36,16 +36,16 @@ ADD = text(
 
 
 def add(connection: Connection, run_id: str, kind: str, data: dict[str, Any], *, by: str, why: str) -> None:
-    """Record an event in the transaction that makes it true: `by` whom (a member, a worker, the reaper), and `why`."""
+    """Add an event, in the transaction of the change; `by` is a member, a worker or the reaper."""
     add_many(connection, [run_id], kind, data, by=by, why=why)
 
 
 def add_many(
     connection: Connection, run_ids: Sequence[str], kind: str, data: dict[str, Any], *, by: str, why: str
 ) -> None:
-    """Record the same event of several runs, in this order, in one statement."""
-    told = dumps({**data, "by": by, "why": why})
-    connection.execute(ADD, {"run_ids": list(run_ids), "kind": kind, "data": told})
+    """Add the same event for several runs, in this order, in one statement."""
+    document = dumps({**data, "by": by, "why": why})
+    connection.execute(ADD, {"run_ids": list(run_ids), "kind": kind, "data": document})
 
 
 def after(connection: Connection, run_ids: Sequence[str], last: int, limit: int = 1000) -> list[Event]:
@@ -55,10 +55,10 @@ def after(connection: Connection, run_ids: Sequence[str], last: int, limit: int 
 
 
 def last_id(connection: Connection, run_id: str) -> int:
-    """Return the id of the newest event of a run; 0 where there is none."""
+    """Return the id of the newest event of a run; 0 if there is none."""
     return connection.execute(select(func.max(event.c.id)).where(event.c.run_id == run_id)).scalar_one() or 0
 
 
 def record_state(connection: Connection, run_id: str, state: State, data: dict[str, Any], *, by: str, why: str) -> None:
-    """Record a change of state in the transaction that makes it."""
+    """Add the event of a change of state."""
     add(connection, run_id, "state", {"state": state.value, **data}, by=by, why=why)

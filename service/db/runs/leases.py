@@ -1,9 +1,8 @@
-"""The run protocol while a worker holds a run: fence, flush, checkpoint. Claiming is in claims, ending in endings.
+"""Writes of a worker while it holds a run: fence, points, readings, checkpoints. Each is one transaction.
 
-One transaction each; READ COMMITTED is enough.
-
-A worker makes its lease (a random id) before it claims; every later write of that worker first updates the run
-`WHERE lease = mine AND state = 'running'`. No row updated means the run has gone to another: `Fenced`, write nothing.
+A worker creates its lease (a random id) before it claims a run. Every later write first updates the run
+`WHERE lease = :lease AND state = 'running'`. If that updates no row, another worker has the run: `Fenced` is raised and
+nothing is written. READ COMMITTED is enough.
 """
 
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from service.errors import Fenced
 from service.lifecycle import DesiredState
 from service.nonfinite import dumps
 
-CHECKPOINTS_KEPT = 2  # checkpoints kept of a run: a damaged newest one leaves the one before
+CHECKPOINTS_KEPT = 2  # per run: if the newest is damaged, the one before is used
 
 
 FENCE = text(
@@ -31,48 +30,48 @@ FENCE = text(
 )
 
 
-def fence(connection: Connection, held: Claim, step: int = 0) -> DesiredState:
-    """First statement of every later transaction of a worker: a sign of life, and what people wish; or `Fenced`."""
-    row = connection.execute(FENCE, {"run_id": held.run_id, "lease": held.lease, "step": step}).one_or_none()
+def fence(connection: Connection, claim: Claim, step: int = 0) -> DesiredState:
+    """Count a heartbeat, and return the desired state; raise `Fenced` if the lease is lost. Call it first."""
+    row = connection.execute(FENCE, {"run_id": claim.run_id, "lease": claim.lease, "step": step}).one_or_none()
     if row is None:
-        raise Fenced(f"run {held.run_id} is no longer held by this attempt")
+        raise Fenced(f"run {claim.run_id} is no longer held by this attempt")
     return DesiredState(row.desired)
 
 
-NOTE = text(
+SET_ENVIRONMENT = text(
     "UPDATE attempt SET environment = cast(:environment AS jsonb) WHERE run_id = :run_id AND attempt = :attempt"
 )
 
 
 def flush(
     connection: Connection,
-    held: Claim,
+    claim: Claim,
     chunks: Mapping[str, Chunk],
     environment: Mapping[str, Any] | None = None,
 ) -> DesiredState:
-    """Write points, and once what the attempt runs on; safe to repeat with the same arguments."""
-    desired = fence(connection, held, max((chunk.last_step for chunk in chunks.values()), default=0))
+    """Write points, and the environment if given; safe to repeat with the same arguments."""
+    desired = fence(connection, claim, max((chunk.last_step for chunk in chunks.values()), default=0))
     if environment is not None:
-        row = {"environment": dumps(environment), "run_id": held.run_id, "attempt": held.attempt}
-        connection.execute(NOTE, row)
+        row = {"environment": dumps(environment), "run_id": claim.run_id, "attempt": claim.attempt}
+        connection.execute(SET_ENVIRONMENT, row)
     if chunks:
-        ids = write.series_ids(connection, held.run_id, list(chunks))
+        ids = write.series_ids(connection, claim.run_id, list(chunks))
         written = {ids[name]: chunk for name, chunk in chunks.items()}
         write.append(
-            connection, held.run_id, held.attempt, written, [ids[name] for name in held.minibatch_series(chunks)]
+            connection, claim.run_id, claim.attempt, written, [ids[name] for name in claim.minibatch_series(chunks)]
         )
     return desired
 
 
 def save_reading(
-    connection: Connection, held: Claim, step: int, kind: str, data: Mapping[str, Any], chunks: Mapping[str, Chunk]
+    connection: Connection, claim: Claim, step: int, kind: str, data: Mapping[str, Any], chunks: Mapping[str, Chunk]
 ) -> DesiredState:
-    """Write what a probe found, with the points up to there, and tell its readers; safe to repeat."""
-    desired = flush(connection, held, chunks)
-    added = probe_results.add(connection, held.run_id, held.attempt, step, kind, data)
+    """Write a probe's reading with the points up to its step, and add an event; safe to repeat."""
+    desired = flush(connection, claim, chunks)
+    added = probe_results.add(connection, claim.run_id, claim.attempt, step, kind, data)
     if added is not None:
-        told = {"id": added, "kind": kind, "step": step}
-        events.add(connection, held.run_id, "reading", told, by=held.holder, why=f"the probe {kind} has looked")
+        event = {"id": added, "kind": kind, "step": step}
+        events.add(connection, claim.run_id, "reading", event, by=claim.holder, why=f"measured by the probe {kind}")
     return desired
 
 
@@ -82,7 +81,7 @@ SAVE = text(
     VALUES (:run_id, :attempt, :step, :folder, :sha256, :size_bytes, :reason, :value) ON CONFLICT DO NOTHING
     """
 )
-ADVANCE = text(
+ADVANCE_CHECKPOINT = text(
     """
     UPDATE run SET checkpoint_step = :step, crash_count = 0, lost_count = 0,
         device_count = 0, device_worker = NULL
@@ -112,26 +111,26 @@ OLDEST_KEPT = text(
 
 
 def save_checkpoint(
-    connection: Connection, held: Claim, saved: SavedCheckpoint, chunks: Mapping[str, Chunk]
+    connection: Connection, claim: Claim, saved: SavedCheckpoint, chunks: Mapping[str, Chunk]
 ) -> tuple[DesiredState, list[str]]:
-    """Make a checkpoint real with all points up to its step. Returns folders that may go once this is committed."""
-    desired = fence(connection, held, saved.step)
-    run = {"run_id": held.run_id}
-    if connection.execute(SAVE, run | {"attempt": held.attempt} | saved.__dict__).rowcount == 0:
-        return desired, list(connection.execute(RETIRED, run).scalars())  # all of it was committed, the answer was lost
-    flush(connection, held, chunks)
-    connection.execute(ADVANCE, run | {"step": saved.step})
+    """Write a checkpoint with all points up to its step; return also the folders to delete after the commit."""
+    desired = fence(connection, claim, saved.step)
+    run = {"run_id": claim.run_id}
+    if connection.execute(SAVE, run | {"attempt": claim.attempt} | saved.__dict__).rowcount == 0:
+        return desired, list(connection.execute(RETIRED, run).scalars())  # committed before, but the answer was lost
+    flush(connection, claim, chunks)
+    connection.execute(ADVANCE_CHECKPOINT, run | {"step": saved.step})
     retired = list(
-        connection.execute(RETIRE, run | {"kept": CHECKPOINTS_KEPT, "keep_every": _keep_every(held)}).scalars()
+        connection.execute(RETIRE, run | {"kept": CHECKPOINTS_KEPT, "keep_every": _keep_every(claim)}).scalars()
     )
     safe_step = connection.execute(OLDEST_KEPT, run).scalar_one()
-    write.compact(connection, held.run_id, held.attempt, safe_step)
-    data = {"step": saved.step, "attempt": held.attempt}
-    events.add(connection, held.run_id, "checkpoint", data, by=held.holder, why=saved.reason)
+    write.compact(connection, claim.run_id, claim.attempt, safe_step)
+    data = {"step": saved.step, "attempt": claim.attempt}
+    events.add(connection, claim.run_id, "checkpoint", data, by=claim.holder, why=saved.reason)
     return desired, retired
 
 
-def _keep_every(held: Claim) -> int | None:
-    """Every how many steps a checkpoint is kept for good, where the spec says so."""
-    found: int | None = (held.spec.get("checkpoint") or {}).get("keep_every")
+def _keep_every(claim: Claim) -> int | None:
+    """Return the interval of the checkpoints that are never retired, if the spec sets one."""
+    found: int | None = (claim.spec.get("checkpoint") or {}).get("keep_every")
     return found

@@ -1,4 +1,4 @@
-"""Readings of probes: documents of a run at a step, superseded by a cut as points are."""
+"""Readings of probes: documents of a run at a step, which a cut supersedes as it does points."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from service.db.access.projects import Principal
 from service.db.runs import runs
 from service.nonfinite import dumps
 
-MAX_READINGS = 1000  # of a run: what comes later is not kept
+MAX_READINGS = 1000  # per run; later ones are dropped
 
 
 @dataclass(frozen=True)
 class StoredReading:
-    """One document; `run_id` is the run's or that of a probe of it."""
+    """A reading of a run or of one of its probe jobs."""
 
     id: int
     run_id: str
@@ -66,9 +66,9 @@ NEWEST = text(
 
 
 def add(connection: Connection, run_id: str, attempt: int, step: int, kind: str, data: Mapping[str, Any]) -> int | None:
-    """Insert it behind the fence of the same transaction; None where it is there already, or the run has enough.
+    """Insert a reading in a fenced transaction; return its id, or None if it exists or the run has `MAX_READINGS`.
 
-    An attempt reads a kind once a step, so to repeat this is harmless.
+    An attempt has one reading per kind and step, so this is safe to repeat.
     """
     row = {"run_id": run_id, "attempt": attempt, "step": step, "kind": kind, "data": dumps(data), "most": MAX_READINGS}
     found: int | None = connection.execute(ADD, row).scalar_one_or_none()
@@ -78,17 +78,17 @@ def add(connection: Connection, run_id: str, attempt: int, step: int, kind: str,
 def of_run(
     connection: Connection, principal: Principal, run_id: str, kind: str | None, after: int, limit: int
 ) -> list[StoredReading]:
-    """Those of a run and of its probes with an id beyond `after`, oldest first.
+    """Return the readings of a run and its probe jobs with an id beyond `after`, oldest first.
 
-    An attempt that was taken up again from where it had started left nothing: it reads that step again.
+    An attempt that was cut at its start has none: the next attempt measures that step again.
     """
     runs.get(connection, principal, run_id)
-    asked = {"run_id": run_id, "kind": kind, "after": after, "limit": limit}
-    return [StoredReading(**row) for row in connection.execute(OF_RUN, asked).mappings()]
+    values = {"run_id": run_id, "kind": kind, "after": after, "limit": limit}
+    return [StoredReading(**row) for row in connection.execute(OF_RUN, values).mappings()]
 
 
 def of_runs(connection: Connection, run_ids: Collection[str]) -> dict[str, list[StoredReading]]:
-    """Return the visible readings of each run and of its probes, oldest first; at most `MAX_READINGS` of each."""
+    """Return the visible readings of each run and its probe jobs, oldest first; at most `MAX_READINGS` per run."""
     found: dict[str, list[StoredReading]] = {run_id: [] for run_id in run_ids}
     for row in connection.execute(OF_RUNS, {"run_ids": list(run_ids)}).mappings():
         fields = dict(row)
@@ -97,5 +97,5 @@ def of_runs(connection: Connection, run_ids: Collection[str]) -> dict[str, list[
 
 
 def newest_ids(connection: Connection, run_ids: Collection[str]) -> dict[str, int]:
-    """Return the id of the newest reading of each run or of its probes; a run without any is left out."""
+    """Return the newest reading's id of each run that has one, its probe jobs included."""
     return {row.observed_id: row.id for row in connection.execute(NEWEST, {"run_ids": list(run_ids)})}

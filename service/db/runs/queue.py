@@ -1,6 +1,6 @@
-"""The queue: adding runs, and the positions of those that wait.
+"""The queue: adding runs, and the positions of waiting runs.
 
-The order is static: the time a run was queued, less ten minutes for each point of priority. So waiting makes up for
+A run's rank never changes: the time it was queued, minus ten minutes per point of priority. So waiting makes up for
 priority, and the order can be an index.
 """
 
@@ -21,9 +21,9 @@ from service.nonfinite import dumps
 
 @dataclass(frozen=True)
 class Origin:
-    """The parent of a run. `attempt` and `step` name the parent's checkpoint that it starts from.
+    """The parent of a run, and the checkpoint of the parent that it starts from.
 
-    Without `attempt`, step 0 is the beginning, and another step is where the parent or one before it began.
+    Without `attempt`, step 0 is the beginning, and any other step is where the parent or its ancestor began.
     """
 
     parent_run_id: str
@@ -75,18 +75,18 @@ ENQUEUE = text(
 
 
 def enqueue(
-    connection: Connection, principal: Principal, made: Sequence[NewRun], asked: IdempotentRequest | None = None
+    connection: Connection, principal: Principal, made: Sequence[NewRun], request: IdempotentRequest | None = None
 ) -> list[StoredRun]:
-    """Store these runs, all of one origin, as waiting, each with its first event, and return them in this order.
+    """Queue runs that have one origin, each with its first event; return them in this order.
 
-    `asked` is stored with the event.
+    `request` is stored with the event.
     """
     rows = [_columns(each) for each in made]
     origin = made[0].origin
     why = f"{origin.relation.value} of {origin.parent_run_id} from step {origin.step}" if origin else "submitted"
     data = {"state": State.QUEUED.value, "by": principal.member, "why": why}
-    if asked:
-        data |= {"idempotency_key": asked.key, "request": asked.request}
+    if request:
+        data |= {"idempotency_key": request.key, "request": request.request}
     given = {"project_id": principal.project_id, "point_s": PRIORITY_S, "runs": dumps(rows), "data": dumps(data)}
     found = {row["id"]: stored(row) for row in connection.execute(ENQUEUE, given).mappings()}
     return [found[row["id"]] for row in rows]
@@ -115,13 +115,13 @@ def _columns(made: NewRun) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class QueuePosition:
-    """Where a waiting run stands: how many of its pool are before it, and why it has not started."""
+    """The position of a waiting run: how many runs of its pool are before it, and why it has not started."""
 
     before: int
     reason: str
 
 
-PLACES = text(
+COUNTED_POSITIONS = text(
     """
     SELECT r.id, r.pool, r.needs, (SELECT count(*) FROM run o WHERE o.state = 'queued' AND o.pool = r.pool
             AND (o.rank_at, o.id) < (r.rank_at, r.id)) AS before,
@@ -129,7 +129,7 @@ PLACES = text(
     FROM run r WHERE r.id = ANY(:ids) AND r.state = 'queued'
     """
 )
-RANKED = text(
+RANKED_POSITIONS = text(
     """
     WITH waiting AS (
         SELECT id, pool, needs, not_before, row_number() OVER (PARTITION BY pool ORDER BY rank_at, id) - 1 AS before
@@ -142,8 +142,9 @@ MAX_COUNTED_SINGLY = 4  # runs for which counting one by one is cheaper than ran
 
 
 def positions(connection: Connection, ids: Sequence[str]) -> dict[str, QueuePosition]:
-    """Return the positions of those of these runs that wait."""
-    rows = connection.execute(PLACES if len(ids) <= MAX_COUNTED_SINGLY else RANKED, {"ids": list(ids)}).all()
+    """Return the positions of the waiting runs among these."""
+    statement = COUNTED_POSITIONS if len(ids) <= MAX_COUNTED_SINGLY else RANKED_POSITIONS
+    rows = connection.execute(statement, {"ids": list(ids)}).all()
     if not rows:
         return {}
     found = pools(connection, sorted({row.pool for row in rows}))

@@ -1,7 +1,7 @@
 """Requeueing runs whose worker was lost, and counts for the dispatcher.
 
-No wall clock: a reaper remembers (lease, beat) with its own monotonic time. A pair unchanged for the whole window is
-reaped by an update on exactly that pair, so any number of reapers may run.
+It uses no wall clock: a reaper remembers each (lease, beat) with its own monotonic time. If a pair does not change for
+the whole window, an update on exactly that pair reaps the run, so any number of reapers may run.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ REAP = text(
 
 
 def reap(connection: Connection, seen: Beat) -> State | None:
-    """Requeue or end a run whose heartbeat has not changed since it was `seen`; None where it has."""
+    """Requeue or end a run whose heartbeat has not changed since it was `seen`; return None if it has."""
     with rights.acting_as(connection, "saddle_reaper"):
         return _reap(connection, seen)
 
@@ -67,7 +67,7 @@ def _reap(connection: Connection, seen: Beat) -> State | None:
 
 
 def held_by(connection: Connection, worker: str) -> list[Beat]:
-    """Return the running runs of a worker of this name: a worker that starts reaps what it held before."""
+    """Return the running runs of a worker of this name, which it reaps when it starts."""
     rows = connection.execute(
         text("SELECT id, lease, beat FROM run WHERE state = 'running' AND worker = :worker"),
         {"worker": worker},
@@ -76,7 +76,7 @@ def held_by(connection: Connection, worker: str) -> list[Beat]:
 
 
 def lock_worker_name(connection: Connection, worker: str) -> bool:
-    """Lock the worker's name while this connection is open; False where another process holds it."""
+    """Lock the worker's name while this connection is open; return False if another process holds it."""
     return bool(
         connection.execute(
             text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), {"name": worker}

@@ -6,9 +6,9 @@ from operator import attrgetter
 
 from sqlalchemy import Connection
 
-from service.analysis.run_data import Reading, Series, Sibling
 from service.analysis.reduce import level_for
 from service.analysis.result import run_result
+from service.analysis.run_data import Reading, Series, Sibling
 from service.db.metrics import range_query, read
 from service.db.metrics.range_query import SeriesKey
 from service.db.metrics.read import SYSTEM_PREFIX, SeriesSummary

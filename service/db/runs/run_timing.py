@@ -28,16 +28,16 @@ READ = text(
 
 @dataclass(frozen=True)
 class RunTiming:
-    """Of one run. Seconds count from its first start; those of the device leave out what lies between attempts."""
+    """The timing of one run in seconds since its first start; device time leaves out the time between attempts."""
 
-    environments: list[dict[str, Any]]  # one an attempt that told
+    environments: list[dict[str, Any]]  # one per attempt that reported it
     wall: list[Segment]
     device: list[Segment]
-    device_s: float  # of all attempts, superseded ones too
+    device_s: float  # of all attempts, including superseded ones
 
 
 def read(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunTiming]:
-    """Return the timing of every run that has started; one that still trains is timed up to now."""
+    """Return the timing of every run that has started; up to now for those that still train."""
     found: dict[str, RunTiming] = {}
     for run_id, start, cut, environment, step, began_s, ended_s, saved, saved_s in connection.execute(
         READ, {"ids": list(run_ids)}

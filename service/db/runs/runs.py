@@ -1,4 +1,4 @@
-"""Reading runs, and which runs of an experiment count. Commands on them are in desired_state."""
+"""Queries of runs and attempts, and the choice of the runs of an experiment that count."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from service.lifecycle import ASIDE, DesiredState, Relation, State
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One training as stored; `step` is the last one whose points are stored."""
+    """A row of a run; `step` is the last one whose points are stored."""
 
     id: str
     experiment_id: str
@@ -46,7 +46,7 @@ COLUMNS = [run.c[name] for name in StoredRun.__dataclass_fields__]
 
 
 def stored(row: Mapping[Any, Any]) -> StoredRun:
-    """A row of COLUMNS."""
+    """Convert a row of COLUMNS."""
     relation = None if row["relation"] is None else Relation(row["relation"])
     return StoredRun(
         **{**row, "state": State(row["state"]), "desired": DesiredState(row["desired"]), "relation": relation}
@@ -54,7 +54,7 @@ def stored(row: Mapping[Any, Any]) -> StoredRun:
 
 
 def get(connection: Connection, principal: Principal, run_id: str, lock: bool = False) -> StoredRun:
-    """Return one run; `NotFound` also for another project's."""
+    """Return a run of the principal's project, or raise `NotFound`."""
     query = select(*COLUMNS).where(run.c.id == run_id, run.c.project_id == principal.project_id)
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     if row is None:
@@ -63,7 +63,7 @@ def get(connection: Connection, principal: Principal, run_id: str, lock: bool = 
 
 
 def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
-    """Return these runs in this order; `NotFound` for the first that is missing."""
+    """Return these runs in this order; raise `NotFound` for the first that is missing."""
     query = select(*COLUMNS).where(run.c.id.in_(ids), run.c.project_id == principal.project_id)
     found = {row["id"]: stored(row) for row in connection.execute(query).mappings()}
     for run_id in ids:
@@ -89,7 +89,7 @@ def lock_of_experiment(connection: Connection, experiment_id: str) -> list[Store
 
 
 def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> list[StoredRun]:
-    """The runs that count, by seed: of each seed the newest that is neither replay nor probe job."""
+    """Return the runs that count, by seed (see `select_counted`)."""
     return select_counted(all_of_experiments(connection, experiment_ids))
 
 
@@ -104,7 +104,7 @@ def select_counted(found: Sequence[StoredRun]) -> list[StoredRun]:
 
 
 def derived_from(connection: Connection, run_id: str, relation: Relation) -> list[StoredRun]:
-    """Return the runs made from a run in this relation, oldest first; the caller checks access."""
+    """Return the runs derived from a run in this relation, oldest first; the caller checks access."""
     query = select(*COLUMNS).where(run.c.parent_run_id == run_id, run.c.relation == relation.value)
     return [stored(row) for row in connection.execute(query.order_by(run.c.id)).mappings()]
 
@@ -132,7 +132,7 @@ def attempts(connection: Connection, run_id: str) -> list[Attempt]:
 
 
 def first_environments(connection: Connection, run_ids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Return what the first attempt that said so ran on, by run; a run without any is left out."""
+    """Return the first environment that an attempt of each run reported; runs without any are left out."""
     columns = (attempt.c.run_id, attempt.c.environment)
     query = select(*columns).where(attempt.c.run_id.in_(run_ids)).order_by(attempt.c.run_id, attempt.c.attempt.desc())
     return {row.run_id: row.environment for row in connection.execute(query) if row.environment}

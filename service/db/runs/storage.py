@@ -1,4 +1,4 @@
-"""Storage that runs use: bytes of points in Postgres, and of checkpoints that are kept."""
+"""Storage use of runs: bytes of points in Postgres, and of checkpoints."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ USED = text(
 
 @dataclass(frozen=True)
 class StorageUse:
-    """What one run uses."""
+    """The storage that one run uses."""
 
     run_id: str
     experiment_id: str
@@ -42,5 +42,5 @@ class StorageUse:
 
 def storage_use(connection: Connection, principal: Principal, experiment_id: str | None = None) -> list[StorageUse]:
     """Return the use of each run of the project, or of one experiment, largest first."""
-    asked = {"project_id": principal.project_id, "experiment_id": experiment_id}
-    return [StorageUse(r[0], r[1], *map(int, r[2:])) for r in connection.execute(USED, asked)]
+    values = {"project_id": principal.project_id, "experiment_id": experiment_id}
+    return [StorageUse(r[0], r[1], *map(int, r[2:])) for r in connection.execute(USED, values)]

@@ -1,8 +1,8 @@
-"""Updates of many runs at once, for the poller of a process: a few statements, however many runs are followed.
+"""Queries of the streams' poller: updates of any number of runs in a few statements.
 
-Events of one run are in the order of their commits, so a run's last event id is a position. Across runs they are not:
-ids are taken before commits. There the position is (transaction, id), and only events of transactions older than
-every one still under way are told: whatever commits later lies behind all that was told before.
+The ids of one run's events are in commit order, so its last event id is a position in its stream. Across runs they are
+not. There the position is (transaction, id), and only events of transactions older than every open one are sent, so
+whatever commits later comes after everything sent before.
 """
 
 from collections.abc import Sequence
@@ -32,14 +32,14 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class ProjectEvent:
-    """An event with its place in the order that all runs of a project share."""
+    """An event with its position among the events of a project."""
 
     xid: int
     event: Event
     experiment_id: str
 
 
-HEADS = text(
+PROGRESS = text(
     """
     SELECT r.id, r.state, r.step, coalesce((SELECT max(e.id) FROM event e WHERE e.run_id = r.id), 0) AS event
     FROM run r WHERE r.id = ANY(:ids)
@@ -83,15 +83,15 @@ OPEN_KEYS = text(
 
 def run_progress(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunProgress]:
     """Return the progress of these runs; deleted ones are left out."""
-    rows = connection.execute(HEADS, {"ids": list(run_ids)})
+    rows = connection.execute(PROGRESS, {"ids": list(run_ids)})
     return {row.id: RunProgress(row.id, State(row.state), row.step, row.event) for row in rows}
 
 
 def events(connection: Connection, known: Sequence[tuple[str, int]], most: int) -> dict[str, list[Event]]:
     """Return at most `most` events of each run after the last known one."""
-    given = {"ids": [run_id for run_id, _ in known], "known": [last for _, last in known], "most": most}
+    values = {"ids": [run_id for run_id, _ in known], "known": [last for _, last in known], "most": most}
     found: dict[str, list[Event]] = {}
-    for row in connection.execute(EVENTS, given):
+    for row in connection.execute(EVENTS, values):
         found.setdefault(row.run_id, []).append(Event(row.id, row.run_id, row.kind, row.data, row.at))
     return found
 
@@ -110,7 +110,7 @@ def points(connection: Connection, spans: Sequence[tuple[str, int, int]]) -> dic
 
 
 def horizon(connection: Connection) -> int:
-    """The oldest transaction that is still under way: every older one is committed or gone."""
+    """Return the oldest open transaction: every older one has committed or rolled back."""
     return int(connection.execute(HORIZON).scalar_one())
 
 
@@ -119,16 +119,16 @@ def of_projects(
 ) -> dict[str, list[ProjectEvent]]:
     """Return at most `most` events after each (project, transaction, id), of transactions < `before`."""
     ids, xids, last = (list(column) for column in zip(*known, strict=True))
-    given = {"ids": ids, "xids": xids, "known": last, "horizon": before, "most": most}
+    values = {"ids": ids, "xids": xids, "known": last, "horizon": before, "most": most}
     found: dict[str, list[ProjectEvent]] = {}
-    for row in connection.execute(OF_PROJECTS, given):
+    for row in connection.execute(OF_PROJECTS, values):
         event = Event(row.id, row.run_id, row.kind, row.data, row.at)
         found.setdefault(row.project_id, []).append(ProjectEvent(row.xid, event, row.experiment_id))
     return found
 
 
 def open_keys(connection: Connection, key_ids: Sequence[str]) -> set[str]:
-    """Return the ids of the keys that are open."""
+    """Return the ids of the keys that are neither revoked nor expired."""
     return set(connection.execute(OPEN_KEYS, {"ids": list(key_ids)}).scalars())
 
 
@@ -146,9 +146,9 @@ def running(connection: Connection, project_ids: Sequence[str]) -> dict[str, dic
     """Return the progress and last values of every running run, by project and run."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for row in connection.execute(RUNNING, {"ids": list(project_ids)}):
-        told = {"run_id": row.id, "experiment_id": row.experiment_id, "state": row.state, "step": row.step}
-        fresh = {**told, "total_steps": row.total_steps, "last": {}}
-        run = found.setdefault(row.project_id, {}).setdefault(row.id, fresh)
+        progress = {"run_id": row.id, "experiment_id": row.experiment_id, "state": row.state, "step": row.step}
+        progress |= {"total_steps": row.total_steps, "last": {}}
+        run = found.setdefault(row.project_id, {}).setdefault(row.id, progress)
         if row.name is not None:
             run["last"][row.name] = row.last
     return found

@@ -1,4 +1,4 @@
-"""Workers as they report themselves: announced, beating, gone. For people; no decision depends on it."""
+"""The workers' own reports of their state, shown to users; pools are the only other reader."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from service.nonfinite import dumps
 
 @dataclass(frozen=True)
 class StoredWorker:
-    """One slot of a worker; `beat_s` is the age of its last heartbeat by Postgres's clock."""
+    """A row of a worker; `beat_s` is the age of its last heartbeat by Postgres's clock."""
 
     name: str
     pool: str
@@ -64,16 +64,16 @@ def announce(
     device: Mapping[str, Any],
     packages: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Register a starting worker: `device` is {kind, name, memory_bytes, threads}, `packages` those specs can need."""
+    """Register a starting worker; `device` is {kind, name, memory_bytes, threads}, `packages` name -> version."""
     row = {"name": name, "pool": pool, "host": host, "pid": pid, "version": version}
     connection.execute(ANNOUNCE, row | {"device": dumps(dict(device)), "packages": dumps(dict(packages))})
 
 
 def beat(connection: Connection, name: str, state: str, run_id: str | None = None, detail: str | None = None) -> None:
-    """Report the state: starting, idle, busy (with a run), draining or unhealthy (with why)."""
+    """Report the state: starting, idle, busy (with a run), draining, unhealthy (with the reason) or gone."""
     connection.execute(BEAT, {"name": name, "state": state, "run_id": run_id, "detail": detail})
 
 
 def list_all(connection: Connection) -> list[StoredWorker]:
-    """Return every worker that ever announced itself, by pool and name."""
+    """Return every worker that has ever registered, by pool and name."""
     return [StoredWorker(**row) for row in connection.execute(LISTING).mappings()]

@@ -257,7 +257,7 @@ class Postgres:
         return self.let_in(lambda c: endings.finish(c, self.claims[mine.lease], state, {}, failure))
 
     def drain(self, mine: Holding) -> bool:
-        return self.let_in(lambda c: endings.give_back(c, self.claims[mine.lease], {}))
+        return self.let_in(lambda c: endings.requeue(c, self.claims[mine.lease], {}))
 
     def crash(self, mine: Holding) -> bool:
         def write(connection: Connection) -> None:

@@ -116,7 +116,7 @@ def test_a_late_worker_is_fenced_from_every_kind_of_write(engine: Engine, submit
         lambda c: leases.save_reading(c, old, 5, "start", {}, {}),
         lambda c: endings.finish(c, old, State.SUCCEEDED, {}),
         lambda c: endings.record_crash(c, old, "trainer_died", "", {}),
-        lambda c: endings.give_back(c, old, {}),
+        lambda c: endings.requeue(c, old, {}),
         lambda c: endings.quarantine(c, old, "/x"),
     ):
         with pytest.raises(Fenced), transaction(engine) as connection:

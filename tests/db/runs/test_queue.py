@@ -85,7 +85,7 @@ def test_a_run_that_comes_back_keeps_its_place_and_a_resumed_one_takes_a_new_one
 ) -> None:
     first, second = submit(2)
     with transaction(engine) as connection:
-        endings.give_back(connection, take(engine), {})
+        endings.requeue(connection, take(engine), {})
     with transaction(engine) as connection:
         endings.record_crash(connection, take(engine), "trainer_died", "", {})
     held = take(engine)
@@ -129,5 +129,5 @@ def test_time_trained_is_summed_over_attempts(engine: Engine, submit: Submit) ->
         with transaction(engine) as connection:
             back = text("UPDATE attempt SET started_at = started_at - make_interval(secs => :s) WHERE attempt = :n")
             connection.execute(back, {"s": seconds, "n": held.attempt})
-            endings.give_back(connection, held, {})
+            endings.requeue(connection, held, {})
     assert 12 <= take(engine).trained_s < 14
