@@ -1,1 +1,1 @@
-"""The side that talks to Postgres: claims runs, holds leases, writes what trainers say. Imports no torch."""
+"""The worker's side that talks to Postgres: claims runs, holds leases, writes results. Imports no torch."""

@@ -1,4 +1,4 @@
-"""One attempt of one run: hands it to the trainer, stores what it sends, passes stop requests on, ends a hung one.
+"""The supervision of one attempt: starts the trainer, stores its frames, forwards stop requests, kills it if it hangs.
 
 Every transaction starts with the fence and is repeated if its answer is lost (worker.supervisor.transactions).
 """
@@ -43,12 +43,12 @@ from worker.supervisor.trainer_process import TrainerProcess
 from worker.supervisor.transactions import FencedTransactions
 
 log = logging.getLogger(__name__)
-SPARE_AFTER_S = 2.0  # of stepping: a run that short needs no spare trainer beside it
-MAX_PENDING_POINTS = 100_000  # written even while more arrive
+SPARE_AFTER_S = 2.0  # after the first step; shorter runs need no spare trainer
+MAX_PENDING_POINTS = 100_000  # flush beyond this even if more frames wait
 
 
 class RunLog(logging.LoggerAdapter[logging.Logger]):
-    """Puts the run and the attempt in front of every line."""
+    """Prefixes every line with the run and the attempt."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         """Return the line with its prefix."""
@@ -57,7 +57,7 @@ class RunLog(logging.LoggerAdapter[logging.Logger]):
 
 
 class WorkerContext(Protocol):
-    """What an attempt needs of its worker."""
+    """The interface of a worker to its attempts."""
 
     settings: Settings
     engine: Engine
@@ -65,19 +65,19 @@ class WorkerContext(Protocol):
 
     @property
     def draining_s(self) -> float | None:
-        """Seconds since the worker was told to stop; None: it was not."""
+        """Seconds since the worker was asked to stop; None if it was not."""
 
     def note_contact(self) -> None:
         """Record that Postgres has just answered."""
 
     def warm_spare(self) -> None:
-        """Prepare another trainer for the case that this one dies."""
+        """Start a spare trainer, in case this one dies."""
 
     def discard(self, trainer: TrainerProcess) -> None:
         """Kill this trainer."""
 
     def stop_unhealthy(self, why: str) -> None:
-        """Take no further run: the device is broken."""
+        """Claim no more runs, because the device is broken."""
 
 
 class AttemptSupervisor:
@@ -152,9 +152,9 @@ class AttemptSupervisor:
         return [{"folder": str(self.transfer.local_folder(each)), "sha256": each.sha256} for each in saved]
 
     def _advance(self) -> bool:
-        """Handle one frame, or the time that passed without one; True once the attempt has ended."""
+        """Handle the next frame, or a timeout; return True once the attempt has ended."""
         try:
-            frame = self.trainer.frames.get(timeout=self._patience_s())
+            frame = self.trainer.frames.get(timeout=self._frame_timeout_s())
         except queue.Empty:
             return self._tick()
         if self.transfer.intercepts(frame):
@@ -165,22 +165,22 @@ class AttemptSupervisor:
             self._record_death()
             return True
         if frame.lease not in (None, self.claim.lease):
-            return False  # of the run before
+            return False  # from the previous run
         return self._handle(frame) or self._tick()
 
     @property
     def _beat_s(self) -> float:
-        """Seconds between two writes; each also reads the desired state, which must not wait for a slow step."""
+        """Seconds between writes, which also read the desired state, even during a slow step."""
         return min(self.settings.beat_s, self.settings.wish_s)
 
-    def _patience_s(self) -> float:
+    def _frame_timeout_s(self) -> float:
         """Seconds to wait for a frame before the next write is due."""
         return max(0.01, min(self._beat_s / 4, self.transactions.last_write + self._beat_s - time.monotonic()))
 
     def _handle(self, frame: Frame) -> bool:
-        """Store what a frame says; True if it ends the attempt."""
+        """Handle a frame; return True if it ends the attempt."""
         if isinstance(frame, Started):
-            self.progress.environment = frame.environment  # written with the first points, which follow at once
+            self.progress.environment = frame.environment  # written with the first points, which follow
             return False
         if isinstance(frame, Points):
             self._add_points(frame)
@@ -220,7 +220,7 @@ class AttemptSupervisor:
         return False
 
     def _tick(self) -> bool:
-        """Write if a write is due, pass stop requests on, and kill a trainer that neither obeys nor moves."""
+        """Write if due, forward stop requests, kill a trainer that hangs; return True once the attempt has ended."""
         now = time.monotonic()
         if now - self.transactions.last_write >= self._beat_s:
             self.progress.flush()
@@ -232,19 +232,19 @@ class AttemptSupervisor:
         if self.deadlines.stepping_s(now) > SPARE_AFTER_S:
             self.worker.warm_spare()
         verdict = self.deadlines.check(time.monotonic(), self.trainer.moved_at)
-        if verdict is None or self.transfer.ending or not self.trainer.frames.empty():  # frames come first
+        if verdict is None or self.transfer.ending or not self.trainer.frames.empty():  # handle frames first
             return False
         if verdict == "stalled":
             self._end_stalled()
         else:
             stop, grace_s = self.deadlines.requested, self.deadlines.grace_s
-            self.log.warning("the trainer did not obey %s within %g s", stop, grace_s)
+            self.log.warning("the trainer did not obey %s within %g s: killing it", stop, grace_s)
             self.worker.discard(self.trainer)
-            self.endings.end_disobedient()
+            self.endings.end_killed()
         return True
 
     def _wanted_stop(self) -> Stop | None:
-        """Return how the trainer is to stop, if it is."""
+        """Return how the trainer should stop, or None."""
         if self.deadlines.is_out_of_time(time.monotonic()):
             self.endings.out_of_time = True
         desired = self.progress.desired
@@ -259,10 +259,10 @@ class AttemptSupervisor:
             self.trainer.send(StopRequest(how=stop))
 
     def _before_retry(self) -> None:
-        """While the database is away: after `fence_s` the trainer saves its state and stops; its frames wait here.
+        """Stop the trainer after `fence_s` without the database; give up `drain_s` after the worker was asked to stop.
 
-        A worker without contact for that long may not be the only one that trains this run. A worker that stops tries
-        to write for `drain_s`; what it then leaves is reclaimed when its lease runs out.
+        After `fence_s` without contact another worker may train this run. The trainer saves its state, and its frames
+        wait here. What is not written is trained again once the lease has expired.
         """
         draining_s = self.worker.draining_s
         if draining_s is not None or time.monotonic() - self.transactions.last_write > self.settings.fence_s:
@@ -271,12 +271,12 @@ class AttemptSupervisor:
             raise Unavailable("The worker stops, and the database does not answer.")
 
     def _beat(self, connection: Connection) -> None:
-        """Update the worker's own row in the same transaction."""
+        """Update the worker's row in the same transaction."""
         state = "busy" if self.worker.draining_s is None else "draining"
         self.worker.presence.beat_if_due(connection, state, self.claim.run_id)
 
     def _fail(self, frame: Failing) -> None:
-        """End with the failure that the trainer, or what stands for it, names."""
+        """End the attempt with this failure."""
         usable = isinstance(frame, Failed) and frame.trainer_usable
         state = self.endings.fail(frame.kind, frame.detail, {"step": frame.step, **frame.evidence})
         self.log.warning("failed (%s: %s): now %s", frame.kind, frame.detail, state)
@@ -286,20 +286,20 @@ class AttemptSupervisor:
             self.worker.discard(self.trainer)
 
     def _end_stalled(self) -> None:
-        """Kill a trainer that hangs; its stack becomes evidence."""
-        if self.failing is not None:  # only the search for the cause hangs
+        """Kill a trainer that hangs, with its stack as evidence."""
+        if self.failing is not None:  # it hangs in the search for the cause
             self._fail(self.failing)
             return
         seconds = round(self.deadlines.quiet_s(time.monotonic()), 1)
         self._crash("stalled", f"no step for {seconds:g} s", {"seconds": seconds, "stack": self.trainer.stack()})
 
     def _record_death(self) -> None:
-        """End an attempt whose trainer is gone."""
+        """End an attempt whose trainer has died."""
         if self.failing is not None:
             self._fail(self.failing)
             return
-        kind, detail = self.trainer.obituary()
-        self._crash(kind, detail, {"stderr": self.trainer.last_words()})
+        kind, detail = self.trainer.describe_end()
+        self._crash(kind, detail, {"stderr": self.trainer.output_tail()})
 
     def _crash(self, kind: str, detail: str, evidence: dict[str, Any]) -> None:
         self.worker.discard(self.trainer)

@@ -1,7 +1,7 @@
-"""Moves checkpoints between this machine's disk and their storage, on a thread of its own so that beats go on.
+"""Transfers of checkpoints between this machine's disk and their storage, on a separate thread so heartbeats go on.
 
-Frames that must wait for an upload are intercepted and put back later, in order: a checkpoint once it is stored, an
-end or a failure once every checkpoint before it is. With a shared folder nothing has to wait.
+Frames that depend on an upload are intercepted and put back in order: a checkpoint once it is stored, an end or a
+failure once every earlier checkpoint is. With a shared folder no frame waits.
 """
 
 import logging
@@ -20,11 +20,11 @@ from service.storage.store import Store
 from worker.protocol import Checkpoint, CheckpointFailed, Died, Ended, Failed, Fetched, Frame
 
 log = logging.getLogger(__name__)
-RETRY_S = 2.0  # between two tries to fetch while the storage does not answer
+RETRY_S = 2.0  # between attempts to fetch while the storage does not answer
 
 
 class CheckpointTransfer:
-    """Transfers for one attempt; `put_back` takes a frame, marked with the attempt's lease, into the frame queue."""
+    """The transfers of one attempt; `put_back` puts a frame, marked with the lease, into the frame queue."""
 
     def __init__(self, store: Store, cache: Path, lease: str, put_back: Callable[[Frame], None]) -> None:
         self.store, self.cache, self.lease, self.put_back = store, cache, lease, put_back
@@ -37,7 +37,7 @@ class CheckpointTransfer:
         self._thread: threading.Thread | None = None
 
     def close(self) -> None:
-        """Put no further frame back; a transfer under way ends by itself."""
+        """Put no more frames back; a running transfer finishes."""
         self._closed.set()
         if self._thread is not None:
             self._jobs.put(None)
@@ -58,7 +58,7 @@ class CheckpointTransfer:
         return None
 
     def _fetch(self, saved: SavedCheckpoint) -> None:
-        """Retry while the storage does not answer: that is not the run's fault."""
+        """Fetch the checkpoint, retrying while the storage does not answer."""
         while not self._closed.is_set():
             try:
                 folder = self.store.fetch(saved.folder, self.cache)
@@ -77,7 +77,7 @@ class CheckpointTransfer:
             return
 
     def prefetch(self, saved: Sequence[SavedCheckpoint]) -> None:
-        """Fetch these before the checkpoint to start from, so `local_folder` knows them once that one has arrived."""
+        """Fetch these before the checkpoint to start from, so `local_folder` finds them once that has arrived."""
         if not self.store.in_place:
             for each in saved:
                 self._submit(partial(self._prefetch, each))
@@ -96,10 +96,10 @@ class CheckpointTransfer:
             return Path(saved.folder)
 
     def intercepts(self, frame: Frame) -> bool:
-        """Whether this frame has to wait for an upload; it is then put back later."""
+        """Whether this frame must wait for an upload and is put back later."""
         if self.store.in_place:
             return False
-        if frame.lease is not None:  # it was put back; only now may an end follow without waiting
+        if frame.lease is not None:  # it was put back, so its upload has finished
             self._uploads -= frame.lease == self.lease and isinstance(frame, Checkpoint | CheckpointFailed)
             return False
         if isinstance(frame, Checkpoint):
@@ -126,7 +126,7 @@ class CheckpointTransfer:
         self._put_back(stored)
 
     def remove(self, locations: list[str]) -> None:
-        """Remove checkpoints that no row needs; the next cleanup removes what cannot be removed now."""
+        """Remove checkpoints without a row; the next cleanup retries what fails."""
         if self.store.in_place:
             self._remove(locations)
         elif locations:

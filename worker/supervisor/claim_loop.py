@@ -1,6 +1,6 @@
-"""The supervisor's thread: claims runs, supervises each to its end (`attempt`), and keeps trainers warm.
+"""The loop of the supervisor's thread: claims runs, supervises their attempts, and keeps trainers warm.
 
-It owns the only database connection of the worker. It imports no torch.
+It owns the only database connection of the worker.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ from worker.supervisor.trainer_process import TrainerProcess
 from worker.supervisor.transactions import RETRY_S
 
 log = logging.getLogger(__name__)
-START_RETRY_S = 2.0  # between two tries to start while the database is away
-WARMING_POLL_S = 0.05  # between two checks whether a trainer is warm
+START_RETRY_S = 2.0  # between attempts to start while the database is down
+WARMING_POLL_S = 0.05  # between checks whether a trainer is warm
 
 
 class Supervisor:
@@ -39,16 +39,16 @@ class Supervisor:
         self.cleanup = DeletionCleanup(self.engine, settings)
         self.trainers = TrainerPool(settings)
         self.presence = Presence(settings)
-        self.unhealthy: str | None = None  # why this worker takes no further run and exits with an error
+        self.unhealthy: str | None = None  # why this worker stops and exits with an error
         self._drained_at = 0.0
 
     def run(self) -> None:
-        """Claim and train until drained; the body of the supervisor's thread."""
+        """Claim and train until drained."""
         try:
             if not self._connect():
                 return
             self.note_contact()
-            self.trainers.current()  # starts to warm up
+            self.trainers.current()  # starts one
             self.notified.set()  # look for work once at the start
             while not self.draining.is_set():
                 was_notified = self.notified.wait(self.settings.poll_s)
@@ -61,7 +61,7 @@ class Supervisor:
             self.engine.dispose()
 
     def _connect(self) -> bool:
-        """Wait for a Postgres that answers and has this program's schema; False if drained before."""
+        """Wait until Postgres answers and has the right schema; return False if drained first."""
         while not self.draining.is_set():
             try:
                 check_schema(self.engine)
@@ -74,7 +74,7 @@ class Supervisor:
         return False
 
     def note_contact(self) -> None:
-        """Postgres has just answered: touch the file that `worker.health` checks."""
+        """Record that Postgres has just answered: touch the file that `worker.health` checks."""
         if self.settings.alive_file is not None:
             self.settings.alive_file.touch()
 
@@ -83,7 +83,7 @@ class Supervisor:
         self.notified.set()
 
     def drain(self) -> None:
-        """Take no further run; the current one is checkpointed and goes back to the queue."""
+        """Claim no more runs; the current one is checkpointed and queued again."""
         if not self.draining.is_set():
             self._drained_at = time.monotonic()
         self.draining.set()
@@ -91,40 +91,40 @@ class Supervisor:
 
     @property
     def draining_s(self) -> float | None:
-        """Seconds since the worker was told to stop; None: it was not."""
+        """Seconds since the worker was asked to stop; None if it was not."""
         return time.monotonic() - self._drained_at if self.draining.is_set() else None
 
     def stop_unhealthy(self, why: str) -> None:
-        """The device is broken: drain and exit with an error, so that another worker is started."""
+        """Drain and exit with an error, because the device is broken; the operator's tool restarts the worker."""
         log.error("this worker is unhealthy and stops: %s", why)
         self.unhealthy = why
         self.drain()
 
     def warm_spare(self) -> None:
-        """Prepare another trainer for the case that this one dies."""
+        """Start a spare trainer, in case the active one dies."""
         if not self.draining.is_set():
             self.trainers.warm_spare()
 
     def discard(self, trainer: TrainerProcess) -> None:
-        """Kill this trainer; another takes its place."""
+        """Kill this trainer; a spare or a new one replaces it."""
         self.trainers.discard(trainer)
 
     def _reclaim_own_runs(self) -> None:
-        """Reap what an earlier process of this worker held; the name is locked while the connection lives."""
+        """Reap the runs of an earlier process of this worker; its name is locked while the connection is open."""
         with transaction(self.engine) as connection:
             is_mine = reaper.lock_worker_name(connection, self.settings.worker_name)
             if is_mine:
                 for seen in reaper.held_by(connection, self.settings.worker_name):
                     reaper.reap(connection, seen)
             else:
-                log.warning("another worker is called %s; its runs are left to it", self.settings.worker_name)
+                log.warning("another worker has the name %s: its runs are not reaped", self.settings.worker_name)
             self.presence.announce(connection, {})
         if is_mine:
             clean_up_at_start(self.engine, self.settings)
-        self.cleanup.run_if_due()  # from this moment on
+        self.cleanup.run_if_due()
 
     def _train_waiting_runs(self) -> bool:
-        """Train waiting runs one after the other; return whether there was any."""
+        """Train waiting runs until none is left; return whether there was any."""
         has_trained = False
         while (trainer := self._warm_trainer()) is not None:
             try:
@@ -142,7 +142,7 @@ class Supervisor:
         return has_trained
 
     def _warm_trainer(self) -> TrainerProcess | None:
-        """Wait for a warm trainer before a run is claimed; None: drained."""
+        """Wait for a warm trainer, before a run is claimed; return None if drained first."""
         reported_at = time.monotonic()
         while not self.draining.is_set():
             if (trainer := self.trainers.current()) is not None:
@@ -151,15 +151,15 @@ class Supervisor:
                 self._report("starting")
                 reported_at = time.monotonic()
             if self.trainers.cannot_start:
-                self.stop_unhealthy(f"no trainer starts on {self.settings.device}: {self.trainers.cold_death}")
+                self.stop_unhealthy(f"no trainer starts on {self.settings.device}: {self.trainers.start_failure}")
             self.draining.wait(WARMING_POLL_S)
         return None
 
     def _claim(self, trainer: TrainerProcess) -> Claim | None:
-        """Claim with a lease made here: if the answer to the COMMIT is lost, asking again finds the same run."""
+        """Claim a run under a new lease, so that a retry after a lost answer to the COMMIT returns the same run."""
         lease = uuid.uuid4().hex
 
-        def take(again: bool) -> Claim | None:
+        def claim_once(again: bool) -> Claim | None:
             with transaction(self.engine) as connection:
                 name, packages = self.settings.worker_name, list(self.presence.packages)
                 claim = claims.claim(connection, [self.settings.pool], name, lease, again, packages)
@@ -170,12 +170,12 @@ class Supervisor:
 
         for attempt in range(3):
             with contextlib.suppress(Unavailable):
-                return take(again=attempt > 0)
+                return claim_once(again=attempt > 0)
             time.sleep(RETRY_S)
-        return take(again=True)
+        return claim_once(again=True)
 
     def _report(self, state: str, detail: str | None = None) -> None:
-        """Write the worker's state, if the database answers."""
+        """Write the worker's state; log if the database does not answer."""
         try:
             with transaction(self.engine) as connection:
                 self.presence.beat(connection, state, detail=detail)

@@ -1,4 +1,4 @@
-"""Removes what a death or a deletion left behind: half-written checkpoints, and whole ones that no row names."""
+"""Cleanup after crashes and deletions: partial checkpoints, checkpoints without a row, abandoned uploads."""
 
 import contextlib
 import logging
@@ -17,8 +17,8 @@ from service.storage.factory import open_store
 from service.storage.store import Store
 
 log = logging.getLogger(__name__)
-UPLOAD_AGE_S = 86_400.0  # of an upload that is abandoned
-PERIOD_S = 60.0  # between two looks for deleted experiments
+UPLOAD_AGE_S = 86_400.0  # after which an upload counts as abandoned
+PERIOD_S = 60.0  # between checks for deleted experiments
 
 
 def remove_orphans(engine: Engine, store: Store, run_ids: Sequence[str] | None = None) -> list[str]:
@@ -35,7 +35,7 @@ def remove_orphans(engine: Engine, store: Store, run_ids: Sequence[str] | None =
 
 
 def clean_up_at_start(engine: Engine, settings: Settings) -> None:
-    """Remove what earlier processes left, this worker's own cache included; the caller holds the name's lock."""
+    """Remove leftovers of earlier processes and this worker's cache; the caller holds the lock of its name."""
     shutil.rmtree(settings.checkpoint_cache, ignore_errors=True)
     remove_abandoned_uploads(settings.dataset_dir / ".incoming")
     try:
@@ -45,7 +45,7 @@ def clean_up_at_start(engine: Engine, settings: Settings) -> None:
 
 
 class DeletionCleanup:
-    """Removes the checkpoints of experiments deleted since the start; several workers may do so at once."""
+    """Removes the checkpoints of deleted experiments; several workers may do so at once."""
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine, self._settings = engine, settings
@@ -53,7 +53,7 @@ class DeletionCleanup:
         self._due = 0.0  # monotonic
 
     def run_if_due(self) -> None:
-        """Run at most once a minute; what cannot be removed is tried again the next time."""
+        """Run at most once a minute; what fails is retried the next time."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + PERIOD_S
@@ -68,7 +68,7 @@ class DeletionCleanup:
 
 
 def remove_abandoned_uploads(incoming: Path) -> None:
-    """Remove uploads that broke off a day ago, by the clock of their disk."""
+    """Remove incomplete uploads older than a day, by the clock of their disk."""
     if not incoming.is_dir():
         return
     with contextlib.suppress(OSError):  # another worker cleans up too, or the folder is read-only

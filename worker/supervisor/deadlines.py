@@ -1,21 +1,21 @@
-"""How long a trainer may take to step, to stop, and altogether: arithmetic on a monotonic clock."""
+"""Time limits of a trainer: for a step, for stopping, and in total; arithmetic on a monotonic clock."""
 
 from typing import Literal
 
 from service.settings import Settings
 from worker.protocol import Stop
 
-CANCEL_S = 30.0  # to stop at the next step; writing a checkpoint as well may take `drain_s`
-BLIND_S = 5.0  # a supervisor that did not check for so long was stopped itself, or waited for Postgres
-Verdict = Literal["stalled", "disobedient"]
+CANCEL_S = 30.0  # to stop at the next step; with a checkpoint it is `drain_s`
+MAX_CHECK_GAP_S = 5.0  # between checks; a longer gap means the supervisor itself was suspended or waited for Postgres
+Verdict = Literal["stalled", "stop_timeout"]
 
 
 class Deadlines:
-    """The clocks of one attempt, from its claim on."""
+    """The time limits of one attempt, counted from its claim."""
 
     def __init__(self, settings: Settings, budget_s: float | None, now: float) -> None:
         self.settings = settings
-        self.budget_s = budget_s  # of training time that is left; None: no limit
+        self.budget_s = budget_s  # training time left; None: no limit
         self.since = self.progress_at = self.checked_at = now
         self.first_step_at: float | None = None
         self.step = 0
@@ -23,17 +23,17 @@ class Deadlines:
         self.requested_at = now
 
     def record_step(self, step: int, now: float) -> None:
-        """Note that all steps up to this one have ended."""
+        """Record that all steps up to this one have ended."""
         if step > self.step:
             self.step, self.progress_at = step, now
             self.first_step_at = self.first_step_at or now
 
     def record_reading(self, now: float) -> None:
-        """Note that a probe has reported: a probe job takes no steps."""
+        """Record a probe's reading, because a probe job makes no steps."""
         self.progress_at = now
 
     def request(self, stop: Stop, now: float) -> bool:
-        """Whether the trainer has yet to be told; the first request starts the grace period, a cancel restarts it."""
+        """Record a stop request; return whether to send it. The first starts the grace period, a cancel restarts it."""
         if stop == self.requested:
             return False
         if self.requested is None or stop == "cancel":
@@ -47,7 +47,7 @@ class Deadlines:
         return CANCEL_S if self.requested == "cancel" else self.settings.drain_s
 
     def is_out_of_time(self, now: float) -> bool:
-        """Whether the run has trained for as long as it may."""
+        """Whether the run has used up its training time."""
         return self.budget_s is not None and now - self.since >= self.budget_s
 
     def stepping_s(self, now: float) -> float:
@@ -59,13 +59,13 @@ class Deadlines:
         return now - self.progress_at
 
     def check(self, now: float, moved_at: float) -> Verdict | None:
-        """Return why the trainer is to be killed, if it is; `moved_at`: when its loop was last seen to move."""
-        blind_s, self.checked_at = now - self.checked_at, now
-        if blind_s > BLIND_S:
-            self.progress_at += blind_s
-            self.requested_at += blind_s
+        """Return why to kill the trainer, or None; `moved_at` is when its loop was last seen to move."""
+        gap_s, self.checked_at = now - self.checked_at, now
+        if gap_s > MAX_CHECK_GAP_S:
+            self.progress_at += gap_s
+            self.requested_at += gap_s
         if self.requested is not None:
-            return "disobedient" if now - self.requested_at > self.grace_s else None
+            return "stop_timeout" if now - self.requested_at > self.grace_s else None
         still_s = now - max(self.progress_at, moved_at)
         if self.first_step_at is not None and still_s > self.settings.stall_s:
             return "stalled"

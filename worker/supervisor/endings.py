@@ -1,4 +1,4 @@
-"""How an attempt ends in the database, depending on what became of its trainer. Each is its last transaction."""
+"""The last transaction of an attempt, by how its trainer ended."""
 
 import time
 from typing import Any
@@ -23,19 +23,19 @@ class EndingWriter:
     def __init__(self, claim: Claim, progress: ProgressWriter, deadlines: Deadlines) -> None:
         self.claim, self.progress, self.deadlines = claim, progress, deadlines
         self.transactions, self.pending = progress.transactions, progress.pending
-        self.out_of_time = False  # the trainer was told to stop because the run has used up its time
+        self.out_of_time = False  # the trainer was asked to stop because the run has used up its time
 
     def end(self, outcome: Outcome, note: str | None) -> None:
-        """End an attempt whose trainer stopped in good order."""
+        """End an attempt whose trainer stopped normally."""
         if self.out_of_time and outcome not in ("succeeded", "cancelled"):
             self._fail_at_time_limit()
         elif outcome == "drained":
-            self._give_back(note)
+            self._requeue(note)
         else:
             self._finish(STATES[outcome], detail=note)
 
-    def end_disobedient(self) -> None:
-        """End an attempt whose trainer was killed because it did not stop: as if it had stopped."""
+    def end_killed(self) -> None:
+        """End an attempt whose trainer was killed because it did not stop, as if it had stopped."""
         requested, detail = self.deadlines.requested, f"killed: it did not obey within {self.deadlines.grace_s:g} s"
         if requested == "cancel":
             self._finish(State.CANCELLED, detail=detail)
@@ -44,10 +44,10 @@ class EndingWriter:
         elif requested == "pause":
             self._finish(State.PAUSED, detail=detail)
         else:
-            self._give_back(detail)
+            self._requeue(detail)
 
     def fail(self, kind: str, detail: str, evidence: dict[str, Any]) -> State | None:
-        """End an attempt whose trainer named a failure; return the run's new state."""
+        """End an attempt whose trainer reported a failure; return the run's new state."""
         claim = self.claim
         if kind == "checkpoint_damaged" and claim.checkpoint is not None:
             folder = claim.checkpoint.folder
@@ -59,11 +59,11 @@ class EndingWriter:
             return self.crash(kind, detail, evidence)
         chunks = self.pending.take()
         if kind == "cuda_oom":
-            return self.transactions.end(lambda c: endings.record_device_full(c, claim, chunks, detail, evidence))
+            return self.transactions.end(lambda c: endings.record_cuda_oom(c, claim, chunks, detail, evidence))
         return self.transactions.end(lambda c: endings.record_device_failure(c, claim, detail, evidence, chunks))
 
     def crash(self, kind: str, detail: str, evidence: dict[str, Any]) -> State | None:
-        """End an attempt whose trainer is gone, or was killed because it hung; return the run's new state."""
+        """End an attempt whose trainer died, or was killed because it hung; return the run's new state."""
         claim, chunks = self.claim, self.pending.take()
         return self.transactions.end(lambda c: endings.record_crash(c, claim, kind, detail, evidence, chunks))
 
@@ -71,9 +71,9 @@ class EndingWriter:
         claim, chunks = self.claim, self.pending.take()
         self.transactions.end(lambda c: endings.finish(c, claim, state, chunks, failure, detail))
 
-    def _give_back(self, detail: str | None) -> None:
+    def _requeue(self, detail: str | None) -> None:
         claim, chunks = self.claim, self.pending.take()
-        self.transactions.end(lambda c: endings.give_back(c, claim, chunks, detail))
+        self.transactions.end(lambda c: endings.requeue(c, claim, chunks, detail))
 
     def _fail_at_time_limit(self) -> None:
         seconds = round(self.claim.trained_s + time.monotonic() - self.deadlines.since, 1)
@@ -83,5 +83,5 @@ class EndingWriter:
             "step": max(self.pending.last_step, self.claim.start_step),
             "checkpoint_step": self.progress.checkpoint_step,
         }
-        detail = f"It trained for {seconds:g} s, as long as it may; a retry or a fork can go on from its checkpoint."
+        detail = f"It has trained for {seconds:g} s, its limit; a retry or a fork can continue from its checkpoint."
         self._finish(State.FAILED, {"code": "time_limit", "detail": detail, "evidence": evidence})

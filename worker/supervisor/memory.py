@@ -1,4 +1,4 @@
-"""This machine's memory as Linux tells it: whether there is room, and whether the kernel killed for want of it."""
+"""Memory of this machine as Linux reports it: bytes available, and processes killed because it ran out."""
 
 from pathlib import Path
 
@@ -7,22 +7,22 @@ PROC = Path("/proc")
 
 
 def available_bytes(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
-    """What could still be used, by the machine and by this container's limit; None where nobody says."""
-    facts = _table(proc / "meminfo")
-    free = [facts["MemAvailable:"] * 1024] if "MemAvailable:" in facts else []
-    limit, used = _number(cgroup / "memory.max"), _number(cgroup / "memory.current")
+    """Return the bytes available on the machine and within this container's limit; None if unknown."""
+    meminfo = _read_table(proc / "meminfo")
+    free = [meminfo["MemAvailable:"] * 1024] if "MemAvailable:" in meminfo else []
+    limit, used = _read_number(cgroup / "memory.max"), _read_number(cgroup / "memory.current")
     if limit is not None and used is not None:
-        free.append(max(0, limit - used + _table(cgroup / "memory.stat").get("inactive_file", 0)))
+        free.append(max(0, limit - used + _read_table(cgroup / "memory.stat").get("inactive_file", 0)))
     return min(free, default=None)
 
 
 def oom_kills(proc: Path = PROC, cgroup: Path = CGROUP) -> int:
-    """How many processes the kernel has killed for want of memory, in this container or else on this machine."""
-    return max(_table(path).get("oom_kill", 0) for path in (cgroup / "memory.events", proc / "vmstat"))
+    """Return how many processes the kernel has killed for lack of memory, in this container or on this machine."""
+    return max(_read_table(path).get("oom_kill", 0) for path in (cgroup / "memory.events", proc / "vmstat"))
 
 
-def _table(path: Path) -> dict[str, int]:
-    """Lines of a name and a number."""
+def _read_table(path: Path) -> dict[str, int]:
+    """Return the lines that consist of a name and a number."""
     try:
         lines = [line.split() for line in path.read_text().splitlines()]
     except OSError:
@@ -30,7 +30,7 @@ def _table(path: Path) -> dict[str, int]:
     return {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}
 
 
-def _number(path: Path) -> int | None:
+def _read_number(path: Path) -> int | None:
     try:
         text = path.read_text().strip()
     except OSError:

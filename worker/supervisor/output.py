@@ -1,19 +1,19 @@
-"""What a trainer writes to stderr and stdout: logged up to a limit, its end kept."""
+"""The output of a trainer: logged up to a limit, with its tail kept."""
 
 import logging
 import os
 import threading
 from typing import IO
 
-TAIL_BYTES = 8 * 1024  # of the end, which is evidence of a crash
-LOG_BYTES = 64 * 1024  # logged per attempt; a trainer that writes a gigabyte fills no disk
+TAIL_BYTES = 8 * 1024  # evidence of a crash
+LOG_BYTES = 64 * 1024  # per attempt, so that a trainer cannot fill the disk
 LINE_BYTES = 1000  # longer lines are broken
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 class TrainerOutput:
-    """Reads everything, so that a trainer never waits for its output to be read."""
+    """Reads a trainer's output, so that the trainer never blocks on it."""
 
     def __init__(self, stream: IO[bytes], log: Log) -> None:
         self._stream, self._log = stream, log
@@ -62,6 +62,6 @@ def _break(line: bytes) -> list[bytes]:
 
 
 def escape(raw: bytes) -> str:
-    """Return text that is safe in a terminal, a log and Postgres; everything else becomes \\x1b and the like."""
+    """Return text that is safe in a terminal, a log and Postgres; other characters are escaped (\\x1b)."""
     text = raw.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

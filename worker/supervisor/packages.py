@@ -1,7 +1,4 @@
-"""What this worker provides of what a spec may need: optional packages and plug-ins with versions, a C++ compiler.
-
-Read from package metadata: nothing is imported, so no torch.
-"""
+"""The optional packages, plug-ins and C++ compiler that this worker has, read from metadata without importing them."""
 
 import os
 import shutil
@@ -13,7 +10,7 @@ from service.spec.catalog import CATALOG
 
 
 def installed_packages() -> dict[str, str]:
-    """Return name -> version of each; for the compiler its path."""
+    """Return name -> version; for the compiler its path."""
     needed = {
         package for kinds in CATALOG.values() for kind in kinds.values() for package in requirements.packages_of(kind)
     }
@@ -23,7 +20,7 @@ def installed_packages() -> dict[str, str]:
 
 
 def package_version(package: str) -> str | None:
-    """Return the version of an installed package."""
+    """Return the version of a package, or None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

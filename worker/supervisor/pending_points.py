@@ -1,4 +1,4 @@
-"""Points that a trainer sent and that are not yet in the database, gathered into one chunk per series."""
+"""Points that are not yet in the database, collected into one chunk per series."""
 
 from typing import NamedTuple
 
@@ -9,18 +9,18 @@ from service.db.metrics.codec import Chunk, pack
 from worker.protocol import Points
 
 
-class Part(NamedTuple):
-    """Some points of one series, (n,) each."""
+class Segment(NamedTuple):
+    """Points of one series, (n,) each."""
 
     steps: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
 
 
 class PendingPoints:
-    """Collects frames; `take` returns everything as chunks and starts anew."""
+    """Collects the points of frames until `take` returns them as chunks."""
 
     def __init__(self) -> None:
-        self._series: dict[str, list[Part]] = {}
+        self._series: dict[str, list[Segment]] = {}
         self.count = 0
         self.last_step = 0
 
@@ -34,24 +34,24 @@ class PendingPoints:
             else:
                 steps = np.frombuffer(frame.payload, "<i8", n, at).astype(np.int64)
                 at += 8 * n
-            self._append(header["name"], Part(steps, np.frombuffer(frame.payload, "<f8", n, at).astype(np.float64)))
+            self._append(header["name"], Segment(steps, np.frombuffer(frame.payload, "<f8", n, at).astype(np.float64)))
             at += 8 * n
             self.last_step = max(self.last_step, int(steps[-1]))
         if frame.usage is not None:
             steps = np.array([frame.usage["step"]], np.int64)
             for name, value in frame.usage["values"].items():
-                self._append(name, Part(steps, np.array([value], np.float64)))
+                self._append(name, Segment(steps, np.array([value], np.float64)))
 
-    def _append(self, name: str, part: Part) -> None:
+    def _append(self, name: str, part: Segment) -> None:
         self._series.setdefault(name, []).append(part)
         self.count += len(part.steps)
 
     def take(self) -> dict[str, Chunk]:
-        """Return everything gathered, one chunk per series, and forget it."""
+        """Return and clear everything collected, one chunk per series."""
         taken, self._series, self.count = self._series, {}, 0
         return {name: _chunk(parts) for name, parts in taken.items()}
 
 
-def _chunk(parts: list[Part]) -> Chunk:
+def _chunk(parts: list[Segment]) -> Chunk:
     steps, values = zip(*parts, strict=True)
     return pack(np.concatenate(steps), np.concatenate(values))

@@ -1,4 +1,4 @@
-"""The worker's own row, which people read: announced at the start, updated in transactions that happen anyway."""
+"""The worker's own row, shown to users: written at the start, updated within other transactions."""
 
 import os
 import socket
@@ -23,7 +23,7 @@ class Presence:
         self._due = 0.0  # monotonic
 
     def announce(self, connection: Connection, device: dict[str, Any]) -> None:
-        """Write what it runs on: at the start what the settings say, later what a trainer has found."""
+        """Write the device: at the start from the settings, later as a trainer reports it."""
         device = device or {"kind": self.settings.device.partition(":")[0], "threads": self.settings.threads}
         if device == self._device:
             return
@@ -33,15 +33,15 @@ class Presence:
         self._device = device
 
     def beat(self, connection: Connection, state: str, run_id: str | None = None, detail: str | None = None) -> None:
-        """Write what it is doing, as part of this transaction."""
+        """Write the worker's state within this transaction."""
         workers.beat(connection, self.settings.worker_name, state, run_id, detail)
 
     def beat_if_due(self, connection: Connection, state: str, run_id: str) -> None:
-        """Write the same while it trains, at most every `beat_s`."""
+        """Write the state while it trains, at most every `beat_s`."""
         if time.monotonic() >= self._due:
             self.beat(connection, state, run_id)
             self._due = time.monotonic() + self.settings.beat_s
 
     def postpone_beat(self) -> None:
-        """Let the first step of a new run become readable first."""
+        """Delay the next beat, so that the first step of a new run is written first."""
         self._due = time.monotonic() + min(FIRST_BEAT_S, self.settings.beat_s)

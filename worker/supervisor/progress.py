@@ -1,4 +1,4 @@
-"""What an attempt writes while it lasts: points, environment, readings, checkpoints. Each write reads `desired`."""
+"""Writes during an attempt: points, environment, readings, checkpoints. Each returns the desired state."""
 
 import contextlib
 import json
@@ -38,14 +38,14 @@ class ProgressWriter:
         self.failed_checkpoints = 0  # in a row
 
     def flush(self) -> None:
-        """Write the pending points; without any it is a heartbeat."""
+        """Write the pending points, or just a heartbeat if there are none."""
         chunks, environment = self.pending.take(), self.environment
 
         def write(connection: Connection) -> DesiredState:
             desired = leases.flush(connection, self.claim, chunks, environment)
             if environment is not None and environment.get("reproducible") is False:
                 data = {"attempt": self.claim.attempt, "differs": environment.get("differs")}
-                why = "it runs on something else than the attempt before"
+                why = "its environment differs from that of the attempt before"
                 events.add(connection, self.claim.run_id, "not_reproducible", data, by=self.claim.holder, why=why)
             self.beat(connection)
             return desired
@@ -54,12 +54,12 @@ class ProgressWriter:
         self.environment = None
 
     def flush_environment(self) -> None:
-        """Write what the attempt runs on, if no points have carried it: a run may be that short."""
+        """Write the environment if no points have been written with it, as in a very short run."""
         if self.environment is not None:
             self.flush()
 
     def save_checkpoint(self, frame: Checkpoint) -> None:
-        """Commit a checkpoint with all points up to it, and remove those that it replaces."""
+        """Commit a checkpoint with all points up to it, and remove the retired ones."""
         files = frame.step, frame.folder, frame.sha256, frame.size_bytes
         saved = SavedCheckpoint(*files, reason=frame.reason, value=frame.value)
         chunks = self.pending.take()
@@ -67,18 +67,18 @@ class ProgressWriter:
         self.desired, retired = self.transactions.commit(lambda c: save(c, self.claim, saved, chunks))
         self.checkpoint_step, self.failed_checkpoints = saved.step, 0
         self.transfer.remove(retired)
-        if self.transfer.store.in_place:  # listing a bucket takes time, so that happens only at the worker's start
+        if self.transfer.store.in_place:  # a bucket is slow to list, so it is only cleaned at the start
             with contextlib.suppress(OSError, Unavailable):
                 remove_orphans(self.transactions.engine, self.transfer.store, [self.claim.run_id])
 
     def save_reading(self, frame: Reading) -> None:
-        """Write what a probe found."""
+        """Write a probe's reading."""
         chunks, data = self.pending.take(), json.loads(frame.payload)
         save, step, kind = leases.save_reading, frame.step, frame.name
         self.desired = self.transactions.commit(lambda c: save(c, self.claim, step, kind, data, chunks))
 
     def record_failed_checkpoint(self, frame: CheckpointFailed) -> bool:
-        """Record it and go on: older checkpoints are still good. True once repeated failures have paused the run."""
+        """Record a failed checkpoint; return True if repeated failures have paused the run."""
         self.failed_checkpoints += 1
         step, reason, detail = frame.step, frame.reason, frame.detail
         self.transactions.log.warning("the checkpoint at step %s was not saved: %s", step, detail)

@@ -1,4 +1,4 @@
-"""Signals to a worker before and after it trains. In between, each of them drains it (worker.tasks)."""
+"""Handlers of signals before a worker can train and after it has ended. In between, signals drain it (worker.tasks)."""
 
 import os
 import signal
@@ -8,13 +8,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 def exit_on_signal() -> None:
-    """Exit at once until there is a supervisor: nothing is held yet, so nothing has to be saved."""
+    """Exit at once on a signal, while no run is held and nothing needs saving."""
     for number in SIGNALS:
         signal.signal(number, _exit)
 
 
 def ignore_signals() -> None:
-    """Ignore signals after the supervisor has ended: the exit status is known and must not change."""
+    """Ignore signals after the supervisor has ended, so that they cannot change the exit status."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

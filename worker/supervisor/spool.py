@@ -1,8 +1,8 @@
-"""Frames from a trainer that wait to be handled: some in memory, the rest in a file, taken out in order.
+"""A queue of frames from a trainer, in memory and beyond a limit in a file.
 
-Frames pile up while Postgres is away or slower than the run. The thread that reads the pipe never waits for them, so
-the training loop does not either. The file has no name, so it disappears with the process. Nothing has to be recovered
-from it: the next attempt starts from the last checkpoint that Postgres knows and computes the rest again.
+Frames pile up while Postgres is down or slower than the run. The thread that reads the pipe never waits for them, so
+the training loop does not either. The file has no name, so it disappears with the process. It needs no recovery: the
+next attempt starts from the last checkpoint in Postgres.
 """
 
 import io
@@ -21,7 +21,7 @@ from worker.protocol import Failed, Frame, Points, Reading
 
 log = logging.getLogger(__name__)
 RECORD = struct.Struct("<II")  # bytes of an encoded frame, CRC-32 of it
-FRAME_BYTES = 1024  # of memory that a frame takes beside its payload, roughly
+FRAME_BYTES = 1024  # of memory per frame, without its payload; an estimate
 
 
 class FrameQueue:
@@ -32,14 +32,14 @@ class FrameQueue:
         self.used_bytes = 0  # of memory
         self._head: deque[Frame] = deque()
         self._spool: SpoolFile | None = None  # frames that came after `_head`
-        self._tail: deque[Frame] = deque()  # frames that came after the disk refused one
+        self._tail: deque[Frame] = deque()  # frames that came after a failed write to disk
         self._disk_warned = False  # since the queue was last empty
         self._closed = False  # no further frame of this trainer is wanted
         self._changed = threading.Condition()
 
     @property
-    def spooled(self) -> int:
-        """Bytes of the file; 0: there is none."""
+    def spooled_bytes(self) -> int:
+        """Bytes of the file; 0 without a file."""
         return self._spool.size if self._spool else 0
 
     def put(self, frame: Frame) -> None:
@@ -53,7 +53,10 @@ class FrameQueue:
             self._changed.notify()
 
     def _put_on_disk(self, frame: Frame) -> bool:
-        """Whether the frame went to disk. The file is read before `_tail`, so nothing goes there after a refusal."""
+        """Write the frame to disk if it should go there; return False if it must stay in memory.
+
+        The file is read before `_tail`, so after a failed write frames stay in memory.
+        """
         fits = self._spool is None and self.used_bytes + _size(frame) <= self.memory_bytes
         if self._closed or self._tail or fits:
             return False
@@ -63,7 +66,7 @@ class FrameQueue:
             spool.append(frame)
         except OSError as error:
             if not self._disk_warned:
-                log.warning("points wait in memory, because they cannot wait in %s: %s", self.folder, error)
+                log.warning("points wait in memory, because %s is not writable: %s", self.folder, error)
             self._disk_warned = True
             if spool is not None and not spool.size:
                 spool.close()
@@ -90,7 +93,7 @@ class FrameQueue:
     def _next_from_disk(self, spool: "SpoolFile") -> Frame:
         try:
             frame = spool.read()
-        except (OSError, ValueError) as error:  # what follows a gap must not be written
+        except (OSError, ValueError) as error:  # frames after a gap must not be stored
             self._drop()
             detail = f"points that waited for the database in {self.folder} cannot be read: {error}"
             return Failed(kind="spool_damaged", detail=detail, trainer_usable=False)
@@ -100,11 +103,11 @@ class FrameQueue:
         return frame
 
     def empty(self) -> bool:
-        """Whether nothing waits."""
+        """Whether the queue is empty."""
         return not self._head and self._spool is None
 
     def close(self) -> None:
-        """Drop what waits: the trainer is gone, and so is the attempt."""
+        """Drop all frames, because the trainer and its attempt have ended."""
         with self._changed:
             self._drop()
 
@@ -118,7 +121,7 @@ class FrameQueue:
 
 
 class SpoolFile:
-    """Records in a file without a name: appended at the end, read from the beginning."""
+    """An unnamed file of records, appended at the end and read from the beginning."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,7 +135,7 @@ class SpoolFile:
         return self._read_bytes < self.size
 
     def append(self, frame: Frame) -> None:
-        """Append one record, whole or, with an OSError, not at all."""
+        """Append one record; after an OSError nothing of it is kept."""
         content = encode(frame)
         record = memoryview(RECORD.pack(len(content), zlib.crc32(content)) + content)
         at = self.size

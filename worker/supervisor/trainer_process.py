@@ -1,4 +1,4 @@
-"""A trainer as its supervisor sees it: a process of its own, a pipe to it, a queue of the frames it sends."""
+"""The supervisor's handle of a trainer: its process, the pipe to it, and the queue of its frames."""
 
 import contextlib
 import logging
@@ -30,7 +30,7 @@ STACK_WAIT_S = 0.5  # a healthy process writes its stack within milliseconds
 
 
 class TrainerProcess:
-    """A fresh interpreter that trains. It dies with its supervisor: by signal on Linux, else by the closed pipe."""
+    """A trainer process. It dies with its supervisor: by a signal on Linux, elsewhere by the closed pipe."""
 
     def __init__(self, process: subprocess.Popen[bytes], settings: Settings) -> None:
         assert process.stderr is not None
@@ -40,7 +40,7 @@ class TrainerProcess:
         self._outgoing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self.output = TrainerOutput(process.stderr, log)
         self.ready = threading.Event()
-        self._stream_ended = threading.Event()  # no frame can come from it any more
+        self._stream_ended = threading.Event()  # no more frames can arrive
         self.device: dict[str, Any] = {}  # kind, name, memory_bytes, threads; known once it is ready
         self.moved_at = time.monotonic()  # when its loop was last seen to move
         self._oom_kills = oom_kills()
@@ -49,9 +49,9 @@ class TrainerProcess:
 
     @classmethod
     def start(cls, settings: Settings, low_priority: bool = False) -> "TrainerProcess":
-        """Start one; it warms up and then waits. Call this from a thread that lives as long as the worker.
+        """Start a trainer, which warms up and then waits. Call this from a thread that lives as long as the worker.
 
-        `low_priority` lasts until it is warm: another trainer is training meanwhile.
+        With `low_priority` it warms up at low priority, because another trainer is training.
         """
         environment = {key: value for key, value in os.environ.items() if not key.startswith(SECRET_PREFIXES)}
         environment |= {"SADDLE_DEVICE": settings.device, "OMP_NUM_THREADS": str(settings.threads)}
@@ -83,12 +83,12 @@ class TrainerProcess:
                 while (frame := read_frame(stream)) is not None:
                     if (unhandled := self._observe(frame)) is not None:
                         self.frames.put(unhandled)
-        finally:  # whatever ended it, whoever waits for a frame must learn that none comes
+        finally:  # whoever waits for a frame must learn that none will come
             self._stream_ended.set()
             self.frames.put(Died())
 
     def _observe(self, frame: Frame) -> Frame | None:
-        """Take note of a frame and return it if there is more to do; points get the usage of the machine with them."""
+        """Record a frame; return it if it needs handling, points with the usage of the machine."""
         match frame:
             case Ready():
                 self.device = frame.device
@@ -107,46 +107,46 @@ class TrainerProcess:
         return None
 
     def send(self, frame: Frame) -> None:
-        """Send the trainer a frame. Never waits: a stopped process reads nothing, and beats must go on."""
+        """Send a frame to the trainer without waiting: a stopped process reads nothing, and heartbeats must go on."""
         self._outgoing.put(frame)
 
     def _write(self) -> None:
         stream = self._process.stdin
         assert stream is not None
-        with contextlib.suppress(OSError, ValueError):  # it is gone: `Died` ends its frames
+        with contextlib.suppress(OSError, ValueError):  # it has died, and `Died` is queued
             while (frame := self._outgoing.get()) is not None:
                 write_frame(stream, frame)
 
     def begin(self, run_log: "logging.LoggerAdapter[logging.Logger]") -> None:
-        """Begin a new attempt: output from here on belongs to it."""
+        """Begin a new attempt, to which all further output belongs."""
         self.output.begin(run_log)
         self.moved_at, self._oom_kills = time.monotonic(), oom_kills()
 
     def is_alive(self, patience_s: float = 0.0) -> bool:
-        """Whether the process runs; waits up to `patience_s` for one that is about to end."""
+        """Whether the process is running; waits up to `patience_s` for it to end."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(patience_s)
         return self._process.poll() is None
 
     def is_usable(self) -> bool:
-        """Whether a run may be handed to it: a trainer whose stream has ended is as good as dead."""
+        """Whether it can take a run: it is running and its stream is open."""
         return self.is_alive() and not self._stream_ended.is_set()
 
     def stack(self) -> str:
-        """Return the stack of each thread, innermost frame first; empty if the process does not run."""
+        """Return the stack of each thread, innermost frame first; empty if the process is not running."""
         before = self.output.size
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._process.pid, signal.SIGUSR1)
             time.sleep(STACK_WAIT_S)
         return self.output.tail(min(4096, self.output.size - before)) if self.output.size > before else ""
 
-    def last_words(self) -> str:
+    def output_tail(self) -> str:
         """Return the end of its output."""
         self.output.ended.wait(0.5)
         return self.output.tail()
 
     def kill(self) -> None:
-        """Kill it and its children, and free what belongs to it."""
+        """Kill the process and its children, and close its streams."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -157,10 +157,10 @@ class TrainerProcess:
                 stream.close()
         self.frames.close()
 
-    def obituary(self) -> tuple[str, str]:
-        """Return how it ended, as a failure kind and in words; waits a moment for it."""
+    def describe_end(self) -> tuple[str, str]:
+        """Return how the process ended, as a failure kind and in words; waits a second for it to end."""
         if self.is_alive(patience_s=1.0):
-            return "trainer_died", "it did not answer"
+            return "trainer_died", "it did not respond"
         code = self._process.returncode
         if code >= 0:
             return "trainer_died", f"ended with exit status {code}"

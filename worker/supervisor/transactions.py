@@ -1,4 +1,4 @@
-"""Fenced transactions of one attempt, each repeated with the same content until it is known to be committed."""
+"""Fenced transactions of one attempt, each repeated until it is known to be committed."""
 
 import logging
 import time
@@ -12,14 +12,14 @@ from service.errors import Fenced, SaddleError, Unavailable
 
 Log = logging.LoggerAdapter[logging.Logger]
 T = TypeVar("T")
-RETRY_S = 0.5  # between two tries while the database is away
+RETRY_S = 0.5  # between attempts while the database is down
 
 
 class FencedTransactions:
-    """Commits for one attempt; repeating one is harmless, and after a lost lease each raises `Fenced`.
+    """Commits for one attempt. Transactions are idempotent; after the lease is lost they raise `Fenced`.
 
-    `note_contact` is called after every answer of the database, `before_retry` before every repetition; whatever
-    `before_retry` raises ends the tries.
+    `note_contact` is called after every answer of the database, `before_retry` before every retry; if `before_retry`
+    raises, that ends the retries.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class FencedTransactions:
         self.last_write = time.monotonic()
 
     def commit(self, write: Callable[[Connection], T]) -> T:
-        """Run one transaction until it is known to be committed; the trainer goes on meanwhile."""
+        """Retry a transaction until it is known to be committed; the trainer goes on meanwhile."""
         while True:
             try:
                 with transaction(self.engine) as connection:

@@ -1,7 +1,7 @@
-"""What a trainer takes of the machine and how fast it steps, sampled by its supervisor when points arrive.
+"""Speed and resource usage of a trainer, sampled by its supervisor when points arrive.
 
-The training loop does nothing for it: processor time and memory come from Linux's /proc/PID, which locks nothing in
-the process; only the values of a GPU come from the trainer, once a second.
+Processor time and memory come from Linux's /proc/PID, so the training loop does nothing for it. The values of a GPU
+come from the trainer, once a second.
 """
 
 import os

@@ -321,10 +321,10 @@ def test_points_wait_on_disk_while_postgres_is_away_and_none_is_lost(
     assert slot.trainers.active is not None
     frames = slot.trainers.active.frames
     with away(postgres, module_url):
-        until(lambda: frames.spooled > 10_000)
+        until(lambda: frames.spooled_bytes > 10_000)
         assert frames.used_bytes <= 20_000
     assert desk.stopped(run)["state"] == "succeeded"
-    assert (frames.spooled, frames.used_bytes, len(desk.attempts(run))) == (0, 0, 1)
+    assert (frames.spooled_bytes, frames.used_bytes, len(desk.attempts(run))) == (0, 0, 1)
     found = points(desk, run)
     for name, every in (("loss", 1), ("lr", 1), ("val/loss", 5)):
         assert found[name].steps.tolist() == list(range(every, 2501, every))

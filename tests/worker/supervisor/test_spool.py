@@ -56,7 +56,7 @@ def test_what_waits_takes_bounded_memory_and_comes_out_in_order_once(tmp_path: P
     tracemalloc.start()
     for number in range(3000):  # 24 MB
         frames.put(frame(number))
-    assert frames.spooled > 20e6
+    assert frames.spooled_bytes > 20e6
     assert not any(tmp_path.iterdir())  # nothing to clean up after a worker that was killed
     for number in range(3000):
         assert frames.get() == frame(number)
@@ -66,7 +66,7 @@ def test_what_waits_takes_bounded_memory_and_comes_out_in_order_once(tmp_path: P
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < bound + 300_000
-    assert (frames.empty(), frames.used_bytes, frames.spooled, files(tmp_path)) == (True, 0, 0, 0)
+    assert (frames.empty(), frames.used_bytes, frames.spooled_bytes, files(tmp_path)) == (True, 0, 0, 0)
     with pytest.raises(queue.Empty):
         frames.get(timeout=0.01)
 
@@ -97,14 +97,14 @@ def test_on_a_full_disk_they_wait_in_memory_and_that_is_said_once(
     with largest_file(room), caplog.at_level(logging.WARNING):
         for number in range(100):
             frames.put(frame(number))
-    assert frames.spooled <= room
+    assert frames.spooled_bytes <= room
     assert len(caplog.records) == 1
     for number in range(100, 120):  # there is room again, but what is in memory comes first
         frames.put(frame(number))
     assert rest(frames) == [frame(number) for number in range(120)]
     for number in range(100):
         frames.put(frame(number))
-    assert frames.spooled > 500_000
+    assert frames.spooled_bytes > 500_000
     assert rest(frames) == [frame(number) for number in range(100)]
     assert (frames.used_bytes, files(tmp_path)) == (0, 0)
 

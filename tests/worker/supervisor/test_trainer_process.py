@@ -38,7 +38,7 @@ def test_a_trainer_that_ended_is_not_usable() -> None:
     while trainer.is_usable() and time.monotonic() < end:
         time.sleep(0.02)
     assert not trainer.is_usable()
-    assert trainer.obituary() == ("trainer_died", "ended with exit status 0")
+    assert trainer.describe_end() == ("trainer_died", "ended with exit status 0")
     trainer.kill()
 
 
@@ -54,5 +54,5 @@ def test_a_trainer_that_never_gets_ready_is_told_with_its_reason(
     assert trainers.active is not None
     trainers.discard(trainers.active)
     trainers.stop()
-    assert trainers.cold_death == "ended with exit status 1 (RuntimeError: no NVIDIA driver)"
+    assert trainers.start_failure == "ended with exit status 1 (RuntimeError: no NVIDIA driver)"
     assert "Traceback" in caplog.text

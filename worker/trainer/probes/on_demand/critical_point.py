@@ -1,7 +1,7 @@
 """Is this a critical point, and of what kind? (Dauphin et al. 2014, arXiv:1406.2572, section 3)
 
 A point is near-critical if its gradient is small, relative to the run's first or in absolute terms for a run that
-begins at such a point, and the next update would change almost precision. Then both ends of the Hessian's spectrum
+begins at such a point, and the next update would change almost nothing. Then both ends of the Hessian's spectrum
 decide, each with a residual, against a tolerance that is at least the residual. The smallest eigenvalue converges last:
 with 2,410 parameters, ten products give the largest to seven digits and less than half of the smallest.
 """
@@ -98,7 +98,7 @@ class CriticalPoint(Instrument[on_demand.CriticalPoint]):
         return Measurement(values, data | as_json(twin=copy.describe()))
 
     def step_out(self, training: ProbedTraining) -> bool:
-        """Move the training to the last measurement's escape; False where that lowers precision."""
+        """Move the training to the last measurement's escape; return False if that lowers nothing."""
         if self.escape is None or self.escape.drop <= 0:
             return False
         self.escape.apply(training)
@@ -146,7 +146,7 @@ def tolerance_of(found: Extremes, dtype: torch.dtype) -> float:
 
 
 def judge(found: Extremes, tolerance: float) -> Verdict:
-    """What the two ends say; a residual as large as its eigenvalue says precision, unless both are precision."""
+    """Return the verdict of both ends; a residual as large as its eigenvalue decides nothing, unless both are about 0."""
     low, high = found.low, found.high
     largest = max(abs(low), abs(high))
     if abs(low) <= tolerance and abs(high) <= tolerance:
