@@ -1,7 +1,7 @@
-"""Folders of Hugging Face's `datasets`: their splits and columns, read from headers, and their rows.
+"""The reader of Hugging Face `datasets` folders: splits and columns from file headers, and rows.
 
-save_to_disk writes state.json, which names Arrow streams, one folder a split below dataset_dict.json; Parquet files
-have their split in their name. Both keep the features (shapes, class names) as JSON in the schema's metadata.
+save_to_disk writes state.json, which names Arrow streams, with one folder per split below dataset_dict.json. Parquet
+files have their split in their name. Both store the features (shapes, class names) as JSON in the schema's metadata.
 """
 
 import json
@@ -22,16 +22,16 @@ MAX_FILES = 4_096  # of a split
 
 
 @dataclass(frozen=True)
-class Table:
-    """One split: its files in order, its rows, and what its schema says of each column."""
+class StoredSplit:
+    """A split on disk: its files in order, its number of rows, and its columns."""
 
     files: tuple[Path, ...]
     rows: int
     schema: Any
-    features: dict[str, Any]  # Hugging Face's description of a column, where there is one
+    features: dict[str, Any]  # Hugging Face's descriptions of columns
 
     def shape(self, column: str) -> tuple[int, ...] | None:
-        """Return the shape of one row: () for a single number; None for no numbers, or no fixed shape."""
+        """Return the shape of a row: () for a single number; None if it has no numbers or no fixed shape."""
         feature, kind = self.features.get(column, {}), self.schema.field(column).type
         if "shape" in feature:
             shape = tuple(feature["shape"])
@@ -60,16 +60,16 @@ class Table:
                         yield batch.select(list(columns))
 
 
-def open_split(root: Path, path: str, split: str, pointer: str = "/dataset/split") -> Table:
-    """Return one split of the folder `path` below `root`, or raise `Invalid` with what is expected there."""
+def open_split(root: Path, path: str, split: str, pointer: str = "/dataset/split") -> StoredSplit:
+    """Return a split of the folder `path` below `root`, or raise `Invalid` with what is missing."""
     folder = inside(root, root / path)
     if folder is None or not folder.is_dir():
         raise missing_data(f"there is no folder {path} in the mounted folder.")
     if (folder / "dataset_dict.json").is_file():
-        names = [str(name) for name in _json(folder / "dataset_dict.json").get("splits", ())]
+        names = [str(name) for name in _read_json(folder / "dataset_dict.json").get("splits", ())]
         found = {name: _arrow_files(root, folder / name) for name in names if name == split}
     elif (folder / "state.json").is_file():
-        return _table(_arrow_files(root, folder))
+        return _open_files(_arrow_files(root, folder))
     else:
         groups = _parquet_files(root, folder)
         names, found = list(groups), {name: files for name, files in groups.items() if name == split}
@@ -79,16 +79,16 @@ def open_split(root: Path, path: str, split: str, pointer: str = "/dataset/split
     if split not in found:
         meant = closest(split, names)
         raise Invalid.of([Problem(pointer, "not_found", f"{path} has no split {split}.", names[:50], meant)])
-    return _table(found[split])
+    return _open_files(found[split])
 
 
 def inside(root: Path, path: Path) -> Path | None:
-    """Return the path if it lies below `root`, links followed; else None."""
+    """Return the path if it is below `root` after following links, else None."""
     return path if path.resolve().is_relative_to(root.resolve()) else None
 
 
 def missing_data(detail: str) -> Invalid:
-    """Return the problem that the folder does not hold what the spec asks for."""
+    """Return the error for data that is missing in the folder."""
     return Invalid.of([Problem("/dataset/path", "not_found", sanitise(detail))])
 
 
@@ -97,7 +97,7 @@ def _arrow_files(root: Path, folder: Path) -> list[Path]:
     state = folder / "state.json"
     if inside(root, state) is None or not state.is_file():
         raise missing_data(f"{folder.name} has no state.json: save the dataset with save_to_disk again.")
-    names = [str(each.get("filename")) for each in _json(state).get("_data_files", ())]
+    names = [str(each.get("filename")) for each in _read_json(state).get("_data_files", ())]
     paths = [folder / name for name in names if Path(name).name == name]
     missing = [path.name for path in paths if inside(root, path) is None or not path.is_file()]
     if missing or len(paths) != len(names) or not paths:
@@ -106,7 +106,7 @@ def _arrow_files(root: Path, folder: Path) -> list[Path]:
 
 
 def _parquet_files(root: Path, folder: Path) -> dict[str, list[Path]]:
-    """Return split -> files: train-00000-of-00002.parquet and train.parquet are of the split train."""
+    """Return split -> files: train-00000-of-00002.parquet and train.parquet belong to the split train."""
     groups: dict[str, list[Path]] = {}
     for path in sorted([*folder.glob("*.parquet"), *(folder / "data").glob("*.parquet")]):
         if inside(root, path) is not None:
@@ -114,12 +114,12 @@ def _parquet_files(root: Path, folder: Path) -> dict[str, list[Path]]:
     return groups
 
 
-def _table(paths: list[Path]) -> Table:
+def _open_files(paths: list[Path]) -> StoredSplit:
     """Read rows and schema from the headers; all files must have one schema."""
     if len(paths) > MAX_FILES:
-        raise missing_data(f"has {len(paths)} files a split; at most {MAX_FILES}.")
+        raise missing_data(f"has {len(paths)} files per split; at most {MAX_FILES} are allowed.")
     try:
-        found = [_header(path) for path in paths]
+        found = [_read_header(path) for path in paths]
     except (pa.ArrowException, OSError, ValueError) as error:
         raise missing_data(f"cannot be read: {type(error).__name__} in its header.") from error
     schema = found[0][1]
@@ -127,10 +127,10 @@ def _table(paths: list[Path]) -> Table:
         raise missing_data("has files of different schemas.")
     metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
     features = metadata.get("info", {}).get("features") or {}
-    return Table(tuple(paths), sum(rows for rows, _ in found), schema, features)
+    return StoredSplit(tuple(paths), sum(rows for rows, _ in found), schema, features)
 
 
-def _header(path: Path) -> tuple[int, Any]:
+def _read_header(path: Path) -> tuple[int, Any]:
     """Return the file's number of rows and its schema."""
     if path.suffix == ".parquet":
         with pq.ParquetFile(path) as file:
@@ -139,11 +139,11 @@ def _header(path: Path) -> tuple[int, Any]:
         return sum(batch.num_rows for batch in stream), stream.schema  # mapped: only the batches' headers are read
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_JSON_BYTES:
         raise missing_data(f"{path.name} is larger than a mebibyte.")
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:
-        raise missing_data(f"{path.name} is no JSON.") from error
+        raise missing_data(f"{path.name} is not valid JSON.") from error
     return found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""JSON: one flat object a line, or an array of them, every value as text, as a CSV's cells are."""
+"""The reader of JSON files: one flat object per line, or an array of them; values are read as text, as in CSV."""
 
 import codecs
 import json
@@ -14,29 +14,29 @@ from service.ingest.formats import BOM, PIECE_BYTES
 from service.ingest.validation import MAX_ROW_BYTES, check_names, invalid_file
 from service.spec.datasets.report import Reading
 
-MAX_CELLS = 200_000  # in a batch
+MAX_CELLS = 200_000  # per batch
 BLANKS = re.compile(r"[ \t\r\n]+")
-EXPECTED = "give one flat object a line, or an array of them (pandas: to_json(orient='records'))"
-NESTED = object()  # a list or an object in a value
+EXPECTED_FORMAT = "give one flat object per line, or an array of them (pandas: to_json(orient='records'))"
+NESTED_VALUE = object()  # stands for a list or an object
 
 
 def read_batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
-    """Yield the rows as text arrays; a key that a row lacks is a missing value. The first row names the columns."""
+    """Yield the rows as text arrays. The first row names the columns; a key that a row lacks is a missing value."""
     names: list[str] = []
     rows: list[dict[str, Any]] = []
-    for where, row in _array(path) if is_array(path) else _lines(path):
+    for location, row in _read_array(path) if is_array(path) else _read_lines(path):
         if not names:
             names = list(row)
             check_names(names)
         elif unknown := row.keys() - set(names):
-            detail = f"{where} has {len(unknown)} keys that the first one has not: give all of them there."
+            detail = f"{location} has {len(unknown)} keys that the first row does not have: give all of them there."
             raise invalid_file("ragged_row", detail)
-        rows.append({name: _cell(value, where) for name, value in row.items()})
+        rows.append({name: _to_cell(value, location) for name, value in row.items()})
         if len(rows) * len(names) >= MAX_CELLS:
-            yield _batch(rows, columns or names)
+            yield _to_batch(rows, columns or names)
             rows = []
     if rows:
-        yield _batch(rows, columns or names)
+        yield _to_batch(rows, columns or names)
 
 
 def is_array(path: Path) -> bool:
@@ -45,21 +45,21 @@ def is_array(path: Path) -> bool:
         return file.read(PIECE_BYTES).removeprefix(BOM).lstrip().startswith(b"[")
 
 
-def _batch(rows: list[dict[str, Any]], names: Sequence[str]) -> Batch:
-    return {name: _column([row.get(name) for row in rows]) for name in names}
+def _to_batch(rows: list[dict[str, Any]], names: Sequence[str]) -> Batch:
+    return {name: _to_column([row.get(name) for row in rows]) for name in names}
 
 
-def _column(cells: list[Any]) -> Any:
-    """Return the cells as an array; quoted ones are declared texts, so two spellings of a number are two classes."""
-    if NESTED in cells:
+def _to_column(cells: list[Any]) -> Any:
+    """Return the cells as an array; quoted cells are text, so two spellings of a number are two classes."""
+    if NESTED_VALUE in cells:
         return UnreadValues("list or object", len(cells))
     declared = any(isinstance(cell, str) for cell in cells)
-    written = [cell if cell is None or isinstance(cell, str) else cell[0] for cell in cells]
-    return pa.array(written, pa.large_string() if declared else pa.string())
+    texts = [cell if cell is None or isinstance(cell, str) else cell[0] for cell in cells]
+    return pa.array(texts, pa.large_string() if declared else pa.string())
 
 
-def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each line's object and which line it is; empty lines are skipped."""
+def _read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the location and the object of each line that is not empty."""
     with path.open("rb") as file:
         number = 0
         while line := file.readline(MAX_ROW_BYTES + 1):
@@ -69,16 +69,16 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     "row_too_long", f"line {number} is longer than {MAX_ROW_BYTES} bytes.", MAX_ROW_BYTES
                 )
             if line := line.removeprefix(BOM if number == 1 else b"").strip():
-                yield f"line {number}", _object(line, f"line {number}")
+                yield f"line {number}", _parse_object(line, f"line {number}")
 
 
-def _array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each object of an array and which one it is, reading piece by piece."""
+def _read_array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the location and the object of each item of an array, reading piece by piece."""
     decoder, number, text = json.JSONDecoder(), 0, ""
-    for piece in _pieces(path):
+    for piece in _read_pieces(path):
         text, at, last = text + piece, 0, not piece
         while True:
-            start = _next(text, at, "," if number else "[")
+            start = _find_next(text, at, "," if number else "[")
             if start is None or text[start] == "]":
                 break
             try:
@@ -86,20 +86,20 @@ def _array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             except (ValueError, RecursionError):
                 break
             if not isinstance(found, dict):
-                raise invalid_file("unreadable", f"item {number + 1} of the array is not an object: {EXPECTED}.")
+                raise invalid_file("unreadable", f"item {number + 1} of the array is not an object: {EXPECTED_FORMAT}.")
             number += 1
             yield f"item {number}", found
         text = text[at:]
         if last and text.strip() != "]":
-            raise invalid_file("unreadable", f"the array is no JSON from item {number + 1} on.")
+            raise invalid_file("unreadable", f"the array is not valid JSON from item {number + 1} on.")
         if len(text) > MAX_ROW_BYTES:
             raise invalid_file(
                 "row_too_long", f"item {number + 1} is longer than {MAX_ROW_BYTES} bytes.", MAX_ROW_BYTES
             )
 
 
-def _next(text: str, at: int, separator: str) -> int | None:
-    """Return where the next value begins, or the closing bracket; None if not in this piece."""
+def _find_next(text: str, at: int, separator: str) -> int | None:
+    """Return the position of the next value or of the closing bracket; None if the text ends before it."""
     at = _skip_blanks(text, at)
     if text.startswith(separator, at):
         at = _skip_blanks(text, at + 1)
@@ -113,8 +113,8 @@ def _skip_blanks(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _pieces(path: Path) -> Iterator[str]:
-    """Yield the text in pieces, the last one empty."""
+def _read_pieces(path: Path) -> Iterator[str]:
+    """Yield the text in pieces, then an empty one."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
@@ -122,24 +122,24 @@ def _pieces(path: Path) -> Iterator[str]:
     yield ""
 
 
-def _object(line: bytes, where: str) -> dict[str, Any]:
+def _parse_object(line: bytes, location: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
-        raise invalid_file("unreadable", f"{where} is not JSON: {EXPECTED}.") from None
+        raise invalid_file("unreadable", f"{location} is not JSON: {EXPECTED_FORMAT}.") from None
     if not isinstance(found, dict):
-        raise invalid_file("unreadable", f"{where} is not an object: {EXPECTED}.")
+        raise invalid_file("unreadable", f"{location} is not an object: {EXPECTED_FORMAT}.")
     return found
 
 
-def _cell(value: Any, where: str) -> Any:
-    """Return a text as it is, a number or a boolean as (its text,), NaN and null as None."""
+def _to_cell(value: Any, location: str) -> Any:
+    """Return a text unchanged, a number or boolean as (its text,), and None for NaN and null."""
     if value is None or value != value:
         return None
     if isinstance(value, bool):
         return ("true" if value else "false",)
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
-            raise invalid_file("bad_character", f"{where} has a text with a NUL or a lone surrogate.")
+            raise invalid_file("bad_character", f"{location} has a text with a NUL character or a lone surrogate.")
         return value
-    return (repr(value),) if isinstance(value, int | float) else NESTED
+    return (repr(value),) if isinstance(value, int | float) else NESTED_VALUE

@@ -6,7 +6,7 @@ from pathlib import Path
 from service.errors import Invalid, Problem
 from service.ingest.column_statistics import ColumnStatistics
 from service.ingest.fingerprint import fingerprint
-from service.ingest.hugging_face import Table, open_split
+from service.ingest.hugging_face import StoredSplit, open_split
 from service.ingest.parquet import decode, index_columns
 from service.spec.datasets.columns import class_names
 from service.spec.datasets.mounted import FolderContents, HuggingFace
@@ -34,7 +34,7 @@ def describe_table(root: Path, wanted: HuggingFace) -> FolderContents:
     )
 
 
-def open_splits(root: Path, wanted: HuggingFace) -> list[Table]:
+def open_splits(root: Path, wanted: HuggingFace) -> list[StoredSplit]:
     """Return the split to train on, then the one to test on if there is one."""
     train = open_split(root, wanted.path, wanted.split)
     if wanted.test_split is None:
@@ -42,17 +42,17 @@ def open_splits(root: Path, wanted: HuggingFace) -> list[Table]:
     return [train, open_split(root, wanted.path, wanted.test_split, "/dataset/test_split")]
 
 
-def feature_columns(table: Table, wanted: HuggingFace, aside: Sequence[str]) -> list[str]:
+def feature_columns(table: StoredSplit, wanted: HuggingFace, aside: Sequence[str]) -> list[str]:
     """Return the columns to predict from; those in `aside` only where they are asked for."""
     return list(wanted.features or (name for name in table.schema.names if name not in (wanted.predict, *aside)))
 
 
-def _columns_aside(table: Table, wanted: HuggingFace) -> tuple[str, ...]:
+def _columns_aside(table: StoredSplit, wanted: HuggingFace) -> tuple[str, ...]:
     """Return the index columns of a pandas table, where nobody asked for them."""
     return () if wanted.features else tuple(name for name in index_columns(table.schema) if name != wanted.predict)
 
 
-def _problems(table: Table, wanted: HuggingFace) -> Iterator[Problem]:
+def _problems(table: StoredSplit, wanted: HuggingFace) -> Iterator[Problem]:
     """Yield names of no column, and columns that do not hold numbers."""
     names, features = table.schema.names, feature_columns(table, wanted, _columns_aside(table, wanted))
     given = [("/predict", wanted.predict)]
@@ -78,7 +78,7 @@ def _problems(table: Table, wanted: HuggingFace) -> Iterator[Problem]:
         yield Problem("/predict", "not_a_number", detail)
 
 
-def _classes(parts: list[Table], column: str) -> tuple[str, ...]:
+def _classes(parts: list[StoredSplit], column: str) -> tuple[str, ...]:
     """Return the names of a ClassLabel; of another column its different values, for which that column alone is read."""
     if (named := parts[0].classes(column)) is not None:
         return named

@@ -39,10 +39,10 @@ def build_report(path: Path, declared: Format | None, name: str, header: bool | 
     if header is not None and kind != "csv":
         detail = f"the file is {kind}, which has no first line of names: leave header out."
         raise invalid_file("wrong_format", detail)
-    return _text(path) if kind == "text" else _table(path, kind, header)
+    return _report_text(path) if kind == "text" else _report_table(path, kind, header)
 
 
-def _text(path: Path) -> Report:
+def _report_text(path: Path) -> Report:
     found: set[str] = set()
     length = 0
     for piece in read_text(path):
@@ -55,7 +55,7 @@ def _text(path: Path) -> Report:
     return Report(format="text", rows=length, characters="".join(sorted(found)), notes=notes)
 
 
-def _table(path: Path, kind: Format, header: bool | None) -> Report:
+def _report_table(path: Path, kind: Format, header: bool | None) -> Report:
     dialect = detect_dialect(path, header) if kind == "csv" else None
     reading = Reading(rules=RULES, header=dialect is None or dialect.has_header)
     found: dict[str, ColumnStatistics] = {}
@@ -71,7 +71,7 @@ def _table(path: Path, kind: Format, header: bool | None) -> Report:
     if not rows:
         raise invalid_file("empty", "the file has no rows.")
     if kind == "jsonl" and rows == 1 and any(each.unread for each in found.values()):
-        detail = f"the file is one object with lists or objects in it, no table: {jsonl.EXPECTED}."
+        detail = f"the file is one object with lists or objects in it, no table: {jsonl.EXPECTED_FORMAT}."
         raise invalid_file("no_table", detail)
     ambiguous = _reject_ambiguous_points(list(found.values())) if dialect is not None else []
     aside = _columns_aside(path, kind, dialect)

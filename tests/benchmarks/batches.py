@@ -16,7 +16,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 
 from service.spec.datasets.bundled import Digits
 from worker.trainer.data.batches import Batches
-from worker.trainer.data.split import split
+from worker.trainer.data.split import split_dataset
 
 ROWS = 64
 Epoch = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
@@ -24,7 +24,7 @@ Epoch = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
 
 def contestants(device: torch.device) -> dict[str, Epoch]:
     """Name -> the batches of epoch e, on the device."""
-    part = split(Digits()).train
+    part = split_dataset(Digits()).train
     x, y = torch.from_numpy(part.x), torch.from_numpy(part.y)
     batches = Batches(x.to(device), y.to(device), ROWS, seed=0)
 

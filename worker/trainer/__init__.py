@@ -1,1 +1,1 @@
-"""The side that trains: a process with torch, a pipe and no credentials."""
+"""The worker's side that trains: a process with torch and a pipe, without credentials."""

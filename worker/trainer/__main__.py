@@ -2,8 +2,8 @@
 
     python -m worker.trainer --device cpu --threads 1
 
-It warms up, says `ready`, and takes one `train` after the other. It ends with its supervisor, on an end of the pipe
-(status 70) or by the kernel's signal, and by itself (status 1) after a failure that may have left something behind.
+It warms up, sends `ready`, and handles one `train` request after another. It exits when the pipe closes (status 70), is
+killed by the kernel when its supervisor dies, and exits with status 1 after a failure that may affect later runs.
 """
 
 import argparse
@@ -25,24 +25,24 @@ from worker.trainer.channel import PARENT_GONE, Channel, take_over_stdio
 if TYPE_CHECKING:
     import torch
 
-SECRETS = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL", "AWS_")  # once more, whoever started it
+SECRETS = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL", "AWS_")  # removed here too, whoever started this process
 PR_SET_PDEATHSIG = 1
-LOWEST = 19  # the priority of what runs only when nothing else wants to
+LOWEST_PRIORITY = 19
 
 
 def main() -> None:
-    """Serve until the supervisor is gone; never returns by itself."""
+    """Serve until the supervisor ends; never return."""
     arguments = _arguments()
     die_with_parent()
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, signal.SIG_IGN)  # the supervisor decides, with a wish
+        signal.signal(name, signal.SIG_IGN)  # the supervisor sends a stop request instead
     for secret in [name for name in os.environ if name.startswith(SECRETS)]:
         del os.environ[secret]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     channel = Channel(*take_over_stdio())
     faulthandler.enable()  # a segmentation fault leaves its stack on stderr
     if hasattr(faulthandler, "register"):
-        faulthandler.register(signal.SIGUSR1)  # and the supervisor asks for it before it ends what hangs
+        faulthandler.register(signal.SIGUSR1)  # the supervisor asks for the stack of a trainer that hangs
     try:
         serve(channel, arguments.device, arguments.threads, arguments.low_priority)
     except BaseException:
@@ -59,47 +59,47 @@ def _arguments() -> argparse.Namespace:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends (Linux); elsewhere the pipe must do."""
+    """On Linux, have the kernel kill this process when the thread that started it ends; elsewhere the pipe closes."""
     if sys.platform != "linux":
         return
     parent = os.getppid()
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:  # it went between the two calls
+    if os.getppid() != parent:  # it ended between the two calls
         os._exit(PARENT_GONE)
 
 
 def serve(channel: Channel, device_name: str, threads: int, low_priority: bool = False) -> None:
-    """Warm up, then one training after the other; returns after a failure that this process should not outlive."""
+    """Warm up, then handle requests; return after a failure that may affect later runs."""
     if low_priority and device_name == "cpu":
-        with ThreadPoolExecutor(1, initializer=_step_back) as aside:
-            device = aside.submit(_load, device_name, threads).result()
-    else:  # CUDA's own threads would keep the priority of the one that started them
+        with ThreadPoolExecutor(1, initializer=_lower_priority) as executor:
+            device = executor.submit(_load, device_name, threads).result()
+    else:  # CUDA's threads inherit the priority of the thread that starts them
         device = _load(device_name, threads)
-    from worker.trainer.environment import facts  # noqa: PLC0415
-    from worker.trainer.failures import STAYS_USABLE, memory_evidence  # noqa: PLC0415
+    from worker.trainer.environment import describe_device  # noqa: PLC0415
+    from worker.trainer.failures import REUSABLE_AFTER, memory_evidence  # noqa: PLC0415
     from worker.trainer.session import run_request  # noqa: PLC0415
 
-    gc.freeze()  # what is loaded stays: collections look at the runs' own objects only
-    found = facts(device, threads)
-    channel.send(Ready(device=found))
+    gc.freeze()  # collections skip what is loaded, and look at the objects of runs only
+    described = describe_device(device, threads)
+    channel.send(Ready(device=described))
     liveness.start(threading.get_ident(), lambda: channel.send(Alive()), computes=device.type == "cpu")
     while True:
-        gc.collect()  # the run before may still hold memory of the device in a cycle
+        gc.collect()  # a reference cycle of the previous run may hold device memory
         request = channel.next_request()
         try:
             run_request(request, device, channel)
         except RunFailure as failure:
             kind, detail, step = failure.kind, failure.detail, failure.step
-            evidence = failure.evidence | (memory_evidence(request.spec, found) if kind == "cuda_oom" else {})
-            usable = kind in STAYS_USABLE
+            evidence = failure.evidence | (memory_evidence(request.spec, described) if kind == "cuda_oom" else {})
+            usable = kind in REUSABLE_AFTER
             channel.send(Failed(kind=kind, detail=detail, step=step, evidence=evidence, trainer_usable=usable))
             if not usable:
                 return
 
 
 def _load(device_name: str, threads: int) -> "torch.device":
-    """Import torch and take real steps. Only after `take_over_stdio`: an import that prints would break the pipe."""
+    """Import torch and warm up. Call `take_over_stdio` first, because an import that prints would break the pipe."""
     import torch  # noqa: PLC0415
 
     from worker.trainer.environment import make_deterministic  # noqa: PLC0415
@@ -114,10 +114,10 @@ def _load(device_name: str, threads: int) -> "torch.device":
     return device
 
 
-def _step_back() -> None:
-    """Lower this thread's priority, which on Linux is its own; it could not be raised again without rights."""
+def _lower_priority() -> None:
+    """Lower the priority of this thread (Linux only); raising it again would need privileges."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Build the torch objects that a spec names."""
+"""The construction of the torch objects that a spec names."""
 
 from collections.abc import Callable
 from functools import cache
@@ -22,12 +22,12 @@ from worker.trainer.environment import optimizer_policy
 from worker.trainer.optim.fast_step import skip_dynamo_wrappers
 from worker.trainer.optional_imports import import_optional
 
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights are initialised
+INITIALISED_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # layers whose weights are initialised
 
 
 @cache
 def resolve(target: str) -> Callable[..., Any]:
-    """Return the callable "module:name"; targets are class attributes of ours, never part of a request."""
+    """Return the callable "module:name"; targets are class attributes, so no request can set them."""
     import_optional(target.partition(":")[0])
     found: Callable[..., Any] = resolve_name(target)
     return found
@@ -49,8 +49,8 @@ def build(component: Component, *args: Any, **policy: Any) -> Any:
     return resolve(component.target)(*args, **arguments, **policy)
 
 
-def refuse_single_rows(spec: Experiment, model: nn.Module) -> None:
-    """Raise if a library's model, whose layers only now are known, would normalise a batch of one row."""
+def check_batch_norm(spec: Experiment, model: nn.Module) -> None:
+    """Raise if a library's model, whose layers are known only now, would normalise a batch of one row."""
     for name, layer in model.named_modules():
         if isinstance(layer, _BatchNorm):
             named = f"{spec.model.kind}'s {name} ({type(layer).__name__})"
@@ -67,7 +67,7 @@ def initialise(model: nn.Module, init: InitBase) -> None:
     if not init.target:
         return
     for layer in model.modules():
-        if isinstance(layer, WEIGHTED) and init.fits(tuple(layer.weight.shape)):
+        if isinstance(layer, INITIALISED_LAYERS) and init.fits(tuple(layer.weight.shape)):
             build(init, layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
@@ -80,26 +80,26 @@ def initialise(model: nn.Module, init: InitBase) -> None:
 
 
 def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.device) -> list[Optimizer]:
-    """Build the optimizers with their groups, that of /optimizer first; frozen parameters need no gradient."""
+    """Build the optimizers with their groups, the one of /optimizer first; freeze the parameters without optimizer."""
     skip_dynamo_wrappers()
-    groups = _groups(experiment, model)
+    groups = _assign_parameters(experiment, model)
     parameters = dict(model.named_parameters())
     for name in (name for group in groups if group.optimizer is None for name in group.names):
         parameters[name].requires_grad_(False)
-    made = []
+    optimizers = []
     for owner in sorted({group.owner for group in groups if group.optimizer is not None}):
         own = [group for group in groups if group.owner == owner and group.optimizer is not None]
         optimizer = experiment.groups[owner - 1].optimizer if owner else experiment.optimizer
         assert optimizer is not None
-        arguments: list[Any] = [_arguments(group, parameters) for group in own]
+        arguments: list[Any] = [_parameter_group(group, parameters) for group in own]
         if len(groups) == 1 or optimizer.needs_closure:
             arguments = arguments[0]["params"]
-        made.append(build(optimizer, arguments, **optimizer_policy(optimizer, device)))
-    return made
+        optimizers.append(build(optimizer, arguments, **optimizer_policy(optimizer, device)))
+    return optimizers
 
 
-def _groups(experiment: Experiment, model: nn.Module) -> list[Group]:
-    """Assign parameters to groups; the layout of a library's model is checked here first."""
+def _assign_parameters(experiment: Experiment, model: nn.Module) -> list[Group]:
+    """Assign parameters to groups; check the layout of a library's model, which is known only now."""
     if experiment.layout is not None:
         return assign_groups(experiment)
     layout = layout_of(model)
@@ -108,8 +108,8 @@ def _groups(experiment: Experiment, model: nn.Module) -> list[Group]:
     return assign_groups(experiment, layout)
 
 
-def _arguments(group: Group, parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
-    """Return one of torch's parameter groups."""
+def _parameter_group(group: Group, parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
+    """Return a parameter group as torch takes it."""
     assert group.optimizer is not None
     own = {"label": group.label, "params": [parameters[name] for name in group.names]}
     return own | group.optimizer.group()
@@ -130,7 +130,7 @@ def layout_of(model: nn.Module) -> tuple[Parameter, ...]:
 
 
 def optimizer_policies(experiment: Experiment, device: torch.device) -> dict[str, Any]:
-    """Return the switches of /optimizer, and under its position those of each rule's own optimizer."""
+    """Return the switches of /optimizer, and those of each group's own optimizer by its position."""
     policies: dict[str, Any] = optimizer_policy(experiment.optimizer, device)
     own = ((at, rule.optimizer) for at, rule in enumerate(experiment.groups) if rule.optimizer)
     return policies | {f"groups/{at}": optimizer_policy(each, device) for at, each in own}

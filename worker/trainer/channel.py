@@ -1,4 +1,4 @@
-"""The trainer's end of the pipe: sends frames under a lock, receives them on a thread of its own."""
+"""The trainer's end of the pipe: sends frames under a lock, receives them on a separate thread."""
 
 import os
 import queue
@@ -13,16 +13,16 @@ PARENT_GONE = 70  # exit status; EX_SOFTWARE of sysexits.h
 
 
 class SupervisorLink(Protocol):
-    """What a training needs of the other side."""
+    """The interface of the supervisor to a training."""
 
-    stop: Stop | None  # how the run is to stop at the next step boundary, if it is
+    stop: Stop | None  # how to stop at the next step boundary; None: go on
 
     def send(self, frame: Frame) -> None:
         """Send one frame."""
 
 
 class Channel:
-    """Talks to the supervisor; without one there is nobody to train for, so the process exits at once."""
+    """The connection to the supervisor; the process exits when it closes."""
 
     def __init__(self, inward: int, outward: int) -> None:
         self._inward = os.fdopen(inward, "rb")  # not sys.stdin, whose lock would block the interpreter's exit
@@ -58,7 +58,7 @@ class Channel:
 
 
 def take_over_stdio() -> tuple[int, int]:
-    """Move the pipe to two descriptors of our own; stray prints then go to stderr, stray reads find nothing."""
+    """Move the pipe to new descriptors, so that stray prints go to stderr and stray reads get nothing."""
     inward, outward = os.dup(0), os.dup(1)
     os.dup2(2, 1)
     empty = os.open(os.devnull, os.O_RDONLY)

@@ -1,7 +1,7 @@
 """The devices of this machine. `python -m worker.trainer.devices` prints their list for a local start.
 
-A machine without a GPU's driver is answered in milliseconds; only where there is one, torch is asked, which takes
-seconds: it may be a build for the CPU, or for another driver.
+Without a GPU driver the answer takes milliseconds. Only with one is torch imported, which takes seconds, because it may
+be a build for the CPU or for another driver.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def has_gpu() -> bool:
-    """Whether a driver says that there is a GPU."""
+    """Whether a driver reports a GPU."""
     if Path("/dev/kfd").exists():  # AMD's
         return True
     try:
@@ -23,7 +23,7 @@ def has_gpu() -> bool:
 
 
 def devices() -> list[str]:
-    """What a worker can be started for: each GPU, or the CPU where there is none."""
+    """Return every GPU, or the CPU if there is none."""
     if not has_gpu():
         return ["cpu"]
     import torch  # noqa: PLC0415

@@ -1,6 +1,6 @@
-"""Replay the last steps of a diverged run before its failure is reported, checking every value.
+"""The replay of the last steps of a diverged run, with every value checked, before its failure is reported.
 
-It costs a bounded time, and whatever goes wrong in it is a reading too: the failure has been announced before.
+Its time is bounded. The failure is announced first, so an error in the replay only becomes a reading.
 """
 
 import time
@@ -18,7 +18,7 @@ from worker.trainer.failures import describe_error
 from worker.trainer.loop import Training, train
 from worker.trainer.reproduction import StateBefore, copy_state, pack_step
 
-CHECKED = 50  # steps at the end in which every value is checked; earlier ones are only repeated
+CHECKED_STEPS = 50  # at the end, in which every value is checked; earlier steps are only repeated
 KIND = "autopsy"
 
 
@@ -28,15 +28,15 @@ class RestorePoint(NamedTuple):
     step: int
     folder: Path
     sha256: str
-    fork: bool = False  # the parent's, under another spec
+    fork: bool = False  # of the parent, under another spec
 
 
 class AttemptHistory(NamedTuple):
     """The checkpoints and the speed of an attempt."""
 
-    places: list[RestorePoint]  # where a replay can start
+    restore_points: list[RestorePoint]  # where a replay can start
     steps: int  # made by the attempt
-    seconds: float  # that they took
+    seconds: float  # that the steps took
 
 
 class OutOfTime(Exception):
@@ -44,18 +44,18 @@ class OutOfTime(Exception):
 
 
 def replay_divergence(
-    prepared: Callable[[], Training],
-    past: AttemptHistory,
+    prepare: Callable[[], Training],
+    history: AttemptHistory,
     failure: RunFailure,
     limit_s: float,
     supervisor: SupervisorLink,
 ) -> None:
-    """Send the result as a reading; return within `limit_s` and one step, whatever happens."""
+    """Replay and send the result as a reading; takes at most `limit_s` and one step, and does not raise."""
     if limit_s <= 0 or failure.step is None:
         return
     supervisor.send(Failing(kind=failure.kind, detail=failure.detail, step=failure.step, evidence=failure.evidence))
     try:
-        data = _found(prepared, past, failure.step, time.monotonic() + limit_s, supervisor)
+        data = _find_cause(prepare, history, failure.step, time.monotonic() + limit_s, supervisor)
     except OutOfTime as error:
         data = {"kind": None, "why": str(error)}
     except Exception as error:
@@ -63,49 +63,49 @@ def replay_divergence(
     supervisor.send(Reading(step=failure.step, name=KIND, payload=dumps({"step": failure.step} | data).encode()))
 
 
-def _found(
-    prepared: Callable[[], Training], past: AttemptHistory, last: int, deadline: float, supervisor: SupervisorLink
+def _find_cause(
+    prepare: Callable[[], Training], history: AttemptHistory, last: int, deadline: float, supervisor: SupervisorLink
 ) -> dict[str, Any]:
     """Find the first non-finite value; the loss shows a non-finite gradient one step late."""
     # imported late: the probes it brings import parts of torch that take seconds
     from worker.trainer.probes.on_demand.autopsy import autopsy  # noqa: PLC0415
 
-    training = prepared()
+    training = prepare()
     training.use_eager_gradients()
     first = max(1, last - (allowed_nonfinite(training.spec.nonfinite) or 0))
-    came_from = _begin(training, past, first)
-    needed_s = (last - training.step) * past.seconds / max(past.steps, 1)
+    start_step = _restore_before(training, history, first)
+    needed_s = (last - training.step) * history.seconds / max(history.steps, 1)
     if needed_s > deadline - time.monotonic():
         raise OutOfTime(f"the last checkpoint is {last - training.step} steps back, about {needed_s:.0f} s: too far")
-    seen: dict[int, StateBefore] = {}
-    for _ in _steps(training, first - CHECKED, deadline, supervisor):
+    states: dict[int, StateBefore] = {}
+    for _ in _repeat_to(training, first - CHECKED_STEPS, deadline, supervisor):
         pass
-    found = autopsy(training, _looked_at(training, first, last, deadline, supervisor, seen))
-    told = {"retrained_from": came_from}
+    found = autopsy(training, _repeat_suspects(training, first, last, deadline, supervisor, states))
+    result: dict[str, Any] = {"retrained_from": start_step}
     if found is None:
-        return told | {"kind": None, "why": f"made again, every value was finite up to step {training.step}"}
-    data = found.data() | told
-    if (state := seen.get(found.step)) is not None and (made := pack_step(training, state, found.step)) is not None:
-        data["reproduction"] = made
-    return data
+        return result | {"kind": None, "why": f"in the replay every value was finite up to step {training.step}"}
+    result |= found.data()
+    if (state := states.get(found.step)) is not None and (packed := pack_step(training, state, found.step)) is not None:
+        result["reproduction"] = packed
+    return result
 
 
-def _begin(training: Training, past: AttemptHistory, first: int) -> int:
+def _restore_before(training: Training, history: AttemptHistory, first: int) -> int:
     """Restore the newest state before the two suspected steps; return its step."""
-    for place in sorted(past.places, reverse=True):
-        if place.fork:  # nothing lies before it
-            checkpoint.load_fork(place.folder, place.sha256, training)
+    for point in sorted(history.restore_points, reverse=True):
+        if point.fork:  # there is none before it
+            checkpoint.load_fork(point.folder, point.sha256, training)
             break
-        if place.step <= max(0, first - 2):
+        if point.step <= max(0, first - 2):
             try:
-                checkpoint.load(place.folder, place.sha256, training)
+                checkpoint.load(point.folder, point.sha256, training)
                 break
             except RunFailure:  # moved to a bucket
                 continue
     return training.step
 
 
-def _steps(training: Training, last: int, deadline: float, supervisor: SupervisorLink) -> Iterator[int]:
+def _repeat_to(training: Training, last: int, deadline: float, supervisor: SupervisorLink) -> Iterator[int]:
     """Repeat the training up to step `last`."""
     if training.step >= last:
         return
@@ -119,13 +119,18 @@ def _steps(training: Training, last: int, deadline: float, supervisor: Superviso
             return
 
 
-def _looked_at(
-    training: Training, first: int, last: int, deadline: float, supervisor: SupervisorLink, seen: dict[int, StateBefore]
+def _repeat_suspects(
+    training: Training,
+    first: int,
+    last: int,
+    deadline: float,
+    supervisor: SupervisorLink,
+    states: dict[int, StateBefore],
 ) -> Iterator[int]:
-    """Repeat to the end, keeping the state before each suspected step."""
+    """Repeat the training to the end, keeping the state before each suspected step."""
     if training.step >= first - 2:
-        seen[training.step + 1] = copy_state(training)
-    for step in _steps(training, last, deadline, supervisor):
+        states[training.step + 1] = copy_state(training)
+    for step in _repeat_to(training, last, deadline, supervisor):
         yield step
         if step >= first - 2:
-            seen[step + 1] = copy_state(training)
+            states[step + 1] = copy_state(training)

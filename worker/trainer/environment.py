@@ -1,4 +1,4 @@
-"""A trainer's device and environment, as far as they decide a run's numbers."""
+"""The device and environment of a trainer that determine a run's numbers."""
 
 import contextlib
 import os
@@ -15,17 +15,23 @@ import torch.utils.deterministic
 from service.spec import plugins
 from service.spec.optimizers import OptimizerBase
 
-FILL = "fill_uninitialized_memory"  # a property torch's own types leave out
-PACKAGES = ("schedulefree", "pytorch-optimizer", "torchvision", "timm", "scikit-learn")  # code or data that train
+FILL = "fill_uninitialized_memory"  # missing from torch's type hints
+PACKAGES = (
+    "schedulefree",
+    "pytorch-optimizer",
+    "torchvision",
+    "timm",
+    "scikit-learn",
+)  # that affect a training
 
 
 def optimizer_policy(optimizer: OptimizerBase, device: torch.device) -> dict[str, bool]:
-    """The implementation switches of an optimizer; recorded with the attempt, because they decide the last bit.
+    """Return the implementation switches of an optimizer, recorded with the attempt because they decide the last bit.
 
     On the CPU (MLP of 8.9k parameters, batch 128, one thread, us a step with default | plain loop | foreach | fused):
     SGD 374 | 361 | 380 | 374, AdamW 589 | 566 | 563 | 426, RMSprop 502 | 489 | 498 | -, Adagrad 484 | 465 | 500 | 415.
     The plain loop equals torch's default bit for bit. Fused differs from it in the last bit (it is as deterministic),
-    so it is taken only where it saves a quarter of the step.
+    so it is used only if it saves a quarter of the step.
     """
     on_cpu = device.type == "cpu"
     if ("cpu" if on_cpu else "cuda") in optimizer.fused_on:
@@ -64,13 +70,13 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
 
 
 def environment_differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:
-    """Return what differs between two environments: name -> [before, now]; the last bits may differ."""
-    both = sorted(before.keys() & now.keys())  # an older release may have noted less
+    """Return the differences that may change the last bits: name -> [before, now]."""
+    both = sorted(before.keys() & now.keys())  # an older release may have recorded fewer
     return {name: [before[name], now[name]] for name in both if before[name] != now[name]}
 
 
-def facts(device: torch.device, threads: int) -> dict[str, Any]:
-    """Return what users see of a worker's device."""
+def describe_device(device: torch.device, threads: int) -> dict[str, Any]:
+    """Return the description of a worker's device for users."""
     cuda = device.type == "cuda"
     if cuda:
         memory = torch.cuda.get_device_properties(device).total_memory
@@ -80,18 +86,18 @@ def facts(device: torch.device, threads: int) -> dict[str, Any]:
 
 
 def usage(device: torch.device) -> dict[str, float]:
-    """What this process takes of a GPU, and how busy that is in percent where NVIDIA's library can be asked.
+    """Return the GPU memory of this process and, with NVIDIA's library, the GPU's utilisation in percent.
 
     Neither waits for the device.
     """
-    said = {"device_memory_bytes": float(torch.cuda.memory_allocated(device))}
+    values = {"device_memory_bytes": float(torch.cuda.memory_allocated(device))}
     try:
         library = import_module("pynvml")
     except ImportError:
-        return said
-    with contextlib.suppress(ImportError, RuntimeError, library.NVMLError):  # no driver, no right to ask
-        said["device_utilisation"] = float(torch.cuda.utilization(device))
-    return said
+        return values
+    with contextlib.suppress(ImportError, RuntimeError, library.NVMLError):  # no driver, or no permission
+        values["device_utilisation"] = float(torch.cuda.utilization(device))
+    return values
 
 
 def device_name(device: torch.device) -> str:
@@ -101,7 +107,7 @@ def device_name(device: torch.device) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"  # the instruction set picks the kernels
 
 
-@cache  # reading metadata takes 10 ms, and what a process has imported does not change
+@cache  # reading metadata takes 10 ms, and imported packages do not change
 def _package_versions() -> dict[str, str]:
     return {name: found for name in PACKAGES if (found := _version(name))} | plugins.installed_packages()
 

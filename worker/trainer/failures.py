@@ -1,4 +1,4 @@
-"""Convert an exception in a training to the failure that is stored with the run."""
+"""The conversion of an exception in a training to the failure that is stored with the run."""
 
 import json
 from typing import Any
@@ -13,8 +13,7 @@ NO_MEMORY = ("can't allocate memory", "not enough memory")  # in a RuntimeError 
 # In a RuntimeError of CUDA's libraries; torch itself raises an AcceleratorError
 BROKEN_DEVICE = ("CUDA error", "CUBLAS_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_EXECUTION_FAILED", "NCCL error")
 MAX_DETAIL = 500  # characters
-# After these the process can be reused.
-STAYS_USABLE = {"diverged", "spec_cannot_build", "checkpoint_damaged", "dataset_missing", "dataset_changed"}
+REUSABLE_AFTER = {"diverged", "spec_cannot_build", "checkpoint_damaged", "dataset_missing", "dataset_changed"}
 
 
 def run_failure_of(error: Exception, step: int | None, building: bool = False) -> RunFailure:

@@ -1,7 +1,7 @@
-"""Whether the training loop still moves while no step ends: it evaluates, compiles or writes a checkpoint.
+"""Liveness of the training loop while no step ends, such as during an evaluation, a compilation or a checkpoint.
 
-Sampling the stack of the loop's thread costs microseconds and needs nothing of the code that runs there. A thread that
-waits for a lock or a device that never answers keeps its stack; a stopped process takes no samples at all.
+Sampling the stack of the loop's thread costs microseconds and does not involve the code that runs there. A thread that
+waits forever for a lock or a device keeps its stack; a stopped process takes no samples.
 """
 
 import sys
@@ -10,14 +10,14 @@ import time
 from collections.abc import Callable
 
 PERIOD_S = 1.0
-MIN_CPU_SHARE = 0.05  # of a processor: a thread with the same stack that uses more is computing
+MIN_CPU_SHARE = 0.05  # of a processor; a thread with an unchanged stack that uses more is computing
 Stack = list[tuple[int, int]]  # frame and instruction, innermost first
 
 
 def start(thread_id: int, moved: Callable[[], None], computes: bool, period_s: float = PERIOD_S) -> None:
     """Call `moved` when the thread's stack has changed or, with `computes`, when it has used the processor.
 
-    On a GPU processor time says nothing: waiting for a kernel that never ends takes all of it.
+    On a GPU the processor time does not help: waiting for a kernel that never ends uses all of it.
     """
     arguments = (thread_id, moved, computes, period_s)
     threading.Thread(target=_watch, args=arguments, name="liveness", daemon=True).start()

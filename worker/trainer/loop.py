@@ -1,4 +1,4 @@
-"""The training loop: from a spec and a seed to one `Step` per update. It knows no rows, queues, clocks or files."""
+"""The training loop: from a spec and a seed to one `Step` per update, without database, queue, clock or files."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from service.spec.experiment import Experiment
-from worker.trainer.build import build, build_optimizers, refuse_single_rows
+from worker.trainer.build import build, build_optimizers, check_batch_norm
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
-from worker.trainer.data.split import split
+from worker.trainer.data.split import split_dataset
 from worker.trainer.environment import make_deterministic
 from worker.trainer.metrics import Metrics
 from worker.trainer.optim.fast_step import fast_step
@@ -19,7 +19,7 @@ from worker.trainer.probes.runner import ProbeRunner
 from worker.trainer.step.evaluation import Validation, build_criterion, to_device
 from worker.trainer.step.gradients import Gradients
 from worker.trainer.step.learning_rates import LearningRates
-from worker.trainer.step.mechanics import Mechanics
+from worker.trainer.step.pipeline import StepPipeline
 
 
 class Step(NamedTuple):
@@ -35,41 +35,41 @@ class Training:
     """The state of one run after `step` updates."""
 
     def __init__(self, spec: Experiment, seed: int, device: torch.device, files: DatasetFolders) -> None:
-        parts = split(spec.dataset, files)
-        self.scales = {name: scale.as_json() for name, scale in parts.scales.items()}
-        self.coarse = parts.coarse
+        splits = split_dataset(spec.dataset, files)
+        self.scales = {name: scale.as_json() for name, scale in splits.scales.items()}
+        self.coarse = splits.coarse
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
         self.model: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs).to(device)
         if spec.layout is None:
-            refuse_single_rows(spec, self.model)
+            check_batch_norm(spec, self.model)
         self.criterion: nn.Module = build_criterion(spec, device)
         self.optimizers = build_optimizers(spec, self.model, device)
         self.evaluations = 0  # gradients computed so far by an optimizer that needs several per update
-        self.batches = Batches.of(spec, *to_device(parts.train, spec.loss, device), seed)
+        self.batches = Batches.of(spec, *to_device(splits.train, spec.loss, device), seed)
         self.rates = LearningRates(spec, self.optimizers)
-        self.mechanics = Mechanics(spec, self.model, self.criterion, self.optimizers, self.batches, device)
+        self.pipeline = StepPipeline(spec, self.model, self.criterion, self.optimizers, self.batches, device)
         self.optimizer_steps = [fast_step(optimizer) for optimizer in self.optimizers]
-        self.validation = Validation.of(spec, parts.validation, device)
+        self.validation = Validation.of(spec, splits.validation, device)
         self.probes = ProbeRunner(spec)
-        self.test = parts.test  # measured once, at the end
+        self.test = splits.test  # measured once, at the end
 
     def use_eager_gradients(self) -> None:
-        """Replace compiled gradients, which no hook can see into; the last bits differ from then on."""
-        mechanics = self.mechanics
-        mechanics.gradients = Gradients(
-            self.model, self.criterion, self.batches, mechanics.precision, self.spec.accumulate
+        """Replace compiled gradients, which run no hooks; the last bits differ from then on."""
+        pipeline = self.pipeline
+        pipeline.gradients = Gradients(
+            self.model, self.criterion, self.batches, pipeline.precision, self.spec.accumulate
         )
 
     @property
     def ended(self) -> dict[str, Any] | None:
-        """The stop rule that ended the training before its last step."""
-        return self.mechanics.stopping.ended
+        """The stop rule that ended the training early, if any."""
+        return self.pipeline.stopping.ended
 
     def state(self) -> dict[str, Any]:
-        """Return everything that later steps depend on, random states aside."""
+        """Return everything that later steps depend on, except random states."""
         optimizers, schedule = [each.state_dict() for each in self.optimizers], self.rates.document()
-        mechanics = {"tensors": self.mechanics.tensors(), "document": self.mechanics.document()}
-        parts = {"optimizers": optimizers, "schedule": schedule, "mechanics": mechanics}
+        pipeline = {"tensors": self.pipeline.tensors(), "document": self.pipeline.document()}
+        parts = {"optimizers": optimizers, "schedule": schedule, "mechanics": pipeline}
         return {"step": self.step, "model": self.model.state_dict(), "evaluations": self.evaluations} | parts
 
     def load(self, state: dict[str, Any]) -> None:
@@ -79,21 +79,21 @@ class Training:
             optimizer.load_state_dict(saved)
         self.evaluations = state["evaluations"]
         self.rates.load(state["schedule"])
-        self.mechanics.load(**state["mechanics"])
+        self.pipeline.load(**state["mechanics"])
         self.step = state["step"]
 
 
 def prepare(spec: Experiment, seed: int, device: torch.device, files: DatasetFolders = NO_FOLDERS) -> Training:
-    """Return a training at step 0; nothing that ran before in this process changes it."""
+    """Return a training at step 0, independent of earlier runs in this process."""
     make_deterministic()
     torch.manual_seed(seed)
     return Training(spec, seed, device, files)
 
 
 def train(training: Training) -> Iterator[Step]:
-    """Train to the end of the spec, yielding one `Step` per update; to stop, stop iterating."""
-    model, optimizers, rates, mechanics = training.model, training.optimizers, training.rates, training.mechanics
-    precision, average, stopping, probes = mechanics.precision, mechanics.average, mechanics.stopping, training.probes
+    """Train to the last step, yielding one `Step` per update; to stop, stop iterating."""
+    model, optimizers, rates, pipeline = training.model, training.optimizers, training.rates, training.pipeline
+    precision, average, stopping, probes = pipeline.precision, pipeline.average, pipeline.stopping, training.probes
     model.train()
     train_mode(optimizers)
     probes.begin(training)
@@ -109,11 +109,11 @@ def train(training: Training) -> Iterator[Step]:
         if training.spec.optimizer.needs_closure:
             (loss, metrics), finite = search(training, step), True
         else:
-            loss = mechanics.gradients.compute(step)
+            loss = pipeline.gradients.compute(step)
             finite = precision.unscale(optimizers)
             if probed:
                 probes.after_backward(training, step)
-            metrics = mechanics.clipping.apply()
+            metrics = pipeline.clipping.apply()
             if finite:
                 for optimizer_step in training.optimizer_steps:
                     optimizer_step()
@@ -131,23 +131,23 @@ def train(training: Training) -> Iterator[Step]:
 
 
 def evaluate(training: Training, update: int, loss: Tensor) -> Metrics:
-    """Measure the validation part where that is due, and the test part once the training has ended."""
-    step, mechanics, last = training.step, training.mechanics, training.step == training.spec.total_steps
+    """Measure the validation split if due, and the test split once the training has ended."""
+    step, pipeline, last = training.step, training.pipeline, training.step == training.spec.total_steps
     if not (step % training.spec.evaluation_every == 0 or last or training.ended):
         return {}
     with eval_weights(training.optimizers):
-        metrics = mechanics.measure(step, training.validation) | training.probes.after_evaluation(training, step)
+        metrics = pipeline.measure(step, training.validation) | training.probes.after_evaluation(training, step)
     training.rates.observe(update, metrics)
-    mechanics.stopping.after_evaluation(step, metrics | {"loss": loss})
+    pipeline.stopping.after_evaluation(step, metrics | {"loss": loss})
     if last or training.ended:
         with eval_weights(training.optimizers):
-            metrics |= mechanics.measure_test(training.spec, training.test)
+            metrics |= pipeline.measure_test(training.spec, training.test)
     return metrics
 
 
 def search(training: Training, step: int) -> tuple[Tensor, Metrics]:
-    """Make an update by an optimizer that calls for gradients itself, each clipped; loss and norm are the first's."""
-    gradients, clipping = training.mechanics.gradients, training.mechanics.clipping
+    """Make an update by an optimizer that evaluates gradients itself, each clipped; return the first loss and norm."""
+    gradients, clipping = training.pipeline.gradients, training.pipeline.clipping
     computed: list[tuple[Tensor, Metrics]] = []
 
     def closure() -> Any:

@@ -1,5 +1,5 @@
-"""The type of what a training measures: values by the name of their series."""
+"""The type of measured values, by the name of their series."""
 
 from torch import Tensor
 
-Metrics = dict[str, float | Tensor]  # a tensor is still on the device, so that nobody waits for it
+Metrics = dict[str, float | Tensor]  # tensors stay on the device, so that nothing waits for them

@@ -1,4 +1,4 @@
-"""Packages that a spec may need and a worker may lack: imported on demand, and named if that fails."""
+"""Imports of packages that a spec may need and a worker may lack."""
 
 import sys
 from importlib import import_module
@@ -8,17 +8,17 @@ import torch
 
 from service.errors import RunFailure
 
-OPERATORS = (  # that importing torchvision asks for; no classification model calls them
+OPERATORS = (  # needed to import torchvision; no classification model calls them
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_declared: list[torch.library.Library] = []  # a declaration lasts as long as its object
+_declared: list[torch.library.Library] = []  # declarations live as long as these objects
 
 
 def import_optional(name: str, extra: str = "") -> Any:
-    """Return the module `name`; `extra` is the extra of saddle that brings it.
+    """Return the module `name`; `extra` is the extra of saddle that installs it.
 
-    Any exception counts: a compiled library that does not fit torch raises what it likes while it is imported.
+    Any exception counts, because a compiled library that does not match torch may raise anything when imported.
     """
     fix = f"install saddle[{extra}] there" if extra else "install saddle there with the extra that has it"
     try:
@@ -36,7 +36,7 @@ def import_optional(name: str, extra: str = "") -> Any:
 
 
 def _declare_operators() -> None:
-    """Make torchvision's models usable where its compiled part cannot be loaded, as a CUDA build beside a CPU torch."""
+    """Make torchvision's models usable if its compiled part cannot be loaded, such as a CUDA build with a CPU torch."""
     for module in [each for each in sys.modules if each.partition(".")[0] in ("torchvision", "timm")]:
         del sys.modules[module]
     _declared.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""A step as text: the weights before it, its rows, and how to rebuild the model."""
+"""A training step as JSON: the weights before it, its rows, and the constructors of the model."""
 
 import ast
 import base64

@@ -37,17 +37,17 @@ from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, repla
 from worker.trainer.environment import environment, environment_differences, usage
 from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training, prepare, train
-from worker.trainer.probe_job import Job
+from worker.trainer.probe_job import ProbeJob
 from worker.trainer.probes.runner import MAX_READING_BYTES
 from worker.trainer.recorder import Points, Recorder, make_recorder
 from worker.trainer.step.stopping import describe_stop
 
-MAX_RESTORE_POINTS = 3  # as many as are kept, and the one it began from
-USAGE_PERIOD_S = 1.0  # between two reports about a GPU
+MAX_RESTORE_POINTS = 3  # the kept ones and the one it started from
+USAGE_PERIOD_S = 1.0  # between two reports of GPU usage
 
 
 def run_request(request: TrainRequest, device: torch.device, supervisor: SupervisorLink) -> None:
-    """Train, or probe one state, until it ends or is asked to stop; raise `RunFailure` if it fails."""
+    """Handle a request: train, or run a probe job, to its end or a stop request; raise `RunFailure` if it fails."""
     torch.set_num_threads(request.threads)
     try:
         training = _prepare(request, device)
@@ -56,7 +56,7 @@ def run_request(request: TrainRequest, device: torch.device, supervisor: Supervi
     session = None
     try:
         if request.task is not None:
-            Job(request, training, supervisor).run()
+            ProbeJob(request, training, supervisor).run()
             return
         session = Session(request, training, supervisor)
         session.run()
@@ -65,9 +65,9 @@ def run_request(request: TrainRequest, device: torch.device, supervisor: Supervi
         if session is not None:
             session.flush_remaining()
             if failure.kind == "diverged":
-                unwatched = replace(request, spec=request.spec | {"probes": []})
+                unprobed = replace(request, spec=request.spec | {"probes": []})
                 replay_divergence(
-                    partial(_prepare, unwatched, device), session.history(), failure, request.autopsy_s, supervisor
+                    partial(_prepare, unprobed, device), session.history(), failure, request.autopsy_s, supervisor
                 )
         raise failure from error
 
@@ -79,7 +79,7 @@ def _prepare(request: TrainRequest, device: torch.device) -> Training:
 
 
 class Session:
-    """One attempt: a training, its recorder, and the policy that says when to write checkpoints."""
+    """One attempt: a training, its recorder and its checkpoint policy."""
 
     def __init__(self, request: TrainRequest, training: Training, supervisor: SupervisorLink) -> None:
         self.request, self.training, self.supervisor = request, training, supervisor
@@ -101,27 +101,27 @@ class Session:
         )
 
     def _resume(self) -> dict[str, Any]:
-        """Load the requested checkpoint and return how this machine differs from the one that wrote it.
+        """Load the requested checkpoint; return how this environment differs from the one that wrote it.
 
-        `reproducible`: whether the last bits will agree from there on. A fork also reports what it took over.
+        `reproducible` says whether later steps will agree to the last bit. A fork also reports what it restored.
         """
         if not (resume := self.request.resume):
             return {}
         folder, sha256 = Path(resume["folder"]), resume["sha256"]
-        said: dict[str, Any] = {}
+        report: dict[str, Any] = {}
         if self.request.fork:
-            document, said["taken_over"] = checkpoint.load_fork(folder, sha256, self.training)
+            document, report["taken_over"] = checkpoint.load_fork(folder, sha256, self.training)
         else:
             document = checkpoint.load(folder, sha256, self.training)
             self.policy.load(document)
         self.restore_points = [RestorePoint(document["step"], folder, sha256, self.request.fork)]
         differs = environment_differences(document["environment"], self.environment)
         if self.request.fork:
-            differs.pop("optimizer", None)  # that is the fork's own choice
-        return said | {"reproducible": not differs} | ({"differs": differs} if differs else {})
+            differs.pop("optimizer", None)  # chosen by the fork
+        return report | {"reproducible": not differs} | ({"differs": differs} if differs else {})
 
     def run(self) -> None:
-        """Train, and report the end after everything else."""
+        """Train, then send the end as the last frame."""
         with self._flusher():
             outcome, last = self._train()
         self._flush_all()
@@ -131,7 +131,7 @@ class Session:
         self.supervisor.send(Ended(outcome=outcome, step=self.training.step, note=note))
 
     def _train(self) -> tuple[Outcome, SaveReason | None]:
-        """Train step by step; return the outcome, and the reason to keep the last state beyond it."""
+        """Train step by step; return the outcome, and the reason to save the last state if it is the best."""
         first, total, record, supervisor = self.training.step + 1, self.total, self.recorder.record, self.supervisor
         if first > total:
             return "succeeded", None
@@ -139,7 +139,7 @@ class Session:
         for step in train(self.training):
             record(step)
             if step.step == first:
-                self.flush()  # a reader sees life at once, before any reading is written
+                self.flush()  # users see the first step at once, before any reading
             if readings:
                 self._send_readings()
             reason = self.policy.reason_to_save(step.step, step.metrics)
@@ -156,7 +156,7 @@ class Session:
         return "succeeded", None
 
     def _send_readings(self) -> None:
-        """Send what probes found; called by the loop's thread only."""
+        """Send the probes' readings; only the loop's thread may call this."""
         readings = self.training.probes.readings
         while readings:
             found = readings.pop(0)
@@ -166,15 +166,15 @@ class Session:
             self.supervisor.send(Reading(step=found.step, name=found.kind, payload=payload))
 
     def _flush_all(self) -> None:
-        """Send every point up to here; only now are a GPU's losses known to be finite."""
+        """Send every point so far; on a GPU this is when losses are checked."""
         self.flush(wait=True)
         if self.recorder.failure is not None:
             raise self.recorder.failure
 
     def _checkpoint(self, reason: SaveReason) -> None:
-        """Write a checkpoint; call `_flush_all` before, since both are committed together.
+        """Write a checkpoint; call `_flush_all` first, because both are committed together.
 
-        A full or broken disk does not end the run: older checkpoints are still good.
+        A full or broken disk does not end the run, because older checkpoints are still good.
         """
         extra = {"environment": self.environment, "scales": self.training.scales} | self.policy.document(reason)
         step = self.training.step
@@ -200,25 +200,25 @@ class Session:
         )
 
     def history(self) -> AttemptHistory:
-        """Return where a replay could start, and how long the steps took."""
+        """Return the restore points and the speed of this attempt."""
         return AttemptHistory(self.restore_points, self.training.step - self.began, time.monotonic() - self.began_at)
 
     def flush(self, wait: bool = False) -> None:
         """Send the points that the recorder has, if any."""
         with self._flushing:
             if points := self.recorder.drain(wait):
-                series, payload = packed(points)
+                series, payload = pack_points(points)
                 self.supervisor.send(PointsFrame(series=series, payload=payload))
 
     def flush_remaining(self) -> None:
-        """Send the last points of a failed run, which tell most; a broken GPU may refuse to give them."""
+        """Send the last points of a failed run, which show most; a broken GPU may not return them."""
         self._send_readings()
         with contextlib.suppress(RuntimeError):
             self.flush(wait=True)
 
     @contextlib.contextmanager
     def _flusher(self) -> Iterator[None]:
-        """Flush every `flush_s` on a thread, which has ended when this returns."""
+        """Flush every `flush_s` on a thread, which ends with the context."""
         over = threading.Event()
         thread = threading.Thread(target=self._flush_until, args=(over,), name="flusher", daemon=True)
         thread.start()
@@ -240,7 +240,7 @@ class Session:
             self._flusher_error = error
 
 
-def packed(points: list[Points]) -> tuple[list[SeriesHeader], bytes]:
+def pack_points(points: list[Points]) -> tuple[list[SeriesHeader], bytes]:
     """Return the series and the payload of a `Points` frame."""
     series = [SeriesHeader(name=p.name, first=p.first, every=p.every, n=p.n) for p in points]
     pieces = [array for p in points for array in (p.steps, p.values) if array is not None]

@@ -1,4 +1,4 @@
-"""Warm-up: tiny runs before `Ready`, so that the first step of a real run costs what every step costs."""
+"""The warm-up: tiny runs before `Ready`, so that the first step of a real run is as fast as the others."""
 
 import tempfile
 
@@ -18,7 +18,7 @@ from worker.trainer.session import run_request
 
 
 class NoSupervisor:
-    """Takes the frames of the tiny runs."""
+    """Drops the frames of the tiny runs."""
 
     stop: Stop | None = None
 
@@ -27,7 +27,7 @@ class NoSupervisor:
 
 
 def warm_up(device: torch.device) -> None:
-    """Read the bundled data and train tiny runs to their end: torch and our modules set up much on first use."""
+    """Load the bundled data and train tiny runs, because torch and our modules initialise much on first use."""
     datasets: list[DatasetBase] = [Digits(), BreastCancer(), Wine(), Iris(), Diabetes()]
     for dataset in datasets:
         load(dataset)

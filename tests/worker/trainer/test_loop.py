@@ -11,7 +11,7 @@ import schedulefree
 import torch
 from torch import nn
 
-from worker.trainer.data.split import split
+from worker.trainer.data.split import split_dataset
 from worker.trainer.loop import Step, prepare, train
 from worker.trainer.optim.lecture import LectureAdagrad, LectureRMSprop
 
@@ -105,7 +105,7 @@ PAIRS = [
 
 def plain(spec: Any, seed: int, make: Callable[[Any], torch.optim.Optimizer], rate: Callable[[int], float]) -> Any:
     """The textbook loop: its losses and rates."""
-    rows = split(spec.dataset).train
+    rows = split_dataset(spec.dataset).train
     x, y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
@@ -182,7 +182,7 @@ def test_validation_readings_are_the_loss_and_the_share_of_right_rows(experiment
     spec = experiment(loss={"kind": "cross_entropy", "label_smoothing": 0.1})
     training = prepare(spec, 0, CPU)
     last = list(train(training))[-1]
-    rows = split(spec.dataset).validation
+    rows = split_dataset(spec.dataset).validation
     x, y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
     logits = training.model.eval()(x)
     assert last.metrics is not None
@@ -195,7 +195,7 @@ def test_validation_in_pieces_is_validation_at_once(experiment: Any, monkeypatch
     training = prepare(experiment(), 0, CPU)
     assert training.validation is not None
     whole = training.validation.measure(training.model, training.criterion)
-    monkeypatch.setattr("worker.trainer.step.evaluation.CHUNK", 7)  # 30 rows: four pieces of 7 and one of 2
+    monkeypatch.setattr("worker.trainer.step.evaluation.MAX_ROWS", 7)  # 30 rows: four pieces of 7 and one of 2
     pieces = training.validation.measure(training.model, training.criterion)
     assert {k: float(v) for k, v in pieces.items()} == pytest.approx({k: float(v) for k, v in whole.items()}, rel=1e-6)
 

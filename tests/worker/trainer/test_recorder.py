@@ -165,7 +165,7 @@ def test_a_device_is_never_waited_for_until_the_end() -> None:
     for number in range(1, 11):
         made.record(step(number, readings={"r": torch.tensor(1.0)}))
         assert made.drain() == []
-    assert not any(shipment.event.waited for shipment in made._under_way)  # type: ignore[attr-defined]
+    assert not any(transfer.event.waited for transfer in made._transfers)  # type: ignore[attr-defined]
     assert list(joined(made.drain(wait=True), "loss")) == list(range(1, 11))
 
 
@@ -173,12 +173,12 @@ def test_a_devices_first_step_is_under_way_at_once_and_then_blocks_are() -> None
     made = DeviceRecorder(1, "continue", CPU, 4, Mark)
     made.record(step(1))
     assert list(joined(made.drain(), "loss")) == [1]
-    made._asked = False
+    made._drain_requested = False
     for number in range(2, 5):
         made.record(step(number))
-    assert made._under_way == []
+    assert made._transfers == []
     made.record(step(5))
-    assert len(made._under_way) == 1
+    assert len(made._transfers) == 1
 
 
 def test_a_device_failing_is_known_after_the_last_drain_at_the_latest() -> None:
@@ -190,7 +190,7 @@ def test_a_device_failing_is_known_after_the_last_drain_at_the_latest() -> None:
     assert made.failure.step == 9
 
 
-def test_the_ring_may_be_overwritten_while_a_shipment_is_under_way() -> None:
+def test_the_ring_may_be_overwritten_while_a_transfer_is_under_way() -> None:
     made = DeviceRecorder(1, "continue", CPU, 3, Mark)
     Mark.passed = False
     for number in range(1, 20):

@@ -1,4 +1,4 @@
-"""Restore a fork from its parent's checkpoint: every part with the same meaning in the changed spec.
+"""The start of a fork from its parent's checkpoint: every part that means the same in the changed spec is restored.
 
 Weights must fit, or the fork cannot be built. Other parts are restored if their kind is the same; settings (rates,
 momenta, decays, ...) are the new spec's. The position is the count of updates: update s of the fork takes the rows that
@@ -37,16 +37,16 @@ def layout(training: Training) -> list[dict[str, Any]]:
 def restore_fork(training: Training, tensors: Tensors, document: dict[str, Any]) -> Taken:
     """Restore a new `training` from its parent as far as it fits; the caller sets the random states."""
     parent, own = document.get("spec", {}), training.spec.normalised()
-    _weights(training, under("model", tensors))
+    _load_weights(training, under("model", tensors))
     training.step, training.evaluations = document["step"], document.get("evaluations", 0)
     taken: Taken = {"model": True}
-    found = [_optimizer(training, at, tensors, document) for at in range(len(training.optimizers))]
+    found = [_restore_optimizer(training, at, tensors, document) for at in range(len(training.optimizers))]
     taken["optimizer"] = next((each for each in found if each is not True), True)
     if training.rates.plateau is not None:
         same = [watched(each.get("schedule")) for each in (parent, own)]
         taken["schedule"] = same[0] == same[1] or "the parent's plateau watched something else, or there was none"
         training.rates.load(document["schedule"] if taken["schedule"] is True else None)
-    return taken | _mechanics(training, tensors, document, parent, own)
+    return taken | _restore_pipeline(training, tensors, document, parent, own)
 
 
 def under(part: str, tensors: Tensors) -> Tensors:
@@ -54,7 +54,7 @@ def under(part: str, tensors: Tensors) -> Tensors:
     return {name.removeprefix(f"{part}/"): value for name, value in tensors.items() if name.startswith(f"{part}/")}
 
 
-def _weights(training: Training, saved: Tensors) -> None:
+def _load_weights(training: Training, saved: Tensors) -> None:
     """Load every parameter and buffer; raise `RunFailure` at the first that does not fit."""
     for name, own in training.model.state_dict().items():
         if name not in saved:
@@ -71,7 +71,7 @@ def _misfit(what: str) -> RunFailure:
     return RunFailure("spec_cannot_build", f"{detail}. A fork keeps the parent's model.")
 
 
-def _optimizer(training: Training, at: int, tensors: Tensors, document: dict[str, Any]) -> bool | str:
+def _restore_optimizer(training: Training, at: int, tensors: Tensors, document: dict[str, Any]) -> bool | str:
     """Restore optimizer `at`; return True, or why it starts fresh."""
     if "layout" not in document:
         return "the checkpoint is of a release that did not say what its optimizer was"
@@ -127,23 +127,23 @@ def watched(schedule: Any) -> tuple[str, str] | None:
     return None
 
 
-def _mechanics(training: Training, tensors: Tensors, saved: dict[str, Any], parent: Any, own: Any) -> Taken:
+def _restore_pipeline(training: Training, tensors: Tensors, saved: dict[str, Any], parent: Any, own: Any) -> Taken:
     """Restore averaged weights, loss scale and stop rules; the count of clipped updates continues."""
-    mechanics, document, state = training.mechanics, saved.get("mechanics"), under("mechanics", tensors)
+    pipeline, document, state = training.pipeline, saved.get("mechanics"), under("mechanics", tensors)
     taken: Taken = {}
     if document is None:  # a checkpoint from before there was any of this
         return taken
-    mechanics.clipping.clipped.copy_(state["clipped"])
-    if mechanics.average is not None:
+    pipeline.clipping.clipped.copy_(state["clipped"])
+    if pipeline.average is not None:
         kinds = [(each.get("average") or {}).get("kind") for each in (parent, own)]
         taken["average"] = kinds[0] == kinds[1] or f"the parent's was {kinds[0] or 'none'}"
         if taken["average"] is True:
-            mechanics.average.load(under("average", state))
-    if mechanics.precision.scaler is not None:
+            pipeline.average.load(under("average", state))
+    if pipeline.precision.scaler is not None:
         taken["precision"] = document["precision"] is not None or "the parent did not train in fp16"
-        mechanics.precision.load(document["precision"])
+        pipeline.precision.load(document["precision"])
     if own["stop"] is not None:
         taken["stop"] = parent.get("stop") == own["stop"] or "its rules are others"
         if taken["stop"] is True:
-            mechanics.stopping.load(document["stopping"])
+            pipeline.stopping.load(document["stopping"])
     return taken

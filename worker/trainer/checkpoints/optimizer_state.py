@@ -1,4 +1,4 @@
-"""Convert an optimizer's state_dict to named tensors and JSON, and back."""
+"""The conversion of an optimizer's state_dict to named tensors and JSON, and back."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""When a checkpoint is written, and why: it is due, or the evaluation was the best so far."""
+"""The policy that decides when to write a checkpoint: when it is due, or after the best evaluation so far."""
 
 import math
 import time
@@ -11,7 +11,7 @@ from service.spec.experiment import Experiment
 
 
 class SaveReason(NamedTuple):
-    """Why a checkpoint is written; `value` is the watched series' where it is the best."""
+    """Why a checkpoint is written; for the best one, `value` is that of the watched series."""
 
     word: str  # due | best | end | wish
     value: float | None = None

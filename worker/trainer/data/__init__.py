@@ -1,1 +1,1 @@
-"""Data: where rows come from, how they are split, scaled and ordered."""
+"""Datasets: loading, splitting, scaling and batching of rows."""

@@ -6,25 +6,25 @@ import torch
 from torch import Tensor
 
 from service.spec.experiment import Experiment
-from worker.trainer.data.memory_mapped import MappedRows, Table
+from worker.trainer.data.memory_mapped import MappedRows, RowTensor
 
 Batch = tuple[Tensor, Tensor]
 
 
 def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
-    """Return the order of `n` rows in an epoch (from 0): the same on every machine, whatever was drawn before."""
+    """Return the order of `n` rows in an epoch (from 0), the same on every machine and independent of earlier draws."""
     digest = hashlib.sha256(f"order:{seed}:{epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     return torch.randperm(n, generator=generator)
 
 
 class Batches:
-    """The training part, x (N, *shape) and y (N, ...), on the device or memory-mapped, batch by step."""
+    """The batches of the training split: x (N, *shape) and y (N, ...), on the device or memory-mapped."""
 
     def __init__(
         self,
-        x: Table,
-        y: Table,
+        x: RowTensor,
+        y: RowTensor,
         rows: int,
         seed: int,
         shuffle: bool = True,
@@ -40,12 +40,12 @@ class Batches:
         self._indices: tuple[Tensor, ...] = ()  # the epoch's order, one piece per batch
 
     @classmethod
-    def of(cls, spec: Experiment, x: Table, y: Table, seed: int) -> "Batches":
+    def of(cls, spec: Experiment, x: RowTensor, y: RowTensor, seed: int) -> "Batches":
         """Return the batches of one run of `spec`."""
         return cls(x, y, spec.rows_per_step, seed, spec.shuffle, spec.batch_size == "full", spec.drop_last)
 
     def copy(self) -> "Batches":
-        """Return the same batches with a position of their own."""
+        """Return the same batches with an independent position."""
         return Batches(self.x, self.y, self.rows, self.seed, self.shuffle, self.whole, self.drop_last)
 
     def batch(self, step: int) -> Batch:
@@ -61,7 +61,7 @@ class Batches:
         return self.x.index_select(0, chosen), self.y.index_select(0, chosen)
 
     def row_numbers(self, step: int) -> Tensor:
-        """Return the row numbers, within the training part, of update `step`."""
+        """Return the row numbers, within the training split, of update `step`."""
         if self.whole:
             return torch.arange(len(self.x))
         epoch, position = divmod(step - 1, self.per_epoch)
@@ -71,6 +71,6 @@ class Batches:
         return epoch_order(self.seed, epoch, len(self.x)) if self.shuffle else torch.arange(len(self.x))
 
 
-def _load(table: Table) -> Tensor:
+def _load(table: RowTensor) -> Tensor:
     """Return all rows: a full batch must fit in memory, even of rows that stay on disk."""
     return table[:] if isinstance(table, MappedRows) else table

@@ -18,23 +18,23 @@ MEASURES = ("weight", "waist", "pulse")
 
 def digits() -> Arrays:
     """x (1797, 1, 8, 8), grey values 0 to 16; ten classes."""
-    x, labels = _labelled("digits.csv.gz", header=0)
+    x, labels = _read_labelled("digits.csv.gz", header=0)
     return x.reshape(-1, 1, 8, 8), labels
 
 
 def breast_cancer() -> Arrays:
     """x (569, 30); 0 malignant, 1 benign."""
-    return _labelled("breast_cancer.csv")
+    return _read_labelled("breast_cancer.csv")
 
 
 def wine() -> Arrays:
     """x (178, 13); three classes."""
-    return _labelled("wine_data.csv")
+    return _read_labelled("wine_data.csv")
 
 
 def iris() -> Arrays:
     """x (150, 4); three classes."""
-    return _labelled("iris.csv")
+    return _read_labelled("iris.csv")
 
 
 def diabetes() -> Arrays:
@@ -48,7 +48,7 @@ def linnerud(measure: str = "weight") -> Arrays:
     return x, measures[:, MEASURES.index(measure)]
 
 
-def _labelled(name: str, header: int = 1) -> Arrays:
+def _read_labelled(name: str, header: int = 1) -> Arrays:
     rows = _read(name, delimiter=",", skiprows=header)
     return rows[:, :-1], rows[:, -1].astype(np.int64)
 

@@ -8,7 +8,7 @@ RESIDENT_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class DatasetFolders:
-    """Without a folder of uploads, no uploaded dataset can be read."""
+    """The folders; without one of uploads, uploaded datasets cannot be read."""
 
     folder: Path | None = None  # of uploads, one folder per hash
     resident_bytes: int = RESIDENT_BYTES  # larger datasets stay on disk and are read batch by batch

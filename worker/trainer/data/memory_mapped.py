@@ -1,4 +1,4 @@
-"""Memory-mapped rows: read, scaled and converted to tensors batch by batch, with the calls of a tensor."""
+"""Memory-mapped rows, read, scaled and converted batch by batch, with the interface of a tensor."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +30,7 @@ class MappedRows:
         return len(self.rows)
 
     def dim(self) -> int:
-        """Return the number of dimensions, that of the rows included."""
+        """Return the number of dimensions, including that of the rows."""
         return len(self.shape)
 
     def raw(self, chosen: slice | Indices) -> npt.NDArray[Any]:
@@ -68,4 +68,4 @@ class MappedRows:
         return self.read(chosen)
 
 
-Table = Tensor | MappedRows
+RowTensor = Tensor | MappedRows

@@ -1,4 +1,4 @@
-"""Image sets of the mounted folder; what does not fit in memory is unpacked once, beside the uploads."""
+"""Image sets of the mounted folder; a set that does not fit in memory is unpacked once, beside the uploads."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +34,7 @@ def images(files: DatasetFolders, name: str, resolved: FolderContents | None = N
 
 
 def mounted_root(files: DatasetFolders) -> Path:
-    """Return the mounted folder, or raise `RunFailure` where there is none."""
+    """Return the mounted folder, or raise `RunFailure` if there is none."""
     if files.mounted is None:
         raise RunFailure("dataset_missing", "this worker mounts no folder of datasets: set SADDLE_DATASET_FOLDER")
     return files.mounted
@@ -43,7 +43,9 @@ def mounted_root(files: DatasetFolders) -> Path:
 def check_fingerprint(root: Path, paths: list[Path], resolved: FolderContents) -> None:
     """Raise `RunFailure` unless the files are the ones that the spec was resolved with."""
     if fingerprint(root, paths) != resolved.fingerprint:
-        raise RunFailure("dataset_changed", f"{paths[0].name} and what belongs to it are not what the spec was made of")
+        raise RunFailure(
+            "dataset_changed", f"{paths[0].name} or a file that belongs to it has changed since the submission"
+        )
 
 
 def gather(files: DatasetFolders, resolved: FolderContents, key: str, blocks: Iterator[Arrays]) -> Arrays:
@@ -54,7 +56,7 @@ def gather(files: DatasetFolders, resolved: FolderContents, key: str, blocks: It
 
 
 def in_range(y: npt.NDArray[Any], resolved: FolderContents) -> npt.NDArray[Any]:
-    """Return the labels, or raise `ValueError` if one is no class of the set."""
+    """Return the labels; raise `ValueError` if one is not a class of the set."""
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < len(resolved.classes):
         raise ValueError(f"a label is {y.max()}, and there are {len(resolved.classes)} classes")
     return y

@@ -1,4 +1,4 @@
-"""Tables of the mounted folder; what does not fit in memory is unpacked once, beside the uploads."""
+"""Tables of the mounted folder; a table that does not fit in memory is unpacked once, beside the uploads."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -39,7 +39,7 @@ def table(
         check_fingerprint(root, [file for part in parts for file in part.files], resolved)
         columns, named = feature_columns(parts[0], wanted, resolved.aside), parts[0].classes(predict) is not None
         blocks = (
-            (_beside(batch, columns, resolved), _answers(batch.column(predict), predict, task, named, resolved))
+            (_stack_columns(batch, columns, resolved), _targets(batch.column(predict), predict, task, named, resolved))
             for part in parts
             for batch in part.batches([*columns, predict])
         )
@@ -48,15 +48,15 @@ def table(
         raise RunFailure("dataset_missing", error.problems[0].detail) from error
 
 
-def _beside(batch: Any, columns: list[str], resolved: FolderContents) -> npt.NDArray[Any]:
-    """Columns of single numbers side by side, or one array."""
+def _stack_columns(batch: Any, columns: list[str], resolved: FolderContents) -> npt.NDArray[Any]:
+    """Return columns of single numbers side by side, or the one array column."""
     if len(columns) == 1 and resolved.shape != (1,):
-        return _numbers(batch.column(columns[0]), columns[0], (batch.num_rows, *resolved.shape))
-    return np.stack([_numbers(batch.column(name), name, (batch.num_rows,)) for name in columns], axis=1)
+        return _to_numbers(batch.column(columns[0]), columns[0], (batch.num_rows, *resolved.shape))
+    return np.stack([_to_numbers(batch.column(name), name, (batch.num_rows,)) for name in columns], axis=1)
 
 
-def _numbers(array: Any, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """The innermost values in one piece; a missing or infinite one is said by its column."""
+def _to_numbers(array: Any, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """Return a column as one array; raise `ValueError` if a value is missing or infinite."""
     array = getattr(array, "storage", array)
     while types.is_list(array.type) or types.is_large_list(array.type) or types.is_fixed_size_list(array.type):
         array = array.flatten()
@@ -68,9 +68,9 @@ def _numbers(array: Any, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     return values.reshape(shape)
 
 
-def _answers(array: Any, name: str, task: str, named: bool, resolved: FolderContents) -> npt.NDArray[Any]:
+def _targets(array: Any, name: str, task: str, named: bool, resolved: FolderContents) -> npt.NDArray[Any]:
     if task == "regression":
-        return _numbers(array, name, (len(array),))
+        return _to_numbers(array, name, (len(array),))
     if not named:
         return class_indices(decode(array), resolved.classes)
-    return in_range(_numbers(array, name, (len(array),)).astype(np.int64), resolved)
+    return in_range(_to_numbers(array, name, (len(array),)).astype(np.int64), resolved)

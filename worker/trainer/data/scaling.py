@@ -12,7 +12,7 @@ import numpy.typing as npt
 from service.spec.datasets.base import Scaling
 from service.spec.datasets.precision import is_coarse
 
-BLOCK = 65_536  # rows; every bundled dataset is one block
+BLOCK_ROWS = 65_536  # every bundled dataset is one block
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 ReadBlock = Callable[[slice], npt.NDArray[Any]]  # a block of the training rows
@@ -29,12 +29,12 @@ class Scale(NamedTuple):
         return ((rows - self.shift) / self.divisor).astype(np.float32)
 
     def as_json(self) -> dict[str, Any]:
-        """Return both as nested lists; Python's text of a double is exact."""
+        """Return shift and divisor as nested lists; Python's text of a double is exact."""
         return {"shift": self.shift.tolist(), "divisor": self.divisor.tolist()}
 
 
 def fit_scale(scaling: Scaling, take: ReadBlock, rows: int) -> Scale | None:
-    """Fit on `rows` training rows (at least one); None where they stay unscaled."""
+    """Fit a scale on `rows` training rows (at least one); return None if they stay unscaled."""
     if scaling == "none":
         return None
     low, high = _extremes(take, rows)
@@ -61,8 +61,8 @@ def coarse_columns(take: ReadBlock, rows: int) -> list[int]:
 
 def blocks(take: ReadBlock, rows: int) -> Iterator[npt.NDArray[Any]]:
     """Yield the rows in order, a block at a time."""
-    for start in range(0, rows, BLOCK):
-        yield take(slice(start, min(start + BLOCK, rows)))
+    for start in range(0, rows, BLOCK_ROWS):
+        yield take(slice(start, min(start + BLOCK_ROWS, rows)))
 
 
 def _extremes(take: ReadBlock, rows: int) -> tuple[Doubles, Doubles]:

@@ -8,7 +8,7 @@ from sklearn import datasets as sk
 from worker.trainer.data.split import Arrays
 
 
-def _table(made: Any, dtype: type[np.generic]) -> Arrays:
+def _to_arrays(made: Any, dtype: type[np.generic]) -> Arrays:
     """Return x (N, D) as float64 and y (N,) as `dtype`."""
     x, y = made[0], made[1]
     return x, y.astype(dtype)
@@ -16,17 +16,17 @@ def _table(made: Any, dtype: type[np.generic]) -> Arrays:
 
 def moons(rows: int = 1000, noise: float = 0.1, seed: int = 0) -> Arrays:
     """x (N, 2); two classes."""
-    return _table(sk.make_moons(rows, noise=noise, random_state=seed), np.int64)
+    return _to_arrays(sk.make_moons(rows, noise=noise, random_state=seed), np.int64)
 
 
 def circles(rows: int = 1000, noise: float = 0.05, factor: float = 0.5, seed: int = 0) -> Arrays:
     """x (N, 2); 0 outside, 1 inside."""
-    return _table(sk.make_circles(rows, noise=noise, factor=factor, random_state=seed), np.int64)
+    return _to_arrays(sk.make_circles(rows, noise=noise, factor=factor, random_state=seed), np.int64)
 
 
 def blobs(rows: int = 1000, features: int = 2, classes: int = 3, spread: float = 1.0, seed: int = 0) -> Arrays:
     """x (N, D)."""
-    return _table(sk.make_blobs(rows, features, centers=classes, cluster_std=spread, random_state=seed), np.int64)
+    return _to_arrays(sk.make_blobs(rows, features, centers=classes, cluster_std=spread, random_state=seed), np.int64)
 
 
 def classification(
@@ -52,7 +52,7 @@ def classification(
         flip_y=wrong,
         random_state=seed,
     )
-    return _table(made, np.int64)
+    return _to_arrays(made, np.int64)
 
 
 def regression(
@@ -67,29 +67,29 @@ def regression(
     made = sk.make_regression(
         rows, features, n_informative=informative, effective_rank=rank, noise=noise, random_state=seed
     )
-    return _table(made, np.float64)
+    return _to_arrays(made, np.float64)
 
 
 def friedman1(rows: int = 1000, noise: float = 1.0, seed: int = 0, features: int = 10) -> Arrays:
     """x (N, D)."""
-    return _table(sk.make_friedman1(rows, features, noise=noise, random_state=seed), np.float64)
+    return _to_arrays(sk.make_friedman1(rows, features, noise=noise, random_state=seed), np.float64)
 
 
 def friedman2(rows: int = 1000, noise: float = 1.0, seed: int = 0) -> Arrays:
     """x (N, 4)."""
-    return _table(sk.make_friedman2(rows, noise=noise, random_state=seed), np.float64)
+    return _to_arrays(sk.make_friedman2(rows, noise=noise, random_state=seed), np.float64)
 
 
 def friedman3(rows: int = 1000, noise: float = 0.1, seed: int = 0) -> Arrays:
     """x (N, 4)."""
-    return _table(sk.make_friedman3(rows, noise=noise, random_state=seed), np.float64)
+    return _to_arrays(sk.make_friedman3(rows, noise=noise, random_state=seed), np.float64)
 
 
 def swiss_roll(rows: int = 1000, noise: float = 0.1, seed: int = 0) -> Arrays:
     """x (N, 3); 4.7 to 14.1."""
-    return _table(sk.make_swiss_roll(rows, noise=noise, random_state=seed), np.float64)
+    return _to_arrays(sk.make_swiss_roll(rows, noise=noise, random_state=seed), np.float64)
 
 
 def s_curve(rows: int = 1000, noise: float = 0.1, seed: int = 0) -> Arrays:
     """x (N, 3); -4.7 to 4.7."""
-    return _table(sk.make_s_curve(rows, noise=noise, random_state=seed), np.float64)
+    return _to_arrays(sk.make_s_curve(rows, noise=noise, random_state=seed), np.float64)

@@ -1,6 +1,6 @@
-"""The training, validation and test parts of a dataset, and their scaling.
+"""The training, validation and test splits of a dataset, and their scaling.
 
-Membership depends on `split_seed` alone, through numpy's legacy generator, whose stream never changes.
+A row's split depends on `split_seed` only, through numpy's legacy generator, whose stream never changes.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -18,22 +18,22 @@ from worker.trainer.data.scaling import Scale, coarse_columns, fit_scale, to_flo
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target returns: x (N, *shape), y (N, ...)
 Indices = npt.NDArray[np.intp]
 Values = npt.NDArray[Any] | MappedRows
-CACHED_DATASETS = 8  # in memory; more would fill a worker up
+CACHED_DATASETS = 8  # in memory
 
 
-class Rows(NamedTuple):
+class Split(NamedTuple):
     """x (N, *shape) float32 and y (N,): int64 labels or float32 values; for a language both are int64 tokens (N, T)."""
 
     x: Values
     y: Values
 
 
-class Parts(NamedTuple):
-    """The three disjoint parts, and what was fitted on the first."""
+class Splits(NamedTuple):
+    """The three disjoint splits, and what was fitted on the training split."""
 
-    train: Rows
-    validation: Rows
-    test: Rows
+    train: Split
+    validation: Split
+    test: Split
     scales: dict[str, Scale]  # "features", "target": only those that are scaled
     coarse: dict[str, list[int]]  # of the unscaled: columns whose values float32 can hardly tell apart
 
@@ -60,12 +60,12 @@ def load(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Arrays:
 
 def _check_shape(dataset: DatasetBase, arrays: Arrays) -> Arrays:
     if arrays[0].shape != (dataset.facts.rows, *dataset.facts.shape) or len(arrays[0]) != len(arrays[1]):
-        raise ValueError(f"{dataset.target} gave rows of shape {arrays[0].shape}, not as its facts say")
+        raise ValueError(f"{dataset.target} returned rows of shape {arrays[0].shape}, which its facts contradict")
     return arrays
 
 
-def split(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Parts:
-    """Return parts of `dataset.counts` rows, stratified by class, scaled by the training part."""
+def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Splits:
+    """Return splits of `dataset.counts` rows, stratified by class and scaled by the training split."""
     x, y = load(dataset, files)
     target_rows = np.arange(len(y))  # the row whose target each row has
     if isinstance(dataset, TableBase):
@@ -74,14 +74,14 @@ def split(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Parts:
         chosen = _split_table(y[target_rows] if dataset.shuffled_targets else y, dataset)
     else:
         chosen = split_by_position(dataset.counts)
-    train, validation, test = (Rows(_part(x, rows), _part(y, target_rows[rows])) for rows in chosen)
-    parts = Parts(train, validation, test, {}, {})
+    train, validation, test = (Split(_select_rows(x, rows), _select_rows(y, target_rows[rows])) for rows in chosen)
+    splits = Splits(train, validation, test, {}, {})
     if isinstance(dataset, TableBase):
-        parts = _scaled(parts, "x", dataset.scaling)
+        splits = _scale_splits(splits, "x", dataset.scaling)
     if isinstance(dataset, RegressionBase) and dataset.facts.task == "regression":
-        parts = _scaled(parts, "y", dataset.target_scaling)
-    train, validation, test = map(_to_float32, parts[:3])
-    return parts._replace(train=train, validation=validation, test=test)
+        splits = _scale_splits(splits, "y", dataset.target_scaling)
+    train, validation, test = map(_to_float32, splits[:3])
+    return splits._replace(train=train, validation=validation, test=test)
 
 
 def shuffle_share(target_rows: Indices, share: float, seed: int) -> Indices:
@@ -95,54 +95,56 @@ def shuffle_share(target_rows: Indices, share: float, seed: int) -> Indices:
 def _split_table(y: npt.NDArray[Any], dataset: TableBase) -> tuple[Indices, ...]:
     """Split at random, except the last rows, which the dataset itself reserves for testing."""
     (train, validation, test), own = dataset.counts, dataset.reserved_test_rows
-    chosen = indices(y[: len(y) - own], (train, validation, test - own), dataset.split_seed, dataset.strata)
+    chosen = stratified_indices(y[: len(y) - own], (train, validation, test - own), dataset.split_seed, dataset.strata)
     return (*chosen[:2], np.concatenate((chosen[2], np.arange(len(y) - own, len(y)))))
 
 
-def _part(values: npt.NDArray[Any], rows: Indices) -> Values:
+def _select_rows(values: npt.NDArray[Any], rows: Indices) -> Values:
     return MappedRows(values, rows) if isinstance(values, np.memmap) else values[rows]
 
 
-def _scaled(parts: Parts, name: Literal["x", "y"], scaling: Scaling) -> Parts:
-    """Scale x or y of every part, fitted on the training part; find the coarse columns of what stays unscaled."""
-    fitted: Values = getattr(parts.train, name)
+def _scale_splits(splits: Splits, name: Literal["x", "y"], scaling: Scaling) -> Splits:
+    """Scale x or y of every split, fitted on the training split; find the coarse columns if it stays unscaled."""
+    fitted: Values = getattr(splits.train, name)
     take = fitted.raw if isinstance(fitted, MappedRows) else fitted.__getitem__
     what = {"x": "features", "y": "target"}[name]
     scale = fit_scale(scaling, take, len(fitted))
     if scale is None:
-        return parts._replace(coarse=parts.coarse | {what: coarse_columns(take, len(fitted))})
-    train, validation, test = (part._replace(**{name: _applied(scale, getattr(part, name))}) for part in parts[:3])
-    return Parts(train, validation, test, parts.scales | {what: scale}, parts.coarse)
+        return splits._replace(coarse=splits.coarse | {what: coarse_columns(take, len(fitted))})
+    train, validation, test = (part._replace(**{name: _apply_scale(scale, getattr(part, name))}) for part in splits[:3])
+    return Splits(train, validation, test, splits.scales | {what: scale}, splits.coarse)
 
 
-def _to_float32(rows: Rows) -> Rows:
+def _to_float32(rows: Split) -> Split:
     """Convert rows in memory to float32, after scaling; rows on disk are converted when read."""
-    return Rows(*(values if isinstance(values, MappedRows) else to_float32(values) for values in rows))
+    return Split(*(values if isinstance(values, MappedRows) else to_float32(values) for values in rows))
 
 
-def _applied(scale: Scale, values: Values) -> Values:
+def _apply_scale(scale: Scale, values: Values) -> Values:
     return values.scaled(scale) if isinstance(values, MappedRows) else scale.apply(values)
 
 
 def split_by_position(counts: tuple[int, int, int]) -> tuple[Indices, ...]:
-    """Return the first rows for training, then validation, then test: later text is never trained on."""
+    """Return the first rows for training, then validation, then test, so that no later text is trained on."""
     train, validation, test = counts
     return tuple(np.split(np.arange(train + validation + test), [train, train + validation]))
 
 
-def indices(y: npt.NDArray[Any], counts: tuple[int, int, int], seed: int, classes: int) -> tuple[Indices, ...]:
-    """Return row numbers of the training, validation and test part; `classes` 0: not stratified."""
+def stratified_indices(
+    y: npt.NDArray[Any], counts: tuple[int, int, int], seed: int, classes: int
+) -> tuple[Indices, ...]:
+    """Return the row numbers of the training, validation and test split; `classes` 0: not stratified."""
     order = np.random.RandomState(seed).permutation(len(y))
     groups = [order[y[order] == label] for label in range(classes)] if classes else [order]
     sizes = [len(group) for group in groups]
     test = apportion(sizes, counts[2])
     validation = apportion([size - taken for size, taken in zip(sizes, test, strict=True)], counts[1])
-    parts: tuple[list[Indices], ...] = ([], [], [])
+    splits: tuple[list[Indices], ...] = ([], [], [])
     for group, for_test, for_validation in zip(groups, test, validation, strict=True):
         pieces = np.split(group, [for_test, for_test + for_validation])
-        for part, piece in zip(parts, (pieces[2], pieces[1], pieces[0]), strict=True):
+        for part, piece in zip(splits, (pieces[2], pieces[1], pieces[0]), strict=True):
             part.append(piece)
-    return tuple(np.sort(np.concatenate(part)) for part in parts)
+    return tuple(np.sort(np.concatenate(part)) for part in splits)
 
 
 def apportion(sizes: list[int], total: int) -> list[int]:

@@ -41,7 +41,7 @@ class CNN(nn.Module):
             grown = 1 - kernel_size % 2  # an even kernel padded by half of it adds one
             planes, size = count, [(n + grown) // pool for n in size]
         self.features = nn.Sequential(*blocks)
-        self.head = nn.Sequential(*_head(planes * math.prod(size), hidden, outputs, activation, dropout))
+        self.head = nn.Sequential(*_head_layers(planes * math.prod(size), hidden, outputs, activation, dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) or (B, C, L), or (B, L) as one channel -> features (B, C', ...) -> (B, outputs)."""
@@ -63,7 +63,9 @@ def _finish_block(count: int, rank: int, pool: int, activation: str, norm: str, 
         yield POOL[rank](pool)
 
 
-def _head(width: int, hidden: Sequence[int], outputs: int, activation: str, dropout: float) -> Iterator[nn.Module]:
+def _head_layers(
+    width: int, hidden: Sequence[int], outputs: int, activation: str, dropout: float
+) -> Iterator[nn.Module]:
     for units in hidden:
         if dropout:
             yield nn.Dropout(dropout)

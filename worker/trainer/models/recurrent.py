@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from service.spec.models.sequences import steps_of
-from worker.trainer.models.sequences import read, steps
+from worker.trainer.models.sequences import pool_states, to_sequence
 
 
 class Recurrent(nn.Module):
@@ -39,8 +39,8 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, *shape) or ids (B, L) -> states (B, L, W) -> (B, outputs), or (B, L, outputs) at every position."""
-        states, last = self.cell(steps(x) if self.embed is None else self.embed(x.long()))
-        chosen = self._last(last) if self.outputs_at == "last" else read(states, self.outputs_at)
+        states, last = self.cell(to_sequence(x) if self.embed is None else self.embed(x.long()))
+        chosen = self._last(last) if self.outputs_at == "last" else pool_states(states, self.outputs_at)
         logits: Tensor = self.head(chosen)
         return logits
 

@@ -13,10 +13,10 @@ class Block(nn.Module):
 
     def __init__(self, planes: int, count: int, stride: int, activation: str, norm: str, groups: int) -> None:
         super().__init__()
-        inner = [*_convolved(planes, count, 3, stride, norm, groups), ACTIVATIONS[activation]()]
-        self.inner = nn.Sequential(*inner, *_convolved(count, count, 3, 1, norm, groups))
+        inner = [*_conv_and_norm(planes, count, 3, stride, norm, groups), ACTIVATIONS[activation]()]
+        self.inner = nn.Sequential(*inner, *_conv_and_norm(count, count, 3, 1, norm, groups))
         changes = stride > 1 or planes != count
-        self.shortcut = nn.Sequential(*_convolved(planes, count, 1, stride, norm, groups)) if changes else None
+        self.shortcut = nn.Sequential(*_conv_and_norm(planes, count, 1, stride, norm, groups)) if changes else None
         self.outer = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class ResNet(nn.Module):
         groups: int = 4,
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(*_convolved(shape[0], width, 3, 1, norm, groups), ACTIVATIONS[activation]())
+        self.stem = nn.Sequential(*_conv_and_norm(shape[0], width, 3, 1, norm, groups), ACTIVATIONS[activation]())
         chain, planes = [], width
         for stage in range(stages):
             for block in range(blocks):
@@ -58,7 +58,7 @@ class ResNet(nn.Module):
         return logits
 
 
-def _convolved(planes: int, count: int, kernel: int, stride: int, norm: str, groups: int) -> Iterator[nn.Module]:
+def _conv_and_norm(planes: int, count: int, kernel: int, stride: int, norm: str, groups: int) -> Iterator[nn.Module]:
     """Yield a convolution, which keeps the size at stride 1, and its normalisation, whose shift is the bias."""
     yield nn.Conv2d(planes, count, kernel, stride=stride, padding=kernel // 2, bias=norm == "none")
     if norm != "none":

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 
-def steps(x: Tensor) -> Tensor:
+def to_sequence(x: Tensor) -> Tensor:
     """Numbers (B, L), (B, C, L) or (B, C, H, W) -> (B, length, features); the steps of an image are its pixel rows."""
     if x.dim() == 2:
         return x.unsqueeze(2)
@@ -12,7 +12,7 @@ def steps(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def read(x: Tensor, outputs_at: str) -> Tensor:
+def pool_states(x: Tensor, outputs_at: str) -> Tensor:
     """States (B, L, W) -> (B, W) of the last step, or their mean; unchanged for `every`."""
     if outputs_at == "every":
         return x

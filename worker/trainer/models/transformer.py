@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from service.spec.models.sequences import steps_of
 from worker.trainer.models.activations import ACTIVATIONS
 from worker.trainer.models.attention import Attention
-from worker.trainer.models.sequences import read, steps
+from worker.trainer.models.sequences import pool_states, to_sequence
 
 NORMS: dict[str, type[nn.LayerNorm] | type[nn.RMSNorm]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
 EMBEDDING_STD = 0.02  # at initialisation (Radford et al. 2019); torch's 1 drowns the positions
@@ -69,8 +69,8 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, *shape) or ids (B, L) -> states (B, L, W) -> (B, outputs), or (B, L, outputs) at every position."""
-        embedded = self.embed(x.long() if self.tokens else steps(x))
+        embedded = self.embed(x.long() if self.tokens else to_sequence(x))
         states = embedded + self.positions(torch.arange(embedded.shape[1], device=x.device))
         states = states if self.dropout is None else self.dropout(states)
-        logits: Tensor = self.head(read(self.norm(self.blocks(states)), self.outputs_at))
+        logits: Tensor = self.head(pool_states(self.norm(self.blocks(states)), self.outputs_at))
         return logits

@@ -1,1 +1,1 @@
-"""Optimizers that torch lacks, in plain formulas, and what optimizers of other packages need."""
+"""Optimizers that torch lacks, and adapters for optimizers of other packages."""

@@ -32,15 +32,15 @@ class AdaBound(PerParameterOptimizer):
         if group["weight_decay"]:
             g = g.add(p, alpha=group["weight_decay"])
         beta1, beta2 = group["betas"]
-        mean, square = moments(p, g, state, beta1, beta2, group["amsbound"])
+        mean, square = update_moments(p, g, state, beta1, beta2, group["amsbound"])
         t = state["step"]
         rate = group["lr"] * (1 - beta2**t) ** 0.5 / (1 - beta1**t)
         final = group["final_lr"] * group["lr"] / group["base_lr"]
-        lower, upper = bounds(t, final, group["gamma"])
+        lower, upper = rate_bounds(t, final, group["gamma"])
         p.sub_((rate / (square.sqrt() + group["eps"])).clamp_(lower, upper).mul_(mean))
 
 
-def moments(
+def update_moments(
     p: Tensor, g: Tensor, state: dict[str, Any], beta1: float, beta2: float, largest: bool
 ) -> tuple[Tensor, ...]:
     """Update and return the uncorrected running means of g and g^2; with `largest`, the largest mean of g^2."""
@@ -56,6 +56,6 @@ def moments(
     return state["mean"], state["largest" if largest else "square"]
 
 
-def bounds(t: int, final: float, gamma: float) -> tuple[float, float]:
+def rate_bounds(t: int, final: float, gamma: float) -> tuple[float, float]:
     """Return the bounds of the rate at update t (from 1): near (0, infinity) at first, `final` in the end."""
     return final * (1 - 1 / (gamma * t + 1)), final * (1 + 1 / (gamma * t))

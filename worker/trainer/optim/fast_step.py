@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-OURS = ("torch.optim.", "worker.trainer.optim.")  # other optimizers are called unchanged
+OURS = ("torch.optim.", "worker.trainer.optim.")  # the step of other optimizers is called unchanged
 UNCOMPILED = (Optimizer.add_param_group, Optimizer.state_dict, Optimizer.load_state_dict, Optimizer.zero_grad)
 CACHE = "__dynamo_disable"  # where torch caches the compiler's version of a method
 HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
@@ -21,22 +21,22 @@ def fast_step(optimizer: Optimizer) -> Callable[[], Any]:
     """Return a function that makes one update; it calls `optimizer.step` itself while there are hooks."""
     if not type(optimizer).__module__.startswith(OURS):
         return optimizer.step
-    alone = bare(optimizer)
+    plain_step = unwrapped_step(optimizer)
     before, after = (getattr(optimizer, name) for name in HOOKS)
 
     def update() -> Any:
-        return optimizer.step() if before or after else alone()
+        return optimizer.step() if before or after else plain_step()
 
     return update
 
 
-def bare(optimizer: Optimizer) -> Callable[[], Any]:
+def unwrapped_step(optimizer: Optimizer) -> Callable[[], Any]:
     """Return the innermost `step` of its class, under no_grad."""
     return torch.no_grad()(inspect.unwrap(type(optimizer).step).__get__(optimizer))  # type: ignore[no-any-return]
 
 
 def skip_dynamo_wrappers() -> None:
-    """Make torch call those methods directly: nothing here compiles them."""
+    """Make torch call those methods directly, because nothing here compiles them."""
     for method in UNCOMPILED:
         if plain := getattr(method, "__wrapped__", None):
             plain.__dict__.setdefault(CACHE, plain)

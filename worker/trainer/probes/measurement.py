@@ -17,7 +17,7 @@ from worker.trainer.environment import set_deterministic
 from worker.trainer.models.attention import twice_differentiable
 from worker.trainer.step.evaluation import Validation
 from worker.trainer.step.learning_rates import LearningRates
-from worker.trainer.step.mechanics import Mechanics
+from worker.trainer.step.pipeline import StepPipeline
 
 DIGITS = 7  # of a number in a reading, which has at most 256 KiB
 Component = TypeVar("Component", bound=OnDemandProbe)
@@ -49,7 +49,7 @@ class ProbedTraining(Protocol):
     optimizers: list[Optimizer]
     batches: Batches
     rates: LearningRates
-    mechanics: Mechanics
+    pipeline: StepPipeline
     validation: Validation | None
     coarse: dict[str, list[int]]  # unscaled columns of "features" or "target" that float32 can hardly tell apart
 

@@ -33,7 +33,7 @@ class NonFiniteDetector:
 
     def __init__(self, training: ProbedTraining) -> None:
         self.training = training
-        self.scaled = training.mechanics.precision.scaler is not None
+        self.scaled = training.pipeline.precision.scaler is not None
         self.names = {id(p): name for name, p in training.model.named_parameters()}
         self.handles: list[Any] = []
         self.found: NonFinite | None = None

@@ -1,7 +1,7 @@
-"""Run all probes of one training: the loop asks one object, at the steps that it names.
+"""The runner of a training's probes, which the loop calls at the steps that the runner names.
 
-A probe that fails is reported once and removed; it never ends the training. A reading that is only {"error": why}, or
-has "not_applicable", says that its probe measures no more.
+A probe that fails is reported once and removed; it never ends the training. After a reading that is only
+{"error": why} or has "not_applicable", its probe measures no more.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +36,7 @@ class PeriodicProbe(InlineProbe):
         self.instrument, self.finished = instrument, False
 
     def next_step(self, step: int) -> int:
-        """Return none of the run's steps once the probe was not applicable."""
+        """Return the next step; beyond the last one if the probe is not applicable."""
         return self.total + 1 if self.finished else super().next_step(step)
 
     def after_update(self, training: ProbedTraining, step: int) -> Metrics:

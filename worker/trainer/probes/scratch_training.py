@@ -13,11 +13,11 @@ from worker.trainer.probes.measurement import ProbedTraining, side_effect_free
 from worker.trainer.probes.model_copy import ModelCopy, flat, rebuild
 from worker.trainer.step.evaluation import build_criterion
 from worker.trainer.step.learning_rates import LearningRates
-from worker.trainer.step.mechanics import Mechanics
+from worker.trainer.step.pipeline import StepPipeline
 
 
 def scratch_copy(training: ProbedTraining, rows: Batches | None = None) -> ProbedTraining:
-    """Return a training with its own model, optimizers and mechanics, and the same rows and random states."""
+    """Return a training with its own model, optimizers and pipeline, and the same rows and random states."""
     other = copy(training)
     spec, given = training.spec, rows or training.batches
     with side_effect_free(training.device):
@@ -26,7 +26,7 @@ def scratch_copy(training: ProbedTraining, rows: Batches | None = None) -> Probe
     other.optimizers = build_optimizers(spec, other.model, training.device)
     other.batches = given.copy()
     other.rates = LearningRates(spec, other.optimizers)
-    other.mechanics = Mechanics(spec, other.model, other.criterion, other.optimizers, other.batches, training.device)
+    other.pipeline = StepPipeline(spec, other.model, other.criterion, other.optimizers, other.batches, training.device)
     other.load(deepcopy(training.state()))
     other.model.train()
     train_mode(other.optimizers)
@@ -38,10 +38,10 @@ def train_step(training: ProbedTraining, step: int, lr: float | None = None) -> 
 
     Return the batch's loss before the update.
     """
-    training.rates.apply(min(step - training.mechanics.precision.skipped, training.spec.total_steps))
+    training.rates.apply(min(step - training.pipeline.precision.skipped, training.spec.total_steps))
     if lr is not None:
         _set_rates(training, lr)
-    gradients, clipping = training.mechanics.gradients, training.mechanics.clipping
+    gradients, clipping = training.pipeline.gradients, training.pipeline.clipping
     if training.spec.optimizer.needs_closure:
         losses: list[Tensor] = []
 
@@ -54,7 +54,7 @@ def train_step(training: ProbedTraining, step: int, lr: float | None = None) -> 
         training.step = step
         return losses[0]
     loss = gradients.compute(step)
-    finite = training.mechanics.precision.unscale(training.optimizers)
+    finite = training.pipeline.precision.unscale(training.optimizers)
     clipping.apply()
     if finite:
         for optimizer in training.optimizers:

@@ -1,1 +1,1 @@
-"""The parts of one update: gradients, clipping, precision, learning rates, weight averaging, stop rules."""
+"""The stages of a training step: gradients, clipping, precision, learning rates, weight averaging, stop rules."""

@@ -13,7 +13,7 @@ def total_norm(parameters: list[nn.Parameter], order: float = 2.0) -> Tensor:
 
 
 class Clipping:
-    """The clipping of a run; its count stays on the device, so that nobody waits for it."""
+    """The clipping of a run; its count stays on the device, so that nothing waits for it."""
 
     def __init__(
         self, by: Clip | None, parameters: list[nn.Parameter], device: torch.device, norm_wanted: bool = False

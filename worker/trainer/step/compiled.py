@@ -1,11 +1,11 @@
-"""Compiled forward and backward over a batch, for `compile: true`. The update stays the optimizer's own.
+"""Compiled forward and backward passes, for `compile: true`. The optimizer's update is not compiled.
 
-The gradient is taken within the graph (torch.func); what torch's compiler (inductor) makes of it is called as it is.
-torch.compile would put a wrapper around it that looks for changed shapes, modes and settings and leaves what it cannot
-translate to Python: 0.15 ms a call, more than a small step. Here all of these are fixed by the spec, the code itself
-refuses tensors of other shapes, and what cannot be translated fails with that sentence. An update is not translated:
-Adam's took 83 us, where torch's fused one takes 56 (`docs/decisions.md`).
-Values differ from eager ones in the last bits, and by as much as training amplifies them; equal runs are still equal.
+The gradient is part of the graph (torch.func), and the code that torch's compiler (inductor) generates is called
+directly. torch.compile would add guards against changed shapes, modes and settings, and fall back to Python for what it
+cannot compile: 0.15 ms per call, more than a small step. Here the spec fixes all of these, the code refuses tensors of
+other shapes, and a model that cannot be compiled fails with that message. A compiled Adam update took 83 us, torch's
+fused one takes 56 (`docs/decisions.md`). Values differ from eager ones in the last bits, which training amplifies;
+equal runs are still equal.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +57,7 @@ def compile_function(function: Callable[..., list[Tensor]], examples: Tensors) -
 
 
 class CompiledGradients(Gradients):
-    """Gradients of whole batches by compiled code."""
+    """Gradients of whole batches, from compiled code."""
 
     def __init__(self, model: nn.Module, criterion: nn.Module, batches: Batches, precision: Precision) -> None:
         super().__init__(model, criterion, batches, precision, pieces=1)

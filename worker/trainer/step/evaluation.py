@@ -1,4 +1,4 @@
-"""Evaluation on the validation and test parts, without any effect on the training."""
+"""Evaluation on the validation and test splits, without any effect on the training."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from service.errors import RunFailure
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASS_TASKS, LossBase, Task
 from worker.trainer.build import build
-from worker.trainer.data.memory_mapped import MappedRows, Table
-from worker.trainer.data.split import Rows
+from worker.trainer.data.memory_mapped import MappedRows, RowTensor
+from worker.trainer.data.split import Split
 from worker.trainer.metrics import Metrics
 from worker.trainer.step.losses import loss_denominator, partial_loss
 
-CHUNK = 4096  # rows (or positions) at once: bounds the memory
+MAX_ROWS = 4096  # or positions, per forward pass
 
 
 def target_tensor(y: npt.NDArray[Any], loss: LossBase) -> Tensor:
@@ -41,8 +41,8 @@ def _check_distributions(y: npt.NDArray[Any], logarithms: bool) -> None:
         raise RunFailure("spec_cannot_build", f"a probability to predict is {y.min():g}: {fix}")
 
 
-def to_device(rows: Rows, loss: LossBase, device: torch.device) -> tuple[Table, Table]:
-    """Return x and y of a part for the model and the loss; rows on disk stay there."""
+def to_device(rows: Split, loss: LossBase, device: torch.device) -> tuple[RowTensor, RowTensor]:
+    """Return x and y of a split for the model and the loss; rows on disk stay there."""
     x = rows.x if isinstance(rows.x, MappedRows) else torch.from_numpy(rows.x)
     y = rows.y if isinstance(rows.y, MappedRows) else target_tensor(rows.y, loss)
     return x.to(device), y.to(device)
@@ -68,16 +68,16 @@ def build_criterion(spec: Experiment, device: torch.device) -> nn.Module:
 
 
 class Validation:
-    """A held-out part on the device; its series are `val/...`, or `<name>/...`."""
+    """A held-out split on the device; its series are `val/...`, or `<name>/...`."""
 
-    def __init__(self, x: Table, y: Table, task: Task, name: str = "val") -> None:
+    def __init__(self, x: RowTensor, y: RowTensor, task: Task, name: str = "val") -> None:
         self.x, self.y, self.name = x, y, name
         self.classification = task in ("language", *CLASS_TASKS)
         self.positions = y.shape[1] if task == "language" else 1  # per row
 
     @classmethod
-    def of(cls, spec: Experiment, rows: Rows, device: torch.device, name: str = "val") -> "Validation | None":
-        """Return None if the spec holds no such part out."""
+    def of(cls, spec: Experiment, rows: Split, device: torch.device, name: str = "val") -> "Validation | None":
+        """Build the evaluation of a split; return None if the split is empty."""
         task = spec.dataset.facts.task
         if not len(rows.x) and task != "objective":
             return None
@@ -88,7 +88,7 @@ class Validation:
         """Return mean loss and accuracy; they stay on the device, so that nothing waits for them."""
         training = model.training
         model.eval()  # dropout draws nothing, batch normalisation learns nothing
-        rows = max(1, CHUNK // self.positions)
+        rows = max(1, MAX_ROWS // self.positions)
         loss, right = torch.zeros((), device=self.x.device), torch.zeros((), device=self.x.device)
         counted: Tensor | int = 0
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Losses that torch lacks, or has for other inputs only; each is the mean over the batch."""
+"""Losses that torch lacks or has only for other inputs; each is the mean over the batch."""
 
 import math
 from typing import Any
@@ -66,7 +66,7 @@ def one_hot(classes: Tensor, columns: int) -> Tensor:
 
 
 def sides(y: Tensor) -> Tensor:
-    """-1 for class 0, 1 for class 1."""
+    """Return -1 for class 0, 1 for class 1."""
     return 2 * y - 1
 
 

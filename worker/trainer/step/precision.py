@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from service.spec.training import Precision as Word
-from worker.trainer.data.memory_mapped import Table
+from worker.trainer.data.memory_mapped import RowTensor
 from worker.trainer.metrics import Metrics
 
 DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,7 +36,7 @@ class Precision:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
-    def check_supported(self, model: nn.Module, x: Table) -> None:
+    def check_supported(self, model: nn.Module, x: RowTensor) -> None:
         """Run two rows, so that a layer this machine lacks in this precision fails while the spec is built."""
         if self.dtype is not None:
             training = model.training

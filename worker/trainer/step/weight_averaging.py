@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from service.spec.experiment import Experiment
 from service.spec.training import EMA, SWA, OptimizerAverage
-from worker.trainer.data.memory_mapped import Table
+from worker.trainer.data.memory_mapped import RowTensor
 from worker.trainer.metrics import Metrics
 from worker.trainer.step.evaluation import Validation
 
@@ -31,7 +31,7 @@ def mean(average: Tensor, weight: Tensor, taken: Tensor | int) -> Tensor:
 class WeightAverage:
     """An exponential average after every update, or a plain mean from some update on."""
 
-    def __init__(self, spec: Experiment, model: nn.Module, x: Table) -> None:
+    def __init__(self, spec: Experiment, model: nn.Module, x: RowTensor) -> None:
         average = spec.average
         update: Callable[[Tensor, Tensor, Tensor | int], Tensor]
         assert isinstance(average, EMA | SWA)
@@ -94,7 +94,7 @@ class AveragedByOptimizer:
 
 
 def build_weight_average(
-    spec: Experiment, model: nn.Module, optimizers: Sequence[Optimizer], x: Table
+    spec: Experiment, model: nn.Module, optimizers: Sequence[Optimizer], x: RowTensor
 ) -> WeightAverage | AveragedByOptimizer | None:
     """Return the spec's average, or None; `x` is the training part."""
     if spec.average is None:
@@ -106,7 +106,7 @@ def build_weight_average(
     )
 
 
-def measure_statistics(model: nn.Module, x: Table, rows: int) -> None:
+def measure_statistics(model: nn.Module, x: RowTensor, rows: int) -> None:
     """Set running statistics of every batch normalisation to the mean over x in batches of `rows`.
 
     Like torch's update_bn, but only those layers are in training mode, so dropout draws nothing.

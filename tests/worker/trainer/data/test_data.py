@@ -11,7 +11,7 @@ from service.spec.datasets.bundled import Diabetes, Digits, Iris, Wine
 from service.spec.datasets.precision import is_coarse
 from worker.trainer.data.batches import Batches, epoch_order
 from worker.trainer.data.scaling import coarse_columns, fit_scale
-from worker.trainer.data.split import Arrays, apportion, indices, load, shuffle_share, split
+from worker.trainer.data.split import Arrays, apportion, load, shuffle_share, split_dataset, stratified_indices
 
 DATASETS = [each for each in CATALOG["datasets"].values() if each.__module__.endswith(".bundled")]
 
@@ -34,10 +34,10 @@ def test_a_dataset_is_what_its_facts_say(dataset: Any) -> None:
 def test_parts_have_the_exact_sizes_and_share_no_row(dataset: Any, shares_: tuple[float, float]) -> None:
     spec = dataset(validation=shares_[0], test=shares_[1])
     _, y = load(spec)
-    parts = indices(y, spec.counts, 0, spec.facts.classes)
+    parts = stratified_indices(y, spec.counts, 0, spec.facts.classes)
     assert tuple(len(part) for part in parts) == spec.counts
     assert sorted(np.concatenate(parts).tolist()) == list(range(spec.facts.rows))
-    assert tuple(len(rows.x) for rows in split(spec)[:3]) == spec.counts
+    assert tuple(len(rows.x) for rows in split_dataset(spec)[:3]) == spec.counts
 
 
 @pytest.mark.parametrize("dataset", [d for d in DATASETS if d().facts.classes])
@@ -45,25 +45,25 @@ def test_a_classification_split_keeps_the_classes_in_proportion(dataset: Any) ->
     spec = dataset(validation=0.2, test=0.1)
     _, y = load(spec)
     overall = np.bincount(y) / len(y)
-    for part in indices(y, spec.counts, 3, spec.facts.classes):
+    for part in stratified_indices(y, spec.counts, 3, spec.facts.classes):
         assert np.abs(np.bincount(y[part]) - overall * len(part)).max() < 2
 
 
 def test_the_smallest_parts_still_hold_each_class() -> None:
     _, y = load(Wine())
-    for part in indices(y, (172, 3, 3), 0, 3)[1:]:
+    for part in stratified_indices(y, (172, 3, 3), 0, 3)[1:]:
         assert sorted(y[part].tolist()) == [0, 1, 2]
 
 
 def test_the_split_seed_alone_decides_the_split() -> None:
     _, y = load(Iris())
     torch.manual_seed(1)
-    first = indices(y, (90, 30, 30), 5, 3)
+    first = stratified_indices(y, (90, 30, 30), 5, 3)
     np.random.default_rng(0).random(10)
-    again, other = indices(y, (90, 30, 30), 5, 3), indices(y, (90, 30, 30), 6, 3)
+    again, other = stratified_indices(y, (90, 30, 30), 5, 3), stratified_indices(y, (90, 30, 30), 6, 3)
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
-    assert first[1].tolist()[:5] == indices(y, (90, 30, 30), 5, 3)[1].tolist()[:5]
+    assert first[1].tolist()[:5] == stratified_indices(y, (90, 30, 30), 5, 3)[1].tolist()[:5]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_shares_add_up_and_never_exceed_a_class(sizes: list[int], total: int) ->
 
 
 def test_scaling_is_fitted_on_the_training_part_only() -> None:
-    raw, scaled = split(Wine(scaling="none", test=0.2)), split(Wine(test=0.2))
+    raw, scaled = split_dataset(Wine(scaling="none", test=0.2)), split_dataset(Wine(test=0.2))
     mean, deviation = raw.train.x.astype(np.float64).mean(0), raw.train.x.astype(np.float64).std(0)
     assert np.abs(scaled.train.x.mean(0)).max() < 1e-5
     assert np.abs(scaled.train.x.std(0) - 1).max() < 1e-5
@@ -86,7 +86,7 @@ def test_scaling_is_fitted_on_the_training_part_only() -> None:
 
 
 def test_a_constant_column_is_divided_by_one() -> None:
-    parts = split(Digits())
+    parts = split_dataset(Digits())
     assert np.isfinite(parts.train.x).all()
     assert (parts.train.x[:, 0, 0, 0] == 0).all()  # the corner pixel never changes
     scale = fit_scale("standardise", np.full((3, 1), 0.1, np.float32).__getitem__, 3)
@@ -96,7 +96,7 @@ def test_a_constant_column_is_divided_by_one() -> None:
 
 
 def test_a_regression_target_is_scaled_where_the_dataset_says_so() -> None:
-    scaled, raw = split(Diabetes()), split(Diabetes(target_scaling="none"))
+    scaled, raw = split_dataset(Diabetes()), split_dataset(Diabetes(target_scaling="none"))
     assert abs(scaled.train.y.mean()) < 1e-5
     assert abs(scaled.train.y.std() - 1) < 1e-5
     np.testing.assert_allclose(
@@ -121,13 +121,13 @@ def test_a_column_far_from_zero_scales_to_the_same_values_as_one_near_it(scaling
 
 
 def test_what_is_trained_on_is_narrowed_last_and_unscaled_columns_that_lose_digits_are_told() -> None:
-    parts = split(Diabetes(scaling="none", target_scaling="none"))
+    parts = split_dataset(Diabetes(scaling="none", target_scaling="none"))
     assert {part.x.dtype for part in parts[:3]} == {part.y.dtype for part in parts[:3]} == {np.dtype(np.float32)}
     assert parts.coarse == {"features": [], "target": []}
     rows = np.stack([np.arange(400.0), FAR + np.arange(400.0), np.full(400, FAR)], axis=1)
     assert coarse_columns(rows.__getitem__, 400) == [1]  # a constant column has nothing to lose
     assert coarse_columns(rows.astype(np.float32).__getitem__, 400) == []
-    assert split(Diabetes()).coarse == {}
+    assert split_dataset(Diabetes()).coarse == {}
 
 
 @pytest.mark.parametrize("largest", [1.0, 1.5, 1e-30, 1.7e9, 2.0**100])
@@ -142,7 +142,7 @@ def test_shared_arrays_cannot_be_changed_by_a_run() -> None:
     x, _ = load(Iris())
     with pytest.raises(ValueError, match="read-only"):
         x[0] = 0
-    parts = split(Iris(scaling="none"))
+    parts = split_dataset(Iris(scaling="none"))
     parts.train.x[0] = 99  # a run's own copy
     assert load(Iris())[0].max() < 99
 
@@ -153,7 +153,7 @@ def test_a_loader_that_contradicts_its_facts_is_refused(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("worker.trainer.data.split.build", lambda dataset: short())
     monkeypatch.setattr("worker.trainer.data.split._loaded", {})
-    with pytest.raises(ValueError, match="not as its facts say"):
+    with pytest.raises(ValueError, match="which its facts contradict"):
         load(Iris())
 
 
@@ -221,7 +221,7 @@ def test_answers_dealt_out_anew_are_the_same_answers_on_other_rows(share: float)
 
 
 def test_shuffled_targets_leave_the_rows_and_how_many_there_are_of_each_class() -> None:
-    plain, shuffled = split(Digits(scaling="none")), split(Digits(scaling="none", shuffled_targets=1.0))
+    plain, shuffled = split_dataset(Digits(scaling="none")), split_dataset(Digits(scaling="none", shuffled_targets=1.0))
     x, y = (
         [np.concatenate([getattr(part, name) for part in parts[:3]]) for parts in (plain, shuffled)] for name in "xy"
     )

@@ -14,8 +14,8 @@ from service.spec.experiment import Experiment
 from tests.ingest.mounted_files import cifar, dictionary, mnist, parquet, save_to_disk, table
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
-from worker.trainer.data.split import load, split
-from worker.trainer.failures import STAYS_USABLE
+from worker.trainer.data.split import load, split_dataset
+from worker.trainer.failures import REUSABLE_AFTER
 from worker.trainer.loop import prepare, train
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def test_images_come_back_byte_by_byte_the_sets_own_test_rows_last(packed: bool,
     assert (found[0].dtype, found[1].dtype) == (np.float32, np.int64)
     assert (found[0] == x[:, None]).all()
     assert (found[1] == y).all()
-    parts = split(dataset.model_copy(update={"scaling": "none"}), files)
+    parts = split_dataset(dataset.model_copy(update={"scaling": "none"}), files)
     assert [len(part.x) for part in (parts.train, parts.validation, parts.test)] == [48, 12, 20]
     assert (parts.test.x == x[60:, None]).all()
     assert (np.bincount(np.asarray(parts.validation.y)) > 0).all()  # stratified
@@ -77,7 +77,7 @@ def test_arrays_and_class_labels_of_both_layouts_come_back(write: Any, resident:
     assert (x == np.concatenate([np.array(part["pixels"].to_pylist(), np.float32) for part in whole])).all()
     assert (y == np.concatenate([part["label"].to_numpy() for part in whole])).all()
     assert isinstance(x, np.memmap) == (resident == 0)
-    parts = split(dataset, DatasetFolders(files.folder, resident, files.mounted))
+    parts = split_dataset(dataset, DatasetFolders(files.folder, resident, files.mounted))
     assert isinstance(parts.train.x, MappedRows) == (resident == 0)
     assert len(parts.test.x) == 12
 
@@ -117,7 +117,7 @@ def test_a_gap_in_a_column_is_said_by_its_name(files: DatasetFolders) -> None:
 def failure(spec: Experiment, files: DatasetFolders) -> str:
     with pytest.raises(RunFailure) as caught:
         load(spec.dataset, files)
-    assert caught.value.kind in STAYS_USABLE
+    assert caught.value.kind in REUSABLE_AFTER
     return caught.value.kind
 
 

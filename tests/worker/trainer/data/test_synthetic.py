@@ -20,7 +20,7 @@ from service.spec.datasets.drawn import (
 )
 from service.spec.datasets.generated import Blobs, Classification, Friedman1
 from worker.trainer.data.mnist1d import figures
-from worker.trainer.data.split import load, split
+from worker.trainer.data.split import load, split_dataset
 from worker.trainer.data.synthetic import ACTIVATIONS
 
 MADE = [each for each in CATALOG["datasets"].values() if each.__module__.endswith((".drawn", ".generated"))]
@@ -121,11 +121,11 @@ def test_a_noisy_quadratic_has_the_condition_asked_for(rotated: bool) -> None:
     assert (off_diagonal > 0.05) == rotated
     found, *_ = np.linalg.lstsq(x.astype(float), y, rcond=None)
     np.testing.assert_allclose(found, np.random.RandomState(0).standard_normal(5), atol=1e-4)
-    assert split(NoisyQuadratic()).scales == {}  # scaling would change the surface
+    assert split_dataset(NoisyQuadratic()).scales == {}  # scaling would change the surface
 
 
 def test_mnist1d_is_split_as_in_the_paper() -> None:
-    parts = split(Mnist1d())
+    parts = split_dataset(Mnist1d())
     assert (len(parts.train.x), len(parts.validation.x)) == (4000, 1000)
     assert parts.train.x.shape[1:] == (40,)
 
@@ -145,7 +145,7 @@ def test_mnist1d_is_hard_for_a_linear_model_and_easier_with_neighbourhoods() -> 
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 
-    parts = split(Mnist1d())
+    parts = split_dataset(Mnist1d())
     train, held_out = parts.train, parts.validation
     linear = LogisticRegression(max_iter=500).fit(train.x, train.y).score(held_out.x, held_out.y)
     near = KNeighborsClassifier(1).fit(train.x, train.y).score(held_out.x, held_out.y)

@@ -24,8 +24,8 @@ from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.scaling import fit_scale
-from worker.trainer.data.split import Rows, load, split
-from worker.trainer.failures import STAYS_USABLE
+from worker.trainer.data.split import Split, load, split_dataset
+from worker.trainer.failures import REUSABLE_AFTER
 from worker.trainer.loop import prepare, train
 from worker.trainer.session import run_request
 
@@ -127,7 +127,7 @@ def test_features_and_targets_far_from_zero_lose_no_digit(
     write: Any, resident_bytes: int, keep: Keep, files: DatasetFolders
 ) -> None:
     dataset = keep(write(TIMES, TIMES[::-1]), {"kind": "upload", "predict": "y", "task": "regression"})
-    train = split(dataset, DatasetFolders(files.folder, resident_bytes)).train
+    train = split_dataset(dataset, DatasetFolders(files.folder, resident_bytes)).train
     x = train.x[:] if isinstance(train.x, MappedRows) else torch.from_numpy(train.x)
     assert x.dtype == torch.float32
     assert len(x[:, 0].unique()) == len(x)
@@ -185,7 +185,7 @@ def test_an_array_of_images_keeps_its_shape(keep: Keep, files: DatasetFolders, t
 def test_rows_on_disk_train_to_the_same_bits_as_rows_in_memory(
     write: Any, scaling: str, keep: Keep, files: DatasetFolders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.trainer.data.scaling.BLOCK", 37)  # several blocks, for both
+    monkeypatch.setattr("worker.trainer.data.scaling.BLOCK_ROWS", 37)  # several blocks, for both
     dataset = keep(write(*numbers()), VALUES | {"scaling": scaling, "test": 0.1})
     model = {"kind": "mlp", "hidden": (8,), "dropout": 0.2, "norm": "batch"}
     spec = Experiment.model_validate(
@@ -193,7 +193,7 @@ def test_rows_on_disk_train_to_the_same_bits_as_rows_in_memory(
         | {"steps": 30}
     )
     on_disk = DatasetFolders(files.folder, resident_bytes=100)
-    assert isinstance(split(spec.dataset, on_disk).train.x, MappedRows)
+    assert isinstance(split_dataset(spec.dataset, on_disk).train.x, MappedRows)
     resident = prepare(spec, 3, CPU, files)
     in_memory = list(train(resident))
     mapped = prepare(spec, 3, CPU, on_disk)  # only now: both draw their dropout from the one generator
@@ -252,13 +252,13 @@ def test_other_rows_than_the_training_ones_do_not_change_the_scale(keep: Keep, f
     held_out = np.setdiff1d(np.arange(200), split_rows(plain, files))
     x[held_out] *= 1000
     changed = keep(as_csv(x, word, value), VALUES | {"test": 0.2})
-    before, after = split(plain, files).scales["features"], split(changed, files).scales["features"]
+    before, after = split_dataset(plain, files).scales["features"], split_dataset(changed, files).scales["features"]
     assert before.as_json() == after.as_json()
 
 
 def split_rows(dataset: Any, files: DatasetFolders) -> Any:
     """Which rows train, found again by their values."""
-    raw = split(dataset.model_copy(update={"scaling": "none", "target_scaling": "none"}), files).train.y
+    raw = split_dataset(dataset.model_copy(update={"scaling": "none", "target_scaling": "none"}), files).train.y
     return np.flatnonzero(np.isin(load(dataset, files)[1], raw))
 
 
@@ -268,7 +268,7 @@ def test_the_scales_are_kept_with_the_checkpoint(keep: Keep, files: DatasetFolde
     training = prepare(Experiment.model_validate(document | {"optimizer": {"kind": "sgd"}}), 0, CPU, files)
     saved = checkpoint.save(tmp_path / "run", training, {"environment": {}, "scales": training.scales})
     found = checkpoint.load(saved.folder, saved.sha256, training)
-    parts = split(dataset, files)
+    parts = split_dataset(dataset, files)
     assert found["scales"] == {name: scale.as_json() for name, scale in parts.scales.items()}
     assert set(found["scales"]) == {"features", "target"}
 
@@ -302,13 +302,13 @@ def test_a_text_is_windows_of_characters_and_their_successors(
     assert x.shape == y.shape == (rows, 16) == (dataset.facts.rows, *dataset.facts.shape)
     assert "".join(characters[token] for token in x.flatten()) == POEM[: rows * 16]
     assert "".join(characters[token] for token in y.flatten()) == POEM[1 : rows * 16 + 1]
-    parts = split(dataset, DatasetFolders(files.folder, resident_bytes))
+    parts = split_dataset(dataset, DatasetFolders(files.folder, resident_bytes))
     assert tuple(len(part.x) for part in (parts.train, parts.validation, parts.test)) == dataset.counts
     assert first(parts.train) == x[0].tolist()  # by position: the end is kept apart
     assert first(parts.validation) == x[dataset.counts[0]].tolist()
 
 
-def first(rows: Rows) -> Any:
+def first(rows: Split) -> Any:
     return (rows.x[:1] if isinstance(rows.x, MappedRows) else torch.from_numpy(rows.x))[0].tolist()
 
 
@@ -338,7 +338,7 @@ def test_a_language_model_learns_a_text_and_is_measured_at_every_position(
     readings = steps[-1].metrics or {}
     assert steps[-1].loss.item() < 1.0
     assert float(readings["val/accuracy"]) > 0.6
-    rows = split(spec.dataset, files).validation
+    rows = split_dataset(spec.dataset, files).validation
     assert isinstance(rows.x, np.ndarray)
     assert isinstance(rows.y, np.ndarray)
     logits = training.model.eval()(torch.from_numpy(rows.x))  # (B, T, V)
@@ -386,4 +386,4 @@ def test_a_session_finds_uploads_where_its_request_says_and_fails_for_good_witho
     with pytest.raises(RunFailure) as failed:
         run_request(TrainRequest(**lost, resident_bytes=0), CPU, Listening())
     assert failed.value.kind == "dataset_missing"
-    assert {"dataset_missing", "dataset_changed"} <= PERMANENT & STAYS_USABLE
+    assert {"dataset_missing", "dataset_changed"} <= PERMANENT & REUSABLE_AFTER

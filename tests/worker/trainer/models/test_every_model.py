@@ -15,7 +15,7 @@ from service.spec.models import Model
 from service.spec.models.library import LibraryBase
 from service.spec.models.objectives import ObjectiveBase
 from worker.trainer.build import build
-from worker.trainer.data.split import split
+from worker.trainer.data.split import split_dataset
 from worker.trainer.loop import prepare, train
 from worker.trainer.models.attention import twice_differentiable
 
@@ -75,7 +75,7 @@ def test_every_kind_has_a_setting_here() -> None:
 
 def plain(spec: Experiment, seed: int) -> list[float]:
     """The textbook loop around the module that the spec names."""
-    rows = split(spec.dataset).train
+    rows = split_dataset(spec.dataset).train
     x, y = torch.from_numpy(rows.x), torch.from_numpy(rows.y)
     losses: dict[str, Any] = {
         "cross_entropy": nn.functional.cross_entropy,
@@ -198,7 +198,7 @@ def test_weights_gradients_and_state_are_torchs(optimizer: dict[str, Any]) -> No
     assert memory.gradients == sum(p.grad.nbytes for p in parameters if p.grad is not None)
     state = [v for o in training.optimizers for s in o.state.values() for v in s.values() if isinstance(v, Tensor)]
     assert memory.optimizer == pytest.approx(sum(v.nbytes for v in state), rel=0.01, abs=0.1 * memory.weights)
-    rows = split(spec.dataset).train
+    rows = split_dataset(spec.dataset).train
     assert memory.data == rows.x.nbytes + rows.y.nbytes
     assert memory.total == memory.weights + memory.gradients + memory.optimizer + memory.activations + memory.data
 

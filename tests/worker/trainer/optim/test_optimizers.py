@@ -13,7 +13,7 @@ from service.spec import optimizers
 from worker.trainer.build import build, optimizer_policies
 from worker.trainer.environment import optimizer_policy
 from worker.trainer.loop import prepare, train
-from worker.trainer.optim.adabound import bounds
+from worker.trainer.optim.adabound import rate_bounds
 
 CPU = torch.device("cpu")
 MEMBERS = get_args(get_args(optimizers.Optimizer)[0])
@@ -111,7 +111,7 @@ def test_a_gradient_of_nothing_is_a_step_of_nothing(kind: str) -> None:
 
 @pytest.mark.parametrize(("t", "low", "high"), [(1, 9.990e-5, 100.1), (1000, 0.05, 0.2), (10**6, 0.0999, 0.1001)])
 def test_adabounds_bounds_are_the_papers(t: int, low: float, high: float) -> None:
-    assert bounds(t, 0.1, 1e-3) == pytest.approx((low, high), rel=1e-4)
+    assert rate_bounds(t, 0.1, 1e-3) == pytest.approx((low, high), rel=1e-4)
 
 
 @pytest.mark.parametrize("largest", [False, True])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.trainer.loop import train
-from worker.trainer.probes.on_demand.autopsy import Autopsy, autopsy, grew
+from worker.trainer.probes.on_demand.autopsy import Autopsy, autopsy, has_grown
 
 
 def test_a_row_that_holds_no_number_is_named(trained: Any) -> None:
@@ -123,4 +123,4 @@ def test_on_a_copy_it_finds_the_same_and_the_training_stays(trained: Any, compon
     ("sizes", "grown"), [([1.0] * 20, False), ([1.0] * 20 + [50.0], True), ([3.0, 2.0], False), ([1.0, 20.0], True)]
 )
 def test_growth_is_the_last_sizes_over_the_usual(sizes: list[float], grown: bool) -> None:
-    assert grew(sizes) is grown
+    assert has_grown(sizes) is grown

@@ -13,13 +13,13 @@ from service.nonfinite import dumps
 from worker.trainer.probes.directions import filter_normalised
 from worker.trainer.probes.measurement import CheckpointWeights
 from worker.trainer.probes.model_copy import ModelCopy
-from worker.trainer.probes.on_demand.critical_sharpness import CriticalSharpness, critical
+from worker.trainer.probes.on_demand.critical_sharpness import CriticalSharpness, find_critical_factor
 from worker.trainer.probes.on_demand.gradient_check import GradientCheck
 from worker.trainer.probes.on_demand.line import Line
 from worker.trainer.probes.on_demand.noise_scale import NoiseScale, estimate
 from worker.trainer.probes.on_demand.overfit_batch import OverfitBatch, least_loss
 from worker.trainer.probes.on_demand.plane import Plane
-from worker.trainer.probes.on_demand.range_test import RangeTest, smoothed, suggestions
+from worker.trainer.probes.on_demand.range_test import RangeTest, running_median, suggest_rates
 from worker.trainer.probes.on_demand.slice import Slice
 from worker.trainer.probes.on_demand.spectral_density import SpectralDensity, quadrature
 from worker.trainer.probes.on_demand.spectrum import Spectrum
@@ -43,10 +43,10 @@ def test_critical_sharpness_of_a_quadratic_is_the_curvature_along_its_gradient(
 
 
 def test_a_direction_without_a_critical_step_says_why() -> None:
-    assert critical(lambda _: True, 0.1)[1].startswith("not a direction of descent")
-    assert "does not rise" in critical(lambda _: False, 0.1)[1]
-    assert critical(lambda f: f > 37.0, 1e-4)[0] == pytest.approx(37, rel=1e-4)
-    assert critical(lambda f: f > 0.02, 1e-4)[0] == pytest.approx(0.02, rel=1e-4)
+    assert find_critical_factor(lambda _: True, 0.1)[1].startswith("not a direction of descent")
+    assert "does not rise" in find_critical_factor(lambda _: False, 0.1)[1]
+    assert find_critical_factor(lambda f: f > 37.0, 1e-4)[0] == pytest.approx(37, rel=1e-4)
+    assert find_critical_factor(lambda f: f > 0.02, 1e-4)[0] == pytest.approx(0.02, rel=1e-4)
 
 
 def test_signal_and_noise_of_all_rows_are_mean_and_variance_of_the_gradients_of_single_rows(trained: Any) -> None:
@@ -194,7 +194,7 @@ def test_the_range_test_stops_where_the_loss_explodes_and_suggests_a_rate_that_t
 
 def suggested(losses: list[float], side: int = 0) -> tuple[float | None, float | None]:
     """Of rates 1, 2, 3, ... with these losses."""
-    return suggestions([float(i) for i in range(1, len(losses) + 1)], losses, smoothed(losses, side))
+    return suggest_rates([float(i) for i in range(1, len(losses) + 1)], losses, running_median(losses, side))
 
 
 def test_a_rate_is_suggested_before_the_least_loss_and_none_where_the_loss_never_fell() -> None:

@@ -129,9 +129,9 @@ def test_an_instrument_that_fails_is_told_once_and_the_training_goes_on() -> Non
 
 def test_an_update_that_overflowed_is_not_measured() -> None:
     training = made(precision="fp16", optimizer={"kind": "sgd", "lr": 0.01})
-    assert training.mechanics.precision.scaler is not None
-    training.mechanics.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    training.mechanics.precision.scale = 2.0**127
+    assert training.pipeline.precision.scaler is not None
+    training.pipeline.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    training.pipeline.precision.scale = 2.0**127
     seen = names_at(training, until=3)
     assert seen == {1: set(), 2: set(), 3: set()}
     assert not any(module._forward_hooks for module in training.model.modules())

@@ -159,7 +159,7 @@ def test_the_smaller_last_batch_of_an_epoch_is_translated_too() -> None:
     training = fresh(compile=True)
     rows = len(training.batches.x)
     curve(training, upto=training.batches.per_epoch)
-    gradients = training.mechanics.gradients
+    gradients = training.pipeline.gradients
     assert isinstance(gradients, compiled().CompiledGradients)
     assert sorted(gradients.codes) == [rows % 64, 64]
     assert rows % 64

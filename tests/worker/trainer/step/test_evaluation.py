@@ -92,7 +92,7 @@ def test_a_chunk_of_the_validation_part_whose_answers_are_all_ignored_adds_nothi
     tokens[:2] = 0
     rows = torch.randn(6, 5, 7)
     model = nn.Linear(7, 4)
-    monkeypatch.setattr("worker.trainer.step.evaluation.CHUNK", 10)
+    monkeypatch.setattr("worker.trainer.step.evaluation.MAX_ROWS", 10)
     criterion = PerPosition(nn.CrossEntropyLoss(ignore_index=0))
     measured = Validation(rows, tokens, "language").measure(model, criterion)
     assert float(measured["val/loss"]) == pytest.approx(

@@ -1,4 +1,4 @@
-"""What every inline probe is: it lives in the training loop and reads what a step has computed anyway.
+"""The base of inline probes, which run in the training loop and read what a step computes anyway.
 
 A step that no probe wants costs one comparison. At a step that it wants, a probe is called three times, always with
 unscaled fp32 gradients:

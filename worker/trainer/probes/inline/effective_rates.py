@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from worker.trainer.metrics import Metrics
-from worker.trainer.optim.adabound import bounds
+from worker.trainer.optim.adabound import rate_bounds
 from worker.trainer.probes.inline.base import InlineProbe
 from worker.trainer.probes.inline.layers import MAX_FLAT
 from worker.trainer.probes.measurement import ProbedTraining
@@ -98,7 +98,7 @@ def adabound(group: Group, state: Moments, t: Count) -> Tensor:
     """Return the rate as worker.trainer.optim.adabound clips it."""
     beta1, beta2 = float(group["betas"][0]), beta2_of(group)
     rate: Count = (1 - beta2**t) ** 0.5 / (1 - beta1**t)
-    lower, upper = bounds(int(t), group["final_lr"] / group["base_lr"], group["gamma"])
+    lower, upper = rate_bounds(int(t), group["final_lr"] / group["base_lr"], group["gamma"])
     v = state["largest" if group["amsbound"] else "square"]
     return (rate / (v.sqrt() + eps_of(group))).clamp(lower, upper)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from worker.trainer.data.batches import Batch, Batches
-from worker.trainer.data.memory_mapped import MappedRows, Table
+from worker.trainer.data.memory_mapped import MappedRows, RowTensor
 
 MAX_ROWS = 2048
 MAX_BYTES = 16 * 2**20  # of the rows' x: fewer rows where they are large
@@ -49,5 +49,5 @@ def sample_rows(batches: Batches) -> Batch:
     return _select(batches.x, index), _select(batches.y, index)
 
 
-def _select(table: Table, index: Tensor) -> Tensor:
+def _select(table: RowTensor, index: Tensor) -> Tensor:
     return table.index_select(0, index if isinstance(table, MappedRows) else index.to(table.device))

@@ -1,4 +1,4 @@
-"""Find the first non-finite value: repeat the updates and check every value as it appears."""
+"""The search for the first non-finite value, by repeating the updates and checking every value."""
 
 import math
 import statistics
@@ -35,7 +35,7 @@ class FirstNonFinite(NamedTuple):
     @property
     def preceded_by_growth(self) -> bool:
         """Whether the loss or the gradient had grown beyond its usual size before."""
-        return grew(self.losses) or grew(self.norms)
+        return has_grown(self.losses) or has_grown(self.norms)
 
     def data(self) -> dict[str, Any]:
         """Return the data of a reading."""
@@ -100,11 +100,11 @@ def repeat_steps(training: ProbedTraining, count: int) -> Iterator[int]:
     for step in range(training.step + 1, min(training.step + count, last) + 1):
         train_step(training, step)
         if training.rates.plateau is not None and (step % every == 0 or step == last):
-            training.rates.observe(step, training.mechanics.measure(step, training.validation))
+            training.rates.observe(step, training.pipeline.measure(step, training.validation))
         yield step
 
 
-def grew(sizes: Iterable[float]) -> bool:
+def has_grown(sizes: Iterable[float]) -> bool:
     """Whether the largest of the last three exceeds ten times the median of those before."""
     found = [abs(size) for size in sizes]
     if len(found) < 4:

@@ -1,4 +1,4 @@
-"""Is this a critical point, and of what kind? (Dauphin et al. 2014, arXiv:1406.2572, section 3)
+"""The kind of critical point that the weights are at (Dauphin et al. 2014, arXiv:1406.2572, section 3).
 
 A point is near-critical if its gradient is small, relative to the run's first or in absolute terms for a run that
 begins at such a point, and the next update would change almost nothing. Then both ends of the Hessian's spectrum
@@ -146,7 +146,7 @@ def tolerance_of(found: Extremes, dtype: torch.dtype) -> float:
 
 
 def judge(found: Extremes, tolerance: float) -> Verdict:
-    """Return the verdict of both ends; a residual as large as its eigenvalue decides nothing, unless both are about 0."""
+    """Return the verdict of both ends; a residual as large as its eigenvalue decides nothing unless both are 0."""
     low, high = found.low, found.high
     largest = max(abs(low), abs(high))
     if abs(low) <= tolerance and abs(high) <= tolerance:

@@ -31,7 +31,7 @@ class CriticalSharpness(Instrument[on_demand.CriticalSharpness]):
             tried.append((factor, copy.value(here + factor * update)))
             return not tried[-1][1] <= now  # NaN counts as a rise
 
-        factor, why = critical(rises, self.component.tolerance)
+        factor, why = find_critical_factor(rises, self.component.tolerance)
         data = as_json(
             lr=lr, update_norm=size, loss=now, tried=tried, tolerance=self.component.tolerance, twin=copy.describe()
         )
@@ -44,7 +44,7 @@ class CriticalSharpness(Instrument[on_demand.CriticalSharpness]):
         )
 
 
-def critical(rises: Callable[[float], bool], tolerance: float) -> tuple[float | None, str]:
+def find_critical_factor(rises: Callable[[float], bool], tolerance: float) -> tuple[float | None, str]:
     """Find the smallest factor that rises, by doubling or halving from 1, then bisecting; or None, and why."""
     low = high = 1.0
     if rises(1.0):

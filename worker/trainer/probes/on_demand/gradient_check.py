@@ -1,4 +1,4 @@
-"""Check the gradient against finite differences of the loss, in float64."""
+"""The check of the gradient against finite differences of the loss, in float64."""
 
 import math
 

@@ -43,7 +43,7 @@ class NoiseScale(Instrument[on_demand.NoiseScale]):
             return not_applicable(
                 f"{len(copy.x)} training rows cannot be cut into {self.component.pieces} pieces of two"
             )
-        found = [estimate(copy, chosen, pieces) for chosen in self._drawn(len(copy.x))]
+        found = [estimate(copy, chosen, pieces) for chosen in self._draw_rows(len(copy.x))]
         signal, noise = (torch.tensor(column, dtype=torch.float64) for column in zip(*found, strict=True))
         mean_signal, mean_noise = float(signal.mean()), float(noise.mean())
         batch, certain = training.spec.rows_per_step, mean_signal > 0 and mean_noise >= 0
@@ -64,7 +64,7 @@ class NoiseScale(Instrument[on_demand.NoiseScale]):
         values = {"noise_scale": scale} if certain else {}
         return Measurement(values | ({"noise_scale/ratio": batch / scale} if certain and scale else {}), data)
 
-    def _drawn(self, n: int) -> list[Tensor]:
+    def _draw_rows(self, n: int) -> list[Tensor]:
         """Return the row numbers of each draw: always the same, without repetition within one."""
         generator = torch.Generator().manual_seed(0)
         size = min(self.component.rows, n)

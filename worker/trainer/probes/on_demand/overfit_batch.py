@@ -1,4 +1,4 @@
-"""Whether a copy can overfit one batch (Karpathy 2019, A recipe for training neural networks)"""
+"""The test whether a copy can overfit one batch (Karpathy 2019, A recipe for training neural networks)."""
 
 import math
 

@@ -42,10 +42,10 @@ class RangeTest(Instrument[on_demand.RangeTest]):
                 rates.append(rate)
                 losses.append(loss)
                 trailing.append(mean / (1 - SMOOTHING ** (i + 1)))
-                if not math.isfinite(loss) or _risen(trailing):
+                if not math.isfinite(loss) or _has_risen(trailing):
                     break
-        smooth = smoothed(losses, max(1, round(NEIGHBOURS * self.component.steps)))
-        steepest, tenth = suggestions(rates, losses, smooth)
+        smooth = running_median(losses, max(1, round(NEIGHBOURS * self.component.steps)))
+        steepest, tenth = suggest_rates(rates, losses, smooth)
         data = as_json(
             rates=rounded(rates),
             losses=rounded(losses),
@@ -60,18 +60,18 @@ class RangeTest(Instrument[on_demand.RangeTest]):
         return Measurement({"range_test/steepest": steepest} if steepest is not None else {}, data)
 
 
-def _risen(smooth: list[float]) -> bool:
+def _has_risen(smooth: list[float]) -> bool:
     """Whether the loss is 4 times its best; where that is not positive, 3 times the fall above the best."""
     best, first = min(smooth), smooth[0]
     return smooth[-1] > (STOP * best if best > 0 else best + (STOP - 1) * max(first - best, abs(first), 1e-12))
 
 
-def smoothed(losses: list[float], side: int) -> list[float]:
+def running_median(losses: list[float], side: int) -> list[float]:
     """Return the running median with `side` neighbours on each side, fewer at the ends; a single spike vanishes."""
     return [statistics.median(losses[max(0, i - side) : i + side + 1]) for i in range(len(losses))]
 
 
-def suggestions(rates: list[float], losses: list[float], smooth: list[float]) -> tuple[float | None, float | None]:
+def suggest_rates(rates: list[float], losses: list[float], smooth: list[float]) -> tuple[float | None, float | None]:
     """Return the rate of the steepest fall over log(rate), and a tenth of the rate at the minimum.
 
     None, None if the loss never fell by more than its noise.

@@ -28,7 +28,7 @@ class SpectralDensity(Instrument[on_demand.SpectralDensity]):
         nodes, weights = quadrature(copy, self.component.iterations, self.component.vectors)
         traces = copy.n * (nodes * weights).sum(1)  # (vectors,)
         squares = copy.n * (nodes**2 * weights).sum(1)
-        at, density, blur = blurred(nodes, weights)
+        at, density, blur = blur_density(nodes, weights)
         data = as_json(
             trace=float(traces.mean()),
             trace_error=standard_error(traces),
@@ -57,7 +57,7 @@ def quadrature(copy: ModelCopy, iterations: int, vectors: int) -> tuple[Tensor, 
     return torch.stack(nodes), torch.stack(weights)
 
 
-def blurred(nodes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, float]:
+def blur_density(nodes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, float]:
     """Return a grid (G,), the density on it (G,), and the blur used."""
     low, high = float(nodes.min()), float(nodes.max())
     blur = BLUR * (high - low or max(abs(high), 1.0))

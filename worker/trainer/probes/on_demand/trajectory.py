@@ -48,9 +48,9 @@ class Trajectory(Instrument[on_demand.Trajectory]):
             )
         here = copy.theta()
         path = torch.stack([self.passed[step].to(here) for step in steps]) - here
-        across, up, explained = principal(path)
+        across, up, explained = principal_directions(path)
         x, y = path @ across, path @ up
-        xs, ys = _around(x, self.component.points), _around(y, self.component.points)
+        xs, ys = _axis_around(x, self.component.points), _axis_around(y, self.component.points)
         losses = grid(copy, here, across, up, xs, ys)
         at = [copy.value(here + point) for point in path]
         on_plane = [copy.value(here + a * across + b * up) for a, b in zip(x.tolist(), y.tolist(), strict=True)]
@@ -79,7 +79,7 @@ class Trajectory(Instrument[on_demand.Trajectory]):
                 del self.passed[old]
 
 
-def principal(path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def principal_directions(path: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return two orthonormal directions (n,) of the centred path (T, n), and each component's share of the variance."""
     _, sizes, directions = torch.linalg.svd(path - path.mean(0), full_matrices=False)
     total = (sizes**2).sum()
@@ -95,7 +95,7 @@ def vector_of(weights: Mapping[str, Tensor], copy: ModelCopy) -> Tensor:
     return flat([part.to(copy.theta()) for part in parts])
 
 
-def _around(values: Tensor, points: int) -> list[float]:
+def _axis_around(values: Tensor, points: int) -> list[float]:
     low, high = float(values.min()), float(values.max())
     margin = MARGIN * (high - low or 1.0)
     return axis(low - margin, high + margin, points)

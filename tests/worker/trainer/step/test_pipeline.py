@@ -1,4 +1,4 @@
-"""Step mechanics against the arithmetic they stand for, and over a checkpoint to the last bit."""
+"""The stages of a step against their arithmetic, and over a checkpoint to the last bit."""
 
 import copy
 import math
@@ -33,7 +33,7 @@ def read(steps: list[Step], name: str) -> dict[int, float]:
 
 def overflow_at(training: Training, *steps: int) -> None:
     """Have the scale too large for fp16 in these updates, as a sudden large gradient would."""
-    compute = training.mechanics.gradients.compute
+    compute = training.pipeline.gradients.compute
 
     def with_overflow(step: int) -> torch.Tensor:
         loss = compute(step)
@@ -41,7 +41,7 @@ def overflow_at(training: Training, *steps: int) -> None:
             next(iter(training.model.parameters())).grad.fill_(torch.inf)  # type: ignore[union-attr]
         return loss
 
-    training.mechanics.gradients.compute = with_overflow  # type: ignore[method-assign]
+    training.pipeline.gradients.compute = with_overflow  # type: ignore[method-assign]
 
 
 # accumulation
@@ -116,7 +116,7 @@ def test_an_overflow_leaves_the_update_out_and_the_schedule_waits(experiment: An
     planned = [spec.rate(update) for update in (1, 2, 3, 4, 4, 4, 5, 6, 7, 7, 8, 9)]
     assert rates == planned
     assert read(steps, "skipped_steps")[12] == 3
-    assert training.mechanics.precision.scale == 65536.0 / 8
+    assert training.pipeline.precision.scale == 65536.0 / 8
     assert all(math.isfinite(s.loss) for s in steps)
 
 
@@ -171,8 +171,8 @@ def test_an_average_is_torchs(average: dict[str, Any], update: Any, due: range, 
         if step.step in due:
             theirs.update_parameters(plain.model)
     steps = list(train(training))
-    assert training.mechanics.average is not None
-    ours = training.mechanics.average.model
+    assert training.pipeline.average is not None
+    ours = training.pipeline.average.model
     assert int(ours.n_averaged) == len(due)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
@@ -224,9 +224,9 @@ def test_an_average_without_its_own_statistics_would_be_wrong(experiment: Any, m
 
 def test_no_average_is_measured_before_the_first_weights(experiment: Any) -> None:
     training = prepare(experiment(average={"kind": "swa", "start": 30}), 0, CPU)
-    assert isinstance(training.mechanics.average, WeightAverage)
+    assert isinstance(training.pipeline.average, WeightAverage)
     assert training.validation is not None
-    assert training.mechanics.average.measure(training.validation, training.criterion) == {}
+    assert training.pipeline.average.measure(training.validation, training.criterion) == {}
 
 
 # resuming
@@ -276,7 +276,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(changes: dict[str, Any], expe
     seen += trace(training)
     assert seen == expected
     assert training.ended == whole.ended
-    for a, b in zip(training.mechanics.tensors().values(), whole.mechanics.tensors().values(), strict=True):
+    for a, b in zip(training.pipeline.tensors().values(), whole.pipeline.tensors().values(), strict=True):
         assert torch.equal(a, b)
 
 

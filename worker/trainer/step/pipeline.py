@@ -1,4 +1,4 @@
-"""The parts that a spec may add to a plain training step, and their state."""
+"""The stages of a training step that a spec configures, and their state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from service.spec.experiment import Experiment
 from worker.trainer.data.batches import Batches
-from worker.trainer.data.split import Rows
+from worker.trainer.data.split import Split
 from worker.trainer.metrics import Metrics
 from worker.trainer.step.clipping import Clipping
 from worker.trainer.step.evaluation import Validation
@@ -19,7 +19,7 @@ from worker.trainer.step.stopping import Stopping
 from worker.trainer.step.weight_averaging import build_weight_average
 
 
-class Mechanics:
+class StepPipeline:
     """Gradients, clipping, precision, averaged weights and stop rules of one run."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Mechanics:
         self.model, self.criterion, self.device = model, criterion, device
 
     def measure(self, step: int, validation: Validation | None) -> Metrics:
-        """Return everything that is measured at an evaluation."""
+        """Return the metrics of an evaluation."""
         measured = self.clipping.share(step) | self.precision.metrics()
         if validation is not None:
             measured |= validation.measure(self.model, self.criterion)
@@ -48,8 +48,8 @@ class Mechanics:
                 measured |= self.average.measure(validation, self.criterion)
         return measured
 
-    def measure_test(self, spec: Experiment, test: Rows) -> Metrics:
-        """Return test/loss, test/accuracy, and those of the averaged weights, at the end of a run."""
+    def measure_test(self, spec: Experiment, test: Split) -> Metrics:
+        """Return test/loss and test/accuracy, also of the averaged weights, at the end of a run."""
         if spec.dataset.facts.task == "objective" or (part := Validation.of(spec, test, self.device, "test")) is None:
             return {}
         measured = part.measure(self.model, self.criterion)
@@ -65,7 +65,7 @@ class Mechanics:
         return {"precision": self.precision.document(), "stopping": self.stopping.document()}
 
     def load(self, tensors: dict[str, Tensor], document: dict[str, Any] | None) -> None:
-        """Restore the state; `document` is None in a checkpoint older than these parts."""
+        """Restore the state; `document` is None in checkpoints of early releases."""
         if document is None:
             return
         if self.average is not None:
