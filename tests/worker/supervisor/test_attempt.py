@@ -193,7 +193,7 @@ def test_a_wish_reaches_a_run_between_two_slow_steps(slot: Supervisor, desk: Des
 
 
 def test_a_pause_taken_back_too_late_for_the_trainer_queues_the_run_again(slot: Supervisor, desk: Desk) -> None:
-    run = desk.submit("slow", steps=12, seconds=0.7)
+    run = desk.submit("slow", steps=6, seconds=0.7)
     desk.stepping(run)
     desk.wish(run, "pause")
     time.sleep(0.5)  # it has heard by now, and is within a step
@@ -249,7 +249,7 @@ def test_a_trainer_that_dies_in_an_autopsy_takes_nothing_of_the_failure(slot: Su
 
 
 def test_a_long_evaluation_is_no_stall(slot: Supervisor, desk: Desk) -> None:
-    run = desk.submit("long_evaluation", steps=5, seconds=4.0)
+    run = desk.submit("long_evaluation", steps=5, seconds=2.5)
     assert desk.stopped(run)["state"] == "succeeded"
     assert len(desk.attempts(run)) == 1
 
