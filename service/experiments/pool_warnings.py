@@ -1,10 +1,10 @@
-"""What will keep a posted run waiting: a pool that nobody serves, a package that none of its workers has."""
+"""What will keep a posted run waiting: a pool that nobody serves, a package or slot that none of its workers has."""
 
 from service.db.runs.pools import Pool, pools
 from service.db.session import Connection
 from service.errors import Problem
 from service.spec.experiment import Experiment
-from service.spec.requirements import install_command, requirements
+from service.spec.requirements import DEVICES, describe_need, how_to_meet, requirements, with_devices
 
 
 def pool_warnings(connection: Connection, spec: Experiment, default: str) -> list[Problem]:
@@ -19,10 +19,10 @@ def pool_warnings(connection: Connection, spec: Experiment, default: str) -> lis
     needs = requirements(spec)
     return [
         Problem(
-            needs[package],
-            "package_missing",
-            f"no worker of pool {name} has {package}; the run waits until one has: on a worker, "
-            f"{install_command(package)}.",
+            needs.get(need, "/resources/devices"),
+            "devices_missing" if need.startswith(DEVICES) else "package_missing",
+            f"no worker of pool {name} has {describe_need(need)}; the run waits until one has: "
+            f"{how_to_meet(need, name)}.",
         )
-        for package in pool.missing(list(needs))
+        for need in pool.missing(with_devices(needs))
     ]

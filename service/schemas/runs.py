@@ -49,7 +49,7 @@ class RunView(View):
     attempt: int
     checkpoint_step: int
     pool: str
-    needs: list[str] = Field(description="packages that its worker must have")
+    needs: list[str] = Field(description="packages that its worker must have, and devices=n if n train it together")
     priority: int
     waiting: PlaceView | None = Field(description="null: it does not wait, or this answer does not say")
     trained_s: float = Field(description="seconds of the attempts that have ended")

@@ -13,7 +13,7 @@ class WorkerView(View):
     host: str
     pid: int
     version: str
-    device: Json = Field(description="kind, name, memory_bytes, threads")
+    device: Json = Field(description="kind, name, memory_bytes, threads; count, if a run gets several")
     packages: dict[str, str] = Field(description="what a spec can need of it: name and version; of c++ the compiler")
     state: str = Field(description="starting, idle, busy, draining, unhealthy or gone")
     detail: str | None

@@ -18,7 +18,7 @@ from service.spec.probes import DEFAULT_PROBES, Probes
 from service.spec.schedules import Schedule
 from service.spec.schedules.stepwise import Constant
 from service.spec.text import clean_name, normalise, visible_name
-from service.spec.training import Average, Clip, Nonfinite, Precision, Stop
+from service.spec.training import Average, Clip, Nonfinite, Precision, Resources, Stop
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(clean_name)]
 NewName = Annotated[Name, AfterValidator(visible_name)]  # in requests; of a posted spec, `checks` refuses blank names
@@ -28,6 +28,7 @@ UNHASHED = {
     *("name", "tags", "notes", "priority", "max_seconds", "pool"),
     "restarts",  # short for seeds
     "probes",  # they only observe
+    "resources",  # but for its devices
 }
 ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
     *("accumulate", "precision", "average", "stop", "compile", "drop_last"),
@@ -130,6 +131,7 @@ class Experiment(Part):
         None,
         description="worker pool: cpu, gpu or another pool of this server; null: the server chooses",
     )
+    resources: Resources = Resources()
     restarts: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         None, description="number of seeds; short for the seeds 0, 1, 2, ..."
     )
@@ -226,6 +228,8 @@ class Experiment(Part):
         for name in RETENTION:  # which checkpoints are kept does not affect the training
             del document["checkpoint"][name]
         document["dataset"] = data_identity(document["dataset"])
+        if self.resources.devices > 1:  # sums over several devices differ in the last bits
+            document["devices"] = self.resources.devices
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

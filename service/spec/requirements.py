@@ -1,12 +1,13 @@
-"""Requirements of a spec that not every worker meets: optional packages, plug-ins, a C++ compiler."""
+"""Requirements of a spec that not every worker meets: packages, plug-ins, a C++ compiler, several devices for a run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from service.spec.component import Component, Part
 from service.spec.experiment import Experiment
 from service.spec.plugins import PACKAGES
 
 COMPILER = "c++"
+DEVICES = "devices="  # followed by the number of devices that train one run; not written for one
 INSTALL = {  # the command for each package; a plug-in's is installed by its own name
     COMPILER: "install g++",
     "schedulefree": 'pip install "saddle[optim]"',
@@ -29,12 +30,37 @@ def requirements(spec: Part) -> dict[str, str]:
             found.setdefault(package, f"{pointer}/kind")
     if isinstance(spec, Experiment) and spec.compile:
         found[COMPILER] = "/compile"
+    if isinstance(spec, Experiment) and spec.resources.devices > 1:
+        found[devices_need(spec.resources.devices)] = "/resources/devices"
     return found
 
 
-def install_command(package: str) -> str:
-    """Return the command that installs a package on a worker."""
-    return INSTALL.get(package, f"pip install {package}")
+def devices_need(devices: int) -> str:
+    """Return the name under which a worker announces how many devices its slot has."""
+    return f"{DEVICES}{devices}"
+
+
+def with_devices(needs: Iterable[str]) -> list[str]:
+    """Return the needs of a run with its number of devices, which is 1 where none is named."""
+    found = list(needs)
+    return found if any(need.startswith(DEVICES) for need in found) else [*found, devices_need(1)]
+
+
+def describe_need(need: str) -> str:
+    """Return a need in words, as the object of "has"."""
+    if not need.startswith(DEVICES):
+        return need
+    devices = int(need.removeprefix(DEVICES))
+    return "a slot with one device" if devices == 1 else f"a slot with {devices} devices"
+
+
+def how_to_meet(need: str, pool: str) -> str:
+    """Return what an operator does so that a worker of the pool meets a need."""
+    if not need.startswith(DEVICES):
+        return f"on a worker, {INSTALL.get(need, f'pip install {need}')}"
+    devices = int(need.removeprefix(DEVICES))
+    names = ["cpu"] * devices if pool == "cpu" else [str(index) for index in range(devices)]
+    return f"start a worker with SADDLE_DEVICES={'+'.join(names)}"
 
 
 def _components(part: object, pointer: str) -> Iterator[tuple[Component, str]]:

@@ -1,4 +1,4 @@
-"""Settings of the training loop: clipping, averaged weights, stop rules, non-finite losses."""
+"""Settings of the training loop: clipping, averaged weights, stop rules, non-finite losses, resources."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -135,3 +135,14 @@ def allowed_nonfinite(policy: Nonfinite) -> int | None:
     if isinstance(policy, StopAfter):
         return policy.stop_after - 1
     return 0 if policy == "fail" else None
+
+
+class Resources(Part):
+    """What a run needs of its worker."""
+
+    devices: int = Field(
+        1, ge=1, le=16, description="devices that train the run together, each a part of every batch (data parallel)"
+    )
+    memory_mb: Literal["auto"] | Annotated[int, Field(ge=1, le=10**7)] = Field(
+        "auto", description='memory of a device in MiB, reserved where runs share one; "auto": as estimated'
+    )

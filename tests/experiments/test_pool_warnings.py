@@ -116,3 +116,37 @@ def test_what_is_made_of_a_run_needs_what_it_needs(client: TestClient, submit: S
     again = client.post(f"/v1/runs/{run}/retry").json()
     assert again["needs"] == ["schedulefree"]
     assert "has schedulefree" in again["waiting"]["reason"]
+
+
+@pytest.mark.parametrize(("pool", "names"), [("cpu", "cpu+cpu"), ("gpu", "0+1")])
+def test_a_run_on_two_devices_waits_for_a_slot_with_two(
+    client: TestClient, engine: Engine, submit: Submit, pool: str, names: str
+) -> None:
+    announce(engine, "w1", pool)
+    waiting, behind = submit(pool=pool, resources={"devices": 2}), submit(pool=pool)
+    assert told(waiting) == [("/resources/devices", "devices_missing")]
+    reason = f"no worker of pool {pool} has a slot with 2 devices: start a worker with SADDLE_DEVICES={names}"
+    assert waits_because(client, waiting) == reason
+    with transaction(engine) as connection:
+        held = claims.claim(connection, [pool], "w1", "one")
+        assert held is not None
+        assert held.run_id == behind["runs"][0]["id"]
+        workers.announce(connection, "w2", pool, "host", 1, "1", {"kind": "cpu", "count": 2})
+        workers.beat(connection, "w2", "busy")
+    assert waits_because(client, waiting) == (f"every worker of pool {pool} that has a slot with 2 devices is busy")
+    with transaction(engine) as connection:
+        assert claims.claim(connection, [pool], "w3", "three", devices=3) is None
+        held = claims.claim(connection, [pool], "w2", "two", devices=2)
+        assert held is not None
+        assert held.run_id == waiting["runs"][0]["id"]
+
+
+def test_a_slot_with_several_devices_takes_no_run_on_one(client: TestClient, engine: Engine, submit: Submit) -> None:
+    with transaction(engine) as connection:
+        workers.announce(connection, "w1", "cpu", "host", 1, "1", {"kind": "cpu", "count": 2})
+        workers.beat(connection, "w1", "idle")
+    posted = submit()
+    assert told(posted) == [("/resources/devices", "devices_missing")]
+    assert waits_because(client, posted).startswith("no worker of pool cpu has a slot with one device: start a worker")
+    with transaction(engine) as connection:
+        assert claims.claim(connection, ["cpu"], "w1", "one", devices=2) is None

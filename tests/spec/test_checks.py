@@ -257,3 +257,19 @@ def test_what_is_probably_not_meant_is_warned_of(changes: dict[str, Any], pointe
 def test_everything_wrong_is_said_at_once() -> None:
     changes = {"optimizer": {"kind": "sgd", "learning_rate": -1}, "steps": 0, "clip": {"norm": 0}}
     assert [found.pointer for found in refused(changes)] == ["/optimizer/learning_rate", "/steps", "/clip/norm"]
+
+
+def test_every_device_gets_a_row_of_every_batch() -> None:
+    (problem,) = refused({"batch_size": 4, "resources": {"devices": 8}})
+    assert (problem.pointer, problem.code, problem.limit) == ("/resources/devices", "contradiction", 4)
+    (problem,) = refused({"batch_size": 8, "accumulate": 4, "resources": {"devices": 4}})
+    assert problem.limit == 2
+    assert parse_experiment(PLAIN | {"batch_size": 8, "accumulate": 4, "resources": {"devices": 2}})
+    assert [each.pointer for each in refused({"resources": {"devices": 17}})] == ["/resources/devices"]
+    assert refused({"resources": {"memory_mb": 0}})
+
+
+def test_resources_are_hashed_only_where_they_affect_the_training() -> None:
+    plain = parse_experiment(PLAIN).spec.hash
+    assert parse_experiment(PLAIN | {"resources": {"memory_mb": 500}}).spec.hash == plain
+    assert parse_experiment(PLAIN | {"resources": {"devices": 2}}).spec.hash != plain

@@ -1,7 +1,7 @@
 """Claims: the next waiting run for a worker, and the attempt that it begins.
 
-A worker gets runs of its pools whose packages it has: first of the project with the fewest running runs, then by
-`rank_at` (priority and waiting time).
+A worker gets runs of its pools whose packages it has and that train on as many devices as its slot has: first of the
+project with the fewest running runs, then by `rank_at` (priority and waiting time).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ from service.db.metrics import write
 from service.db.runs import checkpoints, events
 from service.lifecycle import State
 from service.spec.measures import is_per_minibatch, trains_on_minibatches
+from service.spec.requirements import devices_need
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ CLAIM = text(
                 AND not_before <= clock_timestamp()
             ORDER BY rank_at, id LIMIT 1) head
         LEFT JOIN share s ON s.pool = c.pool AND s.project_id = c.project_id
-        WHERE c.needs <@ cast(:packages AS text[])
+        WHERE c.needs <@ cast(:packages AS text[]) AND c.needs @> cast(:required AS text[])
         ORDER BY coalesce(s.runs, 0), head.rank_at, c.project_id),
     chosen AS (
         SELECT next.id FROM turn t
@@ -155,6 +156,7 @@ def claim(
     lease: str,
     again: bool = False,
     packages: Sequence[str] = (),
+    devices: int = 1,
 ) -> Claim | None:
     """Claim the next waiting run of these pools; `again` with the same lease returns the run it already holds, if any.
 
@@ -163,7 +165,9 @@ def claim(
     """
     if again and (held := _find_held(connection, lease)):
         return held
-    values = {"pools": list(pools), "packages": list(packages), "lease": lease, "worker": worker}
+    required = [devices_need(devices)] if devices > 1 else []
+    has: dict[str, Any] = {"pools": list(pools), "packages": [*packages, *required], "required": required}
+    values = has | {"lease": lease, "worker": worker}
     row = connection.execute(CLAIM, values).one_or_none()
     if row is None:
         return None

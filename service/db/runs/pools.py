@@ -1,16 +1,17 @@
-"""The workers of each pool and their packages, which decide whether a waiting run can start."""
+"""The workers of each pool, their packages and devices, which decide whether a waiting run can start."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
 
-from service.spec.requirements import install_command
+from service.spec.requirements import describe_need, devices_need, how_to_meet, with_devices
 
 FRESH_S = 120.0  # a worker without a heartbeat for longer does not count
 WORKERS = text(
     """
     SELECT pool, state = 'idle' AS idle, array(SELECT jsonb_object_keys(packages)) AS packages,
+        coalesce(cast(device ->> 'count' AS integer), 1) AS devices,
         state IN ('starting', 'idle', 'busy')
             AND beat_at > clock_timestamp() - make_interval(secs => :fresh_s) AS serving
     FROM worker WHERE cast(:pools AS text[]) IS NULL OR pool = ANY(cast(:pools AS text[]))
@@ -20,7 +21,7 @@ WORKERS = text(
 
 @dataclass
 class Pool:
-    """A pool: the packages of each worker that serves it now."""
+    """A pool: what each worker that serves it now has, which is its packages and `devices=n`."""
 
     name: str
     seen: bool = False  # a worker has registered for it at some time
@@ -28,8 +29,8 @@ class Pool:
     idle: list[frozenset[str]] = field(default_factory=list)
 
     def missing(self, needs: Sequence[str]) -> list[str]:
-        """Return the packages that its best worker lacks; empty if one has all of them, or if no worker serves."""
-        lacking = [sorted(set(needs) - packages) for packages in self.serving]
+        """Return the needs that its best worker does not meet; empty if one meets all, or if no worker serves."""
+        lacking = [sorted(set(needs) - has) for has in self.serving]
         return min(lacking, key=len, default=[])
 
     def why_not_served(self) -> str:
@@ -39,11 +40,15 @@ class Pool:
         return "" if self.serving else f"no worker of pool {self.name} takes runs now: see /v1/workers"
 
     def why_not_built(self, needs: Sequence[str]) -> str:
-        """Return which packages to install on a worker for the run; empty if none is missing."""
-        missing = self.missing(needs)
+        """Return what the workers lack for the run and how to provide it; empty if one can train it."""
         return "; ".join(
-            f"no worker of pool {self.name} has {each}: on a worker, {install_command(each)}" for each in missing
+            f"no worker of pool {self.name} has {describe_need(need)}: {how_to_meet(need, self.name)}"
+            for need in self.missing(with_devices(needs))
         )
+
+    def has_idle(self, needs: Sequence[str]) -> bool:
+        """Whether an idle worker can train a run with these needs."""
+        return any(has.issuperset(with_devices(needs)) for has in self.idle)
 
 
 def pools(connection: Connection, names: Sequence[str] | None = None) -> dict[str, Pool]:
@@ -54,7 +59,8 @@ def pools(connection: Connection, names: Sequence[str] | None = None) -> dict[st
         pool = found.setdefault(row.pool, Pool(row.pool))
         pool.seen = True
         if row.serving:
-            pool.serving.append(frozenset(row.packages))
+            has = frozenset([*row.packages, devices_need(row.devices)])
+            pool.serving.append(has)
             if row.idle:
-                pool.idle.append(frozenset(row.packages))
+                pool.idle.append(has)
     return found

@@ -17,6 +17,7 @@ from service.db.runs.runs import StoredRun, stored
 from service.ids import new_id
 from service.lifecycle import PRIORITY_S, Relation, State
 from service.nonfinite import dumps
+from service.spec.requirements import describe_need
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class NewRun:
     limit_s: float | None = None
     origin: Origin | None = None
     task: dict[str, Any] | None = None  # of a probe job
-    needs: Sequence[str] = ()  # packages
+    needs: Sequence[str] = ()  # packages, and devices=n for n > 1
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _reason(row: Any, pool: Pool) -> str:
         return f"backing off after a failure until {until:%Y-%m-%dT%H:%M:%SZ}"
     if why := pool.why_not_served() or pool.why_not_built(row.needs):
         return why
-    if not any(packages.issuperset(row.needs) for packages in pool.idle):
-        able = f" that has {', '.join(row.needs)}" if pool.idle else ""
+    if not pool.has_idle(row.needs):
+        able = f" that has {', '.join(map(describe_need, row.needs))}" if pool.idle and row.needs else ""
         return f"every worker of pool {pool.name}{able} is busy"
     return "it is about to start" if row.before == 0 else f"{row.before} runs of pool {pool.name} are before it"

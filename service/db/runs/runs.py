@@ -28,7 +28,7 @@ class StoredRun:
     checkpoint_step: int
     worker: str | None
     pool: str
-    needs: list[str]  # packages that its worker must have
+    needs: list[str]  # packages that its worker must have; devices=n for n > 1
     priority: int
     parent_run_id: str | None
     relation: Relation | None

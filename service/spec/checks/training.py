@@ -1,4 +1,4 @@
-"""Checks of how a run trains and ends: accumulation, precision, averages, stop rules, restarts, probes."""
+"""Checks of how a run trains and ends: accumulation, devices, precision, averages, stop rules, restarts, probes."""
 
 from collections.abc import Iterator
 
@@ -15,6 +15,7 @@ from service.spec.training import SWA, OptimizerAverage
 def problems(experiment: Experiment) -> Iterator[Problem]:
     """Yield every contradiction, naming both fields."""
     yield from _accumulation(experiment)
+    yield from _devices(experiment)
     yield from _sparse(experiment)
     yield from _compiled(experiment)
     yield from _average(experiment)
@@ -33,6 +34,22 @@ def _accumulation(experiment: Experiment) -> Iterator[Problem]:
         kind = experiment.optimizer.kind
         detail = f"/optimizer/kind {kind} compares losses within an update, which fp16's scale disturbs: bf16 or fp32."
         yield Problem("/precision", "contradiction", detail, limit=["fp32", "bf16"])
+
+
+def _devices(experiment: Experiment) -> Iterator[Problem]:
+    """Yield why a batch cannot be split over the devices."""
+    devices, pieces, rows = experiment.resources.devices, experiment.accumulate, experiment.rows_per_step
+    if devices == 1:
+        return
+    if experiment.dataset.facts.task == "objective":
+        detail = "/dataset is an objective, which has no batch to split: use one device."
+        yield Problem("/resources/devices", "contradiction", detail, limit=1)
+    elif devices * pieces > rows:
+        parts = f" in {pieces} pieces" if pieces > 1 else ""
+        detail = (
+            f"/batch_size gives {rows} rows to an update{parts}: each device needs at least one row of every piece."
+        )
+        yield Problem("/resources/devices", "contradiction", detail, limit=max(1, rows // pieces))
 
 
 def _sparse(experiment: Experiment) -> Iterator[Problem]:

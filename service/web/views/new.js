@@ -131,7 +131,7 @@ const MAIN = { name: { type: "string" }, batch_size: JSON_FIELD, steps: JSON_FIE
 const MORE = {
   schedule_unit: { enum: ["step", "epoch"] }, precision: { enum: ["fp32", "bf16", "fp16"] }, nonfinite: { type: "string" }, shuffle: { type: "boolean" }, drop_last: { type: "boolean" }, no_decay: { type: "boolean" },
   accumulate: { type: "integer", minimum: 1 }, priority: { type: "integer", minimum: -100, maximum: 100 },
-  ...Object.fromEntries(["clip", "evaluate", "checkpoint", "average", "stop", "groups", "probes", "tags", "max_seconds", "pool"].map((name) => [name, JSON_FIELD])),
+  ...Object.fromEntries(["clip", "evaluate", "checkpoint", "average", "stop", "groups", "probes", "tags", "max_seconds", "pool", "resources"].map((name) => [name, JSON_FIELD])),
 };
 
 function Parts({ spec, change, problems }) {
