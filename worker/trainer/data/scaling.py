@@ -3,6 +3,7 @@
 Fitted and applied in float64: a column far from 0, such as Unix time, loses its digits in float32.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,7 +13,8 @@ import numpy.typing as npt
 from service.spec.datasets.base import Scaling
 from service.spec.datasets.precision import is_coarse
 
-BLOCK_ROWS = 65_536  # every bundled dataset is one block
+BLOCK_ROWS = 65_536  # sums are rounded block by block; every bundled dataset is one block
+PIECE_BYTES = 4 * 2**20  # of float64: no more is copied at once, so that loading takes little more than the rows do
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 ReadBlock = Callable[[slice], npt.NDArray[Any]]  # a block of the training rows
@@ -50,6 +52,14 @@ def to_float32(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return values.astype(np.float32) if values.dtype == np.float64 else values
 
 
+def apply_scale(scale: Scale, values: npt.NDArray[Any]) -> Floats:
+    """Scale all rows, in place if they are float32: in float64, a piece at a time."""
+    scaled: Floats = values if values.dtype == np.float32 else np.empty(values.shape, np.float32)
+    for rows in pieces(values.shape, 0, len(values)):
+        scaled[rows] = scale.apply(values[rows])
+    return scaled
+
+
 def coarse_columns(take: ReadBlock, rows: int) -> list[int]:
     """Return columns of unscaled doubles whose values float32 can hardly tell apart."""
     if take(slice(0, 1)).dtype != np.float64:
@@ -59,15 +69,23 @@ def coarse_columns(take: ReadBlock, rows: int) -> list[int]:
     return [at for at, column in enumerate(zip(std, low, high, strict=True)) if is_coarse(*map(float, column))]
 
 
-def blocks(take: ReadBlock, rows: int) -> Iterator[npt.NDArray[Any]]:
-    """Yield the rows in order, a block at a time."""
+def pieces(shape: tuple[int, ...], first: int, last: int) -> Iterator[slice]:
+    """Yield rows `first` to `last` of an array of this shape in order, `PIECE_BYTES` at a time."""
+    size = max(1, PIECE_BYTES // max(1, 8 * math.prod(shape[1:])))
+    for start in range(first, last, size):
+        yield slice(start, min(start + size, last))
+
+
+def _blocks(take: ReadBlock, rows: int) -> Iterator[Iterator[npt.NDArray[Any]]]:
+    """Yield the rows in order, block by block, each in pieces."""
+    shape = take(slice(0, 1)).shape
     for start in range(0, rows, BLOCK_ROWS):
-        yield take(slice(start, min(start + BLOCK_ROWS, rows)))
+        yield map(take, pieces(shape, start, min(start + BLOCK_ROWS, rows)))
 
 
 def _extremes(take: ReadBlock, rows: int) -> tuple[Doubles, Doubles]:
     """Return the minimum and maximum of each column."""
-    found = [(block.min(axis=0), block.max(axis=0)) for block in blocks(take, rows)]
+    found = [(piece.min(axis=0), piece.max(axis=0)) for block in _blocks(take, rows) for piece in block]
     low, high = (np.stack(each).astype(np.float64) for each in zip(*found, strict=True))
     return low.min(axis=0), high.max(axis=0)
 
@@ -75,8 +93,15 @@ def _extremes(take: ReadBlock, rows: int) -> tuple[Doubles, Doubles]:
 def _mean(take: ReadBlock, rows: int, around: Doubles | None) -> Doubles:
     """Return the mean of each column, or of its squared distance from `around` (divisor N)."""
     total: Any = 0.0
-    for block in blocks(take, rows):
-        wide = block.astype(np.float64)
-        total = total + (wide if around is None else np.square(wide - around)).sum(axis=0)
+    for block in _blocks(take, rows):
+        summed: Any = 0.0
+        for piece in block:
+            wide = piece.astype(np.float64)
+            if around is not None:
+                wide -= around
+                np.square(wide, out=wide)
+            wide[0] += summed  # row after row, as numpy sums a whole block of several columns
+            summed = wide.sum(axis=0)
+        total = total + summed
     mean: Doubles = np.asarray(total / rows)
     return mean

@@ -3,6 +3,7 @@
 A row's split depends on `split_seed` only, through numpy's legacy generator, whose stream never changes.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,12 +14,13 @@ from service.spec.datasets.base import RegressionBase, Scaling, TableBase
 from worker.trainer.build import build
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
-from worker.trainer.data.scaling import Scale, coarse_columns, fit_scale, to_float32
+from worker.trainer.data.scaling import Scale, apply_scale, coarse_columns, fit_scale, to_float32
 
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target returns: x (N, *shape), y (N, ...)
 Indices = npt.NDArray[np.intp]
 Values = npt.NDArray[Any] | MappedRows
 CACHED_DATASETS = 8  # in memory
+GATHERS = 8  # to reorder all columns of an array
 
 
 class Split(NamedTuple):
@@ -74,7 +76,8 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> S
         chosen = _split_table(y[target_rows] if dataset.shuffled_targets else y, dataset)
     else:
         chosen = split_by_position(dataset.counts)
-    train, validation, test = (Split(_select_rows(x, rows), _select_rows(y, target_rows[rows])) for rows in chosen)
+    targets = _select_rows(y, [target_rows[rows] for rows in chosen])
+    train, validation, test = map(Split, _select_rows(x, chosen), targets)
     splits = Splits(train, validation, test, {}, {})
     if isinstance(dataset, TableBase):
         splits = _scale_splits(splits, "x", dataset.scaling)
@@ -99,8 +102,25 @@ def _split_table(y: npt.NDArray[Any], dataset: TableBase) -> tuple[Indices, ...]
     return (*chosen[:2], np.concatenate((chosen[2], np.arange(len(y) - own, len(y)))))
 
 
-def _select_rows(values: npt.NDArray[Any], rows: Indices) -> Values:
-    return MappedRows(values, rows) if isinstance(values, np.memmap) else values[rows]
+def _select_rows(values: npt.NDArray[Any], parts: Sequence[Indices]) -> Sequence[Values]:
+    """Return the rows of each part: views of `values`, reordered in place, unless they are on disk or shared."""
+    if isinstance(values, np.memmap):
+        return [MappedRows(values, rows) for rows in parts]
+    if not (values.flags.writeable and values.flags.c_contiguous):
+        return [values[rows] for rows in parts]
+    order = np.concatenate(parts)
+    if (order != np.arange(len(order))).any():
+        _gather_in_place(values, order)
+    return np.split(values[: len(order)], np.cumsum([len(rows) for rows in parts])[:-1])
+
+
+def _gather_in_place(values: npt.NDArray[Any], order: Indices) -> None:
+    """Put the rows `order` first, some columns at a time, which copies a small share of the array at once."""
+    columns = values.reshape(len(values), -1)  # a view
+    width = -(-columns.shape[1] // GATHERS)
+    for start in range(0, columns.shape[1], width):
+        group = columns[:, start : start + width]
+        group[: len(order)] = group[order]
 
 
 def _scale_splits(splits: Splits, name: Literal["x", "y"], scaling: Scaling) -> Splits:
@@ -121,7 +141,7 @@ def _to_float32(rows: Split) -> Split:
 
 
 def _apply_scale(scale: Scale, values: Values) -> Values:
-    return values.scaled(scale) if isinstance(values, MappedRows) else scale.apply(values)
+    return values.scaled(scale) if isinstance(values, MappedRows) else apply_scale(scale, values)
 
 
 def split_by_position(counts: tuple[int, int, int]) -> tuple[Indices, ...]:

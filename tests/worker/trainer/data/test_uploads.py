@@ -1,6 +1,7 @@
 """Uploaded rows: what a worker trains on is what was uploaded, from memory and from disk alike, or it says why not."""
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.scaling import fit_scale
-from worker.trainer.data.split import Split, load, split_dataset
+from worker.trainer.data.split import Split, load, split_dataset, stratified_indices
 from worker.trainer.failures import REUSABLE_AFTER
 from worker.trainer.loop import prepare, train
 from worker.trainer.session import run_request
@@ -178,6 +179,40 @@ def test_an_array_of_images_keeps_its_shape(keep: Keep, files: DatasetFolders, t
     dataset = keep(path.read_bytes(), {"kind": "upload", "predict": "y", "task": "classification"})
     assert dataset.facts.shape == (1, 4, 4)
     assert (load(dataset, files)[0] == x).all()
+
+
+@pytest.mark.parametrize("scaling", ["standardise", "none"])
+def test_loading_an_upload_peaks_at_its_own_size_and_a_half_at_most(
+    scaling: str, keep: Keep, files: DatasetFolders
+) -> None:
+    x = np.random.RandomState(0).standard_normal((16_000, 1024)).astype(np.float32)
+    classes = {"kind": "upload", "predict": "y", "task": "classification", "scaling": scaling, "test": 0.1}
+    dataset = keep(npz_of(x=x, y=np.arange(16_000) % 3), classes)
+    tracemalloc.start()
+    try:
+        splits = split_dataset(dataset, files)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * x.nbytes
+    assert sum(part.x.nbytes for part in splits[:3]) == x.nbytes
+    labels = load(dataset, files)[1]
+    chosen = stratified_indices(labels, dataset.counts, dataset.split_seed, 3)
+    scale = splits.scales.get("features")
+    for part, rows in zip(splits[:3], chosen, strict=True):
+        assert np.array_equal(part.x, x[rows] if scale is None else scale.apply(x[rows]))
+        assert np.array_equal(part.y, labels[rows])
+
+
+def test_a_mean_over_pieces_is_numpys_over_the_whole_block_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.trainer.data.scaling.PIECE_BYTES", 1000)
+    x = (np.random.RandomState(1).standard_normal((999, 2, 5)) * 1e3).astype(np.float32)
+    scale = fit_scale("standardise", x.__getitem__, len(x))
+    assert scale is not None
+    wide = x.astype(np.float64)
+    mean = wide.sum(axis=0) / len(x)
+    assert np.array_equal(scale.shift, mean)
+    assert np.array_equal(scale.divisor, np.sqrt(np.square(wide - mean).sum(axis=0) / len(x)))
 
 
 @pytest.mark.parametrize("scaling", ["standardise", "minmax", "none"])
