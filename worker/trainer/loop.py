@@ -113,7 +113,7 @@ def train(training: Training) -> Iterator[Step]:
             finite = precision.unscale(optimizers)
             if probed:
                 probes.after_backward(training, step)
-            metrics = pipeline.clipping.apply()
+            metrics = pipeline.clipping.apply(finite)
             if finite:
                 for optimizer_step in training.optimizer_steps:
                     optimizer_step()
