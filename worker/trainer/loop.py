@@ -14,6 +14,7 @@ from worker.trainer.data.split import split_dataset
 from worker.trainer.environment import make_deterministic
 from worker.trainer.metrics import Metrics
 from worker.trainer.optim.fast_step import fast_step
+from worker.trainer.optim.load_state import load_optimizer
 from worker.trainer.optim.schedule_free import eval_weights, train_mode
 from worker.trainer.probes.runner import ProbeRunner
 from worker.trainer.step.evaluation import Validation, build_criterion, to_device
@@ -76,7 +77,7 @@ class Training:
         """Continue from a `state()` of the same spec and seed."""
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            load_optimizer(optimizer, saved)
         self.evaluations = state["evaluations"]
         self.rates.load(state["schedule"])
         self.pipeline.load(**state["mechanics"])
