@@ -11,8 +11,8 @@ from worker.trainer.build import build, build_optimizers, check_batch_norm
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.split import split_dataset
-from worker.trainer.environment import make_deterministic
 from worker.trainer.metrics import Metrics
+from worker.trainer.numerics import set_numerics
 from worker.trainer.optim.fast_step import fast_step
 from worker.trainer.optim.load_state import load_optimizer
 from worker.trainer.optim.schedule_free import eval_weights, train_mode
@@ -86,7 +86,7 @@ class Training:
 
 def prepare(spec: Experiment, seed: int, device: torch.device, files: DatasetFolders = NO_FOLDERS) -> Training:
     """Return a training at step 0, independent of earlier runs in this process."""
-    make_deterministic()
+    set_numerics(spec.precision, spec.determinism, device)
     torch.manual_seed(seed)
     return Training(spec, seed, device, files)
 
