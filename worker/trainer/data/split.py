@@ -49,10 +49,10 @@ def load(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Arrays:
     An uploaded file is read and verified each time. Arrays larger than `files.resident_bytes` stay on disk.
     """
     if dataset.stored:
-        return _check_shape(dataset, build(dataset, files))
+        return _check_arrays(dataset, build(dataset, files))
     key = (dataset.target, *sorted(dataset.kwargs().items()))
     if key not in _loaded:
-        x, y = _check_shape(dataset, build(dataset))
+        x, y = _check_arrays(dataset, build(dataset))
         x.flags.writeable = y.flags.writeable = False  # shared by every run of this process
         while len(_loaded) >= CACHED_DATASETS:
             del _loaded[next(iter(_loaded))]
@@ -60,10 +60,26 @@ def load(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Arrays:
     return _loaded[key]
 
 
-def _check_shape(dataset: DatasetBase, arrays: Arrays) -> Arrays:
-    if arrays[0].shape != (dataset.facts.rows, *dataset.facts.shape) or len(arrays[0]) != len(arrays[1]):
-        raise ValueError(f"{dataset.target} returned rows of shape {arrays[0].shape}, which its facts contradict")
+def _check_arrays(dataset: DatasetBase, arrays: Arrays) -> Arrays:
+    """Return the rows; raise `ValueError` if they contradict the facts, which a GPU would report late and vaguely."""
+    facts, (x, y) = dataset.facts, arrays
+    if x.shape != (facts.rows, *facts.shape) or len(x) != len(y):
+        raise ValueError(f"{dataset.target} returned rows of shape {x.shape}, which its facts contradict")
+    if facts.task == "classification":
+        _check_range("label", y, facts.classes)
+    elif facts.task == "language":
+        for tokens in (x, y):
+            _check_range("token", tokens, facts.vocabulary)
     return arrays
+
+
+def _check_range(what: str, values: npt.NDArray[Any], count: int) -> None:
+    """Raise `ValueError` unless all values are 0..count-1; arrays on disk are not read for it."""
+    if isinstance(values, np.memmap) or not len(values) or 0 <= values.min() <= values.max() < count:
+        return
+    row = int(np.argwhere(~((values >= 0) & (values < count)))[0][0])
+    found = values[row] if values.ndim == 1 else values[row].tolist()
+    raise ValueError(f"row {row} has the {what} {found}, and the {count} {what}s are 0..{count - 1}")
 
 
 def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Splits:

@@ -1,5 +1,6 @@
 """Splits without leakage, scaling from the training part alone, and batches that need no replay."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from service.spec.catalog import CATALOG
 from service.spec.datasets.bundled import Diabetes, Digits, Iris, Wine
 from service.spec.datasets.precision import is_coarse
+from service.spec.datasets.uploaded import Resolved, Text
 from worker.trainer.data.batches import Batches, epoch_order
 from worker.trainer.data.scaling import coarse_columns, fit_scale
 from worker.trainer.data.split import Arrays, apportion, load, shuffle_share, split_dataset, stratified_indices
+from worker.trainer.failures import run_failure_of
 
 DATASETS = [each for each in CATALOG["datasets"].values() if each.__module__.endswith(".bundled")]
 
@@ -145,6 +148,40 @@ def test_shared_arrays_cannot_be_changed_by_a_run() -> None:
     parts = split_dataset(Iris(scaling="none"))
     parts.train.x[0] = 99  # a run's own copy
     assert load(Iris())[0].max() < 99
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (3, "row 149 has the label 3, and the 3 labels are 0..2"),
+        (-1, "row 149 has the label -1, and the 3 labels are 0..2"),
+        (np.nan, "row 149 has the label nan, and the 3 labels are 0..2"),
+    ],
+)
+def test_a_label_out_of_range_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, label: float, message: str
+) -> None:
+    def wrong() -> Arrays:
+        y = np.repeat([0, 1, 2], 50).astype(np.float64 if label != label else np.int64)
+        y[-1] = label
+        return np.zeros((150, 4)), y
+
+    monkeypatch.setattr("worker.trainer.data.split.build", lambda dataset: wrong())
+    monkeypatch.setattr("worker.trainer.data.split._loaded", {})
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        load(Iris())
+    assert run_failure_of(caught.value, None, building=True).kind == "spec_cannot_build"
+
+
+def test_a_token_out_of_range_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = np.zeros(13, np.int64)
+    tokens[7] = 5
+    found = Resolved(sha256="0" * 64, format="text", rows=3, shape=(4,), characters="abcde")
+    dataset = Text(upload=f"dat_{'0' * 26}", context=4).model_copy(update={"resolved": found})
+    arrays = tokens[:-1].reshape(-1, 4), tokens[1:].reshape(-1, 4)
+    monkeypatch.setattr("worker.trainer.data.split.build", lambda dataset, files: arrays)
+    with pytest.raises(ValueError, match=re.escape("row 1 has the token [0, 0, 0, 5], and the 5 tokens are 0..4")):
+        load(dataset)
 
 
 def test_a_loader_that_contradicts_its_facts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
