@@ -106,7 +106,7 @@ class FailureClass(StrEnum):
 
     PERMANENT = "permanent"  # would fail again: no further attempt
     CRASH = "crash"  # the trainer died or was killed: a few attempts
-    DEVICE = "device"  # the device failed, not the run: another worker
+    DEVICE = "device"  # no fresh trainer starts on the device: another worker
     LOST = "lost"  # the host or worker vanished: many attempts
 
 
@@ -120,7 +120,7 @@ class Budget:
 
 BUDGETS = {
     FailureClass.CRASH: Budget(3, "crash_loop"),
-    FailureClass.DEVICE: Budget(2, "device_loop"),  # counts workers: one that fails twice counts once
+    FailureClass.DEVICE: Budget(2, "device_loop"),  # counts workers; each of these failures is a crash too
     FailureClass.LOST: Budget(10, "lost_loop"),
 }
 CRASH_BUDGET = BUDGETS[FailureClass.CRASH].failures
@@ -130,7 +130,7 @@ ATTEMPT_BUDGET = 50  # attempts of any kind
 PERMANENT = frozenset(
     {
         *("diverged", "out_of_memory", "time_limit", "no_good_checkpoint"),
-        *("spec_cannot_build", "nondeterministic", "dataset_missing", "dataset_changed"),
+        *("spec_cannot_build", "dataset_missing", "dataset_changed"),
     }
 )
 DEVICE = frozenset({"device_failed"})

@@ -15,6 +15,7 @@ from service.errors import Fenced, Unavailable
 from service.lifecycle import DesiredState
 from service.settings import Settings
 from service.storage.factory import open_store
+from worker.device_errors import explain
 from worker.protocol import (
     OUTCOMES,
     Checkpoint,
@@ -33,6 +34,7 @@ from worker.protocol import (
     StopRequest,
     TrainRequest,
 )
+from worker.supervisor.causes import assertion_evidence, output_evidence, with_cause
 from worker.supervisor.checkpoint_transfer import CheckpointTransfer
 from worker.supervisor.deadlines import Deadlines
 from worker.supervisor.endings import EndingWriter
@@ -44,6 +46,7 @@ from worker.supervisor.transactions import FencedTransactions
 
 log = logging.getLogger(__name__)
 SPARE_AFTER_S = 2.0  # after the first step; shorter runs need no spare trainer
+WARM_POLL_S = 0.05  # between checks whether a fresh trainer is warm
 MAX_PENDING_POINTS = 100_000  # flush beyond this even if more frames wait
 
 
@@ -75,6 +78,17 @@ class WorkerContext(Protocol):
 
     def discard(self, trainer: TrainerProcess) -> None:
         """Kill this trainer."""
+
+    def renew(self, trainer: TrainerProcess) -> None:
+        """Kill this trainer and the spares; a fresh one starts."""
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether a trainer is warm; if none is and none is starting, start one."""
+
+    @property
+    def start_problem(self) -> str | None:
+        """Why no trainer starts, once several have failed to."""
 
     def stop_unhealthy(self, why: str) -> None:
         """Claim no more runs, because the device is broken."""
@@ -277,12 +291,17 @@ class AttemptSupervisor:
 
     def _fail(self, frame: Failing) -> None:
         """End the attempt with this failure."""
-        usable = isinstance(frame, Failed) and frame.trainer_usable
-        state = self.endings.fail(frame.kind, frame.detail, {"step": frame.step, **frame.evidence})
-        self.log.warning("failed (%s: %s): now %s", frame.kind, frame.detail, state)
-        if frame.kind == "device_failed":
-            self.worker.stop_unhealthy(frame.detail)
-        if not usable:
+        kind, detail, evidence = frame.kind, frame.detail, {"step": frame.step, **frame.evidence}
+        if "cause" in evidence:  # a GPU's assertion is in the output only
+            evidence |= assertion_evidence(self.trainer.output_tail())
+            detail = with_cause(detail, evidence)
+        if kind == "device_error":
+            kind = "device_failed" if self._is_device_broken(evidence) else "crashed"
+        state = self.endings.fail(kind, detail, evidence)
+        self.log.warning("failed (%s: %s): now %s", kind, detail, state)
+        if kind == "device_failed":
+            self.worker.stop_unhealthy(f"{detail}; {evidence['device']}")
+        elif not (isinstance(frame, Failed) and frame.trainer_usable):
             self.worker.discard(self.trainer)
 
     def _end_stalled(self) -> None:
@@ -299,11 +318,43 @@ class AttemptSupervisor:
             self._fail(self.failing)
             return
         kind, detail = self.trainer.describe_end()
-        self._crash(kind, detail, {"stderr": self.trainer.output_tail()})
+        output = self.trainer.output_tail()
+        evidence = {"stderr": output, **output_evidence(output)}
+        known = explain(output)
+        suspect = kind == "trainer_died" and known is not None and known.kind == "device_error"
+        self._crash(kind, with_cause(detail, evidence), evidence, suspect)
 
-    def _crash(self, kind: str, detail: str, evidence: dict[str, Any]) -> None:
+    def _crash(self, kind: str, detail: str, evidence: dict[str, Any], suspect: bool = False) -> None:
+        """End an attempt whose trainer did not report its end; `suspect`: the device may be the reason."""
         self.worker.discard(self.trainer)
         self.progress.flush_environment()
         evidence = {"step": max(self.pending.last_step, self.claim.start_step)} | evidence
-        state = self.endings.crash(kind, detail, evidence)
+        if suspect and self._is_device_broken(evidence):
+            kind = "device_failed"
+        state = self.endings.fail(kind, detail, evidence)
         self.log.warning("the trainer ended (%s: %s): now %s", kind, detail, state)
+        if kind == "device_failed":
+            self.worker.stop_unhealthy(f"{detail}; {evidence['device']}")
+
+    def _is_device_broken(self, evidence: dict[str, Any]) -> bool:
+        """Return whether no fresh trainer warms up on the device; add the answer to the evidence.
+
+        The lease is kept meanwhile. A requested stop ends the search: the next claim needs a warm trainer anyway.
+        """
+        self.worker.renew(self.trainer)
+        while not self.worker.is_warm:
+            if (problem := self.worker.start_problem) is not None:
+                evidence["device"] = problem
+                return True
+            if not self._keep_lease():
+                evidence["device"] = "not checked: the run or the worker was asked to stop"
+                return False
+            time.sleep(WARM_POLL_S)
+        evidence["device"] = "works: a fresh trainer has warmed up on it, so the failure is the run's"
+        return False
+
+    def _keep_lease(self) -> bool:
+        """Write if due; return False once the run or the worker is asked to stop."""
+        if time.monotonic() - self.transactions.last_write >= self._beat_s:
+            self.progress.flush()
+        return self.progress.desired is DesiredState.RUN and self.worker.draining_s is None

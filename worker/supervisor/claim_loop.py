@@ -109,6 +109,21 @@ class Supervisor:
         """Kill this trainer; a spare or a new one replaces it."""
         self.trainers.discard(trainer)
 
+    def renew(self, trainer: TrainerProcess) -> None:
+        """Kill this trainer and the spares; a fresh one starts."""
+        self.trainers.renew(trainer)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether a trainer is warm; if none is and none is starting, start one."""
+        return self.trainers.current() is not None
+
+    @property
+    def start_problem(self) -> str | None:
+        """Why no trainer starts, once several have failed to."""
+        failure = self.trainers.start_failure
+        return f"no trainer starts on {self.settings.device}: {failure}" if self.trainers.cannot_start else None
+
     def _reclaim_own_runs(self) -> None:
         """Reap the runs of an earlier process of this worker; its name is locked while the connection is open."""
         with transaction(self.engine) as connection:
@@ -150,8 +165,8 @@ class Supervisor:
             if time.monotonic() - reported_at > self.settings.poll_s:
                 self._report("starting")
                 reported_at = time.monotonic()
-            if self.trainers.cannot_start:
-                self.stop_unhealthy(f"no trainer starts on {self.settings.device}: {self.trainers.start_failure}")
+            if (problem := self.start_problem) is not None:
+                self.stop_unhealthy(problem)
             self.draining.wait(WARMING_POLL_S)
         return None
 

@@ -45,11 +45,7 @@ class ProgressWriter:
             desired = leases.flush(connection, self.claim, chunks, environment)
             if environment is not None and environment.get("reproducible") is False:
                 data = {"attempt": self.claim.attempt, "differs": environment.get("differs")}
-                why = (
-                    "its environment differs from that of the attempt before"
-                    if "differs" in environment
-                    else f"determinism is {environment.get('determinism')}"
-                )
+                why = "its environment differs from that of the attempt before"
                 events.add(connection, self.claim.run_id, "not_reproducible", data, by=self.claim.holder, why=why)
             self.beat(connection)
             return desired

@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 SPARE_BYTES = 2**30  # that must be free: twice what a spare takes, so that the run can grow
 NO_MEMORY_PAUSE_S = 60.0  # before memory is checked again
 START_PAUSE_S = 2.0  # after a trainer could not be started
-MAX_FAILED_STARTS = 3  # in a row: trainers that died before they were ready
+MAX_FAILED_STARTS = 3  # in a row: trainers that ended before they were ready
+START_LIMIT_S = 180.0  # for the imports and the warm-up, after which a trainer hangs; 4 s are usual on a CPU
 LAST_LINE_CHARS = 300
 
 
@@ -33,7 +34,7 @@ class TrainerPool:
 
     def current(self) -> TrainerProcess | None:
         """Return the trainer for the next run, replacing one that died; None while none is warm."""
-        if self.active is not None and not self.active.is_usable():
+        if self.active is not None and (not self.active.is_usable() or _hangs_at_start(self.active)):
             self.discard(self.active)
         if self.active is None:
             self._promote()
@@ -44,7 +45,7 @@ class TrainerPool:
 
     @property
     def cannot_start(self) -> bool:
-        """Whether several trainers in a row died before they were ready."""
+        """Whether several trainers in a row ended before they were ready."""
         return self._failed_starts >= MAX_FAILED_STARTS
 
     def discard(self, trainer: TrainerProcess) -> None:
@@ -59,6 +60,11 @@ class TrainerPool:
         trainer.kill()
         self.active = None
         self._promote()
+
+    def renew(self, trainer: TrainerProcess) -> None:
+        """Kill the active trainer and the spares, so that a fresh one starts."""
+        self.stop_spares()
+        self.discard(trainer)
 
     def _promote(self) -> None:
         """Make a spare the active trainer, a warm one if possible, or start a new one."""
@@ -105,6 +111,10 @@ class TrainerPool:
             with contextlib.suppress(OSError):
                 self.active.kill()
         self.active = None
+
+
+def _hangs_at_start(trainer: TrainerProcess) -> bool:
+    return not trainer.ready.is_set() and time.monotonic() - trainer.started_at > START_LIMIT_S
 
 
 def _describe_failed_start(trainer: TrainerProcess) -> str:

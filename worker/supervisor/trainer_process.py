@@ -42,7 +42,7 @@ class TrainerProcess:
         self.ready = threading.Event()
         self._stream_ended = threading.Event()  # no more frames can arrive
         self.device: dict[str, Any] = {}  # kind, name, memory_bytes, threads; known once it is ready
-        self.moved_at = time.monotonic()  # when its loop was last seen to move
+        self.started_at = self.moved_at = time.monotonic()  # moved: when its loop was last seen to move
         self._oom_kills = oom_kills()
         for name, target in (("trainer-frames", self._read), ("trainer-requests", self._write)):
             threading.Thread(target=target, name=name, daemon=True).start()

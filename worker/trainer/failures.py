@@ -8,36 +8,46 @@ import torch
 from service.errors import RunFailure
 from service.spec.experiment import Experiment
 from service.spec.memory import estimate_memory
-from worker.trainer.numerics import refused_operation
+from worker.device_errors import UNKNOWN, DeviceError, explain, is_about_device
 
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # in a RuntimeError of torch's CPU allocator
-# In a RuntimeError of CUDA's libraries; torch itself raises an AcceleratorError
-BROKEN_DEVICE = ("CUDA error", "CUBLAS_STATUS_EXECUTION_FAILED", "CUDNN_STATUS_EXECUTION_FAILED", "NCCL error")
 MAX_DETAIL = 500  # characters
-REUSABLE_AFTER = {
-    *("diverged", "spec_cannot_build", "nondeterministic"),
-    *("checkpoint_damaged", "dataset_missing", "dataset_changed"),
-}
+REUSABLE_AFTER = {"diverged", "spec_cannot_build", "checkpoint_damaged", "dataset_missing", "dataset_changed"}
 
 
 def run_failure_of(error: Exception, step: int | None, building: bool = False) -> RunFailure:
     """Return why the run failed; `error` occurred after `step` updates, or while the spec was built."""
     if isinstance(error, RunFailure):
         return error
-    if (refused := refused_operation(error, step)) is not None:
-        return refused
-    return RunFailure(_kind(error, building), describe_error(error), step, {"error": type(error).__name__})
+    known, evidence = _explain(error), {"error": type(error).__name__}
+    if known is not None:
+        evidence["cause"] = known.explanation()
+    return RunFailure(_kind(error, known, building), describe_error(error), step, evidence)
 
 
-def _kind(error: Exception, building: bool) -> str:
+def _kind(error: Exception, known: DeviceError | None, building: bool) -> str:
     words = str(error)
     if isinstance(error, torch.OutOfMemoryError):
         return "cuda_oom"
-    if isinstance(error, torch.AcceleratorError) or any(broken in words for broken in BROKEN_DEVICE):
-        return "cuda_oom" if "out of memory" in words else "device_failed"
+    if known is not None and _is_from_device(error):
+        return known.kind
     if isinstance(error, MemoryError) or any(refusal in words for refusal in NO_MEMORY):
         return "out_of_memory"
     return "spec_cannot_build" if building else "crashed"
+
+
+def _explain(error: Exception) -> DeviceError | None:
+    return explain(str(error)) or (UNKNOWN if _is_from_device(error) else None)
+
+
+def _is_from_device(error: Exception) -> bool:
+    return isinstance(error, torch.AcceleratorError) or is_about_device(str(error))
+
+
+def loses_device(error: Exception) -> bool:
+    """Whether everything that this process still does on the device fails too."""
+    known = _explain(error)
+    return known is not None and known.late and _is_from_device(error)
 
 
 def memory_evidence(spec: dict[str, Any], facts: dict[str, Any]) -> dict[str, int | None]:

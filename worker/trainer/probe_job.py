@@ -30,7 +30,7 @@ from worker.trainer.channel import SupervisorLink
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.checkpoints.fork import under
 from worker.trainer.environment import environment, environment_differences
-from worker.trainer.failures import describe_error, run_failure_of
+from worker.trainer.failures import describe_error, loses_device
 from worker.trainer.loop import Training
 from worker.trainer.probes.measurement import CheckpointWeights
 
@@ -72,12 +72,12 @@ class ProbeJob:
         self.supervisor.send(Ended(outcome=outcome, step=self.training.step))
 
     def _measure(self, probe: Probe) -> None:
-        """Send a reading, which is the error if the probe fails; only a broken device ends the job."""
+        """Send a reading, which is the error if the probe fails; only the loss of the device ends the job."""
         try:
             instrument = self._build_instrument(probe)
             measurement = instrument.measure(self.training)
         except Exception as error:
-            if run_failure_of(error, None).kind == "device_failed":
+            if loses_device(error):
                 raise
             self._send_reading(probe, {"error": describe_error(error)})
             return

@@ -141,20 +141,21 @@ def record_crash(
     ).one()
     state, failure = _state_after(desired), None
     if state is State.QUEUED and (row.crashes >= CRASH_BUDGET or row.attempt >= ATTEMPT_BUDGET):
-        state = State.FAILED
-        failure = {
-            "code": "crash_loop",
-            "detail": f"The trainer died {row.crashes} times without a new checkpoint; the last time: {detail}",
-            "evidence": {"last_kind": kind, **evidence},
-        }
+        state, failure = State.FAILED, _crash_loop(row.crashes, kind, detail, evidence)
     wait_s = backoff_s(row.crashes)
     _end_attempt(connection, claim, state, kind, detail, failure, crashes=1, wait_s=wait_s, evidence=evidence)
     return state
 
 
+def _crash_loop(crashes: int, kind: str, detail: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the failure of a run whose trainers failed too often."""
+    why = f"The trainer died {crashes} times without a new checkpoint; the last time: {detail}"
+    return {"code": "crash_loop", "detail": why, "evidence": {"last_kind": kind, **evidence}}
+
+
 LAST_OOM_STEP = text(
     """
-    SELECT data->'evidence'->>'step' FROM event
+    SELECT coalesce(data->'evidence'->>'step', 'build') FROM event
     WHERE run_id = :run_id AND kind = 'state' AND data->>'ending' = 'cuda_oom' ORDER BY id DESC LIMIT 1
     """
 )
@@ -163,9 +164,9 @@ LAST_OOM_STEP = text(
 def record_cuda_oom(
     connection: Connection, claim: Claim, chunks: Mapping[str, Chunk], detail: str, evidence: Mapping[str, Any]
 ) -> State:
-    """Queue the run again: others may have used the memory. Fail it if it ran out at the same step before."""
-    step = connection.execute(LAST_OOM_STEP, {"run_id": claim.run_id}).scalar_one_or_none()
-    if step is None or step != str(evidence.get("step")):
+    """Queue the run again: others may have used the memory. Fail it if it ran out at the same point before."""
+    step = "build" if evidence.get("step") is None else str(evidence["step"])
+    if connection.execute(LAST_OOM_STEP, {"run_id": claim.run_id}).scalar_one_or_none() != step:
         return record_crash(connection, claim, "cuda_oom", detail, evidence, chunks)
     desired = flush(connection, claim, chunks)
     if desired is not DesiredState.RUN:
@@ -181,7 +182,7 @@ COUNT_DEVICE_FAILURE = text(
     UPDATE run SET device_count = device_count
             + CASE WHEN device_worker IS DISTINCT FROM worker THEN 1 ELSE 0 END,
         device_worker = worker
-    WHERE id = :run_id RETURNING device_count, attempt
+    WHERE id = :run_id RETURNING device_count, crash_count + 1 AS crashes, attempt
     """
 )
 
@@ -193,18 +194,23 @@ def record_device_failure(
     evidence: Mapping[str, Any],
     chunks: Mapping[str, Chunk] = NO_CHUNKS,
 ) -> State:
-    """Queue the run again, or fail it once devices of two workers failed without a new checkpoint."""
+    """Queue the run again, or fail it once devices of two workers failed without a new checkpoint.
+
+    It counts as a crash too, so that a run that breaks the same worker again and again ends.
+    """
     desired = flush(connection, claim, chunks)
     row = connection.execute(COUNT_DEVICE_FAILURE, {"run_id": claim.run_id}).one()
     state, failure = _state_after(desired), None
-    if state is State.QUEUED and (row.device_count >= DEVICE_BUDGET or row.attempt >= ATTEMPT_BUDGET):
+    if state is State.QUEUED and row.device_count >= DEVICE_BUDGET:
         state = State.FAILED
         failure = {
             "code": "device_loop",
             "detail": f"The device failed on {row.device_count} workers without a new checkpoint; the last: {detail}",
             "evidence": dict(evidence),
         }
-    _end_attempt(connection, claim, state, "device_failed", detail, failure, evidence=evidence)
+    elif state is State.QUEUED and (row.crashes >= CRASH_BUDGET or row.attempt >= ATTEMPT_BUDGET):
+        state, failure = State.FAILED, _crash_loop(row.crashes, "device_failed", detail, evidence)
+    _end_attempt(connection, claim, state, "device_failed", detail, failure, crashes=1, evidence=evidence)
     return state
 
 

@@ -141,9 +141,10 @@ class Reference:
     def device_fail(self, mine: Holding) -> bool:
         if not (run := self.held(mine)):
             return False
+        run.crashes += 1
         run.devices += run.broken != mine.worker
         run.broken = mine.worker
-        self.move(run, "device_fail", granted(run, run.devices >= DEVICES))
+        self.move(run, "device_fail", granted(run, run.devices >= DEVICES or run.crashes >= CRASHES))
         return True
 
     def reap(self, number: int) -> bool:

@@ -25,7 +25,7 @@ from service.nonfinite import dumps
 from service.settings import Settings
 from service.spec.experiment import Experiment
 from tests.harness.waiting import until
-from worker.supervisor import deadlines
+from worker.supervisor import deadlines, trainer_pool
 from worker.supervisor.claim_loop import Supervisor
 
 STOPPED = ("succeeded", "failed", "cancelled", "paused")
@@ -354,12 +354,98 @@ def test_a_run_says_what_it_takes_of_the_machine(slot: Supervisor, desk: Desk) -
     np.testing.assert_allclose(found["samples_per_s"].values, 32 * found["steps_per_s"].values)
 
 
-def test_a_broken_device_makes_its_worker_stop_and_the_run_move(slot: Supervisor, desk: Desk) -> None:
-    run = desk.submit("device")
+ECC = "CUDA error: uncorrectable ECC error encountered"
+ASSERTION = "Loss.cu:257: nll_loss: block: [0,0,0], thread: [4,0,0] Assertion `t >= 0 && t < n_classes` failed."
+
+
+@pytest.mark.parametrize(
+    ("trouble", "text", "ending", "cause"),
+    [
+        ("label", "", "crashed", "label is outside 0..K-1"),
+        ("token", "", "crashed", "number of embeddings"),
+        ("assert", ASSERTION, "crashed", "label is outside 0..K-1"),
+        ("raise", "CUDA error: an illegal memory access was encountered", "crashed", "left its tensor"),
+        ("raise", ECC, "crashed", "look for Xid lines"),
+        ("abort", f"what():  {ECC}", "trainer_died", "look for Xid lines"),
+    ],
+)
+def test_an_error_of_the_run_ends_it_after_three_attempts_and_leaves_the_worker_healthy(
+    slot: Supervisor, desk: Desk, trouble: str, text: str, ending: str, cause: str
+) -> None:
+    run, other = desk.submit(trouble, at=3, text=text), desk.submit(steps=5)
+    until(lambda: (desk.now(run), desk.run(run)["state"] == "failed")[1], 120)
+    failure = desk.run(run)["failure"]
+    assert [attempt["ending"] for attempt in desk.attempts(run)] == [ending] * 3
+    assert failure["code"] == "crash_loop"
+    assert cause in failure["detail"]
+    assert cause in failure["evidence"]["cause"]
+    assert failure["evidence"].get("assertion") == (text if trouble == "assert" else None)
+    assert failure["evidence"].get("device", "").startswith("works") == (ECC in text)
+    assert slot.unhealthy is None
+    assert desk.stopped(other)["state"] == "succeeded"
+
+
+def test_memory_that_is_full_when_the_model_is_built_ends_the_run_after_two_attempts(
+    slot: Supervisor, desk: Desk
+) -> None:
+    run = desk.submit(
+        "raise_at_build", text="CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+    )
+    failure = desk.stopped(run)["failure"]
+    assert [attempt["ending"] for attempt in desk.attempts(run)] == ["cuda_oom"] * 2
+    assert (failure["code"], failure["evidence"]["step"]) == ("cuda_oom", None)
+    assert failure["evidence"]["estimate_bytes"] > 0
+    assert "try a smaller batch" in failure["detail"]
+
+
+def break_device(slot: Supervisor) -> None:
+    """Let no further trainer of this worker start: torch for the CPU knows no such device."""
+    until(lambda: slot.is_warm)
+    slot.trainers.settings = slot.settings.model_copy(update={"device": "cuda:7"})
+
+
+def test_a_device_on_which_no_fresh_trainer_starts_is_broken_and_the_run_moves(
+    start: Callable[..., Supervisor], desk: Desk
+) -> None:
+    slots = [start(name, spares=0, pool="broken") for name in ("w5", "w6")]
+    for each in slots:
+        break_device(each)
+    run = desk.submit("raise", text=ECC, at=3)
+    desk.sql("UPDATE run SET pool = 'broken' WHERE id = :id", id=run)
+    failure = desk.stopped(run, 120)["failure"]
+    attempts = desk.attempts(run)
+    assert failure["code"] == "device_loop"
+    assert [attempt["ending"] for attempt in attempts] == ["device_failed"] * 2
+    assert {attempt["worker"] for attempt in attempts} == {"w5", "w6"}
+    assert failure["evidence"]["device"].startswith("no trainer starts on")
+    for each, name in zip(slots, ("w5", "w6"), strict=True):
+        until(lambda each=each: each.unhealthy)
+        until(lambda name=name: desk.worker(name)["state"] == "unhealthy")
+        assert "uncorrectable ECC" in desk.worker(name)["detail"]
+
+
+def test_while_a_device_is_checked_the_lease_is_kept_and_a_cancel_is_obeyed(
+    start: Callable[..., Supervisor], desk: Desk
+) -> None:
+    slot = start("w7", spares=0, pool="checked")
+    break_device(slot)
+    run = desk.submit("raise", text=ECC, at=3)
+    desk.sql("UPDATE run SET pool = 'checked' WHERE id = :id", id=run)
+    until(lambda: slot.trainers.start_failure)
+    beat = desk.run(run)["beat"]
+    until(lambda: desk.run(run)["beat"] > beat + 1)
+    desk.wish(run, "cancel")
+    wished = time.monotonic()
+    assert desk.stopped(run)["state"] == "cancelled"
+    assert time.monotonic() - wished < 2
+    assert desk.evidence(run)["device"].startswith("not checked")
+
+
+def test_a_trainer_that_hangs_in_its_start_counts_as_one_that_does_not_start(
+    start: Callable[..., Supervisor], desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer_pool, "START_LIMIT_S", 0.2)
+    monkeypatch.setattr(trainer_pool, "START_PAUSE_S", 0.1)
+    slot = start("w8", spares=0, pool="hanging")
     until(lambda: slot.unhealthy)
-    until(lambda: desk.worker("w1")["state"] == "unhealthy")
-    assert "illegal memory access" in desk.worker("w1")["detail"]
-    assert desk.run(run)["state"] == "queued"
-    desk.sql("UPDATE run SET pool = 'elsewhere' WHERE id = :id", id=run)
-    assert desk.stopped(run)["failure"]["code"] == "device_loop"
-    assert [attempt["worker"] for attempt in desk.attempts(run)] == ["w1", "w2"]
+    assert "it did not respond" in str(slot.unhealthy)

@@ -146,7 +146,7 @@ def test_a_broken_device_is_no_reading(experiment: Any, tmp_path: Path) -> None:
     heard = Listening()
     with pytest.raises(RunFailure) as caught:
         run_request(request(experiment(), tmp_path, "spectrum"), CPU, heard)
-    assert (caught.value.kind, heard.readings) == ("device_failed", {})
+    assert (caught.value.kind, heard.readings) == ("crashed", {})
 
 
 @pytest.mark.parametrize(("stop", "outcome"), [("pause", "paused"), ("cancel", "cancelled"), ("drain", "drained")])
