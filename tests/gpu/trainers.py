@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -21,9 +21,9 @@ MIB = 2**20
 class Trainer:
     """A trainer process and its pipe."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, stderr: IO[bytes] | None = None) -> None:
         command = [sys.executable, "-m", "worker.trainer", "--device", str(device), "--threads", "1"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
 
     def wait(self, *kinds: type[Frame]) -> Frame:
         """Return the next frame of these kinds; AssertionError if the trainer dies or its run fails."""
