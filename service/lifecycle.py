@@ -130,7 +130,7 @@ ATTEMPT_BUDGET = 50  # attempts of any kind
 PERMANENT = frozenset(
     {
         *("diverged", "out_of_memory", "time_limit", "no_good_checkpoint"),
-        *("spec_cannot_build", "dataset_missing", "dataset_changed"),
+        *("spec_cannot_build", "nondeterministic", "dataset_missing", "dataset_changed"),
     }
 )
 DEVICE = frozenset({"device_failed"})

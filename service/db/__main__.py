@@ -53,7 +53,8 @@ def main() -> int:
                 rights.grant(connection, settings())
         elif arguments.command == "verify":
             with transaction(engine) as connection:
-                return told(*superseded.compare(connection, arguments.run))
+                compared = superseded.compare(connection, arguments.run)
+                return told(*compared, superseded.determinism_of(connection, arguments.run))
         else:
             with transaction(engine) as connection:
                 return KEYS[arguments.command](connection, arguments)
@@ -98,11 +99,13 @@ def days(text: str) -> float:
     return float(text)
 
 
-def told(compared: int, differing: Sequence[Mismatch]) -> int:
+def told(compared: int, differing: Sequence[Mismatch], determinism: str) -> int:
     """Say what was found; 1 where something differs."""
     print(f"{compared} superseded points have a replacement, {len(differing)} differ from it")
     for each in differing[:10]:
         print(f"{each.series} at step {each.step}: {each.was!r} in attempt {each.attempt}, now {each.now!r}")
+    if differing and determinism != "strict":
+        print(f"determinism is {determinism}, which does not promise equal bits")
     return 1 if differing else 0
 
 

@@ -1,4 +1,6 @@
-"""What will keep a posted run waiting: a pool that nobody serves, a package or slot that none of its workers has."""
+"""What will keep a posted run waiting (a pool, package or slot that nobody has), or what its pool cannot do."""
+
+from collections.abc import Iterator
 
 from service.db.runs.pools import Pool, pools
 from service.db.session import Connection
@@ -18,11 +20,20 @@ def pool_warnings(connection: Connection, spec: Experiment, default: str) -> lis
         return [Problem("/pool", "pool_not_served", f"{why}; the run waits until one takes it: {way_out}.")]
     needs = requirements(spec)
     return [
-        Problem(
-            needs.get(need, "/resources/devices"),
-            "devices_missing" if need.startswith(DEVICES) else "package_missing",
-            f"no worker of pool {name} has {describe_need(need)}; the run waits until one has: "
-            f"{how_to_meet(need, name)}.",
-        )
-        for need in pool.missing(with_devices(needs))
+        *_no_tf32(spec, pool),
+        *(
+            Problem(
+                needs.get(need, "/resources/devices"),
+                "devices_missing" if need.startswith(DEVICES) else "package_missing",
+                f"no worker of pool {name} has {describe_need(need)}; the run waits until one has: "
+                f"{how_to_meet(need, name)}.",
+            )
+            for need in pool.missing(with_devices(needs))
+        ),
     ]
+
+
+def _no_tf32(spec: Experiment, pool: Pool) -> Iterator[Problem]:
+    if spec.precision == "tf32" and pool.device_kinds == {"cpu"}:
+        detail = f"every worker of pool {pool.name} is a CPU, which has no TF32: the run computes in fp32."
+        yield Problem("/precision", "ignored", detail)

@@ -18,7 +18,7 @@ from service.spec.probes import DEFAULT_PROBES, Probes
 from service.spec.schedules import Schedule
 from service.spec.schedules.stepwise import Constant
 from service.spec.text import clean_name, normalise, visible_name
-from service.spec.training import Average, Clip, Nonfinite, Precision, Resources, Stop
+from service.spec.training import Average, Clip, Determinism, Nonfinite, Precision, Resources, Stop
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(clean_name)]
 NewName = Annotated[Name, AfterValidator(visible_name)]  # in requests; of a posted spec, `checks` refuses blank names
@@ -31,7 +31,7 @@ UNHASHED = {
     "resources",  # but for its devices
 }
 ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
-    *("accumulate", "precision", "average", "stop", "compile", "drop_last"),
+    *("accumulate", "precision", "average", "stop", "compile", "drop_last", "determinism"),
     *("groups", "no_decay", "layer_decay"),
 }
 ADDED_TO_DATASETS: Json = {"shuffled_targets": 0.0, "missing": "refuse"}  # likewise
@@ -106,7 +106,15 @@ class Experiment(Part):
         1,
         description="gradient accumulation: parts a batch is computed in; batch_size stays the rows per update",
     )
-    precision: Precision = Field("fp32", description="precision of the forward pass; the weights stay fp32")
+    precision: Precision = Field(
+        "fp32",
+        description="precision of the forward pass; the weights stay fp32. tf32: products of 10 bits, on GPUs only",
+    )
+    determinism: Determinism = Field(
+        "strict",
+        description="strict: an operation without a deterministic kernel fails the run; warn: it is recorded; "
+        "off: the fastest kernels, chosen by timing",
+    )
     compile: bool = Field(
         False,
         description="use torch.compile: slower start, faster steps; results differ in the last bits",

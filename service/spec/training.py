@@ -1,4 +1,4 @@
-"""Settings of the training loop: clipping, averaged weights, stop rules, non-finite losses, resources."""
+"""Settings of the training loop: precision, determinism, clipping, averages, stop rules, non-finite losses, devices."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -9,7 +9,8 @@ from service.errors import Problem
 from service.spec.component import Beta, Count, Part, under
 from service.spec.measures import better_direction
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Determinism = Literal["strict", "warn", "off"]
 WatchedSeries = Literal["loss", "val/loss", "val/accuracy", "average/val/loss", "average/val/accuracy"]
 Limit = Annotated[float, Field(ge=-1e12, le=1e12)]
 Norm = Annotated[float, Field(gt=0, le=1e9)]

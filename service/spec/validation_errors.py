@@ -53,6 +53,7 @@ OTHER_NAMES = {  # of Keras, scikit-learn, torch and common use
     "swa": "average",
     "mixed_precision": "precision",
     "amp": "precision",
+    "deterministic": "determinism",
     "hidden_sizes": "hidden",
     "hidden_layer_sizes": "hidden",
     "hidden_size": "hidden",

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-VERSION = "1"  # raise it with every change of the comparison: stored verdicts of other versions are void
+VERSION = "2"  # raise it with every change of the comparison: stored verdicts of other versions are void
 Environment = Mapping[str, Any]
 CAUSES = {  # environment entries that can change the last bit, the likeliest first
     "device_name": "another device computes in another order",
@@ -18,8 +18,10 @@ CAUSES = {  # environment entries that can change the last bit, the likeliest fi
     "packages": "another release of a package may train or read data differently",
     "numpy": "another release of numpy may generate other data",
     "optimizer": "another implementation of the optimizer rounds differently",
+    "determinism": "one of the two allowed operations with nondeterministic order",
     "deterministic": "one of the two allowed operations with nondeterministic order",
     "cudnn_benchmark": "one of the two chose algorithms by measuring their speed",
+    "fp32_products": "products of fp32 numbers were computed in another precision",
     "float32_matmul_precision": "matrices were multiplied in another precision",
     "saddle": "another release of Saddle may have changed the numbers",
     "python": "another release of Python may read the spec's numbers differently",
@@ -114,6 +116,8 @@ def cause(was_on: Environment | None, now_on: Environment | None) -> str:
         return "Unknown: the environment of one of the two was not recorded."
     differing = list(_differing(was_on, now_on))
     if not differing:
+        if (word := was_on.get("determinism", "strict")) != "strict":
+            return f"determinism is {word}: kernels that add in no fixed order may differ from run to run."
         return "Unknown: device, thread count and versions are the same."
     name = differing[0]
     others = f" Also different: {', '.join(differing[1:])}." if differing[1:] else ""

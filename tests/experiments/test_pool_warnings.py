@@ -14,9 +14,16 @@ Submit = Callable[..., dict[str, Any]]
 FREE = {"kind": "schedule_free_adamw"}
 
 
-def announce(engine: Engine, name: str, pool: str, packages: dict[str, str] | None = None, state: str = "idle") -> None:
+def announce(
+    engine: Engine,
+    name: str,
+    pool: str,
+    packages: dict[str, str] | None = None,
+    state: str = "idle",
+    kind: str = "cpu",
+) -> None:
     with transaction(engine) as connection:
-        workers.announce(connection, name, pool, "host", 1, "1", {"kind": "cpu"}, packages or {})
+        workers.announce(connection, name, pool, "host", 1, "1", {"kind": kind}, packages or {})
         workers.beat(connection, name, state)
 
 
@@ -45,6 +52,15 @@ def test_a_pool_that_nobody_serves_is_told_with_those_that_are_served(
     announce(engine, "w2", "a100", state="gone")
     assert "no worker of pool a100 takes runs now" in warning("a100")
     assert told(client.post(f"/v1/experiments{query}", json=spec | {"pool": "gpu"}).json()) == []
+
+
+def test_tf32_in_a_pool_of_cpus_is_told_to_be_fp32(engine: Engine, submit: Submit) -> None:
+    announce(engine, "w1", "cpu")
+    (found,) = submit(precision="tf32")["warnings"]
+    assert (found["pointer"], found["code"]) == ("/precision", "ignored")
+    assert found["detail"] == "every worker of pool cpu is a CPU, which has no TF32: the run computes in fp32."
+    announce(engine, "w2", "cpu", kind="cuda")
+    assert told(submit(precision="tf32")) == []
 
 
 def test_a_run_waits_in_the_pool_that_its_spec_names(client: TestClient, engine: Engine, submit: Submit) -> None:

@@ -248,6 +248,8 @@ def test_the_mechanics_have_their_ranges(changes: dict[str, Any], pointer: str) 
         ({"average": {"kind": "ema", "decay": 0.999}}, "/average/decay"),
         ({"stop": {"patience": {"evaluations": 50}}}, "/stop/patience/evaluations"),
         ({"stop": {"seconds": 5}}, "/stop/seconds"),
+        ({"determinism": "warn"}, "/determinism"),
+        ({"determinism": "off"}, "/determinism"),
     ],
 )
 def test_what_is_probably_not_meant_is_warned_of(changes: dict[str, Any], pointer: str) -> None:

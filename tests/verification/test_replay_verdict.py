@@ -54,6 +54,8 @@ def test_a_step_that_only_one_has_and_a_zero_of_another_sign_are_differences() -
     [
         (HERE, None, "Unknown: the environment of one of the two was not recorded."),
         (HERE, HERE | {"host": "b"}, "Unknown: device, thread count and versions are the same."),
+        (HERE | {"determinism": "warn"}, HERE | {"determinism": "warn"}, "determinism is warn: kernels that add in no"),
+        (HERE | {"determinism": "strict"}, HERE | {"determinism": "off"}, "determinism was strict and is off"),
         (HERE, HERE | {"device_name": "H200", "torch": "2.14"}, "device_name was x86_64 AVX2 and is H200"),
         (HERE, HERE | {"packages": {"schedulefree": "2"}}, "packages was {} and is {'schedulefree': '2'}"),
     ],

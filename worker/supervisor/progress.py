@@ -45,7 +45,11 @@ class ProgressWriter:
             desired = leases.flush(connection, self.claim, chunks, environment)
             if environment is not None and environment.get("reproducible") is False:
                 data = {"attempt": self.claim.attempt, "differs": environment.get("differs")}
-                why = "its environment differs from that of the attempt before"
+                why = (
+                    "its environment differs from that of the attempt before"
+                    if "differs" in environment
+                    else f"determinism is {environment.get('determinism')}"
+                )
                 events.add(connection, self.claim.run_id, "not_reproducible", data, by=self.claim.holder, why=why)
             self.beat(connection)
             return desired

@@ -102,14 +102,12 @@ def _load(device_name: str, threads: int) -> "torch.device":
     """Import torch and warm up. Call `take_over_stdio` first, because an import that prints would break the pipe."""
     import torch  # noqa: PLC0415
 
-    from worker.trainer.environment import make_deterministic  # noqa: PLC0415
     from worker.trainer.warm import warm_up  # noqa: PLC0415
 
     device = torch.device(device_name)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     torch.set_num_threads(threads)
-    make_deterministic()
     warm_up(device)
     return device
 

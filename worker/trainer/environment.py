@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.utils.deterministic
 
 from service.spec import plugins
 from service.spec.optimizers import OptimizerBase
+from worker.trainer.numerics import numerics
 
-FILL = "fill_uninitialized_memory"  # missing from torch's type hints
 PACKAGES = (
     "schedulefree",
     "pytorch-optimizer",
@@ -39,18 +38,6 @@ def optimizer_policy(optimizer: OptimizerBase, device: torch.device) -> dict[str
     return {"foreach": not on_cpu} if "foreach" in optimizer.left_out else {}
 
 
-def set_deterministic(strict: bool) -> None:
-    """Do what torch.use_deterministic_algorithms does, without importing the compiler."""
-    torch.set_deterministic_debug_mode("error" if strict else "default")
-
-
-def make_deterministic() -> None:
-    """Refuse nondeterministic operations; CUBLAS_WORKSPACE_CONFIG must be set before CUDA starts."""
-    set_deterministic(True)
-    setattr(torch.utils.deterministic, FILL, False)  # nothing reads such memory; filling it costs time
-    torch.backends.cudnn.benchmark = False  # it chooses algorithms by timing
-
-
 def environment(device: torch.device, threads: int) -> dict[str, Any]:
     """Return what must agree for two runs of one spec and seed to be equal bit for bit."""
     return {
@@ -63,10 +50,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "saddle": _version("saddle") or "unknown",  # run from a checkout that is not installed
         "packages": dict(_package_versions()),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "cudnn_benchmark": torch.backends.cudnn.benchmark,
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-    }
+    } | numerics(device)
 
 
 def environment_differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, list[Any]]:

@@ -9,16 +9,22 @@ from service.errors import RunFailure
 from service.spec.experiment import Experiment
 from service.spec.memory import estimate_memory
 from worker.device_errors import UNKNOWN, DeviceError, explain, is_about_device
+from worker.trainer.numerics import refused_operation
 
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # in a RuntimeError of torch's CPU allocator
 MAX_DETAIL = 500  # characters
-REUSABLE_AFTER = {"diverged", "spec_cannot_build", "checkpoint_damaged", "dataset_missing", "dataset_changed"}
+REUSABLE_AFTER = {
+    *("diverged", "spec_cannot_build", "nondeterministic"),
+    *("checkpoint_damaged", "dataset_missing", "dataset_changed"),
+}
 
 
 def run_failure_of(error: Exception, step: int | None, building: bool = False) -> RunFailure:
     """Return why the run failed; `error` occurred after `step` updates, or while the spec was built."""
     if isinstance(error, RunFailure):
         return error
+    if (refused := refused_operation(error, step)) is not None:
+        return refused
     known, evidence = _explain(error), {"error": type(error).__name__}
     if known is not None:
         evidence["cause"] = known.explanation()

@@ -11,9 +11,10 @@ from worker.trainer.build import build, build_optimizers, check_batch_norm
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.split import split_dataset
-from worker.trainer.environment import make_deterministic
 from worker.trainer.metrics import Metrics
+from worker.trainer.numerics import set_numerics
 from worker.trainer.optim.fast_step import fast_step
+from worker.trainer.optim.load_state import load_optimizer
 from worker.trainer.optim.schedule_free import eval_weights, train_mode
 from worker.trainer.probes.runner import ProbeRunner
 from worker.trainer.step.evaluation import Validation, build_criterion, to_device
@@ -76,7 +77,7 @@ class Training:
         """Continue from a `state()` of the same spec and seed."""
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            load_optimizer(optimizer, saved)
         self.evaluations = state["evaluations"]
         self.rates.load(state["schedule"])
         self.pipeline.load(**state["mechanics"])
@@ -85,7 +86,7 @@ class Training:
 
 def prepare(spec: Experiment, seed: int, device: torch.device, files: DatasetFolders = NO_FOLDERS) -> Training:
     """Return a training at step 0, independent of earlier runs in this process."""
-    make_deterministic()
+    set_numerics(spec.precision, spec.determinism, device)
     torch.manual_seed(seed)
     return Training(spec, seed, device, files)
 
@@ -113,7 +114,7 @@ def train(training: Training) -> Iterator[Step]:
             finite = precision.unscale(optimizers)
             if probed:
                 probes.after_backward(training, step)
-            metrics = pipeline.clipping.apply()
+            metrics = pipeline.clipping.apply(finite)
             if finite:
                 for optimizer_step in training.optimizer_steps:
                     optimizer_step()

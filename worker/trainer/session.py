@@ -37,12 +37,15 @@ from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, repla
 from worker.trainer.environment import environment, environment_differences, usage
 from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training, prepare, train
+from worker.trainer.numerics import report_nondeterminism
 from worker.trainer.probe_job import ProbeJob
 from worker.trainer.probes.runner import MAX_READING_BYTES
+from worker.trainer.probes.runner import Reading as ProbeReading
 from worker.trainer.recorder import Points, Recorder, make_recorder
 from worker.trainer.step.stopping import describe_stop
 
 MAX_RESTORE_POINTS = 3  # the kept ones and the one it started from
+NONDETERMINISTIC = "nondeterministic_operations"  # the kind of reading
 USAGE_PERIOD_S = 1.0  # between two reports of GPU usage
 
 
@@ -86,8 +89,11 @@ class Session:
         self.environment = environment(training.device, request.threads)
         self.environment["optimizer"] = optimizer_policies(training.spec, training.device)
         self.policy = CheckpointPolicy(training.spec, request.checkpoint_s)
+        self.nondeterministic: list[str] = []  # operations of this attempt
         self.restore_points: list[RestorePoint] = []  # checkpoints of this training on this machine
         started = self.environment | self._resume()
+        if training.spec.determinism != "strict":
+            started["reproducible"] = False
         self.began, self.began_at = training.step, time.monotonic()
         self.total = min(request.last_step or training.spec.total_steps, training.spec.total_steps)
         self.recorder: Recorder = make_recorder(
@@ -122,7 +128,7 @@ class Session:
 
     def run(self) -> None:
         """Train, then send the end as the last frame."""
-        with self._flusher():
+        with self._flusher(), report_nondeterminism(self._add_nondeterministic):
             outcome, last = self._train()
         self._flush_all()
         if outcome != "cancelled":
@@ -154,6 +160,14 @@ class Session:
                 self._flush_all()
                 self._checkpoint(reason)
         return "succeeded", None
+
+    def _add_nondeterministic(self, operation: str) -> None:
+        """Add an operation without a deterministic kernel to the reading that lists them, under `determinism: warn`."""
+        self.nondeterministic.append(operation)
+        readings = self.training.probes.readings
+        if not any(reading.kind == NONDETERMINISTIC for reading in readings):  # a waiting one has the same list
+            data = {"operations": self.nondeterministic}
+            readings.append(ProbeReading(self.training.step + 1, NONDETERMINISTIC, data))
 
     def _send_readings(self) -> None:
         """Send the probes' readings; only the loop's thread may call this."""

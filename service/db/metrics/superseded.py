@@ -16,6 +16,12 @@ SUPERSEDED = """
     ORDER BY s.name, m.attempt, m.first_step
 """
 NOT_OF_THE_MACHINE = text(SUPERSEDED.format(which="NOT starts_with(s.name, :system)"))
+DETERMINISM = text(
+    """
+    SELECT coalesce(e.spec ->> 'determinism', 'strict') FROM run r JOIN experiment e ON e.id = r.experiment_id
+    WHERE r.id = :run_id
+    """
+)
 NAMED = text(SUPERSEDED.format(which="s.name = ANY(:names)"))
 
 
@@ -45,6 +51,11 @@ def compare(connection: Connection, run_id: str) -> tuple[int, list[Mismatch]]:
             old, new = float(values[ours[at]]), float(curve.values[theirs[at]])
             found.append(Mismatch(name, int(common[at]), attempt, old, new))
     return compared, found
+
+
+def determinism_of(connection: Connection, run_id: str) -> str:
+    """Return the run's setting; only a strict run promises equal bits."""
+    return str(connection.execute(DETERMINISM, {"run_id": run_id}).scalar_one_or_none() or "strict")
 
 
 def _bits(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

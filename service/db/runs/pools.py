@@ -10,7 +10,8 @@ from service.spec.requirements import describe_need, devices_need, how_to_meet, 
 FRESH_S = 120.0  # a worker without a heartbeat for longer does not count
 WORKERS = text(
     """
-    SELECT pool, state = 'idle' AS idle, array(SELECT jsonb_object_keys(packages)) AS packages,
+    SELECT pool, device ->> 'kind' AS device_kind, state = 'idle' AS idle,
+        array(SELECT jsonb_object_keys(packages)) AS packages,
         coalesce(cast(device ->> 'count' AS integer), 1) AS devices,
         state IN ('starting', 'idle', 'busy')
             AND beat_at > clock_timestamp() - make_interval(secs => :fresh_s) AS serving
@@ -27,6 +28,7 @@ class Pool:
     seen: bool = False  # a worker has registered for it at some time
     serving: list[frozenset[str]] = field(default_factory=list)
     idle: list[frozenset[str]] = field(default_factory=list)
+    device_kinds: set[str] = field(default_factory=set)  # of the workers that serve it
 
     def missing(self, needs: Sequence[str]) -> list[str]:
         """Return the needs that its best worker does not meet; empty if one meets all, or if no worker serves."""
@@ -61,6 +63,7 @@ def pools(connection: Connection, names: Sequence[str] | None = None) -> dict[st
         if row.serving:
             has = frozenset([*row.packages, devices_need(row.devices)])
             pool.serving.append(has)
+            pool.device_kinds.add(row.device_kind)
             if row.idle:
                 pool.idle.append(has)
     return found

@@ -32,8 +32,8 @@ def _accumulation(experiment: Experiment) -> Iterator[Problem]:
         yield Problem("/accumulate", "contradiction", detail, limit=rows)
     if experiment.optimizer.needs_closure and experiment.precision == "fp16":
         kind = experiment.optimizer.kind
-        detail = f"/optimizer/kind {kind} compares losses within an update, which fp16's scale disturbs: bf16 or fp32."
-        yield Problem("/precision", "contradiction", detail, limit=["fp32", "bf16"])
+        detail = f"/optimizer/kind {kind} compares losses within an update, which fp16's scale disturbs: take another."
+        yield Problem("/precision", "contradiction", detail, limit=["fp32", "tf32", "bf16"])
 
 
 def _devices(experiment: Experiment) -> Iterator[Problem]:
@@ -154,6 +154,11 @@ def warnings(experiment: Experiment) -> Iterator[Problem]:
     if stop is not None and stop.seconds is not None:
         detail = "the length of the run depends on the machine: two runs of one seed may end at different steps."
         yield Problem("/stop/seconds", "not_reproducible", detail)
+    if experiment.determinism != "strict":
+        detail = (
+            f"{experiment.determinism} promises no bits: a repeated, resumed or verified run may differ in the last."
+        )
+        yield Problem("/determinism", "not_reproducible", detail)
     left_out = experiment.dataset.counts[0] - experiment.rows_per_epoch
     if left_out and not experiment.shuffle:
         detail = f"/shuffle is false, so the last {left_out} training rows are left out of every epoch."

@@ -129,7 +129,7 @@ const JSON_FIELD = { anyOf: [{ type: "array" }, { type: "integer" }, { type: "nu
 const MAIN = { name: { type: "string" }, batch_size: JSON_FIELD, steps: JSON_FIELD, epochs: JSON_FIELD, seeds: JSON_FIELD };
 // What most trainings leave as it is; parts of parts are edited as JSON.
 const MORE = {
-  schedule_unit: { enum: ["step", "epoch"] }, precision: { enum: ["fp32", "bf16", "fp16"] }, nonfinite: { type: "string" }, shuffle: { type: "boolean" }, drop_last: { type: "boolean" }, no_decay: { type: "boolean" },
+  schedule_unit: { enum: ["step", "epoch"] }, precision: { enum: ["fp32", "tf32", "bf16", "fp16"] }, determinism: { enum: ["strict", "warn", "off"] }, nonfinite: { type: "string" }, shuffle: { type: "boolean" }, drop_last: { type: "boolean" }, no_decay: { type: "boolean" },
   accumulate: { type: "integer", minimum: 1 }, priority: { type: "integer", minimum: -100, maximum: 100 },
   ...Object.fromEntries(["clip", "evaluate", "checkpoint", "average", "stop", "groups", "probes", "tags", "max_seconds", "pool", "resources"].map((name) => [name, JSON_FIELD])),
 };

@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
@@ -85,3 +85,8 @@ def test_the_command_ends_with_1_where_something_differs(
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "loss at step 11: 0.09090909090909091 in attempt 1, now 7.0" in done.stdout
+    assert "determinism" not in done.stdout
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE experiment SET spec = jsonb_set(spec, '{determinism}', '\"warn\"')"))
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert "determinism is warn, which does not promise equal bits" in done.stdout

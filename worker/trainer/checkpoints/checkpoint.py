@@ -1,7 +1,7 @@
 """Checkpoints: folders with everything that later steps depend on, written once and verified by hash.
 
     step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name> (further ones: optimizer-1/...),
-                                   random/cpu, random/cuda:<index>,
+                                   random/cpu, random/cuda:0 (of a GPU run, the generator of its device),
                                    mechanics/clipped, mechanics/average/<name>
     step-120/state.json            step, seed, spec and its hash, environment, which optimizer steps what, its plain
                                    values, a plateau's state, what precision, stop rules and the best so far remember,
@@ -28,6 +28,7 @@ from worker.trainer.checkpoints.fork import layout, part_of, restore_fork, under
 from worker.trainer.loop import Training
 
 Tensors = dict[str, Tensor]
+OWN_GPU = "cuda:0"  # how a trainer sees its device
 
 
 class Saved(NamedTuple):
@@ -92,7 +93,7 @@ def load_fork(folder: Path, sha256: str, training: Training) -> tuple[dict[str, 
     taken = restore_fork(training, tensors, document)
     taken["random"] = document["seed"] == training.seed or "the seed was changed"
     if taken["random"] is True:
-        set_random_states(under("random", tensors))
+        _restore_random_states(training, tensors, document)
     return document, taken
 
 
@@ -160,21 +161,27 @@ def restore(training: Training, tensors: Tensors, document: dict[str, Any]) -> N
     parts["evaluations"] = document.get("evaluations", 0)
     parts["mechanics"] = {"tensors": mechanics, "document": document.get("mechanics")}
     training.load({"step": document["step"]} | parts)
-    set_random_states(under("random", tensors))
+    _restore_random_states(training, tensors, document)
 
 
 def random_states(device: torch.device) -> Tensors:
-    """Return the state of every generator that torch draws from."""
+    """Return the states of the generators that a training draws from: the CPU's and its own device's."""
     states = {"random/cpu": torch.get_rng_state()}
     if device.type == "cuda":  # a query in a CPU run would start CUDA
-        states |= {f"random/cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+        states[f"random/{OWN_GPU}"] = torch.cuda.get_rng_state(device)
     return states
 
 
-def set_random_states(states: Tensors) -> None:
-    """Set each generator that this machine has."""
-    for name, state in states.items():
-        if name == "cpu":
-            torch.set_rng_state(state)
-        elif int(name.removeprefix("cuda:")) < torch.cuda.device_count():
-            torch.cuda.set_rng_state(state, name)
+def _restore_random_states(training: Training, tensors: Tensors, document: dict[str, Any]) -> None:
+    states = under("random", tensors)
+    # a trainer of an earlier release could be on any GPU, and saved the generators of all
+    written_on = document.get("environment", {}).get("device")
+    gpus = {name: state for name, state in states.items() if name != "cpu"}
+    set_random_states(training.device, states["cpu"], gpus.get(written_on, gpus.get(OWN_GPU)))
+
+
+def set_random_states(device: torch.device, cpu: Tensor, gpu: Tensor | None) -> None:
+    """Set the generators of the CPU and of `device`; a GPU's keeps the seed's state if the writer had no GPU."""
+    torch.set_rng_state(cpu)
+    if device.type == "cuda" and gpu is not None:
+        torch.cuda.set_rng_state(gpu, device)

@@ -15,11 +15,12 @@ from torch.optim import Optimizer
 from service.errors import RunFailure
 from worker.trainer.checkpoints import optimizer_state
 from worker.trainer.loop import Training
+from worker.trainer.optim.load_state import SWITCHES, load_optimizer
 
 Tensors = dict[str, Tensor]
 Taken = dict[str, Any]  # part -> True, or why it starts fresh
 DERIVED = {"label", "base_lr", "initial_lr"}  # group entries derived from settings
-SWITCHES = {"foreach", "fused", "capturable", "differentiable", "maximize"}  # how an update is computed, not what it is
+COMPUTED = {*SWITCHES, "maximize"}  # how an update is computed, not what it is
 
 
 def layout(training: Training) -> list[dict[str, Any]]:
@@ -93,7 +94,7 @@ def _restore_optimizer(training: Training, at: int, tensors: Tensors, document: 
         other | {name: value for name, value in group.items() if name in settings}
         for group, other in zip(fresh, saved["param_groups"], strict=True)
     ]
-    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+    load_optimizer(optimizer, {"state": saved["state"], "param_groups": groups})
     return True
 
 
@@ -109,7 +110,7 @@ def _settings(optimizer: Optimizer) -> set[str]:
 
 def _state_bearing(own: dict[str, Any], saved: dict[str, Any], settings: set[str]) -> Iterator[str]:
     """Yield changed settings that change the state's tensors: switches, and momentum turned on or off."""
-    for name in sorted(settings & set(own) - SWITCHES - DERIVED):
+    for name in sorted(settings & set(own) - COMPUTED - DERIVED):
         before, after = saved.get(name), own[name]
         worded = any(isinstance(value, bool | str) or value is None for value in (before, after))
         if (worded and before != after) or (name == "momentum" and (before == 0) != (after == 0)):

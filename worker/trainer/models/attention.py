@@ -10,10 +10,19 @@ from torch.nn.functional import scaled_dot_product_attention
 
 
 @contextlib.contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Use kernels with a second derivative: fused attention and fused recurrent cells have none."""
-    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
-        yield
+def twice_differentiable(model: nn.Module) -> Iterator[None]:
+    """Use kernels with a second derivative: fused attention and cuDNN's recurrent cells have none.
+
+    cuDNN stays on for all other models, because its convolutions have one and are those that train. Its switch is set
+    directly: torch.backends.cudnn.flags would also turn TF32 on.
+    """
+    cudnn, recurrent = torch.backends.cudnn.enabled, any(isinstance(each, nn.RNNBase) for each in model.modules())
+    torch.backends.cudnn.enabled = cudnn and not recurrent
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cudnn.enabled = cudnn
 
 
 class Attention(nn.Module):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from service.spec.models.sequences import steps_of
+from worker.trainer.models import recurrent_cells
 from worker.trainer.models.sequences import pool_states, to_sequence
 
 
@@ -14,6 +15,7 @@ class Recurrent(nn.Module):
     """`cell` is torch's module with all its layers; token ids are embedded first."""
 
     cell_class: ClassVar[Callable[..., nn.RNNBase]]
+    dropout_cell_class: ClassVar[Callable[..., nn.RNNBase]]  # of a stack with dropout
 
     def __init__(
         self,
@@ -33,7 +35,8 @@ class Recurrent(nn.Module):
         self.embed = None if vocabulary is None else nn.Embedding(vocabulary, embedding)
         how: dict[str, Any] = {"batch_first": True, "dropout": dropout, "bidirectional": bidirectional}
         how |= {"nonlinearity": nonlinearity} if self.cell_class is nn.RNN else {}
-        self.cell = type(self).cell_class(features, hidden, layers, **how)
+        cell_class = type(self).dropout_cell_class if dropout and layers > 1 else type(self).cell_class
+        self.cell = cell_class(features, hidden, layers, **how)
         self.head = nn.Linear(hidden * (2 if bidirectional else 1), outputs)
         self.outputs_at = outputs_at
 
@@ -53,16 +56,16 @@ class Recurrent(nn.Module):
 class RNN(Recurrent):
     """h_t = u(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh)."""
 
-    cell_class = nn.RNN
+    cell_class, dropout_cell_class = nn.RNN, recurrent_cells.RNN
 
 
 class GRU(Recurrent):
     """Gated recurrent units."""
 
-    cell_class = nn.GRU
+    cell_class, dropout_cell_class = nn.GRU, recurrent_cells.GRU
 
 
 class LSTM(Recurrent):
     """Long short-term memory; the output reads h, not the cell state c."""
 
-    cell_class = nn.LSTM
+    cell_class, dropout_cell_class = nn.LSTM, recurrent_cells.LSTM

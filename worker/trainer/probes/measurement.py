@@ -13,8 +13,8 @@ from service.nonfinite import spell, spelled
 from service.spec.experiment import Experiment
 from service.spec.probes import OnDemandProbe
 from worker.trainer.data.batches import Batches
-from worker.trainer.environment import set_deterministic
 from worker.trainer.models.attention import twice_differentiable
+from worker.trainer.numerics import current_determinism, set_deterministic, set_fp32_products, uses_tf32
 from worker.trainer.step.evaluation import Validation
 from worker.trainer.step.learning_rates import LearningRates
 from worker.trainer.step.pipeline import StepPipeline
@@ -75,30 +75,36 @@ class Instrument(Generic[Component]):
 
 @contextmanager
 def side_effect_free(device: torch.device) -> Iterator[None]:
-    """Allow drawing random numbers and taking gradients inside; restore every generator afterwards."""
-    cuda = device.type == "cuda"
-    states, cudas = torch.get_rng_state(), torch.cuda.get_rng_state_all() if cuda else []
+    """Allow drawing random numbers and taking gradients inside; restore the generators afterwards."""
+    state, own = torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     try:
         with torch.enable_grad():
             yield
     finally:
-        torch.set_rng_state(states)
-        if cuda:
-            torch.cuda.set_rng_state_all(cudas)
+        torch.set_rng_state(state)
+        if own is not None:
+            torch.cuda.set_rng_state(own, device)
 
 
 @contextmanager
-def differentiable(device: torch.device) -> Iterator[None]:
-    """Like `side_effect_free`, with kernels that have a second derivative; on a GPU not all are deterministic."""
-    strict, fast = torch.are_deterministic_algorithms_enabled(), mha.get_fastpath_enabled()
-    set_deterministic(strict and device.type != "cuda")
+def differentiable(device: torch.device, model: nn.Module) -> Iterator[None]:
+    """Like `side_effect_free`, with kernels that have a second derivative; on a GPU not all are deterministic.
+
+    Products are exact fp32 also in a run by TF32: curvature is a difference of gradients, and TF32 keeps three digits.
+    """
+    determinism, fast, tf32 = current_determinism(), mha.get_fastpath_enabled(), uses_tf32()
+    set_deterministic("off" if device.type == "cuda" else determinism)
+    if tf32:
+        set_fp32_products(tf32=False)
     mha.set_fastpath_enabled(False)  # it has no derivative, and other last bits
     try:
-        with side_effect_free(device), twice_differentiable():
+        with side_effect_free(device), twice_differentiable(model):
             yield
     finally:
+        if tf32:
+            set_fp32_products(tf32=True)
         mha.set_fastpath_enabled(fast)
-        set_deterministic(strict)
+        set_deterministic(determinism)
 
 
 def rounded(values: Tensor | Sequence[float]) -> list[float | str]:

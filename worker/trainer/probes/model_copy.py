@@ -2,7 +2,8 @@
 
 The copy is built from the spec and loads the training's weights, so that it is never compiled and carries no hooks.
 Dropout is off, fused attention and cuDNN's recurrent kernels are replaced, and the mode of batch normalisation is a
-choice. Small models are computed in float64: the signs of eigenvalues need the digits.
+choice. It computes in float64, and a large model in float32, whatever the precision of the run: the curvature of a loss
+that is rounded to bf16 or TF32 is mostly the curvature of its rounding, and the signs of eigenvalues need the digits.
 """
 
 import hashlib
@@ -66,7 +67,7 @@ class ModelCopy:
             self.criterion.to(dtype)
             self.x, self.y = _floats(self.x, dtype), _floats(self.y, dtype)
             try:
-                with differentiable(self.training.device):
+                with differentiable(self.training.device, self.model):
                     self.saved_per_row = self._saved_by(2) - self._saved_by(1)
                 return
             except RuntimeError as error:
@@ -120,7 +121,7 @@ class ModelCopy:
         """Return the mean loss over the probe set, at the current weights or at `theta`."""
         if theta is not None:
             self.put(theta)
-        with differentiable(self.training.device), torch.no_grad():
+        with differentiable(self.training.device, self.model), torch.no_grad():
             whole = loss_denominator(self.criterion, self.y)
             total = sum(float(partial_loss(self.criterion, self.model(x), y, whole)) for x, y in self.pieces())
         self.forwards += 1
@@ -137,7 +138,7 @@ class ModelCopy:
 
     def gradient(self, rows: Tensor | None = None) -> Tensor:
         """Return the mean gradient (n,) over the probe set, or over some rows of it."""
-        with differentiable(self.training.device):
+        with differentiable(self.training.device, self.model):
             pieces = self.pieces() if rows is None else iter([(self.x[rows], self.y[rows])])
             whole = loss_denominator(self.criterion, self.y if rows is None else self.y[rows])
             found = torch.zeros(self.n, dtype=self.dtype, device=self.training.device)
@@ -150,7 +151,7 @@ class ModelCopy:
         """Return H v (n,) of the loss over the probe set, by a second backward pass (Pearlmutter 1994)."""
         if not self.differences:
             try:
-                with differentiable(self.training.device):
+                with differentiable(self.training.device, self.model):
                     found = self._second(v)
                     self._check(v, found)
                 self.products += 1
@@ -245,6 +246,7 @@ class ModelCopy:
             "rows": len(self.x),
             "of": len(self.training.batches.x),
             "dtype": str(self.dtype).removeprefix("torch."),
+            "trained_in": self.training.spec.precision,
             "dropout": "off",
             "batch_norm": self.norms if self.batch_norms else None,
             "weight_decay": self.decay is not None and bool(self.decay.any()),

@@ -55,7 +55,7 @@ def train_step(training: ProbedTraining, step: int, lr: float | None = None) -> 
         return losses[0]
     loss = gradients.compute(step)
     finite = training.pipeline.precision.unscale(training.optimizers)
-    clipping.apply()
+    clipping.apply(finite)
     if finite:
         for optimizer in training.optimizers:
             fast_step(optimizer)()

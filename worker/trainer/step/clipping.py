@@ -21,20 +21,23 @@ class Clipping:
         self.by, self.parameters, self.norm_wanted = by, parameters, norm_wanted
         self.clipped = torch.zeros((), dtype=torch.int64, device=device)  # updates so far whose gradient was too large
 
-    def apply(self) -> Metrics:
-        """Clip; return the total 2-norm before, where it is computed or wanted."""
+    def apply(self, updated: bool = True) -> Metrics:
+        """Clip; return the total 2-norm before, where it is computed or wanted.
+
+        `updated` False: the gradients overflowed and the update is skipped, so it does not count as clipped.
+        """
         if self.by is None:
             return {"grad_norm": total_norm(self.parameters)} if self.norm_wanted else {}
         if self.by.norm is not None:
             norm = nn.utils.clip_grad_norm_(self.parameters, self.by.norm)
-            self.clipped += norm > self.by.norm
+            self.clipped += (norm > self.by.norm) & updated
             return {"grad_norm": norm}
         norm, largest = total_norm(self.parameters), total_norm(self.parameters, torch.inf)
         limit = self.by.value or 0.0
         nn.utils.clip_grad_value_(self.parameters, limit)
-        self.clipped += largest > limit
+        self.clipped += (largest > limit) & updated
         return {"grad_norm": norm}
 
-    def share(self, step: int) -> Metrics:
-        """Return the share of the first `step` updates that were clipped."""
-        return {} if self.by is None else {"clipped_share": self.clipped / step}
+    def share(self, updates: int) -> Metrics:
+        """Return the share of the first `updates` updates that were clipped."""
+        return {} if self.by is None else {"clipped_share": self.clipped / max(updates, 1)}

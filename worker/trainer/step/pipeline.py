@@ -41,7 +41,7 @@ class StepPipeline:
 
     def measure(self, step: int, validation: Validation | None) -> Metrics:
         """Return the metrics of an evaluation."""
-        measured = self.clipping.share(step) | self.precision.metrics()
+        measured = self.clipping.share(step - self.precision.skipped) | self.precision.metrics()
         if validation is not None:
             measured |= validation.measure(self.model, self.criterion)
             if self.average is not None:

@@ -1,10 +1,10 @@
 """Precision of the forward pass, and the loss scaling that fp16 needs.
 
-bf16 has fp32's range and needs no scaling. fp16's smallest gradients would vanish, so the loss is scaled up and the
-gradients are scaled back (Micikevicius et al. 2018, arXiv:1710.03740, section 3.2). On overflow the update is
-skipped, for all optimizers of the run, and the scale is halved. Such a step keeps its number and its loss,
-`skipped_steps` counts it, and the schedule does not advance: its update s is the s-th that changed the weights.
-Evaluations are fp32.
+tf32 is a setting of the process (`worker.trainer.numerics`). bf16 has fp32's range and needs no scaling. fp16's
+smallest gradients would vanish, so the loss is scaled up and the gradients are scaled back (Micikevicius et al. 2018,
+arXiv:1710.03740, section 3.2). On overflow the update is skipped, for all optimizers of the run, and the scale is
+halved. Such a step keeps its number and its loss, `skipped_steps` counts it, and the schedule does not advance: its
+update s is the s-th that changed the weights. Evaluations are fp32.
 """
 
 import contextlib
@@ -20,6 +20,9 @@ from worker.trainer.data.memory_mapped import RowTensor
 from worker.trainer.metrics import Metrics
 
 DTYPE = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+MIN_SCALE = 2.0**-126  # below it the inverse overflows: no gradient can be unscaled
 
 
 class Precision:
@@ -57,10 +60,11 @@ class Precision:
             return True
         for optimizer in optimizers:
             self.scaler.unscale_(optimizer)
-        self.scaler.update()  # it falls if and only if a gradient was not finite
+        self.scaler.update()  # it falls if and only if a gradient was not finite, until it is 0
         before, self.scale = self.scale, self.scaler.get_scale()
-        self.skipped += self.scale < before
-        return self.scale >= before
+        finite = self.scale >= max(before, MIN_SCALE)
+        self.skipped += not finite
+        return finite
 
     def metrics(self) -> Metrics:
         """Return how many updates were skipped so far."""

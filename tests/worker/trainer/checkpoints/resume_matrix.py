@@ -248,7 +248,7 @@ def _no_position(training: Training, tensors: Any, document: Document) -> None:
 
 LEFT_OUT: dict[str, tuple[str, Any]] = {
     "optimizer state": ("worker.trainer.checkpoints.optimizer_state.unflatten_state", _no_optimizer),
-    "random states": ("worker.trainer.checkpoints.checkpoint.set_random_states", lambda states: None),
+    "random states": ("worker.trainer.checkpoints.checkpoint.set_random_states", lambda *states: None),
     "data position": ("worker.trainer.checkpoints.checkpoint.restore", _no_position),
 }
 

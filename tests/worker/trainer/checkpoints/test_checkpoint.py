@@ -129,7 +129,7 @@ def test_leaving_a_part_out_is_noticed(experiment: Any, tmp_path: Path, monkeypa
     spec = experiment(model=NOISY, optimizer={"kind": "adamw"})
     together = optimizer_state.unflatten_state
     without = {
-        "checkpoint.set_random_states": lambda states: None,
+        "checkpoint.set_random_states": lambda *states: None,
         "optimizer_state.unflatten_state": lambda document, part, tensors: (
             together(document, part, tensors) | {"state": {}}
         ),

@@ -115,7 +115,7 @@ def test_a_model_has_a_second_derivative(model: dict[str, Any], changes: dict[st
     training = prepare(experiment(model, changes), 0, CPU)
     parameters = [p.requires_grad_() for p in training.model.parameters()]
     x, y = training.batches.batch(1)
-    with twice_differentiable():
+    with twice_differentiable(training.model):
         loss = training.criterion(training.model(x), y)
         first = torch.autograd.grad(loss, parameters, create_graph=True)
         dot = sum(((g * g).sum() for g in first), torch.zeros(()))

@@ -52,7 +52,7 @@ def test_attention_is_the_papers_equation_and_math_kernels_agree() -> None:
     scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
     expected = attention.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(2, 5, 8))
     assert torch.allclose(attention(x), expected, atol=1e-6)
-    with twice_differentiable():
+    with twice_differentiable(module):
         assert torch.allclose(attention(x), expected, atol=1e-6)
 
 

@@ -297,3 +297,79 @@ def test_a_checkpoint_from_before_there_were_mechanics_is_read(experiment: Any, 
     tensors, document = checkpoint.snapshot(training)
     del document["mechanics"], tensors["mechanics/clipped"]
     checkpoint.restore(prepare(experiment(), 0, CPU), tensors, document)
+
+
+# overflows
+
+HUGE = 2.0**40  # a scale by which the first gradients overflow
+OVERFLOWING: dict[str, Any] = {
+    "precision": "fp16",
+    "dataset": {"kind": "diabetes"},
+    "loss": {"kind": "mse"},
+    "optimizer": {"kind": "adamw", "lr": 0.01},
+    "schedule": {"kind": "exponential", "gamma": 0.9},
+    "accumulate": 2,
+    "clip": {"norm": 1e-3},  # every update is clipped
+    "average": {"kind": "ema", "decay": 0.5},
+    "evaluate": {"every_steps": 1},
+    "steps": 60,
+}
+
+
+def with_huge_scale(training: Training) -> Training:
+    precision = training.pipeline.precision
+    precision.scaler = torch.amp.GradScaler("cpu", init_scale=HUGE)
+    precision.scale = HUGE
+    return training
+
+
+def test_every_count_leaves_out_the_overflows(experiment: Any) -> None:
+    spec = experiment(**OVERFLOWING)
+    training = with_huge_scale(prepare(spec, 0, CPU))
+    (optimizer,), average = training.optimizers, training.pipeline.average
+    assert isinstance(average, WeightAverage)
+    before, mean_before = [[p.detach().clone() for p in training.model.parameters()] for _ in range(2)]
+    updates, skipped = 0, 0
+    for step in train(training):
+        now = [p.detach().clone() for p in training.model.parameters()]
+        updated = any(not torch.equal(a, b) for a, b in zip(now, before, strict=True))
+        updates, skipped = updates + updated, skipped + (not updated)
+        assert step.lr == spec.rate(updates + (not updated))  # the rate of the update that was tried
+        assert step.metrics is not None
+        assert step.metrics["skipped_steps"] == skipped
+        assert float(step.metrics["clipped_share"]) == (1.0 if updates else 0.0)
+        assert {int(state["step"]) for state in optimizer.state.values()} <= {updates}
+        if updated:
+            share = 0.5 if updates > 1 else 1.0  # it begins at the first weights that it sees
+            mean_before = [torch.lerp(a, b, share) for a, b in zip(mean_before, now, strict=True)]
+        for kept, expected in zip(average.model.parameters(), mean_before, strict=True):
+            assert torch.allclose(kept, expected, atol=1e-6)
+        before = now
+    assert training.step == 60
+    assert skipped == training.pipeline.precision.skipped > 10
+    assert updates == 60 - skipped > 10
+    assert training.pipeline.precision.scale == HUGE / 2**skipped
+
+
+@pytest.mark.parametrize("cut", [3, 30])  # while the scale falls, and afterwards
+def test_a_run_with_overflows_resumes_with_its_scale_and_counts(cut: int, experiment: Any, tmp_path: Path) -> None:
+    spec = experiment(**OVERFLOWING)
+    whole = with_huge_scale(prepare(spec, 0, CPU))
+    expected, training = trace(whole), with_huge_scale(prepare(spec, 0, CPU))
+    seen = trace(training, cut)
+    saved = checkpoint.save(tmp_path, training, {})
+    training = prepare(spec, 0, CPU)  # its scale is torch's own
+    checkpoint.load(saved.folder, saved.sha256, training)
+    assert seen + trace(training) == expected
+    assert training.pipeline.precision.skipped == whole.pipeline.precision.skipped
+
+
+def test_a_scale_that_fell_to_nothing_changes_no_weight(experiment: Any) -> None:
+    """Gradients that are finite at no scale, as those of a NaN, let it fall until its inverse overflows."""
+    training = prepare(experiment(precision="fp16", steps=3, nonfinite="continue"), 0, CPU)
+    training.pipeline.precision.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**-149)
+    training.pipeline.precision.scale = 2.0**-149
+    before = [p.detach().clone() for p in training.model.parameters()]
+    assert [step.step for step in train(training)] == [1, 2, 3]
+    assert all(torch.equal(a, b) for a, b in zip(before, training.model.parameters(), strict=True))
+    assert training.pipeline.precision.skipped == 3

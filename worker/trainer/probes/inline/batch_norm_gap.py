@@ -20,12 +20,12 @@ class BatchNormGap(InlineProbe):
         self._applicable = has_batch_norm(training.model)
 
     def after_evaluation(self, training: ProbedTraining, step: int) -> Metrics:
-        """Make two forward passes, in fp32 as evaluations do."""
+        """Make two forward passes, in the precision of the training."""
         if not self._applicable:
             return {}
         x, y = training.batches.batch(step)
-        losses: list[Tensor] = []
+        precision, losses = training.pipeline.precision, list[Tensor]()
         for own in (True, False):
-            with side_effect_free_forward(training.model, batch_statistics=own):
+            with side_effect_free_forward(training.model, batch_statistics=own), precision.forward():
                 losses.append(training.criterion(training.model(x), y))
         return {"bn_gap": losses[0] / losses[1]}

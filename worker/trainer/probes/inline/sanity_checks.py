@@ -21,7 +21,8 @@ class SanityChecks(InlineProbe):
     the model's outputs, after the spec's scaling. Null: does not apply to the task.
 
         rows                 how many were used
-        initial_loss         of the initialised model; batch normalisation uses the rows' statistics
+        initial_loss         of the initialised model, in the precision of the training; batch normalisation uses the
+                             rows' statistics
         trivial, trivial_loss  the best constant answer: class prior, mean, median or best constant; and its loss
         uniform_loss, classes  ln C where the answer is a class or a token
         largest_class_share  share of the most common class or token
@@ -55,7 +56,8 @@ def measure(training: ProbedTraining) -> dict[str, Any]:
             x, y = training.batches.batch(1)
             return {"rows": 0, "initial_loss": float(criterion(model(x), y))}
     x, y = sample_rows(training.batches)
-    with side_effect_free_forward(model, has_batch_norm(model) and len(x) > 1):
+    batch_statistics = has_batch_norm(model) and len(x) > 1
+    with side_effect_free_forward(model, batch_statistics), training.pipeline.precision.forward():
         outputs = model(x)
         initial = float(criterion(outputs, y))
     name, loss = best_constant(criterion, outputs.float(), y)
