@@ -16,7 +16,7 @@ from service.db.metrics.codec import Chunk, merge, pack, unpack, unpack_between
 from service.db.metrics.read import LAST_STEP, join, summaries
 from service.db.metrics.visible import is_visible, visible_chunks
 from service.db.session import fetch_binary
-from service.db.tables import metric_chunk, series
+from service.db.tables import metric_chunk
 
 MERGED_POINTS = 4096  # points at which a merged chunk is closed
 
@@ -44,6 +44,7 @@ APPEND = """
     FROM given g JOIN written USING (series_id) WHERE s.id = g.series_id RETURNING s.id
 """
 KNOWN = "SELECT name, id FROM series WHERE run_id = %(run_id)s"
+ADD_SERIES = "INSERT INTO series (run_id, name) SELECT %(run_id)s, unnest(%(names)s::text[]) RETURNING name, id"
 STRETCHES = f"""
     SELECT u.series_id, c.first_step, c.last_step, c.every, c.n, c.values, c.steps
     FROM (SELECT %(run_id)s::text AS run_id, series_id, first
@@ -86,10 +87,8 @@ RESUMMARISE = text(
 def series_ids(connection: Connection, run_id: str, names: Sequence[str]) -> dict[str, int]:
     """The ids of a run's series, new ones made."""
     known: dict[str, int] = dict(fetch_binary(connection, KNOWN, {"run_id": run_id}))
-    missing = [{"run_id": run_id, "name": name} for name in names if name not in known]
-    if missing:
-        made = insert(series).values(missing).returning(series.c.name, series.c.id)
-        known |= {row.name: row.id for row in connection.execute(made)}
+    if missing := [name for name in names if name not in known]:
+        known |= dict(fetch_binary(connection, ADD_SERIES, {"run_id": run_id, "names": missing}))
     return known
 
 
