@@ -72,7 +72,10 @@ def best_constant(criterion: nn.Module, outputs: Tensor, y: Tensor) -> tuple[str
     """Return the best constant answer and its loss; only the shape of `outputs` is used."""
     inner = getattr(criterion, "criterion", criterion)
     if isinstance(inner, nn.CrossEntropyLoss):
-        return "class prior", _search(criterion, outputs, y, _prior(y, outputs.shape[-1]))
+        prior = _prior(y, outputs.shape[-1])
+        if inner.weight is None and not inner.label_smoothing:
+            return "class prior", _constant(criterion, outputs, y, prior)  # exact, by Gibbs' inequality
+        return "class prior", _search(criterion, outputs, y, prior)
     if isinstance(inner, nn.BCEWithLogitsLoss):
         share = y.float().mean().clamp(1e-6, 1 - 1e-6)
         return "class prior", _search(criterion, outputs, y, (share / (1 - share)).log().reshape(1))
