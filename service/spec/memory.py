@@ -7,7 +7,13 @@ from service.spec.experiment import Experiment
 from service.spec.group_assignment import assign_groups
 
 FLOAT, INTEGER = 4, 8  # bytes
-EVALUATED_AT_ONCE = 4096  # rows of the validation part, at most
+HALF = {"bf16": 0.6, "fp16": 0.6}  # of the bytes that fp32 takes: norms, losses and inputs stay fp32
+CHUNK_BYTES = 64 * 2**20  # of a chunk of an evaluation that has more rows than a training step
+MAX_CHUNK_ROWS = 4096  # or positions of a language
+RESIDENT_BYTES = 2 * 2**30  # rows of a stored dataset that take more stay on disk; a worker may be set to another limit
+NOT_IN_EVALUATION = {"Dropout", "LSTM"}  # layers that make what the backward pass needs in training only
+BESIDE = 1.5  # alive in a forward pass, over its two largest consecutive tensors: residuals, attention's inputs
+CUDA_CONTEXT_BYTES = 600 * 2**20  # of the libraries and their workspaces; not measured on a GPU yet
 
 
 @dataclass(frozen=True)
@@ -17,13 +23,18 @@ class Memory:
     weights: int
     gradients: int
     optimizer: int
-    activations: int  # of one batch, or of a chunk of the validation part where that needs more
+    activations: int  # of a piece of a batch and its loss, or of a chunk of an evaluation where that needs more
     data: int
 
     @property
     def total(self) -> int:
-        """The sum, reached at the end of a forward pass."""
+        """The sum, reached early in a backward pass."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.data
+
+    @property
+    def total_on_gpu(self) -> int:
+        """The sum with what a process takes of a GPU before it trains."""
+        return self.total + CUDA_CONTEXT_BYTES
 
 
 def estimate_memory(experiment: Experiment) -> Memory | None:
@@ -35,28 +46,70 @@ def estimate_memory(experiment: Experiment) -> Memory | None:
     counts = {parameter.name: parameter.count for parameter in layout}
     trained = [(group.optimizer, sum(counts[name] for name in group.names)) for group in assign_groups(experiment)]
     averaged = 1 if experiment.average is None else 2
+    weights = FLOAT * sum(counts.values())
+    cast = weights // 2 if experiment.precision in HALF else 0  # a copy for matrix products
+    evaluated = min(max(experiment.dataset.counts[1:]), evaluation_rows(experiment))
     return Memory(
-        weights=averaged * FLOAT * sum(counts.values()),
+        weights=averaged * weights,
         gradients=FLOAT * sum(count for optimizer, count in trained if optimizer is not None),
         optimizer=int(FLOAT * sum(o.state_size() * count for o, count in trained if o is not None)),
-        activations=FLOAT * max(_training(experiment, per_row), _evaluation(experiment)),
+        activations=cast + max(_training(experiment, per_row), evaluated * (evaluation_bytes(experiment) or 0)),
         data=_data(experiment),
     )
 
 
+def piece_rows(experiment: Experiment) -> int:
+    """Return the rows that one forward and backward pass of a training step computes."""
+    return -(-experiment.rows_per_step // experiment.accumulate)
+
+
+def evaluation_rows(experiment: Experiment) -> int:
+    """Return the rows of one forward pass of an evaluation.
+
+    As many as fit in `CHUNK_BYTES`, or as many as a piece of a training step, which needs more memory for as many rows.
+    """
+    needed = evaluation_bytes(experiment)
+    fitting = 0 if needed is None else CHUNK_BYTES // max(needed, 1)
+    return max(1, min(MAX_CHUNK_ROWS // _positions(experiment), max(fitting, piece_rows(experiment))))
+
+
+def evaluation_bytes(experiment: Experiment) -> int | None:
+    """Return the bytes per row that a forward pass without gradients takes, with its loss; None if unknown."""
+    shape = experiment.dataset.facts.shape
+    leaves = experiment.model.leaves(shape, experiment.outputs)
+    if leaves is None:
+        return None
+    largest = before = math.prod(shape)
+    for leaf in leaves:
+        size = math.prod(leaf.out)
+        largest = max(largest, before + size + (0 if leaf.module in NOT_IN_EVALUATION else leaf.extra))
+        before = size
+    return _bytes(experiment, int(BESIDE * largest) + 2 * output_numbers(experiment))
+
+
 def _training(experiment: Experiment, per_row: int) -> int:
-    """Return how many numbers a piece of a batch keeps for the backward pass."""
-    return per_row * -(-experiment.rows_per_step // experiment.accumulate)
+    """Return the bytes that a piece of a batch keeps for the backward pass, with its rows, loss and one gradient."""
+    shape = experiment.dataset.facts.shape
+    gradient = max(
+        (math.prod(leaf.out) for leaf in experiment.model.leaves(shape, experiment.outputs) or ()), default=0
+    )
+    numbers = math.prod(shape) + per_row + gradient + 3 * output_numbers(experiment)
+    return piece_rows(experiment) * _bytes(experiment, numbers)
 
 
-def _evaluation(experiment: Experiment) -> int:
-    """Return how many numbers the two largest consecutive tensors hold, which coexist when nothing is kept."""
+def _bytes(experiment: Experiment, numbers: int) -> int:
+    return int(FLOAT * HALF.get(experiment.precision, 1.0) * numbers)
+
+
+def _positions(experiment: Experiment) -> int:
+    """Return the predictions per row."""
     facts = experiment.dataset.facts
-    leaves = experiment.model.leaves(facts.shape, experiment.outputs)
-    sizes = [math.prod(leaf.out) for leaf in leaves or ()]
-    at_once = EVALUATED_AT_ONCE // (facts.shape[0] if facts.task == "language" else 1)
-    rows = min(experiment.dataset.counts[1], max(at_once, 1))
-    return rows * max((a + b for a, b in zip([0, *sizes], sizes, strict=False)), default=0)
+    return facts.shape[0] if facts.task == "language" else 1
+
+
+def output_numbers(experiment: Experiment) -> int:
+    """Return the numbers per row that the loss is computed from; it keeps a copy and makes their gradient."""
+    return experiment.outputs * _positions(experiment)
 
 
 def _data(experiment: Experiment) -> int:
@@ -64,4 +117,5 @@ def _data(experiment: Experiment) -> int:
     facts, (train, validation, _) = experiment.dataset.facts, experiment.dataset.counts
     row = math.prod(facts.shape) * (INTEGER if facts.vocabulary else FLOAT)
     targets = {"language": row, "classification": INTEGER, "distribution": FLOAT * facts.classes}
-    return (train + validation) * (row + targets.get(facts.task, FLOAT))
+    on_disk = experiment.dataset.stored and facts.rows * row > RESIDENT_BYTES
+    return (train + validation) * ((0 if on_disk else row) + targets.get(facts.task, FLOAT))

@@ -191,11 +191,11 @@ def test_validation_readings_are_the_loss_and_the_share_of_right_rows(experiment
     assert float(last.metrics["val/accuracy"]) == (logits.argmax(1) == y).float().mean().item()
 
 
-def test_validation_in_pieces_is_validation_at_once(experiment: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_in_pieces_is_validation_at_once(experiment: Any) -> None:
     training = prepare(experiment(), 0, CPU)
     assert training.validation is not None
     whole = training.validation.measure(training.model, training.criterion)
-    monkeypatch.setattr("worker.trainer.step.evaluation.MAX_ROWS", 7)  # 30 rows: four pieces of 7 and one of 2
+    training.validation.rows = 7  # 30 rows: four pieces of 7 and one of 2
     pieces = training.validation.measure(training.model, training.criterion)
     assert {k: float(v) for k, v in pieces.items()} == pytest.approx({k: float(v) for k, v in whole.items()}, rel=1e-6)
 

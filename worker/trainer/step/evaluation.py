@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from service.errors import RunFailure
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASS_TASKS, LossBase, Task
+from service.spec.memory import MAX_CHUNK_ROWS, evaluation_rows
 from worker.trainer.build import build
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
 from worker.trainer.data.split import Split
 from worker.trainer.metrics import Metrics
 from worker.trainer.step.losses import loss_denominator, partial_loss
-
-MAX_ROWS = 4096  # or positions, per forward pass
+from worker.trainer.step.precision import Precision
 
 
 def target_tensor(y: npt.NDArray[Any], loss: LossBase) -> Tensor:
@@ -68,10 +68,19 @@ def build_criterion(spec: Experiment, device: torch.device) -> nn.Module:
 
 
 class Validation:
-    """A held-out split on the device; its series are `val/...`, or `<name>/...`."""
+    """A held-out split on the device, evaluated `rows` at a time; its series are `val/...`, or `<name>/...`."""
 
-    def __init__(self, x: RowTensor, y: RowTensor, task: Task, name: str = "val") -> None:
-        self.x, self.y, self.name = x, y, name
+    def __init__(
+        self,
+        x: RowTensor,
+        y: RowTensor,
+        task: Task,
+        name: str = "val",
+        rows: int = MAX_CHUNK_ROWS,
+        precision: Precision | None = None,
+    ) -> None:
+        self.x, self.y, self.name, self.rows = x, y, name, rows
+        self.precision = precision or Precision("fp32", x.device)
         self.classification = task in ("language", *CLASS_TASKS)
         self.positions = y.shape[1] if task == "language" else 1  # per row
 
@@ -82,17 +91,17 @@ class Validation:
         if not len(rows.x) and task != "objective":
             return None
         made = ObjectivePoint if task == "objective" else cls
-        return made(*to_device(rows, spec.loss, device), task, name)
+        precision = Precision(spec.precision, device)
+        return made(*to_device(rows, spec.loss, device), task, name, evaluation_rows(spec), precision)
 
     def measure(self, model: nn.Module, criterion: nn.Module) -> Metrics:
-        """Return mean loss and accuracy; they stay on the device, so that nothing waits for them."""
+        """Return mean loss and accuracy in the run's precision; they stay on the device, so nothing waits for them."""
         training = model.training
         model.eval()  # dropout draws nothing, batch normalisation learns nothing
-        rows = max(1, MAX_ROWS // self.positions)
         loss, right = torch.zeros((), device=self.x.device), torch.zeros((), device=self.x.device)
         counted: Tensor | int = 0
-        with torch.no_grad():
-            for x, y in zip(self.x.split(rows), self.y.split(rows), strict=True):
+        with torch.no_grad(), self.precision.forward():
+            for x, y in zip(self.x.split(self.rows), self.y.split(self.rows), strict=True):
                 outputs = model(x)  # (B, K), or (B, T, V)
                 loss, counted = loss + partial_loss(criterion, outputs, y, 1), counted + loss_denominator(criterion, y)
                 if self.classification:

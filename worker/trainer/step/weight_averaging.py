@@ -12,10 +12,12 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from service.spec.experiment import Experiment
+from service.spec.memory import piece_rows
 from service.spec.training import EMA, SWA, OptimizerAverage
 from worker.trainer.data.memory_mapped import RowTensor
 from worker.trainer.metrics import Metrics
 from worker.trainer.step.evaluation import Validation
+from worker.trainer.step.precision import Precision
 
 
 def ema(rate: float, average: Tensor, weight: Tensor, taken: Tensor | int) -> Tensor:
@@ -35,7 +37,7 @@ class WeightAverage:
         average = spec.average
         update: Callable[[Tensor, Tensor, Tensor | int], Tensor]
         assert isinstance(average, EMA | SWA)
-        self.x, self.rows = x, spec.rows_per_step
+        self.x, self.rows, self.precision = x, piece_rows(spec), Precision(spec.precision, x.device)
         self.measures_statistics = not isinstance(average, EMA)  # of batch normalisations, for the averaged weights
         if isinstance(average, EMA):
             self.first, self.every, update = 1, 1, partial(ema, 1 - average.decay)
@@ -54,7 +56,8 @@ class WeightAverage:
         if not int(self.model.n_averaged):
             return {}
         if self.measures_statistics:
-            measure_statistics(self.model.module, self.x, self.rows)
+            with self.precision.forward():
+                measure_statistics(self.model.module, self.x, self.rows)
         measured = validation.measure(self.model.module, criterion)
         return {f"average/{name}": value for name, value in measured.items()}
 

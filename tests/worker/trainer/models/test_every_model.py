@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
-from service.spec.memory import estimate_memory
+from service.spec.memory import estimate_memory, evaluation_bytes
 from service.spec.models import Model
 from service.spec.models.library import LibraryBase
 from service.spec.models.objectives import ObjectiveBase
+from tests.worker.trainer.live_bytes import LiveBytes
 from worker.trainer.build import build
 from worker.trainer.data.split import split_dataset
 from worker.trainer.loop import prepare, train
@@ -176,6 +177,40 @@ def test_activations_are_about_what_autograd_keeps(model: dict[str, Any], change
         assert 4 * per_row * 64 < 2**15
         return
     assert 0.5 < 4 * per_row * 64 / kept.bytes() < 2
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")  # rms has no fused bf16 kernel on a CPU
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(("model", "changes"), FITTED + LARGER, **ids)
+def test_memory_is_about_what_a_step_takes_and_an_evaluation_takes_less(
+    model: dict[str, Any], changes: dict[str, Any], precision: str
+) -> None:
+    data = {"dataset": changes["dataset"] | {"validation": 0.03}}
+    spec = experiment(model, data, batch_size=48, precision=precision)
+    training = prepare(spec, 0, CPU)
+    gradients = training.pipeline.gradients
+    training.model.train()
+    gradients.compute(1)  # what is made once is not of a step
+    training.model.zero_grad(set_to_none=True)
+    with LiveBytes() as step:
+        gradients.compute(2)
+    memory = estimate_memory(spec)
+    assert memory is not None
+    if step.peak < 2**14:  # a few rows of a linear model: the loss's scalars count
+        assert memory.gradients + memory.activations < 2**15
+        return
+    assert 0.5 < (memory.gradients + memory.activations) / step.peak < 2
+
+    validation = training.validation
+    assert validation is not None
+    validation.x, validation.y = (rows[:48] for rows in (training.batches.x, training.batches.y))
+    with LiveBytes() as evaluated:
+        validation.measure(training.model, training.criterion)
+    assert evaluated.peak < step.peak
+    per_row = evaluation_bytes(spec)
+    assert per_row is not None
+    least = 0.35 if model.get("norm") == "rms" and precision == "bf16" else 0.5
+    assert evaluated.peak < 2**14 or least < 48 * per_row / evaluated.peak < 2.5
 
 
 OPTIMIZERS: list[dict[str, Any]] = [

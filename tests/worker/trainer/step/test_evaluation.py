@@ -8,7 +8,10 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.nn import functional as F
 
+from service.spec.datasets.uploaded import Resolved, Text
+from service.spec.experiment import Experiment
 from service.spec.losses import Loss
+from service.spec.memory import CHUNK_BYTES, MAX_CHUNK_ROWS, evaluation_bytes, evaluation_rows
 from worker.trainer.build import build
 from worker.trainer.data.batches import Batches
 from worker.trainer.loop import prepare, train
@@ -84,17 +87,61 @@ def test_a_piece_whose_answers_are_all_ignored_adds_nothing(more: dict[str, Any]
     assert criterion.criterion.reduction == "mean"
 
 
-def test_a_chunk_of_the_validation_part_whose_answers_are_all_ignored_adds_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_chunk_of_the_validation_part_whose_answers_are_all_ignored_adds_nothing() -> None:
     torch.manual_seed(0)
     tokens = torch.randint(1, 4, (6, 5))
     tokens[:2] = 0
     rows = torch.randn(6, 5, 7)
     model = nn.Linear(7, 4)
-    monkeypatch.setattr("worker.trainer.step.evaluation.MAX_ROWS", 10)
     criterion = PerPosition(nn.CrossEntropyLoss(ignore_index=0))
-    measured = Validation(rows, tokens, "language").measure(model, criterion)
+    measured = Validation(rows, tokens, "language", rows=2).measure(model, criterion)
     assert float(measured["val/loss"]) == pytest.approx(
         F.cross_entropy(model(rows).flatten(0, 1), tokens.flatten(), ignore_index=0).item(), rel=1e-6
     )
+
+
+WIDE = {"kind": "cnn", "channels": (512, 512), "pool": 1}  # 1.5 MB a row of 8 x 8 points
+
+
+def test_a_chunk_has_the_rows_that_fit_or_those_of_a_training_step(experiment: Any) -> None:
+    digits = {"kind": "digits", "validation": 0.5}
+    assert evaluation_rows(experiment(dataset=digits)) == MAX_CHUNK_ROWS
+    wide = experiment(dataset=digits, model=WIDE, batch_size=8)
+    needed = evaluation_bytes(wide)
+    assert needed is not None
+    assert 8 < evaluation_rows(wide) == CHUNK_BYTES // needed < 200
+    assert evaluation_rows(wide.model_copy(update={"batch_size": 800})) == 800
+    assert evaluation_rows(wide.model_copy(update={"batch_size": 800, "accumulate": 4})) == 200
+    half = evaluation_bytes(wide.model_copy(update={"precision": "bf16"}))
+    assert half is not None
+    assert half < needed
+
+
+def test_a_language_is_evaluated_by_positions_and_its_outputs_count() -> None:
+    few, many = language(characters=10), language(characters=3000)
+    assert evaluation_rows(few) == MAX_CHUNK_ROWS // 64
+    needed = [evaluation_bytes(spec) for spec in (few, many)]
+    assert needed[0] is not None
+    assert needed[1] is not None
+    assert needed[1] - needed[0] >= 2 * 4 * 64 * 2990  # the logits, and their logarithms
+    assert evaluation_rows(many) == CHUNK_BYTES // needed[1]
+
+
+def language(characters: int) -> Experiment:
+    """A transformer that predicts the next of so many characters, 64 positions a row."""
+    vocabulary = "".join(map(chr, range(0x4E00, 0x4E00 + characters)))
+    found = Resolved(sha256="0" * 64, format="text", rows=1000, shape=(64,), characters=vocabulary)
+    model = {"kind": "transformer", "width": 16, "outputs_at": "every", "vocabulary": characters, "causal": True}
+    return Experiment.model_validate(
+        {"dataset": Text(upload="dat_" + "0" * 26, resolved=found), "model": model, "loss": {"kind": "cross_entropy"}}
+        | {"optimizer": {"kind": "sgd"}, "steps": 1, "batch_size": 4}
+    )
+
+
+def test_a_run_is_evaluated_in_its_own_precision(experiment: Any) -> None:
+    training = prepare(experiment(dataset=SPLIT, precision="bf16"), 0, CPU)
+    seen = []
+    training.model.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    assert training.validation is not None
+    training.validation.measure(training.model, training.criterion)
+    assert seen == [torch.bfloat16]

@@ -131,7 +131,7 @@ def test_a_weighted_loss_is_validated_as_a_whole_and_accumulated_alike(
 ) -> None:
     spec = experiment(loss={"kind": "cross_entropy", "weight": (1.0, 5.0, 0.2)}, steps=8, batch_size=32)
     steps = list(train(prepare(spec, 0, CPU)))
-    monkeypatch.setattr("worker.trainer.step.evaluation.MAX_ROWS", 7)
+    monkeypatch.setattr("worker.trainer.step.evaluation.evaluation_rows", lambda spec: 7)
     in_pieces = list(train(prepare(spec.model_copy(update={"accumulate": 3}), 0, CPU)))
     assert [s.loss.item() for s in in_pieces] == pytest.approx([s.loss.item() for s in steps], rel=1e-5)
     validation = [float((s[-1].metrics or {})["val/loss"]) for s in (steps, in_pieces)]

@@ -6,10 +6,11 @@ from worker.trainer.metrics import Metrics
 from worker.trainer.probes.inline.base import InlineProbe
 from worker.trainer.probes.inline.side_effect_free import has_batch_norm, side_effect_free_forward
 from worker.trainer.probes.measurement import ProbedTraining
+from worker.trainer.step.gradients import split_batch
 
 
 class BatchNormGap(InlineProbe):
-    """bn_gap = L(batch statistics) / L(running statistics), on the rows of the latest update."""
+    """bn_gap = L(batch statistics) / L(running statistics), on the rows of the latest update, or its first piece."""
 
     def next_step(self, step: int) -> int:
         """Return no step: only evaluations ask it."""
@@ -23,7 +24,7 @@ class BatchNormGap(InlineProbe):
         """Make two forward passes, in the precision of the training."""
         if not self._applicable:
             return {}
-        x, y = training.batches.batch(step)
+        x, y = next(split_batch(training.batches.batch(step), training.spec.accumulate))
         precision, losses = training.pipeline.precision, list[Tensor]()
         for own in (True, False):
             with side_effect_free_forward(training.model, batch_statistics=own), precision.forward():

@@ -7,9 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from service.spec.memory import evaluation_rows, output_numbers
 from worker.trainer.probes.inline.base import InlineProbe
 from worker.trainer.probes.inline.side_effect_free import has_batch_norm, sample_rows, side_effect_free_forward
 from worker.trainer.probes.measurement import ProbedTraining
+from worker.trainer.step.gradients import split_batch
+from worker.trainer.step.losses import loss_denominator, partial_loss
 
 MAX_ITERATIONS = 60  # of the search for the best constant, where it has no formula
 
@@ -55,17 +58,26 @@ def measure(training: ProbedTraining) -> dict[str, Any]:
         with side_effect_free_forward(model, batch_statistics=False):
             x, y = training.batches.batch(1)
             return {"rows": 0, "initial_loss": float(criterion(model(x), y))}
-    x, y = sample_rows(training.batches)
-    batch_statistics = has_batch_norm(model) and len(x) > 1
-    with side_effect_free_forward(model, batch_statistics), training.pipeline.precision.forward():
-        outputs = model(x)
-        initial = float(criterion(outputs, y))
-    name, loss = best_constant(criterion, outputs.float(), y)
+    x, y = sample_rows(training.batches, output_numbers(training.spec))
+    with side_effect_free_forward(model, has_batch_norm(model) and len(x) > 1):
+        initial, shape = initial_loss(training, x, y)
+    name, loss = best_constant(criterion, torch.zeros((), device=x.device).expand(len(x), *shape), y)
     classes = facts.classes or facts.vocabulary or 0
     found: dict[str, Any] = {"rows": len(x), "initial_loss": initial, "trivial": name, "trivial_loss": loss}
     found |= {"uniform_loss": math.log(classes) if classes else None, "classes": classes or None}
     found |= {f"coarse_{name}": len(training.coarse.get(name, ())) for name in ("features", "target")}
     return found | target_statistics(y) | feature_statistics(x, y)
+
+
+def initial_loss(training: ProbedTraining, x: Tensor, y: Tensor) -> tuple[float, torch.Size]:
+    """Return the mean loss, computed in chunks as evaluations are, and the shape of a row's outputs."""
+    total, shape, whole = 0.0, torch.Size(), loss_denominator(training.criterion, y)
+    chunks = -(-len(x) // evaluation_rows(training.spec))
+    with training.pipeline.precision.forward():
+        for rows, targets in split_batch((x, y), min(chunks, max(len(x) // 2, 1))):
+            outputs = training.model(rows)
+            total, shape = total + float(partial_loss(training.criterion, outputs, targets, whole)), outputs.shape[1:]
+    return total, shape
 
 
 def best_constant(criterion: nn.Module, outputs: Tensor, y: Tensor) -> tuple[str, float]:

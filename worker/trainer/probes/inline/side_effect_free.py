@@ -12,6 +12,7 @@ from worker.trainer.data.memory_mapped import MappedRows, RowTensor
 
 MAX_ROWS = 2048
 MAX_BYTES = 16 * 2**20  # of the rows' x: fewer rows where they are large
+MAX_OUTPUT_BYTES = 64 * 2**20
 MIN_ROWS = 16
 
 
@@ -39,11 +40,12 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in model.modules())
 
 
-def sample_rows(batches: Batches) -> Batch:
-    """Return up to `MAX_ROWS` training rows, drawn by a generator of its own."""
+def sample_rows(batches: Batches, outputs: int) -> Batch:
+    """Return up to `MAX_ROWS` training rows, each with so many outputs, drawn by a generator of its own."""
     n = len(batches.x)
     size = batches.x[:1].numel() * 4 if n else 1
-    most = min(n, MAX_ROWS, max(MIN_ROWS, MAX_BYTES // max(size, 1)))
+    fitting = min(MAX_BYTES // max(size, 1), MAX_OUTPUT_BYTES // max(4 * outputs, 1))
+    most = min(n, MAX_ROWS, max(MIN_ROWS, fitting))
     generator = torch.Generator().manual_seed(0)
     index = torch.randperm(n, generator=generator)[:most].sort().values
     return _select(batches.x, index), _select(batches.y, index)
