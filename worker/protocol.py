@@ -127,6 +127,17 @@ class Reading(Frame):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Snapshot(Frame):
+    """The state after a step was copied and is being written; exactly the points up to that step were sent before.
+
+    `Checkpoint` or `CheckpointFailed` follows, perhaps after points of later steps.
+    """
+
+    tag = "snapshot"
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint(Frame):
     """A checkpoint was written; every point up to its step was sent before."""
 
@@ -197,7 +208,20 @@ FRAMES: Final[dict[str, type[Frame]]] = {
     frame.tag: frame
     for frame in (
         *(TrainRequest, StopRequest),
-        *(Ready, Alive, DeviceUsage, Started, Points, Reading, Checkpoint, CheckpointFailed, Ended, Failing, Failed),
+        *(
+            Ready,
+            Alive,
+            DeviceUsage,
+            Started,
+            Points,
+            Reading,
+            Snapshot,
+            Checkpoint,
+            CheckpointFailed,
+            Ended,
+            Failing,
+            Failed,
+        ),
         *(Fetched, Died),
     )
 }

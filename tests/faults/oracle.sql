@@ -82,6 +82,18 @@ CREATE TRIGGER oracle AFTER INSERT ON metric_chunk FOR EACH ROW EXECUTE FUNCTION
 CREATE TRIGGER oracle AFTER INSERT ON reading FOR EACH ROW EXECUTE FUNCTION oracle.held_by_writer();
 CREATE TRIGGER oracle AFTER INSERT ON checkpoint FOR EACH ROW EXECUTE FUNCTION oracle.held_by_writer();
 
+CREATE FUNCTION oracle.checkpoint_cuts() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF EXISTS (SELECT FROM metric_chunk WHERE run_id = NEW.run_id AND attempt = NEW.attempt
+               AND first_step <= NEW.step AND last_step > NEW.step) THEN
+        PERFORM oracle.record('a chunk goes beyond a checkpoint', NEW.run_id, NEW.attempt,
+            jsonb_build_object('step', NEW.step));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER oracle_cuts AFTER INSERT ON checkpoint  -- at the commit, which also holds chunks
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION oracle.checkpoint_cuts();
+
 CREATE FUNCTION oracle.attempt_opened() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
     uncut int;

@@ -22,10 +22,12 @@ from worker.protocol import (
     CheckpointFiles,
     Ended,
     Failed,
+    Frame,
     Outcome,
     Points,
     Ready,
     SeriesHeader,
+    Snapshot,
     Started,
     TrainRequest,
 )
@@ -34,6 +36,7 @@ from worker.trainer.channel import Channel, take_over_stdio
 
 STEP_S = float(os.environ.get("FAULTS_STEP_S", "0.0025"))
 TWO_64 = 2**64
+LATE_STEPS = 7  # made while a checkpoint is written
 
 
 class Toy:
@@ -49,6 +52,7 @@ class Toy:
         self.step, self.state = 0, (request.seed * 2654435761 + round(self.rate * 1e6)) % TWO_64
         self.losses = array.array("d")
         self.flushed_at = time.monotonic()
+        self.written: tuple[int, Frame] | None = None  # what came of a checkpoint, and the step at which that is sent
 
     def run(self) -> None:
         """Train to the end or to a wish."""
@@ -61,8 +65,10 @@ class Toy:
         self.channel.send(Started(from_step=self.step, total_steps=self.total, environment=environment))
         outcome = self.train()
         self.flush()
+        self.report_checkpoint()
         if outcome != "cancelled":
             self.checkpoint("end" if outcome == "succeeded" else "wish")
+        self.report_checkpoint()
         self.channel.send(Ended(outcome=outcome, step=self.step))
 
     def train(self) -> Outcome:
@@ -71,11 +77,15 @@ class Toy:
             self.state = (self.state * 6364136223846793005 + 1442695040888963407) % TWO_64
             self.losses.append(self.state / TWO_64)
             time.sleep(STEP_S)
+            if self.written is not None and self.step >= self.written[0]:
+                self.flush()
+                self.report_checkpoint()
             if self.step == self.until:
                 break
             if self.channel.stop is not None:
                 return OUTCOMES[self.channel.stop]
             if self.step % self.every == 0:
+                self.report_checkpoint()
                 self.flush()
                 self.checkpoint("due")
             elif time.monotonic() - self.flushed_at >= self.request.flush_s:
@@ -91,6 +101,17 @@ class Toy:
             self.losses = array.array("d")
 
     def checkpoint(self, reason: str) -> None:
+        """Written at once, and reported some steps later, as by a trainer that goes on while it writes."""
+        self.channel.send(Snapshot(step=self.step))
+        self.written = self.step + LATE_STEPS, self.write(reason)
+
+    def report_checkpoint(self) -> None:
+        """Tell what came of the last checkpoint, once."""
+        if self.written is not None:
+            self.channel.send(self.written[1])
+        self.written = None
+
+    def write(self, reason: str) -> Frame:
         """A folder of its own, under a temporary name until it is whole."""
         place = Path(self.request.folder)
         with contextlib.suppress(OSError):
@@ -107,12 +128,9 @@ class Toy:
             partial.rename(final)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            self.channel.send(CheckpointFailed(step=self.step, reason=reason, detail=str(error)))
-            return
+            return CheckpointFailed(step=self.step, reason=reason, detail=str(error))
         sha256 = hashlib.sha256(text).hexdigest()
-        self.channel.send(
-            Checkpoint(step=self.step, folder=str(final), sha256=sha256, size_bytes=len(text), reason=reason)
-        )
+        return Checkpoint(step=self.step, folder=str(final), sha256=sha256, size_bytes=len(text), reason=reason)
 
     def resume(self, saved: CheckpointFiles) -> bool:
         """Go on from a checkpoint; False where that is not what was written."""

@@ -29,6 +29,7 @@ from worker.protocol import (
     Frame,
     Points,
     Reading,
+    Snapshot,
     Started,
     Stop,
     StopRequest,
@@ -217,6 +218,8 @@ class AttemptSupervisor:
             case Reading():
                 self.progress.save_reading(frame)
                 self.deadlines.record_reading(time.monotonic())
+            case Snapshot():
+                self.progress.flush()  # a chunk of points ends at a checkpoint's step
             case Checkpoint():
                 self.progress.save_checkpoint(frame)
             case CheckpointFailed():

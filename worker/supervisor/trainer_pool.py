@@ -9,7 +9,7 @@ import logging
 import time
 
 from service.settings import Settings
-from worker.supervisor.memory import available_bytes
+from worker.memory import available_bytes
 from worker.supervisor.trainer_process import TrainerProcess
 
 log = logging.getLogger(__name__)

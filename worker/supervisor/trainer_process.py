@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from service.settings import SECRETS, Settings
+from worker.memory import oom_kills
 from worker.pipe import read_frame, write_frame
 from worker.protocol import Alive, DeviceUsage, Died, Frame, Points, Ready, Started
-from worker.supervisor.memory import oom_kills
 from worker.supervisor.output import TrainerOutput
 from worker.supervisor.spool import FrameQueue
 from worker.supervisor.usage import UsageSampler

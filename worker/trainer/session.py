@@ -17,6 +17,7 @@ from service.spec.experiment import Experiment
 from service.spec.training import allowed_nonfinite
 from worker.protocol import (
     OUTCOMES,
+    Alive,
     Checkpoint,
     CheckpointFailed,
     DeviceUsage,
@@ -24,6 +25,7 @@ from worker.protocol import (
     Outcome,
     Reading,
     SeriesHeader,
+    Snapshot,
     Started,
     TrainRequest,
 )
@@ -31,7 +33,9 @@ from worker.protocol import Points as PointsFrame
 from worker.trainer.build import optimizer_policies
 from worker.trainer.channel import SupervisorLink
 from worker.trainer.checkpoints import checkpoint
+from worker.trainer.checkpoints.checkpoint import Saved
 from worker.trainer.checkpoints.policy import CheckpointPolicy, SaveReason
+from worker.trainer.checkpoints.writer import CheckpointWriter
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, replay_divergence
 from worker.trainer.environment import environment, environment_differences, usage
@@ -66,7 +70,7 @@ def run_request(request: TrainRequest, device: torch.device, supervisor: Supervi
     except Exception as error:
         failure = run_failure_of(error, training.step)
         if session is not None:
-            session.flush_remaining()
+            session.finish_failed()
             if failure.kind == "diverged":
                 unprobed = replace(request, spec=request.spec | {"probes": []})
                 replay_divergence(
@@ -99,6 +103,7 @@ class Session:
         self.recorder: Recorder = make_recorder(
             training.device, training.step + 1, allowed_nonfinite(training.spec.nonfinite)
         )
+        self.writer = CheckpointWriter(Path(request.folder), lambda: supervisor.send(Alive()))
         self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
         self._flusher_error: Exception | None = None  # raised by the loop's thread
         rows = training.spec.rows_per_step
@@ -132,7 +137,8 @@ class Session:
             outcome, last = self._train()
         self._flush_all()
         if outcome != "cancelled":
-            self._checkpoint(last or SaveReason("end" if outcome == "succeeded" else "wish"))
+            self._checkpoint(last or SaveReason("end" if outcome == "succeeded" else "wish"), goes_on=False)
+        self.writer.wait()
         note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
         self.supervisor.send(Ended(outcome=outcome, step=self.training.step, note=note))
 
@@ -185,29 +191,35 @@ class Session:
         if self.recorder.failure is not None:
             raise self.recorder.failure
 
-    def _checkpoint(self, reason: SaveReason) -> None:
-        """Write a checkpoint; call `_flush_all` first, because both are committed together.
+    def _checkpoint(self, reason: SaveReason, goes_on: bool = True) -> None:
+        """Copy the state and write it beside the training, once an earlier checkpoint is written.
 
-        A full or broken disk does not end the run, because older checkpoints are still good.
+        Call `_flush_all` first: the supervisor ends its chunks of points at this step. A training that does not go on
+        needs no copy. A full or broken disk does not end the run, because older checkpoints are still good.
         """
-        extra = {"environment": self.environment, "scales": self.training.scales} | self.policy.document(reason)
+        self.writer.wait()
         step = self.training.step
-        try:
-            saved = checkpoint.save(Path(self.request.folder), self.training, extra)
-        except OSError as error:
-            self.policy.record_attempt(reason, saved=False)
-            self.supervisor.send(CheckpointFailed(step=step, reason=reason.word, detail=describe_error(error)))
+        extra = {"environment": self.environment, "scales": self.training.scales} | self.policy.start_attempt(reason)
+        state = (self.writer.copy if goes_on else checkpoint.current_state)(self.training, extra)
+        self.supervisor.send(Snapshot(step=step))
+        self.writer.start(state, partial(self._report_checkpoint, step, reason))
+        if not state.is_copy:
+            self.writer.wait()
+
+    def _report_checkpoint(self, step: int, reason: SaveReason, result: Saved | OSError) -> None:
+        """Send what came of a checkpoint; the writing thread calls this."""
+        self.policy.end_attempt(saved=isinstance(result, Saved))
+        if isinstance(result, OSError):
+            self.supervisor.send(CheckpointFailed(step=step, reason=reason.word, detail=describe_error(result)))
             return
-        self.policy.record_attempt(reason, saved=True)
-        self.restore_points = [*self.restore_points, RestorePoint(step, saved.folder, saved.sha256)][
-            -MAX_RESTORE_POINTS:
-        ]
+        point = RestorePoint(step, result.folder, result.sha256)
+        self.restore_points = [*self.restore_points, point][-MAX_RESTORE_POINTS:]
         self.supervisor.send(
             Checkpoint(
                 step=step,
-                folder=str(saved.folder),
-                sha256=saved.sha256,
-                size_bytes=saved.size_bytes,
+                folder=str(result.folder),
+                sha256=result.sha256,
+                size_bytes=result.size_bytes,
                 reason=reason.word,
                 value=reason.value,
             )
@@ -224,8 +236,10 @@ class Session:
                 series, payload = pack_points(points)
                 self.supervisor.send(PointsFrame(series=series, payload=payload))
 
-    def flush_remaining(self) -> None:
-        """Send the last points of a failed run, which show most; a broken GPU may not return them."""
+    def finish_failed(self) -> None:
+        """Send the last points of a failed run, which show most; a broken GPU may not return them, nor its state."""
+        with contextlib.suppress(Exception):
+            self.writer.wait()
         self._send_readings()
         with contextlib.suppress(RuntimeError):
             self.flush(wait=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.supervisor.memory import available_bytes, oom_kills
+from worker.memory import available_bytes, oom_kills
 from worker.supervisor.output import LOG_BYTES, TAIL_BYTES, TrainerOutput, escape
 from worker.trainer.liveness import stack_of, start
 

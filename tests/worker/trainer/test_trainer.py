@@ -96,15 +96,21 @@ def series(frames: list[Frame], name: str) -> dict[int, float]:
 
 
 def checkpoints(frames: list[Frame]) -> list[int]:
-    """Steps of the checkpoints; every loss up to each was sent before it."""
-    steps = []
+    """Steps of the checkpoints; at each one's snapshot exactly the losses up to it were sent."""
+    steps, copied = [], None
     for position, frame in enumerate(frames):
+        if frame["type"] == "snapshot":
+            assert copied is None
+            copied = frame["step"]
+            assert max(series(frames[:position], "loss")) == copied
+        elif frame["type"] in ("checkpoint", "checkpoint_failed"):
+            assert frame["step"] == copied
+            copied = None
         if frame["type"] == "checkpoint":
-            sent = series(frames[:position], "loss")
-            assert max(sent) == frame["step"]
             assert Path(frame["folder"]).name == f"step-{frame['step']}"
             assert frame["size_bytes"] > 0
             steps.append(frame["step"])
+    assert copied is None
     return steps
 
 

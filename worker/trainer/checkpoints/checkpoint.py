@@ -23,6 +23,7 @@ from torch import Tensor
 
 from service.errors import RunFailure
 from service.storage.files import STATE, TENSORS, sha256_of_folder, sync_to_disk
+from worker.memory import available_bytes
 from worker.trainer.checkpoints import optimizer_state
 from worker.trainer.checkpoints.fork import layout, part_of, restore_fork, under
 from worker.trainer.loop import Training
@@ -39,20 +40,76 @@ class Saved(NamedTuple):
     size_bytes: int
 
 
+class State(NamedTuple):
+    """What a checkpoint holds: tensors on the host, and the text of state.json."""
+
+    step: int
+    tensors: Tensors
+    text: str
+    is_copy: bool = False  # else further steps change it
+    copied: torch.cuda.Event | None = None  # on a GPU the copies are complete once this has passed
+
+
 def save(folder: Path, training: Training, extra: dict[str, Any]) -> Saved:
-    """Write the state of `training` into a new folder inside `folder`, atomically.
+    """Write the state of `training`; see `write`."""
+    return write(folder, current_state(training, extra))
+
+
+def current_state(training: Training, extra: dict[str, Any]) -> State:
+    """Return the state of `training`, which must not go on before it is written."""
+    tensors, document = snapshot(training)
+    return State(training.step, tensors, _encode(document | extra))
+
+
+def copy_state(training: Training, extra: dict[str, Any], buffers: Tensors) -> State:
+    """Copy the state of `training`, so that it can go on at once; without room for a copy return the current state.
+
+    The copies stay in `buffers` for the next call: memory that was used before is copied to five times as fast. On a
+    GPU the copies, into pinned memory, are only queued.
+    """
+    tensors, document = _named_state(training)
+    on_gpu = training.device.type == "cuda"
+    for name in [name for name, buffer in buffers.items() if not _fits(buffer, tensors.get(name))]:
+        del buffers[name]
+    if not (on_gpu or _has_room([tensor for name, tensor in tensors.items() if name not in buffers])):
+        return current_state(training, extra)
+    for name, tensor in tensors.items():
+        if name not in buffers:
+            buffers[name] = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+        buffers[name].copy_(tensor.detach(), non_blocking=tensor.is_cuda)
+    copied = torch.cuda.current_stream().record_event() if on_gpu else None  # behind all copies
+    return State(training.step, dict(buffers), _encode(document | extra), is_copy=True, copied=copied)
+
+
+def _fits(buffer: Tensor, tensor: Tensor | None) -> bool:
+    return tensor is not None and (buffer.shape, buffer.dtype) == (tensor.shape, tensor.dtype)
+
+
+def _has_room(tensors: list[Tensor]) -> bool:
+    """Whether new copies take at most half of the memory that is available."""
+    available = available_bytes()
+    return available is None or 2 * sum(tensor.nbytes for tensor in tensors) <= available
+
+
+def _encode(document: dict[str, Any]) -> str:
+    return json.dumps(document, allow_nan=False, sort_keys=True)
+
+
+def write(folder: Path, state: State) -> Saved:
+    """Write a state into a new folder inside `folder`, atomically.
 
     The name appears once the files are synced to disk, and is synced itself on return. Raises OSError where the disk is
     full or broken.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    final = _free_name(folder, training.step)
+    final = _free_name(folder, state.step)
     partial = folder / f".{final.name}.{os.getpid()}"
     partial.mkdir()
     try:
-        tensors, document = snapshot(training)
-        save_file(tensors, partial / TENSORS)
-        (partial / STATE).write_text(json.dumps(document | extra, allow_nan=False, sort_keys=True))
+        if state.copied is not None:
+            state.copied.synchronize()
+        save_file(state.tensors, partial / TENSORS)
+        (partial / STATE).write_text(state.text)
         for path in (partial / TENSORS, partial / STATE, partial):
             sync_to_disk(path)
         saved = Saved(final, sha256_of_folder(partial), sum(path.stat().st_size for path in partial.iterdir()))
@@ -118,7 +175,13 @@ def _damaged(folder: Path, what: str) -> RunFailure:
 
 
 def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
-    """Return the state as tensors by name, and the rest as JSON."""
+    """Return the state as tensors by name on the host, which later steps may change, and the rest as JSON."""
+    tensors, document = _named_state(training)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, document
+
+
+def _named_state(training: Training) -> tuple[Tensors, dict[str, Any]]:
+    """Return the tensors of the state by name, and the rest as JSON."""
     state = training.state()
     tensors = {f"model/{name}": tensor for name, tensor in state["model"].items()}
     tensors |= {f"mechanics/{name}": tensor for name, tensor in state["mechanics"]["tensors"].items()}
@@ -136,7 +199,7 @@ def snapshot(training: Training) -> tuple[Tensors, dict[str, Any]]:
     document |= {part: optimizer_state.flatten_state(each, part, tensors) for part, each in optimizers.items()}
     tensors |= random_states(training.device)
     document["strides"] = {name: list(tensor.stride()) for name, tensor in tensors.items() if _permuted(tensor)}
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, document
+    return tensors, document
 
 
 def _permuted(tensor: Tensor) -> bool:

@@ -23,6 +23,7 @@ class CheckpointPolicy:
     def __init__(self, spec: Experiment, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.rules, self.seconds, self.clock = spec.checkpoint, seconds, clock
         self.best: float | None = None
+        self._previous_best: float | None = None  # before the attempt under way
         self._last_attempt = clock()
 
     def reason_to_save(self, step: int, readings: Mapping[str, float | Tensor] | None) -> SaveReason | None:
@@ -44,16 +45,19 @@ class CheckpointPolicy:
             return None
         return value
 
-    def record_attempt(self, reason: SaveReason, saved: bool) -> None:
-        """Note that saving was tried; if it failed, the best value is still that of an older checkpoint."""
+    def start_attempt(self, reason: SaveReason) -> dict[str, Any]:
+        """Note that a checkpoint is about to be written for this reason; return what it records."""
         self._last_attempt = self.clock()
-        if saved and reason.value is not None:
+        self._previous_best = self.best
+        if reason.value is not None:
             self.best = reason.value
+        return {"reason": reason.word, "best": self.best}
 
-    def document(self, reason: SaveReason) -> dict[str, Any]:
-        """Return what a checkpoint saved for this reason records."""
-        best = self.best if reason.value is None else reason.value
-        return {"reason": reason.word, "best": best}
+    def end_attempt(self, saved: bool) -> None:
+        """Note that it was written or failed; then the best value is again that of an older checkpoint."""
+        self._last_attempt = self.clock()
+        if not saved:
+            self.best = self._previous_best
 
     def load(self, document: Mapping[str, Any]) -> None:
         """Restore from a checkpoint's state.json, which may predate the policy."""
