@@ -82,6 +82,24 @@ class Api:
         return hashlib.sha256(json.dumps(series["value"]).encode()).hexdigest()
 
 
+CONTENT = """
+import json, pynvml, pytorch_optimizer, schedulefree, timm, torch, torchvision
+print(json.dumps({"torch": torch.__version__, "cuda": torch.version.cuda, "torchvision": torchvision.__version__}))
+"""
+
+
+def check_worker_image() -> None:
+    """The worker's image holds the optional packages, lists its devices, and has a size that is told."""
+    run = ("run", "--rm", "-T", "--no-deps", "worker", "python")
+    versions = json.loads(docker(*run, "-c", CONTENT).splitlines()[-1])
+    devices = json.loads(docker(*run, "-m", "worker.trainer.devices").splitlines()[-1])
+    if not devices:
+        sys.exit("smoke: the worker's image finds no device")
+    image = docker("images", "worker", "--format", "json")
+    size = sum(each.get("Size", 0) for each in json.loads(image)[:1]) / 1e9
+    print(f"smoke: the worker's image has {size:.1f} GB, {versions}, devices {devices}")
+
+
 def one_pass(api: Api) -> dict[str, str]:
     """Train each preset, and one of them as machine code, compare them; the digest of each run's curve."""
     specs = [api.ask(f"/v1/presets/{preset}") for preset in PRESETS]
@@ -100,6 +118,7 @@ def one_pass(api: Api) -> dict[str, str]:
 def main() -> int:
     """A pass, and a look at the passes before; they are remembered for as long as the database's container lives."""
     wait_until_ready()
+    check_worker_image()
     memory = Path(tempfile.gettempdir()) / f"saddle-smoke-{docker('ps', '-q', 'db')[:12]}.json"
     before: dict[str, str] = json.loads(memory.read_text()) if memory.exists() else {}
     api = Api(

@@ -1,13 +1,21 @@
 """What the two images hold, and who they run as."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import requires, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = {"api": ROOT / "service" / "Dockerfile", "worker": ROOT / "worker" / "Dockerfile"}
+EXTRAS = {"api": ["api"], "worker": ["worker", "vision", "optim"]}
 TRAINING = {"torch", "torchvision", "scikit-learn", "safetensors", "psutil"}
 WEB = {"fastapi", "uvicorn", "starlette", "python-multipart"}
 
@@ -33,9 +41,9 @@ def required(extra: str) -> set[str]:
 def installed(image: str) -> set[str]:
     """What the Dockerfile asks pip for."""
     text = " ".join(line for line in instructions(DOCKERFILES[image]) if "pip install" in line)
-    extras = re.findall(r'"\.\[(\w+)\]"', text)
-    assert extras == [image]
-    return required(image)
+    (extras,) = re.findall(r'"\.\[([\w,]+)\]"', text)
+    assert extras.split(",") == EXTRAS[image]
+    return set().union(*(required(extra) for extra in EXTRAS[image]))
 
 
 def copied(image: str) -> set[str]:
@@ -62,6 +70,42 @@ def test_the_torch_of_the_image_is_one_that_the_project_allows() -> None:
     low, high = ([int(part) for part in bound] for bound in re.findall(r"(\d+)\.(\d+)", bounds))
     assert low <= [int(part) for part in default] < high
     assert f"torch=={default[0]}.{default[1]}" in (ROOT / "docker-compose.yml").read_text()
+
+
+def test_the_worker_image_holds_what_its_specs_and_gpus_need() -> None:
+    assert {"timm", "torchvision", "schedulefree", "pytorch-optimizer", "nvidia-ml-py"} <= installed("worker")
+
+
+def test_torch_and_torchvision_come_from_one_index_and_belong_together() -> None:
+    (line,) = (line for line in instructions(DOCKERFILES["worker"]) if "TORCH_INDEX:+" in line)
+    assert '"$TORCH" "$TORCHVISION"' in line
+    pins = dict(re.findall(r'ARG \w+="(\w+)==([\d.]+)"', DOCKERFILES["worker"].read_text()))
+    assert pins.keys() == {"torch", "torchvision"}
+    assert pins == {name: version(name).partition("+")[0] for name in pins}  # those that the tests run with
+    needed = [re.sub(r"[ ()]", "", line) for line in requires("torchvision") or []]
+    assert f"torch=={pins['torch']}" in needed
+    compose = (ROOT / "docker-compose.yml").read_text()
+    assert all(f":-{name}=={number}}}" in compose for name, number in pins.items())
+
+
+def test_what_the_worker_image_copies_lists_the_devices_and_trains(tmp_path: Path) -> None:
+    """A folder with these files alone, run as the image runs them: nothing is missing."""
+    for source in copied("worker"):
+        copy = shutil.copytree if source.endswith("/") else shutil.copy
+        copy(ROOT / source, tmp_path / source)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+    listed = python("-m", "worker.trainer.devices", cwd=tmp_path, env=environment)
+    assert json.loads(listed.stdout) == ["cpu"], listed.stderr
+    program = (
+        "import service, worker.trainer.warm as warm; print(warm.__file__); warm.warm_up(warm.torch.device('cpu'))"
+    )
+    warm = python("-c", program, cwd=tmp_path, env=environment)
+    assert warm.stdout.strip() == str(tmp_path / "worker" / "trainer" / "warm.py"), warm.stderr
+    assert warm.returncode == 0, warm.stderr
+
+
+def python(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, **options)
 
 
 def _worker_lines() -> list[str]:
