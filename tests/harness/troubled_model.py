@@ -75,6 +75,8 @@ class Troubled(nn.Module):
             F.cross_entropy(self.map(x), torch.full((len(x),), self.map.out_features, device=x.device))
         elif self.trouble == "token":
             F.embedding(torch.tensor([9], device=x.device), x.new_zeros(4, 2)).sum().item()
+        elif self.trouble == "scatter":
+            x.put(torch.tensor([0], device=x.device), x.reshape(-1)[:1])
         elif self.trouble == "raise":
             raise torch.AcceleratorError(self.text)
         elif self.trouble == "assert":

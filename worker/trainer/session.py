@@ -41,7 +41,7 @@ from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, repla
 from worker.trainer.environment import environment, environment_differences, usage
 from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training, prepare, train
-from worker.trainer.numerics import report_nondeterminism
+from worker.trainer.numerics import numerics, report_nondeterminism
 from worker.trainer.probe_job import ProbeJob
 from worker.trainer.probes.runner import MAX_READING_BYTES
 from worker.trainer.probes.runner import Reading as ProbeReading
@@ -128,7 +128,8 @@ class Session:
         self.restore_points = [RestorePoint(document["step"], folder, sha256, self.request.fork)]
         differs = environment_differences(document["environment"], self.environment)
         if self.request.fork:
-            differs.pop("optimizer", None)  # chosen by the fork
+            for name in ("optimizer", *numerics(self.training.device)):  # chosen by the fork
+                differs.pop(name, None)
         return report | {"reproducible": not differs} | ({"differs": differs} if differs else {})
 
     def run(self) -> None:

@@ -47,9 +47,17 @@ class Desk:
             found = connection.execute(text(statement), values)
             return [dict(row) for row in found.mappings()] if found.returns_rows else []
 
-    def submit(self, trouble: str = "none", *, steps: int = 20, limit_s: float | None = None, **more: Any) -> str:
+    def submit(
+        self,
+        trouble: str = "none",
+        *,
+        steps: int = 20,
+        limit_s: float | None = None,
+        determinism: str = "strict",
+        **more: Any,
+    ) -> str:
         parts: Row = {"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"}}
-        parts |= {"optimizer": {"kind": "sgd"}, "steps": steps, "seeds": (0,)}
+        parts |= {"optimizer": {"kind": "sgd"}, "steps": steps, "seeds": (0,), "determinism": determinism}
         spec = Experiment.model_validate(parts | {"evaluate": {"every_steps": 5}})
         with transaction(self.engine) as connection:
             experiment_id = experiments.add(connection, self.principal, spec, "nobody").id
@@ -210,6 +218,26 @@ def test_a_stopped_trainer_is_ended_and_the_wish_granted(slot: Supervisor, desk:
     ended = desk.stopped(run)
     assert (ended["state"], ended["crash_count"]) == (state, 0)
     assert "did not obey" in desk.attempts(run)[0]["detail"]
+
+
+def test_an_operation_that_strict_refuses_fails_the_run_at_once(slot: Supervisor, desk: Desk) -> None:
+    before = trainer_pid(slot)
+    run = desk.submit("scatter", at=3)
+    ended = desk.stopped(run)
+    assert (ended["state"], ended["failure"]["code"], ended["crash_count"]) == ("failed", "nondeterministic", 0)
+    assert "put_ has no deterministic kernel on this device" in ended["failure"]["detail"]
+    assert len(desk.attempts(run)) == 1
+    assert trainer_pid(slot) == before  # nothing is wrong with the trainer
+
+
+def test_warn_trains_it_and_says_that_nothing_is_promised(slot: Supervisor, desk: Desk) -> None:
+    run = desk.submit("scatter", at=3, determinism="warn")
+    assert desk.stopped(run)["state"] == "succeeded"
+    (reading,) = desk.sql("SELECT * FROM reading WHERE run_id = :id AND kind = 'nondeterministic_operations'", id=run)
+    assert (reading["step"], reading["data"]) == (3, {"operations": ["put_"]})
+    assert desk.attempts(run)[0]["environment"]["reproducible"] is False
+    (event,) = desk.sql("SELECT * FROM event WHERE run_id = :id AND kind = 'not_reproducible'", id=run)
+    assert event["data"]["why"] == "determinism is warn"
 
 
 def test_a_trainer_that_hangs_is_ended_and_leaves_its_stack(slot: Supervisor, desk: Desk) -> None:

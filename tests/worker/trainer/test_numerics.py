@@ -39,11 +39,9 @@ class Frames:
         return [frame for frame in self.sent if isinstance(frame, kind)]
 
 
-def train_session(spec: Experiment, folder: Path, resume: dict[str, Any] | None = None) -> Frames:
+def train_session(spec: Experiment, folder: Path, **more: Any) -> Frames:
     frames, document = Frames(), spec.normalised()
-    request = TrainRequest(
-        spec=document, seed=0, threads=1, flush_s=1.0, checkpoint_s=60.0, folder=str(folder), resume=resume
-    )
+    request = TrainRequest(spec=document, seed=0, threads=1, flush_s=1.0, checkpoint_s=60.0, folder=str(folder), **more)
     session.run_request(request, CPU, frames)
     return frames
 
@@ -177,8 +175,17 @@ def test_a_resume_promises_bits_in_a_strict_run_only(
     spec = experiment(determinism=determinism)
     (saved,) = train_session(spec, tmp_path / "a").of(Checkpoint)
     resume = {"folder": saved.folder, "sha256": saved.sha256}
-    (started,) = train_session(spec, tmp_path / "b", resume).of(Started)
+    (started,) = train_session(spec, tmp_path / "b", resume=resume).of(Started)
     assert started.environment["reproducible"] is reproducible
+
+
+def test_what_a_fork_chose_is_no_other_environment(experiment: Any, tmp_path: Path) -> None:
+    (saved,) = train_session(experiment(), tmp_path / "a").of(Checkpoint)
+    resume = {"folder": saved.folder, "sha256": saved.sha256}
+    fork = experiment(determinism="off", steps=50)
+    (started,) = train_session(fork, tmp_path / "b", resume=resume, fork=True).of(Started)
+    assert (started.environment["determinism"], started.environment["reproducible"]) == ("off", False)
+    assert "differs" not in started.environment
 
 
 @pytest.mark.usefixtures("scattering")
