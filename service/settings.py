@@ -8,12 +8,18 @@ import socket
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from service.devices import Devices, parse_devices, parse_slots, pool_of
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 PREFIX = "SADDLE_"
+DEVICE = "SADDLE_DEVICE"  # the old name of SADDLE_DEVICES
 SECRETS = ("database_url", "api_db_password", "worker_db_password", "reader_db_password", "broker_url")
 
 
@@ -41,9 +47,16 @@ def secret_of_file(variable: str) -> str | None:
     return secret
 
 
-def pool_of(device: str) -> str:
-    """Return the pool of a device's workers: cpu, or gpu for every kind of accelerator."""
-    return "cpu" if device == "cpu" else "gpu"
+def _check_devices(text: str) -> str:
+    """Return the setting unchanged if it names slots."""
+    parse_slots(text)
+    return text
+
+
+def _default_pool(given: dict[str, Any]) -> str:
+    """Return the pool of the first slot."""
+    slots = parse_slots(given.get("devices", "cpu"))
+    return "gpu" if slots is None else pool_of(slots[0])
 
 
 def _pool(name: str) -> str:
@@ -71,13 +84,19 @@ class Settings(BaseModel):
         pattern="^(file:///|s3://[a-z0-9])",
         description="file:///path or s3://bucket/prefix (AWS_ variables say the rest); the folder in data_dir without",
     )
-    device: str = Field("cpu", description="torch device of this worker: cpu or cuda:0")
-    pool: Annotated[str, AfterValidator(_pool)] = Field(
-        default_factory=lambda given: pool_of(given.get("device", "cpu")),
-        description="cpu or gpu: the pool a worker serves, that of its device by default; the API: where a run waits"
-        " whose spec names none",
+    devices: Annotated[str, AfterValidator(_check_devices)] = Field(
+        "cpu",
+        description="all (every GPU, else the CPU) or a worker's slots: 0,1 or cpu x 4 or 0+1 (one run trains on both)",
     )
-    worker_name: str = Field(default_factory=socket.gethostname, description="stable over restarts, one worker each")
+    pool: Annotated[str, AfterValidator(_pool)] = Field(
+        default_factory=_default_pool,
+        description="cpu or gpu: the pool all slots of a worker serve, each that of its device by default; the API:"
+        " where a run waits whose spec names none",
+    )
+    worker_name: str = Field(
+        default_factory=socket.gethostname,
+        description="stable over restarts, one worker each; several slots are NAME.1, NAME.2, ...",
+    )
     threads: int = Field(1, ge=1, le=256, description="CPU threads of a trainer; part of what makes a run repeatable")
     allowed_hosts: str = Field("*", description="comma-separated Host names the API answers to; * for all")
     root_path: str = Field(
@@ -123,6 +142,8 @@ class Settings(BaseModel):
         """Take each value from the arguments, a secret's file, or the environment, in this order."""
         variables = {name: f"{PREFIX}{name.upper()}" for name in type(self).model_fields}
         found = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
+        if DEVICE in os.environ:  # until 0.3
+            found.setdefault("devices", os.environ[DEVICE])
         secrets = {name: secret for name in SECRETS if (secret := secret_of_file(variables[name])) is not None}
         super().__init__(**(found | secrets | given))
 
@@ -138,9 +159,19 @@ class Settings(BaseModel):
         return self.data_dir / "checkpoint-cache" / self.worker_name
 
     @property
+    def slot_devices(self) -> Devices:
+        """The devices of a slot, of which `worker.supervisor.slots.split_slots` gave these settings only one."""
+        return parse_devices(self.devices)
+
+    @property
     def dataset_dir(self) -> Path:
         """The folder of uploads, one folder per hash, which the API and every worker share."""
         return self.data_dir / "datasets"
+
+
+def _describe(error: "ErrorDetails") -> str:
+    """Return an error in words; our own messages as they are."""
+    return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"].lower()
 
 
 @lru_cache(maxsize=1)
@@ -152,7 +183,7 @@ def settings() -> Settings:
         found = [
             e for e in error.errors() if e["type"] != "default_factory_not_called"
         ]  # SADDLE_POOL only depends on the wrong one
-        wrong = "; ".join(f"SADDLE_{str(e['loc'][0]).upper()}: {e['msg'].lower()}" for e in found)
+        wrong = "; ".join(f"SADDLE_{str(e['loc'][0]).upper()}: {_describe(e)}" for e in found)
         sys.exit(f"saddle: {wrong}")
     except WrongSecret as error:
         sys.exit(f"saddle: {error}")

@@ -1,4 +1,4 @@
-"""`python -m worker`: one worker for one device, configured by environment variables."""
+"""`python -m worker`: one worker, with a slot for each of its devices, configured by environment variables."""
 
 import sys
 
@@ -20,7 +20,11 @@ def main() -> int:
         return 1
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    status = serve(settings())
+    try:
+        status = serve(settings())
+    except SaddleError as error:  # a device that SADDLE_DEVICES names is missing
+        sys.stderr.write(f"saddle: {error}\n")
+        status = 1
     signals.ignore_signals()
     return status
 

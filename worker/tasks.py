@@ -1,4 +1,4 @@
-"""The Celery side of a worker: a message makes the supervisor's thread look for work. Imports no torch."""
+"""The Celery side of a worker: a message makes the supervisors' threads look for work. Imports no torch."""
 
 import logging
 import os
@@ -9,57 +9,52 @@ import time
 
 from celery import signals
 
-from service.errors import SaddleError
 from service.notifications import TASK, make_app, queue_name
 from service.settings import Settings
-from worker.supervisor.claim_loop import Supervisor
 from worker.supervisor.signals import SIGNALS
+from worker.supervisor.slots import SlotGroup, split_slots
 
 log = logging.getLogger(__name__)
 SIGNAL_RETRY_S = 0.5  # between two signals to a broker listener that missed the first
-LISTENER_GRACE_S = 5.0  # for the listener to end after the supervisor; nothing of ours is left to lose then
+LISTENER_GRACE_S = 5.0  # for the listener to end after the supervisors; nothing of ours is left to lose then
 SignalQueue = queue.SimpleQueue[int]
 
 
 def serve(settings: Settings) -> int:
-    """Work until a signal, then drain; return the exit status, 0 unless the supervisor or its device broke."""
-    supervisor = Supervisor(settings)
-    errors: list[BaseException] = []
+    """Work until a signal, then drain; return the exit status, 0 unless a supervisor or its device broke."""
+    group = SlotGroup(settings.worker_name, split_slots(settings))
     listener_ended = threading.Event()
     received: SignalQueue = queue.SimpleQueue()
 
-    def supervise() -> None:
-        try:
-            supervisor.run()
-        except BaseException as error:  # the outermost frame of the thread: the process must end with it
-            errors.append(error)
-            log.error("the worker stops: %s", error, exc_info=None if isinstance(error, SaddleError) else error)
-        supervisor.drain()
+    def end_listener() -> None:
+        group.join()
+        group.drain()
         end = time.monotonic() + LISTENER_GRACE_S
         while not listener_ended.wait(SIGNAL_RETRY_S):  # a signal before Celery's handlers were set reached only us
             if time.monotonic() > end:
-                os._exit(1 if errors or supervisor.unhealthy else 0)
+                os._exit(group.exit_status)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=_drain_on_signal, args=(supervisor, received), name="drain", daemon=True).start()
+    threading.Thread(target=_drain_on_signal, args=(group, received), name="drain", daemon=True).start()
     _queue_signals(received)
-    thread = threading.Thread(target=supervise, name="supervisor")
-    thread.start()  # lives as long as the process: trainers are tied to the thread that started them
+    group.start()
+    ending = threading.Thread(target=end_listener, name="end")
+    ending.start()
     try:
-        _listen(settings, supervisor, received)
+        _listen(settings.broker_url, group, received)
     except SystemExit:
         log.info("the broker listener of the worker has ended")
     finally:
         _queue_signals(received)  # a second signal changes nothing: the checkpoint is still being written
         listener_ended.set()
-        supervisor.drain()
-        thread.join()
-    return 1 if errors or supervisor.unhealthy else 0
+        group.drain()
+        ending.join()
+    return group.exit_status
 
 
-def _drain_on_signal(supervisor: Supervisor, received: SignalQueue) -> None:
+def _drain_on_signal(group: SlotGroup, received: SignalQueue) -> None:
     while received.get():
-        supervisor.drain()
+        group.drain()
 
 
 def _queue_signals(received: SignalQueue) -> None:
@@ -72,15 +67,16 @@ def _queue_signals(received: SignalQueue) -> None:
         signal.signal(number, lambda number, _: received.put(number))
 
 
-def _listen(settings: Settings, supervisor: Supervisor, received: SignalQueue) -> None:
-    """Pass notifications on until a signal; without a broker just wait for the signal."""
-    if settings.broker_url is None:
-        supervisor.draining.wait()
+def _listen(broker_url: str | None, group: SlotGroup, received: SignalQueue) -> None:
+    """Pass notifications of all pools on until a signal; without a broker just wait for the signal."""
+    if broker_url is None:
+        group.stopping.wait()
         return
-    app = make_app(settings.broker_url)
-    app.conf.task_default_queue = queue_name(settings.pool)
-    app.task(name=TASK, ignore_result=True)(supervisor.notify)
+    app = make_app(broker_url)
+    queues = [queue_name(pool) for pool in group.pools]
+    app.conf.task_default_queue = queues[0]
+    app.task(name=TASK, ignore_result=True)(group.notify)
     signals.worker_shutting_down.connect(lambda **_: received.put(signal.SIGTERM), weak=False)  # within a handler
-    arguments = ["worker", "--pool=threads", "-c", "1", "-Q", queue_name(settings.pool), "-l", "WARNING"]
-    arguments += ["-n", f"{settings.worker_name}@%h", "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    arguments = ["worker", "--pool=threads", "-c", "1", "-Q", ",".join(queues), "-l", "WARNING"]
+    arguments += ["-n", f"{group.name}@%h", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(arguments)

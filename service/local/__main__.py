@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from service.devices import ALL, MAX_SLOTS, parse_slots
 from service.errors import SaddleError
-from service.local.commands import DEVICE
 from service.local.down import down, status
 from service.local.failure import folder_error
 from service.local.folder import DataFolder
@@ -21,20 +21,19 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
-def parse_worker_count(text: str) -> int:
-    """Return a number of workers."""
-    if not text.isdecimal() or not 0 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers; give a number from 0 to 64")
+def parse_slot_count(text: str) -> int:
+    """Return a number of slots, which `--workers` still calls workers."""
+    if not text.isdecimal() or not 0 <= int(text) <= MAX_SLOTS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers; give a number from 0 to {MAX_SLOTS}")
     return int(text)
 
 
-def parse_devices(text: str) -> list[str]:
-    """Return device names; workers are assigned to them in this order."""
-    names = text.split(",")
-    for name in names:
-        if not DEVICE.fullmatch(name):
-            raise argparse.ArgumentTypeError(f"{name!r} is not a device; give a list such as cuda:0,cuda:1 or cpu")
-    return names
+def parse_device_list(text: str) -> list[str]:
+    """Return the devices of each slot, as SADDLE_DEVICES names them; none for `all`."""
+    try:
+        return ["+".join(devices) for devices in parse_slots(text) or []]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,12 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
     start = commands.add_parser("up", help="start everything and keep it running until Ctrl-C")
     start.add_argument("--demo", action="store_true", help="also train two presets and compare them")
     start.add_argument("--port", type=parse_port, default=8000, help="port of the API on 127.0.0.1 (default 8000)")
-    start.add_argument("--workers", type=parse_worker_count, help="number of workers (default: one per device)")
+    start.add_argument("--workers", type=parse_slot_count, help="runs to train at once (default: one per device)")
     start.add_argument(
         "--devices",
-        type=parse_devices,
-        default=[],
-        help="devices to train on, such as cuda:0,cpu (default: every GPU, or the CPU if there is none)",
+        type=parse_device_list,
+        default=os.environ.get("SADDLE_DEVICES", ALL),
+        help="devices to train on, such as 0,1 or cpu x 4 or 0+1 (default: SADDLE_DEVICES, or all)",
     )
     stop = commands.add_parser("down", help="stop everything")
     show = commands.add_parser("status", help="show what is running")

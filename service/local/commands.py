@@ -1,16 +1,15 @@
 """The commands that a local start runs besides the servers: migration, key, API, workers, device detection."""
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.devices import parse_devices, pool_of
 from service.local.failure import CannotStart
 from service.local.processes import Program
-from service.settings import pool_of
 
 WORKER_GRACE_S = 120.0  # for a worker to save a last checkpoint
 Command = Sequence[str]
@@ -55,9 +54,6 @@ def last_line(log: Path, begin: int = 0) -> str:
     return next((line for line in reversed(lines) if line), "")
 
 
-DEVICE = re.compile(r"cpu|(cuda|mps|xpu)(:\d+)?")
-
-
 def read_devices(output: str) -> list[str]:
     """Return `["cpu"]` or `["cuda:0", ...]` from the output of the detection; the CPU if it is unreadable."""
     try:
@@ -65,23 +61,39 @@ def read_devices(output: str) -> list[str]:
     except ValueError:
         return ["cpu"]
     found = [name for name in devices if isinstance(name, str)] if isinstance(devices, list) else []
-    return [name for name in found if DEVICE.fullmatch(name)] or ["cpu"]
+    return [name for name in found if is_slot(name)] or ["cpu"]
+
+
+def is_slot(name: str) -> bool:
+    """Whether this names the devices of a slot."""
+    try:
+        return bool(parse_devices(name))
+    except ValueError:
+        return False
 
 
 def api_program(commands: Commands, port: int, devices: Sequence[str], environment: Mapping[str, str]) -> Program:
     """Return the API's program, on loopback only. Its default pool is the first device's, unless SADDLE_POOL is set."""
-    own = {"SADDLE_POOL": environment.get("SADDLE_POOL") or pool_of(devices[0])}
+    own = {"SADDLE_POOL": environment.get("SADDLE_POOL") or pool_of(parse_devices(devices[0]))}
     return Program("api", [*commands.api, "--host", "127.0.0.1", "--port", str(port)], {**environment, **own})
 
 
 def worker_programs(
     commands: Commands, devices: Sequence[str], number: int | None, environment: Mapping[str, str]
 ) -> list[Program]:
-    """Return one worker per device, or `number` workers assigned to the devices in turn."""
-    programs = []
+    """Return a worker per pool, with a slot for each device, or with `number` slots dealt out over the devices."""
+    pools: dict[str, list[str]] = {}
     for index in range(len(devices) if number is None else number):
-        device = devices[index % len(devices)]
-        name = f"worker-{index + 1}"
-        own = {"SADDLE_POOL": pool_of(device), "SADDLE_DEVICE": device, "SADDLE_WORKER_NAME": name}
+        slot = devices[index % len(devices)]
+        pools.setdefault(pool_of(parse_devices(slot)), []).append(slot)
+    programs = []
+    for index, (pool, slots) in enumerate(pools.items(), start=1):
+        name = f"worker-{index}"
+        own = {"SADDLE_POOL": pool, "SADDLE_DEVICES": ",".join(slots), "SADDLE_WORKER_NAME": name}
         programs.append(Program(name, commands.worker, {**environment, **own}, WORKER_GRACE_S))
     return programs
+
+
+def count_slots(programs: Sequence[Program]) -> int:
+    """Return how many slots these workers have, each of which registers."""
+    return sum(len(program.environment["SADDLE_DEVICES"].split(",")) for program in programs)

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.local import http
-from service.local.commands import Commands, api_program, last_line, read_devices, run_command, worker_programs
+from service.local.commands import (
+    Commands,
+    api_program,
+    count_slots,
+    last_line,
+    read_devices,
+    run_command,
+    worker_programs,
+)
 from service.local.demo import run_demo
 from service.local.failure import CannotStart, folder_error
 from service.local.folder import PROJECT, DataFolder, InstanceLock
@@ -39,8 +47,8 @@ class Options:
 
     folder: DataFolder
     port: int = 8000
-    workers: int | None = None  # None: one per device
-    devices: Sequence[str] = ()  # empty: all that are detected
+    slots: int | None = None  # None: one per device
+    devices: Sequence[str] = ()  # of each slot; empty: all that are detected
     demo: bool = False
     commands: Commands = field(default_factory=Commands)
 
@@ -122,11 +130,12 @@ class LocalStack:
         if not made and not http.accepts_key(self.url, self.key):
             self._create_key()  # the stored key belongs to another database
             made = True
-        workers = worker_programs(self.options.commands, devices, self.options.workers, environment[WORKER_ROLE])
+        workers = worker_programs(self.options.commands, devices, self.options.slots, environment[WORKER_ROLE])
         self._children.start(workers)
-        self._wait_for_workers(len(workers))
+        slots = count_slots(workers)
+        self._wait_for_workers(slots)
         self._publish("ready")
-        self._print_welcome(made, f"{len(workers)} worker(s) on {', '.join(devices)}", time.monotonic() - began)
+        self._print_welcome(made, f"{slots} slot(s) on {', '.join(devices)}", time.monotonic() - began)
 
     def watch(self) -> None:
         """Restart what dies, until `Interrupted`."""
@@ -177,7 +186,7 @@ class LocalStack:
         try:
             output = self._detection.communicate(timeout=DETECT_S)[0]
         except subprocess.TimeoutExpired:
-            say(f"detecting devices took more than {DETECT_S:g} s; using the CPU (name a GPU with --devices cuda:0)")
+            say(f"detecting devices took more than {DETECT_S:g} s; using the CPU (name a GPU with --devices 0)")
             return ["cpu"]
         self._detection = None
         return read_devices(output)
@@ -245,7 +254,7 @@ class LocalStack:
             time.sleep(0.05)
 
     def _wait_for_workers(self, count: int) -> None:
-        """Wait until `count` workers have registered, at most `WORKERS_S`.
+        """Wait until `count` slots have registered, at most `WORKERS_S`.
 
         A run can be posted earlier, with the warning that no worker serves its pool.
         """

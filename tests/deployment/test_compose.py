@@ -149,13 +149,17 @@ def test_workers_share_the_checkpoints_and_are_not_tied_to_a_name(services: Comp
     assert "SADDLE_WORKER_NAME" not in services[name]["environment"]  # each container has its own host name
 
 
-def test_the_gpu_worker_waits_for_its_profile_and_reserves_a_gpu(services: Compose) -> None:
+def test_the_gpu_worker_waits_for_its_profile_and_has_a_slot_for_each_gpu(
+    services: Compose, read_compose: Callable[[dict[str, str]], Compose]
+) -> None:
     gpu = services["worker-gpu"]
     assert gpu["profiles"] == ["gpu"]
-    assert gpu["environment"]["SADDLE_DEVICE"] == "cuda:0"
+    assert gpu["environment"]["SADDLE_DEVICES"] == "all"
+    given = read_compose(dict.fromkeys(SECRETS, "x") | {"SADDLE_DEVICES": "1+2"})["services"]
+    assert [given[name]["environment"]["SADDLE_DEVICES"] for name in ("worker", "worker-gpu")] == ["cpu", "1+2"]
     (device,) = gpu["deploy"]["resources"]["reservations"]["devices"]
     assert device["capabilities"] == ["gpu"]
-    assert device["device_ids"] == ["0"]
+    assert device["count"] == "all"
 
 
 @pytest.mark.parametrize("name", ["migrate", "api", "worker", "worker-gpu"])

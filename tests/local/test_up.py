@@ -45,7 +45,7 @@ elif what == "key":
 elif what == "devices":
     print(json.dumps(["cpu"]))
 elif what == "worker":
-    note("worker " + " ".join(os.environ[f"SADDLE_{name}"] for name in ("POOL", "DEVICE", "WORKER_NAME")))
+    note("worker " + " ".join(os.environ[f"SADDLE_{name}"] for name in ("POOL", "DEVICES", "WORKER_NAME")))
     time.sleep(1000)
 elif what == "api":
     if "BROKEN_API" in os.environ:
@@ -143,7 +143,7 @@ def wait(fact: Callable[[], object], seconds: float = 30.0) -> None:
 
 def test_up_prints_address_key_and_a_line_to_paste_and_ends_in_order(machine: Machine) -> None:
     running = machine.up("--workers", "2")
-    wait(lambda: machine.ready() and machine.notes().count("worker-") == 2)
+    wait(lambda: machine.ready() and "worker-1" in machine.notes())
     running.send_signal(signal.SIGINT)
     printed = running.communicate(timeout=60)[0]
     key = (machine.data / "key").read_text().strip()
@@ -158,8 +158,7 @@ def test_up_prints_address_key_and_a_line_to_paste_and_ends_in_order(machine: Ma
     notes = machine.notes().splitlines()
     assert notes[0] == "key --project default"
     assert notes[1] == "api redis+socket"
-    assert sorted(notes[2:4]) == ["worker cpu cpu worker-1", "worker cpu cpu worker-2"]
-    assert notes[4:] == ["worker ended", "worker ended", "api ended"]
+    assert notes[2:] == ["worker cpu cpu,cpu worker-1", "worker ended", "api ended"]
     assert machine.run("status").returncode == 1
 
 
@@ -320,11 +319,18 @@ def test_devices_are_read_and_there_always_is_a_cpu(printed: str, devices: list[
     assert read_devices(printed) == devices
 
 
-def test_workers_are_dealt_out_over_the_devices() -> None:
-    from service.local.commands import Commands
+@pytest.mark.parametrize(("devices", "slots", "workers"), [
+    (["cpu"], None, [("cpu", "cpu", "worker-1")]),
+    (["cuda:0", "cuda:1"], 3, [("gpu", "cuda:0,cuda:1,cuda:0", "worker-1")]),
+    (["0", "cpu", "1+2"], None, [("gpu", "0,1+2", "worker-1"), ("cpu", "cpu", "worker-2")]),
+    (["cpu"], 0, []),
+])  # fmt: skip
+def test_each_pool_has_one_worker_with_a_slot_for_each_device(
+    devices: list[str], slots: int | None, workers: list[tuple[str, ...]]
+) -> None:
+    from service.local.commands import Commands, count_slots
 
-    programs = worker_programs(Commands(), ["cuda:0", "cuda:1"], 3, {})
-    assert [program.environment["SADDLE_DEVICE"] for program in programs] == ["cuda:0", "cuda:1", "cuda:0"]
-    assert {program.environment["SADDLE_POOL"] for program in programs} == {"gpu"}
-    assert len({program.environment["SADDLE_WORKER_NAME"] for program in programs}) == 3
-    assert len(worker_programs(Commands(), ["cpu"], None, {})) == 1
+    programs = worker_programs(Commands(), devices, slots, {})
+    names = ("POOL", "DEVICES", "WORKER_NAME")
+    assert [tuple(program.environment[f"SADDLE_{name}"] for name in names) for program in programs] == workers
+    assert count_slots(programs) == (len(devices) if slots is None else slots)

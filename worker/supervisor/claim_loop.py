@@ -14,6 +14,7 @@ from service.db.runs.claims import Claim
 from service.db.session import Engine, check_schema, make_engine, transaction
 from service.errors import SaddleError, Unavailable
 from service.settings import Settings
+from worker.supervisor.alive_file import AliveFile
 from worker.supervisor.attempt import AttemptSupervisor
 from worker.supervisor.cleanup import DeletionCleanup, clean_up_at_start
 from worker.supervisor.presence import Presence
@@ -27,10 +28,11 @@ WARMING_POLL_S = 0.05  # between checks whether a trainer is warm
 
 
 class Supervisor:
-    """Trains one run at a time on one device."""
+    """Trains one run at a time in one slot, whose name, devices and pool `settings` holds."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, alive: AliveFile | None = None) -> None:
         self.settings = settings
+        self.alive = alive or AliveFile(settings.alive_file, [settings.worker_name])
         self.notified = threading.Event()
         self.draining = threading.Event()
         self.engine: Engine = make_engine(
@@ -39,7 +41,7 @@ class Supervisor:
         self.cleanup = DeletionCleanup(self.engine, settings)
         self.trainers = TrainerPool(settings)
         self.presence = Presence(settings)
-        self.unhealthy: str | None = None  # why this worker stops and exits with an error
+        self.unhealthy: str | None = None  # why this slot stops
         self._drained_at = 0.0
 
     def run(self) -> None:
@@ -75,8 +77,7 @@ class Supervisor:
 
     def note_contact(self) -> None:
         """Record that Postgres has just answered: touch the file that `worker.health` checks."""
-        if self.settings.alive_file is not None:
-            self.settings.alive_file.touch()
+        self.alive.touch(self.settings.worker_name)
 
     def notify(self) -> None:
         """Look for work now."""
@@ -95,8 +96,8 @@ class Supervisor:
         return time.monotonic() - self._drained_at if self.draining.is_set() else None
 
     def stop_unhealthy(self, why: str) -> None:
-        """Drain and exit with an error, because the device is broken; the operator's tool restarts the worker."""
-        log.error("this worker is unhealthy and stops: %s", why)
+        """Drain, because the device is broken. The worker exits with an error once all of its slots have ended."""
+        log.error("%s is unhealthy and stops: %s", self.settings.worker_name, why)
         self.unhealthy = why
         self.drain()
 
@@ -122,7 +123,7 @@ class Supervisor:
     def start_problem(self) -> str | None:
         """Why no trainer starts, once several have failed to."""
         failure = self.trainers.start_failure
-        return f"no trainer starts on {self.settings.device}: {failure}" if self.trainers.cannot_start else None
+        return f"no trainer starts on {self.settings.devices}: {failure}" if self.trainers.cannot_start else None
 
     def _reclaim_own_runs(self) -> None:
         """Reap the runs of an earlier process of this worker; its name is locked while the connection is open."""
@@ -177,7 +178,8 @@ class Supervisor:
         def claim_once(again: bool) -> Claim | None:
             with transaction(self.engine) as connection:
                 name, packages = self.settings.worker_name, list(self.presence.packages)
-                claim = claims.claim(connection, [self.settings.pool], name, lease, again, packages)
+                devices = len(self.settings.slot_devices)
+                claim = claims.claim(connection, [self.settings.pool], name, lease, again, packages, devices)
                 if claim is None:
                     self.presence.announce(connection, trainer.device)
                     self.presence.beat(connection, "idle")

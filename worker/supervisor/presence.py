@@ -9,6 +9,7 @@ from service.db.runs import workers
 from service.db.session import Connection
 from service.settings import Settings
 from worker.supervisor.packages import installed_packages, package_version
+from worker.supervisor.visibility import torch_device
 
 FIRST_BEAT_S = 0.5  # after a claim
 
@@ -24,7 +25,10 @@ class Presence:
 
     def announce(self, connection: Connection, device: dict[str, Any]) -> None:
         """Write the device: at the start from the settings, later as a trainer reports it."""
-        device = device or {"kind": self.settings.device.partition(":")[0], "threads": self.settings.threads}
+        devices = self.settings.slot_devices
+        device = device or {"kind": torch_device(devices).partition(":")[0], "threads": self.settings.threads}
+        if len(devices) > 1:
+            device = device | {"count": len(devices)}
         if device == self._device:
             return
         name, pool = self.settings.worker_name, self.settings.pool

@@ -19,6 +19,7 @@ from worker.protocol import Alive, DeviceUsage, Died, Frame, Points, Ready, Star
 from worker.supervisor.output import TrainerOutput
 from worker.supervisor.spool import FrameQueue
 from worker.supervisor.usage import UsageSampler
+from worker.supervisor.visibility import VISIBLE, torch_device, visible_devices
 
 log = logging.getLogger(__name__)
 SECRET_PREFIXES = (
@@ -54,11 +55,14 @@ class TrainerProcess:
         With `low_priority` it warms up at low priority, because another trainer is training.
         """
         environment = {key: value for key, value in os.environ.items() if not key.startswith(SECRET_PREFIXES)}
-        environment |= {"SADDLE_DEVICE": settings.device, "OMP_NUM_THREADS": str(settings.threads)}
+        devices = settings.slot_devices
+        environment |= {"SADDLE_DEVICES": settings.devices, VISIBLE: visible_devices(devices)}
+        environment |= {"OMP_NUM_THREADS": str(settings.threads)}
         # compiled models are loaded as libraries, which a container's /tmp may refuse
         environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str((settings.data_dir / "compiled").resolve()))
         arguments = [sys.executable, "-m", "worker.trainer"]
-        arguments += ["--device", settings.device, "--threads", str(settings.threads)]
+        arguments += ["--device", torch_device(devices), "--threads", str(settings.threads)]
+        arguments += ["--ranks", str(len(devices))] if len(devices) > 1 else []
         process = subprocess.Popen(
             arguments + ["--low-priority"] * low_priority,
             stdin=subprocess.PIPE,

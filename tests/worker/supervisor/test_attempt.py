@@ -429,7 +429,7 @@ def test_memory_that_is_full_when_the_model_is_built_ends_the_run_after_two_atte
 def break_device(slot: Supervisor) -> None:
     """Let no further trainer of this worker start: torch for the CPU knows no such device."""
     until(lambda: slot.is_warm)
-    slot.trainers.settings = slot.settings.model_copy(update={"device": "cuda:7"})
+    slot.trainers.settings = slot.settings.model_copy(update={"devices": "7"})
 
 
 def test_a_device_on_which_no_fresh_trainer_starts_is_broken_and_the_run_moves(

@@ -49,7 +49,7 @@ def test_a_trainer_that_never_gets_ready_is_told_with_its_reason(
     broken.write_text("#!/bin/sh\necho Traceback >&2\necho 'RuntimeError: no NVIDIA driver' >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
-    trainers = TrainerPool(Settings(database_url="postgresql+psycopg://nobody@nowhere/nothing", device="cuda:0"))
+    trainers = TrainerPool(Settings(database_url="postgresql+psycopg://nobody@nowhere/nothing", devices="0"))
     trainers.current()
     assert trainers.active is not None
     trainers.discard(trainers.active)

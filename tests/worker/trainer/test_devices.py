@@ -65,9 +65,11 @@ def test_a_gpu_that_torch_cannot_use_is_told_and_the_cpu_taken(
     ("given", "pool"),
     [
         ({}, "cpu"),
-        ({"device": "cuda:1"}, "gpu"),
+        ({"devices": "1"}, "gpu"),
+        ({"devices": "all"}, "gpu"),
+        ({"devices": "cpu x 2,0"}, "cpu"),
         ({"pool": "cuda"}, "gpu"),
-        ({"device": "cuda:0", "pool": "a100"}, "a100"),
+        ({"devices": "0", "pool": "a100"}, "a100"),
     ],
 )
 def test_a_worker_serves_the_pool_of_its_device(given: dict[str, str], pool: str) -> None:
