@@ -81,7 +81,7 @@ ROLES: dict[str, Rights] = {
             "run": (
                 *("state", "lease", "beat", "worker", "attempt", "step", "checkpoint_step"),
                 *("crash_count", "lost_count", "failure", "queued_at", "not_before", "started_at", "finished_at"),
-                *("device_count", "device_worker", "trained_s"),
+                *("device_count", "device_worker", "trained_s", "memory_bytes"),
             ),
             "attempt": ("cut_step", "environment", "ended_at", "ending", "detail"),
             "series": (

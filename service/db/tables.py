@@ -115,6 +115,7 @@ run = Table(
     _word("pool"),
     # packages that its worker must have, sorted: one queue for each set of them
     Column("needs", ARRAY(Text(collation="C")), nullable=False, server_default="{}"),
+    Column("memory_bytes", BigInteger),  # of a device, reserved where runs share one; null: not known
     Column("priority", Integer, nullable=False, server_default="0"),
     _now("queued_at"),
     _now("rank_at"),  # place in the queue: queued_at less ten minutes for each point of priority

@@ -119,3 +119,11 @@ def _data(experiment: Experiment) -> int:
     targets = {"language": row, "classification": INTEGER, "distribution": FLOAT * facts.classes}
     on_disk = experiment.dataset.stored and facts.rows * row > RESIDENT_BYTES
     return (train + validation) * ((0 if on_disk else row) + targets.get(facts.task, FLOAT))
+
+
+def required_memory(experiment: Experiment) -> int | None:
+    """Return the bytes that a run reserves on a device it shares: as the spec says, else the estimate."""
+    if experiment.resources.memory_mb != "auto":
+        return experiment.resources.memory_mb * 2**20
+    estimate = estimate_memory(experiment)
+    return None if estimate is None else estimate.total

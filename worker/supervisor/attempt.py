@@ -91,6 +91,9 @@ class WorkerContext(Protocol):
     def start_problem(self) -> str | None:
         """Why no trainer starts, once several have failed to."""
 
+    def raised_memory(self) -> int | None:
+        """Return the bytes that the run reserves next if it ran out of memory beside another; None if it was alone."""
+
     def stop_unhealthy(self, why: str) -> None:
         """Claim no more runs, because the device is broken."""
 
@@ -110,7 +113,7 @@ class AttemptSupervisor:
         store, cache = open_store(self.settings), self.settings.checkpoint_cache.resolve()
         self.transfer = CheckpointTransfer(store, cache, claim.lease, trainer.frames.put)
         self.progress = ProgressWriter(claim, self.transactions, self.pending, self.transfer, self._beat)
-        self.endings = EndingWriter(claim, self.progress, self.deadlines)
+        self.endings = EndingWriter(claim, self.progress, self.deadlines, worker.raised_memory)
         self.failing: Failing | None = None  # a failure whose cause the trainer is looking for
 
     def run(self) -> None:

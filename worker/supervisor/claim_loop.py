@@ -17,6 +17,7 @@ from service.settings import Settings
 from worker.supervisor.alive_file import AliveFile
 from worker.supervisor.attempt import AttemptSupervisor
 from worker.supervisor.cleanup import DeletionCleanup, clean_up_at_start
+from worker.supervisor.device_memory import DeviceMemory
 from worker.supervisor.presence import Presence
 from worker.supervisor.trainer_pool import TrainerPool
 from worker.supervisor.trainer_process import TrainerProcess
@@ -30,8 +31,10 @@ WARMING_POLL_S = 0.05  # between checks whether a trainer is warm
 class Supervisor:
     """Trains one run at a time in one slot, whose name, devices and pool `settings` holds."""
 
-    def __init__(self, settings: Settings, alive: AliveFile | None = None) -> None:
+    def __init__(self, settings: Settings, alive: AliveFile | None = None, memory: DeviceMemory | None = None) -> None:
         self.settings = settings
+        self.memory = memory or DeviceMemory({settings.worker_name: settings.slot_devices})
+        self.sharing: list[Supervisor] = []  # slots with a device of this one
         self.alive = alive or AliveFile(settings.alive_file, [settings.worker_name])
         self.notified = threading.Event()
         self.draining = threading.Event()
@@ -153,7 +156,12 @@ class Supervisor:
                 self.cleanup.run_if_due()
                 break
             has_trained = True
-            AttemptSupervisor(self, claim, trainer).run()
+            try:
+                AttemptSupervisor(self, claim, trainer).run()
+            finally:
+                self.memory.release(self.settings.worker_name)
+                for other in self.sharing:
+                    other.notify()  # a run may fit now
             self.cleanup.run_if_due()
         return has_trained
 
@@ -171,15 +179,28 @@ class Supervisor:
             self.draining.wait(WARMING_POLL_S)
         return None
 
+    def raised_memory(self) -> int | None:
+        """Return the bytes that the run reserves next if it ran out of memory beside another; None if it was alone."""
+        return self.memory.raised_bytes(self.settings.worker_name)
+
     def _claim(self, trainer: TrainerProcess) -> Claim | None:
+        """Claim a run that fits into the free memory of the device, and reserve that memory."""
+        name, total_bytes = self.settings.worker_name, trainer.device.get("memory_bytes")
+        with self.memory.claiming(name):
+            claim = self._claim_fitting(trainer, self.memory.free_bytes(name, total_bytes))
+            if claim is not None:
+                self.memory.reserve(name, claim.memory_bytes, total_bytes)
+            return claim
+
+    def _claim_fitting(self, trainer: TrainerProcess, free_bytes: int | None) -> Claim | None:
         """Claim a run under a new lease, so that a retry after a lost answer to the COMMIT returns the same run."""
         lease = uuid.uuid4().hex
 
         def claim_once(again: bool) -> Claim | None:
             with transaction(self.engine) as connection:
                 name, packages = self.settings.worker_name, list(self.presence.packages)
-                devices = len(self.settings.slot_devices)
-                claim = claims.claim(connection, [self.settings.pool], name, lease, again, packages, devices)
+                devices, pools = len(self.settings.slot_devices), [self.settings.pool]
+                claim = claims.claim(connection, pools, name, lease, again, packages, devices, free_bytes)
                 if claim is None:
                     self.presence.announce(connection, trainer.device)
                     self.presence.beat(connection, "idle")

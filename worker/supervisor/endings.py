@@ -1,6 +1,7 @@
 """The last transaction of an attempt, by how its trainer ended."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from service.db.runs import endings
@@ -20,8 +21,11 @@ STATES: dict[Outcome, State] = {
 class EndingWriter:
     """Writes the end of an attempt together with the points that are still pending."""
 
-    def __init__(self, claim: Claim, progress: ProgressWriter, deadlines: Deadlines) -> None:
+    def __init__(
+        self, claim: Claim, progress: ProgressWriter, deadlines: Deadlines, raised_memory: Callable[[], int | None]
+    ) -> None:
         self.claim, self.progress, self.deadlines = claim, progress, deadlines
+        self.raised_memory = raised_memory  # what it reserves after an out-of-memory error on a shared device
         self.transactions, self.pending = progress.transactions, progress.pending
         self.out_of_time = False  # the trainer was asked to stop because the run has used up its time
 
@@ -58,6 +62,10 @@ class EndingWriter:
         if kind not in ("cuda_oom", "device_failed"):
             return self.crash(kind, detail, evidence)
         chunks = self.pending.take()
+        if kind == "cuda_oom" and (memory_bytes := self.raised_memory()) is not None:
+            return self.transactions.end(
+                lambda c: endings.record_shared_oom(c, claim, chunks, detail, evidence, memory_bytes)
+            )
         if kind == "cuda_oom":
             return self.transactions.end(lambda c: endings.record_cuda_oom(c, claim, chunks, detail, evidence))
         return self.transactions.end(lambda c: endings.record_device_failure(c, claim, detail, evidence, chunks))

@@ -12,6 +12,7 @@ from service.errors import SaddleError
 from service.settings import Settings
 from worker.supervisor.alive_file import AliveFile
 from worker.supervisor.claim_loop import Supervisor
+from worker.supervisor.device_memory import DeviceMemory
 from worker.supervisor.visibility import NoDevice, visible_devices
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,11 @@ class SlotGroup:
     def __init__(self, name: str, slots: Sequence[Settings]) -> None:
         self.name = name  # of the worker
         alive = AliveFile(slots[0].alive_file, [slot.worker_name for slot in slots])
-        self.supervisors = [Supervisor(slot, alive) for slot in slots]
+        memory = DeviceMemory({slot.worker_name: slot.slot_devices for slot in slots})
+        self.supervisors = [Supervisor(slot, alive, memory) for slot in slots]
+        named = {supervisor.settings.worker_name: supervisor for supervisor in self.supervisors}
+        for name, supervisor in named.items():
+            supervisor.sharing = [named[other] for other in memory.sharing(name)]
         self.stopping = threading.Event()  # a signal came, or all have ended
         self._errors: list[BaseException] = []
         self._threads = [

@@ -16,6 +16,7 @@ from service.db.tables import experiment, member
 from service.errors import Conflict, NotFound
 from service.ids import new_id
 from service.spec.experiment import Experiment
+from service.spec.memory import required_memory
 from service.spec.requirements import requirements
 
 
@@ -126,7 +127,7 @@ def _row(principal: Principal, spec: Experiment) -> dict[str, Any]:
 
 def _new_runs(experiment_id: str, made: NewExperiment, max_run_s: float | None) -> list[NewRun]:
     """Return a run per seed."""
-    spec, needs = made.spec, tuple(requirements(made.spec))
+    spec, needs, memory_bytes = made.spec, tuple(requirements(made.spec)), required_memory(made.spec)
     limits = [limit for limit in (spec.max_seconds, max_run_s) if limit is not None]
     return [
         NewRun(
@@ -138,6 +139,7 @@ def _new_runs(experiment_id: str, made: NewExperiment, max_run_s: float | None) 
             min(limits, default=None),
             made.origin,
             needs=needs,
+            memory_bytes=memory_bytes,
         )
         for seed in spec.seeds
     ]

@@ -46,6 +46,7 @@ class Claim:
     worker: str = ""
     task: dict[str, Any] | None = None  # of a probe job
     references: Mapping[str, tuple[SavedCheckpoint, ...]] = field(default_factory=dict)  # that a probe compares with
+    memory_bytes: int | None = None  # that it reserves on a shared device; None: not known
 
     @property
     def start_step(self) -> int:
@@ -94,14 +95,15 @@ CLAIM = text(
         UPDATE run r SET state = 'running', attempt = r.attempt + 1, lease = :lease, beat = 0, worker = :worker,
             step = r.checkpoint_step, started_at = coalesce(r.started_at, clock_timestamp())
         FROM chosen WHERE r.id = chosen.id
+            AND (cast(:free_bytes AS bigint) IS NULL OR r.memory_bytes <= cast(:free_bytes AS bigint))
         RETURNING r.id, r.experiment_id, r.project_id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s,
-            r.limit_s, r.task, r.attempt = 1 AND r.parent_run_id IS NULL AS fresh),
+            r.limit_s, r.task, r.memory_bytes, r.attempt = 1 AND r.parent_run_id IS NULL AS fresh),
     announced AS (
         INSERT INTO event (project_id, run_id, kind, data) SELECT project_id, id, 'state', jsonb_build_object(
             'state', 'running', 'attempt', attempt, 'worker', worker, 'by', 'worker ' || worker, 'why', 'claimed')
         FROM taken WHERE fresh)
     SELECT t.id, t.attempt, t.seed, t.total_steps, t.worker, t.trained_s, t.limit_s, t.task, t.fresh, e.spec,
-        NULL AS step, NULL AS forked
+        t.memory_bytes, NULL AS step, NULL AS forked
     FROM taken t JOIN experiment e ON e.id = t.experiment_id
     """
 )
@@ -117,7 +119,7 @@ SELECT_CLAIM = text(
         FROM line l JOIN run p ON p.id = l.parent_run_id
         WHERE (l.start > 0 OR l.relation <> 'fork') AND (l.origin_attempt IS NULL OR l.origin_step <> l.start)),
     origin AS (SELECT * FROM line WHERE origin_attempt IS NOT NULL AND origin_step = start)
-    SELECT r.id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s, r.limit_s, r.task, e.spec,
+    SELECT r.id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s, r.limit_s, r.task, r.memory_bytes, e.spec,
         c.step, c.folder, c.sha256, c.size_bytes, c.reason, c.value,
         c.run_id <> r.id AND EXISTS (SELECT 1 FROM line WHERE relation = 'fork') AS forked
     FROM run r JOIN experiment e ON e.id = r.experiment_id
@@ -157,17 +159,19 @@ def claim(
     again: bool = False,
     packages: Sequence[str] = (),
     devices: int = 1,
+    free_bytes: int | None = None,
 ) -> Claim | None:
     """Claim the next waiting run of these pools; `again` with the same lease returns the run it already holds, if any.
 
     Each set of required packages has its own queue, so a run that this worker cannot build blocks no other.
     Projects take turns: the one with the fewest running runs in the pool is next, with the first run of its queue.
+    If that run needs more than `free_bytes` of the device, none is claimed: smaller runs do not overtake it for ever.
     """
     if again and (held := _find_held(connection, lease)):
         return held
     required = [devices_need(devices)] if devices > 1 else []
     has: dict[str, Any] = {"pools": list(pools), "packages": [*packages, *required], "required": required}
-    values = has | {"lease": lease, "worker": worker}
+    values = has | {"lease": lease, "worker": worker, "free_bytes": free_bytes}
     row = connection.execute(CLAIM, values).one_or_none()
     if row is None:
         return None
@@ -225,6 +229,7 @@ def _to_claim(connection: Connection, row: Row[Any], lease: str) -> Claim:
         limit_s=row.limit_s,
         worker=row.worker,
         task=row.task,
+        memory_bytes=row.memory_bytes,
         references={name: tuple(map(_to_checkpoint, rows)) for name, rows in references.items()},
     )
 

@@ -168,6 +168,7 @@ def _enqueue_derived(
         total_steps=total_steps,
         pool=parent.pool,
         needs=parent.needs,
+        memory_bytes=parent.memory_bytes,
         priority=parent.priority,
         limit_s=parent.limit_s,
         origin=origin,

@@ -177,6 +177,29 @@ def record_cuda_oom(
     return State.FAILED
 
 
+RAISE_MEMORY = text("UPDATE run SET memory_bytes = :memory_bytes WHERE id = :run_id")
+
+
+def record_shared_oom(
+    connection: Connection,
+    claim: Claim,
+    chunks: Mapping[str, Chunk],
+    detail: str,
+    evidence: Mapping[str, Any],
+    memory_bytes: int,
+) -> State:
+    """Queue a run again that ran out of memory beside another; it reserves `memory_bytes` from now on.
+
+    It is no failure of the run. At most three follow one another: then the run needs the whole device.
+    """
+    state = _state_after(flush(connection, claim, chunks))
+    connection.execute(RAISE_MEMORY, {"run_id": claim.run_id, "memory_bytes": memory_bytes})
+    evidence = {**evidence, "next_memory_bytes": memory_bytes}
+    detail = f"{detail} Another run had memory of the device; this one reserves {memory_bytes >> 20} MiB from now on."
+    _end_attempt(connection, claim, state, "cuda_oom", detail, evidence=evidence)
+    return state
+
+
 COUNT_DEVICE_FAILURE = text(
     """
     UPDATE run SET device_count = device_count

@@ -46,6 +46,7 @@ class NewRun:
     origin: Origin | None = None
     task: dict[str, Any] | None = None  # of a probe job
     needs: Sequence[str] = ()  # packages, and devices=n for n > 1
+    memory_bytes: int | None = None  # of a device
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class IdempotentRequest:
 
 
 GIVEN = """
-    id, experiment_id, seed, total_steps, pool, needs, priority, limit_s, parent_run_id, relation, origin_attempt,
-    origin_step, checkpoint_step, step, task
+    id, experiment_id, seed, total_steps, pool, needs, memory_bytes, priority, limit_s, parent_run_id, relation,
+    origin_attempt, origin_step, checkpoint_step, step, task
 """
 ENQUEUE = text(
     f"""
@@ -102,6 +103,7 @@ def _columns(made: NewRun) -> dict[str, Any]:
         "total_steps": made.total_steps,
         "pool": made.pool,
         "needs": sorted(set(made.needs)),
+        "memory_bytes": made.memory_bytes,
         "priority": made.priority,
         "limit_s": made.limit_s,
         "parent_run_id": origin and origin.parent_run_id,

@@ -29,6 +29,7 @@ class StoredRun:
     worker: str | None
     pool: str
     needs: list[str]  # packages that its worker must have; devices=n for n > 1
+    memory_bytes: int | None  # of a device, reserved where runs share one
     priority: int
     parent_run_id: str | None
     relation: Relation | None
