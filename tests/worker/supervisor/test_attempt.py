@@ -221,6 +221,7 @@ def test_a_stopped_trainer_is_ended_and_the_wish_granted(slot: Supervisor, desk:
 
 
 def test_an_operation_that_strict_refuses_fails_the_run_at_once(slot: Supervisor, desk: Desk) -> None:
+    desk.stopped(desk.submit())
     before = trainer_pid(slot)
     run = desk.submit("scatter", at=3)
     ended = desk.stopped(run)
