@@ -35,6 +35,7 @@ ADDED_LATER = {  # not hashed at their default, so that a spec from before these
     *("groups", "no_decay", "layer_decay"),
 }
 ADDED_TO_DATASETS: Json = {"shuffled_targets": 0.0, "missing": "refuse"}  # likewise
+ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
 ADDED_TO_RESOLVED = {"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": []}
 REMARKS = {"coarse"}  # fields of a resolved dataset that only warn
 
@@ -235,6 +236,7 @@ class Experiment(Part):
         document = self.model_dump(mode="json", exclude=UNHASHED | unused)
         for name in RETENTION:  # which checkpoints are kept does not affect the training
             del document["checkpoint"][name]
+        document["model"] = {k: v for k, v in document["model"].items() if v != ADDED_TO_MODELS.get(k, ...)}
         document["dataset"] = data_identity(document["dataset"])
         if self.resources.devices > 1:  # sums over several devices differ in the last bits
             document["devices"] = self.resources.devices

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -10,7 +10,15 @@ from service.errors import Problem
 from service.spec.component import Component, Default, Json, under
 from service.spec.inits import Init, TorchDefault
 from service.spec.layout import Parameter
-from service.spec.models.leaf import Leaf, count_activations
+from service.spec.models.leaf import Leaf, count_activations, count_with_recomputation
+
+ActivationCheckpointing = Annotated[
+    bool,
+    Field(
+        description="activation checkpointing: keep only the input of each block for the backward pass, which computes "
+        "the block again; less memory, slower steps, equal results"
+    ),
+]
 
 
 class ModelBase(Component):
@@ -38,7 +46,13 @@ class ModelBase(Component):
     def activations(self, shape: tuple[int, ...], outputs: int) -> int | None:
         """Return about how many numbers per row are kept for the backward pass."""
         leaves = self.leaves(shape, outputs)
+        if leaves is not None and getattr(self, "activation_checkpointing", False):
+            return count_with_recomputation(leaves, math.prod(shape), self.block_of)
         return None if leaves is None else count_activations(leaves, math.prod(shape))
+
+    def block_of(self, leaf: Leaf) -> str | None:
+        """Return the block that activation checkpointing computes again as one; None: the leaf is in none."""
+        return ".".join(leaf.name.split(".")[:2]) if leaf.name.startswith("blocks.") else None
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the initialisation."""

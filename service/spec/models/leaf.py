@@ -1,8 +1,9 @@
 """A leaf: one torch module without children, described without torch by its parameters and its output."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -120,3 +121,17 @@ def count_activations(leaves: Iterable[Leaf], inputs: int) -> int:
         else:
             size = math.prod(leaf.out)
     return total
+
+
+def count_with_recomputation(leaves: Iterable[Leaf], inputs: int, block_of: Callable[[Leaf], str | None]) -> int:
+    """Like `count_activations`, with the inputs of blocks kept only, and one block at a time computed again."""
+    kept, largest, size = 0, 0, inputs
+    for block, members in groupby(leaves, block_of):
+        own = list(members)
+        whole = count_activations(own, size)
+        if block is None:
+            kept += whole
+        else:
+            kept, largest = kept + size, max(largest, whole)
+        size = math.prod(own[-1].out)
+    return kept + largest

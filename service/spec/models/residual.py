@@ -8,7 +8,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Default
-from service.spec.models.base import ModelBase
+from service.spec.models.base import ActivationCheckpointing, ModelBase
 from service.spec.models.convolutional import Groups, norm_class
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, convolution, number_leaves, scaling
 
@@ -30,6 +30,7 @@ class ResNet(ModelBase):
     activation: Activation = "relu"
     norm: Literal["batch", "group", "none"] = Field("batch", description="normalisation after each convolution")
     groups: Groups = 4
+    activation_checkpointing: ActivationCheckpointing = False
 
     def inferred_defaults(self, shape: Size, task: str, vocabulary: int) -> Iterator[Default]:
         """Yield groups that divide the width."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.models.base import ModelBase
+from service.spec.models.base import ActivationCheckpointing, ModelBase
 from service.spec.models.layers import EmbeddingLayer, Layer, LayerBase, Shape, ShapeMismatch
 from service.spec.models.layers.norms import LastNormBase
 from service.spec.models.layers.plain import ActivationLayer, Dropout, LinearLayer, PReLU, SoftmaxLayer
@@ -22,6 +22,11 @@ class Sequential(ModelBase):
 
     kind: Literal["sequential"] = "sequential"
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=200, description="the layers in order")]
+    activation_checkpointing: ActivationCheckpointing = False
+
+    def block_of(self, leaf: Leaf) -> str:
+        """Return the stretch of layers that a leaf is in."""
+        return str(int(leaf.name) // block_length(len(self.layers)))
 
     def leaves(self, shape: Shape, outputs: int) -> Iterator[Leaf]:
         """Yield the leaves of one nn.Sequential; raise `ShapeMismatch` if a layer does not fit the one before it."""
@@ -72,6 +77,11 @@ class Sequential(ModelBase):
             fix = _fix(self.layers[-1], shape, outputs, len(wanted))
             detail = f"the last layer ({layer.layer}) gives {list(shape)} a row, and {list(wanted)} is needed: {fix}."
             yield Problem(f"/layers/{at}", "shape_mismatch", detail)
+
+
+def block_length(layers: int) -> int:
+    """Return how many layers activation checkpointing computes again as one: the root needs least memory."""
+    return math.isqrt(layers - 1) + 1
 
 
 def output_shape(layers: Sequence[LayerBase], shape: Shape, outputs: int) -> Shape:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Default, Share
+from service.spec.models.base import ActivationCheckpointing
 from service.spec.models.leaf import ACTIVATIONS, Activation, Leaf, affine, dropout, scaling
 from service.spec.models.sequences import OutputsAt, SequenceModelBase, steps_of
 
@@ -31,6 +32,7 @@ class Transformer(SequenceModelBase):
     dropout: Share = Field(0.0, description="dropout probability")
     causal: bool = Field(False, description="causal attention: each position sees itself and earlier ones only")
     tied: bool = Field(False, description="tie the output weights to the embedding (Press & Wolf 2017)")
+    activation_checkpointing: ActivationCheckpointing = False
 
     def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
         """Also yield a number of heads that divides the width."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from worker.trainer.models.activations import ACTIVATIONS
+from worker.trainer.models.checkpointed import blocks_of
 from worker.trainer.models.norms import normalisation
 
 
@@ -40,6 +41,7 @@ class ResNet(nn.Module):
         activation: str = "relu",
         norm: str = "batch",
         groups: int = 4,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(*_conv_and_norm(shape[0], width, 3, 1, norm, groups), ACTIVATIONS[activation]())
@@ -49,7 +51,7 @@ class ResNet(nn.Module):
                 count, stride = width * 2**stage, 2 if stage and not block else 1
                 chain.append(Block(planes, count, stride, activation, norm, groups))
                 planes = count
-        self.blocks = nn.Sequential(*chain)
+        self.blocks = blocks_of(chain, activation_checkpointing)
         self.head = nn.Linear(planes, outputs)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from torch import nn
 
 from service.spec.models.layers import LayerBase
-from service.spec.models.sequential import output_shape
+from service.spec.models.sequential import block_length, output_shape
 from worker.trainer.models.activations import activation_class
+from worker.trainer.models.checkpointed import blocks_of
 
 
-def sequential(shape: tuple[int, ...], outputs: int, layers: Sequence[LayerBase]) -> nn.Sequential:
+def sequential(
+    shape: tuple[int, ...], outputs: int, layers: Sequence[LayerBase], activation_checkpointing: bool = False
+) -> nn.Sequential:
     """x (B, *shape) -> (B, outputs), or (B, T, outputs) for tokens that no layer mixes.
 
     A layer names one of the classes that the spec allows.
@@ -21,4 +24,4 @@ def sequential(shape: tuple[int, ...], outputs: int, layers: Sequence[LayerBase]
         shape = layer.gives(shape)
     if shape != wanted:
         raise ValueError(f"the last layer gives {shape}, but {wanted} is needed")
-    return nn.Sequential(*built)
+    return blocks_of(built, activation_checkpointing, block_length(len(built)))

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from service.spec.models.sequences import steps_of
 from worker.trainer.models.activations import ACTIVATIONS
 from worker.trainer.models.attention import Attention
+from worker.trainer.models.checkpointed import blocks_of
 from worker.trainer.models.sequences import pool_states, to_sequence
 
 NORMS: dict[str, type[nn.LayerNorm] | type[nn.RMSNorm]] = {"layer": nn.LayerNorm, "rms": nn.RMSNorm}
@@ -50,6 +51,7 @@ class Transformer(nn.Module):
         dropout: float = 0.0,
         causal: bool = False,
         tied: bool = False,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         length, features = steps_of(shape)
@@ -58,7 +60,7 @@ class Transformer(nn.Module):
         self.positions = nn.Embedding(length, width)
         self.dropout = nn.Dropout(dropout) if dropout else None
         block = (width, heads, expansion, activation, norm, causal, dropout)
-        self.blocks = nn.Sequential(*(Block(*block) for _ in range(layers)))
+        self.blocks = blocks_of([Block(*block) for _ in range(layers)], activation_checkpointing)
         self.norm = NORMS[norm](width)
         self.head = nn.Linear(width, outputs, bias=not tied)
         for embedding in (self.embed, self.positions):
