@@ -190,6 +190,38 @@ class Failed(Failing):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NextStep(Frame):
+    """Rank 0 to the other ranks of a run on several devices: make this step."""
+
+    tag = "next_step"
+    step: int
+    schedule: dict[str, Any] | None = None  # a plateau's state, which evaluations on rank 0 change
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendStates(Frame):
+    """Rank 0 to the other ranks: send your random states, for a checkpoint."""
+
+    tag = "send_states"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankStates(Frame):
+    """A rank to rank 0: its random states as safetensors, and a digest of its weights."""
+
+    tag = "rank_states"
+    digest: int
+    payload: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOver(Frame):
+    """Rank 0 to the other ranks: wait for the next run."""
+
+    tag = "run_over"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fetched(Frame):
     """The supervisor to itself: the checkpoint to start from has arrived on this machine."""
 
@@ -222,6 +254,7 @@ FRAMES: Final[dict[str, type[Frame]]] = {
             Failing,
             Failed,
         ),
+        *(NextStep, SendStates, RankStates, RunOver),
         *(Fetched, Died),
     )
 }

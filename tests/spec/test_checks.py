@@ -271,6 +271,29 @@ def test_every_device_gets_a_row_of_every_batch() -> None:
     assert refused({"resources": {"memory_mb": 0}})
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"optimizer": {"kind": "lbfgs"}, "batch_size": "full"}, "/optimizer/kind lbfgs computes several gradients"),
+        ({"compile": True}, "sums over devices cannot be translated"),
+        (
+            {"dataset": {"kind": "none"}, "model": {"kind": "rosenbrock"}, "loss": {"kind": "objective"}},
+            "/dataset is an objective",
+        ),
+    ],
+    ids=["a line search", "compiled", "an objective"],
+)
+def test_what_several_devices_cannot_train_is_refused(changes: dict[str, Any], named: str) -> None:
+    assert any(named in problem.detail for problem in refused(changes | {"resources": {"devices": 2}}))
+
+
+def test_a_compiled_model_computes_no_activation_twice() -> None:
+    model = {"kind": "resnet", "activation_checkpointing": True}
+    (problem,) = refused({"dataset": {"kind": "digits"}, "model": model, "compile": True})
+    assert problem.pointer == "/compile"
+    assert "/model/activation_checkpointing" in problem.detail
+
+
 def test_resources_are_hashed_only_where_they_affect_the_training() -> None:
     plain = parse_experiment(PLAIN).spec.hash
     assert parse_experiment(PLAIN | {"resources": {"memory_mb": 500}}).spec.hash == plain

@@ -1,6 +1,6 @@
 """The training loop: from a spec and a seed to one `Step` per update, without database, queue, clock or files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -53,6 +53,8 @@ class Training:
         self.validation = Validation.of(spec, splits.validation, device)
         self.probes = ProbeRunner(spec)
         self.test = splits.test  # measured once, at the end
+        self.rank = 0  # of a run on several devices, each of which has a training
+        self.rank_states: Callable[[], dict[str, Tensor]] = dict  # random states of the other ranks
 
     def use_eager_gradients(self) -> None:
         """Replace compiled gradients, which run no hooks; the last bits differ from then on."""
@@ -110,14 +112,7 @@ def train(training: Training) -> Iterator[Step]:
         if training.spec.optimizer.needs_closure:
             (loss, metrics), finite = search(training, step), True
         else:
-            loss = pipeline.gradients.compute(step)
-            finite = precision.unscale(optimizers)
-            if probed:
-                probes.after_backward(training, step)
-            metrics = pipeline.clipping.apply(finite)
-            if finite:
-                for optimizer_step in training.optimizer_steps:
-                    optimizer_step()
+            loss, metrics, finite = descend(training, step, probed)
 
         if finite and average is not None:
             average.update(step, model)
@@ -129,6 +124,20 @@ def train(training: Training) -> Iterator[Step]:
         stopping.after_step(step, metrics)
         metrics |= evaluate(training, update, loss)
         yield Step(step, lr, loss, metrics or None)
+
+
+def descend(training: Training, step: int, probed: bool) -> tuple[Tensor, Metrics, bool]:
+    """Make an update along the gradient; return the loss before it, its norm where known, and whether it was finite."""
+    pipeline = training.pipeline
+    loss = pipeline.gradients.compute(step)
+    finite = pipeline.precision.unscale(training.optimizers)
+    if probed:
+        training.probes.after_backward(training, step)
+    metrics = pipeline.clipping.apply(finite)
+    if finite:
+        for optimizer_step in training.optimizer_steps:
+            optimizer_step()
+    return loss, metrics, finite
 
 
 def evaluate(training: Training, update: int, loss: Tensor) -> Metrics:

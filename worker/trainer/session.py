@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
+from service.errors import RunFailure
 from service.nonfinite import dumps
 from service.spec.experiment import Experiment
 from service.spec.training import allowed_nonfinite
@@ -53,11 +54,38 @@ NONDETERMINISTIC = "nondeterministic_operations"  # the kind of reading
 USAGE_PERIOD_S = 1.0  # between two reports of GPU usage
 
 
-def run_request(request: TrainRequest, device: torch.device, supervisor: SupervisorLink) -> None:
+class OtherRanks(Protocol):
+    """The interface of the other ranks of a trainer with several devices."""
+
+    size: int  # ranks, this one included
+
+    def begin(self, request: TrainRequest, training: Training) -> None:
+        """Have them take part in the steps of `training`, from its current state."""
+
+    def end(self, error: Exception | None = None) -> None:
+        """Have them wait for the next run; where one of them caused `error`, do not return."""
+
+
+class NoOtherRanks:
+    """A trainer with one device."""
+
+    size = 1
+
+    def begin(self, request: TrainRequest, training: Training) -> None:
+        """Do nothing."""
+
+    def end(self, error: Exception | None = None) -> None:
+        """Do nothing."""
+
+
+def run_request(
+    request: TrainRequest, device: torch.device, supervisor: SupervisorLink, others: OtherRanks | None = None
+) -> None:
     """Handle a request: train, or run a probe job, to its end or a stop request; raise `RunFailure` if it fails."""
     torch.set_num_threads(request.threads)
+    others = others or NoOtherRanks()
     try:
-        training = _prepare(request, device)
+        training = prepare_request(request, device)
     except Exception as error:
         raise run_failure_of(error, None, building=True) from error
     session = None
@@ -65,21 +93,39 @@ def run_request(request: TrainRequest, device: torch.device, supervisor: Supervi
         if request.task is not None:
             ProbeJob(request, training, supervisor).run()
             return
+        check_devices(training.spec, others.size)
         session = Session(request, training, supervisor)
-        session.run()
+        if training.spec.resources.devices > 1:
+            others.begin(request, training)
+        ended = session.run()
+        others.end()
+        supervisor.send(ended)
     except Exception as error:
+        others.end(error)
         failure = run_failure_of(error, training.step)
         if session is not None:
             session.finish_failed()
             if failure.kind == "diverged":
                 unprobed = replace(request, spec=request.spec | {"probes": []})
                 replay_divergence(
-                    partial(_prepare, unprobed, device), session.history(), failure, request.autopsy_s, supervisor
+                    partial(prepare_request, unprobed, device),
+                    session.history(),
+                    failure,
+                    request.autopsy_s,
+                    supervisor,
                 )
         raise failure from error
 
 
-def _prepare(request: TrainRequest, device: torch.device) -> Training:
+def check_devices(spec: Experiment, devices: int) -> None:
+    """Raise if the run needs another number of devices than the trainer has; one device is always there."""
+    if (wanted := spec.resources.devices) not in (1, devices):
+        detail = f"/resources/devices is {wanted}, and this trainer has {devices}"
+        raise RunFailure("spec_cannot_build", detail)
+
+
+def prepare_request(request: TrainRequest, device: torch.device) -> Training:
+    """Build the training of a request, at step 0."""
     spec = Experiment.model_validate_json(json.dumps(request.spec))  # JSON mode: strict, yet arrays are tuples
     datasets, mounted = (Path(path) if path else None for path in (request.datasets, request.mounted))
     return prepare(spec, request.seed, device, DatasetFolders(datasets, request.resident_bytes, mounted))
@@ -91,6 +137,7 @@ class Session:
     def __init__(self, request: TrainRequest, training: Training, supervisor: SupervisorLink) -> None:
         self.request, self.training, self.supervisor = request, training, supervisor
         self.environment = environment(training.device, request.threads)
+        self.environment["devices"] = training.spec.resources.devices
         self.environment["optimizer"] = optimizer_policies(training.spec, training.device)
         self.policy = CheckpointPolicy(training.spec, request.checkpoint_s)
         self.nondeterministic: list[str] = []  # operations of this attempt
@@ -132,8 +179,8 @@ class Session:
                 differs.pop(name, None)
         return report | {"reproducible": not differs} | ({"differs": differs} if differs else {})
 
-    def run(self) -> None:
-        """Train, then send the end as the last frame."""
+    def run(self) -> Ended:
+        """Train; return the end, to be sent as the last frame."""
         with self._flusher(), report_nondeterminism(self._add_nondeterministic):
             outcome, last = self._train()
         self._flush_all()
@@ -141,7 +188,7 @@ class Session:
             self._checkpoint(last or SaveReason("end" if outcome == "succeeded" else "wish"), goes_on=False)
         self.writer.wait()
         note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
-        self.supervisor.send(Ended(outcome=outcome, step=self.training.step, note=note))
+        return Ended(outcome=outcome, step=self.training.step, note=note)
 
     def _train(self) -> tuple[Outcome, SaveReason | None]:
         """Train step by step; return the outcome, and the reason to save the last state if it is the best."""

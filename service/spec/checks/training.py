@@ -50,6 +50,13 @@ def _devices(experiment: Experiment) -> Iterator[Problem]:
             f"/batch_size gives {rows} rows to an update{parts}: each device needs at least one row of every piece."
         )
         yield Problem("/resources/devices", "contradiction", detail, limit=max(1, rows // pieces))
+    if experiment.optimizer.needs_closure:
+        kind = experiment.optimizer.kind
+        detail = f"/optimizer/kind {kind} computes several gradients within an update: use one device."
+        yield Problem("/resources/devices", "contradiction", detail, limit=1)
+    if any(parameter.sparse for parameter in experiment.layout or ()):
+        detail = "/model has an Embedding(sparse=True), whose gradients devices cannot add up: use one device."
+        yield Problem("/resources/devices", "contradiction", detail, limit=1)
 
 
 def _sparse(experiment: Experiment) -> Iterator[Problem]:
@@ -68,6 +75,10 @@ def _compiled(experiment: Experiment) -> Iterator[Problem]:
         "/precision": "fp16's scale is decided on the host at every step" if experiment.precision == "fp16" else "",
         "/accumulate": "a batch is translated whole" if experiment.accumulate > 1 else "",
         "/model": "its sparse gradients cannot be translated" if any(p.sparse for p in experiment.layout or ()) else "",
+        "/model/activation_checkpointing": "a translated model keeps what it needs"
+        if getattr(experiment.model, "activation_checkpointing", False)
+        else "",
+        "/resources/devices": "sums over devices cannot be translated" if experiment.resources.devices > 1 else "",
         "/dataset": "an objective has no batch" if experiment.dataset.facts.task == "objective" else "",
     }
     for pointer, reason in reasons.items():

@@ -29,8 +29,8 @@ Frame = dict[str, Any]
 class Trainer:
     """A trainer process, and what it says."""
 
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, *more: str) -> None:
+        self.process = subprocess.Popen([*COMMAND, *more], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.ready: Frame | None = None
 
     def send(self, frame: AnyFrame) -> None:

@@ -2,6 +2,7 @@
 
     step-120/tensors.safetensors   model/<name>, optimizer/<parameter>/<name> (further ones: optimizer-1/...),
                                    random/cpu, random/cuda:0 (of a GPU run, the generator of its device),
+                                   random/rank-1/cpu, ... (the same of the further ranks of a run on several devices),
                                    mechanics/clipped, mechanics/average/<name>
     step-120/state.json            step, seed, spec and its hash, environment, which optimizer steps what, its plain
                                    values, a plateau's state, what precision, stop rules and the best so far remember,
@@ -197,7 +198,7 @@ def _named_state(training: Training) -> tuple[Tensors, dict[str, Any]]:
         "evaluations": state["evaluations"],
     }
     document |= {part: optimizer_state.flatten_state(each, part, tensors) for part, each in optimizers.items()}
-    tensors |= random_states(training.device)
+    tensors |= random_states(training.device) | training.rank_states()
     document["strides"] = {name: list(tensor.stride()) for name, tensor in tensors.items() if _permuted(tensor)}
     return tensors, document
 
@@ -236,7 +237,9 @@ def random_states(device: torch.device) -> Tensors:
 
 
 def _restore_random_states(training: Training, tensors: Tensors, document: dict[str, Any]) -> None:
-    states = under("random", tensors)
+    states = under(f"random/rank-{training.rank}" if training.rank else "random", tensors)
+    if not states:
+        return  # of a rank that the writer did not have: it keeps the seed's
     # a trainer of an earlier release could be on any GPU, and saved the generators of all
     written_on = document.get("environment", {}).get("device")
     gpus = {name: state for name, state in states.items() if name != "cpu"}
