@@ -203,7 +203,8 @@ class Supervisor:
                 claim = claims.claim(connection, pools, name, lease, again, packages, devices, free_bytes)
                 if claim is None:
                     self.presence.announce(connection, trainer.device)
-                    self.presence.beat(connection, "idle")
+                    limit = None if free_bytes is None else f"{free_bytes >> 20} MiB are free beside other runs"
+                    self.presence.beat(connection, "idle", detail=limit)
                 return claim
 
         for attempt in range(3):

@@ -10,7 +10,7 @@ from service.spec.requirements import describe_need, devices_need, how_to_meet, 
 FRESH_S = 120.0  # a worker without a heartbeat for longer does not count
 WORKERS = text(
     """
-    SELECT pool, device ->> 'kind' AS device_kind, state = 'idle' AS idle,
+    SELECT pool, device ->> 'kind' AS device_kind, state = 'idle' AS idle, detail,
         array(SELECT jsonb_object_keys(packages)) AS packages,
         coalesce(cast(device ->> 'count' AS integer), 1) AS devices,
         state IN ('starting', 'idle', 'busy')
@@ -27,7 +27,7 @@ class Pool:
     name: str
     seen: bool = False  # a worker has registered for it at some time
     serving: list[frozenset[str]] = field(default_factory=list)
-    idle: list[frozenset[str]] = field(default_factory=list)
+    idle: list[tuple[frozenset[str], str | None]] = field(default_factory=list)  # with what limits the run it takes
     device_kinds: set[str] = field(default_factory=set)  # of the workers that serve it
 
     def missing(self, needs: Sequence[str]) -> list[str]:
@@ -50,7 +50,16 @@ class Pool:
 
     def has_idle(self, needs: Sequence[str]) -> bool:
         """Whether an idle worker can train a run with these needs."""
-        return any(has.issuperset(with_devices(needs)) for has in self.idle)
+        return bool(self._idle_limits(needs))
+
+    def why_too_little_memory(self, needs: Sequence[str]) -> str:
+        """Return what is free on the shared devices of the idle workers; empty if one of them has its device alone."""
+        limits = self._idle_limits(needs)
+        return "" if None in limits else "; ".join(limit for limit in limits if limit is not None)
+
+    def _idle_limits(self, needs: Sequence[str]) -> list[str | None]:
+        """Return the limit of each idle worker that can train a run with these needs."""
+        return [limit for has, limit in self.idle if has.issuperset(with_devices(needs))]
 
 
 def pools(connection: Connection, names: Sequence[str] | None = None) -> dict[str, Pool]:
@@ -65,5 +74,5 @@ def pools(connection: Connection, names: Sequence[str] | None = None) -> dict[st
             pool.serving.append(has)
             pool.device_kinds.add(row.device_kind)
             if row.idle:
-                pool.idle.append(has)
+                pool.idle.append((has, row.detail))
     return found

@@ -163,4 +163,7 @@ def _reason(row: Any, pool: Pool) -> str:
     if not pool.has_idle(row.needs):
         able = f" that has {', '.join(map(describe_need, row.needs))}" if pool.idle and row.needs else ""
         return f"every worker of pool {pool.name}{able} is busy"
-    return "it is about to start" if row.before == 0 else f"{row.before} runs of pool {pool.name} are before it"
+    if row.before:
+        return f"{row.before} runs of pool {pool.name} are before it"
+    too_little = pool.why_too_little_memory(row.needs)
+    return f"it waits for memory of a shared GPU: {too_little}" if too_little else "it is about to start"

@@ -70,7 +70,10 @@ def announce(
 
 
 def beat(connection: Connection, name: str, state: str, run_id: str | None = None, detail: str | None = None) -> None:
-    """Report the state: starting, idle, busy (with a run), draining, unhealthy (with the reason) or gone."""
+    """Report the state: starting, idle, busy (with a run), draining, unhealthy (with the reason) or gone.
+
+    The `detail` of an idle worker is the memory that is free on a device it shares.
+    """
     connection.execute(BEAT, {"name": name, "state": state, "run_id": run_id, "detail": detail})
 
 

@@ -1,5 +1,6 @@
 """Slots that share a GPU: what is free for the next run, and what a run reserves that ran out of memory there."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from service.db.access.projects import Principal
 from service.db.experiments import experiments
-from service.db.runs import claims, runs
+from service.db.runs import claims, queue, runs
 from service.db.session import transaction
 from service.settings import Settings
 from service.spec.experiment import Experiment
@@ -169,6 +170,9 @@ def test_two_runs_share_a_gpu_and_one_that_runs_out_of_memory_waits_for_more(
     assert waiting.crash_count == 0
     until(lambda: row(second).memory_bytes == total and row(second).state == "queued")
     assert row(second).attempt <= 3
+    with transaction(engine) as connection:
+        reason = queue.positions(connection, [second])[second].reason
+    assert re.fullmatch("it waits for memory of a shared GPU: [1-9][0-9]* MiB are free beside other runs", reason)
     assert row(first).state == "running"
     change("UPDATE run SET desired = 'cancel' WHERE id = :id", id=first)
     until(lambda: row(second).state == "failed")  # notified as soon as the first has ended: it polls only each minute
