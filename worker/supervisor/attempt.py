@@ -38,6 +38,7 @@ from worker.protocol import (
 from worker.supervisor.causes import assertion_evidence, output_evidence, with_cause
 from worker.supervisor.checkpoint_transfer import CheckpointTransfer
 from worker.supervisor.deadlines import Deadlines
+from worker.supervisor.device_check import TrainerStarter, is_device_broken
 from worker.supervisor.endings import EndingWriter
 from worker.supervisor.pending_points import PendingPoints
 from worker.supervisor.presence import Presence
@@ -47,7 +48,6 @@ from worker.supervisor.transactions import FencedTransactions
 
 log = logging.getLogger(__name__)
 SPARE_AFTER_S = 2.0  # after the first step; shorter runs need no spare trainer
-WARM_POLL_S = 0.05  # between checks whether a fresh trainer is warm
 MAX_PENDING_POINTS = 100_000  # flush beyond this even if more frames wait
 
 
@@ -60,7 +60,7 @@ class RunLog(logging.LoggerAdapter[logging.Logger]):
         return f"[{extra['run']} attempt {extra['attempt']}] {msg}", kwargs
 
 
-class WorkerContext(Protocol):
+class WorkerContext(TrainerStarter, Protocol):
     """The interface of a worker to its attempts."""
 
     settings: Settings
@@ -79,17 +79,6 @@ class WorkerContext(Protocol):
 
     def discard(self, trainer: TrainerProcess) -> None:
         """Kill this trainer."""
-
-    def renew(self, trainer: TrainerProcess) -> None:
-        """Kill this trainer and the spares; a fresh one starts."""
-
-    @property
-    def is_warm(self) -> bool:
-        """Whether a trainer is warm; if none is and none is starting, start one."""
-
-    @property
-    def start_problem(self) -> str | None:
-        """Why no trainer starts, once several have failed to."""
 
     def raised_memory(self) -> int | None:
         """Return the bytes that the run reserves next if it ran out of memory beside another; None if it was alone."""
@@ -332,7 +321,8 @@ class AttemptSupervisor:
 
     def _crash(self, kind: str, detail: str, evidence: dict[str, Any], suspect: bool = False) -> None:
         """End an attempt whose trainer did not report its end; `suspect`: the device may be the reason."""
-        self.worker.discard(self.trainer)
+        if not suspect:  # else the check replaces it, by a fresh one and not by the spare
+            self.worker.discard(self.trainer)
         self.progress.flush_environment()
         evidence = {"step": max(self.pending.last_step, self.claim.start_step)} | evidence
         if suspect and self._is_device_broken(evidence):
@@ -343,21 +333,7 @@ class AttemptSupervisor:
             self.worker.stop_unhealthy(f"{detail}; {evidence['device']}")
 
     def _is_device_broken(self, evidence: dict[str, Any]) -> bool:
-        """Return whether no fresh trainer warms up on the device; add the answer to the evidence.
-
-        The lease is kept meanwhile. A requested stop ends the search: the next claim needs a warm trainer anyway.
-        """
-        self.worker.renew(self.trainer)
-        while not self.worker.is_warm:
-            if (problem := self.worker.start_problem) is not None:
-                evidence["device"] = problem
-                return True
-            if not self._keep_lease():
-                evidence["device"] = "not checked: the run or the worker was asked to stop"
-                return False
-            time.sleep(WARM_POLL_S)
-        evidence["device"] = "works: a fresh trainer has warmed up on it, so the failure is the run's"
-        return False
+        return is_device_broken(self.worker, self.trainer, self._keep_lease, evidence)
 
     def _keep_lease(self) -> bool:
         """Write if due; return False once the run or the worker is asked to stop."""
