@@ -81,6 +81,20 @@ class Ready(Frame):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Waiting(Frame):
+    """A spare trainer is warm except for its device, which it takes when it is told to."""
+
+    tag = "waiting"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeDevice(Frame):
+    """To a spare trainer: it is the active one now; take the device and get ready."""
+
+    tag = "take_device"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Alive(Frame):
     """The training loop has moved within the last second although no step has ended."""
 
@@ -168,6 +182,7 @@ class Ended(Frame):
     outcome: Outcome
     step: int
     note: str | None = None
+    memory: dict[str, float] = field(default_factory=dict)  # the attempt's peak in bytes, and the estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,21 +254,9 @@ class Died(Frame):
 FRAMES: Final[dict[str, type[Frame]]] = {
     frame.tag: frame
     for frame in (
-        *(TrainRequest, StopRequest),
-        *(
-            Ready,
-            Alive,
-            DeviceUsage,
-            Started,
-            Points,
-            Reading,
-            Snapshot,
-            Checkpoint,
-            CheckpointFailed,
-            Ended,
-            Failing,
-            Failed,
-        ),
+        *(TrainRequest, StopRequest, TakeDevice),
+        *(Waiting, Ready, Alive, DeviceUsage, Started, Points, Reading),
+        *(Snapshot, Checkpoint, CheckpointFailed, Ended, Failing, Failed),
         *(NextStep, SendStates, RankStates, RunOver),
         *(Fetched, Died),
     )

@@ -13,7 +13,7 @@ MAX_CHUNK_ROWS = 4096  # or positions of a language
 RESIDENT_BYTES = 2 * 2**30  # rows of a stored dataset that take more stay on disk; a worker may be set to another limit
 NOT_IN_EVALUATION = {"Dropout", "LSTM"}  # layers that make what the backward pass needs in training only
 BESIDE = 1.5  # alive in a forward pass, over its two largest consecutive tensors: residuals, attention's inputs
-CUDA_CONTEXT_BYTES = 600 * 2**20  # of the libraries and their workspaces; not measured on a GPU yet
+CUDA_CONTEXT_BYTES = 600 * 2**20  # of a process on a GPU, with its libraries' workspaces; not measured on a GPU yet
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,6 @@ class Memory:
     def total(self) -> int:
         """The sum, reached early in a backward pass."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.data
-
-    @property
-    def total_on_gpu(self) -> int:
-        """The sum with what a process takes of a GPU before it trains."""
-        return self.total + CUDA_CONTEXT_BYTES
 
 
 def estimate_memory(experiment: Experiment) -> Memory | None:
@@ -63,6 +58,11 @@ def piece_rows(experiment: Experiment) -> int:
     return -(-experiment.rows_per_step // experiment.accumulate)
 
 
+def _rows_at_once(experiment: Experiment) -> int:
+    """Return the rows of a piece that one device computes."""
+    return -(-piece_rows(experiment) // experiment.resources.devices)
+
+
 def evaluation_rows(experiment: Experiment) -> int:
     """Return the rows of one forward pass of an evaluation.
 
@@ -70,7 +70,7 @@ def evaluation_rows(experiment: Experiment) -> int:
     """
     needed = evaluation_bytes(experiment)
     fitting = 0 if needed is None else CHUNK_BYTES // max(needed, 1)
-    return max(1, min(MAX_CHUNK_ROWS // _positions(experiment), max(fitting, piece_rows(experiment))))
+    return max(1, min(MAX_CHUNK_ROWS // _positions(experiment), max(fitting, _rows_at_once(experiment))))
 
 
 def evaluation_bytes(experiment: Experiment) -> int | None:
@@ -94,7 +94,7 @@ def _training(experiment: Experiment, per_row: int) -> int:
         (math.prod(leaf.out) for leaf in experiment.model.leaves(shape, experiment.outputs) or ()), default=0
     )
     numbers = math.prod(shape) + per_row + gradient + 3 * output_numbers(experiment)
-    return piece_rows(experiment) * _bytes(experiment, numbers)
+    return _rows_at_once(experiment) * _bytes(experiment, numbers)
 
 
 def _bytes(experiment: Experiment, numbers: int) -> int:

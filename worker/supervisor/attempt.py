@@ -219,7 +219,7 @@ class AttemptSupervisor:
                     self.worker.discard(self.trainer)
                     return True
             case Ended():
-                self.endings.end(frame.outcome, frame.note)
+                self.endings.end(frame.outcome, frame.note, frame.memory)
                 return True
             case Failed():
                 self._fail(frame)

@@ -1,16 +1,18 @@
 """The last transaction of an attempt, by how its trainer ended."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from service.db.runs import endings
+from service.db.runs import endings, leases
 from service.db.runs.claims import Claim
+from service.db.session import Connection
 from service.lifecycle import FailureClass, State, failure_class
 from worker.protocol import Outcome
 from worker.supervisor.deadlines import Deadlines
 from worker.supervisor.progress import ProgressWriter
 
+NOTHING: Mapping[str, float] = {}
 STATES: dict[Outcome, State] = {
     "succeeded": State.SUCCEEDED,
     "paused": State.PAUSED,
@@ -27,10 +29,12 @@ class EndingWriter:
         self.claim, self.progress, self.deadlines = claim, progress, deadlines
         self.raised_memory = raised_memory  # what it reserves after an out-of-memory error on a shared device
         self.transactions, self.pending = progress.transactions, progress.pending
+        self.memory: Mapping[str, float] = NOTHING
         self.out_of_time = False  # the trainer was asked to stop because the run has used up its time
 
-    def end(self, outcome: Outcome, note: str | None) -> None:
-        """End an attempt whose trainer stopped normally."""
+    def end(self, outcome: Outcome, note: str | None, memory: Mapping[str, float] = NOTHING) -> None:
+        """End an attempt whose trainer stopped normally; `memory` is its peak."""
+        self.memory = memory
         if self.out_of_time and outcome not in ("succeeded", "cancelled"):
             self._fail_at_time_limit()
         elif outcome == "drained":
@@ -75,13 +79,24 @@ class EndingWriter:
         claim, chunks = self.claim, self.pending.take()
         return self.transactions.end(lambda c: endings.record_crash(c, claim, kind, detail, evidence, chunks))
 
+    def _write(self, end: Callable[[Connection], State]) -> State | None:
+        """Write the end and the peak of the memory in one transaction; return the run's new state."""
+
+        def write(connection: Connection) -> State:
+            state = end(connection)
+            if self.memory:
+                leases.add_to_environment(connection, self.claim, {"memory": dict(self.memory)})
+            return state
+
+        return self.transactions.end(write)
+
     def _finish(self, state: State, failure: dict[str, Any] | None = None, detail: str | None = None) -> None:
         claim, chunks = self.claim, self.pending.take()
-        self.transactions.end(lambda c: endings.finish(c, claim, state, chunks, failure, detail))
+        self._write(lambda c: endings.finish(c, claim, state, chunks, failure, detail))
 
     def _requeue(self, detail: str | None) -> None:
         claim, chunks = self.claim, self.pending.take()
-        self.transactions.end(lambda c: endings.requeue(c, claim, chunks, detail))
+        self._write(lambda c: endings.requeue(c, claim, chunks, detail))
 
     def _fail_at_time_limit(self) -> None:
         seconds = round(self.claim.trained_s + time.monotonic() - self.deadlines.since, 1)

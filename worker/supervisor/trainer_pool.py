@@ -1,7 +1,8 @@
 """The trainers of a worker: an active one, and a warm spare that replaces it if it dies.
 
 A trainer needs seconds to import torch and warm up. A spare does so at low priority, once a run has trained for a
-while, if there is enough memory. An idle worker keeps one trainer.
+while, if there is enough memory. It takes a GPU when it is promoted, or before if the GPU has room for two trainers. An
+idle worker keeps one trainer.
 """
 
 import contextlib
@@ -69,8 +70,12 @@ class TrainerPool:
     def _promote(self) -> None:
         """Make a spare the active trainer, a warm one if possible, or start a new one."""
         self._drop_dead_spares()
-        self.spares.sort(key=lambda spare: not spare.ready.is_set())
-        self.active = self.spares.pop(0) if self.spares else self._start(low_priority=False)
+        self.spares.sort(key=lambda spare: (not spare.ready.is_set(), not spare.waiting.is_set()))
+        if self.spares:
+            self.active = self.spares.pop(0)
+            self.active.promote()
+        else:
+            self.active = self._start(low_priority=False)
 
     def warm_spare(self) -> None:
         """Start a spare if one is wanted and there is memory for it."""

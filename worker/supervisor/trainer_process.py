@@ -15,7 +15,7 @@ from typing import Any
 from service.settings import SECRETS, Settings
 from worker.memory import oom_kills
 from worker.pipe import read_frame, write_frame
-from worker.protocol import Alive, DeviceUsage, Died, Frame, Points, Ready, Started
+from worker.protocol import Alive, DeviceUsage, Died, Frame, Points, Ready, Started, TakeDevice, Waiting
 from worker.supervisor.output import TrainerOutput
 from worker.supervisor.spool import FrameQueue
 from worker.supervisor.usage import UsageSampler
@@ -41,6 +41,7 @@ class TrainerProcess:
         self._outgoing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         self.output = TrainerOutput(process.stderr, log)
         self.ready = threading.Event()
+        self.waiting = threading.Event()  # warm except for the device, which it takes once it is promoted
         self._stream_ended = threading.Event()  # no more frames can arrive
         self.device: dict[str, Any] = {}  # kind, name, memory_bytes, threads; known once it is ready
         self.started_at = self.moved_at = time.monotonic()  # moved: when its loop was last seen to move
@@ -94,6 +95,8 @@ class TrainerProcess:
     def _observe(self, frame: Frame) -> Frame | None:
         """Record a frame; return it if it needs handling, points with the usage of the machine."""
         match frame:
+            case Waiting():
+                self.waiting.set()
             case Ready():
                 self.device = frame.device
                 self.ready.set()
@@ -113,6 +116,10 @@ class TrainerProcess:
     def send(self, frame: Frame) -> None:
         """Send a frame to the trainer without waiting: a stopped process reads nothing, and heartbeats must go on."""
         self._outgoing.put(frame)
+
+    def promote(self) -> None:
+        """Let a spare take the device."""
+        self.send(TakeDevice())
 
     def _write(self) -> None:
         stream = self._process.stdin

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.errors import RunFailure
-from worker.protocol import Alive, Failed, Ready
+from worker.protocol import Alive, Failed, Ready, Waiting
 from worker.trainer import liveness
 from worker.trainer.channel import PARENT_GONE, Channel, take_over_stdio
 
@@ -85,10 +85,13 @@ def die_with_parent(parent: int | None = None) -> None:
 
 def serve(channel: Channel, arguments: argparse.Namespace) -> None:
     """Warm up, then handle requests; return after a failure that may affect later runs."""
+    if arguments.low_priority and arguments.device != "cpu":
+        _wait_for_device(channel, arguments.threads)
     others = _start_other_ranks(channel, arguments) if arguments.ranks > 1 else None
     device = _warm_up(arguments)
     if others is not None:
         others.join(device)
+    from worker.trainer.device_memory import give_back  # noqa: PLC0415
     from worker.trainer.environment import describe_device  # noqa: PLC0415
     from worker.trainer.failures import REUSABLE_AFTER, memory_evidence  # noqa: PLC0415
     from worker.trainer.session import run_request  # noqa: PLC0415
@@ -98,7 +101,7 @@ def serve(channel: Channel, arguments: argparse.Namespace) -> None:
     channel.send(Ready(device=described))
     liveness.start(threading.get_ident(), lambda: channel.send(Alive()), computes=device.type == "cpu")
     while True:
-        gc.collect()  # a reference cycle of the previous run may hold device memory
+        give_back(device)
         request = channel.next_request()
         try:
             run_request(request, device, channel, others)
@@ -127,6 +130,17 @@ def _start_other_ranks(channel: Channel, arguments: argparse.Namespace) -> "Lead
     from worker.trainer.ranks.leader import Leader  # noqa: PLC0415
 
     return Leader(arguments.ranks, arguments.device, arguments.threads, arguments.low_priority, channel.send)
+
+
+def _wait_for_device(channel: Channel, threads: int) -> None:
+    """Warm up a spare on the CPU, and wait until it is the active trainer, unless the GPU has room for two."""
+    with ThreadPoolExecutor(1, initializer=_lower_priority) as executor:
+        executor.submit(_load, "cpu", threads).result()
+    from worker.trainer.device_memory import has_room_for_spare  # noqa: PLC0415
+
+    if not has_room_for_spare():
+        channel.send(Waiting())
+        channel.may_take_device.wait()
 
 
 def _warm_up(arguments: argparse.Namespace) -> "torch.device":

@@ -7,7 +7,7 @@ import threading
 from typing import Protocol
 
 from worker.pipe import read_frame, write_frame
-from worker.protocol import Frame, Stop, StopRequest, TrainRequest
+from worker.protocol import Frame, Stop, StopRequest, TakeDevice, TrainRequest
 
 PARENT_GONE = 70  # exit status; EX_SOFTWARE of sysexits.h
 
@@ -30,6 +30,7 @@ class Channel:
         self._writing = threading.Lock()
         self._requests: queue.SimpleQueue[TrainRequest] = queue.SimpleQueue()
         self.stop: Stop | None = None  # for the run being trained; read at every step
+        self.may_take_device = threading.Event()  # set once a spare is the active trainer
         threading.Thread(target=self._read, name="pipe", daemon=True).start()
 
     def send(self, frame: Frame) -> None:
@@ -49,6 +50,8 @@ class Channel:
             while (frame := read_frame(self._inward)) is not None:
                 if isinstance(frame, StopRequest):
                     self.stop = frame.how
+                elif isinstance(frame, TakeDevice):
+                    self.may_take_device.set()
                 elif isinstance(frame, TrainRequest):
                     self.stop = None  # an earlier request was for the previous run
                     self._requests.put(frame)

@@ -72,9 +72,13 @@ def describe_device(device: torch.device, threads: int) -> dict[str, Any]:
 def usage(device: torch.device) -> dict[str, float]:
     """Return the GPU memory of this process and, with NVIDIA's library, the GPU's utilisation in percent.
 
-    Neither waits for the device.
+    Tensors use part of the reserved memory. The peak is that of the attempt. Nothing waits for the device.
     """
-    values = {"device_memory_bytes": float(torch.cuda.memory_allocated(device))}
+    values = {
+        "device_memory_bytes": float(torch.cuda.memory_allocated(device)),
+        "device_memory_peak_bytes": float(torch.cuda.max_memory_allocated(device)),
+        "device_memory_reserved_bytes": float(torch.cuda.memory_reserved(device)),
+    }
     try:
         library = import_module("pynvml")
     except ImportError:

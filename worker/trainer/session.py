@@ -38,6 +38,7 @@ from worker.trainer.checkpoints.checkpoint import Saved
 from worker.trainer.checkpoints.policy import CheckpointPolicy, SaveReason
 from worker.trainer.checkpoints.writer import CheckpointWriter
 from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.device_memory import PeakMemory
 from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, replay_divergence
 from worker.trainer.environment import environment, environment_differences, usage
 from worker.trainer.failures import describe_error, run_failure_of
@@ -83,7 +84,7 @@ def run_request(
 ) -> None:
     """Handle a request: train, or run a probe job, to its end or a stop request; raise `RunFailure` if it fails."""
     torch.set_num_threads(request.threads)
-    others = others or NoOtherRanks()
+    others, peak = others or NoOtherRanks(), PeakMemory(device)
     try:
         training = prepare_request(request, device)
     except Exception as error:
@@ -94,7 +95,7 @@ def run_request(
             ProbeJob(request, training, supervisor).run()
             return
         check_devices(training.spec, others.size)
-        session = Session(request, training, supervisor)
+        session = Session(request, training, supervisor, peak)
         if training.spec.resources.devices > 1:
             others.begin(request, training)
         ended = session.run()
@@ -134,8 +135,11 @@ def prepare_request(request: TrainRequest, device: torch.device) -> Training:
 class Session:
     """One attempt: a training, its recorder and its checkpoint policy."""
 
-    def __init__(self, request: TrainRequest, training: Training, supervisor: SupervisorLink) -> None:
+    def __init__(
+        self, request: TrainRequest, training: Training, supervisor: SupervisorLink, peak: PeakMemory | None = None
+    ) -> None:
         self.request, self.training, self.supervisor = request, training, supervisor
+        self.peak = peak or PeakMemory(training.device)
         self.environment = environment(training.device, request.threads)
         self.environment["devices"] = training.spec.resources.devices
         self.environment["optimizer"] = optimizer_policies(training.spec, training.device)
@@ -188,7 +192,8 @@ class Session:
             self._checkpoint(last or SaveReason("end" if outcome == "succeeded" else "wish"), goes_on=False)
         self.writer.wait()
         note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
-        return Ended(outcome=outcome, step=self.training.step, note=note)
+        memory = self.peak.against_estimate(self.training.spec)
+        return Ended(outcome=outcome, step=self.training.step, note=note, memory=memory)
 
     def _train(self) -> tuple[Outcome, SaveReason | None]:
         """Train step by step; return the outcome, and the reason to save the last state if it is the best."""

@@ -42,6 +42,16 @@ SET_ENVIRONMENT = text(
     "UPDATE attempt SET environment = cast(:environment AS jsonb) WHERE run_id = :run_id AND attempt = :attempt"
 )
 
+ADD_TO_ENVIRONMENT = text(
+    "UPDATE attempt SET environment = environment || cast(:more AS jsonb) WHERE run_id = :run_id AND attempt = :attempt"
+)
+
+
+def add_to_environment(connection: Connection, claim: Claim, more: Mapping[str, Any]) -> None:
+    """Add what is known at the end of an attempt to its environment; call it in a fenced transaction."""
+    row = {"more": dumps(more), "run_id": claim.run_id, "attempt": claim.attempt}
+    connection.execute(ADD_TO_ENVIRONMENT, row)
+
 
 def flush(
     connection: Connection,

@@ -207,6 +207,8 @@ def test_a_pause_taken_back_too_late_for_the_trainer_queues_the_run_again(slot: 
     time.sleep(0.5)  # it has heard by now, and is within a step
     desk.wish(run, "run")
     assert desk.stopped(run)["state"] == "succeeded"
+    assert desk.attempts(run)[-1]["environment"]["memory"]["peak_bytes"] >= 0  # beside what the trainer reported first
+    assert desk.attempts(run)[-1]["environment"]["torch"]
 
 
 @pytest.mark.parametrize(("wish", "state"), [("cancel", "cancelled"), ("pause", "paused")])

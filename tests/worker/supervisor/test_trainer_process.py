@@ -56,3 +56,32 @@ def test_a_trainer_that_never_gets_ready_is_told_with_its_reason(
     trainers.stop()
     assert trainers.start_failure == "ended with exit status 1 (RuntimeError: no NVIDIA driver)"
     assert "Traceback" in caplog.text
+
+
+SPARE = """
+import sys
+from worker.pipe import read_frame, write_frame
+from worker.protocol import Ready, TakeDevice, Waiting
+write_frame(sys.stdout.buffer, Waiting())
+assert isinstance(read_frame(sys.stdin.buffer), TakeDevice)
+write_frame(sys.stdout.buffer, Ready(device={"kind": "cuda"}))
+read_frame(sys.stdin.buffer)
+"""
+
+
+def test_a_spare_takes_the_device_once_it_is_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrainerProcess, "start", lambda settings, low_priority=False: started(SPARE))
+    monkeypatch.setattr("worker.supervisor.trainer_pool.available_bytes", lambda: None)
+    trainers = TrainerPool(Settings(database_url="postgresql+psycopg://nobody@nowhere/nothing", spares=1))
+    trainers.warm_spare()
+    (spare,) = trainers.spares
+    try:
+        assert spare.waiting.wait(20)
+        assert not spare.ready.wait(0.2)
+        assert trainers.current() is None  # promoted, and not ready yet
+        assert trainers.active is spare
+        assert spare.ready.wait(20)
+        assert trainers.current() is spare
+        assert spare.device == {"kind": "cuda"}
+    finally:
+        trainers.stop()

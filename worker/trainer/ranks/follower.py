@@ -15,6 +15,7 @@ from worker.pipe import read_frame, write_frame
 from worker.protocol import Failed, Frame, NextStep, RankStates, RunOver, SendStates, TrainRequest
 from worker.trainer.channel import PARENT_GONE
 from worker.trainer.checkpoints import checkpoint
+from worker.trainer.device_memory import give_back
 from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training, descend
 from worker.trainer.optim.schedule_free import train_mode
@@ -43,10 +44,11 @@ class LeaderLink:
 def follow(link: LeaderLink, group: Group, device: torch.device) -> None:
     """Take part in one run after another; return after a failure."""
     while True:
+        training: Training | None = None
+        give_back(device)
         request = link.receive()
         if not isinstance(request, TrainRequest):
             continue  # a run that ended before it began here
-        training = None
         try:
             training = join_run(request, group, device)
             take_steps(training, link)

@@ -4,8 +4,7 @@ tf32 is a setting of the process (`worker.trainer.numerics`). bf16 has fp32's ra
 smallest gradients would vanish, so the loss is scaled up and the gradients are scaled back (Micikevicius et al. 2018,
 arXiv:1710.03740, section 3.2). On overflow the update is skipped, for all optimizers of the run, and the scale is
 halved. Such a step keeps its number and its loss, `skipped_steps` counts it, and the schedule does not advance: its
-update s is the s-th that changed the weights. Evaluations have the same
-precision.
+update s is the s-th that changed the weights. Evaluations use the same precision.
 """
 
 import contextlib
