@@ -46,3 +46,13 @@ def test_a_missing_device_stops_the_start_with_a_sentence(own_stack: Product) ->
     worker = own_stack.start_worker("w", SADDLE_DEVICES="0,1", CUDA_VISIBLE_DEVICES="0")
     assert worker.wait(60) == 1
     assert "saddle: there is no GPU 1: CUDA_VISIBLE_DEVICES of this worker is 0." in own_stack.logs()
+
+
+def test_a_run_on_two_devices_trains_in_the_slot_with_two(
+    own_stack: Product, spec: Callable[..., dict[str, Any]]
+) -> None:
+    own_stack.start_api()
+    own_stack.start_worker("w", SADDLE_DEVICES="cpu+cpu, cpu")
+    posted = [own_stack.post("/v1/experiments", spec(epochs=1, resources={"devices": n})) for n in (1, 2)]
+    done = [own_stack.wait_for_end(each["runs"][0]["id"], 120) for each in posted]
+    assert [(each["state"], each["worker"]) for each in done] == [("succeeded", "w.2"), ("succeeded", "w.1")]
