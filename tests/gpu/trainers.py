@@ -21,8 +21,9 @@ MIB = 2**20
 class Trainer:
     """A trainer process and its pipe."""
 
-    def __init__(self, device: torch.device, stderr: IO[bytes] | None = None) -> None:
+    def __init__(self, device: torch.device, stderr: IO[bytes] | None = None, ranks: int = 1) -> None:
         command = [sys.executable, "-m", "worker.trainer", "--device", str(device), "--threads", "1"]
+        command += ["--ranks", str(ranks)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr)
 
     def wait(self, *kinds: type[Frame]) -> Frame:
