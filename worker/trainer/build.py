@@ -94,7 +94,8 @@ def build_optimizers(experiment: Experiment, model: nn.Module, device: torch.dev
         arguments: list[Any] = [_parameter_group(group, parameters) for group in own]
         if len(groups) == 1 or optimizer.needs_closure:
             arguments = arguments[0]["params"]
-        optimizers.append(build(optimizer, arguments, **optimizer_policy(optimizer, device)))
+        policy = optimizer_policy(optimizer, device, has_sparse_gradients(model))
+        optimizers.append(build(optimizer, arguments, **policy))
     return optimizers
 
 
@@ -129,8 +130,14 @@ def layout_of(model: nn.Module) -> tuple[Parameter, ...]:
     return tuple(found)
 
 
-def optimizer_policies(experiment: Experiment, device: torch.device) -> dict[str, Any]:
+def has_sparse_gradients(model: nn.Module) -> bool:
+    """Whether a layer of the model yields sparse gradients."""
+    return any(getattr(layer, "sparse", False) for layer in model.modules())
+
+
+def optimizer_policies(experiment: Experiment, model: nn.Module, device: torch.device) -> dict[str, Any]:
     """Return the switches of /optimizer, and those of each group's own optimizer by its position."""
-    policies: dict[str, Any] = optimizer_policy(experiment.optimizer, device)
+    sparse = has_sparse_gradients(model)
+    policies: dict[str, Any] = optimizer_policy(experiment.optimizer, device, sparse)
     own = ((at, rule.optimizer) for at, rule in enumerate(experiment.groups) if rule.optimizer)
-    return policies | {f"groups/{at}": optimizer_policy(each, device) for at, each in own}
+    return policies | {f"groups/{at}": optimizer_policy(each, device, sparse) for at, each in own}

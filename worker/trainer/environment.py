@@ -24,18 +24,21 @@ PACKAGES = (
 )  # that affect a training
 
 
-def optimizer_policy(optimizer: OptimizerBase, device: torch.device) -> dict[str, bool]:
+def optimizer_policy(optimizer: OptimizerBase, device: torch.device, sparse: bool = False) -> dict[str, bool]:
     """Return the implementation switches of an optimizer, recorded with the attempt because they decide the last bit.
 
     On the CPU (MLP of 8.9k parameters, batch 128, one thread, us a step with default | plain loop | foreach | fused):
     SGD 374 | 361 | 380 | 374, AdamW 589 | 566 | 563 | 426, RMSprop 502 | 489 | 498 | -, Adagrad 484 | 465 | 500 | 415.
     The plain loop equals torch's default bit for bit. Fused differs from it in the last bit (it is as deterministic),
-    so it is used only if it saves a quarter of the step.
+    so it is used only if it saves a quarter of the step. None is for sparse gradients, which a model may have.
+
+    On a GPU, an optimizer that would read its counters from the device computes with them there.
     """
     on_cpu = device.type == "cpu"
-    if ("cpu" if on_cpu else "cuda") in optimizer.fused_on:
+    if ("cpu" if on_cpu else "cuda") in optimizer.fused_on and not (sparse and optimizer.sparse):
         return {"fused": True}
-    return {"foreach": not on_cpu} if "foreach" in optimizer.left_out else {}
+    found = {"foreach": not on_cpu} if "foreach" in optimizer.left_out else {}
+    return found | {"capturable": True} if optimizer.counts_on_device and not on_cpu else found
 
 
 def environment(device: torch.device, threads: int) -> dict[str, Any]:

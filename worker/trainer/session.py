@@ -142,7 +142,7 @@ class Session:
         self.peak = peak or PeakMemory(training.device)
         self.environment = environment(training.device, request.threads)
         self.environment["devices"] = training.spec.resources.devices
-        self.environment["optimizer"] = optimizer_policies(training.spec, training.device)
+        self.environment["optimizer"] = optimizer_policies(training.spec, training.model, training.device)
         self.policy = CheckpointPolicy(training.spec, request.checkpoint_s)
         self.nondeterministic: list[str] = []  # operations of this attempt
         self.restore_points: list[RestorePoint] = []  # checkpoints of this training on this machine

@@ -78,6 +78,7 @@ class NAdam(AdamBase):
     """Adam with Nesterov momentum."""
 
     target = "torch.optim:NAdam"
+    counts_on_device = True
     formula = "mu_t = beta1*(1 - 0.5*0.96^(t*momentum_decay));  m_hat mixes g by mu_t and m by mu_(t+1)"
     paper = "Dozat 2016, Incorporating Nesterov Momentum into Adam"
 

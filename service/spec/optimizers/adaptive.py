@@ -93,7 +93,7 @@ class Adafactor(OptimizerBase):
     lr is relative to the size of each parameter and at most 1/sqrt(t). Weight decay is decoupled.
     """
 
-    target = "torch.optim:Adafactor"
+    target = "worker.trainer.optim.adafactor:Adafactor"
     left_out = policy("foreach")
     state_per_parameter = 0.1  # a row and a column for a matrix
     decoupled = True

@@ -51,6 +51,9 @@ class OptimizerBase(Component):
     rate_scaling: ClassVar[RateScaling] = "other"
     usual_lr: ClassVar[float] = 1e-3  # a learning rate that suits most models
     fused_on: ClassVar[tuple[str, ...]] = ()  # devices on which torch's fused implementation is faster: cpu, cuda
+    counts_on_device: ClassVar[bool] = (
+        False  # on a GPU it would wait for its counters, unless it computes with them there
+    )
     running_means: ClassVar[
         tuple[str, ...]
     ] = ()  # fields besides momentum and betas that are decay rates of a running mean

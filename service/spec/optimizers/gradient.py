@@ -60,6 +60,7 @@ class ASGD(OptimizerBase):
 
     target = "torch.optim:ASGD"
     left_out = NO_FUSED
+    counts_on_device = True
     rate_scaling = "shared"
     usual_lr = 1e-2
     state_per_parameter = 1

@@ -1,15 +1,13 @@
 """Averaged weights beside the model's own, which are evaluated and do not affect the training."""
 
 import copy
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from service.spec.experiment import Experiment
 from service.spec.memory import piece_rows
@@ -20,54 +18,74 @@ from worker.trainer.step.evaluation import Validation
 from worker.trainer.step.precision import Precision
 
 
-def ema(rate: float, average: Tensor, weight: Tensor, taken: Tensor | int) -> Tensor:
-    """Return the exponential average after one more weight."""
-    return average.lerp(weight, rate)
+@torch.no_grad()
+def add_to_ema(averages: list[Tensor], weights: list[Tensor], rate: float) -> None:
+    """Move each average by `rate` of its distance to the weight."""
+    torch._foreach_lerp_(averages, weights, rate)
 
 
-def mean(average: Tensor, weight: Tensor, taken: Tensor | int) -> Tensor:
-    """Return the mean after one more weight than the `taken` so far."""
-    return average + (weight - average) / (taken + 1)
+@torch.no_grad()
+def add_to_mean(averages: list[Tensor], weights: list[Tensor], added: int) -> None:
+    """Turn each mean of `added` weights into that of one more."""
+    changes = torch._foreach_sub(weights, averages)
+    torch._foreach_div_(changes, added + 1)
+    torch._foreach_add_(averages, changes)
 
 
 class WeightAverage:
-    """An exponential average after every update, or a plain mean from some update on."""
+    """An exponential average after every update, or a plain mean from some update on.
+
+    It counts on the host and updates all weights in a few operations. torch's AveragedModel copies its counter to the
+    device for every parameter, and the loop waits for each copy.
+    """
 
     def __init__(self, spec: Experiment, model: nn.Module, x: RowTensor) -> None:
         average = spec.average
-        update: Callable[[Tensor, Tensor, Tensor | int], Tensor]
         assert isinstance(average, EMA | SWA)
         self.x, self.rows, self.precision = x, piece_rows(spec), Precision(spec.precision, x.device)
-        self.measures_statistics = not isinstance(average, EMA)  # of batch normalisations, for the averaged weights
+        self.model, self.added = copy.deepcopy(model), 0
+        self.rate: float | None = 1 - average.decay if isinstance(average, EMA) else None
         if isinstance(average, EMA):
-            self.first, self.every, update = 1, 1, partial(ema, 1 - average.decay)
+            self.first, self.every = 1, 1
         else:
             self.first, self.every = average.first(spec.total_steps), average.every_steps or spec.steps_per_epoch
-            update = mean
-        self.model = AveragedModel(model, avg_fn=update)
 
+    @torch.no_grad()
     def update(self, step: int, model: nn.Module) -> None:
-        """Add the weights after update `step`, if due; the first are copied."""
-        if step >= self.first and (step - self.first) % self.every == 0:
-            self.model.update_parameters(model)
+        """Add the weights after update `step`, if due; the first are copied. Buffers are the latest."""
+        if step < self.first or (step - self.first) % self.every:
+            return
+        averages: list[Tensor] = [*self.model.parameters()]
+        weights: list[Tensor] = [*model.parameters()]
+        if not self.added:
+            torch._foreach_copy_(averages, weights)
+        elif self.rate is not None:
+            add_to_ema(averages, weights, self.rate)
+        else:
+            add_to_mean(averages, weights, self.added)
+        for ours, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
+            ours.copy_(theirs)
+        self.added += 1
 
     def measure(self, validation: Validation, criterion: nn.Module) -> Metrics:
         """Return the validation series of the averaged weights; none before the first were added."""
-        if not int(self.model.n_averaged):
+        if not self.added:
             return {}
-        if self.measures_statistics:
+        if self.rate is None:  # statistics of batch normalisation, for the averaged weights
             with self.precision.forward():
-                measure_statistics(self.model.module, self.x, self.rows)
-        measured = validation.measure(self.model.module, criterion)
+                measure_statistics(self.model, self.x, self.rows)
+        measured = validation.measure(self.model, criterion)
         return {f"average/{name}": value for name, value in measured.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """Return weights, buffers, and how many were added."""
-        return self.model.state_dict()
+        """Return weights, buffers, and how many were added, by the names of torch's AveragedModel."""
+        named = {f"module.{name}": value for name, value in self.model.state_dict().items()}
+        return {"n_averaged": torch.tensor(self.added)} | named
 
     def load(self, state: dict[str, Any]) -> None:
         """Restore the state."""
-        self.model.load_state_dict(state)
+        self.added = int(state["n_averaged"])
+        self.model.load_state_dict({k.removeprefix("module."): v for k, v in state.items() if k != "n_averaged"})
 
 
 class AveragedByOptimizer:
@@ -121,12 +139,13 @@ def measure_statistics(model: nn.Module, x: RowTensor, rows: int) -> None:
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the mean of all batches
         norm.train()
+    batches = (batch for batch in x.split(rows) if len(batch) > 1)  # one row has no variance
     with torch.no_grad():
-        for batch in x.split(rows):
-            if len(batch) > 1:  # one row has no variance
-                model(batch)
+        for number, batch in enumerate(batches, 1):
+            for norm in norms:
+                norm.momentum = 1 / number  # the mean of all batches; with None torch reads its counter from the device
+            model(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()

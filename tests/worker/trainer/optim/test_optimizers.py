@@ -10,10 +10,13 @@ from torch import nn
 
 from service.errors import RunFailure
 from service.spec import optimizers
-from worker.trainer.build import build, optimizer_policies
+from service.spec.optimizers import adam, adaptive
+from service.spec.optimizers.gradient import ASGD
+from worker.trainer.build import build, optimizer_policies, resolve
 from worker.trainer.environment import optimizer_policy
 from worker.trainer.loop import prepare, train
 from worker.trainer.optim.adabound import rate_bounds
+from worker.trainer.optim.adafactor import Adafactor
 
 CPU = torch.device("cpu")
 MEMBERS = get_args(get_args(optimizers.Optimizer)[0])
@@ -239,12 +242,10 @@ def test_every_name_of_the_library_trains_and_its_state_can_be_kept(name: str, e
 
 
 def test_every_optimizer_of_torch_is_a_kind() -> None:
-    theirs = {
-        f"torch.optim:{name}"
-        for name, value in vars(torch.optim).items()
-        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
-    }
-    assert theirs == {member.target for member in MEMBERS if member.target.startswith("torch.optim:")}
+    base = torch.optim.Optimizer
+    theirs = {each for each in vars(torch.optim).values() if isinstance(each, type) and issubclass(each, base)}
+    ours = {each for member in MEMBERS if isinstance(made := resolve(member.target), type) for each in made.__mro__}
+    assert theirs == {each for each in ours if each.__module__.startswith("torch.optim")}
 
 
 def test_settings_the_library_does_not_know_fail_the_building(experiment: Any) -> None:
@@ -274,4 +275,40 @@ def test_sparse_adam_steps_only_the_rows_that_were_looked_up() -> None:
 def test_the_policy_names_each_optimizers_switches_and_none_where_there_are_none(experiment: Any) -> None:
     rule = {"match": {"dim": 2}, "optimizer": {"kind": "muon"}}
     spec = experiment(optimizer={"kind": "adamw"}, groups=(rule,))
-    assert optimizer_policies(spec, CPU) == {"fused": True, "groups/0": {}}
+    model = prepare(spec, 0, CPU).model
+    assert optimizer_policies(spec, model, CPU) == {"fused": True, "groups/0": {}}
+
+
+def test_no_fused_update_is_chosen_for_sparse_gradients_which_torch_has_none_for() -> None:
+    """On a GPU; on the CPU neither optimizer is fused."""
+    device = torch.device("cuda", 0)
+    for component in (optimizers.SGD(), adaptive.Adagrad()):
+        assert optimizer_policy(component, device) == {"fused": True}
+        assert optimizer_policy(component, device, sparse=True) == {"foreach": True}
+    assert optimizer_policy(optimizers.AdamW(), device, sparse=True) == {"fused": True}  # it has no sparse parameter
+
+
+def test_counters_stay_where_they_are_needed() -> None:
+    device = torch.device("cuda", 0)
+    for component in (ASGD(), adam.NAdam()):
+        assert optimizer_policy(component, device) == {"foreach": True, "capturable": True}
+        assert optimizer_policy(component, CPU) == {"foreach": False}
+
+
+@pytest.mark.parametrize("changes", [{}, {"eps": (1e-20, 1e-2), "weight_decay": 0.1, "d": 1.5}])
+def test_adafactor_on_a_device_is_torchs_but_for_rounding(changes: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    component = adaptive.Adafactor(**changes)
+    theirs = [nn.Parameter(torch.randn(shape)) for shape in ((4, 3), (5,), (2, 3, 2))]
+    ours = [nn.Parameter(p.detach().clone()) for p in theirs]
+    torchs, own = torch.optim.Adafactor(theirs, **component.kwargs()), Adafactor(ours, **component.kwargs())
+    for _ in range(30):
+        for p, q in zip(theirs, ours, strict=True):
+            p.grad = torch.randn_like(p)
+            q.grad = p.grad.clone()
+        torchs.step()
+        with torch.no_grad():
+            own.update_on_device()
+    for p, q in zip(theirs, ours, strict=True):
+        torch.testing.assert_close(q, p, rtol=1e-5, atol=1e-6)
+        assert torchs.state[p].keys() == own.state[q].keys()  # a checkpoint fits either

@@ -16,7 +16,7 @@ from worker.trainer.loop import Step, Training, prepare, train
 from worker.trainer.step.clipping import Clipping
 from worker.trainer.step.gradients import split_batch
 from worker.trainer.step.precision import Precision
-from worker.trainer.step.weight_averaging import WeightAverage, ema, mean, measure_statistics
+from worker.trainer.step.weight_averaging import WeightAverage, add_to_ema, add_to_mean, measure_statistics
 
 CPU = torch.device("cpu")
 SLOW = {"kind": "sgd", "lr": 1e-6}
@@ -146,14 +146,50 @@ def test_a_layer_that_the_machine_lacks_in_this_precision_is_found_while_buildin
 
 def test_weights_1_to_5_average_as_written_out() -> None:
     values = [torch.tensor(float(v)) for v in range(1, 6)]
-    exponential, plain, first, second = [], [], values[0], values[0]
-    for taken, value in enumerate(values):
-        first = value if taken == 0 else ema(0.1, first, value, taken)
-        second = value if taken == 0 else mean(second, value, taken)
-        exponential.append(float(first))
-        plain.append(float(second))
+    exponential, plain, first, second = [1.0], [1.0], [values[0].clone()], [values[0].clone()]
+    for added, value in enumerate(values[1:], 1):
+        add_to_ema(first, [value], 0.1)
+        add_to_mean(second, [value], added)
+        exponential.append(float(first[0]))
+        plain.append(float(second[0]))
     assert exponential == pytest.approx([1, 1.1, 1.29, 1.561, 1.9049])
     assert plain == [1, 1.5, 2, 2.5, 3]
+
+
+def former_ema(average: torch.Tensor, weight: torch.Tensor, taken: Any) -> torch.Tensor:
+    return average.lerp(weight, 1 - 0.9)
+
+
+def former_mean(average: torch.Tensor, weight: torch.Tensor, taken: Any) -> torch.Tensor:
+    return average + (weight - average) / (taken + 1)
+
+
+@pytest.mark.parametrize(
+    ("average", "rule"),
+    [
+        ({"kind": "ema", "decay": 0.9}, former_ema),
+        ({"kind": "swa", "start": 3, "every_steps": 1}, former_mean),
+    ],
+)
+def test_averages_and_their_names_are_those_of_earlier_releases_to_the_last_bit(
+    average: dict[str, Any], rule: Any, experiment: Any
+) -> None:
+    training = prepare(experiment(average=average, model=NOISY, evaluate={"every_steps": 1000}), 0, CPU)
+    ours = training.pipeline.average
+    assert isinstance(ours, WeightAverage)
+    former = AveragedModel(training.model, avg_fn=rule)
+    for step in train(training):
+        if step.step >= ours.first:
+            former.update_parameters(training.model)
+        if step.step == 39:
+            break  # the last step evaluates, which gives the mean statistics of its own
+    expected, found = former.state_dict(), ours.state()
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    again = WeightAverage(training.spec, training.model, training.batches.x)
+    again.load(expected)
+    assert again.added == ours.added
+    assert all(torch.equal(value, expected[name]) for name, value in again.state().items())
 
 
 @pytest.mark.parametrize(
@@ -173,7 +209,7 @@ def test_an_average_is_torchs(average: dict[str, Any], update: Any, due: range, 
     steps = list(train(training))
     assert training.pipeline.average is not None
     ours = training.pipeline.average.model
-    assert int(ours.n_averaged) == len(due)
+    assert int(training.pipeline.average.state()["n_averaged"]) == len(due)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(a, b, rtol=1e-5, atol=1e-7)
     x, y = plain.validation.x, plain.validation.y  # type: ignore[union-attr]
