@@ -63,14 +63,16 @@ class Selection:
 
 
 def _stack(arrays: Sequence[Any]) -> npt.NDArray[Any]:
-    """Put columns of single values side by side, or return the one array of several values a row."""
+    """Put columns of single values side by side, or return the one array of several values a row; bytes stay bytes."""
+    if len(arrays) == 1 and getattr(arrays[0], "dtype", None) == np.uint8 and arrays[0].ndim > 1:
+        return arrays[0]  # type: ignore[no-any-return]
     found = [to_floats(array) for array in arrays]
     return found[0] if len(found) == 1 and found[0].ndim > 1 else np.stack(found, axis=1)
 
 
 def _distributions(arrays: Sequence[Any]) -> npt.NDArray[Any]:
     """Return probabilities that sum to 1, or their logarithms, (n, K); each loss takes one of the two."""
-    found = _stack(arrays)
+    found = to_floats(_stack(arrays))
     sums = (np.exp(found) if (found < 0).any() else found).sum(axis=1)
     if (wrong := np.abs(sums - 1) > SUM_TOLERANCE).any():  # False for a missing value
         detail = f"the columns to predict are no distribution: the probabilities of a row sum to {sums[wrong][0]:.6g}"

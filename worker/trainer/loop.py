@@ -95,6 +95,11 @@ def prepare(spec: Experiment, seed: int, device: torch.device, files: DatasetFol
 
 def train(training: Training) -> Iterator[Step]:
     """Train to the last step, yielding one `Step` per update; to stop, stop iterating."""
+    with training.batches.reading_ahead(training.spec.total_steps):
+        yield from _train(training)
+
+
+def _train(training: Training) -> Iterator[Step]:
     model, optimizers, rates, pipeline = training.model, training.optimizers, training.rates, training.pipeline
     precision, average, stopping, probes = pipeline.precision, pipeline.average, pipeline.stopping, training.probes
     model.train()

@@ -1,12 +1,15 @@
 """The rows of each update: a pure function of (seed, step), so a resumed run needs no replay."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from service.spec.experiment import Experiment
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
+from worker.trainer.data.read_ahead import ReadAhead
 
 Batch = tuple[Tensor, Tensor]
 
@@ -16,6 +19,11 @@ def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
     digest = hashlib.sha256(f"order:{seed}:{epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     return torch.randperm(n, generator=generator)
+
+
+def copy_to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Return the values on the device; a copy to a GPU starts from pinned memory, so that nothing waits for it."""
+    return values if device.type == "cpu" else values.pin_memory().to(device, non_blocking=True)
 
 
 class Batches:
@@ -36,8 +44,10 @@ class Batches:
         self.whole = whole  # every update takes all rows: nothing is drawn or copied
         self.drop_last = drop_last  # full batches only
         self.per_epoch = len(x) // rows if drop_last else -(-len(x) // rows)
-        self._epoch = -1
-        self._indices: tuple[Tensor, ...] = ()  # the epoch's order, one piece per batch
+        self.on_disk = any(isinstance(table, MappedRows) for table in (x, y))
+        # the latest epoch, and its order on the host or where the rows are, one piece per batch
+        self._order: tuple[int, tuple[Tensor, ...]] = (-1, ())
+        self._ahead: ReadAhead[Batch] | None = None
 
     @classmethod
     def of(cls, spec: Experiment, x: RowTensor, y: RowTensor, seed: int) -> "Batches":
@@ -53,24 +63,59 @@ class Batches:
         if self.whole:
             self.x, self.y = _load(self.x), _load(self.y)
             return self.x, self.y
-        epoch, position = divmod(step - 1, self.per_epoch)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._indices = torch.split(self._order(epoch).to(self.x.device), self.rows)
-        chosen = self._indices[position]
+        if self.on_disk:
+            x, y = self._fetch(step) if self._ahead is None else self._ahead.take(step)
+            return _receive(self.x, x), _receive(self.y, y)
+        chosen = self._chosen(step, self.x.device)
         return self.x.index_select(0, chosen), self.y.index_select(0, chosen)
+
+    @contextmanager
+    def reading_ahead(self, last: int) -> Iterator[None]:
+        """Read rows on disk ahead of the updates inside, up to update `last`; other rows need no reading."""
+        if not self.on_disk or self.whole:
+            yield
+            return
+        self._ahead = ahead = ReadAhead(self._fetch, last)
+        try:
+            yield
+        finally:
+            self._ahead = None
+            ahead.close()
 
     def row_numbers(self, step: int) -> Tensor:
         """Return the row numbers, within the training split, of update `step`."""
-        if self.whole:
-            return torch.arange(len(self.x))
-        epoch, position = divmod(step - 1, self.per_epoch)
-        return torch.split(self._order(epoch), self.rows)[position]
+        return torch.arange(len(self.x)) if self.whole else self._chosen(step, torch.device("cpu"))
 
-    def _order(self, epoch: int) -> Tensor:
-        return epoch_order(self.seed, epoch, len(self.x)) if self.shuffle else torch.arange(len(self.x))
+    def _chosen(self, step: int, device: torch.device) -> Tensor:
+        """Return the row numbers of update `step` on `device`; any thread may call this."""
+        epoch, position = divmod(step - 1, self.per_epoch)
+        latest, pieces = self._order
+        if epoch != latest or pieces[0].device != device:
+            n = len(self.x)
+            order = epoch_order(self.seed, epoch, n) if self.shuffle else torch.arange(n)
+            pieces = torch.split(copy_to_device(order, device), self.rows)
+            self._order = epoch, pieces
+        return pieces[position]
+
+    def _fetch(self, step: int) -> Batch:
+        """Read an update's rows on the host, or their numbers where the rows are on the device."""
+        chosen = self.row_numbers(step)
+        x, y = (_fetch(table, chosen) for table in (self.x, self.y))
+        return x, y
+
+
+def _fetch(table: RowTensor, chosen: Tensor) -> Tensor:
+    if isinstance(table, MappedRows):
+        return table.fetch(chosen.numpy())
+    return chosen if table.device.type == "cpu" else chosen.pin_memory()
+
+
+def _receive(table: RowTensor, fetched: Tensor) -> Tensor:
+    if isinstance(table, MappedRows):
+        return table.receive(fetched)
+    return table.index_select(0, fetched.to(table.device, non_blocking=True))
 
 
 def _load(table: RowTensor) -> Tensor:
     """Return all rows: a full batch must fit in memory, even of rows that stay on disk."""
-    return table[:] if isinstance(table, MappedRows) else table
+    return table if isinstance(table, Tensor) else table[:]

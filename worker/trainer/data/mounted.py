@@ -17,17 +17,13 @@ from worker.trainer.data.uploads import collect_blocks
 
 
 def images(files: DatasetFolders, name: str, resolved: FolderContents | None = None) -> Arrays:
-    """x (N, C, H, W) float32 of 0 to 255 and y (N,) classes: first the training files, then the test files."""
+    """x (N, C, H, W) bytes and y (N,) classes: first the training files, then the test files."""
     root, known = mounted_root(files), SETS[name]
     assert resolved is not None, "the server resolves a mounted dataset before it is queued"
     try:
         parts = [known.part(root, test) for test in (False, True)]
         check_fingerprint(root, [path for part in parts for path in part.files], resolved)
-        blocks = (
-            (x.astype(np.float32), in_range(y, resolved).astype(np.int64))
-            for part in parts
-            for x, y in known.rows(part)
-        )
+        blocks = ((x, in_range(y, resolved).astype(np.int64)) for part in parts for x, y in known.rows(part))
         return gather(files, resolved, name, blocks)
     except Invalid as error:
         raise RunFailure("dataset_missing", error.problems[0].detail) from error

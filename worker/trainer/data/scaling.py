@@ -14,7 +14,7 @@ from service.spec.datasets.base import Scaling
 from service.spec.datasets.precision import is_coarse
 
 BLOCK_ROWS = 65_536  # sums are rounded block by block; every bundled dataset is one block
-PIECE_BYTES = 4 * 2**20  # of float64: no more is copied at once, so that loading takes little more than the rows do
+PIECE_BYTES = 2**19  # of float64: no more is copied at once, so that it stays in the cache and takes little memory
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 ReadBlock = Callable[[slice], npt.NDArray[Any]]  # a block of the training rows

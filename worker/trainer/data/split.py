@@ -119,8 +119,8 @@ def _split_table(y: npt.NDArray[Any], dataset: TableBase) -> tuple[Indices, ...]
 
 
 def _select_rows(values: npt.NDArray[Any], parts: Sequence[Indices]) -> Sequence[Values]:
-    """Return the rows of each part: views of `values`, reordered in place, unless they are on disk or shared."""
-    if isinstance(values, np.memmap):
+    """Return the rows of each part: views of `values`, reordered in place, unless they are on disk, bytes or shared."""
+    if isinstance(values, np.memmap) or values.dtype == np.uint8:
         return [MappedRows(values, rows) for rows in parts]
     if not (values.flags.writeable and values.flags.c_contiguous):
         return [values[rows] for rows in parts]

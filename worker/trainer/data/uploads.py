@@ -22,6 +22,8 @@ from service.spec.datasets.uploaded import Resolved, TableTask
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Arrays
 
+FLOAT32_BYTES = 4
+
 
 def table(
     files: DatasetFolders,
@@ -83,12 +85,13 @@ def collect_blocks(
 ) -> Arrays:
     """Collect blocks in two arrays: in memory if x fits, else on disk beside `content`.
 
-    The first block sets the types: doubles, unless float32 loses no digit of the file.
+    The first block sets the types: doubles, unless float32 loses no digit of the file, and bytes for images. The limit
+    counts bytes as the float32 that the CPU makes of them.
     """
     first = next(blocks)
     types = first[0].dtype, first[1].dtype
     blocks = chain((first,), blocks)
-    if math.prod(shapes[0]) * types[0].itemsize <= files.resident_bytes:
+    if math.prod(shapes[0]) * max(types[0].itemsize, FLOAT32_BYTES) <= files.resident_bytes:
         arrays = np.empty(shapes[0], types[0]), np.empty(shapes[1], types[1])
         _fill(arrays, blocks)
         return arrays

@@ -46,12 +46,14 @@ def test_images_come_back_byte_by_byte_the_sets_own_test_rows_last(packed: bool,
     x, y = mnist(files.mounted, packed=packed)
     dataset = resolved(files.mounted, {"kind": "torchvision", "name": "MNIST"}).dataset
     found = load(dataset, files)
-    assert (found[0].dtype, found[1].dtype) == (np.float32, np.int64)
+    assert (found[0].dtype, found[1].dtype) == (np.uint8, np.int64)
     assert (found[0] == x[:, None]).all()
     assert (found[1] == y).all()
     parts = split_dataset(dataset.model_copy(update={"scaling": "none"}), files)
     assert [len(part.x) for part in (parts.train, parts.validation, parts.test)] == [48, 12, 20]
-    assert (parts.test.x == x[60:, None]).all()
+    assert isinstance(parts.test.x, MappedRows)
+    assert (parts.test.x[:].numpy() == x[60:, None]).all()
+    assert parts.test.x[:].dtype == torch.float32
     assert (np.bincount(np.asarray(parts.validation.y)) > 0).all()  # stratified
 
 
