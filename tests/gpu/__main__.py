@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 BUDGET_S = 360.0
 ORDER = (  # the most important first: what does not fit into the budget is not run
     *("warm_up", "no_waiting", "resume", "numbers", "failures", "memory", "recording", "throughput", "sharing"),
-    *("checkpoints", "ranks", "mapped", "compile"),
+    *("checkpoints", "slots", "ranks", "mapped", "compile"),
 )
 
 
