@@ -83,7 +83,9 @@ class Api:
 
 
 CONTENT = """
-import json, pynvml, pytorch_optimizer, schedulefree, timm, torch, torchvision
+import json, pynvml, pytorch_optimizer, schedulefree, torch
+from worker.trainer.optional_imports import import_optional  # as training does: a CPU torch lacks an operator
+torchvision, timm = import_optional("torchvision", "vision"), import_optional("timm", "vision")
 print(json.dumps({"torch": torch.__version__, "cuda": torch.version.cuda, "torchvision": torchvision.__version__}))
 """
 
