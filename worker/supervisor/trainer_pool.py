@@ -31,7 +31,8 @@ class TrainerPool:
         self.spares: list[TrainerProcess] = []
         self._failed_starts = 0
         self.start_failure = ""  # how the last trainer that never became ready ended
-        self._not_before = 0.0  # monotonic
+        self._not_before = 0.0  # monotonic: no trainer is started before
+        self._no_spare_before = 0.0
 
     def current(self) -> TrainerProcess | None:
         """Return the trainer for the next run, replacing one that died; None while none is warm."""
@@ -79,11 +80,11 @@ class TrainerPool:
 
     def warm_spare(self) -> None:
         """Start a spare if one is wanted and there is memory for it."""
-        if len(self.spares) >= self.settings.spares or time.monotonic() < self._not_before:
+        if len(self.spares) >= self.settings.spares or time.monotonic() < self._no_spare_before:
             return
         free = available_bytes()
         if free is not None and free < SPARE_BYTES:
-            self._not_before = time.monotonic() + NO_MEMORY_PAUSE_S
+            self._no_spare_before = time.monotonic() + NO_MEMORY_PAUSE_S
             log.info("no spare trainer: only %d MiB of memory are free", free >> 20)
         elif spare := self._start(low_priority=True):
             self.spares.append(spare)
