@@ -25,7 +25,7 @@ from service.diagnosis.run_record import RunRecord
 from service.lifecycle import State
 from service.spec.experiment import Experiment
 from tests.benchmarks.filled import claim, losses
-from tests.benchmarks.product import Product, product
+from tests.harness.product import Product, product
 
 STEPS, LOOKS, ROUNDS, FLUSH = 100_000, 150, 15, 10_000
 LAYERS = [f"layers.{2 * depth}" for depth in range(12)]

@@ -15,8 +15,7 @@ from pathlib import Path
 import psutil
 
 from tests.benchmarks import api_import, first_step
-from tests.benchmarks.product import Product, product
-from tests.harness.product import ROOT
+from tests.harness.product import ROOT, Product, product
 from tests.house import collected
 
 LOG = Path(__file__).with_name("LOG.md")

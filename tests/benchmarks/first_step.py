@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from tests.benchmarks.product import Product, product
+from tests.harness.product import Product, product
 from tests.harness.waiting import until
 
 SPEC: dict[str, Any] = {

@@ -22,7 +22,7 @@ from service.db.runs import leases
 from service.db.session import make_engine, transaction
 from tests.benchmarks import peers
 from tests.benchmarks.filled import claim, losses, submit
-from tests.benchmarks.product import product
+from tests.harness.product import product
 
 SECONDS = 3.0
 ROUNDS = 5

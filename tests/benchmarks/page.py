@@ -20,7 +20,7 @@ from service.db.runs import leases
 from service.db.session import transaction
 from tests.benchmarks.filled import claim, fill, submit
 from tests.benchmarks.list import fill as fill_list
-from tests.benchmarks.product import Product, product
+from tests.harness.product import Product, product
 
 ROUNDS, RUNS, STEPS, POINTS = 5, 20, 100_000, 10
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]

@@ -21,7 +21,7 @@ import httpx2 as httpx
 
 from service.export.binary import MEDIA_TYPE
 from tests.benchmarks.filled import claim, fill, losses, submit
-from tests.benchmarks.product import product
+from tests.harness.product import product
 
 COMMON = """
 import json, os, statistics, sys, time

@@ -20,7 +20,7 @@ from service.db.runs import endings, leases
 from service.db.session import transaction
 from service.lifecycle import State
 from tests.benchmarks.filled import claim, submit
-from tests.benchmarks.product import Product, product
+from tests.harness.product import Product, product
 
 FLUSHES, STEPS, EVERY_S, AGAIN_S = 40, 50, 0.25, 1.0
 POINTS = re.compile(

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from service.export.binary import MEDIA_TYPE
 from tests.benchmarks.filled import claim, fill, submit
-from tests.benchmarks.product import Product, product
+from tests.harness.product import Product, product
 
 ROUNDS = 15
 # from the stored rows each time, or (kept) as the second reader of ended runs gets it

@@ -14,7 +14,7 @@ from collections import Counter
 from multiprocessing.synchronize import Event
 from typing import Any
 
-from tests.benchmarks.product import product
+from tests.harness.product import product
 
 ASKED = ("/v1/readyz", "/v1/experiments")
 

@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import text
 
-from tests.benchmarks.product import Product, product
-from tests.harness.product import ROOT
+from tests.harness.product import ROOT, Product, product
 from tests.harness.waiting import until
 
 SPEC: dict[str, Any] = {

@@ -195,3 +195,13 @@ def install_product(*, broker: bool = True, project: str = "default", **settings
         product.manage("upgrade")
         product.key = product.manage("key", "--project", project)
         yield product
+
+
+@contextlib.contextmanager
+def product(worker: bool = True, **settings: str) -> Iterator[Product]:
+    """Yield an API and a worker that run; end all of it afterwards."""
+    with install_product(**settings) as running:
+        running.start_api()
+        if worker:
+            running.start_worker()
+        yield running

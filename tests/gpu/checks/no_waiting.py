@@ -14,7 +14,7 @@ import torch
 from service.spec.experiment import Experiment
 from tests.gpu.check import device, main
 from tests.worker.trainer.checkpoints.resume_matrix import LIBRARY, stored_text
-from tests.worker.trainer.test_no_waiting import SPECS, WAITING, experiment_of
+from tests.worker.trainer.no_waiting import SPECS, WAITING, experiment_of
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import prepare, train
 from worker.trainer.recorder import make_recorder
