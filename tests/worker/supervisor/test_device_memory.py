@@ -171,9 +171,13 @@ def test_two_runs_share_a_gpu_and_one_that_runs_out_of_memory_waits_for_more(
     assert waiting.crash_count == 0
     until(lambda: row(second).memory_bytes == total and row(second).state == "queued")
     assert row(second).attempt <= 3
-    with transaction(engine) as connection:
-        reason = queue.positions(connection, [second])[second].reason
-    assert re.fullmatch("it waits for memory of a shared GPU: [1-9][0-9]* MiB are free beside other runs", reason)
+
+    def reason() -> str:
+        with transaction(engine) as connection:
+            return queue.positions(connection, [second])[second].reason
+
+    words = "it waits for memory of a shared GPU: [1-9][0-9]* MiB are free beside other runs"
+    until(lambda: re.fullmatch(words, reason()))  # once the idle slot has said what is free
     assert row(first).state == "running"
     change("UPDATE run SET desired = 'cancel' WHERE id = :id", id=first)
     until(lambda: row(second).state == "failed")  # notified as soon as the first has ended: it polls only each minute
