@@ -1,0 +1,30 @@
+"""The tables. Times are timestamptz; `_s` columns are seconds; text is compared byte by byte (collation C)."""
+
+from service.db.tables.columns import metadata
+from service.db.tables.experiments import comparison, confirmation, dataset, experiment, judgement, verification
+from service.db.tables.metrics import experiment_figure, metric_chunk, metric_tile, series
+from service.db.tables.people import api_key, member, project
+from service.db.tables.runs import attempt, checkpoint, event, reading, run, worker
+
+__all__ = [
+    "api_key",
+    "attempt",
+    "checkpoint",
+    "comparison",
+    "confirmation",
+    "dataset",
+    "event",
+    "experiment",
+    "experiment_figure",
+    "judgement",
+    "member",
+    "metadata",
+    "metric_chunk",
+    "metric_tile",
+    "project",
+    "reading",
+    "run",
+    "series",
+    "verification",
+    "worker",
+]
