@@ -3,6 +3,7 @@
 A secret may be in a file instead: SADDLE_DATABASE_URL_FILE names the file that holds SADDLE_DATABASE_URL.
 """
 
+import ipaddress
 import os
 import socket
 import sys
@@ -53,6 +54,16 @@ def _check_devices(text: str) -> str:
     return text
 
 
+def _check_networks(text: str) -> str:
+    """Return the setting unchanged if it lists addresses and networks."""
+    for part in filter(None, map(str.strip, text.split(","))):
+        try:
+            ipaddress.ip_network(part)
+        except ValueError:
+            raise ValueError(f"{part!r} is no address or network: write 10.0.0.5 or 10.0.0.0/24") from None
+    return text
+
+
 def _default_pool(given: dict[str, Any]) -> str:
     """Return the pool of the first slot."""
     slots = parse_slots(given.get("devices", "cpu"))
@@ -99,6 +110,11 @@ class Settings(BaseModel):
     )
     threads: int = Field(1, ge=1, le=256, description="CPU threads of a trainer; part of what makes a run repeatable")
     allowed_hosts: str = Field("*", description="comma-separated Host names the API answers to; * for all")
+    trusted_proxies: Annotated[str, AfterValidator(_check_networks)] = Field(
+        "",
+        description="comma-separated addresses and networks of proxies, whose X-Forwarded-For and X-Forwarded-Proto say"
+        " who asks and by which scheme; from anybody else both are ignored",
+    )
     root_path: str = Field(
         "",
         pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",

@@ -4,9 +4,12 @@ import socket
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from service.api.protocol import HttpProtocol
+from service.settings import Settings
+from service.settings import settings as read_settings
 
 GRACE_S = 4  # for open requests when the process is told to stop
 LOGGING: dict[str, Any] = {
@@ -28,18 +31,29 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(f"cannot listen on {host}:{port} ({reason}): choose another --port or --host") from error
 
 
-def serve(listener: socket.socket, workers: int) -> int:
-    """Run one server process, or several that share the socket, until stopped; return the exit status."""
-    config = uvicorn.Config(
-        "service.api.app:from_settings",
-        factory=True,
-        workers=workers,
+def configure(app: FastAPI | str, settings: Settings, **more: Any) -> uvicorn.Config:
+    """Return uvicorn's configuration; `app` is an application, or the name of a function that returns it."""
+    return uvicorn.Config(
+        app,
         access_log=False,
-        log_config=LOGGING,
-        timeout_graceful_shutdown=GRACE_S,
         server_header=False,
         http=HttpProtocol,
         ws="none",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        **more,
+    )
+
+
+def serve(listener: socket.socket, workers: int) -> int:
+    """Run one server process, or several that share the socket, until stopped; return the exit status."""
+    config = configure(
+        "service.api.app:from_settings",
+        read_settings(),
+        factory=True,
+        workers=workers,
+        log_config=LOGGING,
+        timeout_graceful_shutdown=GRACE_S,
     )
     if workers > 1:
         Multiprocess(config, [listener]).run()

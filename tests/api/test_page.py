@@ -82,8 +82,8 @@ def test_signing_in_keeps_the_key_where_no_script_reads_it(browser: TestClient, 
 
 
 def test_behind_tls_the_cookie_never_travels_in_the_open(browser: TestClient, shared_key: str) -> None:
-    headers = {"Origin": "https://testserver"}
-    assert "Secure" in browser.post("/v1/session", json={"key": shared_key}, headers=headers).headers["set-cookie"]
+    address, headers = "https://testserver/v1/session", {"Origin": "https://testserver"}
+    assert "Secure" in browser.post(address, json={"key": shared_key}, headers=headers).headers["set-cookie"]
 
 
 def test_a_wrong_key_signs_nobody_in(browser: TestClient) -> None:
@@ -93,17 +93,46 @@ def test_a_wrong_key_signs_nobody_in(browser: TestClient) -> None:
     assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", None, "http://testserver.evil.example"])
+OTHERS = ["http://evil.example", "null", None, "", "http://testserver.evil.example", "http://testserver:8080"]
+
+
+@pytest.mark.parametrize("origin", [*OTHERS, "https://testserver", "//testserver", "http://testserver:x"])
 def test_another_sites_page_changes_nothing_with_our_cookie(
     open_house: TestClient, shared_key: str, origin: str | None
 ) -> None:
-    headers = {"Cookie": f"saddle_key={shared_key}"} | ({"Origin": origin} if origin else {})
+    headers = {"Cookie": f"saddle_key={shared_key}"} | ({} if origin is None else {"Origin": origin})
     for method, path in (("POST", "/v1/experiments"), ("DELETE", "/v1/session"), ("PATCH", "/v1/runs/x")):
         answer = open_house.request(method, path, headers=headers, json={})
         assert answer.status_code == 403, path
         assert answer.json()["code"] == "forbidden"
 
 
-def test_our_own_page_may(open_house: TestClient, shared_key: str) -> None:
-    headers = {"Cookie": f"saddle_key={shared_key}", "Origin": "http://testserver"}
+def test_a_page_that_came_by_tls_is_told_of_a_proxy_that_is_not_trusted(browser: TestClient, shared_key: str) -> None:
+    answer = browser.post("/v1/session", json={"key": shared_key}, headers={"Origin": "https://testserver"})
+    assert (answer.status_code, "SADDLE_TRUSTED_PROXIES" in answer.json()["detail"]) == (403, True)
+
+
+@pytest.mark.parametrize("origin", ["http://testserver", "http://TestServer:80"])
+def test_our_own_page_may(open_house: TestClient, shared_key: str, origin: str) -> None:
+    headers = {"Cookie": f"saddle_key={shared_key}", "Origin": origin}
     assert open_house.post("/v1/experiments", json={}, headers=headers).status_code == 422
+
+
+def test_browsers_keep_a_library_by_its_version_and_ask_again_for_everything_else(open_house: TestClient) -> None:
+    library = re.search(r'src="(page/vendor/uplot.js[?]v=[0-9a-f]{16})"', open_house.get("/").text)
+    module = re.search(r'"../(vendor/htm-preact.js[?]v=[0-9a-f]{16})"', open_house.get("/page/lib/html.js").text)
+    assert library
+    assert module
+    for path in (library[1], f"page/{module[1]}"):
+        assert open_house.get(f"/{path}").headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert open_house.get(f"/{path[:-1]}").headers["Cache-Control"] == "no-cache", "not its version"
+    for path in ("/", "/page/app.js", "/page/vendor/uplot.js"):
+        assert open_house.get(path).headers["Cache-Control"] == "no-cache"
+
+
+def test_data_is_stored_nowhere_and_https_stays_https(shared: TestClient) -> None:
+    for path in ("/v1/me", "/v1/experiments", "/v1/nowhere"):
+        answer = shared.get(path)
+        assert answer.headers["Cache-Control"] == "private, no-store"
+        assert "Strict-Transport-Security" not in answer.headers
+        assert shared.get(f"https://testserver{path}").headers["Strict-Transport-Security"] == "max-age=31536000"

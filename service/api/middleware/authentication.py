@@ -35,7 +35,7 @@ class Authentication:
         """Add the principal to the request, or raise `Unauthorized`."""
         if scope["type"] == "http":
             if scope["method"] not in SAFE_METHODS:
-                _check_origin(Headers(scope=scope))
+                _check_origin(scope["scheme"], Headers(scope=scope))
             if not needs_no_database(scope["path"]):
                 scope["state"]["runtime"].readiness.check()
             if not is_open(scope["method"], scope["path"]):
@@ -70,13 +70,26 @@ def _authorization(headers: Headers) -> str:
     return f"Bearer {cookie_parser(headers.get('cookie', '')).get(COOKIE, '')}"
 
 
-def _check_origin(headers: Headers) -> None:
+def _check_origin(scheme: str, headers: Headers) -> None:
     """Raise `Forbidden` if another site's page sent this, or if a cookie comes without an Origin."""
-    origin = headers.get("origin")
+    origin, host = headers.get("origin"), headers.get("host", "")
     if origin is None and ("authorization" in headers or "cookie" not in headers):
         return  # a program
-    if urlsplit(origin or "").netloc.lower() != headers.get("host", "").lower():
+    sender = _place(origin or "")
+    if sender is None or sender != _place(f"{scheme}://{host}"):
+        if sender is not None and sender == _place(f"https://{host}"):
+            raise Forbidden("The page came by https, this request by http: name the proxy in SADDLE_TRUSTED_PROXIES.")
         raise Forbidden("Only this server's own page may change anything by cookie: send the key in Authorization.")
+
+
+def _place(url: str) -> tuple[str, str, int | None] | None:
+    """Return the scheme, host and port of an origin (RFC 6454); None if it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname else None
 
 
 def find_principal(runtime: Runtime, key: str) -> Principal | None:

@@ -15,6 +15,8 @@ SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
 }
+HSTS = "max-age=31536000"  # a year; browsers heed it on answers that came by https only (RFC 6797, 8.1)
+NOT_STORED = "private, no-store"  # what a route says nothing about is somebody's data
 log = logging.getLogger(__name__)
 
 
@@ -41,7 +43,11 @@ class RequestId:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message).update({"X-Request-Id": request_id, **SECURITY_HEADERS})
+                headers = MutableHeaders(scope=message)
+                headers.update({"X-Request-Id": request_id, **SECURITY_HEADERS})
+                headers.setdefault("Cache-Control", NOT_STORED)
+                if scope["scheme"] == "https":
+                    headers["Strict-Transport-Security"] = HSTS
             await send(message)
 
         try:
