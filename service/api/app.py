@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Depends, FastAPI
 
 from service.api import problems
+from service.api.access import check_access, check_rules
 from service.api.dependencies import check_query_parameters
 from service.api.middleware.allowed_hosts import AllowedHosts
 from service.api.middleware.authentication import Authentication
@@ -72,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         version="1",
         description=DESCRIPTION,
         lifespan=lifespan,
-        dependencies=[Depends(check_query_parameters)],
+        dependencies=[Depends(check_access), Depends(check_query_parameters)],
         responses=RESPONSES,
         openapi_url=None,  # served by our own route
         docs_url=None,
@@ -82,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for module in ROUTES:
         app.include_router(module.router)
+    check_rules(app)
     problems.install_handlers(app)
     app.add_middleware(GzipRequests)  # added first, so innermost
     app.add_middleware(Authentication)

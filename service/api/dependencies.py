@@ -14,7 +14,7 @@ from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel
 
 from service.api.body import raw_body
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.session import Connection, autocommit, transaction
 from service.errors import Invalid, Problem
 from service.experiments.context import Context

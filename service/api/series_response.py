@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from service.analysis.reduce import level_for
 from service.api.content_negotiation import IMMUTABLE, REVALIDATE, matches_etag, negotiate_media_type, weak_etag
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.metrics import range_query
 from service.db.metrics.range_query import SeriesKey
 from service.db.metrics.series_index import SeriesEntry

@@ -8,7 +8,7 @@ from service.comparison.ranking import pick_contestants, rank
 from service.comparison.selection import select_groups
 from service.comparison.time_to_target import target_view
 from service.comparison.tuning_cost import tuning_costs
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import comparisons
 from service.db.experiments.comparisons import StoredComparison
 from service.db.session import Connection

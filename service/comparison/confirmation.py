@@ -13,7 +13,7 @@ from service.comparison.comparability import scale_mismatch, value_scale
 from service.comparison.data import ComparisonData, load_data
 from service.comparison.ranking import Contestant, pick_contestants, rank, sort_best_first
 from service.comparison.selection import RunGroup, Trial, select_groups
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import confirmations, experiments
 from service.db.experiments.confirmations import StoredConfirmation
 from service.db.experiments.experiments import NewExperiment

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments, lists
 from service.db.experiments.experiments import StoredExperiment
 from service.db.experiments.lists import Order

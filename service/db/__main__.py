@@ -20,6 +20,7 @@ from service.db.metrics import superseded
 from service.db.metrics.superseded import Mismatch
 from service.db.session import alembic_config, make_engine, transaction
 from service.errors import SaddleError
+from service.levels import ROLE_LEVELS, SCOPE_LEVELS
 from service.settings import settings
 
 
@@ -35,6 +36,10 @@ def main() -> int:
     key = commands.add_parser("key", help="print a new API key; it is shown this once")
     key.add_argument("--project", default="default")
     key.add_argument("--member", default="admin")
+    key.add_argument(
+        "--role", choices=sorted(ROLE_LEVELS), help="of a new member (default: admin for the first, else member)"
+    )
+    key.add_argument("--scope", choices=sorted(SCOPE_LEVELS), default="admin", help="what the key may do at most")
     key.add_argument("--days", type=days, help="until it expires (default: never)")
     commands.add_parser("keys", help="list the keys that open, of all projects; `saddle keys` lists those of one")
     revoke = commands.add_parser("revoke", help="end a key; the next request with it is refused")
@@ -67,7 +72,10 @@ def main() -> int:
 def new_key(connection: Connection, arguments: argparse.Namespace) -> int:
     """Print a new key."""
     lifetime_s = None if arguments.days is None else arguments.days * 86400.0
-    print(projects.new_key(connection, arguments.project, arguments.member, lifetime_s))
+    new = projects.new_key(
+        connection, arguments.project, arguments.member, lifetime_s, role=arguments.role, scope=arguments.scope
+    )
+    print(new)
     return 0
 
 

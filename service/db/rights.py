@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from service.errors import SaddleError
 from service.settings import Settings
 
-SECRET = ("api_key",)  # only the API reads it
+SECRET = ("account", "api_key", "audit")  # only the API reads them
 PEOPLE = ("project", "member")
 NOBODY = ("saddle_reaper", "saddle_eraser", "saddle_keymaker")  # taken on for one transaction
 
@@ -63,7 +63,7 @@ ROLES: dict[str, Rights] = {
     "saddle_api": Rights(
         insert=(
             *("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
-            *("confirmation", "judgement"),
+            *("confirmation", "judgement", "audit"),
         ),
         update={
             "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),

@@ -1,6 +1,6 @@
 """The autopsy of a diverged run as a program that reproduces the step."""
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.runs import probe_results, runs
 from service.db.session import Connection

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from service.analysis.t_distribution import t_quantile
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.experiments.experiments import ExperimentProgress, StoredExperiment
 from service.db.experiments.lists import ListedExperiment

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.session import Connection
 from service.experiments.answers import read_experiment

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import datasets, experiments
 from service.db.experiments.experiments import AddedExperiment, NewExperiment
 from service.db.runs.queue import Origin

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.metrics import series_index
 from service.db.session import Connection
 from service.errors import Invalid, Problem

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isclose, isnan
 
 from service.analysis.reduce import reduce
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.metrics import read, superseded
 from service.db.metrics.read import SeriesSummary

@@ -29,6 +29,7 @@ class Me(View):
     role: str
     project: str
     project_id: str
+    level: str = Field(description="what this request may do: read, submit, admin (of the project) or server")
 
 
 class SignIn(BaseModel):

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.session import Engine
 from service.diagnosis.diagnose_run import diagnosis_event
 from service.errors import SaddleError

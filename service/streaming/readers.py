@@ -7,7 +7,7 @@ from typing import Generic
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.diagnosis.diagnose_run import DiagnosisEvent
 from service.streaming.updates import Message, P
 

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.runs import runs, stream_queries
 from service.db.session import Engine, snapshot
 from service.streaming.positions import ProjectPosition, RunPosition

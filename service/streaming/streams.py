@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 import anyio
 from anyio import CapacityLimiter
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.runs import runs, stream_queries
 from service.db.session import Connection, Engine, snapshot
 from service.errors import NotFound, Unavailable

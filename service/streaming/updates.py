@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.metrics.read import Curve
 from service.db.runs import events, runs, stream_queries
 from service.db.runs.events import Event

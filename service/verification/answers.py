@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import verifications
 from service.db.experiments.verifications import StoredVerification
 from service.db.runs import runs

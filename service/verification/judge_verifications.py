@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.analysis.result import diverged
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments, judgements
 from service.db.experiments.verifications import StoredVerification
 from service.db.metrics import read

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import judgements
 from service.db.metrics import read
 from service.db.runs import runs

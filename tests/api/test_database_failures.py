@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event, make_url
 from service.api.app import create_app
 from service.api.middleware import authentication
 from service.api.routes import service
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.session import autocommit, make_engine, transaction
 from service.local.postgres import EmbeddedPostgres
 from tests.fixtures.api import SPEC, Worker, points, quick

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from service.comparison import answer as answers
 from service.comparison.confirmation import SEED_END, unused_seeds
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.metrics.codec import pack
 from service.db.runs.claims import Claim
 from service.db.session import transaction

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from service.db.access import projects
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments, lists
 from service.db.experiments.lists import Order
 from service.db.metrics import experiment_summary, read, series_index

@@ -4,7 +4,7 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import deletion, experiments
 from service.db.runs import desired_state
 from service.db.runs.runs import all_of_experiments

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from service.api.app import create_app
 from service.api.dependencies import query_names
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import deletion
 from service.db.runs import leases
 from service.db.session import transaction

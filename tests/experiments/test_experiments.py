@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from starlette.types import Message, Receive, Scope, Send
 
 from service.api.app import create_app
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.session import transaction
 from service.experiments import submit as submission
 from service.experiments.context import Context

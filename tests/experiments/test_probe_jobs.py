@@ -7,7 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.metrics.codec import pack
 from service.db.runs import endings, leases
 from service.db.runs.claims import Claim, SavedCheckpoint

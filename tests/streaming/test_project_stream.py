@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from service.api.app import create_app
 from service.api.server import listen
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.runs import events
 from service.db.session import Connection, make_engine, transaction
 from service.settings import Settings

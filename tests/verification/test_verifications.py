@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.metrics.codec import Chunk, pack
 from service.db.runs.claims import Claim
 from service.db.session import transaction

@@ -9,7 +9,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.db.access import projects
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.session import autocommit
 from service.errors import Forbidden, Unauthorized
 from service.process.runtime import Runtime

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from service.api.dependencies import PrincipalDep, RunId, RuntimeDep
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.errors import Invalid, Problem
 from service.process.runtime import Runtime
 from service.streaming.positions import ProjectPosition, RunPosition

@@ -8,7 +8,7 @@ from service.api.dependencies import ConnectionDep, PrincipalDep, body, id_path,
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access import keys
 from service.db.access.keys import StoredKey
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.schemas.common import Page
 from service.schemas.keys import KeyView, MadeKey, NewKey
 
@@ -40,7 +40,7 @@ def post_key(
     response: Response,
 ) -> MadeKey:
     """Create another key for the member who sends the request. Only this response contains it."""
-    key = keys.create(connection, principal, wanted.name, wanted.lifetime_s)
+    key = keys.create(connection, principal, wanted.name, wanted.lifetime_s, wanted.scope)
     stored = keys.get(connection, principal, key.partition(".")[0])
     response.headers.update({"Location": f"/v1/keys/{stored.id}", "Cache-Control": "no-store"})
     return MadeKey.of(stored, current=False, key=key)

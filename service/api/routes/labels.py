@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from service.api import preconditions
 from service.api.dependencies import ConnectionDep, ExperimentId, PrincipalDep, body, json_body
 from service.api.preconditions import IfMatch
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import deletion, experiments, labels
 from service.db.session import Connection
 from service.experiments.answers import etag_of, read_experiment

@@ -14,7 +14,7 @@ from service.api.series_response import (
     series_response,
     step_window,
 )
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.metrics.series_index import SeriesEntry, read_entries, read_names
 from service.db.session import Connection

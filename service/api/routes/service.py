@@ -44,4 +44,4 @@ async def get_readyz(runtime: RuntimeDep) -> Ready:
 @router.get("/v1/me", operation_id="get_me")
 def get_me(principal: PrincipalDep) -> Me:
     """Return the project and member that the key belongs to."""
-    return Me.of(principal)
+    return Me.of(principal, level=principal.level.word)

@@ -24,7 +24,7 @@ def sign_in(
         raise Invalid.of([Problem("/key", "opens_nothing", "it is mistyped, revoked or expired.")])
     secure = request.headers.get("origin", "").startswith("https:")
     response.set_cookie(COOKIE, key, httponly=True, samesite="strict", secure=secure, path=_cookie_path(runtime))
-    return Me.of(principal)
+    return Me.of(principal, level=principal.level.word)
 
 
 @router.delete("", operation_id="sign_out")

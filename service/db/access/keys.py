@@ -8,9 +8,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
 
 from service.db import rights
-from service.db.access.projects import OPEN, Principal, issue_key, revoke_key
+from service.db.access.principal import Principal
+from service.db.access.projects import OPEN, issue_key, revoke_key
 from service.db.tables import api_key, member, project
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, Forbidden, NotFound
+from service.levels import SCOPE_LEVELS
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class StoredKey:
     id: str
     name: str
     member: str
+    scope: str
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -28,7 +31,7 @@ class StoredKey:
 
 def _columns(*more: ColumnElement[Any]) -> Select[Any]:
     """Keys of all projects."""
-    columns = (api_key.c.id, api_key.c.name, member.c.name.label("member"), api_key.c.created_at)
+    columns = (api_key.c.id, api_key.c.name, member.c.name.label("member"), api_key.c.scope, api_key.c.created_at)
     query = select(*columns, api_key.c.expires_at, api_key.c.revoked_at, OPEN.label("open"), *more)
     return query.join(member, member.c.id == api_key.c.member_id)
 
@@ -62,10 +65,14 @@ def get(connection: Connection, principal: Principal, key_id: str) -> StoredKey:
     return _stored(row)
 
 
-def create(connection: Connection, principal: Principal, name: str, lifetime_s: float | None) -> str:
-    """Return a new key, `id.secret`, for the member who asks."""
+def create(connection: Connection, principal: Principal, name: str, lifetime_s: float | None, scope: str) -> str:
+    """Return a new key, `id.secret`, for the member who asks; `Forbidden` if it may more than the present one."""
+    if SCOPE_LEVELS[scope] > SCOPE_LEVELS[principal.scope]:
+        raise Forbidden(
+            f"A key of the scope {principal.scope} cannot make one of the scope {scope}: choose a narrower."
+        )
     with rights.acting_as(connection, "saddle_keymaker"):
-        return issue_key(connection, principal.member_id, name, lifetime_s)
+        return issue_key(connection, principal.member_id, name, lifetime_s, scope)
 
 
 def revoke(connection: Connection, principal: Principal, key_id: str) -> None:

@@ -3,57 +3,62 @@
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
+from service.db.access.principal import Principal
 from service.db.session import fetch_binary
-from service.db.tables import api_key, member, project
+from service.db.tables import account, api_key, member, project
 from service.errors import SaddleError
 from service.ids import new_id
 from service.spec.text import clean_name, visible_name
-
-
-@dataclass(frozen=True)
-class Principal:
-    """The authenticated caller; every query is restricted to its project."""
-
-    key_id: str
-    member_id: str
-    member: str
-    project_id: str
-    project: str
-    role: str
 
 
 class Unnamed(SaddleError):
     """A project or member whose name cannot be one."""
 
 
-def new_key(connection: Connection, project_name: str, member_name: str, lifetime_s: float | None = None) -> str:
-    """Return a new key for a member of a project; create both where they are missing."""
+def new_key(
+    connection: Connection,
+    project_name: str,
+    member_name: str,
+    lifetime_s: float | None = None,
+    role: str | None = None,
+    scope: str = "admin",
+) -> str:
+    """Return a new key for a member of a project; create what is missing of account, project and member.
+
+    The first member of a project is its admin; others begin as `role`, or as member.
+    """
     project_name, member_name = _name("project", project_name), _name("member", member_name)
-    connection.execute(
-        insert(project).values(id=new_id("prj"), name=project_name).on_conflict_do_nothing(index_elements=["name"])
-    )
+    made = insert(project).values(id=new_id("prj"), name=project_name)
+    first = connection.execute(made.on_conflict_do_nothing(index_elements=["name"])).rowcount == 1
     project_id = connection.execute(select(project.c.id).where(project.c.name == project_name)).scalar_one()
-    connection.execute(
-        insert(member)
-        .values(id=new_id("mem"), project_id=project_id, name=member_name)
-        .on_conflict_do_nothing(index_elements=["project_id", "name"])
-    )
     chosen = (member.c.project_id == project_id) & (member.c.name == member_name)
-    member_id = connection.execute(select(member.c.id).where(chosen)).scalar_one()
-    return issue_key(connection, member_id, "", lifetime_s)
+    member_id = connection.execute(select(member.c.id).where(chosen)).scalar_one_or_none()
+    if member_id is None:
+        member_id = _join(connection, project_id, member_name, role or ("admin" if first else "member"))
+    return issue_key(connection, member_id, "", lifetime_s, scope)
 
 
-def issue_key(connection: Connection, member_id: str, name: str, lifetime_s: float | None) -> str:
+def _join(connection: Connection, project_id: str, name: str, role: str) -> str:
+    """Make the account of this name a member of a project, and return the member's id."""
+    new = insert(account).values(id=new_id("acc"), name=name)
+    connection.execute(new.on_conflict_do_nothing(index_elements=["name"]))
+    account_id = connection.execute(select(account.c.id).where(account.c.name == name)).scalar_one()
+    member_id = new_id("mem")
+    row = {"id": member_id, "project_id": project_id, "account_id": account_id, "name": name, "role": role}
+    connection.execute(insert(member).values(**row))
+    return member_id
+
+
+def issue_key(connection: Connection, member_id: str, name: str, lifetime_s: float | None, scope: str = "admin") -> str:
     """Return a new key of a member, `id.secret`. 256 random bits, shown only here."""
     key_id, secret = new_id("key"), secrets.token_urlsafe(32)
     expires_at = None if lifetime_s is None else func.clock_timestamp() + timedelta(seconds=lifetime_s)
-    row = {"id": key_id, "member_id": member_id, "name": name, "secret_sha256": _digest(secret)}
+    row = {"id": key_id, "member_id": member_id, "name": name, "scope": scope, "secret_sha256": _digest(secret)}
     connection.execute(insert(api_key).values(**row, expires_at=expires_at))
     return f"{key_id}.{secret}"
 
@@ -68,11 +73,11 @@ def _name(what: str, text: str) -> str:
 
 def of_member(connection: Connection, member_id: str) -> Principal:
     """Who a member is, for what is done later on their behalf; without a key."""
-    query = select(member.c.name, member.c.role, project.c.id, project.c.name.label("project"))
+    query = select(member.c.name, member.c.role, member.c.account_id, project.c.id, project.c.name.label("project"))
     row = connection.execute(
         query.join(project, project.c.id == member.c.project_id).where(member.c.id == member_id)
     ).one()
-    return Principal("", member_id, row.name, row.id, row.project, row.role)
+    return Principal("", member_id, row.name, row.id, row.project, row.role, row.account_id)
 
 
 def revoke_key(connection: Connection, key_id: str) -> bool:
@@ -85,9 +90,11 @@ OPEN = api_key.c.revoked_at.is_(None) & or_(
     api_key.c.expires_at.is_(None), api_key.c.expires_at > func.clock_timestamp()
 )
 WHOSE = """
-    SELECT k.secret_sha256, m.id, m.name, p.id, p.name, m.role
+    SELECT k.secret_sha256, m.id, m.name, p.id, p.name, m.role, a.id, k.scope, a.admin
     FROM api_key k JOIN member m ON m.id = k.member_id JOIN project p ON p.id = m.project_id
+        JOIN account a ON a.id = m.account_id
     WHERE k.id = %(id)s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
+        AND m.removed_at IS NULL AND a.disabled_at IS NULL
 """
 
 
@@ -95,7 +102,7 @@ def find_principal(connection: Connection, key: str) -> Principal | None:
     """Return whose key this is, or None; an unknown id takes the same work as a wrong secret."""
     key_id, _, secret = key.partition(".")
     found = fetch_binary(connection, WHOSE, {"id": key_id})
-    stored, *whose = found[0] if found else (bytes(32), "", "", "", "", "")
+    stored, *whose = found[0] if found else (bytes(32),)
     if not hmac.compare_digest(stored, _digest(secret)) or not found:
         return None
     return Principal(key_id, *whose)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.tables import comparison
 from service.errors import NotFound
 from service.ids import new_id

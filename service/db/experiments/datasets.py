@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text
 
 from service.db import rights
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.tables import dataset, member
 from service.errors import Conflict, Invalid, NotFound, Problem, TooLarge
 from service.ids import new_id

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from service.db import rights, states
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.runs import runs
 from service.errors import Conflict, NotFound
 from service.lifecycle import TERMINAL

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.runs import runs
 from service.db.runs.queue import NewRun, Origin, enqueue
 from service.db.runs.runs import StoredRun

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, update
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.tables import experiment
 from service.errors import NotFound
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments.filters import Compiler
 from service.db.runs.runs import COLUMNS, StoredRun, stored
 from service.db.tables import experiment, member, run

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.runs.runs import StoredRun
 from service.db.tables import verification
 from service.errors import Conflict

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.session import Connection, fetch_binary
 from service.errors import NotFound
 from service.spec.measures import STANDARD_SERIES

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.metrics import experiment_summary
 from service.db.runs import runs
 from service.db.runs.checkpoints import CheckpointKey, usable

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from sqlalchemy import Connection, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.runs import events, runs
 from service.db.runs.runs import StoredRun
 from service.errors import Conflict

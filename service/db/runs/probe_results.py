@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.runs import runs
 from service.nonfinite import dumps
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.runs.pools import Pool, pools
 from service.db.runs.runs import StoredRun, stored
 from service.ids import new_id

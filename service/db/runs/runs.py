@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.tables import attempt, run
 from service.errors import NotFound
 from service.lifecycle import ASIDE, DesiredState, Relation, State

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 
 POINTS = """
     SELECT c.run_id, sum(c.n) AS points, sum(pg_column_size(c.values) + coalesce(pg_column_size(c.steps), 0)

@@ -3,12 +3,14 @@
 from service.db.tables.columns import metadata
 from service.db.tables.experiments import comparison, confirmation, dataset, experiment, judgement, verification
 from service.db.tables.metrics import experiment_figure, metric_chunk, metric_tile, series
-from service.db.tables.people import api_key, member, project
+from service.db.tables.people import account, api_key, audit, member, project
 from service.db.tables.runs import attempt, checkpoint, event, reading, run, worker
 
 __all__ = [
+    "account",
     "api_key",
     "attempt",
+    "audit",
     "checkpoint",
     "comparison",
     "confirmation",

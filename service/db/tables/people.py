@@ -1,20 +1,60 @@
-"""Projects, their members and API keys."""
+"""Accounts, projects, their members and API keys, and the audit."""
 
-from sqlalchemy import Column, DateTime, ForeignKey, Index, LargeBinary, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
 from service.db.tables.columns import metadata, now, word
 
-project = Table("project", metadata, word("id", primary_key=True), word("name", unique=True), now("created_at"))
+account = Table(
+    "account",
+    metadata,
+    word("id", primary_key=True),
+    word("name", unique=True),
+    word("kind", server_default="person"),
+    Column("email", Text),
+    Column("password_hash", Text),  # argon2id; null: signs in otherwise, or not at all
+    Column("admin", Boolean, nullable=False, server_default="false"),  # of the whole server
+    Column("disabled_at", DateTime(timezone=True)),
+    now("created_at"),
+    CheckConstraint("kind IN ('person', 'service')", name="kind_known"),
+    Index("account_email_key", text("lower(email)"), unique=True),
+)
+
+project = Table(
+    "project",
+    metadata,
+    word("id", primary_key=True),
+    word("name", unique=True),
+    Column("members_manage", Boolean, nullable=False, server_default="false"),  # members may change others' work
+    now("created_at"),
+)
 
 member = Table(
     "member",
     metadata,
     word("id", primary_key=True),
     word("project_id", ForeignKey("project.id")),
-    word("name"),
-    word("role", server_default="admin"),
+    word("account_id", ForeignKey("account.id")),
+    word("name"),  # the account's in this project
+    word("role", server_default="member"),
     now("created_at"),
+    Column("removed_at", DateTime(timezone=True)),  # a row stays, because experiments name it
+    CheckConstraint("role IN ('viewer', 'member', 'admin')", name="role_known"),
     Index("member_project_id_name_key", "project_id", "name", unique=True),
+    Index("member_account_id_project_id_key", "account_id", "project_id", unique=True),
 )
 
 api_key = Table(
@@ -23,8 +63,27 @@ api_key = Table(
     word("id", primary_key=True),
     word("member_id", ForeignKey("member.id")),
     Column("name", Text, nullable=False, server_default=""),  # where it is used
+    word("scope", server_default="admin"),
     Column("secret_sha256", LargeBinary, nullable=False),
     now("created_at"),
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
+    CheckConstraint("scope IN ('read', 'submit', 'admin')", name="scope_known"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    now("at"),
+    word("project_id", ForeignKey("project.id"), nullable=True),  # null: it concerns the server
+    word("account_id", ForeignKey("account.id"), nullable=True),  # null: nobody known
+    Column("actor", Text, nullable=False),  # the name at that time
+    word("key_id", nullable=True),
+    Column("address", Text),
+    word("request_id", nullable=True),
+    word("action"),
+    word("target", nullable=True),  # an id
+    Column("data", JSONB, nullable=False, server_default="{}"),
+    Index("audit_project_id_id_idx", "project_id", "id"),
 )

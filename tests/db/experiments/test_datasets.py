@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from service.db.access.projects import Principal, find_principal, new_key
+from service.db.access.principal import Principal
+from service.db.access.projects import find_principal, new_key
 from service.db.experiments import datasets, experiments
 from service.db.session import transaction
 from service.errors import Invalid, NotFound, TooLarge

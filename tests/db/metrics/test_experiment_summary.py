@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments, lists
 from service.db.experiments.lists import Order
 from service.db.metrics import experiment_summary

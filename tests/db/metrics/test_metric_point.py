@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments.experiments import add
 from service.db.metrics.codec import pack
 from service.db.runs import claims, leases

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from service.analysis.reduce import Reduced, bucket_points, regroup
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.metrics import range_query, rollups, write
 from service.db.metrics.codec import pack

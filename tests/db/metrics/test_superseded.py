@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.metrics import superseded
 from service.db.metrics.codec import Chunk, pack

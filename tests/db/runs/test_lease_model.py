@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, Engine, text
 
-from service.db.access.projects import Principal, find_principal, new_key
+from service.db.access.principal import Principal
+from service.db.access.projects import find_principal, new_key
 from service.db.experiments import experiments
 from service.db.metrics import read
 from service.db.metrics.codec import Chunk, pack

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.metrics import read, write
 from service.db.metrics.codec import Chunk, pack

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from service.db.access.projects import Principal, find_principal, new_key
+from service.db.access.principal import Principal
+from service.db.access.projects import find_principal, new_key
 from service.db.experiments import experiments
 from service.db.runs import claims, desired_state, endings, leases, reaper
 from service.db.runs.claims import Claim, SavedCheckpoint

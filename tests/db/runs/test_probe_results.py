@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.runs import claims, events, leases, probe_results, reaper
 from service.db.runs.claims import Claim, SavedCheckpoint

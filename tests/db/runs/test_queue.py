@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine, text
 
-from service.db.access.projects import Principal, find_principal, new_key
+from service.db.access.principal import Principal
+from service.db.access.projects import find_principal, new_key
 from service.db.experiments import experiments
 from service.db.runs import claims, desired_state, endings, queue, reaper, runs
 from service.db.runs.claims import Claim

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from service.analysis.result import final_stretch
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.metrics import experiment_summary, read, write
 from service.db.metrics.codec import pack

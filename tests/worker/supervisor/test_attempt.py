@@ -15,7 +15,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Engine, text
 
-from service.db.access.projects import Principal, find_principal, new_key
+from service.db.access.principal import Principal
+from service.db.access.projects import find_principal, new_key
 from service.db.experiments import experiments
 from service.db.metrics import read
 from service.db.runs import derived_runs, probe_results, runs

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from service.db.access.projects import Principal
+from service.db.access.principal import Principal
 from service.db.experiments import deletion, experiments
 from service.db.runs import claims, endings, leases
 from service.db.runs.claims import Claim, SavedCheckpoint

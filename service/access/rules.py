@@ -1,0 +1,61 @@
+"""The rule of every operation: the level it needs, and whose object a lower level may change.
+
+Operations are named by their ids in the OpenAPI document. One without a rule fails the start of the API.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from service.levels import Level
+
+Owned = Literal["experiment", "run", "dataset", "key"]  # kinds of objects that have an owner
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What an operation needs; `level` None: nothing, it is open to everybody."""
+
+    level: Level | None
+    own: Owned | None = None  # for an object of this kind that is one's own, `Level.SUBMIT` is enough
+
+
+def _rules(rule: Rule, *operations: str) -> dict[str, Rule]:
+    return dict.fromkeys(operations, rule)
+
+
+OPEN = _rules(Rule(None), "get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz", "sign_in")
+READ = _rules(
+    Rule(Level.READ),
+    *("get_me", "sign_out", "list_datasets", "get_dataset", "list_experiments", "get_experiment"),
+    *("list_runs", "get_run", "list_attempts", "get_history", "list_replays", "list_probes"),
+    *("list_checkpoints", "get_checkpoint_file", "get_series", "list_series_names", "get_many_series"),
+    *("stream_events", "stream_project", "list_workers", "get_comparison", "get_catalog", "get_family"),
+    *("get_kind", "list_presets", "get_preset", "preview_schedule", "get_storage", "get_planned_rate"),
+    *("get_superseded", "list_readings", "get_diagnosis", "get_autopsy_script", "list_diagnosis_rules"),
+    *("list_verifications", "list_symptoms", "get_symptom", "list_keys", "get_key"),
+    "post_comparison",  # a question: it changes nothing that others see
+)
+SUBMIT = _rules(
+    Rule(Level.SUBMIT),
+    *("post_dataset", "post_experiment", "retry_run", "replay_run", "fork_run", "probe_run"),
+    *("confirm_comparison", "verify_finding"),
+)
+OWN = {
+    **_rules(
+        Rule(Level.ADMIN, own="experiment"),
+        *("patch_experiment", "delete_experiment", "cancel_experiment", "pause_experiment", "resume_experiment"),
+        *("archive_experiment", "unarchive_experiment"),
+    ),
+    **_rules(Rule(Level.ADMIN, own="run"), "change_run", "cancel_run", "pause_run", "resume_run"),
+    **_rules(Rule(Level.ADMIN, own="dataset"), "delete_dataset"),
+    **_rules(Rule(Level.ADMIN, own="key"), "revoke_key"),
+}
+KEYS = _rules(Rule(Level.READ), "post_key")  # the new key never may more than the one that makes it
+RULES: Mapping[str, Rule] = OPEN | READ | SUBMIT | OWN | KEYS
+PATH_PARAMETERS: Mapping[Owned, str] = {
+    "experiment": "experiment_id",
+    "run": "run_id",
+    "dataset": "dataset_id",
+    "key": "key_id",
+}

@@ -1,0 +1,53 @@
+"""Access: every operation has a rule, and every request is held against it before its route runs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+from fastapi import Request
+from fastapi.routing import APIRoute
+
+from service.access import decide
+from service.access.rules import PATH_PARAMETERS, RULES, Rule
+from service.db.access.owners import Owner, find_owner
+from service.db.access.principal import Principal
+from service.db.session import autocommit
+from service.process.runtime import Runtime
+
+
+async def check_access(request: Request) -> None:
+    """Raise `Forbidden` unless the principal may do what the route does."""
+    rule = RULES[request.scope["route"].operation_id]
+    if rule.level is None:
+        return
+    principal: Principal = request.state.principal
+    if rule.own is None or principal.level >= rule.level:
+        decide.check(principal, rule)
+    else:
+        await anyio.to_thread.run_sync(_check_owner, request, principal, rule)
+
+
+def _check_owner(request: Request, principal: Principal, rule: Rule) -> None:
+    runtime: Runtime = request.state.runtime
+
+    def owner() -> Owner | None:
+        assert rule.own is not None
+        with autocommit(runtime.engine) as connection:
+            return find_owner(connection, principal, rule.own, request.path_params[PATH_PARAMETERS[rule.own]])
+
+    decide.check(principal, rule, owner)
+
+
+def check_rules(app: Any) -> None:
+    """Raise `LookupError` for a route without a rule: better no start than an open door."""
+    missing = [route.path for route in _routes(app) if route.operation_id not in RULES]
+    if missing:
+        raise LookupError(f"service.access.rules has no rule for {', '.join(missing)}")
+
+
+def _routes(holder: Any) -> Iterator[APIRoute]:
+    for route in holder.routes:
+        if isinstance(route, APIRoute):
+            yield route
+        elif hasattr(route, "original_router"):
+            yield from _routes(route.original_router)

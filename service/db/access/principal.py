@@ -1,0 +1,27 @@
+"""Who makes a request."""
+
+from dataclasses import dataclass
+
+from service.levels import Level, effective_level
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The authenticated caller; every query is restricted to its project."""
+
+    key_id: str
+    member_id: str
+    member: str
+    project_id: str
+    project: str
+    role: str
+    account_id: str = ""
+    scope: str = "admin"
+    server_admin: bool = False
+    address: str | None = None  # where the request came from, for the audit
+    request_id: str | None = None
+
+    @property
+    def level(self) -> Level:
+        """What this request may do."""
+        return effective_level(self.role, self.scope, self.server_admin)
