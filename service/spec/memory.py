@@ -13,6 +13,7 @@ MAX_CHUNK_ROWS = 4096  # or positions of a language
 RESIDENT_BYTES = 2 * 2**30  # rows of a stored dataset that take more stay on disk; a worker may be set to another limit
 NOT_IN_EVALUATION = {"Dropout", "LSTM"}  # layers that make what the backward pass needs in training only
 BESIDE = 1.5  # alive in a forward pass, over its two largest consecutive tensors: residuals, attention's inputs
+ESTIMATE_FACTOR = 2.0  # the estimate was between 0.52 and 2.05 of what 54 trainings took
 CUDA_CONTEXT_BYTES = 600 * 2**20  # of a process on a GPU, with its libraries' workspaces; not measured on a GPU yet
 
 

@@ -21,9 +21,10 @@ def announce(
     packages: dict[str, str] | None = None,
     state: str = "idle",
     kind: str = "cpu",
+    **device: int,
 ) -> None:
     with transaction(engine) as connection:
-        workers.announce(connection, name, pool, "host", 1, "1", {"kind": kind}, packages or {})
+        workers.announce(connection, name, pool, "host", 1, "1", {"kind": kind, **device}, packages or {})
         workers.beat(connection, name, state)
 
 
@@ -61,6 +62,33 @@ def test_tf32_in_a_pool_of_cpus_is_told_to_be_fp32(engine: Engine, submit: Submi
     assert found["detail"] == "every worker of pool cpu is a CPU, which has no TF32: the run computes in fp32."
     announce(engine, "w2", "cpu", kind="cuda")
     assert told(submit(precision="tf32")) == []
+
+
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+def test_a_spec_that_fits_no_device_of_its_pool_is_refused(
+    client: TestClient, engine: Engine, submit: Submit, query: str
+) -> None:
+    spec = submit()["spec"] | {"model": {"kind": "mlp", "hidden": [20_000, 20_000]}}
+
+    def post(memory_mb: int | str = "auto") -> Any:
+        asked = spec | {"resources": {"memory_mb": memory_mb}}
+        return client.post(f"/v1/experiments{query}", json=asked)
+
+    announce(engine, "w1", "cpu")
+    assert told(post().json()) == [], "a device that does not tell its memory may have enough"
+    announce(engine, "w1", "cpu", memory_bytes=10**9)
+    refused = post()
+    assert refused.status_code == 422
+    (problem,) = refused.json()["errors"]
+    assert (problem["pointer"], problem["code"], problem["limit"]) == ("/model", "memory_beyond", {"bytes": 10**9})
+    assert "the largest device of pool cpu has 1 GB" in problem["detail"]
+    announce(engine, "w2", "cpu", memory_bytes=2 * 10**9)
+    assert told(post().json()) == [("/model", "memory_tight")], "an estimate of 3.2 GB may mean 1.6"
+    assert post(3000).json()["errors"][0]["code"] == "memory_beyond", "what a spec says itself is no estimate"
+    announce(engine, "w3", "gpu", memory_bytes=10**11)
+    assert post(3000).status_code == 422, "another pool's device is none of this one's"
+    announce(engine, "w4", "cpu", memory_bytes=10**10)
+    assert told(post().json()) == []
 
 
 def test_a_run_waits_in_the_pool_that_its_spec_names(client: TestClient, engine: Engine, submit: Submit) -> None:

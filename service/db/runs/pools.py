@@ -13,6 +13,7 @@ WORKERS = text(
     SELECT pool, device ->> 'kind' AS device_kind, state = 'idle' AS idle, detail,
         array(SELECT jsonb_object_keys(packages)) AS packages,
         coalesce(cast(device ->> 'count' AS integer), 1) AS devices,
+        cast(device ->> 'memory_bytes' AS bigint) AS memory_bytes,
         state IN ('starting', 'idle', 'busy')
             AND beat_at > clock_timestamp() - make_interval(secs => :fresh_s) AS serving
     FROM worker WHERE cast(:pools AS text[]) IS NULL OR pool = ANY(cast(:pools AS text[]))
@@ -29,6 +30,13 @@ class Pool:
     serving: list[frozenset[str]] = field(default_factory=list)
     idle: list[tuple[frozenset[str], str | None]] = field(default_factory=list)  # with what limits the run it takes
     device_kinds: set[str] = field(default_factory=set)  # of the workers that serve it
+    memory_bytes: list[int | None] = field(default_factory=list)  # of a device of each; None: not known
+
+    @property
+    def largest_memory(self) -> int | None:
+        """The memory of the largest device that serves it; None if no worker does, or one's is not known."""
+        known = [size for size in self.memory_bytes if size is not None]
+        return max(known, default=None) if len(known) == len(self.memory_bytes) else None
 
     def missing(self, needs: Sequence[str]) -> list[str]:
         """Return the needs that its best worker does not meet; empty if one meets all, or if no worker serves."""
@@ -73,6 +81,7 @@ def pools(connection: Connection, names: Sequence[str] | None = None) -> dict[st
             has = frozenset([*row.packages, devices_need(row.devices)])
             pool.serving.append(has)
             pool.device_kinds.add(row.device_kind)
+            pool.memory_bytes.append(row.memory_bytes)
             if row.idle:
                 pool.idle.append((has, row.detail))
     return found
