@@ -1,5 +1,6 @@
-"""What docker-compose.yml promises: nothing reachable but the API, no rights that are not needed, no lost work."""
+"""What docker-compose.yml promises: nothing reachable but the proxy, no rights that are not needed, no lost work."""
 
+import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 from service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES = ["db", "broker", "migrate", "api", "worker", "worker-gpu"]
+SERVICES = ["db", "broker", "migrate", "proxy", "api", "worker", "worker-gpu"]
 ONE_SHOT = {"migrate"}
-PUBLISHED = {"api"}
+PUBLISHED = {"proxy"}
 SECRETS = ("SADDLE_DB_PASSWORD", "SADDLE_API_DB_PASSWORD", "SADDLE_WORKER_DB_PASSWORD", "SADDLE_BROKER_PASSWORD")
 KNOWN = {f"SADDLE_{name.upper()}" for name in Settings.model_fields}
 DRAIN_MARGIN_S = 20  # to notice the signal, write the last rows and end
@@ -100,20 +101,39 @@ def test_what_runs_on_is_health_checked_and_comes_back(services: Compose, name: 
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - PUBLISHED))
-def test_nothing_but_the_api_can_be_reached_from_outside(compose: Compose, name: str) -> None:
+def test_nothing_but_the_proxy_can_be_reached_from_outside(compose: Compose, name: str) -> None:
     service = compose["services"][name]
     assert "ports" not in service
     assert service.get("network_mode") is None
-    assert service["networks"] == ["back"]
+    assert service["networks"] == (["front", "back"] if name == "api" else ["back"])
     assert compose["networks"]["back"]["internal"] is True
 
 
-def test_the_api_listens_on_this_machine_only_unless_told_otherwise(
+def test_the_proxy_listens_on_this_machine_only_unless_told_otherwise(
     services: Compose, read_compose: Callable[[dict[str, str]], Compose]
 ) -> None:
-    assert services["api"]["ports"] == ["127.0.0.1:8000:8000"]
-    wide = read_compose(dict.fromkeys(SECRETS, "x") | {"SADDLE_BIND": "10.0.0.5", "SADDLE_PORT": "80"})
-    assert wide["services"]["api"]["ports"] == ["10.0.0.5:80:8000"]
+    assert services["proxy"]["ports"] == ["127.0.0.1:8000:8080"]
+    wide = read_compose(dict.fromkeys(SECRETS, "x") | {"SADDLE_BIND": "10.0.0.5", "SADDLE_PORT": "443"})
+    assert wide["services"]["proxy"]["ports"] == ["10.0.0.5:443:8080"]
+
+
+def test_the_api_believes_the_proxys_address_alone(read_compose: Callable[[dict[str, str]], Compose]) -> None:
+    for given, address in (({}, "10.213.77.2"), ({"SADDLE_FRONT": "10.9.8"}, "10.9.8.2")):
+        compose = read_compose(dict.fromkeys(SECRETS, "x") | given)
+        services, (network,) = compose["services"], compose["networks"]["front"]["ipam"]["config"]
+        assert services["api"]["environment"]["SADDLE_TRUSTED_PROXIES"] == address
+        assert services["proxy"]["networks"] == {"front": {"ipv4_address": address}}
+        dynamic = ipaddress.ip_network(network["ip_range"])
+        assert dynamic.subnet_of(ipaddress.ip_network(network["subnet"]))
+        assert ipaddress.ip_address(address) not in dynamic, "no other container may get it"
+
+
+def test_tls_is_what_two_named_files_make(services: Compose, read_compose: Callable[[dict[str, str]], Compose]) -> None:
+    assert services["proxy"]["environment"]["SADDLE_TLS_CERTIFICATE"] == ""
+    given = {"SADDLE_TLS_CERTIFICATE": "/etc/a.crt", "SADDLE_TLS_KEY": "/etc/a.key"}
+    proxy = read_compose(dict.fromkeys(SECRETS, "x") | given)["services"]["proxy"]
+    assert given.items() <= proxy["environment"].items()
+    assert proxy["volumes"] == ["/etc/a.crt:/run/saddle/tls.crt:ro", "/etc/a.key:/run/saddle/tls.key:ro"]
 
 
 def test_the_api_answers_to_this_machines_name_and_to_its_own_health_check(services: Compose) -> None:

@@ -145,7 +145,8 @@ def test_what_an_image_copies_is_what_the_ignore_file_lets_through(image: str) -
 def test_the_databases_and_brokers_containers_do_not_run_as_root(services: dict[str, dict[str, str]]) -> None:
     assert services["db"]["user"] == "postgres"
     assert services["broker"]["user"] == "redis"
-    for name in ("migrate", "api", "worker", "worker-gpu"):
+    assert "USER 101:101" in (ROOT / "proxy" / "Dockerfile").read_text()
+    for name in ("migrate", "proxy", "api", "worker", "worker-gpu"):
         assert "user" not in services[name]  # the image's own
 
 
