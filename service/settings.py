@@ -115,6 +115,13 @@ class Settings(BaseModel):
         description="comma-separated addresses and networks of proxies, whose X-Forwarded-For and X-Forwarded-Proto say"
         " who asks and by which scheme; from anybody else both are ignored",
     )
+    connections: int = Field(
+        2048, ge=8, le=65536, description="connections of a process of the API; an address has at most half of them"
+    )
+    head_s: float = Field(15.0, gt=0, le=300, description="seconds from a connection's start to a request's headers")
+    body_s: float = Field(30.0, gt=0, le=300, description="seconds between two pieces of a request's body")
+    idle_s: float = Field(30.0, gt=0, le=300, description="seconds between two requests on a connection")
+    send_s: float = Field(60.0, gt=0, le=600, description="seconds between two pieces of an answer that a client takes")
     root_path: str = Field(
         "",
         pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
@@ -162,6 +169,11 @@ class Settings(BaseModel):
             found.setdefault("devices", os.environ[DEVICE])
         secrets = {name: secret for name in SECRETS if (secret := secret_of_file(variables[name])) is not None}
         super().__init__(**(found | secrets | given))
+
+    @property
+    def proxies(self) -> list[str]:
+        """The addresses and networks of trusted proxies."""
+        return [part for each in self.trusted_proxies.split(",") if (part := each.strip())]
 
     @property
     def checkpoint_dir(self) -> Path:

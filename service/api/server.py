@@ -1,5 +1,6 @@
 """The server: uvicorn on our own socket, in one process or several."""
 
+import math
 import socket
 from typing import Any
 
@@ -7,7 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
-from service.api.protocol import HttpProtocol
+from service.api.protocol import MAX_HEAD_BYTES, HttpProtocol
 from service.settings import Settings
 from service.settings import settings as read_settings
 
@@ -39,8 +40,10 @@ def configure(app: FastAPI | str, settings: Settings, **more: Any) -> uvicorn.Co
         server_header=False,
         http=HttpProtocol,
         ws="none",
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=settings.proxies,
+        timeout_keep_alive=math.ceil(settings.idle_s),
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         **more,
     )
 

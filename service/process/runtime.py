@@ -10,6 +10,7 @@ from anyio import CapacityLimiter
 
 from service.db.session import Engine, make_engine
 from service.process.background import Dispatcher, Reaper
+from service.process.connections import Connections
 from service.process.memory import keep_freed_memory
 from service.process.readiness import Readiness
 from service.process.response_cache import ResponseCache
@@ -34,6 +35,7 @@ class Runtime:
     dispatcher: Dispatcher
     broadcaster: Broadcaster
     stream_limits: StreamLimits
+    connections: Connections
     response_cache: ResponseCache = field(default_factory=ResponseCache)
     shutting_down: anyio.Event = field(default_factory=anyio.Event)  # streams end when it is set
     route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTE_CONNECTIONS))
@@ -57,10 +59,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         readiness = Readiness(engine, stopping, threads)
         await anyio.to_thread.run_sync(readiness.begin)
         broadcaster = Broadcaster(engine, settings.sse_poll_s)
-        runtime = Runtime(settings, engine, readiness, dispatcher, broadcaster, StreamLimits(settings.streams_per_key))
+        streams, connections = StreamLimits(settings.streams_per_key), Connections(settings)
+        runtime = Runtime(settings, engine, readiness, dispatcher, broadcaster, streams, connections)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(broadcaster.run, runtime.shutting_down)
+                tasks.start_soon(connections.watch, runtime.shutting_down)
                 with set_on_signal(runtime.shutting_down):
                     yield runtime
                 runtime.shutting_down.set()
