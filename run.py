@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Installs and runs Saddle with nothing but Python 3.11: `python3 run.py up` or `python3 run.py test`.
 
-    up [--demo] [--port N] [--data DIR] [--workers N]   start everything and keep it running until Ctrl-C
+    up [--demo] [--port N] [--host ADDRESS] [--data DIR] [--workers N]   start everything until Ctrl-C
     test [pytest arguments]                             run the tests
     down, status [--data DIR]                           stop everything, or show what is running
 

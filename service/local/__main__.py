@@ -1,6 +1,7 @@
 """`python -m service.local up | down | status`: Saddle on this machine."""
 
 import argparse
+import ipaddress
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from service.errors import SaddleError
 from service.local.down import down, status
 from service.local.failure import folder_error
 from service.local.folder import DataFolder
+from service.local.hosts import LOOPBACK
 from service.local.up import Options, up
 
 
@@ -19,6 +21,15 @@ def parse_port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 1 to 65535")
     return int(text)
+
+
+def parse_host(text: str) -> str:
+    """Return an address to listen on."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        advice = "give an address of this machine, or 0.0.0.0 for all of them"
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address; {advice}") from None
 
 
 def parse_slot_count(text: str) -> int:
@@ -42,7 +53,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     start = commands.add_parser("up", help="start everything and keep it running until Ctrl-C")
     start.add_argument("--demo", action="store_true", help="also train two presets and compare them")
-    start.add_argument("--port", type=parse_port, default=8000, help="port of the API on 127.0.0.1 (default 8000)")
+    start.add_argument("--port", type=parse_port, default=8000, help="port of the API (default 8000)")
+    start.add_argument(
+        "--host",
+        type=parse_host,
+        default=LOOPBACK,
+        help="address to listen on (default 127.0.0.1; 0.0.0.0: reachable by others, by the names of this machine or "
+        "those in SADDLE_ALLOWED_HOSTS)",
+    )
     start.add_argument("--workers", type=parse_slot_count, help="runs to train at once (default: one per device)")
     start.add_argument(
         "--devices",
@@ -60,10 +78,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; print an error as one sentence and return 1."""
     options = build_parser().parse_args(arguments)
+    os.umask(0o077)  # nothing that is written here is for other users
     folder = DataFolder.locate(options.data, os.environ)
     try:
         if options.command == "up":
-            return up(Options(folder, options.port, options.workers, options.devices, options.demo))
+            given = (options.port, options.workers, options.devices, options.demo, options.host)
+            return up(Options(folder, *given))
         return down(folder) if options.command == "down" else status(folder)
     except SaddleError as error:
         print(f"saddle: {error}", file=sys.stderr)

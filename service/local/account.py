@@ -1,10 +1,15 @@
-"""The account that embedded servers run as: the current user, or `nobody` for root, which Postgres refuses."""
+"""The account that embedded servers run as: the current user, or one of its own for root, which Postgres refuses.
+
+Not `nobody`: every other daemon of that name could read the data, the memory and the sockets.
+"""
 
 import os
 import pwd
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+FIRST_UID = 61000  # Debian and systemd leave 60706 to 61183 unused
 
 
 @dataclass(frozen=True)
@@ -17,14 +22,24 @@ class Account:
 
     @classmethod
     def for_servers(cls) -> "Account":
-        """Return `nobody` for root (65534 if the system has no such name), else the current user."""
+        """Return an id that no user of the system has, if this is root, else the current user."""
+        return cls() if os.geteuid() != 0 else cls.with_id(next(filter(is_unused, range(FIRST_UID, FIRST_UID + 100))))
+
+    @classmethod
+    def nobody(cls) -> "Account":
+        """Return the account with a name that `initdb` asks for, if this is root, else the current user."""
         if os.geteuid() != 0:
             return cls()
         try:
             entry = pwd.getpwnam("nobody")
         except KeyError:
-            return cls(65534, 65534, ())
+            return cls.with_id(65534)
         return cls(entry.pw_uid, entry.pw_gid, ())
+
+    @classmethod
+    def with_id(cls, number: int) -> "Account":
+        """Return an account whose user and group have this id, and no other group."""
+        return cls(number, number, ())
 
     @property
     def uid(self) -> int:
@@ -34,7 +49,14 @@ class Account:
     def own(self, path: Path) -> None:
         """Make the account the owner of `path`, but not of its parents."""
         if self.user is not None and self.group is not None:
-            os.chown(path, self.user, self.group)
+            os.chown(path, self.user, self.group, follow_symlinks=False)
+
+    def own_tree(self, folder: Path) -> None:
+        """Make the account the owner of a folder and everything in it, unless the folder is its own already."""
+        if self.user is None or folder.stat().st_uid == self.user:
+            return
+        for path in (*folder.rglob("*"), folder):  # the folder last: an interrupted change is repeated
+            self.own(path)
 
     def has_access(self, access: str, path: Path) -> bool:
         """Whether the account has `access` (`-x`, `-r`, `-w`) to a path, given the folders above it."""
@@ -47,3 +69,12 @@ class Account:
             extra_groups=self.extra_groups,
         )
         return test.returncode == 0
+
+
+def is_unused(number: int) -> bool:
+    """Whether no user of the system has this id."""
+    try:
+        pwd.getpwuid(number)
+    except KeyError:
+        return True
+    return False

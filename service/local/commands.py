@@ -72,10 +72,12 @@ def is_slot(name: str) -> bool:
         return False
 
 
-def api_program(commands: Commands, port: int, devices: Sequence[str], environment: Mapping[str, str]) -> Program:
-    """Return the API's program, on loopback only. Its default pool is the first device's, unless SADDLE_POOL is set."""
+def api_program(
+    commands: Commands, host: str, port: int, devices: Sequence[str], environment: Mapping[str, str]
+) -> Program:
+    """Return the API's program. Its default pool is the first device's, unless SADDLE_POOL is set."""
     own = {"SADDLE_POOL": environment.get("SADDLE_POOL") or pool_of(parse_devices(devices[0]))}
-    return Program("api", [*commands.api, "--host", "127.0.0.1", "--port", str(port)], {**environment, **own})
+    return Program("api", [*commands.api, "--host", host, "--port", str(port)], {**environment, **own})
 
 
 def worker_programs(

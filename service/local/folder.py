@@ -10,10 +10,13 @@ from typing import Any
 
 from service.local.account import Account
 from service.local.failure import CannotStart, folder_error
+from service.local.private import close_to_others, write_private
 from service.local.server import open_lock
 
 PROJECT = Path(__file__).resolve().parents[2]
 SYSTEM_FOLDER = Path("/var/lib/saddle")
+# The servers' folders are closed by the servers themselves.
+CONTENTS = ("logs", "datasets", "checkpoints", "checkpoint-cache", "compiled", "spool", "key", "up.json", "up.lock")
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,19 @@ class DataFolder:
         return self.path / "key"
 
     def create(self) -> None:
-        """Create the folder, and check that it is writable."""
+        """Create the folder, close what lies in it to other users, and check that it is writable.
+
+        The folder itself may be entered where the servers have an account of their own; they do not read it.
+        """
         try:
-            self.logs.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists():
+                self.path.mkdir(parents=True)
+                self.path.chmod(0o700 if Account.for_servers().user is None else 0o711)
+            for name in CONTENTS:
+                close_to_others(self.path / name)
+            self.logs.mkdir(exist_ok=True)
+            for log in self.logs.iterdir():
+                close_to_others(log)
             probe = self.path / ".probe"
             probe.write_bytes(bytes(4096))
             probe.unlink()
@@ -60,11 +73,7 @@ class DataFolder:
 
     def write_key(self, key: str) -> None:
         """Store the key in a file that was never readable by others."""
-        new = self.path / "key.new"
-        new.unlink(missing_ok=True)
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(key + "\n")
-        new.replace(self.key)
+        write_private(self.key, key + "\n")
 
     def read_key(self) -> str | None:
         """Return the key of an earlier start, if any."""
@@ -106,9 +115,7 @@ class InstanceLock:
 
     def write_state(self, state: Mapping[str, Any]) -> None:
         """Publish what is running, for `status`, `down` and a second `up`."""
-        new = self._state_path.with_suffix(".new")
-        new.write_text(json.dumps(state, indent=1))
-        new.replace(self._state_path)
+        write_private(self._state_path, json.dumps(state, indent=1))
 
     def read_state(self) -> dict[str, Any]:
         """Return the state of the running start; empty until it is first written."""
@@ -130,7 +137,7 @@ class InstanceLock:
 
 
 def default_folder() -> Path:
-    """Return `.saddle` in the project; for root a folder that `nobody`, who runs the servers, can reach."""
+    """Return `.saddle` in the project; for root a folder that the account of the servers can reach."""
     in_project = PROJECT / ".saddle"
     account = Account.for_servers()
     if account.user is None:

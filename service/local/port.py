@@ -7,16 +7,18 @@ import time
 from service.local.failure import CannotStart
 
 
-def wait_for_port(port: int, patience: float) -> None:
+def wait_for_port(port: int, patience: float, host: str = "127.0.0.1") -> None:
     """Wait up to `patience` seconds for the API of a killed start; raise `CannotStart` if the port is still in use."""
     deadline = time.monotonic() + patience
     while True:
-        with socket.socket() as probe:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((host, port))
                 return
             except OSError as error:
+                if error.errno in (errno.EADDRNOTAVAIL, None) or isinstance(error, socket.gaierror):
+                    raise CannotStart(f"this machine has no address {host}; choose another one with --host") from error
                 if error.errno != errno.EADDRINUSE:
                     why = f"port {port} cannot be used ({error.strerror})"
                     raise CannotStart(f"{why}; choose another one with --port") from error

@@ -1,22 +1,37 @@
-"""Embedded Postgres: a server on a unix socket, from the binaries of a wheel or of the system."""
+"""Embedded Postgres: a server on a unix socket, from the binaries of a wheel or of the system.
+
+The user who starts it acts as the owner of the tables, whom the operating system vouches for (`peer`). Every other
+role needs its password (SCRAM), which lies in the file `passwords`, in libpq's format and readable by that user alone.
+"""
 
 import importlib.util
 import os
+import pwd
 import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
 
+from service.local.account import Account
 from service.local.failure import CannotStart
+from service.local.private import new_password, write_private
 from service.local.server import EmbeddedServer, clean_environment, make_private_folder
 
 MIN_VERSION = 16  # major version that our SQL needs
 USER = DATABASE = "saddle"
+LOGINS = ("saddle_api", "saddle_worker", "saddle_reader")  # what each may do is in service.db.rights
+ACCESS = f"""\
+# TYPE DATABASE USER METHOD: written at every start
+local all {USER} peer map=operator
+local all all scram-sha-256
+"""
 DEFAULTS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
@@ -58,15 +73,22 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The URL for SQLAlchemy; the path of the socket's folder never needs quoting."""
-        return f"postgresql+psycopg://{USER}@/{DATABASE}?host={self.socket_folder}"
+        """The owner's URL for SQLAlchemy; the path of the socket's folder never needs quoting."""
+        return (
+            f"postgresql+psycopg://{USER}@/{DATABASE}?host={self.socket_folder}&passfile={quote(str(self.passwords))}"
+        )
 
     def url_for_role(self, role: str) -> str:
-        """Return the URL for a role that does not own the tables. The socket's folder is closed to other users."""
+        """Return the URL for a role that does not own the tables; it names the file of the password."""
         return self.url.replace(f"//{USER}@", f"//{role}@", 1)
 
+    @property
+    def passwords(self) -> Path:
+        """The file of the passwords of the roles, made at the first start."""
+        return self.home / "passwords"
+
     def dsn(self, database: str = DATABASE) -> str:
-        """Return the connection string for psycopg and psql."""
+        """Return the owner's connection string for psycopg and psql."""
         return f"host={self.socket_folder} port=5432 user={USER} dbname={database}"
 
     def is_ready(self) -> bool:
@@ -84,6 +106,28 @@ class EmbeddedPostgres(EmbeddedServer):
             found = session.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone()
             if found is None:
                 session.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+            if self._write_access():  # a server that an earlier release started, which trusted everybody
+                session.execute("SELECT pg_reload_conf()")
+            for role, password in self._read_passwords().items():
+                set_password(session, role, password)
+
+    def _read_passwords(self) -> dict[str, str]:
+        """Return the password of each role; new ones for all at the first start."""
+        lines = self.passwords.read_text().splitlines() if self.passwords.exists() else []
+        known = dict(line.split(":")[3:5] for line in lines)
+        if set(known) != set(LOGINS):
+            known = {role: known.get(role) or new_password() for role in LOGINS}
+            write_private(self.passwords, "".join(f"*:*:*:{role}:{word}\n" for role, word in known.items()))
+        return known
+
+    def _write_access(self) -> bool:
+        """Write who may connect and how; return whether that has changed."""
+        operator = pwd.getpwuid(os.geteuid()).pw_name.replace('"', '""')  # initdb has asked for the name too
+        wanted = {"pg_hba.conf": ACCESS, "pg_ident.conf": f'operator "{operator}" {USER}\n'}
+        changed = [name for name, text in wanted.items() if (self.data / name).read_text() != text]
+        for name in changed:
+            write_private(self.data / name, wanted[name], self.account)
+        return bool(changed)
 
     def _prepare(self, lock: int) -> None:
         binaries, version = self._find_binaries()
@@ -95,23 +139,29 @@ class EmbeddedPostgres(EmbeddedServer):
                 stale.unlink(missing_ok=True)
         else:
             self._create(lock)
+        self._write_access()
 
     def _create(self, lock: int) -> None:
-        """Run initdb in `data.new` and rename it, so a killed initdb leaves nothing that the next start would use."""
+        """Run initdb in `data.new` and rename it, so a killed initdb leaves nothing that the next start would use.
+
+        It runs only under an account that has a name.
+        """
         new = self.home / "data.new"
         remove_folder(new)
-        make_private_folder(new, self.account)
+        make_private_folder(new, Account.nobody())
         durable = self.conf.get("fsync") != "off"
         initdb = [str(self._binaries / "initdb"), "-D", str(new)]
-        create = [*initdb, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        self._run(create, lock)
+        access = ["--auth-local=peer", "--auth-host=reject"]
+        self._run([*initdb, "-U", USER, *access, "-E", "UTF8", "--locale=C", "--no-sync"], lock)
         if durable:  # takes half the time of initdb with syncing
             self._run([*initdb, "--sync-only"], lock)
+        self.account.own_tree(new)
         new.rename(self.data)
         if durable:
             sync_folder(self.home)
 
     def _run(self, command: list[str], lock: int) -> None:
+        account = Account.nobody()
         done = subprocess.run(
             command,
             check=False,
@@ -122,9 +172,9 @@ class EmbeddedPostgres(EmbeddedServer):
             cwd=self.home,
             pass_fds=(lock,),
             env=clean_environment(),
-            user=self.account.user,
-            group=self.account.group,
-            extra_groups=self.account.extra_groups,
+            user=account.user,
+            group=account.group,
+            extra_groups=account.extra_groups,
         )
         if done.returncode != 0:
             raise self._describe_failure(done.stdout)
@@ -179,6 +229,15 @@ class EmbeddedPostgres(EmbeddedServer):
                 f"programs may not run from {self.home} (mounted noexec?); choose another one with --data"
             )
         return copied
+
+
+def set_password(session: "psycopg.Connection[Any]", role: str, password: str) -> None:
+    """Make the role if it is missing, and set its password, of which Postgres and its log see only the hash."""
+    name = sql.Identifier(role)
+    if not session.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+        session.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+    hashed = session.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+    session.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(hashed)))
 
 
 def bundled_libraries(binaries: Path) -> Path:

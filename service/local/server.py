@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -21,6 +22,7 @@ from typing import ClassVar, Self
 
 from service.local.account import Account
 from service.local.failure import CannotStart, disk_full_error, folder_error
+from service.local.private import write_private
 
 MAX_SOCKET_PATH_BYTES = 103  # on macOS; Linux allows 107
 MAX_FOLDER_PATH_BYTES = 900  # Postgres allows 1024 for any path below it
@@ -77,9 +79,11 @@ class EmbeddedServer(ABC):
         """Start the server, or join a running one; return whether it was started."""
         deadline = time.monotonic() + timeout
         try:
-            self._make_folders()
+            self._make_home()
             with _open_lock(self.home / "start.lock") as start_lock, _open_lock(self.home / "server.lock") as lock:
                 fcntl.flock(start_lock, fcntl.LOCK_EX)
+                self._take_from_nobody(lock, deadline)
+                make_private_folder(self.socket_folder, self.account)
                 started = self._start_or_join(lock, deadline)
                 self._after_start()
         except OSError as error:
@@ -93,14 +97,17 @@ class EmbeddedServer(ABC):
         deadline = time.monotonic() + timeout
         with _open_lock(self.home / "start.lock") as start_lock, _open_lock(self.home / "server.lock") as lock:
             fcntl.flock(start_lock, fcntl.LOCK_EX)
-            signalled = False
-            while not self._has_ended(lock):
-                if not signalled and self.is_ready():
-                    os.kill(int((self.home / "pid").read_text()), self.stop_signal)
-                    signalled = True
-                if time.monotonic() > deadline:
-                    raise CannotStart(f"{self.name} in {self.home} did not end within {timeout:.0f} s")
-                time.sleep(POLL_S)
+            self._end(lock, deadline)
+
+    def _end(self, lock: int, deadline: float) -> None:
+        signalled = False
+        while not self._has_ended(lock):
+            if not signalled and self.is_ready():
+                os.kill(int((self.home / "pid").read_text()), self.stop_signal)
+                signalled = True
+            if time.monotonic() > deadline:
+                raise CannotStart(f"{self.name} in {self.home} did not end in time")
+            time.sleep(POLL_S)
 
     def __enter__(self) -> Self:
         self._started = self.start()
@@ -110,7 +117,7 @@ class EmbeddedServer(ABC):
         if self._started:
             self.stop()
 
-    def _make_folders(self) -> None:
+    def _make_home(self) -> None:
         if len(os.fsencode(self.home)) > MAX_FOLDER_PATH_BYTES:
             raise CannotStart(
                 f"the path of the data folder has {len(os.fsencode(self.home))} bytes, and {self.name} allows "
@@ -120,10 +127,19 @@ class EmbeddedServer(ABC):
         self.home.chmod(0o700 if self.account.user is None else 0o711)
         if not self.account.has_access("-x", self.home):
             raise CannotStart(
-                f"{self.name} does not run as root, and the user `nobody` cannot reach {self.home}; "
-                "choose a folder that everybody may enter with --data, for example /var/lib/saddle"
+                f"{self.name} does not run as root, and its own account (uid {self.account.uid}) cannot reach "
+                f"{self.home}; choose a folder that everybody may enter with --data, for example /var/lib/saddle"
             )
-        make_private_folder(self.socket_folder, self.account)
+
+    def _take_from_nobody(self, lock: int, deadline: float) -> None:
+        """End the server of an earlier release, which ran as `nobody` where root started it, and take over its data."""
+        nobody = Account.nobody().user
+        if nobody is None or not self.data.exists() or self.data.stat().st_uid != nobody:
+            return
+        self._end(lock, deadline)
+        if self.socket_folder.exists() and self.socket_folder.stat().st_uid == nobody:
+            shutil.rmtree(self.socket_folder)
+        self.account.own_tree(self.data)
 
     def _start_or_join(self, lock: int, deadline: float) -> bool:
         while not self._has_ended(lock):  # it may still be starting, or ending after it was killed
@@ -153,7 +169,7 @@ class EmbeddedServer(ABC):
                 umask=0o077,
             )
         _started[self.home] = process
-        (self.home / "pid").write_text(str(process.pid))
+        write_private(self.home / "pid", str(process.pid))
         while not self.is_ready():
             if process.poll() is not None:
                 raise self._start_error(begin)

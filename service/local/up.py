@@ -23,6 +23,7 @@ from service.local.commands import (
 from service.local.demo import run_demo
 from service.local.failure import CannotStart, folder_error
 from service.local.folder import PROJECT, DataFolder, InstanceLock
+from service.local.hosts import LOOPBACK, address, known_hosts
 from service.local.port import wait_for_port
 from service.local.postgres import EmbeddedPostgres
 from service.local.processes import Child, Children
@@ -50,6 +51,7 @@ class Options:
     slots: int | None = None  # None: one per device
     devices: Sequence[str] = ()  # of each slot; empty: all that are detected
     demo: bool = False
+    host: str = LOOPBACK  # the address to listen on
     commands: Commands = field(default_factory=Commands)
 
 
@@ -105,18 +107,20 @@ class LocalStack:
 
     def __init__(self, options: Options, instance: InstanceLock) -> None:
         self.options, self.folder, self._instance = options, options.folder, instance
-        self.url = f"http://127.0.0.1:{options.port}"
+        self.url = address(options.host, options.port)
         self.key = ""
         self._servers: list[EmbeddedServer] = []
         self._children = Children(self.folder.logs, PROJECT, say)
-        self._environment = {**os.environ, "SADDLE_DATA_DIR": str(self.folder.path)}
+        self._environment = {"SADDLE_ALLOWED_HOSTS": known_hosts(options.host)} | os.environ
+        self._environment |= {"SADDLE_DATA_DIR": str(self.folder.path)}
         self._logins: dict[str, dict[str, str]] = {}  # per role, if the database is embedded
         self._detection: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start everything in order; return once the API is ready and knows the workers."""
         began = time.monotonic()
-        wait_for_port(self.options.port, patience=15.0 if self._instance.was_killed() else 0.0)
+        patience_s = 15.0 if self._instance.was_killed() else 0.0
+        wait_for_port(self.options.port, patience_s, self.options.host)
         self._publish("starting")
         self._start_detection()
         self._start_servers()
@@ -124,7 +128,9 @@ class LocalStack:
         made = self._load_or_create_key()
         environment = {role: self._environment | self._logins.get(role, {}) for role in (API_ROLE, WORKER_ROLE)}
         devices = self._chosen_devices()
-        program = api_program(self.options.commands, self.options.port, devices, environment[API_ROLE])
+        program = api_program(
+            self.options.commands, self.options.host, self.options.port, devices, environment[API_ROLE]
+        )
         api = self._children.start([program])[0]
         self._wait_for_api(api)
         if not made and not http.accepts_key(self.url, self.key):
@@ -204,7 +210,7 @@ class LocalStack:
             self._start_server(postgres)
         if not is_configured("SADDLE_BROKER_URL"):
             valkey = EmbeddedValkey(self.folder.valkey, log=self.folder.logs / "valkey.log")
-            self._environment["SADDLE_BROKER_URL"] = valkey.url
+            self._environment["SADDLE_BROKER_URL_FILE"] = str(valkey.url_file)
             self._start_server(valkey)
 
     def _start_server(self, server: EmbeddedServer) -> None:

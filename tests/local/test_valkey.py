@@ -26,7 +26,7 @@ print(server.start(), (server.home / "pid").read_text())
 
 
 def client(server: EmbeddedValkey) -> "redis.Redis":
-    return redis.Redis(unix_socket_path=str(server.socket), decode_responses=True)
+    return redis.Redis(unix_socket_path=str(server.socket), password=server.password, decode_responses=True)
 
 
 def test_it_serves_the_url_that_celery_takes_and_no_port(folder: Path) -> None:

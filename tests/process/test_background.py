@@ -119,7 +119,7 @@ def test_a_broker_that_answers_and_refuses_is_away() -> None:
     with (
         tempfile.TemporaryDirectory() as home,
         EmbeddedValkey(opened(home)) as valkey,
-        redis.Redis(unix_socket_path=str(valkey.socket)) as operator,
+        redis.Redis(unix_socket_path=str(valkey.socket), password=valkey.password) as operator,
     ):
         notifier = Notifier(valkey.url)
         assert notifier.notify("cpu")

@@ -17,7 +17,8 @@ QUEUE = "saddle.cpu"
 
 
 def broker(scene: Scene) -> "redis.Redis":
-    return redis.Redis(unix_socket_path=str(scene.stack.valkey.socket), socket_timeout=5)
+    valkey = scene.stack.valkey
+    return redis.Redis(unix_socket_path=str(valkey.socket), password=valkey.password, socket_timeout=5)
 
 
 def stop(scene: Scene) -> None:
@@ -73,7 +74,7 @@ def notifications_tenfold(scene: Scene, fault: Fault) -> None:
 
     def copy() -> None:
         line = broker(scene)
-        watched = redis.Redis(unix_socket_path=str(scene.stack.valkey.socket))
+        watched = broker(scene)
         with contextlib.suppress(redis.RedisError, OSError, AttributeError), watched.monitor() as watch:
             while not over.is_set():
                 found = re.match(rf'"?LPUSH"? "?{QUEUE}"? "?(.*?)"?$', watch.next_command()["command"])
