@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PREFIX = "SADDLE_"
+STORAGE = "^(file:///|s3://[a-z0-9])"
 DEVICE = "SADDLE_DEVICE"  # the old name of SADDLE_DEVICES
 SECRETS = ("database_url", "api_db_password", "worker_db_password", "reader_db_password", "broker_url")
 
@@ -89,11 +90,20 @@ class Settings(BaseModel):
     broker_url: str | None = Field(
         None, description="redis://host or redis+socket:///path; without it workers only poll"
     )
-    data_dir: Path = Field(Path(".saddle"), description="its folders `checkpoints` and `datasets` hold what is no row")
+    data_dir: Path = Field(Path(".saddle"), description="what this machine keeps on its disk")
+    storage_url: str | None = Field(
+        None,
+        pattern=STORAGE,
+        description="where checkpoints and uploads are: file:///path, whose folders `checkpoints` and `datasets` all"
+        " machines share, or s3://bucket/prefix (AWS_ variables say the rest); those folders of data_dir without",
+    )
     checkpoint_url: str | None = Field(
         None,
-        pattern="^(file:///|s3://[a-z0-9])",
-        description="file:///path or s3://bucket/prefix (AWS_ variables say the rest); the folder in data_dir without",
+        pattern=STORAGE,
+        description="where checkpoints are if not in storage_url; a file:///path is their folder",
+    )
+    upload_cache_bytes: int = Field(
+        20 * 2**30, ge=0, description="uploads from a bucket that this machine keeps on its disk, beside those in use"
     )
     devices: Annotated[str, AfterValidator(_check_devices)] = Field(
         "cpu",
@@ -178,8 +188,7 @@ class Settings(BaseModel):
     @property
     def checkpoint_dir(self) -> Path:
         """The folder of checkpoints, which all workers and the API share unless a bucket holds them."""
-        url = self.checkpoint_url or ""
-        return Path(unquote(urlsplit(url).path)) if url.startswith("file:") else self.data_dir / "checkpoints"
+        return _folder_of(self.checkpoint_url) or self._shared_dir / "checkpoints"
 
     @property
     def checkpoint_cache(self) -> Path:
@@ -193,8 +202,17 @@ class Settings(BaseModel):
 
     @property
     def dataset_dir(self) -> Path:
-        """The folder of uploads, one folder per hash, which the API and every worker share."""
-        return self.data_dir / "datasets"
+        """The folder of uploads, which the API and all workers share, or of what arrives or is copied from a bucket."""
+        return self._shared_dir / "datasets"
+
+    @property
+    def _shared_dir(self) -> Path:
+        return _folder_of(self.storage_url) or self.data_dir
+
+
+def _folder_of(url: str | None) -> Path | None:
+    """Return the folder that a URL of storage names; None for a bucket."""
+    return Path(unquote(urlsplit(url).path)) if url is not None and url.startswith("file:") else None
 
 
 def _describe(error: "ErrorDetails") -> str:

@@ -238,10 +238,9 @@ class RunOver(Frame):
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched(Frame):
-    """The supervisor to itself: the checkpoint to start from has arrived on this machine."""
+    """The supervisor to itself: what the run starts from has arrived on this machine."""
 
     tag = "fetched"
-    folder: str
 
 
 @dataclass(frozen=True, kw_only=True)

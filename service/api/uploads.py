@@ -15,11 +15,14 @@ from fastapi import Depends, Request
 
 from service.api.body import content_length
 from service.api.dependencies import RuntimeDep
-from service.errors import Invalid, Malformed, Problem, TooLarge, UnsupportedMedia
+from service.db.experiments import datasets
+from service.db.session import transaction
+from service.errors import Invalid, Malformed, Problem, TooLarge, Unavailable, UnsupportedMedia
 from service.ingest.upload_files import IncomingUpload
 from service.process.concurrency import acquire_slot
 from service.process.runtime import Runtime
 from service.spec.datasets.report import Report
+from service.storage.factory import open_uploads
 
 BLOCK_TIMEOUT_S = 30.0  # for the next bytes of a body
 SLOT_TIMEOUT_S = 120.0  # to wait for a reader: sending the file again would cost more
@@ -73,6 +76,23 @@ async def _next(parts: AsyncIterator[bytes]) -> bytes | None:
 
 
 IncomingDep = Annotated[IncomingUpload, Depends(receive_upload, scope="function")]
+
+
+async def send_to_storage(runtime: Runtime, incoming: IncomingUpload) -> None:
+    """Send a checked file to its storage, before a transaction that would wait for it is open."""
+    send = open_uploads(runtime.settings).send
+    try:
+        await anyio.to_thread.run_sync(send, incoming.path, incoming.sha256, limiter=runtime.file_threads)
+    except OSError as error:
+        log.warning("an upload could not be stored: %s", error)
+        raise Unavailable("The storage of uploads does not answer.") from error
+
+
+def remove_unless_named(runtime: Runtime, sha256: str) -> None:
+    """Remove a file from its storage unless a row names it."""
+    with transaction(runtime.engine) as connection:
+        if datasets.is_unreferenced(connection, sha256):
+            open_uploads(runtime.settings).remove(sha256)
 
 
 async def read_report(runtime: Runtime, incoming: IncomingUpload, inspect: Callable[[Path], Report]) -> Report:

@@ -12,6 +12,7 @@ from service.db.session import Connection
 from service.ingest import mounted
 from service.settings import Settings
 from service.spec.experiment import Experiment
+from service.storage.factory import open_uploads
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ class Context:
 
     def resolve(self, spec: Experiment) -> Experiment:
         """Return the spec with what its upload, or the mounted folder, holds; raise `Invalid` where it does not fit."""
-        resolved = datasets.resolve(self.connection, self.principal, self.settings.dataset_dir, spec)
+        resolved = datasets.resolve(self.connection, self.principal, open_uploads(self.settings), spec)
         return mounted.resolve(self.settings.dataset_folder, resolved)
 
     def add(

@@ -1,20 +1,15 @@
-"""Uploaded files on disk: written under a temporary name, then moved to the folder that their hash names.
+"""Uploaded files while they arrive: written under a temporary name, beside the place that a complete one moves to."""
 
-datasets/.incoming/<random>    arriving
-datasets/<sha256>/content      complete and synced to disk; never changed, shared by all datasets with this content
-"""
-
-import contextlib
 import hashlib
 import os
 from pathlib import Path
 from uuid import uuid4
 
-from service.storage.files import sync_to_disk
+from service.storage.uploads import UploadStore
 
 
 class IncomingUpload:
-    """An arriving file: hashed while it is written, deleted unless it is kept."""
+    """An arriving file: hashed while it is written, deleted unless a store takes it over."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.size_bytes, self._hash = folder, 0, hashlib.sha256()
@@ -39,24 +34,11 @@ class IncomingUpload:
         """Hash of what has been written."""
         return self._hash.hexdigest()
 
-    def keep(self) -> Path:
-        """Move the file to its place, where a reader finds all of it or nothing."""
-        place = self.folder / self.sha256
-        place.mkdir(exist_ok=True)
-        self.path.replace(place / "content")
-        for folder in (place, self.folder):
-            sync_to_disk(folder)
-        return place / "content"
+    def keep(self, store: UploadStore) -> None:
+        """Have the store take the file over."""
+        store.keep(self.path, self.sha256)
 
     def discard(self) -> None:
-        """Close the file, and delete it unless it was kept."""
+        """Close the file, and delete it unless a store took it over."""
         self._file.close()
         self.path.unlink(missing_ok=True)
-
-
-def delete_upload(folder: Path, sha256: str) -> None:
-    """Delete a kept file; the caller makes sure that nobody keeps the same one meanwhile."""
-    place = folder / sha256
-    (place / "content").unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # gone, or a reader unpacked rows there
-        place.rmdir()

@@ -1,1 +1,1 @@
-"""Checkpoint storage: a shared folder or a bucket; `factory` opens the one that the settings name."""
+"""Storage of checkpoints and uploads: shared folders or a bucket; `factory` opens those that the settings name."""

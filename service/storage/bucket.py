@@ -25,15 +25,13 @@ class BucketStore(Store):
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        options: Any = {"allow_http": plain, "connect_timeout": "5s", "timeout": "600s"}
-        self._store = S3Store.from_url(self.url, client_options=options, retry_config=RETRIES)
+        self._store = open_bucket(self.url)
 
     def keep(self, folder: Path, sha256: str) -> str:
         """Upload both files and read them back: servers differ in which checksums they verify."""
         key = key_of(str(folder))
         assert key is not None, folder
-        with _os_errors():
+        with os_errors():
             for name in FILES:
                 obstore.put(self._store, f"{key}/{name}", folder / name)
         location = f"{self.url}/{key}"
@@ -63,31 +61,38 @@ class BucketStore(Store):
 
     def size(self, location: str, name: str) -> int:
         """Return the size of one file in bytes."""
-        with _os_errors():
+        with os_errors():
             return obstore.head(self._store, f"{self._key(location)}/{name}")["size"]
 
     def pieces(self, location: str, name: str) -> Iterator[bytes]:
         """Yield the bytes of one file."""
-        with _os_errors():
+        with os_errors():
             for piece in obstore.get(self._store, f"{self._key(location)}/{name}").stream(min_chunk_size=PIECE):
                 yield bytes(piece)
 
     def remove(self, location: str) -> None:
         """Remove both files; a bucket does not report missing ones."""
-        with _os_errors():
+        with os_errors():
             obstore.delete(self._store, [f"{self._key(location)}/{name}" for name in FILES])
 
     def keys(self, run_id: str | None = None) -> Iterator[str]:
-        """Yield the folders of all files."""
+        """Yield the folders of all files of runs; uploads lie beside them."""
         found = set()
-        with _os_errors():
+        with os_errors():
             for page in obstore.list(self._store, run_id):
                 found |= {str(each["path"]).rpartition("/")[0] for each in page}
-        yield from sorted(found)
+        yield from sorted(folder for folder in found if folder.startswith("run_"))
+
+
+def open_bucket(url: str) -> S3Store:
+    """Return the prefix of a bucket at s3://bucket/prefix."""
+    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    options: Any = {"allow_http": plain, "connect_timeout": "5s", "timeout": "600s"}
+    return S3Store.from_url(url.rstrip("/"), client_options=options, retry_config=RETRIES)
 
 
 @contextmanager
-def _os_errors() -> Iterator[None]:
+def os_errors() -> Iterator[None]:
     """Turn the library's errors into an OSError of one line; a missing file stays a FileNotFoundError."""
     try:
         yield

@@ -9,6 +9,7 @@ import numpy as np
 from service.ingest import inspect_file
 from service.ingest.upload_files import IncomingUpload
 from service.spec.datasets.uploaded import Text, Upload
+from service.storage.uploads import FolderUploads
 
 ID = "dat_" + "0" * 26
 LETTERS = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ.,;:!?'-\n()"
@@ -34,7 +35,7 @@ def _resolved(folder: Path, content: bytes, dataset: dict[str, Any], declared: A
     incoming.write(content)
     incoming.close()
     report = inspect_file(incoming.path, declared)
-    incoming.keep()
+    incoming.keep(FolderUploads(folder))
     kind = Text if dataset["kind"] == "text" else Upload
     made = kind.model_validate(dataset | {"upload": ID, "validation": 0.0})
     resolved, problems = made.resolve(report, incoming.sha256)

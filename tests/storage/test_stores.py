@@ -6,15 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 from pydantic import ValidationError
 
 from service.settings import Settings
 from service.storage.bucket import BucketStore
-from service.storage.factory import open_store
+from service.storage.bucket_uploads import BucketUploads
+from service.storage.factory import open_store, open_uploads
 from service.storage.files import FILES, STATE, TENSORS, key_of, sha256_of_folder
 from service.storage.folder import FolderStore
 from service.storage.store import Store
+from service.storage.uploads import FolderUploads, UploadStore
 
 RUN = "run_01hzzzzzzzzzzzzzzzzzzzzzzz"
 KEY = f"{RUN}/a1-0123abcd/step-5"
@@ -46,8 +49,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, s3: dict[str, str], mo
 
 def damage(store: Store, name: str, content: bytes) -> None:
     if isinstance(store, BucketStore):
-        import obstore
-
         obstore.put(store._store, f"{KEY}/{name}", content)
     else:
         assert isinstance(store, FolderStore)
@@ -89,6 +90,8 @@ def test_what_is_removed_is_gone_and_the_rest_stays(store: Store, write: Write, 
         location = store.keep(folder, sha256_of_folder(folder))
     assert sorted(store.keys()) == sorted(store.keys(RUN)) == [KEY, other]
     assert list(store.keys("run_of_nobody")) == []
+    if isinstance(store, BucketStore):  # uploads lie beside them
+        obstore.put(store._store, "uploads/" + "0" * 64, b"a,b")
     store.remove(location)
     store.remove(location)
     assert list(store.keys()) == [KEY]
@@ -144,5 +147,27 @@ def test_the_url_says_which_kind(tmp_path: Path) -> None:
     assert isinstance(bucket, BucketStore)
     assert bucket.url == "s3://saddle/a/b"
     for wrong in ("http://x", "/plain/path", "s3:///nothing"):
-        with pytest.raises(ValidationError, match="checkpoint_url"):
-            settings(checkpoint_url=wrong)
+        for name in ("checkpoint_url", "storage_url"):
+            with pytest.raises(ValidationError, match=name):
+                settings(**{name: wrong})
+
+
+def test_one_url_is_for_checkpoints_and_uploads_and_the_old_one_for_checkpoints(tmp_path: Path) -> None:
+    def stores(**urls: str) -> tuple[Store, UploadStore]:
+        made = Settings(database_url="postgresql+psycopg://x", data_dir=tmp_path, **urls)
+        return open_store(made), open_uploads(made)
+
+    checkpoints, uploads = stores(storage_url=f"file://{tmp_path}/shared")
+    assert isinstance(checkpoints, FolderStore)
+    assert (checkpoints.root, uploads.folder) == (tmp_path / "shared/checkpoints", tmp_path / "shared/datasets")
+    checkpoints, uploads = stores(storage_url="s3://saddle/a")
+    assert isinstance(checkpoints, BucketStore)
+    assert isinstance(uploads, BucketUploads)
+    assert uploads.folder == tmp_path / "datasets/.cache"
+    checkpoints, uploads = stores(checkpoint_url="s3://saddle/a")
+    assert isinstance(checkpoints, BucketStore)
+    assert isinstance(uploads, FolderUploads)
+    checkpoints, uploads = stores(checkpoint_url=f"file://{tmp_path}/kept", storage_url="s3://saddle/a")
+    assert isinstance(checkpoints, FolderStore)
+    assert checkpoints.root == tmp_path / "kept"
+    assert isinstance(uploads, BucketUploads)

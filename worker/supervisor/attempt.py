@@ -14,7 +14,8 @@ from service.db.session import Connection, Engine
 from service.errors import Fenced, Unavailable
 from service.lifecycle import DesiredState
 from service.settings import Settings
-from service.storage.factory import open_store
+from service.spec.datasets.uploaded import hash_of
+from service.storage.factory import open_store, open_uploads
 from worker.device_errors import explain
 from worker.protocol import (
     OUTCOMES,
@@ -36,10 +37,10 @@ from worker.protocol import (
     TrainRequest,
 )
 from worker.supervisor.causes import assertion_evidence, output_evidence, with_cause
-from worker.supervisor.checkpoint_transfer import CheckpointTransfer
 from worker.supervisor.deadlines import Deadlines
 from worker.supervisor.device_check import TrainerStarter, is_device_broken
 from worker.supervisor.endings import EndingWriter
+from worker.supervisor.file_transfer import FileTransfer
 from worker.supervisor.pending_points import PendingPoints
 from worker.supervisor.presence import Presence
 from worker.supervisor.progress import ProgressWriter
@@ -99,8 +100,9 @@ class AttemptSupervisor:
         self.deadlines = Deadlines(self.settings, budget_s, time.monotonic())
         note_contact, before_retry = worker.note_contact, self._before_retry
         self.transactions = FencedTransactions(worker.engine, claim, note_contact, before_retry, self.log)
-        store, cache = open_store(self.settings), self.settings.checkpoint_cache.resolve()
-        self.transfer = CheckpointTransfer(store, cache, claim.lease, trainer.frames.put)
+        stores = open_store(self.settings), open_uploads(self.settings)
+        cache = self.settings.checkpoint_cache.resolve()
+        self.transfer = FileTransfer(*stores, cache, claim.lease, trainer.frames.put)
         self.progress = ProgressWriter(claim, self.transactions, self.pending, self.transfer, self._beat)
         self.endings = EndingWriter(claim, self.progress, self.deadlines, worker.raised_memory)
         self.failing: Failing | None = None  # a failure whose cause the trainer is looking for
@@ -123,16 +125,13 @@ class AttemptSupervisor:
             self.transfer.close()
 
     def _begin(self) -> None:
-        """Start training, at once or when the checkpoint to start from is on this machine."""
-        saved = self.claim.checkpoint
+        """Start training, at once or when what it starts from is on this machine."""
         for others in self.claim.references.values():
             self.transfer.prefetch(others)
-        if saved is None:
-            self._send_train_request(None)
-        elif (folder := self.transfer.fetch(saved)) is not None:
-            self._send_train_request({"folder": str(folder), "sha256": saved.sha256})
+        if self.transfer.fetch(self.claim.checkpoint, hash_of(self.claim.spec)):
+            self._send_train_request()
 
-    def _send_train_request(self, resume: CheckpointFiles | None) -> None:
+    def _send_train_request(self) -> None:
         claim, settings = self.claim, self.settings
         folder = settings.checkpoint_dir / claim.run_id / f"a{claim.attempt}-{claim.lease[:8]}"
         self.trainer.send(
@@ -143,10 +142,10 @@ class AttemptSupervisor:
                 flush_s=settings.flush_s,
                 checkpoint_s=settings.checkpoint_s,
                 folder=str(self.transfer.trainer_folder(folder).resolve()),
-                datasets=str(settings.dataset_dir.resolve()),
+                datasets=str(self.transfer.uploads.folder),
                 mounted=str(settings.dataset_folder.resolve()) if settings.dataset_folder else None,
                 resident_bytes=settings.resident_bytes,
-                resume=resume,
+                resume=self._files([claim.checkpoint])[0] if claim.checkpoint else None,
                 fork=claim.forked,
                 last_step=claim.total_steps,
                 autopsy_s=settings.autopsy_s,
@@ -192,9 +191,9 @@ class AttemptSupervisor:
         if isinstance(frame, Points):
             self._add_points(frame)
             return False
-        if isinstance(frame, Fetched) and self.claim.checkpoint is not None:
+        if isinstance(frame, Fetched):
             self.transfer.fetching = False
-            self._send_train_request({"folder": frame.folder, "sha256": self.claim.checkpoint.sha256})
+            self._send_train_request()
             return False
         self.progress.flush_environment()
         return self._handle_milestone(frame)

@@ -11,8 +11,8 @@ from service.db.session import Connection
 from service.errors import Unavailable
 from service.lifecycle import DesiredState
 from worker.protocol import Checkpoint, CheckpointFailed, Reading
-from worker.supervisor.checkpoint_transfer import CheckpointTransfer
 from worker.supervisor.cleanup import remove_orphans
+from worker.supervisor.file_transfer import FileTransfer
 from worker.supervisor.pending_points import PendingPoints
 from worker.supervisor.transactions import FencedTransactions
 
@@ -27,7 +27,7 @@ class ProgressWriter:
         claim: Claim,
         transactions: FencedTransactions,
         pending: PendingPoints,
-        transfer: CheckpointTransfer,
+        transfer: FileTransfer,
         beat: Callable[[Connection], None],
     ) -> None:
         self.claim, self.transactions, self.pending, self.transfer = claim, transactions, pending, transfer

@@ -1,24 +1,24 @@
 """Routes of datasets: upload, list, read, delete."""
 
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
 from pydantic import AfterValidator
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, id_path
 from service.api.paging import Cursor, Limit, page_of
-from service.api.uploads import IncomingDep, read_report
+from service.api.uploads import IncomingDep, read_report, remove_unless_named, send_to_storage
 from service.db.experiments import datasets
 from service.db.experiments.datasets import StoredDataset
-from service.db.session import transaction
 from service.ingest import inspect_file
-from service.ingest.upload_files import delete_upload
-from service.process.runtime import Runtime
 from service.schemas.common import Page
 from service.schemas.datasets import DatasetItem, DatasetView
 from service.spec.datasets.report import Format, Report
 from service.spec.text import clean_name, visible_name
+from service.storage.factory import open_uploads
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 FILE: dict[str, Any] = {
@@ -44,15 +44,21 @@ Header = Annotated[
 
 async def inspect_upload(
     incoming: IncomingDep, runtime: RuntimeDep, name: FileName, format: Declared = None, header: Header = None
-) -> Report:
-    """Parse the file and return the report on its content."""
-    return await read_report(runtime, incoming, partial(inspect_file, declared=format, name=name, header=header))
+) -> AsyncIterator[Report]:
+    """Parse the file, send it to its storage, and yield the report on its content."""
+    report = await read_report(runtime, incoming, partial(inspect_file, declared=format, name=name, header=header))
+    await send_to_storage(runtime, incoming)
+    try:
+        yield report
+    except Exception:  # no row names it, unless the same file was stored before
+        await anyio.to_thread.run_sync(remove_unless_named, runtime, incoming.sha256)
+        raise
 
 
 @router.post("", operation_id="post_dataset", status_code=201, openapi_extra=FILE)
 def post_dataset(
     incoming: IncomingDep,
-    report: Annotated[Report, Depends(inspect_upload)],
+    report: Annotated[Report, Depends(inspect_upload, scope="function")],
     name: FileName,
     principal: PrincipalDep,
     runtime: RuntimeDep,
@@ -62,7 +68,7 @@ def post_dataset(
     """Store a file and the report on its content. A file that cannot be read is not stored."""
     size, limit = incoming.size_bytes, runtime.settings.project_bytes
     dataset_id = datasets.add(connection, principal, name, incoming.sha256, size, report, limit)
-    incoming.keep()  # before the commit, so that a row never names a missing file
+    incoming.keep(open_uploads(runtime.settings))  # before the commit, so that a row never names a missing file
     response.headers["Location"] = f"/v1/datasets/{dataset_id}"
     return _view(datasets.get(connection, principal, dataset_id))
 
@@ -97,14 +103,8 @@ def delete_dataset(
 ) -> None:
     """Delete a dataset, and its file unless another dataset uses it. 409 while an experiment trains on it."""
     sha256 = datasets.remove(connection, principal, dataset_id)
-    tasks.add_task(_remove_file, runtime, sha256)  # after the commit, so that a row never names a missing file
+    tasks.add_task(remove_unless_named, runtime, sha256)  # after the commit, so that a row never names a missing file
 
 
 def _view(stored: StoredDataset) -> DatasetView:
     return DatasetView.of(stored, rows=stored.report.rows)
-
-
-def _remove_file(runtime: Runtime, sha256: str) -> None:
-    with transaction(runtime.engine) as connection:
-        if datasets.is_unreferenced(connection, sha256):
-            delete_upload(runtime.settings.dataset_dir, sha256)

@@ -7,7 +7,6 @@ the id: a role that may only read cannot lock a row.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text
@@ -15,13 +14,14 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tex
 from service.db import rights
 from service.db.access.principal import Principal
 from service.db.tables import dataset, member
-from service.errors import Conflict, Invalid, NotFound, Problem, TooLarge
+from service.errors import Conflict, Invalid, NotFound, Problem, TooLarge, Unavailable
 from service.ids import new_id
 from service.ingest import without_incomplete_rows
 from service.nonfinite import dumps
 from service.spec.datasets.report import Report
 from service.spec.datasets.uploaded import Resolved, Upload, UploadedBase
 from service.spec.experiment import Experiment
+from service.storage.uploads import UploadStore
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ def page(
     return [_stored(row) for row in connection.execute(query).mappings()]
 
 
-def resolve(connection: Connection, principal: Principal, folder: Path, spec: Experiment) -> Experiment:
-    """The spec with what its upload, a file in `folder`, holds written into it; every other spec as it is.
+def resolve(connection: Connection, principal: Principal, uploads: UploadStore, spec: Experiment) -> Experiment:
+    """The spec with what its upload, a file in `uploads`, holds written into it; every other spec as it is.
 
     `Invalid` where this project has no such upload, where it does not fit, or where the spec claims otherwise.
     """
@@ -143,7 +143,7 @@ def resolve(connection: Connection, principal: Principal, folder: Path, spec: Ex
     except NotFound:
         detail = "there is no such upload in this project: send the file to POST /v1/datasets first."
         raise Invalid.of([Problem("/dataset/upload", "not_found", detail)]) from None
-    resolved, problems = _resolved(wanted, stored, folder)
+    resolved, problems = _resolved(wanted, stored, uploads)
     if problems:
         raise Invalid.of([problem.under("/dataset") for problem in problems])
     if wanted.resolved not in (None, resolved):
@@ -152,11 +152,19 @@ def resolve(connection: Connection, principal: Principal, folder: Path, spec: Ex
     return spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": resolved})})
 
 
-def _resolved(wanted: UploadedBase, stored: StoredDataset, folder: Path) -> tuple[Resolved | None, list[Problem]]:
+def _resolved(
+    wanted: UploadedBase, stored: StoredDataset, uploads: UploadStore
+) -> tuple[Resolved | None, list[Problem]]:
     """What the upload holds for this spec, once the rows that it leaves out are left out."""
-    if not isinstance(wanted, Upload):
+    if not isinstance(wanted, Upload) or not wanted.drops(stored.report):
         return wanted.resolve(stored.report, stored.sha256)
-    report = without_incomplete_rows(folder / stored.sha256 / "content", stored.report, wanted)
+    try:
+        with uploads.opened(stored.sha256) as content:
+            report = without_incomplete_rows(content, stored.report, wanted)
+    except FileNotFoundError:
+        raise Conflict(f"The file of the upload {stored.id} is missing from the storage: send it again.") from None
+    except OSError as error:
+        raise Unavailable("The storage of uploads does not answer.") from error
     resolved, problems = wanted.resolve(report, stored.sha256)
     if resolved is not None:
         resolved = resolved.model_copy(update={"dropped": stored.report.rows - report.rows})

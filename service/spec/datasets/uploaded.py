@@ -1,7 +1,7 @@
 """Datasets from uploaded files. The server looks the upload up and writes its contents into the spec as `resolved`."""
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -232,6 +232,12 @@ class Upload(RegressionBase, UploadedBase):
         elif rare := sorted(name for name, count in column.classes.items() if count < 3):
             detail = f"classes with fewer than 3 rows ({', '.join(rare[:3])}): each part needs one of each."
             yield Problem("/predict", "class_too_small", detail, 3)
+
+
+def hash_of(spec: Mapping[str, Any]) -> str | None:
+    """Return the hash of the upload that a stored spec trains on; None if it trains on none."""
+    dataset = spec["dataset"]
+    return str(dataset["resolved"]["sha256"]) if dataset.get("upload") else None
 
 
 def left_aside(names: tuple[str, ...]) -> Iterator[Problem]:

@@ -32,6 +32,7 @@ from service.spec.datasets.uploaded import Text
 from service.spec.experiment import Experiment
 from service.spec.models import Model
 from service.spec.models.objectives import ObjectiveBase
+from service.storage.uploads import FolderUploads
 from worker.trainer.checkpoints import checkpoint, optimizer_state
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import Training, prepare, train
@@ -181,7 +182,7 @@ def stored_text(folder: Path) -> Document:
     incoming.write("".join(np.random.RandomState(0).choice(list("abcdef"), 600)).encode())
     incoming.close()
     report = inspect_file(incoming.path, "text")
-    incoming.keep()
+    incoming.keep(FolderUploads(folder))
     made = Text(kind="text", upload="dat_" + "0" * 26, context=8)
     resolved, _ = made.resolve(report, incoming.sha256)
     found: Document = made.model_copy(update={"resolved": resolved}).model_dump(mode="json")

@@ -17,6 +17,7 @@ from service.ingest.upload_files import IncomingUpload
 from service.spec.checks.experiment import find_problems
 from service.spec.datasets.uploaded import Upload
 from service.spec.losses import Loss
+from service.storage.uploads import FolderUploads
 from worker.trainer.build import build
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import load
@@ -53,7 +54,7 @@ def kept(folder: Path, content: bytes, **fields: Any) -> tuple[Any, list[Any]]:
     incoming.write(content)
     incoming.close()
     report = inspect_file(incoming.path)
-    incoming.keep()
+    incoming.keep(FolderUploads(folder))
     made = Upload.model_validate({"kind": "upload", "upload": "dat_" + "0" * 26, "task": "distribution"} | fields)
     resolved, problems = made.resolve(report, incoming.sha256)
     return made.model_copy(update={"resolved": resolved}), problems

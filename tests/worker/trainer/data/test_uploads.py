@@ -20,6 +20,7 @@ from service.ingest.upload_files import IncomingUpload
 from service.lifecycle import PERMANENT
 from service.spec.datasets.uploaded import Text, Upload
 from service.spec.experiment import Experiment
+from service.storage.uploads import FolderUploads
 from worker.protocol import Ended, Frame, Stop, TrainRequest
 from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
@@ -50,7 +51,7 @@ def keep(files: DatasetFolders) -> Keep:
         incoming.write(content)
         incoming.close()
         report = inspect_file(incoming.path, declared)
-        incoming.keep()
+        incoming.keep(FolderUploads(files.folder))
         kind = Text if dataset["kind"] == "text" else Upload
         made = kind.model_validate(dataset | {"upload": ID})
         resolved, problems = made.resolve(report, incoming.sha256)

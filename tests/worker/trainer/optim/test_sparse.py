@@ -15,6 +15,7 @@ from service.spec.checks.experiment import find_problems
 from service.spec.datasets.uploaded import Text
 from service.spec.experiment import Experiment
 from service.spec.training import Clip
+from service.storage.uploads import FolderUploads
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.loop import prepare, train
 
@@ -73,7 +74,7 @@ def stored_text(folder: Path, text: str) -> dict[str, Any]:
     incoming.write(text.encode())
     incoming.close()
     report = inspect_file(incoming.path, "text")
-    incoming.keep()
+    incoming.keep(FolderUploads(folder))
     made = Text(kind="text", upload="dat_" + "0" * 26, context=8)
     resolved, problems = made.resolve(report, incoming.sha256)
     assert problems == []

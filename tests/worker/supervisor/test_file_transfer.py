@@ -1,19 +1,27 @@
 """What waits for an upload comes back in its order: no end overtakes a checkpoint, however the threads run."""
 
+import errno
+import hashlib
 import queue
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.db.runs.claims import SavedCheckpoint
 from service.storage.bucket import BucketStore
+from service.storage.bucket_uploads import BucketUploads
 from service.storage.files import STATE, TENSORS, sha256_of_folder
 from service.storage.folder import FolderStore
+from service.storage.uploads import DamagedFile, FolderUploads
 from worker.protocol import Checkpoint, CheckpointFailed, Died, Ended, Failed, Fetched, Frame
-from worker.supervisor.checkpoint_transfer import CheckpointTransfer
+from worker.supervisor import file_transfer
+from worker.supervisor.file_transfer import FileTransfer
 
 RUN = "run_01hzzzzzzzzzzzzzzzzzzzzzzz/a1-0123abcd"
 
@@ -24,7 +32,9 @@ class Bench:
     def __init__(self, cache: Path) -> None:
         self.cache = cache
         self.frames: queue.Queue[Frame] = queue.Queue()
-        self.transfer = CheckpointTransfer(BucketStore(f"s3://saddle/{cache.name}"), cache, "lease", self.frames.put)
+        url = f"s3://saddle/{cache.name}"
+        self.uploads = BucketUploads(url, cache / "uploads", 2**20)
+        self.transfer = FileTransfer(BucketStore(url), self.uploads, cache, "lease", self.frames.put)
 
     def checkpoint(self, step: int) -> Checkpoint:
         folder = self.cache / RUN / f"step-{step}"
@@ -48,10 +58,12 @@ FAILED = Failed(kind="diverged", detail="", trainer_usable=True)
 
 
 @pytest.fixture
-def bench(s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(s3: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     for name, value in s3.items():
         monkeypatch.setenv(name, value)
-    return Bench(tmp_path)
+    made = Bench(tmp_path)
+    yield made
+    made.transfer.close()
 
 
 @pytest.mark.parametrize("last", [ENDED, FAILED, Died()], ids=lambda frame: frame.tag)
@@ -90,7 +102,7 @@ def test_nothing_comes_back_after_it_is_closed(bench: Bench) -> None:
     assert bench.transfer.intercepts(bench.checkpoint(1))
     with pytest.raises(queue.Empty):
         bench.frames.get(timeout=1.0)
-    assert not any(thread.name == "checkpoint-transfer" and not thread.daemon for thread in threading.enumerate())
+    assert not any(thread.name == "file-transfer" and not thread.daemon for thread in threading.enumerate())
 
 
 def test_a_fetched_checkpoint_is_whole_and_a_damaged_one_is_said(bench: Bench, tmp_path: Path) -> None:
@@ -98,22 +110,79 @@ def test_a_fetched_checkpoint_is_whole_and_a_damaged_one_is_said(bench: Bench, t
     (stored,) = bench.handled(Checkpoint)
     assert isinstance(stored, Checkpoint)
     saved = SavedCheckpoint(1, stored.folder, stored.sha256, 9)
-    assert bench.transfer.fetch(saved) is None
-    (fetched,) = bench.handled(Fetched)
-    assert isinstance(fetched, Fetched)
-    assert sha256_of_folder(Path(fetched.folder)) == saved.sha256
-    bench.transfer.fetch(SavedCheckpoint(1, stored.folder, "0" * 64, 9))
+    assert not bench.transfer.fetch(saved, None)
+    assert isinstance(bench.handled(Fetched)[-1], Fetched)
+    assert sha256_of_folder(bench.transfer.local_folder(saved)) == saved.sha256
+    bench.transfer.fetch(SavedCheckpoint(1, stored.folder, "0" * 64, 9), None)
     (damaged,) = bench.handled(Failed)
     assert isinstance(damaged, Failed)
     assert (damaged.kind, "differs" in damaged.detail, damaged.trainer_usable) == ("checkpoint_damaged", True, True)
-    bench.transfer.fetch(SavedCheckpoint(7, stored.folder.replace("step-1", "step-7"), "0" * 64, 9))
+    bench.transfer.fetch(SavedCheckpoint(7, stored.folder.replace("step-1", "step-7"), "0" * 64, 9), None)
     (gone,) = bench.handled(Failed)
     assert isinstance(gone, Failed)
     assert gone.detail == "the checkpoint step-7 is missing from the storage"
 
 
+def test_a_fetched_upload_stays_until_the_attempt_is_over(bench: Bench, tmp_path: Path) -> None:
+    content = b"a,b\n1,2\n"
+    sha256 = hashlib.sha256(content).hexdigest()
+    (tmp_path / "arrived").write_bytes(content)
+    bench.uploads.send(tmp_path / "arrived", sha256)
+    assert not bench.transfer.fetch(None, sha256)
+    bench.handled(Fetched)
+    bench.uploads.remove(sha256)  # its object; the copy is in use
+    copy = bench.uploads.folder / sha256 / "content"
+    assert copy.read_bytes() == content
+    bench.transfer.close()
+    assert bench.transfer._thread is not None
+    bench.transfer._thread.join(20)
+    bench.uploads.remove(sha256)
+    assert not copy.exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (FileNotFoundError(), "dataset_missing"),
+        (DamagedFile("its sha256 differs"), "dataset_changed"),
+        (OSError(errno.ENOSPC, "No space left on device"), "out_of_disk"),
+    ],
+)
+def test_an_upload_that_cannot_be_had_fails_the_run(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: OSError, kind: str
+) -> None:
+    def opened(sha256: str) -> Any:
+        raise error
+
+    monkeypatch.setattr(bench.uploads, "opened", opened)
+    bench.transfer.fetch(None, "0" * 64)
+    (failed,) = bench.handled(Failed)
+    assert isinstance(failed, Failed)
+    assert (failed.kind, failed.trainer_usable) == (kind, True)
+
+
+def test_an_upload_is_waited_for_while_the_bucket_does_not_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([OSError("no route"), nullcontext()])
+
+    def opened(sha256: str) -> Any:
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(bench.uploads, "opened", opened)
+    monkeypatch.setattr(file_transfer, "RETRY_S", 0.01)
+    bench.transfer.fetch(None, "0" * 64)
+    assert bench.transfer.fetching
+    bench.handled(Fetched)
+
+
 def test_in_a_shared_folder_nothing_waits(tmp_path: Path) -> None:
-    transfer = CheckpointTransfer(FolderStore(tmp_path), tmp_path, "lease", lambda frame: None)
+    uploads = FolderUploads(tmp_path / "datasets")
+    transfer = FileTransfer(FolderStore(tmp_path), uploads, tmp_path, "lease", lambda frame: None)
+    assert transfer.fetch(SavedCheckpoint(1, str(tmp_path / RUN / "step-1"), "0" * 64, 9), "0" * 64)
     assert not transfer.intercepts(Checkpoint(step=1, folder="", sha256="", size_bytes=1))
     assert not transfer.intercepts(Died())
     assert transfer.trainer_folder(tmp_path / RUN) == tmp_path / RUN

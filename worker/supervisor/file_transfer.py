@@ -1,43 +1,50 @@
-"""Transfers of checkpoints between this machine's disk and their storage, on a separate thread so heartbeats go on.
+"""Transfers of checkpoints and uploads between this machine's disk and their storage, on a thread of their own.
 
 Frames that depend on an upload are intercepted and put back in order: a checkpoint once it is stored, an end or a
 failure once every earlier checkpoint is. With a shared folder no frame waits.
 """
 
+import errno
 import logging
 import queue
 import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from service.db.runs.claims import SavedCheckpoint
+from service.errors import RunFailure
 from service.storage.files import sha256_of_folder
 from service.storage.store import Store
+from service.storage.uploads import DamagedFile, UploadStore
 from worker.protocol import Checkpoint, CheckpointFailed, Died, Ended, Failed, Fetched, Frame
 
 log = logging.getLogger(__name__)
 RETRY_S = 2.0  # between attempts to fetch while the storage does not answer
 
 
-class CheckpointTransfer:
+class FileTransfer:
     """The transfers of one attempt; `put_back` puts a frame, marked with the lease, into the frame queue."""
 
-    def __init__(self, store: Store, cache: Path, lease: str, put_back: Callable[[Frame], None]) -> None:
-        self.store, self.cache, self.lease, self.put_back = store, cache, lease, put_back
-        self.fetching = False  # the trainer waits for the checkpoint to start from
+    def __init__(
+        self, store: Store, uploads: UploadStore, cache: Path, lease: str, put_back: Callable[[Frame], None]
+    ) -> None:
+        self.store, self.uploads, self.cache, self.lease, self.put_back = store, uploads, cache, lease, put_back
+        self.fetching = False  # the trainer waits for what the run starts from
         self.ending = False  # the trainer has ended the run; its last checkpoint is being uploaded
-        self._prefetched: dict[str, Path] = {}  # by location
+        self._fetched: dict[str, Path] = {}  # checkpoints by location
+        self._held = ExitStack()  # the upload, until the attempt is over
         self._uploads = 0  # intercepted checkpoints that have not come back
         self._closed = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def close(self) -> None:
-        """Put no more frames back; a running transfer finishes."""
+        """Put no more frames back and let the upload go; a running transfer finishes."""
         self._closed.set()
         if self._thread is not None:
             self._jobs.put(None)
@@ -46,35 +53,54 @@ class CheckpointTransfer:
         """Return where the trainer writes: the final folder, or one in the cache to upload from."""
         return final if self.store.in_place else self.cache / final.parent.name / final.name
 
-    def fetch(self, saved: SavedCheckpoint) -> Path | None:
-        """Return the folder to start from, or None: `Fetched` or a failure (`checkpoint_damaged`) follows."""
-        if self.store.in_place:
-            try:
-                return self.store.fetch(saved.folder, self.cache)
-            except FileNotFoundError:
-                return Path(saved.folder)  # the trainer reports that it is missing
+    def fetch(self, saved: SavedCheckpoint | None, upload: str | None) -> bool:
+        """Whether what a run starts from is on this machine; else `Fetched` or a failure follows."""
+        if (saved is None or self.store.in_place) and (upload is None or self.uploads.in_place):
+            return True
         self.fetching = True
-        self._submit(partial(self._fetch, saved))
-        return None
+        self._submit(partial(self._fetch, saved, upload))
+        return False
 
-    def _fetch(self, saved: SavedCheckpoint) -> None:
-        """Fetch the checkpoint, retrying while the storage does not answer."""
+    def _fetch(self, saved: SavedCheckpoint | None, upload: str | None) -> None:
+        """Fetch both, retrying while a storage does not answer."""
         while not self._closed.is_set():
             try:
-                folder = self.store.fetch(saved.folder, self.cache)
-                if sha256_of_folder(folder) == saved.sha256:
-                    self._put_back(Fetched(folder=str(folder)))
-                    return
-                damage = "is not what was written: its sha256 differs"
-            except FileNotFoundError:
-                damage = "is missing from the storage"
+                if upload is not None:
+                    self._fetch_upload(upload)
+                if saved is not None and not self.store.in_place:
+                    self._fetch_checkpoint(saved)
+                self._put_back(Fetched())
+            except RunFailure as failure:
+                self._put_back(Failed(kind=failure.kind, detail=failure.detail, trainer_usable=True))
             except OSError as error:
-                log.warning("the checkpoint to start from cannot be fetched (%s); trying again", error)
+                log.warning("what the run starts from cannot be fetched (%s); trying again", error)
                 self._closed.wait(RETRY_S)
                 continue
-            detail = f"the checkpoint {saved.folder.rsplit('/', 1)[-1]} {damage}"
-            self._put_back(Failed(kind="checkpoint_damaged", detail=detail, trainer_usable=True))
             return
+
+    def _fetch_upload(self, sha256: str) -> None:
+        try:
+            self._held.enter_context(self.uploads.opened(sha256))
+        except FileNotFoundError:
+            detail = f"the uploaded file {sha256[:12]} is missing from the storage"
+            raise RunFailure("dataset_missing", detail) from None
+        except DamagedFile as error:
+            raise RunFailure("dataset_changed", str(error)) from error
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                detail = "the upload does not fit on this worker's disk"
+                raise RunFailure("out_of_disk", detail) from error
+            raise
+
+    def _fetch_checkpoint(self, saved: SavedCheckpoint) -> None:
+        name = saved.folder.rsplit("/", 1)[-1]
+        try:
+            folder = self._fetched[saved.folder] = self.store.fetch(saved.folder, self.cache)
+        except FileNotFoundError:
+            raise RunFailure("checkpoint_damaged", f"the checkpoint {name} is missing from the storage") from None
+        if sha256_of_folder(folder) != saved.sha256:
+            detail = f"the checkpoint {name} is not what was written: its sha256 differs"
+            raise RunFailure("checkpoint_damaged", detail)
 
     def prefetch(self, saved: Sequence[SavedCheckpoint]) -> None:
         """Fetch these before the checkpoint to start from, so `local_folder` finds them once that has arrived."""
@@ -84,14 +110,14 @@ class CheckpointTransfer:
 
     def _prefetch(self, saved: SavedCheckpoint) -> None:
         try:
-            self._prefetched[saved.folder] = self.store.fetch(saved.folder, self.cache)
+            self._fetched[saved.folder] = self.store.fetch(saved.folder, self.cache)
         except OSError as error:  # the probe that needs it reports that it is missing
             log.warning("a checkpoint to compare with cannot be fetched (%s)", error)
 
     def local_folder(self, saved: SavedCheckpoint) -> Path:
         """Return a checkpoint's folder on this machine, whether it exists or not."""
         try:
-            return self.store.fetch(saved.folder, self.cache) if self.store.in_place else self._prefetched[saved.folder]
+            return self.store.fetch(saved.folder, self.cache) if self.store.in_place else self._fetched[saved.folder]
         except (KeyError, FileNotFoundError):
             return Path(saved.folder)
 
@@ -145,7 +171,7 @@ class CheckpointTransfer:
 
     def _submit(self, job: Callable[[], None]) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="checkpoint-transfer", daemon=True)
+            self._thread = threading.Thread(target=self._work, name="file-transfer", daemon=True)
             self._thread.start()
         self._jobs.put(job)
 
@@ -154,4 +180,5 @@ class CheckpointTransfer:
             try:
                 job()
             except Exception:  # if this thread died, the run's last frame would never come back
-                log.exception("a checkpoint transfer failed")
+                log.exception("a transfer failed")
+        self._held.close()
