@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from service.analysis.reduce import level_for
 from service.api.content_negotiation import IMMUTABLE, REVALIDATE, matches_etag, negotiate_media_type, weak_etag
+from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.metrics import range_query
 from service.db.metrics.range_query import SeriesKey
@@ -99,6 +100,9 @@ def series_response(
     headers = _headers(series, query, media)
     if matches_etag(query.if_none_match, headers["ETag"]):
         return Response(status_code=304, headers=headers)
+    if media in TABLES or query.points == "all":
+        exported = {"runs": len({each.entry.run_id for each in series}), "series": len(series), "form": media}
+        audit.record(connection, principal, "series.export", run_id, **exported)
     if media in TABLES and query.points == "all":
         pieces = _pieces(runtime, principal, series, windows, query.x)
         exact = ["epoch", "step", "value"] if query.x == "epoch" else ["step", "value"]

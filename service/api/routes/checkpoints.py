@@ -8,8 +8,10 @@ from fastapi.responses import StreamingResponse
 
 from service.api.content_negotiation import matches_etag
 from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, RuntimeDep, open_transaction
+from service.db.access import audit
 from service.db.runs import checkpoints
 from service.db.runs.checkpoints import StoredCheckpoint
+from service.db.session import Connection
 from service.errors import Conflict, Unavailable
 from service.process.concurrency import iterate_in_threads
 from service.schemas.checkpoints import CheckpointsView, CheckpointView
@@ -32,10 +34,18 @@ def list_checkpoints(run_id: RunId, principal: PrincipalDep, connection: Connect
     )
 
 
-async def _stored(run_id: RunId, step: Step, principal: PrincipalDep, runtime: RuntimeDep) -> StoredCheckpoint:
+async def _stored(
+    run_id: RunId, step: Step, file: FileName, principal: PrincipalDep, runtime: RuntimeDep
+) -> StoredCheckpoint:
     """Return the row, and release the connection before the files are read."""
+
+    def find(connection: Connection) -> StoredCheckpoint:
+        found = checkpoints.get_at(connection, principal, run_id, step)
+        audit.record(connection, principal, "checkpoint.export", run_id, step=step, file=file)
+        return found
+
     async with open_transaction(runtime) as connection:
-        return await anyio.to_thread.run_sync(checkpoints.get_at, connection, principal, run_id, step)
+        return await anyio.to_thread.run_sync(find, connection)
 
 
 @router.get(

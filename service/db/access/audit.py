@@ -12,16 +12,16 @@ def record(
     connection: Connection, principal: Principal, action: str, target: str | None = None, /, **data: Any
 ) -> None:
     """Add a row in the transaction of what it tells about; `action` is `noun.verb`, `target` the id it happened to."""
-    connection.execute(
-        insert(audit).values(
-            project_id=principal.project_id or None,
-            account_id=principal.account_id or None,
-            actor=principal.member,
-            key_id=principal.key_id or None,
-            address=principal.address,
-            request_id=principal.request_id,
-            action=action,
-            target=target,
-            data=data,
-        )
-    )
+    connection.execute(insert(audit).values(**by(principal), action=action, target=target, data=data))
+
+
+def by(principal: Principal) -> dict[str, str | None]:
+    """Return the columns of a row that say who acted; statements that add theirs with other rows bind them."""
+    return {
+        "project_id": principal.project_id or None,
+        "account_id": principal.account_id or None,
+        "actor": principal.member,
+        "key_id": principal.key_id or None,
+        "address": principal.address,
+        "request_id": principal.request_id,
+    }

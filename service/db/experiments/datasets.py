@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text
 
 from service.db import rights
+from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.tables import dataset, member
 from service.errors import Conflict, Invalid, NotFound, Problem, TooLarge, Unavailable
@@ -63,6 +64,7 @@ def add(
     }
     connection.execute(SHARED, {"what": sha256})
     connection.execute(insert(dataset).values(row))
+    audit.record(connection, principal, "dataset.upload", row["id"], name=name, size_bytes=size_bytes)
     return str(row["id"])
 
 
@@ -86,6 +88,7 @@ def remove(connection: Connection, principal: Principal, dataset_id: str) -> str
         raise Conflict(f"Experiment {user} trains on the dataset: delete that one first.")
     with rights.acting_as(connection, "saddle_eraser"):
         connection.execute(delete(dataset).where(dataset.c.id == dataset_id))
+    audit.record(connection, principal, "dataset.delete", dataset_id, name=found.name)
     return found.sha256
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from sqlalchemy import Connection, text
 
+from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.runs import events, runs
 from service.db.runs.runs import StoredRun
@@ -43,32 +44,32 @@ Decision = Callable[[StoredRun], State | DesiredState | None]  # the new state, 
 
 def cancel(connection: Connection, principal: Principal, run_id: str) -> StoredRun:
     """Cancel the run; raise `Conflict` if it has ended."""
-    return _command(connection, principal, run_id, _decide_cancel)
+    return _command(connection, principal, run_id, "cancel", _decide_cancel)
 
 
 def pause(connection: Connection, principal: Principal, run_id: str) -> StoredRun:
     """Pause the run: it keeps its checkpoint and releases its device."""
-    return _command(connection, principal, run_id, _decide_pause)
+    return _command(connection, principal, run_id, "pause", _decide_pause)
 
 
 def resume(connection: Connection, principal: Principal, run_id: str) -> StoredRun:
     """Queue a paused run again, or withdraw a pause that has not happened yet."""
-    return _command(connection, principal, run_id, _decide_resume)
+    return _command(connection, principal, run_id, "resume", _decide_resume)
 
 
 def cancel_all(connection: Connection, principal: Principal, experiment_id: str) -> None:
     """Cancel every run of an experiment that has not ended."""
-    _command_all(connection, principal, experiment_id, _decide_cancel)
+    _command_all(connection, principal, experiment_id, "cancel", _decide_cancel)
 
 
 def pause_all(connection: Connection, principal: Principal, experiment_id: str) -> None:
     """Pause every run of an experiment that waits or trains."""
-    _command_all(connection, principal, experiment_id, _decide_pause)
+    _command_all(connection, principal, experiment_id, "pause", _decide_pause)
 
 
 def resume_all(connection: Connection, principal: Principal, experiment_id: str) -> None:
     """Resume every paused run of an experiment."""
-    _command_all(connection, principal, experiment_id, _decide_resume)
+    _command_all(connection, principal, experiment_id, "resume", _decide_resume)
 
 
 def prioritise(connection: Connection, principal: Principal, run_id: str, priority: int) -> StoredRun:
@@ -80,6 +81,7 @@ def prioritise(connection: Connection, principal: Principal, run_id: str, priori
         connection.execute(PRIORITISE, {"id": run_id, "priority": priority, "point_s": PRIORITY_S})
         data = {"from": found.priority, "to": priority}
         events.add(connection, run_id, "priority", data, by=principal.member, why=WHY)
+        audit.record(connection, principal, "run.prioritise", run_id, **data)
     return runs.get(connection, principal, run_id)
 
 
@@ -124,19 +126,24 @@ def _instead(found: StoredRun) -> str:
     return "fork it instead" if found.state is State.SUCCEEDED else "retry or fork it instead"
 
 
-def _command(connection: Connection, principal: Principal, run_id: str, decide: Decision) -> StoredRun:
+def _command(connection: Connection, principal: Principal, run_id: str, verb: str, decide: Decision) -> StoredRun:
     found = runs.get(connection, principal, run_id, lock=True)
-    _apply(connection, principal, [(found, decide(found))])
+    change = decide(found)
+    _apply(connection, principal, [(found, change)])
+    if change is not None:
+        audit.record(connection, principal, f"run.{verb}", run_id, experiment=found.experiment_id)
     return runs.get(connection, principal, run_id)
 
 
-def _command_all(connection: Connection, principal: Principal, experiment_id: str, decide: Decision) -> None:
+def _command_all(connection: Connection, principal: Principal, experiment_id: str, verb: str, decide: Decision) -> None:
     """Apply a decision to the runs of an experiment, except those for which it raises `Conflict`."""
     decided = []
     for found in runs.lock_of_experiment(connection, experiment_id):
         with suppress(Conflict):  # it has ended, or is being cancelled
             decided.append((found, decide(found)))
     _apply(connection, principal, decided)
+    if changed := sum(change is not None for _, change in decided):
+        audit.record(connection, principal, f"experiment.{verb}", experiment_id, runs=changed)
 
 
 def _apply(

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.runs.pools import Pool, pools
 from service.db.runs.runs import StoredRun, stored
@@ -70,7 +71,13 @@ ENQUEUE = text(
         RETURNING {", ".join(StoredRun.__dataclass_fields__)}),
     told AS (
         INSERT INTO event (project_id, run_id, kind, data)
-        SELECT :project_id, id, 'state', cast(:data AS jsonb) FROM made)
+        SELECT :project_id, id, 'state', cast(:data AS jsonb) FROM made),
+    audited AS (
+        INSERT INTO audit (project_id, account_id, actor, key_id, address, request_id, action, target, data)
+        SELECT :project_id, :account_id, :actor, :key_id, :address, :request_id, :action,
+            coalesce(parent_run_id, experiment_id),
+            jsonb_build_object('experiment', experiment_id, 'runs', count(*))
+        FROM made GROUP BY experiment_id, parent_run_id ORDER BY experiment_id)
     SELECT * FROM made
     """  # noqa: S608  names of columns; every value is bound
 )
@@ -81,7 +88,7 @@ def enqueue(
 ) -> list[StoredRun]:
     """Queue runs that have one origin, each with its first event; return them in this order.
 
-    `request` is stored with the event.
+    `request` is stored with the event. The audit gets a row for each experiment, in the same statement.
     """
     rows = [_columns(each) for each in made]
     origin = made[0].origin
@@ -89,7 +96,8 @@ def enqueue(
     data = {"state": State.QUEUED.value, "by": principal.member, "why": why}
     if request:
         data |= {"idempotency_key": request.key, "request": request.request}
-    given = {"project_id": principal.project_id, "point_s": PRIORITY_S, "runs": dumps(rows), "data": dumps(data)}
+    given = {"point_s": PRIORITY_S, "runs": dumps(rows), "data": dumps(data)}
+    given |= audit.by(principal) | {"action": f"run.{origin.relation.value}" if origin else "experiment.submit"}
     found = {row["id"]: stored(row) for row in connection.execute(ENQUEUE, given).mappings()}
     return [found[row["id"]] for row in rows]
 

@@ -1,0 +1,187 @@
+"""The audit: every operation that changes something leaves a row in its own transaction, or says why it does not."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, text
+
+from service.db.metrics.codec import pack
+from service.db.session import transaction
+from service.lifecycle import State
+from tests.fixtures.api import SPEC, Worker, points
+
+CSV = b"x,y\n1,2\n2,3\n3,4\n"
+
+
+class Acts:
+    """A member with a key, and one way to do each operation so that it succeeds."""
+
+    def __init__(self, client: TestClient, worker: Worker, engine: Engine) -> None:
+        self.client, self.worker, self.engine = client, worker, engine
+
+    def ask(self, method: str, path: str, document: Any = None, **more: Any) -> Any:
+        answer = self.client.request(method, path, json=document, **more)
+        assert answer.is_success, (method, path, answer.text)
+        return answer.json() if answer.content and "json" in answer.headers["content-type"] else answer
+
+    def post(self, path: str, document: Any = None) -> Any:
+        return self.ask("POST", path, document)
+
+    def experiment(self, **changes: Any) -> dict[str, Any]:
+        made: dict[str, Any] = self.post("/v1/experiments", SPEC | changes)
+        return made
+
+    def run(self) -> str:
+        return str(self.experiment()["runs"][0]["id"])
+
+    def trained(self, state: State = State.SUCCEEDED, checkpoint: int = 10) -> str:
+        """A run with a checkpoint that has ended."""
+        run_id = self.run()
+        while (held := self.worker.claim()).run_id != run_id:
+            self.worker.finish(held)
+        self.worker.save(held, checkpoint, points(1, checkpoint))
+        failure = {"code": "diverged", "detail": "it did"} if state is State.FAILED else None
+        self.worker.finish(held, state=state, failure=failure)
+        return run_id
+
+    def cancelled(self) -> dict[str, Any]:
+        made = self.experiment()
+        self.post(f"/v1/experiments/{made['id']}/cancel")
+        return made
+
+    def dataset(self) -> str:
+        return str(self.ask("POST", "/v1/datasets?name=a.csv", content=CSV)["id"])
+
+    def key(self) -> str:
+        return str(self.post("/v1/keys", {"name": "x", "scope": "read"})["id"])
+
+
+def on_experiment(verb: str, before: str | None = None) -> Callable[[Acts], Any]:
+    def act(acts: Acts) -> Any:
+        at = f"/v1/experiments/{acts.experiment()['id']}"
+        if before:
+            acts.post(f"{at}/{before}")
+        return acts.post(f"{at}/{verb}")
+
+    return act
+
+
+def on_run(verb: str, before: str | None = None) -> Callable[[Acts], Any]:
+    def act(acts: Acts) -> Any:
+        at = f"/v1/runs/{acts.run()}"
+        if before:
+            acts.post(f"{at}/{before}")
+        return acts.post(f"{at}/{verb}")
+
+    return act
+
+
+def confirm(acts: Acts) -> Any:
+    for scale in (1.0, 2.0):
+        made = acts.experiment(seeds=[0, 1, 2], name=f"scale {scale}")
+        for _ in made["runs"]:
+            held = acts.worker.claim()
+            steps = np.arange(1, 1001)
+            acts.worker.finish(held, {"loss": pack(steps, scale + 0.001 * held.seed + 1 / steps)})
+    ids = [each["id"] for each in acts.ask("GET", "/v1/experiments?limit=2")["items"]]
+    made = acts.post("/v1/comparisons", {"experiments": ids, "series": ["loss"]})
+    return acts.post(f"/v1/comparisons/{made['id']}/confirm", {"seeds": 2})
+
+
+ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the action of its row, and how it is done
+    "post_experiment": ("experiment.submit", Acts.experiment),
+    "patch_experiment": (
+        "experiment.label",
+        lambda acts: acts.ask("PATCH", f"/v1/experiments/{acts.experiment()['id']}", {"notes": "n"}),
+    ),
+    **{f"{verb}_experiment": (f"experiment.{verb}", on_experiment(verb)) for verb in ("cancel", "pause", "archive")},
+    "resume_experiment": ("experiment.resume", on_experiment("resume", "pause")),
+    "unarchive_experiment": ("experiment.unarchive", on_experiment("unarchive", "archive")),
+    **{f"{verb}_run": (f"run.{verb}", on_run(verb)) for verb in ("cancel", "pause")},
+    "resume_run": ("run.resume", on_run("resume", "pause")),
+    "change_run": ("run.prioritise", lambda acts: acts.ask("PATCH", f"/v1/runs/{acts.run()}", {"priority": 3})),
+    "retry_run": ("run.retry", on_run("retry", "cancel")),
+    "replay_run": ("run.replay", lambda acts: acts.post(f"/v1/runs/{acts.trained()}/replay")),
+    "fork_run": (
+        "run.fork",
+        lambda acts: acts.post(f"/v1/runs/{acts.trained()}/forks", {"changes": {"optimizer": {"lr": 0.01}}}),
+    ),
+    "probe_run": (
+        "run.probe",
+        lambda acts: acts.post(f"/v1/runs/{acts.trained()}/probes", {"probes": [{"kind": "critical_point"}]}),
+    ),
+    "confirm_comparison": ("experiment.submit", confirm),
+    "post_dataset": ("dataset.upload", Acts.dataset),
+    "delete_dataset": ("dataset.delete", lambda acts: acts.ask("DELETE", f"/v1/datasets/{acts.dataset()}")),
+}
+READS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # that take something away with them
+    "get_series": (
+        "series.export",
+        lambda acts: acts.ask("GET", f"/v1/runs/{acts.trained()}/series?points=all", headers={"Accept": "text/csv"}),
+    ),
+    "get_many_series": (
+        "series.export",
+        lambda acts: acts.ask("GET", f"/v1/series?runs={acts.trained()}", headers={"Accept": "text/csv"}),
+    ),
+}
+SILENT = {  # operations that change something and leave no row: why
+    "post_comparison": "a question; nothing that others see changes",
+    "preview_schedule": "it stores nothing",
+    **dict.fromkeys(("delete_experiment", "post_key", "revoke_key", "sign_in", "sign_out"), "not yet"),
+    "verify_finding": "its runs are forks, each with a row; tests/verification tries it",
+}
+
+
+@pytest.fixture
+def acts(client: TestClient, worker: Worker, engine: Engine) -> Acts:
+    return Acts(client, worker, engine)
+
+
+def rows(engine: Engine) -> list[Any]:
+    with transaction(engine) as connection:
+        return list(connection.execute(text("SELECT * FROM audit ORDER BY id")).mappings())
+
+
+@pytest.mark.parametrize("operation", sorted(ACTS | READS))
+def test_an_act_leaves_a_row(acts: Acts, engine: Engine, operation: str) -> None:
+    action, act = (ACTS | READS)[operation]
+    act(acts)
+    found = [row for row in rows(engine) if row["action"] == action]
+    assert found, f"{operation} leaves no row {action}"
+    assert {row["actor"] for row in found} == {"ada"}
+    assert all(row["project_id"] and row["account_id"] and row["key_id"] for row in found)
+    assert all(row["target"] for row in found if operation != "get_many_series")
+
+
+def test_every_operation_that_changes_something_is_tried_or_says_why_not() -> None:
+    from service.access.rules import RULES
+    from tests.access.test_matrix import OPERATIONS
+
+    changing = {operation for operation, (method, _) in OPERATIONS.items() if method != "GET"}
+    assert set(ACTS) | set(SILENT) == changing
+    assert set(ACTS) | set(READS) | set(SILENT) <= set(RULES)
+    assert all(re.fullmatch(r"[a-z]+\.[a-z]+", action) for action, _ in (ACTS | READS).values())
+
+
+def test_what_is_undone_leaves_no_row(acts: Acts, engine: Engine) -> None:
+    run_id = acts.trained()
+    before = len(rows(engine))
+    assert acts.client.post(f"/v1/runs/{run_id}/cancel").status_code == 409
+    assert acts.client.post("/v1/experiments?dry_run=true", json=SPEC).status_code == 200
+    assert acts.client.get(f"/v1/runs/{run_id}/series").status_code == 200, "a curve on the page is no export"
+    assert len(rows(engine)) == before
+
+
+def test_a_submission_that_is_sent_again_is_one_act(acts: Acts, engine: Engine) -> None:
+    for _ in range(2):
+        acts.ask("POST", "/v1/experiments", SPEC | {"seeds": [0, 1]}, headers={"Idempotency-Key": "once"})
+    (row,) = rows(engine)
+    assert (row["action"], row["target"], row["data"]["runs"]) == (
+        "experiment.submit",
+        acts.ask("GET", "/v1/experiments")["items"][0]["id"],
+        2,
+    )
