@@ -83,6 +83,12 @@ class Conflict(SaddleError):
     code, status, title = "conflict", 409, "The state does not allow this"
 
 
+class QuotaExceeded(SaddleError):
+    """The request would exceed a quota of the project or the person."""
+
+    code, status, title = "quota_exceeded", 409, "A quota is used up"
+
+
 class PreconditionFailed(SaddleError):
     """The resource changed since the client read it."""
 

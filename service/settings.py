@@ -164,6 +164,11 @@ class Settings(BaseModel):
         None, description="a mounted folder of torchvision's and Hugging Face's datasets, read where they lie"
     )
     project_bytes: int = Field(20 * 2**30, ge=1, description="all uploads of one project together")
+    disk_reserve_bytes: int = Field(
+        2**30,
+        ge=0,
+        description="bytes left free of the disk of data_dir: below, no worker takes a run, no upload enters",
+    )
     resident_bytes: int = Field(
         2 * 2**30, ge=0, description="rows of an upload that take more stay on disk in training"
     )

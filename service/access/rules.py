@@ -33,7 +33,7 @@ READ = _rules(
     *("stream_events", "stream_project", "list_workers", "get_comparison", "get_catalog", "get_family"),
     *("get_kind", "list_presets", "get_preset", "preview_schedule", "get_storage", "get_planned_rate"),
     *("get_superseded", "list_readings", "get_diagnosis", "get_autopsy_script", "list_diagnosis_rules"),
-    *("list_verifications", "list_symptoms", "get_symptom", "list_keys", "get_key"),
+    *("list_verifications", "list_symptoms", "get_symptom", "list_keys", "get_key", "get_quotas"),
     "post_comparison",  # a question: it changes nothing that others see
 )
 SUBMIT = _rules(
@@ -51,8 +51,10 @@ OWN = {
     **_rules(Rule(Level.ADMIN, own="dataset"), "delete_dataset"),
     **_rules(Rule(Level.ADMIN, own="key"), "revoke_key"),
 }
+ADMIN = _rules(Rule(Level.ADMIN), "set_person_quota")
+SERVER = _rules(Rule(Level.SERVER), "set_server_quota")
 KEYS = _rules(Rule(Level.READ), "post_key")  # the new key never may more than the one that makes it
-RULES: Mapping[str, Rule] = OPEN | READ | SUBMIT | OWN | KEYS
+RULES: Mapping[str, Rule] = OPEN | READ | SUBMIT | OWN | KEYS | ADMIN | SERVER
 PATH_PARAMETERS: Mapping[Owned, str] = {
     "experiment": "experiment_id",
     "run": "run_id",

@@ -31,6 +31,7 @@ from service.api.routes import (
     page,
     planned_rate,
     probe_results,
+    quotas,
     runs,
     series,
     service,
@@ -47,7 +48,7 @@ from service.settings import settings as read_settings
 ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
     *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications),
-    *(symptoms, keys),
+    *(symptoms, keys, quotas),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

@@ -14,6 +14,7 @@ from service.schemas.comparisons import Question
 from service.schemas.confirmations import ConfirmRequest
 from service.schemas.keys import NewKey
 from service.schemas.problems import ProblemDocument
+from service.schemas.quotas import PersonQuota, ServerQuota
 from service.schemas.requests import (
     ForkRequest,
     Labels,
@@ -34,6 +35,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
     *(Experiment, SchedulePreview, Question, ConfirmRequest, ProblemDocument, SignIn),
     *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest, Labels, NewKey),
+    *(PersonQuota, ServerQuota),
 )
 
 

@@ -63,15 +63,17 @@ ROLES: dict[str, Rights] = {
     "saddle_api": Rights(
         insert=(
             *("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
-            *("confirmation", "judgement", "audit"),
+            *("confirmation", "judgement", "audit", "quota", "quota_use"),
         ),
         update={
             "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),
             "experiment": ("name", "tags", "notes", "archived_at", "settled"),  # never its spec
             "verification": ("patched_id", "failure"),
             "judgement": ("basis", "result"),
+            "quota": ("value", "set_at"),
+            "quota_use": (*("device_s", "upload_bytes", "checkpoint_bytes", "running_limit", "held", "counted_at"),),
         },
-        delete=("experiment_figure",),  # computed from series, and computed anew
+        delete=("experiment_figure", "quota"),  # figures are computed from series, and computed anew
         acts_as=("saddle_reaper", "saddle_eraser", "saddle_keymaker"),
     ),
     "saddle_worker": Rights(

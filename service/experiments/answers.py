@@ -28,6 +28,7 @@ from service.schemas.experiments import (
     RestartsView,
 )
 from service.schemas.runs import RunView
+from service.spec.checkpoint_size import checkpoint_bytes
 from service.spec.effective import effective_settings
 from service.spec.experiment import Experiment
 from service.spec.group_assignment import assign_groups
@@ -116,6 +117,7 @@ def derived(spec: Experiment) -> Derived:
     return Derived(
         parameters=spec.parameters,
         memory_bytes=memory and memory.total,
+        checkpoint_bytes=checkpoint_bytes(spec),
         groups=None if spec.layout is None else [group.document() for group in assign_groups(spec)],
         effective=effective_settings(spec),
         steps_per_epoch=spec.steps_per_epoch,

@@ -1,20 +1,35 @@
 """Who asks, in which transaction, by which settings."""
 
+import contextlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from service.db.access import quotas
 from service.db.access.principal import Principal
 from service.db.experiments import datasets, experiments
 from service.db.experiments.experiments import AddedExperiment, NewExperiment
 from service.db.runs.queue import Origin
 from service.db.session import Connection
+from service.errors import Invalid, Problem
 from service.ingest import mounted
 from service.settings import Settings
+from service.spec.checkpoint_size import checkpoint_bytes, kept_checkpoints
 from service.spec.experiment import Experiment
 from service.storage.factory import open_uploads
 
 T = TypeVar("T")
+
+
+def free_bytes(settings: Settings) -> int | None:
+    """Return what is free for checkpoints beyond the reserve; None where this machine does not hold them."""
+    if settings.checkpoint_url and not settings.checkpoint_url.startswith("file:"):
+        return None
+    for folder in (settings.checkpoint_dir, settings.data_dir):  # before the first checkpoint there is only the latter
+        with contextlib.suppress(OSError):
+            return max(shutil.disk_usage(folder).free - settings.disk_reserve_bytes, 0)
+    return None
 
 
 @dataclass(frozen=True)
@@ -30,6 +45,21 @@ class Context:
         resolved = datasets.resolve(self.connection, self.principal, open_uploads(self.settings), spec)
         return mounted.resolve(self.settings.dataset_folder, resolved)
 
+    def check_disk(self, spec: Experiment) -> int:
+        """Return the bytes that the checkpoints of the spec's runs take; raise `Invalid` where they cannot fit."""
+        needed, free = len(spec.seeds) * (checkpoint_bytes(spec) or 0), free_bytes(self.settings)
+        if free is not None and needed > free:
+            detail = (
+                f"{len(spec.seeds)} x {kept_checkpoints(spec)} checkpoints take about {needed / 1e9:,.3g} GB, and"
+                f" {free / 1e9:,.3g} GB are free: keep fewer of them (keep_every), or choose a smaller model."
+            )
+            raise Invalid.of([Problem("/checkpoint", "disk_beyond", detail, {"bytes": free})])
+        return needed
+
+    def check_room(self, spec: Experiment) -> None:
+        """Raise what storing the spec would raise for want of disk or quota."""
+        quotas.admit(self.connection, self.principal, len(spec.seeds), self.check_disk(spec))
+
     def add(
         self,
         spec: Experiment,
@@ -39,6 +69,7 @@ class Context:
         request_hash: str | None = None,
     ) -> AddedExperiment:
         """Store an experiment and queue its runs (see `experiments.add`)."""
+        self.check_disk(spec)
         limit = self.settings.max_run_s
         return experiments.add(self.connection, self.principal, spec, pool, key, request_hash, limit, origin)
 

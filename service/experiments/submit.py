@@ -32,6 +32,7 @@ def dry_run(context: Context, document: Any) -> PostedExperiment:
     """Check and normalise a document, and estimate what it would take."""
     understood = parse_experiment(document, context.resolve)
     waits = pool_warnings(context.connection, understood.spec, context.settings.pool)
+    context.check_room(understood.spec)
     return preview(context, understood, understood.spec.total_steps, waits)
 
 

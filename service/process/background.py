@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from service.db.access import quota_use
 from service.db.metrics import experiment_summary
 from service.db.runs import reaper
 from service.db.runs.reaper import Beat
@@ -116,6 +117,7 @@ class Dispatcher(threading.Thread):
         self._attempt("notify workers of waiting runs", partial(self._notify_of_waiting, notifier))
         self._attempt("continue a remedy", partial(self._advance, notifier))
         self._attempt("summarise ended experiments", self._settle)
+        self._attempt("count the use of quotas", self._count_use)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
         """Do one task and log its failure, so that the thread goes on with the others."""
@@ -143,6 +145,10 @@ class Dispatcher(threading.Thread):
         while settled == experiment_summary.BATCH_EXPERIMENTS and not self._stopping.is_set():
             with transaction(self._engine) as connection:
                 settled = experiment_summary.settle(connection)
+
+    def _count_use(self) -> None:
+        with transaction(self._engine) as connection:
+            quota_use.count_if_due(connection)
 
     def _notify(self, notifier: "Notifier", pool: str, runs: int) -> None:
         accepted = notifier.notify(pool, min(runs, MAX_NOTIFICATIONS))

@@ -100,6 +100,7 @@ class Derived(View):
 
     parameters: int | None = Field(description="trainable numbers of the model; null: only its library knows")
     memory_bytes: int | None = Field(description="estimated within a factor of two; null: only its library knows")
+    checkpoint_bytes: int | None = Field(description="of what one run keeps at its end, estimated; null: likewise")
     groups: list[Json] | None = Field(description="which settings each parameter gets; null: only its library knows")
     effective: Json = Field(description="what the settings amount to together")
     steps_per_epoch: int

@@ -26,6 +26,7 @@ ORDER = ("read", "submit", "admin", "server")
 ROLE = {"viewer": "read", "member": "submit", "admin": "admin", "operator": "server"}
 ANYBODY = {"get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz", "sign_in"}
 ASKING = {"post_comparison", "preview_schedule", "sign_out", "post_key"}  # change nothing of the project's
+ADMINS, OPERATORS = {"set_person_quota"}, {"set_server_quota"}
 OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
     "experiment": {
         *("patch_experiment", "delete_experiment", "cancel_experiment", "pause_experiment", "resume_experiment"),
@@ -48,6 +49,8 @@ def may(role: str, scope: str, operation: str, owner: str) -> bool:
     if operation in KIND:
         easy = owner == "own" or (owner == "shared" and KIND[operation] != "key")
         return level >= ORDER.index("submit" if easy else "admin")
+    if operation in ADMINS | OPERATORS:
+        return level >= ORDER.index("admin" if operation in ADMINS else "server")
     reads = OPERATIONS[operation][0] == "GET" or operation in ASKING
     return level >= ORDER.index("read" if reads else "submit")
 
@@ -169,3 +172,10 @@ def test_a_key_makes_no_wider_key(house: House) -> None:
     assert refused.status_code == 403
     assert house.client.post("/v1/keys", json={"name": "x", "scope": "submit"}, headers=narrow).status_code == 201
     assert house.client.get("/v1/me", headers=narrow).json()["level"] == "submit"
+
+
+def test_the_first_member_of_a_project_is_its_admin_and_others_are_members(bare: TestClient, engine: Engine) -> None:
+    with transaction(engine) as connection:
+        keys = [new_key(connection, "new", name) for name in ("ann", "bob", "ann")]
+    roles = [bare.get("/v1/me", headers={"Authorization": f"Bearer {key}"}).json()["role"] for key in keys]
+    assert roles == ["admin", "member", "admin"]

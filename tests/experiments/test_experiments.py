@@ -50,14 +50,14 @@ def test_a_posted_spec_comes_back_normalised_with_a_run_for_each_seed(client: Te
 
 @pytest.mark.parametrize("seeds", [1, 50])
 @pytest.mark.parametrize("pool", ["cpu", "nobody"])
-def test_a_post_reads_the_workers_once_and_stores_the_experiment_and_its_runs_in_a_statement_each(
+def test_a_post_reads_workers_and_quotas_once_and_stores_the_experiment_and_its_runs_in_a_statement_each(
     engine: Engine, principal: Principal, settings: Settings, served: None, seeds: int, pool: str
 ) -> None:
     document = SPEC | {"seeds": list(range(seeds)), "pool": pool}
     with transaction(engine) as connection, sent_statements() as statements:
         made = submission.submit(Context(connection, principal, settings), document)
     assert len(made.answer.runs) == seeds
-    assert len(statements) == 3
+    assert len(statements) == 4
 
 
 @pytest.mark.usefixtures("served")

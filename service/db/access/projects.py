@@ -33,8 +33,8 @@ def new_key(
     The first member of a project is its admin; others begin as `role`, or as member.
     """
     project_name, member_name = _name("project", project_name), _name("member", member_name)
-    made = insert(project).values(id=new_id("prj"), name=project_name)
-    first = connection.execute(made.on_conflict_do_nothing(index_elements=["name"])).rowcount == 1
+    made = insert(project).values(id=new_id("prj"), name=project_name).on_conflict_do_nothing(index_elements=["name"])
+    first = connection.execute(made.returning(project.c.id)).one_or_none() is not None
     project_id = connection.execute(select(project.c.id).where(project.c.name == project_name)).scalar_one()
     chosen = (member.c.project_id == project_id) & (member.c.name == member_name)
     member_id = connection.execute(select(member.c.id).where(chosen)).scalar_one_or_none()

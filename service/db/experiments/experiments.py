@@ -15,6 +15,7 @@ from service.db.runs.runs import StoredRun
 from service.db.tables import experiment, member
 from service.errors import Conflict, NotFound
 from service.ids import new_id
+from service.spec.checkpoint_size import checkpoint_bytes
 from service.spec.experiment import Experiment
 from service.spec.memory import required_memory
 from service.spec.requirements import requirements
@@ -129,6 +130,7 @@ def _new_runs(experiment_id: str, made: NewExperiment, max_run_s: float | None) 
     """Return a run per seed."""
     spec, needs, memory_bytes = made.spec, tuple(requirements(made.spec)), required_memory(made.spec)
     limits = [limit for limit in (spec.max_seconds, max_run_s) if limit is not None]
+    kept_bytes = checkpoint_bytes(spec) or 0
     return [
         NewRun(
             experiment_id,
@@ -140,6 +142,7 @@ def _new_runs(experiment_id: str, made: NewExperiment, max_run_s: float | None) 
             made.origin,
             needs=needs,
             memory_bytes=memory_bytes,
+            checkpoint_bytes=kept_bytes,
         )
         for seed in spec.seeds
     ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from service.db.access import audit
+from service.db.access import audit, quotas
 from service.db.access.principal import Principal
 from service.db.runs.pools import Pool, pools
 from service.db.runs.runs import StoredRun, stored
@@ -48,6 +48,7 @@ class NewRun:
     task: dict[str, Any] | None = None  # of a probe job
     needs: Sequence[str] = ()  # packages, and devices=n for n > 1
     memory_bytes: int | None = None  # of a device
+    checkpoint_bytes: int = 0  # that it keeps at its end, as far as they can be estimated
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,11 @@ def enqueue(
 ) -> list[StoredRun]:
     """Queue runs that have one origin, each with its first event; return them in this order.
 
-    `request` is stored with the event. The audit gets a row for each experiment, in the same statement.
+    `request` is stored with the event. The audit gets a row for each experiment, in the same statement. Raise
+    `QuotaExceeded` for more than the project or the person may have.
     """
-    rows = [_columns(each) for each in made]
+    allowed = quotas.admit(connection, principal, len(made), sum(each.checkpoint_bytes for each in made))
+    rows = [_columns(each) | {"limit_s": allowed.longest_run_s(each.limit_s)} for each in made]
     origin = made[0].origin
     why = f"{origin.relation.value} of {origin.parent_run_id} from step {origin.step}" if origin else "submitted"
     data = {"state": State.QUEUED.value, "by": principal.member, "why": why}
@@ -113,7 +116,6 @@ def _columns(made: NewRun) -> dict[str, Any]:
         "needs": sorted(set(made.needs)),
         "memory_bytes": made.memory_bytes,
         "priority": made.priority,
-        "limit_s": made.limit_s,
         "parent_run_id": origin and origin.parent_run_id,
         "relation": origin and origin.relation.value,
         "origin_attempt": origin and origin.attempt,

@@ -4,6 +4,7 @@ from service.db.tables.columns import metadata
 from service.db.tables.experiments import comparison, confirmation, dataset, experiment, judgement, verification
 from service.db.tables.metrics import experiment_figure, metric_chunk, metric_tile, series
 from service.db.tables.people import account, api_key, audit, member, project
+from service.db.tables.quotas import quota, quota_use
 from service.db.tables.runs import attempt, checkpoint, event, reading, run, worker
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "metric_chunk",
     "metric_tile",
     "project",
+    "quota",
+    "quota_use",
     "reading",
     "run",
     "series",
