@@ -6,15 +6,22 @@ functions below load pyarrow (0.1 s, 40 MB) when they are called, so an API that
 
 from pathlib import Path
 
+from service.ingest.validation import SizeLimits
 from service.spec.datasets.report import Format, Report
 from service.spec.datasets.uploaded import Upload
 
 
-def inspect_file(path: Path, declared: Format | None = None, name: str = "", header: bool | None = None) -> Report:
+def inspect_file(
+    path: Path,
+    declared: Format | None = None,
+    name: str = "",
+    header: bool | None = None,
+    limits: SizeLimits | None = None,
+) -> Report:
     """Return what is in the file, or raise `Invalid`; `header` says whether a CSV has one, None: find out."""
     from service.ingest.report import build_report  # noqa: PLC0415
 
-    return build_report(path, declared, name, header)
+    return build_report(path, declared, name, header, limits or SizeLimits())
 
 
 def without_incomplete_rows(content: Path, report: Report, wanted: Upload) -> Report:

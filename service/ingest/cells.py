@@ -31,6 +31,13 @@ class UnreadValues(NamedTuple):
         return self.rows
 
 
+class PresentCells(NamedTuple):
+    """The cells of a column that some rows of a batch lack."""
+
+    array: Any
+    at: npt.NDArray[np.int64] | None  # the rows of the batch that have a cell, from 0; None: all
+
+
 class ParsedNumbers(NamedTuple):
     """Cells as numbers, NaN where one is missing; the cells with a decimal comma; whether thousands are separated."""
 
@@ -123,11 +130,11 @@ def blank_cells(array: Any) -> npt.NDArray[np.bool_]:
     return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)
 
 
-def first_text_row(array: Any, before: int) -> int | None:
-    """Return the first row, counted from 1 after `before` earlier rows, whose cell is neither number nor missing."""
-    for row, cell in enumerate(array.to_pylist(), before + 1):
+def first_text(array: Any) -> int | None:
+    """Return where the first cell is that is neither a number nor missing; None where there is none."""
+    for at, cell in enumerate(array.to_pylist()):
         if cell is not None and not is_missing(cell) and not is_number(cell):
-            return row
+            return at
     return None
 
 

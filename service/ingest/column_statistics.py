@@ -9,10 +9,11 @@ import numpy.typing as npt
 from service.ingest.cells import (
     COMMA_GROUPS,
     Doubles,
+    PresentCells,
     UnreadValues,
     all_true,
     blank_cells,
-    first_text_row,
+    first_text,
     has_point,
     is_declared_text,
     is_missing,
@@ -21,7 +22,7 @@ from service.ingest.cells import (
     parse_numbers,
     rows_with_nan,
 )
-from service.ingest.class_labels import canonical_label, class_labels, has_leading_zero, unique_values
+from service.ingest.class_labels import Indices, canonical_label, class_labels, has_leading_zero, unique_values
 from service.spec.datasets.number_formats import WHOLE_WITH_POINTS
 from service.spec.datasets.report import MAX_CLASSES, Column, ColumnType
 
@@ -67,22 +68,38 @@ class ColumnStatistics:
         self.counts: dict[str, int] | None = {}
 
     def add(self, array: Any) -> None:
-        """Add the next batch."""
+        """Add the next batch, a cell for each row."""
+        self.add_present(PresentCells(array, None), len(array))
+
+    def add_missing(self, rows: int) -> None:
+        """Add rows that have no cell."""
+        if rows:
+            self.gaps.add(np.ones(rows, np.bool_), self.rows)
+            self.text_gaps.add(np.ones(rows, np.bool_), self.rows)
+            self.rows += rows
+
+    def add_present(self, cells: PresentCells, rows: int) -> None:
+        """Add the next `rows` rows, of which some have a cell."""
+        array, at = cells
         if isinstance(array, UnreadValues):
             self.unread, self.counts, self.is_text = array.kind, None, True
         if self.unread is None:
             self.declared = self.declared or is_declared_text(array)
             numbers = None if self.is_text else self._numbers(array)
             if numbers is None and not self.is_text:
-                self.is_text, self.text_row = True, first_text_row(array, self.rows)
-            if is_text(array) and (self.is_text or array.null_count):
-                self.text_gaps.add(blank_cells(array), self.rows)
+                self.is_text, self.text_row = True, self._row_of(first_text(array), at)
+            if is_text(array) and (self.is_text or array.null_count or at is not None):
+                self.text_gaps.add(_spread(blank_cells(array), at, rows), self.rows)
             if numbers is not None:
                 self.shape = numbers.shape[1:]
-                self.gaps.add(rows_with_nan(numbers), self.rows)
+                self.gaps.add(_spread(rows_with_nan(numbers), at, rows), self.rows)
                 self._add_numbers(numbers)
-            self._count(array)
-        self.rows += len(array)
+            self._count(array, rows)
+        self.rows += rows
+
+    def _row_of(self, place: int | None, at: Indices | None) -> int | None:
+        """Return the row, from 1, of a cell of the next batch."""
+        return None if place is None else self.rows + 1 + (place if at is None else int(at[place]))
 
     def _numbers(self, array: Any) -> Doubles | None:
         """Return the batch as numbers; None where it is text, or has another decimal mark than earlier batches."""
@@ -125,7 +142,7 @@ class ColumnStatistics:
             self.mean += apart * (values.size / total)
             self.finite = total
 
-    def _count(self, array: Any) -> None:
+    def _count(self, array: Any, batch_rows: int) -> None:
         """Count the rows of each value, while there are few values."""
         if self.counts is None:
             return
@@ -142,7 +159,7 @@ class ColumnStatistics:
                 self.counts = None
                 return
             self.counts[label] = self.counts.get(label, 0) + count
-        most = max(MIN_WIDE_CLASSES, (self.rows + len(array)) // 3) if self.is_wide else MAX_CLASSES
+        most = max(MIN_WIDE_CLASSES, (self.rows + batch_rows) // 3) if self.is_wide else MAX_CLASSES
         if len(self.counts) > min(most, MAX_CLASSES):
             self.counts = None  # a class has 3 rows; thousands of columns of single values would fill the memory
 
@@ -221,6 +238,15 @@ class ColumnStatistics:
             name = cell.strip() if as_written else canonical_label(cell)
             merged[name] = merged.get(name, 0) + self.counts[cell]
         return merged
+
+
+def _spread(gaps: npt.NDArray[np.bool_], at: Indices | None, rows: int) -> npt.NDArray[np.bool_]:
+    """Return which of the `rows` lack a value, from the `gaps` among the cells of the rows `at`."""
+    if at is None:
+        return gaps
+    missing = np.ones(rows, np.bool_)
+    missing[at] = gaps
+    return missing
 
 
 def _finite(value: float) -> float | None:

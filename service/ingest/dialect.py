@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from service.ingest.cells import MISSING, is_number
 from service.ingest.formats import BOM
-from service.ingest.validation import MAX_ROW_BYTES, check_names, invalid_file
+from service.ingest.validation import MAX_ROW_BYTES, check_columns, check_names, invalid_file
 from service.spec.datasets.report import RULES
 
 DELIMITERS_UNDER_RULES_1 = ",;\t|"  # the one that the first line has most often, even in quotes
@@ -58,6 +58,7 @@ def detect_dialect(path: Path, header: bool | None = None, rules: int = RULES) -
     first, second = (_split(line, delimiter) for line in lines)
     if first is None:
         raise invalid_file("no_header", "the first line must name the columns; its quotes do not match.")
+    check_columns(len(first))  # before anything is done for each of them
     has_header = is_header(first, second or []) if header is None else header
     given = [cell.strip() for cell in first] if has_header else [""] * len(first)
     names = _fill_names(given) if has_header else [f"column_{at}" for at in range(1, len(first) + 1)]

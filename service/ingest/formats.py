@@ -45,6 +45,12 @@ def detect_format(path: Path, declared: Format | None, name: str = "") -> Format
     return found
 
 
+def is_binary(path: Path) -> bool:
+    """Whether the file is in a format whose content may be far larger than the file."""
+    with path.open("rb") as file:
+        return file.read(4).startswith(tuple(MAGIC))
+
+
 def _guess_text_format(head: bytes, name: str) -> Format:
     """Return the format of a text file: JSON begins with a brace or a bracket; a plain text is known by its name."""
     beginning = head.removeprefix(BOM).lstrip()[:1]

@@ -7,46 +7,74 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from service.ingest.cells import Batch, UnreadValues
+from service.ingest.cells import Batch, PresentCells, UnreadValues
 from service.ingest.formats import BOM, PIECE_BYTES
 from service.ingest.validation import MAX_ROW_BYTES, check_names, invalid_file
 from service.spec.datasets.report import Reading
 
-MAX_CELLS = 200_000  # per batch
+MAX_CELLS, MAX_ROWS, MAX_BYTES = 200_000, 2**16, 2**24  # of a batch
 BLANKS = re.compile(r"[ \t\r\n]+")
 EXPECTED_FORMAT = "give one flat object per line, or an array of them (pandas: to_json(orient='records'))"
 NESTED_VALUE = object()  # stands for a list or an object
 
 
+Row = tuple[str, dict[str, Any], int]  # where it is, its values by key, and the bytes it takes
+
+
 def read_batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
     """Yield the rows as text arrays. The first row names the columns; a key that a row lacks is a missing value."""
+    for names, rows in _read_rows(path, is_dense=True):
+        yield {name: _to_column([row.get(name) for row in rows]) for name in columns or names}
+
+
+def read_present_cells(path: Path) -> Iterator[tuple[int, dict[str, PresentCells]]]:
+    """Yield the number of rows, and the cells of the columns that any of them has: the time follows the bytes."""
+    for _, rows in _read_rows(path, is_dense=False):
+        found: dict[str, tuple[list[int], list[Any]]] = {}
+        for at, row in enumerate(rows):
+            for name, cell in row.items():
+                places, cells = found.setdefault(name, ([], []))
+                places.append(at)
+                cells.append(cell)
+        yield (
+            len(rows),
+            {
+                name: PresentCells(_to_column(cells), np.array(places) if len(places) < len(rows) else None)
+                for name, (places, cells) in found.items()
+            },
+        )
+
+
+def _read_rows(path: Path, is_dense: bool) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
+    """Yield the column names and some rows as cells; a dense batch counts the cells that a row lacks."""
     names: list[str] = []
+    known: set[str] = set()
     rows: list[dict[str, Any]] = []
-    for location, row in _read_array(path) if is_array(path) else _read_lines(path):
+    cells = size = 0
+    for location, row, row_bytes in _read_array(path) if is_array(path) else _read_lines(path):
         if not names:
             names = list(row)
             check_names(names)
-        elif unknown := row.keys() - set(names):
-            detail = f"{location} has {len(unknown)} keys that the first row does not have: give all of them there."
-            raise invalid_file("ragged_row", detail)
+            known = set(names)
+        elif not row.keys() <= known:
+            detail = f"{location} has {len(row.keys() - known)} keys that the first row does not have"
+            raise invalid_file("ragged_row", f"{detail}: give all of them there.")
         rows.append({name: _to_cell(value, location) for name, value in row.items()})
-        if len(rows) * len(names) >= MAX_CELLS:
-            yield _to_batch(rows, columns or names)
-            rows = []
+        cells, size = cells + (len(names) if is_dense else len(row)), size + row_bytes
+        if cells >= MAX_CELLS or size >= MAX_BYTES or len(rows) >= MAX_ROWS:
+            yield names, rows
+            rows, cells, size = [], 0, 0
     if rows:
-        yield _to_batch(rows, columns or names)
+        yield names, rows
 
 
 def is_array(path: Path) -> bool:
     """Whether the file is an array of objects."""
     with path.open("rb") as file:
         return file.read(PIECE_BYTES).removeprefix(BOM).lstrip().startswith(b"[")
-
-
-def _to_batch(rows: list[dict[str, Any]], names: Sequence[str]) -> Batch:
-    return {name: _to_column([row.get(name) for row in rows]) for name in names}
 
 
 def _to_column(cells: list[Any]) -> Any:
@@ -58,8 +86,8 @@ def _to_column(cells: list[Any]) -> Any:
     return pa.array(texts, pa.large_string() if declared else pa.string())
 
 
-def _read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the location and the object of each line that is not empty."""
+def _read_lines(path: Path) -> Iterator[Row]:
+    """Yield the object of each line that is not empty."""
     with path.open("rb") as file:
         number = 0
         while line := file.readline(MAX_ROW_BYTES + 1):
@@ -69,11 +97,11 @@ def _read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     "row_too_long", f"line {number} is longer than {MAX_ROW_BYTES} bytes.", MAX_ROW_BYTES
                 )
             if line := line.removeprefix(BOM if number == 1 else b"").strip():
-                yield f"line {number}", _parse_object(line, f"line {number}")
+                yield f"line {number}", _parse_object(line, f"line {number}"), len(line)
 
 
-def _read_array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the location and the object of each item of an array, reading piece by piece."""
+def _read_array(path: Path) -> Iterator[Row]:
+    """Yield the object of each item of an array, reading piece by piece."""
     decoder, number, text = json.JSONDecoder(), 0, ""
     for piece in _read_pieces(path):
         text, at, last = text + piece, 0, not piece
@@ -88,7 +116,7 @@ def _read_array(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             if not isinstance(found, dict):
                 raise invalid_file("unreadable", f"item {number + 1} of the array is not an object: {EXPECTED_FORMAT}.")
             number += 1
-            yield f"item {number}", found
+            yield f"item {number}", found, at - start
         text = text[at:]
         if last and text.strip() != "]":
             raise invalid_file("unreadable", f"the array is not valid JSON from item {number + 1} on.")

@@ -3,10 +3,11 @@
 Where every array comes in two parts, x_train and x_test, they are one column x, test rows last.
 """
 
+import lzma
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -18,13 +19,17 @@ from service.ingest.cells import Batch, UnreadValues
 from service.ingest.validation import check_names, check_rows, invalid_file
 from service.spec.datasets.report import RULES, Reading
 
-MAX_UNPACKED_BYTES = 2**34
-MAX_ROW_BYTES = 2**26
+MAX_ROW_BYTES = 2**26  # of all arrays together
+MAX_ROW_VALUES = 2**23
 MAX_FORTRAN_BYTES = 2**30  # of an array that is stored by columns: it is read whole
 BLOCK_BYTES = 2**22
-DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, RuntimeError, NotImplementedError)
+DAMAGED = (  # RuntimeError: a password, or a header that nests too deeply
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, ValueError, OSError, EOFError, RuntimeError),
+    *(NotImplementedError, TypeError, OverflowError),
+)
 TRAIN, TEST = "_train", "_test"
 PAIRS = "x_train, y_train, x_test, y_test"
+UNREADABLE = "the file cannot be read as NPZ: it is damaged, or holds Python objects."
 DATES = "mM"  # numpy's kinds of dates and durations
 
 
@@ -39,9 +44,14 @@ class Member(NamedTuple):
     is_fortran: bool = False  # stored by columns
 
     @property
+    def row_values(self) -> int:
+        """Values of a row."""
+        return math.prod(self.shape)
+
+    @property
     def row_bytes(self) -> int:
-        """Bytes of a row, at least 1."""
-        return max(self.dtype.itemsize * math.prod(self.shape), 1)
+        """Bytes of a row."""
+        return self.dtype.itemsize * self.row_values
 
 
 def read_batches(path: Path, columns: Sequence[str] | None, reading: Reading) -> Iterator[Batch]:
@@ -51,9 +61,19 @@ def read_batches(path: Path, columns: Sequence[str] | None, reading: Reading) ->
             for part in _open_parts(archive, stack, reading):
                 yield from _blocks({name: part[name] for name in part if columns is None or name in columns})
     except DAMAGED:
-        raise invalid_file(
-            "unreadable", "the file cannot be read as NPZ: it is damaged, or holds Python objects."
-        ) from None
+        raise invalid_file("unreadable", UNREADABLE) from None
+
+
+def declared_size(path: Path) -> tuple[int, int]:
+    """Return the values and the bytes that the headers declare, without unpacking the arrays."""
+    try:
+        with zipfile.ZipFile(path) as archive, ExitStack() as stack:
+            infos = _infos(archive)
+            members = [_open_member(archive, info, stack) for info in infos]
+            values = sum(member.rows * member.row_values for member in members)
+            return values, sum(info.file_size for info in infos)
+    except DAMAGED:
+        raise invalid_file("unreadable", UNREADABLE) from None
 
 
 def count_test_rows(path: Path, reading: Reading) -> int:
@@ -74,6 +94,7 @@ def _open_parts(archive: zipfile.ZipFile, stack: ExitStack, reading: Reading) ->
     else:
         parts = [by_name]
     for part in parts:
+        _check_row(part.values())
         if len({member.rows for member in part.values()}) > 1:
             sizes = ", ".join(f"{name} {member.rows}" for name, member in [*part.items()][:6])
             detail = f"the arrays must have as many rows each, or be {PAIRS}; there are {sizes}."
@@ -85,9 +106,19 @@ def _open_parts(archive: zipfile.ZipFile, stack: ExitStack, reading: Reading) ->
     return parts
 
 
+def _check_row(members: Collection[Member]) -> None:
+    """Raise `Invalid` where a row of all arrays together is too large to be read."""
+    if sum(member.row_bytes for member in members) > MAX_ROW_BYTES:
+        detail = f"a row of the arrays takes more than {MAX_ROW_BYTES} bytes: give rows first, and smaller ones."
+        raise invalid_file("row_too_long", detail, MAX_ROW_BYTES)
+    if sum(member.row_values for member in members) > MAX_ROW_VALUES:
+        detail = f"a row of the arrays has more than {MAX_ROW_VALUES} values: give rows first, and smaller ones."
+        raise invalid_file("row_too_long", detail, MAX_ROW_VALUES)
+
+
 def _blocks(chosen: dict[str, Member]) -> Iterator[Batch]:
     rows = next(iter(chosen.values())).rows
-    size = max(1, BLOCK_BYTES // max(member.row_bytes for member in chosen.values()))
+    size = max(1, BLOCK_BYTES // sum(member.row_bytes for member in chosen.values()))
     whole = {name: _read_fortran(member) for name, member in chosen.items() if member.is_fortran}
     for start in range(0, rows, size):
         count = min(size, rows - start)
@@ -102,8 +133,6 @@ def _infos(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     names = [info.filename for info in infos]
     if not names or not all(name.endswith(".npy") and "/" not in name and "\\" not in name for name in names):
         raise invalid_file("wrong_format", f"the file is {_kind(names)}.")
-    if sum(info.file_size for info in infos) > MAX_UNPACKED_BYTES:
-        raise invalid_file("too_large", "the arrays take more than 16 GiB once they are unpacked.", MAX_UNPACKED_BYTES)
     check_names([name.removesuffix(".npy") for name in names])
     return infos
 
@@ -132,7 +161,7 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, stack: ExitSta
         advice = ", so save it with .astype(str)" if dtype.hasobject or dtype.kind == "S" else ""
         detail = f"the array {name} is of type {dtype}: only numbers, booleans and texts are read{advice}."
         raise invalid_file("wrong_type", detail)
-    if not 1 <= len(shape) <= 4 or 0 in shape or (dtype.kind == "U" and len(shape) > 1):
+    if not 1 <= len(shape) <= 4 or min(shape) < 1 or not dtype.itemsize or (dtype.kind == "U" and len(shape) > 1):
         detail = f"the array {name} has the shape {list(shape)}: give rows first, 1 to 4 dimensions."
         raise invalid_file("wrong_shape", detail)
     is_fortran, inner = fortran and len(shape) > 1, tuple(shape[1:])
@@ -140,9 +169,6 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, stack: ExitSta
         detail = f"the array {name} is larger than 1 GiB and stored by columns: save numpy.ascontiguousarray of it."
         raise invalid_file("wrong_order", detail, MAX_FORTRAN_BYTES)
     member = Member(name, file, dtype, shape[0], inner if inner != (1,) else (), is_fortran)
-    if member.row_bytes > MAX_ROW_BYTES:
-        detail = f"a row of the array {name} is larger than {MAX_ROW_BYTES} bytes."
-        raise invalid_file("row_too_long", detail, MAX_ROW_BYTES)
     return member
 
 
