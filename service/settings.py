@@ -9,7 +9,7 @@ import socket
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 PREFIX = "SADDLE_"
 STORAGE = "^(file:///|s3://[a-z0-9])"
 DEVICE = "SADDLE_DEVICE"  # the old name of SADDLE_DEVICES
-SECRETS = ("database_url", "api_db_password", "worker_db_password", "reader_db_password", "broker_url")
+SECRETS = (
+    *("database_url", "api_db_password", "worker_db_password", "reader_db_password", "broker_url"),
+    "smtp_password",
+)
 
 
 class WrongSecret(ValueError):
@@ -175,6 +178,27 @@ class Settings(BaseModel):
     alive_file: Path | None = Field(None, description="a worker touches it after every answer from Postgres")
     streams_per_key: int = Field(20, ge=1, description="streams one key may have open at once in a process of the API")
     sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
+    public_url: str = Field(
+        "", pattern="^(https?://[^ ?#]+)?$", description="the address people open; links in messages begin with it"
+    )
+    webhook_networks: Annotated[str, AfterValidator(_check_networks)] = Field(
+        "", description="comma-separated private networks that messages may be sent to; all others are refused"
+    )
+    smtp_host: str = Field("", description="sends the e-mail; without one there is none")
+    smtp_port: int = Field(587, ge=1, le=65535, description="of smtp_host")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="of the connection to smtp_host; none sends the password in the clear"
+    )
+    smtp_user: str = Field("", description="signs in to smtp_host; without one nobody does")
+    smtp_password: SecretStr | None = Field(None, description="of smtp_user")
+    mail_from: str = Field("saddle@localhost", pattern=r"^[^@\s<>]+@[^@\s<>]+$", description="the sender of the e-mail")
+    queue_stuck_s: float = Field(3600.0, gt=0, description="seconds a run waits until its people are told")
+    audit_days: int | None = Field(
+        None,
+        ge=1,
+        le=36500,
+        description="days that the audit is kept; an upgrade erases what is older; unset: for ever",
+    )
 
     def __init__(self, **given: Any) -> None:
         """Take each value from the arguments, a secret's file, or the environment, in this order."""

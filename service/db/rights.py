@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from service.errors import SaddleError
 from service.settings import Settings
 
-SECRET = ("account", "api_key", "audit")  # only the API reads them
+SECRET = ("account", "api_key", "audit", "channel", "delivery")  # only the API reads them
 PEOPLE = ("project", "member")
 NOBODY = ("saddle_reaper", "saddle_eraser", "saddle_keymaker")  # taken on for one transaction
 
@@ -64,6 +64,7 @@ ROLES: dict[str, Rights] = {
         insert=(
             *("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
             *("confirmation", "judgement", "audit", "quota", "quota_use"),
+            *("channel", "delivery", "alarm", "event_reader"),
         ),
         update={
             "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),
@@ -72,8 +73,17 @@ ROLES: dict[str, Rights] = {
             "judgement": ("basis", "result"),
             "quota": ("value", "set_at"),
             "quota_use": (*("device_s", "upload_bytes", "checkpoint_bytes", "running_limit", "held", "counted_at"),),
+            "channel": (
+                *("name", "address", "secret", "old_secret", "old_secret_until", "events", "own_only", "bundle_s"),
+                *("failures", "failing_since", "retry_at", "disabled_at", "disabled_why", "removed_at"),
+            ),
+            "delivery": ("events", "state", "attempts", "due_at", "ended_at", "status", "detail"),
+            "event_reader": ("xid", "event_id"),
         },
-        delete=("experiment_figure", "quota"),  # figures are computed from series, and computed anew
+        delete=(
+            *("experiment_figure", "quota"),  # figures are computed from series, and computed anew
+            *("delivery", "alarm"),  # what was sent long ago, and conditions that no longer hold
+        ),
         acts_as=("saddle_reaper", "saddle_eraser", "saddle_keymaker"),
     ),
     "saddle_worker": Rights(

@@ -1,5 +1,6 @@
 """The tables. Times are timestamptz; `_s` columns are seconds; text is compared byte by byte (collation C)."""
 
+from service.db.tables.channels import alarm, channel, delivery, event_reader
 from service.db.tables.columns import metadata
 from service.db.tables.experiments import comparison, confirmation, dataset, experiment, judgement, verification
 from service.db.tables.metrics import experiment_figure, metric_chunk, metric_tile, series
@@ -9,14 +10,18 @@ from service.db.tables.runs import attempt, checkpoint, event, reading, run, wor
 
 __all__ = [
     "account",
+    "alarm",
     "api_key",
     "attempt",
     "audit",
+    "channel",
     "checkpoint",
     "comparison",
     "confirmation",
     "dataset",
+    "delivery",
     "event",
+    "event_reader",
     "experiment",
     "experiment_figure",
     "judgement",
