@@ -130,9 +130,19 @@ class Misdirected(SaddleError):
 
 
 class TooMany(SaddleError):
-    """One key has too many requests open at once."""
+    """One key has too many requests open at once, or one address sends too many; it says when to try again."""
 
     code, status, title = "too_many", 429, "Too many at once"
+
+    def __init__(self, detail: str, problems: Sequence[Problem] = (), retry_after_s: float | None = None) -> None:
+        super().__init__(detail, problems)
+        self.retry_after_s = retry_after_s
+
+
+class WrongKeys(TooMany):
+    """Too many wrong keys came from one address."""
+
+    code, title = "wrong_keys", "Too many wrong keys"
 
 
 class Unavailable(SaddleError):

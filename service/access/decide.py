@@ -16,8 +16,8 @@ def check(principal: Principal, rule: Rule, owner: Callable[[], Owner | None] = 
     """
     if rule.level is None or principal.level >= rule.level:
         return
-    if rule.own is None or principal.level < Level.SUBMIT:
-        raise Forbidden(_refusal(principal, Level.SUBMIT if rule.own else rule.level))
+    if rule.own is None or principal.level < rule.own_level:
+        raise Forbidden(_refusal(principal, rule.own_level if rule.own else rule.level))
     found = owner()
     if found is not None and found.member_id != principal.member_id and not found.shared:
         raise Forbidden(

@@ -17,7 +17,8 @@ class Rule:
     """What an operation needs; `level` None: nothing, it is open to everybody."""
 
     level: Level | None
-    own: Owned | None = None  # for an object of this kind that is one's own, `Level.SUBMIT` is enough
+    own: Owned | None = None  # for an object of this kind that is one's own, `own_level` is enough
+    own_level: Level = Level.SUBMIT
 
 
 def _rules(rule: Rule, *operations: str) -> dict[str, Rule]:
@@ -49,11 +50,11 @@ OWN = {
     ),
     **_rules(Rule(Level.ADMIN, own="run"), "change_run", "cancel_run", "pause_run", "resume_run"),
     **_rules(Rule(Level.ADMIN, own="dataset"), "delete_dataset"),
-    **_rules(Rule(Level.ADMIN, own="key"), "revoke_key"),
+    **_rules(Rule(Level.ADMIN, own="key", own_level=Level.READ), "revoke_key"),
 }
 ADMIN = _rules(Rule(Level.ADMIN), "set_person_quota")
 SERVER = _rules(Rule(Level.SERVER), "set_server_quota")
-KEYS = _rules(Rule(Level.READ), "post_key")  # the new key never may more than the one that makes it
+KEYS = _rules(Rule(Level.READ), "post_key", "rotate_key")  # the new key never may more than the one that makes it
 RULES: Mapping[str, Rule] = OPEN | READ | SUBMIT | OWN | KEYS | ADMIN | SERVER
 PATH_PARAMETERS: Mapping[Owned, str] = {
     "experiment": "experiment_id",

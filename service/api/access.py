@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anyio
-from fastapi import Request
+from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
 from service.access import decide
@@ -13,14 +13,19 @@ from service.db.access.owners import Owner, find_owner
 from service.db.access.principal import Principal
 from service.db.session import autocommit
 from service.process.runtime import Runtime
+from service.schemas.keys import expires_soon
+
+KEY_EXPIRES = "Saddle-Key-Expires"  # a header of answers to a key that ends soon
 
 
-async def check_access(request: Request) -> None:
+async def check_access(request: Request, response: Response) -> None:
     """Raise `Forbidden` unless the principal may do what the route does."""
     rule = RULES[request.scope["route"].operation_id]
     if rule.level is None:
         return
     principal: Principal = request.state.principal
+    if expires_soon(principal.key_expires_at):
+        response.headers[KEY_EXPIRES] = f"{principal.key_expires_at:%Y-%m-%dT%H:%M:%SZ}"
     if rule.own is None or principal.level >= rule.level:
         decide.check(principal, rule)
     else:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from service.errors import (
     PreconditionFailed,
     Problem,
     SaddleError,
+    TooMany,
     Unauthorized,
     UnsupportedMedia,
 )
@@ -68,6 +70,8 @@ def _headers(error: SaddleError) -> dict[str, str]:
         return {"Accept-Encoding": "gzip, identity"}
     if isinstance(error, PreconditionFailed):
         return {"ETag": error.etag}
+    if isinstance(error, TooMany) and error.retry_after_s is not None:
+        return {"Retry-After": str(math.ceil(error.retry_after_s))}
     return {"Retry-After": RETRY_S} if error.status in (429, 503) else {}
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from service.client.client import Client
-from service.client.commands import COMMANDS
+from service.client.commands import COMMANDS, keys
 from service.client.commands.context import INTERRUPTED, Context
 from service.client.errors import ClientError
 from service.client.terminal import plain
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with Client(given.url) as client:
             status: int = given.do(given, Context(client, given.json)) or 0
+            if client.http.key_expires:
+                print(f"saddle: {keys.expiry_notice(client.http.key_expires)}", file=sys.stderr)
         sys.stdout.flush()
     except ClientError as refusal:
         for line in str(refusal).splitlines():

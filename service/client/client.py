@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from service.client import address, answers, checkpoints, documents, export, files, following
-from service.client.errors import Unusable
 from service.client.http import Http, Json
+from service.client.paths import flag, part
+from service.client.team import TeamClient
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,15 +23,12 @@ if TYPE_CHECKING:
     from service.schemas.datasets import DatasetView
     from service.schemas.diagnosis import DiagnosisView
     from service.schemas.experiments import ExperimentItem, ExperimentView, PostedExperiment
-    from service.schemas.keys import MadeKey
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
     from service.schemas.runs import RunView
     from service.schemas.storage import StorageView
     from service.schemas.verifications import VerificationView
     from service.schemas.workers import WorkerView
-
-PAGE_SIZE = 200
 
 
 class Normalised(Protocol):
@@ -43,7 +41,7 @@ class Normalised(Protocol):
 Spec = Mapping[str, Any] | str | Path | Normalised
 
 
-class Client:
+class Client(TeamClient):
     """One server. Address and key: given, else SADDLE_URL and SADDLE_KEY, else those of a server on this machine."""
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
@@ -97,16 +95,16 @@ class Client:
         `filter` like "optimizer.kind = adam AND best(val/loss) < 0.2"; `sort` like "-best(val/accuracy)"; `columns` are
         fields of the spec and figures, which each item then has under `values`.
         """
-        query = {"filter": filter, "sort": sort, "columns": ",".join(columns) or None, "archived": _flag(archived)}
-        return map(answers.experiment_item, self._pages("/v1/experiments", limit, query))
+        query = {"filter": filter, "sort": sort, "columns": ",".join(columns) or None, "archived": flag(archived)}
+        return map(answers.experiment_item, self.http.pages("/v1/experiments", limit, query))
 
     def experiment(self, experiment_id: str) -> ExperimentView:
         """Return one experiment with its runs."""
-        return answers.experiment(self.http.get(f"/v1/experiments/{_part(experiment_id)}"))
+        return answers.experiment(self.http.get(f"/v1/experiments/{part(experiment_id)}"))
 
     def cancel_experiment(self, experiment_id: str) -> ExperimentView:
         """Cancel every run of an experiment that has not ended."""
-        return answers.experiment(self.http.post(f"/v1/experiments/{_part(experiment_id)}/cancel"))
+        return answers.experiment(self.http.post(f"/v1/experiments/{part(experiment_id)}/cancel"))
 
     def label(
         self,
@@ -123,12 +121,12 @@ class Client:
         """
         labels = {"name": name, "tags": None if tags is None else list(tags), "notes": notes}
         given = {key: value for key, value in labels.items() if value is not None}
-        return answers.experiment(self.http.patch(f"/v1/experiments/{_part(experiment_id)}", given, if_match))
+        return answers.experiment(self.http.patch(f"/v1/experiments/{part(experiment_id)}", given, if_match))
 
     def archive(self, experiment_id: str, away: bool = True) -> ExperimentView:
         """Archive an experiment, so that lists leave it out, or bring it back."""
         action = "archive" if away else "unarchive"
-        return answers.experiment(self.http.post(f"/v1/experiments/{_part(experiment_id)}/{action}"))
+        return answers.experiment(self.http.post(f"/v1/experiments/{part(experiment_id)}/{action}"))
 
     def storage(self, experiment_id: str | None = None, limit: int = 20) -> StorageView:
         """Return the bytes of the project, or of one experiment, and the `limit` largest runs."""
@@ -136,7 +134,7 @@ class Client:
 
     def delete(self, experiment_id: str) -> None:
         """Delete an experiment for good, with runs, curves and checkpoints; refused until all its runs have ended."""
-        self.http.delete(f"/v1/experiments/{_part(experiment_id)}")
+        self.http.delete(f"/v1/experiments/{part(experiment_id)}")
 
     # Runs
 
@@ -144,15 +142,15 @@ class Client:
         self, limit: int = 50, state: str | None = None, *, filter: str | None = None, sort: str | None = None
     ) -> Iterator[RunView]:
         """Yield the newest runs, or the newest in one state; filtered and sorted as experiments are."""
-        return map(answers.run, self._pages("/v1/runs", limit, {"state": state, "filter": filter, "sort": sort}))
+        return map(answers.run, self.http.pages("/v1/runs", limit, {"state": state, "filter": filter, "sort": sort}))
 
     def run(self, run_id: str) -> RunView:
         """Return one run with the summaries of its series."""
-        return answers.run(self.http.get(f"/v1/runs/{_part(run_id)}"))
+        return answers.run(self.http.get(f"/v1/runs/{part(run_id)}"))
 
     def attempts(self, run_id: str) -> list[Json]:
         """Return who executed the run, from which step, and how it ended."""
-        return self._items(f"/v1/runs/{_part(run_id)}/attempts")
+        return self._items(f"/v1/runs/{part(run_id)}/attempts")
 
     def series(
         self,
@@ -168,11 +166,11 @@ class Client:
         from service.client.curves import fetch_curves  # noqa: PLC0415  numpy takes 0.1 s
 
         query = {"names": None if names is None else ",".join(names), "points": points, "x": x}
-        return fetch_curves(self.http, _part(run_id), query | {"from": first, "to": last})
+        return fetch_curves(self.http, part(run_id), query | {"from": first, "to": last})
 
     def readings(self, run_id: str, kind: str | None = None, limit: int = 1000) -> Iterator[ReadingView]:
         """Yield what its probes found beyond their series, oldest first; with `kind` only those of one kind."""
-        return map(answers.reading, self._pages(f"/v1/runs/{_part(run_id)}/readings", limit, {"kind": kind}))
+        return map(answers.reading, self.http.pages(f"/v1/runs/{part(run_id)}/readings", limit, {"kind": kind}))
 
     def frame(self, runs: str | Sequence[str], names: Sequence[str] | None = None) -> Any:
         """Return every point of the runs as a pandas frame: run, seed, series, step, value, ..."""
@@ -195,7 +193,7 @@ class Client:
 
     def watch(self, run_id: str, *, since: str = "", begin: Literal["start", "latest"] = "start") -> Iterator[Event]:
         """Yield events until the run ends, across lost connections and server restarts; none is missed."""
-        return following.follow(self.http, _part(run_id), since, begin)
+        return following.follow(self.http, part(run_id), since, begin)
 
     # Commands on a run
 
@@ -225,7 +223,7 @@ class Client:
         """Create an experiment that continues from a checkpoint (the newest, or that of `step`) with a changed spec."""
         changed = dict(changes) if isinstance(changes, Mapping) else documents.apply_changes({}, changes)
         body = {"changes": changed, "step": step, "name": name or None}
-        return answers.posted_experiment(self._create(f"/v1/runs/{_part(run_id)}/forks", body))
+        return answers.posted_experiment(self._create(f"/v1/runs/{part(run_id)}/forks", body))
 
     def replay(self, run_id: str, steps: int | None = None) -> RunView:
         """Train it again, fully or its first steps, to see whether the numbers are the same bit for bit."""
@@ -233,7 +231,7 @@ class Client:
 
     def replays(self, run_id: str) -> list[ReplayView]:
         """Return the run's replays, and whether each came out the same."""
-        return [answers.replay(each) for each in self._items(f"/v1/runs/{_part(run_id)}/replays")]
+        return [answers.replay(each) for each in self._items(f"/v1/runs/{part(run_id)}/replays")]
 
     def probe(self, run_id: str, probes: Sequence[str | Mapping[str, Any]], step: int | None = None) -> RunView:
         """Run probes on a checkpoint (the newest, or that of `step`), as a run of its own.
@@ -245,29 +243,29 @@ class Client:
 
     def probes(self, run_id: str) -> list[RunView]:
         """Return the probe jobs of the run."""
-        return [answers.run(each) for each in self._items(f"/v1/runs/{_part(run_id)}/probes")]
+        return [answers.run(each) for each in self._items(f"/v1/runs/{part(run_id)}/probes")]
 
     def verify(self, run_id: str, finding: str, seeds: int = 1) -> VerificationView:
         """Try the remedy of a finding: train with and without it, each for this many seeds."""
-        path = f"/v1/runs/{_part(run_id)}/diagnosis/{_part(finding)}/verify"
+        path = f"/v1/runs/{part(run_id)}/diagnosis/{part(finding)}/verify"
         return answers.verification(self._create(path, {"seeds": seeds}))
 
     def verifications(self, run_id: str, finding: str) -> list[VerificationView]:
         """Return each time that the remedy was tried, and whether it helped."""
-        found = self._items(f"/v1/runs/{_part(run_id)}/diagnosis/{_part(finding)}/verify")
+        found = self._items(f"/v1/runs/{part(run_id)}/diagnosis/{part(finding)}/verify")
         return [answers.verification(each) for each in found]
 
     def autopsy_script(self, run_id: str) -> str:
         """Return a Python program that repeats the step in which a diverged run's numbers became non-finite."""
-        return self.http.text(f"/v1/runs/{_part(run_id)}/autopsy.py")
+        return self.http.text(f"/v1/runs/{part(run_id)}/autopsy.py")
 
     def diagnosis(self, run_id: str) -> DiagnosisView:
         """Return why it learned or did not, also while it trains: findings with evidence, and patches of the spec."""
-        return answers.diagnosis(self.http.get(f"/v1/runs/{_part(run_id)}/diagnosis"))
+        return answers.diagnosis(self.http.get(f"/v1/runs/{part(run_id)}/diagnosis"))
 
     def diagnosis_text(self, run_id: str) -> str:
         """Return the diagnosis as a short text."""
-        return self.http.text(f"/v1/runs/{_part(run_id)}/diagnosis")
+        return self.http.text(f"/v1/runs/{part(run_id)}/diagnosis")
 
     # Comparisons
 
@@ -286,7 +284,7 @@ class Client:
 
     def comparison(self, comparison_id: str) -> ComparisonView:
         """Return a stored comparison, answered with what is known now."""
-        return answers.comparison(self.http.get(f"/v1/comparisons/{_part(comparison_id)}"))
+        return answers.comparison(self.http.get(f"/v1/comparisons/{part(comparison_id)}"))
 
     def confirm(
         self, comparison_id: str, seeds: int | None = None, groups: Sequence[str] | None = None
@@ -296,7 +294,7 @@ class Client:
         Asking again returns the confirmation that exists.
         """
         body = {"seeds": seeds, "groups": list(groups) if groups else None}
-        return answers.comparison(self._create(f"/v1/comparisons/{_part(comparison_id)}/confirm", body))
+        return answers.comparison(self._create(f"/v1/comparisons/{part(comparison_id)}/confirm", body))
 
     # What can be chosen
 
@@ -306,15 +304,15 @@ class Client:
 
     def kind(self, family: str, kind: str) -> KindDetail:
         """Return one part with its fields."""
-        return answers.kind(self.http.get(f"/v1/catalog/{_part(family)}/{_part(kind)}"))
+        return answers.kind(self.http.get(f"/v1/catalog/{part(family)}/{part(kind)}"))
 
     def family(self, family: str) -> list[KindDetail]:
         """Return the parts of one family."""
-        return [answers.kind(kind) for kind in self._items(f"/v1/catalog/{_part(family)}")]
+        return [answers.kind(kind) for kind in self._items(f"/v1/catalog/{part(family)}")]
 
     def preset(self, name: str) -> Json:
         """Return the spec of a preset, ready to be changed and posted."""
-        found: Json = self.http.get(f"/v1/presets/{_part(name)}")
+        found: Json = self.http.get(f"/v1/presets/{part(name)}")
         return found
 
     def presets(self) -> dict[str, str]:
@@ -332,7 +330,7 @@ class Client:
         found = self.http.post("/v1/schedules/preview", body)
         return Curve.of({"step": found["steps"], "value": found["rates"]})
 
-    # Uploads, keys, workers, checkpoints
+    # Uploads, workers, checkpoints
 
     def upload(
         self, file: str | Path, name: str | None = None, format: str | None = None, header: bool | None = None
@@ -349,23 +347,11 @@ class Client:
 
     def datasets(self, limit: int = 50) -> Iterator[DatasetView]:
         """Yield the newest uploads."""
-        return map(answers.dataset, self._pages("/v1/datasets", limit))
+        return map(answers.dataset, self.http.pages("/v1/datasets", limit))
 
     def delete_dataset(self, dataset_id: str) -> None:
         """Delete an upload and its file; refused while an experiment trains on it."""
-        self.http.delete(f"/v1/datasets/{_part(dataset_id)}")
-
-    def api_keys(self, limit: int = 1000, *, closed: bool = False) -> Iterator[MadeKey]:
-        """Yield the project's API keys, newest first; with `closed`, revoked and expired ones too."""
-        return map(answers.key, self._pages("/v1/keys", limit, {"closed": _flag(closed)}))
-
-    def create_key(self, name: str, lifetime_s: float | None = None) -> MadeKey:
-        """Create another key for the member who asks; only this answer holds it whole."""
-        return answers.key(self.http.post("/v1/keys", {"name": name, "lifetime_s": lifetime_s}))
-
-    def revoke_key(self, key_id: str) -> MadeKey:
-        """Revoke a key from the next request on; refused for the one that asks."""
-        return answers.key(self.http.post(f"/v1/keys/{_part(key_id)}/revoke"))
+        self.http.delete(f"/v1/datasets/{part(dataset_id)}")
 
     def workers(self) -> list[WorkerView]:
         """Return the workers, their devices and what they train."""
@@ -373,17 +359,17 @@ class Client:
 
     def checkpoints(self, run_id: str) -> list[CheckpointView]:
         """Return the checkpoints of a run, newest first."""
-        return [answers.checkpoint(each) for each in self._items(f"/v1/runs/{_part(run_id)}/checkpoints")]
+        return [answers.checkpoint(each) for each in self._items(f"/v1/runs/{part(run_id)}/checkpoints")]
 
     def download(self, run_id: str, step: int, target: str | Path) -> Path:
         """Save one checkpoint as a new folder (tensors.safetensors, state.json), checked against its hash."""
-        return checkpoints.download(self.http, _part(run_id), self.checkpoints(run_id), step, Path(target))
+        return checkpoints.download(self.http, part(run_id), self.checkpoints(run_id), step, Path(target))
 
     def _command(self, run_id: str, command: str) -> RunView:
-        return answers.run(self.http.post(f"/v1/runs/{_part(run_id)}/{command}"))
+        return answers.run(self.http.post(f"/v1/runs/{part(run_id)}/{command}"))
 
     def _derive(self, run_id: str, command: str, body: Json) -> RunView:
-        return answers.run(self._create(f"/v1/runs/{_part(run_id)}/{command}", body))
+        return answers.run(self._create(f"/v1/runs/{part(run_id)}/{command}", body))
 
     def _create(
         self, path: str, body: Json, query: Mapping[str, str] | None = None, idempotency_key: str | None = None
@@ -394,16 +380,6 @@ class Client:
     def _items(self, path: str) -> list[Json]:
         return list(self.http.get(path)["items"])
 
-    def _pages(self, path: str, limit: int, query: Mapping[str, str | None] | None = None) -> Iterator[Json]:
-        cursor: str | None = None
-        while limit > 0:
-            page = self.http.get(path, {**(query or {}), "limit": min(limit, PAGE_SIZE), "cursor": cursor})
-            yield from page["items"]
-            limit -= len(page["items"])
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return
-
 
 def _document(spec: Spec) -> Json:
     if isinstance(spec, str):
@@ -411,15 +387,3 @@ def _document(spec: Spec) -> Json:
     if isinstance(spec, Path):
         return documents.read_file(spec)
     return dict(spec) if isinstance(spec, Mapping) else spec.normalised()
-
-
-def _flag(value: bool) -> str | None:
-    """Return a query parameter that is left out when false."""
-    return "true" if value else None
-
-
-def _part(text: str) -> str:
-    """Return an id or name as a part of a path, or raise `Unusable` if it could lead elsewhere."""
-    if not text or any(not (c.isascii() and (c.isalnum() or c in "_-.")) for c in text) or text in (".", ".."):
-        raise Unusable(f"{text!r} is no id or name of Saddle's")
-    return text

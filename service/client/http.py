@@ -17,6 +17,7 @@ Query = Mapping[str, str | int | float | bool | None]
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 STREAM_TIMEOUT = httpx.Timeout(35.0, connect=5.0)  # between two lines: a live stream has a heartbeat every 10 s
 MAX_TRIES = 4
+PAGE_SIZE = 200
 BUSY = (429, 502, 503, 504)  # worth another try
 FIRST_WAIT_S, MAX_WAIT_S = 0.2, 5.0
 
@@ -26,6 +27,7 @@ class Http:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.key_expires: str | None = None  # RFC 3339, once an answer has said that it is soon
         self._client = httpx.Client(
             base_url=address.url,
             headers={"Authorization": f"Bearer {address.key}", "User-Agent": "saddle-client"},
@@ -40,6 +42,17 @@ class Http:
     def get(self, path: str, query: Query | None = None) -> Any:
         """Return the document at `path`."""
         return _document(self._send("GET", path, query=query, repeatable=True))
+
+    def pages(self, path: str, limit: int, query: Mapping[str, str | None] | None = None) -> Iterator[Json]:
+        """Yield the items of a list, at most `limit`, page by page."""
+        cursor: str | None = None
+        while limit > 0:
+            page = self.get(path, {**(query or {}), "limit": min(limit, PAGE_SIZE), "cursor": cursor})
+            yield from page["items"]
+            limit -= len(page["items"])
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
 
     def text(self, path: str) -> str:
         """Return the plain-text form of `path`."""
@@ -114,6 +127,7 @@ class Http:
                     raise self._unreachable(error) from error
                 time.sleep(wait_s(attempt))
                 continue
+            self.key_expires = answer.headers.get("Saddle-Key-Expires", self.key_expires)
             if answer.status_code not in BUSY or not repeatable or last:
                 return answer
             time.sleep(wait_s(attempt, answer.headers.get("Retry-After")))

@@ -83,7 +83,9 @@ def list_keys(connection: Connection, _: argparse.Namespace) -> int:
     """Print a line for each key."""
     for project, each in keys.list_all(connection):
         expires = f"expires {each.expires_at:%Y-%m-%d}" if each.expires_at else "never expires"
-        print(f"{each.id}  {project}/{each.member}  {each.name or '-'}  made {each.created_at:%Y-%m-%d}  {expires}")
+        used = f"used {each.last_used_at:%Y-%m-%d}" if each.last_used_at else "never used"
+        made = f"{each.scope}  made {each.created_at:%Y-%m-%d}  {used}"
+        print(f"{each.id}  {project}/{each.member}  {each.name or '-'}  {made}  {expires}")
     return 0
 
 

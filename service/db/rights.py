@@ -58,7 +58,7 @@ ROLES: dict[str, Rights] = {
     ),
     "saddle_keymaker": Rights(  # makes and revokes keys for whoever asks with one; nobody logs in as it
         insert=("api_key",),
-        update={"api_key": ("revoked_at",)},
+        update={"api_key": ("revoked_at", "expires_at")},
     ),
     "saddle_api": Rights(
         insert=(
@@ -79,6 +79,7 @@ ROLES: dict[str, Rights] = {
             ),
             "delivery": ("events", "state", "attempts", "due_at", "ended_at", "status", "detail"),
             "event_reader": ("xid", "event_id"),
+            "api_key": ("last_used_at",),
         },
         delete=(
             *("experiment_figure", "quota"),  # figures are computed from series, and computed anew

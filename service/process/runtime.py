@@ -15,6 +15,8 @@ from service.process.memory import keep_freed_memory
 from service.process.readiness import Readiness
 from service.process.response_cache import ResponseCache
 from service.process.shutdown import set_on_signal
+from service.process.upkeep import KeyUse, Upkeep
+from service.process.wrong_keys import WrongKeyLimit
 from service.settings import Settings
 from service.spec.parse.presets import presets
 from service.streaming.broadcaster import Broadcaster
@@ -36,6 +38,8 @@ class Runtime:
     broadcaster: Broadcaster
     stream_limits: StreamLimits
     connections: Connections
+    key_use: KeyUse
+    wrong_keys: WrongKeyLimit = field(default_factory=WrongKeyLimit)
     response_cache: ResponseCache = field(default_factory=ResponseCache)
     shutting_down: anyio.Event = field(default_factory=anyio.Event)  # streams end when it is set
     route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTE_CONNECTIONS))
@@ -55,12 +59,13 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         presets()  # builds pydantic's validators before the first request
         stopping = threading.Event()
         dispatcher = Dispatcher(engine, settings, stopping)
-        threads = [dispatcher, Reaper(engine, settings, stopping)]
+        key_use = KeyUse()
+        threads = [dispatcher, Reaper(engine, settings, stopping), Upkeep(engine, key_use, stopping)]
         readiness = Readiness(engine, stopping, threads)
         await anyio.to_thread.run_sync(readiness.begin)
         broadcaster = Broadcaster(engine, settings.sse_poll_s)
         streams, connections = StreamLimits(settings.streams_per_key), Connections(settings)
-        runtime = Runtime(settings, engine, readiness, dispatcher, broadcaster, streams, connections)
+        runtime = Runtime(settings, engine, readiness, dispatcher, broadcaster, streams, connections, key_use)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(broadcaster.run, runtime.shutting_down)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.schemas.common import View
+from service.schemas.common import Utc, View
 
 
 class Live(View):
@@ -30,6 +30,8 @@ class Me(View):
     project: str
     project_id: str
     level: str = Field(description="what this request may do: read, submit, admin (of the project) or server")
+    key_expires_at: Utc | None = Field(None, description="null: never, or there is no key")
+    key_expires_soon: bool = Field(False, description="within 14 days: rotate it")
 
 
 class SignIn(BaseModel):

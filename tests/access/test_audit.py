@@ -80,6 +80,10 @@ def on_run(verb: str, before: str | None = None) -> Callable[[Acts], Any]:
     return act
 
 
+def on_key(verb: str) -> Callable[[Acts], Any]:
+    return lambda acts: acts.post(f"/v1/keys/{acts.key()}/{verb}")
+
+
 def confirm(acts: Acts) -> Any:
     for scale in (1.0, 2.0):
         made = acts.experiment(seeds=[0, 1, 2], name=f"scale {scale}")
@@ -115,6 +119,8 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
         lambda acts: acts.post(f"/v1/runs/{acts.trained()}/probes", {"probes": [{"kind": "critical_point"}]}),
     ),
     "confirm_comparison": ("experiment.submit", confirm),
+    "post_key": ("key.create", Acts.key),
+    **{f"{verb}_key": (f"key.{verb}", on_key(verb)) for verb in ("rotate", "revoke")},
     "post_dataset": ("dataset.upload", Acts.dataset),
     "delete_dataset": ("dataset.delete", lambda acts: acts.ask("DELETE", f"/v1/datasets/{acts.dataset()}")),
 }
@@ -131,7 +137,7 @@ READS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # that take something a
 SILENT = {  # operations that change something and leave no row: why
     "post_comparison": "a question; nothing that others see changes",
     "preview_schedule": "it stores nothing",
-    **dict.fromkeys(("delete_experiment", "post_key", "revoke_key", "sign_in", "sign_out"), "not yet"),
+    **dict.fromkeys(("delete_experiment", "sign_in", "sign_out"), "not yet"),
     "verify_finding": "its runs are forks, each with a row; tests/verification tries it",
 }
 

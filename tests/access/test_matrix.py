@@ -25,7 +25,8 @@ OPERATIONS = {
 ORDER = ("read", "submit", "admin", "server")
 ROLE = {"viewer": "read", "member": "submit", "admin": "admin", "operator": "server"}
 ANYBODY = {"get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz", "sign_in"}
-ASKING = {"post_comparison", "preview_schedule", "sign_out", "post_key"}  # change nothing of the project's
+# these change nothing of the project's
+ASKING = {"post_comparison", "preview_schedule", "sign_out", "post_key", "rotate_key"}
 ADMINS, OPERATORS = {"set_person_quota"}, {"set_server_quota"}
 OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
     "experiment": {
@@ -48,7 +49,8 @@ def may(role: str, scope: str, operation: str, owner: str) -> bool:
         return True
     if operation in KIND:
         easy = owner == "own" or (owner == "shared" and KIND[operation] != "key")
-        return level >= ORDER.index("submit" if easy else "admin")
+        enough = "read" if KIND[operation] == "key" else "submit"
+        return level >= ORDER.index(enough if easy else "admin")
     if operation in ADMINS | OPERATORS:
         return level >= ORDER.index("admin" if operation in ADMINS else "server")
     reads = OPERATIONS[operation][0] == "GET" or operation in ASKING

@@ -47,7 +47,7 @@ class Authentication:
         runtime: Runtime = scope["state"]["runtime"]
         found = None
         if given:
-            found = await anyio.to_thread.run_sync(find_principal, runtime, given[1], limiter=runtime.key_threads)
+            found = await look_up(runtime, given[1], _address(scope))
         if found is None:
             raise Unauthorized("Send a valid key as `Authorization: Bearer key_....secret`.")
         return found
@@ -90,6 +90,23 @@ def _place(url: str) -> tuple[str, str, int | None] | None:
     except ValueError:
         return None
     return (parts.scheme, parts.hostname, port) if parts.hostname else None
+
+
+async def look_up(runtime: Runtime, key: str, address: str | None) -> Principal | None:
+    """Return whose key this is, or None; raise `WrongKeys` at an address that sent too many wrong ones."""
+    runtime.wrong_keys.check(address, key)
+    found = await anyio.to_thread.run_sync(find_principal, runtime, key, limiter=runtime.key_threads)
+    if found is None:
+        runtime.wrong_keys.count(address)
+    else:
+        runtime.wrong_keys.remember(key)
+        runtime.key_use.note(found.key_id)
+    return found
+
+
+def _address(scope: Scope) -> str | None:
+    """Return where the request came from; uvicorn has put the client of a trusted proxy there."""
+    return scope["client"][0] if scope.get("client") else None
 
 
 def find_principal(runtime: Runtime, key: str) -> Principal | None:

@@ -8,6 +8,7 @@ from service.db.failures import AWAY
 from service.db.session import check_schema, newest_migration
 from service.errors import Unavailable
 from service.schemas.common import Json
+from service.schemas.keys import expires_soon
 from service.schemas.service import Live, Me, Ready
 
 router = APIRouter(tags=["service"])
@@ -44,4 +45,5 @@ async def get_readyz(runtime: RuntimeDep) -> Ready:
 @router.get("/v1/me", operation_id="get_me")
 def get_me(principal: PrincipalDep) -> Me:
     """Return the project and member that the key belongs to."""
-    return Me.of(principal, level=principal.level.word)
+    soon = expires_soon(principal.key_expires_at)
+    return Me.of(principal, level=principal.level.word, key_expires_soon=soon)

@@ -1,4 +1,4 @@
-"""`saddle keys list | create | revoke`: the API keys of the project."""
+"""`saddle keys list | create | rotate | revoke`: your API keys, or as an admin those of the project."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from service.client.client import Client
 from service.client.commands.context import Commands, Context, command
 from service.client.errors import Unusable
 from service.client.formatting import age
+from service.levels import SCOPE_LEVELS
 from service.spec.text import normalise
 
 if TYPE_CHECKING:
@@ -18,17 +19,21 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Declare the command."""
-    summary = "the project's API keys: list them, create one, revoke some"
-    parser = command(commands, "keys", do, summary, "saddle keys revoke old-laptop")
-    parser.add_argument("action", nargs="?", choices=("list", "create", "revoke"), default="list")
-    parser.add_argument("key", nargs="*", help="create: what it is called; revoke: names, ids, or ends of ids")
-    parser.add_argument("--days", type=float, help="create: days until it expires (default: never)")
+    summary = "your API keys, an admin's project's: list them, create, rotate or revoke some"
+    parser = command(commands, "keys", do, summary, "saddle keys create laptop --days 30")
+    parser.add_argument("action", nargs="?", choices=sorted(ACTIONS), default="list")
+    parser.add_argument("key", nargs="*", help="create: what it is called; else names, ids, or ends of ids")
+    parser.add_argument("--days", type=float, help="create: until it expires (default: what the server sets, 90)")
+    parser.add_argument("--never", action="store_true", help="create: it never expires")
+    parser.add_argument("--scope", choices=sorted(SCOPE_LEVELS), default="admin", help="create: what it may do at most")
+    parser.add_argument("--member", help="create: the service account it is for; by admins")
+    parser.add_argument("--overlap", type=float, default=1.0, help="rotate: days the old one still opens (default: 1)")
     parser.add_argument("--all", action="store_true", help="list: revoked and expired ones too")
 
 
 def do(arguments: argparse.Namespace, context: Context) -> None:
-    """List, create or revoke."""
-    {"list": do_list, "create": do_create, "revoke": do_revoke}[arguments.action](arguments, context)
+    """List, create, rotate or revoke."""
+    ACTIONS[arguments.action](arguments, context)
 
 
 def do_list(arguments: argparse.Namespace, context: Context) -> None:
@@ -36,8 +41,15 @@ def do_list(arguments: argparse.Namespace, context: Context) -> None:
     if arguments.key:
         raise Unusable(f"`saddle keys list` takes no name ({arguments.key[0]!r}): it lists every key")
     found = list(context.client.api_keys(closed=arguments.all))
-    rows = [[each.id, each.name or "-", each.member, age(each.created_at), _state(each)] for each in found]
-    context.show(found, ["key", "name", "member", "age", ""], rows)
+    rows = [
+        [each.id, each.name or "-", each.member, each.scope, age(each.created_at), _used(each), _state(each)]
+        for each in found
+    ]
+    context.show(found, ["key", "name", "member", "scope", "age", "used", ""], rows)
+
+
+def _used(key: MadeKey) -> str:
+    return f"{age(key.last_used_at)} ago" if key.last_used_at else "-"
 
 
 def _state(key: MadeKey) -> str:
@@ -53,8 +65,26 @@ def do_create(arguments: argparse.Namespace, context: Context) -> None:
     """Create a key and print it alone, so that it can go to a file."""
     if len(arguments.key) != 1:
         raise Unusable("a new key needs a name, for example where it is used: saddle keys create laptop")
-    made = context.client.create_key(arguments.key[0], None if arguments.days is None else arguments.days * 86400)
+    if arguments.never and arguments.days is not None:
+        raise Unusable("--never and --days contradict each other: keep one")
+    made = context.client.create_key(
+        arguments.key[0],
+        None if arguments.days is None else arguments.days * 86400,
+        never_expires=arguments.never,
+        scope=arguments.scope,
+        member=arguments.member,
+    )
     context.emit(made) if context.json else context.say(made.key or "")
+
+
+def do_rotate(arguments: argparse.Namespace, context: Context) -> None:
+    """Replace a key, by default the one in use, and print the new one alone."""
+    if len(arguments.key) > 1:
+        raise Unusable("one key is rotated at a time, because each new one is shown only once")
+    old = _resolve(context.client, arguments.key[0]) if arguments.key else _current(context.client)
+    made = context.client.rotate_key(old, arguments.overlap * 86400)
+    context.emit(made) if context.json else context.say(made.key or "")
+    context.warn(f"{old} ends {f'in {arguments.overlap:g} days' if arguments.overlap else 'now'}: store the new key")
 
 
 def do_revoke(arguments: argparse.Namespace, context: Context) -> None:
@@ -86,3 +116,16 @@ def _resolve(client: Client, text: str) -> str:
 
 def _ends(key_id: str, text: str) -> bool:
     return lookup.ENDING.fullmatch(text) is not None and key_id.endswith(text)
+
+
+def _current(client: Client) -> str:
+    """Return the id of the key in use."""
+    return next(key.id for key in client.api_keys() if key.current)
+
+
+def expiry_notice(expires: str) -> str:
+    """Return a sentence about a key whose end (RFC 3339) is near."""
+    return f"your key ends on {expires[:10]}: `saddle keys rotate` makes another one like it"
+
+
+ACTIONS = {"list": do_list, "create": do_create, "rotate": do_rotate, "revoke": do_revoke}

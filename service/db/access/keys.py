@@ -1,18 +1,22 @@
-"""API keys of a project: listed, created, revoked. A secret is shown once and never read again."""
+"""API keys of a project: listed, created, rotated, revoked. A secret is shown once and never read again.
+
+Members see and end their own keys, admins all of the project; nobody gets a key that may do more than they may.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select, text, update
 
 from service.db import rights
+from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.access.projects import OPEN, issue_key, revoke_key
-from service.db.tables import api_key, member, project
+from service.db.tables import account, api_key, member, project
 from service.errors import Conflict, Forbidden, NotFound
-from service.levels import SCOPE_LEVELS
+from service.levels import SCOPE_LEVELS, Level, effective_level
 
 
 @dataclass(frozen=True)
@@ -21,24 +25,33 @@ class StoredKey:
 
     id: str
     name: str
+    member_id: str
     member: str
     scope: str
     created_at: datetime
+    last_used_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
     open: bool  # neither revoked nor expired
 
+    @property
+    def lifetime_s(self) -> float | None:
+        """How long it was made for; None: for ever."""
+        return None if self.expires_at is None else (self.expires_at - self.created_at).total_seconds()
+
 
 def _columns(*more: ColumnElement[Any]) -> Select[Any]:
     """Keys of all projects."""
-    columns = (api_key.c.id, api_key.c.name, member.c.name.label("member"), api_key.c.scope, api_key.c.created_at)
-    query = select(*columns, api_key.c.expires_at, api_key.c.revoked_at, OPEN.label("open"), *more)
+    key = (api_key.c[name] for name in ("id", "name", "scope", "created_at", "last_used_at", "expires_at"))
+    whose = (api_key.c.member_id, member.c.name.label("member"))
+    query = select(*key, *whose, api_key.c.revoked_at, OPEN.label("open"), *more)
     return query.join(member, member.c.id == api_key.c.member_id)
 
 
 def _query(principal: Principal) -> Select[Any]:
-    """Keys of the principal's project."""
-    return _columns().where(member.c.project_id == principal.project_id)
+    """Keys that the principal may see: their own, or as an admin all of the project."""
+    query = _columns().where(member.c.project_id == principal.project_id)
+    return query if principal.level >= Level.ADMIN else query.where(member.c.id == principal.member_id)
 
 
 def _stored(row: RowMapping) -> StoredKey:
@@ -58,30 +71,92 @@ def page(
 
 
 def get(connection: Connection, principal: Principal, key_id: str) -> StoredKey:
-    """Return one key; `NotFound` also for another project's."""
+    """Return one key; `NotFound` also for one that the principal may not see."""
     row = connection.execute(_query(principal).where(api_key.c.id == key_id)).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no key {key_id}.")
     return _stored(row)
 
 
-def create(connection: Connection, principal: Principal, name: str, lifetime_s: float | None, scope: str) -> str:
-    """Return a new key, `id.secret`, for the member who asks; `Forbidden` if it may more than the present one."""
+def create(
+    connection: Connection,
+    principal: Principal,
+    name: str,
+    lifetime_s: float | None,
+    scope: str,
+    member_name: str | None = None,
+) -> str:
+    """Return a new key, `id.secret`, of the principal or of a service account that an admin names.
+
+    `Forbidden` where it would do more than the present request may.
+    """
     if SCOPE_LEVELS[scope] > SCOPE_LEVELS[principal.scope]:
         raise Forbidden(
             f"A key of the scope {principal.scope} cannot make one of the scope {scope}: choose a narrower."
         )
+    owner = principal.member_id if member_name is None else _service_member(connection, principal, member_name, scope)
     with rights.acting_as(connection, "saddle_keymaker"):
-        return issue_key(connection, principal.member_id, name, lifetime_s, scope)
+        key = issue_key(connection, owner, name, lifetime_s, scope)
+    told = {"name": name, "scope": scope, "member": member_name or principal.member}
+    audit.record(connection, principal, "key.create", key.partition(".")[0], **told)
+    return key
+
+
+def _service_member(connection: Connection, principal: Principal, name: str, scope: str) -> str:
+    """Return the id of a service account's member: `Forbidden` for people, who make their keys themselves."""
+    if principal.level < Level.ADMIN:
+        raise Forbidden("Only admins make keys for a service account: leave `member` out for a key of your own.")
+    query = select(member.c.id, member.c.role, account.c.kind, account.c.admin)
+    query = query.join(account, account.c.id == member.c.account_id)
+    mine = (member.c.project_id == principal.project_id) & (member.c.name == name) & member.c.removed_at.is_(None)
+    row = connection.execute(query.where(mine)).one_or_none()
+    if row is None:
+        raise NotFound(f"The project has no member {name}.")
+    if row.kind != "service" and row.id != principal.member_id:
+        raise Forbidden(f"{name} is a person, who makes their own keys; only service accounts get theirs from admins.")
+    if effective_level(row.role, scope, row.admin) > principal.level:
+        raise Forbidden(f"{name} may do more than you: only somebody who may as much makes it a key.")
+    return str(row.id)
+
+
+def rotate(connection: Connection, principal: Principal, key_id: str, overlap_s: float) -> str:
+    """Return a new key of the same name, scope and lifetime; the old one ends after `overlap_s`, if not before."""
+    old = get(connection, principal, key_id)
+    if not old.open:
+        raise Conflict("The key is revoked or expired: create another one.")
+    whose = None if old.member_id == principal.member_id else old.member
+    key = create(connection, principal, old.name, old.lifetime_s, old.scope, whose)
+    ends = func.least(api_key.c.expires_at, func.clock_timestamp() + timedelta(seconds=overlap_s))
+    with rights.acting_as(connection, "saddle_keymaker"):
+        connection.execute(update(api_key).where(api_key.c.id == key_id).values(expires_at=ends))
+    audit.record(connection, principal, "key.rotate", key_id, by=key.partition(".")[0], overlap_s=overlap_s)
+    return key
 
 
 def revoke(connection: Connection, principal: Principal, key_id: str) -> None:
     """Revoke a key from the next request on; `Conflict` for the key in use. Repeating it changes nothing."""
-    get(connection, principal, key_id)
+    found = get(connection, principal, key_id)
     if key_id == principal.key_id:
         raise Conflict("A key cannot revoke itself: create another one, and revoke this one with it.")
+    if SCOPE_LEVELS[found.scope] > SCOPE_LEVELS[principal.scope]:
+        raise Forbidden(f"A key of the scope {principal.scope} cannot end one of the scope {found.scope}.")
     with rights.acting_as(connection, "saddle_keymaker"):
-        revoke_key(connection, key_id)
+        revoked = revoke_key(connection, key_id)
+    if revoked:
+        audit.record(connection, principal, "key.revoke", key_id, name=found.name, member=found.member)
+
+
+USED = text(
+    """
+    UPDATE api_key SET last_used_at = clock_timestamp()
+    WHERE id = ANY(:ids) AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '50 s')
+    """
+)
+
+
+def note_use(connection: Connection, key_ids: Sequence[str]) -> None:
+    """Note that these keys were used just now, unless another process has within the minute."""
+    connection.execute(USED, {"ids": list(key_ids)})
 
 
 def list_all(connection: Connection) -> Sequence[tuple[str, StoredKey]]:

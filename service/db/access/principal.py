@@ -1,6 +1,7 @@
 """Who makes a request."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from service.levels import Level, effective_level
 
@@ -18,6 +19,7 @@ class Principal:
     account_id: str = ""
     scope: str = "admin"
     server_admin: bool = False
+    key_expires_at: datetime | None = None
     address: str | None = None  # where the request came from, for the audit
     request_id: str | None = None
 

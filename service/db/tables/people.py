@@ -68,6 +68,7 @@ api_key = Table(
     now("created_at"),
     Column("expires_at", DateTime(timezone=True)),
     Column("revoked_at", DateTime(timezone=True)),
+    Column("last_used_at", DateTime(timezone=True)),  # to the minute
     CheckConstraint("scope IN ('read', 'submit', 'admin')", name="scope_known"),
 )
 

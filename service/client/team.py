@@ -1,0 +1,45 @@
+"""What a `Client` offers for working together: API keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from service.client import answers
+from service.client.http import Http
+from service.client.paths import flag, part
+
+if TYPE_CHECKING:
+    from service.schemas.keys import MadeKey
+
+
+class TeamClient:
+    """The part of `Client` that concerns people."""
+
+    http: Http
+
+    def api_keys(self, limit: int = 1000, *, closed: bool = False) -> Iterator[MadeKey]:
+        """Yield your API keys, an admin's project's, newest first; with `closed`, revoked and expired ones too."""
+        return map(answers.key, self.http.pages("/v1/keys", limit, {"closed": flag(closed)}))
+
+    def create_key(
+        self,
+        name: str,
+        lifetime_s: float | None = None,
+        *,
+        never_expires: bool = False,
+        scope: str = "admin",
+        member: str | None = None,
+    ) -> MadeKey:
+        """Create another key for the member who asks, or a service account; only this answer holds it whole."""
+        wanted = {"name": name, "scope": scope, "member": member, "lifetime_s": lifetime_s}
+        given = {key: value for key, value in wanted.items() if value is not None}
+        return answers.key(self.http.post("/v1/keys", given | ({"lifetime_s": None} if never_expires else {})))
+
+    def rotate_key(self, key_id: str, overlap_s: float = 86400.0) -> MadeKey:
+        """Create a key of the same name, scope and lifetime; the old one opens for `overlap_s` more."""
+        return answers.key(self.http.post(f"/v1/keys/{part(key_id)}/rotate", {"overlap_s": overlap_s}))
+
+    def revoke_key(self, key_id: str) -> MadeKey:
+        """Revoke a key from the next request on; refused for the one that asks."""
+        return answers.key(self.http.post(f"/v1/keys/{part(key_id)}/revoke"))
