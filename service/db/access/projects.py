@@ -33,13 +33,14 @@ def new_key(
     The first member of a project is its admin; others begin as `role`, or as member.
     """
     project_name, member_name = _name("project", project_name), _name("member", member_name)
-    made = insert(project).values(id=new_id("prj"), name=project_name).on_conflict_do_nothing(index_elements=["name"])
-    first = connection.execute(made.returning(project.c.id)).one_or_none() is not None
+    made = insert(project).values(id=new_id("prj"), name=project_name)
+    connection.execute(made.on_conflict_do_nothing(index_elements=["name"]))
     project_id = connection.execute(select(project.c.id).where(project.c.name == project_name)).scalar_one()
     chosen = (member.c.project_id == project_id) & (member.c.name == member_name)
     member_id = connection.execute(select(member.c.id).where(chosen)).scalar_one_or_none()
     if member_id is None:
-        member_id = _join(connection, project_id, member_name, role or ("admin" if first else "member"))
+        others = connection.execute(select(member.c.id).where(member.c.project_id == project_id).limit(1)).first()
+        member_id = _join(connection, project_id, member_name, role or ("member" if others else "admin"))
     return issue_key(connection, member_id, "", lifetime_s, scope)
 
 
@@ -90,7 +91,7 @@ OPEN = api_key.c.revoked_at.is_(None) & or_(
     api_key.c.expires_at.is_(None), api_key.c.expires_at > func.clock_timestamp()
 )
 WHOSE = """
-    SELECT k.secret_sha256, m.id, m.name, p.id, p.name, m.role, a.id, k.scope, a.admin
+    SELECT k.secret_sha256, m.id, m.name, p.id, p.name, m.role, a.id, k.scope, a.admin, k.expires_at
     FROM api_key k JOIN member m ON m.id = k.member_id JOIN project p ON p.id = m.project_id
         JOIN account a ON a.id = m.account_id
     WHERE k.id = %(id)s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
