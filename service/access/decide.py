@@ -14,7 +14,13 @@ def check(principal: Principal, rule: Rule, owner: Callable[[], Owner | None] = 
 
     An object that the project does not have is nobody's: the route answers that it is not there.
     """
-    if rule.level is None or principal.level >= rule.level:
+    if rule.level is None:
+        return
+    if rule.about == "person" and principal.key_id:
+        raise Forbidden("A key cannot do this: sign in on the page, with a password or through your provider.")
+    if rule.about == "project" and rule.level < Level.SERVER and not principal.project_id:
+        raise Forbidden("You are in no project: ask an admin of one for an invitation.")
+    if principal.level >= rule.level:
         return
     if rule.own is None or principal.level < rule.own_level:
         raise Forbidden(_refusal(principal, rule.own_level if rule.own else rule.level))

@@ -10,6 +10,7 @@ from typing import Literal
 from service.levels import Level
 
 Owned = Literal["experiment", "run", "dataset", "key"]  # kinds of objects that have an owner
+About = Literal["project", "self", "person"]  # what an operation concerns; person: oneself, and no key may ask
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Rule:
     level: Level | None
     own: Owned | None = None  # for an object of this kind that is one's own, `own_level` is enough
     own_level: Level = Level.SUBMIT
+    about: About = "project"  # whoever is in no project may only what concerns themselves or the server
 
 
 def _rules(rule: Rule, *operations: str) -> dict[str, Rule]:
@@ -26,9 +28,12 @@ def _rules(rule: Rule, *operations: str) -> dict[str, Rule]:
 
 
 OPEN = _rules(Rule(None), "get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz", "sign_in")
+SELF = _rules(
+    Rule(Level.READ, about="self"), "get_me", "sign_out", "list_sessions", "end_session", "end_other_sessions"
+)
 READ = _rules(
     Rule(Level.READ),
-    *("get_me", "sign_out", "list_datasets", "get_dataset", "list_experiments", "get_experiment"),
+    *("list_datasets", "get_dataset", "list_experiments", "get_experiment"),
     *("list_runs", "get_run", "list_attempts", "get_history", "list_replays", "list_probes"),
     *("list_checkpoints", "get_checkpoint_file", "get_series", "list_series_names", "get_many_series"),
     *("stream_events", "stream_project", "list_workers", "get_comparison", "get_catalog", "get_family"),
@@ -55,7 +60,7 @@ OWN = {
 ADMIN = _rules(Rule(Level.ADMIN), "set_person_quota")
 SERVER = _rules(Rule(Level.SERVER), "set_server_quota")
 KEYS = _rules(Rule(Level.READ), "post_key", "rotate_key")  # the new key never may more than the one that makes it
-RULES: Mapping[str, Rule] = OPEN | READ | SUBMIT | OWN | KEYS | ADMIN | SERVER
+RULES: Mapping[str, Rule] = OPEN | SELF | READ | SUBMIT | OWN | KEYS | ADMIN | SERVER
 PATH_PARAMETERS: Mapping[Owned, str] = {
     "experiment": "experiment_id",
     "run": "run_id",

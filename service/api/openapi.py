@@ -24,7 +24,7 @@ from service.schemas.requests import (
     RetryRequest,
     VerifyRequest,
 )
-from service.schemas.service import SignIn
+from service.schemas.sessions import SignIn
 from service.spec.experiment import Experiment
 
 PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}

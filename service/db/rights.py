@@ -14,9 +14,9 @@ from sqlalchemy import Connection, text
 from service.errors import SaddleError
 from service.settings import Settings
 
-SECRET = ("account", "api_key", "audit", "channel", "delivery")  # only the API reads them
+SECRET = ("account", "api_key", "session", "audit", "channel", "delivery")  # only the API reads them
 PEOPLE = ("project", "member")
-NOBODY = ("saddle_reaper", "saddle_eraser", "saddle_keymaker")  # taken on for one transaction
+NOBODY = ("saddle_reaper", "saddle_eraser", "saddle_keymaker", "saddle_doorkeeper")  # taken on for one transaction
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,10 @@ ROLES: dict[str, Rights] = {
         insert=("api_key",),
         update={"api_key": ("revoked_at", "expires_at")},
     ),
+    "saddle_doorkeeper": Rights(  # starts and ends the sessions of browsers; nobody logs in as it
+        insert=("session",),
+        update={"session": ("member_id", "address", "seen_at", "ended_at")},
+    ),
     "saddle_api": Rights(
         insert=(
             *("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
@@ -85,7 +89,7 @@ ROLES: dict[str, Rights] = {
             *("experiment_figure", "quota"),  # figures are computed from series, and computed anew
             *("delivery", "alarm"),  # what was sent long ago, and conditions that no longer hold
         ),
-        acts_as=("saddle_reaper", "saddle_eraser", "saddle_keymaker"),
+        acts_as=("saddle_reaper", "saddle_eraser", "saddle_keymaker", "saddle_doorkeeper"),
     ),
     "saddle_worker": Rights(
         hidden=(*SECRET, *PEOPLE, "comparison", "confirmation", "dataset", "verification", "judgement"),

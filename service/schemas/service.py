@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from service.schemas.common import Utc, View
 
@@ -22,27 +22,21 @@ class Ready(View):
 
 
 class Me(View):
-    """The owner of the key."""
+    """Who makes the request."""
 
-    key_id: str
+    key_id: str = Field(description="empty: signed in without a key")
+    session_id: str = Field(description="empty: not signed in, a key came with the request")
+    account_id: str
     member: str
     role: str
     project: str
-    project_id: str
+    project_id: str = Field(description="empty: in no project")
     level: str = Field(description="what this request may do: read, submit, admin (of the project) or server")
     key_expires_at: Utc | None = Field(None, description="null: never, or there is no key")
     key_expires_soon: bool = Field(False, description="within 14 days: rotate it")
 
 
-class SignIn(BaseModel):
-    """A sign-in with a key."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    key: str = Field(min_length=1, max_length=200, description="an API key, `key_....secret`")
-
-
 class SignedOut(View):
-    """The browser no longer has a key."""
+    """The session has ended."""
 
     status: Literal["signed_out"] = "signed_out"

@@ -21,7 +21,7 @@ from service.streaming.updates import Message, P
 
 SHUTDOWN_S = 2.0  # for the poll that is under way when the process ends
 DIAGNOSE_S = 5.0  # least time between two rounds of diagnoses
-CHECK_KEYS_S = 0.5  # between two checks that the readers' keys are still open
+CHECK_CREDENTIALS_S = 0.5  # between two checks that the readers' keys and sessions are still open
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +34,7 @@ class Broadcaster:
         self._polling = anyio.Lock()
         self._runs: dict[str, Channel[RunPosition]] = {}
         self._projects: dict[str, Channel[ProjectPosition]] = {}
-        self._keys_checked = 0.0
+        self._credentials_checked = 0.0
         self._closed = False
         self._has_readers = anyio.Event()
 
@@ -91,10 +91,10 @@ class Broadcaster:
         """Poll and hand out the news; the next poll makes up for a failed one."""
         runs = {run_id: channel.position for run_id, channel in self._runs.items()}
         projects = {project_id: channel.position for project_id, channel in self._projects.items()}
-        keys = {reader.principal.key_id for reader in self._readers()} if self._keys_due() else set()
+        shown = {reader.principal.access for reader in self._readers()} if self._credentials_due() else set()
         try:
             async with self._polling:
-                found = await anyio.to_thread.run_sync(self._poller.poll, runs, projects, keys, abandon_on_cancel=True)
+                found = await anyio.to_thread.run_sync(self._poller.poll, runs, projects, shown, abandon_on_cancel=True)
         except SaddleError as error:
             log.warning("polling for news failed: %s", error)
             return
@@ -104,13 +104,13 @@ class Broadcaster:
         _publish(self._runs, found.runs)
         _publish(self._projects, found.projects)
         for reader in self._readers():
-            if reader.principal.key_id in found.closed_keys:
+            if reader.principal.access in found.closed:
                 reader.drop("revoked")
 
-    def _keys_due(self) -> bool:
-        due = time.monotonic() - self._keys_checked >= CHECK_KEYS_S
+    def _credentials_due(self) -> bool:
+        due = time.monotonic() - self._credentials_checked >= CHECK_CREDENTIALS_S
         if due:
-            self._keys_checked = time.monotonic()
+            self._credentials_checked = time.monotonic()
         return due
 
     async def _diagnose(self) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from service.db.access import sessions
+from service.db.access.principal import Access
 from service.db.runs import stream_queries
 from service.db.session import Connection, Engine, snapshot
 from service.streaming.positions import ProjectPosition, RunPosition
@@ -17,7 +19,7 @@ class PollResult:
 
     runs: dict[str, Batch[RunPosition]]
     projects: dict[str, Batch[ProjectPosition]]
-    closed_keys: set[str]
+    closed: set[Access]
 
 
 class Poller:
@@ -35,11 +37,11 @@ class Poller:
         self,
         runs: Mapping[str, RunPosition | None],
         projects: Mapping[str, ProjectPosition | None],
-        keys: set[str],
+        readers: set[Access],
     ) -> PollResult:
-        """Return the news since these positions, and which of the keys were revoked or have expired."""
+        """Return the news since these positions, and which readers may read no longer."""
         with snapshot(self._engine) as connection:
-            closed = keys - stream_queries.open_keys(connection, list(keys)) if keys else set()
+            closed = readers - sessions.still_open(connection, readers) if readers else set()
             return PollResult(
                 run_batches(connection, runs) if runs else {},
                 self._project_batches(connection, projects) if projects else {},

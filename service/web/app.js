@@ -1,9 +1,10 @@
 // The page: who is here, where they are, and the view that belongs there.
 import { html, render, useEffect, useState } from "./lib/html.js";
 import { href, useAddress } from "./lib/address.js";
-import { get, onSignedOut, requestJson } from "./lib/api.js";
+import { onSignedOut } from "./lib/api.js";
 import { Boundary, UncaughtErrors } from "./lib/boundary.js";
 import { ConnectionNotice, useReconnect } from "./lib/connection.js";
+import { enter, onChange, signOut } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
 import { useShortcuts } from "./lib/shortcuts.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./lib/words.js";
@@ -12,34 +13,21 @@ import { Experiment } from "./views/experiment.js";
 import { Experiments } from "./views/experiments.js";
 import { New } from "./views/new.js";
 import { Run } from "./views/run.js";
-import { SignIn } from "./views/signin.js";
+import { SignIn, SwitchAccount } from "./views/signin.js";
 import { Workers } from "./views/workers.js";
 
 const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers };
 const PLACES = ["experiments", "compare", "new", "workers"];
 
-// `up` prints an address with the key behind the "#", which no server sees: it is used once and taken out again.
-let handed = null; // until the server has taken it
-
-async function enter() {
-  const given = /^#key=(.+)$/.exec(window.location.hash);
-  if (given) {
-    handed = decodeURIComponent(given[1]);
-    window.history.replaceState(null, "", "#/");
-    window.dispatchEvent(new HashChangeEvent("hashchange"));
-  }
-  if (handed) await requestJson("POST", "/v1/session", { key: handed });
-  handed = null;
-  return get("/v1/me");
-}
-
 function App() {
   const [me, setMe] = useState(undefined); // undefined: not known yet; null: nobody
+  const [asked, setAsked] = useState(null); // a key of another account that a link brought
   const [, redraw] = useState(0);
   const { path, search } = useAddress();
-  const come = () => enter().then(setMe, (error) => error.unavailable || setMe(null)); // nobody knows who is here while the server is gone
+  const come = () => enter().then((found) => { setMe(found.me); setAsked(found.asked); }, (error) => error.unavailable || setMe(null)); // nobody knows who is here while the server is gone
   useEffect(() => {
     onSignedOut(() => setMe(null));
+    onChange(come);
     come();
   }, []);
   useReconnect(() => me === undefined && come());
@@ -55,10 +43,11 @@ function App() {
     <span class="who">${escapeInvisible(me.member)} · ${escapeInvisible(me.project)}</span>
     <select aria-label=${t("language")} value=${currentLanguage()} onChange=${(event) => { setLanguage(event.target.value); redraw((n) => n + 1); }}>
       ${Object.entries(LANGUAGES).map(([word, name]) => html`<option value=${word}>${name}</option>`)}</select>
-    <button type="button" onClick=${async () => { await requestJson("DELETE", "/v1/session"); setMe(null); }}>${t("sign.out")}</button>
+    <button type="button" onClick=${async () => { await signOut(); setMe(null); }}>${t("sign.out")}</button>
   </header>
-  <main id="main" tabindex="-1">${View ? html`<${Boundary}><${View} key=${path.slice(0, 2).join("/")} path=${path.slice(1)} search=${search} me=${me}/></${Boundary}>`
-    : html`<p class="empty">${t("nowhere")} <a href=${href([])}>${t("place.experiments")}</a></p>`}</main>`;
+  <main id="main" tabindex="-1">${View ? html`<${Boundary}><${View} key=${[me.account_id, me.project_id, ...path.slice(0, 2)].join("/")} path=${path.slice(1)} search=${search} me=${me}/></${Boundary}>`
+    : html`<p class="empty">${t("nowhere")} <a href=${href([])}>${t("place.experiments")}</a></p>`}</main>
+  ${asked ? html`<${SwitchAccount} me=${me} asked=${asked} done=${(found) => { setAsked(null); if (found) setMe(found); }}/>` : null}`;
 }
 
 const root = document.getElementById("app");

@@ -25,8 +25,8 @@ OPERATIONS = {
 ORDER = ("read", "submit", "admin", "server")
 ROLE = {"viewer": "read", "member": "submit", "admin": "admin", "operator": "server"}
 ANYBODY = {"get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz", "sign_in"}
-# these change nothing of the project's
-ASKING = {"post_comparison", "preview_schedule", "sign_out", "post_key", "rotate_key"}
+ASKING = {"post_comparison", "preview_schedule", "post_key", "rotate_key"}  # change nothing of the project's
+ASKING |= {"sign_out", "end_session", "end_other_sessions"}  # nor do these, which concern oneself
 ADMINS, OPERATORS = {"set_person_quota"}, {"set_server_quota"}
 OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
     "experiment": {

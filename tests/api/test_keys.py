@@ -110,7 +110,6 @@ def test_the_operator_lists_and_ends_keys_without_one(engine: Engine, database_u
 def test_blanks_around_a_key_are_no_part_of_it(client: TestClient, key: str) -> None:
     assert client.get("/v1/me", headers={"Authorization": f"Bearer   {key}  "}).status_code == 200
     assert client.post("/v1/session", json={"key": f" {key}\n"}).status_code == 200
-    assert client.cookies["saddle_key"] == key
 
 
 def days(stored: dict[str, Any]) -> float:

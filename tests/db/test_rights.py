@@ -28,6 +28,8 @@ FORBIDDEN = [
     ("saddle_api", "INSERT INTO api_key (id, member_id, secret_sha256) VALUES ('k', 'm', '')"),
     ("saddle_api", "UPDATE api_key SET revoked_at = NULL"),
     ("saddle_api", "UPDATE member SET role = 'admin'"),
+    ("saddle_api", "UPDATE session SET ended_at = NULL"),
+    ("saddle_api", "INSERT INTO session (id, secret_sha256, account_id, device) VALUES ('s', '', 'a', '')"),
     ("saddle_worker", "UPDATE experiment SET spec = '{}'"),
     (
         "saddle_worker",
@@ -66,7 +68,16 @@ FORBIDDEN = [
     ("saddle_reader", "SET ROLE saddle_reaper"),
     ("saddle_reader", "SET ROLE saddle_eraser"),
     ("saddle_worker", "SET ROLE saddle_eraser"),
-    *((role, "SET ROLE saddle_keymaker") for role in ("saddle_worker", "saddle_reader")),
+    *(
+        (role, f"SET ROLE {other}")
+        for role in ("saddle_worker", "saddle_reader")
+        for other in ("saddle_keymaker", "saddle_doorkeeper")
+    ),
+    ("saddle_worker", "SELECT device FROM session"),
+    ("saddle_reader", "SELECT secret_sha256 FROM session"),
+    ("saddle_api", "SET LOCAL ROLE saddle_doorkeeper; UPDATE session SET account_id = 'a'"),
+    ("saddle_api", "SET LOCAL ROLE saddle_doorkeeper; UPDATE account SET admin = true"),
+    ("saddle_api", "SET LOCAL ROLE saddle_doorkeeper; DELETE FROM session"),
     ("saddle_api", "SET LOCAL ROLE saddle_keymaker; UPDATE api_key SET secret_sha256 = ''"),
     ("saddle_api", "SET LOCAL ROLE saddle_keymaker; UPDATE member SET role = 'admin'"),
 ]
@@ -76,6 +87,7 @@ ALLOWED = [
     ("saddle_api", "UPDATE run SET desired = 'cancel'"),
     ("saddle_api", "SET LOCAL ROLE saddle_eraser; DELETE FROM metric_chunk"),
     ("saddle_api", "SET LOCAL ROLE saddle_keymaker; UPDATE api_key SET revoked_at = clock_timestamp()"),
+    ("saddle_api", "SET LOCAL ROLE saddle_doorkeeper; UPDATE session SET ended_at = clock_timestamp()"),
     ("saddle_worker", "UPDATE run SET beat = beat + 1"),
     *((role, "SELECT version_num FROM alembic_version") for role in LOGINS),
 ]

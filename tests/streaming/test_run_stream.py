@@ -11,7 +11,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from service.db.access import projects
 from service.db.runs import reaper
@@ -290,6 +290,31 @@ def test_a_stream_of_a_revoked_key_ends_within_a_second(http: httpx.Client, key:
         for _ in chunks:
             assert time.monotonic() - begin < 5
         assert time.monotonic() - begin < 1.5
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_stream_ends_within_a_second_of_its_session_or_its_membership(
+    http: httpx.Client, engine: Engine, removed: bool
+) -> None:
+    del http.headers["Authorization"]
+    run_id = waiting_run_by_session(http, engine)
+    with http.stream("GET", f"/v1/runs/{run_id}/events") as answer:
+        chunks = answer.iter_text()
+        next(chunks)
+        with transaction(engine) as connection:
+            change = "UPDATE member SET removed_at" if removed else "UPDATE session SET ended_at"
+            connection.execute(text(f"{change} = clock_timestamp()"))
+        begin = time.monotonic()
+        assert "revoked" in "".join(chunks)
+        assert time.monotonic() - begin < 1.5
+
+
+def waiting_run_by_session(http: httpx.Client, engine: Engine) -> str:
+    with transaction(engine) as connection:
+        key = projects.new_key(connection, "default", "ada")
+    http.post("/v1/session", json={"key": key})
+    http.headers["Origin"] = str(http.base_url).rstrip("/")
+    return waiting_run(http)
 
 
 def test_a_quiet_stream_shows_that_it_is_alive(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,29 +1,31 @@
-"""Authentication: every route needs a key except the open ones."""
+"""Authentication: every route needs a key or a session except the open ones."""
 
 import re
+from dataclasses import replace
+from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
 from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.db.access import projects
+from service.api.cookies import read_session
+from service.db.access import projects, sessions
 from service.db.access.principal import Principal
-from service.db.session import autocommit
+from service.db.session import autocommit, transaction
 from service.errors import Forbidden, Unauthorized
 from service.process.runtime import Runtime
 
 OPEN_PATHS = ("/", "/v1/livez", "/v1/readyz", "/v1/openapi.json")
 PAGE = "/page/"  # open: the files are the same for everybody
-SIGN_IN = ("POST", "/v1/session")  # open: the key is in the body
-COOKIE = "saddle_key"
+SIGN_IN = ("POST", "/v1/session")  # open: what is shown is in the body
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 KEY = re.compile(r"(?i:bearer) +(key_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100})")
+SESSION = re.compile(r"ses_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100}")
 
 
 class Authentication:
-    """Denies by default: every path except the open ones needs a key, whether the route exists or not.
+    """Denies by default: every path except the open ones needs a key or a session, whether the route exists or not.
 
     A browser sends the cookie with requests of any site, so changes by cookie must come from our own page.
     """
@@ -39,18 +41,8 @@ class Authentication:
             if not needs_no_database(scope["path"]):
                 scope["state"]["runtime"].readiness.check()
             if not is_open(scope["method"], scope["path"]):
-                scope["state"]["principal"] = await self._principal(scope)
+                scope["state"]["principal"] = await _principal(scope)
         await self.app(scope, receive, send)
-
-    async def _principal(self, scope: Scope) -> Principal:
-        given = KEY.fullmatch(_authorization(Headers(scope=scope)).strip())
-        runtime: Runtime = scope["state"]["runtime"]
-        found = None
-        if given:
-            found = await look_up(runtime, given[1], _address(scope))
-        if found is None:
-            raise Unauthorized("Send a valid key as `Authorization: Bearer key_....secret`.")
-        return found
 
 
 def is_open(method: str, path: str) -> bool:
@@ -63,11 +55,60 @@ def needs_no_database(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith(PAGE)
 
 
-def _authorization(headers: Headers) -> str:
-    """Return the Authorization header, or one made of the page's cookie."""
-    if "authorization" in headers:
-        return headers["authorization"]
-    return f"Bearer {cookie_parser(headers.get('cookie', '')).get(COOKIE, '')}"
+async def _principal(scope: Scope) -> Principal:
+    """Return who shows this key or this cookie; both are looked up on every request, so revocation is immediate."""
+    runtime: Runtime = scope["state"]["runtime"]
+    headers = Headers(scope=scope)
+    address, found = address_of(scope), None
+    if "authorization" not in headers:
+        cookie = read_session(scope, runtime.settings.root_path)
+        if SESSION.fullmatch(cookie):
+            look = partial(find_session, runtime, cookie, address)
+            found = await anyio.to_thread.run_sync(look, limiter=runtime.key_threads)
+    elif given := KEY.fullmatch(headers["authorization"].strip()):
+        found = await look_up(runtime, given[1], address)
+    if found is None:
+        raise Unauthorized("Send a valid key as `Authorization: Bearer key_....secret`, or sign in on the page.")
+    return replace(found, address=address, request_id=scope["state"]["request_id"])
+
+
+def address_of(scope: Scope) -> str | None:
+    """Return where a request came from; a proxy that is trusted says it for others."""
+    client = scope.get("client")
+    return client[0] if client else None
+
+
+async def look_up(runtime: Runtime, key: str, address: str | None) -> Principal | None:
+    """Return whose key this is, or None; raise `WrongKeys` at an address that sent too many wrong ones."""
+    runtime.wrong_keys.check(address, key)
+    found = await anyio.to_thread.run_sync(find_principal, runtime, key, limiter=runtime.key_threads)
+    if found is None:
+        runtime.wrong_keys.count(address)
+    else:
+        runtime.wrong_keys.remember(key)
+        runtime.key_use.note(found.key_id)
+    return found
+
+
+def find_principal(runtime: Runtime, key: str) -> Principal | None:
+    """Return whose key this is."""
+    with autocommit(runtime.engine) as connection:
+        return projects.find_principal(connection, key)
+
+
+def find_session(runtime: Runtime, cookie: str, address: str | None) -> Principal | None:
+    """Return whose session this is, and note at most once a minute that it was seen."""
+    with autocommit(runtime.engine) as connection:
+        found = sessions.find_principal(connection, cookie)
+    if found is None:
+        return None
+    principal, due = found
+    if principal.key_id:
+        runtime.key_use.note(principal.key_id)
+    if due:
+        with transaction(runtime.engine) as connection:
+            sessions.touch(connection, replace(principal, address=address))
+    return principal
 
 
 def _check_origin(scheme: str, headers: Headers) -> None:
@@ -90,26 +131,3 @@ def _place(url: str) -> tuple[str, str, int | None] | None:
     except ValueError:
         return None
     return (parts.scheme, parts.hostname, port) if parts.hostname else None
-
-
-async def look_up(runtime: Runtime, key: str, address: str | None) -> Principal | None:
-    """Return whose key this is, or None; raise `WrongKeys` at an address that sent too many wrong ones."""
-    runtime.wrong_keys.check(address, key)
-    found = await anyio.to_thread.run_sync(find_principal, runtime, key, limiter=runtime.key_threads)
-    if found is None:
-        runtime.wrong_keys.count(address)
-    else:
-        runtime.wrong_keys.remember(key)
-        runtime.key_use.note(found.key_id)
-    return found
-
-
-def _address(scope: Scope) -> str | None:
-    """Return where the request came from; uvicorn has put the client of a trusted proxy there."""
-    return scope["client"][0] if scope.get("client") else None
-
-
-def find_principal(runtime: Runtime, key: str) -> Principal | None:
-    """Look the key up on every request, so that revocation is immediate."""
-    with autocommit(runtime.engine) as connection:
-        return projects.find_principal(connection, key)

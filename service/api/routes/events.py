@@ -64,7 +64,7 @@ async def stream_events(
     position = await anyio.to_thread.run_sync(
         run_start, runtime.engine, principal, run_id, last_position, begin, limiter=runtime.stream_threads
     )
-    runtime.stream_limits.take(principal.key_id)
+    runtime.stream_limits.take(principal.credential)
     reader = runtime.broadcaster.follow(run_id, principal)
     stream = RunStream(runtime.engine, runtime.stream_threads, reader, principal, run_id, position)
     return _LimitedStream(stream.messages(), runtime, principal, reader)
@@ -88,7 +88,7 @@ async def stream_project(
     position, reset = await anyio.to_thread.run_sync(
         project_start, runtime.engine, last_position, begin, limiter=runtime.stream_threads
     )
-    runtime.stream_limits.take(principal.key_id)
+    runtime.stream_limits.take(principal.credential)
     reader = runtime.broadcaster.follow_project(principal)
     stream = ProjectStream(runtime.engine, runtime.stream_threads, reader, principal.project_id, position, reset)
     return _LimitedStream(stream.messages(), runtime, principal, reader)
@@ -115,7 +115,7 @@ class _LimitedStream(EventStream):
         self, messages: AsyncIterator[str], runtime: Runtime, principal: Principal, reader: Reader[Any]
     ) -> None:
         super().__init__(messages, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._runtime, self._key_id, self._reader = runtime, principal.key_id, reader
+        self._runtime, self._credential, self._reader = runtime, principal.credential, reader
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -123,4 +123,4 @@ class _LimitedStream(EventStream):
                 await super().__call__(scope, receive, send)
         finally:
             self._runtime.broadcaster.leave(self._reader)
-            self._runtime.stream_limits.give_back(self._key_id)
+            self._runtime.stream_limits.give_back(self._credential)

@@ -4,6 +4,7 @@ import anyio
 from fastapi import APIRouter, Request
 
 from service.api.dependencies import PrincipalDep, RuntimeDep
+from service.db.access.principal import Principal
 from service.db.failures import AWAY
 from service.db.session import check_schema, newest_migration
 from service.errors import Unavailable
@@ -44,6 +45,11 @@ async def get_readyz(runtime: RuntimeDep) -> Ready:
 
 @router.get("/v1/me", operation_id="get_me")
 def get_me(principal: PrincipalDep) -> Me:
-    """Return the project and member that the key belongs to."""
+    """Return who asks: the account, its member in this project, and what the request may do."""
+    return me_of(principal)
+
+
+def me_of(principal: Principal) -> Me:
+    """Return a principal as answers have it."""
     soon = expires_soon(principal.key_expires_at)
     return Me.of(principal, level=principal.level.word, key_expires_soon=soon)

@@ -5,15 +5,17 @@ from datetime import datetime
 
 from service.levels import Level, effective_level
 
+Access = tuple[str, str]  # a credential, and the member that it was used as
+
 
 @dataclass(frozen=True)
 class Principal:
     """The authenticated caller; every query is restricted to its project."""
 
-    key_id: str
+    key_id: str  # empty: signed in without one
     member_id: str
     member: str
-    project_id: str
+    project_id: str  # empty: in no project
     project: str
     role: str
     account_id: str = ""
@@ -22,6 +24,17 @@ class Principal:
     key_expires_at: datetime | None = None
     address: str | None = None  # where the request came from, for the audit
     request_id: str | None = None
+    session_id: str = ""  # of a browser; a session that a key began has both
+
+    @property
+    def credential(self) -> str:
+        """The id of what was shown: a session or a key."""
+        return self.session_id or self.key_id
+
+    @property
+    def access(self) -> "Access":
+        """What must stay open while a stream is read."""
+        return self.credential, self.member_id
 
     @property
     def level(self) -> Level:

@@ -59,7 +59,7 @@ def issue_key(connection: Connection, member_id: str, name: str, lifetime_s: flo
     """Return a new key of a member, `id.secret`. 256 random bits, shown only here."""
     key_id, secret = new_id("key"), secrets.token_urlsafe(32)
     expires_at = None if lifetime_s is None else func.clock_timestamp() + timedelta(seconds=lifetime_s)
-    row = {"id": key_id, "member_id": member_id, "name": name, "scope": scope, "secret_sha256": _digest(secret)}
+    row = {"id": key_id, "member_id": member_id, "name": name, "scope": scope, "secret_sha256": digest(secret)}
     connection.execute(insert(api_key).values(**row, expires_at=expires_at))
     return f"{key_id}.{secret}"
 
@@ -104,11 +104,11 @@ def find_principal(connection: Connection, key: str) -> Principal | None:
     key_id, _, secret = key.partition(".")
     found = fetch_binary(connection, WHOSE, {"id": key_id})
     stored, *whose = found[0] if found else (bytes(32),)
-    if not hmac.compare_digest(stored, _digest(secret)) or not found:
+    if not hmac.compare_digest(stored, digest(secret)) or not found:
         return None
     return Principal(key_id, *whose)
 
 
-def _digest(secret: str) -> bytes:
+def digest(secret: str) -> bytes:
     """SHA-256 is right for 256 random bits; slow hashes are for passwords."""
     return hashlib.sha256(secret.encode()).digest()

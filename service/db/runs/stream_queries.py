@@ -73,12 +73,6 @@ OF_PROJECTS = text(
     ORDER BY e.xid, e.id
     """
 )
-OPEN_KEYS = text(
-    """
-    SELECT id FROM api_key WHERE id = ANY(:ids) AND revoked_at IS NULL
-        AND (expires_at IS NULL OR expires_at > clock_timestamp())
-    """
-)
 
 
 def run_progress(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunProgress]:
@@ -125,11 +119,6 @@ def of_projects(
         event = Event(row.id, row.run_id, row.kind, row.data, row.at)
         found.setdefault(row.project_id, []).append(ProjectEvent(row.xid, event, row.experiment_id))
     return found
-
-
-def open_keys(connection: Connection, key_ids: Sequence[str]) -> set[str]:
-    """Return the ids of the keys that are neither revoked nor expired."""
-    return set(connection.execute(OPEN_KEYS, {"ids": list(key_ids)}).scalars())
 
 
 RUNNING = text(

@@ -4,7 +4,7 @@ from service.db.tables.channels import alarm, channel, delivery, event_reader
 from service.db.tables.columns import metadata
 from service.db.tables.experiments import comparison, confirmation, dataset, experiment, judgement, verification
 from service.db.tables.metrics import experiment_figure, metric_chunk, metric_tile, series
-from service.db.tables.people import account, api_key, audit, member, project
+from service.db.tables.people import account, api_key, audit, member, project, session
 from service.db.tables.quotas import quota, quota_use
 from service.db.tables.runs import attempt, checkpoint, event, reading, run, worker
 
@@ -35,6 +35,7 @@ __all__ = [
     "reading",
     "run",
     "series",
+    "session",
     "verification",
     "worker",
 ]

@@ -1,4 +1,4 @@
-"""Accounts, projects, their members and API keys, and the audit."""
+"""Accounts, projects, their members, API keys and sessions, and the audit."""
 
 from sqlalchemy import (
     BigInteger,
@@ -70,6 +70,22 @@ api_key = Table(
     Column("revoked_at", DateTime(timezone=True)),
     Column("last_used_at", DateTime(timezone=True)),  # to the minute
     CheckConstraint("scope IN ('read', 'submit', 'admin')", name="scope_known"),
+)
+
+session = Table(  # of a browser
+    "session",
+    metadata,
+    word("id", primary_key=True),
+    Column("secret_sha256", LargeBinary, nullable=False),
+    word("account_id", ForeignKey("account.id")),
+    word("member_id", ForeignKey("member.id"), nullable=True),  # in the current project; null: in none
+    word("key_id", ForeignKey("api_key.id"), nullable=True),  # signed in with it, and limited to what it may do
+    Column("device", Text, nullable=False),  # the browser's User-Agent
+    Column("address", Text),
+    now("created_at"),
+    now("seen_at"),
+    Column("ended_at", DateTime(timezone=True)),
+    Index("session_account_id_idx", "account_id", "id"),
 )
 
 audit = Table(

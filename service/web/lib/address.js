@@ -2,7 +2,7 @@
 import { useEffect, useState } from "./html.js";
 
 // A typed address may hold an invalid escape.
-function decode(text) {
+export function decode(text) {
   try {
     return decodeURIComponent(text);
   } catch {

@@ -29,8 +29,8 @@ export function onSignedOut(callback) {
   signedOutCallback = callback;
 }
 
-// The response if it is ok; throws an ApiError otherwise.
-export async function request(method, path, body, { signal, headers = {} } = {}) {
+// The response if it is ok; throws an ApiError otherwise. `quiet`: nobody being signed in is no news.
+export async function request(method, path, body, { signal, headers = {}, quiet = false } = {}) {
   const options = { method, signal, headers: { ...headers }, credentials: "same-origin" };
   if (body instanceof Blob) {
     options.body = body;
@@ -50,7 +50,7 @@ export async function request(method, path, body, { signal, headers = {} } = {})
   if (response.ok) return response;
   if (UNAVAILABLE.has(response.status)) checkServer();
   const document = await response.json().catch(() => ({}));
-  if (response.status === 401 && path !== "/v1/session") signedOutCallback();
+  if (response.status === 401 && !quiet && path !== "/v1/session") signedOutCallback();
   throw new ApiError(response.status, document);
 }
 
