@@ -1,7 +1,5 @@
 """Who asks, in which transaction, by which settings."""
 
-import contextlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -17,18 +15,16 @@ from service.ingest import mounted
 from service.settings import Settings
 from service.spec.checkpoint_size import checkpoint_bytes, kept_checkpoints
 from service.spec.experiment import Experiment
+from service.storage.disk import free_bytes
 from service.storage.factory import open_uploads
 
 T = TypeVar("T")
 
 
-def free_bytes(settings: Settings) -> int | None:
-    """Return what is free for checkpoints beyond the reserve; None where this machine does not hold them."""
-    if settings.checkpoint_url and not settings.checkpoint_url.startswith("file:"):
-        return None
-    for folder in (settings.checkpoint_dir, settings.data_dir):  # before the first checkpoint there is only the latter
-        with contextlib.suppress(OSError):
-            return max(shutil.disk_usage(folder).free - settings.disk_reserve_bytes, 0)
+def _free_for_checkpoints(settings: Settings) -> int | None:
+    """Return what is free for checkpoints beyond the reserve; None where a bucket holds them."""
+    if (settings.checkpoint_url or settings.storage_url or "file:").startswith("file:"):
+        return max(free_bytes(settings.checkpoint_dir) - settings.disk_reserve_bytes, 0)
     return None
 
 
@@ -47,7 +43,7 @@ class Context:
 
     def check_disk(self, spec: Experiment) -> int:
         """Return the bytes that the checkpoints of the spec's runs take; raise `Invalid` where they cannot fit."""
-        needed, free = len(spec.seeds) * (checkpoint_bytes(spec) or 0), free_bytes(self.settings)
+        needed, free = len(spec.seeds) * (checkpoint_bytes(spec) or 0), _free_for_checkpoints(self.settings)
         if free is not None and needed > free:
             detail = (
                 f"{len(spec.seeds)} x {kept_checkpoints(spec)} checkpoints take about {needed / 1e9:,.3g} GB, and"

@@ -60,6 +60,11 @@ class Acts:
     def dataset(self) -> str:
         return str(self.ask("POST", "/v1/datasets?name=a.csv", content=CSV)["id"])
 
+    def as_operator(self) -> "Acts":
+        with transaction(self.engine) as connection:
+            connection.execute(text("UPDATE account SET admin = true WHERE name = 'ada'"))
+        return self
+
     def key(self) -> str:
         return str(self.post("/v1/keys", {"name": "x", "scope": "read"})["id"])
 
@@ -127,6 +132,14 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
     **{f"{verb}_key": (f"key.{verb}", on_key(verb)) for verb in ("rotate", "revoke")},
     "post_dataset": ("dataset.upload", Acts.dataset),
     "sign_in": ("session.started", lambda acts: acts.post("/v1/session", {"key": acts.secret})),
+    "set_person_quota": (
+        "quota.change",
+        lambda acts: acts.ask("PUT", "/v1/quotas/queued_runs", {"value": 9}),
+    ),
+    "set_server_quota": (
+        "quota.change",
+        lambda acts: acts.as_operator().ask("PUT", "/v1/admin/quotas/queued_runs", {"value": 9}),
+    ),
     "delete_dataset": ("dataset.delete", lambda acts: acts.ask("DELETE", f"/v1/datasets/{acts.dataset()}")),
 }
 READS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # that take something away with them

@@ -56,3 +56,17 @@ def test_a_run_on_two_devices_trains_in_the_slot_with_two(
     posted = [own_stack.post("/v1/experiments", spec(epochs=1, resources={"devices": n})) for n in (1, 2)]
     done = [own_stack.wait_for_end(each["runs"][0]["id"], 120) for each in posted]
     assert [(each["state"], each["worker"]) for each in done] == [("succeeded", "w.2"), ("succeeded", "w.1")]
+
+
+def test_a_worker_whose_disk_is_nearly_full_takes_no_run_and_says_why(
+    own_stack: Product, spec: Callable[..., dict[str, Any]]
+) -> None:
+    own_stack.start_api()
+    own_stack.start_worker("w", SADDLE_DISK_RESERVE_BYTES=str(2**60))
+    until(lambda: workers(own_stack).get("w") == ("cpu", "unhealthy"))
+    run = own_stack.post("/v1/experiments", spec())["runs"][0]["id"]
+    (detail,) = (each["detail"] for each in own_stack.get("/v1/workers")["items"])
+    assert "lower SADDLE_DISK_RESERVE_BYTES" in detail
+    assert own_stack.run(run)["state"] == "queued"
+    own_stack.start_worker("w2")
+    own_stack.wait_for_step(run, 1)

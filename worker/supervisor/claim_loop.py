@@ -18,6 +18,7 @@ from worker.supervisor.alive_file import AliveFile
 from worker.supervisor.attempt import AttemptSupervisor
 from worker.supervisor.cleanup import DeletionCleanup, clean_up_at_start
 from worker.supervisor.device_memory import DeviceMemory
+from worker.supervisor.disk import disk_problem
 from worker.supervisor.presence import Presence
 from worker.supervisor.trainer_pool import TrainerPool
 from worker.supervisor.trainer_process import TrainerProcess
@@ -146,6 +147,10 @@ class Supervisor:
         """Train waiting runs until none is left; return whether there was any."""
         has_trained = False
         while (trainer := self._warm_trainer()) is not None:
+            if (problem := disk_problem(self.settings)) is not None:
+                log.warning("%s takes no run: %s", self.settings.worker_name, problem)
+                self._report("unhealthy", problem)
+                break
             try:
                 claim = self._claim(trainer)
             except Unavailable:

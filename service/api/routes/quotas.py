@@ -39,7 +39,9 @@ def set_person_quota(
     else:
         quotas.set_limit(connection, name, "person", principal.project_id, member_id, wanted.value)
     told = None if default else wanted.value
-    audit.record(connection, principal, "quota.changed", member_id, name=name, value=told, default=default)
+    audit.record(
+        connection, principal, "quota.change", member_id or principal.project_id, name=name, value=told, default=default
+    )
     return quotas_view(connection, principal, wanted.member)
 
 
@@ -58,5 +60,5 @@ def set_server_quota(
     else:
         quotas.set_limit(connection, name, wanted.subject, project_id, None, wanted.value)
     told = {"name": name, "subject": wanted.subject, "value": None if default else wanted.value, "default": default}
-    audit.record(connection, principal, "quota.changed", project_id, **told)
+    audit.record(connection, principal, "quota.change", project_id or "server", **told)
     return quotas_view(connection, principal, None)
