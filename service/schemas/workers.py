@@ -17,7 +17,7 @@ class WorkerView(View):
     packages: dict[str, str] = Field(description="what a spec can need of it: name and version; of c++ the compiler")
     state: str = Field(description="starting, idle, busy, draining, unhealthy or gone")
     detail: str | None
-    run_id: str | None = Field(description="what it trains")
+    run_id: str | None = Field(description="what it trains; null as well for a run of another project")
     started_at: Utc
     beat_s: float = Field(description="seconds since it last said something, by the database's clock")
 

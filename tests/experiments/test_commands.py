@@ -141,6 +141,20 @@ def test_workers_are_listed_with_what_they_do(client: TestClient, submit: Submit
     assert 0 <= busy["beat_s"] < 60
 
 
+def test_a_worker_does_not_tell_what_it_trains_for_another_project(
+    client: TestClient, stranger: dict[str, str], submit: Submit, engine: Engine
+) -> None:
+    run_id = submit()["runs"][0]["id"]
+    with transaction(engine) as connection:
+        workers.announce(connection, "w1", "cpu", "host", 8, "1", {"kind": "cpu"})
+        workers.beat(connection, "w1", "busy", run_id)
+    assert client.get("/v1/workers").json()["items"][0]["run_id"] == run_id
+    answer = client.get("/v1/workers", headers=stranger)
+    (seen,) = answer.json()["items"]
+    assert (seen["state"], seen["run_id"]) == ("busy", None)
+    assert run_id not in answer.text
+
+
 def test_the_history_is_paged_oldest_first(client: TestClient, submit: Submit, worker: Worker) -> None:
     submit()
     run_id = trained(worker, 10, 20, 30)

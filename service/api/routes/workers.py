@@ -10,6 +10,6 @@ router = APIRouter(prefix="/v1/workers", tags=["workers"])
 
 
 @router.get("", operation_id="list_workers")
-def list_workers(_: PrincipalDep, connection: ConnectionDep) -> WorkersView:
+def list_workers(principal: PrincipalDep, connection: ConnectionDep) -> WorkersView:
     """List every worker that ever registered, by pool and name; `gone` means that it shut down cleanly."""
-    return WorkersView(items=[WorkerView.of(each) for each in workers.list_all(connection)])
+    return WorkersView(items=[WorkerView.of(each) for each in workers.list_all(connection, principal)])

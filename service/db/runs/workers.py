@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from service.db.access.principal import Principal
 from service.nonfinite import dumps
 
 
@@ -47,9 +48,10 @@ BEAT = text(
 )
 LISTING = text(
     """
-    SELECT name, pool, host, pid, version, device, packages, state, detail, run_id, started_at,
-        greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8 AS beat_s
-    FROM worker ORDER BY pool, name
+    SELECT worker.name, worker.pool, host, pid, version, device, packages, worker.state, detail, own.id AS run_id,
+        worker.started_at, greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8 AS beat_s
+    FROM worker LEFT JOIN run AS own ON own.id = worker.run_id AND own.project_id = :project_id
+    ORDER BY worker.pool, worker.name
     """
 )
 
@@ -77,6 +79,7 @@ def beat(connection: Connection, name: str, state: str, run_id: str | None = Non
     connection.execute(BEAT, {"name": name, "state": state, "run_id": run_id, "detail": detail})
 
 
-def list_all(connection: Connection) -> list[StoredWorker]:
-    """Return every worker that has ever registered, by pool and name."""
-    return [StoredWorker(**row) for row in connection.execute(LISTING).mappings()]
+def list_all(connection: Connection, principal: Principal) -> list[StoredWorker]:
+    """Return every worker that has ever registered, by pool and name, without the runs of other projects."""
+    found = connection.execute(LISTING, {"project_id": principal.project_id})
+    return [StoredWorker(**row) for row in found.mappings()]
