@@ -1,19 +1,22 @@
-"""The account that embedded servers run as: the current user, or one of its own for root, which Postgres refuses.
+"""Accounts of the operating system: those that root runs servers and trainers as, and what processes hide.
 
-Not `nobody`: every other daemon of that name could read the data, the memory and the sockets.
+They are not `nobody`: every other daemon of that name could read their data, memory and sockets.
 """
 
+import ctypes
 import os
 import pwd
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-FIRST_UID = 61000  # Debian and systemd leave 60706 to 61183 unused
+SERVERS, TRAINERS = 61000, 61100  # the first ids to try: Debian and systemd leave 60706 to 61183 unused
+PR_SET_DUMPABLE = 4
 
 
 @dataclass(frozen=True)
-class Account:
+class OsAccount:
     """User, group and extra groups as `subprocess.Popen` takes them; None keeps those of this process."""
 
     user: int | None = None
@@ -21,12 +24,17 @@ class Account:
     extra_groups: tuple[int, ...] | None = None
 
     @classmethod
-    def for_servers(cls) -> "Account":
-        """Return an id that no user of the system has, if this is root, else the current user."""
-        return cls() if os.geteuid() != 0 else cls.with_id(next(filter(is_unused, range(FIRST_UID, FIRST_UID + 100))))
+    def for_servers(cls) -> "OsAccount":
+        """Return the account of embedded servers: for root one of their own (Postgres refuses root), else the user."""
+        return cls() if os.geteuid() != 0 else cls.unused_from(SERVERS)
 
     @classmethod
-    def nobody(cls) -> "Account":
+    def unused_from(cls, first: int) -> "OsAccount":
+        """Return the first id that no user of the system has."""
+        return cls.with_id(next(filter(is_unused, range(first, first + 80))))
+
+    @classmethod
+    def nobody(cls) -> "OsAccount":
         """Return the account with a name that `initdb` asks for, if this is root, else the current user."""
         if os.geteuid() != 0:
             return cls()
@@ -37,7 +45,7 @@ class Account:
         return cls(entry.pw_uid, entry.pw_gid, ())
 
     @classmethod
-    def with_id(cls, number: int) -> "Account":
+    def with_id(cls, number: int) -> "OsAccount":
         """Return an account whose user and group have this id, and no other group."""
         return cls(number, number, ())
 
@@ -78,3 +86,12 @@ def is_unused(number: int) -> bool:
     except KeyError:
         return True
     return False
+
+
+def hide_process() -> None:
+    """Have Linux refuse this process's environment, memory and open files to others of the same account.
+
+    A program that this process executes is not hidden. Root is refused nothing.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)

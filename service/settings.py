@@ -250,6 +250,12 @@ def _describe(error: "ErrorDetails") -> str:
     return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"].lower()
 
 
+def forget_secrets() -> None:
+    """Take the secrets out of this process's environment, which the programs that it starts inherit."""
+    for name in SECRETS:
+        os.environ.pop(f"{PREFIX}{name.upper()}", None)
+
+
 @lru_cache(maxsize=1)
 def settings() -> Settings:
     """Return the settings of this process; exit with a sentence if one is missing or wrong."""

@@ -11,7 +11,10 @@ def main() -> int:
     import logging  # noqa: PLC0415  importing takes seconds, during which a signal must already be handled
 
     from service.errors import SaddleError  # noqa: PLC0415
-    from service.settings import settings  # noqa: PLC0415
+    from service.os_account import hide_process  # noqa: PLC0415
+    from service.settings import forget_secrets, settings  # noqa: PLC0415
+
+    hide_process()  # from trainers, whose account may be the same
 
     try:
         from worker.tasks import serve  # noqa: PLC0415
@@ -21,7 +24,9 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        status = serve(settings())
+        given = settings()
+        forget_secrets()
+        status = serve(given)
     except SaddleError as error:  # a device that SADDLE_DEVICES names is missing
         sys.stderr.write(f"saddle: {error}\n")
         status = 1

@@ -41,6 +41,7 @@ from service.api.routes import (
     verifications,
     workers,
 )
+from service.os_account import hide_process
 from service.process.runtime import Runtime, open_runtime
 from service.settings import Settings
 from service.settings import settings as read_settings
@@ -98,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_settings() -> FastAPI:
     """Return the API configured by the environment."""
+    hide_process()
     app = create_app(read_settings())
     gc.collect()
     gc.freeze()  # loaded modules stay; later collections skip them

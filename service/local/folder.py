@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.local.account import Account
 from service.local.failure import CannotStart, folder_error
 from service.local.private import close_to_others, write_private
 from service.local.server import open_lock
+from service.os_account import OsAccount
 
 PROJECT = Path(__file__).resolve().parents[2]
 SYSTEM_FOLDER = Path("/var/lib/saddle")
@@ -59,7 +59,7 @@ class DataFolder:
         try:
             if not self.path.exists():
                 self.path.mkdir(parents=True)
-                self.path.chmod(0o700 if Account.for_servers().user is None else 0o711)
+                self.path.chmod(0o700 if OsAccount.for_servers().user is None else 0o711)
             for name in CONTENTS:
                 close_to_others(self.path / name)
             self.logs.mkdir(exist_ok=True)
@@ -139,7 +139,7 @@ class InstanceLock:
 def default_folder() -> Path:
     """Return `.saddle` in the project; for root a folder that the account of the servers can reach."""
     in_project = PROJECT / ".saddle"
-    account = Account.for_servers()
+    account = OsAccount.for_servers()
     if account.user is None:
         return in_project
     parent = SYSTEM_FOLDER.parent

@@ -19,10 +19,10 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from service.local.account import Account
 from service.local.failure import CannotStart
 from service.local.private import new_password, write_private
 from service.local.server import EmbeddedServer, clean_environment, make_private_folder
+from service.os_account import OsAccount
 
 MIN_VERSION = 16  # major version that our SQL needs
 USER = DATABASE = "saddle"
@@ -148,7 +148,7 @@ class EmbeddedPostgres(EmbeddedServer):
         """
         new = self.home / "data.new"
         remove_folder(new)
-        make_private_folder(new, Account.nobody())
+        make_private_folder(new, OsAccount.nobody())
         durable = self.conf.get("fsync") != "off"
         initdb = [str(self._binaries / "initdb"), "-D", str(new)]
         access = ["--auth-local=peer", "--auth-host=reject"]
@@ -161,7 +161,7 @@ class EmbeddedPostgres(EmbeddedServer):
             sync_folder(self.home)
 
     def _run(self, command: list[str], lock: int) -> None:
-        account = Account.nobody()
+        account = OsAccount.nobody()
         done = subprocess.run(
             command,
             check=False,

@@ -4,12 +4,12 @@ import os
 import secrets
 from pathlib import Path
 
-from service.local.account import Account
+from service.os_account import OsAccount
 
-OWNER = Account()
+OWNER = OsAccount()
 
 
-def write_private(path: Path, text: str, owner: Account = OWNER) -> None:
+def write_private(path: Path, text: str, owner: OsAccount = OWNER) -> None:
     """Replace a file by one of mode 0600 that was never readable by others."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)

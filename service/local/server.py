@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Self
 
-from service.local.account import Account
 from service.local.failure import CannotStart, disk_full_error, folder_error
 from service.local.private import write_private
+from service.os_account import OsAccount
 
 MAX_SOCKET_PATH_BYTES = 103  # on macOS; Linux allows 107
 MAX_FOLDER_PATH_BYTES = 900  # Postgres allows 1024 for any path below it
@@ -42,7 +42,7 @@ class EmbeddedServer(ABC):
     def __init__(self, home: Path, *, log: Path | None = None) -> None:
         self.home = home.absolute()
         self.log = log or self.home / "log"
-        self.account = Account.for_servers()
+        self.account = OsAccount.for_servers()
         self.data = self.home / "data"
         self.socket_folder = socket_folder_for(self.home, self.socket_name)
 
@@ -133,7 +133,7 @@ class EmbeddedServer(ABC):
 
     def _take_from_nobody(self, lock: int, deadline: float) -> None:
         """End the server of an earlier release, which ran as `nobody` where root started it, and take over its data."""
-        nobody = Account.nobody().user
+        nobody = OsAccount.nobody().user
         if nobody is None or not self.data.exists() or self.data.stat().st_uid != nobody:
             return
         self._end(lock, deadline)
@@ -210,7 +210,7 @@ def socket_folder_for(home: Path, socket_name: str) -> Path:
     return Path("/tmp") / f"saddle-{digest}"  # noqa: S108  # mode 0700, and refused if another user owns it
 
 
-def make_private_folder(folder: Path, account: Account) -> None:
+def make_private_folder(folder: Path, account: OsAccount) -> None:
     """Create `folder` for the account only; raise `CannotStart` if another user owns it."""
     try:
         folder.mkdir(mode=0o700)

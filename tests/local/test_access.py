@@ -17,10 +17,10 @@ from fastapi.testclient import TestClient
 from service.api.app import create_app
 from service.db import rights
 from service.local import hosts
-from service.local.account import Account
 from service.local.folder import DataFolder
 from service.local.postgres import ACCESS, LOGINS, EmbeddedPostgres
 from service.local.valkey import EmbeddedValkey
+from service.os_account import OsAccount
 from tests.fixtures.api import quick
 
 FAST = {"fsync": "off"}
@@ -120,7 +120,7 @@ def test_root_takes_over_what_an_earlier_release_ran_as_nobody(
     folder: Path, running: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as earlier:
-        earlier.setattr(Account, "for_servers", Account.nobody)
+        earlier.setattr(OsAccount, "for_servers", OsAccount.nobody)
         old = EmbeddedPostgres(folder / "pg", conf=FAST)
         old.start()
         if not running:
@@ -133,7 +133,7 @@ def test_root_takes_over_what_an_earlier_release_ran_as_nobody(
 
 @AS_ROOT
 def test_the_account_of_the_servers_is_nobody_elses() -> None:
-    uid = Account.for_servers().uid
+    uid = OsAccount.for_servers().uid
     assert uid != pwd.getpwnam("nobody").pw_uid
     with pytest.raises(KeyError):
         pwd.getpwuid(uid)

@@ -7,6 +7,8 @@ import logging
 import queue
 import time
 from collections.abc import MutableMapping, Sequence
+from itertools import chain
+from pathlib import Path
 from typing import Any, Protocol
 
 from service.db.runs.claims import Claim, SavedCheckpoint
@@ -44,6 +46,7 @@ from worker.supervisor.file_transfer import FileTransfer
 from worker.supervisor.pending_points import PendingPoints
 from worker.supervisor.presence import Presence
 from worker.supervisor.progress import ProgressWriter
+from worker.supervisor.trainer_account import trainer_account
 from worker.supervisor.trainer_process import TrainerProcess
 from worker.supervisor.transactions import FencedTransactions
 
@@ -134,6 +137,14 @@ class AttemptSupervisor:
     def _send_train_request(self) -> None:
         claim, settings = self.claim, self.settings
         folder = settings.checkpoint_dir / claim.run_id / f"a{claim.attempt}-{claim.lease[:8]}"
+        folder = self.transfer.trainer_folder(folder).resolve()
+        resume = self._files([claim.checkpoint])[0] if claim.checkpoint else None
+        others = {name: self._files(saved) for name, saved in claim.references.items()}
+        account = trainer_account(settings)
+        account.show_upload(self.transfer.uploads.folder, hash_of(claim.spec))
+        for files in (*chain.from_iterable(others.values()), *([resume] if resume else [])):
+            account.give_checkpoint(Path(files["folder"]))
+        account.give_checkpoint(folder / "next")
         self.trainer.send(
             TrainRequest(
                 spec=claim.spec,
@@ -141,16 +152,16 @@ class AttemptSupervisor:
                 threads=settings.threads,
                 flush_s=settings.flush_s,
                 checkpoint_s=settings.checkpoint_s,
-                folder=str(self.transfer.trainer_folder(folder).resolve()),
+                folder=str(folder),
                 datasets=str(self.transfer.uploads.folder),
                 mounted=str(settings.dataset_folder.resolve()) if settings.dataset_folder else None,
                 resident_bytes=settings.resident_bytes,
-                resume=self._files([claim.checkpoint])[0] if claim.checkpoint else None,
+                resume=resume,
                 fork=claim.forked,
                 last_step=claim.total_steps,
                 autopsy_s=settings.autopsy_s,
                 task=claim.task,
-                other_states={name: self._files(saved) for name, saved in claim.references.items()},
+                other_states=others,
             )
         )
 

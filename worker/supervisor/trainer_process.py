@@ -18,6 +18,7 @@ from worker.pipe import read_frame, write_frame
 from worker.protocol import Alive, DeviceUsage, Died, Frame, Points, Ready, Started, TakeDevice, Waiting
 from worker.supervisor.output import TrainerOutput
 from worker.supervisor.spool import FrameQueue
+from worker.supervisor.trainer_account import trainer_account
 from worker.supervisor.usage import UsageSampler
 from worker.supervisor.visibility import VISIBLE, torch_device, visible_devices
 
@@ -26,6 +27,7 @@ SECRET_PREFIXES = (
     *(f"SADDLE_{name.upper()}" for name in SECRETS),
     "SADDLE_KEY",
     "AWS_",
+    "PGPASS",
 )  # no credentials for a trainer
 STACK_WAIT_S = 0.5  # a healthy process writes its stack within milliseconds
 
@@ -60,7 +62,9 @@ class TrainerProcess:
         environment |= {"SADDLE_DEVICES": settings.devices, VISIBLE: visible_devices(devices)}
         environment |= {"OMP_NUM_THREADS": str(settings.threads)}
         # compiled models are loaded as libraries, which a container's /tmp may refuse
-        environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str((settings.data_dir / "compiled").resolve()))
+        account = trainer_account(settings)
+        environment.setdefault("TORCHINDUCTOR_CACHE_DIR", str(account.cache.resolve()))
+        environment |= account.environment()
         arguments = [sys.executable, "-m", "worker.trainer"]
         arguments += ["--device", torch_device(devices), "--threads", str(settings.threads)]
         arguments += ["--ranks", str(len(devices))] if len(devices) > 1 else []
@@ -71,6 +75,7 @@ class TrainerProcess:
             stderr=subprocess.PIPE,
             env=environment,
             start_new_session=True,
+            **account.popen(),
         )
         return cls(process, settings)
 

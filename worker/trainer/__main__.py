@@ -23,6 +23,7 @@ from service.errors import RunFailure
 from worker.protocol import Alive, Failed, Ready, Waiting
 from worker.trainer import liveness
 from worker.trainer.channel import PARENT_GONE, Channel, take_over_stdio
+from worker.trainer.confinement import confine
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,8 @@ def main() -> None:
     """Serve until the supervisor ends; never return."""
     arguments = _arguments()
     die_with_parent(arguments.parent)
+    if not arguments.rank:
+        confine()  # the other ranks are in rank 0's domain: they share a GPU's memory
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, signal.SIG_IGN)  # the supervisor sends a stop request instead
     for secret in [name for name in os.environ if name.startswith(SECRETS)]:
