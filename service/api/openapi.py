@@ -12,7 +12,7 @@ from service.api.problems import MEDIA_TYPE
 from service.schemas.catalog import SchedulePreview
 from service.schemas.comparisons import Question
 from service.schemas.confirmations import ConfirmRequest
-from service.schemas.keys import NewKey
+from service.schemas.keys import NewKey, Rotation
 from service.schemas.problems import ProblemDocument
 from service.schemas.quotas import PersonQuota, ServerQuota
 from service.schemas.requests import (
@@ -35,7 +35,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
     *(Experiment, SchedulePreview, Question, ConfirmRequest, ProblemDocument, SignIn),
     *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest, Labels, NewKey),
-    *(PersonQuota, ServerQuota),
+    *(PersonQuota, ServerQuota, Rotation),
 )
 
 
