@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 def make_app(broker_url: str | None) -> Celery:
     """Return the Celery app of both sides; without a broker it sends nothing."""
-    app = Celery("saddle", broker=broker_url or "memory://", set_as_current=False)
+    url = broker_url or "memory://"
+    app = Celery("saddle", broker=url, set_as_current=False)
+    if url.startswith("rediss:"):  # by itself kombu would accept any certificate; the URL names the authority's file
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
     app.conf.update(
         task_ignore_result=True,
         task_acks_late=False,
