@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 
 from service.db.access import projects
 from service.db.experiments import experiments
-from service.db.runs import endings
+from service.db.runs import claims, endings
 from service.db.session import alembic_config, make_engine, transaction
 from service.lifecycle import State
 from service.local.postgres import EmbeddedPostgres
@@ -58,13 +58,13 @@ def _meet(together: Any) -> None:
     barrier = together
 
 
-def claim_some(url: str, name: str, claims: int) -> tuple[list[float], list[str]]:
+def claim_some(url: str, name: str, count: int) -> tuple[list[float], list[str]]:
     """What one worker does: claim, and end what it holds."""
     engine = make_engine(url, pool_size=1, plan_once=True)
     spent, claimed = list[float](), list[str]()
     with transaction(engine):
         barrier.wait()
-    for _ in range(claims):
+    for _ in range(count):
         start = time.perf_counter()
         with transaction(engine) as connection:
             held = claims.claim(connection, ["cpu"], name, uuid.uuid4().hex)
