@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ from pathlib import Path
 import obstore
 import pytest
 
+from service.storage.bucket import BucketStore
 from service.storage.bucket_uploads import BucketUploads
 from service.storage.upload_cache import UploadCache
 from service.storage.uploads import DamagedFile, FolderUploads, UploadStore
@@ -182,3 +185,19 @@ def test_a_copy_that_was_damaged_on_the_disk_is_fetched_again(tmp_path: Path, so
             assert path.read_bytes() == content
         path.write_bytes(content[:-1])
     assert source.fetched == [sha256, sha256]
+
+
+def test_a_data_folder_moves_into_a_bucket(url: str, arrived: Path, tmp_path: Path) -> None:
+    key = "run_01hzzzzzzzzzzzzzzzzzzzzzzz/a1-0123abcd/step-5"
+    FolderUploads(tmp_path / "datasets").keep(arrived, SHA256)
+    for half in ("", "-2"):
+        (tmp_path / "checkpoints" / f"{key}{half}").mkdir(parents=True)
+        (tmp_path / "checkpoints" / f"{key}{half}" / "state.json").write_text("{}")
+    (tmp_path / "checkpoints" / key / "tensors.safetensors").write_bytes(b"weights")
+    bucket = {"SADDLE_DATABASE_URL": "postgresql+psycopg://", "SADDLE_STORAGE_URL": url}
+    command = [sys.executable, "-m", "service.storage", str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | bucket, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("1 uploads and 1 checkpoints are in s3://")
+    assert list(BucketStore(url).keys()) == [key]
+    with BucketUploads(url, tmp_path / "other", 2**30).opened(SHA256) as content:
+        assert content.read_bytes() == CONTENT
