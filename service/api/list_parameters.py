@@ -104,7 +104,7 @@ def parse_cursor(cursor: str | None, order: Order) -> ListPosition | None:
             raise TypeError
         if b"\x00" in f"{value}{row_id}".encode() or (isinstance(value, float) and math.isnan(value)):
             raise ValueError
-    except (ValueError, TypeError, binascii.Error, RecursionError):
+    except (ValueError, TypeError, OverflowError, binascii.Error, RecursionError):
         raise Invalid.of([Problem("/query/cursor", "wrong_cursor", WRONG_CURSOR)]) from None
     return ListPosition(value, row_id)
 
