@@ -135,6 +135,15 @@ class Settings(BaseModel):
     body_s: float = Field(30.0, gt=0, le=300, description="seconds between two pieces of a request's body")
     idle_s: float = Field(30.0, gt=0, le=300, description="seconds between two requests on a connection")
     send_s: float = Field(60.0, gt=0, le=600, description="seconds between two pieces of an answer that a client takes")
+    requests_per_key: float = Field(
+        100.0, gt=0, le=1e6, description="requests a second of one key or session in a process; ten times that at once"
+    )
+    requests_per_address: float = Field(
+        300.0, gt=0, le=1e6, description="the same for one address, which may stand for a team behind one"
+    )
+    requests_at_once: int = Field(
+        48, ge=8, le=1000, description="requests a process of the API works for; beyond that it answers 503 at once"
+    )
     root_path: str = Field(
         "",
         pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
@@ -178,6 +187,9 @@ class Settings(BaseModel):
     alive_file: Path | None = Field(None, description="a worker touches it after every answer from Postgres")
     key_days: float = Field(90.0, gt=0, le=3650, description="days a new key lives where its maker does not say")
     streams_per_key: int = Field(20, ge=1, description="streams one key may have open at once in a process of the API")
+    streams: int = Field(
+        1000, ge=1, le=65536, description="streams of all keys in a process of the API; at most half the connections"
+    )
     sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
     public_url: str = Field(
         "", pattern="^(https?://[^ ?#]+)?$", description="the address people open; links in messages begin with it"

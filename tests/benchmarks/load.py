@@ -131,7 +131,7 @@ class Meter:
 @contextlib.contextmanager
 def prepared() -> Iterator[tuple[Product, Trainings, list[str], list[str]]]:
     """A product with ended and training runs, and keys enough for the readers."""
-    with product(worker=False) as at:
+    with product(worker=False, SADDLE_REQUESTS_PER_ADDRESS="100000") as at:  # the client stands for many people
         keys = [at.key, *(at.manage("key", "--project", "default", "--member", f"m{each}") for each in range(15))]
         ended = submit(at.engine, at.key, ENDED, STEPS)
         for seed, _ in enumerate(ended):
