@@ -1,7 +1,7 @@
 """Admission: refuse at once what could only be answered late, before it costs a thread or a query.
 
-A request counts while the server works for it, not while it waits for its client, and a live stream not once it has
-begun. What there is room for shrinks as the process gets slower: every `PROBE_S` a probe goes through the event loop
+A request counts while the server works for it, not while it waits for its client; live streams have a budget of their
+own. What there is room for shrinks as the process gets slower: every `PROBE_S` a probe goes through the event loop
 and a thread, as each request does, and its delay is compared with `GOAL_S`.
 """
 
@@ -12,11 +12,11 @@ import anyio
 from anyio import CapacityLimiter
 
 PROBE_S = 0.05
-GOAL_S = 0.03  # delay of a probe beyond which there is room for less
+GOAL_S = 0.05  # delay of a probe beyond which there is room for less
 SMOOTHING = 0.2  # weight of the newest probe
 READS = 0.75  # the part of the room that reads may take; changes may take all of it
 OF_ONE = 0.5  # the part that one key, session or address may take
-LEAST = 4
+LEAST = 8
 
 
 class Admission:

@@ -169,6 +169,7 @@ async def measure(arguments: argparse.Namespace) -> None:
             key = keys[1 + number // PER_KEY]
             readers.start(f"/v1/runs/{trainings.runs[number % 2]}/events", key)
         await asyncio.sleep(3)
+        print(f"{len(requests)} kinds of requests, {readers.heard['opened 200']} streams", flush=True)
         meter = Meter(at.processes[0].pid, lags)
         await offer(pool, requests, 20, 2, 0)
         highest, before = 0, readers.heard["messages"]

@@ -19,6 +19,7 @@ from service.process.request_rates import BURST_S, Standing
 from service.process.runtime import Runtime
 
 ALWAYS = {("GET", "/v1/livez"), ("GET", "/v1/readyz"), ("DELETE", "/v1/session")}
+STREAMS = "/events"  # they have a budget of their own; many come at once after a restart, and browsers ask only once
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -38,6 +39,8 @@ class Door:
         refusal: SaddleError | None = None
         if not count.standing.allowed:
             refusal = count.refusal
+        elif scope["path"].endswith(STREAMS):
+            return await self.app(scope, receive, send)
         elif not runtime.admission.admits(shown or address, scope["method"] not in SAFE_METHODS):
             refusal = Overloaded("More requests have come than can be answered soon: try again in a moment.")
         if refusal:
@@ -57,11 +60,11 @@ class _Visit:
     def __init__(self, admission: Admission, who: str, told: dict[str, str], receive: Receive, send: Send) -> None:
         self._admission, self._who, self._told = admission, who, told
         self._receive, self._send = receive, send
-        self._inside, self._streams, self._body_over = False, False, False
+        self._inside, self._body_over = False, False
         self._enter()
 
     def _enter(self) -> None:
-        if not self._inside and not self._streams:
+        if not self._inside:
             self._inside = True
             self._admission.enter(self._who)
 
@@ -86,9 +89,7 @@ class _Visit:
     async def send(self, message: Message) -> None:
         """Send a part of the response; the request does not count while the client takes it."""
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            headers.update(self._told)
-            self._streams = headers.get("content-type", "").startswith("text/event-stream")
+            MutableHeaders(scope=message).update(self._told)
         self.leave()
         await self._send(message)
         self._enter()
