@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from service.devices import Devices, parse_devices, parse_slots, pool_of
+from service.turn_policy import TurnPolicy
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -160,6 +161,17 @@ class Settings(BaseModel):
     stall_s: float = Field(600.0, gt=0, description="seconds without a step or a move until a trainer is ended")
     first_step_s: float = Field(1800.0, gt=0, description="the same before the first step, and at most between two")
     max_run_s: float | None = Field(None, gt=0, description="seconds a run may train in all its attempts; unset: any")
+    use_half_life_s: float = Field(
+        TurnPolicy.half_life_s,
+        ge=1,
+        description="seconds after which use of a device counts half in whose turn it is; the same for API and workers",
+    )
+    turn_s: float = Field(TurnPolicy.turn_s, gt=0, description="seconds a run trains at least before it is preempted")
+    preempt_after_s: float = Field(
+        TurnPolicy.preempt_after_s,
+        ge=0,
+        description="seconds a run waits until one of somebody with more than twice the recent use makes way; 0: never",
+    )
     fence_s: float = Field(
         660.0, gt=0, description="seconds without Postgres until a trainer saves its state and stops"
     )
@@ -226,6 +238,11 @@ class Settings(BaseModel):
     def proxies(self) -> list[str]:
         """The addresses and networks of trusted proxies."""
         return [part for each in self.trusted_proxies.split(",") if (part := each.strip())]
+
+    @property
+    def turns(self) -> TurnPolicy:
+        """How the workers' time is shared out."""
+        return TurnPolicy(self.use_half_life_s, self.turn_s, self.preempt_after_s)
 
     @property
     def checkpoint_dir(self) -> Path:

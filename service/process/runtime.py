@@ -59,7 +59,7 @@ class Runtime:
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Start the runtime and its threads; raise `SchemaMismatch` if the database has another schema."""
     keep_freed_memory()
-    engine = make_engine(settings.database_url, pool_size=ROUTE_CONNECTIONS, name="saddle-api")
+    engine = make_engine(settings.database_url, pool_size=ROUTE_CONNECTIONS, name="saddle-api", turns=settings.turns)
     try:
         presets()  # builds pydantic's validators before the first request
         stopping = threading.Event()
