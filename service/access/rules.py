@@ -9,7 +9,7 @@ from typing import Literal
 
 from service.levels import Level
 
-Owned = Literal["experiment", "run", "dataset", "key"]  # kinds of objects that have an owner
+Owned = Literal["experiment", "run", "dataset", "key", "channel"]  # kinds of objects that have an owner
 About = Literal["project", "self", "person"]  # what an operation concerns; person: oneself, and no key may ask
 
 
@@ -60,10 +60,18 @@ OWN = {
 ADMIN = _rules(Rule(Level.ADMIN), "set_person_quota")
 SERVER = _rules(Rule(Level.SERVER), "set_server_quota")
 KEYS = _rules(Rule(Level.READ), "post_key", "rotate_key")  # the new key never may more than the one that makes it
-RULES: Mapping[str, Rule] = OPEN | SELF | READ | SUBMIT | OWN | KEYS | ADMIN | SERVER
+CHANNELS = {  # shared ones are the admins' alone, which the channel itself says
+    **_rules(Rule(Level.READ), "list_channels", "post_channel", "get_channel", "list_deliveries"),
+    **_rules(
+        Rule(Level.ADMIN, own="channel", own_level=Level.READ),
+        *("patch_channel", "delete_channel", "rotate_channel", "test_channel"),
+    ),
+}
+RULES: Mapping[str, Rule] = OPEN | SELF | READ | SUBMIT | OWN | KEYS | CHANNELS | ADMIN | SERVER
 PATH_PARAMETERS: Mapping[Owned, str] = {
     "experiment": "experiment_id",
     "run": "run_id",
     "dataset": "dataset_id",
     "key": "key_id",
+    "channel": "channel_id",
 }

@@ -13,13 +13,13 @@ from service.api.dependencies import check_query_parameters
 from service.api.middleware.allowed_hosts import AllowedHosts
 from service.api.middleware.authentication import Authentication
 from service.api.middleware.compression import GzipRequests, GzipResponses
-from service.api.middleware.door import Door
 from service.api.middleware.head import HeadAsGet
 from service.api.middleware.request_id import RequestId
 from service.api.middleware.sub_path import SubPath
 from service.api.openapi import RESPONSES, describe
 from service.api.routes import (
     catalog,
+    channels,
     checkpoints,
     comparisons,
     datasets,
@@ -50,7 +50,7 @@ from service.settings import settings as read_settings
 ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
     *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications),
-    *(symptoms, keys, quotas),
+    *(symptoms, keys, quotas, channels),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 
@@ -92,7 +92,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Authentication)
     app.add_middleware(AllowedHosts, allowed=settings.allowed_hosts)
     app.add_middleware(GzipResponses)
-    app.add_middleware(Door)
     app.add_middleware(SubPath, prefix=settings.root_path)
     app.add_middleware(RequestId)
     app.add_middleware(HeadAsGet)

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from service.api.middleware.authentication import is_open
 from service.api.problems import MEDIA_TYPE
 from service.schemas.catalog import SchedulePreview
+from service.schemas.channels import ChannelChange, NewChannel
 from service.schemas.comparisons import Question
 from service.schemas.confirmations import ConfirmRequest
 from service.schemas.keys import NewKey, Rotation
@@ -35,7 +36,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
     *(Experiment, SchedulePreview, Question, ConfirmRequest, ProblemDocument, SignIn),
     *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest, Labels, NewKey),
-    *(PersonQuota, ServerQuota, Rotation),
+    *(PersonQuota, ServerQuota, Rotation, NewChannel, ChannelChange),
 )
 
 

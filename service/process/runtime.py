@@ -9,12 +9,11 @@ import anyio
 from anyio import CapacityLimiter
 
 from service.db.session import Engine, make_engine
-from service.process.admission import Admission
 from service.process.background import Dispatcher, Reaper
 from service.process.connections import Connections
 from service.process.memory import keep_freed_memory
+from service.process.messenger import Messenger
 from service.process.readiness import Readiness
-from service.process.request_rates import RateLimiter
 from service.process.response_cache import ResponseCache
 from service.process.shutdown import set_on_signal
 from service.process.upkeep import KeyUse, Upkeep
@@ -26,6 +25,7 @@ from service.streaming.limits import StreamLimits
 
 ROUTE_CONNECTIONS, KEY_THREADS, STREAM_THREADS = 16, 4, 4  # database connections in use at once
 FILE_THREADS, CHECKPOINT_THREADS = 4, 4  # threads that write uploads, and that read checkpoints
+MESSAGE_THREADS = 4  # tests of channels, each of which waits for a receiver
 MAX_FILE_READERS = 2  # uploads parsed at once: each may take some 100 MiB
 
 
@@ -41,9 +41,6 @@ class Runtime:
     stream_limits: StreamLimits
     connections: Connections
     key_use: KeyUse
-    admission: Admission
-    key_rates: RateLimiter
-    address_rates: RateLimiter
     wrong_keys: WrongKeyLimit = field(default_factory=WrongKeyLimit)
     response_cache: ResponseCache = field(default_factory=ResponseCache)
     shutting_down: anyio.Event = field(default_factory=anyio.Event)  # streams end when it is set
@@ -52,6 +49,7 @@ class Runtime:
     stream_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STREAM_THREADS))
     file_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(FILE_THREADS))
     checkpoint_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(CHECKPOINT_THREADS))
+    message_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MESSAGE_THREADS))
     file_readers: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(MAX_FILE_READERS))
 
 
@@ -59,35 +57,25 @@ class Runtime:
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Start the runtime and its threads; raise `SchemaMismatch` if the database has another schema."""
     keep_freed_memory()
-    engine = make_engine(settings.database_url, pool_size=ROUTE_CONNECTIONS, name="saddle-api", turns=settings.turns)
+    engine = make_engine(settings.database_url, pool_size=ROUTE_CONNECTIONS, name="saddle-api")
     try:
         presets()  # builds pydantic's validators before the first request
         stopping = threading.Event()
         dispatcher = Dispatcher(engine, settings, stopping)
         key_use = KeyUse()
-        threads = [dispatcher, Reaper(engine, settings, stopping), Upkeep(engine, key_use, stopping)]
+        threads = [
+            *(dispatcher, Reaper(engine, settings, stopping), Upkeep(engine, key_use, stopping)),
+            Messenger(engine, settings, stopping),
+        ]
         readiness = Readiness(engine, stopping, threads)
         await anyio.to_thread.run_sync(readiness.begin)
         broadcaster = Broadcaster(engine, settings.sse_poll_s)
-        connections, admission = Connections(settings), Admission(settings.requests_at_once)
-        runtime = Runtime(
-            settings,
-            engine,
-            readiness,
-            dispatcher,
-            broadcaster,
-            StreamLimits(settings.streams_per_key, min(settings.streams, connections.most // 2)),
-            connections,
-            key_use,
-            admission,
-            RateLimiter(settings.requests_per_key),
-            RateLimiter(settings.requests_per_address),
-        )
+        streams, connections = StreamLimits(settings.streams_per_key), Connections(settings)
+        runtime = Runtime(settings, engine, readiness, dispatcher, broadcaster, streams, connections, key_use)
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(broadcaster.run, runtime.shutting_down)
                 tasks.start_soon(connections.watch, runtime.shutting_down)
-                tasks.start_soon(admission.probe, runtime.shutting_down)
                 with set_on_signal(runtime.shutting_down):
                     yield runtime
                 runtime.shutting_down.set()

@@ -65,6 +65,10 @@ class Acts:
             connection.execute(text("UPDATE account SET admin = true WHERE name = 'ada'"))
         return self
 
+    def channel(self) -> str:
+        made = self.post("/v1/channels", {"kind": "webhook", "address": "https://0x7f.1/"})
+        return f"/v1/channels/{made['id']}"
+
     def key(self) -> str:
         return str(self.post("/v1/keys", {"name": "x", "scope": "read"})["id"])
 
@@ -141,6 +145,11 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
         lambda acts: acts.as_operator().ask("PUT", "/v1/admin/quotas/queued_runs", {"value": 9}),
     ),
     "delete_dataset": ("dataset.delete", lambda acts: acts.ask("DELETE", f"/v1/datasets/{acts.dataset()}")),
+    "post_channel": ("channel.create", Acts.channel),
+    "patch_channel": ("channel.change", lambda acts: acts.ask("PATCH", acts.channel(), {"name": "other"})),
+    "delete_channel": ("channel.delete", lambda acts: acts.ask("DELETE", acts.channel())),
+    "rotate_channel": ("channel.rotate", lambda acts: acts.post(acts.channel() + "/rotate")),
+    "test_channel": ("channel.test", lambda acts: acts.post(acts.channel() + "/test")),
 }
 READS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # that take something away with them
     "get_series": (

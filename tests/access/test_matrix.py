@@ -25,7 +25,8 @@ OPERATIONS = {
 ORDER = ("read", "submit", "admin", "server")
 ROLE = {"viewer": "read", "member": "submit", "admin": "admin", "operator": "server"}
 ANYBODY = {"get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz", "sign_in"}
-ASKING = {"post_comparison", "preview_schedule", "post_key", "rotate_key"}  # change nothing of the project's
+# these change nothing of the project's
+ASKING = {"post_comparison", "preview_schedule", "post_key", "rotate_key", "post_channel"}
 ASKING |= {"sign_out", "end_session", "end_other_sessions"}  # nor do these, which concern oneself
 ADMINS, OPERATORS = {"set_person_quota"}, {"set_server_quota"}
 OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
@@ -36,6 +37,7 @@ OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
     "run": {"change_run", "cancel_run", "pause_run", "resume_run"},
     "dataset": {"delete_dataset"},
     "key": {"revoke_key"},
+    "channel": {"patch_channel", "delete_channel", "rotate_channel", "test_channel"},
 }
 KIND = {operation: kind for kind, operations in OTHERS.items() for operation in operations}
 PEOPLE = [(role, scope) for role in ROLE for scope in ("read", "submit", "admin")]
@@ -48,8 +50,9 @@ def may(role: str, scope: str, operation: str, owner: str) -> bool:
     if operation in ANYBODY:
         return True
     if operation in KIND:
-        easy = owner == "own" or (owner == "shared" and KIND[operation] != "key")
-        enough = "read" if KIND[operation] == "key" else "submit"
+        private = KIND[operation] in ("key", "channel")  # never shared with the project's members
+        easy = owner == "own" or (owner == "shared" and not private)
+        enough = "read" if private else "submit"
         return level >= ORDER.index(enough if easy else "admin")
     if operation in ADMINS | OPERATORS:
         return level >= ORDER.index("admin" if operation in ADMINS else "server")
@@ -92,6 +95,9 @@ class House:
                 connection.execute(text(moved), {"id": made["id"], "name": "-".join(who)})
         elif kind == "key":
             made = self.client.post("/v1/keys", json={"name": "x", "scope": "read"}, headers=owner).json()
+        elif kind == "channel":
+            there = {"kind": "webhook", "address": "https://0x7f.1/"}  # refused without a look-up
+            made = self.client.post("/v1/channels", json=there, headers=owner).json()
         else:
             made = self.client.post("/v1/experiments", json=SPEC, headers=admin).json()
             with transaction(self.engine) as connection:
@@ -113,7 +119,7 @@ def house(bare: TestClient, engine: Engine) -> House:
 
 def test_the_matrix_of_operations_roles_scopes_and_owners_holds(house: House) -> None:
     wrong, asked = [], 0
-    standing = {(kind, who): house.make(kind, who) for kind in ("experiment", "run") for who in PEOPLE}
+    standing = {(kind, who): house.make(kind, who) for kind in ("experiment", "run", "channel") for who in PEOPLE}
     other = ("admin", "read")  # whose things others try to change
     for operation in sorted(OPERATIONS, key=lambda each: (each not in KIND, "delete" not in each)):
         kind = KIND.get(operation)

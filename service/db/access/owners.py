@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, select
 
 from service.db.access.principal import Principal
-from service.db.tables import api_key, dataset, experiment, member, project, run
+from service.db.tables import api_key, channel, dataset, experiment, member, project, run
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ def find_owner(connection: Connection, principal: Principal, kind: str, object_i
         .where(member.c.id == chosen.scalar_subquery(), project.c.id == principal.project_id)
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else Owner(row.id, row.name, row.members_manage and kind != "key")
+    return None if row is None else Owner(row.id, row.name, row.members_manage and kind not in ("key", "channel"))
 
 
 def _owner_of(kind: str, object_id: str) -> Select[tuple[str]]:
@@ -40,4 +40,6 @@ def _owner_of(kind: str, object_id: str) -> Select[tuple[str]]:
             return select(dataset.c.owner_id).where(dataset.c.id == object_id)
         case "key":
             return select(api_key.c.member_id).where(api_key.c.id == object_id)
+        case "channel":
+            return select(channel.c.member_id).where(channel.c.id == object_id)
     raise AssertionError(kind)
