@@ -145,10 +145,22 @@ class WrongKeys(TooMany):
     code, title = "wrong_keys", "Too many wrong keys"
 
 
+class RateLimited(TooMany):
+    """More requests a second than one key or address may send."""
+
+    code, title = "rate_limited", "Too many requests"
+
+
 class Unavailable(SaddleError):
     """A service that this one needs does not answer; trying again may help."""
 
     code, status, title = "unavailable", 503, "Not available right now"
+
+
+class Overloaded(Unavailable):
+    """More requests at once than can be answered in time."""
+
+    code = "overloaded"
 
 
 class DatabaseLocked(Unavailable):

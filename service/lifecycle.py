@@ -24,6 +24,10 @@ class DesiredState(StrEnum):
     RUN = "run"
     PAUSE = "pause"
     CANCEL = "cancel"
+    YIELD = "yield"  # run, and make way for another first: no wish of people, so never stored; a fence returns it
+
+
+WISHES = (DesiredState.RUN, DesiredState.PAUSE, DesiredState.CANCEL)
 
 
 class Relation(StrEnum):
@@ -75,7 +79,7 @@ MOVES: dict[str, Move] = {
     "crash": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),  # failed once the budget is spent
     "device_fail": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
     "device_full": _move(Writer.HOLDER, {_RUNS}, {_WAITS, State.FAILED, *_GRANTED}),
-    "yield": _move(Writer.HOLDER, {_RUNS}, {_WAITS, *_GRANTED}),
+    "yield": _move(Writer.HOLDER, {_RUNS}, {_WAITS, *_GRANTED}),  # its worker drains, or it is preempted
     "paused": _move(Writer.HOLDER, {_RUNS}, {_WAITS, *_GRANTED}),  # queued: the pause was taken back meanwhile
     "pause_by_server": _move(Writer.HOLDER, {_RUNS}, _GRANTED),
     "cancelled": _move(Writer.HOLDER, {_RUNS}, {State.CANCELLED}),

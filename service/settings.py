@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from service.devices import Devices, parse_devices, parse_slots, pool_of
+from service.turn_policy import TurnPolicy
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -135,6 +136,15 @@ class Settings(BaseModel):
     body_s: float = Field(30.0, gt=0, le=300, description="seconds between two pieces of a request's body")
     idle_s: float = Field(30.0, gt=0, le=300, description="seconds between two requests on a connection")
     send_s: float = Field(60.0, gt=0, le=600, description="seconds between two pieces of an answer that a client takes")
+    requests_per_key: float = Field(
+        100.0, gt=0, le=1e6, description="requests a second of one key or session in a process; ten times that at once"
+    )
+    requests_per_address: float = Field(
+        300.0, gt=0, le=1e6, description="the same for one address, which may stand for a team behind one"
+    )
+    requests_at_once: int = Field(
+        48, ge=8, le=1000, description="requests a process of the API works for; beyond that it answers 503 at once"
+    )
     root_path: str = Field(
         "",
         pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
@@ -151,6 +161,17 @@ class Settings(BaseModel):
     stall_s: float = Field(600.0, gt=0, description="seconds without a step or a move until a trainer is ended")
     first_step_s: float = Field(1800.0, gt=0, description="the same before the first step, and at most between two")
     max_run_s: float | None = Field(None, gt=0, description="seconds a run may train in all its attempts; unset: any")
+    use_half_life_s: float = Field(
+        TurnPolicy.half_life_s,
+        ge=1,
+        description="seconds after which use of a device counts half in whose turn it is; the same for API and workers",
+    )
+    turn_s: float = Field(TurnPolicy.turn_s, gt=0, description="seconds a run trains at least before it is preempted")
+    preempt_after_s: float = Field(
+        TurnPolicy.preempt_after_s,
+        ge=0,
+        description="seconds a run waits until one of somebody with more than twice the recent use makes way; 0: never",
+    )
     fence_s: float = Field(
         660.0, gt=0, description="seconds without Postgres until a trainer saves its state and stops"
     )
@@ -178,6 +199,9 @@ class Settings(BaseModel):
     alive_file: Path | None = Field(None, description="a worker touches it after every answer from Postgres")
     key_days: float = Field(90.0, gt=0, le=3650, description="days a new key lives where its maker does not say")
     streams_per_key: int = Field(20, ge=1, description="streams one key may have open at once in a process of the API")
+    streams: int = Field(
+        1000, ge=1, le=65536, description="streams of all keys in a process of the API; at most half the connections"
+    )
     sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
     public_url: str = Field(
         "", pattern="^(https?://[^ ?#]+)?$", description="the address people open; links in messages begin with it"
@@ -214,6 +238,11 @@ class Settings(BaseModel):
     def proxies(self) -> list[str]:
         """The addresses and networks of trusted proxies."""
         return [part for each in self.trusted_proxies.split(",") if (part := each.strip())]
+
+    @property
+    def turns(self) -> TurnPolicy:
+        """How the workers' time is shared out."""
+        return TurnPolicy(self.use_half_life_s, self.turn_s, self.preempt_after_s)
 
     @property
     def checkpoint_dir(self) -> Path:

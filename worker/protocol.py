@@ -6,9 +6,14 @@ A field named `payload` travels as raw bytes behind the frame's JSON header, eve
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, TypedDict
 
-Stop = Literal["pause", "cancel", "drain"]
-Outcome = Literal["succeeded", "paused", "cancelled", "drained"]
-OUTCOMES: Final[dict[Stop, Outcome]] = {"pause": "paused", "cancel": "cancelled", "drain": "drained"}
+Stop = Literal["pause", "cancel", "drain", "yield"]
+Outcome = Literal["succeeded", "paused", "cancelled", "drained", "yielded"]
+OUTCOMES: Final[dict[Stop, Outcome]] = {
+    "pause": "paused",
+    "cancel": "cancelled",
+    "drain": "drained",  # its worker stops
+    "yield": "yielded",  # it makes way for another run
+}
 
 
 class CheckpointFiles(TypedDict):

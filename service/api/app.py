@@ -13,6 +13,7 @@ from service.api.dependencies import check_query_parameters
 from service.api.middleware.allowed_hosts import AllowedHosts
 from service.api.middleware.authentication import Authentication
 from service.api.middleware.compression import GzipRequests, GzipResponses
+from service.api.middleware.door import Door
 from service.api.middleware.head import HeadAsGet
 from service.api.middleware.request_id import RequestId
 from service.api.middleware.sub_path import SubPath
@@ -92,6 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Authentication)
     app.add_middleware(AllowedHosts, allowed=settings.allowed_hosts)
     app.add_middleware(GzipResponses)
+    app.add_middleware(Door)
     app.add_middleware(SubPath, prefix=settings.root_path)
     app.add_middleware(RequestId)
     app.add_middleware(HeadAsGet)

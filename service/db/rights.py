@@ -33,8 +33,9 @@ class Rights:
 ROLES: dict[str, Rights] = {
     "saddle_reaper": Rights(  # takes a lost worker's run back; nobody logs in as it
         hidden=SECRET,
-        insert=("event",),
+        insert=("event", "device_use"),
         update={
+            "device_use": ("seconds", "at"),
             "run": ("state", "lease", "desired", "lost_count", "failure", "not_before", "finished_at", "trained_s"),
             "attempt": ("ended_at", "ending", "detail"),
         },
@@ -71,7 +72,7 @@ ROLES: dict[str, Rights] = {
             *("channel", "delivery", "alarm", "event_reader"),
         ),
         update={
-            "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at"),
+            "run": ("state", "desired", "priority", "rank_at", "queued_at", "not_before", "finished_at", "yields_to"),
             "experiment": ("name", "tags", "notes", "archived_at", "settled"),  # never its spec
             "verification": ("patched_id", "failure"),
             "judgement": ("basis", "result"),
@@ -88,17 +89,29 @@ ROLES: dict[str, Rights] = {
         delete=(
             *("experiment_figure", "quota"),  # figures are computed from series, and computed anew
             *("delivery", "alarm"),  # what was sent long ago, and conditions that no longer hold
+            "device_use",  # it decays
         ),
         acts_as=("saddle_reaper", "saddle_eraser", "saddle_keymaker", "saddle_doorkeeper"),
     ),
     "saddle_worker": Rights(
         hidden=(*SECRET, *PEOPLE, "comparison", "confirmation", "dataset", "verification", "judgement"),
-        insert=("attempt", "series", "metric_chunk", "metric_tile", "checkpoint", "reading", "event", "worker"),
+        insert=(
+            "attempt",
+            "series",
+            "metric_chunk",
+            "metric_tile",
+            "checkpoint",
+            "reading",
+            "event",
+            "worker",
+            "device_use",
+        ),
         update={
+            "device_use": ("seconds", "at"),
             "run": (
                 *("state", "lease", "beat", "worker", "attempt", "step", "checkpoint_step"),
                 *("crash_count", "lost_count", "failure", "queued_at", "not_before", "started_at", "finished_at"),
-                *("device_count", "device_worker", "trained_s", "memory_bytes"),
+                *("device_count", "device_worker", "trained_s", "memory_bytes", "yields_to"),
             ),
             "attempt": ("cut_step", "environment", "ended_at", "ending", "detail"),
             "series": (

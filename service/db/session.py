@@ -12,6 +12,7 @@ from sqlalchemy.exc import DisconnectionError, ProgrammingError
 from service.db.failures import translate_errors
 from service.errors import SchemaMismatch
 from service.nonfinite import dumps
+from service.turn_policy import DEFAULT_POLICY, TurnPolicy
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -27,15 +28,24 @@ __all__ = [
     "newest_migration",
     "snapshot",
     "transaction",
+    "turn_policy",
 ]
+TURNS = "turns"  # the execution option with the policy
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_engine(
-    url: str, *, pool_size: int = 10, name: str = "saddle", statement_s: float = 30, plan_once: bool = False
+    url: str,
+    *,
+    pool_size: int = 10,
+    name: str = "saddle",
+    statement_s: float = 30,
+    plan_once: bool = False,
+    turns: TurnPolicy = DEFAULT_POLICY,
 ) -> Engine:
     """An engine whose statements give up after `statement_s`, and whose dead connections are noticed within 20 s.
 
+    `turns` is how runs take turns in statements of this engine.
     `plan_once`: for statements by key, a plan that is kept is as good as one made for each set of values.
     """
     limits: dict[str, object] = {
@@ -52,6 +62,7 @@ def make_engine(
         max_overflow=pool_size,
         pool_timeout=5,
         json_serializer=dumps,
+        execution_options={TURNS: turns},
         connect_args={
             "options": options,
             "application_name": name,
@@ -77,6 +88,12 @@ def _refuse_closed(connection: Any, *_: object) -> None:
         if not arrivals.poll(0):
             return
     raise DisconnectionError("The connection was closed while it was idle.")
+
+
+def turn_policy(connection: Connection) -> TurnPolicy:
+    """Return how runs take turns, as the engine of this connection was told."""
+    found: TurnPolicy = connection.get_execution_options().get(TURNS, DEFAULT_POLICY)
+    return found
 
 
 @contextmanager

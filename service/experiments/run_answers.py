@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from service.analysis.result import diverged
 from service.db.metrics import read
 from service.db.metrics.read import SeriesSummary
-from service.db.runs import queue
-from service.db.runs.queue import QueuePosition
+from service.db.runs import positions
+from service.db.runs.positions import QueuePosition
 from service.db.runs.runs import StoredRun
 from service.db.session import Connection
 from service.lifecycle import State, displayed
@@ -36,7 +36,7 @@ def _progress(run: StoredRun) -> float:
 def read_runs(connection: Connection, runs: Sequence[StoredRun], with_places: bool = True) -> list[RunView]:
     """Return runs with their series and, unless `with_places` is false, where the waiting ones are in the queue."""
     waiting = [run.id for run in runs if with_places and run.state is State.QUEUED]
-    places = queue.positions(connection, waiting) if waiting else {}
+    places = positions.positions(connection, waiting) if waiting else {}
     summaries = read.summaries(connection, [run.id for run in runs])
     return [run_view(run, summaries[run.id], places.get(run.id)) for run in runs]
 

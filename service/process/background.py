@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from service.db.access import quota_use
 from service.db.metrics import experiment_summary
-from service.db.runs import reaper
+from service.db.runs import preemption, reaper, turns
 from service.db.runs.reaper import Beat
 from service.db.session import Engine, transaction
 from service.errors import SaddleError
@@ -116,6 +116,7 @@ class Dispatcher(threading.Thread):
     def _look(self, notifier: "Notifier") -> None:
         self._attempt("notify workers of waiting runs", partial(self._notify_of_waiting, notifier))
         self._attempt("continue a remedy", partial(self._advance, notifier))
+        self._attempt("have runs make way", self._preempt)
         self._attempt("summarise ended experiments", self._settle)
         self._attempt("count the use of quotas", self._count_use)
 
@@ -138,6 +139,14 @@ class Dispatcher(threading.Thread):
         """Continue remedies that waited for a probe job."""
         for pool, runs in escape.fork_after_probes(self._engine, self._settings):
             self._notify(notifier, pool, runs)
+
+    def _preempt(self) -> None:
+        """Have runs make way for those that have waited too long, and drop use that has decayed."""
+        with transaction(self._engine) as connection:
+            for holder, waiting in preemption.preempt(connection):
+                log.info("run %s makes way for %s, after %.0f s", holder.run_id, waiting.run_id, waiting.waited_s)
+        with transaction(self._engine) as connection:
+            turns.forget_decayed(connection)
 
     def _settle(self) -> None:
         """Store the summaries of experiments that have ended, so that lists need not compute them."""

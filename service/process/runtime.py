@@ -9,11 +9,13 @@ import anyio
 from anyio import CapacityLimiter
 
 from service.db.session import Engine, make_engine
+from service.process.admission import Admission
 from service.process.background import Dispatcher, Reaper
 from service.process.connections import Connections
 from service.process.memory import keep_freed_memory
 from service.process.messenger import Messenger
 from service.process.readiness import Readiness
+from service.process.request_rates import RateLimiter
 from service.process.response_cache import ResponseCache
 from service.process.shutdown import set_on_signal
 from service.process.upkeep import KeyUse, Upkeep
@@ -41,6 +43,9 @@ class Runtime:
     stream_limits: StreamLimits
     connections: Connections
     key_use: KeyUse
+    admission: Admission
+    key_rates: RateLimiter
+    address_rates: RateLimiter
     wrong_keys: WrongKeyLimit = field(default_factory=WrongKeyLimit)
     response_cache: ResponseCache = field(default_factory=ResponseCache)
     shutting_down: anyio.Event = field(default_factory=anyio.Event)  # streams end when it is set
@@ -57,7 +62,7 @@ class Runtime:
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Start the runtime and its threads; raise `SchemaMismatch` if the database has another schema."""
     keep_freed_memory()
-    engine = make_engine(settings.database_url, pool_size=ROUTE_CONNECTIONS, name="saddle-api")
+    engine = make_engine(settings.database_url, pool_size=ROUTE_CONNECTIONS, name="saddle-api", turns=settings.turns)
     try:
         presets()  # builds pydantic's validators before the first request
         stopping = threading.Event()
@@ -70,12 +75,25 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         readiness = Readiness(engine, stopping, threads)
         await anyio.to_thread.run_sync(readiness.begin)
         broadcaster = Broadcaster(engine, settings.sse_poll_s)
-        streams, connections = StreamLimits(settings.streams_per_key), Connections(settings)
-        runtime = Runtime(settings, engine, readiness, dispatcher, broadcaster, streams, connections, key_use)
+        connections, admission = Connections(settings), Admission(settings.requests_at_once)
+        runtime = Runtime(
+            settings,
+            engine,
+            readiness,
+            dispatcher,
+            broadcaster,
+            StreamLimits(settings.streams_per_key, min(settings.streams, connections.most // 2)),
+            connections,
+            key_use,
+            admission,
+            RateLimiter(settings.requests_per_key),
+            RateLimiter(settings.requests_per_address),
+        )
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(broadcaster.run, runtime.shutting_down)
                 tasks.start_soon(connections.watch, runtime.shutting_down)
+                tasks.start_soon(admission.probe, runtime.shutting_down)
                 with set_on_signal(runtime.shutting_down):
                     yield runtime
                 runtime.shutting_down.set()

@@ -1,4 +1,4 @@
-"""A limit on the streams that one key may have open at once in this process."""
+"""Limits on the streams that one key, and all keys together, may have open at once in this process."""
 
 import threading
 from collections import Counter
@@ -9,8 +9,8 @@ from service.errors import TooMany
 class StreamLimits:
     """Counts open streams by key; whoever takes one gives it back."""
 
-    def __init__(self, max_streams: int) -> None:
-        self._max_streams = max_streams
+    def __init__(self, max_streams: int, max_total: int) -> None:
+        self._max_streams, self._max_total = max_streams, max_total
         self._open: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -19,6 +19,8 @@ class StreamLimits:
         with self._lock:
             if self._open[key_id] >= self._max_streams:
                 raise TooMany(f"This key has {self._max_streams} streams open: close one, or use another key.")
+            if self._open.total() >= self._max_total:
+                raise TooMany(f"This process of the server has {self._max_total} streams open: try again later.")
             self._open[key_id] += 1
 
     def give_back(self, key_id: str) -> None:

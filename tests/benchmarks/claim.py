@@ -43,12 +43,12 @@ def submit(engine: Engine, runs: int, owners: int) -> None:
             experiments.add(connection, principal, SPEC.model_copy(update={"seeds": seeds}), "cpu")
 
 
-def claim_all(url: str, workers: int, claims: int) -> tuple[list[float], list[str]]:
+def claim_all(url: str, workers: int, count: int) -> tuple[list[float], list[str]]:
     """Milliseconds of each claim, and the runs claimed, by that many workers at once: processes, as workers are."""
     context = multiprocessing.get_context("fork")
     together = context.Barrier(workers)
     with ProcessPoolExecutor(workers, context, initializer=_meet, initargs=(together,)) as pool:
-        done = [pool.submit(claim_some, url, f"w{number}", claims // workers) for number in range(workers)]
+        done = [pool.submit(claim_some, url, f"w{number}", count // workers) for number in range(workers)]
         parts = [each.result() for each in done]
     return [ms for spent, _ in parts for ms in spent], [run for _, claimed in parts for run in claimed]
 

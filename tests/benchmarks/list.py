@@ -42,8 +42,8 @@ FILL = (
     SELECT 'exp_' || lpad(i::text, 26, '0'), m.project_id, m.id, 'trial ' || i,
         jsonb_set(cast(:spec AS jsonb), '{optimizer,lr}', to_jsonb(i / 10000.0)), md5(i::text)
     FROM member m, generate_series(1, :experiments) i""",
-    """INSERT INTO run (id, experiment_id, project_id, seed, total_steps, pool, state, failure, step)
-    SELECT 'run_' || lpad((row_number() OVER ())::text, 26, '0'), e.id, e.project_id, s, 1000, 'cpu',
+    """INSERT INTO run (id, experiment_id, project_id, owner_id, seed, total_steps, pool, state, failure, step)
+    SELECT 'run_' || lpad((row_number() OVER ())::text, 26, '0'), e.id, e.project_id, e.owner_id, s, 1000, 'cpu',
         CASE WHEN random() < 0.1 THEN 'failed' ELSE 'succeeded' END, NULL, 1000
     FROM experiment e, generate_series(1, :seeds) s""",
     """INSERT INTO series (run_id, name, n, last, last_step, min, min_step, max, max_step)

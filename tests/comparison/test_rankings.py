@@ -332,9 +332,9 @@ def test_a_replay_never_speaks_and_a_retry_speaks_for_its_seed(train: Train, com
         for parent, relation, new in ((failed, "retry", "y"), (good, "replay", "z")):
             connection.execute(
                 text(
-                    "INSERT INTO run (id, experiment_id, project_id, seed, total_steps, pool, parent_run_id, relation) "
-                    "SELECT :new, experiment_id, project_id, seed, total_steps, pool, id, :relation FROM run "
-                    "WHERE id = :parent"
+                    "INSERT INTO run (id, experiment_id, project_id, owner_id, seed, total_steps, pool, parent_run_id, "
+                    "relation) SELECT :new, experiment_id, project_id, owner_id, seed, total_steps, pool, id, :relation"
+                    " FROM run WHERE id = :parent"
                 ),
                 {"new": "run_" + "z" * 25 + new, "relation": relation, "parent": parent},
             )

@@ -16,7 +16,7 @@ from service.db.experiments import experiments, lists
 from service.db.experiments.lists import Order
 from service.db.metrics import experiment_summary, read, series_index
 from service.db.metrics.codec import pack
-from service.db.runs import claims, events, queue, stream_queries
+from service.db.runs import claims, events, positions, stream_queries
 from service.db.session import make_engine, transaction
 from service.spec.experiment import Experiment
 from service.spec.filters.language import Figure, parse
@@ -37,9 +37,10 @@ FILL = (
     SELECT 'exp_' || lpad(i::text, 26, '0'), m.project_id, m.id, 'trial ' || i, cast(:spec AS jsonb), md5(i::text),
         'key ' || i, 'hash'
     FROM member m, generate_series(1, :experiments) i""",
-    """INSERT INTO run (id, experiment_id, project_id, seed, total_steps, pool, state, lease, failure, step, attempt)
-    SELECT 'run_' || lpad((2 * i + s)::text, 26, '0'), 'exp_' || lpad(i::text, 26, '0'), m.project_id, s, 1000, 'cpu',
-        state, CASE WHEN state = 'running' THEN md5(i::text) END,
+    """INSERT INTO run (id, experiment_id, project_id, owner_id, seed, total_steps, pool, state, lease, failure, step,
+        attempt)
+    SELECT 'run_' || lpad((2 * i + s)::text, 26, '0'), 'exp_' || lpad(i::text, 26, '0'), m.project_id, m.id, s, 1000,
+        'cpu', state, CASE WHEN state = 'running' THEN md5(i::text) END,
         CASE WHEN state = 'failed' THEN cast('{"code": "crash_loop"}' AS jsonb) END, 1000, 1
     FROM member m, generate_series(1, :experiments) i, generate_series(0, 1) s, LATERAL (SELECT CASE
         WHEN i <= :live THEN CASE WHEN i % 200 = 0 THEN 'failed' ELSE 'succeeded' END
@@ -106,7 +107,7 @@ STATEMENTS: dict[str, Callable[[Connection, Filled], object]] = {
     "summaries of a page": lambda c, at: experiment_summary.of_experiments(c, at.experiments),
     "newest runs": lambda c, at: lists.runs(c, at.principal, 50, None, Order(), None),
     "claim": lambda c, _: claims.claim(c, ["cpu"], "worker", "lease"),
-    "position in the queue": lambda c, at: queue.positions(c, [f"run_{2 * EXPERIMENTS:026}"]),
+    "position in the queue": lambda c, at: positions.positions(c, [f"run_{2 * EXPERIMENTS:026}"]),
     "events of a run": lambda c, at: events.after(c, at.runs[:1], 5),
     "events of followed runs": lambda c, at: stream_queries.events(c, [(run, 5) for run in at.runs], 100),
     "points of followed runs": lambda c, at: stream_queries.points(c, [(run, 1, 9) for run in at.runs]),

@@ -269,9 +269,14 @@ class AttemptSupervisor:
         desired = self.progress.desired
         if desired is DesiredState.CANCEL:
             return "cancel"
-        if self.endings.out_of_time or (desired is DesiredState.RUN and self.worker.draining_s is not None):
+        if desired is DesiredState.PAUSE and not self.endings.out_of_time:
+            return "pause"
+        if self.endings.out_of_time or self.worker.draining_s is not None:
             return "drain"
-        return "pause" if desired is DesiredState.PAUSE else None
+        makes_way = (
+            desired is DesiredState.YIELD and self.failing is None and self.deadlines.may_yield(time.monotonic())
+        )
+        return "yield" if makes_way else None
 
     def _request_stop(self, stop: Stop) -> None:
         if self.deadlines.request(stop, time.monotonic()):
@@ -349,4 +354,5 @@ class AttemptSupervisor:
         """Write if due; return False once the run or the worker is asked to stop."""
         if time.monotonic() - self.transactions.last_write >= self._beat_s:
             self.progress.flush()
-        return self.progress.desired is DesiredState.RUN and self.worker.draining_s is None
+        goes_on = self.progress.desired in (DesiredState.RUN, DesiredState.YIELD)
+        return goes_on and self.worker.draining_s is None

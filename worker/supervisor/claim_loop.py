@@ -40,7 +40,11 @@ class Supervisor:
         self.notified = threading.Event()
         self.draining = threading.Event()
         self.engine: Engine = make_engine(
-            settings.database_url, pool_size=1, name=f"saddle-worker {settings.worker_name}", plan_once=True
+            settings.database_url,
+            pool_size=1,
+            name=f"saddle-worker {settings.worker_name}",
+            plan_once=True,
+            turns=settings.turns,
         )
         self.cleanup = DeletionCleanup(self.engine, settings)
         self.trainers = TrainerPool(settings)

@@ -33,10 +33,13 @@ class Deadlines:
         self.progress_at = now
 
     def request(self, stop: Stop, now: float) -> bool:
-        """Record a stop request; return whether to send it. The first starts the grace period, a cancel restarts it."""
+        """Record a stop request; return whether to send it. The first starts the grace period, a cancel restarts it.
+
+        A run that makes way has no grace period: killing it would lose work for somebody who can wait.
+        """
         if stop == self.requested:
             return False
-        if self.requested is None or stop == "cancel":
+        if self.requested in (None, "yield") or stop == "cancel":
             self.requested_at = now
         self.requested = stop
         return True
@@ -54,6 +57,12 @@ class Deadlines:
         """Seconds since the first step; 0 before it."""
         return now - self.first_step_at if self.first_step_at else 0.0
 
+    def may_yield(self, now: float) -> bool:
+        """Whether the attempt has trained its turn, and at least as long as it took to start."""
+        if self.first_step_at is None:
+            return False
+        return now - self.first_step_at >= max(self.settings.turn_s, self.first_step_at - self.since)
+
     def quiet_s(self, now: float) -> float:
         """Seconds since the last step or reading."""
         return now - self.progress_at
@@ -64,7 +73,7 @@ class Deadlines:
         if gap_s > MAX_CHECK_GAP_S:
             self.progress_at += gap_s
             self.requested_at += gap_s
-        if self.requested is not None:
+        if self.requested not in (None, "yield"):
             return "stop_timeout" if now - self.requested_at > self.grace_s else None
         still_s = now - max(self.progress_at, moved_at)
         if self.first_step_at is not None and still_s > self.settings.stall_s:

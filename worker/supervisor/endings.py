@@ -39,6 +39,9 @@ class EndingWriter:
             self._fail_at_time_limit()
         elif outcome == "drained":
             self._requeue(note)
+        elif outcome == "yielded":
+            claim, chunks = self.claim, self.pending.take()
+            self._write(lambda c: endings.make_way(c, claim, chunks))
         else:
             self._finish(STATES[outcome], detail=note)
 

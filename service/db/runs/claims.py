@@ -1,7 +1,7 @@
 """Claims: the next waiting run for a worker, and the attempt that it begins.
 
-A worker gets runs of its pools whose packages it has and that train on as many devices as its slot has: first of the
-project with the fewest running runs, then by `rank_at` (priority and waiting time).
+A worker gets runs of its pools whose packages it has and that train on as many devices as its slot has, in the order
+of `turns`: of the project and the person with the least recent use, then by `rank_at` (priority and waiting time).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, text
 
 from service.db.metrics import write
-from service.db.runs import checkpoints, events
+from service.db.runs import checkpoints, events, turns
 from service.lifecycle import State
 from service.spec.measures import is_per_minibatch, trains_on_minibatches
 from service.spec.requirements import devices_need
@@ -64,36 +64,23 @@ class Claim:
 
 
 CLAIM = text(
-    """
-    WITH RECURSIVE contender AS (
-        SELECT p.pool, first.needs, first.project_id FROM unnest(cast(:pools AS text[])) AS p(pool)
-        CROSS JOIN LATERAL (SELECT needs, project_id FROM run WHERE state = 'queued' AND pool = p.pool
-            ORDER BY needs, project_id LIMIT 1) first
-        UNION ALL
-        SELECT c.pool, next.needs, next.project_id FROM contender c
-        CROSS JOIN LATERAL (SELECT needs, project_id FROM run
-            WHERE state = 'queued' AND pool = c.pool AND (needs, project_id) > (c.needs, c.project_id)
-            ORDER BY needs, project_id LIMIT 1) next),
-    share AS (SELECT pool, project_id, count(*) AS runs FROM run WHERE state = 'running' GROUP BY pool, project_id),
+    f"""
+    WITH RECURSIVE {turns.CONTENDERS}, {turns.HEADS}, {turns.USE}, {turns.FULL},
     turn AS MATERIALIZED (
-        SELECT c.pool, c.needs, c.project_id FROM contender c
-        CROSS JOIN LATERAL (SELECT rank_at FROM run
-            WHERE state = 'queued' AND pool = c.pool AND needs = c.needs AND project_id = c.project_id
-                AND not_before <= clock_timestamp()
-            ORDER BY rank_at, id LIMIT 1) head
-        LEFT JOIN share s ON s.pool = c.pool AND s.project_id = c.project_id
-        WHERE c.needs <@ cast(:packages AS text[]) AND c.needs @> cast(:required AS text[])
-        ORDER BY coalesce(s.runs, 0), head.rank_at, c.project_id),
+        SELECT h.pool, h.needs, h.project_id, h.owner_id FROM head h {turns.scored("h")}
+        WHERE h.needs <@ cast(:packages AS text[]) AND h.needs @> cast(:required AS text[])
+            AND NOT {turns.is_full("h")}
+        ORDER BY {turns.ORDER}),
     chosen AS (
         SELECT next.id FROM turn t
         CROSS JOIN LATERAL (SELECT id FROM run
             WHERE state = 'queued' AND pool = t.pool AND needs = t.needs AND project_id = t.project_id
-                AND not_before <= clock_timestamp()
+                AND owner_id = t.owner_id AND not_before <= clock_timestamp()
             ORDER BY rank_at, id FOR UPDATE SKIP LOCKED LIMIT 1) next
         LIMIT 1),
     taken AS (
         UPDATE run r SET state = 'running', attempt = r.attempt + 1, lease = :lease, beat = 0, worker = :worker,
-            step = r.checkpoint_step, started_at = coalesce(r.started_at, clock_timestamp())
+            yields_to = NULL, step = r.checkpoint_step, started_at = coalesce(r.started_at, clock_timestamp())
         FROM chosen WHERE r.id = chosen.id
             AND (cast(:free_bytes AS bigint) IS NULL OR r.memory_bytes <= cast(:free_bytes AS bigint))
         RETURNING r.id, r.experiment_id, r.project_id, r.attempt, r.seed, r.total_steps, r.worker, r.trained_s,
@@ -105,7 +92,7 @@ CLAIM = text(
     SELECT t.id, t.attempt, t.seed, t.total_steps, t.worker, t.trained_s, t.limit_s, t.task, t.fresh, e.spec,
         t.memory_bytes, NULL AS step, NULL AS forked
     FROM taken t JOIN experiment e ON e.id = t.experiment_id
-    """
+    """  # noqa: S608  pieces of SQL; every value is bound
 )
 
 
@@ -164,7 +151,7 @@ def claim(
     """Claim the next waiting run of these pools; `again` with the same lease returns the run it already holds, if any.
 
     Each set of required packages has its own queue, so a run that this worker cannot build blocks no other.
-    Projects take turns: the one with the fewest running runs in the pool is next, with the first run of its queue.
+    Projects and their people take turns by recent use of the pool (`turns`), each with the first run of their queue.
     If that run needs more than `free_bytes` of the device, none is claimed: smaller runs do not overtake it for ever.
     """
     if again and (held := _find_held(connection, lease)):
@@ -172,6 +159,7 @@ def claim(
     required = [devices_need(devices)] if devices > 1 else []
     has: dict[str, Any] = {"pools": list(pools), "packages": [*packages, *required], "required": required}
     values = has | {"lease": lease, "worker": worker, "free_bytes": free_bytes}
+    values |= turns.parameters(connection)
     row = connection.execute(CLAIM, values).one_or_none()
     if row is None:
         return None

@@ -14,7 +14,7 @@ from service.db.access.principal import Principal
 from service.db.runs import events, runs
 from service.db.runs.runs import StoredRun
 from service.errors import Conflict
-from service.lifecycle import ASIDE, MOVES, PRIORITY_S, TERMINAL, DesiredState, State
+from service.lifecycle import ASIDE, MOVES, PRIORITY_S, TERMINAL, WISHES, DesiredState, State
 
 WHY = "requested"
 SET_DESIRED = text("UPDATE run SET desired = :desired WHERE id = ANY(:ids) AND state = 'running'")
@@ -156,7 +156,7 @@ def _apply(
             values = {"point_s": PRIORITY_S} if statement is RESUME else {}
             connection.execute(statement, {"ids": ids, "origins": origins, **values})
             events.add_many(connection, ids, "state", {"state": state.value}, by=principal.member, why=WHY)
-    for desired in DesiredState:
+    for desired in WISHES:
         if ids := [found.id for found, change in decided if change is desired and found.desired is not desired]:
             connection.execute(SET_DESIRED, {"ids": ids, "desired": desired.value})
             events.add_many(connection, ids, "wish", {"wish": desired.value}, by=principal.member, why=WHY)

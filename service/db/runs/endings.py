@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from service.db.metrics import write
 from service.db.metrics.codec import Chunk
-from service.db.runs import events
+from service.db.runs import events, turns
 from service.db.runs.claims import Claim
 from service.db.runs.leases import fence, flush
 from service.db.states import ENDED
@@ -69,15 +69,26 @@ def quarantine(connection: Connection, claim: Claim, folder: str) -> State:
 
 END = text(
     f"""
-    UPDATE run SET state = :state, lease = NULL,
-        crash_count = crash_count + :crashes, failure = cast(:failure AS jsonb),
-        trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at)) FROM attempt a
-            WHERE a.run_id = run.id AND a.attempt = run.attempt),
-        not_before = clock_timestamp() + make_interval(secs => :wait_s * (1 + :spread * (2 * random() - 1))),
-        queued_at = CASE WHEN :state = 'queued' THEN clock_timestamp() ELSE queued_at END,
-        finished_at = CASE WHEN :state IN {ENDED} THEN clock_timestamp() END
-    WHERE id = :run_id AND lease = :lease AND state = 'running'
-    """  # noqa: S608  names of states
+    WITH ended AS (
+        UPDATE run SET state = :state, lease = NULL,
+            crash_count = crash_count + :crashes, failure = cast(:failure AS jsonb),
+            trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at))
+                FROM attempt a WHERE a.run_id = run.id AND a.attempt = run.attempt),
+            not_before = clock_timestamp() + make_interval(secs => :wait_s * (1 + :spread * (2 * random() - 1))),
+            queued_at = CASE WHEN :state = 'queued' THEN clock_timestamp() ELSE queued_at END,
+            finished_at = CASE WHEN :state IN {ENDED} THEN clock_timestamp() END
+        WHERE id = :run_id AND lease = :lease AND state = 'running'
+        RETURNING id, attempt, pool, needs, project_id, owner_id, worker)
+    {turns.count_use("ended")}
+    """  # noqa: S608  names of states, pieces of SQL
+)
+COUNTS_AS_TRIED = "ending IS DISTINCT FROM 'preempted'"  # towards the budget of attempts
+TRIES = text(
+    f"""
+    SELECT crash_count + 1 AS crashes,
+        (SELECT count(*) FROM attempt a WHERE a.run_id = run.id AND a.{COUNTS_AS_TRIED}) AS tries
+    FROM run WHERE id = :run_id
+    """  # noqa: S608  pieces of SQL
 )
 CLOSE_ATTEMPT = text(
     """
@@ -126,6 +137,19 @@ def requeue(connection: Connection, claim: Claim, chunks: Mapping[str, Chunk], d
     return state
 
 
+PREEMPTED_WHY = text(
+    "SELECT data ->> 'why' FROM event WHERE run_id = :run_id AND kind = 'preempted' ORDER BY id DESC LIMIT 1"
+)
+
+
+def make_way(connection: Connection, claim: Claim, chunks: Mapping[str, Chunk]) -> State:
+    """Queue a preempted run again without counting a failure; apply a requested cancel or pause."""
+    state = _state_after(flush(connection, claim, chunks))
+    why = connection.execute(PREEMPTED_WHY, {"run_id": claim.run_id}).scalar_one_or_none()
+    _end_attempt(connection, claim, state, "preempted", why)
+    return state
+
+
 def record_crash(
     connection: Connection,
     claim: Claim,
@@ -136,11 +160,9 @@ def record_crash(
 ) -> State:
     """Queue the run again after a crash, or fail it once the budget is spent; apply a requested cancel or pause."""
     desired = flush(connection, claim, chunks)
-    row = connection.execute(
-        text("SELECT crash_count + 1 AS crashes, attempt FROM run WHERE id = :id"), {"id": claim.run_id}
-    ).one()
+    row = connection.execute(TRIES, {"run_id": claim.run_id}).one()
     state, failure = _state_after(desired), None
-    if state is State.QUEUED and (row.crashes >= CRASH_BUDGET or row.attempt >= ATTEMPT_BUDGET):
+    if state is State.QUEUED and (row.crashes >= CRASH_BUDGET or row.tries >= ATTEMPT_BUDGET):
         state, failure = State.FAILED, _crash_loop(row.crashes, kind, detail, evidence)
     wait_s = backoff_s(row.crashes)
     _end_attempt(connection, claim, state, kind, detail, failure, crashes=1, wait_s=wait_s, evidence=evidence)
@@ -169,9 +191,9 @@ def record_cuda_oom(
     if connection.execute(LAST_OOM_STEP, {"run_id": claim.run_id}).scalar_one_or_none() != step:
         return record_crash(connection, claim, "cuda_oom", detail, evidence, chunks)
     desired = flush(connection, claim, chunks)
-    if desired is not DesiredState.RUN:
-        _end_attempt(connection, claim, _state_after(desired), "cuda_oom", detail)
-        return _state_after(desired)
+    if (state := _state_after(desired)) is not State.QUEUED:
+        _end_attempt(connection, claim, state, "cuda_oom", detail)
+        return state
     failure = {"code": "cuda_oom", "detail": detail, "evidence": dict(evidence)}
     _end_attempt(connection, claim, State.FAILED, "cuda_oom", detail, failure, crashes=1)
     return State.FAILED
@@ -205,7 +227,7 @@ COUNT_DEVICE_FAILURE = text(
     UPDATE run SET device_count = device_count
             + CASE WHEN device_worker IS DISTINCT FROM worker THEN 1 ELSE 0 END,
         device_worker = worker
-    WHERE id = :run_id RETURNING device_count, crash_count + 1 AS crashes, attempt
+    WHERE id = :run_id RETURNING device_count
     """
 )
 
@@ -222,16 +244,17 @@ def record_device_failure(
     It counts as a crash too, so that a run that breaks the same worker again and again ends.
     """
     desired = flush(connection, claim, chunks)
-    row = connection.execute(COUNT_DEVICE_FAILURE, {"run_id": claim.run_id}).one()
+    devices = connection.execute(COUNT_DEVICE_FAILURE, {"run_id": claim.run_id}).scalar_one()
+    row = connection.execute(TRIES, {"run_id": claim.run_id}).one()
     state, failure = _state_after(desired), None
-    if state is State.QUEUED and row.device_count >= DEVICE_BUDGET:
+    if state is State.QUEUED and devices >= DEVICE_BUDGET:
         state = State.FAILED
         failure = {
             "code": "device_loop",
-            "detail": f"The device failed on {row.device_count} workers without a new checkpoint; the last: {detail}",
+            "detail": f"The device failed on {devices} workers without a new checkpoint; the last: {detail}",
             "evidence": dict(evidence),
         }
-    elif state is State.QUEUED and (row.crashes >= CRASH_BUDGET or row.attempt >= ATTEMPT_BUDGET):
+    elif state is State.QUEUED and (row.crashes >= CRASH_BUDGET or row.tries >= ATTEMPT_BUDGET):
         state, failure = State.FAILED, _crash_loop(row.crashes, "device_failed", detail, evidence)
     _end_attempt(connection, claim, state, "device_failed", detail, failure, crashes=1, evidence=evidence)
     return state
@@ -247,9 +270,7 @@ def pause_by_server(connection: Connection, claim: Claim, chunks: Mapping[str, C
 
 def _state_after(desired: DesiredState) -> State:
     """Return the run's state after an interrupted attempt: a requested cancel or pause takes effect."""
-    return {DesiredState.CANCEL: State.CANCELLED, DesiredState.PAUSE: State.PAUSED, DesiredState.RUN: State.QUEUED}[
-        desired
-    ]
+    return {DesiredState.CANCEL: State.CANCELLED, DesiredState.PAUSE: State.PAUSED}.get(desired, State.QUEUED)
 
 
 def _end_attempt(
@@ -268,6 +289,7 @@ def _end_attempt(
         END,
         run
         | {"lease": claim.lease, "state": state.value, "crashes": crashes, "wait_s": wait_s, "spread": BACKOFF_SPREAD}
+        | turns.parameters(connection)
         | {"failure": None if failure is None else dumps(failure)},
     )
     connection.execute(CLOSE_ATTEMPT, run | {"attempt": claim.attempt, "ending": ending, "detail": detail})

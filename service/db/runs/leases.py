@@ -25,7 +25,8 @@ CHECKPOINTS_KEPT = 2  # per run: if the newest is damaged, the one before is use
 FENCE = text(
     """
     UPDATE run SET beat = beat + 1, step = greatest(step, :step)
-    WHERE id = :run_id AND lease = :lease AND state = 'running' RETURNING desired
+    WHERE id = :run_id AND lease = :lease AND state = 'running'
+    RETURNING CASE WHEN desired = 'run' AND yields_to IS NOT NULL THEN 'yield' ELSE desired END AS desired
     """
 )
 

@@ -1,24 +1,21 @@
-"""The queue: adding runs, and the positions of waiting runs.
+"""The queue: adding runs.
 
 A run's rank never changes: the time it was queued, minus ten minutes per point of priority. So waiting makes up for
-priority, and the order can be an index.
+priority, and the order of one person's runs can be an index; `turns` says whose is next.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from service.db.access import audit, quotas
 from service.db.access.principal import Principal
-from service.db.runs.pools import Pool, pools
 from service.db.runs.runs import StoredRun, stored
 from service.ids import new_id
 from service.lifecycle import PRIORITY_S, Relation, State
 from service.nonfinite import dumps
-from service.spec.requirements import describe_need
 
 
 @dataclass(frozen=True)
@@ -66,8 +63,9 @@ GIVEN = """
 ENQUEUE = text(
     f"""
     WITH made AS (
-        INSERT INTO run (project_id, rank_at, {GIVEN})
-        SELECT :project_id, clock_timestamp() - priority * make_interval(secs => :point_s), {GIVEN}
+        INSERT INTO run (project_id, owner_id, rank_at, {GIVEN})
+        SELECT :project_id, (SELECT e.owner_id FROM experiment e WHERE e.id = experiment_id),
+            clock_timestamp() - priority * make_interval(secs => :point_s), {GIVEN}
         FROM jsonb_populate_recordset(cast(NULL AS run), cast(:runs AS jsonb))
         RETURNING {", ".join(StoredRun.__dataclass_fields__)}),
     told AS (
@@ -124,56 +122,3 @@ def _columns(made: NewRun) -> dict[str, Any]:
         "step": origin.step if origin else 0,
         "task": made.task,
     }
-
-
-@dataclass(frozen=True)
-class QueuePosition:
-    """The position of a waiting run: how many runs of its pool are before it, and why it has not started."""
-
-    before: int
-    reason: str
-
-
-COUNTED_POSITIONS = text(
-    """
-    SELECT r.id, r.pool, r.needs, (SELECT count(*) FROM run o WHERE o.state = 'queued' AND o.pool = r.pool
-            AND (o.rank_at, o.id) < (r.rank_at, r.id)) AS before,
-        CASE WHEN r.not_before > clock_timestamp() THEN r.not_before END AS not_before
-    FROM run r WHERE r.id = ANY(:ids) AND r.state = 'queued'
-    """
-)
-RANKED_POSITIONS = text(
-    """
-    WITH waiting AS (
-        SELECT id, pool, needs, not_before, row_number() OVER (PARTITION BY pool ORDER BY rank_at, id) - 1 AS before
-        FROM run WHERE state = 'queued' AND pool IN (SELECT pool FROM run WHERE id = ANY(:ids)))
-    SELECT id, pool, needs, before, CASE WHEN not_before > clock_timestamp() THEN not_before END AS not_before
-    FROM waiting WHERE id = ANY(:ids)
-    """
-)
-MAX_COUNTED_SINGLY = 4  # runs for which counting one by one is cheaper than ranking the whole queue
-
-
-def positions(connection: Connection, ids: Sequence[str]) -> dict[str, QueuePosition]:
-    """Return the positions of the waiting runs among these."""
-    statement = COUNTED_POSITIONS if len(ids) <= MAX_COUNTED_SINGLY else RANKED_POSITIONS
-    rows = connection.execute(statement, {"ids": list(ids)}).all()
-    if not rows:
-        return {}
-    found = pools(connection, sorted({row.pool for row in rows}))
-    return {row.id: QueuePosition(row.before, _reason(row, found[row.pool])) for row in rows}
-
-
-def _reason(row: Any, pool: Pool) -> str:
-    if row.not_before is not None:
-        until = row.not_before.astimezone(UTC) + timedelta(seconds=1)
-        return f"backing off after a failure until {until:%Y-%m-%dT%H:%M:%SZ}"
-    if why := pool.why_not_served() or pool.why_not_built(row.needs):
-        return why
-    if not pool.has_idle(row.needs):
-        able = f" that has {', '.join(map(describe_need, row.needs))}" if pool.idle and row.needs else ""
-        return f"every worker of pool {pool.name}{able} is busy"
-    if row.before:
-        return f"{row.before} runs of pool {pool.name} are before it"
-    too_little = pool.why_too_little_memory(row.needs)
-    return f"it waits for memory of a shared GPU: {too_little}" if too_little else "it is about to start"

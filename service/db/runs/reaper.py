@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from service.db import rights
-from service.db.runs.endings import CLOSE_ATTEMPT
+from service.db.runs import turns
+from service.db.runs.endings import CLOSE_ATTEMPT, COUNTS_AS_TRIED
 from service.db.runs.events import record_state
 from service.lifecycle import ATTEMPT_BUDGET, LOST_BUDGET, State
 
@@ -30,20 +31,25 @@ def beats(connection: Connection) -> list[Beat]:
 
 
 REAP = text(
-    """
-    UPDATE run SET lease = NULL, lost_count = lost_count + 1, desired = 'run', not_before = clock_timestamp(),
-        trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at)) FROM attempt a
-            WHERE a.run_id = run.id AND a.attempt = run.attempt),
-        state = CASE WHEN desired = 'cancel' THEN 'cancelled' WHEN desired = 'pause' THEN 'paused'
-            WHEN lost_count + 1 >= :budget OR attempt >= :attempts THEN 'failed' ELSE 'queued' END,
-        failure = CASE WHEN desired = 'run' AND (lost_count + 1 >= :budget OR attempt >= :attempts)
-            THEN jsonb_build_object('code', 'lost_loop', 'detail',
-                'Its worker was lost ' || (lost_count + 1) || ' times without a new checkpoint.',
-                'evidence', jsonb_build_object('attempts', attempt)) END,
-        finished_at = CASE WHEN desired = 'cancel'
-            OR (desired = 'run' AND (lost_count + 1 >= :budget OR attempt >= :attempts)) THEN clock_timestamp() END
-    WHERE id = :run_id AND lease = :lease AND beat = :beat AND state = 'running' RETURNING state, attempt
-    """
+    f"""
+    WITH tried AS (SELECT count(*) AS n FROM attempt WHERE run_id = :run_id AND {COUNTS_AS_TRIED}),
+    reaped AS (
+        UPDATE run SET lease = NULL, lost_count = lost_count + 1, desired = 'run', not_before = clock_timestamp(),
+            trained_s = trained_s + (SELECT greatest(0, extract(epoch FROM clock_timestamp() - a.started_at))
+                FROM attempt a WHERE a.run_id = run.id AND a.attempt = run.attempt),
+            state = CASE WHEN desired = 'cancel' THEN 'cancelled' WHEN desired = 'pause' THEN 'paused'
+                WHEN lost_count + 1 >= :budget OR tried.n >= :attempts THEN 'failed' ELSE 'queued' END,
+            failure = CASE WHEN desired = 'run' AND (lost_count + 1 >= :budget OR tried.n >= :attempts)
+                THEN jsonb_build_object('code', 'lost_loop', 'detail',
+                    'Its worker was lost ' || (lost_count + 1) || ' times without a new checkpoint.',
+                    'evidence', jsonb_build_object('attempts', attempt)) END,
+            finished_at = CASE WHEN desired = 'cancel'
+                OR (desired = 'run' AND (lost_count + 1 >= :budget OR tried.n >= :attempts)) THEN clock_timestamp() END
+        FROM tried WHERE id = :run_id AND lease = :lease AND beat = :beat AND state = 'running'
+        RETURNING id, state, attempt, pool, needs, project_id, owner_id, worker),
+    counted AS ({turns.count_use("reaped")})
+    SELECT state, attempt FROM reaped
+    """  # noqa: S608  pieces of SQL
 )
 
 
@@ -54,7 +60,8 @@ def reap(connection: Connection, seen: Beat) -> State | None:
 
 
 def _reap(connection: Connection, seen: Beat) -> State | None:
-    row = connection.execute(REAP, seen.__dict__ | {"budget": LOST_BUDGET, "attempts": ATTEMPT_BUDGET}).one_or_none()
+    limits = {"budget": LOST_BUDGET, "attempts": ATTEMPT_BUDGET}
+    row = connection.execute(REAP, seen.__dict__ | limits | turns.parameters(connection)).one_or_none()
     if row is None:
         return None
     connection.execute(

@@ -6,7 +6,7 @@ from service.db.tables.experiments import comparison, confirmation, dataset, exp
 from service.db.tables.metrics import experiment_figure, metric_chunk, metric_tile, series
 from service.db.tables.people import account, api_key, audit, member, project, session
 from service.db.tables.quotas import quota, quota_use
-from service.db.tables.runs import attempt, checkpoint, event, reading, run, worker
+from service.db.tables.runs import attempt, checkpoint, device_use, event, reading, run, worker
 
 __all__ = [
     "account",
@@ -20,6 +20,7 @@ __all__ = [
     "confirmation",
     "dataset",
     "delivery",
+    "device_use",
     "event",
     "event_reader",
     "experiment",

@@ -28,6 +28,7 @@ run = Table(
     word("id", primary_key=True),
     word("experiment_id", ForeignKey("experiment.id")),
     word("project_id", ForeignKey("project.id"), nullable=True),  # null once its experiment is erased
+    word("owner_id", ForeignKey("member.id")),  # its experiment's, whose turn it takes
     Column("seed", BigInteger, nullable=False),
     Column("total_steps", BigInteger, nullable=False),
     word("state", server_default="queued"),
@@ -44,6 +45,8 @@ run = Table(
     word("lease", nullable=True),
     Column("beat", BigInteger, nullable=False, server_default="0"),
     word("worker", nullable=True),
+    # the waiting run that this one makes way for; kept until it is claimed again
+    word("yields_to", nullable=True),
     Column("checkpoint_step", BigInteger, nullable=False, server_default="0"),
     Column("step", BigInteger, nullable=False, server_default="0"),
     Column("crash_count", Integer, nullable=False, server_default="0"),
@@ -83,12 +86,26 @@ run = Table(
         "pool",
         "needs",
         "project_id",
+        "owner_id",
         "rank_at",
         "id",
         postgresql_where=text("state = 'queued'"),
     ),
+    Index("run_yields_to_idx", "yields_to", postgresql_where=text("yields_to IS NOT NULL")),
     Index("run_state_experiment_id_idx", "state", "experiment_id"),
     Index("run_running_idx", "id", postgresql_where=text("state = 'running'")),
+)
+
+device_use = Table(
+    "device_use",
+    metadata,
+    # one row per worker, so that no two workers wait for each other; no foreign keys: rows vanish as use decays
+    word("pool", primary_key=True),
+    word("project_id", primary_key=True),
+    word("owner_id", primary_key=True),
+    word("worker", primary_key=True),
+    Column("seconds", Double, nullable=False),  # of a device, in ended attempts; decayed up to `at`
+    Column("at", DateTime(timezone=True), nullable=False),
 )
 
 attempt = Table(

@@ -22,6 +22,7 @@ from service.lifecycle import (
     MOVES,
     PERMANENT,
     TERMINAL,
+    WISHES,
     DesiredState,
     FailureClass,
     State,
@@ -107,7 +108,7 @@ def test_every_move_of_the_table_is_tried() -> None:
 def test_a_move_happens_from_its_origins_to_its_targets_and_from_nowhere_else(scene: Scene, move: str) -> None:
     reached: set[State] = set()
     tries = [each for name, each in TRIES.items() if name.split()[0] == move]
-    for origin, desired, spent, attempt in product(State, DesiredState, (False, True), tries):
+    for origin, desired, spent, attempt in product(State, WISHES, (False, True), tries):
         after = _try(scene, attempt, origin, desired, spent)
         if after is None:
             assert origin not in MOVES[move].origins, f"{move} from {origin} with {desired} desired was refused"

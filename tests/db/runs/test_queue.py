@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from service.db.access.principal import Principal
 from service.db.access.projects import find_principal, new_key
 from service.db.experiments import experiments
-from service.db.runs import claims, desired_state, endings, queue, reaper, runs
+from service.db.runs import claims, desired_state, endings, positions, reaper, runs
 from service.db.runs.claims import Claim
 from service.db.session import transaction
 from service.lifecycle import State
@@ -109,7 +109,7 @@ def test_what_backs_off_is_passed_over_and_says_until_when(engine: Engine, submi
         wait = connection.execute(
             text("SELECT extract(epoch FROM not_before - clock_timestamp()) FROM run WHERE id = :id"), {"id": first}
         ).scalar_one()
-        assert queue.positions(connection, [first])[first].reason.startswith("backing off after a failure until 2")
+        assert positions.positions(connection, [first])[first].reason.startswith("backing off after a failure until 2")
     assert 7.5 < wait < 12.5, "ten seconds, spread by a fifth"
     assert take(engine).run_id == second
 
@@ -117,8 +117,8 @@ def test_what_backs_off_is_passed_over_and_says_until_when(engine: Engine, submi
 def test_places_are_counted_alike_for_one_run_and_for_many(engine: Engine, submit: Submit) -> None:
     waiting = submit(7)
     with transaction(engine) as connection:
-        many = queue.positions(connection, waiting)
-        single = {run_id: queue.positions(connection, [run_id])[run_id] for run_id in waiting}
+        many = positions.positions(connection, waiting)
+        single = {run_id: positions.positions(connection, [run_id])[run_id] for run_id in waiting}
     assert many == single
     assert sorted(place.before for place in many.values()) == list(range(7))
 

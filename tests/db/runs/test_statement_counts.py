@@ -9,7 +9,7 @@ from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.metrics import experiment_summary, read, write
 from service.db.metrics.codec import pack
-from service.db.runs import claims, derived_runs, desired_state, leases, queue, runs
+from service.db.runs import claims, derived_runs, desired_state, leases, positions, runs
 from service.db.session import transaction
 from service.experiments.answers import read_experiment
 from service.lifecycle import State
@@ -27,7 +27,7 @@ def life(connection: Connection, principal: Principal, seeds: int) -> None:
     spec = SPEC.model_copy(update={"seeds": tuple(range(seeds))})
     experiment_id = experiments.add(connection, principal, spec, "cpu").id
     waiting = [run.id for run in runs.all_of_experiments(connection, [experiment_id])]
-    queue.positions(connection, waiting)
+    positions.positions(connection, waiting)
     for command in (desired_state.pause_all, desired_state.resume_all, desired_state.cancel_all):
         command(connection, principal, experiment_id)
     read_experiment(connection, principal, experiment_id)

@@ -55,6 +55,7 @@ class Desk:
         steps: int = 20,
         limit_s: float | None = None,
         determinism: str = "strict",
+        pool: str = "cpu",
         **more: Any,
     ) -> str:
         parts: Row = {"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"}}
@@ -67,8 +68,8 @@ class Desk:
             known = connection.execute(text("SELECT spec FROM experiment WHERE id = :id"), {"id": experiment_id})
             changed = {"spec": dumps(known.scalar_one() | {"model": model}), "id": experiment_id}
             connection.execute(text("UPDATE experiment SET spec = cast(:spec AS jsonb) WHERE id = :id"), changed)
-            ready = {"id": run.id, "limit_s": limit_s}
-            connection.execute(text("UPDATE run SET pool = 'cpu', limit_s = :limit_s WHERE id = :id"), ready)
+            ready = {"id": run.id, "limit_s": limit_s, "pool": pool}
+            connection.execute(text("UPDATE run SET pool = :pool, limit_s = :limit_s WHERE id = :id"), ready)
         return run.id
 
     def probe(self, run_id: str, *probes: Row) -> str:
@@ -199,6 +200,25 @@ def test_a_wish_reaches_a_run_between_two_slow_steps(slot: Supervisor, desk: Des
         if state == "paused":
             desk.sql("UPDATE run SET state = 'queued', desired = 'run' WHERE id = :id", id=run)  # as resume does
             desk.stepping(run, desk.run(run)["step"] + 1)
+
+
+def test_a_run_makes_way_after_its_turn_and_loses_nothing(start: Callable[..., Supervisor], desk: Desk) -> None:
+    start("w-turns", pool="turns", turn_s=0.6, spares=0)
+    plain = desk.submit("slow", steps=60, seconds=0.02, pool="turns")
+    assert desk.stopped(plain)["state"] == "succeeded"
+    run = desk.submit("slow", steps=60, seconds=0.02, pool="turns")
+    desk.stepping(run)
+    desk.sql("UPDATE run SET yields_to = 'somebody' WHERE id = :id", id=run)
+    assert desk.stopped(run)["state"] == "succeeded"
+    first, second = desk.attempts(run)
+    assert (first["ending"], second["ending"], desk.run(run)["crash_count"]) == ("preempted", "succeeded", 0)
+    assert (first["ended_at"] - first["started_at"]).total_seconds() > 0.6
+    assert first["cut_step"] == second["start_step"] >= 10
+    mine, undisturbed = (points(desk, each)["loss"] for each in (run, plain))
+    assert np.array_equal(mine.steps, np.arange(1, 61))
+    assert np.array_equal(mine.values, undisturbed.values)
+    last = desk.sql("SELECT max(last_step) AS step FROM metric_chunk WHERE run_id = :id AND attempt = 1", id=run)
+    assert last[0]["step"] == second["start_step"], "no step was trained twice"
 
 
 def test_a_pause_taken_back_too_late_for_the_trainer_queues_the_run_again(slot: Supervisor, desk: Desk) -> None:

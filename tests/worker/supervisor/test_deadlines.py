@@ -73,3 +73,23 @@ def test_a_cancel_is_shorter_and_counts_from_when_it_was_said() -> None:
 def test_the_time_a_run_may_train_counts_from_its_claim() -> None:
     assert not new_deadlines(None).is_out_of_time(1e9)
     assert (new_deadlines(60.0).is_out_of_time(59.9), new_deadlines(60.0).is_out_of_time(60.0)) == (False, True)
+
+
+def test_a_run_makes_way_after_its_turn_and_as_long_as_it_took_to_start() -> None:
+    quick, slow = new_deadlines(turn_s=20.0), new_deadlines(turn_s=20.0)
+    assert not quick.may_yield(1000.0), "it has made no step"
+    quick.record_step(1, 2.0)
+    slow.record_step(1, 300.0)
+    assert [quick.may_yield(now) for now in (21.9, 22.0)] == [False, True]
+    assert [slow.may_yield(now) for now in (599.9, 600.0)] == [False, True]
+
+
+def test_a_run_that_makes_way_is_not_killed_for_a_long_step_and_a_drain_has_its_own_time() -> None:
+    deadlines = new_deadlines(drain_s=90.0)
+    deadlines.record_step(1, 1.0)
+    assert deadlines.request("yield", 30.0)
+    assert first_verdict(deadlines) == (602, "stalled")
+    deadlines = new_deadlines(drain_s=90.0)
+    deadlines.request("yield", 30.0)
+    assert deadlines.request("drain", 60.0)
+    assert first_verdict(deadlines) == (151, "stop_timeout")

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from service.db.access.principal import Principal
 from service.db.experiments import experiments
-from service.db.runs import claims, queue, runs
+from service.db.runs import claims, positions, runs
 from service.db.session import transaction
 from service.settings import Settings
 from service.spec.experiment import Experiment
@@ -174,7 +174,7 @@ def test_two_runs_share_a_gpu_and_one_that_runs_out_of_memory_waits_for_more(
 
     def reason() -> str:
         with transaction(engine) as connection:
-            return queue.positions(connection, [second])[second].reason
+            return positions.positions(connection, [second])[second].reason
 
     words = "it waits for memory of a shared GPU: [1-9][0-9]* MiB are free beside other runs"
     until(lambda: re.fullmatch(words, reason()))  # once the idle slot has said what is free

@@ -216,7 +216,7 @@ def test_cancel_keeps_the_points_and_writes_no_checkpoint(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("stop", "outcome"), [("pause", "paused"), ("drain", "drained")])
+@pytest.mark.parametrize(("stop", "outcome"), [("pause", "paused"), ("drain", "drained"), ("yield", "yielded")])
 def test_a_stopped_run_goes_on_in_another_process_as_if_nothing_had_been(
     stop: Stop, outcome: str, pair: tuple[Trainer, Trainer], noisy: Experiment, tmp_path: Path
 ) -> None:
