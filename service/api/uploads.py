@@ -5,7 +5,8 @@ event loop; and a file that takes too much time or memory ends that process, not
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -81,18 +82,33 @@ IncomingDep = Annotated[IncomingUpload, Depends(receive_upload, scope="function"
 async def send_to_storage(runtime: Runtime, incoming: IncomingUpload) -> None:
     """Send a checked file to its storage, before a transaction that would wait for it is open."""
     send = open_uploads(runtime.settings).send
-    try:
+    with _storage_errors():
         await anyio.to_thread.run_sync(send, incoming.path, incoming.sha256, limiter=runtime.file_threads)
+
+
+def keep_in_storage(runtime: Runtime, incoming: IncomingUpload) -> None:
+    """Have the storage take the file over, once a row that is not committed yet names it."""
+    with _storage_errors():
+        incoming.keep(open_uploads(runtime.settings))
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         log.warning("an upload could not be stored: %s", error)
         raise Unavailable("The storage of uploads does not answer.") from error
 
 
 def remove_unless_named(runtime: Runtime, sha256: str) -> None:
-    """Remove a file from its storage unless a row names it."""
-    with transaction(runtime.engine) as connection:
-        if datasets.is_unreferenced(connection, sha256):
-            open_uploads(runtime.settings).remove(sha256)
+    """Remove a file from its storage unless a row names it; what the storage refuses stays there and is logged."""
+    try:
+        with transaction(runtime.engine) as connection:
+            if datasets.is_unreferenced(connection, sha256):
+                open_uploads(runtime.settings).remove(sha256)
+    except OSError as error:
+        log.warning("the upload %s stays in the storage, and no row names it: %s", sha256, error)
 
 
 async def read_report(runtime: Runtime, incoming: IncomingUpload, inspect: Callable[[Path], Report]) -> Report:

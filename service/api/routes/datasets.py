@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, id_path
 from service.api.paging import Cursor, Limit, page_of
-from service.api.uploads import IncomingDep, read_report, remove_unless_named, send_to_storage
+from service.api.uploads import IncomingDep, keep_in_storage, read_report, remove_unless_named, send_to_storage
 from service.db.experiments import datasets
 from service.db.experiments.datasets import StoredDataset
 from service.ingest import inspect_file
@@ -18,7 +18,6 @@ from service.schemas.common import Page
 from service.schemas.datasets import DatasetItem, DatasetView
 from service.spec.datasets.report import Format, Report
 from service.spec.text import clean_name, visible_name
-from service.storage.factory import open_uploads
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 FILE: dict[str, Any] = {
@@ -68,7 +67,7 @@ def post_dataset(
     """Store a file and the report on its content. A file that cannot be read is not stored."""
     size, limit = incoming.size_bytes, runtime.settings.project_bytes
     dataset_id = datasets.add(connection, principal, name, incoming.sha256, size, report, limit)
-    incoming.keep(open_uploads(runtime.settings))  # before the commit, so that a row never names a missing file
+    keep_in_storage(runtime, incoming)  # before the commit, so that a row never names a missing file
     response.headers["Location"] = f"/v1/datasets/{dataset_id}"
     return _view(datasets.get(connection, principal, dataset_id))
 
