@@ -100,6 +100,9 @@ STATEMENTS: dict[str, Callable[[Connection, Filled], object]] = {
     "experiments of one state": lambda c, at: lists.experiments(
         c, at.principal, 50, parse("state = failed", "experiments"), Order(), None
     ),
+    "experiments of one name": lambda c, at: lists.experiments(
+        c, at.principal, 50, parse("name = 'trial 77'", "experiments"), Order(), None
+    ),
     "experiments by their best loss": lambda c, at: lists.experiments(
         c, at.principal, 50, None, Order(BEST, descending=False), None
     ),
@@ -122,6 +125,23 @@ STATEMENTS: dict[str, Callable[[Connection, Filled], object]] = {
 
 @pytest.mark.parametrize("name", STATEMENTS)
 def test_a_hot_statement_scans_no_big_table(filled: Filled, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    nodes = plan(filled, monkeypatch, STATEMENTS[name])
+    assert any("Index Name" in node for node in nodes), f"{name} uses no index"
+    scans = [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"]
+    assert not set(scans) & set(BIG)
+
+
+def test_a_name_is_looked_up_and_not_searched_in_all_of_a_project(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = plan(filled, monkeypatch, STATEMENTS["experiments of one name"])
+    assert "experiment_project_id_name_idx" in [node.get("Index Name") for node in nodes]
+
+
+def plan(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch, run: Callable[[Connection, Filled], object]
+) -> list[dict[str, Any]]:
+    """The nodes of the plans of every statement that `run` executes."""
     executed = list[tuple[Any, Any]]()
     execute, mine = psycopg.Cursor.execute, threading.get_ident()
 
@@ -133,13 +153,10 @@ def test_a_hot_statement_scans_no_big_table(filled: Filled, monkeypatch: pytest.
     with filled.engine.connect() as connection:  # nothing is committed
         with monkeypatch.context() as patch:
             patch.setattr(psycopg.Cursor, "execute", record)
-            STATEMENTS[name](connection, filled)
+            run(connection, filled)
         driver: Any = connection.connection.driver_connection
         plans = [driver.execute(f"EXPLAIN (FORMAT JSON) {query}", params).fetchone()[0] for query, params in executed]
-    nodes = [node for plan in plans for node in _nodes(plan[0]["Plan"])]
-    assert any("Index Name" in node for node in nodes), f"{name} uses no index"
-    scans = [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"]
-    assert not set(scans) & set(BIG)
+    return [node for each in plans for node in _nodes(each[0]["Plan"])]
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -98,6 +98,8 @@ class Compiler:
                 return or_(*map(self.holds, parts))
             case Not(inner):
                 return not_(self.holds(inner))
+            case Term(Fact("name"), "="):
+                return self.term(node)  # never null, and this way an index finds it
             case Term():
                 return func.coalesce(self.term(node), false())
 

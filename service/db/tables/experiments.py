@@ -35,6 +35,7 @@ experiment = Table(
     Column("settled", Boolean, nullable=False, server_default="false"),  # its figures are written down
     now("created_at"),
     CheckConstraint("(erased_at IS NULL) = (project_id IS NOT NULL)", name="owned_until_erased"),
+    Index("experiment_project_id_name_idx", "project_id", "name"),
     Index("experiment_project_id_id_idx", "project_id", "id", postgresql_include=["archived_at", "settled"]),
     Index("experiment_erased_at_idx", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
     Index("experiment_unsettled_idx", "id", postgresql_where=text("NOT settled")),
