@@ -52,7 +52,7 @@ class Broadcaster:
         return self._join(self._projects, principal.project_id, principal)
 
     def _join(self, channels: dict[str, Channel[P]], name: str, principal: Principal) -> Reader[P]:
-        reader: Reader[P] = Reader.open(principal)
+        reader: Reader[P] = Reader(principal)
         channels.setdefault(name, Channel()).readers.add(reader)
         self._has_readers.set()
         if self._closed:
@@ -63,7 +63,6 @@ class Broadcaster:
         """Remove a reader, and its channel if it was the last."""
         _remove(self._runs, reader)
         _remove(self._projects, reader)
-        reader.close()
 
     async def run(self, shutting_down: anyio.Event) -> None:
         """Serve until the process shuts down, then end every stream, whatever Postgres does."""

@@ -1,11 +1,11 @@
 """Readers of streams, the batches they receive, and the channels they share."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from service.db.access.principal import Principal
 from service.diagnosis.diagnose_run import DiagnosisEvent
@@ -30,41 +30,40 @@ class Reader(Generic[P]):
     """One open stream."""
 
     principal: Principal
-    _send: MemoryObjectSendStream[Batch[P]]
-    receive: MemoryObjectReceiveStream[Batch[P]]
+    _queue: "asyncio.Queue[Batch[P] | None]" = field(default_factory=asyncio.Queue)  # None: a heartbeat, or the end
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     dropped: str | None = None  # the reason
-
-    @classmethod
-    def open(cls, principal: Principal) -> "Reader[P]":
-        """Return a new reader with an empty queue."""
-        return cls(principal, *anyio.create_memory_object_stream[Batch[P]](MAX_QUEUED))
 
     def put(self, batch: Batch[P]) -> None:
         """Queue a batch; drop the reader if it is too far behind."""
         if self.dropped is None:
-            try:
-                self._send.send_nowait(batch)
-            except anyio.WouldBlock:
+            if self._queue.qsize() < MAX_QUEUED:
+                self._queue.put_nowait(batch)
+            else:
                 self.drop("slow")
+
+    async def take(self, patience_s: float) -> Batch[P] | None:
+        """Return the next batch; None if none comes for `patience_s`, or the reader is dropped.
+
+        A timer costs a third of a cancel scope, and readers wait a thousand times a second.
+        """
+        if self._queue.empty() and self.dropped is None:
+            timer = asyncio.get_running_loop().call_later(patience_s, self._queue.put_nowait, None)
+            try:
+                return await self._queue.get()
+            finally:
+                timer.cancel()
+        return None if self._queue.empty() else self._queue.get_nowait()
 
     def drop(self, reason: str) -> None:
         """End the stream with a reason and forget what is queued."""
         if self.dropped is not None:
             return
         self.dropped = reason
-        while True:
-            try:
-                self.receive.receive_nowait()
-            except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
-                break
-        self._send.close()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._queue.put_nowait(None)
         self.scope.deadline = anyio.current_time() + DROP_S
-
-    def close(self) -> None:
-        """Close both ends of the queue."""
-        self._send.close()
-        self.receive.close()
 
 
 @dataclass(eq=False)

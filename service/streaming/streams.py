@@ -32,15 +32,10 @@ class Stream(Generic[P]):
     async def batches(self) -> AsyncIterator[Batch[P] | None]:
         """Yield the broadcaster's batches; None if nothing came for a while."""
         while True:
-            try:
-                with anyio.fail_after(HEARTBEAT_S):
-                    batch = await self._reader.receive.receive()
-            except TimeoutError:
-                yield None
-            except (anyio.EndOfStream, anyio.ClosedResourceError):
+            batch = await self._reader.take(HEARTBEAT_S)
+            if batch is None and self._reader.dropped is not None:
                 return
-            else:
-                yield batch
+            yield batch
 
     async def read(self, work: Callable[[Connection], T]) -> T | None:
         """Read from one snapshot, waiting while the database is away; None once the reader is dropped.

@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
+from service.db.access.projects import new_key
 from service.db.metrics.codec import pack
 from service.db.runs import leases
 from service.db.session import transaction
@@ -132,7 +133,8 @@ class Meter:
 def prepared() -> Iterator[tuple[Product, Trainings, list[str], list[str]]]:
     """A product with ended and training runs, and keys enough for the readers."""
     with product(worker=False, SADDLE_REQUESTS_PER_ADDRESS="100000") as at:  # the client stands for many people
-        keys = [at.key, *(at.manage("key", "--project", "default", "--member", f"m{each}") for each in range(15))]
+        with transaction(at.engine) as connection:
+            keys = [at.key, *(new_key(connection, "default", f"m{each}") for each in range(15))]
         ended = submit(at.engine, at.key, ENDED, STEPS)
         for seed, _ in enumerate(ended):
             fill(at.engine, claim(at.engine), STEPS, seed)
