@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 MAX_RESTART_DELAY_S = 30.0  # for a child that keeps dying
 STABLE_AFTER_S = 60.0  # a child that ran this long restarts without delay
-LOG_BYTES = 10_000_000  # a larger log is rotated at the next start
+LOG_BYTES = 10_000_000  # a larger log is set aside; with the one before, each process has at most twice that
 PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 
 Say = Callable[[str], None]
@@ -126,6 +127,11 @@ class Children:
         for child in self:
             child.restart_if_dead(self._say)
 
+    def rotate_logs(self) -> None:
+        """Set aside the logs that grew large."""
+        for child in self:
+            rotate_log(child.log)
+
     def stop(self, force: Callable[[], bool] = lambda: False) -> None:
         """Stop all groups, the last started first; children are killed without grace once `force` returns True."""
         while self._groups:
@@ -164,9 +170,18 @@ def describe_status(status: int) -> str:
 
 
 def rotate_log(log: Path) -> None:
-    """Rename a large log, replacing the one rotated before."""
+    """Set a large log aside, in place of the one set aside before, and empty it.
+
+    The file stays the same, because the process that writes it has it open, for appending; a line that it writes in
+    between may be lost.
+    """
     if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_name(f"{log.name}.1"))
+        aside, new = log.with_name(f"{log.name}.1"), log.with_name(f"{log.name}.new")
+        with suppress(OSError):  # such as a full disk: then there is no copy
+            shutil.copy(log, new)  # with its mode
+            new.replace(aside)
+        os.truncate(log, 0)
+        new.unlink(missing_ok=True)
 
 
 def death_signal_setter(parent: int) -> Callable[[], None] | None:

@@ -26,7 +26,7 @@ from service.local.folder import PROJECT, DataFolder, InstanceLock
 from service.local.hosts import LOOPBACK, address, known_hosts
 from service.local.port import wait_for_port
 from service.local.postgres import EmbeddedPostgres
-from service.local.processes import Child, Children
+from service.local.processes import Child, Children, rotate_log
 from service.local.server import EmbeddedServer
 from service.local.signals import Interrupted, ShutdownSignals
 from service.local.valkey import EmbeddedValkey
@@ -155,6 +155,7 @@ class LocalStack:
                 self._publish("ready")
             if time.monotonic() - checked > 2.0:
                 self._restart_dead_servers()
+                self._rotate_logs()
                 checked = time.monotonic()
 
     def stop(self, force: Callable[[], bool]) -> None:
@@ -225,6 +226,13 @@ class LocalStack:
                     server.start()
                 except CannotStart as error:
                     say(str(error))
+
+    def _rotate_logs(self) -> None:
+        """Keep the logs of servers and children below their size; a log that cannot be emptied ends nothing."""
+        with suppress(OSError):
+            self._children.rotate_logs()
+            for server in self._servers:
+                rotate_log(server.log)
 
     def _migrate(self) -> None:
         log = self.folder.logs / "migrate.log"

@@ -125,10 +125,20 @@ time.sleep(100)
         os.kill(pid, signal.SIGTERM)
 
 
-def test_a_log_that_grew_large_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_grew_large_is_set_aside_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("service.local.processes.LOG_BYTES", 10)
-    log = tmp_path / "api.log"
-    log.write_text("x" * 11)
-    rotate_log(log)
-    assert not log.exists()
-    assert (tmp_path / "api.log.1").read_text() == "x" * 11
+    log, aside = tmp_path / "api.log", tmp_path / "api.log.1"
+    with log.open("ab", buffering=0) as open_log:
+        open_log.write(b"x" * 10)
+        rotate_log(log)
+        assert not aside.exists()
+        open_log.write(b"x")
+        rotate_log(log)
+        assert (log.read_text(), aside.read_text()) == ("", "x" * 11)
+        open_log.write(b"y" * 12)
+        assert log.read_text() == "y" * 12, "no hole before it"
+        rotate_log(log)
+    assert (log.read_text(), aside.read_text()) == ("", "y" * 12)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["api.log", "api.log.1"]
