@@ -145,6 +145,23 @@ def test_the_least_recently_used_goes_first_and_nothing_that_is_in_use(tmp_path:
     assert source.fetched == [sha256 for sha256, _ in files]
 
 
+def test_reading_a_copy_again_makes_it_the_last_to_go(tmp_path: Path, source: Source) -> None:
+    cache = UploadCache(tmp_path, 2_500)
+    files = [source.file(number) for number in range(3)]
+
+    def read(number: int) -> None:
+        sha256, content = files[number]
+        with cache.opened(sha256, lambda: source.pieces(content)):
+            pass
+
+    for number in (0, 1):
+        read(number)
+        os.utime(tmp_path / files[number][0], (number, number))
+    read(0)
+    read(2)
+    assert held(tmp_path) == {files[0][0], files[2][0]}
+
+
 def test_a_file_beyond_the_limit_is_held_while_it_is_in_use(tmp_path: Path, source: Source) -> None:
     sha256, content = source.file(1, 5_000)
     with UploadCache(tmp_path, 1_000).opened(sha256, lambda: source.pieces(content)) as path:
