@@ -117,6 +117,25 @@ def one_pass(api: Api) -> dict[str, str]:
     return digests
 
 
+def check_door(api: Api, run_id: str) -> None:
+    """The front door refuses what is too large, passes streams on as they come, and says nothing of TLS without it."""
+    large = urllib.request.Request(f"{URL}/v1/experiments", b" " * (17 * 2**20), {"Authorization": f"Bearer {api.key}"})
+    try:
+        http.open(large, timeout=30).close()
+        sys.exit("smoke: a document of 17 MiB was taken")
+    except urllib.error.HTTPError as error:
+        if error.code != 413 or json.load(error)["code"] != "too_large":
+            sys.exit(f"smoke: a document of 17 MiB was answered with {error.code}")
+    except OSError:  # closed while we sent
+        pass
+    stream = urllib.request.Request(f"{URL}/v1/runs/{run_id}/events", headers={"Authorization": f"Bearer {api.key}"})
+    with http.open(stream, timeout=10) as answer:
+        if not answer.readline().startswith(b"retry:"):
+            sys.exit("smoke: the stream of a run did not come through")
+        if ("Strict-Transport-Security" in answer.headers) != URL.startswith("https:"):
+            sys.exit("smoke: HSTS is said without TLS, or is not with it")
+
+
 def main() -> int:
     """A pass, and a look at the passes before; they are remembered for as long as the database's container lives."""
     wait_until_ready()
@@ -143,6 +162,7 @@ def main() -> int:
         if api.curve(run_id) != digest:
             sys.exit(f"smoke: the curve of {run_id} is not the one that was read before")
     now = one_pass(api)
+    check_door(api, next(iter(now)))
     if before:
         print(f"smoke: {len(before)} curves of before are still there, number by number")
         if set(now.values()) != set(before.values()):
