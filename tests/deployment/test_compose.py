@@ -189,6 +189,16 @@ def test_every_setting_is_one_the_program_reads(services: Compose, name: str) ->
     Settings(**{key.removeprefix("SADDLE_").lower(): value for key, value in environment.items()})
 
 
+@pytest.mark.parametrize("name", ["upload_bytes", "requests_per_key", "requests_per_address", "requests_at_once"])
+def test_a_limit_is_the_programs_own_unless_it_is_set(
+    services: Compose, read_compose: Callable[[dict[str, str]], Compose], name: str
+) -> None:
+    variable = f"SADDLE_{name.upper()}"
+    assert float(services["api"]["environment"][variable]) == Settings.model_fields[name].default
+    given = read_compose(dict.fromkeys(SECRETS, "x") | {variable: "77"})["services"]
+    assert given["api"]["environment"][variable] == "77"
+
+
 def test_the_database_keeps_its_files_in_the_volume(services: Compose) -> None:
     (volume,) = services["db"]["volumes"]
     assert services["db"]["environment"]["PGDATA"].startswith(volume.partition(":")[2] + "/18/")
