@@ -108,13 +108,12 @@ def main() -> int:
             print(f"{cases} hostile requests, {len(wrong)} wrong", flush=True)
             fuzzer = Fuzzer(create_app(quick(url)), create_key(url, "default"))
             modes = [(*each, mode) for each in operations() for mode in ("positive", "negative")]
-            examples = max(1, (asked.cases - cases) // len(modes))
             for round_ in range(1000):
                 for method, path, mode in modes:
                     if cases + fuzzer.cases >= asked.cases or time.monotonic() > end:
                         break
                     try:
-                        fuzzer.send(method, path, mode, examples, asked.seed + round_)
+                        fuzzer.send(method, path, mode, EXAMPLES, 1000 * asked.seed + round_)
                     except (Exception, BaseExceptionGroup) as error:
                         wrong.append(f"{mode} {method} {path}: {error}")
                 else:
