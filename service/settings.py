@@ -197,6 +197,7 @@ class Settings(BaseModel):
         2 * 2**30, ge=0, description="rows of an upload that take more stay on disk in training"
     )
     alive_file: Path | None = Field(None, description="a worker touches it after every answer from Postgres")
+    bin_days: float = Field(30.0, ge=0, le=3650, description="days that what was deleted can be restored")
     key_days: float = Field(90.0, gt=0, le=3650, description="days a new key lives where its maker does not say")
     streams_per_key: int = Field(20, ge=1, description="streams one key may have open at once in a process of the API")
     streams: int = Field(

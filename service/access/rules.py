@@ -9,8 +9,8 @@ from typing import Literal
 
 from service.levels import Level
 
-Owned = Literal["experiment", "run", "dataset", "key", "channel"]  # kinds of objects that have an owner
 About = Literal["project", "self", "person"]  # what an operation concerns; person: oneself, and no key may ask
+Owned = Literal["experiment", "run", "dataset", "key", "channel", "comment"]  # kinds of objects that have an owner
 
 
 @dataclass(frozen=True)
@@ -39,25 +39,38 @@ READ = _rules(
     *("stream_events", "stream_project", "list_workers", "get_comparison", "get_catalog", "get_family"),
     *("get_kind", "list_presets", "get_preset", "preview_schedule", "get_storage", "get_planned_rate"),
     *("get_superseded", "list_readings", "get_diagnosis", "get_autopsy_script", "list_diagnosis_rules"),
-    *("list_verifications", "list_symptoms", "get_symptom", "list_keys", "get_key", "get_quotas"),
+    *(
+        "list_verifications",
+        "list_symptoms",
+        "get_symptom",
+        "list_keys",
+        "get_key",
+        "list_bin",
+        "list_shares",
+        "get_project",
+        "list_comments",
+        "get_quotas",
+    ),
     "post_comparison",  # a question: it changes nothing that others see
 )
 SUBMIT = _rules(
     Rule(Level.SUBMIT),
     *("post_dataset", "post_experiment", "retry_run", "replay_run", "fork_run", "probe_run"),
-    *("confirm_comparison", "verify_finding"),
+    *("confirm_comparison", "verify_finding", "post_comment", "edit_comment"),  # whose comment, the latter looks itself
 )
 OWN = {
     **_rules(
         Rule(Level.ADMIN, own="experiment"),
         *("patch_experiment", "delete_experiment", "cancel_experiment", "pause_experiment", "resume_experiment"),
-        *("archive_experiment", "unarchive_experiment"),
+        *("archive_experiment", "unarchive_experiment", "restore_experiment", "move_experiment"),
+        *("share_experiment", "unshare_experiment"),
     ),
     **_rules(Rule(Level.ADMIN, own="run"), "change_run", "cancel_run", "pause_run", "resume_run"),
-    **_rules(Rule(Level.ADMIN, own="dataset"), "delete_dataset"),
+    **_rules(Rule(Level.ADMIN, own="dataset"), "delete_dataset", "restore_dataset"),
+    **_rules(Rule(Level.ADMIN, own="comment"), "delete_comment"),
     **_rules(Rule(Level.ADMIN, own="key", own_level=Level.READ), "revoke_key"),
 }
-ADMIN = _rules(Rule(Level.ADMIN), "set_person_quota")
+ADMIN = _rules(Rule(Level.ADMIN), "set_person_quota", "change_project")
 SERVER = _rules(Rule(Level.SERVER), "set_server_quota")
 KEYS = _rules(Rule(Level.READ), "post_key", "rotate_key")  # the new key never may more than the one that makes it
 CHANNELS = {  # shared ones are the admins' alone, which the channel itself says
@@ -74,4 +87,5 @@ PATH_PARAMETERS: Mapping[Owned, str] = {
     "dataset": "dataset_id",
     "key": "key_id",
     "channel": "channel_id",
+    "comment": "comment_id",
 }

@@ -1,6 +1,7 @@
 """Access: every operation has a rule, and every request is held against it before its route runs."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from service.access.rules import PATH_PARAMETERS, RULES, Rule
 from service.db.access.owners import Owner, find_owner
 from service.db.access.principal import Principal
 from service.db.session import autocommit
+from service.levels import Level
 from service.process.runtime import Runtime
 from service.schemas.keys import expires_soon
 
@@ -24,6 +26,8 @@ async def check_access(request: Request, response: Response) -> None:
     if rule.level is None:
         return
     principal: Principal = request.state.principal
+    if rule.level is Level.READ:
+        principal = request.state.principal = replace(principal, only_reads=True)
     if expires_soon(principal.key_expires_at):
         response.headers[KEY_EXPIRES] = f"{principal.key_expires_at:%Y-%m-%dT%H:%M:%SZ}"
     if rule.own is None or principal.level >= rule.level or not principal.project_id:

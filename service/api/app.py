@@ -19,9 +19,11 @@ from service.api.middleware.request_id import RequestId
 from service.api.middleware.sub_path import SubPath
 from service.api.openapi import RESPONSES, describe
 from service.api.routes import (
+    bin,
     catalog,
     channels,
     checkpoints,
+    comments,
     comparisons,
     datasets,
     derived_runs,
@@ -38,6 +40,7 @@ from service.api.routes import (
     series,
     service,
     session,
+    sharing,
     storage,
     symptoms,
     verifications,
@@ -52,6 +55,7 @@ ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
     *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications),
     *(symptoms, keys, quotas, channels),
+    *(bin, sharing, comments),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
 

@@ -16,6 +16,9 @@ IdempotencyKey = Annotated[
     str | None,
     Header(pattern=r"^[\x21-\x7e]{1,128}$", description="the same key and body again get the first answer"),
 ]
+Forever = Annotated[
+    bool, Query(description="delete for good instead of putting it into the bin; only its owner and admins may")
+]
 Notify = Callable[[str, int], None]  # pool, runs that now wait in it
 
 

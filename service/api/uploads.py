@@ -16,8 +16,6 @@ from fastapi import Depends, Request
 
 from service.api.body import content_length
 from service.api.dependencies import RuntimeDep
-from service.db.experiments import datasets
-from service.db.session import transaction
 from service.errors import Invalid, Malformed, Problem, TooLarge, Unavailable, UnsupportedMedia
 from service.ingest.upload_files import IncomingUpload
 from service.process.concurrency import acquire_slot
@@ -99,16 +97,6 @@ def _storage_errors() -> Iterator[None]:
     except OSError as error:
         log.warning("an upload could not be stored: %s", error)
         raise Unavailable("The storage of uploads does not answer.") from error
-
-
-def remove_unless_named(runtime: Runtime, sha256: str) -> None:
-    """Remove a file from its storage unless a row names it; what the storage refuses stays there and is logged."""
-    try:
-        with transaction(runtime.engine) as connection:
-            if datasets.is_unreferenced(connection, sha256):
-                open_uploads(runtime.settings).remove(sha256)
-    except OSError as error:
-        log.warning("the upload %s stays in the storage, and no row names it: %s", sha256, error)
 
 
 async def read_report(runtime: Runtime, incoming: IncomingUpload, inspect: Callable[[Path], Report]) -> Report:

@@ -154,12 +154,13 @@ def _check_same(
 def read_confirmation(
     connection: Connection, principal: Principal, comparison_id: str, question: Question
 ) -> ConfirmationView | None:
-    """Return the state of the confirmation; None where none was started."""
+    """Return the state of the confirmation; None where none was started, or all its experiments lie in the bin."""
     stored = confirmations.of_comparison(connection, comparison_id)
+    specs = experiments.find(connection, principal, [each.experiment_id for each in stored])
+    stored = [each for each in stored if each.experiment_id in specs]
     if not stored:
         return None
     ids = [each.experiment_id for each in stored]
-    specs = {each.id: each for each in experiments.get_many(connection, principal, ids)}
     fresh_runs = runs.of_experiments(connection, ids)
     mine = {experiment_id: [run for run in fresh_runs if run.experiment_id == experiment_id] for experiment_id in ids}
     trials = [Trial(specs[c.experiment_id], list(filter(_counts, mine[c.experiment_id])), c.label) for c in stored]

@@ -16,7 +16,9 @@ from service.settings import Settings
 
 SECRET = ("account", "api_key", "session", "audit", "channel", "delivery")  # only the API reads them
 PEOPLE = ("project", "member")
-NOBODY = ("saddle_reaper", "saddle_eraser", "saddle_keymaker", "saddle_doorkeeper")  # taken on for one transaction
+NOBODY = (  # taken on for one transaction
+    *("saddle_reaper", "saddle_eraser", "saddle_mover", "saddle_keymaker", "saddle_doorkeeper"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ ROLES: dict[str, Rights] = {
         update={
             "experiment": (
                 *("project_id", "name", "spec", "spec_hash", "tags", "notes"),
-                *("idempotency_key", "request_hash", "erased_at"),
+                *("idempotency_key", "request_hash", "erased_at", "bin_project_id", "deleted_at", "deleted_by"),
             ),
             "run": ("project_id", "failure", "task"),
             "attempt": ("environment", "detail", "ended_at"),
@@ -54,8 +56,21 @@ ROLES: dict[str, Rights] = {
         },
         delete=(
             *("metric_chunk", "metric_tile", "series", "event", "reading", "dataset", "verification"),
-            *("experiment_figure", "confirmation", "judgement"),
+            *("experiment_figure", "confirmation", "judgement", "comment", "mention", "share", "dataset_grant"),
         ),
+    ),
+    "saddle_mover": Rights(  # puts things into the bin, back, and into other projects; nobody logs in as it
+        hidden=SECRET,
+        insert=("share", "dataset_grant"),
+        update={
+            "experiment": (
+                *("project_id", "owner_id", "idempotency_key", "request_hash"),
+                *("bin_project_id", "deleted_at", "deleted_by"),
+            ),
+            "dataset": ("deleted_at", "deleted_by"),
+            **dict.fromkeys(("run", "event", "comment", "verification"), ("project_id",)),
+        },
+        delete=("share",),
     ),
     "saddle_keymaker": Rights(  # makes and revokes keys for whoever asks with one; nobody logs in as it
         insert=("api_key",),
@@ -68,7 +83,7 @@ ROLES: dict[str, Rights] = {
     "saddle_api": Rights(
         insert=(
             *("experiment", "run", "event", "comparison", "dataset", "verification", "experiment_figure"),
-            *("confirmation", "judgement", "audit", "quota", "quota_use"),
+            *("confirmation", "judgement", "audit", "comment", "mention", "quota", "quota_use"),
             *("channel", "delivery", "alarm", "event_reader"),
         ),
         update={
@@ -85,13 +100,15 @@ ROLES: dict[str, Rights] = {
             "delivery": ("events", "state", "attempts", "due_at", "ended_at", "status", "detail"),
             "event_reader": ("xid", "event_id"),
             "api_key": ("last_used_at",),
+            "comment": ("text", "edited_at"),
+            "project": ("members_manage",),
         },
         delete=(
             *("experiment_figure", "quota"),  # figures are computed from series, and computed anew
             *("delivery", "alarm"),  # what was sent long ago, and conditions that no longer hold
             "device_use",  # it decays
         ),
-        acts_as=("saddle_reaper", "saddle_eraser", "saddle_keymaker", "saddle_doorkeeper"),
+        acts_as=("saddle_reaper", "saddle_eraser", "saddle_mover", "saddle_keymaker", "saddle_doorkeeper"),
     ),
     "saddle_worker": Rights(
         hidden=(*SECRET, *PEOPLE, "comparison", "confirmation", "dataset", "verification", "judgement"),

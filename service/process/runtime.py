@@ -69,7 +69,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         dispatcher = Dispatcher(engine, settings, stopping)
         key_use = KeyUse()
         threads = [
-            *(dispatcher, Reaper(engine, settings, stopping), Upkeep(engine, key_use, stopping)),
+            *(dispatcher, Reaper(engine, settings, stopping), Upkeep(engine, settings, key_use, stopping)),
             Messenger(engine, settings, stopping),
         ]
         readiness = Readiness(engine, stopping, threads)

@@ -1,14 +1,19 @@
-"""The thread that does what has time: it writes down when keys were used."""
+"""The thread that does what has time: it notes when keys were used, and empties bins."""
 
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from service.db.access import keys
+from service.db.experiments import bin, datasets, deletion
 from service.db.session import Engine, transaction
-from service.errors import SaddleError
+from service.errors import Conflict, SaddleError
+from service.process.unnamed_files import remove_unless_named
+from service.settings import Settings
 
 EVERY_S = 60.0
+MAX_ERASED = 20  # of a kind at once
 log = logging.getLogger(__name__)
 
 
@@ -29,11 +34,11 @@ class KeyUse:
 
 
 class Upkeep(threading.Thread):
-    """Does each of its tasks once a minute, and once more at the end."""
+    """Does each of its tasks once a minute; of several processes one empties the bins."""
 
-    def __init__(self, engine: Engine, key_use: KeyUse, stopping: threading.Event) -> None:
+    def __init__(self, engine: Engine, settings: Settings, key_use: KeyUse, stopping: threading.Event) -> None:
         super().__init__(name="upkeep", daemon=True)
-        self._engine, self._key_use, self._stopping = engine, key_use, stopping
+        self._engine, self._settings, self._key_use, self._stopping = engine, settings, key_use, stopping
 
     def run(self) -> None:
         """Work until the process ends."""
@@ -44,6 +49,7 @@ class Upkeep(threading.Thread):
     def look(self) -> None:
         """Do each task once."""
         self._attempt("note which keys were used", self._note_keys)
+        self._attempt("empty the bins", self._empty_bins)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
         """Do one task and log its failure, so that the thread goes on with the others."""
@@ -58,3 +64,19 @@ class Upkeep(threading.Thread):
         if used := self._key_use.take():
             with transaction(self._engine) as connection:
                 keys.note_use(connection, used)
+
+    def _empty_bins(self) -> None:
+        """Erase what has been in a bin for long enough; what something still needs is tried again."""
+        age_s = self._settings.bin_days * 86400
+        files = []
+        with transaction(self._engine) as connection:
+            if not bin.lock(connection):
+                return
+            for principal, experiment_id in bin.old(connection, "experiment", age_s, MAX_ERASED):
+                with suppress(Conflict), connection.begin_nested():
+                    deletion.erase(connection, principal, experiment_id)
+            for principal, dataset_id in bin.old(connection, "dataset", age_s, MAX_ERASED):
+                with suppress(Conflict), connection.begin_nested():
+                    files.append(datasets.erase(connection, principal, dataset_id))
+        for sha256 in files:
+            remove_unless_named(self._engine, self._settings, sha256)

@@ -42,6 +42,8 @@ class ExperimentItem(View):
     steps: int = Field(description="of the run that is furthest")
     main: FiguresView | None = Field(description="null: there are no points yet")
     values: Json = Field(description="of the fields that `columns` names; null: it has no such field")
+    project: str = Field(description="another than the reader's where it is shared")
+    comments: int = Field(description="on it and its runs, by the reader's project")
 
 
 class RestartView(View):
@@ -78,6 +80,8 @@ class ExperimentView(View):
     notes: str
     etag: str = Field(description="of name, tags and notes, for If-Match; the header ETag says the same")
     archived_at: Utc | None = Field(description="since when lists leave it out")
+    project: str
+    shared: bool = Field(description="by another project, to read: nothing of it can be changed")
     created_at: Utc
     spec: Json = Field(
         description="normalised: with every default filled in, as posted; labels may say otherwise since"

@@ -24,4 +24,5 @@ class StorageView(View):
     points_bytes: int
     checkpoints: int
     checkpoints_bytes: int
+    bin_bytes: int = Field(description="of checkpoints and uploads in the bin, which the quotas count too")
     greatest: list[RunStorage] = Field(description="the runs that take most, at most `limit`")

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
+from service.db.access.projects import new_key
 from service.db.metrics.codec import pack
 from service.db.session import transaction
 from service.lifecycle import State
@@ -56,6 +57,29 @@ class Acts:
         made = self.experiment()
         self.post(f"/v1/experiments/{made['id']}/cancel")
         return made
+
+    def deleted(self) -> str:
+        made = self.cancelled()["id"]
+        self.ask("DELETE", f"/v1/experiments/{made}")
+        return str(made)
+
+    def elsewhere(self, verb: str, experiment_id: str) -> Any:
+        with transaction(self.engine) as connection:
+            new_key(connection, "elsewhere", "ada")
+        return self.post(f"/v1/experiments/{experiment_id}/{verb}", {"project": "elsewhere"})
+
+    def unshared(self) -> Any:
+        made = self.experiment()["id"]
+        self.elsewhere("share", made)
+        return self.elsewhere("unshare", made)
+
+    def restored_dataset(self) -> Any:
+        made = self.dataset()
+        self.ask("DELETE", f"/v1/datasets/{made}")
+        return self.post(f"/v1/datasets/{made}/restore")
+
+    def comment(self) -> str:
+        return str(self.post(f"/v1/experiments/{self.experiment()['id']}/comments", {"text": "a"})["id"])
 
     def dataset(self) -> str:
         return str(self.ask("POST", "/v1/datasets?name=a.csv", content=CSV)["id"])
@@ -133,6 +157,19 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
     ),
     "confirm_comparison": ("experiment.submit", confirm),
     "post_key": ("key.create", Acts.key),
+    "delete_experiment": ("experiment.delete", Acts.deleted),
+    "restore_experiment": ("experiment.restore", lambda acts: acts.post(f"/v1/experiments/{acts.deleted()}/restore")),
+    "move_experiment": ("experiment.move", lambda acts: acts.elsewhere("move", acts.cancelled()["id"])),
+    "share_experiment": ("experiment.share", lambda acts: acts.elsewhere("share", acts.experiment()["id"])),
+    "unshare_experiment": ("experiment.unshare", Acts.unshared),
+    "restore_dataset": ("dataset.restore", Acts.restored_dataset),
+    "post_comment": ("comment.create", Acts.comment),
+    "edit_comment": (
+        "comment.edit",
+        lambda acts: acts.ask("PATCH", f"/v1/comments/{acts.comment()}", {"text": "b"}),
+    ),
+    "delete_comment": ("comment.delete", lambda acts: acts.ask("DELETE", f"/v1/comments/{acts.comment()}")),
+    "change_project": ("project.change", lambda acts: acts.ask("PATCH", "/v1/project", {"members_manage": True})),
     **{f"{verb}_key": (f"key.{verb}", on_key(verb)) for verb in ("rotate", "revoke")},
     "post_dataset": ("dataset.upload", Acts.dataset),
     "sign_in": ("session.started", lambda acts: acts.post("/v1/session", {"key": acts.secret})),

@@ -28,14 +28,16 @@ ANYBODY = {"get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz"
 # these change nothing of the project's
 ASKING = {"post_comparison", "preview_schedule", "post_key", "rotate_key", "post_channel"}
 ASKING |= {"sign_out", "end_session", "end_other_sessions"}  # nor do these, which concern oneself
-ADMINS, OPERATORS = {"set_person_quota"}, {"set_server_quota"}
+ADMINS, OPERATORS = {"set_person_quota", "change_project"}, {"set_server_quota"}
 OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
     "experiment": {
         *("patch_experiment", "delete_experiment", "cancel_experiment", "pause_experiment", "resume_experiment"),
-        *("archive_experiment", "unarchive_experiment"),
+        *("archive_experiment", "unarchive_experiment", "restore_experiment", "move_experiment"),
+        *("share_experiment", "unshare_experiment"),
     },
     "run": {"change_run", "cancel_run", "pause_run", "resume_run"},
-    "dataset": {"delete_dataset"},
+    "dataset": {"delete_dataset", "restore_dataset"},
+    "comment": {"delete_comment"},
     "key": {"revoke_key"},
     "channel": {"patch_channel", "delete_channel", "rotate_channel", "test_channel"},
 }
@@ -50,9 +52,9 @@ def may(role: str, scope: str, operation: str, owner: str) -> bool:
     if operation in ANYBODY:
         return True
     if operation in KIND:
-        private = KIND[operation] in ("key", "channel")  # never shared with the project's members
+        private = KIND[operation] in ("key", "channel", "comment")  # never shared with the project's members
         easy = owner == "own" or (owner == "shared" and not private)
-        enough = "read" if private else "submit"
+        enough = "read" if KIND[operation] in ("key", "channel") else "submit"
         return level >= ORDER.index(enough if easy else "admin")
     if operation in ADMINS | OPERATORS:
         return level >= ORDER.index("admin" if operation in ADMINS else "server")
@@ -92,6 +94,12 @@ class House:
             made = self.client.post("/v1/datasets?name=a.csv", content=b"x,y\n1,2\n2,3\n3,4\n", headers=admin).json()
             with transaction(self.engine) as connection:
                 moved = "UPDATE dataset SET owner_id = (SELECT id FROM member WHERE name = :name) WHERE id = :id"
+                connection.execute(text(moved), {"id": made["id"], "name": "-".join(who)})
+        elif kind == "comment":
+            on = self.client.post("/v1/experiments", json=SPEC, headers=admin).json()["id"]
+            made = self.client.post(f"/v1/experiments/{on}/comments", json={"text": "x"}, headers=admin).json()
+            with transaction(self.engine) as connection:
+                moved = "UPDATE comment SET author_id = (SELECT id FROM member WHERE name = :name) WHERE id = :id"
                 connection.execute(text(moved), {"id": made["id"], "name": "-".join(who)})
         elif kind == "key":
             made = self.client.post("/v1/keys", json={"name": "x", "scope": "read"}, headers=owner).json()

@@ -157,10 +157,16 @@ def test_a_comparison_has_one_confirmation_whose_experiments_join_no_filter(
     assert {each["id"] for each in listed} == made
     for experiment_id in made:
         client.post(f"/v1/experiments/{experiment_id}/cancel")
-    for experiment_id, note in zip(sorted(made), ("experiments were deleted", None), strict=True):
-        assert client.delete(f"/v1/experiments/{experiment_id}").status_code == 204
-        left = again(client, view)["confirmation"]
-        assert left is None if note is None else note in left["note"]
+    for forever in (False, True):
+        for experiment_id, note in zip(sorted(made), ("experiments were deleted", None), strict=True):
+            assert client.delete(f"/v1/experiments/{experiment_id}?forever={forever}").status_code == 204
+            left = again(client, view)["confirmation"]
+            assert left is None if note is None else note in left["note"]
+        if not forever:
+            refused = confirm(client, view, seeds=3)
+            assert (refused.status_code, "in the bin" in refused.json()["detail"]) == (404, True), "it could come back"
+            for experiment_id in made:
+                client.post(f"/v1/experiments/{experiment_id}/restore")
     assert again(client, view)["confirmation"] is None
     assert confirm(client, view, seeds=3).status_code == 202
 

@@ -22,6 +22,7 @@ from tests.harness.statements import sent_statements
 from tests.harness.waiting import until
 
 Submit = Callable[..., dict[str, Any]]
+FOREVER = {"forever": True}
 HELD = ("metric_chunk", "metric_tile", "series", "event", "reading", "experiment_figure")
 
 
@@ -60,8 +61,8 @@ def test_a_deleted_experiment_is_gone_for_every_reader(
     comparison = client.post("/v1/comparisons", json=asked).headers["Location"]
     filtered = {"filter": "name ~ S OR name ~ g", "series": ["loss"]}
     by_filter = client.post("/v1/comparisons", json=filtered).headers["Location"]
-    assert client.delete(at, headers=stranger).status_code == 404
-    answer = client.delete(at)
+    assert client.delete(at, headers=stranger, params=FOREVER).status_code == 404
+    answer = client.delete(at, params=FOREVER)
     assert (answer.status_code, answer.content) == (204, b"")
     parts = ("", "/attempts", "/history", "/series", "/readings", "/checkpoints", "/replays", "/events")
     for path in (at, comparison, *(f"/v1/runs/{run}{part}" for part in parts)):
@@ -73,7 +74,7 @@ def test_a_deleted_experiment_is_gone_for_every_reader(
         assert client.post(f"{at}/{act}").status_code == 404
     for made in ("forks", "retry", "replay"):
         assert client.post(f"/v1/runs/{run}/{made}", json={}).status_code == 404
-    assert client.delete(at).status_code == 404
+    assert client.delete(at, params=FOREVER).status_code == 404
     now = client.get("/v1/storage").json()
     assert (used["points"], used["checkpoints"]) == (100, 1)
     assert (now["runs"], now["points"], now["points_bytes"], now["checkpoints_bytes"]) == (1, 0, 0, 0)
@@ -86,12 +87,12 @@ def test_a_deleted_experiment_is_gone_for_every_reader(
 def test_what_has_not_ended_is_cancelled_first(client: TestClient, submit: Submit) -> None:
     posted = submit(seeds=[0, 1])
     at = f"/v1/experiments/{posted['id']}"
-    answer = client.delete(at)
+    answer = client.delete(at, params=FOREVER)
     assert answer.status_code == 409
     assert posted["runs"][0]["id"] in answer.json()["detail"]
     assert "cancel" in answer.json()["detail"]
     client.post(f"{at}/cancel")
-    assert client.delete(at).status_code == 204
+    assert client.delete(at, params=FOREVER).status_code == 204
     assert client.post("/v1/experiments", json=SPEC).status_code == 201
 
 
@@ -99,7 +100,7 @@ def test_an_idempotency_key_is_free_again(client: TestClient) -> None:
     headers = {"Idempotency-Key": "once"}
     first = client.post("/v1/experiments", json=SPEC, headers=headers).json()
     client.post(f"/v1/experiments/{first['id']}/cancel")
-    assert client.delete(f"/v1/experiments/{first['id']}").status_code == 204
+    assert client.delete(f"/v1/experiments/{first['id']}", params=FOREVER).status_code == 204
     second = client.post("/v1/experiments", json=SPEC | {"steps": 7}, headers=headers)
     assert (second.status_code, "Idempotent-Replayed" in second.headers) == (201, False)
 
@@ -114,29 +115,29 @@ def test_a_fork_keeps_what_it_starts_from_until_it_has_ended(
     fork = client.post(f"/v1/runs/{run}/forks", json={"step": 20, "changes": {"steps": 60}}).json()
     child = fork["runs"][0]["id"]
     held = worker.claim()
-    answer = client.delete(at)
+    answer = client.delete(at, params=FOREVER)
     assert answer.status_code == 409
     assert child in answer.json()["detail"]
     assert fork["id"] in answer.json()["detail"]
     worker.finish(held, points(21, 30), State.FAILED, {"code": "crashed", "detail": "said"})
     again = client.post(f"/v1/runs/{child}/retry").json()
-    assert again["id"] in client.delete(at).json()["detail"]  # it starts from the same checkpoint
+    assert again["id"] in client.delete(at, params=FOREVER).json()["detail"]  # it starts from the same checkpoint
     client.post(f"/v1/runs/{again['id']}/cancel")
-    assert client.delete(at).status_code == 204
+    assert client.delete(at, params=FOREVER).status_code == 204
     view = client.get(f"/v1/runs/{child}").json()
     assert (view["parent_run_id"], view["relation"]) == (run, "fork")
     for made in ("retry", "replay"):
         refused = client.post(f"/v1/runs/{child}/{made}", json={})
         assert refused.status_code == 409, refused.text
         assert "deleted" in refused.json()["detail"]
-    assert client.delete(f"/v1/experiments/{fork['id']}").status_code == 204
+    assert client.delete(f"/v1/experiments/{fork['id']}", params=FOREVER).status_code == 204
 
 
 def test_a_failure_is_deleted_with_its_words(
     client: TestClient, submit: Submit, worker: Worker, engine: Engine
 ) -> None:
     posted = trained(submit, worker, State.FAILED)
-    assert client.delete(f"/v1/experiments/{posted['id']}").status_code == 204
+    assert client.delete(f"/v1/experiments/{posted['id']}", params=FOREVER).status_code == 204
     with transaction(engine) as connection:
         assert connection.execute(text("SELECT failure FROM run")).scalar_one() == {}
 
@@ -151,16 +152,16 @@ def test_a_dataset_is_deleted_with_its_file_once_nothing_names_it(
     dataset = {"kind": "upload", "upload": first["id"], "predict": "kind", "task": "classification"}
     posted = client.post("/v1/experiments", json=SPEC | {"dataset": dataset})
     assert posted.status_code == 201, posted.text
-    assert client.delete(at, headers=stranger).status_code == 404
-    refused = client.delete(at)
+    assert client.delete(at, headers=stranger, params=FOREVER).status_code == 404
+    refused = client.delete(at, params=FOREVER)
     assert refused.status_code == 409
     assert posted.json()["id"] in refused.json()["detail"]
     client.post(f"/v1/experiments/{posted.json()['id']}/cancel")
-    assert client.delete(f"/v1/experiments/{posted.json()['id']}").status_code == 204
-    assert client.delete(at).status_code == 204
+    assert client.delete(f"/v1/experiments/{posted.json()['id']}", params=FOREVER).status_code == 204
+    assert client.delete(at, params=FOREVER).status_code == 204
     assert client.get(at).status_code == 404
     assert file.read_bytes() == content  # the other has the same
-    assert client.delete(f"/v1/datasets/{second['id']}").status_code == 204
+    assert client.delete(f"/v1/datasets/{second['id']}", params=FOREVER).status_code == 204
     assert not file.parent.exists()
     assert client.post("/v1/datasets?name=z", content=content).status_code == 201
     assert file.read_bytes() == content

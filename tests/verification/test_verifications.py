@@ -237,10 +237,10 @@ def test_a_deleted_experiment_takes_its_verifications_along(client: TestClient, 
     for side in ("control", "patched"):
         worker.finish(worker.claim(), curve(151, 160, 1.0))
         fork = made[side]["experiment_id"]
-        assert client.delete(f"/v1/experiments/{fork}").status_code == 204
+        assert client.delete(f"/v1/experiments/{fork}?forever=true").status_code == 204
     (found,) = listed(client, run)
     assert (found["state"], found["outcome"], found["control"]) == ("done", "undecided", None)
-    assert client.delete(f"/v1/experiments/{experiment}").status_code == 204
+    assert client.delete(f"/v1/experiments/{experiment}?forever=true").status_code == 204
     with transaction(worker.engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM judgement")).scalar_one() == 0
 

@@ -10,10 +10,12 @@ from pydantic import AfterValidator
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, id_path
 from service.api.paging import Cursor, Limit, page_of
-from service.api.uploads import IncomingDep, keep_in_storage, read_report, remove_unless_named, send_to_storage
+from service.api.replies import Forever
+from service.api.uploads import IncomingDep, keep_in_storage, read_report, send_to_storage
 from service.db.experiments import datasets
 from service.db.experiments.datasets import StoredDataset
 from service.ingest import inspect_file
+from service.process.unnamed_files import remove_unless_named
 from service.schemas.common import Page
 from service.schemas.datasets import DatasetItem, DatasetView
 from service.spec.datasets.report import Format, Report
@@ -50,7 +52,7 @@ async def inspect_upload(
     try:
         yield report
     except Exception:  # no row names it, unless the same file was stored before
-        await anyio.to_thread.run_sync(remove_unless_named, runtime, incoming.sha256)
+        await anyio.to_thread.run_sync(remove_unless_named, runtime.engine, runtime.settings, incoming.sha256)
         raise
 
 
@@ -99,10 +101,23 @@ def delete_dataset(
     runtime: RuntimeDep,
     connection: ConnectionDep,
     tasks: BackgroundTasks,
+    forever: Forever = False,
 ) -> None:
-    """Delete a dataset, and its file unless another dataset uses it. 409 while an experiment trains on it."""
-    sha256 = datasets.remove(connection, principal, dataset_id)
-    tasks.add_task(remove_unless_named, runtime, sha256)  # after the commit, so that a row never names a missing file
+    """Put a dataset into the bin, or with `forever` delete it and its file, unless another dataset has the same.
+
+    409 while an experiment trains on it, even one in the bin.
+    """
+    if not forever:
+        return datasets.put_into_bin(connection, principal, dataset_id)
+    sha256 = datasets.erase(connection, principal, dataset_id)
+    tasks.add_task(remove_unless_named, runtime.engine, runtime.settings, sha256)  # after the commit
+    return None
+
+
+@router.post("/{dataset_id}/restore", operation_id="restore_dataset", status_code=202)
+def restore_dataset(dataset_id: DatasetId, principal: PrincipalDep, connection: ConnectionDep) -> DatasetView:
+    """Take a dataset out of the bin."""
+    return _view(datasets.restore(connection, principal, dataset_id))
 
 
 def _view(stored: StoredDataset) -> DatasetView:

@@ -78,6 +78,7 @@ def list_experiments(
     fields: Fields = None,
     columns: Columns = None,
     archived: Annotated[bool, Query(description="include archived experiments")] = False,
+    shared: Annotated[bool, Query(description="those of other projects that are shared with this one instead")] = False,
     limit: Limit = 50,
     cursor: SortedCursor = None,
 ) -> Any:
@@ -90,7 +91,7 @@ def list_experiments(
     if not archived:
         terms.append(Term(Fact("archived", "date"), "null"))
     condition, after = And(tuple(terms)) if terms else None, parse_cursor(cursor, order)
-    found = lists.experiments(connection, principal, limit + 1, condition, order, after, list(extra.values()))
+    found = lists.experiments(connection, principal, limit + 1, condition, order, after, list(extra.values()), shared)
     items, next_cursor = sorted_page(found, limit, order, request, response)
     ids = [each.id for each in items]
     standings, main = experiments.read_progress(connection, ids), experiment_summary.of_experiments(connection, ids)

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Depends, Response
 from service.api import preconditions
 from service.api.dependencies import ConnectionDep, ExperimentId, PrincipalDep, body, json_body
 from service.api.preconditions import IfMatch
+from service.api.replies import Forever
 from service.db.access.principal import Principal
-from service.db.experiments import deletion, experiments, labels
+from service.db.experiments import bin, deletion, experiments, labels
 from service.db.session import Connection
 from service.experiments.answers import etag_of, read_experiment
 from service.schemas.experiments import ExperimentView
@@ -60,12 +61,16 @@ def unarchive_experiment(
 
 @router.delete("/{experiment_id}", operation_id="delete_experiment", status_code=204)
 def delete_experiment(
-    experiment_id: ExperimentId, principal: PrincipalDep, connection: ConnectionDep, if_match: IfMatch = None
+    experiment_id: ExperimentId,
+    principal: PrincipalDep,
+    connection: ConnectionDep,
+    forever: Forever = False,
+    if_match: IfMatch = None,
 ) -> None:
-    """Delete an experiment permanently, with its runs, curves and checkpoints.
+    """Put an experiment into the bin, with its runs, curves and checkpoints: it can be restored for 30 days.
 
-    409 while one of its runs, or a fork from one of its checkpoints, has not ended. Checkpoint files are deleted within
-    minutes.
+    With `forever`, delete it permanently, from the bin too; checkpoint files are deleted within minutes. 409 while one
+    of its runs has not ended; with `forever` also while a fork from one of its checkpoints has not.
     """
     _check(connection, principal, experiment_id, if_match)
-    deletion.erase(connection, principal, experiment_id)
+    (deletion.erase if forever else bin.put)(connection, principal, experiment_id)

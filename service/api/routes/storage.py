@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from service.api.dependencies import ConnectionDep, PrincipalDep
+from service.db.experiments import bin
 from service.db.runs import storage
 from service.schemas.storage import RunStorage, StorageView
 
@@ -28,5 +29,6 @@ def get_storage(
         points_bytes=sum(each.points_bytes for each in found),
         checkpoints=sum(each.checkpoints for each in found),
         checkpoints_bytes=sum(each.checkpoints_bytes for each in found),
+        bin_bytes=bin.used_bytes(connection, principal) if experiment is None else 0,
         greatest=[RunStorage(**each.__dict__) for each in found[:limit]],
     )

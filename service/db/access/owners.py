@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Select, select
 
 from service.db.access.principal import Principal
-from service.db.tables import api_key, channel, dataset, experiment, member, project, run
+from service.db.tables import api_key, channel, comment, dataset, experiment, member, project, run
+
+PERSONAL = ("key", "channel", "comment")  # no other member's business, whatever the project allows
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ def find_owner(connection: Connection, principal: Principal, kind: str, object_i
         .where(member.c.id == chosen.scalar_subquery(), project.c.id == principal.project_id)
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else Owner(row.id, row.name, row.members_manage and kind not in ("key", "channel"))
+    return None if row is None else Owner(row.id, row.name, row.members_manage and kind not in PERSONAL)
 
 
 def _owner_of(kind: str, object_id: str) -> Select[tuple[str]]:
@@ -42,4 +44,6 @@ def _owner_of(kind: str, object_id: str) -> Select[tuple[str]]:
             return select(api_key.c.member_id).where(api_key.c.id == object_id)
         case "channel":
             return select(channel.c.member_id).where(channel.c.id == object_id)
+        case "comment":
+            return select(comment.c.author_id).where(comment.c.id == object_id)
     raise AssertionError(kind)

@@ -22,6 +22,7 @@ class Principal:
     scope: str = "admin"
     server_admin: bool = False
     key_expires_at: datetime | None = None
+    only_reads: bool = False  # a request that changes nothing sees what other projects share, too
     address: str | None = None  # where the request came from, for the audit
     request_id: str | None = None
     session_id: str = ""  # of a browser; a session that a key began has both

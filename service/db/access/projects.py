@@ -3,11 +3,13 @@
 import hashlib
 import hmac
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
+from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.session import fetch_binary
 from service.db.tables import account, api_key, member, project
@@ -79,6 +81,28 @@ def of_member(connection: Connection, member_id: str) -> Principal:
         query.join(project, project.c.id == member.c.project_id).where(member.c.id == member_id)
     ).one()
     return Principal("", member_id, row.name, row.id, row.project, row.role, row.account_id)
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """A project and what its admins decide."""
+
+    id: str
+    name: str
+    members_manage: bool  # members may change and delete each other's work
+
+
+def read_settings(connection: Connection, principal: Principal) -> ProjectSettings:
+    """Return the settings of the principal's project."""
+    query = select(project.c.id, project.c.name, project.c.members_manage)
+    return ProjectSettings(*connection.execute(query.where(project.c.id == principal.project_id)).one())
+
+
+def change_settings(connection: Connection, principal: Principal, members_manage: bool) -> None:
+    """Change the settings of the principal's project; repeating it changes nothing."""
+    chosen = (project.c.id == principal.project_id) & (project.c.members_manage != members_manage)
+    if connection.execute(project.update().where(chosen).values(members_manage=members_manage)).rowcount:
+        audit.record(connection, principal, "project.change", principal.project_id, members_manage=members_manage)
 
 
 def revoke_key(connection: Connection, key_id: str) -> bool:

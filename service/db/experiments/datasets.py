@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, or_, select, text, update
 
 from service.db import rights
 from service.db.access import audit
 from service.db.access.principal import Principal
-from service.db.tables import dataset, member
-from service.errors import Conflict, Invalid, NotFound, Problem, TooLarge, Unavailable
+from service.db.tables import dataset, dataset_grant, member
+from service.errors import Conflict, Forbidden, Invalid, NotFound, Problem, TooLarge, Unavailable
 from service.ids import new_id
 from service.ingest import without_incomplete_rows
+from service.levels import Level
 from service.nonfinite import dumps
 from service.spec.datasets.report import Report
 from service.spec.datasets.uploaded import Resolved, Upload, UploadedBase
@@ -72,24 +73,77 @@ SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:what, 1))")
 ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 1))")
 USER = text(
     """
-    SELECT id FROM experiment WHERE project_id = :project_id AND spec -> 'dataset' ->> 'upload' = :dataset_id
-    ORDER BY id LIMIT 1
+    SELECT id, project_id, bin_project_id FROM experiment
+    WHERE coalesce(project_id, bin_project_id) IN (
+            SELECT :project_id UNION SELECT project_id FROM dataset_grant WHERE dataset_id = :dataset_id)
+        AND spec -> 'dataset' ->> 'upload' = :dataset_id
+    ORDER BY project_id IS DISTINCT FROM :project_id, id LIMIT 1
     """
 )
 
 
-def remove(connection: Connection, principal: Principal, dataset_id: str) -> str:
-    """Delete a dataset that no experiment trains on, else raise `Conflict`; return the hash of its file."""
+def put_into_bin(connection: Connection, principal: Principal, dataset_id: str) -> None:
+    """Put a dataset that no experiment trains on into the bin, else raise `Conflict`; its file stays."""
     connection.execute(ALONE, {"what": dataset_id})
     found = get(connection, principal, dataset_id)
-    asked = {"project_id": principal.project_id, "dataset_id": dataset_id}
-    user = connection.execute(USER, asked).scalar_one_or_none()
-    if user is not None:
-        raise Conflict(f"Experiment {user} trains on the dataset: delete that one first.")
-    with rights.acting_as(connection, "saddle_eraser"):
-        connection.execute(delete(dataset).where(dataset.c.id == dataset_id))
+    _check_unused(connection, principal, dataset_id)
+    with rights.acting_as(connection, "saddle_mover"):
+        gone = {"deleted_at": func.clock_timestamp(), "deleted_by": principal.member_id}
+        own = connection.execute(update(dataset).where(_own(principal, dataset_id)).values(gone)).rowcount
+    if not own:
+        raise Forbidden("The dataset belongs to another project, from which an experiment was moved here.")
     audit.record(connection, principal, "dataset.delete", dataset_id, name=found.name)
-    return found.sha256
+
+
+def restore(connection: Connection, principal: Principal, dataset_id: str) -> StoredDataset:
+    """Take a dataset out of the bin and return it; repeating it changes nothing."""
+    binned = _own(principal, dataset_id) & dataset.c.deleted_at.is_not(None)
+    with rights.acting_as(connection, "saddle_mover"):
+        back = update(dataset).where(binned).values(deleted_at=None, deleted_by=None)
+        restored = connection.execute(back).rowcount
+    found = get(connection, principal, dataset_id)
+    if restored:
+        audit.record(connection, principal, "dataset.restore", dataset_id, name=found.name)
+    return found
+
+
+def erase(connection: Connection, principal: Principal, dataset_id: str) -> str:
+    """Delete a dataset for good, from the bin or at once, and return the hash of its file.
+
+    `Conflict` where an experiment trains on it, `Forbidden` for others than owner and admins.
+    """
+    connection.execute(ALONE, {"what": dataset_id})
+    columns = (dataset.c.name, dataset.c.sha256, dataset.c.owner_id, member.c.name.label("owner"))
+    query = select(*columns).join(member, member.c.id == dataset.c.owner_id).where(_own(principal, dataset_id))
+    found = connection.execute(query).one_or_none()
+    if found is None:
+        raise NotFound(f"There is no dataset {dataset_id}.")
+    if principal.level < Level.ADMIN and found.owner_id != principal.member_id:
+        raise Forbidden(f"Only {found.owner} and admins delete this for good; it can be put into the bin.")
+    _check_unused(connection, principal, dataset_id)
+    with rights.acting_as(connection, "saddle_eraser"):
+        connection.execute(delete(dataset_grant).where(dataset_grant.c.dataset_id == dataset_id))
+        connection.execute(delete(dataset).where(dataset.c.id == dataset_id))
+    audit.record(connection, principal, "dataset.erase", dataset_id, name=found.name)
+    return str(found.sha256)
+
+
+def _own(principal: Principal, dataset_id: str) -> ColumnElement[bool]:
+    """Return the condition for an upload of the principal's own project, in the bin or not."""
+    return (dataset.c.id == dataset_id) & (dataset.c.project_id == principal.project_id)
+
+
+def _check_unused(connection: Connection, principal: Principal, dataset_id: str) -> None:
+    """Raise `Conflict` where an experiment trains on the dataset, be it in a bin."""
+    asked = {"project_id": principal.project_id, "dataset_id": dataset_id}
+    user = connection.execute(USER, asked).one_or_none()
+    if user is None:
+        return
+    if user.project_id == principal.project_id:
+        raise Conflict(f"Experiment {user.id} trains on the dataset: delete that one first.")
+    if user.bin_project_id == principal.project_id:
+        raise Conflict(f"Experiment {user.id} in the bin trains on the dataset: delete that one for good first.")
+    raise Conflict("An experiment that was moved to another project trains on the dataset.")
 
 
 def is_unreferenced(connection: Connection, sha256: str) -> bool:
@@ -99,11 +153,13 @@ def is_unreferenced(connection: Connection, sha256: str) -> bool:
 
 
 def _query(principal: Principal) -> Any:
-    """Datasets this principal may see."""
+    """Datasets this principal may train on: the project's, and those of experiments that moved into it."""
+    granted = select(dataset_grant.c.dataset_id).where(dataset_grant.c.project_id == principal.project_id)
     return (
         select(dataset, member.c.name.label("owner"))
         .join(member, member.c.id == dataset.c.owner_id)
-        .where(dataset.c.project_id == principal.project_id)
+        .where(or_(dataset.c.project_id == principal.project_id, dataset.c.id.in_(granted)))
+        .where(dataset.c.deleted_at.is_(None))
     )
 
 

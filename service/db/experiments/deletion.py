@@ -10,12 +10,19 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from service.db import rights, states
+from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.runs import runs
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, Forbidden, NotFound
+from service.levels import Level
 from service.lifecycle import TERMINAL
 
-OWN = text("SELECT id FROM experiment WHERE id = :id AND project_id = :project_id FOR UPDATE")
+OWN = text(
+    """
+    SELECT e.owner_id, m.name AS owner, e.name FROM experiment e JOIN member m ON m.id = e.owner_id
+    WHERE e.id = :id AND :project_id IN (e.project_id, e.bin_project_id) FOR UPDATE OF e
+    """
+)
 RUNS = text("SELECT id FROM run WHERE experiment_id = :id ORDER BY id FOR UPDATE")
 HEIR = """
     WITH RECURSIVE heir AS (
@@ -65,6 +72,8 @@ CONTENTS = (
         """
     ),
     text("DELETE FROM verification WHERE run_id = ANY(:run_ids)"),
+    text("DELETE FROM comment WHERE experiment_id = :id"),
+    text("DELETE FROM share WHERE experiment_id = :id"),
     text("DELETE FROM confirmation WHERE experiment_id = :id"),
     text("UPDATE worker SET run_id = NULL WHERE run_id = ANY(:run_ids)"),
     text(
@@ -77,7 +86,8 @@ CONTENTS = (
     text(
         """
         UPDATE experiment SET project_id = NULL, name = '', spec = '{}', spec_hash = '', tags = '[]', notes = '',
-            idempotency_key = NULL, request_hash = NULL, erased_at = clock_timestamp()
+            idempotency_key = NULL, request_hash = NULL, erased_at = clock_timestamp(),
+            bin_project_id = NULL, deleted_at = NULL, deleted_by = NULL
         WHERE id = :id
         """
     ),
@@ -93,10 +103,17 @@ MARGIN_S = 60.0  # an experiment is erased a little before others see it
 
 
 def erase(connection: Connection, principal: Principal, experiment_id: str) -> None:
-    """Delete an experiment that has ended; `Conflict` while a run of it, or a fork that starts from one, has not."""
+    """Delete an experiment that has ended, from the bin or at once.
+
+    `Conflict` while a run of it, or a fork that starts from one, has not; `Forbidden` for others than owner and admins,
+    also where members may manage each other's work.
+    """
     known = {"id": experiment_id, "project_id": principal.project_id}
-    if connection.execute(OWN, known).one_or_none() is None:
+    found = connection.execute(OWN, known).one_or_none()
+    if found is None:
         raise NotFound(f"There is no experiment {experiment_id}.")
+    if principal.level < Level.ADMIN and found.owner_id != principal.member_id:
+        raise Forbidden(f"Only {found.owner} and admins delete this for good; it can be put into the bin.")
     run_ids = list(connection.execute(RUNS, known).scalars())  # locked: nobody makes a run of one meanwhile
     _check(connection, experiment_id, run_ids)
     with rights.acting_as(connection, "saddle_eraser"):
@@ -104,6 +121,7 @@ def erase(connection: Connection, principal: Principal, experiment_id: str) -> N
         connection.execute(PATIENCE)
         for statement in CONTENTS:
             connection.execute(statement, {"id": experiment_id, "run_ids": run_ids})
+    audit.record(connection, principal, "experiment.erase", experiment_id, name=found.name, owner=found.owner)
 
 
 def _check(connection: Connection, experiment_id: str, run_ids: list[str]) -> None:

@@ -9,10 +9,12 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from service.db.access.principal import Principal
+from service.db.access.visible import in_sight
+from service.db.experiments import bin
 from service.db.runs import runs
 from service.db.runs.queue import NewRun, Origin, enqueue
 from service.db.runs.runs import StoredRun
-from service.db.tables import experiment, member
+from service.db.tables import experiment, member, project
 from service.errors import Conflict, NotFound
 from service.ids import new_id
 from service.spec.checkpoint_size import checkpoint_bytes
@@ -34,6 +36,8 @@ class StoredExperiment:
     notes: str
     archived_at: datetime | None
     created_at: datetime
+    project: str
+    shared: bool  # by another project, to read
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def _insert(
     by_experiment: dict[str, list[StoredRun]] = {experiment_id: [] for experiment_id in created_at}
     for run in sorted(enqueue(connection, principal, new_runs), key=lambda run: run.seed):
         by_experiment[run.experiment_id].append(run)
-    shown = {"owner": principal.member, "archived_at": None}
+    shown = {"owner": principal.member, "archived_at": None, "project": principal.project, "shared": False}
     return [
         AddedExperiment(_stored(row | shown | {"created_at": created_at[row["id"]]}), by_experiment[row["id"]], True)
         for row in rows
@@ -160,10 +164,12 @@ def _earlier(
 
 def _query(principal: Principal) -> Any:
     """Experiments this principal may see."""
+    shared = (experiment.c.project_id != principal.project_id).label("shared")
     return (
-        select(experiment, member.c.name.label("owner"))
+        select(experiment, member.c.name.label("owner"), project.c.name.label("project"), shared)
         .join(member, member.c.id == experiment.c.owner_id)
-        .where(experiment.c.project_id == principal.project_id)
+        .join(project, project.c.id == experiment.c.project_id)
+        .where(in_sight(principal, experiment.c.project_id, experiment.c.id))
     )
 
 
@@ -179,7 +185,7 @@ def get(connection: Connection, principal: Principal, experiment_id: str, lock: 
         query = query.with_for_update(of=experiment, key_share=True)
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
-        raise NotFound(f"There is no experiment {experiment_id}.")
+        raise NotFound(bin.describe(connection, principal, experiment_id))
     return _stored(row)
 
 
@@ -194,7 +200,7 @@ def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -
     found = find(connection, principal, ids)
     for experiment_id in ids:
         if experiment_id not in found:
-            raise NotFound(f"There is no experiment {experiment_id}.")
+            raise NotFound(bin.describe(connection, principal, experiment_id))
     return [found[experiment_id] for experiment_id in ids]
 
 

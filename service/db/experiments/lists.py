@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 
 from service.db.access.principal import Principal
+from service.db.access.visible import is_shared
 from service.db.experiments.filters import Compiler
 from service.db.runs.runs import COLUMNS, StoredRun, stored
-from service.db.tables import experiment, member, run
+from service.db.tables import comment, experiment, member, project, run
 from service.spec.filters.language import Fact, Field, Node
 
 NEWEST = Fact("id", "text")  # ids sort by the time of making
@@ -47,6 +48,8 @@ class ListedExperiment:
     spec_hash: str
     tags: tuple[str, ...]
     created_at: datetime
+    project: str
+    comments: int
     value: Any  # that it was sorted by
     columns: tuple[Any, ...] = ()  # what else was asked for
 
@@ -72,28 +75,39 @@ def experiments(
     order: Order,
     after: ListPosition | None,
     also: Sequence[Field] = (),
+    shared: bool = False,
 ) -> list[ListedExperiment]:
     """Return the next `limit` experiments of a list, each with the values of the fields in `also`.
 
+    With `shared`, those that other projects share with this one, instead of its own.
     A subquery selects the page, mostly by indexes alone; whole rows are read for that page only.
     """
     deciding = Compiler("experiments")
     showing = Compiler("experiments", reads_owner=True)
     value = deciding.column(order.field)
-    chosen = select(experiment.c.id, value.label("sorted_by")).where(experiment.c.project_id == principal.project_id)
+    mine = experiment.c.project_id == principal.project_id
+    theirs = is_shared(principal, experiment.c.project_id, experiment.c.id)
+    chosen = select(experiment.c.id, value.label("sorted_by")).where(theirs if shared else mine)
     page = _page(chosen, deciding, experiment.c.id, value, keep, order, after).limit(limit).subquery("page")
     more = [showing.shown(field).label(f"also_{at}") for at, field in enumerate(also)]
     columns = (*more, experiment.c.id, experiment.c.name, member.c.name.label("owner"), experiment.c.spec_hash)
-    query = select(*columns, experiment.c.created_at, experiment.c.tags, page.c.sorted_by).join(
-        page, page.c.id == experiment.c.id
-    )
+    rest = (experiment.c.created_at, experiment.c.tags, project.c.name.label("project"), _comments(principal))
+    query = select(*columns, *rest, page.c.sorted_by).join(page, page.c.id == experiment.c.id)
+    query = query.join(project, project.c.id == experiment.c.project_id)
     query = _in_order(showing.joins(query), experiment.c.id, page.c.sorted_by, order)
     return [
         ListedExperiment(
-            r.id, r.name, r.owner, r.spec_hash, tuple(r.tags or ()), r.created_at, r.sorted_by, tuple(r[: len(more)])
+            *(r.id, r.name, r.owner, r.spec_hash, tuple(r.tags or ()), r.created_at, r.project, r.comments),
+            *(r.sorted_by, tuple(r[: len(more)])),
         )
         for r in connection.execute(query)
     ]
+
+
+def _comments(principal: Principal) -> ColumnElement[int]:
+    """Return the column of how many comments an experiment has in the principal's project."""
+    mine = (comment.c.experiment_id == experiment.c.id) & (comment.c.project_id == principal.project_id)
+    return select(func.count()).select_from(comment).where(mine).scalar_subquery().label("comments")
 
 
 def runs(

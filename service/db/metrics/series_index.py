@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 
 from service.db.access.principal import Principal
+from service.db.access.visible import SIGHT, sight_values
 from service.db.session import Connection, fetch_binary
 from service.errors import NotFound
 from service.spec.measures import STANDARD_SERIES
@@ -26,21 +27,21 @@ class SeriesEntry(NamedTuple):
     last_step: int | None
 
 
-HEADS = """
+HEADS = f"""
     SELECT r.id, r.experiment_id, r.attempt, r.state, s.id, s.name, s.n, s.nonfinite, s.first_step, s.last_step
     FROM unnest(%(runs)s::text[]) WITH ORDINALITY AS u(run_id, place)
-    JOIN run r ON r.id = u.run_id AND r.project_id = %(project)s
+    JOIN run r ON r.id = u.run_id AND {SIGHT}
     LEFT JOIN series s ON s.run_id = r.id AND (%(names)s::text[] IS NULL OR s.name = ANY(%(names)s))
     ORDER BY u.place, s.name
-"""
+"""  # noqa: S608  pieces of SQL
 
 
 def read_entries(
     connection: Connection, principal: Principal, run_ids: Sequence[str], names: Sequence[str] | None = None
 ) -> list[SeriesEntry]:
     """Return the series of these names, or all, of each run in this order; `NotFound` for a missing run."""
-    given = {"runs": list(run_ids), "project": principal.project_id, "names": None if names is None else list(names)}
-    found = fetch_binary(connection, HEADS, given)
+    asked = {"runs": list(run_ids), "names": None if names is None else list(names)}
+    found = fetch_binary(connection, HEADS, asked | sight_values(principal))
     known = {row[0] for row in found}
     for run_id in run_ids:
         if run_id not in known:

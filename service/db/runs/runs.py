@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from service.db.access.principal import Principal
+from service.db.access.visible import in_sight
 from service.db.tables import attempt, run
 from service.errors import NotFound
 from service.lifecycle import ASIDE, DesiredState, Relation, State
@@ -56,7 +57,7 @@ def stored(row: Mapping[Any, Any]) -> StoredRun:
 
 def get(connection: Connection, principal: Principal, run_id: str, lock: bool = False) -> StoredRun:
     """Return a run of the principal's project, or raise `NotFound`."""
-    query = select(*COLUMNS).where(run.c.id == run_id, run.c.project_id == principal.project_id)
+    query = select(*COLUMNS).where(run.c.id == run_id, in_sight(principal, run.c.project_id, run.c.experiment_id))
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     if row is None:
         raise NotFound(f"There is no run {run_id}.")
@@ -65,7 +66,8 @@ def get(connection: Connection, principal: Principal, run_id: str, lock: bool = 
 
 def get_many(connection: Connection, principal: Principal, ids: Sequence[str]) -> list[StoredRun]:
     """Return these runs in this order; raise `NotFound` for the first that is missing."""
-    query = select(*COLUMNS).where(run.c.id.in_(ids), run.c.project_id == principal.project_id)
+    seen = in_sight(principal, run.c.project_id, run.c.experiment_id)
+    query = select(*COLUMNS).where(run.c.id.in_(ids), seen)
     found = {row["id"]: stored(row) for row in connection.execute(query).mappings()}
     for run_id in ids:
         if run_id not in found:

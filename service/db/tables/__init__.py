@@ -2,7 +2,17 @@
 
 from service.db.tables.channels import alarm, channel, delivery, event_reader
 from service.db.tables.columns import metadata
-from service.db.tables.experiments import comparison, confirmation, dataset, experiment, judgement, verification
+from service.db.tables.comments import comment, mention
+from service.db.tables.experiments import (
+    comparison,
+    confirmation,
+    dataset,
+    dataset_grant,
+    experiment,
+    judgement,
+    share,
+    verification,
+)
 from service.db.tables.metrics import experiment_figure, metric_chunk, metric_tile, series
 from service.db.tables.people import account, api_key, audit, member, project, session
 from service.db.tables.quotas import quota, quota_use
@@ -16,9 +26,11 @@ __all__ = [
     "audit",
     "channel",
     "checkpoint",
+    "comment",
     "comparison",
     "confirmation",
     "dataset",
+    "dataset_grant",
     "delivery",
     "device_use",
     "event",
@@ -27,6 +39,7 @@ __all__ = [
     "experiment_figure",
     "judgement",
     "member",
+    "mention",
     "metadata",
     "metric_chunk",
     "metric_tile",
@@ -37,6 +50,7 @@ __all__ = [
     "run",
     "series",
     "session",
+    "share",
     "verification",
     "worker",
 ]

@@ -21,7 +21,7 @@ experiment = Table(
     "experiment",
     metadata,
     word("id", primary_key=True),
-    word("project_id", ForeignKey("project.id"), nullable=True),  # null once it is erased: nobody's, so nobody sees it
+    word("project_id", ForeignKey("project.id"), nullable=True),  # null in the bin, and once erased: nobody sees it
     word("owner_id", ForeignKey("member.id")),
     Column("name", Text, nullable=False),
     Column("spec", JSONB, nullable=False),
@@ -31,12 +31,17 @@ experiment = Table(
     Column("tags", JSONB, nullable=False, server_default="[]"),  # name, tags and notes may change; spec never does
     Column("notes", Text, nullable=False, server_default=""),
     Column("archived_at", DateTime(timezone=True)),
+    word("bin_project_id", ForeignKey("project.id"), nullable=True),  # whose bin it is in
+    Column("deleted_at", DateTime(timezone=True)),  # put into the bin
+    word("deleted_by", ForeignKey("member.id"), nullable=True),
     Column("erased_at", DateTime(timezone=True)),
     Column("settled", Boolean, nullable=False, server_default="false"),  # its figures are written down
     now("created_at"),
-    CheckConstraint("(erased_at IS NULL) = (project_id IS NOT NULL)", name="owned_until_erased"),
+    CheckConstraint("num_nonnulls(project_id, bin_project_id, erased_at) = 1", name="in_project_bin_or_erased"),
+    CheckConstraint("num_nulls(bin_project_id, deleted_at, deleted_by) IN (0, 3)", name="bin_told"),
     Index("experiment_project_id_name_idx", "project_id", "name"),
     Index("experiment_project_id_id_idx", "project_id", "id", postgresql_include=["archived_at", "settled"]),
+    Index("experiment_bin_project_id_idx", "bin_project_id", postgresql_where=text("bin_project_id IS NOT NULL")),
     Index("experiment_erased_at_idx", "erased_at", postgresql_where=text("erased_at IS NOT NULL")),
     Index("experiment_unsettled_idx", "id", postgresql_where=text("NOT settled")),
     Index(
@@ -59,7 +64,10 @@ dataset = Table(
     word("format"),
     Column("size_bytes", BigInteger, nullable=False),
     Column("report", JSONB, nullable=False),
+    Column("deleted_at", DateTime(timezone=True)),  # put into the bin
+    word("deleted_by", ForeignKey("member.id"), nullable=True),
     now("created_at"),
+    CheckConstraint("(deleted_at IS NULL) = (deleted_by IS NULL)", name="bin_told"),
     Index("dataset_project_id_id_idx", "project_id", "id"),
 )
 
@@ -113,4 +121,23 @@ confirmation = Table(
     Column("trials", Integer, nullable=False),  # it was chosen from
     now("created_at"),
     Index("confirmation_experiment_id_idx", "experiment_id", unique=True),
+)
+
+dataset_grant = Table(  # an upload that another project may train on too, because an experiment moved there
+    "dataset_grant",
+    metadata,
+    word("dataset_id", ForeignKey("dataset.id"), primary_key=True),
+    word("project_id", ForeignKey("project.id"), primary_key=True),
+    now("created_at"),
+    Index("dataset_grant_project_id_idx", "project_id"),
+)
+
+share = Table(  # an experiment that another project may read
+    "share",
+    metadata,
+    word("experiment_id", ForeignKey("experiment.id"), primary_key=True),
+    word("project_id", ForeignKey("project.id"), primary_key=True),
+    word("shared_by", ForeignKey("member.id")),
+    now("created_at"),
+    Index("share_project_id_experiment_id_idx", "project_id", "experiment_id"),
 )
