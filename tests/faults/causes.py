@@ -15,7 +15,7 @@ ATTEMPTS = """
             AND e.at BETWEEN a.started_at AND a.ended_at)
     FROM attempt a ORDER BY run_id, attempt
 """
-QUIET = ("succeeded", "cancelled", "paused", "drained", "checkpoint_damaged", "checkpoint_failed")
+QUIET = ("succeeded", "cancelled", "paused", "drained", "preempted", "checkpoint_damaged", "checkpoint_failed")
 
 
 def unexplained(session: "Session") -> None:

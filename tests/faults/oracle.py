@@ -144,7 +144,7 @@ def _judge_failure(session: psycopg.Connection[Any], verdict: Verdict, run_id: s
     query = "SELECT ending FROM attempt WHERE run_id = %s ORDER BY attempt DESC"
     endings = [row[0] for row in session.execute(query, [run_id])]
     wanted = FORGIVEN.get(failure["code"])
-    own = sum(ending not in ("drained", "checkpoint_damaged", "paused", None) for ending in endings)
+    own = sum(ending not in ("drained", "preempted", "checkpoint_damaged", "paused", None) for ending in endings)
     if wanted is None or own < wanted:
         verdict.blame("wrong", f"run {run_id} failed: {failure} after {endings}")
     verdict.counts["failed of its faults"] += 1

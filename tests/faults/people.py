@@ -11,6 +11,7 @@ import httpx2 as httpx
 from tests.faults.stack import Stack
 
 ENDED = ("succeeded", "failed", "cancelled")
+DISK_FULL = '"disk_beyond"'  # code of the answer while checkpoints have no place
 
 
 @dataclass(eq=False)
@@ -40,7 +41,8 @@ class People:
                 answer = client.request(method, path, json=document, headers=headers)
         except httpx.TransportError:
             return None
-        return None if answer.status_code >= 500 or answer.status_code == 429 else answer
+        later = answer.status_code >= 500 or answer.status_code == 429 or DISK_FULL in answer.text
+        return None if later else answer
 
     def post(self, variant: str, at: int | None = None, patience_s: float = 60) -> list[str]:
         """Post one experiment until it is answered, always with its key; the ids of its runs."""

@@ -41,6 +41,7 @@ def table(session: Session) -> str:
         ("dead trainer to the next claim", spread(resumed(session, ("trainer_killed",)), "s")),
         ("steps repeated after a kill", spread(repeated(session, ("lost", "trainer_died")), "steps")),
         ("steps repeated after a drain", spread(repeated(session, ("drained",)), "steps")),
+        ("steps repeated after a preemption", spread(repeated(session, ("preempted",)), "steps")),
         (
             "processes that ended by themselves",
             ", ".join(f"{k} {v}x" for k, v in session.ended_badly.items()) or "none",

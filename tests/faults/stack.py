@@ -28,6 +28,8 @@ CLOCK = {  # the protocol's clock, fifteen times as fast as in a deployment
     "SADDLE_REAP_S": "0.3",
     "SADDLE_POLL_S": "1",
     "SADDLE_FLUSH_S": "0.1",
+    "SADDLE_TURN_S": "0.2",
+    "SADDLE_DISK_RESERVE_BYTES": "0",  # a disk that can be filled has less than the default
 }
 WINDOW_S = 2.0
 DISKS = {"small": 48, "data": 64}  # MB: of the points' tablespace, and of the checkpoints

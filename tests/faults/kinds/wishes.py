@@ -150,3 +150,19 @@ def run_forked(scene: Scene, fault: Fault) -> None:
 def run_replayed(scene: Scene, fault: Fault) -> None:
     """The first steps of a run once more."""
     _offspring(scene, fault, ("succeeded",), "replay", {"steps": fault.rng.randrange(50, 400)})
+
+
+@kind("worker")
+def run_preempted(scene: Scene, fault: Fault) -> None:
+    """A run is told to make way, as for one that has waited too long."""
+    scene.training(fault)
+    assert fault.held is not None
+    told = "UPDATE run SET yields_to = 'another' WHERE id = %s AND attempt = %s AND state = 'running' RETURNING id"
+    if scene.one(told, *fault.held) is None:
+        raise Missed("it has just ended")
+    ended = "SELECT ending FROM attempt WHERE run_id = %s AND attempt = %s AND ended_at IS NOT NULL"
+    end = time.monotonic() + 5
+    while (row := scene.one(ended, *fault.held)) is None and time.monotonic() < end:
+        time.sleep(0.05)
+    if row != ("preempted",):
+        raise Missed(f"it ended otherwise: {row}")
