@@ -50,6 +50,7 @@ READ = _rules(
         "get_project",
         "list_comments",
         "get_quotas",
+        "get_queue",
     ),
     "post_comparison",  # a question: it changes nothing that others see
 )

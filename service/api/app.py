@@ -35,6 +35,7 @@ from service.api.routes import (
     page,
     planned_rate,
     probe_results,
+    queue,
     quotas,
     runs,
     series,
@@ -54,7 +55,7 @@ from service.settings import settings as read_settings
 ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
     *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications),
-    *(symptoms, keys, quotas, channels),
+    *(symptoms, keys, queue, quotas, channels),
     *(bin, sharing, comments),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."
