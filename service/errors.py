@@ -151,6 +151,12 @@ class RateLimited(TooMany):
     code, title = "rate_limited", "Too many requests"
 
 
+class SignInSlowed(TooMany):
+    """Too many sign-ins from one address failed."""
+
+    code, title = "sign_in_slowed", "Too many failed sign-ins"
+
+
 class Unavailable(SaddleError):
     """A service that this one needs does not answer; trying again may help."""
 

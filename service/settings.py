@@ -199,6 +199,7 @@ class Settings(BaseModel):
     alive_file: Path | None = Field(None, description="a worker touches it after every answer from Postgres")
     bin_days: float = Field(30.0, ge=0, le=3650, description="days that what was deleted can be restored")
     key_days: float = Field(90.0, gt=0, le=3650, description="days a new key lives where its maker does not say")
+    open_projects: bool = Field(False, description="whether every account may make projects, not only server admins")
     streams_per_key: int = Field(20, ge=1, description="streams one key may have open at once in a process of the API")
     streams: int = Field(
         1000, ge=1, le=65536, description="streams of all keys in a process of the API; at most half the connections"

@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.harness.garbage",
     "tests.fixtures.database",
     "tests.fixtures.api",
+    "tests.fixtures.people",
     "tests.fixtures.product",
     "tests.fixtures.s3",
 ]

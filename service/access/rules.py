@@ -21,6 +21,7 @@ class Rule:
     own: Owned | None = None  # for an object of this kind that is one's own, `own_level` is enough
     own_level: Level = Level.SUBMIT
     about: About = "project"  # whoever is in no project may only what concerns themselves or the server
+    opened_by: str = ""  # a setting that opens it to every account
 
 
 def _rules(rule: Rule, *operations: str) -> dict[str, Rule]:
@@ -28,8 +29,13 @@ def _rules(rule: Rule, *operations: str) -> dict[str, Rule]:
 
 
 OPEN = _rules(Rule(None), "get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz", "sign_in")
+OPEN |= _rules(Rule(None), "get_sign_in_ways", "open_invitation", "accept_invitation")
 SELF = _rules(
-    Rule(Level.READ, about="self"), "get_me", "sign_out", "list_sessions", "end_session", "end_other_sessions"
+    Rule(Level.READ, about="self"),
+    *("get_me", "sign_out", "list_sessions", "end_session", "end_other_sessions", "list_projects"),
+)
+PERSON = _rules(
+    Rule(Level.READ, about="person"), "enter_project", "get_account", "patch_account", "put_password", "join_project"
 )
 READ = _rules(
     Rule(Level.READ),
@@ -43,6 +49,7 @@ READ = _rules(
         "list_verifications",
         "list_symptoms",
         "get_symptom",
+        "list_members",
         "list_keys",
         "get_key",
         "list_bin",
@@ -71,8 +78,13 @@ OWN = {
     **_rules(Rule(Level.ADMIN, own="comment"), "delete_comment"),
     **_rules(Rule(Level.ADMIN, own="key", own_level=Level.READ), "revoke_key"),
 }
-ADMIN = _rules(Rule(Level.ADMIN), "set_person_quota", "change_project")
-SERVER = _rules(Rule(Level.SERVER), "set_server_quota")
+ADMIN = _rules(
+    Rule(Level.ADMIN),
+    *("set_person_quota", "list_invitations", "post_invitation", "revoke_invitation"),
+    *("change_project", "change_member", "remove_member", "post_service_member"),
+)
+SERVER = _rules(Rule(Level.SERVER), "set_server_quota", "list_accounts", "post_password_link")
+SERVER |= _rules(Rule(Level.SERVER, about="self", opened_by="open_projects"), "post_project")
 KEYS = _rules(Rule(Level.READ), "post_key", "rotate_key")  # the new key never may more than the one that makes it
 CHANNELS = {  # shared ones are the admins' alone, which the channel itself says
     **_rules(Rule(Level.READ), "list_channels", "post_channel", "get_channel", "list_deliveries"),
@@ -81,7 +93,7 @@ CHANNELS = {  # shared ones are the admins' alone, which the channel itself says
         *("patch_channel", "delete_channel", "rotate_channel", "test_channel"),
     ),
 }
-RULES: Mapping[str, Rule] = OPEN | SELF | READ | SUBMIT | OWN | KEYS | CHANNELS | ADMIN | SERVER
+RULES: Mapping[str, Rule] = OPEN | SELF | PERSON | READ | SUBMIT | OWN | KEYS | CHANNELS | ADMIN | SERVER
 PATH_PARAMETERS: Mapping[Owned, str] = {
     "experiment": "experiment_id",
     "run": "run_id",

@@ -30,7 +30,9 @@ async def check_access(request: Request, response: Response) -> None:
         principal = request.state.principal = replace(principal, only_reads=True)
     if expires_soon(principal.key_expires_at):
         response.headers[KEY_EXPIRES] = f"{principal.key_expires_at:%Y-%m-%dT%H:%M:%SZ}"
-    if rule.own is None or principal.level >= rule.level or not principal.project_id:
+    if rule.opened_by and getattr(request.state.runtime.settings, rule.opened_by):
+        rule = replace(rule, level=Level.SUBMIT if principal.key_id else Level.READ)
+    if rule.own is None:
         decide.check(principal, rule)
     else:
         await anyio.to_thread.run_sync(_check_owner, request, principal, rule)

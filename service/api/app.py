@@ -19,6 +19,8 @@ from service.api.middleware.request_id import RequestId
 from service.api.middleware.sub_path import SubPath
 from service.api.openapi import RESPONSES, describe
 from service.api.routes import (
+    account,
+    accounts,
     bin,
     catalog,
     channels,
@@ -30,8 +32,10 @@ from service.api.routes import (
     diagnosis,
     events,
     experiments,
+    invitations,
     keys,
     labels,
+    members,
     page,
     planned_rate,
     probe_results,
@@ -55,6 +59,7 @@ from service.settings import settings as read_settings
 ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
     *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications),
+    *(account, accounts, members, invitations),
     *(symptoms, keys, queue, quotas, channels),
     *(bin, sharing, comments),
 )

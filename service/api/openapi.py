@@ -14,6 +14,17 @@ from service.schemas.channels import ChannelChange, NewChannel
 from service.schemas.comparisons import Question
 from service.schemas.confirmations import ConfirmRequest
 from service.schemas.keys import NewKey, Rotation
+from service.schemas.people import (
+    Acceptance,
+    AccountChange,
+    CurrentProject,
+    InvitationToken,
+    NewInvitation,
+    NewProject,
+    NewServiceMember,
+    PasswordChange,
+    RoleRequest,
+)
 from service.schemas.problems import ProblemDocument
 from service.schemas.quotas import PersonQuota, ServerQuota
 from service.schemas.requests import (
@@ -34,6 +45,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     "5XX": {"description": "The server could not answer; `instance` names the request in its log."} | PROBLEM,
 }
 OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
+    *(Acceptance, AccountChange, CurrentProject, InvitationToken, NewInvitation, NewProject, NewServiceMember),
+    *(PasswordChange, RoleRequest),
     *(Experiment, SchedulePreview, Question, ConfirmRequest, ProblemDocument, SignIn),
     *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest, Labels, NewKey),
     *(PersonQuota, ServerQuota, Rotation, NewChannel, ChannelChange),

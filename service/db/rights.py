@@ -14,10 +14,21 @@ from sqlalchemy import Connection, text
 from service.errors import SaddleError
 from service.settings import Settings
 
-SECRET = ("account", "api_key", "session", "audit", "channel", "delivery")  # only the API reads them
+SECRET = (
+    "account",
+    "api_key",
+    "session",
+    "invitation",
+    "identity",
+    "sign_in_failure",
+    "audit",
+    "channel",
+    "delivery",
+)  # only the API reads them
 PEOPLE = ("project", "member")
 NOBODY = (  # taken on for one transaction
     *("saddle_reaper", "saddle_eraser", "saddle_mover", "saddle_keymaker", "saddle_doorkeeper"),
+    "saddle_registrar",
 )
 
 
@@ -27,6 +38,7 @@ class Rights:
 
     hidden: tuple[str, ...] = ()
     insert: tuple[str, ...] = ()
+    insert_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # where not every column is for them
     update: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     delete: tuple[str, ...] = ()
     acts_as: tuple[str, ...] = ()  # roles it may take on for one transaction
@@ -77,8 +89,22 @@ ROLES: dict[str, Rights] = {
         update={"api_key": ("revoked_at", "expires_at")},
     ),
     "saddle_doorkeeper": Rights(  # starts and ends the sessions of browsers; nobody logs in as it
-        insert=("session",),
-        update={"session": ("member_id", "address", "seen_at", "ended_at")},
+        insert=("session", "sign_in_failure"),
+        update={
+            "session": ("member_id", "address", "seen_at", "ended_at"),
+            "sign_in_failure": ("count", "last_at"),
+        },
+        delete=("sign_in_failure",),
+    ),
+    "saddle_registrar": Rights(  # enters people into accounts and projects; never makes an admin of the server
+        insert=("identity", "project", "member", "invitation"),
+        insert_columns={"account": ("id", "name", "kind", "email", "password_hash")},
+        update={
+            "account": ("email", "password_hash", "disabled_at"),
+            "member": ("role", "removed_at"),
+            "invitation": ("used_at", "used_by", "revoked_at"),
+        },
+        delete=("identity",),
     ),
     "saddle_api": Rights(
         insert=(
@@ -108,7 +134,10 @@ ROLES: dict[str, Rights] = {
             *("delivery", "alarm"),  # what was sent long ago, and conditions that no longer hold
             "device_use",  # it decays
         ),
-        acts_as=("saddle_reaper", "saddle_eraser", "saddle_mover", "saddle_keymaker", "saddle_doorkeeper"),
+        acts_as=(
+            *("saddle_reaper", "saddle_eraser", "saddle_mover", "saddle_keymaker", "saddle_doorkeeper"),
+            "saddle_registrar",
+        ),
     ),
     "saddle_worker": Rights(
         hidden=(*SECRET, *PEOPLE, "comparison", "confirmation", "dataset", "verification", "judgement"),
@@ -214,9 +243,10 @@ def _statements(role: str, rights: Rights, tables: set[str]) -> list[sql.Composa
     for word, names in (("INSERT", rights.insert), ("DELETE", rights.delete)):
         if names:
             made.append(sql.SQL("GRANT {} ON {} TO {}").format(sql.SQL(word), _names(names), to))
-    for table, columns in rights.update.items():
-        given = sql.SQL("GRANT UPDATE ({}) ON {} TO {}")
-        made.append(given.format(_names(columns), sql.Identifier(table), to))
+    for word, given in (("UPDATE", rights.update), ("INSERT", rights.insert_columns)):
+        for table, columns in given.items():
+            grant = sql.SQL("GRANT {} ({}) ON {} TO {}")
+            made.append(grant.format(sql.SQL(word), _names(columns), sql.Identifier(table), to))
     for other in rights.acts_as:
         made.append(sql.SQL("GRANT {} TO {} WITH INHERIT FALSE, SET TRUE").format(sql.Identifier(other), to))
     return made

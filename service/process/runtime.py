@@ -14,6 +14,7 @@ from service.process.background import Dispatcher, Reaper
 from service.process.connections import Connections
 from service.process.memory import keep_freed_memory
 from service.process.messenger import Messenger
+from service.process.passwords import Passwords
 from service.process.readiness import Readiness
 from service.process.request_rates import RateLimiter
 from service.process.response_cache import ResponseCache
@@ -47,6 +48,7 @@ class Runtime:
     key_rates: RateLimiter
     address_rates: RateLimiter
     wrong_keys: WrongKeyLimit = field(default_factory=WrongKeyLimit)
+    passwords: Passwords = field(default_factory=Passwords)
     response_cache: ResponseCache = field(default_factory=ResponseCache)
     shutting_down: anyio.Event = field(default_factory=anyio.Event)  # streams end when it is set
     route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTE_CONNECTIONS))

@@ -1,16 +1,29 @@
 """Signing in, and where somebody is signed in."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.schemas.common import Utc, View
 
+MAX_PASSWORD = 1000  # characters of a request; service.access.password_rules judges shorter ones
+
 
 class SignIn(BaseModel):
-    """A sign-in with a key."""
+    """A sign-in: with a key, or with a name or e-mail address and a password."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    key: str = Field(min_length=1, max_length=200, description="an API key, `key_....secret`")
+    key: str | None = Field(None, min_length=1, max_length=200, description="an API key, `key_....secret`")
+    name: str | None = Field(None, min_length=1, max_length=254, description="of the account, or its e-mail address")
+    password: str | None = Field(None, min_length=1, max_length=MAX_PASSWORD)
+
+    @model_validator(mode="after")
+    def _check_one_way(self) -> Self:
+        given = (self.key is not None, self.name is not None, self.password is not None)
+        if given not in ((True, False, False), (False, True, True)):
+            raise ValueError("holds neither `key` alone nor `name` and `password`")
+        return self
 
 
 class SessionView(View):

@@ -93,6 +93,12 @@ class Acts:
         made = self.post("/v1/channels", {"kind": "webhook", "address": "https://0x7f.1/"})
         return f"/v1/channels/{made['id']}"
 
+    def invitation(self) -> str:
+        return str(self.post("/v1/invitations", {})["id"])
+
+    def robot(self) -> str:
+        return str(self.post("/v1/members", {"name": "robot"})["id"])
+
     def key(self) -> str:
         return str(self.post("/v1/keys", {"name": "x", "scope": "read"})["id"])
 
@@ -181,6 +187,17 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
         "quota.change",
         lambda acts: acts.as_operator().ask("PUT", "/v1/admin/quotas/queued_runs", {"value": 9}),
     ),
+    "post_invitation": ("member.invited", Acts.invitation),
+    "revoke_invitation": (
+        "invitation.revoked",
+        lambda acts: acts.post(f"/v1/invitations/{acts.invitation()}/revoke"),
+    ),
+    "post_service_member": ("member.joined", Acts.robot),
+    "change_member": (
+        "member.role_changed",
+        lambda acts: acts.ask("PATCH", f"/v1/members/{acts.robot()}", {"role": "viewer"}),
+    ),
+    "remove_member": ("member.removed", lambda acts: acts.ask("DELETE", f"/v1/members/{acts.robot()}")),
     "delete_dataset": ("dataset.delete", lambda acts: acts.ask("DELETE", f"/v1/datasets/{acts.dataset()}")),
     "post_channel": ("channel.create", Acts.channel),
     "patch_channel": ("channel.change", lambda acts: acts.ask("PATCH", acts.channel(), {"name": "other"})),
@@ -203,6 +220,12 @@ SILENT = {  # operations that change something and leave no row: why
     "preview_schedule": "it stores nothing",
     "delete_experiment": "not yet",
     **dict.fromkeys(("sign_out", "end_session", "end_other_sessions"), "tests/api/test_sessions tries them by cookie"),
+    "enter_project": "it changes nothing but what this browser shows",
+    "open_invitation": "it only shows what a link leads to",
+    **dict.fromkeys(
+        ("patch_account", "put_password", "join_project", "accept_invitation", "post_project", "post_password_link"),
+        "a key may not; tests/api/test_accounts and test_invitations try them",
+    ),
     "verify_finding": "its runs are forks, each with a row; tests/verification tries it",
 }
 
@@ -235,7 +258,7 @@ def test_every_operation_that_changes_something_is_tried_or_says_why_not() -> No
     changing = {operation for operation, (method, _) in OPERATIONS.items() if method != "GET"}
     assert set(ACTS) | set(SILENT) == changing
     assert set(ACTS) | set(READS) | set(SILENT) <= set(RULES)
-    assert all(re.fullmatch(r"[a-z]+\.[a-z]+", action) for action, _ in (ACTS | READS).values())
+    assert all(re.fullmatch(r"[a-z]+\.[a-z_]+", action) for action, _ in (ACTS | READS).values())
 
 
 def test_what_is_undone_leaves_no_row(acts: Acts, engine: Engine) -> None:

@@ -27,8 +27,12 @@ ROLE = {"viewer": "read", "member": "submit", "admin": "admin", "operator": "ser
 ANYBODY = {"get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz", "sign_in"}
 # these change nothing of the project's
 ASKING = {"post_comparison", "preview_schedule", "post_key", "rotate_key", "post_channel"}
+ANYBODY |= {"get_sign_in_ways", "open_invitation", "accept_invitation"}
+PERSONS = {"enter_project", "get_account", "patch_account", "put_password", "join_project"}  # and never keys
 ASKING |= {"sign_out", "end_session", "end_other_sessions"}  # nor do these, which concern oneself
-ADMINS, OPERATORS = {"set_person_quota", "change_project"}, {"set_server_quota"}
+ADMINS = {"set_person_quota", "list_invitations", "post_invitation", "revoke_invitation"}
+ADMINS |= {"change_project", "change_member", "remove_member", "post_service_member"}
+OPERATORS = {"set_server_quota", "list_accounts", "post_password_link", "post_project"}
 OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
     "experiment": {
         *("patch_experiment", "delete_experiment", "cancel_experiment", "pause_experiment", "resume_experiment"),
@@ -51,6 +55,8 @@ def may(role: str, scope: str, operation: str, owner: str) -> bool:
     level = min(ORDER.index(ROLE[role]), cap)
     if operation in ANYBODY:
         return True
+    if operation in PERSONS:
+        return False
     if operation in KIND:
         private = KIND[operation] in ("key", "channel", "comment")  # never shared with the project's members
         easy = owner == "own" or (owner == "shared" and not private)

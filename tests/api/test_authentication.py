@@ -44,6 +44,9 @@ def test_exactly_the_named_routes_are_open_and_all_are_documented() -> None:
     assert set(EVERY) - set(GUARDED) == {("GET", path) for path in OPEN_PATHS} | {
         ("GET", "/page/{name:path}"),
         ("POST", "/v1/session"),
+        ("GET", "/v1/sign_in"),
+        ("POST", "/v1/invitations/open"),
+        ("POST", "/v1/invitations/accept"),
     }
     documented = create_app(Settings(database_url="postgresql+psycopg://")).openapi()["paths"]
     assert {(method.upper(), path) for path, methods in documented.items() for method in methods} == {

@@ -71,13 +71,22 @@ FORBIDDEN = [
     *(
         (role, f"SET ROLE {other}")
         for role in ("saddle_worker", "saddle_reader")
-        for other in ("saddle_keymaker", "saddle_doorkeeper")
+        for other in ("saddle_keymaker", "saddle_doorkeeper", "saddle_registrar")
     ),
     ("saddle_worker", "SELECT device FROM session"),
     ("saddle_reader", "SELECT secret_sha256 FROM session"),
     ("saddle_api", "SET LOCAL ROLE saddle_doorkeeper; UPDATE session SET account_id = 'a'"),
     ("saddle_api", "SET LOCAL ROLE saddle_doorkeeper; UPDATE account SET admin = true"),
     ("saddle_api", "SET LOCAL ROLE saddle_doorkeeper; DELETE FROM session"),
+    ("saddle_api", "INSERT INTO account (id, name) VALUES ('a', 'a')"),
+    ("saddle_api", "UPDATE account SET password_hash = ''"),
+    ("saddle_api", "UPDATE invitation SET used_at = NULL"),
+    ("saddle_api", "SET LOCAL ROLE saddle_registrar; INSERT INTO account (id, name, admin) VALUES ('a', 'a', true)"),
+    ("saddle_api", "SET LOCAL ROLE saddle_registrar; UPDATE account SET admin = true"),
+    ("saddle_api", "SET LOCAL ROLE saddle_registrar; UPDATE invitation SET role = 'admin'"),
+    ("saddle_api", "SET LOCAL ROLE saddle_registrar; DELETE FROM member"),
+    ("saddle_api", "SET LOCAL ROLE saddle_registrar; UPDATE session SET ended_at = NULL"),
+    *((role, "SELECT secret_sha256 FROM invitation") for role in ("saddle_worker", "saddle_reader")),
     ("saddle_api", "SET LOCAL ROLE saddle_keymaker; UPDATE api_key SET secret_sha256 = ''"),
     ("saddle_api", "SET LOCAL ROLE saddle_keymaker; UPDATE member SET role = 'admin'"),
 ]

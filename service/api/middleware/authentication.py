@@ -18,7 +18,12 @@ from service.process.runtime import Runtime
 
 OPEN_PATHS = ("/", "/v1/livez", "/v1/readyz", "/v1/openapi.json")
 PAGE = "/page/"  # open: the files are the same for everybody
-SIGN_IN = ("POST", "/v1/session")  # open: what is shown is in the body
+OPEN_REQUESTS = (  # what is shown is in the body
+    ("POST", "/v1/session"),
+    ("GET", "/v1/sign_in"),
+    ("POST", "/v1/invitations/open"),
+    ("POST", "/v1/invitations/accept"),
+)
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 KEY = re.compile(r"(?i:bearer) +(key_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100})")
 SESSION = re.compile(r"ses_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100}")
@@ -47,7 +52,7 @@ class Authentication:
 
 def is_open(method: str, path: str) -> bool:
     """Return whether a request needs no key."""
-    return needs_no_database(path) or (method, path) == SIGN_IN
+    return needs_no_database(path) or (method, path) in OPEN_REQUESTS
 
 
 def needs_no_database(path: str) -> bool:

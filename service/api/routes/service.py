@@ -4,12 +4,11 @@ import anyio
 from fastapi import APIRouter, Request
 
 from service.api.dependencies import PrincipalDep, RuntimeDep
-from service.db.access.principal import Principal
+from service.api.sign_in import me_of
 from service.db.failures import AWAY
 from service.db.session import check_schema, newest_migration
 from service.errors import Unavailable
 from service.schemas.common import Json
-from service.schemas.keys import expires_soon
 from service.schemas.service import Live, Me, Ready
 
 router = APIRouter(tags=["service"])
@@ -47,9 +46,3 @@ async def get_readyz(runtime: RuntimeDep) -> Ready:
 def get_me(principal: PrincipalDep) -> Me:
     """Return who asks: the account, its member in this project, and what the request may do."""
     return me_of(principal)
-
-
-def me_of(principal: Principal) -> Me:
-    """Return a principal as answers have it."""
-    soon = expires_soon(principal.key_expires_at)
-    return Me.of(principal, level=principal.level.word, key_expires_soon=soon)

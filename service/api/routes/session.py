@@ -6,7 +6,7 @@ from typing import Annotated
 import anyio
 from fastapi import APIRouter, Depends, Request, Response
 
-from service.api.cookies import keep_session, read_session
+from service.api.cookies import keep_session
 from service.api.dependencies import (
     ConnectionDep,
     PrincipalDep,
@@ -18,12 +18,13 @@ from service.api.dependencies import (
 )
 from service.api.middleware.authentication import address_of, look_up
 from service.api.paging import Cursor, Limit, page_of
-from service.api.routes.service import me_of
-from service.db.access import audit, sessions
+from service.api.sign_in import begin, end_session_of, me_of, with_password
+from service.db.access import accounts, audit, memberships, sessions
 from service.db.access.principal import Principal
-from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
+from service.process.runtime import Runtime
 from service.schemas.common import Page
+from service.schemas.people import CurrentProject, SignInWays
 from service.schemas.service import Me, SignedOut
 from service.schemas.sessions import EndedSessions, SessionView, SignIn
 
@@ -31,31 +32,40 @@ router = APIRouter(prefix="/v1", tags=["people"])
 SessionId = Annotated[str, id_path("ses")]
 
 
+@router.get("/sign_in", operation_id="get_sign_in_ways")
+def get_sign_in_ways() -> SignInWays:
+    """Return how people sign in here, besides keys and passwords."""
+    return SignInWays(provider=None)
+
+
 @router.post("/session", operation_id="sign_in", openapi_extra=json_body(SignIn))
 async def sign_in(
     credentials: Annotated[SignIn, Depends(body(SignIn))], runtime: RuntimeDep, request: Request, response: Response
 ) -> Me:
     """Sign this browser in, until 12 h pass without a request, or 30 days at most."""
-    key = credentials.key.strip()  # pasted keys often have spaces
-    principal = await look_up(runtime, key, address_of(request.scope))
-    if principal is None:
-        raise Invalid.of([Problem("/key", "opens_nothing", "it is mistyped, revoked or expired.")])
+    if credentials.key is not None:
+        principal = await _of_key(runtime, credentials.key.strip(), request)  # pasted keys often have spaces
+    else:
+        principal = await with_password(runtime, credentials.name or "", credentials.password or "", request)
     async with open_transaction(runtime) as connection:
         return await anyio.to_thread.run_sync(begin, connection, principal, request, response)
 
 
-def begin(connection: Connection, principal: Principal, request: Request, response: Response) -> Me:
-    """Begin a session in this browser, in the place of the one that it has."""
-    root_path = request.state.runtime.settings.root_path
-    principal = replace(principal, address=address_of(request.scope), request_id=request.state.request_id)
-    before = sessions.find_principal(connection, read_session(request.scope, root_path))
-    if before is not None:
-        _end(connection, replace(before[0], address=principal.address), before[0].session_id)
-    cookie = sessions.start(connection, principal, request.headers.get("user-agent", ""))
-    principal = replace(principal, session_id=cookie.partition(".")[0])
-    audit.record(connection, principal, "session.started", principal.session_id)
-    keep_session(response, request.scope, root_path, cookie)
-    return me_of(principal)
+async def _of_key(runtime: Runtime, key: str, request: Request) -> Principal:
+    principal = await look_up(runtime, key, address_of(request.scope))
+    if principal is None:
+        raise Invalid.of([Problem("/key", "opens_nothing", "it is mistyped, revoked or expired.")])
+    return principal
+
+
+@router.patch("/session", operation_id="enter_project", openapi_extra=json_body(CurrentProject))
+def enter_project(
+    wanted: Annotated[CurrentProject, Depends(body(CurrentProject))], principal: PrincipalDep, connection: ConnectionDep
+) -> Me:
+    """Go on in another project that you are in, here and in the other tabs of this browser."""
+    memberships.enter(connection, principal.account_id, principal.session_id, wanted.project_id)
+    entered = accounts.principal_of(connection, principal.account_id, wanted.project_id)
+    return me_of(replace(entered, session_id=principal.session_id))
 
 
 @router.delete("/session", operation_id="sign_out")
@@ -63,7 +73,7 @@ async def sign_out(principal: PrincipalDep, runtime: RuntimeDep, request: Reques
     """End the session of this browser; a key stays valid."""
     if principal.session_id:
         async with open_transaction(runtime) as connection:
-            await anyio.to_thread.run_sync(_end, connection, principal, principal.session_id)
+            await anyio.to_thread.run_sync(end_session_of, connection, principal, principal.session_id)
     keep_session(response, request.scope, runtime.settings.root_path, "")
     return SignedOut()
 
@@ -87,7 +97,7 @@ def list_sessions(
 @router.delete("/sessions/{session_id}", operation_id="end_session")
 def end_session(session_id: SessionId, principal: PrincipalDep, connection: ConnectionDep) -> EndedSessions:
     """Sign out somewhere else, with effect from the next request."""
-    if not _end(connection, principal, session_id):
+    if not end_session_of(connection, principal, session_id):
         raise NotFound(f"There is no session {session_id} of yours that is open.")
     return EndedSessions(ended=1)
 
@@ -99,10 +109,3 @@ def end_other_sessions(principal: PrincipalDep, connection: ConnectionDep) -> En
     if ended:
         audit.record(connection, principal, "session.ended", None, others=ended)
     return EndedSessions(ended=ended)
-
-
-def _end(connection: Connection, principal: Principal, session_id: str) -> bool:
-    ended = sessions.end(connection, principal, session_id)
-    if ended:
-        audit.record(connection, principal, "session.ended", session_id)
-    return ended

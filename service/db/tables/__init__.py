@@ -14,7 +14,17 @@ from service.db.tables.experiments import (
     verification,
 )
 from service.db.tables.metrics import experiment_figure, metric_chunk, metric_tile, series
-from service.db.tables.people import account, api_key, audit, member, project, session
+from service.db.tables.people import (
+    account,
+    api_key,
+    audit,
+    identity,
+    invitation,
+    member,
+    project,
+    session,
+    sign_in_failure,
+)
 from service.db.tables.quotas import quota, quota_use
 from service.db.tables.runs import attempt, checkpoint, device_use, event, reading, run, worker
 
@@ -37,6 +47,8 @@ __all__ = [
     "event_reader",
     "experiment",
     "experiment_figure",
+    "identity",
+    "invitation",
     "judgement",
     "member",
     "mention",
@@ -51,6 +63,7 @@ __all__ = [
     "series",
     "session",
     "share",
+    "sign_in_failure",
     "verification",
     "worker",
 ]

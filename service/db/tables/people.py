@@ -1,4 +1,4 @@
-"""Accounts, projects, their members, API keys and sessions, and the audit."""
+"""Accounts, projects, their members, API keys, sessions and invitations, and the audit."""
 
 from sqlalchemy import (
     BigInteger,
@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     Table,
     Text,
@@ -86,6 +87,46 @@ session = Table(  # of a browser
     now("seen_at"),
     Column("ended_at", DateTime(timezone=True)),
     Index("session_account_id_idx", "account_id", "id"),
+)
+
+invitation = Table(  # a link that works once: into a project, or to a new password of an account
+    "invitation",
+    metadata,
+    word("id", primary_key=True),
+    Column("secret_sha256", LargeBinary, nullable=False),
+    word("project_id", ForeignKey("project.id"), nullable=True),
+    word("role", nullable=True),  # in the project
+    word("account_id", ForeignKey("account.id"), nullable=True),  # whose password it sets
+    Column("email", Text),  # whom it is meant for: a note
+    Column("made_by", Text, nullable=False),  # the name at that time
+    now("created_at"),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("used_at", DateTime(timezone=True)),
+    word("used_by", ForeignKey("account.id"), nullable=True),
+    Column("revoked_at", DateTime(timezone=True)),
+    CheckConstraint(
+        "(project_id IS NULL) = (role IS NULL) AND (project_id IS NULL) <> (account_id IS NULL)", name="one_purpose"
+    ),
+    CheckConstraint("role IN ('viewer', 'member', 'admin')", name="role_known"),
+    Index("invitation_project_id_id_idx", "project_id", "id"),
+)
+
+identity = Table(  # of a person at an OpenID provider
+    "identity",
+    metadata,
+    word("issuer", primary_key=True),
+    word("subject", primary_key=True),
+    word("account_id", ForeignKey("account.id")),
+    now("created_at"),
+    Index("identity_account_id_idx", "account_id"),
+)
+
+sign_in_failure = Table(
+    "sign_in_failure",
+    metadata,
+    word("subject", primary_key=True),  # a hash of the name that was given, or an address
+    Column("count", Integer, nullable=False),
+    Column("last_at", DateTime(timezone=True), nullable=False),
 )
 
 audit = Table(

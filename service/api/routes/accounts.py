@@ -1,0 +1,37 @@
+"""Routes of all accounts of the server, for its admins."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+
+from service.api.dependencies import ConnectionDep, PrincipalDep, id_path
+from service.api.paging import Cursor, Limit, page_of
+from service.db.access import accounts, audit, invitations
+from service.errors import NotFound
+from service.schemas.common import Page
+from service.schemas.people import PasswordLink, ServerAccountView
+
+router = APIRouter(prefix="/v1/admin/accounts", tags=["people"])
+AccountId = Annotated[str, id_path("acc")]
+LINK_S = 86400.0  # seconds that a link to a new password works
+
+
+@router.get("", operation_id="list_accounts")
+def list_accounts(
+    connection: ConnectionDep, request: Request, response: Response, limit: Limit = 50, cursor: Cursor = None
+) -> Page[ServerAccountView]:
+    """List every account of the server, newest first."""
+    found = accounts.page(connection, limit + 1, cursor)
+    items, next_cursor = page_of(found, limit, request, response)
+    return Page(items=[ServerAccountView.of(each) for each in items], next_cursor=next_cursor)
+
+
+@router.post("/{account_id}/password_link", operation_id="post_password_link", status_code=201)
+def post_password_link(account_id: AccountId, principal: PrincipalDep, connection: ConnectionDep) -> PasswordLink:
+    """Make a link by which somebody sets a new password, within a day and once. Only this response contains it."""
+    found = accounts.look(connection, account_id)
+    if found is None or found.kind != "person":
+        raise NotFound(f"There is no account {account_id} of a person.")
+    token = invitations.create(connection, principal.member, LINK_S, account_id=account_id)
+    audit.record(connection, principal, "password.linked", account_id)
+    return PasswordLink(token=token, expires_at=invitations.look(connection, token).expires_at)
