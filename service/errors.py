@@ -157,6 +157,18 @@ class SignInSlowed(TooMany):
     code, title = "sign_in_slowed", "Too many failed sign-ins"
 
 
+class TooManyUploads(TooMany):
+    """One person or project has too many unfinished uploads, or too large ones."""
+
+    code, title = "too_many_uploads", "Too many uploads at once"
+
+
+class TooSlow(SaddleError):
+    """The body arrives more slowly than the server waits for it."""
+
+    code, status, title = "too_slow", 408, "The body arrives too slowly"
+
+
 class Unavailable(SaddleError):
     """A service that this one needs does not answer; trying again may help."""
 

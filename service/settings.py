@@ -184,6 +184,21 @@ class Settings(BaseModel):
     system_s: float = Field(10.0, gt=0, description="seconds between two points of the series system/*")
     spares: int = Field(1, ge=0, le=4, description="trainers kept warm beside the one that trains")
     upload_bytes: int = Field(256 * 2**20, ge=1, description="largest file that can be uploaded as a dataset")
+    upload_bytes_per_s: int = Field(
+        32 * 2**10, ge=1, description="slowest rate at which an upload may arrive, on average after half a minute"
+    )
+    unfinished_uploads: int = Field(
+        8, ge=1, description="uploads of one person that arrive or are read at once; a project may have twice as many"
+    )
+    unfinished_bytes: int = Field(2**30, ge=1, description="bytes of the unfinished uploads of one person together")
+    read_bytes: int = Field(2**33, ge=1, description="largest content of an uploaded file once it is unpacked")
+    read_cells: int = Field(
+        2**30, ge=1, description="most cells of an uploaded file (rows x columns, values of arrays)"
+    )
+    read_s: int = Field(240, ge=1, le=86_400, description="seconds of a core that reading an uploaded file may take")
+    read_memory_bytes: int = Field(
+        3 * 2**29, ge=2**24, description="memory that reading an uploaded file may take; two are read at once"
+    )
     dataset_folder: Path | None = Field(
         None, description="a mounted folder of torchvision's and Hugging Face's datasets, read where they lie"
     )

@@ -156,7 +156,10 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, stack: ExitSta
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         raise invalid_file("wrong_type", f"the array {name} has named fields: save plain arrays.")
-    shape, fortran, dtype = read(file)
+    try:
+        shape, fortran, dtype = read(file)
+    except MemoryError:  # Python's parser raises it for what nests too deeply
+        raise ValueError("the header of an array cannot be read") from None
     if dtype.hasobject or dtype.kind not in "biufU" + DATES:
         advice = ", so save it with .astype(str)" if dtype.hasobject or dtype.kind == "S" else ""
         detail = f"the array {name} is of type {dtype}: only numbers, booleans and texts are read{advice}."

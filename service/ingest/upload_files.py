@@ -7,15 +7,18 @@ from uuid import uuid4
 
 from service.storage.uploads import UploadStore
 
+INCOMING = ".incoming"
+
 
 class IncomingUpload:
     """An arriving file: hashed while it is written, deleted unless a store takes it over."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.size_bytes, self._hash = folder, 0, hashlib.sha256()
-        (folder / ".incoming").mkdir(parents=True, exist_ok=True)
-        self.path = folder / ".incoming" / uuid4().hex
+    def __init__(self, folder: Path, owner: str = "", declared_bytes: int = 0) -> None:
+        self.folder, self.size_bytes, self.declared_bytes, self._hash = folder, 0, declared_bytes, hashlib.sha256()
+        (folder / INCOMING).mkdir(parents=True, exist_ok=True)
+        self.path = folder / INCOMING / f"{owner}{uuid4().hex}"
         self._file = self.path.open("xb")
+        self._file.truncate(declared_bytes)  # takes no disk yet, and lets others see how large it will be
 
     def write(self, piece: bytes) -> None:
         """Write the next bytes."""
@@ -26,6 +29,7 @@ class IncomingUpload:
     def close(self) -> None:
         """Sync the file to disk and close it."""
         self._file.flush()
+        self._file.truncate(self.size_bytes)
         os.fsync(self._file.fileno())
         self._file.close()
 

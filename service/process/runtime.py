@@ -9,9 +9,12 @@ import anyio
 from anyio import CapacityLimiter
 
 from service.db.session import Engine, make_engine
+from service.ingest.reader import ReadLimits
+from service.ingest.unfinished_uploads import UnfinishedUploads
 from service.process.admission import Admission
 from service.process.background import Dispatcher, Reaper
 from service.process.connections import Connections
+from service.process.file_readers import FileReaders
 from service.process.memory import keep_freed_memory
 from service.process.messenger import Messenger
 from service.process.passwords import Passwords
@@ -29,7 +32,7 @@ from service.streaming.limits import StreamLimits
 ROUTE_CONNECTIONS, KEY_THREADS, STREAM_THREADS = 16, 4, 4  # database connections in use at once
 FILE_THREADS, CHECKPOINT_THREADS = 4, 4  # threads that write uploads, and that read checkpoints
 MESSAGE_THREADS = 4  # tests of channels, each of which waits for a receiver
-MAX_FILE_READERS = 2  # uploads parsed at once: each may take some 100 MiB
+UPLOADS = 64  # that arrive or are read at once, each with up to 1 MiB in memory
 
 
 @dataclass
@@ -47,6 +50,8 @@ class Runtime:
     admission: Admission
     key_rates: RateLimiter
     address_rates: RateLimiter
+    file_readers: FileReaders
+    unfinished_uploads: UnfinishedUploads
     wrong_keys: WrongKeyLimit = field(default_factory=WrongKeyLimit)
     passwords: Passwords = field(default_factory=Passwords)
     response_cache: ResponseCache = field(default_factory=ResponseCache)
@@ -57,7 +62,7 @@ class Runtime:
     file_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(FILE_THREADS))
     checkpoint_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(CHECKPOINT_THREADS))
     message_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MESSAGE_THREADS))
-    file_readers: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(MAX_FILE_READERS))
+    upload_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(UPLOADS))
 
 
 @asynccontextmanager
@@ -78,6 +83,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         await anyio.to_thread.run_sync(readiness.begin)
         broadcaster = Broadcaster(engine, settings.sse_poll_s)
         connections, admission = Connections(settings), Admission(settings.requests_at_once)
+        readers = FileReaders(_read_limits(settings))
         runtime = Runtime(
             settings,
             engine,
@@ -90,6 +96,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             admission,
             RateLimiter(settings.requests_per_key),
             RateLimiter(settings.requests_per_address),
+            readers,
+            _unfinished_uploads(settings),
         )
         try:
             async with anyio.create_task_group() as tasks:
@@ -101,6 +109,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 runtime.shutting_down.set()
         finally:
             runtime.shutting_down.set()
+            readers.close()
             stopping.set()
             dispatcher.wake_up()
             for thread in (readiness, *threads):
@@ -108,3 +117,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     await anyio.to_thread.run_sync(thread.join, 1.0)
     finally:
         engine.dispose()
+
+
+def _read_limits(settings: Settings) -> ReadLimits:
+    return ReadLimits(settings.read_bytes, settings.read_cells, settings.read_s, settings.read_memory_bytes)
+
+
+def _unfinished_uploads(settings: Settings) -> UnfinishedUploads:
+    most = max(settings.unfinished_bytes, settings.upload_bytes)  # one file always has room
+    return UnfinishedUploads(settings.dataset_dir, settings.unfinished_uploads, most)

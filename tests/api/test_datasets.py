@@ -11,13 +11,10 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
-from service.api import uploads
 from service.api.app import create_app
-from service.api.routes import datasets
 from service.db.session import transaction
 from service.settings import Settings
 from service.spec.experiment import Experiment
-from tests import bad_readers
 
 CSV = ("size,weight,kind\n" + "".join(f"{i % 7},{i * 0.5},{'ab'[i % 2]}\n" for i in range(60))).encode()
 SPEC: dict[str, Any] = {
@@ -73,27 +70,6 @@ def test_a_packed_file_is_stored_as_what_it_holds(client: TestClient, settings: 
     assert len(bomb) < settings.upload_bytes
     assert client.post("/v1/datasets?name=a.csv", content=bomb, headers=packed).status_code == 413
     assert on_disk(settings) == kept
-
-
-def test_a_large_file_is_read_in_a_process_of_its_own(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = upload(client).json()
-    monkeypatch.setattr(uploads, "MAX_THREAD_BYTES", 0)
-    assert upload(client).json()["report"] == small["report"]
-    refused = upload(client, b"a,b\n1\n")
-    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "ragged_row")
-
-
-def test_a_file_that_ends_its_reader_or_keeps_it_is_refused(
-    client: TestClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uploads, "MAX_THREAD_BYTES", 0)
-    monkeypatch.setattr(uploads, "READ_TIMEOUT_S", 3.0)
-    for bad, why in ((bad_readers.die, "memory"), (bad_readers.hang, "longer than 3 s")):
-        monkeypatch.setattr(datasets, "inspect_file", bad)
-        answer = upload(client)
-        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "unreadable")
-        assert why in answer.json()["errors"][0]["detail"]
-    assert on_disk(settings) == set()
 
 
 def test_the_same_content_twice_is_one_file_under_two_names(client: TestClient, settings: Settings) -> None:

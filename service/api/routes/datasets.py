@@ -1,25 +1,18 @@
 """Routes of datasets: upload, list, read, delete."""
 
-from collections.abc import AsyncIterator
-from functools import partial
 from typing import Annotated, Any
 
-import anyio
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
-from pydantic import AfterValidator
+from fastapi import APIRouter, BackgroundTasks, Request, Response
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, id_path
 from service.api.paging import Cursor, Limit, page_of
 from service.api.replies import Forever
-from service.api.uploads import IncomingDep, keep_in_storage, read_report, send_to_storage
+from service.api.uploads import UploadDep, keep_in_storage
 from service.db.experiments import datasets
 from service.db.experiments.datasets import StoredDataset
-from service.ingest import inspect_file
 from service.process.unnamed_files import remove_unless_named
 from service.schemas.common import Page
 from service.schemas.datasets import DatasetItem, DatasetView
-from service.spec.datasets.report import Format, Report
-from service.spec.text import clean_name, visible_name
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 FILE: dict[str, Any] = {
@@ -30,45 +23,21 @@ FILE: dict[str, Any] = {
     }
 }
 DatasetId = Annotated[str, id_path("dat")]
-FileName = Annotated[
-    str,
-    Query(min_length=1, max_length=128, description="a name, not a path"),
-    AfterValidator(clean_name),
-    AfterValidator(visible_name),
-]
-Declared = Annotated[Format | None, Query(description="by default detected from the content")]
-
-Header = Annotated[
-    bool | None, Query(description="CSV only: whether the first line names the columns; by default detected")
-]
-
-
-async def inspect_upload(
-    incoming: IncomingDep, runtime: RuntimeDep, name: FileName, format: Declared = None, header: Header = None
-) -> AsyncIterator[Report]:
-    """Parse the file, send it to its storage, and yield the report on its content."""
-    report = await read_report(runtime, incoming, partial(inspect_file, declared=format, name=name, header=header))
-    await send_to_storage(runtime, incoming)
-    try:
-        yield report
-    except Exception:  # no row names it, unless the same file was stored before
-        await anyio.to_thread.run_sync(remove_unless_named, runtime.engine, runtime.settings, incoming.sha256)
-        raise
 
 
 @router.post("", operation_id="post_dataset", status_code=201, openapi_extra=FILE)
 def post_dataset(
-    incoming: IncomingDep,
-    report: Annotated[Report, Depends(inspect_upload, scope="function")],
-    name: FileName,
+    upload: UploadDep,
     principal: PrincipalDep,
     runtime: RuntimeDep,
     connection: ConnectionDep,
     response: Response,
 ) -> DatasetView:
     """Store a file and the report on its content. A file that cannot be read is not stored."""
-    size, limit = incoming.size_bytes, runtime.settings.project_bytes
-    dataset_id = datasets.add(connection, principal, name, incoming.sha256, size, report, limit)
+    incoming, limit = upload.incoming, runtime.settings.project_bytes
+    dataset_id = datasets.add(
+        connection, principal, upload.name, incoming.sha256, incoming.size_bytes, upload.report, limit
+    )
     keep_in_storage(runtime, incoming)  # before the commit, so that a row never names a missing file
     response.headers["Location"] = f"/v1/datasets/{dataset_id}"
     return _view(datasets.get(connection, principal, dataset_id))

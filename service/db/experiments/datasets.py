@@ -14,8 +14,9 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, inse
 from service.db import rights
 from service.db.access import audit
 from service.db.access.principal import Principal
+from service.db.experiments.upload_room import upload_room
 from service.db.tables import dataset, dataset_grant, member
-from service.errors import Conflict, Forbidden, Invalid, NotFound, Problem, TooLarge, Unavailable
+from service.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Unavailable
 from service.ids import new_id
 from service.ingest import without_incomplete_rows
 from service.levels import Level
@@ -49,10 +50,9 @@ def add(
     report: Report,
     project_bytes: int,
 ) -> str:
-    """Store a dataset; `TooLarge` where the project's uploads together would pass `project_bytes`."""
-    used = select(func.coalesce(func.sum(dataset.c.size_bytes), 0)).where(dataset.c.project_id == principal.project_id)
-    if connection.execute(used).scalar_one() + size_bytes > project_bytes:
-        raise TooLarge(f"The uploads of this project would take more than {project_bytes} bytes together.")
+    """Store a dataset; `QuotaExceeded` where the uploads of the project or the person would take too much."""
+    connection.execute(ALONE, {"what": principal.project_id})  # one after the other, so that sums are of all of them
+    upload_room(connection, principal, project_bytes).check(size_bytes)
     row: dict[str, Any] = {
         "id": new_id("dat"),
         "project_id": principal.project_id,
