@@ -72,7 +72,8 @@ async def read_upload(
         try:
             await upload.receive(request, incoming)
             asked = {"path": str(incoming.path.resolve()), "format": format, "name": name, "header": header}
-            report = await runtime.file_readers.read(principal.project_id, asked)
+            with request.state.visit.outside():
+                report = await runtime.file_readers.read(principal.project_id, asked)
             await send_to_storage(runtime, incoming)
             try:
                 yield ReadUpload(name, incoming, report)

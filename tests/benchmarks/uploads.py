@@ -35,16 +35,22 @@ def ask(port: int, key: str, over: Event, told: Any) -> None:
 
 
 def send(port: int, key: str, name: str, content: bytes, statuses: list[int]) -> None:
-    """One upload."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    """One upload, sent again as long as there are too many at once."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/octet-stream"}
-    try:
-        connection.request("POST", f"/v1/datasets?name={name}.csv", content, headers)
-        statuses.append(connection.getresponse().status)
-    except OSError:
-        statuses.append(0)
-    finally:
-        connection.close()
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+        try:
+            connection.request("POST", f"/v1/datasets?name={name}.csv", content, headers)
+            answer = connection.getresponse()
+        except OSError:
+            statuses.append(0)
+            return
+        finally:
+            connection.close()
+        statuses.append(answer.status)
+        if answer.status not in (429, 503):
+            return
+        time.sleep(float(answer.headers["Retry-After"]))
 
 
 def main() -> None:

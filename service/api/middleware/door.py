@@ -7,6 +7,8 @@ good: nobody else can show it, and who shows many wrong ones is counted by addre
 import hashlib
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -46,7 +48,8 @@ class Door:
         if refusal:
             response = problem_response(refusal, scope["state"]["request_id"], count.headers)
             return await response(scope, receive, send)
-        visit = _Visit(runtime.admission, shown or address, count.headers, receive, send)
+        visit = Visit(runtime.admission, shown or address, count.headers, receive, send)
+        scope["state"]["visit"] = visit
         try:
             await self.app(scope, visit.receive, visit.send)
         finally:
@@ -54,7 +57,7 @@ class Door:
         return None
 
 
-class _Visit:
+class Visit:
     """One request: whether the server works for it at the moment."""
 
     def __init__(self, admission: Admission, who: str, told: dict[str, str], receive: Receive, send: Send) -> None:
@@ -73,6 +76,15 @@ class _Visit:
         if self._inside:
             self._inside = False
             self._admission.leave(self._who)
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """Do not count the request: another process works for it."""
+        self.leave()
+        try:
+            yield
+        finally:
+            self._enter()
 
     async def receive(self) -> Message:
         """Return the next part of the body; the request does not count while it is awaited."""
