@@ -1,14 +1,19 @@
 """Rows that a spec drops because a column has no value there: counted in the file, once for each choice of columns."""
 
+import json
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from service.errors import Invalid, Problem, RunFailure
+from service.errors import Invalid
+from service.ingest.reader import ReadLimits
+from service.ingest.reader_process import SHARED
 from service.ingest.rows import Selection
 from service.spec.datasets.report import Report
 from service.spec.datasets.uploaded import Upload
+
+LIMITS = ReadLimits(cpu_s=60)  # a request waits, with its connection
 
 
 def drop_incomplete_rows(content: Path, report: Report, wanted: Upload) -> Report:
@@ -18,10 +23,7 @@ def drop_incomplete_rows(content: Path, report: Report, wanted: Upload) -> Repor
     if resolved is None:
         return filled  # other problems are reported first
     selection = Selection.of(resolved, wanted.predicted, wanted.features, wanted.task)
-    try:
-        rows, test, counts = _count_complete(content, selection, report.rows - report.test)
-    except RunFailure as error:
-        raise Invalid.of([Problem("/dataset/predict", "out_of_range", f"{error}.")]) from None
+    rows, test, counts = _count_complete(content, selection, report.rows - report.test)
     classes = dict(zip(resolved.classes, counts, strict=True))
     columns = (
         column.model_copy(update={"classes": classes}) if classes and column.name in wanted.predicted else column
@@ -34,17 +36,19 @@ def drop_incomplete_rows(content: Path, report: Report, wanted: Upload) -> Repor
 def _count_complete(content: Path, selection: Selection, train: int) -> tuple[int, int, tuple[int, ...]]:
     """Return the complete rows, how many of them come after the first `train` rows, and how many each class has.
 
-    Cached by path, which contains the file's hash.
+    Another process reads them. Cached by path, which contains the file's hash.
     """
-    seen = rows = test = 0
-    counts = np.zeros(len(selection.classes), np.int64)
-    for _, y, complete in selection.masked_blocks(content):
-        rows += int(complete.sum())
-        test += int(complete[max(train - seen, 0) :].sum())
-        seen += len(complete)
-        if selection.task == "classification":
-            counts += np.bincount(y[complete], minlength=len(counts))
-    return rows, test, tuple(counts.tolist())
+    request = {"path": str(content.resolve()), "selection": _as_json(selection), "train": train}
+    try:
+        rows, test, counts = json.loads(SHARED.ask(request, LIMITS))
+    except Invalid as error:
+        at_field = (replace(problem, pointer=problem.pointer or "/dataset/missing") for problem in error.problems)
+        raise Invalid.of([*at_field]) from None
+    return rows, test, tuple(counts)
+
+
+def _as_json(selection: Selection) -> dict[str, Any]:
+    return {**asdict(selection), "reading": selection.reading.model_dump()}
 
 
 def _without_gaps(report: Report, wanted: Upload) -> Report:

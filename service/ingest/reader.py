@@ -21,13 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import Invalid
-from service.ingest import inspect_file, without_incomplete_rows
+from service.ingest import inspect_file
 from service.ingest.formats import is_binary
 from service.ingest.validation import SizeLimits
-from service.spec.datasets.report import Report
-from service.spec.datasets.uploaded import Upload
 
-REPORT, PROBLEMS = b"REPORT ", b"PROBLEMS "  # begin an answer
+FOUND, PROBLEMS = b"FOUND", b"PROBLEMS"  # the first word of an answer
 END = b"END "  # begins its last line
 OUT_OF_MEMORY, FAILED = 3, 4  # exit statuses
 WALL_FACTOR = 4  # seconds that may pass, as a multiple of the CPU time: other processes may be busy
@@ -61,7 +59,7 @@ def _load() -> None:
     """Load what every fork needs: the first use of pyarrow takes a second of a core."""
     import pyarrow as pa  # noqa: PLC0415
 
-    import service.ingest.incomplete_rows  # noqa: PLC0415
+    import service.ingest.complete_rows  # noqa: PLC0415
     import service.ingest.report  # noqa: F401, PLC0415
     from service.ingest.column_statistics import ColumnStatistics  # noqa: PLC0415
 
@@ -118,18 +116,19 @@ def _answer(request: bytes, parent: int) -> None:
 
 
 def _result(document: dict[str, Any], limits: ReadLimits) -> bytes:
-    """Return REPORT or PROBLEMS and what was found, as JSON."""
+    """Return FOUND or PROBLEMS, and what was found as JSON."""
     path = Path(document["path"])
     try:
-        if "wanted" in document:
-            stored = Report.model_validate_json(document["report"])
-            wanted = Upload.model_validate_json(document["wanted"])
-            report = without_incomplete_rows(path, stored, wanted)
-        else:
-            report = inspect_file(path, document["format"], document["name"], document["header"], limits)
+        if "selection" in document:
+            from service.ingest.complete_rows import count_complete  # noqa: PLC0415  loads numpy
+
+            counts = count_complete(path, document["selection"], document["train"])
+            return b"%s %s" % (FOUND, json.dumps(counts).encode())
+        report = inspect_file(path, document["format"], document["name"], document["header"], limits)
     except Invalid as error:
-        return PROBLEMS + json.dumps([problem.as_json() for problem in error.problems]).encode()
-    return REPORT + report.model_dump_json().encode()
+        problems = json.dumps([problem.as_json() for problem in error.problems])
+        return b"%s %s" % (PROBLEMS, problems.encode())
+    return b"%s %s" % (FOUND, report.model_dump_json().encode())
 
 
 def _limit_resources(limits: ReadLimits) -> None:
