@@ -81,9 +81,10 @@ OWN = {
 ADMIN = _rules(
     Rule(Level.ADMIN),
     *("set_person_quota", "list_invitations", "post_invitation", "revoke_invitation"),
-    *("change_project", "change_member", "remove_member", "post_service_member"),
+    *("change_project", "change_member", "remove_member", "post_service_member", "list_audit", "export_audit"),
 )
 SERVER = _rules(Rule(Level.SERVER), "set_server_quota", "list_accounts", "post_password_link")
+SERVER |= _rules(Rule(Level.SERVER), "list_server_audit", "export_server_audit")
 SERVER |= _rules(Rule(Level.SERVER, about="self", opened_by="open_projects"), "post_project")
 KEYS = _rules(Rule(Level.READ), "post_key", "rotate_key")  # the new key never may more than the one that makes it
 CHANNELS = {  # shared ones are the admins' alone, which the channel itself says

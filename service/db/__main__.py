@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from service.db import rights
-from service.db.access import keys, projects
+from service.db.access import audit_log, keys, projects
 from service.db.metrics import superseded
 from service.db.metrics.superseded import Mismatch
-from service.db.session import alembic_config, make_engine, transaction
+from service.db.session import Engine, alembic_config, make_engine, transaction
 from service.errors import SaddleError
 from service.levels import ROLE_LEVELS, SCOPE_LEVELS
 from service.settings import settings
@@ -56,6 +56,7 @@ def main() -> int:
             command.upgrade(alembic_config(url), "head")
             with transaction(engine) as connection:
                 rights.grant(connection, settings())
+            erase_audit(engine, settings().audit_days)
         elif arguments.command == "verify":
             with transaction(engine) as connection:
                 compared = superseded.compare(connection, arguments.run)
@@ -67,6 +68,14 @@ def main() -> int:
         print(f"saddle: {str(error).splitlines()[0]}", file=sys.stderr)
         return 1
     return 0
+
+
+def erase_audit(engine: Engine, days: int | None) -> None:
+    """Delete what the audit no longer keeps, if it keeps anything for less than ever."""
+    if days is not None:
+        with transaction(engine) as connection:
+            erased = audit_log.erase_old(connection, days)
+        print(f"{erased} rows of the audit were older than {days} days and are erased")
 
 
 def new_key(connection: Connection, arguments: argparse.Namespace) -> int:

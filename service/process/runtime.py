@@ -19,6 +19,7 @@ from service.process.memory import keep_freed_memory
 from service.process.messenger import Messenger
 from service.process.passwords import Passwords
 from service.process.readiness import Readiness
+from service.process.refusals import Refusals
 from service.process.request_rates import RateLimiter
 from service.process.response_cache import ResponseCache
 from service.process.shutdown import set_on_signal
@@ -47,6 +48,7 @@ class Runtime:
     stream_limits: StreamLimits
     connections: Connections
     key_use: KeyUse
+    refusals: Refusals
     admission: Admission
     key_rates: RateLimiter
     address_rates: RateLimiter
@@ -74,9 +76,9 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         presets()  # builds pydantic's validators before the first request
         stopping = threading.Event()
         dispatcher = Dispatcher(engine, settings, stopping)
-        key_use = KeyUse()
+        key_use, refusals = KeyUse(), Refusals()
         threads = [
-            *(dispatcher, Reaper(engine, settings, stopping), Upkeep(engine, settings, key_use, stopping)),
+            *(dispatcher, Reaper(engine, settings, stopping), Upkeep(engine, settings, key_use, refusals, stopping)),
             Messenger(engine, settings, stopping),
         ]
         readiness = Readiness(engine, stopping, threads)
@@ -93,6 +95,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             StreamLimits(settings.streams_per_key, min(settings.streams, connections.most // 2)),
             connections,
             key_use,
+            refusals,
             admission,
             RateLimiter(settings.requests_per_key),
             RateLimiter(settings.requests_per_address),

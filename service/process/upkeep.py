@@ -1,14 +1,15 @@
-"""The thread that does what has time: it notes when keys were used, and empties bins."""
+"""The thread that does what has time: it notes when keys were used and who was refused, and empties bins."""
 
 import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from service.db.access import keys
+from service.db.access import audit_log, keys
 from service.db.experiments import bin, datasets, deletion
 from service.db.session import Engine, transaction
 from service.errors import Conflict, SaddleError
+from service.process.refusals import Refusals
 from service.process.unnamed_files import remove_unless_named
 from service.settings import Settings
 
@@ -36,20 +37,27 @@ class KeyUse:
 class Upkeep(threading.Thread):
     """Does each of its tasks once a minute; of several processes one empties the bins."""
 
-    def __init__(self, engine: Engine, settings: Settings, key_use: KeyUse, stopping: threading.Event) -> None:
+    def __init__(
+        self, engine: Engine, settings: Settings, key_use: KeyUse, refusals: Refusals, stopping: threading.Event
+    ) -> None:
         super().__init__(name="upkeep", daemon=True)
-        self._engine, self._settings, self._key_use, self._stopping = engine, settings, key_use, stopping
+        self._engine, self._settings, self._stopping = engine, settings, stopping
+        self._key_use, self._refusals = key_use, refusals
 
     def run(self) -> None:
         """Work until the process ends."""
         while not self._stopping.wait(EVERY_S):
             self.look()
-        self._attempt("note which keys were used", self._note_keys)
+        self._note()
 
     def look(self) -> None:
         """Do each task once."""
-        self._attempt("note which keys were used", self._note_keys)
+        self._note()
         self._attempt("empty the bins", self._empty_bins)
+
+    def _note(self) -> None:
+        self._attempt("note which keys were used", self._note_keys)
+        self._attempt("note who was refused", self._note_refusals)
 
     def _attempt(self, what: str, work: Callable[[], None]) -> None:
         """Do one task and log its failure, so that the thread goes on with the others."""
@@ -80,3 +88,8 @@ class Upkeep(threading.Thread):
                     files.append(datasets.erase(connection, principal, dataset_id))
         for sha256 in files:
             remove_unless_named(self._engine, self._settings, sha256)
+
+    def _note_refusals(self) -> None:
+        if refused := self._refusals.take():
+            with transaction(self._engine) as connection:
+                audit_log.add_all(connection, refused)

@@ -8,16 +8,19 @@ import { enter, onChange, signOut } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
 import { useShortcuts } from "./lib/shortcuts.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./lib/words.js";
+import { Audit } from "./views/audit.js";
 import { Compare } from "./views/compare.js";
 import { Experiment } from "./views/experiment.js";
 import { Experiments } from "./views/experiments.js";
 import { New } from "./views/new.js";
+import { Notifications } from "./views/notifications.js";
 import { Run } from "./views/run.js";
 import { SignIn, SwitchAccount } from "./views/signin.js";
 import { Workers } from "./views/workers.js";
 
-const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers };
-const PLACES = ["experiments", "compare", "new", "workers"];
+const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers, notifications: Notifications, audit: Audit };
+const PLACES = ["experiments", "compare", "new", "workers", "notifications"];
+const ADMIN_PLACES = [...PLACES, "audit"];
 
 function App() {
   const [me, setMe] = useState(undefined); // undefined: not known yet; null: nobody
@@ -38,7 +41,7 @@ function App() {
   const View = VIEWS[place];
   return html`<header>
     <a class="brand" href=${href([])}>Saddle</a>
-    <nav aria-label=${t("places")}>${PLACES.map((each) => html`<a key=${each} href=${href([each])}
+    <nav aria-label=${t("places")}>${(me.level === "admin" || me.level === "server" ? ADMIN_PLACES : PLACES).map((each) => html`<a key=${each} href=${href([each])}
       aria-current=${place === each ? "page" : null}>${t(`place.${each}`)}</a>`)}</nav>
     <span class="who">${escapeInvisible(me.member)} · ${escapeInvisible(me.project)}</span>
     <select aria-label=${t("language")} value=${currentLanguage()} onChange=${(event) => { setLanguage(event.target.value); redraw((n) => n + 1); }}>

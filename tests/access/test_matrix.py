@@ -33,6 +33,8 @@ ASKING |= {"sign_out", "end_session", "end_other_sessions"}  # nor do these, whi
 ADMINS = {"set_person_quota", "list_invitations", "post_invitation", "revoke_invitation"}
 ADMINS |= {"change_project", "change_member", "remove_member", "post_service_member"}
 OPERATORS = {"set_server_quota", "list_accounts", "post_password_link", "post_project"}
+ADMINS |= {"list_audit", "export_audit"}
+OPERATORS |= {"list_server_audit", "export_server_audit"}
 OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
     "experiment": {
         *("patch_experiment", "delete_experiment", "cancel_experiment", "pause_experiment", "resume_experiment"),

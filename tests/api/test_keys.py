@@ -194,7 +194,7 @@ def test_a_narrow_key_neither_ends_nor_copies_a_wide_one(client: TestClient) -> 
 
 def test_when_a_key_was_used_is_written_once_a_minute(client: TestClient, engine: Engine) -> None:
     runtime = client.app_state["runtime"]
-    upkeep = Upkeep(runtime.engine, runtime.settings, runtime.key_use, threading.Event())
+    upkeep = Upkeep(runtime.engine, runtime.settings, runtime.key_use, runtime.refusals, threading.Event())
     assert client.get("/v1/keys").json()["items"][0]["last_used_at"] is None
     upkeep.look()
     used = client.get("/v1/keys").json()["items"][0]["last_used_at"]

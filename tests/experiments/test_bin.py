@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 
 from service.db.access.projects import new_key
 from service.db.session import transaction
+from service.process.refusals import Refusals
 from service.process.upkeep import KeyUse, Upkeep
 from service.settings import Settings
 from tests.fixtures.api import SPEC, Worker, points
@@ -131,7 +132,7 @@ def test_the_bin_is_emptied_of_what_is_older(
     file = settings.dataset_dir / dataset["sha256"] / "content"
     for each in (f"experiments/{old['id']}", f"experiments/{new['id']}", f"datasets/{dataset['id']}"):
         assert client.delete(f"/v1/{each}").status_code == 204
-    upkeep = Upkeep(client.app_state["runtime"].engine, settings, KeyUse(), threading.Event())
+    upkeep = Upkeep(client.app_state["runtime"].engine, settings, KeyUse(), Refusals(), threading.Event())
     upkeep.look()
     assert len(client.get("/v1/bin").json()["items"]) == 3
     assert file.exists()

@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import problems
 from service.errors import SaddleError
 from service.ids import new_id
+from service.process.refusals import is_refusal
+from service.process.runtime import Runtime
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -43,6 +45,7 @@ class RequestId:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                _note_refusal(scope, message["status"])
                 headers = MutableHeaders(scope=message)
                 headers.update({"X-Request-Id": request_id, **SECURITY_HEADERS})
                 headers.setdefault("Cache-Control", NOT_STORED)
@@ -63,6 +66,15 @@ class RequestId:
                 raise  # too late for another response: the server closes the connection
             await problems.problem_response(known, request_id)(scope, receive, send_with_id)
         return None
+
+
+def _note_refusal(scope: Scope, status: int) -> None:
+    """Have a refusal counted for the audit."""
+    method, path = scope["method"], scope["path"]
+    if is_refusal(method, path, status):
+        client = scope.get("client")
+        runtime: Runtime = scope["state"]["runtime"]
+        runtime.refusals.note(scope["state"], method, path, status, client[0] if client else None)
 
 
 def _saddle_error(error: Exception) -> SaddleError | None:

@@ -25,3 +25,9 @@ def by(principal: Principal) -> dict[str, str | None]:
         "address": principal.address,
         "request_id": principal.request_id,
     }
+
+
+def by_nobody(address: str | None, request_id: str | None) -> dict[str, str | None]:
+    """Return the same columns for somebody without a valid key."""
+    known = {"actor": "nobody", "address": address, "request_id": request_id}
+    return {**dict.fromkeys(("project_id", "account_id", "key_id")), **known}
