@@ -77,11 +77,13 @@ def _reason(row: Any, pool: Pool) -> str:
         return "a quota of its project or its owner is used up: running runs, or device hours of this month"
     if row.preempted:
         return "it makes way for a run that has waited longer, and goes on from its checkpoint when its turn comes"
+    ahead = "1 run is before it" if row.before == 1 else f"{row.before} runs are before it"
     if not pool.has_idle(row.needs):
         able = f" that has {', '.join(map(describe_need, row.needs))}" if pool.idle and row.needs else ""
-        return f"every worker of pool {pool.name}{able} is busy"
+        busy = f"every worker of pool {pool.name}{able} is busy"
+        return f"{busy}, and {ahead}" if row.before else busy
     if row.before:
-        return f"{row.before} runs of pool {pool.name} are before it"
+        return ahead
     too_little = pool.why_too_little_memory(row.needs)
     return f"it waits for memory of a shared GPU: {too_little}" if too_little else "it is about to start"
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import Engine, text
 
-from service.db.runs import claims, endings, positions, reaper, turns
+from service.db.runs import claims, endings, positions, reaper, turns, workers
 from service.db.runs.claims import Claim
 from service.db.session import make_engine, transaction
 from service.lifecycle import State
@@ -136,6 +136,7 @@ def test_places_are_those_in_which_runs_of_equal_length_start(engine: Engine, en
         listed = positions.next_runs(connection, ["cpu"], None, 100)
     assert sorted(each.before for each in places.values()) == list(range(9))
     assert place == places[waiting[5]]
+    assert {each.reason for each in places.values()} == {"no worker of pool cpu has been seen"}
     assert [(each.run_id, each.before) for each in listed] == [
         (held, places[held].before) for held in sorted(places, key=lambda run: places[run].before)
     ]
@@ -187,3 +188,37 @@ def test_nobody_waits_longer_than_twice_what_equal_division_takes(workers: int) 
     """Besides the time of one run, which cannot be divided; 1,000 random arrivals."""
     for seed in range(2):
         assert worst_ratio(random_jobs(seed, workers), workers, lambda: Queue(TurnPolicy())) <= 2
+
+
+def test_a_run_says_how_many_are_before_it(engine: Engine, enter: Enter) -> None:
+    waiting = submit(engine, enter("a", "ada"), 3)
+    with transaction(engine) as connection:
+        workers.announce(connection, "w1", "cpu", "host", 1, "1", {"kind": "cpu"})
+        workers.beat(connection, "w1", "busy")
+        places = positions.positions(connection, waiting)
+    assert [places[run_id].reason for run_id in waiting] == [
+        "every worker of pool cpu is busy",
+        "every worker of pool cpu is busy, and 1 run is before it",
+        "every worker of pool cpu is busy, and 2 runs are before it",
+    ]
+
+
+@pytest.mark.parametrize(("column", "value"), [("held", "true"), ("running_limit", "1")])
+def test_a_full_quota_lets_no_run_of_its_project_start(engine: Engine, enter: Enter, column: str, value: str) -> None:
+    ada, bob = enter("a", "ada"), enter("b", "bob")
+    first, second = submit(engine, ada, 2)
+    assert take(engine).run_id == first
+    with transaction(engine) as connection:
+        fields = "project_id, device_s, upload_bytes, checkpoint_bytes, held, running_limit"
+        limits = {"held": "false", "running_limit": "NULL"} | {column: value}
+        connection.execute(
+            text(
+                f"INSERT INTO quota_use ({fields}) VALUES (:id, 0, 0, 0, {limits['held']}, {limits['running_limit']})"
+            ),
+            {"id": ada.project_id},
+        )
+        assert claims.claim(connection, ["cpu"], "w1", "lease") is None
+        workers.announce(connection, "w1", "cpu", "host", 1, "1", {"kind": "cpu"})
+        assert positions.positions(connection, [second])[second].reason.startswith("a quota of its project")
+    (theirs,) = submit(engine, bob)
+    assert take(engine).run_id == theirs
