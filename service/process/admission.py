@@ -16,7 +16,7 @@ GOAL_S = 0.05  # delay of a probe beyond which there is room for less
 SMOOTHING = 0.2  # weight of the newest probe
 READS = 0.75  # the part of the room that reads may take; changes may take all of it
 OF_ONE = 0.5  # the part that one key, session or address may take
-LEAST = 8
+LEAST = 16  # room however slow the process gets: a browser asks for up to six things at once
 
 
 class Admission:
@@ -31,7 +31,7 @@ class Admission:
     @property
     def room(self) -> float:
         """How many requests there is room for at the present delay."""
-        return max(self._most * min(GOAL_S / max(self._delay_s, GOAL_S), 1.0), LEAST)
+        return max(self._most * GOAL_S / max(self._delay_s, GOAL_S), min(LEAST, self._most))
 
     def admits(self, who: str, changes: bool) -> bool:
         """Return whether one more request of `who` would be answered in time."""
