@@ -129,13 +129,13 @@ def measure_backup(product: Product) -> None:
 
     def dump() -> None:
         nonlocal size
-        command = [program, "-Fc", "--no-privileges", "-d", product.database_url.replace("+psycopg", "")]
+        command = [program, "-Fc", "-Z1", "--no-privileges", "-d", product.database_url.replace("+psycopg", "")]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             size = sum(len(piece) for piece in iter(lambda: process.stdout.read(2**20), b""))  # type: ignore[union-attr]
         assert process.returncode == 0
 
-    timed("pg_dump -Fc", dump)
+    timed("pg_dump -Fc -Z1", dump)
     print(f"  the dump has {size / 1e6:.0f} MB")
 
 
