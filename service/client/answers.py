@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from service.schemas.audit import AuditView
     from service.schemas.catalog import KindDetail
+    from service.schemas.channels import ChannelView, DeliveryView, TriedView
     from service.schemas.checkpoints import CheckpointView
     from service.schemas.comparisons import ComparisonView
     from service.schemas.datasets import DatasetView
@@ -64,6 +66,10 @@ dataset: "Answer[DatasetView]" = Answer("datasets:DatasetView")  # in a list wit
 key: "Answer[MadeKey]" = Answer("keys:MadeKey")  # whole only in the answer that made it
 storage: "Answer[StorageView]" = Answer("storage:StorageView")
 worker: "Answer[WorkerView]" = Answer("workers:WorkerView")
+channel: "Answer[ChannelView]" = Answer("channels:ChannelView")
+delivery: "Answer[DeliveryView]" = Answer("channels:DeliveryView")
+tried: "Answer[TriedView]" = Answer("channels:TriedView")
+audit: "Answer[AuditView]" = Answer("audit:AuditView")
 
 
 def raw(answer: object) -> dict[str, Any]:

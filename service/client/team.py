@@ -1,4 +1,4 @@
-"""What a `Client` offers for working together: API keys."""
+"""What a `Client` offers for working together: API keys, channels of messages, the audit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from service.client.http import Http
 from service.client.paths import flag, part
 
 if TYPE_CHECKING:
+    from service.schemas.audit import AuditView
+    from service.schemas.channels import ChannelView, DeliveryView, TriedView
     from service.schemas.keys import MadeKey
 
 
@@ -43,3 +45,21 @@ class TeamClient:
     def revoke_key(self, key_id: str) -> MadeKey:
         """Revoke a key from the next request on; refused for the one that asks."""
         return answers.key(self.http.post(f"/v1/keys/{part(key_id)}/revoke"))
+
+    def channels(self) -> list[ChannelView]:
+        """Return where messages go: your own channels, and an admin's project's."""
+        return [answers.channel(each) for each in self.http.get("/v1/channels")["items"]]
+
+    def test_channel(self, channel_id: str) -> TriedView:
+        """Send a test message and return what the receiver said."""
+        return answers.tried(self.http.post(f"/v1/channels/{part(channel_id)}/test"))
+
+    def deliveries(self, channel_id: str) -> list[DeliveryView]:
+        """Return the last 50 messages of a channel."""
+        found = self.http.get(f"/v1/channels/{part(channel_id)}/deliveries")["items"]
+        return [answers.delivery(each) for each in found]
+
+    def audit(self, limit: int = 50, *, server: bool = False, **chosen: str | None) -> Iterator[AuditView]:
+        """Yield what was done, newest first; `chosen` are actor, action, target, since and until."""
+        path = "/v1/admin/audit" if server else "/v1/audit"
+        return map(answers.audit, self.http.pages(path, limit, chosen))

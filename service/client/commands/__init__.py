@@ -3,6 +3,7 @@
 from types import ModuleType
 
 from service.client.commands import (
+    audit,
     browse,
     catalog,
     checkpoints,
@@ -13,6 +14,7 @@ from service.client.commands import (
     export,
     keys,
     label,
+    notifications,
     preview,
     run_actions,
     submit,
@@ -40,4 +42,6 @@ COMMANDS: tuple[ModuleType, ...] = (
     label,
     delete,
     keys,
+    notifications,
+    audit,
 )

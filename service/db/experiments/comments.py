@@ -13,10 +13,14 @@ from service.db import rights
 from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.experiments import experiments
+from service.db.messages import news, outbox
+from service.db.messages.notices import Notice
 from service.db.runs import runs
 from service.db.tables import comment, member, mention
 from service.errors import Forbidden, Invalid, NotFound, Problem
 from service.ids import new_id
+
+TOLD = 500  # characters of a comment in a message
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,27 @@ def _mention(connection: Connection, principal: Principal, comment_id: str, word
     by_name = {row.name: row.id for row in members}
     rows = [{"comment_id": comment_id, "member_id": by_name[name]} for name in mentioned(words, by_name)]
     if rows:
-        connection.execute(upsert(mention).values(rows).on_conflict_do_nothing())
+        stored = upsert(mention).values(rows).on_conflict_do_nothing().returning(mention.c.member_id)
+        _tell(connection, principal, comment_id, list(connection.execute(stored).scalars()))
+
+
+def _tell(connection: Connection, principal: Principal, comment_id: str, member_ids: Sequence[str]) -> None:
+    """Tell those who are named now, but not who names themselves."""
+    found = get(connection, principal, comment_id)
+    about = experiments.get(connection, principal, found.experiment_id)
+    told = {
+        "by": found.author,
+        "text": found.text[:TOLD],
+        "comment": {"id": comment_id},
+        "experiment": {"id": about.id, "name": about.name},
+        **({"run": {"id": found.run_id}} if found.run_id else {}),
+    }
+    others = [each for each in member_ids if each != principal.member_id]
+    at = news.now(connection)
+    outbox.add(
+        connection,
+        [Notice("mention", principal.project_id, about.id, at, told, only_to=each) for each in others],
+    )
 
 
 def mentioned(words: str, names: Collection[str]) -> list[str]:
