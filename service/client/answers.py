@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from service.schemas.catalog import KindDetail
     from service.schemas.channels import ChannelView, DeliveryView, TriedView
     from service.schemas.checkpoints import CheckpointView
+    from service.schemas.comments import CommentView
     from service.schemas.comparisons import ComparisonView
     from service.schemas.datasets import DatasetView
     from service.schemas.diagnosis import DiagnosisView
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
     from service.schemas.runs import RunView
+    from service.schemas.sharing import BinView, ProjectView, ShareView
     from service.schemas.storage import StorageView
     from service.schemas.verifications import VerificationView
     from service.schemas.workers import WorkerView
@@ -64,6 +66,10 @@ comparison: "Answer[ComparisonView]" = Answer("comparisons:ComparisonView")
 kind: "Answer[KindDetail]" = Answer("catalog:KindDetail")  # in a list without its fields
 dataset: "Answer[DatasetView]" = Answer("datasets:DatasetView")  # in a list without its report
 key: "Answer[MadeKey]" = Answer("keys:MadeKey")  # whole only in the answer that made it
+bin_item: "Answer[BinView]" = Answer("sharing:BinView")
+share: "Answer[ShareView]" = Answer("sharing:ShareView")
+project: "Answer[ProjectView]" = Answer("sharing:ProjectView")
+comment: "Answer[CommentView]" = Answer("comments:CommentView")
 storage: "Answer[StorageView]" = Answer("storage:StorageView")
 worker: "Answer[WorkerView]" = Answer("workers:WorkerView")
 channel: "Answer[ChannelView]" = Answer("channels:ChannelView")

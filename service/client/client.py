@@ -132,10 +132,6 @@ class Client(TeamClient):
         """Return the bytes of the project, or of one experiment, and the `limit` largest runs."""
         return answers.storage(self.http.get("/v1/storage", {"experiment": experiment_id, "limit": limit}))
 
-    def delete(self, experiment_id: str) -> None:
-        """Delete an experiment for good, with runs, curves and checkpoints; refused until all its runs have ended."""
-        self.http.delete(f"/v1/experiments/{part(experiment_id)}")
-
     # Runs
 
     def runs(
@@ -348,10 +344,6 @@ class Client(TeamClient):
     def datasets(self, limit: int = 50) -> Iterator[DatasetView]:
         """Yield the newest uploads."""
         return map(answers.dataset, self.http.pages("/v1/datasets", limit))
-
-    def delete_dataset(self, dataset_id: str) -> None:
-        """Delete an upload and its file; refused while an experiment trains on it."""
-        self.http.delete(f"/v1/datasets/{part(dataset_id)}")
 
     def workers(self) -> list[WorkerView]:
         """Return the workers, their devices and what they train."""

@@ -76,9 +76,9 @@ class Http:
         repeatable = if_match is None
         return _document(self._send("PATCH", path, content=encode(body), headers=headers, repeatable=repeatable))
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, query: Query | None = None) -> None:
         """Delete what is at `path`; never repeated, because the second answer would be 404."""
-        answer = self._send("DELETE", path, repeatable=False)
+        answer = self._send("DELETE", path, query=query, repeatable=False)
         if not answer.is_success:
             raise _refusal(answer)
 

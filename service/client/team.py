@@ -1,4 +1,4 @@
-"""What a `Client` offers for working together: API keys, channels of messages, the audit."""
+"""What a `Client` offers for working together: keys, channels, the audit, the bin, moving, sharing, comments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from service.client.paths import flag, part
 if TYPE_CHECKING:
     from service.schemas.audit import AuditView
     from service.schemas.channels import ChannelView, DeliveryView, TriedView
+    from service.schemas.comments import CommentView
+    from service.schemas.datasets import DatasetView
+    from service.schemas.experiments import ExperimentView
     from service.schemas.keys import MadeKey
+    from service.schemas.sharing import BinView, ProjectView, ShareView
 
 
 class TeamClient:
@@ -63,3 +67,51 @@ class TeamClient:
         """Yield what was done, newest first; `chosen` are actor, action, target, since and until."""
         path = "/v1/admin/audit" if server else "/v1/audit"
         return map(answers.audit, self.http.pages(path, limit, chosen))
+
+    def delete(self, experiment_id: str, forever: bool = False) -> None:
+        """Put an experiment that has ended into the bin, or delete it for good, from the bin too."""
+        self.http.delete(f"/v1/experiments/{part(experiment_id)}", {"forever": flag(forever)})
+
+    def delete_dataset(self, dataset_id: str, forever: bool = False) -> None:
+        """Put an upload into the bin, or delete it for good; refused while an experiment trains on it."""
+        self.http.delete(f"/v1/datasets/{part(dataset_id)}", {"forever": flag(forever)})
+
+    def bin(self, limit: int = 1000) -> Iterator[BinView]:
+        """Yield what lies in the project's bin, the last deleted first."""
+        return map(answers.bin_item, self.http.pages("/v1/bin", limit))
+
+    def restore(self, experiment_id: str) -> ExperimentView:
+        """Take an experiment out of the bin."""
+        return answers.experiment(self.http.post(f"/v1/experiments/{part(experiment_id)}/restore"))
+
+    def restore_dataset(self, dataset_id: str) -> DatasetView:
+        """Take an upload out of the bin."""
+        return answers.dataset(self.http.post(f"/v1/datasets/{part(dataset_id)}/restore"))
+
+    def move(self, experiment_id: str, project: str) -> None:
+        """Move an experiment that has ended to another project in which you may submit."""
+        self.http.post(f"/v1/experiments/{part(experiment_id)}/move", {"project": project})
+
+    def share(self, experiment_id: str, project: str, shared: bool = True) -> list[ShareView]:
+        """Let another project read an experiment, or no longer; return all that may."""
+        verb = "share" if shared else "unshare"
+        found = self.http.post(f"/v1/experiments/{part(experiment_id)}/{verb}", {"project": project})
+        return [answers.share(each) for each in found["items"]]
+
+    def comments(self, experiment_id: str, run_id: str | None = None, limit: int = 1000) -> Iterator[CommentView]:
+        """Yield the comments on an experiment and its runs, or on one of them, newest first."""
+        pages = self.http.pages(f"/v1/experiments/{part(experiment_id)}/comments", limit, {"run": run_id})
+        return map(answers.comment, pages)
+
+    def comment(self, experiment_id: str, text: str, run_id: str | None = None) -> CommentView:
+        """Comment on an experiment or one of its runs; `@name` names a member of the project."""
+        written = {"text": text, "run_id": run_id}
+        return answers.comment(self.http.post(f"/v1/experiments/{part(experiment_id)}/comments", written))
+
+    def project(self) -> ProjectView:
+        """Return the project of the key, and its settings."""
+        return answers.project(self.http.get("/v1/project"))
+
+    def change_project(self, members_manage: bool) -> ProjectView:
+        """Let members manage each other's work, or no longer; for admins."""
+        return answers.project(self.http.patch("/v1/project", {"members_manage": members_manage}))

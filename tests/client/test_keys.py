@@ -30,6 +30,16 @@ def test_a_key_is_created_listed_and_revoked_by_its_name(
     assert revoked["id"] == key.partition(".")[0]
     with Client(client.http.address.url, key) as other, pytest.raises(Refused, match="valid key"):
         other.http.get("/v1/me")
+    assert saddle("keys", "create", "ci", "--never", "--days", "1") == 2
+    assert saddle("keys", "create", "ci", "--days", "3", "--scope", "read") == 0
+    key = capsys.readouterr().out.strip()
+    with Client(client.http.address.url, key) as soon:
+        assert soon.project().id
+        assert soon.http.key_expires, "it ends within two weeks"
+    assert saddle("keys", "rotate", "ci", "--overlap", "0") == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("key_")
+    assert f"{key.partition('.')[0]} ends now" in said.err
     assert saddle("keys", "list") == 0
     assert "old laptop" not in capsys.readouterr().out
     assert saddle("keys", "list", "--all") == 0

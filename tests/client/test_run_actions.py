@@ -133,11 +133,21 @@ def test_what_is_deleted_is_named_first_and_gone_after(
     made = client.submit(spec(name="unloved"))
     assert saddle("watch", "unloved") == 0
     assert saddle("delete", "unloved") == 2
-    assert f"would delete {made.id}  unloved: 1 runs" in capsys.readouterr().err
+    assert f"would delete {made.id}  unloved, of admin: 1 runs" in capsys.readouterr().err
     assert next(client.experiments(limit=1)).name == "unloved"
     assert saddle("delete", "unloved", "--yes", "--json") == 0
     assert json.loads(capsys.readouterr().out) == [{"id": made.id}]
     assert saddle("show", made.id) == 2
+    assert "is in the bin" in capsys.readouterr().err
+    assert saddle("bin") == 0
+    assert "unloved" in capsys.readouterr().out
+    assert saddle("restore", "unloved", "no such thing") == 2
+    assert saddle("restore", "unloved") == 0
+    assert saddle("show", made.id) == 0
+    assert saddle("delete", made.id, "--yes", "--forever") == 0
+    capsys.readouterr()
+    assert saddle("restore", made.id) == 2
+    assert "nothing in the bin" in capsys.readouterr().err
     going = client.submit(spec(name="going", steps=1_000_000))
     assert saddle("delete", "going", "--yes") == 2
     assert "cancel the experiment first" in capsys.readouterr().err
@@ -148,3 +158,26 @@ def test_what_is_deleted_is_named_first_and_gone_after(
     upload = client.upload(table)
     assert saddle("delete", "going", upload.id, "--yes") == 0
     assert upload.id not in [each.id for each in client.datasets()]
+    assert saddle("restore", upload.id, going.id) == 0
+    assert upload.id in [each.id for each in client.datasets()]
+
+
+def test_experiments_are_commented_on_shared_and_the_project_is_set(
+    client: Client,
+    saddle: Callable[..., int],
+    spec: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = client.submit(spec(name="talked of"))
+    assert saddle("comment", "talked of:0", "@admin look") == 0
+    assert "admin named" in capsys.readouterr().out
+    assert saddle("comment", "talked of") == 0
+    assert "@admin look" in capsys.readouterr().out
+    assert saddle("share", "talked of", "no such project") == 2
+    assert saddle("share", "talked of", "default") in (0, 2)
+    assert saddle("move", made.id, "no such project") == 2
+    assert "You are in no project" in capsys.readouterr().err
+    assert saddle("project", "--members-manage", "on") == 0
+    assert "may change" in capsys.readouterr().out
+    assert saddle("project", "--members-manage", "off", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["members_manage"] is False

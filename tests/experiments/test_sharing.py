@@ -58,6 +58,7 @@ def test_an_experiment_moves_with_all_that_belongs_to_it(
     assert client.delete(f"/v1/datasets/{upload}", headers=there).status_code == 409
     refused = client.delete(f"/v1/datasets/{upload}")
     assert refused.status_code == 409
+    client.post(f"/v1/experiments/{again.json()['id']}/cancel", headers=there)
     held = worker.claim()
     assert (held.run_id, held.start_step) == (fork["runs"][0]["id"], 20), "a fork that stays behind goes on"
 
