@@ -7,19 +7,22 @@ import { ConnectionNotice, useReconnect } from "./lib/connection.js";
 import { enter, onChange, signOut } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
 import { useShortcuts } from "./lib/shortcuts.js";
+import { UndoNotice } from "./lib/undo.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./lib/words.js";
 import { Audit } from "./views/audit.js";
+import { Bin } from "./views/bin.js";
 import { Compare } from "./views/compare.js";
 import { Experiment } from "./views/experiment.js";
 import { Experiments } from "./views/experiments.js";
+import { Keys } from "./views/keys.js";
 import { New } from "./views/new.js";
 import { Notifications } from "./views/notifications.js";
 import { Run } from "./views/run.js";
 import { SignIn, SwitchAccount } from "./views/signin.js";
 import { Workers } from "./views/workers.js";
 
-const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers, notifications: Notifications, audit: Audit };
-const PLACES = ["experiments", "compare", "new", "workers", "notifications"];
+const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers, bin: Bin, keys: Keys, notifications: Notifications, audit: Audit };
+const PLACES = ["experiments", "compare", "new", "workers", "bin", "keys", "notifications"];
 const ADMIN_PLACES = [...PLACES, "audit"];
 
 function App() {
@@ -43,6 +46,7 @@ function App() {
     <a class="brand" href=${href([])}>Saddle</a>
     <nav aria-label=${t("places")}>${(me.level === "admin" || me.level === "server" ? ADMIN_PLACES : PLACES).map((each) => html`<a key=${each} href=${href([each])}
       aria-current=${place === each ? "page" : null}>${t(`place.${each}`)}</a>`)}</nav>
+    ${me.key_expires_soon ? html`<a class="wrong" href=${href(["keys"])}>${t("key.expires", { date: me.key_expires_at.slice(0, 10) })}</a>` : null}
     <span class="who">${escapeInvisible(me.member)} · ${escapeInvisible(me.project)}</span>
     <select aria-label=${t("language")} value=${currentLanguage()} onChange=${(event) => { setLanguage(event.target.value); redraw((n) => n + 1); }}>
       ${Object.entries(LANGUAGES).map(([word, name]) => html`<option value=${word}>${name}</option>`)}</select>
@@ -55,4 +59,4 @@ function App() {
 
 const root = document.getElementById("app");
 root.replaceChildren(); // what was there while this loaded
-render(html`<${Boundary}><${App}/></${Boundary}><div class="notices"><${ConnectionNotice}/><${UncaughtErrors}/></div>`, root);
+render(html`<${Boundary}><${App}/></${Boundary}><div class="notices"><${UndoNotice}/><${ConnectionNotice}/><${UncaughtErrors}/></div>`, root);

@@ -7,7 +7,10 @@ import pytest
 
 from service.api.routes.page import FOLDER
 
-LANGUAGES = {"en": ["words.en.js", "words.findings.en.js"], "zh": ["words.zh.js", "words.findings.zh.js"]}
+LANGUAGES = {
+    "en": ["words.en.js", "words.findings.en.js", "words.team.en.js"],
+    "zh": ["words.zh.js", "words.findings.zh.js", "words.team.zh.js"],
+}
 ENTRY = re.compile(r'^  "([^"]+)": "((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 SINGULAR = ".one"
 

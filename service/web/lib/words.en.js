@@ -1,8 +1,10 @@
 // English. A key that ends in ".one" is the singular, for n = 1.
 import { findings } from "./words.findings.en.js";
+import { team } from "./words.team.en.js";
 
 export const en = {
   ...findings,
+  ...team,
   "again": "Clone and edit",
   "ago": "{age} ago",
   "and.more": "and {n} more",
@@ -184,11 +186,11 @@ export const en = {
   "curves.none": "No points yet.",
   "cut.at": "superseded after step {step}",
   "delete": "Delete",
-  "delete.text": "This deletes all their runs, curves, checkpoints and files and cannot be undone. To hide experiments instead, archive them.",
-  "delete.title": "Delete {n} experiments permanently?",
-  "delete.title.one": "Delete this experiment permanently?",
-  "delete.yes": "Delete {n} permanently",
-  "delete.yes.one": "Delete permanently",
+  "delete.text": "They go into the bin with their runs, curves and checkpoints, and can be restored from there for 30 days.",
+  "delete.title": "Delete {n} experiments?",
+  "delete.title.one": "Delete this experiment?",
+  "delete.yes": "Put {n} into the bin",
+  "delete.yes.one": "Put into the bin",
   "delivery.failed": "not delivered",
   "delivery.open": "waits",
   "delivery.sent": "delivered",

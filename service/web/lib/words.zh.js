@@ -1,8 +1,10 @@
 // Chinese; it has no plural, so no key ends in ".one".
 import { findings } from "./words.findings.zh.js";
+import { team } from "./words.team.zh.js";
 
 export const zh = {
   ...findings,
+  ...team,
   "again": "复制并编辑",
   "ago": "{age}前",
   "and.more": "另外 {n} 个",
@@ -182,9 +184,9 @@ export const zh = {
   "curves.none": "还没有数据点。",
   "cut.at": "第 {step} 步之后已被取代",
   "delete": "删除",
-  "delete.text": "这会删除所有相关的运行、曲线、检查点和文件，并且无法撤销。如果只想隐藏实验，请改用归档。",
-  "delete.title": "永久删除 {n} 个实验？",
-  "delete.yes": "永久删除 {n} 个",
+  "delete.text": "它们会连同运行、曲线和检查点放入回收站，30 天内可以恢复。",
+  "delete.title": "删除 {n} 个实验？",
+  "delete.yes": "将 {n} 个放入回收站",
   "delivery.failed": "未送达",
   "delivery.open": "等待中",
   "delivery.sent": "已送达",

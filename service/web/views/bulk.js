@@ -5,6 +5,7 @@ import { patch, post, remove } from "../lib/api.js";
 import { Prose } from "../lib/components.js";
 import { Dialog } from "../lib/dialog.js";
 import { escapeInvisible, formatCount } from "../lib/format.js";
+import { offerUndo } from "../lib/undo.js";
 import { t } from "../lib/words.js";
 import { MOST_COMPARED } from "./compare.js";
 
@@ -47,9 +48,12 @@ export function Bulk({ chosen, list, clear }) {
   };
   const gone = async (items, act) => {
     const done = await over(items, act);
-    list.drop(new Set(done.map(({ item }) => item.id)));
+    const ids = done.map(({ item }) => item.id);
+    list.drop(new Set(ids));
     clear();
+    return ids;
   };
+  const bin = async (items) => offerUndo(await gone(items, (item) => remove(path(item))), list.reload);
   const back = async () => {
     await over(chosen, (item) => post(path(item, "/unarchive")));
     list.reload(); // the stream tells what runs do, and says nothing of this
@@ -71,7 +75,7 @@ export function Bulk({ chosen, list, clear }) {
       children: html`<p>${t("cancel.text")}</p><${Names} items=${items}/>`,
     }),
     delete: (items) => ({
-      title: t("delete.title", { n: items.length }), label: t("delete.yes", { n: items.length }), kind: "danger", act: () => gone(items, (item) => remove(path(item))),
+      title: t("delete.title", { n: items.length }), label: t("delete.yes", { n: items.length }), kind: "danger", act: () => bin(items),
       children: html`<p>${t("delete.text")}</p><${Names} items=${items}/>`,
     }),
   };

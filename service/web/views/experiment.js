@@ -10,9 +10,12 @@ import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible, formatAge, formatCount, formatNumber } from "../lib/format.js";
 import { followProject } from "../lib/live.js";
 import { summarizeResult } from "../lib/result.js";
+import { refusal, useProject } from "../lib/rights.js";
 import { TERMINAL_STATES } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
+import { offerUndo } from "../lib/undo.js";
 import { t } from "../lib/words.js";
+import { Comments } from "./comments.js";
 
 const SHOWN = 20; // seeds drawn as lines of their own
 const PATIENCE_MS = 700;
@@ -32,17 +35,18 @@ function useNews(id) {
   return [tick, () => set((n) => n + 1)];
 }
 
-export function Experiment({ path, search }) {
+export function Experiment({ path, search, me }) {
   const [tick, again] = useNews(path[0]);
   const { value: experiment, error } = useRequest((signal) => get(`/v1/experiments/${path[0]}`, { signal }), [path[0], tick]);
   if (error && !experiment) return html`<${Problems} error=${error}/>`;
   if (!experiment) return html`<p class="empty">${t("loading")}</p>`;
   return html`<h1>${escapeInvisible(experiment.name)} ${experiment.tags.map((tag) => html`<span class="tag">${escapeInvisible(tag)}</span>`)}</h1>
-    <p class="facts">${escapeInvisible(experiment.owner)} · ${formatAge(experiment.created_at)} · <code>${experiment.hash.slice(0, 12)}</code>${experiment.archived_at ? ` · ${t("archived")}` : ""}</p>
+    <p class="facts">${escapeInvisible(experiment.owner)} · ${formatAge(experiment.created_at)} · <code>${experiment.hash.slice(0, 12)}</code>${experiment.archived_at ? ` · ${t("archived")}` : ""}${experiment.shared ? ` · ${t("shared.by", { project: escapeInvisible(experiment.project) })}` : ""}</p>
     ${experiment.notes ? html`<p class="notes"><${Prose} text=${experiment.notes}/></p>` : null}
-    <${Actions} experiment=${experiment} again=${again}/>
+    <${Actions} experiment=${experiment} again=${again} me=${me}/>
     <${Seeds} runs=${experiment.runs} series=${search.get("series") || experiment.main?.series || "loss"} tick=${tick}/>
     <${Runs} runs=${experiment.runs} main=${experiment.main}/>
+    ${experiment.shared ? null : html`<${Comments} experiment=${experiment.id} me=${me}/>`}
     <${Spec} spec=${experiment.spec}/>`;
 }
 
@@ -55,7 +59,9 @@ function Labels({ experiment }) {
     <label>${t("notes")} <textarea name="notes" rows="4" maxlength="4096">${opened.notes}</textarea></label>`;
 }
 
-function Actions({ experiment, again }) {
+function Actions({ experiment, again, me }) {
+  const refused = refusal(me, experiment.owner, useProject(), experiment.shared);
+  const fixed = Boolean(refused);
   const place = `/v1/experiments/${experiment.id}`;
   const moving = experiment.runs.some((run) => !TERMINAL_STATES.has(run.state));
   const act = (action) => async () => { await post(`${place}/${action}`); again(); };
@@ -71,12 +77,29 @@ function Actions({ experiment, again }) {
     <a class="button" href=${href(["compare"], { experiments: experiment.id })}>${t("compare")}</a>
     <a class="button" href=${href(["new"], { from: experiment.id })}>${t("again")}</a>
     <${CopyButton} text=${JSON.stringify(experiment.spec, null, 2)} label=${t("copy.json")}/>
-    <${DialogButton} button=${t("labels")} title=${t("labels")} label=${t("save")} act=${write}>
+    <${DialogButton} button=${t("labels")} disabled=${fixed} title=${t("labels")} label=${t("save")} act=${write}>
       <${Labels} experiment=${experiment}/></${DialogButton}>
-    <${DialogButton} button=${t("cancel")} disabled=${!moving} kind="danger" title=${t("cancel.title", { n: 1 })} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${DialogButton}>
-    <${ActionButton} label=${experiment.archived_at ? t("unarchive") : t("archive")} act=${act(experiment.archived_at ? "unarchive" : "archive")}/>
-    <${DialogButton} button=${t("delete")} kind="danger" title=${t("delete.title", { n: 1 })} label=${t("delete.yes", { n: 1 })}
-      act=${async () => { await remove(place); navigate(["experiments"]); }}><p>${t("delete.text")}</p><ul><li>${escapeInvisible(experiment.name)}</li></ul></${DialogButton}></div>`;
+    <${DialogButton} button=${t("cancel")} disabled=${!moving || fixed} kind="danger" title=${t("cancel.title", { n: 1 })} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${DialogButton}>
+    <${ActionButton} label=${experiment.archived_at ? t("unarchive") : t("archive")} act=${act(experiment.archived_at ? "unarchive" : "archive")} disabled=${fixed}/>
+    <${Places} experiment=${experiment} fixed=${fixed} moving=${moving}/>
+    <${DialogButton} button=${t("delete")} disabled=${moving || fixed} kind="danger" title=${t("delete.title", { n: 1 })} label=${t("delete.yes", { n: 1 })}
+      act=${async () => { await remove(place); navigate(["experiments"]); offerUndo([experiment.id], () => navigate(["experiment", experiment.id])); }}><p>${t("delete.text")}</p><ul><li>${escapeInvisible(experiment.name)}</li></ul></${DialogButton}>
+    ${refused ? html`<span class="hint">${refused}</span>` : null}</div>`;
+}
+
+// Into another project, or open to its eyes.
+function Places({ experiment, fixed, moving }) {
+  const place = `/v1/experiments/${experiment.id}`;
+  const [round, again] = useState(0);
+  const { value } = useRequest((signal) => (experiment.shared ? Promise.resolve(null) : get(`${place}/shares`, { signal })), [experiment.id, round]);
+  const shares = value?.items || [];
+  const share = async (verb, project) => { await post(`${place}/${verb}`, { project }); again((n) => n + 1); };
+  const name = html`<label>${t("move.to")} <input type="text" name="project" required maxlength="128" autofocus/></label>`;
+  return html`<${DialogButton} button=${t("move")} disabled=${moving || fixed} title=${t("move.title")} label=${t("move")}
+      act=${async (form) => { await post(`${place}/move`, { project: form.get("project") }); navigate(["experiments"]); }}><p>${t("move.text")}</p>${name}</${DialogButton}>
+    <${DialogButton} button=${t("share")} disabled=${fixed} title=${t("share.title")} label=${t("share")} act=${(form) => share("share", form.get("project"))}><p>${t("share.text")}</p>${name}
+      ${shares.length ? html`<p>${t("share.with", { names: shares.map((each) => escapeInvisible(each.project)).join(", ") })}</p>` : null}</${DialogButton}>
+    ${fixed ? null : shares.map((each) => html`<${ActionButton} key=${each.project} label=${t("unshare", { name: escapeInvisible(each.project) })} act=${() => share("unshare", each.project)}/>`)}`;
 }
 
 function Seeds({ runs, series, tick }) {

@@ -16,18 +16,19 @@ const BEFORE = ["name", "state", "progress", "last", "best", "curve"];
 const AFTER = ["owner", "age"];
 
 export function Experiments({ search }) {
-  const asked = { filter: search.get("filter") || "", sort: search.get("sort") || "", columns: search.get("columns") || "", archived: search.get("archived") || "" };
+  const asked = { filter: search.get("filter") || "", sort: search.get("sort") || "", columns: search.get("columns") || "", archived: search.get("archived") || "", shared: search.get("shared") || "" };
   const list = useExperimentList(asked);
   const [, grow] = useState(0);
   useInterval(30_000, () => grow((n) => n + 1)); // ages
   const marking = useMarks(list.items || []);
   const { items, error } = list;
   if (!items) return html`<p class="empty">${t("loading")}</p>`;
-  if (!items.length && !asked.filter && !asked.archived && !error && !list.stale) return html`<${First}/>`;
+  if (!items.length && !asked.filter && !asked.archived && !asked.shared && !error && !list.stale) return html`<${First}/>`;
   const columns = asked.columns.split(",").map((name) => name.trim()).filter(Boolean);
   return html`<h1 class="quiet">${t("place.experiments")}</h1>
     <div class="bar"><${Filter} value=${asked.filter} error=${error}/>
       <label><input type="checkbox" checked=${Boolean(asked.archived)} onChange=${(event) => updateParameters({ archived: event.target.checked ? "true" : "" })}/> ${t("archived.too")}</label>
+      <label><input type="checkbox" checked=${Boolean(asked.shared)} onChange=${(event) => updateParameters({ shared: event.target.checked ? "true" : "" })}/> ${t("shared.too")}</label>
       <${Columns} columns=${columns}/></div>
     <div class="bar"><${Bulk} chosen=${items.filter((item) => marking.marked.has(item.id))} list=${list} clear=${marking.clear}/>
       <span class="count" role="status">${t("listed", { n: items.length.toLocaleString("en") + (list.next ? "+" : "") })}</span></div>

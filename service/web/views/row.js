@@ -81,7 +81,7 @@ export function Row({ item, index, columns, spark, marked, mark }) {
   const name = escapeInvisible(item.name);
   return html`<tr tabindex="0" data-row=${`experiment/${item.id}`} aria-rowindex=${index + 2} class=${marked ? "marked" : ""}>
     <td><input type="checkbox" data-mark checked=${marked} onClick=${(event) => mark(item.id, event.shiftKey)} aria-label=${t("mark", { name })}/></td>
-    <td class="name" title=${name}><a href=${href(["experiment", item.id])}>${name}</a>${item.tags.map((tag) => html` <span class="tag">${escapeInvisible(tag)}</span>`)}${main.diverged ? html` <small class="wrong">${t("lost.diverged", { n: main.diverged })}</small>` : null}</td>
+    <td class="name" title=${name}><a href=${href(["experiment", item.id])}>${name}</a>${item.tags.map((tag) => html` <span class="tag">${escapeInvisible(tag)}</span>`)}${item.comments ? html` <small title=${t("comments.n", { n: item.comments })}>“${item.comments}”</small>` : null}${main.diverged ? html` <small class="wrong">${t("lost.diverged", { n: main.diverged })}</small>` : null}</td>
     <td><${StateLabel} state=${standing(item.runs)}/></td>
     <td class="number"><progress max="1" value=${item.progress} aria-label=${t("column.progress")}></progress> ${over}/${total}</td>
     <${Figure} value=${main.last} interval=${main.last_interval} main=${item.main}/>

@@ -7,17 +7,19 @@ import { ActionButton, Problems, Prose, StateLabel, useRequest } from "../lib/co
 import { useDeferred } from "../lib/deferred.js";
 import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
+import { refusal, useProject } from "../lib/rights.js";
 import { TERMINAL_STATES, useRun } from "../lib/run.js";
 import { Spec } from "../lib/spec.js";
 import { t } from "../lib/words.js";
 import { AsCode } from "./as_code.js";
+import { Comments } from "./comments.js";
 import { Diagnosis, useDiagnosis } from "./diagnosis.js";
 import { Panel, panels, useBeside } from "./run_curves.js";
 import { Attempts, Checkpoints, History } from "./run_parts.js";
 
 const words = (search, name) => new Set((search.get(name) || "").split(",").filter(Boolean));
 
-export function Run({ path, search }) {
+export function Run({ path, search, me }) {
   const [id] = path;
   const from = search.get("from") || undefined;
   const to = search.get("to") || undefined;
@@ -39,7 +41,7 @@ export function Run({ path, search }) {
   const zoom = (low, high) => updateParameters({ from: String(Math.max(0, Math.floor(low))), to: String(Math.ceil(high)) });
   return html`<h1>${escapeInvisible(experiment?.name || "")} <small>${t("seed", { seed: String(run.seed) })}</small></h1>
     <${Facts} run=${run} live=${live}/>${deferred.shown.includes("failure") ? html`<${Failure} run=${run}/>` : null}
-    <${Actions} run=${run} experiment=${experiment} refresh=${refresh}/>
+    <${Actions} run=${run} experiment=${experiment} refresh=${refresh} me=${me}/>
     <${Boundary}><${Diagnosis} run=${run} experiment=${experiment} curves=${curves} tick=${tick} diagnosis=${diagnosis} deferred=${deferred}/></${Boundary}>
     <${Controls} options=${options} zoomed=${Boolean(from || to)}/>
     ${planned?.deviates && deferred.shown.includes("deviation") ? html`<${Deviation} checked=${planned.checked}/>` : null}
@@ -48,6 +50,7 @@ export function Run({ path, search }) {
     : html`<p class="empty">${run.waiting ? escapeInvisible(run.waiting.reason || "") : t(TERMINAL_STATES.has(run.state) ? "curves.never" : "curves.none")}</p>`}
     ${marks.length ? html`<p class="hint">${t("marks")}</p>` : null}
     <div class="columns"><${Attempts} id=${id} attempt=${run.attempt} state=${run.state}/><${Checkpoints} run=${run}/><${History} items=${events}/></div>
+    ${experiment && !experiment.shared ? html`<${Comments} experiment=${run.experiment_id} run=${run.id} me=${me}/>` : null}
     ${experiment ? html`<${AsCode} spec=${experiment.spec}/><${Spec} spec=${experiment.spec}/>` : null}`;
 }
 
@@ -80,7 +83,11 @@ function Failure({ run }) {
     ${run.failure.evidence ? html`<details><summary>${t("evidence")}</summary><pre class="quoted" tabindex="0">${JSON.stringify(run.failure.evidence, null, 2).split("\n").map(escapeInvisible).join("\n")}</pre></details>` : null}</div>`;
 }
 
-function Actions({ run, experiment, refresh }) {
+function Actions({ run, experiment, refresh, me }) {
+  const project = useProject();
+  const refused = experiment ? refusal(me, experiment.owner, project, experiment.shared) : "";
+  const fixed = Boolean(refused);
+  const looks = experiment?.shared || me.level === "read";
   const over = TERMINAL_STATES.has(run.state);
   const act = (action, body) => async () => { await post(`/v1/runs/${run.id}/${action}`, body); await refresh(); };
   const follower = (action, body) => async () => {
@@ -88,13 +95,14 @@ function Actions({ run, experiment, refresh }) {
     navigate(["run", made.id]);
   };
   return html`<div class="bar">
-    ${!over && run.state !== "paused" ? html`<${ActionButton} label=${t("pause")} act=${act("pause")}/>` : null}
-    ${run.state === "paused" || run.displayed === "pausing" ? html`<${ActionButton} label=${t("resume")} act=${act("resume")}/>` : null}
-    ${over ? null : html`<${DialogButton} button=${t("cancel")} kind="danger" title=${t("cancel.run")} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${DialogButton}>`}
-    ${run.state === "queued" ? html`<${ActionButton} label=${t("first")} act=${async () => { await patch(`/v1/runs/${run.id}`, { priority: Math.min((run.priority || 0) + 10, 100) }); await refresh(); }}/>` : null}
-    ${["failed", "cancelled"].includes(run.state) ? html`<${ActionButton} label=${t("retry")} act=${follower("retry", {})}/>` : null}
-    ${run.step > 0 ? html`<${ActionButton} label=${t("replay")} act=${follower("replay", {})}/>` : null}
-    ${experiment && run.checkpoint_step > 0 ? html`<a class="button" href=${href(["new"], { fork: run.id, step: run.checkpoint_step })}>${t("fork")}</a>` : null}
+    ${!over && run.state !== "paused" ? html`<${ActionButton} label=${t("pause")} act=${act("pause")} disabled=${fixed}/>` : null}
+    ${run.state === "paused" || run.displayed === "pausing" ? html`<${ActionButton} label=${t("resume")} act=${act("resume")} disabled=${fixed}/>` : null}
+    ${over ? null : html`<${DialogButton} button=${t("cancel")} disabled=${fixed} kind="danger" title=${t("cancel.run")} label=${t("cancel.yes")} act=${act("cancel")}><p>${t("cancel.text")}</p></${DialogButton}>`}
+    ${run.state === "queued" ? html`<${ActionButton} label=${t("first")} act=${async () => { await patch(`/v1/runs/${run.id}`, { priority: Math.min((run.priority || 0) + 10, 100) }); await refresh(); }} disabled=${fixed}/>` : null}
+    ${["failed", "cancelled"].includes(run.state) ? html`<${ActionButton} label=${t("retry")} act=${follower("retry", {})} disabled=${looks}/>` : null}
+    ${run.step > 0 ? html`<${ActionButton} label=${t("replay")} act=${follower("replay", {})} disabled=${looks}/>` : null}
+    ${experiment && !looks && run.checkpoint_step > 0 ? html`<a class="button" href=${href(["new"], { fork: run.id, step: run.checkpoint_step })}>${t("fork")}</a>` : null}
+    ${refused ? html`<span class="hint">${refused}</span>` : null}
   </div>`;
 }
 

@@ -1,0 +1,44 @@
+// Comments on an experiment and its runs, or on one run: read, written, changed, deleted.
+import { html, useState } from "../lib/html.js";
+import { href } from "../lib/address.js";
+import { get, patch, post, queryString, remove } from "../lib/api.js";
+import { ActionButton, Problems, useRequest } from "../lib/components.js";
+import { DialogButton } from "../lib/dialog.js";
+import { escapeInvisible, formatAge } from "../lib/format.js";
+import { Markdown } from "../lib/markdown.js";
+import { isAdmin } from "../lib/rights.js";
+import { t } from "../lib/words.js";
+
+const PAGE_SIZE = 50;
+
+export function Comments({ experiment, run, me }) {
+  const [shown, more] = useState(PAGE_SIZE);
+  const [round, setRound] = useState(0);
+  const path = `/v1/experiments/${experiment}/comments`;
+  const again = () => setRound((n) => n + 1);
+  const { value, error } = useRequest((signal) => get(`${path}${queryString({ run, limit: Math.min(shown, 200) })}`, { signal }), [experiment, run, round, shown]);
+  if (!value) return error ? html`<${Problems} error=${error}/>` : null;
+  return html`<section class="panel comments"><h2>${t("comments")}</h2>
+    ${me.level === "read" ? null : html`<${Write} write=${(text) => post(path, { text, run_id: run || null }).then(again)}/>`}
+    ${value.items.map((item) => html`<${Comment} key=${item.id} item=${item} me=${me} again=${again} within=${run}/>`)}
+    ${value.items.length ? null : html`<p class="hint">${t("comments.none")}</p>`}
+    ${value.next_cursor && shown < 200 ? html`<button type="button" onClick=${() => more(shown + PAGE_SIZE)}>${t("comments.more")}</button>` : null}</section>`;
+}
+
+function Write({ write }) {
+  const [text, setText] = useState("");
+  const send = async () => { await write(text); setText(""); };
+  return html`<label class="hidden" for="comment">${t("comments.write")}</label>
+    <textarea id="comment" rows="2" maxlength="4096" placeholder=${t("comments.hint")} value=${text} onInput=${(event) => setText(event.target.value)}></textarea>
+    <div class="bar"><${ActionButton} label=${t("comments.write")} act=${send} disabled=${!text.trim()}/></div>`;
+}
+
+function Comment({ item, me, again, within }) {
+  const path = `/v1/comments/${item.id}`;
+  return html`<article><p class="facts"><strong>${escapeInvisible(item.author)}</strong> · ${t("ago", { age: formatAge(item.created_at) })}${item.edited_at ? ` · ${t("comments.edited")}` : ""}
+    ${item.run_id && !within ? html` · <a href=${href(["run", item.run_id])}>${t("column.run")} ${item.run_id.slice(-8)}</a>` : null}</p>
+    <${Markdown} text=${item.text}/>
+    <div class="bar">${item.own ? html`<${DialogButton} button=${t("comments.edit")} title=${t("comments.edit")} label=${t("save")}
+        act=${(form) => patch(path, { text: form.get("text") }).then(again)}><textarea name="text" rows="6" maxlength="4096" required aria-label=${t("comments.edit")}>${item.text}</textarea></${DialogButton}>` : null}
+      ${item.own || isAdmin(me) ? html`<${ActionButton} label=${t("comments.delete")} act=${() => remove(path).then(again)}/>` : null}</div></article>`;
+}
