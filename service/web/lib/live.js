@@ -2,7 +2,7 @@
 import { absoluteUrl, queryString } from "./api.js";
 import { checkServer, recordResponse } from "./connection.js";
 
-const RUN_EVENTS = ["state", "wish", "cut", "checkpoint", "checkpoint_failed", "checkpoint_damaged", "run"];
+const RUN_EVENTS = ["state", "wish", "cut", "checkpoint", "checkpoint_failed", "checkpoint_damaged", "preempted", "run"];
 const FIRST_RETRY_MS = 1000; // doubles with each refusal
 const MAX_RETRY_MS = 30_000;
 
