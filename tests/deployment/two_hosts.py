@@ -3,7 +3,7 @@
 
 The first host is up (docker-compose.yml, worker/hosts/first-host.yml, tests/deployment/bucket.yml) with these beside
 the passwords: SADDLE_HOST=first.saddle.test SADDLE_HOSTS_BIND=<an address of this machine>
-SADDLE_STORAGE_URL=s3://saddle/two AWS_ENDPOINT_URL=http://first.saddle.test:5000 AWS_REGION=us-east-1
+SADDLE_STORAGE_URL=s3://saddle/two AWS_ENDPOINT_URL=http://<that address>:5000 AWS_REGION=us-east-1
 AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x. The second host's project has its own network and volumes. Standard library
 only.
 """
