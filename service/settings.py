@@ -24,7 +24,14 @@ PREFIX = "SADDLE_"
 STORAGE = "^(file:///|s3://[a-z0-9])"
 DEVICE = "SADDLE_DEVICE"  # the old name of SADDLE_DEVICES
 SECRETS = (
-    *("database_url", "api_db_password", "worker_db_password", "reader_db_password", "broker_url"),
+    *(
+        "database_url",
+        "api_db_password",
+        "worker_db_password",
+        "reader_db_password",
+        "broker_url",
+        "oidc_client_secret",
+    ),
     "smtp_password",
 )
 
@@ -214,6 +221,20 @@ class Settings(BaseModel):
     alive_file: Path | None = Field(None, description="a worker touches it after every answer from Postgres")
     bin_days: float = Field(30.0, ge=0, le=3650, description="days that what was deleted can be restored")
     key_days: float = Field(90.0, gt=0, le=3650, description="days a new key lives where its maker does not say")
+    oidc_issuer: str = Field(
+        "",
+        pattern="^(https://[^ ]+|http://(127[.]0[.]0[.]1|localhost)(:[0-9]+)?(/[^ ]*)?)?$",
+        description="address of an OpenID provider through which people sign in; unset: none",
+    )
+    oidc_client_id: str = Field("", description="this server's id at the provider")
+    oidc_client_secret: SecretStr | None = Field(None, description="its secret there; unset: a public client")
+    oidc_scopes: str = Field("openid email profile", pattern=r"^openid( \S+)*$", description="what is asked for")
+    oidc_name: str = Field("", max_length=40, description="what the page calls the provider; unset: its host name")
+    oidc_domains: str = Field(
+        "",
+        description="comma-separated domains of e-mail addresses, verified by the provider, whose owners get an account"
+        " at their first sign-in; others need an invitation",
+    )
     open_projects: bool = Field(False, description="whether every account may make projects, not only server admins")
     streams_per_key: int = Field(20, ge=1, description="streams one key may have open at once in a process of the API")
     streams: int = Field(

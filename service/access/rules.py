@@ -30,6 +30,7 @@ def _rules(rule: Rule, *operations: str) -> dict[str, Rule]:
 
 OPEN = _rules(Rule(None), "get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz", "sign_in")
 OPEN |= _rules(Rule(None), "get_sign_in_ways", "open_invitation", "accept_invitation")
+OPEN |= _rules(Rule(None), "start_provider", "return_from_provider", "finish_provider")
 SELF = _rules(
     Rule(Level.READ, about="self"),
     *("get_me", "sign_out", "list_sessions", "end_session", "end_other_sessions", "list_projects"),

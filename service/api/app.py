@@ -40,6 +40,7 @@ from service.api.routes import (
     page,
     planned_rate,
     probe_results,
+    provider,
     queue,
     quotas,
     runs,
@@ -60,7 +61,7 @@ from service.settings import settings as read_settings
 ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
     *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications),
-    *(account, accounts, members, invitations),
+    *(account, accounts, members, invitations, provider),
     *(symptoms, keys, queue, quotas, channels, audit),
     *(bin, sharing, comments),
 )

@@ -23,6 +23,7 @@ from service.schemas.people import (
     NewProject,
     NewServiceMember,
     PasswordChange,
+    ProviderReturn,
     RoleRequest,
 )
 from service.schemas.problems import ProblemDocument
@@ -46,7 +47,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
     *(Acceptance, AccountChange, CurrentProject, InvitationToken, NewInvitation, NewProject, NewServiceMember),
-    *(PasswordChange, RoleRequest),
+    *(PasswordChange, RoleRequest, ProviderReturn),
     *(Experiment, SchedulePreview, Question, ConfirmRequest, ProblemDocument, SignIn),
     *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest, Labels, NewKey),
     *(PersonQuota, ServerQuota, Rotation, NewChannel, ChannelChange),

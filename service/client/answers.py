@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from service.schemas.diagnosis import DiagnosisView
     from service.schemas.experiments import ExperimentItem, ExperimentView, PostedExperiment
     from service.schemas.keys import MadeKey
+    from service.schemas.people import MadeInvitation, MemberView
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
     from service.schemas.runs import RunView
@@ -65,6 +66,8 @@ checkpoint: "Answer[CheckpointView]" = Answer("checkpoints:CheckpointView")
 comparison: "Answer[ComparisonView]" = Answer("comparisons:ComparisonView")
 kind: "Answer[KindDetail]" = Answer("catalog:KindDetail")  # in a list without its fields
 dataset: "Answer[DatasetView]" = Answer("datasets:DatasetView")  # in a list without its report
+invitation: "Answer[MadeInvitation]" = Answer("people:MadeInvitation")
+member: "Answer[MemberView]" = Answer("people:MemberView")
 key: "Answer[MadeKey]" = Answer("keys:MadeKey")  # whole only in the answer that made it
 bin_item: "Answer[BinView]" = Answer("sharing:BinView")
 share: "Answer[ShareView]" = Answer("sharing:ShareView")

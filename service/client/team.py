@@ -1,4 +1,4 @@
-"""What a `Client` offers for working together: keys, channels, the audit, the bin, moving, sharing, comments."""
+"""What a `Client` offers for working together: people, keys, channels, the audit, the bin, sharing, comments."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from service.schemas.datasets import DatasetView
     from service.schemas.experiments import ExperimentView
     from service.schemas.keys import MadeKey
+    from service.schemas.people import MadeInvitation, MemberView
     from service.schemas.sharing import BinView, ProjectView, ShareView
 
 
@@ -115,3 +116,20 @@ class TeamClient:
     def change_project(self, members_manage: bool) -> ProjectView:
         """Let members manage each other's work, or no longer; for admins."""
         return answers.project(self.http.patch("/v1/project", {"members_manage": members_manage}))
+
+    def members(self, limit: int = 1000) -> Iterator[MemberView]:
+        """Yield who is in the project, newest first."""
+        return map(answers.member, self.http.pages("/v1/members", limit))
+
+    def set_role(self, member_id: str, role: str) -> MemberView:
+        """Give a member another role: viewer, member or admin."""
+        return answers.member(self.http.patch(f"/v1/members/{part(member_id)}", {"role": role}))
+
+    def remove_member(self, member_id: str) -> None:
+        """Remove a member; their keys and sessions in the project end at once."""
+        self.http.delete(f"/v1/members/{part(member_id)}")
+
+    def invite(self, role: str = "member", email: str | None = None, lifetime_s: float = 7 * 86400) -> MadeInvitation:
+        """Make a link that lets one person in; its `token` is in no other answer."""
+        body = {"role": role, "lifetime_s": lifetime_s} | ({"email": email} if email else {})
+        return answers.invitation(self.http.post("/v1/invitations", body))

@@ -1,5 +1,7 @@
 """`python -m service.db upgrade`: bring schema and rights to this release.  `... key`: project, member and key.
 
+`python -m service.db admin NAME`: an admin of the server, and a link by which they set a password.
+
 `python -m service.db keys` and `... revoke KEY`: the keys of all projects, for whoever lost the last one of a project.
 
 `python -m service.db verify RUN`: whether what a resumed run computed again equals what it replaced.
@@ -15,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from service.db import rights
-from service.db.access import audit_log, keys, projects
+from service.db.access import audit_log, invitations, keys, projects
 from service.db.metrics import superseded
 from service.db.metrics.superseded import Mismatch
 from service.db.session import Engine, alembic_config, make_engine, transaction
@@ -41,6 +43,10 @@ def main() -> int:
     )
     key.add_argument("--scope", choices=sorted(SCOPE_LEVELS), default="admin", help="what the key may do at most")
     key.add_argument("--days", type=days, help="until it expires (default: never)")
+    key.add_argument("--server-admin", action="store_true", help="make its account an admin of the server")
+    admin = commands.add_parser("admin", help="make somebody an admin of the server; print a link to set a password")
+    admin.add_argument("name", help="of the account; a new one is made where there is none")
+    admin.add_argument("--url", default="http://127.0.0.1:8000", help="the page's address (default: %(default)s)")
     commands.add_parser("keys", help="list the keys that open, of all projects; `saddle keys` lists those of one")
     revoke = commands.add_parser("revoke", help="end a key; the next request with it is refused")
     revoke.add_argument("key", help="its id, or the whole key")
@@ -82,9 +88,23 @@ def new_key(connection: Connection, arguments: argparse.Namespace) -> int:
     """Print a new key."""
     lifetime_s = None if arguments.days is None else arguments.days * 86400.0
     new = projects.new_key(
-        connection, arguments.project, arguments.member, lifetime_s, role=arguments.role, scope=arguments.scope
+        connection,
+        arguments.project,
+        arguments.member,
+        lifetime_s,
+        role=arguments.role,
+        scope=arguments.scope,
+        server_admin=arguments.server_admin,
     )
     print(new)
+    return 0
+
+
+def new_admin(connection: Connection, arguments: argparse.Namespace) -> int:
+    """Make an admin of the server and print a link to set a password, which works once and for a day."""
+    account_id = projects.make_server_admin(connection, arguments.name)
+    token = invitations.issue(connection, "the operator", 86400.0, account_id=account_id)
+    print(f"{arguments.url.rstrip('/')}/#/invitation/{token}")
     return 0
 
 
@@ -108,7 +128,7 @@ def revoke(connection: Connection, arguments: argparse.Namespace) -> int:
     return 1
 
 
-KEYS = {"key": new_key, "keys": list_keys, "revoke": revoke}
+KEYS = {"key": new_key, "admin": new_admin, "keys": list_keys, "revoke": revoke}
 
 
 def days(text: str) -> float:

@@ -247,7 +247,7 @@ class LocalStack:
         return True
 
     def _create_key(self) -> None:
-        command = [*self.options.commands.key, "--project", "default", "--member", user_name()]
+        command = [*self.options.commands.key, "--project", "default", "--member", user_name(), "--server-admin"]
         printed = run_command(
             "creating the first API key", command, self._environment, PROJECT, self.folder.logs / "key.log"
         )

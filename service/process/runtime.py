@@ -18,6 +18,7 @@ from service.process.file_readers import FileReaders
 from service.process.memory import keep_freed_memory
 from service.process.messenger import Messenger
 from service.process.passwords import Passwords
+from service.process.provider import Provider
 from service.process.readiness import Readiness
 from service.process.refusals import Refusals
 from service.process.request_rates import RateLimiter
@@ -56,6 +57,7 @@ class Runtime:
     unfinished_uploads: UnfinishedUploads
     wrong_keys: WrongKeyLimit = field(default_factory=WrongKeyLimit)
     passwords: Passwords = field(default_factory=Passwords)
+    provider: Provider = field(init=False)
     response_cache: ResponseCache = field(default_factory=ResponseCache)
     shutting_down: anyio.Event = field(default_factory=anyio.Event)  # streams end when it is set
     route_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(ROUTE_CONNECTIONS))
@@ -65,6 +67,9 @@ class Runtime:
     checkpoint_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(CHECKPOINT_THREADS))
     message_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(MESSAGE_THREADS))
     upload_slots: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(UPLOADS))
+
+    def __post_init__(self) -> None:
+        self.provider = Provider(self.settings)
 
 
 @asynccontextmanager

@@ -140,6 +140,7 @@ class AccountView(View):
     server_admin: bool
     has_password: bool
     providers: list[str] = Field(description="issuers through which you sign in")
+    makes_projects: bool
     created_at: Utc
 
 
@@ -179,3 +180,11 @@ class PasswordLink(View):
 
     token: str = Field(description="put it behind `#/invitation/` of the page's address; it is never shown again")
     expires_at: Utc
+
+
+class ProviderReturn(Part):
+    """What a provider gave to the browser."""
+
+    code: str = Field(min_length=1, max_length=4000)
+    state: str = Field(min_length=1, max_length=200)
+    invitation: Token | None = Field(None, description="of a link that was opened before")

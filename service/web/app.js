@@ -4,31 +4,36 @@ import { href, useAddress } from "./lib/address.js";
 import { onSignedOut } from "./lib/api.js";
 import { Boundary, UncaughtErrors } from "./lib/boundary.js";
 import { ConnectionNotice, useReconnect } from "./lib/connection.js";
-import { enter, onChange, signOut } from "./lib/entering.js";
+import { enter, onChange, signOut, takeInvitation, tellOtherTabs } from "./lib/entering.js";
 import { escapeInvisible } from "./lib/format.js";
 import { useShortcuts } from "./lib/shortcuts.js";
 import { UndoNotice } from "./lib/undo.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./lib/words.js";
+import { Account, ProjectSwitch } from "./views/account.js";
 import { Audit } from "./views/audit.js";
 import { Bin } from "./views/bin.js";
 import { Compare } from "./views/compare.js";
 import { Experiment } from "./views/experiment.js";
 import { Experiments } from "./views/experiments.js";
+import { Invitation } from "./views/invitation.js";
 import { Keys } from "./views/keys.js";
+import { Members } from "./views/members.js";
 import { New } from "./views/new.js";
 import { Notifications } from "./views/notifications.js";
+import { ProviderReturn } from "./views/provider.js";
 import { Run } from "./views/run.js";
 import { SignIn, SwitchAccount } from "./views/signin.js";
 import { Workers } from "./views/workers.js";
 
-const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers, bin: Bin, keys: Keys, notifications: Notifications, audit: Audit };
-const PLACES = ["experiments", "compare", "new", "workers", "bin", "keys", "notifications"];
+const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers, bin: Bin, keys: Keys, notifications: Notifications, audit: Audit, members: Members, account: Account };
+const PLACES = ["experiments", "compare", "new", "workers", "members", "bin", "keys", "notifications"];
 const ADMIN_PLACES = [...PLACES, "audit"];
 
 function App() {
   const [me, setMe] = useState(undefined); // undefined: not known yet; null: nobody
   const [asked, setAsked] = useState(null); // a key of another account that a link brought
   const [, redraw] = useState(0);
+  takeInvitation();
   const { path, search } = useAddress();
   const come = () => enter().then((found) => { setMe(found.me); setAsked(found.asked); }, (error) => error.unavailable || setMe(null)); // nobody knows who is here while the server is gone
   useEffect(() => {
@@ -39,20 +44,23 @@ function App() {
   useReconnect(() => me === undefined && come());
   useShortcuts(me);
   if (me === undefined) return null;
+  const entered = (found) => { setMe(found); tellOtherTabs(); };
+  if (path[0] === "provider") return html`<${ProviderReturn} me=${me} search=${search} done=${setMe}/>`;
+  if (path[0] === "invitation") return html`<${Invitation} me=${me} done=${setMe}/>`;
   if (me === null) return html`<${SignIn} done=${setMe}/>`;
-  const place = path[0] || "experiments";
+  const place = path[0] || (me.project_id ? "experiments" : "account");
   const View = VIEWS[place];
   return html`<header>
     <a class="brand" href=${href([])}>Saddle</a>
     <nav aria-label=${t("places")}>${(me.level === "admin" || me.level === "server" ? ADMIN_PLACES : PLACES).map((each) => html`<a key=${each} href=${href([each])}
       aria-current=${place === each ? "page" : null}>${t(`place.${each}`)}</a>`)}</nav>
     ${me.key_expires_soon ? html`<a class="wrong" href=${href(["keys"])}>${t("key.expires", { date: me.key_expires_at.slice(0, 10) })}</a>` : null}
-    <span class="who">${escapeInvisible(me.member)} · ${escapeInvisible(me.project)}</span>
+    <span class="who"><a href=${href(["account"])} title=${t("place.account")}>${escapeInvisible(me.member)}</a> · <${ProjectSwitch} me=${me} entered=${entered}/></span>
     <select aria-label=${t("language")} value=${currentLanguage()} onChange=${(event) => { setLanguage(event.target.value); redraw((n) => n + 1); }}>
       ${Object.entries(LANGUAGES).map(([word, name]) => html`<option value=${word}>${name}</option>`)}</select>
     <button type="button" onClick=${async () => { await signOut(); setMe(null); }}>${t("sign.out")}</button>
   </header>
-  <main id="main" tabindex="-1">${View ? html`<${Boundary}><${View} key=${[me.account_id, me.project_id, ...path.slice(0, 2)].join("/")} path=${path.slice(1)} search=${search} me=${me}/></${Boundary}>`
+  <main id="main" tabindex="-1">${View ? html`<${Boundary}><${View} key=${[me.account_id, me.project_id, ...path.slice(0, 2)].join("/")} path=${path.slice(1)} search=${search} me=${me} entered=${entered}/></${Boundary}>`
     : html`<p class="empty">${t("nowhere")} <a href=${href([])}>${t("place.experiments")}</a></p>`}</main>
   ${asked ? html`<${SwitchAccount} me=${me} asked=${asked} done=${(found) => { setAsked(null); if (found) setMe(found); }}/>` : null}`;
 }

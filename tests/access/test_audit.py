@@ -226,6 +226,7 @@ SILENT = {  # operations that change something and leave no row: why
         ("patch_account", "put_password", "join_project", "accept_invitation", "post_project", "post_password_link"),
         "a key may not; tests/api/test_accounts and test_invitations try them",
     ),
+    "finish_provider": "tests/api/test_provider tries it",
     "verify_finding": "its runs are forks, each with a row; tests/verification tries it",
 }
 

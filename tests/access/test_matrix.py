@@ -28,6 +28,7 @@ ANYBODY = {"get_page", "get_page_part", "get_openapi", "get_livez", "get_readyz"
 # these change nothing of the project's
 ASKING = {"post_comparison", "preview_schedule", "post_key", "rotate_key", "post_channel"}
 ANYBODY |= {"get_sign_in_ways", "open_invitation", "accept_invitation"}
+ANYBODY |= {"start_provider", "return_from_provider", "finish_provider"}
 PERSONS = {"enter_project", "get_account", "patch_account", "put_password", "join_project"}  # and never keys
 ASKING |= {"sign_out", "end_session", "end_other_sessions"}  # nor do these, which concern oneself
 ADMINS = {"set_person_quota", "list_invitations", "post_invitation", "revoke_invitation"}

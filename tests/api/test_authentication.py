@@ -45,6 +45,9 @@ def test_exactly_the_named_routes_are_open_and_all_are_documented() -> None:
         ("GET", "/page/{name:path}"),
         ("POST", "/v1/session"),
         ("GET", "/v1/sign_in"),
+        ("GET", "/v1/provider/start"),
+        ("GET", "/v1/provider/callback"),
+        ("POST", "/v1/provider/finish"),
         ("POST", "/v1/invitations/open"),
         ("POST", "/v1/invitations/accept"),
     }

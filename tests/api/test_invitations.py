@@ -1,5 +1,7 @@
 """Invitations, members and projects: coming in by a link, roles, removal, several projects of one account."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -219,3 +221,20 @@ def test_a_server_admin_makes_links_to_new_passwords(
     assert bob.get("/v1/me").status_code == 401
     assert accept(browser_of(), token).status_code == 404
     assert browser_of().post("/v1/session", json={"name": "bob", "password": new}).status_code == 200
+
+
+def test_the_operator_makes_the_first_server_admin(
+    database_url: str, client: TestClient, browser_of: Browser, engine: Engine
+) -> None:
+    command = [sys.executable, "-m", "service.db", "admin", "root", "--url", "https://saddle.example/"]
+    environment = {"SADDLE_DATABASE_URL": database_url, "PATH": ""}
+    link = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    address, _, token = link.rpartition("/")
+    assert address == "https://saddle.example/#/invitation"
+    browser = browser_of()
+    me = browser.post("/v1/invitations/accept", json={"token": token, "password": PASSWORD}).json()
+    assert (me["member"], me["level"], me["project_id"]) == ("root", "server", "")
+    assert browser.post("/v1/experiments", json=SPEC).status_code == 403, "there is no project it could be in"
+    project_id = browser.post("/v1/projects", json={"name": "first"}).json()["id"]
+    assert browser.patch("/v1/session", json={"project_id": project_id}).json()["project"] == "first"
+    assert browser.post("/v1/experiments", json=SPEC).status_code == 201

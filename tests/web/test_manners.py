@@ -15,6 +15,8 @@ PLACES = [
     "compare?experiments={fast},{slow}",
     "new?preset=digits-adam",
     "workers",
+    "members",
+    "account",
 ]
 
 

@@ -22,10 +22,10 @@ def test_a_wrong_key_is_told_and_the_right_one_opens(stranger: Page, address: st
     stranger.goto(address)
     field = stranger.get_by_label("API key")
     field.fill("key_00000000000000000000000000.x")
-    stranger.get_by_role("button", name="Sign in").click()
+    stranger.get_by_role("button", name="Use the key").click()
     expect(stranger.get_by_role("alert")).to_contain_text("mistyped")
     field.fill(key)
-    stranger.get_by_role("button", name="Sign in").click()
+    stranger.get_by_role("button", name="Use the key").click()
     expect(stranger.get_by_role("link", name="fast", exact=True)).to_be_visible()
     assert stranger.evaluate("document.cookie") == ""
     stranger.get_by_role("button", name="Sign out").click()

@@ -1,7 +1,7 @@
 """People on the page: who is signed in, and how that changes."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.harness.product import Product
 
@@ -54,3 +54,35 @@ def test_signing_out_signs_the_other_tabs_out(page: Page, address: str) -> None:
     expect(other.get_by_role("link", name="Saddle")).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(other.get_by_label("API key")).to_be_visible()
+
+
+def test_somebody_is_invited_joins_and_is_removed(page: Page, browser: Browser, address: str) -> None:
+    page.goto(f"{address}/#/members")
+    page.get_by_role("button", name="Invite").click()
+    page.get_by_role("button", name="Make the link").click()
+    link = page.locator("code.link").inner_text()
+    context = browser.new_context()
+    theirs = context.new_page()
+    theirs.goto(link)
+    expect(theirs.get_by_role("heading", level=1)).to_have_text("Join e2e")
+    assert link not in theirs.url
+    theirs.get_by_label("Your name").fill("grace")
+    theirs.get_by_label("Password").first.fill("five small green apples")
+    theirs.get_by_role("button", name="Join").click()
+    expect(theirs.locator(".who")).to_have_text("grace · e2e")
+    theirs.goto(f"{address}/#/members")
+    expect(theirs.get_by_role("button", name="Remove")).to_have_count(0)
+    theirs.goto(f"{address}/#/account")
+    expect(theirs.get_by_text("this browser")).to_be_visible()
+    theirs.get_by_role("button", name="Sign out").click()
+    theirs.get_by_label("Name or e-mail address").fill("grace")
+    theirs.get_by_label("Password").fill("five small green apples")
+    theirs.get_by_role("button", name="Sign in").click()
+    expect(theirs.locator(".who")).to_have_text("grace · e2e")
+    page.reload()
+    page.get_by_role("row", name="grace").get_by_role("button", name="Remove").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("row", name="grace")).to_have_count(0)
+    theirs.reload()
+    expect(theirs.get_by_label("API key")).to_be_visible()
+    context.close()

@@ -21,6 +21,9 @@ PAGE = "/page/"  # open: the files are the same for everybody
 OPEN_REQUESTS = (  # what is shown is in the body
     ("POST", "/v1/session"),
     ("GET", "/v1/sign_in"),
+    ("GET", "/v1/provider/start"),
+    ("GET", "/v1/provider/callback"),
+    ("POST", "/v1/provider/finish"),
     ("POST", "/v1/invitations/open"),
     ("POST", "/v1/invitations/accept"),
 )

@@ -1,6 +1,5 @@
 """Routes of one's own account."""
 
-from functools import partial
 from typing import Annotated
 
 import anyio
@@ -19,19 +18,22 @@ router = APIRouter(prefix="/v1/account", tags=["people"])
 
 
 @router.get("", operation_id="get_account")
-def get_account(principal: PrincipalDep, connection: ConnectionDep) -> AccountView:
+def get_account(principal: PrincipalDep, runtime: RuntimeDep, connection: ConnectionDep) -> AccountView:
     """Return your account."""
-    return _view(connection, principal.account_id)
+    return _view(connection, principal.account_id, runtime.settings.open_projects)
 
 
 @router.patch("", operation_id="patch_account", openapi_extra=json_body(AccountChange))
 def patch_account(
-    change: Annotated[AccountChange, Depends(body(AccountChange))], principal: PrincipalDep, connection: ConnectionDep
+    change: Annotated[AccountChange, Depends(body(AccountChange))],
+    principal: PrincipalDep,
+    runtime: RuntimeDep,
+    connection: ConnectionDep,
 ) -> AccountView:
     """Change the e-mail address that you may sign in with."""
     accounts.set_email(connection, principal.account_id, change.email)
     audit.record(connection, principal, "account.changed", principal.account_id)
-    return _view(connection, principal.account_id)
+    return _view(connection, principal.account_id, runtime.settings.open_projects)
 
 
 @router.put("/password", operation_id="put_password", openapi_extra=json_body(PasswordChange))
@@ -49,16 +51,15 @@ async def put_password(
     check_password(change.password, names_of(account))
     hashed = await runtime.passwords.hash(change.password)
     async with open_transaction(runtime) as connection:
-        changed = partial(set_password, connection, principal, account.id, hashed)
-        return await anyio.to_thread.run_sync(changed)
+        await anyio.to_thread.run_sync(set_password, connection, principal, account.id, hashed)
+        return await anyio.to_thread.run_sync(_view, connection, account.id, runtime.settings.open_projects)
 
 
-def set_password(connection: Connection, principal: Principal, account_id: str, hashed: str) -> AccountView:
+def set_password(connection: Connection, principal: Principal, account_id: str, hashed: str) -> None:
     """Store a password and end every session of the account but the principal's."""
     accounts.set_password(connection, account_id, hashed)
     ended = sessions.end_others(connection, principal)
     audit.record(connection, principal, "password.changed", account_id, sessions_ended=ended)
-    return _view(connection, account_id)
 
 
 def names_of(account: Account) -> tuple[str, ...]:
@@ -66,11 +67,12 @@ def names_of(account: Account) -> tuple[str, ...]:
     return account.name, *(account.email or "").split("@")[:1]
 
 
-def _view(connection: Connection, account_id: str) -> AccountView:
+def _view(connection: Connection, account_id: str, open_projects: bool) -> AccountView:
     found = accounts.get(connection, account_id)
     return AccountView.of(
         found,
         server_admin=found.admin,
+        makes_projects=found.admin or open_projects,
         has_password=found.password_hash is not None,
         providers=accounts.identities(connection, account_id),
     )

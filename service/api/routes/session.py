@@ -24,18 +24,12 @@ from service.db.access.principal import Principal
 from service.errors import Invalid, NotFound, Problem
 from service.process.runtime import Runtime
 from service.schemas.common import Page
-from service.schemas.people import CurrentProject, SignInWays
+from service.schemas.people import CurrentProject
 from service.schemas.service import Me, SignedOut
 from service.schemas.sessions import EndedSessions, SessionView, SignIn
 
 router = APIRouter(prefix="/v1", tags=["people"])
 SessionId = Annotated[str, id_path("ses")]
-
-
-@router.get("/sign_in", operation_id="get_sign_in_ways")
-def get_sign_in_ways() -> SignInWays:
-    """Return how people sign in here, besides keys and passwords."""
-    return SignInWays(provider=None)
 
 
 @router.post("/session", operation_id="sign_in", openapi_extra=json_body(SignIn))

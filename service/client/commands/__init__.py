@@ -15,6 +15,7 @@ from service.client.commands import (
     keys,
     label,
     notifications,
+    people,
     preview,
     run_actions,
     submit,
@@ -46,4 +47,5 @@ COMMANDS: tuple[ModuleType, ...] = (
     keys,
     notifications,
     audit,
+    people,
 )

@@ -53,23 +53,21 @@ def _stored(row: RowMapping) -> Invitation:
     return Invitation(**{name: row[name] for name in Invitation.__dataclass_fields__})
 
 
-def create(
-    connection: Connection,
-    made_by: str,
-    lifetime_s: float,
-    *,
-    project_id: str | None = None,
-    role: str | None = None,
-    account_id: str | None = None,
-    email: str | None = None,
-) -> str:
-    """Return the token of a new link, `id.secret`: into a project with a role, or to a new password of an account."""
-    invitation_id, secret = new_id("inv"), secrets.token_urlsafe(32)
-    row = {"id": invitation_id, "secret_sha256": digest(secret), "project_id": project_id, "role": role}
-    row |= {"account_id": account_id, "email": email, "made_by": made_by}
-    expires_at = func.clock_timestamp() + timedelta(seconds=lifetime_s)
+def create(connection: Connection, made_by: str, lifetime_s: float, **purpose: str | None) -> str:
+    """Return the token of a new link, `id.secret`.
+
+    `project_id` and `role`: into a project, perhaps with a note for which `email`; `account_id`: to a new password.
+    """
     with rights.acting_as(connection, "saddle_registrar"):
-        connection.execute(insert(invitation).values(**row, expires_at=expires_at))
+        return issue(connection, made_by, lifetime_s, **purpose)
+
+
+def issue(connection: Connection, made_by: str, lifetime_s: float, **purpose: str | None) -> str:
+    """Do the same with the rights at hand: the operator's."""
+    invitation_id, secret = new_id("inv"), secrets.token_urlsafe(32)
+    row = {"id": invitation_id, "secret_sha256": digest(secret), "made_by": made_by, **purpose}
+    expires_at = func.clock_timestamp() + timedelta(seconds=lifetime_s)
+    connection.execute(insert(invitation).values(**row, expires_at=expires_at))
     return f"{invitation_id}.{secret}"
 
 

@@ -29,8 +29,11 @@ def new_key(
     lifetime_s: float | None = None,
     role: str | None = None,
     scope: str = "admin",
+    server_admin: bool = False,
 ) -> str:
     """Return a new key for a member of a project; create what is missing of account, project and member.
+
+    With `server_admin` the account becomes an admin of the server.
 
     The first member of a project is its admin; others begin as `role`, or as member.
     """
@@ -43,7 +46,17 @@ def new_key(
     if member_id is None:
         others = connection.execute(select(member.c.id).where(member.c.project_id == project_id).limit(1)).first()
         member_id = _join(connection, project_id, member_name, role or ("member" if others else "admin"))
+    if server_admin:
+        account_of = select(member.c.account_id).where(member.c.id == member_id).scalar_subquery()
+        connection.execute(account.update().where(account.c.id == account_of).values(admin=True))
     return issue_key(connection, member_id, "", lifetime_s, scope)
+
+
+def make_server_admin(connection: Connection, name: str) -> str:
+    """Make the account of this name, new if there is none, an admin of the server; return its id."""
+    row = {"id": new_id("acc"), "name": _name("account", name), "admin": True}
+    made = insert(account).values(**row).on_conflict_do_update(index_elements=["name"], set_={"admin": True})
+    return str(connection.execute(made.returning(account.c.id)).scalar_one())
 
 
 def _join(connection: Connection, project_id: str, name: str, role: str) -> str:

@@ -30,6 +30,39 @@ export async function enter() {
   return { me, asked: handed };
 }
 
+// The link of an invitation is taken out of the address as well, and kept for as long as this tab lives: a provider leads away.
+const INVITATION = "saddle.invitation";
+let invitation = null;
+
+export function takeInvitation() {
+  const given = /^#\/invitation\/([^/?]+)$/.exec(window.location.hash);
+  if (!given) return;
+  invitation = decode(given[1]);
+  try {
+    window.sessionStorage.setItem(INVITATION, invitation);
+  } catch {
+    // it is known until the page is left
+  }
+  window.history.replaceState(null, "", "#/invitation");
+}
+
+export function invitationToken() {
+  try {
+    return invitation || window.sessionStorage.getItem(INVITATION) || "none";
+  } catch {
+    return invitation || "none";
+  }
+}
+
+export function forgetInvitation() {
+  invitation = null;
+  try {
+    window.sessionStorage.removeItem(INVITATION);
+  } catch {
+    // it was not stored
+  }
+}
+
 export function forgetHandedKey() {
   handed = null;
 }

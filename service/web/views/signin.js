@@ -1,29 +1,51 @@
-// Coming in: a key, once; the browser gets a session for it, where no script can read it.
+// Coming in: by name and password, through a provider, or with a key. The browser gets a session that no script can read.
 import { html, useState } from "../lib/html.js";
-import { Problems } from "../lib/components.js";
+import { absoluteUrl, get } from "../lib/api.js";
+import { Problems, useRequest } from "../lib/components.js";
 import { Dialog } from "../lib/dialog.js";
 import { forgetHandedKey, signIn } from "../lib/entering.js";
 import { escapeInvisible } from "../lib/format.js";
 import { t } from "../lib/words.js";
 
-export function SignIn({ done }) {
-  const [error, setError] = useState(null);
-  const enter = async (event) => {
+// A form that hands its fields to `act` (async) and shows what was wrong.
+export function SignInForm({ act, label, children }) {
+  const [state, set] = useState({});
+  const submit = async (event) => {
     event.preventDefault();
+    set({ busy: true });
     try {
-      done(await signIn({ key: new FormData(event.target).get("key").trim() }));
-    } catch (refusal) {
-      setError(refusal);
+      await act(Object.fromEntries(new FormData(event.target)));
+    } catch (error) {
+      set({ error });
     }
   };
-  return html`<main class="signin"><h1>Saddle</h1><p>${t("sign.why")}</p>
-    <form onSubmit=${enter}><label>${t("sign.key")}
-      <input name="key" type="password" autocomplete="current-password" required autofocus spellcheck="false"/></label>
-      <button>${t("sign.in")}</button></form>
-    <${Problems} error=${error}/>
-    <p class="hint">${t("sign.where")}<br/><code>python3 run.py status</code> · <code>docker compose run --rm migrate python -m service.db key</code></p></main>`;
+  return html`<form onSubmit=${submit}>${children}<button class="primary" disabled=${state.busy}>${label}</button>
+    <${Problems} error=${state.error}/></form>`;
 }
 
+export const Field = ({ label, ...input }) => html`<label>${label}<input type="text" spellcheck="false" ...${input}/></label>`;
+
+export function PasswordFields({ fresh }) {
+  return html`<${Field} label=${t("sign.password")} name="password" type="password" required minlength=${fresh ? 12 : null}
+    autocomplete=${fresh ? "new-password" : "current-password"}/>${fresh ? html`<small>${t("sign.password.hint")}</small>` : null}`;
+}
+
+export function ProviderButton() {
+  const { value } = useRequest((signal) => get("/v1/sign_in", { signal }), []);
+  if (!value?.provider) return null;
+  return html`<p><a class="button" href=${absoluteUrl("/v1/provider/start")}>${t("sign.provider", { name: escapeInvisible(value.provider) })}</a></p>`;
+}
+
+export function SignIn({ done }) {
+  return html`<main class="signin"><h1>Saddle</h1><p>${t("sign.why")}</p>
+    <${ProviderButton}/>
+    <${SignInForm} label=${t("sign.in")} act=${async ({ name, password }) => done(await signIn({ name, password }))}>
+      <${Field} label=${t("sign.name")} name="name" autocomplete="username" required autofocus/><${PasswordFields}/></${SignInForm}>
+    <h2>${t("sign.or")}</h2>
+    <${SignInForm} label=${t("sign.with")} act=${async ({ key }) => done(await signIn({ key: key.trim() }))}>
+      <${Field} label=${t("sign.key")} name="key" type="password" autocomplete="off" required/></${SignInForm}>
+    <p class="hint">${t("sign.where")}<br/><code>python3 run.py status</code> · <code>docker compose run --rm migrate python -m service.db key</code></p></main>`;
+}
 
 // Asks before a link signs this browser over to another account. The link itself says nothing that is shown here.
 export function SwitchAccount({ me, asked, done }) {
