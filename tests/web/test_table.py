@@ -116,11 +116,11 @@ def test_what_is_marked_is_tagged_put_away_brought_back_and_deleted_after_a_ques
     expect(page.locator("tr[data-row]")).to_have_count(3)
     page.get_by_role("button", name="Delete").click()
     question = page.get_by_role("dialog")
-    expect(question).to_contain_text("Delete 3 experiments permanently?")
+    expect(question).to_contain_text("Delete 3 experiments?")
     question.get_by_role("button", name="Go back").click()
     assert stack.get(f"/v1/experiments/{ids[0]}")["name"] == "bulk 0"
     page.get_by_role("button", name="Delete").click()
-    question.get_by_role("button", name="Delete 3 permanently").click()
+    question.get_by_role("button", name="Put 3 into the bin").click()
     expect(page.locator("tr[data-row]")).to_have_count(0)
     assert stack.http.get(f"/v1/experiments/{ids[0]}").status_code == 404
 

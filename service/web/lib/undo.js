@@ -26,7 +26,7 @@ export function UndoNotice() {
     set(null);
     offer.restored();
   };
-  return html`<div class="notice" role="status">${t("undo.text", { n: offer.ids.length })}
+  return html`<div class="notice undo" role="status"><span>${t("undo.text", { n: offer.ids.length })}</span>
     <${ActionButton} label=${t("undo")} act=${undo}/> <a href=${href(["bin"])}>${t("place.bin")}</a>
     <button type="button" onClick=${() => set(null)}>${t("close")}</button></div>`;
 }

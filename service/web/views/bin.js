@@ -7,7 +7,7 @@ import { escapeInvisible, formatAge, formatBytes } from "../lib/format.js";
 import { isAdmin, refusal, useProject } from "../lib/rights.js";
 import { t } from "../lib/words.js";
 
-const COLUMNS = ["name", "kind", "owner", "size", "deleted", "until", "actions"];
+const COLUMNS = ["name", "actions", "kind", "owner", "size", "deleted", "until"];
 
 async function everything(signal) {
   const items = [];
@@ -37,11 +37,12 @@ function Item({ item, me, project, done }) {
   const path = `/v1/${item.kind}s/${item.id}`;
   const refused = refusal(me, item.owner, project);
   const erasable = isAdmin(me) || (!refused && item.owner === me.member);
-  return html`<tr><td>${escapeInvisible(item.name)}</td><td>${t(`kind.${item.kind}`)}${item.runs ? html` <small>${t("runs.n", { n: item.runs })}</small>` : null}</td>
+  return html`<tr><td>${escapeInvisible(item.name)}</td>
+    <td>${refused ? html`<small>${refused}</small>` : html`<${ActionButton} label=${t("restore")} act=${async () => { await post(`${path}/restore`); done(); }}/>${" "}
+      <${DialogButton} button=${t("erase")} disabled=${!erasable} kind="danger" title=${t("erase.title")} label=${t("erase.yes")}
+        act=${async () => { await remove(`${path}?forever=true`); done(); }}><p>${t("erase.text")}</p><ul><li>${escapeInvisible(item.name)}</li></ul></${DialogButton}>`}</td>
+    <td>${t(`kind.${item.kind}`)}${item.runs ? html` <small>${t("runs.n", { n: item.runs })}</small>` : null}</td>
     <td>${escapeInvisible(item.owner)}</td><td class="number">${formatBytes(item.size_bytes)}</td>
     <td>${t("ago", { age: formatAge(item.deleted_at) })}<small> ${escapeInvisible(item.deleted_by)}</small></td>
-    <td><time datetime=${item.erased_after}>${item.erased_after.slice(0, 10)}</time></td>
-    <td>${refused ? html`<small>${refused}</small>` : html`<${ActionButton} label=${t("restore")} act=${async () => { await post(`${path}/restore`); done(); }}/>
-      <${DialogButton} button=${t("erase")} disabled=${!erasable} kind="danger" title=${t("erase.title")} label=${t("erase.yes")}
-        act=${async () => { await remove(`${path}?forever=true`); done(); }}><p>${t("erase.text")}</p><ul><li>${escapeInvisible(item.name)}</li></ul></${DialogButton}>`}</td></tr>`;
+    <td><time datetime=${item.erased_after}>${item.erased_after.slice(0, 10)}</time></td></tr>`;
 }

@@ -7,7 +7,7 @@ import { escapeInvisible, formatAge } from "../lib/format.js";
 import { isAdmin } from "../lib/rights.js";
 import { t } from "../lib/words.js";
 
-const COLUMNS = ["key", "name", "member", "scope", "age", "used", "expires", "actions"];
+const COLUMNS = ["name", "actions", "scope", "expires", "member", "used", "age", "key"];
 const SCOPES = ["read", "submit", "admin"];
 const DAY_S = 86400;
 
@@ -50,13 +50,13 @@ function Key({ item, me, show, again }) {
   const path = `/v1/keys/${item.id}`;
   const expires = item.expires_at ? item.expires_at.slice(0, 10) : t("keys.never");
   const state = item.revoked_at ? t("keys.revoked") : item.open ? expires : t("keys.expired");
-  return html`<tr><td><code>…${item.id.slice(-8)}</code></td><td>${escapeInvisible(item.name || "–")}${item.current ? html` <span class="tag">${t("keys.this")}</span>` : null}</td>
-    <td>${escapeInvisible(item.member)}</td><td>${t(`scope.${item.scope}`)}</td><td class="number">${formatAge(item.created_at)}</td>
-    <td class="number">${item.last_used_at ? t("ago", { age: formatAge(item.last_used_at) }) : "–"}</td>
-    <td class=${item.expires_soon ? "wrong" : ""}>${state}${item.expires_soon ? html` <small>${t("keys.soon")}</small>` : null}</td>
-    <td>${item.open ? html`${item.member === me.member ? html`<${ActionButton} label=${t("keys.rotate")} act=${() => post(`${path}/rotate`).then(show)}/>` : null}
-      ${item.current ? null : html`<${DialogButton} button=${t("keys.revoke")} kind="danger" title=${t("keys.revoke.title")} label=${t("keys.revoke")}
-        act=${() => post(`${path}/revoke`).then(again)}><p>${t("keys.revoke.text")}</p><ul><li>${escapeInvisible(item.name || item.id)}</li></ul></${DialogButton}>`}` : null}</td></tr>`;
+  const revoke = html`<${DialogButton} button=${t("keys.revoke")} kind="danger" title=${t("keys.revoke.title")} label=${t("keys.revoke")}
+    act=${() => post(`${path}/revoke`).then(again)}><p>${t("keys.revoke.text")}</p><ul><li>${escapeInvisible(item.name || item.id)}</li></ul></${DialogButton}>`;
+  return html`<tr><td>${escapeInvisible(item.name || "–")}${item.current ? html` <span class="tag">${t("keys.this")}</span>` : null}</td>
+    <td>${item.open && item.member === me.member ? html`<${ActionButton} label=${t("keys.rotate")} act=${() => post(`${path}/rotate`).then(show)}/>${" "}` : null}${item.open && !item.current ? revoke : null}</td>
+    <td>${t(`scope.${item.scope}`)}</td><td class=${item.expires_soon ? "wrong" : ""}>${state}${item.expires_soon ? html` <small>${t("keys.soon")}</small>` : null}</td>
+    <td>${escapeInvisible(item.member)}</td><td class="number">${item.last_used_at ? t("ago", { age: formatAge(item.last_used_at) }) : "–"}</td>
+    <td class="number">${formatAge(item.created_at)}</td><td><code>…${item.id.slice(-8)}</code></td></tr>`;
 }
 
 function Project({ me }) {
