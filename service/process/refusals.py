@@ -17,25 +17,24 @@ def is_refusal(method: str, path: str, status: int) -> bool:
 
 
 class Refusals:
-    """The refusals since the last writing, at most a row for each action and actor."""
+    """The refusals since the last writing, at most a row for each actor."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self._rows: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
     def note(self, state: Mapping[str, Any], method: str, path: str, status: int, address: str | None) -> None:
         """Count a refusal. Of the path only its beginning is kept: the rest may be somebody's secret."""
         principal: Principal | None = state.get("principal")
-        action = "session.refused" if (method, path) == SIGN_IN else "request.refused"
-        actor = principal.member_id if principal else address or ""
+        actor = (principal.member_id or principal.account_id) if principal else address or ""
         with self._lock:
-            if (action, actor) not in self._rows and len(self._rows) >= MAX_ACTORS:
+            if actor not in self._rows and len(self._rows) >= MAX_ACTORS:
                 principal, address, actor = None, None, "others"
-            row = self._rows.get((action, actor))
+            row = self._rows.get(actor)
             if row is None:
                 by = audit.by(principal) if principal else audit.by_nobody(address, state.get("request_id"))
                 told = {"status": status, "method": method, "path": "/".join(path.split("/")[:3])[:100], "times": 0}
-                row = self._rows[action, actor] = {**by, "action": action, "target": None, "data": told}
+                row = self._rows[actor] = {**by, "action": "request.refused", "target": None, "data": told}
             row["data"]["times"] += 1
 
     def take(self) -> list[dict[str, Any]]:

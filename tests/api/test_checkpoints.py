@@ -107,6 +107,8 @@ def test_one_is_taken_home_as_it_was_written(
     assert tensors.headers["content-length"] == "3000000"
     again = client.get(f"{path}/{TENSORS}", headers={"If-None-Match": tensors.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
+    taken = client.get(f"/v1/audit?action=checkpoint.export&target={saver.held.run_id}").json()["items"]
+    assert [row["data"]["file"] for row in taken] == [TENSORS, STATE, TENSORS]
 
 
 def test_a_damaged_or_missing_one_is_refused(

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Connection, Engine
 
 from service.db.access.principal import Principal
+from service.db.experiments import deletion
 from service.db.messages import news, outbox
 from service.db.messages.notices import Notice
 from service.db.metrics.codec import pack
@@ -278,3 +279,18 @@ def test_a_project_whose_runs_cannot_be_read_does_not_silence_the_others(
     worker.finish(worker.claim())
     read_news(engine, settings, conditions=False)
     assert kinds(engine, channel) == ["run_succeeded"]
+
+
+def test_an_experiment_that_is_erased_leaves_no_message(
+    engine: Engine, settings: Settings, submit: Submit, worker: Worker, add_channel: MadeChannel, principal: Principal
+) -> None:
+    add_channel(bundle_s=300)
+    add_channel()
+    erased, kept = submit()["id"], submit()["id"]
+    for _ in range(2):
+        worker.finish(worker.claim())
+    read_news(engine, settings, conditions=False)
+    with transaction(engine) as connection:
+        deletion.erase(connection, principal, erased)
+    left = sql(engine, "SELECT events -> 0 -> 'experiment' ->> 'id' AS id FROM delivery")
+    assert [row["id"] for row in left] == [kept] * 2

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 from service.db import rights, states
 from service.db.access import audit
 from service.db.access.principal import Principal
+from service.db.messages import outbox
 from service.db.runs import runs
 from service.errors import Conflict, Forbidden, NotFound
 from service.levels import Level
@@ -121,6 +122,7 @@ def erase(connection: Connection, principal: Principal, experiment_id: str) -> N
         connection.execute(PATIENCE)
         for statement in CONTENTS:
             connection.execute(statement, {"id": experiment_id, "run_ids": run_ids})
+    outbox.forget_experiment(connection, principal.project_id, experiment_id)
     audit.record(connection, principal, "experiment.erase", experiment_id, name=found.name, owner=found.owner)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, select, text
 
 from service.db.access.principal import Principal
 from service.db.messages.notices import Notice, Subscription, wants
-from service.db.tables import delivery
+from service.db.tables import alarm, delivery
 from service.ids import new_id
 from service.nonfinite import dumps
 
@@ -248,6 +248,20 @@ def newest(connection: Connection, channel_id: str, most: int) -> list[StoredDel
 
 
 def forget_old(connection: Connection) -> None:
-    """Delete messages that were done with long ago."""
+    """Delete messages that were done with long ago, and which faults were told."""
     old = func.clock_timestamp() - timedelta(days=KEPT_DAYS)
     connection.execute(delete(delivery).where(delivery.c.created_at < old))
+    connection.execute(delete(alarm).where(alarm.c.kind == "finding_fault", alarm.c.since < old))
+
+
+ABOUT = text(
+    """
+    DELETE FROM delivery d USING channel c WHERE c.id = d.channel_id AND c.project_id = :project_id
+        AND d.events @> jsonb_build_array(jsonb_build_object('experiment', jsonb_build_object('id', cast(:id AS text))))
+    """
+)
+
+
+def forget_experiment(connection: Connection, project_id: str, experiment_id: str) -> None:
+    """Delete every message, sent or not, that tells of an experiment."""
+    connection.execute(ABOUT, {"project_id": project_id, "id": experiment_id})
