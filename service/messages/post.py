@@ -35,7 +35,9 @@ class _Pinned(http.client.HTTPConnection):
         """Connect to the address."""
         self.sock: socket.socket = socket.create_connection((self._address, self._to.port), TIMEOUT_S)
         if self._to.secure:
-            self.sock = _tls().wrap_socket(self.sock, server_hostname=self._to.host)
+            held = _tls().wrap_socket(self.sock, server_hostname=self._to.host, do_handshake_on_connect=False)
+            self.sock = held  # before the handshake, so that it can be cut
+            held.do_handshake()
 
     def cut(self) -> None:
         """End whatever it waits for, from another thread."""

@@ -1,9 +1,9 @@
 """Send one message through its channel, and empty the outbox."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from service.db.messages import outbox
 from service.db.messages.outbox import Outgoing
@@ -14,6 +14,7 @@ from service.messages.signature import sign
 from service.settings import Settings
 
 AT_ONCE = 8  # messages, each to another channel
+log = logging.getLogger(__name__)
 
 
 def send(message: Outgoing, settings: Settings) -> Outcome:
@@ -49,13 +50,23 @@ def deliver_due(engine: Engine, settings: Settings, stopping: Callable[[], bool]
 
 
 def _send_all(engine: Engine, settings: Settings, claimed: Sequence[Outgoing]) -> None:
+    """Send messages at once, and note each outcome as it comes: one connection to the database is enough."""
     with ThreadPoolExecutor(len(claimed), "message") as threads:
-        list(threads.map(partial(_deliver, engine, settings), claimed))
+        attempts = {threads.submit(_attempt, message, settings): message for message in claimed}
+        for attempt in as_completed(attempts):
+            _note(engine, attempts[attempt], attempt.result())
 
 
-def _deliver(engine: Engine, settings: Settings, message: Outgoing) -> None:
-    """Send a message and note the outcome. A process that ends in between leaves it to be sent again."""
-    outcome = send(message, settings)
+def _attempt(message: Outgoing, settings: Settings) -> Outcome:
+    try:
+        return send(message, settings)
+    except Exception:  # what one message holds must not hold back the others
+        log.exception("message %s cannot be sent", message.id)
+        return Outcome(False, detail="the server failed to send it: its log says why.")
+
+
+def _note(engine: Engine, message: Outgoing, outcome: Outcome) -> None:
+    """Store the outcome. A process that ends before it does leaves the message to be sent again."""
     with transaction(engine) as connection:
         if outcome.delivered:
             outbox.mark_sent(connection, message, outcome.status, outcome.detail)

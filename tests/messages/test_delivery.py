@@ -2,11 +2,14 @@
 
 import json
 import re
+import socket
 import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from service.messages import post
 from service.messages.send import deliver_due
 from service.settings import Settings
 from tests.messages.conftest import MadeChannel, sql
+from tests.messages.receiver import Handler
 
 Told = Callable[[str], Any]
 Emit = Callable[..., None]
@@ -245,6 +249,65 @@ def test_an_attempt_whose_process_ended_is_repeated_when_its_claim_runs_out(
         outbox.mark_failed(connection, claimed, None, "too late")
     (row,) = sql(engine, "SELECT state, attempts FROM delivery")
     assert tuple(row.values()) == ("sent", 2)
+
+
+def test_a_message_that_cannot_be_written_holds_back_no_other(
+    engine: Engine, open_settings: Settings, add_channel: MadeChannel, emit: Emit, told: Told
+) -> None:
+    broken, _ = add_channel()
+    add_channel()
+    emit()
+    sql(engine, "UPDATE delivery SET events = '[{}]' WHERE channel_id = :id", id=broken)
+    deliver(engine, open_settings)
+    assert len(told("/ok")) == 1
+    (row,) = sql(engine, "SELECT state, detail FROM delivery WHERE channel_id = :id", id=broken)
+    assert tuple(row.values()) == ("open", "the server failed to send it: its log says why.")
+
+
+@pytest.fixture
+def silent_tls(certificate: tuple[Path, Path]) -> Iterator[str]:
+    """A receiver that sends a byte of its TLS handshake now and then."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def drip() -> None:
+        with suppress(OSError):
+            connection, _ = listener.accept()
+            for byte in b"\x16\x03\x03\x40\x00" + b"\x02" * 300:
+                connection.send(bytes([byte]))
+                time.sleep(0.1)
+
+    threading.Thread(target=drip, daemon=True).start()
+    yield f"https://127.0.0.1:{listener.getsockname()[1]}/"
+    listener.close()
+
+
+def test_a_handshake_without_end_is_cut(silent_tls: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(post, "TIMEOUT_S", 0.5)
+    began = time.monotonic()
+    outcome = post.post(silent_tls, b"{}", {}, "127.0.0.0/8")
+    assert outcome.detail == "no answer within 0.5 s."
+    assert time.monotonic() - began < 2
+
+
+def test_https_is_checked_by_the_name(certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate[1], certificate[0])
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with server.socket as plain:
+        server.socket = context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"https://localhost:{server.server_port}/ok"
+        unknown = post.post(url, b"{}", {}, "127.0.0.0/8, ::1")
+        assert "certificate" in (unknown.detail or "").lower()
+        trusting = ssl.create_default_context(cafile=str(certificate[1]))
+        monkeypatch.setattr(post, "_tls", lambda: trusting)
+        assert post.post(url, b"{}", {}, "127.0.0.0/8, ::1").delivered
+        other = post.post(url.replace("localhost", "127.1"), b"{}", {}, "127.0.0.0/8")
+        assert not other.delivered, "a name that the certificate does not have"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_two_senders_at_once_send_each_message_once(

@@ -14,7 +14,7 @@ from service.db.experiments import deletion
 from service.db.messages import news, outbox
 from service.db.messages.notices import Notice
 from service.db.metrics.codec import pack
-from service.db.runs import endings
+from service.db.runs.events import record_state
 from service.db.session import transaction
 from service.lifecycle import State
 from service.messages.news import read_news
@@ -157,7 +157,7 @@ def test_an_event_that_commits_late_is_not_passed_over(
     submit(seeds=[0, 1])
     slow, fast = worker.claim(), worker.claim()
     with transaction(engine) as connection:
-        endings.finish(connection, slow, State.SUCCEEDED, {})
+        record_state(connection, slow.run_id, State.SUCCEEDED, {}, by="w1", why="succeeded")
         worker.finish(fast)
         read_news(engine, settings, conditions=False)
     read_news(engine, settings, conditions=False)
