@@ -12,7 +12,7 @@ from service.access import decide
 from service.access.rules import PATH_PARAMETERS, RULES, Rule
 from service.db.access.owners import Owner, find_owner
 from service.db.access.principal import Principal
-from service.db.session import autocommit
+from service.db.session import EVERY_PROJECT, NO_PROJECT, autocommit
 from service.levels import Level
 from service.process.runtime import Runtime
 from service.schemas.keys import expires_soon
@@ -21,13 +21,16 @@ KEY_EXPIRES = "Saddle-Key-Expires"  # a header of answers to a key that ends soo
 
 
 async def check_access(request: Request, response: Response) -> None:
-    """Raise `Forbidden` unless the principal may do what the route does."""
+    """Raise `Forbidden` unless the principal may do what the route does; note which project its statements reach."""
     rule = RULES[request.scope["route"].operation_id]
+    request.state.reach = EVERY_PROJECT
     if rule.level is None:
         return
     principal: Principal = request.state.principal
     if rule.level is Level.READ:
         principal = request.state.principal = replace(principal, only_reads=True)
+    if rule.level is not Level.SERVER:
+        request.state.reach = principal.project_id or NO_PROJECT
     if expires_soon(principal.key_expires_at):
         response.headers[KEY_EXPIRES] = f"{principal.key_expires_at:%Y-%m-%dT%H:%M:%SZ}"
     if rule.opened_by and getattr(request.state.runtime.settings, rule.opened_by):

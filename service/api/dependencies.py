@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from service.api.body import raw_body
 from service.db.access.principal import Principal
-from service.db.session import Connection, autocommit, transaction
+from service.db.session import EVERY_PROJECT, NO_PROJECT, Connection, autocommit, transaction
 from service.errors import Invalid, Problem
 from service.experiments.context import Context
 from service.process.concurrency import acquire_slot
@@ -49,24 +49,30 @@ def _database_slot(runtime: Runtime) -> AbstractAsyncContextManager[None]:
     return acquire_slot(runtime.route_slots, SLOT_TIMEOUT_S, "Too many requests wait for the database.")
 
 
-async def _connection(runtime: RuntimeDep) -> AsyncIterator[Connection]:
-    """Open a transaction."""
-    async with _database_slot(runtime), contextmanager_in_threadpool(transaction(runtime.engine)) as connection:
+@asynccontextmanager
+async def open_transaction(runtime: Runtime, project_id: str = EVERY_PROJECT) -> AsyncIterator[Connection]:
+    """Open a transaction that reaches one project, for routes that go on without the connection."""
+    opened = transaction(runtime.engine, project_id)
+    async with _database_slot(runtime), contextmanager_in_threadpool(opened) as connection:
         yield connection
 
 
-async def read_in_thread(runtime: Runtime, work: Callable[[Connection], T]) -> T:
+async def _connection(runtime: RuntimeDep, request: Request) -> AsyncIterator[Connection]:
+    """Open a transaction that reaches what the request may, see `service.api.access`."""
+    async with open_transaction(runtime, request.state.reach) as connection:
+        yield connection
+
+
+async def read_in_thread(runtime: Runtime, principal: Principal, work: Callable[[Connection], T]) -> T:
     """Run the read-only `work` with a connection in one thread; `ConnectionDep` would switch threads three times."""
 
     def read() -> T:
-        with autocommit(runtime.engine) as connection:
+        with autocommit(runtime.engine, principal.project_id or NO_PROJECT) as connection:
             return work(connection)
 
     async with _database_slot(runtime):
         return await anyio.to_thread.run_sync(read)
 
-
-open_transaction = asynccontextmanager(_connection)  # for routes that go on without the connection
 
 # Function scope: the commit precedes the response, so a 201 always means that the row exists.
 ConnectionDep = Annotated[Connection, Depends(_connection, scope="function")]

@@ -209,7 +209,7 @@ def _pieces(
         first, last = windows[each.per_epoch]
         last = min(last, each.entry.last_step or 0)
         while first <= last:
-            with snapshot(runtime.engine) as connection:
+            with snapshot(runtime.engine, principal.project_id) as connection:
                 if runs.get(connection, principal, each.entry.run_id).attempt != each.entry.attempt:
                     raise Unavailable("A new attempt of the run started while it was read: send the request again.")
                 upto = range_query.page_end(connection, each.stored_key, first, last, CHUNKS_PER_READ)

@@ -66,7 +66,7 @@ async def read_upload(
     async with acquire_slot(runtime.upload_slots, SLOT_TIMEOUT_S, "Too many files are being uploaded."):
         runtime.file_readers.prepare()
         default = runtime.settings.project_bytes
-        room = await read_in_thread(runtime, lambda connection: upload_room(connection, principal, default))
+        room = await read_in_thread(runtime, principal, lambda connection: upload_room(connection, principal, default))
         upload = _Receiver(runtime, principal, room)
         incoming = await upload.begin(content_length(request))
         try:

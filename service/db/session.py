@@ -23,6 +23,7 @@ __all__ = [
     "alembic_config",
     "autocommit",
     "check_schema",
+    "every_project",
     "fetch_binary",
     "make_engine",
     "newest_migration",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 TURNS = "turns"  # the execution option with the policy
 ROOT = Path(__file__).resolve().parents[2]
+EVERY_PROJECT = ""  # of the setting saddle.project: row policies hold nothing back
+NO_PROJECT = "none"  # of it: they hold every row of a project back
+PROJECT = "saddle.project"  # in a connection's info: what the setting is; None: not known
 
 
 def make_engine(
@@ -74,6 +78,7 @@ def make_engine(
         },
     )
     event.listen(engine, "checkout", _refuse_closed)
+    event.listen(engine, "rollback", _forget_project)
     return engine
 
 
@@ -97,17 +102,47 @@ def turn_policy(connection: Connection) -> TurnPolicy:
 
 
 @contextmanager
-def transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction that commits at the end; what the database refuses is raised as one of our errors."""
+def transaction(engine: Engine, project_id: str = EVERY_PROJECT) -> Iterator[Connection]:
+    """A transaction that commits at the end; what the database refuses is raised as one of our errors.
+
+    With a `project_id` its statements find and write no row of another project, whatever they ask for.
+    """
     with translate_errors(), engine.begin() as connection:
+        see_only(connection, project_id)
         yield connection
 
 
 @contextmanager
-def autocommit(engine: Engine) -> Iterator[Connection]:
+def autocommit(engine: Engine, project_id: str = EVERY_PROJECT) -> Iterator[Connection]:
     """Open a connection without a transaction, for single reads: no BEGIN and COMMIT, two round trips fewer."""
     with translate_errors(), engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        see_only(connection, project_id)
         yield connection
+
+
+def see_only(connection: Connection, project_id: str) -> None:
+    """Have Postgres's row policies (migration 0028) hold this connection to one project, or to none.
+
+    The setting stays with the connection, so that it costs a statement only where the project changes.
+    """
+    if connection.info.get(PROJECT, EVERY_PROJECT) != project_id:
+        connection.execute(text("SELECT set_config('saddle.project', :project_id, false)"), {"project_id": project_id})
+        connection.info[PROJECT] = project_id
+
+
+@contextmanager
+def every_project(connection: Connection) -> Iterator[None]:
+    """Let statements reach every project, for what is counted across projects; an error breaks the transaction."""
+    before = connection.info.get(PROJECT, EVERY_PROJECT)
+    see_only(connection, EVERY_PROJECT)
+    yield
+    see_only(connection, before)
+
+
+def _forget_project(connection: Connection) -> None:
+    """A rollback takes the setting back too, if it was made in the transaction."""
+    if PROJECT in connection.info and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.info[PROJECT] = None
 
 
 def fetch_binary(connection: Connection, query: str, given: Mapping[str, Any]) -> list[Any]:
@@ -119,9 +154,10 @@ def fetch_binary(connection: Connection, query: str, given: Mapping[str, Any]) -
 
 
 @contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
+def snapshot(engine: Engine, project_id: str = EVERY_PROJECT) -> Iterator[Connection]:
     """A transaction that only reads, and sees one moment however many statements it makes."""
-    with transaction(engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)) as reader:
+    reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with transaction(reading, project_id) as reader:
         yield reader
 
 

@@ -6,7 +6,7 @@ from service.db.access.principal import Principal
 from service.db.runs import positions, turns
 from service.db.runs.positions import NextRun
 from service.db.runs.turns import Share
-from service.db.session import Connection, turn_policy
+from service.db.session import Connection, every_project, turn_policy
 from service.schemas.queue import NextRunView, OtherProjectsView, PersonShareView, PoolQueueView, QueueView
 
 MAX_NEXT = 100  # waiting runs, of all pools
@@ -14,9 +14,10 @@ MAX_NEXT = 100  # waiting runs, of all pools
 
 def read_queue(connection: Connection, principal: Principal) -> QueueView:
     """Return use, running and waiting runs of every pool, and which runs of the project are next."""
-    names = turns.known_pools(connection)
-    shares = turns.shares(connection, names)
-    waiting = positions.next_runs(connection, names, principal.project_id, MAX_NEXT)
+    with every_project(connection):
+        names = turns.known_pools(connection)
+        shares = turns.shares(connection, names)
+        waiting = positions.next_runs(connection, names, principal.project_id, MAX_NEXT)
     pools = [_pool(name, principal.project_id, shares, waiting) for name in names]
     return QueueView(project=principal.project, half_life_s=turn_policy(connection).half_life_s, pools=pools)
 

@@ -44,7 +44,7 @@ async def _stored(
         audit.record(connection, principal, "checkpoint.export", run_id, step=step, file=file)
         return found
 
-    async with open_transaction(runtime) as connection:
+    async with open_transaction(runtime, principal.project_id) as connection:
         return await anyio.to_thread.run_sync(find, connection)
 
 

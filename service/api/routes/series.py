@@ -89,7 +89,7 @@ async def get_series(
         response.headers["Saddle-Position"] = str(position)
         return response
 
-    return await read_in_thread(runtime, work)
+    return await read_in_thread(runtime, principal, work)
 
 
 @router.get("/series/names", operation_id="list_series_names")
@@ -126,7 +126,7 @@ async def get_many_series(
         series = _with_axis(connection, principal, read_entries(connection, principal, given, asked), query.x)
         return series_response(runtime, connection, principal, series, query, None)
 
-    return await read_in_thread(runtime, work)
+    return await read_in_thread(runtime, principal, work)
 
 
 def _with_axis(

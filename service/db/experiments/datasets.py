@@ -15,6 +15,7 @@ from service.db import rights
 from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.experiments.upload_room import upload_room
+from service.db.session import every_project
 from service.db.tables import dataset, dataset_grant, member
 from service.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Unavailable
 from service.ids import new_id
@@ -136,7 +137,8 @@ def _own(principal: Principal, dataset_id: str) -> ColumnElement[bool]:
 def _check_unused(connection: Connection, principal: Principal, dataset_id: str) -> None:
     """Raise `Conflict` where an experiment trains on the dataset, be it in a bin."""
     asked = {"project_id": principal.project_id, "dataset_id": dataset_id}
-    user = connection.execute(USER, asked).one_or_none()
+    with every_project(connection):
+        user = connection.execute(USER, asked).one_or_none()
     if user is None:
         return
     if user.project_id == principal.project_id:

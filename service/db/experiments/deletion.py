@@ -14,6 +14,7 @@ from service.db.access import audit
 from service.db.access.principal import Principal
 from service.db.messages import outbox
 from service.db.runs import runs
+from service.db.session import every_project
 from service.errors import Conflict, Forbidden, NotFound
 from service.levels import Level
 from service.lifecycle import TERMINAL
@@ -132,8 +133,9 @@ def _check(connection: Connection, experiment_id: str, run_ids: list[str]) -> No
     if going:
         raise Conflict(f"Run {going[0].id} is {going[0].state.value}: cancel the experiment first, then delete it.")
     asked = {"id": experiment_id, "run_ids": run_ids}
-    connection.execute(LOCKED, asked)  # so that none of them is retried meanwhile
-    heir = connection.execute(OPEN, asked).one_or_none()
+    with every_project(connection):  # an heir may have been moved to another
+        connection.execute(LOCKED, asked)  # so that none of them is retried meanwhile
+        heir = connection.execute(OPEN, asked).one_or_none()
     if heir is not None:
         raise Conflict(
             f"Run {heir.id} of experiment {heir.experiment_id} starts from a checkpoint of this one and has not ended: "

@@ -11,6 +11,7 @@ from service.db.access import audit, quotas
 from service.db.access.principal import Principal
 from service.db.experiments import experiments
 from service.db.runs import runs
+from service.db.session import EVERY_PROJECT, see_only
 from service.errors import Conflict, Forbidden, NotFound
 from service.levels import ROLE_LEVELS, SCOPE_LEVELS, Level
 from service.lifecycle import TERMINAL
@@ -63,6 +64,7 @@ def move(connection: Connection, principal: Principal, experiment_id: str, proje
     ended, `Forbidden` where the principal may not submit in the other project.
     """
     there = _target(connection, principal, project)
+    see_only(connection, EVERY_PROJECT)  # until the end of the request, which answers with what is there now
     found = experiments.get(connection, principal, experiment_id, lock=True)
     if there.project_id == principal.project_id:
         raise Conflict(f"The experiment is in the project {project} already.")

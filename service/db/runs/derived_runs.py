@@ -13,6 +13,7 @@ from service.db.runs import runs
 from service.db.runs.checkpoints import CheckpointKey, usable
 from service.db.runs.queue import IdempotentRequest, NewRun, Origin, enqueue
 from service.db.runs.runs import StoredRun
+from service.db.session import every_project
 from service.errors import Conflict, Invalid, Problem
 from service.lifecycle import ASIDE, Relation, State
 from service.nonfinite import dumps
@@ -180,7 +181,11 @@ def _enqueue_derived(
 def check_origin_exists(connection: Connection, parent: StoredRun, origin: Origin) -> None:
     """Raise `Conflict` if the run is to start where its parent started and that checkpoint was removed."""
     begins_elsewhere = origin.attempt is None and (origin.step > 0 or origin.relation is not Relation.FORK)
-    if begins_elsewhere and connection.execute(ORIGIN_REMOVED, {"run_id": parent.id, "step": origin.step}).scalar():
+    if not begins_elsewhere:
+        return
+    with every_project(connection):  # it may have stayed in another when the experiment was moved
+        removed = connection.execute(ORIGIN_REMOVED, {"run_id": parent.id, "step": origin.step}).scalar()
+    if removed:
         raise Conflict(
             f"The checkpoint of step {origin.step} that the run started from was deleted with its experiment."
         )

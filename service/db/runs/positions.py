@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from service.db.runs import turns
 from service.db.runs.pools import Pool, pools
+from service.db.session import every_project
 from service.spec.requirements import describe_need
 
 
@@ -62,8 +63,9 @@ def positions(connection: Connection, ids: Sequence[str]) -> dict[str, QueuePosi
     names = list(connection.execute(POOLS_OF, {"ids": list(ids)}).scalars())
     if not names:
         return {}
-    given = {"ids": list(ids), "pools": names, **turns.parameters(connection)}
-    rows, found = connection.execute(POSITIONS, given).all(), pools(connection, names)
+    with every_project(connection):  # they wait for runs of others too
+        given = {"ids": list(ids), "pools": names, **turns.parameters(connection)}
+        rows, found = connection.execute(POSITIONS, given).all(), pools(connection, names)
     return {row.id: QueuePosition(row.before, _reason(row, found[row.pool])) for row in rows}
 
 
