@@ -74,9 +74,10 @@ SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:what, 1))")
 ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 1))")
 USER = text(
     """
+    WITH place AS (SELECT ARRAY(
+        SELECT :project_id UNION SELECT project_id FROM dataset_grant WHERE dataset_id = :dataset_id) AS ids)
     SELECT id, project_id, bin_project_id FROM experiment
-    WHERE coalesce(project_id, bin_project_id) IN (
-            SELECT :project_id UNION SELECT project_id FROM dataset_grant WHERE dataset_id = :dataset_id)
+    WHERE (project_id = ANY((SELECT ids FROM place)::text[]) OR bin_project_id = ANY((SELECT ids FROM place)::text[]))
         AND spec -> 'dataset' ->> 'upload' = :dataset_id
     ORDER BY project_id IS DISTINCT FROM :project_id, id LIMIT 1
     """
