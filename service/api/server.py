@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from service.api.protocol import MAX_HEAD_BYTES, HttpProtocol
+from service.process.request_log import RequestFormatter
 from service.settings import Settings
 from service.settings import settings as read_settings
 
@@ -16,7 +17,7 @@ GRACE_S = 4  # for open requests when the process is told to stop
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": RequestFormatter, "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }

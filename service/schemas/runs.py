@@ -55,6 +55,9 @@ class RunView(View):
     trained_s: float = Field(description="seconds of the attempts that have ended")
     limit_s: float | None = Field(description="longest training time; null: none")
     worker: str | None
+    request_id: str | None = Field(
+        description="of the request that queued it, which every log names; null: the server did"
+    )
     failure: Json | None = Field(description="why it failed: code, detail, step, evidence")
     diverged: bool = Field(description="it failed as such, or went on after a loss that was not finite")
     created_at: Utc

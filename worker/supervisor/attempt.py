@@ -56,12 +56,13 @@ MAX_PENDING_POINTS = 100_000  # flush beyond this even if more frames wait
 
 
 class RunLog(logging.LoggerAdapter[logging.Logger]):
-    """Prefixes every line with the run and the attempt."""
+    """Begins every line with the run and the attempt, and ends it with the request that queued the run."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """Return the line with its prefix."""
+        """Return the line with them."""
         extra = self.extra or {}
-        return f"[{extra['run']} attempt {extra['attempt']}] {msg}", kwargs
+        request = f" [{extra['request']}]" if extra["request"] else ""
+        return f"[{extra['run']} attempt {extra['attempt']}] {msg}{request}", kwargs
 
 
 class WorkerContext(TrainerStarter, Protocol):
@@ -96,7 +97,7 @@ class AttemptSupervisor:
 
     def __init__(self, worker: WorkerContext, claim: Claim, trainer: TrainerProcess) -> None:
         self.worker, self.claim, self.trainer, self.settings = worker, claim, trainer, worker.settings
-        self.log = RunLog(log, {"run": claim.run_id, "attempt": claim.attempt})
+        self.log = RunLog(log, {"run": claim.run_id, "attempt": claim.attempt, "request": claim.request_id})
         self.pending = PendingPoints()
         limits = [limit for limit in (claim.limit_s, self.settings.max_run_s) if limit is not None]
         budget_s = max(0.0, min(limits) - claim.trained_s) if limits else None
@@ -113,6 +114,7 @@ class AttemptSupervisor:
     def run(self) -> None:
         """Supervise to the end; if the lease is lost, kill the trainer and write nothing more."""
         self.trainer.begin(self.log)
+        self.log.info("claimed by %s", self.settings.worker_name)
         self.worker.presence.postpone_beat()
         try:
             self._begin()
@@ -197,6 +199,7 @@ class AttemptSupervisor:
     def _handle(self, frame: Frame) -> bool:
         """Handle a frame; return True if it ends the attempt."""
         if isinstance(frame, Started):
+            self.log.info("trains from step %d to %d", frame.from_step, frame.total_steps)
             self.progress.environment = frame.environment  # written with the first points, which follow
             return False
         if isinstance(frame, Points):
@@ -224,12 +227,14 @@ class AttemptSupervisor:
                 self.progress.flush()  # a chunk of points ends at a checkpoint's step
             case Checkpoint():
                 self.progress.save_checkpoint(frame)
+                self.log.info("checkpoint at step %d (%s)", frame.step, frame.reason)
             case CheckpointFailed():
                 if self.progress.record_failed_checkpoint(frame):
                     self.worker.discard(self.trainer)
                     return True
             case Ended():
                 self.endings.end(frame.outcome, frame.note, frame.memory)
+                self.log.info("%s at step %d", frame.outcome, frame.step)
                 return True
             case Failed():
                 self._fail(frame)

@@ -29,6 +29,7 @@ OPEN_REQUESTS = (  # what is shown is in the body
 )
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 KEY = re.compile(r"(?i:bearer) +(key_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100})")
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 SESSION = re.compile(r"ses_[0-9a-z]{26}\.[A-Za-z0-9_-]{20,100}")
 
 
@@ -77,7 +78,13 @@ async def _principal(scope: Scope) -> Principal:
         found = await look_up(runtime, given[1], address)
     if found is None:
         raise Unauthorized("Send a valid key as `Authorization: Bearer key_....secret`, or sign in on the page.")
-    return replace(found, address=address, request_id=scope["state"]["request_id"])
+    return replace(found, address=address, request_id=scope["state"]["request_id"], trace=trace_of(headers))
+
+
+def trace_of(headers: Headers) -> str | None:
+    """Return the trace context that a request brings (W3C trace context, level 1); None without a valid one."""
+    given = headers.get("traceparent", "")
+    return given if TRACEPARENT.fullmatch(given) else None
 
 
 def address_of(scope: Scope) -> str | None:

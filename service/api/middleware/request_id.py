@@ -10,6 +10,7 @@ from service.api import problems
 from service.errors import SaddleError
 from service.ids import new_id
 from service.process.refusals import is_refusal
+from service.process.request_log import current_request
 from service.process.runtime import Runtime
 
 SECURITY_HEADERS = {
@@ -39,6 +40,7 @@ class RequestId:
             return await send({"type": "websocket.close", "code": 1008})
         request_id = new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
+        current_request.set(request_id)  # each request has a context of its own
         started = False
 
         async def send_with_id(message: Message) -> None:
@@ -60,7 +62,7 @@ class RequestId:
         except Exception as error:
             known = _saddle_error(error)
             if known is None:
-                log.exception("request %s failed: %s %r", request_id, scope["method"], scope["path"])
+                log.exception("request failed: %s %r", scope["method"], scope["path"])
                 known = SaddleError("The server failed on this request: look up the instance in its log.")
             if started:
                 raise  # too late for another response: the server closes the connection

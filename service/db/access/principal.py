@@ -25,6 +25,7 @@ class Principal:
     only_reads: bool = False  # a request that changes nothing sees what other projects share, too
     address: str | None = None  # where the request came from, for the audit
     request_id: str | None = None
+    trace: str | None = None  # the request's trace context, as a W3C traceparent
     session_id: str = ""  # of a browser; a session that a key began has both
 
     @property

@@ -39,6 +39,7 @@ class StoredRun:
     trained_s: float
     limit_s: float | None
     failure: dict[str, Any] | None
+    request_id: str | None  # of the request that queued it
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None

@@ -61,6 +61,8 @@ run = Table(
     Column("origin_step", BigInteger, nullable=False, server_default="0"),
     Column("task", JSONB),  # what a probe job does instead of training
     Column("failure", JSONB),
+    word("request_id", nullable=True),  # of the request that queued it; null: the server itself did
+    word("trace", nullable=True),  # that request's trace context, as a W3C traceparent
     now("created_at"),
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
