@@ -11,6 +11,7 @@ from service.api.middleware.authentication import is_open
 from service.api.problems import MEDIA_TYPE
 from service.schemas.catalog import SchedulePreview
 from service.schemas.channels import ChannelChange, NewChannel
+from service.schemas.comments import EditedComment, NewComment
 from service.schemas.comparisons import Question
 from service.schemas.confirmations import ConfirmRequest
 from service.schemas.keys import NewKey, Rotation
@@ -38,6 +39,7 @@ from service.schemas.requests import (
     VerifyRequest,
 )
 from service.schemas.sessions import SignIn
+from service.schemas.sharing import OtherProject, ProjectChanges
 from service.spec.experiment import Experiment
 
 PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}
@@ -51,6 +53,7 @@ OWN_SCHEMAS: tuple[type[BaseModel], ...] = (
     *(Experiment, SchedulePreview, Question, ConfirmRequest, ProblemDocument, SignIn),
     *(PriorityRequest, RetryRequest, ForkRequest, ReplayRequest, ProbeRequest, VerifyRequest, Labels, NewKey),
     *(PersonQuota, ServerQuota, Rotation, NewChannel, ChannelChange),
+    *(NewComment, EditedComment, OtherProject, ProjectChanges),
 )
 
 

@@ -27,7 +27,7 @@ import { Workers } from "./views/workers.js";
 
 const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers, bin: Bin, keys: Keys, notifications: Notifications, audit: Audit, members: Members, account: Account };
 const PLACES = ["experiments", "compare", "new", "workers", "members", "bin", "keys", "notifications"];
-const ADMIN_PLACES = [...PLACES, "audit"];
+const placesOf = (me) => (!me.project_id ? [] : me.level === "admin" || me.level === "server" ? [...PLACES, "audit"] : PLACES);
 
 function App() {
   const [me, setMe] = useState(undefined); // undefined: not known yet; null: nobody
@@ -48,11 +48,11 @@ function App() {
   if (path[0] === "provider") return html`<${ProviderReturn} me=${me} search=${search} done=${setMe}/>`;
   if (path[0] === "invitation") return html`<${Invitation} me=${me} done=${setMe}/>`;
   if (me === null) return html`<${SignIn} done=${setMe}/>`;
-  const place = path[0] || (me.project_id ? "experiments" : "account");
+  const place = me.project_id ? path[0] || "experiments" : "account"; // whoever is in no project sees no other place
   const View = VIEWS[place];
   return html`<header>
     <a class="brand" href=${href([])}>Saddle</a>
-    <nav aria-label=${t("places")}>${(me.level === "admin" || me.level === "server" ? ADMIN_PLACES : PLACES).map((each) => html`<a key=${each} href=${href([each])}
+    <nav aria-label=${t("places")}>${placesOf(me).map((each) => html`<a key=${each} href=${href([each])}
       aria-current=${place === each ? "page" : null}>${t(`place.${each}`)}</a>`)}</nav>
     ${me.key_expires_soon ? html`<a class="wrong" href=${href(["keys"])}>${t("key.expires", { date: me.key_expires_at.slice(0, 10) })}</a>` : null}
     <span class="who"><a href=${href(["account"])} title=${t("place.account")}>${escapeInvisible(me.member)}</a> · <${ProjectSwitch} me=${me} entered=${entered}/></span>
