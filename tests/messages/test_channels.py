@@ -12,6 +12,7 @@ from service.api.app import create_app
 from service.db.access.projects import new_key
 from service.db.session import transaction
 from service.settings import Settings
+from tests.fixtures.api import SPEC
 from tests.messages.conftest import sql
 from tests.messages.receiver import Receiver
 
@@ -32,6 +33,12 @@ def member(engine: Engine, key: str) -> dict[str, str]:
     """The header of a member who is no admin."""
     with transaction(engine) as connection:
         return {"Authorization": f"Bearer {new_key(connection, 'default', 'bob')}"}
+
+
+@pytest.fixture
+def submit_path(client: TestClient) -> str:
+    """The path of an experiment."""
+    return f"/v1/experiments/{client.post('/v1/experiments', json=SPEC).json()['id']}"
 
 
 def made(client: TestClient, headers: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
@@ -165,3 +172,15 @@ def test_a_private_address_is_refused_when_the_operator_named_no_network(
         tried = client.post(f"/v1/channels/{new['id']}/test").json()
         assert not tried["delivered"]
         assert "SADDLE_WEBHOOK_NETWORKS" in tried["detail"]
+
+
+def test_who_is_named_in_a_comment_is_told_once(
+    client: TestClient, engine: Engine, member: dict[str, str], submit_path: str
+) -> None:
+    mine, theirs = made(client), made(client, member)
+    posted = client.post(f"{submit_path}/comments", json={"text": "@bob and @ada, look at the loss"}).json()
+    client.patch(f"/v1/comments/{posted['id']}", json={"text": "@bob, look at the loss again"})
+    (row,) = sql(engine, "SELECT channel_id, events FROM delivery")
+    assert row["channel_id"] == theirs["id"] != mine["id"], "nobody is told what they wrote themselves"
+    (event,) = row["events"]
+    assert (event["kind"], event["by"], event["text"]) == ("mention", "ada", "@bob and @ada, look at the loss")

@@ -272,9 +272,10 @@ def silent_tls(certificate: tuple[Path, Path]) -> Iterator[str]:
     def drip() -> None:
         with suppress(OSError):
             connection, _ = listener.accept()
-            for byte in b"\x16\x03\x03\x40\x00" + b"\x02" * 300:
-                connection.send(bytes([byte]))
-                time.sleep(0.1)
+            with connection:
+                for byte in b"\x16\x03\x03\x40\x00" + b"\x02" * 300:
+                    connection.send(bytes([byte]))
+                    time.sleep(0.1)
 
     threading.Thread(target=drip, daemon=True).start()
     yield f"https://127.0.0.1:{listener.getsockname()[1]}/"
