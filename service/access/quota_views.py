@@ -10,12 +10,12 @@ from service.levels import Level
 from service.schemas.quotas import QuotasView, QuotaView
 
 
-def quotas_view(connection: Connection, principal: Principal, member: str | None) -> QuotasView:
+def quotas_view(connection: Connection, principal: Principal, member: str | None, project_bytes: int) -> QuotasView:
     """Return the quotas of the project and of one member; only admins see another's."""
     if member is not None and member != principal.member and principal.level < Level.ADMIN:
         raise Forbidden("Only admins of the project see the quotas of others.")
     whose = as_member(connection, principal, member)
-    found = quotas.full_standing(connection, whose)
+    found = quotas.full_standing(connection, whose, project_bytes)
     return QuotasView(
         project=principal.project, quotas=_views(found, "project"), member=whose.member, own=_views(found, "person")
     )

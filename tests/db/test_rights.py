@@ -152,8 +152,8 @@ def test_what_a_role_was_given_by_hand_is_taken_back_at_the_next_upgrade(engine:
 
 def test_a_user_that_may_not_make_roles_is_told_what_to_have_made(engine: Engine, database_url: str) -> None:
     with transaction(engine) as connection:
-        connection.execute(text("CREATE ROLE somebody LOGIN"))
-    somebody = make_engine(database_url.replace("//saddle@", "//somebody@"), pool_size=1)
+        connection.execute(text("CREATE ROLE somebody LOGIN PASSWORD 'x'"))
+    somebody = make_engine(database_url.replace("//saddle@", "//somebody:x@"), pool_size=1)
     try:
         with pytest.raises(rights.CannotGrant, match="CREATE ROLE other LOGIN"), transaction(somebody) as connection:
             rights.make(connection, ["saddle_api", "other"])

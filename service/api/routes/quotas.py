@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from service.access.quota_views import quotas_view
-from service.api.dependencies import ConnectionDep, PrincipalDep, body, json_body
+from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, body, json_body
 from service.db.access import audit, quotas
 from service.db.access.members import find_member, find_project
 from service.schemas.quotas import PersonQuota, QuotaName, QuotasView, ServerQuota
@@ -18,10 +18,11 @@ Default = Annotated[bool, Query(description="remove the limit, so that the less 
 def get_quotas(
     principal: PrincipalDep,
     connection: ConnectionDep,
+    runtime: RuntimeDep,
     member: Annotated[str | None, Query(max_length=200, description="another member of the project")] = None,
 ) -> QuotasView:
     """Return the quotas of the project and of a member, by default of who asks, with what is used of them."""
-    return quotas_view(connection, principal, member)
+    return quotas_view(connection, principal, member, runtime.settings.project_bytes)
 
 
 @router.put("/quotas/{name}", operation_id="set_person_quota", openapi_extra=json_body(PersonQuota))
@@ -30,6 +31,7 @@ def set_person_quota(
     wanted: Annotated[PersonQuota, Depends(body(PersonQuota))],
     principal: PrincipalDep,
     connection: ConnectionDep,
+    runtime: RuntimeDep,
     default: Default = False,
 ) -> QuotasView:
     """Set a limit for each person of the project, or for one member. It holds at once."""
@@ -42,7 +44,7 @@ def set_person_quota(
     audit.record(
         connection, principal, "quota.change", member_id or principal.project_id, name=name, value=told, default=default
     )
-    return quotas_view(connection, principal, wanted.member)
+    return quotas_view(connection, principal, wanted.member, runtime.settings.project_bytes)
 
 
 @router.put("/admin/quotas/{name}", operation_id="set_server_quota", openapi_extra=json_body(ServerQuota))
@@ -51,6 +53,7 @@ def set_server_quota(
     wanted: Annotated[ServerQuota, Depends(body(ServerQuota))],
     principal: PrincipalDep,
     connection: ConnectionDep,
+    runtime: RuntimeDep,
     default: Default = False,
 ) -> QuotasView:
     """Set a limit for one project or for all, of the project as a whole or of each person in it."""
@@ -61,4 +64,4 @@ def set_server_quota(
         quotas.set_limit(connection, name, wanted.subject, project_id, None, wanted.value)
     told = {"name": name, "subject": wanted.subject, "value": None if default else wanted.value, "default": default}
     audit.record(connection, principal, "quota.change", project_id or "server", **told)
-    return quotas_view(connection, principal, None)
+    return quotas_view(connection, principal, None, runtime.settings.project_bytes)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, text
 from sqlalchemy.dialects.postgresql import insert
 
 from service.db.access import quota_use
@@ -105,14 +105,16 @@ COUNT_MINE = text(
 )
 
 
-def standing(connection: Connection, principal: Principal, queueing: int = 0) -> Standing:
-    """Return the principal's limits and use, in one statement.
+def standing(
+    connection: Connection, principal: Principal, queueing: int = 0, project_bytes: int | None = None
+) -> Standing:
+    """Return the principal's limits and use, in one statement; `project_bytes` is the server's default of uploads.
 
     Runs of the person are counted, by a second one, only where `queueing` more could exceed that person's limit.
     """
     whose = {"project_id": principal.project_id, "member_id": principal.member_id}
     row = connection.execute(STANDING, whose).one()
-    limits = _defaults() | {(subject, name): value for subject, name, value in row.limits}
+    limits = _defaults(project_bytes) | {(subject, name): value for subject, name, value in row.limits}
     used: dict[tuple[Subject, str], float] = {("project", "queued_runs"): row.queued}
     for member_id, device_s, upload_bytes, checkpoint_bytes in row.used:
         subject: Subject = "project" if member_id is None else "person"
@@ -124,10 +126,12 @@ def standing(connection: Connection, principal: Principal, queueing: int = 0) ->
     return Standing(principal, limits, used)
 
 
-def _defaults() -> dict[tuple[Subject, str], int | None]:
+def _defaults(project_bytes: int | None) -> dict[tuple[Subject, str], int | None]:
     made: dict[tuple[Subject, str], int | None] = {}
     for name, kind in QUOTAS.items():
         made["project", name], made["person", name] = kind.project, kind.person
+    if project_bytes is not None:
+        made["project", "upload_bytes"] = project_bytes
     return made
 
 
@@ -143,9 +147,9 @@ def admit(connection: Connection, principal: Principal, runs: int, checkpoint_by
 RUNNING = text("SELECT count(*) FROM run WHERE state = 'running' AND project_id = :project_id")
 
 
-def full_standing(connection: Connection, principal: Principal) -> Standing:
+def full_standing(connection: Connection, principal: Principal, project_bytes: int) -> Standing:
     """Return the principal's limits and use, with every count of runs: for people to read."""
-    found = standing(connection, principal)
+    found = standing(connection, principal, project_bytes=project_bytes)
     whose = {"project_id": principal.project_id, "member_id": principal.member_id}
     mine = connection.execute(COUNT_MINE, whose).one()
     counted: dict[tuple[Subject, str], float] = {
@@ -184,14 +188,3 @@ def remove_limit(
     )
     connection.execute(quota.delete().where(chosen))
     quota_use.count(connection)
-
-
-def project_limit(connection: Connection, principal: Principal, name: str) -> int | None:
-    """Return one limit of the principal's project."""
-    found = select(quota.c.value).where(
-        quota.c.name == name,
-        quota.c.subject == "project",
-        quota.c.project_id.is_(None) | (quota.c.project_id == principal.project_id),
-    )
-    row = connection.execute(found.order_by(quota.c.project_id.nulls_last()).limit(1)).one_or_none()
-    return QUOTAS[name].project if row is None else row.value

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, func, select
 
 from service.db.access import quotas
 from service.db.access.principal import Principal
-from service.db.access.quotas import QUOTAS, Standing, Subject
+from service.db.access.quotas import Standing, Subject
 from service.db.tables import dataset
 
 NAME = "upload_bytes"
@@ -27,9 +27,7 @@ class UploadRoom:
 
 def upload_room(connection: Connection, principal: Principal, default_bytes: int) -> UploadRoom:
     """Return what the quotas allow, and `default_bytes` where no quota of the project was set."""
-    limits = dict(quotas.standing(connection, principal).limits)
-    if limits["project", NAME] == QUOTAS[NAME].project:
-        limits["project", NAME] = default_bytes
+    limits = quotas.standing(connection, principal, project_bytes=default_bytes).limits
     size, is_mine = dataset.c.size_bytes, dataset.c.owner_id == principal.member_id
     sums = select(func.coalesce(func.sum(size), 0), func.coalesce(func.sum(size).filter(is_mine), 0))
     project, person = connection.execute(sums.where(dataset.c.project_id == principal.project_id)).one()
