@@ -31,11 +31,11 @@ FILE: dict[int | str, dict[str, Any]] = {
 
 
 async def _filter(
-    actor: Annotated[str | None, Query(max_length=200, description="the name of who did it")] = None,
+    actor: Annotated[str | None, Query(min_length=1, max_length=200, description="the name of who did it")] = None,
     action: Annotated[
         str | None, Query(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=100, description="run.cancel; run: all of runs")
     ] = None,
-    target: Annotated[str | None, Query(max_length=100, description="the id it happened to")] = None,
+    target: Annotated[str | None, Query(pattern="^[A-Za-z0-9_-]{1,100}$", description="the id it happened to")] = None,
     since: Annotated[AwareDatetime | None, Query(description="this moment and later")] = None,
     until: Annotated[AwareDatetime | None, Query(description="before this moment")] = None,
 ) -> AuditFilter:
