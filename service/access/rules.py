@@ -86,6 +86,11 @@ ADMIN = _rules(
 )
 SERVER = _rules(Rule(Level.SERVER), "set_server_quota", "list_accounts", "post_password_link")
 SERVER |= _rules(Rule(Level.SERVER), "list_server_audit", "export_server_audit")
+SERVER |= _rules(
+    Rule(Level.SERVER, about="self"),
+    *("list_project_use", "get_whole_queue", "get_server_storage", "list_busy_workers"),
+    *("drain_worker", "undrain_worker", "stop_run", "stop_experiment"),
+)
 SERVER |= _rules(Rule(Level.SERVER, about="self", opened_by="open_projects"), "post_project")
 KEYS = _rules(Rule(Level.READ), "post_key", "rotate_key")  # the new key never may more than the one that makes it
 CHANNELS = {  # shared ones are the admins' alone, which the channel itself says

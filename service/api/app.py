@@ -21,6 +21,7 @@ from service.api.openapi import RESPONSES, describe
 from service.api.routes import (
     account,
     accounts,
+    admin,
     audit,
     bin,
     catalog,
@@ -62,7 +63,7 @@ ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
     *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications),
     *(account, accounts, members, invitations, provider),
-    *(symptoms, keys, queue, quotas, channels, audit),
+    *(admin, symptoms, keys, queue, quotas, channels, audit),
     *(bin, sharing, comments),
 )
 DESCRIPTION = "POST a spec, the server trains it, and compares with honest statistics."

@@ -129,6 +129,7 @@ ROLES: dict[str, Rights] = {
             "api_key": ("last_used_at",),
             "comment": ("text", "edited_at"),
             "project": ("members_manage",),
+            "worker": ("drain_since", "drain_by"),
         },
         delete=(
             *("experiment_figure", "quota"),  # figures are computed from series, and computed anew

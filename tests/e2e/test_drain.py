@@ -65,3 +65,34 @@ def test_a_worker_without_its_database_saves_stops_and_goes_on_later(
     first, *_ = own_stack.get(f"/v1/runs/{run}/attempts")["items"]
     assert first["ending"] == "drained"
     assert own_stack.exact_series(run)[0] == list(range(1, done["step"] + 1))
+
+
+def test_a_drained_worker_hands_its_run_over_and_rests_until_it_may_take_runs_again(
+    own_stack: Product, spec: Callable[..., dict[str, Any]]
+) -> None:
+    own_stack.start_api()
+    own_stack.sql("UPDATE account SET admin = true")
+    run = own_stack.post("/v1/experiments", spec(name="handed over", **LONG))["runs"][0]["id"]
+
+    def state(name: str) -> str:
+        return {each["name"]: each["state"] for each in own_stack.get("/v1/admin/workers")["items"]}[name]
+
+    own_stack.start_worker("w1")
+    own_stack.wait_for_step(run, 50)
+    own_stack.http.post("/v1/admin/workers/w1/drain").raise_for_status()
+    until(lambda: state("w1") == "drained")
+    waiting = own_stack.run(run)
+    assert (waiting["state"], waiting["step"]) == ("queued", waiting["checkpoint_step"])
+    own_stack.start_worker("w2")
+    own_stack.wait_for_step(run, waiting["step"] + 50)
+    own_stack.http.post("/v1/admin/workers/w2/drain").raise_for_status()
+    until(lambda: state("w2") == "drained")
+    own_stack.http.post("/v1/admin/workers/w1/undrain").raise_for_status()
+    own_stack.wait_for_step(run, own_stack.run(run)["step"] + 50)
+    until(lambda: state("w1") == "busy")
+    assert state("w2") == "drained"
+    own_stack.http.post(f"/v1/runs/{run}/cancel").raise_for_status()
+    done = own_stack.wait_for_end(run)
+    attempts = own_stack.get(f"/v1/runs/{run}/attempts")["items"]
+    assert [(each["worker"], each["ending"]) for each in attempts[:2]] == [("w1", "drained"), ("w2", "drained")]
+    assert own_stack.exact_series(run)[0] == list(range(1, done["step"] + 1))

@@ -50,7 +50,7 @@ class Supervisor:
         self.trainers = TrainerPool(settings)
         self.presence = Presence(settings)
         self.unhealthy: str | None = None  # why this slot stops
-        self._drained_at = 0.0
+        self._stopped_at = 0.0  # monotonic
 
     def run(self) -> None:
         """Claim and train until drained."""
@@ -63,6 +63,8 @@ class Supervisor:
             while not self.draining.is_set():
                 was_notified = self.notified.wait(self.settings.poll_s)
                 self.notified.clear()
+                if self._is_drained():
+                    continue
                 if not self._train_waiting_runs() and not was_notified:
                     self.trainers.stop_spares()
         finally:
@@ -94,20 +96,31 @@ class Supervisor:
     def drain(self) -> None:
         """Claim no more runs; the current one is checkpointed and queued again."""
         if not self.draining.is_set():
-            self._drained_at = time.monotonic()
+            self._stopped_at = time.monotonic()
         self.draining.set()
         self.notified.set()
 
     @property
     def draining_s(self) -> float | None:
-        """Seconds since the worker was asked to stop; None if it was not."""
-        return time.monotonic() - self._drained_at if self.draining.is_set() else None
+        """Seconds since it was asked to give up its run, by a signal or a server admin; None if it was not."""
+        since = self._stopped_at if self.draining.is_set() else self.presence.drained_at
+        return None if since is None else time.monotonic() - since
 
     def stop_unhealthy(self, why: str) -> None:
         """Drain, because the device is broken. The worker exits with an error once all of its slots have ended."""
         log.error("%s is unhealthy and stops: %s", self.settings.worker_name, why)
         self.unhealthy = why
         self.drain()
+
+    def _is_drained(self) -> bool:
+        """Whether a server admin drained it; it then frees its device, and beats until it may take runs again."""
+        if self.presence.drained_at is None:
+            return False
+        self._report("idle")  # and is told whether that still holds
+        if self.presence.drained_at is None:
+            return False
+        self.trainers.stop()
+        return True
 
     def warm_spare(self) -> None:
         """Start a spare trainer, in case the active one dies."""

@@ -22,6 +22,7 @@ class Presence:
         self.packages = installed_packages()
         self._device: dict[str, Any] | None = None
         self._due = 0.0  # monotonic
+        self.drained_at: float | None = None  # monotonic, when a beat first said to take no more runs; None: it may
 
     def announce(self, connection: Connection, device: dict[str, Any]) -> None:
         """Write the device: at the start from the settings, later as a trainer reports it."""
@@ -38,7 +39,8 @@ class Presence:
 
     def beat(self, connection: Connection, state: str, run_id: str | None = None, detail: str | None = None) -> None:
         """Write the worker's state within this transaction."""
-        workers.beat(connection, self.settings.worker_name, state, run_id, detail)
+        drain = workers.beat(connection, self.settings.worker_name, state, run_id, detail)
+        self.drained_at = (self.drained_at or time.monotonic()) if drain else None
 
     def beat_if_due(self, connection: Connection, state: str, run_id: str) -> None:
         """Write the state while it trains, at most every `beat_s`."""

@@ -72,6 +72,7 @@ CLAIM = text(
         SELECT h.pool, h.needs, h.project_id, h.owner_id FROM head h {turns.scored("h")}
         WHERE h.needs <@ cast(:packages AS text[]) AND h.needs @> cast(:required AS text[])
             AND NOT {turns.is_full("h")}
+            AND NOT EXISTS (SELECT FROM worker w WHERE w.name = :worker AND w.drain_since IS NOT NULL)
         ORDER BY {turns.ORDER}),
     chosen AS (
         SELECT next.id FROM turn t

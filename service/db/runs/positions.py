@@ -98,6 +98,7 @@ class NextRun:
     run_id: str
     experiment_id: str
     experiment: str
+    project: str
     owner: str
     seed: int
     priority: int
@@ -107,10 +108,12 @@ class NextRun:
 
 NEXT_RUNS = text(
     f"""{PLACES}
-    SELECT placed.pool, placed.id AS run_id, e.id AS experiment_id, e.name AS experiment, member.name AS owner,
+    SELECT placed.pool, placed.id AS run_id, e.id AS experiment_id, e.name AS experiment, project.name AS project,
+        member.name AS owner,
         placed.seed, placed.priority, placed.before,
         extract(epoch FROM statement_timestamp() - placed.queued_at)::float8 AS waited_s
     FROM placed JOIN experiment e ON e.id = placed.experiment_id JOIN member ON member.id = placed.owner_id
+    JOIN project ON project.id = placed.project_id
     WHERE cast(:project_id AS text) IS NULL OR placed.project_id = cast(:project_id AS text)
     ORDER BY placed.pool, placed.before LIMIT :most
     """  # noqa: S608  pieces of SQL

@@ -28,6 +28,7 @@ class StoredWorker:
     run_id: str | None
     started_at: datetime
     beat_s: float
+    drain_since: datetime | None
 
 
 ANNOUNCE = text(
@@ -42,14 +43,16 @@ ANNOUNCE = text(
 )
 BEAT = text(
     """
-    UPDATE worker SET state = :state, run_id = :run_id, detail = :detail, beat_at = clock_timestamp()
-    WHERE name = :name
+    UPDATE worker SET run_id = :run_id, detail = :detail, beat_at = clock_timestamp(),
+        state = CASE WHEN drain_since IS NULL THEN :state WHEN :state = 'idle' THEN 'drained'
+            WHEN :state = 'busy' THEN 'draining' ELSE :state END
+    WHERE name = :name RETURNING drain_since IS NOT NULL
     """
 )
 LISTING = text(
     """
     SELECT worker.name, worker.pool, host, pid, version, device, packages, worker.state, detail, own.id AS run_id,
-        worker.started_at, greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8 AS beat_s
+        worker.started_at, greatest(0, extract(epoch FROM clock_timestamp() - beat_at))::float8 AS beat_s, drain_since
     FROM worker LEFT JOIN run AS own ON own.id = worker.run_id AND own.project_id = :project_id
     ORDER BY worker.pool, worker.name
     """
@@ -71,12 +74,14 @@ def announce(
     connection.execute(ANNOUNCE, row | {"device": dumps(dict(device)), "packages": dumps(dict(packages))})
 
 
-def beat(connection: Connection, name: str, state: str, run_id: str | None = None, detail: str | None = None) -> None:
+def beat(connection: Connection, name: str, state: str, run_id: str | None = None, detail: str | None = None) -> bool:
     """Report the state: starting, idle, busy (with a run), draining, unhealthy (with the reason) or gone.
 
+    Return whether it shall take no more runs; it is then shown as draining while it has one, and as drained after.
     The `detail` of an idle worker is the memory that is free on a device it shares.
     """
-    connection.execute(BEAT, {"name": name, "state": state, "run_id": run_id, "detail": detail})
+    row = {"name": name, "state": state, "run_id": run_id, "detail": detail}
+    return bool(connection.execute(BEAT, row).scalar_one_or_none())
 
 
 def list_all(connection: Connection, principal: Principal) -> list[StoredWorker]:

@@ -174,8 +174,10 @@ worker = Table(
     word("run_id", ForeignKey("run.id"), nullable=True),
     now("started_at"),
     now("beat_at"),
+    Column("drain_since", DateTime(timezone=True)),  # it shall take no more runs; null: it may
+    Column("drain_by", Text),  # the name of who asked, at that time
     CheckConstraint(
-        "state IN ('starting', 'idle', 'busy', 'draining', 'unhealthy', 'gone')",
+        "state IN ('starting', 'idle', 'busy', 'draining', 'drained', 'unhealthy', 'gone')",
         name="state_known",
     ),
 )
