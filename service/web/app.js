@@ -10,6 +10,7 @@ import { useShortcuts } from "./lib/shortcuts.js";
 import { UndoNotice } from "./lib/undo.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./lib/words.js";
 import { Account, ProjectSwitch } from "./views/account.js";
+import { Admin } from "./views/admin.js";
 import { Audit } from "./views/audit.js";
 import { Bin } from "./views/bin.js";
 import { Compare } from "./views/compare.js";
@@ -20,14 +21,17 @@ import { Keys } from "./views/keys.js";
 import { Members } from "./views/members.js";
 import { New } from "./views/new.js";
 import { Notifications } from "./views/notifications.js";
+import { Project } from "./views/project.js";
 import { ProviderReturn } from "./views/provider.js";
 import { Run } from "./views/run.js";
 import { SignIn, SwitchAccount } from "./views/signin.js";
 import { Workers } from "./views/workers.js";
 
-const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers, bin: Bin, keys: Keys, notifications: Notifications, audit: Audit, members: Members, account: Account };
-const PLACES = ["experiments", "compare", "new", "workers", "members", "bin", "keys", "notifications"];
-const placesOf = (me) => (!me.project_id ? [] : me.level === "admin" || me.level === "server" ? [...PLACES, "audit"] : PLACES);
+const VIEWS = { experiments: Experiments, experiment: Experiment, run: Run, compare: Compare, new: New, workers: Workers, bin: Bin, keys: Keys, notifications: Notifications, audit: Audit, members: Members, account: Account, project: Project, admin: Admin };
+const PLACES = ["experiments", "compare", "new", "workers", "project", "members", "bin", "keys", "notifications"];
+const placesOf = (me) => [
+  ...(me.project_id ? PLACES : []), ...(me.project_id && (me.level === "admin" || me.level === "server") ? ["audit"] : []), ...(me.level === "server" ? ["admin"] : []),
+];
 
 function App() {
   const [me, setMe] = useState(undefined); // undefined: not known yet; null: nobody

@@ -8,8 +8,8 @@ import pytest
 from service.api.routes.page import FOLDER
 
 LANGUAGES = {
-    "en": ["words.en.js", "words.findings.en.js", "words.team.en.js"],
-    "zh": ["words.zh.js", "words.findings.zh.js", "words.team.zh.js"],
+    "en": ["words.en.js", "words.findings.en.js", "words.team.en.js", "words.admin.en.js"],
+    "zh": ["words.zh.js", "words.findings.zh.js", "words.team.zh.js", "words.admin.zh.js"],
 }
 ENTRY = re.compile(r'^  "([^"]+)": "((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 SINGULAR = ".one"

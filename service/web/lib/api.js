@@ -62,6 +62,7 @@ export async function requestJson(method, path, body, options) {
 export const get = (path, options) => requestJson("GET", path, undefined, options);
 export const post = (path, body = {}, options) => requestJson("POST", path, body, options);
 export const remove = (path, options) => requestJson("DELETE", path, undefined, options);
+export const put = (path, body, options) => requestJson("PUT", path, body, options);
 export const patch = (path, body, options) => requestJson("PATCH", path, body, options);
 
 export function queryString(parameters) {

@@ -1,9 +1,11 @@
 // English. A key that ends in ".one" is the singular, for n = 1.
 import { findings } from "./words.findings.en.js";
+import { admin } from "./words.admin.en.js";
 import { team } from "./words.team.en.js";
 
 export const en = {
   ...findings,
+  ...admin,
   ...team,
   "account.current": "Present password",
   "account.email": "Change address",

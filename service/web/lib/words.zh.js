@@ -1,9 +1,11 @@
 // Chinese; it has no plural, so no key ends in ".one".
 import { findings } from "./words.findings.zh.js";
+import { admin } from "./words.admin.zh.js";
 import { team } from "./words.team.zh.js";
 
 export const zh = {
   ...findings,
+  ...admin,
   ...team,
   "account.current": "当前密码",
   "account.email": "更改邮箱",

@@ -36,7 +36,7 @@ function Devices({ workers, running }) {
       <td class="number">${t("ago", { age: formatSeconds(worker.beat_s) })}</td></tr>`)}</tbody></table></div>`;
 }
 
-function WorkerState({ worker }) {
+export function WorkerState({ worker }) {
   const silent = worker.state !== "gone" && worker.beat_s > SILENT_S;
   const word = silent ? "silent" : worker.state;
   return html`<span class=${`state worker-${word}`}>${t(`worker.${word}`)}</span>${worker.detail ? html`<br/><small><${Prose} text=${worker.detail}/></small>` : null}`;
