@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from service.client import address, answers, checkpoints, documents, export, files, following
+from service.client.admin import AdminClient
 from service.client.http import Http, Json
 from service.client.paths import flag, part
 from service.client.team import TeamClient
@@ -41,7 +42,7 @@ class Normalised(Protocol):
 Spec = Mapping[str, Any] | str | Path | Normalised
 
 
-class Client(TeamClient):
+class Client(TeamClient, AdminClient):
     """One server. Address and key: given, else SADDLE_URL and SADDLE_KEY, else those of a server on this machine."""
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:

@@ -76,6 +76,11 @@ class Http:
         repeatable = if_match is None
         return _document(self._send("PATCH", path, content=encode(body), headers=headers, repeatable=repeatable))
 
+    def put(self, path: str, body: Any, query: Query | None = None) -> Any:
+        """Put a document in its place and return the answer; repeating it changes nothing."""
+        headers = {"Content-Type": "application/json"}
+        return _document(self._send("PUT", path, query=query, content=encode(body), headers=headers, repeatable=True))
+
     def delete(self, path: str, query: Query | None = None) -> None:
         """Delete what is at `path`; never repeated, because the second answer would be 404."""
         answer = self._send("DELETE", path, query=query, repeatable=False)

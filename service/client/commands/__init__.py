@@ -3,6 +3,7 @@
 from types import ModuleType
 
 from service.client.commands import (
+    admin,
     audit,
     browse,
     catalog,
@@ -48,4 +49,5 @@ COMMANDS: tuple[ModuleType, ...] = (
     notifications,
     audit,
     people,
+    admin,
 )
