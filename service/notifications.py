@@ -51,6 +51,15 @@ def queue_name(pool: str) -> str:
     return f"saddle.{pool}"
 
 
+def check_broker(broker_url: str) -> None:
+    """Raise OSError if the broker does not answer, or refuses."""
+    try:
+        with make_app(broker_url).connection_for_write() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+    except (OperationalError, RedisError) as error:
+        raise OSError(str(error).partition("\n")[0]) from error
+
+
 class Notifier:
     """Notifies the workers of a pool; an absent broker is logged once and costs the caller nothing."""
 

@@ -1,4 +1,4 @@
-"""Workers that a server admin drains."""
+"""Workers that a server admin drains, and how far their clocks are off."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -20,11 +20,13 @@ def _check(states: tuple[str, ...]) -> None:
 def upgrade() -> None:
     op.add_column("worker", sa.Column("drain_since", sa.DateTime(timezone=True)))
     op.add_column("worker", sa.Column("drain_by", sa.Text))
+    op.add_column("worker", sa.Column("clock_ahead_s", sa.Double))
     _check(STATES)
 
 
 def downgrade() -> None:
     op.execute("UPDATE worker SET state = 'idle' WHERE state = 'drained'")
     _check(tuple(state for state in STATES if state != "drained"))
+    op.drop_column("worker", "clock_ahead_s")
     op.drop_column("worker", "drain_by")
     op.drop_column("worker", "drain_since")

@@ -179,6 +179,7 @@ ROLES: dict[str, Rights] = {
                 "run_id",
                 "started_at",
                 "beat_at",
+                "clock_ahead_s",
             ),
         },
         delete=("metric_chunk",),  # compaction puts one chunk of equal content in the place of several

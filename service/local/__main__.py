@@ -1,4 +1,4 @@
-"""`python -m service.local up | down | status`: Saddle on this machine."""
+"""`python -m service.local up | down | status | admin`: Saddle on this machine."""
 
 import argparse
 import ipaddress
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from service.devices import ALL, MAX_SLOTS, parse_slots
 from service.errors import SaddleError
+from service.local.administer import administer
 from service.local.down import down, status
 from service.local.failure import folder_error
 from service.local.folder import DataFolder
@@ -70,8 +71,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     stop = commands.add_parser("down", help="stop everything")
     show = commands.add_parser("status", help="show what is running")
-    for command in (start, stop, show):
+    admin = commands.add_parser("admin", help="back up, restore, collect garbage, or look at every part")
+    for command in (start, stop, show, admin):
         command.add_argument("--data", type=Path, help="the data folder (default: SADDLE_DATA, or .saddle)")
+    admin.add_argument("arguments", nargs=argparse.REMAINDER, help="backup DIR, restore DIR, gc [--delete], doctor")
     return parser
 
 
@@ -84,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "up":
             given = (options.port, options.workers, options.devices, options.demo, options.host)
             return up(Options(folder, *given))
+        if options.command == "admin":
+            return administer(folder, options.arguments)
         return down(folder) if options.command == "down" else status(folder)
     except SaddleError as error:
         print(f"saddle: {error}", file=sys.stderr)

@@ -52,6 +52,13 @@ class BucketUploads(UploadStore):
             obstore.delete(self._bucket, [_key(sha256)])
         self._cache.discard(sha256)
 
+    def kept(self) -> Iterator[tuple[str, float]]:
+        """Yield every object below uploads/."""
+        with os_errors():
+            for page in obstore.list(self._bucket, "uploads"):
+                for each in page:
+                    yield str(each["path"]).rpartition("/")[2], each["last_modified"].timestamp()
+
     def _pieces(self, sha256: str) -> Iterator[bytes]:
         with os_errors():
             for piece in obstore.get(self._bucket, _key(sha256)).stream(min_chunk_size=PIECE):

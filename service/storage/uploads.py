@@ -43,6 +43,10 @@ class UploadStore(ABC):
     def remove(self, sha256: str) -> None:
         """Remove a file; a missing one is no error."""
 
+    @abstractmethod
+    def kept(self) -> Iterator[tuple[str, float]]:
+        """Yield the hash of every file, and when it was stored (seconds since 1970, by the storage's clock)."""
+
 
 class FolderUploads(UploadStore):
     """A folder that the API and every worker share."""
@@ -70,6 +74,12 @@ class FolderUploads(UploadStore):
         (place / "content").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             place.rmdir()
+
+    def kept(self) -> Iterator[tuple[str, float]]:
+        """Yield every folder with a file."""
+        for content in sorted(self.folder.glob("[0-9a-f]*/content")):
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                yield content.parent.name, content.stat().st_mtime
 
 
 def move_into_place(path: Path, place: Path) -> None:

@@ -34,13 +34,10 @@ ASKING |= {"sign_out", "end_session", "end_other_sessions"}  # nor do these, whi
 ADMINS = {"set_person_quota", "list_invitations", "post_invitation", "revoke_invitation"}
 ADMINS |= {"change_project", "change_member", "remove_member", "post_service_member"}
 OPERATORS = {"set_server_quota", "list_accounts", "post_password_link", "post_project"}
-<<<<<<< HEAD
 ADMINS |= {"list_audit", "export_audit"}
 OPERATORS |= {"list_server_audit", "export_server_audit"}
-=======
 OPERATORS |= {"list_project_use", "get_whole_queue", "get_server_storage", "list_busy_workers"}
 OPERATORS |= {"drain_worker", "undrain_worker", "stop_run", "stop_experiment"}
->>>>>>> 3deba21 (Let server admins see all projects, drain a worker and stop anything)
 OTHERS = {  # what may happen to one's own objects, and by admins to everybody's
     "experiment": {
         *("patch_experiment", "delete_experiment", "cancel_experiment", "pause_experiment", "resume_experiment"),

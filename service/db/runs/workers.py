@@ -1,5 +1,6 @@
 """The workers' own reports of their state, shown to users; pools are the only other reader."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,6 +45,7 @@ ANNOUNCE = text(
 BEAT = text(
     """
     UPDATE worker SET run_id = :run_id, detail = :detail, beat_at = clock_timestamp(),
+        clock_ahead_s = :clock_s - extract(epoch FROM clock_timestamp()),
         state = CASE WHEN drain_since IS NULL THEN :state WHEN :state = 'idle' THEN 'drained'
             WHEN :state = 'busy' THEN 'draining' ELSE :state END
     WHERE name = :name RETURNING drain_since IS NOT NULL
@@ -80,7 +82,7 @@ def beat(connection: Connection, name: str, state: str, run_id: str | None = Non
     Return whether it shall take no more runs; it is then shown as draining while it has one, and as drained after.
     The `detail` of an idle worker is the memory that is free on a device it shares.
     """
-    row = {"name": name, "state": state, "run_id": run_id, "detail": detail}
+    row = {"name": name, "state": state, "run_id": run_id, "detail": detail, "clock_s": time.time()}
     return bool(connection.execute(BEAT, row).scalar_one_or_none())
 
 

@@ -176,6 +176,7 @@ worker = Table(
     now("beat_at"),
     Column("drain_since", DateTime(timezone=True)),  # it shall take no more runs; null: it may
     Column("drain_by", Text),  # the name of who asked, at that time
+    Column("clock_ahead_s", Double),  # of its machine, before Postgres's, at its last beat
     CheckConstraint(
         "state IN ('starting', 'idle', 'busy', 'draining', 'drained', 'unhealthy', 'gone')",
         name="state_known",

@@ -1,0 +1,1 @@
+"""The operator's half of administration, which needs the machine: backup, restore, gc, doctor."""
