@@ -7,7 +7,7 @@ from service.db.access.quotas import QUOTAS, Standing, Subject
 from service.db.session import Connection
 from service.errors import Forbidden
 from service.levels import Level
-from service.schemas.quotas import QuotasView, QuotaView
+from service.schemas.people.quotas import QuotasView, QuotaView
 
 
 def quotas_view(connection: Connection, principal: Principal, member: str | None, project_bytes: int) -> QuotasView:

@@ -15,7 +15,7 @@ from service.db.access.principal import Principal
 from service.db.session import EVERY_PROJECT, NO_PROJECT, autocommit
 from service.levels import Level
 from service.process.runtime import Runtime
-from service.schemas.keys import expires_soon
+from service.schemas.people.keys import expires_soon
 
 KEY_EXPIRES = "Saddle-Key-Expires"  # a header of answers to a key that ends soon
 

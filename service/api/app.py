@@ -19,13 +19,9 @@ from service.api.middleware.request_id import RequestId
 from service.api.middleware.sub_path import SubPath
 from service.api.openapi import RESPONSES, describe
 from service.api.routes import (
-    account,
-    accounts,
     admin,
-    audit,
     bin,
     catalog,
-    channels,
     checkpoints,
     comments,
     comparisons,
@@ -34,25 +30,31 @@ from service.api.routes import (
     diagnosis,
     events,
     experiments,
-    invitations,
-    keys,
     labels,
-    members,
     page,
     planned_rate,
     probe_results,
-    provider,
     queue,
-    quotas,
     runs,
     series,
     service,
-    session,
     sharing,
     storage,
     symptoms,
     verifications,
     workers,
+)
+from service.api.routes.people import (
+    account,
+    accounts,
+    audit,
+    channels,
+    invitations,
+    keys,
+    members,
+    provider,
+    quotas,
+    session,
 )
 from service.os_account import hide_process
 from service.process.runtime import Runtime, open_runtime

@@ -10,12 +10,9 @@ from pydantic.json_schema import models_json_schema
 from service.api.middleware.authentication import is_open
 from service.api.problems import MEDIA_TYPE
 from service.schemas.catalog import SchedulePreview
-from service.schemas.channels import ChannelChange, NewChannel
-from service.schemas.comments import EditedComment, NewComment
 from service.schemas.comparisons import Question
 from service.schemas.confirmations import ConfirmRequest
-from service.schemas.keys import NewKey, Rotation
-from service.schemas.people import (
+from service.schemas.people.accounts import (
     Acceptance,
     AccountChange,
     CurrentProject,
@@ -27,8 +24,13 @@ from service.schemas.people import (
     ProviderReturn,
     RoleRequest,
 )
+from service.schemas.people.channels import ChannelChange, NewChannel
+from service.schemas.people.comments import EditedComment, NewComment
+from service.schemas.people.keys import NewKey, Rotation
+from service.schemas.people.quotas import PersonQuota, ServerQuota
+from service.schemas.people.sessions import SignIn
+from service.schemas.people.sharing import OtherProject, ProjectChanges
 from service.schemas.problems import ProblemDocument
-from service.schemas.quotas import PersonQuota, ServerQuota
 from service.schemas.requests import (
     ForkRequest,
     Labels,
@@ -38,8 +40,6 @@ from service.schemas.requests import (
     RetryRequest,
     VerifyRequest,
 )
-from service.schemas.sessions import SignIn
-from service.schemas.sharing import OtherProject, ProjectChanges
 from service.spec.experiment import Experiment
 
 PROBLEM = {"content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}}

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from service.schemas.audit import AuditView
     from service.schemas.catalog import KindDetail
-    from service.schemas.channels import ChannelView, DeliveryView, TriedView
     from service.schemas.checkpoints import CheckpointView
-    from service.schemas.comments import CommentView
     from service.schemas.comparisons import ComparisonView
     from service.schemas.datasets import DatasetView
     from service.schemas.diagnosis import DiagnosisView
     from service.schemas.experiments import ExperimentItem, ExperimentView, PostedExperiment
-    from service.schemas.keys import MadeKey
-    from service.schemas.people import MadeInvitation, MemberView
+    from service.schemas.people.accounts import MadeInvitation, MemberView
+    from service.schemas.people.audit import AuditView
+    from service.schemas.people.channels import ChannelView, DeliveryView, TriedView
+    from service.schemas.people.comments import CommentView
+    from service.schemas.people.keys import MadeKey
+    from service.schemas.people.sharing import BinView, ProjectView, ShareView
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
     from service.schemas.runs import RunView
-    from service.schemas.sharing import BinView, ProjectView, ShareView
     from service.schemas.storage import StorageView
     from service.schemas.verifications import VerificationView
     from service.schemas.workers import WorkerView

@@ -10,14 +10,14 @@ from service.client.http import Http
 from service.client.paths import flag, part
 
 if TYPE_CHECKING:
-    from service.schemas.audit import AuditView
-    from service.schemas.channels import ChannelView, DeliveryView, TriedView
-    from service.schemas.comments import CommentView
     from service.schemas.datasets import DatasetView
     from service.schemas.experiments import ExperimentView
-    from service.schemas.keys import MadeKey
-    from service.schemas.people import MadeInvitation, MemberView
-    from service.schemas.sharing import BinView, ProjectView, ShareView
+    from service.schemas.people.accounts import MadeInvitation, MemberView
+    from service.schemas.people.audit import AuditView
+    from service.schemas.people.channels import ChannelView, DeliveryView, TriedView
+    from service.schemas.people.comments import CommentView
+    from service.schemas.people.keys import MadeKey
+    from service.schemas.people.sharing import BinView, ProjectView, ShareView
 
 
 class TeamClient:

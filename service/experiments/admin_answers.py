@@ -14,7 +14,7 @@ from service.schemas.admin import (
     WaitingRunView,
     WholeQueueView,
 )
-from service.schemas.quotas import QuotaView
+from service.schemas.people.quotas import QuotaView
 
 
 def read_projects(connection: Connection, after: str, limit: int) -> ProjectsUseView:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from service.nonfinite import dumps
-from service.schemas.audit import AUDIT_COLUMNS, AuditView
+from service.schemas.people.audit import AUDIT_COLUMNS, AuditView
 
 AuditForm = Literal["csv", "ndjson"]
 AUDIT_TYPES: dict[AuditForm, str] = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}

@@ -14,7 +14,7 @@ from service.errors import Forbidden, Invalid, Problem, TooMany
 from service.levels import Level
 from service.messages.destinations import MAIL, Refused, check_literal, parse_url
 from service.messages.send import send
-from service.schemas.channels import ChannelChange, ChannelView, MadeChannel, NewChannel, TriedView
+from service.schemas.people.channels import ChannelChange, ChannelView, MadeChannel, NewChannel, TriedView
 from service.settings import Settings
 
 TESTS_A_MINUTE = 6  # of one member

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from service.schemas.common import Json, Utc, View
-from service.schemas.quotas import QuotaView
+from service.schemas.people.quotas import QuotaView
 
 
 class ProjectMember(View):

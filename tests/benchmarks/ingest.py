@@ -20,8 +20,8 @@ import psycopg
 from service.db.metrics.codec import pack
 from service.db.runs import leases
 from service.db.session import make_engine, transaction
-from tests.benchmarks import peers
 from tests.benchmarks.filled import claim, losses, submit
+from tests.benchmarks.peers import __main__ as peers
 from tests.harness.product import product
 
 SECONDS = 3.0

@@ -3,7 +3,7 @@
 Hot: the loop's own time with the recorder, its flusher and a real pipe, over the same loop that reads nothing.
 Durable: claim to last commit of the real worker on a real Postgres (fsync on), over the same raw loop; building the
 model, the first flush and the last checkpoint are inside. Subject and yardstick take turns; medians of the rounds.
-With `--peers` every tracker that is installed (tests/benchmarks/peers.py) records the same loop in the same rounds.
+With `--peers` every tracker that is installed (tests/benchmarks/peers) records the same loop in the same rounds.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from service.db.access import projects
 from service.db.experiments import experiments
 from service.db.session import transaction
 from service.spec.experiment import Experiment
-from tests.benchmarks.peers import PEERS, importable
+from tests.benchmarks.peers.__main__ import PEERS, importable
 from tests.harness.product import install_product
 from worker.protocol import TrainRequest
 from worker.trainer.channel import Channel

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from service.db.access.projects import new_key
 from service.db.experiments.comments import mentioned
 from service.db.session import transaction
-from service.schemas.comments import MAX_TEXT
+from service.schemas.people.comments import MAX_TEXT
 
 Submit = Callable[..., dict[str, Any]]
 

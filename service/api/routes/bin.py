@@ -10,7 +10,7 @@ from service.db.experiments import bin
 from service.experiments.answers import read_experiment
 from service.schemas.common import Page
 from service.schemas.experiments import ExperimentView
-from service.schemas.sharing import BinView
+from service.schemas.people.sharing import BinView
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
 

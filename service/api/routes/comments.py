@@ -9,8 +9,8 @@ from service.api.paging import Cursor, Limit, page_of
 from service.db.access.principal import Principal
 from service.db.experiments import comments
 from service.db.experiments.comments import StoredComment
-from service.schemas.comments import CommentView, EditedComment, NewComment
 from service.schemas.common import Page
+from service.schemas.people.comments import CommentView, EditedComment, NewComment
 
 router = APIRouter(prefix="/v1", tags=["comments"])
 CommentId = Annotated[str, id_path("cmt")]

@@ -9,7 +9,7 @@ from service.db.access import projects
 from service.db.access.principal import Principal
 from service.db.experiments import moving, sharing
 from service.db.session import Connection
-from service.schemas.sharing import MovedView, OtherProject, ProjectChanges, ProjectView, SharesView, ShareView
+from service.schemas.people.sharing import MovedView, OtherProject, ProjectChanges, ProjectView, SharesView, ShareView
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
 OtherDep = Annotated[OtherProject, Depends(body(OtherProject))]

@@ -13,7 +13,7 @@ from service.client.formatting import age, size
 from service.spec.text import normalise
 
 if TYPE_CHECKING:
-    from service.schemas.sharing import BinView
+    from service.schemas.people.sharing import BinView
 
 
 def add(commands: Commands) -> None:

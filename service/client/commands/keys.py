@@ -14,7 +14,7 @@ from service.levels import SCOPE_LEVELS
 from service.spec.text import normalise
 
 if TYPE_CHECKING:
-    from service.schemas.keys import MadeKey
+    from service.schemas.people.keys import MadeKey
 
 
 def add(commands: Commands) -> None:

@@ -12,7 +12,7 @@ from service.client.errors import Unusable
 from service.client.formatting import age
 
 if TYPE_CHECKING:
-    from service.schemas.channels import ChannelView
+    from service.schemas.people.channels import ChannelView
 
 FAILED = 1  # exit status of a test that the receiver did not take
 

@@ -12,7 +12,7 @@ from service.levels import ROLE_LEVELS
 from service.spec.text import normalise
 
 if TYPE_CHECKING:
-    from service.schemas.people import MemberView
+    from service.schemas.people.accounts import MemberView
 
 
 def add(commands: Commands) -> None:

@@ -1,6 +1,6 @@
 """What 100,000 experiments and 10^9 points in one Postgres cost: `python -m tests.benchmarks.scale`.
 
-Copies of runs as workers write them (tests/benchmarks/scale_data.py), then lists and curves through HTTP, claims with
+Copies of runs as workers write them (tests/benchmarks/scale/data.py), then lists and curves through HTTP, claims with
 many waiting, deletion, vacuum, a backup, and the table of points beside one partitioned by hash. `--folder` keeps the
 filled database and measures it again. About 10 GB of disk.
 """

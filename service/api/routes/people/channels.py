@@ -18,7 +18,7 @@ from service.api.dependencies import (
 from service.db.messages import channels as stored
 from service.db.messages import outbox
 from service.messages import channels
-from service.schemas.channels import (
+from service.schemas.people.channels import (
     ChannelChange,
     ChannelsView,
     ChannelView,

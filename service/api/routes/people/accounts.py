@@ -9,7 +9,7 @@ from service.api.paging import Cursor, Limit, page_of
 from service.db.access import accounts, audit, invitations
 from service.errors import NotFound
 from service.schemas.common import Page
-from service.schemas.people import PasswordLink, ServerAccountView
+from service.schemas.people.accounts import PasswordLink, ServerAccountView
 
 router = APIRouter(prefix="/v1/admin/accounts", tags=["people"])
 AccountId = Annotated[str, id_path("acc")]

@@ -1,4 +1,4 @@
-"""Reading the same curves from MLflow, Trackio and Aim: `python -m tests.benchmarks.peers_reading --peers PYTHON`.
+"""Reading the same curves from MLflow, Trackio and Aim: `python -m tests.benchmarks.peers.reading --peers PYTHON`.
 
 PYTHON is the interpreter of an environment in which they are installed (`pip install mlflow trackio aim` in a fresh
 one); what cannot be imported there is left out with a sentence. Each store is filled through the peer's own fastest

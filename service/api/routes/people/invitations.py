@@ -18,7 +18,7 @@ from service.api.dependencies import (
     open_transaction,
 )
 from service.api.paging import Cursor, Limit, page_of
-from service.api.routes.account import set_password
+from service.api.routes.people.account import set_password
 from service.api.sign_in import begin, here, me_of
 from service.db.access import accounts, audit, invitations, memberships
 from service.db.access.invitations import Invitation
@@ -26,7 +26,7 @@ from service.db.access.principal import Principal
 from service.db.session import Connection
 from service.errors import Conflict, Invalid, Problem
 from service.schemas.common import Page
-from service.schemas.people import (
+from service.schemas.people.accounts import (
     Acceptance,
     InvitationToken,
     InvitationView,

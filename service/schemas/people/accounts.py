@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from service.levels import Role
 from service.schemas.common import Utc, View
-from service.schemas.sessions import MAX_PASSWORD
+from service.schemas.people.sessions import MAX_PASSWORD
 from service.spec.component import Part
 from service.spec.experiment import NewName
 

@@ -18,8 +18,8 @@ from service.db.session import Connection, autocommit
 from service.export.audit import AUDIT_TYPES, AuditForm, write_audit
 from service.process.concurrency import iterate_in_threads
 from service.process.runtime import Runtime
-from service.schemas.audit import AuditView
 from service.schemas.common import Page
+from service.schemas.people.audit import AuditView
 
 router = APIRouter(prefix="/v1", tags=["people"])
 EXPORTED_AT_ONCE = 1000  # rows

@@ -11,7 +11,7 @@ from service.db.access.keys import StoredKey
 from service.db.access.principal import Principal
 from service.db.session import Connection
 from service.schemas.common import Page
-from service.schemas.keys import KeyView, MadeKey, NewKey, Rotation, expires_soon
+from service.schemas.people.keys import KeyView, MadeKey, NewKey, Rotation, expires_soon
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 KeyId = Annotated[str, id_path("key")]

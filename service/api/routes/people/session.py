@@ -24,9 +24,9 @@ from service.db.access.principal import Principal
 from service.errors import Invalid, NotFound, Problem
 from service.process.runtime import Runtime
 from service.schemas.common import Page
-from service.schemas.people import CurrentProject
+from service.schemas.people.accounts import CurrentProject
+from service.schemas.people.sessions import EndedSessions, SessionView, SignIn
 from service.schemas.service import Me, SignedOut
-from service.schemas.sessions import EndedSessions, SessionView, SignIn
 
 router = APIRouter(prefix="/v1", tags=["people"])
 SessionId = Annotated[str, id_path("ses")]

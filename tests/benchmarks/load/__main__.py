@@ -28,7 +28,7 @@ from service.db.metrics.codec import pack
 from service.db.runs import leases
 from service.db.session import transaction
 from tests.benchmarks.filled import claim, fill, submit
-from tests.benchmarks.load_client import Answer, Pool, Readers, Request, measure_lag, message, offer
+from tests.benchmarks.load.client import Answer, Pool, Readers, Request, measure_lag, message, offer
 from tests.fixtures.api import SPEC
 from tests.harness.product import Product, product
 

@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse
 
 from service.api.cookies import keep_flow, read_flow, read_session
 from service.api.dependencies import RuntimeDep, body, json_body, open_transaction
-from service.api.routes.invitations import join_as_new
+from service.api.routes.people.invitations import join_as_new
 from service.api.sign_in import begin, here, me_of
 from service.db.access import accounts, audit, invitations, sessions
 from service.db.access.accounts import Account
@@ -22,7 +22,7 @@ from service.db.access.principal import Principal
 from service.db.session import Connection
 from service.errors import Conflict, Forbidden, Invalid
 from service.process.provider import Flow, Person
-from service.schemas.people import ProviderReturn, SignInWays
+from service.schemas.people.accounts import ProviderReturn, SignInWays
 from service.schemas.service import Me
 from service.spec.text import clean_name, visible_name
 

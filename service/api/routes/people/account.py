@@ -12,7 +12,7 @@ from service.db.access import accounts, audit, sessions
 from service.db.access.accounts import Account
 from service.db.access.principal import Principal
 from service.db.session import Connection
-from service.schemas.people import AccountChange, AccountView, PasswordChange
+from service.schemas.people.accounts import AccountChange, AccountView, PasswordChange
 
 router = APIRouter(prefix="/v1/account", tags=["people"])
 

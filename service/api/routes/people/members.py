@@ -8,7 +8,7 @@ from service.api.dependencies import ConnectionDep, PrincipalDep, body, id_path,
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access import accounts, audit, memberships, project_members
 from service.schemas.common import Page
-from service.schemas.people import MemberView, NewProject, NewServiceMember, ProjectView, RoleRequest
+from service.schemas.people.accounts import MemberView, NewProject, NewServiceMember, ProjectView, RoleRequest
 
 router = APIRouter(prefix="/v1", tags=["people"])
 MemberId = Annotated[str, id_path("mem")]

@@ -8,7 +8,7 @@ from service.access.quota_views import quotas_view
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, body, json_body
 from service.db.access import audit, quotas
 from service.db.access.members import find_member, find_project
-from service.schemas.quotas import PersonQuota, QuotaName, QuotasView, ServerQuota
+from service.schemas.people.quotas import PersonQuota, QuotaName, QuotasView, ServerQuota
 
 router = APIRouter(prefix="/v1", tags=["quotas"])
 Default = Annotated[bool, Query(description="remove the limit, so that the less specific one holds again")]

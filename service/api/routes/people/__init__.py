@@ -1,0 +1,1 @@
+"""Routes of people: accounts, members, sessions, keys, quotas, the audit and what is told to them."""

@@ -1,0 +1,1 @@
+"""People: accounts, members, sessions, keys, quotas, the audit, channels, comments and shares."""
