@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from service.client.client import Client
-from service.client.commands import COMMANDS, keys
+from service.client.commands import COMMANDS
 from service.client.commands.context import INTERRUPTED, Context
+from service.client.commands.people import keys
 from service.client.errors import ClientError
 from service.client.terminal import plain
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from service.schemas.people.channels import ChannelView, DeliveryView, TriedView
     from service.schemas.people.comments import CommentView
     from service.schemas.people.keys import MadeKey
-    from service.schemas.people.sharing import BinView, ProjectView, ShareView
+    from service.schemas.people.sharing import BinView, ProjectSettingsView, ShareView
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
     from service.schemas.runs import RunView
@@ -66,19 +66,19 @@ checkpoint: "Answer[CheckpointView]" = Answer("checkpoints:CheckpointView")
 comparison: "Answer[ComparisonView]" = Answer("comparisons:ComparisonView")
 kind: "Answer[KindDetail]" = Answer("catalog:KindDetail")  # in a list without its fields
 dataset: "Answer[DatasetView]" = Answer("datasets:DatasetView")  # in a list without its report
-invitation: "Answer[MadeInvitation]" = Answer("people:MadeInvitation")
-member: "Answer[MemberView]" = Answer("people:MemberView")
-key: "Answer[MadeKey]" = Answer("keys:MadeKey")  # whole only in the answer that made it
-bin_item: "Answer[BinView]" = Answer("sharing:BinView")
-share: "Answer[ShareView]" = Answer("sharing:ShareView")
-project: "Answer[ProjectView]" = Answer("sharing:ProjectView")
-comment: "Answer[CommentView]" = Answer("comments:CommentView")
+invitation: "Answer[MadeInvitation]" = Answer("people.accounts:MadeInvitation")
+member: "Answer[MemberView]" = Answer("people.accounts:MemberView")
+key: "Answer[MadeKey]" = Answer("people.keys:MadeKey")  # whole only in the answer that made it
+bin_item: "Answer[BinView]" = Answer("people.sharing:BinView")
+share: "Answer[ShareView]" = Answer("people.sharing:ShareView")
+project: "Answer[ProjectSettingsView]" = Answer("people.sharing:ProjectSettingsView")
+comment: "Answer[CommentView]" = Answer("people.comments:CommentView")
 storage: "Answer[StorageView]" = Answer("storage:StorageView")
 worker: "Answer[WorkerView]" = Answer("workers:WorkerView")
-channel: "Answer[ChannelView]" = Answer("channels:ChannelView")
-delivery: "Answer[DeliveryView]" = Answer("channels:DeliveryView")
-tried: "Answer[TriedView]" = Answer("channels:TriedView")
-audit: "Answer[AuditView]" = Answer("audit:AuditView")
+channel: "Answer[ChannelView]" = Answer("people.channels:ChannelView")
+delivery: "Answer[DeliveryView]" = Answer("people.channels:DeliveryView")
+tried: "Answer[TriedView]" = Answer("people.channels:TriedView")
+audit: "Answer[AuditView]" = Answer("people.audit:AuditView")
 
 
 def raw(answer: object) -> dict[str, Any]:

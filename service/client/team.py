@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from service.schemas.people.channels import ChannelView, DeliveryView, TriedView
     from service.schemas.people.comments import CommentView
     from service.schemas.people.keys import MadeKey
-    from service.schemas.people.sharing import BinView, ProjectView, ShareView
+    from service.schemas.people.sharing import BinView, ProjectSettingsView, ShareView
 
 
 class TeamClient:
@@ -109,11 +109,11 @@ class TeamClient:
         written = {"text": text, "run_id": run_id}
         return answers.comment(self.http.post(f"/v1/experiments/{part(experiment_id)}/comments", written))
 
-    def project(self) -> ProjectView:
+    def project(self) -> ProjectSettingsView:
         """Return the project of the key, and its settings."""
         return answers.project(self.http.get("/v1/project"))
 
-    def change_project(self, members_manage: bool) -> ProjectView:
+    def change_project(self, members_manage: bool) -> ProjectSettingsView:
         """Let members manage each other's work, or no longer; for admins."""
         return answers.project(self.http.patch("/v1/project", {"members_manage": members_manage}))
 

@@ -9,7 +9,14 @@ from service.db.access import projects
 from service.db.access.principal import Principal
 from service.db.experiments import moving, sharing
 from service.db.session import Connection
-from service.schemas.people.sharing import MovedView, OtherProject, ProjectChanges, ProjectView, SharesView, ShareView
+from service.schemas.people.sharing import (
+    MovedView,
+    OtherProject,
+    ProjectChanges,
+    ProjectSettingsView,
+    SharesView,
+    ShareView,
+)
 
 router = APIRouter(prefix="/v1", tags=["experiments"])
 OtherDep = Annotated[OtherProject, Depends(body(OtherProject))]
@@ -67,9 +74,9 @@ def unshare_experiment(
 
 
 @router.get("/project", operation_id="get_project", tags=["projects"])
-def get_project(principal: PrincipalDep, connection: ConnectionDep) -> ProjectView:
+def get_project(principal: PrincipalDep, connection: ConnectionDep) -> ProjectSettingsView:
     """Return the project of the key, and its settings."""
-    return ProjectView.of(projects.read_settings(connection, principal))
+    return ProjectSettingsView.of(projects.read_settings(connection, principal))
 
 
 @router.patch("/project", operation_id="change_project", tags=["projects"], openapi_extra=json_body(ProjectChanges))
@@ -77,10 +84,10 @@ def change_project(
     changes: Annotated[ProjectChanges, Depends(body(ProjectChanges))],
     principal: PrincipalDep,
     connection: ConnectionDep,
-) -> ProjectView:
+) -> ProjectSettingsView:
     """Change the project's settings."""
     projects.change_settings(connection, principal, changes.members_manage)
-    return ProjectView.of(projects.read_settings(connection, principal))
+    return ProjectSettingsView.of(projects.read_settings(connection, principal))
 
 
 def _shares(connection: Connection, principal: Principal, experiment_id: str) -> SharesView:

@@ -3,8 +3,6 @@
 from types import ModuleType
 
 from service.client.commands import (
-    admin,
-    audit,
     browse,
     catalog,
     checkpoints,
@@ -13,19 +11,16 @@ from service.client.commands import (
     delete,
     diagnose,
     export,
-    keys,
     label,
-    notifications,
-    people,
     preview,
     run_actions,
     submit,
     symptoms,
-    team,
     upload,
     verify,
     watch,
 )
+from service.client.commands.people import admin, audit, keys, members, notifications, team
 
 COMMANDS: tuple[ModuleType, ...] = (
     submit,
@@ -48,6 +43,6 @@ COMMANDS: tuple[ModuleType, ...] = (
     keys,
     notifications,
     audit,
-    people,
+    members,
     admin,
 )

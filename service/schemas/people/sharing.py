@@ -49,7 +49,7 @@ class SharesView(View):
     items: list[ShareView]
 
 
-class ProjectView(View):
+class ProjectSettingsView(View):
     """A project and its settings."""
 
     id: str
