@@ -4,6 +4,7 @@
     up [--demo] [--port N] [--host ADDRESS] [--data DIR] [--workers N]   start everything until Ctrl-C
     test [pytest arguments]                             run the tests
     down, status [--data DIR]                           stop everything, or show what is running
+    admin [--data DIR] backup | restore | gc | doctor   administer what is stored there
 
 The first call creates `.venv` beside this file and installs into it; a change of pyproject.toml installs again.
 Standard library only; Python 3.6 must be able to parse this file, so that it can print which version is needed.
@@ -40,7 +41,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "saddle-installed.json"  # extra -> hash of pyproject.toml
 LOG = VENV / "saddle-install.log"  # output of failed steps
-EXTRAS = {"up": "local", "down": "local", "status": "local", "test": "dev"}
+EXTRAS = {"up": "local", "down": "local", "status": "local", "admin": "local", "test": "dev"}
 PROVIDED_BY = {"local": ("local", "dev"), "dev": ("dev",)}  # the extra dev includes local
 PROGRESS_S = 3.0  # seconds between two lines of progress
 

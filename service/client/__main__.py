@@ -42,8 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     given = parser().parse_args(_join_sort(sys.argv[1:] if arguments is None else arguments))
     try:
+        if "without_server" in given and (status := given.without_server(given)) is not None:
+            return int(status)
         with Client(given.url) as client:
-            status: int = given.do(given, Context(client, given.json)) or 0
+            status = given.do(given, Context(client, given.json)) or 0
             if client.http.key_expires:
                 print(f"saddle: {keys.expiry_notice(client.http.key_expires)}", file=sys.stderr)
         sys.stdout.flush()

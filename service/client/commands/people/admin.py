@@ -26,6 +26,7 @@ def add(commands: Commands) -> None:
     """Declare the command."""
     summary = "the whole server, for its admins: projects, users, quotas, queue, workers; backup, restore, gc, doctor"
     parser = command(commands, "admin", do, summary, "saddle admin drain worker-1")
+    parser.set_defaults(without_server=run_here)
     parser.add_argument("action", choices=(*ACTIONS, *HERE))
     parser.add_argument("what", nargs="*", help="a worker; a run or experiment; a quota and its limit; a folder")
     parser.add_argument("--project", help="quota: of one project (default: all that have no own limit)")
@@ -36,15 +37,15 @@ def add(commands: Commands) -> None:
     parser.add_argument("--data", metavar="DIR", help="backup, restore, gc, doctor: the data folder of this machine")
 
 
-def do(arguments: argparse.Namespace, context: Context) -> int | None:
-    """Ask the server, or run the operator's half on this machine."""
-    if arguments.action in HERE:
-        return _run_here(arguments)
+def do(arguments: argparse.Namespace, context: Context) -> None:
+    """Ask the server."""
     ACTIONS[arguments.action](arguments, context)
-    return None
 
 
-def _run_here(arguments: argparse.Namespace) -> int:
+def run_here(arguments: argparse.Namespace) -> int | None:
+    """Run the operator's half on this machine, and return its exit status; None for what the server answers."""
+    if arguments.action not in HERE:
+        return None
     if importlib.util.find_spec("sqlalchemy") is None:
         raise Unusable(
             f"`saddle admin {arguments.action}` runs on the machine of the server; in Docker: "
