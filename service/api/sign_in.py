@@ -56,7 +56,7 @@ def _finish(
         sign_in_failures.succeed(connection, name, where.address)
         return accounts.principal_of(connection, account.id)
     known = replace(where, member=account.name, account_id=account.id) if account else where
-    audit.record(connection, known, "session.refused")
+    audit.record(connection, known, "session.refuse")
     return None
 
 
@@ -80,7 +80,7 @@ def begin(connection: Connection, principal: Principal, request: Request, respon
         end_session_of(connection, replace(before[0], address=principal.address), before[0].session_id)
     cookie = sessions.start(connection, principal, request.headers.get("user-agent", ""))
     principal = replace(principal, session_id=cookie.partition(".")[0])
-    audit.record(connection, principal, "session.started", principal.session_id)
+    audit.record(connection, principal, "session.start", principal.session_id)
     keep_session(response, request.scope, root_path, cookie)
     return me_of(principal)
 
@@ -89,7 +89,7 @@ def end_session_of(connection: Connection, principal: Principal, session_id: str
     """End a session that the principal may end; False where there is none."""
     ended = sessions.end(connection, principal, session_id)
     if ended:
-        audit.record(connection, principal, "session.ended", session_id)
+        audit.record(connection, principal, "session.end", session_id)
     return ended
 
 

@@ -217,7 +217,7 @@ def check_audit(ann: Person, vic: Person) -> None:
     """Admins read who did what; others do not."""
     vic.ask("/v1/audit", status=403)
     found = ann.ask("/v1/audit?limit=200")["items"]
-    wanted = {"experiment.submit", "experiment.cancel", "experiment.delete", "experiment.restore", "member.joined"}
+    wanted = {"experiment.submit", "experiment.cancel", "experiment.delete", "experiment.restore", "member.join"}
     if missing := wanted - {each["action"] for each in found}:
         fail(f"the audit has no {missing}")
     tell(f"the audit has {len(found)} rows, from {found[-1]['action']} to {found[0]['action']}")

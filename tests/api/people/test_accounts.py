@@ -57,12 +57,12 @@ def test_who_may_not_sign_in_is_answered_as_a_wrong_password_is(
     assert (answer.status_code, wrong.status_code) == (422, 422)
     assert answer.json() | {"instance": ""} == wrong.json() | {"instance": ""}
     assert "set-cookie" not in answer.headers
-    assert [row.action for row in audited(engine)][-2:] == ["session.refused"] * 2
+    assert [row.action for row in audited(engine)][-2:] == ["session.refuse"] * 2
 
 
 def test_what_was_typed_for_a_name_is_kept_nowhere(browser_of: Browser, engine: Engine) -> None:
     sign_in(browser_of(), "my secret password", "x")
-    assert audited(engine)[-1] == ("session.refused", "somebody unknown", None, "testclient")
+    assert audited(engine)[-1] == ("session.refuse", "somebody unknown", None, "testclient")
     with transaction(engine) as connection:
         assert "my secret" not in str(connection.execute(text("SELECT * FROM sign_in_failure")).all())
 
@@ -105,7 +105,7 @@ def test_a_new_password_ends_the_other_sessions(person: Person, browser_of: Brow
     assert (here.get("/v1/me").status_code, there.get("/v1/me").status_code) == (200, 401)
     assert sign_in(there, "bob").status_code == 422
     assert sign_in(there, "bob", new).status_code == 200
-    assert "password.changed" in [row.action for row in audited(engine)]
+    assert "password.change" in [row.action for row in audited(engine)]
 
 
 def test_a_key_changes_no_password(client: TestClient) -> None:

@@ -142,7 +142,7 @@ def test_a_removed_members_doors_close_and_their_work_stays(
     assert client.get("/v1/me", headers=key).status_code == 401, "the old keys stay closed"
     with transaction(engine) as connection:
         actions = list(connection.execute(text("SELECT action FROM audit")).scalars())
-    assert {"member.invited", "member.joined", "account.created", "member.removed"} <= set(actions)
+    assert {"member.invite", "member.join", "account.create", "member.remove"} <= set(actions)
 
 
 def test_a_role_holds_from_the_next_request_on(client: TestClient, person: Person) -> None:

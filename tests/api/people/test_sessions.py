@@ -53,7 +53,7 @@ def test_the_cookie_is_no_key_and_is_over_after_signing_out(browser: TestClient,
     assert browser.delete("/v1/session").status_code == 200
     browser.cookies["saddle-80"] = cookie
     assert browser.get("/v1/me").status_code == 401
-    assert actions(engine) == ["session.started", "session.ended"]
+    assert actions(engine) == ["session.start", "session.end"]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_all_others_end_at_once(browser: TestClient, second: TestClient, engine:
     assert browser.delete("/v1/sessions").json() == {"ended": 1}
     assert second.get("/v1/me").status_code == 401
     assert browser.get("/v1/me").status_code == 200
-    assert actions(engine)[-1] == "session.ended"
+    assert actions(engine)[-1] == "session.end"
 
 
 def test_nobody_sees_or_ends_the_sessions_of_others(

@@ -32,7 +32,7 @@ def patch_account(
 ) -> AccountView:
     """Change the e-mail address that you may sign in with."""
     accounts.set_email(connection, principal.account_id, change.email)
-    audit.record(connection, principal, "account.changed", principal.account_id)
+    audit.record(connection, principal, "account.change", principal.account_id)
     return _view(connection, principal.account_id, runtime.settings.open_projects)
 
 
@@ -59,7 +59,7 @@ def set_password(connection: Connection, principal: Principal, account_id: str, 
     """Store a password and end every session of the account but the principal's."""
     accounts.set_password(connection, account_id, hashed)
     ended = sessions.end_others(connection, principal)
-    audit.record(connection, principal, "password.changed", account_id, sessions_ended=ended)
+    audit.record(connection, principal, "password.change", account_id, sessions_ended=ended)
 
 
 def names_of(account: Account) -> tuple[str, ...]:

@@ -33,5 +33,5 @@ def post_password_link(account_id: AccountId, principal: PrincipalDep, connectio
     if found is None or found.kind != "person":
         raise NotFound(f"There is no account {account_id} of a person.")
     token = invitations.create(connection, principal.member, LINK_S, account_id=account_id)
-    audit.record(connection, principal, "password.linked", account_id)
+    audit.record(connection, principal, "password.link", account_id)
     return PasswordLink(token=token, expires_at=invitations.look(connection, token).expires_at)

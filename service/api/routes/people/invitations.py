@@ -63,7 +63,7 @@ def post_invitation(
     where = {"project_id": principal.project_id, "role": wanted.role, "email": wanted.email}
     token = invitations.create(connection, principal.member, wanted.lifetime_s, **where)
     made = invitations.look(connection, token)
-    audit.record(connection, principal, "member.invited", made.id, role=wanted.role, email=wanted.email)
+    audit.record(connection, principal, "member.invite", made.id, role=wanted.role, email=wanted.email)
     return MadeInvitation.of(made, token=token)
 
 
@@ -73,7 +73,7 @@ def revoke_invitation(
 ) -> InvitationView:
     """Make an open invitation useless."""
     found = invitations.revoke(connection, principal, invitation_id)
-    audit.record(connection, principal, "invitation.revoked", invitation_id)
+    audit.record(connection, principal, "invitation.revoke", invitation_id)
     return InvitationView.of(found)
 
 
@@ -129,7 +129,7 @@ def join_as_new(
     """Make an account and have it join the project of an invitation."""
     account_id = accounts.create(connection, name, email, hashed)
     principal = join(connection, found, account_id, name, request)
-    audit.record(connection, principal, "account.created", account_id, name=name)
+    audit.record(connection, principal, "account.create", account_id, name=name)
     return principal
 
 
@@ -140,7 +140,7 @@ def join(connection: Connection, found: Invitation, account_id: str, name: str, 
     invitations.use(connection, found, account_id)
     member_id = memberships.join(connection, found.project_id, account_id, name, found.role)
     principal = here(accounts.principal_of(connection, account_id, found.project_id), request)
-    audit.record(connection, principal, "member.joined", member_id, name=name, role=found.role, by=found.made_by)
+    audit.record(connection, principal, "member.join", member_id, name=name, role=found.role, by=found.made_by)
     return principal
 
 

@@ -38,7 +38,7 @@ def change_member(
 ) -> MemberView:
     """Give a member another role, from the next request on. 409 for the last admin."""
     before = project_members.set_role(connection, principal, member_id, wanted.role)
-    audit.record(connection, principal, "member.role_changed", member_id, before=before.role, role=wanted.role)
+    audit.record(connection, principal, "member.change", member_id, before=before.role, role=wanted.role)
     return MemberView.of(project_members.get(connection, principal, member_id))
 
 
@@ -46,7 +46,7 @@ def change_member(
 def remove_member(member_id: MemberId, principal: PrincipalDep, connection: ConnectionDep) -> MemberView:
     """Remove a member: their keys, sessions and streams here end at once, what they made stays. 409: the last admin."""
     removed = project_members.remove(connection, principal, member_id)
-    audit.record(connection, principal, "member.removed", member_id, name=removed.name, role=removed.role)
+    audit.record(connection, principal, "member.remove", member_id, name=removed.name, role=removed.role)
     return MemberView.of(removed)
 
 
@@ -59,8 +59,8 @@ def post_service_member(
     """Add a service account: a program without a password, whose keys admins make. People come by invitation."""
     account_id = accounts.create(connection, wanted.name, None, None, kind="service")
     member_id = memberships.join(connection, principal.project_id, account_id, wanted.name, wanted.role)
-    audit.record(connection, principal, "account.created", account_id, name=wanted.name, kind="service")
-    audit.record(connection, principal, "member.joined", member_id, name=wanted.name, role=wanted.role)
+    audit.record(connection, principal, "account.create", account_id, name=wanted.name, kind="service")
+    audit.record(connection, principal, "member.join", member_id, name=wanted.name, role=wanted.role)
     return MemberView.of(project_members.get(connection, principal, member_id))
 
 
@@ -82,7 +82,7 @@ def post_project(
     project_id = memberships.create_project(connection, wanted.name)
     name = accounts.get(connection, principal.account_id).name
     member_id = memberships.join(connection, project_id, principal.account_id, name, "admin")
-    audit.record(connection, principal, "project.created", project_id, name=wanted.name)
-    audit.record(connection, principal, "member.joined", member_id, name=name, role="admin")
+    audit.record(connection, principal, "project.create", project_id, name=wanted.name)
+    audit.record(connection, principal, "member.join", member_id, name=name, role="admin")
     made = next(each for each in memberships.of_account(connection, principal.account_id) if each.id == project_id)
     return ProjectView.of(made, current=False)

@@ -103,7 +103,7 @@ def _link(connection: Connection, principal: Principal, person: Person, found: A
     if found is not None and found.id != principal.account_id:
         raise Conflict("Somebody else on this server signs in with this identity.")
     if accounts.add_identity(connection, principal.account_id, person.issuer, person.subject):
-        audit.record(connection, principal, "identity.linked", principal.account_id, issuer=person.issuer)
+        audit.record(connection, principal, "identity.link", principal.account_id, issuer=person.issuer)
     return me_of(principal)
 
 
@@ -122,7 +122,7 @@ def _enter(connection: Connection, person: Person, invitation: str | None, reque
             raise Conflict("An account has your address: sign in to it, and link this provider on its page.")
         account_id = accounts.create(connection, name, person.email, None)
         principal = here(accounts.principal_of(connection, account_id), request)
-        audit.record(connection, principal, "account.created", account_id, name=name, issuer=person.issuer)
+        audit.record(connection, principal, "account.create", account_id, name=name, issuer=person.issuer)
     accounts.add_identity(connection, principal.account_id, person.issuer, person.subject)
     return principal
 

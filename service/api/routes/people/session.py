@@ -101,5 +101,5 @@ def end_other_sessions(principal: PrincipalDep, connection: ConnectionDep) -> En
     """Sign out everywhere but here."""
     ended = sessions.end_others(connection, principal)
     if ended:
-        audit.record(connection, principal, "session.ended", None, others=ended)
+        audit.record(connection, principal, "session.end", None, others=ended)
     return EndedSessions(ended=ended)
