@@ -10,6 +10,7 @@ def main() -> int:
     signals.exit_on_signal()
     import logging  # noqa: PLC0415  importing takes seconds, during which a signal must already be handled
 
+    from service import tracing  # noqa: PLC0415
     from service.errors import SaddleError  # noqa: PLC0415
     from service.os_account import hide_process  # noqa: PLC0415
     from service.settings import forget_secrets, settings  # noqa: PLC0415
@@ -26,7 +27,9 @@ def main() -> int:
     try:
         given = settings()
         forget_secrets()
+        tracing.start("saddle-worker")
         status = serve(given)
+        tracing.stop()
     except SaddleError as error:  # a device that SADDLE_DEVICES names is missing
         sys.stderr.write(f"saddle: {error}\n")
         status = 1

@@ -77,6 +77,13 @@ def _listen(broker_url: str | None, group: SlotGroup, received: SignalQueue) -> 
     app.conf.task_default_queue = queues[0]
     app.task(name=TASK, ignore_result=True)(group.notify)
     signals.worker_shutting_down.connect(lambda **_: received.put(signal.SIGTERM), weak=False)  # within a handler
+    signals.setup_logging.connect(_keep_logging, weak=False)
     arguments = ["worker", "--pool=threads", "-c", "1", "-Q", ",".join(queues), "-l", "WARNING"]
     arguments += ["-n", f"{group.name}@%h", "--without-gossip", "--without-mingle", "--without-heartbeat"]
     app.worker_main(arguments)
+
+
+def _keep_logging(**_: object) -> None:
+    """Stand in for Celery's set-up of logging, which would drop every line of ours below a warning."""
+    for name in ("celery", "kombu"):
+        logging.getLogger(name).setLevel(logging.WARNING)

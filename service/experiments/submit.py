@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from service import tracing
 from service.db.experiments.experiments import AddedExperiment, StoredExperiment
 from service.db.runs import duration_estimate
 from service.errors import Problem
@@ -20,11 +21,14 @@ from service.spec.parse.experiment import ParsedExperiment, parse_experiment
 
 def submit(context: Context, document: Any, key: str | None = None) -> Made[PostedExperiment]:
     """Store a spec and queue a run for each seed; raise `Invalid` with every problem of the document."""
-    understood = parse_experiment(document, context.resolve)
+    request_id = context.principal.request_id
+    with tracing.span("check", request_id=request_id):
+        understood = parse_experiment(document, context.resolve)
     spec, pool = understood.spec, context.settings.pool
     waits = pool_warnings(context.connection, spec, pool)
     request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
-    added = context.add(spec, pool, None, key, request_hash)
+    with tracing.span("store", request_id=request_id):
+        added = context.add(spec, pool, None, key, request_hash)
     return made(context, understood, waits, added, spec.pool or pool)
 
 

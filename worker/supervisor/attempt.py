@@ -46,6 +46,7 @@ from worker.supervisor.file_transfer import FileTransfer
 from worker.supervisor.pending_points import PendingPoints
 from worker.supervisor.presence import Presence
 from worker.supervisor.progress import ProgressWriter
+from worker.supervisor.trace import AttemptTrace
 from worker.supervisor.trainer_account import trainer_account
 from worker.supervisor.trainer_process import TrainerProcess
 from worker.supervisor.transactions import FencedTransactions
@@ -98,6 +99,7 @@ class AttemptSupervisor:
     def __init__(self, worker: WorkerContext, claim: Claim, trainer: TrainerProcess) -> None:
         self.worker, self.claim, self.trainer, self.settings = worker, claim, trainer, worker.settings
         self.log = RunLog(log, {"run": claim.run_id, "attempt": claim.attempt, "request": claim.request_id})
+        self.trace = AttemptTrace(claim)
         self.pending = PendingPoints()
         limits = [limit for limit in (claim.limit_s, self.settings.max_run_s) if limit is not None]
         budget_s = max(0.0, min(limits) - claim.trained_s) if limits else None
@@ -128,6 +130,7 @@ class AttemptSupervisor:
             self.worker.discard(self.trainer)
         finally:
             self.transfer.close()
+            self.trace.end()
 
     def _begin(self) -> None:
         """Start training, at once or when what it starts from is on this machine."""
@@ -214,6 +217,7 @@ class AttemptSupervisor:
 
     def _add_points(self, frame: Points) -> None:
         self.pending.add(frame)
+        self.trace.record_step(frame.series[0]["first"] if frame.series else 0)
         self.deadlines.record_step(self.pending.last_step, time.monotonic())
         if self.trainer.frames.empty() or self.pending.count > MAX_PENDING_POINTS:
             self.progress.flush()
@@ -226,14 +230,16 @@ class AttemptSupervisor:
             case Snapshot():
                 self.progress.flush()  # a chunk of points ends at a checkpoint's step
             case Checkpoint():
-                self.progress.save_checkpoint(frame)
+                with self.trace.part("checkpoint", frame.step):
+                    self.progress.save_checkpoint(frame)
                 self.log.info("checkpoint at step %d (%s)", frame.step, frame.reason)
             case CheckpointFailed():
                 if self.progress.record_failed_checkpoint(frame):
                     self.worker.discard(self.trainer)
                     return True
             case Ended():
-                self.endings.end(frame.outcome, frame.note, frame.memory)
+                with self.trace.part("ending", frame.step):
+                    self.endings.end(frame.outcome, frame.note, frame.memory)
                 self.log.info("%s at step %d", frame.outcome, frame.step)
                 return True
             case Failed():
@@ -312,6 +318,7 @@ class AttemptSupervisor:
             detail = with_cause(detail, evidence)
         if kind == "device_error":
             kind = "device_failed" if self._is_device_broken(evidence) else "crashed"
+        self.trace.error = kind
         state = self.endings.fail(kind, detail, evidence)
         self.log.warning("failed (%s: %s): now %s", kind, detail, state)
         if kind == "device_failed":
@@ -347,6 +354,7 @@ class AttemptSupervisor:
         evidence = {"step": max(self.pending.last_step, self.claim.start_step)} | evidence
         if suspect and self._is_device_broken(evidence):
             kind = "device_failed"
+        self.trace.error = kind
         state = self.endings.fail(kind, detail, evidence)
         self.log.warning("the trainer ended (%s: %s): now %s", kind, detail, state)
         if kind == "device_failed":

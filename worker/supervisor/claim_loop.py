@@ -20,6 +20,7 @@ from worker.supervisor.cleanup import DeletionCleanup, clean_up_at_start
 from worker.supervisor.device_memory import DeviceMemory
 from worker.supervisor.disk import disk_problem
 from worker.supervisor.presence import Presence
+from worker.supervisor.trace import trace_claim
 from worker.supervisor.trainer_pool import TrainerPool
 from worker.supervisor.trainer_process import TrainerProcess
 from worker.supervisor.transactions import RETRY_S
@@ -168,6 +169,7 @@ class Supervisor:
                 log.warning("%s takes no run: %s", self.settings.worker_name, problem)
                 self._report("unhealthy", problem)
                 break
+            began_ns = time.time_ns()
             try:
                 claim = self._claim(trainer)
             except Unavailable:
@@ -177,6 +179,7 @@ class Supervisor:
             if claim is None:
                 self.cleanup.run_if_due()
                 break
+            trace_claim(claim, began_ns)
             has_trained = True
             try:
                 AttemptSupervisor(self, claim, trainer).run()

@@ -27,6 +27,7 @@ SECRET_PREFIXES = (
     *(f"SADDLE_{name.upper()}" for name in SECRETS),
     "SADDLE_KEY",
     "AWS_",
+    "OTEL_",  # its headers may hold the receiver's key
     "PGPASS",
 )  # no credentials for a trainer
 STACK_WAIT_S = 0.5  # a healthy process writes its stack within milliseconds

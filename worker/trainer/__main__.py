@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
     from worker.trainer.ranks.leader import Leader
 
-SECRETS = ("SADDLE_DATABASE_URL", "SADDLE_BROKER_URL", "AWS_")  # removed here too, whoever started this process
+SECRETS = (
+    "SADDLE_DATABASE_URL",
+    "SADDLE_BROKER_URL",
+    "AWS_",
+    "OTEL_",
+)  # removed here too
 PR_SET_PDEATHSIG = 1
 LOWEST_PRIORITY = 19
 
