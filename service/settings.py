@@ -241,6 +241,8 @@ class Settings(BaseModel):
         1000, ge=1, le=65536, description="streams of all keys in a process of the API; at most half the connections"
     )
     sse_poll_s: float = Field(0.25, gt=0, description="seconds between two looks for news to stream")
+    metrics: bool = Field(False, description="whether GET /metrics shows the server's figures to Prometheus")
+    access_log: bool = Field(False, description="whether the API logs a line of JSON for each request")
     public_url: str = Field(
         "", pattern="^(https?://[^ ?#]+)?$", description="the address people open; links in messages begin with it"
     )

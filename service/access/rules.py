@@ -40,6 +40,7 @@ PERSON = _rules(
 )
 READ = _rules(
     Rule(Level.READ),
+    "get_metrics",  # of the whole server, and names nobody
     *("list_datasets", "get_dataset", "list_experiments", "get_experiment"),
     *("list_runs", "get_run", "list_attempts", "get_history", "list_replays", "list_probes"),
     *("list_checkpoints", "get_checkpoint_file", "get_series", "list_series_names", "get_many_series"),

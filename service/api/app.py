@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 from service.api import problems
 from service.api.access import check_access, check_rules
 from service.api.dependencies import check_query_parameters
+from service.api.middleware.access_log import AccessLog, RouteNote
 from service.api.middleware.allowed_hosts import AllowedHosts
 from service.api.middleware.authentication import Authentication
 from service.api.middleware.compression import GzipRequests, GzipResponses
@@ -56,8 +57,9 @@ from service.api.routes.people import (
     quotas,
     session,
 )
+from service.api.telemetry import monitoring_of, telemetry_of
 from service.os_account import hide_process
-from service.process.runtime import Runtime, open_runtime
+from service.process.runtime import open_runtime
 from service.settings import Settings
 from service.settings import settings as read_settings
 
@@ -83,10 +85,11 @@ def create_app(settings: Settings) -> FastAPI:
     """Return the API for these settings; its lifespan opens and closes connections and threads."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Runtime]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with open_runtime(settings) as runtime:
-            yield {"runtime": runtime}
+            yield {"runtime": runtime, "monitoring": monitoring_of(runtime)}
 
+    telemetry, http_metrics = telemetry_of(settings)
     app = Api(
         title="Saddle",
         version="1",
@@ -98,13 +101,17 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=telemetry,
         servers=[{"url": settings.root_path}] if settings.root_path else None,
     )
+    app.state.http_metrics = http_metrics
     for module in ROUTES:
         app.include_router(module.router)
     check_rules(app)
     problems.install_handlers(app)
-    app.add_middleware(GzipRequests)  # added first, so innermost
+    if settings.access_log:
+        app.add_middleware(RouteNote)  # added first, so innermost
+    app.add_middleware(GzipRequests)
     app.add_middleware(Authentication)
     app.add_middleware(AllowedHosts, allowed=settings.allowed_hosts)
     app.add_middleware(GzipResponses)
@@ -112,6 +119,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SubPath, prefix=settings.root_path)
     app.add_middleware(RequestId)
     app.add_middleware(HeadAsGet)
+    if settings.access_log:
+        app.add_middleware(AccessLog)
     return app
 
 

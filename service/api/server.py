@@ -17,8 +17,15 @@ GRACE_S = 4  # for open requests when the process is told to stop
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": RequestFormatter, "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": RequestFormatter, "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "bare": {"format": "%(message)s"},
+    },
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "line"},
+        "access": {"class": "logging.StreamHandler", "formatter": "bare"},
+    },
+    "loggers": {"saddle.access": {"handlers": ["access"], "propagate": False}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
 }
 

@@ -4,7 +4,6 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from service.db.runs import preemption, reaper, turns
 from service.db.runs.reaper import Beat
 from service.db.session import Engine, transaction
 from service.errors import SaddleError
+from service.process.tasks import BackgroundThread, Tasks
 from service.settings import Settings
 from service.verification import escape
 
@@ -49,12 +49,13 @@ class HeartbeatMonitor:
         return [beat for beat, since in self._first_seen.items() if now - since >= self._window_s]
 
 
-class Reaper(threading.Thread):
+class Reaper(BackgroundThread):
     """Reclaims runs whose worker sent no heartbeat for the lease window."""
 
     def __init__(self, engine: Engine, settings: Settings, stopping: threading.Event) -> None:
         super().__init__(name="reaper", daemon=True)
         self._engine, self._every_s, self._stopping = engine, settings.reap_s, stopping
+        self.tasks = Tasks("reaper", log)
         self._monitor = HeartbeatMonitor(settings.lease_window_s, gap_s=3 * settings.reap_s + 1)
 
     def run(self) -> None:
@@ -68,6 +69,8 @@ class Reaper(threading.Thread):
             except Exception:  # if this thread died, lost runs would never be reclaimed
                 self._monitor.forget()
                 log.exception("the reaper failed")
+            else:
+                self.tasks.succeeded_at["reclaim lost runs"] = time.time()
 
     def look(self) -> None:
         """Check the heartbeats once, and reclaim each overdue run in its own transaction."""
@@ -80,12 +83,13 @@ class Reaper(threading.Thread):
                 log.warning("run %s sent no heartbeat and was reclaimed: now %s", beat.run_id, state.value)
 
 
-class Dispatcher(threading.Thread):
+class Dispatcher(BackgroundThread):
     """Notifies workers after a submission and while runs wait; a slow broker delays only this thread."""
 
     def __init__(self, engine: Engine, settings: Settings, stopping: threading.Event) -> None:
         super().__init__(name="dispatcher", daemon=True)
         self._engine, self._settings, self._stopping = engine, settings, stopping
+        self.tasks = Tasks("dispatcher", log)
         self._requests: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
         self.broker = "none" if settings.broker_url is None else "not asked yet"
 
@@ -111,23 +115,14 @@ class Dispatcher(threading.Thread):
                 self._look(notifier)
             else:
                 if request:
-                    self._attempt("notify workers", partial(self._notify, notifier, *request))
+                    self.tasks.attempt("notify workers", partial(self._notify, notifier, *request))
 
     def _look(self, notifier: "Notifier") -> None:
-        self._attempt("notify workers of waiting runs", partial(self._notify_of_waiting, notifier))
-        self._attempt("continue a remedy", partial(self._advance, notifier))
-        self._attempt("have runs make way", self._preempt)
-        self._attempt("summarise ended experiments", self._settle)
-        self._attempt("count the use of quotas", self._count_use)
-
-    def _attempt(self, what: str, work: Callable[[], None]) -> None:
-        """Do one task and log its failure, so that the thread goes on with the others."""
-        try:
-            work()
-        except SaddleError as error:
-            log.warning("the dispatcher could not %s: %s", what, error)
-        except Exception:
-            log.exception("the dispatcher failed to %s", what)
+        self.tasks.attempt("notify workers of waiting runs", partial(self._notify_of_waiting, notifier))
+        self.tasks.attempt("continue a remedy", partial(self._advance, notifier))
+        self.tasks.attempt("have runs make way", self._preempt)
+        self.tasks.attempt("summarise ended experiments", self._settle)
+        self.tasks.attempt("count the use of quotas", self._count_use)
 
     def _notify_of_waiting(self, notifier: "Notifier") -> None:
         with transaction(self._engine) as connection:

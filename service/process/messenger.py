@@ -3,11 +3,10 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 
 from service.db.messages import outbox
 from service.db.session import Engine, transaction
-from service.errors import SaddleError
+from service.process.tasks import BackgroundThread, Tasks
 from service.settings import Settings
 
 CONDITIONS_S = 30.0  # between two looks at queues and quotas
@@ -15,28 +14,21 @@ FORGET_S = 3600.0  # between two deletions of old messages
 log = logging.getLogger(__name__)
 
 
-class Messenger(threading.Thread):
+class Messenger(BackgroundThread):
     """Tells people and programs. Any number of processes may have one: each project and each message is of one."""
 
     def __init__(self, engine: Engine, settings: Settings, stopping: threading.Event) -> None:
         super().__init__(name="messenger", daemon=True)
         self._engine, self._settings, self._stopping = engine, settings, stopping
+        self.tasks = Tasks("messenger", log)
         self._conditions_due = self._forget_due = 0.0
 
     def run(self) -> None:
         """Work until the process ends."""
         while not self._stopping.wait(self._settings.reap_s):
-            self._attempt("read what happened", self._read)
-            self._attempt("send", self._send)
-            self._attempt("forget old messages", self._forget)
-
-    def _attempt(self, what: str, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except SaddleError as error:
-            log.warning("the messenger could not %s: %s", what, error)
-        except Exception:  # if this thread died, nobody would be told any more
-            log.exception("the messenger failed to %s", what)
+            self.tasks.attempt("read what happened", self._read)
+            self.tasks.attempt("send", self._send)
+            self.tasks.attempt("forget old messages", self._forget)
 
     def _read(self) -> None:
         from service.messages.news import read_news  # noqa: PLC0415  rules of the diagnosis; the start does not wait

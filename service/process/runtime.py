@@ -1,13 +1,15 @@
 """The resources of a running API: acquired when it starts, released when it ends."""
 
 import threading
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import anyio
 from anyio import CapacityLimiter
 
+from service import tracing
 from service.db.session import Engine, make_engine
 from service.ingest.reader import ReadLimits
 from service.ingest.unfinished_uploads import UnfinishedUploads
@@ -23,7 +25,9 @@ from service.process.readiness import Readiness
 from service.process.refusals import Refusals
 from service.process.request_rates import RateLimiter
 from service.process.response_cache import ResponseCache
+from service.process.scrapers import Scrapers
 from service.process.shutdown import set_on_signal
+from service.process.tasks import BackgroundThread
 from service.process.upkeep import KeyUse, Upkeep
 from service.process.wrong_keys import WrongKeyLimit
 from service.settings import Settings
@@ -55,6 +59,9 @@ class Runtime:
     address_rates: RateLimiter
     file_readers: FileReaders
     unfinished_uploads: UnfinishedUploads
+    threads: Sequence[BackgroundThread]
+    shed: Counter[str] = field(default_factory=Counter)  # requests refused at the door, by code
+    scrapers: Scrapers = field(default_factory=Scrapers)
     wrong_keys: WrongKeyLimit = field(default_factory=WrongKeyLimit)
     passwords: Passwords = field(default_factory=Passwords)
     provider: Provider = field(init=False)
@@ -82,7 +89,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         stopping = threading.Event()
         dispatcher = Dispatcher(engine, settings, stopping)
         key_use, refusals = KeyUse(), Refusals()
-        threads = [
+        threads: list[BackgroundThread] = [
             *(dispatcher, Reaper(engine, settings, stopping), Upkeep(engine, settings, key_use, refusals, stopping)),
             Messenger(engine, settings, stopping),
         ]
@@ -106,6 +113,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             RateLimiter(settings.requests_per_address),
             readers,
             _unfinished_uploads(settings),
+            threads,
         )
         try:
             async with anyio.create_task_group() as tasks:
@@ -125,6 +133,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     await anyio.to_thread.run_sync(thread.join, 1.0)
     finally:
         engine.dispose()
+        await anyio.to_thread.run_sync(tracing.stop)
 
 
 def _read_limits(settings: Settings) -> ReadLimits:

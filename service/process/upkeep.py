@@ -2,14 +2,14 @@
 
 import logging
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 
 from service.db.access import audit_log, keys
 from service.db.experiments import bin, datasets, deletion
 from service.db.session import Engine, transaction
-from service.errors import Conflict, SaddleError
+from service.errors import Conflict
 from service.process.refusals import Refusals
+from service.process.tasks import BackgroundThread, Tasks
 from service.process.unnamed_files import remove_unless_named
 from service.settings import Settings
 
@@ -34,7 +34,7 @@ class KeyUse:
         return sorted(used)
 
 
-class Upkeep(threading.Thread):
+class Upkeep(BackgroundThread):
     """Does each of its tasks once a minute; of several processes one empties the bins."""
 
     def __init__(
@@ -42,6 +42,7 @@ class Upkeep(threading.Thread):
     ) -> None:
         super().__init__(name="upkeep", daemon=True)
         self._engine, self._settings, self._stopping = engine, settings, stopping
+        self.tasks = Tasks("upkeep", log)
         self._key_use, self._refusals = key_use, refusals
 
     def run(self) -> None:
@@ -53,20 +54,11 @@ class Upkeep(threading.Thread):
     def look(self) -> None:
         """Do each task once."""
         self._note()
-        self._attempt("empty the bins", self._empty_bins)
+        self.tasks.attempt("empty the bins", self._empty_bins)
 
     def _note(self) -> None:
-        self._attempt("note which keys were used", self._note_keys)
-        self._attempt("note who was refused", self._note_refusals)
-
-    def _attempt(self, what: str, work: Callable[[], None]) -> None:
-        """Do one task and log its failure, so that the thread goes on with the others."""
-        try:
-            work()
-        except SaddleError as error:
-            log.warning("the upkeep could not %s: %s", what, error)
-        except Exception:
-            log.exception("the upkeep failed to %s", what)
+        self.tasks.attempt("note which keys were used", self._note_keys)
+        self.tasks.attempt("note who was refused", self._note_refusals)
 
     def _note_keys(self) -> None:
         if used := self._key_use.take():

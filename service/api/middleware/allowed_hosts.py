@@ -7,6 +7,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Misdirected
 
+METRICS = "/metrics"  # Prometheus asks each replica by its address, with a key that no browser sends by itself
+
 
 class AllowedHosts:
     """Serves only the names in `SADDLE_ALLOWED_HOSTS`; `*` allows any."""
@@ -17,7 +19,7 @@ class AllowedHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raise `Misdirected` for a name that is not allowed."""
-        if scope["type"] == "http" and "*" not in self._names:
+        if scope["type"] == "http" and "*" not in self._names and scope["path"] != METRICS:
             host = Headers(scope=scope).get("host", "").lower()
             if re.sub(r":\d+$", "", host) not in self._names:
                 raise Misdirected("The Host header names another server: to allow it, add it to SADDLE_ALLOWED_HOSTS.")

@@ -46,6 +46,7 @@ class Door:
         elif not runtime.admission.admits(shown or address, scope["method"] not in SAFE_METHODS):
             refusal = Overloaded("More requests have come than can be answered soon: try again in a moment.")
         if refusal:
+            runtime.shed[refusal.code] += 1
             response = problem_response(refusal, scope["state"]["request_id"], count.headers)
             return await response(scope, receive, send)
         visit = Visit(runtime.admission, shown or address, count.headers, receive, send)

@@ -6,6 +6,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import tracing
 from service.api import problems
 from service.errors import SaddleError
 from service.ids import new_id
@@ -41,6 +42,7 @@ class RequestId:
         request_id = new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
         current_request.set(request_id)  # each request has a context of its own
+        tracing.note(request_id=request_id)
         started = False
 
         async def send_with_id(message: Message) -> None:

@@ -1,17 +1,19 @@
 """Routes of the service itself: health, identity of the caller, OpenAPI document."""
 
 import anyio
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from service.api.dependencies import PrincipalDep, RuntimeDep
 from service.api.sign_in import me_of
+from service.api.telemetry import http_metrics
 from service.db.failures import AWAY
 from service.db.session import check_schema, newest_migration
-from service.errors import Unavailable
+from service.errors import NotFound, Unavailable
 from service.schemas.common import Json
 from service.schemas.service import Live, Me, Ready
 
 router = APIRouter(tags=["service"])
+PROMETHEUS = "text/plain; version=1.0.0; charset=utf-8"
 READY_S = 3.0  # a hanging database is reported before a health check times out
 
 
@@ -40,6 +42,19 @@ async def get_readyz(runtime: RuntimeDep) -> Ready:
     except TimeoutError:
         raise Unavailable(AWAY) from None
     return Ready(migration=newest_migration(), broker=runtime.dispatcher.broker)
+
+
+@router.get(
+    "/metrics",
+    operation_id="get_metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def get_metrics(request: Request) -> Response:
+    """Return the figures of this process and of the server in Prometheus's text format, where SADDLE_METRICS is set."""
+    if request.state.monitoring is None:
+        raise NotFound("This server shows no metrics: its operator can set SADDLE_METRICS=true.")
+    return Response(http_metrics(request.app) + await request.state.monitoring.scrape(), media_type=PROMETHEUS)
 
 
 @router.get("/v1/me", operation_id="get_me")
