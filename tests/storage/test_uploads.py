@@ -55,7 +55,9 @@ def test_what_is_kept_is_read_and_what_is_removed_is_gone(store: UploadStore, ar
     with store.opened(SHA256) as content:
         assert content == store.folder / SHA256 / "content"
         assert content.read_bytes() == CONTENT
+    assert [sha256 for sha256, _ in store.kept()] == [SHA256]
     store.remove(SHA256)
+    assert list(store.kept()) == []
     store.remove(SHA256)
     with pytest.raises(FileNotFoundError), store.opened(SHA256) as content:
         content.read_bytes()
