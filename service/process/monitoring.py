@@ -56,24 +56,23 @@ class Monitoring(Collector):
     async def scrape(self) -> bytes:
         """Return everything as Prometheus's text format has it."""
         if time.monotonic() - self._read_at > KEPT_S:
-            self._up = False
+            found: list[Figure] | None = None
             with anyio.move_on_after(PATIENCE_S):
-                self._up = await anyio.to_thread.run_sync(self._read, limiter=self._limiter, abandon_on_cancel=True)
-            if not self._up:
-                self._figures = []
+                found = await anyio.to_thread.run_sync(self._read, limiter=self._limiter, abandon_on_cancel=True)
+            self._up, self._figures = found is not None, found or []
+            self._read_at = time.monotonic() if self._up else float("-inf")
         return await anyio.to_thread.run_sync(generate_latest, self.registry)
 
-    def _read(self) -> bool:
-        """Read the database's figures; return whether it answered."""
+    def _read(self) -> list[Figure] | None:
+        """Return the present figures and count what has happened; None if the database did not answer."""
         try:
             with autocommit(self._runtime.engine) as connection:
-                self._figures = present_figures(connection)
+                found = present_figures(connection)
                 for each in counted_since(connection, self._seen):
                     self._counts[each.name, "".join(each.labels)] += int(each.value)
         except SaddleError:
-            return False
-        self._read_at = time.monotonic()
-        return True
+            return None
+        return found
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics; prometheus_client asks for them."""
