@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
+from service.db.access import quota_use, quotas
 from service.db.access.principal import Principal
 from service.db.access.projects import find_principal, new_key
 from service.db.experiments import deletion, experiments
@@ -137,3 +138,24 @@ def test_requests_of_two_projects_do_not_meet(client: TestClient, stranger: dict
     mine = submit()["id"]
     assert client.get("/v1/experiments", headers=stranger).json()["items"] == []
     assert [each["id"] for each in client.get("/v1/experiments").json()["items"]] == [mine]
+
+
+def test_a_limit_that_one_project_sets_leaves_the_use_of_another_counted(
+    api: Engine, engine: Engine, principal: Principal, other: Principal, both: dict[str, str]
+) -> None:
+    with transaction(engine) as connection:
+        connection.execute(
+            text(
+                """
+                INSERT INTO attempt (run_id, attempt, lease, worker, start_step, started_at, ended_at)
+                SELECT id, 1, 'l', 'w', 0, clock_timestamp() - interval '1 s', clock_timestamp() FROM run
+                """
+            )
+        )
+        quota_use.count(connection)
+    for who in (principal, other):
+        with transaction(api, who.project_id) as connection:
+            quotas.set_limit(connection, "device_hours", "person", who.project_id, None, 5)
+    with transaction(engine) as connection:
+        used = connection.execute(text("SELECT project_id FROM quota_use WHERE member_id IS NULL AND device_s > 0"))
+        assert set(used.scalars()) == {principal.project_id, other.project_id}

@@ -2,6 +2,8 @@
 
 from sqlalchemy import Connection, text
 
+from service.db.session import every_project
+
 EVERY_S = 60.0  # between two counts, whichever process makes them
 LIMIT = """
     SELECT value FROM quota q WHERE q.name = '{name}'
@@ -46,8 +48,9 @@ DUE = text(
 
 
 def count(connection: Connection) -> None:
-    """Count the use of every project and person now."""
-    connection.execute(COUNT)
+    """Count the use of every project and person now, whichever project the connection is held to."""
+    with every_project(connection):
+        connection.execute(COUNT)
 
 
 def count_if_due(connection: Connection) -> None:
