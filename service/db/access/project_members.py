@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Select, func, select, update
 
 from service.db import rights
 from service.db.access.principal import Principal
-from service.db.tables import account, api_key, member, session
+from service.db.tables import account, api_key, invitation, member, session
 from service.errors import Conflict, NotFound
 
 
@@ -48,21 +48,26 @@ def get(connection: Connection, principal: Principal, member_id: str) -> StoredM
 
 
 def set_role(connection: Connection, principal: Principal, member_id: str, role: str) -> StoredMember:
-    """Give a member another role and return what they were; `Conflict` for the last admin."""
+    """Give a member another role and return what they were; `Conflict` for the last admin.
+
+    The invitations of who is admin no more end with it.
+    """
     found = get(connection, principal, member_id)
     with rights.acting_as(connection, "saddle_registrar"):
         if role != "admin":
             _keep_an_admin(connection, principal, member_id)
+            _revoke_invitations(connection, principal, found)
         connection.execute(update(member).where(member.c.id == member_id).values(role=role))
     return found
 
 
 def remove(connection: Connection, principal: Principal, member_id: str) -> StoredMember:
-    """Remove a member and end their keys and sessions here; what they made keeps their name."""
+    """Remove a member and end their keys, sessions and invitations here; what they made keeps their name."""
     found = get(connection, principal, member_id)
     now = func.clock_timestamp()
     with rights.acting_as(connection, "saddle_registrar"):
         _keep_an_admin(connection, principal, member_id)
+        _revoke_invitations(connection, principal, found)
         connection.execute(update(member).where(member.c.id == member_id).values(removed_at=now))
     with rights.acting_as(connection, "saddle_keymaker"):
         keys = (api_key.c.member_id == member_id) & api_key.c.revoked_at.is_(None)
@@ -71,6 +76,13 @@ def remove(connection: Connection, principal: Principal, member_id: str) -> Stor
         sessions = (session.c.member_id == member_id) & session.c.ended_at.is_(None)
         connection.execute(update(session).where(sessions).values(ended_at=now))
     return found
+
+
+def _revoke_invitations(connection: Connection, principal: Principal, maker: StoredMember) -> None:
+    """End the open links that a member made: with one kept back they would come in again."""
+    theirs = (invitation.c.project_id == principal.project_id) & (invitation.c.made_by == maker.name)
+    still = invitation.c.used_at.is_(None) & invitation.c.revoked_at.is_(None)
+    connection.execute(update(invitation).where(theirs & still).values(revoked_at=func.clock_timestamp()))
 
 
 def _keep_an_admin(connection: Connection, principal: Principal, member_id: str) -> None:

@@ -145,6 +145,21 @@ def test_a_removed_members_doors_close_and_their_work_stays(
     assert {"member.invite", "member.join", "account.create", "member.remove"} <= set(actions)
 
 
+@pytest.mark.parametrize("how", ["removed", "member"])
+def test_who_is_admin_no_more_left_no_link_to_come_in_again(
+    client: TestClient, person: Person, invite: Invite, browser_of: Browser, how: str
+) -> None:
+    bob, mine = person("bob", role="admin"), invite(role="member")
+    link = bob.post("/v1/invitations", json={"role": "admin"}).json()["token"]
+    member_id = members(client)["bob"]["id"]
+    if how == "removed":
+        assert client.delete(f"/v1/members/{member_id}").status_code == 200
+    else:
+        assert client.patch(f"/v1/members/{member_id}", json={"role": how}).status_code == 200
+    assert accept(browser_of(), link, "eve").status_code == 404
+    assert accept(browser_of(), mine, "eve").status_code == 200, "the links of others work"
+
+
 def test_a_role_holds_from_the_next_request_on(client: TestClient, person: Person) -> None:
     bob = person("bob")
     member_id = members(client)["bob"]["id"]
