@@ -1,6 +1,7 @@
 """Quotas: what is refused, with which words, who can raise it, and what a limit that was raised lets through."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -8,8 +9,11 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
 from service.db.access import quota_use
-from service.db.access.projects import new_key
+from service.db.access.projects import find_principal, new_key
+from service.db.experiments import experiments
 from service.db.session import transaction
+from service.errors import QuotaExceeded
+from service.spec.parse.presets import presets
 from tests.fixtures.api import SPEC, Worker
 
 Ask = Callable[..., Any]
@@ -72,6 +76,29 @@ def test_waiting_runs_are_bounded_for_the_project_and_told_with_who_can_raise_it
     post("root", seeds=4)  # of another project
     limit("root", "queued_runs", 4, project="lab")
     post("bob")
+
+
+def test_requests_that_are_sent_at_once_queue_no_more_than_the_limit(
+    engine: Engine, people: dict[str, dict[str, str]], limit: Ask
+) -> None:
+    spec = next(iter(presets().values()))
+    limit("root", "queued_runs", len(spec.seeds), project="lab")
+    with transaction(engine) as connection:
+        ann = find_principal(connection, people["ann"]["Authorization"].removeprefix("Bearer "))
+    assert ann is not None
+
+    def post() -> None:
+        with transaction(engine) as later:
+            experiments.add(later, ann, spec, "cpu")
+
+    with ThreadPoolExecutor(1) as thread:
+        with transaction(engine) as connection:
+            experiments.add(connection, ann, spec, "cpu")
+            second = thread.submit(post)
+            with pytest.raises(TimeoutError):
+                second.result(0.5)
+        with pytest.raises(QuotaExceeded):
+            second.result(10)
 
 
 def test_each_person_has_a_limit_and_one_member_another(post: Ask, limit: Ask) -> None:

@@ -19,6 +19,7 @@ from service.errors import Problem, QuotaExceeded
 
 Subject = Literal["project", "person"]
 GIB = 2**30
+NEAR = 1000  # waiting runs: where fewer are left, requests of a project are admitted one after the other
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ COUNT_MINE = text(
     WHERE r.state IN ('queued', 'running') AND r.project_id = :project_id AND e.owner_id = :member_id
     """
 )
+ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:project_id, 3))")
 
 
 def standing(
@@ -138,10 +140,20 @@ def _defaults(project_bytes: int | None) -> dict[tuple[Subject, str], int | None
 def admit(connection: Connection, principal: Principal, runs: int, checkpoint_bytes: int = 0) -> Standing:
     """Return what holds for a principal who queues runs; raise `QuotaExceeded` where they may not."""
     found = standing(connection, principal, runs)
+    if _is_near(found, runs):
+        connection.execute(ALONE, {"project_id": principal.project_id})
+        found = standing(connection, principal, runs)
     found.check("queued_runs", runs)
     found.check("device_hours", 0)
     found.check("checkpoint_bytes", checkpoint_bytes)
     return found
+
+
+def _is_near(found: Standing, runs: int) -> bool:
+    """Return whether requests that are sent at once could together queue more than a limit allows."""
+    queued = found.used["project", "queued_runs"]
+    limits = (found.limits["project", "queued_runs"], found.limits["person", "queued_runs"])
+    return any(limit is not None and limit - queued - runs < NEAR for limit in limits)
 
 
 RUNNING = text("SELECT count(*) FROM run WHERE state = 'running' AND project_id = :project_id")
