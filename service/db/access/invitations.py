@@ -89,6 +89,15 @@ def use(connection: Connection, found: Invitation, account_id: str) -> None:
             raise NotFound(GONE)
 
 
+def end_password_links(connection: Connection, account_id: str) -> None:
+    """Revoke every open link that would set an account's password again."""
+    chosen = (
+        (invitation.c.account_id == account_id) & invitation.c.used_at.is_(None) & invitation.c.revoked_at.is_(None)
+    )
+    with rights.acting_as(connection, "saddle_registrar"):
+        connection.execute(update(invitation).where(chosen).values(revoked_at=func.clock_timestamp()))
+
+
 def page(connection: Connection, principal: Principal, limit: int, before: str | None) -> Sequence[Invitation]:
     """The newest `limit` open invitations into the project whose id sorts before `before`."""
     query = _query().where(invitation.c.project_id == principal.project_id)

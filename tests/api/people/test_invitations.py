@@ -238,6 +238,23 @@ def test_a_server_admin_makes_links_to_new_passwords(
     assert browser_of().post("/v1/session", json={"name": "bob", "password": new}).status_code == 200
 
 
+@pytest.mark.parametrize("how", ["by another link", "in the account"])
+def test_a_new_password_ends_the_links_to_another_one(
+    client: TestClient, person: Person, browser_of: Browser, engine: Engine, how: str
+) -> None:
+    bob, new = person("bob"), "six small green apples"
+    change(engine, "UPDATE account SET admin = true WHERE name = 'ada'")
+    account_id = bob.get("/v1/me").json()["account_id"]
+    first, second = (client.post(f"/v1/admin/accounts/{account_id}/password_link").json()["token"] for _ in range(2))
+    if how == "by another link":
+        assert accept(browser_of(), first, password=new).status_code == 200
+    else:
+        answer = bob.put("/v1/account/password", json={"current": PASSWORD, "password": new})
+        assert answer.status_code == 200, answer.text
+    assert accept(browser_of(), second, password="seven small green apples").status_code == 404
+    assert browser_of().post("/v1/session", json={"name": "bob", "password": new}).status_code == 200
+
+
 def test_the_operator_makes_the_first_server_admin(
     database_url: str, client: TestClient, browser_of: Browser, engine: Engine
 ) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from service.access.password_rules import check_password
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep, body, json_body, open_transaction
 from service.api.sign_in import with_password
-from service.db.access import accounts, audit, sessions
+from service.db.access import accounts, audit, invitations, sessions
 from service.db.access.accounts import Account
 from service.db.access.principal import Principal
 from service.db.session import Connection
@@ -56,8 +56,9 @@ async def put_password(
 
 
 def set_password(connection: Connection, principal: Principal, account_id: str, hashed: str) -> None:
-    """Store a password and end every session of the account but the principal's."""
+    """Store a password; end every session of the account but the principal's, and other links to a new password."""
     accounts.set_password(connection, account_id, hashed)
+    invitations.end_password_links(connection, account_id)
     ended = sessions.end_others(connection, principal)
     audit.record(connection, principal, "password.change", account_id, sessions_ended=ended)
 
