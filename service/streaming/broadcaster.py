@@ -21,7 +21,7 @@ from service.streaming.updates import Message, P
 
 SHUTDOWN_S = 2.0  # for the poll that is under way when the process ends
 DIAGNOSE_S = 5.0  # least time between two rounds of diagnoses
-CHECK_CREDENTIALS_S = 0.5  # between two checks that the readers' keys and sessions are still open
+CHECK_CREDENTIALS_S = 0.5  # between two checks that keys and sessions are still open, and runs still shared
 log = logging.getLogger(__name__)
 
 
@@ -90,10 +90,14 @@ class Broadcaster:
         """Poll and hand out the news; the next poll makes up for a failed one."""
         runs = {run_id: channel.position for run_id, channel in self._runs.items()}
         projects = {project_id: channel.position for project_id, channel in self._projects.items()}
-        shown = {reader.principal.access for reader in self._readers()} if self._credentials_due() else set()
+        due = self._credentials_due()
+        shown = {reader.principal.access for reader in self._readers()} if due else set()
+        followed = {(run_id, reader.principal.project_id) for run_id, reader in self._run_readers()} if due else set()
         try:
             async with self._polling:
-                found = await anyio.to_thread.run_sync(self._poller.poll, runs, projects, shown, abandon_on_cancel=True)
+                found = await anyio.to_thread.run_sync(
+                    self._poller.poll, runs, projects, shown, followed, abandon_on_cancel=True
+                )
         except SaddleError as error:
             log.warning("polling for news failed: %s", error)
             return
@@ -104,6 +108,9 @@ class Broadcaster:
         _publish(self._projects, found.projects)
         for reader in self._readers():
             if reader.principal.access in found.closed:
+                reader.drop("revoked")
+        for run_id, reader in self._run_readers():
+            if (run_id, reader.principal.project_id) in found.hidden:
                 reader.drop("revoked")
 
     def _credentials_due(self) -> bool:
@@ -140,6 +147,9 @@ class Broadcaster:
         if before is None or before.found != diagnosis.found:
             channel.diagnosis = diagnosis
             channel.publish(Batch([Message(diagnosis.text)], position))
+
+    def _run_readers(self) -> list[tuple[str, Reader[RunPosition]]]:
+        return [(run_id, reader) for run_id, channel in self._runs.items() for reader in channel.readers]
 
     def _readers(self) -> list[Reader[Any]]:
         channels: list[Channel[Any]] = [*self._runs.values(), *self._projects.values()]

@@ -20,6 +20,7 @@ class PollResult:
     runs: dict[str, Batch[RunPosition]]
     projects: dict[str, Batch[ProjectPosition]]
     closed: set[Access]
+    hidden: set[tuple[str, str]]  # runs, with projects that may read them no longer
 
 
 class Poller:
@@ -38,6 +39,7 @@ class Poller:
         runs: Mapping[str, RunPosition | None],
         projects: Mapping[str, ProjectPosition | None],
         readers: set[Access],
+        followed: set[tuple[str, str]],
     ) -> PollResult:
         """Return the news since these positions, and which readers may read no longer."""
         with snapshot(self._engine) as connection:
@@ -46,6 +48,7 @@ class Poller:
                 run_batches(connection, runs) if runs else {},
                 self._project_batches(connection, projects) if projects else {},
                 closed,
+                stream_queries.hidden(connection, followed) if followed else set(),
             )
 
     def _project_batches(

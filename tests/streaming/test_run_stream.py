@@ -309,6 +309,25 @@ def test_a_stream_ends_within_a_second_of_its_session_or_its_membership(
         assert time.monotonic() - begin < 1.5
 
 
+def test_a_stream_of_another_projects_run_ends_within_a_second_of_its_sharing(
+    http: httpx.Client, engine: Engine
+) -> None:
+    with transaction(engine) as connection:
+        theirs = {"Authorization": f"Bearer {projects.new_key(connection, 'speech', 'eve')}"}
+    run_id = waiting_run(http)
+    experiment = f"/v1/experiments/{http.get(f'/v1/runs/{run_id}').json()['experiment_id']}"
+    assert http.post(f"{experiment}/share", json={"project": "speech"}).status_code == 202
+    with http.stream("GET", f"/v1/runs/{run_id}/events", headers=theirs) as answer:
+        chunks = answer.iter_text()
+        next(chunks)
+        time.sleep(1.2)  # while it is shared, checks let the stream go on
+        assert http.post(f"{experiment}/unshare", json={"project": "speech"}).status_code == 202
+        begin = time.monotonic()
+        assert "revoked" in "".join(chunks)
+        assert time.monotonic() - begin < 1.5
+    assert http.get(f"/v1/runs/{run_id}/events", headers=theirs).status_code == 404
+
+
 def waiting_run_by_session(http: httpx.Client, engine: Engine) -> str:
     with transaction(engine) as connection:
         key = projects.new_key(connection, "default", "ada")

@@ -5,7 +5,7 @@ not. There the position is (transaction, id), and only events of transactions ol
 whatever commits later comes after everything sent before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,12 +73,26 @@ OF_PROJECTS = text(
     ORDER BY e.xid, e.id
     """
 )
+HIDDEN = text(
+    """
+    SELECT u.run_id, u.project_id
+    FROM unnest(cast(:runs AS text[]), cast(:projects AS text[])) AS u(run_id, project_id) JOIN run r ON r.id = u.run_id
+    WHERE r.project_id <> u.project_id AND NOT EXISTS (
+        SELECT FROM share s WHERE s.experiment_id = r.experiment_id AND s.project_id = u.project_id)
+    """
+)
 
 
 def run_progress(connection: Connection, run_ids: Sequence[str]) -> dict[str, RunProgress]:
     """Return the progress of these runs; deleted ones are left out."""
     rows = connection.execute(PROGRESS, {"ids": list(run_ids)})
     return {row.id: RunProgress(row.id, State(row.state), row.step, row.event) for row in rows}
+
+
+def hidden(connection: Connection, followed: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return those pairs of a run and a project that may not read it: it was shared with the project, or moved away."""
+    values = {"runs": [each[0] for each in followed], "projects": [each[1] for each in followed]}
+    return {(row.run_id, row.project_id) for row in connection.execute(HIDDEN, values)}
 
 
 def events(connection: Connection, known: Sequence[tuple[str, int]], most: int) -> dict[str, list[Event]]:
