@@ -18,6 +18,8 @@ def check(principal: Principal, rule: Rule, owner: Callable[[], Owner | None] = 
         return
     if rule.about == "person" and principal.key_id:
         raise Forbidden("A key cannot do this: sign in on the page, with a password or through your provider.")
+    if rule.changes and principal.scope == "read":
+        raise Forbidden("The scope of this key is read: it changes nothing. Make a key with a wider scope.")
     if rule.about == "project" and rule.level < Level.SERVER and not principal.project_id:
         raise Forbidden("You are in no project: ask an admin of one for an invitation.")
     if principal.level >= rule.level:

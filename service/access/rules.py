@@ -22,6 +22,7 @@ class Rule:
     own_level: Level = Level.SUBMIT
     about: About = "project"  # whoever is in no project may only what concerns themselves or the server
     opened_by: str = ""  # a setting that opens it to every account
+    changes: bool = False  # whatever its level: a key of the scope read may not
 
 
 def _rules(rule: Rule, *operations: str) -> dict[str, Rule]:
@@ -78,7 +79,7 @@ OWN = {
     **_rules(Rule(Level.ADMIN, own="run"), "change_run", "cancel_run", "pause_run", "resume_run"),
     **_rules(Rule(Level.ADMIN, own="dataset"), "delete_dataset", "restore_dataset"),
     **_rules(Rule(Level.ADMIN, own="comment"), "delete_comment"),
-    **_rules(Rule(Level.ADMIN, own="key", own_level=Level.READ), "revoke_key"),
+    **_rules(Rule(Level.ADMIN, own="key", own_level=Level.READ, changes=True), "revoke_key"),
 }
 ADMIN = _rules(
     Rule(Level.ADMIN),
@@ -93,11 +94,14 @@ SERVER |= _rules(
     *("drain_worker", "undrain_worker", "stop_run", "stop_experiment"),
 )
 SERVER |= _rules(Rule(Level.SERVER, about="self", opened_by="open_projects"), "post_project")
-KEYS = _rules(Rule(Level.READ), "post_key", "rotate_key")  # the new key never may more than the one that makes it
+KEYS = _rules(
+    Rule(Level.READ, changes=True), "post_key", "rotate_key"
+)  # the new key never may more than the one that makes it
 CHANNELS = {  # shared ones are the admins' alone, which the channel itself says
-    **_rules(Rule(Level.READ), "list_channels", "post_channel", "get_channel", "list_deliveries"),
+    **_rules(Rule(Level.READ), "list_channels", "get_channel", "list_deliveries"),
+    **_rules(Rule(Level.READ, changes=True), "post_channel"),
     **_rules(
-        Rule(Level.ADMIN, own="channel", own_level=Level.READ),
+        Rule(Level.ADMIN, own="channel", own_level=Level.READ, changes=True),
         *("patch_channel", "delete_channel", "rotate_channel", "test_channel"),
     ),
 }

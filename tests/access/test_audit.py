@@ -219,14 +219,19 @@ READS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # that take something a
 SILENT = {  # operations that change something and leave no row: why
     "post_comparison": "a question; nothing that others see changes",
     "preview_schedule": "it stores nothing",
-    **dict.fromkeys(("sign_out", "end_session", "end_other_sessions"), "tests/api/test_sessions tries them by cookie"),
+    **dict.fromkeys(
+        ("sign_out", "end_session", "end_other_sessions"), "tests/api/people/test_sessions tries them by cookie"
+    ),
     "enter_project": "it changes nothing but what this browser shows",
     "open_invitation": "it only shows what a link leads to",
     **dict.fromkeys(
         ("patch_account", "put_password", "join_project", "accept_invitation", "post_project", "post_password_link"),
-        "a key may not; tests/api/test_accounts and test_invitations try them",
+        "a key may not; test_accounts and test_invitations of tests/api/people try them",
     ),
-    "finish_provider": "tests/api/test_provider tries it",
+    "finish_provider": "tests/api/people/test_provider tries it",
+    **dict.fromkeys(
+        ("drain_worker", "undrain_worker", "stop_run", "stop_experiment"), "of a server admin: tests/api/test_admin"
+    ),
     "verify_finding": "its runs are forks, each with a row; tests/verification tries it",
 }
 

@@ -14,7 +14,7 @@ from service.db.experiments import experiments
 from service.db.session import transaction
 from service.errors import QuotaExceeded
 from service.spec.parse.presets import presets
-from tests.fixtures.api import SPEC, Worker
+from tests.fixtures.api import SPEC, Worker, points
 
 Ask = Callable[..., Any]
 
@@ -207,3 +207,57 @@ def test_use_is_counted_once_a_minute_whoever_does_it(engine: Engine, people: di
     with transaction(engine) as connection:
         connection.execute(text("UPDATE quota_use SET counted_at = clock_timestamp() - interval '61 seconds'"))
     assert counted()[1] > at
+
+
+def test_a_replay_counts_for_who_asked_for_it(
+    bare: TestClient, people: dict[str, dict[str, str]], worker: Worker, post: Ask, limit: Ask
+) -> None:
+    run = post("ann")["runs"][0]["id"]
+    worker.finish(worker.claim(), points(1, 20))
+    limit("ann", "queued_runs", 1, member="bob")
+    replays = [bare.post(f"/v1/runs/{run}/replay", json={"steps": 5}, headers=people["bob"]) for _ in range(2)]
+    assert [each.status_code for each in replays] == [201, 409]
+    used = {each["name"]: each["used"] for each in bare.get("/v1/quotas", headers=people["bob"]).json()["own"]}
+    assert used["queued_runs"] == 1
+
+
+def test_device_hours_stay_with_the_project_that_trained_when_an_experiment_moves(
+    bare: TestClient, people: dict[str, dict[str, str]], engine: Engine, worker: Worker, post: Ask
+) -> None:
+    with transaction(engine) as connection:
+        new_key(connection, "ops", "ann")
+    made = post("ann")["id"]
+    worker.finish(worker.claim())
+
+    def used() -> dict[str, float]:
+        with transaction(engine) as connection:
+            connection.execute(text("UPDATE attempt SET started_at = ended_at - interval '1 minute'"))
+            quota_use.count(connection)
+            rows = connection.execute(
+                text(
+                    "SELECT p.name, u.device_s FROM quota_use u JOIN project p ON p.id = u.project_id"
+                    " WHERE u.member_id IS NULL"
+                )
+            )
+            return {name: seconds for name, seconds in rows if name in ("lab", "ops")}
+
+    assert used() == {"lab": pytest.approx(60), "ops": 0}
+    moved = bare.post(f"/v1/experiments/{made}/move", json={"project": "ops"}, headers=people["ann"])
+    assert moved.status_code == 202, moved.text
+    assert used() == {"lab": pytest.approx(60), "ops": 0}
+
+
+def test_a_key_of_a_narrow_scope_reaches_no_other_project_and_makes_no_key_that_outlives_it(
+    bare: TestClient, people: dict[str, dict[str, str]], engine: Engine, post: Ask
+) -> None:
+    with transaction(engine) as connection:
+        new_key(connection, "ops", "ann")
+        narrow = new_key(connection, "lab", "ann", 3600.0, scope="submit")
+    headers = {"Authorization": f"Bearer {narrow}"}
+    run = post("ann")
+    bare.post(f"/v1/experiments/{run['id']}/cancel", headers=headers)
+    assert bare.post(f"/v1/experiments/{run['id']}/move", json={"project": "ops"}, headers=headers).status_code == 403
+    made = bare.post("/v1/keys", json={"name": "x", "scope": "submit", "lifetime_s": None}, headers=headers).json()
+    with transaction(engine) as connection:
+        left = text("SELECT extract(epoch FROM expires_at - clock_timestamp())::float8 FROM api_key WHERE id = :id")
+        assert 3500 < connection.execute(left, {"id": made["id"]}).scalar_one() <= 3600

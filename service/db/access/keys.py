@@ -5,7 +5,7 @@ Members see and end their own keys, admins all of the project; nobody gets a key
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select, text, update
@@ -88,8 +88,22 @@ def create(
 ) -> str:
     """Return a new key, `id.secret`, of the principal or of a service account that an admin names.
 
-    `Forbidden` where it would do more than the present request may.
+    `Forbidden` where it would do more than the present request may; it ends with the key that makes it, if not before.
     """
+    if principal.key_expires_at is not None:
+        left_s = (principal.key_expires_at - datetime.now(UTC)).total_seconds()
+        lifetime_s = left_s if lifetime_s is None else min(lifetime_s, left_s)
+    return _make(connection, principal, name, lifetime_s, scope, member_name)
+
+
+def _make(
+    connection: Connection,
+    principal: Principal,
+    name: str,
+    lifetime_s: float | None,
+    scope: str,
+    member_name: str | None,
+) -> str:
     if SCOPE_LEVELS[scope] > SCOPE_LEVELS[principal.scope]:
         raise Forbidden(
             f"A key of the scope {principal.scope} cannot make one of the scope {scope}: choose a narrower."
@@ -125,7 +139,7 @@ def rotate(connection: Connection, principal: Principal, key_id: str, overlap_s:
     if not old.open:
         raise Conflict("The key is revoked or expired: create another one.")
     whose = None if old.member_id == principal.member_id else old.member
-    key = create(connection, principal, old.name, old.lifetime_s, old.scope, whose)
+    key = _make(connection, principal, old.name, old.lifetime_s, old.scope, whose)
     ends = func.least(api_key.c.expires_at, func.clock_timestamp() + timedelta(seconds=overlap_s))
     with rights.acting_as(connection, "saddle_keymaker"):
         connection.execute(update(api_key).where(api_key.c.id == key_id).values(expires_at=ends))

@@ -15,12 +15,12 @@ COUNT = text(
     f"""
     WITH month AS (SELECT date_trunc('month', clock_timestamp(), 'UTC') AS began),
     trained AS (
-        SELECT e.owner_id, sum(extract(epoch FROM coalesce(a.ended_at, clock_timestamp())
-            - greatest(a.started_at, month.began)) * d.devices) AS device_s
-        FROM month, attempt a JOIN run r ON r.id = a.run_id JOIN experiment e ON e.id = r.experiment_id
+        SELECT coalesce(a.owner_id, r.owner_id) AS owner_id, sum(extract(epoch
+            FROM coalesce(a.ended_at, clock_timestamp()) - greatest(a.started_at, month.began)) * d.devices) AS device_s
+        FROM month, attempt a JOIN run r ON r.id = a.run_id
         CROSS JOIN LATERAL (SELECT coalesce(max(cast(substr(need, 9) AS integer)), 1) AS devices
             FROM unnest(r.needs) need WHERE need LIKE 'devices=%') d
-        WHERE coalesce(a.ended_at, clock_timestamp()) > month.began GROUP BY e.owner_id),
+        WHERE coalesce(a.ended_at, clock_timestamp()) > month.began GROUP BY coalesce(a.owner_id, r.owner_id)),
     kept AS (
         SELECT e.owner_id, sum(c.size_bytes) AS bytes FROM checkpoint c JOIN run r ON r.id = c.run_id
         JOIN experiment e ON e.id = r.experiment_id WHERE c.removed_at IS NULL GROUP BY e.owner_id),

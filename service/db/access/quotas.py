@@ -100,8 +100,8 @@ STANDING = text(
 COUNT_MINE = text(
     """
     SELECT count(*) FILTER (WHERE r.state = 'queued') AS queued, count(*) FILTER (WHERE r.state = 'running') AS running
-    FROM run r JOIN experiment e ON e.id = r.experiment_id
-    WHERE r.state IN ('queued', 'running') AND r.project_id = :project_id AND e.owner_id = :member_id
+    FROM run r
+    WHERE r.state IN ('queued', 'running') AND r.project_id = :project_id AND r.owner_id = :member_id
     """
 )
 ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:project_id, 3))")

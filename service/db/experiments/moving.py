@@ -13,7 +13,7 @@ from service.db.experiments import experiments
 from service.db.runs import runs
 from service.db.session import EVERY_PROJECT, see_only
 from service.errors import Conflict, Forbidden, NotFound
-from service.levels import ROLE_LEVELS, SCOPE_LEVELS, Level
+from service.levels import ROLE_LEVELS, Level
 from service.lifecycle import TERMINAL
 
 TARGET = text(
@@ -90,7 +90,9 @@ def _target(connection: Connection, principal: Principal, project: str) -> Princ
     row = connection.execute(TARGET, {"account_id": principal.account_id, "name": project}).one_or_none()
     if row is None:
         raise NotFound(f"You are in no project {project}: ask one of its admins for an invitation.")
-    if min(ROLE_LEVELS[row.role], SCOPE_LEVELS[principal.scope]) < Level.SUBMIT:
+    if principal.scope != "admin":
+        raise Forbidden(f"The scope of this key is {principal.scope}: only all of its member's rights reach elsewhere.")
+    if ROLE_LEVELS[row.role] < Level.SUBMIT:
         raise Forbidden(f"You may only look in the project {project}: ask one of its admins for more.")
     return Principal(
         principal.key_id,

@@ -137,8 +137,8 @@ CUT = text(
 
 OPEN_ATTEMPT = text(
     """
-    INSERT INTO attempt (run_id, attempt, lease, worker, start_step)
-    VALUES (:run_id, :attempt, :lease, :worker, :step)
+    INSERT INTO attempt (run_id, attempt, lease, worker, start_step, owner_id)
+    SELECT id, :attempt, :lease, :worker, :step, owner_id FROM run WHERE id = :run_id
     """
 )
 

@@ -64,8 +64,7 @@ ENQUEUE = text(
     f"""
     WITH made AS (
         INSERT INTO run (project_id, owner_id, request_id, trace, rank_at, {GIVEN})
-        SELECT :project_id, (SELECT e.owner_id FROM experiment e WHERE e.id = experiment_id),
-            cast(:request_id AS text), cast(:trace AS text),
+        SELECT :project_id, :owner_id, cast(:request_id AS text), cast(:trace AS text),
             clock_timestamp() - priority * make_interval(secs => :point_s), {GIVEN}
         FROM jsonb_populate_recordset(cast(NULL AS run), cast(:runs AS jsonb))
         RETURNING {", ".join(StoredRun.__dataclass_fields__)}),
@@ -101,6 +100,7 @@ def enqueue(
     if request:
         data |= {"idempotency_key": request.key, "request": request.request}
     given = {"point_s": PRIORITY_S, "runs": dumps(rows), "data": dumps(data), "trace": principal.trace}
+    given["owner_id"] = principal.member_id
     given |= audit.by(principal) | {"action": f"run.{origin.relation.value}" if origin else "experiment.submit"}
     found = {row["id"]: stored(row) for row in connection.execute(ENQUEUE, given).mappings()}
     return [found[row["id"]] for row in rows]

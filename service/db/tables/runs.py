@@ -28,7 +28,7 @@ run = Table(
     word("id", primary_key=True),
     word("experiment_id", ForeignKey("experiment.id")),
     word("project_id", ForeignKey("project.id"), nullable=True),  # null once its experiment is erased
-    word("owner_id", ForeignKey("member.id")),  # its experiment's, whose turn it takes
+    word("owner_id", ForeignKey("member.id")),  # who queued it, and whose turn it takes
     Column("seed", BigInteger, nullable=False),
     Column("total_steps", BigInteger, nullable=False),
     word("state", server_default="queued"),
@@ -117,6 +117,7 @@ attempt = Table(
     Column("attempt", Integer, primary_key=True),
     word("lease"),
     word("worker"),
+    word("owner_id", ForeignKey("member.id"), nullable=True),  # the run's at that time: whose device hours these are
     Column("start_step", BigInteger, nullable=False),
     Column("cut_step", BigInteger),  # rows beyond it are superseded; null: none are
     Column("environment", JSONB),
