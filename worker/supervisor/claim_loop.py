@@ -14,11 +14,11 @@ from service.db.runs.claims import Claim
 from service.db.session import Engine, check_schema, make_engine, transaction
 from service.errors import SaddleError, Unavailable
 from service.settings import Settings
+from service.storage.disk import reserve_problem
 from worker.supervisor.alive_file import AliveFile
 from worker.supervisor.attempt import AttemptSupervisor
 from worker.supervisor.cleanup import DeletionCleanup, clean_up_at_start
 from worker.supervisor.device_memory import DeviceMemory
-from worker.supervisor.disk import disk_problem
 from worker.supervisor.presence import Presence
 from worker.supervisor.trace import trace_claim
 from worker.supervisor.trainer_pool import TrainerPool
@@ -165,7 +165,7 @@ class Supervisor:
         """Train waiting runs until none is left; return whether there was any."""
         has_trained = False
         while (trainer := self._warm_trainer()) is not None:
-            if (problem := disk_problem(self.settings)) is not None:
+            if (problem := reserve_problem(self.settings.data_dir, self.settings.disk_reserve_bytes)) is not None:
                 log.warning("%s takes no run: %s", self.settings.worker_name, problem)
                 self._report("unhealthy", problem)
                 break

@@ -10,7 +10,7 @@ from service.db.access.principal import Principal
 from service.db.access.projects import find_principal, new_key
 from service.db.experiments import datasets, experiments
 from service.db.session import transaction
-from service.errors import Invalid, NotFound, TooLarge
+from service.errors import Invalid, NotFound, QuotaExceeded
 from service.spec.datasets.report import Column, Report
 from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
@@ -70,7 +70,7 @@ def test_another_projects_dataset_is_not_there(engine: Engine, principal: Princi
 
 def test_a_project_has_room_for_so_many_bytes(engine: Engine, principal: Principal, other: Principal) -> None:
     added(engine, principal, 60)
-    with pytest.raises(TooLarge):
+    with pytest.raises(QuotaExceeded):
         added(engine, principal, 41)
     added(engine, principal, 40)
     added(engine, other, 100)
