@@ -1,11 +1,13 @@
-"""Wrong keys, counted by the address they come from: beyond a few a minute they are refused without asking Postgres.
+"""Wrong keys, counted by the address they come from: beyond a few a minute most are refused without asking Postgres.
 
-A key that opened lately is still looked up, so a script with a wrong one stops nobody else behind the same address.
+A key that opened lately is still looked up, and of the others a few each second, so a script with a wrong one stops
+nobody else behind the same address for longer than a moment.
 """
 
 import hashlib
 import ipaddress
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from service.errors import WrongKeys
 
 MAX_WRONG, WINDOW_S = 20, 60.0
+LOOK_S = 0.2  # between two keys from a full window that are looked up all the same
 MAX_ADDRESSES, MAX_GOOD = 10_000, 10_000  # remembered; the oldest are forgotten
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,7 @@ log = logging.getLogger(__name__)
 class _Window:
     since: float
     wrong: int = 0
+    looked_at: float = -math.inf  # once it was full
 
 
 class WrongKeyLimit:
@@ -35,17 +39,19 @@ class WrongKeyLimit:
         self._lock = threading.Lock()
 
     def check(self, address: str | None, key: str) -> None:
-        """Raise `WrongKeys` where the address has sent too many and this key has not opened lately."""
+        """Raise `WrongKeys` where the address has sent too many, this key has not opened lately, and it is no turn."""
         if not self._windows:
             return
         with self._lock:
             window = self._windows.get(_network(address))
             if window is None or window.wrong < self._max_wrong or _digest(key) in self._good:
                 return
-            left_s = window.since + WINDOW_S - self._clock()
-        if left_s > 0:
-            detail = f"{self._max_wrong} wrong keys came from your address within a minute: check the key, then wait."
-            raise WrongKeys(detail, retry_after_s=left_s)
+            now = self._clock()
+            if now - window.since >= WINDOW_S or now - window.looked_at >= LOOK_S:
+                window.looked_at = now
+                return
+        detail = f"{self._max_wrong} wrong keys came from your address within a minute: check the key, then try again."
+        raise WrongKeys(detail, retry_after_s=1.0)
 
     def count(self, address: str | None) -> None:
         """Count a wrong key."""
@@ -58,9 +64,11 @@ class WrongKeyLimit:
                 _shorten(self._windows, MAX_ADDRESSES)
             window.wrong += 1
             full = window.wrong == self._max_wrong
+            if full:
+                window.looked_at = now
         if full:
             left_s = window.since + WINDOW_S - now
-            log.warning("%d wrong keys from %s: refusing others for %.0f s", self._max_wrong, network, left_s)
+            log.warning("%d wrong keys from %s: refusing most others for %.0f s", self._max_wrong, network, left_s)
 
     def remember(self, key: str) -> None:
         """Remember a key that opened."""
