@@ -31,7 +31,12 @@ def routes(holder: Any) -> Iterator[tuple[str, str]]:
 
 EVERY = list(routes(create_app(Settings(database_url="postgresql+psycopg://"))))
 GUARDED = [each for each in EVERY if not is_open(*each)]
-WITH_ID = [each for each in EVERY if re.search(r"\{(experiment|run|comparison)_id\}", each[1])]
+ADMIN = "/v1/admin/"  # refused to everybody else, whatever they name
+WITH_ID = [
+    each
+    for each in EVERY
+    if re.search(r"\{(experiment|run|comparison)_id\}", each[1]) and not each[1].startswith(ADMIN)
+]
 
 
 def fill(path: str, ids: dict[str, str]) -> str:
