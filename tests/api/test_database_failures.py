@@ -31,7 +31,11 @@ NO_DATABASE = {  # (method, path) of what is answered without it
     ("DELETE", "/v1/session"),  # of a key, which has no session to end
     ("GET", "/v1/sign_in"),
 }
-ELSEWHERE = {("GET", "/v1/provider/start"), ("GET", "/v1/provider/callback"), ("POST", "/v1/provider/finish")}
+ELSEWHERE = {  # tests/api/people/test_provider, and of the metrics tests/process, try them
+    ("GET", "/metrics"),
+    *(("GET", f"/v1/provider/{word}") for word in ("start", "callback")),
+    ("POST", "/v1/provider/finish"),
+}
 QUERIES = {"/v1/series": "?runs={run_id}", "/v1/runs/{run_id}/superseded": "?names=loss", "/v1/datasets": "?name=x.csv"}
 TABLE = b"a,b\n" + b"1,2\n3,5\n" * 20
 WORDS = {  # what stands for the other parameters of paths
