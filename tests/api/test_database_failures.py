@@ -31,7 +31,7 @@ NO_DATABASE = {  # (method, path) of what is answered without it
     ("DELETE", "/v1/session"),  # of a key, which has no session to end
     ("GET", "/v1/sign_in"),
 }
-ELSEWHERE = {  # tests/api/people/test_provider, and of the metrics tests/process, try them
+ELSEWHERE = {  # tests/api/people/test_provider, and of the metrics tests/api/observation, try them
     ("GET", "/metrics"),
     *(("GET", f"/v1/provider/{word}") for word in ("start", "callback")),
     ("POST", "/v1/provider/finish"),

@@ -42,7 +42,9 @@ def test_what_others_wrote_is_as_they_wrote_it_and_has_its_licence() -> None:
 
 
 def test_all_scripts_together_stay_small() -> None:
-    assert sum(len(gzip.compress(path.read_bytes())) for path in FOLDER.rglob("*.js")) <= 150_000
+    assert (
+        sum(len(gzip.compress(path.read_bytes())) for path in FOLDER.rglob("*.js")) <= 170_000
+    )  # with the views of people and administration
 
 
 def test_a_part_is_packed_and_not_sent_again_to_whoever_has_it(open_house: TestClient) -> None:

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from service.api.body import MAX_BYTES
 from service.db.experiments import lists
 from service.errors import Invalid, Malformed
+from service.process.request_log import RequestFormatter
 from service.spec.experiment import Experiment
 from service.spec.parse.document import read_json, validate
 from tests.fixtures.api import SPEC
@@ -197,6 +198,7 @@ def test_a_bug_is_answered_with_an_id_and_logged_with_its_stack(
         raise RuntimeError("the secret of the house")
 
     monkeypatch.setattr(lists, "runs", broken)
+    monkeypatch.setattr(caplog.handler, "formatter", RequestFormatter("%(message)s"))  # as the server writes it
     with caplog.at_level(logging.ERROR):
         document = check(shared.get("/v1/runs"), 500)
     assert "secret" not in json.dumps(document)
