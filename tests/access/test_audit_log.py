@@ -140,3 +140,10 @@ def test_what_is_old_is_erased_by_the_owner_alone(engine: Engine, client: TestCl
         assert audit_log.erase_old(connection, 32) == 0
         assert audit_log.erase_old(connection, 30) == 1
     assert len(listed(client)) == 1
+
+
+@pytest.mark.parametrize("given", ["0", "1764374400", "2026-11-29"])
+def test_a_moment_is_no_bare_number_and_has_a_zone(shared: TestClient, given: str) -> None:
+    refused = shared.get(f"/v1/audit?since={given}")
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["detail"] == "write a time with its zone, as 2026-11-29T00:00:00Z."

@@ -35,7 +35,7 @@ def test_head_says_what_get_says(shared: TestClient) -> None:
         assert (head.status_code, head.content) == (got.status_code, b""), path
         told = {name: value for name, value in got.headers.items() if name not in ("x-request-id", "content-length")}
         assert told.items() <= head.headers.items(), path
-        if got.is_success:
+        if got.is_success and path != "/v1/queue":  # whose use decays between the two
             assert head.headers.get("content-length") == got.headers.get("content-length"), path
 
 

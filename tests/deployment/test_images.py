@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILES = {"api": ROOT / "service" / "Dockerfile", "worker": ROOT / "worker" / "Dockerfile"}
-EXTRAS = {"api": ["api"], "worker": ["worker", "vision", "optim"]}
+EXTRAS = {"api": ["api", "telemetry"], "worker": ["worker", "vision", "optim", "telemetry"]}
 TRAINING = {"torch", "torchvision", "scikit-learn", "safetensors", "psutil"}
 WEB = {"fastapi", "uvicorn", "starlette", "python-multipart"}
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from service.api.dependencies import ConnectionDep, PrincipalDep, RuntimeDep
 from service.api.paging import Limit, NumberCursor, page_of
@@ -24,6 +24,16 @@ from service.schemas.people.audit import AuditView
 router = APIRouter(prefix="/v1", tags=["people"])
 EXPORTED_AT_ONCE = 1000  # rows
 Form = Annotated[AuditForm, Query(alias="format")]
+
+
+def _check_moment(given: object) -> object:
+    """Refuse a bare number, which pydantic takes for seconds or milliseconds since 1970."""
+    if isinstance(given, str) and "T" not in given.upper():
+        raise ValueError("write a time with its zone, as 2026-11-29T00:00:00Z")
+    return given
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_check_moment)]
 TEXT = {"schema": {"type": "string"}}
 FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {media.partition(";")[0]: TEXT for media in AUDIT_TYPES.values()}}
@@ -36,8 +46,8 @@ async def _filter(
         str | None, Query(pattern=r"^[a-z_]+(\.[a-z_]+)?$", max_length=100, description="run.cancel; run: all of runs")
     ] = None,
     target: Annotated[str | None, Query(pattern="^[A-Za-z0-9_-]{1,100}$", description="the id it happened to")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="this moment and later")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="before this moment")] = None,
+    since: Annotated[Moment | None, Query(description="this moment and later")] = None,
+    until: Annotated[Moment | None, Query(description="before this moment")] = None,
 ) -> AuditFilter:
     return AuditFilter(None, actor, action, target, since, until)
 
