@@ -185,7 +185,7 @@ def check_messages(ann: Person) -> None:
     name = docker("run", "-d", "--rm", "--no-deps", "--name", "receiver", "-v", f"{Path(__file__).parent}:/check:ro",
                   "worker", "python", "/check/receiver.py")  # fmt: skip
     try:
-        events = {"events": ["run_succeeded", "run_failed", "run_diverged"], "bundle_s": 0}
+        events = {"events": ["run_succeeded", "run_failed", "run_diverged"], "bundle_s": 0, "shared": True}
         hook = ann.ask("/v1/channels", {"kind": "webhook", "address": "http://receiver:8080/hook", **events})
         mail = ann.ask("/v1/channels", {"kind": "email", "address": "ann@example.org", **events})
         for channel in (hook, mail):
