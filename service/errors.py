@@ -181,6 +181,12 @@ class Overloaded(Unavailable):
     code = "overloaded"
 
 
+class DiskReserved(Unavailable):
+    """The server's disk has only its reserve left."""
+
+    code = "disk_reserve"
+
+
 class DatabaseLocked(Unavailable):
     """A lock was not granted in time, or two transactions conflicted."""
 

@@ -18,13 +18,14 @@ from service.api.body import content_length
 from service.api.dependencies import PrincipalDep, RuntimeDep, read_in_thread
 from service.db.access.principal import Principal
 from service.db.experiments.upload_room import UploadRoom, upload_room
-from service.errors import TooLarge, TooSlow, Unavailable, UnsupportedMedia
+from service.errors import DiskReserved, TooLarge, TooSlow, Unavailable, UnsupportedMedia
 from service.ingest.upload_files import IncomingUpload
 from service.process.concurrency import acquire_slot
 from service.process.runtime import Runtime
 from service.process.unnamed_files import remove_unless_named
 from service.spec.datasets.report import Format, Report
 from service.spec.text import clean_name, visible_name
+from service.storage.disk import reserve_problem
 from service.storage.factory import open_uploads
 
 SLOT_TIMEOUT_S = 5.0  # for room among the uploads of this process
@@ -63,6 +64,8 @@ async def read_upload(
 ) -> AsyncIterator[ReadUpload]:
     """Receive the file, have it read, and send it to its storage; it is removed unless the route stores a row."""
     _check_headers(request, runtime.settings.upload_bytes)
+    if reserve_problem(runtime.settings.data_dir, runtime.settings.disk_reserve_bytes):
+        raise DiskReserved("The server's disk has only its reserve left (SADDLE_DISK_RESERVE_BYTES): tell an operator.")
     async with acquire_slot(runtime.upload_slots, SLOT_TIMEOUT_S, "Too many files are being uploaded."):
         runtime.file_readers.prepare()
         default = runtime.settings.project_bytes

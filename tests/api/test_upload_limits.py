@@ -164,3 +164,12 @@ def test_the_quota_of_a_project_is_held_before_and_while_bytes_arrive(
             }
     until(lambda: len(on_disk(settings)) == 1)
     assert client.post(UPLOAD, content=b"1.5\n" * 2_000 + b"2\n").status_code == 422, "it has room, and no header"
+
+
+def test_no_upload_enters_while_the_disk_has_only_its_reserve(settings: Settings, key: str) -> None:
+    full = settings.model_copy(update={"disk_reserve_bytes": 2**60})
+    with TestClient(create_app(full), headers={"Authorization": f"Bearer {key}"}) as client:
+        refused = client.post("/v1/datasets?name=a.csv", content=b"x,y\n1,2\n")
+        assert (refused.status_code, refused.json()["code"]) == (503, "disk_reserve")
+        assert "SADDLE_DISK_RESERVE_BYTES" in refused.json()["detail"]
+        assert client.get("/v1/datasets").json()["items"] == []
