@@ -123,6 +123,9 @@ def test_ends_of_one_persons_runs_do_not_wait_for_each_other(engine: Engine, ent
         with transaction(other) as beside:  # the first has not committed
             endings.finish(beside, second, State.SUCCEEDED, {})
     other.dispose()
+    with transaction(engine) as connection:
+        states = connection.execute(text("SELECT state FROM run")).scalars().all()
+    assert states == ["succeeded"] * 2
 
 
 def test_places_are_those_in_which_runs_of_equal_length_start(engine: Engine, enter: Enter) -> None:
