@@ -140,7 +140,12 @@ def every_project(connection: Connection) -> Iterator[None]:
 
 
 def _forget_project(connection: Connection) -> None:
-    """A rollback takes the setting back too, if it was made in the transaction."""
+    """A rollback takes the setting back too, if it was made in the transaction.
+
+    A connection that broke has no information any more, and to ask for it raises; the next one starts without.
+    """
+    if connection.invalidated:
+        return
     if PROJECT in connection.info and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         connection.info[PROJECT] = None
 

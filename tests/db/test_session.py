@@ -3,7 +3,8 @@
 import pytest
 from sqlalchemy import Engine, text
 
-from service.db.session import autocommit, make_engine
+from service.db.session import autocommit, make_engine, transaction
+from service.errors import Unavailable
 
 
 def _backend(engine: Engine) -> int:
@@ -13,10 +14,7 @@ def _backend(engine: Engine) -> int:
 
 def test_a_connection_that_postgres_closed_is_replaced(engine: Engine) -> None:
     first = _backend(engine)
-    other = make_engine(engine.url.render_as_string(hide_password=False))
-    with autocommit(other) as connection:
-        assert connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": first}).scalar_one()
-    other.dispose()
+    _terminate(engine, first)
     assert _backend(engine) != first
 
 
@@ -30,3 +28,27 @@ def test_a_sound_connection_is_used_again_without_a_ping(engine: Engine, monkeyp
     first = _backend(engine)
     monkeypatch.setattr(engine.dialect, "do_ping", lambda _: pytest.fail("pinged"))
     assert [_backend(engine) for _ in range(5)] == [first] * 5
+
+
+def _terminate(engine: Engine, backend: int) -> None:
+    other = make_engine(engine.url.render_as_string(hide_password=False))
+    with autocommit(other) as connection:
+        assert connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend}).scalar_one()
+    other.dispose()
+
+
+def _break_in_a_transaction(engine: Engine, project: str) -> None:
+    with transaction(engine, project) as connection:
+        _terminate(engine, connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+        connection.execute(text("SELECT 1"))
+
+
+@pytest.mark.parametrize("project", ["", "prj_1"])
+def test_a_connection_that_breaks_in_a_transaction_is_unavailable_and_the_next_one_is_held_to_its_project(
+    engine: Engine, project: str
+) -> None:
+    with pytest.raises(Unavailable):
+        _break_in_a_transaction(engine, project)
+    with transaction(engine, project) as connection:
+        setting = connection.execute(text("SELECT current_setting('saddle.project', true)")).scalar_one()
+    assert (setting or "") == project

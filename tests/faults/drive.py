@@ -241,3 +241,5 @@ class Drive:
         session.repeats = self.people.repeats
         session.fenced = sum(w.log.read_text(errors="replace").count("the lease is lost") for w in self.stack.workers)
         session.ended_badly = {p.name: len(p.ended_badly) for p in self.stack.processes if p.ended_badly}
+        for name, times in session.ended_badly.items():
+            session.verdict.blame("unexplained", f"{name} ended with an error {times} times, which no fault asks for")
