@@ -10,10 +10,15 @@ from typing import Any
 
 from service.errors import Invalid
 from service.ingest.mounted import describe
+from service.spec.datasets.images import ImageFolder
 from service.spec.datasets.mounted import HuggingFace, MountedBase, TorchvisionSet
 from service.spec.parse.document import validate
 
-KINDS: dict[Any, type[MountedBase]] = {"torchvision": TorchvisionSet, "huggingface": HuggingFace}
+KINDS: dict[Any, type[MountedBase]] = {
+    "torchvision": TorchvisionSet,
+    "huggingface": HuggingFace,
+    "image_folder": ImageFolder,
+}
 
 
 def main() -> None:

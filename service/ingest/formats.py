@@ -4,6 +4,7 @@ import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
+from service.ingest.images.archive import is_image_archive
 from service.ingest.validation import invalid_file
 from service.spec.datasets.report import Format
 
@@ -36,10 +37,12 @@ def detect_format(path: Path, declared: Format | None, name: str = "") -> Format
             raise invalid_file("wrong_format", f"the file is {what}.")
     found = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), None)
     if found is None:
-        if declared in ("parquet", "npz"):
+        if declared in ("parquet", "npz", "images"):
             raise invalid_file("wrong_format", f"the file does not begin as {declared} does.")
         check_text(path)
         found = declared or _guess_text_format(head, name)
+    if found == "npz" and is_image_archive(path):
+        found = "images"
     if declared not in (None, found):
         raise invalid_file("wrong_format", f"the file is {found}, not {declared}.")
     return found

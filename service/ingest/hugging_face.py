@@ -18,6 +18,7 @@ from service.errors import Invalid, Problem
 from service.spec.validation_errors import closest, sanitise
 
 MAX_JSON_BYTES = 2**20
+ARROW = ".arrow"  # of save_to_disk; other files are Parquet
 MAX_FILES = 4_096  # of a split
 
 
@@ -48,16 +49,26 @@ class StoredSplit:
         feature = self.features.get(column, {})
         return tuple(map(str, feature["names"])) if feature.get("_type") == "ClassLabel" else None
 
-    def batches(self, columns: Sequence[str]) -> Iterator[Any]:
-        """Yield the rows of some columns, a record batch at a time."""
+    def batches(self, columns: Sequence[str], rows: int = 8_192) -> Iterator[Any]:
+        """Yield the rows of some columns, a record batch at a time; of Parquet files `rows` rows."""
         for path in self.files:
-            if path.suffix == ".parquet":
+            if path.suffix != ARROW:
                 with pq.ParquetFile(path) as file:
-                    yield from file.iter_batches(8_192, columns=list(columns), use_threads=False)
+                    yield from file.iter_batches(rows, columns=list(columns), use_threads=False)
             else:
                 with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:
                     for batch in stream:
                         yield batch.select(list(columns))
+
+
+def split_names(root: Path, path: str) -> list[str]:
+    """Return the splits of the folder `path`; [""] where it has files without splits, [] where it has none."""
+    folder = inside(root, root / path)
+    if folder is None or not folder.is_dir():
+        raise missing_data(f"there is no folder {path} in the mounted folder.")
+    if (folder / "dataset_dict.json").is_file():
+        return [str(name) for name in _read_json(folder / "dataset_dict.json").get("splits", ())]
+    return [""] if (folder / "state.json").is_file() else list(_parquet_files(root, folder))
 
 
 def open_split(root: Path, path: str, split: str, pointer: str = "/dataset/split") -> StoredSplit:
@@ -69,7 +80,7 @@ def open_split(root: Path, path: str, split: str, pointer: str = "/dataset/split
         names = [str(name) for name in _read_json(folder / "dataset_dict.json").get("splits", ())]
         found = {name: _arrow_files(root, folder / name) for name in names if name == split}
     elif (folder / "state.json").is_file():
-        return _open_files(_arrow_files(root, folder))
+        return open_files(_arrow_files(root, folder))
     else:
         groups = _parquet_files(root, folder)
         names, found = list(groups), {name: files for name, files in groups.items() if name == split}
@@ -79,7 +90,7 @@ def open_split(root: Path, path: str, split: str, pointer: str = "/dataset/split
     if split not in found:
         meant = closest(split, names)
         raise Invalid.of([Problem(pointer, "not_found", f"{path} has no split {split}.", names[:50], meant)])
-    return _open_files(found[split])
+    return open_files(found[split])
 
 
 def inside(root: Path, path: Path) -> Path | None:
@@ -114,7 +125,7 @@ def _parquet_files(root: Path, folder: Path) -> dict[str, list[Path]]:
     return groups
 
 
-def _open_files(paths: list[Path]) -> StoredSplit:
+def open_files(paths: list[Path]) -> StoredSplit:
     """Read rows and schema from the headers; all files must have one schema."""
     if len(paths) > MAX_FILES:
         raise missing_data(f"has {len(paths)} files per split; at most {MAX_FILES} are allowed.")
@@ -132,7 +143,7 @@ def _open_files(paths: list[Path]) -> StoredSplit:
 
 def _read_header(path: Path) -> tuple[int, Any]:
     """Return the file's number of rows and its schema."""
-    if path.suffix == ".parquet":
+    if path.suffix != ARROW:
         with pq.ParquetFile(path) as file:
             return file.metadata.num_rows, file.schema_arrow
     with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as stream:

@@ -6,6 +6,7 @@ from service.errors import Invalid, Problem
 from service.ingest import image_sets
 from service.ingest.fingerprint import fingerprint
 from service.spec.datasets import DatasetBase
+from service.spec.datasets.images import ImageFolder
 from service.spec.datasets.mounted import FolderContents, HuggingFace, MountedBase, TorchvisionSet
 from service.spec.experiment import Experiment
 
@@ -38,6 +39,10 @@ def describe(root: Path, wanted: DatasetBase) -> FolderContents:
     """Return what the headers say, or raise `Invalid` with the file or column that is expected where."""
     if isinstance(wanted, TorchvisionSet):
         return _describe_images(root, wanted)
+    if isinstance(wanted, ImageFolder):
+        from service.ingest.images.mounted import describe_folder  # noqa: PLC0415  loads pyarrow
+
+        return describe_folder(root, wanted)
     assert isinstance(wanted, HuggingFace)
     from service.ingest.mounted_tables import describe_table  # noqa: PLC0415  loads pyarrow
 

@@ -43,7 +43,16 @@ def build_report(path: Path, declared: Format | None, name: str, header: bool | 
     if header is not None and kind != "csv":
         detail = f"the file is {kind}, which has no first line of names: leave header out."
         raise invalid_file("wrong_format", detail)
-    return _report_text(path) if kind == "text" else _report_table(path, kind, header, limits)
+    if kind == "images":
+        from service.ingest.images.report import report_images  # noqa: PLC0415  loads Pillow
+
+        return report_images(path, limits)
+    report = _report_text(path) if kind == "text" else _report_table(path, kind, header, limits)
+    if kind == "parquet" and any(column.type == "other" for column in report.columns):
+        from service.ingest.images.encoded import check_encoded  # noqa: PLC0415
+
+        return check_encoded(path, report)
+    return report
 
 
 def _report_text(path: Path) -> Report:

@@ -36,7 +36,7 @@ ADDED_LATER = {  # not hashed at their default, so that a spec from before these
 }
 ADDED_TO_DATASETS: Json = {"shuffled_targets": 0.0, "missing": "refuse"}  # likewise
 ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
-ADDED_TO_RESOLVED = {"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": []}
+ADDED_TO_RESOLVED = {"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": [], "validation": 0}
 REMARKS = {"coarse"}  # fields of a resolved dataset that only warn
 
 

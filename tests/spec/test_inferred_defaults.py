@@ -24,6 +24,11 @@ REQUIRED: dict[str, dict[str, Any]] = {  # what a kind cannot do without, and wh
         "resolved": {"sha256": "0" * 64, "format": "text", "rows": 20, "shape": [64], "characters": "abc"},
     },
     "torchvision": {"name": "MNIST", "resolved": IMAGES},
+    "images": {
+        "upload": UPLOAD,
+        "resolved": {"sha256": "0" * 64, "format": "images", "rows": 300, "shape": [3, 32, 32], "classes": ["a", "b"]},
+    },
+    "image_folder": {"path": "a", "resolved": IMAGES | {"shape": [3, 32, 32]}},
     "huggingface": {
         "path": "a",
         "predict": "y",

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 FILE: dict[str, Any] = {
     "requestBody": {
         "required": True,
-        "description": "The file itself: CSV, JSON (lines or an array), Parquet, NPZ or plain text.",
+        "description": "The file itself: CSV, JSON (lines or an array), Parquet, NPZ, plain text, or a zip of images.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }

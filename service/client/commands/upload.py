@@ -9,9 +9,9 @@ from service.client.commands.context import Commands, Context, command
 def add(commands: Commands) -> None:
     """Declare the command."""
     parser = command(commands, "upload", do, "store a file to train on", "saddle upload measurements.csv")
-    parser.add_argument("file", help="CSV, JSON (lines or an array), Parquet, NPZ or text; - for standard input")
+    parser.add_argument("file", help="CSV, JSON, Parquet, NPZ, text or a zip archive of images; - for standard input")
     parser.add_argument("--name", help="its name (default: the file's name)")
-    formats = ("csv", "parquet", "npz", "jsonl", "json", "text")
+    formats = ("csv", "parquet", "npz", "jsonl", "json", "text", "images")
     parser.add_argument("--format", choices=formats, help="default: detected")
     parser.add_argument(
         "--header",
@@ -34,5 +34,8 @@ def do(arguments: argparse.Namespace, context: Context) -> None:
         context.table(keys, [["-" if each.get(key) is None else str(each[key]) for key in keys] for each in columns])
     for note in report.get("notes") or ():
         context.say(note)
-    kind = '"kind": "text"' if made.format == "text" else '"kind": "upload", "predict": ..., "task": ...'
+    of_images = made.format == "images" or any(each.get("holds") == "image" for each in columns)
+    kind = '"kind": "upload", "predict": ..., "task": ...'
+    if of_images or made.format == "text":
+        kind = '"kind": "images"' if of_images else '"kind": "text"'
     context.say(f'train on it with: "dataset": {{"upload": "{made.id}", {kind}}}', "dim")

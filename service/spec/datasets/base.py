@@ -75,19 +75,28 @@ class DatasetBase(Component):
         return 0
 
     @property
+    def reserved_validation_rows(self) -> int:
+        """The number of rows before the test rows that the dataset itself reserves for the validation part."""
+        return 0
+
+    @property
     def rows_to_split(self) -> int:
         """The number of rows that are split into parts at random."""
-        return self.facts.rows - self.reserved_test_rows
+        return self.facts.rows - self.reserved_test_rows - self.reserved_validation_rows
 
     @property
     def counts(self) -> tuple[int, int, int]:
         """Rows for training, validation and test."""
         rows = self.rows_to_split
         validation, test = round(rows * self.validation), round(rows * self.test)
-        return rows - validation - test, validation, test + self.reserved_test_rows
+        own = self.reserved_validation_rows, self.reserved_test_rows
+        return rows - validation - test, validation + own[0], test + own[1]
 
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield defaults for omitted fields where the usual ones do not fit; `counts`: the loss is for counts."""
+        if self.reserved_validation_rows:
+            yield Default("validation", 0.0, "0: the dataset has its own validation set.")
+            return
         train, validation, _ = self.counts
         classes, least = self.strata, max(self.strata, 2)
         if 0 < validation < classes and validation + train >= classes + least and 2 * classes <= self.rows_to_split:
@@ -100,7 +109,8 @@ class DatasetBase(Component):
         """Yield a problem unless a stratified split has a row of each class in each part."""
         train, validation, test = self.counts
         classes = self.strata
-        for name, count in (("validation", validation), ("test", test - self.reserved_test_rows)):
+        drawn = validation - self.reserved_validation_rows, test - self.reserved_test_rows
+        for name, count in zip(("validation", "test"), drawn, strict=True):
             if 0 < count < classes:
                 detail = f"each part needs at least {classes} rows, one of each class; this one has {count}."
                 yield Problem(f"/{name}", "split_too_small", detail)

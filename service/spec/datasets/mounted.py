@@ -27,6 +27,9 @@ class FolderContents(Part):
     ]
     rows: Annotated[int, Field(ge=1, description="rows in all")]
     test: Annotated[int, Field(ge=0, description="number of last rows that are the dataset's own test set")] = 0
+    validation: Annotated[
+        int, Field(ge=0, description="number of rows before them: the dataset's own validation set")
+    ] = 0
     shape: Annotated[tuple[int, ...], Field(max_length=4)]
     classes: tuple[str, ...] = Field((), description="names of the classes, by class number")
     aside: tuple[str, ...] = Field((), description="columns that are not used as features unless `features` names them")

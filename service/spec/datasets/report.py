@@ -6,7 +6,7 @@ from pydantic import Field
 
 from service.spec.component import Part
 
-Format = Literal["csv", "parquet", "npz", "jsonl", "json", "text"]
+Format = Literal["csv", "parquet", "npz", "jsonl", "json", "text", "images"]
 ColumnType = Literal["integer", "number", "boolean", "text", "other"]
 RULES = 2  # current version of the rules for missing cells and names of classes
 MAX_CLASSES = 1_000  # distinct values that are counted individually
@@ -38,6 +38,7 @@ class Column(Part):
     max: float | None = None
     mean: float | None = None
     std: float | None = Field(None, description="standard deviation, with divisor N")
+    class_names: tuple[str, ...] = Field((), description="names of the classes by number, where the file has them")
     classes: dict[str, int] | None = Field(None, description="number of rows per distinct value; null: too many values")
 
 
@@ -46,6 +47,7 @@ class Report(Part):
 
     format: Format
     rows: Annotated[int, Field(ge=0)]  # characters of a text
+    validation: int = Field(0, description="number of rows before the test set that are the file's own validation set")
     test: int = Field(0, description="number of last rows that are the file's own test set")
     reading: Reading = Reading()
     columns: tuple[Column, ...] = ()

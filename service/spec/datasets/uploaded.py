@@ -37,6 +37,7 @@ class Resolved(Part):
     reading: Reading = Reading()
     rows: Annotated[int, Field(ge=1)]
     test: Annotated[int, Field(ge=0, description="number of last rows that are the file's own test set")] = 0
+    validation: Annotated[int, Field(ge=0, description="number of rows before them: the file's own validation set")] = 0
     dropped: Annotated[int, Field(ge=0, description="rows dropped because of missing values")] = 0
     shape: Annotated[tuple[int, ...], Field(max_length=4)]
     classes: tuple[str, ...] = Field((), description="names of the classes, by class number")
@@ -118,6 +119,8 @@ class Upload(RegressionBase, UploadedBase):
         """Return the table's rows, the shape of one, and the classes, or why it cannot be trained on."""
         if report.format == "text":
             return None, [Problem("/upload", "wrong_format", "is a text: use the dataset kind text.")]
+        if report.format == "images":
+            return None, [Problem("/upload", "wrong_format", "is an archive of images: use the dataset kind images.")]
         problems = [*self._names(report)]
         chosen = [column for name in self.chosen(report) if (column := report.column(name))]
         predicted = [column for name in self.predicted if (column := report.column(name))]

@@ -11,6 +11,7 @@ from service.errors import Invalid, RunFailure
 from service.ingest.fingerprint import fingerprint
 from service.ingest.image_sets import SETS
 from service.spec.datasets.mounted import FolderContents
+from service.spec.datasets.uploaded import Resolved
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Arrays
 from worker.trainer.data.uploads import collect_blocks
@@ -51,7 +52,7 @@ def gather(files: DatasetFolders, resolved: FolderContents, key: str, blocks: It
     return collect_blocks(files, place, key, blocks, shapes)
 
 
-def in_range(y: npt.NDArray[Any], resolved: FolderContents) -> npt.NDArray[Any]:
+def in_range(y: npt.NDArray[Any], resolved: FolderContents | Resolved) -> npt.NDArray[Any]:
     """Return the labels; raise `ValueError` if one is not a class of the set."""
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < len(resolved.classes):
         raise ValueError(f"a label is {y.max()}, and there are {len(resolved.classes)} classes")

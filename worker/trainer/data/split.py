@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from service.spec.datasets import DatasetBase
 from service.spec.datasets.base import RegressionBase, Scaling, TableBase
+from service.spec.datasets.images import ImagesBase
 from worker.trainer.build import build
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
+from worker.trainer.data.image_scaling import fit_channels
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.scaling import Scale, apply_scale, coarse_columns, fit_scale, to_float32
 
@@ -96,7 +98,8 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> S
     train, validation, test = map(Split, _select_rows(x, chosen), targets)
     splits = Splits(train, validation, test, {}, {})
     if isinstance(dataset, TableBase):
-        splits = _scale_splits(splits, "x", dataset.scaling)
+        images = dataset if isinstance(dataset, ImagesBase) else None
+        splits = _scale_splits(splits, "x", dataset.scaling, images)
     if isinstance(dataset, RegressionBase) and dataset.facts.task == "regression":
         splits = _scale_splits(splits, "y", dataset.target_scaling)
     train, validation, test = map(_to_float32, splits[:3])
@@ -112,10 +115,13 @@ def shuffle_share(target_rows: Indices, share: float, seed: int) -> Indices:
 
 
 def _split_table(y: npt.NDArray[Any], dataset: TableBase) -> tuple[Indices, ...]:
-    """Split at random, except the last rows, which the dataset itself reserves for testing."""
-    (train, validation, test), own = dataset.counts, dataset.reserved_test_rows
-    chosen = stratified_indices(y[: len(y) - own], (train, validation, test - own), dataset.split_seed, dataset.strata)
-    return (*chosen[:2], np.concatenate((chosen[2], np.arange(len(y) - own, len(y)))))
+    """Split at random, except the last rows, which the dataset itself reserves for validation and then for testing."""
+    own = dataset.reserved_validation_rows, dataset.reserved_test_rows
+    counts = dataset.counts[0], dataset.counts[1] - own[0], dataset.counts[2] - own[1]
+    drawn = sum(counts)
+    train, validation, test = stratified_indices(y[:drawn], counts, dataset.split_seed, dataset.strata)
+    reserved = np.split(np.arange(drawn, len(y)), [own[0]])
+    return train, np.concatenate((validation, reserved[0])), np.concatenate((test, reserved[1]))
 
 
 def _select_rows(values: npt.NDArray[Any], parts: Sequence[Indices]) -> Sequence[Values]:
@@ -139,12 +145,14 @@ def _gather_in_place(values: npt.NDArray[Any], order: Indices) -> None:
         group[: len(order)] = group[order]
 
 
-def _scale_splits(splits: Splits, name: Literal["x", "y"], scaling: Scaling) -> Splits:
+def _scale_splits(
+    splits: Splits, name: Literal["x", "y"], scaling: Scaling, images: ImagesBase | None = None
+) -> Splits:
     """Scale x or y of every split, fitted on the training split; find the coarse columns if it stays unscaled."""
     fitted: Values = getattr(splits.train, name)
     take = fitted.raw if isinstance(fitted, MappedRows) else fitted.__getitem__
     what = {"x": "features", "y": "target"}[name]
-    scale = fit_scale(scaling, take, len(fitted))
+    scale = fit_scale(scaling, take, len(fitted)) if images is None else fit_channels(images, take, len(fitted))
     if scale is None:
         return splits._replace(coarse=splits.coarse | {what: coarse_columns(take, len(fitted))})
     train, validation, test = (part._replace(**{name: _apply_scale(scale, getattr(part, name))}) for part in splits[:3])

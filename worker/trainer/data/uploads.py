@@ -82,23 +82,38 @@ def collect_blocks(
     key: str,
     blocks: Iterator[Arrays],
     shapes: tuple[tuple[int, ...], tuple[int, ...]],
+    keep: bool = False,
 ) -> Arrays:
     """Collect blocks in two arrays: in memory if x fits, else on disk beside `content`.
+
+    `keep` writes them to the disk in any case, so that the next training need not collect them.
 
     The first block sets the types: doubles, unless float32 loses no digit of the file, and bytes for images. The limit
     counts bytes as the float32 that the CPU makes of them.
     """
+    if keep and (kept := _folder(content, np.dtype(np.uint8), key)).exists():
+        return _load(kept, files, shapes)
     first = next(blocks)
     types = first[0].dtype, first[1].dtype
     blocks = chain((first,), blocks)
-    if math.prod(shapes[0]) * max(types[0].itemsize, FLOAT32_BYTES) <= files.resident_bytes:
+    if not keep and math.prod(shapes[0]) * max(types[0].itemsize, FLOAT32_BYTES) <= files.resident_bytes:
         arrays = np.empty(shapes[0], types[0]), np.empty(shapes[1], types[1])
         _fill(arrays, blocks)
         return arrays
-    folder = content.parent / f"rows-{hashlib.sha256(f'{types[0]} {key}'.encode()).hexdigest()[:16]}"
+    folder = _folder(content, types[0], key)
     if not folder.exists():
         _unpack(folder, blocks, shapes, types)
-    x = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
+    return _load(folder, files, shapes)
+
+
+def _folder(content: Path, kind: np.dtype[Any], key: str) -> Path:
+    return content.parent / f"rows-{hashlib.sha256(f'{kind} {key}'.encode()).hexdigest()[:16]}"
+
+
+def _load(folder: Path, files: DatasetFolders, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> Arrays:
+    """Return the arrays: x in memory if it fits there, else mapped."""
+    fits = math.prod(shapes[0]) * FLOAT32_BYTES <= files.resident_bytes
+    x = np.load(folder / "x.npy", mmap_mode=None if fits else "r", allow_pickle=False)
     return x, np.load(folder / "y.npy", allow_pickle=False)
 
 
