@@ -8,7 +8,7 @@ import pytest
 from tests.api.hostile import Hostile
 from tests.api.hostile_server import HostileServer, operations
 
-SAMPLE = 40  # requests of an operation here; `python -m tests.api.fuzzing` sends all
+SAMPLE = 12  # requests of an operation here; `python -m tests.api.fuzzing` sends all
 EVERY = ["=1e308", "%00", "%ED%A0%80", "1e308'&epoch"]  # of these at least one where there is any
 
 

@@ -309,7 +309,7 @@ FACTS = text(
 
 
 def test_the_reference_allows_only_what_the_table_lists() -> None:
-    run_state_machine_as_test(Story, settings=_settings(2000, 12))
+    run_state_machine_as_test(Story, settings=_settings(500, 12))
 
 
 @pytest.fixture(scope="module")
@@ -339,7 +339,7 @@ def test_postgres_agrees_with_the_reference(engine_of_the_model: Engine) -> None
             if self.postgres.ids:
                 self.postgres.agrees(self.reference.runs)
 
-    run_state_machine_as_test(Told, settings=_settings(int(os.environ.get("SADDLE_MODEL_EXAMPLES", "40")), 40))
+    run_state_machine_as_test(Told, settings=_settings(int(os.environ.get("SADDLE_MODEL_EXAMPLES", "25")), 40))
 
 
 def _settings(examples: int, length: int) -> settings:

@@ -56,6 +56,7 @@ class Desk:
         limit_s: float | None = None,
         determinism: str = "strict",
         pool: str = "cpu",
+        crashes: int = 0,
         **more: Any,
     ) -> str:
         parts: Row = {"dataset": {"kind": "iris"}, "model": {"kind": "linear"}, "loss": {"kind": "cross_entropy"}}
@@ -68,8 +69,9 @@ class Desk:
             known = connection.execute(text("SELECT spec FROM experiment WHERE id = :id"), {"id": experiment_id})
             changed = {"spec": dumps(known.scalar_one() | {"model": model}), "id": experiment_id}
             connection.execute(text("UPDATE experiment SET spec = cast(:spec AS jsonb) WHERE id = :id"), changed)
-            ready = {"id": run.id, "limit_s": limit_s, "pool": pool}
-            connection.execute(text("UPDATE run SET pool = :pool, limit_s = :limit_s WHERE id = :id"), ready)
+            ready = {"id": run.id, "limit_s": limit_s, "pool": pool, "crashes": crashes}
+            change = "UPDATE run SET pool = :pool, limit_s = :limit_s, crash_count = :crashes WHERE id = :id"
+            connection.execute(text(change), ready)
         return run.id
 
     def probe(self, run_id: str, *probes: Row) -> str:
@@ -411,23 +413,25 @@ ASSERTION = "Loss.cu:257: nll_loss: block: [0,0,0], thread: [4,0,0] Assertion `t
 
 
 @pytest.mark.parametrize(
-    ("trouble", "text", "ending", "cause"),
+    ("trouble", "text", "ending", "cause", "before"),
     [
-        ("label", "", "crashed", "label is outside 0..K-1"),
-        ("token", "", "crashed", "number of embeddings"),
-        ("assert", ASSERTION, "crashed", "label is outside 0..K-1"),
-        ("raise", "CUDA error: an illegal memory access was encountered", "crashed", "left its tensor"),
-        ("raise", ECC, "crashed", "look for Xid lines"),
-        ("abort", f"what():  {ECC}", "trainer_died", "look for Xid lines"),
+        ("label", "", "crashed", "label is outside 0..K-1", 2),
+        ("token", "", "crashed", "number of embeddings", 2),
+        ("assert", ASSERTION, "crashed", "label is outside 0..K-1", 2),
+        ("raise", "CUDA error: an illegal memory access was encountered", "crashed", "left its tensor", 2),
+        ("raise", ECC, "crashed", "look for Xid lines", 2),
+        ("abort", f"what():  {ECC}", "trainer_died", "look for Xid lines", 0),
     ],
 )
 def test_an_error_of_the_run_ends_it_after_three_attempts_and_leaves_the_worker_healthy(
-    slot: Supervisor, desk: Desk, trouble: str, text: str, ending: str, cause: str
+    slot: Supervisor, desk: Desk, trouble: str, text: str, ending: str, cause: str, before: int
 ) -> None:
-    run, other = desk.submit(trouble, at=3, text=text), desk.submit(steps=5)
+    """Of a run that has crashed `before` times, since each attempt costs the start of a trainer."""
+    run = desk.submit(trouble, at=3, text=text, crashes=before)
+    other = desk.submit(steps=5)
     until(lambda: (desk.now(run), desk.run(run)["state"] == "failed")[1], 120)
     failure = desk.run(run)["failure"]
-    assert [attempt["ending"] for attempt in desk.attempts(run)] == [ending] * 3
+    assert [attempt["ending"] for attempt in desk.attempts(run)] == [ending] * (3 - before)
     assert failure["code"] == "crash_loop"
     assert cause in failure["detail"]
     assert cause in failure["evidence"]["cause"]

@@ -20,7 +20,7 @@ from tests.harness.waiting import until
 from tests.worker.supervisor.test_attempt import Desk, settings
 from worker.supervisor.claim_loop import Supervisor
 
-STEPS = 1500
+STEPS = 450
 SPEC: dict[str, Any] = {
     "dataset": {"kind": "digits"},
     "model": {"kind": "mlp", "hidden": (16,), "norm": "batch", "dropout": 0.2},
@@ -28,8 +28,8 @@ SPEC: dict[str, Any] = {
     "optimizer": {"kind": "adamw", "lr": 1e-3},
     "batch_size": 32,
     "steps": STEPS,
-    "checkpoint": {"every_steps": 300},
-    "evaluate": {"every_steps": 500},
+    "checkpoint": {"every_steps": 100},
+    "evaluate": {"every_steps": 150},
     "probes": (),
     "resources": {"devices": 2},
 }
@@ -70,7 +70,7 @@ def test_a_run_whose_rank_is_killed_resumes_to_the_curve_of_an_undisturbed_one(p
     undisturbed = submit(desk)
     assert desk.stopped(undisturbed)["state"] == "succeeded"
     disturbed = submit(desk)
-    desk.stepping(disturbed, 400)
+    desk.stepping(disturbed, 120)
     assert pair.trainers.active is not None
     trainer = pair.trainers.active.pid
     (other,) = Path(f"/proc/{trainer}/task/{trainer}/children").read_text().split()
