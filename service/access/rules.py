@@ -91,7 +91,7 @@ SERVER |= _rules(Rule(Level.SERVER), "list_server_audit", "export_server_audit")
 SERVER |= _rules(
     Rule(Level.SERVER, about="self"),
     *("list_project_use", "get_whole_queue", "get_server_storage", "list_busy_workers"),
-    *("drain_worker", "undrain_worker", "stop_run", "stop_experiment"),
+    *("drain_worker", "undrain_worker", "stop_run", "stop_experiment", "disable_account", "enable_account"),
 )
 SERVER |= _rules(Rule(Level.SERVER, about="self", opened_by="open_projects"), "post_project")
 KEYS = _rules(

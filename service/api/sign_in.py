@@ -16,6 +16,7 @@ from service.db.access.sign_in_failures import Slowing
 from service.db.session import Connection
 from service.errors import Invalid, Problem, SignInSlowed
 from service.process.runtime import Runtime
+from service.process.wrong_keys import network_of
 from service.schemas.people.keys import expires_soon
 from service.schemas.service import Me
 from service.spec.text import normalise
@@ -45,7 +46,7 @@ async def with_password(
 
 
 def _begin(connection: Connection, name: str, address: str | None) -> tuple[Slowing, Account | None]:
-    return sign_in_failures.begin(connection, name, address), accounts.find(connection, name)
+    return sign_in_failures.begin(connection, name, network_of(address)), accounts.find(connection, name)
 
 
 def _finish(
@@ -53,7 +54,7 @@ def _finish(
 ) -> Principal | None:
     """Note how a sign-in ended; the name that was given is kept only where an account has it."""
     if good and account is not None:
-        sign_in_failures.succeed(connection, name, where.address)
+        sign_in_failures.succeed(connection, name, network_of(where.address))
         return accounts.principal_of(connection, account.id)
     known = replace(where, member=account.name, account_id=account.id) if account else where
     audit.record(connection, known, "session.refuse")

@@ -38,6 +38,11 @@ class AdminClient:
         items: list[Json] = self.http.get("/v1/admin/workers")["items"]
         return items
 
+    def disable(self, account: str, disable: bool = True) -> Json:
+        """Stop an account at once, or let it in again."""
+        answer: Json = self.http.post(f"/v1/admin/accounts/{part(account)}/{'disable' if disable else 'enable'}")
+        return answer
+
     def drain(self, worker: str, drain: bool = True) -> Json:
         """Have a worker take no more runs, or take them again."""
         answer: Json = self.http.post(f"/v1/admin/workers/{part(worker)}/{'drain' if drain else 'undrain'}")

@@ -1,4 +1,4 @@
-"""The thread that does what has time: it notes when keys were used and who was refused, and empties bins."""
+"""The thread that does what has time: noting when keys were used and who was refused, emptying bins, old uploads."""
 
 import logging
 import threading
@@ -12,6 +12,7 @@ from service.process.refusals import Refusals
 from service.process.tasks import BackgroundThread, Tasks
 from service.process.unnamed_files import remove_unless_named
 from service.settings import Settings
+from service.storage.abandoned_uploads import remove_abandoned_uploads
 
 EVERY_S = 60.0
 MAX_ERASED = 20  # of a kind at once
@@ -55,6 +56,7 @@ class Upkeep(BackgroundThread):
         """Do each task once."""
         self._note()
         self.tasks.attempt("empty the bins", self._empty_bins)
+        self.tasks.attempt("remove abandoned uploads", self._remove_abandoned_uploads)
 
     def _note(self) -> None:
         self.tasks.attempt("note which keys were used", self._note_keys)
@@ -80,6 +82,9 @@ class Upkeep(BackgroundThread):
                     files.append(datasets.erase(connection, principal, dataset_id))
         for sha256 in files:
             remove_unless_named(self._engine, self._settings, sha256)
+
+    def _remove_abandoned_uploads(self) -> None:
+        remove_abandoned_uploads(self._settings.dataset_dir / ".incoming")
 
     def _note_refusals(self) -> None:
         if refused := self._refusals.take():

@@ -43,7 +43,7 @@ class WrongKeyLimit:
         if not self._windows:
             return
         with self._lock:
-            window = self._windows.get(_network(address))
+            window = self._windows.get(network_of(address))
             if window is None or window.wrong < self._max_wrong or _digest(key) in self._good:
                 return
             now = self._clock()
@@ -55,7 +55,7 @@ class WrongKeyLimit:
 
     def count(self, address: str | None) -> None:
         """Count a wrong key."""
-        network, now = _network(address), self._clock()
+        network, now = network_of(address), self._clock()
         with self._lock:
             window = self._windows.get(network)
             if window is None or now - window.since >= WINDOW_S:
@@ -79,7 +79,7 @@ class WrongKeyLimit:
             _shorten(self._good, MAX_GOOD)
 
 
-def _network(address: str | None) -> str:
+def network_of(address: str | None) -> str:
     """Return what is counted as one sender: an IPv4 address, or the network of 64 bits that one IPv6 host may hold."""
     try:
         parsed = ipaddress.ip_address(address or "")

@@ -185,7 +185,7 @@ ACTS: dict[str, tuple[str, Callable[[Acts], Any]]] = {  # operation -> the actio
     ),
     "set_server_quota": (
         "quota.change",
-        lambda acts: acts.as_operator().ask("PUT", "/v1/admin/quotas/queued_runs", {"value": 9}),
+        lambda acts: acts.as_operator().ask("PUT", "/v1/admin/quotas/queued_runs", {"value": 9, "project": "default"}),
     ),
     "post_invitation": ("member.invite", Acts.invitation),
     "revoke_invitation": (
@@ -230,7 +230,8 @@ SILENT = {  # operations that change something and leave no row: why
     ),
     "finish_provider": "tests/api/people/test_provider tries it",
     **dict.fromkeys(
-        ("drain_worker", "undrain_worker", "stop_run", "stop_experiment"), "of a server admin: tests/api/test_admin"
+        ("drain_worker", "undrain_worker", "stop_run", "stop_experiment", "disable_account", "enable_account"),
+        "of a server admin: tests/api/test_admin",
     ),
     "verify_finding": "its runs are forks, each with a row; tests/verification tries it",
 }

@@ -37,7 +37,7 @@ OPERATORS = {"set_server_quota", "list_accounts", "post_password_link", "post_pr
 ADMINS |= {"list_audit", "export_audit"}
 OPERATORS |= {"list_server_audit", "export_server_audit"}
 OPERATORS |= {"list_project_use", "get_whole_queue", "get_server_storage", "list_busy_workers"}
-OPERATORS |= {"drain_worker", "undrain_worker", "stop_run", "stop_experiment"}
+OPERATORS |= {"drain_worker", "undrain_worker", "stop_run", "stop_experiment", "disable_account", "enable_account"}
 CHANGING = {  # what even viewers may do for themselves, and no key of the scope read
     *("post_key", "rotate_key", "revoke_key", "post_channel"),
     *("patch_channel", "delete_channel", "rotate_channel", "test_channel"),

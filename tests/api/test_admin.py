@@ -72,6 +72,51 @@ def test_a_limit_of_nothing_for_one_project_wins_over_that_of_all(root: TestClie
     assert limits == {"lab": None, "ops": 3, "shop": 3}
 
 
+def test_a_limit_stands_in_the_audit_of_the_project_it_is_for(
+    root: TestClient, people: dict[str, Headers], engine: Engine
+) -> None:
+    for project in ("lab", None):
+        root.put("/v1/admin/quotas/run_hours", json={"value": 3, "project": project})
+    changed = {"params": {"action": "quota.change"}}
+    seen = {
+        who: root.get("/v1/audit", headers=people[who], **changed).json()["items"] for who in ("ann", "bob", "root")
+    }
+    assert {who: [row["actor"] for row in rows] for who, rows in seen.items()} == {
+        "ann": ["root"],
+        "bob": [],
+        "root": [],
+    }
+    assert len(root.get("/v1/admin/audit", **changed).json()["items"]) == 2
+
+
+def test_a_disabled_account_is_out_at_once_and_comes_back_with_its_key(
+    root: TestClient, people: dict[str, Headers], engine: Engine
+) -> None:
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE account SET email = 'ann@example.org' WHERE name = 'ann'"))
+    ids = {each["name"]: each["id"] for each in root.get("/v1/admin/accounts").json()["items"]}
+    cookies = root.post("/v1/session", json={"key": people["ann"]["Authorization"][7:]}, headers={"Authorization": ""})
+    assert cookies.status_code == 200
+    root.cookies.clear()
+    hook = {"kind": "webhook", "address": "https://0x7f.1/", "shared": True, "name": "ops"}
+    made = root.post("/v1/channels", json=hook, headers=people["ann"])
+    path = f"/v1/admin/accounts/{ids['ann']}"
+    for _ in range(2):  # repeating it changes nothing
+        gone = root.post(f"{path}/disable")
+        assert (gone.status_code, gone.json()["email"], gone.json()["disabled_at"] is None) == (202, None, False)
+    assert root.get("/v1/me", headers=people["ann"]).status_code == 401
+    with transaction(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM session WHERE ended_at IS NULL")).scalar_one() == 0
+        if made.status_code == 201:
+            assert connection.execute(text("SELECT disabled_why FROM channel")).scalar_one()
+        rows = connection.execute(text("SELECT action FROM audit WHERE action LIKE 'account.%'")).scalars().all()
+    assert rows == ["account.disable"]
+    assert root.post(f"/v1/admin/accounts/{ids['root']}/disable").status_code == 409
+    assert root.post("/v1/admin/accounts/acc_00000000000000000000000000/disable").status_code == 404
+    assert root.post(f"{path}/enable").json()["disabled_at"] is None
+    assert root.get("/v1/me", headers=people["ann"]).status_code == 200
+
+
 def test_projects_are_paged_by_name(root: TestClient) -> None:
     first = root.get("/v1/admin/projects?limit=2").json()
     assert first["next_after"] == "ops"

@@ -35,6 +35,18 @@ def member(engine: Engine, key: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {new_key(connection, 'default', 'bob')}"}
 
 
+def test_channels_stop_with_whoever_chose_where_they_lead(client: TestClient, engine: Engine) -> None:
+    with transaction(engine) as connection:
+        admin = {"Authorization": f"Bearer {new_key(connection, 'default', 'carl', role='admin')}"}
+    made = client.post("/v1/channels", json=HOOK | {"shared": True}, headers=admin).json()
+    (carl,) = (each["id"] for each in client.get("/v1/members").json()["items"] if each["name"] == "carl")
+    assert client.delete(f"/v1/members/{carl}").status_code == 200
+    stopped = client.get(f"/v1/channels/{made['id']}").json()
+    assert stopped["disabled_why"] == "carl, who made it, was removed"
+    started = client.patch(f"/v1/channels/{made['id']}", json={"enabled": True}).json()
+    assert started["disabled_at"] is None
+
+
 @pytest.fixture
 def submit_path(client: TestClient) -> str:
     """The path of an experiment."""

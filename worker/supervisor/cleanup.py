@@ -1,23 +1,21 @@
 """Cleanup after crashes and deletions: partial checkpoints, checkpoints without a row, abandoned uploads."""
 
-import contextlib
 import logging
 import shutil
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 from service.db.experiments import deletion
 from service.db.runs import checkpoints
 from service.db.session import Engine, transaction
 from service.errors import SaddleError
 from service.settings import Settings
+from service.storage.abandoned_uploads import remove_abandoned_uploads
 from service.storage.factory import open_store
 from service.storage.store import Store
 
 log = logging.getLogger(__name__)
-UPLOAD_AGE_S = 86_400.0  # after which an upload counts as abandoned
 PERIOD_S = 60.0  # between checks for deleted experiments
 
 
@@ -65,16 +63,3 @@ class DeletionCleanup:
             log.warning("checkpoints of deleted experiments stay for now: %s", error)
         else:
             self._since = now
-
-
-def remove_abandoned_uploads(incoming: Path) -> None:
-    """Remove incomplete uploads older than a day, by the clock of their disk."""
-    if not incoming.is_dir():
-        return
-    with contextlib.suppress(OSError):  # another worker cleans up too, or the folder is read-only
-        mark = incoming / ".now"
-        mark.touch()
-        now = mark.stat().st_mtime
-        for path in incoming.iterdir():
-            if now - path.stat().st_mtime > UPLOAD_AGE_S:
-                path.unlink(missing_ok=True)

@@ -10,7 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from service.db import rights
 from service.db.access.principal import Principal
-from service.db.tables import account, identity
+from service.db.access.projects import is_named
+from service.db.tables import account, identity, session
 from service.errors import Invalid, Problem
 from service.ids import new_id
 
@@ -54,9 +55,9 @@ def _found(row: Row[Any] | None) -> Account | None:
 
 
 def find(connection: Connection, name: str) -> Account | None:
-    """Return the account of this name or e-mail address; a name comes first."""
-    chosen = or_(account.c.name == name, func.lower(account.c.email) == name.lower())
-    query = select(account).where(chosen).order_by(account.c.name != name).limit(1)
+    """Return the account of this name or e-mail address, in capitals or not; a name comes first."""
+    chosen = or_(is_named(name), func.lower(account.c.email) == name.lower())
+    query = select(account).where(chosen).order_by(~is_named(name)).limit(1)
     return _found(connection.execute(query).one_or_none())
 
 
@@ -96,7 +97,7 @@ def create(
         new = insert(account).values(**row).on_conflict_do_nothing().returning(account.c.id)
         made = connection.execute(new).scalar_one_or_none()
     if made is None:
-        taken = connection.execute(select(account.c.id).where(account.c.name == name)).first() is not None
+        taken = connection.execute(select(account.c.id).where(is_named(name))).first() is not None
         raise _taken("name" if taken else "email")
     return str(made)
 
@@ -118,6 +119,29 @@ def set_email(connection: Connection, account_id: str, email: str | None) -> Non
         raise _taken("email")
     with rights.acting_as(connection, "saddle_registrar"):
         connection.execute(update(account).where(account.c.id == account_id).values(email=email))
+
+
+def disable(connection: Connection, account_id: str) -> bool:
+    """Stop an account at once and end its sessions; its keys open nothing until it is enabled.
+
+    Its address is free for whoever it belongs to. False where it is disabled already.
+    """
+    now = func.clock_timestamp()
+    chosen = (account.c.id == account_id) & account.c.disabled_at.is_(None)
+    with rights.acting_as(connection, "saddle_registrar"):
+        if connection.execute(update(account).where(chosen).values(disabled_at=now, email=None)).rowcount == 0:
+            return False
+    with rights.acting_as(connection, "saddle_doorkeeper"):
+        sessions = (session.c.account_id == account_id) & session.c.ended_at.is_(None)
+        connection.execute(update(session).where(sessions).values(ended_at=now))
+    return True
+
+
+def enable(connection: Connection, account_id: str) -> bool:
+    """Let an account in again, by its password, provider and keys; False where it is not disabled."""
+    chosen = (account.c.id == account_id) & account.c.disabled_at.is_not(None)
+    with rights.acting_as(connection, "saddle_registrar"):
+        return connection.execute(update(account).where(chosen).values(disabled_at=None)).rowcount == 1
 
 
 def of_identity(connection: Connection, issuer: str, subject: str) -> Account | None:

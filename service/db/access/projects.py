@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from service.db.access import audit
@@ -55,19 +55,25 @@ def new_key(
 def make_server_admin(connection: Connection, name: str) -> str:
     """Make the account of this name, new if there is none, an admin of the server; return its id."""
     row = {"id": new_id("acc"), "name": _name("account", name), "admin": True}
-    made = insert(account).values(**row).on_conflict_do_update(index_elements=["name"], set_={"admin": True})
+    made = insert(account).values(**row)
+    made = made.on_conflict_do_update(index_elements=[func.lower(account.c.name)], set_={"admin": True})
     return str(connection.execute(made.returning(account.c.id)).scalar_one())
 
 
 def _join(connection: Connection, project_id: str, name: str, role: str) -> str:
     """Make the account of this name a member of a project, and return the member's id."""
     new = insert(account).values(id=new_id("acc"), name=name)
-    connection.execute(new.on_conflict_do_nothing(index_elements=["name"]))
-    account_id = connection.execute(select(account.c.id).where(account.c.name == name)).scalar_one()
+    connection.execute(new.on_conflict_do_nothing(index_elements=[func.lower(account.c.name)]))
+    account_id = connection.execute(select(account.c.id).where(is_named(name))).scalar_one()
     member_id = new_id("mem")
     row = {"id": member_id, "project_id": project_id, "account_id": account_id, "name": name, "role": role}
     connection.execute(insert(member).values(**row))
     return member_id
+
+
+def is_named(name: str) -> ColumnElement[bool]:
+    """Whether an account has this name; capitals make no other."""
+    return func.lower(account.c.name) == func.lower(literal(name).collate("C"))
 
 
 def issue_key(connection: Connection, member_id: str, name: str, lifetime_s: float | None, scope: str = "admin") -> str:

@@ -1,4 +1,4 @@
-"""Failed sign-ins, counted by the name that was given and by the address, for all processes of the API.
+"""Failed sign-ins, counted by the name that was given and by the sender's network, for all processes of the API.
 
 A name slows the answer and never refuses, so nobody can lock somebody else out; an address is refused for a while.
 Both are forgotten a quarter of an hour after the last failure.

@@ -119,6 +119,22 @@ def change(connection: Connection, found: StoredChannel, principal: Principal, v
         audit.record(connection, principal, "channel.change", found.id, fields=sorted(values))
 
 
+def stop_of(connection: Connection, why: str, *, member_id: str | None = None, account_id: str | None = None) -> None:
+    """Stop the channels that a member, or an account in all projects, made: they chose where those lead.
+
+    An admin of the project may start a shared one again.
+    """
+    whose = member.c.id == member_id if account_id is None else member.c.account_id == account_id
+    theirs = (
+        channel.c.member_id.in_(select(member.c.id).where(whose))
+        & channel.c.removed_at.is_(None)
+        & channel.c.disabled_at.is_(None)
+    )
+    stopped = update(channel).where(theirs).values(disabled_at=func.clock_timestamp(), disabled_why=why)
+    for channel_id in connection.execute(stopped.returning(channel.c.id)).scalars().all():
+        outbox.drop_open(connection, channel_id, "the channel was stopped")
+
+
 def rotate(connection: Connection, found: StoredChannel, principal: Principal) -> str:
     """Give a webhook a new secret; the old one signs too for a day. `Conflict` for a channel that signs nothing."""
     if found.kind != "webhook":

@@ -23,7 +23,7 @@ account = Table(
     "account",
     metadata,
     word("id", primary_key=True),
-    word("name", unique=True),
+    word("name"),
     word("kind", server_default="person"),
     Column("email", Text),
     Column("password_hash", Text),  # argon2id; null: signs in otherwise, or not at all
@@ -31,6 +31,7 @@ account = Table(
     Column("disabled_at", DateTime(timezone=True)),
     now("created_at"),
     CheckConstraint("kind IN ('person', 'service')", name="kind_known"),
+    Index("account_name_key", text("lower(name)"), unique=True),  # of ASCII letters: Root is root
     Index("account_email_key", text("lower(email)"), unique=True),
 )
 

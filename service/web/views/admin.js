@@ -6,10 +6,11 @@ import { EmptyState, Problems, useInterval, useRequest } from "../lib/components
 import { DialogButton } from "../lib/dialog.js";
 import { escapeInvisible, formatBytes, formatCount, formatNumber, formatSeconds } from "../lib/format.js";
 import { t } from "../lib/words.js";
+import { AdminAccounts } from "./admin_accounts.js";
 import { AdminWorkers } from "./admin_workers.js";
 import { QuotaEdit, QuotaUse } from "./quota.js";
 
-const SECTIONS = { projects: Projects, queue: Queue, workers: AdminWorkers, storage: Storage };
+const SECTIONS = { projects: Projects, accounts: AdminAccounts, queue: Queue, workers: AdminWorkers, storage: Storage };
 const EVERY_MS = 3000;
 
 export function Admin({ me, path }) {

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
 from service.access.password_rules import check_password
-from service.db.access import sign_in_failures
+from service.db.access import projects, sign_in_failures
 from service.db.access.sign_in_failures import FREE_OF_ADDRESS, FREE_OF_NAME, MAX_DELAY_S, MAX_REFUSAL_S
 from service.db.session import transaction
 from service.errors import Invalid
@@ -122,6 +122,23 @@ def test_ones_address_is_changed_and_nobody_elses_taken(person: Person, browser_
     assert eve.patch("/v1/account", json={"email": "eve@example.org"}).json()["email"] == "eve@example.org"
     assert sign_in(browser_of(), "eve@example.org").status_code == 200
     assert bob.get("/v1/account").json()["email"] == "bob@example.org"
+
+
+def test_names_that_differ_in_capitals_are_one(person: Person, browser_of: Browser, invite: Callable[..., str]) -> None:
+    person("Root")
+    taken = {"token": invite(), "name": "rOOT", "password": PASSWORD}
+    refused = browser_of().post("/v1/invitations/accept", json=taken)
+    assert [each["pointer"] for each in refused.json()["errors"]] == ["/name"]
+    assert sign_in(browser_of(), "root").json()["member"] == "Root"
+
+
+def test_whoever_was_an_account_by_another_capital_keeps_it(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        for name in ("grace", "Grace"):
+            projects.new_key(connection, "default" if name == "grace" else "other", name)
+        projects.make_server_admin(connection, "GRACE")
+        found = connection.execute(text("SELECT name, admin FROM account")).all()
+    assert [tuple(row) for row in found] == [("grace", True)]
 
 
 def attempt(engine: Engine, name: str, address: str) -> sign_in_failures.Slowing:

@@ -1,5 +1,6 @@
 """Routes of all accounts of the server, for its admins."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
@@ -7,7 +8,10 @@ from fastapi import APIRouter, Request, Response
 from service.api.dependencies import ConnectionDep, PrincipalDep, id_path
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access import accounts, audit, invitations
-from service.errors import NotFound
+from service.db.access.accounts import Account
+from service.db.messages import channels
+from service.db.session import Connection
+from service.errors import Conflict, NotFound
 from service.schemas.common import Page
 from service.schemas.people.accounts import PasswordLink, ServerAccountView
 
@@ -24,6 +28,34 @@ def list_accounts(
     found = accounts.page(connection, limit + 1, cursor)
     items, next_cursor = page_of(found, limit, request, response)
     return Page(items=[ServerAccountView.of(each) for each in items], next_cursor=next_cursor)
+
+
+@router.post("/{account_id}/disable", operation_id="disable_account", status_code=202)
+def disable_account(account_id: AccountId, principal: PrincipalDep, connection: ConnectionDep) -> ServerAccountView:
+    """Stop an account at once: its sessions end, keys and password open nothing, its address is free. Runs go on."""
+    found = _look(connection, account_id)
+    if account_id == principal.account_id:
+        raise Conflict("You cannot disable your own account: another server admin can.")
+    if accounts.disable(connection, account_id):
+        channels.stop_of(connection, "the account of its maker was disabled", account_id=account_id)
+        audit.record(connection, replace(principal, project_id=""), "account.disable", account_id, email=found.email)
+    return ServerAccountView.of(_look(connection, account_id))
+
+
+@router.post("/{account_id}/enable", operation_id="enable_account", status_code=202)
+def enable_account(account_id: AccountId, principal: PrincipalDep, connection: ConnectionDep) -> ServerAccountView:
+    """Let an account in again. Its keys work as before; sessions and stopped channels stay ended."""
+    _look(connection, account_id)
+    if accounts.enable(connection, account_id):
+        audit.record(connection, replace(principal, project_id=""), "account.enable", account_id)
+    return ServerAccountView.of(_look(connection, account_id))
+
+
+def _look(connection: Connection, account_id: str) -> Account:
+    found = accounts.look(connection, account_id)
+    if found is None:
+        raise NotFound(f"There is no account {account_id}.")
+    return found
 
 
 @router.post("/{account_id}/password_link", operation_id="post_password_link", status_code=201)

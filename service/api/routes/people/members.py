@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from service.api.dependencies import ConnectionDep, PrincipalDep, body, id_path, json_body
 from service.api.paging import Cursor, Limit, page_of
 from service.db.access import accounts, audit, memberships, project_members
+from service.db.messages import channels
 from service.schemas.common import Page
 from service.schemas.people.accounts import MemberView, NewProject, NewServiceMember, ProjectView, RoleRequest
 
@@ -44,8 +45,12 @@ def change_member(
 
 @router.delete("/members/{member_id}", operation_id="remove_member")
 def remove_member(member_id: MemberId, principal: PrincipalDep, connection: ConnectionDep) -> MemberView:
-    """Remove a member: their keys, sessions and streams here end at once, what they made stays. 409: the last admin."""
+    """Remove a member: their keys, sessions, streams and channels here end at once, what they made stays.
+
+    Channels of the project that they made stop too, until an admin starts them again. 409: the last admin.
+    """
     removed = project_members.remove(connection, principal, member_id)
+    channels.stop_of(connection, f"{removed.name}, who made it, was removed", member_id=member_id)
     audit.record(connection, principal, "member.remove", member_id, name=removed.name, role=removed.role)
     return MemberView.of(removed)
 

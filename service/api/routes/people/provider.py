@@ -119,7 +119,10 @@ def _enter(connection: Connection, person: Person, invitation: str | None, reque
         if person.email is None or person.email.rpartition("@")[2].lower() not in domains:
             raise Forbidden("Nobody here knows you yet: ask an admin of a project for an invitation.")
         if taken:
-            raise Conflict("An account has your address: sign in to it, and link this provider on its page.")
+            raise Conflict(
+                "An account has your address: sign in to it, and link this provider on its page. "
+                "If it is not yours, ask a server admin to disable it."
+            )
         account_id = accounts.create(connection, name, person.email, None)
         principal = here(accounts.principal_of(connection, account_id), request)
         audit.record(connection, principal, "account.create", account_id, name=name, issuer=person.issuer)

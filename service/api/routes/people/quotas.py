@@ -1,5 +1,6 @@
 """Routes of quotas: read them, and change those of people (project admins) and of projects (server admins)."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
@@ -63,5 +64,6 @@ def set_server_quota(
     else:
         quotas.set_limit(connection, name, wanted.subject, project_id, None, wanted.value)
     told = {"name": name, "subject": wanted.subject, "value": None if default else wanted.value, "default": default}
-    audit.record(connection, principal, "quota.change", project_id or "server", **told)
+    there = replace(principal, project_id=project_id or "")  # it is that project's audit, or the server's
+    audit.record(connection, there, "quota.change", project_id or "server", **told)
     return quotas_view(connection, principal, None, runtime.settings.project_bytes)

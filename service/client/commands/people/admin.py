@@ -28,7 +28,9 @@ def add(commands: Commands) -> None:
     parser = command(commands, "admin", do, summary, "saddle admin drain worker-1")
     parser.set_defaults(without_server=run_here)
     parser.add_argument("action", choices=(*ACTIONS, *HERE))
-    parser.add_argument("what", nargs="*", help="a worker; a run or experiment; a quota and its limit; a folder")
+    parser.add_argument(
+        "what", nargs="*", help="a user; a worker; a run or experiment; a quota and its limit; a folder"
+    )
     parser.add_argument("--project", help="quota: of one project (default: all that have no own limit)")
     parser.add_argument("--person", action="store_true", help="quota: of each person, not of the project as a whole")
     parser.add_argument("--limit", type=int, default=50, help="queue: how many runs (default 50)")
@@ -87,11 +89,22 @@ def do_projects(_: argparse.Namespace, context: Context) -> None:
 def do_users(_: argparse.Namespace, context: Context) -> None:
     """List the accounts."""
     found = list(context.client.accounts())
-    rows = [
-        [each["name"], each["kind"], each.get("email") or "-", "server admin" if each.get("admin") else ""]
-        for each in found
-    ]
+    rows = [[each["name"], each["kind"], each.get("email") or "-", " ".join(_facts(each))] for each in found]
     context.show(found, ["name", "kind", "e-mail", ""], rows)
+
+
+def _facts(account: dict[str, object]) -> list[str]:
+    return ["server admin"] * bool(account.get("admin")) + ["disabled"] * bool(account.get("disabled_at"))
+
+
+def do_disable(arguments: argparse.Namespace, context: Context) -> None:
+    """Stop an account at once, or let it in again."""
+    name, disable = _one(arguments, "user"), arguments.action == "disable"
+    found = [each for each in context.client.accounts() if name in (each["name"], each["id"])]
+    if not found:
+        raise Unusable(f"no account is called {name!r}: saddle admin users lists them")
+    done = context.client.disable(found[0]["id"], disable)
+    context.emit(done) if context.json else context.say(f"{name} is {'disabled' if disable else 'let in again'}")
 
 
 def do_quota(arguments: argparse.Namespace, context: Context) -> None:
@@ -188,6 +201,8 @@ def do_stop(arguments: argparse.Namespace, context: Context) -> None:
 ACTIONS: dict[str, Callable[[argparse.Namespace, Context], None]] = {
     "projects": do_projects,
     "users": do_users,
+    "disable": do_disable,
+    "enable": do_disable,
     "quota": do_quota,
     "queue": do_queue,
     "workers": do_workers,
