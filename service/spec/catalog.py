@@ -2,6 +2,7 @@
 
 from typing import Any, get_args
 
+from service.spec.augmentations import Augmentation
 from service.spec.component import Component
 from service.spec.datasets import Dataset
 from service.spec.inits import Init
@@ -25,4 +26,5 @@ CATALOG: dict[str, dict[str, type[Component]]] = {
     "schedules": _members(Schedule),
     "inits": _members(Init),
     "probes": _members(Probe),
+    "augmentations": _members(Augmentation),
 }

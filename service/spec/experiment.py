@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from service.errors import Problem
+from service.spec.augmentations import Augmentations
 from service.spec.component import Count, Json, Part
 from service.spec.datasets import Dataset
 from service.spec.groups import Rule
@@ -31,7 +32,7 @@ UNHASHED = {
     "resources",  # but for its devices
 }
 ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
-    *("accumulate", "precision", "average", "stop", "compile", "drop_last", "determinism"),
+    *("accumulate", "precision", "average", "stop", "compile", "drop_last", "determinism", "augment"),
     *("groups", "no_decay", "layer_decay"),
 }
 ADDED_TO_DATASETS: Json = {"shuffled_targets": 0.0, "missing": "refuse"}  # likewise
@@ -100,6 +101,9 @@ class Experiment(Part):
     epochs: Annotated[int, Field(ge=1, le=10**6)] | None = Field(None, description="number of epochs")
     shuffle: bool = Field(True, description="shuffle the training rows in each epoch")
     drop_last: bool = Field(False, description="drop the last batch of an epoch if it is smaller than the others")
+    augment: Augmentations = Field(
+        (), description="transforms of the training images, in order, drawn anew for each image and step"
+    )
     clip: Clip | None = Field(None, description="gradient clipping; null: none")
     evaluate: Evaluation = Evaluation()
     checkpoint: Checkpointing = Checkpointing()

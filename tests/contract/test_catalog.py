@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic_core import PydanticUndefined
 
-from service.spec import datasets, inits, losses, models, optimizers, probes, schedules
+from service.spec import augmentations, datasets, inits, losses, models, optimizers, probes, schedules
 from service.spec.component import Component
 from service.spec.datasets.base import RegressionBase
 from service.spec.datasets.mounted import MountedBase
@@ -31,8 +31,16 @@ UNIONS: dict[str, tuple[ModuleType, Any]] = {
     "optimizer": (optimizers, optimizers.Optimizer),
     "schedule": (schedules, schedules.Schedule),
     "probe": (probes, probes.Probe),
+    "augmentation": (augmentations, augmentations.Augmentation),
 }
-CALLED_WITH = {"dataset": 0, "model": 2, "init": 1, "loss": 0, "optimizer": 1}  # arguments that are not fields
+CALLED_WITH = {
+    "dataset": 0,
+    "model": 2,
+    "init": 1,
+    "loss": 0,
+    "optimizer": 1,
+    "augmentation": 0,
+}  # arguments that are not fields
 
 
 def members(family: str) -> tuple[type[Component], ...]:
@@ -56,6 +64,7 @@ def parameters(family: str, member: type[Component]) -> dict[str, inspect.Parame
     """Those of the target, without what the worker passes by position."""
     everything = list(inspect.signature(resolve(member.target)).parameters.values())
     passed = CALLED_WITH[family] + getattr(member, "stored", False)  # an uploaded dataset's takes the folder of files
+    passed += getattr(member, "sized", False)  # a crop's takes the images' size
     return {parameter.name: parameter for parameter in everything[passed:]}
 
 
@@ -184,7 +193,8 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
 
 
 AWAY = LibraryBase | UploadedBase | MountedBase | optimizers.SparseAdam  # a library, a file, or tokens from a file
-HERE = [(f, m) for f in UNIONS for m in members(f) if not issubclass(m, AWAY)]
+IMAGES_ONLY = "augmentation"  # tests.worker.trainer.augment trains with each
+HERE = [(f, m) for f in UNIONS if f != IMAGES_ONLY for m in members(f) if not issubclass(m, AWAY)]
 
 
 @pytest.mark.parametrize(("family", "member"), HERE, **ids)

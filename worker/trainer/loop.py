@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from service.spec.experiment import Experiment
+from worker.trainer.augment.augment import Augment
 from worker.trainer.build import build, build_optimizers, check_batch_norm
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
@@ -47,6 +48,8 @@ class Training:
         self.optimizers = build_optimizers(spec, self.model, device)
         self.evaluations = 0  # gradients computed so far by an optimizer that needs several per update
         self.batches = Batches.of(spec, *to_device(splits.train, spec.loss, device), seed)
+        if (augment := Augment.of(spec, splits.scales.get("features"), seed)) is not None:
+            self.batches.augment = augment.apply
         self.rates = LearningRates(spec, self.optimizers)
         self.pipeline = StepPipeline(spec, self.model, self.criterion, self.optimizers, self.batches, device)
         self.optimizer_steps = [fast_step(optimizer) for optimizer in self.optimizers]

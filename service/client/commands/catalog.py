@@ -21,7 +21,9 @@ def add(commands: Commands) -> None:
     summary = "what can be chosen: families, their kinds, and a kind's fields"
     parser = command(commands, "catalog", do, summary, "saddle catalog optimizers adamw")
     parser.add_argument(
-        "family", nargs="?", help="datasets, models, losses, optimizers, schedules, inits, probes, or presets"
+        "family",
+        nargs="?",
+        help="datasets, models, losses, optimizers, schedules, inits, probes, augmentations, or presets",
     )
     parser.add_argument("kind", nargs="?", help="one of its kinds")
 

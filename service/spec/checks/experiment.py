@@ -22,6 +22,9 @@ SUITABLE_LOSSES = {
 SUITABLE_LOSSES |= dict.fromkeys(("classification", "language"), "cross_entropy")
 
 
+MIXABLE = ("cross_entropy", "kl_div")  # losses of class probabilities
+
+
 def find_problems(experiment: Experiment) -> list[Problem]:
     """Return every contradiction, naming both fields."""
     return [
@@ -30,6 +33,7 @@ def find_problems(experiment: Experiment) -> list[Problem]:
         *_length(experiment),
         *_schedule(experiment),
         *_data_and_model(experiment),
+        *_augmentation(experiment),
         *_seeds(experiment),
         *training.problems(experiment),
     ]
@@ -124,6 +128,20 @@ def _data_and_model(experiment: Experiment) -> Iterator[Problem]:
             f"{parameters} parameters; at most {MAX_PARAMETERS}.",
             limit=MAX_PARAMETERS,
         )
+
+
+def _augmentation(experiment: Experiment) -> Iterator[Problem]:
+    """Yield augmentations of rows that are no images, and mixtures of classes for a loss that takes none."""
+    dataset, loss = experiment.dataset, experiment.loss
+    for at, part in enumerate(experiment.augment):
+        if not dataset.of_bytes:
+            detail = f"the rows of {dataset.kind} are not images of bytes: use images, image_folder or torchvision."
+            yield Problem(f"/augment/{at}", "wrong_dataset", detail)
+            continue
+        yield from under(f"/augment/{at}", [*part.problems(), *part.shape_problems(dataset.facts.shape)])
+        if part.mixes and loss.kind not in MIXABLE:
+            detail = f"mixes classes, which the loss {loss.kind} does not take: use {' or '.join(MIXABLE)}."
+            yield Problem(f"/augment/{at}", "wrong_loss", detail)
 
 
 def _last_layer(experiment: Experiment) -> Iterator[Problem]:

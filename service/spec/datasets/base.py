@@ -39,6 +39,7 @@ class DatasetBase(Component):
     instead = {"known": "facts"}
     renamed = {"apart": "reserved_test_rows", "dealt": "rows_to_split", "fitting": "inferred_defaults"}
     source: ClassVar[str] = ""
+    of_bytes: ClassVar[bool] = False  # rows are images of bytes, which can be augmented
     stored: ClassVar[bool] = False  # the target takes the folders of files before the fields
 
     validation: Annotated[float, Field(ge=0, le=0.5, description="share of the rows used for validation")] = 0.2

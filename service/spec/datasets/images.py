@@ -24,6 +24,8 @@ MIN_ROWS = 10
 class ImagesBase(TableBase):
     """Images of one size. `scaling` is per channel: standardise by mean and deviation; minmax divides by 255."""
 
+    of_bytes = True
+
     size: Side | Annotated[tuple[Side, Side], Field(description="height, width")] = Field(
         32, description="pixels of a side, or [height, width], after resizing"
     )

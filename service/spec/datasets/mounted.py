@@ -64,6 +64,7 @@ class TorchvisionSet(TableBase, MountedBase):
     """
 
     target = "worker.trainer.data.mounted:images"
+    of_bytes = True
 
     kind: Literal["torchvision"] = "torchvision"
     name: Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100"] = Field(description="name in torchvision")

@@ -1,7 +1,7 @@
 """The rows of each update: a pure function of (seed, step), so a resumed run needs no replay."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -38,8 +38,9 @@ class Batches:
         shuffle: bool = True,
         whole: bool = False,
         drop_last: bool = False,
+        augment: Callable[[int, Batch], Batch] | None = None,
     ) -> None:
-        self.x, self.y = x, y
+        self.x, self.y, self.augment = x, y, augment
         self.rows, self.seed, self.shuffle = rows, seed, shuffle
         self.whole = whole  # every update takes all rows: nothing is drawn or copied
         self.drop_last = drop_last  # full batches only
@@ -56,10 +57,14 @@ class Batches:
 
     def copy(self) -> "Batches":
         """Return the same batches with an independent position."""
-        return Batches(self.x, self.y, self.rows, self.seed, self.shuffle, self.whole, self.drop_last)
+        return Batches(self.x, self.y, self.rows, self.seed, self.shuffle, self.whole, self.drop_last, self.augment)
 
     def batch(self, step: int) -> Batch:
-        """Return the rows of update `step` (from 1); the last batch of an epoch may be smaller."""
+        """Return the rows of update `step` (from 1), augmented; the last batch of an epoch may be smaller."""
+        rows = self._rows(step)
+        return rows if self.augment is None else self.augment(step, rows)
+
+    def _rows(self, step: int) -> Batch:
         if self.whole:
             self.x, self.y = _load(self.x), _load(self.y)
             return self.x, self.y

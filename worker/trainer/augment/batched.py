@@ -1,0 +1,26 @@
+"""torchvision's cheap transforms for a whole batch at once, one draw for each image.
+
+torchvision draws once per call, so a batch would be flipped as a whole. The distributions are torchvision's; images
+keep their bytes.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def flip(x: Tensor, p: float, dim: int) -> Tensor:
+    """Mirror each image with probability `p`."""
+    chosen = (torch.rand(len(x)) < p).to(x.device)
+    return torch.where(chosen[:, None, None, None], x.flip(dim), x)
+
+
+def crop(x: Tensor, padding: int) -> Tensor:
+    """Shift each image by up to `padding` pixels in both directions; what comes in is black."""
+    n, _, height, width = x.shape
+    padded = functional.pad(x, (padding,) * 4)
+    tops, lefts = (torch.randint(2 * padding + 1, (n, 1)).to(x.device) for _ in range(2))
+    rows = tops + torch.arange(height, device=x.device)
+    columns = lefts + torch.arange(width, device=x.device)
+    at = torch.arange(n, device=x.device)
+    return padded[at[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
