@@ -36,9 +36,9 @@ def test_a_backup_during_training_is_restored_elsewhere_and_the_run_goes_on_bit_
     administer(own_stack, "backup", str(backup))
     (made,) = backup.glob("2*")
     assert own_stack.wait_for_end(run)["state"] == "succeeded"  # undisturbed
-    administer(own_stack, "backup", str(backup))
-
     refuses_what_was_changed(own_stack, servers, made, tmp_path / "nowhere")
+
+    administer(own_stack, "backup", str(backup))
     administer(own_stack, "restore", str(made), status=2)  # into what is not empty
 
     with copy_database(servers[0], "template1") as url:
