@@ -48,8 +48,9 @@ class Training:
         self.optimizers = build_optimizers(spec, self.model, device)
         self.evaluations = 0  # gradients computed so far by an optimizer that needs several per update
         self.batches = Batches.of(spec, *to_device(splits.train, spec.loss, device), seed)
-        if (augment := Augment.of(spec, splits.scales.get("features"), seed)) is not None:
-            self.batches.augment = augment.apply
+        self.augment = Augment.of(spec, splits.scales.get("features"), seed)
+        if self.augment is not None:
+            self.batches.augment = self.augment.apply
         self.rates = LearningRates(spec, self.optimizers)
         self.pipeline = StepPipeline(spec, self.model, self.criterion, self.optimizers, self.batches, device)
         self.optimizer_steps = [fast_step(optimizer) for optimizer in self.optimizers]

@@ -201,6 +201,7 @@ class Session:
         if first > total:
             return "succeeded", None
         readings = self.training.probes.readings
+        self._show_augmentation()
         for step in train(self.training):
             record(step)
             if step.step == first:
@@ -219,6 +220,15 @@ class Session:
                 self._flush_all()
                 self._checkpoint(reason)
         return "succeeded", None
+
+    def _show_augmentation(self) -> None:
+        """Add a reading with augmented images, at the start of a run."""
+        training = self.training
+        if training.augment is not None and training.step == 0:
+            from worker.trainer.augment.preview import KIND, augmented_samples  # noqa: PLC0415  loads Pillow
+
+            data = augmented_samples(training.batches, training.augment)
+            training.probes.readings.append(ProbeReading(0, KIND, data))
 
     def _add_nondeterministic(self, operation: str) -> None:
         """Add an operation without a deterministic kernel to the reading that lists them, under `determinism: warn`."""

@@ -80,6 +80,7 @@ export const findings = {
   "reading.autopsy": "Download a script that repeats the last step",
   "reading.eigenvalue": "eigenvalue",
   "reading.line": "Loss between two sets of weights",
+  "reading.augmented_samples": "Training images as they are (first row), and as drawn in three updates",
   "reading.overfit_batch": "Loss when repeating one batch",
   "reading.plane": "Loss around the weights",
   "reading.range_test": "Loss as the learning rate grows",

@@ -78,6 +78,7 @@ export const findings = {
   "reading.autopsy": "下载重复最后一步的脚本",
   "reading.eigenvalue": "特征值",
   "reading.line": "两组权重之间的损失",
+  "reading.augmented_samples": "训练图像：首行为原图，其余为三次更新中的增强结果",
   "reading.overfit_batch": "反复训练一个批次时的损失",
   "reading.plane": "权重附近的损失",
   "reading.range_test": "学习率增大时的损失",

@@ -1,5 +1,5 @@
 // One reading of an instrument, drawn as what it is: a histogram, a line, a surface with a path, or numbers with their names.
-import { html, useMemo } from "../lib/html.js";
+import { html, useEffect, useMemo, useRef } from "../lib/html.js";
 import { absoluteUrl, parseNumber } from "../lib/api.js";
 import { Chart, colour } from "../lib/chart.js";
 import { Contour } from "../lib/contour.js";
@@ -17,6 +17,22 @@ function Line({ x, curves, logX = false, xLabel, spans, label }) {
   return html`<${Chart} x=${numbers(x)} lines=${lines} logX=${logX} spans=${spans} height=${190} xLabel=${xLabel} label=${label}/>`;
 }
 
+// A PNG in base64, painted: the page's policy loads no image from text.
+function Picture({ png, label }) {
+  const canvas = useRef(null);
+  useEffect(() => {
+    let gone = false;
+    const blob = new Blob([Uint8Array.from(atob(png), (each) => each.charCodeAt(0))], { type: "image/png" });
+    createImageBitmap(blob).then((bitmap) => {
+      if (gone || !canvas.current) return;
+      Object.assign(canvas.current, { width: bitmap.width, height: bitmap.height });
+      canvas.current.getContext("2d").drawImage(bitmap, 0, 0);
+    }, () => {});
+    return () => { gone = true; };
+  }, [png]);
+  return html`<canvas ref=${canvas} role="img" aria-label=${label} style=${{ width: "100%", imageRendering: "pixelated" }}></canvas><p><small>${label}</small></p>`;
+}
+
 const near = (value) => (Number.isFinite(value) ? [[value / 1.02, value * 1.02]] : []);
 
 const DRAWN = {
@@ -28,6 +44,7 @@ const DRAWN = {
   plane: ({ x, y, losses }) => losses && html`<${Contour} x=${numbers(x)} y=${numbers(y)} values=${losses.map(numbers)} path=${[{ x: 0, y: 0 }]} label=${t("reading.plane")}/>`,
   trajectory: ({ x, y, steps, grid }) => grid && html`<${Contour} x=${numbers(grid.x)} y=${numbers(grid.y)} values=${grid.losses.map(numbers)}
     path=${x.map((each, index) => ({ x: each, y: y[index], step: steps[index] }))} label=${t("reading.trajectory")}/>`,
+  augmented_samples: ({ png }) => png && html`<${Picture} png=${png} label=${t("reading.augmented_samples")}/>`,
   overfit_batch: ({ losses }) => losses && html`<${Line} x=${losses.map((_, index) => index + 1)} curves=${{ loss: losses }} xLabel=${t("axis.step")} label=${t("reading.overfit_batch")}/>`,
 };
 
@@ -40,11 +57,12 @@ function said(value) {
 }
 
 const BULKY = new Set(["at", "losses", "losses_on_plane", "grid", "density", "eigenvalues", "histogram", "nodes", "weights", "x", "y", "rates", "smoothed", "steps"]);
+const PICTURES = new Set(["png"]);
 
 export function Reading({ reading }) {
   const { kind, data, step } = reading;
   const draw = DRAWN[kind];
-  const values = Object.entries(data || {}).filter(([name, value]) => !(BULKY.has(name) && typeof value === "object"));
+  const values = Object.entries(data || {}).filter(([name, value]) => !PICTURES.has(name) && !(BULKY.has(name) && typeof value === "object"));
   const facts = values.filter(([, value]) => said(value).length <= LONG).slice(0, MOST);
   const folded = values.filter(([, value]) => said(value).length > LONG);
   return html`<figure class="reading"><figcaption><strong>${escapeInvisible(kind)}</strong> <small>${t("axis.step")} ${formatCount(step)}</small></figcaption>

@@ -1,12 +1,15 @@
 """Augmented batches: torchvision's transforms, drawn for each image, from (seed, step) alone."""
 
+import base64
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import TypeAdapter
 from torch.nn import functional
 
@@ -16,6 +19,7 @@ from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
 from tests.ingest.mounted_files import cifar
 from worker.trainer.augment.augment import Augment
+from worker.trainer.augment.preview import augmented_samples
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import split_dataset
 from worker.trainer.loop import Training, prepare, train
@@ -184,3 +188,18 @@ def test_what_does_not_fit_is_refused(
     assert files.mounted is not None
     found = find_problems(spec_of(files.mounted, augment, **changes))
     assert [problem.pointer for problem in found] == [pointer]
+
+
+def test_a_preview_shows_the_images_as_they_are_and_as_drawn(files: DatasetFolders) -> None:
+    assert files.mounted is not None
+    training = prepare(spec_of(files.mounted, FLIP), 0, CPU, files)
+    assert training.augment is not None
+    found = augmented_samples(training.batches, training.augment)
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["png"]))))
+    assert picture.shape == (4 * 32, 8 * 32, 3)
+    images = training.augment.unscaled(training.batches._rows(1)[0][:8])
+    assert (picture[:32] == torch.cat(list(images), dim=-1).permute(1, 2, 0).numpy()).all()
+    assert len(found["png"]) < 250_000
+    drawn = picture[32:64].reshape(32, 8, 32, 3).transpose(1, 0, 2, 3)
+    for one, image in zip(drawn, images.permute(0, 2, 3, 1).numpy(), strict=True):
+        assert (one == image).all() or (one == image[:, ::-1]).all()
