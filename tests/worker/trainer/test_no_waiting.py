@@ -4,10 +4,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CASES = Path(__file__).with_name("no_waiting.py")
 
 
-def test_no_step_waits_for_the_device() -> None:
+@pytest.mark.parametrize("chosen", ["optimizer", "not optimizer"])
+def test_no_step_waits_for_the_device(chosen: str) -> None:
     command = [
         sys.executable,
         "-m",
@@ -20,6 +23,6 @@ def test_no_step_waits_for_the_device() -> None:
         "no:cacheprovider",
         str(CASES),
     ]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = subprocess.run([*command, "-k", chosen], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert " passed" in ended.stdout
