@@ -38,6 +38,10 @@ ADDED_LATER = {  # not hashed at their default, so that a spec from before these
 ADDED_TO_DATASETS: Json = {"shuffled_targets": 0.0, "missing": "refuse"}  # likewise
 ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
 ADDED_TO_RESOLVED = {"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": [], "validation": 0}
+ADDED_TO_TRANSFORMER: Json = {
+    **{"positions": "learned", "rotary_base": 10_000.0, "feedforward": "mlp"},
+    **{"hidden": None, "kv_heads": None, "bias": True},
+}
 REMARKS = {"coarse"}  # fields of a resolved dataset that only warn
 
 
@@ -240,7 +244,8 @@ class Experiment(Part):
         document = self.model_dump(mode="json", exclude=UNHASHED | unused)
         for name in RETENTION:  # which checkpoints are kept does not affect the training
             del document["checkpoint"][name]
-        document["model"] = {k: v for k, v in document["model"].items() if v != ADDED_TO_MODELS.get(k, ...)}
+        added = ADDED_TO_MODELS | (ADDED_TO_TRANSFORMER if self.model.kind == "transformer" else {})
+        document["model"] = {k: v for k, v in document["model"].items() if v != added.get(k, ...)}
         document["dataset"] = data_identity(document["dataset"])
         if self.resources.devices > 1:  # sums over several devices differ in the last bits
             document["devices"] = self.resources.devices

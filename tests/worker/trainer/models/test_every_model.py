@@ -31,6 +31,9 @@ LAYERS = (
     {"layer": "Dropout", "p": 0.2},
     {"layer": "Linear", "out_features": 10},
 )
+MODERN = {"kind": "transformer", "norm": "rms", "positions": "rotary", "feedforward": "swiglu", "bias": False} | {
+    "kv_heads": 2
+}
 SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"kind": "linear"}, DIGITS),
     ({"kind": "linear"}, DIABETES),
@@ -45,6 +48,7 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"kind": "lstm", "bidirectional": True}, DIABETES),
     ({"kind": "transformer", "width": 16, "layers": 1, "dropout": 0.1}, DIGITS),
     ({"kind": "transformer", "width": 16, "causal": True, "outputs_at": "last"}, DIABETES),
+    (MODERN | {"width": 32, "layers": 1, "dropout": 0.1, "causal": True, "outputs_at": "last"}, DIGITS),
     ({"kind": "sequential", "layers": LAYERS}, DIGITS),
     *(
         ({"kind": m.model_fields["kind"].default}, {})
@@ -159,6 +163,16 @@ LARGER += [({"kind": kind, "hidden": 64, "layers": 2}, DIGITS) for kind in ("rnn
 LARGER += [({"kind": "resnet", "blocks": 2, "norm": norm}, DIGITS) for norm in ("batch", "group", "none")]
 LARGER += [
     ({"kind": "transformer", "width": 64, "layers": n, "dropout": d}, DIGITS) for n in (1, 4) for d in (0.0, 0.1)
+]
+LARGER += [
+    ({"kind": "transformer", "width": 64, "layers": 2} | changed, DIGITS)
+    for changed in (
+        {"positions": "rotary"},
+        {"positions": "sinusoidal", "bias": False},
+        {"feedforward": "swiglu", "hidden": 176},
+        {"heads": 8, "kv_heads": 1},
+        MODERN | {"layers": 4, "dropout": 0.1},
+    )
 ]
 
 
