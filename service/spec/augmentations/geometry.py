@@ -20,8 +20,9 @@ FIXED = {
 class HorizontalFlip(AugmentationBase):
     """Mirror left and right."""
 
-    target = "torchvision.transforms.v2:RandomHorizontalFlip"
-    needs = ()  # the worker has a version of its own for whole batches
+    target = "worker.trainer.augment.batched:horizontal_flip"
+    needs = ()
+    left_out: ClassVar[dict[str, str]] = {"x": "the batch"}
 
     kind: Literal["horizontal_flip"] = "horizontal_flip"
     p: Chance = 0.5
@@ -30,8 +31,9 @@ class HorizontalFlip(AugmentationBase):
 class VerticalFlip(AugmentationBase):
     """Mirror top and bottom."""
 
-    target = "torchvision.transforms.v2:RandomVerticalFlip"
-    needs = ()  # the worker has a version of its own for whole batches
+    target = "worker.trainer.augment.batched:vertical_flip"
+    needs = ()
+    left_out: ClassVar[dict[str, str]] = {"x": "the batch"}
 
     kind: Literal["vertical_flip"] = "vertical_flip"
     p: Chance = 0.5

@@ -78,8 +78,10 @@ class Augment:
 
 def _transform(part: AugmentationBase, size: tuple[int, int]) -> Transform:
     """Return the transform of a batch: a batched version, or torchvision's image by image."""
-    if isinstance(part, HorizontalFlip | VerticalFlip):
-        return partial(batched.flip, p=part.p, dim=-1 if isinstance(part, HorizontalFlip) else -2)
+    if isinstance(part, HorizontalFlip):
+        return partial(batched.horizontal_flip, p=part.p)
+    if isinstance(part, VerticalFlip):
+        return partial(batched.vertical_flip, p=part.p)
     if isinstance(part, Crop):
         return partial(batched.crop, padding=part.padding)
     single: Any = build(part, size) if part.sized else build(part)

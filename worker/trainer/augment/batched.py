@@ -9,8 +9,17 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def flip(x: Tensor, p: float, dim: int) -> Tensor:
-    """Mirror each image with probability `p`."""
+def horizontal_flip(x: Tensor, p: float = 0.5) -> Tensor:
+    """Mirror left and right each image with probability `p`."""
+    return _flip(x, p, -1)
+
+
+def vertical_flip(x: Tensor, p: float = 0.5) -> Tensor:
+    """Mirror top and bottom of each image with probability `p`."""
+    return _flip(x, p, -2)
+
+
+def _flip(x: Tensor, p: float, dim: int) -> Tensor:
     chosen = (torch.rand(len(x)) < p).to(x.device)
     return torch.where(chosen[:, None, None, None], x.flip(dim), x)
 
