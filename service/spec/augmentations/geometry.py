@@ -79,7 +79,7 @@ class ResizedCrop(AugmentationBase):
                 yield Problem(f"/{name}", "wrong_order", "give the smallest first" + ", at most 1." * (name == "scale"))
 
 
-class Rotation(AugmentationBase):
+class RandomRotation(AugmentationBase):
     """Rotate about the middle."""
 
     target = "torchvision.transforms.v2:RandomRotation"
