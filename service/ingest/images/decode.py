@@ -43,7 +43,7 @@ def open_image(encoded: bytes) -> Any:
         return ImageOps.exif_transpose(image)
     except MemoryError:
         raise
-    except Exception:
+    except Exception:  # as above
         raise BadImage("is damaged or ends early") from None
 
 
