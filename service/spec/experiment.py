@@ -117,7 +117,8 @@ class Experiment(Part):
     )
     precision: Precision = Field(
         "fp32",
-        description="precision of the forward pass; the weights stay fp32. tf32: products of 10 bits, on GPUs only",
+        description="fp64: weights, rows and every operation in double precision. The others are precisions of the "
+        "forward pass, with weights in fp32; tf32: products of 10 bits, on GPUs only",
     )
     determinism: Determinism = Field(
         "strict",

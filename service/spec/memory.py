@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from service.spec.experiment import Experiment
 from service.spec.group_assignment import assign_groups
 
-FLOAT, INTEGER = 4, 8  # bytes
+INTEGER = 8  # bytes
 HALF = {"bf16": 0.6, "fp16": 0.6}  # of the bytes that fp32 takes: norms, losses and inputs stay fp32
 CHUNK_BYTES = 64 * 2**20  # of a chunk of an evaluation that has more rows than a training step
 MAX_CHUNK_ROWS = 4096  # or positions of a language
@@ -42,16 +42,22 @@ def estimate_memory(experiment: Experiment) -> Memory | None:
     counts = {parameter.name: parameter.count for parameter in layout}
     trained = [(group.optimizer, sum(counts[name] for name in group.names)) for group in assign_groups(experiment)]
     averaged = 1 if experiment.average is None else 2
-    weights = FLOAT * sum(counts.values())
+    size = float_bytes(experiment)
+    weights = size * sum(counts.values())
     cast = weights // 2 if experiment.precision in HALF else 0  # a copy for matrix products
     evaluated = min(max(experiment.dataset.counts[1:]), evaluation_rows(experiment))
     return Memory(
         weights=averaged * weights,
-        gradients=FLOAT * sum(count for optimizer, count in trained if optimizer is not None),
-        optimizer=int(FLOAT * sum(o.state_size() * count for o, count in trained if o is not None)),
+        gradients=size * sum(count for optimizer, count in trained if optimizer is not None),
+        optimizer=int(size * sum(o.state_size() * count for o, count in trained if o is not None)),
         activations=cast + max(_training(experiment, per_row), evaluated * (evaluation_bytes(experiment) or 0)),
         data=_data(experiment),
     )
+
+
+def float_bytes(experiment: Experiment) -> int:
+    """Return the bytes of a weight, and of a number in a row."""
+    return 8 if experiment.precision == "fp64" else 4
 
 
 def piece_rows(experiment: Experiment) -> int:
@@ -99,7 +105,7 @@ def _training(experiment: Experiment, per_row: int) -> int:
 
 
 def _bytes(experiment: Experiment, numbers: int) -> int:
-    return int(FLOAT * HALF.get(experiment.precision, 1.0) * numbers)
+    return int(float_bytes(experiment) * HALF.get(experiment.precision, 1.0) * numbers)
 
 
 def _positions(experiment: Experiment) -> int:
@@ -116,10 +122,11 @@ def output_numbers(experiment: Experiment) -> int:
 def _data(experiment: Experiment) -> int:
     """Return the bytes of the training and validation parts with their targets."""
     facts, (train, validation, _) = experiment.dataset.facts, experiment.dataset.counts
-    row = math.prod(facts.shape) * (INTEGER if facts.vocabulary else FLOAT)
-    targets = {"language": row, "classification": INTEGER, "distribution": FLOAT * facts.classes}
+    number = float_bytes(experiment)
+    row = math.prod(facts.shape) * (INTEGER if facts.vocabulary else number)
+    targets = {"language": row, "classification": INTEGER, "distribution": number * facts.classes}
     on_disk = experiment.dataset.stored and facts.rows * row > RESIDENT_BYTES
-    return (train + validation) * ((0 if on_disk else row) + targets.get(facts.task, FLOAT))
+    return (train + validation) * ((0 if on_disk else row) + targets.get(facts.task, number))
 
 
 def required_memory(experiment: Experiment) -> int | None:

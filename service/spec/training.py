@@ -9,7 +9,7 @@ from service.errors import Problem
 from service.spec.component import Beta, Count, Part, under
 from service.spec.measures import better_direction
 
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Precision = Literal["fp64", "fp32", "tf32", "bf16", "fp16"]
 Determinism = Literal["strict", "warn", "off"]
 WatchedSeries = Literal["loss", "val/loss", "val/accuracy", "average/val/loss", "average/val/accuracy"]
 Limit = Annotated[float, Field(ge=-1e12, le=1e12)]

@@ -1,4 +1,4 @@
-"""How torch computes a run's numbers: the precision of fp32 operations, and whether every operation is deterministic.
+"""How torch computes a run's numbers: the float type, the precision of fp32 operations, and determinism.
 
 These settings belong to the process, and a trainer serves many runs, so each run sets all of them when it starts.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.utils.deterministic
 
@@ -32,6 +33,7 @@ def set_numerics(precision: Precision, determinism: Determinism, device: torch.d
     TF32 exists on NVIDIA GPUs only; elsewhere `tf32` computes in fp32. CUBLAS_WORKSPACE_CONFIG must be set before CUDA
     starts.
     """
+    torch.set_default_dtype(torch.float64 if precision == "fp64" else torch.float32)
     set_fp32_products(tf32=precision == "tf32" and device.type == "cuda")
     for matmul in ("allow_bf16_reduced_precision_reduction", "allow_fp16_reduced_precision_reduction"):
         setattr(torch.backends.cuda.matmul, matmul, True)  # torch's default
@@ -39,6 +41,11 @@ def set_numerics(precision: Precision, determinism: Determinism, device: torch.d
     setattr(torch.utils.deterministic, FILL, False)  # nothing reads such memory; filling it costs time
     torch.backends.cudnn.enabled = True
     torch.backends.cudnn.benchmark = determinism == "off"  # it chooses algorithms by timing
+
+
+def float_type() -> np.dtype[Any]:
+    """Return the type of the run's weights and rows, for numpy."""
+    return np.dtype(np.float64 if torch.get_default_dtype() == torch.float64 else np.float32)
 
 
 def set_fp32_products(tf32: bool) -> None:

@@ -33,7 +33,7 @@ def _accumulation(experiment: Experiment) -> Iterator[Problem]:
     if experiment.optimizer.needs_closure and experiment.precision == "fp16":
         kind = experiment.optimizer.kind
         detail = f"/optimizer/kind {kind} compares losses within an update, which fp16's scale disturbs: take another."
-        yield Problem("/precision", "contradiction", detail, limit=["fp32", "tf32", "bf16"])
+        yield Problem("/precision", "contradiction", detail, limit=["fp64", "fp32", "tf32", "bf16"])
 
 
 def _devices(experiment: Experiment) -> Iterator[Problem]:

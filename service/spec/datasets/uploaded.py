@@ -169,9 +169,8 @@ class Upload(RegressionBase, UploadedBase):
             detail = (
                 f"the column {name} varies by less than {MIN_SPACINGS} float32 spacings at its size, so unscaled it "
             )
-            yield Problem(
-                pointer, "loses_digits", detail + "loses digits: set this to standardise, or shift the column."
-            )
+            fix = "set this to standardise, shift the column, or set /precision to fp64."
+            yield Problem(pointer, "loses_digits", f"{detail}loses digits: {fix}")
 
     def chosen(self, report: Report) -> list[str]:
         """Return the names of the features."""

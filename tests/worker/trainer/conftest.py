@@ -13,4 +13,5 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+    torch.set_default_dtype(torch.float32)
     torch.use_deterministic_algorithms(deterministic)

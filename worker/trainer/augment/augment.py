@@ -58,7 +58,7 @@ class Augment:
             for transform in self.transforms:
                 images = transform(images)
             if self.mixtures:
-                y = functional.one_hot(y, self.classes).float()
+                y = functional.one_hot(y, self.classes).to(torch.get_default_dtype())
                 at = int(torch.randint(len(self.mixtures), ()))
                 images, y = self.mixtures[at](images, y)
         return images, y

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from worker.trainer.data.scaling import Scale, apply_scale
+from worker.trainer.numerics import float_type
 
 Indices = npt.NDArray[np.intp]
 CPU = torch.device("cpu")
@@ -26,15 +27,17 @@ class DeviceScale:
         self._terms = None if scale is None else [torch.from_numpy(np.asarray(each)).to(device) for each in scale]
 
     def apply(self, stored: Tensor) -> Tensor:
-        """Return the rows scaled and as float32; unscaled integers, other than bytes, as int64."""
+        """Return the rows scaled and as floats; unscaled integers, other than bytes, as int64."""
         if self._terms is not None:
             shift, divisor = self._terms
-            return stored.double().sub_(shift).div_(divisor).float()
-        return stored.to(torch.float32 if stored.is_floating_point() or stored.dtype == torch.uint8 else torch.int64)
+            return stored.double().sub_(shift).div_(divisor).to(torch.get_default_dtype())
+        return stored.to(
+            torch.get_default_dtype() if stored.is_floating_point() or stored.dtype == torch.uint8 else torch.int64
+        )
 
 
 class MappedRows:
-    """Rows (N, *shape) of a stored array: floats and bytes as float32, scaled or not, other integers as int64."""
+    """Rows (N, *shape) of a stored array: floats and bytes as floats, scaled or not, other integers as int64."""
 
     def __init__(
         self, source: npt.NDArray[Any], rows: Indices, scale: Scale | None = None, device: torch.device = CPU
@@ -74,7 +77,7 @@ class MappedRows:
         if self.scale is not None:
             return torch.from_numpy(apply_scale(self.scale, rows))
         to_float = rows.dtype == np.uint8 or rows.dtype.kind == "f"
-        return torch.from_numpy(rows.astype(np.float32 if to_float else np.int64, copy=False))
+        return torch.from_numpy(rows.astype(float_type() if to_float else np.int64, copy=False))
 
     def receive(self, fetched: Tensor) -> Tensor:
         """Return fetched rows on the device, without waiting for it."""
@@ -100,7 +103,7 @@ class MappedRows:
 
 
 class PackedRows:
-    """Rows (N, *shape) of bytes on a device, float32 when read."""
+    """Rows (N, *shape) of bytes on a device, floats when read."""
 
     def __init__(self, packed: Tensor, scale: DeviceScale) -> None:
         self.packed, self._scale = packed, scale

@@ -1,6 +1,7 @@
 """Scaling, fitted on the training part in passes over blocks, so that rows on disk scale like rows in memory.
 
-Fitted and applied in float64: a column far from 0, such as Unix time, loses its digits in float32.
+Fitted and applied in float64: a column far from 0, such as Unix time, loses its digits in float32. The scaled rows have
+the float type of the run.
 """
 
 import math
@@ -12,10 +13,11 @@ import numpy.typing as npt
 
 from service.spec.datasets.base import Scaling
 from service.spec.datasets.precision import is_coarse
+from worker.trainer.numerics import float_type
 
 BLOCK_ROWS = 65_536  # sums are rounded block by block; every bundled dataset is one block
 PIECE_BYTES = 2**19  # of float64: no more is copied at once, so that it stays in the cache and takes little memory
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[Any]  # of the run's float type
 Doubles = npt.NDArray[np.float64]
 ReadBlock = Callable[[slice], npt.NDArray[Any]]  # a block of the training rows
 
@@ -28,7 +30,7 @@ class Scale(NamedTuple):
 
     def apply(self, rows: npt.NDArray[Any]) -> Floats:
         """Scale rows."""
-        return ((rows - self.shift) / self.divisor).astype(np.float32)
+        return ((rows - self.shift) / self.divisor).astype(float_type())
 
     def as_json(self) -> dict[str, Any]:
         """Return shift and divisor as nested lists; Python's text of a double is exact."""
@@ -47,14 +49,14 @@ def fit_scale(scaling: Scaling, take: ReadBlock, rows: int) -> Scale | None:
     return Scale(mean, np.where(low == high, 1.0, deviation))
 
 
-def to_float32(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Convert doubles to float32; leave everything else unchanged."""
-    return values.astype(np.float32) if values.dtype == np.float64 else values
+def to_float_type(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Convert floats to the run's float type; leave everything else unchanged."""
+    return values.astype(float_type(), copy=False) if values.dtype.kind == "f" else values
 
 
 def apply_scale(scale: Scale, values: npt.NDArray[Any]) -> Floats:
-    """Scale all rows, in place if they are float32: in float64, a piece at a time."""
-    scaled: Floats = values if values.dtype == np.float32 else np.empty(values.shape, np.float32)
+    """Scale all rows, in place if they have the run's float type: in float64, a piece at a time."""
+    scaled: Floats = values if values.dtype == float_type() else np.empty(values.shape, float_type())
     for rows in pieces(values.shape, 0, len(values)):
         scaled[rows] = scale.apply(values[rows])
     return scaled
@@ -62,7 +64,7 @@ def apply_scale(scale: Scale, values: npt.NDArray[Any]) -> Floats:
 
 def coarse_columns(take: ReadBlock, rows: int) -> list[int]:
     """Return columns of unscaled doubles whose values float32 can hardly tell apart."""
-    if take(slice(0, 1)).dtype != np.float64:
+    if take(slice(0, 1)).dtype != np.float64 or float_type() == np.float64:
         return []  # nothing is converted
     low, high = (each.ravel() for each in _extremes(take, rows))
     std = np.sqrt(_mean(take, rows, _mean(take, rows, None))).ravel()

@@ -16,7 +16,7 @@ from worker.trainer.build import build
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.image_scaling import fit_channels
 from worker.trainer.data.memory_mapped import MappedRows
-from worker.trainer.data.scaling import Scale, apply_scale, coarse_columns, fit_scale, to_float32
+from worker.trainer.data.scaling import Scale, apply_scale, coarse_columns, fit_scale, to_float_type
 
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target returns: x (N, *shape), y (N, ...)
 Indices = npt.NDArray[np.intp]
@@ -26,7 +26,7 @@ GATHERS = 8  # to reorder all columns of an array
 
 
 class Split(NamedTuple):
-    """x (N, *shape) float32 and y (N,): int64 labels or float32 values; for a language both are int64 tokens (N, T)."""
+    """x (N, *shape) floats and y (N,): int64 labels or floats; for a language both are int64 tokens (N, T)."""
 
     x: Values
     y: Values
@@ -102,7 +102,7 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> S
         splits = _scale_splits(splits, "x", dataset.scaling, images)
     if isinstance(dataset, RegressionBase) and dataset.facts.task == "regression":
         splits = _scale_splits(splits, "y", dataset.target_scaling)
-    train, validation, test = map(_to_float32, splits[:3])
+    train, validation, test = map(_to_float_type, splits[:3])
     return splits._replace(train=train, validation=validation, test=test)
 
 
@@ -159,9 +159,9 @@ def _scale_splits(
     return Splits(train, validation, test, splits.scales | {what: scale}, splits.coarse)
 
 
-def _to_float32(rows: Split) -> Split:
-    """Convert rows in memory to float32, after scaling; rows on disk are converted when read."""
-    return Split(*(values if isinstance(values, MappedRows) else to_float32(values) for values in rows))
+def _to_float_type(rows: Split) -> Split:
+    """Convert rows in memory to the run's float type, after scaling; rows on disk are converted when read."""
+    return Split(*(values if isinstance(values, MappedRows) else to_float_type(values) for values in rows))
 
 
 def _apply_scale(scale: Scale, values: Values) -> Values:

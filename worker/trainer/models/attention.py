@@ -32,7 +32,7 @@ def rotary_table(length: int, size: int, base: float) -> Tensor:
     """
     frequencies = base ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
     angles = torch.arange(length, dtype=torch.float64)[:, None] * frequencies
-    return torch.stack((angles.cos(), angles.sin())).float()
+    return torch.stack((angles.cos(), angles.sin())).to(torch.get_default_dtype())
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ def sinusoids(length: int, width: int) -> Tensor:
     """Return fixed positions (L, W): sines in the even columns, cosines in the odd ones. Computed in float64."""
     even = torch.arange(0, width, 2, dtype=torch.float64)
     angles = torch.arange(length, dtype=torch.float64)[:, None] * WAVES_BASE ** (-even / width)
-    return torch.stack((angles.sin(), angles.cos()), -1).flatten(1)[:, :width].float()
+    return torch.stack((angles.sin(), angles.cos()), -1).flatten(1)[:, :width].to(torch.get_default_dtype())
 
 
 class GatedFeedForward(nn.Module):

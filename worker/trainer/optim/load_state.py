@@ -34,4 +34,4 @@ def _place_counters(optimizer: Optimizer) -> None:
             state = optimizer.state.get(p, {})
             for name in COUNTERS & state.keys():
                 if isinstance(state[name], Tensor):
-                    state[name] = state[name].to(p.device if on_device else "cpu", torch.float32)
+                    state[name] = state[name].to(p.device if on_device else "cpu", torch.get_default_dtype())

@@ -2,8 +2,8 @@
 
 The copy is built from the spec and loads the training's weights, so that it is never compiled and carries no hooks.
 Dropout is off, fused attention and cuDNN's recurrent kernels are replaced, and the mode of batch normalisation is a
-choice. It computes in float64, and a large model in float32, whatever the precision of the run: the curvature of a loss
-that is rounded to bf16 or TF32 is mostly the curvature of its rounding, and the signs of eigenvalues need the digits.
+choice. It computes in float64, and a large model in float32 unless the run is in fp64: the curvature of a loss that is
+rounded to bf16 or TF32 is mostly the curvature of its rounding, and the signs of eigenvalues need the digits.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ class ModelCopy:
             self.model = rebuild(training)
         self.names, self.parameters = _learning(self.model)
         self.n = sum(p.numel() for p in self.parameters)
-        self.dtype = dtype or (torch.float64 if self.n <= MAX_FLOAT64 else torch.float32)
+        self.dtype = dtype or (torch.float64 if self.n <= MAX_FLOAT64 else torch.get_default_dtype())
         self.criterion = deepcopy(training.criterion)
         self.x, self.y = probe_set(training, rows)
         self._convert()

@@ -63,7 +63,7 @@ class OverRanks(_BatchNorm):
         if x.dim() < 2:
             raise ValueError(f"rows of shape {tuple(x.shape[1:])} have no channels to normalise")
         others, columns = [d for d in range(x.dim()) if d != 1], [-1 if d == 1 else 1 for d in range(x.dim())]
-        wide = x.float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         own = wide.new_full((1,), x.numel() // x.shape[1])
         sums = total(torch.cat([wide.sum(others), own]))
         count = sums[-1].detach()

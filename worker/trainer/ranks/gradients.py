@@ -53,7 +53,7 @@ class RankGradients(Gradients):
             with self.precision.forward():
                 nothing = self.model(x).sum() * 0.0
             torch.autograd.backward(self.precision.scaled(nothing))
-        return nothing.detach().float()
+        return nothing.detach().to(torch.get_default_dtype())
 
     def _gradients(self) -> list[Tensor]:
         """Return the gradients to add up: 0 for a parameter that only other ranks have one of."""

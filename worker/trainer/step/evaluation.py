@@ -28,7 +28,7 @@ def target_tensor(y: npt.NDArray[Any], loss: LossBase) -> Tensor:
     if y.ndim == 2 and y.dtype.kind == "f" and len(y):
         _check_distributions(y, getattr(loss, "log_target", False))
     if loss.binary or "regression" in loss.tasks:
-        return torch.from_numpy(y).to(torch.float32).unsqueeze(1)
+        return torch.from_numpy(y).to(torch.get_default_dtype()).unsqueeze(1)
     return torch.from_numpy(y)
 
 

@@ -115,6 +115,7 @@ MECHANICS: list[Document] = [
     {"accumulate": 3, "clip": {"value": 0.01}},
     {"average": {"kind": "swa", "start": 5, "every_steps": 2}},
     {"precision": "fp16"},
+    {"precision": "fp64"},
     {"stop": {"patience": {"series": "val/loss", "evaluations": 6, "min_delta": 0.01}}},
 ]
 

@@ -18,6 +18,7 @@ from service.errors import RunFailure
 from service.ingest import inspect_file
 from service.ingest.upload_files import IncomingUpload
 from service.lifecycle import PERMANENT
+from service.spec.checks.experiment import find_warnings
 from service.spec.datasets.uploaded import Text, Upload
 from service.spec.experiment import Experiment
 from service.storage.uploads import FolderUploads
@@ -423,3 +424,27 @@ def test_a_session_finds_uploads_where_its_request_says_and_fails_for_good_witho
         run_request(TrainRequest(**lost, resident_bytes=0), CPU, Listening())
     assert failed.value.kind == "dataset_missing"
     assert {"dataset_missing", "dataset_changed"} <= PERMANENT & REUSABLE_AFTER
+
+
+@pytest.mark.parametrize("resident", [10**9, 0], ids=["in memory", "on disk"])
+@pytest.mark.parametrize("scaling", ["standardise", "none"])
+def test_fp64_keeps_every_digit_of_the_rows(
+    scaling: str, resident: int, keep: Keep, files: DatasetFolders, experiment: Any
+) -> None:
+    """A column that varies by one part in 10^9 of its size, which float32 cannot resolve."""
+    t = 1e9 + np.arange(40.0)
+    table = "t,y\n" + "".join(f"{value:.1f},{value % 7}\n" for value in t)
+    dataset = keep(table.encode(), {"kind": "upload", "predict": "y", "task": "regression", "scaling": scaling})
+    spec = experiment(dataset=dataset, loss={"kind": "mse"}, precision="fp64", steps=2)
+    training = prepare(spec, 0, CPU, DatasetFolders(files.folder, resident))
+    x = training.batches.x[:]
+    assert x.dtype == torch.float64
+    plain = np.sort(x.numpy().ravel())
+    assert np.diff(plain).min() > 0
+    if scaling == "none":
+        assert set(plain) <= set(t)
+    assert [each.code for each in find_warnings(spec)].count("loses_digits") == 0
+    single = find_warnings(spec.model_copy(update={"precision": "fp32"}))
+    assert [each.code for each in single].count("loses_digits") == (scaling == "none")
+    losses = [step.loss for step in train(training)]
+    assert {loss.dtype for loss in losses} == {torch.float64}

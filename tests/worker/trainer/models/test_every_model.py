@@ -147,6 +147,21 @@ class Kept:
         return sum(size for size, _ in self.found.values())
 
 
+@pytest.mark.parametrize(("model", "changes"), SETTINGS, **ids)
+def test_fp64_computes_everything_in_double_precision(model: dict[str, Any], changes: dict[str, Any]) -> None:
+    """The weights, buffers, rows, losses and the optimizer's state; the plain loop's losses to the last bit."""
+    spec = experiment(model, changes, precision="fp64")
+    training = prepare(spec, 7, CPU)
+    found = [step.loss for step in train(training)]
+    floats = [*training.model.state_dict().values(), training.batches.batch(1)[0], *found]
+    floats += [value for state in training.optimizers[0].state.values() for value in state.values()]
+    assert {each.dtype for each in floats if each is not None and each.is_floating_point()} == {torch.float64}
+    expected = plain(spec, 7)
+    assert [loss.item() for loss in found[: len(expected)]] == expected
+    after = prepare(experiment(model, changes), 7, CPU)  # a later run of the same process
+    assert {p.dtype for p in after.model.parameters()} == {torch.float32}
+
+
 FITTED = [pair for pair in SETTINGS if pair[1]]
 LARGER: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"kind": "mlp", "hidden": (100, 200, 50), "norm": norm, "activation": activation, "dropout": dropout}, DIGITS)
@@ -259,6 +274,13 @@ def test_frozen_and_averaged_weights_are_counted_as_what_they_cost() -> None:
     assert plainly is not None
     assert frozen is not None
     assert plainly.gradients - frozen.gradients == plainly.optimizer - frozen.optimizer == 4 * (64 * 128 + 128)
+
+
+def test_fp64_takes_twice_the_memory() -> None:
+    single, double = (estimate_memory(experiment({"kind": "mlp"}, DIABETES, precision=p)) for p in ("fp32", "fp64"))
+    assert single is not None
+    assert double is not None
+    assert double.total == 2 * single.total
 
 
 def test_a_library_models_memory_is_unknown() -> None:
