@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.ingest.validation import SizeLimits
 from service.spec.datasets.report import Format, Report
-from service.spec.datasets.uploaded import Upload
+from service.spec.datasets.uploaded import ResolvedSplit, Upload
 
 
 def inspect_file(
@@ -31,3 +31,10 @@ def without_incomplete_rows(content: Path, report: Report, wanted: Upload) -> Re
     from service.ingest.incomplete_rows import drop_incomplete_rows  # noqa: PLC0415
 
     return drop_incomplete_rows(content, report, wanted)
+
+
+def count_split(content: Path, wanted: Upload) -> ResolvedSplit:
+    """Return how many rows each part of a resolved dataset has, where a column decides; raise `Invalid`."""
+    from service.ingest.incomplete_rows import count_parts  # noqa: PLC0415
+
+    return count_parts(content, wanted)

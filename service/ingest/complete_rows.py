@@ -8,7 +8,6 @@ import numpy as np
 
 from service.errors import Invalid, Problem, RunFailure
 from service.ingest.rows import Selection
-from service.spec.datasets.report import Reading
 
 Counts = tuple[int, int, tuple[int, ...]]
 
@@ -18,10 +17,8 @@ def count_complete(content: Path, selection: Mapping[str, Any], train: int) -> C
 
     `selection` holds the fields of a `Selection` as JSON.
     """
-    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in selection.items()}
-    chosen = Selection(**{**fields, "reading": Reading(**fields["reading"])})
     try:
-        return _count(content, chosen, train)
+        return _count(content, Selection.of_json(selection), train)
     except RunFailure as error:
         raise Invalid.of([Problem("/dataset/predict", "out_of_range", f"{error}.")]) from None
 

@@ -1,17 +1,17 @@
-"""Rows that a spec drops because a column has no value there: counted in the file, once for each choice of columns."""
+"""What a spec makes of a stored file: rows that it drops, and the parts of the others. Counted once for each choice."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from service.errors import Invalid
 from service.ingest.reader import ReadLimits
 from service.ingest.reader_process import SHARED
 from service.ingest.rows import Selection
+from service.ingest.splits.counting import SplitRequest
 from service.spec.datasets.report import Report
-from service.spec.datasets.uploaded import Upload
+from service.spec.datasets.uploaded import ResolvedSplit, Upload
 
 LIMITS = ReadLimits(cpu_s=60)  # a request waits, with its connection
 
@@ -38,7 +38,7 @@ def _count_complete(content: Path, selection: Selection, train: int) -> tuple[in
 
     Another process reads them. Cached by path, which contains the file's hash.
     """
-    request = {"path": str(content.resolve()), "selection": _as_json(selection), "train": train}
+    request = {"path": str(content.resolve()), "selection": selection.as_json(), "train": train}
     try:
         rows, test, counts = json.loads(SHARED.ask(request, LIMITS))
     except Invalid as error:
@@ -47,8 +47,15 @@ def _count_complete(content: Path, selection: Selection, train: int) -> tuple[in
     return rows, test, tuple(counts)
 
 
-def _as_json(selection: Selection) -> dict[str, Any]:
-    return {**asdict(selection), "reading": selection.reading.model_dump()}
+def count_parts(content: Path, wanted: Upload) -> ResolvedSplit:
+    """Return how many rows each part of a resolved dataset has; another process reads them."""
+    return _count_parts(content.resolve(), SplitRequest.of(wanted))
+
+
+@lru_cache(maxsize=1_000)
+def _count_parts(content: Path, request: SplitRequest) -> ResolvedSplit:
+    asked = {"path": str(content), "split": request.as_json()}
+    return ResolvedSplit.model_validate_json(SHARED.ask(asked, LIMITS))
 
 
 def _without_gaps(report: Report, wanted: Upload) -> Report:

@@ -124,6 +124,10 @@ def _result(document: dict[str, Any], limits: ReadLimits) -> bytes:
 
             counts = count_complete(path, document["selection"], document["train"])
             return b"%s %s" % (FOUND, json.dumps(counts).encode())
+        if "split" in document:
+            from service.ingest.splits.counting import count_parts  # noqa: PLC0415  likewise
+
+            return b"%s %s" % (FOUND, json.dumps(count_parts(path, document["split"])).encode())
         report = inspect_file(path, document["format"], document["name"], document["header"], limits)
     except Invalid as error:
         problems = json.dumps([problem.as_json() for problem in error.problems])

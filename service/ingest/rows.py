@@ -1,7 +1,7 @@
 """The rows of an uploaded table as a model is given them: one reader for the server, which counts, and for a worker."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,16 @@ class Selection:
     ) -> "Selection":
         """Return what a spec with these fields trains on, once the server has resolved the upload."""
         return cls(found.format, found.reading, predict, features, found.aside, task, found.classes)
+
+    @classmethod
+    def of_json(cls, document: Mapping[str, Any]) -> "Selection":
+        """Return the selection that `as_json` described."""
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in document.items()}
+        return cls(**{**fields, "reading": Reading(**fields["reading"])})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON."""
+        return {**asdict(self), "reading": self.reading.model_dump()}
 
     def blocks(self, content: Path, drop: bool) -> Iterator[Block]:
         """Yield all rows in the file's order; with `drop` only the complete ones."""

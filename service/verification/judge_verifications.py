@@ -136,7 +136,7 @@ def _shared_series(verification: VerificationRuns) -> Series | None:
     if len(verification.specs) < 2:
         return None
     control, patched = verification.specs
-    validated = all(each.dataset.validation > 0 for each in verification.specs)
+    validated = all(each.dataset.validated for each in verification.specs)
     scalings = {getattr(each.dataset, "target_scaling", None) for each in verification.specs}
     if control.loss == patched.loss and len(scalings) == 1:
         return "val/loss" if validated else "loss"

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 
 from service.api.app import create_app
 from service.db.session import transaction
+from service.errors import RunFailure
 from service.settings import Settings
 from service.spec.experiment import Experiment
 
@@ -172,6 +173,63 @@ def test_rows_without_a_value_are_left_out_where_the_spec_says_so(client: TestCl
     fork = f"/v1/runs/{posted['runs'][0]['id']}/forks?dry_run=true"
     assert client.post(fork, json={"step": 0, "changes": {"steps": 9}}).status_code == 200
     assert steps_trained(posted["spec"], settings.dataset_dir) == 5
+
+
+SPLIT = (
+    "size,weight,kind,part,day,shop\n"
+    + "".join(
+        f"{i % 7},{i * 0.5},{'ab'[i % 2]},{('train', 'val', 'test')[i % 5 % 3]},2026-01-01 00:{60 - i:02},s{i % 9}\n"
+        for i in range(1, 60)
+    )
+).encode()
+
+
+@pytest.mark.parametrize(
+    ("split", "counts"),
+    [
+        ({"kind": "column", "column": "part"}, (23, 24, 12)),
+        ({"kind": "time", "column": "day"}, (47, 12, 0)),
+        ({"kind": "group", "column": "shop"}, (46, 13, 0)),
+    ],
+)
+def test_a_table_is_split_by_a_column_and_the_worker_splits_alike(
+    split: Any, counts: Any, client: TestClient, settings: Settings
+) -> None:
+    dataset = chosen(upload(client, SPLIT).json(), split=split, features=["size", "weight"])
+    answer = client.post("/v1/experiments", json=SPEC | {"dataset": dataset})
+    posted = answer.json()
+    assert answer.status_code == 201, answer.text
+    found = posted["spec"]["dataset"]["resolved"]["split"]
+    assert (found["train"], found["validation"], found["test"]) == counts
+    assert client.post("/v1/experiments", json=posted["spec"]).json()["hash"] == posted["hash"]
+    assert steps_trained(posted["spec"], settings.dataset_dir) == 5
+    posted["spec"]["dataset"]["resolved"]["split"]["sha256"] = "0" * 64
+    assert client.post("/v1/experiments", json=posted["spec"]).json()["errors"][0]["pointer"] == "/dataset/resolved"
+    with pytest.raises(RunFailure) as otherwise:
+        steps_trained(posted["spec"], settings.dataset_dir)
+    assert otherwise.value.kind == "dataset_changed"
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "code"),
+    [
+        ({"split": {"kind": "column", "column": "shop"}}, "/dataset/split/column", "unknown_part"),
+        ({"split": {"kind": "column", "column": "parts"}}, "/dataset/split/column", "no_such_column"),
+        ({"split": {"kind": "column", "column": "part"}, "validation": 0.3}, "/dataset/validation", "contradiction"),
+        ({"split": {"kind": "time", "column": "day"}, "split_seed": 3}, "/dataset/split_seed", "contradiction"),
+        ({"split": {"kind": "time", "column": "day"}, "test": 0.001}, "/dataset/test", "split_too_small"),
+        ({"split": {"kind": "group", "column": "part"}, "test": 0.4}, "/dataset/split/column", "too_few_groups"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused_at_its_field(
+    fields: Any, pointer: str, code: str, client: TestClient
+) -> None:
+    dataset = chosen(upload(client, SPLIT).json(), features=["size", "weight"], **fields)
+    if code == "too_few_groups":
+        dataset["validation"] = 0.4
+    answer = client.post("/v1/experiments?dry_run=true", json=SPEC | {"dataset": dataset})
+    assert answer.status_code == 422
+    assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(pointer, code)]
 
 
 def test_a_file_without_a_header_is_uploaded_where_the_request_says_so(client: TestClient) -> None:

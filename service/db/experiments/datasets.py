@@ -19,7 +19,7 @@ from service.db.session import every_project
 from service.db.tables import dataset, dataset_grant, member
 from service.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Unavailable
 from service.ids import new_id
-from service.ingest import without_incomplete_rows
+from service.ingest import count_split, without_incomplete_rows
 from service.levels import Level
 from service.nonfinite import dumps
 from service.spec.datasets.report import Report
@@ -217,17 +217,20 @@ def resolve(connection: Connection, principal: Principal, uploads: UploadStore, 
 def _resolved(
     wanted: UploadedBase, stored: StoredDataset, uploads: UploadStore
 ) -> tuple[Resolved | None, list[Problem]]:
-    """What the upload holds for this spec, once the rows that it leaves out are left out."""
-    if not isinstance(wanted, Upload) or not wanted.drops(stored.report):
+    """What the upload holds for this spec, once the rows that it leaves out are left out and the others are split."""
+    if not isinstance(wanted, Upload) or not (wanted.drops(stored.report) or wanted.split_column):
         return wanted.resolve(stored.report, stored.sha256)
     try:
         with uploads.opened(stored.sha256) as content:
             report = without_incomplete_rows(content, stored.report, wanted)
+            resolved, problems = wanted.resolve(report, stored.sha256)
+            if resolved is not None:
+                resolved = resolved.model_copy(update={"dropped": stored.report.rows - report.rows})
+            if resolved is not None and wanted.split_column:
+                split = count_split(content, wanted.model_copy(update={"resolved": resolved}))
+                resolved = resolved.model_copy(update={"split": split})
     except FileNotFoundError:
         raise Conflict(f"The file of the upload {stored.id} is missing from the storage: send it again.") from None
     except OSError as error:
         raise Unavailable("The storage of uploads does not answer.") from error
-    resolved, problems = wanted.resolve(report, stored.sha256)
-    if resolved is not None:
-        resolved = resolved.model_copy(update={"dropped": stored.report.rows - report.rows})
     return resolved, problems

@@ -83,7 +83,7 @@ def _schedule(experiment: Experiment) -> Iterator[Problem]:
         detail = "it listens to a validation part, and an objective has none: choose another schedule."
         yield Problem(f"{pointer.removesuffix('watch')}kind", "contradiction", detail)
         return
-    if experiment.dataset.validation == 0:
+    if not experiment.dataset.validated:
         detail = f"{schedule.watched_series} is never measured: /dataset/validation is 0, and must be above it."
         yield Problem(pointer, "contradiction", detail)
     if better_direction(schedule.watched_series) == "max" and experiment.dataset.facts.task not in CLASS_TASKS:
@@ -180,7 +180,7 @@ def _evaluation(experiment: Experiment) -> Iterator[Problem]:
             "never_due",
             "longer than the run: validation is measured at the last step only.",
         )
-    if experiment.dataset.validation == 0 and experiment.dataset.facts.task != "objective":
+    if not experiment.dataset.validated and experiment.dataset.facts.task != "objective":
         yield Problem(
             "/dataset/validation",
             "no_validation",
@@ -197,7 +197,7 @@ def _schedule_warnings(experiment: Experiment) -> Iterator[Problem]:
         detail = f"/optimizer/momentum is 0, and /schedule{schedule.momentum_pointer} puts a cycling one in its place."
         yield Problem("/optimizer/momentum", "ignored", detail)
     found = plateau_of(schedule)
-    if found is None or experiment.dataset.validation == 0:
+    if found is None or not experiment.dataset.validated:
         return
     every = experiment.evaluate.every_steps or experiment.steps_per_epoch
     evaluations = -(-experiment.total_steps // every)

@@ -95,7 +95,7 @@ def _average(experiment: Experiment) -> Iterator[Problem]:
     average, total = experiment.average, experiment.total_steps
     if average is None:
         return
-    if experiment.dataset.validation == 0:
+    if not experiment.dataset.validated:
         detail = "averaged weights are only measured, and /dataset/validation is 0: set it above, or average to null."
         yield Problem("/average", "contradiction", detail)
     if isinstance(average, OptimizerAverage) and not _averages_after(experiment):
@@ -129,7 +129,7 @@ def _measured(experiment: Experiment, pointer: str, series: str) -> Iterator[Pro
         yield Problem(pointer, "contradiction", f"{series} is never measured: /average is null.")
     if series != "loss" and experiment.dataset.facts.task == "objective":
         yield Problem(pointer, "contradiction", f"{series} is never measured: an objective has no validation part.")
-    elif series != "loss" and experiment.dataset.validation == 0:
+    elif series != "loss" and not experiment.dataset.validated:
         detail = f"{series} is never measured: /dataset/validation is 0, and must be above it."
         yield Problem(pointer, "contradiction", detail)
     if better_direction(series) == "max" and experiment.dataset.facts.task not in CLASS_TASKS:

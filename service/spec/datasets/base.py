@@ -93,6 +93,11 @@ class DatasetBase(Component):
         own = self.reserved_validation_rows, self.reserved_test_rows
         return rows - validation - test, validation + own[0], test + own[1]
 
+    @property
+    def validated(self) -> bool:
+        """Whether there are rows to validate on."""
+        return self.counts[1] > 0
+
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield defaults for omitted fields where the usual ones do not fit; `counts`: the loss is for counts."""
         if self.reserved_validation_rows:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from service.errors import Invalid, Problem
-from service.spec.component import Json, Part
+from service.spec.component import Default, Json, Part
 from service.spec.datasets.base import DatasetBase, Facts, RegressionBase
 from service.spec.datasets.columns import (
     class_names,
@@ -20,6 +20,7 @@ from service.spec.datasets.columns import (
 )
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.report import MAX_CLASSES, Column, Format, Reading, Report
+from service.spec.datasets.splits import ColumnSplit, GroupSplit, RandomSplit, Split
 from service.spec.validation_errors import closest
 
 UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$", description="id of the upload")]
@@ -27,6 +28,15 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 TableTask = Literal["classification", "distribution", "regression"]
 MAX_VOCABULARY = 4_096
 READ_ONLY = "set by the server; omit it in requests, or repeat it unchanged"
+
+
+class ResolvedSplit(Part):
+    """The parts of a split by a column. A worker refuses rows that it would split otherwise."""
+
+    train: Annotated[int, Field(ge=0, description="number of rows")]
+    validation: Annotated[int, Field(ge=0, description="number of rows")]
+    test: Annotated[int, Field(ge=0, description="number of rows")]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="hash of the part of each row")]
 
 
 class Resolved(Part):
@@ -44,6 +54,7 @@ class Resolved(Part):
     characters: str = Field("", description="the vocabulary: characters by token id")
     aside: tuple[str, ...] = Field((), description="columns that are not used as features unless `features` names them")
     coarse: tuple[str, ...] = Field((), description="unscaled columns whose values float32 can hardly distinguish")
+    split: ResolvedSplit | None = Field(None, description="the parts, where a column decides them")
 
 
 class UploadedBase(DatasetBase):
@@ -87,6 +98,9 @@ class Upload(RegressionBase, UploadedBase):
     missing: Literal["refuse", "drop"] = Field(
         "refuse", description="rows with missing values in a used column: refuse the file, or drop the rows"
     )
+    split: Split = Field(
+        RandomSplit(), description="what decides the part of a row: chance, a column of parts, of times or of groups"
+    )
     task: TableTask = Field(
         description="what the target is: a class, a number (regression), or class probabilities (distribution)"
     )
@@ -102,11 +116,54 @@ class Upload(RegressionBase, UploadedBase):
         """The rows of the file's own test set."""
         return self.found.test
 
+    @property
+    def split_column(self) -> str | None:
+        """The column that decides each row's part; None: chance does."""
+        return None if isinstance(self.split, RandomSplit) else self.split.column
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Rows for training, validation and test: counted in the file where a column decides."""
+        found = self.found.split
+        return super().counts if found is None else (found.train, found.validation, found.test)
+
+    @property
+    def strata(self) -> int:
+        """The number of classes by which a random split is stratified; 0 where a column decides."""
+        return super().strata if self.split_column is None else 0
+
+    def kwargs(self) -> Json:
+        """Return the loader's arguments: without the split, which comes after it."""
+        return {name: value for name, value in super().kwargs().items() if name != "split"}
+
+    def inferred_defaults(self, counts: bool) -> Iterator[Default]:
+        """Yield the usual defaults, and no shares where a column names the parts."""
+        named = isinstance(self.split, ColumnSplit)
+        for default in super().inferred_defaults(counts):
+            if self.split_column is None or default.field != "validation":
+                yield default
+        if named:
+            yield Default("validation", 0.0, "0: the column of /split names the rows of each part.")
+
     def problems(self) -> Iterator[Problem]:
-        """Yield a problem for a second test part."""
-        yield from super().problems()
-        if self.reserved_test_rows and self.test:
-            yield Problem("/test", "contradiction", "the file has its own rows to test on: leave this at 0.", 0)
+        """Yield problems of the parts."""
+        if self.split_column is None:
+            yield from super().problems()
+            if self.reserved_test_rows and self.test:
+                yield Problem("/test", "contradiction", "the file has its own rows to test on: leave this at 0.", 0)
+            return
+        if self.counts[0] < 2:
+            detail = f"leaves {self.counts[0]} rows to train on; at least 2."
+            yield Problem("/split/column", "split_too_large", detail, 2)
+        for name, at in (("validation", 1), ("test", 2)):
+            if isinstance(self.split, ColumnSplit) and getattr(self, name):
+                detail = "the column of /split names the rows of each part: leave this at 0."
+                yield Problem(f"/{name}", "contradiction", detail, 0)
+            elif getattr(self, name) and not self.counts[at]:
+                detail = f"this share of {self.facts.rows} rows is none: raise it, or set it to 0."
+                yield Problem(f"/{name}", "split_too_small", detail)
+        if self.split_seed and not isinstance(self.split, GroupSplit):
+            yield Problem("/split_seed", "contradiction", "/split draws nothing: leave this at 0.", 0)
 
     def drops(self, report: Report) -> bool:
         """Return whether rows with missing values are left out; never if a column has no value at all."""
@@ -159,7 +216,7 @@ class Upload(RegressionBase, UploadedBase):
 
     def warnings(self) -> Iterator[Problem]:
         """Yield columns and rows that are left out, and columns that float32 cannot resolve unless they are scaled."""
-        yield from left_aside(self.found.aside)
+        yield from left_aside(tuple(name for name in self.found.aside if name != self.split_column))
         if self.found.dropped:
             count = "1 row is" if self.found.dropped == 1 else f"{self.found.dropped} rows are"
             detail = f"{count} left out, because a column that is trained on has no value there."
@@ -176,13 +233,15 @@ class Upload(RegressionBase, UploadedBase):
         """Return the names of the features."""
         if self.features:
             return list(self.features)
-        return [c.name for c in report.columns if c.name not in self.predicted and c.aside is None]
+        left_out = {*self.predicted, *self._aside(report)}
+        return [c.name for c in report.columns if c.name not in left_out]
 
     def _aside(self, report: Report) -> tuple[str, ...]:
         """Return columns that are no features only because the spec does not name them."""
         if self.features:
             return ()
-        return tuple(c.name for c in report.columns if c.aside and c.name not in self.predicted)
+        aside = (c for c in report.columns if c.aside or c.name == self.split_column)
+        return tuple(c.name for c in aside if c.name not in self.predicted)
 
     @property
     def predicted(self) -> tuple[str, ...]:
@@ -206,9 +265,26 @@ class Upload(RegressionBase, UploadedBase):
                 yield Problem(pointer, "contradiction", "is the column to predict, /predict.")
             elif self.features and name in self.features[:index]:
                 yield Problem(pointer, "repeated", "give each column once.")
+        yield from self._split_names(report)
         if not self.chosen(report):
             detail = "has no column beside the one to predict, but those that /features must name: see its report."
             yield Problem("/upload", "too_small", detail)
+
+    def _split_names(self, report: Report) -> Iterator[Problem]:
+        """Yield why the rows cannot be split by the column that the split names."""
+        if self.split_column is None:
+            return
+        column, known = report.column(self.split_column), report.names
+        if column is None:
+            meant = closest(self.split_column, known)
+            yield Problem("/split/column", "no_such_column", "the upload has no such column.", None, meant)
+        elif column.name in self.predicted:
+            yield Problem("/split/column", "contradiction", "is the column to predict, /predict.")
+        elif report.test:
+            detail = "the file has its own rows to test on, so only a random split of the others fits: leave it out."
+            yield Problem("/split", "contradiction", detail)
+        elif not isinstance(self.split, RandomSplit):
+            yield from self.split.column_problems(column)
 
     def _predicted(self, columns: list[Column], rows: int) -> Iterator[Problem]:
         """Yield why the predicted columns do not fit the task."""

@@ -22,7 +22,7 @@ def fill_defaults(spec: Experiment) -> tuple[Experiment, list[Problem]]:
     )
     schedule = _fitted(spec.schedule, lambda part: part.inferred_defaults(), "/schedule", notes)
     spec = spec.model_copy(update={"dataset": dataset, "model": model, "schedule": schedule})
-    if dataset.validation == 0 and spec.stop and spec.stop.patience:
+    if not dataset.validated and spec.stop and spec.stop.patience:
         patience = _fitted(spec.stop.patience, _training_loss, "/stop/patience", notes)
         spec = spec.model_copy(update={"stop": spec.stop.model_copy(update={"patience": patience})})
     return _fitted(spec, _batch_size, "", notes), notes

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from service.spec.datasets import DatasetBase
 from service.spec.datasets.base import RegressionBase, Scaling, TableBase
 from service.spec.datasets.images import ImagesBase
+from service.spec.datasets.uploaded import Upload
 from worker.trainer.build import build
+from worker.trainer.data.column_split import split_parts
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.image_scaling import fit_channels
 from worker.trainer.data.memory_mapped import MappedRows
@@ -91,7 +93,11 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> S
     if isinstance(dataset, TableBase):
         if dataset.shuffled_targets:
             target_rows = shuffle_share(target_rows, dataset.shuffled_targets, dataset.split_seed)
-        chosen = _split_table(y[target_rows] if dataset.shuffled_targets else y, dataset)
+        if isinstance(dataset, Upload) and dataset.split_column:
+            parts = split_parts(files, dataset)
+            chosen = tuple(np.flatnonzero(parts == part) for part in range(3))
+        else:
+            chosen = _split_table(y[target_rows] if dataset.shuffled_targets else y, dataset)
     else:
         chosen = split_by_position(dataset.counts)
     targets = _select_rows(y, [target_rows[rows] for rows in chosen])

@@ -1,0 +1,63 @@
+"""Counting the rows of each part of a stored file: asked by the server, in the process that reads uploads."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from service.ingest.rows import Selection
+from service.ingest.splits.assignment import ColumnSplits, Mask, Parts, assign_parts
+from service.spec.datasets.splits import Split
+from service.spec.datasets.uploaded import Upload
+
+
+class SplitRequest(NamedTuple):
+    """What decides the parts of the rows of a file."""
+
+    selection: Selection
+    drop: bool  # rows that lack a value
+    split: ColumnSplits
+    shares: tuple[float, float]  # of the validation and of the test part
+    seed: int
+
+    @classmethod
+    def of(cls, dataset: Upload) -> "SplitRequest":
+        """Return what a resolved dataset asks for; its split is by a column."""
+        found, split = dataset.found, dataset.split
+        assert not isinstance(split, str)
+        assert split.kind != "random"
+        selection = Selection.of(found, dataset.predicted, dataset.features, dataset.task)
+        shares = dataset.validation, dataset.test
+        return cls(selection, dataset.found.dropped > 0, split, shares, dataset.split_seed)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the request as `count_parts` takes it."""
+        return {**self._asdict(), "selection": self.selection.as_json(), "split": self.split.model_dump()}
+
+    def assign(self, content: Path) -> Parts:
+        """Return the part of each row that is trained on, in the file's order."""
+        complete = _complete(content, self.selection) if self.drop else None
+        chosen = self.selection.format, self.selection.reading, self.split, self.shares, self.seed
+        return assign_parts(content, *chosen, complete)
+
+
+def digest(parts: Parts) -> str:
+    """Return the sha256 of the parts, a byte for each row."""
+    return hashlib.sha256(parts.tobytes()).hexdigest()
+
+
+def count_parts(content: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a `ResolvedSplit`; `request` is a `SplitRequest` as JSON."""
+    selection = Selection.of_json(request["selection"])
+    split: Any = TypeAdapter(Split).validate_python(request["split"])
+    validation, test = request["shares"]
+    asked = SplitRequest(selection, request["drop"], split, (validation, test), request["seed"])
+    parts = asked.assign(content)
+    train, validation, test = np.bincount(parts, minlength=3).tolist()
+    return {"train": train, "validation": validation, "test": test, "sha256": digest(parts)}
+
+
+def _complete(content: Path, selection: Selection) -> Mask:
+    return np.concatenate([complete for _, _, complete in selection.masked_blocks(content)])
