@@ -2,15 +2,15 @@
 
 from typing import Any, get_args
 
-from service.spec.augmentations import Augmentation
+from service.spec.augmentations import Augmentation, AugmentationBase
 from service.spec.component import Component
-from service.spec.datasets import Dataset
-from service.spec.inits import Init
-from service.spec.losses import Loss
-from service.spec.models import Model
-from service.spec.optimizers import Optimizer
-from service.spec.probes import Probe
-from service.spec.schedules import Schedule
+from service.spec.datasets import Dataset, DatasetBase
+from service.spec.inits import Init, InitBase
+from service.spec.losses import Loss, LossBase
+from service.spec.models import Model, ModelBase
+from service.spec.optimizers import Optimizer, OptimizerBase
+from service.spec.probes import Probe, ProbeBase
+from service.spec.schedules import Schedule, ScheduleBase
 
 
 def _members(union: Any) -> dict[str, type[Component]]:
@@ -27,4 +27,15 @@ CATALOG: dict[str, dict[str, type[Component]]] = {
     "inits": _members(Init),
     "probes": _members(Probe),
     "augmentations": _members(Augmentation),
+}
+
+BASES: dict[str, tuple[str, type[Component]]] = {  # family of an entry point -> its name here, and the base class
+    "dataset": ("datasets", DatasetBase),
+    "model": ("models", ModelBase),
+    "loss": ("losses", LossBase),
+    "optimizer": ("optimizers", OptimizerBase),
+    "schedule": ("schedules", ScheduleBase),
+    "init": ("inits", InitBase),
+    "probe": ("probes", ProbeBase),
+    "augmentation": ("augmentations", AugmentationBase),
 }

@@ -13,8 +13,6 @@ Decay = Annotated[float, Field(ge=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=10**8)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
-
-
 Json = dict[str, Any]  # a JSON object
 
 
@@ -56,6 +54,7 @@ class Component(Part):
     needs: ClassVar[tuple[str, ...]] = ()  # packages that not every worker has, by their PyPI names
     abstract: ClassVar[tuple[str, ...]] = ()  # methods that each member of the family must define
     instead: ClassVar[dict[str, str]] = {}  # what a member may lack -> what it must then override
+    example: ClassVar[Json] = {}  # parts of the spec that `saddle plugin check` trains it with
     renamed: ClassVar[dict[str, str]] = {}  # attribute or method of 0.1 -> its name since 0.2
 
     kind: str  # each member narrows it to a literal; declared here so that it comes first in the JSON
@@ -63,3 +62,15 @@ class Component(Part):
     def kwargs(self) -> dict[str, Any]:
         """Return the fields as keyword arguments, without `kind`."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
+
+
+def find_components(part: object, pointer: str = "") -> Iterator[tuple[Component, str]]:
+    """Yield every component in a part of a spec, with its pointer from there."""
+    if isinstance(part, Component):
+        yield part, pointer
+    if isinstance(part, Part):
+        for name in type(part).model_fields:
+            yield from find_components(getattr(part, name), f"{pointer}/{name}")
+    elif isinstance(part, tuple):
+        for at, each in enumerate(part):
+            yield from find_components(each, f"{pointer}/{at}")

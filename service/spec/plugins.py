@@ -23,8 +23,11 @@ from service.spec.component import Component
 from service.spec.plugin_checks import find_faults
 
 GROUP = "saddle.components"
-FAMILIES = ("dataset", "model", "loss", "optimizer", "schedule", "init")  # that plug-ins can add to
+FAMILIES = (  # that plug-ins can add to
+    *("dataset", "model", "loss", "optimizer", "schedule", "init", "probe", "augmentation"),
+)
 PACKAGES: dict[type[Component], str] = {}  # class of a plug-in -> the package that brings it
+_withheld: set[str] = set()  # packages whose components stay out of their families
 
 
 class BrokenPlugin(SaddleError):
@@ -49,6 +52,12 @@ def family_union(family: str, base: type[Component], *modules: ModuleType) -> An
     return Annotated[Union[tuple(members)], Field(discriminator="kind")]  # noqa: UP007  it is known at run time only
 
 
+def withhold(package: str) -> list[EntryPoint]:
+    """Keep a package's components out of the families loaded from now on; return them, to be looked at one by one."""
+    _withheld.add(package)
+    return [point for point in entry_points(group=GROUP) if _package(point) == package]
+
+
 def installed_packages() -> dict[str, str]:
     """Return the packages that offer components, with their versions."""
     return {_package(point): point.dist.version if point.dist else "" for point in _components()}
@@ -57,7 +66,7 @@ def installed_packages() -> dict[str, str]:
 @lru_cache(maxsize=1)
 def _components() -> tuple[EntryPoint, ...]:
     """Return the entry points of all families; reading the metadata of every installed package takes 15 ms."""
-    return tuple(entry_points(group=GROUP))
+    return tuple(point for point in entry_points(group=GROUP) if _package(point) not in _withheld)
 
 
 def _offered(family: str) -> Iterator[EntryPoint]:

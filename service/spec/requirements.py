@@ -1,8 +1,8 @@
 """Requirements of a spec that not every worker meets: packages, plug-ins, a C++ compiler, several devices for a run."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from service.spec.component import Component, Part
+from service.spec.component import Component, Part, find_components
 from service.spec.experiment import Experiment
 from service.spec.plugins import PACKAGES
 
@@ -25,7 +25,7 @@ def packages_of(member: type[Component]) -> tuple[str, ...]:
 def requirements(spec: Part) -> dict[str, str]:
     """Return each required package with the pointer of the first part that needs it."""
     found: dict[str, str] = {}
-    for component, pointer in _components(spec, ""):
+    for component, pointer in find_components(spec):
         for package in packages_of(type(component)):
             found.setdefault(package, f"{pointer}/kind")
     if isinstance(spec, Experiment) and spec.compile:
@@ -61,14 +61,3 @@ def how_to_meet(need: str, pool: str) -> str:
     devices = int(need.removeprefix(DEVICES))
     names = ["cpu"] * devices if pool == "cpu" else [str(index) for index in range(devices)]
     return f"start a worker with SADDLE_DEVICES={'+'.join(names)}"
-
-
-def _components(part: object, pointer: str) -> Iterator[tuple[Component, str]]:
-    if isinstance(part, Component):
-        yield part, pointer
-    if isinstance(part, Part):
-        for name in type(part).model_fields:
-            yield from _components(getattr(part, name), f"{pointer}/{name}")
-    elif isinstance(part, tuple):
-        for at, each in enumerate(part):
-            yield from _components(each, f"{pointer}/{at}")

@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 
 from service.errors import Problem
-from service.spec.catalog import CATALOG
+from service.spec.catalog import BASES, CATALOG
 from service.spec.component import Component
 from service.spec.datasets import base as datasets
 from service.spec.datasets.base import DatasetBase
@@ -251,11 +251,15 @@ def test_every_renamed_member_exists_by_its_new_name_only(base: type[Component])
     assert [old for old in base.renamed if old in dir(base)] == []
 
 
+def test_plug_ins_can_add_to_every_family_of_the_catalogue() -> None:
+    assert tuple(BASES) == FAMILIES
+    assert [name for name, _ in BASES.values()] == list(CATALOG)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_our_own_members_have_what_a_plug_in_must_have(family: str) -> None:
-    bases = dict(zip(FAMILIES, (DatasetBase, ModelBase, LossBase, OptimizerBase, ScheduleBase, InitBase), strict=True))
-    members = CATALOG["losses" if family == "loss" else f"{family}s"]
-    found = {kind: list(find_faults(each, bases[family], kind)) for kind, each in members.items() if kind != "default"}
+    name, base = BASES[family]
+    found = {kind: list(find_faults(each, base, kind)) for kind, each in CATALOG[name].items() if kind != "default"}
     assert {kind: wrong for kind, wrong in found.items() if wrong} == {}
 
 

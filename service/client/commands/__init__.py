@@ -21,6 +21,7 @@ from service.client.commands import (
     watch,
 )
 from service.client.commands.people import admin, audit, keys, members, notifications, team
+from service.client.commands.plugin import command as plugin
 
 COMMANDS: tuple[ModuleType, ...] = (
     submit,
@@ -35,6 +36,7 @@ COMMANDS: tuple[ModuleType, ...] = (
     checkpoints,
     catalog,
     preview,
+    plugin,
     symptoms,
     upload,
     label,

@@ -53,10 +53,10 @@ def load(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Arrays:
     An uploaded file is read and verified each time. Arrays larger than `files.resident_bytes` stay on disk.
     """
     if dataset.stored:
-        return _check_arrays(dataset, build(dataset, files))
+        return check_arrays(dataset, build(dataset, files))
     key = (dataset.target, *sorted(dataset.kwargs().items()))
     if key not in _loaded:
-        x, y = _check_arrays(dataset, build(dataset))
+        x, y = check_arrays(dataset, build(dataset))
         x.flags.writeable = y.flags.writeable = False  # shared by every run of this process
         while len(_loaded) >= CACHED_DATASETS:
             del _loaded[next(iter(_loaded))]
@@ -64,7 +64,7 @@ def load(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Arrays:
     return _loaded[key]
 
 
-def _check_arrays(dataset: DatasetBase, arrays: Arrays) -> Arrays:
+def check_arrays(dataset: DatasetBase, arrays: Arrays) -> Arrays:
     """Return the rows; raise `ValueError` if they contradict the facts, which a GPU would report late and vaguely."""
     facts, (x, y) = dataset.facts, arrays
     if x.shape != (facts.rows, *facts.shape) or len(x) != len(y):

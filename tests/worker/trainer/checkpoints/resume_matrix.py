@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 from unittest import mock
@@ -33,12 +34,11 @@ from service.spec.experiment import Experiment
 from service.spec.models import Model
 from service.spec.models.objectives import ObjectiveBase
 from service.storage.uploads import FolderUploads
-from worker.trainer.checkpoints import checkpoint, optimizer_state
+from worker.trainer.checkpoints import checkpoint, optimizer_state, resume_check
 from worker.trainer.data.dataset_folders import DatasetFolders
-from worker.trainer.loop import Training, prepare, train
+from worker.trainer.loop import Training, prepare
 
 Document = dict[str, Any]
-Seen = list[tuple[Any, ...]]
 CPU, STEPS, SEED = torch.device("cpu"), 24, 11
 DIGITS, IRIS, DIABETES = ({"dataset": {"kind": kind}, "batch_size": 32} for kind in ("digits", "iris", "diabetes"))
 NOTHING = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}, "batch_size": "full"}
@@ -190,47 +190,14 @@ def stored_text(folder: Path) -> Document:
     return found
 
 
-def trace(training: Training, until: int | None = None) -> Seen:
-    """Everything that is recorded, exactly: NaN too equals itself as text.
-
-    But the cosine with the gradient before, which no checkpoint holds: after a cut the first one is left out.
-    """
-    seen: Seen = []
-    for step in train(training):
-        found = {name: value for name, value in (step.metrics or {}).items() if name != "cosine/gradient"}
-        readings = {name: float(value).hex() for name, value in found.items()}
-        seen.append((step.step, step.lr.hex(), step.loss.item().hex(), readings))
-        if step.step == until:
-            break
-    return seen
-
-
-def weights(training: Training) -> dict[str, bytes]:
-    """Parameters and buffers by name."""
-    return {name: value.cpu().numpy().tobytes() for name, value in training.model.state_dict().items()}
-
-
 def difference(case: Case, files: Path, folder: Path) -> str | None:
     """What differs between the run uncut and cut; None: nothing, to the last bit. Raises where it cannot be built."""
     store = DatasetFolders(files)
-    whole = prepare(case.spec, SEED, CPU, store)
-    expected, training, seen = trace(whole), prepare(case.spec, SEED, CPU, store), Seen()
-    for cut in case.cuts:
-        seen += trace(training, cut)
-        if training.ended:
-            break
-        saved = checkpoint.save(folder / "run", training, {})
-        torch.manual_seed(cut)  # another run in the process drew
-        training = prepare(case.spec, SEED, CPU, store)
-        checkpoint.load(saved.folder, saved.sha256, training)
-    seen += trace(training)
-    for one, other in zip(expected, seen, strict=False):
-        if one != other:
-            return f"step {one[0]}: {one[1:]} became {other[1:]}"
-    if len(expected) != len(seen):
-        return f"{len(expected)} steps became {len(seen)}"
-    ours, theirs = weights(whole), weights(training)
-    return next((f"weight {name}" for name in ours if ours[name] != theirs[name]), None)
+    begin = partial(prepare, case.spec, SEED, CPU, store)
+    whole = begin()
+    return resume_check.difference(
+        (whole, resume_check.trace(whole)), resume_check.train_in_pieces(begin, case.cuts, folder / "run")
+    )
 
 
 def _no_optimizer(document: Any, part: str, tensors: Any) -> Document:

@@ -1,0 +1,1 @@
+"""`saddle plugin`: start a package of own components, and check it."""
