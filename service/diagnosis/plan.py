@@ -9,6 +9,8 @@ import numpy as np
 from service.analysis.arrays import Values
 from service.spec.checks.experiment import find_warnings
 from service.spec.experiment import Experiment
+from service.spec.init_rules import effective_init
+from service.spec.inits import InitBase
 from service.spec.models.leaf import Leaf
 from service.spec.models.objectives import ObjectiveBase
 from service.spec.schedules import plateau_of
@@ -106,10 +108,17 @@ class Plan:
         """Whether the model has batch normalisation."""
         return any(leaf.module.startswith("BatchNorm") for leaf in self.leaves)
 
+    @cached_property
+    def inits(self) -> tuple[InitBase, ...]:
+        """What initialises each matrix and kernel, starting at the input."""
+        spec, layout = self.spec, self.spec.layout or ()
+        weights = [parameter for parameter in layout if len(parameter.shape) > 1]
+        return tuple(effective_init(spec.inits, spec.model.init, weight) for weight in weights)
+
     @property
     def starts_alike(self) -> bool:
         """Whether the initialisation makes all units of a hidden layer identical."""
-        return self.spec.model.init.identical_units and len(self.weighted) > 1
+        return len(self.weighted) > 1 and all(init.identical_units for init in self.inits)
 
     @cached_property
     def floor(self) -> float | None:

@@ -96,9 +96,11 @@ def replace_part(name: str, value: Mapping[str, Any]) -> Patch:
     return [replace(f"/{name}", dict(value))]
 
 
-def use_default_init() -> Patch:
-    """Use torch's default initialisation."""
-    return [replace("/model/init", {"kind": "default"})]
+def use_default_init(plan: Plan) -> Patch:
+    """Use torch's default initialisation for every parameter; an empty patch where it is used already."""
+    own = plan.document["model"].get("init", {}).get("kind", "default") != "default"
+    model = [replace("/model/init", {"kind": "default"})] if own else []
+    return [*model, *([replace("/inits", [])] if plan.spec.inits else [])]
 
 
 def standardise(plan: Plan, field: str = "scaling") -> Patch:

@@ -11,6 +11,7 @@ from service.spec.augmentations import Augmentations
 from service.spec.component import Count, Json, Part
 from service.spec.datasets import Dataset
 from service.spec.groups import Rule
+from service.spec.init_rules import InitRule
 from service.spec.layout import Parameter
 from service.spec.losses import Loss
 from service.spec.models import Model
@@ -33,7 +34,7 @@ UNHASHED = {
 }
 ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
     *("accumulate", "precision", "average", "stop", "compile", "drop_last", "determinism", "augment"),
-    *("groups", "no_decay", "layer_decay"),
+    *("groups", "no_decay", "layer_decay", "inits"),
 }
 ADDED_TO_DATASETS: Json = {"shuffled_targets": 0.0, "missing": "refuse", "split": {"kind": "random"}}  # likewise
 ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
@@ -87,6 +88,9 @@ class Experiment(Part):
     dataset: Dataset
     model: Model
     loss: Loss
+    inits: Annotated[tuple[InitRule, ...], Field(max_length=50)] = Field(
+        (), description="initialisation of single parameters, after the model's own; the first rule that fits applies"
+    )
     optimizer: Optimizer
     groups: Annotated[tuple[Rule, ...], Field(max_length=50)] = Field(
         (), description="parameter groups; the first rule that matches a parameter applies"

@@ -3,11 +3,10 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from service.spec.component import Json
 from service.spec.experiment import Experiment
-from service.spec.groups import Match, Rule
+from service.spec.groups import Match, Rule, matches
 from service.spec.layout import Parameter
 from service.spec.optimizers import OptimizerBase
 
@@ -62,16 +61,6 @@ def group_members(experiment: Experiment, layout: Layout) -> list[list[Parameter
         first = next((at for at, rule in enumerate(all_rules(experiment)) if matches(rule.match, parameter)), -1)
         found[first + 1].append(parameter)
     return found
-
-
-def matches(match: Match, parameter: Parameter) -> bool:
-    """Return whether `parameter` fulfils every condition of `match`."""
-    return (
-        (match.name is None or fnmatchcase(parameter.name, match.name))
-        and (match.module is None or parameter.module == match.module)
-        and (match.dim is None or len(parameter.shape) == match.dim)
-        and (match.dim_lt is None or len(parameter.shape) < match.dim_lt)
-    )
 
 
 def _settings(experiment: Experiment, at: int) -> tuple[str, OptimizerBase | None, int]:

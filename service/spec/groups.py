@@ -1,12 +1,14 @@
 """Parameter groups: rules that give some parameters their own settings or optimizer."""
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Decay, Part, Rate, under
+from service.spec.layout import Parameter
 from service.spec.optimizers import Optimizer
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
@@ -31,6 +33,16 @@ class Match(Part):
         """Yield a problem if there is no condition."""
         if all(getattr(self, name) is None for name in type(self).model_fields):
             yield Problem("", "missing", 'say which parameters: for all, {"name": "*"}.')
+
+
+def matches(match: Match, parameter: Parameter) -> bool:
+    """Return whether `parameter` fulfils every condition of `match`."""
+    return (
+        (match.name is None or fnmatchcase(parameter.name, match.name))
+        and (match.module is None or parameter.module == match.module)
+        and (match.dim is None or len(parameter.shape) == match.dim)
+        and (match.dim_lt is None or len(parameter.shape) < match.dim_lt)
+    )
 
 
 class Rule(Part):

@@ -1,5 +1,9 @@
-"""The initialisations of weight matrices and kernels, one class each, then their union. Biases become 0."""
+"""The initialisations of weights, one class each, then their union.
 
+A model's own initialisation fills matrices and kernels, and biases become 0; a rule of `inits` fills what it matches.
+"""
+
+import math
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -30,6 +34,7 @@ class InitBase(Component):
     left_out = {"generator": "the run's own random state"}
     renamed = {"misfits": "layout_problems", "uniform_units": "identical_units"}
     dims: ClassVar[tuple[int, ...]] = (2, 3, 4)  # of a weight; matrices have 2, kernels more
+    any_shape: ClassVar[bool] = False  # whether it draws or sets each number by itself, so that it fills a bias, too
 
     @property
     def identical_units(self) -> bool:
@@ -40,11 +45,25 @@ class InitBase(Component):
         """Return whether it can fill a weight of this shape; other weights keep torch's own values."""
         return len(shape) in self.dims
 
+    def fills(self, shape: tuple[int, ...]) -> bool:
+        """Return whether a rule can fill a parameter of this shape with it."""
+        return self.any_shape or self.fits(shape)
+
+    @property
+    def wants(self) -> str:
+        """Return what a rule can fill with it, for an error."""
+        return f"it is for {'matrices' if self.dims == (2,) else 'weights'} of {_listed(self.dims)} dimensions"
+
     def layout_problems(self, layout: Iterable[Parameter] | None) -> Iterator[Problem]:
         """Yield a problem if it can fill no weight of this model; a layout of None is unknown."""
         if self.target and layout is not None and not any(self.fits(parameter.shape) for parameter in layout):
             detail = f"{self.kind} fits no weight of this model: choose another one."
             yield Problem("/init/kind", "no_effect", detail)
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 Init_ = InitBase  # the old name, kept for plug-ins until 0.3
@@ -116,6 +135,7 @@ class Normal(InitBase):
     """Normal distribution with the given mean and standard deviation."""
 
     target = "torch.nn.init:normal_"
+    any_shape = True
 
     kind: Literal["normal"] = "normal"
     mean: Mean = 0.0
@@ -131,6 +151,7 @@ class Uniform(InitBase):
     """Uniform distribution between a and b."""
 
     target = "torch.nn.init:uniform_"
+    any_shape = True
 
     kind: Literal["uniform"] = "uniform"
     a: Number = Field(0.0, description="lower bound")
@@ -146,6 +167,7 @@ class TruncatedNormal(InitBase):
     """Normal distribution truncated to a and b."""
 
     target = "torch.nn.init:trunc_normal_"
+    any_shape = True
 
     kind: Literal["trunc_normal"] = "trunc_normal"
     mean: Mean = 0.0
@@ -162,6 +184,7 @@ class TruncatedNormal(InitBase):
 class SameValue(InitBase):
     """An initialisation that gives every weight the same value."""
 
+    any_shape = True
     left_out: ClassVar[dict[str, str]] = {}
 
     @property
@@ -235,6 +258,30 @@ class Sparse(InitBase):
     kind: Literal["sparse"] = "sparse"
     sparsity: Annotated[float, Field(ge=0, le=1, description="share of zeros in each column")]
     std: PositiveStd = 0.01
+
+
+class Values(InitBase):
+    """The given numbers, row by row. Weights of another size keep PyTorch's default."""
+
+    target = "worker.trainer.models.fill:values_"
+    left_out: ClassVar[dict[str, str]] = {}
+
+    kind: Literal["values"] = "values"
+    values: Annotated[tuple[Number, ...], Field(min_length=1, max_length=10_000, description="the numbers")]
+
+    @property
+    def identical_units(self) -> bool:
+        """Whether all numbers are equal."""
+        return len(set(self.values)) == 1
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Return whether a weight of this shape holds as many numbers."""
+        return math.prod(shape) == len(self.values)
+
+    @property
+    def wants(self) -> str:
+        """Return how many numbers there are."""
+        return f"/values has {len(self.values)} numbers"
 
 
 if TYPE_CHECKING:

@@ -165,8 +165,10 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
     """An experiment with this member in it, its required fields filled."""
     kind = member.model_fields["kind"].default
     if family == "init":
-        more = {"constant": {"val": 0.1}, "sparse": {"sparsity": 0.5}}.get(kind, {})
-        return BASE | {"model": {"kind": "mlp", "init": {"kind": kind} | more}}
+        more = {"constant": {"val": 0.1}, "sparse": {"sparsity": 0.5}, "values": {"values": (0.5, -0.5) * 40}}.get(
+            kind, {}
+        )
+        return BASE | {"model": {"kind": "mlp", "hidden": (8,), "init": {"kind": kind} | more}}
     if kind == "cnn1d":
         return BASE | {"dataset": {"kind": "iris"}, "model": {"kind": kind}}
     if (family, kind) == ("model", "sequential"):

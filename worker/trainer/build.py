@@ -1,6 +1,6 @@
 """The construction of the torch objects that a spec names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pkgutil import resolve_name
 from typing import Any
@@ -10,11 +10,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from service.errors import RunFailure
-from service.spec.checks import normalisation, parameter_groups
+from service.errors import Problem, RunFailure
+from service.spec.checks import initialisation, normalisation, parameter_groups
 from service.spec.component import Component
 from service.spec.experiment import Experiment
 from service.spec.group_assignment import Group, assign_groups
+from service.spec.init_rules import assign_inits
 from service.spec.inits import InitBase
 from service.spec.layout import Parameter
 from service.spec.models import ModelBase, model_kwargs
@@ -47,6 +48,19 @@ def build(component: Component, *args: Any, **policy: Any) -> Any:
         if arguments[name] is not None:
             arguments[name] = torch.tensor(arguments[name])
     return resolve(component.target)(*args, **arguments, **policy)
+
+
+def build_model(spec: Experiment) -> nn.Module:
+    """Build and initialise the model of a run, on the CPU, from torch's current random state."""
+    model: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs)
+    if spec.inits:
+        layout = layout_of(model)
+        _raise(initialisation.problems(spec, layout))
+        parameters = dict(model.named_parameters())
+        with torch.no_grad():
+            for parameter, at in assign_inits(spec.inits, layout):
+                build(spec.inits[at].init, parameters[parameter.name])
+    return model
 
 
 def check_batch_norm(spec: Experiment, model: nn.Module) -> None:
@@ -104,9 +118,14 @@ def _assign_parameters(experiment: Experiment, model: nn.Module) -> list[Group]:
     if experiment.layout is not None:
         return assign_groups(experiment)
     layout = layout_of(model)
-    if found := list(parameter_groups.problems(experiment, layout)):
-        raise RunFailure("spec_cannot_build", "; ".join(f"{problem.pointer}: {problem.detail}" for problem in found))
+    _raise(parameter_groups.problems(experiment, layout))
     return assign_groups(experiment, layout)
+
+
+def _raise(problems: Iterable[Problem]) -> None:
+    """Raise if there are problems that only a built model can show."""
+    if found := list(problems):
+        raise RunFailure("spec_cannot_build", "; ".join(f"{problem.pointer}: {problem.detail}" for problem in found))
 
 
 def _parameter_group(group: Group, parameters: dict[str, nn.Parameter]) -> dict[str, Any]:

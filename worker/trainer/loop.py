@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from service.spec.experiment import Experiment
 from worker.trainer.augment.augment import Augment
-from worker.trainer.build import build, build_optimizers, check_batch_norm
+from worker.trainer.build import build_model, build_optimizers, check_batch_norm
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.split import split_dataset
@@ -41,7 +41,7 @@ class Training:
         self.scales = {name: scale.as_json() for name, scale in splits.scales.items()}
         self.coarse = splits.coarse
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
-        self.model: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs).to(device)
+        self.model: nn.Module = build_model(spec).to(device)
         if spec.layout is None:
             check_batch_norm(spec, self.model)
         self.criterion: nn.Module = build_criterion(spec, device)

@@ -41,8 +41,8 @@ def dead_units(record: RunRecord) -> Outcome:
     patch = remedies.replace_activation(record.plan, "leaky_relu")
     if not at_start:
         patch = [*patch, *remedies.scale_rates(record.plan, 0.1)]
-    elif record.plan.document["model"].get("init", {}).get("kind", "default") != "default":
-        patch = [*patch, *remedies.use_default_init()]
+    else:
+        patch = [*patch, *remedies.use_default_init(record.plan)]
     steps = (int(curve.steps[0]), int(curve.steps[-1]))
     closed = poor and late[worst] > limit("R13.closed") and not record.plan.starts_alike  # nothing passes the layer
     return Finding(
@@ -111,9 +111,7 @@ def saturation(record: RunRecord) -> Outcome:
 
 def _unsaturated(record: RunRecord) -> remedies.Patch:
     plan = record.plan
-    patch = remedies.standardise(plan)
-    if plan.document["model"].get("init", {}).get("kind", "default") != "default":
-        patch = [*patch, *remedies.use_default_init()]
+    patch = [*remedies.standardise(plan), *remedies.use_default_init(plan)]
     return patch or remedies.replace_activation(plan, "relu")
 
 

@@ -98,20 +98,22 @@ def _cause(record: RunRecord) -> Cause:
     none = [path for path, norm in norms.items() if norm <= limit("R3.no_gradient")]
     if len(none) == len(norms):
         why = "no layer receives a gradient."
-        patch = remedies.use_default_init()
+        patch = remedies.use_default_init(plan)
         return Cause("zero_or_symmetric_init", why, 0.8, patch, "Use a standard initialisation.")
     if none and plan.has_relu:
         why = f"no gradient arrives at {none[0]}: all units after it are dead."
-        patch = [*remedies.use_default_init(), *remedies.replace_activation(plan, "leaky_relu")]
+        patch = [*remedies.use_default_init(plan), *remedies.replace_activation(plan, "leaky_relu")]
         return Cause("dead", why, 0.8, patch, "Use a standard initialisation, a lower learning rate, or leaky_relu.")
     why = "gradients do arrive, so the labels may be unrelated to the inputs."
     return Cause("labels_unrelated", why, 0.5, [], "Overfit one batch, then compare inputs and labels by eye.", 2)
 
 
 def _start_alike(record: RunRecord) -> Cause:
-    kind = record.plan.spec.model.init.kind
-    why = f"with initialisation {kind}, all units of a layer are and stay identical."
-    return Cause("zero_or_symmetric_init", why, 0.95, remedies.use_default_init(), "Use a random initialisation.")
+    kinds = ", ".join(dict.fromkeys(init.kind for init in record.plan.inits))
+    why = f"with initialisation {kinds}, all units of a layer are and stay identical."
+    return Cause(
+        "zero_or_symmetric_init", why, 0.95, remedies.use_default_init(record.plan), "Use a random initialisation."
+    )
 
 
 def _alike(record: RunRecord) -> Finding | None:
@@ -129,6 +131,7 @@ def _alike(record: RunRecord) -> Finding | None:
         steps=(1, record.step),
         evidence=[
             observation("/model/init/kind", record.plan.spec.model.init.kind),
+            *[observation(f"/inits/{at}/init/kind", rule.init.kind) for at, rule in enumerate(record.plan.spec.inits)],
             evidence("share of the loss learned", share, "<", "any.learned_poorly", series="loss"),
         ],
         patch=cause.patch,

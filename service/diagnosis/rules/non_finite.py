@@ -117,8 +117,7 @@ def wrong_first_loss(record: RunRecord) -> Outcome:
     bad = before.value > limit("R2.bad") * reference.value and (share is None or share < limit("any.learned_little"))
     plan = record.plan
     patch = remedies.standardise(plan, "target_scaling") or remedies.standardise(plan)
-    if not patch and plan.document["model"].get("init", {}).get("kind", "default") != "default":
-        patch = remedies.use_default_init()
+    patch = patch or remedies.use_default_init(plan)
     return Finding(
         level="fault" if bad else "warning",
         verdict="bad_init_or_scale",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from service.errors import Problem
-from service.spec.checks import normalisation, parameter_groups, training
+from service.spec.checks import initialisation, normalisation, parameter_groups, training
 from service.spec.component import under
 from service.spec.experiment import Experiment
 from service.spec.losses import CLASS_TASKS
@@ -115,7 +115,9 @@ def _data_and_model(experiment: Experiment) -> Iterator[Problem]:
         )
     mismatches = experiment.model_problems()
     yield from under("/model", mismatches)
-    yield from parameter_groups.problems(experiment, None if mismatches else experiment.layout)
+    layout = None if mismatches else experiment.layout
+    yield from parameter_groups.problems(experiment, layout)
+    yield from initialisation.problems(experiment, layout)
     if not mismatches:
         yield from _last_layer(experiment)
         yield from normalisation.problems(experiment)

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from service.errors import Problem
 from service.spec.component import under
 from service.spec.experiment import Experiment
-from service.spec.group_assignment import Layout, apply_rule, assign_groups, group_members, matches
-from service.spec.groups import Rule
+from service.spec.group_assignment import Layout, apply_rule, assign_groups, group_members
+from service.spec.groups import Rule, matches
 from service.spec.optimizers import OptimizerBase
 from service.spec.validation_errors import closest, problems_from
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from service.spec.probes.base import ModelCopyProbe
-from worker.trainer.build import build
+from worker.trainer.build import build_model
 from worker.trainer.probes.measurement import ProbedTraining, differentiable, side_effect_free
 from worker.trainer.step.losses import loss_denominator, partial_loss
 
@@ -234,7 +234,7 @@ class ModelCopy:
         with side_effect_free(self.training.device):
             torch.manual_seed(self.training.seed)
             spec = self.training.spec
-            first: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs)
+            first = build_model(spec)
         values = dict(first.named_parameters())
         vector = flat([values[name].detach() for name in self.names])
         return vector.to(self.training.device, self.dtype)
@@ -262,7 +262,7 @@ class ModelCopy:
 def rebuild(training: ProbedTraining) -> nn.Module:
     """Return a new model at the training's weights; it draws random numbers, so call it `side_effect_free`."""
     spec = training.spec
-    model: nn.Module = build(spec.model, spec.dataset.facts.shape, spec.outputs).to(training.device)
+    model = build_model(spec).to(training.device)
     source = getattr(training.model, "_orig_mod", training.model)  # what torch.compile wraps
     model.load_state_dict(source.state_dict())
     learns = {name: p.requires_grad for name, p in source.named_parameters()}

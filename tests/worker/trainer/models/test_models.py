@@ -7,9 +7,11 @@ import torch
 from pydantic import TypeAdapter
 from torch import nn
 
+from service.errors import RunFailure
+from service.spec.experiment import Experiment
 from service.spec.models import Model
 from service.spec.models.leaf import ACTIVATIONS
-from worker.trainer.build import build
+from worker.trainer.build import build, build_model
 
 MLPS = [
     {"kind": "mlp", "hidden": hidden, "norm": norm, "bias": bias, "dropout": 0.1}
@@ -132,3 +134,32 @@ def test_an_init_fills_a_recurrent_cells_matrices_and_zeroes_its_biases() -> Non
         else:
             product = tensor.T @ tensor  # more rows than columns: the columns are orthonormal
             assert torch.allclose(product, torch.eye(len(product)), atol=1e-5)
+
+
+def test_rules_fill_what_they_match_in_torchs_order_and_leave_the_rest() -> None:
+    rules: list[dict[str, Any]] = [
+        {"match": {"name": "layers.2.bias"}, "init": {"kind": "constant", "val": -10}},
+        {"match": {"name": "layers.0.weight"}, "init": {"kind": "eye"}},
+        {"match": {"name": "layers.0.bias"}, "init": {"kind": "values", "values": (1, 2, 3)}},
+        {"match": {"name": "layers.2.weight"}, "init": {"kind": "normal", "std": 0.5}},
+    ]
+    document: dict[str, Any] = {"dataset": {"kind": "iris"}, "model": {"kind": "mlp", "hidden": (3,)}, "steps": 1}
+    document |= {"loss": {"kind": "cross_entropy"}, "optimizer": {"kind": "sgd"}}
+    torch.manual_seed(3)
+    plain = build_model(Experiment.model_validate(document))
+    drawn = nn.init.normal_(plain.get_parameter("layers.2.weight"), std=0.5)
+    torch.manual_seed(3)
+    module = build_model(Experiment.model_validate(document | {"inits": tuple(rules)}))
+    assert torch.equal(module.get_parameter("layers.2.bias"), torch.full((3,), -10.0))
+    assert torch.equal(module.get_parameter("layers.0.weight"), torch.eye(3, 4))
+    assert torch.equal(module.get_parameter("layers.0.bias"), torch.tensor([1.0, 2, 3]))
+    assert torch.equal(module.get_parameter("layers.2.weight"), drawn)
+
+
+def test_rules_of_a_librarys_model_are_checked_when_it_is_built() -> None:
+    document: dict[str, Any] = {"dataset": {"kind": "digits"}, "loss": {"kind": "cross_entropy"}, "steps": 1}
+    document |= {"model": {"kind": "torchvision", "name": "resnet18"}, "optimizer": {"kind": "sgd"}}
+    zeros = {"match": {"name": "fc.bias"}, "init": {"kind": "zeros"}}
+    spec = Experiment.model_validate(document | {"inits": (zeros, zeros | {"match": {"name": "head.bias"}})})
+    with pytest.raises(RunFailure, match="/inits/1/match: no parameter of the model is like that"):
+        build_model(spec)
