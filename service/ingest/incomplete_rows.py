@@ -59,7 +59,7 @@ def _count_parts(content: Path, request: SplitRequest) -> ResolvedSplit:
 
 
 def _without_gaps(report: Report, wanted: Upload) -> Report:
-    """Return the report as if no chosen column missed a value."""
-    chosen = {*wanted.chosen(report), *wanted.predicted}
+    """Return the report as if no chosen column missed a value, but those that a step fills."""
+    chosen = {*wanted.chosen(report), *wanted.predicted} - wanted.filled(report)
     columns = (c.model_copy(update={"missing": 0}) if c.name in chosen else c for c in report.columns)
     return report.model_copy(update={"columns": tuple(columns)})

@@ -1,7 +1,7 @@
 """The rows of an uploaded table as a model is given them: one reader for the server, which counts, and for a worker."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,19 @@ class Selection:
     aside: tuple[str, ...]
     task: TableTask
     classes: tuple[str, ...]
+    categories: tuple[tuple[str, ...] | None, ...] = ()  # by feature: of a column that is read as categories
+    filled: tuple[bool, ...] = ()  # by feature: whether a row without its value is complete, for a step to fill
 
     @classmethod
     def of(
         cls, found: Resolved, predict: tuple[str, ...], features: tuple[str, ...] | None, task: TableTask
     ) -> "Selection":
         """Return what a spec with these fields trains on, once the server has resolved the upload."""
-        return cls(found.format, found.reading, predict, features, found.aside, task, found.classes)
+        sources = found.columns
+        features = tuple(each.name for each in sources) or features
+        plain = cls(found.format, found.reading, predict, features, found.aside, task, found.classes)
+        categories = tuple(each.categories for each in sources)
+        return replace(plain, categories=categories, filled=tuple(each.blanks for each in sources))
 
     @classmethod
     def of_json(cls, document: Mapping[str, Any]) -> "Selection":
@@ -61,10 +67,18 @@ class Selection:
         columns = [*self.features, *self.predict] if self.features else None
         for batch in read_batches(content, self.format, columns, self.reading):
             features = self.features or [name for name in batch if name not in (*self.predict, *self.aside)]
-            x = _stack([batch[name] for name in features])
+            x = self._features([batch[name] for name in features])
             y = self._targets([batch[name] for name in self.predict])
             missing = y < 0 if self.task == "classification" else rows_with_nan(y)
-            yield x, y, ~(missing | rows_with_nan(x))
+            needed = x[:, ~np.array(self.filled)] if any(self.filled) else x
+            yield x, y, ~(missing | rows_with_nan(needed))
+
+    def _features(self, arrays: Sequence[Any]) -> npt.NDArray[Any]:
+        """Return the features; of a column of categories their positions, NaN where a value is missing."""
+        if not any(each is not None for each in self.categories):
+            return _stack(arrays)
+        pairs = zip(arrays, self.categories, strict=True)
+        return _stack([array if known is None else _positions(array, known) for array, known in pairs])
 
     def _targets(self, arrays: Sequence[Any]) -> npt.NDArray[Any]:
         if self.task == "classification":
@@ -78,6 +92,11 @@ def _stack(arrays: Sequence[Any]) -> npt.NDArray[Any]:
         return arrays[0]  # type: ignore[no-any-return]
     found = [to_floats(array) for array in arrays]
     return found[0] if len(found) == 1 and found[0].ndim > 1 else np.stack(found, axis=1)
+
+
+def _positions(array: Any, categories: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    found = class_indices(array, categories)
+    return np.where(found < 0, np.nan, found).astype(np.float32)
 
 
 def _distributions(arrays: Sequence[Any]) -> npt.NDArray[Any]:

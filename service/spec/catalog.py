@@ -9,6 +9,7 @@ from service.spec.inits import Init, InitBase
 from service.spec.losses import Loss, LossBase
 from service.spec.models import Model, ModelBase
 from service.spec.optimizers import Optimizer, OptimizerBase
+from service.spec.preparation import PreparationStep
 from service.spec.probes import Probe, ProbeBase
 from service.spec.schedules import Schedule, ScheduleBase
 
@@ -27,6 +28,7 @@ CATALOG: dict[str, dict[str, type[Component]]] = {
     "inits": _members(Init),
     "probes": _members(Probe),
     "augmentations": _members(Augmentation),
+    "preparations": _members(PreparationStep),
 }
 
 BASES: dict[str, tuple[str, type[Component]]] = {  # family of an entry point -> its name here, and the base class

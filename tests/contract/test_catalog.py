@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic_core import PydanticUndefined
 
-from service.spec import augmentations, datasets, inits, losses, models, optimizers, probes, schedules
+from service.spec import augmentations, datasets, inits, losses, models, optimizers, preparation, probes, schedules
 from service.spec.component import Component
 from service.spec.datasets.base import RegressionBase
 from service.spec.datasets.mounted import MountedBase
@@ -32,6 +32,7 @@ UNIONS: dict[str, tuple[ModuleType, Any]] = {
     "schedule": (schedules, schedules.Schedule),
     "probe": (probes, probes.Probe),
     "augmentation": (augmentations, augmentations.Augmentation),
+    "preparation": (preparation, preparation.PreparationStep),
 }
 CALLED_WITH = {
     "dataset": 0,
@@ -40,6 +41,7 @@ CALLED_WITH = {
     "loss": 0,
     "optimizer": 1,
     "augmentation": 0,
+    "preparation": 0,
 }  # arguments that are not fields
 
 
@@ -195,8 +197,8 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
 
 
 AWAY = LibraryBase | UploadedBase | MountedBase | optimizers.SparseAdam  # a library, a file, or tokens from a file
-IMAGES_ONLY = "augmentation"  # tests.worker.trainer.augment trains with each
-HERE = [(f, m) for f in UNIONS if f != IMAGES_ONLY for m in members(f) if not issubclass(m, AWAY)]
+ELSEWHERE = ("augmentation", "preparation")  # tests.worker.trainer.augment and .prepare train with each
+HERE = [(f, m) for f in UNIONS if f not in ELSEWHERE for m in members(f) if not issubclass(m, AWAY)]
 
 
 @pytest.mark.parametrize(("family", "member"), HERE, **ids)

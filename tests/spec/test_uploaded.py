@@ -7,6 +7,7 @@ import pytest
 from service.errors import Invalid
 from service.spec.datasets.report import Column, Report
 from service.spec.datasets.uploaded import Text, Upload
+from service.spec.experiment import data_identity
 
 ID = "dat_" + "0" * 26
 SHA = "ab" * 32
@@ -116,3 +117,73 @@ def test_a_text_and_a_table_are_not_taken_for_each_other() -> None:
     assert text.resolve(REPORT, SHA)[1][0].code == "wrong_format"
     assert upload().resolve(report, SHA)[1][0].code == "wrong_format"
     assert Text.model_validate({"upload": ID, "context": 64}).resolve(report, SHA)[1][0].pointer == "/context"
+
+
+PREPARED = ("size", "gappy", "tags")
+TAGS = Column(name="tags", type="text", missing=2, classes={"a": 50, "b": 48})
+MANY = Column(name="many", type="text", missing=0, classes=None)
+WITH_TAGS = REPORT.model_copy(update={"columns": (*REPORT.columns, TAGS, MANY)})
+MEAN, MODE, HOT = {"kind": "impute"}, {"kind": "impute", "strategy": "most_frequent"}, {"kind": "one_hot"}
+NUMBERED = {"kind": "ordinal", "columns": ("tags",)}
+
+
+def prepared(*steps: Any, **fields: Any) -> tuple[Upload, list[tuple[str, str]]]:
+    dataset = upload(**{"features": PREPARED, "prepare": steps} | fields)
+    resolved, problems = dataset.resolve(WITH_TAGS, SHA)
+    return dataset.model_copy(update={"resolved": resolved}), [(each.pointer, each.code) for each in problems]
+
+
+def test_the_shape_after_a_preparation_is_known_from_the_report() -> None:
+    dataset, problems = prepared(MEAN | {"indicator": True}, MODE, HOT)
+    assert problems == []
+    assert (dataset.stored_shape, dataset.facts.shape) == ((3,), (5,))
+    names = [feature.name for feature in dataset.planned[-1].after]
+    assert names == ["size", "gappy", "tags=a", "tags=b", "gappy missing"]
+    again = Upload.model_validate_json(dataset.model_dump_json())
+    assert again.facts == dataset.facts
+
+
+@pytest.mark.parametrize(
+    ("steps", "fields", "expected"),
+    [
+        ((MEAN, HOT), {}, [("/features/2", "missing_values")]),
+        ((MEAN, MODE), {}, [("/features/2", "not_a_number")]),
+        ((MODE, HOT), {"features": ("size", "many")}, [("/prepare", "too_many_categories")]),
+        ((HOT,), {"features": ("size", "image")}, [("/prepare", "wrong_shape")]),
+        ((MEAN, MODE, HOT | {"columns": ("tag",)}), {}, [("/prepare/2/columns/0", "no_such_column")]),
+        ((MEAN | {"columns": ("tags",)}, MODE, HOT), {}, [("/prepare/0/columns/0", "unsuitable_column")]),
+        (
+            (MODE, HOT | {"columns": ("tags",)}, {"kind": "ordinal", "columns": ("tags",)}),
+            {},
+            [("/prepare/2/columns/0", "contradiction")],
+        ),
+        ((MEAN | {"strategy": "constant"}, MODE, HOT), {}, [("/prepare/0/value", "contradiction")]),
+        ((MEAN, MODE, {"kind": "ordinal", "order": ("b",)}), {}, [("/prepare/2/order", "incomplete")]),
+        ((MEAN, MODE, HOT | {"columns": ("tags", "tags")}), {}, [("/prepare/2/columns/1", "repeated")]),
+    ],
+)
+def test_a_preparation_that_does_not_fit_is_named_by_step(steps: Any, fields: Any, expected: Any) -> None:
+    _, problems = prepared(*steps, **fields)
+    assert problems[: len(expected)] == expected
+
+
+def test_what_to_add_is_named() -> None:
+    _, problems = upload(features=PREPARED).resolve(WITH_TAGS, SHA)
+    assert '{"kind": "impute", "columns": ["tags"], "strategy": "most_frequent"}' in problems[1].detail
+    _, (problem,) = upload(features=("size", "many")).resolve(WITH_TAGS, SHA)
+    assert '{"kind": "one_hot", "columns": ["many"]}' in problem.detail
+    _, (problem,) = upload(features=("size",), prepare=(HOT | {"columns": ("sice",)},)).resolve(WITH_TAGS, SHA)
+    assert problem.did_you_mean == "size"
+
+
+def test_a_step_without_columns_to_take_is_a_warning() -> None:
+    dataset, problems = prepared(MEAN, MODE, HOT, {"kind": "ordinal"})
+    assert problems == []
+    assert [(each.pointer, each.code) for each in dataset.warnings()] == [("/prepare/3", "no_effect")]
+
+
+def test_a_dataset_without_steps_keeps_its_identity() -> None:
+    dataset, _ = prepared(features=("size",))
+    identity = data_identity(dataset.model_dump(mode="json"))
+    assert not {"prepare"} & {*identity}
+    assert not {"columns", "inputs"} & {*identity["resolved"]}

@@ -39,6 +39,7 @@ class Training:
     def __init__(self, spec: Experiment, seed: int, device: torch.device, files: DatasetFolders) -> None:
         splits = split_dataset(spec.dataset, files)
         self.scales = {name: scale.as_json() for name, scale in splits.scales.items()}
+        self.preparation = None if splits.preparation is None else splits.preparation.as_json()
         self.coarse = splits.coarse
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
         self.model: nn.Module = build_model(spec).to(device)
@@ -59,6 +60,11 @@ class Training:
         self.test = splits.test  # measured once, at the end
         self.rank = 0  # of a run on several devices, each of which has a training
         self.rank_states: Callable[[], dict[str, Tensor]] = dict  # random states of the other ranks
+
+    @property
+    def fitted(self) -> dict[str, Any]:
+        """What was fitted on the training part, as stored with every checkpoint."""
+        return {"scales": self.scales} | ({"preparation": self.preparation} if self.preparation else {})
 
     def use_eager_gradients(self) -> None:
         """Replace compiled gradients, which run no hooks; the last bits differ from then on."""

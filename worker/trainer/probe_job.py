@@ -115,7 +115,7 @@ class ProbeJob:
         try:
             if not step_out(self.training):
                 return {}
-            extra = {"environment": self.environment, "scales": self.training.scales, "reason": "escape", "best": None}
+            extra = {"environment": self.environment} | self.training.fitted | {"reason": "escape", "best": None}
             saved = checkpoint.save(Path(self.request.folder), self.training, extra)
         except OSError as error:
             return {"checkpoint": {"error": describe_error(error)}}

@@ -44,6 +44,7 @@ from worker.trainer.environment import environment, environment_differences, usa
 from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.numerics import numerics, report_nondeterminism
+from worker.trainer.prepare.preparation import shorten
 from worker.trainer.probe_job import ProbeJob
 from worker.trainer.probes.runner import MAX_READING_BYTES
 from worker.trainer.probes.runner import Reading as ProbeReading
@@ -201,6 +202,7 @@ class Session:
         if first > total:
             return "succeeded", None
         readings = self.training.probes.readings
+        self._show_preparation()
         self._show_augmentation()
         for step in train(self.training):
             record(step)
@@ -220,6 +222,12 @@ class Session:
                 self._flush_all()
                 self._checkpoint(reason)
         return "succeeded", None
+
+    def _show_preparation(self) -> None:
+        """Add a reading with what the preparation of the features learned, at the start of a run."""
+        training = self.training
+        if training.preparation is not None and training.step == 0:
+            training.probes.readings.append(ProbeReading(0, "preparation", shorten(training.preparation)))
 
     def _show_augmentation(self) -> None:
         """Add a reading with augmented images, at the start of a run."""
@@ -262,7 +270,7 @@ class Session:
         """
         self.writer.wait()
         step = self.training.step
-        extra = {"environment": self.environment, "scales": self.training.scales} | self.policy.start_attempt(reason)
+        extra = {"environment": self.environment} | self.training.fitted | self.policy.start_attempt(reason)
         state = (self.writer.copy if goes_on else checkpoint.current_state)(self.training, extra)
         self.supervisor.send(Snapshot(step=step))
         self.writer.start(state, partial(self._report_checkpoint, step, reason))

@@ -30,7 +30,10 @@ def get_catalog(served: Served) -> Catalog:
 
 @router.get("/catalog/{family}", operation_id="get_family")
 def get_family(family: str, served: Served) -> Family:
-    """Return one family: datasets, models, losses, optimizers, schedules, inits, probes or augmentations."""
+    """Return one family.
+
+    datasets, models, losses, optimizers, schedules, inits, probes, augmentations or preparations.
+    """
     return family_of(family, served)
 
 

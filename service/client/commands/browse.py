@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service.client import answers, lookup
 from service.client.commands.context import Commands, Context, command
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from service.schemas.workers import WorkerView
 
 PARTS = ("dataset", "model", "loss", "optimizer", "schedule", "batch_size", "epochs", "steps")
+MAX_LISTED = 8  # entries of a fitted list
 
 
 def add(commands: Commands) -> None:
@@ -92,10 +93,14 @@ def do_show(arguments: argparse.Namespace, context: Context) -> None:
     if lookup.is_id(meant[0], "run"):
         run = client.run(meant[0])
         attempts = client.attempts(run.id)
+        prepared = next(client.readings(run.id, "preparation", limit=1), None)
         if context.json:
-            context.emit(answers.raw(run) | {"attempts": attempts})
+            found_in_training = {} if prepared is None else {"preparation": prepared.data}
+            context.emit(answers.raw(run) | {"attempts": attempts} | found_in_training)
         else:
             show_run(context, run, attempts)
+            if prepared is not None:
+                show_preparation(context, prepared.data)
         return
     found = client.experiment(meant[0])
     if context.json or arguments.spec:
@@ -148,6 +153,26 @@ def show_run(context: Context, run: RunView, attempts: list[dict[str, object]]) 
             ["attempt", "worker", "from step", "ending", ""],
             [["-" if a.get(k) is None else str(a[k]) for k in keys] for a in attempts],
         )
+
+
+def show_preparation(context: Context, data: dict[str, Any]) -> None:
+    """Print what the steps of a table's preparation learned from the training rows."""
+    rows: list[Row] = [
+        [step["kind"], name, ", ".join(f"{key} {_listed(value)}" for key, value in fitted.items())]
+        for step in data.get("steps", ())
+        for name, fitted in step["columns"].items()
+    ]
+    if rows:
+        context.say()
+        context.table(["step", "column", "from the training rows"], rows)
+
+
+def _listed(value: object) -> str:
+    """Return a fitted value, or the first of several."""
+    if not isinstance(value, list):
+        return number(value) if isinstance(value, float) else str(value)
+    shown = " ".join(_listed(each) for each in value[:MAX_LISTED])
+    return f"[{shown}]" if len(value) <= MAX_LISTED else f"[{shown} ... {len(value)}]"
 
 
 def do_storage(arguments: argparse.Namespace, context: Context) -> None:

@@ -23,7 +23,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "family",
         nargs="?",
-        help="datasets, models, losses, optimizers, schedules, inits, probes, augmentations, or presets",
+        help="datasets, models, losses, optimizers, schedules, inits, probes, augmentations, preparations, or presets",
     )
     parser.add_argument("kind", nargs="?", help="one of its kinds")
 

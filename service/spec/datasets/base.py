@@ -66,6 +66,11 @@ class DatasetBase(Component):
         """What is known before any row is read."""
         return self.known if self.known.rows else replace(self.known, rows=getattr(self, "rows", 0))
 
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of one row as the loader returns it; that of `facts`, unless it is prepared."""
+        return self.facts.shape
+
     def kwargs(self) -> Json:
         """Return the loader's arguments: the fields without those of split and scaling, common to all datasets."""
         return {k: v for k, v in super().kwargs().items() if k not in RegressionBase.model_fields}

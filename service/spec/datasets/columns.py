@@ -7,17 +7,7 @@ from service.spec.datasets.number_formats import parse_numbers
 from service.spec.datasets.report import MAX_FLOAT32, Column
 
 
-def unusable(columns: list[Column], given: tuple[str, ...] | None, rows: int) -> Iterator[Problem]:
-    """Yield features that are not finite numbers in every row."""
-    for index, column in enumerate(columns):
-        pointer = "/features" if given is None else f"/features/{index}"
-        if column.missing or column.infinite:
-            yield Problem(pointer, "missing_values", gaps(column, rows))
-        else:
-            yield from number(column, pointer, "leave it out of /features, or upload it as numbers")
-
-
-def gaps(column: Column, rows: int) -> str:
+def gaps(column: Column, rows: int, is_feature: bool = False) -> str:
     """Return the message about a column's missing or infinite values."""
     if not column.missing:
         what = "1 infinite value" if column.infinite == 1 else f"{column.infinite} infinite values"
@@ -26,9 +16,11 @@ def gaps(column: Column, rows: int) -> str:
         return f"the column {column.name} has no value in any row: choose other columns (/features, /predict)."
     first = f" (first: {', '.join(map(str, column.missing_rows))})" if column.missing_rows else ""
     what = f"{column.missing} {'row' if column.missing == 1 else 'rows'} without a value{first}"
-    return (
-        f"the column {column.name} has {what}: set /missing to drop to leave them out, or fill them and upload again."
-    )
+    fill = "or fill them and upload again"
+    if is_feature:
+        strategy = ', "strategy": "most_frequent"' if column.type == "text" else ""
+        fill = f'or add {{"kind": "impute", "columns": ["{column.name}"]{strategy}}} to /dataset/prepare'
+    return f"the column {column.name} has {what}: set /missing to drop to leave them out, {fill}."
 
 
 def number(column: Column, pointer: str, fix: str) -> Iterator[Problem]:

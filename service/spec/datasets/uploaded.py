@@ -16,11 +16,14 @@ from service.spec.datasets.columns import (
     number,
     shapes,
     share_names,
-    unusable,
 )
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
+from service.spec.datasets.prepared import features_of, filled_names, preparation_problems, read_sources
 from service.spec.datasets.report import MAX_CLASSES, Column, Format, Reading, Report
 from service.spec.datasets.splits import ColumnSplit, GroupSplit, RandomSplit, Split
+from service.spec.preparation import PreparationSteps
+from service.spec.preparation.base import Source
+from service.spec.preparation.plan import PlannedStep, plan_steps
 from service.spec.validation_errors import closest
 
 UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$", description="id of the upload")]
@@ -55,6 +58,8 @@ class Resolved(Part):
     aside: tuple[str, ...] = Field((), description="columns that are not used as features unless `features` names them")
     coarse: tuple[str, ...] = Field((), description="unscaled columns whose values float32 can hardly distinguish")
     split: ResolvedSplit | None = Field(None, description="the parts, where a column decides them")
+    columns: tuple[Source, ...] = Field((), description="feature columns as they are read; only where there are steps")
+    inputs: Annotated[int, Field(ge=0, description="number of features after the steps; 0: there are none")] = 0
 
 
 class UploadedBase(DatasetBase):
@@ -101,6 +106,9 @@ class Upload(RegressionBase, UploadedBase):
     split: Split = Field(
         RandomSplit(), description="what decides the part of a row: chance, a column of parts, of times or of groups"
     )
+    prepare: PreparationSteps = Field(
+        (), description="preparation of the feature columns, in order: fitted on the training rows, before `scaling`"
+    )
     task: TableTask = Field(
         description="what the target is: a class, a number (regression), or class probabilities (distribution)"
     )
@@ -109,7 +117,18 @@ class Upload(RegressionBase, UploadedBase):
     def facts(self) -> Facts:
         """Read from the upload's report."""
         found = self.found
-        return Facts(found.rows, found.shape, self.task, len(found.classes))
+        shape = (found.inputs,) if found.inputs else found.shape
+        return Facts(found.rows, shape, self.task, len(found.classes))
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The shape of a row before its preparation."""
+        return self.found.shape
+
+    @property
+    def planned(self) -> list[PlannedStep]:
+        """The steps of the preparation, with the features before and after each."""
+        return plan_steps(self.prepare, features_of(self.found.columns))[0] if self.prepare else []
 
     @property
     def reserved_test_rows(self) -> int:
@@ -133,8 +152,8 @@ class Upload(RegressionBase, UploadedBase):
         return super().strata if self.split_column is None else 0
 
     def kwargs(self) -> Json:
-        """Return the loader's arguments: without the split, which comes after it."""
-        return {name: value for name, value in super().kwargs().items() if name != "split"}
+        """Return the loader's arguments: without the split and the steps, which come after it."""
+        return {name: value for name, value in super().kwargs().items() if name not in ("split", "prepare")}
 
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield the usual defaults, and no shares where a column names the parts."""
@@ -167,10 +186,15 @@ class Upload(RegressionBase, UploadedBase):
 
     def drops(self, report: Report) -> bool:
         """Return whether rows with missing values are left out; never if a column has no value at all."""
-        names = {*self.chosen(report), *self.predicted}
+        names = {*self.chosen(report), *self.predicted} - self.filled(report)
         chosen = [column for column in report.columns if column.name in names]
         empty = any(column.missing == report.rows for column in chosen)
         return self.missing == "drop" and not empty and any(column.missing for column in chosen)
+
+    def filled(self, report: Report) -> set[str]:
+        """Return the feature columns whose missing values a step fills."""
+        columns = [column for name in self.chosen(report) if (column := report.column(name))]
+        return filled_names(self.prepare, columns) if self.prepare else set()
 
     def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
         """Return the table's rows, the shape of one, and the classes, or why it cannot be trained on."""
@@ -184,7 +208,7 @@ class Upload(RegressionBase, UploadedBase):
         if problems:
             return None, problems
         problems = [
-            *unusable(chosen, self.features, report.rows),
+            *preparation_problems(self.prepare, chosen, self.features, report.rows),
             *self._predicted(predicted, report.rows),
             *shapes(chosen),
         ]
@@ -205,6 +229,10 @@ class Upload(RegressionBase, UploadedBase):
             aside=self._aside(report),
             coarse=self._coarse(chosen, predicted),
         )
+        if self.prepare:
+            sources = read_sources(self.prepare, chosen)
+            planned, _ = plan_steps(self.prepare, features_of(sources))
+            found = found.model_copy(update={"columns": sources, "inputs": len(planned[-1].after)})
         return found, []
 
     def _coarse(self, chosen: list[Column], predicted: list[Column]) -> tuple[str, ...]:
@@ -217,6 +245,9 @@ class Upload(RegressionBase, UploadedBase):
     def warnings(self) -> Iterator[Problem]:
         """Yield columns and rows that are left out, and columns that float32 cannot resolve unless they are scaled."""
         yield from left_aside(tuple(name for name in self.found.aside if name != self.split_column))
+        for at, each in enumerate(self.planned):
+            if not each.taken:
+                yield Problem(f"/prepare/{at}", "no_effect", "there is no column that this step is for.")
         if self.found.dropped:
             count = "1 row is" if self.found.dropped == 1 else f"{self.found.dropped} rows are"
             detail = f"{count} left out, because a column that is trained on has no value there."

@@ -10,6 +10,7 @@ import { t } from "../lib/words.js";
 const numbers = (values) => values.map((value) => (value === null ? null : parseNumber(value))).map((value) => (Number.isFinite(value) ? value : null));
 const MOST = 24; // numbers with names
 const LISTED = 6; // of a list
+const MOST_ROWS = 50; // of a table
 const LONG = 160; // characters; what is longer stands whole behind a fold
 
 function Line({ x, curves, logX = false, xLabel, spans, label }) {
@@ -33,6 +34,14 @@ function Picture({ png, label }) {
   return html`<canvas ref=${canvas} role="img" aria-label=${label} style=${{ width: "100%", imageRendering: "pixelated" }}></canvas><p><small>${label}</small></p>`;
 }
 
+// What each step of a table's preparation learned of its columns.
+function Preparation({ steps }) {
+  const rows = steps.flatMap(({ kind, columns }) => Object.entries(columns).map(([name, fitted]) => [kind, name, fitted]));
+  return html`<table><thead><tr><th>${t("reading.step")}</th><th>${t("reading.column")}</th><th>${t("reading.fitted")}</th></tr></thead>
+    <tbody>${rows.slice(0, MOST_ROWS).map(([kind, name, fitted]) => html`<tr key=${`${kind} ${name}`}><td>${escapeInvisible(kind)}</td><td>${escapeInvisible(name)}</td><td>${said(fitted)}</td></tr>`)}</tbody></table>
+    ${rows.length > MOST_ROWS ? html`<p><small>… ${formatCount(rows.length)}</small></p>` : null}`;
+}
+
 const near = (value) => (Number.isFinite(value) ? [[value / 1.02, value * 1.02]] : []);
 
 const DRAWN = {
@@ -45,6 +54,7 @@ const DRAWN = {
   trajectory: ({ x, y, steps, grid }) => grid && html`<${Contour} x=${numbers(grid.x)} y=${numbers(grid.y)} values=${grid.losses.map(numbers)}
     path=${x.map((each, index) => ({ x: each, y: y[index], step: steps[index] }))} label=${t("reading.trajectory")}/>`,
   augmented_samples: ({ png }) => png && html`<${Picture} png=${png} label=${t("reading.augmented_samples")}/>`,
+  preparation: ({ steps }) => steps && html`<${Preparation} steps=${steps}/>`,
   overfit_batch: ({ losses }) => losses && html`<${Line} x=${losses.map((_, index) => index + 1)} curves=${{ loss: losses }} xLabel=${t("axis.step")} label=${t("reading.overfit_batch")}/>`,
 };
 

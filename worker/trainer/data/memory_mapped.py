@@ -1,11 +1,11 @@
 """Rows as they are stored, scaled and converted batch by batch, with the interface of a tensor.
 
-`MappedRows` are read from the disk, or from bytes in memory. `PackedRows` are bytes in a GPU's memory: an image set
-takes a quarter of what its numbers would. A GPU gets rows as they are stored and scales them itself, in float64, which
-gives the bits that numpy gives.
+`MappedRows` are read from the disk, from bytes in memory, or from rows that would be too large for it once prepared.
+`PackedRows` are bytes in a GPU's memory: an image set takes a quarter of what its numbers would. A GPU gets rows as
+they are stored and scales them itself, in float64, which gives the bits that numpy gives.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from worker.trainer.data.scaling import Scale, apply_scale
+from worker.trainer.data.scaling import Scale, apply_scale, pieces
 from worker.trainer.numerics import float_type
+from worker.trainer.prepare.preparation import Preparation
 
 Indices = npt.NDArray[np.intp]
 CPU = torch.device("cpu")
@@ -40,10 +41,17 @@ class MappedRows:
     """Rows (N, *shape) of a stored array: floats and bytes as floats, scaled or not, other integers as int64."""
 
     def __init__(
-        self, source: npt.NDArray[Any], rows: Indices, scale: Scale | None = None, device: torch.device = CPU
+        self,
+        source: npt.NDArray[Any],
+        rows: Indices,
+        scale: Scale | None = None,
+        device: torch.device = CPU,
+        preparation: Preparation | None = None,
     ) -> None:
         self.source, self.rows, self.scale, self.device = source, rows, scale, device
-        self.shape = torch.Size((len(rows), *source.shape[1:]))
+        self.preparation = preparation
+        shape = source.shape[1:] if preparation is None else (len(preparation.names),)
+        self.shape = torch.Size((len(rows), *shape))
         self._scale = DeviceScale(scale, device) if device.type != "cpu" else None
 
     def __len__(self) -> int:
@@ -54,17 +62,29 @@ class MappedRows:
         return len(self.shape)
 
     def raw(self, chosen: slice | Indices) -> npt.NDArray[Any]:
-        """Return some rows as stored."""
-        return np.asarray(self.source[self.rows[chosen]])
+        """Return some rows as stored, or prepared."""
+        rows = np.asarray(self.source[self.rows[chosen]])
+        return rows if self.preparation is None else self.preparation.apply(rows)
+
+    def columns(self, chosen: Sequence[int]) -> npt.NDArray[Any]:
+        """Return some columns of all rows as stored, as doubles (N, len(chosen)); all columns may not fit in memory."""
+        found = np.empty((len(self), len(chosen)), np.float64)
+        for piece in pieces(self.source.shape, 0, len(self)):
+            found[piece] = self.source[self.rows[piece]][:, list(chosen)]
+        return found
+
+    def prepared(self, preparation: Preparation) -> "MappedRows":
+        """Return the same rows, prepared when read."""
+        return MappedRows(self.source, self.rows, self.scale, self.device, preparation)
 
     def scaled(self, scale: Scale) -> "MappedRows":
         """Return the same rows, scaled when read."""
-        return MappedRows(self.source, self.rows, scale, self.device)
+        return MappedRows(self.source, self.rows, scale, self.device, self.preparation)
 
     def to(self, device: torch.device) -> "RowTensor":
         """Return the same rows for `device`; bytes in memory are converted on the CPU at once, and packed on a GPU."""
-        if isinstance(self.source, np.memmap):
-            return MappedRows(self.source, self.rows, self.scale, device)
+        if isinstance(self.source, np.memmap) or self.preparation is not None:
+            return MappedRows(self.source, self.rows, self.scale, device, self.preparation)
         if device.type == "cpu":
             return self.read(slice(None))
         return PackedRows(torch.from_numpy(self.raw(slice(None))).to(device), DeviceScale(self.scale, device))

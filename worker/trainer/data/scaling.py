@@ -32,6 +32,10 @@ class Scale(NamedTuple):
         """Scale rows."""
         return ((rows - self.shift) / self.divisor).astype(float_type())
 
+    def without(self, columns: npt.NDArray[np.bool_]) -> "Scale":
+        """Return the scale that leaves these columns unchanged."""
+        return Scale(np.where(columns, 0.0, self.shift), np.where(columns, 1.0, self.divisor))
+
     def as_json(self) -> dict[str, Any]:
         """Return shift and divisor as nested lists; Python's text of a double is exact."""
         return {"shift": self.shift.tolist(), "divisor": self.divisor.tolist()}

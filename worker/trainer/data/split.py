@@ -18,7 +18,8 @@ from worker.trainer.data.column_split import split_parts
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.image_scaling import fit_channels
 from worker.trainer.data.memory_mapped import MappedRows
-from worker.trainer.data.scaling import Scale, apply_scale, coarse_columns, fit_scale, to_float_type
+from worker.trainer.data.scaling import Scale, apply_scale, coarse_columns, fit_scale, pieces, to_float_type
+from worker.trainer.prepare.preparation import Preparation, prepared_type
 
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target returns: x (N, *shape), y (N, ...)
 Indices = npt.NDArray[np.intp]
@@ -42,6 +43,7 @@ class Splits(NamedTuple):
     test: Split
     scales: dict[str, Scale]  # "features", "target": only those that are scaled
     coarse: dict[str, list[int]]  # of the unscaled: columns whose values float32 can hardly tell apart
+    preparation: Preparation | None = None
 
 
 _loaded: dict[tuple[Any, ...], Arrays] = {}
@@ -67,7 +69,7 @@ def load(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Arrays:
 def check_arrays(dataset: DatasetBase, arrays: Arrays) -> Arrays:
     """Return the rows; raise `ValueError` if they contradict the facts, which a GPU would report late and vaguely."""
     facts, (x, y) = dataset.facts, arrays
-    if x.shape != (facts.rows, *facts.shape) or len(x) != len(y):
+    if x.shape != (facts.rows, *dataset.stored_shape) or len(x) != len(y):
         raise ValueError(f"{dataset.target} returned rows of shape {x.shape}, which its facts contradict")
     if facts.task == "classification":
         _check_range("label", y, facts.classes)
@@ -103,6 +105,8 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> S
     targets = _select_rows(y, [target_rows[rows] for rows in chosen])
     train, validation, test = map(Split, _select_rows(x, chosen), targets)
     splits = Splits(train, validation, test, {}, {})
+    if isinstance(dataset, Upload) and dataset.prepare:
+        splits = _prepare_splits(splits, dataset, files)
     if isinstance(dataset, TableBase):
         images = dataset if isinstance(dataset, ImagesBase) else None
         splits = _scale_splits(splits, "x", dataset.scaling, images)
@@ -110,6 +114,29 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> S
         splits = _scale_splits(splits, "y", dataset.target_scaling)
     train, validation, test = map(_to_float_type, splits[:3])
     return splits._replace(train=train, validation=validation, test=test)
+
+
+def _prepare_splits(splits: Splits, dataset: Upload, files: DatasetFolders) -> Splits:
+    """Apply the steps of `prepare`, fitted on the training rows: at once, unless the result is too large for memory."""
+    rows = splits.train.x
+    mapped = rows if isinstance(rows, MappedRows) else MappedRows(rows, np.arange(len(rows)))
+    fitted = Preparation.fit(dataset.planned, mapped.columns, len(rows))
+    size = sum(len(part.x) for part in splits[:3]) * len(fitted.names) * prepared_type(mapped.source.dtype).itemsize
+    in_memory = not isinstance(rows, MappedRows) and size <= files.resident_bytes
+    train, validation, test = (part._replace(x=_prepare(fitted, part.x, in_memory)) for part in splits[:3])
+    return Splits(train, validation, test, splits.scales, splits.coarse, fitted)
+
+
+def _prepare(fitted: Preparation, rows: Values, in_memory: bool) -> Values:
+    """Return the prepared rows, or rows that are prepared whenever they are read."""
+    if isinstance(rows, MappedRows):
+        return rows.prepared(fitted)
+    if not in_memory:
+        return MappedRows(rows, np.arange(len(rows))).prepared(fitted)
+    prepared = np.empty((len(rows), len(fitted.names)), prepared_type(rows.dtype))
+    for piece in pieces(prepared.shape, 0, len(rows)):
+        prepared[piece] = fitted.apply(rows[piece])
+    return prepared
 
 
 def shuffle_share(target_rows: Indices, share: float, seed: int) -> Indices:
@@ -161,8 +188,10 @@ def _scale_splits(
     scale = fit_scale(scaling, take, len(fitted)) if images is None else fit_channels(images, take, len(fitted))
     if scale is None:
         return splits._replace(coarse=splits.coarse | {what: coarse_columns(take, len(fitted))})
+    if name == "x" and splits.preparation is not None:
+        scale = scale.without(splits.preparation.unscaled)
     train, validation, test = (part._replace(**{name: _apply_scale(scale, getattr(part, name))}) for part in splits[:3])
-    return Splits(train, validation, test, splits.scales | {what: scale}, splits.coarse)
+    return Splits(train, validation, test, splits.scales | {what: scale}, splits.coarse, splits.preparation)
 
 
 def _to_float_type(rows: Split) -> Split:

@@ -1,0 +1,65 @@
+"""What every step of a table's preparation declares: which columns it takes, and what becomes of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Component, Part
+
+Columns = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(min_length=1)] | None
+
+
+class Source(Part):
+    """A feature column as it is read from the file, before any step."""
+
+    name: str
+    categories: tuple[str, ...] | None = Field(None, description="distinct values of a column of categories, in order")
+    blanks: bool = Field(False, description="whether rows without a value are kept, for a step to fill")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One number of a row at some point of the preparation; of a column of categories its position among them."""
+
+    name: str
+    categories: tuple[str, ...] | None = None
+    blanks: bool = False
+    low: float | None = None  # smallest and largest value in the file, unknown to a worker
+    high: float | None = None
+    derived: bool = False  # made by a step, 0 or 1: no later step or scaling changes it
+
+
+class StepBase(Component):
+    """A step of the preparation, fitted on the training part; it acts on each of its columns by itself."""
+
+    encodes: ClassVar[bool] = False  # takes columns of categories and makes numbers of them
+    fills: ClassVar[bool] = False  # takes columns with blanks and fills them
+
+    columns: Columns = Field(None, description="columns of the file; null: all that the step is for")
+
+    def kwargs(self) -> dict[str, Any]:
+        """Return the arguments of the target, which is told its columns when it is fitted."""
+        return {name: value for name, value in super().kwargs().items() if name != "columns"}
+
+    def suits(self, feature: Feature) -> bool:
+        """Whether the step takes this feature if `columns` is null."""
+        return not self.refusal(feature)
+
+    def refusal(self, feature: Feature) -> str:
+        """Return why the step cannot take this feature, a clause about its column; empty if it can."""
+        raise NotImplementedError
+
+    def outputs(self, feature: Feature) -> tuple[Feature, ...]:
+        """Return what stands in this feature's place after the step."""
+        return (feature,)
+
+    def appended(self, feature: Feature) -> tuple[Feature, ...]:
+        """Return what the step adds, because of this feature, behind all others."""
+        return ()
+
+    def source_problems(self, categories: tuple[str, ...]) -> Iterator[Problem]:
+        """Yield why the step does not fit a column with these categories; pointers start at the step."""
+        yield from ()

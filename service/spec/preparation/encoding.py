@@ -1,0 +1,62 @@
+"""Steps that make numbers of categories. A value that the training part lacks is unknown to them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.preparation.base import Feature, StepBase
+
+
+class EncoderBase(StepBase):
+    """A step that takes columns of categories; with `columns` null all columns of text."""
+
+    encodes = True
+
+    def refusal(self, feature: Feature) -> str:
+        """Return why a column is not encoded: it is encoded already, or has blanks."""
+        if feature.categories is None:
+            return "is encoded by an earlier step"
+        return (
+            "has blanks: fill them by an earlier step impute with strategy most_frequent or constant" * feature.blanks
+        )
+
+
+class OneHot(EncoderBase):
+    """A column of 0 and 1 for each category; all 0 for a category that the training part lacks."""
+
+    target = "worker.trainer.prepare.steps:OneHot"
+    formula = "x_k = 1 if the value is category k, else 0"
+
+    kind: Literal["one_hot"] = "one_hot"
+
+    def outputs(self, feature: Feature) -> tuple[Feature, ...]:
+        """Return a feature for each category."""
+        return tuple(Feature(f"{feature.name}={each}", derived=True) for each in feature.categories or ())
+
+
+class Ordinal(EncoderBase):
+    """Numbers 0, 1, 2, ... for the categories in order; -1 for one that the training part lacks."""
+
+    target = "worker.trainer.prepare.steps:Ordinal"
+
+    kind: Literal["ordinal"] = "ordinal"
+    order: Annotated[tuple[str, ...], Field(min_length=1, max_length=1_000)] | None = Field(
+        None, description="the categories from lowest to highest; null: numbers by size, words alphabetically"
+    )
+
+    def outputs(self, feature: Feature) -> tuple[Feature, ...]:
+        """Return the feature as a number."""
+        count = len(feature.categories or ())
+        return (replace(feature, categories=None, low=-1.0, high=count - 1.0),)
+
+    def source_problems(self, categories: tuple[str, ...]) -> Iterator[Problem]:
+        """Yield categories that `order` lacks, or gives twice."""
+        if self.order is None:
+            return
+        if lacking := [each for each in categories if each not in self.order]:
+            yield Problem("/order", "incomplete", f"lacks {', '.join(lacking[:3])}: list every value of the columns.")
+        if len({*self.order}) < len(self.order):
+            yield Problem("/order", "repeated", "give each value once.")

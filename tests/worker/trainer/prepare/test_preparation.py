@@ -1,0 +1,186 @@
+"""The preparation of a table: equal to scikit-learn's, fitted on the training rows, from memory and from disk alike."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from service.ingest import inspect_file, without_incomplete_rows
+from service.ingest.upload_files import IncomingUpload
+from service.spec.datasets.uploaded import Upload
+from service.spec.experiment import Experiment
+from service.spec.preparation import PreparationStep
+from service.storage.uploads import FolderUploads
+from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.memory_mapped import MappedRows
+from worker.trainer.data.split import Splits, split_dataset
+from worker.trainer.loop import prepare, train
+
+NUMBERS, WORDS = ["age", "income"], ["city", "size"]
+
+
+def frame(rows: int = 200) -> pd.DataFrame:
+    """A table with categories and blanks; the city Bern is in its last row only."""
+    draw = np.random.RandomState(0)
+    made = pd.DataFrame(
+        {
+            "age": draw.randint(18, 80, rows).astype(float),
+            "income": np.exp(draw.standard_normal(rows)) * 1000,
+            "city": draw.choice(["Rome", "Oslo", "Paris"], rows, p=[0.6, 0.3, 0.1]),
+            "size": draw.choice(["S", "M", "L"], rows),
+            "y": draw.standard_normal(rows),
+        }
+    )
+    for name in ("age", "income", "city"):
+        made.loc[draw.random(rows) < 0.1, name] = np.nan
+    made.loc[rows - 1, "city"] = "Bern"
+    return made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Callable[..., tuple[Upload, DatasetFolders]]:
+    """Store a table as the API does, and resolve a dataset on it as the server does."""
+
+    def stored(table: pd.DataFrame, **fields: Any) -> tuple[Upload, DatasetFolders]:
+        folder = tmp_path / "datasets"
+        incoming = IncomingUpload(folder)
+        incoming.write(table.to_csv(index=False).encode())
+        incoming.close()
+        report = inspect_file(incoming.path)
+        incoming.keep(FolderUploads(folder))
+        basis = {"kind": "upload", "upload": "dat_" + "0" * 26, "predict": "y", "task": "regression"}
+        made = Upload.model_validate(basis | fields)
+        content = folder / incoming.sha256 / "content"
+        resolved, problems = made.resolve(without_incomplete_rows(content, report, made), incoming.sha256)
+        assert problems == []
+        return made.model_copy(update={"resolved": resolved}), DatasetFolders(folder)
+
+    return stored
+
+
+def of_part(table: pd.DataFrame, splits: Splits, part: str) -> pd.DataFrame:
+    """The rows of a part, found by their targets, which stay as they are."""
+    place = {value: at for at, value in enumerate(table["y"].astype(np.float32))}
+    return table.iloc[[place[value] for value in getattr(splits, part).y]]
+
+
+def rows_of(values: Any) -> Any:
+    return values[:].numpy() if isinstance(values, MappedRows) else values
+
+
+APART = 2  # a split whose training part has no row in Bern
+STEPS = (
+    {"kind": "impute", "strategy": "median", "columns": ("age", "income"), "indicator": True},
+    {"kind": "impute", "strategy": "most_frequent", "columns": ("city",)},
+    {"kind": "ordinal", "columns": ("size",), "order": ("S", "M", "L")},
+    {"kind": "one_hot"},
+)
+
+
+@pytest.mark.parametrize("resident", [2**30, 1], ids=["memory", "disk"])
+def test_it_equals_a_pipeline_of_scikit_learn(resident: int, store: Any) -> None:
+    dataset, files = store(frame(), prepare=STEPS, target_scaling="none", split_seed=APART)
+    splits = split_dataset(dataset, replace(files, resident_bytes=resident))
+    assert isinstance(splits.train.x, MappedRows) == (resident == 1)
+    known = ["Oslo", "Paris", "Rome"]
+    pipeline = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), NUMBERS),
+            ("size", make_pipeline(OrdinalEncoder(categories=[["S", "M", "L"]]), StandardScaler()), ["size"]),
+            (
+                "city",
+                make_pipeline(
+                    SimpleImputer(strategy="most_frequent"),
+                    OneHotEncoder(categories=[known], handle_unknown="ignore", sparse_output=False),
+                ),
+                ["city"],
+            ),
+        ]
+    ).fit(of_part(frame(), splits, "train"))
+    assert splits.preparation is not None
+    names = ["age", "income", "city=Bern", "city=Oslo", "city=Paris", "city=Rome", "size"]
+    assert splits.preparation.names == [*names, "age missing", "income missing"]
+    for part in ("train", "validation"):
+        table, found = of_part(frame(), splits, part), rows_of(getattr(splits, part).x)
+        ours = found[:, [0, 1, 6, 3, 4, 5]]  # those of scikit-learn, which has no column for an unknown category
+        np.testing.assert_allclose(ours, pipeline.transform(table), atol=2e-6)
+        np.testing.assert_array_equal(found[:, 7:], table[NUMBERS].isna())
+        assert not found[:, 2].any()  # no training row is in Bern
+
+
+def test_a_category_that_the_training_part_lacks_is_unknown(store: Any) -> None:
+    table = frame().fillna({"age": 1.0, "income": 1.0, "city": "Rome"})
+    steps = ({"kind": "ordinal", "columns": ("city",)}, {"kind": "one_hot", "columns": ("size",)})
+    dataset, files = store(table, prepare=steps, split_seed=APART, scaling="none", target_scaling="none")
+    splits = split_dataset(dataset, files)
+    assert splits.preparation is not None
+    (told, _) = splits.preparation.as_json()["steps"]
+    assert told["columns"]["city"]["categories"] == ["Bern", "Oslo", "Paris", "Rome"]
+    counts = of_part(table, splits, "train")["city"].value_counts()
+    assert told["columns"]["city"]["counts"] == [0, counts["Oslo"], counts["Paris"], counts["Rome"]]
+    cities = of_part(table, splits, "validation")["city"]
+    assert "Bern" in {*cities}
+    numbers = cities.map({"Bern": -1, "Oslo": 1, "Paris": 2, "Rome": 3})
+    np.testing.assert_array_equal(splits.validation.x[:, 2], numbers)
+
+
+def test_rows_are_dropped_for_the_blanks_that_no_step_fills(store: Any) -> None:
+    table = frame()
+    steps = ({"kind": "impute", "columns": ("age",)}, {"kind": "one_hot"})
+    dataset, files = store(table, prepare=steps, missing="drop")
+    kept = table.dropna(subset=["income", "city"])
+    assert dataset.facts.rows == len(kept) < len(table)
+    assert sum(len(part.x) for part in split_dataset(dataset, files)[:3]) == len(kept)
+
+
+def test_a_constant_may_be_a_new_category(store: Any) -> None:
+    steps = (
+        {"kind": "impute", "strategy": "constant", "value": "nowhere"},
+        {"kind": "impute", "strategy": "constant", "value": -1},
+        {"kind": "one_hot"},
+    )
+    dataset, files = store(frame(), prepare=steps, scaling="none", target_scaling="none")
+    splits = split_dataset(dataset, files)
+    assert splits.preparation is not None
+    place = splits.preparation.names.index("city=nowhere")
+    table = of_part(frame(), splits, "train")
+    np.testing.assert_array_equal(splits.train.x[:, place], table["city"].isna())
+    np.testing.assert_array_equal(splits.train.x[:, 0] == -1, table["age"].isna())
+
+
+MEMBERS = get_args(get_args(PreparationStep)[0])
+FOR_WORDS = {"kind": "impute", "strategy": "most_frequent"}
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
+def test_a_training_takes_what_each_step_makes(member: Any, store: Any) -> None:
+    kind = member.model_fields["kind"].default
+    rest = ({"kind": "impute", "strategy": "median"}, FOR_WORDS)
+    steps = (*rest, {"kind": kind}) if member.encodes else (*rest, {"kind": kind}, {"kind": "one_hot"})
+    dataset, files = store(frame(), prepare=steps)
+    document = {
+        "dataset": dataset.model_dump(),
+        "model": {"kind": "mlp", "hidden": (8,)},
+        "loss": {"kind": "mse"},
+        "optimizer": {"kind": "sgd", "lr": 0.01},
+        "steps": 30,
+    }
+    training = prepare(Experiment.model_validate(document), 0, torch.device("cpu"), files)
+    losses = [float(step.loss) for step in train(training)]
+    assert np.isfinite(losses).all()
+    assert training.fitted["preparation"]["features"]
+
+
+def test_an_uploaded_table_without_steps_is_stored_as_before(store: Any) -> None:
+    dataset, _ = store(frame()[["age", "y"]].dropna())
+    resolved = dataset.model_dump(mode="json")["resolved"]
+    assert (resolved["columns"], resolved["inputs"], dataset.facts.shape) == ([], 0, (1,))
