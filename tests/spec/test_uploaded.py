@@ -122,8 +122,10 @@ def test_a_text_and_a_table_are_not_taken_for_each_other() -> None:
 PREPARED = ("size", "gappy", "tags")
 TAGS = Column(name="tags", type="text", missing=2, classes={"a": 50, "b": 48})
 MANY = Column(name="many", type="text", missing=0, classes=None)
-WITH_TAGS = REPORT.model_copy(update={"columns": (*REPORT.columns, TAGS, MANY)})
+LOW = Column(name="low", type="number", missing=0, min=-1.0, max=2.0)
+WITH_TAGS = REPORT.model_copy(update={"columns": (*REPORT.columns, TAGS, MANY, LOW)})
 MEAN, MODE, HOT = {"kind": "impute"}, {"kind": "impute", "strategy": "most_frequent"}, {"kind": "one_hot"}
+LOG = {"kind": "log1p"}
 NUMBERED = {"kind": "ordinal", "columns": ("tags",)}
 
 
@@ -159,6 +161,9 @@ def test_the_shape_after_a_preparation_is_known_from_the_report() -> None:
         ),
         ((MEAN | {"strategy": "constant"}, MODE, HOT), {}, [("/prepare/0/value", "contradiction")]),
         ((MEAN, MODE, {"kind": "ordinal", "order": ("b",)}), {}, [("/prepare/2/order", "incomplete")]),
+        ((LOG, MEAN, MODE, HOT), {"features": ("low", "tags")}, [("/prepare/0", "out_of_range")]),
+        ((LOG | {"columns": ("tags",)}, MEAN, MODE, HOT), {}, [("/prepare/0/columns/0", "unsuitable_column")]),
+        (({"kind": "power", "method": "box_cox"}, MEAN, MODE, HOT), {}, [("/prepare/0", "out_of_range")]),
         ((MEAN, MODE, HOT | {"columns": ("tags", "tags")}), {}, [("/prepare/2/columns/1", "repeated")]),
     ],
 )
@@ -174,6 +179,11 @@ def test_what_to_add_is_named() -> None:
     assert '{"kind": "one_hot", "columns": ["many"]}' in problem.detail
     _, (problem,) = upload(features=("size",), prepare=(HOT | {"columns": ("sice",)},)).resolve(WITH_TAGS, SHA)
     assert problem.did_you_mean == "size"
+
+
+def test_a_column_that_a_logarithm_cannot_take_is_named_with_its_smallest_value() -> None:
+    _, (problem,) = upload(features=("size", "low"), prepare=(LOG,)).resolve(WITH_TAGS, SHA)
+    assert "the smallest of the column low is -1: " in problem.detail
 
 
 def test_a_step_without_columns_to_take_is_a_warning() -> None:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from service.spec.plugins import family_union
-from service.spec.preparation import encoding, imputing
+from service.spec.preparation import encoding, imputing, transforms
 from service.spec.preparation.base import StepBase
 
 if TYPE_CHECKING:
     PreparationStep = StepBase
 else:
-    PreparationStep = family_union("preparation", StepBase, imputing, encoding)
+    PreparationStep = family_union("preparation", StepBase, imputing, transforms, encoding)
 
 PreparationSteps = Annotated[tuple[PreparationStep, ...], Field(max_length=20)]
 

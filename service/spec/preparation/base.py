@@ -29,7 +29,8 @@ class Feature:
     blanks: bool = False
     low: float | None = None  # smallest and largest value in the file, unknown to a worker
     high: float | None = None
-    derived: bool = False  # made by a step, 0 or 1: no later step or scaling changes it
+    derived: bool = False  # made by an encoder or as an indicator: no later step takes it
+    is_binary: bool = False  # 0 or 1: never scaled
 
 
 class StepBase(Component):
@@ -60,6 +61,6 @@ class StepBase(Component):
         """Return what the step adds, because of this feature, behind all others."""
         return ()
 
-    def source_problems(self, categories: tuple[str, ...]) -> Iterator[Problem]:
-        """Yield why the step does not fit a column with these categories; pointers start at the step."""
+    def taken_problems(self, feature: Feature) -> Iterator[Problem]:
+        """Yield why values of a feature that the step takes do not fit; pointers start at the step."""
         yield from ()

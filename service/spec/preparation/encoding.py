@@ -34,7 +34,9 @@ class OneHot(EncoderBase):
 
     def outputs(self, feature: Feature) -> tuple[Feature, ...]:
         """Return a feature for each category."""
-        return tuple(Feature(f"{feature.name}={each}", derived=True) for each in feature.categories or ())
+        return tuple(
+            Feature(f"{feature.name}={each}", derived=True, is_binary=True) for each in feature.categories or ()
+        )
 
 
 class Ordinal(EncoderBase):
@@ -49,14 +51,13 @@ class Ordinal(EncoderBase):
 
     def outputs(self, feature: Feature) -> tuple[Feature, ...]:
         """Return the feature as a number."""
-        count = len(feature.categories or ())
-        return (replace(feature, categories=None, low=-1.0, high=count - 1.0),)
+        return (replace(feature, categories=None, derived=True),)
 
-    def source_problems(self, categories: tuple[str, ...]) -> Iterator[Problem]:
+    def taken_problems(self, feature: Feature) -> Iterator[Problem]:
         """Yield categories that `order` lacks, or gives twice."""
         if self.order is None:
             return
-        if lacking := [each for each in categories if each not in self.order]:
+        if lacking := [each for each in feature.categories or () if each not in self.order]:
             yield Problem("/order", "incomplete", f"lacks {', '.join(lacking[:3])}: list every value of the columns.")
         if len({*self.order}) < len(self.order):
             yield Problem("/order", "repeated", "give each value once.")

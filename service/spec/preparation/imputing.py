@@ -58,4 +58,8 @@ class Impute(StepBase):
 
     def appended(self, feature: Feature) -> tuple[Feature, ...]:
         """Return the indicator of a column with blanks."""
-        return (Feature(f"{feature.name} missing", derived=True),) if self.indicator and feature.blanks else ()
+        return (
+            (Feature(f"{feature.name} missing", derived=True, is_binary=True),)
+            if self.indicator and feature.blanks
+            else ()
+        )

@@ -27,7 +27,7 @@ def plan_steps(steps: Sequence[StepBase], features: Sequence[Feature]) -> tuple[
         problems += [problem.under(f"/{at}") for problem in found]
         taken = tuple(_taken(steps, at, features))
         for position in taken:
-            own = step.source_problems(features[position].categories or ()) if not found else ()
+            own = step.taken_problems(features[position]) if not found else ()
             problems += [problem.under(f"/{at}") for problem in own]
         after = _after(step, {*taken}, features)
         planned.append(PlannedStep(step, taken, tuple(features), after))

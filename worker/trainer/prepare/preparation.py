@@ -49,7 +49,7 @@ class Preparation:
         self.steps = steps
         features = steps[-1].planned.after
         self.names = [feature.name for feature in features]
-        self.unscaled = np.array([feature.derived for feature in features])  # (D,): 0 and 1, never scaled
+        self.unscaled = np.array([feature.is_binary for feature in features])  # (D,)
 
     @classmethod
     def fit(cls, planned: Sequence[PlannedStep], read: ReadColumns, rows: int) -> "Preparation":

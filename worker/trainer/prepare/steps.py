@@ -5,7 +5,7 @@ JSON, stored with the run; `apply` gets it for each of its columns, and the plac
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from service.spec.preparation.base import Feature
 
 Rows = npt.NDArray[Any]
+Doubles = npt.NDArray[np.float64]
 Fitted = Mapping[str, Any]  # of one column
 
 
@@ -63,6 +64,74 @@ class Impute:
         for at, place in enumerate(places):
             if place.added is not None:
                 out[:, place.added] = missing[:, at]
+
+
+class Transform:
+    """What steps that change numbers one by one have in common."""
+
+    def fit(self, column: Rows, feature: Feature) -> Fitted:
+        """Return nothing: the values alone decide."""
+        return {}
+
+    def apply(self, rows: Rows, out: Rows, places: Sequence[Places], fitted: Sequence[Fitted]) -> None:
+        """Write the changed columns, computed in doubles."""
+        values = rows[:, [each.before for each in places]].astype(np.float64)
+        out[:, [each.after for each in places]] = self.change(values, fitted)
+
+    def change(self, values: Doubles, fitted: Sequence[Fitted]) -> Doubles:
+        """Return the values (n, k) changed; NaN stays NaN."""
+        raise NotImplementedError
+
+
+class Log1p(Transform):
+    """log(1 + x)."""
+
+    def change(self, values: Doubles, fitted: Sequence[Fitted]) -> Doubles:
+        """Return the logarithms."""
+        return np.log1p(values)
+
+
+class Divide(Transform):
+    """x / by."""
+
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def change(self, values: Doubles, fitted: Sequence[Fitted]) -> Doubles:
+        """Return the quotients."""
+        return values / self.by
+
+
+class Power(Transform):
+    """Powers after Yeo and Johnson (2000) or Box and Cox (1964)."""
+
+    def __init__(self, method: Literal["yeo_johnson", "box_cox"] = "yeo_johnson") -> None:
+        self.method = method
+
+    def fit(self, column: Rows, feature: Feature) -> Fitted:
+        """Return the exponent of greatest likelihood; 1 for a column without two different values."""
+        from sklearn.preprocessing import PowerTransformer  # noqa: PLC0415  loads for a second
+
+        present = column[~np.isnan(column)].reshape(-1, 1)
+        if not len(present) or present.min() == present.max():
+            return {"lambda": 1.0}
+        fitted = PowerTransformer(method=self.method.replace("_", "-"), standardize=False).fit(present)
+        return {"lambda": float(fitted.lambdas_[0])}
+
+    def change(self, values: Doubles, fitted: Sequence[Fitted]) -> Doubles:
+        """Return the powers; an exponent of 0 (for values below 0: of 2) stands for a logarithm."""
+        exponents = np.array([each["lambda"] for each in fitted])
+        if self.method == "box_cox":
+            return _power(np.log(values), exponents)
+        above = _power(np.log1p(np.maximum(values, 0)), exponents)
+        below = -_power(np.log1p(-np.minimum(values, 0)), 2 - exponents)
+        return np.where(values < 0, below, above)
+
+
+def _power(logarithms: Doubles, exponents: Doubles) -> Doubles:
+    """Return (x^e - 1) / e of the logarithms of x (n, k)."""
+    found = np.expm1(logarithms * exponents) / np.where(exponents == 0, 1.0, exponents)
+    return np.where(exponents == 0, logarithms, found)
 
 
 class Encoder:

@@ -12,7 +12,7 @@ import torch
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
 
 from service.ingest import inspect_file, without_incomplete_rows
 from service.ingest.upload_files import IncomingUpload
@@ -157,6 +157,46 @@ def test_a_constant_may_be_a_new_category(store: Any) -> None:
     np.testing.assert_array_equal(splits.train.x[:, 0] == -1, table["age"].isna())
 
 
+@pytest.mark.parametrize("method", ["yeo_johnson", "box_cox"])
+def test_powers_and_logarithms_equal_those_of_scikit_learn(method: str, store: Any) -> None:
+    table = frame(120)[["age", "income", "y"]].dropna()
+    table["far"] = -np.square(table["y"]) - 3  # below 0 in every row
+    table["same"] = 5.0
+    steps: tuple[Any, ...] = (
+        {"kind": "divide", "columns": ("age",), "by": 16},
+        {"kind": "log1p", "columns": ("income",)},
+        {"kind": "power", "method": method, "columns": ("income", "age")},
+    )
+    others = ["far", "same"] if method == "yeo_johnson" else []
+    steps = (*steps, {"kind": "power", "columns": tuple(others)}) if others else steps
+    dataset, files = store(table, prepare=steps, scaling="none", target_scaling="none")
+    splits = split_dataset(dataset, files)
+    ours = table.assign(age=table["age"] / 16, income=np.log1p(table["income"]))
+    theirs = PowerTransformer(method.replace("_", "-"), standardize=False)
+    theirs.fit(of_part(ours, splits, "train")[["age", "income"]])
+    for part in ("train", "validation"):
+        found = getattr(splits, part).x
+        expected = theirs.transform(of_part(ours, splits, part)[["age", "income"]])
+        np.testing.assert_allclose(found[:, :2], expected, rtol=1e-5)
+    if others:
+        far = PowerTransformer(standardize=False).fit(of_part(table, splits, "train")[["far"]])
+        np.testing.assert_allclose(
+            splits.validation.x[:, 2:3], far.transform(of_part(table, splits, "validation")[["far"]]), rtol=1e-5
+        )
+        np.testing.assert_array_equal(splits.train.x[:, 3], 5)
+
+
+def test_missing_values_may_be_filled_after_a_power(store: Any) -> None:
+    table = frame()[["age", "income", "y"]]
+    steps = ({"kind": "power"}, {"kind": "impute"})
+    dataset, files = store(table, prepare=steps, target_scaling="none")
+    splits = split_dataset(dataset, files)
+    pipeline = make_pipeline(PowerTransformer(standardize=False), SimpleImputer(), StandardScaler())
+    pipeline.fit(of_part(table, splits, "train")[NUMBERS])
+    expected = pipeline.transform(of_part(table, splits, "validation")[NUMBERS])
+    np.testing.assert_allclose(splits.validation.x, expected, atol=1e-5)
+
+
 MEMBERS = get_args(get_args(PreparationStep)[0])
 FOR_WORDS = {"kind": "impute", "strategy": "most_frequent"}
 
@@ -165,7 +205,8 @@ FOR_WORDS = {"kind": "impute", "strategy": "most_frequent"}
 def test_a_training_takes_what_each_step_makes(member: Any, store: Any) -> None:
     kind = member.model_fields["kind"].default
     rest = ({"kind": "impute", "strategy": "median"}, FOR_WORDS)
-    steps = (*rest, {"kind": kind}) if member.encodes else (*rest, {"kind": kind}, {"kind": "one_hot"})
+    step = {"kind": kind} | ({"by": 16} if kind == "divide" else {})
+    steps = (*rest, step) if member.encodes else (*rest, step, {"kind": "one_hot"})
     dataset, files = store(frame(), prepare=steps)
     document = {
         "dataset": dataset.model_dump(),
