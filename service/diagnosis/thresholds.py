@@ -119,6 +119,7 @@ TABLE = (
     _t("R25.lost", 0.5, "share of entries", "whose update is too small to change the weight"),
     _t("R26.runs", 3, "seeds", "fewer say nothing about a spread", THUMB),
     _t("R26.spread", 0.25, "share of what was learned", "standard deviation of the final values over the seeds"),
+    _t("R27.share", 0.05, "share of the part", "held-out rows that equal a training row: above, a warning", THUMB),
 )
 _BY_KEY = {each.key: each for each in TABLE}
 

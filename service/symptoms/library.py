@@ -26,7 +26,7 @@ Verdict = Literal[
     "strict_saddle", "flat", "minimum", "vanishing_gradient", "exploding_gradient", "dying_relu", "saturated_output",
     "ill_conditioned_inputs", "stale_second_moment", "eps_dominated_parameters", "accumulator_exhausted",
     "needs_warmup", "noise_dominated", "wasteful_batch", "overfitting", "schedule_mismatch", "bn_statistics",
-    "setting_had_no_effect", "update_underflow", "within_noise",
+    "setting_had_no_effect", "update_underflow", "within_noise", "equal_rows",
 ]  # fmt: skip
 
 

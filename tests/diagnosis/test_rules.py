@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service import diagnosis
-from service.analysis.run_data import Series
+from service.analysis.run_data import Reading, Series
 from service.diagnosis.finding import Finding, Inconclusive, NoFinding
 from service.diagnosis.rules.registry import RULES
 from service.diagnosis.run_record import RunRecord
@@ -82,6 +82,12 @@ def going_on(loss: object, origin: int = 500, total: int = 2000) -> RunRecord:
     at = np.arange(origin + 1, origin + 1 + len(values))
     record = drawn(None, {"steps": total}, step=int(at[-1]), state="succeeded")
     return replace(record, origin=origin, series={"loss": Series.exact(at, values)})
+
+
+def equal_rows(**parts: tuple[int | None, int]) -> list[Reading]:
+    """A reading of the start that counted equal rows of each part, and all of them."""
+    counted = {f"equal_{name}_rows": equal for name, (equal, _) in parts.items()}
+    return reading("start", 0, **counted, **{f"{name}_rows": rows for name, (_, rows) in parts.items()})
 
 
 CASES = [
@@ -355,6 +361,20 @@ CASES = [
         lambda: drawn(siblings=seeds(0.1, 0.2, 2.2, 1.9)),
         lambda: drawn(siblings=seeds(0.1, 0.12, 0.15)),
     ),
+    Case(
+        "R27",
+        "equal_rows",
+        "warning",
+        lambda: drawn(readings=equal_rows(validation=(9, 90), test=(0, 50))),
+        lambda: drawn(readings=equal_rows(validation=(0, 90), test=(0, 50))),
+    ),
+    Case(
+        "R27",
+        "equal_rows",
+        "info",
+        lambda: drawn(readings=equal_rows(validation=(0, 90), test=(2, 50))),
+        lambda: drawn(readings=equal_rows(validation=(0, 90), test=(None, 0))),
+    ),
 ]
 NAMES = [f"{case.rule}-{number}" for number, case in enumerate(CASES)]
 
@@ -390,7 +410,7 @@ def test_a_patch_leads_to_another_spec_that_can_be_posted(case: Case) -> None:
     assert changed.hash != record.plan.spec.hash
 
 
-WITHOUT_PATCH = {"nonfinite:input", "labels_unrelated", "R4", "minimum", "schedule_mismatch"}
+WITHOUT_PATCH = {"nonfinite:input", "labels_unrelated", "R4", "minimum", "schedule_mismatch", "R27"}
 
 
 def test_there_is_a_case_for_every_verdict_that_needs_no_other_run() -> None:

@@ -8,7 +8,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sklearn.model_selection import GroupShuffleSplit
 
 from service.errors import Invalid
 from service.ingest import count_split, inspect_file, without_incomplete_rows
@@ -56,6 +55,8 @@ def upload(**fields: Any) -> Upload:
 def test_groups_are_drawn_as_scikit_learn_draws_them(
     stored: tuple[Path, Any], column: str, validation: float, test: float
 ) -> None:
+    from sklearn.model_selection import GroupShuffleSplit
+
     for seed in range(3):
         found = parts_of(stored, GroupSplit(column=column), (validation, test), seed)
         rest, held_out = np.arange(ROWS), np.array([], int)
@@ -158,6 +159,8 @@ def test_what_the_report_tells_is_refused_before_the_file_is_read(
 
 
 def test_the_reading_process_counts_what_is_left_after_incomplete_rows(stored: tuple[Path, Any]) -> None:
+    from sklearn.model_selection import GroupShuffleSplit
+
     path, kind = stored
     frame = FRAME.assign(x=FRAME["x"].where(FRAME.index % 5 > 0))
     (frame.to_csv if kind == "csv" else frame.to_parquet)(path, index=False)

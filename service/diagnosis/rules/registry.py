@@ -7,6 +7,7 @@ from service.diagnosis.rules import (
     bookkeeping,
     curvature,
     data,
+    equal_rows,
     gradients,
     no_learning,
     non_finite,
@@ -56,4 +57,6 @@ RULES = (
     Rule("R25", "updates too small to be stored", ("update_underflow",), adaptive.update_underflow,
          "Gupta et al. 2015, arXiv:1502.02551"),
     Rule("R26", "luck of the seed", ("within_noise",), seeds.seed_luck, "Bouthillier et al. 2021, arXiv:2103.03098"),
+    Rule("R27", "equal rows in two parts", ("equal_rows",), equal_rows.equal_rows,
+         "Barz & Denzler 2020, arXiv:1902.00423"),
 )  # fmt: skip

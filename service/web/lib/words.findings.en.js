@@ -59,6 +59,7 @@ export const findings = {
   "finding.vanishing_gradient": "Gradients vanish before the first layers",
   "finding.wasteful_batch": "The batch is larger than necessary",
   "finding.within_noise": "The difference is within seed noise",
+  "finding.equal_rows": "Rows of the training part are also held out",
   "finding.zero_or_symmetric_init": "All units start identical and stay identical",
   "instrument": "Instrument",
   "instrument.at": "at",

@@ -58,6 +58,7 @@ export const findings = {
   "finding.vanishing_gradient": "梯度在到达前几层之前消失",
   "finding.wasteful_batch": "批次大于所需",
   "finding.within_noise": "差异在种子噪声之内",
+  "finding.equal_rows": "训练部分的行也出现在留出部分",
   "finding.zero_or_symmetric_init": "所有单元初始相同，并且一直相同",
   "instrument": "仪器",
   "instrument.at": "位置",

@@ -13,6 +13,7 @@ from service.nonfinite import spell, spelled
 from service.spec.experiment import Experiment
 from service.spec.probes import OnDemandProbe
 from worker.trainer.data.batches import Batches
+from worker.trainer.data.split import Split
 from worker.trainer.models.attention import twice_differentiable
 from worker.trainer.numerics import current_determinism, set_deterministic, set_fp32_products, uses_tf32
 from worker.trainer.step.evaluation import Validation
@@ -51,6 +52,7 @@ class ProbedTraining(Protocol):
     rates: LearningRates
     pipeline: StepPipeline
     validation: Validation | None
+    test: Split
     coarse: dict[str, list[int]]  # unscaled columns of "features" or "target" that float32 can hardly tell apart
 
     def state(self) -> dict[str, Any]:

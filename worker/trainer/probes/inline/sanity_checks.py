@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from service.spec.memory import evaluation_rows, output_numbers
+from worker.trainer.data.equal_rows import count_equal_rows
 from worker.trainer.probes.inline.base import InlineProbe
 from worker.trainer.probes.inline.side_effect_free import has_batch_norm, sample_rows, side_effect_free_forward
 from worker.trainer.probes.measurement import ProbedTraining
+from worker.trainer.step.evaluation import to_device
 from worker.trainer.step.gradients import split_batch
 from worker.trainer.step.losses import loss_denominator, partial_loss
 
@@ -37,6 +39,9 @@ class SanityChecks(InlineProbe):
         duplicate_rows       rows that equal another row
         contradicting_rows   of those, rows whose duplicates have another target
         nonfinite_features, nonfinite_targets  entries that are not finite
+        validation_rows, test_rows  sizes of the held-out parts
+        equal_validation_rows, equal_test_rows  of those, rows that equal a training row, features and target; null:
+                             there are none in the part, or too many bytes to compare
         coarse_features, coarse_target  columns left unscaled whose standard deviation is less than 1024 float32
                              spacings at their magnitude: digits are lost, and standardising keeps them
     """
@@ -66,7 +71,20 @@ def measure(training: ProbedTraining) -> dict[str, Any]:
     found: dict[str, Any] = {"rows": len(x), "initial_loss": initial, "trivial": name, "trivial_loss": loss}
     found |= {"uniform_loss": math.log(classes) if classes else None, "classes": classes or None}
     found |= {f"coarse_{name}": len(training.coarse.get(name, ())) for name in ("features", "target")}
-    return found | target_statistics(y) | feature_statistics(x, y)
+    return found | equal_rows(training) | target_statistics(y) | feature_statistics(x, y)
+
+
+def equal_rows(training: ProbedTraining) -> dict[str, Any]:
+    """Return how many rows of the held-out parts the training part has too."""
+    train = training.batches.x, training.batches.y
+    held_out = {"test": to_device(training.test, training.spec.loss, torch.device("cpu"))}
+    if training.validation is not None:
+        held_out["validation"] = training.validation.x, training.validation.y
+    found: dict[str, Any] = {}
+    for name, rows in held_out.items():
+        count = len(rows[0])
+        found |= {f"{name}_rows": count, f"equal_{name}_rows": count_equal_rows(train, rows) if count else None}
+    return found
 
 
 def initial_loss(training: ProbedTraining, x: Tensor, y: Tensor) -> tuple[float, torch.Size]:
