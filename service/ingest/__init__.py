@@ -6,9 +6,11 @@ functions below load pyarrow (0.1 s, 40 MB) when they are called, so an API that
 
 from pathlib import Path
 
+from service.errors import Problem
 from service.ingest.validation import SizeLimits
 from service.spec.datasets.report import Format, Report
-from service.spec.datasets.uploaded import ResolvedSplit, Upload
+from service.spec.datasets.text import Text
+from service.spec.datasets.uploaded import Resolved, ResolvedSplit, Upload
 
 
 def inspect_file(
@@ -28,13 +30,20 @@ def without_incomplete_rows(content: Path, report: Report, wanted: Upload) -> Re
     """Return the report as it would be without the rows that the spec drops; the same report where it drops none."""
     if not wanted.drops(report):
         return report
-    from service.ingest.incomplete_rows import drop_incomplete_rows  # noqa: PLC0415
+    from service.ingest.stored.incomplete_rows import drop_incomplete_rows  # noqa: PLC0415
 
     return drop_incomplete_rows(content, report, wanted)
 
 
 def count_split(content: Path, wanted: Upload) -> ResolvedSplit:
     """Return how many rows each part of a resolved dataset has, where a column decides; raise `Invalid`."""
-    from service.ingest.incomplete_rows import count_parts  # noqa: PLC0415
+    from service.ingest.stored.incomplete_rows import count_parts  # noqa: PLC0415
 
     return count_parts(content, wanted)
+
+
+def resolve_tokens(content: Path, report: Report, sha256: str, wanted: Text) -> tuple[Resolved | None, list[Problem]]:
+    """Return what the spec stores about a text in tokens, or why it cannot be trained on."""
+    from service.ingest.stored import token_counts  # noqa: PLC0415
+
+    return token_counts.resolve_tokens(content, report, sha256, wanted)

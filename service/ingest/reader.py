@@ -128,6 +128,11 @@ def _result(document: dict[str, Any], limits: ReadLimits) -> bytes:
             from service.ingest.splits.counting import count_parts  # noqa: PLC0415  likewise
 
             return b"%s %s" % (FOUND, json.dumps(count_parts(path, document["split"])).encode())
+        if "tokens" in document:
+            from service.ingest.text.count_tokens import count_tokens  # noqa: PLC0415
+
+            tokenized = count_tokens(path, document["tokens"], tuple(document["sizes"]))
+            return b"%s %s" % (FOUND, tokenized.model_dump_json().encode())
         report = inspect_file(path, document["format"], document["name"], document["header"], limits)
     except Invalid as error:
         problems = json.dumps([problem.as_json() for problem in error.problems])

@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "ARROW_DEFAULT_MEMORY_POOL": "system",  # reserves no address space, which the limit counts
     "ARROW_IO_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
+    "TOKENIZERS_PARALLELISM": "false",
 }
 log = logging.getLogger(__name__)
 

@@ -36,11 +36,14 @@ ADDED_LATER = {  # not hashed at their default, so that a spec from before these
     *("accumulate", "precision", "average", "stop", "compile", "drop_last", "determinism", "augment"),
     *("groups", "no_decay", "layer_decay", "inits"),
 }
-ADDED_TO_DATASETS: Json = {"shuffled_targets": 0.0, "missing": "refuse", "split": {"kind": "random"}, "prepare": []}
+ADDED_TO_DATASETS: Json = {  # likewise
+    **{"shuffled_targets": 0.0, "missing": "refuse", "split": {"kind": "random"}, "prepare": []},
+    **{"tokens": {"kind": "characters"}},
+}
 ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
 ADDED_TO_RESOLVED: Json = {
     **{"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": [], "validation": 0},
-    **{"split": None, "columns": [], "inputs": 0},
+    **{"split": None, "columns": [], "inputs": 0, "tokenized": None},
 }
 ADDED_TO_TRANSFORMER: Json = {
     **{"positions": "learned", "rotary_base": 10_000.0, "feedforward": "mlp"},

@@ -13,6 +13,8 @@ STANDARD_SERIES = (
     "lr",
     "test/loss",
     "test/accuracy",
+    "val/bits_per_byte",
+    "test/bits_per_byte",
 )  # names that are no typing errors even before any run has them
 
 

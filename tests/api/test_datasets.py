@@ -249,3 +249,25 @@ def test_problems_of_the_upload_point_into_the_spec(client: TestClient) -> None:
     (error,) = answer.json()["errors"]
     assert (error["pointer"], error["code"]) == ("/dataset/features/1", "missing_values")
     assert "weight has 1 row without a value (first: 61)" in error["detail"]
+
+
+def test_byte_pairs_of_a_text_are_counted_at_submission(client: TestClient) -> None:
+    content = "the cat sat on the mat.\n" * 200
+    view = upload(client, content.encode(), "name=cats.txt").json()
+    dataset = {"kind": "text", "upload": view["id"], "context": 16, "tokens": {"kind": "bpe", "vocabulary": 260}}
+    spec = SPEC | {"dataset": dataset, "model": {"kind": "transformer", "layers": 1, "width": 16, "heads": 2}}
+    answer = client.post("/v1/experiments", json=spec)
+    assert answer.status_code == 201, answer.text
+    stored = answer.json()["spec"]
+    tokenized = stored["dataset"]["resolved"]["tokenized"]
+    assert (stored["model"]["vocabulary"], tokenized["vocabulary"]) == (260, 260)
+    assert (sum(tokenized["characters"]), sum(tokenized["bytes"])) == (len(content), len(content))
+    assert 0 < sum(tokenized["tokens"]) < len(content)
+    again = client.post("/v1/experiments", json=stored | {"name": "again"})  # what the server wrote is read again
+    assert again.status_code == 201, again.text
+    few = client.post("/v1/experiments", json=spec | {"dataset": dataset | {"context": 1000}})
+    assert [problem["pointer"] for problem in few.json()["errors"]] == ["/dataset/context"]
+    small = client.post(
+        "/v1/experiments", json=spec | {"dataset": dataset | {"tokens": {"kind": "bpe", "vocabulary": 9}}}
+    )
+    assert [problem["pointer"] for problem in small.json()["errors"]] == ["/dataset/tokens/vocabulary"]

@@ -8,7 +8,8 @@ import numpy as np
 
 from service.ingest import inspect_file
 from service.ingest.upload_files import IncomingUpload
-from service.spec.datasets.uploaded import Text, Upload
+from service.spec.datasets.text import Text
+from service.spec.datasets.uploaded import Upload
 from service.storage.uploads import FolderUploads
 
 ID = "dat_" + "0" * 26

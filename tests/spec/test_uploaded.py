@@ -6,7 +6,8 @@ import pytest
 
 from service.errors import Invalid
 from service.spec.datasets.report import Column, Report
-from service.spec.datasets.uploaded import Text, Upload
+from service.spec.datasets.text import Text
+from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import data_identity
 
 ID = "dat_" + "0" * 26

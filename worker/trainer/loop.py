@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from service.spec.datasets.text import LanguageBase
 from service.spec.experiment import Experiment
 from worker.trainer.augment.augment import Augment
 from worker.trainer.build import build_model, build_optimizers, check_batch_norm
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
+from worker.trainer.data.language import split_language
 from worker.trainer.data.split import split_dataset
 from worker.trainer.metrics import Metrics
 from worker.trainer.numerics import set_numerics
@@ -37,7 +39,8 @@ class Training:
     """The state of one run after `step` updates."""
 
     def __init__(self, spec: Experiment, seed: int, device: torch.device, files: DatasetFolders) -> None:
-        splits = split_dataset(spec.dataset, files)
+        split = split_language if isinstance(spec.dataset, LanguageBase) else split_dataset
+        splits = split(spec.dataset, files)
         self.scales = {name: scale.as_json() for name, scale in splits.scales.items()}
         self.preparation = None if splits.preparation is None else splits.preparation.as_json()
         self.coarse = splits.coarse

@@ -19,10 +19,11 @@ from service.db.session import every_project
 from service.db.tables import dataset, dataset_grant, member
 from service.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Unavailable
 from service.ids import new_id
-from service.ingest import count_split, without_incomplete_rows
+from service.ingest import count_split, resolve_tokens, without_incomplete_rows
 from service.levels import Level
 from service.nonfinite import dumps
 from service.spec.datasets.report import Report
+from service.spec.datasets.text import Text
 from service.spec.datasets.uploaded import Resolved, Upload, UploadedBase
 from service.spec.experiment import Experiment
 from service.storage.uploads import UploadStore
@@ -217,11 +218,16 @@ def resolve(connection: Connection, principal: Principal, uploads: UploadStore, 
 def _resolved(
     wanted: UploadedBase, stored: StoredDataset, uploads: UploadStore
 ) -> tuple[Resolved | None, list[Problem]]:
-    """What the upload holds for this spec, once the rows that it leaves out are left out and the others are split."""
-    if not isinstance(wanted, Upload) or not (wanted.drops(stored.report) or wanted.split_column):
+    """What the upload holds for this spec, once rows are left out and split, and tokens counted."""
+    of_text = isinstance(wanted, Text) and wanted.tokenized
+    of_table = isinstance(wanted, Upload) and (wanted.drops(stored.report) or wanted.split_column is not None)
+    if not of_text and not of_table:
         return wanted.resolve(stored.report, stored.sha256)
     try:
         with uploads.opened(stored.sha256) as content:
+            if isinstance(wanted, Text):
+                return resolve_tokens(content, stored.report, stored.sha256, wanted)
+            assert isinstance(wanted, Upload)
             report = without_incomplete_rows(content, stored.report, wanted)
             resolved, problems = wanted.resolve(report, stored.sha256)
             if resolved is not None:

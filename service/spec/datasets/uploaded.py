@@ -21,6 +21,7 @@ from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.prepared import features_of, filled_names, preparation_problems, read_sources
 from service.spec.datasets.report import MAX_CLASSES, Column, Format, Reading, Report
 from service.spec.datasets.splits import ColumnSplit, GroupSplit, RandomSplit, Split
+from service.spec.datasets.tokens import Tokenized
 from service.spec.preparation import PreparationSteps
 from service.spec.preparation.base import Source
 from service.spec.preparation.plan import PlannedStep, plan_steps
@@ -60,6 +61,7 @@ class Resolved(Part):
     split: ResolvedSplit | None = Field(None, description="the parts, where a column decides them")
     columns: tuple[Source, ...] = Field((), description="feature columns as they are read; only where there are steps")
     inputs: Annotated[int, Field(ge=0, description="number of features after the steps; 0: there are none")] = 0
+    tokenized: Tokenized | None = Field(None, description="the tokens of a text; null: its characters")
 
 
 class UploadedBase(DatasetBase):
@@ -354,34 +356,3 @@ def left_aside(names: tuple[str, ...]) -> Iterator[Problem]:
     if names:
         detail = f"{', '.join(names[:3])}: an index, or without a name, so left out; name it here to train on it."
         yield Problem("/features", "left_aside", detail)
-
-
-class Text(UploadedBase):
-    """An uploaded text (POST /v1/datasets) for character-level language modelling: predict the next character.
-
-    A row is `context` characters; rows do not overlap. The first rows are the training part, then validation and test.
-    """
-
-    target = "worker.trainer.data.uploads:text"
-
-    kind: Literal["text"] = "text"
-    context: Annotated[int, Field(ge=1, le=8192, description="context length: characters per row")] = 64
-
-    @property
-    def facts(self) -> Facts:
-        """Read from the upload's report; a row needs its next character, so the last one may be dropped."""
-        characters = len(self.found.characters)
-        return Facts(self.found.rows, (self.context,), "language", unit="character", vocabulary=characters)
-
-    def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
-        """Return the vocabulary and the number of rows, or why it cannot be trained on."""
-        if report.characters is None:
-            return None, [Problem("/upload", "wrong_format", f"is a table ({report.format}): use the kind upload.")]
-        rows = (report.rows - 1) // self.context
-        if rows < 10:
-            detail = f"{report.rows} characters make {max(rows, 0)} rows; at least 10: a smaller context, or more text."
-            return None, [Problem("/context", "too_small", detail)]
-        if len(report.characters) < 2:
-            return None, [Problem("/upload", "too_few_classes", "has one character only: nothing to tell apart.")]
-        found = report.characters
-        return Resolved(sha256=sha256, format="text", rows=rows, shape=(self.context,), characters=found), []

@@ -33,6 +33,7 @@ class Split(NamedTuple):
 
     x: Values
     y: Values
+    bytes: int = 0  # of a text that the targets stand for; 0: unknown
 
 
 class Splits(NamedTuple):
@@ -190,13 +191,20 @@ def _scale_splits(
         return splits._replace(coarse=splits.coarse | {what: coarse_columns(take, len(fitted))})
     if name == "x" and splits.preparation is not None:
         scale = scale.without(splits.preparation.unscaled)
-    train, validation, test = (part._replace(**{name: _apply_scale(scale, getattr(part, name))}) for part in splits[:3])
+    train, validation, test = (_scale_part(scale, part, name) for part in splits[:3])
     return Splits(train, validation, test, splits.scales | {what: scale}, splits.coarse, splits.preparation)
+
+
+def _scale_part(scale: Scale, part: Split, name: Literal["x", "y"]) -> Split:
+    if name == "x":
+        return part._replace(x=_apply_scale(scale, part.x))
+    return part._replace(y=_apply_scale(scale, part.y))
 
 
 def _to_float_type(rows: Split) -> Split:
     """Convert rows in memory to the run's float type, after scaling; rows on disk are converted when read."""
-    return Split(*(values if isinstance(values, MappedRows) else to_float_type(values) for values in rows))
+    x, y = (values if isinstance(values, MappedRows) else to_float_type(values) for values in (rows.x, rows.y))
+    return Split(x, y)
 
 
 def _apply_scale(scale: Scale, values: Values) -> Values:

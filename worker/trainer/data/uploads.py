@@ -17,7 +17,6 @@ from uuid import uuid4
 import numpy as np
 
 from service.errors import Invalid, RunFailure
-from service.ingest.formats import read_text
 from service.spec.datasets.uploaded import Resolved, TableTask
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Arrays
@@ -52,17 +51,6 @@ def _expect_readable(blocks: Iterator[Arrays]) -> Iterator[Arrays]:
         yield from blocks
     except Invalid as error:
         raise ValueError(f"the file cannot be read as its report says: {error.problems[0].detail}") from error
-
-
-def text(files: DatasetFolders, context: int = 64, resolved: Resolved | None = None) -> Arrays:
-    """x (N, context) token numbers, and y the next tokens; both are views of one array."""
-    assert resolved is not None, "the server resolves an upload before it is queued"
-    content = verify_upload(files, resolved.sha256)
-    used = resolved.rows * context + 1
-    key = json.dumps(["text", used, resolved.characters])
-    blocks = _tokens(content, resolved.characters, used)
-    tokens, _ = collect_blocks(files, content, key, blocks, ((used,), (0,)))
-    return tokens[:-1].reshape(-1, context), tokens[1:].reshape(-1, context)
 
 
 def verify_upload(files: DatasetFolders, sha256: str) -> Path:
@@ -149,15 +137,3 @@ def _fill(arrays: Arrays, blocks: Iterator[Arrays]) -> None:
             filled[place] += len(piece)
     if filled != [len(array) for array in arrays]:
         raise ValueError(f"the file has {filled} rows, not {[len(array) for array in arrays]} as its report says")
-
-
-def _tokens(content: Path, vocabulary: str, used: int) -> Iterator[Arrays]:
-    """Yield token numbers of the first `used` characters."""
-    known = np.array([ord(character) for character in vocabulary], np.uint32)  # in order, as the report lists them
-    left = used
-    for piece in read_text(content):
-        points = np.frombuffer(piece[:left].encode("utf-32-le"), "<u4")
-        left -= len(points)
-        yield np.searchsorted(known, points), np.empty(0, np.int64)
-        if not left:
-            return

@@ -1,5 +1,6 @@
 """Evaluation on the validation and test splits, without any effect on the training."""
 
+import math
 from typing import Any
 
 import numpy.typing as npt
@@ -67,6 +68,12 @@ def build_criterion(spec: Experiment, device: torch.device) -> nn.Module:
     return PerPosition(criterion) if spec.dataset.facts.task == "language" else criterion
 
 
+def in_nats(loss: LossBase) -> bool:
+    """Whether the loss is the mean negative log-likelihood of every target, as bits per byte need it."""
+    plain = {"weight": None, "ignore_index": -100, "label_smoothing": 0.0}
+    return loss.kind in ("cross_entropy", "nll") and all(getattr(loss, k, v) == v for k, v in plain.items())
+
+
 class Validation:
     """A held-out split on the device, evaluated `rows` at a time; its series are `val/...`, or `<name>/...`."""
 
@@ -78,11 +85,13 @@ class Validation:
         name: str = "val",
         rows: int = MAX_CHUNK_ROWS,
         precision: Precision | None = None,
+        text_bytes: int = 0,
     ) -> None:
         self.x, self.y, self.name, self.rows = x, y, name, rows
         self.precision = precision or Precision("fp32", x.device)
         self.classification = task in ("language", *CLASS_TASKS)
         self.positions = y.shape[1] if task == "language" else 1  # per row
+        self.text_bytes = text_bytes  # that the targets stand for; 0: unknown, or the loss is not in nats
 
     @classmethod
     def of(cls, spec: Experiment, rows: Split, device: torch.device, name: str = "val") -> "Validation | None":
@@ -92,7 +101,8 @@ class Validation:
             return None
         made = ObjectivePoint if task == "objective" else cls
         precision = Precision(spec.precision, device)
-        return made(*to_device(rows, spec.loss, device), task, name, evaluation_rows(spec), precision)
+        text_bytes = rows.bytes if in_nats(spec.loss) else 0
+        return made(*to_device(rows, spec.loss, device), task, name, evaluation_rows(spec), precision, text_bytes)
 
     def measure(self, model: nn.Module, criterion: nn.Module) -> Metrics:
         """Return mean loss and accuracy in the run's precision; they stay on the device, so nothing waits for them."""
@@ -110,6 +120,9 @@ class Validation:
         readings: Metrics = {f"{self.name}/loss": loss / counted}
         if self.classification:
             readings[f"{self.name}/accuracy"] = right / (len(self.x) * self.positions)
+        if self.text_bytes:
+            bits = loss / counted * (len(self.x) * self.positions) / math.log(2)
+            readings[f"{self.name}/bits_per_byte"] = bits / self.text_bytes
         return readings
 
 

@@ -29,7 +29,7 @@ from service.ingest import inspect_file
 from service.ingest.upload_files import IncomingUpload
 from service.spec import optimizers
 from service.spec.checks.experiment import find_problems
-from service.spec.datasets.uploaded import Text
+from service.spec.datasets.text import Text
 from service.spec.experiment import Experiment
 from service.spec.models import Model
 from service.spec.models.objectives import ObjectiveBase

@@ -10,7 +10,6 @@ import torch
 from service.spec.catalog import CATALOG
 from service.spec.datasets.bundled import Diabetes, Digits, Iris, Wine
 from service.spec.datasets.precision import is_coarse
-from service.spec.datasets.uploaded import Resolved, Text
 from worker.trainer.data.batches import Batches, epoch_order
 from worker.trainer.data.scaling import coarse_columns, fit_scale
 from worker.trainer.data.split import Arrays, apportion, load, shuffle_share, split_dataset, stratified_indices
@@ -171,17 +170,6 @@ def test_a_label_out_of_range_is_refused_before_training(
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         load(Iris())
     assert run_failure_of(caught.value, None, building=True).kind == "spec_cannot_build"
-
-
-def test_a_token_out_of_range_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = np.zeros(13, np.int64)
-    tokens[7] = 5
-    found = Resolved(sha256="0" * 64, format="text", rows=3, shape=(4,), characters="abcde")
-    dataset = Text(upload=f"dat_{'0' * 26}", context=4).model_copy(update={"resolved": found})
-    arrays = tokens[:-1].reshape(-1, 4), tokens[1:].reshape(-1, 4)
-    monkeypatch.setattr("worker.trainer.data.split.build", lambda dataset, files: arrays)
-    with pytest.raises(ValueError, match=re.escape("row 1 has the token [0, 0, 0, 5], and the 5 tokens are 0..4")):
-        load(dataset)
 
 
 def test_a_loader_that_contradicts_its_facts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

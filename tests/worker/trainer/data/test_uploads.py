@@ -19,7 +19,7 @@ from service.ingest import inspect_file
 from service.ingest.upload_files import IncomingUpload
 from service.lifecycle import PERMANENT
 from service.spec.checks.experiment import find_warnings
-from service.spec.datasets.uploaded import Text, Upload
+from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
 from service.storage.uploads import FolderUploads
 from worker.protocol import Ended, Frame, Stop, TrainRequest
@@ -27,7 +27,7 @@ from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.scaling import fit_scale
-from worker.trainer.data.split import Split, load, split_dataset, stratified_indices
+from worker.trainer.data.split import load, split_dataset, stratified_indices
 from worker.trainer.failures import REUSABLE_AFTER
 from worker.trainer.loop import prepare, train
 from worker.trainer.session import run_request
@@ -53,8 +53,7 @@ def keep(files: DatasetFolders) -> Keep:
         incoming.close()
         report = inspect_file(incoming.path, declared)
         incoming.keep(FolderUploads(files.folder))
-        kind = Text if dataset["kind"] == "text" else Upload
-        made = kind.model_validate(dataset | {"upload": ID})
+        made = Upload.model_validate(dataset | {"upload": ID})
         resolved, problems = made.resolve(report, incoming.sha256)
         assert problems == []
         return made.model_copy(update={"resolved": resolved})
@@ -323,68 +322,6 @@ def test_a_file_that_is_gone_or_changed_is_a_failure_of_its_own(keep: Keep, file
     with pytest.raises(RunFailure) as nowhere:
         load(dataset, DatasetFolders())
     assert [error.value.kind for error in (changed, gone, nowhere)] == ["dataset_changed", *["dataset_missing"] * 2]
-
-
-POEM = "the cat sat on the mat, and the rat sat on the cat. " * 40
-
-
-@pytest.mark.parametrize("resident_bytes", [2**30, 0])
-def test_a_text_is_windows_of_characters_and_their_successors(
-    resident_bytes: int, keep: Keep, files: DatasetFolders
-) -> None:
-    dataset = keep(POEM.encode(), {"kind": "text", "context": 16}, "text")
-    x, y = load(dataset, DatasetFolders(files.folder, resident_bytes))
-    characters = dataset.resolved.characters
-    rows = (len(POEM) - 1) // 16
-    assert x.shape == y.shape == (rows, 16) == (dataset.facts.rows, *dataset.facts.shape)
-    assert "".join(characters[token] for token in x.flatten()) == POEM[: rows * 16]
-    assert "".join(characters[token] for token in y.flatten()) == POEM[1 : rows * 16 + 1]
-    parts = split_dataset(dataset, DatasetFolders(files.folder, resident_bytes))
-    assert tuple(len(part.x) for part in (parts.train, parts.validation, parts.test)) == dataset.counts
-    assert first(parts.train) == x[0].tolist()  # by position: the end is kept apart
-    assert first(parts.validation) == x[dataset.counts[0]].tolist()
-
-
-def first(rows: Split) -> Any:
-    return (rows.x[:1] if isinstance(rows.x, MappedRows) else torch.from_numpy(rows.x))[0].tolist()
-
-
-@pytest.mark.parametrize("kind", ["transformer", "gru"])
-def test_a_language_model_learns_a_text_and_is_measured_at_every_position(
-    kind: str, keep: Keep, files: DatasetFolders
-) -> None:
-    dataset = keep(POEM.encode(), {"kind": "text", "context": 16}, "text")
-    vocabulary = len(dataset.resolved.characters)
-    model: dict[str, Any] = {"kind": kind, "vocabulary": vocabulary, "outputs_at": "every"}
-    if kind == "transformer":
-        model |= {"causal": True, "width": 32, "layers": 1, "heads": 2}
-    spec = Experiment.model_validate(
-        {
-            "dataset": dataset.model_dump(),
-            "model": model,
-            "loss": {"kind": "cross_entropy"},
-            "optimizer": {"kind": "adam", "lr": 0.01},
-            "batch_size": 16,
-            "steps": 120,
-        }
-    )
-    assert spec.outputs == vocabulary
-    training = prepare(spec, 0, CPU, files)
-    steps = list(train(training))
-    assert steps[0].loss.item() == pytest.approx(np.log(vocabulary), rel=0.25)
-    readings = steps[-1].metrics or {}
-    assert steps[-1].loss.item() < 1.0
-    assert float(readings["val/accuracy"]) > 0.6
-    rows = split_dataset(spec.dataset, files).validation
-    assert isinstance(rows.x, np.ndarray)
-    assert isinstance(rows.y, np.ndarray)
-    logits = training.model.eval()(torch.from_numpy(rows.x))  # (B, T, V)
-    tokens = torch.from_numpy(rows.y)
-    loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), tokens)  # torch's own layout: (B, V, T)
-    assert float(readings["val/loss"]) == pytest.approx(loss.item(), rel=1e-5)
-    assert float(readings["val/accuracy"]) == pytest.approx((logits.argmax(2) == tokens).float().mean().item())
-    on_disk = list(train(prepare(spec, 0, CPU, DatasetFolders(files.folder, 0))))
-    assert [step.loss.item() for step in on_disk] == [step.loss.item() for step in steps]
 
 
 class Listening:

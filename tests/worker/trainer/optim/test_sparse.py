@@ -12,7 +12,7 @@ from torch import nn
 from service.ingest import inspect_file
 from service.ingest.upload_files import IncomingUpload
 from service.spec.checks.experiment import find_problems
-from service.spec.datasets.uploaded import Text
+from service.spec.datasets.text import Text
 from service.spec.experiment import Experiment
 from service.spec.training import Clip
 from service.storage.uploads import FolderUploads

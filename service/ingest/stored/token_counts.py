@@ -1,0 +1,36 @@
+"""The tokens of a stored text, counted for a spec by the process that reads uploads, once for each choice."""
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from service.errors import Invalid, Problem
+from service.ingest.reader import ReadLimits
+from service.ingest.reader_process import SHARED
+from service.spec.datasets.report import Report
+from service.spec.datasets.text import Text
+from service.spec.datasets.tokens import BytePairs, Tokenized
+from service.spec.datasets.uploaded import Resolved
+
+LIMITS = ReadLimits()  # a request waits, with its connection
+
+
+def resolve_tokens(content: Path, report: Report, sha256: str, wanted: Text) -> tuple[Resolved | None, list[Problem]]:
+    """Return what the spec stores about this text in tokens, or why it cannot be trained on."""
+    found, problems = wanted.model_copy(update={"context": 1}).resolve(report, sha256)
+    if found is None:
+        return None, problems
+    assert isinstance(wanted.tokens, BytePairs)
+    tokenized = _count(content, wanted.tokens, wanted.characters_of_parts(report))
+    return wanted.resolve_tokens(found.model_copy(update={"shape": (wanted.context,)}), tokenized)
+
+
+@lru_cache(maxsize=1_000)
+def _count(content: Path, wanted: BytePairs, sizes: tuple[int, int, int]) -> Tokenized:
+    """Have another process train the tokenizer and count. Cached by path, which contains the file's hash."""
+    request = {"path": str(content.resolve()), "tokens": wanted.model_dump(), "sizes": sizes}
+    try:
+        return Tokenized.model_validate_json(SHARED.ask(request, LIMITS))
+    except Invalid as error:
+        at_field = (replace(problem, pointer=problem.pointer or "/dataset/tokens") for problem in error.problems)
+        raise Invalid.of([*at_field]) from None

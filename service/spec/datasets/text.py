@@ -1,0 +1,124 @@
+"""Texts: an uploaded one, as characters or byte pairs."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.component import Default
+from service.spec.datasets.base import DatasetBase, Facts
+from service.spec.datasets.report import Report
+from service.spec.datasets.tokens import BytePairs, Characters, Tokenized, Tokens
+from service.spec.datasets.uploaded import Resolved, UploadedBase
+
+MIN_ROWS = 10
+Span = tuple[int, int]  # first token, and the one after the last
+Context = Annotated[int, Field(ge=1, le=8192)]
+
+
+class LanguageBase(DatasetBase):
+    """A sequence of tokens. A row is `context` of them, to each of which the next one is predicted."""
+
+    context: Context = Field(64, description="context length: tokens per row")
+
+    @property
+    def spans(self) -> tuple[Span, Span, Span] | None:
+        """The tokens of each part, within one array that has them all; None: each part has an array of its own."""
+        raise NotImplementedError
+
+
+class Text(LanguageBase, UploadedBase):
+    """An uploaded text (POST /v1/datasets) for language modelling: predict the next character, or the next token.
+
+    A row is `context` tokens; rows do not overlap. The beginning of the text is the training part, then come validation
+    and test.
+    """
+
+    target = "worker.trainer.data.text:uploaded"
+
+    kind: Literal["text"] = "text"
+    tokens: Tokens = Field(Characters(), description="what the text is divided into")
+
+    @property
+    def facts(self) -> Facts:
+        """Read from the upload's report; a row needs its next token, so the last ones may be dropped."""
+        found, tokenized = self.found, self.found.tokenized
+        unit, vocabulary = (
+            ("character", len(found.characters)) if tokenized is None else ("token", tokenized.vocabulary)
+        )
+        return Facts(found.rows, (self.context,), "language", unit=unit, vocabulary=vocabulary)
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Rows for training, validation and test."""
+        tokenized = self.found.tokenized
+        return super().counts if tokenized is None else rows_of(tokenized.tokens, self.context)
+
+    @property
+    def spans(self) -> tuple[Span, Span, Span]:
+        """Parts of characters share the one between them, which is the last target of the part before."""
+        train, validation, test = (
+            self.found.tokenized.tokens if self.found.tokenized else (rows * self.context for rows in self.counts)
+        )
+        shared = 0 if self.found.tokenized else 1
+        ends = train, train + validation, train + validation + test
+        return (0, ends[0] + shared), (ends[0], ends[1] + shared), (ends[1], ends[2] + shared)
+
+    @property
+    def tokenized(self) -> bool:
+        """Whether tokens have to be counted in the text."""
+        return not isinstance(self.tokens, Characters)
+
+    def characters_of_parts(self, report: Report) -> tuple[int, int, int]:
+        """Return the characters of each part of a text with this report."""
+        validation, test = round(report.rows * self.validation), round(report.rows * self.test)
+        return report.rows - validation - test, validation, test
+
+    def inferred_defaults(self, counts: bool) -> Iterator[Default]:
+        """Yield none for tokens, which were counted for the parts that the spec has."""
+        if not self.tokenized:
+            yield from super().inferred_defaults(counts)
+
+    def resolve(self, report: Report, sha256: str) -> tuple[Resolved | None, list[Problem]]:
+        """Return the vocabulary and the number of rows of characters, or why they cannot be trained on."""
+        if report.characters is None:
+            return None, [Problem("/upload", "wrong_format", f"is a table ({report.format}): use the kind upload.")]
+        rows = (report.rows - 1) // self.context
+        if rows < MIN_ROWS:
+            return None, [_too_few(f"{report.rows} characters make {max(rows, 0)} rows", self.context)]
+        if len(report.characters) < 2:
+            return None, [Problem("/upload", "too_few_classes", "has one character only: nothing to tell apart.")]
+        found = report.characters
+        return Resolved(sha256=sha256, format="text", rows=rows, shape=(self.context,), characters=found), []
+
+    def resolve_tokens(self, found: Resolved, tokenized: Tokenized) -> tuple[Resolved | None, list[Problem]]:
+        """Return the number of rows of tokens, or why they cannot be trained on."""
+        rows = rows_of(tokenized.tokens, self.context)
+        if sum(rows) < MIN_ROWS or rows[0] < 2:
+            return None, [_too_few(f"{sum(tokenized.tokens)} tokens make {sum(rows)} rows", self.context)]
+        for name, count, tokens in zip(("validation", "test"), rows[1:], tokenized.tokens[1:], strict=True):
+            if getattr(self, name) and not count:
+                detail = f"this share has {tokens} tokens, too few for a row of {self.context} and the next one."
+                return None, [Problem(f"/{name}", "split_too_small", detail)]
+        filled = {"rows": sum(rows), "characters": "", "tokenized": tokenized}
+        return found.model_copy(update=filled), []
+
+    def warnings(self) -> Iterator[Problem]:
+        """Yield a vocabulary that the training part is too small for."""
+        yield from super().warnings()
+        tokenized = self.found.tokenized
+        if tokenized and isinstance(self.tokens, BytePairs) and tokenized.vocabulary < self.tokens.vocabulary:
+            detail = f"only {tokenized.vocabulary} tokens: no further pair occurs twice in the training part."
+            yield Problem("/tokens/vocabulary", "not_reached", detail, tokenized.vocabulary)
+
+
+def rows_of(tokens: tuple[int, int, int], context: int) -> tuple[int, int, int]:
+    """Return the rows of each part: windows that do not overlap, each with the token that follows."""
+    train, validation, test = (max(count - 1, 0) // context for count in tokens)
+    return train, validation, test
+
+
+def _too_few(what: str, context: int) -> Problem:
+    detail = f"{what} of {context}; at least {MIN_ROWS}: a smaller context, or more text."
+    return Problem("/context", "too_small", detail)

@@ -1,0 +1,296 @@
+"""Texts: windows of characters or byte pairs, the same from memory and from disk, counted and measured exactly."""
+
+import json
+import math
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from service.errors import Problem, RunFailure
+from service.ingest import inspect_file, resolve_tokens
+from service.ingest.text import pieces
+from service.ingest.text.count_tokens import count_tokens
+from service.ingest.text.pieces import cut
+from service.ingest.text.tokenizer import train_tokenizer
+from service.ingest.upload_files import IncomingUpload
+from service.spec.datasets.report import Report
+from service.spec.datasets.text import Text
+from service.spec.datasets.tokens import BytePairs, Tokenized
+from service.spec.datasets.uploaded import Resolved
+from service.spec.experiment import Experiment
+from service.storage.uploads import FolderUploads
+from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.language import split_language
+from worker.trainer.data.memory_mapped import MappedRows
+from worker.trainer.data.split import Split
+from worker.trainer.data.text import TOKENIZER
+from worker.trainer.data.token_windows import MappedWindows, TokenArray
+from worker.trainer.loop import Training, prepare, train
+
+CPU = torch.device("cpu")
+ID = "dat_" + "0" * 26
+POEM = "the cat sat on the mat, and the rat sat on the cat. " * 40
+VERSE = "Über den Wölfen 狼 schlief\nder Mönch, und das Meer 海 schlief.\n\n" * 60
+BYTE_PAIRS = {"kind": "text", "context": 8, "tokens": {"kind": "bpe", "vocabulary": 300}, "test": 0.1}
+Keep = Callable[..., Text]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> DatasetFolders:
+    return DatasetFolders(tmp_path / "datasets")
+
+
+@pytest.fixture
+def keep(files: DatasetFolders) -> Keep:
+    """Store a text as the API does, and resolve a dataset on it as the server does."""
+
+    def resolve(path: Path, report: Report, sha256: str, made: Text) -> tuple[Resolved | None, list[Problem]]:
+        return resolve_tokens(path, report, sha256, made) if made.tokenized else made.resolve(report, sha256)
+
+    def kept(content: str, dataset: dict[str, Any]) -> Text:
+        assert files.folder is not None
+        incoming = IncomingUpload(files.folder)
+        incoming.write(content.encode())
+        incoming.close()
+        report = inspect_file(incoming.path, "text")
+        incoming.keep(FolderUploads(files.folder))
+        made = Text.model_validate(dataset | {"upload": ID})
+        path = files.folder / incoming.sha256 / "content"
+        resolved, problems = resolve(path, report, incoming.sha256, made)
+        assert problems == []
+        return made.model_copy(update={"resolved": resolved})
+
+    return kept
+
+
+def tokens_of(dataset: Text) -> Tokenized:
+    assert dataset.found.tokenized is not None
+    return dataset.found.tokenized
+
+
+def read(rows: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    assert isinstance(rows.x, MappedRows)
+    assert isinstance(rows.y, MappedRows)
+    return rows.x.to(CPU)[:], rows.y.to(CPU)[:]
+
+
+def language_spec(dataset: Text, steps: int = 120, **more: Any) -> Experiment:
+    model = {"kind": "transformer", "causal": True, "width": 32, "layers": 1, "heads": 2, "outputs_at": "every"}
+    return Experiment.model_validate(
+        {
+            "dataset": dataset.model_dump(),
+            "model": model | {"vocabulary": dataset.facts.vocabulary},
+            "loss": {"kind": "cross_entropy"},
+            "optimizer": {"kind": "adam", "lr": 0.01},
+            "batch_size": 16,
+            "steps": steps,
+        }
+        | more
+    )
+
+
+@pytest.mark.parametrize("resident_bytes", [2**30, 0])
+def test_a_text_is_windows_of_characters_and_their_successors(
+    resident_bytes: int, keep: Keep, files: DatasetFolders
+) -> None:
+    dataset = keep(POEM, {"kind": "text", "context": 16})
+    parts = split_language(dataset, DatasetFolders(files.folder, resident_bytes))
+    assert isinstance(parts.train.x, MappedWindows)
+    assert parts.train.x.tokens.on_disk == (resident_bytes == 0)
+    splits = (parts.train, parts.validation, parts.test)
+    assert tuple(len(part.x) for part in splits) == dataset.counts
+    x, y = (torch.cat(each) for each in zip(*map(read, splits), strict=True))
+    assert dataset.resolved is not None
+    characters = dataset.resolved.characters
+    rows = (len(POEM) - 1) // 16
+    assert x.shape == y.shape == (rows, 16) == (dataset.facts.rows, *dataset.facts.shape)
+    assert "".join(characters[token] for token in x.flatten()) == POEM[: rows * 16]
+    assert "".join(characters[token] for token in y.flatten()) == POEM[1 : rows * 16 + 1]
+
+
+@pytest.mark.parametrize("resident_bytes", [2**30, 0])
+def test_byte_pairs_give_back_each_part_of_the_text(resident_bytes: int, keep: Keep, files: DatasetFolders) -> None:
+    dataset = keep(VERSE, BYTE_PAIRS)
+    tokenized = tokens_of(dataset)
+    assert sum(tokenized.characters) == len(VERSE)
+    assert sum(tokenized.bytes) == len(VERSE.encode())
+    parts = split_language(dataset, DatasetFolders(files.folder, resident_bytes))
+    assert files.folder is not None
+    (written,) = files.folder.glob(f"*/rows-*/{TOKENIZER}")
+    tokenizer = Tokenizer.from_file(str(written))
+    start = 0
+    splits = parts.train, parts.validation, parts.test
+    for split, characters, tokens, rows in zip(
+        splits, tokenized.characters, tokenized.tokens, dataset.counts, strict=True
+    ):
+        own = VERSE[start : start + characters]
+        start += characters
+        x, y = read(split)
+        assert rows == len(x) == (tokens - 1) // 8
+        assert x.flatten()[1:].tolist() == y.flatten()[:-1].tolist()
+        ids = tokenizer.encode(own).ids
+        assert (len(ids), ids[: rows * 8]) == (tokens, x.flatten().tolist())
+        assert tokenizer.decode(ids) == own
+        # the targets of the windows: all tokens but the first and those after the last window
+        whole = b"".join(_bytes_of(tokenizer, token) for token in ids)
+        assert whole == own.encode()
+        if split is not parts.train:
+            assert split.bytes == sum(len(_bytes_of(tokenizer, token)) for token in ids[1 : rows * 8 + 1])
+
+
+def _bytes_of(tokenizer: Tokenizer, token: int) -> bytes:
+    """By GPT-2's table: printable bytes stand for themselves, the others for the characters from 256 on."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [value for value in range(256) if value not in shown]
+    table = {chr(value): value for value in shown} | {chr(256 + at): value for at, value in enumerate(others)}
+    return bytes(table[character] for character in tokenizer.id_to_token(token))
+
+
+def test_a_tokenizer_is_learned_from_the_training_part_alone(keep: Keep) -> None:
+    text = "abababab " * 200 + "xyxyxyxy " * 100
+    dataset = keep(text, {**BYTE_PAIRS, "validation": 0.25, "test": 0.1})
+    tokenized = tokens_of(dataset)
+    assert tokenized.vocabulary < 300
+    assert [problem.pointer for problem in dataset.warnings()] == ["/tokens/vocabulary"]
+    train_text = text[: tokenized.characters[0]]
+    assert "x" in text[len(train_text) :]
+    learned = train_tokenizer(BytePairs(vocabulary=300), iter([train_text]))
+    assert learned.get_vocab_size() == tokenized.vocabulary
+    assert "xyxyxyxy" not in train_tokenizer(BytePairs(vocabulary=300), iter(["abababab " * 200])).get_vocab()
+
+
+def test_a_worker_refuses_a_tokenizer_that_differs_from_the_servers(keep: Keep, files: DatasetFolders) -> None:
+    dataset = keep(VERSE, BYTE_PAIRS)
+    tokenized = tokens_of(dataset)
+    other = tokenized.model_copy(update={"sha256": "0" * 64})
+    changed = dataset.found.model_copy(update={"tokenized": other})
+    with pytest.raises(RunFailure, match="same version of the package tokenizers") as refused:
+        split_language(dataset.model_copy(update={"resolved": changed}), files)
+    assert refused.value.kind == "dataset_changed"
+
+
+def test_few_tokens_are_refused_by_the_field_that_would_help(tmp_path: Path) -> None:
+    (path := tmp_path / "content").write_text(POEM)
+    report = inspect_file(path, "text")
+    refusals = []
+    for changes in ({"context": 500}, {"context": 100, "validation": 0.02}, {"context": 100, "test": 0.01}):
+        made = Text.model_validate(BYTE_PAIRS | {"tokens": {"kind": "bpe", "vocabulary": 256}, "upload": ID} | changes)
+        resolved, problems = resolve_tokens(path, report, "0" * 64, made)
+        assert resolved is None
+        refusals += [problem.pointer for problem in problems]
+    assert refusals == ["/context", "/validation", "/test"]
+
+
+def test_characters_keep_the_hash_of_a_spec_and_byte_pairs_have_their_own(keep: Keep) -> None:
+    characters = language_spec(keep(POEM, {"kind": "text", "context": 8}))
+    document = characters.normalised()
+    assert document["dataset"].pop("tokens") == {"kind": "characters"}
+    assert document["dataset"]["resolved"].pop("tokenized") is None
+    assert Experiment.model_validate_json(json.dumps(document)).hash == characters.hash
+    assert language_spec(keep(POEM, BYTE_PAIRS | {"test": 0.0})).hash != characters.hash
+
+
+@settings(max_examples=50)
+@given(st.lists(st.text(alphabet="ab \n\té", max_size=40), max_size=30))
+def test_pieces_depend_on_the_text_and_not_on_how_it_arrives(texts: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "PIECE", 16)
+        whole = "".join(texts)
+        found = [*cut(iter(texts))]
+        assert found == [*cut(iter([whole]))] == [*cut(iter(whole))]
+        assert "".join(found) == whole
+        assert all(16 <= len(piece) <= 32 for piece in found[:-1])
+
+
+SNIPPETS = ["\n", "\n\n", " ", "the", "cat's", " sat", "12", "!?", "\t", "狼", " \n"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(SNIPPETS), max_size=200))
+def test_cutting_at_line_ends_changes_no_token(words: list[str]) -> None:
+    text = "word\nnext ".join(words)
+    tokenizer = train_tokenizer(BytePairs(vocabulary=270), iter([VERSE + POEM]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "PIECE", 64)
+        found = [token for piece in cut(iter([text])) for token in tokenizer.encode(piece).ids]
+    assert found == tokenizer.encode(text).ids
+
+
+def test_the_reader_and_a_worker_count_the_same(keep: Keep, tmp_path: Path) -> None:
+    dataset = keep(VERSE, BYTE_PAIRS)
+    tokenized = tokens_of(dataset)
+    (path := tmp_path / "content").write_text(VERSE)
+    assert count_tokens(path, dataset.tokens.model_dump(), tokenized.characters) == tokenized
+
+
+def test_a_token_out_of_range_is_refused_in_memory_and_on_disk(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"there is a token 5, and the 5 tokens are 0\.\.4"):
+        TokenArray(np.array([0, 1, 5], np.uint16), 5, 2**30)
+    np.save(tmp_path / "tokens.npy", np.array([0, 1, 2, 5], np.uint16))
+    tokens = TokenArray(np.load(tmp_path / "tokens.npy", mmap_mode="r"), 5, 0)
+    windows = MappedWindows(tokens, np.arange(2), 2)
+    assert windows.read(slice(0, 1)).tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match="there is a token 5"):
+        MappedWindows(tokens, np.arange(3), 2).read(slice(2, 3))
+
+
+@pytest.mark.parametrize(("kind", "tokens"), [("transformer", "characters"), ("gru", "characters"), ("gru", "bpe")])
+def test_a_language_model_learns_a_text_and_is_measured_at_every_position(
+    kind: str, tokens: str, keep: Keep, files: DatasetFolders
+) -> None:
+    dataset = keep(POEM, {"kind": "text", "context": 16, "tokens": {"kind": tokens}})
+    vocabulary = dataset.facts.vocabulary
+    more = {} if kind == "transformer" else {"model": {"kind": kind, "vocabulary": vocabulary, "outputs_at": "every"}}
+    spec = language_spec(dataset, **more)
+    assert spec.outputs == vocabulary
+    training = prepare(spec, 0, CPU, files)
+    steps = list(train(training))
+    assert steps[0].loss.item() == pytest.approx(math.log(vocabulary), rel=0.25)
+    readings = steps[-1].metrics or {}
+    assert steps[-1].loss.item() < 1.0
+    assert float(readings["val/accuracy"]) > 0.6
+    rows = split_language(spec.dataset, files).validation
+    x, y = read(rows)
+    logits = training.model.eval()(x)  # (B, T, V)
+    loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), y)  # torch's own layout: (B, V, T)
+    assert float(readings["val/loss"]) == pytest.approx(loss.item(), rel=1e-5)
+    assert float(readings["val/accuracy"]) == pytest.approx((logits.argmax(2) == y).float().mean().item())
+    bits = -torch.distributions.Categorical(logits=logits.double()).log_prob(y).sum().item() / math.log(2)
+    assert float(readings["val/bits_per_byte"]) == pytest.approx(bits / rows.bytes, rel=1e-5)
+    if tokens == "characters":
+        assert rows.bytes == y.numel()  # one byte each
+    on_disk = list(train(prepare(spec, 0, CPU, DatasetFolders(files.folder, 0))))
+    assert [step.loss.item() for step in on_disk] == [step.loss.item() for step in steps]
+
+
+@pytest.mark.parametrize("loss", [{"label_smoothing": 0.1}, {"ignore_index": 1}])
+def test_a_loss_that_is_no_likelihood_of_all_targets_has_no_bits_per_byte(
+    loss: dict[str, Any], keep: Keep, files: DatasetFolders
+) -> None:
+    spec = language_spec(keep(POEM, BYTE_PAIRS), 1, loss={"kind": "cross_entropy"} | loss)
+    (step,) = train(prepare(spec, 0, CPU, files))
+    assert step.metrics is not None
+    assert "val/loss" in step.metrics
+    assert "val/bits_per_byte" not in step.metrics
+
+
+def test_a_resumed_run_on_byte_pairs_is_bit_identical(keep: Keep, files: DatasetFolders) -> None:
+    spec = language_spec(keep(VERSE, BYTE_PAIRS), 12)
+
+    def losses(training: Training, count: int) -> list[float]:
+        return [step.loss.item() for step in islice(train(training), count)]
+
+    whole = losses(prepare(spec, 3, CPU, files), 12)
+    first = prepare(spec, 3, CPU, files)
+    before = losses(first, 5)
+    second = prepare(spec, 3, CPU, files)
+    second.load(first.state())
+    assert before + losses(second, 12) == whole

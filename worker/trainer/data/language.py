@@ -1,0 +1,42 @@
+"""The splits of a language dataset: windows of its tokens, and the bytes that their targets stand for."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from service.spec.datasets import DatasetBase
+from service.spec.datasets.text import LanguageBase
+from worker.trainer.build import build
+from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.split import Split, Splits
+from worker.trainer.data.text import TokenArrays
+from worker.trainer.data.token_windows import MappedWindows, TokenArray
+
+CHUNK = 2**22  # tokens whose bytes are counted together
+
+
+def split_language(dataset: DatasetBase, files: DatasetFolders) -> Splits:
+    """Return the windows of each part, in order: the text's beginning is trained on, its end kept for the test."""
+    assert isinstance(dataset, LanguageBase)
+    found: TokenArrays = build(dataset, files)
+    arrays, vocabulary = found.arrays, dataset.facts.vocabulary
+    if dataset.spans is not None:
+        (whole,) = arrays
+        arrays = tuple(whole[start:stop] for start, stop in dataset.spans)
+    splits: list[Split] = []
+    for values, rows in zip(arrays, dataset.counts, strict=True):
+        tokens = TokenArray(values, vocabulary, files.resident_bytes)
+        starts = np.arange(rows, dtype=np.int64) * dataset.context
+        x, y = (MappedWindows(tokens, starts + shift, dataset.context) for shift in (0, 1))
+        targets = values[1 : rows * dataset.context + 1]
+        measured = len(splits) > 0  # the training part is not evaluated
+        splits.append(Split(x, y, _bytes(targets, found.bytes_of) if measured else 0))
+    return Splits(splits[0], splits[1], splits[2], {}, {})
+
+
+def _bytes(tokens: npt.NDArray[Any], bytes_of: npt.NDArray[np.int64] | None) -> int:
+    """Return the bytes that these tokens stand for; 0: unknown."""
+    if bytes_of is None:
+        return 0
+    return sum(int(bytes_of[tokens[at : at + CHUNK]].sum()) for at in range(0, len(tokens), CHUNK))

@@ -1,0 +1,89 @@
+"""Windows of a sequence of tokens: rows that a language model is trained on, cut when they are read."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from worker.trainer.data.memory_mapped import CPU, DeviceScale, Indices, MappedRows, PackedRows, RowTensor
+
+RESIDENT_ITEM_BYTES = 4  # of a token in the memory of a device
+
+
+class TokenArray:
+    """Tokens (n,) of one part, on disk, or in the memory of a device: there once for inputs and targets."""
+
+    def __init__(self, values: npt.NDArray[Any], vocabulary: int, resident_bytes: int) -> None:
+        self.values, self.vocabulary = values, vocabulary
+        self.on_disk = isinstance(values, np.memmap) and len(values) * RESIDENT_ITEM_BYTES > resident_bytes
+        if not self.on_disk:
+            self.check(values)
+        self._resident: dict[torch.device, Tensor] = {}
+
+    def check(self, tokens: npt.NDArray[Any]) -> None:
+        """Raise `ValueError` for a token that is not of the vocabulary; a GPU would report it late and vaguely."""
+        if tokens.size and not 0 <= int(tokens.min()) <= (largest := int(tokens.max())) < self.vocabulary:
+            raise ValueError(
+                f"there is a token {largest}, and the {self.vocabulary} tokens are 0..{self.vocabulary - 1}"
+            )
+
+    def on(self, device: torch.device) -> Tensor:
+        """Return the tokens (n,) int32 on a device."""
+        if device not in self._resident:
+            self._resident[device] = torch.from_numpy(self.values.astype(np.int32)).to(device)
+        return self._resident[device]
+
+
+class MappedWindows(MappedRows):
+    """Windows (N, context) of an array of tokens, as int64; on disk they are read when needed."""
+
+    def __init__(self, tokens: TokenArray, starts: Indices, context: int, device: torch.device = CPU) -> None:
+        super().__init__(tokens.values, starts, None, device)
+        self.tokens, self.context = tokens, context
+        self.shape = torch.Size((len(starts), context))
+
+    def raw(self, chosen: slice | Indices) -> npt.NDArray[Any]:
+        """Return some windows as stored."""
+        found = np.asarray(self.source[self.rows[chosen][:, None] + np.arange(self.context)])
+        if self.tokens.on_disk:
+            self.tokens.check(found)
+        return found
+
+    def to(self, device: torch.device) -> RowTensor:
+        """Return the same windows for `device`: of tokens in its memory, unless they stay on disk."""
+        if self.tokens.on_disk:
+            return MappedWindows(self.tokens, self.rows, self.context, device)
+        return ResidentWindows(self.tokens.on(device), torch.from_numpy(self.rows).to(device), self.context)
+
+
+class ResidentWindows(PackedRows):
+    """Windows (N, context) of tokens on a device, as int64."""
+
+    def __init__(self, tokens: Tensor, starts: Tensor, context: int) -> None:
+        super().__init__(tokens, DeviceScale(None, tokens.device))
+        self.starts, self.offsets = starts, torch.arange(context, device=tokens.device)
+        self.shape = torch.Size((len(starts), context))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def dim(self) -> int:
+        """Return 2: windows and their tokens."""
+        return 2
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """Return the windows with these numbers, in order."""
+        return self._at(self.starts.index_select(dim, index))
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """Yield all windows in order, `size` at a time."""
+        return map(self._at, torch.split(self.starts, size))
+
+    def __getitem__(self, chosen: slice) -> Tensor:
+        return self._at(self.starts[chosen])
+
+    def _at(self, starts: Tensor) -> Tensor:
+        return self.packed[starts[:, None] + self.offsets].long()
