@@ -7,6 +7,7 @@ from service.spec.component import Component
 from service.spec.datasets import Dataset, DatasetBase
 from service.spec.inits import Init, InitBase
 from service.spec.losses import Loss, LossBase
+from service.spec.metrics import Metric, MetricBase
 from service.spec.models import Model, ModelBase
 from service.spec.optimizers import Optimizer, OptimizerBase
 from service.spec.preparation import PreparationStep
@@ -28,6 +29,7 @@ CATALOG: dict[str, dict[str, type[Component]]] = {
     "inits": _members(Init),
     "probes": _members(Probe),
     "augmentations": _members(Augmentation),
+    "metrics": _members(Metric),
     "preparations": _members(PreparationStep),
 }
 
@@ -40,4 +42,5 @@ BASES: dict[str, tuple[str, type[Component]]] = {  # family of an entry point ->
     "init": ("inits", InitBase),
     "probe": ("probes", ProbeBase),
     "augmentation": ("augmentations", AugmentationBase),
+    "metric": ("metrics", MetricBase),
 }

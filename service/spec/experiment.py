@@ -14,6 +14,8 @@ from service.spec.groups import Rule
 from service.spec.init_rules import InitRule
 from service.spec.layout import Parameter
 from service.spec.losses import Loss
+from service.spec.measures import Direction, SeriesName, better_direction
+from service.spec.metrics import Metrics
 from service.spec.models import Model
 from service.spec.optimizers import Optimizer
 from service.spec.probes import DEFAULT_PROBES, Probes
@@ -34,7 +36,7 @@ UNHASHED = {
 }
 ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
     *("accumulate", "precision", "average", "stop", "compile", "drop_last", "determinism", "augment"),
-    *("groups", "no_decay", "layer_decay", "inits"),
+    *("groups", "no_decay", "layer_decay", "inits", "metrics"),
 }
 ADDED_TO_DATASETS: Json = {  # likewise
     **{"shuffled_targets": 0.0, "missing": "refuse", "split": {"kind": "random"}, "prepare": []},
@@ -61,8 +63,11 @@ class Evaluation(Part):
 class Best(Part):
     """Which series defines the best evaluation."""
 
-    series: Literal["val/loss", "val/accuracy", "average/val/loss", "average/val/accuracy"] = "val/loss"
-    mode: Literal["min", "max"] = "min"
+    series: SeriesName = "val/loss"
+    mode: Direction = Field(
+        default_factory=lambda given: better_direction(given.get("series", "")),
+        description="the better direction; default: as the series has it",
+    )
 
     @property
     def sign(self) -> int:
@@ -119,6 +124,7 @@ class Experiment(Part):
         (), description="transforms of the training images, in order, drawn anew for each image and step"
     )
     clip: Clip | None = Field(None, description="gradient clipping; null: none")
+    metrics: Metrics = Field((), description="metrics of each evaluation, beside loss and accuracy")
     evaluate: Evaluation = Evaluation()
     checkpoint: Checkpointing = Checkpointing()
     accumulate: Count = Field(

@@ -1,12 +1,21 @@
 """Series that measure how good a model is: which direction is better, and which one ranks a run by default."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-Direction = Literal["min", "max"]  # the better one
+from pydantic import Field
+
+from service.spec.metrics import Direction as Direction
+from service.spec.metrics import metric_direction
+
 RankedBy = Literal["best", "last"]
 Outcome = Literal["value", "diverged", "incomplete", "none"]  # of a run; none: the series was not measured
+SeriesName = Annotated[
+    str,
+    Field(min_length=1, max_length=100, description="series of an evaluation: val/loss, or val/ and a metric's name"),
+]
 RANKED_SERIES = ("val/loss", "val/accuracy", "loss")  # the first that was measured ranks a run
+PARTS = ("train", "val", "test")  # of the data, in the names of series
 LOSS_SERIES = ("loss", "val/loss")  # a run with a non-finite value of one of these has diverged
 STANDARD_SERIES = (
     *RANKED_SERIES,
@@ -19,7 +28,10 @@ STANDARD_SERIES = (
 
 
 def better_direction(series: str) -> Direction:
-    """Return "max" for accuracies and "min" for everything else."""
+    """Return the direction of a metric on a part of the data, "max" for accuracies and "min" for everything else."""
+    part, _, name = series.removeprefix("average/").partition("/")
+    if part in PARTS and (found := metric_direction(name)):
+        return found
     return "max" if series.rpartition("/")[2] == "accuracy" else "min"
 
 

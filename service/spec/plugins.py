@@ -24,7 +24,7 @@ from service.spec.plugin_checks import find_faults
 
 GROUP = "saddle.components"
 FAMILIES = (  # that plug-ins can add to
-    *("dataset", "model", "loss", "optimizer", "schedule", "init", "probe", "augmentation"),
+    *("dataset", "model", "loss", "optimizer", "schedule", "init", "probe", "augmentation", "metric"),
 )
 PACKAGES: dict[type[Component], str] = {}  # class of a plug-in -> the package that brings it
 _withheld: set[str] = set()  # packages whose components stay out of their families

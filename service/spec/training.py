@@ -7,11 +7,10 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Beta, Count, Part, under
-from service.spec.measures import better_direction
+from service.spec.measures import SeriesName, better_direction
 
 Precision = Literal["fp64", "fp32", "tf32", "bf16", "fp16"]
 Determinism = Literal["strict", "warn", "off"]
-WatchedSeries = Literal["loss", "val/loss", "val/accuracy", "average/val/loss", "average/val/accuracy"]
 Limit = Annotated[float, Field(ge=-1e12, le=1e12)]
 Norm = Annotated[float, Field(gt=0, le=1e9)]
 AtStep = Count
@@ -73,7 +72,7 @@ Average = Annotated[EMA | SWA | OptimizerAverage, Field(discriminator="kind")]
 class StopTarget(Part):
     """Stop at the first evaluation whose value passes the target."""
 
-    series: WatchedSeries
+    series: SeriesName
     below: Limit | None = Field(None, description="stop below this value")
     above: Limit | None = Field(None, description="stop above this value")
 
@@ -86,7 +85,7 @@ class StopTarget(Part):
 class Patience(Part):
     """Early stopping: stop after so many evaluations in a row without a new best value. NaN is never best."""
 
-    series: WatchedSeries = "val/loss"
+    series: SeriesName = "val/loss"
     evaluations: Count = Field(description="evaluations without a new best value")
     min_delta: Annotated[float, Field(ge=0, le=1e12)] = Field(0.0, description="smallest improvement that counts")
 
@@ -116,7 +115,7 @@ class Stop(Part):
             yield from under("/target", self.target.problems())
 
     @property
-    def watched(self) -> dict[str, WatchedSeries]:
+    def watched(self) -> dict[str, str]:
         """The watched series by the pointer that names each."""
         rules = {"/target/series": self.target, "/patience/series": self.patience}
         return {pointer: rule.series for pointer, rule in rules.items() if rule is not None}

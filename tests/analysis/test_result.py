@@ -78,3 +78,9 @@ def test_the_series_that_speaks_by_default() -> None:
     figures = {name: default_figure(name) for name in ("val/loss", "loss", "grad_norm/0", "lr")}
     assert figures == {"val/loss": "best", "loss": "last", "grad_norm/0": "last", "lr": "best"}
     assert [better_direction(name) for name in ("test/accuracy", "val/loss", "accuracy_gap")] == ["max", "min", "min"]
+
+
+@pytest.mark.parametrize("part", ["val", "test", "train", "average/val"])
+def test_a_metric_has_its_own_direction_on_every_part(part: str) -> None:
+    better = {"f1_macro": "max", "f1/3": "max", "r2": "max", "accuracy_top5": "max", "rmse": "min", "f12": "min"}
+    assert {name: better_direction(f"{part}/{name}") for name in better} == better

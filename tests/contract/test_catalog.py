@@ -9,7 +9,18 @@ import pytest
 import torch
 from pydantic_core import PydanticUndefined
 
-from service.spec import augmentations, datasets, inits, losses, models, optimizers, preparation, probes, schedules
+from service.spec import (
+    augmentations,
+    datasets,
+    inits,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    preparation,
+    probes,
+    schedules,
+)
 from service.spec.component import Component
 from service.spec.datasets.base import RegressionBase
 from service.spec.datasets.mounted import MountedBase
@@ -33,6 +44,7 @@ UNIONS: dict[str, tuple[ModuleType, Any]] = {
     "probe": (probes, probes.Probe),
     "augmentation": (augmentations, augmentations.Augmentation),
     "preparation": (preparation, preparation.PreparationStep),
+    "metric": (metrics, metrics.Metric),
 }
 CALLED_WITH = {
     "dataset": 0,
@@ -42,6 +54,7 @@ CALLED_WITH = {
     "optimizer": 1,
     "augmentation": 0,
     "preparation": 0,
+    "metric": 0,
 }  # arguments that are not fields
 
 
@@ -67,6 +80,7 @@ def parameters(family: str, member: type[Component]) -> dict[str, inspect.Parame
     everything = list(inspect.signature(resolve(member.target)).parameters.values())
     passed = CALLED_WITH[family] + getattr(member, "stored", False)  # an uploaded dataset's takes the folder of files
     passed += getattr(member, "sized", False)  # a crop's takes the images' size
+    passed += getattr(member, "takes_classes", False)  # a metric's takes the number of classes
     return {parameter.name: parameter for parameter in everything[passed:]}
 
 
@@ -182,6 +196,10 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
         return BASE | none | {"model": model, "optimizer": {"kind": "sgd", "lr": 1e-3}}
     if family == "probe":
         return BASE | {"probes": ({"kind": kind},)}
+    if family == "metric":
+        more = {"accuracy": {"top_k": 2}}.get(kind, {})
+        task = {"dataset": {"kind": "diabetes"}, "loss": {"kind": "mse"}} if "regression" in member.tasks else {}  # type: ignore[attr-defined]
+        return BASE | task | {"metrics": ({"kind": kind} | more,)}
     required = REQUIRED.get(kind, {}) if family in ("schedule", "optimizer", "loss") else {}
     made = BASE | {family: {"kind": kind} | required}
     if kind == "muon":

@@ -15,6 +15,7 @@ from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.language import split_language
 from worker.trainer.data.split import split_dataset
 from worker.trainer.metrics import Metrics
+from worker.trainer.metrics.metric_set import MetricSet
 from worker.trainer.numerics import set_numerics
 from worker.trainer.optim.fast_step import fast_step
 from worker.trainer.optim.load_state import load_optimizer
@@ -58,7 +59,8 @@ class Training:
         self.rates = LearningRates(spec, self.optimizers)
         self.pipeline = StepPipeline(spec, self.model, self.criterion, self.optimizers, self.batches, device)
         self.optimizer_steps = [fast_step(optimizer) for optimizer in self.optimizers]
-        self.validation = Validation.of(spec, splits.validation, device)
+        self.metrics = MetricSet.of(spec, splits.scales, device)
+        self.validation = Validation.of(spec, splits.validation, device, metrics=self.metrics)
         self.probes = ProbeRunner(spec)
         self.test = splits.test  # measured once, at the end
         self.rank = 0  # of a run on several devices, each of which has a training
@@ -169,7 +171,7 @@ def evaluate(training: Training, update: int, loss: Tensor) -> Metrics:
     pipeline.stopping.after_evaluation(step, metrics | {"loss": loss})
     if last or training.ended:
         with eval_weights(training.optimizers):
-            metrics |= pipeline.measure_test(training.spec, training.test)
+            metrics |= pipeline.measure_test(training.spec, training.test, training.metrics)
     return metrics
 
 

@@ -32,7 +32,7 @@ def get_catalog(served: Served) -> Catalog:
 def get_family(family: str, served: Served) -> Family:
     """Return one family.
 
-    datasets, models, losses, optimizers, schedules, inits, probes, augmentations or preparations.
+    datasets, models, losses, optimizers, schedules, inits, probes, augmentations, preparations or metrics.
     """
     return family_of(family, served)
 

@@ -23,7 +23,8 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "family",
         nargs="?",
-        help="datasets, models, losses, optimizers, schedules, inits, probes, augmentations, preparations, or presets",
+        help="datasets, models, losses, optimizers, schedules, inits, probes, augmentations, preparations, metrics, "
+        "or presets",
     )
     parser.add_argument("kind", nargs="?", help="one of its kinds")
 

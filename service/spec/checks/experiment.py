@@ -3,11 +3,9 @@
 from collections.abc import Iterator
 
 from service.errors import Problem
-from service.spec.checks import initialisation, normalisation, parameter_groups, training
+from service.spec.checks import initialisation, metrics, normalisation, parameter_groups, training
 from service.spec.component import under
 from service.spec.experiment import Experiment
-from service.spec.losses import CLASS_TASKS
-from service.spec.measures import better_direction
 from service.spec.schedules import plateau_of
 from service.spec.text import BLANK_NAME, is_visible
 
@@ -34,6 +32,7 @@ def find_problems(experiment: Experiment) -> list[Problem]:
         *_schedule(experiment),
         *_data_and_model(experiment),
         *_augmentation(experiment),
+        *metrics.problems(experiment),
         *_seeds(experiment),
         *training.problems(experiment),
     ]
@@ -83,12 +82,12 @@ def _schedule(experiment: Experiment) -> Iterator[Problem]:
         detail = "it listens to a validation part, and an objective has none: choose another schedule."
         yield Problem(f"{pointer.removesuffix('watch')}kind", "contradiction", detail)
         return
-    if not experiment.dataset.validated:
-        detail = f"{schedule.watched_series} is never measured: /dataset/validation is 0, and must be above it."
-        yield Problem(pointer, "contradiction", detail)
-    if better_direction(schedule.watched_series) == "max" and experiment.dataset.facts.task not in CLASS_TASKS:
-        detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: watch val/loss."
-        yield Problem(pointer, "contradiction", detail)
+    if schedule.watched_series.startswith("average/"):
+        yield Problem(
+            pointer, "contradiction", "averaged weights do not train: watch val/loss, or another series of val/."
+        )
+        return
+    yield from metrics.series_problems(experiment, pointer, schedule.watched_series)
 
 
 def _data_and_model(experiment: Experiment) -> Iterator[Problem]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from service.errors import Problem
 from service.spec.checks import normalisation
+from service.spec.checks.metrics import series_problems
 from service.spec.experiment import Experiment
-from service.spec.losses import CLASS_TASKS
 from service.spec.measures import better_direction
 from service.spec.optimizers import OptimizerBase
 from service.spec.probes import DEFAULT_PROBES
@@ -115,26 +115,12 @@ def _stop(experiment: Experiment) -> Iterator[Problem]:
     if experiment.stop is None:
         return
     for pointer, series in experiment.stop.watched.items():
-        yield from _measured(experiment, f"/stop{pointer}", series)
+        yield from series_problems(experiment, f"/stop{pointer}", series, loss=True)
 
 
 def _best(experiment: Experiment) -> Iterator[Problem]:
     if (best := experiment.checkpoint.best) is not None:
-        yield from _measured(experiment, "/checkpoint/best/series", best.series)
-
-
-def _measured(experiment: Experiment, pointer: str, series: str) -> Iterator[Problem]:
-    """Yield why a watched series is never measured."""
-    if series.startswith("average/") and experiment.average is None:
-        yield Problem(pointer, "contradiction", f"{series} is never measured: /average is null.")
-    if series != "loss" and experiment.dataset.facts.task == "objective":
-        yield Problem(pointer, "contradiction", f"{series} is never measured: an objective has no validation part.")
-    elif series != "loss" and not experiment.dataset.validated:
-        detail = f"{series} is never measured: /dataset/validation is 0, and must be above it."
-        yield Problem(pointer, "contradiction", detail)
-    if better_direction(series) == "max" and experiment.dataset.facts.task not in CLASS_TASKS:
-        detail = f"/dataset/kind {experiment.dataset.kind} is {experiment.dataset.facts.task}: take a loss."
-        yield Problem(pointer, "contradiction", detail)
+        yield from series_problems(experiment, "/checkpoint/best/series", best.series)
 
 
 def _restarts(experiment: Experiment) -> Iterator[Problem]:

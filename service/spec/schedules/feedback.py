@@ -9,7 +9,7 @@ from pydantic import Field
 
 from service.errors import Problem
 from service.spec.component import Json
-from service.spec.measures import better_direction
+from service.spec.measures import SeriesName, better_direction
 from service.spec.schedules.base import Floor, ScheduleBase
 
 Evaluations = Annotated[int, Field(ge=0, le=10**6)]
@@ -46,9 +46,7 @@ class Plateau(ScheduleBase):
     formula = "rate -> max(rate * factor, min_lr) after more than patience evaluations without improvement"
 
     kind: Literal["plateau"] = "plateau"
-    watch: Literal["val/loss", "val/accuracy"] = Field(
-        "val/loss", description="series that must improve, read at each evaluation"
-    )
+    watch: SeriesName = Field("val/loss", description="series that must improve, read at each evaluation")
     mode: Literal["min", "max"] = Field("min", description="whether lower or higher values are better")
     factor: Annotated[float, Field(gt=0, lt=1, description="factor of each reduction")] = 0.1
     patience: Evaluations = Field(10, description="evaluations without improvement before a reduction")

@@ -17,6 +17,7 @@ import torch
 from service.spec import losses, optimizers, schedules
 from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
+from service.spec.metrics import fitting_metrics
 from service.spec.probes import inline
 from service.spec.probes.base import ProbeBase
 from tests.contract.test_catalog import REQUIRED
@@ -67,6 +68,7 @@ WAITING = {
     **{f"optimizer {name}": "the package reads norms or copies scalars" for name in ("adamp", "avagrad", "laprop")},
     **{f"optimizer {name}": "the package reads norms or copies scalars" for name in ("prodigy", "sgdp", "swats")},
 }
+WAITING_METRICS: list[str] = []  # kinds that read scores on the host
 
 
 def every_optimizer() -> Iterator[tuple[str, Document]]:
@@ -243,6 +245,16 @@ def test_an_evaluation_waits_only_for_a_rule_that_decides_by_it() -> None:
         decided = waits_after_the_first_step(prepare(experiment_of(ruled, {}), 0, device), simulation, device)
     assert plain == []
     assert len(decided) == MEASURED
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_metrics_wait_for_nothing(task: str) -> None:
+    data: Document = DIABETES | {"batch_size": 160, "loss": {"kind": "mse"}} if task == "regression" else {}
+    kinds = [kind for kind in fitting_metrics(task) if kind not in WAITING_METRICS]
+    named = [{"kind": kind} | ({"top_k": 2} if kind == "accuracy" else {}) for kind in kinds]
+    spec = experiment_of(data | {"evaluate": {"every_steps": 1}, "metrics": named}, {})
+    with simulated_device() as (simulation, device):
+        assert waits_after_the_first_step(prepare(spec, 0, device), simulation, device) == []
 
 
 def test_the_simulation_trains_as_the_cpu_does() -> None:

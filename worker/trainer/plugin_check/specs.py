@@ -29,6 +29,7 @@ MODELS: tuple[Json, ...] = (
     {"kind": "transformer", "width": 16, "layers": 1},
 )
 USUAL: Json = {"model": MODELS[0], "optimizer": {"kind": "adamw"}, "steps": STEPS, "probes": [], "seeds": [11]}
+LISTS = {"probe": "probes", "augmentation": "augment", "metric": "metrics"}  # family -> field of a spec
 SMALL: Json = {"batch_size": 16, "evaluate": {"every_steps": 2}}
 
 
@@ -61,17 +62,15 @@ def spec_with(family: str, kind: str) -> tuple[Experiment, Component]:
 
 
 def _given(family: str, example: Json) -> bool:
-    return {"probe": "probes", "augmentation": "augment"}.get(family, family) in example or (
-        family == "init" and "model" in example
-    )
+    return LISTS.get(family, family) in example or (family == "init" and "model" in example)
 
 
 def _with(family: str, kind: str, document: Json) -> Json:
     part: Json = {"kind": kind}
     if family == "init":
         return document | {"model": document["model"] | {"init": part}}
-    if family in ("probe", "augmentation"):
-        return document | {{"probe": "probes", "augmentation": "augment"}[family]: [part]}
+    if family in LISTS:
+        return document | {LISTS[family]: [part]}
     return document | {family: part}
 
 

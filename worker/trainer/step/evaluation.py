@@ -15,6 +15,7 @@ from worker.trainer.build import build
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
 from worker.trainer.data.split import Split
 from worker.trainer.metrics import Metrics
+from worker.trainer.metrics.metric_set import MetricSet
 from worker.trainer.step.losses import loss_denominator, partial_loss
 from worker.trainer.step.precision import Precision
 
@@ -86,15 +87,23 @@ class Validation:
         rows: int = MAX_CHUNK_ROWS,
         precision: Precision | None = None,
         text_bytes: int = 0,
+        metrics: MetricSet | None = None,
     ) -> None:
-        self.x, self.y, self.name, self.rows = x, y, name, rows
+        self.x, self.y, self.name, self.rows, self.metrics = x, y, name, rows, metrics
         self.precision = precision or Precision("fp32", x.device)
         self.classification = task in ("language", *CLASS_TASKS)
         self.positions = y.shape[1] if task == "language" else 1  # per row
         self.text_bytes = text_bytes  # that the targets stand for; 0: unknown, or the loss is not in nats
 
     @classmethod
-    def of(cls, spec: Experiment, rows: Split, device: torch.device, name: str = "val") -> "Validation | None":
+    def of(
+        cls,
+        spec: Experiment,
+        rows: Split,
+        device: torch.device,
+        name: str = "val",
+        metrics: MetricSet | None = None,
+    ) -> "Validation | None":
         """Build the evaluation of a split; return None if the split is empty."""
         task = spec.dataset.facts.task
         if not len(rows.x) and task != "objective":
@@ -102,11 +111,12 @@ class Validation:
         made = ObjectivePoint if task == "objective" else cls
         precision = Precision(spec.precision, device)
         text_bytes = rows.bytes if in_nats(spec.loss) else 0
-        return made(*to_device(rows, spec.loss, device), task, name, evaluation_rows(spec), precision, text_bytes)
+        data = to_device(rows, spec.loss, device)
+        return made(*data, task, name, evaluation_rows(spec), precision, text_bytes, metrics)
 
     def measure(self, model: nn.Module, criterion: nn.Module) -> Metrics:
-        """Return mean loss and accuracy in the run's precision; they stay on the device, so nothing waits for them."""
-        training = model.training
+        """Return mean loss, accuracy and metrics; they stay on the device, so nothing waits for them."""
+        training, measurement = model.training, self.metrics.begin() if self.metrics else None
         model.eval()  # dropout draws nothing, batch normalisation learns nothing
         loss, right = torch.zeros((), device=self.x.device), torch.zeros((), device=self.x.device)
         counted: Tensor | int = 0
@@ -116,6 +126,8 @@ class Validation:
                 loss, counted = loss + partial_loss(criterion, outputs, y, 1), counted + loss_denominator(criterion, y)
                 if self.classification:
                     right += _count_correct(outputs, y)
+                if measurement:
+                    measurement.update(outputs, y)
         model.train(training)
         readings: Metrics = {f"{self.name}/loss": loss / counted}
         if self.classification:
@@ -123,7 +135,7 @@ class Validation:
         if self.text_bytes:
             bits = loss / counted * (len(self.x) * self.positions) / math.log(2)
             readings[f"{self.name}/bits_per_byte"] = bits / self.text_bytes
-        return readings
+        return readings | (measurement.compute(self.name) if measurement else {})
 
 
 class ObjectivePoint(Validation):

@@ -11,6 +11,7 @@ from service.spec.experiment import Experiment
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.split import Split
 from worker.trainer.metrics import Metrics
+from worker.trainer.metrics.metric_set import MetricSet
 from worker.trainer.step.clipping import Clipping
 from worker.trainer.step.evaluation import Validation
 from worker.trainer.step.gradients import Gradients
@@ -48,9 +49,12 @@ class StepPipeline:
                 measured |= self.average.measure(validation, self.criterion)
         return measured
 
-    def measure_test(self, spec: Experiment, test: Split) -> Metrics:
-        """Return test/loss and test/accuracy, also of the averaged weights, at the end of a run."""
-        if spec.dataset.facts.task == "objective" or (part := Validation.of(spec, test, self.device, "test")) is None:
+    def measure_test(self, spec: Experiment, test: Split, metrics: MetricSet | None = None) -> Metrics:
+        """Return test/loss, test/accuracy and metrics, also of the averaged weights, at the end of a run."""
+        part = None
+        if spec.dataset.facts.task != "objective":
+            part = Validation.of(spec, test, self.device, "test", metrics)
+        if part is None:
             return {}
         measured = part.measure(self.model, self.criterion)
         return measured | (self.average.measure(part, self.criterion) if self.average is not None else {})

@@ -1,0 +1,58 @@
+"""Checks of metrics, and of fields that name a series: which series the evaluations of an experiment record."""
+
+from collections.abc import Iterator
+
+from service.errors import Problem
+from service.spec.component import under
+from service.spec.experiment import Experiment
+from service.spec.losses import CLASS_TASKS
+from service.spec.metrics import fitting_metrics
+from service.spec.validation_errors import closest
+
+
+def problems(experiment: Experiment) -> Iterator[Problem]:
+    """Yield metrics that do not fit the task, or that record the series of another."""
+    facts = experiment.dataset.facts
+    classes, seen = facts.classes or facts.vocabulary, set[str]()
+    for at, metric in enumerate(experiment.metrics):
+        pointer = f"/metrics/{at}"
+        if facts.task not in metric.tasks:
+            fitting = fitting_metrics(facts.task)
+            fix = f"use {', '.join(fitting)}" if fitting else "leave metrics out"
+            detail = f"/dataset/kind {experiment.dataset.kind} is a {facts.task} task, which {metric.kind} does not fit"
+            yield Problem(f"{pointer}/kind", "contradiction", f"{detail}: {fix}.", limit=fitting)
+            continue
+        yield from under(pointer, [*metric.problems(), *metric.class_problems(classes)])
+        names = metric.names(classes)
+        if repeated := sorted(seen.intersection(names)):
+            yield Problem(pointer, "repeated", f"an earlier metric records {repeated[0]} already: each once.")
+        seen.update(names)
+
+
+def measured_series(experiment: Experiment) -> tuple[str, ...]:
+    """Return the series that every evaluation records of the validation part, also of averaged weights."""
+    facts = experiment.dataset.facts
+    if facts.task == "objective" or not experiment.dataset.validated:
+        return ()
+    accuracy = ("accuracy",) if facts.task in (*CLASS_TASKS, "language") else ()
+    classes = facts.classes or facts.vocabulary
+    own = (name for metric in experiment.metrics if facts.task in metric.tasks for name in metric.names(classes))
+    names = [f"val/{name}" for name in ("loss", *accuracy, *own)]
+    return (*names, *(f"average/{name}" for name in names if experiment.average is not None))
+
+
+def series_problems(experiment: Experiment, pointer: str, series: str, loss: bool = False) -> Iterator[Problem]:
+    """Yield why a watched series is never measured; `loss`: the training loss may be watched too."""
+    measured = ["loss"] * loss + list(measured_series(experiment))
+    if series in measured:
+        return
+    if experiment.dataset.facts.task == "objective":
+        detail = "it is never measured: an objective has no validation part."
+    elif not experiment.dataset.validated:
+        detail = "it is never measured: /dataset/validation is 0, and must be above it."
+    elif series.startswith("average/") and experiment.average is None:
+        detail = "it is never measured: /average is null."
+    else:
+        kind, task = experiment.dataset.kind, experiment.dataset.facts.task
+        detail = f"it is not measured, of /dataset/kind {kind} ({task}): use {', '.join(measured)}, or add to /metrics."
+    yield Problem(pointer, "contradiction", detail, measured, closest(series, measured))

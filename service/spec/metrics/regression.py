@@ -1,0 +1,49 @@
+"""Metrics of predicted values, in the target's own unit, before it was scaled; the mean over several targets."""
+
+from typing import ClassVar, Literal
+
+from service.spec.metrics.base import Direction, MetricBase
+
+
+class ValueMetricBase(MetricBase):
+    """A metric of the difference between prediction and target."""
+
+    direction: ClassVar[Direction] = "min"
+    tasks = ("regression",)
+
+
+class R2Score(ValueMetricBase):
+    """Coefficient of determination: 1 is exact, 0 is as good as the mean of the targets."""
+
+    target = "worker.trainer.metrics.values:R2"
+    direction = "max"
+    formula = "1 - sum (y - prediction)^2 / sum (y - mean y)^2"
+
+    kind: Literal["r2"] = "r2"
+
+
+class MeanAbsoluteError(ValueMetricBase):
+    """Mean absolute error."""
+
+    target = "worker.trainer.metrics.values:MeanAbsoluteError"
+    formula = "mean |y - prediction|"
+
+    kind: Literal["mae"] = "mae"
+
+
+class RootMeanSquaredError(ValueMetricBase):
+    """Root of the mean squared error."""
+
+    target = "worker.trainer.metrics.values:RootMeanSquaredError"
+    formula = "sqrt(mean (y - prediction)^2)"
+
+    kind: Literal["rmse"] = "rmse"
+
+
+class MeanAbsolutePercentageError(ValueMetricBase):
+    """Mean absolute error relative to the target, as a share (0.1 is 10 %). Targets near 0 make it huge."""
+
+    target = "worker.trainer.metrics.values:MeanAbsolutePercentageError"
+    formula = "mean |y - prediction| / max(|y|, 2.2e-16)"
+
+    kind: Literal["mape"] = "mape"
