@@ -66,7 +66,7 @@ def test_number_classes_are_sorted_by_size_and_an_array_keeps_its_shape() -> Non
         ({"features": ("huge",)}, [("/features/0", "too_large")]),
         ({"features": ("rare",)}, [("/features/0", "not_a_number")]),
         ({"features": ("size", "image")}, [("/features", "wrong_shape")]),
-        ({"features": ("size",), "predict": "rare"}, [("/predict", "class_too_small")]),
+        ({"features": ("size",), "predict": "rare", "test": 0.1}, [("/predict", "class_too_small")]),
         ({"features": ("size",), "predict": "one"}, [("/predict", "too_few_classes")]),
         ({"features": ("count",), "predict": "size"}, [("/predict", "too_many_classes")]),
         ({"features": ("size",), "predict": "image"}, [("/predict", "wrong_shape")]),

@@ -31,6 +31,7 @@ UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$", descript
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 TableTask = Literal["classification", "distribution", "regression"]
 MAX_VOCABULARY = 4_096
+MIN_ROWS = 2
 READ_ONLY = "set by the server; omit it in requests, or repeat it unchanged"
 
 
@@ -214,8 +215,8 @@ class Upload(RegressionBase, UploadedBase):
             *self._predicted(predicted, report.rows),
             *shapes(chosen),
         ]
-        if report.rows < 10:
-            problems.append(Problem("/upload", "too_small", f"has {report.rows} rows; at least 10.", 10))
+        if report.rows < MIN_ROWS:
+            problems.append(Problem("/upload", "too_small", f"has 1 row; at least {MIN_ROWS}.", MIN_ROWS))
         if problems:
             return None, problems
         shape = chosen[0].shape if len(chosen) == 1 and chosen[0].shape else (len(chosen),)
@@ -340,9 +341,14 @@ class Upload(RegressionBase, UploadedBase):
             yield Problem("/predict", "too_many_classes", detail, MAX_CLASSES)
         elif len(column.classes) < 2:
             yield Problem("/predict", "too_few_classes", "has one value only: nothing to tell apart.")
-        elif rare := sorted(name for name, count in column.classes.items() if count < 3):
-            detail = f"classes with fewer than 3 rows ({', '.join(rare[:3])}): each part needs one of each."
-            yield Problem("/predict", "class_too_small", detail, 3)
+        elif rare := sorted(name for name, count in column.classes.items() if count < self._parts):
+            detail = f"classes with fewer than {self._parts} rows ({', '.join(rare[:3])}): each part needs one of each"
+            yield Problem("/predict", "class_too_small", f"{detail}; /validation 0 keeps none apart.", self._parts)
+
+    @property
+    def _parts(self) -> int:
+        """The number of parts that need a row of each class."""
+        return 1 if self.split_column else 1 + (self.validation > 0) + (self.test > 0)
 
 
 def hash_of(spec: Mapping[str, Any]) -> str | None:

@@ -18,7 +18,7 @@ from service.errors import RunFailure
 from service.ingest import inspect_file
 from service.ingest.upload_files import IncomingUpload
 from service.lifecycle import PERMANENT
-from service.spec.checks.experiment import find_warnings
+from service.spec.checks.experiment import find_problems, find_warnings
 from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
 from service.storage.uploads import FolderUploads
@@ -385,3 +385,34 @@ def test_fp64_keeps_every_digit_of_the_rows(
     assert [each.code for each in single].count("loses_digits") == (scaling == "none")
     losses = [step.loss for step in train(training)]
     assert {loss.dtype for loss in losses} == {torch.float64}
+
+
+XOR = b"a,b,word\n0,0,no\n0,1,yes\n1,0,yes\n1,1,no\n"
+TWO = b"a,b,value\n0,1,1\n1,0,3\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "dataset", "loss"),
+    [
+        (XOR, CLASSES | {"features": ("a", "b"), "validation": 0.0}, "cross_entropy"),
+        (XOR, CLASSES | {"features": ("a", "b"), "validation": 0.5}, "cross_entropy"),
+        (TWO, VALUES | {"features": ("a", "b")}, "mse"),
+    ],
+    ids=["four rows", "four rows in two parts", "two rows"],
+)
+def test_a_table_of_a_few_rows_trains(
+    content: bytes, dataset: Any, loss: str, keep: Keep, files: DatasetFolders
+) -> None:
+    spec = Experiment.model_validate(
+        {
+            "dataset": keep(content, dataset),
+            "model": {"kind": "mlp", "hidden": (4,)},
+            "loss": {"kind": loss},
+            "optimizer": {"kind": "sgd", "lr": 0.1},
+            "batch_size": "full",
+            "steps": 20,
+        }
+    )
+    assert find_problems(spec) == []
+    losses = [float(step.loss) for step in train(prepare(spec, 0, CPU, files))]
+    assert losses[-1] < losses[0]
