@@ -22,7 +22,7 @@ from service.spec.probes import DEFAULT_PROBES, Probes
 from service.spec.schedules import Schedule
 from service.spec.schedules.stepwise import Constant
 from service.spec.text import clean_name, normalise, visible_name
-from service.spec.training import Average, Clip, Determinism, Nonfinite, Precision, Resources, Stop
+from service.spec.training import Average, Clip, Determinism, Nonfinite, Precision, Resources, Sampler, Stop
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(clean_name)]
 NewName = Annotated[Name, AfterValidator(visible_name)]  # in requests; of a posted spec, `checks` refuses blank names
@@ -36,7 +36,7 @@ UNHASHED = {
 }
 ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
     *("accumulate", "precision", "average", "stop", "compile", "drop_last", "determinism", "augment"),
-    *("groups", "no_decay", "layer_decay", "inits", "metrics"),
+    *("groups", "no_decay", "layer_decay", "inits", "metrics", "sampler"),
 }
 ADDED_TO_DATASETS: Json = {  # likewise
     **{"shuffled_targets": 0.0, "missing": "refuse", "split": {"kind": "random"}, "prepare": []},
@@ -119,6 +119,9 @@ class Experiment(Part):
     steps: Count | None = Field(None, description="number of updates")
     epochs: Annotated[int, Field(ge=1, le=10**6)] | None = Field(None, description="number of epochs")
     shuffle: bool = Field(True, description="shuffle the training rows in each epoch")
+    sampler: Sampler | None = Field(
+        None, description="how the rows of an epoch are drawn; null: each once, in random order"
+    )
     drop_last: bool = Field(False, description="drop the last batch of an epoch if it is smaller than the others")
     augment: Augmentations = Field(
         (), description="transforms of the training images, in order, drawn anew for each image and step"

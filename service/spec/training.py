@@ -32,6 +32,18 @@ class Clip(Part):
             yield Problem("", "contradiction", "give exactly one of norm and value.")
 
 
+class BalancedSampler(Part):
+    """Draw training rows with replacement, so that every class is as likely as any other.
+
+    An epoch has as many draws as there are rows; they depend on the seed and the epoch alone.
+    """
+
+    kind: Literal["balanced"] = "balanced"
+
+
+Sampler = BalancedSampler
+
+
 class EMA(Part):
     """Exponential moving average of the weights after each update: a <- decay a + (1 - decay) p, starting at a = p.
 

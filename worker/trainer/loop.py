@@ -10,6 +10,7 @@ from service.spec.datasets.text import LanguageBase
 from service.spec.experiment import Experiment
 from worker.trainer.augment.augment import Augment
 from worker.trainer.build import build_model, build_optimizers, check_batch_norm
+from worker.trainer.data.balance import balance_loss, balanced_weights
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.language import split_language
@@ -49,7 +50,9 @@ class Training:
         self.model: nn.Module = build_model(spec).to(device)
         if spec.layout is None:
             check_batch_norm(spec, self.model)
-        self.criterion: nn.Module = build_criterion(spec, device)
+        loss = balance_loss(spec.loss, splits.train.y, spec.dataset.facts.classes)
+        self.class_weights = balanced_weights(spec.loss, loss)
+        self.criterion: nn.Module = build_criterion(spec, device, loss)
         self.optimizers = build_optimizers(spec, self.model, device)
         self.evaluations = 0  # gradients computed so far by an optimizer that needs several per update
         self.batches = Batches.of(spec, *to_device(splits.train, spec.loss, device), seed)
@@ -69,7 +72,8 @@ class Training:
     @property
     def fitted(self) -> dict[str, Any]:
         """What was fitted on the training part, as stored with every checkpoint."""
-        return {"scales": self.scales} | ({"preparation": self.preparation} if self.preparation else {})
+        found = {"preparation": self.preparation, "class_weights": self.class_weights}
+        return {"scales": self.scales} | {name: value for name, value in found.items() if value}
 
     def use_eager_gradients(self) -> None:
         """Replace compiled gradients, which run no hooks; the last bits differ from then on."""

@@ -224,10 +224,13 @@ class Session:
         return "succeeded", None
 
     def _show_preparation(self) -> None:
-        """Add a reading with what the preparation of the features learned, at the start of a run."""
+        """Add a reading with what was fitted on the training rows, at the start of a run."""
         training = self.training
-        if training.preparation is not None and training.step == 0:
-            training.probes.readings.append(ProbeReading(0, "preparation", shorten(training.preparation)))
+        data = {} if training.preparation is None else shorten(training.preparation)
+        if training.class_weights is not None:
+            data["class_weights"] = training.class_weights
+        if data and training.step == 0:
+            training.probes.readings.append(ProbeReading(0, "preparation", data))
 
     def _show_augmentation(self) -> None:
         """Add a reading with augmented images, at the start of a run."""

@@ -162,6 +162,7 @@ def show_preparation(context: Context, data: dict[str, Any]) -> None:
         for step in data.get("steps", ())
         for name, fitted in step["columns"].items()
     ]
+    rows += [["loss", name, _listed(value)] for name, value in data.get("class_weights", {}).items()]
     if rows:
         context.say()
         context.table(["step", "column", "from the training rows"], rows)

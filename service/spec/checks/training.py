@@ -23,6 +23,7 @@ def problems(experiment: Experiment) -> Iterator[Problem]:
     yield from _best(experiment)
     yield from _restarts(experiment)
     yield from _probes(experiment)
+    yield from _sampler(experiment)
 
 
 def _accumulation(experiment: Experiment) -> Iterator[Problem]:
@@ -137,6 +138,19 @@ def _probes(experiment: Experiment) -> Iterator[Problem]:
     for at, kind in enumerate(kinds):
         if kind in kinds[:at]:
             yield Problem(f"/probes/{at}/kind", "repeated", f"there is a probe {kind} already: each once.")
+
+
+def _sampler(experiment: Experiment) -> Iterator[Problem]:
+    """Yield what a sampler needs, and does not get."""
+    if experiment.sampler is None:
+        return
+    if (task := experiment.dataset.facts.task) != "classification":
+        detail = f"balances classes, and the task of /dataset is {task}: leave it out."
+        yield Problem("/sampler", "contradiction", detail)
+    if experiment.batch_size == "full":
+        yield Problem("/sampler", "contradiction", 'draws rows, and /batch_size "full" takes all: give a number there.')
+    if not experiment.shuffle:
+        yield Problem("/sampler", "contradiction", "draws rows at random, and /shuffle is false: leave that true.")
 
 
 def warnings(experiment: Experiment) -> Iterator[Problem]:

@@ -18,7 +18,14 @@ REDUCTION = {
 }
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 Weights = Annotated[tuple[Weight, ...], Field(min_length=2, max_length=100_000)]
-ClassWeights = Annotated[Weights | None, Field(description="one weight per class; null: all classes weigh the same")]
+BALANCED: Literal["balanced"] = "balanced"
+ClassWeights = Annotated[
+    Weights | Literal["balanced"] | None,
+    Field(
+        description="one weight per class; balanced: training rows / (classes * those of the class); "
+        "null: all classes weigh the same"
+    ),
+]
 Margin = Annotated[float, Field(gt=0, le=1e6, description="margin at which the loss reaches 0")]
 Power = Annotated[Literal[1, 2], Field(description="exponent of each margin violation")]
 Full = Annotated[bool, Field(description="include the constant terms of the likelihood")]
@@ -57,7 +64,10 @@ class LossBase(Component):
         if weight is not None and not wanted:
             detail = f"weights are for classes, and the task is {task}: remove them."
             yield Problem("/weight", "contradiction", detail)
-        elif weight is not None and len(weight) != wanted:
+        elif weight == BALANCED and task != "classification":
+            detail = f"counts the rows of each class, and the task is {task}: give numbers."
+            yield Problem("/weight", "contradiction", detail)
+        elif weight is not None and weight != BALANCED and len(weight) != wanted:
             detail = f"{len(weight)} weights for {wanted} classes: give one for each."
             yield Problem("/weight", "wrong_length", detail, limit=wanted)
 

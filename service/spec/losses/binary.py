@@ -28,7 +28,10 @@ class BCEWithLogits(BinaryBase):
     formula = "-(pos_weight y log sigmoid(z) + (1-y) log(1 - sigmoid(z)))"
 
     kind: Literal["bce_with_logits"] = "bce_with_logits"
-    pos_weight: Weight | None = Field(None, description="weight of class 1; class 0 has weight 1. null: 1")
+    pos_weight: Weight | Literal["balanced"] | None = Field(
+        None,
+        description="weight of class 1; class 0 has 1. balanced: training rows of class 0 / those of class 1; null: 1",
+    )
 
 
 class Hinge(BinaryBase):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from service.spec.experiment import Experiment
+from worker.trainer.data.balance import balanced_shares
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
 from worker.trainer.data.read_ahead import ReadAhead
 
@@ -19,6 +20,15 @@ def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
     digest = hashlib.sha256(f"order:{seed}:{epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
     return torch.randperm(n, generator=generator)
+
+
+def draw_rows(seed: int, epoch: int, shares: Tensor) -> Tensor:
+    """Return as many row numbers as there are rows, drawn with replacement with the probabilities `shares` (N,)."""
+    digest = hashlib.sha256(f"sample:{seed}:{epoch}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    edges = shares.cumsum(0)
+    drawn = torch.rand(len(shares), generator=generator, dtype=torch.float64) * edges[-1]
+    return torch.searchsorted(edges, drawn, right=True).clamp_(max=len(shares) - 1)
 
 
 def copy_to_device(values: Tensor, device: torch.device) -> Tensor:
@@ -39,9 +49,11 @@ class Batches:
         whole: bool = False,
         drop_last: bool = False,
         augment: Callable[[int, Batch], Batch] | None = None,
+        shares: Tensor | None = None,
     ) -> None:
         self.x, self.y, self.augment = x, y, augment
         self.rows, self.seed, self.shuffle = rows, seed, shuffle
+        self.shares = shares  # (N,): probability of drawing each row, with replacement; None: each once
         self.whole = whole  # every update takes all rows: nothing is drawn or copied
         self.drop_last = drop_last  # full batches only
         self.per_epoch = len(x) // rows if drop_last else -(-len(x) // rows)
@@ -53,11 +65,16 @@ class Batches:
     @classmethod
     def of(cls, spec: Experiment, x: RowTensor, y: RowTensor, seed: int) -> "Batches":
         """Return the batches of one run of `spec`."""
-        return cls(x, y, spec.rows_per_step, seed, spec.shuffle, spec.batch_size == "full", spec.drop_last)
+        shares = None
+        if spec.sampler is not None:
+            shares = balanced_shares(y[:], spec.dataset.facts.classes)
+        whole = spec.batch_size == "full"
+        return cls(x, y, spec.rows_per_step, seed, spec.shuffle, whole, spec.drop_last, shares=shares)
 
     def copy(self) -> "Batches":
         """Return the same batches with an independent position."""
-        return Batches(self.x, self.y, self.rows, self.seed, self.shuffle, self.whole, self.drop_last, self.augment)
+        how = self.rows, self.seed, self.shuffle, self.whole, self.drop_last, self.augment, self.shares
+        return Batches(self.x, self.y, *how)
 
     def batch(self, step: int) -> Batch:
         """Return the rows of update `step` (from 1), augmented; the last batch of an epoch may be smaller."""
@@ -96,11 +113,15 @@ class Batches:
         epoch, position = divmod(step - 1, self.per_epoch)
         latest, pieces = self._order
         if epoch != latest or pieces[0].device != device:
-            n = len(self.x)
-            order = epoch_order(self.seed, epoch, n) if self.shuffle else torch.arange(n)
-            pieces = torch.split(copy_to_device(order, device), self.rows)
+            pieces = torch.split(copy_to_device(self._epoch_rows(epoch), device), self.rows)
             self._order = epoch, pieces
         return pieces[position]
+
+    def _epoch_rows(self, epoch: int) -> Tensor:
+        if self.shares is not None:
+            return draw_rows(self.seed, epoch, self.shares)
+        n = len(self.x)
+        return epoch_order(self.seed, epoch, n) if self.shuffle else torch.arange(n)
 
     def _fetch(self, step: int) -> Batch:
         """Read an update's rows on the host, or their numbers where the rows are on the device."""

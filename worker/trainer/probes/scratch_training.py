@@ -11,7 +11,6 @@ from worker.trainer.optim.fast_step import fast_step
 from worker.trainer.optim.schedule_free import train_mode
 from worker.trainer.probes.measurement import ProbedTraining, side_effect_free
 from worker.trainer.probes.model_copy import ModelCopy, flat, rebuild
-from worker.trainer.step.evaluation import build_criterion
 from worker.trainer.step.learning_rates import LearningRates
 from worker.trainer.step.pipeline import StepPipeline
 
@@ -22,7 +21,7 @@ def scratch_copy(training: ProbedTraining, rows: Batches | None = None) -> Probe
     spec, given = training.spec, rows or training.batches
     with side_effect_free(training.device):
         other.model = rebuild(training)
-    other.criterion = build_criterion(spec, training.device)
+    other.criterion = deepcopy(training.criterion)
     other.optimizers = build_optimizers(spec, other.model, training.device)
     other.batches = given.copy()
     other.rates = LearningRates(spec, other.optimizers)

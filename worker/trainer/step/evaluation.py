@@ -63,9 +63,9 @@ class PerPosition(nn.Module):
         return loss
 
 
-def build_criterion(spec: Experiment, device: torch.device) -> nn.Module:
-    """Build the spec's loss, at every position if the task is a language."""
-    criterion: nn.Module = build(spec.loss).to(device)
+def build_criterion(spec: Experiment, device: torch.device, loss: LossBase) -> nn.Module:
+    """Build the spec's loss with its balanced weights as numbers, at every position if the task is a language."""
+    criterion: nn.Module = build(loss).to(device)
     return PerPosition(criterion) if spec.dataset.facts.task == "language" else criterion
 
 
