@@ -7,7 +7,7 @@ from service.db.session import Connection
 from service.errors import Invalid, Problem
 from service.spec.experiment import Experiment
 from service.spec.memory import ESTIMATE_FACTOR, required_memory
-from service.spec.requirements import DEVICES, describe_need, how_to_meet, requirements, with_devices
+from service.spec.requirements import DEVICES, how_to_meet, requirements, with_devices
 
 
 def pool_warnings(connection: Connection, spec: Experiment, default: str) -> list[Problem]:
@@ -30,8 +30,7 @@ def pool_warnings(connection: Connection, spec: Experiment, default: str) -> lis
             Problem(
                 needs.get(need, "/resources/devices"),
                 "devices_missing" if need.startswith(DEVICES) else "package_missing",
-                f"no worker of pool {name} has {describe_need(need)}; the run waits until one has: "
-                f"{how_to_meet(need, name)}.",
+                f"{pool.describe_lack(need)}; the run waits until one has: {how_to_meet(need, name)}.",
             )
             for need in pool.missing(with_devices(needs))
         ),

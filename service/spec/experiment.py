@@ -18,6 +18,7 @@ from service.spec.measures import Direction, SeriesName, better_direction
 from service.spec.metrics import Metrics
 from service.spec.models import Model
 from service.spec.optimizers import Optimizer
+from service.spec.plugins import used_packages
 from service.spec.probes import DEFAULT_PROBES, Probes
 from service.spec.schedules import Schedule
 from service.spec.schedules.stepwise import Constant
@@ -259,7 +260,16 @@ class Experiment(Part):
 
     @property
     def hash(self) -> str:
-        """The sha256 of everything that affects the training, so without `UNHASHED`."""
+        """The sha256 of everything that affects the training, so without `UNHASHED`; with the plug-ins' versions."""
+        affecting = tuple(getattr(self, name) for name in type(self).model_fields if name not in UNHASHED)
+        return self._hash(used_packages(affecting))
+
+    @property
+    def hash_without_plugins(self) -> str:
+        """The hash in checkpoints of releases that left out the versions of plug-ins."""
+        return self._hash({})
+
+    def _hash(self, plugins: dict[str, str]) -> str:
         unused = {name for name in ADDED_LATER if getattr(self, name) == type(self).model_fields[name].default}
         document = self.model_dump(mode="json", exclude=UNHASHED | unused)
         for name in RETENTION:  # which checkpoints are kept does not affect the training
@@ -269,6 +279,8 @@ class Experiment(Part):
         document["dataset"] = data_identity(document["dataset"])
         if self.resources.devices > 1:  # sums over several devices differ in the last bits
             document["devices"] = self.resources.devices
+        if plugins:
+            document["plugins"] = plugins
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -6,7 +6,8 @@ A package offers classes as entry points of the group "saddle.components", named
     "model.fourier" = "our_models.spec:Fourier"
 
 The class derives from the family's base and names its target itself, so no request can name code. API and worker both
-need the package. A module with such classes imports the family's `base` only, and serves one family: it is loaded
+need the package, in the same version: a run needs `name==version`, and the version is part of its spec's hash. A module
+with such classes imports the family's `base` only, and serves one family: it is loaded
 while that family is.
 """
 
@@ -14,19 +15,31 @@ from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, NamedTuple, Union
 
 from pydantic import Field
 
 from service.errors import SaddleError
-from service.spec.component import Component
+from service.spec.component import Component, find_components
 from service.spec.plugin_checks import find_faults
 
 GROUP = "saddle.components"
 FAMILIES = (  # that plug-ins can add to
     *("dataset", "model", "loss", "optimizer", "schedule", "init", "probe", "augmentation", "metric"),
 )
-PACKAGES: dict[type[Component], str] = {}  # class of a plug-in -> the package that brings it
+
+
+class PluginPackage(NamedTuple):
+    """A package that offers components; as text it is what a run needs of its worker."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}"
+
+
+PACKAGES: dict[type[Component], PluginPackage] = {}  # class of a plug-in -> the package that brings it
 _withheld: set[str] = set()  # packages whose components stay out of their families
 
 
@@ -48,7 +61,7 @@ def family_union(family: str, base: type[Component], *modules: ModuleType) -> An
     ]
     for point in sorted(_offered(family), key=str):
         members.append(_member(point, base, members))
-        PACKAGES[members[-1]] = _package(point)
+        PACKAGES[members[-1]] = PluginPackage(_package(point), point.dist.version if point.dist else "")
     return Annotated[Union[tuple(members)], Field(discriminator="kind")]  # noqa: UP007  it is known at run time only
 
 
@@ -58,9 +71,10 @@ def withhold(package: str) -> list[EntryPoint]:
     return [point for point in entry_points(group=GROUP) if _package(point) == package]
 
 
-def installed_packages() -> dict[str, str]:
-    """Return the packages that offer components, with their versions."""
-    return {_package(point): point.dist.version if point.dist else "" for point in _components()}
+def used_packages(part: object) -> dict[str, str]:
+    """Return the packages whose components a part of a spec chooses, with their versions."""
+    kinds = {type(component) for component, _ in find_components(part)}
+    return dict(sorted(PACKAGES[kind] for kind in kinds if kind in PACKAGES))
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,6 @@
 """Requirements of a spec that not every worker meets: packages, plug-ins, a C++ compiler, several devices for a run."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from service.spec.component import Component, Part, find_components
 from service.spec.experiment import Experiment
@@ -18,8 +18,8 @@ INSTALL = {  # the command for each package; a plug-in's is installed by its own
 
 
 def packages_of(member: type[Component]) -> tuple[str, ...]:
-    """Return the packages that a worker needs to build this kind."""
-    return (*member.needs, *([PACKAGES[member]] if member in PACKAGES else []))
+    """Return the packages that a worker needs to build this kind; a plug-in's in the version that is installed here."""
+    return (*member.needs, *([str(PACKAGES[member])] if member in PACKAGES else []))
 
 
 def requirements(spec: Part) -> dict[str, str]:
@@ -33,6 +33,11 @@ def requirements(spec: Part) -> dict[str, str]:
     if isinstance(spec, Experiment) and spec.resources.devices > 1:
         found[devices_need(spec.resources.devices)] = "/resources/devices"
     return found
+
+
+def met_by(packages: Mapping[str, str]) -> list[str]:
+    """Return the needs that a worker with these packages meets: each by its name alone, and in its version."""
+    return sorted([*packages, *(f"{name}=={version}" for name, version in packages.items())])
 
 
 def devices_need(devices: int) -> str:

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from service.db.runs import claims, workers
 from service.db.session import transaction
+from service.spec import plugins
+from service.spec.models.feedforward import MLP
+from service.spec.requirements import met_by
 
 Submit = Callable[..., dict[str, Any]]
 FREE = {"kind": "schedule_free_adamw"}
@@ -151,6 +154,45 @@ def test_a_run_waits_for_a_worker_that_has_its_package(client: TestClient, engin
         held = claims.claim(connection, ["cpu"], "w2", "three", packages=["schedulefree", "timm"])
         assert held is not None
         assert held.run_id == waiting["runs"][0]["id"]
+
+
+def test_a_run_waits_for_a_worker_that_has_its_plug_in_in_its_version(
+    client: TestClient, engine: Engine, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without = submit(model={"kind": "mlp"})["hash"]
+    monkeypatch.setitem(plugins.PACKAGES, MLP, plugins.PluginPackage("acme", "1.1"))
+    announce(engine, "w1", "cpu", {"acme": "1.0", "timm": "1.1"})
+    announce(engine, "w2", "cpu")
+    waiting = submit(model={"kind": "mlp"})
+    assert waiting["hash"] != without
+    lack = "no worker of pool cpu has acme==1.1 (w1 has 1.0, w2 has none)"
+    (found,) = waiting["warnings"]
+    assert (found["pointer"], found["code"]) == ("/model/kind", "package_missing")
+    assert found["detail"] == f"{lack}; the run waits until one has: on a worker, pip install acme==1.1."
+    assert waits_because(client, waiting) == f"{lack}: on a worker, pip install acme==1.1"
+    assert client.get("/v1/catalog/models/mlp").json()["needs"] == ["acme==1.1"]
+    announce(engine, "w2", "cpu", {"acme": "1.1"}, state="busy")
+    assert (
+        waits_because(client, waiting) == "every worker of pool cpu that has acme==1.1 is busy, and 1 run is before it"
+    )
+    assert client.get("/v1/catalog/models/mlp").json()["pools"] == {"cpu": True}
+    with transaction(engine) as connection:
+        first = claims.claim(connection, ["cpu"], "w1", "one", packages=met_by({"acme": "1.0"}))
+        assert first is not None  # the run without the plug-in
+        assert claims.claim(connection, ["cpu"], "w1", "two", packages=met_by({"acme": "1.0"})) is None
+        held = claims.claim(connection, ["cpu"], "w2", "three", packages=met_by({"acme": "1.1"}))
+        assert held is not None
+        assert held.run_id == waiting["runs"][0]["id"]
+
+
+def test_a_run_queued_before_needs_had_versions_is_taken_by_any(engine: Engine, submit: Submit) -> None:
+    run = submit()["runs"][0]["id"]
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE run SET needs = ARRAY['acme']"))
+        assert claims.claim(connection, ["cpu"], "w1", "one") is None
+        held = claims.claim(connection, ["cpu"], "w1", "two", packages=met_by({"acme": "1.0"}))
+        assert held is not None
+        assert held.run_id == run
 
 
 @pytest.mark.usefixtures("served")

@@ -5,23 +5,37 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
+import torch
 
 from service.errors import Problem
+from service.spec import plugins
 from service.spec.catalog import BASES, CATALOG
 from service.spec.component import Component
 from service.spec.datasets import base as datasets
 from service.spec.datasets.base import DatasetBase
+from service.spec.experiment import Experiment
 from service.spec.inits import Init_, InitBase
 from service.spec.losses import Loss_, LossBase
+from service.spec.losses.regression import MAE
 from service.spec.models.base import Model_, ModelBase
+from service.spec.models.feedforward import MLP
 from service.spec.models.leaf import Leaf
 from service.spec.optimizers.base import Optimizer_, OptimizerBase
+from service.spec.parse.document import validate
 from service.spec.plugin_checks import find_faults
 from service.spec.plugins import FAMILIES
+from service.spec.probes.inline import GradientNorms
+from service.spec.requirements import requirements
 from service.spec.schedules.base import Schedule_, ScheduleBase
+from worker.trainer.environment import environment
+
+TRAINED = {
+    **{"dataset": {"kind": "diabetes"}, "model": {"kind": "mlp"}, "loss": {"kind": "mse"}},
+    **{"optimizer": {"kind": "sgd"}, "steps": 5},
+}
 
 SPEC = '''
 from typing import Literal
@@ -264,11 +278,48 @@ def test_our_own_members_have_what_a_plug_in_must_have(family: str) -> None:
     assert {kind: wrong for kind, wrong in found.items() if wrong} == {}
 
 
-def test_an_attempt_names_the_plug_ins_of_its_worker_with_their_versions(tmp_path: Path) -> None:
+IDENTITY = """
+from service.spec.parse.document import validate
+from service.spec.experiment import Experiment
+from service.spec.requirements import requirements
+base = {"dataset": {"kind": "diabetes"}, "loss": {"kind": "mse"}, "optimizer": {"kind": "sgd"}, "steps": 5}
+for kind in ("doubled", "mlp"):
+    spec = validate(Experiment, base | {"model": {"kind": kind}})
+    print(requirements(spec), spec.hash, spec.hash_without_plugins)
+"""
+
+
+def test_the_version_of_a_plug_in_is_in_the_needs_and_the_hash_of_a_spec_that_uses_it(tmp_path: Path) -> None:
     folder = installed(tmp_path, "model.doubled = ours.models:Doubled")
-    code = (
-        "import torch; from worker.trainer.environment import environment; "
-        "print(environment(torch.device('cpu'), 1)['packages'])"
-    )
-    done = run(folder, code)
-    assert "'ours': '1.0'" in done.stdout, done.stderr
+    before = run(folder, IDENTITY).stdout.splitlines()
+    facts = folder / "ours-1.0.dist-info" / "METADATA"
+    facts.write_text(facts.read_text().replace("1.0", "1.1"))
+    after = run(folder, IDENTITY).stdout.splitlines()
+    assert before[0].startswith("{'ours==1.0': '/model/kind'}")
+    assert after[0].startswith("{'ours==1.1': '/model/kind'}")
+    (one, unpinned), (other, same) = (lines[0].split()[-2:] for lines in (before, after))
+    assert len({one, other, unpinned}) == 3
+    assert unpinned == same
+    assert before[1] == after[1], "a spec without it is the same whatever is installed"
+    assert len(set(before[1].split()[-2:])) == 1
+
+
+@pytest.mark.parametrize("kind", ["mlp", "linear"])
+def test_an_attempt_names_the_plug_ins_that_its_spec_uses(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(plugins.PACKAGES, MLP, plugins.PluginPackage("ours", "1.0"))
+    spec = validate(Experiment, TRAINED | {"model": {"kind": kind}})
+    packages = environment(torch.device("cpu"), 1, spec)["packages"]
+    assert packages.get("ours") == {"mlp": "1.0", "linear": None}[kind]
+
+
+@pytest.mark.parametrize(
+    ("changes", "hashed"), [({"loss": {"kind": "mae"}}, True), ({"probes": [{"kind": "gradients"}]}, False)]
+)
+def test_what_only_observes_leaves_the_hash_alone(
+    changes: dict[str, Any], hashed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in (MAE, GradientNorms):
+        monkeypatch.setitem(plugins.PACKAGES, kind, plugins.PluginPackage("ours", "1.0"))
+    spec = validate(Experiment, TRAINED | {"probes": []} | changes)
+    assert list(requirements(spec)) == ["ours==1.0"]
+    assert (spec.hash != spec.hash_without_plugins) == hashed

@@ -14,6 +14,7 @@ from service.db.runs.claims import Claim
 from service.db.session import Engine, check_schema, make_engine, transaction
 from service.errors import SaddleError, Unavailable
 from service.settings import Settings
+from service.spec.requirements import met_by
 from service.storage.disk import reserve_problem
 from worker.supervisor.alive_file import AliveFile
 from worker.supervisor.attempt import AttemptSupervisor
@@ -223,7 +224,7 @@ class Supervisor:
 
         def claim_once(again: bool) -> Claim | None:
             with transaction(self.engine) as connection:
-                name, packages = self.settings.worker_name, list(self.presence.packages)
+                name, packages = self.settings.worker_name, met_by(self.presence.packages)
                 devices, pools = len(self.settings.slot_devices), [self.settings.pool]
                 claim = claims.claim(connection, pools, name, lease, again, packages, devices, free_bytes)
                 if claim is None:

@@ -11,9 +11,8 @@ from service.spec.catalog import CATALOG
 
 def installed_packages() -> dict[str, str]:
     """Return name -> version; for the compiler its path."""
-    needed = {
-        package for kinds in CATALOG.values() for kind in kinds.values() for package in requirements.packages_of(kind)
-    }
+    needs = {need for kinds in CATALOG.values() for kind in kinds.values() for need in requirements.packages_of(kind)}
+    needed = {need.partition("==")[0] for need in needs}
     versions = {name: found for name in sorted(needed) if (found := package_version(name))}
     compiler = shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
     return versions | ({requirements.COMPILER: compiler} if compiler else {})

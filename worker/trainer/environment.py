@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from service.spec import plugins
+from service.spec.experiment import Experiment
 from service.spec.optimizers import OptimizerBase
 from worker.trainer.numerics import numerics
 
@@ -41,8 +42,8 @@ def optimizer_policy(optimizer: OptimizerBase, device: torch.device, sparse: boo
     return found | {"capturable": True} if optimizer.counts_on_device and not on_cpu else found
 
 
-def environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """Return what must agree for two runs of one spec and seed to be equal bit for bit."""
+def environment(device: torch.device, threads: int, spec: Experiment | None = None) -> dict[str, Any]:
+    """Return what must agree for two runs of one spec and seed to be equal bit for bit; with the plug-ins of `spec`."""
     return {
         "device": str(device),
         "device_name": device_name(device),
@@ -52,7 +53,7 @@ def environment(device: torch.device, threads: int) -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "saddle": _version("saddle") or "unknown",  # run from a checkout that is not installed
-        "packages": dict(_package_versions()),
+        "packages": _package_versions() | plugins.used_packages(spec),
     } | numerics(device)
 
 
@@ -100,7 +101,7 @@ def device_name(device: torch.device) -> str:
 
 @cache  # reading metadata takes 10 ms, and imported packages do not change
 def _package_versions() -> dict[str, str]:
-    return {name: found for name in PACKAGES if (found := _version(name))} | plugins.installed_packages()
+    return {name: found for name in PACKAGES if (found := _version(name))}
 
 
 @cache

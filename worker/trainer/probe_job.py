@@ -42,7 +42,7 @@ class ProbeJob:
         self.request, self.training, self.supervisor = request, training, supervisor
         self.probes = validate(ProbeTask, request.task).probes
         self.has_saved = False  # at most one state is saved, because a step has one checkpoint
-        self.environment = environment(training.device, request.threads)
+        self.environment = environment(training.device, request.threads, training.spec)
         started = self.environment | self._load()
         step, rows = training.step, training.spec.rows_per_step
         supervisor.send(Started(from_step=step, total_steps=step, rows_per_step=rows, environment=started))

@@ -141,7 +141,7 @@ class Session:
     ) -> None:
         self.request, self.training, self.supervisor = request, training, supervisor
         self.peak = peak or PeakMemory(training.device)
-        self.environment = environment(training.device, request.threads)
+        self.environment = environment(training.device, request.threads, training.spec)
         self.environment["devices"] = training.spec.resources.devices
         self.environment["optimizer"] = optimizer_policies(training.spec, training.model, training.device)
         self.policy = CheckpointPolicy(training.spec, request.checkpoint_s)

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
 
-from service.spec.requirements import describe_need, devices_need, how_to_meet, with_devices
+from service.spec.requirements import describe_need, devices_need, how_to_meet, met_by, with_devices
 
+MOST_TOLD = 5  # workers in a reason
 FRESH_S = 120.0  # a worker without a heartbeat for longer does not count
 WORKERS = text(
     """
-    SELECT pool, device ->> 'kind' AS device_kind, state = 'idle' AS idle, detail,
-        array(SELECT jsonb_object_keys(packages)) AS packages,
+    SELECT name, pool, device ->> 'kind' AS device_kind, state = 'idle' AS idle, detail,
+        packages,
         coalesce(cast(device ->> 'count' AS integer), 1) AS devices,
         cast(device ->> 'memory_bytes' AS bigint) AS memory_bytes,
         state IN ('starting', 'idle', 'busy')
@@ -28,6 +29,7 @@ class Pool:
     name: str
     seen: bool = False  # a worker has registered for it at some time
     serving: list[frozenset[str]] = field(default_factory=list)
+    packages: dict[str, dict[str, str]] = field(default_factory=dict)  # of each worker that serves it, with versions
     idle: list[tuple[frozenset[str], str | None]] = field(default_factory=list)  # with what limits the run it takes
     device_kinds: set[str] = field(default_factory=set)  # of the workers that serve it
     memory_bytes: list[int | None] = field(default_factory=list)  # of a device of each; None: not known
@@ -52,9 +54,18 @@ class Pool:
     def why_not_built(self, needs: Sequence[str]) -> str:
         """Return what the workers lack for the run and how to provide it; empty if one can train it."""
         return "; ".join(
-            f"no worker of pool {self.name} has {describe_need(need)}: {how_to_meet(need, self.name)}"
-            for need in self.missing(with_devices(needs))
+            f"{self.describe_lack(need)}: {how_to_meet(need, self.name)}" for need in self.missing(with_devices(needs))
         )
+
+    def describe_lack(self, need: str) -> str:
+        """Return that no worker meets a need; where it is a version of a package, with who has which."""
+        package, pinned, _ = need.partition("==")
+        told = f"no worker of pool {self.name} has {describe_need(need)}"
+        if not pinned:
+            return told
+        has = [f"{worker} has {found.get(package, 'none')}" for worker, found in sorted(self.packages.items())]
+        more = [f"{len(has) - MOST_TOLD} more"] if len(has) > MOST_TOLD else []
+        return f"{told} ({', '.join([*has[:MOST_TOLD], *more])})"
 
     def has_idle(self, needs: Sequence[str]) -> bool:
         """Whether an idle worker can train a run with these needs."""
@@ -78,7 +89,8 @@ def pools(connection: Connection, names: Sequence[str] | None = None) -> dict[st
         pool = found.setdefault(row.pool, Pool(row.pool))
         pool.seen = True
         if row.serving:
-            has = frozenset([*row.packages, devices_need(row.devices)])
+            has = frozenset([*met_by(row.packages), devices_need(row.devices)])
+            pool.packages[row.name] = row.packages
             pool.serving.append(has)
             pool.device_kinds.add(row.device_kind)
             pool.memory_bytes.append(row.memory_bytes)

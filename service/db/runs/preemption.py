@@ -15,7 +15,7 @@ from service.db.runs import events, turns
 from service.db.runs.pools import Pool, pools
 from service.db.session import turn_policy
 from service.lifecycle import PRIORITY_S
-from service.spec.requirements import devices_need, with_devices
+from service.spec.requirements import devices_need, met_by, with_devices
 
 FAVOURED = 2.0  # times the recent use of the one who waits; so turns of two that never end grow to a half-life
 
@@ -70,7 +70,7 @@ HOLDERS = text(
     f"""
     WITH {turns.USE}
     SELECT r.id, r.attempt, r.pool, r.project_id, r.owner_id, r.priority, p.seconds AS project_use_s,
-        o.seconds AS use_s, begun.trained_s, array(SELECT jsonb_object_keys(w.packages)) AS packages,
+        o.seconds AS use_s, begun.trained_s, w.packages,
         coalesce(cast(w.device ->> 'count' AS integer), 1) AS devices,
         r.desired = 'run' AND r.yields_to IS NULL AND r.task IS NULL AND r.step > a.start_step
             AND w.state = 'busy' AND begun.trained_s >= cast(:turn_s AS float8)
@@ -203,7 +203,7 @@ def _waiting(row: RowMapping) -> Waiting:
 
 
 def _holder(row: RowMapping) -> Holder:
-    has = frozenset([*row["packages"], devices_need(row["devices"])])
+    has = frozenset([*met_by(row["packages"] or {}), devices_need(row["devices"])])
     return Holder(
         run_id=row["id"],
         attempt=row["attempt"],

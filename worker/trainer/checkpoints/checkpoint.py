@@ -139,7 +139,8 @@ def load(folder: Path, sha256: str, training: Training) -> dict[str, Any]:
     Raise `RunFailure` checkpoint_damaged if anything is missing, truncated, changed, or another run's.
     """
     tensors, document = read(folder, sha256)
-    if (document["spec_hash"], document["seed"]) != (training.spec.hash, training.seed):
+    hashes = (training.spec.hash, training.spec.hash_without_plugins)
+    if document["spec_hash"] not in hashes or document["seed"] != training.seed:
         raise _damaged(folder, "belongs to another spec or seed")
     restore(training, tensors, document)
     return document

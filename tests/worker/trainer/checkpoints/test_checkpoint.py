@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from service.errors import RunFailure
+from service.spec import plugins
+from service.spec.models.feedforward import MLP
 from worker.trainer.checkpoints import checkpoint, optimizer_state
 from worker.trainer.loop import Training, prepare, train
 
@@ -191,6 +193,21 @@ def test_a_checkpoint_of_another_spec_or_seed_is_refused(saved: Any, experiment:
     for other in (prepare(training.spec, 1, CPU), prepare(experiment(optimizer={"kind": "adam"}), 0, CPU)):
         with pytest.raises(RunFailure, match="another spec or seed"):
             checkpoint.load(folder, sha256, other)
+
+
+def test_a_checkpoint_belongs_to_the_versions_of_its_plug_ins(
+    saved: Any, experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One from before plug-ins were part of the hash is still taken."""
+    of_before, training = saved
+    spec = training.spec
+    monkeypatch.setitem(plugins.PACKAGES, MLP, plugins.PluginPackage("ours", "1.0"))
+    checkpoint.load(of_before.folder, of_before.sha256, prepare(spec, training.seed, CPU))
+    of_1_0 = checkpoint.save(tmp_path / "1.0", training, {})
+    checkpoint.load(of_1_0.folder, of_1_0.sha256, prepare(spec, training.seed, CPU))
+    monkeypatch.setitem(plugins.PACKAGES, MLP, plugins.PluginPackage("ours", "1.1"))
+    with pytest.raises(RunFailure, match="another spec or seed"):
+        checkpoint.load(of_1_0.folder, of_1_0.sha256, prepare(spec, training.seed, CPU))
 
 
 def test_an_existing_checkpoint_is_never_replaced(saved: Any) -> None:
