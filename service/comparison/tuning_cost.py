@@ -61,9 +61,9 @@ def _at_border(values: Sequence[object], best: int) -> bool:
 
 
 def _rates(group: RunGroup) -> dict[str, float]:
-    """Return the learning rate of each trial that has one."""
+    """Return the learning rate of each trial that has one above 0."""
     found = {trial.experiment.id: value_at(trial.experiment.spec, "optimizer.lr") for trial in group.trials}
-    return {trial: float(rate) for trial, rate in found.items() if isinstance(rate, int | float)}
+    return {trial: float(rate) for trial, rate in found.items() if isinstance(rate, int | float) and rate > 0}
 
 
 def _sensitivity(

@@ -72,8 +72,10 @@ def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
 
 
 def use_usual_rate(plan: Plan) -> Patch:
-    """Scale all rates so that the optimizer's is usual for its kind, at least by 100."""
+    """Scale all rates so that the optimizer's is usual for its kind, at least by 100; replace one of 0."""
     optimizer = plan.spec.optimizer
+    if optimizer.lr == 0:
+        return [replace("/optimizer/lr", optimizer.usual_lr)]
     return scale_rates(plan, max(100.0, optimizer.usual_lr / optimizer.lr))
 
 

@@ -144,6 +144,7 @@ LISTS.append(
 OBJECTIVES: list[Case] = [
     ({"kind": "quadratic", "eigenvalues": (1.0, -2.0, 3.0), "start": (1.0, 1.0, 1.0)}, (), 1),
     *(({"kind": kind}, (), 1) for kind in ("rosenbrock", "beale", "double_well", "monkey_saddle", "toy_linear_net")),
+    *(({"kind": kind, "slopes": (1.0, 2.0), "start": (1.0, 1.0)}, (), 1) for kind in ("linear_objective", "absolute")),
     ({"kind": "rastrigin", "start": (1.0,) * 7, "spread": 0.1}, (), 1),
 ]
 CASES += [*RECURRENT, *TRANSFORMERS, *RESNETS, *LISTS, *OBJECTIVES]

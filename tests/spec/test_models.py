@@ -7,6 +7,7 @@ import pytest
 
 from service.spec.checks.experiment import find_problems, find_warnings
 from service.spec.experiment import Experiment
+from service.spec.parse.experiment import parse_experiment
 
 PLAIN: dict[str, Any] = {
     "dataset": {"kind": "digits"},
@@ -111,7 +112,10 @@ def test_what_contradicts_is_refused_with_its_pointer(model: Any, changes: dict[
     assert [where for where, _ in refused(model, **changes)] == [pointer]
 
 
-@pytest.mark.parametrize("kind", ["quadratic", "rosenbrock", "beale", "double_well", "monkey_saddle", "rastrigin"])
+OBJECTIVES = ["quadratic", "rosenbrock", "beale", "double_well", "monkey_saddle", "rastrigin", "linear_objective"]
+
+
+@pytest.mark.parametrize("kind", [*OBJECTIVES, "absolute"])
 def test_an_objective_needs_no_data_and_nothing_warns_of_that(kind: str) -> None:
     spec = Experiment.model_validate(PLAIN | NOTHING | {"model": {"kind": kind}})
     assert find_problems(spec) == []
@@ -160,3 +164,13 @@ def test_the_models_of_the_mnist1d_paper_have_its_parameter_counts(model: dict[s
     spec = Experiment.model_validate_json(json.dumps(document | {"optimizer": {"kind": "adam"}, "steps": 1}))
     assert find_problems(spec) == []
     assert spec.parameters == parameters
+
+
+@pytest.mark.parametrize("kind", ["linear_objective", "absolute"])
+def test_the_omitted_of_start_and_slopes_is_as_long_as_the_other(kind: str) -> None:
+    for given, other in (("start", "slopes"), ("slopes", "start")):
+        model = parse_experiment(PLAIN | NOTHING | {"model": {"kind": kind, given: [2.0, 3.0, 4.0]}}).spec.model
+        assert getattr(model, other) == (1.0, 1.0, 1.0)
+    assert [pointer for pointer, _ in refused({"kind": kind, "start": (1.0,), "slopes": (1.0, 2.0)}, **NOTHING)] == [
+        "/model/start"
+    ]

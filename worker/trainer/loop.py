@@ -179,6 +179,13 @@ def evaluate(training: Training, update: int, loss: Tensor) -> Metrics:
     return metrics
 
 
+def evaluate_start(training: Training) -> Metrics:
+    """Measure the validation split before the first update of a run whose spec asks for it."""
+    if training.step or not training.spec.evaluate.start or training.validation is None:
+        return {}
+    return training.validation.measure(training.model, training.criterion)
+
+
 def search(training: Training, step: int) -> tuple[Tensor, Metrics]:
     """Make an update by an optimizer that evaluates gradients itself, each clipped; return the first loss and norm."""
     gradients, clipping = training.pipeline.gradients, training.pipeline.clipping

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from service.errors import RunFailure
 from worker.trainer.loop import Step
+from worker.trainer.metrics import Metrics
 
 Floats = npt.NDArray[np.float64]
 Readings = list[tuple[int, dict[str, float | Tensor]]]
@@ -48,9 +49,15 @@ class Recorder(ABC):
         self._next = first  # the first step that no drain has returned
         self._tolerated = tolerated  # nonfinite losses in a row; None: any number
         self._streak = 0  # current number of nonfinite losses in a row
+        self._readings: Readings = []
         self._recent: list[float] = []  # last finite losses that were returned
         self.failure: RunFailure | None = None  # set once a loss was not finite and the run is to fail
         self._lock = threading.Lock()  # of drains; the loop never takes it
+
+    def record_start(self, metrics: Metrics) -> None:
+        """Record what was measured before the first step, at the step before it."""
+        if metrics:
+            self._readings.append((self._next - 1, metrics))
 
     @abstractmethod
     def record(self, step: Step) -> None:
@@ -92,7 +99,6 @@ class HostRecorder(Recorder):
     def __init__(self, first: int, tolerated: int | None = 0) -> None:
         super().__init__(first, tolerated)
         self._values: list[float] = []  # loss, rate, loss, rate, ...
-        self._readings: Readings = []
 
     def record(self, step: Step) -> None:
         """Append two floats to a list; the readings first, so that they are complete once the loss is there."""
@@ -161,7 +167,6 @@ class DeviceRecorder(Recorder):
         self._slots = self._ring.unbind()  # one view per slot
         self._event, self._pinned = event, device.type == "cuda"
         self._rates: list[float] = []  # of the losses in the ring
-        self._readings: Readings = []
         self._transfers: list[Transfer] = []
         self._drain_requested = True  # since the last transfer; True, so that the first step is sent at once
 

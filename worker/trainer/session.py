@@ -42,7 +42,7 @@ from worker.trainer.device_memory import PeakMemory
 from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, replay_divergence
 from worker.trainer.environment import environment, environment_differences, usage
 from worker.trainer.failures import describe_error, run_failure_of
-from worker.trainer.loop import Training, prepare, train
+from worker.trainer.loop import Training, evaluate_start, prepare, train
 from worker.trainer.numerics import numerics, report_nondeterminism
 from worker.trainer.prepare.preparation import shorten
 from worker.trainer.probe_job import ProbeJob
@@ -204,6 +204,7 @@ class Session:
         readings = self.training.probes.readings
         self._show_preparation()
         self._show_augmentation()
+        self.recorder.record_start(evaluate_start(self.training))
         for step in train(self.training):
             record(step)
             if step.step == first:

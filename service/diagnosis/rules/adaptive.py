@@ -197,7 +197,9 @@ def update_underflow(record: RunRecord) -> Outcome:
     return Finding(
         level="fault" if came is None or came < limit("any.learned_poorly") else "info",
         verdict="update_underflow",
-        text=f"{share:.0%} of the updates are below half the distance to the next representable number, "
+        text="The learning rate is 0: no update changes a weight."
+        if record.plan.spec.optimizer.lr == 0
+        else f"{share:.0%} of the updates are below half the distance to the next representable number, "
         "so they change nothing.",
         confidence=0.9,
         steps=(1, record.step),

@@ -52,6 +52,26 @@ class ObjectiveBase(ModelBase):
         yield from ()
 
 
+def _as_many_ones(objective: ObjectiveBase, field: str) -> Iterator[Default]:
+    """Yield `start` or `field`, whichever was omitted, as ones, as many as the other has numbers."""
+    numbers = getattr(objective, field)
+    if len(objective.start) == len(numbers):
+        return
+    if "start" in objective.model_fields_set:
+        n = len(objective.start)
+        yield Default(field, (1.0,) * n, f"{n} ones, as many as /start has coordinates.")
+    else:
+        yield Default("start", (1.0,) * len(numbers), f"{len(numbers)} ones, as many as /{field}.")
+
+
+def _other_length(objective: ObjectiveBase, field: str) -> Iterator[Problem]:
+    """Yield a problem unless `field` has a number for each coordinate."""
+    numbers = getattr(objective, field)
+    if len(numbers) != len(objective.start):
+        detail = f"{len(objective.start)} coordinates for {len(numbers)} of /{field}: give as many."
+        yield Problem("/start", "contradiction", detail)
+
+
 class Quadratic(ObjectiveBase):
     """Quadratic with given eigenvalues along the axes: a bowl, a valley, or a saddle if the signs differ."""
 
@@ -79,9 +99,50 @@ class Quadratic(ObjectiveBase):
     def problems(self) -> Iterator[Problem]:
         """Yield a problem unless there are as many eigenvalues as coordinates."""
         yield from super().problems()
-        if len(self.eigenvalues) != len(self.start):
-            detail = f"{len(self.start)} coordinates for {len(self.eigenvalues)} of /eigenvalues: give as many."
-            yield Problem("/start", "contradiction", detail)
+        yield from _other_length(self, "eigenvalues")
+
+
+class LinearObjective(ObjectiveBase):
+    """Linear function: the same gradient everywhere, unbounded below."""
+
+    target = "worker.trainer.models.objectives:linear"
+    formula = "sum_i slopes_i x_i"
+
+    kind: Literal["linear_objective"] = "linear_objective"
+    start: Point = (1.0,)
+    slopes: Annotated[Point, Field(description="slope along each axis")] = (1.0,)
+
+    def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+        """Yield the point or the slopes, whichever was omitted, as long as the other."""
+        yield from _as_many_ones(self, "slopes")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield a problem unless there are as many slopes as coordinates."""
+        yield from super().problems()
+        yield from _other_length(self, "slopes")
+
+
+class Absolute(ObjectiveBase):
+    """Absolute values: a kink at the minimum, where the gradient jumps instead of shrinking. Minimum 0 at 0."""
+
+    target = "worker.trainer.models.objectives:absolute"
+    minimum = 0.0
+    formula = "sum_i slopes_i |x_i|"
+
+    kind: Literal["absolute"] = "absolute"
+    start: Point = (1.0,)
+    slopes: Annotated[
+        tuple[Positive, ...], Field(min_length=1, max_length=10_000, description="slope along each axis")
+    ] = (1.0,)
+
+    def inferred_defaults(self, shape: tuple[int, ...], task: str, vocabulary: int) -> Iterator[Default]:
+        """Yield the point or the slopes, whichever was omitted, as long as the other."""
+        yield from _as_many_ones(self, "slopes")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield a problem unless there are as many slopes as coordinates."""
+        yield from super().problems()
+        yield from _other_length(self, "slopes")
 
 
 class Rosenbrock(ObjectiveBase):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Beta, Decay, Rate
+from service.spec.component import Beta, Decay, PositiveRate
 from service.spec.optimizers.base import (
     NO_FUSED,
     Betas,
@@ -157,7 +157,7 @@ class AdaBound(OptimizerBase):
 
     kind: Literal["adabound"] = "adabound"
     betas: Betas = (0.9, 0.999)
-    final_lr: Annotated[Rate, Field(description="the SGD rate that both bounds converge to")] = 0.1
+    final_lr: Annotated[PositiveRate, Field(description="the SGD rate that both bounds converge to")] = 0.1
     gamma: Annotated[float, Field(gt=0, le=1, description="how fast the bounds converge")] = 1e-3
     eps: Epsilon = 1e-8
     weight_decay: WeightDecay = 0.0

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Count
+from service.spec.component import Count, PositiveRate
 from service.spec.layout import Parameter
 from service.spec.optimizers.base import NO_FUSED, Epsilon, LearningRate, Momentum, OptimizerBase, WeightDecay, policy
 
@@ -91,7 +91,7 @@ class Rprop(OptimizerBase):
     paper = "Riedmiller & Braun 1993, IEEE ICNN"
 
     kind: Literal["rprop"] = "rprop"
-    lr: LearningRate = 1e-2
+    lr: PositiveRate = Field(1e-2, description="the first step size")
     etas: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=1, le=10)]] = Field(
         (0.5, 1.2), description="factors of the step size when the sign of the gradient changes, and when it stays"
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Count, Rate
+from service.spec.component import Count, PositiveRate
 from service.spec.schedules.base import Floor, ScheduleBase, Strategy, anneal, cut_short
 
 
@@ -82,7 +82,7 @@ class SWA(ScheduleBase):
     paper = "Izmailov et al. 2018, arXiv:1803.05407"
 
     kind: Literal["swa"] = "swa"
-    swa_lr: Rate = Field(description="final rate")
+    swa_lr: PositiveRate = Field(description="final rate")
     anneal_epochs: Annotated[int, Field(ge=0, le=10**8)] = Field(
         10, description="length of the annealing, in the unit of /schedule_unit; 0: swa_lr at once"
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Beta, Count, Default, Rate
+from service.spec.component import Beta, Count, Default, PositiveRate
 from service.spec.schedules.base import Factor, Floor, ScheduleBase, Strategy, anneal, cut_short, ignored
 
 # torch's default is true, which silently gives an SGD without momentum one of 0.9
@@ -28,7 +28,7 @@ class Cyclic(ScheduleBase):
 
     kind: Literal["cyclic"] = "cyclic"
     base_lr: Floor = Field(description="lowest rate")
-    max_lr: Rate = Field(description="highest rate")
+    max_lr: PositiveRate = Field(description="highest rate")
     step_size_up: Count = Field(2000, description="updates of each rise")
     step_size_down: Count | None = Field(None, description="updates of each fall; null: step_size_up")
     mode: Literal["triangular", "triangular2", "exp_range"] = Field(
@@ -100,7 +100,7 @@ class OneCycle(ScheduleBase):
     paper = "Smith & Topin 2018, arXiv:1708.07120"
 
     kind: Literal["one_cycle"] = "one_cycle"
-    max_lr: Rate | None = Field(None, description="peak rate; null: the optimizer's lr")
+    max_lr: PositiveRate | None = Field(None, description="peak rate; null: the optimizer's lr")
     total_steps: Count | None = Field(None, description="length of the schedule; null: the whole run")
     pct_start: Annotated[float, Field(gt=0, lt=1)] = Field(0.3, description="share of the cycle spent rising")
     anneal_strategy: Strategy = "cos"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from worker.trainer.data.split import split_dataset
-from worker.trainer.loop import Step, prepare, train
+from worker.trainer.loop import Step, evaluate_start, prepare, train
 from worker.trainer.optim.lecture import LectureAdagrad, LectureRMSprop
 
 CPU = torch.device("cpu")
@@ -238,3 +238,28 @@ def test_stopping_is_not_asking_and_asking_again_goes_on(experiment: Any) -> Non
     assert training.step == 13
     losses += [step.loss.item() for step in train(training)]
     assert losses == [s.loss.item() for s in curve(experiment())]
+
+
+def test_step_0_is_evaluated_where_asked_and_changes_nothing(experiment: Any) -> None:
+    """The loss and accuracy of the initialised model; not again where a run resumes."""
+    changes = {"dataset": {"kind": "iris", "validation": 0.2}, "model": {"kind": "mlp", "dropout": 0.3}}
+    plain, asked = experiment(**changes), experiment(evaluate={"start": True}, **changes)
+    training = prepare(asked, 3, CPU)
+    validation = training.validation
+    assert validation is not None
+    found = {name: float(value) for name, value in evaluate_start(training).items()}
+    with torch.no_grad():
+        outputs = training.model.eval()(validation.x[:])
+    training.model.train()
+    assert found["val/loss"] == nn.functional.cross_entropy(outputs, validation.y[:]).item()
+    assert found["val/accuracy"] == (outputs.argmax(1) == validation.y[:]).float().mean().item()
+    assert [s.loss.item() for s in train(training)] == [s.loss.item() for s in curve(plain, 3)]
+    assert evaluate_start(training) == {}
+    assert evaluate_start(prepare(plain, 3, CPU)) == {}
+    assert plain.hash == experiment(evaluate={"start": False}, **changes).hash != asked.hash
+
+
+def test_the_point_of_an_objective_before_the_first_step_is_its_start(experiment: Any) -> None:
+    nothing = {"dataset": {"kind": "none"}, "loss": {"kind": "objective"}, "batch_size": "full"}
+    spec = experiment(model={"kind": "absolute", "start": (3.0,)}, evaluate={"start": True}, **nothing)
+    assert {name: float(value) for name, value in evaluate_start(prepare(spec, 0, CPU)).items()} == {"x/0": 3.0}

@@ -218,3 +218,20 @@ def test_on_a_gpu_recording_does_not_wait_and_loses_nothing() -> None:
     points += made.drain(wait=True)
     assert joined(points, "loss") == {n: float(n) for n in range(1, 1001)}
     assert joined(points, "r") == {n: n + 0.5 for n in range(3, 1001, 3)}
+
+
+@pytest.mark.parametrize("kind", ["host", "device"])
+def test_what_was_measured_before_the_first_step_is_at_the_step_before_it(kind: str) -> None:
+    made = recorder(kind)
+    made.record_start({"val/loss": torch.tensor(3.0)})
+    for number in range(1, 5):
+        made.record(step(number, readings={"val/loss": torch.tensor(2.0)} if number == 4 else None))
+    assert joined(made.drain(wait=True), "val/loss") == {0: 3.0, 4: 2.0}
+
+
+@pytest.mark.parametrize("kind", ["host", "device"])
+def test_nothing_measured_before_the_first_step_is_no_point(kind: str) -> None:
+    made = recorder(kind)
+    made.record_start({})
+    made.record(step(1))
+    assert [part.name for part in made.drain(wait=True)] == ["loss", "lr"]

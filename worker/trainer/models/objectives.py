@@ -48,6 +48,38 @@ def quadratic(
     return Objective(f, start, spread, noise, eigenvalues=torch.tensor(eigenvalues))
 
 
+def linear(
+    _shape: tuple[int, ...],
+    _outputs: int,
+    start: Sequence[float] = (1.0,),
+    spread: float = 0.0,
+    noise: float = 0.0,
+    slopes: Sequence[float] = (1.0,),
+) -> Objective:
+    """sum_i slopes_i x_i."""
+
+    def f(x: Tensor, slopes: Tensor) -> Tensor:
+        return (slopes * x).sum()
+
+    return Objective(f, start, spread, noise, slopes=torch.tensor(slopes))
+
+
+def absolute(
+    _shape: tuple[int, ...],
+    _outputs: int,
+    start: Sequence[float] = (1.0,),
+    spread: float = 0.0,
+    noise: float = 0.0,
+    slopes: Sequence[float] = (1.0,),
+) -> Objective:
+    """sum_i slopes_i |x_i|."""
+
+    def f(x: Tensor, slopes: Tensor) -> Tensor:
+        return (slopes * x.abs()).sum()
+
+    return Objective(f, start, spread, noise, slopes=torch.tensor(slopes))
+
+
 def rosenbrock(
     _shape: tuple[int, ...],
     _outputs: int,

@@ -35,7 +35,7 @@ class AdaBound(PerParameterOptimizer):
         mean, square = update_moments(p, g, state, beta1, beta2, group["amsbound"])
         t = state["step"]
         rate = group["lr"] * (1 - beta2**t) ** 0.5 / (1 - beta1**t)
-        final = group["final_lr"] * group["lr"] / group["base_lr"]
+        final = group["final_lr"] * group["lr"] / group["base_lr"] if group["base_lr"] else 0.0
         lower, upper = rate_bounds(t, final, group["gamma"])
         p.sub_((rate / (square.sqrt() + group["eps"])).clamp_(lower, upper).mul_(mean))
 

@@ -8,6 +8,11 @@ from pydantic import Field
 from service.spec.component import Json
 from service.spec.models.layers.base import LayerBase, Shape, ShapeMismatch, Tensors
 
+Momentum = Annotated[
+    Annotated[float, Field(gt=0, le=1)] | None,
+    Field(description="share of a batch in the running statistics; null: they are the mean of all batches so far"),
+]
+
 
 class NormBase(LayerBase):
     """A normalisation with a trained scale and shift per channel."""
@@ -29,7 +34,7 @@ class BatchNorm1d(NormBase):
 
     ranks = (1, 2)
     layer: Literal["BatchNorm1d"]
-    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    momentum: Momentum = 0.1
 
 
 class BatchNorm2d(NormBase):
@@ -37,7 +42,7 @@ class BatchNorm2d(NormBase):
 
     ranks = (3,)
     layer: Literal["BatchNorm2d"]
-    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+    momentum: Momentum = 0.1
 
 
 class InstanceNormBase(NormBase):

@@ -28,6 +28,8 @@ KNOWN: list[tuple[dict[str, Any], tuple[float, ...], float, tuple[float, ...]]] 
     ({"kind": "toy_linear_net"}, (2.0, 3.0), 25, (30, 20)),
     ({"kind": "toy_linear_net"}, (0.0, 0.0), 1, (0, 0)),
     ({"kind": "toy_linear_net", "goal": 6.0, "start": (1.0, 2.0, 3.0)}, (1.0, 2.0, 3.0), 0, (0, 0, 0)),
+    ({"kind": "linear_objective", "slopes": (2.0, -3.0), "start": (1.0, 1.0)}, (5.0, 7.0), 10 - 21, (2, -3)),
+    ({"kind": "absolute", "slopes": (2.0, 3.0, 1.0), "start": (1.0,) * 3}, (-5.0, 7.0, 0.0), 10 + 21, (-2, 3, 0)),
     ({"kind": "rastrigin"}, (0.0, 0.0), 0, (0, 0)),
     ({"kind": "rastrigin", "start": (0.25,)}, (0.25,), 10 + 0.0625, (20 * math.pi + 0.5,)),
 ]

@@ -312,3 +312,24 @@ def test_adafactor_on_a_device_is_torchs_but_for_rounding(changes: dict[str, Any
     for p, q in zip(theirs, ours, strict=True):
         torch.testing.assert_close(q, p, rtol=1e-5, atol=1e-6)
         assert torchs.state[p].keys() == own.state[q].keys()  # a checkpoint fits either
+
+
+OTHER_PARAMETERS = {"muon", "sparse_adam"}  # for matrices, and for sparse gradients
+KINDS = {member.model_fields["kind"].default for member in MEMBERS}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS - OTHER_PARAMETERS - {"rprop"}))
+def test_a_rate_of_0_leaves_the_weights_as_they_are(kind: str, experiment: Any) -> None:
+    required = {"name": "lamb"} if kind == "pytorch_optimizer" else {}
+    spec = experiment(optimizer={"kind": kind, "lr": 0.0} | required, steps=3)
+    assert spec.optimizer.lr == 0
+    training = prepare(spec, 0, CPU)
+    before = [p.detach().clone() for p in training.model.parameters()]
+    losses = [step.loss.item() for step in train(training)]
+    assert all(map(math.isfinite, losses))
+    assert all(torch.equal(p, q) for p, q in zip(training.model.parameters(), before, strict=True))
+
+
+def test_rprop_whose_steps_begin_at_the_rate_takes_none_of_0(experiment: Any) -> None:
+    with pytest.raises(ValueError, match="greater than 0"):
+        experiment(optimizer={"kind": "rprop", "lr": 0.0})
