@@ -43,6 +43,9 @@ def _old_names(added: type[Component], base: type[Component]) -> Iterator[str]:
 def _attributes(added: type[Component], base: type[Component]) -> Iterator[str]:
     """Yield class attributes of the family that `added` lacks or gives a wrong type."""
     for name, declared in _declared(base).items():
+        if name in added.model_fields:
+            yield f"has {name} as a field, which a request could set: leave out its annotation"
+            continue
         if not hasattr(added, name):
             if not _has_instead(added, base, name):
                 yield f"lacks the class attribute {name}: {inspect.formatannotation(declared)}"

@@ -55,13 +55,33 @@ def copied(image: str) -> set[str]:
 def test_the_api_image_holds_no_torch() -> None:
     assert not installed("api") & TRAINING
     assert not re.search("torch", " ".join(instructions(DOCKERFILES["api"])), re.IGNORECASE)
-    assert copied("api") == {"pyproject.toml", "migrations/", "service/"}
+    assert copied("api") == {"pyproject.toml", "wheels/", "migrations/", "service/"}
 
 
 def test_the_worker_image_holds_torch_and_no_web_framework() -> None:
     assert "torch" in installed("worker")
     assert not installed("worker") & WEB
-    assert copied("worker") == {"pyproject.toml", "migrations/", "service/", "worker/"}
+    assert copied("worker") == {"pyproject.toml", "wheels/", "migrations/", "service/", "worker/"}
+
+
+@pytest.mark.parametrize(("image", "first"), [("api", "--no-deps"), ("worker", "torch==2 torchvision==0")])
+@pytest.mark.parametrize("wheels", [(), ("a-1-py3-none-any.whl", "b-2-py3-none-any.whl")])
+def test_an_image_installs_the_wheels_of_plug_ins_if_there_are_any(
+    image: str, first: str, wheels: tuple[str, ...], tmp_path: Path
+) -> None:
+    (line,) = (line for line in instructions(DOCKERFILES[image]) if "wheels/*.whl" in line)
+    command = re.sub(r"^RUN( --mount=\S+)?\s+", "", line).replace("rm -rf /build/*", "true")
+    (tmp_path / "wheels").mkdir()
+    for name in ("README.md", *wheels):
+        (tmp_path / "wheels" / name).touch()
+    (tmp_path / "pip").write_text('#!/bin/sh\necho "$@" > called\n')
+    (tmp_path / "pip").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TORCH": "torch==2", "TORCHVISION": "torchvision==0"}
+    subprocess.run(["/bin/sh", "-c", command], cwd=tmp_path, env=environment, check=True)
+    called = tmp_path / "called"
+    assert called.exists() == bool(wheels)
+    if wheels:
+        assert called.read_text() == f"install {first} {' '.join(f'wheels/{name}' for name in wheels)}\n"
 
 
 def test_the_torch_of_the_image_is_one_that_the_project_allows() -> None:
