@@ -12,12 +12,14 @@ from service.errors import Invalid
 from service.ingest.mounted import describe
 from service.spec.datasets.images import ImageFolder
 from service.spec.datasets.mounted import HuggingFace, MountedBase, TorchvisionSet
+from service.spec.datasets.text import TokenFiles
 from service.spec.parse.document import validate
 
 KINDS: dict[Any, type[MountedBase]] = {
     "torchvision": TorchvisionSet,
     "huggingface": HuggingFace,
     "image_folder": ImageFolder,
+    "token_files": TokenFiles,
 }
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from service.errors import Invalid, Problem
 from service.ingest import image_sets
 from service.ingest.fingerprint import fingerprint
+from service.ingest.text.token_files import describe_tokens
 from service.spec.datasets import DatasetBase
 from service.spec.datasets.images import ImageFolder
 from service.spec.datasets.mounted import FolderContents, HuggingFace, MountedBase, TorchvisionSet
+from service.spec.datasets.text import TokenFiles
 from service.spec.experiment import Experiment
 
 NOT_MOUNTED = (
@@ -43,6 +45,8 @@ def describe(root: Path, wanted: DatasetBase) -> FolderContents:
         from service.ingest.images.mounted import describe_folder  # noqa: PLC0415  loads pyarrow
 
         return describe_folder(root, wanted)
+    if isinstance(wanted, TokenFiles):
+        return describe_tokens(root, wanted)
     assert isinstance(wanted, HuggingFace)
     from service.ingest.mounted_tables import describe_table  # noqa: PLC0415  loads pyarrow
 

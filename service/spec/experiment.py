@@ -41,7 +41,7 @@ ADDED_LATER = {  # not hashed at their default, so that a spec from before these
 }
 ADDED_TO_DATASETS: Json = {  # likewise
     **{"shuffled_targets": 0.0, "missing": "refuse", "split": {"kind": "random"}, "prepare": []},
-    **{"tokens": {"kind": "characters"}},
+    **{"tokens": {"kind": "characters"}, "windows": "consecutive"},
 }
 ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
 ADDED_TO_RESOLVED: Json = {
@@ -193,9 +193,9 @@ class Experiment(Part):
 
     @property
     def rows_per_epoch(self) -> int:
-        """Training rows in an epoch: all, or with `drop_last` those in full batches."""
-        train = self.dataset.counts[0]
-        return train - train % self.rows_per_step if self.drop_last else train
+        """Training rows in an epoch: all, or those in full batches where others are dropped, or rows are drawn."""
+        train, full = self.dataset.counts[0], self.drop_last or self.dataset.draws_rows
+        return train - train % self.rows_per_step if full else train
 
     @property
     def steps_per_epoch(self) -> int:

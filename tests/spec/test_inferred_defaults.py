@@ -28,6 +28,11 @@ REQUIRED: dict[str, dict[str, Any]] = {  # what a kind cannot do without, and wh
         "upload": UPLOAD,
         "resolved": {"sha256": "0" * 64, "format": "images", "rows": 300, "shape": [3, 32, 32], "classes": ["a", "b"]},
     },
+    "token_files": {
+        "path": "a",
+        "vocabulary": 50,
+        "resolved": {"fingerprint": "0" * 64, "rows": 20, "validation": 4, "shape": [64]},
+    },
     "image_folder": {"path": "a", "resolved": IMAGES | {"shape": [3, 32, 32]}},
     "huggingface": {
         "path": "a",

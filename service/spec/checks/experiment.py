@@ -31,6 +31,7 @@ def find_problems(experiment: Experiment) -> list[Problem]:
         *_length(experiment),
         *_schedule(experiment),
         *_data_and_model(experiment),
+        *_drawn_rows(experiment),
         *_augmentation(experiment),
         *metrics.problems(experiment),
         *_seeds(experiment),
@@ -129,6 +130,20 @@ def _data_and_model(experiment: Experiment) -> Iterator[Problem]:
             f"{parameters} parameters; at most {MAX_PARAMETERS}.",
             limit=MAX_PARAMETERS,
         )
+
+
+def _drawn_rows(experiment: Experiment) -> Iterator[Problem]:
+    """Yield what rows that are drawn for each update leave without meaning."""
+    if not experiment.dataset.draws_rows:
+        return
+    refused = {
+        "/batch_size": (experiment.batch_size == "full", "so no batch has all: give a number of rows"),
+        "/shuffle": (not experiment.shuffle, "so there is no order to keep: leave it at true"),
+        "/drop_last": (experiment.drop_last, "so every batch is full: leave it at false"),
+    }
+    for pointer, (given, why) in refused.items():
+        if given:
+            yield Problem(pointer, "contradiction", f"/dataset/windows is random: rows are drawn anew, {why}.")
 
 
 def _augmentation(experiment: Experiment) -> Iterator[Problem]:

@@ -86,6 +86,11 @@ class DatasetBase(Component):
         return 0
 
     @property
+    def draws_rows(self) -> bool:
+        """Whether training rows are drawn for each update, rather than taken in epochs."""
+        return False
+
+    @property
     def rows_to_split(self) -> int:
         """The number of rows that are split into parts at random."""
         return self.facts.rows - self.reserved_test_rows - self.reserved_validation_rows

@@ -1,4 +1,4 @@
-"""Texts: an uploaded one, as characters or byte pairs."""
+"""Sequences of tokens: an uploaded text, as characters or byte pairs, and token files in the mounted folder."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Default
+from service.spec.component import Default, Json
 from service.spec.datasets.base import DatasetBase, Facts
+from service.spec.datasets.mounted import FolderPath, MountedBase, Zero
 from service.spec.datasets.report import Report
-from service.spec.datasets.tokens import BytePairs, Characters, Tokenized, Tokens
+from service.spec.datasets.tokens import MAX_TOKENS, BytePairs, Characters, Tokenized, Tokens
 from service.spec.datasets.uploaded import Resolved, UploadedBase
 
 MIN_ROWS = 10
@@ -21,6 +22,20 @@ class LanguageBase(DatasetBase):
     """A sequence of tokens. A row is `context` of them, to each of which the next one is predicted."""
 
     context: Context = Field(64, description="context length: tokens per row")
+    windows: Literal["consecutive", "random"] = Field(
+        "consecutive",
+        description="training rows. consecutive: windows side by side, each once per epoch; random: windows that start "
+        "anywhere, drawn independently for each update, as nanoGPT does",
+    )
+
+    @property
+    def draws_rows(self) -> bool:
+        """Whether training rows are drawn for each update, rather than taken in epochs."""
+        return self.windows == "random"
+
+    def kwargs(self) -> Json:
+        """Return the loader's arguments: without how training rows are chosen."""
+        return {name: value for name, value in super().kwargs().items() if name != "windows"}
 
     @property
     def spans(self) -> tuple[Span, Span, Span] | None:
@@ -111,6 +126,41 @@ class Text(LanguageBase, UploadedBase):
         if tokenized and isinstance(self.tokens, BytePairs) and tokenized.vocabulary < self.tokens.vocabulary:
             detail = f"only {tokenized.vocabulary} tokens: no further pair occurs twice in the training part."
             yield Problem("/tokens/vocabulary", "not_reached", detail, tokenized.vocabulary)
+
+
+class TokenFiles(LanguageBase, MountedBase):
+    """Token files as nanoGPT writes them: a mounted folder with train.bin, and val.bin and test.bin where it has them.
+
+    A file is a sequence of tokens of two bytes (uint16, little-endian), which is mapped and never read whole.
+    """
+
+    target = "worker.trainer.data.text:mounted"
+
+    kind: Literal["token_files"] = "token_files"
+    path: FolderPath = Field(description="path of the folder within the mounted folder")
+    vocabulary: Annotated[int, Field(ge=2, le=MAX_TOKENS)] = Field(
+        description="number of tokens of the tokenizer; 50257 for GPT-2's, which 50304 rounds up"
+    )
+    bytes_per_token: Annotated[float, Field(gt=0, le=1000)] | None = Field(
+        None, description="bytes of text for each token on average, for bits per byte; null: unknown"
+    )
+    validation: Zero = Field(0.0, description="0: val.bin is the validation part")
+    test: Zero = Field(0.0, description="0: test.bin is the test part")
+
+    @property
+    def facts(self) -> Facts:
+        """Read from the sizes of the files."""
+        return Facts(self.found.rows, (self.context,), "language", unit="token", vocabulary=self.vocabulary)
+
+    @property
+    def reserved_validation_rows(self) -> int:
+        """The rows of val.bin."""
+        return self.found.validation
+
+    @property
+    def spans(self) -> None:
+        """None: each part is a file."""
+        return
 
 
 def rows_of(tokens: tuple[int, int, int], context: int) -> tuple[int, int, int]:

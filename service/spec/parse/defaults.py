@@ -64,4 +64,7 @@ def _batch_size(spec: Experiment) -> Iterator[Default]:
             )
             yield Default("batch_size", rows, f"{rows}: {why}.")
             return
+    if spec.dataset.draws_rows:
+        yield Default("batch_size", train, f"{train}: the training part of /dataset has no more windows side by side.")
+        return
     yield Default("batch_size", "full", f'"full": the training part of /dataset has {train} row{"s"[: train != 1]}.')

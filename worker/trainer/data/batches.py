@@ -11,6 +11,7 @@ from service.spec.experiment import Experiment
 from worker.trainer.data.balance import balanced_shares
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
 from worker.trainer.data.read_ahead import ReadAhead
+from worker.trainer.data.token_windows import MappedWindows, ResidentWindows
 
 Batch = tuple[Tensor, Tensor]
 
@@ -29,6 +30,13 @@ def draw_rows(seed: int, epoch: int, shares: Tensor) -> Tensor:
     edges = shares.cumsum(0)
     drawn = torch.rand(len(shares), generator=generator, dtype=torch.float64) * edges[-1]
     return torch.searchsorted(edges, drawn, right=True).clamp_(max=len(shares) - 1)
+
+
+def drawn_starts(seed: int, step: int, rows: int, choices: int) -> Tensor:
+    """Return the first tokens (rows,) of an update's windows, each drawn from 0 to `choices` - 1, with repetition."""
+    digest = hashlib.sha256(f"windows:{seed}:{step}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.randint(choices, (rows,), generator=generator)
 
 
 def copy_to_device(values: Tensor, device: torch.device) -> Tensor:
@@ -50,12 +58,14 @@ class Batches:
         drop_last: bool = False,
         augment: Callable[[int, Batch], Batch] | None = None,
         shares: Tensor | None = None,
+        draw: bool = False,
     ) -> None:
         self.x, self.y, self.augment = x, y, augment
         self.rows, self.seed, self.shuffle = rows, seed, shuffle
         self.shares = shares  # (N,): probability of drawing each row, with replacement; None: each once
         self.whole = whole  # every update takes all rows: nothing is drawn or copied
         self.drop_last = drop_last  # full batches only
+        self.draw = draw  # each update draws windows of tokens, which start anywhere
         self.per_epoch = len(x) // rows if drop_last else -(-len(x) // rows)
         self.on_disk = any(isinstance(table, MappedRows) for table in (x, y))
         # the latest epoch, and its order on the host or where the rows are, one piece per batch
@@ -68,12 +78,12 @@ class Batches:
         shares = None
         if spec.sampler is not None:
             shares = balanced_shares(y[:], spec.dataset.facts.classes)
-        whole = spec.batch_size == "full"
-        return cls(x, y, spec.rows_per_step, seed, spec.shuffle, whole, spec.drop_last, shares=shares)
+        whole, draw = spec.batch_size == "full", spec.dataset.draws_rows
+        return cls(x, y, spec.rows_per_step, seed, spec.shuffle, whole, spec.drop_last, shares=shares, draw=draw)
 
     def copy(self) -> "Batches":
         """Return the same batches with an independent position."""
-        how = self.rows, self.seed, self.shuffle, self.whole, self.drop_last, self.augment, self.shares
+        how = self.rows, self.seed, self.shuffle, self.whole, self.drop_last, self.augment, self.shares, self.draw
         return Batches(self.x, self.y, *how)
 
     def batch(self, step: int) -> Batch:
@@ -89,6 +99,8 @@ class Batches:
             x, y = self._fetch(step) if self._ahead is None else self._ahead.take(step)
             return _receive(self.x, x), _receive(self.y, y)
         chosen = self._chosen(step, self.x.device)
+        if self.draw:
+            return _windows(self.x).windows(chosen), _windows(self.y).windows(chosen)
         return self.x.index_select(0, chosen), self.y.index_select(0, chosen)
 
     @contextmanager
@@ -105,11 +117,13 @@ class Batches:
             ahead.close()
 
     def row_numbers(self, step: int) -> Tensor:
-        """Return the row numbers, within the training split, of update `step`."""
+        """Return the row numbers, within the training split, of update `step`; of drawn windows the first tokens."""
         return torch.arange(len(self.x)) if self.whole else self._chosen(step, torch.device("cpu"))
 
     def _chosen(self, step: int, device: torch.device) -> Tensor:
         """Return the row numbers of update `step` on `device`; any thread may call this."""
+        if self.draw:
+            return copy_to_device(drawn_starts(self.seed, step, self.rows, _windows(self.x).choices), device)
         epoch, position = divmod(step - 1, self.per_epoch)
         latest, pieces = self._order
         if epoch != latest or pieces[0].device != device:
@@ -126,8 +140,18 @@ class Batches:
     def _fetch(self, step: int) -> Batch:
         """Read an update's rows on the host, or their numbers where the rows are on the device."""
         chosen = self.row_numbers(step)
+        if self.draw:
+            starts = chosen.numpy()
+            assert isinstance(self.x, MappedWindows), "inputs and targets are of one array"
+            assert isinstance(self.y, MappedWindows), "inputs and targets are of one array"
+            return self.x.fetch_windows(starts), self.y.fetch_windows(starts)
         x, y = (_fetch(table, chosen) for table in (self.x, self.y))
         return x, y
+
+
+def _windows(table: RowTensor) -> MappedWindows | ResidentWindows:
+    assert isinstance(table, MappedWindows | ResidentWindows), "only windows of tokens are drawn"
+    return table
 
 
 def _fetch(table: RowTensor, chosen: Tensor) -> Tensor:

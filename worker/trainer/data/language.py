@@ -20,23 +20,22 @@ def split_language(dataset: DatasetBase, files: DatasetFolders) -> Splits:
     """Return the windows of each part, in order: the text's beginning is trained on, its end kept for the test."""
     assert isinstance(dataset, LanguageBase)
     found: TokenArrays = build(dataset, files)
-    arrays, vocabulary = found.arrays, dataset.facts.vocabulary
+    arrays, vocabulary, context = found.arrays, dataset.facts.vocabulary, dataset.context
+    resident_bytes = 0 if dataset.spans is None else files.resident_bytes  # files of tokens are never read whole
     if dataset.spans is not None:
         (whole,) = arrays
         arrays = tuple(whole[start:stop] for start, stop in dataset.spans)
     splits: list[Split] = []
     for values, rows in zip(arrays, dataset.counts, strict=True):
-        tokens = TokenArray(values, vocabulary, files.resident_bytes)
-        starts = np.arange(rows, dtype=np.int64) * dataset.context
-        x, y = (MappedWindows(tokens, starts + shift, dataset.context) for shift in (0, 1))
-        targets = values[1 : rows * dataset.context + 1]
+        tokens = TokenArray(values, vocabulary, resident_bytes)
+        x, y = (MappedWindows(tokens, rows, context, shift) for shift in (0, 1))
         measured = len(splits) > 0  # the training part is not evaluated
-        splits.append(Split(x, y, _bytes(targets, found.bytes_of) if measured else 0))
+        splits.append(Split(x, y, _bytes(values[1 : rows * context + 1], found.bytes_of) if measured else 0))
     return Splits(splits[0], splits[1], splits[2], {}, {})
 
 
-def _bytes(tokens: npt.NDArray[Any], bytes_of: npt.NDArray[np.int64] | None) -> int:
+def _bytes(tokens: npt.NDArray[Any], bytes_of: npt.NDArray[np.int64] | float | None) -> float:
     """Return the bytes that these tokens stand for; 0: unknown."""
-    if bytes_of is None:
-        return 0
+    if bytes_of is None or isinstance(bytes_of, float):
+        return len(tokens) * (bytes_of or 0.0)
     return sum(int(bytes_of[tokens[at : at + CHUNK]].sum()) for at in range(0, len(tokens), CHUNK))

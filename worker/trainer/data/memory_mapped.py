@@ -91,7 +91,10 @@ class MappedRows:
 
     def fetch(self, chosen: slice | Indices) -> Tensor:
         """Read some rows on the host, in any thread: as `receive` takes them."""
-        rows = self.raw(chosen)
+        return self.on_host(self.raw(chosen))
+
+    def on_host(self, rows: npt.NDArray[Any]) -> Tensor:
+        """Return rows as stored as `receive` takes them: pinned for a GPU, for the CPU scaled and converted."""
         if self.device.type != "cpu":
             return torch.from_numpy(rows).pin_memory()
         if self.scale is not None:

@@ -33,7 +33,7 @@ class Split(NamedTuple):
 
     x: Values
     y: Values
-    bytes: int = 0  # of a text that the targets stand for; 0: unknown
+    bytes: float = 0.0  # of a text that the targets stand for; 0: unknown
 
 
 class Splits(NamedTuple):

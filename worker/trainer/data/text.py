@@ -15,11 +15,14 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import RunFailure
+from service.errors import Invalid, RunFailure
 from service.ingest.formats import read_text
+from service.ingest.text.token_files import PARTS, UINT16, token_files
+from service.spec.datasets.mounted import FolderContents
 from service.spec.datasets.tokens import BytePairs, Characters, Tokenized, Tokens
 from service.spec.datasets.uploaded import Resolved
 from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.mounted import check_fingerprint, mounted_root
 from worker.trainer.data.split import Arrays
 from worker.trainer.data.uploads import collect_blocks, verify_upload
 
@@ -31,7 +34,7 @@ class TokenArrays(NamedTuple):
     """One array (n,) of the tokens of all parts, or one for each part; and the bytes that each token stands for."""
 
     arrays: tuple[npt.NDArray[Any], ...]
-    bytes_of: npt.NDArray[np.int64] | None  # (vocabulary,); None: unknown
+    bytes_of: npt.NDArray[np.int64] | float | None  # (vocabulary,), or the mean of all; None: unknown
 
 
 def uploaded(
@@ -48,6 +51,27 @@ def uploaded(
     blocks = _characters(content, resolved.characters, used)
     found, _ = collect_blocks(files, content, key, blocks, ((used,), (0,)))
     return TokenArrays((found,), np.array([len(character.encode()) for character in resolved.characters]))
+
+
+def mounted(
+    files: DatasetFolders,
+    path: str,
+    vocabulary: int,
+    context: int = 64,
+    bytes_per_token: float | None = None,
+    resolved: FolderContents | None = None,
+) -> TokenArrays:
+    """The tokens of the files train.bin, val.bin and test.bin, mapped; of one that is missing, none."""
+    root = mounted_root(files)
+    assert resolved is not None, "the server resolves a mounted dataset before it is queued"
+    try:
+        found = token_files(root, path)
+    except Invalid as error:
+        raise RunFailure("dataset_missing", error.problems[0].detail) from error
+    check_fingerprint(root, [*found.values()], resolved)
+    empty = np.empty(0, UINT16)
+    arrays = (np.memmap(found[part], UINT16, "r") if part in found else empty for part in PARTS)
+    return TokenArrays(tuple(arrays), bytes_per_token)
 
 
 def _characters(content: Path, vocabulary: str, used: int) -> Iterator[Arrays]:

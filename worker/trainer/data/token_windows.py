@@ -38,16 +38,35 @@ class TokenArray:
 
 
 class MappedWindows(MappedRows):
-    """Windows (N, context) of an array of tokens, as int64; on disk they are read when needed."""
+    """Windows (N, context) of an array of tokens, side by side, as int64; on disk they are read when needed.
 
-    def __init__(self, tokens: TokenArray, starts: Indices, context: int, device: torch.device = CPU) -> None:
-        super().__init__(tokens.values, starts, None, device)
-        self.tokens, self.context = tokens, context
-        self.shape = torch.Size((len(starts), context))
+    `shift` is 0 for inputs and 1 for targets, the next tokens.
+    """
+
+    def __init__(self, tokens: TokenArray, count: int, context: int, shift: int, device: torch.device = CPU) -> None:
+        super().__init__(tokens.values, np.arange(count, dtype=np.int64) * context + shift, None, device)
+        self.tokens, self.context, self.shift = tokens, context, shift
+        self.shape = torch.Size((count, context))
+
+    @property
+    def choices(self) -> int:
+        """The number of tokens at which a window can begin, so that a token follows it."""
+        return len(self.source) - self.context
 
     def raw(self, chosen: slice | Indices) -> npt.NDArray[Any]:
         """Return some windows as stored."""
-        found = np.asarray(self.source[self.rows[chosen][:, None] + np.arange(self.context)])
+        return self._at(self.rows[chosen])
+
+    def fetch_windows(self, first: Indices) -> Tensor:
+        """Read the windows that begin at these tokens, on the host: as `receive` takes them."""
+        return self.on_host(self._at(first + self.shift))
+
+    def windows(self, first: Tensor) -> Tensor:
+        """Return the windows that begin at these tokens, on the device."""
+        return self.receive(self.fetch_windows(first.cpu().numpy()))
+
+    def _at(self, starts: Indices) -> npt.NDArray[Any]:
+        found = np.asarray(self.source[starts[:, None] + np.arange(self.context)])
         if self.tokens.on_disk:
             self.tokens.check(found)
         return found
@@ -55,17 +74,27 @@ class MappedWindows(MappedRows):
     def to(self, device: torch.device) -> RowTensor:
         """Return the same windows for `device`: of tokens in its memory, unless they stay on disk."""
         if self.tokens.on_disk:
-            return MappedWindows(self.tokens, self.rows, self.context, device)
-        return ResidentWindows(self.tokens.on(device), torch.from_numpy(self.rows).to(device), self.context)
+            return MappedWindows(self.tokens, len(self), self.context, self.shift, device)
+        starts = torch.from_numpy(self.rows).to(device)
+        return ResidentWindows(self.tokens.on(device), starts, self.context, self.shift)
 
 
 class ResidentWindows(PackedRows):
-    """Windows (N, context) of tokens on a device, as int64."""
+    """Windows (N, context) of tokens on a device, as int64; `starts` include the shift."""
 
-    def __init__(self, tokens: Tensor, starts: Tensor, context: int) -> None:
+    def __init__(self, tokens: Tensor, starts: Tensor, context: int, shift: int) -> None:
         super().__init__(tokens, DeviceScale(None, tokens.device))
-        self.starts, self.offsets = starts, torch.arange(context, device=tokens.device)
+        self.starts, self.offsets, self.shift = starts, torch.arange(context, device=tokens.device), shift
         self.shape = torch.Size((len(starts), context))
+
+    @property
+    def choices(self) -> int:
+        """The number of tokens at which a window can begin, so that a token follows it."""
+        return len(self.packed) - len(self.offsets)
+
+    def windows(self, first: Tensor) -> Tensor:
+        """Return the windows that begin at these tokens."""
+        return self._at(first + self.shift)
 
     def __len__(self) -> int:
         return len(self.starts)

@@ -86,7 +86,7 @@ class Validation:
         name: str = "val",
         rows: int = MAX_CHUNK_ROWS,
         precision: Precision | None = None,
-        text_bytes: int = 0,
+        text_bytes: float = 0.0,
         metrics: MetricSet | None = None,
     ) -> None:
         self.x, self.y, self.name, self.rows, self.metrics = x, y, name, rows, metrics
@@ -110,7 +110,7 @@ class Validation:
             return None
         made = ObjectivePoint if task == "objective" else cls
         precision = Precision(spec.precision, device)
-        text_bytes = rows.bytes if in_nats(spec.loss) else 0
+        text_bytes = rows.bytes if in_nats(spec.loss) else 0.0
         data = to_device(rows, spec.loss, device)
         return made(*data, task, name, evaluation_rows(spec), precision, text_bytes, metrics)
 

@@ -14,25 +14,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from service.errors import Problem, RunFailure
+from service.errors import Invalid, Problem, RunFailure
 from service.ingest import inspect_file, resolve_tokens
+from service.ingest.mounted import describe
 from service.ingest.text import pieces
 from service.ingest.text.count_tokens import count_tokens
 from service.ingest.text.pieces import cut
 from service.ingest.text.tokenizer import train_tokenizer
 from service.ingest.upload_files import IncomingUpload
+from service.spec.checks.experiment import find_problems
 from service.spec.datasets.report import Report
-from service.spec.datasets.text import Text
+from service.spec.datasets.text import LanguageBase, Text, TokenFiles
 from service.spec.datasets.tokens import BytePairs, Tokenized
 from service.spec.datasets.uploaded import Resolved
 from service.spec.experiment import Experiment
 from service.storage.uploads import FolderUploads
+from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.language import split_language
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.split import Split
 from worker.trainer.data.text import TOKENIZER
-from worker.trainer.data.token_windows import MappedWindows, TokenArray
+from worker.trainer.data.token_windows import MappedWindows, ResidentWindows, TokenArray
 from worker.trainer.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
@@ -82,7 +85,7 @@ def read(rows: Split) -> tuple[torch.Tensor, torch.Tensor]:
     return rows.x.to(CPU)[:], rows.y.to(CPU)[:]
 
 
-def language_spec(dataset: Text, steps: int = 120, **more: Any) -> Experiment:
+def language_spec(dataset: LanguageBase, steps: int = 120, **more: Any) -> Experiment:
     model = {"kind": "transformer", "causal": True, "width": 32, "layers": 1, "heads": 2, "outputs_at": "every"}
     return Experiment.model_validate(
         {
@@ -236,10 +239,10 @@ def test_a_token_out_of_range_is_refused_in_memory_and_on_disk(tmp_path: Path) -
         TokenArray(np.array([0, 1, 5], np.uint16), 5, 2**30)
     np.save(tmp_path / "tokens.npy", np.array([0, 1, 2, 5], np.uint16))
     tokens = TokenArray(np.load(tmp_path / "tokens.npy", mmap_mode="r"), 5, 0)
-    windows = MappedWindows(tokens, np.arange(2), 2)
+    windows = MappedWindows(tokens, 2, 2, 0)
     assert windows.read(slice(0, 1)).tolist() == [[0, 1]]
     with pytest.raises(ValueError, match="there is a token 5"):
-        MappedWindows(tokens, np.arange(3), 2).read(slice(2, 3))
+        windows.read(slice(1, 2))
 
 
 @pytest.mark.parametrize(("kind", "tokens"), [("transformer", "characters"), ("gru", "characters"), ("gru", "bpe")])
@@ -294,3 +297,113 @@ def test_a_resumed_run_on_byte_pairs_is_bit_identical(keep: Keep, files: Dataset
     second = prepare(spec, 3, CPU, files)
     second.load(first.state())
     assert before + losses(second, 12) == whole
+
+
+def batches_of(spec: Experiment, files: DatasetFolders, seed: int = 0) -> Batches:
+    return prepare(spec, seed, CPU, files).batches
+
+
+@pytest.mark.parametrize("tokens", ["characters", "bpe"])
+def test_random_windows_begin_anywhere_the_same_from_memory_and_disk(
+    tokens: str, keep: Keep, files: DatasetFolders
+) -> None:
+    dataset = keep(VERSE, {"kind": "text", "context": 8, "windows": "random", "tokens": {"kind": tokens}})
+    spec = language_spec(dataset, 1000)
+    memory, disk = (batches_of(spec, each) for each in (files, DatasetFolders(files.folder, 0)))
+    assert (memory.on_disk, disk.on_disk) == (False, True)
+    side_by_side = dataset.model_copy(update={"windows": "consecutive"})
+    whole = batches_of(spec.model_copy(update={"dataset": side_by_side}), files)
+    part = [*whole.x[:].flatten().tolist(), int(whole.y[:][-1, -1])]  # the tokens that windows side by side show
+    seen = set()
+    for step in range(1, 400):
+        x, y = memory.batch(step)
+        assert all(torch.equal(*pair) for pair in zip((x, y), disk.batch(step), strict=True))
+        for first, inputs, targets in zip(memory.row_numbers(step).tolist(), x.tolist(), y.tolist(), strict=True):
+            seen.add(first)
+            if first + 9 <= len(part):
+                assert (inputs, targets) == (part[first : first + 8], part[first + 1 : first + 9])
+    assert isinstance(memory.x, ResidentWindows)
+    assert seen <= set(range(memory.x.choices))
+    assert len(seen) > 0.85 * memory.x.choices  # 1 - exp(-6384 / 2961) = 0.88
+    assert torch.equal(memory.row_numbers(7), memory.copy().row_numbers(7))
+    assert not torch.equal(memory.row_numbers(7), batches_of(spec, files, 1).row_numbers(7))
+
+
+def test_a_run_on_random_windows_resumes_bit_for_bit_and_reads_ahead_without_effect(
+    keep: Keep, files: DatasetFolders
+) -> None:
+    dataset = keep(VERSE, BYTE_PAIRS | {"windows": "random"})
+    spec = language_spec(dataset, 12)
+    assert (spec.rows_per_epoch % 16, spec.smallest_batch) == (0, 16)
+    whole = [step.loss.item() for step in train(prepare(spec, 3, CPU, files))]
+    on_disk = DatasetFolders(files.folder, 0)
+    first, second = (prepare(spec, 3, CPU, on_disk) for _ in range(2))
+    before = [step.loss.item() for step in islice(train(first), 5)]
+    second.load(first.state())
+    assert before + [step.loss.item() for step in train(second)] == whole
+
+
+def test_drawn_windows_leave_no_full_batch_order_or_last_batch(keep: Keep) -> None:
+    dataset = keep(POEM, {"kind": "text", "context": 8, "windows": "random"})
+    spec = language_spec(dataset, 5, batch_size="full", shuffle=False, drop_last=True)
+    assert [problem.pointer for problem in find_problems(spec)] == ["/batch_size", "/shuffle", "/drop_last"]
+    assert find_problems(language_spec(dataset, 5)) == []
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder as nanoGPT's prepare.py writes it."""
+    draw = np.random.RandomState(0)
+    (made := tmp_path / "mounted" / "shakespeare").mkdir(parents=True)
+    for name, count in (("train", 1001), ("val", 205)):
+        draw.randint(0, 50, count).astype(np.uint16).tofile(made / f"{name}.bin")
+    return tmp_path / "mounted"
+
+
+def token_files(folder: Path, **fields: Any) -> TokenFiles:
+    made = TokenFiles.model_validate({"path": "shakespeare", "vocabulary": 50, "context": 8} | fields)
+    return made.model_copy(update={"resolved": describe(folder, made)})
+
+
+def test_token_files_are_mapped_and_each_is_a_part(folder: Path) -> None:
+    dataset = token_files(folder, bytes_per_token=4.5, windows="random")
+    spec = language_spec(dataset, 3)
+    assert find_problems(spec) == []
+    assert (dataset.counts, dataset.validated) == ((125, 25, 0), True)
+    files = DatasetFolders(mounted=folder)
+    parts = split_language(dataset, files)
+    for split, name in ((parts.train, "train"), (parts.validation, "val")):
+        values = np.fromfile(folder / "shakespeare" / f"{name}.bin", np.uint16).astype(np.int64)
+        x, y = read(split)
+        assert isinstance(split.x, MappedWindows)
+        assert isinstance(split.x.source, np.memmap)
+        assert split.x.tokens.on_disk
+        assert x.flatten().tolist() == values[: x.numel()].tolist()
+        assert y.flatten().tolist() == values[1 : y.numel() + 1].tolist()
+    assert parts.validation.bytes == 200 * 4.5
+    steps = list(train(prepare(spec, 0, CPU, files)))
+    measured = steps[-1].metrics or {}
+    bits = float(measured["val/loss"]) / math.log(2) / 4.5
+    assert float(measured["val/bits_per_byte"]) == pytest.approx(bits, rel=1e-6)
+    (folder / "shakespeare" / "val.bin").write_bytes(bytes(410))
+    with pytest.raises(RunFailure) as changed:
+        split_language(dataset, files)
+    assert changed.value.kind == "dataset_changed"
+
+
+def test_token_files_that_cannot_be_trained_on_are_refused_by_field(folder: Path) -> None:
+    def refused(**fields: Any) -> str:
+        with pytest.raises(Invalid) as found:
+            token_files(folder, **fields)
+        return found.value.problems[0].pointer
+
+    assert refused(path="nowhere") == "/dataset/path"
+    assert refused(context=200) == "/dataset/context"
+    with (folder / "shakespeare" / "val.bin").open("ab") as file:
+        file.write(b"x")
+    assert refused() == "/dataset/path"
+    (folder / "shakespeare" / "val.bin").unlink()
+    assert token_files(folder).counts == (125, 0, 0)
+    training = prepare(language_spec(token_files(folder, vocabulary=40), 3), 0, CPU, DatasetFolders(mounted=folder))
+    with pytest.raises(ValueError, match="there is a token"):
+        list(train(training))
