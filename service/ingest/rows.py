@@ -83,7 +83,9 @@ class Selection:
     def _targets(self, arrays: Sequence[Any]) -> npt.NDArray[Any]:
         if self.task == "classification":
             return class_indices(arrays[0], self.classes)
-        return _distributions(arrays) if self.task == "distribution" else to_floats(arrays[0])
+        if self.task == "distribution":
+            return _distributions(arrays)
+        return to_floats(arrays[0]) if len(arrays) == 1 else _stack(arrays)
 
 
 def _stack(arrays: Sequence[Any]) -> npt.NDArray[Any]:

@@ -183,7 +183,8 @@ class Experiment(Part):
     def outputs(self) -> int:
         """Numbers that the model outputs per row, or per position of a language task's row."""
         facts = self.dataset.facts
-        return 1 if self.loss.binary else facts.classes or facts.vocabulary or self.loss.outputs_per_value
+        values = facts.targets * self.loss.outputs_per_value
+        return 1 if self.loss.binary else facts.classes or facts.vocabulary or values
 
     @property
     def rows_per_step(self) -> int:

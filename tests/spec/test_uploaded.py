@@ -187,6 +187,21 @@ def test_a_column_that_a_logarithm_cannot_take_is_named_with_its_smallest_value(
     assert "the smallest of the column low is -1: " in problem.detail
 
 
+def test_several_targets_are_several_outputs() -> None:
+    dataset = upload(predict=("size", "count"), task="regression", features=("low",))
+    resolved, problems = dataset.resolve(WITH_TAGS, SHA)
+    assert problems == []
+    assert dataset.model_copy(update={"resolved": resolved}).facts.targets == 2
+    wrong = upload(predict=("gappy", "word", "image"), task="regression", features=("low",)).resolve(WITH_TAGS, SHA)[1]
+    found = [(each.pointer, each.code) for each in wrong]
+    assert found == [
+        ("/predict/0", "missing_values"),
+        ("/predict/1", "not_a_number"),
+        ("/predict/2", "wrong_shape"),
+    ]
+    assert upload(predict=("size", "count"), features=("low",)).resolve(WITH_TAGS, SHA)[1][0].code == "wrong_shape"
+
+
 def test_a_step_without_columns_to_take_is_a_warning() -> None:
     dataset, problems = prepared(MEAN, MODE, HOT, {"kind": "ordinal"})
     assert problems == []

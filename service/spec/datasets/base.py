@@ -30,6 +30,7 @@ class Facts:
     classes: int = 0  # 0 for regression
     unit: str = ""
     vocabulary: int = 0  # number of tokens; above 0 a row is (length,) token ids
+    targets: int = 1  # values to predict for each row of a regression
 
 
 class DatasetBase(Component):

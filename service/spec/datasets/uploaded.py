@@ -97,7 +97,8 @@ class Upload(RegressionBase, UploadedBase):
 
     kind: Literal["upload"] = "upload"
     predict: ColumnName | Annotated[tuple[ColumnName, ...], Field(min_length=2, max_length=MAX_CLASSES)] = Field(
-        description="target column; for the task distribution the columns of class probabilities, or one array column"
+        description="target column; several for a regression of several values; for the task distribution the columns "
+        "of class probabilities, or one array column"
     )
     features: Annotated[tuple[ColumnName, ...], Field(min_length=1, max_length=10_000)] | None = Field(
         None,
@@ -121,7 +122,8 @@ class Upload(RegressionBase, UploadedBase):
         """Read from the upload's report."""
         found = self.found
         shape = (found.inputs,) if found.inputs else found.shape
-        return Facts(found.rows, shape, self.task, len(found.classes))
+        targets = len(self.predicted) if self.task == "regression" else 1
+        return Facts(found.rows, shape, self.task, len(found.classes), targets=targets)
 
     @property
     def stored_shape(self) -> tuple[int, ...]:
@@ -325,8 +327,11 @@ class Upload(RegressionBase, UploadedBase):
         column = columns[0]
         if self.task == "distribution":
             yield from distribution(columns, rows)
+        elif len(columns) > 1 and self.task == "regression":
+            yield from self._values(columns, rows)
         elif len(columns) > 1:
-            yield Problem("/predict", "wrong_shape", "several columns are a distribution: set /task, or name one.")
+            detail = "several columns are a distribution or a regression: set /task, or name one."
+            yield Problem("/predict", "wrong_shape", detail)
         elif column.shape:
             yield Problem("/predict", "wrong_shape", f"has {list(column.shape)} values a row: it must be one value.")
         elif column.missing or column.infinite:
@@ -344,6 +349,17 @@ class Upload(RegressionBase, UploadedBase):
         elif rare := sorted(name for name, count in column.classes.items() if count < self._parts):
             detail = f"classes with fewer than {self._parts} rows ({', '.join(rare[:3])}): each part needs one of each"
             yield Problem("/predict", "class_too_small", f"{detail}; /validation 0 keeps none apart.", self._parts)
+
+    def _values(self, columns: list[Column], rows: int) -> Iterator[Problem]:
+        """Yield which of several columns are no numbers to predict."""
+        for at, column in enumerate(columns):
+            if column.shape:
+                detail = f"has {list(column.shape)} values a row: it must be one value."
+                yield Problem(f"/predict/{at}", "wrong_shape", detail)
+            elif column.missing or column.infinite:
+                yield Problem(f"/predict/{at}", "missing_values", gaps(column, rows))
+            else:
+                yield from number(column, f"/predict/{at}", "choose columns of numbers")
 
     @property
     def _parts(self) -> int:

@@ -131,6 +131,19 @@ class SoftmaxMSE(LossBase):
     kind: Literal["softmax_mse"] = "softmax_mse"
 
 
+class OneHotMSE(LossBase):
+    """Squared error between the outputs and the one-hot class: least squares on classes, without a softmax."""
+
+    target = "worker.trainer.step.losses:OneHotMSE"
+    left_out = {}
+    tasks = ("classification",)
+    zero_minimum = True
+    formula = "(outputs[k] - [k = target])^2, the mean over classes: torch's MSELoss on one-hot targets"
+    paper = "Hui & Belkin 2021, arXiv:2006.07322"
+
+    kind: Literal["one_hot_mse"] = "one_hot_mse"
+
+
 class MultiMargin(LossBase):
     """Multi-class hinge loss: the logit of the right class should exceed every other logit by `margin`."""
 

@@ -37,10 +37,11 @@ def table(
 
     assert resolved is not None, "the server resolves an upload before it is queued"
     content = verify_upload(files, resolved.sha256)
-    answer = (len(resolved.classes),) if task == "distribution" else ()
+    predicted = (predict,) if isinstance(predict, str) else tuple(predict)
+    several = (len(predicted),) if len(predicted) > 1 else ()
+    answer = (len(resolved.classes),) if task == "distribution" else several
     shapes = (resolved.rows, *resolved.shape), (resolved.rows, *answer)
     key = json.dumps([features, predict, task, missing, resolved.model_dump(mode="json", exclude={"split"})])
-    predicted = (predict,) if isinstance(predict, str) else tuple(predict)
     selection = Selection.of(resolved, predicted, tuple(features) if features else None, task)
     return collect_blocks(files, content, key, _expect_readable(selection.blocks(content, missing == "drop")), shapes)
 

@@ -21,16 +21,17 @@ from worker.trainer.step.precision import Precision
 
 
 def target_tensor(y: npt.NDArray[Any], loss: LossBase) -> Tensor:
-    """Convert y for the loss: class numbers (N,) int64, or one float column (N, 1).
+    """Convert y for the loss: class numbers (N,) int64, or float columns, (N, 1) or one for each target.
 
     Tokens (N, T) and distributions (N, K) stay unchanged.
     """
     if loss.count_data and len(y) and y.min() < 0:
         raise RunFailure("spec_cannot_build", f"{loss.kind} is for counts, and a value to predict is {y.min():g}")
+    if loss.binary or "regression" in loss.tasks:
+        values = torch.from_numpy(y).to(torch.get_default_dtype())
+        return values if values.dim() == 2 else values.unsqueeze(1)
     if y.ndim == 2 and y.dtype.kind == "f" and len(y):
         _check_distributions(y, getattr(loss, "log_target", False))
-    if loss.binary or "regression" in loss.tasks:
-        return torch.from_numpy(y).to(torch.get_default_dtype()).unsqueeze(1)
     return torch.from_numpy(y)
 
 

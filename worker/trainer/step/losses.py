@@ -21,6 +21,17 @@ class SoftmaxMSE(nn.Module):
         return (logits.softmax(1) - one_hot(classes, logits.shape[1])).square().sum(1).mean()
 
 
+class OneHotMSE(nn.Module):
+    """Squared distance of each output from 1 for the class, 0 for the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, outputs: Tensor, classes: Tensor) -> Tensor:
+        """outputs (B, K), classes (B,) -> their mean over rows and classes."""
+        return (outputs - one_hot(classes, outputs.shape[1])).square().mean()
+
+
 class KLDiv(nn.Module):
     """Kullback-Leibler divergence of softmax(logits) from the target distributions, in nats."""
 
@@ -78,8 +89,9 @@ class GaussianNLL(nn.Module):
         self.full, self.eps = full, eps
 
     def forward(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """outputs (B, 2): mean and log-variance; y (B, 1)."""
-        mean, variance = outputs[:, :1], outputs[:, 1:].exp()
+        """outputs (B, 2 D): means, then log-variances; y (B, D)."""
+        mean, variance = outputs.chunk(2, 1)
+        variance = variance.exp()
         variance = variance + (variance.clamp(min=self.eps) - variance).detach()  # keeps the gradient
         found = 0.5 * (variance.log() + (mean - y).square() / variance)  # torch's waits to check variance >= 0
         return found.mean() + (0.5 * math.log(2 * math.pi) if self.full else 0.0)

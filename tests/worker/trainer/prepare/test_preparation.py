@@ -24,8 +24,10 @@ from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.split import Splits, split_dataset
 from worker.trainer.loop import prepare, train
+from worker.trainer.probes.inline.sanity_checks import best_constant
 
-NUMBERS, WORDS = ["age", "income"], ["city", "size"]
+CPU = torch.device("cpu")
+NUMBERS = ["age", "income"]
 
 
 def frame(rows: int = 200) -> pd.DataFrame:
@@ -215,10 +217,38 @@ def test_a_training_takes_what_each_step_makes(member: Any, store: Any) -> None:
         "optimizer": {"kind": "sgd", "lr": 0.01},
         "steps": 30,
     }
-    training = prepare(Experiment.model_validate(document), 0, torch.device("cpu"), files)
+    training = prepare(Experiment.model_validate(document), 0, CPU, files)
     losses = [float(step.loss) for step in train(training)]
     assert np.isfinite(losses).all()
     assert training.fitted["preparation"]["features"]
+
+
+def test_several_targets_are_scaled_and_predicted_side_by_side(store: Any) -> None:
+    table = frame()[["age", "income", "y"]].dropna()
+    table["z"] = 3 * table["y"] + 100
+    dataset, files = store(table, predict=("y", "z"))
+    splits = split_dataset(dataset, files)
+    train_y = splits.train.y
+    np.testing.assert_allclose(train_y.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(train_y[:, 0], train_y[:, 1], atol=1e-4)
+    document = {
+        "dataset": dataset.model_dump(),
+        "model": {"kind": "mlp", "hidden": (8,)},
+        "optimizer": {"kind": "sgd", "lr": 0.01},
+        "metrics": ({"kind": "r2"}, {"kind": "mae"}),
+        "steps": 30,
+    }
+    for loss in ("mse", "mae", "gaussian_nll"):
+        training = prepare(Experiment.model_validate(document | {"loss": {"kind": loss}}), 0, CPU, files)
+        assert training.batches.y.shape[1] == 2
+        *_, last = train(training)
+        assert last.metrics is not None
+        assert np.isfinite(float(last.metrics["val/r2"]))
+        outputs = training.model(training.batches.x).detach()
+        assert outputs.shape[1] == (4 if loss == "gaussian_nll" else 2)
+        constant = best_constant(training.criterion, outputs, training.batches.y)
+        if loss == "mse":
+            assert constant[1] == pytest.approx(1.0, abs=1e-4)
 
 
 def test_an_uploaded_table_without_steps_is_stored_as_before(store: Any) -> None:

@@ -15,7 +15,7 @@ from worker.trainer.build import build
 from worker.trainer.loop import prepare, train
 from worker.trainer.step.evaluation import PerPosition
 from worker.trainer.step.gradients import split_batch
-from worker.trainer.step.losses import loss_denominator
+from worker.trainer.step.losses import GaussianNLL, loss_denominator
 
 CPU = torch.device("cpu")
 WEIGHT = (0.5, 2.0, 1.0)
@@ -41,6 +41,7 @@ CLASSES: list[tuple[dict[str, Any], Any]] = [
     ),
     ({"kind": "nll", "weight": WEIGHT}, lambda z, y: F.nll_loss(z, y, weight=torch.tensor(WEIGHT))),
     ({"kind": "multi_margin", "p": 2, "margin": 0.5}, lambda z, y: F.multi_margin_loss(z, y, p=2, margin=0.5)),
+    ({"kind": "one_hot_mse"}, lambda z, y: F.mse_loss(z, F.one_hot(y, 3).float())),
     ({"kind": "softmax_mse"}, lambda z, y: 3 * F.mse_loss(z.softmax(1), F.one_hot(y, 3).float())),
 ]
 BINARY: list[tuple[dict[str, Any], Any]] = [
@@ -189,6 +190,12 @@ def test_the_minimum_of_a_loss_is_reached_by_the_best_outputs_and_by_no_others(d
 
 def test_losses_whose_minimum_depends_on_the_data_have_none() -> None:
     unknown = {member.model_fields["kind"].default for member in Loss.__origin__.__args__}  # type: ignore[attr-defined]
-    unknown -= {document["kind"] for document in KNOWN_MINIMA}
+    unknown -= {"one_hot_mse"} | {document["kind"] for document in KNOWN_MINIMA}  # its is at the one-hot class
     assert unknown == {"poisson_nll", "gaussian_nll", "objective"}
     assert [TypeAdapter(Loss).validate_python({"kind": kind}).minimum(0) for kind in unknown] == [None] * 3
+
+
+def test_gaussian_nll_of_several_values_is_the_mean_of_theirs() -> None:
+    outputs, y = torch.randn(9, 6), torch.randn(9, 3)
+    each = [GaussianNLL()(outputs[:, [at, 3 + at]], y[:, at : at + 1]) for at in range(3)]
+    assert torch.allclose(GaussianNLL()(outputs, y), torch.stack(each).mean())

@@ -110,9 +110,9 @@ def best_constant(criterion: nn.Module, outputs: Tensor, y: Tensor) -> tuple[str
         share = y.float().mean().clamp(1e-6, 1 - 1e-6)
         return "class prior", _search(criterion, outputs, y, (share / (1 - share)).log().reshape(1))
     if isinstance(inner, nn.MSELoss):
-        return "mean", _constant(criterion, outputs, y, y.mean().reshape(1))
+        return "mean", _constant(criterion, outputs, y, y.mean(0))
     if isinstance(inner, nn.L1Loss):
-        return "median", _constant(criterion, outputs, y, y.median().reshape(1))
+        return "median", _constant(criterion, outputs, y, y.median(0).values)
     guess = torch.zeros(outputs.shape[-1], device=outputs.device)
     return "best constant", _search(criterion, outputs, y, guess)
 
