@@ -60,6 +60,10 @@ class Evaluation(Part):
 
     every_steps: Count | None = Field(None, description="evaluate every so many updates; null: once per epoch")
     start: bool = Field(False, description="also before the first update, at step 0")
+    train: bool = Field(
+        False,
+        description="evaluate the whole training part too, not augmented, in evaluation mode: train/loss and metrics",
+    )
 
 
 class Best(Part):
@@ -274,8 +278,9 @@ class Experiment(Part):
     def _hash(self, plugins: dict[str, str]) -> str:
         unused = {name for name in ADDED_LATER if getattr(self, name) == type(self).model_fields[name].default}
         document = self.model_dump(mode="json", exclude=UNHASHED | unused)
-        if not self.evaluate.start:  # added later
-            del document["evaluate"]["start"]
+        for name in ("start", "train"):  # added later
+            if not getattr(self.evaluate, name):
+                del document["evaluate"][name]
         for name in RETENTION:  # which checkpoints are kept does not affect the training
             del document["checkpoint"][name]
         added = ADDED_TO_MODELS | (ADDED_TO_TRANSFORMER if self.model.kind == "transformer" else {})

@@ -214,7 +214,8 @@ def document(family: str, member: type[Component]) -> dict[str, Any]:
     return made
 
 
-AWAY = LibraryBase | UploadedBase | MountedBase | optimizers.SparseAdam  # a library, a file, or tokens from a file
+FROM_TOKENS = optimizers.SparseAdam | metrics.classification.Perplexity
+AWAY = LibraryBase | UploadedBase | MountedBase | FROM_TOKENS  # a library, a file, or tokens from a file
 ELSEWHERE = ("augmentation", "preparation")  # tests.worker.trainer.augment and .prepare train with each
 HERE = [(f, m) for f in UNIONS if f not in ELSEWHERE for m in members(f) if not issubclass(m, AWAY)]
 

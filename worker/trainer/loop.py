@@ -64,6 +64,7 @@ class Training:
         self.optimizer_steps = [fast_step(optimizer) for optimizer in self.optimizers]
         self.metrics = MetricSet.of(spec, splits.scales, device)
         self.validation = Validation.of(spec, splits.validation, device, metrics=self.metrics)
+        self.training_part = Validation.of_training(spec, self.batches, self.metrics)
         self.probes = ProbeRunner(spec)
         self.test = splits.test  # measured once, at the end
         self.rank = 0  # of a run on several devices, each of which has a training
@@ -170,7 +171,8 @@ def evaluate(training: Training, update: int, loss: Tensor) -> Metrics:
     if not (step % training.spec.evaluation_every == 0 or last or training.ended):
         return {}
     with eval_weights(training.optimizers):
-        metrics = pipeline.measure(step, training.validation) | training.probes.after_evaluation(training, step)
+        metrics = pipeline.measure(step, training.validation, training.training_part)
+        metrics |= training.probes.after_evaluation(training, step)
     training.rates.observe(update, metrics)
     pipeline.stopping.after_evaluation(step, metrics | {"loss": loss})
     if last or training.ended:
@@ -180,10 +182,11 @@ def evaluate(training: Training, update: int, loss: Tensor) -> Metrics:
 
 
 def evaluate_start(training: Training) -> Metrics:
-    """Measure the validation split before the first update of a run whose spec asks for it."""
-    if training.step or not training.spec.evaluate.start or training.validation is None:
+    """Measure the parts of the evaluations before the first update of a run whose spec asks for it."""
+    if training.step or not training.spec.evaluate.start:
         return {}
-    return training.validation.measure(training.model, training.criterion)
+    parts = [part for part in (training.validation, training.training_part) if part is not None]
+    return {k: v for part in parts for k, v in part.measure(training.model, training.criterion).items()}
 
 
 def search(training: Training, step: int) -> tuple[Tensor, Metrics]:

@@ -13,6 +13,8 @@ from service.spec.validation_errors import closest
 def problems(experiment: Experiment) -> Iterator[Problem]:
     """Yield metrics that do not fit the task, or that record the series of another."""
     facts = experiment.dataset.facts
+    if experiment.evaluate.train and facts.task == "objective":
+        yield Problem("/evaluate/train", "contradiction", "an objective has no training part: set this to false.")
     classes, seen = facts.classes or facts.vocabulary, set[str]()
     for at, metric in enumerate(experiment.metrics):
         pointer = f"/metrics/{at}"
@@ -30,15 +32,17 @@ def problems(experiment: Experiment) -> Iterator[Problem]:
 
 
 def measured_series(experiment: Experiment) -> tuple[str, ...]:
-    """Return the series that every evaluation records of the validation part, also of averaged weights."""
+    """Return the series that every evaluation records: of the validation part, also of averaged weights, and train/."""
     facts = experiment.dataset.facts
-    if facts.task == "objective" or not experiment.dataset.validated:
+    if facts.task == "objective":
         return ()
     accuracy = ("accuracy",) if facts.task in (*CLASS_TASKS, "language") else ()
     classes = facts.classes or facts.vocabulary
     own = (name for metric in experiment.metrics if facts.task in metric.tasks for name in metric.names(classes))
-    names = [f"val/{name}" for name in ("loss", *accuracy, *own)]
-    return (*names, *(f"average/{name}" for name in names if experiment.average is not None))
+    names = ["loss", *accuracy, *own]
+    held_out = [f"val/{name}" for name in names if experiment.dataset.validated]
+    averaged = [f"average/{name}" for name in held_out if experiment.average is not None]
+    return (*held_out, *averaged, *(f"train/{name}" for name in names if experiment.evaluate.train))
 
 
 def series_problems(experiment: Experiment, pointer: str, series: str, loss: bool = False) -> Iterator[Problem]:
@@ -48,6 +52,8 @@ def series_problems(experiment: Experiment, pointer: str, series: str, loss: boo
         return
     if experiment.dataset.facts.task == "objective":
         detail = "it is never measured: an objective has no validation part."
+    elif series.startswith("train/") and not experiment.evaluate.train:
+        detail = "it is never measured: set /evaluate/train to true."
     elif not experiment.dataset.validated:
         detail = "it is never measured: /dataset/validation is 0, and must be above it."
     elif series.startswith("average/") and experiment.average is None:

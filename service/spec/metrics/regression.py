@@ -1,6 +1,8 @@
 """Metrics of predicted values, in the target's own unit, before it was scaled; the mean over several targets."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from service.spec.metrics.base import Direction, MetricBase
 
@@ -47,3 +49,18 @@ class MeanAbsolutePercentageError(ValueMetricBase):
     formula = "mean |y - prediction| / max(|y|, 2.2e-16)"
 
     kind: Literal["mape"] = "mape"
+
+
+class QuantileLoss(ValueMetricBase):
+    """Quantile (pinball) loss: smallest where a share `alpha` of the targets lies below the prediction."""
+
+    target = "worker.trainer.metrics.values:QuantileLoss"
+    formula = "mean of alpha (y - prediction) where y is greater, else (1 - alpha) (prediction - y)"
+    paper = "Koenker & Bassett 1978, Econometrica 46"
+
+    kind: Literal["quantile_loss"] = "quantile_loss"
+    alpha: Annotated[float, Field(gt=0, lt=1, description="the quantile")] = 0.5
+
+    def names(self, classes: int) -> tuple[str, ...]:
+        """Return quantile_loss_0.9, or another quantile."""
+        return (f"quantile_loss_{self.alpha:g}",)

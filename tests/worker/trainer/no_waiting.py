@@ -17,6 +17,7 @@ import torch
 from service.spec import losses, optimizers, schedules
 from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
+from service.spec.losses import Task
 from service.spec.metrics import fitting_metrics
 from service.spec.probes import inline
 from service.spec.probes.base import ProbeBase
@@ -68,7 +69,6 @@ WAITING = {
     **{f"optimizer {name}": "the package reads norms or copies scalars" for name in ("adamp", "avagrad", "laprop")},
     **{f"optimizer {name}": "the package reads norms or copies scalars" for name in ("prodigy", "sgdp", "swats")},
 }
-WAITING_METRICS: list[str] = []  # kinds that read scores on the host
 
 
 def every_optimizer() -> Iterator[tuple[str, Document]]:
@@ -247,14 +247,14 @@ def test_an_evaluation_waits_only_for_a_rule_that_decides_by_it() -> None:
     assert len(decided) == MEASURED
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_metrics_wait_for_nothing(task: str) -> None:
-    data: Document = DIABETES | {"batch_size": 160, "loss": {"kind": "mse"}} if task == "regression" else {}
-    kinds = [kind for kind in fitting_metrics(task) if kind not in WAITING_METRICS]
-    named = [{"kind": kind} | ({"top_k": 2} if kind == "accuracy" else {}) for kind in kinds]
-    spec = experiment_of(data | {"evaluate": {"every_steps": 1}, "metrics": named}, {})
+@pytest.mark.parametrize("task", ["classification", "regression", "language"])
+def test_metrics_wait_for_nothing(task: Task, text: tuple[Document, DatasetFolders]) -> None:
+    values: Document = DIABETES | {"batch_size": 160, "loss": {"kind": "mse"}}
+    data = {"regression": values, "language": TEXT}.get(task, {})
+    named = [{"kind": kind} | ({"top_k": 2} if kind == "accuracy" else {}) for kind in fitting_metrics(task)]
+    spec = experiment_of(data | {"evaluate": {"every_steps": 1, "train": True}, "metrics": named}, text[0])
     with simulated_device() as (simulation, device):
-        assert waits_after_the_first_step(prepare(spec, 0, device), simulation, device) == []
+        assert waits_after_the_first_step(prepare(spec, 0, device, text[1]), simulation, device) == []
 
 
 def test_the_simulation_trains_as_the_cpu_does() -> None:

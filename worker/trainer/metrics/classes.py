@@ -72,11 +72,7 @@ class AveragedScore(ClassCounts):
         if self.average == "micro":
             return self.score(*(each.sum() for each in counts))
         scores = self.score(*counts)
-        if self.average == "binary":
-            return scores[1]
-        if self.average == "weighted":
-            return (scores * self.rows).sum() / self.rows.sum()
-        return mean_where(scores, self.rows + self.predicted > 0)
+        return average_classes(scores, self.rows, self.rows + self.predicted > 0, self.average)
 
 
 class Precision(AveragedScore):
@@ -108,6 +104,15 @@ def ratio(part: Tensor, whole: Tensor) -> Tensor:
     return part.double() / whole.clamp(min=1)
 
 
+def average_classes(scores: Tensor, rows: Tensor, counted: Tensor, average: str) -> Tensor:
+    """Return the average over the classes that are counted, the score of class 1 for binary, or all for none."""
+    if average == "none":
+        return scores
+    if average == "binary":
+        return scores[1]
+    return mean_where(scores, counted * rows if average == "weighted" else counted)
+
+
 def mean_where(values: Tensor, counted: Tensor) -> Tensor:
-    """Return the mean of the values that are counted."""
-    return (values * counted).sum() / counted.sum()
+    """Return the mean of the values that are counted, which may be weighted."""
+    return torch.where(counted > 0, values * counted, 0.0).sum() / counted.sum()

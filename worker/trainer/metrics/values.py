@@ -44,6 +44,19 @@ class MeanAbsolutePercentageError(MeanError):
         return (predictions - targets).abs() / targets.abs().clamp(min=EPSILON)
 
 
+class QuantileLoss(MeanError):
+    """The mean pinball loss."""
+
+    def __init__(self, alpha: float = 0.5) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def error(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each value."""
+        above = targets - predictions
+        return torch.maximum(self.alpha * above, (self.alpha - 1) * above)
+
+
 class MeanSquaredError(MeanError):
     """The mean squared error."""
 

@@ -52,6 +52,7 @@ class ProbedTraining(Protocol):
     rates: LearningRates
     pipeline: StepPipeline
     validation: Validation | None
+    training_part: Validation | None
     test: Split
     coarse: dict[str, list[int]]  # unscaled columns of "features" or "target" that float32 can hardly tell apart
 

@@ -69,7 +69,7 @@ def join_run(request: TrainRequest, group: Group, device: torch.device) -> Train
     if resume := request.resume:
         load = checkpoint.load_fork if request.fork else checkpoint.load
         load(Path(resume["folder"]), resume["sha256"], training)
-    training.validation = training.pipeline.average = None
+    training.validation = training.training_part = training.pipeline.average = None
     divide(training, group)
     return training
 

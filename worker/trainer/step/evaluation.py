@@ -12,6 +12,7 @@ from service.spec.experiment import Experiment
 from service.spec.losses import CLASS_TASKS, LossBase, Task
 from service.spec.memory import MAX_CHUNK_ROWS, evaluation_rows
 from worker.trainer.build import build
+from worker.trainer.data.batches import Batches
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
 from worker.trainer.data.split import Split
 from worker.trainer.metrics import Metrics
@@ -114,6 +115,14 @@ class Validation:
         text_bytes = rows.bytes if in_nats(spec.loss) else 0.0
         data = to_device(rows, spec.loss, device)
         return made(*data, task, name, evaluation_rows(spec), precision, text_bytes, metrics)
+
+    @classmethod
+    def of_training(cls, spec: Experiment, batches: Batches, metrics: MetricSet | None) -> "Validation | None":
+        """Build the evaluation of the training part, whose rows are there already; None if the spec asks for none."""
+        if not spec.evaluate.train:
+            return None
+        task, precision = spec.dataset.facts.task, Precision(spec.precision, batches.x.device)
+        return cls(batches.x, batches.y, task, "train", evaluation_rows(spec), precision, metrics=metrics)
 
     def measure(self, model: nn.Module, criterion: nn.Module) -> Metrics:
         """Return mean loss, accuracy and metrics; they stay on the device, so nothing waits for them."""

@@ -40,13 +40,15 @@ class StepPipeline:
         self.average = build_weight_average(spec, model, optimizers, batches.x)
         self.model, self.criterion, self.device = model, criterion, device
 
-    def measure(self, step: int, validation: Validation | None) -> Metrics:
-        """Return the metrics of an evaluation."""
+    def measure(self, step: int, validation: Validation | None, training_part: Validation | None = None) -> Metrics:
+        """Return the metrics of an evaluation; of averaged weights on the validation part only."""
         measured = self.clipping.share(step - self.precision.skipped) | self.precision.metrics()
         if validation is not None:
             measured |= validation.measure(self.model, self.criterion)
             if self.average is not None:
                 measured |= self.average.measure(validation, self.criterion)
+        if training_part is not None:
+            measured |= training_part.measure(self.model, self.criterion)
         return measured
 
     def measure_test(self, spec: Experiment, test: Split, metrics: MetricSet | None = None) -> Metrics:

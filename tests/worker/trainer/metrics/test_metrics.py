@@ -20,6 +20,7 @@ from worker.trainer.loop import Training, prepare, train
 from worker.trainer.metrics.metric_set import MetricSet
 
 CPU = torch.device("cpu")
+F1 = ({"kind": "f1"},)
 CLASSES = 5
 SPLIT = [1, 63, 100, 36]
 Array = npt.NDArray[Any]
@@ -96,9 +97,71 @@ def test_top_k_counts_rows_with_fewer_higher_scores(k: int) -> None:
     assert float(computed({"kind": "accuracy", "top_k": k}, distinct, labels)) == pytest.approx(theirs)
 
 
-def test_a_score_that_is_not_a_number_is_never_correct() -> None:
+def test_a_score_that_is_not_a_number_is_never_correct_and_ranks_nothing() -> None:
     scores = np.full((200, CLASSES), np.nan, np.float32)
-    assert float(computed({"kind": "accuracy", "top_k": 4}, scores, np.zeros(200, np.int64))) == 0.0
+    labels = np.arange(200) % 2
+    assert float(computed({"kind": "accuracy", "top_k": 4}, scores, labels)) == 0.0
+    for kind in ("auc", "average_precision", "calibration_error"):
+        assert np.isnan(float(computed({"kind": kind}, scores, labels)))
+
+
+@pytest.mark.parametrize("kind", ["precision", "recall", "f1"])
+def test_none_is_the_score_of_each_class(kind: str) -> None:
+    scores, labels = scored()
+    score = getattr(sklearn, f"{kind}_score")
+    expected = score(labels, scores.argmax(1), average=None, zero_division=0, labels=range(CLASSES))
+    assert computed({"kind": kind, "average": "none"}, scores, labels).tolist() == pytest.approx(expected.tolist())
+
+
+def probabilities(scores: Array) -> Array:
+    found: Array = torch.from_numpy(scores).double().softmax(1).numpy()
+    return found
+
+
+RANKS = {"auc": sklearn.roc_auc_score, "average_precision": sklearn.average_precision_score}
+
+
+@pytest.mark.parametrize("kind", RANKS)
+@pytest.mark.parametrize("average", ["macro", "weighted", "none"])
+def test_rank_metrics_are_scikit_learns_with_equal_scores(kind: str, average: str) -> None:
+    scores, labels = scored()
+    scores[100:] = scores[:100]  # equal scores of rows with other labels
+    each = [RANKS[kind](labels == k, probabilities(scores)[:, k]) for k in range(CLASSES - 1)]  # the last has no row
+    found = computed({"kind": kind, "average": average}, scores, labels).reshape(-1).tolist()
+    if average == "none":
+        assert found[:-1] == pytest.approx(each)
+        assert np.isnan(found[-1])
+    else:
+        rows = np.bincount(labels) if average == "weighted" else None
+        assert found == pytest.approx([np.average(each, weights=rows)])
+
+
+@pytest.mark.parametrize("kind", RANKS)
+def test_rank_metrics_of_two_classes_never_saturate(kind: str) -> None:
+    scores, labels = scored(2)
+    far = scores * 1000 + 1e5  # every probability is 0 or 1 in float64
+    expected = RANKS[kind](labels, far[:, 1].astype(np.float64) - far[:, 0])
+    assert float(computed({"kind": kind, "average": "binary"}, far, labels)) == pytest.approx(expected, rel=1e-6)
+    if kind == "auc":
+        assert float(computed({"kind": kind}, far, labels)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("bins", [2, 15])
+def test_the_calibration_error_is_that_of_a_slow_second_version(bins: int) -> None:
+    scores, labels = scored()
+    chosen, right = probabilities(scores).max(1), probabilities(scores).argmax(1) == labels
+    expected = 0.0
+    for low in range(bins):
+        inside = (chosen > low / bins) & (chosen <= (low + 1) / bins)
+        if inside.any():
+            expected += inside.mean() * abs(right[inside].mean() - chosen[inside].mean())
+    assert float(computed({"kind": "calibration_error", "n_bins": bins}, scores, labels)) == pytest.approx(expected)
+
+
+def test_perplexity_is_the_exponential_of_scikit_learns_log_loss() -> None:
+    scores, labels = scored()
+    expected = math.exp(sklearn.log_loss(labels, probabilities(scores), labels=range(CLASSES)))
+    assert float(computed({"kind": "perplexity"}, scores, labels)) == pytest.approx(expected, rel=1e-6)
 
 
 VALUE_METRICS: dict[str, Callable[..., Any]] = {
@@ -117,6 +180,14 @@ def test_value_metrics_are_scikit_learns(kind: str, columns: int, around: float)
     predictions = targets + draw.randn(200, columns) * 0.3
     expected = VALUE_METRICS[kind](targets, predictions)
     assert float(computed({"kind": kind}, predictions, targets)) == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.5, 0.9])
+def test_the_quantile_loss_is_scikit_learns(alpha: float) -> None:
+    draw = np.random.RandomState(0)
+    targets, predictions = draw.randn(200, 1), draw.randn(200, 1)
+    expected = sklearn.mean_pinball_loss(targets, predictions, alpha=alpha)
+    assert float(computed({"kind": "quantile_loss", "alpha": alpha}, predictions, targets)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("error", "expected"), [(0.0, 1.0), (0.5, 0.0)])
@@ -145,6 +216,20 @@ def test_evaluations_record_metrics_of_validation_test_and_averaged_weights() ->
     expected = sklearn.f1_score(validation.y, scores.argmax(1), average="macro")
     assert found["val/f1_macro"] == pytest.approx(expected)
     assert found["val/f1_macro"] != found["average/val/f1_macro"]
+
+
+def test_the_training_part_is_measured_where_asked_and_changes_nothing_else() -> None:
+    model = {"kind": "mlp", "hidden": (8,), "dropout": 0.5, "norm": "batch"}
+    changes: dict[str, Any] = {"model": model, "metrics": F1, "schedule": {"kind": "plateau", "watch": "train/loss"}}
+    plain = trained(CLASSIFICATION | {"model": model, "metrics": F1})[1]
+    training, found = trained(CLASSIFICATION, evaluate={"every_steps": 20, "train": True}, **changes)
+    assert {name: found[name] for name in plain} == plain
+    with torch.no_grad():
+        scores, y = training.model.eval()(training.batches.x[:]), training.batches.y
+    assert found["train/loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(scores, y)))
+    assert found["train/accuracy"] == pytest.approx(sklearn.accuracy_score(y, scores.argmax(1)))
+    assert found["train/f1_macro"] == pytest.approx(sklearn.f1_score(y, scores.argmax(1), average="macro"))
+    assert training.rates.plateau is not None
 
 
 @pytest.mark.parametrize("loss", ["mse", "gaussian_nll", "poisson_nll"])
@@ -201,7 +286,6 @@ def test_a_run_stops_and_keeps_its_best_by_a_metric() -> None:
     assert math.isfinite(found["test/f1_macro"])
 
 
-F1 = ({"kind": "f1"},)
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (CLASSIFICATION | {"metrics": ({"kind": "r2"},)}, "/metrics/0/kind", "contradiction"),
     (REGRESSION | {"metrics": F1}, "/metrics/0/kind", "contradiction"),
@@ -222,6 +306,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (
         CLASSIFICATION | {"schedule": {"kind": "plateau", "watch": "average/val/loss"}, "average": {"kind": "ema"}},
         "/schedule/watch",
+        "contradiction",
+    ),
+    (
+        CLASSIFICATION | {"checkpoint": {"best": {"series": "train/loss"}}},
+        "/checkpoint/best/series",
         "contradiction",
     ),
     (REGRESSION | {"checkpoint": {"best": {"series": "val/accuracy"}}}, "/checkpoint/best/series", "contradiction"),
@@ -260,3 +349,5 @@ def test_a_spec_without_metrics_keeps_its_hash() -> None:
     plain = Experiment.model_validate(CLASSIFICATION)
     assert plain.hash == Experiment.model_validate(CLASSIFICATION | {"metrics": ()}).hash
     assert plain.hash != Experiment.model_validate(CLASSIFICATION | {"metrics": F1}).hash
+    measured = CLASSIFICATION | {"evaluate": {"every_steps": 20, "train": True}}
+    assert plain.hash != Experiment.model_validate(measured).hash
