@@ -202,6 +202,15 @@ def test_several_targets_are_several_outputs() -> None:
     assert upload(predict=("size", "count"), features=("low",)).resolve(WITH_TAGS, SHA)[1][0].code == "wrong_shape"
 
 
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [({"predict": "low", "task": "regression"}, "out_of_range"), ({}, "contradiction")],
+)
+def test_a_target_that_cannot_be_transformed_is_refused(fields: Any, code: str) -> None:
+    _, (problem,) = upload(**{"features": ("size",), "prepare_target": "log1p"} | fields).resolve(WITH_TAGS, SHA)
+    assert (problem.pointer, problem.code) == ("/prepare_target", code)
+
+
 def test_a_step_without_columns_to_take_is_a_warning() -> None:
     dataset, problems = prepared(MEAN, MODE, HOT, {"kind": "ordinal"})
     assert problems == []

@@ -45,6 +45,7 @@ class Training:
         splits = split(spec.dataset, files)
         self.scales = {name: scale.as_json() for name, scale in splits.scales.items()}
         self.preparation = None if splits.preparation is None else splits.preparation.as_json()
+        self.target = None if splits.target is None else splits.target.as_json()
         self.coarse = splits.coarse
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
         self.model: nn.Module = build_model(spec).to(device)
@@ -62,7 +63,7 @@ class Training:
         self.rates = LearningRates(spec, self.optimizers)
         self.pipeline = StepPipeline(spec, self.model, self.criterion, self.optimizers, self.batches, device)
         self.optimizer_steps = [fast_step(optimizer) for optimizer in self.optimizers]
-        self.metrics = MetricSet.of(spec, splits.scales, device)
+        self.metrics = MetricSet.of(spec, splits.scales, device, splits.target)
         self.validation = Validation.of(spec, splits.validation, device, metrics=self.metrics)
         self.training_part = Validation.of_training(spec, self.batches, self.metrics)
         self.probes = ProbeRunner(spec)
@@ -73,7 +74,7 @@ class Training:
     @property
     def fitted(self) -> dict[str, Any]:
         """What was fitted on the training part, as stored with every checkpoint."""
-        found = {"preparation": self.preparation, "class_weights": self.class_weights}
+        found = {"preparation": self.preparation, "target": self.target, "class_weights": self.class_weights}
         return {"scales": self.scales} | {name: value for name, value in found.items() if value}
 
     def use_eager_gradients(self) -> None:

@@ -228,6 +228,8 @@ class Session:
         """Add a reading with what was fitted on the training rows, at the start of a run."""
         training = self.training
         data = {} if training.preparation is None else shorten(training.preparation)
+        if training.target is not None:
+            data["target"] = training.target
         if training.class_weights is not None:
             data["class_weights"] = training.class_weights
         if data and training.step == 0:

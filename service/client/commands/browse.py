@@ -157,9 +157,11 @@ def show_run(context: Context, run: RunView, attempts: list[dict[str, object]]) 
 
 def show_preparation(context: Context, data: dict[str, Any]) -> None:
     """Print what the steps of a table's preparation learned from the training rows."""
+    target = data.get("target")
+    steps = [*data.get("steps", ()), *([target | {"kind": f"target {target['kind']}"}] if target else [])]
     rows: list[Row] = [
         [step["kind"], name, ", ".join(f"{key} {_listed(value)}" for key, value in fitted.items())]
-        for step in data.get("steps", ())
+        for step in steps
         for name, fitted in step["columns"].items()
     ]
     rows += [["loss", name, _listed(value)] for name, value in data.get("class_weights", {}).items()]

@@ -29,9 +29,11 @@ from service.spec.validation_errors import closest
 
 UploadId = Annotated[str, Field(pattern="^dat_[0-9a-hjkmnp-tv-z]{26}$", description="id of the upload")]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+TargetTransformKind = Literal["log1p", "power"]
 TableTask = Literal["classification", "distribution", "regression"]
 MAX_VOCABULARY = 4_096
 MIN_ROWS = 2
+NOT_LOADED = ("split", "prepare", "prepare_target")  # fields that the loader does without
 READ_ONLY = "set by the server; omit it in requests, or repeat it unchanged"
 
 
@@ -113,6 +115,11 @@ class Upload(RegressionBase, UploadedBase):
     prepare: PreparationSteps = Field(
         (), description="preparation of the feature columns, in order: fitted on the training rows, before `scaling`"
     )
+    prepare_target: TargetTransformKind | None = Field(
+        None,
+        description="transform of a regression's targets before `target_scaling`, undone for metrics: log1p, or the "
+        "Yeo-Johnson power fitted on the training rows; null: none",
+    )
     task: TableTask = Field(
         description="what the target is: a class, a number (regression), or class probabilities (distribution)"
     )
@@ -158,7 +165,7 @@ class Upload(RegressionBase, UploadedBase):
 
     def kwargs(self) -> Json:
         """Return the loader's arguments: without the split and the steps, which come after it."""
-        return {name: value for name, value in super().kwargs().items() if name not in ("split", "prepare")}
+        return {name: value for name, value in super().kwargs().items() if name not in NOT_LOADED}
 
     def inferred_defaults(self, counts: bool) -> Iterator[Default]:
         """Yield the usual defaults, and no shares where a column names the parts."""
@@ -217,6 +224,7 @@ class Upload(RegressionBase, UploadedBase):
             *self._predicted(predicted, report.rows),
             *shapes(chosen),
         ]
+        problems += self._target_transform(predicted)
         if report.rows < MIN_ROWS:
             problems.append(Problem("/upload", "too_small", f"has 1 row; at least {MIN_ROWS}.", MIN_ROWS))
         if problems:
@@ -360,6 +368,18 @@ class Upload(RegressionBase, UploadedBase):
                 yield Problem(f"/predict/{at}", "missing_values", gaps(column, rows))
             else:
                 yield from number(column, f"/predict/{at}", "choose columns of numbers")
+
+    def _target_transform(self, columns: list[Column]) -> Iterator[Problem]:
+        """Yield why the targets cannot be transformed."""
+        if self.prepare_target is None:
+            return
+        if self.task != "regression":
+            detail = f"transforms numbers, and the task is {self.task}: leave it out."
+            yield Problem("/prepare_target", "contradiction", detail)
+        for column in columns if self.prepare_target == "log1p" else ():
+            if column.min is not None and column.min <= -1:
+                detail = f"log1p takes values above -1, and the smallest of the column {column.name} is {column.min:g}"
+                yield Problem("/prepare_target", "out_of_range", f"{detail}: use power.", -1)
 
     @property
     def _parts(self) -> int:

@@ -20,6 +20,7 @@ from worker.trainer.data.image_scaling import fit_channels
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.scaling import Scale, apply_scale, coarse_columns, fit_scale, pieces, to_float_type
 from worker.trainer.prepare.preparation import Preparation, prepared_type
+from worker.trainer.prepare.target import TargetTransform
 
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # what a dataset's target returns: x (N, *shape), y (N, ...)
 Indices = npt.NDArray[np.intp]
@@ -45,6 +46,7 @@ class Splits(NamedTuple):
     scales: dict[str, Scale]  # "features", "target": only those that are scaled
     coarse: dict[str, list[int]]  # of the unscaled: columns whose values float32 can hardly tell apart
     preparation: Preparation | None = None
+    target: TargetTransform | None = None
 
 
 _loaded: dict[tuple[Any, ...], Arrays] = {}
@@ -108,6 +110,8 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> S
     splits = Splits(train, validation, test, {}, {})
     if isinstance(dataset, Upload) and dataset.prepare:
         splits = _prepare_splits(splits, dataset, files)
+    if isinstance(dataset, Upload) and dataset.prepare_target is not None:
+        splits = _transform_targets(splits, dataset)
     if isinstance(dataset, TableBase):
         images = dataset if isinstance(dataset, ImagesBase) else None
         splits = _scale_splits(splits, "x", dataset.scaling, images)
@@ -125,7 +129,16 @@ def _prepare_splits(splits: Splits, dataset: Upload, files: DatasetFolders) -> S
     size = sum(len(part.x) for part in splits[:3]) * len(fitted.names) * prepared_type(mapped.source.dtype).itemsize
     in_memory = not isinstance(rows, MappedRows) and size <= files.resident_bytes
     train, validation, test = (part._replace(x=_prepare(fitted, part.x, in_memory)) for part in splits[:3])
-    return Splits(train, validation, test, splits.scales, splits.coarse, fitted)
+    return splits._replace(train=train, validation=validation, test=test, preparation=fitted)
+
+
+def _transform_targets(splits: Splits, dataset: Upload) -> Splits:
+    """Transform the targets of every split, fitted on the training split; those of an upload are in memory."""
+    parts: list[Any] = [part.y for part in splits[:3]]
+    assert dataset.prepare_target is not None
+    fitted = TargetTransform.fit(dataset.prepare_target, dataset.predicted, parts[0])
+    train, validation, test = (part._replace(y=fitted.apply(part.y)) for part in splits[:3])  # type: ignore[arg-type]
+    return splits._replace(train=train, validation=validation, test=test, target=fitted)
 
 
 def _prepare(fitted: Preparation, rows: Values, in_memory: bool) -> Values:
@@ -192,7 +205,8 @@ def _scale_splits(
     if name == "x" and splits.preparation is not None:
         scale = scale.without(splits.preparation.unscaled)
     train, validation, test = (_scale_part(scale, part, name) for part in splits[:3])
-    return Splits(train, validation, test, splits.scales | {what: scale}, splits.coarse, splits.preparation)
+    scales = splits.scales | {what: scale}
+    return splits._replace(train=train, validation=validation, test=test, scales=scales)
 
 
 def _scale_part(scale: Scale, part: Split, name: Literal["x", "y"]) -> Split:

@@ -11,6 +11,7 @@ from service.spec.metrics import MetricBase
 from worker.trainer.build import build, resolve
 from worker.trainer.data.scaling import Scale
 from worker.trainer.metrics import Metrics
+from worker.trainer.prepare.target import TargetTransform
 
 
 class Accumulator(Protocol):
@@ -26,7 +27,14 @@ class Accumulator(Protocol):
 class MetricSet:
     """A spec's metrics, and how a batch's outputs become what they take."""
 
-    def __init__(self, spec: Experiment, scales: Mapping[str, Scale], device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: Experiment,
+        scales: Mapping[str, Scale],
+        device: torch.device,
+        transform: TargetTransform | None = None,
+    ) -> None:
+        self.transform = transform
         self.spec, self.device, facts = spec, device, spec.dataset.facts
         self.classes = facts.classes or facts.vocabulary
         self.names = [metric.names(self.classes) for metric in spec.metrics]
@@ -36,9 +44,15 @@ class MetricSet:
             resolve(metric.target)  # a missing package is told at the start
 
     @classmethod
-    def of(cls, spec: Experiment, scales: Mapping[str, Scale], device: torch.device) -> "MetricSet | None":
+    def of(
+        cls,
+        spec: Experiment,
+        scales: Mapping[str, Scale],
+        device: torch.device,
+        transform: TargetTransform | None = None,
+    ) -> "MetricSet | None":
         """Return None if the spec has no metrics."""
-        return cls(spec, scales, device) if spec.metrics else None
+        return cls(spec, scales, device, transform) if spec.metrics else None
 
     def begin(self) -> "Measurement":
         """Return new accumulators."""
@@ -57,7 +71,8 @@ class MetricSet:
 
     def _unscaled(self, values: Tensor) -> Tensor:
         values = values.double()
-        return torch.addcmul(self.scale[1], values, self.scale[0]) if self.scale else values
+        unscaled = torch.addcmul(self.scale[1], values, self.scale[0]) if self.scale else values
+        return unscaled if self.transform is None else self.transform.invert(unscaled)
 
 
 class Measurement:

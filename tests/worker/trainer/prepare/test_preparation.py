@@ -12,7 +12,7 @@ import torch
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, PowerTransformer, StandardScaler
 
 from service.ingest import inspect_file, without_incomplete_rows
 from service.ingest.upload_files import IncomingUpload
@@ -249,6 +249,42 @@ def test_several_targets_are_scaled_and_predicted_side_by_side(store: Any) -> No
         constant = best_constant(training.criterion, outputs, training.batches.y)
         if loss == "mse":
             assert constant[1] == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["log1p", "power"])
+def test_targets_are_transformed_for_the_loss_and_measured_in_their_own_unit(kind: Any, store: Any) -> None:
+    table = frame()[["age", "income", "y"]].dropna()
+    table["z"] = 2 - table["income"] if kind == "power" else table["income"] + 1
+    predicted = ("income", "z")
+    dataset, files = store(table, predict=predicted, prepare_target=kind, features=("age",))
+    splits = split_dataset(dataset, files)
+    plain = split_dataset(store(table, predict=predicted, features=("age",), target_scaling="none")[0], files)
+    theirs = PowerTransformer() if kind == "power" else make_pipeline(FunctionTransformer(np.log1p), StandardScaler())
+    theirs.fit(plain.train.y.astype(np.float64))
+    for part in ("train", "validation"):
+        found, given = getattr(splits, part).y, getattr(plain, part).y
+        np.testing.assert_allclose(found, theirs.transform(given.astype(np.float64)), atol=1e-5)
+    document = {
+        "dataset": dataset.model_dump(),
+        "model": {"kind": "mlp", "hidden": (8,)},
+        "loss": {"kind": "mse"},
+        "optimizer": {"kind": "sgd", "lr": 0.01},
+        "metrics": ({"kind": "mae"},),
+        "steps": 5,
+    }
+    training = prepare(Experiment.model_validate(document), 0, CPU, files)
+    assert training.fitted["target"]["kind"] == kind
+    *_, last = train(training)
+    assert last.metrics is not None
+    assert splits.target is not None
+    with torch.no_grad():
+        outputs = training.model(torch.from_numpy(splits.validation.x)).double().numpy()
+    scale = splits.scales["target"]
+    predictions = splits.target.invert(torch.from_numpy(outputs * scale.divisor + scale.shift)).numpy()
+    if kind == "power":
+        np.testing.assert_allclose(predictions, theirs.inverse_transform(outputs), rtol=1e-5)
+    error = np.abs(predictions - plain.validation.y).mean()
+    assert float(last.metrics["val/mae"]) == pytest.approx(error, rel=1e-4)
 
 
 def test_an_uploaded_table_without_steps_is_stored_as_before(store: Any) -> None:
