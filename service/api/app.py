@@ -32,6 +32,7 @@ from service.api.routes import (
     events,
     experiments,
     labels,
+    models,
     page,
     planned_rate,
     probe_results,
@@ -66,6 +67,7 @@ from service.settings import settings as read_settings
 ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
     *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications),
+    *(models,),
     *(account, accounts, members, invitations, provider),
     *(admin, symptoms, keys, queue, quotas, channels, audit),
     *(bin, sharing, comments),

@@ -358,6 +358,17 @@ class Client(TeamClient, AdminClient):
         """Save one checkpoint as a new folder (tensors.safetensors, state.json), checked against its hash."""
         return checkpoints.download(self.http, part(run_id), self.checkpoints(run_id), step, Path(target))
 
+    def model(
+        self, run_id: str, target: str | Path, step: int | None = None, weights: Literal["model", "average"] = "model"
+    ) -> Path:
+        """Save a trained model as a new folder: weights, spec, card, and load.py, which needs no Saddle."""
+        query = {"weights": weights, "step": step}
+        return checkpoints.download_model(self.http, f"/v1/runs/{part(run_id)}/model", query, Path(target))
+
+    def model_card(self, run_id: str) -> str:
+        """Return the model card: data, settings, results with intervals over the seeds, diagnosis; as markdown."""
+        return self.http.text(f"/v1/runs/{part(run_id)}/card.md")
+
     def _command(self, run_id: str, command: str) -> RunView:
         return answers.run(self.http.post(f"/v1/runs/{part(run_id)}/{command}"))
 

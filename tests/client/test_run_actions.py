@@ -119,6 +119,14 @@ def test_a_run_is_replayed_forked_and_its_weights_taken_home(
     assert saddle("checkpoints", "parent", "--download", "7", "-o", tmp_path / "other") == 2
     assert "kept are: 40" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [folder]
+    assert saddle("model", "parent", tmp_path / "model", "--step", "40") == 0
+    names = ["card.md", "inputs.json", "load.py", "model.safetensors", "spec.json"]
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == names
+    assert saddle("model", "parent", tmp_path / "model") == 2
+    assert saddle("model", "parent", tmp_path / "averaged", "--average") == 2
+    capsys.readouterr()
+    assert saddle("card", "parent") == 0
+    assert capsys.readouterr().out.startswith("# parent\n")
     assert saddle("workers") == 0
     assert "idle" in capsys.readouterr().out
 

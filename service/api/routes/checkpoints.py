@@ -12,11 +12,10 @@ from service.db.access import audit
 from service.db.runs import checkpoints
 from service.db.runs.checkpoints import StoredCheckpoint
 from service.db.session import Connection
-from service.errors import Conflict, Unavailable
+from service.experiments.checkpoint_files import verified_size
 from service.process.concurrency import iterate_in_threads
 from service.schemas.checkpoints import CheckpointsView, CheckpointView
 from service.storage.factory import open_store
-from service.storage.store import Store
 
 router = APIRouter(prefix="/v1/runs", tags=["checkpoints"])
 TYPES = {"tensors.safetensors": "application/octet-stream", "state.json": "application/json"}
@@ -65,22 +64,8 @@ async def get_checkpoint_file(
     if matches_etag(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     store = open_store(runtime.settings)
-    size = await anyio.to_thread.run_sync(_verified_size, store, stored, file, limiter=runtime.checkpoint_threads)
+    size = await anyio.to_thread.run_sync(verified_size, store, stored, file, limiter=runtime.checkpoint_threads)
     name = f"{stored.run_id}-step-{stored.step}-{file}"
     headers |= {"Content-Disposition": f'attachment; filename="{name}"', "Content-Length": str(size)}
     parts = iterate_in_threads(store.pieces(stored.folder, file), runtime.checkpoint_threads)
     return StreamingResponse(parts, media_type=TYPES[file], headers=headers)
-
-
-def _verified_size(store: Store, stored: StoredCheckpoint, file: FileName) -> int:
-    """Return the size of the file in bytes; raise `Conflict` if the checkpoint is damaged."""
-    try:
-        found = store.sha256(stored.folder)
-        size = store.size(stored.folder, file)
-    except FileNotFoundError:
-        raise Conflict(f"The checkpoint at step {stored.step} is damaged: a file is missing.") from None
-    except OSError as error:
-        raise Unavailable("The checkpoint storage does not answer.") from error
-    if found != stored.sha256:
-        raise Conflict(f"The checkpoint at step {stored.step} is damaged: it is not what was written.")
-    return size

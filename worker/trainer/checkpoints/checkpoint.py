@@ -6,7 +6,8 @@
                                    mechanics/clipped, mechanics/average/<name>
     step-120/state.json            step, seed, spec and its hash, environment, which optimizer steps what, its plain
                                    values, a plateau's state, what precision, stop rules and the best so far remember,
-                                   gradients computed by a line search, strides of what lay in another order
+                                   gradients computed by a line search, strides of what lay in another order,
+                                   and the text that rebuilds the model without Saddle
 
 Python's and numpy's generators are not saved: training does not draw from them.
 """
@@ -28,6 +29,7 @@ from worker.memory import available_bytes
 from worker.trainer.checkpoints import optimizer_state
 from worker.trainer.checkpoints.fork import layout, part_of, restore_fork, under
 from worker.trainer.loop import Training
+from worker.trainer.models.source import model_source
 
 Tensors = dict[str, Tensor]
 OWN_GPU = "cuda:0"  # how a trainer sees its device
@@ -194,6 +196,7 @@ def _named_state(training: Training) -> tuple[Tensors, dict[str, Any]]:
         "spec": training.spec.normalised(),
         "spec_hash": training.spec.hash,
         "layout": layout(training),
+        "source": model_source(training.spec),
         "schedule": state["schedule"],
         "mechanics": state["mechanics"]["document"],
         "evaluations": state["evaluations"],

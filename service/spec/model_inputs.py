@@ -1,0 +1,43 @@
+"""What a trained model takes and gives: what turns rows of the data into its input, and its outputs into answers."""
+
+from typing import Any
+
+from service.spec.component import Json
+from service.spec.experiment import Experiment
+
+SOFTMAX = ("cross_entropy", "kl_div", "nll", "softmax_mse")  # losses whose outputs are logits of all classes
+SIGMOID = ("bce_with_logits", "soft_margin")  # of the second of two
+
+
+def model_inputs(spec: Experiment, fitted: Json) -> Json:
+    """Return it as JSON; `fitted` is what a checkpoint says was fitted on the training part."""
+    facts, dataset = spec.dataset.facts, spec.dataset.model_dump(mode="json")
+    resolved: Json = dataset.get("resolved") or {}
+    preparation = fitted.get("preparation")
+    features = dataset.get("features") if preparation is None else preparation["features"]
+    return {
+        "shape": list(facts.shape),
+        "outputs": spec.outputs,
+        "task": facts.task,
+        "features": features,  # columns in order; null: not named in the spec
+        "prepared": preparation is not None,
+        "scales": fitted.get("scales", {}),  # (row - shift) / divisor
+        "double": spec.precision == "fp64",
+        "vocabulary": facts.vocabulary,
+        "characters": resolved.get("characters", ""),
+        "classes": list(resolved.get("classes", ())) or [str(number) for number in range(facts.classes)],
+        "probabilities": _link(spec),
+        "mean": _mean(spec),
+    }
+
+
+def _link(spec: Experiment) -> str | None:
+    """Return what turns outputs into probabilities; None: the loss means none."""
+    kind = spec.loss.kind
+    return "softmax" if kind in SOFTMAX else "sigmoid" if kind in SIGMOID else None
+
+
+def _mean(spec: Experiment) -> str:
+    """Return what the outputs say about a value to predict."""
+    named: dict[Any, str] = {"gaussian_nll": "mean and log-variance", "poisson_nll": "logarithm of the mean"}
+    return named.get(spec.loss.kind, "value")
