@@ -83,6 +83,12 @@ class Conflict(SaddleError):
     code, status, title = "conflict", 409, "The state does not allow this"
 
 
+class ComponentMissing(SaddleError):
+    """A stored spec uses a component of a plug-in that is not installed here, or not in the version of the spec."""
+
+    code, status, title = "component_missing", 409, "A part of the spec is not installed"
+
+
 class QuotaExceeded(SaddleError):
     """The request would exceed a quota of the project or the person."""
 

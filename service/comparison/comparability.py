@@ -8,6 +8,7 @@ from service.analysis.result import incomplete
 from service.comparison.data import ComparisonData, hardware
 from service.comparison.selection import RunGroup, Trial
 from service.db.runs.runs import StoredRun
+from service.errors import ComponentMissing
 from service.experiments.parsed_spec import parsed_spec
 from service.lifecycle import TERMINAL, Relation
 from service.schemas.common import Json
@@ -56,12 +57,20 @@ def _length(trial: Trial) -> list[int]:
     return sorted({run.total_steps for run in trial.runs})
 
 
-def _batch(trial: Trial) -> int:
-    return parsed_spec(trial.experiment).rows_per_step
+def _batch(trial: Trial) -> Any:
+    try:
+        return parsed_spec(trial.experiment).rows_per_step
+    except ComponentMissing:
+        return trial.experiment.spec.get("batch_size")
 
 
-def _cadence(trial: Trial) -> int:
-    return parsed_spec(trial.experiment).evaluation_every
+def _cadence(trial: Trial) -> Any:
+    try:
+        return parsed_spec(trial.experiment).evaluation_every
+    except ComponentMissing:  # from what is stored, an epoch's updates being the run's share
+        document = trial.experiment.spec
+        every, epochs = document.get("evaluate", {}).get("every_steps"), document.get("epochs")
+        return every or (trial.runs[0].total_steps // epochs if epochs and trial.runs else None)
 
 
 def aspects(series: str) -> list[Aspect]:

@@ -16,7 +16,7 @@ from service.db.metrics.experiment_summary import ExperimentSummary
 from service.db.runs import runs
 from service.db.runs.duration_estimate import StepDuration
 from service.db.session import Connection
-from service.experiments.parsed_spec import parsed_spec
+from service.experiments.parsed_spec import normalised_spec
 from service.experiments.run_answers import read_runs
 from service.experiments.seed_summary import restarts_view
 from service.schemas.experiments import (
@@ -70,7 +70,7 @@ def experiment_view(
         stored,
         hash=stored.spec_hash,
         etag=etag_of(stored),
-        spec=parsed_spec(stored).normalised(),
+        spec=normalised_spec(stored),
         runs=found,
         superseded=[run.id for run in found if run.id not in counting],
         main=main and figures_view(main),
