@@ -14,6 +14,7 @@ from service.nonfinite import dumps
 from service.schemas.experiments import PostedExperiment
 from service.schemas.requests import ForkRequest, ProbeRequest, ReplayRequest, RetryRequest
 from service.schemas.runs import RunView
+from service.spec.component import under
 from service.spec.parse.fork import fork_spec
 from service.spec.probes.on_demand import Line
 
@@ -30,7 +31,7 @@ def replay(context: Context, run_id: str, request: ReplayRequest, key: str | Non
 
 def probe(context: Context, run_id: str, request: ProbeRequest, key: str | None) -> Made[RunView]:
     """Look at a kept state of a run with instruments."""
-    _check_instruments(context, request)
+    _check_instruments(context, run_id, request)
     task = request.model_dump(mode="json", include={"probes"})
     return _made(context, *derived_runs.probe(context.connection, context.principal, run_id, task, request.step, key))
 
@@ -40,9 +41,13 @@ def _made(context: Context, run_id: str, new: bool) -> Made[RunView]:
     return Made(view, f"/v1/runs/{run_id}", new, ((view.pool, 1),) if new else ())
 
 
-def _check_instruments(context: Context, request: ProbeRequest) -> None:
-    """Raise `Invalid` for contradictions, and where another run that an instrument names has no checkpoint there."""
+def _check_instruments(context: Context, run_id: str, request: ProbeRequest) -> None:
+    """Raise `Invalid` for contradictions, what does not fit the model, and other runs that have no checkpoint there."""
     found = list(request.problems())
+    run = runs.get(context.connection, context.principal, run_id)
+    layout = parsed_spec(experiments.get(context.connection, context.principal, run.experiment_id)).layout
+    for at, probe in enumerate(request.probes):
+        found += under(f"/probes/{at}", probe.layout_problems(layout) if layout else ())
     lines = {at: each for at, each in enumerate(request.probes) if isinstance(each, Line)}
     named = {at: (each.run, each.step) for at, each in lines.items() if each.run is not None}
     usable = checkpoints.find_usable(context.connection, context.principal, set(named.values())) if named else set()

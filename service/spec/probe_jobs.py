@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from service.errors import Problem
-from service.spec.component import Part
+from service.spec.component import Part, under
 from service.spec.probes import Probe
 
 MAX_PROBES = 10  # of one job; a request to cancel takes effect between two of them
@@ -24,6 +24,7 @@ class ProbeTask(Part):
         for at, probe in enumerate(self.probes):
             if any(probe.kind == other.kind for other in self.probes[:at]):
                 yield Problem(f"/probes/{at}/kind", "repeated", f"{probe.kind} is named before: ask for another job.")
+            yield from under(f"/probes/{at}", probe.problems())
             if not probe.on_demand:
                 detail = f"{probe.kind} watches a training's own steps: declare it under /probes of a spec."
                 yield Problem(f"/probes/{at}/kind", "not_on_demand", detail)

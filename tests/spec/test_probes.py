@@ -84,3 +84,32 @@ def test_a_probe_that_will_have_nothing_to_say_is_warned_of() -> None:
     assert codes(of([{"kind": "rates"}], optimizer={"kind": "adam"})) == []
     assert codes(of([{"kind": "norm_modes"}], model={"kind": "mlp", "norm": "batch"}, batch_size=20)) == []
     assert codes(of([each.model_dump() for each in DEFAULT_PROBES])) == []
+
+
+@pytest.mark.parametrize(
+    ("probe", "pointer", "words"),
+    [
+        ({"kind": "weights", "name": "layer.*"}, "/probes/0/name", "no parameter of the model is called like that"),
+        ({"kind": "weights", "name": "*"}, "/probes/0/name", "at most 64 become series"),
+        ({"kind": "weights", "projections": 0}, "/probes/0/name", "give a pattern of names"),
+        ({"kind": "slice", "along": {"layers.9.bias": [1.0]}}, "/probes/0/along/layers.9.bias", "no such parameter"),
+        ({"kind": "slice", "along": {"layers.2.bias": [1.0]}}, "/probes/0/along/layers.2.bias", "1 numbers for 3"),
+        (
+            {"kind": "plane", "along": [{"layers.2.bias": [1, 2, 3]}, {"layers.2.bias": [1, 2]}]},
+            "/probes/0/along/1/layers.2.bias",
+            "2 numbers for 3 of shape (3,)",
+        ),
+        ({"kind": "plane", "x": [float(at) for at in range(102)]}, "/probes/0/x", "at most 101 positions"),
+    ],
+)
+def test_a_probe_that_does_not_fit_the_model_is_refused(probe: dict[str, Any], pointer: str, words: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        of([probe], model={"kind": "mlp", "hidden": [64]})
+    (problem,) = caught.value.problems
+    assert problem.pointer == pointer
+    assert words in problem.detail
+
+
+def test_a_probe_that_fits_the_model_is_taken() -> None:
+    along = {"layers.2.bias": [1.0, 0.0, 0.0]}
+    of([{"kind": "slice", "along": along, "at": [0.0, 1.0]}, {"kind": "weights", "name": "layers.2.bias"}])

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from service.errors import Problem
 from service.spec.checks import normalisation
 from service.spec.checks.metrics import series_problems
+from service.spec.component import under
 from service.spec.experiment import Experiment
 from service.spec.measures import better_direction
 from service.spec.optimizers import OptimizerBase
@@ -138,6 +139,10 @@ def _probes(experiment: Experiment) -> Iterator[Problem]:
     for at, kind in enumerate(kinds):
         if kind in kinds[:at]:
             yield Problem(f"/probes/{at}/kind", "repeated", f"there is a probe {kind} already: each once.")
+    layout = None if experiment.model_problems() else experiment.layout
+    for at, probe in enumerate(experiment.probes):
+        yield from under(f"/probes/{at}", probe.problems())
+        yield from under(f"/probes/{at}", probe.layout_problems(layout) if layout else ())
 
 
 def _sampler(experiment: Experiment) -> Iterator[Problem]:

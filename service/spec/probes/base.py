@@ -1,11 +1,14 @@
 """What every probe declares: when it measures, what a measurement costs, and the paper that defines it."""
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from service.errors import Problem
 from service.spec.component import Component, Count
+from service.spec.layout import Parameter
 
 LOOKS = 100  # of an inline probe in a long run, approximately, besides the dense ones at its beginning
 STRIDE = 128  # minimum number of steps between two looks in a long run; measured: tests.benchmarks.probes
@@ -27,6 +30,10 @@ class ProbeBase(Component):
     every_steps: Count | None = Field(
         None, description="measure every so many updates; null: often at first, then spread over the run"
     )
+
+    def layout_problems(self, layout: Sequence[Parameter]) -> Iterator[Problem]:
+        """Yield why it does not fit a model with these parameters."""
+        yield from ()
 
     def next_look(self, step: int, total: int) -> int:
         """Return the first update after `step` at which it looks, in a run of `total`; beyond `total`: none is left.

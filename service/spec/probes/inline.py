@@ -1,8 +1,17 @@
 """Probes that read what a training step has computed anyway, at almost no cost."""
 
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from service.errors import Problem
+from service.spec.layout import Parameter
 from service.spec.probes.base import ProbeBase
+from service.spec.validation_errors import closest
+
+MAX_WEIGHTS = 64  # numbers with a series of their own
 
 
 class Start(ProbeBase):
@@ -78,6 +87,42 @@ class Rates(ProbeBase):
     paper = "Kingma & Ba 2015, arXiv:1412.6980, algorithm 1"
     costs = "none: reads the optimizer's state"
     kind: Literal["rates"] = "rates"
+
+
+class Weights(ProbeBase):
+    """Weights as series: weight/<parameter>/<index> of few numbers, and projection/<i> of all on fixed directions.
+
+    An index counts row by row. The directions are random unit vectors, the same in every run of equally many weights.
+    """
+
+    target = "worker.trainer.probes.inline.weights:Weights"
+    formula = "theta_i, d_k theta"
+    paper = "Lorch 2016, Visualizing deep network training trajectories with PCA, is a cousin"
+    costs = "none: a copy of the chosen weights, and a product a projection"
+    kind: Literal["weights"] = "weights"
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description=f"pattern of the parameters' names, of at most {MAX_WEIGHTS} numbers in all; null: none"
+    )
+    projections: Annotated[int, Field(ge=0, le=16)] = Field(2, description="number of directions to project on")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield a problem if there is nothing to record."""
+        if self.name is None and not self.projections:
+            yield Problem("/name", "missing", "give a pattern of names, or a number of projections.")
+
+    def layout_problems(self, layout: Sequence[Parameter]) -> Iterator[Problem]:
+        """Yield a problem if the pattern matches no parameter, or more numbers than can be series."""
+        if self.name is None:
+            return
+        chosen = [parameter for parameter in layout if fnmatchcase(parameter.name, self.name)]
+        count = sum(parameter.count for parameter in chosen)
+        if not chosen:
+            names = [parameter.name for parameter in layout]
+            detail = f"no parameter of the model is called like that; the first is {names[0]}."
+            yield Problem("/name", "matches_nothing", detail, None, closest(self.name, names))
+        elif count > MAX_WEIGHTS:
+            detail = f"matches {count} numbers, and at most {MAX_WEIGHTS} become series: narrow it, or use projections."
+            yield Problem("/name", "too_large", detail, MAX_WEIGHTS)
 
 
 class NormModes(ProbeBase):

@@ -1,17 +1,30 @@
 """Probes that compute on a copy: at their own interval during training, or on demand at a kept checkpoint."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.spec.component import Count
+from service.errors import Problem
+from service.spec.component import Count, under
+from service.spec.layout import Parameter
 from service.spec.probes.base import ModelCopyProbe, OnDemandProbe
+from service.spec.validation_errors import closest, escape_key
 
 Products = Annotated[int, Field(ge=2, le=10_000, description="maximum number of Hessian-vector products")]
 Tolerance = Annotated[float, Field(gt=0, lt=1)]
 Reach = Annotated[float, Field(gt=0, le=1000)]
+Vector = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=200)],
+        Annotated[tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...], Field(min_length=1, max_length=10_000)],
+    ],
+    Field(min_length=1, max_length=50),
+]
+Positions = Annotated[tuple[Annotated[float, Field(ge=-1e6, le=1e6)], ...] | None, Field(min_length=2, max_length=201)]
 Points = Annotated[int, Field(ge=3, le=201, description="points along each direction")]
-GridPoints = Annotated[int, Field(ge=3, le=101, description="points along each axis of the grid")]
+MAX_GRID = 101
+GridPoints = Annotated[int, Field(ge=3, le=MAX_GRID, description="points along each axis of the grid")]
 
 
 class Sharpness(ModelCopyProbe):
@@ -115,6 +128,16 @@ class Slice(ModelCopyProbe):
     reach: Reach | None = Field(
         None, description="distance to each side, in updates or in weight norms; null: chosen by direction"
     )
+    along: Vector | None = Field(
+        None,
+        description="a direction of your own instead: numbers by parameter, row by row; unnamed parameters do not move",
+    )
+    at: Positions = Field(None, description="positions on the direction instead of points and reach")
+
+    def layout_problems(self, layout: Sequence[Parameter]) -> Iterator[Problem]:
+        """Yield where the own direction does not fit the model."""
+        if self.along is not None:
+            yield from under("/along", _misfits(self.along, layout))
 
 
 class Plane(ModelCopyProbe):
@@ -130,6 +153,38 @@ class Plane(ModelCopyProbe):
     directions: Literal["random", "curvature"] = Field("random", description="how the two directions are chosen")
     reach: Reach = Field(1.0, description="distance to each side, in weight norms")
     chance: Annotated[int, Field(ge=0, le=10**6)] = Field(0, description="random seed of the directions")
+    along: tuple[Vector, Vector] | None = Field(
+        None,
+        description="two directions of your own instead, across and up: numbers by parameter, row by row; unnamed "
+        "parameters do not move",
+    )
+    x: Positions = Field(None, description="positions across instead of points and reach")
+    y: Positions = Field(None, description="positions up instead of points and reach")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield axes with more positions than a grid may have."""
+        yield from super().problems()
+        for name, positions in (("/x", self.x), ("/y", self.y)):
+            if positions is not None and len(positions) > MAX_GRID:
+                yield Problem(name, "too_long", f"at most {MAX_GRID} positions along an axis of a grid.", MAX_GRID)
+
+    def layout_problems(self, layout: Sequence[Parameter]) -> Iterator[Problem]:
+        """Yield where the own directions do not fit the model."""
+        for at, vector in enumerate(self.along or ()):
+            yield from under(f"/along/{at}", _misfits(vector, layout))
+
+
+def _misfits(vector: Mapping[str, Sequence[float]], layout: Sequence[Parameter]) -> Iterator[Problem]:
+    """Yield parameters that the model lacks, and those of another size."""
+    known = {parameter.name: parameter for parameter in layout}
+    for name, numbers in vector.items():
+        pointer = f"/{escape_key(name)}"
+        if (parameter := known.get(name)) is None:
+            detail = f"the model has no such parameter; its first is {layout[0].name}."
+            yield Problem(pointer, "unknown_parameter", detail, None, closest(name, known))
+        elif len(numbers) != parameter.count:
+            detail = f"{len(numbers)} numbers for {parameter.count} of shape {parameter.shape}: give as many."
+            yield Problem(pointer, "contradiction", detail, parameter.count)
 
 
 class Trajectory(ModelCopyProbe):

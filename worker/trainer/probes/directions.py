@@ -1,5 +1,6 @@
 """Directions in weight space along which the loss is evaluated, and the losses on a grid of two."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,6 +54,22 @@ def direction_of(word: str, training: ProbedTraining, copy: ModelCopy, reach: fl
     low, high = ends_of(copy)
     size = weight_scale(copy)
     return _about(size * (low if word == "escape" else high), reach or 0.2, "the length of all weights")
+
+
+def own_direction(copy: ModelCopy, given: Mapping[str, Sequence[float]], reach: float | None = None) -> Direction:
+    """Return the direction of the given numbers by parameter; raise `ValueError` where they do not fit the model."""
+    parts, left = [], dict(given)
+    for name, parameter in zip(copy.names, copy.parameters, strict=True):
+        numbers = left.pop(name, None)
+        if numbers is None:
+            parts.append(torch.zeros_like(parameter))
+        elif len(numbers) == parameter.numel():
+            parts.append(torch.tensor(numbers, dtype=parameter.dtype, device=parameter.device).view_as(parameter))
+        else:
+            raise ValueError(f"{len(numbers)} numbers for {name}, which has {parameter.numel()}")
+    if left:
+        raise ValueError(f"the model trains no parameter {next(iter(left))}")
+    return _about(flat(parts), reach or 1.0, "the given direction")
 
 
 def ends_of(copy: ModelCopy) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from service.spec.experiment import Experiment
 from worker.trainer.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
-FIELDS: dict[str, Any] = {"rows": 2048, "batch_norm": "train"}
+FIELDS: dict[str, Any] = {**dict.fromkeys(("along", "at", "x", "y", "reach")), "rows": 2048, "batch_norm": "train"}
 
 
 @pytest.fixture

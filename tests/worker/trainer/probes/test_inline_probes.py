@@ -442,3 +442,34 @@ def test_the_gap_of_batch_normalisation_is_between_its_two_modes_on_one_batch() 
             losses.append(float(training.criterion(twin(x), y)))
     assert seen[4]["bn_gap"] == pytest.approx(losses[0] / losses[1], rel=1e-5)
     assert not any("bn_gap" in each for each in watched(["norm_modes"]).values())
+
+
+def test_weights_are_the_numbers_after_each_update_and_their_projections() -> None:
+    probe = {"kind": "weights", "name": "layers.2.*", "projections": 2, "every_steps": 5}
+    training = prepare(Experiment.model_validate_json(json.dumps(PLAIN | {"probes": [probe]})), 0, CPU)
+    n = sum(p.numel() for p in training.model.parameters())
+    directions = [torch.randn(n, generator=torch.Generator().manual_seed(at), dtype=torch.float64) for at in range(2)]
+    seen = []
+    for step in train(training):
+        found = {name: float(value) for name, value in (step.metrics or {}).items()}
+        if step.step not in (5, 10, 12):
+            assert not any(name.startswith(("weight/", "projection/")) for name in found)
+            continue
+        seen.append(step.step)
+        matrix, bias = (training.model.get_parameter(f"layers.2.{name}") for name in ("weight", "bias"))
+        assert found["weight/layers.2.weight/8"] == matrix[1, 1].item()
+        assert [found[f"weight/layers.2.bias/{at}"] for at in range(3)] == bias.tolist()
+        assert sum(name.startswith("weight/") for name in found) == 3 * 7 + 3
+        every = torch.cat([p.detach().double().flatten() for p in training.model.parameters()])
+        for at, direction in enumerate(directions):
+            assert found[f"projection/{at}"] == pytest.approx(float(every @ direction / direction.norm()), abs=1e-5)
+    assert seen == [5, 10, 12]
+
+
+def test_recorded_weights_change_no_step() -> None:
+    plain = [step.loss.item() for step in train(made([]))]
+    assert (
+        [step.loss.item() for step in train(made(["weights"], model={"kind": "linear"}))]
+        == [step.loss.item() for step in train(made([], model={"kind": "linear"}))]
+        != plain
+    )

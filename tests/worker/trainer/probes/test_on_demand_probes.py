@@ -286,3 +286,31 @@ def test_readings_are_json_of_bounded_size_even_where_losses_are_infinite(object
     assert len(text) < 256 * 1024
     assert not any(math.isnan(x) for x in look.values.values())
     assert json.loads(text)["twin"]["rows"] == 1
+
+
+def test_a_slice_along_an_own_direction_is_the_loss_at_the_own_positions(objective: Any, component: Any) -> None:
+    training = objective("quadratic", (1.0, 2.0), eigenvalues=(2.0, 12.0))
+    look = Slice(component(along={"x": (3.0, -1.0)}, at=(-1.0, 0.5, 7.0), points=5)).measure(training)
+    assert look.data is not None
+    assert look.data["direction"] == "own"
+    assert look.data["at"] == [-1.0, 0.5, 7.0]
+    expected = [(1 + 3 * a) ** 2 + 6 * (2 - a) ** 2 for a in (-1.0, 0.5, 7.0)]
+    assert look.data["losses"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_plane_of_own_directions_has_the_loss_at_each_crossing(objective: Any, component: Any) -> None:
+    training = objective("quadratic", (1.0, 2.0), eigenvalues=(2.0, 12.0))
+    along = ({"x": (1.0, 0.0)}, {"x": (1.0, 1.0)})
+    look = Plane(component(along=along, x=(0.0, 1.0, 2.0), y=(-2.0, 5.0), points=5, reach=1.0)).measure(training)
+    assert look.data is not None
+    assert (look.data["directions"], look.data["x"], look.data["y"]) == ("own", [0.0, 1.0, 2.0], [-2.0, 5.0])
+    expected = [[(1 + x + y) ** 2 + 6 * (2 + y) ** 2 for x in (0.0, 1.0, 2.0)] for y in (-2.0, 5.0)]
+    assert look.data["losses"] == [pytest.approx(row, rel=1e-6) for row in expected]
+
+
+def test_a_direction_that_does_not_fit_the_model_is_named(objective: Any, component: Any) -> None:
+    training = objective("quadratic", (1.0, 2.0), eigenvalues=(2.0, 12.0))
+    with pytest.raises(ValueError, match="3 numbers for x, which has 2"):
+        Slice(component(along={"x": (1.0, 0.0, 0.0)})).measure(training)
+    with pytest.raises(ValueError, match="no parameter y"):
+        Slice(component(along={"y": (1.0,)})).measure(training)
