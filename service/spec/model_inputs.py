@@ -14,13 +14,14 @@ def model_inputs(spec: Experiment, fitted: Json) -> Json:
     facts, dataset = spec.dataset.facts, spec.dataset.model_dump(mode="json")
     resolved: Json = dataset.get("resolved") or {}
     preparation = fitted.get("preparation")
-    features = dataset.get("features") if preparation is None else preparation["features"]
+    columns = [source["name"] for source in resolved.get("columns", ())] or dataset.get("features")
     return {
         "shape": list(facts.shape),
         "outputs": spec.outputs,
         "task": facts.task,
-        "features": features,  # columns in order; null: not named in the spec
-        "prepared": preparation is not None,
+        "features": columns,  # columns in order; null: not named in the spec
+        "preparation": preparation,  # steps with what was fitted, and the features that they make; null: none
+        "target": fitted.get("target"),  # transform of the values to predict
         "scales": fitted.get("scales", {}),  # (row - shift) / divisor
         "double": spec.precision == "fp64",
         "vocabulary": facts.vocabulary,

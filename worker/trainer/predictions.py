@@ -1,5 +1,6 @@
 """Predictions for single rows. The text of this module is part of the program that uses a model without Saddle."""
 
+import math
 from typing import Any
 
 import torch
@@ -10,16 +11,57 @@ SHOWN_TOKENS = 5  # most likely next tokens in an answer
 
 def model_rows(rows: list[Any], inputs: dict[str, Any]) -> Tensor:
     """Rows as they are in the data -> x (N, *shape), scaled as in the training."""
-    if inputs["prepared"]:
-        raise ValueError("the rows of this model are prepared (/dataset/prepare): it takes them only prepared")
     if inputs["vocabulary"]:
         return token_rows(rows, inputs)
-    if rows and isinstance(rows[0], dict):
+    if inputs["preparation"]:
+        rows = [prepare_row(row, inputs) for row in rows]
+    elif rows and isinstance(rows[0], dict):
         rows = [[row[name] for name in inputs["features"]] for row in rows]
     x = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), *inputs["shape"])
     if "features" in inputs["scales"]:
         x = (x - scale_part(inputs, "features", "shift")) / scale_part(inputs, "features", "divisor")
     return x if inputs["double"] else x.float()
+
+
+def prepare_row(row: Any, inputs: dict[str, Any]) -> list[float]:
+    """A row by column, or values in the order of the columns, None where one is missing -> its features."""
+    steps, names = inputs["preparation"]["steps"], inputs["preparation"]["features"]
+    values = dict(row) if isinstance(row, dict) else dict(zip(inputs["features"], row, strict=True))
+    for step in steps:
+        for name, fitted in step["columns"].items():
+            values |= prepare_value(name, values[name], step, fitted)
+    if lacking := [name for name in names if values.get(name) is None]:
+        raise ValueError(f"the row has no value of {lacking[0]!r}")
+    return [float(values[name]) for name in names]
+
+
+def prepare_value(name: str, value: Any, step: dict[str, Any], fitted: dict[str, Any]) -> dict[str, Any]:
+    """What a step of the preparation makes of a value, by feature."""
+    kind = step["kind"]
+    if kind == "impute":
+        filled = fitted.get("category", fitted["value"]) if value is None else value
+        return {name: filled} | ({f"{name} missing": value is None} if step["indicator"] else {})
+    if value is None:
+        return {name: None}
+    if kind in ("one_hot", "ordinal"):
+        label = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        label = label.lower() if isinstance(value, bool) else label
+        known = [category for category, count in zip(fitted["categories"], fitted["counts"], strict=True) if count]
+        if kind == "one_hot":
+            return {f"{name}={each}": each == label and each in known for each in fitted["categories"]}
+        return {name: fitted["numbers"][fitted["categories"].index(label)] if label in known else -1}
+    if kind == "divide":
+        return {name: value / step["by"]}
+    return {name: transform_value(float(value), kind, step.get("method"), fitted.get("lambda"))}
+
+
+def transform_value(value: float, kind: str, method: str | None, power: float | None) -> float:
+    """The logarithm of 1 + value, or a power after Box and Cox, or Yeo and Johnson."""
+    if kind == "log1p" or power is None:
+        return math.log1p(value)
+    sign, exponent = (-1, 2 - power) if value < 0 and method == "yeo_johnson" else (1, power)
+    logarithm = math.log(value) if method == "box_cox" else math.log1p(abs(value))
+    return sign * (math.expm1(logarithm * exponent) / exponent if exponent else logarithm)
 
 
 def token_rows(rows: list[Any], inputs: dict[str, Any]) -> Tensor:
@@ -60,11 +102,26 @@ def predicted_values(outputs: Tensor, inputs: dict[str, Any]) -> list[dict[str, 
     shift, divisor = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
     if "target" in inputs["scales"]:
         shift, divisor = scale_part(inputs, "target", "shift"), scale_part(inputs, "target", "divisor")
-    if inputs["mean"] == "mean and log-variance":
-        values, deviations = outputs[:, 0] * divisor + shift, (outputs[:, 1] / 2).exp() * divisor
-        return [{"value": v, "deviation": d} for v, d in zip(values.tolist(), deviations.tolist(), strict=True)]
-    values = (outputs.exp() if inputs["mean"] == "logarithm of the mean" else outputs) * divisor + shift
-    return [{"value": each[0] if len(each) == 1 else each} for each in values.tolist()]
+    likelihood = inputs["mean"] == "mean and log-variance"
+    means, variances = outputs.chunk(2, 1) if likelihood else (outputs, outputs)
+    values = (means.exp() if inputs["mean"] == "logarithm of the mean" else means) * divisor + shift
+    if inputs["target"]:
+        values = undo_transform(values, inputs["target"])
+    found = [{"value": each[0] if len(each) == 1 else each} for each in values.tolist()]
+    if not likelihood or inputs["target"]:  # a deviation has no counterpart in the unit of a transformed target
+        return found
+    deviations = ((variances / 2).exp() * divisor).tolist()
+    return [one | {"deviation": d[0] if len(d) == 1 else d} for one, d in zip(found, deviations, strict=True)]
+
+
+def undo_transform(values: Tensor, target: dict[str, Any]) -> Tensor:
+    """Transformed targets (N, D) -> values in their own unit."""
+    if target["kind"] == "log1p":
+        return values.expm1()
+    powers = torch.tensor([each["lambda"] for each in target["columns"].values()], dtype=torch.float64)
+    exponents = torch.where(values < 0, 2 - powers, powers)
+    logarithms = (values.abs() * exponents).log1p() / torch.where(exponents == 0, 1.0, exponents)
+    return values.sign() * torch.where(exponents == 0, values.abs(), logarithms).expm1()
 
 
 def predicted_classes(outputs: Tensor, inputs: dict[str, Any]) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ class FittedStep:
         """Return the step as stored with the run."""
         names = [self.planned.before[at].name for at in self.planned.taken]
         return {
-            "kind": self.planned.step.kind,
+            **{"kind": self.planned.step.kind, **self.planned.step.kwargs()},
             "columns": {name: dict(each) for name, each in zip(names, self.fitted, strict=True)},
         }
 
@@ -91,7 +91,7 @@ def shorten(preparation: Mapping[str, Any]) -> dict[str, Any]:
     """Return an `as_json` that fits in a reading: the first columns of each step, the first entries of each list."""
     steps = [
         {
-            "kind": step["kind"],
+            **step,
             "columns": {
                 name: {
                     key: value[:SHOWN_ENTRIES] if isinstance(value, list) else value for key, value in fitted.items()

@@ -1,5 +1,6 @@
 """The preparation of a table: equal to scikit-learn's, fitted on the training rows, from memory and from disk alike."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,14 @@ from service.ingest import inspect_file, without_incomplete_rows
 from service.ingest.upload_files import IncomingUpload
 from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
+from service.spec.model_inputs import model_inputs
 from service.spec.preparation import PreparationStep
 from service.storage.uploads import FolderUploads
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.split import Splits, split_dataset
 from worker.trainer.loop import prepare, train
+from worker.trainer.predictions import describe_outputs, model_rows
 from worker.trainer.probes.inline.sanity_checks import best_constant
 
 CPU = torch.device("cpu")
@@ -285,6 +288,45 @@ def test_targets_are_transformed_for_the_loss_and_measured_in_their_own_unit(kin
         np.testing.assert_allclose(predictions, theirs.inverse_transform(outputs), rtol=1e-5)
     error = np.abs(predictions - plain.validation.y).mean()
     assert float(last.metrics["val/mae"]) == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.parametrize("encoder", ["one_hot", "ordinal"])
+def test_predictions_for_rows_of_the_table_prepare_them_as_the_training_did(encoder: str, store: Any) -> None:
+    table = frame()
+    table["rank"] = np.arange(len(table)) % 3
+    steps = (
+        {"kind": "divide", "columns": ("age",), "by": 16},
+        {"kind": "impute", "strategy": "median", "columns": ("age", "income"), "indicator": True},
+        {"kind": "impute", "strategy": "constant", "value": "nowhere"},
+        {"kind": "power", "columns": ("income",)},
+        {"kind": "log1p", "columns": ("age",)},
+        {"kind": encoder, "columns": ("city", "rank")},
+        {"kind": "ordinal", "order": ("S", "M", "L")},
+    )
+    table["y"] = np.exp(table["y"])
+    dataset, files = store(table, prepare=steps, split_seed=APART, prepare_target="power")
+    document = {
+        "dataset": dataset.model_dump(),
+        "model": {"kind": "mlp", "hidden": (8,)},
+        "loss": {"kind": "mse"},
+        "optimizer": {"kind": "sgd", "lr": 0.01},
+        "steps": 3,
+    }
+    spec = Experiment.model_validate(document)
+    training = prepare(spec, 0, CPU, files)
+    inputs = model_inputs(spec, json.loads(json.dumps(training.fitted)))
+    splits = split_dataset(dataset, files)
+    assert splits.target is not None
+    untouched = split_dataset(dataset.model_copy(update={"prepare_target": None, "target_scaling": "none"}), files)
+    rows = of_part(table, untouched, "validation").drop(columns="y")
+    documents = json.loads(rows.to_json(orient="records"))
+    x = model_rows(documents, inputs)
+    np.testing.assert_allclose(x, splits.validation.x, atol=1e-5)
+    assert torch.equal(model_rows([list(each.values()) for each in documents], inputs), x)
+    values = [each["value"] for each in describe_outputs(torch.from_numpy(splits.validation.y).reshape(-1, 1), inputs)]
+    np.testing.assert_allclose(values, untouched.validation.y, rtol=1e-4)
+    with pytest.raises(ValueError, match="rank"):
+        model_rows([documents[0] | {"rank": None}], inputs)
 
 
 def test_an_uploaded_table_without_steps_is_stored_as_before(store: Any) -> None:
