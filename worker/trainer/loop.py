@@ -46,7 +46,7 @@ class Training:
         self.scales = {name: scale.as_json() for name, scale in splits.scales.items()}
         self.preparation = None if splits.preparation is None else splits.preparation.as_json()
         self.target = None if splits.target is None else splits.target.as_json()
-        self.coarse = splits.coarse
+        self.coarse, self.codec = splits.coarse, splits.codec
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
         self.model: nn.Module = build_model(spec).to(device)
         if spec.layout is None:

@@ -6,10 +6,12 @@ from service.errors import Problem
 from service.spec.checks import normalisation
 from service.spec.checks.metrics import series_problems
 from service.spec.component import under
+from service.spec.datasets.text import Text
 from service.spec.experiment import Experiment
 from service.spec.measures import better_direction
 from service.spec.optimizers import OptimizerBase
 from service.spec.probes import DEFAULT_PROBES
+from service.spec.probes.inline import Samples
 from service.spec.training import SWA, OptimizerAverage
 
 
@@ -143,6 +145,20 @@ def _probes(experiment: Experiment) -> Iterator[Problem]:
     for at, probe in enumerate(experiment.probes):
         yield from under(f"/probes/{at}", probe.problems())
         yield from under(f"/probes/{at}", probe.layout_problems(layout) if layout else ())
+        if isinstance(probe, Samples):
+            yield from under(f"/probes/{at}", _samples(experiment, probe))
+
+
+def _samples(experiment: Experiment, probe: Samples) -> Iterator[Problem]:
+    """Yield why the model cannot write a text; pointers start at the probe."""
+    dataset = experiment.dataset
+    if not isinstance(dataset, Text):
+        yield Problem("/kind", "contradiction", f"/dataset/kind is {dataset.kind}: only models of a text write one.")
+    elif getattr(experiment.model, "outputs_at", "every") != "every":
+        yield Problem("/kind", "contradiction", "/model/outputs_at is not every: the model predicts no next token.")
+    elif not dataset.tokenized and (unknown := set(probe.prompt or "") - set(dataset.found.characters)):
+        named = ", ".join(repr(character) for character in sorted(unknown)[:5])
+        yield Problem("/prompt", "unknown_characters", f"the text has no {named}, so the model has no token for it.")
 
 
 def _sampler(experiment: Experiment) -> Iterator[Problem]:

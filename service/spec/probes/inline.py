@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.errors import Problem
+from service.spec.component import Count
 from service.spec.layout import Parameter
 from service.spec.probes.base import ProbeBase
 from service.spec.validation_errors import closest
@@ -137,3 +138,26 @@ class NormModes(ProbeBase):
     cost = 0.8
     costs = "two forward passes of a batch"
     kind: Literal["norm_modes"] = "norm_modes"
+
+
+class Samples(ProbeBase):
+    """Text that the model of a language writes, at evaluations: readings with the prompt and how it goes on."""
+
+    target = "worker.trainer.probes.inline.samples:Samples"
+    formula = "x_t ~ softmax(z_t / temperature), over the top_k largest logits z_t"
+    paper = "Fan et al. 2018, arXiv:1805.04833 (top-k)"
+    cost = 1.0
+    costs = "a forward pass of one row for each token"
+    kind: Literal["samples"] = "samples"
+    prompt: Annotated[str, Field(min_length=1, max_length=2000)] | None = Field(
+        None, description="text to go on from; null: the beginning of the validation part, half of a row"
+    )
+    length: Annotated[int, Field(ge=1, le=2000, description="tokens to write")] = 200
+    temperature: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.8, description="above 1 flatter, below 1 sharper than the model's distribution; 0: the likeliest token"
+    )
+    top_k: Count | None = Field(None, description="draw among so many likeliest tokens; null: among all")
+    every_steps: Count | None = Field(
+        None,
+        description="write at the first evaluation after every so many updates; null: at about 50 of all evaluations",
+    )

@@ -3,7 +3,7 @@ import { html, useEffect, useMemo, useRef } from "../lib/html.js";
 import { absoluteUrl, parseNumber } from "../lib/api.js";
 import { Chart, colour } from "../lib/chart.js";
 import { Contour } from "../lib/contour.js";
-import { escapeInvisible, formatCount, formatNumber } from "../lib/format.js";
+import { escapeInvisible, escapeProse, formatCount, formatNumber } from "../lib/format.js";
 import { Histogram } from "../lib/histogram.js";
 import { t } from "../lib/words.js";
 
@@ -54,6 +54,7 @@ const DRAWN = {
   trajectory: ({ x, y, steps, grid }) => grid && html`<${Contour} x=${numbers(grid.x)} y=${numbers(grid.y)} values=${grid.losses.map(numbers)}
     path=${x.map((each, index) => ({ x: each, y: y[index], step: steps[index] }))} label=${t("reading.trajectory")}/>`,
   augmented_samples: ({ png }) => png && html`<${Picture} png=${png} label=${t("reading.augmented_samples")}/>`,
+  samples: ({ prompt, continuation }) => continuation !== undefined && html`<p class="sample"><span>${escapeProse(prompt)}</span>${escapeProse(continuation)}</p>`,
   preparation: ({ steps }) => steps && html`<${Preparation} steps=${steps}/>`,
   overfit_batch: ({ losses }) => losses && html`<${Line} x=${losses.map((_, index) => index + 1)} curves=${{ loss: losses }} xLabel=${t("axis.step")} label=${t("reading.overfit_batch")}/>`,
 };
@@ -67,7 +68,7 @@ function said(value) {
 }
 
 const BULKY = new Set(["at", "losses", "losses_on_plane", "grid", "density", "eigenvalues", "histogram", "nodes", "weights", "x", "y", "rates", "smoothed", "steps"]);
-const PICTURES = new Set(["png"]);
+const PICTURES = new Set(["png", "prompt", "continuation"]); // what is drawn, and not listed again
 
 export function Reading({ reading }) {
   const { kind, data, step } = reading;

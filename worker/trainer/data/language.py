@@ -31,7 +31,7 @@ def split_language(dataset: DatasetBase, files: DatasetFolders) -> Splits:
         x, y = (MappedWindows(tokens, rows, context, shift) for shift in (0, 1))
         measured = len(splits) > 0  # the training part is not evaluated
         splits.append(Split(x, y, _bytes(values[1 : rows * context + 1], found.bytes_of) if measured else 0))
-    return Splits(splits[0], splits[1], splits[2], {}, {})
+    return Splits(splits[0], splits[1], splits[2], {}, {}, codec=found.codec)
 
 
 def _bytes(tokens: npt.NDArray[Any], bytes_of: npt.NDArray[np.int64] | float | None) -> float:

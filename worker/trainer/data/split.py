@@ -19,6 +19,7 @@ from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.image_scaling import fit_channels
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.scaling import Scale, apply_scale, coarse_columns, fit_scale, pieces, to_float_type
+from worker.trainer.data.text_codec import TextCodec
 from worker.trainer.prepare.preparation import Preparation, prepared_type
 from worker.trainer.prepare.target import TargetTransform
 
@@ -47,6 +48,7 @@ class Splits(NamedTuple):
     coarse: dict[str, list[int]]  # of the unscaled: columns whose values float32 can hardly tell apart
     preparation: Preparation | None = None
     target: TargetTransform | None = None
+    codec: TextCodec | None = None  # of a language whose tokens can be written and read as text
 
 
 _loaded: dict[tuple[Any, ...], Arrays] = {}

@@ -24,6 +24,7 @@ from service.spec.datasets.uploaded import Resolved
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.mounted import check_fingerprint, mounted_root
 from worker.trainer.data.split import Arrays
+from worker.trainer.data.text_codec import CharacterCodec, TextCodec, TokenizerCodec
 from worker.trainer.data.uploads import collect_blocks, verify_upload
 
 TOKENS, TOKENIZER = "tokens.npy", "tokenizer.json"
@@ -35,6 +36,7 @@ class TokenArrays(NamedTuple):
 
     arrays: tuple[npt.NDArray[Any], ...]
     bytes_of: npt.NDArray[np.int64] | float | None  # (vocabulary,), or the mean of all; None: unknown
+    codec: TextCodec | None = None  # None: the tokens are numbers only
 
 
 def uploaded(
@@ -50,7 +52,8 @@ def uploaded(
     key = json.dumps(["text", used, resolved.characters])
     blocks = _characters(content, resolved.characters, used)
     found, _ = collect_blocks(files, content, key, blocks, ((used,), (0,)))
-    return TokenArrays((found,), np.array([len(character.encode()) for character in resolved.characters]))
+    lengths = np.array([len(character.encode()) for character in resolved.characters])
+    return TokenArrays((found,), lengths, CharacterCodec(resolved.characters))
 
 
 def mounted(
@@ -97,7 +100,8 @@ def _byte_pairs(content: Path, wanted: BytePairs, resolved: Tokenized) -> TokenA
     if not folder.exists():
         _encode(folder, content, wanted, resolved)
     found = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
-    return TokenArrays((found,), byte_lengths(Tokenizer.from_file(str(folder / TOKENIZER))))
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    return TokenArrays((found,), byte_lengths(tokenizer), TokenizerCodec(tokenizer))
 
 
 def _encode(folder: Path, content: Path, wanted: BytePairs, resolved: Tokenized) -> None:

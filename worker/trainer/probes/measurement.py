@@ -14,6 +14,7 @@ from service.spec.experiment import Experiment
 from service.spec.probes import OnDemandProbe
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.split import Split
+from worker.trainer.data.text_codec import TextCodec
 from worker.trainer.models.attention import twice_differentiable
 from worker.trainer.numerics import current_determinism, set_deterministic, set_fp32_products, uses_tf32
 from worker.trainer.step.evaluation import Validation
@@ -54,6 +55,7 @@ class ProbedTraining(Protocol):
     validation: Validation | None
     training_part: Validation | None
     test: Split
+    codec: TextCodec | None  # of a language whose tokens can be written and read as text
     coarse: dict[str, list[int]]  # unscaled columns of "features" or "target" that float32 can hardly tell apart
 
     def state(self) -> dict[str, Any]:

@@ -14,21 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from service.errors import Invalid, Problem, RunFailure
+from service.errors import Invalid, RunFailure
 from service.ingest import inspect_file, resolve_tokens
 from service.ingest.mounted import describe
 from service.ingest.text import pieces
 from service.ingest.text.count_tokens import count_tokens
 from service.ingest.text.pieces import cut
 from service.ingest.text.tokenizer import train_tokenizer
-from service.ingest.upload_files import IncomingUpload
 from service.spec.checks.experiment import find_problems
-from service.spec.datasets.report import Report
-from service.spec.datasets.text import LanguageBase, Text, TokenFiles
+from service.spec.datasets.text import Text, TokenFiles
 from service.spec.datasets.tokens import BytePairs, Tokenized
-from service.spec.datasets.uploaded import Resolved
 from service.spec.experiment import Experiment
-from service.storage.uploads import FolderUploads
+from tests.harness.texts import ID, language_spec, store_text
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.language import split_language
@@ -39,7 +36,6 @@ from worker.trainer.data.token_windows import MappedWindows, ResidentWindows, To
 from worker.trainer.loop import Training, prepare, train
 
 CPU = torch.device("cpu")
-ID = "dat_" + "0" * 26
 POEM = "the cat sat on the mat, and the rat sat on the cat. " * 40
 VERSE = "Über den Wölfen 狼 schlief\nder Mönch, und das Meer 海 schlief.\n\n" * 60
 BYTE_PAIRS = {"kind": "text", "context": 8, "tokens": {"kind": "bpe", "vocabulary": 300}, "test": 0.1}
@@ -53,25 +49,7 @@ def files(tmp_path: Path) -> DatasetFolders:
 
 @pytest.fixture
 def keep(files: DatasetFolders) -> Keep:
-    """Store a text as the API does, and resolve a dataset on it as the server does."""
-
-    def resolve(path: Path, report: Report, sha256: str, made: Text) -> tuple[Resolved | None, list[Problem]]:
-        return resolve_tokens(path, report, sha256, made) if made.tokenized else made.resolve(report, sha256)
-
-    def kept(content: str, dataset: dict[str, Any]) -> Text:
-        assert files.folder is not None
-        incoming = IncomingUpload(files.folder)
-        incoming.write(content.encode())
-        incoming.close()
-        report = inspect_file(incoming.path, "text")
-        incoming.keep(FolderUploads(files.folder))
-        made = Text.model_validate(dataset | {"upload": ID})
-        path = files.folder / incoming.sha256 / "content"
-        resolved, problems = resolve(path, report, incoming.sha256, made)
-        assert problems == []
-        return made.model_copy(update={"resolved": resolved})
-
-    return kept
+    return lambda content, dataset: store_text(files, content, dataset)
 
 
 def tokens_of(dataset: Text) -> Tokenized:
@@ -83,21 +61,6 @@ def read(rows: Split) -> tuple[torch.Tensor, torch.Tensor]:
     assert isinstance(rows.x, MappedRows)
     assert isinstance(rows.y, MappedRows)
     return rows.x.to(CPU)[:], rows.y.to(CPU)[:]
-
-
-def language_spec(dataset: LanguageBase, steps: int = 120, **more: Any) -> Experiment:
-    model = {"kind": "transformer", "causal": True, "width": 32, "layers": 1, "heads": 2, "outputs_at": "every"}
-    return Experiment.model_validate(
-        {
-            "dataset": dataset.model_dump(),
-            "model": model | {"vocabulary": dataset.facts.vocabulary},
-            "loss": {"kind": "cross_entropy"},
-            "optimizer": {"kind": "adam", "lr": 0.01},
-            "batch_size": 16,
-            "steps": steps,
-        }
-        | more
-    )
 
 
 @pytest.mark.parametrize("resident_bytes", [2**30, 0])

@@ -1,0 +1,49 @@
+"""Text as tokens and back."""
+
+from typing import Any, Protocol
+
+
+class TextCodec(Protocol):
+    """What writes a text as tokens, and reads tokens as a text."""
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text; raise `ValueError` for a character without one."""
+        ...
+
+    def decode(self, tokens: list[int]) -> str:
+        """Return the text of tokens."""
+        ...
+
+
+class CharacterCodec:
+    """A token for each of these characters, in order."""
+
+    def __init__(self, characters: str) -> None:
+        self.characters = characters
+        self._numbers = {character: number for number, character in enumerate(characters)}
+
+    def encode(self, text: str) -> list[int]:
+        """Return the numbers of the characters; raise `ValueError` for one that is none of them."""
+        if unknown := set(text) - set(self._numbers):
+            raise ValueError(f"the vocabulary has no {min(unknown)!r}")
+        return [self._numbers[character] for character in text]
+
+    def decode(self, tokens: list[int]) -> str:
+        """Return the characters."""
+        return "".join(self.characters[token] for token in tokens)
+
+
+class TokenizerCodec:
+    """A tokenizer of the library `tokenizers`."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens, without special ones around them."""
+        found: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return found
+
+    def decode(self, tokens: list[int]) -> str:
+        """Return the text; bytes that are no UTF-8 become U+FFFD."""
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=False))

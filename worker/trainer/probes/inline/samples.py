@@ -1,0 +1,77 @@
+"""Text that a language model writes, token by token, each drawn from what the model predicts."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from service.spec.datasets.text import LanguageBase
+from service.spec.probes import inline as spec
+from worker.trainer.metrics import Metrics
+from worker.trainer.probes.inline.base import InlineProbe
+from worker.trainer.probes.inline.side_effect_free import side_effect_free_forward
+from worker.trainer.probes.measurement import ProbedTraining
+
+SAMPLES = 50  # of a run without every_steps, at most about so many
+NUL = "\x00"  # which Postgres keeps in no text
+
+
+class Samples(InlineProbe):
+    """A reading at evaluations: the prompt, and how the model goes on."""
+
+    def __init__(self, component: spec.Samples) -> None:
+        super().__init__(component)
+        self.sampling = component
+
+    def next_step(self, step: int) -> int:
+        """Return no step: only evaluations ask it."""
+        return self.total + 1
+
+    def begin(self, training: ProbedTraining) -> None:
+        """Find the prompt."""
+        self._codec, self._prompt = training.codec, list[int]()
+        if self._codec is None:
+            if training.step == 0:
+                self.report(0, {"not_applicable": "the tokens of this dataset cannot be written as text"})
+        elif self.sampling.prompt is not None:
+            self._prompt = self._codec.encode(self.sampling.prompt)
+        else:
+            rows = training.batches.x if training.validation is None else training.validation.x
+            first: Tensor = rows[:1][0]
+            self._prompt = first[: max(1, len(first) // 2)].tolist()
+
+    def after_evaluation(self, training: ProbedTraining, step: int) -> Metrics:
+        """Write a text if it is time for one."""
+        if self._codec is not None and self._is_due(training, step):
+            written = self.write(training, step)
+            texts = (self._codec.decode(tokens).replace(NUL, "\ufffd") for tokens in (self._prompt, written))
+            asked = self.sampling.model_dump(include={"length", "temperature", "top_k"})
+            self.report(step, dict(zip(("prompt", "continuation"), texts, strict=True)) | asked)
+        return {}
+
+    def _is_due(self, training: ProbedTraining, step: int) -> bool:
+        """Whether this evaluation is the last, or the first one in its interval; it depends on the step alone."""
+        between = training.spec.evaluation_every
+        every = self.sampling.every_steps or between * -(-self.total // (between * SAMPLES))
+        return step == self.total or step % every < between
+
+    def write(self, training: ProbedTraining, step: int) -> list[int]:
+        """Return the tokens that follow the prompt; draws come from a generator of the seed and the step."""
+        digest = hashlib.sha256(f"samples:{training.seed}:{step}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+        assert isinstance(training.spec.dataset, LanguageBase)
+        context, tokens = training.spec.dataset.context, list(self._prompt)
+        with side_effect_free_forward(training.model, batch_statistics=False), training.pipeline.precision.forward():
+            for _ in range(self.sampling.length):
+                seen = torch.tensor([tokens[-context:]], device=training.device)
+                tokens.append(self._draw(training.model(seen)[0, -1], generator))
+        return tokens[len(self._prompt) :]
+
+    def _draw(self, logits: Tensor, generator: torch.Generator) -> int:
+        """Return a token, drawn on the CPU, so that every device draws alike."""
+        logits = logits.double().cpu()
+        if self.sampling.temperature == 0:
+            return int(logits.argmax())
+        if self.sampling.top_k is not None and self.sampling.top_k < len(logits):
+            logits = logits.masked_fill(logits < logits.topk(self.sampling.top_k).values[-1], -torch.inf)
+        return int(torch.multinomial((logits / self.sampling.temperature).softmax(0), 1, generator=generator))
