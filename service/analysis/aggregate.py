@@ -55,19 +55,22 @@ def aggregate(values: npt.ArrayLike) -> Aggregate:
     return aggregate_many([np.asarray(values, dtype=np.float64)])[0]
 
 
-def aggregate_many(samples: Sequence[npt.ArrayLike]) -> list[Aggregate]:
-    """Return the statistics of each sample."""
+def aggregate_many(samples: Sequence[npt.ArrayLike], overlaps: Sequence[float] | None = None) -> list[Aggregate]:
+    """Return the statistics of each sample; `overlaps`: of each one's folds (see `significance`)."""
     rows = [np.asarray(sample, dtype=np.float64) for sample in samples]
     present = np.arange(max((len(row) for row in rows), default=0))[:, None] < [len(row) for row in rows]
     y = np.full(present.shape, np.nan)
     y.T[present.T] = np.concatenate(rows) if rows else []
-    band = aggregate_curves(y, present)
+    band = aggregate_curves(y, present, 0.0 if overlaps is None else np.asarray(overlaps, np.float64))
     figures = [getattr(band, name).tolist() for name in Aggregate.__dataclass_fields__]
     return [Aggregate(n, d, *map(_or_none, rest)) for n, d, *rest in zip(*figures, strict=True)]
 
 
-def aggregate_curves(y: Values, present: Mask | None = None) -> Band:
-    """Return the statistics of curves y (R, G) per grid point; a value that is not `present` has not diverged."""
+def aggregate_curves(y: Values, present: Mask | None = None, overlap: float | Values = 0.0) -> Band:
+    """Return the statistics of curves y (R, G) per grid point; a value that is not `present` has not diverged.
+
+    `overlap`: of folds, for all grid points or for each (G,); it widens the intervals.
+    """
     if not len(y):
         y = np.full((1, y.shape[1]), np.nan)
         present = np.zeros(y.shape, dtype=np.bool_)
@@ -79,7 +82,7 @@ def aggregate_curves(y: Values, present: Mask | None = None) -> Band:
     least, most = ordered[0], _row(ordered, n - 1)
     mean = np.clip(_mean(scaled, finite, n), least, most)  # so equal values have exactly their mean and no spread
     sd = _deviation(scaled, finite, n, mean)
-    half = sd * _t_over_root(n)
+    half = sd * _t_over_root(n) * np.sqrt(1 + n * overlap)
     with np.errstate(over="ignore"):
         return Band(
             n=n,

@@ -33,6 +33,14 @@ def bootstrap_means(samples: Sequence[Values | Sequence[float]], level: float = 
     return found
 
 
+def widen(interval: Interval, values: Values | Sequence[float], overlap: float) -> Interval:
+    """Return the interval about the mean as wide as folds of this overlap make it (see `significance`)."""
+    if not overlap:
+        return interval
+    mean, factor = float(np.mean(values)), math.sqrt(1 + len(values) * overlap)
+    return mean - factor * (mean - interval[0]), mean + factor * (interval[1] - mean)
+
+
 @lru_cache(maxsize=32)
 def _resamples(n: int) -> tuple[Values, Values]:
     """Return the shares of the n values in each resample (B, n), and the probabilities of the resamples (B,)."""

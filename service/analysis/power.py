@@ -11,21 +11,24 @@ MAX_SEEDS = 1000  # seeds an experiment may have
 FRESH_SEEDS = (5, 20)  # fewest and most seeds suggested for a confirmation
 
 
-def more_seeds(difference: float, sd: float, n: int, level: float = LEVEL) -> int | None:
+def more_seeds(difference: float, sd: float, n: int, level: float = LEVEL, overlap: float = 0.0) -> int | None:
     """Return the pairs needed beyond n, for a paired t test of `difference` with standard deviation `sd`.
 
     The normal-theory size, with t quantiles in place of normal ones; None where `MAX_SEEDS` are not enough. At least 1,
-    because n pairs were not enough. Equal differences use the sign test.
+    because n pairs were not enough. Equal differences use the sign test. `overlap`: of folds (see `significance`).
     """
     if difference == 0 or not math.isfinite(difference) or not math.isfinite(sd):
         return None
     if sd == 0:
-        return max(math.floor(1 - math.log2(level)) + 1 - n, 1)  # the least size with 2^(1 - size) < level
+        least = math.floor(1 - math.log2(level)) + 1  # the least size with 2^(1 - size) < level
+        if least * overlap >= 1:
+            return None
+        return max(math.ceil(least / (1 - least * overlap)) - n, 1)
     ratio = sd / abs(difference)
 
     def enough(size: int) -> bool:
         quantiles = t_quantile(1 - max(level, FINEST) / 2, size - 1) + t_quantile(POWER, size - 1)
-        return math.sqrt(size) >= quantiles * ratio
+        return math.sqrt(size / (1 + size * overlap)) >= quantiles * ratio
 
     low, high = max(n, 1), MAX_SEEDS
     if not enough(high):
@@ -36,7 +39,7 @@ def more_seeds(difference: float, sd: float, n: int, level: float = LEVEL) -> in
     return max(high - n, 1)
 
 
-def fresh_seeds(difference: float | None, sd: float | None) -> int:
+def fresh_seeds(difference: float | None, sd: float | None, overlap: float = 0.0) -> int:
     """Return how many fresh seeds would show the observed difference, within `FRESH_SEEDS`.
 
     A difference that was selected for its size is smaller in truth, so at least five seeds are suggested.
@@ -44,4 +47,4 @@ def fresh_seeds(difference: float | None, sd: float | None) -> int:
     low, high = FRESH_SEEDS
     if difference is None or sd is None:
         return low
-    return min(max(more_seeds(difference, sd, 0) or high, low), high)
+    return min(max(more_seeds(difference, sd, 0, overlap=overlap) or high, low), high)

@@ -18,7 +18,7 @@ import numpy as np
 
 from service.analysis.aggregate import Aggregate, aggregate_many
 from service.analysis.arrays import Mask, Values
-from service.analysis.bootstrap import Interval, bootstrap_means
+from service.analysis.bootstrap import Interval, bootstrap_means, widen
 from service.analysis.power import LEVEL, fresh_seeds, more_seeds
 from service.analysis.significance import fisher, holm, mean_and_deviation, t_tests
 from service.spec.measures import Direction
@@ -45,6 +45,7 @@ class Contrast:
     p_adjusted: float | None  # p times `choices`, then Holm's correction
     more_seeds: int | None  # for a verdict with a power of 0.8; None: there is one, or no number is known
     fresh_seeds: int  # that would show the observed difference, without selecting the trials by them
+    overlap: float  # of the folds that the values are of; 0 for seeds alone
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def contrasts_by_seed(
     family: Sequence[Pair],
     direction: Direction,
     trials: Sequence[int] | None = None,
+    overlaps: Sequence[float] | None = None,
 ) -> list[Contrast]:
     """Return the contrasts of groups given by their values by seed."""
     column = {seed: place for place, seed in enumerate(sorted({seed for sample in samples for seed in sample}))}
@@ -72,7 +74,7 @@ def contrasts_by_seed(
     for row, sample in enumerate(samples):
         at = [column[seed] for seed in sample]
         values[row, at], present[row, at] = list(sample.values()), True
-    return contrasts(values, present, pairs, family, direction, trials)
+    return contrasts(values, present, pairs, family, direction, trials, overlaps)
 
 
 def contrasts(
@@ -82,21 +84,34 @@ def contrasts(
     family: Sequence[Pair],
     direction: Direction,
     trials: Sequence[int] | None = None,
+    overlaps: Sequence[float] | None = None,
 ) -> list[Contrast]:
     """Return a contrast for each of `pairs`, from values (G, S) by group and seed; a `present` one may be non-finite.
 
     `family`: all pairs that were compared to pick these, which Holm's correction counts. `trials` (G,): the number of
-    trials that each group's row was selected from by these values; 1 by default.
+    trials that each group's row was selected from by these values; 1 by default. `overlaps` (G,): of each group's
+    folds (see `significance`); 0 by default.
     """
+    overlap = np.zeros(len(values)) if overlaps is None else np.asarray(overlaps, np.float64)
     finite = np.isfinite(values) & present
     asked = list(dict.fromkeys(map(_unordered, [*family, *pairs])))
-    tests = _test_pairs(values, finite, present, asked, direction, trials or [1] * len(values))
+    tests = _test_pairs(values, finite, present, asked, direction, trials or [1] * len(values), overlap)
     differences = [_differences(values, finite, pair) for pair in pairs]
-    figures = zip(aggregate_many(differences), bootstrap_means(differences), strict=True)
-    return [
-        _contrast(pair, each, figure, boot, present, finite, tests[_unordered(pair)], direction)
-        for pair, each, (figure, boot) in zip(pairs, differences, figures, strict=True)
+    shared = [_shared(overlap, pair) for pair in pairs]
+    bootstrap = [
+        interval and widen(interval, each, of_pair)
+        for interval, each, of_pair in zip(bootstrap_means(differences), differences, shared, strict=True)
     ]
+    figures = zip(aggregate_many(differences, shared), bootstrap, shared, strict=True)
+    return [
+        _contrast(pair, each, figure, boot, of_pair, present, finite, tests[_unordered(pair)], direction)
+        for pair, each, (figure, boot, of_pair) in zip(pairs, differences, figures, strict=True)
+    ]
+
+
+def _shared(overlap: Values, pair: Pair) -> float:
+    """Return the overlap that counts for a pair: groups of different folds are not comparable, so either is."""
+    return float(max(overlap[pair[0]], overlap[pair[1]]))
 
 
 def _unordered(pair: Pair) -> Pair:
@@ -111,10 +126,16 @@ def _differences(values: Values, finite: Mask, pair: Pair) -> Values:
 
 
 def _test_pairs(
-    values: Values, finite: Mask, present: Mask, pairs: Sequence[Pair], direction: Direction, trials: Sequence[int]
+    values: Values,
+    finite: Mask,
+    present: Mask,
+    pairs: Sequence[Pair],
+    direction: Direction,
+    trials: Sequence[int],
+    overlap: Values,
 ) -> dict[Pair, PairTest]:
     """Return every pair's test, corrected for the selection of its better row and for the other tests."""
-    found, leaders = _p_and_leaders(values, finite, present, pairs, direction)
+    found, leaders = _p_and_leaders(values, finite, present, pairs, direction, overlap)
     choices = [trials[leader] for leader in leaders]
     known = [place for place, p in enumerate(found) if p is not None]
     plain = [p for p in found if p is not None]
@@ -128,7 +149,7 @@ def _test_pairs(
 
 
 def _p_and_leaders(
-    values: Values, finite: Mask, present: Mask, pairs: Sequence[Pair], direction: Direction
+    values: Values, finite: Mask, present: Mask, pairs: Sequence[Pair], direction: Direction, overlap: Values
 ) -> tuple[list[float | None], list[int]]:
     """Return each pair's p of the paired t test, and which of the two looks better.
 
@@ -139,7 +160,7 @@ def _p_and_leaders(
     a, b = np.array(pairs).T
     both = finite[a] & finite[b]
     differences = np.where(both, values[a], 0.0) - np.where(both, values[b], 0.0)
-    found = t_tests(differences, both)
+    found = t_tests(differences, both, np.maximum(overlap[a], overlap[b]))
     total = differences.sum(axis=1)
     leaders = np.where(total > 0 if direction == "max" else total < 0, a, b).tolist()
     for place in [place for place, p in enumerate(found) if p is None]:
@@ -164,6 +185,7 @@ def _contrast(
     differences: Values,
     figures: Aggregate,
     bootstrap: Interval | None,
+    overlap: float,
     present: Mask,
     finite: Mask,
     test: PairTest,
@@ -188,8 +210,9 @@ def _contrast(
         leads=test.leader == pair[0],
         choices=test.choices,
         p_adjusted=test.adjusted,
-        more_seeds=_further_seeds(mean, sd, n, test) if verdict == "indistinguishable" else None,
-        fresh_seeds=fresh_seeds(mean, sd),
+        more_seeds=_further_seeds(mean, sd, n, test, overlap) if verdict == "indistinguishable" else None,
+        fresh_seeds=fresh_seeds(mean, sd, overlap),
+        overlap=overlap,
     )
 
 
@@ -217,9 +240,9 @@ def _significant_verdict(
     return "better" if wins else "worse"
 
 
-def _further_seeds(mean: float | None, sd: float | None, n: int, test: PairTest) -> int | None:
+def _further_seeds(mean: float | None, sd: float | None, n: int, test: PairTest, overlap: float) -> int | None:
     """Return the number of further seeds, at the level that the corrections leave to this pair."""
     p, adjusted = test.p, test.adjusted
     if mean is None or sd is None or p is None or adjusted is None:
         return None
-    return more_seeds(mean, sd, n, LEVEL * p / adjusted if 0 < p <= adjusted < 1 else LEVEL)
+    return more_seeds(mean, sd, n, LEVEL * p / adjusted if 0 < p <= adjusted < 1 else LEVEL, overlap)

@@ -17,7 +17,7 @@ from service.spec.experiment import data_identity
 from service.spec.measures import better_direction
 
 Severity = Literal["fatal", "unfair", "noted"]
-SPLIT = ("validation", "test", "split_seed")
+SPLIT = ("validation", "test", "split_seed", "split", "folds")
 SCALING = ("scaling", "target_scaling")
 
 
@@ -45,11 +45,13 @@ def part(*path: str) -> Callable[[Trial], Any]:
 
 def _dataset(trial: Trial) -> Json:
     found: Json = data_identity(trial.experiment.spec.get("dataset", {}))
+    if isinstance(resolved := found.get("resolved"), dict):
+        found["resolved"] = {key: value for key, value in resolved.items() if key != "split"}
     return {key: value for key, value in found.items() if key not in (*SPLIT, *SCALING)}
 
 
 def _split(trial: Trial) -> Json:
-    found: Json = trial.experiment.spec.get("dataset", {})
+    found: Json = data_identity(trial.experiment.spec.get("dataset", {}))
     return {key: found.get(key) for key in SPLIT}
 
 
@@ -216,6 +218,11 @@ def warnings(data: ComparisonData, report: Comparability) -> list[str]:
         messages.append(
             f"{len(joined)} of the runs are retries from a checkpoint: their curves and values leave out the steps "
             f"before it, which an earlier run trained (in {first.id}, the first {first.origin_step} steps)."
+        )
+    if folds := max((group.folds for group in data.groups), default=1) - 1:
+        messages.append(
+            f"The runs validate on {folds + 1} folds of one dataset, whose training parts overlap: intervals and tests "
+            f"take the variance of a mean of n values as s2 (1/n + 1/{folds}) instead of s2/n (Nadeau and Bengio 2003)."
         )
     messages += without_effect(data)
     for name in data.series:

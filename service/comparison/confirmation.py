@@ -53,7 +53,9 @@ def start_confirmation(
     _check(data, chosen)
     known = runs.all_of_experiments(connection, [each.experiment.id for m in data.groups for each in m.trials])
     _check_no_fork(chosen, known)
-    seeds = unused_seeds({run.seed for run in known}, request.seeds or _suggested(ranking))
+    folds = max(parsed_spec(each.trial.experiment).folds for each in chosen)
+    suggested = -(-_suggested(ranking) // folds) * folds  # successive seeds have each fold as often
+    seeds = unused_seeds({run.seed for run in known}, request.seeds or suggested)
     made = _train(context, chosen, seeds)
     confirmations.add(connection, comparison_id, made)
     return [(each.trial.runs[0].pool, len(seeds)) for each in chosen]

@@ -8,6 +8,7 @@ from service.analysis import align, axes
 from service.analysis.aggregate import aggregate_curves
 from service.analysis.arrays import Values
 from service.analysis.result import diverged, run_result
+from service.analysis.significance import overlap_of
 from service.analysis.smooth import smooth
 from service.comparison.selection import RunGroup, Trial
 from service.comparison.statistics import curve_band, statistics
@@ -160,8 +161,9 @@ def hardware(known: RunTiming) -> str:
 def series_of(data: ComparisonData, name: str) -> list[GroupSeries]:
     """Return one series of every group, all runs on one grid."""
     groups = data.groups
-    last = statistics([_values(data, group.runs, name, "last") for group in groups])
-    best = statistics([_values(data, group.runs, name, "best") for group in groups])
+    overlaps = [overlap_of(group.folds) for group in groups]
+    last = statistics([_values(data, group.runs, name, "last") for group in groups], overlaps)
+    best = statistics([_values(data, group.runs, name, "best") for group in groups], overlaps)
     bands = _bands(data, name)
     return [
         GroupSeries(direction=better_direction(name), curve=raw, smoothed=smoothed, last=last[place], best=best[place])
@@ -186,14 +188,20 @@ def _bands(data: ComparisonData, name: str) -> list[tuple[CurveBand | None, Curv
         there = [each for each in found if each is not None]
         owned.append(list(range(len(rows), len(rows) + len(there))))
         rows += there
-    raw = _grouped(rows, owned, question.points)
+    overlaps = [overlap_of(group.folds) for group in data.groups]
+    raw = _grouped(rows, owned, overlaps, question.points)
     if not question.smoothing:
         return [(band, None) for band in raw]
     smoothed = [align.Curve(row.x, smooth(row.y, question.smoothing)) for row in rows]
-    return list(zip(raw, _grouped(smoothed, owned, question.points), strict=True))
+    return list(zip(raw, _grouped(smoothed, owned, overlaps, question.points), strict=True))
 
 
-def _grouped(rows: Sequence[align.Curve], owned: Sequence[Sequence[int]], points: int) -> list[CurveBand]:
+def _grouped(
+    rows: Sequence[align.Curve], owned: Sequence[Sequence[int]], overlaps: Sequence[float], points: int
+) -> list[CurveBand]:
     aligned = align.resample(rows, points)
     x = aligned.x.tolist()
-    return [curve_band(x, aggregate_curves(aligned.y[list(mine)], aligned.present[list(mine)])) for mine in owned]
+    return [
+        curve_band(x, aggregate_curves(aligned.y[list(mine)], aligned.present[list(mine)], overlap))
+        for mine, overlap in zip(owned, overlaps, strict=True)
+    ]

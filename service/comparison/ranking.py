@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from service.analysis.significance import overlap_of
 from service.analysis.verdict import Contrast, contrasts_by_seed
 from service.comparison.comparability import Scale, scale_mismatch, value_scale
 from service.comparison.data import ComparisonData
-from service.comparison.selection import RunGroup, Trial
+from service.comparison.selection import RunGroup, Trial, folds_of_document
 from service.comparison.statistics import statistics
 from service.lifecycle import TERMINAL
 from service.schemas.rankings import ContrastView, Rank, Ranking
@@ -31,12 +32,18 @@ class Contestant:
         """The group's."""
         return self.group.label
 
+    @property
+    def folds(self) -> int:
+        """The number of folds that its runs validate on; 1: all on the same rows."""
+        return folds_of_document(self.trial.experiment.spec)
+
 
 def pick_contestants(data: ComparisonData) -> list[Contestant]:
     """Return the best trial of each group, in the order of the groups."""
     trials = [(group, trial) for group in data.groups for trial in group.trials]
     values = [_by_seed(data, trial) for _, trial in trials]
-    figures = statistics([list(each.values()) for each in values])
+    overlaps = [overlap_of(folds_of_document(trial.experiment.spec)) for _, trial in trials]
+    figures = statistics([list(each.values()) for each in values], overlaps)
     known = [Contestant(m, t, v, f) for (m, t), v, f in zip(trials, values, figures, strict=True)]
     chosen: dict[str, Contestant] = {}
     for each in known:
@@ -77,9 +84,11 @@ def rank(data: ComparisonData, found: Sequence[Contestant], settled: bool = Fals
     scales = [value_scale(series, each.group) for each in ordered]
     # first against second in a call of its own where a baseline makes another family of tests
     first = every[:1] if question.baseline is None else []
-    made = contrasts_by_seed(values, [*against, *first], family, better_direction(series), choices)
+    overlaps = [overlap_of(each.folds) for each in ordered]
+    made = contrasts_by_seed(values, [*against, *first], family, better_direction(series), choices, overlaps)
     views = {pair[0]: _view(scales, ordered, pair, each, settled) for pair, each in zip(against, made, strict=False)}
-    made = made if first else contrasts_by_seed(values, every[:1], every, better_direction(series), choices)
+    if not first:
+        made = contrasts_by_seed(values, every[:1], every, better_direction(series), choices, overlaps)
     top = _view(scales, ordered, (0, 1), made[-1], settled) if every else None
     return Ranking(
         series=series,
@@ -125,6 +134,7 @@ def _view(
         wins=contrast.wins,
         p=contrast.p,
         choices=contrast.choices,
+        overlap=contrast.overlap or None,
         p_adjusted=contrast.p_adjusted,
         more_seeds=None if fatal or settled else contrast.more_seeds,
         fresh_seeds=contrast.fresh_seeds,

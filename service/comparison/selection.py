@@ -47,9 +47,19 @@ class RunGroup:
     trials: list[Trial]
 
     @property
+    def folds(self) -> int:
+        """The most folds of any trial; 1: none has folds."""
+        return max(folds_of_document(trial.experiment.spec) for trial in self.trials)
+
+    @property
     def runs(self) -> list[StoredRun]:
         """The runs of all trials."""
         return [run for trial in self.trials for run in trial.runs]
+
+
+def folds_of_document(spec: Json) -> int:
+    """Return the number of folds of a stored spec's dataset; 1 where it has none."""
+    return int(spec.get("dataset", {}).get("folds") or 1)
 
 
 def check_question(question: Question) -> None:

@@ -4,14 +4,18 @@ import math
 from collections.abc import Iterable, Sequence
 
 from service.analysis.aggregate import Band, aggregate_many
-from service.analysis.bootstrap import bootstrap_means
+from service.analysis.bootstrap import bootstrap_means, widen
 from service.schemas.statistics import CurveBand, Statistics
 
 
-def statistics(samples: Sequence[Sequence[float]]) -> list[Statistics]:
-    """Return the statistics of each group: `samples` holds one value per run, group by group."""
+def statistics(samples: Sequence[Sequence[float]], overlaps: Sequence[float]) -> list[Statistics]:
+    """Return the statistics of each group: `samples` holds one value per run, group by group; `overlaps`: of folds."""
     finite = [[value for value in sample if math.isfinite(value)] for sample in samples]
-    pairs = zip(aggregate_many(samples), bootstrap_means(finite), strict=True)
+    intervals = [
+        interval and widen(interval, values, overlap)
+        for interval, values, overlap in zip(bootstrap_means(finite), finite, overlaps, strict=True)
+    ]
+    pairs = zip(aggregate_many(samples, overlaps), intervals, strict=True)
     return [
         Statistics.of(
             figures,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from service.analysis.significance import overlap_of
 from service.analysis.t_distribution import t_quantile
 from service.db.access.principal import Principal
 from service.db.experiments import experiments
@@ -99,15 +100,15 @@ def figures_view(figures: ExperimentSummary) -> FiguresView:
         figures,
         direction=better_direction(figures.series),
         ranked_by=default_figure(figures.series),
-        last_interval=_interval(figures.last, figures.last_spread, figures.n),
-        best_interval=_interval(figures.best, figures.best_spread, figures.best_n),
+        last_interval=_interval(figures.last, figures.last_spread, figures.n, figures.folds),
+        best_interval=_interval(figures.best, figures.best_spread, figures.best_n, figures.folds),
     )
 
 
-def _interval(mean: float | None, spread: float | None, n: int) -> tuple[float, float] | None:
+def _interval(mean: float | None, spread: float | None, n: int, folds: int) -> tuple[float, float] | None:
     if mean is None or spread is None or not math.isfinite(mean) or not math.isfinite(spread):
         return None
-    half = t_quantile(0.975, n - 1) * spread / math.sqrt(n)
+    half = t_quantile(0.975, n - 1) * spread * math.sqrt(1 / n + overlap_of(folds))
     return mean - half, mean + half
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from service import tracing
 from service.db.experiments.experiments import AddedExperiment, StoredExperiment
 from service.db.runs import duration_estimate
-from service.errors import Problem
+from service.errors import Invalid, Problem
 from service.experiments.answers import derived, duration_view
 from service.experiments.context import Context, Made
 from service.experiments.pool_warnings import pool_warnings
@@ -16,6 +16,7 @@ from service.nonfinite import dumps
 from service.schemas.experiments import PostedExperiment
 from service.schemas.problems import ProblemItem
 from service.schemas.runs import RunView
+from service.spec.checks.training import fold_problems
 from service.spec.parse.experiment import ParsedExperiment, parse_experiment
 
 
@@ -23,7 +24,7 @@ def submit(context: Context, document: Any, key: str | None = None) -> Made[Post
     """Store a spec and queue a run for each seed; raise `Invalid` with every problem of the document."""
     request_id = context.principal.request_id
     with tracing.span("check", request_id=request_id):
-        understood = parse_experiment(document, context.resolve)
+        understood = _parse(context, document)
     spec, pool = understood.spec, context.settings.pool
     waits = pool_warnings(context.connection, spec, pool)
     request_hash = hashlib.sha256(dumps(spec.normalised()).encode()).hexdigest()
@@ -34,10 +35,18 @@ def submit(context: Context, document: Any, key: str | None = None) -> Made[Post
 
 def dry_run(context: Context, document: Any) -> PostedExperiment:
     """Check and normalise a document, and estimate what it would take."""
-    understood = parse_experiment(document, context.resolve)
+    understood = _parse(context, document)
     waits = pool_warnings(context.connection, understood.spec, context.settings.pool)
     context.check_room(understood.spec)
     return preview(context, understood, understood.spec.total_steps, waits)
+
+
+def _parse(context: Context, document: Any) -> ParsedExperiment:
+    """Return the experiment, whose seeds must have each fold as often."""
+    understood = parse_experiment(document, context.resolve)
+    if problems := [*fold_problems(understood.spec)]:
+        raise Invalid.of(problems)
+    return understood
 
 
 def preview(context: Context, understood: ParsedExperiment, steps: int, waits: Sequence[Problem]) -> PostedExperiment:

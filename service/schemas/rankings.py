@@ -31,6 +31,12 @@ class ContrastView(View):
     bootstrap_high: Number | None
     wins: float | None = Field(description="share of the seeds on which the group is better; a tie counts half")
     p: float | None = Field(description="paired t test; Fisher's test of how often they diverged where that is all")
+    overlap: float | None = Field(
+        None,
+        description="validation rows over training rows of the folds that the values are of. Training parts of folds "
+        "overlap, so intervals and tests take the variance of the mean as s2 (1/n + overlap) (Nadeau and Bengio 2003); "
+        "null: the runs differ in their seeds only",
+    )
     choices: int = Field(description="trials that the better one was chosen from by these same seeds")
     p_adjusted: float | None = Field(
         description="p times choices, since the best of many is better by luck alone; then Holm's correction. "

@@ -42,7 +42,7 @@ ADDED_LATER = {  # not hashed at their default, so that a spec from before these
 ADDED_TO_DATASETS: Json = {  # likewise
     **{"shuffled_targets": 0.0, "missing": "refuse", "split": {"kind": "random"}, "prepare": []},
     "prepare_target": None,
-    **{"tokens": {"kind": "characters"}, "windows": "consecutive"},
+    **{"tokens": {"kind": "characters"}, "windows": "consecutive", "folds": None},
 }
 ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
 ADDED_TO_RESOLVED: Json = {
@@ -180,9 +180,14 @@ class Experiment(Part):
         None, description="number of seeds; short for the seeds 0, 1, 2, ..."
     )
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=1000)] = Field(
-        default_factory=lambda given: tuple(range(given.get("restarts") or 1)),
-        description="random seeds, one run each; default: 0, or as many as `restarts`",
+        default_factory=lambda given: tuple(range((given.get("restarts") or 1) * folds_of(given.get("dataset")))),
+        description="random seeds, one run each; default: 0, or as many as `restarts`, for each fold of the dataset",
     )
+
+    @property
+    def folds(self) -> int:
+        """The number of folds; 1: all runs validate on the same rows."""
+        return folds_of(self.dataset)
 
     @property
     def outputs(self) -> int:
@@ -293,6 +298,11 @@ class Experiment(Part):
             document["plugins"] = plugins
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def folds_of(dataset: object) -> int:
+    """Return the number of folds of a dataset; 1 where it has none."""
+    return getattr(dataset, "folds", None) or 1
 
 
 def data_identity(dataset: Json) -> Json:

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from service.db.metrics.codec import pack
 from service.lifecycle import State
-from tests.fixtures.api import Worker
+from tests.fixtures.api import SPEC, Worker
 
 Submit = Callable[..., dict[str, Any]]
 SEEDS = [0, 1, 2]
@@ -217,3 +217,40 @@ def test_a_long_curve_is_drawn_by_real_points_at_the_ends_of_buckets(
     assert curve["n"] == [2] * len(curve["x"])
     smoothed = client.post("/v1/comparisons", json=question | {"smoothing": 0.9}).json()
     assert len(smoothed["groups"][0]["series"]["loss"]["curve"]["x"]) == 100
+
+
+FOLDED = {"kind": "digits", "folds": 5}
+
+
+def test_folds_are_paired_by_fold_and_count_their_overlap(client: TestClient, train: Callable[..., str]) -> None:
+    low = train([0.1, 0.2, 0.15, 0.3, 0.12], name="low", dataset=FOLDED)
+    high = train([0.2, 0.24, 0.22, 0.36, 0.29], name="high", dataset=FOLDED, batch_size=16)
+    view = client.post("/v1/comparisons", json={"experiments": [low, high], "series": ["loss"], "points": 10}).json()
+    (contrast,) = [item["contrast"] for item in view["ranking"]["items"] if item["contrast"]]
+    assert (contrast["overlap"], contrast["seeds"]) == (0.25, 5)
+    factor = 2.7764451051977987 * (1 / 5 + 1 / 4) ** 0.5  # t with 4 degrees of freedom
+    assert contrast["ci_high"] - contrast["difference"] == pytest.approx(factor * contrast["sd"])
+    best = view["groups"][0]["series"]["loss"]["best"]
+    assert best["ci_high"] - best["mean"] == pytest.approx(factor * best["sd"])
+    curve = view["groups"][0]["series"]["loss"]["curve"]
+    assert curve["ci_high"][-1] - curve["mean"][-1] == pytest.approx(factor * curve["sd"][-1])
+    assert any("5 folds of one dataset" in told for told in view["warnings"])
+    main = client.get(f"/v1/experiments/{low}").json()["main"]
+    assert main["best_interval"][1] - main["best"] == pytest.approx(factor * best["sd"])
+    plain = train([0.2, 0.24], name="plain", dataset={"kind": "digits"})
+    mixed = client.post("/v1/comparisons", json={"experiments": [low, plain], "series": ["loss"]}).json()
+    assert mixed["ranking"]["verdict"] == "not_comparable"
+    assert "hold out different rows" in mixed["ranking"]["note"]
+
+
+def test_each_fold_has_as_many_runs(client: TestClient) -> None:
+    document = {name: value for name, value in SPEC.items() if name != "seeds"}
+
+    def post(**changes: Any) -> Any:
+        return client.post("/v1/experiments", json=document | changes)
+
+    assert [run["seed"] for run in post(dataset=FOLDED, restarts=2).json()["runs"]] == list(range(10))
+    assert len(post(folds=3).json()["runs"]) == 3
+    assert post(dataset=FOLDED, seeds=[5, 11, 2, 3, 4]).status_code == 201
+    uneven = post(dataset=FOLDED, seeds=[0, 1, 2])
+    assert [(each["pointer"], each["code"]) for each in uneven.json()["errors"]] == [("/seeds", "uneven_folds")]

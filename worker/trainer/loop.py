@@ -41,8 +41,10 @@ class Training:
     """The state of one run after `step` updates."""
 
     def __init__(self, spec: Experiment, seed: int, device: torch.device, files: DatasetFolders) -> None:
-        split = split_language if isinstance(spec.dataset, LanguageBase) else split_dataset
-        splits = split(spec.dataset, files)
+        if isinstance(spec.dataset, LanguageBase):
+            splits = split_language(spec.dataset, files)
+        else:
+            splits = split_dataset(spec.dataset, files, seed % spec.folds)
         self.scales = {name: scale.as_json() for name, scale in splits.scales.items()}
         self.preparation = None if splits.preparation is None else splits.preparation.as_json()
         self.target = None if splits.target is None else splits.target.as_json()

@@ -5,7 +5,7 @@ experiment is settled. Until then, and again after a retry, it is computed from 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -35,6 +35,12 @@ from service.spec.measures import RANKED_SERIES, better_direction, default_serie
 BATCH_EXPERIMENTS = 500  # experiments of one transaction
 MAX_SQUARED = 1e150  # the square of a greater value could overflow
 MAXIMISED = [name for name in RANKED_SERIES if better_direction(name) == "max"]
+FOLDS = text(
+    """
+    SELECT id, cast(spec -> 'dataset' ->> 'folds' AS int) AS folds FROM experiment
+    WHERE id = ANY(:ids) AND spec -> 'dataset' ->> 'folds' IS NOT NULL
+    """
+)
 UNSETTLE = text("UPDATE experiment SET settled = false WHERE id = :id AND settled")
 
 
@@ -55,6 +61,7 @@ class ExperimentSummary:
     incomplete: int
     final_from: int | None
     last_step: int
+    folds: int = 1  # that the runs validate on; 1: all on the same rows
 
     @property
     def stretch(self) -> tuple[int, int] | None:
@@ -98,7 +105,10 @@ def of_experiments(connection: Connection, experiment_ids: Sequence[str]) -> dic
         for row in connection.execute(_COMPUTE, {"ids": others}):
             found.setdefault(row[0], {})[row[1]] = row
     chosen = {each: by_name[default_series(by_name)] for each, by_name in found.items()}
-    return {each: ExperimentSummary(*row[1:]) for each, row in chosen.items()}
+    made = {each: ExperimentSummary(*row[1:]) for each, row in chosen.items()}
+    for row in connection.execute(FOLDS, {"ids": list(made)}) if made else ():
+        made[row.id] = replace(made[row.id], folds=row.folds)
+    return made
 
 
 def _best(name: ColumnElement[str], least: ColumnElement[Any], greatest: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -188,7 +198,9 @@ def _values(ours: FromClause, names: Sequence[str] | None) -> Select[Any]:
     return query if names is None else query.where(series.c.name.in_(names))
 
 
-_SUMMARY = ("experiment_id", "name", *(name for name in ExperimentSummary.__dataclass_fields__ if name != "series"))
+NOT_COMPUTED = ("series", "folds")
+_NAMES = (name for name in ExperimentSummary.__dataclass_fields__ if name not in NOT_COMPUTED)
+_SUMMARY = ("experiment_id", "name", *_NAMES)
 _COLUMNS = tuple(column.name for column in experiment_figure.columns)
 _READ, _COMPUTE = _stored(), _summarise(_SUMMARY, RANKED_SERIES)
 _STORE = experiment_figure.insert().from_select(list(_COLUMNS), _summarise(_COLUMNS, None))

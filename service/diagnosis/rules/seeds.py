@@ -32,7 +32,8 @@ def seed_luck(record: RunRecord) -> Outcome:
         return NoFinding(
             f"over {len(finite)} seeds the standard deviation of the final {record.final_of} is {spread:.3g}."
         )
-    more = list(range(max(10, 2 * len(record.plan.spec.seeds))))
+    folds = record.plan.spec.folds
+    more = list(range(-(-max(10, 2 * len(record.plan.spec.seeds)) // folds) * folds))
     patch = [remedies.replace("/restarts", None), remedies.replace("/seeds", more)]
     return Finding(
         level="info",

@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from service.ingest.splits.column_values import Labels, Times, invalid_split, read_labels, read_times
+from service.ingest.splits.folds import deal_groups
 from service.spec.datasets.report import Format, Reading
 from service.spec.datasets.splits import PART_NAMES, ColumnSplit, GroupSplit, TimeSplit
 from service.spec.validation_errors import sanitise
 
 PARTS = ("train", "validation", "test")
-TRAIN, VALIDATION, TEST = range(3)
-Parts = npt.NDArray[np.int8]  # (N,): the number of each row's part
+TRAIN, VALIDATION, TEST, FIRST_FOLD = range(4)
+Parts = npt.NDArray[np.int8]  # (N,): the number of each row's part; with folds TEST, or FIRST_FOLD + its fold
 Mask = npt.NDArray[np.bool_]
 ColumnSplits = ColumnSplit | TimeSplit | GroupSplit
 
@@ -26,6 +27,7 @@ def assign_parts(
     shares: tuple[float, float],
     seed: int,
     complete: Mask | None = None,
+    folds: int | None = None,
 ) -> Parts:
     """Return the part of each row, or of each `complete` row; raise `Invalid` where the column cannot split them.
 
@@ -39,7 +41,17 @@ def assign_parts(
         labels = _only(labels, complete)
     if isinstance(split, ColumnSplit):
         return by_name(labels, split.column)
+    if folds is not None:
+        return by_group_folds(labels, shares[1], seed, split.column, folds)
     return by_group(labels, shares, seed, split.column)
+
+
+def parts_of_fold(parts: Parts, fold: int) -> Parts:
+    """Return the parts of a run that validates on this fold; without folds the parts as they are."""
+    if not (parts >= FIRST_FOLD).any():
+        return parts
+    held_out = np.where(parts == FIRST_FOLD + fold, VALIDATION, TRAIN)
+    return np.where(parts == TEST, TEST, held_out).astype(np.int8)
 
 
 def by_name(labels: Labels, column: str) -> Parts:
@@ -75,6 +87,19 @@ def by_group(labels: Labels, shares: tuple[float, float], seed: int, column: str
     part_of[order[:test]] = TEST
     part_of[order[test : test + validation]] = VALIDATION
     return part_of[labels.rows]
+
+
+def by_group_folds(labels: Labels, test: float, seed: int, column: str, folds: int) -> Parts:
+    """Draw the groups of the test part, and deal the others into folds, as scikit-learn's GroupKFold does."""
+    groups = len(labels.names)
+    held_out = math.ceil(groups * test)
+    if groups - held_out < folds:
+        detail = f"the column {column} has {groups} groups, of which the test takes {held_out}: too few for {folds}"
+        raise invalid_split("too_few_groups", f"{detail} folds. Lower /dataset/folds or /dataset/test.")
+    in_test = np.isin(labels.rows, np.random.RandomState(seed).permutation(groups)[:held_out])
+    parts = np.full(len(labels.rows), TEST, np.int8)
+    parts[~in_test] = FIRST_FOLD + deal_groups(labels.rows[~in_test], folds)
+    return parts
 
 
 def _only(labels: Labels, complete: Mask) -> Labels:

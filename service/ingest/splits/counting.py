@@ -21,6 +21,7 @@ class SplitRequest(NamedTuple):
     split: ColumnSplits
     shares: tuple[float, float]  # of the validation and of the test part
     seed: int
+    folds: int | None
 
     @classmethod
     def of(cls, dataset: Upload) -> "SplitRequest":
@@ -29,8 +30,8 @@ class SplitRequest(NamedTuple):
         assert not isinstance(split, str)
         assert split.kind != "random"
         selection = Selection.of(found, dataset.predicted, dataset.features, dataset.task)
-        shares = dataset.validation, dataset.test
-        return cls(selection, dataset.found.dropped > 0, split, shares, dataset.split_seed)
+        shares = 0.0 if dataset.folds else dataset.validation, dataset.test
+        return cls(selection, found.dropped > 0, split, shares, dataset.split_seed, dataset.folds)
 
     def as_json(self) -> dict[str, Any]:
         """Return the request as `count_parts` takes it."""
@@ -40,7 +41,7 @@ class SplitRequest(NamedTuple):
         """Return the part of each row that is trained on, in the file's order."""
         complete = _complete(content, self.selection) if self.drop else None
         chosen = self.selection.format, self.selection.reading, self.split, self.shares, self.seed
-        return assign_parts(content, *chosen, complete)
+        return assign_parts(content, *chosen, complete, self.folds)
 
 
 def digest(parts: Parts) -> str:
@@ -53,10 +54,12 @@ def count_parts(content: Path, request: dict[str, Any]) -> dict[str, Any]:
     selection = Selection.of_json(request["selection"])
     split: Any = TypeAdapter(Split).validate_python(request["split"])
     validation, test = request["shares"]
-    asked = SplitRequest(selection, request["drop"], split, (validation, test), request["seed"])
+    asked = SplitRequest(selection, request["drop"], split, (validation, test), request["seed"], request["folds"])
     parts = asked.assign(content)
-    train, validation, test = np.bincount(parts, minlength=3).tolist()
-    return {"train": train, "validation": validation, "test": test, "sha256": digest(parts)}
+    train, validation, test, *folds = np.bincount(parts, minlength=3).tolist()
+    if folds:
+        validation, train = max(folds), sum(folds) - max(folds)
+    return {"train": train, "validation": validation, "test": test, "folds": folds, "sha256": digest(parts)}
 
 
 def _complete(content: Path, selection: Selection) -> Mask:

@@ -1,5 +1,6 @@
 """Checks of how a run trains and ends: accumulation, devices, precision, averages, stop rules, restarts, probes."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from service.errors import Problem
@@ -129,11 +130,22 @@ def _best(experiment: Experiment) -> Iterator[Problem]:
 
 def _restarts(experiment: Experiment) -> Iterator[Problem]:
     restarts = experiment.restarts
-    if restarts is not None and experiment.seeds != tuple(range(restarts)):
-        detail = (
-            f"/seeds already says which seeds; restarts {restarts} stands for 0 to {restarts - 1}: give one of them."
-        )
+    if restarts is not None and experiment.seeds != tuple(range(restarts * experiment.folds)):
+        stands_for = f"restarts {restarts} stands for 0 to {restarts * experiment.folds - 1}"
+        detail = f"/seeds already says which seeds; {stands_for}: give one of them."
         yield Problem("/restarts", "contradiction", detail)
+
+
+def fold_problems(experiment: Experiment) -> Iterator[Problem]:
+    """Yield a problem unless each fold has as many of the seeds as the others."""
+    folds = experiment.folds
+    counts = Counter(seed % folds for seed in experiment.seeds)
+    if len({counts[fold] for fold in range(folds)}) > 1:
+        detail = (
+            f"a run validates on the fold that is its seed modulo {folds}, and these seeds are unevenly many for the "
+            f"folds: leave them out for one run of each fold, or set /restarts for several."
+        )
+        yield Problem("/seeds", "uneven_folds", detail)
 
 
 def _probes(experiment: Experiment) -> Iterator[Problem]:

@@ -141,10 +141,52 @@ class TableBase(DatasetBase):
     """Unordered rows of numbers: split at random, stratified by class."""
 
     split_seed: Annotated[int, Field(ge=0, lt=2**32, description="random seed of the split")] = 0
+    folds: Annotated[int, Field(ge=2, le=100)] | None = Field(
+        None,
+        description="k-fold cross-validation: the rows beside the test part are in so many folds, and a run validates "
+        "on the fold that is its seed modulo `folds`; null: all runs validate on the same rows",
+    )
     scaling: Scaling = Field("standardise", description=f"scaling of the features, {SCALING}")
     shuffled_targets: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="share of the rows whose targets are shuffled among them, so that they are random"
     )
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Rows for training, validation and test; with folds the fewest of any fold for training."""
+        if self.folds is None:
+            return super().counts
+        rows = self.rows_to_split
+        test = round(rows * self.test)
+        validation = -(-(rows - test) // self.folds)
+        return rows - test - validation, validation, test + self.reserved_test_rows
+
+    def inferred_defaults(self, counts: bool) -> Iterator[Default]:
+        """Yield the usual defaults, and with folds their share."""
+        if self.folds is None:
+            yield from super().inferred_defaults(counts)
+        else:
+            yield Default("validation", 1 / self.folds, f"1/{self.folds}: each of the /folds is one part.")
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield problems of the parts, and of folds."""
+        if self.folds is None:
+            yield from super().problems()
+            return
+        for problem in super().problems():  # folds stand for the share
+            yield replace(problem, pointer="/folds") if problem.pointer == "/validation" else problem
+        yield from self._fold_problems(self.folds)
+
+    def _fold_problems(self, folds: int) -> Iterator[Problem]:
+        if self.validation != 1 / folds:
+            detail = f"with /folds {folds} it is 1/{folds} of the rows beside the test: leave it out."
+            yield Problem("/validation", "contradiction", detail)
+        if self.reserved_validation_rows:
+            detail = "the dataset has its own validation set, which no fold can be: leave this out."
+            yield Problem("/folds", "contradiction", detail)
+        elif self.rows_to_split < 2 * folds:
+            detail = f"{self.rows_to_split} rows make no {folds} folds of 2: fewer folds."
+            yield Problem("/folds", "split_too_small", detail, max(self.rows_to_split // 2, 2))
 
 
 class RegressionBase(TableBase):

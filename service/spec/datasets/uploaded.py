@@ -40,9 +40,10 @@ READ_ONLY = "set by the server; omit it in requests, or repeat it unchanged"
 class ResolvedSplit(Part):
     """The parts of a split by a column. A worker refuses rows that it would split otherwise."""
 
-    train: Annotated[int, Field(ge=0, description="number of rows")]
-    validation: Annotated[int, Field(ge=0, description="number of rows")]
+    train: Annotated[int, Field(ge=0, description="number of rows; with folds the fewest of any")]
+    validation: Annotated[int, Field(ge=0, description="number of rows; with folds the most of any")]
     test: Annotated[int, Field(ge=0, description="number of rows")]
+    folds: tuple[int, ...] = Field((), description="number of rows of each fold")
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="hash of the part of each row")]
 
 
@@ -171,7 +172,7 @@ class Upload(RegressionBase, UploadedBase):
         """Yield the usual defaults, and no shares where a column names the parts."""
         named = isinstance(self.split, ColumnSplit)
         for default in super().inferred_defaults(counts):
-            if self.split_column is None or default.field != "validation":
+            if self.split_column is None or self.folds or default.field != "validation":
                 yield default
         if named:
             yield Default("validation", 0.0, "0: the column of /split names the rows of each part.")
@@ -186,6 +187,8 @@ class Upload(RegressionBase, UploadedBase):
         if self.counts[0] < 2:
             detail = f"leaves {self.counts[0]} rows to train on; at least 2."
             yield Problem("/split/column", "split_too_large", detail, 2)
+        if self.folds is not None:
+            yield from self._fold_problems(self.folds)
         for name, at in (("validation", 1), ("test", 2)):
             if isinstance(self.split, ColumnSplit) and getattr(self, name):
                 detail = "the column of /split names the rows of each part: leave this at 0."
@@ -327,6 +330,11 @@ class Upload(RegressionBase, UploadedBase):
         elif report.test:
             detail = "the file has its own rows to test on, so only a random split of the others fits: leave it out."
             yield Problem("/split", "contradiction", detail)
+        elif self.folds and not isinstance(self.split, GroupSplit):
+            detail = (
+                f"a split by {self.split.kind} has one validation part: leave it out, or split at random or by groups."
+            )
+            yield Problem("/folds", "contradiction", detail)
         elif not isinstance(self.split, RandomSplit):
             yield from self.split.column_problems(column)
 

@@ -51,6 +51,7 @@ def translate(document: object, under: Json | None = None) -> Translation:
         made.document["optimizer"] = _optimizer(document["optimizer"], "/optimizer", made, under or {})
         _clip(made)
     _pool(made)
+    _folds(made)
     if isinstance(document.get("groups"), list):
         made.document["groups"] = [_rule(rule, f"/groups/{at}", made) for at, rule in enumerate(document["groups"])]
     return made
@@ -72,6 +73,18 @@ def _pool(made: Translation) -> None:
             made.notes.append(Problem(f"/{name}", "translated", f"taken as /pool {pool}, whose workers train the run."))
         if name == "device":
             del document["device"]
+
+
+def _folds(made: Translation) -> None:
+    """Move `folds` into the dataset, whose rows they are."""
+    document = made.document
+    if "folds" not in document or not isinstance(dataset := document.get("dataset", {}), dict):
+        return
+    if "folds" in dataset:
+        detail = "/dataset/folds is the same thing: give one of them."
+        made.problems.append(Problem("/folds", "contradiction", detail, None, "dataset"))
+    document["dataset"] = {**dataset, "folds": document.pop("folds")}
+    made.origins["/dataset/folds"] = "/folds"
 
 
 def _rule(rule: object, pointer: str, made: Translation) -> object:

@@ -59,6 +59,7 @@ class Batches:
         augment: Callable[[int, Batch], Batch] | None = None,
         shares: Tensor | None = None,
         draw: bool = False,
+        rows_per_epoch: int | None = None,
     ) -> None:
         self.x, self.y, self.augment = x, y, augment
         self.rows, self.seed, self.shuffle = rows, seed, shuffle
@@ -66,7 +67,8 @@ class Batches:
         self.whole = whole  # every update takes all rows: nothing is drawn or copied
         self.drop_last = drop_last  # full batches only
         self.draw = draw  # each update draws windows of tokens, which start anywhere
-        self.per_epoch = len(x) // rows if drop_last else -(-len(x) // rows)
+        self.rows_per_epoch = rows_per_epoch or len(x)  # fewer than all where another fold has fewer
+        self.per_epoch = self.rows_per_epoch // rows if drop_last else -(-self.rows_per_epoch // rows)
         self.on_disk = any(isinstance(table, MappedRows) for table in (x, y))
         # the latest epoch, and its order on the host or where the rows are, one piece per batch
         self._order: tuple[int, tuple[Tensor, ...]] = (-1, ())
@@ -79,12 +81,13 @@ class Batches:
         if spec.sampler is not None:
             shares = balanced_shares(y[:], spec.dataset.facts.classes)
         whole, draw = spec.batch_size == "full", spec.dataset.draws_rows
-        return cls(x, y, spec.rows_per_step, seed, spec.shuffle, whole, spec.drop_last, shares=shares, draw=draw)
+        made = cls(x, y, spec.rows_per_step, seed, spec.shuffle, whole, spec.drop_last, shares=shares, draw=draw)
+        return made if spec.folds == 1 else made.copy(rows_per_epoch=spec.dataset.counts[0])
 
-    def copy(self) -> "Batches":
-        """Return the same batches with an independent position."""
+    def copy(self, rows_per_epoch: int | None = None) -> "Batches":
+        """Return the same batches with an independent position, and another number of rows in an epoch if given."""
         how = self.rows, self.seed, self.shuffle, self.whole, self.drop_last, self.augment, self.shares, self.draw
-        return Batches(self.x, self.y, *how)
+        return Batches(self.x, self.y, *how, rows_per_epoch or self.rows_per_epoch)
 
     def batch(self, step: int) -> Batch:
         """Return the rows of update `step` (from 1), augmented; the last batch of an epoch may be smaller."""
@@ -133,9 +136,9 @@ class Batches:
 
     def _epoch_rows(self, epoch: int) -> Tensor:
         if self.shares is not None:
-            return draw_rows(self.seed, epoch, self.shares)
+            return draw_rows(self.seed, epoch, self.shares)[: self.rows_per_epoch]
         n = len(self.x)
-        return epoch_order(self.seed, epoch, n) if self.shuffle else torch.arange(n)
+        return (epoch_order(self.seed, epoch, n) if self.shuffle else torch.arange(n))[: self.rows_per_epoch]
 
     def _fetch(self, step: int) -> Batch:
         """Read an update's rows on the host, or their numbers where the rows are on the device."""

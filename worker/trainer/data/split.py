@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from service.ingest.splits.folds import draw_folds
 from service.spec.datasets import DatasetBase
 from service.spec.datasets.base import RegressionBase, Scaling, TableBase
 from service.spec.datasets.images import ImagesBase
@@ -93,18 +94,21 @@ def _check_range(what: str, values: npt.NDArray[Any], count: int) -> None:
     raise ValueError(f"row {row} has the {what} {found}, and the {count} {what}s are 0..{count - 1}")
 
 
-def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS) -> Splits:
-    """Return splits of `dataset.counts` rows, stratified by class and scaled by the training split."""
+def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS, fold: int = 0) -> Splits:
+    """Return splits of `dataset.counts` rows, stratified by class and scaled by the training split.
+
+    With folds, the validation split is this `fold`; other folds may have fewer rows than `counts` says, or more.
+    """
     x, y = load(dataset, files)
     target_rows = np.arange(len(y))  # the row whose target each row has
     if isinstance(dataset, TableBase):
         if dataset.shuffled_targets:
             target_rows = shuffle_share(target_rows, dataset.shuffled_targets, dataset.split_seed)
         if isinstance(dataset, Upload) and dataset.split_column:
-            parts = split_parts(files, dataset)
+            parts = split_parts(files, dataset, fold)
             chosen = tuple(np.flatnonzero(parts == part) for part in range(3))
         else:
-            chosen = _split_table(y[target_rows] if dataset.shuffled_targets else y, dataset)
+            chosen = _split_table(y[target_rows] if dataset.shuffled_targets else y, dataset, fold)
     else:
         chosen = split_by_position(dataset.counts)
     targets = _select_rows(y, [target_rows[rows] for rows in chosen])
@@ -163,12 +167,17 @@ def shuffle_share(target_rows: Indices, share: float, seed: int) -> Indices:
     return dealt
 
 
-def _split_table(y: npt.NDArray[Any], dataset: TableBase) -> tuple[Indices, ...]:
+def _split_table(y: npt.NDArray[Any], dataset: TableBase, fold: int) -> tuple[Indices, ...]:
     """Split at random, except the last rows, which the dataset itself reserves for validation and then for testing."""
     own = dataset.reserved_validation_rows, dataset.reserved_test_rows
     counts = dataset.counts[0], dataset.counts[1] - own[0], dataset.counts[2] - own[1]
-    drawn = sum(counts)
+    drawn, folds = sum(counts), dataset.folds
+    if folds is not None:
+        counts = drawn - counts[2], 0, counts[2]
     train, validation, test = stratified_indices(y[:drawn], counts, dataset.split_seed, dataset.strata)
+    if folds is not None:
+        held_out = draw_folds(y[train], folds, dataset.split_seed, dataset.strata) == fold
+        train, validation = train[~held_out], train[held_out]
     reserved = np.split(np.arange(drawn, len(y)), [own[0]])
     return train, np.concatenate((validation, reserved[0])), np.concatenate((test, reserved[1]))
 
