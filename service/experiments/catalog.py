@@ -6,8 +6,9 @@ from service.db.runs.pools import Pool, pools
 from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
 from service.schemas.catalog import Catalog, Family, Kind, KindDetail, PlannedRates, SchedulePreview
-from service.spec.catalog import CATALOG
+from service.spec.catalog import BASES, CATALOG
 from service.spec.component import Component
+from service.spec.experiment import Experiment
 from service.spec.requirements import packages_of
 from service.spec.schedules import curve
 
@@ -28,7 +29,11 @@ def family_of(family: str, served: Sequence[Pool]) -> Family:
     """Return one family's parts, or raise `NotFound` with the families that there are."""
     if family not in CATALOG:
         raise NotFound(f"There is no such family; there are: {', '.join(CATALOG)}.")
-    return Family(family=family, items=[_kind(family, kind, part, served) for kind, part in CATALOG[family].items()])
+    field = next(
+        (name for name, (plural, _) in BASES.items() if plural == family and name in Experiment.model_fields), None
+    )
+    items = [_kind(family, kind, part, served) for kind, part in CATALOG[family].items()]
+    return Family(family=family, field=field, items=items)
 
 
 def kind_of(family: str, kind: str, served: Sequence[Pool]) -> KindDetail:

@@ -32,6 +32,9 @@ class Family(View):
     """The parts of one family."""
 
     family: str
+    field: str | None = Field(
+        None, description="the field of a spec that is one of these; null: they lie within others"
+    )
     items: list[Kind]
 
 

@@ -22,6 +22,12 @@ def test_every_part_tells_its_fields_with_their_defaults(shared: TestClient, fam
     assert told["json_schema"]["additionalProperties"] is False
 
 
+def test_a_family_says_which_field_of_a_spec_is_one_of_it(shared: TestClient) -> None:
+    fields = {each["family"]: each["field"] for each in shared.get("/v1/catalog").json()["items"]}
+    assert {field for field in fields.values() if field} == {"dataset", "model", "loss", "optimizer", "schedule"}
+    assert (fields["losses"], fields["inits"], fields["probes"]) == ("loss", None, None)
+
+
 def test_what_is_not_in_the_catalogue_is_not_found_and_the_choice_is_named(shared: TestClient) -> None:
     assert "optimizers" in shared.get("/v1/catalog/optimizer").json()["detail"]
     assert "adamw" in shared.get("/v1/catalog/optimizers/adamww").json()["detail"]

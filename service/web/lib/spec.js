@@ -14,13 +14,17 @@ function defaultsIn(schema) {
   return found;
 }
 
-const FAMILIES = { dataset: "datasets", model: "models", loss: "losses", optimizer: "optimizers", schedule: "schedules" };
+async function loadDefaults(spec, signal) {
+  const { items } = await get("/v1/catalog", { signal });
+  const chosen = items.filter(({ field, items: kinds }) => field && kinds.some(({ kind }) => kind === spec[field]?.kind)); // a plug-in may be gone
+  const schemas = chosen.map(({ field, family }) => get(`/v1/catalog/${family}/${spec[field].kind}`, { signal }));
+  return Object.fromEntries((await Promise.all(schemas)).map(({ json_schema: schema }, index) => [chosen[index].field, defaultsIn(schema)]));
+}
 
 export function useDefaults(spec) {
-  const kinds = Object.entries(FAMILIES).filter(([name]) => spec[name]?.kind).map(([name, family]) => [name, family, spec[name].kind]);
-  const { value } = useRequest((signal) => Promise.all(kinds.map(async ([name, family, kind]) =>
-    [name, defaultsIn((await get(`/v1/catalog/${family}/${kind}`, { signal })).json_schema)])), [JSON.stringify(kinds)]);
-  return Object.fromEntries(value || []);
+  const kinds = Object.entries(spec).map(([name, part]) => [name, part?.kind]).filter(([, kind]) => kind);
+  const { value } = useRequest((signal) => loadDefaults(spec, signal), [JSON.stringify(kinds)]);
+  return value || {};
 }
 
 function Leaf({ value }) {

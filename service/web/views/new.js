@@ -10,7 +10,6 @@ import { t } from "../lib/words.js";
 import { Preview } from "./preview.js";
 import { Upload } from "./upload.js";
 
-const FAMILIES = [["dataset", "datasets"], ["model", "models"], ["loss", "losses"], ["optimizer", "optimizers"], ["schedule", "schedules"]];
 const START = "digits-adam";
 const CHECK_MS = 350;
 
@@ -140,14 +139,15 @@ function Parts({ spec, change, problems }) {
   const more = Object.fromEntries(Object.entries(MORE).filter(([name]) => name in spec));
   const wrong = problems.some(({ pointer }) => Object.keys(more).some((name) => pointer === `/${name}` || pointer.startsWith(`/${name}/`)));
   return html`<fieldset><legend>${t("spec.run")}</legend><${Fields} schema=${{ properties: MAIN }} value=${spec} at="" problems=${problems} set=${set}/></fieldset>
-    ${FAMILIES.map(([name, family]) => html`<${Part} key=${name} name=${name} family=${family} kinds=${kindsOf(catalog, family)} value=${spec[name] || {}} problems=${problems}
-      set=${(value) => set(name, value)}/>`)}
+    ${familiesOf(catalog).map(({ field, family, items }) => html`<${Part} key=${field} name=${field} family=${family} kinds=${items.map((item) => item.kind)} value=${spec[field] || {}} problems=${problems}
+      set=${(value) => set(field, value)}/>`)}
     <fieldset><legend>${t("more.fields")}</legend><details open=${wrong}><summary>${Object.keys(more).join(", ")}</summary>
       <${Fields} schema=${{ properties: more }} value=${spec} at="" problems=${problems} set=${set}/></details></fieldset>
     <${Preview} spec=${spec}/>`;
 }
 
-const kindsOf = (catalog, family) => (catalog?.items || []).find((each) => each.family === family)?.items.map((item) => item.kind) || [];
+// The families of which a spec names one, in the catalogue's order.
+const familiesOf = (catalog) => (catalog?.items || []).filter(({ field }) => field);
 
 function Part({ name, family, kinds, value, set, problems }) {
   const { value: detail } = useRequest((signal) => (value.kind ? get(`/v1/catalog/${family}/${value.kind}`, { signal }) : Promise.resolve(null)), [family, value.kind]);
