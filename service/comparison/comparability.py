@@ -15,6 +15,7 @@ from service.schemas.common import Json
 from service.schemas.comparisons import Comparability, Mismatch
 from service.spec.experiment import data_identity
 from service.spec.measures import better_direction
+from service.spec.validation_errors import closest
 
 Severity = Literal["fatal", "unfair", "noted"]
 SPLIT = ("validation", "test", "split_seed", "split", "folds")
@@ -228,8 +229,18 @@ def warnings(data: ComparisonData, report: Comparability) -> list[str]:
     for name in data.series:
         without = [m.label for m in data.groups if not any(name in data.summaries[run.id] for run in m.runs)]
         if without:
-            messages.append(f"No values of {name} in: {', '.join(without[:10])}.")
+            messages.append(f"No values of {name} in: {', '.join(without[:10])}.{_meant(data, name)}")
     return messages
+
+
+def _meant(data: ComparisonData, name: str) -> str:
+    """Return a sentence with the series that the runs have and `name` may have meant; empty without one."""
+    names = {series for found in data.summaries.values() for series in found}
+    if name in names:
+        return ""
+    starts = sorted(each for each in names if each.startswith(name))
+    near = starts[0] if starts else closest(name, sorted(names))
+    return f" The runs have {near}." if near else ""
 
 
 def without_effect(data: ComparisonData) -> list[str]:

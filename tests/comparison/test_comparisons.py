@@ -115,6 +115,18 @@ def test_an_unfair_comparison_is_warned_about(client: TestClient, train: Callabl
         assert words in told
 
 
+def test_a_series_that_no_run_has_is_said_with_the_one_that_was_meant(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    posted = submit(steps=3)
+    worker.finish(worker.claim(), {"loss": pack([1, 2, 3], [3.0, 2.0, 1.0]), "val/f1_macro": pack([3], [0.5])})
+    for asked, meant in (("val/f1", "val/f1_macro"), ("los", "loss")):
+        view = client.post("/v1/comparisons", json={"experiments": [posted["id"]], "series": [asked]}).json()
+        assert [each for each in view["warnings"] if each.endswith(f"The runs have {meant}.")]
+    view = client.post("/v1/comparisons", json={"experiments": [posted["id"]], "series": ["loss"]}).json()
+    assert not any("The runs have" in each for each in view["warnings"])
+
+
 def test_single_runs_can_be_compared_on_the_axis_of_epochs(client: TestClient, train: Callable[..., str]) -> None:
     experiment = client.get(f"/v1/experiments/{train([0.1, 0.2])}").json()
     ids = [run["id"] for run in experiment["runs"]]
