@@ -37,9 +37,10 @@ class Context:
     settings: Settings
 
     def resolve(self, spec: Experiment) -> Experiment:
-        """Return the spec with what its upload, or the mounted folder, holds; raise `Invalid` where it does not fit."""
+        """Return the spec with what its uploads, or the mounted folder, hold; raise `Invalid` where it does not fit."""
         resolved = datasets.resolve(self.connection, self.principal, open_uploads(self.settings), spec)
-        return mounted.resolve(self.settings.dataset_folder, resolved)
+        resolved = mounted.resolve(self.settings.dataset_folder, resolved)
+        return datasets.resolve_start(self.connection, self.principal, resolved)
 
     def check_disk(self, spec: Experiment) -> int:
         """Return the bytes that the checkpoints of the spec's runs take; raise `Invalid` where they cannot fit."""

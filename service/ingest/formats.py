@@ -6,6 +6,7 @@ from pathlib import Path
 
 from service.ingest.images.archive import is_image_archive
 from service.ingest.validation import invalid_file
+from service.ingest.weights.report import is_weights
 from service.spec.datasets.report import Format
 
 MAGIC: dict[bytes, Format] = {b"PAR1": "parquet", b"PK\x03\x04": "npz"}
@@ -36,8 +37,10 @@ def detect_format(path: Path, declared: Format | None, name: str = "") -> Format
         if head.startswith(magic):
             raise invalid_file("wrong_format", f"the file is {what}.")
     found = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), None)
+    if found is None and is_weights(head):
+        found = "safetensors"
     if found is None:
-        if declared in ("parquet", "npz", "images"):
+        if declared in ("parquet", "npz", "images", "safetensors"):
             raise invalid_file("wrong_format", f"the file does not begin as {declared} does.")
         check_text(path)
         found = declared or _guess_text_format(head, name)

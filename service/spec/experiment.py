@@ -22,6 +22,7 @@ from service.spec.plugins import used_packages
 from service.spec.probes import DEFAULT_PROBES, Probes
 from service.spec.schedules import Schedule
 from service.spec.schedules.stepwise import Constant
+from service.spec.start_weights import StartWeights
 from service.spec.text import clean_name, normalise, visible_name
 from service.spec.training import Average, Clip, Determinism, Nonfinite, Precision, Resources, Sampler, Stop
 
@@ -37,7 +38,7 @@ UNHASHED = {
 }
 ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
     *("accumulate", "precision", "average", "stop", "compile", "drop_last", "determinism", "augment"),
-    *("groups", "no_decay", "layer_decay", "inits", "metrics", "sampler"),
+    *("groups", "no_decay", "layer_decay", "inits", "metrics", "sampler", "start"),
 }
 ADDED_TO_DATASETS: Json = {  # likewise
     **{"shuffled_targets": 0.0, "missing": "refuse", "split": {"kind": "random"}, "prepare": []},
@@ -105,6 +106,9 @@ class Experiment(Part):
     loss: Loss
     inits: Annotated[tuple[InitRule, ...], Field(max_length=50)] = Field(
         (), description="initialisation of single parameters, after the model's own; the first rule that fits applies"
+    )
+    start: StartWeights | None = Field(
+        None, description="weights to start from, loaded after every initialisation; null: the initialisation's"
     )
     optimizer: Optimizer
     groups: Annotated[tuple[Rule, ...], Field(max_length=50)] = Field(
@@ -292,6 +296,8 @@ class Experiment(Part):
         added = ADDED_TO_MODELS | (ADDED_TO_TRANSFORMER if self.model.kind == "transformer" else {})
         document["model"] = {k: v for k, v in document["model"].items() if v != added.get(k, ...)}
         document["dataset"] = data_identity(document["dataset"])
+        if self.start is not None:  # which upload it was makes no difference
+            document["start"] = {"head": self.start.head, "sha256": self.start.found.sha256}
         if self.resources.devices > 1:  # sums over several devices differ in the last bits
             document["devices"] = self.resources.devices
         if plugins:

@@ -16,7 +16,7 @@ from service.db.session import Connection, Engine
 from service.errors import Fenced, Unavailable
 from service.lifecycle import DesiredState
 from service.settings import Settings
-from service.spec.datasets.uploaded import hash_of
+from service.spec.datasets.uploaded import hashes_of
 from service.storage.factory import open_store, open_uploads
 from worker.device_errors import explain
 from worker.protocol import (
@@ -136,7 +136,7 @@ class AttemptSupervisor:
         """Start training, at once or when what it starts from is on this machine."""
         for others in self.claim.references.values():
             self.transfer.prefetch(others)
-        if self.transfer.fetch(self.claim.checkpoint, hash_of(self.claim.spec)):
+        if self.transfer.fetch(self.claim.checkpoint, hashes_of(self.claim.spec)):
             self._send_train_request()
 
     def _send_train_request(self) -> None:
@@ -146,7 +146,8 @@ class AttemptSupervisor:
         resume = self._files([claim.checkpoint])[0] if claim.checkpoint else None
         others = {name: self._files(saved) for name, saved in claim.references.items()}
         account = trainer_account(settings)
-        account.show_upload(self.transfer.uploads.folder, hash_of(claim.spec))
+        for sha256 in hashes_of(claim.spec):
+            account.show_upload(self.transfer.uploads.folder, sha256)
         for files in (*chain.from_iterable(others.values()), *([resume] if resume else [])):
             account.give_checkpoint(Path(files["folder"]))
         account.give_checkpoint(folder / "next")

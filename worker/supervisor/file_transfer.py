@@ -53,20 +53,20 @@ class FileTransfer:
         """Return where the trainer writes: the final folder, or one in the cache to upload from."""
         return final if self.store.in_place else self.cache / final.parent.name / final.name
 
-    def fetch(self, saved: SavedCheckpoint | None, upload: str | None) -> bool:
+    def fetch(self, saved: SavedCheckpoint | None, uploads: Sequence[str]) -> bool:
         """Whether what a run starts from is on this machine; else `Fetched` or a failure follows."""
-        if (saved is None or self.store.in_place) and (upload is None or self.uploads.in_place):
+        if (saved is None or self.store.in_place) and (not uploads or self.uploads.in_place):
             return True
         self.fetching = True
-        self._submit(partial(self._fetch, saved, upload))
+        self._submit(partial(self._fetch, saved, uploads))
         return False
 
-    def _fetch(self, saved: SavedCheckpoint | None, upload: str | None) -> None:
-        """Fetch both, retrying while a storage does not answer."""
+    def _fetch(self, saved: SavedCheckpoint | None, uploads: Sequence[str]) -> None:
+        """Fetch all, retrying while a storage does not answer."""
         while not self._closed.is_set():
             try:
-                if upload is not None:
-                    self._fetch_upload(upload)
+                for sha256 in uploads:
+                    self._fetch_upload(sha256)
                 if saved is not None and not self.store.in_place:
                     self._fetch_checkpoint(saved)
                 self._put_back(Fetched())

@@ -62,9 +62,9 @@ class TrainerAccount:
                 if path.exists():
                     self.account.own(path)
 
-    def show_upload(self, top: Path, sha256: str | None) -> None:
+    def show_upload(self, top: Path, sha256: str) -> None:
         """Let the account read an uploaded file in the folder of uploads, and put unpacked rows beside it."""
-        if not self.is_own or sha256 is None:
+        if not self.is_own:
             return
         for rows in (top / sha256).glob("rows-*"):
             self.account.own_tree(rows)

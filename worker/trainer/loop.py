@@ -22,6 +22,7 @@ from worker.trainer.optim.fast_step import fast_step
 from worker.trainer.optim.load_state import load_optimizer
 from worker.trainer.optim.schedule_free import eval_weights, train_mode
 from worker.trainer.probes.runner import ProbeRunner
+from worker.trainer.start_weights import load_start
 from worker.trainer.step.evaluation import Validation, build_criterion, to_device
 from worker.trainer.step.gradients import Gradients
 from worker.trainer.step.learning_rates import LearningRates
@@ -50,7 +51,10 @@ class Training:
         self.target = None if splits.target is None else splits.target.as_json()
         self.coarse, self.codec = splits.coarse, splits.codec
         self.spec, self.seed, self.device, self.step = spec, seed, device, 0
-        self.model: nn.Module = build_model(spec).to(device)
+        self.files = files
+        self.model: nn.Module = build_model(spec)
+        load_start(self.model, spec, files)
+        self.model.to(device)
         if spec.layout is None:
             check_batch_norm(spec, self.model)
         loss = balance_loss(spec.loss, splits.train.y, spec.dataset.facts.classes)

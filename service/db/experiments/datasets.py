@@ -26,6 +26,7 @@ from service.spec.datasets.report import Report
 from service.spec.datasets.text import Text
 from service.spec.datasets.uploaded import Resolved, Upload, UploadedBase
 from service.spec.experiment import Experiment
+from service.spec.parse.defaults import fill_defaults
 from service.storage.uploads import UploadStore
 
 
@@ -79,7 +80,7 @@ USER = text(
         SELECT :project_id UNION SELECT project_id FROM dataset_grant WHERE dataset_id = :dataset_id) AS ids)
     SELECT id, project_id, bin_project_id FROM experiment
     WHERE (project_id = ANY((SELECT ids FROM place)::text[]) OR bin_project_id = ANY((SELECT ids FROM place)::text[]))
-        AND spec -> 'dataset' ->> 'upload' = :dataset_id
+        AND :dataset_id IN (spec -> 'dataset' ->> 'upload', spec -> 'start' ->> 'upload')
     ORDER BY project_id IS DISTINCT FROM :project_id, id LIMIT 1
     """
 )
@@ -193,26 +194,49 @@ def page(
 
 
 def resolve(connection: Connection, principal: Principal, uploads: UploadStore, spec: Experiment) -> Experiment:
-    """The spec with what its upload, a file in `uploads`, holds written into it; every other spec as it is.
+    """The spec with what its uploads, files in `uploads`, hold written into it; every other spec as it is.
 
     `Invalid` where this project has no such upload, where it does not fit, or where the spec claims otherwise.
     """
     wanted = spec.dataset
     if not isinstance(wanted, UploadedBase):
         return spec
-    connection.execute(SHARED, {"what": wanted.upload})
+    stored = _named(connection, principal, wanted.upload, "/dataset")
+    resolved, problems = _resolved(wanted, stored, uploads)
+    _check(wanted.resolved, resolved, problems, "/dataset")
+    return spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": resolved})})
+
+
+def resolve_start(connection: Connection, principal: Principal, spec: Experiment) -> Experiment:
+    """The spec, whose dataset is resolved, with what its start weights are; `Invalid` as in `resolve`."""
+    wanted = spec.start
+    if wanted is None:
+        return spec
+    stored = _named(connection, principal, wanted.upload, "/start")
+    filled, _ = fill_defaults(spec)  # a model may have its vocabulary from the dataset
+    layout = None if filled.model_problems() else filled.layout
+    resolved, problems = wanted.resolve(stored.report, stored.sha256, layout)
+    _check(wanted.resolved, resolved, problems, "/start")
+    return spec.model_copy(update={"start": wanted.model_copy(update={"resolved": resolved})})
+
+
+def _named(connection: Connection, principal: Principal, dataset_id: str, part: str) -> StoredDataset:
+    """Return the upload that a part of a spec names; it cannot be deleted until this transaction ends."""
+    connection.execute(SHARED, {"what": dataset_id})
     try:
-        stored = get(connection, principal, wanted.upload)
+        return get(connection, principal, dataset_id)
     except NotFound:
         detail = "there is no such upload in this project: send the file to POST /v1/datasets first."
-        raise Invalid.of([Problem("/dataset/upload", "not_found", detail)]) from None
-    resolved, problems = _resolved(wanted, stored, uploads)
+        raise Invalid.of([Problem(f"{part}/upload", "not_found", detail)]) from None
+
+
+def _check(claimed: object, resolved: object, problems: list[Problem], part: str) -> None:
+    """Raise `Invalid` for problems of an upload, or where the spec claims that it holds something else."""
     if problems:
-        raise Invalid.of([problem.under("/dataset") for problem in problems])
-    if wanted.resolved not in (None, resolved):
+        raise Invalid.of([problem.under(part) for problem in problems])
+    if claimed not in (None, resolved):
         detail = "is not what the upload holds: leave it out, the server writes it."
-        raise Invalid.of([Problem("/dataset/resolved", "read_only", detail)])
-    return spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": resolved})})
+        raise Invalid.of([Problem(f"{part}/resolved", "read_only", detail)])
 
 
 def _resolved(

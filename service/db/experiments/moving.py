@@ -50,7 +50,8 @@ MOVE = (
     text(
         """
         INSERT INTO dataset_grant (dataset_id, project_id)
-        SELECT d.id, :place FROM experiment e JOIN dataset d ON d.id = e.spec -> 'dataset' ->> 'upload'
+        SELECT d.id, :place FROM experiment e JOIN dataset d
+            ON d.id IN (e.spec -> 'dataset' ->> 'upload', e.spec -> 'start' ->> 'upload')
         WHERE e.id = :id AND d.project_id <> :place ON CONFLICT DO NOTHING
         """
     ),

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from service.spec.component import Part
 
-Format = Literal["csv", "parquet", "npz", "jsonl", "json", "text", "images"]
+Format = Literal["csv", "parquet", "npz", "jsonl", "json", "text", "images", "safetensors"]
 ColumnType = Literal["integer", "number", "boolean", "text", "other"]
 RULES = 2  # current version of the rules for missing cells and names of classes
 MAX_CLASSES = 1_000  # distinct values that are counted individually

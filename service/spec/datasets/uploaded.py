@@ -217,6 +217,8 @@ class Upload(RegressionBase, UploadedBase):
             return None, [Problem("/upload", "wrong_format", "is a text: use the dataset kind text.")]
         if report.format == "images":
             return None, [Problem("/upload", "wrong_format", "is an archive of images: use the dataset kind images.")]
+        if report.format == "safetensors":
+            return None, [Problem("/upload", "wrong_format", "holds weights, no rows: name it in /start.")]
         problems = [*self._names(report)]
         chosen = [column for name in self.chosen(report) if (column := report.column(name))]
         predicted = [column for name in self.predicted if (column := report.column(name))]
@@ -395,10 +397,10 @@ class Upload(RegressionBase, UploadedBase):
         return 1 if self.split_column else 1 + (self.validation > 0) + (self.test > 0)
 
 
-def hash_of(spec: Mapping[str, Any]) -> str | None:
-    """Return the hash of the upload that a stored spec trains on; None if it trains on none."""
-    dataset = spec["dataset"]
-    return str(dataset["resolved"]["sha256"]) if dataset.get("upload") else None
+def hashes_of(spec: Mapping[str, Any]) -> list[str]:
+    """Return the hashes of the uploads that a stored spec needs: its dataset's, and that of its start weights."""
+    parts = (spec["dataset"], spec.get("start") or {})
+    return [str(part["resolved"]["sha256"]) for part in parts if part.get("upload")]
 
 
 def left_aside(names: tuple[str, ...]) -> Iterator[Problem]:

@@ -38,7 +38,8 @@ def _base(parent: Experiment, seed: int) -> Json:
     """Return the document that changes are merged over: one seed, without what only the server writes."""
     base = parent.normalised() | {"seeds": [seed]}
     del base["restarts"]
-    base["dataset"].pop("resolved", None)
+    for part in (base["dataset"], base["start"] or {}):
+        part.pop("resolved", None)
     return base
 
 

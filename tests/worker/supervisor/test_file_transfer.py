@@ -110,14 +110,14 @@ def test_a_fetched_checkpoint_is_whole_and_a_damaged_one_is_said(bench: Bench, t
     (stored,) = bench.handled(Checkpoint)
     assert isinstance(stored, Checkpoint)
     saved = SavedCheckpoint(1, stored.folder, stored.sha256, 9)
-    assert not bench.transfer.fetch(saved, None)
+    assert not bench.transfer.fetch(saved, [])
     assert isinstance(bench.handled(Fetched)[-1], Fetched)
     assert sha256_of_folder(bench.transfer.local_folder(saved)) == saved.sha256
-    bench.transfer.fetch(SavedCheckpoint(1, stored.folder, "0" * 64, 9), None)
+    bench.transfer.fetch(SavedCheckpoint(1, stored.folder, "0" * 64, 9), [])
     (damaged,) = bench.handled(Failed)
     assert isinstance(damaged, Failed)
     assert (damaged.kind, "differs" in damaged.detail, damaged.trainer_usable) == ("checkpoint_damaged", True, True)
-    bench.transfer.fetch(SavedCheckpoint(7, stored.folder.replace("step-1", "step-7"), "0" * 64, 9), None)
+    bench.transfer.fetch(SavedCheckpoint(7, stored.folder.replace("step-1", "step-7"), "0" * 64, 9), [])
     (gone,) = bench.handled(Failed)
     assert isinstance(gone, Failed)
     assert gone.detail == "the checkpoint step-7 is missing from the storage"
@@ -128,7 +128,7 @@ def test_a_fetched_upload_stays_until_the_attempt_is_over(bench: Bench, tmp_path
     sha256 = hashlib.sha256(content).hexdigest()
     (tmp_path / "arrived").write_bytes(content)
     bench.uploads.send(tmp_path / "arrived", sha256)
-    assert not bench.transfer.fetch(None, sha256)
+    assert not bench.transfer.fetch(None, [sha256])
     bench.handled(Fetched)
     bench.uploads.remove(sha256)  # its object; the copy is in use
     copy = bench.uploads.folder / sha256 / "content"
@@ -155,7 +155,7 @@ def test_an_upload_that_cannot_be_had_fails_the_run(
         raise error
 
     monkeypatch.setattr(bench.uploads, "opened", opened)
-    bench.transfer.fetch(None, "0" * 64)
+    bench.transfer.fetch(None, ["0" * 64])
     (failed,) = bench.handled(Failed)
     assert isinstance(failed, Failed)
     assert (failed.kind, failed.trainer_usable) == (kind, True)
@@ -174,7 +174,7 @@ def test_an_upload_is_waited_for_while_the_bucket_does_not_answer(
 
     monkeypatch.setattr(bench.uploads, "opened", opened)
     monkeypatch.setattr(file_transfer, "RETRY_S", 0.01)
-    bench.transfer.fetch(None, "0" * 64)
+    bench.transfer.fetch(None, ["0" * 64])
     assert bench.transfer.fetching
     bench.handled(Fetched)
 
@@ -182,7 +182,7 @@ def test_an_upload_is_waited_for_while_the_bucket_does_not_answer(
 def test_in_a_shared_folder_nothing_waits(tmp_path: Path) -> None:
     uploads = FolderUploads(tmp_path / "datasets")
     transfer = FileTransfer(FolderStore(tmp_path), uploads, tmp_path, "lease", lambda frame: None)
-    assert transfer.fetch(SavedCheckpoint(1, str(tmp_path / RUN / "step-1"), "0" * 64, 9), "0" * 64)
+    assert transfer.fetch(SavedCheckpoint(1, str(tmp_path / RUN / "step-1"), "0" * 64, 9), ["0" * 64])
     assert not transfer.intercepts(Checkpoint(step=1, folder="", sha256="", size_bytes=1))
     assert not transfer.intercepts(Died())
     assert transfer.trainer_folder(tmp_path / RUN) == tmp_path / RUN

@@ -13,6 +13,7 @@ from service.nonfinite import spell, spelled
 from service.spec.experiment import Experiment
 from service.spec.probes import OnDemandProbe
 from worker.trainer.data.batches import Batches
+from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Split
 from worker.trainer.data.text_codec import TextCodec
 from worker.trainer.models.attention import twice_differentiable
@@ -44,6 +45,7 @@ class ProbedTraining(Protocol):
 
     spec: Experiment
     seed: int
+    files: DatasetFolders
     device: torch.device
     step: int
     model: nn.Module

@@ -20,6 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from service.spec.probes.base import ModelCopyProbe
 from worker.trainer.build import build_model
 from worker.trainer.probes.measurement import ProbedTraining, differentiable, side_effect_free
+from worker.trainer.start_weights import load_start
 from worker.trainer.step.losses import loss_denominator, partial_loss
 
 Norms = Literal["train", "eval"]
@@ -235,6 +236,7 @@ class ModelCopy:
             torch.manual_seed(self.training.seed)
             spec = self.training.spec
             first = build_model(spec)
+            load_start(first, spec, self.training.files)
         values = dict(first.named_parameters())
         vector = flat([values[name].detach() for name in self.names])
         return vector.to(self.training.device, self.dtype)

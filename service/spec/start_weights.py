@@ -1,0 +1,85 @@
+"""Weights that a training starts from: an uploaded safetensors file, checked against the model before anything runs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from service.errors import Invalid, Problem
+from service.spec.component import Part
+from service.spec.datasets.report import Report
+from service.spec.datasets.uploaded import READ_ONLY, UploadId
+from service.spec.layout import Parameter
+from service.spec.validation_errors import closest
+
+MAX_SHOWN = 5  # parameters that a problem names
+
+
+class FoundWeights(Part):
+    """The contents of the upload: what a worker needs to find and check it."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    tensors: Annotated[int, Field(ge=1, description="number of tensors in the file")]
+
+
+class StartWeights(Part):
+    """Start weights: every parameter and buffer of the model by torch's name, from an uploaded safetensors file."""
+
+    upload: UploadId
+    head: Literal["keep", "new"] = Field(
+        "keep",
+        description="new: the model's last layer with parameters keeps its random initialisation, as for other "
+        "classes; tensors of that name in the file are not used",
+    )
+    resolved: FoundWeights | None = Field(None, description=READ_ONLY)
+
+    @property
+    def found(self) -> FoundWeights:
+        """The contents of the upload; raises `Invalid` if it was not looked up."""
+        if self.resolved is None:
+            detail = "the upload was not looked up: only a server that has it can say what is in it."
+            raise Invalid.of([Problem("/start/upload", "not_resolved", detail)])
+        return self.resolved
+
+    def resolve(
+        self, report: Report, sha256: str, layout: Sequence[Parameter] | None
+    ) -> tuple[FoundWeights | None, list[Problem]]:
+        """Return what the spec stores about the file, or why the model cannot start from it.
+
+        `layout` None: only the worker knows the model's parameters, and checks them when it builds it.
+        """
+        if report.format != "safetensors":
+            detail = f"is {report.format}, and start weights are a safetensors file."
+            return None, [Problem("/upload", "wrong_format", detail)]
+        problems = [] if layout is None else [*self._misfits(report, layout)]
+        return FoundWeights(sha256=sha256, tensors=len(report.columns)), problems
+
+    def _misfits(self, report: Report, layout: Sequence[Parameter]) -> Iterator[Problem]:
+        """Yield one problem that names the first parameters which the file lacks or has in another shape."""
+        shapes = {column.name: column.shape for column in report.columns}
+        head = head_of([parameter.name for parameter in layout])
+        found = []
+        for parameter in layout:
+            if self.head == "new" and is_in(parameter.name, head):
+                continue
+            given = shapes.get(parameter.name)
+            if given is None:
+                meant = closest(parameter.name, list(shapes))
+                found.append(f"{parameter.name} is missing" + (f" (is it {meant}?)" if meant else ""))
+            elif given != parameter.shape:
+                found.append(f"{parameter.name} is {list(given)}, not {list(parameter.shape)}")
+        if found:
+            more = f", and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
+            fix = f' With {{"head": "new"}} the last layer, {head}, may differ.' if self.head == "keep" else ""
+            detail = f"the model's parameters are not those of the file: {', '.join(found[:MAX_SHOWN])}{more}.{fix}"
+            yield Problem("/upload", "shape_mismatch", detail)
+
+
+def head_of(names: Sequence[str]) -> str:
+    """Return the module of a model's last parameter, from the parameters' names in torch's order."""
+    return names[-1].rpartition(".")[0]
+
+
+def is_in(name: str, module: str) -> bool:
+    """Return whether a parameter or buffer of this name belongs to the module."""
+    return name.startswith(f"{module}.")

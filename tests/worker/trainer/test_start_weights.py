@@ -1,0 +1,169 @@
+"""Start weights: a run begins exactly there, a new head apart, and a file that does not fit fails before any step."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from service.errors import RunFailure
+from service.ingest import inspect_file
+from service.spec.experiment import Experiment
+from service.spec.start_weights import StartWeights
+from worker.trainer.checkpoints import checkpoint
+from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.loop import Training, prepare, train
+from worker.trainer.optional_imports import import_optional
+from worker.trainer.probes.model_copy import ModelCopy
+
+CPU = torch.device("cpu")
+ID = "dat_" + "0" * 26
+LIBRARY: dict[str, Any] = {"dataset": {"kind": "digits"}, "model": {"kind": "timm", "name": "resnet10t"}}
+NORMED: dict[str, Any] = {"model": {"kind": "mlp", "hidden": (8, 8), "norm": "batch"}}
+Start = Callable[..., Experiment]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> DatasetFolders:
+    return DatasetFolders(tmp_path)
+
+
+@pytest.fixture
+def started(experiment: Any, files: DatasetFolders) -> Start:
+    """An experiment that starts from these tensors, stored and resolved as the server does."""
+
+    def make(tensors: dict[str, Tensor], head: str = "keep", **changes: Any) -> Experiment:
+        assert files.folder is not None
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, files.folder / "new")
+        sha256 = hashlib.sha256((files.folder / "new").read_bytes()).hexdigest()
+        (files.folder / sha256).mkdir(exist_ok=True)
+        report = inspect_file(files.folder / "new", None)
+        (files.folder / "new").rename(files.folder / sha256 / "content")
+        start = StartWeights(upload=ID, head=head)
+        resolved, problems = start.resolve(report, sha256, None)
+        assert problems == []
+        made: Experiment = experiment(**changes)
+        return made.model_copy(update={"start": start.model_copy(update={"resolved": resolved})})
+
+    return make
+
+
+def weights_of(experiment: Experiment, seed: int) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in prepare(experiment, seed, CPU).model.state_dict().items()}
+
+
+def first_loss(training: Training) -> float:
+    return next(iter(train(training))).loss.item()
+
+
+def test_the_first_loss_of_a_library_model_is_torchs_with_the_given_weights(
+    experiment: Any, started: Start, files: DatasetFolders
+) -> None:
+    timm = import_optional("timm")
+    torch.manual_seed(7)
+    own = timm.create_model("resnet10t", pretrained=False, num_classes=10, in_chans=1)
+    training = prepare(started(own.state_dict(), **LIBRARY), 0, CPU, files)
+    x, y = training.batches.batch(1)
+    expected = nn.functional.cross_entropy(own.train()(x), y)
+    assert first_loss(training) == expected.item()
+    assert first_loss(prepare(experiment(**LIBRARY), 0, CPU)) != expected.item()
+
+
+def test_a_new_head_keeps_its_own_initialisation_and_other_classes_fit(
+    experiment: Any, started: Start, files: DatasetFolders
+) -> None:
+    given = weights_of(experiment(**NORMED), 5)
+    given["layers.6.weight"], given["layers.6.bias"] = torch.zeros(7, 8), torch.zeros(7)
+    found = weights_of_start(started(given, "new", **NORMED), files)
+    fresh = weights_of(experiment(**NORMED), 0)
+    for name in found:
+        assert torch.equal(found[name], (fresh if name.startswith("layers.6.") else given)[name]), name
+    assert any(not torch.equal(given[name], fresh[name]) for name in given if name.startswith("layers.0."))
+
+
+def weights_of_start(experiment: Experiment, files: DatasetFolders) -> dict[str, Tensor]:
+    return prepare(experiment, 0, CPU, files).model.state_dict()
+
+
+def test_statistics_and_half_precision_are_taken_over(experiment: Any, started: Start, files: DatasetFolders) -> None:
+    given = weights_of(experiment(**NORMED), 5)
+    given["layers.1.running_mean"] += 3
+    half = {name: value.half() if value.is_floating_point() else value for name, value in given.items()}
+    found = weights_of_start(started(half, **NORMED), files)
+    assert all(torch.equal(value, half[name].to(value.dtype)) for name, value in found.items())
+
+
+def test_the_hash_is_of_the_file_and_not_of_the_upload(experiment: Any, started: Start) -> None:
+    given = weights_of(experiment(), 5)
+    one = started(given)
+    assert one.start is not None
+    other_id = one.start.model_copy(update={"upload": "dat_" + "1" * 26})
+    assert one.model_copy(update={"start": other_id}).hash == one.hash
+    assert experiment().hash != one.hash != started(given, "new").hash
+    assert started({name: value + 1 for name, value in given.items()}).hash != one.hash
+    assert Experiment.model_validate_json(one.model_dump_json()).hash == one.hash
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_with_frozen_layers(
+    experiment: Any, started: Start, files: DatasetFolders, tmp_path: Path
+) -> None:
+    frozen = ({"match": {"name": "layers.0.*"}, "freeze": True},)
+    given = weights_of(experiment(**NORMED), 5)
+    spec = started(given, "new", groups=frozen, steps=12, **NORMED)
+    whole = prepare(spec, 0, CPU, files)
+    losses = [step.loss.item() for step in train(whole)]
+    first = prepare(spec, 0, CPU, files)
+    for step in train(first):
+        if step.step == 5:
+            break
+    saved = checkpoint.save(tmp_path / "run", first, {})
+    again = prepare(spec, 0, CPU, files)
+    checkpoint.load(saved.folder, saved.sha256, again)
+    assert [step.loss.item() for step in train(again)] == losses[5:]
+    assert torch.equal(again.model.state_dict()["layers.0.weight"], given["layers.0.weight"])
+    assert not torch.equal(again.model.state_dict()["layers.3.weight"], given["layers.3.weight"])
+
+
+def test_probes_that_look_at_the_beginning_see_the_start_weights(
+    experiment: Any, started: Start, files: DatasetFolders
+) -> None:
+    given = weights_of(experiment(), 5)
+    training = prepare(started(given), 0, CPU, files)
+    list(train(training))
+    copy = ModelCopy(training)
+    expected = torch.cat([given[name].flatten() for name in copy.names])
+    assert torch.equal(copy.initial(), expected.to(copy.dtype))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"layers.0.weight": torch.zeros(3, 4)}, r"layers.0.weight is \[3, 4\] in the file, not \[8, 4\]"),
+        ({"layers.1.running_var": None}, "layers.1.running_var is not in the file"),
+        ({"extra.weight": torch.zeros(1)}, "extra.weight is not in the model"),
+    ],
+)
+def test_a_file_that_does_not_fit_fails_before_any_step(
+    change: dict[str, Tensor | None], said: str, experiment: Any, started: Start, files: DatasetFolders
+) -> None:
+    given = weights_of(experiment(**NORMED), 5) | change
+    spec = started({name: value for name, value in given.items() if value is not None}, **NORMED)
+    with pytest.raises(RunFailure, match=said):
+        prepare(spec, 0, CPU, files)
+
+
+def test_a_changed_or_missing_file_is_told(experiment: Any, started: Start, files: DatasetFolders) -> None:
+    spec = started(weights_of(experiment(), 5))
+    assert spec.start is not None
+    assert files.folder is not None
+    content = files.folder / spec.start.found.sha256 / "content"
+    content.write_bytes(content.read_bytes() + b"x")
+    with pytest.raises(RunFailure, match="is not what it was"):
+        prepare(spec, 0, CPU, files)
+    content.unlink()
+    with pytest.raises(RunFailure, match="is not in this worker's data folder"):
+        prepare(spec, 0, CPU, files)

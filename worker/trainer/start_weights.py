@@ -1,0 +1,53 @@
+"""The weights that a run starts from, loaded from an uploaded safetensors file."""
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from service.errors import RunFailure
+from service.spec.experiment import Experiment
+from service.spec.start_weights import MAX_SHOWN, StartWeights, head_of, is_in
+from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.uploads import verify_upload
+
+
+def load_start(model: nn.Module, spec: Experiment, files: DatasetFolders) -> None:
+    """Copy the spec's start weights into the model; raise `RunFailure` where names or shapes differ.
+
+    Every parameter and buffer must be in the file, except those of a new head; nothing is copied if one is not.
+    """
+    if spec.start is None:
+        return
+    given = _read(verify_upload(files, spec.start.found.sha256))
+    own = model.state_dict()
+    kept = _kept(spec.start, model)
+    problems = [f"{name} is not in the model" for name in given if name not in own and not is_in(name, kept)]
+    for name, tensor in own.items():
+        if kept and is_in(name, kept):
+            continue
+        if name not in given:
+            problems.append(f"{name} is not in the file")
+        elif given[name].shape != tensor.shape:
+            problems.append(f"{name} is {list(given[name].shape)} in the file, not {list(tensor.shape)}")
+    if problems:
+        more = f", and {len(problems) - MAX_SHOWN} more" if len(problems) > MAX_SHOWN else ""
+        raise RunFailure("spec_cannot_build", f"/start/upload: {', '.join(problems[:MAX_SHOWN])}{more}")
+    with torch.no_grad():
+        for name, tensor in own.items():  # the model's own tensors, not copies
+            if not (kept and is_in(name, kept)):
+                tensor.copy_(given[name])
+
+
+def _kept(start: StartWeights, model: nn.Module) -> str:
+    """Return the module that keeps its initialisation: the last one with parameters; empty: none does."""
+    return head_of([name for name, _ in model.named_parameters()]) if start.head == "new" else ""
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunFailure("dataset_changed", f"the start weights cannot be read ({type(error).__name__})") from error
