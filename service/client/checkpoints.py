@@ -47,6 +47,22 @@ def download_model(http: Http, path: str, query: Query, folder: Path) -> Path:
     return folder
 
 
+def download_file(http: Http, path: str, target: Path) -> Path:
+    """Save what is at `path` as a new file, which is whole or does not exist."""
+    if target.exists():
+        raise Unusable(f"{target} is there already; choose another one")
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        try:
+            _fetch(http, path, partial)
+            partial.rename(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise Unusable(f"{target} cannot be written ({error.strerror})") from None
+    return target
+
+
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """Give a temporary folder that becomes `folder` if all goes well."""

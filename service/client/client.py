@@ -365,6 +365,10 @@ class Client(TeamClient, AdminClient):
         query = {"weights": weights, "step": step}
         return checkpoints.download_model(self.http, f"/v1/runs/{part(run_id)}/model", query, Path(target))
 
+    def predictions(self, run_id: str, target: str | Path) -> Path:
+        """Save the predictions on the validation part, of a run whose spec has `predictions`, as a new Parquet file."""
+        return checkpoints.download_file(self.http, f"/v1/runs/{part(run_id)}/predictions", Path(target))
+
     def model_card(self, run_id: str) -> str:
         """Return the model card: data, settings, results with intervals over the seeds, diagnosis; as markdown."""
         return self.http.text(f"/v1/runs/{part(run_id)}/card.md")

@@ -33,7 +33,7 @@ RETENTION = ("keep_every", "best")
 UNHASHED = {
     *("name", "tags", "notes", "priority", "max_seconds", "pool"),
     "restarts",  # short for seeds
-    "probes",  # they only observe
+    *("probes", "predictions"),  # they only observe
     "resources",  # but for its devices
 }
 ADDED_LATER = {  # not hashed at their default, so that a spec from before these fields keeps its hash
@@ -139,6 +139,11 @@ class Experiment(Part):
     )
     clip: Clip | None = Field(None, description="gradient clipping; null: none")
     metrics: Metrics = Field((), description="metrics of each evaluation, beside loss and accuracy")
+    predictions: bool = Field(
+        False,
+        description="predict the validation part after the last step: a Parquet file, the rows with the largest loss "
+        "and the confusion matrix",
+    )
     evaluate: Evaluation = Evaluation()
     checkpoint: Checkpointing = Checkpointing()
     accumulate: Count = Field(

@@ -12,7 +12,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from service.storage.files import FILES, PIECE, key_of
+from service.storage.files import FILES, PIECE, PREDICTIONS, key_of
 from service.storage.store import Store
 
 RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}  # of one request
@@ -28,12 +28,14 @@ class BucketStore(Store):
         self._store = open_bucket(self.url)
 
     def keep(self, folder: Path, sha256: str) -> str:
-        """Upload both files and read them back: servers differ in which checksums they verify."""
+        """Upload the files and read the checkpoint back: servers differ in which checksums they verify."""
         key = key_of(str(folder))
         assert key is not None, folder
         with os_errors():
             for name in FILES:
                 obstore.put(self._store, f"{key}/{name}", folder / name)
+            if (folder / PREDICTIONS).exists():
+                obstore.put(self._store, f"{key}/{PREDICTIONS}", folder / PREDICTIONS)
         location = f"{self.url}/{key}"
         if self.sha256(location) != sha256:
             raise OSError(f"what the bucket holds of {key} is not what was sent: its sha256 differs")
@@ -71,9 +73,9 @@ class BucketStore(Store):
                 yield bytes(piece)
 
     def remove(self, location: str) -> None:
-        """Remove both files; a bucket does not report missing ones."""
+        """Remove the files; a bucket does not report missing ones."""
         with os_errors():
-            obstore.delete(self._store, [f"{self._key(location)}/{name}" for name in FILES])
+            obstore.delete(self._store, [f"{self._key(location)}/{name}" for name in (*FILES, PREDICTIONS)])
 
     def keys(self, run_id: str | None = None) -> Iterator[str]:
         """Yield the folders of all files of runs; uploads lie beside them."""

@@ -1,4 +1,4 @@
-"""The two files of a checkpoint, its name in every kind of storage, its hash, and syncing it to disk."""
+"""The files of a checkpoint, its name in every kind of storage, its hash, and syncing it to disk."""
 
 import hashlib
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 FILES = (STATE, TENSORS)
+PREDICTIONS = "predictions.parquet"  # of the last checkpoint, where the spec asks; state.json has its hash
 PIECE = 1 << 20  # bytes read at once
 KEY = re.compile(r"run_[0-9a-z]{1,64}/a[0-9]+-[0-9a-f]{8}/step-[0-9]+(?:-[0-9]+)?")
 
@@ -31,6 +32,14 @@ def sha256(sizes: Callable[[str], int], pieces: Callable[[str], Iterable[bytes]]
 def sha256_of_folder(folder: Path) -> str:
     """Of a checkpoint on this machine's disk; OSError where a file is missing or cannot be read."""
     return sha256(lambda name: (folder / name).stat().st_size, lambda name: pieces_of(folder / name))
+
+
+def sha256_of_pieces(pieces: Iterable[bytes]) -> str:
+    """Of one file."""
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def pieces_of(path: Path) -> Iterable[bytes]:

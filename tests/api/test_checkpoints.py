@@ -1,5 +1,7 @@
 """Checkpoints over HTTP: listed with why they were written, and taken home only if they are what was written."""
 
+import hashlib
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from service.db.runs.claims import Claim, SavedCheckpoint
 from service.db.session import transaction
 from service.settings import Settings
 from service.storage.factory import open_store
-from service.storage.files import STATE, TENSORS, sha256_of_folder
+from service.storage.files import PREDICTIONS, STATE, TENSORS, sha256_of_folder
 from service.storage.store import Store
 
 Submit = Callable[..., dict[str, Any]]
@@ -59,16 +61,25 @@ class Saver:
         assert held is not None
         self.held: Claim = held
 
-    def save(self, step: int, **more: Any) -> SavedCheckpoint:
+    def save(self, step: int, predictions: bytes | None = None, **more: Any) -> SavedCheckpoint:
         folder = self.root / self.held.run_id / f"a{self.held.attempt}-{self.held.lease[:8]}" / f"step-{step}"
         folder.mkdir(parents=True)
         (folder / STATE).write_text('{"step": %d}' % step)  # noqa: UP031
         (folder / TENSORS).write_bytes(bytes([step]) * 3_000_000)
+        if predictions is not None:
+            (folder / STATE).write_text(
+                json.dumps({"predictions": {"sha256": hashlib.sha256(predictions).hexdigest()}})
+            )
+            (folder / PREDICTIONS).write_bytes(predictions)
         sha256 = sha256_of_folder(folder)
         saved = SavedCheckpoint(step, self.store.keep(folder, sha256), sha256, 3_000_011, **more)
         with transaction(self.engine) as connection:
             leases.save_checkpoint(connection, self.held, saved, {})
         return saved
+
+    def succeed(self) -> None:
+        with transaction(self.engine) as connection:
+            connection.exec_driver_sql("UPDATE run SET state = 'succeeded', lease = NULL, worker = NULL")
 
 
 def test_they_are_listed_with_why_and_whether_they_are_kept(
@@ -150,3 +161,49 @@ def test_what_is_not_there_says_what_is(
     assert client.get(f"{base}/-1/{STATE}").status_code == 404
     assert client.get(base, headers=stranger).status_code == 404
     assert client.get(f"{base}/2/{STATE}", headers=stranger).status_code == 404
+
+
+def test_a_run_without_predictions_says_how_to_have_some(
+    client: TestClient, submit: Submit, engine: Engine, kept: Settings
+) -> None:
+    submit()
+    saver = Saver(engine, kept)
+    path = f"/v1/runs/{saver.held.run_id}/predictions"
+    assert "running" in client.get(path).json()["detail"]
+    saver.save(3)
+    saver.succeed()
+    assert "predictions set to true" in client.get(path).json()["detail"]
+
+
+def test_predictions_lie_in_the_last_checkpoint_of_a_run_that_succeeded(
+    client: TestClient, submit: Submit, engine: Engine, kept: Settings, store: Store, stranger: dict[str, str]
+) -> None:
+    submit()
+    saver = Saver(engine, kept)
+    path = f"/v1/runs/{saver.held.run_id}/predictions"
+    saver.save(3)
+    saved = saver.save(7, predictions=b"PAR1 rows", reason="end")
+    saver.succeed()
+    answer = client.get(path)
+    assert (answer.status_code, answer.content) == (200, b"PAR1 rows")
+    assert answer.headers["content-disposition"] == f'attachment; filename="{saver.held.run_id}-predictions.parquet"'
+    assert client.get(path, headers=stranger).status_code == 404
+    taken = client.get(f"/v1/audit?action=checkpoint.export&target={saver.held.run_id}").json()["items"]
+    assert taken[0]["data"]["file"] == PREDICTIONS
+    store.remove(saved.folder)
+    assert client.get(path).status_code == 409
+    assert not [key for key in store.keys(saver.held.run_id) if key.endswith("step-7")]
+
+
+def test_damaged_predictions_are_not_sent(
+    client: TestClient, submit: Submit, engine: Engine, kept: Settings, store: Store
+) -> None:
+    submit()
+    saver = Saver(engine, kept)
+    folder = Path(saver.save(7, predictions=b"PAR1 rows").folder)
+    saver.succeed()
+    if not store.in_place:
+        return  # the same code reads both
+    (folder / PREDICTIONS).write_bytes(b"PAR1 row")
+    answer = client.get(f"/v1/runs/{saver.held.run_id}/predictions")
+    assert (answer.status_code, "damaged" in answer.json()["detail"]) == (409, True)

@@ -71,6 +71,7 @@ class Training:
         self.optimizer_steps = [fast_step(optimizer) for optimizer in self.optimizers]
         self.metrics = MetricSet.of(spec, splits.scales, device, splits.target)
         self.validation = Validation.of(spec, splits.validation, device, metrics=self.metrics)
+        self.reporting = MetricSet(spec, splits.scales, device, splits.target)  # of predictions
         self.training_part = Validation.of_training(spec, self.batches, self.metrics)
         self.probes = ProbeRunner(spec)
         self.test = splits.test  # measured once, at the end

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from service.errors import RunFailure
 from service.nonfinite import dumps
 from service.spec.experiment import Experiment
 from service.spec.training import allowed_nonfinite
+from service.storage.files import pieces_of, sha256_of_pieces
 from worker.protocol import (
     OUTCOMES,
     Alive,
@@ -44,6 +46,7 @@ from worker.trainer.environment import environment, environment_differences, usa
 from worker.trainer.failures import describe_error, run_failure_of
 from worker.trainer.loop import Training, evaluate_start, prepare, train
 from worker.trainer.numerics import numerics, report_nondeterminism
+from worker.trainer.optim.schedule_free import eval_weights
 from worker.trainer.prepare.preparation import shorten
 from worker.trainer.probe_job import ProbeJob
 from worker.trainer.probes.runner import MAX_READING_BYTES
@@ -189,8 +192,10 @@ class Session:
         with self._flusher(), report_nondeterminism(self._add_nondeterministic):
             outcome, last = self._train()
         self._flush_all()
+        predictions = self._predict() if outcome == "succeeded" else None
         if outcome != "cancelled":
-            self._checkpoint(last or SaveReason("end" if outcome == "succeeded" else "wish"), goes_on=False)
+            reason = last or SaveReason("end" if outcome == "succeeded" else "wish")
+            self._checkpoint(reason, goes_on=False, predictions=predictions)
         self.writer.wait()
         note = describe_stop(self.training.ended) if self.training.ended and outcome == "succeeded" else None
         memory = self.peak.against_estimate(self.training.spec)
@@ -268,7 +273,31 @@ class Session:
         if self.recorder.failure is not None:
             raise self.recorder.failure
 
-    def _checkpoint(self, reason: SaveReason, goes_on: bool = True) -> None:
+    def _predict(self) -> Path | None:
+        """Write the predictions that the spec asks for, and send what is shown of them; None: there are none."""
+        training = self.training
+        if not training.spec.predictions or training.validation is None:
+            return None
+        from worker.trainer.part_predictions import write_predictions  # noqa: PLC0415  loads pyarrow
+
+        folder = Path(self.request.folder)
+        path = folder / f".predictions.{os.getpid()}.parquet"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with eval_weights(training.optimizers):
+                readings = write_predictions(
+                    path, training.spec, training.model, training.criterion, training.validation, training.reporting
+                )
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            detail = f"the predictions could not be written: {describe_error(error)}"
+            self.supervisor.send(CheckpointFailed(step=training.step, reason="end", detail=detail))
+            return None
+        training.probes.readings += [ProbeReading(training.step, kind, data) for kind, data in readings.items()]
+        self._send_readings()
+        return path
+
+    def _checkpoint(self, reason: SaveReason, goes_on: bool = True, predictions: Path | None = None) -> None:
         """Copy the state and write it beside the training, once an earlier checkpoint is written.
 
         Call `_flush_all` first: the supervisor ends its chunks of points at this step. A training that does not go on
@@ -277,7 +306,10 @@ class Session:
         self.writer.wait()
         step = self.training.step
         extra = {"environment": self.environment} | self.training.fitted | self.policy.start_attempt(reason)
+        if predictions is not None:
+            extra["predictions"] = {"sha256": sha256_of_pieces(pieces_of(predictions))}
         state = (self.writer.copy if goes_on else checkpoint.current_state)(self.training, extra)
+        state = state._replace(predictions=predictions)
         self.supervisor.send(Snapshot(step=step))
         self.writer.start(state, partial(self._report_checkpoint, step, reason))
         if not state.is_copy:

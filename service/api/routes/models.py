@@ -11,17 +11,18 @@ from service.api.dependencies import ConnectionDep, PrincipalDep, RunId, Runtime
 from service.api.routes.checkpoints import BYTES
 from service.db.session import Connection
 from service.diagnosis.model_card import card_of
-from service.experiments import model_files
+from service.experiments import model_files, prediction_files
 from service.experiments.checkpoint_files import verified_size
 from service.experiments.model_files import FileName, TrainedModel, Weights
 from service.export.model.archive import zip_files
 from service.process.concurrency import iterate_in_threads
 from service.storage.factory import open_store
-from service.storage.files import TENSORS
+from service.storage.files import PREDICTIONS, TENSORS
 from service.storage.store import Store
 
 router = APIRouter(prefix="/v1/runs", tags=["models"])
 MARKDOWN = "text/markdown"
+PARQUET = "application/vnd.apache.parquet"
 TYPES: dict[FileName, str] = {
     "model.safetensors": "application/octet-stream",
     "spec.json": "application/json",
@@ -110,6 +111,32 @@ async def get_model_file(found: FoundDep, file: FileName, runtime: RuntimeDep) -
 def get_model_card(run_id: RunId, principal: PrincipalDep, connection: ConnectionDep) -> Response:
     """Return the model card: data, settings, results with intervals over the seeds, and diagnosis, as markdown."""
     return Response(card_of(connection, principal, run_id), media_type=MARKDOWN)
+
+
+@router.get(
+    "/{run_id}/predictions",
+    operation_id="get_predictions",
+    response_class=Response,
+    responses={200: {"description": "The file.", "content": {PARQUET: BYTES["application/octet-stream"]}}},
+)
+async def get_predictions(run_id: RunId, principal: PrincipalDep, runtime: RuntimeDep) -> Response:
+    """Download the predictions on the validation part as Parquet, of a run whose spec has `predictions`.
+
+    Columns: row (of the data as read, from 0), target, prediction, loss, and for classes their probabilities.
+    """
+    async with open_transaction(runtime, principal.project_id) as connection:
+        stored = await anyio.to_thread.run_sync(prediction_files.find_predictions, connection, principal, run_id)
+    store = open_store(runtime.settings)
+    size = await anyio.to_thread.run_sync(
+        prediction_files.verified_size, store, stored, limiter=runtime.checkpoint_threads
+    )
+    headers = {
+        "Content-Disposition": f'attachment; filename="{run_id}-predictions.parquet"',
+        "Content-Length": str(size),
+        "Cache-Control": "private, no-cache",
+    }
+    parts = iterate_in_threads(store.pieces(stored.folder, PREDICTIONS), runtime.checkpoint_threads)
+    return StreamingResponse(parts, media_type=PARQUET, headers=headers)
 
 
 def _open(store: Store, model: TrainedModel, file: FileName) -> tuple[int, Iterator[bytes]]:

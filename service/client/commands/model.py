@@ -1,4 +1,4 @@
-"""`saddle model | card`: take a trained model home, or print its card."""
+"""`saddle model | card | predictions`: take a trained model home, print its card, take its predictions home."""
 
 from __future__ import annotations
 
@@ -18,6 +18,14 @@ def add(commands: Commands) -> None:
     parser.add_argument("folder", type=Path, help="a new folder")
     parser.add_argument("--step", type=int, help="which checkpoint (default: the newest)")
     parser.add_argument("--average", action="store_true", help="the averaged weights of a run with ema or swa")
+    summary = "download the predictions of a run on its validation part as a Parquet file"
+    parser = command(
+        commands, "predictions", do_predictions, summary, "saddle predictions adam:3 -o predictions.parquet"
+    )
+    parser.add_argument("what", help="a run: its id, or NAME:SEED")
+    parser.add_argument(
+        "--output", "-o", type=Path, metavar="FILE", help="a new file (default RUN-predictions.parquet)"
+    )
     summary = "print the model card of a run as markdown"
     parser = command(commands, "card", do_card, summary, "saddle card adam:3 > card.md")
     parser.add_argument("what", help="a run: its id, or NAME:SEED")
@@ -32,6 +40,13 @@ def do_model(arguments: argparse.Namespace, context: Context) -> None:
         context.emit({"folder": str(folder)})
     else:
         context.say(f"{folder}  predict: python {folder}/load.py rows.json")
+
+
+def do_predictions(arguments: argparse.Namespace, context: Context) -> None:
+    """Download the predictions."""
+    run_id = lookup.resolve_run_id(context.client, arguments.what)
+    path = context.client.predictions(run_id, arguments.output or Path(f"{run_id}-predictions.parquet"))
+    context.emit({"file": str(path)}) if context.json else context.say(f"{path}")
 
 
 def do_card(arguments: argparse.Namespace, context: Context) -> None:

@@ -15,6 +15,11 @@ def problems(experiment: Experiment) -> Iterator[Problem]:
     facts = experiment.dataset.facts
     if experiment.evaluate.train and facts.task == "objective":
         yield Problem("/evaluate/train", "contradiction", "an objective has no training part: set this to false.")
+    if experiment.predictions and facts.task in ("language", "objective"):
+        detail = f"predictions are of classes or values, and /dataset is {facts.task}: set this to false."
+        yield Problem("/predictions", "contradiction", detail)
+    elif experiment.predictions and not experiment.dataset.validated:
+        yield Problem("/predictions", "contradiction", "/dataset/validation is 0, and must be above it.")
     classes, seen = facts.classes or facts.vocabulary, set[str]()
     for at, metric in enumerate(experiment.metrics):
         pointer = f"/metrics/{at}"

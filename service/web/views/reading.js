@@ -42,6 +42,24 @@ function Preparation({ steps }) {
     ${rows.length > MOST_ROWS ? html`<p><small>… ${formatCount(rows.length)}</small></p>` : null}`;
 }
 
+// How many rows of each class (a row of the table) were predicted as each; the diagonal is right.
+function ConfusionMatrix({ classes, matrix }) {
+  const most = Math.max(1, ...matrix.flat());
+  return html`<div style=${{ overflowX: "auto" }}><table><caption>${t("reading.confusion_matrix")}</caption>
+    <thead><tr><th></th>${classes.map((name) => html`<th key=${name} scope="col">${escapeInvisible(name)}</th>`)}</tr></thead>
+    <tbody>${matrix.map((counts, of) => html`<tr key=${classes[of]}><th scope="row">${escapeInvisible(classes[of])}</th>
+      ${counts.map((count, as) => html`<td key=${classes[as]} class="number" style=${count ? { background: `color-mix(in srgb, var(--accent) ${Math.round(5 + 25 * (count / most))}%, transparent)` } : null}>${formatCount(count)}</td>`)}</tr>`)}</tbody></table></div>`;
+}
+
+// The rows that the model predicts worst.
+function LargestLosses({ listed, run }) {
+  const probable = listed.some((each) => "probability" in each);
+  return html`<table><caption>${t("reading.largest_losses")}</caption>
+    <thead><tr><th>${t("reading.row")}</th><th>${t("reading.loss")}</th><th>${t("reading.target")}</th><th>${t("reading.prediction")}</th>${probable ? html`<th>${t("reading.probability")}</th>` : null}</tr></thead>
+    <tbody>${listed.map((each) => html`<tr key=${each.row}><td class="number">${formatCount(each.row)}</td><td class="number">${formatNumber(parseNumber(each.loss))}</td><td>${said(each.target)}</td><td>${said(each.prediction)}</td>${probable ? html`<td class="number">${said(each.probability)}</td>` : null}</tr>`)}</tbody></table>
+    <p><a href=${absoluteUrl(`/v1/runs/${run}/predictions`)} download>${t("reading.predictions")}</a></p>`;
+}
+
 const near = (value) => (Number.isFinite(value) ? [[value / 1.02, value * 1.02]] : []);
 
 const DRAWN = {
@@ -55,6 +73,8 @@ const DRAWN = {
     path=${x.map((each, index) => ({ x: each, y: y[index], step: steps[index] }))} label=${t("reading.trajectory")}/>`,
   augmented_samples: ({ png }) => png && html`<${Picture} png=${png} label=${t("reading.augmented_samples")}/>`,
   samples: ({ prompt, continuation }) => continuation !== undefined && html`<p class="sample"><span>${escapeProse(prompt)}</span>${escapeProse(continuation)}</p>`,
+  confusion_matrix: ({ classes, matrix }) => matrix && html`<${ConfusionMatrix} classes=${classes} matrix=${matrix}/>`,
+  largest_losses: ({ listed }, run) => listed && html`<${LargestLosses} listed=${listed} run=${run}/>`,
   preparation: ({ steps }) => steps && html`<${Preparation} steps=${steps}/>`,
   overfit_batch: ({ losses }) => losses && html`<${Line} x=${losses.map((_, index) => index + 1)} curves=${{ loss: losses }} xLabel=${t("axis.step")} label=${t("reading.overfit_batch")}/>`,
 };
@@ -69,15 +89,16 @@ function said(value) {
 
 const BULKY = new Set(["at", "losses", "losses_on_plane", "grid", "density", "eigenvalues", "histogram", "nodes", "weights", "x", "y", "rates", "smoothed", "steps"]);
 const PICTURES = new Set(["png", "prompt", "continuation"]); // what is drawn, and not listed again
+const DRAWN_WHOLE = new Set(["confusion_matrix", "largest_losses"]); // nothing is left to list
 
 export function Reading({ reading }) {
   const { kind, data, step } = reading;
   const draw = DRAWN[kind];
-  const values = Object.entries(data || {}).filter(([name, value]) => !PICTURES.has(name) && !(BULKY.has(name) && typeof value === "object"));
+  const values = DRAWN_WHOLE.has(kind) && !data?.error ? [] : Object.entries(data || {}).filter(([name, value]) => !PICTURES.has(name) && !(BULKY.has(name) && typeof value === "object"));
   const facts = values.filter(([, value]) => said(value).length <= LONG).slice(0, MOST);
   const folded = values.filter(([, value]) => said(value).length > LONG);
   return html`<figure class="reading"><figcaption><strong>${escapeInvisible(kind)}</strong> <small>${t("axis.step")} ${formatCount(step)}</small></figcaption>
-    ${draw ? draw(data) : null}
+    ${draw ? draw(data, reading.run_id) : null}
     ${kind === "autopsy" ? html`<p><a href=${absoluteUrl(`/v1/runs/${reading.run_id}/autopsy.py`)} download>${t("reading.autopsy")}</a></p>` : null}
     <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${escapeInvisible(name)}</dt><dd>${said(value)}</dd></div>`)}</dl>
     ${folded.map(([name, value]) => html`<details key=${name}><summary>${escapeInvisible(name)}</summary><pre class="quoted" tabindex="0">${JSON.stringify(value, null, 1).split("\n").map(escapeInvisible).join("\n")}</pre></details>`)}</figure>`;

@@ -1,6 +1,8 @@
 """The trainer as a process of its own, over a real pipe: every outcome, and what its death leaves."""
 
 import contextlib
+import hashlib
+import json
 import os
 import resource
 import signal
@@ -16,6 +18,7 @@ import pytest
 import torch
 
 from service.spec.experiment import Checkpointing, Experiment
+from service.storage.files import PREDICTIONS, STATE
 from worker.pipe import read_frame, write_frame
 from worker.protocol import Alive, CheckpointFiles, Stop, StopRequest, TrainRequest
 from worker.protocol import Frame as AnyFrame
@@ -57,6 +60,8 @@ class Trainer:
                 at += 8 * n
             entry["values"] = np.frombuffer(payload, "<f8", n, at).tolist()
             at += 8 * n
+        if frame.tag == "reading":
+            header["data"], at = json.loads(payload), len(payload)
         assert at == len(payload)
         return header
 
@@ -284,6 +289,24 @@ def test_the_best_evaluation_and_each_kth_step_are_kept_and_say_why(
     again = trainer.run(spec, tmp_path / "again", resume=resume)
     rest = {frame["step"]: (frame["reason"], frame["value"]) for frame in again if frame["type"] == "checkpoint"}
     assert rest == {step: what for step, what in said.items() if step > best[0]}  # it remembers the best
+
+
+def test_predictions_are_written_into_the_last_checkpoint_and_shown(
+    trainer: Trainer, experiment: Any, tmp_path: Path
+) -> None:
+    frames = trainer.run(experiment(steps=6, checkpoint=Checkpointing(every_steps=3), predictions=True), tmp_path)
+    readings = [frame["name"] for frame in frames if frame["type"] == "reading" and frame["step"] == 6]
+    assert readings == ["largest_losses", "confusion_matrix"]
+    assert checkpoints(frames) == [3, 6]
+    first, last = (Path(frame["folder"]) for frame in frames if frame["type"] == "checkpoint")
+    assert not (first / PREDICTIONS).exists()
+    content = (last / PREDICTIONS).read_bytes()
+    assert content[:4] == b"PAR1"
+    told = json.loads((last / STATE).read_text())["predictions"]
+    assert told == {"sha256": hashlib.sha256(content).hexdigest()}
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    sizes = [frame["size_bytes"] for frame in frames if frame["type"] == "checkpoint"]
+    assert sizes[1] >= sizes[0] + len(content)
 
 
 def test_a_replay_stops_at_its_last_step_on_the_whole_runs_schedule(

@@ -4,6 +4,7 @@
                                    random/cpu, random/cuda:0 (of a GPU run, the generator of its device),
                                    random/rank-1/cpu, ... (the same of the further ranks of a run on several devices),
                                    mechanics/clipped, mechanics/average/<name>
+    step-120/predictions.parquet   of the validation part, in the last one of a run whose spec asks for it
     step-120/state.json            step, seed, spec and its hash, environment, which optimizer steps what, its plain
                                    values, a plateau's state, what precision, stop rules and the best so far remember,
                                    gradients computed by a line search, strides of what lay in another order,
@@ -24,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from service.errors import RunFailure
-from service.storage.files import STATE, TENSORS, sha256_of_folder, sync_to_disk
+from service.storage.files import PREDICTIONS, STATE, TENSORS, sha256_of_folder, sync_to_disk
 from worker.memory import available_bytes
 from worker.trainer.checkpoints import optimizer_state
 from worker.trainer.checkpoints.fork import layout, part_of, restore_fork, under
@@ -50,6 +51,7 @@ class State(NamedTuple):
     tensors: Tensors
     text: str
     is_copy: bool = False  # else further steps change it
+    predictions: Path | None = None  # a file beside, which becomes part of the checkpoint
     copied: torch.cuda.Event | None = None  # on a GPU the copies are complete once this has passed
 
 
@@ -113,7 +115,9 @@ def write(folder: Path, state: State) -> Saved:
             state.copied.synchronize()
         save_file(state.tensors, partial / TENSORS)
         (partial / STATE).write_text(state.text)
-        for path in (partial / TENSORS, partial / STATE, partial):
+        if state.predictions is not None:
+            shutil.copyfile(state.predictions, partial / PREDICTIONS)  # a confined trainer can move nothing
+        for path in (*partial.iterdir(), partial):
             sync_to_disk(path)
         saved = Saved(final, sha256_of_folder(partial), sum(path.stat().st_size for path in partial.iterdir()))
         partial.rename(final)
@@ -123,6 +127,9 @@ def write(folder: Path, state: State) -> Saved:
         if isinstance(error, SafetensorError):  # how its writer reports an OSError
             raise OSError(str(error)) from error
         raise
+    finally:
+        if state.predictions is not None:
+            state.predictions.unlink(missing_ok=True)
     return saved
 
 

@@ -14,7 +14,7 @@ from service.spec.memory import MAX_CHUNK_ROWS, evaluation_rows
 from worker.trainer.build import build
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
-from worker.trainer.data.split import Split
+from worker.trainer.data.split import Indices, Split
 from worker.trainer.metrics import Metrics
 from worker.trainer.metrics.metric_set import MetricSet
 from worker.trainer.step.losses import loss_denominator, partial_loss
@@ -94,6 +94,7 @@ class Validation:
         self.x, self.y, self.name, self.rows, self.metrics = x, y, name, rows, metrics
         self.precision = precision or Precision("fp32", x.device)
         self.classification = task in ("language", *CLASS_TASKS)
+        self.row_numbers: Indices | None = None  # of its rows in the data as read
         self.positions = y.shape[1] if task == "language" else 1  # per row
         self.text_bytes = text_bytes  # that the targets stand for; 0: unknown, or the loss is not in nats
 
@@ -114,7 +115,9 @@ class Validation:
         precision = Precision(spec.precision, device)
         text_bytes = rows.bytes if in_nats(spec.loss) else 0.0
         data = to_device(rows, spec.loss, device)
-        return made(*data, task, name, evaluation_rows(spec), precision, text_bytes, metrics)
+        part = made(*data, task, name, evaluation_rows(spec), precision, text_bytes, metrics)
+        part.row_numbers = rows.numbers
+        return part
 
     @classmethod
     def of_training(cls, spec: Experiment, batches: Batches, metrics: MetricSet | None) -> "Validation | None":

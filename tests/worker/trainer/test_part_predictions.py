@@ -1,0 +1,139 @@
+"""Predictions on the validation part: scikit-learn scores the file to the figures that the run recorded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sklearn import metrics as sklearn
+from torch import nn
+
+from service.spec.checks.experiment import find_problems
+from service.spec.experiment import Experiment
+from service.spec.losses import CLASS_TASKS
+from tests.contract.test_catalog import document, members
+from worker.trainer.loop import Training, prepare, train
+from worker.trainer.part_predictions import row_losses, write_predictions
+
+CPU = torch.device("cpu")
+CLASSES: dict[str, Any] = {
+    "dataset": {"kind": "digits"},
+    "model": {"kind": "mlp", "hidden": (8,), "dropout": 0.2},
+    "loss": {"kind": "cross_entropy"},
+    "optimizer": {"kind": "sgd", "lr": 0.1},
+    "steps": 30,
+    "metrics": ({"kind": "f1"}, {"kind": "auc"}, {"kind": "calibration_error"}),
+    "predictions": True,
+}
+VALUES = CLASSES | {
+    "dataset": {"kind": "diabetes"},
+    "loss": {"kind": "mse"},
+    "metrics": ({"kind": "r2"}, {"kind": "rmse"}),
+}
+
+
+def written(spec: Experiment, path: Path) -> tuple[Training, dict[str, float], dict[str, dict[str, Any]]]:
+    """A finished training, what its last step measured, and the readings."""
+    training = prepare(spec, 0, CPU)
+    *_, last = train(training)
+    assert training.validation is not None
+    readings = write_predictions(
+        path, spec, training.model, training.criterion, training.validation, training.reporting
+    )
+    return training, {name: float(value) for name, value in (last.metrics or {}).items()}, readings
+
+
+def test_scikit_learn_scores_the_file_to_the_recorded_figures(tmp_path: Path) -> None:
+    spec = Experiment.model_validate(CLASSES)
+    training, found, readings = written(spec, tmp_path / "p.parquet")
+    frame = pq.read_table(tmp_path / "p.parquet").to_pandas()
+    probabilities = np.stack(frame["probabilities"])
+    assert found["val/accuracy"] == pytest.approx(sklearn.accuracy_score(frame["target"], frame["prediction"]))
+    assert found["val/f1_macro"] == pytest.approx(
+        sklearn.f1_score(frame["target"], frame["prediction"], average="macro")
+    )
+    assert found["val/loss"] == pytest.approx(frame["loss"].mean(), rel=1e-5)
+    wide = probabilities.astype(float)
+    rows = frame["target"], wide / wide.sum(1, keepdims=True)
+    assert found["val/auc_macro"] == pytest.approx(sklearn.roc_auc_score(*rows, multi_class="ovr"), abs=1e-4)
+    x, y = training.validation.x, frame["row"]  # type: ignore[union-attr]
+    assert len(set(y)) == len(x)
+    labels = sklearn_digits()
+    assert (labels[y] == frame["target"]).all()
+    matrix = readings["confusion_matrix"]["matrix"]
+    assert matrix == sklearn.confusion_matrix(frame["target"], frame["prediction"]).tolist()
+    worst = frame.sort_values("loss", ascending=False, kind="stable").head(20)
+    listed = readings["largest_losses"]["listed"]
+    assert [each["row"] for each in listed] == worst["row"].tolist()
+    assert listed[0]["probability"] == pytest.approx(probabilities[worst.index[0]].max())
+    about = json.loads(pq.read_schema(tmp_path / "p.parquet").metadata[b"saddle"])
+    assert about["classes"] == [str(number) for number in range(10)]
+
+
+def sklearn_digits() -> Any:
+    from sklearn.datasets import load_digits
+
+    return load_digits().target
+
+
+def test_values_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
+    _, found, readings = written(Experiment.model_validate(VALUES), tmp_path / "p.parquet")
+    frame = pq.read_table(tmp_path / "p.parquet").to_pandas()
+    assert found["val/r2"] == pytest.approx(sklearn.r2_score(frame["target"], frame["prediction"]))
+    assert found["val/rmse"] == pytest.approx(sklearn.root_mean_squared_error(frame["target"], frame["prediction"]))
+    assert frame["target"].between(25, 346).all()  # of the data as they are
+    assert set(readings) == {"largest_losses"}
+    assert readings["largest_losses"]["listed"][0]["loss"] == frame["loss"].max()
+
+
+@pytest.mark.parametrize("member", members("loss"), ids=lambda member: member.__name__)
+def test_the_loss_of_each_row_is_that_of_a_batch_of_one(member: Any) -> None:
+    if not {"regression", *CLASS_TASKS} & {*member.tasks}:
+        return
+    spec = Experiment.model_validate(document("loss", member))
+    training = prepare(spec, 0, CPU)
+    part = training.validation
+    assert part is not None
+    with torch.no_grad():
+        outputs, y = training.model.eval()(part.x[:5]), part.y[:5]
+        found = row_losses(training.criterion, outputs, y)
+        each = [training.criterion(outputs[at : at + 1], y[at : at + 1]) for at in range(5)]
+    torch.testing.assert_close(found, torch.stack(each))
+
+
+def test_a_loss_that_decides_by_values_is_computed_row_by_row() -> None:
+    class Deciding(nn.Module):
+        def forward(self, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return outputs.sum() if bool(y.sum() > 0) else -outputs.sum()
+
+    found = row_losses(Deciding(), torch.ones(2, 1), torch.tensor([[1.0], [-1.0]]))
+    assert found.tolist() == [1.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"dataset": {"kind": "digits", "validation": 0.0}}, "validation is 0"),
+        (
+            {
+                "dataset": {"kind": "none"},
+                "model": {"kind": "beale"},
+                "loss": {"kind": "objective"},
+                "batch_size": "full",
+                "metrics": (),
+            },
+            "is objective",
+        ),
+    ],
+)
+def test_what_has_no_predictions_is_refused(changes: dict[str, Any], detail: str) -> None:
+    found = find_problems(Experiment.model_validate(CLASSES | changes))
+    assert [each.pointer for each in found] == ["/predictions"]
+    assert detail in found[0].detail
+
+
+def test_predictions_change_no_hash() -> None:
+    assert Experiment.model_validate(CLASSES).hash == Experiment.model_validate(CLASSES | {"predictions": False}).hash
