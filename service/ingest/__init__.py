@@ -47,3 +47,10 @@ def resolve_tokens(content: Path, report: Report, sha256: str, wanted: Text) -> 
     from service.ingest.stored import token_counts  # noqa: PLC0415
 
     return token_counts.resolve_tokens(content, report, sha256, wanted)
+
+
+def list_split(content: Path, dataset: Upload, fold: int) -> dict[str, list[int]]:
+    """Return the rows of a stored file, from 0, that are in each part of a run; raise `Invalid` for too many."""
+    from service.ingest.stored.incomplete_rows import list_parts  # noqa: PLC0415
+
+    return list_parts(content, dataset, fold)

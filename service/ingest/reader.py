@@ -124,6 +124,10 @@ def _result(document: dict[str, Any], limits: ReadLimits) -> bytes:
 
             counts = count_complete(path, document["selection"], document["train"])
             return b"%s %s" % (FOUND, json.dumps(counts).encode())
+        if "listed" in document:
+            from service.ingest.splits.listing import list_rows  # noqa: PLC0415  likewise
+
+            return b"%s %s" % (FOUND, json.dumps(list_rows(path, document["listed"], document["fold"])).encode())
         if "split" in document:
             from service.ingest.splits.counting import count_parts  # noqa: PLC0415  likewise
 

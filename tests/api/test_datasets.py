@@ -232,6 +232,43 @@ def test_a_split_that_cannot_be_is_refused_at_its_field(
     assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(pointer, code)]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"test": 0.2, "shuffled_targets": 0.5, "split_seed": 3},
+        {"folds": 3},
+        {"split": {"kind": "column", "column": "part"}},
+        {"split": {"kind": "group", "column": "shop"}, "folds": 3, "test": 0.1},
+    ],
+)
+def test_the_rows_of_each_part_are_listed_as_the_worker_selects_them(
+    fields: Any, client: TestClient, settings: Settings
+) -> None:
+    from worker.trainer.data.dataset_folders import DatasetFolders
+    from worker.trainer.data.split import split_dataset
+
+    lines = SPLIT.splitlines(keepends=True)
+    lines[5] = b"1,,a,train,2026-01-01 00:56,s4\n"
+    content = b"".join(lines)
+    dataset = chosen(upload(client, content).json(), features=["size", "weight"], missing="drop", scaling="none")
+    posted = client.post("/v1/experiments", json=SPEC | {"dataset": dataset | fields}).json()
+    weights = [float(line.split(b",")[1] or -1) for line in lines[1:]]
+    spec = Experiment.model_validate_json(json.dumps(posted["spec"]))
+    for run in posted["runs"]:
+        listed = client.get(f"/v1/runs/{run['id']}/split").json()
+        splits = split_dataset(spec.dataset, DatasetFolders(settings.dataset_dir), run["seed"] % spec.folds)
+        for name in ("train", "validation", "test"):
+            assert [weights[row] for row in listed[name]] == getattr(splits, name).x[:, 1].tolist()
+        assert all(4 not in listed[name] for name in ("train", "validation", "test"))
+        assert listed["fold"] == (run["seed"] if fields.get("folds") else None)
+
+
+def test_only_the_rows_of_uploads_are_listed(client: TestClient) -> None:
+    run = client.post("/v1/experiments", json=SPEC | {"dataset": {"kind": "iris"}}).json()["runs"][0]["id"]
+    assert client.get(f"/v1/runs/{run}/split").status_code == 409
+
+
 def test_a_file_without_a_header_is_uploaded_where_the_request_says_so(client: TestClient) -> None:
     rows = "".join(f"{i / 10},{i % 3},{'ab'[i % 2]}\n" for i in range(60)).encode()
     refused = upload(client, rows).json()

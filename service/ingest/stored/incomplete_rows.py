@@ -52,6 +52,13 @@ def count_parts(content: Path, wanted: Upload) -> ResolvedSplit:
     return _count_parts(content.resolve(), SplitRequest.of(wanted))
 
 
+def list_parts(content: Path, dataset: Upload, fold: int) -> dict[str, list[int]]:
+    """Return the rows of each part, from 0, of a run that validates on this fold; another process reads them."""
+    asked = {"path": str(content.resolve()), "listed": dataset.model_dump(mode="json"), "fold": fold}
+    found: dict[str, list[int]] = json.loads(SHARED.ask(asked, LIMITS))
+    return found
+
+
 @lru_cache(maxsize=1_000)
 def _count_parts(content: Path, request: SplitRequest) -> ResolvedSplit:
     asked = {"path": str(content), "split": request.as_json()}

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from service.ingest.splits.folds import draw_folds
+from service.ingest.splits.random_rows import shuffle_share, table_parts
 from service.spec.datasets import DatasetBase
 from service.spec.datasets.base import RegressionBase, Scaling, TableBase
 from service.spec.datasets.images import ImagesBase
@@ -109,7 +109,7 @@ def split_dataset(dataset: DatasetBase, files: DatasetFolders = NO_FOLDERS, fold
             parts = split_parts(files, dataset, fold)
             chosen = tuple(np.flatnonzero(parts == part) for part in range(3))
         else:
-            chosen = _split_table(y[target_rows] if dataset.shuffled_targets else y, dataset, fold)
+            chosen = table_parts(y[target_rows] if dataset.shuffled_targets else y, dataset, fold)
     else:
         chosen = split_by_position(dataset.counts)
     targets = _select_rows(y, [target_rows[rows] for rows in chosen])
@@ -161,29 +161,6 @@ def _prepare(fitted: Preparation, rows: Values, in_memory: bool) -> Values:
     for piece in pieces(prepared.shape, 0, len(rows)):
         prepared[piece] = fitted.apply(rows[piece])
     return prepared
-
-
-def shuffle_share(target_rows: Indices, share: float, seed: int) -> Indices:
-    """Return `target_rows` with a random share of them shuffled."""
-    draw, dealt = np.random.RandomState(seed), target_rows.copy()
-    places = draw.permutation(len(target_rows))[: round(share * len(target_rows))]
-    dealt[places] = target_rows[draw.permutation(places)]
-    return dealt
-
-
-def _split_table(y: npt.NDArray[Any], dataset: TableBase, fold: int) -> tuple[Indices, ...]:
-    """Split at random, except the last rows, which the dataset itself reserves for validation and then for testing."""
-    own = dataset.reserved_validation_rows, dataset.reserved_test_rows
-    counts = dataset.counts[0], dataset.counts[1] - own[0], dataset.counts[2] - own[1]
-    drawn, folds = sum(counts), dataset.folds
-    if folds is not None:
-        counts = drawn - counts[2], 0, counts[2]
-    train, validation, test = stratified_indices(y[:drawn], counts, dataset.split_seed, dataset.strata)
-    if folds is not None:
-        held_out = draw_folds(y[train], folds, dataset.split_seed, dataset.strata) == fold
-        train, validation = train[~held_out], train[held_out]
-    reserved = np.split(np.arange(drawn, len(y)), [own[0]])
-    return train, np.concatenate((validation, reserved[0])), np.concatenate((test, reserved[1]))
 
 
 def _select_rows(values: npt.NDArray[Any], parts: Sequence[Indices]) -> Sequence[Values]:
@@ -244,37 +221,3 @@ def split_by_position(counts: tuple[int, int, int]) -> tuple[Indices, ...]:
     """Return the first rows for training, then validation, then test, so that no later text is trained on."""
     train, validation, test = counts
     return tuple(np.split(np.arange(train + validation + test), [train, train + validation]))
-
-
-def stratified_indices(
-    y: npt.NDArray[Any], counts: tuple[int, int, int], seed: int, classes: int
-) -> tuple[Indices, ...]:
-    """Return the row numbers of the training, validation and test split; `classes` 0: not stratified."""
-    order = np.random.RandomState(seed).permutation(len(y))
-    groups = [order[y[order] == label] for label in range(classes)] if classes else [order]
-    sizes = [len(group) for group in groups]
-    test = apportion(sizes, counts[2])
-    validation = apportion([size - taken for size, taken in zip(sizes, test, strict=True)], counts[1])
-    splits: tuple[list[Indices], ...] = ([], [], [])
-    for group, for_test, for_validation in zip(groups, test, validation, strict=True):
-        pieces = np.split(group, [for_test, for_test + for_validation])
-        for part, piece in zip(splits, (pieces[2], pieces[1], pieces[0]), strict=True):
-            part.append(piece)
-    return tuple(np.sort(np.concatenate(part)) for part in splits)
-
-
-def apportion(sizes: list[int], total: int) -> list[int]:
-    """Split `total` in proportion to `sizes` by largest remainder; at least one each if possible."""
-    ideal = [total * size / sum(sizes) for size in sizes]
-    least = 1 if total >= len(sizes) else 0
-    given = [max(int(share), least) for share in ideal]
-    while sum(given) < total:
-        given[_argmax([want - has for want, has in zip(ideal, given, strict=True)])] += 1
-    while sum(given) > total:
-        spare = [has - want if has > least else -np.inf for want, has in zip(ideal, given, strict=True)]
-        given[_argmax(spare)] -= 1
-    return given
-
-
-def _argmax(values: list[float]) -> int:
-    return values.index(max(values))

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from service.ingest.splits.random_rows import apportion, shuffle_share, stratified_indices
 from service.spec.catalog import CATALOG
 from service.spec.datasets.bundled import Diabetes, Digits, Iris, Wine
 from service.spec.datasets.precision import is_coarse
 from worker.trainer.data.batches import Batches, epoch_order
 from worker.trainer.data.scaling import coarse_columns, fit_scale
-from worker.trainer.data.split import Arrays, apportion, load, shuffle_share, split_dataset, stratified_indices
+from worker.trainer.data.split import Arrays, load, split_dataset
 from worker.trainer.failures import run_failure_of
 
 DATASETS = [each for each in CATALOG["datasets"].values() if each.__module__.endswith(".bundled")]

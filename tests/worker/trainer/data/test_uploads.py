@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from service.errors import RunFailure
 from service.ingest import inspect_file
+from service.ingest.splits.random_rows import stratified_indices
 from service.ingest.upload_files import IncomingUpload
 from service.lifecycle import PERMANENT
 from service.spec.checks.experiment import find_problems, find_warnings
@@ -27,7 +28,7 @@ from worker.trainer.checkpoints import checkpoint
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.memory_mapped import MappedRows
 from worker.trainer.data.scaling import fit_scale
-from worker.trainer.data.split import load, split_dataset, stratified_indices
+from worker.trainer.data.split import load, split_dataset
 from worker.trainer.failures import REUSABLE_AFTER
 from worker.trainer.loop import prepare, train
 from worker.trainer.session import run_request
