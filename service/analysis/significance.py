@@ -11,11 +11,12 @@ Learning 52, 239-281); it is 0 for runs that differ in their seeds only.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from service.analysis.arrays import Mask, Values
-from service.analysis.t_distribution import t_both_tails
+from service.analysis.t_distribution import t_both_tails, t_quantile
 
 ROUNDING = 1e-14  # relative spread that counts as rounding
 
@@ -50,6 +51,29 @@ def t_tests(x: Values, there: Mask, overlap: float | Values = 0.0) -> list[float
         p[rows] = t_both_tails(t[rows], freedom)
     p = np.where((sd == 0) & (mean != 0), np.minimum(2.0 ** (1 - effective), 1.0), p)
     return [None if count < 2 else each for each, count in zip(p.tolist(), n.tolist(), strict=True)]
+
+
+class OneSided(NamedTuple):
+    """A one-sided test of a mean."""
+
+    p: float  # of a mean that is not better
+    bound: float  # one-sided 95 % confidence bound of the mean, on the side of the reference
+
+
+def better_than(values: Sequence[float], reference: float, sign: int, overlap: float = 0.0) -> OneSided | None:
+    """Test whether the mean of the finite values is better than `reference`; `sign` 1: higher is better, -1: lower.
+
+    The one-sided t test; None below two finite values. Without spread the sign test is used. `overlap`: of folds.
+    """
+    finite = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
+    n = len(finite)
+    if n < 2:
+        return None
+    (both,) = t_tests((finite - reference)[None], np.ones((1, n), np.bool_), overlap)
+    assert both is not None
+    mean, sd = mean_and_deviation(finite)
+    half = t_quantile(0.95, n - 1) * sd * math.sqrt(1 / n + overlap)
+    return OneSided(both / 2 if sign * (mean - reference) > 0 else 1 - both / 2, mean - sign * half)
 
 
 def fisher(a: int, of_a: int, b: int, of_b: int) -> float:

@@ -9,6 +9,7 @@ from service.analysis.significance import overlap_of
 from service.analysis.verdict import Contrast, contrasts_by_seed
 from service.comparison.comparability import Scale, scale_mismatch, value_scale
 from service.comparison.data import ComparisonData
+from service.comparison.reference import against_reference
 from service.comparison.selection import RunGroup, Trial, folds_of_document
 from service.comparison.statistics import statistics
 from service.lifecycle import TERMINAL
@@ -90,6 +91,9 @@ def rank(data: ComparisonData, found: Sequence[Contestant], settled: bool = Fals
     if not first:
         made = contrasts_by_seed(values, every[:1], every, better_direction(series), choices, overlaps)
     top = _view(scales, ordered, (0, 1), made[-1], settled) if every else None
+    samples = [list(each.values.values()) for each in ordered]
+    labels, best = [each.label for each in ordered], [each.figures for each in ordered]
+    reference = against_reference(data, labels, samples, best, choices, overlaps)
     return Ranking(
         series=series,
         figure=data.figure,
@@ -107,6 +111,7 @@ def rank(data: ComparisonData, found: Sequence[Contestant], settled: bool = Fals
                 trials=len(each.group.trials),
                 best=each.figures,
                 contrast=views.get(place),
+                reference=reference[place],
             )
             for place, each in enumerate(ordered)
         ],

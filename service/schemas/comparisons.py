@@ -77,6 +77,9 @@ class Question(Part):
         None, description="label of the group to hold the others against; null: the first of the ranking"
     )
     target: Target | None = None
+    reference: Annotated[float, Field(ge=-1e12, le=1e12)] | None = Field(
+        None, description="a value of the ranked figure: each group's mean is tested for being better than it"
+    )
 
 
 class GroupSeries(View):

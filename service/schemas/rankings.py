@@ -50,6 +50,21 @@ class ContrastView(View):
     note: str
 
 
+class ReferenceView(View):
+    """A group's mean against the question's reference: a one-sided t test, over its seeds."""
+
+    verdict: Literal["better", "not_shown"] = Field(
+        description="better where p_adjusted is below 0.05 and no seed diverged; not_shown does not mean worse"
+    )
+    difference: float | None = Field(description="the mean less the reference")
+    bound: float | None = Field(description="one-sided 95 % confidence bound of the mean, on the side of the reference")
+    p: float | None = Field(description="of a mean that is not better; null below two finite values")
+    p_adjusted: float | None = Field(
+        description="p times the trials that the group's was chosen from, then Holm's correction for the groups"
+    )
+    note: str
+
+
 class Rank(View):
     """The rank of a group."""
 
@@ -59,6 +74,7 @@ class Rank(View):
     trials: int = Field(description="it was chosen from; more tries find better values by luck alone")
     best: Statistics = Field(description="of the ranked figure of that trial's runs")
     contrast: ContrastView | None = Field(description="against the baseline; null: this is the baseline")
+    reference: ReferenceView | None = Field(description="against the question's reference; null: it has none")
 
 
 class Ranking(View):

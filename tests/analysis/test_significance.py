@@ -8,7 +8,7 @@ import scipy
 
 from service.analysis.arrays import Values
 from service.analysis.power import more_seeds
-from service.analysis.significance import fisher, holm, t_tests
+from service.analysis.significance import better_than, fisher, holm, t_tests
 from service.analysis.t_distribution import t_both_tails
 
 
@@ -72,3 +72,37 @@ def test_no_number_of_seeds_tells_what_is_not_there() -> None:
     assert more_seeds(0.0, 1.0, 5) is None
     assert more_seeds(1e-6, 1.0, 5) is None
     assert more_seeds(0.5, 1.0, 5, level=0.001) > (more_seeds(0.5, 1.0, 5) or 0)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("reference", [-0.4, 0.0, 0.9])
+def test_a_mean_against_a_reference_is_scipys_one_sided_t_test(n: int, sign: int, reference: float) -> None:
+
+    values = np.random.RandomState(n).normal(0.3, 0.5, n)
+    side = "greater" if sign > 0 else "less"
+    theirs = scipy.stats.ttest_1samp(values, reference, alternative=side)
+    found = better_than([*values, np.nan], reference, sign)
+    assert found is not None
+    assert found.p == pytest.approx(theirs.pvalue, rel=1e-9)
+    interval = theirs.confidence_interval(0.95)
+    assert found.bound == pytest.approx(interval.low if sign > 0 else interval.high, rel=1e-9)
+
+
+def test_a_mean_without_spread_is_tested_by_its_sign_and_one_value_not_at_all() -> None:
+    assert better_than([0.5], 0.1, 1) is None
+    equal = better_than([0.5] * 4, 0.1, 1)
+    assert equal is not None
+    assert (equal.p, equal.bound) == (2.0**-4, 0.5)
+    worse = better_than([0.5] * 4, 0.1, -1)
+    assert worse is not None
+    assert worse.p == 1 - 2.0**-4
+
+
+def test_folds_make_the_one_sided_test_stricter() -> None:
+    values = [0.80, 0.82, 0.79, 0.83, 0.81]
+    seeds, folds = better_than(values, 0.79, 1), better_than(values, 0.79, 1, overlap=0.25)
+    assert seeds is not None
+    assert folds is not None
+    assert seeds.p < 0.05 < folds.p
+    assert folds.bound < seeds.bound

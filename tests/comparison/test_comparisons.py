@@ -127,6 +127,36 @@ def test_a_series_that_no_run_has_is_said_with_the_one_that_was_meant(
     assert not any("The runs have" in each for each in view["warnings"])
 
 
+def test_each_mean_is_held_against_the_reference_of_the_question(client: TestClient, train: Callable[..., str]) -> None:
+    good = train([0.1, 0.11, 0.12], name="good")
+    poor = train([0.5, 0.52, 0.51], name="poor", optimizer={"kind": "sgd", "lr": 0.01})
+    question = {"experiments": [good, poor], "series": ["loss"], "figure": "best", "reference": 0.3}
+    first, second = client.post("/v1/comparisons", json=question).json()["ranking"]["items"]
+    assert first["reference"]["verdict"] == "better"
+    assert first["reference"]["difference"] == pytest.approx(0.11 - 0.3)
+    assert first["reference"]["bound"] == pytest.approx(0.11 + 2.919986 * 0.01 / 3**0.5, rel=1e-6)
+    assert first["reference"]["p_adjusted"] == pytest.approx(2 * first["reference"]["p"])
+    assert first["reference"]["note"] == "The mean of good is better than 0.3, over 3 seeds."
+    assert second["reference"]["verdict"] == "not_shown"
+    assert second["reference"]["p"] > 0.99
+    plain = client.post("/v1/comparisons", json=question | {"reference": None}).json()
+    assert [each["reference"] for each in plain["ranking"]["items"]] == [None, None]
+
+
+def test_a_group_with_a_diverged_seed_is_not_shown_to_be_better(
+    client: TestClient, submit: Submit, worker: Worker
+) -> None:
+    posted = submit(seeds=[0, 1, 2], steps=3)
+    for lost in (False, False, True):
+        held = worker.claim()
+        state = (State.FAILED, {"code": "diverged", "detail": "NaN"}) if lost else (State.SUCCEEDED,)
+        worker.finish(held, {"loss": pack([1, 2, 3], [3.0, 2.0, 1.0 + 0.001 * held.seed])}, *state)
+    question = {"experiments": [posted["id"]], "series": ["loss"], "reference": 2.5, "figure": "best"}
+    (item,) = client.post("/v1/comparisons", json=question).json()["ranking"]["items"]
+    assert item["reference"]["verdict"] == "not_shown"
+    assert "1 of its seeds diverged" in item["reference"]["note"]
+
+
 def test_single_runs_can_be_compared_on_the_axis_of_epochs(client: TestClient, train: Callable[..., str]) -> None:
     experiment = client.get(f"/v1/experiments/{train([0.1, 0.2])}").json()
     ids = [run["id"] for run in experiment["runs"]]

@@ -28,6 +28,9 @@ def add(commands: Commands) -> None:
         "--figure", choices=("best", "last"), help="which value of a run counts (default: best, of loss last)"
     )
     parser.add_argument("--baseline", help="hold the others against the group of this label")
+    parser.add_argument(
+        "--reference", type=float, help="test each group's mean for being better than this value, one-sided"
+    )
     parser.add_argument("--smoothing", type=float, help="0 to 1: an exponential average beside the raw curve")
     parser.add_argument("--target", help="time to this value, or to this share of the way: 0.2 or 90%%")
     parser.add_argument("--no-chart", action="store_true", help="only the tables")
@@ -52,7 +55,7 @@ def do(arguments: argparse.Namespace, context: Context) -> None:
 
 def question(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what was given besides experiments and series; the server chooses the rest."""
-    names = ("filter", "x", "points", "group", "figure", "baseline", "smoothing")
+    names = ("filter", "x", "points", "group", "figure", "baseline", "smoothing", "reference")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     return given | ({"target": target(arguments.target)} if arguments.target else {})
 

@@ -61,6 +61,9 @@ def show_ranking(context: Context, found: ComparisonView) -> None:
     head = ["", "experiment", "runs", "mean", "sd", "95 % interval", f"{number(scale[0], 3)} .. {number(scale[1], 3)}"]
     context.table(head, rows, ["", "mean", "sd"], head[5:])
     context.say(f"{ranking.verdict}: {ranking.note}", VERDICTS.get(ranking.verdict))
+    for each in ranking.items:
+        if (held := each.reference) is not None:
+            context.say(f"{held.note} (one-sided p {number(held.p_adjusted, 2)})", VERDICTS.get(held.verdict))
 
 
 def _count_runs(best: Statistics) -> str:
