@@ -97,7 +97,7 @@ def test_a_run_is_replayed_forked_and_its_weights_taken_home(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    made = client.submit(spec(name="parent"))
+    made = client.submit(spec(name="parent", predictions=True))
     assert saddle("watch", "parent") == 0
     assert saddle("replay", "parent", "--steps", "10", "--watch") == 0
     assert "identical to the last bit over 10 steps" in capsys.readouterr().out
@@ -124,7 +124,12 @@ def test_a_run_is_replayed_forked_and_its_weights_taken_home(
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == names
     assert saddle("model", "parent", tmp_path / "model") == 2
     assert saddle("model", "parent", tmp_path / "averaged", "--average") == 2
+    assert saddle("predictions", "parent", "-o", tmp_path / "rows.parquet") == 0
+    assert (tmp_path / "rows.parquet").read_bytes()[:4] == b"PAR1"
     capsys.readouterr()
+    assert saddle("predictions", "parent", "-o", tmp_path / "rows.parquet") == 2
+    assert "is there already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     assert saddle("card", "parent") == 0
     assert capsys.readouterr().out.startswith("# parent\n")
     assert saddle("workers") == 0

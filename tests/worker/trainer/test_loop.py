@@ -243,14 +243,16 @@ def test_stopping_is_not_asking_and_asking_again_goes_on(experiment: Any) -> Non
 def test_step_0_is_evaluated_where_asked_and_changes_nothing(experiment: Any) -> None:
     """The loss and accuracy of the initialised model; not again where a run resumes."""
     changes = {"dataset": {"kind": "iris", "validation": 0.2}, "model": {"kind": "mlp", "dropout": 0.3}}
-    plain, asked = experiment(**changes), experiment(evaluate={"start": True}, **changes)
+    plain, asked = experiment(**changes), experiment(evaluate={"start": True, "train": True}, **changes)
     training = prepare(asked, 3, CPU)
     validation = training.validation
     assert validation is not None
     found = {name: float(value) for name, value in evaluate_start(training).items()}
     with torch.no_grad():
         outputs = training.model.eval()(validation.x[:])
+        of_training = training.model(training.batches.x[:])
     training.model.train()
+    assert found["train/loss"] == pytest.approx(nn.functional.cross_entropy(of_training, training.batches.y[:]).item())
     assert found["val/loss"] == nn.functional.cross_entropy(outputs, validation.y[:]).item()
     assert found["val/accuracy"] == (outputs.argmax(1) == validation.y[:]).float().mean().item()
     assert [s.loss.item() for s in train(training)] == [s.loss.item() for s in curve(plain, 3)]
