@@ -31,6 +31,10 @@ def target_faults(family: str, component: Component) -> Iterator[str]:
     if family == "probe":
         yield from _probe_faults(component, target)
         return
+    if isinstance(target, type) and family == "metric":
+        for name in ("update", "compute"):
+            if not callable(getattr(target, name, None)):
+                yield f"names {component.target}, which lacks the method {name}"
     if isinstance(target, type) and family in BASES:
         base = BASES[family]
         if not issubclass(target, base):
@@ -50,6 +54,7 @@ def _argument_faults(family: str, component: Component, target: Any) -> Iterator
     first += [None] * (isinstance(component, DatasetBase) and component.stored) + [None] * getattr(
         component, "sized", False
     )
+    first += [None] * getattr(component, "takes_classes", False)
     try:
         inspect.signature(target).bind(*first, **given)
     except TypeError as error:

@@ -363,7 +363,44 @@ class Unmeasured:
     def __init__(self, component):
         pass
 """
+METRICS = '''
+from typing import Literal
+from service.spec.metrics.base import MetricBase
+
+class Computeless(MetricBase):
+    """It never says its value."""
+    target = "ours.measures:Computeless"
+    direction = "max"
+    tasks = ("classification",)
+    kind: Literal["computeless"] = "computeless"
+
+class Share(MetricBase):
+    """The share of right classes: nothing is wrong with it."""
+    target = "ours.measures:Share"
+    direction = "max"
+    tasks = ("classification",)
+    takes_classes = True
+    kind: Literal["share"] = "share"
+'''
+MEASURES = """
+import torch
+
+class Computeless:
+    def update(self, outputs, targets):
+        pass
+
+class Share:
+    def __init__(self, classes):
+        self.right, self.rows = torch.zeros(()), 0
+
+    def update(self, outputs, targets):
+        self.right, self.rows = self.right + (outputs.argmax(1) == targets).sum(), self.rows + len(targets)
+
+    def compute(self):
+        return self.right / self.rows
+"""
 KINDS = {
+    "metrics": ("computeless", "share"),
     "models": ("misdescribed", "unfillable", "filled", "sequences", "tunable"),
     "losses": ("rowwise", "running"),
     "optimizers": ("stepless", "counter", "stateful"),
@@ -378,6 +415,7 @@ def write(folder: Path) -> None:
     sources = {
         "models": MODELS + "".join(SIMPLE_MODEL.format(name=name, kind=name.lower()) for name in SIMPLE),
         **{"losses": LOSSES, "optimizers": OPTIMIZERS, "schedules": SCHEDULES, "datasets": DATASETS, "probes": PROBES},
+        **{"metrics": METRICS, "measures": MEASURES},
         **{"modules": MODULES, "criteria": CRITERIA, "updates": UPDATES, "rows": ROWS, "instruments": INSTRUMENTS},
         "__init__": "",
     }

@@ -39,13 +39,14 @@ FAULTS = {
     "dataset.drawn": "gives other rows when it is read again: draw them from a generator with a fixed seed",
     "dataset.short": "contradicts itself: ours.rows:short returned rows of shape (39, 4), which its facts contradict",
     "dataset.listed": "names ours.rows:listed, which must return two numpy arrays: the rows and their targets",
+    "metric.computeless": "names ours.measures:Computeless, which lacks the method compute",
     "probe.meddling": "changes the training (step 2): a probe must only read",
     "probe.failing": "fails at step 1: ValueError: no such thing",
     "probe.unmeasured": "names ours.instruments:Unmeasured, which lacks the method measure(self, training)",
 }
 RIGHT = {
     *("model.right", "model.counted", "model.torchrandom", "model.filled"),
-    *("optimizer.stateful", "schedule.halving", "dataset.fixed", "probe.largest"),
+    *("optimizer.stateful", "schedule.halving", "dataset.fixed", "probe.largest", "metric.share"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Random Fourier features before a small network: a plug-in."""
