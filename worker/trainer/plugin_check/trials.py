@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from service.spec.augmentations import AugmentationBase
 from service.spec.component import Component
 from service.spec.datasets import DatasetBase
 from service.spec.experiment import Experiment
@@ -24,15 +25,13 @@ from worker.trainer.checkpoints import resume_check
 from worker.trainer.data.split import check_arrays
 from worker.trainer.loop import Training, prepare
 from worker.trainer.plugin_check.attributes import changed_attributes
+from worker.trainer.plugin_check.fault import Fault
+from worker.trainer.plugin_check.images import augmentation_of, check_augmentation
 from worker.trainer.plugin_check.specs import STEPS, NoSpec, spec_with
 from worker.trainer.plugin_check.targets import target_faults
 
 CPU = torch.device("cpu")
 Run = tuple[Training, resume_check.Trace]  # one that has ended
-
-
-class Fault(Exception):
-    """What is wrong with a component, as a predicate."""
 
 
 def try_components(names: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -47,9 +46,16 @@ def try_component(name: str, folder: Path) -> tuple[str, str]:
     family, _, kind = name.partition(".")
     component: Component | None = None
     try:
-        spec, component = spec_with(family, kind)
+        spec = None
+        if family == "augmentation":
+            component = augmentation_of(kind)
+        else:
+            spec, component = spec_with(family, kind)
         if found := "; ".join(target_faults(family, component)):
             raise Fault(found)
+        if isinstance(component, AugmentationBase):
+            return "", _check_images(component)
+        assert spec is not None
         _check_alone(component, spec)
         _check_training(component, spec, folder)
     except (NoSpec, Fault) as fault:
@@ -68,6 +74,14 @@ def _describe(error: Exception, component: Component | None) -> str:
         each for each in traceback.extract_tb(error.__traceback__) if module and module in Path(each.filename).parts
     ]
     return f"{said} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else said
+
+
+def _check_images(component: AugmentationBase) -> str:
+    """Raise `Fault` for an augmentation that does not fit images; return what was done."""
+    before = random.getstate(), np.random.get_state()
+    told = check_augmentation(component)
+    _check_generators(*before)
+    return told
 
 
 def _check_alone(component: Component, spec: Experiment) -> None:

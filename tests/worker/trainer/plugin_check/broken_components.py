@@ -399,7 +399,46 @@ class Share:
     def compute(self):
         return self.right / self.rows
 """
+AUGMENTATIONS = '''
+from typing import Literal
+from service.spec.augmentations.base import AugmentationBase
+
+class Base(AugmentationBase):
+    needs = ()
+
+class Inverted(Base):
+    """Nothing is wrong with it."""
+    target = "ours.pictures:Inverted"
+    kind: Literal["inverted"] = "inverted"
+
+class Floating(Base):
+    """It makes numbers of bytes."""
+    target = "ours.pictures:Floating"
+    kind: Literal["floating"] = "floating"
+
+class Wavering(Base):
+    """It draws elsewhere."""
+    target = "ours.pictures:Wavering"
+    kind: Literal["wavering"] = "wavering"
+'''
+PICTURES = """
+import numpy as np
+import torch
+
+class Inverted:
+    def __call__(self, image):
+        return 255 - image if torch.rand(()) < 0.5 else image
+
+class Floating:
+    def __call__(self, image):
+        return image / 255
+
+class Wavering:
+    def __call__(self, image):
+        return image.roll(int(np.random.default_rng().integers(16)), -1)
+"""
 KINDS = {
+    "augmentations": ("inverted", "floating", "wavering"),
     "metrics": ("computeless", "share"),
     "models": ("misdescribed", "unfillable", "filled", "sequences", "tunable"),
     "losses": ("rowwise", "running"),
@@ -415,7 +454,7 @@ def write(folder: Path) -> None:
     sources = {
         "models": MODELS + "".join(SIMPLE_MODEL.format(name=name, kind=name.lower()) for name in SIMPLE),
         **{"losses": LOSSES, "optimizers": OPTIMIZERS, "schedules": SCHEDULES, "datasets": DATASETS, "probes": PROBES},
-        **{"metrics": METRICS, "measures": MEASURES},
+        **{"metrics": METRICS, "measures": MEASURES, "augmentations": AUGMENTATIONS, "pictures": PICTURES},
         **{"modules": MODULES, "criteria": CRITERIA, "updates": UPDATES, "rows": ROWS, "instruments": INSTRUMENTS},
         "__init__": "",
     }

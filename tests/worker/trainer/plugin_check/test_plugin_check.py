@@ -39,6 +39,8 @@ FAULTS = {
     "dataset.drawn": "gives other rows when it is read again: draw them from a generator with a fixed seed",
     "dataset.short": "contradicts itself: ours.rows:short returned rows of shape (39, 4), which its facts contradict",
     "dataset.listed": "names ours.rows:listed, which must return two numpy arrays: the rows and their targets",
+    "augmentation.floating": "makes torch.float32 of shape [8, 3, 16, 16] of images: needed are bytes of shape [8, 3, ",
+    "augmentation.wavering": "makes other images of the same seed and step: draw from torch's default generator only",
     "metric.computeless": "names ours.measures:Computeless, which lacks the method compute",
     "probe.meddling": "changes the training (step 2): a probe must only read",
     "probe.failing": "fails at step 1: ValueError: no such thing",
@@ -66,13 +68,18 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 def test_every_component_is_judged(found: Found) -> None:
-    assert set(found) == set(FAULTS) | RIGHT
+    assert set(found) == set(FAULTS) | RIGHT | {"augmentation.inverted"}
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_named(name: str, found: Found) -> None:
     assert FAULTS[name] in str(found[name]["fault"])
     assert "\n" not in str(found[name]["fault"])
+
+
+def test_what_is_right_augments(found: Found) -> None:
+    told = {"fault": None, "trained": "8 images of shape [3, 16, 16], augmented alike again"}
+    assert found["augmentation.inverted"] == told
 
 
 @pytest.mark.parametrize("name", sorted(RIGHT))
