@@ -294,7 +294,7 @@ def test_catalogue_preview_and_upload(saddle: Saddle, capsys: pytest.CaptureFixt
     assert saddle("catalog") == 0
     assert saddle("catalog", "optimizers") == 0
     assert saddle("catalog", "optimizers", "adamw") == 0
-    assert re.search(r"lr\s+0\.001\s+number > 0", capsys.readouterr().out)
+    assert re.search(r"lr\s+0\.001\s+number >= 0", capsys.readouterr().out)
     assert saddle("catalog", "presets", "--json") == 0
     assert "digits-adam" in json.loads(capsys.readouterr().out)
     assert saddle("preview", "cosine", "--lr", "0.1", "--steps", "10", "--json") == 0

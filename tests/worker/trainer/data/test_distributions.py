@@ -85,7 +85,6 @@ def test_rows_that_are_no_distribution_are_refused_by_their_sum(tmp_path: Path) 
     ("fields", "pointer", "code"),
     [
         ({"predict": "cat"}, "/predict", "wrong_shape"),
-        ({"predict": NAMES, "task": "regression"}, "/predict", "wrong_shape"),
         ({"predict": ("cat", "dog", "cat")}, "/predict/2", "repeated"),
         ({"predict": ("cat", "dgo")}, "/predict/1", "no_such_column"),
         ({"predict": ("cat", "u")}, "/predict", "out_of_range"),
