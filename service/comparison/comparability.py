@@ -14,7 +14,7 @@ from service.lifecycle import TERMINAL, Relation
 from service.schemas.common import Json
 from service.schemas.comparisons import Comparability, Mismatch
 from service.spec.experiment import data_identity
-from service.spec.measures import better_direction
+from service.spec.measures import has_scale_of_loss
 from service.spec.validation_errors import closest
 
 Severity = Literal["fatal", "unfair", "noted"]
@@ -78,7 +78,7 @@ def _cadence(trial: Trial) -> Any:
 
 def aspects(series: str) -> list[Aspect]:
     """Return what should be equal for a comparison by `series`, the most important first."""
-    of_loss: Severity = "noted" if better_direction(series) == "max" else "fatal"
+    of_loss: Severity = "fatal" if has_scale_of_loss(series) else "noted"
     measured: Severity = "unfair" if "/" in series else "noted"
     return [
         Aspect("data", "fatal", "The groups train on different data: see difference.", _dataset),

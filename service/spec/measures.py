@@ -29,10 +29,19 @@ STANDARD_SERIES = (
 
 def better_direction(series: str) -> Direction:
     """Return the direction of a metric on a part of the data, "max" for accuracies and "min" for everything else."""
-    part, _, name = series.removeprefix("average/").partition("/")
-    if part in PARTS and (found := metric_direction(name)):
+    if found := _direction_of_metric(series):
         return found
     return "max" if series.rpartition("/")[2] == "accuracy" else "min"
+
+
+def has_scale_of_loss(series: str) -> bool:
+    """Return whether values of another loss, or of a target scaled otherwise, cannot be compared with these."""
+    return _direction_of_metric(series) is None and better_direction(series) == "min"
+
+
+def _direction_of_metric(series: str) -> Direction | None:
+    part, _, name = series.removeprefix("average/").partition("/")
+    return metric_direction(name) if part in PARTS else None
 
 
 def default_series(measured: Collection[str]) -> str:

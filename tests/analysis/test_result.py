@@ -8,7 +8,7 @@ import pytest
 
 from service.analysis.result import FigureName, RunResult, final_stretch, run_result
 from service.lifecycle import State
-from service.spec.measures import better_direction, default_figure, default_series
+from service.spec.measures import better_direction, default_figure, default_series, has_scale_of_loss
 
 NAN, INF = math.nan, math.inf
 DIVERGED = {"code": "diverged"}
@@ -84,3 +84,5 @@ def test_the_series_that_speaks_by_default() -> None:
 def test_a_metric_has_its_own_direction_on_every_part(part: str) -> None:
     better = {"f1_macro": "max", "f1/3": "max", "r2": "max", "accuracy_top5": "max", "rmse": "min", "f12": "min"}
     assert {name: better_direction(f"{part}/{name}") for name in better} == better
+    others = [f"{part}/loss", "loss", f"{part}/f12"]
+    assert [name for name in (*others, f"{part}/rmse", f"{part}/f1") if has_scale_of_loss(name)] == others
