@@ -85,4 +85,6 @@ def test_a_metric_has_its_own_direction_on_every_part(part: str) -> None:
     better = {"f1_macro": "max", "f1/3": "max", "r2": "max", "accuracy_top5": "max", "rmse": "min", "f12": "min"}
     assert {name: better_direction(f"{part}/{name}") for name in better} == better
     others = [f"{part}/loss", "loss", f"{part}/f12"]
-    assert [name for name in (*others, f"{part}/rmse", f"{part}/f1") if has_scale_of_loss(name)] == others
+    assert [
+        name for name in (*others, f"{part}/rmse", f"{part}/f1", f"{part}/bits_per_byte") if has_scale_of_loss(name)
+    ] == others

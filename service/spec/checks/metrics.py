@@ -46,6 +46,8 @@ def measured_series(experiment: Experiment) -> tuple[str, ...]:
     own = (name for metric in experiment.metrics if facts.task in metric.tasks for name in metric.names(classes))
     names = ["loss", *accuracy, *own]
     held_out = [f"val/{name}" for name in names if experiment.dataset.validated]
+    if experiment.dataset.bytes_known and experiment.loss.in_nats and experiment.dataset.validated:
+        held_out.append("val/bits_per_byte")
     averaged = [f"average/{name}" for name in held_out if experiment.average is not None]
     return (*held_out, *averaged, *(f"train/{name}" for name in names if experiment.evaluate.train))
 

@@ -53,6 +53,11 @@ class DatasetBase(Component):
         ),
     ] = 0.0
 
+    @property
+    def bytes_known(self) -> bool:
+        """Whether it is known how many bytes of text its targets stand for."""
+        return False
+
     def warnings(self) -> Iterator[Problem]:
         """Yield settings that are allowed and probably a mistake; pointers start at this part."""
         yield from ()

@@ -81,6 +81,11 @@ class Text(LanguageBase, UploadedBase):
         return (0, ends[0] + shared), (ends[0], ends[1] + shared), (ends[1], ends[2] + shared)
 
     @property
+    def bytes_known(self) -> bool:
+        """Characters and byte pairs stand for known bytes."""
+        return True
+
+    @property
     def tokenized(self) -> bool:
         """Whether tokens have to be counted in the text."""
         return not isinstance(self.tokens, Characters)
@@ -151,6 +156,11 @@ class TokenFiles(LanguageBase, MountedBase):
     def facts(self) -> Facts:
         """Read from the sizes of the files."""
         return Facts(self.found.rows, (self.context,), "language", unit="token", vocabulary=self.vocabulary)
+
+    @property
+    def bytes_known(self) -> bool:
+        """Only where the spec says how many bytes a token has."""
+        return self.bytes_per_token is not None
 
     @property
     def reserved_validation_rows(self) -> int:

@@ -53,6 +53,12 @@ class LossBase(Component):
     refused_last_layers: ClassVar[dict[str, str]] = {}  # torch class that a model must not end in -> why
     required_last_layer: ClassVar[str] = ""  # torch class that a model must end in; empty: any
 
+    @property
+    def in_nats(self) -> bool:
+        """Whether it is the mean negative log-likelihood of every target, as bits per byte need it."""
+        plain = {"weight": None, "ignore_index": -100, "label_smoothing": 0.0}
+        return self.kind in ("cross_entropy", "nll") and all(getattr(self, k, v) == v for k, v in plain.items())
+
     def minimum(self, classes: int) -> float | None:
         """Return the minimum of the loss over all outputs; None if it depends on the data."""
         return 0.0 if self.zero_minimum else None

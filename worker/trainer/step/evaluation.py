@@ -71,12 +71,6 @@ def build_criterion(spec: Experiment, device: torch.device, loss: LossBase) -> n
     return PerPosition(criterion) if spec.dataset.facts.task == "language" else criterion
 
 
-def in_nats(loss: LossBase) -> bool:
-    """Whether the loss is the mean negative log-likelihood of every target, as bits per byte need it."""
-    plain = {"weight": None, "ignore_index": -100, "label_smoothing": 0.0}
-    return loss.kind in ("cross_entropy", "nll") and all(getattr(loss, k, v) == v for k, v in plain.items())
-
-
 class Validation:
     """A held-out split on the device, evaluated `rows` at a time; its series are `val/...`, or `<name>/...`."""
 
@@ -113,7 +107,7 @@ class Validation:
             return None
         made = ObjectivePoint if task == "objective" else cls
         precision = Precision(spec.precision, device)
-        text_bytes = rows.bytes if in_nats(spec.loss) else 0.0
+        text_bytes = rows.bytes if spec.loss.in_nats else 0.0
         data = to_device(rows, spec.loss, device)
         part = made(*data, task, name, evaluation_rows(spec), precision, text_bytes, metrics)
         part.row_numbers = rows.numbers

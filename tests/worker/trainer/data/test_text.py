@@ -22,6 +22,7 @@ from service.ingest.text.count_tokens import count_tokens
 from service.ingest.text.pieces import cut
 from service.ingest.text.tokenizer import train_tokenizer
 from service.spec.checks.experiment import find_problems
+from service.spec.checks.metrics import measured_series
 from service.spec.datasets.text import Text, TokenFiles
 from service.spec.datasets.tokens import BytePairs, Tokenized
 from service.spec.experiment import Experiment
@@ -231,6 +232,7 @@ def test_a_language_model_learns_a_text_and_is_measured_at_every_position(
     assert float(readings["val/accuracy"]) == pytest.approx((logits.argmax(2) == y).float().mean().item())
     bits = -torch.distributions.Categorical(logits=logits.double()).log_prob(y).sum().item() / math.log(2)
     assert float(readings["val/bits_per_byte"]) == pytest.approx(bits / rows.bytes, rel=1e-5)
+    assert set(measured_series(spec)) == {name for name in readings if name.startswith("val/")}
     if tokens == "characters":
         assert rows.bytes == y.numel()  # one byte each
     on_disk = list(train(prepare(spec, 0, CPU, DatasetFolders(files.folder, 0))))
@@ -246,6 +248,7 @@ def test_a_loss_that_is_no_likelihood_of_all_targets_has_no_bits_per_byte(
     assert step.metrics is not None
     assert "val/loss" in step.metrics
     assert "val/bits_per_byte" not in step.metrics
+    assert "val/bits_per_byte" not in measured_series(spec)
 
 
 def test_a_resumed_run_on_byte_pairs_is_bit_identical(keep: Keep, files: DatasetFolders) -> None:
