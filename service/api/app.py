@@ -34,9 +34,9 @@ from service.api.routes import (
     labels,
     models,
     page,
-    planned_rate,
     probe_results,
     queue,
+    run_plan,
     runs,
     series,
     service,
@@ -66,7 +66,7 @@ from service.settings import settings as read_settings
 
 ROUTES = (
     *(page, service, session, datasets, experiments, runs, derived_runs, checkpoints, series, events, workers),
-    *(comparisons, catalog, labels, storage, planned_rate, probe_results, diagnosis, verifications),
+    *(comparisons, catalog, labels, storage, run_plan, probe_results, diagnosis, verifications),
     *(models,),
     *(account, accounts, members, invitations, provider),
     *(admin, symptoms, keys, queue, quotas, channels, audit),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from service.schemas.people.sharing import BinView, ProjectSettingsView, ShareView
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
+    from service.schemas.run_split import SplitView
     from service.schemas.runs import RunView
     from service.schemas.storage import StorageView
     from service.schemas.verifications import VerificationView
@@ -58,6 +59,7 @@ experiment: "Answer[ExperimentView]" = Answer("experiments:ExperimentView")
 posted_experiment: "Answer[PostedExperiment]" = Answer("experiments:PostedExperiment")
 experiment_item: "Answer[ExperimentItem]" = Answer("experiments:ExperimentItem")
 run: "Answer[RunView]" = Answer("runs:RunView")
+split: "Answer[SplitView]" = Answer("run_split:SplitView")
 replay: "Answer[ReplayView]" = Answer("replays:ReplayView")
 verification: "Answer[VerificationView]" = Answer("verifications:VerificationView")
 reading: "Answer[ReadingView]" = Answer("probe_results:ReadingView")

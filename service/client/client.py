@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from service.schemas.experiments import ExperimentItem, ExperimentView, PostedExperiment
     from service.schemas.probe_results import ReadingView
     from service.schemas.replays import ReplayView
+    from service.schemas.run_split import SplitView
     from service.schemas.runs import RunView
     from service.schemas.storage import StorageView
     from service.schemas.verifications import VerificationView
@@ -368,6 +369,10 @@ class Client(TeamClient, AdminClient):
     def predictions(self, run_id: str, target: str | Path) -> Path:
         """Save the predictions on the validation part, of a run whose spec has `predictions`, as a new Parquet file."""
         return checkpoints.download_file(self.http, f"/v1/runs/{part(run_id)}/predictions", Path(target))
+
+    def split(self, run_id: str) -> SplitView:
+        """Return which rows of its uploaded table a run trains on, validates on and tests on."""
+        return answers.split(self.http.get(f"/v1/runs/{part(run_id)}/split"))
 
     def model_card(self, run_id: str) -> str:
         """Return the model card: data, settings, results with intervals over the seeds, diagnosis; as markdown."""

@@ -310,6 +310,24 @@ def test_catalogue_preview_and_upload(saddle: Saddle, capsys: pytest.CaptureFixt
     assert saddle("upload", tmp_path / "none.csv") == 2
 
 
+def test_the_rows_of_each_part_of_an_upload_are_counted_and_listed(
+    client: Client, saddle: Saddle, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.csv").write_text("a,b\n" + "".join(f"{row},{row % 7}\n" for row in range(40)))
+    upload = client.upload(tmp_path / "mine.csv").id
+    dataset = {"kind": "upload", "upload": upload, "predict": "b", "task": "regression", "test": 0.1}
+    spec = {"name": "mine", "dataset": dataset, "model": {"kind": "linear"}, "loss": {"kind": "mse"}, "steps": 1}
+    made = client.submit(spec | {"optimizer": {"kind": "sgd"}}).runs[0]
+    assert saddle("split", made.id, "-o", tmp_path / "rows.csv") == 0
+    assert capsys.readouterr().out.startswith("train 28  validation 8  test 4\n")
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["row", *map(str, range(40))]
+    found = client.split(made.id)
+    assert [int(line.split(",")[0]) for line in lines if line.endswith(",test")] == found.test
+    assert saddle("split", made.id, "-o", tmp_path / "rows.csv") == 2
+    assert "is there already" in capsys.readouterr().err
+
+
 # Whoever runs tests in the background has them ignore Ctrl-C, and that is inherited.
 HEEDFUL = (
     "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "

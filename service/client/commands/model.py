@@ -1,4 +1,4 @@
-"""`saddle model | card | predictions`: take a trained model home, print its card, take its predictions home."""
+"""`saddle model | card | predictions | split`: take home a trained model, its card, its predictions and its rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal
 
 from service.client import lookup
 from service.client.commands.context import Commands, Context, command
+from service.client.errors import Unusable
 
 
 def add(commands: Commands) -> None:
@@ -26,6 +27,10 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--output", "-o", type=Path, metavar="FILE", help="a new file (default RUN-predictions.parquet)"
     )
+    summary = "say how many rows of an uploaded table a run trains on, validates on and tests on, or list them"
+    parser = command(commands, "split", do_split, summary, "saddle split adam:3 -o rows.csv")
+    parser.add_argument("what", help="a run: its id, or NAME:SEED")
+    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="a new CSV file of row and part")
     summary = "print the model card of a run as markdown"
     parser = command(commands, "card", do_card, summary, "saddle card adam:3 > card.md")
     parser.add_argument("what", help="a run: its id, or NAME:SEED")
@@ -47,6 +52,27 @@ def do_predictions(arguments: argparse.Namespace, context: Context) -> None:
     run_id = lookup.resolve_run_id(context.client, arguments.what)
     path = context.client.predictions(run_id, arguments.output or Path(f"{run_id}-predictions.parquet"))
     context.emit({"file": str(path)}) if context.json else context.say(f"{path}")
+
+
+def do_split(arguments: argparse.Namespace, context: Context) -> None:
+    """Count the rows of each part, and write which row is in which."""
+    if arguments.output is not None and arguments.output.exists():
+        raise Unusable(f"{arguments.output} is there already; choose another one")
+    found = context.client.split(lookup.resolve_run_id(context.client, arguments.what))
+    if context.json:
+        context.emit(found)
+        return
+    parts = {"train": found.train, "validation": found.validation, "test": found.test}
+    fold = "" if found.fold is None else f"  fold {found.fold}"
+    context.say("  ".join(f"{name} {len(rows)}" for name, rows in parts.items()) + fold)
+    if arguments.output is not None:
+        numbered = sorted((row, name) for name, rows in parts.items() for row in rows)
+        text = "row,part\n" + "".join(f"{row},{name}\n" for row, name in numbered)
+        try:
+            arguments.output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise Unusable(f"{arguments.output} cannot be written ({error.strerror})") from None
+        context.say(f"{arguments.output}")
 
 
 def do_card(arguments: argparse.Namespace, context: Context) -> None:
