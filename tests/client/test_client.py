@@ -54,7 +54,7 @@ def test_a_refusal_carries_every_problem(client: Client, spec: Callable[..., dic
     assert (error.http_status, error.reason) == (422, "invalid")
     assert [problem.pointer for problem in error.problems] == ["/optimizer/lr", "/optimizer/momentm", "/steps"]
     said = str(error)
-    assert "Allowed: > 0.0." in said
+    assert "Allowed: >= 0.0." in said
     assert "Did you mean 'momentum'?" in said
     assert error.request_id
 

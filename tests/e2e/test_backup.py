@@ -14,7 +14,7 @@ from tests.harness.databases import copy_database
 from tests.harness.product import ROOT, Product
 from tests.harness.waiting import until
 
-LONG = {"epochs": 160, "seeds": [3], "checkpoint": {"every_steps": 500}}
+LONG = {"epochs": 240, "seeds": [3], "checkpoint": {"every_steps": 500}}
 
 
 def administer(product: Product, *arguments: str, status: int = 0) -> str:

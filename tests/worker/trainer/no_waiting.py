@@ -105,6 +105,8 @@ def every_probe() -> Iterator[tuple[str, Document]]:
     for kind in (each.model_fields["kind"].default for each in kinds if each is not ProbeBase):
         norms = {"kind": "mlp", "hidden": [8], "norm": "batch"}
         document = {"probes": [{"kind": kind, "every_steps": 1}], "model": norms, "optimizer": {"kind": "adam"}}
+        if kind == "samples":  # an evaluation writes them token by token; the steps between must not wait
+            document |= TEXT | {"evaluate": {"every_steps": 1000}}
         yield f"probe {kind}", document | {"accumulate": 2}
 
 
