@@ -106,7 +106,7 @@ def every_probe() -> Iterator[tuple[str, Document]]:
         norms = {"kind": "mlp", "hidden": [8], "norm": "batch"}
         document = {"probes": [{"kind": kind, "every_steps": 1}], "model": norms, "optimizer": {"kind": "adam"}}
         if kind == "samples":  # an evaluation writes them token by token; the steps between must not wait
-            document |= TEXT | {"evaluate": {"every_steps": 1000}}
+            document |= TEXT | {"model": {"kind": "transformer", "width": 16, "layers": 1}}
         yield f"probe {kind}", document | {"accumulate": 2}
 
 
