@@ -1,6 +1,7 @@
 """Runs made from runs: retry, replay, probe, and forks, which are experiments of their own."""
 
 import hashlib
+from collections.abc import Iterator
 
 from service.db.experiments import experiments
 from service.db.runs import checkpoints, derived_runs, runs
@@ -16,6 +17,7 @@ from service.schemas.requests import ForkRequest, ProbeRequest, ReplayRequest, R
 from service.schemas.runs import RunView
 from service.spec.component import under
 from service.spec.parse.fork import fork_spec
+from service.spec.probes import ProbeBase
 from service.spec.probes.on_demand import Line
 
 
@@ -44,10 +46,7 @@ def _made(context: Context, run_id: str, new: bool) -> Made[RunView]:
 def _check_instruments(context: Context, run_id: str, request: ProbeRequest) -> None:
     """Raise `Invalid` for contradictions, what does not fit the model, and other runs that have no checkpoint there."""
     found = list(request.problems())
-    run = runs.get(context.connection, context.principal, run_id)
-    layout = parsed_spec(experiments.get(context.connection, context.principal, run.experiment_id)).layout
-    for at, probe in enumerate(request.probes):
-        found += under(f"/probes/{at}", probe.layout_problems(layout) if layout else ())
+    found += _misfits(context, run_id, request)
     lines = {at: each for at, each in enumerate(request.probes) if isinstance(each, Line)}
     named = {at: (each.run, each.step) for at, each in lines.items() if each.run is not None}
     usable = checkpoints.find_usable(context.connection, context.principal, set(named.values())) if named else set()
@@ -57,6 +56,17 @@ def _check_instruments(context: Context, run_id: str, request: ProbeRequest) -> 
     ]
     if found:
         raise Invalid.of(found)
+
+
+def _misfits(context: Context, run_id: str, request: ProbeRequest) -> Iterator[Problem]:
+    """Yield instruments that do not fit the run's model; only a library's model is unknown here."""
+    checked = [at for at, each in enumerate(request.probes) if type(each).layout_problems != ProbeBase.layout_problems]
+    if not checked:
+        return
+    run = runs.get(context.connection, context.principal, run_id)
+    layout = parsed_spec(experiments.get(context.connection, context.principal, run.experiment_id)).layout
+    for at in checked:
+        yield from under(f"/probes/{at}", request.probes[at].layout_problems(layout) if layout else ())
 
 
 def fork(

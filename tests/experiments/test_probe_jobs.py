@@ -264,3 +264,12 @@ def test_many_lines_are_checked_in_one_statement(
             derived_runs.probe(Context(connection, principal, settings), run, request, None)
         sent.append(len(statements))
     assert sent == [1, 1]
+
+
+def test_an_own_direction_that_does_not_fit_the_runs_model_is_refused(client: TestClient, submit: Submit) -> None:
+    run = submit()["runs"][0]["id"]
+    probes = [{"kind": "sharpness"}, {"kind": "slice", "along": {"layers.9.bias": [1.0]}}]
+    answer = client.post(f"/v1/runs/{run}/probes", json={"probes": probes})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/probes/1/along/layers.9.bias", "unknown_parameter")

@@ -56,6 +56,7 @@ PLAIN: Document = {
 }
 BINARY: Document = {"dataset": {"kind": "breast_cancer"}, "batch_size": 200}
 TEXT: Document = {"dataset": {"kind": "text"}, "batch_size": 30, "model": {"kind": "sequential", "layers": TABLE}}
+WRITER = {"kind": "transformer", "width": 16, "layers": 1, "vocabulary": 6, "causal": True, "outputs_at": "every"}
 LOG_SOFTMAX = [{"layer": "Linear", "out_features": 3}, {"layer": "LogSoftmax"}]
 
 MERGES = "torch merges the rows of a sparse gradient, whose number it reads"
@@ -106,7 +107,7 @@ def every_probe() -> Iterator[tuple[str, Document]]:
         norms = {"kind": "mlp", "hidden": [8], "norm": "batch"}
         document = {"probes": [{"kind": kind, "every_steps": 1}], "model": norms, "optimizer": {"kind": "adam"}}
         if kind == "samples":  # an evaluation writes them token by token; the steps between must not wait
-            document |= TEXT | {"model": {"kind": "transformer", "width": 16, "layers": 1}}
+            document |= TEXT | {"model": WRITER}
         yield f"probe {kind}", document | {"accumulate": 2}
 
 
