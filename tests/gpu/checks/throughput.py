@@ -22,6 +22,7 @@ from tests.gpu.trainers import seconds_of
 from worker.protocol import TrainRequest
 from worker.trainer.channel import Channel
 from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data.memory_mapped import RowTensor
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.session import Session
 
@@ -139,11 +140,14 @@ def plain_step(training: Training) -> Callable[[Tensor, Tensor], None]:
     return step
 
 
+def _whole(rows: RowTensor) -> Tensor:
+    """Return all rows as one tensor on their device."""
+    return rows if isinstance(rows, Tensor) else rows.index_select(0, torch.arange(len(rows), device=rows.device))
+
+
 def plain_batches(training: Training) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield shuffled batches without end."""
-    x, y, rows = training.batches.x, training.batches.y, training.batches.rows
-    assert isinstance(x, Tensor)
-    assert isinstance(y, Tensor)
+    x, y, rows = _whole(training.batches.x), _whole(training.batches.y), training.batches.rows
     while True:
         for chosen in torch.randperm(len(x), device=x.device).split(rows):
             yield x[chosen], y[chosen]
