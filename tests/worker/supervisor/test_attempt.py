@@ -466,8 +466,7 @@ def test_a_device_on_which_no_fresh_trainer_starts_is_broken_and_the_run_moves(
     slots = [start(name, spares=0, pool="broken") for name in ("w5", "w6")]
     for each in slots:
         break_device(each)
-    run = desk.submit("raise", text=ECC, at=3)
-    desk.sql("UPDATE run SET pool = 'broken' WHERE id = :id", id=run)
+    run = desk.submit("raise", pool="broken", text=ECC, at=3)
     failure = desk.stopped(run, 120)["failure"]
     attempts = desk.attempts(run)
     assert failure["code"] == "device_loop"
@@ -485,8 +484,7 @@ def test_while_a_device_is_checked_the_lease_is_kept_and_a_cancel_is_obeyed(
 ) -> None:
     slot = start("w7", spares=0, pool="checked")
     break_device(slot)
-    run = desk.submit("raise", text=ECC, at=3)
-    desk.sql("UPDATE run SET pool = 'checked' WHERE id = :id", id=run)
+    run = desk.submit("raise", pool="checked", text=ECC, at=3)
     until(lambda: slot.trainers.start_failure)
     beat = desk.run(run)["beat"]
     until(lambda: desk.run(run)["beat"] > beat + 1)
