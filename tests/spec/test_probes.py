@@ -112,4 +112,6 @@ def test_a_probe_that_does_not_fit_the_model_is_refused(probe: dict[str, Any], p
 
 def test_a_probe_that_fits_the_model_is_taken() -> None:
     along = {"layers.2.bias": [1.0, 0.0, 0.0]}
-    of([{"kind": "slice", "along": along, "at": [0.0, 1.0]}, {"kind": "weights", "name": "layers.2.bias"}])
+    spec = of([{"kind": "slice", "along": along, "at": [0.0, 1.0]}, {"kind": "weights", "name": "layers.2.bias"}])
+    assert [probe.kind for probe in spec.probes] == ["slice", "weights"]
+    assert codes(spec) == []

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 from service.errors import Problem
-from service.spec.checks.parameter_groups import shown
+from service.spec.checks.parameter_groups import nothing_matches, shown
 from service.spec.component import under
 from service.spec.experiment import Experiment
 from service.spec.group_assignment import Layout
 from service.spec.groups import matches
 from service.spec.init_rules import assign_inits
-from service.spec.validation_errors import closest
 
 
 def problems(experiment: Experiment, layout: Layout | None) -> Iterator[Problem]:
@@ -24,9 +23,7 @@ def problems(experiment: Experiment, layout: Layout | None) -> Iterator[Problem]
             continue
         matched = [parameter for parameter in layout if matches(rule.match, parameter)]
         if not matched:
-            close = closest(rule.match.name or "", [parameter.name for parameter in layout])
-            detail = f"no parameter of the model is like that; it has {shown(layout)}."
-            yield Problem(f"/inits/{at}/match", "matches_nothing", detail, None, close)
+            yield nothing_matches(f"/inits/{at}/match", rule.match, layout)
         elif not any(rule.init.fills(parameter.shape) for parameter in matched):
             first = matched[0]
             detail = f"{rule.init.kind} cannot fill {first.name}, of shape {first.shape}: {rule.init.wants}."

@@ -9,7 +9,7 @@ from service.errors import Problem
 from service.spec.component import under
 from service.spec.experiment import Experiment
 from service.spec.group_assignment import Layout, apply_rule, assign_groups, group_members
-from service.spec.groups import Rule, matches
+from service.spec.groups import Match, Rule, matches
 from service.spec.optimizers import OptimizerBase
 from service.spec.validation_errors import closest, problems_from
 
@@ -94,10 +94,15 @@ def _unmatched(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
             detail = f"earlier rules have all it matches ({shown(theirs)}): move this rule forward."
             yield Problem(pointer, "matches_nothing", detail)
             continue
-        detail = f"no parameter of the model is like that; it has {shown(layout)}."
-        modules = sorted({parameter.module for parameter in layout})
-        close = closest(match.module or "", modules) or closest(match.name or "", [p.name for p in layout])
-        yield Problem(pointer, "matches_nothing", detail, None, close)
+        yield nothing_matches(pointer, match, layout)
+
+
+def nothing_matches(pointer: str, match: Match, layout: Layout) -> Problem:
+    """Return the problem of conditions that no parameter of a model fulfils."""
+    detail = f"no parameter of the model is like that; it has {shown(layout)}."
+    modules = sorted({parameter.module for parameter in layout})
+    close = closest(match.module or "", modules) or closest(match.name or "", [p.name for p in layout])
+    return Problem(pointer, "matches_nothing", detail, None, close)
 
 
 def _refused(experiment: Experiment, layout: Layout) -> Iterator[Problem]:

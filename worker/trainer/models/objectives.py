@@ -57,11 +57,7 @@ def linear(
     slopes: Sequence[float] = (1.0,),
 ) -> Objective:
     """sum_i slopes_i x_i."""
-
-    def f(x: Tensor, slopes: Tensor) -> Tensor:
-        return (slopes * x).sum()
-
-    return Objective(f, start, spread, noise, slopes=torch.tensor(slopes))
+    return Objective(lambda x, slopes: (slopes * x).sum(), start, spread, noise, slopes=torch.tensor(slopes))
 
 
 def absolute(
@@ -73,11 +69,7 @@ def absolute(
     slopes: Sequence[float] = (1.0,),
 ) -> Objective:
     """sum_i slopes_i |x_i|."""
-
-    def f(x: Tensor, slopes: Tensor) -> Tensor:
-        return (slopes * x.abs()).sum()
-
-    return Objective(f, start, spread, noise, slopes=torch.tensor(slopes))
+    return Objective(lambda x, slopes: (slopes * x.abs()).sum(), start, spread, noise, slopes=torch.tensor(slopes))
 
 
 def rosenbrock(

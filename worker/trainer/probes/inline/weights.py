@@ -28,14 +28,9 @@ class Weights(InlineProbe):
         if problems:
             raise RunFailure("spec_cannot_build", "; ".join(each.detail for each in problems))
         wanted, named = self.component.name, dict(model.named_parameters())
-        self.chosen = [p for name, p in named.items() if wanted is not None and fnmatchcase(name, wanted)]
-        self.names = [
-            f"weight/{name}/{at}"
-            for name, p in named.items()
-            if wanted is not None and fnmatchcase(name, wanted)
-            for at in range(p.numel())
-        ]
-        self.all = list(named.values())
+        chosen = {name: p for name, p in named.items() if wanted is not None and fnmatchcase(name, wanted)}
+        self.names = [f"weight/{name}/{at}" for name, p in chosen.items() for at in range(p.numel())]
+        self.chosen, self.all = list(chosen.values()), list(named.values())
         self.directions = [self._direction(at) for at in range(self.component.projections)]
 
     def _direction(self, seed: int) -> list[Tensor]:
