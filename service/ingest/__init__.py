@@ -9,8 +9,9 @@ from pathlib import Path
 from service.errors import Problem
 from service.ingest.validation import SizeLimits
 from service.spec.datasets.report import Format, Report
+from service.spec.datasets.resolved import Resolved, ResolvedSplit
 from service.spec.datasets.text import Text
-from service.spec.datasets.uploaded import Resolved, ResolvedSplit, Upload
+from service.spec.datasets.uploaded import Upload
 
 
 def inspect_file(

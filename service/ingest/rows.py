@@ -13,7 +13,8 @@ from service.ingest.cells import rows_with_nan, to_floats
 from service.ingest.class_labels import class_indices
 from service.ingest.report import read_batches
 from service.spec.datasets.report import Format, Reading
-from service.spec.datasets.uploaded import Resolved, TableTask
+from service.spec.datasets.resolved import Resolved
+from service.spec.datasets.uploaded import TableTask
 
 Block = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # x (n, *shape), y (n, ...)
 Mask = npt.NDArray[np.bool_]  # (n,): whether a row has every value

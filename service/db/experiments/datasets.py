@@ -23,8 +23,9 @@ from service.ingest import count_split, resolve_tokens, without_incomplete_rows
 from service.levels import Level
 from service.nonfinite import dumps
 from service.spec.datasets.report import Report
+from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.text import Text
-from service.spec.datasets.uploaded import Resolved, Upload, UploadedBase
+from service.spec.datasets.uploaded import Upload, UploadedBase
 from service.spec.experiment import Experiment
 from service.spec.parse.defaults import fill_defaults
 from service.storage.uploads import UploadStore

@@ -11,7 +11,8 @@ from service.ingest.reader_process import SHARED
 from service.ingest.rows import Selection
 from service.ingest.splits.counting import SplitRequest
 from service.spec.datasets.report import Report
-from service.spec.datasets.uploaded import ResolvedSplit, Upload
+from service.spec.datasets.resolved import ResolvedSplit
+from service.spec.datasets.uploaded import Upload
 
 LIMITS = ReadLimits(cpu_s=60)  # a request waits, with its connection
 

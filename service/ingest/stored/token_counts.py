@@ -8,9 +8,9 @@ from service.errors import Invalid, Problem
 from service.ingest.reader import ReadLimits
 from service.ingest.reader_process import SHARED
 from service.spec.datasets.report import Report
+from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.text import Text
 from service.spec.datasets.tokens import BytePairs, Tokenized
-from service.spec.datasets.uploaded import Resolved
 
 LIMITS = ReadLimits()  # a request waits, with its connection
 

@@ -10,8 +10,9 @@ from service.spec.component import Default, Json
 from service.spec.datasets.base import DatasetBase, Facts
 from service.spec.datasets.mounted import FolderPath, MountedBase, Zero
 from service.spec.datasets.report import Report
+from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.tokens import MAX_TOKENS, BytePairs, Characters, Tokenized, Tokens
-from service.spec.datasets.uploaded import Resolved, UploadedBase
+from service.spec.datasets.uploaded import UploadedBase
 
 MIN_ROWS = 10
 Span = tuple[int, int]  # first token, and the one after the last

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from service.errors import Invalid, Problem
-from service.spec.component import Default, Json, Part
+from service.spec.component import Default, Json
 from service.spec.datasets.base import DatasetBase, Facts, RegressionBase
 from service.spec.datasets.columns import (
     class_names,
@@ -19,11 +19,10 @@ from service.spec.datasets.columns import (
 )
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.prepared import features_of, filled_names, preparation_problems, read_sources
-from service.spec.datasets.report import MAX_CLASSES, Column, Format, Reading, Report
+from service.spec.datasets.report import MAX_CLASSES, Column, Report
+from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.splits import ColumnSplit, GroupSplit, RandomSplit, Split
-from service.spec.datasets.tokens import Tokenized
 from service.spec.preparation import PreparationSteps
-from service.spec.preparation.base import Source
 from service.spec.preparation.plan import PlannedStep, plan_steps
 from service.spec.validation_errors import closest
 
@@ -35,37 +34,6 @@ MAX_VOCABULARY = 4_096
 MIN_ROWS = 2
 NOT_LOADED = ("split", "prepare", "prepare_target")  # fields that the loader does without
 READ_ONLY = "set by the server; omit it in requests, or repeat it unchanged"
-
-
-class ResolvedSplit(Part):
-    """The parts of a split by a column. A worker refuses rows that it would split otherwise."""
-
-    train: Annotated[int, Field(ge=0, description="number of rows; with folds the fewest of any")]
-    validation: Annotated[int, Field(ge=0, description="number of rows; with folds the most of any")]
-    test: Annotated[int, Field(ge=0, description="number of rows")]
-    folds: tuple[int, ...] = Field((), description="number of rows of each fold")
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="hash of the part of each row")]
-
-
-class Resolved(Part):
-    """The contents of the upload: what a worker needs to read and check it."""
-
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    format: Format
-    reading: Reading = Reading()
-    rows: Annotated[int, Field(ge=1)]
-    test: Annotated[int, Field(ge=0, description="number of last rows that are the file's own test set")] = 0
-    validation: Annotated[int, Field(ge=0, description="number of rows before them: the file's own validation set")] = 0
-    dropped: Annotated[int, Field(ge=0, description="rows dropped because of missing values")] = 0
-    shape: Annotated[tuple[int, ...], Field(max_length=4)]
-    classes: tuple[str, ...] = Field((), description="names of the classes, by class number")
-    characters: str = Field("", description="the vocabulary: characters by token id")
-    aside: tuple[str, ...] = Field((), description="columns that are not used as features unless `features` names them")
-    coarse: tuple[str, ...] = Field((), description="unscaled columns whose values float32 can hardly distinguish")
-    split: ResolvedSplit | None = Field(None, description="the parts, where a column decides them")
-    columns: tuple[Source, ...] = Field((), description="feature columns as they are read; only where there are steps")
-    inputs: Annotated[int, Field(ge=0, description="number of features after the steps; 0: there are none")] = 0
-    tokenized: Tokenized | None = Field(None, description="the tokens of a text; null: its characters")
 
 
 class UploadedBase(DatasetBase):

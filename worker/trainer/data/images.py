@@ -24,7 +24,7 @@ from service.ingest.images.encoded import ROWS, encoded_images
 from service.ingest.images.mounted import open_folder
 from service.ingest.parquet import decode
 from service.spec.datasets.mounted import FolderContents
-from service.spec.datasets.uploaded import Resolved
+from service.spec.datasets.resolved import Resolved
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.mounted import check_fingerprint, in_range, mounted_root
 from worker.trainer.data.split import Arrays

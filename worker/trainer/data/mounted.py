@@ -11,7 +11,7 @@ from service.errors import Invalid, RunFailure
 from service.ingest.fingerprint import fingerprint
 from service.ingest.image_sets import SETS
 from service.spec.datasets.mounted import FolderContents
-from service.spec.datasets.uploaded import Resolved
+from service.spec.datasets.resolved import Resolved
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Arrays
 from worker.trainer.data.uploads import collect_blocks

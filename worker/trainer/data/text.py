@@ -19,8 +19,8 @@ from service.errors import Invalid, RunFailure
 from service.ingest.formats import read_text
 from service.ingest.text.token_files import PARTS, UINT16, token_files
 from service.spec.datasets.mounted import FolderContents
+from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.tokens import BytePairs, Characters, Tokenized, Tokens
-from service.spec.datasets.uploaded import Resolved
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.mounted import check_fingerprint, mounted_root
 from worker.trainer.data.split import Arrays

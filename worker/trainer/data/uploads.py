@@ -17,7 +17,8 @@ from uuid import uuid4
 import numpy as np
 
 from service.errors import Invalid, RunFailure
-from service.spec.datasets.uploaded import Resolved, TableTask
+from service.spec.datasets.resolved import Resolved
+from service.spec.datasets.uploaded import TableTask
 from worker.trainer.data.dataset_folders import DatasetFolders
 from worker.trainer.data.split import Arrays
 

@@ -8,8 +8,8 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.nn import functional as F
 
+from service.spec.datasets.resolved import Resolved
 from service.spec.datasets.text import Text
-from service.spec.datasets.uploaded import Resolved
 from service.spec.experiment import Experiment
 from service.spec.losses import Loss
 from service.spec.memory import CHUNK_BYTES, MAX_CHUNK_ROWS, evaluation_bytes, evaluation_rows
