@@ -43,6 +43,13 @@ def count_split(content: Path, wanted: Upload) -> ResolvedSplit:
     return count_parts(content, wanted)
 
 
+def check_weights(content: Path, wanted: Upload) -> None:
+    """Raise `Invalid` where the weights of a resolved dataset's rows are none, or are all 0 in a training part."""
+    from service.ingest.stored import incomplete_rows  # noqa: PLC0415
+
+    incomplete_rows.check_weights(content, wanted)
+
+
 def resolve_tokens(content: Path, report: Report, sha256: str, wanted: Text) -> tuple[Resolved | None, list[Problem]]:
     """Return what the spec stores about a text in tokens, or why it cannot be trained on."""
     from service.ingest.stored import token_counts  # noqa: PLC0415

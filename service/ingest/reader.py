@@ -128,6 +128,11 @@ def _result(document: dict[str, Any], limits: ReadLimits) -> bytes:
             from service.ingest.splits.listing import list_rows  # noqa: PLC0415  likewise
 
             return b"%s %s" % (FOUND, json.dumps(list_rows(path, document["listed"], document["fold"])).encode())
+        if "weighted" in document:
+            from service.ingest.splits.row_weights import check_weights  # noqa: PLC0415  likewise
+
+            check_weights(path, document["weighted"])
+            return b"%s true" % FOUND
         if "split" in document:
             from service.ingest.splits.counting import count_parts  # noqa: PLC0415  likewise
 

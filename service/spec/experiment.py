@@ -42,7 +42,7 @@ ADDED_LATER = {  # not hashed at their default, so that a spec from before these
 }
 ADDED_TO_DATASETS: Json = {  # likewise
     **{"shuffled_targets": 0.0, "missing": "refuse", "split": {"kind": "random"}, "prepare": []},
-    "prepare_target": None,
+    **{"prepare_target": None, "weights": None},
     **{"tokens": {"kind": "characters"}, "windows": "consecutive", "folds": None},
 }
 ADDED_TO_MODELS: Json = {"activation_checkpointing": False}

@@ -41,7 +41,16 @@ class BalancedSampler(Part):
     kind: Literal["balanced"] = "balanced"
 
 
-Sampler = BalancedSampler
+class WeightedSampler(Part):
+    """Draw training rows with replacement, in proportion to their weights: the column /dataset/weights of a table.
+
+    Otherwise as `balanced`. A row of weight 0 is never drawn.
+    """
+
+    kind: Literal["weighted"] = "weighted"
+
+
+Sampler = Annotated[BalancedSampler | WeightedSampler, Field(discriminator="kind")]
 
 
 class EMA(Part):

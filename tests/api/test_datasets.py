@@ -232,6 +232,27 @@ def test_a_split_that_cannot_be_is_refused_at_its_field(
     assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(pointer, code)]
 
 
+def test_rows_are_drawn_by_a_column_of_weights_that_the_server_has_checked(
+    client: TestClient, settings: Settings
+) -> None:
+    lines = CSV.decode().splitlines()
+    weighted = [f"{lines[0]},w", *(f"{line},{row % 3}" for row, line in enumerate(lines[1:]))]
+    spec = SPEC | {"sampler": {"kind": "weighted"}}
+
+    def post(content: list[str]) -> Any:
+        dataset = chosen(upload(client, "\n".join(content).encode()).json(), weights="w")
+        return client.post("/v1/experiments", json=spec | {"dataset": dataset})
+
+    posted = post(weighted).json()
+    assert posted["derived"]["parameters"] == 6  # the weight is no feature
+    assert client.post("/v1/experiments", json=posted["spec"]).json()["hash"] == posted["hash"]
+    assert steps_trained(posted["spec"], settings.dataset_dir) == 5
+    refused = post([*weighted[:4], weighted[4].replace(",0", ",-2"), *weighted[5:]])
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["pointer"], error["code"]) == (422, "/dataset/weights", "out_of_range")
+    assert "1 row (first: 4)" in error["detail"]
+
+
 @pytest.mark.parametrize(
     "fields",
     [

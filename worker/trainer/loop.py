@@ -14,6 +14,7 @@ from worker.trainer.data.balance import balance_loss, balanced_weights
 from worker.trainer.data.batches import Batches
 from worker.trainer.data.dataset_folders import NO_FOLDERS, DatasetFolders
 from worker.trainer.data.language import split_language
+from worker.trainer.data.row_shares import draw_shares
 from worker.trainer.data.split import split_dataset
 from worker.trainer.metrics import Metrics
 from worker.trainer.metrics.metric_set import MetricSet
@@ -62,7 +63,8 @@ class Training:
         self.criterion: nn.Module = build_criterion(spec, device, loss)
         self.optimizers = build_optimizers(spec, self.model, device)
         self.evaluations = 0  # gradients computed so far by an optimizer that needs several per update
-        self.batches = Batches.of(spec, *to_device(splits.train, spec.loss, device), seed)
+        shares = draw_shares(spec, splits.train, files)
+        self.batches = Batches.of(spec, *to_device(splits.train, spec.loss, device), seed, shares)
         self.augment = Augment.of(spec, splits.scales.get("features"), seed)
         if self.augment is not None:
             self.batches.augment = self.augment.apply

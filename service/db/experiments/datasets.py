@@ -4,9 +4,11 @@ Storing a row, storing a spec that names one, and deleting one exclude each othe
 the id: a role that may only read cannot lock a row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, or_, select, text, update
@@ -19,7 +21,7 @@ from service.db.session import every_project
 from service.db.tables import dataset, dataset_grant, member
 from service.errors import Conflict, Forbidden, Invalid, NotFound, Problem, Unavailable
 from service.ids import new_id
-from service.ingest import count_split, resolve_tokens, without_incomplete_rows
+from service.ingest import check_weights, count_split, resolve_tokens, without_incomplete_rows
 from service.levels import Level
 from service.nonfinite import dumps
 from service.spec.datasets.report import Report
@@ -205,7 +207,17 @@ def resolve(connection: Connection, principal: Principal, uploads: UploadStore, 
     stored = _named(connection, principal, wanted.upload, "/dataset")
     resolved, problems = _resolved(wanted, stored, uploads)
     _check(wanted.resolved, resolved, problems, "/dataset")
-    return spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": resolved})})
+    spec = spec.model_copy(update={"dataset": wanted.model_copy(update={"resolved": resolved})})
+    _check_weights(spec, stored, uploads)
+    return spec
+
+
+def _check_weights(spec: Experiment, stored: StoredDataset, uploads: UploadStore) -> None:
+    """Raise `Invalid` where the training rows cannot be drawn by their weights; other problems are reported first."""
+    dataset = fill_defaults(spec)[0].dataset  # with the shares of the parts
+    if isinstance(dataset, Upload) and dataset.weights is not None and not [*dataset.problems()]:
+        with _opened(stored, uploads) as content:
+            check_weights(content, dataset)
 
 
 def resolve_start(connection: Connection, principal: Principal, spec: Experiment) -> Experiment:
@@ -248,20 +260,27 @@ def _resolved(
     of_table = isinstance(wanted, Upload) and (wanted.drops(stored.report) or wanted.split_column is not None)
     if not of_text and not of_table:
         return wanted.resolve(stored.report, stored.sha256)
+    with _opened(stored, uploads) as content:
+        if isinstance(wanted, Text):
+            return resolve_tokens(content, stored.report, stored.sha256, wanted)
+        assert isinstance(wanted, Upload)
+        report = without_incomplete_rows(content, stored.report, wanted)
+        resolved, problems = wanted.resolve(report, stored.sha256)
+        if resolved is not None:
+            resolved = resolved.model_copy(update={"dropped": stored.report.rows - report.rows})
+        if resolved is not None and wanted.split_column:
+            split = count_split(content, wanted.model_copy(update={"resolved": resolved}))
+            resolved = resolved.model_copy(update={"split": split})
+    return resolved, problems
+
+
+@contextmanager
+def _opened(stored: StoredDataset, uploads: UploadStore) -> Iterator[Path]:
+    """Yield the upload's file; raise `Conflict` if it is missing, `Unavailable` if the storage does not answer."""
     try:
         with uploads.opened(stored.sha256) as content:
-            if isinstance(wanted, Text):
-                return resolve_tokens(content, stored.report, stored.sha256, wanted)
-            assert isinstance(wanted, Upload)
-            report = without_incomplete_rows(content, stored.report, wanted)
-            resolved, problems = wanted.resolve(report, stored.sha256)
-            if resolved is not None:
-                resolved = resolved.model_copy(update={"dropped": stored.report.rows - report.rows})
-            if resolved is not None and wanted.split_column:
-                split = count_split(content, wanted.model_copy(update={"resolved": resolved}))
-                resolved = resolved.model_copy(update={"split": split})
+            yield content
     except FileNotFoundError:
         raise Conflict(f"The file of the upload {stored.id} is missing from the storage: send it again.") from None
     except OSError as error:
         raise Unavailable("The storage of uploads does not answer.") from error
-    return resolved, problems

@@ -1,6 +1,7 @@
 """The rows of each part of a run, listed in the process that reads uploads."""
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from service.ingest.splits.counting import SplitRequest
 from service.ingest.splits.random_rows import shuffle_share, table_parts
 from service.spec.datasets.uploaded import Upload
 
+Indices = npt.NDArray[np.intp]
 MAX_ROWS = 10**6  # in an answer
 
 
@@ -23,20 +25,29 @@ def list_rows(content: Path, document: dict[str, Any], fold: int) -> dict[str, l
     if dataset.found.rows > MAX_ROWS:
         detail = f"the dataset has {dataset.found.rows} rows, and at most {MAX_ROWS} are listed."
         raise Invalid.of([Problem("", "too_many_rows", detail, MAX_ROWS)])
-    selection = Selection.of(dataset.found, dataset.predicted, dataset.features, dataset.task)
+    rows, parts_of = deal_rows(content, dataset)
+    return {name: rows[part].tolist() for name, part in zip(PARTS, parts_of(fold), strict=True)}
+
+
+def deal_rows(content: Path, dataset: Upload) -> tuple[Indices, Callable[[int], Sequence[Indices]]]:
+    """Return the complete rows of the file, from 0, and what deals their positions into the parts of a fold."""
     if dataset.split_column:
-        parts = parts_of_fold(SplitRequest.of(dataset).assign(content), fold)
-        chosen = [np.flatnonzero(parts == part) for part in range(len(PARTS))]
-        rows = _complete(selection, content)[1] if dataset.found.dropped else np.arange(len(parts))
-    else:
-        y, rows = _complete(selection, content)
-        if dataset.shuffled_targets:
-            y = y[shuffle_share(np.arange(len(y)), dataset.shuffled_targets, dataset.split_seed)]
-        chosen = [*table_parts(y, dataset, fold)]
-    return {name: rows[part].tolist() for name, part in zip(PARTS, chosen, strict=True)}
+        parts = SplitRequest.of(dataset).assign(content)
+        rows = complete_rows(content, dataset) if dataset.found.dropped else np.arange(len(parts))
+        return rows, lambda fold: [np.flatnonzero(parts_of_fold(parts, fold) == part) for part in range(len(PARTS))]
+    y, rows = _complete(content, dataset)
+    if dataset.shuffled_targets:
+        y = y[shuffle_share(np.arange(len(y)), dataset.shuffled_targets, dataset.split_seed)]
+    return rows, lambda fold: table_parts(y, dataset, fold)
 
 
-def _complete(selection: Selection, content: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+def complete_rows(content: Path, dataset: Upload) -> Indices:
+    """Return the rows of the file, from 0, that have every value that is trained on."""
+    return _complete(content, dataset)[1]
+
+
+def _complete(content: Path, dataset: Upload) -> tuple[npt.NDArray[Any], Indices]:
     """Return the targets of the complete rows, and where these are in the file."""
+    selection = Selection.of(dataset.found, dataset.predicted, dataset.features, dataset.task)
     blocks = [(y[complete], complete) for _, y, complete in selection.masked_blocks(content)]
     return np.concatenate([y for y, _ in blocks]), np.flatnonzero(np.concatenate([mask for _, mask in blocks]))

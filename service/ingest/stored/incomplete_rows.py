@@ -60,6 +60,18 @@ def list_parts(content: Path, dataset: Upload, fold: int) -> dict[str, list[int]
     return found
 
 
+def check_weights(content: Path, dataset: Upload) -> None:
+    """Raise `Invalid` where a resolved dataset's weights cannot draw its training rows; another process reads them."""
+    _check_weights(content.resolve(), json.dumps(dataset.model_dump(mode="json", exclude={"upload"})))
+
+
+@lru_cache(maxsize=1_000)
+def _check_weights(content: Path, dataset: str) -> None:
+    """Ask another process. Cached by path, which contains the file's hash; which upload it was makes no difference."""
+    document = json.loads(dataset) | {"upload": "dat_" + "0" * 26}
+    SHARED.ask({"path": str(content), "weighted": document}, LIMITS)
+
+
 @lru_cache(maxsize=1_000)
 def _count_parts(content: Path, request: SplitRequest) -> ResolvedSplit:
     asked = {"path": str(content), "split": request.as_json()}

@@ -8,12 +8,13 @@ from service.spec.checks import normalisation
 from service.spec.checks.metrics import series_problems
 from service.spec.component import under
 from service.spec.datasets.text import Text
+from service.spec.datasets.uploaded import Upload
 from service.spec.experiment import Experiment
 from service.spec.measures import better_direction
 from service.spec.optimizers import OptimizerBase
 from service.spec.probes import DEFAULT_PROBES
 from service.spec.probes.inline import Samples
-from service.spec.training import SWA, OptimizerAverage
+from service.spec.training import SWA, OptimizerAverage, WeightedSampler
 
 
 def problems(experiment: Experiment) -> Iterator[Problem]:
@@ -177,7 +178,9 @@ def _sampler(experiment: Experiment) -> Iterator[Problem]:
     """Yield what a sampler needs, and does not get."""
     if experiment.sampler is None:
         return
-    if (task := experiment.dataset.facts.task) != "classification":
+    if isinstance(experiment.sampler, WeightedSampler):
+        yield from _row_weights(experiment)
+    elif (task := experiment.dataset.facts.task) != "classification":
         detail = f"balances classes, and the task of /dataset is {task}: leave it out."
         yield Problem("/sampler", "contradiction", detail)
     if experiment.batch_size == "full":
@@ -186,8 +189,22 @@ def _sampler(experiment: Experiment) -> Iterator[Problem]:
         yield Problem("/sampler", "contradiction", "draws rows at random, and /shuffle is false: leave that true.")
 
 
+def _row_weights(experiment: Experiment) -> Iterator[Problem]:
+    """Yield why a dataset has no weights to draw its rows by."""
+    if not isinstance(experiment.dataset, Upload):
+        detail = (
+            f"draws by a column of an uploaded table, and /dataset/kind is {experiment.dataset.kind}: leave it out."
+        )
+        yield Problem("/sampler", "contradiction", detail)
+    elif experiment.dataset.weights is None:
+        yield Problem("/dataset/weights", "missing", "/sampler draws rows by their weights: name their column here.")
+
+
 def warnings(experiment: Experiment) -> Iterator[Problem]:
     """Yield what is allowed and probably a mistake."""
+    if getattr(experiment.dataset, "weights", None) and not isinstance(experiment.sampler, WeightedSampler):
+        detail = 'only {"kind": "weighted"} in /sampler draws by this column: it is neither a feature nor a weight.'
+        yield Problem("/dataset/weights", "ignored", detail)
     stop, evaluations = experiment.stop, -(-experiment.total_steps // experiment.evaluation_every)
     if experiment.accumulate > 1 and normalisation.of_batches(experiment):
         detail = "the batch normalisation of /model sees each piece by itself: the step is not the whole batch's."

@@ -33,6 +33,19 @@ def number(column: Column, pointer: str, fix: str) -> Iterator[Problem]:
         yield Problem(pointer, "too_large", detail, MAX_FLOAT32)
 
 
+def weight_column(column: Column) -> Iterator[Problem]:
+    """Yield why a column holds no weights of rows."""
+    if column.shape:
+        yield Problem("/weights", "wrong_shape", f"has {list(column.shape)} values a row: it must be one value.")
+    elif column.missing:
+        first = f" (first: {', '.join(map(str, column.missing_rows))})" if column.missing_rows else ""
+        what = f"{column.missing} {'row' if column.missing == 1 else 'rows'} without a value{first}"
+        detail = f"the column {column.name} has {what}: write 0 for a row that is never to be drawn, and upload again."
+        yield Problem("/weights", "missing_values", detail)
+    else:
+        yield from number(column, "/weights", "weights are numbers of 0 or above")
+
+
 def shapes(columns: list[Column]) -> Iterator[Problem]:
     """Yield a problem unless the columns are single values, or one array alone."""
     if len(columns) > 1 and (wide := [column.name for column in columns if column.shape]):

@@ -16,6 +16,7 @@ from service.spec.datasets.columns import (
     number,
     shapes,
     share_names,
+    weight_column,
 )
 from service.spec.datasets.precision import MIN_SPACINGS, is_coarse
 from service.spec.datasets.prepared import features_of, filled_names, preparation_problems, read_sources
@@ -32,7 +33,7 @@ TargetTransformKind = Literal["log1p", "power"]
 TableTask = Literal["classification", "distribution", "regression"]
 MAX_VOCABULARY = 4_096
 MIN_ROWS = 2
-NOT_LOADED = ("split", "prepare", "prepare_target")  # fields that the loader does without
+NOT_LOADED = ("split", "weights", "prepare", "prepare_target")  # fields that the loader does without
 READ_ONLY = "set by the server; omit it in requests, or repeat it unchanged"
 
 
@@ -80,6 +81,10 @@ class Upload(RegressionBase, UploadedBase):
     )
     split: Split = Field(
         RandomSplit(), description="what decides the part of a row: chance, a column of parts, of times or of groups"
+    )
+    weights: ColumnName | None = Field(
+        None,
+        description="column of weights of the rows, 0 or above, for the sampler `weighted`; no feature. null: none",
     )
     prepare: PreparationSteps = Field(
         (), description="preparation of the feature columns, in order: fitted on the training rows, before `scaling`"
@@ -230,7 +235,8 @@ class Upload(RegressionBase, UploadedBase):
 
     def warnings(self) -> Iterator[Problem]:
         """Yield columns and rows that are left out, and columns that float32 cannot resolve unless they are scaled."""
-        yield from left_aside(tuple(name for name in self.found.aside if name != self.split_column))
+        named = (self.split_column, self.weights)
+        yield from left_aside(tuple(name for name in self.found.aside if name not in named))
         for at, each in enumerate(self.planned):
             if not each.taken:
                 yield Problem(f"/prepare/{at}", "no_effect", "there is no column that this step is for.")
@@ -257,7 +263,7 @@ class Upload(RegressionBase, UploadedBase):
         """Return columns that are no features only because the spec does not name them."""
         if self.features:
             return ()
-        aside = (c for c in report.columns if c.aside or c.name == self.split_column)
+        aside = (c for c in report.columns if c.aside or c.name in (self.split_column, self.weights))
         return tuple(c.name for c in aside if c.name not in self.predicted)
 
     @property
@@ -283,6 +289,7 @@ class Upload(RegressionBase, UploadedBase):
             elif self.features and name in self.features[:index]:
                 yield Problem(pointer, "repeated", "give each column once.")
         yield from self._split_names(report)
+        yield from self._weights(report)
         if not self.chosen(report):
             detail = "has no column beside the one to predict, but those that /features must name: see its report."
             yield Problem("/upload", "too_small", detail)
@@ -307,6 +314,20 @@ class Upload(RegressionBase, UploadedBase):
             yield Problem("/folds", "contradiction", detail)
         elif not isinstance(self.split, RandomSplit):
             yield from self.split.column_problems(column)
+
+    def _weights(self, report: Report) -> Iterator[Problem]:
+        """Yield why the rows cannot be drawn by the column of weights; their signs are seen in the file alone."""
+        if self.weights is None:
+            return
+        column, known = report.column(self.weights), report.names
+        if column is None:
+            meant = closest(self.weights, known)
+            yield Problem("/weights", "no_such_column", "the upload has no such column.", None, meant)
+        elif column.name in self.predicted or column.name in (self.features or ()):
+            where = "/predict" if column.name in self.predicted else "/features"
+            yield Problem("/weights", "contradiction", f"is a column of {where}: name it in one of the two.")
+        else:
+            yield from weight_column(column)
 
     def _predicted(self, columns: list[Column], rows: int) -> Iterator[Problem]:
         """Yield why the predicted columns do not fit the task."""

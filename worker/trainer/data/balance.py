@@ -1,11 +1,9 @@
-"""Classes that weigh the same however many training rows they have, by weights of the loss or by drawing rows."""
+"""Classes that weigh the same however many training rows they have: weights of the loss."""
 
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from service.spec.losses import LossBase
 from service.spec.losses.base import BALANCED
@@ -39,10 +37,3 @@ def balanced_weights(given: LossBase, balanced: LossBase) -> dict[str, Any] | No
     """Return the weights that were counted, as stored with the run; None if the spec gives them, or none."""
     names = [name for name in ("weight", "pos_weight") if getattr(given, name, None) == BALANCED]
     return {name: getattr(balanced, name) for name in names} or None
-
-
-def balanced_shares(y: Tensor, classes: int) -> Tensor:
-    """Return the probability of drawing each row, (N,) float64, that makes every class as likely as any other."""
-    labels = y.reshape(-1).long().cpu()
-    counts = torch.bincount(labels, minlength=classes).double()
-    return 1 / (counts[labels] * (counts > 0).sum())

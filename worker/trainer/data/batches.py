@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from service.spec.experiment import Experiment
-from worker.trainer.data.balance import balanced_shares
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
 from worker.trainer.data.read_ahead import ReadAhead
 from worker.trainer.data.token_windows import MappedWindows, ResidentWindows
@@ -75,11 +74,8 @@ class Batches:
         self._ahead: ReadAhead[Batch] | None = None
 
     @classmethod
-    def of(cls, spec: Experiment, x: RowTensor, y: RowTensor, seed: int) -> "Batches":
-        """Return the batches of one run of `spec`."""
-        shares = None
-        if spec.sampler is not None:
-            shares = balanced_shares(y[:], spec.dataset.facts.classes)
+    def of(cls, spec: Experiment, x: RowTensor, y: RowTensor, seed: int, shares: Tensor | None = None) -> "Batches":
+        """Return the batches of one run of `spec`, whose sampler draws each row with the probability `shares`."""
         whole, draw = spec.batch_size == "full", spec.dataset.draws_rows
         made = cls(x, y, spec.rows_per_step, seed, spec.shuffle, whole, spec.drop_last, shares=shares, draw=draw)
         return made if spec.folds == 1 else made.copy(rows_per_epoch=spec.dataset.counts[0])

@@ -12,8 +12,9 @@ from service.spec.checks.experiment import find_problems
 from service.spec.experiment import Experiment
 from service.spec.losses.binary import BCEWithLogits
 from service.spec.losses.classification import CrossEntropy
-from worker.trainer.data.balance import balance_loss, balanced_shares
+from worker.trainer.data.balance import balance_loss
 from worker.trainer.data.batches import Batches
+from worker.trainer.data.row_shares import balanced_shares
 from worker.trainer.data.split import split_dataset
 from worker.trainer.loop import Training, prepare, train
 from worker.trainer.probes.scratch_training import scratch_copy
