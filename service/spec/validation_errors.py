@@ -7,11 +7,12 @@ the model's annotations, and only fields and positions enter the pointer.
 import difflib
 import re
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from service.errors import Problem
@@ -80,11 +81,16 @@ WRONG_TYPE = (
 
 @dataclass(frozen=True)
 class ErrorLocation:
-    """Where an error is: its pointer, the fields of the enclosing object, and whether several types were tried."""
+    """Where an error is: its pointer, the model of the enclosing object, and whether several types were tried."""
 
     pointer: str
-    fields: tuple[str, ...]
+    enclosing: type[BaseModel] | None
     tried: bool
+
+    @property
+    def fields(self) -> Mapping[str, FieldInfo]:
+        """The fields of the enclosing object."""
+        return self.enclosing.model_fields if self.enclosing else {}
 
 
 def sanitise(text: str) -> str:
@@ -121,46 +127,57 @@ def _shadowed(pointer: str, items: list[tuple[ErrorDetails, ErrorLocation]], fou
 def locate(model: Any, location: Iterable[int | str]) -> ErrorLocation:
     """Return where pydantic's location is, following it through the annotations of `model`."""
     pointer, tried = "", False
-    around: tuple[str, ...] = ()
+    around: type[BaseModel] | None = None
     here: Any = model
     for part in location:
-        members = _members(here)
+        members = union_members(here)
         if len(members) > 1:
             tried = not any(_tags(member) for member in members)
             here = next((each for each in members if part in (*_tags(each), getattr(each, "__name__", None))), None)
             continue
         here = members[0]
-        if not (_is_model(here) or get_origin(here) in (tuple, list, dict)):
+        if not (is_model(here) or get_origin(here) in (tuple, list, dict)):
             continue
         pointer += "/" + escape_key(str(part))
-        if _is_model(here):
-            around = tuple(here.model_fields)
+        if is_model(here):
+            around = here
             here = here.model_fields[part].annotation if part in here.model_fields else None
         else:
-            here = get_args(here)[1] if get_origin(here) is dict else _item(get_args(here), part)
+            here = get_args(here)[1] if get_origin(here) is dict else item_type(get_args(here), part)
     return ErrorLocation(sanitise(pointer), around, tried)
 
 
-def _members(annotation: Any) -> list[Any]:
+def _parts(fields: Mapping[str, FieldInfo], pointer: str) -> dict[str, str]:
+    """Return the fields that one of the objects in an object at `pointer` has, and no other, with where they are."""
+    found: dict[str, set[str]] = {}
+    for name, info in fields.items():
+        for member in filter(is_model, union_members(info.annotation)):
+            for inner in member.model_fields:
+                found.setdefault(inner, set()).add(f"{pointer}/{name}/{inner}")
+    return {inner: places.pop() for inner, places in found.items() if len(places) == 1}
+
+
+def union_members(annotation: Any) -> list[Any]:
     """Return the types an annotation allows, without `None`."""
     if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
+        return union_members(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return [m for each in get_args(annotation) if each is not type(None) for m in _members(each)]
+        return [m for each in get_args(annotation) if each is not type(None) for m in union_members(each)]
     return [annotation]
 
 
-def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
+def is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
+    """Return whether a type is a model of pydantic."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _tags(member: Any) -> tuple[Any, ...]:
     """Return the tags of a union's member: its `kind`, or in a list of layers its `layer`."""
-    fields = member.model_fields if _is_model(member) else {}
+    fields = member.model_fields if is_model(member) else {}
     return next((get_args(fields[name].annotation) for name in ("kind", "layer") if name in fields), ())
 
 
-def _item(arguments: tuple[Any, ...], position: int | str) -> Any:
+def item_type(arguments: tuple[Any, ...], position: int | str) -> Any:
     """Return the type at one position of a tuple or list."""
     if len(arguments) == 1 or arguments[-1:] == (...,):
         return arguments[0]
@@ -185,8 +202,11 @@ def _expected(item: ErrorDetails) -> str:
 def _problem(item: ErrorDetails, place: ErrorLocation) -> Problem:
     kind, context, pointer = item["type"], item.get("ctx", {}), place.pointer
     if kind == "extra_forbidden":
-        name = str(item["loc"][-1])
-        return Problem(pointer, "unknown_field", "there is no such field.", None, suggest_field(name, place.fields))
+        parts = _parts(place.fields, pointer.rpartition("/")[0])
+        meant = suggest_field(str(item["loc"][-1]), place.fields, parts)
+        return Problem(pointer, "unknown_field", "there is no such field.", None, meant)
+    if kind == "missing" and (about := _description(item, place)):
+        return Problem(pointer, kind, f"field required: {about}.")
     if kind == "union_tag_not_found":
         tag = context["discriminator"].strip("'")
         return Problem(f"{pointer}/{tag}", "missing", f"say which {tag}.")
@@ -202,10 +222,17 @@ def _problem(item: ErrorDetails, place: ErrorLocation) -> Problem:
     return Problem(pointer, kind, sanitise(message[0].lower() + message[1:]) + ".", limit or None)
 
 
-def suggest_field(name: str, fields: Iterable[str]) -> str | None:
-    """Return the field that was probably meant, by its name elsewhere or a typing error in either."""
+def _description(item: ErrorDetails, place: ErrorLocation) -> str | None:
+    info = place.fields.get(str(item["loc"][-1]))
+    return info.description if info else None
+
+
+def suggest_field(name: str, fields: Iterable[str], parts: Mapping[str, str] | None = None) -> str | None:
+    """Return the field that was probably meant: by its name elsewhere, in a part of the object, or a typing error."""
     here = list(fields)
     words = {word: ours for word, ours in OTHER_NAMES.items() if ours in here}
+    if name not in words and (in_part := (parts or {}).get(OTHER_NAMES.get(name, name))):
+        return in_part
     found = closest(name, [*here, *words])
     return words.get(found, found) if found is not None else None
 

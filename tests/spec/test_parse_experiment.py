@@ -216,11 +216,37 @@ def test_restarts_are_the_first_seeds() -> None:
         ({"batchsize": 3}, "/batchsize", "batch_size"),
         ({"model": {"kind": "mlp", "hidden_layer_sizes": [8]}}, "/model/hidden_layer_sizes", "hidden"),
         ({"zebra": 1}, "/zebra", None),
+        ({"prepare": []}, "/prepare", "/dataset/prepare"),
+        ({"learning_rate": 0.1}, "/learning_rate", "/optimizer/lr"),
+        ({"hidden": [8]}, "/hidden", None),  # datasets and models have one
     ],
 )
 def test_a_misspelt_field_is_answered_with_the_one_meant(changes: dict[str, Any], pointer: str, meant: Any) -> None:
     (found,) = problems(**changes)
     assert (found.pointer, found.code, found.did_you_mean) == (pointer, "unknown_field", meant)
+
+
+def test_a_kind_stands_for_the_component_with_its_defaults() -> None:
+    named = {"model": "mlp", "schedule": {"kind": "warmup", "steps": 5, "after": "cosine"}, "metrics": ["f1", "auc"]}
+    written = {
+        "model": {"kind": "mlp"},
+        "schedule": {"kind": "warmup", "steps": 5, "after": {"kind": "cosine"}},
+        "metrics": [{"kind": "f1"}, {"kind": "auc"}],
+    }
+    assert parsed(**named).spec == parsed(**written).spec
+    merged = parse_experiment({"preset": "digits-sgd-momentum", "optimizer": "sgd"}).spec.optimizer
+    assert merged == parse_experiment({"preset": "digits-sgd-momentum", "optimizer": {"kind": "sgd"}}).spec.optimizer
+
+
+def test_an_unknown_kind_by_itself_is_answered_with_the_one_meant() -> None:
+    (found,) = problems(metrics=["f_1"])
+    assert (found.pointer, found.code, found.did_you_mean) == ("/metrics/0/kind", "unknown_kind", "f1")
+
+
+def test_a_missing_field_is_answered_with_what_it_is() -> None:
+    (found,) = problems(metrics=["accuracy"])
+    assert found.pointer == "/metrics/0/top_k"
+    assert "number of highest scores" in found.detail
 
 
 TEXT: dict[str, Any] = {

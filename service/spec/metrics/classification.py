@@ -36,7 +36,12 @@ class TopKAccuracy(MetricBase):
     formula = "rows whose class is among the top k / rows"
 
     kind: Literal["accuracy"] = "accuracy"
-    top_k: Annotated[int, Field(ge=2, le=1000, description="number of highest scores")]
+    top_k: Annotated[
+        int,
+        Field(
+            ge=2, le=1000, description="number of highest scores; the accuracy of the highest one is always recorded"
+        ),
+    ]
 
     def names(self, classes: int) -> tuple[str, ...]:
         """Return accuracy_top5, or another number."""

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from service.errors import Invalid, Malformed, Problem
 from service.spec.component import Json
+from service.spec.parse.kinds import with_kinds
 from service.spec.validation_errors import escape_key, problems_from, sanitise
 
 MAX_DEPTH, MAX_KEYS, MAX_VALUES, MAX_STRING, MAX_DIGITS = 32, 2_000, 10_000, 4_096, 20
@@ -100,12 +101,13 @@ def _int(digits: str) -> int:
 
 
 def validate(model: type[M], document: object) -> M:
-    """Return `document` as a `model`; raise `Invalid` with every problem."""
+    """Return `document` as a `model`, components by their kind alone too; raise `Invalid` with every problem."""
     found = list(_string_problems(document, ""))
     if found:
         raise Invalid.of(found)
     try:
-        return model.model_validate_json(json.dumps(document))  # JSON mode: strict, but arrays may be tuples
+        text = json.dumps(with_kinds(model, document))
+        return model.model_validate_json(text)  # JSON mode: strict, but arrays may be tuples
     except ValidationError as error:
         raise Invalid.of(problems_from(error, model)) from None
 

@@ -10,6 +10,7 @@ from service.spec.experiment import Experiment
 from service.spec.parse.aliases import translate
 from service.spec.parse.defaults import fill_defaults
 from service.spec.parse.document import validate
+from service.spec.parse.kinds import with_kinds
 from service.spec.parse.presets import merge_patch, split_preset
 
 
@@ -40,7 +41,7 @@ def parse_experiment(
     """
     base, own = split_preset(document) if parent is None else (parent, document)
     under = base.get("optimizer", {})
-    translation = translate(own, under)
+    translation = translate(with_kinds(Experiment, own), under)
     found = list(translation.problems)
     try:
         document = merge_patch(base, translation.document) if base else translation.document
