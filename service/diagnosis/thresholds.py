@@ -120,6 +120,8 @@ TABLE = (
     _t("R26.runs", 3, "seeds", "fewer say nothing about a spread", THUMB),
     _t("R26.spread", 0.25, "share of what was learned", "standard deviation of the final values over the seeds"),
     _t("R27.share", 0.05, "share of the part", "held-out rows that equal a training row: above, a warning", THUMB),
+    _t("R28.share", 0.1, "share of the time", "that updates wait for their batches", THUMB),
+    _t("R28.points", 3, "points", "of a second each: fewer say nothing about a whole run", THUMB),
 )
 _BY_KEY = {each.key: each for each in TABLE}
 

@@ -16,6 +16,7 @@ SeriesName = Annotated[
 ]
 RANKED_SERIES = ("val/loss", "val/accuracy", "loss")  # the first that was measured ranks a run
 PARTS = ("train", "val", "test")  # of the data, in the names of series
+DATA_WAIT = "system/data_wait"  # share of the time that updates waited for their batches
 LOSS_SERIES = ("loss", "val/loss")  # a run with a non-finite value of one of these has diverged
 STANDARD_SERIES = (
     *RANKED_SERIES,

@@ -375,6 +375,13 @@ CASES = [
         lambda: drawn(readings=equal_rows(validation=(0, 90), test=(2, 50))),
         lambda: drawn(readings=equal_rows(validation=(0, 90), test=(None, 0))),
     ),
+    Case(
+        "R28",
+        "waits_for_data",
+        "info",
+        lambda: drawn(series={"system/data_wait": evaluated([0.0] * 5 + [0.3] * 5)}),
+        lambda: drawn(series={"system/data_wait": evaluated([0.9] * 5 + [0.08] * 5)}),
+    ),
 ]
 NAMES = [f"{case.rule}-{number}" for number, case in enumerate(CASES)]
 
@@ -410,7 +417,7 @@ def test_a_patch_leads_to_another_spec_that_can_be_posted(case: Case) -> None:
     assert changed.hash != record.plan.spec.hash
 
 
-WITHOUT_PATCH = {"nonfinite:input", "labels_unrelated", "R4", "minimum", "schedule_mismatch", "R27"}
+WITHOUT_PATCH = {"nonfinite:input", "labels_unrelated", "R4", "minimum", "schedule_mismatch", "R27", "R28"}
 
 
 def test_there_is_a_case_for_every_verdict_that_needs_no_other_run() -> None:

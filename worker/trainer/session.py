@@ -40,6 +40,7 @@ from worker.trainer.checkpoints.checkpoint import Saved
 from worker.trainer.checkpoints.policy import CheckpointPolicy, SaveReason
 from worker.trainer.checkpoints.writer import CheckpointWriter
 from worker.trainer.data.dataset_folders import DatasetFolders
+from worker.trainer.data_wait import DataWait
 from worker.trainer.device_memory import PeakMemory
 from worker.trainer.divergence_replay import AttemptHistory, RestorePoint, replay_divergence
 from worker.trainer.environment import environment, environment_differences, usage
@@ -158,6 +159,7 @@ class Session:
         self.recorder: Recorder = make_recorder(
             training.device, training.step + 1, allowed_nonfinite(training.spec.nonfinite)
         )
+        self.data_wait = DataWait(training.batches)
         self.writer = CheckpointWriter(Path(request.folder), lambda: supervisor.send(Alive()))
         self._flushing = threading.Lock()  # a drain and its frame together, so that frames are in order
         self._flusher_error: Exception | None = None  # raised by the loop's thread
@@ -342,6 +344,7 @@ class Session:
         """Send the points that the recorder has, if any."""
         with self._flushing:
             if points := self.recorder.drain(wait):
+                points += self.data_wait.points(points[0])
                 series, payload = pack_points(points)
                 self.supervisor.send(PointsFrame(series=series, payload=payload))
 

@@ -14,7 +14,7 @@ from service.db.metrics.range_query import SeriesKey
 from service.db.metrics.read import SYSTEM_PREFIX, SeriesSummary
 from service.db.runs import probe_results, runs
 from service.lifecycle import TERMINAL
-from service.spec.measures import RANKED_SERIES, default_series
+from service.spec.measures import DATA_WAIT, RANKED_SERIES, default_series
 
 MAX_POINTS = 2048  # of a series
 COLUMNS = ("last_step", "mean", "min", "max", "nonfinite")  # as Series has them
@@ -22,11 +22,16 @@ RunSeries = tuple[str, SeriesSummary]  # a run and one of its series
 
 
 def curves(connection: Connection, run_ids: Collection[str]) -> dict[str, dict[str, Series]]:
-    """Return every series of each run except those of the machine: exact up to 2,048 points, else in buckets."""
+    """Return every series of each run, exact up to 2,048 points, else in buckets.
+
+    Of the series of the machine only the wait for data is there.
+    """
     exact: list[RunSeries] = []
     reduced: dict[int, list[RunSeries]] = {}  # by the level of their buckets
     for run_id, summaries in read.summaries(connection, list(run_ids)).items():
-        named = [(run_id, each) for each in summaries if not each.name.startswith(SYSTEM_PREFIX)]
+        named = [
+            (run_id, each) for each in summaries if not each.name.startswith(SYSTEM_PREFIX) or each.name == DATA_WAIT
+        ]
         exact += [each for each in named if 0 < each[1].n <= MAX_POINTS]
         if long := [each for each in named if each[1].n > MAX_POINTS]:
             level = level_for(*_range(long), MAX_POINTS)

@@ -7,6 +7,7 @@ from service.diagnosis.rules import (
     bookkeeping,
     curvature,
     data,
+    data_wait,
     equal_rows,
     gradients,
     no_learning,
@@ -59,4 +60,6 @@ RULES = (
     Rule("R26", "luck of the seed", ("within_noise",), seeds.seed_luck, "Bouthillier et al. 2021, arXiv:2103.03098"),
     Rule("R27", "equal rows in two parts", ("equal_rows",), equal_rows.equal_rows,
          "Barz & Denzler 2020, arXiv:1902.00423"),
+    Rule("R28", "waits for data", ("waits_for_data",), data_wait.waits_for_data,
+         "Mohan et al. 2021, arXiv:2007.06775"),
 )  # fmt: skip

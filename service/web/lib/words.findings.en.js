@@ -57,6 +57,7 @@ export const findings = {
   "finding.strict_saddle": "Training is stuck at a saddle point",
   "finding.update_underflow": "Updates are lost to rounding",
   "finding.vanishing_gradient": "Gradients vanish before the first layers",
+  "finding.waits_for_data": "Updates wait for their batches",
   "finding.wasteful_batch": "The batch is larger than necessary",
   "finding.within_noise": "The difference is within seed noise",
   "finding.equal_rows": "Rows of the training part are also held out",

@@ -56,6 +56,7 @@ export const findings = {
   "finding.strict_saddle": "训练停在鞍点上",
   "finding.update_underflow": "更新因舍入而丢失",
   "finding.vanishing_gradient": "梯度在到达前几层之前消失",
+  "finding.waits_for_data": "更新步骤在等待数据批次",
   "finding.wasteful_batch": "批次大于所需",
   "finding.within_noise": "差异在种子噪声之内",
   "finding.equal_rows": "训练部分的行也出现在留出部分",

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -72,6 +73,7 @@ class Batches:
         # the latest epoch, and its order on the host or where the rows are, one piece per batch
         self._order: tuple[int, tuple[Tensor, ...]] = (-1, ())
         self._ahead: ReadAhead[Batch] | None = None
+        self.waited_s = 0.0  # for batches that take time, until each was there
 
     @classmethod
     def of(cls, spec: Experiment, x: RowTensor, y: RowTensor, seed: int, shares: Tensor | None = None) -> "Batches":
@@ -87,8 +89,19 @@ class Batches:
 
     def batch(self, step: int) -> Batch:
         """Return the rows of update `step` (from 1), augmented; the last batch of an epoch may be smaller."""
+        if not self.takes_time:
+            return self._rows(step)
+        began = perf_counter()
         rows = self._rows(step)
-        return rows if self.augment is None else self.augment(step, rows)
+        if self.augment is not None:
+            rows = self.augment(step, rows)
+        self.waited_s += perf_counter() - began
+        return rows
+
+    @property
+    def takes_time(self) -> bool:
+        """Whether rows are read, prepared or augmented for each update, rather than chosen from rows on the device."""
+        return self.augment is not None or (self.on_disk and not self.whole)
 
     def _rows(self, step: int) -> Batch:
         if self.whole:
