@@ -46,6 +46,7 @@ ADDED_TO_DATASETS: Json = {  # likewise
     **{"tokens": {"kind": "characters"}, "windows": "consecutive", "folds": None},
 }
 ADDED_TO_MODELS: Json = {"activation_checkpointing": False}
+ADDED_TO_RULES: Json = {"unfreeze_at": None, "norm_statistics": "train"}  # of /groups
 ADDED_TO_RESOLVED: Json = {
     **{"reading": {"rules": 1, "header": True}, "test": 0, "dropped": 0, "aside": [], "validation": 0},
     **{"split": None, "columns": [], "inputs": 0, "tokenized": None},
@@ -301,6 +302,9 @@ class Experiment(Part):
         added = ADDED_TO_MODELS | (ADDED_TO_TRANSFORMER if self.model.kind == "transformer" else {})
         document["model"] = {k: v for k, v in document["model"].items() if v != added.get(k, ...)}
         document["dataset"] = data_identity(document["dataset"])
+        if "groups" in document:
+            rules = document["groups"]
+            document["groups"] = [{k: v for k, v in r.items() if v != ADDED_TO_RULES.get(k, ...)} for r in rules]
         if self.start is not None:  # which upload it was makes no difference
             document["start"] = {"head": self.start.head, "sha256": self.start.found.sha256}
         if self.resources.devices > 1:  # sums over several devices differ in the last bits

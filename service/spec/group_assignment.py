@@ -22,11 +22,14 @@ class Group:
     optimizer: OptimizerBase | None  # with the group's own settings; None: frozen
     names: tuple[str, ...]
     owner: int = 0  # which optimizer of the experiment: 0 is /optimizer, i + 1 that of /groups/i
+    first: int = 1  # the first update that trains it, if any does
 
     def document(self) -> Json:
         """Return the group as JSON for an answer."""
         settings = None if self.optimizer is None else self.optimizer.model_dump(mode="json")
-        return {"label": self.label, "optimizer": settings, "frozen": settings is None, "parameters": list(self.names)}
+        late = {"unfreeze_at": self.first} if self.first > 1 else {}
+        shown = {"label": self.label, "optimizer": settings, "frozen": settings is None}
+        return shown | late | {"parameters": list(self.names)}
 
 
 def assign_groups(experiment: Experiment, layout: Layout | None = None) -> list[Group]:
@@ -39,13 +42,14 @@ def assign_groups(experiment: Experiment, layout: Layout | None = None) -> list[
     found: list[Group] = []
     for at, members in enumerate(group_members(experiment, layout)):
         label, optimizer, owner = _settings(experiment, at)
+        first = (all_rules(experiment)[at - 1].unfreeze_at if at else None) or 1
         if experiment.layer_decay is None or optimizer is None:
-            found.append(Group(label, optimizer, tuple(member.name for member in members), owner))
+            found.append(Group(label, optimizer, tuple(member.name for member in members), owner, first))
             continue
         for depth in sorted({member.depth for member in members}):
             lr = optimizer.lr * experiment.layer_decay ** (deepest - depth)
             names = tuple(member.name for member in members if member.depth == depth)
-            found.append(Group(f"{label}@{depth}", optimizer.model_copy(update={"lr": lr}), names, owner))
+            found.append(Group(f"{label}@{depth}", optimizer.model_copy(update={"lr": lr}), names, owner, first))
     return [group for group in found if group.names]
 
 
@@ -69,7 +73,7 @@ def _settings(experiment: Experiment, at: int) -> tuple[str, OptimizerBase | Non
         return "default", experiment.optimizer, 0
     rule = all_rules(experiment)[at - 1]
     label = rule.name or ("no_decay" if at > len(experiment.groups) else f"group{at - 1}")
-    if rule.freeze:
+    if rule.stays_frozen:
         return label, None, 0
     if rule.optimizer is not None:
         return label, rule.optimizer, at

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -58,8 +58,23 @@ class Rule(Part):
     set: Annotated[dict[FieldName, Value], Field(max_length=20)] = Field(
         {}, description="other fields of the optimizer"
     )
-    freeze: bool = Field(False, description="do not train these parameters; running statistics still update")
+    freeze: bool = Field(False, description="do not train these parameters")
+    unfreeze_at: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="first update that trains parameters frozen by `freeze`; schedules count from the run's start. "
+        "null: none does",
+    )
+    norm_statistics: Literal["train", "frozen"] = Field(
+        "train",
+        description="frozen: the group's batch normalisations use their running statistics in training too, as in "
+        "evaluation, and leave them as they are, to the end of the run",
+    )
     optimizer: Optimizer | None = Field(None, description="optimizer for these parameters instead of /optimizer")
+
+    @property
+    def stays_frozen(self) -> bool:
+        """Whether no update trains these parameters."""
+        return self.freeze and self.unfreeze_at is None
 
     @property
     def overrides(self) -> dict[str, Value]:
@@ -82,8 +97,13 @@ class Rule(Part):
             if field in self.set:
                 detail = "say it in /optimizer of the rule." if field == "kind" else f"say it in {field} of the rule."
                 yield Problem(f"/set/{field}", "misplaced", detail)
-        if self.freeze and (self.overrides or self.optimizer is not None):
-            yield Problem("/freeze", "contradiction", "a frozen parameter has no settings: remove them, or freeze.")
+        if self.unfreeze_at is not None and not self.freeze:
+            yield Problem("/unfreeze_at", "contradiction", "/freeze is false: set it to true, or leave this out.")
+        if self.stays_frozen and (self.overrides or self.optimizer is not None):
+            detail = (
+                "a frozen parameter has no settings: remove them, or freeze, or say when it is trained: unfreeze_at."
+            )
+            yield Problem("/freeze", "contradiction", detail)
         if self.optimizer is not None:
             yield from under("/optimizer", self.optimizer.problems())
             if self.overrides:

@@ -77,6 +77,18 @@ def test_a_group_shows_its_settings_and_its_parameters() -> None:
     assert (head["label"], head["frozen"], head["parameters"]) == ("head", False, ["layers.3.weight", "layers.3.bias"])
 
 
+def test_a_group_that_is_trained_later_says_from_when_and_old_rules_keep_their_hash() -> None:
+    rule: dict[str, Any] = {"match": {"name": "layers.[01].*"}, "name": "body"}
+    late = parsed(groups=[rule | LATE | {"lr": 0.1}], layer_decay=0.5)
+    shown = {group.label: group.document() for group in assign_groups(late)}
+    assert {label: each.get("unfreeze_at") for label, each in shown.items()} == {"default@1": None, "body@0": 6}
+    assert shown["body@0"]["optimizer"]["lr"] == 0.05
+    plain = parsed(groups=[rule])
+    assert plain.hash == parsed(groups=[rule | {"unfreeze_at": None, "norm_statistics": "train"}]).hash
+    others = [rule | LATE, rule | {"freeze": True}, rule | {"norm_statistics": "frozen"}]
+    assert len({plain.hash, *(parsed(groups=[each]).hash for each in others)}) == 4
+
+
 def test_layers_decay_from_the_output_in_every_group() -> None:
     spec = parsed(layer_decay=0.5, groups=[{"match": {"dim_lt": 2}, "lr": 0.1, "name": "thin"}])
     rates = {group.label: group.optimizer.lr for group in assign_groups(spec) if group.optimizer}
@@ -86,6 +98,7 @@ def test_layers_decay_from_the_output_in_every_group() -> None:
 
 
 DIM2: dict[str, Any] = {"match": {"dim": 2}}
+LATE: dict[str, Any] = {"freeze": True, "unfreeze_at": 6}
 NESTEROV = {"kind": "sgd", "nesterov": True, "momentum": 0.9}
 REFUSED_RULES: dict[str, tuple[list[Any], str, str]] = {
     "muon for vectors": ([MUON | {"match": {"name": "*.3.*"}}], "/groups/0/optimizer/kind", "wrong_parameter"),
@@ -102,6 +115,10 @@ REFUSED_RULES: dict[str, tuple[list[Any], str, str]] = {
     "unused": ([{"match": {"name": "*"}, "optimizer": {"kind": "sgd"}}], "/optimizer", "no_effect"),
     "reserved": ([DIM2 | {"name": "default"}], "/groups/0/name", "reserved"),
     "repeated": ([DIM2 | {"name": "a"}, {"match": {"dim": 1}, "name": "a"}], "/groups/1/name", "repeated"),
+    "too late": ([DIM2 | LATE | {"unfreeze_at": 11}], "/groups/0/unfreeze_at", "contradiction"),
+    "not frozen": ([DIM2 | LATE | {"freeze": False}], "/groups/0/unfreeze_at", "contradiction"),
+    "all frozen at first": ([{"match": {"name": "*"}} | LATE], "/groups", "contradiction"),
+    "no statistics": ([DIM2 | {"norm_statistics": "frozen"}], "/groups/0/norm_statistics", "no_effect"),
     "lbfgs": ([DIM2 | {"optimizer": {"kind": "lbfgs"}}], "/groups/0/optimizer/kind", "contradiction"),
 }
 REFUSED: list[tuple[dict[str, Any], tuple[str, str]]] = [
@@ -109,6 +126,7 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, str]]] = [
     ({"optimizer": {"kind": "muon"}}, ("/optimizer/kind", "wrong_parameter")),
     ({"optimizer": {"kind": "sparse_adam"}}, ("/optimizer/kind", "wrong_parameter")),
     ({"optimizer": {"kind": "lbfgs"}, "groups": [DIM2]}, ("/groups/0", "contradiction")),
+    ({"optimizer": {"kind": "lbfgs"}, "groups": [DIM2 | LATE]}, ("/groups/0", "contradiction")),
     ({"optimizer": {"kind": "lbfgs"}, "layer_decay": 0.5}, ("/layer_decay", "contradiction")),
     ({"optimizer": {"kind": "lecture_adagrad"}, "no_decay": True}, ("/no_decay", "contradiction")),
     (

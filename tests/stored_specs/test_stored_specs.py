@@ -19,6 +19,8 @@ def kept(old: Any, new: Any, pointer: str = "") -> list[str]:
         return missing + [
             p for name in old.keys() & new.keys() for p in kept(old[name], new[name], f"{pointer}/{name}")
         ]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [p for at, pair in enumerate(zip(old, new, strict=True)) for p in kept(*pair, f"{pointer}/{at}")]
     return [] if old == new and type(old) is type(new) else [pointer]
 
 

@@ -14,12 +14,13 @@ from service.errors import Problem, RunFailure
 from service.spec.checks import initialisation, normalisation, parameter_groups
 from service.spec.component import Component
 from service.spec.experiment import Experiment
-from service.spec.group_assignment import Group, assign_groups
+from service.spec.group_assignment import Group, assign_groups, group_members
 from service.spec.init_rules import assign_inits
 from service.spec.inits import InitBase
 from service.spec.layout import Parameter
 from service.spec.models import ModelBase, model_kwargs
 from worker.trainer.environment import optimizer_policy
+from worker.trainer.models.norms import freeze_statistics, has_statistics
 from worker.trainer.optim.fast_step import skip_dynamo_wrappers
 from worker.trainer.optional_imports import import_optional
 
@@ -60,7 +61,21 @@ def build_model(spec: Experiment) -> nn.Module:
         with torch.no_grad():
             for parameter, at in assign_inits(spec.inits, layout):
                 build(spec.inits[at].init, parameters[parameter.name])
+    freeze_group_statistics(spec, model)
     return model
+
+
+def freeze_group_statistics(spec: Experiment, model: nn.Module) -> None:
+    """Freeze the running statistics of the batch normalisations in groups whose rule says so."""
+    wanted = [at for at, rule in enumerate(spec.groups) if rule.norm_statistics == "frozen"]
+    members = group_members(spec, layout_of(model)) if wanted else []
+    for at in wanted:
+        owners = dict.fromkeys(parameter.name.rpartition(".")[0] for parameter in members[at + 1])
+        found = [layer for owner in owners if has_statistics(layer := model.get_submodule(owner))]
+        if not found:
+            _raise([parameter_groups.no_statistics(at)])
+        for layer in found:
+            freeze_statistics(layer)
 
 
 def check_batch_norm(spec: Experiment, model: nn.Module) -> None:
@@ -131,8 +146,8 @@ def _raise(problems: Iterable[Problem]) -> None:
 def _parameter_group(group: Group, parameters: dict[str, nn.Parameter]) -> dict[str, Any]:
     """Return a parameter group as torch takes it."""
     assert group.optimizer is not None
-    own = {"label": group.label, "params": [parameters[name] for name in group.names]}
-    return own | group.optimizer.group()
+    own: dict[str, Any] = {"label": group.label, "params": [parameters[name] for name in group.names]}
+    return own | ({"first": group.first} if group.first > 1 else {}) | group.optimizer.group()
 
 
 def layout_of(model: nn.Module) -> tuple[Parameter, ...]:

@@ -28,6 +28,7 @@ from worker.trainer.step.evaluation import Validation, build_criterion, to_devic
 from worker.trainer.step.gradients import Gradients
 from worker.trainer.step.learning_rates import LearningRates
 from worker.trainer.step.pipeline import StepPipeline
+from worker.trainer.step.unfreezing import Unfreezing
 
 
 class Step(NamedTuple):
@@ -69,6 +70,7 @@ class Training:
         if self.augment is not None:
             self.batches.augment = self.augment.apply
         self.rates = LearningRates(spec, self.optimizers)
+        self.unfreezing = Unfreezing(self.rates)
         self.pipeline = StepPipeline(spec, self.model, self.criterion, self.optimizers, self.batches, device)
         self.optimizer_steps = [fast_step(optimizer) for optimizer in self.optimizers]
         self.metrics = MetricSet.of(spec, splits.scales, device, splits.target)
@@ -114,6 +116,13 @@ class Training:
         self.rates.load(state["schedule"])
         self.pipeline.load(**state["mechanics"])
         self.step = state["step"]
+        self.unfreezing.show(self.step)
+
+    def begin_step(self, step: int) -> bool:
+        """Prepare update `step`; return whether other parameters learn than in the update before."""
+        if changed := self.unfreezing.begin(step):
+            self.pipeline.gradients.choose_parameters()
+        return changed
 
 
 def prepare(spec: Experiment, seed: int, device: torch.device, files: DatasetFolders = NO_FOLDERS) -> Training:
@@ -134,12 +143,15 @@ def _train(training: Training) -> Iterator[Step]:
     precision, average, stopping, probes = pipeline.precision, pipeline.average, pipeline.stopping, training.probes
     model.train()
     train_mode(optimizers)
+    training.begin_step(training.step + 1)
     probes.begin(training)
     stopping.begin()
     for step in range(training.step + 1, training.spec.total_steps + 1):
         if training.ended:
             return
         update = step - precision.skipped  # schedules count updates that changed the weights
+        if training.begin_step(step):
+            probes.choose_layers(training)
         lr = rates.apply(update)
         if probed := step == probes.next_step:
             probes.before_forward(training, step)
@@ -155,7 +167,7 @@ def _train(training: Training) -> Iterator[Step]:
         if probed:
             metrics = probes.after_update(training, step, finite) | metrics
         if rates.differ:
-            metrics |= rates.metrics()
+            metrics |= rates.metrics(step)
         stopping.after_step(step, metrics)
         metrics |= evaluate(training, update, loss)
         yield Step(step, lr, loss, metrics or None)

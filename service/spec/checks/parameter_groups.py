@@ -18,7 +18,7 @@ MAX_NAMES = 5  # that a problem lists
 
 def problems(experiment: Experiment, layout: Layout | None) -> Iterator[Problem]:
     """Yield what the rules and the model's parameters do not allow; without a layout, what is wrong with any model."""
-    alone = list(_rules_alone(experiment))
+    alone = [*_rules_alone(experiment), *_late(experiment)]
     yield from alone
     if alone or not layout:
         return
@@ -26,6 +26,7 @@ def problems(experiment: Experiment, layout: Layout | None) -> Iterator[Problem]
     yield from unmatched
     if not unmatched:
         yield from _refused(experiment, layout)
+        yield from _without_statistics(experiment)
 
 
 def _rules_alone(experiment: Experiment) -> Iterator[Problem]:
@@ -75,12 +76,36 @@ def _searching(experiment: Experiment) -> Iterator[Problem]:
         if own is not None and own.needs_closure:
             detail = f"{own.kind} moves all parameters together, along one line: put it into /optimizer."
             yield Problem(f"/groups/{at}/optimizer/kind", "contradiction", detail)
-        elif experiment.optimizer.needs_closure and not rule.freeze:
+        elif experiment.optimizer.needs_closure and not rule.stays_frozen:
             detail = f"/optimizer/kind {experiment.optimizer.kind} has one group: a rule can only freeze."
             yield Problem(f"/groups/{at}", "contradiction", detail)
     if experiment.optimizer.needs_closure and experiment.layer_decay is not None:
         detail = f"/optimizer/kind {experiment.optimizer.kind} takes all parameters in one group: leave this out."
         yield Problem("/layer_decay", "contradiction", detail)
+
+
+def _late(experiment: Experiment) -> Iterator[Problem]:
+    """Yield rules whose parameters would be trained after the last update."""
+    total = experiment.total_steps
+    for at, rule in enumerate(experiment.groups):
+        if rule.unfreeze_at is not None and rule.unfreeze_at > total > 0:
+            detail = f"the run has {total} updates: choose an earlier one, or leave this out to freeze to the end."
+            yield Problem(f"/groups/{at}/unfreeze_at", "contradiction", detail, limit=total)
+
+
+def _without_statistics(experiment: Experiment) -> Iterator[Problem]:
+    """Yield rules that freeze the statistics of no layer; a library's are looked for when its model is built."""
+    for at, rule in enumerate(experiment.groups):
+        if rule.norm_statistics == "frozen" and experiment.layout is not None:
+            owners = {member.module for member in group_members(experiment, experiment.layout)[at + 1]}
+            if not any(owner.startswith("BatchNorm") for owner in owners):
+                yield no_statistics(at)
+
+
+def no_statistics(at: int) -> Problem:
+    """Return the problem of a rule that freezes statistics, and has no batch normalisation."""
+    detail = "the group has no parameter of a batch normalisation: match them too, or leave this out."
+    return Problem(f"/groups/{at}/norm_statistics", "no_effect", detail)
 
 
 def _unmatched(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
@@ -110,6 +135,9 @@ def _refused(experiment: Experiment, layout: Layout) -> Iterator[Problem]:
     groups = assign_groups(experiment, layout)
     if all(group.optimizer is None for group in groups):
         yield Problem("/groups", "contradiction", "every parameter is frozen: nothing would be trained.")
+    elif (first := min(group.first for group in groups if group.optimizer)) > 1:
+        detail = f"every parameter is frozen before update {first}: nothing would be trained until then."
+        yield Problem("/groups", "contradiction", detail)
     elif all(group.optimizer is None or group.owner for group in groups):
         detail = "the rules give every parameter to another optimizer: put one of those here, and drop its rule."
         yield Problem("/optimizer", "no_effect", detail)

@@ -38,6 +38,13 @@ SAME: dict[str, dict[str, Any]] = {
     "weighted classes": {"loss": {"kind": "cross_entropy", "weight": tuple(0.1 * (1 + k) for k in range(10))}},
     "plateau": {"schedule": {"kind": "plateau", "patience": 0, "factor": 0.5}, "optimizer": {"kind": "sgd", "lr": 2.0}},
     "gradient norms": {"probes": ({"kind": "gradients"},)},
+    "a layer unfrozen at an update": {
+        "model": {"kind": "mlp", "hidden": (8,), "norm": "batch"},
+        "groups": (
+            {"match": {"name": "layers.[01].*"}, "freeze": True, "unfreeze_at": 20, "norm_statistics": "frozen"},
+        ),
+        "probes": ({"kind": "gradients"},),
+    },
     "full batch": {"batch_size": "full", "steps": 8},
 }
 

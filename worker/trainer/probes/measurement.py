@@ -21,6 +21,7 @@ from worker.trainer.numerics import current_determinism, set_deterministic, set_
 from worker.trainer.step.evaluation import Validation
 from worker.trainer.step.learning_rates import LearningRates
 from worker.trainer.step.pipeline import StepPipeline
+from worker.trainer.step.unfreezing import Unfreezing
 
 DIGITS = 7  # of a number in a reading, which has at most 256 KiB
 Component = TypeVar("Component", bound=OnDemandProbe)
@@ -53,12 +54,17 @@ class ProbedTraining(Protocol):
     optimizers: list[Optimizer]
     batches: Batches
     rates: LearningRates
+    unfreezing: Unfreezing
     pipeline: StepPipeline
     validation: Validation | None
     training_part: Validation | None
     test: Split
     codec: TextCodec | None  # of a language whose tokens can be written and read as text
     coarse: dict[str, list[int]]  # unscaled columns of "features" or "target" that float32 can hardly tell apart
+
+    def begin_step(self, step: int) -> bool:
+        """Prepare update `step`; return whether other parameters learn than in the update before."""
+        ...
 
     def state(self) -> dict[str, Any]:
         """Return everything that later steps depend on, random states aside."""

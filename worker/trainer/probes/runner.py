@@ -72,13 +72,19 @@ class ProbeRunner:
 
     def begin(self, training: ProbedTraining) -> None:
         """Prepare every probe before the first step of this process."""
-        self._layers = Layers(training.model)
+        self.choose_layers(training)
         for probe in self._probes:
-            probe.total, probe.layers = training.spec.total_steps, self._layers
+            probe.total = training.spec.total_steps
         for probe in list(self._probes):
             self._call(probe, training.step, lambda p: p.begin(training))
         self._schedule = {probe: probe.next_step(training.step) for probe in self._probes}
         self._plan(training)
+
+    def choose_layers(self, training: ProbedTraining) -> None:
+        """Let the probes look at the parameters that learn now."""
+        self._layers = Layers(training.model)
+        for probe in self._probes:
+            probe.layers = self._layers
 
     def before_forward(self, training: ProbedTraining, step: int) -> None:
         """Begin step `next_step`."""

@@ -13,6 +13,7 @@ from worker.trainer.probes.measurement import ProbedTraining, side_effect_free
 from worker.trainer.probes.model_copy import ModelCopy, flat, rebuild
 from worker.trainer.step.learning_rates import LearningRates
 from worker.trainer.step.pipeline import StepPipeline
+from worker.trainer.step.unfreezing import Unfreezing
 
 
 def scratch_copy(training: ProbedTraining, rows: Batches | None = None) -> ProbedTraining:
@@ -25,6 +26,7 @@ def scratch_copy(training: ProbedTraining, rows: Batches | None = None) -> Probe
     other.optimizers = build_optimizers(spec, other.model, training.device)
     other.batches = given.copy()
     other.rates = LearningRates(spec, other.optimizers)
+    other.unfreezing = Unfreezing(other.rates)
     other.pipeline = StepPipeline(spec, other.model, other.criterion, other.optimizers, other.batches, training.device)
     other.load(deepcopy(training.state()))
     other.model.train()
@@ -37,6 +39,7 @@ def train_step(training: ProbedTraining, step: int, lr: float | None = None) -> 
 
     Return the batch's loss before the update.
     """
+    training.begin_step(step)
     training.rates.apply(min(step - training.pipeline.precision.skipped, training.spec.total_steps))
     if lr is not None:
         _set_rates(training, lr)

@@ -80,6 +80,7 @@ def take_steps(training: Training, link: LeaderLink) -> None:
     train_mode(training.optimizers)
     while not isinstance(command := link.receive(), RunOver):
         if isinstance(command, NextStep):
+            training.begin_step(command.step)
             training.rates.load(command.schedule)
             training.rates.apply(command.step - training.pipeline.precision.skipped)
             descend(training, command.step, probed=False)

@@ -24,10 +24,14 @@ class RankGradients(Gradients):
     def __init__(self, plain: Gradients, group: Group, has_batch_norm: bool) -> None:
         super().__init__(plain.model, plain.criterion, plain.batches, plain.precision, plain.pieces)
         self.group, self.has_batch_norm = group, has_batch_norm
-        self.parameters = [p for p in plain.model.parameters() if p.requires_grad]
-        self.with_gradient: list[bool] | None = None  # of some rank; the others' stay None, as on one device
+        self.choose_parameters()
         self.announce: Callable[[int], None] = lambda step: None  # tells the other ranks to make this step
         self.busy = False  # in a step, or failed in one
+
+    def choose_parameters(self) -> None:
+        """Note which parameters learn; the next step finds out which of them have a gradient."""
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.with_gradient: list[bool] | None = None  # of some rank; the others' stay None, as on one device
 
     def compute(self, step: int) -> Tensor:
         """Compute the gradients of update `step`; return the whole batch's mean loss, detached."""

@@ -71,8 +71,12 @@ class CompiledGradients(Gradients):
             if isinstance(module, _NormBase)
             for name, buffer in module.named_buffers(recurse=False)
         }
+        self.choose_parameters()
+
+    def choose_parameters(self) -> None:
+        """Note which parameters learn; the code is compiled anew for them."""
         self.trained = self._trained()
-        own = dict(chain(model.named_parameters(), model.named_buffers()))
+        own = dict(chain(self.model.named_parameters(), self.model.named_buffers()))
         self.fixed = {name: each for name, each in own.items() if name not in self.trained | self.statistics}
         self.codes: dict[int, Callable[..., list[Tensor]]] = {}  # by rows: an epoch's last batch has fewer
 

@@ -19,6 +19,9 @@ class Gradients:
         self.model, self.criterion, self.batches = model, criterion, batches
         self.precision, self.pieces = precision, pieces
 
+    def choose_parameters(self) -> None:
+        """Take note that other parameters learn from now on."""
+
     def compute(self, step: int) -> Tensor:
         """Compute the gradients of update `step`, scaled for the precision; return the batch's mean loss, detached."""
         batch = self.batches.batch(step)  # (B, *shape), (B,) or (B, 1)

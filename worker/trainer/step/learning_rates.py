@@ -20,13 +20,14 @@ class GroupDefaults(NamedTuple):
     label: str
     lr: float
     momentum: float
+    first: int = 1  # the first update that trains the group
 
     @classmethod
     def of(cls, optimizer: Optimizer, at: int) -> "GroupDefaults":
         """Return those of a new optimizer."""
         group = optimizer.param_groups[at]
         momentum = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
-        return cls(optimizer, at, group.get("label", "default"), group["lr"], momentum)
+        return cls(optimizer, at, group.get("label", "default"), group["lr"], momentum, group.get("first", 1))
 
     @property
     def group(self) -> dict[str, Any]:
@@ -42,7 +43,7 @@ class LearningRates:
         self.groups = [
             GroupDefaults.of(optimizer, at) for optimizer in optimizers for at in range(len(optimizer.param_groups))
         ]
-        self.differ = len({own.lr for own in self.groups}) > 1
+        self.differ = len({(own.lr, own.first) for own in self.groups}) > 1
         found = plateau_of(spec.schedule)
         self.plateau: Plateau | None = found[0] if found else None
         self.begins = found[1] if found else 0
@@ -68,9 +69,9 @@ class LearningRates:
             self._momentum(step)
         return lr
 
-    def metrics(self) -> Metrics:
-        """Return the rate of each group."""
-        return {f"lr/{own.label}": own.group["lr"] for own in self.groups}
+    def metrics(self, step: int) -> Metrics:
+        """Return the rate of each group at step `step`: 0 while it is frozen."""
+        return {f"lr/{own.label}": own.group["lr"] if step >= own.first else 0.0 for own in self.groups}
 
     def _uses_plateau(self, step: int) -> bool:
         """Whether the plateau sets the rate of update `step`: not during a warmup before it."""

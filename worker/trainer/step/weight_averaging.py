@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from service.spec.experiment import Experiment
@@ -14,6 +13,7 @@ from service.spec.memory import piece_rows
 from service.spec.training import EMA, SWA, OptimizerAverage
 from worker.trainer.data.memory_mapped import RowTensor
 from worker.trainer.metrics import Metrics
+from worker.trainer.models.norms import with_changing_statistics
 from worker.trainer.step.evaluation import Validation
 from worker.trainer.step.precision import Precision
 
@@ -132,7 +132,7 @@ def measure_statistics(model: nn.Module, x: RowTensor, rows: int) -> None:
 
     Like torch's update_bn, but only those layers are in training mode, so dropout draws nothing.
     """
-    norms = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    norms = with_changing_statistics(model)
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]

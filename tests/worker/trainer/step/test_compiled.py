@@ -172,8 +172,9 @@ def test_the_smaller_last_batch_of_an_epoch_is_translated_too() -> None:
         {"precision": "bf16"},
         {"optimizer": {"kind": "lecture_adagrad", "lr": 0.01}},
         {"schedule": {"kind": "one_cycle", "max_lr": 0.01, "cycle_momentum": True}},
+        {"groups": [{"match": {"name": "layers.0.*"}, "freeze": True, "unfreeze_at": 9}]},
     ],
-    ids=["bf16", "an optimizer of ours", "a cycling momentum"],
+    ids=["bf16", "an optimizer of ours", "a cycling momentum", "a layer unfrozen at an update"],
 )
 def test_whatever_else_a_spec_asks_for_goes_with_it(changes: dict[str, Any]) -> None:
     """The update is not translated, so nothing about it is refused."""

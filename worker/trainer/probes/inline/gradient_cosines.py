@@ -34,7 +34,8 @@ class GradientCosines(InlineProbe):
         gradient = self.layers.gradient()
         at, kept = self._kept
         self._kept, self._found = (0, []), {}
-        if measures and at == step - 1 and kept:
+        same = [each.shape for each in kept] == [each.shape for each in gradient]  # else a group was unfrozen
+        if measures and at == step - 1 and same:
             self._found = {"cosine/gradient": cosine(gradient, kept)}
         if keeps and step < self.total:
             self._kept = (step, gradient)

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from worker.trainer.data.batches import Batch, Batches
 from worker.trainer.data.memory_mapped import MappedRows, RowTensor
+from worker.trainer.models.norms import with_changing_statistics
 
 MAX_ROWS = 2048
 MAX_BYTES = 16 * 2**20  # of the rows' x: fewer rows where they are large
@@ -20,7 +20,7 @@ MIN_ROWS = 16
 def side_effect_free_forward(model: nn.Module, batch_statistics: bool) -> Iterator[None]:
     """Turn dropout off and freeze batch normalisation, which uses its running statistics or the batch's."""
     modes = {module: module.training for module in model.modules()}
-    norms = [module for module in modes if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = with_changing_statistics(model)
     devices = [p.device for p in model.parameters() if p.device.type == "cuda"][:1]
     try:
         with torch.random.fork_rng(devices), torch.no_grad():
@@ -36,8 +36,8 @@ def side_effect_free_forward(model: nn.Module, batch_statistics: bool) -> Iterat
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Whether the model normalises by running statistics in evaluation."""
-    return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in model.modules())
+    """Whether the model normalises by the batch's statistics in training, and by running ones in evaluation."""
+    return bool(with_changing_statistics(model))
 
 
 def sample_rows(batches: Batches, outputs: int) -> Batch:
