@@ -179,6 +179,7 @@ export const en = {
   "comparability": "Comparability",
   "comparability.fair": "All groups used the same data, split, model, precision, hardware and number of steps.",
   "comparability.fatal": "These values have no common scale:",
+  "comparability.noted": "Nothing favors one group. The groups differ in this:",
   "comparability.unfair": "This may favor one group:",
   "compare": "Compare",
   "compare.how": "Select experiments in the table with the checkbox or the x key, then press Compare or the c key.",

@@ -177,6 +177,7 @@ export const zh = {
   "comparability": "可比性",
   "comparability.fair": "所有组使用相同的数据、划分、模型、精度、硬件和步数。",
   "comparability.fatal": "这些值没有共同的尺度：",
+  "comparability.noted": "没有偏向任何一组的因素。各组的不同之处：",
   "comparability.unfair": "以下差异可能有利于某一组：",
   "compare": "比较",
   "compare.how": "在表格中用复选框或 x 键选择实验，然后点击“比较”或按 c 键。",

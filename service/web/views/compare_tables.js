@@ -34,9 +34,9 @@ function Place({ item, group }) {
 }
 
 export function Comparability({ found }) {
-  const word = found.fair ? "fair" : found.comparable ? "unfair" : "fatal";
-  return html`<section><h2>${t("comparability")}</h2><p class=${`verdict ${word === "fair" ? "better" : "indistinguishable"}`}>${t(`comparability.${word}`)}</p>
-    ${found.mismatches.length ? html`<ul class="warnings">${found.mismatches.map((each) => html`<li key=${each.aspect}><strong>${escapeInvisible(each.aspect)}</strong>
+  const word = !found.comparable ? "fatal" : !found.fair ? "unfair" : found.mismatches.length ? "noted" : "fair";
+  return html`<section><h2>${t("comparability")}</h2><p class=${`verdict ${found.fair ? "better" : "indistinguishable"}`}>${t(`comparability.${word}`)}</p>
+    ${found.mismatches.length ? html`<ul class="warnings">${found.mismatches.map((each) => html`<li key=${each.aspect}><strong>${escapeInvisible(each.aspect)}</strong>${" "}
       (${t(`severity.${each.severity}`)}) ${escapeInvisible(each.detail)}</li>`)}</ul>` : null}</section>`;
 }
 
