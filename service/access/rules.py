@@ -47,7 +47,7 @@ READ = _rules(
     *("list_checkpoints", "get_checkpoint_file", "get_series", "list_series_names", "get_many_series"),
     *("stream_events", "stream_project", "list_workers", "get_comparison", "get_catalog", "get_family"),
     *("get_kind", "list_presets", "get_preset", "preview_schedule", "get_storage", "get_planned_rate"),
-    "get_split",
+    *("get_split", "get_experiment_schema"),
     *("get_superseded", "list_readings", "get_diagnosis", "get_autopsy_script", "list_diagnosis_rules"),
     *("get_model", "get_model_file", "get_model_card", "get_predictions"),
     *(

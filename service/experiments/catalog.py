@@ -1,13 +1,14 @@
 """What can be chosen: the parts of each family, which pools can build them, and a schedule drawn before a run."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from service.db.runs.pools import Pool, pools
 from service.db.session import Connection
 from service.errors import Invalid, NotFound, Problem
 from service.schemas.catalog import Catalog, Family, Kind, KindDetail, PlannedRates, SchedulePreview
 from service.spec.catalog import BASES, CATALOG
-from service.spec.component import Component
+from service.spec.component import Component, Json
 from service.spec.experiment import Experiment
 from service.spec.requirements import packages_of
 from service.spec.schedules import curve
@@ -44,6 +45,12 @@ def kind_of(family: str, kind: str, served: Sequence[Pool]) -> KindDetail:
         raise NotFound(f"There is no such kind; {listed}.")
     known = _kind(family, kind, members[kind], served)
     return KindDetail(**known.model_dump(), json_schema=members[kind].model_json_schema())
+
+
+@lru_cache(maxsize=1)
+def experiment_schema() -> Json:
+    """Return the JSON Schema of a spec, with every part that it can choose; it takes half a second to make."""
+    return Experiment.model_json_schema()
 
 
 def _kind(family: str, kind: str, member: type[Component], served: Sequence[Pool]) -> Kind:

@@ -4,6 +4,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.spec.catalog import CATALOG
+from service.spec.experiment import Experiment
 from service.spec.schedules.cosine import Cosine
 
 MEMBERS = [(family, kind) for family, kinds in CATALOG.items() for kind in kinds]
@@ -62,3 +63,10 @@ def test_a_preview_without_sense_is_refused(
     asked = {"schedule": schedule, "lr": 0.1, "steps": 10**6, "points": points}
     answer = shared.post("/v1/schedules/preview", json=asked)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+def test_the_schema_of_a_spec_has_its_fields_and_everything_that_it_can_choose(shared: TestClient) -> None:
+    schema = shared.get("/v1/catalog/experiment").json()
+    assert schema["properties"].keys() == Experiment.model_fields.keys()
+    assert set(schema["properties"]["optimizer"]["discriminator"]["mapping"]) == set(CATALOG["optimizers"])
+    assert set(schema["properties"]["metrics"]["items"]["discriminator"]["mapping"]) == set(CATALOG["metrics"])

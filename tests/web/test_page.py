@@ -204,6 +204,27 @@ def test_form_and_document_edit_each_other_and_a_mistake_is_told_at_its_field(se
     expect(page.get_by_role("heading", level=1)).to_contain_text("by hand")
 
 
+def test_every_field_of_a_spec_is_in_the_form_with_lists_of_parts(see: See, trained: Trained) -> None:
+    page = see("new?preset=digits-adam")
+    page.locator("summary", has_text="metrics").click()
+    page.get_by_label("add to metrics").select_option(label="accuracy")
+    expect(page.locator("label.wrong", has_text="number of highest scores")).to_be_visible()
+    page.get_by_label("add to metrics").select_option(label="f1")
+    page.get_by_role("button", name="remove metrics 1").click()
+    within = page.locator(".inner")
+    within.get_by_label(re.compile("^average")).select_option(label="micro")
+    page.get_by_label(re.compile("^clip")).select_option(label="set")
+    within.get_by_label(re.compile("^norm")).fill("1.5")
+    page.keyboard.press("Tab")
+    page.get_by_label(re.compile("^precision")).select_option(label="fp64")
+    page.get_by_label(re.compile("^seeds")).fill("3, 4")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name=re.compile(r"^Train \("))).to_be_enabled()
+    spec = json.loads(page.get_by_label("Request body").input_value())
+    assert spec["metrics"] == [{"kind": "f1", "average": "micro"}]
+    assert (spec["clip"], spec["precision"], spec["seeds"]) == ({"norm": 1.5}, "fp64", [3, 4])
+
+
 def test_what_is_being_typed_stays_when_the_answer_to_something_else_arrives(see: See, trained: Trained) -> None:
     page = see("new?preset=digits-adam")
     expect(page.get_by_role("button", name=re.compile(r"^Train \("))).to_be_enabled()

@@ -7,7 +7,15 @@ from fastapi import APIRouter, Depends
 from service.api.dependencies import ConnectionDep, PrincipalDep, body, json_body
 from service.db.runs.pools import Pool
 from service.errors import NotFound
-from service.experiments.catalog import catalog, check_preview, draw, family_of, kind_of, served_pools
+from service.experiments.catalog import (
+    catalog,
+    check_preview,
+    draw,
+    experiment_schema,
+    family_of,
+    kind_of,
+    served_pools,
+)
 from service.schemas.catalog import Catalog, Family, KindDetail, PlannedRates, PresetItem, Presets, SchedulePreview
 from service.schemas.common import Json
 from service.spec.parse.presets import presets
@@ -26,6 +34,12 @@ Served = Annotated[list[Pool], Depends(_served_pools, scope="function")]
 def get_catalog(served: Served) -> Catalog:
     """Return everything that a spec can choose from."""
     return catalog(served)
+
+
+@router.get("/catalog/experiment", operation_id="get_experiment_schema")
+def get_experiment_schema() -> Json:
+    """Return the JSON Schema of an experiment's spec: for forms, and for editors that check while one types."""
+    return experiment_schema()
 
 
 @router.get("/catalog/{family}", operation_id="get_family")

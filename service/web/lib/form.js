@@ -1,38 +1,8 @@
-// Form fields drawn from a JSON Schema.
+// Form fields drawn from a JSON Schema: values, objects within, choices by kind, and lists of these.
 import { html, useState } from "./html.js";
 import { escapeInvisible } from "./format.js";
+import { fieldType, inputText, parseInput, resolve } from "./schema.js";
 import { t } from "./words.js";
-
-const choicesWithout = (schema, name) => (schema.anyOf || []).filter((each) => each.type !== name);
-
-// {type, options, nullable} of a field; type "json" where only text in JSON can say it.
-export function fieldType(field) {
-  const nullable = (field.anyOf || []).some((each) => each.type === "null");
-  const choices = choicesWithout(field, "null");
-  const inner = choices.length === 1 ? { ...field, ...choices[0] } : field;
-  if (inner.const !== undefined) return { type: "const", nullable };
-  if (inner.enum) return { type: "enum", options: inner.enum, nullable };
-  if (["boolean", "integer", "number", "string"].includes(inner.type) && !field.anyOf?.some((each) => each.type && each.type !== inner.type && each.type !== "null")) {
-    return { type: inner.type, nullable, low: inner.minimum ?? inner.exclusiveMinimum, high: inner.maximum ?? inner.exclusiveMaximum };
-  }
-  return { type: "json", nullable };
-}
-
-function parseInput(text, type, nullable) {
-  if (text === "" && nullable) return null;
-  if (type === "string") return text;
-  if (type === "integer" || type === "number") {
-    const value = Number(text);
-    return text.trim() === "" || Number.isNaN(value) ? text : value;
-  }
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text; // the server says what is wrong with it
-  }
-}
-
-const inputText = (value, type) => (value === null || value === undefined ? "" : type === "json" ? JSON.stringify(value) : String(value));
 
 // Keeps the draft while somebody types, whatever arrives meanwhile; commits it when the field is left.
 export function TextInput({ value, onCommit, ...rest }) {
@@ -41,31 +11,78 @@ export function TextInput({ value, onCommit, ...rest }) {
     onChange=${(event) => onCommit(event.target.value)} onBlur=${() => setDraft(null)}/>`;
 }
 
-function Field({ name, field, value, set, problem }) {
-  const { type, options, nullable, low, high } = fieldType(field);
-  if (type === "const" || name === "kind") return null;
-  const range = [low !== undefined ? `≥ ${low}` : "", high !== undefined ? `≤ ${high}` : ""].filter(Boolean).join(", ");
-  const hint = [field.description, range].filter(Boolean).join("; ");
-  const common = { "aria-invalid": Boolean(problem), title: hint };
-  let control;
-  if (type === "boolean" && !nullable) {
-    control = html`<input type="checkbox" checked=${Boolean(value)} ...${common} onChange=${(event) => set(event.target.checked)}/>`;
-  } else if (type === "enum" || type === "boolean") {
-    const choices = [...(nullable ? [null] : []), ...(options || [true, false])];
-    control = html`<select ...${common} value=${JSON.stringify(value ?? null)} onChange=${(event) => set(JSON.parse(event.target.value))}>
-      ${choices.map((each) => html`<option value=${JSON.stringify(each)}>${each === null ? "–" : escapeInvisible(each)}</option>`)}</select>`;
-  } else {
-    control = html`<${TextInput} ...${common} inputmode=${type === "number" || type === "integer" ? "decimal" : "text"}
-      value=${inputText(value, type)} onCommit=${(text) => set(parseInput(text, type, nullable))}/>`;
-  }
-  return html`<label class=${problem ? "field wrong" : "field"}><span>${name}</span>${control}
-    ${problem ? html`<small class="wrong">${escapeInvisible(problem.detail)}${problem.did_you_mean ? ` ${t("problem.meant", { word: escapeInvisible(problem.did_you_mean) })}` : ""}</small>`
-    : html`<small class="hint">${hint ? escapeInvisible(hint) : ""}</small>`}</label>`;
+const under = (pointer, at) => pointer === at || pointer.startsWith(`${at}/`);
+const shown = (each, none = "–") => (each === null ? none : escapeInvisible(each));
+
+function Problem({ problem, hint }) {
+  if (!problem) return html`<small class="hint">${hint ? escapeInvisible(hint) : ""}</small>`;
+  return html`<small class="wrong">${escapeInvisible(problem.detail)}${problem.did_you_mean ? ` ${t("problem.meant", { word: escapeInvisible(problem.did_you_mean) })}` : ""}</small>`;
 }
 
-// `at` is the pointer of this part; `set(name, value)` tells what changed.
-export function Fields({ schema, value, at, set, problems }) {
-  return html`${Object.entries(schema.properties || {}).map(([name, field]) => html`<${Field} key=${name} name=${name} field=${field}
-    value=${value[name] === undefined ? field.default : value[name]} set=${(changed) => set(name, changed)}
-    problem=${problems.find(({ pointer }) => pointer === `${at}/${name}` || pointer.startsWith(`${at}/${name}/`))}/>`)}`;
+function Select({ value, options, none, onChoose, ...rest }) {
+  return html`<select ...${rest} value=${JSON.stringify(value ?? null)} onChange=${(event) => onChoose(JSON.parse(event.target.value))}>
+    ${options.map((each) => html`<option value=${JSON.stringify(each)}>${shown(each, none)}</option>`)}</select>`;
+}
+
+function Control({ kind, value, set, ...rest }) {
+  const { type, options, nullable } = kind;
+  if (type === "boolean" && !nullable) return html`<input type="checkbox" checked=${Boolean(value)} ...${rest} onChange=${(event) => set(event.target.checked)}/>`;
+  if (type === "enum" || type === "boolean") return html`<${Select} ...${rest} value=${value} options=${[...(nullable ? [null] : []), ...(options || [true, false])]} onChoose=${set}/>`;
+  return html`<${TextInput} ...${rest} inputmode=${type === "number" || type === "integer" ? "decimal" : "text"} value=${inputText(value, kind)} onCommit=${(text) => set(parseInput(text, kind))}/>`;
+}
+
+function Field({ name, field, defs, value, at, set, problems }) {
+  const kind = fieldType(field, defs);
+  if (kind.type === "const" || name === "kind" || field.readOnly) return null;
+  const Group = { object: ObjectField, choice: ChoiceField, list: ListField }[kind.type];
+  if (Group) return html`<${Group} kind=${kind} name=${name} hint=${resolve(field, defs).description} defs=${defs} value=${value} at=${at} set=${set} problems=${problems}/>`;
+  const range = [kind.low !== undefined ? `≥ ${kind.low}` : "", kind.high !== undefined ? `≤ ${kind.high}` : ""].filter(Boolean).join(", ");
+  const hint = [field.description, range].filter(Boolean).join("; ");
+  const problem = problems.find(({ pointer }) => under(pointer, at));
+  return html`<label class=${problem ? "field wrong" : "field"}><span>${name}</span>
+    <${Control} kind=${kind} value=${value} set=${set} aria-invalid=${Boolean(problem)} title=${hint}/><${Problem} problem=${problem} hint=${hint}/></label>`;
+}
+
+// The head of a group: what chooses or adds, and the problem of the group itself.
+function Head({ name, hint, at, problems, label, options, none, value, choose }) {
+  const problem = problems.find(({ pointer }) => pointer === at || pointer === `${at}/kind`);
+  return html`<label class=${problem ? "field wrong" : "field"}><span>${name}</span>
+    <${Select} aria-label=${label || name} value=${value} options=${options} none=${none} onChoose=${choose}/><${Problem} problem=${problem} hint=${hint}/></label>`;
+}
+
+function Inner({ schema, defs, value, at, set, problems, children }) {
+  return html`<div class="inner">${children}<${Fields} schema=${schema} defs=${defs} value=${value} at=${at} problems=${problems} set=${(name, changed) => set({ ...value, [name]: changed })}/></div>`;
+}
+
+function ObjectField({ kind, name, hint, ...rest }) {
+  const { value, set } = rest;
+  const head = kind.nullable ? html`<${Head} ...${rest} name=${name} hint=${hint} options=${[null, t("form.set")]} value=${value ? t("form.set") : null} choose=${(chosen) => set(chosen && {})}/>`
+    : html`<p class="field"><span>${name}</span><small class="hint">${hint ? escapeInvisible(hint) : ""}</small></p>`;
+  return html`${head}${value ? html`<${Inner} ...${rest} schema=${kind.schema}/>` : null}`;
+}
+
+function ChoiceField({ kind, name, hint, ...rest }) {
+  const { value, set, defs } = rest;
+  const { tag, kinds } = kind;
+  const chosen = kinds[value?.[tag]];
+  return html`<${Head} ...${rest} name=${name} hint=${hint} options=${[...(kind.nullable ? [null] : []), ...Object.keys(kinds)]} value=${value?.[tag]} choose=${(word) => set(word && { [tag]: word })}/>
+    ${chosen ? html`<${Inner} ...${rest} schema=${resolve(chosen, defs)}/>` : null}`;
+}
+
+// Each item in turn with a button that removes it, then what adds one.
+function ListField({ kind, name, hint, ...rest }) {
+  const { value, set, defs, at, problems } = rest;
+  const items = Array.isArray(value) ? value : [];
+  const { tag, kinds, schema } = kind.item;
+  const replace = (index, changed) => set(items.map((each, other) => (other === index ? changed : each)));
+  return html`<${Head} ...${rest} name=${name} hint=${hint} label=${t("form.add", { name })} options=${[null, ...(kinds ? Object.keys(kinds) : [t("form.one")])]} none=${t("form.another")} value=${null}
+      choose=${(chosen) => chosen && set([...items, kinds ? { [tag]: chosen } : {}])}/>
+    ${items.map((item, index) => html`<${Inner} key=${index} schema=${kinds ? resolve(kinds[item?.[tag]], defs) : schema} defs=${defs} value=${item || {}} at=${`${at}/${index}`} problems=${problems} set=${(changed) => replace(index, changed)}>
+      <p class="item"><strong>${shown(item?.[tag] ?? `${name} ${index + 1}`)}</strong> <button type="button" aria-label=${t("form.remove", { name: `${name} ${index + 1}` })} onClick=${() => set(items.filter((_, other) => other !== index))}>×</button></p></${Inner}>`)}`;
+}
+
+// `at` is the pointer of this part; `set(name, value)` tells what changed; `defs` holds what the schema refers to.
+export function Fields({ schema, defs = schema.$defs, value, at, set, problems }) {
+  return html`${Object.entries(schema.properties || {}).map(([name, field]) => html`<${Field} key=${name} name=${name} field=${field} defs=${defs}
+    value=${value[name] === undefined ? field.default : value[name]} at=${`${at}/${name}`} set=${(changed) => set(name, changed)} problems=${problems}/>`)}`;
 }

@@ -124,25 +124,22 @@ function Starts({ chosen, symptom }) {
     <${Upload}/></div>`;
 }
 
-const JSON_FIELD = { anyOf: [{ type: "array" }, { type: "integer" }, { type: "null" }] };
-const MAIN = { name: { type: "string" }, batch_size: JSON_FIELD, steps: JSON_FIELD, epochs: JSON_FIELD, seeds: JSON_FIELD };
-// What most trainings leave as it is; parts of parts are edited as JSON.
-const MORE = {
-  schedule_unit: { enum: ["step", "epoch"] }, precision: { enum: ["fp32", "tf32", "bf16", "fp16"] }, determinism: { enum: ["strict", "warn", "off"] }, nonfinite: { type: "string" }, shuffle: { type: "boolean" }, drop_last: { type: "boolean" }, no_decay: { type: "boolean" },
-  accumulate: { type: "integer", minimum: 1 }, priority: { type: "integer", minimum: -100, maximum: 100 },
-  ...Object.fromEntries(["clip", "evaluate", "checkpoint", "average", "stop", "groups", "probes", "tags", "max_seconds", "pool", "resources"].map((name) => [name, JSON_FIELD])),
-};
+const MAIN = ["name", "notes", "tags", "batch_size", "steps", "epochs", "seeds"];
+const pick = (properties, chosen) => Object.fromEntries(Object.entries(properties).filter(([name]) => chosen(name)));
 
+// The form: what every training says, a part of each family, then everything else that a spec can say.
 function Parts({ spec, change, problems }) {
   const { value: catalog } = useRequest((signal) => get("/v1/catalog", { signal }), []);
+  const { value: schema } = useRequest((signal) => get("/v1/catalog/experiment", { signal }), []);
   const set = (name, value) => change({ ...spec, [name]: value });
-  const more = Object.fromEntries(Object.entries(MORE).filter(([name]) => name in spec));
+  const families = familiesOf(catalog);
+  const more = pick(schema?.properties || {}, (name) => !MAIN.includes(name) && !families.some(({ field }) => field === name));
   const wrong = problems.some(({ pointer }) => Object.keys(more).some((name) => pointer === `/${name}` || pointer.startsWith(`/${name}/`)));
-  return html`<fieldset><legend>${t("spec.run")}</legend><${Fields} schema=${{ properties: MAIN }} value=${spec} at="" problems=${problems} set=${set}/></fieldset>
-    ${familiesOf(catalog).map(({ field, family, items }) => html`<${Part} key=${field} name=${field} family=${family} kinds=${items.map((item) => item.kind)} value=${spec[field] || {}} problems=${problems}
+  const fields = (properties) => html`<${Fields} schema=${{ properties }} defs=${schema?.$defs} value=${spec} at="" problems=${problems} set=${set}/>`;
+  return html`<fieldset><legend>${t("spec.run")}</legend>${fields(pick(schema?.properties || {}, (name) => MAIN.includes(name)))}</fieldset>
+    ${families.map(({ field, family, items }) => html`<${Part} key=${field} name=${field} family=${family} kinds=${items.map((item) => item.kind)} value=${spec[field] || {}} problems=${problems}
       set=${(value) => set(field, value)}/>`)}
-    <fieldset><legend>${t("more.fields")}</legend><details open=${wrong}><summary>${Object.keys(more).join(", ")}</summary>
-      <${Fields} schema=${{ properties: more }} value=${spec} at="" problems=${problems} set=${set}/></details></fieldset>
+    <fieldset><legend>${t("more.fields")}</legend><details open=${wrong}><summary>${Object.keys(more).join(", ")}</summary>${fields(more)}</details></fieldset>
     <${Preview} spec=${spec}/>`;
 }
 
