@@ -105,9 +105,7 @@ class Images(ImagesBase, UploadedBase):
         label = report.column(names[1])
         assert label is not None
         found: dict[str, Any] = {"rows": report.rows, "validation": report.validation, "test": report.test}
-        classes = label.class_names or (
-            tuple(label.classes or ()) if report.format == "images" else class_names([label])
-        )
+        classes = label.class_names or class_names([label])  # a stored report has them in the database's order
         return Resolved(sha256=sha256, format=report.format, shape=self.shape, classes=classes, **found), []
 
     def _columns(self, report: Report, image: str, label: str) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from service.errors import Invalid
 from service.ingest import inspect_file
 from service.ingest.images.class_folders import group_names
 from service.ingest.validation import SizeLimits
+from service.spec.datasets.images import Images
 from tests.ingest.images.image_files import archive, class_files, hugging_face
 
 
@@ -57,6 +58,20 @@ def test_the_report_counts_classes_and_parts(tmp_path: Path) -> None:
         "The images are 20 to 25 pixels wide and 14 to 14 high.",
         "1 file that is no image is ignored.",
     )
+
+
+def test_classes_are_named_in_the_order_of_their_numbers_however_the_report_is_stored(tmp_path: Path) -> None:
+    files = {name.replace("cat", "elephant"): content for name, content in class_files(6).items()}
+    report = inspect_file(archive(tmp_path / "pets.zip", files))
+    label = report.column("label")
+    assert label is not None
+    assert label.classes == {"dog": 6, "elephant": 6}
+    stored = label.model_copy(update={"classes": {"elephant": 6, "dog": 6}})  # jsonb has an order of its own
+    found, _ = Images(upload="dat_" + "0" * 26).resolve(
+        report.model_copy(update={"columns": (report.columns[0], stored)}), "0" * 64
+    )
+    assert found is not None
+    assert found.classes == ("dog", "elephant")
 
 
 def test_a_parquet_file_of_encoded_images_names_its_classes(tmp_path: Path) -> None:
